@@ -1,0 +1,76 @@
+"""``harness``: finds the command, runs it, and turns expected errors into one sentence.
+
+A command is a module of this package with ``HELP`` (one line), ``configure(parser)`` and
+``run(args) -> int``; only the module of the command that was asked for is imported, so that
+``harness leftovers`` does not wait for libraries that only ``harness report`` needs.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Protocol, cast
+
+from harness import __version__
+from harness.cli.exit_codes import ExitCode
+from harness.errors import ConfigError, HarnessError
+
+COMMANDS: dict[str, str] = {}
+"""Command → its line in ``harness --help``, in the order of a user's first week."""
+
+
+class Command(Protocol):
+    """What a command module provides."""
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add the command's options, description and examples."""
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Do it; the exit code."""
+
+
+def overview() -> str:
+    """The text of ``harness --help``."""
+    width = max((len(name) for name in COMMANDS), default=0)
+    rows = "\n".join(f"  {name:<{width}}  {line}" for name, line in COMMANDS.items())
+    return (
+        "usage: harness COMMAND [OPTIONS]\n\n"
+        "Load and soak tests for the Genesys Cloud Web Messaging Guest API.\n\n"
+        f"commands:\n{rows}\n\n"
+        "'harness COMMAND --help' shows a command's options with examples.\n"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(overview(), end="")
+        return ExitCode.PASS if words else ExitCode.USAGE
+    if words[0] == "--version":
+        print(f"harness {__version__}")
+        return ExitCode.PASS
+    name = words[0]
+    if name not in COMMANDS:
+        known = ", ".join(COMMANDS)
+        print(f"error: there is no command {name!r}; there are: {known}", file=sys.stderr)
+        return ExitCode.USAGE
+    command = cast("Command", import_module(f"harness.cli.{name.replace('-', '_')}"))
+    parser = argparse.ArgumentParser(
+        prog=f"harness {name}", formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    command.configure(parser)
+    try:
+        return command.run(parser.parse_args(words[1:]))
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return ExitCode.CONFIG
+    except HarnessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return ExitCode.INVALID
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone; there is nobody to tell
+        return ExitCode.PASS
+    except KeyboardInterrupt:
+        print("stopped by hand", file=sys.stderr)
+        return ExitCode.INTERRUPTED

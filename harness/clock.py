@@ -1,0 +1,35 @@
+"""Two clocks, kept apart: monotonic nanoseconds measure, wall time only labels.
+
+Times inside the harness are integer nanoseconds of the monotonic clock. The kernel stamps arriving
+bytes in wall time, so such a stamp is converted with the offset between both clocks, taken at the
+moment of the read; a step of the wall clock therefore spoils at most the reads around it.
+"""
+
+from datetime import UTC, datetime
+from time import monotonic_ns, time_ns
+
+__all__ = ["monotonic_ns", "utc_iso", "wall_ns", "wall_to_monotonic_ns"]
+
+wall_ns = time_ns
+
+STEP_LIMIT_NS = 1_000_000_000
+
+
+def wall_to_monotonic_ns(stamp_wall_ns: int) -> int | None:
+    """The monotonic time of a wall-clock stamp taken just now by the kernel.
+
+    None when the stamp lies in the future or more than a second back: then one of the clocks was
+    stepped, or the bytes waited so long that the caller should say so by its own reading.
+    """
+    now = monotonic_ns()
+    age = time_ns() - stamp_wall_ns
+    if 0 <= age <= STEP_LIMIT_NS:
+        return now - age
+    return None
+
+
+def utc_iso(at_ns: int | None = None) -> str:
+    """Wall time as ISO 8601 in UTC with milliseconds, for labels."""
+    seconds = (time_ns() if at_ns is None else at_ns) / 1e9
+    stamp = datetime.fromtimestamp(seconds, tz=UTC).isoformat(timespec="milliseconds")
+    return stamp.replace("+00:00", "Z")

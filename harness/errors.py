@@ -1,0 +1,134 @@
+"""Every error that this project raises on purpose, in one tree.
+
+::
+
+    HarnessError
+      ConfigError                 wrong before anything was sent
+      TransportError
+        ConnectFailed             no connection; says in which phase
+        UpgradeRejected           the server answered the upgrade with another status than 101
+        ConnectionLost            the connection ended under us; code and reason if any
+      ProtocolError
+        LocalProtocolError        we tried what the session's state forbids: our bug
+        RemoteProtocolError       the service sent what no reading of the protocol allows
+      ServiceError                the service answered with an error code
+        RateLimited  SessionExpired  SessionNotFound  Forbidden
+      ReplyTimeout                nothing that was waited for came in time
+      LedgerError                 the record of open sessions can't be kept: always ends the run
+      PlatformApiError            the Platform API answered with an error
+
+Attributes hold the data; the text is made from them. Tokens never appear in a text.
+"""
+
+
+class HarnessError(Exception):
+    """Root of the tree."""
+
+
+class ConfigError(HarnessError):
+    """Something is wrong with what the user gave; nothing has been sent yet."""
+
+
+class TransportError(HarnessError):
+    """The connection could not be made or did not last."""
+
+
+class ConnectFailed(TransportError):
+    """No connection. ``phase`` is one of ``dns``, ``tcp``, ``proxy``, ``tls``, ``upgrade``."""
+
+    def __init__(self, phase: str, why: str) -> None:
+        super().__init__(f"could not connect ({phase}): {why}")
+        self.phase = phase
+        self.why = why
+
+
+class UpgradeRejected(TransportError):
+    """The server refused the websocket upgrade with an HTTP status."""
+
+    def __init__(self, status: int, body: str = "", retry_after_s: float | None = None) -> None:
+        hint = {
+            403: " (unknown deployment id, or this Origin is not allowed)",
+            429: " (too many new connections)",
+        }.get(status, "")
+        super().__init__(f"the server refused the websocket upgrade with HTTP {status}{hint}")
+        self.status = status
+        self.body = body
+        self.retry_after_s = retry_after_s
+
+
+class ConnectionLost(TransportError):
+    """The connection ended while it was still needed; ``code`` is the close code, or None."""
+
+    def __init__(self, code: int | None, reason: str = "") -> None:
+        how = "without a close frame" if code is None else f"with close code {code}"
+        super().__init__(f"the connection ended {how}" + (f": {reason}" if reason else ""))
+        self.code = code
+        self.reason = reason
+
+
+class ProtocolError(HarnessError):
+    """The guest protocol was broken by one side."""
+
+
+class LocalProtocolError(ProtocolError):
+    """Our side asked for something that the session's state does not allow."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """A frame that cannot be read as anything the service is known to send."""
+
+
+class ServiceError(HarnessError):
+    """The service answered a request with an error (protocol.md 3.6)."""
+
+    def __init__(self, code: int, text: str, tracing_id: str | None = None) -> None:
+        super().__init__(f"the service answered {code}: {text}")
+        self.code = code
+        self.text = text
+        self.tracing_id = tracing_id
+
+
+class RateLimited(ServiceError):
+    """429 or 4029; try again after ``retry_after_s`` seconds."""
+
+    def __init__(
+        self, code: int, text: str, tracing_id: str | None = None, *, retry_after_s: float = 0.0
+    ) -> None:
+        super().__init__(code, text, tracing_id)
+        self.retry_after_s = retry_after_s
+
+
+class SessionExpired(ServiceError):
+    """4006 or SessionExpiredEvent: the session's time to live has passed."""
+
+
+class SessionNotFound(ServiceError):
+    """4007: the service does not know this session."""
+
+
+class Forbidden(ServiceError):
+    """403: the deployment's configuration does not allow it."""
+
+
+class ReplyTimeout(HarnessError):
+    """Nothing that was waited for came in time. ``seen`` lists what did come, in order."""
+
+    def __init__(self, waited_for: str, waited_s: float, seen: tuple[str, ...] = ()) -> None:
+        came = "; seen meanwhile: " + ", ".join(seen) if seen else "; nothing came at all"
+        super().__init__(f"no {waited_for} within {waited_s:g} s{came}")
+        self.waited_for = waited_for
+        self.waited_s = waited_s
+        self.seen = seen
+
+
+class LedgerError(HarnessError):
+    """The ledger can't be written or read; an unrecorded session must not exist."""
+
+
+class PlatformApiError(HarnessError):
+    """The Platform API answered with an error status."""
+
+    def __init__(self, status: int, code: str, message: str = "") -> None:
+        super().__init__(f"the Platform API answered HTTP {status} ({code}) {message}".rstrip())
+        self.status = status
+        self.code = code

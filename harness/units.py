@@ -1,0 +1,57 @@
+"""Durations and rates as people write them: ``50ms``, ``20s``, ``1m30s``, ``72h``, ``10/s``."""
+
+import math
+import re
+
+from harness.errors import ConfigError
+
+_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d)")
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(s|min|m|h)")
+_PER_SECOND = {"s": 1.0, "m": 1 / 60, "min": 1 / 60, "h": 1 / 3600}
+
+
+def seconds(text: str | float, what: str = "duration") -> float:
+    """``"1m30s"`` → 90.0. A bare number is seconds. Raises ConfigError naming ``what``."""
+    if isinstance(text, int | float) and not isinstance(text, bool):
+        value = float(text)
+    else:
+        value = _written_seconds(str(text), what)
+    if not math.isfinite(value) or value < 0:
+        raise ConfigError(f"{what}: expected a duration of zero or more, got {text!r}")
+    return value
+
+
+def _written_seconds(text: str, what: str) -> float:
+    compact = text.strip().replace(" ", "").lower()
+    if re.fullmatch(r"\d+(?:\.\d+)?", compact):
+        return float(compact)
+    parts = _PART.findall(compact)
+    if not parts or "".join(number + unit for number, unit in parts) != compact:
+        raise ConfigError(f"{what}: expected a duration such as 50ms, 20s or 1m30s, got {text!r}")
+    return math.fsum(float(number) * _SECONDS[unit] for number, unit in parts)
+
+
+def rate_per_s(text: str, what: str = "rate") -> float:
+    """``"10/s"`` → 10.0, ``"600/min"`` → 10.0. Raises ConfigError naming ``what``."""
+    match = _RATE.fullmatch(text.strip().lower())
+    if match is None:
+        raise ConfigError(f"{what}: expected a rate such as 10/s or 600/min, got {text!r}")
+    return float(match[1]) * _PER_SECOND[match[2]]
+
+
+def duration_text(value_s: float) -> str:
+    """90.0 → ``1m30s``; below ten seconds with what decimals are needed."""
+    if value_s < 1e-3:
+        return f"{value_s * 1e6:.3g}us" if value_s else "0s"
+    if value_s < 1:
+        return f"{value_s * 1e3:.3g}ms"
+    if value_s < 60:
+        return f"{value_s:.3g}s"
+    whole = round(value_s)
+    text = ""
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, whole = divmod(whole, size)
+        if count:
+            text += f"{count}{unit}"
+    return text

@@ -1,0 +1,35 @@
+"""Durations and rates are read as people write them, and nonsense is refused by name."""
+
+import pytest
+
+from harness.errors import ConfigError
+from harness.units import duration_text, rate_per_s, seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("50ms", 0.05), ("20s", 20.0), ("1m30s", 90.0), ("72h", 259200.0), ("2.5", 2.5), (3, 3.0)],
+)
+def test_durations(text: str | float, value: float) -> None:
+    assert seconds(text) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("text", ["", "5 parsecs", "10s!", "-3s", "nan", "1e9", "s", float("nan")])
+def test_nonsense_durations_are_refused_by_name(text: str | float) -> None:
+    with pytest.raises(ConfigError, match="think_time"):
+        seconds(text, "think_time")
+
+
+def test_rates() -> None:
+    assert rate_per_s("10/s") == 10.0
+    assert rate_per_s("600/min") == pytest.approx(10.0)
+    with pytest.raises(ConfigError, match="rate"):
+        rate_per_s("fast")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0s"), (0.05, "50ms"), (2.5, "2.5s"), (90, "1m30s"), (259200, "3d"), (0.0005, "500us")],
+)
+def test_durations_are_written_short(value: float, text: str) -> None:
+    assert duration_text(value) == text
