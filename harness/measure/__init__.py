@@ -1,0 +1,1 @@
+"""Measuring: what is timed, how samples become histograms, and how those reach the disk."""

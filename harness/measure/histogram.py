@@ -1,0 +1,83 @@
+"""A histogram of durations; the only place that touches the HDR library.
+
+Three significant digits from 1 microsecond to 2 hours. The library drops values out of range
+without a word and spoils the minimum when an empty histogram is merged; both are mended here.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from hdrh.histogram import HdrHistogram
+
+from harness.errors import ConfigError
+
+LOWEST_US = 1
+HIGHEST_US = 2 * 3600 * 1_000_000
+DIGITS = 3
+
+
+class Histogram:
+    """Counts of durations. Recorded in nanoseconds, kept in microseconds, read in milliseconds."""
+
+    __slots__ = ("_hdr", "out_of_range")
+
+    def __init__(self) -> None:
+        self._hdr = HdrHistogram(LOWEST_US, HIGHEST_US, DIGITS)
+        self.out_of_range = 0
+        """Values above the highest; they are counted there and in the top bucket."""
+
+    def record_ns(self, duration_ns: int) -> None:
+        """Count one duration; less than a microsecond counts as one."""
+        if not self._hdr.record_value(max(LOWEST_US, duration_ns // 1000)):
+            self.out_of_range += 1
+            self._hdr.record_value(HIGHEST_US)
+
+    @property
+    def count(self) -> int:
+        """How many durations are in it."""
+        return int(self._hdr.total_count)
+
+    def merge(self, other: "Histogram") -> None:
+        """Add all of ``other``; the result is as if everything had been recorded here."""
+        if other.count:
+            self._hdr.add(other._hdr)
+        self.out_of_range += other.out_of_range
+
+    def percentiles_ms(self, quantiles: Sequence[float]) -> list[float | None]:
+        """The duration in milliseconds at each percentile (0 to 100); None where nothing is known.
+
+        100 is the highest recorded value, exactly to the histogram's digits.
+        """
+        if not self.count:
+            return [None] * len(quantiles)
+        found = self._hdr.get_percentile_to_value_dict(list(quantiles))
+        return [min(found[q], self._hdr.get_max_value()) / 1000 for q in quantiles]
+
+    def percentile_ms(self, quantile: float) -> float | None:
+        """One of :meth:`percentiles_ms`."""
+        return self.percentiles_ms([quantile])[0]
+
+    @property
+    def mean_ms(self) -> float | None:
+        """The mean in milliseconds, None when empty."""
+        return float(self._hdr.get_mean_value()) / 1000 if self.count else None
+
+    @property
+    def max_ms(self) -> float | None:
+        """The highest value in milliseconds, None when empty."""
+        return float(self._hdr.get_max_value()) / 1000 if self.count else None
+
+    def buckets_us(self) -> Iterator[tuple[int, int]]:
+        """(highest equivalent value in microseconds, count) of each bucket with something in it."""
+        for item in self._hdr.get_recorded_iterator():
+            yield int(item.value_iterated_to), int(item.count_at_value_iterated_to)
+
+    def encode(self) -> str:
+        """The standard compressed HDR form, base64."""
+        return str(self._hdr.encode().decode("ascii"))
+
+    def merge_encoded(self, text: str) -> None:
+        """Merge what :meth:`encode` gave. Raises ConfigError when it is not a histogram."""
+        try:
+            self._hdr.decode_and_add(text.encode("ascii"))
+        except Exception as error:  # the decoder raises whatever the bytes provoke
+            raise ConfigError(f"not an HDR histogram: {error}") from error

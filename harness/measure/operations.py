@@ -1,0 +1,76 @@
+"""The operations that are timed, each with its definition written once.
+
+Reports, objectives and the command line all take names and definitions from here.
+"""
+
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """A named thing we time: what starts its clock and what ends it."""
+
+    name: str
+    starts: str
+    ends: str
+
+
+_ALL = (
+    Operation(name="dns", starts="the host name is looked up", ends="its addresses are known"),
+    Operation(name="tcp", starts="the TCP connect begins", ends="the connection is established"),
+    Operation(name="tls", starts="the TLS handshake begins", ends="the handshake is complete"),
+    Operation(
+        name="upgrade", starts="the HTTP upgrade is written", ends="the 101 answer has arrived"
+    ),
+    Operation(
+        name="connect", starts="the host name is looked up", ends="the 101 answer has arrived"
+    ),
+    Operation(
+        name="session_open",
+        starts="configureSession is written",
+        ends="its SessionResponse has arrived",
+    ),
+    Operation(
+        name="join", starts="the Presence Join is written", ends="its Inbound echo has arrived"
+    ),
+    Operation(
+        name="delivered",
+        starts="a message of the guest is written",
+        ends="its Inbound echo with the same tracingId has arrived",
+    ),
+    Operation(
+        name="reply",
+        starts="a message of the guest is written",
+        ends="the first Outbound message after it has arrived (or the first that fits what the "
+        "script waits for)",
+    ),
+    Operation(
+        name="clear",
+        starts="the Presence Clear is written",
+        ends="the SessionClearedEvent has arrived",
+    ),
+    Operation(
+        name="clear_to_close",
+        starts="the SessionClearedEvent has arrived",
+        ends="the ConnectionClosedEvent has arrived",
+    ),
+    Operation(
+        name="resume",
+        starts="the connection is lost",
+        ends="the SessionResponse on a new connection has arrived",
+    ),
+    Operation(
+        name="health_check", starts="the echo request is written", ends="its answer has arrived"
+    ),
+    Operation(
+        name="upload",
+        starts="the attachment is announced",
+        ends="its UploadSuccessEvent has arrived",
+    ),
+    Operation(
+        name="history", starts="the history request is written", ends="its answer has arrived"
+    ),
+)
+
+OPERATIONS: MappingProxyType[str, Operation] = MappingProxyType({op.name: op for op in _ALL})

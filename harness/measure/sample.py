@@ -1,0 +1,55 @@
+"""One measured operation: four stamps and an outcome."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Outcome(StrEnum):
+    """How an operation ended. Counted by these words, never by an error's text."""
+
+    OK = "ok"
+    TIMEOUT = "timeout"
+    REFUSED = "refused"
+    RATE_LIMITED = "rate_limited"
+    LOST = "lost"
+    EXPIRED = "expired"
+    FORBIDDEN = "forbidden"
+    PROTOCOL = "protocol"
+    DROPPED = "dropped"
+    SERVICE_ERROR = "service_error"
+
+
+TIMED = frozenset({Outcome.OK, Outcome.TIMEOUT})
+"""Outcomes whose times enter the histograms. A time-out counts with the time that was waited, so
+that what never came can't make the figures look better; the other failures are only counted."""
+
+
+class Sample(NamedTuple):
+    """Stamps are nanoseconds of the monotonic clock (a tuple, because it is made for each message).
+
+    due: when the schedule said it should happen (equal to ``sent`` where nothing scheduled it).
+    sent: just before the bytes were written. arrived: the kernel received the bytes that ended it.
+    seen: our code got to them.
+    """
+
+    operation: str
+    due_ns: int
+    sent_ns: int
+    arrived_ns: int
+    seen_ns: int
+    outcome: Outcome = Outcome.OK
+
+    @property
+    def service_ns(self) -> int:
+        """The service's own time, free of stalls of our event loop."""
+        return self.arrived_ns - self.sent_ns
+
+    @property
+    def corrected_ns(self) -> int:
+        """What a guest of an open workload waits; never smaller than the service time."""
+        return self.arrived_ns - min(self.due_ns, self.sent_ns)
+
+    @property
+    def lag_ns(self) -> int:
+        """How late we were to look."""
+        return self.seen_ns - self.arrived_ns

@@ -1,0 +1,221 @@
+"""Intervals on disk: written by each process, read and merged by whoever makes figures of them.
+
+Two files per process, both only ever appended to, one flush per interval:
+
+``intervals-WORKER.jsonl``
+    one JSON object per interval: ``{"t": seconds since the epoch at its end, "s": its length in
+    seconds, "sessions": {...}, "arrivals": {...}, "outcomes": {operation: {outcome: count}},
+    "counts": {...}, "process": {"cpu": share of one core, "rss_mb": …, "fds": …}}``; ``sessions``
+    holds running totals and the present occupancy, everything else what happened in the interval.
+``histograms-WORKER.hlog``
+    the standard HDR log format (version 1.3) with one tagged line per histogram and interval;
+    values are microseconds. Tags: ``OPERATION.service``, ``OPERATION.corrected``,
+    ``lag.arrival``, ``lag.loop``.
+
+A crash can tear at most the last line; readers leave a torn last line out and say so.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from harness.errors import ConfigError
+from harness.measure.histogram import Histogram
+from harness.measure.recorder import Collected
+
+INTERVALS = "intervals-{worker}.jsonl"
+HISTOGRAMS = "histograms-{worker}.hlog"
+
+
+class IntervalWriter:
+    """Appends intervals to the two files of this process."""
+
+    def __init__(self, directory: Path, worker: str, *, started_ns: int) -> None:
+        self._started_s = started_ns / 1e9
+        self._intervals = (directory / INTERVALS.format(worker=worker)).open("ab", buffering=0)
+        self._histograms = (directory / HISTOGRAMS.format(worker=worker)).open("ab", buffering=0)
+        self._histograms.write(
+            (
+                "#[Histogram log format version 1.3]\n"
+                f"#[StartTime: {self._started_s:.3f} (seconds since epoch)]\n"
+                "#[Values are microseconds; Interval_Max is in milliseconds]\n"
+                '"StartTimestamp","Interval_Length","Interval_Max",'
+                '"Interval_Compressed_Histogram"\n'
+            ).encode()
+        )
+
+    def write(
+        self,
+        collected: Collected,
+        *,
+        ended_ns: int,
+        length_s: float,
+        state: Mapping[str, Mapping[str, float]],
+    ) -> None:
+        """Append one interval. ``state`` has the blocks sessions, arrivals and process.
+
+        Raises OSError when the disk takes no more.
+        """
+        start = ended_ns / 1e9 - length_s - self._started_s
+        lines = [
+            f"Tag={tag},{start:.3f},{length_s:.3f},{histogram.max_ms:.3f},{histogram.encode()}\n"
+            for tag, histogram in collected.histograms.items()
+        ]
+        out_of_range = sum(histogram.out_of_range for histogram in collected.histograms.values())
+        if out_of_range:
+            collected.counts["out_of_range"] += out_of_range
+        row = {
+            "t": round(ended_ns / 1e9, 3),
+            "s": round(length_s, 3),
+            **state,
+            "outcomes": collected.outcomes,
+            "counts": collected.counts,
+        }
+        write_whole(self._histograms, "".join(lines).encode())
+        write_whole(self._intervals, orjson.dumps(row, option=orjson.OPT_NON_STR_KEYS) + b"\n")
+
+    def close(self) -> None:
+        """Close both files; safe to call twice."""
+        self._intervals.close()
+        self._histograms.close()
+
+
+def write_whole(file: Any, data: bytes) -> None:
+    """Write all of ``data`` to an unbuffered file; a full disk may take only a part of it."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """One line of an intervals file."""
+
+    worker: str
+    ended_s: float
+    length_s: float
+    sessions: dict[str, int]
+    arrivals: dict[str, int]
+    outcomes: dict[str, dict[str, int]]
+    counts: dict[str, int]
+    process: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaggedHistogram:
+    """One line of a histogram log, still encoded."""
+
+    worker: str
+    tag: str
+    started_s: float
+    length_s: float
+    encoded: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Measurements:
+    """Everything that the processes of a run measured, merged exactly."""
+
+    workers: list[str] = field(default_factory=list)
+    histograms: dict[str, Histogram] = field(default_factory=dict)
+    outcomes: dict[str, dict[str, int]] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    arrivals: dict[str, int] = field(default_factory=dict)
+    torn_files: list[str] = field(default_factory=list)
+
+    def percentile_ms(self, tag: str, quantile: float) -> float | None:
+        """A percentile of the whole run, None when nothing was measured under that tag."""
+        histogram = self.histograms.get(tag)
+        return None if histogram is None else histogram.percentile_ms(quantile)
+
+
+def read_measurements(directory: Path) -> Measurements:
+    """Merge all processes' files of a run directory. Raises ConfigError on a damaged line."""
+    merged = Measurements()
+    for path in sorted(directory.glob(INTERVALS.format(worker="*"))):
+        merged.workers.append(_worker(path))
+        if _is_torn(path):
+            merged.torn_files.append(path.name)
+        for interval in read_intervals(path):
+            _add(merged.counts, interval.counts)
+            _add(merged.arrivals, interval.arrivals)
+            for operation, outcomes in interval.outcomes.items():
+                _add(merged.outcomes.setdefault(operation, {}), outcomes)
+    for path in sorted(directory.glob(HISTOGRAMS.format(worker="*"))):
+        if _is_torn(path):
+            merged.torn_files.append(path.name)
+        for line in read_histograms(path):
+            merged.histograms.setdefault(line.tag, Histogram()).merge_encoded(line.encoded)
+    return merged
+
+
+def read_intervals(path: Path) -> Iterator[Interval]:
+    """The whole lines of an intervals file. Raises ConfigError on a damaged one."""
+    worker = _worker(path)
+    for number, line in _whole_lines(path):
+        try:
+            row = orjson.loads(line)
+            yield Interval(
+                worker=worker,
+                ended_s=float(row["t"]),
+                length_s=float(row["s"]),
+                sessions=dict(row["sessions"]),
+                arrivals=dict(row["arrivals"]),
+                outcomes={name: dict(counts) for name, counts in row["outcomes"].items()},
+                counts=dict(row["counts"]),
+                process=dict(row["process"]),
+            )
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ConfigError(f"{path}:{number}: not an interval of a run: {error}") from error
+
+
+def read_histograms(path: Path) -> Iterator[TaggedHistogram]:
+    """The whole lines of a histogram log, not yet decoded. Raises ConfigError on a damaged one."""
+    worker = _worker(path)
+    started = 0.0
+    for number, raw in _whole_lines(path):
+        line = raw.decode("utf-8", "replace")
+        if line.startswith("#[StartTime:"):
+            started = float(line.split()[1])
+        if line.startswith(("#", '"')):
+            continue
+        fields = line.split(",")
+        if len(fields) != 5 or not fields[0].startswith("Tag="):
+            raise ConfigError(f"{path}:{number}: expected Tag=NAME,start,length,max,histogram")
+        try:
+            yield TaggedHistogram(
+                worker=worker,
+                tag=fields[0].removeprefix("Tag="),
+                started_s=started + float(fields[1]),
+                length_s=float(fields[2]),
+                encoded=fields[4],
+            )
+        except ValueError as error:
+            raise ConfigError(f"{path}:{number}: not a number: {error}") from error
+
+
+def _whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if line.endswith(b"\n"):
+                yield number, line.rstrip(b"\n")
+
+
+def _is_torn(path: Path) -> bool:
+    with path.open("rb") as file:
+        if file.seek(0, 2) == 0:
+            return False
+        file.seek(-1, 2)
+        return file.read(1) != b"\n"
+
+
+def _worker(path: Path) -> str:
+    return path.stem.partition("-")[2]
+
+
+def _add(total: dict[str, int], more: Mapping[str, int]) -> None:
+    for name, count in more.items():
+        total[name] = total.get(name, 0) + count

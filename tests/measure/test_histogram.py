@@ -1,0 +1,57 @@
+"""Nothing recorded is lost: not by its size, not by merging, not by encoding."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.errors import ConfigError
+from harness.measure.histogram import HIGHEST_US, Histogram
+
+DURATIONS = st.lists(st.integers(min_value=0, max_value=HIGHEST_US * 1000), max_size=50)
+
+
+def of(durations_ns: list[int]) -> Histogram:
+    histogram = Histogram()
+    for duration in durations_ns:
+        histogram.record_ns(duration)
+    return histogram
+
+
+def test_empty_knows_nothing_rather_than_zero() -> None:
+    empty = Histogram()
+    assert empty.percentiles_ms([50, 99]) == [None, None]
+    assert (empty.mean_ms, empty.max_ms, empty.count) == (None, None, 0)
+
+
+def test_three_digits_hold() -> None:
+    found = of([1_049_000_000]).percentile_ms(50)
+    assert found == pytest.approx(1049, rel=1e-3)
+
+
+def test_a_value_out_of_range_is_counted_and_kept_in_the_top_bucket() -> None:
+    histogram = of([HIGHEST_US * 1000 * 3])
+    assert (histogram.count, histogram.out_of_range) == (1, 1)
+
+
+@settings(max_examples=25)
+@given(DURATIONS, DURATIONS)
+def test_merging_is_the_same_as_recording_everything_in_one(a: list[int], b: list[int]) -> None:
+    merged = of(a)
+    merged.merge(of(b))
+    whole = of(a + b)
+    assert list(merged.buckets_us()) == list(whole.buckets_us())
+    assert merged.percentiles_ms([0, 50, 99.9, 100]) == whole.percentiles_ms([0, 50, 99.9, 100])
+
+
+@settings(max_examples=25)
+@given(DURATIONS)
+def test_encoding_keeps_all(durations: list[int]) -> None:
+    back = Histogram()
+    if durations:
+        back.merge_encoded(of(durations).encode())
+    assert list(back.buckets_us()) == list(of(durations).buckets_us())
+
+
+def test_garbage_is_refused() -> None:
+    with pytest.raises(ConfigError, match="not an HDR histogram"):
+        Histogram().merge_encoded("HISTgarbage")

@@ -1,0 +1,71 @@
+"""What a process wrote comes back whole, also when the last line is torn."""
+
+from pathlib import Path
+
+import pytest
+from hdrh.histogram import HdrHistogram
+from hdrh.log import HistogramLogReader
+
+from harness.errors import ConfigError
+from harness.measure.histogram import DIGITS, HIGHEST_US, LOWEST_US
+from harness.measure.recorder import Recorder
+from harness.measure.sample import Outcome, Sample
+from harness.measure.snapshot import IntervalWriter, read_intervals, read_measurements
+
+STATE = {
+    "sessions": {"opened": 1},
+    "arrivals": {"due": 2, "started": 2},
+    "process": {"cpu": 0.1},
+}
+
+
+def write(directory: Path, worker: str, durations_ms: list[int]) -> None:
+    writer = IntervalWriter(directory, worker, started_ns=10**18)
+    for number, duration in enumerate(durations_ms, start=1):
+        recorder = Recorder()
+        recorder.add(Sample("reply", 0, 0, duration * 10**6, duration * 10**6))
+        recorder.add(Sample("reply", 0, 0, 0, 0, Outcome.LOST))
+        recorder.count("late")
+        writer.write(recorder.take(), ended_ns=10**18 + number * 10**9, length_s=1.0, state=STATE)
+    writer.close()
+
+
+def test_processes_merge_exactly(tmp_path: Path) -> None:
+    write(tmp_path, "a-1", [10, 20])
+    write(tmp_path, "b-2", [30])
+    merged = read_measurements(tmp_path)
+    assert merged.workers == ["a-1", "b-2"]
+    assert merged.histograms["reply.service"].count == 3
+    assert merged.percentile_ms("reply.service", 100) == pytest.approx(30, rel=1e-3)
+    assert merged.outcomes == {"reply": {"ok": 3, "lost": 3}}
+    assert (merged.counts, merged.arrivals) == ({"late": 3}, {"due": 6, "started": 6})
+    assert merged.percentile_ms("join.service", 50) is None
+
+
+def test_a_torn_last_line_is_left_out_and_told(tmp_path: Path) -> None:
+    write(tmp_path, "a-1", [10, 20])
+    for path in tmp_path.iterdir():
+        path.write_bytes(path.read_bytes()[:-5])
+    merged = read_measurements(tmp_path)
+    assert merged.histograms["lag.arrival"].count == 1  # the last line of that log
+    assert merged.histograms["reply.service"].count == 2
+    assert merged.outcomes == {"reply": {"ok": 1, "lost": 1}}
+    assert sorted(merged.torn_files) == ["histograms-a-1.hlog", "intervals-a-1.jsonl"]
+
+
+def test_a_damaged_line_is_refused_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "intervals-a-1.jsonl"
+    path.write_bytes(b'{"t": 1}\n')
+    with pytest.raises(ConfigError, match=r"intervals-a-1\.jsonl:1: not an interval"):
+        list(read_intervals(path))
+
+
+def test_the_histogram_log_is_the_standard_form(tmp_path: Path) -> None:
+    write(tmp_path, "a-1", [10, 20])
+    log = str(tmp_path / "histograms-a-1.hlog")
+    reader = HistogramLogReader(log, HdrHistogram(LOWEST_US, HIGHEST_US, DIGITS))
+    counts = []
+    while (histogram := reader.get_next_interval_histogram()) is not None:
+        counts.append(histogram.get_total_count())
+    reader.input_file.close()
+    assert sum(counts) == 6  # service, corrected and lag of both intervals
