@@ -1,0 +1,1 @@
+"""What guests do and when, as values: arrivals, think times, scripts and the data for them."""

@@ -1,0 +1,253 @@
+"""Schedules: the due time of the i-th arrival without living through those before it.
+
+A schedule can't drift, any worker can compute any part of it, and the strides ``k, k+n, k+2n …`` of
+``n`` workers partition it exactly. Users make them with ``harness.workload.arrivals``.
+"""
+
+from abc import ABC, abstractmethod
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from itertools import accumulate
+from math import ceil, exp, fsum, lgamma, log, sqrt
+from random import Random
+
+from harness.errors import ConfigError
+
+NS = 1_000_000_000
+# Expected arrivals per block of a Poisson schedule: small enough to draw one in well under a
+# millisecond, large enough that the table of block counts stays small over days.
+POISSON_BLOCK = 256
+
+
+class Schedule(ABC):
+    """Arrivals over a stretch of time that begins at 0. Immutable."""
+
+    @property
+    @abstractmethod
+    def duration_s(self) -> float:
+        """Length in seconds; the last arrival is due before its end."""
+
+    @property
+    @abstractmethod
+    def count(self) -> int:
+        """How many guests arrive in all."""
+
+    @abstractmethod
+    def due_ns(self, index: int) -> int:
+        """Nanoseconds from the start to arrival ``index`` (from 0); IndexError past the end."""
+
+    @abstractmethod
+    def rate_at(self, at_s: float) -> float:
+        """Mean guests per second at that time; 0 before the start and from the end on."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """In a few words, without the count."""
+
+    def stride(self, worker: int, workers: int) -> range:
+        """The indices that belong to worker ``worker`` (from 0) of ``workers``."""
+        if not 0 <= worker < workers:
+            raise ConfigError(f"worker {worker} of {workers}: expected a number below {workers}")
+        return range(worker, self.count, workers)
+
+    def __add__(self, other: "Schedule") -> "Schedule":
+        return chain(self, other)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch in which the rate (guests per second) changes linearly from first to last."""
+
+    length_ns: int
+    first: Fraction
+    last: Fraction
+
+    @property
+    def area(self) -> Fraction:
+        """Expected arrivals in it."""
+        return (self.first + self.last) / 2 * Fraction(self.length_ns, NS)
+
+    def offset_ns(self, area: Fraction) -> int:
+        """When, from the segment's start, the area reaches ``area`` (below its whole area)."""
+        if self.first == self.last:
+            return int(area * NS / self.first)  # exact
+        start, wanted = float(self.first), float(area)
+        slope = float(self.last - self.first) * NS / self.length_ns
+        # The root of start*t + slope*t²/2 = wanted in the form that doesn't cancel.
+        root = sqrt(max(0.0, start * start + 2 * slope * wanted))
+        below = start + root
+        at_ns = int(2 * wanted / below * NS) if below else 0
+        return min(at_ns, self.length_ns)
+
+    def rate_at(self, offset_ns: int) -> float:
+        part = Fraction(offset_ns, self.length_ns)
+        return float(self.first + (self.last - self.first) * part)
+
+
+@dataclass(frozen=True)
+class Rates(Schedule):
+    """A rate made of linear pieces, arrivals evenly spread under it."""
+
+    segments: tuple[Segment, ...]
+    words: str
+
+    @cached_property
+    def starts_ns(self) -> list[int]:
+        return list(accumulate((s.length_ns for s in self.segments), initial=0))
+
+    @cached_property
+    def areas(self) -> list[Fraction]:
+        """Area before each segment, and after the last."""
+        return list(accumulate((s.area for s in self.segments), initial=Fraction(0)))
+
+    @cached_property
+    def duration_s(self) -> float:
+        return self.starts_ns[-1] / NS
+
+    @cached_property
+    def count(self) -> int:
+        return ceil(self.areas[-1])
+
+    def due_ns(self, index: int) -> int:
+        if not 0 <= index < self.count:
+            raise IndexError(f"arrival {index}: there are {self.count}")
+        return self.time_at(Fraction(index))
+
+    def time_at(self, area: Fraction) -> int:
+        """The time in ns at which ``area`` arrivals are expected to have come."""
+        at = min(bisect_right(self.areas, area), len(self.segments)) - 1
+        return self.starts_ns[at] + self.segments[at].offset_ns(area - self.areas[at])
+
+    def rate_at(self, at_s: float) -> float:
+        at_ns = int(at_s * NS)
+        if not 0 <= at_ns < self.starts_ns[-1]:
+            return 0.0
+        at = bisect_right(self.starts_ns, at_ns) - 1
+        return self.segments[at].rate_at(at_ns - self.starts_ns[at])
+
+    def describe(self) -> str:
+        return self.words
+
+
+@dataclass(frozen=True)
+class Poisson(Schedule):
+    """Independent arrivals at the mean rate of ``base``: a pure function of seed and index.
+
+    The area under the rate is cut into blocks; each block's count is Poisson, and its arrivals lie
+    in it like sorted uniform numbers, which is what a Poisson process is. Only the counts are kept.
+    """
+
+    base: Rates
+    seed: int
+    _recent: dict[int, list[float]] = field(default_factory=dict, compare=False, repr=False)
+
+    @cached_property
+    def firsts(self) -> list[int]:
+        """Index of the first arrival of each block, and the count of all."""
+        whole, rest = divmod(self.base.areas[-1], POISSON_BLOCK)
+        draw = Random(f"{self.seed} counts")
+        table = _poisson_cdf(POISSON_BLOCK)
+        counts = [bisect_right(table, draw.random()) for _ in range(whole)]
+        counts.append(bisect_right(_poisson_cdf(float(rest)), draw.random()))
+        return list(accumulate(counts, initial=0))
+
+    @property
+    def duration_s(self) -> float:
+        return self.base.duration_s
+
+    @property
+    def count(self) -> int:
+        return self.firsts[-1]
+
+    def due_ns(self, index: int) -> int:
+        if not 0 <= index < self.count:
+            raise IndexError(f"arrival {index}: there are {self.count}")
+        block = bisect_right(self.firsts, index) - 1
+        inside = self._block(block)[index - self.firsts[block]]
+        return self.base.time_at(block * POISSON_BLOCK + Fraction(inside))
+
+    def _block(self, block: int) -> list[float]:
+        """Places of the block's arrivals, as area from the block's start; two blocks are kept."""
+        places = self._recent.get(block)
+        if places is None:
+            width = min(POISSON_BLOCK, float(self.base.areas[-1] - block * POISSON_BLOCK))
+            draw = Random(f"{self.seed} block {block}")
+            many = self.firsts[block + 1] - self.firsts[block]
+            places = sorted(draw.random() * width for _ in range(many))
+            if len(self._recent) > 1:
+                self._recent.clear()
+            self._recent[block] = places
+        return places
+
+    def rate_at(self, at_s: float) -> float:
+        return self.base.rate_at(at_s)
+
+    def describe(self) -> str:
+        return f"Poisson (seed {self.seed}), mean {self.base.describe()}"
+
+
+@dataclass(frozen=True)
+class Chain(Schedule):
+    """Schedules one after the other."""
+
+    parts: tuple[Schedule, ...]
+
+    @cached_property
+    def starts_ns(self) -> list[int]:
+        return list(accumulate((round(p.duration_s * NS) for p in self.parts), initial=0))
+
+    @cached_property
+    def firsts(self) -> list[int]:
+        return list(accumulate((p.count for p in self.parts), initial=0))
+
+    @property
+    def duration_s(self) -> float:
+        return self.starts_ns[-1] / NS
+
+    @property
+    def count(self) -> int:
+        return self.firsts[-1]
+
+    def due_ns(self, index: int) -> int:
+        if not 0 <= index < self.count:
+            raise IndexError(f"arrival {index}: there are {self.count}")
+        at = bisect_right(self.firsts, index) - 1
+        return self.starts_ns[at] + self.parts[at].due_ns(index - self.firsts[at])
+
+    def rate_at(self, at_s: float) -> float:
+        at_ns = int(at_s * NS)
+        if not 0 <= at_ns < self.starts_ns[-1]:
+            return 0.0
+        at = bisect_right(self.starts_ns, at_ns) - 1
+        return self.parts[at].rate_at((at_ns - self.starts_ns[at]) / NS)
+
+    def describe(self) -> str:
+        return ", then ".join(part.describe() for part in self.parts)
+
+
+def chain(*schedules: Schedule) -> Schedule:
+    """One after the other, as one; at least one is needed."""
+    parts: list[Schedule] = []
+    for schedule in schedules:
+        parts.extend(schedule.parts if isinstance(schedule, Chain) else [schedule])
+    merged: list[Schedule] = []
+    for part in parts:
+        last = merged[-1] if merged else None
+        if isinstance(part, Rates) and isinstance(last, Rates):
+            # One rate function instead of two: no arrival is gained or lost at the joint.
+            words = f"{last.words}, then {part.words}"
+            merged[-1] = Rates((*last.segments, *part.segments), words)
+        else:
+            merged.append(part)
+    return merged[0] if len(merged) == 1 else Chain(tuple(merged))
+
+
+def _poisson_cdf(mean: float) -> list[float]:
+    """P(N <= 0), P(N <= 1) … of a Poisson count, far enough that the rest is below 1e-16."""
+    if mean <= 0:
+        return [1.0]
+    top = int(mean + 12 * sqrt(mean) + 40)
+    terms = [exp(k * log(mean) - mean - lgamma(k + 1)) for k in range(top)]
+    return [*list(accumulate(terms))[:-1], fsum(terms)]

@@ -1,0 +1,72 @@
+"""A profile file is read exactly, or refused with file, line and reason."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from harness.errors import ConfigError
+from harness.workload.profile import parse_profile, read_profile
+
+MINUTE_NS = 60_000_000_000
+
+
+@pytest.mark.parametrize(
+    "starts",
+    [
+        ("09:00", "09:15", "09:30"),
+        ("0", "15m", "30m"),
+        ("0", "900", "1800"),
+        ("2026-11-15T23:45", "2026-11-16T00:00", "2026-11-16 00:15:00"),
+        ("2026-10-25T02:45+02:00", "2026-10-25T02:00+01:00", "2026-10-25T02:15+01:00"),
+    ],
+)
+def test_starts_in_every_form(starts: tuple[str, ...]) -> None:
+    rows = "".join(f"{start},{10 * i}\n" for i, start in enumerate(starts))
+    profile = parse_profile("start,guests\n" + rows, name="monday.csv")
+    assert profile.interval_ns == 15 * MINUTE_NS
+    assert profile.guests == (0, 10, 20)
+
+
+def test_other_columns_blank_lines_and_decimals_are_fine() -> None:
+    text = "Queue, Start ,GUESTS\n\nShop,09:00,0.1\nShop,09:15,12\n\n"
+    assert parse_profile(text, name="x").guests == (Fraction(1, 10), 12)
+
+
+def test_a_byte_order_mark_as_spreadsheets_write_it(tmp_path: Path) -> None:
+    file = tmp_path / "monday.csv"
+    file.write_bytes(b"\xef\xbb\xbfstart,guests\r\n09:00,1\r\n10:00,2\r\n")
+    assert read_profile(file).guests == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", r"m\.csv: empty"),
+        ("start,guests\n", r"m\.csv: expected at least two intervals, got 0"),
+        ("start,guests\n09:00,1\n", r"m\.csv: expected at least two intervals, got 1"),
+        ("time,guests\n09:00,1\n", r"m\.csv, line 1: expected one column 'start'"),
+        ("start,guests,guests\n09:00,1,2\n", r"m\.csv, line 1: expected one column 'guests'"),
+        ("start,guests\n09:00,1\n09:15,x\n", r"m\.csv, line 3, column guests: .*'x'"),
+        ("start,guests\n09:00,-1\n09:15,1\n", r"m\.csv, line 2, column guests: .*'-1'"),
+        ("start,guests\n09:00,nan\n09:15,1\n", r"m\.csv, line 2, column guests: .*'nan'"),
+        ("start,guests\n09:00,1\n09:15,1\n09:45,1\n", r"m\.csv, line 4: starts 30m .* 15m"),
+        ("start,guests\n09:00,1\n09:00,1\n", r"m\.csv, line 3: starts no later"),
+        ("start,guests\n09:00,1\nsoon:ish,1\n", r"m\.csv, line 3, column start: .*'soon:ish'"),
+        ("start,guests\n09:00,1\nlater,1\n", r"m\.csv, line 3, column start: .*'later'"),
+        ("start,guests\n09:00,1\n09:15\n", r"m\.csv, line 3: expected 2 values, got 1"),
+        ('start,guests\n09:00,"1\n', r"m\.csv, line 2: not readable as CSV"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_line_and_reason(text: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        parse_profile(text, name="m.csv")
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.csv: No such file"):
+        read_profile(tmp_path / "none.csv")
+    latin = tmp_path / "latin.csv"
+    latin.write_bytes("start,gäste\n".encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"latin\.csv: not UTF-8 text \(byte 7\)"):
+        read_profile(latin)
