@@ -12,14 +12,14 @@ __all__ = ["monotonic_ns", "utc_iso", "wall_ns", "wall_to_monotonic_ns"]
 
 wall_ns = time_ns
 
-STEP_LIMIT_NS = 1_000_000_000
+STEP_LIMIT_NS = 60_000_000_000
 
 
 def wall_to_monotonic_ns(stamp_wall_ns: int) -> int | None:
     """The monotonic time of a wall-clock stamp taken just now by the kernel.
 
-    None when the stamp lies in the future or more than a second back: then one of the clocks was
-    stepped, or the bytes waited so long that the caller should say so by its own reading.
+    None when the stamp lies in the future or more than a minute back: then the wall clock was
+    stepped, and the caller's own reading is the better one.
     """
     now = monotonic_ns()
     age = time_ns() - stamp_wall_ns

@@ -14,7 +14,7 @@ def test_a_stamp_just_taken_converts_to_a_moment_just_past() -> None:
 
 def test_a_stamp_from_the_future_or_long_ago_is_refused() -> None:
     assert clock.wall_to_monotonic_ns(clock.wall_ns() + 10**9) is None
-    assert clock.wall_to_monotonic_ns(clock.wall_ns() - 5 * 10**9) is None
+    assert clock.wall_to_monotonic_ns(clock.wall_ns() - 90 * 10**9) is None
 
 
 def test_labels_are_iso_in_utc() -> None:

@@ -5,7 +5,7 @@ from enum import IntEnum
 
 class ExitCode(IntEnum):
     """Exit codes of every command; where several apply, the first in this order of weight wins:
-    CONFIG, PREFLIGHT, INVALID, LEFTOVERS, OBJECTIVES, NO_DATA, PASS."""
+    CONFIG, PREFLIGHT, LEFTOVERS, INVALID, OBJECTIVES, NO_DATA, PASS."""
 
     PASS = 0
     """All objectives met and every session proved ended."""

@@ -1,0 +1,197 @@
+"""Bytes to events and requests to bytes; one JSON pass each way.
+
+Tolerant as the vendor's own clients are: unknown fields and classes pass. What contradicts the
+protocol (no JSON, no object, a field of the wrong type) is a RemoteProtocolError and nothing else.
+"""
+
+from typing import Any
+
+import orjson
+
+from harness.errors import RemoteProtocolError
+from harness.protocol.events import (
+    ConnectionClosed,
+    Event,
+    Failure,
+    LoggedOut,
+    Message,
+    Other,
+    SessionCleared,
+    SessionExpired,
+    SessionResponse,
+    Unknown,
+)
+from harness.protocol.names import MessageClass
+from harness.protocol.requests import Request
+
+
+def encode_request(request: Request) -> bytes:
+    """The request as one compact JSON object in UTF-8."""
+    return orjson.dumps(request)
+
+
+def decode(data: bytes) -> Event:
+    """One frame as an event. Raises RemoteProtocolError and nothing else."""
+    try:
+        envelope = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise RemoteProtocolError(f"a frame is not JSON: {error}") from None
+    if type(envelope) is not dict:
+        raise RemoteProtocolError(f"a frame is not an object but {_kind(envelope)}")
+    body = envelope.get("body")
+    if envelope.get("class") == "StructuredMessage" and type(body) is dict:
+        return _message(envelope, body)  # first, because nearly every frame is one
+    return _other(envelope, body)
+
+
+def _message(envelope: dict[str, Any], body: dict[str, Any]) -> Message:
+    get = body.get
+    text = get("text")
+    direction = get("direction")
+    message_id = get("id")
+    tracing_id = envelope.get("tracingId")
+    if (
+        (text is not None and type(text) is not str)
+        or (direction is not None and type(direction) is not str)
+        or (message_id is not None and type(message_id) is not str)
+        or (tracing_id is not None and type(tracing_id) is not str)
+    ):
+        raise RemoteProtocolError("a StructuredMessage has a field of the wrong type")
+    presence, typing = None, False
+    events = get("events")
+    if events:
+        presence, typing = _events(events)
+    channel = get("channel")
+    time = channel.get("time") if type(channel) is dict else None
+    metadata = get("metadata")
+    return Message(
+        direction or "",
+        _string(get("type"), "type"),
+        text or "",
+        message_id or "",
+        tracing_id,
+        presence,
+        typing,
+        type(metadata) is dict and metadata.get("readOnly") == "true",
+        envelope.get("type") == "response",
+        time if type(time) is str else None,
+        _string(get("originatingEntity"), "originatingEntity"),
+        _list(get("content"), "content"),
+    )
+
+
+def _events(events: object) -> tuple[str | None, bool]:
+    presence, typing = None, False
+    for event in _list(events, "events"):
+        if type(event) is not dict:
+            raise RemoteProtocolError("an event of a StructuredMessage is not an object")
+        kind = event.get("eventType")
+        if kind == "Presence":
+            inner = event.get("presence")
+            if type(inner) is dict and presence is None:
+                presence = _string(inner.get("type"), "presence.type")
+        elif kind == "Typing":
+            typing = True
+    return presence, typing
+
+
+def _other(envelope: dict[str, Any], body: Any) -> Event:
+    name = envelope.get("class")
+    code = envelope.get("code")
+    tracing_id = _optional_string(envelope.get("tracingId"), "tracingId")
+    if type(code) is not int:
+        if code is not None:
+            raise RemoteProtocolError(f"the code of a frame is not a number but {_kind(code)}")
+        code = 200
+    if name == MessageClass.TOO_MANY_REQUESTS:
+        return _too_many(code, body, tracing_id)
+    if not 200 <= code < 300:
+        return Failure(code, _text_of(body), tracing_id)
+    fields = body if type(body) is dict else {}
+    if name == MessageClass.SESSION_RESPONSE:
+        return _session_response(fields, tracing_id)
+    if name == MessageClass.SESSION_CLEARED_EVENT:
+        return SessionCleared()
+    if name == MessageClass.CONNECTION_CLOSED_EVENT:
+        # The field is "reason" in the mobile SDK and "reasonCode" in the published schema.
+        reason = fields.get("reason") or fields.get("reasonCode")
+        return ConnectionClosed(reason if type(reason) is str else "")
+    if name == MessageClass.SESSION_EXPIRED_EVENT:
+        return SessionExpired()
+    if name == MessageClass.LOGOUT_EVENT:
+        return LoggedOut()
+    if name in (MessageClass.STRING, MessageClass.ERROR):
+        return Other(str(name), {"text": _text_of(body)}, tracing_id)
+    if name in _KNOWN:
+        return Other(str(name), fields, tracing_id)
+    return Unknown(name if type(name) is str else None)
+
+
+_KNOWN = frozenset(MessageClass)
+
+
+def _session_response(fields: dict[str, Any], tracing_id: str | None) -> SessionResponse:
+    connected = fields.get("connected")
+    if type(connected) is not bool:
+        raise RemoteProtocolError("a SessionResponse lacks 'connected', its only required field")
+    return SessionResponse(
+        connected=connected,
+        new_session=fields.get("newSession") is True,
+        read_only=fields.get("readOnly") is True,
+        max_custom_data_bytes=_optional_int(fields.get("maxCustomDataBytes")),
+        duration_s=_optional_int(fields.get("durationSeconds")),
+        expires_at_s=_optional_int(fields.get("expirationDate")),
+        tracing_id=tracing_id,
+    )
+
+
+def _too_many(code: int, body: Any, tracing_id: str | None) -> Failure:
+    fields = body if type(body) is dict else {}
+    wait = fields.get("retryAfter")
+    inner = fields.get("errorCode")
+    usable = isinstance(wait, int | float) and wait >= 0
+    return Failure(
+        inner if type(inner) is int else code,
+        _text_of(body),
+        tracing_id,
+        float(wait or 0) if usable else 1.0,
+    )
+
+
+def _text_of(body: Any) -> str:
+    if type(body) is str:
+        return body
+    if type(body) is dict:
+        for key in ("errorMessage", "message"):
+            if type(body.get(key)) is str:
+                return str(body[key])
+    return ""
+
+
+def _string(value: object, field: str) -> str:
+    if value is None:
+        return ""
+    if type(value) is not str:
+        raise RemoteProtocolError(f"'{field}' of a message is not a string but {_kind(value)}")
+    return value
+
+
+def _optional_string(value: object, field: str) -> str | None:
+    return None if value is None else _string(value, field)
+
+
+def _list(value: object, field: str) -> list[Any]:
+    if value is None:
+        return []
+    if type(value) is not list:
+        raise RemoteProtocolError(f"'{field}' of a message is not a list but {_kind(value)}")
+    return value
+
+
+def _optional_int(value: object) -> int | None:
+    return value if type(value) is int else None
+
+
+def _kind(value: object) -> str:
+    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean"}
+    return "null" if value is None else names.get(type(value), "a number")

@@ -1,0 +1,119 @@
+"""The life of a guest session, as a table.
+
+A session is *configured* by its first answer and ends in one of two ways that we can know of: the
+service says it was *cleared*, or it says that it has *expired*. Losing the connection ends nothing:
+the session goes on without us and can be resumed with the same token.
+
+Two rules. All transitions stand in :data:`TRANSITIONS`, which is the code and the documentation at
+once. What we do and the table does not allow is our own error and changes nothing; what the service
+does and the table does not foresee is *unexpected*: it changes nothing either and is only counted,
+because the service promises no order of messages.
+"""
+
+from enum import StrEnum
+from types import MappingProxyType
+
+from harness.errors import LocalProtocolError
+
+
+class State(StrEnum):
+    """Where a session is, as far as this guest can know."""
+
+    NEW = "new"
+    """nothing was sent yet"""
+    OPENING = "opening"
+    """configureSession was sent"""
+    OPEN = "open"
+    """configured; the guest may speak"""
+    READ_ONLY = "read_only"
+    """the other side ended the conversation for good; the session lives"""
+    CLEARING = "clearing"
+    """Clear was sent"""
+    CLEARED = "cleared"
+    """SessionClearedEvent has come: the proof"""
+    EXPIRED = "expired"
+    """the service has let the session go"""
+    REFUSED = "refused"
+    """configureSession was answered with an error"""
+    LOST = "lost"
+    """the connection ended without proof; the session may live on"""
+
+
+class Did(StrEnum):
+    """What this guest does."""
+
+    CONFIGURE = "configure"
+    SPEAK = "speak"
+    CHECK = "health check"
+    CLEAR = "clear"
+
+
+class Got(StrEnum):
+    """What the service or the network does."""
+
+    CONFIGURED = "SessionResponse"
+    CONFIGURED_READ_ONLY = "SessionResponse, read-only"
+    REFUSED = "error answer to configureSession"
+    DISCONNECTED_FOR_GOOD = "Disconnect, read-only"
+    CLEARED = "SessionClearedEvent"
+    CLEAR_REFUSED = "error answer to Clear"
+    EXPIRED = "SessionExpiredEvent"
+    CONNECTION_LOST = "end of the connection"
+
+
+TRANSITIONS: MappingProxyType[tuple[State, Did | Got], State] = MappingProxyType(
+    {
+        (State.NEW, Did.CONFIGURE): State.OPENING,
+        (State.OPENING, Got.CONFIGURED): State.OPEN,
+        (State.OPENING, Got.CONFIGURED_READ_ONLY): State.READ_ONLY,
+        (State.OPENING, Got.REFUSED): State.REFUSED,
+        (State.OPENING, Got.EXPIRED): State.EXPIRED,
+        (State.OPENING, Got.CONNECTION_LOST): State.LOST,
+        (State.OPEN, Did.SPEAK): State.OPEN,
+        (State.OPEN, Did.CHECK): State.OPEN,
+        (State.OPEN, Did.CLEAR): State.CLEARING,
+        (State.OPEN, Got.DISCONNECTED_FOR_GOOD): State.READ_ONLY,
+        (State.OPEN, Got.CLEARED): State.CLEARED,  # another connection of the token cleared it
+        (State.OPEN, Got.EXPIRED): State.EXPIRED,
+        (State.OPEN, Got.CONNECTION_LOST): State.LOST,
+        (State.READ_ONLY, Did.CHECK): State.READ_ONLY,
+        (State.READ_ONLY, Did.CLEAR): State.CLEARING,
+        (State.READ_ONLY, Got.CLEARED): State.CLEARED,
+        (State.READ_ONLY, Got.EXPIRED): State.EXPIRED,
+        (State.READ_ONLY, Got.CONNECTION_LOST): State.LOST,
+        (State.CLEARING, Did.CLEAR): State.CLEARING,  # once more, after a 429
+        (State.CLEARING, Got.CLEARED): State.CLEARED,
+        (State.CLEARING, Got.CLEAR_REFUSED): State.OPEN,
+        (State.CLEARING, Got.DISCONNECTED_FOR_GOOD): State.CLEARING,
+        (State.CLEARING, Got.EXPIRED): State.EXPIRED,
+        (State.CLEARING, Got.CONNECTION_LOST): State.LOST,
+        (State.LOST, Did.CONFIGURE): State.OPENING,
+    }
+)
+
+ENDED = frozenset({State.CLEARED, State.EXPIRED})
+"""The service itself has said that the session is over."""
+
+
+class SessionState:
+    """One session's place in the table."""
+
+    __slots__ = ("state",)
+
+    def __init__(self) -> None:
+        self.state = State.NEW
+
+    def do(self, what: Did) -> None:
+        """Note what we are about to do. Raises LocalProtocolError, state unchanged, if illegal."""
+        after = TRANSITIONS.get((self.state, what))
+        if after is None:
+            raise LocalProtocolError(f"a guest can't {what} while the session is {self.state}")
+        self.state = after
+
+    def got(self, what: Got) -> bool:
+        """Note what came; False, state unchanged, if the table does not foresee it here."""
+        after = TRANSITIONS.get((self.state, what))
+        if after is None:
+            return False
+        self.state = after
+        return True

@@ -1,0 +1,151 @@
+"""Every documented frame is read, and any JSON at all gives an event or a RemoteProtocolError."""
+
+import contextlib
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.errors import RemoteProtocolError
+from harness.protocol import codec, requests
+from harness.protocol.events import (
+    ConnectionClosed,
+    Event,
+    Failure,
+    LoggedOut,
+    Message,
+    Other,
+    SessionCleared,
+    SessionExpired,
+    SessionResponse,
+    Unknown,
+)
+from harness.protocol.names import MessageClass
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+FIELD = st.sampled_from(
+    ["text", "type", "direction", "id", "events", "channel", "metadata", "content", "connected"]
+)
+
+
+def frame(cls: str | None, body: object, code: object = 200, **more: object) -> bytes:
+    return orjson.dumps({"type": "message", "class": cls, "code": code, "body": body, **more})
+
+
+ECHO = frame(
+    "StructuredMessage",
+    {
+        "text": "Hello",
+        "type": "Text",
+        "direction": "Inbound",
+        "id": "5bef",
+        "channel": {"time": "2026-11-22T12:00:00.123Z", "messageId": "9f1c", "from": {}},
+        "originatingEntity": "",
+        "metadata": {"correlationId": "c"},
+    },
+    tracingId="X",
+)
+
+
+def test_the_echo_of_a_text() -> None:
+    event = codec.decode(ECHO)
+    assert isinstance(event, Message)
+    assert (event.direction, event.text, event.tracing_id) == ("Inbound", "Hello", "X")
+    assert event.time == "2026-11-22T12:00:00.123Z"
+
+
+def test_disconnect_that_makes_the_session_read_only() -> None:
+    event = codec.decode(
+        frame(
+            "StructuredMessage",
+            {
+                "direction": "Outbound",
+                "type": "Event",
+                "metadata": {"readOnly": "true"},
+                "events": [{"eventType": "Presence", "presence": {"type": "Disconnect"}}],
+            },
+        )
+    )
+    assert isinstance(event, Message)
+    assert (event.presence, event.read_only, event.typing) == ("Disconnect", True, False)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (frame("SessionClearedEvent", {}), SessionCleared()),
+        (frame("ConnectionClosedEvent", {"reason": "signedIn"}), ConnectionClosed("signedIn")),
+        (frame("ConnectionClosedEvent", {"reasonCode": "x"}), ConnectionClosed("x")),
+        (frame("SessionExpiredEvent", {}), SessionExpired()),
+        (frame("LogoutEvent", {}), LoggedOut()),
+        (frame("string", "not found", 4007), Failure(4007, "not found")),
+        (
+            frame(
+                "TooManyRequestsErrorMessage",
+                {"retryAfter": 3, "errorCode": 4029, "errorMessage": "too high"},
+                429,
+                tracingId="X",
+            ),
+            Failure(4029, "too high", "X", 3.0),
+        ),
+        (frame("TooManyRequestsErrorMessage", None, 429), Failure(429, "", None, 1.0)),
+        (
+            frame("JwtResponse", {"jwt": "j", "exp": 1}),
+            Other("JwtResponse", {"jwt": "j", "exp": 1}),
+        ),
+        (frame("NewThing", {}), Unknown("NewThing")),
+        (b'{"message":"Forbidden","connectionId":"c","requestId":"r"}', Unknown(None)),
+        (
+            frame("SessionResponse", {"connected": True, "newSession": True}),
+            SessionResponse(connected=True, new_session=True, read_only=False),
+        ),
+    ],
+)
+def test_classes(data: bytes, expected: Event) -> None:
+    assert codec.decode(data) == expected
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"null",
+        b"{",
+        frame("SessionResponse", {}),
+        frame("StructuredMessage", {"text": 5}),
+        frame("StructuredMessage", {"events": [3]}),
+        frame("string", "x", "two hundred"),
+    ],
+)
+def test_what_contradicts_the_protocol_is_a_remote_error(data: bytes) -> None:
+    with pytest.raises(RemoteProtocolError):
+        codec.decode(data)
+
+
+@given(st.sampled_from([*MessageClass, "Strange"]), st.dictionaries(FIELD, JSON) | JSON, JSON, JSON)
+def test_any_json_gives_an_event_or_a_remote_error(
+    cls: str, body: object, code: object, tracing_id: object
+) -> None:
+    for data in (frame(cls, body, code, tracingId=tracing_id), orjson.dumps(body)):
+        with contextlib.suppress(RemoteProtocolError):
+            assert isinstance(codec.decode(data), Event)
+
+
+@given(st.text())
+def test_requests_survive_the_trip(text: str) -> None:
+    try:
+        request = requests.text("T", "X", text)
+        assert orjson.loads(codec.encode_request(request))["message"]["text"] == text
+    except TypeError:
+        assert any("\ud800" <= letter <= "\udfff" for letter in text)
