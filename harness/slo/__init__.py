@@ -1,0 +1,1 @@
+"""Objectives and the gate that judges them: pure, on figures shaped like ``run.json``."""

@@ -1,0 +1,253 @@
+"""Objectives as people write them, and as values.
+
+::
+
+    reply p95 < 5s                    a percentile of the service time
+    reply corrected p99.9 <= 20s      of the corrected latency (from when the guest was due)
+    reply max < 1m                    the slowest
+    delivered errors < 1%             share of everything that did not end well
+    delivered timeout == 0            one outcome, as a number or a share
+    reply count > 100                 how often it happened
+    generator_lag p99 < 50ms          how late the harness itself was
+    leftovers == 0                    a counter of the run
+    leftovers < 0.1%                  a counter as a share of the sessions opened
+
+A bare percentile, without ``service`` or ``corrected``, means **service time**: what the service
+took, free of the generator's own lateness.
+"""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import StrEnum
+from math import isfinite
+
+from harness.errors import ConfigError
+from harness.units import duration_text, seconds
+
+GENERATOR_LAG = "generator_lag"
+LAG_FIGURES = ("p50", "p99", "max")
+# Words for the same counter: people say the plural, the record the singular.
+SAME_COUNTER = {"leftovers": "leftover"}
+
+_LINE = re.compile(r"(?P<left>[^<>=!]+)(?P<op><=|>=|==|<|>)(?P<limit>[^<>=!]+)")
+_PERCENTILE = re.compile(r"p(\d{1,2}(?:[._]\d{1,3})?)")
+_NUMBER = re.compile(r"(\d+(?:\.\d+)?)\s*(%?)")
+_EXAMPLES = "'reply p95 < 5s', 'delivered errors < 1%' or 'leftovers == 0'"
+
+
+class Op(StrEnum):
+    """How figure and limit compare."""
+
+    LESS = "<"
+    AT_MOST = "<="
+    EQUAL = "=="
+    AT_LEAST = ">="
+    MORE = ">"
+
+    def holds(self, figure: float, limit: float) -> bool:
+        """Does ``figure OP limit`` hold?"""
+        match self:
+            case Op.LESS:
+                return figure < limit
+            case Op.AT_MOST:
+                return figure <= limit
+            case Op.EQUAL:
+                return figure == limit
+            case Op.AT_LEAST:
+                return figure >= limit
+            case Op.MORE:
+                return figure > limit
+
+
+class Kind(StrEnum):
+    """Which of the two times of an operation."""
+
+    SERVICE = "service"
+    CORRECTED = "corrected"
+
+
+class Unit(StrEnum):
+    """What the limit is counted in."""
+
+    MS = "ms"
+    SHARE = "share"
+    COUNT = "count"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """The names an objective may use. Counters are those of the run record's sections."""
+
+    operations: Collection[str]
+    counters: Collection[str]
+    outcomes: Collection[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """One objective.
+
+    ``subject`` is an operation, ``generator_lag``, or a counter (then ``figure`` is ``value``).
+    ``figure`` is ``p`` (with ``percent`` set, 0 to 100), ``max``, ``errors``, ``count``, ``value``
+    or an outcome. ``limit`` is in milliseconds, a share (1 % is 0.01) or a count, as ``unit`` says.
+    With ``abort_on_fail`` the run is stopped when the objective has been missed for ``delay_s`` in
+    a row; the first ``grace_s`` of the run (the warm-up) don't count for that.
+    """
+
+    text: str
+    subject: str
+    figure: str
+    op: Op
+    limit: float
+    unit: Unit
+    kind: Kind | None = None
+    percent: float | None = None
+    abort_on_fail: bool = False
+    delay_s: float = 0.0
+    grace_s: float = 0.0
+
+    @property
+    def limit_text(self) -> str:
+        """The limit as people write it."""
+        return amount_text(self.limit, self.unit)
+
+
+def amount_text(value: float, unit: Unit) -> str:
+    """``2500`` ms → ``2.5s``; a share as per cent; a count as it is."""
+    if unit is Unit.MS:
+        sign = "-" if value < 0 else ""
+        return sign + duration_text(abs(value) / 1000)
+    if unit is Unit.SHARE:
+        return f"{value * 100:.4g}%"
+    return f"{value:,.0f}" if value == int(value) else f"{value:g}"
+
+
+def parse_objective(
+    text: str,
+    known: Known,
+    *,
+    abort_on_fail: bool = False,
+    delay: str | float = 0,
+    grace: str | float = 0,
+    place: str = "objective",
+) -> Objective:
+    """An objective from its written form; ConfigError names ``place``, what is wrong, and names."""
+    match = _LINE.fullmatch(text.strip()) if isinstance(text, str) else None
+    where = f"{place}: {text!r}"
+    if match is None:
+        raise ConfigError(f"{where}: expected a form such as {_EXAMPLES}")
+    subject, kind, figure = _left(match["left"].split(), known, where)
+    percent = _percent(figure, where)
+    unit, limit = _limit(match["limit"].strip(), figure, where)
+    op = Op(match["op"])
+    _check_sense(op, limit, unit, where)
+    timed = unit is Unit.MS and subject != GENERATOR_LAG
+    if kind is not None and not timed:
+        raise ConfigError(f"{where}: '{kind}' goes with a percentile or max only")
+    delay_s = seconds(delay, f"{where}: delay")
+    grace_s = seconds(grace, f"{where}: grace")
+    if (delay_s or grace_s) and not abort_on_fail:
+        raise ConfigError(f"{where}: delay and grace need abort_on_fail")
+    return Objective(
+        text=" ".join(text.split()),
+        subject=subject,
+        figure="p" if percent is not None else figure,
+        percent=percent,
+        kind=(kind or Kind.SERVICE) if timed else None,
+        op=op,
+        limit=limit,
+        unit=unit,
+        abort_on_fail=abort_on_fail,
+        delay_s=delay_s,
+        grace_s=grace_s,
+    )
+
+
+def _left(words: list[str], known: Known, where: str) -> tuple[str, Kind | None, str]:
+    """Subject, kind and figure of what stands left of the comparison."""
+    if not words or len(words) > 3:
+        raise ConfigError(f"{where}: expected a form such as {_EXAMPLES}")
+    subject, *rest = words
+    if not rest and subject not in known.operations and subject != GENERATOR_LAG:
+        counter = SAME_COUNTER.get(subject, subject)
+        if counter not in known.counters and subject not in known.counters:
+            raise ConfigError(f"{where}: {_unknown(subject, known)}")
+        return (counter if counter in known.counters else subject), None, "value"
+    if subject not in known.operations and subject != GENERATOR_LAG:
+        if SAME_COUNTER.get(subject, subject) in known.counters:
+            raise ConfigError(f"{where}: {subject} is a plain number, it has no {' '.join(rest)}")
+        raise ConfigError(f"{where}: {_unknown(subject, known)}")
+    figures = _figures(subject, known)
+    if not rest:
+        raise ConfigError(f"{where}: say what of {subject}: {figures}")
+    if len(rest) == 2 and rest[0] not in list(Kind):
+        raise ConfigError(f"{where}: {rest[0]!r}: expected 'service' or 'corrected'")
+    kind = Kind(rest[0]) if len(rest) == 2 else None
+    figure = rest[-1]
+    if subject == GENERATOR_LAG:
+        there = figure in LAG_FIGURES
+    else:
+        counted = ("max", "errors", "count", *known.outcomes)
+        there = figure in counted or _PERCENTILE.fullmatch(figure) is not None
+    if not there:
+        raise ConfigError(f"{where}: {subject} has no {figure!r}; there are {figures}")
+    return subject, kind, figure
+
+
+def _figures(subject: str, known: Known) -> str:
+    if subject == GENERATOR_LAG:
+        return ", ".join(LAG_FIGURES)
+    return f"p50, p95, p99.9 (any percentile), max, errors, count, {', '.join(known.outcomes)}"
+
+
+def _unknown(name: str, known: Known) -> str:
+    names = [*known.operations, GENERATOR_LAG, *known.counters]
+    close = get_close_matches(name, names, n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    return (
+        f"nothing is called {name!r}{hint}; operations: {', '.join(known.operations)}, "
+        f"{GENERATOR_LAG}; counters: {', '.join(known.counters)}"
+    )
+
+
+def _percent(figure: str, where: str) -> float | None:
+    match = _PERCENTILE.fullmatch(figure)
+    if match is None:
+        return None
+    percent = float(match[1].replace("_", "."))
+    if percent <= 0:
+        raise ConfigError(f"{where}: {figure}: expected a percentile above 0 and below 100")
+    return percent
+
+
+def _limit(text: str, figure: str, where: str) -> tuple[Unit, float]:
+    if figure == "max" or _PERCENTILE.fullmatch(figure):
+        if _NUMBER.fullmatch(text):
+            raise ConfigError(f"{where}: {text}: expected a time with its unit, such as 5s or 50ms")
+        limit_ms = seconds(text, f"{where}: limit") * 1000
+        if not isfinite(limit_ms) or limit_ms <= 0:
+            raise ConfigError(f"{where}: limit: expected a time above zero")
+        return Unit.MS, limit_ms
+    match = _NUMBER.fullmatch(text)
+    if match is None:
+        raise ConfigError(f"{where}: {text!r}: expected a number such as 0, or a share such as 1%")
+    value, is_share = float(match[1]), match[2] == "%"
+    if is_share and figure == "count":
+        raise ConfigError(f"{where}: a count is a plain number, not a share")
+    if is_share and value > 100:
+        raise ConfigError(f"{where}: {text}: expected a share of 100% or less")
+    if not is_share and value != int(value):
+        hint = f"did you mean {text}%?"
+        raise ConfigError(f"{where}: {text}: expected a whole number or a share; {hint}")
+    return (Unit.SHARE, value / 100) if is_share else (Unit.COUNT, value)
+
+
+def _check_sense(op: Op, limit: float, unit: Unit, where: str) -> None:
+    if op is Op.EQUAL and unit is Unit.MS:
+        raise ConfigError(f"{where}: a time is never exactly equal; use < or >")
+    if op is Op.LESS and limit == 0:
+        raise ConfigError(f"{where}: nothing can be below 0; use == 0")
+    if op is Op.AT_LEAST and limit == 0:
+        raise ConfigError(f"{where}: everything is at least 0, this would always hold")
