@@ -1,0 +1,215 @@
+"""The gate: right verdicts with figure and margin, and never a pass without data."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness.slo.gate import Verdict, judge, judge_one
+from harness.slo.objective import Kind, Known, parse_objective
+
+KNOWN = Known(
+    operations=("delivered", "reply", "clear"),
+    counters=("opened", "leftover", "cross_talk", "dropped", "workers_lost"),
+    outcomes=("ok", "timeout"),
+)
+TIMES = {"p50": 800.0, "p90": 2000.0, "p95": 3000.0, "p99": 4000.0, "p99_9": 4500.0, "max": 6000.0}
+
+
+def run_figures() -> dict[str, Any]:
+    return {
+        "sessions": {"opened": 1000, "cleared": 998, "leftover": 2},
+        "operations": {
+            "reply": {
+                "count": 2000,
+                "outcomes": {"ok": 1980, "timeout": 20},
+                "service_ms": dict(TIMES),
+                "corrected_ms": {key: 2 * value for key, value in TIMES.items()},
+            },
+            "clear": {"count": 0, "outcomes": {"ok": 0}, "service_ms": {"p95": 0.0}},
+        },
+        "generator": {"lag_ms": {"p50": 0.1, "p99": 3.0, "max": 9.0}, "workers_lost": 0},
+        "forensics": {"cross_talk": 0},
+        "arrivals": {"dropped": 0},
+    }
+
+
+def nothing_more(operation: str, kind: Kind, percent: float) -> float | None:
+    del operation, kind, percent
+    return None
+
+
+def verdict(text: str, figures: dict[str, Any] | None = None) -> tuple[Verdict, float | None]:
+    found = judge_one(
+        parse_objective(text, KNOWN),
+        run_figures() if figures is None else figures,
+        percentile=nothing_more,
+    )
+    return found.verdict, found.figure
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("reply p95 < 5s", (Verdict.PASS, 3000)),
+        ("reply p95 < 3s", (Verdict.FAIL, 3000)),
+        ("reply p95 <= 3s", (Verdict.PASS, 3000)),
+        ("reply corrected p95 < 5s", (Verdict.FAIL, 6000)),
+        ("reply p99.9 < 5s", (Verdict.PASS, 4500)),
+        ("reply max < 5s", (Verdict.FAIL, 6000)),
+        ("reply errors < 1%", (Verdict.FAIL, 0.01)),
+        ("reply errors <= 1%", (Verdict.PASS, 0.01)),
+        ("reply errors <= 20", (Verdict.PASS, 20)),
+        ("reply timeout == 0", (Verdict.FAIL, 20)),
+        ("reply count > 100", (Verdict.PASS, 2000)),
+        ("reply count > 2000", (Verdict.FAIL, 2000)),
+        ("leftovers == 0", (Verdict.FAIL, 2)),
+        ("leftovers <= 0.2%", (Verdict.PASS, 0.002)),
+        ("cross_talk == 0", (Verdict.PASS, 0)),
+        ("dropped == 0", (Verdict.PASS, 0)),
+        ("workers_lost == 0", (Verdict.PASS, 0)),
+        ("generator_lag p99 < 2ms", (Verdict.FAIL, 3)),
+        ("generator_lag max < 10ms", (Verdict.PASS, 9)),
+        ("clear p95 < 5s", (Verdict.NO_DATA, None)),
+        ("clear count < 5", (Verdict.NO_DATA, 0)),
+        ("clear count > 5", (Verdict.FAIL, 0)),
+        ("delivered p95 < 5s", (Verdict.NO_DATA, None)),
+        ("delivered errors == 0", (Verdict.NO_DATA, None)),
+    ],
+)
+def test_each_kind_of_objective(text: str, expected: tuple[Verdict, float | None]) -> None:
+    assert verdict(text) == (
+        expected[0],
+        pytest.approx(expected[1]) if expected[1] else expected[1],
+    )
+
+
+def test_other_percentiles_are_asked_of_the_caller() -> None:
+    asked = []
+
+    def percentile(operation: str, kind: Kind, percent: float) -> float | None:
+        asked.append((operation, kind, percent))
+        return 1234.5
+
+    objective = parse_objective("reply corrected p97.5 < 2s", KNOWN)
+    found = judge_one(objective, run_figures(), percentile=percentile)
+    assert asked == [("reply", Kind.CORRECTED, 97.5)]
+    assert (found.verdict, found.figure, found.margin) == (Verdict.PASS, 1234.5, 765.5)
+
+
+def test_margins_tell_how_much_is_left() -> None:
+    texts = ("reply p95 < 5s", "reply p95 < 2s", "reply count > 100", "leftovers == 0")
+    found = [
+        judge_one(parse_objective(text, KNOWN), run_figures(), percentile=nothing_more)
+        for text in texts
+    ]
+    assert [item.margin for item in found] == [2000, -1000, 1900, -2]
+    assert [item.margin_share for item in found] == [0.4, -0.5, 19, None]
+    assert [item.text() for item in found] == [
+        "PASS  reply p95 < 5s  was 3s, 2s left",
+        "FAIL  reply p95 < 2s  was 3s, 1s over",
+        "PASS  reply count > 100  was 2,000, 1,900 left",
+        "FAIL  leftovers == 0  was 2",
+    ]
+
+
+def test_a_percentile_of_few_samples_says_so() -> None:
+    figures = run_figures()
+    figures["operations"]["reply"]["count"] = 12
+    figures["operations"]["reply"]["outcomes"] = {"ok": 12}
+    found = judge_one(parse_objective("reply p95 < 5s", KNOWN), figures, percentile=nothing_more)
+    assert found.verdict is Verdict.PASS
+    assert found.note == "only 12 samples: the slowest of them"
+    figures["operations"]["reply"]["count"] = 20
+    found = judge_one(parse_objective("reply p95 < 5s", KNOWN), figures, percentile=nothing_more)
+    assert found.note == ""
+
+
+def test_when_everything_failed_the_errors_are_told_and_the_times_have_no_data() -> None:
+    figures = run_figures()
+    figures["operations"]["reply"] = {"count": 0, "outcomes": {"timeout": 5}}
+    assert verdict("reply errors < 1%", figures) == (Verdict.FAIL, 1.0)
+    assert verdict("reply p95 < 5s", figures) == (Verdict.NO_DATA, None)
+
+
+@pytest.mark.parametrize(
+    ("texts", "invalid", "expected"),
+    [
+        (("reply p95 < 5s", "cross_talk == 0"), (), Verdict.PASS),
+        (("reply p95 < 5s", "clear p95 < 5s"), (), Verdict.NO_DATA),
+        (("reply p95 < 1s", "clear p95 < 5s"), (), Verdict.FAIL),
+        (("reply p95 < 1s",), ("a worker was lost",), Verdict.INVALID),
+        (("reply p95 < 5s",), ("a worker was lost",), Verdict.INVALID),
+        ((), (), Verdict.PASS),
+    ],
+)
+def test_the_worst_decides(
+    texts: tuple[str, ...], invalid: tuple[str, ...], expected: Verdict
+) -> None:
+    objectives = [parse_objective(text, KNOWN) for text in texts]
+    result = judge(objectives, run_figures(), percentile=nothing_more, invalid=invalid)
+    assert result.verdict is expected
+    assert result.reasons == invalid
+    assert json.loads(json.dumps(result.as_dict(), allow_nan=False))["verdict"] == expected
+
+
+def test_a_run_without_objectives_and_without_data_is_no_data() -> None:
+    empty: list[dict[str, Any]] = [
+        {},
+        {"operations": {}},
+        {"operations": {"reply": {"count": 0}}},
+        {"operations": {"reply": None}},
+    ]
+    for figures in empty:
+        assert judge([], figures, percentile=nothing_more).verdict is Verdict.NO_DATA
+
+
+ALL_OBJECTIVES = [
+    "reply p95 < 5s",
+    "reply p95 > 1ms",
+    "reply corrected max <= 5s",
+    "reply p97 < 5s",
+    "reply errors < 1%",
+    "reply errors == 0",
+    "reply timeout <= 9",
+    "reply count < 5",
+    "leftovers == 0",
+    "leftovers < 1%",
+    "cross_talk == 0",
+    "generator_lag p99 < 1s",
+]
+junk = st.none() | st.booleans() | st.text(max_size=3) | st.just(float("nan")) | st.just({})
+empty_value = junk | st.just(-1) | st.just([]) | st.just(float("inf"))
+empty_section = st.dictionaries(
+    st.sampled_from(["opened", "leftover", "cross_talk", "count", "outcomes", "service_ms", "p95"]),
+    empty_value | st.dictionaries(st.sampled_from(["p95", "p99", "max", "ok"]), empty_value),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])  # the nested strategy starts slowly
+@given(
+    st.sampled_from(ALL_OBJECTIVES),
+    st.dictionaries(
+        st.sampled_from(["sessions", "operations", "generator", "forensics"]),
+        junk | empty_section | st.fixed_dictionaries({"reply": junk | empty_section}),
+    ),
+    st.sampled_from([None, float("nan")]),
+)
+def test_no_data_never_passes(text: str, figures: dict[str, Any], answer: float | None) -> None:
+    objective = parse_objective(text, KNOWN)
+    found = judge_one(objective, figures, percentile=lambda *_: answer)
+    assert found.verdict is Verdict.NO_DATA
+    assert found.note
+    result = judge([objective], figures, percentile=lambda *_: answer)
+    assert result.verdict is Verdict.NO_DATA
+
+
+@given(st.sampled_from(ALL_OBJECTIVES))
+def test_a_run_that_opened_nothing_never_passes(text: str) -> None:
+    figures = run_figures()
+    figures["sessions"] = {"opened": 0, "cleared": 0, "leftover": 0}
+    figures["operations"] = {"reply": {"count": 0, "outcomes": {"ok": 0}, "service_ms": {"p95": 0}}}
+    found = judge_one(parse_objective(text, KNOWN), figures, percentile=lambda *_: 0.0)
+    assert found.verdict is Verdict.NO_DATA or text.startswith("generator_lag")
