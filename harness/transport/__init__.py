@@ -1,0 +1,1 @@
+"""A websocket over gevent: dialling, framing, arrival stamps. Knows nothing of chat."""

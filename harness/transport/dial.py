@@ -1,0 +1,189 @@
+"""From an address to a connected socket: DNS, TCP and TLS, and how long each of them took.
+
+The socket is the operating system's own, non-blocking, with no thread and no second descriptor.
+TLS runs in memory (``ssl.MemoryBIO``) so that the socket stays ours to read with ``recvmsg``.
+"""
+
+import contextlib
+import errno
+import ipaddress
+import os
+import socket
+import ssl
+from dataclasses import dataclass, field
+
+import gevent
+from gevent import monkey
+from gevent import socket as gsocket
+
+from harness.clock import monotonic_ns
+from harness.errors import ConnectFailed
+
+READ_SIZE = 16_384
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where to connect to; ``tls`` is None for plain connections."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None = None
+
+
+@dataclass(slots=True)
+class Link:
+    """A connected socket with its TLS, if any. ``phases`` holds nanoseconds by operation name."""
+
+    sock: socket.socket
+    tls: "Tls | None" = None
+    phases: dict[str, int] = field(default_factory=dict)
+
+    def close(self) -> None:
+        """Close the socket at once; safe to call twice."""
+        self.sock.close()
+
+
+class Tls:
+    """TLS on memory buffers: ciphertext in and out, the socket stays outside."""
+
+    __slots__ = ("_incoming", "_object", "_outgoing")
+
+    def __init__(self, context: ssl.SSLContext, host: str) -> None:
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+
+    def shake(self, received: bytes) -> tuple[bool, bytes]:
+        """One step of the handshake: (is it complete?, what to send). Raises ssl.SSLError."""
+        if received:
+            self._incoming.write(received)
+        try:
+            self._object.do_handshake()
+        except ssl.SSLWantReadError:
+            return False, self._outgoing.read()
+        return True, self._outgoing.read()
+
+    def encrypt(self, plain: bytes) -> bytes:
+        """Ciphertext of ``plain``, with whatever else the TLS layer has to send."""
+        self._object.write(plain)
+        return self._outgoing.read()
+
+    def decrypt(self, received: bytes) -> bytes:
+        """The plain bytes that ``received`` completes; may be empty. Raises ssl.SSLError.
+
+        The end of the TLS stream shows as the end of the TCP stream does, so it is not told.
+        """
+        self._incoming.write(received)
+        plain = b""
+        with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLZeroReturnError):
+            while chunk := self._object.read(READ_SIZE):
+                plain = plain + chunk if plain else chunk
+        return plain
+
+    def pending(self) -> bytes:
+        """What the TLS layer wants to send on its own, such as the answer to a key update."""
+        return self._outgoing.read()
+
+
+def dial(address: Address, *, timeout_s: float) -> Link:
+    """Connect. Raises ConnectFailed naming the phase; nothing stays open then."""
+    started = monotonic_ns()
+    phase = "dns"
+    link: Link | None = None
+    try:
+        with gevent.Timeout(timeout_s, ConnectFailed("timeout", f"nothing within {timeout_s:g} s")):
+            candidates = _resolve(address)
+            resolved = monotonic_ns()
+            phase = "tcp"
+            link = Link(_connect_first(candidates))
+            connected = monotonic_ns()
+            link.phases = {"dns": resolved - started, "tcp": connected - resolved}
+            if address.tls is not None:
+                phase = "tls"
+                link.tls = _handshake(link.sock, Tls(address.tls, address.host))
+                link.phases["tls"] = monotonic_ns() - connected
+            return link
+    except BaseException as error:
+        if link is not None:
+            link.close()
+        if isinstance(error, ConnectFailed):
+            raise ConnectFailed(phase, error.why) from None
+        if isinstance(error, OSError):
+            raise ConnectFailed(phase, _sentence(error, address)) from error
+        raise
+
+
+def _resolve(address: Address) -> list[tuple[socket.AddressFamily, tuple[object, ...]]]:
+    try:
+        literal = ipaddress.ip_address(address.host)
+    except ValueError:
+        found = gsocket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        return [(entry[0], entry[4]) for entry in found]
+    family = socket.AF_INET if literal.version == 4 else socket.AF_INET6
+    return [(family, (address.host, address.port))]
+
+
+def _connect_first(
+    candidates: list[tuple[socket.AddressFamily, tuple[object, ...]]],
+) -> socket.socket:
+    last: OSError | None = None
+    for family, place in candidates:
+        sock = _plain_socket(family)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            status = sock.connect_ex(place)
+            if status == errno.EINPROGRESS:
+                gsocket.wait_write(sock.fileno())
+                status = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if status:
+                raise OSError(status, os.strerror(status))
+        except BaseException as error:
+            sock.close()
+            if not isinstance(error, OSError):
+                raise
+            last = error
+        else:
+            return sock
+    raise last or OSError("the name has no address")
+
+
+def _plain_socket(family: socket.AddressFamily) -> socket.socket:
+    # Locust replaces socket.socket by gevent's; ours is driven by the event loop directly.
+    original = monkey.get_original("socket", "socket")
+    made: socket.socket = original(family, socket.SOCK_STREAM)
+    return made
+
+
+def _handshake(sock: socket.socket, tls: Tls) -> Tls:
+    received = b""
+    while True:
+        complete, outgoing = tls.shake(received)
+        while outgoing:
+            try:
+                outgoing = outgoing[sock.send(outgoing) :]
+            except BlockingIOError:
+                gsocket.wait_write(sock.fileno())
+        if complete:
+            return tls
+        while True:
+            try:
+                received = sock.recv(READ_SIZE)
+                break
+            except BlockingIOError:
+                gsocket.wait_read(sock.fileno())
+        if not received:
+            raise ConnectionResetError("the server closed the connection during the TLS handshake")
+
+
+def _sentence(error: OSError, address: Address) -> str:
+    where = f"{address.host}:{address.port}"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate of {where} was not accepted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"the TLS handshake with {where} failed: {error.reason or error}"
+    if isinstance(error, socket.gaierror):
+        return f"the host name {address.host!r} was not found"
+    if isinstance(error, ConnectionRefusedError):
+        return f"nothing listens on {where}"
+    return f"{where}: {error.strerror or error}"

@@ -1,0 +1,327 @@
+"""A websocket: the sans-I/O protocol of ``websockets`` driven by the event loop.
+
+One descriptor, no thread and no reading greenlet per connection: the loop calls us when bytes have
+come, and we call the receiver. The receiver's methods therefore run inside the event loop and must
+not block; to let a waiting greenlet go on, they schedule it.
+
+When bytes arrived is told by the kernel (``SO_TIMESTAMPNS``, Linux, also on TCP: the stamp of the
+last segment that a read takes), so that it does not matter how late we come to read them. Elsewhere
+the time of the read is used, and :data:`KERNEL_STAMPS` says so.
+"""
+
+import contextlib
+import logging
+import socket
+import ssl
+import struct
+import sys
+from typing import Any, Protocol
+
+from gevent.hub import Waiter, get_hub
+from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidStatus
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Response
+from websockets.protocol import State
+from websockets.uri import WebSocketURI
+
+from harness.clock import monotonic_ns, wall_to_monotonic_ns
+from harness.errors import ConnectFailed, ConnectionLost, UpgradeRejected
+from harness.transport.dial import READ_SIZE, Address, Link, dial
+
+KERNEL_STAMPS = sys.platform == "linux"
+"""Whether arrival times come from the kernel on this platform."""
+
+_SO_TIMESTAMPNS = 35  # not named by the socket module; same number on every Linux we run on
+_TIMESPEC = struct.Struct("@ll")
+_ANCILLARY_SIZE = socket.CMSG_SPACE(_TIMESPEC.size) if KERNEL_STAMPS else 0
+_BACKLOG_LIMIT = 1 << 20
+
+_QUIET = logging.getLogger("harness.websocket")
+_QUIET.setLevel(logging.CRITICAL)  # the library would log each frame, and with it tokens
+
+
+class Receiver(Protocol):
+    """Who gets what arrives. Both methods run inside the event loop and must not block."""
+
+    def on_frame(self, data: bytes, arrived_ns: int, seen_ns: int) -> None:
+        """One whole message, with the time its last bytes reached the kernel and ours."""
+
+    def on_end(self, code: int | None, reason: str) -> None:
+        """The connection has ended, by whichever side; called exactly once."""
+
+
+class WebSocket:
+    """An open websocket. Made by :func:`connect`."""
+
+    __slots__ = (
+        "_answered_ns",
+        "_backlog",
+        "_closed",
+        "_link",
+        "_parts",
+        "_protocol",
+        "_reader",
+        "_receiver",
+        "_recvmsg",
+        "_waiter",
+        "_writer",
+        "phases",
+    )
+
+    def __init__(self, link: Link, protocol: ClientProtocol, receiver: Receiver) -> None:
+        self._link = link
+        self._protocol = protocol
+        self._receiver = receiver
+        self._recvmsg = link.sock.recvmsg if KERNEL_STAMPS else None
+        self._parts: list[bytes] = []
+        self._backlog = b""
+        self._closed = False
+        self._answered_ns = 0
+        self._waiter: Waiter[Any] | None = None
+        self._writer: Any = None
+        self._reader = get_hub().loop.io(link.sock.fileno(), 1)
+        self.phases = link.phases
+        """Nanoseconds of each phase of the connecting, by operation name."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the socket is gone."""
+        return self._closed
+
+    def send(self, data: bytes) -> int:
+        """Send one text message; returns the stamp taken just before the bytes were written.
+
+        Raises ConnectionLost when the connection is not open any more. Never blocks: what the
+        kernel does not take at once is kept (up to 1 MiB) and written when it can be.
+        """
+        if self._closed or self._protocol.state is not State.OPEN:
+            code, reason = self._how_it_ended()
+            raise ConnectionLost(code, reason)
+        self._protocol.send_text(data)
+        stamp = monotonic_ns()
+        self._flush()
+        return stamp
+
+    def close(self, *, wait_s: float = 1.0) -> None:
+        """Close with 1000 and give the other side ``wait_s`` seconds to answer; never raises."""
+        if self._closed:
+            return
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_close(1000)
+            self._flush()
+        if not self._closed and wait_s > 0:
+            self._wait(wait_s)
+        self._end()
+
+    def abort(self) -> None:
+        """Drop the socket without a word, as a crashed client would."""
+        with contextlib.suppress(OSError):
+            self._link.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._end()
+
+    def upgrade(self, *, timeout_s: float) -> None:
+        """Do the HTTP upgrade. Raises UpgradeRejected or ConnectFailed; the socket is closed then.
+
+        The server may send its first frames right behind the 101 answer; they are received.
+        """
+        started = monotonic_ns()
+        self._protocol.send_request(self._protocol.connect())
+        if KERNEL_STAMPS:
+            self._link.sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        self._reader.start(self._on_readable)
+        try:
+            self._flush()
+            if self._protocol.state is State.CONNECTING and not self._closed:
+                self._wait(timeout_s)
+        except BaseException:
+            self._end()
+            raise
+        if self._answered_ns and self._protocol.handshake_exc is None:
+            # Whatever came behind the answer may have ended the connection again already; the
+            # receiver has been told then.
+            self.phases["upgrade"] = self._answered_ns - started
+            return
+        error = self._protocol.handshake_exc
+        self._end()
+        if isinstance(error, InvalidStatus):
+            raise UpgradeRejected(
+                error.response.status_code,
+                bytes(error.response.body or b"")[:500].decode("utf-8", "replace"),
+                _retry_after_s(error.response),
+            ) from None
+        raise ConnectFailed("upgrade", str(error) if error else f"no answer within {timeout_s:g} s")
+
+    # What the event loop calls.
+
+    def _on_readable(self) -> None:
+        stamp: int | None = None
+        try:
+            if self._recvmsg is not None:
+                data, ancillary, _, _ = self._recvmsg(READ_SIZE, _ANCILLARY_SIZE)
+                seen = monotonic_ns()
+                if ancillary:
+                    seconds, nanoseconds = _TIMESPEC.unpack(ancillary[0][2])
+                    stamp = wall_to_monotonic_ns(seconds * 1_000_000_000 + nanoseconds)
+            else:
+                data = self._link.sock.recv(READ_SIZE)
+                seen = monotonic_ns()
+            if data and self._link.tls is not None:
+                data = self._link.tls.decrypt(data)
+                if not data:
+                    self._push(self._link.tls.pending())
+                    return
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:  # reset, or TLS gone wrong (ssl.SSLError is one of these)
+            data, seen = b"", monotonic_ns()
+        self._feed(data, seen if stamp is None or stamp > seen else stamp, seen)
+
+    def _feed(self, data: bytes, arrived: int, seen: int) -> None:
+        protocol = self._protocol
+        if data:
+            protocol.receive_data(data)
+        else:
+            protocol.receive_eof()
+        for event in protocol.events_received():
+            if isinstance(event, Frame):
+                self._on_frame(event, arrived, seen)
+            else:  # the answer to the upgrade
+                self._answered_ns = arrived
+                self._wake()
+        if protocol.writes:
+            self._flush()
+        if not data or protocol.state is State.CLOSED:
+            self._end()
+        elif protocol.state is State.CLOSING and (protocol.close_rcvd or protocol.parser_exc):
+            # Both close frames are out, or what came was no websocket any more. The server should
+            # end the TCP connection now; there is nothing more to learn from waiting for it.
+            self._end()
+
+    def _on_frame(self, frame: Frame, arrived: int, seen: int) -> None:
+        opcode = frame.opcode
+        if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
+            if frame.fin:
+                self._receiver.on_frame(bytes(frame.data), arrived, seen)
+            else:
+                self._parts = [bytes(frame.data)]
+        elif opcode is Opcode.CONT:
+            self._parts.append(bytes(frame.data))
+            if frame.fin:
+                data, self._parts = b"".join(self._parts), []
+                self._receiver.on_frame(data, arrived, seen)
+
+    def _on_writable(self) -> None:
+        backlog, self._backlog = self._backlog, b""
+        self._push(backlog)
+        if not self._backlog and self._writer is not None:
+            self._writer.stop()
+
+    # Sending.
+
+    def _flush(self) -> None:
+        chunks = self._protocol.data_to_send()
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        if not data:
+            return
+        tls = self._link.tls
+        if tls is not None:
+            try:
+                data = tls.encrypt(data)
+            except ssl.SSLError:
+                self._end()
+                return
+        self._push(data)
+
+    def _push(self, data: bytes) -> None:
+        if self._closed or not data:
+            return
+        if self._backlog:
+            self._backlog += data
+            if len(self._backlog) > _BACKLOG_LIMIT:
+                self._end()  # the other side does not read; there is no sense in storing more
+            return
+        try:
+            sent = self._link.sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            self._end()
+            return
+        if sent < len(data):
+            self._backlog = data[sent:]
+            if self._writer is None:
+                self._writer = get_hub().loop.io(self._link.sock.fileno(), 2)
+            self._writer.start(self._on_writable)
+
+    # The end.
+
+    def _end(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        for watcher in (self._reader, self._writer):
+            if watcher is not None:
+                watcher.stop()
+                watcher.close()
+        code, reason = self._how_it_ended()
+        self._link.close()
+        self._wake()
+        self._receiver.on_end(code, reason)
+
+    def _how_it_ended(self) -> tuple[int | None, str]:
+        received = self._protocol.close_rcvd
+        return (None, "") if received is None else (int(received.code), received.reason)
+
+    def _wait(self, timeout_s: float) -> None:
+        """Let the loop run until :meth:`_wake` or the time is over."""
+        hub = get_hub()
+        waiter = self._waiter = Waiter(hub)
+        timer = hub.loop.timer(timeout_s)
+        timer.start(waiter.switch, None)
+        try:
+            waiter.get()
+        finally:
+            self._waiter = None
+            timer.close()
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            get_hub().loop.run_callback(waiter.switch, None)
+
+
+def connect(
+    address: Address,
+    path: str,
+    receiver: Receiver,
+    *,
+    timeout_s: float = 10.0,
+    origin: str | None = None,
+    max_message_bytes: int = 1 << 20,
+) -> WebSocket:
+    """Dial and upgrade. ``path`` is the resource with its query, such as ``/v1?deploymentId=…``.
+
+    Raises ConnectFailed or UpgradeRejected; nothing stays open then.
+    """
+    started = monotonic_ns()
+    link = dial(address, timeout_s=timeout_s)
+    dialled = monotonic_ns()
+    resource, _, query = path.partition("?")
+    uri = WebSocketURI(address.tls is not None, address.host, address.port, resource, query)
+    protocol = ClientProtocol(
+        uri,
+        origin=origin,  # type: ignore[arg-type]  # their NewType of str
+        max_size=max_message_bytes,
+        logger=_QUIET,
+    )
+    websocket = WebSocket(link, protocol, receiver)
+    left = timeout_s - (dialled - started) / 1e9
+    websocket.upgrade(timeout_s=max(0.001, left))
+    websocket.phases["connect"] = dialled - started + websocket.phases["upgrade"]
+    return websocket
+
+
+def _retry_after_s(response: Response) -> float | None:
+    value = response.headers.get("Retry-After", "")
+    return float(value) if value.isdigit() else None
