@@ -1,0 +1,144 @@
+"""The ledger of a running process: what the guests say about their sessions, made durable.
+
+Changes are collected and written in groups by a thread of its own, one commit after the other, so
+the event loop never waits for the disk; a greenlet that needs to know that its change is durable
+calls :meth:`Ledger.secure` and waits for the commit that covers it.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import gevent
+from gevent.event import Event
+from gevent.threadpool import ThreadPool
+
+from harness.clock import wall_ns
+from harness.errors import LedgerError
+from harness.ledger.store import OVER, Insert, Stage, Store, Update
+
+
+@dataclass(slots=True)
+class Entry:
+    """One session's line in the ledger, as its guest holds it."""
+
+    id: int
+    token: str
+    stage: Stage = Stage.INTENDED
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Group:
+    """Changes that are committed together, and the event that says they were (or can't be)."""
+
+    inserts: list[Insert] = field(default_factory=list)
+    updates: list[Update] = field(default_factory=list)
+    meta: dict[str, str] = field(default_factory=dict)
+    written: Event = field(default_factory=Event)
+
+    def __bool__(self) -> bool:
+        return bool(self.inserts or self.updates or self.meta)
+
+
+class Ledger:
+    """The verbs: :meth:`intend`, :meth:`mark`, :meth:`secure`. One per process, one event loop."""
+
+    def __init__(
+        self, store: Store, *, on_failure: Callable[[LedgerError], None] | None = None
+    ) -> None:
+        self._store = store
+        self._on_failure = on_failure
+        self._failure: LedgerError | None = None
+        self._last_id = 0
+        self._collecting = Group()
+        self._writing: Group | None = None
+        self._work = Event()
+        self._closed = False
+        self.tally: Counter[Stage] = Counter()
+        """How many sessions stand at each stage; the sum is what was ever intended."""
+        self._thread = ThreadPool(1)
+        self._committer = gevent.spawn(self._commit_groups)
+
+    @property
+    def intended(self) -> int:
+        """Sessions ever announced."""
+        return self._last_id
+
+    @property
+    def open(self) -> int:
+        """Sessions that have no proof of their end yet and are not given up."""
+        return self._last_id - sum(self.tally[stage] for stage in OVER) - self.tally[Stage.LOST]
+
+    def intend(self, token: str) -> Entry:
+        """Announce a session. Call :meth:`secure` before anything leaves that could create it.
+
+        Raises LedgerError when the ledger has failed before.
+        """
+        self._check()
+        self._last_id += 1
+        entry = Entry(self._last_id, token)
+        now = wall_ns()
+        self._collecting.inserts.append((entry.id, token, entry.stage, now, now))
+        self.tally[entry.stage] += 1
+        self._work.set()
+        return entry
+
+    def mark(self, entry: Entry, stage: Stage, reason: str = "", *, message_id: str = "") -> None:
+        """Move a session on. A session that is over stays over."""
+        if entry.stage in OVER:
+            return
+        self.tally[entry.stage] -= 1
+        self.tally[stage] += 1
+        entry.stage, entry.reason = stage, reason
+        self._collecting.updates.append((stage, reason, message_id, wall_ns(), entry.id))
+        self._work.set()
+
+    def note(self, key: str, value: str) -> None:
+        """Write a line about the process itself, such as its heartbeat."""
+        self._collecting.meta[key] = value
+        self._work.set()
+
+    def secure(self) -> None:
+        """Return when everything said so far is on the disk. Raises LedgerError if it can't be."""
+        group = self._collecting if self._collecting else self._writing
+        if group is not None:
+            group.written.wait()
+        self._check()
+
+    def close(self) -> None:
+        """Write what is left, note the orderly end, close the file. Raises LedgerError."""
+        if self._closed:
+            return
+        self._closed = True
+        self.note("ended_ns", str(wall_ns()))
+        try:
+            self.secure()
+        finally:
+            self._committer.kill()
+            self._thread.apply(self._store.close)
+            self._thread.kill()
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise LedgerError(str(self._failure))
+
+    def _commit_groups(self) -> None:
+        while True:
+            self._work.wait()
+            self._work.clear()
+            group, self._collecting = self._collecting, Group()
+            self._writing = group
+            try:
+                self._thread.apply(self._store.write, (group.inserts, group.updates, group.meta))
+            except LedgerError as error:
+                self._fail(error)
+            finally:
+                self._writing = None
+                group.written.set()
+
+    def _fail(self, error: LedgerError) -> None:
+        first = self._failure is None
+        self._failure = self._failure or error
+        if first and self._on_failure is not None:
+            self._on_failure(error)

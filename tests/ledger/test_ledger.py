@@ -1,0 +1,105 @@
+"""Intents are durable before anybody goes on, groups never stall the loop, failures are told."""
+
+import sqlite3
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import gevent
+import pytest
+
+from harness.errors import LedgerError
+from harness.ledger.ledger import Ledger
+from harness.ledger.leftovers import read_account
+from harness.ledger.store import Insert, Stage, Store
+
+
+def stored(path: Path) -> list[tuple[str, str, str]]:
+    with sqlite3.connect(path) as db:
+        found = db.execute("SELECT token, stage, reason FROM sessions ORDER BY id").fetchall()
+    db.close()
+    return found
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger-a.sqlite"
+
+
+def test_what_is_secured_is_on_disk_for_everyone_to_see(path: Path) -> None:
+    ledger = Ledger(Store(path, {}))
+    ledger.intend("t1")
+    entry = ledger.intend("t2")
+    ledger.secure()
+    assert stored(path) == [("t1", "intended", ""), ("t2", "intended", "")]
+    ledger.mark(entry, Stage.JOINED)
+    ledger.mark(entry, Stage.LOST, "cut")
+    ledger.secure()
+    assert stored(path)[1] == ("t2", "lost", "cut")
+    ledger.close()
+
+
+def test_many_guests_share_a_commit(path: Path) -> None:
+    store = Store(path, {})
+    groups = []
+    write = store.write
+
+    def counting(inserts: Sequence[Insert], *rest: object) -> None:
+        groups.append(len(inserts))
+        time.sleep(0.02)
+        write(inserts, *rest)  # type: ignore[arg-type]
+
+    store.write = counting  # type: ignore[method-assign]
+    ledger = Ledger(store)
+
+    def guest(number: int) -> None:
+        ledger.intend(f"t{number}")
+        ledger.secure()
+        assert (f"t{number}", "intended", "") in stored(path)
+
+    with gevent.Timeout(20):
+        guests = [gevent.spawn(guest, number) for number in range(40)]
+        gevent.joinall(guests, raise_error=True)
+    ledger.close()
+    assert sum(groups) == 40
+    assert len([size for size in groups if size]) < 10
+
+
+def test_a_session_that_is_over_stays_over_and_the_tally_adds_up(path: Path) -> None:
+    ledger = Ledger(Store(path, {}))
+    entries = [ledger.intend(f"t{number}") for number in range(4)]
+    ledger.mark(entries[0], Stage.CLEARED)
+    ledger.mark(entries[0], Stage.LOST, "late news")
+    ledger.mark(entries[1], Stage.LOST, "cut")
+    ledger.mark(entries[2], Stage.NEVER_CONFIGURED, "refused")
+    assert (ledger.intended, ledger.open) == (4, 1)
+    assert sum(ledger.tally.values()) == 4
+    ledger.close()
+    assert stored(path)[0] == ("t0", "cleared", "")
+    account = read_account(path.parent)
+    assert (account.cleared, account.never_configured, account.leftover) == (1, 1, 2)
+    assert account.balanced
+
+
+def test_a_failed_write_reaches_everyone_who_waits_and_everyone_after(path: Path) -> None:
+    store = Store(path, {})
+    told: list[LedgerError] = []
+    ledger = Ledger(store, on_failure=told.append)
+    ledger.intend("t1")
+    ledger.secure()
+    store.close()  # the next write finds the file closed
+    ledger.intend("t2")
+    with pytest.raises(LedgerError, match="can't be written"):
+        ledger.secure()
+    with pytest.raises(LedgerError, match="can't be written"):
+        ledger.intend("t3")
+    assert len(told) == 1
+
+
+def test_closing_notes_the_orderly_end_and_may_be_repeated(path: Path) -> None:
+    ledger = Ledger(Store(path, {"run_id": "r", "worker": "w"}))
+    ledger.close()
+    ledger.close()
+    with sqlite3.connect(path) as db:
+        assert int(db.execute("SELECT value FROM meta WHERE key = 'ended_ns'").fetchone()[0]) > 0
+    db.close()

@@ -1,0 +1,89 @@
+"""Reading the ledgers of a run: complete, exact, and harmless."""
+
+import hashlib
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from harness.clock import wall_ns
+from harness.errors import LedgerError
+from harness.ledger.leftovers import (
+    KILLED,
+    RUNNING,
+    read_account,
+    read_leftovers,
+    read_process,
+    settle,
+)
+from harness.ledger.store import Stage, Store
+
+
+def make(
+    directory: Path, worker: str, stages: list[tuple[Stage, str]], *, ended: bool, heard_ns: int = 1
+) -> Path:
+    path = directory / f"ledger-{worker}.sqlite"
+    store = Store(path, {"run_id": "r", "worker": worker, "heartbeat_ns": str(heard_ns)})
+    for number, (stage, reason) in enumerate(stages, start=1):
+        store.write(
+            [(number, f"token-{worker}-{number}", Stage.INTENDED, 1, 1)],
+            [(stage, reason, "", 2, number)],
+            {},
+        )
+    if ended:
+        store.write((), (), {"ended_ns": "9"})
+    store.close()
+    return path
+
+
+def test_every_session_stands_in_exactly_one_class(tmp_path: Path) -> None:
+    make(tmp_path, "a", [(stage, "") for stage in Stage], ended=True)
+    make(tmp_path, "b", [(Stage.JOINED, ""), (Stage.LOST, "cut")], ended=False)
+    account = read_account(tmp_path)
+    assert account.balanced
+    assert account.intended == len(Stage) + 2
+    assert account.leftover == 7
+    assert account.reasons == {KILLED: 5, "lost": 1, "cut": 1}
+    assert (account.workers, account.workers_lost) == (2, 1)
+    assert len(list(read_leftovers(tmp_path))) == account.leftover
+
+
+def test_sessions_of_a_process_at_work_are_in_use(tmp_path: Path) -> None:
+    path = make(tmp_path, "a", [(Stage.JOINED, "")], ended=False, heard_ns=wall_ns())
+    assert read_process(path).alive
+    assert [left.reason for left in read_leftovers(tmp_path)] == [RUNNING]
+    assert read_account(tmp_path).workers_lost == 0
+
+
+def test_settling_takes_it_off_the_list(tmp_path: Path) -> None:
+    make(tmp_path, "a", [(Stage.LOST, "cut"), (Stage.LOST, "cut")], ended=True)
+    first, second = read_leftovers(tmp_path)
+    settle(first, "cleared by sweep")
+    assert [left.token for left in read_leftovers(tmp_path)] == [second.token]
+    assert read_account(tmp_path).settled == 1
+    assert first.short_token == "token-a-…"
+
+
+def test_reading_changes_nothing(tmp_path: Path) -> None:
+    path = make(tmp_path, "a", [(Stage.LOST, "cut")], ended=True)
+    before = hashlib.sha256(path.read_bytes()).digest()
+    read_account(tmp_path)
+    list(read_leftovers(tmp_path))
+    assert hashlib.sha256(path.read_bytes()).digest() == before
+    assert {entry.name for entry in tmp_path.iterdir()} == {path.name}
+
+
+@pytest.mark.parametrize("content", [b"", b"not a database at all, but text" * 100])
+def test_a_damaged_file_is_told_by_name(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "ledger-a.sqlite").write_bytes(content)
+    with pytest.raises(LedgerError, match=r"ledger-a\.sqlite"):
+        read_account(tmp_path)
+
+
+def test_another_schema_version_is_told_with_both_numbers(tmp_path: Path) -> None:
+    path = make(tmp_path, "a", [], ended=True)
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 7")
+    db.close()
+    with pytest.raises(LedgerError, match="version 7, this harness reads version 1"):
+        read_account(tmp_path)
