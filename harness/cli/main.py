@@ -15,7 +15,9 @@ from harness import __version__
 from harness.cli.exit_codes import ExitCode
 from harness.errors import ConfigError, HarnessError
 
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "simulate": "run the local twin of the service",
+}
 """Command → its line in ``harness --help``, in the order of a user's first week."""
 
 

@@ -1,0 +1,161 @@
+"""One request: parse it, charge it to the limits, and hand it to what handles its action.
+
+The service is as tolerant here as the real one is known to be: unknown fields and any order of
+fields are fine, and a token may be missing once the connection has configured a session.
+"""
+
+import traceback
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from harness.simulator import frames, messages, sessions
+from harness.simulator.connection import Connection
+from harness.simulator.limits import over
+
+if TYPE_CHECKING:
+    pass
+
+Handler = Callable[[Connection, dict[str, Any], str | None], None]
+
+HANDLERS: dict[str, Handler] = {
+    "configureSession": sessions.configure,
+    "closeSession": sessions.close,
+    "onMessage": messages.on_message,
+    "echo": messages.echo,
+}
+
+
+def handle(connection: Connection, data: bytes) -> None:
+    """Answer one message of the client. Never raises."""
+    service = connection.service
+    stalled = service.stalled_until
+    if stalled and _wait_for_end_of_stall(connection, data):
+        return
+    if connection.closing or connection.muted:
+        return
+    connection.last_active = service.now()
+    try:
+        request = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        _malformed(connection, data)
+        return
+    if not isinstance(request, dict):
+        _malformed(connection, data)
+        return
+    try:
+        _dispatch(connection, request)
+    except orjson.JSONEncodeError:  # what we were to say back cannot be said (nested too deeply)
+        connection.send(frames.error(400, "Request failed.", _tracing_id(request)))
+    except Exception:  # noqa: BLE001  one bad request must not end the service; it is counted
+        service.truth.count("internal_errors")
+        last = traceback.format_exc().strip().splitlines()[-3:]
+        service.log("internal error: " + " | ".join(line.strip() for line in last))
+        connection.send(frames.error(5000, "Request failed.", _tracing_id(request)))
+
+
+def _tracing_id(request: dict[str, Any]) -> str | None:
+    value = request.get("tracingId")
+    return value if isinstance(value, str) else None
+
+
+def _dispatch(connection: Connection, request: dict[str, Any]) -> None:
+    service = connection.service
+    tracing_id = _tracing_id(request)
+    action = request.get("action")
+    handler = HANDLERS.get(action) if isinstance(action, str) else None
+    limit = service.limits.requests_per_connection_per_minute
+    if limit:
+        if connection.request_times is None:
+            connection.request_times = deque()
+        wait = over(connection.request_times, limit, window_s=60, now=connection.last_active)
+        if wait:
+            refuse_rate(connection, wait, "Too many requests on this connection", tracing_id)
+            return
+    if handler is None:
+        _malformed(connection, b"")
+        return
+    if service.faults and _struck(connection, request, handler, tracing_id):
+        return
+    handler(connection, request, tracing_id)
+
+
+def refuse_rate(connection: Connection, wait_s: float, text: str, tracing_id: str | None) -> None:
+    """429 with the whole seconds to wait."""
+    connection.service.truth.count("refused_429")
+    connection.send(frames.too_many(max(1, -int(-wait_s // 1)), text, tracing_id))
+
+
+def step_of(request: dict[str, Any]) -> str:
+    """Which step of a guest's life a request is, in the words of the fault plan."""
+    action = request.get("action")
+    if action == "configureSession" or action == "configureAuthenticatedSession":
+        return "configure"
+    if action == "echo":
+        return "echo"
+    if action != "onMessage":
+        return "other"
+    kind = messages.presence_type(request.get("message"))
+    return {"Join": "join", "Clear": "clear"}.get(kind or "", "text")
+
+
+def _struck(
+    connection: Connection, request: dict[str, Any], handler: Handler, tracing_id: str | None
+) -> bool:
+    """Faults of the step at hand; True if the request has been dealt with."""
+    service = connection.service
+    strikes = service.faults.strikes
+    step = step_of(request)
+    stall = strikes("stall", step)
+    if stall:
+        service.stalled_until = service.now() + stall.seconds
+    if strikes("half_open", step):
+        connection.muted = True
+    limited = strikes("limit_any", step)
+    if limited:
+        refuse_rate(
+            connection, limited.seconds, "Message rate too high for this session", tracing_id
+        )
+        return True
+    cut = strikes("cut", step)
+    away = None if cut else strikes("go_away", step)
+    blow = cut or away
+    if blow is None:
+        return connection.muted
+    connection.muted = blow.when == "after"
+    if blow.when != "before":
+        handler(connection, request, tracing_id)
+    connection.muted = False
+    if cut:
+        connection.cut(blow.how)
+    else:
+        connection.close(1001, "Going away")
+    return True
+
+
+def _wait_for_end_of_stall(connection: Connection, data: bytes) -> bool:
+    service = connection.service
+    rest = service.stalled_until - service.now()
+    if rest <= 0:
+        service.stalled_until = 0.0
+        return False
+    service.truth.delay("stall", rest)
+    service.later(rest + 0.001, handle, connection, data)
+    return True
+
+
+def _malformed(connection: Connection, data: bytes) -> None:
+    """What cannot be routed: the gateway's answer, or the service's, as the knob says."""
+    service = connection.service
+    service.truth.count("malformed")
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        connection.close(1007, "Invalid UTF-8")
+        return
+    if service.knobs.malformed_reply == "gateway":
+        connection.send(frames.gateway_error(connection.id, service.ids.uuid()))
+    elif service.knobs.malformed_reply == "error":
+        connection.send(frames.error(400, "Request failed."))

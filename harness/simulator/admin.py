@@ -1,0 +1,87 @@
+"""``/sim/…``: the truth, the faults, and starting anew. Answers on loopback only."""
+
+from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+import orjson
+from aiohttp import web
+
+from harness.errors import ConfigError
+
+if TYPE_CHECKING:
+    from harness.simulator.service import Service
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def json_response(body: object, status: int = 200, **headers: str) -> web.Response:
+    """JSON by orjson."""
+    return web.Response(
+        body=orjson.dumps(body), status=status, content_type="application/json", headers=headers
+    )
+
+
+def from_loopback(request: web.Request) -> bool:
+    """Whether the peer sits on this machine's loopback interface."""
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    try:
+        address = ip_address(str(peer[0]).partition("%")[0]) if peer else None
+    except ValueError:
+        return False
+    if address is None:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
+
+
+@web.middleware
+async def loopback_only(request: web.Request, handler: Answer) -> web.StreamResponse:
+    """Everything under /sim/ is for this machine; others are told that nothing is there."""
+    if request.path.startswith("/sim/") and not from_loopback(request):
+        return web.Response(status=404, text="404: Not Found")
+    return await handler(request)
+
+
+def add_routes(app: web.Application, service: "Service") -> None:
+    """The admin endpoints of one service."""
+
+    async def truth(request: web.Request) -> web.Response:
+        run_id = request.query.get("run_id")
+        if run_id is not None:
+            tally = service.truth.runs.get(run_id)
+            if tally is None:
+                return json_response({"error": f"no run {run_id!r} has been seen"}, 404)
+            return json_response(tally.figures() | {"open_tokens": service.open_tokens(run_id)})
+        return json_response(service.account())
+
+    async def show_faults(_request: web.Request) -> web.Response:
+        return json_response(service.faults.on())
+
+    async def set_faults(request: web.Request) -> web.Response:
+        try:
+            wanted = orjson.loads(await request.read())
+            if not isinstance(wanted, dict):
+                raise ConfigError("faults: expected a JSON object of fault names")
+            service.faults.replace(wanted)
+        except orjson.JSONDecodeError as error:
+            return json_response({"error": f"faults: not JSON ({error})"}, 400)
+        except ConfigError as error:
+            return json_response({"error": str(error)}, 400)
+        return json_response(service.faults.on())
+
+    async def session(request: web.Request) -> web.Response:
+        told = service.timeline(request.match_info["token"])
+        if not told:
+            return json_response({"error": "this token was never seen, or is forgotten"}, 404)
+        return json_response({"sessions": told})
+
+    async def reset(_request: web.Request) -> web.Response:
+        service.reset()
+        return json_response({})
+
+    app.router.add_get("/sim/truth", truth)
+    app.router.add_get("/sim/faults", show_faults)
+    app.router.add_put("/sim/faults", set_faults)
+    app.router.add_get("/sim/sessions/{token}", session)
+    app.router.add_post("/sim/reset", reset)

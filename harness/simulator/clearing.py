@@ -1,0 +1,97 @@
+"""Presence Clear: the guest ends the conversation and the session for good.
+
+The sequence is the vendor's own design for its mobile SDK: echo, SessionClearedEvent, all session
+data wiped, ConnectionClosedEvent to every connection; the conversation ends afterwards.
+"""
+
+from typing import TYPE_CHECKING
+
+from harness.simulator import frames
+from harness.simulator.ids import dashed
+from harness.simulator.state import Session, SessionEnd
+
+if TYPE_CHECKING:
+    from harness.simulator.connection import Connection
+
+REFUSED = "Presence events Conversation Clear are not supported"
+
+
+def clear(connection: "Connection", session: Session, tracing_id: str | None) -> None:
+    """Handle a Clear, with whatever the fault plan has in store for it."""
+    service = connection.service
+    strikes = service.faults.strikes
+    service.note(session, "clear asked")
+    if not session.deployment.settings.conversation_clear or strikes("forbid_clear"):
+        service.note(session, "clear refused")
+        connection.send(frames.error(403, REFUSED, tracing_id))
+        return
+    limited = strikes("limit_clear")
+    if limited:
+        service.truth.count("refused_429")
+        wait = max(1, round(limited.seconds))
+        text = "Message rate too high for this session"
+        connection.send(frames.too_many(wait, text, tracing_id))
+        return
+    if strikes("ignore_clear"):
+        service.note(session, "clear ignored (fault)")
+        return
+    delayed = strikes("delay_clear")
+    if delayed:
+        service.truth.delay("clear", delayed.seconds)
+        service.later(delayed.seconds, _carry_out, connection, session, tracing_id)
+    else:
+        _carry_out(connection, session, tracing_id)
+
+
+def _carry_out(connection: "Connection", session: Session, tracing_id: str | None) -> None:
+    if session.ended is not None:
+        return
+    service = connection.service
+    knobs = service.knobs
+    strikes = service.faults.strikes
+    everyone = list(session.connections)
+    conversation = session.conversation
+    number, at = service.head(conversation)
+    service.end_session(session, SessionEnd.CLEARED)
+    for one in everyone:
+        one.session = None
+    session.connections.clear()
+    if conversation is not None:
+        conversation.cleared = True
+        service.later(
+            knobs.conversation_end_lag_s, service.end_conversation, conversation, "client"
+        )
+    if strikes("lose_clear_reply"):
+        service.note(session, "clear answer lost (fault)")
+        return
+    body = frames.presence(
+        "Inbound",
+        "Clear",
+        {
+            "id": number,
+            "channel": {"time": at, "messageId": dashed(number), "from": {}},
+            "metadata": {"correlationId": service.ids.uuid()},
+        },
+    )
+    sequence = {
+        "echo": frames.envelope(
+            knobs.clear_echo_type, "StructuredMessage", body, tracing_id=tracing_id
+        ),
+        "cleared": frames.message("SessionClearedEvent", {}),
+        "closed": frames.message("ConnectionClosedEvent", {}),
+    }
+    if strikes("no_connection_closed"):
+        del sequence["closed"]
+    late = strikes("late_connection_closed")
+    for name in knobs.clear_order.split(","):
+        frame = sequence.get(name)
+        if frame is None:
+            continue
+        for one in everyone:
+            if late and name == "closed":
+                service.later(late.seconds, one.send, frame)
+            else:
+                one.send(frame)
+    if knobs.close_after_clear:
+        for one in everyone:
+            service.later(knobs.close_after_clear_s, one.close, knobs.close_after_clear)

@@ -1,0 +1,129 @@
+"""One guest's websocket: reading requests, writing frames, closing, and being cut.
+
+Frames are written straight to the transport in the order of the calls, so that handlers need not
+be coroutines; with compression switched on they go through aiohttp's writer instead.
+"""
+
+import asyncio
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from aiohttp import WSMsgType, web
+
+from harness.simulator import frames
+from harness.simulator.frame_faults import send_with_faults
+
+if TYPE_CHECKING:
+    from harness.simulator.service import Service
+    from harness.simulator.state import Deployment, Session
+
+BUFFER_LIMIT = 8 * 1024 * 1024
+"""A client that reads so slowly that this many bytes wait for it is cut."""
+
+
+class Connection:
+    """A connected websocket. ``session`` is None until it has configured one."""
+
+    __slots__ = (
+        "_awaited",
+        "_ws",
+        "closing",
+        "deployment",
+        "echo_times",
+        "held",
+        "id",
+        "last_active",
+        "muted",
+        "opened",
+        "request_times",
+        "service",
+        "session",
+        "transport",
+    )
+
+    def __init__(
+        self,
+        service: "Service",
+        deployment: "Deployment",
+        ws: "web.WebSocketResponse[bool]",
+        transport: asyncio.Transport,
+    ) -> None:
+        self.service = service
+        self.deployment = deployment
+        self.transport = transport
+        self.id = service.ids.hex()[:16]
+        self.session: Session | None = None
+        self.opened = self.last_active = service.now()
+        self.request_times: deque[float] | None = None
+        self.echo_times: deque[float] | None = None
+        self.held: bytes | None = None
+        self.closing = False
+        self.muted = False
+        self._ws = ws
+        self._awaited: set[asyncio.Task[object]] | None = None
+
+    def send(self, frame: bytes) -> None:
+        """Send one frame's JSON, with whatever frame faults are on."""
+        if self.service.faults.frames:
+            send_with_faults(self, frame)
+        else:
+            self.write(frame)
+
+    def write(self, frame: bytes) -> None:
+        """Write one frame as it is; nothing once the connection is closing."""
+        if self.closing or self.muted:
+            return
+        if self._ws.compress:
+            self._later(self._ws.send_frame(frame, WSMsgType.TEXT))
+            return
+        transport = self.transport
+        if transport.is_closing():
+            return
+        transport.write(frames.text_frame(frame))
+        if transport.get_write_buffer_size() > BUFFER_LIMIT:
+            self.service.log("a connection that reads too slowly was cut")
+            self.cut()
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Start the closing handshake from our side."""
+        if not self.closing:
+            self.closing = True
+            self._later(self._ws.close(code=code, message=reason.encode()))
+
+    def cut(self, how: str = "fin") -> None:
+        """End the TCP connection without a close frame: ``fin``, or ``rst`` (a reset)."""
+        self.closing = True
+        if how == "rst":
+            raw = self.transport.get_extra_info("socket")
+            if raw is not None:
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+    def _later(self, work: "asyncio.Future[object] | object") -> None:
+        task: asyncio.Task[object] = asyncio.ensure_future(work)  # type: ignore[arg-type]
+        if self._awaited is None:
+            self._awaited = set()
+        self._awaited.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[object]") -> None:
+        if self._awaited is not None:
+            self._awaited.discard(task)
+        if not task.cancelled():
+            task.exception()  # a peer that vanished meanwhile is no news
+
+    async def read(self, handle: Callable[["Connection", bytes], None]) -> None:
+        """Hand each message to ``handle`` until the connection ends."""
+        receive = self._ws.receive
+        while True:
+            got = await receive()
+            kind = got.type
+            if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
+                handle(self, got.data)
+            else:
+                return

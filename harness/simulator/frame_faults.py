@@ -1,0 +1,64 @@
+"""Faults of outgoing frames: lost, doubled, held back, mangled. Only called while one is on."""
+
+from typing import TYPE_CHECKING
+
+import orjson
+
+from harness.simulator import frames
+
+if TYPE_CHECKING:
+    from harness.simulator.connection import Connection
+
+OVERSIZED_BYTES = 1_048_576
+
+
+def send_with_faults(connection: "Connection", frame: bytes) -> None:
+    """Send ``frame`` on the connection, or what the fault plan makes of it."""
+    service = connection.service
+    strikes = service.faults.strikes
+    if strikes("drop_frame"):
+        return
+    if strikes("unknown_class"):
+        connection.write(frames.message("HologramEvent", {"since": "tomorrow"}))
+    if strikes("oversized_frame"):
+        connection.write(frames.message("Unknown", {"padding": "x" * OVERSIZED_BYTES}))
+    if strikes("no_class"):
+        connection.write(frames.gateway_error(connection.id, service.ids.uuid()))
+        return
+    if strikes("invalid_json"):
+        connection.write(frame[: len(frame) // 2])
+        return
+    if strikes("wrong_types"):
+        connection.write(_wrong_types(frame))
+        return
+    delayed = strikes("delay_frame")
+    if delayed:
+        service.later(delayed.seconds, connection.write, frame)
+        service.truth.delay("frame", delayed.seconds)
+        return
+    held, connection.held = connection.held, None
+    swapped = strikes("reorder_frame") if held is None else None
+    if swapped:
+        connection.held = frame
+        service.later(swapped.seconds, _release, connection, frame)
+        return
+    connection.write(frame)
+    if strikes("duplicate_frame"):
+        connection.write(frame)
+    if held is not None:
+        connection.write(held)
+
+
+def _release(connection: "Connection", frame: bytes) -> None:
+    """Nothing followed the frame that was held back: send it after all."""
+    if connection.held is frame:
+        connection.held = None
+        connection.write(frame)
+
+
+def _wrong_types(frame: bytes) -> bytes:
+    value = orjson.loads(frame)
+    value["code"] = str(value["code"])
+    value["body"] = [value["body"]]
+    value["tracingId"] = 42
+    return orjson.dumps(value)

@@ -1,0 +1,116 @@
+"""Listening: one port for websocket and REST, one ready line, a clean end on a signal."""
+
+import asyncio
+import errno
+import logging
+import os
+import signal
+import socket
+import ssl
+from contextlib import ExitStack
+
+import orjson
+import uvloop
+from aiohttp import web
+
+from harness.errors import ConfigError
+from harness.simulator import admin, upgrade
+from harness.simulator.certificates import private_ca
+from harness.simulator.service import Service
+from harness.simulator.settings import Settings
+
+BACKLOG = 4096
+SHUTDOWN_S = 0.5
+
+
+def application(service: Service) -> web.Application:
+    """All routes of one service."""
+    app = web.Application(
+        middlewares=[admin.loopback_only], logger=_quiet(), client_max_size=64 * 1024 * 1024
+    )
+
+    async def guest(request: web.Request) -> web.StreamResponse:
+        return await upgrade.accept(service, request)
+
+    app.router.add_get("/v1", guest)
+    admin.add_routes(app, service)
+    return app
+
+
+def _quiet() -> logging.Logger:
+    """aiohttp tells of each client's bad HTTP with a traceback; here that is daily business."""
+    for name in ("aiohttp.server", "aiohttp.websocket", "aiohttp.web"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    return logging.getLogger("aiohttp.server")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; raises ConfigError if the address can't be had."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (OSError, UnicodeError, OverflowError) as error:
+        raise ConfigError(f"can't listen on {host!r}: {error}") from None
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(
+                f"port {port} on {host} is in use; choose another, or --port 0 for any free one"
+            ) from None
+        raise ConfigError(f"can't listen on {host} port {port}: {error.strerror}") from None
+    return sock
+
+
+def ready_line(service: Service, sock: socket.socket, ca_file: str | None) -> dict[str, object]:
+    """What is printed once the service listens."""
+    host, port = sock.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    line: dict[str, object] = {
+        "url": f"{'wss' if ca_file else 'ws'}://{shown}:{port}/v1",
+        "deployment_id": next(iter(service.deployments)),
+        "pid": os.getpid(),
+    }
+    if ca_file:
+        line["ca_file"] = ca_file
+    return line
+
+
+async def serve(settings: Settings, sock: socket.socket) -> None:
+    """Run until SIGTERM or SIGINT."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    with ExitStack() as cleanup:
+        context: ssl.SSLContext | None = None
+        ca_file: str | None = None
+        if settings.tls:
+            context, path = cleanup.enter_context(private_ca(settings.host))
+            ca_file = str(path)
+        service = Service(settings, loop)
+        runner = web.AppRunner(
+            application(service), access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S
+        )
+        await runner.setup()
+        await web.SockSite(runner, sock, ssl_context=context, backlog=BACKLOG).start()
+        keeper = asyncio.create_task(service.keep_house())
+        print(orjson.dumps(ready_line(service, sock, ca_file)).decode(), flush=True)
+        await stop.wait()
+        keeper.cancel()
+        for connection in list(service.connections):
+            connection.close(1001, "Going away")
+        await runner.cleanup()
+
+
+def run(settings: Settings) -> None:
+    """The whole simulator, in this process. Raises ConfigError if the port can't be had."""
+    sock = listen(settings.host, settings.port)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(settings, sock))

@@ -1,0 +1,312 @@
+"""The simulated service: everything it knows, and the verbs that change it.
+
+What a request means is decided in ``actions`` and its neighbours; this object opens and ends
+sessions and conversations, keeps the account of what really happened, and delivers frames.
+"""
+
+import asyncio
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from harness.simulator import frames
+from harness.simulator.bots import Bot
+from harness.simulator.connection import Connection
+from harness.simulator.faults import FaultPlan
+from harness.simulator.ids import Ids
+from harness.simulator.settings import Settings
+from harness.simulator.state import (
+    Conversation,
+    Deployment,
+    Leg,
+    Participant,
+    Session,
+    SessionEnd,
+)
+from harness.simulator.truth import Tally, Truth
+
+MAX_RUNS = 1000
+"""Runs with an account of their own; further run ids only count in the whole."""
+
+
+class Service:
+    """One simulated service. Not thread-safe: everything happens on one event loop."""
+
+    def __init__(self, settings: Settings, loop: asyncio.AbstractEventLoop) -> None:
+        self.settings = settings
+        self.knobs = settings.knobs
+        self.limits = settings.limits
+        self.loop = loop
+        self.ids = Ids(settings.seed)
+        self.faults = FaultPlan(seed=settings.seed)
+        self.faults.replace(settings.faults)
+        self.truth = Truth()
+        self.deployments = {item.id: Deployment(item) for item in settings.deployments}
+        self.connections: set[Connection] = set()
+        self.conversations: OrderedDict[int, Conversation] = OrderedDict()
+        self.past: OrderedDict[str, list[Session]] = OrderedDict()
+        self.bot = Bot(self)
+        self.stalled_until = 0.0
+        self._serial = 0
+        self._told: set[str] = set()
+
+    now = staticmethod(time.time)
+
+    def log(self, line: str, *, once: bool = False) -> None:
+        """One line on standard error; ``once``: only the first time."""
+        if once:
+            if line in self._told:
+                return
+            self._told.add(line)
+        print(f"simulator: {line}", file=sys.stderr, flush=True)
+
+    def later(self, delay_s: float, work: Callable[..., None], *args: object) -> None:
+        """Do it after so many seconds; at once for 0."""
+        if delay_s > 0:
+            self.loop.call_later(delay_s, work, *args)
+        else:
+            work(*args)
+
+    def note(self, session: Session, what: str, detail: str = "") -> None:
+        """Add to the session's timeline, up to the limit of its length."""
+        timeline = session.timeline
+        if len(timeline) < self.knobs.keep_events:
+            timeline.append((self.now(), what, detail))
+
+    async def keep_house(self) -> None:
+        """Until cancelled: end what has grown too old."""
+        durations = [item.session_duration_s for item in self.settings.deployments]
+        limits = (self.limits.idle_seconds, self.limits.connection_age_seconds)
+        shortest = min([*durations, *(float(limit) for limit in limits if limit)])
+        pause = min(max(shortest / 20, 0.02), 5.0)
+        while True:
+            await asyncio.sleep(pause)
+            self.sweep()
+
+    def sweep(self) -> None:
+        """One round of it: sessions past their time, connections too idle or too old."""
+        now = self.now()
+        idle = self.limits.idle_seconds or float("inf")
+        age = self.limits.connection_age_seconds or float("inf")
+        for connection in list(self.connections):
+            if now - connection.last_active > idle or now - connection.opened > age:
+                self.truth.count("closed_1001")
+                connection.close(1001, "Going away")
+        for deployment in self.deployments.values():
+            for session in [s for s in deployment.sessions.values() if s.expires <= now]:
+                self.expire(session)
+
+    # sessions
+
+    def find_session(self, deployment: Deployment, token: str) -> Session | None:
+        """The living session of a token; one whose time has run out is ended here."""
+        session = deployment.sessions.get(token)
+        if session is not None and session.expires <= self.now():
+            self.expire(session)
+            return None
+        return session
+
+    def open_session(self, deployment: Deployment, token: str) -> Session:
+        """A new session for a token that has none."""
+        now = self.now()
+        self._serial += 1
+        session = Session(
+            self._serial, token, deployment, now, now + deployment.settings.session_duration_s
+        )
+        deployment.sessions[token] = session
+        self.truth.whole.sessions_opened += 1
+        self.note(session, "opened")
+        return session
+
+    def end_session(self, session: Session, how: SessionEnd) -> None:
+        """Forget all that belongs to the token; what happened stays in the account."""
+        if session.ended is not None:
+            return
+        session.ended = how
+        if session.deployment.sessions.get(session.token) is session:
+            del session.deployment.sessions[session.token]
+        for tally in self.tallies(session.run_id):
+            if how is SessionEnd.CLEARED:
+                tally.sessions_cleared += 1
+            elif how is SessionEnd.EXPIRED:
+                tally.sessions_expired += 1
+            else:
+                tally.sessions_replaced += 1
+        self.note(session, how.value)
+        session.log = session.attachments = session.attributes = None
+        session.message_times = session.configure_times = session.history_times = None
+        self._remember(session)
+
+    def _remember(self, session: Session) -> None:
+        self.past.setdefault(session.token, []).append(session)
+        self.past.move_to_end(session.token)
+        if len(self.past) > self.knobs.keep_timelines:
+            self.past.popitem(last=False)
+            self.log(
+                f"more than {self.knobs.keep_timelines} ended tokens: the oldest timelines are "
+                "forgotten from now on (knob keep_timelines)",
+                once=True,
+            )
+
+    def expire(self, session: Session) -> None:
+        """The session's time to live has passed."""
+        conversation = session.conversation
+        self.end_session(session, SessionEnd.EXPIRED)
+        if conversation is not None and self.knobs.expiry_ends_conversation:
+            self.end_conversation(conversation, "sessionExpired")
+
+    def touch(self, session: Session) -> None:
+        """A message of either side pushes the expiry forward."""
+        session.expires = self.now() + session.deployment.settings.session_duration_s
+
+    # conversations
+
+    def start_conversation(self, session: Session) -> Conversation:
+        """A new conversation of the session's guest, in the bot's hands."""
+        now = self.now()
+        self._serial += 1
+        conversation = Conversation(
+            self._serial,
+            self.ids.uuid(),
+            session.token,
+            session.deployment.id,
+            now,
+            run_id=session.run_id,
+            attributes=dict(session.attributes or {}),
+            journey_customer_id=session.journey_customer_id,
+        )
+        conversation.customer = Participant(self.ids.uuid(), "customer", now)
+        conversation.participants = [
+            conversation.customer,
+            Participant(self.ids.uuid(), "workflow", now),
+        ]
+        session.conversation = conversation
+        self.conversations[conversation.serial] = conversation
+        for tally in self.tallies(session.run_id):
+            tally.conversations_opened += 1
+        self.note(session, "conversation opened", conversation.id)
+        self._forget_conversations()
+        return conversation
+
+    def _forget_conversations(self) -> None:
+        """Ended conversations beyond the limit go, oldest first; open ones are never forgotten."""
+        keep = self.knobs.keep_conversations
+        if len(self.conversations) <= keep * 1.1 + 10:
+            return
+        surplus = len(self.conversations) - keep
+        gone = [s for s, item in self.conversations.items() if not item.open][:surplus]
+        for serial in gone:
+            del self.conversations[serial]
+        self.log(
+            f"more than {keep} conversations: the oldest ended ones are forgotten from now on "
+            "(knob keep_conversations)",
+            once=True,
+        )
+
+    def end_conversation(self, conversation: Conversation, disconnect_type: str) -> None:
+        """The customer's leg ends, and with it the bot's; an agent still has to wrap up."""
+        if not conversation.open:
+            return
+        now = self.now()
+        conversation.end = now
+        for participant in conversation.participants:
+            if participant.state is not Leg.DISCONNECTED and participant.purpose != "agent":
+                participant.state = Leg.DISCONNECTED
+                participant.end = now
+                participant.disconnect_type = disconnect_type
+        for tally in self.tallies(conversation.run_id):
+            tally.conversations_ended += 1
+
+    # the account
+
+    def tallies(self, run_id: str | None) -> tuple[Tally, ...]:
+        """The accounts that an event of this run belongs to."""
+        run = self.truth.runs.get(run_id) if run_id is not None else None
+        return (self.truth.whole,) if run is None else (self.truth.whole, run)
+
+    def assign_run(self, session: Session, run_id: str) -> None:
+        """The guest said which run it belongs to: its session counts there from now on."""
+        if session.run_id is not None:
+            return
+        run = self.truth.runs.get(run_id)
+        if run is None:
+            if len(self.truth.runs) >= MAX_RUNS:
+                self.log(f"more than {MAX_RUNS} runs: further ones only count in all", once=True)
+                return
+            run = self.truth.runs[run_id] = Tally()
+        session.run_id = run_id
+        run.sessions_opened += 1
+        conversation = session.conversation
+        if conversation is not None and conversation.run_id is None:
+            conversation.run_id = run_id
+            run.conversations_opened += 1
+
+    def open_tokens(self, run_id: str | None = None) -> list[str]:
+        """Tokens with a living session, of one run or of all."""
+        return [
+            token
+            for deployment in self.deployments.values()
+            for token, session in deployment.sessions.items()
+            if run_id is None or session.run_id == run_id
+        ]
+
+    def account(self) -> dict[str, object]:
+        """``/sim/truth``."""
+        return self.truth.whole.figures() | {
+            "open_tokens": self.open_tokens(),
+            "connections": len(self.connections),
+            "counts": self.truth.counts,
+            "faults": self.faults.struck,
+            "runs": {run: tally.figures() for run, tally in self.truth.runs.items()},
+            "delays": {name: delay.figures() for name, delay in self.truth.delays.items()},
+        }
+
+    def timeline(self, token: str) -> list[dict[str, object]]:
+        """Every session that is still remembered of a token, oldest first."""
+        living = [d.sessions[token] for d in self.deployments.values() if token in d.sessions]
+        return [
+            {
+                "opened": frames.iso_ms(session.opened),
+                "ended": session.ended,
+                "run_id": session.run_id,
+                "connections": len(session.connections),
+                "conversation_id": session.conversation.id if session.conversation else None,
+                "events": [
+                    {"at": frames.iso_ms(at), "what": what, "detail": detail}
+                    for at, what, detail in session.timeline
+                ],
+            }
+            for session in [*self.past.get(token, []), *living]
+        ]
+
+    def reset(self) -> None:
+        """Forget all sessions, conversations and counts; connections are closed with 1001."""
+        for connection in list(self.connections):
+            connection.session = None
+            connection.close(1001, "Reset")
+        for deployment in self.deployments.values():
+            deployment.sessions.clear()
+            deployment.connect_times.clear()
+            deployment.revoked.clear()
+        self.conversations.clear()
+        self.past.clear()
+        self.truth = Truth()
+        self.faults.replace({})
+        self.faults.struck.clear()
+        self.stalled_until = 0.0
+
+    # frames
+
+    def fan_out(self, session: Session, frame: bytes) -> None:
+        """To every connection of the session."""
+        for connection in session.connections:
+            connection.send(frame)
+
+    def head(self, conversation: Conversation | None) -> tuple[str, str]:
+        """(id, channel time) of the next message of a conversation."""
+        if conversation is None:
+            return self.ids.hex(), frames.iso_ms(self.now())
+        conversation.messages += 1
+        number = self.ids.message(conversation.serial, conversation.messages)
+        return number, frames.iso_ms(self.now())

@@ -1,0 +1,93 @@
+"""Everything that can be set on the simulator, with the default of each.
+
+``Knobs`` are the answers to what nobody outside the vendor knows; the default of each is our best
+reading, and ``FIDELITY.md`` states how sure it is.
+"""
+
+from dataclasses import dataclass, field
+
+from harness.simulator.distributions import Distribution
+from harness.simulator.limits import DOCUMENTED, Limits
+
+FIFTY_MS = Distribution("constant", 0.05, 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentSettings:
+    """What an administrator sets on a Messenger deployment and its configuration."""
+
+    id: str
+    active: bool = True
+    allow_all_domains: bool = True
+    allowed_domains: tuple[str, ...] = ()
+    auto_start: bool = True
+    conversation_clear: bool = True
+    disconnect: str = "off"
+    """What a guest is told when the other side ends it: ``off``, ``send`` or ``read_only``."""
+    typing: bool = True
+    session_duration_s: float = 259_200.0
+    authentication: bool = False
+    session_upgrade: bool = False
+    attachments: bool = True
+    flow_id: str = ""
+    queue_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knobs:
+    """Answers to what is unknown about the service. Durations in seconds."""
+
+    clear_order: str = "echo,cleared,closed"
+    clear_echo_type: str = "message"
+    close_after_clear: int = 0
+    """Close code that the server itself sends after Clear; 0: it leaves closing to the client."""
+    close_after_clear_s: float = 0.1
+    conversation_end_lag_s: float = 0.0
+    """From SessionClearedEvent until the conversation has ended."""
+    platform_lag_s: float = 0.0
+    """From a change until the details query shows it."""
+    connection_rate_reply: int = 429
+    malformed_reply: str = "gateway"
+    unknown_deployment_reply: str = "http"
+    session_expired_type: str = "message"
+    generate_url_error_form: str = "response"
+    upload_failure_code: int = 200
+    typing_field: str = "duration"
+    message_id_form: str = "hex"
+    compress: bool = False
+    max_custom_data_bytes_absent: bool = False
+    pings_keep_alive: bool = True
+    expiry_ends_conversation: bool = True
+    """Whether a guest session that expires takes its conversation along."""
+    threading_s: float = 259_200.0
+    """For so long after a disconnect, a guest's message continues the same conversation."""
+    keep_conversations: int = 50_000
+    keep_timelines: int = 5_000
+    keep_messages: int = 200
+    keep_events: int = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BotSettings:
+    """Who answers the guests, and how fast."""
+
+    on: bool = True
+    workers: int = 0
+    """Answers worked on at once; 0: no queue, each answer takes its own time."""
+    time: Distribution = field(default=FIFTY_MS)
+    script: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One simulator."""
+
+    deployments: tuple[DeploymentSettings, ...]
+    host: str = "127.0.0.1"
+    port: int = 0
+    tls: bool = False
+    seed: int | None = None
+    limits: Limits = DOCUMENTED
+    knobs: Knobs = Knobs()
+    bot: BotSettings = BotSettings()
+    faults: dict[str, object] = field(default_factory=dict)

@@ -1,0 +1,102 @@
+"""What really happened, for tests that compare a client's story with it."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counters of the whole service or of one run."""
+
+    sessions_opened: int = 0
+    sessions_cleared: int = 0
+    sessions_expired: int = 0
+    sessions_replaced: int = 0
+    conversations_opened: int = 0
+    conversations_ended: int = 0
+    texts: int = 0
+    replies: int = 0
+
+    def figures(self) -> dict[str, object]:
+        """As ``/sim/truth`` gives it: open = opened - every way of ending."""
+        closed = self.sessions_cleared + self.sessions_expired + self.sessions_replaced
+        return {
+            "sessions": {
+                "opened": self.sessions_opened,
+                "cleared": self.sessions_cleared,
+                "expired": self.sessions_expired,
+                "replaced": self.sessions_replaced,
+                "open": self.sessions_opened - closed,
+            },
+            "conversations": {
+                "opened": self.conversations_opened,
+                "ended": self.conversations_ended,
+                "open": self.conversations_opened - self.conversations_ended,
+            },
+            "messages": {"texts": self.texts, "replies": self.replies},
+        }
+
+
+class Delays:
+    """Delays in seconds, in buckets of three significant digits: bounded, and exact to 0.5 %."""
+
+    __slots__ = ("buckets", "count", "highest", "total")
+
+    def __init__(self) -> None:
+        self.buckets: dict[int, int] = {}
+        self.count = 0
+        self.total = 0.0
+        self.highest = 0.0
+
+    def add(self, delay_s: float) -> None:
+        """Record one."""
+        microseconds = max(round(delay_s * 1e6), 0)
+        if microseconds > 1000:
+            step = 10 ** (len(str(microseconds)) - 3)
+            microseconds = (microseconds + step // 2) // step * step
+        self.buckets[microseconds] = self.buckets.get(microseconds, 0) + 1
+        self.count += 1
+        self.total += delay_s
+        self.highest = max(self.highest, delay_s)
+
+    def percentile(self, share: float) -> float:
+        """The smallest recorded delay (ms) that at least ``share`` (0..1) of all do not exceed."""
+        wanted, seen = share * self.count, 0
+        for microseconds in sorted(self.buckets):
+            seen += self.buckets[microseconds]
+            if seen >= wanted:
+                return microseconds / 1000
+        return 0.0
+
+    def figures(self) -> dict[str, object]:
+        """Count, mean, percentiles and the buckets themselves, in milliseconds."""
+        return {
+            "count": self.count,
+            "mean_ms": self.total / self.count * 1000 if self.count else 0.0,
+            "p50_ms": self.percentile(0.5),
+            "p95_ms": self.percentile(0.95),
+            "p99_ms": self.percentile(0.99),
+            "max_ms": self.highest * 1000,
+            "buckets_ms": {str(us / 1000): n for us, n in sorted(self.buckets.items())},
+        }
+
+
+@dataclass(slots=True)
+class Truth:
+    """The whole account."""
+
+    whole: Tally = field(default_factory=Tally)
+    runs: dict[str, Tally] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    """Anything worth counting by name: misplaced attributes, refused upgrades, errors sent."""
+    delays: dict[str, Delays] = field(default_factory=dict)
+
+    def count(self, name: str) -> None:
+        """One more of ``name``."""
+        self.counts[name] = self.counts.get(name, 0) + 1
+
+    def delay(self, operation: str, delay_s: float) -> None:
+        """A delay that the service really added to an operation."""
+        histogram = self.delays.get(operation)
+        if histogram is None:
+            histogram = self.delays[operation] = Delays()
+        histogram.add(delay_s)

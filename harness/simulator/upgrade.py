@@ -1,0 +1,108 @@
+"""The websocket upgrade: who is let in, and what happens to a connection from then to its end."""
+
+import asyncio
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from harness.simulator import frames, sessions
+from harness.simulator.actions import handle
+from harness.simulator.connection import Connection
+from harness.simulator.limits import over
+from harness.simulator.settings import DeploymentSettings
+
+if TYPE_CHECKING:
+    from harness.simulator.service import Service
+
+CLOSE_PATIENCE_S = 2.0
+"""How long the server waits for a client's half of the closing handshake."""
+
+
+def origin_allowed(settings: DeploymentSettings, origin: str | None) -> bool:
+    """The vendor's own client-side rule: the host equals an entry or lies below it.
+
+    Scheme and port don't matter; an absent Origin is only fine where all domains are.
+    """
+    if settings.allow_all_domains:
+        return True
+    if not origin:
+        return False
+    try:
+        host = urlsplit(origin if "//" in origin else f"//{origin}").hostname or ""
+    except ValueError:
+        return False
+    return any(host == entry or host.endswith(f".{entry}") for entry in settings.allowed_domains)
+
+
+def _refusal(service: "Service", request: web.Request) -> web.Response | None:
+    """Why the upgrade is refused; None if it may go on."""
+    deployment = service.deployments.get(request.query.get("deploymentId", ""))
+    strikes = service.faults.strikes
+    if strikes("refuse_403", "connect"):
+        return web.Response(status=403, text="Forbidden")
+    refused = strikes("refuse_429", "connect")
+    if refused:
+        headers = {"Retry-After": str(max(1, round(refused.seconds)))}
+        return web.Response(status=429, text="Too Many Requests", headers=headers)
+    if strikes("refuse_503", "connect"):
+        return web.Response(status=503, text="Service Unavailable")
+    if deployment is None:
+        in_band = service.knobs.unknown_deployment_reply == "in_band"
+        return None if in_band else web.Response(status=403, text="Forbidden")
+    if not deployment.settings.active:
+        return web.Response(status=403, text="Forbidden")
+    if not origin_allowed(deployment.settings, request.headers.get("Origin")):
+        return web.Response(status=403, text="Forbidden")
+    limit = service.limits.connections_per_minute
+    if limit:
+        wait = over(deployment.connect_times, limit, window_s=60, now=service.now())
+        if wait:
+            headers = {"Retry-After": str(max(1, -int(-wait // 1)))}
+            status = service.knobs.connection_rate_reply
+            return web.Response(status=status, text="Too Many Requests", headers=headers)
+    return None
+
+
+async def accept(service: "Service", request: web.Request) -> web.StreamResponse:
+    """One websocket connection, from the upgrade to its end."""
+    slow = service.faults.strikes("slow_upgrade", "connect")
+    if slow:
+        service.truth.delay("connect", slow.seconds)
+        await asyncio.sleep(slow.seconds)
+    rest = service.stalled_until - service.now()
+    if rest > 0:
+        service.truth.delay("stall", rest)
+        await asyncio.sleep(rest)
+    refusal = _refusal(service, request)
+    if refusal is not None:
+        service.truth.count(f"upgrade_refused_{refusal.status}")
+        return refusal
+    ws = web.WebSocketResponse(
+        timeout=CLOSE_PATIENCE_S,
+        compress=service.knobs.compress,
+        max_msg_size=service.limits.message_bytes,
+        decode_text=False,
+    )
+    await ws.prepare(request)
+    transport = request.transport
+    if transport is None:  # the client left during the handshake
+        return ws
+    deployment = service.deployments.get(request.query["deploymentId"])
+    if deployment is None:
+        await ws.send_frame(frames.error(400, "Deployment not found"), web.WSMsgType.TEXT)
+        await ws.close()
+        return ws
+    connection = Connection(service, deployment, ws, transport)
+    service.connections.add(connection)
+    service.truth.count("connections_opened")
+    try:
+        await connection.read(handle)
+    finally:
+        service.connections.discard(connection)
+        session = connection.session
+        if session is not None:
+            service.note(session, "connection gone", f"code {ws.close_code}")
+        sessions.leave(connection)
+        connection.closing = True
+    return ws

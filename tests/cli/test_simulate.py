@@ -1,0 +1,113 @@
+"""``harness simulate`` as a process: ready line, TLS, signals, bad options."""
+
+import asyncio
+import json
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+pytestmark = pytest.mark.process
+
+
+def start(*options: str) -> tuple[subprocess.Popen[str], dict]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harness", "simulate", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    return process, json.loads(process.stdout.readline())
+
+
+async def converse(ready: dict) -> list[str]:
+    """One guest from configure to clear; the classes seen."""
+    context = ssl.create_default_context(cafile=ready["ca_file"]) if "ca_file" in ready else True
+    seen = []
+    async with (
+        aiohttp.ClientSession() as http,
+        http.ws_connect(f"{ready['url']}?deploymentId={ready['deployment_id']}", ssl=context) as ws,
+    ):
+        common = {"token": "t-1", "tracingId": "x"}
+        await ws.send_json(
+            {"action": "configureSession", "deploymentId": ready["deployment_id"], **common}
+        )
+        clear = {"eventType": "Presence", "presence": {"type": "Clear"}}
+        await ws.send_json(
+            {"action": "onMessage", "message": {"type": "Event", "events": [clear]}, **common}
+        )
+        while "ConnectionClosedEvent" not in seen:
+            seen.append((await ws.receive_json(timeout=10))["class"])
+    return seen
+
+
+@pytest.mark.parametrize("options", [(), ("--tls",)])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_guest_comes_and_goes_and_the_signal_ends_it(options, number) -> None:
+    process, ready = start(*options)
+    try:
+        assert ready["pid"] == process.pid
+        assert asyncio.run(converse(ready)) == [
+            "SessionResponse",
+            "StructuredMessage",
+            "SessionClearedEvent",
+            "ConnectionClosedEvent",
+        ]
+        process.send_signal(number)
+        out, err = process.communicate(timeout=10)
+    finally:
+        process.kill()
+    assert (process.returncode, out, err) == (0, "", "")
+    if "ca_file" in ready:
+        assert not Path(ready["ca_file"]).exists()
+
+
+def test_it_ends_with_guests_still_connected() -> None:
+    process, ready = start()
+    host, port = "127.0.0.1", int(ready["url"].split(":")[2].partition("/")[0])
+    try:
+        with socket.create_connection((host, port)):
+            process.terminate()
+            _, err = process.communicate(timeout=10)
+    finally:
+        process.kill()
+    assert (process.returncode, err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "options", [("--port", "x"), ("--fault", "fly=1"), ("--host", "no.such.host.invalid")]
+)
+def test_bad_options_give_one_sentence_and_exit_8(options) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "harness", "simulate", *options],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert ended.returncode == 8
+    assert ended.stdout == ""
+    assert ended.stderr.startswith("error: ")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_a_port_in_use_gives_one_sentence_and_exit_8() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        ended = subprocess.run(
+            [sys.executable, "-m", "harness", "simulate", "--port", str(taken.getsockname()[1])],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+    assert ended.returncode == 8
+    assert "is in use" in ended.stderr
+    assert ended.stderr.count("\n") == 1

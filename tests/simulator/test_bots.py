@@ -1,0 +1,55 @@
+"""The queue in front of the bot's workers behaves as queueing theory says."""
+
+from random import Random
+
+import pytest
+
+from harness.simulator.bots import WorkQueue
+from harness.simulator.distributions import read_distribution
+
+
+def waits(workers: int, service: str, rate_per_s: float, count: int, seed: int) -> list[float]:
+    """Time in the system of ``count`` Poisson arrivals."""
+    queue = WorkQueue(workers, read_distribution(service, "x"), seed)
+    source, now, found = Random(seed + 1), 0.0, []
+    for _ in range(count):
+        now += source.expovariate(rate_per_s)
+        found.append(queue.finish(now) - now)
+    return found
+
+
+def erlang_c(servers: int, load: float) -> float:
+    """Probability of waiting (Erlang 1917), by the usual recursion over Erlang B."""
+    blocked = 1.0
+    for n in range(1, servers + 1):
+        blocked = load * blocked / (n + load * blocked)
+    return blocked / (1 - load / servers * (1 - blocked))
+
+
+@pytest.mark.parametrize(("servers", "rho"), [(1, 0.5), (1, 0.8), (4, 0.7), (10, 0.9)])
+def test_mean_time_in_an_mmc_queue(servers: int, rho: float) -> None:
+    mean = 0.1
+    rate = rho * servers / mean
+    wait = erlang_c(servers, rho * servers) * mean / (servers * (1 - rho))
+    found = [
+        sum(v) / len(v)
+        for v in (waits(servers, "exponential:100ms", rate, 60_000, s) for s in range(4))
+    ]
+    assert sum(found) / 4 == pytest.approx(wait + mean, rel=0.06)
+
+
+def test_mean_time_in_an_md1_queue() -> None:
+    rho, mean = 0.8, 0.05
+    found = waits(1, "constant:50ms", rho / mean, 200_000, 3)
+    expected = mean + rho * mean / (2 * (1 - rho))  # Pollaczek-Khinchine
+    assert sum(found) / len(found) == pytest.approx(expected, rel=0.05)
+
+
+def test_without_workers_nobody_waits() -> None:
+    assert waits(0, "50ms", 1000, 100, 1) == pytest.approx([0.05] * 100)
+
+
+def test_first_come_first_served() -> None:
+    queue = WorkQueue(1, read_distribution("1s", "x"), 1)
+    assert [queue.finish(0.0) for _ in range(3)] == [1.0, 2.0, 3.0]
+    assert queue.waiting_s(0.5) == 2.5

@@ -1,0 +1,110 @@
+"""Sessions and conversations: opened, ended, remembered, and forgotten within bounds."""
+
+import asyncio
+
+import pytest
+
+from harness.simulator.service import Service
+from harness.simulator.settings import DeploymentSettings, Knobs, Settings
+from harness.simulator.state import SessionEnd
+
+
+@pytest.fixture
+def service_with():
+    loop = asyncio.new_event_loop()
+
+    def make(knobs: Knobs | None = None, **deployment) -> Service:
+        settings = Settings(
+            deployments=(DeploymentSettings(id="d", **deployment),), knobs=knobs or Knobs()
+        )
+        return Service(settings, loop)
+
+    yield make
+    loop.close()
+
+
+def opened(service: Service, token: str):
+    return service.open_session(service.deployments["d"], token)
+
+
+def test_a_session_ends_once(service_with) -> None:
+    service = service_with()
+    session = opened(service, "t")
+    service.end_session(session, SessionEnd.CLEARED)
+    service.end_session(session, SessionEnd.EXPIRED)
+    assert service.account()["sessions"] == {
+        "opened": 1,
+        "cleared": 1,
+        "expired": 0,
+        "replaced": 0,
+        "open": 0,
+    }
+
+
+def test_time_ends_a_session_and_its_conversation(service_with) -> None:
+    service = service_with(session_duration_s=-1)
+    session = opened(service, "t")
+    service.start_conversation(session)
+    assert service.find_session(service.deployments["d"], "t") is None
+    account = service.account()
+    assert account["sessions"]["expired"] == 1
+    assert account["conversations"]["open"] == 0
+
+
+def test_a_replaced_session_leaves_its_conversation_open(service_with) -> None:
+    service = service_with()
+    session = opened(service, "t")
+    service.start_conversation(session)
+    service.end_session(session, SessionEnd.REPLACED)
+    account = service.account()
+    assert account["sessions"]["open"] == 0
+    assert account["conversations"]["open"] == 1
+
+
+def test_timelines_are_kept_up_to_the_limit_and_it_is_said_once(service_with, capsys) -> None:
+    service = service_with(Knobs(keep_timelines=3))
+    for number in range(10):
+        service.end_session(opened(service, f"t{number}"), SessionEnd.CLEARED)
+    assert [bool(service.timeline(f"t{n}")) for n in range(10)] == [False] * 7 + [True] * 3
+    assert capsys.readouterr().err.count("keep_timelines") == 1
+
+
+def test_open_conversations_are_never_forgotten(service_with) -> None:
+    service = service_with(Knobs(keep_conversations=5))
+    for number in range(100):
+        conversation = service.start_conversation(opened(service, f"t{number}"))
+        if number >= 10:
+            service.end_conversation(conversation, "client")
+    left = list(service.conversations.values())
+    assert len([item for item in left if item.open]) == 10
+    assert len(left) < 40
+
+
+def test_a_timeline_has_a_longest_length(service_with) -> None:
+    service = service_with(Knobs(keep_events=4))
+    session = opened(service, "t")
+    for _ in range(10):
+        service.note(session, "text")
+    assert len(service.timeline("t")[0]["events"]) == 4
+
+
+def test_a_run_is_accounted_from_the_moment_it_is_named(service_with) -> None:
+    service = service_with()
+    session = opened(service, "t")
+    service.start_conversation(session)
+    service.assign_run(session, "r-1")
+    service.assign_run(session, "r-2")
+    service.end_conversation(session.conversation, "client")
+    service.end_session(session, SessionEnd.CLEARED)
+    assert list(service.truth.runs) == ["r-1"]
+    assert service.truth.runs["r-1"].figures() == service.truth.whole.figures()
+
+
+def test_reset_forgets_everything(service_with) -> None:
+    service = service_with()
+    service.start_conversation(opened(service, "t"))
+    service.faults.replace({"cut": 1})
+    service.reset()
+    assert service.account()["sessions"]["opened"] == 0
+    assert service.open_tokens() == []
+    assert not service.faults
