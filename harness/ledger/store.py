@@ -24,7 +24,7 @@ CREATE TABLE sessions (
   reason      TEXT NOT NULL,        -- why it is there, where that is not obvious; bounded words
   intended_ns INTEGER NOT NULL,     -- wall clock
   changed_ns  INTEGER NOT NULL,     -- wall clock
-  message_id  TEXT NOT NULL         -- of its first message at the service: leads to the conversation
+  message_id  TEXT NOT NULL         -- of its first message; leads to the conversation
 );
 """
 

@@ -17,7 +17,7 @@ import struct
 import sys
 from typing import Any, Protocol
 
-from gevent.hub import Waiter, get_hub
+from gevent.hub import get_hub
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidStatus
 from websockets.frames import Frame, Opcode
@@ -27,6 +27,7 @@ from websockets.uri import WebSocketURI
 
 from harness.clock import monotonic_ns, wall_to_monotonic_ns
 from harness.errors import ConnectFailed, ConnectionLost, UpgradeRejected
+from harness.transport.bell import Bell
 from harness.transport.dial import READ_SIZE, Address, Link, dial
 
 KERNEL_STAMPS = sys.platform == "linux"
@@ -57,6 +58,7 @@ class WebSocket:
     __slots__ = (
         "_answered_ns",
         "_backlog",
+        "_bell",
         "_closed",
         "_link",
         "_parts",
@@ -64,7 +66,6 @@ class WebSocket:
         "_reader",
         "_receiver",
         "_recvmsg",
-        "_waiter",
         "_writer",
         "phases",
     )
@@ -78,7 +79,7 @@ class WebSocket:
         self._backlog = b""
         self._closed = False
         self._answered_ns = 0
-        self._waiter: Waiter[Any] | None = None
+        self._bell = Bell()
         self._writer: Any = None
         self._reader = get_hub().loop.io(link.sock.fileno(), 1)
         self.phases = link.phases
@@ -111,7 +112,7 @@ class WebSocket:
             self._protocol.send_close(1000)
             self._flush()
         if not self._closed and wait_s > 0:
-            self._wait(wait_s)
+            self._bell.wait(wait_s)
         self._end()
 
     def abort(self) -> None:
@@ -133,7 +134,7 @@ class WebSocket:
         try:
             self._flush()
             if self._protocol.state is State.CONNECTING and not self._closed:
-                self._wait(timeout_s)
+                self._bell.wait(timeout_s)
         except BaseException:
             self._end()
             raise
@@ -188,7 +189,7 @@ class WebSocket:
                 self._on_frame(event, arrived, seen)
             else:  # the answer to the upgrade
                 self._answered_ns = arrived
-                self._wake()
+                self._bell.ring()
         if protocol.writes:
             self._flush()
         if not data or protocol.state is State.CLOSED:
@@ -266,29 +267,12 @@ class WebSocket:
                 watcher.close()
         code, reason = self._how_it_ended()
         self._link.close()
-        self._wake()
+        self._bell.ring()
         self._receiver.on_end(code, reason)
 
     def _how_it_ended(self) -> tuple[int | None, str]:
         received = self._protocol.close_rcvd
         return (None, "") if received is None else (int(received.code), received.reason)
-
-    def _wait(self, timeout_s: float) -> None:
-        """Let the loop run until :meth:`_wake` or the time is over."""
-        hub = get_hub()
-        waiter = self._waiter = Waiter(hub)
-        timer = hub.loop.timer(timeout_s)
-        timer.start(waiter.switch, None)
-        try:
-            waiter.get()
-        finally:
-            self._waiter = None
-            timer.close()
-
-    def _wake(self) -> None:
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None:
-            get_hub().loop.run_callback(waiter.switch, None)
 
 
 def connect(

@@ -1,0 +1,100 @@
+"""What a run is pointed at, validated before anything is sent."""
+
+import ipaddress
+import ssl
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from harness.errors import ConfigError
+
+EXAMPLE_URL = "ws://127.0.0.1:PORT/v1?deploymentId=UUID"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A deployment's guest socket. Made by :func:`parse_target`."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    deployment_id: str
+    ca_file: Path | None = None
+    origin: str | None = None
+
+    @property
+    def url(self) -> str:
+        """The whole URL, as :func:`parse_target` takes it."""
+        return f"{self.scheme}://{self.netloc}{self.resource}"
+
+    @property
+    def netloc(self) -> str:
+        """host:port, with brackets around an IPv6 address."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @property
+    def resource(self) -> str:
+        """Path and query of the upgrade request."""
+        return f"{self.path}?{urlencode({'deploymentId': self.deployment_id})}"
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the target is on this machine."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """A context to share among all connections; None for ``ws``. Raises ConfigError."""
+        if self.scheme == "ws":
+            return None
+        try:
+            return ssl.create_default_context(cafile=self.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(
+                f"the CA file {self.ca_file} can't be used: {error.strerror or error}"
+            ) from error
+
+
+def parse_target(url: str, *, ca_file: str | None = None, origin: str | None = None) -> Target:
+    """``ws(s)://host[:port]/v1?deploymentId=UUID`` as a Target. Raises ConfigError."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(f"the target {url!r} is not a URL: {error}") from None
+    if parts.scheme not in ("ws", "wss") or not parts.hostname:
+        raise ConfigError(f"the target {url!r} is not a websocket URL; expected {EXAMPLE_URL}")
+    if parts.username or parts.password:
+        raise ConfigError("the target must not hold a user name or password")
+    ids = parse_qs(parts.query).get("deploymentId", [])
+    if len(ids) != 1:
+        raise ConfigError(f"the target {url!r} lacks its deploymentId; expected {EXAMPLE_URL}")
+    return Target(
+        scheme=parts.scheme,
+        host=parts.hostname,
+        port=port or (443 if parts.scheme == "wss" else 80),
+        path=parts.path or "/v1",
+        deployment_id=deployment_id(ids[0]),
+        ca_file=None if ca_file is None else Path(ca_file),
+        origin=origin,
+    )
+
+
+def deployment_id(text: str) -> str:
+    """A deployment id in its canonical form. Raises ConfigError unless it is a UUID."""
+    try:
+        canonical = str(uuid.UUID(text))
+    except ValueError:
+        canonical = ""
+    if canonical != text.lower():
+        raise ConfigError(
+            f"the deployment id {text!r} is not a UUID such as 12345678-90ab-cdef-1234-567890abcdef"
+        )
+    return canonical
