@@ -1,0 +1,1 @@
+"""One simulated guest: protocol, transport, ledger and recorder brought together."""

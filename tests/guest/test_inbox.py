@@ -1,0 +1,192 @@
+"""Frames are matched to requests; each request ends exactly once, whatever comes in what order."""
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.errors import RateLimited
+from harness.guest.inbox import Inbox
+from harness.guest.line import nothing
+from harness.measure.recorder import Recorder
+from harness.measure.sample import Outcome
+from harness.protocol.session import Did, SessionState, State
+
+
+def frame(cls: str, body: object, code: int = 200, **more: object) -> bytes:
+    return orjson.dumps({"type": "message", "class": cls, "code": code, "body": body, **more})
+
+
+def echo(tracing_id: str, **more: object) -> bytes:
+    body = {"type": "Text", "text": "x", "direction": "Inbound", "id": "m" + tracing_id, **more}
+    return frame("StructuredMessage", body, tracingId=tracing_id)
+
+
+def reply(message_id: str, text: str = "Hi") -> bytes:
+    body = {"type": "Text", "text": text, "direction": "Outbound", "id": message_id}
+    return frame("StructuredMessage", body)
+
+
+CONFIGURED = frame("SessionResponse", {"connected": True, "newSession": True})
+CLEARED = frame("SessionClearedEvent", {})
+CLOSED = frame("ConnectionClosedEvent", {})
+FORBIDDEN = frame("string", "Presence events Conversation Clear are not supported", 403)
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.recorder = Recorder()
+        self.session = SessionState()
+        self.cleared = 0
+        self.first: list[str] = []
+        self.inbox = Inbox(
+            self.session,
+            self.recorder,
+            on_cleared=self.note_cleared,
+            on_first_message=self.first.append,
+        )
+        self.session.do(Did.CONFIGURE)
+        self.inbox.expect("open", "session_open", 0, 1)
+
+    def note_cleared(self) -> None:
+        self.cleared += 1
+
+    def get(self, *frames: bytes) -> None:
+        for data in frames:
+            self.inbox.on_frame(data, 1000, 2000)
+
+    def outcomes(self) -> dict[str, dict[Any, int]]:
+        return {name: dict(counts) for name, counts in self.recorder.take().outcomes.items()}
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
+
+
+def test_the_echo_with_our_tracing_id_is_the_delivery(rig: Rig) -> None:
+    rig.get(CONFIGURED)
+    rig.inbox.expect("a", "delivered", 0, 1)
+    rig.get(echo("b"), echo("a"), echo("a"))
+    taken = rig.recorder.take()
+    assert taken.outcomes["delivered"] == {Outcome.OK: 1}
+    assert taken.counts["unmatched_echo"] == 2
+    assert rig.first == ["ma"]
+
+
+def test_outbound_messages_are_kept_in_order_and_doubles_are_counted(rig: Rig) -> None:
+    rig.get(CONFIGURED, reply("1", "one"), reply("2", "two"), reply("1", "one"))
+    assert [arrived.message.text for arrived in rig.inbox.replies] == ["one", "two"]
+    assert rig.recorder.take().counts["duplicate"] == 1
+
+
+def test_the_proof_ends_the_clear_and_what_comes_after_is_counted(rig: Rig) -> None:
+    rig.get(CONFIGURED)
+    rig.session.do(Did.CLEAR)
+    rig.inbox.expect("c", "clear", 0, 1)
+    clear_echo = echo(
+        "c", type="Event", events=[{"eventType": "Presence", "presence": {"type": "Clear"}}]
+    )
+    rig.get(clear_echo)
+    assert (rig.cleared, rig.session.state) == (0, State.CLEARING)
+    rig.get(CLEARED, CLOSED, reply("9"))
+    assert (rig.cleared, rig.session.state, rig.inbox.retired) == (1, State.CLEARED, True)
+    taken = rig.recorder.take()
+    assert taken.outcomes["clear"] == {Outcome.OK: 1}
+    assert taken.outcomes["clear_to_close"] == {Outcome.OK: 1}
+    assert taken.counts["after_clear"] == 1
+
+
+def test_a_refused_clear_leaves_the_session_open(rig: Rig) -> None:
+    rig.get(CONFIGURED)
+    rig.session.do(Did.CLEAR)
+    rig.inbox.expect("c", "clear", 0, 1)
+    rig.get(FORBIDDEN)
+    assert rig.session.state is State.OPEN
+    assert rig.outcomes()["clear"] == {Outcome.FORBIDDEN: 1}
+
+
+def test_an_error_is_charged_to_its_request_or_to_the_oldest(rig: Rig) -> None:
+    rig.get(CONFIGURED)
+    rig.inbox.expect("a", "delivered", 0, 1)
+    rig.inbox.expect("b", "join", 0, 1)
+    limited = {"retryAfter": 3, "errorCode": 4029, "errorMessage": "too high"}
+    rig.get(frame("TooManyRequestsErrorMessage", limited, 429, tracingId="b"))
+    assert isinstance(rig.inbox.failure, RateLimited)
+    assert rig.inbox.failure.retry_after_s == 3
+    rig.get(frame("string", "broken", 500))
+    outcomes = rig.outcomes()
+    assert outcomes["join"] == {Outcome.RATE_LIMITED: 1}
+    assert outcomes["delivered"] == {Outcome.SERVICE_ERROR: 1}
+    assert not rig.inbox.pending
+
+
+def test_a_lost_connection_ends_all_that_was_pending(rig: Rig) -> None:
+    rig.get(CONFIGURED)
+    rig.inbox.expect("a", "delivered", 0, 1)
+    rig.inbox.on_end(1001, "going away")
+    assert rig.session.state is State.LOST
+    assert rig.outcomes()["delivered"] == {Outcome.LOST: 1}
+    assert (rig.inbox.closed_code, rig.inbox.close_reason) == (1001, "going away")
+
+
+def test_expiry_ends_the_session_as_event_and_as_error(rig: Rig) -> None:
+    rig.get(CONFIGURED)
+    rig.get(frame("string", "expired", 4006))
+    assert rig.session.state is State.EXPIRED
+    other = Rig()
+    other.get(CONFIGURED, frame("SessionExpiredEvent", {}))
+    assert other.session.state is State.EXPIRED
+
+
+def test_bad_and_unknown_frames_are_counted_and_harm_nothing(rig: Rig) -> None:
+    rig.get(CONFIGURED, b"{", b'{"message":"Forbidden"}', frame("NewThing", {}))
+    counts = rig.recorder.take().counts
+    assert (counts["bad_frame"], counts["unknown_frame"]) == (1, 2)
+    assert rig.session.state is State.OPEN
+
+
+FRAMES = st.sampled_from(
+    [
+        CONFIGURED,
+        CLEARED,
+        CLOSED,
+        FORBIDDEN,
+        echo("a"),
+        echo("b"),
+        echo("c"),
+        reply("1"),
+        reply("2"),
+        frame("string", "no", 500, tracingId="a"),
+        frame("string", "no", 400),
+        frame("SessionExpiredEvent", {}),
+        b"{",
+    ]
+)
+
+
+@settings(max_examples=200)
+@given(st.lists(FRAMES, max_size=25), st.booleans())
+def test_any_order_of_frames_ends_each_request_exactly_once(frames: list[bytes], cut: bool) -> None:
+    rig = Rig()
+    rig.get(CONFIGURED)
+    rig.inbox.expect("a", "delivered", 0, 1)
+    rig.inbox.expect("b", "join", 0, 1)
+    rig.session.do(Did.CLEAR)
+    rig.inbox.expect("c", "clear", 0, 1)
+    rig.get(*frames)
+    if cut:
+        rig.inbox.on_end(None, "")
+    rig.inbox.give_up(Outcome.TIMEOUT)
+    outcomes = rig.outcomes()
+    for operation in ("delivered", "join", "clear"):
+        ended = sum(outcomes.get(operation, {}).values())
+        # A connection that ends after the proof drops the rest without a sample.
+        assert ended == 1 or (cut and ended == 0 and rig.session.state is not State.LOST)
+    assert rig.cleared <= 1
+
+
+def test_nothing_does_nothing() -> None:
+    nothing("whatever")

@@ -1,0 +1,227 @@
+"""The line against a server that does exactly what each test says, and how endings are told."""
+
+import pytest
+from fakes import FakeServer, Peer
+
+from harness.config import parse_target
+from harness.errors import (
+    ConnectFailed,
+    ConnectionLost,
+    ReplyTimeout,
+    ServiceError,
+    UpgradeRejected,
+)
+from harness.guest.line import Ending, Line, end_session
+from harness.guest.settings import GuestSettings
+from harness.measure.recorder import Recorder
+from harness.measure.sample import Outcome
+from harness.protocol.session import State
+
+ID = "12345678-90ab-cdef-1234-567890abcdef"
+
+
+def line_to(server: FakeServer, recorder: Recorder | None = None, **settings: float) -> Line:
+    target = parse_target(f"ws://127.0.0.1:{server.port}/v1?deploymentId={ID}")
+    times = {"clear_within_s": 0.3, "open_within_s": 0.3, "close_within_s": 0.1, **settings}
+    return Line(
+        GuestSettings(target=target, **times),  # type: ignore[arg-type]
+        "token-1",
+        recorder or Recorder(),
+    )
+
+
+def configured(peer: Peer, *, new: bool = True) -> None:
+    message = peer.receive()
+    assert message is not None
+    assert message["action"] == "configureSession"
+    assert (message["startNew"], message["deploymentId"]) == (False, ID)
+    peer.send(
+        {
+            "type": "response",
+            "class": "SessionResponse",
+            "code": 200,
+            "body": {"connected": True, "newSession": new},
+            "tracingId": message["tracingId"],
+        }
+    )
+
+
+def cleared(peer: Peer) -> None:
+    message = peer.receive()
+    assert message is not None
+    assert message["message"]["events"][0]["presence"] == {"type": "Clear"}
+    peer.send({"type": "message", "class": "SessionClearedEvent", "code": 200, "body": {}})
+    peer.send({"type": "message", "class": "ConnectionClosedEvent", "code": 200, "body": {}})
+
+
+def test_a_session_opened_and_cleared_is_proved() -> None:
+    closes = []
+
+    def script(peer: Peer) -> None:
+        configured(peer)
+        cleared(peer)
+        peer.receive()
+        closes.append(peer.close_code)
+
+    recorder = Recorder()
+    with FakeServer(script) as server:
+        line = line_to(server, recorder)
+        line.connect()
+        assert line.configure().new_session
+        assert line.clear(within_s=5) is Ending.CLEARED
+        line.await_retirement(within_s=5)
+        line.close()
+    assert closes == [1000]
+    outcomes = recorder.take().outcomes
+    assert {name: outcomes[name][Outcome.OK] for name in ("connect", "session_open", "clear")} == {
+        "connect": 1,
+        "session_open": 1,
+        "clear": 1,
+    }
+
+
+def test_a_clear_limited_by_rate_is_sent_again_after_the_wait() -> None:
+    def script(peer: Peer) -> None:
+        configured(peer)
+        message = peer.receive()
+        assert message is not None
+        peer.send(
+            {
+                "type": "response",
+                "class": "TooManyRequestsErrorMessage",
+                "code": 429,
+                "body": {"retryAfter": 0.1, "errorCode": 4029, "errorMessage": "slow"},
+                "tracingId": message["tracingId"],
+            }
+        )
+        cleared(peer)
+        peer.receive()
+
+    recorder = Recorder()
+    with FakeServer(script) as server:
+        line = line_to(server, recorder)
+        line.connect()
+        line.configure()
+        assert line.clear(within_s=5) is Ending.CLEARED
+        line.close()
+    assert recorder.take().outcomes["clear"] == {Outcome.RATE_LIMITED: 1, Outcome.OK: 1}
+
+
+@pytest.mark.parametrize(
+    ("answer", "ending"),
+    [
+        ({"class": "string", "code": 403, "body": "Presence events … not supported"}, "REFUSED"),
+        ({"class": "string", "code": 5000, "body": "Request failed."}, "ERROR"),
+        ({"class": "SessionExpiredEvent", "code": 200, "body": {}}, "EXPIRED"),
+        (
+            {"class": "TooManyRequestsErrorMessage", "code": 429, "body": {"retryAfter": 60}},
+            "RATE_LIMITED",
+        ),
+        (None, "UNANSWERED"),
+        ("cut", "CUT"),
+    ],
+)
+def test_every_other_answer_to_clear_has_its_word(answer: object, ending: str) -> None:
+    def script(peer: Peer) -> None:
+        configured(peer)
+        peer.receive()
+        if answer == "cut":
+            peer.reset()
+            return
+        if answer is not None:
+            peer.send(answer)
+        peer.receive()
+
+    with FakeServer(script) as server:
+        line = line_to(server)
+        line.connect()
+        line.configure()
+        found = line.clear(within_s=0.3)
+        line.close()
+    assert found is Ending[ending]
+    assert found.proof is (ending == "EXPIRED")
+
+
+def test_configure_fails_with_the_services_answer_or_with_silence() -> None:
+    def refuse(peer: Peer) -> None:
+        peer.receive()
+        peer.send({"type": "response", "class": "string", "code": 400, "body": "Request failed."})
+        peer.receive()
+
+    with FakeServer(refuse) as server:
+        line = line_to(server)
+        line.connect()
+        with pytest.raises(ServiceError, match="400: Request failed"):
+            line.configure()
+        assert line.state is State.REFUSED
+        line.close()
+    with FakeServer(lambda peer: (peer.receive(), peer.receive())[0]) as server:
+        line = line_to(server)
+        line.connect()
+        with pytest.raises(ReplyTimeout, match="no SessionResponse within"):
+            line.configure()
+        line.close()
+
+
+def test_connecting_is_counted_by_how_it_failed() -> None:
+    recorder = Recorder()
+    with FakeServer(configured, reject=(429, "")) as server, pytest.raises(UpgradeRejected):
+        line_to(server, recorder).connect()
+    with pytest.raises(ConnectFailed):
+        line_to(server, recorder).connect()
+    assert recorder.take().outcomes["connect"] == {Outcome.RATE_LIMITED: 1, Outcome.REFUSED: 1}
+
+
+def test_a_pause_ends_early_when_the_connection_does() -> None:
+    def script(peer: Peer) -> None:
+        configured(peer)
+        peer.close(1001, "maximum age")
+
+    with FakeServer(script) as server:
+        line = line_to(server)
+        line.connect()
+        line.configure()
+        with pytest.raises(ConnectionLost, match="1001"):
+            line.pause(30)
+
+
+def test_ending_a_live_session_from_a_new_connection_clears_it() -> None:
+    def script(peer: Peer) -> None:
+        configured(peer, new=False)
+        cleared(peer)
+        peer.receive()
+
+    with FakeServer(script) as server:
+        assert end_session(line_to(server)) is Ending.CLEARED
+
+
+def test_a_token_the_service_no_longer_knows_was_ended_and_the_new_session_is_cleared_too() -> None:
+    seen = []
+
+    def script(peer: Peer) -> None:
+        configured(peer, new=True)
+        cleared(peer)
+        seen.append("cleared the new one")
+        peer.receive()
+
+    with FakeServer(script) as server:
+        assert end_session(line_to(server)) is Ending.GONE
+    assert seen == ["cleared the new one"]
+
+
+def test_a_new_session_that_will_not_clear_is_no_proof() -> None:
+    def script(peer: Peer) -> None:
+        configured(peer, new=True)
+        peer.receive()
+        peer.receive()
+
+    with FakeServer(script) as server:
+        assert end_session(line_to(server)) is Ending.UNANSWERED
+
+
+def test_ending_without_a_connection_or_an_answer() -> None:
+    with FakeServer(lambda peer: (peer.receive(), peer.receive())[0]) as server:
+        assert end_session(line_to(server)) is Ending.UNANSWERED
+    assert end_session(line_to(server)) is Ending.UNREACHABLE
+    with FakeServer(lambda peer: (peer.receive(), peer.reset())[1]) as server:
+        assert end_session(line_to(server)) is Ending.CUT
