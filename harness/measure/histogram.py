@@ -6,6 +6,8 @@ without a word and spoils the minimum when an empty histogram is merged; both ar
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+import numpy.typing as npt
 from hdrh.histogram import HdrHistogram
 
 from harness.errors import ConfigError
@@ -49,8 +51,11 @@ class Histogram:
         """
         if not self.count:
             return [None] * len(quantiles)
-        found = self._hdr.get_percentile_to_value_dict(list(quantiles))
-        return [min(found[q], self._hdr.get_max_value()) / 1000 for q in quantiles]
+        values, counts = self._recorded()
+        ranks = [self._hdr.get_target_count_at_percentile(quantile) for quantile in quantiles]
+        places = np.searchsorted(np.cumsum(counts), ranks)
+        highest = self._hdr.get_max_value()
+        return [min(int(value), highest) / 1000 for value in values[places]]
 
     def percentile_ms(self, quantile: float) -> float | None:
         """One of :meth:`percentiles_ms`."""
@@ -68,8 +73,21 @@ class Histogram:
 
     def buckets_us(self) -> Iterator[tuple[int, int]]:
         """(highest equivalent value in microseconds, count) of each bucket with something in it."""
-        for item in self._hdr.get_recorded_iterator():
-            yield int(item.value_iterated_to), int(item.count_at_value_iterated_to)
+        values, counts = self._recorded()
+        yield from zip(values.tolist(), counts.tolist(), strict=True)
+
+    def _recorded(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The same as two arrays.
+
+        The library walks its 24,000 counters one by one in Python for each such question, which
+        is a hundred times slower than looking at the few that hold something.
+        """
+        counts = np.frombuffer(self._hdr.counts, dtype=np.int64)
+        used = np.flatnonzero(counts)
+        half_bits = self._hdr.sub_bucket_half_count_magnitude
+        bucket = np.maximum((used >> half_bits) - 1, 0)
+        lowest = (used - (bucket << half_bits)) << bucket
+        return lowest + (1 << bucket) - 1, counts[used]
 
     def encode(self) -> str:
         """The standard compressed HDR form, base64."""

@@ -55,3 +55,19 @@ def test_encoding_keeps_all(durations: list[int]) -> None:
 def test_garbage_is_refused() -> None:
     with pytest.raises(ConfigError, match="not an HDR histogram"):
         Histogram().merge_encoded("HISTgarbage")
+
+
+@settings(max_examples=25)
+@given(DURATIONS.filter(bool))
+def test_the_quick_reading_agrees_with_the_library_s_own(durations: list[int]) -> None:
+    histogram = of(durations)
+    library = histogram._hdr
+    walked = [
+        (item.value_iterated_to, item.count_at_value_iterated_to)
+        for item in library.get_recorded_iterator()
+    ]
+    assert list(histogram.buckets_us()) == walked
+    asked = [1, 50, 95, 99.9, 100]
+    named = library.get_percentile_to_value_dict(asked)
+    highest = library.get_max_value()
+    assert histogram.percentiles_ms(asked) == [min(named[q], highest) / 1000 for q in asked]
