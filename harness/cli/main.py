@@ -17,6 +17,7 @@ from harness.errors import ConfigError, HarnessError
 
 COMMANDS: dict[str, str] = {
     "simulate": "run the local twin of the service",
+    "report": "make the report of a run again from its directory",
 }
 """Command → its line in ``harness --help``, in the order of a user's first week."""
 

@@ -1,0 +1,131 @@
+"""The report of a run as one HTML file that needs nothing from outside.
+
+Everything that came from elsewhere (the service, a foreign run directory) is escaped by the
+template engine, and the page's own security policy lets no script run but the three that are
+written here, known by their hashes, so that a slip in escaping could still not run anything.
+"""
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from bokeh.embed import components
+from bokeh.resources import Resources
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from harness import __version__
+from harness.measure.operations import OPERATIONS
+from harness.report import figures, story
+from harness.report.panels import Panel, heat_panel, percentile_panels, time_panels
+from harness.report.reading import read_record
+from harness.report.schema import RunRecord
+from harness.report.series import Series, read_series
+
+PAGE = "report.html"
+TIMES = ("p50", "p90", "p95", "p99", "p99_9", "max", "mean")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """A script of the page and its hash for the security policy."""
+
+    text: Markup
+    sha256: str
+
+
+def write_report(run_dir: Path) -> Path:
+    """Make ``report.html`` in a run directory from what lies there; returns its path.
+
+    Raises ConfigError when the directory is none of a run or damaged.
+    """
+    record = read_record(run_dir)
+    series = read_series(run_dir)
+    path = run_dir / PAGE
+    part = path.with_suffix(".html.part")
+    part.write_text(render(record, series), encoding="utf-8")
+    part.replace(path)
+    return path
+
+
+def render(record: RunRecord, series: Series | None) -> str:
+    """The page as text."""
+    times = time_panels(record, series) if series else []
+    heat = heat_panel(series) if series else None
+    percentiles = percentile_panels(series) if series else []
+    panels = [*times, *([heat] if heat else []), *percentiles]
+    environment = template_environment()
+    scripts, divs = chart_scripts(panels, environment)
+    return environment.get_template("report.html").render(
+        record=record,
+        series=series,
+        story=story,
+        figures=figures,
+        operations=OPERATIONS,
+        time_names=TIMES,
+        times=times,
+        heat=heat,
+        percentiles=percentiles,
+        parts=series.parts if series else None,
+        notices=[*story.notices(record), *_disagreements(record, series)],
+        scripts=scripts,
+        divs=divs,
+        version=__version__,
+    )
+
+
+def template_environment() -> Environment:
+    """The template engine: everything is escaped, and an unknown name is an error."""
+    environment = Environment(
+        loader=PackageLoader("harness.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "count": figures.count_text,
+        "ms": figures.ms_text,
+        "percent": figures.percent_text,
+        "clock": figures.clock_text,
+        "moment": figures.moment_text,
+        "length": figures.length_text,
+    }
+    return environment
+
+
+def chart_scripts(
+    panels: list[Panel], environment: Environment
+) -> tuple[list[Script], dict[str, Markup]]:
+    """The page's scripts, and by chart key the element that will hold the chart."""
+    own = environment.get_template("report.js").render()
+    if not panels:
+        return [_script(own)], {}
+    code, divs = components({panel.key: panel.plot.figure for panel in panels}, wrap_script=False)
+    library = Resources(mode="inline", components=["bokeh"]).render_js()
+    inner = library[library.index(">") + 1 : library.index("</script>")]
+    scripts = [_script(inner), _script(code), _script(own)]
+    return scripts, {key: Markup(div) for key, div in divs.items()}
+
+
+def _script(text: str) -> Script:
+    if "</script" in text.lower() or "<!--" in text:
+        raise AssertionError("a script that would end itself")  # no text from outside gets here
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return Script(text=Markup(text), sha256=digest)
+
+
+def _disagreements(record: RunRecord, series: Series | None) -> list[str]:
+    """Where the record and the interval files do not tell the same."""
+    if series is None:
+        return ["There are no interval files beside the record: nothing can be shown over time."]
+    found = []
+    for name, figures_ in record.operations.items():
+        held = sum(series.outcomes.get(name, {}).values())
+        if figures_.count is not None and figures_.count != held:
+            found.append(
+                f"The record counts {figures_.count:,} of {name}, the interval files hold "
+                f"{held:,}: one of them was changed or cut short."
+            )
+    return found

@@ -1,0 +1,41 @@
+"""Finds the run that somebody means: by its directory, its id, or as ``latest``."""
+
+from pathlib import Path
+
+from harness.errors import ConfigError
+
+REPORTS = Path("reports")
+LATEST = "latest"
+MARKS = ("run.json", "start.json")
+
+
+def resolve_run(text: str, reports_dir: Path = REPORTS) -> Path:
+    """The directory of the run ``text``: a path, a run id under ``reports_dir``, or ``latest``.
+
+    Raises ConfigError naming the runs that there are.
+    """
+    if text == LATEST:
+        runs = _runs(reports_dir)
+        if not runs:
+            raise ConfigError(f"there is no run in {reports_dir}/ yet")
+        return runs[-1]
+    for path in (Path(text), reports_dir / text):
+        if path.is_dir():
+            return path
+        if path.name in MARKS and path.is_file():
+            return path.parent
+    known = [path.name for path in _runs(reports_dir)][-5:]
+    there = f"the last ones are {', '.join(known)}" if known else f"{reports_dir}/ holds none"
+    raise ConfigError(f"there is no run {text!r}; {there}")
+
+
+def _runs(reports_dir: Path) -> list[Path]:
+    """Run directories, the one started last at the end."""
+    if not reports_dir.is_dir():
+        return []
+    found = []
+    for path in reports_dir.iterdir():
+        stamps = [(path / mark).stat().st_mtime for mark in MARKS if (path / mark).is_file()]
+        if stamps:
+            found.append((min(stamps), path.name, path))
+    return [path for _, _, path in sorted(found)]

@@ -1,0 +1,172 @@
+"""The shape of ``run.json``, version 1: the one place that says which keys there are.
+
+The published ``run.schema.json`` is made from these models (``python -m harness.report.schema``
+prints it). Every key may be missing, as in the record of a run that crashed: then it is None here
+and "not recorded" in a report, never 0. Unknown keys are kept, so that a later harness may add some
+without a new version.
+"""
+
+import json
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+SCHEMA = 1
+"""The version written by this harness and the highest that it reads."""
+
+Count = Annotated[int, Field(ge=0)]
+Verdict = Literal["PASS", "FAIL", "NO_DATA", "INVALID"]
+
+
+class Part(BaseModel):
+    """A block of the record."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class Sessions(Part):
+    """The account; every session that was intended is in exactly one of the classes below."""
+
+    intended: Count | None = None
+    opened: Count | None = None
+    cleared: Count | None = None
+    ended_by_service: Count | None = None
+    never_configured: Count | None = None
+    settled: Count | None = None
+    leftover: Count | None = None
+    leftover_reasons: dict[str, Count] = Field(default_factory=dict)
+
+
+class Funnel(Part):
+    """How many sessions came as far as each step."""
+
+    intended: Count | None = None
+    connected: Count | None = None
+    configured: Count | None = None
+    joined: Count | None = None
+    replied: Count | None = None
+    cleared: Count | None = None
+
+
+class Times(Part):
+    """Milliseconds; None where nothing was measured."""
+
+    p50: FiniteFloat | None = None
+    p90: FiniteFloat | None = None
+    p95: FiniteFloat | None = None
+    p99: FiniteFloat | None = None
+    p99_9: FiniteFloat | None = None
+    max: FiniteFloat | None = None
+    mean: FiniteFloat | None = None
+
+
+class OperationFigures(Part):
+    """One operation over the whole run."""
+
+    count: Count | None = None
+    outcomes: dict[str, Count] = Field(default_factory=dict)
+    service_ms: Times = Times()
+    corrected_ms: Times = Times()
+
+
+class Arrivals(Part):
+    """The schedule against what really happened."""
+
+    due: Count | None = None
+    started: Count | None = None
+    late: Count | None = None
+    dropped: Count | None = None
+
+
+class Generator(Part):
+    """How well the machine that made the load did."""
+
+    lag_ms: Times = Times()
+    lag_arrival_ms: Times = Times()
+    lag_loop_ms: Times = Times()
+    workers: Count | None = None
+    workers_lost: Count | None = None
+    cpu_max: FiniteFloat | None = None
+    rss_mb_max: FiniteFloat | None = None
+    arrival_stamps: str | None = None
+
+
+class Objective(Part):
+    """One objective with its verdict; ``margin`` is the share of the limit that was left."""
+
+    text: str
+    verdict: Verdict
+    figure: FiniteFloat | None = None
+    limit: FiniteFloat | None = None
+    unit: str | None = None
+    margin: FiniteFloat | None = None
+
+
+class How(Part):
+    """How the run was made; never a secret, never a whole token."""
+
+    target: str | None = None
+    deployment_id: str | None = None
+    locustfile: str | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    versions: dict[str, str | None] = Field(default_factory=dict)
+    seed: int | str | None = None
+    host: str | None = None
+
+
+class Phase(Part):
+    """A named part of the load's shape, from ``t`` (seconds since the epoch) on."""
+
+    name: str
+    t: FiniteFloat
+
+
+class Incident(Part):
+    """Something that happened at ``t`` (seconds since the epoch)."""
+
+    t: FiniteFloat
+    text: str
+
+
+class RunRecord(Part):
+    """All of ``run.json``."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        frozen=True,
+        title="run.json of the harness, version 1",
+    )
+
+    schema_version: Annotated[int, Field(alias="schema", ge=1)]
+    run_id: str
+    verdict: Verdict | None = None
+    exit_code: int | None = None
+    reasons: list[str] = Field(default_factory=list)
+    complete: bool | None = None
+    started: datetime | None = None
+    ended: datetime | None = None
+    duration_s: FiniteFloat | None = Field(default=None, ge=0)
+    sessions: Sessions = Sessions()
+    funnel: Funnel = Funnel()
+    operations: dict[str, OperationFigures] = Field(default_factory=dict)
+    arrivals: Arrivals = Arrivals()
+    generator: Generator = Generator()
+    forensics: dict[str, Count] = Field(default_factory=dict)
+    objectives: list[Objective] = Field(default_factory=list)
+    how: How = How()
+    sweep: dict[str, Any] | None = None
+    audit: dict[str, Any] | None = None
+    phases: list[Phase] = Field(default_factory=list)
+    incidents: list[Incident] = Field(default_factory=list)
+
+
+def published() -> str:
+    """The JSON schema as text, ending in a newline."""
+    found = RunRecord.model_json_schema(by_alias=True)
+    found["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    return json.dumps(found, indent=2, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    print(published(), end="")

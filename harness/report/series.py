@@ -1,0 +1,250 @@
+"""The run over time: the interval files of all processes, merged into evenly wide bins.
+
+Memory does not grow with the length of a run: there are at most :data:`MOST_BINS` bins, and only
+the histograms of the bin at hand and of the whole run are held. Beside the fine bins of the charts
+stand a few coarse ones for the tables; their percentiles are merged exactly as well.
+"""
+
+import heapq
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.measure.histogram import Histogram
+from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, service_tag
+from harness.measure.snapshot import (
+    HISTOGRAMS,
+    INTERVALS,
+    Interval,
+    TaggedHistogram,
+    read_histograms,
+    read_intervals,
+)
+
+MOST_BINS = 240
+MOST_PARTS = 12
+HEAT_ROWS_PER_DECADE = 12
+WIDTHS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
+BANDS = (50.0, 95.0, 99.0)
+
+Values = list[float | None]
+"""One value per bin; None where nothing was recorded (never 0 instead)."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Series:
+    """The run in bins; all lists are as long as ``starts_s``."""
+
+    width_s: float
+    starts_s: list[float]
+    workers: list[str]
+    covered: list[bool]
+    """Whether any process wrote an interval in a bin; without one nothing is known of it."""
+    rates: dict[str, Values] = field(default_factory=dict)
+    """Arrivals per second: due, started, late, dropped."""
+    sessions: dict[str, Values] = field(default_factory=dict)
+    """Running totals and the occupancy as last written in each bin, over all processes."""
+    failures: dict[str, Values] = field(default_factory=dict)
+    """Outcomes other than ok, counted per bin over all operations."""
+    counts: dict[str, Values] = field(default_factory=dict)
+    """Plain counts (forensics) per bin."""
+    process: dict[str, Values] = field(default_factory=dict)
+    """The highest of any process: cpu (share of one core), rss_mb, fds."""
+    bands_ms: dict[str, dict[float, Values]] = field(default_factory=dict)
+    """Percentiles by tag, see :data:`BANDS`."""
+    samples: dict[str, Values] = field(default_factory=dict)
+    """How many values each tag's percentiles stand on."""
+    heat: dict[tuple[int, int], int] = field(default_factory=dict)
+    """Replies counted by (bin, row); row r begins at 10 ** (r / HEAT_ROWS_PER_DECADE) us."""
+    totals: dict[str, Histogram] = field(default_factory=dict)
+    """The whole run by tag."""
+    outcomes: dict[str, Counter[str]] = field(default_factory=dict)
+    """The whole run's outcomes by operation."""
+    parts: "Series | None" = None
+    """The same run in at most :data:`MOST_PARTS` bins."""
+
+    def __len__(self) -> int:
+        return len(self.starts_s)
+
+    def parts_of(self, kind: str, name: str) -> Values:
+        """A column of the coarse bins, such as ``("rates", "due")``."""
+        if self.parts is None:
+            return []
+        columns: dict[str, Values] = getattr(self.parts, kind)
+        return columns.get(name) or [None] * len(self.parts)
+
+    def bin_of(self, at_s: float) -> int:
+        """The bin that holds a time; times outside fall into the first or last."""
+        return min(max(0, int((at_s - self.starts_s[0]) / self.width_s)), len(self) - 1)
+
+
+def read_series(run_dir: Path) -> Series | None:
+    """Read a run directory's intervals; None when there are none.
+
+    Raises ConfigError on a damaged line, naming file and line.
+    """
+    paths = sorted(run_dir.glob(INTERVALS.format(worker="*")))
+    span = _span(paths)
+    if span is None:
+        return None
+    fine = _empty(span, MOST_BINS, paths)
+    parts = fine.parts = _empty(span, MOST_PARTS, paths)
+    for path in paths:
+        sessions = [_Sessions(series) for series in (fine, parts)]
+        for interval in read_intervals(path):
+            for outcome in interval.outcomes:
+                fine.outcomes.setdefault(outcome, Counter()).update(interval.outcomes[outcome])
+            for follower in sessions:
+                follower.add(interval)
+        for follower in sessions:
+            follower.end()
+    _read_times(fine, parts, sorted(run_dir.glob(HISTOGRAMS.format(worker="*"))))
+    return fine
+
+
+def bin_width_s(span_s: float, narrowest_s: float, most: int = MOST_BINS) -> float:
+    """The narrowest round width that needs no more than ``most`` bins."""
+    for width in WIDTHS_S:
+        if width >= narrowest_s * 0.9 and span_s / width <= most:
+            return float(width)
+    return float(math.ceil(span_s / most / 86400) * 86400)
+
+
+def _span(paths: list[Path]) -> tuple[float, float, float] | None:
+    """(start, end, typical length of an interval) over all files."""
+    start, end = math.inf, -math.inf
+    lengths: Counter[float] = Counter()
+    for path in paths:
+        for interval in read_intervals(path):
+            start = min(start, interval.ended_s - interval.length_s)
+            end = max(end, interval.ended_s)
+            lengths[round(interval.length_s)] += 1
+    if not lengths:
+        return None
+    return start, end, max(1.0, lengths.most_common(1)[0][0])
+
+
+def _empty(span: tuple[float, float, float], most: int, paths: list[Path]) -> Series:
+    start, end, narrowest = span
+    width = bin_width_s(end - start, narrowest, most)
+    number = max(1, math.ceil((end - start) / width - 1e-6))
+    return Series(
+        width_s=width,
+        starts_s=[start + index * width for index in range(number)],
+        workers=[path.stem.partition("-")[2] for path in paths],
+        covered=[False] * number,
+    )
+
+
+class _Sessions:
+    """Adds one process's intervals to a series, in order of time.
+
+    Running totals of a process that has stopped writing go on counting with their last value,
+    except its occupancy, which ends with it.
+    """
+
+    def __init__(self, series: Series) -> None:
+        self._series = series
+        self._last: dict[str, float] = {}
+        self._place = 0
+
+    def add(self, interval: Interval) -> None:
+        series = self._series
+        place = series.bin_of(interval.ended_s - interval.length_s / 2)
+        self._carry(place)
+        self._last = {name: float(value) for name, value in interval.sessions.items()}
+        series.covered[place] = True
+        for name, count in interval.arrivals.items():
+            self._put(series.rates, name, place, count / series.width_s)
+        for outcomes in interval.outcomes.values():
+            for outcome, count in outcomes.items():
+                if outcome != "ok":
+                    self._put(series.failures, outcome, place, count)
+        for name, count in interval.counts.items():
+            self._put(series.counts, name, place, count)
+        for name, value in interval.process.items():
+            values = _values(series.process, name, len(series))
+            values[place] = max(values[place] or 0.0, value)
+
+    def end(self) -> None:
+        """The process has written its last interval."""
+        self._carry(self._place + 1)
+        self._last.pop("occupancy", None)
+        self._carry(len(self._series))
+
+    def _carry(self, place: int) -> None:
+        """Put the totals known so far into the bins before ``place``."""
+        while self._place < min(place, len(self._series)):
+            for name, value in self._last.items():
+                self._put(self._series.sessions, name, self._place, value)
+            self._place += 1
+
+    def _put(self, into: dict[str, Values], name: str, place: int, value: float) -> None:
+        values = _values(into, name, len(self._series))
+        values[place] = (values[place] or 0.0) + value
+
+
+class _Times:
+    """The histograms of one bin at a time; what a bin gathered is handed on when it closes."""
+
+    def __init__(self, series: Series, hand_on: Callable[[str, Histogram, float], None]) -> None:
+        self._series = series
+        self._hand_on = hand_on
+        self._place = 0
+        self._now: dict[str, Histogram] = {}
+
+    def histogram(self, tag: str, at_s: float) -> Histogram:
+        """The histogram of the bin that holds ``at_s``; a time before the open bin counts there."""
+        place = max(self._place, self._series.bin_of(at_s))
+        if place != self._place:
+            self.close()
+            self._place = place
+        found = self._now.get(tag)
+        if found is None:
+            found = self._now[tag] = Histogram()
+        return found
+
+    def close(self) -> None:
+        """Note the open bin's percentiles and hand its histograms on."""
+        series, place = self._series, self._place
+        for tag, histogram in self._now.items():
+            if tag in (LAG_ARRIVAL, LAG_LOOP) or tag.endswith(".service"):
+                bands = series.bands_ms.setdefault(tag, {})
+                for quantile, value in zip(BANDS, histogram.percentiles_ms(BANDS), strict=True):
+                    bands.setdefault(quantile, [None] * len(series))[place] = value
+                _values(series.samples, tag, len(series))[place] = histogram.count
+            self._hand_on(tag, histogram, series.starts_s[place] + series.width_s / 2)
+        replies = self._now.get(service_tag("reply"))
+        for value_us, count in replies.buckets_us() if replies is not None else ():
+            row = math.floor(math.log10(max(1, value_us)) * HEAT_ROWS_PER_DECADE)
+            series.heat[place, row] = series.heat.get((place, row), 0) + count
+        self._now = {}
+
+
+def _read_times(fine: Series, parts: Series, paths: list[Path]) -> None:
+    def to_totals(tag: str, histogram: Histogram, _at_s: float) -> None:
+        fine.totals.setdefault(tag, Histogram()).merge(histogram)
+
+    def to_parts(tag: str, histogram: Histogram, at_s: float) -> None:
+        coarse.histogram(tag, at_s).merge(histogram)
+
+    coarse = _Times(parts, to_totals)
+    narrow = _Times(fine, to_parts)
+    lines = heapq.merge(*(read_histograms(path) for path in paths), key=_middle_s)
+    for line in lines:
+        narrow.histogram(line.tag, _middle_s(line)).merge_encoded(line.encoded)
+    narrow.close()
+    coarse.close()
+
+
+def _middle_s(line: TaggedHistogram) -> float:
+    return line.started_s + line.length_s / 2
+
+
+def _values(into: dict[str, Values], name: str, length: int) -> Values:
+    values = into.get(name)
+    if values is None:
+        values = into[name] = [None] * length
+    return values

@@ -1,0 +1,298 @@
+"""What a run's record says, in sentences and rows that every kind of report shares."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from harness.report.figures import (
+    UNKNOWN,
+    count_text,
+    length_text,
+    ms_text,
+    number_text,
+    percent_text,
+    share_text,
+    with_unit,
+)
+from harness.report.schema import Objective, RunRecord, Times
+
+VERDICTS = {
+    "PASS": ("Passed", "every objective was met and every session is accounted for"),
+    "FAIL": ("Failed", "an objective was missed or sessions were left behind"),
+    "NO_DATA": ("No data", "nothing was measured that could be judged"),
+    "INVALID": ("Not valid", "the generator or the record was not good enough to judge by"),
+    None: ("No verdict", "this record holds no verdict"),
+}
+CLASSES = (
+    ("cleared", "Cleared, with the service's proof"),
+    ("ended_by_service", "Ended by the service"),
+    ("never_configured", "Never configured at the service"),
+    ("settled", "Settled afterwards by a sweep"),
+    ("leftover", "Leftover: no proof of an end"),
+)
+STEPS = (
+    ("intended", "Intended"),
+    ("connected", "Connected"),
+    ("configured", "Configured"),
+    ("joined", "Joined"),
+    ("replied", "Got a reply"),
+    ("cleared", "Cleared"),
+)
+FORENSICS = {
+    "late_frame": "frames that came after we had stopped waiting for them",
+    "duplicate": "messages that came twice",
+    "cross_talk": "messages of another guest's conversation",
+    "after_clear": "frames after the proof of Clear",
+    "out_of_order": "messages that overtook each other",
+    "unknown": "frames of a kind that we do not know",
+    "rate_limited": "answers 429: a limit of the service was reached",
+    "out_of_range": "durations above two hours, kept at the top of the scale",
+}
+SECRET = re.compile(r"secret|token|passw|credential|api.?key|authori[sz]ation|client.?id", re.I)
+USERINFO = re.compile(r"//[^/@\s]+@")
+HIDDEN = "(hidden)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A labelled figure, with its share of a whole where it has one (0 to 1)."""
+
+    key: str
+    label: str
+    figure: str
+    share: float | None = None
+    note: str = ""
+
+
+def verdict_word(record: RunRecord) -> str:
+    """``Passed``, ``Failed``, ``No data``, ``Not valid`` or ``No verdict``."""
+    return VERDICTS[record.verdict][0]
+
+
+def why(record: RunRecord) -> str:
+    """The first sentence: the verdict's reason."""
+    if record.reasons:
+        return " ".join(_sentence(reason) for reason in record.reasons[:3])
+    return _sentence(VERDICTS[record.verdict][1])
+
+
+def account(record: RunRecord) -> str:
+    """The second sentence: what became of the sessions."""
+    found = record.sessions
+    whole = found.opened if found.intended is None else found.intended
+    if whole is None or found.leftover is None:
+        return "What became of its sessions is not recorded."
+    if whole == 0:
+        return "No session was opened."
+    sessions = "session" if whole == 1 else "sessions"
+    if found.leftover:
+        left = "1 has" if found.leftover == 1 else f"{count_text(found.leftover)} have"
+        return f"Of {count_text(whole)} {sessions}, {left} no proof of an end."
+    if found.cleared == whole:
+        each = "The one session" if whole == 1 else f"All {count_text(whole)} sessions"
+        return f"{each} that it opened {'was' if whole == 1 else 'were'} cleared, with proof."
+    return f"Nothing is left behind: all {count_text(whole)} {sessions} are accounted for."
+
+
+def account_rows(record: RunRecord) -> list[Row]:
+    """The classes of the account; figures that are not recorded are dashes."""
+    whole = record.sessions.intended
+    rows = []
+    for key, label in CLASSES:
+        value = getattr(record.sessions, key)
+        share = value / whole if whole and value is not None else None
+        note = share_text(value, whole)
+        rows.append(Row(key=key, label=label, figure=count_text(value), share=share, note=note))
+    return rows
+
+
+def funnel_rows(record: RunRecord) -> list[Row]:
+    """The steps of a session with the share of the first that reached each."""
+    whole = record.funnel.intended
+    before: int | None = None
+    rows = []
+    for key, label in STEPS:
+        value = getattr(record.funnel, key)
+        lost = before - value if before is not None and value is not None else None
+        note = "" if not lost or lost < 0 else f"{count_text(lost)} fewer than the step before"
+        share = value / whole if whole and value is not None else None
+        rows.append(Row(key=key, label=label, figure=count_text(value), share=share, note=note))
+        before = value if value is not None else before
+    return rows
+
+
+def key_figures(record: RunRecord) -> list[Row]:
+    """The few figures at the top of the page."""
+    sessions, arrivals = record.sessions, record.arrivals
+    reply = record.operations.get("reply")
+    lag = record.generator.lag_ms
+    return [
+        Row(key="opened", label="sessions opened", figure=count_text(sessions.opened)),
+        Row(
+            key="cleared",
+            label="cleared with proof",
+            figure=count_text(sessions.cleared),
+            note=share_text(sessions.cleared, sessions.opened),
+        ),
+        Row(key="leftover", label="left behind", figure=count_text(sessions.leftover)),
+        Row(
+            key="reply",
+            label="reply p95",
+            figure=ms_text(reply.service_ms.p95 if reply else None),
+            note="service time",
+        ),
+        Row(
+            key="dropped",
+            label="arrivals dropped",
+            figure=count_text(arrivals.dropped),
+            note=f"of {count_text(arrivals.due)} due" if arrivals.due is not None else "",
+        ),
+        Row(key="lag", label="generator lag p99", figure=ms_text(lag.p99)),
+    ]
+
+
+def objective_figure(objective: Objective) -> str:
+    """What was measured for an objective."""
+    return with_unit(objective.figure, objective.unit)
+
+
+def objective_margin(objective: Objective) -> str:
+    """How far the figure stayed from the limit, in words."""
+    if objective.margin is None:
+        return UNKNOWN
+    if objective.margin < 0:
+        return f"{percent_text(-objective.margin)} over the limit"
+    return f"{percent_text(objective.margin)} to spare"
+
+
+def failures(record: RunRecord, operation: str) -> tuple[int | None, float | None]:
+    """How many of an operation did not end ok, and their share."""
+    found = record.operations[operation]
+    if not found.outcomes:
+        return None, None
+    whole = sum(found.outcomes.values())
+    failed = whole - found.outcomes.get("ok", 0)
+    return failed, failed / whole if whole else None
+
+
+def generator_rows(record: RunRecord) -> list[Row]:
+    """Generator health, one row per figure."""
+    found = record.generator
+
+    def lag(times: Times) -> str:
+        known = (("p50", times.p50), ("p99", times.p99), ("p99.9", times.p99_9), ("max", times.max))
+        parts = [f"{name} {ms_text(value)}" for name, value in known if value is not None]
+        return " · ".join(parts) or UNKNOWN
+
+    stamps = {
+        "kernel": "by the kernel, before our own process was asked",
+        "userspace": "by our process: stalls of the generator count as the service's time",
+    }
+    rows = (
+        ("lag", "Generator lag (the verdict's figure)", lag(found.lag_ms)),
+        ("lag_arrival", "From arrival to our code", lag(found.lag_arrival_ms)),
+        ("lag_loop", "Event loop late for its timers", lag(found.lag_loop_ms)),
+        ("stamps", "Arrivals stamped", stamps.get(found.arrival_stamps or "", UNKNOWN)),
+        ("workers", "Worker processes", count_text(found.workers)),
+        ("workers_lost", "Worker processes lost", count_text(found.workers_lost)),
+        ("cpu", "Highest CPU of one process", percent_text(found.cpu_max)),
+        ("rss", "Highest memory of one process", _mb(found.rss_mb_max)),
+    )
+    return [Row(key=key, label=label, figure=figure) for key, label, figure in rows]
+
+
+def forensic_rows(record: RunRecord) -> list[Row]:
+    """Everything odd that was counted; the well-known kinds come first, also when they are 0."""
+    counts = record.forensics
+    known = [name for name in FORENSICS if name in counts]
+    others = sorted(counts.keys() - FORENSICS.keys())
+    return [
+        Row(
+            key=name,
+            label=name.replace("_", " "),
+            figure=count_text(counts[name]),
+            note=FORENSICS.get(name, ""),
+        )
+        for name in (*known, *others)
+    ]
+
+
+def how_rows(record: RunRecord) -> list[Row]:
+    """How the run was made, without secrets."""
+    how = record.how
+    pairs: list[tuple[str, object]] = [
+        ("Target", how.target),
+        ("Deployment", how.deployment_id),
+        ("Locustfile", how.locustfile),
+        ("Host", how.host),
+        ("Seed", how.seed),
+        ("Length", length_text(record.duration_s)),
+    ]
+    pairs += [(f"Version of {name}", version) for name, version in how.versions.items()]
+    pairs += [(f"Option {name}", value) for name, value in how.options.items()]
+    return [Row(key=label, label=label, figure=safe_text(label, value)) for label, value in pairs]
+
+
+def safe_text(name: str, value: object) -> str:
+    """A setting as text; what its name or its form shows to be a secret is hidden."""
+    if value is None or value == "":
+        return UNKNOWN
+    if SECRET.search(name):
+        return HIDDEN
+    return USERINFO.sub(f"//{HIDDEN}@", str(value))
+
+
+def details(found: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """A block of unknown depth (sweep, audit) as names and figures."""
+    return list(_flat(found or {}, ""))
+
+
+def notices(record: RunRecord) -> list[str]:
+    """What a reader must know before believing the figures."""
+    found = []
+    if record.complete is None:
+        found.append("This record does not say whether the run came to its end.")
+    elif not record.complete:
+        found.append("This is a partial report: the run did not come to its end.")
+    sessions = record.sessions
+    classes = [getattr(sessions, key) for key, _ in CLASSES]
+    if sessions.intended is not None and None not in classes and sum(classes) != sessions.intended:
+        found.append(
+            f"The account does not add up: {count_text(sessions.intended)} sessions were intended, "
+            f"the classes hold {count_text(sum(classes))}."
+        )
+    if record.generator.workers_lost:
+        found.append(
+            f"{count_text(record.generator.workers_lost)} of {count_text(record.generator.workers)}"
+            " worker processes were lost on the way; what they did not write is missing here."
+        )
+    if record.generator.arrival_stamps == "userspace":
+        found.append(
+            "Arrivals were stamped by our own process, not by the kernel: stalls of the generator "
+            "are in the service times."
+        )
+    return found
+
+
+def _flat(found: dict[str, Any], before: str) -> Iterator[tuple[str, str]]:
+    for name, value in found.items():
+        label = f"{before}{name}".replace("_", " ")
+        if isinstance(value, dict):
+            yield from _flat(value, f"{label} · ")
+        elif isinstance(value, list):
+            yield label, f"{len(value)} listed in the record" if value else "none"
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield label, number_text(value)
+        else:
+            yield label, safe_text(label, value)
+
+
+def _mb(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:,.0f} MB"
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -1,0 +1,80 @@
+"use strict";
+(() => {
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const roots = () => (window.Bokeh ? Bokeh.documents.flatMap((found) => found.roots()) : []);
+
+  // The charts are drawn on canvases, which no style sheet reaches: hand them the page's colours.
+  function paint() {
+    const ink = colour("--soft"), line = colour("--line"), grid = colour("--grid");
+    for (const plot of roots()) {
+      for (const part of [...plot.below, ...plot.left, ...plot.center]) {
+        if ("major_label_text_color" in part) {
+          part.major_label_text_color = ink;
+          part.axis_label_text_color = ink;
+          if (part.axis_line_color !== null) part.axis_line_color = line;
+          if (part.major_tick_line_color !== null) part.major_tick_line_color = line;
+        } else if ("grid_line_color" in part && part.grid_line_color !== null) {
+          part.grid_line_color = grid;
+        }
+      }
+    }
+  }
+
+  // Let a finger scroll the page up and down over a chart; only sideways drags zoom.
+  function freeScrolling(within) {
+    for (const element of within.querySelectorAll("*")) {
+      if (element.shadowRoot) freeScrolling(element.shadowRoot);
+      if (element.classList.contains("bk-events")) element.style.touchAction = "pan-y pinch-zoom";
+    }
+  }
+
+  function clock(at) {
+    return new Date(at).toISOString().slice(11, 19);
+  }
+
+  function zooming(range) {
+    const bar = document.querySelector(".zoom");
+    const told = bar.querySelector("output");
+    const [first, last] = [range.start, range.end];
+    const least = range.min_interval || 1000;
+    function show() {
+      const whole = range.start <= first && range.end >= last;
+      const text = `${clock(range.start)} to ${clock(range.end)} UTC`;
+      told.textContent = whole ? `Whole run, ${text}` : text;
+    }
+    function look(start, length) {
+      length = Math.min(Math.max(length, least), last - first);
+      start = Math.min(Math.max(start, first), last - length);
+      range.setv({start, end: start + length});
+    }
+    const steps = {
+      in: (start, length) => look(start + length / 4, length / 2),
+      out: (start, length) => look(start - length / 2, length * 2),
+      earlier: (start, length) => look(start - length / 2, length),
+      later: (start, length) => look(start + length / 2, length),
+      all: () => look(first, last - first),
+    };
+    bar.addEventListener("click", (event) => {
+      const step = steps[event.target.dataset.zoom];
+      if (step) step(range.start, range.end - range.start);
+    });
+    document.getElementById("time").addEventListener("dblclick", steps.all);
+    range.change.connect(show);
+    bar.hidden = false;
+    show();
+  }
+
+  const expected = document.querySelectorAll(".canvas").length;
+  function start() {
+    if (roots().length < expected) return void setTimeout(start, 30);
+    paint();
+    freeScrolling(document);
+    const range = roots().map((plot) => plot.x_range).find((found) => found.name === "time");
+    if (range && document.querySelector(".zoom")) zooming(range);
+    document.documentElement.dataset.charts = "ready";
+  }
+  if (expected) start();
+  for (const query of ["(prefers-color-scheme: dark)", "print"]) {
+    matchMedia(query).addEventListener("change", paint);
+  }
+})();

@@ -1,0 +1,56 @@
+"""Each chart comes with its words and a table of the same figures."""
+
+from pathlib import Path
+
+import pytest
+from synthetic import make_run
+
+from harness.measure.snapshot import read_measurements
+from harness.report.figures import UNKNOWN
+from harness.report.panels import heat_panel, in_order, percentile_panels, time_panels
+from harness.report.reading import read_record
+from harness.report.series import Series, read_series
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs") / "r1", length_s=60, trouble=True)
+
+
+@pytest.fixture(scope="module")
+def series(run_dir: Path) -> Series:
+    found = read_series(run_dir)
+    assert found is not None
+    return found
+
+
+def test_everything_that_is_asked_of_a_report_is_there(run_dir: Path, series: Series) -> None:
+    panels = {panel.key: panel for panel in time_panels(read_record(run_dir), series)}
+    assert {"arrivals", "occupancy", "failures", "leftovers", "lag", "cpu"} <= panels.keys()
+    assert sum(key.startswith("time-") for key in panels) == 6
+    assert [panel.title for panel in percentile_panels(series)] == in_order(series)
+    assert heat_panel(series) is not None
+
+
+def test_tables_repeat_the_figures(run_dir: Path, series: Series) -> None:
+    panels = {panel.key: panel for panel in time_panels(read_record(run_dir), series)}
+    assert series.parts is not None
+    for panel in panels.values():
+        assert len(panel.rows) == len(series.parts)
+        assert {len(row) for row in panel.rows} == {len(panel.head)}
+    reply = panels["time-0"]
+    assert reply.title == "Service time of reply"
+    samples = sum(int(row[1].replace(",", "")) for row in reply.rows if row[1] != UNKNOWN)
+    assert samples == read_measurements(run_dir).histograms["reply.service"].count
+
+
+def test_interesting_operations_come_first(series: Series) -> None:
+    assert in_order(series) == ["reply", "delivered", "session_open", "join", "clear", "connect"]
+
+
+def test_what_was_not_recorded_gets_no_chart(run_dir: Path) -> None:
+    empty = Series(width_s=1.0, starts_s=[0.0], workers=["w0"], covered=[True])
+    empty.parts = Series(width_s=1.0, starts_s=[0.0], workers=["w0"], covered=[True])
+    assert time_panels(read_record(run_dir), empty) == []
+    assert heat_panel(empty) is None
+    assert percentile_panels(empty) == []

@@ -1,0 +1,115 @@
+"""The sentences say what the record says, and say so when it does not know."""
+
+import pytest
+
+from harness.report import story
+from harness.report.figures import UNKNOWN
+from harness.report.schema import RunRecord
+
+
+def record(**parts: object) -> RunRecord:
+    return RunRecord.model_validate({"schema": 1, "run_id": "r"} | parts)
+
+
+@pytest.mark.parametrize(
+    ("sessions", "sentence"),
+    [
+        ({}, "What became of its sessions is not recorded."),
+        ({"intended": 5}, "What became of its sessions is not recorded."),
+        ({"intended": 0, "leftover": 0}, "No session was opened."),
+        ({"intended": 1, "cleared": 1, "leftover": 0}, "The one session that it opened was"),
+        ({"intended": 1200, "cleared": 1200, "leftover": 0}, "All 1,200 sessions that it opened"),
+        ({"intended": 5, "cleared": 4, "settled": 1, "leftover": 0}, "Nothing is left behind: all"),
+        ({"intended": 1200, "cleared": 1199, "leftover": 1}, "Of 1,200 sessions, 1 has no proof"),
+        ({"intended": 9, "cleared": 2, "leftover": 7}, "Of 9 sessions, 7 have no proof of an end."),
+    ],
+)
+def test_the_account_in_a_sentence(sessions: dict, sentence: str) -> None:
+    assert story.account(record(sessions=sessions)).startswith(sentence)
+
+
+def test_reasons_become_sentences() -> None:
+    assert story.why(record(reasons=["reply p95 was 6 s", "x."])) == "Reply p95 was 6 s. X."
+    assert "no verdict" in story.why(record())
+
+
+def test_an_empty_record_shows_no_zero() -> None:
+    empty = record()
+    rows = story.key_figures(empty) + story.account_rows(empty) + story.funnel_rows(empty)
+    rows += story.generator_rows(empty)
+    assert {row.figure for row in rows} == {UNKNOWN}
+
+
+def test_an_account_that_does_not_add_up_is_told() -> None:
+    classes = {"cleared": 3, "ended_by_service": 1, "never_configured": 0, "settled": 0}
+    wrong = record(complete=True, sessions=classes | {"intended": 9, "leftover": 1})
+    assert story.notices(wrong) == [
+        "The account does not add up: 9 sessions were intended, the classes hold 5."
+    ]
+    right = record(complete=True, sessions=classes | {"intended": 5, "leftover": 1})
+    assert story.notices(right) == []
+
+
+def test_what_weakens_the_figures_is_told() -> None:
+    found = story.notices(
+        record(
+            complete=False,
+            generator={"workers": 4, "workers_lost": 1, "arrival_stamps": "userspace"},
+        )
+    )
+    assert [text.split()[0] for text in found] == ["This", "1", "Arrivals"]
+
+
+def test_secrets_are_hidden_wherever_they_stand() -> None:
+    how = {
+        "target": "wss://user:hunter2@example.org/v1",
+        "options": {"--client-secret": "hunter2", "--api_key": "hunter2", "--users": 5},
+    }
+    text = " ".join(row.figure for row in story.how_rows(record(how=how)))
+    assert "hunter2" not in text
+    assert "example.org" in text
+    flat = story.details({"platform": {"token": "hunter2", "open": 0, "found": [1, 2]}, "by": None})
+    assert flat == [
+        ("platform · token", story.HIDDEN),
+        ("platform · open", "0"),
+        ("platform · found", "2 listed in the record"),
+        ("by", UNKNOWN),
+    ]
+
+
+def test_the_funnel_says_where_sessions_were_lost() -> None:
+    rows = story.funnel_rows(record(funnel={"intended": 10, "connected": 10, "configured": 7}))
+    assert [row.note for row in rows[:3]] == ["", "", "3 fewer than the step before"]
+    assert rows[2].share == pytest.approx(0.7)
+    assert rows[3].figure == UNKNOWN
+
+
+def test_failures_are_all_outcomes_but_ok() -> None:
+    found = record(operations={"reply": {"outcomes": {"ok": 6, "lost": 2}}, "join": {}})
+    assert story.failures(found, "reply") == (2, 0.25)
+    assert story.failures(found, "join") == (None, None)
+
+
+def test_objectives_say_how_far_from_the_limit() -> None:
+    [met, missed, unknown] = record(
+        objectives=[
+            {"text": "a", "verdict": "PASS", "figure": 1.5, "unit": "s", "margin": 0.25},
+            {"text": "b", "verdict": "FAIL", "figure": 3.0, "unit": "%", "margin": -0.5},
+            {"text": "c", "verdict": "NO_DATA"},
+        ]
+    ).objectives
+    assert (story.objective_figure(met), story.objective_margin(met)) == (
+        "1.50 s",
+        "25.0 % to spare",
+    )
+    assert story.objective_margin(missed) == "50.0 % over the limit"
+    assert story.objective_figure(unknown) == story.objective_margin(unknown) == UNKNOWN
+
+
+def test_known_oddities_come_first_and_unknown_ones_are_shown_too() -> None:
+    rows = story.forensic_rows(record(forensics={"zebra": 1, "cross_talk": 0, "late_frame": 2}))
+    assert [(row.label, row.figure) for row in rows] == [
+        ("late frame", "2"),
+        ("cross talk", "0"),
+        ("zebra", "1"),
+    ]
