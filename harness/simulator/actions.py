@@ -11,9 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from harness.simulator import frames, messages, sessions
+from harness.simulator import (
+    attachments,
+    authentication,
+    configuration,
+    frames,
+    history,
+    messages,
+    sessions,
+)
 from harness.simulator.connection import Connection
 from harness.simulator.limits import over
+from harness.simulator.presence import presence_type
 
 if TYPE_CHECKING:
     pass
@@ -22,9 +31,17 @@ Handler = Callable[[Connection, dict[str, Any], str | None], None]
 
 HANDLERS: dict[str, Handler] = {
     "configureSession": sessions.configure,
+    "configureAuthenticatedSession": authentication.configure,
     "closeSession": sessions.close,
     "onMessage": messages.on_message,
     "echo": messages.echo,
+    "getJwt": history.give_jwt,
+    "getConfiguration": configuration.give,
+    "onAttachment": attachments.announce,
+    "getAttachment": attachments.fetch,
+    "deleteAttachment": attachments.delete,
+    "resumeToken": authentication.resume_token,
+    "disconnectCustomer": sessions.undocumented,
 }
 
 
@@ -48,12 +65,12 @@ def handle(connection: Connection, data: bytes) -> None:
     try:
         _dispatch(connection, request)
     except orjson.JSONEncodeError:  # what we were to say back cannot be said (nested too deeply)
-        connection.send(frames.error(400, "Request failed.", _tracing_id(request)))
+        connection.refuse(400, "Request failed.", _tracing_id(request))
     except Exception:  # noqa: BLE001  one bad request must not end the service; it is counted
         service.truth.count("internal_errors")
         last = traceback.format_exc().strip().splitlines()[-3:]
         service.log("internal error: " + " | ".join(line.strip() for line in last))
-        connection.send(frames.error(5000, "Request failed.", _tracing_id(request)))
+        connection.refuse(5000, "Request failed.", _tracing_id(request))
 
 
 def _tracing_id(request: dict[str, Any]) -> str | None:
@@ -72,7 +89,7 @@ def _dispatch(connection: Connection, request: dict[str, Any]) -> None:
             connection.request_times = deque()
         wait = over(connection.request_times, limit, window_s=60, now=connection.last_active)
         if wait:
-            refuse_rate(connection, wait, "Too many requests on this connection", tracing_id)
+            connection.refuse_rate(wait, "Too many requests on this connection", tracing_id)
             return
     if handler is None:
         _malformed(connection, b"")
@@ -80,12 +97,6 @@ def _dispatch(connection: Connection, request: dict[str, Any]) -> None:
     if service.faults and _struck(connection, request, handler, tracing_id):
         return
     handler(connection, request, tracing_id)
-
-
-def refuse_rate(connection: Connection, wait_s: float, text: str, tracing_id: str | None) -> None:
-    """429 with the whole seconds to wait."""
-    connection.service.truth.count("refused_429")
-    connection.send(frames.too_many(max(1, -int(-wait_s // 1)), text, tracing_id))
 
 
 def step_of(request: dict[str, Any]) -> str:
@@ -97,7 +108,7 @@ def step_of(request: dict[str, Any]) -> str:
         return "echo"
     if action != "onMessage":
         return "other"
-    kind = messages.presence_type(request.get("message"))
+    kind = presence_type(request.get("message"))
     return {"Join": "join", "Clear": "clear"}.get(kind or "", "text")
 
 
@@ -115,9 +126,13 @@ def _struck(
         connection.muted = True
     limited = strikes("limit_any", step)
     if limited:
-        refuse_rate(
-            connection, limited.seconds, "Message rate too high for this session", tracing_id
+        connection.refuse_rate(
+            limited.seconds, "Message rate too high for this session", tracing_id
         )
+        return True
+    failed = strikes("fail", step)
+    if failed:
+        connection.refuse(failed.code, "Request failed.", tracing_id)
         return True
     cut = strikes("cut", step)
     away = None if cut else strikes("go_away", step)
@@ -158,4 +173,4 @@ def _malformed(connection: Connection, data: bytes) -> None:
     if service.knobs.malformed_reply == "gateway":
         connection.send(frames.gateway_error(connection.id, service.ids.uuid()))
     elif service.knobs.malformed_reply == "error":
-        connection.send(frames.error(400, "Request failed."))
+        connection.refuse(400, "Request failed.", None)

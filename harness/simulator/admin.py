@@ -8,18 +8,14 @@ import orjson
 from aiohttp import web
 
 from harness.errors import ConfigError
+from harness.simulator import account
+from harness.simulator.conversing import disconnect
+from harness.simulator.rest import json_response
 
 if TYPE_CHECKING:
     from harness.simulator.service import Service
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-def json_response(body: object, status: int = 200, **headers: str) -> web.Response:
-    """JSON by orjson."""
-    return web.Response(
-        body=orjson.dumps(body), status=status, content_type="application/json", headers=headers
-    )
 
 
 def from_loopback(request: web.Request) -> bool:
@@ -52,8 +48,10 @@ def add_routes(app: web.Application, service: "Service") -> None:
             tally = service.truth.runs.get(run_id)
             if tally is None:
                 return json_response({"error": f"no run {run_id!r} has been seen"}, 404)
-            return json_response(tally.figures() | {"open_tokens": service.open_tokens(run_id)})
-        return json_response(service.account())
+            return json_response(
+                tally.figures() | {"open_tokens": account.open_tokens(service, run_id)}
+            )
+        return json_response(account.whole(service))
 
     async def show_faults(_request: web.Request) -> web.Response:
         return json_response(service.faults.on())
@@ -71,17 +69,27 @@ def add_routes(app: web.Application, service: "Service") -> None:
         return json_response(service.faults.on())
 
     async def session(request: web.Request) -> web.Response:
-        told = service.timeline(request.match_info["token"])
+        told = account.timeline(service, request.match_info["token"])
         if not told:
             return json_response({"error": "this token was never seen, or is forgotten"}, 404)
         return json_response({"sessions": told})
 
+    async def end(request: web.Request) -> web.Response:
+        """The other side ends the conversation of a token, as an agent or a flow would."""
+        token = request.match_info["token"]
+        for deployment in service.deployments.values():
+            if token in deployment.sessions:
+                disconnect(service, deployment.sessions[token], "peer")
+                return json_response({})
+        return json_response({"error": "this token has no session"}, 404)
+
     async def reset(_request: web.Request) -> web.Response:
-        service.reset()
+        account.reset(service)
         return json_response({})
 
     app.router.add_get("/sim/truth", truth)
     app.router.add_get("/sim/faults", show_faults)
     app.router.add_put("/sim/faults", set_faults)
     app.router.add_get("/sim/sessions/{token}", session)
+    app.router.add_post("/sim/sessions/{token}/disconnect", end)
     app.router.add_post("/sim/reset", reset)

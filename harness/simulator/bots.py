@@ -7,12 +7,14 @@ never adds up.
 """
 
 import heapq
-from collections.abc import Callable
 from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from harness.simulator.conversing import disconnect, reply, typing
+from harness.simulator.dialogue import Turn, spoken
 from harness.simulator.distributions import Distribution
+from harness.simulator.state import Conversation, Session
 
 if TYPE_CHECKING:
     from harness.simulator.service import Service
@@ -23,10 +25,10 @@ class WorkQueue:
 
     __slots__ = ("_free_at", "_sample", "done", "workers")
 
-    def __init__(self, workers: int, time: Distribution, seed: int | None) -> None:
+    def __init__(self, workers: int, time: Distribution, seed: str | None) -> None:
         self.workers = workers
         self._free_at = [0.0] * workers
-        self._sample = time.sampler(Random() if seed is None else Random(f"{seed}:service"))
+        self._sample = time.sampler(Random() if seed is None else Random(seed))
         self.done = 0
 
     def finish(self, arrival: float) -> float:
@@ -45,15 +47,65 @@ class WorkQueue:
 
 
 class Bot:
-    """Answers texts through the queue."""
+    """Greets and answers, through the queue, and hands over to the agents."""
 
     def __init__(self, service: "Service") -> None:
         settings = service.settings.bot
+        seed = service.settings.seed
         self.on = settings.on
-        self.queue = WorkQueue(settings.workers, settings.time, service.settings.seed)
+        self.dialogue = settings.dialogue
+        self.hand_over_after = settings.hand_over_after
+        self.queue = WorkQueue(
+            settings.workers, settings.time, None if seed is None else f"{seed}:service"
+        )
         self._service = service
 
-    def work(self, then: Callable[[float], None]) -> None:
-        """Call ``then(arrival)`` when a worker has finished; arrival in monotonic seconds."""
+    def greet(self, session: Session, conversation: Conversation) -> None:
+        """The answer to a Join."""
+        if not self.on:
+            self._hand_over(session, conversation)
+        elif self.dialogue.greeting is not None:
+            self._work(session, conversation, self.dialogue.greeting, "")
+
+    def answer(self, session: Session, conversation: Conversation, heard: str) -> None:
+        """The answer to a text, by whoever has the conversation."""
+        service = self._service
+        if conversation.waiting:
+            return
+        if conversation.agent is not None:
+            service.agents.answer(session, conversation, heard)
+            return
+        if not self.on:
+            self._hand_over(session, conversation)
+            return
+        if service.faults and service.faults.strikes("no_reply"):
+            return
+        turn = self.dialogue.turn(heard)
+        if turn is not None:
+            self._work(session, conversation, turn, heard)
+
+    def _work(self, session: Session, conversation: Conversation, turn: Turn, heard: str) -> None:
         arrival = monotonic()
-        self._service.loop.call_later(self.queue.finish(arrival) - arrival, then, arrival)
+        delay = self.queue.finish(arrival) - arrival
+        loop = self._service.loop
+        if turn.typing_s:
+            loop.call_later(max(delay - turn.typing_s, 0), typing, self._service, session)
+        loop.call_later(delay, self._say, session, conversation, turn, heard, arrival)
+
+    def _say(
+        self, session: Session, conversation: Conversation, turn: Turn, heard: str, arrival: float
+    ) -> None:
+        service = self._service
+        for part in turn.parts:
+            reply(service, session, conversation, spoken(part, heard), arrival)
+        if session.ended is not None or not conversation.open:
+            return
+        limit = self.hand_over_after
+        if turn.end:
+            disconnect(service, session, "endpoint")
+        elif turn.hand_over or (limit and conversation.guest_texts >= limit):
+            self._hand_over(session, conversation)
+
+    def _hand_over(self, session: Session, conversation: Conversation) -> None:
+        if self._service.agents.number:
+            self._service.agents.queue(session, conversation)

@@ -23,14 +23,12 @@ def clear(connection: "Connection", session: Session, tracing_id: str | None) ->
     service.note(session, "clear asked")
     if not session.deployment.settings.conversation_clear or strikes("forbid_clear"):
         service.note(session, "clear refused")
-        connection.send(frames.error(403, REFUSED, tracing_id))
+        connection.refuse(403, REFUSED, tracing_id)
         return
     limited = strikes("limit_clear")
     if limited:
-        service.truth.count("refused_429")
-        wait = max(1, round(limited.seconds))
         text = "Message rate too high for this session"
-        connection.send(frames.too_many(wait, text, tracing_id))
+        connection.refuse_rate(limited.seconds, text, tracing_id)
         return
     if strikes("ignore_clear"):
         service.note(session, "clear ignored (fault)")
@@ -92,6 +90,24 @@ def _carry_out(connection: "Connection", session: Session, tracing_id: str | Non
                 service.later(late.seconds, one.send, frame)
             else:
                 one.send(frame)
+    rest = strikes("late_reply")
+    if rest:
+        service.later(rest.seconds, _late_reply, everyone, frames.iso_ms(service.now()))
     if knobs.close_after_clear:
         for one in everyone:
             service.later(knobs.close_after_clear_s, one.close, knobs.close_after_clear)
+
+
+def _late_reply(everyone: "list[Connection]", at: str) -> None:
+    """An answer that was under way when the guest cleared."""
+    for one in everyone:
+        body = {
+            "text": "One more thing.",
+            "type": "Text",
+            "direction": "Outbound",
+            "id": one.service.ids.hex(),
+            "channel": {"time": at, "type": "Private", "from": {"nickname": "Bot"}},
+            "originatingEntity": "Bot",
+            "metadata": {"correlationId": one.service.ids.uuid()},
+        }
+        one.send(frames.message("StructuredMessage", body))

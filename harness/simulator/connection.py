@@ -30,6 +30,7 @@ class Connection:
     __slots__ = (
         "_awaited",
         "_ws",
+        "base",
         "closing",
         "deployment",
         "echo_times",
@@ -50,7 +51,10 @@ class Connection:
         deployment: "Deployment",
         ws: "web.WebSocketResponse[bool]",
         transport: asyncio.Transport,
+        *,
+        base: str,
     ) -> None:
+        self.base = base
         self.service = service
         self.deployment = deployment
         self.transport = transport
@@ -71,6 +75,29 @@ class Connection:
             send_with_faults(self, frame)
         else:
             self.write(frame)
+
+    def refuse(self, code: int, text: str, tracing_id: str | None) -> None:
+        """Answer a request with an error, in the class that the knob says."""
+        service = self.service
+        service.truth.count(f"error_{code}")
+        if service.knobs.error_class == "string":
+            self.send(frames.error(code, text, tracing_id))
+            return
+        body = {"name": "Error", "message": text, "errorCode": code, "errorMessage": text}
+        self.send(frames.envelope("response", "Error", body, code=code, tracing_id=tracing_id))
+
+    def refuse_rate(self, wait_s: float, text: str, tracing_id: str | None) -> None:
+        """429 with the whole seconds to wait."""
+        self.service.truth.count("error_429")
+        self.send(frames.too_many(max(1, -int(-wait_s // 1)), text, tracing_id))
+
+    def retire(self, reason: str | None = None) -> None:
+        """Tell the connection that it no longer belongs to a session."""
+        service = self.service
+        body = {} if reason is None else {service.knobs.closed_reason_field: reason}
+        self.send(frames.message("ConnectionClosedEvent", body))
+        if service.knobs.closed_connection_code:
+            service.later(0.05, self.close, service.knobs.closed_connection_code)
 
     def write(self, frame: bytes) -> None:
         """Write one frame as it is; nothing once the connection is closing."""

@@ -39,6 +39,7 @@ FAULTS: dict[str, Known] = {
     "stall": Known("the whole service stands still", seconds=1, at="any"),
     "cut": Known("the socket is cut", at="text"),
     "go_away": Known("the server closes with 1001 in mid-conversation", at="text"),
+    "fail": Known("a request is answered with an error code (option code)", at="text"),
     "limit_any": Known("a request is refused with 429", seconds=1, at="text"),
     "ignore_clear": Known("Clear is ignored: no answer, nothing is cleared"),
     "lose_clear_reply": Known("the session is cleared but no answer comes"),
@@ -88,6 +89,7 @@ class Fault:
     at: str | None = None
     how: str = "fin"
     when: str = "after"
+    code: int = 5000
 
 
 @dataclass(slots=True)
@@ -162,7 +164,7 @@ def read_fault(name: str, value: object) -> Fault:
         options = _written(name, value)
     else:
         options = {"probability": value}
-    unknown = set(options) - {"probability", "nth", "every", "seconds", "at", "how", "when"}
+    unknown = set(options) - {"probability", "nth", "every", "seconds", "at", "how", "when", "code"}
     if unknown:
         raise ConfigError(f"fault {name}: {sorted(unknown)[0]!r} is not an option of a fault")
     return Fault(
@@ -174,6 +176,7 @@ def read_fault(name: str, value: object) -> Fault:
         at=_one_of(name, "at", options.get("at", known.at), (*STEPS, None)),
         how=_one_of(name, "how", options.get("how", "fin"), HOWS) or "fin",
         when=_one_of(name, "when", options.get("when", "after"), WHENS) or "after",
+        code=_count(name, "code", options.get("code", 5000)),
     )
 
 

@@ -1,47 +1,23 @@
-"""onMessage and echo: texts, presence events, typing, and the bot's answers."""
+"""onMessage: what a guest may say, and what the service makes of it.
+
+Checks come in a fixed order: session (4007, 4006), rate (429), read-only (409), shape (400, 4020),
+size (4011), custom attributes (4013), attachments (4008 to 4010). A refused message leaves nothing.
+"""
 
 from collections import deque
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from harness.simulator import frames
-from harness.simulator.clearing import clear
+from harness.simulator import attachments, frames, presence
+from harness.simulator.checking import count_misplaced, session_for, take_attributes
+from harness.simulator.conversing import conversation_of
 from harness.simulator.ids import dashed
 from harness.simulator.limits import over
-from harness.simulator.state import Conversation, Session
+from harness.simulator.state import Session
 
 if TYPE_CHECKING:
     from harness.simulator.connection import Connection
-    from harness.simulator.service import Service
 
-
-def presence_type(message: object) -> str | None:
-    """``Join``, ``Clear``, ... of a message that is a presence event; None for any other."""
-    if not isinstance(message, dict):
-        return None
-    events = message.get("events")
-    if not isinstance(events, list) or not events or not isinstance(events[0], dict):
-        return None
-    presence = events[0].get("presence")
-    kind = presence.get("type") if isinstance(presence, dict) else None
-    return kind if isinstance(kind, str) else None
-
-
-def session_for(
-    connection: "Connection", request: dict[str, Any], tracing_id: str | None
-) -> Session | None:
-    """The session of a request; None after saying why there is none."""
-    session = connection.session
-    token = request.get("token")
-    if session is None or (token is not None and token != session.token):
-        connection.send(frames.error(4007, "session not found error message", tracing_id))
-        return None
-    if session.ended is None and session.expires <= connection.service.now():
-        connection.service.expire(session)
-    if session.ended is not None:
-        connection.send(frames.error(4006, "session has expired", tracing_id))
-        return None
-    return session
+BUTTON_RESPONSES = frozenset({"QuickReply", "Button", "DatePicker", "ListPicker", "Form"})
 
 
 def on_message(connection: "Connection", request: dict[str, Any], tracing_id: str | None) -> None:
@@ -49,77 +25,61 @@ def on_message(connection: "Connection", request: dict[str, Any], tracing_id: st
     session = session_for(connection, request, tracing_id)
     if session is None:
         return
+    service = connection.service
+    limit = service.limits.messages_per_session_per_second
+    if limit:
+        if session.message_times is None:
+            session.message_times = deque()
+        wait = over(session.message_times, limit, window_s=1, now=service.now())
+        if wait:
+            connection.refuse_rate(wait, "Message rate too high for this session", tracing_id)
+            return
     message = request.get("message")
     if not isinstance(message, dict):
-        connection.send(frames.error(4020, "Missing parameter: message", tracing_id))
+        connection.refuse(4020, "Missing parameter: message", tracing_id)
         return
-    kind = presence_type(message)
-    if kind == "Clear":
-        clear(connection, session, tracing_id)
-    elif kind == "Join":
-        _join(connection, session, message, tracing_id)
-    elif message.get("type") == "Event":
-        pass
-    else:
+    if "channel" in request:
+        count_misplaced(connection, request["channel"])
+    kind = message.get("type")
+    if kind == "Event":
+        presence.on_event(connection, session, message, tracing_id)
+    elif kind == "Receipt":
+        service.note(session, "receipt")
+    elif kind in (None, "Text", "Structured"):
         _text(connection, session, message, tracing_id)
-
-
-def take_attributes(connection: "Connection", session: Session, message: dict[str, Any]) -> None:
-    """Custom attributes of ``message.channel``: later values overwrite earlier ones."""
-    channel = message.get("channel")
-    metadata = channel.get("metadata") if isinstance(channel, dict) else None
-    wanted = metadata.get("customAttributes") if isinstance(metadata, dict) else None
-    if not isinstance(wanted, dict):
-        return
-    attributes = {key: value for key, value in wanted.items() if isinstance(value, str)}
-    session.attributes = {**(session.attributes or {}), **attributes}
-    if session.conversation is not None:
-        session.conversation.attributes.update(attributes)
-    run_id = attributes.get("runId", attributes.get("run_id"))
-    if run_id is not None:
-        connection.service.assign_run(session, run_id)
-
-
-def _join(
-    connection: "Connection", session: Session, message: dict[str, Any], tracing_id: str | None
-) -> None:
-    service = connection.service
-    take_attributes(connection, session, message)
-    conversation = conversation_of(service, session)
-    number, at = service.head(conversation)
-    service.note(session, "join")
-    service.touch(session)
-    head = {
-        "id": number,
-        "channel": {"time": at, "messageId": dashed(number), "from": {}},
-        "metadata": {"correlationId": service.ids.uuid()},
-    }
-    body = frames.presence("Inbound", "Join", head)
-    service.fan_out(session, frames.message("StructuredMessage", body, tracing_id))
-    if service.bot.on:
-        service.bot.work(lambda arrival: _say(service, session, conversation, GREETING, arrival))
-
-
-GREETING = "Welcome. What can I do for you?"
-
-
-def conversation_of(service: "Service", session: Session) -> Conversation:
-    """The conversation that a guest's message belongs to; a new one where none is open."""
-    conversation = session.conversation
-    if conversation is None or not conversation.open:
-        return service.start_conversation(session)
-    return conversation
+    else:
+        connection.refuse(400, "Request failed.", tracing_id)
 
 
 def _text(
     connection: "Connection", session: Session, message: dict[str, Any], tracing_id: str | None
 ) -> None:
     service = connection.service
-    text = message.get("text", "")
-    if not isinstance(text, str):
-        connection.send(frames.error(400, "Request failed.", tracing_id))
+    if session.read_only:
+        connection.refuse(409, "Conversation is read-only", tracing_id)
         return
-    take_attributes(connection, session, message)
+    text = message.get("text")
+    content = message.get("content")
+    own = message.get("metadata")
+    if text is None and not content:
+        connection.refuse(4020, "Missing parameter: text", tracing_id)
+        return
+    if not (text is None or isinstance(text, str)) or not _all_strings(own):
+        connection.refuse(400, "Request failed.", tracing_id)
+        return
+    limit = service.limits.text_bytes
+    if limit and text is not None and len(text) * 4 > limit:
+        size = len(text.encode())
+        if size > limit:
+            connection.refuse(4011, f"Message length {size} is larger than {limit}", tracing_id)
+            return
+    sent: list[Any] | None = None
+    if content is not None:
+        sent = _content(connection, session, content, tracing_id)
+        if sent is None:
+            return
+    if "channel" in message and not take_attributes(connection, session, message, tracing_id):
+        return
     conversation = conversation_of(service, session)
     conversation.guest_texts += 1
     for tally in service.tallies(session.run_id):
@@ -127,50 +87,70 @@ def _text(
     number, at = service.head(conversation)
     service.touch(session)
     body: dict[str, Any] = {
-        "text": text,
+        "text": text or "",
         "type": message.get("type", "Text"),
         "direction": "Inbound",
         "id": number,
         "channel": {"time": at, "messageId": dashed(number), "from": {}},
         "originatingEntity": "",
-        "metadata": {"correlationId": service.ids.uuid()},
+        "metadata": {"correlationId": service.ids.uuid(), **(own or {})},
     }
+    if sent:
+        body["content"] = sent
     service.note(session, "text", number)
-    service.fan_out(session, frames.message("StructuredMessage", body, tracing_id))
-    if service.bot.on and not service.faults.strikes("no_reply"):
-        answer = f"You said: {text[:500]}"
-        service.bot.work(lambda arrival: _say(service, session, conversation, answer, arrival))
+    frame = frames.message("StructuredMessage", body, tracing_id)
+    service.keep(session, frame)
+    service.fan_out(session, frame)
+    service.answer(session, conversation, _meant(text or "", content))
 
 
-def _say(
-    service: "Service", session: Session, conversation: Conversation, text: str, arrival: float
-) -> None:
-    """The bot's turn; nothing if the guest has gone for good meanwhile."""
-    if session.ended is not None or not conversation.open:
-        return
-    number, at = service.head(conversation)
-    body = {
-        "text": text,
-        "type": "Text",
-        "direction": "Outbound",
-        "id": number,
-        "channel": {"time": at, "type": "Private", "from": {"nickname": "Bot"}},
-        "originatingEntity": "Bot",
-        "metadata": {"correlationId": service.ids.uuid()},
-    }
-    for tally in service.tallies(session.run_id):
-        tally.replies += 1
-    service.note(session, "reply", number)
-    service.touch(session)
-    service.fan_out(session, frames.message("StructuredMessage", body))
-    service.truth.delay("reply", monotonic() - arrival)
+def _all_strings(metadata: object) -> bool:
+    if metadata is None:
+        return True
+    return isinstance(metadata, dict) and all(isinstance(v, str) for v in metadata.values())
+
+
+def _content(
+    connection: "Connection", session: Session, content: object, tracing_id: str | None
+) -> list[Any] | None:
+    """What the echo shows of a message's content; None after refusing it."""
+    if not isinstance(content, list):
+        connection.refuse(400, "Request failed.", tracing_id)
+        return None
+    shown = []
+    for part in content:
+        kind = part.get("contentType") if isinstance(part, dict) else None
+        if kind == "Attachment":
+            attached = attachments.attach(connection, session, part.get("attachment"), tracing_id)
+            if attached is None:
+                return None
+            shown.append({"contentType": "Attachment", "attachment": attached})
+        elif kind == "ButtonResponse":
+            button = part.get("buttonResponse")
+            if not isinstance(button, dict) or button.get("type") not in BUTTON_RESPONSES:
+                connection.refuse(400, "Request failed.", tracing_id)
+                return None
+            shown.append(part)
+        else:
+            connection.refuse(400, "Request failed.", tracing_id)
+            return None
+    return shown
+
+
+def _meant(text: str, content: object) -> str:
+    """What the bot hears: a button's payload, else the text."""
+    for part in content if isinstance(content, list) else ():
+        button = part.get("buttonResponse")
+        if isinstance(button, dict) and isinstance(button.get("payload"), str):
+            return str(button["payload"])
+    return text
 
 
 def echo(connection: "Connection", request: dict[str, Any], tracing_id: str | None) -> None:
-    """A health check: answered to this connection only, with the session's expiry as strings."""
-    session = session_for(connection, request, tracing_id)
-    if session is None:
-        return
+    """A health check: answered to this connection only, with the session's expiry as strings.
+
+    One that has expired is told so by SessionExpiredEvent, as the vendor's own clients expect.
+    """
     service = connection.service
     limit = service.limits.health_checks_per_connection_per_minute
     if limit:
@@ -178,10 +158,18 @@ def echo(connection: "Connection", request: dict[str, Any], tracing_id: str | No
             connection.echo_times = deque()
         wait = over(connection.echo_times, limit, window_s=60, now=service.now())
         if wait:
-            service.truth.count("refused_429")
-            text = "Too many health checks on this connection"
-            connection.send(frames.too_many(max(1, -int(-wait // 1)), text, tracing_id))
+            connection.refuse_rate(wait, "Too many health checks on this connection", tracing_id)
             return
+    session = connection.session
+    if session is not None and session.ended is None and session.expires <= service.now():
+        service.expire(session)
+    if session is not None and session.ended is not None:
+        kind = service.knobs.session_expired_type
+        connection.send(frames.envelope(kind, "SessionExpiredEvent", {}, tracing_id=tracing_id))
+        return
+    session = session_for(connection, request, tracing_id)
+    if session is None:
+        return
     message = request.get("message")
     said = message.get("text") if isinstance(message, dict) else None
     body = {

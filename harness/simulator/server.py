@@ -14,7 +14,14 @@ import uvloop
 from aiohttp import web
 
 from harness.errors import ConfigError
-from harness.simulator import admin, upgrade
+from harness.simulator import (
+    admin,
+    attachments,
+    authentication,
+    configuration,
+    history,
+    upgrade,
+)
 from harness.simulator.certificates import private_ca
 from harness.simulator.service import Service
 from harness.simulator.settings import Settings
@@ -33,7 +40,8 @@ def application(service: Service) -> web.Application:
         return await upgrade.accept(service, request)
 
     app.router.add_get("/v1", guest)
-    admin.add_routes(app, service)
+    for part in (admin, attachments, authentication, configuration, history):
+        part.add_routes(app, service)
     return app
 
 

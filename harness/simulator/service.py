@@ -7,16 +7,19 @@ sessions and conversations, keeps the account of what really happened, and deliv
 import asyncio
 import sys
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 
 from harness.simulator import frames
+from harness.simulator.agents import Agents
 from harness.simulator.bots import Bot
 from harness.simulator.connection import Connection
+from harness.simulator.conversing import revive
 from harness.simulator.faults import FaultPlan
 from harness.simulator.ids import Ids
 from harness.simulator.settings import Settings
 from harness.simulator.state import (
+    Attachment,
     Conversation,
     Deployment,
     Leg,
@@ -24,6 +27,7 @@ from harness.simulator.state import (
     Session,
     SessionEnd,
 )
+from harness.simulator.tokens import Signer
 from harness.simulator.truth import Tally, Truth
 
 MAX_RUNS = 1000
@@ -47,6 +51,13 @@ class Service:
         self.conversations: OrderedDict[int, Conversation] = OrderedDict()
         self.past: OrderedDict[str, list[Session]] = OrderedDict()
         self.bot = Bot(self)
+        self.agents = Agents(self)
+        self.answer = self.bot.answer
+        self.greet = self.bot.greet
+        self.by_serial: dict[int, Session] = {}
+        self.signer = Signer(self.ids.hex())
+        self.revoked: OrderedDict[str, None] = OrderedDict()
+        self.uploaded_bytes = 0
         self.stalled_until = 0.0
         self._serial = 0
         self._told: set[str] = set()
@@ -115,6 +126,7 @@ class Service:
             self._serial, token, deployment, now, now + deployment.settings.session_duration_s
         )
         deployment.sessions[token] = session
+        self.by_serial[session.serial] = session
         self.truth.whole.sessions_opened += 1
         self.note(session, "opened")
         return session
@@ -134,6 +146,9 @@ class Service:
             else:
                 tally.sessions_replaced += 1
         self.note(session, how.value)
+        self.by_serial.pop(session.serial, None)
+        for attachment in (session.attachments or {}).values():
+            self.uploaded_bytes -= len(attachment.uploaded or b"")
         session.log = session.attachments = session.attributes = None
         session.message_times = session.configure_times = session.history_times = None
         self._remember(session)
@@ -217,6 +232,15 @@ class Service:
                 participant.disconnect_type = disconnect_type
         for tally in self.tallies(conversation.run_id):
             tally.conversations_ended += 1
+        self.agents.guest_left(conversation)
+
+    def reopen_conversation(self, session: Session, conversation: Conversation) -> None:
+        """A message within the threading time continues a conversation that was disconnected."""
+        revive(conversation)
+        for tally in self.tallies(conversation.run_id):
+            tally.conversations_ended -= 1
+        self.truth.count("conversations_reopened")
+        self.note(session, "conversation reopened", conversation.id)
 
     # the account
 
@@ -242,66 +266,37 @@ class Service:
             conversation.run_id = run_id
             run.conversations_opened += 1
 
-    def open_tokens(self, run_id: str | None = None) -> list[str]:
-        """Tokens with a living session, of one run or of all."""
-        return [
-            token
-            for deployment in self.deployments.values()
-            for token, session in deployment.sessions.items()
-            if run_id is None or session.run_id == run_id
-        ]
-
-    def account(self) -> dict[str, object]:
-        """``/sim/truth``."""
-        return self.truth.whole.figures() | {
-            "open_tokens": self.open_tokens(),
-            "connections": len(self.connections),
-            "counts": self.truth.counts,
-            "faults": self.faults.struck,
-            "runs": {run: tally.figures() for run, tally in self.truth.runs.items()},
-            "delays": {name: delay.figures() for name, delay in self.truth.delays.items()},
-        }
-
-    def timeline(self, token: str) -> list[dict[str, object]]:
-        """Every session that is still remembered of a token, oldest first."""
-        living = [d.sessions[token] for d in self.deployments.values() if token in d.sessions]
-        return [
-            {
-                "opened": frames.iso_ms(session.opened),
-                "ended": session.ended,
-                "run_id": session.run_id,
-                "connections": len(session.connections),
-                "conversation_id": session.conversation.id if session.conversation else None,
-                "events": [
-                    {"at": frames.iso_ms(at), "what": what, "detail": detail}
-                    for at, what, detail in session.timeline
-                ],
-            }
-            for session in [*self.past.get(token, []), *living]
-        ]
-
-    def reset(self) -> None:
-        """Forget all sessions, conversations and counts; connections are closed with 1001."""
-        for connection in list(self.connections):
-            connection.session = None
-            connection.close(1001, "Reset")
-        for deployment in self.deployments.values():
-            deployment.sessions.clear()
-            deployment.connect_times.clear()
-            deployment.revoked.clear()
-        self.conversations.clear()
-        self.past.clear()
-        self.truth = Truth()
-        self.faults.replace({})
-        self.faults.struck.clear()
-        self.stalled_until = 0.0
-
     # frames
 
     def fan_out(self, session: Session, frame: bytes) -> None:
         """To every connection of the session."""
         for connection in session.connections:
             connection.send(frame)
+
+    def keep(self, session: Session, frame: bytes) -> None:
+        """Add a message to the session's history, up to the limit of its length."""
+        log = session.log
+        if log is None:
+            log = session.log = deque(maxlen=self.knobs.keep_messages)
+        elif len(log) == log.maxlen:
+            self.log(
+                f"a session has more than {log.maxlen} messages: its history loses the oldest "
+                "(knob keep_messages)",
+                once=True,
+            )
+        log.append(frame)
+
+    def keep_upload(self, attachment: Attachment, data: bytes) -> None:
+        """Keep an upload's content while there is room for it."""
+        if self.uploaded_bytes + len(data) > self.knobs.keep_upload_bytes:
+            self.log(
+                f"uploads exceed {self.knobs.keep_upload_bytes} bytes: the content of further ones "
+                "is not kept (knob keep_upload_bytes)",
+                once=True,
+            )
+            return
+        attachment.uploaded = data
+        self.uploaded_bytes += len(data)
 
     def head(self, conversation: Conversation | None) -> tuple[str, str]:
         """(id, channel time) of the next message of a conversation."""

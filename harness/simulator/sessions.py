@@ -13,26 +13,34 @@ if TYPE_CHECKING:
 BLOCKED_EXTENSIONS = [".ade", ".adp", ".bat", ".cmd", ".com", ".exe", ".js", ".msi", ".scr", ".vbs"]
 
 
-def configure(connection: "Connection", request: dict[str, Any], tracing_id: str | None) -> None:
-    """A new session for a new token, or the existing one; see ``enter``."""
-    service = connection.service
+def acceptable_token(
+    connection: "Connection", request: dict[str, Any], tracing_id: str | None
+) -> str | None:
+    """The token of a configure request; None after refusing the request."""
     token = request.get("token")
     deployment_id = request.get("deploymentId")
     if token is None or deployment_id is None:
         missing = "token" if token is None else "deploymentId"
-        connection.send(frames.error(4020, f"Missing parameter: {missing}", tracing_id))
-        return
+        connection.refuse(4020, f"Missing parameter: {missing}", tracing_id)
+        return None
     if (
         not isinstance(token, str)
         or not token
-        or len(token) > service.limits.token_characters > 0
+        or len(token) > connection.service.limits.token_characters > 0
         or deployment_id != connection.deployment.id
     ):
-        connection.send(frames.error(400, "Request failed.", tracing_id))
+        connection.refuse(400, "Request failed.", tracing_id)
+        return None
+    return token
+
+
+def configure(connection: "Connection", request: dict[str, Any], tracing_id: str | None) -> None:
+    """A new session for a new token, or the existing one; see ``enter``."""
+    token = acceptable_token(connection, request, tracing_id)
+    if token is None:
         return
-    if token in connection.deployment.revoked:
-        text = "Cannot downgrade to unauthenticated session"
-        connection.send(frames.error(4017, text, tracing_id))
+    if token in connection.deployment.signed_in:
+        connection.refuse(4017, "Cannot downgrade to unauthenticated session", tracing_id)
         return
     enter(connection, request, token, tracing_id)
 
@@ -59,6 +67,13 @@ def enter(
         session = None
     new = session is None
     if session is None:
+        most = service.knobs.max_sessions
+        if len(service.by_serial) >= most:
+            service.log(
+                f"{most} sessions are open: no more is opened (knob max_sessions)", once=True
+            )
+            connection.refuse(503, "Request failed.", tracing_id)
+            return
         session = service.open_session(deployment, token)
         if service.limits.configures_per_session_per_minute:
             session.configure_times = deque((service.now(),))
@@ -86,9 +101,7 @@ def _too_often(connection: "Connection", session: Session, tracing_id: str | Non
         session.configure_times = deque()
     wait = over(session.configure_times, limit, window_s=60, now=service.now())
     if wait:
-        service.truth.count("refused_429")
-        text = "Too many configure requests for this session"
-        connection.send(frames.too_many(max(1, -int(-wait // 1)), text, tracing_id))
+        connection.refuse_rate(wait, "Too many configure requests for this session", tracing_id)
     return wait > 0
 
 
@@ -103,7 +116,7 @@ def attach(connection: "Connection", session: Session) -> None:
         oldest = session.connections.pop(0)
         oldest.session = None
         service.note(session, "connection retired")
-        oldest.send(frames.message("ConnectionClosedEvent", {}))
+        oldest.retire()
 
 
 def leave(connection: "Connection") -> None:
@@ -145,17 +158,24 @@ def close(connection: "Connection", request: dict[str, Any], tracing_id: str | N
     service = connection.service
     session = connection.session
     if session is None:
-        connection.send(frames.error(4007, "session not found error message", tracing_id))
+        connection.refuse(4007, "session not found error message", tracing_id)
         return
     everyone = request.get("closeAllConnections")
     if not isinstance(everyone, bool):
-        connection.send(frames.error(4020, "Missing parameter: closeAllConnections", tracing_id))
+        connection.refuse(4020, "Missing parameter: closeAllConnections", tracing_id)
         return
     body = {"connected": False, "newSession": False, "readOnly": session.read_only}
     connection.send(frames.response("SessionResponse", body, tracing_id))
     if everyone:
         for other in [one for one in session.connections if one is not connection]:
-            other.send(frames.message("ConnectionClosedEvent", {}))
+            other.retire()
             leave(other)
     leave(connection)
     service.note(session, "closed by closeSession")
+
+
+def undocumented(
+    connection: "Connection", _request: dict[str, Any], tracing_id: str | None
+) -> None:
+    """disconnectCustomer: the schema lists the name, and nobody knows what it takes or does."""
+    connection.refuse(400, "Request failed.", tracing_id)

@@ -6,6 +6,7 @@ reading, and ``FIDELITY.md`` states how sure it is.
 
 from dataclasses import dataclass, field
 
+from harness.simulator.dialogue import DEFAULT, Dialogue
 from harness.simulator.distributions import Distribution
 from harness.simulator.limits import DOCUMENTED, Limits
 
@@ -50,6 +51,11 @@ class Knobs:
     malformed_reply: str = "gateway"
     unknown_deployment_reply: str = "http"
     session_expired_type: str = "message"
+    error_class: str = "string"
+    """Class of errors: ``string`` as seen in live frames, or ``Error`` as in the schema."""
+    closed_reason_field: str = "reason"
+    closed_connection_code: int = 0
+    """Close code the server itself sends after any ConnectionClosedEvent; 0: none."""
     generate_url_error_form: str = "response"
     upload_failure_code: int = 200
     typing_field: str = "duration"
@@ -65,17 +71,34 @@ class Knobs:
     keep_timelines: int = 5_000
     keep_messages: int = 200
     keep_events: int = 400
+    keep_upload_bytes: int = 67_108_864
+    max_sessions: int = 500_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BotSettings:
-    """Who answers the guests, and how fast."""
+    """Who answers the guests first, and how fast."""
 
     on: bool = True
     workers: int = 0
     """Answers worked on at once; 0: no queue, each answer takes its own time."""
     time: Distribution = field(default=FIFTY_MS)
-    script: str | None = None
+    dialogue: Dialogue = DEFAULT
+    hand_over_after: int = 0
+    """After so many texts of the guest an agent takes over; 0: only where the dialogue says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSettings:
+    """Who takes over from the bot."""
+
+    number: int = 0
+    concurrency: int = 3
+    time: Distribution = field(default=FIFTY_MS)
+    wrapup_s: float = 0.0
+    """From the end of the guest's leg until the agent's place is free again."""
+    ends_after: int = 0
+    """After so many texts the agent ends the conversation; 0: never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,4 +113,5 @@ class Settings:
     limits: Limits = DOCUMENTED
     knobs: Knobs = Knobs()
     bot: BotSettings = BotSettings()
+    agents: AgentSettings = AgentSettings()
     faults: dict[str, object] = field(default_factory=dict)

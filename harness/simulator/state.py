@@ -3,10 +3,10 @@
 Slots throughout: fifteen thousand idle sessions should cost little.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from harness.simulator.connection import Connection
@@ -41,8 +41,6 @@ class Participant:
     state: Leg = Leg.CONNECTED
     end: float | None = None
     disconnect_type: str | None = None
-    wrapup_until: float | None = None
-    """An agent's after-call work runs until then (epoch seconds); None: no wrap-up."""
 
 
 @dataclass(slots=True)
@@ -65,11 +63,24 @@ class Conversation:
     end: float | None = None
     """When the customer's leg ended; None while the conversation is open."""
     agent: str | None = None
+    """Nickname of the agent who has it."""
+    agent_number: int | None = None
+    agent_texts: int = 0
+    waiting: bool = False
+    """In the agents' queue."""
 
     @property
     def open(self) -> bool:
         """Whether the customer is still in it: what a leftover is."""
         return self.end is None
+
+    @property
+    def over(self) -> float | None:
+        """When the last participant left (what the platform calls its end); None until then."""
+        if self.end is None:
+            return None
+        ends = [one.end for one in self.participants]
+        return None if None in ends else max(end for end in ends if end is not None)
 
 
 @dataclass(slots=True)
@@ -80,6 +91,10 @@ class Attachment:
     name: str
     type: str
     size: int
+    md5: str | None = None
+    signature: str = ""
+    complete: bool = False
+    """Uploaded and found to be what was announced."""
     uploaded: bytes | None = None
     sent: bool = False
     expires: float = 0.0
@@ -103,7 +118,8 @@ class Session:
     conversation: Conversation | None = None
     ended: SessionEnd | None = None
     run_id: str | None = None
-    log: deque[dict[str, Any]] | None = None
+    log: deque[bytes] | None = None
+    """Frames of the history, as sent."""
     attachments: dict[str, Attachment] | None = None
     timeline: list[tuple[float, str, str]] = field(default_factory=list)
     message_times: deque[float] | None = None
@@ -119,8 +135,8 @@ class Deployment:
     sessions: dict[str, Session] = field(default_factory=dict)
     connections: int = 0
     connect_times: deque[float] = field(default_factory=deque)
-    revoked: set[str] = field(default_factory=set)
-    """Tokens that were authenticated once: they can't go back to anonymous."""
+    signed_in: OrderedDict[str, str] = field(default_factory=OrderedDict)
+    """Token → subject of those that were authenticated once: they can't go back to anonymous."""
 
     @property
     def id(self) -> str:

@@ -93,7 +93,9 @@ async def accept(service: "Service", request: web.Request) -> web.StreamResponse
         await ws.send_frame(frames.error(400, "Deployment not found"), web.WSMsgType.TEXT)
         await ws.close()
         return ws
-    connection = Connection(service, deployment, ws, transport)
+    connection = Connection(
+        service, deployment, ws, transport, base=f"{request.scheme}://{request.host}"
+    )
     service.connections.add(connection)
     service.truth.count("connections_opened")
     try:

@@ -133,3 +133,34 @@ def test_a_request_limit_fault_answers_429(play) -> None:
         assert (frame["code"], frame["body"]["retryAfter"]) == (429, 3)
 
     play(scenario, faults={"limit_any": "1,seconds=3"})
+
+
+@pytest.mark.parametrize("code", [400, 401, 404, 408, 5000])
+def test_any_error_code_can_be_had_as_a_fault(play, code) -> None:
+    async def scenario(world):
+        guest = await world.ready()
+        await guest.say("hello")
+        assert (await guest.next())["code"] == code
+        await guest.say("hello")
+        assert (await guest.next())["code"] == 200
+
+    play(scenario, faults={"fail": f"#1,code={code}"})
+
+
+def test_the_undocumented_action_is_refused(play) -> None:
+    async def scenario(world):
+        guest = await world.ready()
+        await guest.send(action="disconnectCustomer")
+        assert (await guest.next())["code"] == 400
+
+    play(scenario)
+
+
+def test_errors_may_come_as_the_schemas_class(play) -> None:
+    async def scenario(world):
+        guest = await world.guest()
+        await guest.say("hello")
+        frame = await guest.next()
+        assert (frame["class"], frame["code"], frame["body"]["errorCode"]) == ("Error", 4007, 4007)
+
+    play(scenario, knobs=Knobs(error_class="Error"))

@@ -5,12 +5,14 @@ from random import Random
 import pytest
 
 from harness.simulator.bots import WorkQueue
+from harness.simulator.dialogue import read_dialogue
 from harness.simulator.distributions import read_distribution
+from harness.simulator.settings import BotSettings
 
 
 def waits(workers: int, service: str, rate_per_s: float, count: int, seed: int) -> list[float]:
     """Time in the system of ``count`` Poisson arrivals."""
-    queue = WorkQueue(workers, read_distribution(service, "x"), seed)
+    queue = WorkQueue(workers, read_distribution(service, "x"), str(seed))
     source, now, found = Random(seed + 1), 0.0, []
     for _ in range(count):
         now += source.expovariate(rate_per_s)
@@ -50,6 +52,56 @@ def test_without_workers_nobody_waits() -> None:
 
 
 def test_first_come_first_served() -> None:
-    queue = WorkQueue(1, read_distribution("1s", "x"), 1)
+    queue = WorkQueue(1, read_distribution("1s", "x"), "1")
     assert [queue.finish(0.0) for _ in range(3)] == [1.0, 2.0, 3.0]
     assert queue.waiting_s(0.5) == 2.5
+
+
+def test_answers_wait_for_a_worker_and_the_delay_is_recorded(play) -> None:
+    async def scenario(world):
+        guests = [await world.ready() for _ in range(4)]
+        for guest in guests:
+            await guest.say("hello")
+        for guest in guests:
+            await guest.until(lambda f: f["body"].get("direction") == "Outbound")
+        return (await world.truth())["delays"]["reply"]
+
+    one_at_a_time = BotSettings(workers=1, time=read_distribution("100ms", "x"))
+    told = play(scenario, bot=one_at_a_time)
+    assert told["count"] == 4
+    assert told["max_ms"] >= 3.5 * told["p50_ms"] / 2  # 100, 200, 300, 400
+
+
+def test_a_script_types_hands_over_and_ends(play, tmp_path) -> None:
+    path = tmp_path / "dialogue.toml"
+    path.write_text(
+        'greeting = "Hi"\n[[answer]]\nto = "bye"\n'
+        'say = ["Good", "bye"]\ntyping = "40ms"\nend = true\n'
+    )
+
+    async def scenario(world):
+        guest = await world.ready()
+        await guest.presence("Join")
+        await guest.until(lambda f: f["body"].get("text") == "Hi")
+        await guest.say("anything")
+        await guest.next()
+        assert await guest.silent()
+        await guest.say("bye")
+        await guest.next()
+        seen = [(await guest.next())["body"] for _ in range(4)]
+        assert seen[0]["events"][0]["eventType"] == "Typing"
+        assert [body["text"] for body in seen[1:3]] == ["Good", "bye"]
+        assert seen[3]["events"][0]["presence"]["type"] == "Disconnect"
+
+    settings = BotSettings(dialogue=read_dialogue(path))
+    play(scenario, bot=settings, deployment={"disconnect": "send"})
+
+
+def test_a_bot_that_forgets_to_answer(play) -> None:
+    async def scenario(world):
+        guest = await world.ready()
+        await guest.say("hello")
+        await guest.next()
+        assert await guest.silent(0.2)
+
+    play(scenario, faults={"no_reply": 1})

@@ -162,3 +162,13 @@ def test_the_conversation_may_end_later_than_the_session(play) -> None:
         await world.when(lambda: world.service.truth.whole.conversations_ended == 1)
 
     play(scenario, knobs=Knobs(conversation_end_lag_s=0.2))
+
+
+def test_an_answer_under_way_may_come_after_the_clear(play) -> None:
+    async def scenario(world):
+        guest = await world.ready()
+        await guest.clear()
+        late = await guest.next()
+        assert late["body"]["direction"] == "Outbound"
+
+    play(scenario, faults={"late_reply": 1})

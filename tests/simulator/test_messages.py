@@ -1,5 +1,7 @@
 """Texts, Join, echo, and the bot's answers."""
 
+import asyncio
+
 import pytest
 
 from harness.simulator.limits import read_limits
@@ -88,7 +90,7 @@ def test_the_third_health_check_of_a_minute_is_refused(play) -> None:
     play(scenario, limits=read_limits("documented", {}))
 
 
-@pytest.mark.parametrize("text", [7, None, ["a"], {"a": 1}])
+@pytest.mark.parametrize("text", [7, ["a"], {"a": 1}, False])
 def test_a_text_that_is_none_is_refused(play, text) -> None:
     async def scenario(world):
         guest = await world.ready()
@@ -110,5 +112,125 @@ def test_the_run_is_read_from_the_custom_attributes(play) -> None:
         assert run["open_tokens"] == [guest.token]
         await guest.clear()
         assert (await world.get("/sim/truth?run_id=r-17"))[1]["sessions"]["cleared"] == 1
+
+    play(scenario)
+
+
+def test_the_burst_limit_of_a_session(play) -> None:
+    async def scenario(world):
+        guest = await world.ready()
+        for number in range(7):
+            await guest.say(str(number))
+        frames = [await guest.next() for _ in range(7)]
+        assert [frame["code"] for frame in frames] == [200] * 5 + [429] * 2
+        assert frames[-1]["body"]["errorCode"] == 4029
+        assert frames[-1]["body"]["retryAfter"] == 1
+        assert (await world.truth())["messages"]["texts"] == 5
+
+    play(scenario, limits=read_limits("off", {"messages_per_session_per_second": "5"}))
+
+
+@pytest.mark.parametrize(
+    ("text", "code"), [("x" * 4096, 200), ("x" * 4097, 4011), ("é" * 2048, 200), ("é" * 2049, 4011)]
+)
+def test_the_size_of_a_text_is_in_bytes(play, text, code) -> None:
+    async def scenario(world):
+        guest = await world.ready()
+        await guest.say(text)
+        frame = await guest.next()
+        assert frame["code"] == code
+        if code == 4011:
+            assert "is larger than 4096" in frame["body"]
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("kind", ["Text", "Structured"])
+def test_a_quick_reply_is_heard_by_its_payload_whatever_its_type(play, kind) -> None:
+    async def scenario(world):
+        guest = await world.ready()
+        button = {"type": "QuickReply", "text": "Yes", "payload": "yes-please"}
+        content = [{"contentType": "ButtonResponse", "buttonResponse": button}]
+        await guest.message(type=kind, text="Yes", content=content, metadata={"id": "m-1"})
+        echo, answer = await guest.next(), await guest.next()
+        assert (echo["body"]["type"], echo["body"]["text"]) == (kind, "Yes")
+        assert echo["body"]["content"] == content
+        assert echo["body"]["metadata"]["id"] == "m-1"
+        assert "yes-please" in answer["body"]["text"]
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ({}, 4020),
+        ({"type": "Text"}, 4020),
+        ({"type": "Dance", "text": "x"}, 400),
+        ({"type": ["Text"], "text": "x"}, 400),
+        ({"text": "x", "metadata": {"id": 7}}, 400),
+        ({"text": "x", "metadata": "id"}, 400),
+        ({"text": "x", "content": {"a": 1}}, 400),
+        ({"text": "x", "content": ["a"]}, 400),
+        ({"text": "x", "content": [{"contentType": "Card"}]}, 400),
+        (
+            {
+                "text": "x",
+                "content": [
+                    {"contentType": "ButtonResponse", "buttonResponse": {"type": "Postback"}}
+                ],
+            },
+            400,
+        ),
+    ],
+)
+def test_messages_that_are_refused_leave_nothing(play, message, code) -> None:
+    async def scenario(world):
+        guest = await world.ready()
+        await guest.message(**message)
+        assert (await guest.next())["code"] == code
+        assert (await world.truth())["conversations"]["opened"] == 0
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("message", [None, [], "text", 7])
+def test_a_message_that_is_none(play, message) -> None:
+    async def scenario(world):
+        guest = await world.ready()
+        await guest.send(action="onMessage", message=message)
+        assert (await guest.next())["code"] == 4020
+
+    play(scenario)
+
+
+def test_a_health_check_tells_that_the_session_has_expired(play) -> None:
+    async def scenario(world):
+        guest = await world.ready()
+        await world.when(lambda: world.service.truth.whole.sessions_expired == 1)
+        await guest.send(action="echo", message={"type": "Text", "text": "ping"})
+        frame = await guest.next()
+        assert (frame["class"], frame["code"], frame["body"]) == ("SessionExpiredEvent", 200, {})
+
+    play(scenario, deployment={"session_duration_s": 0.2})
+
+
+def test_activity_pushes_the_expiry_forward(play) -> None:
+    async def scenario(world):
+        guest = await world.ready()
+        for _ in range(4):
+            await asyncio.sleep(0.3)
+            await guest.say("still here")
+            assert await guest.until(lambda f: f["body"].get("direction") == "Inbound")
+        assert (await world.truth())["sessions"]["open"] == 1
+
+    play(scenario, deployment={"session_duration_s": 0.9})
+
+
+def test_a_receipt_is_taken_without_a_word(play) -> None:
+    async def scenario(world):
+        guest = await world.ready()
+        await guest.message(type="Receipt", id="x", status="Read")
+        assert await guest.silent()
 
     play(scenario)

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from harness.simulator import account
 from harness.simulator.service import Service
 from harness.simulator.settings import DeploymentSettings, Knobs, Settings
 from harness.simulator.state import SessionEnd
@@ -32,7 +33,7 @@ def test_a_session_ends_once(service_with) -> None:
     session = opened(service, "t")
     service.end_session(session, SessionEnd.CLEARED)
     service.end_session(session, SessionEnd.EXPIRED)
-    assert service.account()["sessions"] == {
+    assert account.whole(service)["sessions"] == {
         "opened": 1,
         "cleared": 1,
         "expired": 0,
@@ -46,9 +47,9 @@ def test_time_ends_a_session_and_its_conversation(service_with) -> None:
     session = opened(service, "t")
     service.start_conversation(session)
     assert service.find_session(service.deployments["d"], "t") is None
-    account = service.account()
-    assert account["sessions"]["expired"] == 1
-    assert account["conversations"]["open"] == 0
+    told = account.whole(service)
+    assert told["sessions"]["expired"] == 1
+    assert told["conversations"]["open"] == 0
 
 
 def test_a_replaced_session_leaves_its_conversation_open(service_with) -> None:
@@ -56,16 +57,16 @@ def test_a_replaced_session_leaves_its_conversation_open(service_with) -> None:
     session = opened(service, "t")
     service.start_conversation(session)
     service.end_session(session, SessionEnd.REPLACED)
-    account = service.account()
-    assert account["sessions"]["open"] == 0
-    assert account["conversations"]["open"] == 1
+    told = account.whole(service)
+    assert told["sessions"]["open"] == 0
+    assert told["conversations"]["open"] == 1
 
 
 def test_timelines_are_kept_up_to_the_limit_and_it_is_said_once(service_with, capsys) -> None:
     service = service_with(Knobs(keep_timelines=3))
     for number in range(10):
         service.end_session(opened(service, f"t{number}"), SessionEnd.CLEARED)
-    assert [bool(service.timeline(f"t{n}")) for n in range(10)] == [False] * 7 + [True] * 3
+    assert [bool(account.timeline(service, f"t{n}")) for n in range(10)] == [False] * 7 + [True] * 3
     assert capsys.readouterr().err.count("keep_timelines") == 1
 
 
@@ -85,7 +86,7 @@ def test_a_timeline_has_a_longest_length(service_with) -> None:
     session = opened(service, "t")
     for _ in range(10):
         service.note(session, "text")
-    assert len(service.timeline("t")[0]["events"]) == 4
+    assert len(account.timeline(service, "t")[0]["events"]) == 4
 
 
 def test_a_run_is_accounted_from_the_moment_it_is_named(service_with) -> None:
@@ -104,7 +105,7 @@ def test_reset_forgets_everything(service_with) -> None:
     service = service_with()
     service.start_conversation(opened(service, "t"))
     service.faults.replace({"cut": 1})
-    service.reset()
-    assert service.account()["sessions"]["opened"] == 0
-    assert service.open_tokens() == []
+    account.reset(service)
+    assert account.whole(service)["sessions"]["opened"] == 0
+    assert account.open_tokens(service) == []
     assert not service.faults

@@ -1,0 +1,114 @@
+"""What a deployment tells of itself: getConfiguration, and the files of the CDN."""
+
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from harness.simulator import frames
+from harness.simulator.rest import json_response
+from harness.simulator.sessions import BLOCKED_EXTENSIONS, allowed_media
+
+if TYPE_CHECKING:
+    from harness.simulator.connection import Connection
+    from harness.simulator.service import Service
+    from harness.simulator.settings import DeploymentSettings
+
+ANYWHERE = {"Access-Control-Allow-Origin": "*"}
+DISCONNECT_TYPES = {"off": "Send", "send": "Send", "read_only": "ReadOnly"}
+
+
+def give(connection: "Connection", request: dict[str, Any], tracing_id: str | None) -> None:
+    """getConfiguration; needs no session, only the deployment."""
+    if request.get("deploymentId") is None:
+        connection.refuse(4020, "Missing parameter: deploymentId", tracing_id)
+        return
+    if request["deploymentId"] != connection.deployment.id:
+        connection.refuse(400, "Request failed.", tracing_id)
+        return
+    limits = connection.service.limits
+    body = {
+        "allowedMedia": allowed_media(connection.deployment, limits.attachment_bytes),
+        "blockedExtensions": BLOCKED_EXTENSIONS,
+        "maxCustomDataBytes": limits.attribute_bytes,
+        "messageRoutingEnabled": True,
+        "sessionDurationSeconds": int(connection.deployment.settings.session_duration_s),
+    }
+    connection.send(frames.response("GetConfigurationResponse", body, tracing_id))
+
+
+def config_json(settings: "DeploymentSettings", http: str) -> dict[str, Any]:
+    """The deployment's configuration file; ``http`` is the origin of this service."""
+    return {
+        "id": settings.id,
+        "version": "1",
+        "languages": ["en-us"],
+        "defaultLanguage": "en-us",
+        "apiEndpoint": http,
+        "status": "Active" if settings.active else "Inactive",
+        "headlessMode": {"enabled": False},
+        "messenger": {
+            "enabled": True,
+            "apps": {
+                "conversations": {
+                    "enabled": True,
+                    "messagingEndpoint": http.replace("http", "ws", 1),
+                    "showAgentTypingIndicator": True,
+                    "showUserTypingIndicator": settings.typing,
+                    "autoStart": {"enabled": settings.auto_start},
+                    "markdown": {"enabled": False},
+                    "conversationDisconnect": {
+                        "enabled": settings.disconnect != "off",
+                        "type": DISCONNECT_TYPES[settings.disconnect],
+                    },
+                    "conversationClear": {"enabled": settings.conversation_clear},
+                    "notifications": {
+                        "enabled": False,
+                        "notificationContentType": "ExcludeMessagesContent",
+                    },
+                    "humanize": {"enabled": False},
+                    "sessionDurationSeconds": int(settings.session_duration_s),
+                }
+            },
+            "styles": {"primaryColor": "#336699"},
+            "launcherButton": {"visibility": "On"},
+            "homeScreen": {"enabled": False},
+            "fileUpload": {
+                "enableAttachments": settings.attachments,
+                "modes": [{"fileTypes": ["*/*"], "maxFileSizeKB": 10240}],
+            },
+        },
+        "position": {"alignment": "Auto", "sideSpace": 20, "bottomSpace": 12},
+        "journeyEvents": {"enabled": False},
+        "cobrowse": {"enabled": False},
+        "auth": {
+            "enabled": settings.authentication,
+            "allowSessionUpgrade": settings.session_upgrade,
+        },
+    }
+
+
+def add_routes(app: web.Application, service: "Service") -> None:
+    """config.json and domains.json, without credentials; 403 for an unknown id as at the CDN."""
+
+    async def config(request: web.Request) -> web.Response:
+        deployment = service.deployments.get(request.match_info["id"])
+        if deployment is None:
+            return web.Response(status=403, text="Forbidden")
+        return json_response(
+            config_json(deployment.settings, f"{request.scheme}://{request.host}"),
+            headers=ANYWHERE,
+        )
+
+    async def domains(request: web.Request) -> web.Response:
+        deployment = service.deployments.get(request.match_info["id"])
+        if deployment is None:
+            return web.Response(status=403, text="Forbidden")
+        body = {
+            "allowAllDomains": deployment.settings.allow_all_domains,
+            "allowedDomains": list(deployment.settings.allowed_domains),
+        }
+        return json_response(body, headers=ANYWHERE)
+
+    base = "/webdeployments/v1/deployments/{id}"
+    app.router.add_get(f"{base}/config.json", config)
+    app.router.add_get(f"{base}/domains.json", domains)

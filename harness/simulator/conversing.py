@@ -1,0 +1,122 @@
+"""The other side of a conversation: bot and agent answers, ending by them, and threading."""
+
+from collections.abc import Mapping
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from harness.simulator import frames
+from harness.simulator.state import Conversation, Leg, Session
+
+if TYPE_CHECKING:
+    from harness.simulator.service import Service
+
+
+def conversation_of(service: "Service", session: Session) -> Conversation:
+    """The conversation that a guest's message belongs to.
+
+    An open one; one that was disconnected within the threading time, which opens again; or a new
+    one. A cleared conversation is never continued: clearing ends the session too.
+    """
+    conversation = session.conversation
+    if conversation is None:
+        return service.start_conversation(session)
+    if conversation.end is not None:
+        if service.now() - conversation.end > service.knobs.threading_s:
+            return service.start_conversation(session)
+        service.reopen_conversation(session, conversation)
+    return conversation
+
+
+def outbound(
+    service: "Service", session: Session, conversation: Conversation, part: Mapping[str, Any]
+) -> bool:
+    """Send one message of the other side to every connection; False if nobody is there for it.
+
+    ``part`` holds ``text``, ``content`` or ``type``; the sender is the agent once there is one.
+    """
+    if session.ended is not None or not conversation.open:
+        return False
+    number, at = service.head(conversation)
+    agent = conversation.agent
+    body: dict[str, Any] = {
+        "type": "Text",
+        "direction": "Outbound",
+        "id": number,
+        "channel": {
+            "time": at,
+            "type": "Private",
+            "from": {"nickname": "Bot"} if agent is None else {"nickname": agent},
+        },
+        "originatingEntity": "Bot" if agent is None else "Human",
+        "metadata": {"correlationId": service.ids.uuid()},
+        **part,
+    }
+    for tally in service.tallies(session.run_id):
+        tally.replies += 1
+    service.note(session, "reply", number)
+    service.touch(session)
+    frame = frames.message("StructuredMessage", body)
+    service.keep(session, frame)
+    service.fan_out(session, frame)
+    if service.faults and service.faults.strikes("cross_talk"):
+        _cross_talk(service, session, frame)
+    return True
+
+
+def _cross_talk(service: "Service", session: Session, frame: bytes) -> None:
+    """The fault: somebody else gets this session's message too (the longest connected one)."""
+    others = [one for one in service.connections if one.session not in (None, session)]
+    if others:
+        min(others, key=lambda one: (one.opened, one.id)).send(frame)
+
+
+def reply(
+    service: "Service",
+    session: Session,
+    conversation: Conversation,
+    part: Mapping[str, Any],
+    arrival: float,
+) -> None:
+    """An answer whose work is done; records the delay that was planted since ``arrival``."""
+    if outbound(service, session, conversation, part):
+        service.truth.delay("reply", monotonic() - arrival)
+
+
+def typing(service: "Service", session: Session, duration_ms: int = 5000) -> None:
+    """The other side is typing. Not part of the history."""
+    if session.ended is not None:
+        return
+    number, at = service.head(session.conversation)
+    head = {"id": number, "channel": {"time": at, "type": "Private", "from": {}}}
+    body = frames.typing(head, duration_ms, service.knobs.typing_field)
+    service.fan_out(session, frames.message("StructuredMessage", body))
+
+
+def disconnect(service: "Service", session: Session, disconnect_type: str) -> None:
+    """Agent, flow or Platform API end the conversation; what the guest is told is a setting."""
+    conversation = session.conversation
+    if conversation is None or not conversation.open or session.ended is not None:
+        return
+    number, at = service.head(conversation)
+    service.end_conversation(conversation, disconnect_type)
+    service.note(session, "disconnected", disconnect_type)
+    mode = session.deployment.settings.disconnect
+    if mode == "off":
+        return
+    session.read_only = mode == "read_only"
+    head = {
+        "id": number,
+        "channel": {"time": at, "type": "Private", "from": {}},
+        "metadata": {"readOnly": "true" if session.read_only else "false"},
+    }
+    frame = frames.message("StructuredMessage", frames.presence("Outbound", "Disconnect", head))
+    service.keep(session, frame)
+    service.fan_out(session, frame)
+
+
+def revive(conversation: Conversation) -> None:
+    """The customer is back in a conversation that had been disconnected."""
+    conversation.end = None
+    customer = conversation.customer
+    if customer is not None:
+        customer.state, customer.end, customer.disconnect_type = Leg.CONNECTED, None, None

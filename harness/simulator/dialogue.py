@@ -1,0 +1,171 @@
+"""What the bot says: the default dialogue, or one from a TOML file (``--bot script FILE``).
+
+::
+
+    greeting = "Welcome"                 # to a Join; leave out for silence
+    fallback = "Please say that again."  # when no answer fits; "{text}" is what the guest said
+
+    [[answer]]
+    to = "(?i)order"                     # regular expression, searched in the text or payload
+    say = ["One moment.", {text = "Which?", quick_replies = ["First", "Second"]}]
+    typing = "300ms"                     # the typing indicator, so long before the first message
+    hand_over = true                     # then to the agents' queue
+    end = true                           # then the flow disconnects
+
+Besides text and quick_replies a message may hold ``card``, ``carousel`` (a list of cards),
+``date_picker``, ``list_picker`` or ``form``, each with the field names of the wire.
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import ConfigError
+from harness.units import seconds
+
+OUTBOUND_CHARACTERS = 4000
+RICH = {  # our key → (content type, field of the wire, fields that it must have)
+    "card": ("Card", "card", ("title", "actions")),
+    "date_picker": ("DatePicker", "datePicker", ("availableTimes",)),
+    "list_picker": ("ListPicker", "listPicker", ("sections",)),
+    "form": ("Form", "form", ()),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What the bot does at one point: messages (parts of a body), then perhaps more."""
+
+    parts: tuple[dict[str, Any], ...]
+    typing_s: float = 0.0
+    hand_over: bool = False
+    end: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """Answers by regular expression, the first that fits."""
+
+    greeting: Turn | None
+    fallback: Turn | None
+    answers: tuple[tuple[re.Pattern[str], Turn], ...] = ()
+
+    def turn(self, heard: str) -> Turn | None:
+        """What the bot does on hearing this."""
+        for pattern, turn in self.answers:
+            if pattern.search(heard):
+                return turn
+        return self.fallback
+
+
+def spoken(part: Mapping[str, Any], heard: str) -> dict[str, Any]:
+    """A part with ``{text}`` filled in, no longer than the service allows."""
+    text = part.get("text", "")
+    if "{text}" in text:
+        return {**part, "text": text.replace("{text}", heard)[:OUTBOUND_CHARACTERS]}
+    return dict(part)
+
+
+DEFAULT = Dialogue(
+    Turn(({"text": "Welcome. What can I do for you?"},)), Turn(({"text": "You said: {text}"},))
+)
+
+
+def read_dialogue(path: Path) -> Dialogue:
+    """The dialogue of a file; raises ConfigError naming the file and the key."""
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML ({error})") from None
+    unknown = set(found) - {"greeting", "fallback", "answer"}
+    if unknown:
+        raise ConfigError(f"{path}: {sorted(unknown)[0]!r} is not a key of a dialogue")
+    answers = []
+    entries = found.get("answer", [])
+    if not isinstance(entries, list):
+        raise ConfigError(f"{path}: answer: expected [[answer]] tables")
+    for number, entry in enumerate(entries, 1):
+        where = f"{path}: answer {number}"
+        if not isinstance(entry, dict) or not isinstance(entry.get("to"), str):
+            raise ConfigError(f"{where}: to: expected a regular expression")
+        try:
+            pattern = re.compile(entry["to"])
+        except re.error as error:
+            raise ConfigError(f"{where}: to: {error}") from None
+        answers.append((pattern, _turn(entry, where)))
+    return Dialogue(
+        _simple(found.get("greeting"), f"{path}: greeting"),
+        _simple(found.get("fallback"), f"{path}: fallback"),
+        tuple(answers),
+    )
+
+
+def _simple(value: object, where: str) -> Turn | None:
+    return None if value is None else Turn((_part(value, where),))
+
+
+def _turn(entry: dict[str, Any], where: str) -> Turn:
+    unknown = set(entry) - {"to", "say", "typing", "hand_over", "end"}
+    if unknown:
+        raise ConfigError(f"{where}: {sorted(unknown)[0]!r} is not a key of an answer")
+    said = entry.get("say", [])
+    parts = said if isinstance(said, list) else [said]
+    flags = {key: entry.get(key, False) for key in ("hand_over", "end")}
+    for key, value in flags.items():
+        if not isinstance(value, bool):
+            raise ConfigError(f"{where}: {key}: expected true or false, got {value!r}")
+    return Turn(
+        tuple(_part(part, f"{where}: say") for part in parts),
+        typing_s=seconds(entry.get("typing", 0), f"{where}: typing"),
+        **flags,
+    )
+
+
+def _part(value: object, where: str) -> dict[str, Any]:
+    """The body's fields of one message."""
+    if isinstance(value, str):
+        if len(value) > OUTBOUND_CHARACTERS:
+            raise ConfigError(f"{where}: at most {OUTBOUND_CHARACTERS} characters")
+        return {"text": value}
+    if not isinstance(value, dict) or not isinstance(value.get("text", ""), str):
+        raise ConfigError(f"{where}: expected a text or a table with a text")
+    unknown = set(value) - {"text", "quick_replies", "carousel", *RICH}
+    if unknown:
+        raise ConfigError(f"{where}: {sorted(unknown)[0]!r} is not something a bot can show")
+    content = [_quick_reply(item, where) for item in value.get("quick_replies", [])]
+    for key, (kind, field, needed) in RICH.items():
+        if key in value:
+            _check(value[key], needed, f"{where}: {key}")
+            content.append({"contentType": kind, field: value[key]})
+    if "carousel" in value:
+        cards = value["carousel"]
+        if not isinstance(cards, list) or not cards:
+            raise ConfigError(f"{where}: carousel: expected a list of cards")
+        for card in cards:
+            _check(card, RICH["card"][2], f"{where}: carousel")
+        content.append({"contentType": "Carousel", "carousel": {"cards": cards}})
+    if not content:
+        return {"text": value.get("text", "")}
+    return {"type": "Structured", "text": value.get("text", ""), "content": content}
+
+
+def _check(value: object, needed: tuple[str, ...], where: str) -> None:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where}: expected a table")
+    for field in needed:
+        if field not in value:
+            raise ConfigError(f"{where}: {field} is missing")
+
+
+def _quick_reply(item: object, where: str) -> dict[str, Any]:
+    if isinstance(item, str):
+        item = {"text": item}
+    if not isinstance(item, dict) or not isinstance(item.get("text"), str):
+        raise ConfigError(f"{where}: quick_replies: expected texts")
+    button = {"text": item["text"], "payload": item.get("payload", item["text"])}
+    return {"contentType": "QuickReply", "quickReply": {**button, "action": "Message"}}
