@@ -30,8 +30,8 @@ from harness.report.style import (
     Key,
     Plot,
     drawn_plainly,
-    log_ticks,
     plain,
+    tick_log,
     value_ticks,
 )
 
@@ -150,7 +150,7 @@ class TimePlots:
         }
         plot = self._figure("ms", height=260, y_axis_type="log")
         plot.y_range = Range1d(start=min(columns["bottom"]), end=max(columns["top"]))
-        plot.yaxis.ticker = log_ticks(min(columns["bottom"]), max(columns["top"]))
+        tick_log(plot.yaxis[0], min(columns["bottom"]), max(columns["top"]))
         drawn = plot.quad(
             "left",
             "right",

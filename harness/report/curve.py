@@ -9,7 +9,7 @@ from bokeh.models.text import BaseText
 from bokeh.plotting import figure
 
 from harness.measure.histogram import Histogram
-from harness.report.style import BLUE, ORANGE, Key, Plot, drawn_plainly, log_ticks, value_ticks
+from harness.report.style import BLUE, ORANGE, Key, Plot, drawn_plainly, tick_log, value_ticks
 
 QUANTILE_TICKS: dict[float, str] = {
     0: "0",
@@ -47,7 +47,7 @@ def percentiles(service: Histogram, corrected: Histogram | None) -> Plot:
         legend.append(Key(text=name, colour=colour, shape="dash" if dash == "dashed" else "line"))
     plot.x_range = Range1d(start=0, end=highest_place * 1.02)
     plot.y_range = Range1d(start=lowest / 1.2, end=highest * 1.2)
-    plot.yaxis.ticker = log_ticks(lowest / 1.2, highest * 1.2)
+    tick_log(plot.yaxis[0], lowest / 1.2, highest * 1.2)
     ticks: dict[float | str, str | BaseText] = {
         _nines([q])[0]: text for q, text in QUANTILE_TICKS.items()
     }

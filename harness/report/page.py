@@ -18,7 +18,7 @@ from markupsafe import Markup
 from harness import __version__
 from harness.measure.operations import OPERATIONS
 from harness.report import figures, story
-from harness.report.panels import Panel, heat_panel, percentile_panels, time_panels
+from harness.report.panels import NOTHING, Panel, make_panels
 from harness.report.reading import read_record
 from harness.report.schema import RunRecord
 from harness.report.series import Series, read_series
@@ -51,12 +51,9 @@ def write_report(run_dir: Path) -> Path:
 
 def render(record: RunRecord, series: Series | None) -> str:
     """The page as text."""
-    times = time_panels(record, series) if series else []
-    heat = heat_panel(series) if series else None
-    percentiles = percentile_panels(series) if series else []
-    panels = [*times, *([heat] if heat else []), *percentiles]
+    panels = make_panels(record, series) if series else NOTHING
     environment = template_environment()
-    scripts, divs = chart_scripts(panels, environment)
+    scripts, divs = chart_scripts(list(panels), environment)
     return environment.get_template("report.html").render(
         record=record,
         series=series,
@@ -64,10 +61,7 @@ def render(record: RunRecord, series: Series | None) -> str:
         figures=figures,
         operations=OPERATIONS,
         time_names=TIMES,
-        times=times,
-        heat=heat,
-        percentiles=percentiles,
-        parts=series.parts if series else None,
+        panels=panels,
         notices=[*story.notices(record), *_disagreements(record, series)],
         scripts=scripts,
         divs=divs,
@@ -105,6 +99,7 @@ def chart_scripts(
     code, divs = components({panel.key: panel.plot.figure for panel in panels}, wrap_script=False)
     library = Resources(mode="inline", components=["bokeh"]).render_js()
     inner = library[library.index(">") + 1 : library.index("</script>")]
+    inner += 'Bokeh.set_log_level("error");'
     scripts = [_script(inner), _script(code), _script(own)]
     return scripts, {key: Markup(div) for key, div in divs.items()}
 

@@ -1,6 +1,6 @@
 """What stands in a report about each chart: title, explanation, the chart, and a table of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, corrected_tag, service_tag
@@ -27,13 +27,39 @@ class Panel:
     rows: Sequence[Sequence[str]] = field(default=())
 
 
-def time_panels(record: RunRecord, series: Series) -> list[Panel]:
-    """Everything over the shared time axis, in the order of the page."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panels:
+    """All charts of a run's report."""
+
+    times: list[Panel]
+    heat: Panel | None
+    percentiles: list[Panel]
+
+    def __iter__(self) -> Iterator[Panel]:
+        yield from self.times
+        if self.heat is not None:
+            yield self.heat
+        yield from self.percentiles
+
+
+NOTHING = Panels(times=[], heat=None, percentiles=[])
+
+
+def make_panels(record: RunRecord, series: Series) -> Panels:
+    """Everything there is to draw; all charts over time share one axis and its marks."""
     plots = TimePlots(
         series,
         [phase.t for phase in record.phases],
         [incident.t for incident in record.incidents],
     )
+    return Panels(
+        times=_over_time(series, plots),
+        heat=_heat(series, plots),
+        percentiles=_percentiles(series),
+    )
+
+
+def _over_time(series: Series, plots: TimePlots) -> list[Panel]:
     found = [_arrivals(series, plots), _occupancy(series, plots)]
     for number, name in enumerate(in_order(series)):
         found.append(_operation(series, plots, name, key=f"time-{number}"))
@@ -42,8 +68,7 @@ def time_panels(record: RunRecord, series: Series) -> list[Panel]:
     return [panel for panel in found if panel is not None]
 
 
-def heat_panel(series: Series) -> Panel | None:
-    """Replies by time and duration; None where there were none."""
+def _heat(series: Series, plots: TimePlots) -> Panel | None:
     if not series.heat:
         return None
     return Panel(
@@ -52,14 +77,13 @@ def heat_panel(series: Series) -> Panel | None:
         about="Each cell counts the replies of one stretch of time (across) that took so long (up, "
         "logarithmic). Two dark bands mean two kinds of replies; a band that climbs means the "
         "service is slowing down.",
-        plot=TimePlots(series, (), ()).heat(),
+        plot=plots.heat(),
         head=("From (UTC)", "Replies", "p50", "p95", "p99"),
         rows=_band_rows(series, service_tag("reply")),
     )
 
 
-def percentile_panels(series: Series) -> list[Panel]:
-    """One panel per operation that has times."""
+def _percentiles(series: Series) -> list[Panel]:
     found: list[Panel] = []
     for name in in_order(series):
         service = series.totals[service_tag(name)]

@@ -8,7 +8,13 @@ import math
 import re
 from dataclasses import dataclass, field
 
-from bokeh.models import FixedTicker, NumeralTickFormatter, PrintfTickFormatter, TickFormatter
+from bokeh.models import (
+    Axis,
+    FixedTicker,
+    NumeralTickFormatter,
+    PrintfTickFormatter,
+    TickFormatter,
+)
 from bokeh.plotting import figure
 
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = (
@@ -71,12 +77,15 @@ def value_ticks(unit: str) -> TickFormatter:
     return NumeralTickFormatter(format="0,0.[00]")
 
 
-def log_ticks(lowest: float, highest: float) -> FixedTicker:
-    """Round values on a logarithmic axis, few enough to be read."""
+def tick_log(axis: Axis, lowest: float, highest: float) -> None:
+    """Label a logarithmic axis of milliseconds at round values, few enough to be read."""
     decades = range(math.floor(math.log10(lowest)), math.ceil(math.log10(highest)) + 1)
     for digits in ((1, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 5), (1, 3), (1,)):
         ticks = [digit * 10.0**decade for decade in decades for digit in digits]
         ticks = [tick for tick in ticks if lowest <= tick <= highest]
         if len(ticks) <= MOST_LOG_TICKS:
             break
-    return FixedTicker(ticks=ticks)
+    axis.ticker = FixedTicker(ticks=ticks)
+    axis.major_label_overrides = {
+        tick: f"{tick:g} ms" if tick < 1000 else f"{tick / 1000:g} s" for tick in ticks
+    }

@@ -33,7 +33,7 @@ def test_a_value_out_of_range_is_counted_and_kept_in_the_top_bucket() -> None:
     assert (histogram.count, histogram.out_of_range) == (1, 1)
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(DURATIONS, DURATIONS)
 def test_merging_is_the_same_as_recording_everything_in_one(a: list[int], b: list[int]) -> None:
     merged = of(a)
@@ -43,7 +43,7 @@ def test_merging_is_the_same_as_recording_everything_in_one(a: list[int], b: lis
     assert merged.percentiles_ms([0, 50, 99.9, 100]) == whole.percentiles_ms([0, 50, 99.9, 100])
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(DURATIONS)
 def test_encoding_keeps_all(durations: list[int]) -> None:
     back = Histogram()
@@ -57,7 +57,7 @@ def test_garbage_is_refused() -> None:
         Histogram().merge_encoded("HISTgarbage")
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(DURATIONS.filter(bool))
 def test_the_quick_reading_agrees_with_the_library_s_own(durations: list[int]) -> None:
     histogram = of(durations)

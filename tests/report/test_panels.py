@@ -7,7 +7,7 @@ from synthetic import make_run
 
 from harness.measure.snapshot import read_measurements
 from harness.report.figures import UNKNOWN
-from harness.report.panels import heat_panel, in_order, percentile_panels, time_panels
+from harness.report.panels import NOTHING, in_order, make_panels
 from harness.report.reading import read_record
 from harness.report.series import Series, read_series
 
@@ -25,15 +25,17 @@ def series(run_dir: Path) -> Series:
 
 
 def test_everything_that_is_asked_of_a_report_is_there(run_dir: Path, series: Series) -> None:
-    panels = {panel.key: panel for panel in time_panels(read_record(run_dir), series)}
+    made = make_panels(read_record(run_dir), series)
+    panels = {panel.key: panel for panel in made.times}
     assert {"arrivals", "occupancy", "failures", "leftovers", "lag", "cpu"} <= panels.keys()
     assert sum(key.startswith("time-") for key in panels) == 6
-    assert [panel.title for panel in percentile_panels(series)] == in_order(series)
-    assert heat_panel(series) is not None
+    assert [panel.title for panel in made.percentiles] == in_order(series)
+    assert made.heat is not None
+    assert len(list(made)) == len(made.times) + 1 + 6
 
 
 def test_tables_repeat_the_figures(run_dir: Path, series: Series) -> None:
-    panels = {panel.key: panel for panel in time_panels(read_record(run_dir), series)}
+    panels = {panel.key: panel for panel in make_panels(read_record(run_dir), series).times}
     assert series.parts is not None
     for panel in panels.values():
         assert len(panel.rows) == len(series.parts)
@@ -51,6 +53,4 @@ def test_interesting_operations_come_first(series: Series) -> None:
 def test_what_was_not_recorded_gets_no_chart(run_dir: Path) -> None:
     empty = Series(width_s=1.0, starts_s=[0.0], workers=["w0"], covered=[True])
     empty.parts = Series(width_s=1.0, starts_s=[0.0], workers=["w0"], covered=[True])
-    assert time_panels(read_record(run_dir), empty) == []
-    assert heat_panel(empty) is None
-    assert percentile_panels(empty) == []
+    assert make_panels(read_record(run_dir), empty) == NOTHING
