@@ -1,4 +1,6 @@
-"""Shared fixtures: the simulator as a process of its own, as every user of the harness meets it."""
+"""Shared fixtures: the simulator as a process of its own, as every user of the harness meets it,
+and a real browser where there is one.
+"""
 
 import json
 import subprocess
@@ -11,6 +13,8 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # so that tests can import fakes
+
+from browser import Browser, find_chromium
 
 
 class Simulator:
@@ -63,3 +67,13 @@ def simulator(shared_simulator: Simulator) -> Iterator[Simulator]:
     shared_simulator.faults()
     yield shared_simulator
     shared_simulator.faults()
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A headless Chromium; skips where there is none (Debian: apt-get install chromium)."""
+    program = find_chromium()
+    if program is None:
+        pytest.skip("no Chromium found; install one or name it in $CHROMIUM")
+    with Browser(program, tmp_path_factory.mktemp("chromium")) as running:
+        yield running

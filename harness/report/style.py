@@ -53,6 +53,7 @@ def plain(name: str) -> str:
 
 
 def drawn_plainly(plot: figure) -> figure:
+    plot.output_backend = "svg"  # stays sharp on paper and at any zoom
     plot.min_border_left = 70
     plot.background_fill_alpha = 0
     plot.border_fill_alpha = 0

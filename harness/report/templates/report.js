@@ -3,9 +3,14 @@
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const roots = () => (window.Bokeh ? Bokeh.documents.flatMap((found) => found.roots()) : []);
 
+  const views = () => (window.Bokeh ? [...Bokeh.index] : []);
+
   // The charts are drawn on canvases, which no style sheet reaches: hand them the page's colours.
-  function paint() {
-    const ink = colour("--soft"), line = colour("--line"), grid = colour("--grid");
+  const ON_PAPER = {ink: "#444c54", line: "#b9c0c6", grid: "#e3e6e9"};
+
+  function paint({ink, line, grid} = {
+    ink: colour("--soft"), line: colour("--line"), grid: colour("--grid"),
+  }) {
     for (const plot of roots()) {
       for (const part of [...plot.below, ...plot.left, ...plot.center]) {
         if ("major_label_text_color" in part) {
@@ -74,7 +79,18 @@
     document.documentElement.dataset.charts = "ready";
   }
   if (expected) start();
-  for (const query of ["(prefers-color-scheme: dark)", "print"]) {
-    matchMedia(query).addEventListener("change", paint);
-  }
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => paint());
+
+  // Paper is narrower than most windows, and nothing is laid out anew for it: scale the charts.
+  const PAPER_PX = 700;
+  addEventListener("beforeprint", () => {
+    const wide = document.querySelector(".chart .canvas");
+    if (wide) {
+      const scale = Math.min(1, PAPER_PX / wide.clientWidth);
+      document.documentElement.style.setProperty("--paper-scale", scale);
+    }
+    paint(ON_PAPER);
+    for (const view of views()) view.repaint();
+  });
+  addEventListener("afterprint", () => paint());
 })();

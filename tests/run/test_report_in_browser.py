@@ -1,0 +1,221 @@
+"""The report as people use it: in a real browser, with mouse, keys, screen reader, and on paper."""
+
+import re
+from pathlib import Path
+
+import orjson
+import pytest
+from browser import Browser
+from synthetic import make_run
+
+from harness.report.page import write_report
+
+pytestmark = pytest.mark.browser
+
+READY = "document.documentElement.dataset.charts === 'ready'"
+RANGE = (
+    "(() => { const r = Bokeh.documents.flatMap(d => d.roots()).map(p => p.x_range)"
+    ".find(r => r.name === 'time'); return [r.start, r.end]; })()"
+)
+AXIS_COLOURS = (
+    "[...new Set(Bokeh.documents.flatMap(d => d.roots())"
+    ".flatMap(p => [...p.below, ...p.left]).map(a => a.major_label_text_color))]"
+)
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs") / "r1", length_s=60, trouble=True, leave=1)
+
+
+@pytest.fixture(scope="module")
+def url(run_dir: Path) -> str:
+    return write_report(run_dir).as_uri()
+
+
+def show(browser: Browser, url: str, **window: int | bool) -> Browser:
+    browser.open(url, **window)
+    browser.until(READY)
+    return browser
+
+
+def test_it_loads_alone_and_without_a_complaint(browser: Browser, url: str) -> None:
+    show(browser, url)
+    assert browser.console == []
+    assert browser.requests == [url]
+    drawn = "Bokeh.documents.flatMap(d => d.roots()).length"
+    assert browser.run(drawn) == browser.run("document.querySelectorAll('figure').length") > 15
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_fits_the_window(browser: Browser, url: str, width: int) -> None:
+    show(browser, url, width=width)
+    assert browser.run("document.documentElement.scrollWidth") <= width
+    widest = "Math.max(...[...document.querySelectorAll('.canvas')].map(c => c.scrollWidth))"
+    assert browser.run(widest) <= width
+    first_screen = browser.run(
+        "[document.querySelector('.why').getBoundingClientRect().bottom,"
+        "document.querySelector('.keys').getBoundingClientRect().top]"
+    )
+    assert max(first_screen) < 800, "verdict and account belong on the first screen"
+
+
+def test_dark_and_light_reach_the_charts_and_stay_legible(browser: Browser, url: str) -> None:
+    show(browser, url)
+    light = (
+        browser.run("getComputedStyle(document.body).backgroundColor"),
+        browser.run(AXIS_COLOURS),
+    )
+    show(browser, url, dark=True)
+    dark = (
+        browser.run("getComputedStyle(document.body).backgroundColor"),
+        browser.run(AXIS_COLOURS),
+    )
+    for paper, inks in (light, dark):
+        assert len(inks) == 1
+        assert contrast(paper, inks[0]) >= 4.5
+    assert light[0] != dark[0]
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_all_text_has_enough_contrast(browser: Browser, url: str, dark: bool) -> None:
+    show(browser, url, dark=dark)
+    pairs = browser.run(
+        """(() => {
+          const ground = (e) => {
+            for (; e; e = e.parentElement) {
+              const c = getComputedStyle(e).backgroundColor;
+              if (c !== 'rgba(0, 0, 0, 0)') return c;
+            }
+          };
+          const texts = [...document.querySelectorAll('body *')].filter(e => e.checkVisibility() &&
+            [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()));
+          return [...new Set(texts.map(e => ground(e) + '|' + getComputedStyle(e).color))];
+        })()"""
+    )
+    assert len(pairs) >= 4
+    for pair in pairs:
+        assert contrast(*pair.split("|")) >= 4.5, pair
+
+
+def test_zooming_one_chart_zooms_all_by_mouse(browser: Browser, url: str) -> None:
+    show(browser, url)
+    whole = browser.run(RANGE)
+    browser.run("document.querySelector('#chart-arrivals').scrollIntoView({block: 'center'})")
+    box = browser.run(
+        "(({x, y, width, height}) => [x, y, width, height])"
+        "(document.querySelector('#chart-arrivals .canvas').getBoundingClientRect())"
+    )
+    x, y, width, height = box
+    browser.drag((x + width * 0.4, y + height / 2), (x + width * 0.6, y + height / 2))
+    browser.until(f"{RANGE}[0] > {whole[0]}")
+    start, end = browser.run(RANGE)
+    assert whole[0] < start < end < whole[1]
+    assert "Whole run" not in browser.run("document.querySelector('.zoom output').textContent")
+
+
+def test_the_time_axis_works_by_keyboard_alone(browser: Browser, url: str) -> None:
+    show(browser, url)
+    first, last = browser.run(RANGE)
+    browser.run("document.querySelector('[data-zoom=in]').focus()")
+    browser.press("Enter")
+    start, end = browser.run(RANGE)
+    assert end - start == pytest.approx((last - first) / 2)
+    browser.press("Tab", times=3)
+    assert browser.run("document.activeElement.dataset.zoom") == "later"
+    browser.press("Space")
+    assert browser.run(RANGE)[0] > start
+    browser.press("Space", times=8)
+    assert browser.run(RANGE)[1] == last
+    browser.press("Tab")
+    browser.press("Enter")
+    assert browser.run(RANGE) == [first, last]
+
+
+def test_the_first_key_skips_to_the_report(browser: Browser, url: str) -> None:
+    show(browser, url)
+    browser.press("Tab")
+    assert browser.run("document.activeElement.className") == "skip"
+    browser.press("Enter")
+    assert browser.run("location.hash") == "#main"
+
+
+def test_a_screen_reader_gets_names_tables_and_figures(browser: Browser, url: str) -> None:
+    nodes = show(browser, url).accessible()
+    named = {role: [n["name"] for n in nodes if n["role"] == role] for role in ("heading", "image")}
+    assert named["heading"][0] == "Failed"
+    assert "Account of the sessions" in named["heading"]
+    assert any(name.startswith("Chart: Service time of reply") for name in named["image"])
+    roles = [node["role"] for node in nodes]
+    assert {"main", "navigation", "table", "columnheader", "rowheader", "figure"} <= set(roles)
+    assert not [node for node in nodes if node["role"] in ("button", "link") and not node["name"]]
+
+
+def test_numbers_can_be_selected(browser: Browser, url: str) -> None:
+    show(browser, url)
+    picked = browser.run(
+        "(() => { getSelection().selectAllChildren(document.querySelector('.keys')); "
+        "return getSelection().toString(); })()"
+    )
+    assert re.search(r"\d+\s+sessions opened|sessions opened\s+\d+", picked)
+
+
+def test_the_charts_go_onto_paper_whole_and_dark_on_light(
+    browser: Browser, url: str, tmp_path: Path
+) -> None:
+    show(browser, url, dark=True)
+    browser.pdf(tmp_path / "r.pdf")
+    assert (tmp_path / "r.pdf").read_bytes().startswith(b"%PDF")
+    scale = browser.run("document.documentElement.style.getPropertyValue('--paper-scale')")
+    assert 0.5 < float(scale) < 0.8
+    paper = browser.run("document.querySelector('.canvas').clientWidth")
+    assert paper > 900, "the window itself is left as it was"
+
+
+def test_hostile_text_does_not_run(browser: Browser, run_dir: Path, tmp_path: Path) -> None:
+    hostile = "</script><script>window.owned=1</script><img src=x onerror='window.owned=2'>"
+    record = orjson.loads((run_dir / "run.json").read_bytes())
+    record |= {"reasons": [hostile], "run_id": hostile, "incidents": [{"t": 1, "text": hostile}]}
+    for path in (*run_dir.glob("*.jsonl"), *run_dir.glob("*.hlog")):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "run.json").write_bytes(orjson.dumps(record))
+    show(browser, write_report(tmp_path).as_uri())
+    assert browser.run("window.owned === undefined")
+    assert browser.run("document.images.length") == 0
+    assert hostile in browser.run("document.body.innerText")
+
+
+def test_the_policy_stops_a_script_that_slipped_in(browser: Browser, url: str) -> None:
+    show(browser, url)
+    browser.run(
+        "(() => { const s = document.createElement('script'); s.textContent = 'window.owned = 1';"
+        "document.body.append(s); })()"
+    )
+    assert browser.run("window.owned === undefined")
+    browser.until("true")
+    assert any("Content Security Policy" in text for text in browser.console)
+
+
+def test_without_charts_the_page_still_stands(browser: Browser, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_bytes(b'{"schema": 1, "run_id": "empty"}')
+    browser.open(write_report(tmp_path).as_uri())
+    assert browser.console == []
+    assert "No verdict" in browser.run("document.body.innerText")
+
+
+def contrast(ground: str, ink: str) -> float:
+    """WCAG contrast ratio of two CSS colours."""
+
+    def luminance(colour: str) -> float:
+        if colour.startswith("#"):
+            parts = [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
+        else:
+            parts = [float(part) for part in re.findall(r"[\d.]+", colour)[:3]]
+        linear = [
+            part / 255 / 12.92 if part <= 10 else ((part / 255 + 0.055) / 1.055) ** 2.4
+            for part in parts
+        ]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted((luminance(ground), luminance(ink)))
+    return (high + 0.05) / (low + 0.05)
