@@ -67,7 +67,9 @@ class Agents:
             for one in conversation.participants:
                 if one.purpose == "acd" and one.state is Leg.CONNECTED:
                     one.state, one.end, one.disconnect_type = Leg.DISCONNECTED, now, "transfer"
-            conversation.participants.append(Participant(service.ids.uuid(), "agent", now))
+            conversation.participants.append(
+                Participant(service.ids.uuid(), "agent", now, name=conversation.agent)
+            )
             service.note(session, "agent", conversation.agent)
             self.answer(session, conversation, "")
 
@@ -93,9 +95,10 @@ class Agents:
         """The guest's leg has ended: the agent wraps up, and only then has a free place."""
         conversation.waiting = False
         if conversation.agent_number is not None:
-            self._service.loop.call_later(self._settings.wrapup_s, self._wrapped_up, conversation)
+            self._service.loop.call_later(self._settings.wrapup_s, self.wrapped_up, conversation)
 
-    def _wrapped_up(self, conversation: Conversation) -> None:
+    def wrapped_up(self, conversation: Conversation) -> None:
+        """The agent's leg ends now; nothing if it has ended already."""
         number = conversation.agent_number
         if number is None or conversation.open:  # reopened meanwhile: still theirs
             return

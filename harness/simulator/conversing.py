@@ -21,7 +21,7 @@ def conversation_of(service: "Service", session: Session) -> Conversation:
     if conversation is None:
         return service.start_conversation(session)
     if conversation.end is not None:
-        if service.now() - conversation.end > service.knobs.threading_s:
+        if service.now() - conversation.end > service.threading_s:
             return service.start_conversation(session)
         service.reopen_conversation(session, conversation)
     return conversation
@@ -112,6 +112,19 @@ def disconnect(service: "Service", session: Session, disconnect_type: str) -> No
     frame = frames.message("StructuredMessage", frames.presence("Outbound", "Disconnect", head))
     service.keep(session, frame)
     service.fan_out(session, frame)
+
+
+def disconnect_conversation(
+    service: "Service", conversation: Conversation, disconnect_type: str
+) -> None:
+    """The Platform API ends a conversation, whether or not its guest's session still lives."""
+    deployment = service.deployments.get(conversation.deployment_id)
+    session = deployment.sessions.get(conversation.token) if deployment else None
+    if session is not None and session.conversation is conversation:
+        disconnect(service, session, disconnect_type)
+    else:
+        service.end_conversation(conversation, disconnect_type)
+    service.agents.wrapped_up(conversation)
 
 
 def revive(conversation: Conversation) -> None:

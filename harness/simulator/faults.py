@@ -59,6 +59,8 @@ FAULTS: dict[str, Known] = {
     "wrong_types": Known("a frame's code, body and tracingId have the wrong types"),
     "oversized_frame": Known("a frame of a megabyte precedes the real one"),
     "cross_talk": Known("another session's message is delivered here too"),
+    "api_429": Known("a call of the Platform API is refused with 429"),
+    "api_503": Known("a call of the Platform API is refused with 503"),
     "no_reply": Known("the bot does not answer a text"),
 }
 

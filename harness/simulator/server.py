@@ -20,12 +20,27 @@ from harness.simulator import (
     authentication,
     configuration,
     history,
+    platform_access,
+    platform_conversations,
+    platform_counts,
+    platform_query,
     upgrade,
 )
 from harness.simulator.certificates import private_ca
 from harness.simulator.service import Service
 from harness.simulator.settings import Settings
 
+PARTS = (
+    admin,
+    attachments,
+    authentication,
+    configuration,
+    history,
+    platform_access,
+    platform_counts,
+    platform_query,
+    platform_conversations,
+)
 BACKLOG = 4096
 SHUTDOWN_S = 0.5
 
@@ -40,7 +55,7 @@ def application(service: Service) -> web.Application:
         return await upgrade.accept(service, request)
 
     app.router.add_get("/v1", guest)
-    for part in (admin, attachments, authentication, configuration, history):
+    for part in PARTS:
         part.add_routes(app, service)
     return app
 

@@ -16,8 +16,8 @@ from harness.simulator.bots import Bot
 from harness.simulator.connection import Connection
 from harness.simulator.conversing import revive
 from harness.simulator.faults import FaultPlan
-from harness.simulator.ids import Ids
-from harness.simulator.settings import Settings
+from harness.simulator.ids import Ids, dashed
+from harness.simulator.settings import ApiClient, Settings
 from harness.simulator.state import (
     Attachment,
     Conversation,
@@ -56,6 +56,9 @@ class Service:
         self.greet = self.bot.greet
         self.by_serial: dict[int, Session] = {}
         self.signer = Signer(self.ids.hex())
+        self.api_tokens: OrderedDict[str, tuple[ApiClient, float]] = OrderedDict()
+        self.api_calls: dict[str, deque[float]] = {}
+        self.threading_s = settings.knobs.threading_s
         self.revoked: OrderedDict[str, None] = OrderedDict()
         self.uploaded_bytes = 0
         self.stalled_until = 0.0
@@ -183,7 +186,7 @@ class Service:
         self._serial += 1
         conversation = Conversation(
             self._serial,
-            self.ids.uuid(),
+            dashed(self.ids.message(self._serial, 0)),
             session.token,
             session.deployment.id,
             now,
@@ -218,6 +221,14 @@ class Service:
             "(knob keep_conversations)",
             once=True,
         )
+
+    def find_conversation(self, some_id: str) -> tuple[Conversation, int] | None:
+        """(conversation, message number) of a message id or, with number 0, a conversation id."""
+        known = self.ids.conversation_of(some_id)
+        conversation = self.conversations.get(known[0]) if known else None
+        if known is None or conversation is None or known[1] > conversation.messages:
+            return None
+        return conversation, known[1]
 
     def end_conversation(self, conversation: Conversation, disconnect_type: str) -> None:
         """The customer's leg ends, and with it the bot's; an agent still has to wrap up."""

@@ -59,7 +59,10 @@ class Knobs:
     generate_url_error_form: str = "response"
     upload_failure_code: int = 200
     typing_field: str = "duration"
-    message_id_form: str = "hex"
+    message_id_form: str = "any"
+    """Which form of a message id the Platform API takes: ``hex`` (body.id), ``uuid`` or ``any``."""
+    attribute_prefix: str = ""
+    """What stands before a guest's custom attribute in the participant's data."""
     compress: bool = False
     max_custom_data_bytes_absent: bool = False
     pings_keep_alive: bool = True
@@ -101,6 +104,33 @@ class AgentSettings:
     """After so many texts the agent ends the conversation; 0: never."""
 
 
+ALL_PERMISSIONS = frozenset(
+    {
+        "analytics:conversationDetail:view",
+        "analytics:flowObservation:view",
+        "analytics:queueObservation:view",
+        "conversation:communication:disconnect",
+        "conversation:communication:view",
+        "conversation:message:view",
+        "conversation:participant:attributesview",
+        "conversation:threadingTimeline:edit",
+        "conversation:threadingTimeline:view",
+        "conversation:webmessaging:view",
+        "limits:organization:view",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiClient:
+    """An OAuth client of the Platform API (grant: client credentials)."""
+
+    id: str = "simulated-client"
+    secret: str = "simulated-secret"
+    permissions: frozenset[str] = ALL_PERMISSIONS
+    token_life_s: float = 86_400.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """One simulator."""
@@ -114,4 +144,5 @@ class Settings:
     knobs: Knobs = Knobs()
     bot: BotSettings = BotSettings()
     agents: AgentSettings = AgentSettings()
+    clients: tuple[ApiClient, ...] = (ApiClient(),)
     faults: dict[str, object] = field(default_factory=dict)

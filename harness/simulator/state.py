@@ -41,6 +41,7 @@ class Participant:
     state: Leg = Leg.CONNECTED
     end: float | None = None
     disconnect_type: str | None = None
+    name: str | None = None
 
 
 @dataclass(slots=True)

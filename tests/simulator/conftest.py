@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -99,6 +100,7 @@ class World:
         self.service = service
         self.port = port
         self.http = http
+        self.bearer: str | None = None
         self.guests: list[Guest] = []
         self.base = f"http://127.0.0.1:{port}"
 
@@ -127,6 +129,23 @@ class World:
             with suppress(ValueError):
                 return answer.status, json.loads(text)
             return answer.status, {"text": text}
+
+    async def api(self, method: str, path: str, **options) -> tuple[int, dict]:
+        """A call of the Platform API with a token of the default client."""
+        if self.bearer is None:
+            status, answer = await self.token()
+            assert status == 200
+            self.bearer = answer["access_token"]
+        headers = {"Authorization": f"Bearer {self.bearer}"}
+        return await self.call(method, f"/api/v2{path}", headers=headers, **options)
+
+    async def token(
+        self, name: str = "simulated-client", secret: str = "simulated-secret"
+    ) -> tuple[int, dict]:
+        basic = b64encode(f"{name}:{secret}".encode()).decode()
+        form = {"grant_type": "client_credentials"}
+        headers = {"Authorization": f"Basic {basic}"}
+        return await self.call("POST", "/oauth/token", data=form, headers=headers)
 
     async def truth(self) -> dict:
         return (await self.get("/sim/truth"))[1]

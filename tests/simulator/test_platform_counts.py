@@ -1,0 +1,77 @@
+"""Observations, limits, and the threading timeline."""
+
+import pytest
+
+from harness.simulator.settings import AgentSettings, BotSettings
+
+ANALYTICS = "/analytics"
+
+
+async def observe(world, what: str, dimension: str, **more) -> dict[str, int]:
+    predicates = [
+        {"dimension": dimension, "value": "queue-1" if what == "queues" else "flow-1"},
+        {"dimension": "mediaType", "value": "message"},
+    ]
+    body = {"filter": {"type": "and", "predicates": predicates}, **more}
+    status, answer = await world.api("POST", f"/analytics/{what}/observations/query", json=body)
+    assert status == 200
+    return {
+        item["metric"]: item["stats"]["count"]
+        for result in answer["results"]
+        for item in result["data"]
+    }
+
+
+def test_flow_queue_and_agent_are_counted(play) -> None:
+    async def scenario(world):
+        bot_only = await world.ready()
+        await bot_only.presence("Join")
+        for _ in range(3):
+            guest = await world.ready()
+            await guest.say("hello")
+        await world.when(lambda: len(world.service.agents.waiting) == 2)
+        assert await observe(world, "queues", "queueId") == {"oWaiting": 2, "oInteracting": 1}
+        assert await observe(world, "queues", "queueId", metrics=["oWaiting"]) == {"oWaiting": 2}
+        assert await observe(world, "flows", "flowId") == {"oFlow": 1}
+
+    play(
+        scenario,
+        bot=BotSettings(hand_over_after=1),
+        agents=AgentSettings(number=1, concurrency=1),
+    )
+
+
+@pytest.mark.parametrize("body", [b"x", b"[]", b'{"metrics":3}'])
+def test_observations_that_make_no_sense(play, body) -> None:
+    async def scenario(world):
+        path = "/analytics/queues/observations/query"
+        assert (await world.api("POST", path, data=body))[0] == 400
+
+    play(scenario)
+
+
+def test_the_limits_of_the_organisation(play) -> None:
+    async def scenario(world):
+        path = "/organizations/limits/namespaces"
+        status, answer = await world.api("GET", f"{path}/web.messaging")
+        assert status == 200
+        values = {item["key"]: item["value"] for item in answer["limits"]}
+        assert values["session.connections.max"] == 3
+        assert (await world.api("GET", f"{path}/web.messaging/defaults"))[0] == 200
+        assert (await world.api("GET", f"{path}/nothing"))[0] == 404
+
+    play(scenario)
+
+
+def test_the_threading_timeline_can_be_read_and_set(play) -> None:
+    async def scenario(world):
+        path = "/conversations/messaging/threadingtimeline"
+        _, answer = await world.api("GET", path)
+        assert answer["timelines"][0]["minutes"] == 4320
+        lines = {"timelines": [{"type": "webmessaging", "minutes": 0}]}
+        assert (await world.api("PUT", path, json=lines))[0] == 200
+        assert world.service.threading_s == 0
+        for bad in ({}, {"timelines": []}, {"timelines": [{"minutes": 4321}]}, []):
+            assert (await world.api("PUT", path, json=bad))[0] == 400
+
+    play(scenario)
