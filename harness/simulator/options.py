@@ -1,14 +1,33 @@
-"""The simulator's options: from the command line to ``Settings``, or one sentence why not."""
+"""The simulator's options: from the command line and a profile to ``Settings``.
+
+A profile is a TOML file; the command line wins over it. Everything wrong is one sentence that names
+the option, or the file and the key.
+"""
 
 import argparse
-from random import Random
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
 
 from harness.errors import ConfigError
+from harness.simulator.dialogue import read_dialogue
 from harness.simulator.distributions import read_distribution
 from harness.simulator.faults import FAULTS, read_fault
 from harness.simulator.ids import Ids
-from harness.simulator.limits import read_limits
-from harness.simulator.settings import BotSettings, DeploymentSettings, Settings
+from harness.simulator.limits import Limits, read_limits
+from harness.simulator.reading import fill, whole
+from harness.simulator.settings import (
+    AgentSettings,
+    ApiClient,
+    BotSettings,
+    DeploymentSettings,
+    Knobs,
+    Settings,
+)
+
+PROFILE_KEYS = ("seed", "bot", "agents", "limits", "knobs", "faults", "deployment", "client")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,22 +37,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--port", default="0", help="port to listen on; 0 takes any free one (the default)")
     add("--tls", action="store_true", help="serve wss with a private CA made at start")
     add("--seed", metavar="N", help="make ids, faults and service times repeatable")
+    add("--deployment-id", metavar="ID", help="id of the deployment (default: a random one)")
+    add("--profile", metavar="FILE", help="a TOML file with any of these settings and more")
+    bot = parser.add_argument_group("who answers")
+    add = bot.add_argument
+    add(
+        "--bot",
+        nargs="+",
+        metavar=("WHICH", "FILE"),
+        help="'default' (greets, answers each text once), 'off', or 'script FILE' (TOML)",
+    )
     add(
         "--bot-delay",
-        default="50ms",
         metavar="TIME",
-        help="time the bot needs for an answer: 50ms, exponential:200ms, lognormal:200ms,0.5 "
-        "(default: %(default)s)",
+        help="time the bot needs for an answer: 50ms (the default), exponential:200ms, "
+        "lognormal:200ms,0.5 (mean, variation), uniform:1s",
     )
     add(
         "--bot-workers",
-        default="0",
         metavar="N",
         help="answers worked on at once, the rest waits in a queue; 0: no queue (the default)",
     )
+    add("--hand-over-after", metavar="N", help="after so many texts an agent takes over")
+    add("--agents", metavar="N", help="how many agents there are (default: 0)")
+    add("--agent-concurrency", metavar="N", help="conversations per agent (default: 3)")
+    add("--agent-time", metavar="TIME", help="time an agent needs for an answer")
+    add("--wrapup", metavar="TIME", help="time an agent stays occupied after the guest has left")
+    rules = parser.add_argument_group("rules, faults and what is unknown")
+    add = rules.add_argument
     add(
         "--limits",
-        default="documented",
         metavar="WHICH",
         help="documented (the default) or off: the service's rate limits and idle times",
     )
@@ -42,7 +75,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="one limit by name, 0 for none, e.g. messages_per_session_per_second=2",
+        help="one limit, 0 for none: " + ", ".join(item.name for item in fields(Limits)),
+    )
+    add(
+        "--knob",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an answer to what is unknown: " + ", ".join(item.name for item in fields(Knobs)),
+    )
+    add(
+        "--deployment",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of the deployment: "
+        + ", ".join(item.name for item in fields(DeploymentSettings)),
     )
     add(
         "--fault",
@@ -56,36 +104,125 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def read(args: argparse.Namespace) -> Settings:
     """Raises ConfigError for anything that makes no sense."""
-    seed = None if args.seed is None else whole("--seed", args.seed, 0, 2**63)
-    faults = pairs("--fault", args.fault)
+    profile = read_profile(Path(args.profile)) if args.profile else {}
+    seed_text = args.seed if args.seed is not None else profile.get("seed")
+    seed = None if seed_text is None else whole("--seed", seed_text, 0, 2**63)
+    limits = dict(profile.get("limits", {}))
+    written = str(limits.pop("base", "documented"))
+    base = args.limits or written
+    limits |= pairs("--limit", args.limit)
+    faults = {**profile.get("faults", {}), **pairs("--fault", args.fault)}
     for name, value in faults.items():
         read_fault(name, value)
-    source = Ids(None if seed is None else Random(f"{seed}:names").getrandbits(32))
-    deployment = DeploymentSettings(id=source.uuid(), flow_id=source.uuid(), queue_id=source.uuid())
+    knobs = fill(Knobs(), profile.get("knobs", {}), "profile: knobs")
     return Settings(
-        deployments=(deployment,),
+        deployments=_deployments(args, profile, seed),
         host=args.host,
         port=whole("--port", args.port, 0, 65535),
         tls=args.tls,
         seed=seed,
-        limits=read_limits(args.limits, pairs("--limit", args.limit)),
-        bot=BotSettings(
-            workers=whole("--bot-workers", args.bot_workers, 0, 100_000),
-            time=read_distribution(args.bot_delay, "--bot-delay"),
-        ),
-        faults=dict(faults),
+        limits=read_limits(base, limits),
+        knobs=fill(knobs, pairs("--knob", args.knob), "knob"),
+        bot=_bot(args, profile.get("bot", {})),
+        agents=_agents(args, profile.get("agents", {})),
+        clients=_clients(profile.get("client", [])),
+        faults=faults,
     )
 
 
-def whole(option: str, text: str, low: int, high: int) -> int:
-    """A whole number within bounds."""
+def read_profile(path: Path) -> dict[str, Any]:
+    """The profile's tables; raises ConfigError naming the file."""
     try:
-        value = int(text)
-    except ValueError:
-        value = low - 1
-    if not low <= value <= high:
-        raise ConfigError(f"{option}: expected a whole number from {low} to {high}, got {text!r}")
-    return value
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML ({error})") from None
+    for key, value in found.items():
+        if key not in PROFILE_KEYS:
+            raise ConfigError(f"{path}: {key!r} is not known; there are: {', '.join(PROFILE_KEYS)}")
+        expected = {"seed": int, "deployment": list, "client": list}.get(key, dict)
+        if not isinstance(value, expected):
+            kind = {int: "a whole number", list: f"[[{key}]] tables", dict: f"a [{key}] table"}
+            raise ConfigError(f"{path}: {key}: expected {kind[expected]}")
+    return found
+
+
+def _deployments(
+    args: argparse.Namespace, profile: Mapping[str, Any], seed: int | None
+) -> tuple[DeploymentSettings, ...]:
+    ids = Ids(None if seed is None else seed + 1)
+    made = []
+    for number, entry in enumerate(profile.get("deployment", [{}]), 1):
+        fresh = DeploymentSettings(id=ids.uuid(), flow_id=ids.uuid(), queue_id=ids.uuid())
+        made.append(fill(fresh, entry, f"profile: deployment {number}"))
+    first = fill(made[0], pairs("--deployment", args.deployment), "--deployment")
+    if args.deployment_id:
+        first = replace(first, id=args.deployment_id)
+    made[0] = first
+    for item in made:
+        if item.disconnect not in ("off", "send", "read_only"):
+            raise ConfigError(
+                f"deployment: disconnect is off, send or read_only, got {item.disconnect!r}"
+            )
+    if len({item.id for item in made}) < len(made):
+        raise ConfigError("profile: two deployments have the same id")
+    return tuple(made)
+
+
+def _bot(args: argparse.Namespace, table: Mapping[str, Any]) -> BotSettings:
+    table = dict(table)
+    written = table.pop("time", None)
+    delay = args.bot_delay if args.bot_delay is not None else written
+    script = table.pop("script", None)
+    bot = fill(BotSettings(), table, "profile: bot", leave=("time", "dialogue"))
+    if delay is not None:
+        bot = replace(bot, time=read_distribution(str(delay), "--bot-delay"))
+    if args.bot_workers is not None:
+        bot = replace(bot, workers=whole("--bot-workers", args.bot_workers, 0, 100_000))
+    if args.hand_over_after is not None:
+        after = whole("--hand-over-after", args.hand_over_after, 0, 1_000_000)
+        bot = replace(bot, hand_over_after=after)
+    match args.bot:
+        case None:
+            pass
+        case ["default"]:
+            bot, script = replace(bot, on=True), None
+        case ["off"]:
+            bot, script = replace(bot, on=False), None
+        case ["script", file]:
+            bot, script = replace(bot, on=True), file
+        case other:
+            words = " ".join(other)
+            raise ConfigError(f"--bot: expected default, off or script FILE, got {words!r}")
+    return bot if script is None else replace(bot, dialogue=read_dialogue(Path(str(script))))
+
+
+def _agents(args: argparse.Namespace, table: Mapping[str, Any]) -> AgentSettings:
+    table = dict(table)
+    written = table.pop("time", None)
+    delay = args.agent_time if args.agent_time is not None else written
+    given = {
+        "number": args.agents,
+        "concurrency": args.agent_concurrency,
+        "wrapup_s": args.wrapup,
+    }
+    agents = fill(AgentSettings(), table, "profile: agents", leave=("time",))
+    agents = fill(agents, {k: v for k, v in given.items() if v is not None}, "agents")
+    if agents.number > 100_000 or agents.concurrency < 1:
+        raise ConfigError("agents: at most 100000, each with at least one conversation at once")
+    if delay is not None:
+        agents = replace(agents, time=read_distribution(str(delay), "--agent-time"))
+    return agents
+
+
+def _clients(tables: list[Any]) -> tuple[ApiClient, ...]:
+    if not tables:
+        return (ApiClient(),)
+    return tuple(
+        fill(ApiClient(), table, f"profile: client {number}")
+        for number, table in enumerate(tables, 1)
+    )
 
 
 def pairs(option: str, texts: list[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""From the command line to settings."""
+"""From the command line and a profile to settings."""
 
 import argparse
 
@@ -7,6 +7,36 @@ import pytest
 from harness.errors import ConfigError
 from harness.simulator import options
 
+PROFILE = """
+seed = 3
+[bot]
+time = "exponential:200ms"
+workers = 4
+hand_over_after = 2
+[agents]
+number = 5
+wrapup = "2s"
+[limits]
+base = "off"
+text_bytes = 100
+[knobs]
+platform_lag = "30s"
+close_after_clear = 1000
+[faults]
+ignore_clear = 0.1
+cut = {nth = [3], at = "clear", how = "rst"}
+[[deployment]]
+id = "one"
+disconnect = "read_only"
+[[deployment]]
+id = "two"
+active = false
+[[client]]
+id = "reader"
+secret = "s"
+permissions = ["limits:organization:view"]
+"""
+
 
 def read(*words: str):
     parser = argparse.ArgumentParser()
@@ -14,11 +44,51 @@ def read(*words: str):
     return options.read(parser.parse_args(words))
 
 
+@pytest.fixture
+def profile(tmp_path):
+    def write(text: str = PROFILE) -> str:
+        path = tmp_path / "profile.toml"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
 def test_defaults() -> None:
     settings = read()
     assert (settings.host, settings.port, settings.tls) == ("127.0.0.1", 0, False)
     assert settings.bot.time.mean_s == 0.05
+    assert settings.bot.on
     assert settings.limits.connections_per_minute == 1000
+    assert settings.agents.number == 0
+
+
+def test_a_whole_profile(profile) -> None:
+    settings = read("--profile", profile())
+    assert settings.seed == 3
+    assert (str(settings.bot.time), settings.bot.workers) == ("exponential:200ms", 4)
+    assert (settings.agents.number, settings.agents.wrapup_s) == (5, 2.0)
+    assert (settings.limits.text_bytes, settings.limits.connections_per_minute) == (100, 0)
+    assert (settings.knobs.platform_lag_s, settings.knobs.close_after_clear) == (30, 1000)
+    assert settings.faults["ignore_clear"] == 0.1
+    assert [item.id for item in settings.deployments] == ["one", "two"]
+    assert settings.deployments[0].disconnect == "read_only"
+    assert settings.clients[0].permissions == frozenset({"limits:organization:view"})
+
+
+def test_the_command_line_wins(profile) -> None:
+    words = "--seed 9 --limits documented --limit text_bytes=7 --fault ignore_clear=0.5 --agents 1"
+    words += " --bot-delay 1s --bot-workers 1 --bot off --knob platform_lag=1s --deployment-id x"
+    words += " --deployment disconnect=send --wrapup 9s --agent-time 3s --hand-over-after 1"
+    settings = read("--profile", profile(), *words.split())
+    assert (settings.seed, settings.limits.text_bytes) == (9, 7)
+    assert settings.faults["ignore_clear"] == "0.5"
+    assert (settings.agents.number, settings.agents.wrapup_s) == (1, 9)
+    assert settings.agents.time.mean_s == 3
+    assert (settings.bot.on, settings.bot.workers, settings.bot.time.mean_s) == (False, 1, 1)
+    assert settings.bot.hand_over_after == 1
+    assert settings.knobs.platform_lag_s == 1
+    assert (settings.deployments[0].id, settings.deployments[0].disconnect) == ("x", "send")
 
 
 def test_the_seed_fixes_the_deployment() -> None:
@@ -27,30 +97,62 @@ def test_the_seed_fixes_the_deployment() -> None:
     assert read().deployments != read().deployments
 
 
-def test_faults_and_limits() -> None:
-    settings = read(
-        "--fault", "cut=0.1,how=rst", "--fault", "ignore_clear=#2", "--limit", "text_bytes=9"
-    )
-    assert settings.faults == {"cut": "0.1,how=rst", "ignore_clear": "#2"}
-    assert settings.limits.text_bytes == 9
+def test_a_scripted_bot(tmp_path) -> None:
+    path = tmp_path / "dialogue.toml"
+    path.write_text('greeting = "Hello there"')
+    settings = read("--bot", "script", str(path))
+    assert settings.bot.dialogue.greeting.parts == ({"text": "Hello there"},)
 
 
 @pytest.mark.parametrize(
     "words",
     [
-        ("--port", "x"),
-        ("--port", "70000"),
-        ("--port", "-1"),
-        ("--seed", "1.5"),
-        ("--bot-delay", "soon"),
-        ("--bot-workers", "-1"),
-        ("--fault", "cut"),
-        ("--fault", "cut=3"),
-        ("--fault", "nothing=1"),
-        ("--limits", "some"),
-        ("--limit", "text_bytes"),
+        "--port x",
+        "--port 70000",
+        "--port -1",
+        "--seed 1.5",
+        "--bot-delay soon",
+        "--bot-workers -1",
+        "--fault cut",
+        "--fault cut=3",
+        "--fault nothing=1",
+        "--limits some",
+        "--limit text_bytes",
+        "--knob nothing=1",
+        "--knob compress=perhaps",
+        "--deployment disconnect=never",
+        "--deployment mood=good",
+        "--bot sometimes",
+        "--bot script",
+        "--bot script /nowhere/at/all.toml",
+        "--agents many",
+        "--agent-concurrency 0",
+        "--profile /nowhere/at/all.toml",
     ],
 )
 def test_nonsense_is_refused(words) -> None:
     with pytest.raises(ConfigError):
-        read(*words)
+        read(*[word.replace("--port=", "") for word in words.split()])
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("x =", "not TOML"),
+        ("mood = 1", "'mood' is not known"),
+        ("seed = 'x'", "seed"),
+        ("bot = 3", "bot"),
+        ("[bot]\nspeed = 3", "bot: 'speed'"),
+        ("[agents]\nnumber = 'many'", "agents: number"),
+        ("[limits]\nspeed = 3", "'speed'"),
+        ("[knobs]\nspeed = 3", "'speed'"),
+        ("[faults]\ncut = 7", "fault cut"),
+        ("deployment = 3", "deployment"),
+        ("[[deployment]]\nid = 3", "deployment 1: id"),
+        ("[[deployment]]\nid = 'a'\n[[deployment]]\nid = 'a'", "same id"),
+        ("[[client]]\nname = 'x'", "client 1: 'name'"),
+    ],
+)
+def test_what_is_wrong_in_a_profile_is_named(profile, text, complaint) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        read("--profile", profile(text))
