@@ -4,6 +4,7 @@
 
     HarnessError
       ConfigError                 wrong before anything was sent
+      PreflightRefused            a guard against harm refused before anything was sent
       TransportError
         ConnectFailed             no connection; says in which phase
         UpgradeRejected           the server answered the upgrade with another status than 101
@@ -27,6 +28,10 @@ class HarnessError(Exception):
 
 class ConfigError(HarnessError):
     """Something is wrong with what the user gave; nothing has been sent yet."""
+
+
+class PreflightRefused(HarnessError):
+    """A run was refused by a guard (target, approval, window, cap); nothing has been sent."""
 
 
 class TransportError(HarnessError):

@@ -7,13 +7,9 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # so that tests can import fakes
-
 from browser import Browser, find_chromium
 
 

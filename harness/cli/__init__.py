@@ -1,1 +1,1 @@
-"""The command line: one module per command, exit codes in one file."""
+"""The command line: one module per command."""

@@ -12,10 +12,13 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from harness import __version__
-from harness.cli.exit_codes import ExitCode
-from harness.errors import ConfigError, HarnessError
+from harness.errors import ConfigError, HarnessError, PreflightRefused
+from harness.exit_codes import ExitCode
 
 COMMANDS: dict[str, str] = {
+    "run": "run a locustfile's guests; ends with a verdict and a report",
+    "leftovers": "list the sessions of a run without proof of their end",
+    "sweep": "end the sessions that a run left behind",
     "simulate": "run the local twin of the service",
     "report": "make the report of a run again from its directory",
 }
@@ -63,11 +66,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog=f"harness {name}", formatter_class=argparse.RawDescriptionHelpFormatter
     )
     command.configure(parser)
+    options, rest = words[1:], None
+    if getattr(command, "TAKES_REST", False) and "--" in options:
+        split = options.index("--")
+        options, rest = options[:split], options[split + 1 :]
     try:
-        return command.run(parser.parse_args(words[1:]))
+        return command.run(parser.parse_args(options, argparse.Namespace(rest=rest or [])))
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return ExitCode.CONFIG
+    except PreflightRefused as error:
+        print(f"error: {error}", file=sys.stderr)
+        return ExitCode.PREFLIGHT
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
         return ExitCode.INVALID

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from harness.cli.exit_codes import ExitCode
+from harness.exit_codes import ExitCode
 from harness.report.rundir import REPORTS, resolve_run
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from harness.cli.exit_codes import ExitCode
+from harness.exit_codes import ExitCode
 from harness.simulator import options
 
 HELP = "run the local twin of the service"

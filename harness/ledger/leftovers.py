@@ -4,12 +4,15 @@ A *leftover* is any session without proof of its end. Every session ever intende
 one class of :class:`Account`.
 """
 
+import platform
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 from harness.clock import wall_ns
 from harness.errors import LedgerError
@@ -82,11 +85,15 @@ class Process:
     worker: str
     ended: bool
     heartbeat_ns: int
+    host: str
+    pid: int
 
     @property
     def alive(self) -> bool:
-        """Not ended, and heard of lately: it may still be using its sessions."""
-        return not self.ended and wall_ns() - self.heartbeat_ns < HEARTBEAT_FRESH_S * 1e9
+        """Whether it may still be using its sessions: not ended, heard of lately, and there."""
+        if self.ended or wall_ns() - self.heartbeat_ns > HEARTBEAT_FRESH_S * 1e9:
+            return False
+        return self.host != platform.node() or _exists(self.pid)
 
 
 def ledger_files(run_dir: Path) -> list[Path]:
@@ -103,6 +110,8 @@ def read_process(path: Path) -> Process:
         worker=meta.get("worker", path.stem.partition("-")[2]),
         ended=bool(meta.get("ended_ns")),
         heartbeat_ns=int(meta.get("heartbeat_ns") or meta.get("started_ns") or 0),
+        host=meta.get("host", ""),
+        pid=int(meta.get("pid") or 0),
     )
 
 
@@ -112,7 +121,7 @@ def read_account(run_dir: Path) -> Account:
     for path in ledger_files(run_dir):
         process = read_process(path)
         account.workers += 1
-        account.workers_lost += not process.ended and not process.alive
+        account.workers_lost += not (process.ended or process.alive)
         with opened(path) as db:
             rows = db.execute(
                 "SELECT stage, reason, count(*) FROM sessions GROUP BY 1, 2"
@@ -185,6 +194,13 @@ def opened(path: Path, *, writable: bool = False) -> Iterator[sqlite3.Connection
             yield db
     except sqlite3.Error as error:
         raise LedgerError(f"the ledger {path} can't be read: {error}") from error
+
+
+def _exists(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _reason(stage: str, reason: str, process: Process) -> str:

@@ -4,9 +4,10 @@ Two files per process, both only ever appended to, one flush per interval:
 
 ``intervals-WORKER.jsonl``
     one JSON object per interval: ``{"t": seconds since the epoch at its end, "s": its length in
-    seconds, "sessions": {...}, "arrivals": {...}, "outcomes": {operation: {outcome: count}},
-    "counts": {...}, "process": {"cpu": share of one core, "rss_mb": …, "fds": …}}``; ``sessions``
-    holds running totals and the present occupancy, everything else what happened in the interval.
+    seconds, "phase": "running" | "finishing" | "clearing" | "ended", "sessions": {...},
+    "arrivals": {...}, "outcomes": {operation: {outcome: count}}, "counts": {...},
+    "process": {"cpu": share of one core, "rss_mb": ..., "fds": ...}}``; ``sessions`` holds running
+    totals and the present occupancy, everything else what happened in the interval.
 ``histograms-WORKER.hlog``
     the standard HDR log format (version 1.3) with one tagged line per histogram and interval;
     values are microseconds. Tags: ``OPERATION.service``, ``OPERATION.corrected``,
@@ -53,9 +54,9 @@ class IntervalWriter:
         *,
         ended_ns: int,
         length_s: float,
-        state: Mapping[str, Mapping[str, float]],
+        state: Mapping[str, Mapping[str, float] | str],
     ) -> None:
-        """Append one interval. ``state`` has the blocks sessions, arrivals and process.
+        """Append one interval. ``state`` has the phase and the blocks sessions, arrivals, process.
 
         Raises OSError when the disk takes no more.
         """
@@ -97,6 +98,7 @@ class Interval:
     worker: str
     ended_s: float
     length_s: float
+    phase: str
     sessions: dict[str, int]
     arrivals: dict[str, int]
     outcomes: dict[str, dict[str, int]]
@@ -162,6 +164,7 @@ def read_intervals(path: Path) -> Iterator[Interval]:
                 worker=worker,
                 ended_s=float(row["t"]),
                 length_s=float(row["s"]),
+                phase=str(row.get("phase", "")),
                 sessions=dict(row["sessions"]),
                 arrivals=dict(row["arrivals"]),
                 outcomes={name: dict(counts) for name, counts in row["outcomes"].items()},

@@ -14,14 +14,14 @@ def resolve_run(text: str, reports_dir: Path = REPORTS) -> Path:
 
     Raises ConfigError naming the runs that there are.
     """
-    if text == LATEST:
+    if text == LATEST and not (reports_dir / LATEST).is_dir():
         runs = _runs(reports_dir)
         if not runs:
             raise ConfigError(f"there is no run in {reports_dir}/ yet")
         return runs[-1]
     for path in (Path(text), reports_dir / text):
         if path.is_dir():
-            return path
+            return path.parent / path.readlink() if path.is_symlink() else path
         if path.name in MARKS and path.is_file():
             return path.parent
     known = [path.name for path in _runs(reports_dir)][-5:]
@@ -35,6 +35,8 @@ def _runs(reports_dir: Path) -> list[Path]:
         return []
     found = []
     for path in reports_dir.iterdir():
+        if path.is_symlink():
+            continue  # the link "latest" is no run of its own
         stamps = [(path / mark).stat().st_mtime for mark in MARKS if (path / mark).is_file()]
         if stamps:
             found.append((min(stamps), path.name, path))

@@ -92,12 +92,14 @@ def dial(address: Address, *, timeout_s: float) -> Link:
     link: Link | None = None
     try:
         with gevent.Timeout(timeout_s, ConnectFailed("timeout", f"nothing within {timeout_s:g} s")):
-            candidates = _resolve(address)
+            candidates, looked_up = _resolve(address)
             resolved = monotonic_ns()
             phase = "tcp"
             link = Link(_connect_first(candidates))
             connected = monotonic_ns()
-            link.phases = {"dns": resolved - started, "tcp": connected - resolved}
+            if looked_up:
+                link.phases["dns"] = resolved - started
+            link.phases["tcp"] = connected - resolved
             if address.tls is not None:
                 phase = "tls"
                 link.tls = _handshake(link.sock, Tls(address.tls, address.host))
@@ -113,14 +115,17 @@ def dial(address: Address, *, timeout_s: float) -> Link:
         raise
 
 
-def _resolve(address: Address) -> list[tuple[socket.AddressFamily, tuple[object, ...]]]:
+def _resolve(
+    address: Address,
+) -> tuple[list[tuple[socket.AddressFamily, tuple[object, ...]]], bool]:
+    """Where to connect, and whether a name had to be looked up for it."""
     try:
         literal = ipaddress.ip_address(address.host)
     except ValueError:
         found = gsocket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-        return [(entry[0], entry[4]) for entry in found]
+        return [(entry[0], entry[4]) for entry in found], True
     family = socket.AF_INET if literal.version == 4 else socket.AF_INET6
-    return [(family, (address.host, address.port))]
+    return [(family, (address.host, address.port))], False
 
 
 def _connect_first(

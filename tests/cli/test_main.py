@@ -5,7 +5,7 @@ from importlib import import_module
 import pytest
 
 from harness.cli import main as cli
-from harness.cli.exit_codes import ExitCode
+from harness.exit_codes import ExitCode
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from synthetic import make_run
 
-from harness.cli.exit_codes import ExitCode
 from harness.cli.main import main
+from harness.exit_codes import ExitCode
 
 
 def test_the_path_of_the_page_is_printed(

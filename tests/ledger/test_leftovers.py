@@ -1,7 +1,10 @@
 """Reading the ledgers of a run: complete, exact, and harmless."""
 
 import hashlib
+import os
+import platform
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -20,10 +23,25 @@ from harness.ledger.store import Stage, Store
 
 
 def make(
-    directory: Path, worker: str, stages: list[tuple[Stage, str]], *, ended: bool, heard_ns: int = 1
+    directory: Path,
+    worker: str,
+    stages: list[tuple[Stage, str]],
+    *,
+    ended: bool,
+    heard_ns: int = 1,
+    pid: int = 0,
 ) -> Path:
     path = directory / f"ledger-{worker}.sqlite"
-    store = Store(path, {"run_id": "r", "worker": worker, "heartbeat_ns": str(heard_ns)})
+    store = Store(
+        path,
+        {
+            "run_id": "r",
+            "worker": worker,
+            "heartbeat_ns": str(heard_ns),
+            "host": platform.node(),
+            "pid": str(pid or os.getpid()),
+        },
+    )
     for number, (stage, reason) in enumerate(stages, start=1):
         store.write(
             [(number, f"token-{worker}-{number}", Stage.INTENDED, 1, 1)],
@@ -53,6 +71,14 @@ def test_sessions_of_a_process_at_work_are_in_use(tmp_path: Path) -> None:
     assert read_process(path).alive
     assert [left.reason for left in read_leftovers(tmp_path)] == [RUNNING]
     assert read_account(tmp_path).workers_lost == 0
+
+
+def test_a_process_that_is_not_there_any_more_is_lost_at_once(tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    make(tmp_path, "a", [(Stage.JOINED, "")], ended=False, heard_ns=wall_ns(), pid=gone.pid)
+    assert [left.reason for left in read_leftovers(tmp_path)] == [KILLED]
+    assert read_account(tmp_path).workers_lost == 1
 
 
 def test_settling_takes_it_off_the_list(tmp_path: Path) -> None:

@@ -1,0 +1,201 @@
+"""Follows a run while it goes on, from the files it writes, and shows how it stands."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from harness.errors import ConfigError
+from harness.measure.histogram import Histogram
+from harness.measure.operations import OPERATIONS
+from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, service_tag
+from harness.measure.snapshot import HISTOGRAMS, INTERVALS
+from harness.report.terminal import milliseconds
+from harness.units import duration_text
+
+PHASES = {
+    "": "starting",
+    "running": "running",
+    "finishing": "no new guests; conversations may finish",
+    "clearing": "clearing what is still open",
+    "ended": "ended",
+}
+PLAIN_EVERY_S = 5.0
+
+
+class Tail:
+    """Hands out the whole lines that files matching a pattern have gained since the last look."""
+
+    def __init__(self, directory: Path, pattern: str) -> None:
+        self._directory = directory
+        self._pattern = pattern
+        self._read: dict[Path, int] = {}
+
+    def lines(self) -> Iterator[tuple[str, bytes]]:
+        """(file name, line) in the order of each file."""
+        for path in sorted(self._directory.glob(self._pattern)):
+            with path.open("rb") as file:
+                file.seek(self._read.get(path, 0))
+                data = file.read()
+            whole = data[: data.rfind(b"\n") + 1]
+            self._read[path] = self._read.get(path, 0) + len(whole)
+            for line in whole.splitlines():
+                yield path.name, line
+
+
+class Progress:
+    """The present state of a run: the newest interval of each process, added up."""
+
+    def __init__(self, directory: Path, *, run_time_s: float | None) -> None:
+        self._intervals = Tail(directory, INTERVALS.format(worker="*"))
+        self._logs = Tail(directory, HISTOGRAMS.format(worker="*"))
+        self._newest: dict[str, dict[str, Any]] = {}
+        self._histograms: dict[str, Histogram] = {}
+        self._run_time_s = run_time_s
+        self._began_s: float | None = None
+        self.arrivals: dict[str, int] = {}
+        self.errors = 0
+
+    def refresh(self) -> None:
+        """Read what is new."""
+        for name, line in self._intervals.lines():
+            try:
+                row = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                continue  # the final record will say that it is damaged
+            self._newest[name] = row
+            if self._began_s is None:
+                self._began_s = row["t"] - row["s"]
+            for key, count in row["arrivals"].items():
+                self.arrivals[key] = self.arrivals.get(key, 0) + count
+            for outcomes in row["outcomes"].values():
+                self.errors += sum(count for word, count in outcomes.items() if word != "ok")
+        fresh: dict[str, Histogram] = {}
+        for _, line in self._logs.lines():
+            if not line.startswith(b"Tag="):
+                continue
+            fields = line.decode().split(",")
+            try:
+                fresh.setdefault(fields[0][4:], Histogram()).merge_encoded(fields[-1])
+            except ConfigError:
+                continue
+        if fresh:
+            self._histograms = fresh
+
+    def total(self, block: str, key: str) -> int:
+        """The sum over all processes of one number of their newest interval."""
+        return sum(int(row[block].get(key, 0)) for row in self._newest.values())
+
+    @property
+    def phase(self) -> str:
+        """The phase that most concerns the user: the latest that any process is in."""
+        phases = [row.get("phase", "") for row in self._newest.values()]
+        return max(phases, key=list(PHASES).index, default="")
+
+    @property
+    def clock(self) -> str:
+        """Time since the start, and what is left of the run."""
+        if self._began_s is None:
+            return ""
+        gone = max(0.0, time.time() - self._began_s)
+        if self._run_time_s is None or self.phase != "running":
+            return duration_text(round(gone))
+        left = duration_text(max(0, round(self._run_time_s - gone)))
+        return f"{duration_text(round(gone))}, {left} left"
+
+    @property
+    def lag_ms(self) -> float | None:
+        """Generator lag at p99 in the newest interval."""
+        both = Histogram()
+        for tag in (LAG_ARRIVAL, LAG_LOOP):
+            if tag in self._histograms:
+                both.merge(self._histograms[tag])
+        return both.percentile_ms(99)
+
+    def line(self) -> str:
+        """Everything in one plain line, for logs."""
+        now, left = self.total("sessions", "occupancy"), self.total("sessions", "leftover")
+        reply = self._histograms.get(service_tag("reply"), Histogram())
+        return (
+            f"{self.clock}  {PHASES[self.phase]}  in session {now:,}"
+            f"  opened {self.total('sessions', 'opened'):,}"
+            f"  cleared {self.total('sessions', 'cleared'):,}  left over {left:,}"
+            f"  errors {self.errors:,}  reply p95 {milliseconds(reply.percentile_ms(95))} ms"
+            f"  lag p99 {milliseconds(self.lag_ms)} ms"
+        )
+
+    def view(self) -> RenderableType:
+        """Everything as a small screen."""
+        head = Text.assemble(
+            (PHASES[self.phase], "bold"),
+            "  ",
+            (self.clock, "dim"),
+            f"  {len(self._newest)} process",
+        )
+        left = self.total("sessions", "leftover")
+        account = Text.assemble(
+            f"in session {self.total('sessions', 'occupancy'):,} · "
+            f"opened {self.total('sessions', 'opened'):,} · "
+            f"cleared {self.total('sessions', 'cleared'):,} · ",
+            (f"left over {left:,}", "red" if left else ""),
+        )
+        arrivals = Text(
+            f"arrivals: due {self.arrivals.get('due', 0):,} · late {self.arrivals.get('late', 0):,}"
+            f" · dropped {self.arrivals.get('dropped', 0):,}    errors {self.errors:,}"
+            f"    generator lag p99 {milliseconds(self.lag_ms)} ms",
+            style="dim",
+        )
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+        table.add_column("last second")
+        for column in ("count", "p50 ms", "p95 ms", "max ms"):
+            table.add_column(column, justify="right")
+        for name in OPERATIONS:
+            histogram = self._histograms.get(service_tag(name))
+            if histogram is not None and name not in ("dns", "tcp", "tls", "upgrade"):
+                values = histogram.percentiles_ms([50, 95, 100])
+                table.add_row(name, f"{histogram.count:,}", *[milliseconds(v) for v in values])
+        return Group(head, account, arrivals, table)
+
+
+@contextmanager
+def shown(progress: Progress, console: Console) -> Iterator["Display"]:
+    """A live screen on a terminal, plain lines elsewhere."""
+    if console.is_terminal:
+        with Live(console=console, refresh_per_second=4, transient=True) as live:
+            yield Display(progress, console, live)
+    else:
+        yield Display(progress, console, None)
+
+
+class Display:
+    """Shows a progress again and again."""
+
+    def __init__(self, progress: Progress, console: Console, live: Live | None) -> None:
+        self._progress = progress
+        self._console = console
+        self._live = live
+        self._said_at = 0.0
+        self._said_phase = ""
+
+    def update(self) -> None:
+        """Read and show what is new."""
+        progress = self._progress
+        progress.refresh()
+        if self._live is not None:
+            self._live.update(progress.view())
+            return
+        due = time.monotonic() - self._said_at >= PLAIN_EVERY_S
+        if progress.phase and (due or progress.phase != self._said_phase):
+            self._said_at, self._said_phase = time.monotonic(), progress.phase
+            self._console.print(progress.line(), soft_wrap=True, highlight=False)
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self._console.print(text, highlight=False)

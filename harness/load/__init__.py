@@ -1,0 +1,31 @@
+"""The public API of locustfiles: guests, arrivals and objectives on top of Locust.
+
+A locustfile imports ``locust`` and this package and nothing else of the harness. Importing it
+registers the harness with Locust, as Locust's plugins do; a run begins with Locust's own test.
+"""
+
+from harness.load import plugin as _plugin
+from harness.load.objectives import objective
+from harness.load.shapes import ArrivalShape
+from harness.load.user import GuestUser
+from harness.workload.arrivals import from_csv, poisson, ramp, spike, steady, steps, then
+from harness.workload.think import constant, from_data, lognormal, uniform
+
+__all__ = [
+    "ArrivalShape",
+    "GuestUser",
+    "constant",
+    "from_csv",
+    "from_data",
+    "lognormal",
+    "objective",
+    "poisson",
+    "ramp",
+    "spike",
+    "steady",
+    "steps",
+    "then",
+    "uniform",
+]
+
+_plugin.register()

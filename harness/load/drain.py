@@ -1,0 +1,73 @@
+"""The end of a distributed run: the master waits until every worker has ended its sessions.
+
+Without this the results of the teardown are lost: Locust's master tells its workers to quit, waits
+half a second, and leaves, while they are still clearing.
+"""
+
+from typing import Any
+
+import gevent
+from locust.runners import MasterRunner, WorkerRunner
+
+from harness.clock import monotonic_ns
+from harness.load.run import DRAIN_LIMIT_S, Run
+
+DRAIN = "harness_drain"
+HURRY = "harness_hurry"
+DRAINED = "harness_drained"
+
+
+class Barrier:
+    """The master's side: asks, and counts the answers."""
+
+    def __init__(self, runner: MasterRunner) -> None:
+        self._runner = runner
+        self._asked: set[str] = set()
+        self._drained: dict[str, int] = {}
+        runner.register_message(DRAINED, self._on_drained)
+
+    def wait(self, grace_s: float) -> set[str]:
+        """Ask all workers to drain; the ids of those that have not answered in time."""
+        runner = self._runner
+        self._drained = {}
+        self._asked = {worker.id for worker in runner.clients.all if worker.state != "missing"}
+        for worker in self._asked:
+            runner.send_message(DRAIN, None, worker)
+        deadline = monotonic_ns() + int((grace_s + DRAIN_LIMIT_S + 5) * 1e9)
+        while self._waiting() and monotonic_ns() < deadline:
+            gevent.sleep(0.05)
+        return self._waiting()
+
+    def hurry(self) -> None:
+        """Tell all workers to clear at once."""
+        for worker in self._asked:
+            self._runner.send_message(HURRY, None, worker)
+
+    def _waiting(self) -> set[str]:
+        gone = {worker.id for worker in self._runner.clients.all if worker.state == "missing"}
+        here = {worker.id for worker in self._runner.clients.all}
+        return {worker for worker in self._asked if worker in here - gone} - self._drained.keys()
+
+    def _on_drained(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
+        self._drained[msg.node_id] = int(msg.data["left"])
+
+
+def register_worker(runner: WorkerRunner) -> None:
+    """The worker's side: drain when asked, close the files, answer."""
+
+    # Locust calls concurrent listeners by position: environment first, then the message.
+    def on_drain(environment: Any, msg: Any) -> None:  # noqa: ARG001 - Locust's form
+        run: Run | None = getattr(environment, "harness_run", None)
+        left = 0
+        if run is not None:
+            left = run.drain()
+            run.finish()
+        runner.send_message(DRAINED, {"left": left})
+
+    def on_hurry(environment: Any, msg: Any) -> None:  # noqa: ARG001 - Locust's form
+        run: Run | None = getattr(environment, "harness_run", None)
+        if run is not None:
+            run.hurry()
+
+    runner.register_message(DRAIN, on_drain, concurrent=True)
+    runner.register_message(HURRY, on_hurry, concurrent=True)

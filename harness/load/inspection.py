@@ -1,0 +1,72 @@
+"""``python -m harness.load.inspection FILE``: what a locustfile contains, before anything is sent.
+
+Prints one JSON object: ``{"users": [...], "objectives": [...], "arrivals": {...} | null}`` or, when
+the file can't be used, ``{"error": "one sentence naming file and line"}``. Always exits 0.
+"""
+
+import json
+import sys
+import traceback
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from locust import events
+from locust.util.load_locustfile import load_locustfile
+
+from harness.errors import HarnessError
+from harness.load.shapes import ArrivalShape
+from harness.load.user import GuestUser
+
+
+def inspect(path: Path) -> dict[str, Any]:
+    """Import a locustfile as Locust does and say what is in it, or why it can't be used."""
+    try:
+        users, shapes = load_locustfile(str(path))
+    except SyntaxError as error:
+        return {"error": f"{error.filename}:{error.lineno}: {error.msg}"}
+    except Exception as error:  # noqa: BLE001 - the file may raise whatever it likes
+        return {"error": f"{_place(path, error)}: {_reason(error)}"}
+    guests = [name for name, user in users.items() if issubclass(user, GuestUser)]
+    if not guests:
+        return {"error": f"{path}: no class inherits from GuestUser, so there would be no guests"}
+    found: dict[str, Any] = {"users": guests, "objectives": _objectives(), "arrivals": None}
+    for shape in shapes:
+        if isinstance(shape, ArrivalShape):
+            try:
+                checked = type(shape).checked()
+            except HarnessError as error:
+                return {"error": f"{path}: {error}"}
+            schedule = checked.arrivals
+            found["arrivals"] = {
+                "shape": checked.__name__,
+                "schedule": schedule.describe(),
+                "count": schedule.count,
+                "duration_s": schedule.duration_s,
+                "slots": checked.slots,
+            }
+    return found
+
+
+def _objectives() -> list[str]:
+    environment = SimpleNamespace(harness_objectives=[])
+    for listener in events.init._handlers:
+        if listener.__qualname__.startswith("objective."):
+            listener(environment)
+    return list(environment.harness_objectives)
+
+
+def _place(path: Path, error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).resolve() == path.resolve()]
+    return f"{path}:{own[-1].lineno}" if own else str(path)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, HarnessError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
+if __name__ == "__main__":
+    print(json.dumps(inspect(Path(sys.argv[1]))))

@@ -1,0 +1,67 @@
+"""What Locust's command line and the environment say about a run.
+
+The options are Locust options, so a master hands them on to its workers. None of them is secret.
+"""
+
+import argparse
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.config import Target, parse_target
+from harness.errors import ConfigError
+
+HOW_TO_SIMULATE = (
+    "no target: say where the guests go, for example\n"
+    "  harness run LOCUSTFILE                  (starts the simulator by itself)\n"
+    "or start the simulator in another terminal and name its url and deployment id:\n"
+    "  harness simulate\n"
+    "  HARNESS_TARGET='ws://127.0.0.1:PORT/v1?deploymentId=UUID' locust -f LOCUSTFILE"
+)
+
+RUN_ID = "harness_run_id"
+WORKERS = "harness_workers"
+"""Attributes that the master adds to Locust's options; they travel to the workers with them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What a run needs to know besides the locustfile."""
+
+    target: Target
+    reports: Path
+    run_id: str | None = None
+    """given by the master or by ``harness run``; otherwise made at the start"""
+    supervised: bool = False
+    """``harness run`` is above us and makes the record and the report"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the harness's options to Locust's parser (whose groups can't take Locust's extras)."""
+    for name, variable, default, text in (
+        ("--target", "HARNESS_TARGET", "", "ws(s)://host:port/v1?deploymentId=UUID"),
+        ("--ca-file", "HARNESS_CA_FILE", "", "PEM file of a private CA for wss targets"),
+        ("--origin", "HARNESS_ORIGIN", "", "Origin header of the upgrade, if the deployment asks"),
+        ("--reports", "HARNESS_REPORTS", "reports", "folder for run directories"),
+    ):
+        arguments: dict[str, Any] = {
+            "env_var": variable,
+            "include_in_web_ui": False,
+            "default": default,
+            "help": text,
+        }
+        parser.add_argument(name, **arguments)
+
+
+def read_options(parsed: argparse.Namespace) -> RunOptions:
+    """The options of this process. Raises ConfigError with what to do about it."""
+    url = getattr(parsed, "target", "")
+    if not url:
+        raise ConfigError(HOW_TO_SIMULATE)
+    return RunOptions(
+        target=parse_target(url, ca_file=parsed.ca_file or None, origin=parsed.origin or None),
+        reports=Path(parsed.reports),
+        run_id=getattr(parsed, RUN_ID, None) or os.environ.get("HARNESS_RUN_ID"),
+        supervised="HARNESS_SUPERVISED" in os.environ,
+    )

@@ -1,0 +1,278 @@
+"""One run in one process: its ledger, its recorder, its open guests, and how it comes to an end.
+
+A run starts with Locust's test and ends with it. Ending has three stages: no new guests; the open
+conversations may finish (for Locust's stop timeout); what is still open is cleared, in parallel at
+a bounded rate. Every road that Locust has to an end goes through :meth:`Run.drain`.
+"""
+
+import contextlib
+import os
+import platform
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gevent
+import psutil
+from gevent.event import Event
+from locust.exception import StopUser
+
+from harness.clock import monotonic_ns, wall_ns
+from harness.errors import LedgerError
+from harness.guest.session import GuestSession
+from harness.guest.settings import GuestSettings
+from harness.ledger.ledger import Ledger
+from harness.ledger.store import FILE_NAME, Stage, Store
+from harness.load.arrivals import Arrivals, Counts
+from harness.load.bridge import BridgedRecorder
+from harness.load.options import RunOptions
+from harness.load.shapes import ArrivalShape
+from harness.measure.lag import LoopLag
+from harness.measure.snapshot import IntervalWriter
+from harness.units import seconds
+
+INTERVAL_S = 1.0
+CLEARS_PER_S = 200
+"""How fast open sessions are cleared at the end: well below what the drain would take in bursts."""
+DRAIN_LIMIT_S = 60.0
+
+
+class Run:
+    """Everything that one process holds for one run."""
+
+    def __init__(
+        self,
+        environment: Any,
+        options: RunOptions,
+        directory: Path,
+        *,
+        shape: type[ArrivalShape] | None = None,
+        worker: int = 0,
+        workers: int = 1,
+    ) -> None:
+        """Open the files of this process. Raises LedgerError, ConfigError or OSError."""
+        self.environment = environment
+        self.options = options
+        self.directory = directory
+        self.name = f"{platform.node() or 'host'}-{os.getpid()}"
+        self.failures: list[str] = []
+        """Sentences that make this run's figures void; also written to ``failures.txt``."""
+        self.recorder = BridgedRecorder(environment)
+        run_id = directory.name
+        self.settings = GuestSettings(
+            target=options.target,
+            tls=options.target.tls_context(),
+            custom_attributes={"runId": run_id},
+        )
+        started_ns = wall_ns()
+        self._writer = IntervalWriter(directory, self.name, started_ns=started_ns)
+        self.ledger = Ledger(
+            Store(
+                directory / FILE_NAME.format(worker=self.name),
+                {
+                    "run_id": run_id,
+                    "worker": self.name,
+                    "pid": str(os.getpid()),
+                    "host": platform.node(),
+                    "started_ns": str(started_ns),
+                    "heartbeat_ns": str(started_ns),
+                },
+            ),
+            on_failure=lambda error: self.fail(str(error)),
+        )
+        self._open: dict[Any, GuestSession] = {}
+        """guests in session, by the greenlet of their slot"""
+        self._stopping = Event()
+        self._quiet = Event()
+        """set while no guest is in session"""
+        self._quiet.set()
+        self._hurried = Event()
+        self._finished = False
+        self._phase = "running"
+        self._arrivals: Arrivals | None = None
+        self._closed_counts = Counts()
+        if shape is not None:
+            self._arrivals = Arrivals(
+                shape.arrivals,
+                start_ns=monotonic_ns(),
+                late_after_s=seconds(shape.late_after),
+                drop_after_s=seconds(shape.drop_after),
+                worker=worker,
+                workers=workers,
+            )
+        self._process = psutil.Process()
+        self._process.cpu_percent()
+        self._lag = LoopLag(self.recorder.add_loop_lag)
+        self._lag.start()
+        self._interval_began_ns = monotonic_ns()
+        self._said = Counts()
+        self._ticker = gevent.spawn(self._tick_forever)
+
+    @staticmethod
+    def of(environment: Any) -> "Run":
+        """The run of a Locust environment."""
+        run: Run | None = getattr(environment, "harness_run", None)
+        if run is None:
+            raise StopUser  # between two tests of the web UI
+        return run
+
+    # What slots need.
+
+    def next_arrival(self) -> int:
+        """Wait for this slot's next guest; the due time. Raises StopUser when there is none."""
+        if self._stopping.is_set():
+            raise StopUser
+        if self._arrivals is None:
+            self._closed_counts.due += 1
+            self._closed_counts.started += 1
+            return monotonic_ns()
+        due_ns = self._arrivals.take()
+        if due_ns is None:
+            self._stopping.wait()  # the schedule is over; the run may go on for those in session
+            raise StopUser
+        if self._stopping.wait(max(0.0, (due_ns - monotonic_ns()) / 1e9)):
+            raise StopUser
+        self._arrivals.started(due_ns)
+        return due_ns
+
+    def new_session(self, due_ns: int, think_s: Any) -> GuestSession:
+        """A guest with a fresh token."""
+        return GuestSession(
+            self.settings,
+            str(uuid.uuid4()),
+            ledger=self.ledger,
+            recorder=self.recorder,
+            due_ns=due_ns,
+            think_s=think_s,
+        )
+
+    @contextlib.contextmanager
+    def occupied(self, session: GuestSession) -> Iterator[None]:
+        """Count a guest as in session, so that the end of the run can find it."""
+        slot = gevent.getcurrent()
+        self._open[slot] = session
+        self._quiet.clear()
+        try:
+            yield
+        finally:
+            self._open.pop(slot, None)
+            if not self._open:
+                self._quiet.set()
+
+    # How it ends.
+
+    def fail(self, why: str) -> None:
+        """Note that the run's record can't be trusted, and bring the run to its end."""
+        if why in self.failures:
+            return
+        self.failures.append(why)
+        with contextlib.suppress(OSError), (self.directory / "failures.txt").open("a") as file:
+            file.write(why + "\n")
+        if not self._stopping.is_set():
+            self._stop_arrivals()
+            gevent.spawn(self.environment.runner.quit)
+
+    def drain(self) -> int:
+        """Stop arrivals, let conversations finish, clear the rest; sessions that remain open."""
+        self._stop_arrivals()
+        if self._phase == "ended":
+            return self.ledger.open
+        self._phase = "finishing"
+        if not self.failures:
+            grace_s = float(self.environment.stop_timeout or 0)
+            gevent.wait([self._quiet, self._hurried], timeout=grace_s, count=1)
+        self._phase = "clearing"
+        for slot in list(self._open):
+            slot.kill(block=False)
+            gevent.sleep(1 / CLEARS_PER_S)
+        self._quiet.wait(DRAIN_LIMIT_S)
+        self._phase = "ended"
+        return self.ledger.open
+
+    def _stop_arrivals(self) -> None:
+        if not self._stopping.is_set():
+            self._stopping.set()
+            if self._arrivals is not None:
+                self._arrivals.close(monotonic_ns())
+
+    def hurry(self) -> None:
+        """Clear at once instead of letting conversations finish (the second Ctrl-C)."""
+        self._stop_arrivals()
+        self._hurried.set()
+
+    def finish(self) -> None:
+        """Write the last interval and close the files; safe to call twice."""
+        if self._finished:
+            return
+        self._finished = True
+        self._stop_arrivals()
+        self._ticker.kill()
+        self._lag.stop()
+        self._tick()
+        self._writer.close()
+        try:
+            self.ledger.close()
+        except LedgerError as error:
+            self.fail(str(error))
+
+    # Once a second.
+
+    def _tick_forever(self) -> None:
+        due = monotonic_ns()
+        while True:
+            due += int(INTERVAL_S * 1e9)
+            gevent.sleep(max(0.0, (due - monotonic_ns()) / 1e9))
+            self._tick()
+
+    def _tick(self) -> None:
+        now = monotonic_ns()
+        length_s, self._interval_began_ns = (now - self._interval_began_ns) / 1e9, now
+        try:
+            self._writer.write(
+                self.recorder.take(),
+                ended_ns=wall_ns(),
+                length_s=max(length_s, 0.001),
+                state={
+                    "phase": self._phase,
+                    "sessions": self._sessions(),
+                    "arrivals": self._arrivals_since_last(now),
+                    "process": self._process_state(),
+                },
+            )
+        except OSError as error:
+            self.fail(f"the measurements can't be written: {error.strerror or error}")
+        if not self._finished:
+            self.ledger.note("heartbeat_ns", str(wall_ns()))
+
+    def _sessions(self) -> dict[str, int]:
+        tally = self.ledger.tally
+        return {
+            "intended": self.ledger.intended,
+            "opened": self.ledger.intended - tally[Stage.NEVER_CONFIGURED],
+            "cleared": tally[Stage.CLEARED],
+            "leftover": tally[Stage.LOST],
+            "occupancy": len(self._open),
+        }
+
+    def _arrivals_since_last(self, now_ns: int) -> dict[str, int]:
+        counts = self._closed_counts
+        if self._arrivals is not None:
+            if not self._stopping.is_set():
+                self._arrivals.pass_time(now_ns)
+            counts = self._arrivals.counts
+        said = self._said
+        since = {
+            name: getattr(counts, name) - getattr(said, name)
+            for name in ("due", "started", "late", "dropped")
+        }
+        self._said = Counts(counts.due, counts.started, counts.late, counts.dropped)
+        return since
+
+    def _process_state(self) -> dict[str, float]:
+        with self._process.oneshot():
+            return {
+                "cpu": self._process.cpu_percent() / 100,
+                "rss_mb": round(self._process.memory_info().rss / 1e6, 1),
+                "fds": self._process.num_fds(),
+            }

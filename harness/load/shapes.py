@@ -1,0 +1,54 @@
+"""An open workload: guests arrive when the schedule says, whether or not we are ready for them.
+
+::
+
+    class Rising(ArrivalShape):
+        arrivals = ramp(per_minute=(2, 20), over="20m")
+        slots = 60
+
+Locust's users are the *slots*: each has room for one guest at a time. A slot takes the next arrival
+and waits until it is due. When all slots are busy arrivals start late, and that is counted; an
+arrival that would start later than ``drop_after`` is dropped, and that is counted too. Nothing is
+made up for in a burst, and the schedule never moves.
+"""
+
+from typing import ClassVar
+
+from locust import LoadTestShape
+
+from harness.errors import ConfigError
+from harness.units import seconds
+from harness.workload.arrivals import Schedule
+
+
+class ArrivalShape(LoadTestShape):
+    """Set ``arrivals`` and, if the default is not enough, ``slots``."""
+
+    abstract = True
+    use_common_options = True  # -u is the number of slots, -t may cut the schedule short
+
+    arrivals: ClassVar[Schedule]
+    slots: ClassVar[int] = 100
+    late_after: ClassVar[str] = "100ms"
+    """an arrival that starts later than this counts as late"""
+    drop_after: ClassVar[str] = "5s"
+    """an arrival that could only start later than this is not started at all"""
+
+    def tick(self) -> None:
+        """Unused: the harness takes the shape over before Locust asks it (see plugin)."""
+        return
+
+    @classmethod
+    def checked(cls) -> "type[ArrivalShape]":
+        """Itself, when it makes sense. Raises ConfigError naming the class and the attribute."""
+        name = cls.__name__
+        if not isinstance(getattr(cls, "arrivals", None), Schedule):
+            raise ConfigError(
+                f"{name}.arrivals: expected a schedule such as steady(...) or ramp(...)"
+            )
+        if not isinstance(cls.slots, int) or cls.slots < 1:
+            raise ConfigError(f"{name}.slots: expected one slot or more, got {cls.slots!r}")
+        late = seconds(cls.late_after, f"{name}.late_after")
+        if seconds(cls.drop_after, f"{name}.drop_after") < late:
+            raise ConfigError(f"{name}.drop_after: expected no less than late_after")
+        return cls

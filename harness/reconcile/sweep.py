@@ -1,0 +1,109 @@
+"""Ends the leftovers of a run from the guest's side: resume with the token, Clear, wait for proof.
+
+Idempotent and resumable: each session that is proved ended is settled in its ledger file at once,
+so a second sweep, or one after an interruption, has only the rest to do.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import gevent
+from gevent.pool import Pool
+
+from harness.clock import monotonic_ns
+from harness.errors import ConfigError
+from harness.guest.line import Ending, Line, end_session
+from harness.guest.settings import GuestSettings
+from harness.ledger.leftovers import Leftover, ledger_files, read_leftovers, read_process, settle
+from harness.measure.recorder import Recorder
+
+AT_ONCE = 50
+"""Sessions that are being ended at the same time, at most."""
+
+
+@dataclass(slots=True, kw_only=True)
+class SweepResult:
+    """How a sweep came out: endings by word; ``left`` sessions have no proof still."""
+
+    found: int
+    endings: Counter[Ending] = field(default_factory=Counter)
+    unreached: int = 0
+    """not even tried before the deadline"""
+
+    @property
+    def settled(self) -> int:
+        """Sessions proved ended by this sweep."""
+        return sum(count for ending, count in self.endings.items() if ending.proof)
+
+    @property
+    def left(self) -> int:
+        """Sessions without proof after this sweep."""
+        return self.found - self.settled
+
+
+def refuse_while_running(run_dirs: Iterable[Path], *, force: bool) -> None:
+    """Sweeping a run that is at work would end its guests' sessions under them: ConfigError."""
+    for run_dir in run_dirs:
+        alive = [
+            process.worker
+            for path in ledger_files(run_dir)
+            if (process := read_process(path)).alive
+        ]
+        if alive and not force:
+            raise ConfigError(
+                f"the run {run_dir.name} is still at work ({', '.join(alive)}): stop it first, "
+                "or sweep it all the same with --force"
+            )
+
+
+def find_leftovers(run_dirs: Iterable[Path]) -> list[Leftover]:
+    """All leftovers of the runs. Those that hold a conversation come first: they cost agents."""
+    found = [leftover for run_dir in run_dirs for leftover in read_leftovers(run_dir)]
+    return sorted(found, key=lambda leftover: not leftover.holds_conversation)
+
+
+def sweep(
+    leftovers: list[Leftover],
+    settings: GuestSettings,
+    *,
+    per_second: float,
+    deadline_s: float,
+    on_ending: Callable[[Leftover, Ending], None],
+) -> SweepResult:
+    """End each leftover on a connection of its own, at most ``per_second`` new ones a second.
+
+    Settles the proved ones in their ledger. Raises LedgerError when that can't be written.
+    """
+    result = SweepResult(found=len(leftovers))
+    recorder = Recorder()
+    deadline = monotonic_ns() + int(deadline_s * 1e9)
+
+    def end(leftover: Leftover) -> None:
+        ending = end_session(Line(settings, leftover.token, recorder))
+        if ending.proof:
+            settle(leftover, f"sweep: {ending}")
+        result.endings[ending] += 1
+        on_ending(leftover, ending)
+
+    pool = Pool(AT_ONCE)
+    due = monotonic_ns()
+    for number, leftover in enumerate(leftovers):
+        gevent.sleep(max(0.0, (due - monotonic_ns()) / 1e9))
+        if monotonic_ns() >= deadline:
+            result.unreached = len(leftovers) - number
+            break
+        due = max(due + int(1e9 / per_second), monotonic_ns())
+        pool.spawn(end, leftover).link_exception(_stop(pool))
+    pool.join(raise_error=True)
+    return result
+
+
+def _stop(pool: Pool) -> Callable[[object], None]:
+    """A ledger that can't be written ends the sweep: ending more would be forgotten."""
+
+    def stop(_: object) -> None:
+        gevent.spawn(pool.kill)
+
+    return stop

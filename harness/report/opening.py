@@ -1,0 +1,84 @@
+"""The beginning of a run directory: its name, ``start.json``, and the link ``latest``."""
+
+import contextlib
+import os
+import platform
+import secrets
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from harness import __version__
+from harness.errors import ConfigError
+
+START = "start.json"
+LATEST = "latest"
+
+
+def new_run_id() -> str:
+    """Sorts by time; the tail keeps two runs of the same second apart."""
+    return datetime.now(UTC).strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2)
+
+
+def make_run_directory(reports: Path, run_id: str) -> Path:
+    """Make ``reports/<run_id>`` and see that it can be written to. Raises ConfigError."""
+    directory = reports / run_id
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        probe = directory / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"the reports folder {reports} can't be written to: {error.strerror or error}"
+        ) from error
+    return directory
+
+
+def point_latest(directory: Path) -> None:
+    """Let ``reports/latest`` lead to this run; where links can't be made there is none."""
+    link = directory.parent / LATEST
+    beside = directory.parent / f".{LATEST}-{os.getpid()}"
+    with contextlib.suppress(OSError):
+        beside.symlink_to(directory.name)
+        beside.replace(link)
+
+
+def write_start(directory: Path, **how: Any) -> None:
+    """Write how the run was started; a later call adds to it. No secrets in here.
+
+    Keys known to the report: ``started``, ``target``, ``deployment_id``, ``locustfile``,
+    ``options``, ``objectives``, ``arrivals``, ``slots``.
+    """
+    start: dict[str, Any] = {
+        "run_id": directory.name,
+        "host": platform.node(),
+        "versions": {
+            "harness": __version__,
+            "locust": version("locust"),
+            "gevent": version("gevent"),
+            "websockets": version("websockets"),
+            "python": platform.python_version(),
+        },
+    }
+    path = directory / START
+    if path.exists():
+        start |= read_start(directory)
+    path.write_bytes(orjson.dumps(start | how, option=orjson.OPT_INDENT_2))
+
+
+def read_start(directory: Path) -> dict[str, Any]:
+    """What :func:`write_start` wrote; empty if there is nothing. Raises ConfigError."""
+    path = directory / START
+    try:
+        found = orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise ConfigError(f"{path} can't be read: {error}") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path}: expected a JSON object")
+    return found

@@ -1,0 +1,281 @@
+"""``run.json``: everything a run says, made from the files it left, also after a crash.
+
+A pure function of the run directory: it can be made again at any time.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from harness.clock import utc_iso
+from harness.exit_codes import ExitCode
+from harness.ledger.leftovers import Account, ledger_files, read_account
+from harness.measure.histogram import Histogram
+from harness.measure.operations import OPERATIONS
+from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, corrected_tag, service_tag
+from harness.measure.sample import Outcome
+from harness.measure.snapshot import (
+    INTERVALS,
+    Interval,
+    Measurements,
+    read_intervals,
+    read_measurements,
+)
+from harness.report.opening import read_start
+from harness.slo.gate import Verdict, judge
+from harness.slo.objective import Kind, Known, parse_objective
+
+SCHEMA = 1
+RECORD = "run.json"
+QUANTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p99_9": 99.9, "max": 100.0}
+DEFAULT_OBJECTIVES = ("leftovers == 0",)
+EXIT_CODES = {
+    Verdict.PASS: ExitCode.PASS,
+    Verdict.FAIL: ExitCode.OBJECTIVES,
+    Verdict.NO_DATA: ExitCode.NO_DATA,
+    Verdict.INVALID: ExitCode.INVALID,
+}
+LAG_LIMIT_MS = 100.0
+"""A run whose generator lag exceeds this at p99 is INVALID: what it measured may be its own."""
+
+FORENSICS = (
+    "duplicate",
+    "after_clear",
+    "unmatched_echo",
+    "bad_frame",
+    "unknown_frame",
+    "rate_limited",
+    "disconnected_by_service",
+    "end_resumes",
+    "out_of_range",
+)
+"""Counts kept by the guests; those that never happened in a run are zero."""
+COUNTERS = (
+    "intended",
+    "opened",
+    "cleared",
+    "leftover",
+    "ended_by_service",
+    "never_configured",
+    "settled",
+    "due",
+    "started",
+    "late",
+    "dropped",
+    "workers_lost",
+    *FORENSICS,
+)
+"""Plain numbers of a record that an objective may name."""
+
+
+KNOWN = Known(operations=tuple(OPERATIONS), counters=COUNTERS, outcomes=tuple(Outcome))
+
+
+def build_record(directory: Path, *, incomplete: str = "") -> dict[str, Any]:
+    """The record of a run from its files; ``incomplete`` says why it ended early, if it did.
+
+    Raises ConfigError or LedgerError when files are there but can't be read.
+    """
+    start = read_start(directory)
+    account = read_account(directory)
+    measured = read_measurements(directory)
+    intervals = [
+        interval
+        for path in sorted(directory.glob(INTERVALS.format(worker="*")))
+        for interval in read_intervals(path)
+    ]
+    record: dict[str, Any] = {
+        "schema": SCHEMA,
+        "run_id": directory.name,
+        "verdict": "",
+        "exit_code": 0,
+        "reasons": [],
+        "complete": not incomplete and not account.workers_lost,
+        **_times(start, intervals),
+        "sessions": _sessions(account),
+        "funnel": _funnel(account, measured),
+        "operations": _operations(measured),
+        "arrivals": measured.arrivals,
+        "generator": _generator(account, measured, intervals),
+        "forensics": dict.fromkeys(FORENSICS, 0) | measured.counts,
+        "how": {key: value for key, value in start.items() if key not in ("run_id", "objectives")},
+        "sweep": None,
+        "audit": None,
+    }
+    _judge(record, start, directory, measured, account, incomplete)
+    return record
+
+
+def write_record(directory: Path, record: dict[str, Any]) -> Path:
+    """Write ``run.json`` in one step, so that nobody ever reads a half of it."""
+    path = directory / RECORD
+    beside = directory / f".{RECORD}.new"
+    beside.write_bytes(orjson.dumps(record, option=orjson.OPT_INDENT_2))
+    return beside.replace(path)
+
+
+def _sessions(account: Account) -> dict[str, Any]:
+    return {
+        "intended": account.intended,
+        "opened": account.opened,
+        "cleared": account.cleared,
+        "ended_by_service": account.ended_by_service,
+        "never_configured": account.never_configured,
+        "settled": account.settled,
+        "leftover": account.leftover,
+        "leftover_reasons": dict(account.reasons),
+    }
+
+
+def _funnel(account: Account, measured: Measurements) -> dict[str, int]:
+    def ok(operation: str) -> int:
+        return measured.outcomes.get(operation, {}).get(Outcome.OK, 0)
+
+    return {
+        "intended": account.intended,
+        "connected": ok("connect"),
+        "configured": ok("session_open"),
+        "cleared": account.cleared,
+    }
+
+
+def _operations(measured: Measurements) -> dict[str, Any]:
+    found = {}
+    for name in OPERATIONS:
+        outcomes = measured.outcomes.get(name)
+        if not outcomes:
+            continue
+        service = measured.histograms.get(service_tag(name), Histogram())
+        corrected = measured.histograms.get(corrected_tag(name), Histogram())
+        found[name] = {
+            "count": sum(outcomes.values()),
+            "outcomes": outcomes,
+            "service_ms": _figures(service),
+            "corrected_ms": _figures(corrected),
+        }
+    return found
+
+
+def _figures(histogram: Histogram) -> dict[str, float | None]:
+    values = histogram.percentiles_ms(list(QUANTILES.values()))
+    figures = dict(zip(QUANTILES, values, strict=True))
+    return {**figures, "mean": histogram.mean_ms}
+
+
+def _generator(
+    account: Account, measured: Measurements, intervals: list[Interval]
+) -> dict[str, Any]:
+    arrival = measured.histograms.get(LAG_ARRIVAL, Histogram())
+    loop = measured.histograms.get(LAG_LOOP, Histogram())
+    both = Histogram()
+    both.merge(arrival)
+    both.merge(loop)
+    return {
+        "lag_ms": _figures(both),
+        "lag_arrival_ms": _figures(arrival),
+        "lag_loop_ms": _figures(loop),
+        "workers": account.workers,
+        "workers_lost": account.workers_lost,
+        "cpu_max": max((i.process.get("cpu", 0.0) for i in intervals), default=None),
+        "rss_mb_max": max((i.process.get("rss_mb", 0.0) for i in intervals), default=None),
+    }
+
+
+def _times(start: dict[str, Any], intervals: list[Interval]) -> dict[str, Any]:
+    ended_s = max((interval.ended_s for interval in intervals), default=None)
+    began_s = min((interval.ended_s - interval.length_s for interval in intervals), default=None)
+    return {
+        "started": start.get("started") or _iso(began_s),
+        "ended": _iso(ended_s),
+        "duration_s": None if ended_s is None or began_s is None else round(ended_s - began_s, 3),
+    }
+
+
+def _iso(at_s: float | None) -> str | None:
+    if at_s is None:
+        return None
+    return datetime.fromtimestamp(at_s, tz=UTC).isoformat(timespec="milliseconds")
+
+
+def _judge(
+    record: dict[str, Any],
+    start: dict[str, Any],
+    directory: Path,
+    measured: Measurements,
+    account: Account,
+    incomplete: str,
+) -> None:
+    texts = dict.fromkeys([*DEFAULT_OBJECTIVES, *start.get("objectives", ())])
+
+    def percentile(operation: str, kind: Kind, percent: float) -> float | None:
+        tag = service_tag(operation) if kind is Kind.SERVICE else corrected_tag(operation)
+        return measured.percentile_ms(tag, percent)
+
+    result = judge(
+        [parse_objective(text, KNOWN) for text in texts],
+        record,
+        percentile=percentile,
+        invalid=_invalid(record, directory, measured, account, incomplete),
+    )
+    record["objectives"] = [
+        {"text": judgement.objective.text, **judgement.as_dict()} for judgement in result.judgements
+    ]
+    record["verdict"] = str(result.verdict)
+    missed = [j.text() for j in result.judgements if j.verdict is not Verdict.PASS]
+    record["reasons"] = [*result.reasons, *missed]
+    record["exit_code"] = int(exit_code_of(record))
+
+
+def _invalid(
+    record: dict[str, Any],
+    directory: Path,
+    measured: Measurements,
+    account: Account,
+    incomplete: str,
+) -> list[str]:
+    reasons = [incomplete] if incomplete else []
+    if account.workers_lost:
+        reasons.append(
+            f"{account.workers_lost} of {account.workers} processes ended without an orderly end"
+        )
+    if not account.balanced:
+        reasons.append("the account of sessions does not add up")
+    measuring = set(measured.workers)
+    silent = [p.name for p in ledger_files(directory) if p.stem.partition("-")[2] not in measuring]
+    if silent:
+        reasons.append(f"there are no measurements beside {', '.join(silent)}")
+    lag = record["generator"]["lag_ms"]["p99"]
+    if lag is not None and lag > LAG_LIMIT_MS:
+        reasons.append(
+            f"the generator lagged {lag:.0f} ms at p99 (limit {LAG_LIMIT_MS:.0f} ms): "
+            "use more processes or less load"
+        )
+    failures = directory / "failures.txt"
+    if failures.exists():
+        reasons += failures.read_text().splitlines()
+    return reasons
+
+
+def exit_code_of(record: dict[str, Any]) -> ExitCode:
+    """The process exit code of a record; leftovers weigh most (see ``harness.exit_codes``)."""
+    if record["sessions"]["leftover"]:
+        return ExitCode.LEFTOVERS
+    return EXIT_CODES[Verdict(record["verdict"])]
+
+
+def record_of_nothing(directory: Path, why: str) -> dict[str, Any]:
+    """The record of a run whose files can't be read, so that there is one all the same."""
+    return {
+        "schema": SCHEMA,
+        "run_id": directory.name,
+        "verdict": str(Verdict.INVALID),
+        "exit_code": int(ExitCode.INVALID),
+        "reasons": [why],
+        "complete": False,
+        "ended": utc_iso(),
+        "sessions": {},
+        "operations": {},
+        "generator": {},
+    }

@@ -1,0 +1,118 @@
+"""The summary as the terminal shows it, and the live table while a run goes on."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from harness.measure.operations import OPERATIONS
+
+STYLES = {"PASS": "bold green", "FAIL": "bold red", "NO_DATA": "bold yellow", "INVALID": "bold red"}
+SHOWN = ("p50", "p95", "p99", "max")
+
+
+def show_summary(record: Mapping[str, Any], console: Console, *, report: str = "") -> None:
+    """Print operations, account, objectives and verdict of a run record."""
+    console.print()
+    if record.get("operations"):
+        console.print(operations_table(record["operations"]))
+    console.print(account_line(record))
+    for line in _notes(record):
+        console.print(Padding(line, (0, 0, 0, 2)))
+    console.print(verdict_line(record))
+    if report:
+        console.print(Text.assemble(("report   ", "dim"), report))
+
+
+def operations_table(operations: Mapping[str, Any]) -> RenderableType:
+    """One row per operation: count, errors, service time, and the corrected p95."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("operation")
+    table.add_column("count", justify="right")
+    table.add_column("errors", justify="right")
+    for name in SHOWN:
+        table.add_column(name, justify="right")
+    table.add_column("corrected p95", justify="right")
+    for name in OPERATIONS:
+        entry = operations.get(name)
+        if entry is None:
+            continue
+        errors = entry["count"] - entry["outcomes"].get("ok", 0)
+        table.add_row(
+            name,
+            f"{entry['count']:,}",
+            Text(f"{errors:,}", style="red" if errors else "dim"),
+            *[milliseconds(entry["service_ms"].get(key)) for key in SHOWN],
+            milliseconds(entry["corrected_ms"].get("p95")),
+        )
+    return Group(table, Text("times are the service's own, in milliseconds\n", style="dim"))
+
+
+def account_line(record: Mapping[str, Any]) -> Text:
+    """opened · cleared · left over, with what else became of sessions."""
+    sessions = record.get("sessions") or {}
+    if not sessions:
+        return Text("sessions: not known", style="bold red")
+    left = sessions["leftover"]
+    parts = [
+        f"opened {sessions['opened']:,}",
+        f"cleared {sessions['cleared']:,}",
+        f"left over {left:,}",
+    ]
+    for key, words in (
+        ("ended_by_service", "ended by the service"),
+        ("settled", "settled by sweep"),
+        ("never_configured", "never opened"),
+    ):
+        if sessions.get(key):
+            parts.append(f"{words} {sessions[key]:,}")
+    line = Text(" · ".join(parts), style="bold")
+    reasons = sessions.get("leftover_reasons") or {}
+    if reasons:
+        shown = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
+        line.append(f"   ({shown})", style="red")
+    return line
+
+
+def verdict_line(record: Mapping[str, Any]) -> Text:
+    """The verdict and why."""
+    verdict = str(record.get("verdict", ""))
+    line = Text.assemble(("verdict  ", "dim"), (verdict, STYLES.get(verdict, "bold")))
+    for reason in record.get("reasons", ()):
+        line.append(f"\n         {reason}")
+    return line
+
+
+def milliseconds(value: float | None) -> str:
+    """Three significant digits where that makes sense, a dash where nothing was measured."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _notes(record: Mapping[str, Any]) -> list[Text]:
+    notes = []
+    arrivals = record.get("arrivals") or {}
+    if arrivals.get("late") or arrivals.get("dropped"):
+        notes.append(
+            Text(
+                f"arrivals: {arrivals.get('due', 0):,} due, {arrivals.get('late', 0):,} late, "
+                f"{arrivals.get('dropped', 0):,} dropped",
+                style="yellow",
+            )
+        )
+    truth = record.get("simulator")
+    if truth:
+        notes.append(
+            Text(
+                f"the simulator's own count: opened {truth['opened']:,} · "
+                f"cleared {truth['cleared']:,} · open {truth['open']:,}",
+                style="dim" if not truth["open"] else "red",
+            )
+        )
+    if (record.get("sessions") or {}).get("leftover"):
+        notes.append(Text(f"end them with: harness sweep {record['run_id']}", style="bold"))
+    return notes

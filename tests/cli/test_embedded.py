@@ -1,0 +1,25 @@
+"""The simulator beside a run: started, asked, stopped; a bad option is one sentence."""
+
+import pytest
+
+from harness.cli.embedded import EmbeddedSimulator
+from harness.errors import ConfigError
+
+pytestmark = pytest.mark.process
+
+
+def test_it_starts_tells_the_truth_and_stops() -> None:
+    simulator = EmbeddedSimulator.start("--limits", "off")
+    try:
+        truth = simulator.settle_down()
+        assert truth is not None
+        assert truth["sessions"]["opened"] == 0
+    finally:
+        simulator.stop()
+        simulator.stop()
+    assert simulator.truth() is None
+
+
+def test_a_bad_option_is_told_in_its_own_words() -> None:
+    with pytest.raises(ConfigError, match=r"the simulator did not start: .*no_such_fault"):
+        EmbeddedSimulator.start("--fault", "no_such_fault=1")

@@ -1,0 +1,56 @@
+"""Leftovers are listed; tokens are shortened unless asked for."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.cli.main import main
+from harness.exit_codes import ExitCode
+from harness.ledger.store import Stage, Store
+
+TOKEN = "12345678-90ab-cdef-1234-567890abcdef"
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    store = Store(tmp_path / "ledger-w.sqlite", {"worker": "w", "ended_ns": "9"})
+    store.write(
+        [(1, TOKEN, Stage.INTENDED, 1, 1), (2, "other", Stage.INTENDED, 1, 1)],
+        [(Stage.LOST, "clear_unanswered", "m-1", 2, 1), (Stage.CLEARED, "", "", 2, 2)],
+        {},
+    )
+    store.close()
+    return tmp_path
+
+
+def test_json_is_exact_and_safe(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["leftovers", str(run_dir), "--json"]) == ExitCode.LEFTOVERS
+    output = capsys.readouterr().out
+    (found,) = json.loads(output)["leftovers"]
+    assert (found["token"], found["state"]) == ("12345678…", "lost")
+    assert (found["reason"], found["holds_conversation"]) == ("clear_unanswered", True)
+    assert TOKEN not in output
+
+
+def test_whole_tokens_only_when_asked_for(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["leftovers", str(run_dir), "--csv", "--show-tokens"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("token,state,reason")
+    assert lines[1].startswith(f"{TOKEN},lost,clear_unanswered")
+
+
+def test_for_people(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["leftovers", str(run_dir)])
+    output = capsys.readouterr().out
+    assert "1 left over: clear_unanswered 1" in output
+    assert "harness sweep" in output
+    assert TOKEN not in output
+
+
+def test_none_and_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["leftovers", str(tmp_path)]) == ExitCode.PASS
+    assert main(["leftovers", "nowhere", "--reports", str(tmp_path)]) == ExitCode.CONFIG
+    assert "there is no run 'nowhere'" in capsys.readouterr().err

@@ -1,0 +1,72 @@
+"""The progress shows the newest state of all processes, from whole lines only."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from harness.cli.progress import Progress, Tail, shown
+from harness.measure.recorder import Recorder
+from harness.measure.sample import Outcome, Sample
+from harness.measure.snapshot import IntervalWriter
+
+MS = 1_000_000
+
+
+def write(directory: Path, worker: str, *, phase: str, occupancy: int) -> None:
+    writer = IntervalWriter(directory, worker, started_ns=10**18)
+    recorder = Recorder()
+    recorder.add(Sample("reply", 0, 0, 40 * MS, 40 * MS))
+    recorder.add(Sample("reply", 0, 0, 0, 0, Outcome.LOST))
+    writer.write(
+        recorder.take(),
+        ended_ns=10**18 + 10**9,
+        length_s=1.0,
+        state={
+            "phase": phase,
+            "sessions": {"opened": 7, "cleared": 5, "leftover": 1, "occupancy": occupancy},
+            "arrivals": {"due": 9, "late": 2, "dropped": 1},
+            "process": {},
+        },
+    )
+    writer.close()
+
+
+def test_processes_are_added_up(tmp_path: Path) -> None:
+    write(tmp_path, "a", phase="running", occupancy=1)
+    write(tmp_path, "b", phase="clearing", occupancy=2)
+    progress = Progress(tmp_path, run_time_s=60)
+    progress.refresh()
+    assert progress.phase == "clearing"
+    assert progress.total("sessions", "occupancy") == 3
+    assert progress.arrivals == {"due": 18, "late": 4, "dropped": 2}
+    line = progress.line()
+    assert "opened 14  cleared 10  left over 2  errors 2" in line
+    assert "reply p95 40 ms" in line
+    console = Console(width=100)
+    with console.capture() as captured:
+        console.print(progress.view())
+    assert "left over 2" in captured.get()
+    assert "reply" in captured.get()
+
+
+def test_a_line_that_is_being_written_is_read_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "x-1"
+    tail = Tail(tmp_path, "x-*")
+    path.write_bytes(b"one\ntw")
+    assert list(tail.lines()) == [("x-1", b"one")]
+    path.write_bytes(b"one\ntwo\n")
+    assert list(tail.lines()) == [("x-1", b"two")]
+
+
+def test_plain_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
+    console = Console(width=200, force_terminal=False)
+    with console.capture() as captured, shown(Progress(tmp_path, run_time_s=1), console) as display:
+        display.update()  # nothing has happened yet, so nothing is said
+        write(tmp_path, "a", phase="running", occupancy=1)
+        display.update()
+        display.update()
+        display.say("stopping")
+    lines = captured.get().strip().splitlines()
+    assert len(lines) == 2
+    assert "running" in lines[0]
+    assert lines[1] == "stopping"

@@ -1,0 +1,216 @@
+"""The main command in real processes: proof on a good day, honesty on every other one."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from locusts import ROOT, locustfile
+
+pytestmark = pytest.mark.process
+
+ID = "12345678-90ab-cdef-1234-567890abcdef"
+
+
+def harness(*words: str, **options: Any) -> Any:
+    return subprocess.run(
+        [sys.executable, "-m", "harness", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=150,
+        **options,
+    )
+
+
+def start(*words: str) -> Any:
+    return subprocess.Popen(
+        [sys.executable, "-m", "harness", *words],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run_dir(out: Path) -> Path:
+    (found,) = [path for path in out.iterdir() if not path.is_symlink()]
+    return found
+
+
+def wait_for_guests(out: Path, at_least: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for path in out.glob("*/intervals-*.jsonl"):
+            lines = path.read_text().splitlines()
+            if lines and json.loads(lines[-1])["sessions"]["occupancy"] >= at_least:
+                return
+        time.sleep(0.1)
+    raise AssertionError("the guests never came")
+
+
+def leftovers(directory: Path) -> set[str]:
+    done = harness("leftovers", str(directory), "--json", "--show-tokens")
+    return {entry["token"] for entry in json.loads(done.stdout)["leftovers"]}
+
+
+def test_a_run_with_the_embedded_simulator_over_tls(tmp_path: Path) -> None:
+    file = str(locustfile(tmp_path))
+    out = tmp_path / "reports"
+    done = harness("run", file, "-u", "5", "-t", "3s", "--out", str(out), "--sim-tls")
+    assert done.returncode == 0, done.stdout + done.stderr
+    account = re.search(r"opened (\d+) · cleared (\d+) · left over 0", done.stdout)
+    assert account is not None
+    assert account[1] == account[2]
+    assert f"the simulator's own count: opened {account[1]} · cleared {account[1]}" in done.stdout
+    assert "verdict  PASS" in done.stdout
+    directory = run_dir(out)
+    record = json.loads((directory / "run.json").read_text())
+    assert record["schema"] == 1
+    assert record["operations"]["tls"]["count"] == int(account[1])
+    assert "<html" in (directory / "report.html").read_text()[:200].lower()
+    assert (out / "latest").resolve() == directory.resolve()
+    secrets = [path for path in directory.iterdir() if path.name.startswith("ledger")]
+    assert all(path.stat().st_mode & 0o077 == 0 for path in secrets)
+
+
+def test_faults_leave_what_is_listed_and_a_sweep_ends_it(simulator: Any, tmp_path: Path) -> None:
+    file, out = str(locustfile(tmp_path)), tmp_path / "reports"
+    before = set(simulator.truth()["open_tokens"])
+    simulator.faults(ignore_clear=0.2, lose_clear_reply=0.1, cut=0.02)
+    done = harness(
+        "run", file, "-u", "20", "-t", "5s", "--out", str(out), "--target", simulator.url
+    )
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "harness sweep" in done.stdout
+    directory = run_dir(out)
+    still_open = set(simulator.truth()["open_tokens"]) - before
+    assert still_open
+    assert still_open <= leftovers(directory)
+    simulator.faults()
+    swept = harness("sweep", str(directory), "--rate", "100/s")
+    assert swept.returncode == 0, swept.stdout + swept.stderr
+    assert set(simulator.truth()["open_tokens"]) <= before
+    again = harness("sweep", str(directory))
+    assert (again.returncode, "nothing to do" in again.stdout) == (0, True)
+
+
+def test_kill_9_of_locust_in_mid_run(simulator: Any, tmp_path: Path) -> None:
+    file, out = str(locustfile(tmp_path, messages=500, think="100ms")), tmp_path / "reports"
+    before = set(simulator.truth()["open_tokens"])
+    process = start(
+        "run", file, "-u", "15", "-t", "5m", "--out", str(out), "--target", simulator.url
+    )
+    wait_for_guests(out, 15)
+    (locust,) = [
+        child for child in psutil.Process(process.pid).children() if "locust" in child.cmdline()
+    ]
+    locust.kill()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 4, output
+    assert "SIGKILL" in output
+    directory = run_dir(out)
+    assert json.loads((directory / "run.json").read_text())["verdict"] == "INVALID"
+    still_open = set(simulator.truth()["open_tokens"]) - before
+    assert len(still_open) == 15
+    assert still_open <= leftovers(directory)
+    assert harness("sweep", str(directory), "--rate", "100/s").returncode == 0
+    assert set(simulator.truth()["open_tokens"]) <= before
+
+
+def test_two_interrupts_clear_at_once(simulator: Any, tmp_path: Path) -> None:
+    file, out = str(locustfile(tmp_path, messages=500, think="100ms")), tmp_path / "reports"
+    process = start(
+        "run", file, "-u", "10", "-t", "5m", "--out", str(out), "--target", simulator.url,
+        "--stop-timeout", "5m",
+    )  # fmt: skip
+    wait_for_guests(out, 10)
+    process.send_signal(signal.SIGINT)
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert "opened 10 · cleared 10 · left over 0" in output
+
+
+def test_three_interrupts_leave_and_say_how_to_sweep(simulator: Any, tmp_path: Path) -> None:
+    file, out = str(locustfile(tmp_path, messages=500, think="100ms")), tmp_path / "reports"
+    process = start(
+        "run", file, "-u", "5", "-t", "5m", "--out", str(out), "--target", simulator.url,
+        "--stop-timeout", "5m",
+    )  # fmt: skip
+    wait_for_guests(out, 5)
+    for _ in range(3):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode in (4, 0), output
+    assert f"harness sweep {run_dir(out).name}" in output
+    assert harness("sweep", str(run_dir(out)), "--rate", "100/s").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "why"),
+    [
+        (["no-such-file.py"], 8, "there is no locustfile 'no-such-file.py'"),
+        (["{bad}"], 8, "bad.py:1:"),
+        (["{good}", "--target", "nowhere"], 8, "'nowhere' is not a websocket URL"),
+        (["{good}", "--target", "ws://127.0.0.1/v1?deploymentId=x"], 8, "not a UUID"),
+        (["{good}", "--target", f"ws://127.0.0.1:9/v1?deploymentId={ID}"], 8, "nothing listens"),
+        (["{good}", "--target", f"wss://a.example/v1?deploymentId={ID}"], 7, "not on this machine"),
+        (["{good}", "--sim-fault", "no_such=1"], 8, "no_such"),
+        (["{good}", "-t", "soon"], 8, "--run-time: expected a duration"),
+        (["{good}", "-t", "0"], 8, "--run-time: expected one second or more"),
+        (["{good}", "-u", "0"], 8, "--users: expected more than zero"),
+        (["{good}", "--processes", "0"], 8, "--processes"),
+        (["{good}", "--out", "{file}"], 8, "can't be written to"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_nothing_is_sent(
+    tmp_path: Path, words: list[str], code: int, why: str
+) -> None:
+    (tmp_path / "bad.py").write_text("def broken(:\n")
+    (tmp_path / "file").touch()
+    places = {
+        "bad": tmp_path / "bad.py",
+        "good": locustfile(tmp_path),
+        "file": tmp_path / "file",
+    }
+    words = [word.format(**places) if word.startswith("{") else word for word in words]
+    if "--out" not in words:
+        words += ["--out", str(tmp_path / "reports")]
+    done = harness("run", *words)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert why in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stdout + done.stderr
+    assert list(tmp_path.glob("reports/*")) == []
+
+
+def test_an_unknown_deployment_is_refused_at_the_door(simulator: Any, tmp_path: Path) -> None:
+    before = simulator.truth()["sessions"]["opened"]
+    url = simulator.url.rpartition("=")[0] + f"={ID}"
+    done = harness(
+        "run", str(locustfile(tmp_path)), "--target", url, "--out", str(tmp_path / "reports")
+    )
+    assert done.returncode == 8
+    assert "HTTP 403 (unknown deployment id" in done.stderr
+    assert simulator.truth()["sessions"]["opened"] == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes to read-only folders")
+def test_a_read_only_reports_folder(tmp_path: Path) -> None:
+    out = tmp_path / "reports"
+    out.mkdir(mode=0o500)
+    done = harness("run", str(locustfile(tmp_path)), "--out", str(out))
+    assert done.returncode == 8
+    assert "Permission denied" in done.stderr

@@ -1,0 +1,58 @@
+"""The sweep's command line: exit codes, dry run, and refusals. (What it does: tests/reconcile.)"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cli.main import main
+from harness.cli.sweep import ENDINGS
+from harness.exit_codes import ExitCode
+from harness.guest.line import Ending
+from harness.ledger.store import Stage, Store
+from harness.report.opening import write_start
+
+
+def make_run(directory: Path, target: str | None) -> Path:
+    store = Store(directory / "ledger-w.sqlite", {"worker": "w", "ended_ns": "9"})
+    store.write([(1, "token-1", Stage.INTENDED, 1, 1)], [], {})
+    store.close()
+    write_start(directory, **({} if target is None else {"target": target}))
+    return directory
+
+
+@pytest.mark.process
+def test_a_dry_run_changes_nothing_and_a_sweep_settles(
+    simulator: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(make_run(tmp_path, simulator.url))
+    assert main(["sweep", run, "--dry-run"]) == ExitCode.LEFTOVERS
+    assert "would end 1 sessions" in capsys.readouterr().out
+    assert main(["sweep", run]) == ExitCode.PASS
+    assert "1 of 1 proved ended, 0 left" in capsys.readouterr().out
+    assert main(["sweep", run]) == ExitCode.PASS
+    assert "nothing to do" in capsys.readouterr().out
+
+
+def test_a_service_that_can_not_be_reached(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = "ws://127.0.0.1:9/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef"
+    assert main(["sweep", str(make_run(tmp_path, url))]) == ExitCode.LEFTOVERS
+    assert "could not be reached" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["--rate", "fast"], ["--rate", "0/s"], ["--deadline", "soon"]])
+def test_nonsense_is_refused(tmp_path: Path, words: list[str]) -> None:
+    assert main(["sweep", str(make_run(tmp_path, None)), *words]) == ExitCode.CONFIG
+
+
+def test_a_run_that_does_not_say_where_its_guests_went(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sweep", str(make_run(tmp_path, None))]) == ExitCode.CONFIG
+    assert "does not say where" in capsys.readouterr().err
+
+
+def test_every_ending_has_its_words() -> None:
+    assert ENDINGS.keys() == set(Ending)

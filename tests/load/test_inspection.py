@@ -1,0 +1,61 @@
+"""What is in a locustfile, or why it can't be used, in one sentence with file and line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from locusts import ROOT
+
+pytestmark = pytest.mark.process
+
+
+def inspect(path: Path) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "harness.load.inspection", str(path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_the_launch_file_is_understood() -> None:
+    found = inspect(ROOT / "locustfiles" / "launch.py")
+    assert found["users"] == ["Shopper"]
+    assert found["arrivals"]["count"] > 1000
+    assert "leftovers == 0" in found["objectives"]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("def broken(:\n", "bad.py:1: "),
+        ("\nimport nothing_like_it\n", "bad.py:2: ModuleNotFoundError"),
+        ("x = 1\n", "no class inherits from GuestUser"),
+        (
+            "from harness.load import GuestUser, objective\n\nobjective('rply p95 < 5s')\n",
+            "bad.py:3: objective",
+        ),
+        (
+            "from harness.load import *\nclass S(ArrivalShape):\n"
+            "    arrivals = ramp(per_minute=(5, -1), over='1m')\n",
+            "bad.py:3: ramp()",
+        ),
+        (
+            "from harness.load import *\nclass G(GuestUser): pass\nclass S(ArrivalShape): pass\n",
+            "S.arrivals: expected a schedule",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_one_sentence(tmp_path: Path, text: str, why: str) -> None:
+    path = tmp_path / "bad.py"
+    path.write_text(text)
+    found = inspect(path)
+    assert why in found["error"]
+    assert "\n" not in found["error"]

@@ -1,0 +1,43 @@
+"""Without a target nothing starts, and the user is told how to get one."""
+
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+from locust.argument_parser import LocustArgumentParser
+
+from harness.errors import ConfigError
+from harness.load.options import RUN_ID, add_options, read_options
+
+URL = "ws://127.0.0.1:1/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef"
+
+
+def parsed(*words: str) -> Namespace:
+    parser = LocustArgumentParser()
+    add_options(parser)
+    return parser.parse_args(list(words))
+
+
+def test_options_come_from_the_command_line_and_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HARNESS_TARGET", URL)
+    monkeypatch.setenv("HARNESS_REPORTS", "elsewhere")
+    monkeypatch.delenv("HARNESS_RUN_ID", raising=False)
+    options = read_options(parsed("--origin", "https://shop.example"))
+    assert options.target.url == URL
+    assert options.target.origin == "https://shop.example"
+    assert (options.reports, options.run_id) == (Path("elsewhere"), None)
+    assert options.supervised is False
+
+
+def test_the_masters_run_id_wins() -> None:
+    arguments = parsed("--target", URL)
+    setattr(arguments, RUN_ID, "r-1")
+    assert read_options(arguments).run_id == "r-1"
+
+
+def test_no_target_says_how_to_start_the_simulator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HARNESS_TARGET", raising=False)
+    with pytest.raises(ConfigError, match="harness simulate"):
+        read_options(parsed())

@@ -1,0 +1,134 @@
+"""A run in a real Locust process: every road to its end leaves nothing, and says so."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from locusts import finish, locustfile, only_run, start
+
+from harness.ledger.leftovers import read_account, read_leftovers
+
+pytestmark = pytest.mark.process
+
+
+def in_session(directory: Path, at_least: int) -> None:
+    """Wait until so many guests are in session."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        for path in (directory / "reports").glob("*/intervals-*.jsonl"):
+            lines = path.read_text().splitlines()
+            if lines and json.loads(lines[-1])["sessions"]["occupancy"] >= at_least:
+                return
+        time.sleep(0.1)
+    raise AssertionError("the guests never came")
+
+
+def record(directory: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((only_run(directory) / "run.json").read_text())
+    return found
+
+
+def newly_open(simulator: Any, directory: Path) -> set[str]:
+    known = {left.token for left in read_leftovers(only_run(directory))}
+    opened = set(simulator.truth()["open_tokens"])
+    return opened & known
+
+
+def test_a_run_to_its_time_limit(simulator: Any, tmp_path: Path) -> None:
+    before = simulator.truth()["sessions"]
+    process = start(locustfile(tmp_path), tmp_path, simulator.url, "-u", "5", "-r", "5", "-t", "3")
+    code, output = finish(process)
+    assert code == 0, output
+    assert "left over 0" in output
+    assert "Traceback" not in output
+    found = record(tmp_path)
+    after = simulator.truth()["sessions"]
+    assert found["verdict"] == "PASS"
+    assert found["sessions"]["opened"] == after["opened"] - before["opened"] > 5
+    assert found["sessions"]["cleared"] == after["cleared"] - before["cleared"]
+    for operation in ("connect", "session_open", "delivered", "reply", "clear"):
+        entry = found["operations"][operation]
+        assert entry["outcomes"] == {"ok": entry["count"]}
+        assert 0 < entry["service_ms"]["p50"] <= entry["service_ms"]["max"]
+    link = tmp_path / "reports" / "latest"
+    assert link.resolve() == only_run(tmp_path).resolve()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_middle_of_conversations(
+    simulator: Any, tmp_path: Path, number: signal.Signals
+) -> None:
+    file = locustfile(tmp_path, messages=200, think="300ms")
+    process = start(file, tmp_path, simulator.url, "-u", "8", "-r", "8", "-t", "5m")
+    in_session(tmp_path, 8)
+    os.kill(process.pid, number)
+    code, output = finish(process)
+    assert code == 0, output
+    assert record(tmp_path)["sessions"]["cleared"] == 8
+    assert newly_open(simulator, tmp_path) == set()
+
+
+def test_conversations_may_finish_within_the_stop_timeout(simulator: Any, tmp_path: Path) -> None:
+    file = locustfile(tmp_path, messages=4, think="500ms")
+    process = start(
+        file, tmp_path, simulator.url, "-u", "3", "-r", "3", "-t", "1m", "--stop-timeout", "20"
+    )
+    in_session(tmp_path, 3)
+    os.kill(process.pid, signal.SIGTERM)
+    code, output = finish(process)
+    assert code == 0, output
+    found = record(tmp_path)
+    # Each guest says its four sentences: none was cut off.
+    assert found["operations"]["delivered"]["count"] == 4 * found["sessions"]["opened"]
+
+
+def test_kill_9_leaves_a_complete_list(simulator: Any, tmp_path: Path) -> None:
+    file = locustfile(tmp_path, messages=200, think="100ms")
+    before = set(simulator.truth()["open_tokens"])
+    process = start(file, tmp_path, simulator.url, "-u", "20", "-r", "20", "-t", "5m")
+    in_session(tmp_path, 20)
+    process.kill()
+    finish(process)
+    still_open = set(simulator.truth()["open_tokens"]) - before
+    listed = {left.token: left for left in read_leftovers(only_run(tmp_path))}
+    assert len(still_open) == 20
+    assert still_open <= listed.keys()
+    assert all(listed[token].holds_conversation for token in still_open)
+    assert read_account(only_run(tmp_path)).balanced
+
+
+def test_ignored_clears_give_the_leftovers_exit_code(simulator: Any, tmp_path: Path) -> None:
+    simulator.faults(ignore_clear=1)
+    process = start(locustfile(tmp_path), tmp_path, simulator.url, "-u", "2", "-r", "2", "-t", "2")
+    code, output = finish(process)
+    assert code == 4, output
+    assert record(tmp_path)["verdict"] == "FAIL"
+    assert newly_open(simulator, tmp_path) != set()
+
+
+def test_an_open_workload_keeps_its_schedule(simulator: Any, tmp_path: Path) -> None:
+    more = "class Shape(ArrivalShape):\n    arrivals = steady(per_second=20, over='3s')\n"
+    process = start(locustfile(tmp_path, more=more), tmp_path, simulator.url)
+    code, output = finish(process)
+    assert code == 0, output
+    arrivals = record(tmp_path)["arrivals"]
+    assert arrivals["started"] == arrivals["due"] - arrivals["dropped"]
+    assert 57 <= arrivals["due"] <= 60
+    assert record(tmp_path)["sessions"]["opened"] == arrivals["started"]
+
+
+def test_too_few_slots_drop_arrivals_and_say_so(simulator: Any, tmp_path: Path) -> None:
+    more = (
+        "class Shape(ArrivalShape):\n    arrivals = steady(per_second=20, over='3s')\n"
+        "    slots = 2\n    drop_after = '200ms'\nobjective('dropped == 0')\n"
+    )
+    file = locustfile(tmp_path, messages=3, think="200ms", more=more)
+    code, output = finish(start(file, tmp_path, simulator.url))
+    assert code == 3, output
+    arrivals = record(tmp_path)["arrivals"]
+    assert arrivals["dropped"] > 30
+    assert arrivals["started"] + arrivals["dropped"] == arrivals["due"]

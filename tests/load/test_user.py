@@ -1,0 +1,101 @@
+"""Slots: think times in every form, and stories that end quietly when the service ends them."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from locust import between
+from locust.exception import RescheduleTask, StopUser
+
+from harness.errors import ConfigError, ConnectionLost, LedgerError
+from harness.load.user import GuestUser
+from harness.workload.think import lognormal
+
+
+class Session:
+    def __init__(self, enter: BaseException | None = None) -> None:
+        self._enter = enter
+        self.left = False
+
+    def __enter__(self) -> "Session":
+        if self._enter is not None:
+            raise self._enter
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.left = True
+
+
+class FakeRun:
+    """Stands for the run: what a slot asks of it."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.failures: list[str] = []
+        self.inside = 0
+
+    def next_arrival(self) -> int:
+        return 5
+
+    def new_session(self, due_ns: int, think_s: Any) -> Session:
+        assert due_ns == 5
+        assert think_s() == 1
+        return self.session
+
+    def occupied(self, session: Session) -> Any:
+        assert session is self.session
+        run = self
+
+        class Occupied:
+            def __enter__(self) -> None:
+                run.inside += 1
+
+            def __exit__(self, *_: object) -> None:
+                run.inside -= 1
+
+        return Occupied()
+
+    def fail(self, why: str) -> None:
+        self.failures.append(why)
+
+
+def slot(run: FakeRun | None, think: Any = "1s") -> GuestUser:
+    kind = type("Slot", (GuestUser,), {"think_time": think, "abstract": True})
+    made: GuestUser = kind(SimpleNamespace(harness_run=run, events=None))
+    return made
+
+
+@pytest.mark.parametrize(
+    "think", ["1s", 1, "uniform(1s, 1s)", lognormal("1s", sigma=0.0001), between(1, 1)]
+)
+def test_think_times_in_every_form(think: Any) -> None:
+    assert slot(None, think)._think_s() == pytest.approx(1, rel=0.01)
+
+
+def test_a_bad_think_time_is_refused_with_its_class() -> None:
+    with pytest.raises(ConfigError, match=r"Slot\.think_time"):
+        slot(None, "a while")
+
+
+def test_the_end_of_a_story_by_the_service_is_quiet() -> None:
+    run = FakeRun(Session())
+    with pytest.raises(RescheduleTask), slot(run).guest():
+        raise ConnectionLost(1001)
+    assert (run.session.left, run.inside, run.failures) == (True, 0, [])
+    entering = FakeRun(Session(enter=ConnectionLost(None)))
+    with pytest.raises(RescheduleTask), slot(entering).guest():
+        pass
+    assert entering.inside == 0
+
+
+@pytest.mark.parametrize("error", [LedgerError("disk full"), ConfigError("a text of 5000 bytes")])
+def test_what_is_wrong_with_us_ends_the_run(error: Exception) -> None:
+    run = FakeRun(Session())
+    with pytest.raises(StopUser), slot(run).guest():
+        raise error
+    assert run.failures == [str(error)]
+
+
+def test_between_two_tests_a_slot_stops() -> None:
+    with pytest.raises(StopUser), slot(None).guest():
+        pass

@@ -1,0 +1,46 @@
+"""A run directory begins with its name, its start, and the link to it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from harness.errors import ConfigError
+from harness.report.opening import (
+    START,
+    make_run_directory,
+    new_run_id,
+    point_latest,
+    read_start,
+    write_start,
+)
+
+
+def test_ids_sort_by_time_and_differ() -> None:
+    ids = {new_run_id() for _ in range(50)}
+    assert len(ids) > 40
+    assert all(re.fullmatch(r"\d{8}-\d{6}-[0-9a-f]{4}", one) for one in ids)
+
+
+def test_latest_leads_to_the_newest(tmp_path: Path) -> None:
+    for run_id in ("r-1", "r-2"):
+        point_latest(make_run_directory(tmp_path, run_id))
+    assert (tmp_path / "latest").resolve() == (tmp_path / "r-2").resolve()
+
+
+def test_a_folder_that_can_not_be_written_to_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="file can't be written to: Not a directory"):
+        make_run_directory(tmp_path / "file", "r-1")
+
+
+def test_the_start_is_written_and_added_to(tmp_path: Path) -> None:
+    write_start(tmp_path, target="ws://x", options={"users": 3})
+    write_start(tmp_path, stopped_by_hand=True)
+    start = read_start(tmp_path)
+    assert (start["target"], start["stopped_by_hand"]) == ("ws://x", True)
+    assert start["versions"]["locust"]
+    assert read_start(tmp_path / "nowhere") == {}
+    (tmp_path / START).write_text("[]")
+    with pytest.raises(ConfigError, match="expected a JSON object"):
+        read_start(tmp_path)

@@ -1,0 +1,68 @@
+"""The summary says in a few lines what happened."""
+
+from rich.console import Console
+
+from harness.report.terminal import milliseconds, show_summary
+
+
+def text(record: dict[str, object], report: str = "") -> str:
+    console = Console(width=120, force_terminal=False)
+    with console.capture() as captured:
+        show_summary(record, console, report=report)
+    return captured.get()
+
+
+SESSIONS = {
+    "opened": 1032,
+    "cleared": 1030,
+    "leftover": 2,
+    "settled": 0,
+    "ended_by_service": 0,
+    "never_configured": 3,
+    "leftover_reasons": {"clear_unanswered": 2},
+}
+REPLY = {
+    "count": 5000,
+    "outcomes": {"ok": 4990, "timeout": 10},
+    "service_ms": {"p50": 50.3, "p95": 61.25, "p99": 1234.5, "max": None},
+    "corrected_ms": {"p95": 70.0},
+}
+
+
+def test_everything_is_there() -> None:
+    shown = text(
+        {
+            "run_id": "r-1",
+            "verdict": "FAIL",
+            "reasons": ["FAIL  leftovers == 0  was 2"],
+            "sessions": SESSIONS,
+            "operations": {"reply": REPLY},
+            "arrivals": {"due": 1035, "late": 4, "dropped": 0},
+            "simulator": {"opened": 1032, "cleared": 1031, "open": 1},
+        },
+        report="reports/r-1/report.html",
+    )
+    assert "opened 1,032 · cleared 1,030 · left over 2" in shown
+    assert "never opened 3" in shown
+    assert "(clear_unanswered 2)" in shown
+    row = next(line for line in shown.splitlines() if line.startswith("reply "))
+    assert row.split() == ["reply", "5,000", "10", "50.3", "61.2", "1,234", "-", "70"]
+    assert "harness sweep r-1" in shown
+    assert "verdict  FAIL" in shown
+    assert "the simulator's own count: opened 1,032" in shown
+    assert shown.rstrip().endswith("reports/r-1/report.html")
+
+
+def test_a_record_of_nothing_is_shown_too() -> None:
+    shown = text({"verdict": "INVALID", "reasons": ["unreadable"], "sessions": {}})
+    assert "sessions: not known" in shown
+    assert "unreadable" in shown
+
+
+def test_milliseconds_keep_three_digits() -> None:
+    assert [milliseconds(value) for value in (None, 0.1234, 12.345, 1234.5)] == [
+        "-",
+        "0.123",
+        "12.3",
+        "1,234",
+    ]
