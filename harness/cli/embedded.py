@@ -40,11 +40,10 @@ class EmbeddedSimulator:
             start_new_session=True,  # Ctrl-C is for us; the simulator goes last
         )
         assert process.stdout is not None
-        assert process.stderr is not None
         line = process.stdout.readline()
         if not line:
-            process.wait(START_WITHIN_S)
-            why = process.stderr.read().strip().removeprefix("error: ")
+            _, told = process.communicate(timeout=START_WITHIN_S)
+            why = told.strip().removeprefix("error: ")
             raise ConfigError(f"the simulator did not start: {why or 'it gave no reason'}")
         return cls(process, json.loads(line))
 

@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
             target = parse_target(args.target, ca_file=args.ca_file, origin=args.origin)
         _check_target(target)
         where = f"{args.locustfile} → {target.netloc}"
-        console.print(f"run {directory.name}: {where}", highlight=False)
+        console.print(f"run {directory.name}: {where}", highlight=False, soft_wrap=True)
         try:
             status, stopped_by_hand = _run_locust(args, target, directory, run_time_s, console)
         finally:

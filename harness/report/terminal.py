@@ -24,7 +24,7 @@ def show_summary(record: Mapping[str, Any], console: Console, *, report: str = "
         console.print(Padding(line, (0, 0, 0, 2)))
     console.print(verdict_line(record))
     if report:
-        console.print(Text.assemble(("report   ", "dim"), report))
+        console.print(Text.assemble(("report   ", "dim"), report), soft_wrap=True)
 
 
 def operations_table(operations: Mapping[str, Any]) -> RenderableType:
