@@ -1,0 +1,1 @@
+"""The mathematics behind drift, comparison, capacity and planning: numbers in, verdicts out."""

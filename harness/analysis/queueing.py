@@ -1,0 +1,279 @@
+"""Queues in closed form: Erlang B, C and A, waiting and response times of M/M/c, Little's law.
+
+Rates are per second, times in seconds, loads in erlangs (arrival rate times service time).
+Sources: L. Kleinrock, Queueing Systems I (1975); for Erlang A: A. Mandelbaum, S. Zeltyn, "Service
+engineering in action: the Palm/Erlang-A queue" (2007) and F. Baccelli, G. Hebuterne, "On queues
+with impatient customers" (1981).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from math import exp, expm1, fsum, inf, isfinite, log, sqrt
+
+import numpy as np
+from scipy.integrate import quad
+from scipy.optimize import brentq
+
+from harness.errors import ConfigError
+
+MAX_SERVERS = 1_000_000
+
+
+def erlang_b(load: float, servers: int) -> float:
+    """Probability that an arrival finds all servers busy and is turned away (M/G/c/c)."""
+    _need(load=load, servers=servers)
+    inverse = 1.0
+    for k in range(1, servers + 1):  # 1/B(k) = 1 + k/(a B(k-1)): stable at any size
+        inverse = 1.0 + inverse * k / load
+        if inverse == inf:
+            return 0.0
+    return 1.0 / inverse
+
+
+def erlang_c(load: float, servers: int) -> float:
+    """Probability that an arrival has to wait (M/M/c); 1 where the queue grows without end."""
+    if load >= servers:
+        _need(load=load, servers=servers)
+        return 1.0
+    lost = erlang_b(load, servers)
+    return lost / (1.0 - load / servers * (1.0 - lost))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """An M/M/c queue: Poisson arrivals, exponential service, first come first served."""
+
+    arrivals_per_s: float
+    service_s: float
+    servers: int
+
+    def __post_init__(self) -> None:
+        _need(arrivals=self.arrivals_per_s, service=self.service_s, servers=self.servers)
+
+    @property
+    def load(self) -> float:
+        """Offered load in erlangs: the mean number of busy servers if there were enough."""
+        return self.arrivals_per_s * self.service_s
+
+    @property
+    def utilisation(self) -> float:
+        """Share of the servers' time that is needed; 1 or more means that the queue grows."""
+        return self.load / self.servers
+
+    @property
+    def wait_probability(self) -> float:
+        """Erlang C."""
+        return erlang_c(self.load, self.servers)
+
+    @property
+    def mean_wait_s(self) -> float:
+        """Mean time in the queue over all arrivals; infinite when overloaded."""
+        if self.utilisation >= 1:
+            return inf
+        return self.wait_probability * self.service_s / (self.servers - self.load)
+
+    @property
+    def mean_response_s(self) -> float:
+        """Mean time in queue and service."""
+        return self.mean_wait_s + self.service_s
+
+    def wait_above(self, wait_s: float) -> float:
+        """P(wait > wait_s)."""
+        if self.utilisation >= 1:
+            return 1.0
+        return self.wait_probability * exp(-self._drain_per_s * wait_s)
+
+    def wait_percentile_s(self, percent: float) -> float:
+        """The wait that ``percent`` of the arrivals don't exceed; 0 where that many never wait."""
+        above = _above(percent)
+        if self.utilisation >= 1:
+            return inf
+        waits = self.wait_probability
+        return log(waits / above) / self._drain_per_s if waits > above else 0.0
+
+    def response_above(self, time_s: float) -> float:
+        """P(queue and service > time_s)."""
+        if self.utilisation >= 1:
+            return 1.0
+        served, drained = 1.0 / self.service_s, self._drain_per_s
+        waits = self.wait_probability
+        alone = exp(-served * time_s)
+        # Waiting and being served is a sum of two exponentials; written with expm1 so that it
+        # stays exact where both rates are nearly or exactly the same.
+        gap = (served - drained) * time_s
+        both = alone * (1.0 + served * time_s * (expm1(gap) / gap if abs(gap) > 1e-12 else 1.0))
+        return (1.0 - waits) * alone + waits * both
+
+    def response_percentile_s(self, percent: float) -> float:
+        """The time in queue and service that ``percent`` of the arrivals don't exceed."""
+        above = _above(percent)
+        if self.utilisation >= 1:
+            return inf
+        # Wait and service each stay below their part of it with all but half of what may exceed.
+        top = (self.service_s + 1 / self._drain_per_s) * log(2.0 / above)
+        return float(brentq(lambda time_s: self.response_above(time_s) - above, 0.0, top))
+
+    @property
+    def _drain_per_s(self) -> float:
+        return self.servers / self.service_s - self.arrivals_per_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImpatientQueue:
+    """Erlang A (M/M/c+M): as Queue, but who waits leaves after an exponential patience."""
+
+    arrivals_per_s: float
+    service_s: float
+    servers: int
+    patience_s: float
+
+    def __post_init__(self) -> None:
+        _need(
+            arrivals=self.arrivals_per_s,
+            service=self.service_s,
+            servers=self.servers,
+            patience=self.patience_s,
+        )
+
+    @property
+    def load(self) -> float:
+        """Offered load in erlangs."""
+        return self.arrivals_per_s * self.service_s
+
+    @property
+    def wait_probability(self) -> float:
+        """P(an arrival finds all servers busy)."""
+        return self._states[1]
+
+    @property
+    def abandon_probability(self) -> float:
+        """P(an arrival leaves before it is served)."""
+        return min(1.0, self._states[2] / (self.patience_s * self.arrivals_per_s))
+
+    @property
+    def mean_wait_s(self) -> float:
+        """Mean time in the queue over all arrivals, served or not."""
+        return self.abandon_probability * self.patience_s
+
+    @property
+    def utilisation(self) -> float:
+        """Share of the servers' time in use; below 1 at any load."""
+        return self.load * (1.0 - self.abandon_probability) / self.servers
+
+    def served_within(self, wait_s: float) -> float:
+        """P(an arrival is served after a wait of at most wait_s)."""
+        log_full, waits, _ = self._states
+        served, leave = self.servers / self.service_s, 1.0 / self.patience_s
+        arrivals, start = self.arrivals_per_s, log_full + log(served)
+
+        def density(wait: float) -> float:
+            grown = -arrivals * expm1(-leave * wait) / leave
+            return exp(start + grown - (served + leave) * wait)
+
+        # The density has one hump; integrate piece by piece around it, so that none is missed.
+        peak = max(0.0, log(arrivals / (served + leave)) / leave)
+        width = 1.0 / (served + leave) + 1.0 / sqrt(leave * (served + leave))
+        cuts = [peak + far * width for far in (-64, -8, -2, 0, 2, 8, 64, 512)]
+        edges = [0.0, *(cut for cut in cuts if 0.0 < cut < wait_s), wait_s]
+        waited = fsum(quad(density, low, high)[0] for low, high in pairwise(edges))
+        return float(min(1.0, 1.0 - waits + waited))
+
+    @property
+    def _states(self) -> tuple[float, float, float]:
+        """log P(all busy, none waits), P(all busy), mean number waiting."""
+        served, leave = self.servers / self.service_s, 1.0 / self.patience_s
+        logs: list[np.ndarray] = []
+        last, first, chunk = 0.0, 1, 4096
+        while True:
+            k = np.arange(first, first + chunk)
+            logs.append(last + np.cumsum(np.log(self.arrivals_per_s / (served + k * leave))))
+            last, first, chunk = float(logs[-1][-1]), first + chunk, chunk * 2
+            top = max(0.0, *(float(part.max()) for part in logs))
+            if last < top - 45.0:  # what is left out is below 1e-19 of the whole
+                break
+            if first > 100_000_000:
+                raise ConfigError("patience is too long to tell this queue from an Erlang C one")
+        weights = np.exp(np.concatenate(logs) - top)
+        above = float(weights.sum())
+        waiting = float((weights * np.arange(1, weights.size + 1)).sum())
+        lost = erlang_b(self.load, self.servers)
+        below = 1.0 / max(lost, 1e-300)
+        # All divided by exp(top), so that a badly overloaded queue doesn't overflow.
+        unit = exp(-top)
+        whole = below * unit + above
+        return -top - log(whole), (unit + above) / whole, waiting / whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LittleCheck:
+    """Occupancy against arrival rate times time in session. ``holds`` is None: cannot tell."""
+
+    measured: float
+    expected: float
+    allowed_share: float
+    holds: bool | None
+
+    @property
+    def residual_share(self) -> float:
+        """How far the measured occupancy is off, as a share of the expected."""
+        return (self.measured - self.expected) / self.expected
+
+
+def check_littles_law(
+    *,
+    occupancy: float,
+    arrivals_per_s: float,
+    in_session_s: float,
+    window_s: float,
+    tolerance: float = 0.05,
+) -> LittleCheck:
+    """Does occupancy = arrival rate times mean time in session hold over a window?
+
+    It must, whatever the distributions: a violation is a fault of measuring. Sessions cut by the
+    window's ends may add up to one time in session at each end, so that much more is allowed; when
+    the window is too short for the check to mean anything, ``holds`` is None.
+    """
+    _need(occupancy=occupancy, arrivals=arrivals_per_s, time=in_session_s, window=window_s)
+    expected = arrivals_per_s * in_session_s
+    allowed = tolerance + in_session_s / window_s
+    off = abs(occupancy - expected) / expected
+    return LittleCheck(
+        measured=occupancy,
+        expected=expected,
+        allowed_share=allowed,
+        holds=None if allowed > 0.5 else off <= allowed,
+    )
+
+
+def servers_needed(load: float, enough: Callable[[int], bool]) -> int:
+    """The smallest number of servers for which ``enough`` (monotone) holds.
+
+    ``enough`` is asked from about ``load`` upwards. ConfigError when none up to a million is.
+    """
+    _need(load=load)
+    low, high = 0, max(1, int(load))
+    while not enough(high):
+        low, high = high, high * 2
+        if high > MAX_SERVERS:
+            raise ConfigError(
+                f"not even {MAX_SERVERS} servers would be enough for {load:g} erlangs"
+            )
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
+def _above(percent: float) -> float:
+    if not 0 < percent < 100:
+        raise ConfigError(f"percentile: expected a number between 0 and 100, got {percent!r}")
+    return 1.0 - percent / 100.0
+
+
+def _need(**values: float) -> None:
+    for name, value in values.items():
+        if not isfinite(value) or value <= 0:
+            raise ConfigError(f"{name}: expected a number above zero, got {value!r}")
+        if name == "servers" and (value != int(value) or value > MAX_SERVERS):
+            raise ConfigError(f"servers: expected 1 to {MAX_SERVERS}, got {value!r}")
