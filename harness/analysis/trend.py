@@ -1,0 +1,314 @@
+"""Does a figure drift over a run? A robust slope with an interval, and a verdict.
+
+Slope: Theil-Sen, the median of the slopes of all pairs of points (P. K. Sen, 1968), which a few
+wild minutes don't move. Interval: residuals resampled in blocks (H. R. Künsch, 1989), because one
+minute resembles the next; never narrower than the likeness of neighbours implies. Diurnal load:
+give the load beside the figure, then what the figure owes to the load is taken out before the slope
+is, and the uncertainty of that is part of the interval.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from math import inf, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import chi2, t
+
+from harness.errors import ConfigError
+from harness.units import duration_text
+
+Floats = NDArray[np.float64]
+
+POINTS = 80
+FEWEST_POINTS = 20
+REPLICATES = 200
+WARMUP_AT_MOST = 0.25
+# Neighbours so alike that the points are worth fewer independent ones than this decide nothing.
+FEWEST_WORTH = 8.0
+# The bootstrap comes out a little narrow in the far tails; with this the share of flat runs outside
+# a 99 % interval is one in a hundred (found by simulation over likenesses from 0 to 0.9).
+SAFETY = 1.15
+# Above this the load rose or fell together with time, and the two can't be told apart.
+COLLINEAR = 0.95
+
+
+class Drift(StrEnum):
+    """What can be said about a figure over a run."""
+
+    FLAT = "flat"
+    DRIFTING = "drifting"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trend:
+    """``change`` is the figure's change over the span, as a share of ``level`` when ``relative``.
+
+    ``level`` is the figure at the end of the span, freed of the load. ``longer_s`` is how much
+    longer an undecided run would have to be, None where that can't be said. ``slope_per_h`` is in
+    the figure's own unit.
+    """
+
+    verdict: Drift
+    change: float | None
+    low: float | None
+    high: float | None
+    relative: bool
+    slope_per_h: float | None
+    slope_low_per_h: float | None
+    slope_high_per_h: float | None
+    level: float | None
+    span_s: float
+    points: int
+    longer_s: float | None = None
+    note: str = ""
+
+    def limit_reached_in_s(self, limit: float) -> tuple[float, float] | None:
+        """Earliest and latest time from the end of the span at which ``limit`` is reached.
+
+        None unless the figure drifts towards it; infinite where the slow end never gets there.
+        """
+        slopes = (self.slope_low_per_h, self.slope_high_per_h)
+        if self.verdict is not Drift.DRIFTING or self.level is None or None in slopes:
+            return None
+        away = limit - self.level
+        times = [away / s * 3600 if s and away / s > 0 else inf for s in slopes if s is not None]
+        return None if min(times) == inf else (min(times), max(times))
+
+
+def trend(
+    at_s: Sequence[float],
+    values: Sequence[float],
+    *,
+    load: Sequence[float] | None = None,
+    matters: float = 0.05,
+    relative: bool = True,
+    warmup_s: float | None = None,
+    confidence: float = 0.97,
+    seed: int = 0,
+) -> Trend:
+    """The trend of a figure measured at times ``at_s`` (seconds, rising).
+
+    ``matters``: a change over the span as large as this counts; a share of the figure's level, or
+    in its own unit with ``relative=False``. *Drifting* needs the interval to leave out zero and the
+    change to be a fifth of ``matters`` at least; *flat* needs the interval within plus or minus
+    ``matters``; everything else is *undecided*. ``warmup_s`` is cut off the start; None finds it
+    (MSER, K. P. White 1997, at most a quarter).
+    """
+    times, figures, loads = _checked(at_s, values, load, matters, confidence)
+    cut = _warmup(figures) if warmup_s is None else int(np.searchsorted(times, times[0] + warmup_s))
+    times, figures = times[cut:], figures[cut:]
+    loads = None if loads is None else loads[cut:]
+    span_s = float(times[-1] - times[0]) if times.size else 0.0
+    if times.size < FEWEST_POINTS:
+        note = f"{times.size} points after the warm-up, at least {FEWEST_POINTS} are needed"
+        return _undecided(span_s, times.size, relative, note)
+    series = _Series(times, figures, loads)
+    if series.collinear:
+        note = "the load rose or fell all the time, its effect can't be told from a drift"
+        return _undecided(span_s, series.size, relative, note)
+    slope, intercept = series.fit()
+    middle = float(series.time[-1])
+    level = intercept + slope * middle
+    scale = abs(level) if relative else 1.0
+    if scale <= 0:
+        return _undecided(span_s, series.size, relative, "a level of zero has no relative change")
+    error, worth = series.slope_error(np.random.default_rng(seed))
+    if worth < FEWEST_WORTH:
+        note = f"neighbouring points are so alike that all are worth only {worth:.1f} of them"
+        return _undecided(span_s, series.size, relative, note)
+    reach = float(t.ppf(0.5 + confidence / 2, worth - 2)) * error
+    low, change, high = (float(s) * span_s / scale for s in (slope - reach, slope, slope + reach))
+    verdict = Drift.UNDECIDED
+    if (low > 0 or high < 0) and abs(change) >= matters / 5:
+        verdict = Drift.DRIFTING
+    elif max(abs(low), abs(high)) < matters:
+        verdict = Drift.FLAT
+    return Trend(
+        verdict=verdict,
+        change=change,
+        low=low,
+        high=high,
+        relative=relative,
+        slope_per_h=slope * 3600,
+        slope_low_per_h=(slope - reach) * 3600,
+        slope_high_per_h=(slope + reach) * 3600,
+        level=level,
+        span_s=span_s,
+        points=series.size,
+        longer_s=_longer(verdict, change, high - change, matters, span_s),
+        note="",
+    )
+
+
+def rate_interval(
+    events: int, exposure: float, *, confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """(low, rate, high) of a count over an exposure: exact Poisson limits (F. Garwood, 1936)."""
+    if events < 0 or not 0 < exposure < inf:
+        raise ConfigError(f"rate: expected a count over an exposure, got {events} over {exposure}")
+    tail = (1 - confidence) / 2
+    low = float(chi2.ppf(tail, 2 * events)) / 2 if events else 0.0
+    high = float(chi2.ppf(1 - tail, 2 * events + 2)) / 2
+    return low / exposure, events / exposure, high / exposure
+
+
+class _Series:
+    """At most POINTS points (medians of neighbours), with the load's effect ready to be removed."""
+
+    def __init__(self, times: Floats, figures: Floats, loads: Floats | None) -> None:
+        parts = np.array_split(np.arange(times.size), min(POINTS, times.size))
+        self.time: Floats = np.array([times[part].mean() for part in parts])
+        self.figure: Floats = np.array([np.median(figures[part]) for part in parts])
+        self.size = len(parts)
+        self._first, self._second = np.triu_indices(self.size, k=1)
+        self._gaps = self.time[self._second] - self.time[self._first]
+        self._basis: Floats | None = None
+        self.collinear = False
+        if loads is not None:
+            load = np.array([loads[part].mean() for part in parts])
+            spread = float(load.std())
+            if spread > 1e-9 * max(1.0, abs(float(load.mean()))):
+                unit = (load - load.mean()) / spread
+                # Straight and bent: times rise faster than in proportion when load is high.
+                self._basis = np.column_stack([unit, unit**2 - (unit**2).mean()])
+                self.collinear = abs(float(np.corrcoef(unit, self.time)[0, 1])) > COLLINEAR
+
+    def fit(self) -> tuple[float, float]:
+        """Slope per second and intercept of the figure freed of the load."""
+        return self._line(self._freed(self.figure))
+
+    def slope_error(self, rng: np.random.Generator) -> tuple[float, float]:
+        """Standard error of the slope, and how many independent points the series is worth."""
+        freed = self._freed(self.figure)
+        slope, intercept = self._line(freed)
+        line = intercept + slope * self.time
+        rest = freed - line
+        used = 2 + (0 if self._basis is None else self._basis.shape[1])
+        alike = _likeness(rest, used)
+        worth = (self.size - used) * (1 - alike) / (1 + alike)
+        # Long enough blocks for the likeness at hand (D. N. Politis, H. White, 2004, for AR(1)).
+        wanted = (2 * alike / (1 - alike**2)) ** (2 / 3) * self.size ** (1 / 3) * 1.5
+        block = int(min(max(2.0, wanted), self.size / 5))
+        errors = []
+        for length in (1, block):
+            starts = rng.integers(
+                0, self.size - length + 1, size=(REPLICATES, -(-self.size // length))
+            )
+            picks = (starts[:, :, None] + np.arange(length)).reshape(REPLICATES, -1)
+            drawn = line + rest[picks[:, : self.size]] @ self._without_load()
+            slopes = np.median(
+                (drawn[:, self._second] - drawn[:, self._first]) / self._gaps, axis=1
+            )
+            # Residuals are smaller than errors by what was fitted; blocks lose their own mean.
+            lost = self.size / max(1.0, self.size - used - (length - 1))
+            errors.append(float(np.std(slopes, ddof=1)) * sqrt(lost))
+        independent, blocked = errors
+        return SAFETY * max(blocked, independent * sqrt((1 + alike) / (1 - alike))), worth
+
+    def _line(self, figure: Floats) -> tuple[float, float]:
+        slopes = (figure[self._second] - figure[self._first]) / self._gaps
+        slope = float(np.median(slopes))
+        return slope, float(np.median(figure - slope * self.time))
+
+    def _without_load(self) -> Floats:
+        """What takes the effect of the load out of rows of noise, by plain least squares."""
+        if self._basis is None:
+            return np.eye(self.size)
+        whole = np.column_stack([np.ones(self.size), self._unit_time(), self._basis])
+        hat = self._basis @ np.linalg.pinv(whole)[2:]
+        without: Floats = (np.eye(self.size) - hat).T
+        return without
+
+    def _unit_time(self) -> Floats:
+        unit: Floats = (self.time - self.time.mean()) / self.time.std()
+        return unit
+
+    def _freed(self, figure: Floats) -> Floats:
+        """The figure without what it owes to the load, found beside a straight line in time."""
+        if self._basis is None:
+            return figure
+        whole = np.column_stack([np.ones(self.size), self._unit_time(), self._basis])
+        weight = np.ones(self.size)
+        effect = np.zeros(whole.shape[1])
+        for _ in range(5):  # reweighted, so that wild points don't shape the effect of the load
+            root = np.sqrt(weight)
+            effect = np.linalg.lstsq(whole * root[:, None], figure * root, rcond=None)[0]
+            rest = figure - whole @ effect
+            usual = 1.4826 * float(np.median(np.abs(rest - np.median(rest)))) or 1.0
+            weight = 1.0 / np.maximum(1.0, np.abs(rest) / (1.345 * usual))
+        freed: Floats = figure - self._basis @ effect[2:]
+        return freed
+
+
+def _likeness(rest: Floats, used: int) -> float:
+    """Autocorrelation of neighbours, freed of what fitting takes from it (M. G. Kendall, 1954)."""
+    centred = rest - rest.mean()
+    power = float((centred**2).sum())
+    alike = float((centred[1:] * centred[:-1]).sum()) / power if power > 0 else 0.0
+    if alike <= 0:
+        return 0.0
+    return min(0.98, alike + (used + 4 * alike) / rest.size)
+
+
+def _warmup(figures: Floats) -> int:
+    """How many points to cut off so that the mean of the rest is known best (MSER)."""
+    many = figures.size
+    cuts = range(int(many * WARMUP_AT_MOST) + 1)
+    tests = [float(figures[cut:].var()) / (many - cut) for cut in cuts if many - cut > 1]
+    return int(np.argmin(tests)) if tests else 0
+
+
+def _longer(
+    verdict: Drift, change: float, reach: float, matters: float, span_s: float
+) -> float | None:
+    """How much longer: the error of a change over the span shrinks with the root of the span."""
+    if verdict is not Drift.UNDECIDED:
+        return None
+    # To be called flat the interval has to fit; to be called drifting it has to leave out zero.
+    wanted = max(abs(change), matters - abs(change))
+    if wanted <= 0:
+        return None
+    factor = (reach / wanted) ** 2 * 1.1
+    return (factor - 1) * span_s if 1 < factor < 1000 else None
+
+
+def _undecided(span_s: float, points: int, relative: bool, note: str) -> Trend:
+    return Trend(
+        verdict=Drift.UNDECIDED,
+        change=None,
+        low=None,
+        high=None,
+        relative=relative,
+        slope_per_h=None,
+        slope_low_per_h=None,
+        slope_high_per_h=None,
+        level=None,
+        span_s=span_s,
+        points=points,
+        note=note,
+    )
+
+
+def _checked(
+    at_s: Sequence[float],
+    values: Sequence[float],
+    load: Sequence[float] | None,
+    matters: float,
+    confidence: float,
+) -> tuple[Floats, Floats, Floats | None]:
+    if len(at_s) != len(values) or (load is not None and len(load) != len(at_s)):
+        raise ConfigError("trend: times, values and load have different lengths")
+    if matters <= 0 or not 0.5 <= confidence < 1:
+        raise ConfigError("trend: expected matters above 0 and confidence 0.5 up to below 1")
+    times, figures = np.asarray(at_s, dtype=float), np.asarray(values, dtype=float)
+    loads = None if load is None else np.asarray(load, dtype=float)
+    known = np.isfinite(figures) & np.isfinite(times)
+    if loads is not None:
+        known &= np.isfinite(loads)
+    times, figures = times[known], figures[known]
+    if (np.diff(times) <= 0).any():
+        raise ConfigError(f"trend: times do not rise ({duration_text(float(times[0]))} on)")
+    return times, figures, None if loads is None else loads[known]

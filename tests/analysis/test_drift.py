@@ -1,0 +1,93 @@
+"""A soak as a whole: leaks found, the guilty side named, one error rate for all figures."""
+
+import numpy as np
+import pytest
+
+from harness.analysis.drift import Side, Watched, assess, leak_of
+from harness.analysis.trend import Drift
+from harness.errors import ConfigError
+
+AT = np.linspace(0, 8 * 3600.0, 480)
+
+
+def watched(name: str, side: Side, seed: int, drift: float = 0.0, limit: float = 0) -> Watched:
+    rng = np.random.default_rng(seed)
+    error = np.zeros(AT.size)
+    for i in range(1, AT.size):
+        error[i] = 0.5 * error[i - 1] + 0.015 * rng.normal()
+    values = 500 * (1 + drift * AT / AT[-1]) * np.exp(error)
+    return Watched(name=name, side=side, at_s=AT, values=values, limit=limit or None)
+
+
+def several(seed: int, *, service: float = 0.0, harness: float = 0.0) -> list[Watched]:
+    return [
+        watched("reply p95", Side.SERVICE, 10 * seed, service, limit=1000),
+        watched("session_open p95", Side.SERVICE, 10 * seed + 1),
+        watched("resumes", Side.SERVICE, 10 * seed + 2),
+        watched("memory", Side.HARNESS, 10 * seed + 3, harness),
+        watched("generator lag", Side.HARNESS, 10 * seed + 4),
+    ]
+
+
+def test_flat_soaks_are_called_drifting_at_most_as_often_as_stated() -> None:
+    runs = 40
+    rng = np.random.default_rng(3)
+    false = 0
+    for seed in range(runs):
+        leftovers = int(rng.binomial(20_000, 0.0005))
+        report = assess(several(seed), sessions=20_000, leftovers=leftovers)
+        false += report.verdict is Drift.DRIFTING
+    assert false <= 5  # 6 of 40 at 5 % has p = 0.014
+
+
+def test_a_planted_leak_of_half_a_per_cent_is_found() -> None:
+    rng = np.random.default_rng(4)
+    for seed in range(10):
+        leftovers = int(rng.binomial(20_000, 0.005))
+        report = assess(several(seed), sessions=20_000, leftovers=leftovers, duration_s=8 * 3600)
+        assert report.verdict is Drift.DRIFTING
+        assert report.leak is not None
+        assert report.leak.verdict is Drift.DRIFTING
+        assert report.leak.low <= 0.005 * 1.25
+        assert report.leak.per_hour == pytest.approx(leftovers / 8)
+        assert report.sentence.startswith("Sessions leak: 0.")
+
+
+def test_the_guilty_side_is_named() -> None:
+    service = assess(several(1, service=0.1))
+    assert service.sentence.startswith("The service drifts: reply p95 +")
+    assert "limit reached in" in service.sentence
+    assert service.sentence.endswith("the harness itself is flat.")
+    harness = assess(several(1, harness=0.1))
+    assert harness.sentence.startswith("The harness itself drifts, not the service: memory +")
+    both = assess(several(1, service=0.1, harness=0.1))
+    assert both.sentence.startswith("Service and harness both drift")
+    assert assess(several(1)).sentence == "Nothing drifts."
+
+
+def test_undecided_says_what_would_decide() -> None:
+    report = assess([], sessions=100, leftovers=0)
+    assert report.verdict is Drift.UNDECIDED
+    assert report.leak is not None
+    assert report.leak.more_sessions is not None
+    enough = 100 + report.leak.more_sessions
+    assert leak_of(0, enough).verdict is Drift.FLAT
+    assert f"{report.leak.more_sessions:,} more would decide" in report.sentence
+    short = Watched(name="reply p95", side=Side.SERVICE, at_s=AT[:5], values=[1.0] * 5)
+    assert "reply p95 (5 points" in assess([short], warmup_s=0).sentence
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        lambda: assess([]),
+        lambda: leak_of(3, 2),
+        lambda: leak_of(0, 0),
+        lambda: leak_of(0, 10, tolerated=0),
+        lambda: assess([Watched(name="x", side=Side.SERVICE, at_s=[1, 1], values=[1.0, 2.0])]),
+    ],
+)
+def test_nonsense_is_refused(nonsense: object) -> None:
+    assert callable(nonsense)
+    with pytest.raises(ConfigError):
+        nonsense()

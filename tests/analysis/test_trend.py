@@ -1,0 +1,190 @@
+"""Planted drifts are found, flat runs are seldom called drifting, a day's load fools nobody."""
+
+from collections import Counter
+from math import inf
+
+import numpy as np
+import pytest
+from scipy.stats import chi2, theilslopes
+
+from harness.analysis.trend import Drift, Trend, rate_interval, trend
+from harness.errors import ConfigError
+
+HOURS = 8 * 3600.0
+
+
+def soak(
+    rng: np.random.Generator,
+    *,
+    drift: float = 0.0,
+    alike: float = 0.6,
+    noise: float = 0.02,
+    diurnal: float = 0.0,
+    warmup: float = 0.0,
+    points: int = 480,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Times, a p95 of about 800 ms that follows the load, and the load."""
+    at = np.linspace(0, HOURS, points)
+    error = np.zeros(points)
+    for i in range(1, points):
+        error[i] = alike * error[i - 1] + noise * np.sqrt(1 - alike**2) * rng.normal()
+    load = 100 * (1 + diurnal * np.sin(9 * at / HOURS + rng.uniform(0, 6))) + rng.normal(
+        size=points
+    )
+    p95 = 800 * (1 + drift * at / HOURS) * np.exp(error) * (1 + 0.3 * ((load / 100) ** 2 - 1))
+    return at, p95 * (1 + warmup * np.exp(-at / (0.01 * HOURS))), load
+
+
+def verdicts(seeds: int, *, use_load: bool = False, **kind: float) -> Counter[Drift]:
+    found: Counter[Drift] = Counter()
+    for seed in range(seeds):
+        at, p95, load = soak(np.random.default_rng(seed), **kind)  # type: ignore[arg-type]
+        found[trend(at, p95, load=load if use_load else None).verdict] += 1
+    return found
+
+
+def test_of_200_flat_runs_at_most_5_per_cent_are_called_drifting() -> None:
+    found = verdicts(200)
+    assert found[Drift.DRIFTING] <= 10
+    assert found[Drift.FLAT] >= 150
+
+
+@pytest.mark.parametrize("kind", [{"alike": 0.9}, {"alike": 0.0}, {"warmup": 0.8}])
+def test_neither_likeness_nor_warmup_makes_flat_runs_drift(kind: dict[str, float]) -> None:
+    assert verdicts(60, **kind)[Drift.DRIFTING] <= 6  # 7 of 60 at 5 % has p = 0.03
+
+
+def test_a_planted_drift_of_5_per_cent_is_found() -> None:
+    found = verdicts(40, drift=0.05)
+    assert found[Drift.DRIFTING] >= 38
+
+
+def test_a_days_load_is_no_drift_and_hides_none() -> None:
+    assert verdicts(30, use_load=True, diurnal=0.5)[Drift.DRIFTING] <= 4
+    assert verdicts(20, use_load=True, diurnal=0.5, drift=0.05)[Drift.DRIFTING] >= 17
+    # without the load beside it nothing is claimed either way
+    assert verdicts(20, diurnal=0.5, drift=0.05)[Drift.UNDECIDED] >= 15
+
+
+def test_load_that_only_rises_cannot_be_told_from_a_drift() -> None:
+    at, p95, _ = soak(np.random.default_rng(1))
+    found = trend(at, p95, load=at)
+    assert found.verdict is Drift.UNDECIDED
+    assert "can't be told from a drift" in found.note
+
+
+def test_the_interval_encloses_the_planted_change() -> None:
+    inside = 0
+    for seed in range(60):
+        planted = 0.1 * (seed % 5 - 2)
+        at, p95, _ = soak(np.random.default_rng(seed), drift=planted)
+        found = trend(at, p95, warmup_s=0, confidence=0.9)
+        assert found.low is not None
+        assert found.high is not None
+        inside += (
+            found.low <= planted / (1 + planted) <= found.high
+        )  # share of the level at the end
+    assert inside >= 60 * 0.9 - 7  # three standard errors
+
+
+def test_the_slope_is_theil_sens() -> None:
+    at, p95, _ = soak(np.random.default_rng(3), drift=0.2, points=80)
+    found = trend(at, p95, warmup_s=0)
+    assert found.slope_per_h == pytest.approx(3600 * float(theilslopes(p95, at).slope))
+
+
+def test_a_few_wild_minutes_do_not_move_the_verdict() -> None:
+    at, p95, _ = soak(np.random.default_rng(4))
+    p95[-15:] *= 20
+    assert trend(at, p95).verdict is Drift.FLAT
+
+
+def test_too_little_and_too_alike_is_undecided_with_the_reason() -> None:
+    at, p95, _ = soak(np.random.default_rng(5), points=22)
+    assert "points after the warm-up, at least 20" in trend(at, p95, warmup_s=3 * 3600).note
+    walk = 800 + np.cumsum(np.random.default_rng(6).normal(size=480))
+    found = trend(soak(np.random.default_rng(5))[0], walk)
+    assert found.verdict is Drift.UNDECIDED
+    assert "so alike" in found.note
+
+
+def test_an_undecided_run_says_how_much_longer_would_decide() -> None:
+    at, p95, _ = soak(np.random.default_rng(7), noise=0.15)
+    found = trend(at, p95)
+    assert found.verdict is Drift.UNDECIDED
+    assert found.longer_s is not None
+    assert found.longer_s > 0
+
+
+def test_nothing_measured_is_undecided() -> None:
+    found = trend([], [])
+    assert found.verdict is Drift.UNDECIDED
+    assert found.change is None
+    assert trend([0.0, 1.0], [float("nan")] * 2).points == 0
+
+
+def test_a_leak_of_memory_reaches_its_limit_when_it_does() -> None:
+    rng = np.random.default_rng(8)
+    at = np.linspace(0, HOURS, 480)
+    found = trend(at, 200 + 10 * at / 3600 + rng.normal(size=480), warmup_s=0)
+    assert found.verdict is Drift.DRIFTING
+    reached = found.limit_reached_in_s(380)  # at 10 a hour from 280
+    assert reached is not None
+    assert reached[0] <= 10 * 3600 <= reached[1]
+    assert found.limit_reached_in_s(100) is None  # it drifts away from it
+    flat = trend(at, 200 + rng.normal(size=480))
+    assert flat.limit_reached_in_s(380) is None
+
+
+def test_an_end_that_never_comes_is_infinite() -> None:
+    found = Trend(
+        verdict=Drift.DRIFTING,
+        change=0.1,
+        low=0.0,
+        high=0.2,
+        relative=True,
+        slope_per_h=1.0,
+        slope_low_per_h=0.0,
+        slope_high_per_h=2.0,
+        level=10.0,
+        span_s=HOURS,
+        points=100,
+    )
+    assert found.limit_reached_in_s(20) == (18_000, inf)
+
+
+def test_absolute_changes() -> None:
+    at = np.linspace(0, HOURS, 480)
+    noise = np.random.default_rng(9).normal(size=480)
+    found = trend(at, 3 * at / HOURS + 0.1 * noise, relative=False, matters=1, warmup_s=0)
+    assert found.verdict is Drift.DRIFTING
+    assert found.change == pytest.approx(3, rel=0.05)
+    assert trend(at, 0.1 * noise, relative=False, matters=1).verdict is Drift.FLAT
+
+
+def test_poisson_limits_are_garwoods() -> None:
+    # F. Garwood (1936), as tabulated since: 95 % limits for 0, 1, 5, 10 events
+    table = {0: (0, 3.689), 1: (0.0253, 5.572), 5: (1.623, 11.668), 10: (4.795, 18.390)}
+    for events, (low, high) in table.items():
+        found = rate_interval(events, 1.0)
+        assert (found[0], found[2]) == (pytest.approx(low, abs=6e-4), pytest.approx(high, abs=6e-4))
+    assert rate_interval(10, 2.0)[1] == 5
+    assert rate_interval(0, 1.0)[2] == pytest.approx(float(chi2.ppf(0.975, 2)) / 2)
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        lambda: trend([0, 1], [1.0]),
+        lambda: trend([0, 1, 1], [1.0, 2.0, 3.0]),
+        lambda: trend([0, 1], [1.0, 2.0], load=[1.0]),
+        lambda: trend([0, 1], [1.0, 2.0], matters=0),
+        lambda: trend([0, 1], [1.0, 2.0], confidence=1),
+        lambda: rate_interval(-1, 1),
+        lambda: rate_interval(1, 0),
+    ],
+)
+def test_nonsense_is_refused(nonsense: object) -> None:
+    assert callable(nonsense)
+    with pytest.raises(ConfigError):
+        nonsense()
