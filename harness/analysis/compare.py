@@ -1,35 +1,27 @@
 """Two runs compared: the change of each percentile with an interval, and a word for it.
 
-The samples of a run are not independent: the service has good and bad minutes. So each run is cut
-into blocks of time, and the uncertainty of a percentile is taken from resampling whole blocks
-(block bootstrap; H. R. Künsch, 1989). Where many figures are looked at, some differ by chance; the
-intervals are widened (Bonferroni) so that the stated error rate holds for **all figures together**:
-of a hundred pairs of equal runs, at most five give any false word at 95 %.
+The samples of a run are not independent: the service has good and bad minutes. So the uncertainty
+of a percentile is taken from blocks of time (``harness.analysis.blocks``). Where many figures are
+looked at, some differ by chance; the intervals are widened (Bonferroni) so that the stated error
+rate holds for **all figures together**: of a hundred pairs of equal runs, at most five give any
+false word at 95 %.
 
 What no mathematics on two runs can see is how much the service changes from day to day; a known
 day-to-day spread can be given as ``between_runs``.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import exp, log, sqrt
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import norm, t
 
+from harness.analysis.blocks import Blocks, Buckets
 from harness.errors import ConfigError
 
-Buckets = Iterable[tuple[float, int]]
 PERCENTILES = (50.0, 90.0, 95.0, 99.0)
-BLOCKS = 30
-FEWEST_BLOCKS = 8
-REPLICATES = 400
-# So many values have to lie above a percentile for its bootstrap to mean anything.
-TAIL_VALUES = 10
-# A histogram's own resolution; no percentile is known better.
-RESOLUTION = 0.0005
 
 
 class Word(StrEnum):
@@ -99,8 +91,8 @@ def compare_runs(
     rng = np.random.default_rng(seed)
     found: list[tuple[str, float, _Pair | str]] = []
     for name in dict.fromkeys([*base, *new]):
-        grid = _Grid(base.get(name, ()), new.get(name, ()))
-        found.extend((name, percent, grid.pair(percent, rng)) for percent in percentiles)
+        sides = Blocks(base.get(name, ())), Blocks(new.get(name, ()))
+        found.extend((name, percent, _pair(*sides, percent, rng)) for percent in percentiles)
     many = sum(isinstance(pair, _Pair) for *_, pair in found)
     return [_change(name, percent, pair, rules, many) for name, percent, pair in found]
 
@@ -115,72 +107,21 @@ class _Pair:
     freedom: float
 
 
-class _Grid:
-    """Both runs' blocks as counts over common values."""
-
-    def __init__(self, base: Sequence[Buckets], new: Sequence[Buckets]) -> None:
-        sides = [[dict(_valid(buckets)) for buckets in side] for side in (base, new)]
-        values = sorted({value for side in sides for block in side for value in block})
-        self._values = np.array(values, dtype=float)
-        place = {value: i for i, value in enumerate(values)}
-        self._sides = [self._blocks(side, place) for side in sides]
-
-    def _blocks(
-        self, intervals: Sequence[Mapping[float, int]], place: Mapping[float, int]
-    ) -> NDArray[np.int64]:
-        """Counts, one row per block; intervals without values are no blocks of their own."""
-        rows = np.zeros((len(intervals), len(place)), dtype=np.int64)
-        for row, interval in zip(rows, intervals, strict=True):
-            for value, count in interval.items():
-                row[place[value]] = count
-        rows = np.compress(rows.sum(axis=1) > 0, rows, axis=0)
-        if len(rows) <= BLOCKS:
-            return rows
-        edges = np.linspace(0, len(rows), BLOCKS + 1).astype(int)[:-1]
-        merged: NDArray[np.int64] = np.add.reduceat(rows, edges, axis=0)
-        return merged
-
-    def pair(self, percent: float, rng: np.random.Generator) -> _Pair | str:
-        """The percentile in both runs, or why it can't be compared."""
-        needed = int(np.ceil(TAIL_VALUES / min(percent / 100, 1 - percent / 100)))
-        figures, errors, freedoms = [], [], []
-        for word, rows in zip(("the base", "the new run"), self._sides, strict=True):
-            count = int(rows.sum())
-            if count < needed:
-                return f"{word} has {count} values; p{percent:g} takes {needed}"
-            if len(rows) < FEWEST_BLOCKS:
-                return f"{word} has {len(rows)} intervals with values; it takes {FEWEST_BLOCKS}"
-            figures.append(float(self._percentile(rows.sum(axis=0)[None, :], percent)[0]))
-            errors.append(self._error(rows, percent, rng))
-            freedoms.append(len(rows) - 1)
-        if min(figures) <= 0:
-            return "a percentile of zero has no relative change"
-        error = sqrt(sum(e * e for e in errors) + RESOLUTION**2)
-        # Welch-Satterthwaite
-        freedom = error**4 / max(
-            sum(e**4 / f for e, f in zip(errors, freedoms, strict=True)), 1e-300
-        )
-        return _Pair(figures[0], figures[1], error, max(min(freedoms), min(freedom, 1e6)))
-
-    def _percentile(self, counts: NDArray[np.int64], percent: float) -> NDArray[np.float64]:
-        ends = np.cumsum(counts, axis=1)
-        ranks = np.maximum(1, np.ceil(ends[:, -1] * (percent / 100) - 1e-9))
-        found: NDArray[np.float64] = self._values[(ends >= ranks[:, None]).argmax(axis=1)]
-        return found
-
-    def _error(self, rows: NDArray[np.int64], percent: float, rng: np.random.Generator) -> float:
-        """Standard error of the logarithm of a percentile."""
-        many = len(rows)
-        weights = rng.multinomial(many, np.full(many, 1 / many), size=REPLICATES)
-        drawn = np.log(np.maximum(self._percentile(weights @ rows, percent), 1e-300))
-        error = float(drawn.std(ddof=1)) * sqrt(many / (many - 1))
-        # Blocks that still resemble their neighbours say less than independent ones would.
-        level = np.log(np.maximum(self._percentile(rows, 50.0), 1e-300))
-        level = level - level.mean()
-        power = float((level * level).sum())
-        alike = float((level[1:] * level[:-1]).sum()) / power if power > 0 else 0.0
-        alike = min(max(alike, 0.0), 0.8)
-        return error * sqrt((1 + alike) / (1 - alike))
+def _pair(base: Blocks, new: Blocks, percent: float, rng: np.random.Generator) -> _Pair | str:
+    """The percentile in both runs, or why it can't be compared."""
+    for word, side in (("the base", base), ("the new run", new)):
+        missing = side.missing(percent)
+        if missing:
+            return f"{word} {missing}"
+    first, second = base.percentile(percent), new.percentile(percent)
+    if first is None or second is None:  # what nothing is missing for is there
+        return "nothing was measured"
+    errors = (base.log_error(percent, rng), new.log_error(percent, rng))
+    freedoms = (base.freedom, new.freedom)
+    error = sqrt(sum(e * e for e in errors))
+    # Welch-Satterthwaite
+    freedom = error**4 / sum(e**4 / f for e, f in zip(errors, freedoms, strict=True))
+    return _Pair(first, second, error, freedom)
 
 
 def _change(name: str, percent: float, pair: _Pair | str, rules: Rules, many: int) -> Change:
@@ -276,11 +217,3 @@ def _wilson(part: int, whole: int, z: float) -> tuple[float, float, float]:
     reach = z * sqrt(share * (1 - share) / whole + z * z / (4 * whole * whole))
     scale = 1 + z * z / whole
     return share, max(0.0, (middle - reach) / scale), min(1.0, (middle + reach) / scale)
-
-
-def _valid(buckets: Buckets) -> Iterable[tuple[float, int]]:
-    for value, count in buckets:
-        if count < 0 or not np.isfinite(value):
-            raise ConfigError(f"histogram: a bucket of {count} values at {value}")
-        if count:
-            yield value, count

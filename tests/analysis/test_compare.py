@@ -5,7 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from harness.analysis.compare import Buckets, Change, Rules, Word, compare_runs, compare_shares
+from harness.analysis.blocks import Buckets
+from harness.analysis.compare import Change, Rules, Word, compare_runs, compare_shares
 from harness.errors import ConfigError
 
 SECONDS = 300

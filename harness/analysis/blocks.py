@@ -1,0 +1,120 @@
+"""Percentiles of a run cut into blocks of time, with intervals that bear its good and bad spells.
+
+Neighbouring samples of a service resemble each other, so the uncertainty comes from resampling
+whole blocks (block bootstrap; H. R. Künsch, 1989), widened where even blocks resemble neighbours.
+"""
+
+from collections.abc import Iterable, Sequence
+from math import ceil, exp, log, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t
+
+from harness.analysis.quantiles import Estimate
+from harness.errors import ConfigError
+
+Buckets = Iterable[tuple[float, int]]
+"""A histogram: (value, count) pairs in any order."""
+
+BLOCKS = 30
+FEWEST_BLOCKS = 8
+REPLICATES = 400
+# So many values have to lie above a percentile for its bootstrap to mean anything.
+TAIL_VALUES = 10
+# A histogram's own resolution; no percentile is known better.
+RESOLUTION = 0.0005
+
+
+class Blocks:
+    """A run as counts, one row per block. Intervals without values are no blocks of their own."""
+
+    def __init__(self, intervals: Sequence[Buckets]) -> None:
+        """One histogram per interval of time, in order; values are positive times."""
+        sides = [dict(_valid(buckets)) for buckets in intervals]
+        values = sorted({value for side in sides for value in side})
+        place = {value: i for i, value in enumerate(values)}
+        rows = np.zeros((len(sides), len(values)), dtype=np.int64)
+        for row, side in zip(rows, sides, strict=True):
+            for value, count in side.items():
+                row[place[value]] = count
+        rows = np.compress(rows.sum(axis=1) > 0, rows, axis=0)
+        if len(rows) > BLOCKS:
+            edges = np.linspace(0, len(rows), BLOCKS + 1).astype(int)[:-1]
+            rows = np.add.reduceat(rows, edges, axis=0)
+        self._rows = rows
+        self._values = np.array(values, dtype=float)
+
+    @property
+    def count(self) -> int:
+        """How many values in all."""
+        return int(self._rows.sum())
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom of an error taken from the blocks."""
+        return len(self._rows) - 1
+
+    def missing(self, percent: float) -> str:
+        """Empty, or what is missing for an interval of this percentile."""
+        share = percent / 100
+        if not 0 < share < 1:
+            raise ConfigError(f"percentile: expected a number between 0 and 100, got {percent!r}")
+        needed = ceil(round(TAIL_VALUES / min(share, 1 - share), 6))
+        if self.count < needed:
+            return f"has {self.count} values; p{percent:g} takes {needed}"
+        if len(self._rows) < FEWEST_BLOCKS:
+            return f"has {len(self._rows)} intervals with values; it takes {FEWEST_BLOCKS}"
+        return ""
+
+    def percentile(self, percent: float) -> float | None:
+        """The smallest value that ``percent`` of all don't exceed; None when empty."""
+        if not self.count:
+            return None
+        return float(self._percentiles(self._rows.sum(axis=0)[None, :], percent)[0])
+
+    def log_error(self, percent: float, rng: np.random.Generator) -> float:
+        """Standard error of the logarithm of a percentile for which nothing is missing."""
+        many = len(self._rows)
+        weights = rng.multinomial(many, np.full(many, 1 / many), size=REPLICATES)
+        drawn = np.log(self._percentiles(weights @ self._rows, percent))
+        error = float(drawn.std(ddof=1)) * sqrt(many / (many - 1))
+        # Blocks that still resemble their neighbours say less than independent ones would.
+        level = np.log(self._percentiles(self._rows, 50.0))
+        level = level - level.mean()
+        power = float((level * level).sum())
+        alike = float((level[1:] * level[:-1]).sum()) / power if power > 0 else 0.0
+        alike = min(max(alike, 0.0), 0.8)
+        return sqrt(error**2 * (1 + alike) / (1 - alike) + RESOLUTION**2 / 2)
+
+    def estimate(self, percent: float, *, confidence: float = 0.95, seed: int = 0) -> Estimate:
+        """The percentile with its interval; without one where something is missing."""
+        figure = self.percentile(percent)
+        low = high = None
+        if figure is not None and not self.missing(percent):
+            error = self.log_error(percent, np.random.default_rng(seed))
+            reach = float(t.ppf(0.5 + confidence / 2, self.freedom)) * error
+            low, high = exp(log(figure) - reach), exp(log(figure) + reach)
+        return Estimate(
+            percent=percent,
+            count=self.count,
+            figure=figure,
+            low=low,
+            high=high,
+            confidence=confidence,
+        )
+
+    def _percentiles(self, counts: NDArray[np.int64], percent: float) -> NDArray[np.float64]:
+        """Of each row of counts."""
+        ends = np.cumsum(counts, axis=1)
+        ranks = np.maximum(1, np.ceil(ends[:, -1] * (percent / 100) - 1e-9))
+        found: NDArray[np.float64] = self._values[(ends >= ranks[:, None]).argmax(axis=1)]
+        return found
+
+
+def _valid(buckets: Buckets) -> Iterable[tuple[float, int]]:
+    for value, count in buckets:
+        if count < 0 or not np.isfinite(value) or value <= 0:
+            raise ConfigError(f"histogram: a bucket of {count} values at {value}")
+        if count:
+            yield value, count
