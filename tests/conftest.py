@@ -3,6 +3,7 @@ and a real browser where there is one.
 """
 
 import json
+import os
 import subprocess
 import sys
 import urllib.request
@@ -10,6 +11,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+# Importing Locust patches the whole process, and the tests of the simulator run asyncio in this
+# one. What runs under Locust runs in processes of its own, which are patched as usual.
+os.environ["LOCUST_SKIP_MONKEY_PATCH"] = "1"
+import locust  # noqa: F401
+
+del os.environ["LOCUST_SKIP_MONKEY_PATCH"]
 from browser import Browser, find_chromium
 
 
