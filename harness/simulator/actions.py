@@ -4,6 +4,7 @@ The service is as tolerant here as the real one is known to be: unknown fields a
 fields are fine, and a token may be missing once the connection has configured a session.
 """
 
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -53,7 +54,7 @@ def handle(connection: Connection, data: bytes) -> None:
         return
     if connection.closing or connection.muted:
         return
-    connection.last_active = service.now()
+    connection.last_active = now = time.time()
     try:
         request = orjson.loads(data)
     except orjson.JSONDecodeError:
@@ -62,41 +63,37 @@ def handle(connection: Connection, data: bytes) -> None:
     if not isinstance(request, dict):
         _malformed(connection, data)
         return
+    tracing_id = request.get("tracingId")
+    if not isinstance(tracing_id, str):
+        tracing_id = None
+    if service.limits.requests_per_connection_per_minute and _too_many(connection, now, tracing_id):
+        return
+    action = request.get("action")
+    handler = HANDLERS.get(action) if isinstance(action, str) else None
+    if handler is None:
+        _malformed(connection, b"")
+        return
     try:
-        _dispatch(connection, request)
+        if not service.faults.active or not _struck(connection, request, handler, tracing_id):
+            handler(connection, request, tracing_id)
     except orjson.JSONEncodeError:  # what we were to say back cannot be said (nested too deeply)
-        connection.refuse(400, "Request failed.", _tracing_id(request))
+        connection.refuse(400, "Request failed.", tracing_id)
     except Exception:  # noqa: BLE001  one bad request must not end the service; it is counted
         service.truth.count("internal_errors")
         last = traceback.format_exc().strip().splitlines()[-3:]
         service.log("internal error: " + " | ".join(line.strip() for line in last))
-        connection.refuse(5000, "Request failed.", _tracing_id(request))
+        connection.refuse(5000, "Request failed.", tracing_id)
 
 
-def _tracing_id(request: dict[str, Any]) -> str | None:
-    value = request.get("tracingId")
-    return value if isinstance(value, str) else None
-
-
-def _dispatch(connection: Connection, request: dict[str, Any]) -> None:
-    service = connection.service
-    tracing_id = _tracing_id(request)
-    action = request.get("action")
-    handler = HANDLERS.get(action) if isinstance(action, str) else None
-    limit = service.limits.requests_per_connection_per_minute
-    if limit:
-        if connection.request_times is None:
-            connection.request_times = deque()
-        wait = over(connection.request_times, limit, window_s=60, now=connection.last_active)
-        if wait:
-            connection.refuse_rate(wait, "Too many requests on this connection", tracing_id)
-            return
-    if handler is None:
-        _malformed(connection, b"")
-        return
-    if service.faults and _struck(connection, request, handler, tracing_id):
-        return
-    handler(connection, request, tracing_id)
+def _too_many(connection: Connection, now: float, tracing_id: str | None) -> bool:
+    """Whether the connection has used up its requests of the minute; says so if it has."""
+    if connection.request_times is None:
+        connection.request_times = deque()
+    limit = connection.service.limits.requests_per_connection_per_minute
+    wait = over(connection.request_times, limit, window_s=60, now=now)
+    if wait:
+        connection.refuse_rate(wait, "Too many requests on this connection", tracing_id)
+    return wait > 0
 
 
 def step_of(request: dict[str, Any]) -> str:

@@ -78,7 +78,7 @@ class Bot:
         if not self.on:
             self._hand_over(session, conversation)
             return
-        if service.faults and service.faults.strikes("no_reply"):
+        if service.faults.active and service.faults.strikes("no_reply"):
             return
         turn = self.dialogue.turn(heard)
         if turn is not None:

@@ -29,6 +29,7 @@ class Connection:
 
     __slots__ = (
         "_awaited",
+        "_compress",
         "_ws",
         "base",
         "closing",
@@ -67,6 +68,7 @@ class Connection:
         self.closing = False
         self.muted = False
         self._ws = ws
+        self._compress = bool(ws.compress)
         self._awaited: set[asyncio.Task[object]] | None = None
 
     def send(self, frame: bytes) -> None:
@@ -101,15 +103,19 @@ class Connection:
 
     def write(self, frame: bytes) -> None:
         """Write one frame as it is; nothing once the connection is closing."""
+        self.push(frames.text_frame(frame), frame)
+
+    def push(self, ready: bytes, frame: bytes) -> None:
+        """``write``, for a frame that has its websocket header already."""
         if self.closing or self.muted:
             return
-        if self._ws.compress:
+        if self._compress:
             self._later(self._ws.send_frame(frame, WSMsgType.TEXT))
             return
         transport = self.transport
         if transport.is_closing():
             return
-        transport.write(frames.text_frame(frame))
+        transport.write(ready)
         if transport.get_write_buffer_size() > BUFFER_LIMIT:
             self.service.log("a connection that reads too slowly was cut")
             self.cut()

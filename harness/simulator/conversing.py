@@ -36,29 +36,29 @@ def outbound(
     """
     if session.ended is not None or not conversation.open:
         return False
-    number, at = service.head(conversation)
+    number, at, correlation = service.spoken(session, conversation, "reply")
     agent = conversation.agent
-    body: dict[str, Any] = {
-        "type": "Text",
-        "direction": "Outbound",
-        "id": number,
-        "channel": {
-            "time": at,
-            "type": "Private",
-            "from": {"nickname": "Bot"} if agent is None else {"nickname": agent},
-        },
-        "originatingEntity": "Bot" if agent is None else "Human",
-        "metadata": {"correlationId": service.ids.uuid()},
-        **part,
-    }
-    for tally in service.tallies(session.run_id):
+    sender, entity = ("Bot", "Bot") if agent is None else (agent, "Human")
+    if len(part) == 1 and "text" in part:
+        frame = frames.outbound_text(
+            part["text"], number, at, correlation=correlation, sender=sender, entity=entity
+        )
+    else:
+        body: dict[str, Any] = {
+            "type": "Text",
+            "direction": "Outbound",
+            "id": number,
+            "channel": {"time": at, "type": "Private", "from": {"nickname": sender}},
+            "originatingEntity": entity,
+            "metadata": {"correlationId": correlation},
+            **part,
+        }
+        frame = frames.message("StructuredMessage", body)
+    for tally in session.tallies:
         tally.replies += 1
-    service.note(session, "reply", number)
-    service.touch(session)
-    frame = frames.message("StructuredMessage", body)
     service.keep(session, frame)
     service.fan_out(session, frame)
-    if service.faults and service.faults.strikes("cross_talk"):
+    if service.faults.active and service.faults.strikes("cross_talk"):
         _cross_talk(service, session, frame)
     return True
 

@@ -107,6 +107,8 @@ class FaultPlan:
 
     seed: int | None = None
     struck: dict[str, int] = field(default_factory=dict)
+    active: bool = False
+    """Whether any fault is on (checked for each request)."""
     frames: bool = False
     """Whether any fault that touches outgoing frames is on (checked for each frame)."""
     _armed: dict[str, _Armed] = field(default_factory=dict)
@@ -119,13 +121,11 @@ class FaultPlan:
             fault.name: _Armed(fault, self._sources.setdefault(fault.name, self._source(fault)))
             for fault in faults
         }
+        self.active = bool(self._armed)
         self.frames = not FRAME_FAULTS.isdisjoint(self._armed)
 
     def _source(self, fault: Fault) -> Random:
         return Random() if self.seed is None else Random(f"{self.seed}:{fault.name}")
-
-    def __bool__(self) -> bool:
-        return bool(self._armed)
 
     def on(self) -> dict[str, float | str]:
         """What is switched on, by name."""

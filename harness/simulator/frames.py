@@ -4,32 +4,88 @@ Shapes follow the vendor's mobile SDK and captured frames; ``FIDELITY.md`` names
 Every function gives the JSON of one frame as bytes.
 """
 
+from functools import lru_cache
+from struct import Struct
 from time import gmtime
 from typing import Any
 
 import orjson
 
+from harness.simulator.ids import dashed
+
 dumps = orjson.dumps
+_SHORT = Struct(">BB").pack
+_MEDIUM = Struct(">BBH").pack
+_LONG = Struct(">BBQ").pack
+
+
+@lru_cache(maxsize=4)
+def _iso_second(whole: int) -> str:
+    t = gmtime(whole)
+    return (
+        f"{t.tm_year:04d}-{t.tm_mon:02d}-{t.tm_mday:02d}T"
+        f"{t.tm_hour:02d}:{t.tm_min:02d}:{t.tm_sec:02d}."
+    )
 
 
 def iso_ms(at: float) -> str:
     """Epoch seconds as ISO 8601 UTC with milliseconds."""
     whole = int(at)
-    t = gmtime(whole)
-    return (
-        f"{t.tm_year:04d}-{t.tm_mon:02d}-{t.tm_mday:02d}T"
-        f"{t.tm_hour:02d}:{t.tm_min:02d}:{t.tm_sec:02d}.{int((at - whole) * 1000):03d}Z"
-    )
+    return f"{_iso_second(whole)}{int((at - whole) * 1000):03d}Z"
 
 
 def text_frame(payload: bytes) -> bytes:
     """One unfragmented, unmasked websocket text frame (RFC 6455 section 5.2)."""
     size = len(payload)
     if size < 126:
-        return b"\x81" + size.to_bytes(1, "big") + payload
+        return _SHORT(0x81, size) + payload
     if size < 65536:
-        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
-    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
+        return _MEDIUM(0x81, 126, size) + payload
+    return _LONG(0x81, 127, size) + payload
+
+
+def inbound_text(
+    text: str,
+    kind: str,
+    number: str,
+    at: str,
+    *,
+    correlation: str,
+    tracing_id: str | None,
+    metadata: dict[str, str] | None,
+    content: list[Any] | None,
+) -> bytes:
+    """The echo of a guest's message. Written out because nearly every frame is one of two kinds."""
+    return b"".join(
+        (
+            b'{"type":"message","class":"StructuredMessage","code":200,"body":{"text":',
+            dumps(text),
+            f',"type":"{kind}","direction":"Inbound","id":"{number}","channel":{{"time":"{at}",'
+            f'"messageId":"{dashed(number)}","from":{{}}}},"originatingEntity":"","metadata":'.encode(),
+            dumps({"correlationId": correlation, **metadata})
+            if metadata
+            else b'{"correlationId":"%b"}' % correlation.encode(),
+            b',"content":' + dumps(content) if content else b"",
+            b"}" if tracing_id is None else b'},"tracingId":' + dumps(tracing_id),
+            b"}",
+        )
+    )
+
+
+def outbound_text(
+    text: str, number: str, at: str, *, correlation: str, sender: str, entity: str
+) -> bytes:
+    """A plain text of the other side; see ``inbound_text``."""
+    return b"".join(
+        (
+            b'{"type":"message","class":"StructuredMessage","code":200,"body":{"type":"Text",',
+            f'"direction":"Outbound","id":"{number}","channel":{{"time":"{at}","type":"Private",'
+            f'"from":{{"nickname":"{sender}"}}}},"originatingEntity":"{entity}","metadata":'
+            f'{{"correlationId":"{correlation}"}},"text":'.encode(),
+            dumps(text),
+            b"}}",
+        )
+    )
 
 
 def envelope(

@@ -7,39 +7,41 @@ without an index that grows with every message.
 
 from random import Random
 
-_MASK64 = (1 << 64) - 1
-_MULTIPLIER = 0x9E3779B97F4A7C15  # odd, so it can be inverted modulo 2**64
-_INVERSE = pow(_MULTIPLIER, -1, 1 << 64)
+_MASK128 = (1 << 128) - 1
+_MULTIPLIER = 0x9E3779B97F4A7C15F39CC0605CEDC835  # odd, so it can be inverted modulo 2**128
+_INVERSE = pow(_MULTIPLIER, -1, 1 << 128)
 _COUNTER_BITS = 24
+_OURS = 1 << 64
+"""An id of ours stands for a number below this; an invented one hardly ever does."""
 
 
-def _check(value: int) -> int:
-    """64 bits that follow from ``value``; tells ids of ours from invented ones (splitmix64)."""
-    value = (value + 0x632BE59BD9B4E019) & _MASK64
-    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
-    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK64
-    return value ^ (value >> 31)
-
-
-def _dashed(text: str) -> str:
+def dashed(text: str) -> str:
+    """A message id in UUID form, as ``channel.messageId`` shows it."""
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 class Ids:
     """Everything random that the service says; the same seed, the same ids in the same order."""
 
-    __slots__ = ("_bits", "_mask")
+    __slots__ = ("_bits", "_correlated", "_mask", "_prefix")
 
     def __init__(self, seed: int | None) -> None:
         source = Random(seed) if seed is None else Random(f"{seed}:ids")
         self._bits = source.getrandbits
-        self._mask = self._bits(64)
+        self._mask = self._bits(128)
+        self._prefix = self.uuid()[:24]
+        self._correlated = 0
+
+    def correlation(self) -> str:
+        """An identifier in UUID form that no other message has; cheap, for every message."""
+        self._correlated += 1
+        return f"{self._prefix}{self._correlated:012x}"
 
     def uuid(self) -> str:
         """A random identifier in UUID form, version 4."""
         value = self._bits(128)
         value = (value & ~(0xF << 76) | (4 << 76)) & ~(0x3 << 62) | (0x2 << 62)
-        return _dashed(f"{value:032x}")
+        return dashed(f"{value:032x}")
 
     def hex(self) -> str:
         """A random identifier as 32 hexadecimal characters, tied to no conversation."""
@@ -48,9 +50,7 @@ class Ids:
     def message(self, conversation: int, number: int) -> str:
         """The id of message ``number`` of the conversation with this serial number."""
         value = (conversation << _COUNTER_BITS) | (number & 0xFFFFFF)
-        return (
-            f"{(value * _MULTIPLIER & _MASK64) ^ self._mask:016x}{_check(value ^ self._mask):016x}"
-        )
+        return f"{value * _MULTIPLIER + self._mask & _MASK128:032x}"
 
     def conversation_of(self, message_id: str) -> tuple[int, int] | None:
         """(serial of the conversation, number of the message); None for an id we never gave.
@@ -61,15 +61,9 @@ class Ids:
         if len(text) != 32:
             return None
         try:
-            high, low = int(text[:16], 16), int(text[16:], 16)
+            value = (int(text, 16) - self._mask) * _INVERSE & _MASK128
         except ValueError:
             return None
-        value = (high ^ self._mask) * _INVERSE & _MASK64
-        if _check(value ^ self._mask) != low:
+        if value >= _OURS or not text.isalnum():
             return None
         return value >> _COUNTER_BITS, value & 0xFFFFFF
-
-
-def dashed(message_id: str) -> str:
-    """A message id in UUID form, as ``channel.messageId`` shows it."""
-    return _dashed(message_id)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from harness.simulator import attachments, frames, presence
 from harness.simulator.checking import count_misplaced, session_for, take_attributes
 from harness.simulator.conversing import conversation_of
-from harness.simulator.ids import dashed
 from harness.simulator.limits import over
 from harness.simulator.state import Session
 
@@ -64,7 +63,7 @@ def _text(
     if text is None and not content:
         connection.refuse(4020, "Missing parameter: text", tracing_id)
         return
-    if not (text is None or isinstance(text, str)) or not _all_strings(own):
+    if not (text is None or isinstance(text, str)) or not (own is None or _all_strings(own)):
         connection.refuse(400, "Request failed.", tracing_id)
         return
     limit = service.limits.text_bytes
@@ -82,31 +81,25 @@ def _text(
         return
     conversation = conversation_of(service, session)
     conversation.guest_texts += 1
-    for tally in service.tallies(session.run_id):
+    for tally in session.tallies:
         tally.texts += 1
-    number, at = service.head(conversation)
-    service.touch(session)
-    body: dict[str, Any] = {
-        "text": text or "",
-        "type": message.get("type", "Text"),
-        "direction": "Inbound",
-        "id": number,
-        "channel": {"time": at, "messageId": dashed(number), "from": {}},
-        "originatingEntity": "",
-        "metadata": {"correlationId": service.ids.uuid(), **(own or {})},
-    }
-    if sent:
-        body["content"] = sent
-    service.note(session, "text", number)
-    frame = frames.message("StructuredMessage", body, tracing_id)
+    number, at, correlation = service.spoken(session, conversation, "text")
+    frame = frames.inbound_text(
+        text or "",
+        message.get("type", "Text"),
+        number,
+        at,
+        correlation=correlation,
+        tracing_id=tracing_id,
+        metadata=own,
+        content=sent,
+    )
     service.keep(session, frame)
     service.fan_out(session, frame)
-    service.answer(session, conversation, _meant(text or "", content))
+    service.answer(session, conversation, _meant(text or "", content) if content else text or "")
 
 
 def _all_strings(metadata: object) -> bool:
-    if metadata is None:
-        return True
     return isinstance(metadata, dict) and all(isinstance(v, str) for v in metadata.values())
 
 

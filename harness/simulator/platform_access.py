@@ -83,9 +83,9 @@ def refused(
     wait = _rate(service, f"api:{client.id}", service.limits.api_requests_per_minute)
     if wait:
         return too_many(wait)
-    if service.faults and service.faults.strikes("api_429"):
+    if service.faults.active and service.faults.strikes("api_429"):
         return too_many(1)
-    if service.faults and service.faults.strikes("api_503"):
+    if service.faults.active and service.faults.strikes("api_503"):
         return api_error(503, "service.unavailable", "Service Unavailable")
     if any_of and client.permissions.isdisjoint(any_of):
         several = len(any_of) > 1

@@ -63,6 +63,8 @@ class Service:
         self.uploaded_bytes = 0
         self.stalled_until = 0.0
         self._serial = 0
+        self._most_events = settings.knobs.keep_events
+        self._told_history = False
         self._told: set[str] = set()
 
     now = staticmethod(time.time)
@@ -85,7 +87,7 @@ class Service:
     def note(self, session: Session, what: str, detail: str = "") -> None:
         """Add to the session's timeline, up to the limit of its length."""
         timeline = session.timeline
-        if len(timeline) < self.knobs.keep_events:
+        if len(timeline) < self._most_events:
             timeline.append((self.now(), what, detail))
 
     async def keep_house(self) -> None:
@@ -125,9 +127,9 @@ class Service:
         """A new session for a token that has none."""
         now = self.now()
         self._serial += 1
-        session = Session(
-            self._serial, token, deployment, now, now + deployment.settings.session_duration_s
-        )
+        duration = deployment.settings.session_duration_s
+        session = Session(self._serial, token, deployment, now, now + duration, duration)
+        session.tallies = (self.truth.whole,)
         deployment.sessions[token] = session
         self.by_serial[session.serial] = session
         self.truth.whole.sessions_opened += 1
@@ -141,7 +143,7 @@ class Service:
         session.ended = how
         if session.deployment.sessions.get(session.token) is session:
             del session.deployment.sessions[session.token]
-        for tally in self.tallies(session.run_id):
+        for tally in session.tallies:
             if how is SessionEnd.CLEARED:
                 tally.sessions_cleared += 1
             elif how is SessionEnd.EXPIRED:
@@ -176,7 +178,7 @@ class Service:
 
     def touch(self, session: Session) -> None:
         """A message of either side pushes the expiry forward."""
-        session.expires = self.now() + session.deployment.settings.session_duration_s
+        session.expires = self.now() + session.duration
 
     # conversations
 
@@ -191,6 +193,7 @@ class Service:
             session.deployment.id,
             now,
             run_id=session.run_id,
+            tallies=session.tallies,
             attributes=dict(session.attributes or {}),
             journey_customer_id=session.journey_customer_id,
         )
@@ -201,7 +204,7 @@ class Service:
         ]
         session.conversation = conversation
         self.conversations[conversation.serial] = conversation
-        for tally in self.tallies(session.run_id):
+        for tally in session.tallies:
             tally.conversations_opened += 1
         self.note(session, "conversation opened", conversation.id)
         self._forget_conversations()
@@ -241,24 +244,19 @@ class Service:
                 participant.state = Leg.DISCONNECTED
                 participant.end = now
                 participant.disconnect_type = disconnect_type
-        for tally in self.tallies(conversation.run_id):
+        for tally in conversation.tallies:
             tally.conversations_ended += 1
         self.agents.guest_left(conversation)
 
     def reopen_conversation(self, session: Session, conversation: Conversation) -> None:
         """A message within the threading time continues a conversation that was disconnected."""
         revive(conversation)
-        for tally in self.tallies(conversation.run_id):
+        for tally in conversation.tallies:
             tally.conversations_ended -= 1
         self.truth.count("conversations_reopened")
         self.note(session, "conversation reopened", conversation.id)
 
     # the account
-
-    def tallies(self, run_id: str | None) -> tuple[Tally, ...]:
-        """The accounts that an event of this run belongs to."""
-        run = self.truth.runs.get(run_id) if run_id is not None else None
-        return (self.truth.whole,) if run is None else (self.truth.whole, run)
 
     def assign_run(self, session: Session, run_id: str) -> None:
         """The guest said which run it belongs to: its session counts there from now on."""
@@ -271,29 +269,36 @@ class Service:
                 return
             run = self.truth.runs[run_id] = Tally()
         session.run_id = run_id
+        session.tallies = (self.truth.whole, run)
         run.sessions_opened += 1
         conversation = session.conversation
         if conversation is not None and conversation.run_id is None:
             conversation.run_id = run_id
+            conversation.tallies = session.tallies
             run.conversations_opened += 1
 
     # frames
 
     def fan_out(self, session: Session, frame: bytes) -> None:
         """To every connection of the session."""
-        for connection in session.connections:
-            connection.send(frame)
+        if self.faults.frames:
+            for connection in session.connections:
+                connection.send(frame)
+        else:
+            ready = frames.text_frame(frame)
+            for connection in session.connections:
+                connection.push(ready, frame)
 
     def keep(self, session: Session, frame: bytes) -> None:
         """Add a message to the session's history, up to the limit of its length."""
         log = session.log
         if log is None:
             log = session.log = deque(maxlen=self.knobs.keep_messages)
-        elif len(log) == log.maxlen:
+        elif len(log) == log.maxlen and not self._told_history:
+            self._told_history = True
             self.log(
                 f"a session has more than {log.maxlen} messages: its history loses the oldest "
-                "(knob keep_messages)",
-                once=True,
+                "(knob keep_messages)"
             )
         log.append(frame)
 
@@ -311,8 +316,20 @@ class Service:
 
     def head(self, conversation: Conversation | None) -> tuple[str, str]:
         """(id, channel time) of the next message of a conversation."""
+        at = frames.iso_ms(time.time())
         if conversation is None:
-            return self.ids.hex(), frames.iso_ms(self.now())
-        conversation.messages += 1
-        number = self.ids.message(conversation.serial, conversation.messages)
-        return number, frames.iso_ms(self.now())
+            return self.ids.hex(), at
+        conversation.messages = count = conversation.messages + 1
+        return self.ids.message(conversation.serial, count), at
+
+    def spoken(
+        self, session: Session, conversation: Conversation, what: str
+    ) -> tuple[str, str, str]:
+        """Account for the next message of either side: (id, channel time, correlation id)."""
+        now = time.time()
+        conversation.messages = count = conversation.messages + 1
+        number = self.ids.message(conversation.serial, count)
+        session.expires = now + session.duration
+        if len(session.timeline) < self._most_events:
+            session.timeline.append((now, what, number))
+        return number, frames.iso_ms(now), self.ids.correlation()

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from harness.simulator.truth import Tally
+
 if TYPE_CHECKING:
     from harness.simulator.connection import Connection
     from harness.simulator.settings import DeploymentSettings
@@ -54,6 +56,7 @@ class Conversation:
     deployment_id: str
     start: float
     run_id: str | None = None
+    tallies: tuple[Tally, ...] = ()
     customer: Participant | None = None
     participants: list[Participant] = field(default_factory=list)
     attributes: dict[str, str] = field(default_factory=dict)
@@ -110,6 +113,8 @@ class Session:
     deployment: "Deployment"
     opened: float
     expires: float
+    duration: float
+    """Seconds that each message of either side gives it to live."""
     connections: list["Connection"] = field(default_factory=list)
     read_only: bool = False
     authenticated: str | None = None
@@ -119,6 +124,8 @@ class Session:
     conversation: Conversation | None = None
     ended: SessionEnd | None = None
     run_id: str | None = None
+    tallies: tuple[Tally, ...] = ()
+    """The accounts that what happens here is counted in."""
     log: deque[bytes] | None = None
     """Frames of the history, as sent."""
     attachments: dict[str, Attachment] | None = None

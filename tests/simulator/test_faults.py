@@ -49,7 +49,7 @@ def test_a_probability_is_met_in_the_long_run() -> None:
 def test_replacing_switches_off_what_is_not_named() -> None:
     faults = plan(cut=1)
     faults.replace({})
-    assert not faults
+    assert not faults.active
     assert hits(faults, "cut", 5) == []
 
 

@@ -108,4 +108,4 @@ def test_reset_forgets_everything(service_with) -> None:
     account.reset(service)
     assert account.whole(service)["sessions"]["opened"] == 0
     assert account.open_tokens(service) == []
-    assert not service.faults
+    assert not service.faults.active
