@@ -76,8 +76,6 @@ def handle(connection: Connection, data: bytes) -> None:
     try:
         if not service.faults.active or not _struck(connection, request, handler, tracing_id):
             handler(connection, request, tracing_id)
-    except orjson.JSONEncodeError:  # what we were to say back cannot be said (nested too deeply)
-        connection.refuse(400, "Request failed.", tracing_id)
     except Exception:  # noqa: BLE001  one bad request must not end the service; it is counted
         service.truth.count("internal_errors")
         last = traceback.format_exc().strip().splitlines()[-3:]

@@ -16,7 +16,7 @@ from harness.simulator.state import Session
 if TYPE_CHECKING:
     from harness.simulator.connection import Connection
 
-BUTTON_RESPONSES = frozenset({"QuickReply", "Button", "DatePicker", "ListPicker", "Form"})
+BUTTON_RESPONSES = ("QuickReply", "Button", "DatePicker", "ListPicker", "Form")
 
 
 def on_message(connection: "Connection", request: dict[str, Any], tracing_id: str | None) -> None:
@@ -123,11 +123,23 @@ def _content(
             if not isinstance(button, dict) or button.get("type") not in BUTTON_RESPONSES:
                 connection.refuse(400, "Request failed.", tracing_id)
                 return None
+            if not _can_be_said(part):
+                connection.refuse(400, "Request failed.", tracing_id)
+                return None
             shown.append(part)
         else:
             connection.refuse(400, "Request failed.", tracing_id)
             return None
     return shown
+
+
+def _can_be_said(part: object) -> bool:
+    """Whether it can be echoed: nesting may be deeper in what is read than in what is written."""
+    try:
+        frames.dumps(part)
+    except TypeError:  # what orjson raises for it
+        return False
+    return True
 
 
 def _meant(text: str, content: object) -> str:

@@ -4,7 +4,7 @@ Run it by hand, on a quiet machine::
 
     python tests/benchmarks/simulator_speed.py              # exchanges per CPU-second
     python tests/benchmarks/simulator_speed.py --idle 15000 # memory of idle sessions
-    python tests/benchmarks/simulator_speed.py --churn 200000  # memory over sessions that come and go
+    python tests/benchmarks/simulator_speed.py --churn 200000  # memory over many sessions
 
 Servers run in processes of their own; what counts is their CPU time, so the client's speed does
 not matter. Ratios are taken within one run, alternating between the contestants.
@@ -133,7 +133,9 @@ def cpu(process: psutil.Process) -> float:
     return times.user + times.system
 
 
-async def exchanges(port: int, *, simulator: bool, replies: int, connections: int, count: int) -> None:
+async def exchanges(
+    port: int, *, simulator: bool, replies: int, connections: int, count: int
+) -> None:
     """``count`` texts in all, each sent when the one before has been answered by all its frames."""
     loop = asyncio.get_running_loop()
     done = loop.create_future()
@@ -141,7 +143,9 @@ async def exchanges(port: int, *, simulator: bool, replies: int, connections: in
 
     def on_open(client) -> None:
         client.token = os.urandom(8).hex()
-        client.text = message(client.token, type="Text", text="Where is my order? It was due today.")
+        client.text = message(
+            client.token, type="Text", text="Where is my order? It was due today."
+        )
         if simulator:
             client.waiting = 1
             client.transport.write(
@@ -190,7 +194,9 @@ def speed(rounds: int, count: int) -> None:
             )
     best = {name: max(values) for name, values in rows.items()}
     for name, value in best.items():
-        print(f"{name:16} {value:9,.0f} exchanges per CPU-second   {value / best['bare']:.2f} of bare")
+        print(
+            f"{name:16} {value:9,.0f} exchanges per CPU-second   {value / best['bare']:.2f} of bare"
+        )
 
 
 async def hold(port: int, count: int, simulator: bool) -> list[Client]:

@@ -1,6 +1,7 @@
 """A real simulator for the tests of its parts, on loopback, driven by aiohttp's client."""
 
 import asyncio
+import importlib.util
 import json
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from uuid import uuid4
 
 import aiohttp
@@ -220,3 +222,25 @@ def simulate() -> Iterator[Callable[..., tuple[subprocess.Popen, dict]]]:
         if process.poll() is None:
             process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def golden_frames():
+    """``golden_frames(play)``: every frame of the golden scenarios, by name."""
+    path = Path(__file__).with_name("golden_scenarios.py")
+    spec = importlib.util.spec_from_file_location("golden_scenarios", path)
+    assert spec is not None
+    assert spec.loader is not None
+    golden = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(golden)
+
+    def collect(play) -> dict[str, dict]:
+        found: dict[str, tuple[str, dict]] = {}
+        for scenario, options in golden.SCENARIOS:
+            play(lambda world, scenario=scenario: scenario(world, found), **options)
+        return {
+            name: {"source": source, "frame": golden.plain(frame)}
+            for name, (source, frame) in sorted(found.items())
+        }
+
+    return collect

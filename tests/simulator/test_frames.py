@@ -1,5 +1,9 @@
 """The envelope, times, and the websocket header."""
 
+import json
+import os
+from pathlib import Path
+
 import orjson
 import pytest
 
@@ -55,3 +59,37 @@ def test_the_gateways_error_has_no_class() -> None:
         "connectionId",
         "requestId",
     }
+
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "frames"
+CLASSES = {
+    *("string", "SessionResponse", "StructuredMessage", "PresignedUrlResponse", "LogoutEvent"),
+    *("AttachmentDeletedResponse", "UploadFailureEvent", "UploadSuccessEvent", "JwtResponse"),
+    *("ConnectionClosedEvent", "SessionExpiredEvent", "GetConfigurationResponse"),
+    *("GenerateUrlError", "TooManyRequestsErrorMessage", "ResumeTokenResponse", "Error"),
+    "SessionClearedEvent",
+}
+"""Every class of the vendor's schema but ``Unknown``, which no source has seen sent."""
+CODES = {400, 401, 403, 404, 408, 409, 429, *range(4000, 4012), 4013, 4017, 4020, 4029, 4102, 5000}
+
+
+def test_every_frame_is_as_written_down(play, golden_frames) -> None:
+    """``HARNESS_UPDATE_GOLDEN=1`` writes what is said now; read the difference before a commit."""
+    found = golden_frames(play)
+    if os.environ.get("HARNESS_UPDATE_GOLDEN"):
+        GOLDEN.mkdir(parents=True, exist_ok=True)
+        for path in GOLDEN.glob("*.json"):
+            path.unlink()
+        for name, golden in found.items():
+            (GOLDEN / f"{name}.json").write_text(json.dumps(golden, indent=1) + "\n")
+    written = {path.stem: json.loads(path.read_text()) for path in GOLDEN.glob("*.json")}
+    assert sorted(found) == sorted(written)
+    assert {name: golden for name, golden in found.items() if golden != written[name]} == {}
+
+
+def test_every_class_and_every_error_has_a_golden_frame() -> None:
+    written = [json.loads(path.read_text())["frame"] for path in GOLDEN.glob("*.json")]
+    bodies = [frame["body"] for frame in written if isinstance(frame.get("body"), dict)]
+    assert {frame["class"] for frame in written if "class" in frame} >= CLASSES
+    codes = {frame.get("code") for frame in written} | {body.get("errorCode") for body in bodies}
+    assert codes >= CODES
