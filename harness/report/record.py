@@ -220,7 +220,16 @@ def _judge(
         invalid=_invalid(record, directory, measured, account, incomplete),
     )
     record["objectives"] = [
-        {"text": judgement.objective.text, **judgement.as_dict()} for judgement in result.judgements
+        {
+            "text": judgement.objective.text,
+            "verdict": str(judgement.verdict),
+            "figure": judgement.figure,
+            "limit": judgement.objective.limit,
+            "unit": str(judgement.objective.unit),
+            "margin": judgement.margin_share,
+            "note": judgement.note,
+        }
+        for judgement in result.judgements
     ]
     record["verdict"] = str(result.verdict)
     missed = [j.text() for j in result.judgements if j.verdict is not Verdict.PASS]
