@@ -1,0 +1,73 @@
+"""What users rely on: the names locustfiles import, and a README that tells the truth."""
+
+import ast
+import re
+from pathlib import Path
+
+import harness.load
+from harness.cli.main import COMMANDS
+from harness.exit_codes import ExitCode
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_names_for_locustfiles() -> None:
+    needed = {"ArrivalShape", "GuestUser", "objective", "poisson", "ramp", "steady"}
+    assert needed <= set(harness.load.__all__)
+    assert [name for name in harness.load.__all__ if not hasattr(harness.load, name)] == []
+
+
+def test_locustfiles_import_only_locust_the_standard_library_and_the_public_api() -> None:
+    allowed = {"locust", "harness.load", "random", "os", "pathlib"}
+    for path in (ROOT / "locustfiles").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                assert node.module in allowed, path.name
+            elif isinstance(node, ast.Import):
+                assert {alias.name for alias in node.names} <= allowed, path.name
+
+
+def test_locustfiles_stay_short() -> None:
+    lengths = {
+        path.name: len(path.read_text().splitlines())
+        for path in (ROOT / "locustfiles").glob("*.py")
+    }
+    assert {name: length for name, length in lengths.items() if length > 60} == {}
+
+
+def test_the_readme_names_each_command_and_no_other() -> None:
+    rows = set(re.findall(r"^\| `harness ([a-z-]+)` \|", README, re.MULTILINE))
+    assert rows == COMMANDS.keys()
+    used = set(
+        re.findall(r"\bharness ([a-z]+)\b(?= )", "\n".join(re.findall(r"`harness [^`]*`", README)))
+    )
+    assert used <= COMMANDS.keys()
+
+
+def test_the_readme_names_each_exit_code() -> None:
+    table = README[README.index("| exit code |") :]
+    numbers = {
+        int(n)
+        for row in re.findall(r"^\| ([\d, ]+) \|", table, re.MULTILINE)
+        for n in row.split(",")
+    }
+    assert numbers == {int(code) for code in ExitCode} - {ExitCode.INTERRUPTED}
+
+
+def test_the_readmes_locustfile_is_a_good_one(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    path = tmp_path / "readme.py"
+    path.write_text(block)
+    from harness.load.inspection import inspect
+
+    found = inspect(path)
+    assert found.get("error") is None
+    assert found["users"] == ["Shopper"]
+    assert found["arrivals"]["slots"] == 60
+
+
+def test_files_that_the_readme_shows_are_there() -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    missing = [link for link in links if "://" not in link and not (ROOT / link).exists()]
+    assert missing == []
