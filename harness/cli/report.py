@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.report.rundir import REPORTS, resolve_run
 
@@ -10,22 +11,37 @@ from harness.report.rundir import REPORTS, resolve_run
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.description = (
-        "Makes the HTML report of a run, as often as wanted, from what the run left in its "
-        "directory. A run that crashed gives a partial report that says so."
+        "Makes the reports of a run, as often as wanted, from what the run left in its directory: "
+        "a page to read (report.html), a summary for a pull request or chat (summary.md), one case "
+        "per objective for CI (junit.xml), and the run over time (intervals.csv). A run that "
+        "crashed gives a partial report that says so."
     )
     parser.epilog = (
-        "examples:\n  harness report latest\n  harness report reports/20261122-140501-launch\n"
+        "examples:\n"
+        "  harness report latest\n"
+        "  harness report reports/20261122-140501-launch\n"
+        "  harness report latest --only markdown,junit\n"
     )
     parser.add_argument("run", help="a run's directory, its id, or 'latest'")
+    parser.add_argument(
+        "--only",
+        metavar="KIND[,KIND]",
+        help="make only these of html, markdown, junit, csv",
+    )
     parser.add_argument(
         "--reports-dir", type=Path, default=REPORTS, help="where runs are kept (default: reports)"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make it and print where it is."""
+    """Make them and print where they are."""
     run_dir = resolve_run(args.run, args.reports_dir)
-    from harness.report.page import write_report  # the chart library is needed only now
+    from harness.report.outputs import OUTPUTS, write_reports  # needs the chart library only now
 
-    print(write_report(run_dir))
+    kinds = args.only.split(",") if args.only else list(OUTPUTS)
+    for kind in kinds:
+        if kind not in OUTPUTS:
+            raise ConfigError(f"--only: expected some of {', '.join(OUTPUTS)}, got {kind!r}")
+    for path in write_reports(run_dir, kinds):
+        print(path)
     return ExitCode.PASS

@@ -8,7 +8,6 @@ written here, known by their hashes, so that a slip in escaping could still not 
 import base64
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 from bokeh.embed import components
 from bokeh.resources import Resources
@@ -19,9 +18,8 @@ from harness import __version__
 from harness.measure.operations import OPERATIONS
 from harness.report import figures, story
 from harness.report.panels import NOTHING, Panel, make_panels
-from harness.report.reading import read_record
 from harness.report.schema import RunRecord
-from harness.report.series import Series, read_series
+from harness.report.series import Series
 
 PAGE = "report.html"
 TIMES = ("p50", "p90", "p95", "p99", "p99_9", "max", "mean")
@@ -33,20 +31,6 @@ class Script:
 
     text: Markup
     sha256: str
-
-
-def write_report(run_dir: Path) -> Path:
-    """Make ``report.html`` in a run directory from what lies there; returns its path.
-
-    Raises ConfigError when the directory is none of a run or damaged.
-    """
-    record = read_record(run_dir)
-    series = read_series(run_dir)
-    path = run_dir / PAGE
-    part = path.with_suffix(".html.part")
-    part.write_text(render(record, series), encoding="utf-8")
-    part.replace(path)
-    return path
 
 
 def render(record: RunRecord, series: Series | None) -> str:

@@ -1,8 +1,9 @@
 """The run over time: the interval files of all processes, merged into evenly wide bins.
 
-Memory does not grow with the length of a run: there are at most :data:`MOST_BINS` bins, and only
-the histograms of the bin at hand and of the whole run are held. Beside the fine bins of the charts
-stand a few coarse ones for the tables; their percentiles are merged exactly as well.
+Memory does not grow with the length of a run: bins are limited in number, and only the histograms
+of the bin at hand and of the whole run are held. The same reading gives three levels: rows for the
+CSV file, bins for the charts, and a few parts for the tables. Each level is merged from the finer
+one, so its percentiles are exact too.
 """
 
 import heapq
@@ -23,6 +24,7 @@ from harness.measure.snapshot import (
     read_intervals,
 )
 
+MOST_ROWS = 3600
 MOST_BINS = 240
 MOST_PARTS = 12
 HEAT_ROWS_PER_DECADE = 12
@@ -48,6 +50,8 @@ class Series:
     """Running totals and the occupancy as last written in each bin, over all processes."""
     failures: dict[str, Values] = field(default_factory=dict)
     """Outcomes other than ok, counted per bin over all operations."""
+    operations: dict[str, Values] = field(default_factory=dict)
+    """How often each operation ended in each outcome, per bin: ``reply.ok``."""
     counts: dict[str, Values] = field(default_factory=dict)
     """Plain counts (forensics) per bin."""
     process: dict[str, Values] = field(default_factory=dict)
@@ -64,6 +68,8 @@ class Series:
     """The whole run's outcomes by operation."""
     parts: "Series | None" = None
     """The same run in at most :data:`MOST_PARTS` bins."""
+    rows: "Series | None" = None
+    """The same run in at most :data:`MOST_ROWS` bins."""
 
     def __len__(self) -> int:
         return len(self.starts_s)
@@ -89,27 +95,36 @@ def read_series(run_dir: Path) -> Series | None:
     span = _span(paths)
     if span is None:
         return None
-    fine = _empty(span, MOST_BINS, paths)
-    parts = fine.parts = _empty(span, MOST_PARTS, paths)
+    start, end, width = span
+    levels: list[Series] = []
+    for most in (MOST_ROWS, MOST_BINS, MOST_PARTS):
+        width = bin_width_s(end - start, width, most)
+        levels.append(_empty(start, end, width, paths))
+    rows, found, parts = levels
+    found.rows, found.parts = rows, parts
     for path in paths:
-        sessions = [_Sessions(series) for series in (fine, parts)]
+        followers = [_Sessions(series) for series in levels]
         for interval in read_intervals(path):
-            for outcome in interval.outcomes:
-                fine.outcomes.setdefault(outcome, Counter()).update(interval.outcomes[outcome])
-            for follower in sessions:
+            for operation, outcomes in interval.outcomes.items():
+                found.outcomes.setdefault(operation, Counter()).update(outcomes)
+            for follower in followers:
                 follower.add(interval)
-        for follower in sessions:
+        for follower in followers:
             follower.end()
-    _read_times(fine, parts, sorted(run_dir.glob(HISTOGRAMS.format(worker="*"))))
-    return fine
+    _read_times(levels, found.totals, sorted(run_dir.glob(HISTOGRAMS.format(worker="*"))))
+    return found
 
 
-def bin_width_s(span_s: float, narrowest_s: float, most: int = MOST_BINS) -> float:
-    """The narrowest round width that needs no more than ``most`` bins."""
+def bin_width_s(span_s: float, narrowest_s: float, most: int) -> float:
+    """The narrowest round width that needs no more than ``most`` bins.
+
+    It is a multiple of ``narrowest_s``, so that no finer bin lies in two of these.
+    """
+    step = max(1, round(narrowest_s))
     for width in WIDTHS_S:
-        if width >= narrowest_s * 0.9 and span_s / width <= most:
+        if width % step == 0 and span_s / width <= most:
             return float(width)
-    return float(math.ceil(span_s / most / 86400) * 86400)
+    return float(math.ceil(span_s / most / step) * step)
 
 
 def _span(paths: list[Path]) -> tuple[float, float, float] | None:
@@ -126,9 +141,7 @@ def _span(paths: list[Path]) -> tuple[float, float, float] | None:
     return start, end, max(1.0, lengths.most_common(1)[0][0])
 
 
-def _empty(span: tuple[float, float, float], most: int, paths: list[Path]) -> Series:
-    start, end, narrowest = span
-    width = bin_width_s(end - start, narrowest, most)
+def _empty(start: float, end: float, width: float, paths: list[Path]) -> Series:
     number = max(1, math.ceil((end - start) / width - 1e-6))
     return Series(
         width_s=width,
@@ -158,8 +171,9 @@ class _Sessions:
         series.covered[place] = True
         for name, count in interval.arrivals.items():
             self._put(series.rates, name, place, count / series.width_s)
-        for outcomes in interval.outcomes.values():
+        for operation, outcomes in interval.outcomes.items():
             for outcome, count in outcomes.items():
+                self._put(series.operations, f"{operation}.{outcome}", place, count)
                 if outcome != "ok":
                     self._put(series.failures, outcome, place, count)
         for name, count in interval.counts.items():
@@ -206,6 +220,10 @@ class _Times:
             found = self._now[tag] = Histogram()
         return found
 
+    def merge(self, tag: str, histogram: Histogram, at_s: float) -> None:
+        """Take in what a finer level hands on."""
+        self.histogram(tag, at_s).merge(histogram)
+
     def close(self) -> None:
         """Note the open bin's percentiles and hand its histograms on."""
         series, place = self._series, self._place
@@ -223,20 +241,18 @@ class _Times:
         self._now = {}
 
 
-def _read_times(fine: Series, parts: Series, paths: list[Path]) -> None:
+def _read_times(levels: list[Series], totals: dict[str, Histogram], paths: list[Path]) -> None:
     def to_totals(tag: str, histogram: Histogram, _at_s: float) -> None:
-        fine.totals.setdefault(tag, Histogram()).merge(histogram)
+        totals.setdefault(tag, Histogram()).merge(histogram)
 
-    def to_parts(tag: str, histogram: Histogram, at_s: float) -> None:
-        coarse.histogram(tag, at_s).merge(histogram)
-
-    coarse = _Times(parts, to_totals)
-    narrow = _Times(fine, to_parts)
+    chain = [_Times(levels[-1], to_totals)]
+    for series in levels[-2::-1]:
+        chain.insert(0, _Times(series, chain[0].merge))
     lines = heapq.merge(*(read_histograms(path) for path in paths), key=_middle_s)
     for line in lines:
-        narrow.histogram(line.tag, _middle_s(line)).merge_encoded(line.encoded)
-    narrow.close()
-    coarse.close()
+        chain[0].histogram(line.tag, _middle_s(line)).merge_encoded(line.encoded)
+    for level in chain:
+        level.close()
 
 
 def _middle_s(line: TaggedHistogram) -> float:

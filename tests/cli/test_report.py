@@ -9,14 +9,22 @@ from harness.cli.main import main
 from harness.exit_codes import ExitCode
 
 
-def test_the_path_of_the_page_is_printed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_paths_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_run(tmp_path / "r1", length_s=40)
     assert main(["report", "latest", "--reports-dir", str(tmp_path)]) == ExitCode.PASS
-    page = Path(capsys.readouterr().out.strip())
-    assert page == tmp_path / "r1" / "report.html"
-    assert page.stat().st_size > 100_000
+    made = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    names = ["report.html", "summary.md", "junit.xml", "intervals.csv"]
+    assert made == [tmp_path / "r1" / name for name in names]
+    assert all(path.stat().st_size > 300 for path in made)
+
+
+def test_only_some_kinds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_dir = make_run(tmp_path / "r1", length_s=40)
+    assert main(["report", str(run_dir), "--only", "markdown"]) == ExitCode.PASS
+    assert capsys.readouterr().out == f"{run_dir / 'summary.md'}\n"
+    assert not (run_dir / "report.html").exists()
+    assert main(["report", str(run_dir), "--only", "pdf"]) == ExitCode.CONFIG
+    assert "expected some of html, markdown, junit, csv, got 'pdf'" in capsys.readouterr().err
 
 
 def test_an_unknown_run_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

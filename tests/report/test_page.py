@@ -12,7 +12,7 @@ import pytest
 from synthetic import make_run
 
 from harness.errors import ConfigError
-from harness.report.page import write_report
+from harness.report.outputs import write_report
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}\"'&\u202e$$x$$"
 LIMIT_BYTES = 3_000_000

@@ -8,8 +8,8 @@ from synthetic import START_S, make_run
 from harness.errors import ConfigError
 from harness.measure.recorder import Recorder
 from harness.measure.sample import Outcome, Sample
-from harness.measure.snapshot import IntervalWriter, read_measurements
-from harness.report.series import MOST_BINS, MOST_PARTS, bin_width_s, read_series
+from harness.measure.snapshot import IntervalWriter, Measurements, read_measurements
+from harness.report.series import MOST_BINS, MOST_PARTS, MOST_ROWS, bin_width_s, read_series
 
 
 def write(
@@ -48,10 +48,13 @@ def test_nothing_recorded_is_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("span_s", [1, 59, 240, 241, 3600, 86_400, 30 * 86_400, 900 * 86_400])
 def test_bins_are_few_and_never_narrower_than_what_was_recorded(span_s: float) -> None:
-    for most in (MOST_BINS, MOST_PARTS):
-        width = bin_width_s(span_s, 1.0, most)
+    finer = 1.0
+    for most in (MOST_ROWS, MOST_BINS, MOST_PARTS):
+        width = bin_width_s(span_s, finer, most)
         assert span_s / width <= most
-    assert bin_width_s(span_s, 10.0) >= 10
+        assert width % finer == 0
+        finer = width
+    assert bin_width_s(span_s, 10.0, MOST_BINS) >= 10
 
 
 def test_processes_add_up_and_nothing_is_lost(tmp_path: Path) -> None:
@@ -62,11 +65,21 @@ def test_processes_add_up_and_nothing_is_lost(tmp_path: Path) -> None:
     for tag, histogram in merged.histograms.items():
         assert list(series.totals[tag].buckets_us()) == list(histogram.buckets_us())
     assert {name: dict(counts) for name, counts in series.outcomes.items()} == merged.outcomes
-    for columns in (series, series.parts):
+    assert series.rows is not None
+    for columns in (series, series.parts, series.rows):
         for name, count in merged.arrivals.items():
             rates = [value for value in columns.rates[name] if value is not None]
             assert sum(rates) * columns.width_s == pytest.approx(count)
+        for operation, outcomes in merged.outcomes.items():
+            for outcome, count in outcomes.items():
+                per_bin = columns.operations[f"{operation}.{outcome}"]
+                assert sum(value or 0 for value in per_bin) == count
+        assert sum(value or 0 for value in columns.samples["reply.service"]) == len_replies(merged)
     assert sum(series.heat.values()) == merged.histograms["reply.service"].count
+
+
+def len_replies(merged: Measurements) -> int:
+    return merged.histograms["reply.service"].count
 
 
 def test_a_gap_is_a_gap_and_totals_go_on(tmp_path: Path) -> None:

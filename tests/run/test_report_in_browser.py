@@ -8,7 +8,7 @@ import pytest
 from browser import Browser
 from synthetic import make_run
 
-from harness.report.page import write_report
+from harness.report.outputs import write_report
 
 pytestmark = pytest.mark.browser
 

@@ -1,0 +1,57 @@
+"""The files that a report consists of, made together from one reading of the run directory."""
+
+import io
+from collections.abc import Callable, Collection
+from pathlib import Path
+from types import MappingProxyType
+
+from harness.report.interval_csv import write_csv
+from harness.report.junit import junit
+from harness.report.markdown import markdown
+from harness.report.page import PAGE, render
+from harness.report.reading import read_record
+from harness.report.schema import RunRecord
+from harness.report.series import Series, read_series
+
+Maker = Callable[[RunRecord, Series | None], str]
+
+
+def _csv(_record: RunRecord, series: Series | None) -> str:
+    text = io.StringIO()
+    write_csv(series, text)
+    return text.getvalue()
+
+
+OUTPUTS: MappingProxyType[str, tuple[str, Maker]] = MappingProxyType(
+    {
+        "html": (PAGE, render),
+        "markdown": ("summary.md", lambda record, _series: markdown(record)),
+        "junit": ("junit.xml", lambda record, _series: junit(record)),
+        "csv": ("intervals.csv", _csv),
+    }
+)
+"""Kind of report → its file name and what makes its text."""
+
+
+def write_reports(run_dir: Path, kinds: Collection[str] = tuple(OUTPUTS)) -> list[Path]:
+    """Make the reports of these kinds in a run directory; returns their paths in that order.
+
+    Each file appears whole or not at all. Raises ConfigError when the directory is none of a run
+    or damaged.
+    """
+    record = read_record(run_dir)
+    series = read_series(run_dir)
+    written = []
+    for kind in kinds:
+        name, make = OUTPUTS[kind]
+        path = run_dir / name
+        part = path.with_name(f"{name}.part")
+        part.write_text(make(record, series), encoding="utf-8")
+        part.replace(path)
+        written.append(path)
+    return written
+
+
+def write_report(run_dir: Path) -> Path:
+    """Make just the page; returns its path. Raises as :func:`write_reports`."""
+    return write_reports(run_dir, ["html"])[0]

@@ -1,0 +1,61 @@
+"""The summary holds verdict, account and objectives, and no text can break out of it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.report.markdown import code, escaped, markdown
+from harness.report.schema import RunRecord
+
+HOSTILE = "x | y\n\n# Passed\n<img src=x onerror=alert(1)> @everyone [a](javascript:b) `c` **d**"
+
+
+def summary(**parts: object) -> str:
+    return markdown(RunRecord.model_validate({"schema": 1, "run_id": "r"} | parts))
+
+
+def test_verdict_and_account_come_first() -> None:
+    sessions = {"intended": 3, "cleared": 1, "leftover": 2}
+    lines = summary(verdict="FAIL", reasons=["leftovers"], sessions=sessions).splitlines()
+    assert lines[0] == "## ❌ Failed: r"
+    assert lines[2] == "Leftovers. Of 3 sessions, 2 have no proof of an end."
+    assert any(line.endswith("`harness sweep r`") for line in lines)
+
+
+def test_an_empty_record_says_that_it_knows_nothing() -> None:
+    text = summary()
+    assert "No verdict" in text
+    assert "What became of its sessions is not recorded." in text
+    assert " 0" not in text
+
+
+def test_hostile_text_stays_one_line_of_text() -> None:
+    text = summary(
+        run_id=HOSTILE,
+        reasons=[HOSTILE],
+        objectives=[{"text": HOSTILE, "verdict": "PASS", "figure": 1, "unit": HOSTILE}],
+        operations={HOSTILE: {"count": 1}},
+        how={"target": HOSTILE, "locustfile": HOSTILE},
+    )
+    assert "\n# Passed" not in text
+    outside_code = "".join(text.split("`")[::2])
+    for forbidden in ("<img", "@everyone", "[a](", "**d**"):
+        assert forbidden not in outside_code
+    for line in text.splitlines():
+        if line.startswith("| ✅"):
+            assert line.replace("\\|", "").count("|") == 5
+
+
+@given(st.text())
+def test_escaped_text_holds_no_living_special_letter(text: str) -> None:
+    found = escaped(text)
+    assert "\n" not in found
+    assert "<" not in found
+    assert not any(found[0:1] == mark for mark in "-+#=")
+
+
+@pytest.mark.parametrize("text", ["a`b", "``", "a|b", "a\nb"])
+def test_a_code_span_can_not_be_left(text: str) -> None:
+    found = code(text)
+    assert found.count("`") == 2
+    assert "\n" not in found

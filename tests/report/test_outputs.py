@@ -1,0 +1,58 @@
+"""All reports come from one reading; their text is held by golden files.
+
+After a wanted change: ``HARNESS_UPDATE_GOLDEN=1 make test ARGS=tests/report/test_outputs.py``, and
+look at the difference.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+from synthetic import make_run
+
+from harness.errors import ConfigError
+from harness.report.outputs import OUTPUTS, write_report, write_reports
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "reports"
+UPDATE = "HARNESS_UPDATE_GOLDEN" in os.environ
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = make_run(
+        tmp_path_factory.mktemp("runs") / "20261118-110640", length_s=40, trouble=True, leave=1
+    )
+    write_reports(made)
+    return made
+
+
+@pytest.mark.parametrize("name", ["summary.md", "junit.xml", "intervals.csv"])
+def test_the_text_is_as_agreed(run_dir: Path, name: str) -> None:
+    found = (run_dir / name).read_text()
+    if UPDATE:
+        (GOLDEN / name).write_text(found)
+    assert found == (GOLDEN / name).read_text()
+
+
+def test_every_kind_is_made_whole(run_dir: Path) -> None:
+    made = write_reports(run_dir)
+    assert [path.name for path in made] == [name for name, _ in OUTPUTS.values()]
+    assert not list(run_dir.glob("*.part"))
+    assert write_report(run_dir) == run_dir / "report.html"
+
+
+def test_a_failure_leaves_the_old_report_alone(run_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{")
+    (tmp_path / "report.html").write_text("old")
+    with pytest.raises(ConfigError):
+        write_reports(tmp_path)
+    assert (tmp_path / "report.html").read_text() == "old"
+
+
+def test_an_empty_record_makes_every_kind(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_bytes(b'{"schema": 1, "run_id": "empty"}')
+    html, markdown, junit, csv = (path.read_text() for path in write_reports(tmp_path))
+    assert "No verdict" in html
+    assert "No verdict" in markdown
+    assert 'errors="1"' in junit
+    assert csv == "start_utc,start_s,length_s\n"
