@@ -26,6 +26,15 @@ BLUE, ORANGE, GREEN, RED, PURPLE, GREY = (
     "#7d8793",
 )
 MOST_LOG_TICKS = 6
+LOG_DIGITS = (
+    tuple(tenth / 10 for tenth in range(10, 100)),
+    tuple(half / 2 for half in range(2, 20)),
+    (1, 2, 3, 4, 5, 6, 7, 8, 9),
+    (1, 2, 5),
+    (1, 3),
+    (1,),
+)
+"""Where a decade may be labelled, from dense to sparse."""
 MEANINGFUL = re.compile(r"[^\w .,%-]")
 
 
@@ -81,7 +90,7 @@ def value_ticks(unit: str) -> TickFormatter:
 def tick_log(axis: Axis, lowest: float, highest: float) -> None:
     """Label a logarithmic axis of milliseconds at round values, few enough to be read."""
     decades = range(math.floor(math.log10(lowest)), math.ceil(math.log10(highest)) + 1)
-    for digits in ((1, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 5), (1, 3), (1,)):
+    for digits in LOG_DIGITS:
         ticks = [digit * 10.0**decade for decade in decades for digit in digits]
         ticks = [tick for tick in ticks if lowest <= tick <= highest]
         if len(ticks) <= MOST_LOG_TICKS:
