@@ -31,6 +31,8 @@ HEAT_ROWS_PER_DECADE = 12
 WIDTHS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 BANDS = (50.0, 95.0, 99.0)
 
+HandOn = Callable[[str, Histogram, float], None]
+"""Takes a closed bin's tag, its histogram, and the middle of the bin in seconds."""
 Values = list[float | None]
 """One value per bin; None where nothing was recorded (never 0 instead)."""
 
@@ -92,14 +94,10 @@ def read_series(run_dir: Path) -> Series | None:
     Raises ConfigError on a damaged line, naming file and line.
     """
     paths = sorted(run_dir.glob(INTERVALS.format(worker="*")))
-    span = _span(paths)
+    span = read_span(paths)
     if span is None:
         return None
-    start, end, width = span
-    levels: list[Series] = []
-    for most in (MOST_ROWS, MOST_BINS, MOST_PARTS):
-        width = bin_width_s(end - start, width, most)
-        levels.append(_empty(start, end, width, paths))
+    levels = empty_series(span, paths, (MOST_ROWS, MOST_BINS, MOST_PARTS))
     rows, found, parts = levels
     found.rows, found.parts = rows, parts
     for path in paths:
@@ -127,7 +125,7 @@ def bin_width_s(span_s: float, narrowest_s: float, most: int) -> float:
     return float(math.ceil(span_s / most / step) * step)
 
 
-def _span(paths: list[Path]) -> tuple[float, float, float] | None:
+def read_span(paths: list[Path]) -> tuple[float, float, float] | None:
     """(start, end, typical length of an interval) over all files."""
     start, end = math.inf, -math.inf
     lengths: Counter[float] = Counter()
@@ -141,14 +139,24 @@ def _span(paths: list[Path]) -> tuple[float, float, float] | None:
     return start, end, max(1.0, lengths.most_common(1)[0][0])
 
 
-def _empty(start: float, end: float, width: float, paths: list[Path]) -> Series:
-    number = max(1, math.ceil((end - start) / width - 1e-6))
-    return Series(
-        width_s=width,
-        starts_s=[start + index * width for index in range(number)],
-        workers=[path.stem.partition("-")[2] for path in paths],
-        covered=[False] * number,
-    )
+def empty_series(
+    span: tuple[float, float, float], paths: list[Path], mosts: tuple[int, ...]
+) -> list[Series]:
+    """Series with nothing in them yet, from fine to coarse, each within its number of bins."""
+    start, end, width = span
+    found = []
+    for most in mosts:
+        width = bin_width_s(end - start, width, most)
+        number = max(1, math.ceil((end - start) / width - 1e-6))
+        found.append(
+            Series(
+                width_s=width,
+                starts_s=[start + index * width for index in range(number)],
+                workers=[path.stem.partition("-")[2] for path in paths],
+                covered=[False] * number,
+            )
+        )
+    return found
 
 
 class _Sessions:
@@ -200,14 +208,21 @@ class _Sessions:
         values[place] = (values[place] or 0.0) + value
 
 
-class _Times:
+class BinnedTimes:
     """The histograms of one bin at a time; what a bin gathered is handed on when it closes."""
 
-    def __init__(self, series: Series, hand_on: Callable[[str, Histogram, float], None]) -> None:
+    def __init__(self, series: Series, hand_on: HandOn) -> None:
         self._series = series
         self._hand_on = hand_on
         self._place = 0
         self._now: dict[str, Histogram] = {}
+
+    def read(self, paths: list[Path]) -> None:
+        """Take in the histogram files of all processes, in order of time, and close."""
+        lines = heapq.merge(*(read_histograms(path) for path in paths), key=_middle_s)
+        for line in lines:
+            self.histogram(line.tag, _middle_s(line)).merge_encoded(line.encoded)
+        self.close()
 
     def histogram(self, tag: str, at_s: float) -> Histogram:
         """The histogram of the bin that holds ``at_s``; a time before the open bin counts there."""
@@ -245,13 +260,11 @@ def _read_times(levels: list[Series], totals: dict[str, Histogram], paths: list[
     def to_totals(tag: str, histogram: Histogram, _at_s: float) -> None:
         totals.setdefault(tag, Histogram()).merge(histogram)
 
-    chain = [_Times(levels[-1], to_totals)]
+    chain = [BinnedTimes(levels[-1], to_totals)]
     for series in levels[-2::-1]:
-        chain.insert(0, _Times(series, chain[0].merge))
-    lines = heapq.merge(*(read_histograms(path) for path in paths), key=_middle_s)
-    for line in lines:
-        chain[0].histogram(line.tag, _middle_s(line)).merge_encoded(line.encoded)
-    for level in chain:
+        chain.insert(0, BinnedTimes(series, chain[0].merge))
+    chain[0].read(paths)
+    for level in chain[1:]:
         level.close()
 
 
