@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "sweep": "end the sessions that a run left behind",
     "simulate": "run the local twin of the service",
     "report": "make the report of a run again from its directory",
+    "compare": "tell what changed from one run to another",
 }
 """Command → its line in ``harness --help``, in the order of a user's first week."""
 

@@ -1,0 +1,89 @@
+"""``harness compare``: what changed from one run to others; a gate against regressions."""
+
+import argparse
+from pathlib import Path
+
+from harness.exit_codes import ExitCode
+from harness.report.rundir import REPORTS, resolve_run
+
+PAGE = "compare.html"
+WEIGHT = (ExitCode.INVALID, ExitCode.OBJECTIVES, ExitCode.NO_DATA)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.description = (
+        "Compares runs with a base run: per operation and percentile the change with an interval "
+        "and a word (faster, slower, no difference seen, cannot tell), changes in errors, "
+        "leftovers and generator health, and first of all how differently they were run.\n\n"
+        "exit code: 0 nothing got worse, 3 something got worse, 5 too little data to tell "
+        "anything, 6 one of the runs is not valid itself"
+    )
+    parser.epilog = (
+        "examples:\n"
+        "  harness compare 20261115-main latest\n"
+        "  harness compare 20261115-main latest --html\n"
+        "  harness compare base.run monday tuesday --matters 10 --between-runs 3\n"
+    )
+    parser.add_argument("base", metavar="BASE", help="the run to compare with")
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="the runs that may be worse")
+    parser.add_argument(
+        "--html", action="store_true", help=f"write {PAGE} into the directory of each RUN"
+    )
+    parser.add_argument(
+        "--confidence",
+        type=float,
+        default=95.0,
+        metavar="PERCENT",
+        help="how sure to be of all words together (default: 95)",
+    )
+    parser.add_argument(
+        "--negligible",
+        type=float,
+        default=1.0,
+        metavar="PERCENT",
+        help="a change below this never gets a word (default: 1)",
+    )
+    parser.add_argument(
+        "--matters",
+        type=float,
+        default=5.0,
+        metavar="PERCENT",
+        help="'no difference seen' means: none as large as this (default: 5)",
+    )
+    parser.add_argument(
+        "--between-runs",
+        type=float,
+        default=0.0,
+        metavar="PERCENT",
+        help="how much a percentile is known to differ from run to run anyway (default: 0)",
+    )
+    parser.add_argument(
+        "--reports-dir", type=Path, default=REPORTS, help="where runs are kept (default: reports)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print each comparison; the worst one's exit code."""
+    base = resolve_run(args.base, args.reports_dir)
+    others = [resolve_run(text, args.reports_dir) for text in args.runs]
+    from harness.analysis.compare import Rules
+    from harness.report.comparison import compare
+    from harness.report.comparison_page import comparison_page
+    from harness.report.comparison_text import comparison_text
+
+    rules = Rules(
+        confidence=args.confidence / 100,
+        negligible=args.negligible / 100,
+        matters=args.matters / 100,
+        between_runs=args.between_runs / 100,
+    )
+    codes = []
+    for number, other in enumerate(others):
+        found = compare(base, other, rules=rules)
+        codes.append(found.exit_code)
+        print(("\n" if number else "") + comparison_text(found), end="")
+        if args.html:
+            (other / PAGE).write_text(comparison_page(found), encoding="utf-8")
+            print(f"\n{other / PAGE}")
+    return next((code for code in WEIGHT if code in codes), ExitCode.PASS)

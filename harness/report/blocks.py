@@ -1,0 +1,35 @@
+"""The times of a run in blocks of time, as the comparison of runs takes them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.measure.histogram import Histogram
+from harness.measure.snapshot import HISTOGRAMS, INTERVALS
+from harness.report.series import BinnedTimes, empty_series, read_span
+
+MOST_BLOCKS = 60
+
+Buckets = Sequence[tuple[float, int]]
+"""(milliseconds, count) of a histogram."""
+
+
+def read_blocks(run_dir: Path) -> dict[str, list[Buckets]]:
+    """Per tag the histogram of each block in which it has values, in order of time.
+
+    All processes are merged. Empty where nothing was recorded. Raises ConfigError on a damaged
+    line.
+    """
+    paths = sorted(run_dir.glob(INTERVALS.format(worker="*")))
+    span = read_span(paths)
+    if span is None:
+        return {}
+    found: dict[str, list[Buckets]] = {}
+
+    def keep(tag: str, histogram: Histogram, _at_s: float) -> None:
+        found.setdefault(tag, []).append(
+            [(value_us / 1000, count) for value_us, count in histogram.buckets_us()]
+        )
+
+    [series] = empty_series(span, paths, (MOST_BLOCKS,))
+    BinnedTimes(series, keep).read(sorted(run_dir.glob(HISTOGRAMS.format(worker="*"))))
+    return found

@@ -1,0 +1,70 @@
+"""``harness compare`` is a gate: its exit code is that of the worst pair."""
+
+from pathlib import Path
+
+import pytest
+from synthetic import make_run
+
+from harness.cli.main import main
+from harness.exit_codes import ExitCode
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    reports = tmp_path_factory.mktemp("reports")
+    make_run(reports / "base", length_s=120, per_s=8)
+    make_run(reports / "alike", length_s=120, per_s=8, seed=2)
+    make_run(reports / "worse", length_s=120, per_s=8, seed=3, slowdown=1.5)
+    make_run(reports / "void", length_s=40, seed=4, verdict="INVALID")
+    return reports
+
+
+def compare(reports: Path, *words: str) -> int:
+    return main(["compare", *words, "--reports-dir", str(reports)])
+
+
+@pytest.mark.parametrize(
+    ("runs", "code"),
+    [
+        (["alike"], ExitCode.PASS),
+        (["worse"], ExitCode.OBJECTIVES),
+        (["alike", "worse"], ExitCode.OBJECTIVES),
+        (["worse", "void"], ExitCode.INVALID),
+    ],
+)
+def test_the_exit_code_is_that_of_the_worst_pair(
+    reports: Path, capsys: pytest.CaptureFixture[str], runs: list[str], code: ExitCode
+) -> None:
+    assert compare(reports, "base", *runs, "--matters", "15") == code
+    text = capsys.readouterr().out
+    assert all(f"new   {run}" in text for run in runs)
+
+
+def test_runs_too_short_to_tell_do_not_pass(reports: Path) -> None:
+    assert compare(reports, "base", "alike") == ExitCode.NO_DATA
+
+
+def test_the_page_is_written_beside_the_run(
+    reports: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compare(reports, "base", "worse", "--html")
+    page = reports / "worse" / "compare.html"
+    assert capsys.readouterr().out.splitlines()[-1] == str(page)
+    assert "Worse" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["base", "nothing"], "there is no run 'nothing'"),
+        (["base", "alike", "--confidence", "40"], "confidence: expected"),
+        (["base", "alike", "--negligible", "9"], "negligible < matters"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    reports: Path, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
+) -> None:
+    assert compare(reports, *words) == ExitCode.CONFIG
+    captured = capsys.readouterr()
+    assert sentence in captured.err
+    assert captured.err.count("\n") == 1
