@@ -24,7 +24,7 @@ from harness.report.opening import (
     point_latest,
     write_start,
 )
-from harness.report.page import write_report
+from harness.report.outputs import write_reports
 from harness.report.record import (
     EXIT_CODES,
     build_record,
@@ -310,7 +310,7 @@ def _conclude(
     except HarnessError as error:
         record = record_of_nothing(directory, str(error))
     write_record(directory, record)
-    report = write_report(directory)
+    report = write_reports(directory)[0]
     point_latest(directory)
     show_summary(record, console, report=str(report))
     return int(record["exit_code"])

@@ -5,9 +5,7 @@ from pathlib import Path
 
 from harness.measure.histogram import Histogram
 from harness.measure.snapshot import HISTOGRAMS, INTERVALS
-from harness.report.series import BinnedTimes, empty_series, read_span
-
-MOST_BLOCKS = 60
+from harness.report.series import MOST_BLOCKS, BinnedTimes, empty_series, read_span
 
 Buckets = Sequence[tuple[float, int]]
 """(milliseconds, count) of a histogram."""

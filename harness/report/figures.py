@@ -31,9 +31,13 @@ def number_text(value: float | None) -> str:
 
 
 def with_unit(value: float | None, unit: str | None) -> str:
-    """An objective's figure: ``1.2 s``, ``0.3 %``, ``0``."""
+    """An objective's figure: ``1.2 s``, ``0.3 %``, ``0``; units are ms, s, share, count or none."""
     if value is None:
         return UNKNOWN
+    if unit == "share":
+        return percent_text(value)
+    if unit == "count":
+        return number_text(value)
     if unit in ("s", "ms", "us"):
         return ms_text(value * {"s": 1e3, "ms": 1.0, "us": 1e-3}[unit])
     if unit == "share":

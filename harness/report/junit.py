@@ -52,11 +52,11 @@ def _judge(case: ET.Element, verdict: str | None, message: str) -> None:
 
 def _measured(objective: Objective) -> str:
     if objective.verdict == "NO_DATA" or objective.figure is None:
-        return f"{objective.text}: nothing was measured"
+        return f"{objective.text}: {objective.note or 'nothing was measured'}"
     told = [f"{objective.text}: measured {story.objective_figure(objective)}"]
     if objective.limit is not None:
         told.append(f"limit {with_unit(objective.limit, objective.unit)}")
-    if objective.margin is not None:
+    if objective.margin_share is not None:
         told.append(story.objective_margin(objective))
     return ", ".join(told)
 

@@ -43,7 +43,7 @@ def _objectives(record: RunRecord) -> list[str]:
         return ["No objective was set.", ""]
     rows = [
         f"| {MARKS[item.verdict]} | {code(item.text)} | {escaped(story.objective_figure(item))} "
-        f"| {story.objective_margin(item)} |"
+        f"| {escaped(story.objective_margin(item))} |"
         for item in record.objectives
     ]
     return ["", "| | Objective | Measured | Margin |", "|---|---|---:|---|", *rows, ""]
@@ -54,12 +54,12 @@ def _operations(record: RunRecord) -> list[str]:
         return ["No operation was measured.", ""]
     rows = []
     for name, found in record.operations.items():
-        times = found.service_ms
+        times = [story.time_text(found, "service", time) for time in ("p50", "p95", "p99")]
+        times.append(story.time_text(found, "corrected", "p99"))
         failed, share = story.failures(record, name)
         errors = f"{count_text(failed)} ({percent_text(share)})" if failed else count_text(failed)
         rows.append(
-            f"| {escaped(name)} | {count_text(found.count)} | {errors} | {ms_text(times.p50)} "
-            f"| {ms_text(times.p95)} | {ms_text(times.p99)} | {ms_text(found.corrected_ms.p99)} |"
+            f"| {escaped(name)} | {count_text(found.count)} | {errors} | {' | '.join(times)} |"
         )
     head = "| Operation | Count | Errors | p50 | p95 | p99 | corrected p99 |"
     return [head, "|---|---:|---:|---:|---:|---:|---:|", *rows, ""]
@@ -80,6 +80,6 @@ def _sessions(record: RunRecord) -> list[str]:
 
 def _origin(record: RunRecord) -> str:
     how = record.how
-    parts = [story.safe_text("target", how.target), how.locustfile, length_text(record.duration_s)]
+    parts = [story.place(how.target), how.locustfile, length_text(record.duration_s)]
     parts.append(moment_text(record.started))
     return f"<sub>{escaped(' · '.join(part for part in parts if part))}</sub>"

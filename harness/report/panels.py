@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from harness.analysis.blocks import Blocks
 from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, corrected_tag, service_tag
 from harness.report.charts import TimePlots
 from harness.report.curve import percentiles
 from harness.report.figures import clock_text, count_text, ms_text, number_text, percent_text
-from harness.report.schema import RunRecord
+from harness.report.schema import Phase, RunRecord
 from harness.report.series import BANDS, Series, Values
 from harness.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Plot
 
@@ -29,11 +30,14 @@ class Panel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panels:
-    """All charts of a run's report."""
+    """All charts of a run's report, and the phases that are marked in those over time."""
 
+    phases: list[Phase]
     times: list[Panel]
     heat: Panel | None
     percentiles: list[Panel]
+    intervals: list[list[str]]
+    """Per operation: samples and the confidence intervals of p50, p95 and p99."""
 
     def __iter__(self) -> Iterator[Panel]:
         yield from self.times
@@ -42,21 +46,32 @@ class Panels:
         yield from self.percentiles
 
 
-NOTHING = Panels(times=[], heat=None, percentiles=[])
+NOTHING = Panels(phases=[], times=[], heat=None, percentiles=[], intervals=[])
 
 
 def make_panels(record: RunRecord, series: Series) -> Panels:
     """Everything there is to draw; all charts over time share one axis and its marks."""
+    phases = record.phases or _phases(series)
     plots = TimePlots(
         series,
-        [phase.t for phase in record.phases],
+        [phase.t for phase in phases],
         [incident.t for incident in record.incidents],
     )
     return Panels(
+        phases=phases,
         times=_over_time(series, plots),
         heat=_heat(series, plots),
         percentiles=_percentiles(series),
+        intervals=[_intervals(series, name) for name in in_order(series)],
     )
+
+
+def _phases(series: Series) -> list[Phase]:
+    """The phases that the processes themselves noted; none where there was only one."""
+    noted = {name: at_s for name, at_s in series.phases.items() if name}
+    if len(noted) < 2:
+        return []
+    return [Phase(name=name, t=noted[name]) for name in sorted(noted, key=lambda name: noted[name])]
 
 
 def _over_time(series: Series, plots: TimePlots) -> list[Panel]:
@@ -90,6 +105,18 @@ def _percentiles(series: Series) -> list[Panel]:
         plot = percentiles(service, series.totals.get(corrected_tag(name)))
         found.append(Panel(key=f"percentiles-{len(found)}", title=name, about="", plot=plot))
     return found
+
+
+def _intervals(series: Series, name: str) -> list[str]:
+    blocks = Blocks(series.blocks[service_tag(name)])
+    return [name, count_text(blocks.count), *(_interval(blocks, percent) for percent in BANDS)]
+
+
+def _interval(blocks: Blocks, percent: float) -> str:
+    found = blocks.estimate(percent)
+    if found.low is None or found.high is None:
+        return f"too few: {blocks.missing(percent).removeprefix('has ')}"
+    return f"{ms_text(found.low)} to {ms_text(found.high)}"
 
 
 def in_order(series: Series) -> list[str]:

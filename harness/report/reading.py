@@ -1,7 +1,7 @@
 """Reads the record of a run, and says in one sentence why it can't where it can't.
 
-A run that ended in the middle has no ``run.json``; what its intervals and ``start.json`` hold is
-then put together into a partial record that says of itself that it is one.
+A run that ended in the middle has no ``run.json``; it is then made from the other files, and says
+of itself that it is partial.
 """
 
 from pathlib import Path
@@ -10,15 +10,16 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from harness.errors import ConfigError
-from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, corrected_tag, service_tag
-from harness.measure.snapshot import INTERVALS, Measurements, read_intervals, read_measurements
+from harness.errors import ConfigError, LedgerError
+from harness.ledger.leftovers import ledger_files, read_process
+from harness.measure.snapshot import INTERVALS
+from harness.report.record import build_record, record_of_nothing
 from harness.report.schema import SCHEMA, RunRecord
 
 RECORD = "run.json"
 START = "start.json"
-HOW = ("target", "deployment_id", "locustfile", "options", "versions", "seed", "host")
-TIMES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p99_9": 99.9, "max": 100.0}
+ENDED_EARLY = "the run ended without writing its record; this is what it had written until then"
+STILL_GOING = "the run is still going on; this is what it has written so far"
 
 
 def read_record(run_dir: Path) -> RunRecord:
@@ -78,70 +79,13 @@ def _object(path: Path) -> dict[str, Any]:
 
 
 def _partial(run_dir: Path) -> RunRecord:
-    start = _object(run_dir / START) if (run_dir / START).exists() else {}
-    how = start["how"] if isinstance(start.get("how"), dict) else start
-    measured = read_measurements(run_dir)
-    sessions, generator, ended = _last_state(run_dir)
-    generator |= {
-        "workers": len(measured.workers),
-        "lag_arrival_ms": _times(measured, LAG_ARRIVAL),
-        "lag_loop_ms": _times(measured, LAG_LOOP),
-    }
-    found = {
-        "schema": SCHEMA,
-        "run_id": str(start.get("run_id", run_dir.name)),
-        "verdict": "INVALID",
-        "complete": False,
-        "reasons": [
-            "The run ended without writing its record; this report is made from the intervals it "
-            "had written until then."
-        ],
-        "started": start.get("started"),
-        "ended": ended,
-        "sessions": sessions,
-        "operations": {
-            name: {
-                "count": sum(outcomes.values()),
-                "outcomes": outcomes,
-                "service_ms": _times(measured, service_tag(name)),
-                "corrected_ms": _times(measured, corrected_tag(name)),
-            }
-            for name, outcomes in measured.outcomes.items()
-        },
-        "arrivals": measured.arrivals,
-        "generator": generator,
-        "forensics": measured.counts,
-        "how": {key: how[key] for key in HOW if key in how},
-    }
-    return _validated(found, run_dir / START)
-
-
-def _times(measured: Measurements, tag: str) -> dict[str, float | None]:
-    histogram = measured.histograms.get(tag)
-    if histogram is None:
-        return {}
-    values = histogram.percentiles_ms(list(TIMES.values()))
-    return dict(zip(TIMES, values, strict=True)) | {"mean": histogram.mean_ms}
-
-
-def _last_state(run_dir: Path) -> tuple[dict[str, int], dict[str, Any], float | None]:
-    """Running totals as each process last wrote them, added up; peaks; the last interval's end."""
-    totals: dict[str, int] = {}
-    peaks: dict[str, float] = {}
-    ended: float | None = None
-    for path in sorted(run_dir.glob(INTERVALS.format(worker="*"))):
-        last = None
-        for last in read_intervals(path):
-            for key, name in (("cpu", "cpu_max"), ("rss_mb", "rss_mb_max")):
-                if key in last.process:
-                    peaks[name] = max(peaks.get(name, 0.0), last.process[key])
-        if last is None:
-            continue
-        ended = max(ended or last.ended_s, last.ended_s)
-        for key in ("intended", "opened", "cleared"):
-            if key in last.sessions:
-                totals[key] = totals.get(key, 0) + last.sessions[key]
-    if {"intended", "cleared"} <= totals.keys():
-        # without the ledger nothing is proved ended but what was cleared
-        totals["leftover"] = max(0, totals["intended"] - totals["cleared"])
-    return totals, peaks, ended
+    try:
+        ledgers = ledger_files(run_dir)
+        alive = any(read_process(path).alive for path in ledgers)
+        found = build_record(run_dir, incomplete=STILL_GOING if alive else ENDED_EARLY)
+        if not ledgers:
+            found["sessions"] = found["funnel"] = {}  # not known, which is not none
+            found["objectives"] = []
+    except LedgerError as error:
+        found = record_of_nothing(run_dir, f"{ENDED_EARLY}; {error}")
+    return _validated(found, run_dir)

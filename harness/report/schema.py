@@ -93,7 +93,11 @@ class Generator(Part):
 
 
 class Objective(Part):
-    """One objective with its verdict; ``margin`` is the share of the limit that was left."""
+    """One objective with its verdict.
+
+    ``margin`` is how far the figure stayed from the limit, in ``unit`` and below zero when missed;
+    ``margin_share`` is the same as a share of the limit. Units are ms, share and count.
+    """
 
     text: str
     verdict: Verdict
@@ -101,6 +105,8 @@ class Objective(Part):
     limit: FiniteFloat | None = None
     unit: str | None = None
     margin: FiniteFloat | None = None
+    margin_share: FiniteFloat | None = None
+    note: str = ""
 
 
 class How(Part):

@@ -26,6 +26,7 @@ from harness.measure.snapshot import (
 
 MOST_ROWS = 3600
 MOST_BINS = 240
+MOST_BLOCKS = 60
 MOST_PARTS = 12
 HEAT_ROWS_PER_DECADE = 12
 WIDTHS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
@@ -68,6 +69,11 @@ class Series:
     """The whole run by tag."""
     outcomes: dict[str, Counter[str]] = field(default_factory=dict)
     """The whole run's outcomes by operation."""
+    phases: dict[str, float] = field(default_factory=dict)
+    """Phase → when the first process wrote an interval of it (its beginning, in seconds)."""
+    blocks: dict[str, list[list[tuple[float, int]]]] = field(default_factory=dict)
+    """Service times as histograms of at most :data:`MOST_BLOCKS` blocks of time, in order:
+    (milliseconds, count) pairs."""
     parts: "Series | None" = None
     """The same run in at most :data:`MOST_PARTS` bins."""
     rows: "Series | None" = None
@@ -97,19 +103,21 @@ def read_series(run_dir: Path) -> Series | None:
     span = read_span(paths)
     if span is None:
         return None
-    levels = empty_series(span, paths, (MOST_ROWS, MOST_BINS, MOST_PARTS))
-    rows, found, parts = levels
+    levels = empty_series(span, paths, (MOST_ROWS, MOST_BINS, MOST_BLOCKS, MOST_PARTS))
+    rows, found, _, parts = levels
     found.rows, found.parts = rows, parts
     for path in paths:
-        followers = [_Sessions(series) for series in levels]
+        followers = [_Sessions(series) for series in (rows, found, parts)]
         for interval in read_intervals(path):
+            began = interval.ended_s - interval.length_s
+            found.phases[interval.phase] = min(found.phases.get(interval.phase, began), began)
             for operation, outcomes in interval.outcomes.items():
                 found.outcomes.setdefault(operation, Counter()).update(outcomes)
             for follower in followers:
                 follower.add(interval)
         for follower in followers:
             follower.end()
-    _read_times(levels, found.totals, sorted(run_dir.glob(HISTOGRAMS.format(worker="*"))))
+    _read_times(levels, found, sorted(run_dir.glob(HISTOGRAMS.format(worker="*"))))
     return found
 
 
@@ -256,15 +264,22 @@ class BinnedTimes:
         self._now = {}
 
 
-def _read_times(levels: list[Series], totals: dict[str, Histogram], paths: list[Path]) -> None:
+def _read_times(levels: list[Series], found: Series, paths: list[Path]) -> None:
     def to_totals(tag: str, histogram: Histogram, _at_s: float) -> None:
-        totals.setdefault(tag, Histogram()).merge(histogram)
+        found.totals.setdefault(tag, Histogram()).merge(histogram)
 
-    chain = [BinnedTimes(levels[-1], to_totals)]
-    for series in levels[-2::-1]:
-        chain.insert(0, BinnedTimes(series, chain[0].merge))
-    chain[0].read(paths)
-    for level in chain[1:]:
+    def to_parts(tag: str, histogram: Histogram, at_s: float) -> None:
+        if tag.endswith(".service"):
+            found.blocks.setdefault(tag, []).append(
+                [(value_us / 1000, count) for value_us, count in histogram.buckets_us()]
+            )
+        parts.merge(tag, histogram, at_s)
+
+    parts = BinnedTimes(levels[3], to_totals)
+    blocks = BinnedTimes(levels[2], to_parts)
+    bins = BinnedTimes(levels[1], blocks.merge)
+    BinnedTimes(levels[0], bins.merge).read(paths)
+    for level in (bins, blocks, parts):
         level.close()
 
 

@@ -15,7 +15,7 @@ from harness.report.figures import (
     share_text,
     with_unit,
 )
-from harness.report.schema import Objective, RunRecord, Times
+from harness.report.schema import Objective, OperationFigures, RunRecord, Times
 
 VERDICTS = {
     "PASS": ("Passed", "every objective was met and every session is accounted for"),
@@ -40,15 +40,20 @@ STEPS = (
     ("cleared", "Cleared"),
 )
 FORENSICS = {
-    "late_frame": "frames that came after we had stopped waiting for them",
     "duplicate": "messages that came twice",
     "cross_talk": "messages of another guest's conversation",
     "after_clear": "frames after the proof of Clear",
-    "out_of_order": "messages that overtook each other",
-    "unknown": "frames of a kind that we do not know",
+    "unmatched_echo": "echoes of messages that we were no longer waiting for, or never sent",
+    "bad_frame": "frames that could not be read",
+    "unknown_frame": "frames of a kind that we do not know",
     "rate_limited": "answers 429: a limit of the service was reached",
+    "disconnected_by_service": "conversations that the other side ended",
+    "end_resumes": "sessions resumed only to be ended",
     "out_of_range": "durations above two hours, kept at the top of the scale",
 }
+SHOWN_ELSEWHERE = frozenset({"started", "run_id", "objectives"})
+SHARES = {"p90": 0.9, "p95": 0.95, "p99": 0.99, "p99_9": 0.999}
+TOO_FEW = "too few"
 SECRET = re.compile(r"secret|token|passw|credential|api.?key|authori[sz]ation|client.?id", re.I)
 USERINFO = re.compile(r"//[^/@\s]+@")
 HIDDEN = "(hidden)"
@@ -159,11 +164,28 @@ def objective_figure(objective: Objective) -> str:
 
 def objective_margin(objective: Objective) -> str:
     """How far the figure stayed from the limit, in words."""
-    if objective.margin is None:
-        return UNKNOWN
-    if objective.margin < 0:
-        return f"{percent_text(-objective.margin)} over the limit"
-    return f"{percent_text(objective.margin)} to spare"
+    share = objective.margin_share
+    if share is None:
+        return objective.note or UNKNOWN
+    if share < 0:
+        return f"{percent_text(-share)} beyond the limit"
+    return f"{percent_text(share)} to spare"
+
+
+def time_text(found: OperationFigures, clock: str, name: str) -> str:
+    """A percentile of an operation, such as ``service``, ``p99``.
+
+    Where so few values were measured that none lies above it, it would only be the highest value
+    again; then it says so.
+    """
+    times: Times = getattr(found, f"{clock}_ms")
+    value: float | None = getattr(times, name)
+    share = SHARES.get(name)
+    if value is not None and share is not None and found.count is not None:
+        timed = found.outcomes.get("ok", 0) + found.outcomes.get("timeout", 0)
+        if (timed or found.count) * (1 - share) < 1:
+            return TOO_FEW
+    return ms_text(value)
 
 
 def failures(record: RunRecord, operation: str) -> tuple[int | None, float | None]:
@@ -229,8 +251,14 @@ def how_rows(record: RunRecord) -> list[Row]:
         ("Seed", how.seed),
         ("Length", length_text(record.duration_s)),
     ]
+    more = how.model_extra or {}
+    pairs += [
+        (name.replace("_", " ").capitalize(), value)
+        for name, value in more.items()
+        if name not in SHOWN_ELSEWHERE and value is not None
+    ]
     pairs += [(f"Version of {name}", version) for name, version in how.versions.items()]
-    pairs += [(f"Option {name}", value) for name, value in how.options.items()]
+    pairs += [(f"Option {name}", value) for name, value in how.options.items() if value is not None]
     return [Row(key=label, label=label, figure=safe_text(label, value)) for label, value in pairs]
 
 
@@ -241,6 +269,11 @@ def safe_text(name: str, value: object) -> str:
     if SECRET.search(name):
         return HIDDEN
     return USERINFO.sub(f"//{HIDDEN}@", str(value))
+
+
+def place(target: str | None) -> str:
+    """A target without what it was asked with."""
+    return safe_text("target", target).partition("?")[0]
 
 
 def details(found: dict[str, Any] | None) -> list[tuple[str, str]]:

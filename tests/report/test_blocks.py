@@ -5,7 +5,8 @@ from pathlib import Path
 from synthetic import make_run
 
 from harness.measure.snapshot import read_measurements
-from harness.report.blocks import MOST_BLOCKS, read_blocks
+from harness.report.blocks import read_blocks
+from harness.report.series import MOST_BLOCKS
 
 
 def test_every_value_is_in_one_block(tmp_path: Path) -> None:

@@ -56,8 +56,8 @@ def test_a_small_share_is_not_shown_as_none() -> None:
 
 def test_units_of_objectives() -> None:
     assert figures.with_unit(1.2, "s") == "1.20 s"
-    assert figures.with_unit(0.25, "%") == "0.25 %"
-    assert figures.with_unit(0.0, "") == "0"
+    assert figures.with_unit(0.0025, "share") == "0.25 %"
+    assert figures.with_unit(0.0, "count") == "0"
     assert figures.with_unit(None, "s") == figures.UNKNOWN
 
 

@@ -1,5 +1,6 @@
 """Each chart comes with its words and a table of the same figures."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,10 @@ from harness.measure.snapshot import read_measurements
 from harness.report.figures import UNKNOWN
 from harness.report.panels import NOTHING, in_order, make_panels
 from harness.report.reading import read_record
+from harness.report.schema import RunRecord
 from harness.report.series import Series, read_series
+
+EMPTY = RunRecord.model_validate({"schema": 1, "run_id": "r"})
 
 
 @pytest.fixture(scope="module")
@@ -53,4 +57,24 @@ def test_interesting_operations_come_first(series: Series) -> None:
 def test_what_was_not_recorded_gets_no_chart(run_dir: Path) -> None:
     empty = Series(width_s=1.0, starts_s=[0.0], workers=["w0"], covered=[True])
     empty.parts = Series(width_s=1.0, starts_s=[0.0], workers=["w0"], covered=[True])
-    assert make_panels(read_record(run_dir), empty) == NOTHING
+    made = make_panels(read_record(run_dir), empty)
+    assert list(made) == list(NOTHING) == []
+
+
+def test_phases_that_the_processes_noted_stand_in_for_those_of_the_record(
+    run_dir: Path, series: Series
+) -> None:
+    record = read_record(run_dir)
+    assert [phase.name for phase in make_panels(record, series).phases] == ["ramp", "hold"]
+    noted = make_panels(record.model_copy(update={"phases": []}), series).phases
+    assert [(phase.name, phase.t - series.starts_s[0]) for phase in noted] == [
+        ("running", 0),
+        ("finishing", 40),
+    ]
+
+
+def test_intervals_enclose_the_figure_or_say_what_is_missing(series: Series) -> None:
+    rows = {row[0]: row[1:] for row in make_panels(EMPTY, series).intervals}
+    assert list(rows) == in_order(series)
+    assert re.fullmatch(r"[\d.]+ m?s to [\d.]+ m?s", rows["reply"][1])
+    assert rows["clear"][3] == f"too few: {rows['clear'][0]} values; p99 takes 1000"

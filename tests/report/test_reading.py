@@ -1,12 +1,16 @@
 """Records are read whole, partial, or refused with one sentence that names the place."""
 
+import os
+import platform
 from pathlib import Path
 
 import orjson
 import pytest
 from synthetic import make_run
 
+from harness.clock import wall_ns
 from harness.errors import ConfigError
+from harness.ledger.store import Stage, Store
 from harness.report.reading import read_record
 
 
@@ -21,10 +25,8 @@ def test_a_whole_record(run_dir: Path) -> None:
     assert record.sessions.cleared == record.sessions.opened
 
 
-def test_a_run_without_record_gives_a_partial_one_from_its_intervals(
-    run_dir: Path, tmp_path: Path
-) -> None:
-    crashed = tmp_path / "crashed"
+def crashed_copy(run_dir: Path, crashed: Path) -> Path:
+    """The files of a run as a crash in the middle leaves them."""
     crashed.mkdir()
     for path in run_dir.iterdir():
         data = path.read_bytes()
@@ -32,21 +34,64 @@ def test_a_run_without_record_gives_a_partial_one_from_its_intervals(
             data = data[: len(data) // 2]
         if path.name != "run.json":
             (crashed / path.name).write_bytes(data)
+    return crashed
+
+
+def write_ledger(run_dir: Path, worker: str, *, heartbeat_ns: int) -> None:
+    """Three sessions, one of them cleared, by a process that never said that it ended."""
+    meta = {
+        "run_id": run_dir.name,
+        "worker": worker,
+        "heartbeat_ns": str(heartbeat_ns),
+        "host": platform.node(),
+        "pid": str(os.getpid()),
+    }
+    store = Store(run_dir / f"ledger-{worker}.sqlite", meta)
+    stages = (Stage.CLEARED, Stage.JOINED, Stage.INTENDED)
+    rows = [(number, f"token-{number}", stage, 1, 1) for number, stage in enumerate(stages, 1)]
+    store.write(rows, (), {})
+    store.close()
+
+
+def test_a_run_without_record_gives_a_partial_one_from_its_files(
+    run_dir: Path, tmp_path: Path
+) -> None:
+    crashed = crashed_copy(run_dir, tmp_path / "crashed")
+    write_ledger(crashed, "w0", heartbeat_ns=0)
     whole, partial = read_record(run_dir), read_record(crashed)
     assert (partial.verdict, partial.complete) == ("INVALID", False)
     assert "without writing its record" in partial.reasons[0]
     assert partial.how.target == whole.how.target
-    assert 0 < partial.sessions.opened <= whole.sessions.opened
-    assert partial.sessions.intended == partial.sessions.cleared + partial.sessions.leftover
+    assert (partial.sessions.intended, partial.sessions.leftover) == (3, 2)
     assert partial.operations["reply"].service_ms.p95 == whole.operations["reply"].service_ms.p95
-    assert partial.sessions.settled is None
+
+
+def test_a_run_that_is_still_going_on_is_not_called_dead(run_dir: Path, tmp_path: Path) -> None:
+    going = crashed_copy(run_dir, tmp_path / "going")
+    write_ledger(going, "w0", heartbeat_ns=wall_ns())
+    assert "still going on" in read_record(going).reasons[0]
+
+
+def test_without_a_ledger_the_account_is_unknown_and_not_zero(
+    run_dir: Path, tmp_path: Path
+) -> None:
+    record = read_record(crashed_copy(run_dir, tmp_path / "crashed"))
+    assert record.sessions.opened is record.sessions.leftover is None
+    assert record.objectives == []
+
+
+def test_a_ledger_that_can_not_be_read_is_told(run_dir: Path, tmp_path: Path) -> None:
+    crashed = crashed_copy(run_dir, tmp_path / "crashed")
+    (crashed / "ledger-w0.sqlite").write_bytes(b"nonsense" * 100)
+    record = read_record(crashed)
+    assert (record.verdict, record.sessions.opened) == ("INVALID", None)
+    assert "ledger-w0.sqlite" in record.reasons[0]
 
 
 def test_a_run_that_died_before_its_first_interval(tmp_path: Path) -> None:
     (tmp_path / "start.json").write_bytes(b'{"run_id": "early", "started": "2026-11-22T10:00:00Z"}')
     record = read_record(tmp_path)
-    assert (record.run_id, record.complete, record.sessions.opened) == ("early", False, None)
-    assert record.operations == {}
+    assert (record.complete, record.sessions.opened, record.operations) == (False, None, {})
 
 
 @pytest.mark.parametrize(

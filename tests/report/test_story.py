@@ -93,8 +93,8 @@ def test_failures_are_all_outcomes_but_ok() -> None:
 def test_objectives_say_how_far_from_the_limit() -> None:
     [met, missed, unknown] = record(
         objectives=[
-            {"text": "a", "verdict": "PASS", "figure": 1.5, "unit": "s", "margin": 0.25},
-            {"text": "b", "verdict": "FAIL", "figure": 3.0, "unit": "%", "margin": -0.5},
+            {"text": "a", "verdict": "PASS", "figure": 1500, "unit": "ms", "margin_share": 0.25},
+            {"text": "b", "verdict": "FAIL", "figure": 0.03, "unit": "share", "margin_share": -0.5},
             {"text": "c", "verdict": "NO_DATA"},
         ]
     ).objectives
@@ -102,14 +102,25 @@ def test_objectives_say_how_far_from_the_limit() -> None:
         "1.50 s",
         "25.0 % to spare",
     )
-    assert story.objective_margin(missed) == "50.0 % over the limit"
+    assert story.objective_margin(missed) == "50.0 % beyond the limit"
     assert story.objective_figure(unknown) == story.objective_margin(unknown) == UNKNOWN
 
 
 def test_known_oddities_come_first_and_unknown_ones_are_shown_too() -> None:
-    rows = story.forensic_rows(record(forensics={"zebra": 1, "cross_talk": 0, "late_frame": 2}))
+    rows = story.forensic_rows(record(forensics={"zebra": 1, "cross_talk": 0, "duplicate": 2}))
     assert [(row.label, row.figure) for row in rows] == [
-        ("late frame", "2"),
+        ("duplicate", "2"),
         ("cross talk", "0"),
         ("zebra", "1"),
     ]
+
+
+def test_a_percentile_with_nothing_above_it_says_too_few() -> None:
+    times = {"p50": 10.0, "p99": 20.0, "p99_9": 20.0, "max": 20.0}
+    [found] = record(
+        operations={"reply": {"count": 150, "outcomes": {"ok": 150}, "service_ms": times}}
+    ).operations.values()
+    assert story.time_text(found, "service", "p99") == "20.0 ms"
+    assert story.time_text(found, "service", "p99_9") == story.TOO_FEW
+    assert story.time_text(found, "service", "max") == "20.0 ms"
+    assert story.time_text(found, "corrected", "p99") == UNKNOWN
