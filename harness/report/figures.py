@@ -40,10 +40,6 @@ def with_unit(value: float | None, unit: str | None) -> str:
         return number_text(value)
     if unit in ("s", "ms", "us"):
         return ms_text(value * {"s": 1e3, "ms": 1.0, "us": 1e-3}[unit])
-    if unit == "share":
-        return percent_text(value)
-    if unit == "count":
-        return number_text(value)
     return f"{number_text(value)} {unit}" if unit else number_text(value)
 
 

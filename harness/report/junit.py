@@ -56,7 +56,7 @@ def _measured(objective: Objective) -> str:
     told = [f"{objective.text}: measured {story.objective_figure(objective)}"]
     if objective.limit is not None:
         told.append(f"limit {with_unit(objective.limit, objective.unit)}")
-    if objective.margin_share is not None:
+    if objective.margin is not None:
         told.append(story.objective_margin(objective))
     return ", ".join(told)
 

@@ -95,8 +95,8 @@ class Generator(Part):
 class Objective(Part):
     """One objective with its verdict.
 
-    ``margin`` is how far the figure stayed from the limit, in ``unit`` and below zero when missed;
-    ``margin_share`` is the same as a share of the limit. Units are ms, share and count.
+    ``margin`` is how far the figure stayed from the limit, as a share of the limit; below zero when
+    missed, None where the limit is zero. Units are ms, share and count.
     """
 
     text: str
@@ -105,7 +105,6 @@ class Objective(Part):
     limit: FiniteFloat | None = None
     unit: str | None = None
     margin: FiniteFloat | None = None
-    margin_share: FiniteFloat | None = None
     note: str = ""
 
 

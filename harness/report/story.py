@@ -164,7 +164,7 @@ def objective_figure(objective: Objective) -> str:
 
 def objective_margin(objective: Objective) -> str:
     """How far the figure stayed from the limit, in words."""
-    share = objective.margin_share
+    share = objective.margin
     if share is None:
         return objective.note or UNKNOWN
     if share < 0:

@@ -38,7 +38,7 @@ def test_whatever_is_not_a_pass_does_not_pass(verdict: str | None, kind: str) ->
 
 
 def test_a_missed_objective_tells_figure_limit_and_margin() -> None:
-    missed = objective("FAIL", figure=6500, limit=5000, unit="ms", margin_share=-0.3)
+    missed = objective("FAIL", figure=6500, limit=5000, unit="ms", margin=-0.3)
     [failure] = suite(verdict="FAIL", objectives=[missed]).findall("testcase/failure")[:1]
     assert failure.get("message") == (
         "reply p95 < 5s: measured 6.50 s, limit 5.00 s, 30.0 % beyond the limit"

@@ -93,8 +93,8 @@ def test_failures_are_all_outcomes_but_ok() -> None:
 def test_objectives_say_how_far_from_the_limit() -> None:
     [met, missed, unknown] = record(
         objectives=[
-            {"text": "a", "verdict": "PASS", "figure": 1500, "unit": "ms", "margin_share": 0.25},
-            {"text": "b", "verdict": "FAIL", "figure": 0.03, "unit": "share", "margin_share": -0.5},
+            {"text": "a", "verdict": "PASS", "figure": 1500, "unit": "ms", "margin": 0.25},
+            {"text": "b", "verdict": "FAIL", "figure": 0.03, "unit": "share", "margin": -0.5},
             {"text": "c", "verdict": "NO_DATA"},
         ]
     ).objectives
