@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 from harness.simulator import frames
 from harness.simulator.agents import Agents
+from harness.simulator.faults import FaultPlan
+from harness.simulator.state import SessionEnd
 from harness.simulator.truth import Truth
 
 if TYPE_CHECKING:
@@ -60,6 +62,8 @@ def reset(service: "Service") -> None:
         connection.session = None
         connection.close(1001, "Reset")
     for deployment in service.deployments.values():
+        for session in deployment.sessions.values():
+            session.ended = SessionEnd.REPLACED  # what is still under way for it comes to nothing
         deployment.sessions.clear()
         deployment.connect_times.clear()
         deployment.signed_in.clear()
@@ -69,6 +73,4 @@ def reset(service: "Service") -> None:
     service.uploaded_bytes = 0
     service.truth = Truth()
     service.agents = Agents(service)
-    service.faults.replace({})
-    service.faults.struck.clear()
-    service.stalled_until = 0.0
+    service.faults = FaultPlan(seed=service.settings.seed)

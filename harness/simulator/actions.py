@@ -49,12 +49,16 @@ HANDLERS: dict[str, Handler] = {
 def handle(connection: Connection, data: bytes) -> None:
     """Answer one message of the client. Never raises."""
     service = connection.service
-    stalled = service.stalled_until
-    if stalled and _wait_for_end_of_stall(connection, data):
+    if service.stalled is not None:
+        service.hold(handle, connection, data)
         return
     if connection.closing or connection.muted:
         return
     connection.last_active = now = time.time()
+    most = service.limits.frame_bytes
+    if most and len(data) > most:
+        connection.close(1009, "Message too big")
+        return
     try:
         request = orjson.loads(data)
     except orjson.JSONDecodeError:
@@ -116,7 +120,7 @@ def _struck(
     step = step_of(request)
     stall = strikes("stall", step)
     if stall:
-        service.stalled_until = service.now() + stall.seconds
+        service.stall(stall.seconds)
     if strikes("half_open", step):
         connection.muted = True
     limited = strikes("limit_any", step)
@@ -142,17 +146,6 @@ def _struck(
         connection.cut(blow.how)
     else:
         connection.close(1001, "Going away")
-    return True
-
-
-def _wait_for_end_of_stall(connection: Connection, data: bytes) -> bool:
-    service = connection.service
-    rest = service.stalled_until - service.now()
-    if rest <= 0:
-        service.stalled_until = 0.0
-        return False
-    service.truth.delay("stall", rest)
-    service.later(rest + 0.001, handle, connection, data)
     return True
 
 

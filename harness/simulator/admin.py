@@ -87,6 +87,14 @@ def add_routes(app: web.Application, service: "Service") -> None:
         account.reset(service)
         return json_response({})
 
+    @web.middleware
+    async def standing_still(request: web.Request, handler: Answer) -> web.StreamResponse:
+        """A stall of the service holds up everything but this side door."""
+        if service.stalled is not None and not request.path.startswith("/sim/"):
+            await service.stall_over()
+        return await handler(request)
+
+    app.middlewares.append(standing_still)
     app.router.add_get("/sim/truth", truth)
     app.router.add_get("/sim/faults", show_faults)
     app.router.add_put("/sim/faults", set_faults)

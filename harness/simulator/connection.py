@@ -24,6 +24,17 @@ BUFFER_LIMIT = 8 * 1024 * 1024
 """A client that reads so slowly that this many bytes wait for it is cut."""
 
 
+def cut_transport(transport: asyncio.Transport, how: str) -> None:
+    """End a TCP connection at once: with a reset (``rst``), or plainly (``fin``)."""
+    if how == "rst":
+        raw = transport.get_extra_info("socket")
+        if raw is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+    else:
+        transport.close()
+
+
 class Connection:
     """A connected websocket. ``session`` is None until it has configured one."""
 
@@ -109,6 +120,9 @@ class Connection:
         """``write``, for a frame that has its websocket header already."""
         if self.closing or self.muted:
             return
+        if self.service.stalled is not None:
+            self.service.hold(self.push, ready, frame)
+            return
         if self._compress:
             self._later(self._ws.send_frame(frame, WSMsgType.TEXT))
             return
@@ -129,13 +143,7 @@ class Connection:
     def cut(self, how: str = "fin") -> None:
         """End the TCP connection without a close frame: ``fin``, or ``rst`` (a reset)."""
         self.closing = True
-        if how == "rst":
-            raw = self.transport.get_extra_info("socket")
-            if raw is not None:
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.transport.abort()
-        else:
-            self.transport.close()
+        cut_transport(self.transport, how)
 
     def _later(self, work: "asyncio.Future[object] | object") -> None:
         task: asyncio.Task[object] = asyncio.ensure_future(work)  # type: ignore[arg-type]

@@ -61,7 +61,9 @@ class Service:
         self.threading_s = settings.knobs.threading_s
         self.revoked: OrderedDict[str, None] = OrderedDict()
         self.uploaded_bytes = 0
-        self.stalled_until = 0.0
+        self.stalled: list[tuple[float, Callable[..., None], tuple[object, ...]]] | None = None
+        """While the whole service stands still: what waits, in order; None otherwise."""
+        self._stall_over: asyncio.Future[None] | None = None
         self._serial = 0
         self._most_events = settings.knobs.keep_events
         self._told_history = False
@@ -83,6 +85,34 @@ class Service:
             self.loop.call_later(delay_s, work, *args)
         else:
             work(*args)
+
+    def stall(self, seconds: float) -> None:
+        """Stand still: nothing is handled and nothing is sent until it is over."""
+        if self.stalled is None:
+            self.stalled = []
+            self._stall_over = self.loop.create_future()
+            self.loop.call_later(seconds, self._go_on)
+
+    def hold(self, work: Callable[..., None], *args: object) -> None:
+        """Do it once the stall is over."""
+        if self.stalled is not None:
+            self.stalled.append((time.monotonic(), work, args))
+
+    def _go_on(self) -> None:
+        held, self.stalled = self.stalled or [], None
+        now = time.monotonic()
+        for since, work, args in held:
+            self.truth.delay("stall", now - since)
+            work(*args)
+        if self._stall_over is not None and not self._stall_over.done():
+            self._stall_over.set_result(None)
+
+    async def stall_over(self) -> None:
+        """Wait while the service stands still."""
+        if self.stalled is not None and self._stall_over is not None:
+            since = time.monotonic()
+            await asyncio.shield(self._stall_over)
+            self.truth.delay("stall", time.monotonic() - since)
 
     def note(self, session: Session, what: str, detail: str = "") -> None:
         """Add to the session's timeline, up to the limit of its length."""

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from harness.simulator import frames, sessions
 from harness.simulator.actions import handle
-from harness.simulator.connection import Connection
+from harness.simulator.connection import Connection, cut_transport
 from harness.simulator.limits import over
 from harness.simulator.settings import DeploymentSettings
 
@@ -64,16 +64,26 @@ def _refusal(service: "Service", request: web.Request) -> web.Response | None:
     return None
 
 
+async def _never_answer(request: web.Request, how: str | None) -> web.StreamResponse:
+    """Cut the connection instead of answering the upgrade (``fin``, ``rst``), or say nothing."""
+    transport = request.transport
+    if transport is not None and how is not None:
+        cut_transport(transport, how)
+    while request.transport is not None and not request.transport.is_closing():
+        await asyncio.sleep(0.05)
+    raise asyncio.CancelledError  # there is nobody to answer
+
+
 async def accept(service: "Service", request: web.Request) -> web.StreamResponse:
     """One websocket connection, from the upgrade to its end."""
     slow = service.faults.strikes("slow_upgrade", "connect")
     if slow:
         service.truth.delay("connect", slow.seconds)
         await asyncio.sleep(slow.seconds)
-    rest = service.stalled_until - service.now()
-    if rest > 0:
-        service.truth.delay("stall", rest)
-        await asyncio.sleep(rest)
+    cut = service.faults.strikes("cut", "connect")
+    if cut or service.faults.strikes("half_open", "connect"):
+        service.truth.count("connections_unanswered")
+        return await _never_answer(request, cut.how if cut else None)
     refusal = _refusal(service, request)
     if refusal is not None:
         service.truth.count(f"upgrade_refused_{refusal.status}")
@@ -88,7 +98,7 @@ async def accept(service: "Service", request: web.Request) -> web.StreamResponse
     transport = request.transport
     if transport is None:  # the client left during the handshake
         return ws
-    deployment = service.deployments.get(request.query["deploymentId"])
+    deployment = service.deployments.get(request.query.get("deploymentId", ""))
     if deployment is None:
         await ws.send_frame(frames.error(400, "Deployment not found"), web.WSMsgType.TEXT)
         await ws.close()

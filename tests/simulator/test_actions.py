@@ -1,5 +1,7 @@
 """Dispatch: what is let through, what is malformed, and faults at each step."""
 
+import asyncio
+
 import pytest
 
 from harness.simulator.limits import read_limits
@@ -116,13 +118,17 @@ def test_a_stall_holds_everybody_up_and_is_recorded(play) -> None:
         await first.say("hello")
         await second.say("hello")
         assert await second.silent(0.1)
-        await first.next()
-        await second.next()
+        began = asyncio.get_running_loop().time()
+        assert (await world.token())[0] == 200  # the Platform API stands still as well
+        assert (await world.truth())["delays"]["stall"]["count"] >= 3
+        assert asyncio.get_running_loop().time() > began
+        assert (await first.next())["body"]["text"] == "hello"
+        assert (await second.next())["body"]["text"] == "hello"
         return (await world.truth())["delays"]["stall"]
 
     stall = play(scenario)
     assert stall["count"] >= 1
-    assert stall["max_ms"] <= 301
+    assert stall["max_ms"] > 200
 
 
 def test_a_request_limit_fault_answers_429(play) -> None:

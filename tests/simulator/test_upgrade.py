@@ -1,11 +1,21 @@
 """The upgrade: who is let in."""
 
+import asyncio
+from contextlib import suppress
+
 import aiohttp
 import pytest
 
 from harness.simulator.limits import read_limits
 from harness.simulator.settings import DeploymentSettings, Knobs
 from harness.simulator.upgrade import origin_allowed
+
+UPGRADE = (
+    b"GET /v1?deploymentId=11111111-2222-4333-8444-555555555555 HTTP/1.1\r\nHost: x\r\n"
+    b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Extensions: permessage-deflate\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
 
 
 async def status_of(world, **options) -> int:
@@ -119,13 +129,62 @@ def test_a_socket_that_vanishes_ends_nothing(play) -> None:
     play(scenario)
 
 
-def test_a_message_over_the_size_closes_with_1009(play) -> None:
+@pytest.mark.parametrize(
+    ("limits", "size", "code"),
+    [
+        ({}, 33_000, 1009),
+        ({}, 30_000, None),
+        ({"frame_bytes": "0"}, 130_000, None),
+        ({"frame_bytes": "0"}, 140_000, 1009),
+        ({"frame_bytes": "0", "message_bytes": "0"}, 6_000_000, None),
+    ],
+)
+def test_a_message_over_the_size_closes_with_1009(play, limits, size, code) -> None:
     async def scenario(world):
         guest = await world.ready()
-        await guest.say("x" * 140_000)
-        assert await guest.closed() == 1009
+        await guest.say("x" * size)
+        if code is None:
+            assert (await guest.next())["code"] == 4011
+        else:
+            assert await guest.closed() == code
+
+    play(scenario, limits=read_limits("off", limits))
+
+
+@pytest.mark.parametrize("fault", ["cut=rst", "cut=fin", "half_open"])
+def test_an_upgrade_that_is_never_answered(play, fault) -> None:
+    async def scenario(world):
+        name, _, how = fault.partition("=")
+        world.service.faults.replace({name: f"#1,at=connect,how={how or 'fin'}"})
+        reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
+        writer.write(UPGRADE)
+        answer = b"nothing"
+        with suppress(TimeoutError, ConnectionResetError):
+            async with asyncio.timeout(0.3):
+                answer = await reader.read(100)
+        assert answer == {"cut=rst": b"nothing", "cut=fin": b"", "half_open": b"nothing"}[fault]
+        writer.close()
+        assert await status_of(world) == 101
+        assert (await world.truth())["counts"]["connections_unanswered"] == 1
 
     play(scenario)
+
+
+def test_pings_are_answered_and_compression_is_a_knob(play) -> None:
+    async def scenario(world):
+        reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
+        writer.write(UPGRADE + b"\x89\x82\0\0\0\0hi")
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert await reader.readexactly(4) == b"\x8a\x02hi"
+        writer.close()
+        guest = await world.guest(compress=15)
+        assert (await guest.configure())["code"] == 200
+        await guest.say("hello")
+        assert (await guest.next())["body"]["text"] == "hello"
+        return b"permessage-deflate" in head, bool(guest.ws.compress)
+
+    assert play(scenario) == (False, False)
+    assert play(scenario, knobs=Knobs(compress=True)) == (True, True)
 
 
 @pytest.mark.parametrize("limit", [{"idle_seconds": "1"}, {"connection_age_seconds": "1"}])
