@@ -166,5 +166,9 @@ class Connection:
             kind = got.type
             if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
                 handle(self, got.data)
-            else:
+            elif kind is WSMsgType.PING:
+                await self._ws.pong(got.data)
+                if self.service.knobs.pings_keep_alive:
+                    self.last_active = self.service.now()
+            elif kind is not WSMsgType.PONG:
                 return

@@ -65,7 +65,8 @@ class Knobs:
     """What stands before a guest's custom attribute in the participant's data."""
     compress: bool = False
     max_custom_data_bytes_absent: bool = False
-    pings_keep_alive: bool = True
+    pings_keep_alive: bool = False
+    """Whether a websocket ping counts as activity for the idle time."""
     expiry_ends_conversation: bool = True
     """Whether a guest session that expires takes its conversation along."""
     threading_s: float = 259_200.0

@@ -93,6 +93,7 @@ async def accept(service: "Service", request: web.Request) -> web.StreamResponse
         compress=service.knobs.compress,
         max_msg_size=service.limits.message_bytes,
         decode_text=False,
+        autoping=False,
     )
     await ws.prepare(request)
     transport = request.transport

@@ -187,6 +187,21 @@ def test_pings_are_answered_and_compression_is_a_knob(play) -> None:
     assert play(scenario, knobs=Knobs(compress=True)) == (True, True)
 
 
+@pytest.mark.parametrize(("counts", "stays"), [(True, True), (False, False)])
+def test_whether_pings_keep_a_connection_is_a_knob(play, counts, stays) -> None:
+    async def scenario(world):
+        guest = await world.ready()
+        with suppress(ConnectionError):
+            for _ in range(16):
+                await guest.ws.ping()
+                if not await guest.silent(0.1):
+                    break
+        return not guest.ws.closed
+
+    limits = read_limits("off", {"idle_seconds": "1"})
+    assert play(scenario, limits=limits, knobs=Knobs(pings_keep_alive=counts)) is stays
+
+
 @pytest.mark.parametrize("limit", [{"idle_seconds": "1"}, {"connection_age_seconds": "1"}])
 def test_idle_and_old_connections_are_closed_with_1001(play, limit) -> None:
     async def scenario(world):
