@@ -10,9 +10,8 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from harness.clock import wall_ns
 from harness.exit_codes import ExitCode
-from harness.ledger.leftovers import Leftover, read_leftovers
+from harness.ledger.leftovers import Leftover, read_account, read_leftovers
 from harness.report.rundir import resolve_run
 from harness.units import duration_text
 
@@ -24,7 +23,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.description = (
         "List the sessions of a run that have no proof of their end. Tokens are shortened: "
-        "a token is the key to a conversation. The exit code is 4 when there are any."
+        "a token is the key to a conversation. The exit code is 4 when there are any, 6 when a "
+        "damaged ledger file may hide some."
     )
     parser.epilog = (
         "examples:\n"
@@ -54,7 +54,12 @@ def run(args: argparse.Namespace) -> int:
             print(",".join(str(row[column]) for column in columns))
     else:
         _show(directory, found, rows)
-    return ExitCode.LEFTOVERS if found else ExitCode.PASS
+    damaged = read_account(directory).damaged
+    for damage in damaged:
+        print(f"warning: {damage}: there may be more (harness sweep --derive)", file=sys.stderr)
+    if found:
+        return ExitCode.LEFTOVERS
+    return ExitCode.INVALID if damaged else ExitCode.PASS
 
 
 _COLUMNS = ("token", "state", "reason", "holds_conversation", "age_s", "worker", "message_id")
@@ -66,7 +71,7 @@ def _row(leftover: Leftover, *, whole: bool) -> dict[str, Any]:
         "state": leftover.state,
         "reason": leftover.reason,
         "holds_conversation": leftover.holds_conversation,
-        "age_s": round((wall_ns() - leftover.intended_ns) / 1e9, 1),
+        "age_s": round(leftover.age_s, 1),
         "worker": leftover.worker,
         "message_id": leftover.message_id,
     }

@@ -1,5 +1,6 @@
 """The record of every session this harness may have opened, written before it is opened.
 
 One SQLite file per process. ``store`` is the file, ``ledger`` the verbs of the running process,
-``leftovers`` the read side over all files of a run.
+``reading`` reads one file whatever its state, ``leftovers`` reads all files of a run, ``tokens``
+makes the guests' tokens so that they can be made again.
 """

@@ -4,26 +4,43 @@ A *leftover* is any session without proof of its end. Every session ever intende
 one class of :class:`Account`.
 """
 
-import platform
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
-
 from harness.clock import wall_ns
-from harness.errors import LedgerError
-from harness.ledger.store import FILE_NAME, OVER, SCHEMA_VERSION, Stage
+from harness.ledger.reading import (
+    Contents,
+    Process,
+    ledger_files,
+    opened,
+    read_contents,
+    read_process,
+)
+from harness.ledger.store import Stage
+
+__all__ = [
+    "IN_USE",
+    "KILLED",
+    "WORKER_LOST",
+    "Account",
+    "Leftover",
+    "ledger_files",
+    "read_account",
+    "read_leftovers",
+    "read_process",
+    "settle",
+]
 
 KILLED = "killed"
 """Reason of a session whose process ended without a word."""
-RUNNING = "in use"
+WORKER_LOST = "worker lost"
+"""Reason of a session whose process was on another machine and is not heard of any more."""
+IN_USE = "in use"
 """Reason of a session whose process is still at work."""
-HEARTBEAT_FRESH_S = 10.0
-"""A process that has not noted its heartbeat for so long is taken for dead."""
+UNFINISHED = "unfinished"
+"""Reason of a session whose process came to its end in order, but not this session to its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +67,11 @@ class Leftover:
         """Whether the guest had spoken, so that an agent may be held."""
         return self.state not in (Stage.INTENDED, Stage.CONFIGURED)
 
+    @property
+    def age_s(self) -> float:
+        """Seconds since it was intended; never negative, whatever the clock did meanwhile."""
+        return max(0, wall_ns() - self.intended_ns) / 1e9
+
 
 @dataclass(slots=True, kw_only=True)
 class Account:
@@ -64,6 +86,8 @@ class Account:
     reasons: Counter[str] = field(default_factory=Counter)
     workers: int = 0
     workers_lost: int = 0
+    damaged: list[str] = field(default_factory=list)
+    """what is wrong with files that may hold more sessions than could be read"""
 
     @property
     def opened(self) -> int:
@@ -76,88 +100,47 @@ class Account:
         ended = self.cleared + self.ended_by_service + self.never_configured + self.settled
         return self.intended == ended + self.leftover == ended + sum(self.reasons.values())
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Process:
-    """What a ledger file says about the process that wrote it."""
-
-    run_id: str
-    worker: str
-    ended: bool
-    heartbeat_ns: int
-    host: str
-    pid: int
-
-    @property
-    def alive(self) -> bool:
-        """Whether it may still be using its sessions: not ended, heard of lately, and there."""
-        if self.ended or wall_ns() - self.heartbeat_ns > HEARTBEAT_FRESH_S * 1e9:
-            return False
-        return self.host != platform.node() or _exists(self.pid)
-
-
-def ledger_files(run_dir: Path) -> list[Path]:
-    """The ledger files of a run, one per process."""
-    return sorted(run_dir.glob(FILE_NAME.format(worker="*")))
-
-
-def read_process(path: Path) -> Process:
-    """Who wrote this ledger. Raises LedgerError when the file can't be read."""
-    with opened(path) as db:
-        meta = dict(db.execute("SELECT key, value FROM meta"))
-    return Process(
-        run_id=meta.get("run_id", ""),
-        worker=meta.get("worker", path.stem.partition("-")[2]),
-        ended=bool(meta.get("ended_ns")),
-        heartbeat_ns=int(meta.get("heartbeat_ns") or meta.get("started_ns") or 0),
-        host=meta.get("host", ""),
-        pid=int(meta.get("pid") or 0),
-    )
+    def add(self, contents: Contents) -> None:
+        """Count one file in."""
+        process = contents.process
+        self.workers += 1
+        self.workers_lost += not (process.ended or process.alive)
+        if contents.damage:
+            self.damaged.append(contents.damage)
+        for (stage, reason), count in contents.counts.items():
+            self.intended += count
+            match stage:
+                case Stage.CLEARED:
+                    self.cleared += count
+                case Stage.ENDED:
+                    self.ended_by_service += count
+                case Stage.NEVER_CONFIGURED:
+                    self.never_configured += count
+                case Stage.SETTLED:
+                    self.settled += count
+                case _:
+                    self.leftover += count
+                    self.reasons[_reason(stage, reason, process)] += count
 
 
 def read_account(run_dir: Path) -> Account:
-    """Count all sessions of a run. Raises LedgerError when a file can't be read."""
+    """Count all sessions of a run."""
     account = Account()
     for path in ledger_files(run_dir):
-        process = read_process(path)
-        account.workers += 1
-        account.workers_lost += not (process.ended or process.alive)
-        with opened(path) as db:
-            rows = db.execute(
-                "SELECT stage, reason, count(*) FROM sessions GROUP BY 1, 2"
-            ).fetchall()
-        for stage, reason, count in rows:
-            account.intended += count
-            if stage == Stage.CLEARED:
-                account.cleared += count
-            elif stage == Stage.ENDED:
-                account.ended_by_service += count
-            elif stage == Stage.NEVER_CONFIGURED:
-                account.never_configured += count
-            elif stage == Stage.SETTLED:
-                account.settled += count
-            else:
-                account.leftover += count
-                account.reasons[_reason(stage, reason, process)] += count
+        account.add(read_contents(path))
     return account
 
 
 def read_leftovers(run_dir: Path) -> Iterator[Leftover]:
-    """All sessions of a run without proof of their end. Raises LedgerError."""
-    over = ", ".join(f"'{stage}'" for stage in sorted(OVER))
+    """All sessions of a run without proof of their end."""
     for path in ledger_files(run_dir):
-        process = read_process(path)
-        with opened(path) as db:
-            rows = db.execute(
-                "SELECT id, token, stage, reason, intended_ns, changed_ns, message_id "
-                f"FROM sessions WHERE stage NOT IN ({over}) ORDER BY id"
-            ).fetchall()
-        for row, token, stage, reason, intended_ns, changed_ns, message_id in rows:
+        contents = read_contents(path)
+        for row, token, stage, reason, intended_ns, changed_ns, message_id in contents.open:
             yield Leftover(
                 token=token,
                 state=stage,
-                reason=_reason(stage, reason, process),
-                worker=process.worker,
+                reason=_reason(stage, reason, contents.process),
+                worker=contents.process.worker,
                 intended_ns=intended_ns,
                 changed_ns=changed_ns,
                 message_id=message_id,
@@ -175,37 +158,13 @@ def settle(leftover: Leftover, evidence: str) -> None:
         )
 
 
-@contextmanager
-def opened(path: Path, *, writable: bool = False) -> Iterator[sqlite3.Connection]:
-    """A ledger file, checked. Raises LedgerError naming the file and what is wrong with it."""
-    mode = "rw" if writable else "ro"
-    try:
-        with closing(
-            sqlite3.connect(
-                f"{path.resolve().as_uri()}?mode={mode}", uri=True, isolation_level=None
-            )
-        ) as db:
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version != SCHEMA_VERSION:
-                raise LedgerError(
-                    f"the ledger {path} has schema version {version}, "
-                    f"this harness reads version {SCHEMA_VERSION}"
-                )
-            yield db
-    except sqlite3.Error as error:
-        raise LedgerError(f"the ledger {path} can't be read: {error}") from error
-
-
-def _exists(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
 def _reason(stage: str, reason: str, process: Process) -> str:
     if reason:
         return reason
     if stage == Stage.LOST:
         return "lost"
-    return RUNNING if process.alive else KILLED
+    if process.alive:
+        return IN_USE
+    if process.ended:
+        return UNFINISHED
+    return KILLED if process.here or not process.host else WORKER_LOST

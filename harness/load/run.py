@@ -8,8 +8,8 @@ a bounded rate. Every road that Locust has to an end goes through :meth:`Run.dra
 import contextlib
 import os
 import platform
-import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ from harness.errors import LedgerError
 from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings
 from harness.ledger.ledger import Ledger
+from harness.ledger.reading import meta_of_this_process
 from harness.ledger.store import FILE_NAME, Stage, Store
+from harness.ledger.tokens import Tokens, guest_tag
 from harness.load.arrivals import Arrivals, Counts
 from harness.load.bridge import BridgedRecorder
 from harness.load.options import RunOptions
@@ -65,6 +67,7 @@ class Run:
             tls=options.target.tls_context(),
             custom_attributes={"runId": run_id},
         )
+        self._tokens = Tokens.of(directory, self.name)
         started_ns = wall_ns()
         self._writer = IntervalWriter(directory, self.name, started_ns=started_ns)
         self.ledger = Ledger(
@@ -73,8 +76,8 @@ class Run:
                 {
                     "run_id": run_id,
                     "worker": self.name,
-                    "pid": str(os.getpid()),
-                    "host": platform.node(),
+                    "number": str(self._tokens.worker),
+                    **meta_of_this_process(),
                     "started_ns": str(started_ns),
                     "heartbeat_ns": str(started_ns),
                 },
@@ -137,10 +140,12 @@ class Run:
         return due_ns
 
     def new_session(self, due_ns: int, think_s: Any) -> GuestSession:
-        """A guest with a fresh token."""
+        """A guest with a fresh token, known to the service by its run and a name of its own."""
+        token = self._tokens.next()
+        attributes = {**self.settings.custom_attributes, "guest": guest_tag(token)}
         return GuestSession(
-            self.settings,
-            str(uuid.uuid4()),
+            replace(self.settings, custom_attributes=attributes),
+            token,
             ledger=self.ledger,
             recorder=self.recorder,
             due_ns=due_ns,

@@ -249,6 +249,7 @@ def _invalid(
         reasons.append(
             f"{account.workers_lost} of {account.workers} processes ended without an orderly end"
         )
+    reasons += account.damaged
     if not account.balanced:
         reasons.append("the account of sessions does not add up")
     measuring = set(measured.workers)

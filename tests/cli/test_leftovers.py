@@ -54,3 +54,11 @@ def test_none_and_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert main(["leftovers", str(tmp_path)]) == ExitCode.PASS
     assert main(["leftovers", "nowhere", "--reports", str(tmp_path)]) == ExitCode.CONFIG
     assert "there is no run 'nowhere'" in capsys.readouterr().err
+
+
+def test_a_damaged_file_is_warned_of_and_never_a_pass(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ledger-w.sqlite").write_bytes(b"garbage " * 1000)
+    assert main(["leftovers", str(tmp_path)]) == ExitCode.INVALID
+    assert "ledger-w.sqlite" in capsys.readouterr().err

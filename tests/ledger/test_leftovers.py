@@ -5,15 +5,17 @@ import os
 import platform
 import sqlite3
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.clock import wall_ns
-from harness.errors import LedgerError
 from harness.ledger.leftovers import (
+    IN_USE,
     KILLED,
-    RUNNING,
+    UNFINISHED,
+    WORKER_LOST,
     read_account,
     read_leftovers,
     read_process,
@@ -61,7 +63,7 @@ def test_every_session_stands_in_exactly_one_class(tmp_path: Path) -> None:
     assert account.balanced
     assert account.intended == len(Stage) + 2
     assert account.leftover == 7
-    assert account.reasons == {KILLED: 5, "lost": 1, "cut": 1}
+    assert account.reasons == {UNFINISHED: 4, KILLED: 1, "lost": 1, "cut": 1}
     assert (account.workers, account.workers_lost) == (2, 1)
     assert len(list(read_leftovers(tmp_path))) == account.leftover
 
@@ -69,7 +71,7 @@ def test_every_session_stands_in_exactly_one_class(tmp_path: Path) -> None:
 def test_sessions_of_a_process_at_work_are_in_use(tmp_path: Path) -> None:
     path = make(tmp_path, "a", [(Stage.JOINED, "")], ended=False, heard_ns=wall_ns())
     assert read_process(path).alive
-    assert [left.reason for left in read_leftovers(tmp_path)] == [RUNNING]
+    assert [left.reason for left in read_leftovers(tmp_path)] == [IN_USE]
     assert read_account(tmp_path).workers_lost == 0
 
 
@@ -100,16 +102,27 @@ def test_reading_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"not a database at all, but text" * 100])
-def test_a_damaged_file_is_told_by_name(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_file_is_told_by_name_and_hides_no_other(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "ledger-a.sqlite").write_bytes(content)
-    with pytest.raises(LedgerError, match=r"ledger-a\.sqlite"):
-        read_account(tmp_path)
+    make(tmp_path, "b", [(Stage.LOST, "cut"), (Stage.CLEARED, "")], ended=True)
+    account = read_account(tmp_path)
+    assert (account.intended, account.cleared, account.leftover) == (2, 1, 1)
+    assert account.balanced
+    (damage,) = account.damaged
+    assert "ledger-a.sqlite" in damage
+    assert [left.token for left in read_leftovers(tmp_path)] == ["token-b-1"]
 
 
-def test_another_schema_version_is_told_with_both_numbers(tmp_path: Path) -> None:
-    path = make(tmp_path, "a", [], ended=True)
+def test_another_machines_process_that_is_not_heard_of_is_a_lost_worker(tmp_path: Path) -> None:
+    path = make(tmp_path, "a", [(Stage.JOINED, "")], ended=False)
     with sqlite3.connect(path) as db:
-        db.execute("PRAGMA user_version = 7")
+        db.execute("UPDATE meta SET value = 'elsewhere' WHERE key = 'host'")
     db.close()
-    with pytest.raises(LedgerError, match="version 7, this harness reads version 1"):
-        read_account(tmp_path)
+    assert [left.reason for left in read_leftovers(tmp_path)] == [WORKER_LOST]
+
+
+def test_an_age_is_never_negative(tmp_path: Path) -> None:
+    make(tmp_path, "a", [(Stage.LOST, "cut")], ended=True)
+    (left,) = read_leftovers(tmp_path)
+    assert replace(left, intended_ns=wall_ns() + 10**12).age_s == 0
+    assert left.age_s > 0

@@ -1,0 +1,268 @@
+"""Reads one ledger file whatever its state: in use, crashed, truncated, garbled. Changes nothing.
+
+What can't be read is said, never guessed: :class:`Contents` holds the rows that could be read and
+``damage``, the reason why there may be more.
+"""
+
+import os
+import platform
+import shutil
+import sqlite3
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from harness.clock import wall_ns
+from harness.errors import LedgerError
+from harness.ledger.store import FILE_NAME, OVER, SCHEMA_VERSION
+
+HEARTBEAT_FRESH_S = 10.0
+"""A process of another machine that has not been heard of for so long is taken for dead."""
+
+MOST_BYTES = 1 << 34
+"""A header that claims more than this is garbage itself."""
+
+COLUMNS = "id, token, stage, reason, intended_ns, changed_ns, message_id"
+Row = tuple[int, str, str, str, int, int, str]
+"""The columns of ``sessions`` in the order of :data:`COLUMNS`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """What a ledger file says about the process that wrote it."""
+
+    run_id: str
+    worker: str
+    ended: bool
+    heartbeat_ns: int
+    host: str
+    pid: int
+    birth: str = ""
+    """when the operating system says that it was started (see :func:`birth_of`)"""
+    damaged: str = ""
+    """what was wrong with the file that this one was saved from, if any"""
+
+    @property
+    def here(self) -> bool:
+        """Whether it runs, or ran, on this machine."""
+        return self.host == platform.node()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it may still be using its sessions.
+
+        On this machine the process itself is asked for, so that a step of the clock changes
+        nothing; of another machine the heartbeat is all that is known.
+        """
+        if self.ended:
+            return False
+        if self.here and self.birth:
+            return birth_of(self.pid) == self.birth
+        if abs(wall_ns() - self.heartbeat_ns) > HEARTBEAT_FRESH_S * 1e9:
+            return False
+        return not self.here or bool(birth_of(self.pid))
+
+
+@dataclass(slots=True, kw_only=True)
+class Contents:
+    """What one ledger file holds."""
+
+    path: Path
+    process: Process
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """sessions by (stage, reason)"""
+    open: list[Row] = field(default_factory=list)
+    """the sessions without proof of their end"""
+    damage: str = ""
+
+
+def ledger_files(run_dir: Path) -> list[Path]:
+    """The ledger files of a run, one per process."""
+    return sorted(run_dir.glob(FILE_NAME.format(worker="*")))
+
+
+def read_process(path: Path) -> Process:
+    """Who wrote this ledger, as far as the file can be read."""
+    try:
+        with opened(path) as db:
+            return _process(path, _meta(db))
+    except LedgerError:
+        return _process(path, salvage(path)[0])
+
+
+def read_contents(path: Path) -> Contents:
+    """The whole file; of a damaged one, what can be had. Never raises for what is in the file."""
+    try:
+        with opened(path) as db:
+            found = Contents(path=path, process=_process(path, _meta(db)))
+            check = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if check != "ok":
+                raise LedgerError(f"the ledger {path} is damaged: {check}")
+            grouped = "SELECT stage, reason, count(*) FROM sessions GROUP BY 1, 2"
+            for stage, reason, count in db.execute(grouped):
+                found.counts[stage, reason] = count
+            found.open = db.execute(f"SELECT {COLUMNS} FROM sessions {_NOT_OVER}").fetchall()
+            found.damage = found.process.damaged
+            return found
+    except LedgerError as error:
+        return _salvaged(path, str(error))
+
+
+def read_rows(path: Path) -> list[Row]:
+    """All rows of a file, in the order of intent; of a damaged one those that can be had."""
+    try:
+        with opened(path) as db:
+            return db.execute(f"SELECT {COLUMNS} FROM sessions ORDER BY id").fetchall()
+    except LedgerError:
+        return salvage(path)[1]
+
+
+@contextmanager
+def opened(path: Path, *, writable: bool = False) -> Iterator[sqlite3.Connection]:
+    """A ledger file, checked. Raises LedgerError naming the file and what is wrong with it.
+
+    A file that can't be opened read-only (its write-ahead log lacks the index that a crash or a
+    copy has lost) is read from a private copy.
+    """
+    try:
+        if writable:
+            with _connected(f"{path.resolve().as_uri()}?mode=rw") as db:
+                yield _checked(db, path)
+            return
+        if _needs_copy(path):
+            with _copied(path) as db:
+                yield _checked(db, path)
+            return
+        with _connected(f"{path.resolve().as_uri()}?mode=ro") as db:
+            yield _checked(db, path)
+    except (OSError, sqlite3.Error, ValueError) as error:
+        raise LedgerError(f"the ledger {path} can't be read: {error}") from error
+
+
+def salvage(path: Path) -> tuple[dict[str, str], list[Row]]:
+    """Meta and rows of a damaged file, as far as they can be read from both of its ends."""
+    meta: dict[str, str] = {}
+    rows: dict[int, Row] = {}
+    try:
+        with _copied(path, pad=True) as db:
+            meta = _meta(db)
+            for order in ("ASC", "DESC"):
+                try:
+                    for row in db.execute(f"SELECT {COLUMNS} FROM sessions ORDER BY id {order}"):
+                        if _plausible(row):
+                            rows[row[0]] = row
+                except sqlite3.Error:
+                    continue  # here is the damage; the rest is read from the other end
+    except (OSError, sqlite3.Error, ValueError):
+        pass  # not a database at all: nothing can be had
+    return meta, [rows[number] for number in sorted(rows)]
+
+
+def birth_of(pid: int) -> str:
+    """When a process was started, so that another one with its number is not taken for it.
+
+    Empty when there is none (a zombie is none). On Linux in ticks since the machine was started,
+    which no step of the clock changes.
+    """
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return ""
+        stat = Path(f"/proc/{pid}/stat")
+        if stat.exists():
+            return stat.read_text().rpartition(")")[2].split()[19]
+        return str(process.create_time())
+    except (psutil.Error, OSError, ValueError):
+        return ""
+
+
+def meta_of_this_process() -> dict[str, str]:
+    """What a ledger notes of the process that writes it, so that others can ask for it."""
+    return {"pid": str(os.getpid()), "birth": birth_of(os.getpid()), "host": platform.node()}
+
+
+_NOT_OVER = (
+    f"WHERE stage NOT IN ({', '.join(f'{str(stage)!r}' for stage in sorted(OVER))}) ORDER BY id"
+)
+
+
+@contextmanager
+def _connected(uri: str) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as db:
+        db.execute("PRAGMA busy_timeout = 5000")
+        yield db
+
+
+@contextmanager
+def _copied(path: Path, *, pad: bool = False) -> Iterator[sqlite3.Connection]:
+    with tempfile.TemporaryDirectory(prefix="harness-ledger-") as folder:  # mode 0700
+        copy = Path(folder) / path.name
+        shutil.copyfile(path, copy)
+        log = _log_of(path)
+        if log.exists():
+            shutil.copyfile(log, _log_of(copy))
+        if pad:
+            _pad(copy)
+        with _connected(copy.as_uri()) as db:
+            yield db
+
+
+def _pad(copy: Path) -> None:
+    """Bring a truncated file to its full length: SQLite reads nothing at all of a shorter one."""
+    with copy.open("r+b") as file:
+        header = file.read(100)
+        length = int.from_bytes(header[16:18], "big") * int.from_bytes(header[28:32], "big")
+        if header.startswith(b"SQLite format 3") and copy.stat().st_size < length <= MOST_BYTES:
+            file.truncate(length)
+
+
+def _needs_copy(path: Path) -> bool:
+    return _log_of(path).exists() and not path.with_name(path.name + "-shm").exists()
+
+
+def _log_of(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
+
+
+def _checked(db: sqlite3.Connection, path: Path) -> sqlite3.Connection:
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version != SCHEMA_VERSION:
+        raise LedgerError(
+            f"the ledger {path} has schema version {version}, "
+            f"this harness reads version {SCHEMA_VERSION}"
+        )
+    return db
+
+
+def _meta(db: sqlite3.Connection) -> dict[str, str]:
+    return dict(db.execute("SELECT key, value FROM meta"))
+
+
+def _process(path: Path, meta: dict[str, str]) -> Process:
+    return Process(
+        run_id=meta.get("run_id", ""),
+        worker=meta.get("worker", path.stem.partition("-")[2]),
+        ended=bool(meta.get("ended_ns")),
+        heartbeat_ns=int(meta.get("heartbeat_ns") or meta.get("started_ns") or 0),
+        host=meta.get("host", ""),
+        pid=int(meta.get("pid") or 0),
+        birth=meta.get("birth", ""),
+        damaged="" if meta.get("derived") else meta.get("damaged", ""),
+    )
+
+
+def _salvaged(path: Path, damage: str) -> Contents:
+    meta, rows = salvage(path)
+    found = Contents(path=path, process=_process(path, meta), damage=damage)
+    found.counts.update((row[2], row[3]) for row in rows)
+    found.open = [row for row in rows if row[2] not in OVER]
+    return found
+
+
+def _plausible(row: Row) -> bool:
+    return isinstance(row[0], int) and all(isinstance(row[n], str) for n in (1, 2, 3, 6))
