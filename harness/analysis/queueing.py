@@ -99,10 +99,14 @@ class Queue:
         served, drained = 1.0 / self.service_s, self._drain_per_s
         waits = self.wait_probability
         alone = exp(-served * time_s)
-        # Waiting and being served is a sum of two exponentials; written with expm1 so that it
-        # stays exact where both rates are nearly or exactly the same.
+        # Waiting and being served is a sum of two exponentials. Where their rates are nearly the
+        # same, expm1 keeps the difference exact; where they are far apart it would overflow.
         gap = (served - drained) * time_s
-        both = alone * (1.0 + served * time_s * (expm1(gap) / gap if abs(gap) > 1e-12 else 1.0))
+        if abs(gap) > 1.0:
+            more = (exp(-drained * time_s) - alone) / gap
+        else:
+            more = alone * (expm1(gap) / gap if gap else 1.0)
+        both = alone + served * time_s * more
         return (1.0 - waits) * alone + waits * both
 
     def response_percentile_s(self, percent: float) -> float:

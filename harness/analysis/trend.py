@@ -21,15 +21,15 @@ from harness.units import duration_text
 
 Floats = NDArray[np.float64]
 
-POINTS = 80
+POINTS = 64
 FEWEST_POINTS = 20
-REPLICATES = 200
+REPLICATES = 160
 WARMUP_AT_MOST = 0.25
 # Neighbours so alike that the points are worth fewer independent ones than this decide nothing.
 FEWEST_WORTH = 8.0
 # The bootstrap comes out a little narrow in the far tails; with this the share of flat runs outside
 # a 99 % interval is one in a hundred (found by simulation over likenesses from 0 to 0.9).
-SAFETY = 1.15
+SAFETY = 1.2
 # Above this the load rose or fell together with time, and the two can't be told apart.
 COLLINEAR = 0.95
 
@@ -86,7 +86,7 @@ def trend(
     matters: float = 0.05,
     relative: bool = True,
     warmup_s: float | None = None,
-    confidence: float = 0.97,
+    confidence: float = 0.98,
     seed: int = 0,
 ) -> Trend:
     """The trend of a figure measured at times ``at_s`` (seconds, rising).

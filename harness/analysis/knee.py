@@ -1,0 +1,287 @@
+"""The search for the highest load that still meets the objectives: which level to try next.
+
+The state is the list of levels tried, nothing else, so a search is resumed by handing that list in
+again. First the load is raised by a factor until a level is *over*; then the gap is halved. A level
+that is *close* (the objective's interval encloses its limit) marks the knee itself: the gaps on
+both sides of it are narrowed. A level at which the generator was the limit is *inconclusive*: the
+search stays below it and never calls it the service's limit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from math import inf, isfinite, sqrt
+
+from harness.analysis.quantiles import Estimate
+from harness.errors import ConfigError
+
+SAME_RATE = 1e-9
+
+
+class Judged(StrEnum):
+    """What a level showed."""
+
+    OVER = "over"
+    CLOSE = "close"
+    UNDER = "under"
+    INCONCLUSIVE = "inconclusive"
+
+
+class Standing(StrEnum):
+    """An objective at a level: by its interval, where there is one."""
+
+    MET = "met"
+    CLOSE = "close"
+    MISSED = "missed"
+
+
+class Found(StrEnum):
+    """What kind of answer it is."""
+
+    SEARCHING = "searching"
+    KNEE = "knee"
+    AT_LEAST = "at least"
+    AT_MOST = "at most"
+    GENERATOR = "the generator is the limit"
+    UNCLEAR = "unclear"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """A level that was run; ``reason`` says what decided (the objective that broke first)."""
+
+    rate: float
+    judged: Judged
+    minutes: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchPlan:
+    """Where to look and how finely. Rates in any one unit.
+
+    The search ends when the interval's ends differ by ``resolution`` (a share) or after
+    ``max_levels`` levels. ``highest`` and ``lowest`` are never passed.
+    """
+
+    start: float
+    highest: float
+    lowest: float = 0.0
+    factor: float = 2.0
+    resolution: float = 0.08
+    max_levels: int = 24
+
+    def __post_init__(self) -> None:
+        rates = (self.start, self.highest, self.lowest, self.factor, self.resolution)
+        if not all(isfinite(value) for value in rates):
+            raise ConfigError("capacity: expected finite numbers")
+        if not 0 <= self.lowest <= self.start <= self.highest or self.start <= 0:
+            raise ConfigError(
+                "capacity: expected lowest <= start <= highest and start above zero, got "
+                f"{self.lowest:g}, {self.start:g}, {self.highest:g}"
+            )
+        if self.factor <= 1 or not 0 < self.resolution < 1 or self.max_levels < 1:
+            raise ConfigError(
+                "capacity: expected a factor above 1, a resolution between 0 and 1, and levels"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The knee lies between ``low`` (met) and ``high`` (missed, or infinite).
+
+    ``centre`` is the likeliest place: the middle of the levels that were too close to call, or of
+    the interval; None where the interval has no two ends.
+    """
+
+    found: Found
+    low: float
+    high: float
+    centre: float | None
+    broke_first: str
+    levels: int
+    minutes: float
+
+    def headroom(self, wanted: float) -> float:
+        """How far the proven load lies above a wanted one, as a share; negative when below."""
+        if not wanted > 0:
+            raise ConfigError(f"capacity: wanted: expected a rate above zero, got {wanted!r}")
+        return self.low / wanted - 1
+
+    def text(self, unit: str) -> str:
+        """For a person: ``382 to 394 guests/min``."""
+        match self.found:
+            case Found.KNEE:
+                return f"{self.low:.4g} to {self.high:.4g} {unit}"
+            case Found.AT_LEAST:
+                return f"at least {self.low:.4g} {unit}: the highest load allowed was still met"
+            case Found.AT_MOST:
+                return f"below {self.high:.4g} {unit}: the lowest load tried was already over"
+            case Found.GENERATOR:
+                return (
+                    f"at least {self.low:.4g} {unit}: beyond that the generator is the limit, "
+                    "the service's own was not found"
+                )
+            case Found.SEARCHING:
+                return f"so far between {self.low:.4g} and {self.high:.4g} {unit}"
+            case Found.UNCLEAR:
+                return f"between {self.low:.4g} and {self.high:.4g} {unit}, not narrowed further"
+
+
+def judge_level(
+    objectives: Sequence[Standing],
+    *,
+    leftovers_growing: bool,
+    generator_healthy: bool,
+    dropped: int,
+) -> Judged:
+    """A level's verdict in the order that keeps the generator's limit from being the service's.
+
+    A missed objective or growing leftovers count even when the generator struggled: what it saw
+    was bad enough. A good result does not count then.
+    """
+    if Standing.MISSED in objectives or leftovers_growing:
+        return Judged.OVER
+    if not generator_healthy or dropped or not objectives:
+        return Judged.INCONCLUSIVE
+    return Judged.CLOSE if Standing.CLOSE in objectives else Judged.UNDER
+
+
+def standing(estimate: Estimate, limit: float, *, held: float = 1.0) -> Standing:
+    """An upper limit against a figure's interval; CLOSE where there is none.
+
+    ``held`` is how much of its longest time the level has been held, above 0 up to 1. Looking often
+    finds by chance what one look would not, so early looks need the more distance from the limit
+    (P. C. O'Brien, T. R. Fleming, 1979).
+    """
+    low, figure, high = estimate.low, estimate.figure, estimate.high
+    if not 0 < held <= 1:
+        raise ConfigError(f"capacity: held: expected a share above 0 up to 1, got {held!r}")
+    if not low or not figure or not high:
+        return Standing.CLOSE
+    wider = 1 / sqrt(held)
+    if figure * (low / figure) ** wider > limit:
+        return Standing.MISSED
+    return Standing.MET if figure * (high / figure) ** wider < limit else Standing.CLOSE
+
+
+def next_rate(plan: SearchPlan, tried: Sequence[Tried]) -> float | None:
+    """The load to try next, or None when the search is over."""
+    view = _View(plan, tried)
+    if len(tried) >= plan.max_levels:
+        return None
+    if not tried:
+        return plan.start
+    again = view.worth_repeating()
+    if again is not None:
+        return again
+    if view.low == 0:
+        if view.ceiling <= plan.lowest * (1 + SAME_RATE):
+            return None
+        down = view.first_not_under / plan.factor
+        return max(down, plan.lowest) if down > plan.start / plan.factor**12 else None
+    if view.ceiling == inf and not view.close:
+        # After a level that was close the knee is near, so step carefully.
+        step = 1 + plan.resolution if view.met_close else plan.factor
+        return None if view.low >= plan.highest else min(view.low * step, plan.highest)
+    return _narrow(plan, view)
+
+
+def answer(plan: SearchPlan, tried: Sequence[Tried]) -> Answer:
+    """What the levels tried so far say."""
+    view = _View(plan, tried)
+    going = next_rate(plan, tried) is not None
+    high = view.over if view.over < inf else view.generator
+    if going:
+        found = Found.SEARCHING
+    elif view.low == 0:
+        found = Found.AT_MOST if view.over < inf else Found.UNCLEAR
+    elif view.over == inf and view.generator < inf:
+        found = Found.GENERATOR
+    elif view.over == inf:
+        found = Found.UNCLEAR if view.close else Found.AT_LEAST
+    else:
+        found = Found.UNCLEAR if _stopped_early(plan, view) else Found.KNEE
+    middle = view.close or [view.low, high]
+    reasons = [t.reason for t in tried if t.judged is Judged.OVER and t.rate == view.over]
+    return Answer(
+        found=found,
+        low=view.low,
+        high=high,
+        centre=sqrt(middle[0] * middle[-1]) if view.low > 0 and high < inf else None,
+        broke_first=next(filter(None, reasons), ""),
+        levels=len(tried),
+        minutes=sum(t.minutes for t in tried),
+    )
+
+
+class _View:
+    """The levels tried, rate by rate; several runs of one rate are put together."""
+
+    def __init__(self, plan: SearchPlan, tried: Sequence[Tried]) -> None:
+        runs: dict[float, list[Judged]] = {}
+        for level in tried:
+            if not (isfinite(level.rate) and level.rate > 0):
+                raise ConfigError(f"capacity: a level with rate {level.rate!r}")
+            runs.setdefault(level.rate, []).append(level.judged)
+        self._runs = runs
+        self._plan = plan
+        said = {rate: _together(found) for rate, found in runs.items()}
+        under = [rate for rate, judged in said.items() if judged is Judged.UNDER]
+        over = [rate for rate, judged in said.items() if judged is Judged.OVER]
+        # Where a lower level was over and a higher one under, chance spoke; both ends give way.
+        self.low = max((r for r in under if r < min(over, default=inf)), default=0.0)
+        self.over = min((r for r in over if r > max(under, default=0.0)), default=inf)
+        self.generator = min(
+            (r for r, judged in said.items() if judged is Judged.INCONCLUSIVE and r > self.low),
+            default=inf,
+        )
+        self.close = sorted(
+            rate
+            for rate, judged in said.items()
+            if self.low < rate < self.over and judged is not Judged.INCONCLUSIVE
+        )
+        self.met_close = Judged.CLOSE in said.values()
+        self.first_not_under = min(
+            (r for r, judged in said.items() if judged is not Judged.UNDER), default=plan.start
+        )
+
+    @property
+    def ceiling(self) -> float:
+        """The lowest load that is known not to be fine."""
+        return min(self.over, self.generator, *(self.close[:1] or [inf]))
+
+    def worth_repeating(self) -> float | None:
+        """A level at which the generator struggled once gets a second chance."""
+        for rate, found in self._runs.items():
+            if found == [Judged.INCONCLUSIVE] and self.low < rate < self.over:
+                return rate
+        return None
+
+
+def _together(found: Sequence[Judged]) -> Judged:
+    """Several runs of one rate: inconclusive ones count only when alone, contradiction is close."""
+    clear = {judged for judged in found if judged is not Judged.INCONCLUSIVE}
+    if not clear:
+        return Judged.INCONCLUSIVE
+    return clear.pop() if len(clear) == 1 else Judged.CLOSE
+
+
+def _stopped_early(plan: SearchPlan, view: _View) -> bool:
+    """Did the number of levels end the search before it was narrow enough?"""
+    return view.over < inf and view.low > 0 and _narrow(plan, view) is not None
+
+
+def _narrow(plan: SearchPlan, view: _View) -> float | None:
+    """The next level inside the bracket, None when it is narrow enough."""
+    top = min(view.over, view.generator)
+    if view.close:
+        # The knee is here: its ends lie next to what was close, no need to halve the way there.
+        part = 1 + plan.resolution / 2
+        first, last = view.close[0], view.close[-1]
+        if first / view.low > part * (1 + SAME_RATE):
+            return max(first / part, plan.lowest)
+        if top / last > part * (1 + SAME_RATE) and last < plan.highest:
+            return min(last * part, plan.highest)
+        return None
+    return None if top / view.low <= 1 + plan.resolution else sqrt(view.low * top)

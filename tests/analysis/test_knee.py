@@ -1,0 +1,267 @@
+"""The search finds planted knees, is cheap, resumes from its list, and never blames the service for
+the generator."""
+
+import heapq
+from collections.abc import Callable, Iterator
+from math import inf
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import brentq
+
+from harness.analysis.blocks import Blocks
+from harness.analysis.knee import (
+    Found,
+    Judged,
+    SearchPlan,
+    Standing,
+    Tried,
+    answer,
+    judge_level,
+    next_rate,
+    standing,
+)
+from harness.analysis.quantiles import Estimate
+from harness.analysis.queueing import Queue
+from harness.errors import ConfigError
+
+PLAN = SearchPlan(start=10, highest=10_000)
+MISSED, MET, CLOSE = Standing.MISSED, Standing.MET, Standing.CLOSE
+
+
+def search(plan: SearchPlan, run: Callable[[float], Tried]) -> list[Tried]:
+    tried: list[Tried] = []
+    while (rate := next_rate(plan, tried)) is not None:
+        tried.append(run(rate))
+        assert len(tried) <= plan.max_levels
+    return tried
+
+
+def sharp(knee: float, generator: float = inf) -> Callable[[float], Tried]:
+    """A service whose objective breaks exactly at the knee."""
+
+    def run(rate: float) -> Tried:
+        if rate > knee and rate <= generator * 2:
+            return Tried(rate=rate, judged=Judged.OVER, minutes=1, reason="reply p95")
+        judged = Judged.INCONCLUSIVE if rate > generator else Judged.UNDER
+        return Tried(rate=rate, judged=judged, minutes=1)
+
+    return run
+
+
+@given(st.floats(min_value=0.1, max_value=9000), st.floats(min_value=0.02, max_value=0.3))
+def test_a_sharp_knee_is_enclosed_as_finely_as_asked(knee: float, resolution: float) -> None:
+    plan = SearchPlan(start=10, highest=10_000, resolution=resolution)
+    tried = search(plan, sharp(knee))
+    found = answer(plan, tried)
+    assert found.found is Found.KNEE
+    assert found.low <= knee < found.high
+    assert found.high / found.low <= 1 + resolution
+    assert found.broke_first == "reply p95"
+    assert found.levels == found.minutes == len(tried)
+
+
+@given(st.floats(min_value=0.1, max_value=9000), st.data())
+def test_a_search_resumes_from_any_part_of_its_list(knee: float, data: st.DataObject) -> None:
+    tried = search(PLAN, sharp(knee))
+    for part in range(len(tried)):
+        assert next_rate(PLAN, tried[:part]) == tried[part].rate
+        assert answer(PLAN, tried[:part]).found is Found.SEARCHING
+    # in what order the levels were run does not matter to the answer
+    shuffled = data.draw(st.permutations(tried))
+    assert answer(PLAN, shuffled).low == answer(PLAN, tried).low
+
+
+@given(st.lists(st.sampled_from(list(Judged)), min_size=24, max_size=24))
+def test_any_course_ends_within_the_plan(course: list[Judged]) -> None:
+    plan = SearchPlan(start=10, highest=500, lowest=1)
+    said = iter(course)
+    tried = search(plan, lambda rate: Tried(rate=rate, judged=next(said)))
+    found = answer(plan, tried)
+    assert found.found is not Found.SEARCHING
+    assert all(1 <= level.rate <= 500 for level in tried)
+    assert found.low < found.high or found.low == 0
+    if found.found in (Found.KNEE, Found.AT_MOST):
+        assert any(level.judged is Judged.OVER for level in tried)
+
+
+def test_the_generators_limit_is_never_the_services() -> None:
+    tried = search(PLAN, sharp(inf, generator=300))
+    found = answer(PLAN, tried)
+    assert found.found is Found.GENERATOR
+    assert found.low <= 300
+    assert found.low > 300 / 1.2
+    assert "the service's own was not found" in found.text("guests/min")
+    # each inconclusive level had a second chance
+    rates = [level.rate for level in tried if level.judged is Judged.INCONCLUSIVE]
+    assert all(rates.count(rate) == 2 for rate in rates)
+
+
+def test_a_struggle_that_passes_is_forgiven() -> None:
+    first = iter([True])
+
+    def run(rate: float) -> Tried:
+        if rate == 40 and next(first, False):
+            return Tried(rate=rate, judged=Judged.INCONCLUSIVE)
+        return sharp(150)(rate)
+
+    assert answer(PLAN, search(PLAN, run)).found is Found.KNEE
+
+
+def test_the_ends_of_what_is_allowed_are_told_as_such() -> None:
+    plan = SearchPlan(start=10, highest=100, lowest=5)
+    top = answer(plan, search(plan, sharp(1000)))
+    assert (top.found, top.low, top.high) == (Found.AT_LEAST, 100, inf)
+    assert top.text("guests/min").startswith("at least 100 guests/min")
+    assert top.centre is None
+    bottom = answer(plan, search(plan, sharp(1)))
+    assert (bottom.found, bottom.low, bottom.high) == (Found.AT_MOST, 0, 5)
+    assert "below 5 guests/min" in bottom.text("guests/min")
+
+
+def test_contradicting_levels_widen_the_answer() -> None:
+    tried = [
+        Tried(rate=80, judged=Judged.UNDER),
+        Tried(rate=90, judged=Judged.OVER),
+        Tried(rate=100, judged=Judged.UNDER),
+        Tried(rate=110, judged=Judged.OVER),
+    ]
+    found = answer(SearchPlan(start=80, highest=500, max_levels=4), tried)
+    assert (found.low, found.high) == (80, 110)
+
+
+def test_headroom_and_words() -> None:
+    tried = search(PLAN, sharp(390))
+    found = answer(PLAN, tried)
+    assert found.headroom(found.low / 1.5) == pytest.approx(0.5)
+    assert found.text("guests/min") == f"{found.low:.4g} to {found.high:.4g} guests/min"
+    assert found.low < (found.centre or 0) < found.high
+    with pytest.raises(ConfigError, match="wanted"):
+        found.headroom(0)
+
+
+@pytest.mark.parametrize(
+    ("objectives", "growing", "healthy", "dropped", "expected"),
+    [
+        ([MET], False, True, 0, Judged.UNDER),
+        ([MET, MISSED], False, True, 0, Judged.OVER),
+        ([MET, MISSED], False, False, 9, Judged.OVER),
+        ([MET], True, False, 0, Judged.OVER),
+        ([MET], False, False, 0, Judged.INCONCLUSIVE),
+        ([MET], False, True, 1, Judged.INCONCLUSIVE),
+        ([CLOSE], False, False, 0, Judged.INCONCLUSIVE),
+        ([MET, CLOSE], False, True, 0, Judged.CLOSE),
+        ([], False, True, 0, Judged.INCONCLUSIVE),
+    ],
+)
+def test_levels_are_judged_in_order(
+    objectives: list[Standing], growing: bool, healthy: bool, dropped: int, expected: Judged
+) -> None:
+    judged = judge_level(
+        objectives, leftovers_growing=growing, generator_healthy=healthy, dropped=dropped
+    )
+    assert judged is expected
+
+
+def test_an_objective_stands_by_its_interval() -> None:
+    def estimate(low: float | None) -> Estimate:
+        return Estimate(percent=95, count=9, figure=2, low=low, high=4, confidence=0.99)
+
+    assert standing(estimate(1), 4.1) is MET
+    assert standing(estimate(1), 1.5) is CLOSE
+    assert standing(estimate(1), 0.9) is MISSED
+    assert standing(estimate(None), 9) is CLOSE
+    # at a quarter of the time the interval counts as twice as wide: 0.5 to 8
+    assert standing(estimate(1), 7.9, held=0.25) is CLOSE
+    assert standing(estimate(1), 8.1, held=0.25) is MET
+    assert standing(estimate(1), 0.4, held=0.25) is MISSED
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        lambda: SearchPlan(start=0, highest=10),
+        lambda: SearchPlan(start=20, highest=10),
+        lambda: SearchPlan(start=5, highest=10, lowest=6),
+        lambda: SearchPlan(start=5, highest=inf),
+        lambda: SearchPlan(start=5, highest=10, factor=1),
+        lambda: SearchPlan(start=5, highest=10, resolution=0),
+        lambda: standing(
+            Estimate(percent=95, count=9, figure=2, low=1, high=4, confidence=0.9), 1, held=0
+        ),
+        lambda: next_rate(PLAN, [Tried(rate=-1, judged=Judged.OVER)]),
+    ],
+)
+def test_nonsense_is_refused(nonsense: object) -> None:
+    assert callable(nonsense)
+    with pytest.raises(ConfigError, match="capacity"):
+        nonsense()
+
+
+# A simulated M/M/c service: the true knee follows from the response time's closed form.
+SERVICE_S = 1.0
+HOLD = 24  # at most so many chunks of arrivals per level
+CHUNK = 600
+
+
+def responses(rng: Random, servers: int, rate_per_min: float) -> Iterator[float]:
+    """Response times in order of arrival, first come first served."""
+    free = [0.0] * servers
+    now = 0.0
+    while True:
+        now += rng.expovariate(rate_per_min / 60)
+        begin = max(now, heapq.heappop(free))
+        end = begin + rng.expovariate(1 / SERVICE_S)
+        heapq.heappush(free, end)
+        yield end - now
+
+
+def run_level(rng: Random, servers: int, rate: float, limit_s: float) -> Tried:
+    """Warm up, then hold until the objective is clear or the time is up."""
+    times = responses(rng, servers, rate)
+    for _ in range(CHUNK):
+        next(times)
+    intervals: list[list[tuple[float, int]]] = []
+    for held in range(1, HOLD + 1):
+        for _ in range(12):
+            part = np.array([next(times) for _ in range(CHUNK // 12)])
+            values, counts = np.unique(np.maximum(np.round(part, 2), 0.01), return_counts=True)
+            intervals.append(list(zip(values.tolist(), counts.tolist(), strict=True)))
+        if held in (HOLD // 12, HOLD // 6, HOLD // 3, HOLD * 2 // 3, HOLD):
+            found = Blocks(intervals).estimate(95, confidence=0.99)
+            stands = standing(found, limit_s, held=held / HOLD)
+            if stands is not CLOSE:
+                break
+    judged = judge_level([stands], leftovers_growing=False, generator_healthy=True, dropped=0)
+    return Tried(rate=rate, judged=judged, minutes=(held + 1) * CHUNK / rate, reason="reply p95")
+
+
+def test_planted_knees_are_found_within_the_interval_and_for_a_fraction_of_a_stairs_cost() -> None:
+    inside = near = 0
+    spent = stair = 0.0
+    for seed in range(20):
+        rng = Random(seed)
+        servers = (2, 4, 8, 16)[seed % 4]
+        limit_s = SERVICE_S * rng.uniform(4.0, 7.0)
+
+        def p95(rate: float, servers: int = servers) -> float:
+            queue = Queue(arrivals_per_s=rate / 60, service_s=SERVICE_S, servers=servers)
+            return queue.response_percentile_s(95)
+
+        top = 60 * servers / SERVICE_S
+        knee = float(brentq(lambda rate, p95=p95, at=limit_s: p95(rate) - at, 1, top * 0.9999))
+        plan = SearchPlan(start=top / 10, highest=top * 4)
+        tried = search(plan, lambda rate, s=servers, m=limit_s, r=rng: run_level(r, s, rate, m))
+        found = answer(plan, tried)
+        inside += found.low <= knee <= found.high
+        near += found.centre is not None and abs(found.centre / knee - 1) <= 0.05
+        spent += sum(level.rate * level.minutes for level in tried)
+        step = plan.resolution * knee
+        levels = np.arange(plan.start, knee + step, step)
+        stair += len(levels) * (HOLD + 1) * CHUNK  # each held for the longest: rate times minutes
+    assert inside >= 18
+    assert near >= 18
+    assert spent <= 0.4 * stair
