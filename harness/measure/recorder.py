@@ -32,6 +32,14 @@ class Collected:
     outcomes: dict[str, Counter[Outcome]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
 
+    def merge(self, other: "Collected") -> None:
+        """Add what another, later interval gathered."""
+        for tag, histogram in other.histograms.items():
+            self.histograms.setdefault(tag, Histogram()).merge(histogram)
+        for operation, outcomes in other.outcomes.items():
+            self.outcomes.setdefault(operation, Counter()).update(outcomes)
+        self.counts.update(other.counts)
+
 
 class Recorder:
     """Takes samples in, hands whole intervals out. One per event loop (it is not thread-safe)."""

@@ -13,9 +13,13 @@ Two files per process, both only ever appended to, one flush per interval:
     values are microseconds. Tags: ``OPERATION.service``, ``OPERATION.corrected``,
     ``lag.arrival``, ``lag.loop``.
 
-A crash can tear at most the last line; readers leave a torn last line out and say so.
+An interval is a second long in the first hour of a run, ten seconds until a day has passed, and a
+minute after that (:func:`interval_s`), so that a soak's files stay small; a crash loses at most
+the interval that was being collected. It can tear at most the last line; readers leave a torn last
+line out and say so.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,11 +35,25 @@ INTERVALS = "intervals-{worker}.jsonl"
 HISTOGRAMS = "histograms-{worker}.hlog"
 
 
+def interval_s(elapsed_s: float) -> float:
+    """How long an interval is, so long after the start of a run."""
+    if elapsed_s < 3600:
+        return 1.0
+    return 10.0 if elapsed_s < 86_400 else 60.0
+
+
 class IntervalWriter:
-    """Appends intervals to the two files of this process."""
+    """Appends intervals to the two files of this process; call :meth:`write` about once a second.
+
+    Later in a run it holds what it is given until an interval is full.
+    """
 
     def __init__(self, directory: Path, worker: str, *, started_ns: int) -> None:
         self._started_s = started_ns / 1e9
+        self._held = Collected()
+        self._held_s = 0.0
+        self._held_arrivals: Counter[str] = Counter()
+        self._newest: tuple[int, Mapping[str, Mapping[str, float] | str]] | None = None
         self._intervals = (directory / INTERVALS.format(worker=worker)).open("ab", buffering=0)
         self._histograms = (directory / HISTOGRAMS.format(worker=worker)).open("ab", buffering=0)
         self._histograms.write(
@@ -56,10 +74,30 @@ class IntervalWriter:
         length_s: float,
         state: Mapping[str, Mapping[str, float] | str],
     ) -> None:
-        """Append one interval. ``state`` has the phase and the blocks sessions, arrivals, process.
+        """Add a part of an interval, and append the interval when it is full.
 
-        Raises OSError when the disk takes no more.
+        ``state`` has the phase and the blocks sessions, arrivals, process. Raises OSError when the
+        disk takes no more.
         """
+        if self._held_s:
+            self._held.merge(collected)
+        else:
+            self._held = collected
+        self._held_s += length_s
+        self._held_arrivals.update(state["arrivals"])
+        self._newest = ended_ns, state
+        # Half a second of tolerance, because timers are not exact.
+        if self._held_s >= interval_s(ended_ns / 1e9 - self._started_s) - 0.5:
+            self.flush()
+
+    def flush(self) -> None:
+        """Append what is held as an interval, if anything is. Raises OSError."""
+        if self._newest is None:
+            return
+        (ended_ns, state), self._newest = self._newest, None
+        collected, length_s = self._held, self._held_s
+        arrivals = dict(self._held_arrivals)
+        self._held, self._held_s, self._held_arrivals = Collected(), 0.0, Counter()
         start = ended_ns / 1e9 - length_s - self._started_s
         lines = [
             f"Tag={tag},{start:.3f},{length_s:.3f},{histogram.max_ms:.3f},{histogram.encode()}\n"
@@ -72,6 +110,7 @@ class IntervalWriter:
             "t": round(ended_ns / 1e9, 3),
             "s": round(length_s, 3),
             **state,
+            "arrivals": arrivals,
             "outcomes": collected.outcomes,
             "counts": collected.counts,
         }
@@ -79,7 +118,8 @@ class IntervalWriter:
         write_whole(self._intervals, orjson.dumps(row, option=orjson.OPT_NON_STR_KEYS) + b"\n")
 
     def close(self) -> None:
-        """Close both files; safe to call twice."""
+        """Write what is held and close both files; safe to call twice. Raises OSError."""
+        self.flush()
         self._intervals.close()
         self._histograms.close()
 

@@ -10,7 +10,12 @@ from harness.errors import ConfigError
 from harness.measure.histogram import DIGITS, HIGHEST_US, LOWEST_US
 from harness.measure.recorder import Recorder
 from harness.measure.sample import Outcome, Sample
-from harness.measure.snapshot import IntervalWriter, read_intervals, read_measurements
+from harness.measure.snapshot import (
+    IntervalWriter,
+    interval_s,
+    read_intervals,
+    read_measurements,
+)
 
 STATE = {
     "sessions": {"opened": 1},
@@ -40,6 +45,28 @@ def test_processes_merge_exactly(tmp_path: Path) -> None:
     assert merged.outcomes == {"reply": {"ok": 3, "lost": 3}}
     assert (merged.counts, merged.arrivals) == ({"late": 3}, {"due": 6, "started": 6})
     assert merged.percentile_ms("join.service", 50) is None
+
+
+def test_intervals_grow_with_the_run_and_lose_nothing(tmp_path: Path) -> None:
+    assert [interval_s(at) for at in (0, 3599, 3600, 86_399, 86_400)] == [1, 1, 10, 10, 60]
+    writer = IntervalWriter(tmp_path, "a-1", started_ns=10**18)
+    parts, began = 25, 2 * 3600
+    for number in range(1, parts + 1):
+        recorder = Recorder()
+        recorder.add(Sample("reply", 0, 0, number * 10**6, number * 10**6))
+        writer.write(
+            recorder.take(),
+            ended_ns=10**18 + (began + number) * 10**9,
+            length_s=1.0,
+            state=STATE,
+        )
+    writer.close()
+    intervals = list(read_intervals(tmp_path / "intervals-a-1.jsonl"))
+    assert [interval.length_s for interval in intervals] == [10, 10, 5]
+    merged = read_measurements(tmp_path)
+    assert merged.histograms["reply.service"].count == parts
+    assert merged.outcomes["reply"]["ok"] == parts
+    assert merged.arrivals["due"] == 2 * parts
 
 
 def test_a_torn_last_line_is_left_out_and_told(tmp_path: Path) -> None:
