@@ -215,7 +215,10 @@ class Run:
         self._ticker.kill()
         self._lag.stop()
         self._tick()
-        self._writer.close()
+        try:
+            self._writer.close()
+        except OSError as error:
+            self.fail(f"the measurements can't be written: {error.strerror or error}")
         try:
             self.ledger.close()
         except LedgerError as error:
