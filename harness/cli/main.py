@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "simulate": "run the local twin of the service",
     "report": "make the report of a run again from its directory",
     "compare": "tell what changed from one run to another",
+    "drift": "tell whether anything drifts over a soak, and whose fault it is",
 }
 """Command → its line in ``harness --help``, in the order of a user's first week."""
 

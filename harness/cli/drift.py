@@ -1,0 +1,109 @@
+"""``harness drift``: does anything drift over a soak, and whose fault is it?"""
+
+import argparse
+from pathlib import Path
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.analysis.drift import DriftReport
+from harness.analysis.trend import Drift, Trend
+from harness.exit_codes import ExitCode
+from harness.report.drifting import as_dict, assess_run
+from harness.report.rundir import resolve_run
+from harness.units import duration_text, seconds
+
+EXIT_CODES = {
+    Drift.FLAT: ExitCode.PASS,
+    Drift.DRIFTING: ExitCode.OBJECTIVES,
+    Drift.UNDECIDED: ExitCode.NO_DATA,
+}
+STYLES = {Drift.FLAT: "green", Drift.DRIFTING: "bold red", Drift.UNDECIDED: "yellow"}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.description = (
+        "Judge a soak: for each figure of the service and of the harness itself a robust slope "
+        "with its interval and a word, flat, drifting or undecided; and whether sessions leak. "
+        "The exit code is 0 when all is flat, 3 when something drifts, 5 when it can't be said."
+    )
+    parser.epilog = (
+        "examples:\n"
+        "  harness drift latest\n"
+        "  harness drift 20261122-231500-ab12 --warm-up 30m --json\n"
+    )
+    parser.add_argument("run", metavar="RUN", help="run directory, run id, or 'latest'")
+    parser.add_argument("--reports", default="reports", help="folder of run directories")
+    parser.add_argument(
+        "--warm-up", metavar="TIME", help="cut off at the start (found by itself if not given)"
+    )
+    parser.add_argument(
+        "--tolerated-leak",
+        type=float,
+        default=0.001,
+        metavar="SHARE",
+        help="share of leftovers that is no leak yet (%(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Judge and show."""
+    report = assess_run(
+        resolve_run(args.run, Path(args.reports)),
+        warmup_s=None if args.warm_up is None else seconds(args.warm_up, "--warm-up"),
+        tolerated_leak=args.tolerated_leak,
+    )
+    if args.json:
+        print(orjson.dumps(as_dict(report), option=orjson.OPT_INDENT_2).decode())
+    else:
+        _show(report)
+    return EXIT_CODES[report.verdict]
+
+
+def _show(report: DriftReport) -> None:
+    console = Console()
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("figure", "of the", "verdict", "change over the run", "interval", ""):
+        table.add_column(column)
+    for finding in report.findings:
+        found = finding.trend
+        table.add_row(
+            finding.name,
+            str(finding.side),
+            Text(str(found.verdict), style=STYLES[found.verdict]),
+            _amount(found, found.change),
+            ""
+            if found.low is None
+            else f"{_amount(found, found.low)} to {_amount(found, found.high)}",
+            _remark(found),
+        )
+    if report.leak is not None:
+        leak = report.leak
+        table.add_row(
+            "leftovers",
+            "service",
+            Text(str(leak.verdict), style=STYLES[leak.verdict]),
+            f"{leak.share:.2%} of sessions",
+            f"{leak.low:.2%} to {leak.high:.2%}",
+            f"tolerated {leak.tolerated:.2%}",
+        )
+    console.print(table)
+    console.print(f"\n{report.sentence}", style="bold")
+
+
+def _amount(found: Trend, value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:+.1%}" if found.relative else f"{value:+.3g}"
+
+
+def _remark(found: Trend) -> str:
+    if found.note:
+        return found.note
+    if found.longer_s is not None:
+        return f"about {duration_text(found.longer_s)} more would decide"
+    return ""

@@ -1,0 +1,148 @@
+"""Does anything drift in a run? From its files to the figures that are watched, and the verdict."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.analysis.drift import DriftReport, Side, Watched, assess
+from harness.errors import ConfigError
+from harness.ledger.leftovers import read_account
+from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, service_tag
+from harness.report.series import Series, Values, read_series
+
+FEWEST_BINS = 20
+TIMED = ("session_open", "delivered", "reply", "clear", "resume")
+"""Operations whose p50 and p95 are watched, where they happened."""
+ERRORS_MATTER = 0.005
+"""A change of the share of errors by half a percentage point over the run counts."""
+LAG_MATTERS_MS = 5.0
+
+
+def assess_run(
+    run_dir: Path, *, warmup_s: float | None = None, tolerated_leak: float = 0.001, seed: int = 0
+) -> DriftReport:
+    """Judge a soak from its run directory. Raises ConfigError when there is nothing to judge."""
+    series = read_series(run_dir)
+    if series is None:
+        raise ConfigError(f"{run_dir.name}: there are no measurements to judge")
+    account = read_account(run_dir)
+    return assess(
+        list(watched_of(series)),
+        sessions=account.opened,
+        # What a sweep has ended since then was left over by the run all the same.
+        leftovers=account.leftover + account.settled,
+        duration_s=len(series) * series.width_s,
+        tolerated_leak=tolerated_leak,
+        warmup_s=warmup_s,
+        seed=seed,
+    )
+
+
+def watched_of(series: Series) -> Iterator[Watched]:
+    """The service's figures, then the harness's own; those with too few bins are left out."""
+    load = series.sessions.get("occupancy", [])
+    for operation in TIMED:
+        bands = series.bands_ms.get(service_tag(operation), {})
+        for percent in (50.0, 95.0):
+            if percent in bands:
+                name = f"{operation} p{percent:g}"
+                yield from _watched(series, name, Side.SERVICE, bands[percent], load)
+    for operation in TIMED:
+        shares = _error_shares(series, operation)
+        yield from _watched(
+            series,
+            f"{operation} errors",
+            Side.SERVICE,
+            shares,
+            None,
+            matters=ERRORS_MATTER,
+            relative=False,
+        )
+    for tag in (LAG_ARRIVAL, LAG_LOOP):
+        yield from _watched(
+            series,
+            f"{tag} p95",
+            Side.HARNESS,
+            series.bands_ms.get(tag, {}).get(95.0, []),
+            load,
+            matters=LAG_MATTERS_MS,
+            relative=False,
+        )
+    for name, words in (("rss_mb", "memory"), ("fds", "descriptors")):
+        yield from _watched(series, words, Side.HARNESS, series.process.get(name, []), load)
+
+
+def _watched(
+    series: Series,
+    name: str,
+    side: Side,
+    values: Values,
+    load: Values | None,
+    **how: Any,
+) -> Iterator[Watched]:
+    loads: Values = load or [0.0] * len(values)
+    rows = [
+        (at, value, beside)
+        for at, value, beside in zip(series.starts_s, values, loads, strict=False)
+        if value is not None and beside is not None
+    ]
+    if len(rows) >= FEWEST_BINS:
+        at_s, figures, beside_them = zip(*rows, strict=True)
+        follows = len(set(beside_them)) > 1
+        yield Watched(
+            name=name,
+            side=side,
+            at_s=at_s,
+            values=figures,
+            load=beside_them if follows else None,
+            **how,
+        )
+
+
+def _error_shares(series: Series, operation: str) -> Values:
+    prefix = f"{operation}."
+    counted = {
+        name.removeprefix(prefix): values
+        for name, values in series.operations.items()
+        if name.startswith(prefix)
+    }
+    shares: Values = []
+    for place in range(len(series)):
+        counts = {name: values[place] or 0.0 for name, values in counted.items()}
+        total = sum(counts.values())
+        shares.append(None if not total else 1 - counts.get("ok", 0.0) / total)
+    # Without a single error there is no series to speak of: the share is zero throughout.
+    return shares if any(shares) else []
+
+
+def as_dict(report: DriftReport) -> Mapping[str, Any]:
+    """The report as plain values."""
+    return {
+        "verdict": str(report.verdict),
+        "sentence": report.sentence,
+        "leak": None
+        if report.leak is None
+        else {
+            "verdict": str(report.leak.verdict),
+            "share": report.leak.share,
+            "low": report.leak.low,
+            "high": report.leak.high,
+            "tolerated": report.leak.tolerated,
+            "per_hour": report.leak.per_hour,
+        },
+        "findings": [
+            {
+                "name": finding.name,
+                "side": str(finding.side),
+                "verdict": str(finding.trend.verdict),
+                "change": finding.trend.change,
+                "low": finding.trend.low,
+                "high": finding.trend.high,
+                "relative": finding.trend.relative,
+                "slope_per_h": finding.trend.slope_per_h,
+                "longer_s": finding.trend.longer_s,
+                "note": finding.trend.note,
+            }
+            for finding in report.findings
+        ],
+    }

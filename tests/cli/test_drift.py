@@ -1,0 +1,53 @@
+"""The drift command: table, JSON and exit codes. (What it finds: tests/report/test_drifting.py.)"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.cli.main import main
+from harness.exit_codes import ExitCode
+from harness.ledger.store import Stage, Store
+from harness.measure.recorder import Recorder
+from harness.measure.sample import Sample
+from harness.measure.snapshot import IntervalWriter
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    writer = IntervalWriter(tmp_path, "w", started_ns=10**18)
+    for minute in range(40):
+        recorder = Recorder()
+        for step in range(100):
+            took = (100 + 3 * minute) * 10**6 + step
+            recorder.add(Sample("reply", 0, 0, took, took))
+        writer.write(
+            recorder.take(),
+            ended_ns=10**18 + (minute + 1) * 60 * 10**9,
+            length_s=60.0,
+            state={"phase": "running", "sessions": {}, "arrivals": {}, "process": {}},
+        )
+    writer.close()
+    store = Store(tmp_path / "ledger-w.sqlite", {"worker": "w", "ended_ns": "9"})
+    store.write([(1, "t", Stage.INTENDED, 1, 1)], [(Stage.CLEARED, "", "", 2, 1)], {})
+    store.close()
+    return tmp_path
+
+
+def test_a_drift_has_its_exit_code(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["drift", str(run_dir)]) == ExitCode.OBJECTIVES
+    output = capsys.readouterr().out
+    assert "drifting" in output
+    assert "The service drifts" in output
+
+
+def test_json(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["drift", str(run_dir), "--json", "--warm-up", "2m"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["verdict"] == "drifting"
+    assert {finding["name"] for finding in found["findings"]} >= {"reply p50", "reply p95"}
+
+
+def test_nothing_to_judge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["drift", str(tmp_path)]) == ExitCode.CONFIG
+    assert "no measurements" in capsys.readouterr().err

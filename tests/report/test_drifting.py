@@ -1,0 +1,103 @@
+"""A planted drift is found in a run's files, a flat run is not called drifting."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from harness.analysis.drift import Side
+from harness.analysis.trend import Drift
+from harness.errors import ConfigError
+from harness.ledger.store import Stage, Store
+from harness.measure.recorder import Recorder
+from harness.measure.sample import Outcome, Sample
+from harness.measure.snapshot import IntervalWriter
+from harness.report.drifting import as_dict, assess_run
+
+MS = 1_000_000
+MINUTES = 120
+
+
+def soak(
+    directory: Path,
+    *,
+    drift: float = 0.0,
+    leaks: int = 0,
+    memory_mb: float = 0.0,
+    seed: int = 1,
+) -> Path:
+    """Two hours of replies around 200 ms, rising by ``drift`` (a share) over the run."""
+    rng = random.Random(seed)
+    writer = IntervalWriter(directory, "w", started_ns=10**18)
+    for minute in range(MINUTES):
+        recorder = Recorder()
+        middle = 200 * (1 + drift * minute / MINUTES)
+        for _ in range(60):
+            took = int(rng.gauss(middle, 10) * MS)
+            recorder.add(Sample("reply", 0, 0, took, took + 1000))
+        if minute % 7 == 0:
+            recorder.add(Sample("reply", 0, 0, 0, 0, Outcome.LOST))
+        writer.write(
+            recorder.take(),
+            ended_ns=10**18 + (minute + 1) * 60 * 10**9,
+            length_s=60.0,
+            state={
+                "phase": "running",
+                "sessions": {"opened": minute * 10, "occupancy": rng.randint(28, 32)},
+                "arrivals": {"due": 10},
+                "process": {
+                    "rss_mb": 100 + rng.random() + memory_mb * minute / MINUTES,
+                    "fds": 50.0,
+                },
+            },
+        )
+    writer.close()
+    store = Store(directory / "ledger-w.sqlite", {"worker": "w", "ended_ns": "9"})
+    count = 4000
+    store.write([(n, f"t{n}", Stage.INTENDED, 1, 1) for n in range(1, count + 1)], [], {})
+    store.write(
+        [],
+        [
+            (Stage.LOST if n <= leaks else Stage.CLEARED, "cut" if n <= leaks else "", "", 2, n)
+            for n in range(1, count + 1)
+        ],
+        {},
+    )
+    store.close()
+    return directory
+
+
+def test_a_flat_run_is_not_called_drifting(tmp_path: Path) -> None:
+    report = assess_run(soak(tmp_path))
+    assert report.verdict is not Drift.DRIFTING
+    assert {finding.name for finding in report.findings} >= {"reply p50", "reply p95", "memory"}
+
+
+def test_a_slower_service_is_told_from_a_growing_harness(tmp_path: Path) -> None:
+    report = assess_run(soak(tmp_path, drift=0.15))
+    assert report.verdict is Drift.DRIFTING
+    drifting = {f.name: f for f in report.findings if f.trend.verdict is Drift.DRIFTING}
+    assert set(drifting) <= {"reply p50", "reply p95"}
+    assert drifting["reply p50"].trend.change == pytest.approx(0.14, abs=0.04)
+    assert report.sentence.startswith("The service drifts: reply p50")
+
+
+def test_memory_of_the_harness_is_its_own_fault(tmp_path: Path) -> None:
+    report = assess_run(soak(tmp_path, memory_mb=40))
+    drifting = [f for f in report.findings if f.trend.verdict is Drift.DRIFTING]
+    assert [(f.name, f.side) for f in drifting] == [("memory", Side.HARNESS)]
+    assert "The harness itself drifts" in report.sentence
+
+
+def test_a_leak_of_half_a_percent_is_found(tmp_path: Path) -> None:
+    report = assess_run(soak(tmp_path, leaks=20))
+    assert report.leak is not None
+    assert report.leak.verdict is Drift.DRIFTING
+    found = as_dict(report)
+    assert found["leak"]["share"] == pytest.approx(0.005)
+    assert found["verdict"] == "drifting"
+
+
+def test_a_run_without_measurements_can_not_be_judged(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no measurements"):
+        assess_run(tmp_path)
