@@ -1,0 +1,265 @@
+"""``harness plan``: what a launch needs, before anything is tested."""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from harness.analysis.planning import LaunchPlan, Wanted, peak_of_intervals, plan_launch
+from harness.errors import ConfigError
+from harness.exit_codes import ExitCode
+from harness.units import duration_text, rate_per_s, seconds
+from harness.workload.profile import read_profile
+
+LOCUSTFILE = '''"""The planned launch: {peak:.4g} guests a minute at the peak, {held} in session."""
+
+from locust import task
+
+from harness.load import ArrivalShape, GuestUser, objective, poisson, ramp, steady
+
+
+class Launch(ArrivalShape):
+    arrivals = poisson(
+        {arrivals},
+        seed=1,
+    )
+    slots = {slots}
+
+
+class Guest(GuestUser):
+    think_time = "{think}s"
+
+    @task
+    def talk(self) -> None:
+        with self.guest() as guest:
+            for number in range({messages}):
+                guest.say(f"Message {{number + 1}} of {messages}.")
+                guest.await_reply(within="30s")
+                guest.think()
+
+
+objective("reply p95 < 5s", "session_open errors < 1%", "dropped == 0", "leftovers == 0")
+'''
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.description = (
+        "Plans a launch from a few numbers: guests in session and new ones per minute at the peak "
+        "against the service's documented limits, agents, whether a test of that size fits the "
+        "approved window, generator machines, and what leftovers would cost in agents' hours."
+    )
+    parser.epilog = (
+        "examples:\n"
+        "  harness plan --chats-per-hour 3000 --peak-factor 1.6 --handle-time 8m --messages 12\n"
+        "  harness plan --from monday.csv --handle-time 8m --messages 12 --concurrency 3\n"
+        "  harness plan --chats-per-hour 3000 --handle-time 8m --messages 12 \\\n"
+        "      --capacity 120/min --locustfile launch_plan.py --json\n"
+    )
+    load = parser.add_argument_group("the load")
+    load.add_argument("--chats-per-hour", metavar="N", help="chats in the busy hour")
+    load.add_argument(
+        "--from",
+        dest="profile",
+        type=Path,
+        metavar="CSV",
+        help="or: guests per interval (start,guests)",
+    )
+    load.add_argument(
+        "--peak-factor",
+        metavar="X",
+        help="worst minutes of the busy hour over its mean (default: 1)",
+    )
+    load.add_argument(
+        "--handle-time", required=True, metavar="TIME", help="length of a chat, e.g. 8m"
+    )
+    load.add_argument("--messages", required=True, metavar="N", help="messages of a guest per chat")
+    staff = parser.add_argument_group("the agents")
+    staff.add_argument("--concurrency", default="1", metavar="N", help="chats per agent at a time")
+    staff.add_argument("--to-agents", default="100%", metavar="SHARE", help="chats that reach one")
+    staff.add_argument("--answer-within", default="30s", metavar="TIME")
+    staff.add_argument(
+        "--service-level", default="80%", metavar="SHARE", help="answered in that time"
+    )
+    staff.add_argument("--patience", metavar="TIME", help="mean wait after which a guest gives up")
+    test = parser.add_argument_group("the test")
+    test.add_argument("--test-duration", default="1h", metavar="TIME")
+    test.add_argument("--window", default="6h", metavar="TIME", help="approved hours of a night")
+    test.add_argument("--capacity", metavar="RATE", help="measured capacity, e.g. 390/min")
+    test.add_argument("--guests-per-machine", default="5000", metavar="N", help="as calibrated")
+    test.add_argument("--rate-per-machine", default="50/s", metavar="RATE", help="as calibrated")
+    cost = parser.add_argument_group("what leftovers cost")
+    cost.add_argument("--leftover-rate", default="0.5%", metavar="SHARE")
+    cost.add_argument("--leftover-time", default="1h", metavar="TIME", help="how long one stays")
+    parser.add_argument("--locustfile", type=Path, metavar="FILE", help="write a ready locustfile")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Plan and print."""
+    wanted = read_wanted(args)
+    plan = plan_launch(wanted)
+    if args.locustfile is not None:
+        write_locustfile(args.locustfile, wanted, plan)
+    if args.json:
+        print(json.dumps({"wanted": asdict(wanted), "plan": plan.as_dict()}, indent=2))
+        return ExitCode.PASS
+    show(wanted, plan, Console())
+    if args.locustfile is not None:
+        print(f"wrote {args.locustfile}")
+    return ExitCode.PASS
+
+
+def read_wanted(args: argparse.Namespace) -> Wanted:
+    """The options as values. ConfigError names the option."""
+    if (args.chats_per_hour is None) == (args.profile is None):
+        raise ConfigError("give either --chats-per-hour or --from CSV")
+    if args.profile is None:
+        chats = _number("--chats-per-hour", args.chats_per_hour)
+        peak = 1.0
+    else:
+        profile = read_profile(args.profile)
+        try:
+            chats, peak = peak_of_intervals(
+                [float(guests) for guests in profile.guests], profile.interval_ns / 1e9
+            )
+        except ConfigError as error:
+            raise ConfigError(f"{args.profile}: {error}") from None
+    if args.peak_factor is not None:
+        peak = _number("--peak-factor", args.peak_factor)
+    patience = args.patience
+    capacity = args.capacity
+    return Wanted(
+        chats_per_h=chats,
+        peak_factor=peak,
+        handle_s=seconds(args.handle_time, "--handle-time"),
+        messages=_number("--messages", args.messages),
+        concurrency=_number("--concurrency", args.concurrency),
+        to_agents=_share("--to-agents", args.to_agents),
+        answer_within_s=seconds(args.answer_within, "--answer-within"),
+        service_level=_share("--service-level", args.service_level),
+        patience_s=None if patience is None else seconds(patience, "--patience"),
+        test_s=seconds(args.test_duration, "--test-duration"),
+        window_s=seconds(args.window, "--window"),
+        leftover_share=_share("--leftover-rate", args.leftover_rate),
+        leftover_s=seconds(args.leftover_time, "--leftover-time"),
+        capacity_per_min=None if capacity is None else rate_per_s(capacity, "--capacity") * 60,
+        machine_guests=_number("--guests-per-machine", args.guests_per_machine),
+        machine_guests_per_s=rate_per_s(args.rate_per_machine, "--rate-per-machine"),
+    )
+
+
+def show(wanted: Wanted, plan: LaunchPlan, console: Console) -> None:
+    """The table for a person."""
+    table = Table(title="Plan of the launch", title_justify="left", show_header=False)
+    table.add_column("what", style="bold")
+    table.add_column("figure", justify="right")
+    table.add_column("why")
+    for row in _rows(wanted, plan):
+        table.add_row(*row)
+    console.print(table)
+    for warning in plan.warnings:
+        console.print(f"[bold red]warning:[/] {warning}", highlight=False)
+    console.print(f"arrivals to test with: {plan.arrivals}", highlight=False, soft_wrap=True)
+
+
+def _rows(wanted: Wanted, plan: LaunchPlan) -> list[tuple[str, str, str]]:
+    handle = duration_text(wanted.handle_s)
+    within = duration_text(wanted.answer_within_s)
+    rows = [
+        (
+            "new guests at the peak",
+            f"{plan.peak_per_min:.4g}/min",
+            f"{wanted.chats_per_h:,.0f} an hour times {wanted.peak_factor:.3g}",
+        ),
+        (
+            "worst minute",
+            f"{plan.peak_minute}",
+            f"exceeded once in a thousand; {plan.connections_share:.0%} of the service's 1000 a "
+            "minute per deployment",
+        ),
+        (
+            "guests in session",
+            f"{plan.occupancy:,.0f}",
+            f"rate times {handle} (Little); up to {plan.occupancy_high:,} by chance",
+        ),
+        (
+            "requests per connection",
+            f"{plan.requests_per_min:.3g}/min",
+            f"{plan.requests_share:.0%} of the service's 60 a minute",
+        ),
+        (
+            "agents",
+            f"{plan.agents:,}",
+            f"{plan.agent_slots:,} places, {wanted.concurrency:g} each: {plan.answered_within:.1%} "
+            f"answered within {within} ({plan.model}"
+            + (f", {plan.abandoned:.1%} give up)" if plan.abandoned else ")"),
+        ),
+        (
+            "a test at the peak",
+            f"{plan.test_guests:,} guests",
+            f"{duration_text(wanted.test_s)}, "
+            + (
+                "does not fit any night"
+                if plan.nights is None
+                else f"{plan.nights} night{'s' * (plan.nights > 1)} of "
+                f"{duration_text(wanted.window_s)}, each with filling up and draining"
+            ),
+        ),
+        (
+            "generator machines",
+            f"{plan.machines}",
+            f"for {plan.machines_for}, at {wanted.machine_guests:,.0f} guests and "
+            f"{wanted.machine_guests_per_s:g} new ones a second each",
+        ),
+        (
+            "cost of leftovers",
+            f"{plan.leftover_agents:,.3g} agents",
+            f"kept busy: {wanted.leftover_share:.2%} of chats left over for "
+            f"{duration_text(wanted.leftover_s)} each take "
+            f"{plan.leftover_agent_hours_per_1000_chats:.3g} agent hours per 1,000 chats",
+        ),
+    ]
+    if plan.headroom is not None:
+        gone = (
+            "none: it is below the peak" if plan.headroom < 0 else "gone when demand grows so far"
+        )
+        rows.append(("headroom", f"{plan.headroom:+.0%}", gone))
+    return rows
+
+
+def write_locustfile(path: Path, wanted: Wanted, plan: LaunchPlan) -> None:
+    """A locustfile that runs the plan; refuses to replace a file."""
+    messages = max(1, round(wanted.messages))
+    text = LOCUSTFILE.format(
+        peak=plan.peak_per_min,
+        held=plan.occupancy_high,
+        arrivals=plan.arrivals,
+        slots=plan.slots,
+        messages=messages,
+        think=f"{wanted.handle_s / messages:.3g}",
+    )
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ConfigError(f"--locustfile: {path} is already there") from None
+    except OSError as error:
+        raise ConfigError(f"--locustfile: {path}: {error.strerror or error}") from None
+
+
+def _number(option: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(f"{option}: expected a number, got {text!r}") from None
+
+
+def _share(option: str, text: str) -> float:
+    """``5%`` → 0.05. A number without the sign is refused: 0.5 could mean either."""
+    if not text.strip().endswith("%"):
+        raise ConfigError(f"{option}: expected a share such as 5%, got {text!r}")
+    return _number(option, text.strip().removesuffix("%")) / 100
