@@ -4,10 +4,10 @@ The service is as tolerant here as the real one is known to be: unknown fields a
 fields are fine, and a token may be missing once the connection has configured a session.
 """
 
-import time
 import traceback
 from collections import deque
 from collections.abc import Callable
+from time import time
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -54,9 +54,8 @@ def handle(connection: Connection, data: bytes) -> None:
         return
     if connection.closing or connection.muted:
         return
-    connection.last_active = now = time.time()
-    most = service.limits.frame_bytes
-    if most and len(data) > most:
+    connection.last_active = now = time()
+    if len(data) > service.largest_frame:
         connection.close(1009, "Message too big")
         return
     try:
@@ -68,13 +67,13 @@ def handle(connection: Connection, data: bytes) -> None:
         _malformed(connection, data)
         return
     tracing_id = request.get("tracingId")
-    if not isinstance(tracing_id, str):
+    if type(tracing_id) is not str:
         tracing_id = None
-    if service.limits.requests_per_connection_per_minute and _too_many(connection, now, tracing_id):
+    if service.request_limit and _too_many(connection, now, tracing_id):
         return
-    action = request.get("action")
-    handler = HANDLERS.get(action) if isinstance(action, str) else None
-    if handler is None:
+    try:
+        handler = HANDLERS[request["action"]]
+    except (KeyError, TypeError):  # no action, an unknown one, or one that is no text
         _malformed(connection, b"")
         return
     try:
@@ -91,7 +90,7 @@ def _too_many(connection: Connection, now: float, tracing_id: str | None) -> boo
     """Whether the connection has used up its requests of the minute; says so if it has."""
     if connection.request_times is None:
         connection.request_times = deque()
-    limit = connection.service.limits.requests_per_connection_per_minute
+    limit = connection.service.request_limit
     wait = over(connection.request_times, limit, window_s=60, now=now)
     if wait:
         connection.refuse_rate(wait, "Too many requests on this connection", tracing_id)

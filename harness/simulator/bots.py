@@ -90,7 +90,10 @@ class Bot:
         loop = self._service.loop
         if turn.typing_s:
             loop.call_later(max(delay - turn.typing_s, 0), typing, self._service, session)
-        loop.call_later(delay, self._say, session, conversation, turn, heard, arrival)
+        if delay > 0:
+            loop.call_later(delay, self._say, session, conversation, turn, heard, arrival)
+        else:
+            loop.call_soon(self._say, session, conversation, turn, heard, arrival)
 
     def _say(
         self, session: Session, conversation: Conversation, turn: Turn, heard: str, arrival: float

@@ -4,7 +4,6 @@ Shapes follow the vendor's mobile SDK and captured frames; ``FIDELITY.md`` names
 Every function gives the JSON of one frame as bytes.
 """
 
-from functools import lru_cache
 from struct import Struct
 from time import gmtime
 from typing import Any
@@ -14,24 +13,20 @@ import orjson
 from harness.simulator.ids import dashed
 
 dumps = orjson.dumps
+_START = b'{"type":"message","class":"StructuredMessage","code":200,"body":{"text":'
 _SHORT = Struct(">BB").pack
 _MEDIUM = Struct(">BBH").pack
 _LONG = Struct(">BBQ").pack
 
 
-@lru_cache(maxsize=4)
-def _iso_second(whole: int) -> str:
-    t = gmtime(whole)
-    return (
-        f"{t.tm_year:04d}-{t.tm_mon:02d}-{t.tm_mday:02d}T"
-        f"{t.tm_hour:02d}:{t.tm_min:02d}:{t.tm_sec:02d}."
-    )
-
-
 def iso_ms(at: float) -> str:
     """Epoch seconds as ISO 8601 UTC with milliseconds."""
     whole = int(at)
-    return f"{_iso_second(whole)}{int((at - whole) * 1000):03d}Z"
+    t = gmtime(whole)
+    return (
+        f"{t.tm_year:04d}-{t.tm_mon:02d}-{t.tm_mday:02d}T"
+        f"{t.tm_hour:02d}:{t.tm_min:02d}:{t.tm_sec:02d}.{int((at - whole) * 1000):03d}Z"
+    )
 
 
 def text_frame(payload: bytes) -> bytes:
@@ -49,27 +44,27 @@ def inbound_text(
     kind: str,
     number: str,
     at: str,
-    *,
-    correlation: str,
+    correlation: str,  # positional, as all of them: nearly every frame passes here
     tracing_id: str | None,
     metadata: dict[str, str] | None,
     content: list[Any] | None,
 ) -> bytes:
     """The echo of a guest's message. Written out because nearly every frame is one of two kinds."""
-    return b"".join(
-        (
-            b'{"type":"message","class":"StructuredMessage","code":200,"body":{"text":',
-            dumps(text),
-            f',"type":"{kind}","direction":"Inbound","id":"{number}","channel":{{"time":"{at}",'
-            f'"messageId":"{dashed(number)}","from":{{}}}},"originatingEntity":"","metadata":'.encode(),
-            dumps({"correlationId": correlation, **metadata})
-            if metadata
-            else b'{"correlationId":"%b"}' % correlation.encode(),
-            b',"content":' + dumps(content) if content else b"",
-            b"}" if tracing_id is None else b'},"tracingId":' + dumps(tracing_id),
-            b"}",
-        )
+    middle = (
+        f',"type":"{kind}","direction":"Inbound","id":"{number}","channel":{{"time":"{at}",'
+        f'"messageId":"{dashed(number)}","from":{{}}}},"originatingEntity":"",'
+        f'"metadata":{{"correlationId":"{correlation}"'
     )
+    parts = [_START, dumps(text), middle.encode()]
+    if metadata:
+        own = {key: value for key, value in metadata.items() if key != "correlationId"}
+        parts.append(b"," + dumps(own)[1:] if own else b"}")
+    else:
+        parts.append(b"}")
+    if content:
+        parts += (b',"content":', dumps(content))
+    parts += (b"}}",) if tracing_id is None else (b'},"tracingId":', dumps(tracing_id), b"}")
+    return b"".join(parts)
 
 
 def outbound_text(

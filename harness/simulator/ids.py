@@ -10,7 +10,6 @@ from random import Random
 _MASK128 = (1 << 128) - 1
 _MULTIPLIER = 0x9E3779B97F4A7C15F39CC0605CEDC835  # odd, so it can be inverted modulo 2**128
 _INVERSE = pow(_MULTIPLIER, -1, 1 << 128)
-_COUNTER_BITS = 24
 _OURS = 1 << 64
 """An id of ours stands for a number below this; an invented one hardly ever does."""
 
@@ -49,8 +48,8 @@ class Ids:
 
     def message(self, conversation: int, number: int) -> str:
         """The id of message ``number`` of the conversation with this serial number."""
-        value = (conversation << _COUNTER_BITS) | (number & 0xFFFFFF)
-        return f"{value * _MULTIPLIER + self._mask & _MASK128:032x}"
+        value = (conversation << 24) + (number & 0xFFFFFF)
+        return "%032x" % (value * _MULTIPLIER + self._mask & _MASK128)
 
     def conversation_of(self, message_id: str) -> tuple[int, int] | None:
         """(serial of the conversation, number of the message); None for an id we never gave.
@@ -66,4 +65,4 @@ class Ids:
             return None
         if value >= _OURS or not text.isalnum():
             return None
-        return value >> _COUNTER_BITS, value & 0xFFFFFF
+        return value >> 24, value & 0xFFFFFF

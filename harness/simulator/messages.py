@@ -25,7 +25,7 @@ def on_message(connection: "Connection", request: dict[str, Any], tracing_id: st
     if session is None:
         return
     service = connection.service
-    limit = service.limits.messages_per_session_per_second
+    limit = service.message_limit
     if limit:
         if session.message_times is None:
             session.message_times = deque()
@@ -39,13 +39,13 @@ def on_message(connection: "Connection", request: dict[str, Any], tracing_id: st
         return
     if "channel" in request:
         count_misplaced(connection, request["channel"])
-    kind = message.get("type")
-    if kind == "Event":
+    kind = message.get("type", "Text")
+    if kind == "Text" or kind == "Structured" or kind is None:
+        _text(connection, session, message, tracing_id)
+    elif kind == "Event":
         presence.on_event(connection, session, message, tracing_id)
     elif kind == "Receipt":
         service.note(session, "receipt")
-    elif kind in (None, "Text", "Structured"):
-        _text(connection, session, message, tracing_id)
     else:
         connection.refuse(400, "Request failed.", tracing_id)
 
@@ -58,20 +58,23 @@ def _text(
         connection.refuse(409, "Conversation is read-only", tracing_id)
         return
     text = message.get("text")
-    content = message.get("content")
-    own = message.get("metadata")
-    if text is None and not content:
-        connection.refuse(4020, "Missing parameter: text", tracing_id)
+    if type(text) is not str:
+        if text is not None:
+            connection.refuse(400, "Request failed.", tracing_id)
+            return
+        if not message.get("content"):
+            connection.refuse(4020, "Missing parameter: text", tracing_id)
+            return
+        text = ""
+    limit = service.limits.text_bytes
+    if len(text) * 4 > limit > 0 and (size := len(text.encode())) > limit:
+        connection.refuse(4011, f"Message length {size} is larger than {limit}", tracing_id)
         return
-    if not (text is None or isinstance(text, str)) or not (own is None or _all_strings(own)):
+    own = message.get("metadata")
+    if own is not None and not _all_strings(own):
         connection.refuse(400, "Request failed.", tracing_id)
         return
-    limit = service.limits.text_bytes
-    if limit and text is not None and len(text) * 4 > limit:
-        size = len(text.encode())
-        if size > limit:
-            connection.refuse(4011, f"Message length {size} is larger than {limit}", tracing_id)
-            return
+    content = message.get("content")
     sent: list[Any] | None = None
     if content is not None:
         sent = _content(connection, session, content, tracing_id)
@@ -79,24 +82,18 @@ def _text(
             return
     if "channel" in message and not take_attributes(connection, session, message, tracing_id):
         return
-    conversation = conversation_of(service, session)
+    conversation = session.conversation
+    if conversation is None or conversation.end is not None:
+        conversation = conversation_of(service, session)
     conversation.guest_texts += 1
     for tally in session.tallies:
         tally.texts += 1
     number, at, correlation = service.spoken(session, conversation, "text")
-    frame = frames.inbound_text(
-        text or "",
-        message.get("type", "Text"),
-        number,
-        at,
-        correlation=correlation,
-        tracing_id=tracing_id,
-        metadata=own,
-        content=sent,
-    )
+    kind = message.get("type") or "Text"
+    frame = frames.inbound_text(text, kind, number, at, correlation, tracing_id, own, sent)
     service.keep(session, frame)
     service.fan_out(session, frame)
-    service.answer(session, conversation, _meant(text or "", content) if content else text or "")
+    service.answer(session, conversation, _meant(text, content) if content else text)
 
 
 def _all_strings(metadata: object) -> bool:

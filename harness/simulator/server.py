@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import logging
 import os
 import signal
@@ -135,5 +136,8 @@ async def serve(settings: Settings, sock: socket.socket) -> None:
 def run(settings: Settings) -> None:
     """The whole simulator, in this process. Raises ConfigError if the port can't be had."""
     sock = listen(settings.host, settings.port)
+    # hardly anything here is cyclic: looking for it after every 700 objects costs a tenth of all
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings, sock))

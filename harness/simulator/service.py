@@ -64,6 +64,11 @@ class Service:
         self.stalled: list[tuple[float, Callable[..., None], tuple[object, ...]]] | None = None
         """While the whole service stands still: what waits, in order; None otherwise."""
         self._stall_over: asyncio.Future[None] | None = None
+        self.largest_frame = settings.limits.frame_bytes or float("inf")
+        self.request_limit = settings.limits.requests_per_connection_per_minute
+        self.message_limit = settings.limits.messages_per_session_per_second
+        self._second = -1
+        self._second_text = ""
         self._serial = 0
         self._most_events = settings.knobs.keep_events
         self._told_history = False
@@ -357,9 +362,16 @@ class Service:
     ) -> tuple[str, str, str]:
         """Account for the next message of either side: (id, channel time, correlation id)."""
         now = time.time()
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._second_text = frames.iso_ms(second)[:-4]
         conversation.messages = count = conversation.messages + 1
-        number = self.ids.message(conversation.serial, count)
+        ids = self.ids
+        number = ids.message(conversation.serial, count)
         session.expires = now + session.duration
-        if len(session.timeline) < self._most_events:
-            session.timeline.append((now, what, number))
-        return number, frames.iso_ms(now), self.ids.correlation()
+        timeline = session.timeline
+        if len(timeline) < self._most_events:
+            timeline.append((now, what, number))
+        at = f"{self._second_text}{int((now - second) * 1000):03d}Z"
+        return number, at, ids.correlation()

@@ -1,10 +1,12 @@
 """Texts, Join, echo, and the bot's answers."""
 
 import asyncio
+import json
 
 import pytest
 
 from harness.simulator.limits import read_limits
+from harness.simulator.settings import BotSettings
 
 
 def test_a_text_is_echoed_to_every_connection_and_answered(play) -> None:
@@ -234,3 +236,92 @@ def test_a_receipt_is_taken_without_a_word(play) -> None:
         assert await guest.silent()
 
     play(scenario)
+
+
+T, D = "t-1", "11111111-2222-4333-8444-555555555555"
+JOURNEY = {
+    "customer": {"id": T, "idType": "cookie"},
+    "customerSession": {"id": "", "type": "web"},
+    "triggeringAction": {"id": "a", "actionMap": {"id": "m", "version": 1}},
+}
+PLACE = {"metadata": {"customAttributes": {"runId": "r-1"}}}
+BUTTON = {"type": "QuickReply", "text": "Yes", "payload": "yes"}
+ANSWER = [{"contentType": "ButtonResponse", "buttonResponse": BUTTON}]
+CLIENTS = {
+    "vendor's mobile SDK": [
+        {
+            "action": "configureSession",
+            "deploymentId": D,
+            "startNew": False,
+            "journeyContext": JOURNEY,
+            "tracingId": "1",
+        },
+        {
+            "action": "onMessage",
+            "tracingId": "2",
+            "message": {
+                "type": "Text",
+                "text": "hello",
+                "metadata": {"id": "x"},
+                "channel": PLACE,
+                "content": [],
+            },
+        },
+        {"action": "echo", "tracingId": "3", "message": {"text": "ping", "type": "Text"}},
+        {"action": "onMessage", "message": {"text": "Yes", "type": "Text", "content": ANSWER}},
+    ],
+    "vendor's Java SDK": [
+        {"action": "configureSession", "deploymentId": D, "tracingId": None, "resumeToken": None},
+        {
+            "action": "onMessage",
+            "time": "2026-11-22T12:00:00Z",
+            "message": {"type": "Text", "text": "hello"},
+            "channel": PLACE,
+        },
+        {
+            "action": "onMessage",
+            "message": {"type": "Structured", "text": "Yes", "content": ANSWER},
+        },
+    ],
+    "functional testers": [
+        {"action": "configureSession", "deploymentId": D},
+        {
+            "action": "onMessage",
+            "message": {"type": "Text", "text": "hello"},
+            "channel": {**PLACE, "from": {}},
+        },
+    ],
+    "captured Messenger": [
+        {
+            "action": "configureSession",
+            "deploymentId": D,
+            "startNew": True,
+            "mode": 0,
+            "journeyContext": {**JOURNEY, "triggeringAction": None},
+        },
+        {"action": "onMessage", "message": {"type": "Text", "text": "hello", "events": None}},
+    ],
+    "browser widget": [
+        {"action": "configureSession", "deploymentId": D, "someday": {"maybe": [1]}},
+        {"action": "onMessage", "message": {"text": "hello", "type": "Text", "unknown": True}},
+        {"action": "echo", "token": None, "message": {"type": "Text", "text": "ping"}},
+    ],
+}
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("indent", [None, 4])
+def test_the_requests_of_known_clients_are_understood(play, client, indent) -> None:
+    async def scenario(world):
+        guest = await world.guest(T)
+        for request in CLIENTS[client]:
+            whole = {"token": T, **request}
+            if whole["token"] is None:
+                del whole["token"]
+            await guest.ws.send_str(json.dumps(whole, indent=indent))
+            assert (await guest.next())["code"] == 200
+        truth = await world.truth()
+        assert truth["messages"]["texts"] >= 1
+        assert not [name for name in truth["counts"] if name.startswith("error")]
+
+    play(scenario, bot=BotSettings(on=False))
