@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.measure.histogram import Histogram
+from harness.measure.counted import Counted
 from harness.measure.snapshot import HISTOGRAMS, INTERVALS
 from harness.report.series import MOST_BLOCKS, BinnedTimes, empty_series, read_span
 
@@ -23,9 +23,9 @@ def read_blocks(run_dir: Path) -> dict[str, list[Buckets]]:
         return {}
     found: dict[str, list[Buckets]] = {}
 
-    def keep(tag: str, histogram: Histogram, _at_s: float) -> None:
+    def keep(tag: str, part: Counted, _at_s: float) -> None:
         found.setdefault(tag, []).append(
-            [(value_us / 1000, count) for value_us, count in histogram.buckets_us()]
+            [(value_us / 1000, count) for value_us, count in part.buckets_us()]
         )
 
     [series] = empty_series(span, paths, (MOST_BLOCKS,))

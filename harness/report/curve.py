@@ -8,7 +8,7 @@ from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, Range1d
 from bokeh.models.text import BaseText
 from bokeh.plotting import figure
 
-from harness.measure.histogram import Histogram
+from harness.measure.counted import Counted
 from harness.report.style import BLUE, ORANGE, Key, Plot, drawn_plainly, tick_log, value_ticks
 
 QUANTILE_TICKS: dict[float, str] = {
@@ -22,7 +22,7 @@ QUANTILE_TICKS: dict[float, str] = {
 MOST_POINTS = 160
 
 
-def percentiles(service: Histogram, corrected: Histogram | None) -> Plot:
+def percentiles(service: Counted, corrected: Counted | None) -> Plot:
     """Milliseconds by percentile, the axis stretched towards 100 as HDR histograms are drawn."""
     plot = figure(
         height=210, sizing_mode="stretch_width", tools="", toolbar_location=None, y_axis_type="log"
@@ -58,7 +58,7 @@ def percentiles(service: Histogram, corrected: Histogram | None) -> Plot:
     return Plot(figure=drawn_plainly(plot), legend=legend[::-1])
 
 
-def _curve(histogram: Histogram, most: int = MOST_POINTS) -> tuple[list[float], list[float]]:
+def _curve(histogram: Counted, most: int = MOST_POINTS) -> tuple[list[float], list[float]]:
     """(percentiles, milliseconds) of the cumulative distribution, thinned evenly to ``most``."""
     whole, seen = histogram.count, 0
     quantiles, values = [0.0], [0.0]

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.measure.histogram import Histogram
+from harness.errors import ConfigError
+from harness.measure.counted import Counted, combined, decoded
 from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, service_tag
 from harness.measure.snapshot import (
     HISTOGRAMS,
@@ -23,6 +24,7 @@ from harness.measure.snapshot import (
     read_histograms,
     read_intervals,
 )
+from harness.report.figures import clock_text
 
 MOST_ROWS = 3600
 MOST_BINS = 240
@@ -31,8 +33,9 @@ MOST_PARTS = 12
 HEAT_ROWS_PER_DECADE = 12
 WIDTHS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 BANDS = (50.0, 95.0, 99.0)
+REPLIES = service_tag("reply")
 
-HandOn = Callable[[str, Histogram, float], None]
+HandOn = Callable[[str, Counted, float], None]
 """Takes a closed bin's tag, its histogram, and the middle of the bin in seconds."""
 Values = list[float | None]
 """One value per bin; None where nothing was recorded (never 0 instead)."""
@@ -65,7 +68,7 @@ class Series:
     """How many values each tag's percentiles stand on."""
     heat: dict[tuple[int, int], int] = field(default_factory=dict)
     """Replies counted by (bin, row); row r begins at 10 ** (r / HEAT_ROWS_PER_DECADE) us."""
-    totals: dict[str, Histogram] = field(default_factory=dict)
+    totals: dict[str, Counted] = field(default_factory=dict)
     """The whole run by tag."""
     outcomes: dict[str, Counter[str]] = field(default_factory=dict)
     """The whole run's outcomes by operation."""
@@ -223,62 +226,72 @@ class BinnedTimes:
         self._series = series
         self._hand_on = hand_on
         self._place = 0
-        self._now: dict[str, Histogram] = {}
+        self._texts: dict[str, list[str]] = {}
+        self._parts: dict[str, list[Counted]] = {}
 
     def read(self, paths: list[Path]) -> None:
         """Take in the histogram files of all processes, in order of time, and close."""
-        lines = heapq.merge(*(read_histograms(path) for path in paths), key=_middle_s)
-        for line in lines:
-            self.histogram(line.tag, _middle_s(line)).merge_encoded(line.encoded)
+        for line in heapq.merge(*(read_histograms(path) for path in paths), key=_middle_s):
+            self._enter(_middle_s(line))
+            self._texts.setdefault(line.tag, []).append(line.encoded)
         self.close()
 
-    def histogram(self, tag: str, at_s: float) -> Histogram:
-        """The histogram of the bin that holds ``at_s``; a time before the open bin counts there."""
-        place = max(self._place, self._series.bin_of(at_s))
-        if place != self._place:
-            self.close()
-            self._place = place
-        found = self._now.get(tag)
-        if found is None:
-            found = self._now[tag] = Histogram()
-        return found
-
-    def merge(self, tag: str, histogram: Histogram, at_s: float) -> None:
+    def add(self, tag: str, part: Counted, at_s: float) -> None:
         """Take in what a finer level hands on."""
-        self.histogram(tag, at_s).merge(histogram)
+        self._enter(at_s)
+        self._parts.setdefault(tag, []).append(part)
 
     def close(self) -> None:
         """Note the open bin's percentiles and hand its histograms on."""
         series, place = self._series, self._place
-        for tag, histogram in self._now.items():
+        middle_s = series.starts_s[place] + series.width_s / 2
+        for tag in (*self._texts, *self._parts):
+            found = self._closed(tag)
             if tag in (LAG_ARRIVAL, LAG_LOOP) or tag.endswith(".service"):
                 bands = series.bands_ms.setdefault(tag, {})
-                for quantile, value in zip(BANDS, histogram.percentiles_ms(BANDS), strict=True):
+                for quantile, value in zip(BANDS, found.percentiles_ms(BANDS), strict=True):
                     bands.setdefault(quantile, [None] * len(series))[place] = value
-                _values(series.samples, tag, len(series))[place] = histogram.count
-            self._hand_on(tag, histogram, series.starts_s[place] + series.width_s / 2)
-        replies = self._now.get(service_tag("reply"))
-        for value_us, count in replies.buckets_us() if replies is not None else ():
-            row = math.floor(math.log10(max(1, value_us)) * HEAT_ROWS_PER_DECADE)
-            series.heat[place, row] = series.heat.get((place, row), 0) + count
-        self._now = {}
+                _values(series.samples, tag, len(series))[place] = found.count
+            if tag == REPLIES:
+                for value_us, count in found.buckets_us():
+                    row = math.floor(math.log10(max(1, value_us)) * HEAT_ROWS_PER_DECADE)
+                    series.heat[place, row] = series.heat.get((place, row), 0) + count
+            self._hand_on(tag, found, middle_s)
+        self._texts, self._parts = {}, {}
+
+    def _enter(self, at_s: float) -> None:
+        """Make the bin that holds ``at_s`` the open one; a time before it counts in it."""
+        place = max(self._place, self._series.bin_of(at_s))
+        if place != self._place:
+            self.close()
+            self._place = place
+
+    def _closed(self, tag: str) -> Counted:
+        if tag in self._parts:
+            return combined(self._parts[tag])
+        try:
+            return decoded(self._texts[tag])
+        except ConfigError as error:
+            at = clock_text(self._series.starts_s[self._place])
+            files = HISTOGRAMS.format(worker="*")
+            raise ConfigError(f"{files}: {tag} of {at} UTC: {error}") from error
 
 
 def _read_times(levels: list[Series], found: Series, paths: list[Path]) -> None:
-    def to_totals(tag: str, histogram: Histogram, _at_s: float) -> None:
-        found.totals.setdefault(tag, Histogram()).merge(histogram)
+    def to_totals(tag: str, part: Counted, _at_s: float) -> None:
+        before = found.totals.get(tag)
+        found.totals[tag] = part if before is None else combined([before, part])
 
-    def to_parts(tag: str, histogram: Histogram, at_s: float) -> None:
+    def to_parts(tag: str, part: Counted, at_s: float) -> None:
         if tag.endswith(".service"):
-            found.blocks.setdefault(tag, []).append(
-                [(value_us / 1000, count) for value_us, count in histogram.buckets_us()]
-            )
-        parts.merge(tag, histogram, at_s)
+            buckets = [(value_us / 1000, count) for value_us, count in part.buckets_us()]
+            found.blocks.setdefault(tag, []).append(buckets)
+        parts.add(tag, part, at_s)
 
     parts = BinnedTimes(levels[3], to_totals)
     blocks = BinnedTimes(levels[2], to_parts)
-    bins = BinnedTimes(levels[1], blocks.merge)
-    BinnedTimes(levels[0], bins.merge).read(paths)
+    bins = BinnedTimes(levels[1], blocks.add)
+    BinnedTimes(levels[0], bins.add).read(paths)
     for level in (bins, blocks, parts):
         level.close()
 

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from harness.measure.counted import decoded
 from harness.measure.histogram import Histogram
 from harness.report import curve
 from harness.report.style import MOST_LOG_TICKS
@@ -13,7 +14,7 @@ def test_the_percentile_curve_ends_at_the_highest_value_and_never_falls() -> Non
     service = Histogram()
     for value_ms in range(1, 2001):
         service.record_ns(value_ms * 10**6)
-    [line] = curve.percentiles(service, None).figure.renderers
+    [line] = curve.percentiles(decoded([service.encode()]), None).figure.renderers
     data = line.data_source.data
     assert len(data["ms"]) <= curve.MOST_POINTS
     assert data["ms"] == sorted(data["ms"])
@@ -28,6 +29,7 @@ def test_percentiles_of_few_or_equal_values_can_be_drawn(values_ms: list[int]) -
     service = Histogram()
     for value in values_ms:
         service.record_ns(value * 10**6)
-    plot = curve.percentiles(service, service).figure
+    found = decoded([service.encode()])
+    plot = curve.percentiles(found, found).figure
     assert all(math.isfinite(value) for value in (plot.x_range.end, plot.y_range.start))
     assert 1 <= len(plot.yaxis[0].ticker.ticks) <= MOST_LOG_TICKS

@@ -173,7 +173,9 @@ def test_files_that_contradict_the_record_are_told(run_dir: Path, tmp_path: Path
     assert "one of them was changed or cut short" in write_report(copy).read_text()
     damaged = next(copy.glob("histograms-*.hlog"))
     damaged.write_text(damaged.read_text().replace("HISTF", "XXXXX", 1))
-    with pytest.raises(ConfigError, match="not an HDR histogram"):
+    with pytest.raises(
+        ConfigError, match=r"^histograms-\*\.hlog: \S+ of 11:06:\d\d UTC: not an HDR histogram"
+    ):
         write_report(copy)
 
 
