@@ -75,6 +75,8 @@ def moment_text(at: datetime | None) -> str:
 
 
 def _three_digits(value: float) -> str:
+    if 0 < value < 0.00995:
+        return f"{value:.3f}"
     if value >= 99.95:
         return f"{value:.0f}"
     return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"

@@ -231,8 +231,13 @@ class BinnedTimes:
 
     def read(self, paths: list[Path]) -> None:
         """Take in the histogram files of all processes, in order of time, and close."""
-        for line in heapq.merge(*(read_histograms(path) for path in paths), key=_middle_s):
-            self._enter(_middle_s(line))
+        files = [read_histograms(path) for path in paths]
+        lines = files[0] if len(files) == 1 else heapq.merge(*files, key=_middle_s)
+        bin_ends_s = self._enter(0.0)
+        for line in lines:
+            at_s = _middle_s(line)
+            if at_s >= bin_ends_s:
+                bin_ends_s = self._enter(at_s)
             self._texts.setdefault(line.tag, []).append(line.encoded)
         self.close()
 
@@ -259,12 +264,16 @@ class BinnedTimes:
             self._hand_on(tag, found, middle_s)
         self._texts, self._parts = {}, {}
 
-    def _enter(self, at_s: float) -> None:
-        """Make the bin that holds ``at_s`` the open one; a time before it counts in it."""
+    def _enter(self, at_s: float) -> float:
+        """Make the bin that holds ``at_s`` the open one; a time before it counts in it.
+
+        Returns the end of the open bin, in seconds.
+        """
         place = max(self._place, self._series.bin_of(at_s))
         if place != self._place:
             self.close()
             self._place = place
+        return self._series.starts_s[place] + self._series.width_s
 
     def _closed(self, tag: str) -> Counted:
         if tag in self._parts:

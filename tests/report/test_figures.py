@@ -27,6 +27,7 @@ def test_unknown_is_a_dash_and_never_zero(make) -> None:
     ("value", "text"),
     [
         (0.0, "0.00 ms"),
+        (0.001, "0.001 ms"),
         (0.823, "0.82 ms"),
         (12.34, "12.3 ms"),
         (245.4, "245 ms"),
