@@ -1,10 +1,14 @@
 """Runs plain Locust in a process of its own, as a user does."""
 
+import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
+
+from harness.cli.stages import free_port
 
 ROOT = Path(__file__).parent.parent
 
@@ -33,17 +37,26 @@ def locustfile(directory: Path, *, messages: int = 2, think: str = "10ms", more:
     return path
 
 
+def environment_for(directory: Path, target: str, **more: str) -> dict[str, str]:
+    """What Locust finds in its environment."""
+    return {
+        **os.environ,
+        "HARNESS_TARGET": target,
+        "HARNESS_REPORTS": str(directory / "reports"),
+        **more,
+    }
+
+
 def start(file: Path, directory: Path, target: str, *options: str, **env: str) -> Any:
-    """Start Locust; its output is piped."""
+    """Start Locust; its output is piped. Workers of several runs at once are kept apart."""
+    if "--processes" in options:
+        port = free_port()
+        options = (*options, "--master-bind-host", "127.0.0.1", "--master-bind-port", port)
+        options = (*options, "--master-port", port)
     return subprocess.Popen(
         [sys.executable, "-m", "locust", "-f", str(file), "--headless", "--only-summary", *options],
         cwd=ROOT,
-        env={
-            **os.environ,
-            "HARNESS_TARGET": target,
-            "HARNESS_REPORTS": str(directory / "reports"),
-            **env,
-        },
+        env=environment_for(directory, target, **env),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -55,6 +68,20 @@ def finish(process: Any, *, within_s: float = 60) -> tuple[int, str]:
     """Exit code and output."""
     output, _ = process.communicate(timeout=within_s)
     return process.returncode, output
+
+
+def in_session(directory: Path, at_least: int) -> None:
+    """Wait until so many guests are in session, in all processes of the run together."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        occupancy = 0
+        for path in (directory / "reports").glob("*/intervals-*.jsonl"):
+            lines = path.read_text().splitlines()
+            occupancy += json.loads(lines[-1])["sessions"]["occupancy"] if lines else 0
+        if occupancy >= at_least:
+            return
+        time.sleep(0.1)
+    raise AssertionError("the guests never came")
 
 
 def only_run(directory: Path) -> Path:

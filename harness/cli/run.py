@@ -7,16 +7,20 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from rich.console import Console
 
 from harness.cli.embedded import EmbeddedSimulator
 from harness.cli.progress import Progress, shown
+from harness.cli.stages import STAGES, Stages, end_group, free_port
 from harness.config import Target, parse_target
 from harness.errors import ConfigError, HarnessError, PreflightRefused, TransportError
+from harness.exit_codes import ExitCode
+from harness.guest.settings import GuestSettings
 from harness.ledger.leftovers import read_leftovers
+from harness.reconcile.lost import find_lost, sweep_lost
+from harness.report.afterwards import sweep_block
 from harness.report.opening import (
     START,
     make_run_directory,
@@ -40,6 +44,8 @@ DEFAULT_FILE = "locustfiles/launch.py"
 TAKES_REST = True
 """What stands behind ``--`` is for Locust."""
 POLL_S = 0.5
+ORPHANS_WITHIN_S = 90.0
+"""How long workers without a master may take to clear before they are killed and swept."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -113,10 +119,11 @@ def run(args: argparse.Namespace) -> int:
         where = f"{args.locustfile} → {target.netloc}"
         console.print(f"run {directory.name}: {where}", highlight=False, soft_wrap=True)
         try:
-            status, stopped_by_hand = _run_locust(args, target, directory, run_time_s, console)
+            status, asked = _run_locust(args, target, directory, run_time_s, console)
+            swept = None if asked >= len(STAGES) else _sweep_lost(directory, target, console)
         finally:
             truth = None if simulator is None else simulator.settle_down()
-        return _conclude(directory, status, stopped_by_hand, truth, console)
+        return _conclude(directory, status, asked, truth, swept, console)
     finally:
         if not any(directory.iterdir()):
             directory.rmdir()  # refused before anything was written
@@ -209,8 +216,8 @@ def _run_locust(
     directory: Path,
     run_time_s: float,
     console: Console,
-) -> tuple[int, bool]:
-    """Locust's exit status, and whether somebody stopped the run by hand."""
+) -> tuple[int, int]:
+    """Locust's exit status, and how often somebody has asked the run to stop."""
     environment = {
         **os.environ,
         "HARNESS_TARGET": target.url,
@@ -230,7 +237,10 @@ def _run_locust(
     if args.spawn_rate or args.users:
         command += ["--spawn-rate", f"{args.spawn_rate or args.users:g}"]
     if args.processes:
-        command += ["--processes", str(args.processes)]
+        # A port of its own, on loopback: two runs at once must not take each other's workers.
+        port = free_port()
+        command += ["--processes", str(args.processes), "--master-bind-host", "127.0.0.1"]
+        command += ["--master-bind-port", port, "--master-port", port]
     with (directory / "locust.log").open("wb") as log:
         locust = subprocess.Popen(
             command + args.rest,
@@ -250,50 +260,38 @@ def _run_locust(
                     break
                 except subprocess.TimeoutExpired:
                     display.update()
+        if stages.asked < len(STAGES):
+            end_group(locust.pid, within_s=ORPHANS_WITHIN_S, say=display.say)
         display.update()
-    return status, stages.asked > 0
-
-
-class Stages:
-    """Ctrl-C or SIGTERM in three stages: finish, clear at once, leave."""
-
-    def __init__(self, locust: "subprocess.Popen[bytes]", run_id: str, say: Any) -> None:
-        self._locust = locust
-        self._run_id = run_id
-        self._say = say
-        self._before: dict[int, Any] = {}
-        self.asked = 0
-
-    def __enter__(self) -> "Stages":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._on_signal)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _on_signal(self, _: int, __: FrameType | None) -> None:
-        self.asked += 1
-        if self.asked == 1:
-            self._say("stopping: no new guests, conversations may finish (again to clear at once)")
-            self._locust.send_signal(signal.SIGTERM)
-        elif self.asked == 2:
-            self._say("clearing at once (a third time leaves sessions behind)")
-            self._locust.send_signal(signal.SIGUSR1)
-        else:
-            os.killpg(self._locust.pid, signal.SIGKILL)
-            self._say(f"left. End what remains with: harness sweep {self._run_id}")
+    return status, stages.asked
 
 
 # After.
 
 
+def _sweep_lost(directory: Path, target: Target, console: Console) -> dict[str, Any] | None:
+    """End what processes have left that died on the way; what the record says of it."""
+    lost = find_lost(directory)
+    if not lost.leftovers:
+        return None
+    console.print(
+        f"{len(lost.workers)} processes were lost: sweeping their {len(lost.leftovers)} sessions",
+        style="bold",
+    )
+    try:
+        result = sweep_lost(lost, GuestSettings(target=target, tls=target.tls_context()))
+    except HarnessError as error:
+        console.print(f"that did not succeed: {error}", style="red")
+        return None
+    return sweep_block(result.settled, result.left, by="harness run, of lost processes")
+
+
 def _conclude(
     directory: Path,
     status: int,
-    stopped_by_hand: bool,
+    asked: int,
     truth: dict[str, Any] | None,
+    swept: dict[str, Any] | None,
     console: Console,
 ) -> int:
     if not (directory / START).exists():
@@ -301,7 +299,7 @@ def _conclude(
     incomplete = ""
     if status < 0:
         incomplete = f"Locust was ended by {signal.Signals(-status).name}"
-    elif stopped_by_hand:
+    elif asked:
         write_start(directory, stopped_by_hand=True)
     try:
         record = build_record(directory, incomplete=incomplete)
@@ -309,10 +307,15 @@ def _conclude(
             _add_truth(record, truth, directory)
     except HarnessError as error:
         record = record_of_nothing(directory, str(error))
-    write_record(directory, record)
-    report = write_reports(directory)[0]
-    point_latest(directory)
-    show_summary(record, console, report=str(report))
+    record["sweep"] = swept
+    try:
+        write_record(directory, record)
+        report = str(write_reports(directory)[0])
+        point_latest(directory)
+    except OSError as error:  # the disk is full, or the folder is gone
+        report = f"can't be written: {error.strerror or error}"
+        record["exit_code"] = record["exit_code"] or int(ExitCode.INVALID)
+    show_summary(record, console, report=report)
     return int(record["exit_code"])
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -12,8 +13,10 @@ from harness.exit_codes import ExitCode
 from harness.guest.line import Ending
 from harness.guest.settings import GuestSettings
 from harness.ledger.leftovers import Leftover
-from harness.reconcile.sweep import find_leftovers, refuse_while_running, sweep
+from harness.reconcile.sweep import SweepResult, find_leftovers, refuse_while_running, sweep
+from harness.report.afterwards import bring_up_to_date, sweep_block
 from harness.report.opening import read_start
+from harness.report.outputs import write_reports
 from harness.report.rundir import resolve_run
 from harness.units import duration_text, rate_per_s, seconds
 
@@ -104,9 +107,16 @@ def _sweep(
         console.print(f"  {count:>6,}  {ENDINGS[ending]}", style="" if ending.proof else "red")
     if result.unreached:
         console.print(f"  {result.unreached:>6,}  not tried before the deadline", style="red")
+    bring_up_to_date(directory, "sweep", _block(result))
+    write_reports(directory)
     line = f"{directory.name}: {result.settled:,} of {result.found:,} proved ended"
     console.print(f"{line}, {result.left:,} left", style="bold")
     return result.left
+
+
+def _block(result: SweepResult) -> dict[str, Any]:
+    endings = {str(ending): count for ending, count in result.endings.items()}
+    return sweep_block(result.settled, result.left, by="harness sweep", endings=endings)
 
 
 ENDINGS = {

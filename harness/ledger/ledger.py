@@ -45,10 +45,16 @@ class Ledger:
     """The verbs: :meth:`intend`, :meth:`mark`, :meth:`secure`. One per process, one event loop."""
 
     def __init__(
-        self, store: Store, *, on_failure: Callable[[LedgerError], None] | None = None
+        self,
+        store: Store,
+        *,
+        on_failure: Callable[[LedgerError], None] | None = None,
+        on_commit: Callable[[Group], None] | None = None,
     ) -> None:
         self._store = store
         self._on_failure = on_failure
+        self.on_commit = on_commit
+        """told of each group that has reached the disk"""
         self._failure: LedgerError | None = None
         self._last_id = 0
         self._collecting = Group()
@@ -57,6 +63,8 @@ class Ledger:
         self._closed = False
         self.tally: Counter[Stage] = Counter()
         """How many sessions stand at each stage; the sum is what was ever intended."""
+        self.reasons: Counter[str] = Counter()
+        """Why sessions were given up, for those that are lost now."""
         self._thread = ThreadPool(1)
         self._committer = gevent.spawn(self._commit_groups)
 
@@ -64,6 +72,16 @@ class Ledger:
     def intended(self) -> int:
         """Sessions ever announced."""
         return self._last_id
+
+    @property
+    def balanced(self) -> bool:
+        """The accounting identity: every session ever intended stands at exactly one stage."""
+        counted = sum(self.tally.values())
+        return (
+            self._last_id == counted
+            and min(self.tally.values(), default=0) >= 0
+            and sum(self.reasons.values()) == self.tally[Stage.LOST]
+        )
 
     @property
     def open(self) -> int:
@@ -90,6 +108,10 @@ class Ledger:
             return
         self.tally[entry.stage] -= 1
         self.tally[stage] += 1
+        if entry.stage == Stage.LOST:
+            self.reasons[entry.reason] -= 1
+        if stage == Stage.LOST:
+            self.reasons[reason] += 1
         entry.stage, entry.reason = stage, reason
         self._collecting.updates.append((stage, reason, message_id, wall_ns(), entry.id))
         self._work.set()
@@ -131,6 +153,8 @@ class Ledger:
             self._writing = group
             try:
                 self._thread.apply(self._store.write, (group.inserts, group.updates, group.meta))
+                if self.on_commit is not None:
+                    self.on_commit(group)
             except LedgerError as error:
                 self._fail(error)
             finally:

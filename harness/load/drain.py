@@ -12,6 +12,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from harness.clock import monotonic_ns
 from harness.load.run import DRAIN_LIMIT_S, Run
 
+SHIP_LIMIT_S = 15.0
 DRAIN = "harness_drain"
 HURRY = "harness_hurry"
 DRAINED = "harness_drained"
@@ -22,31 +23,37 @@ class Barrier:
 
     def __init__(self, runner: MasterRunner) -> None:
         self._runner = runner
-        self._asked: set[str] = set()
+        self._expected: set[str] = set()
         self._drained: dict[str, int] = {}
         runner.register_message(DRAINED, self._on_drained)
 
-    def wait(self, grace_s: float) -> set[str]:
-        """Ask all workers to drain; the ids of those that have not answered in time."""
-        runner = self._runner
+    def open(self) -> None:
+        """A run begins, with the workers that are here now."""
         self._drained = {}
-        self._asked = {worker.id for worker in runner.clients.all if worker.state != "missing"}
-        for worker in self._asked:
+        self._expected = {worker.id for worker in self._runner.clients.all}
+
+    def wait(self, grace_s: float) -> set[str]:
+        """Ask all workers to drain; the ids of those that never said they had."""
+        runner = self._runner
+        self._expected |= self._here()
+        for worker in self._waiting():
             runner.send_message(DRAIN, None, worker)
         deadline = monotonic_ns() + int((grace_s + DRAIN_LIMIT_S + 5) * 1e9)
         while self._waiting() and monotonic_ns() < deadline:
             gevent.sleep(0.05)
-        return self._waiting()
+        return self._expected - self._drained.keys()
 
     def hurry(self) -> None:
         """Tell all workers to clear at once."""
-        for worker in self._asked:
+        for worker in self._waiting():
             self._runner.send_message(HURRY, None, worker)
 
+    def _here(self) -> set[str]:
+        return {worker.id for worker in self._runner.clients.all if worker.state != "missing"}
+
     def _waiting(self) -> set[str]:
-        gone = {worker.id for worker in self._runner.clients.all if worker.state == "missing"}
-        here = {worker.id for worker in self._runner.clients.all}
-        return {worker for worker in self._asked if worker in here - gone} - self._drained.keys()
+        """Who is here, takes part and has not answered."""
+        return (self._here() & self._expected) - self._drained.keys()
 
     def _on_drained(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
         self._drained[msg.node_id] = int(msg.data["left"])
@@ -58,11 +65,11 @@ def register_worker(runner: WorkerRunner) -> None:
     # Locust calls concurrent listeners by position: environment first, then the message.
     def on_drain(environment: Any, msg: Any) -> None:  # noqa: ARG001 - Locust's form
         run: Run | None = getattr(environment, "harness_run", None)
-        left = 0
-        if run is not None:
-            left = run.drain()
-            run.finish()
-        runner.send_message(DRAINED, {"left": left})
+        if run is None:
+            runner.send_message(DRAINED, {"left": 0})
+            return
+        run.drain()
+        finish_worker(runner, run)
 
     def on_hurry(environment: Any, msg: Any) -> None:  # noqa: ARG001 - Locust's form
         run: Run | None = getattr(environment, "harness_run", None)
@@ -71,3 +78,16 @@ def register_worker(runner: WorkerRunner) -> None:
 
     runner.register_message(DRAIN, on_drain, concurrent=True)
     runner.register_message(HURRY, on_hurry, concurrent=True)
+
+
+def finish_worker(runner: WorkerRunner, run: Run) -> None:
+    """Close a worker's files, see that the master has all of its ledger, and say so.
+
+    Also when nobody asked: a worker that was told to stop by a signal ends by itself.
+    """
+    left = run.ledger.open
+    run.finish()
+    if run.shipper is not None:
+        run.shipper.flush(within_s=SHIP_LIMIT_S)
+        run.shipper.stop()
+    runner.send_message(DRAINED, {"left": left})

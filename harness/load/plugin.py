@@ -1,5 +1,6 @@
 """Ties a run to Locust's events. Registered once, when :mod:`harness.load` is imported."""
 
+import contextlib
 import math
 import signal
 import sys
@@ -14,10 +15,14 @@ from rich.console import Console
 from harness.clock import utc_iso
 from harness.errors import ConfigError, LedgerError
 from harness.exit_codes import ExitCode
-from harness.load.drain import Barrier, register_worker
+from harness.guest.settings import GuestSettings
+from harness.load.drain import Barrier, finish_worker, register_worker
+from harness.load.interrupts import Interrupts, watch_parent
 from harness.load.options import RUN_ID, WORKERS, RunOptions, add_options, read_options
 from harness.load.run import Run
 from harness.load.shapes import ArrivalShape
+from harness.load.shipping import Copies, Shipper
+from harness.reconcile.lost import find_lost, sweep_lost
 from harness.report.opening import make_run_directory, new_run_id, point_latest, write_start
 from harness.report.record import build_record, write_record
 from harness.report.terminal import show_summary
@@ -40,6 +45,9 @@ def _attach(environment: Any, runner: Any, **_: Any) -> None:
     environment.events.test_stop.add_listener(plugin.on_test_stop)
     environment.events.quitting.add_listener(plugin.on_quitting)
     gevent.signal_handler(signal.SIGUSR1, plugin.hurry)
+    plugin.interrupts.install()
+    if isinstance(runner, WorkerRunner) and environment.parsed_options.processes:
+        watch_parent()
 
 
 class Plugin:
@@ -52,7 +60,11 @@ class Plugin:
         self._directory: Path | None = None
         self._options: RunOptions | None = None
         self._barrier = Barrier(runner) if isinstance(runner, MasterRunner) else None
+        self._copies = Copies(runner) if isinstance(runner, MasterRunner) else None
         self._unanswered: set[str] = set()
+        self._runs = 0
+        self._quitting = False
+        self.interrupts = Interrupts(hurry=self.hurry, leave=self._leave)
         if isinstance(runner, WorkerRunner):
             register_worker(runner)
 
@@ -99,6 +111,9 @@ class Plugin:
         self._options = options
         parsed = self._environment.parsed_options
         run_id = options.run_id or new_run_id()
+        if self._runs and not isinstance(self._runner, WorkerRunner):
+            run_id = new_run_id()  # once more from the web UI: a run of its own
+        self._runs += 1
         try:
             self._directory = directory = make_run_directory(options.reports, run_id)
             if isinstance(self._runner, WorkerRunner):
@@ -106,7 +121,9 @@ class Plugin:
                 return
             setattr(parsed, RUN_ID, run_id)
             self._write_start(options, directory)
-            if isinstance(self._runner, MasterRunner):
+            if self._barrier is not None and self._copies is not None:
+                self._barrier.open()
+                self._copies.open(directory)
                 setattr(parsed, WORKERS, len(self._runner.clients.ready) or 1)
             else:
                 self._start_run(options, directory, 1)
@@ -115,7 +132,7 @@ class Plugin:
 
     def _start_run(self, options: RunOptions, directory: Path, workers: int) -> None:
         index = max(0, getattr(self._runner, "worker_index", 0))
-        self._environment.harness_run = Run(
+        self._environment.harness_run = run = Run(
             self._environment,
             options,
             directory,
@@ -123,6 +140,9 @@ class Plugin:
             worker=index % workers,
             workers=workers,
         )
+        if isinstance(self._runner, WorkerRunner):
+            run.shipper = Shipper(self._runner, run.name, run.meta)
+            run.ledger.on_commit = run.shipper.take
 
     def _write_start(self, options: RunOptions, directory: Path) -> None:
         environment, shape = self._environment, self._shape
@@ -157,21 +177,33 @@ class Plugin:
     def on_test_stop(self, **_: Any) -> None:
         """Close this process's files; whoever is in charge makes the record."""
         if (run := self._run) is not None:
+            if isinstance(self._runner, WorkerRunner):
+                finish_worker(self._runner, run)
             run.finish()
             self._environment.harness_run = None
         options, directory = self._options, self._directory
         if options is None or directory is None or isinstance(self._runner, WorkerRunner):
             return
         self._directory = None
+        failures = []
+        if self._copies is not None:
+            self._copies.close()
+            failures = self._copies.failures
         if self._unanswered:
-            with (directory / "failures.txt").open("a") as file:
-                file.write(f"{len(self._unanswered)} workers did not answer when asked to drain\n")
+            failures = [
+                f"{len(self._unanswered)} workers did not come to an orderly end",
+                *failures,
+            ]
+        if failures:
+            with contextlib.suppress(OSError), (directory / "failures.txt").open("a") as file:
+                file.writelines(f"{why}\n" for why in failures)
         if not options.supervised:
             self._conclude(directory)
 
     def _conclude(self, directory: Path) -> None:
         """Record, report, summary and exit code of a run that nobody supervises."""
         try:
+            self._sweep_lost(directory)
             record = build_record(directory)
             write_record(directory, record)
         except (ConfigError, LedgerError, OSError) as error:
@@ -182,10 +214,27 @@ class Plugin:
         show_summary(record, Console(), report=str(directory))
         self._environment.process_exit_code = record["exit_code"]
 
+    def _sweep_lost(self, directory: Path) -> None:
+        """What workers have left that died on the way is ended here and now."""
+        lost = find_lost(directory)
+        if self._options is None or not lost.leftovers:
+            return
+        target = self._options.target
+        print(f"sweeping {len(lost.leftovers)} sessions of {len(lost.workers)} lost workers")
+        sweep_lost(lost, GuestSettings(target=target, tls=target.tls_context()))
+
     def on_quitting(self, **_: Any) -> None:
         """Locust is about to leave, perhaps while guests are talking: end the run first."""
+        if self._quitting:  # a second SIGTERM, while we are at it
+            self.interrupts.again()
+        self._quitting = True
         if self._run is not None or self._directory is not None:
             self._runner.stop()
+
+    def _leave(self) -> None:
+        """The third Ctrl-C: what the user must know before we are gone."""
+        if self._directory is not None and not isinstance(self._runner, WorkerRunner):
+            print(f"left. End what remains with: harness sweep {self._directory.name}", flush=True)
 
     def hurry(self) -> None:
         """Skip the time for conversations to finish: clear at once (SIGUSR1)."""

@@ -28,8 +28,10 @@ from harness.ledger.store import FILE_NAME, Stage, Store
 from harness.ledger.tokens import Tokens, guest_tag
 from harness.load.arrivals import Arrivals, Counts
 from harness.load.bridge import BridgedRecorder
+from harness.load.clockwatch import ClockWatch
 from harness.load.options import RunOptions
 from harness.load.shapes import ArrivalShape
+from harness.load.shipping import Shipper
 from harness.measure.lag import LoopLag
 from harness.measure.snapshot import IntervalWriter
 from harness.units import seconds
@@ -70,20 +72,22 @@ class Run:
         self._tokens = Tokens.of(directory, self.name)
         started_ns = wall_ns()
         self._writer = IntervalWriter(directory, self.name, started_ns=started_ns)
+        self.meta = {
+            "run_id": run_id,
+            "worker": self.name,
+            "number": str(self._tokens.worker),
+            **meta_of_this_process(),
+            "started_ns": str(started_ns),
+            "heartbeat_ns": str(started_ns),
+        }
+        """what the ledger says of this process"""
+        self.shipper: Shipper | None = None
+        """of a worker: tells the master what the ledger says"""
         self.ledger = Ledger(
-            Store(
-                directory / FILE_NAME.format(worker=self.name),
-                {
-                    "run_id": run_id,
-                    "worker": self.name,
-                    "number": str(self._tokens.worker),
-                    **meta_of_this_process(),
-                    "started_ns": str(started_ns),
-                    "heartbeat_ns": str(started_ns),
-                },
-            ),
+            Store(directory / FILE_NAME.format(worker=self.name), self.meta),
             on_failure=lambda error: self.fail(str(error)),
         )
+        self._clock = ClockWatch()
         self._open: dict[Any, GuestSession] = {}
         """guests in session, by the greenlet of their slot"""
         self._stopping = Event()
@@ -234,6 +238,11 @@ class Run:
             self._tick()
 
     def _tick(self) -> None:
+        stepped = self._clock.check()
+        if stepped is not None:
+            self.fail(stepped)
+        if not self.ledger.balanced:
+            self.fail("the live account of sessions does not add up")
         now = monotonic_ns()
         length_s, self._interval_began_ns = (now - self._interval_began_ns) / 1e9, now
         try:
@@ -259,7 +268,10 @@ class Run:
             "intended": self.ledger.intended,
             "opened": self.ledger.intended - tally[Stage.NEVER_CONFIGURED],
             "cleared": tally[Stage.CLEARED],
+            "ended_by_service": tally[Stage.ENDED],
+            "never_configured": tally[Stage.NEVER_CONFIGURED],
             "leftover": tally[Stage.LOST],
+            "to_go": self.ledger.open,
             "occupancy": len(self._open),
         }
 

@@ -94,7 +94,7 @@ def build_record(directory: Path, *, incomplete: str = "") -> dict[str, Any]:
         "reasons": [],
         "complete": not incomplete and not account.workers_lost,
         **_times(start, intervals),
-        "sessions": _sessions(account),
+        "sessions": sessions_block(account),
         "funnel": _funnel(account, measured),
         "operations": _operations(measured),
         "arrivals": measured.arrivals,
@@ -105,6 +105,8 @@ def build_record(directory: Path, *, incomplete: str = "") -> dict[str, Any]:
         "audit": None,
     }
     _judge(record, start, directory, measured, account, incomplete)
+    if account.damaged and not account.intended:
+        record["sessions"] = record["funnel"] = {}  # not known, which is not none
     return record
 
 
@@ -116,7 +118,8 @@ def write_record(directory: Path, record: dict[str, Any]) -> Path:
     return beside.replace(path)
 
 
-def _sessions(account: Account) -> dict[str, Any]:
+def sessions_block(account: Account) -> dict[str, Any]:
+    """The account: ``intended`` is the sum of the five classes that follow ``opened``."""
     return {
         "intended": account.intended,
         "opened": account.opened,
@@ -126,6 +129,7 @@ def _sessions(account: Account) -> dict[str, Any]:
         "settled": account.settled,
         "leftover": account.leftover,
         "leftover_reasons": dict(account.reasons),
+        "balanced": account.balanced,
     }
 
 
@@ -244,12 +248,11 @@ def _invalid(
     account: Account,
     incomplete: str,
 ) -> list[str]:
-    reasons = [incomplete] if incomplete else []
+    reasons = [*account.damaged, *([incomplete] if incomplete else [])]
     if account.workers_lost:
         reasons.append(
             f"{account.workers_lost} of {account.workers} processes ended without an orderly end"
         )
-    reasons += account.damaged
     if not account.balanced:
         reasons.append("the account of sessions does not add up")
     measuring = set(measured.workers)

@@ -20,6 +20,8 @@ def show_summary(record: Mapping[str, Any], console: Console, *, report: str = "
     if record.get("operations"):
         console.print(operations_table(record["operations"]))
     console.print(account_line(record))
+    if record.get("sessions"):
+        console.print(identity_line(record["sessions"]), soft_wrap=True)
     for line in _notes(record):
         console.print(Padding(line, (0, 0, 0, 2)))
     console.print(verdict_line(record))
@@ -75,6 +77,24 @@ def account_line(record: Mapping[str, Any]) -> Text:
         shown = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
         line.append(f"   ({shown})", style="red")
     return line
+
+
+def identity_line(sessions: Mapping[str, Any]) -> Text:
+    """The accounting identity, in full: every session ever intended is in exactly one class."""
+    terms = " + ".join(
+        f"{words} {sessions.get(key) or 0:,}"
+        for key, words in (
+            ("cleared", "cleared"),
+            ("ended_by_service", "ended by the service"),
+            ("never_configured", "never configured"),
+            ("settled", "settled by sweep"),
+            ("leftover", "leftover"),
+        )
+    )
+    text = f"  intended {sessions.get('intended') or 0:,} = {terms}"
+    if sessions.get("balanced") is False:
+        return Text(f"{text}: this does not add up", style="bold red")
+    return Text(text, style="dim")
 
 
 def verdict_line(record: Mapping[str, Any]) -> Text:

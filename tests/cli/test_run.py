@@ -115,14 +115,31 @@ def test_kill_9_of_locust_in_mid_run(simulator: Any, tmp_path: Path) -> None:
     ]
     locust.kill()
     output, _ = process.communicate(timeout=60)
-    assert process.returncode == 4, output
+    assert process.returncode == 6, output
     assert "SIGKILL" in output
-    directory = run_dir(out)
-    assert json.loads((directory / "run.json").read_text())["verdict"] == "INVALID"
-    still_open = set(simulator.truth()["open_tokens"]) - before
-    assert len(still_open) == 15
-    assert still_open <= leftovers(directory)
-    assert harness("sweep", str(directory), "--rate", "100/s").returncode == 0
+    assert "sweeping their 15 sessions" in output
+    assert "+ settled by sweep 15 + leftover 0" in output
+    found = json.loads((run_dir(out) / "run.json").read_text())
+    assert found["verdict"] == "INVALID"
+    assert (found["sweep"]["settled"], found["sweep"]["left"]) == (15, 0)
+    assert set(simulator.truth()["open_tokens"]) <= before
+
+
+def test_kill_9_of_the_master_lets_its_workers_end_in_order(simulator: Any, tmp_path: Path) -> None:
+    file, out = str(locustfile(tmp_path, messages=500, think="100ms")), tmp_path / "reports"
+    before = set(simulator.truth()["open_tokens"])
+    process = start(
+        "run", file, "-u", "8", "-t", "5m", "--out", str(out), "--target", simulator.url,
+        "--processes", "2",
+    )  # fmt: skip
+    wait_for_guests(out, 4)
+    (locust,) = [
+        child for child in psutil.Process(process.pid).children() if "locust" in child.cmdline()
+    ]
+    locust.kill()
+    output, _ = process.communicate(timeout=90)
+    assert process.returncode == 6, output
+    assert "+ leftover 0" in output
     assert set(simulator.truth()["open_tokens"]) <= before
 
 

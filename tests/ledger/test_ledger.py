@@ -74,10 +74,17 @@ def test_a_session_that_is_over_stays_over_and_the_tally_adds_up(path: Path) -> 
     ledger.mark(entries[2], Stage.NEVER_CONFIGURED, "refused")
     assert (ledger.intended, ledger.open) == (4, 1)
     assert sum(ledger.tally.values()) == 4
+    assert ledger.reasons == {"cut": 1}
+    assert ledger.balanced
+    ledger.mark(entries[1], Stage.CLEARED)
+    assert ledger.balanced
+    ledger.mark(entries[3], Stage.LOST, "cut")
+    ledger.tally[Stage.LOST] += 1  # what must never happen is noticed
+    assert not ledger.balanced
     ledger.close()
     assert stored(path)[0] == ("t0", "cleared", "")
     account = read_account(path.parent)
-    assert (account.cleared, account.never_configured, account.leftover) == (1, 1, 2)
+    assert (account.cleared, account.never_configured, account.leftover) == (2, 1, 1)
     assert account.balanced
 
 
@@ -103,3 +110,13 @@ def test_closing_notes_the_orderly_end_and_may_be_repeated(path: Path) -> None:
     with sqlite3.connect(path) as db:
         assert int(db.execute("SELECT value FROM meta WHERE key = 'ended_ns'").fetchone()[0]) > 0
     db.close()
+
+
+def test_whoever_asks_is_told_of_what_has_reached_the_disk(path: Path) -> None:
+    told: list[str] = []
+    ledger = Ledger(Store(path, {}), on_commit=lambda g: told.extend(row[1] for row in g.inserts))
+    ledger.intend("t1")
+    ledger.secure()
+    assert told == ["t1"]
+    assert stored(path) == [("t1", "intended", "")]
+    ledger.close()

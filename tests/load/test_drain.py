@@ -9,24 +9,11 @@ from typing import Any
 
 import psutil
 import pytest
-from locusts import finish, locustfile, only_run, start
+from locusts import finish, in_session, locustfile, only_run, start
 
-from harness.ledger.leftovers import read_account, read_leftovers
+from harness.ledger.leftovers import read_account
 
 pytestmark = pytest.mark.process
-
-
-def workers_in_session(directory: Path, at_least: int) -> None:
-    deadline = time.monotonic() + 40
-    while time.monotonic() < deadline:
-        occupancy = 0
-        for path in (directory / "reports").glob("*/intervals-*.jsonl"):
-            lines = path.read_text().splitlines()
-            occupancy += json.loads(lines[-1])["sessions"]["occupancy"] if lines else 0
-        if occupancy >= at_least:
-            return
-        time.sleep(0.1)
-    raise AssertionError("the guests never came")
 
 
 def run_two(simulator: Any, directory: Path) -> Any:
@@ -34,7 +21,7 @@ def run_two(simulator: Any, directory: Path) -> Any:
     process = start(
         file, directory, simulator.url, "-u", "20", "-r", "20", "-t", "5m", "--processes", "2"
     )
-    workers_in_session(directory, 20)
+    in_session(directory, 20)
     return process
 
 
@@ -53,7 +40,9 @@ def test_all_closes_of_all_workers_are_in_the_result(
     assert code == 0, output
 
 
-def test_a_killed_worker_is_leftovers_and_never_a_pass(simulator: Any, tmp_path: Path) -> None:
+def test_a_killed_workers_sessions_are_swept_and_it_is_never_a_pass(
+    simulator: Any, tmp_path: Path
+) -> None:
     before = set(simulator.truth()["open_tokens"])
     process = run_two(simulator, tmp_path)
     victim = psutil.Process(process.pid).children()[0]
@@ -61,10 +50,21 @@ def test_a_killed_worker_is_leftovers_and_never_a_pass(simulator: Any, tmp_path:
     time.sleep(1)
     os.kill(process.pid, signal.SIGTERM)
     code, output = finish(process, within_s=120)
-    assert code == 4, output
+    assert code == 6, output
     found = json.loads((only_run(tmp_path) / "run.json").read_text())
     assert found["verdict"] == "INVALID"
-    still_open = set(simulator.truth()["open_tokens"]) - before
-    listed = {left.token for left in read_leftovers(only_run(tmp_path))}
-    assert 0 < len(still_open) < 20
-    assert still_open <= listed
+    assert "1 workers did not come to an orderly end" in found["reasons"]
+    account = read_account(only_run(tmp_path))
+    assert (account.intended, account.leftover, account.workers_lost) == (20, 0, 1)
+    assert 0 < account.settled < 20
+    assert account.settled + account.cleared == 20
+    assert set(simulator.truth()["open_tokens"]) <= before
+
+
+def test_a_signal_to_the_whole_group_as_from_a_terminal(simulator: Any, tmp_path: Path) -> None:
+    process = run_two(simulator, tmp_path)
+    os.killpg(process.pid, signal.SIGINT)
+    code, output = finish(process)
+    account = read_account(only_run(tmp_path))
+    assert (account.intended, account.cleared, account.workers_lost) == (20, 20, 0), output
+    assert code == 0, output

@@ -3,28 +3,15 @@
 import json
 import os
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from locusts import finish, locustfile, only_run, start
+from locusts import finish, in_session, locustfile, only_run, start
 
 from harness.ledger.leftovers import read_account, read_leftovers
 
 pytestmark = pytest.mark.process
-
-
-def in_session(directory: Path, at_least: int) -> None:
-    """Wait until so many guests are in session."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        for path in (directory / "reports").glob("*/intervals-*.jsonl"):
-            lines = path.read_text().splitlines()
-            if lines and json.loads(lines[-1])["sessions"]["occupancy"] >= at_least:
-                return
-        time.sleep(0.1)
-    raise AssertionError("the guests never came")
 
 
 def record(directory: Path) -> dict[str, Any]:

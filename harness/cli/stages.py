@@ -1,0 +1,78 @@
+"""Locust as a process: its port, Ctrl-C in three stages, and what outlives its main process."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import psutil
+
+
+def free_port() -> str:
+    """A TCP port of the loopback interface that nobody has now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+def end_group(group: int, *, within_s: float, say: Callable[[str], None]) -> None:
+    """See that no process of Locust's is left: workers that outlive their master clear and go."""
+    if not _group_lives(group):
+        return
+    say("Locust's main process is gone: its workers clear what they have open")
+    deadline = time.monotonic() + within_s
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGTERM)
+        while _group_lives(group) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        os.killpg(group, signal.SIGKILL)
+
+
+def _group_lives(group: int) -> bool:
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                return True
+    return False
+
+
+STAGES = ("finish", "clear at once", "leave")
+
+
+class Stages:
+    """Ctrl-C or SIGTERM in three stages: finish, clear at once, leave."""
+
+    def __init__(
+        self, locust: "subprocess.Popen[bytes]", run_id: str, say: Callable[[str], None]
+    ) -> None:
+        self._locust = locust
+        self._run_id = run_id
+        self._say = say
+        self._before: dict[int, Any] = {}
+        self.asked = 0
+
+    def __enter__(self) -> "Stages":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, _: int, __: FrameType | None) -> None:
+        self.asked += 1
+        if self.asked == 1:
+            self._say("stopping: no new guests, conversations may finish (again to clear at once)")
+            self._locust.send_signal(signal.SIGTERM)
+        elif self.asked == 2:
+            self._say("clearing at once (a third time leaves sessions behind)")
+            self._locust.send_signal(signal.SIGUSR1)
+        else:
+            os.killpg(self._locust.pid, signal.SIGKILL)
+            self._say(f"left. End what remains with: harness sweep {self._run_id}")

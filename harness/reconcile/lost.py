@@ -1,0 +1,46 @@
+"""At the end of a run: end the sessions of its processes that died before they could."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.guest.line import Ending
+from harness.guest.settings import GuestSettings
+from harness.ledger.leftovers import Leftover, ledger_files, read_process
+from harness.reconcile.sweep import SweepResult, find_leftovers, sweep
+
+CLEARS_PER_S = 50.0
+DEADLINE_S = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """Processes of a run that are gone without an orderly end, and what they left."""
+
+    workers: tuple[str, ...]
+    leftovers: list[Leftover]
+
+
+def find_lost(run_dir: Path) -> Lost:
+    """Only of processes that are certainly not at work any more: others end their own sessions."""
+    files = {
+        path: process.worker
+        for path in ledger_files(run_dir)
+        if not ((process := read_process(path)).ended or process.alive)
+    }
+    left = [leftover for leftover in find_leftovers([run_dir]) if leftover.file in files]
+    return Lost(workers=tuple(files.values()), leftovers=left)
+
+
+def sweep_lost(lost: Lost, settings: GuestSettings) -> SweepResult:
+    """End them. Raises LedgerError when that can't be noted."""
+
+    def nobody_asks(_: Leftover, __: Ending) -> None:
+        pass
+
+    return sweep(
+        lost.leftovers,
+        settings,
+        per_second=CLEARS_PER_S,
+        deadline_s=DEADLINE_S,
+        on_ending=nobody_asks,
+    )

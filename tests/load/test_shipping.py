@@ -1,0 +1,196 @@
+"""The copy of a remote worker's ledger: complete, in order, bounded, told when it is not."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gevent
+import pytest
+from locusts import ROOT, locustfile
+
+from harness.cli.stages import free_port
+from harness.ledger.ledger import Group, Ledger
+from harness.ledger.leftovers import ledger_files, read_account, read_leftovers
+from harness.ledger.reading import read_rows
+from harness.ledger.store import Stage, Store
+from harness.load import shipping
+from harness.load.shipping import SHIP, SHIPPED, Copies, Shipper
+
+
+class Wire:
+    """A worker's and a master's runner, joined; ``mute`` swallows what the worker sends."""
+
+    def __init__(self) -> None:
+        self.custom_messages: dict[str, Any] = {}
+        self.mute = False
+        self.sent: list[dict[str, Any]] = []
+
+    def register_message(self, name: str, listener: Any) -> None:
+        self.custom_messages[name] = listener
+
+    def send_message(self, name: str, data: Any, node: str | None = None) -> None:
+        if name == SHIP:
+            self.sent.append(data)
+            if self.mute:
+                return
+        message = SimpleNamespace(data=data, node_id=node or "worker-1")
+        listener = self.custom_messages[name]
+        gevent.spawn(listener, environment=None, msg=message)
+
+
+def test_the_copy_says_what_the_ledger_says(tmp_path: Path) -> None:
+    wire = Wire()
+    here, there = tmp_path / "worker", tmp_path / "master"
+    here.mkdir()
+    there.mkdir()
+    copies = Copies(wire)  # type: ignore[arg-type]
+    copies.open(there)
+    shipper = Shipper(wire, "w-1", {"worker": "w-1", "host": "far"})  # type: ignore[arg-type]
+    store = Store(here / "ledger-w-1.sqlite", {"worker": "w-1"})
+    ledger = Ledger(store, on_commit=shipper.take)
+    entries = [ledger.intend(f"token-{n}") for n in range(5_000)]
+    ledger.secure()
+    for entry in entries:
+        ledger.mark(entry, Stage.JOINED, message_id=f"m-{entry.id}")
+    ledger.secure()
+    for entry in entries[::2]:
+        ledger.mark(entry, Stage.CLEARED)
+    ledger.close()
+    assert shipper.flush(within_s=20)
+    shipper.stop()
+    copies.close()
+    assert copies.failures == []
+    (copy,) = ledger_files(there)
+    ours = [(row[:4], row[6]) for row in read_rows(here / "ledger-w-1.sqlite")]
+    assert [(row[:4], row[6]) for row in read_rows(copy)] == ours
+    assert max(len(batch["inserts"]) + len(batch["updates"]) for batch in wire.sent) <= 2_000
+    assert read_account(there).workers_lost == 0
+
+
+def test_an_unanswered_batch_is_sent_again_and_counts_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipping, "AGAIN_AFTER_S", 0.05)
+    wire = Wire()
+    copies = Copies(wire)  # type: ignore[arg-type]
+    copies.open(tmp_path)
+    shipper = Shipper(wire, "w", {})  # type: ignore[arg-type]
+    wire.mute = True
+    shipper.take(Group(inserts=[(1, "t", Stage.INTENDED, 1, 1)]))
+    assert not shipper.flush(within_s=0.3)
+    wire.mute = False
+    assert shipper.flush(within_s=5)
+    copies.close()
+    assert len(wire.sent) > 1
+    assert {batch["number"] for batch in wire.sent} == {1}
+    assert read_account(tmp_path).intended == 1
+
+
+def test_what_waits_is_bounded_and_an_incomplete_copy_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipping, "AGAIN_AFTER_S", 0.05)
+    monkeypatch.setattr(shipping, "WAITING", 100)
+    wire = Wire()
+    copies = Copies(wire)  # type: ignore[arg-type]
+    copies.open(tmp_path)
+    shipper = Shipper(wire, "w", {})  # type: ignore[arg-type]
+    wire.mute = True
+    for start in range(1, 501, 50):
+        rows = [(n, f"t{n}", str(Stage.INTENDED), 1, 1) for n in range(start, start + 50)]
+        shipper.take(Group(inserts=rows))
+        gevent.sleep(0)
+    wire.mute = False
+    assert shipper.flush(within_s=5)
+    copies.close()
+    account = read_account(tmp_path)
+    assert account.intended < 500
+    (damage,) = account.damaged
+    assert "did not take all" in damage
+
+
+def test_a_file_that_is_the_workers_own_is_left_alone(tmp_path: Path) -> None:
+    wire = Wire()
+    copies = Copies(wire)  # type: ignore[arg-type]
+    copies.open(tmp_path)
+    own = tmp_path / "ledger-w.sqlite"
+    own.write_bytes(b"its own")
+    shipper = Shipper(wire, "w", {})  # type: ignore[arg-type]
+    shipper.take(Group(inserts=[(1, "t", Stage.INTENDED, 1, 1)]))
+    assert shipper.flush(within_s=5)
+    copies.close()
+    assert own.read_bytes() == b"its own"
+
+
+def test_a_name_from_the_network_can_not_leave_the_folder(tmp_path: Path) -> None:
+    inside = tmp_path / "run"
+    inside.mkdir()
+    wire = Wire()
+    copies = Copies(wire)  # type: ignore[arg-type]
+    copies.open(inside)
+    shipper = Shipper(wire, "../../x/y", {})  # type: ignore[arg-type]
+    shipper.take(Group(inserts=[(1, "t", Stage.INTENDED, 1, 1)]))
+    assert shipper.flush(within_s=5)
+    copies.close()
+    (file,) = ledger_files(inside)
+    assert "/" not in file.name
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert wire.custom_messages.keys() == {SHIP, SHIPPED}
+
+
+def locust(file: Path, folder: Path, target: str, *options: str) -> Any:
+    folder.mkdir(exist_ok=True)
+    return subprocess.Popen(
+        [sys.executable, "-m", "locust", "-f", str(file), "--headless", *options],
+        cwd=folder,
+        env={
+            **os.environ,
+            "HARNESS_TARGET": target,
+            "HARNESS_REPORTS": "reports",
+            "PYTHONPATH": str(ROOT),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.process
+def test_a_killed_workers_sessions_are_swept_from_the_masters_copy(
+    simulator: Any, tmp_path: Path
+) -> None:
+    # Two folders stand for two machines: the master can't see the worker's own file.
+    before = set(simulator.truth()["open_tokens"])
+    file = locustfile(tmp_path, messages=500, think="200ms")
+    port = free_port()
+    bind = ("--master-bind-host", "127.0.0.1", "--master-bind-port", port)
+    master = locust(
+        file, tmp_path / "m", simulator.url, "--master", "--expect-workers", "1", *bind,
+        "-u", "6", "-r", "6", "-t", "5m", "--only-summary",
+    )  # fmt: skip
+    worker = locust(file, tmp_path / "w", simulator.url, "--worker", "--master-port", port)
+    deadline = time.monotonic() + 40
+    copies: list[Path] = []
+    while time.monotonic() < deadline:
+        copies = list((tmp_path / "m").glob("reports/*/ledger-*.sqlite"))
+        if copies and sum(row.state == "joined" for row in read_leftovers(copies[0].parent)) == 6:
+            break
+        time.sleep(0.2)
+    opened = set(simulator.truth()["open_tokens"]) - before
+    assert len(opened) == 6
+    assert opened <= {left.token for left in read_leftovers(copies[0].parent)}
+    worker.kill()
+    worker.communicate()
+    time.sleep(1)
+    os.kill(master.pid, signal.SIGTERM)
+    output, _ = master.communicate(timeout=90)
+    assert master.returncode == 6, output
+    account = read_account(copies[0].parent)
+    assert (account.intended, account.settled, account.leftover) == (6, 6, 0)
+    assert set(simulator.truth()["open_tokens"]) <= before

@@ -1,0 +1,37 @@
+"""Only what a dead process has left is swept; the living look after their own."""
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sessions import leave_open, settings_for
+
+from harness.ledger.leftovers import read_account, read_leftovers
+from harness.ledger.reading import meta_of_this_process
+from harness.ledger.store import Stage, Store
+from harness.reconcile.lost import find_lost, sweep_lost
+
+pytestmark = pytest.mark.process
+
+
+def ledger(directory: Path, worker: str, tokens: list[str], **meta: str) -> None:
+    store = Store(directory / f"ledger-{worker}.sqlite", {"worker": worker, **meta})
+    store.write([(n, token, Stage.JOINED, 1, 1) for n, token in enumerate(tokens, 1)], [], {})
+    store.close()
+
+
+def test_the_sessions_of_a_dead_process_are_ended(simulator: Any, tmp_path: Path) -> None:
+    dead = leave_open(simulator, 3)
+    ledger(tmp_path, "dead", dead, host="", pid="0")
+    ledger(tmp_path, "alive", [str(uuid.uuid4())], **meta_of_this_process())
+    ledger(tmp_path, "ended", [str(uuid.uuid4())], ended_ns="9")
+    lost = find_lost(tmp_path)
+    assert lost.workers == ("dead",)
+    assert {left.token for left in lost.leftovers} == set(dead)
+    assert sweep_lost(lost, settings_for(simulator)).left == 0
+    assert not set(dead) & set(simulator.truth()["open_tokens"])
+    assert [left.worker for left in read_leftovers(tmp_path)] == ["alive", "ended"]
+    account = read_account(tmp_path)
+    assert (account.settled, account.workers_lost) == (3, 1)
+    assert find_lost(tmp_path).leftovers == []
