@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from harness.config import Target, parse_target
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
-from harness.guest.line import Ending
+from harness.guest.failures import Ending
 from harness.guest.settings import GuestSettings
 from harness.ledger.leftovers import Leftover
 from harness.reconcile.sweep import SweepResult, find_leftovers, refuse_while_running, sweep

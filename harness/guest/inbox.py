@@ -1,4 +1,4 @@
-"""What has come for one guest on one connection: matched, measured, and kept for who waits.
+"""What has come for one guest: classified, matched, measured, and kept for who waits.
 
 Runs inside the event loop. Requests that await an answer stand in :attr:`Inbox.pending` under
 their tracingId; each of them ends exactly once, with a sample that says how.
@@ -9,19 +9,14 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from harness.clock import monotonic_ns
-from harness.errors import (
-    Forbidden,
-    RateLimited,
-    RemoteProtocolError,
-    ServiceError,
-    SessionExpired,
-    SessionNotFound,
-)
+from harness.errors import RateLimited, RemoteProtocolError, ServiceError, SessionExpired
+from harness.guest.failures import outcome_of, service_error
+from harness.guest.forensics import Finding, Seen
 from harness.measure.recorder import Recorder
 from harness.measure.sample import Outcome, Sample
 from harness.protocol import events
 from harness.protocol.codec import decode
-from harness.protocol.names import ErrorCode
+from harness.protocol.names import HEALTH_CHECK_TRACING_ID, ErrorCode
 from harness.protocol.session import Got, SessionState, State
 from harness.transport.bell import Bell
 
@@ -46,23 +41,32 @@ class Arrived(NamedTuple):
 
 
 class Inbox:
-    """Receiver of one connection's frames.
+    """Receiver of one guest's frames, over all connections that follow each other.
 
-    ``on_cleared`` is called the moment the proof arrives, ``on_first_message`` with the service's
-    id of the first message of ours that it has accepted.
+    ``owner`` begins the tracingIds of this session and ``lane`` (which begins with it) those of
+    this connection: a session may have several. ``on_cleared`` is called the moment the proof
+    arrives, ``on_first_message`` with the service's id of the first message of ours that it has
+    accepted.
     """
 
     __slots__ = (
+        "_given_up",
+        "_lane",
+        "_newest",
         "_on_cleared",
         "_on_first_message",
+        "_owner",
         "_recorder",
-        "_seen_ids",
+        "_seen",
+        "answered_ns",
+        "answers",
         "bell",
         "cleared_ns",
         "close_reason",
         "closed_code",
         "connected",
         "failure",
+        "lost_ns",
         "pending",
         "replies",
         "response",
@@ -77,45 +81,94 @@ class Inbox:
         *,
         on_cleared: Callable[[], None],
         on_first_message: Callable[[str], None],
+        seen: Seen,
+        owner: str,
+        lane: str,
     ) -> None:
         self.session = session
         self._recorder = recorder
         self._on_cleared = on_cleared
         self._on_first_message: Callable[[str], None] | None = on_first_message
-        self._seen_ids: set[str] = set()
+        self._seen = seen
+        self._owner = owner
+        self._lane = lane
+        self._newest = ""
+        """the service's time of its newest message; these times compare as text"""
+        self._given_up: set[str] | None = None
         self.bell = Bell()
         self.pending: dict[str, Pending] = {}
-        self.replies: deque[Arrived] = deque(maxlen=FRAMES_KEPT)
+        self.answers: dict[str, events.Other | ServiceError | None] | None = None
+        """what :meth:`want` asked for, by tracingId or attachment id"""
+        self.answered_ns = 0
+        """when the newest of these arrived"""
+        self.replies: deque[Arrived] | None = None
+        """messages of the other side that nobody has looked at; see :meth:`next_reply`"""
         self.response: events.SessionResponse | None = None
         self.failure: ServiceError | None = None
         """The newest error answer, until somebody takes it."""
         self.cleared_ns = 0
+        self.lost_ns = 0
+        """when the last connection ended"""
         self.retired = False
         """ConnectionClosedEvent has come: the service wants us to close the connection."""
-        self.connected = True
+        self.connected = False
         self.closed_code: int | None = None
         self.close_reason = ""
 
+    def begin(self) -> None:
+        """A new connection begins; what has come and was not looked at is kept."""
+        self.connected, self.retired = True, False
+        self.closed_code, self.close_reason = None, ""
+        self.response = self.failure = None
+
     def expect(self, tracing_id: str, operation: str, due_ns: int, sent_ns: int) -> None:
-        """Note a request that will be answered."""
+        """Note a request that will be answered; one of operation ``""`` is not measured."""
         self.pending[tracing_id] = Pending(operation, due_ns, sent_ns)
+
+    def want(self, key: str) -> None:
+        """Keep the answer to one request, by its tracingId or the id of an attachment."""
+        if self.answers is None:
+            self.answers = {}
+        self.answers[key] = None
+
+    def forget(self, key: str) -> None:
+        """Nobody waits for this answer any more."""
+        if self.answers is not None:
+            self.answers.pop(key, None)
+
+    def next_reply(self) -> Arrived | None:
+        """The oldest message of the other side that was not looked at yet."""
+        return self.replies.popleft() if self.replies else None
+
+    def add_missed(self, message: events.Message, at_ns: int) -> bool:
+        """Take in a message from the history; True if it had not come on the connection."""
+        if message.message_id and self._seen.first(message.message_id, self._lane) is None:
+            self._keep(message, at_ns, at_ns)
+            return True
+        return False
 
     def give_up(self, outcome: Outcome, *, operation: str | None = None) -> None:
         """End what is pending (of one operation, or all) with an outcome, waited until now."""
         now = monotonic_ns()
         for tracing_id, request in list(self.pending.items()):
             if operation is None or request.operation == operation:
-                del self.pending[tracing_id]
-                self._add(request, now, now, outcome)
+                self._give_up(tracing_id, now, outcome)
 
     def give_up_older_than(self, age_s: float) -> None:
         """End messages whose echo has not come for so long as time-outs."""
-        limit = monotonic_ns() - int(age_s * 1e9)
+        now = monotonic_ns()
+        limit = now - int(age_s * 1e9)
         for tracing_id, request in list(self.pending.items()):
-            if request.operation == "delivered" and request.sent_ns < limit:
-                del self.pending[tracing_id]
-                now = monotonic_ns()
-                self._add(request, now, now, Outcome.TIMEOUT)
+            if request.sent_ns >= limit:
+                return  # they stand in the order of sending
+            if request.operation in ("delivered", "health_check"):
+                self._give_up(tracing_id, now, Outcome.TIMEOUT)
+
+    def _give_up(self, tracing_id: str, now: int, outcome: Outcome) -> None:
+        if self._given_up is None or len(self._given_up) >= FRAMES_KEPT:
+            self._given_up = set()
+        self._given_up.add(tracing_id)
+        self._add(self.pending.pop(tracing_id), now, now, outcome)
 
     # Called by the connection.
 
@@ -124,17 +177,19 @@ class Inbox:
         try:
             event = decode(data)
         except RemoteProtocolError:
-            self._recorder.count("bad_frame")
+            self._recorder.count(Finding.BAD)
             return
         if type(event) is events.Message:
-            self._on_message(event, arrived_ns, seen_ns)
+            finding = self._on_message(event, arrived_ns, seen_ns)
         else:
-            self._on_other(event, arrived_ns, seen_ns)
-        self.bell.ring()
+            finding = self._on_other(event, arrived_ns, seen_ns)
+            self.bell.ring()
+        self._recorder.count(finding)
 
     def on_end(self, code: int | None, reason: str) -> None:
         """The connection has ended."""
         self.connected = False
+        self.lost_ns = monotonic_ns()
         self.closed_code, self.close_reason = code, reason
         if self.session.state in (State.CLEARED, State.EXPIRED):
             self.pending.clear()
@@ -145,91 +200,158 @@ class Inbox:
 
     # Messages.
 
-    def _on_message(self, message: events.Message, arrived_ns: int, seen_ns: int) -> None:
+    def _on_message(self, message: events.Message, arrived_ns: int, seen_ns: int) -> Finding:
         if self.session.state is State.CLEARED and message.presence != "Clear":
-            self._recorder.count("after_clear")
-            return
+            return Finding.AFTER_CLEAR
+        finding = Finding.EXPECTED
+        time = message.time
+        if time is not None:
+            if time < self._newest:
+                finding = Finding.OUT_OF_ORDER
+            else:
+                self._newest = time
         if message.direction == "Inbound":
-            self._on_inbound(message, arrived_ns, seen_ns)
-            return
+            return self._on_inbound(message, arrived_ns, seen_ns, finding)
         if message.message_id:
-            if message.message_id in self._seen_ids:
-                self._recorder.count("duplicate")
-                return
-            self._seen_ids.add(message.message_id)
+            before = self._seen.first(message.message_id, self._lane)
+            if before == self._lane:
+                return Finding.DUPLICATE
+            if before is not None and not before.startswith(self._owner):
+                finding = Finding.CROSS_TALK
         if message.presence == "Disconnect":
             self._recorder.count("disconnected_by_service")
             if message.read_only:
                 self.session.got(Got.DISCONNECTED_FOR_GOOD)
+            self.bell.ring()
         elif not message.typing:
-            self.replies.append(Arrived(message, arrived_ns, seen_ns))
+            self._keep(message, arrived_ns, seen_ns)
+        return finding
 
-    def _on_inbound(self, message: events.Message, arrived_ns: int, seen_ns: int) -> None:
+    def _keep(self, message: events.Message, arrived_ns: int, seen_ns: int) -> None:
+        if self.replies is None:
+            self.replies = deque(maxlen=FRAMES_KEPT)
+        self.replies.append(Arrived(message, arrived_ns, seen_ns))
+        self.bell.ring()
+
+    def _on_inbound(
+        self, message: events.Message, arrived_ns: int, seen_ns: int, finding: Finding
+    ) -> Finding:
         if message.presence == "Clear":
-            return  # the echo of Clear proves nothing yet
-        request = self.pending.pop(message.tracing_id or "", None)
+            return finding  # the echo of Clear proves nothing yet
+        tracing_id = message.tracing_id or ""
+        request = self.pending.pop(tracing_id, None)
         if request is None:
-            # An echo we do not wait for (any more): late, doubled, or of another connection.
-            self._recorder.count("unmatched_echo")
-            return
+            return self._unawaited(tracing_id, message, finding)
         self._recorder.add(
             Sample(request.operation, request.due_ns, request.sent_ns, arrived_ns, seen_ns)
         )
+        if message.is_response or message.presence:
+            self.bell.ring()  # nobody waits for the echo of a text
         if self._on_first_message is not None and message.message_id and not message.is_response:
             self._on_first_message(message.message_id)
             self._on_first_message = None
+        return finding
+
+    def _unawaited(self, tracing_id: str, message: events.Message, finding: Finding) -> Finding:
+        if not tracing_id or tracing_id == HEALTH_CHECK_TRACING_ID:
+            if message.is_response:
+                return Finding.LATE
+            return finding if message.presence else Finding.UNMATCHED
+        if self._given_up is not None and tracing_id in self._given_up:
+            return Finding.LATE
+        if tracing_id.startswith(self._lane):
+            return Finding.DUPLICATE
+        if tracing_id.startswith(self._owner):
+            return finding  # an echo of another connection of the same session
+        return Finding.CROSS_TALK
 
     # Everything else.
 
-    def _on_other(self, event: events.Event, arrived_ns: int, seen_ns: int) -> None:
+    def _on_other(self, event: events.Event, arrived_ns: int, seen_ns: int) -> Finding:
         if isinstance(event, events.SessionCleared):
-            if self.session.got(Got.CLEARED):
-                self.cleared_ns = arrived_ns
-                self._on_cleared()
-                self._finish("clear", arrived_ns, seen_ns)
+            if not self.session.got(Got.CLEARED):
+                return Finding.DUPLICATE if self.cleared_ns else Finding.UNMATCHED
+            self.cleared_ns = arrived_ns
+            self._on_cleared()
+            self._finish("clear", arrived_ns, seen_ns)
         elif isinstance(event, events.ConnectionClosed):
             if self.cleared_ns and not self.retired:
                 self._recorder.add(
                     Sample("clear_to_close", self.cleared_ns, self.cleared_ns, arrived_ns, seen_ns)
                 )
             self.retired = True
+            self.close_reason = event.reason
         elif isinstance(event, events.SessionResponse):
-            self._on_session_response(event, arrived_ns, seen_ns)
+            return self._on_session_response(event, arrived_ns, seen_ns)
         elif isinstance(event, events.Failure):
-            self._on_failure(event, arrived_ns, seen_ns)
+            return self._on_failure(event, arrived_ns, seen_ns)
         elif isinstance(event, events.SessionExpired):
             self._on_expired("the session's time to live has passed")
-        else:
-            self._recorder.count("unknown_frame" if isinstance(event, events.Unknown) else "other")
+        elif isinstance(event, events.Other):
+            return self._on_answer(event, event.tracing_id, arrived_ns)
+        elif isinstance(event, events.Unknown):
+            return Finding.UNKNOWN
+        return Finding.EXPECTED
+
+    def _on_answer(
+        self, answer: events.Other | ServiceError, tracing_id: str | None, arrived_ns: int
+    ) -> Finding:
+        """Something that only matters to who asked for it."""
+        known = self.pending.pop(tracing_id or "", None) is not None
+        key = tracing_id
+        if isinstance(answer, events.Other) and key is None:
+            named = answer.body.get("attachmentId")
+            key = named if isinstance(named, str) else None
+        if self.answers is not None and key in self.answers:
+            self.answers[key] = answer
+            self.answered_ns = arrived_ns
+            return Finding.EXPECTED
+        return Finding.EXPECTED if known or tracing_id is None else Finding.LATE
 
     def _on_session_response(
         self, response: events.SessionResponse, arrived_ns: int, seen_ns: int
-    ) -> None:
+    ) -> Finding:
+        if not response.connected:  # the answer to closeSession
+            other = events.Other("SessionResponse", {}, response.tracing_id)
+            return self._on_answer(other, response.tracing_id, arrived_ns)
         got = Got.CONFIGURED_READ_ONLY if response.read_only else Got.CONFIGURED
-        if self.session.got(got):
-            self.response = response
-            self._finish("session_open", arrived_ns, seen_ns)
-            self._finish("resume", arrived_ns, seen_ns)
+        if not self.session.got(got):
+            return Finding.DUPLICATE
+        self.response = response
+        self._finish("session_open", arrived_ns, seen_ns)
+        self._finish("resume", arrived_ns, seen_ns)
+        return Finding.EXPECTED
 
-    def _on_failure(self, failure: events.Failure, arrived_ns: int, seen_ns: int) -> None:
+    def _on_failure(self, failure: events.Failure, arrived_ns: int, seen_ns: int) -> Finding:
         error = service_error(failure)
-        request = self.pending.pop(failure.tracing_id or "", None)
-        if request is None and self.pending and failure.tracing_id is None:
+        if isinstance(error, RateLimited):
+            self._recorder.count("rate_limited")
+        tracing_id = failure.tracing_id
+        if self.answers is not None and tracing_id in self.answers:
+            return self._on_answer(error, tracing_id, arrived_ns)
+        request = self.pending.pop(tracing_id or "", None)
+        if request is None and self.pending and tracing_id is None:
             # Without a tracingId the error is charged to the oldest request, as the vendor's
             # own client does.
             request = self.pending.pop(next(iter(self.pending)))
         if request is not None:
             self._add(request, arrived_ns, seen_ns, outcome_of(error))
-        if isinstance(error, RateLimited):
-            self._recorder.count("rate_limited")
         if isinstance(error, SessionExpired):
             self._on_expired(error.text)
-            return
+            return Finding.EXPECTED
+        if request is None and tracing_id:
+            return Finding.LATE  # nobody waits for it any more
         self.failure = error
-        if request is not None and request.operation in ("session_open", "resume"):
-            self.session.got(Got.REFUSED)
-        elif request is not None and request.operation == "clear":
+        if request is None:
+            return Finding.UNMATCHED
+        if request.operation == "session_open":
+            refused = error.code < 500 or 4000 <= error.code < 5000
+            self.session.got(Got.REFUSED if refused else Got.UNCLEAR)
+        elif request.operation == "resume":
+            self.session.got(Got.UNCLEAR)
+        elif request.operation == "clear":
             self.session.got(Got.CLEAR_REFUSED)
+        return Finding.EXPECTED
 
     def _on_expired(self, text: str) -> None:
         if self.session.got(Got.EXPIRED):
@@ -244,31 +366,14 @@ class Inbox:
                 return
 
     def _add(self, request: Pending, arrived_ns: int, seen_ns: int, outcome: Outcome) -> None:
-        self._recorder.add(
-            Sample(request.operation, request.due_ns, request.sent_ns, arrived_ns, seen_ns, outcome)
-        )
-
-
-def service_error(failure: events.Failure) -> ServiceError:
-    """The error answer as the exception that says what it means."""
-    code, text, tracing_id = failure.code, failure.text, failure.tracing_id
-    if code in (ErrorCode.TOO_MANY_REQUESTS, ErrorCode.REQUEST_RATE_TOO_HIGH):
-        return RateLimited(code, text, tracing_id, retry_after_s=failure.retry_after_s or 1.0)
-    if code == ErrorCode.SESSION_EXPIRED:
-        return SessionExpired(code, text, tracing_id)
-    if code == ErrorCode.SESSION_NOT_FOUND:
-        return SessionNotFound(code, text, tracing_id)
-    if code == ErrorCode.FORBIDDEN:
-        return Forbidden(code, text, tracing_id)
-    return ServiceError(code, text, tracing_id)
-
-
-def outcome_of(error: ServiceError) -> Outcome:
-    """The word by which an error answer is counted."""
-    if isinstance(error, RateLimited):
-        return Outcome.RATE_LIMITED
-    if isinstance(error, SessionExpired):
-        return Outcome.EXPIRED
-    if isinstance(error, Forbidden):
-        return Outcome.FORBIDDEN
-    return Outcome.SERVICE_ERROR
+        if request.operation:
+            self._recorder.add(
+                Sample(
+                    request.operation,
+                    request.due_ns,
+                    request.sent_ns,
+                    arrived_ns,
+                    seen_ns,
+                    outcome,
+                )
+            )

@@ -6,55 +6,28 @@ puts the ledger around it, and the sweep uses it as it is.
 
 import uuid
 from collections.abc import Callable
-from enum import StrEnum
 
 from harness.clock import monotonic_ns
 from harness.errors import (
-    ConnectFailed,
     ConnectionLost,
-    Forbidden,
     RateLimited,
     ReplyTimeout,
     ServiceError,
-    SessionExpired,
     TransportError,
-    UpgradeRejected,
 )
+from harness.guest.budget import Pace
+from harness.guest.failures import Ending, connect_outcome, ending_of
 from harness.guest.inbox import Inbox
 from harness.guest.settings import GuestSettings
 from harness.measure.recorder import Recorder
 from harness.measure.sample import Outcome, Sample
 from harness.protocol import requests
 from harness.protocol.codec import encode_request
-from harness.protocol.events import SessionResponse
+from harness.protocol.events import Other, SessionResponse
 from harness.protocol.session import Did, SessionState, State
 from harness.transport.websocket import WebSocket, connect
 
-
-class Ending(StrEnum):
-    """How an attempt to clear a session came out. Only the first three prove its end."""
-
-    CLEARED = "cleared"
-    """SessionClearedEvent came"""
-    GONE = "gone"
-    """the service had no session under this token any more"""
-    EXPIRED = "expired"
-    """the service let it go by itself"""
-    REFUSED = "clear_refused"
-    """clearing is switched off for this deployment"""
-    RATE_LIMITED = "clear_rate_limited"
-    UNANSWERED = "clear_unanswered"
-    CUT = "cut"
-    """the connection was lost before the proof"""
-    UNREACHABLE = "unreachable"
-    """no connection could be made"""
-    ERROR = "service_error"
-    """the service answered with another error"""
-
-    @property
-    def proof(self) -> bool:
-        """Whether the service itself has said that the session is over."""
-        return self in (Ending.CLEARED, Ending.GONE, Ending.EXPIRED)
+PHASES = ("dns", "tcp", "proxy", "tls", "upgrade")
 
 
 def nothing(*_: object) -> None:
@@ -64,6 +37,20 @@ def nothing(*_: object) -> None:
 class Line:
     """Requests of one token. All methods but :meth:`close` raise TransportError when it is cut."""
 
+    __slots__ = (
+        "_check_due_ns",
+        "_lane",
+        "_pace",
+        "_recorder",
+        "_requests",
+        "_websocket",
+        "inbox",
+        "owner",
+        "session",
+        "settings",
+        "token",
+    )
+
     def __init__(
         self,
         settings: GuestSettings,
@@ -72,17 +59,29 @@ class Line:
         *,
         on_cleared: Callable[[], None] = nothing,
         on_first_message: Callable[[str], None] = nothing,
+        owner: str = "",
+        number: int = 0,
     ) -> None:
+        """``owner`` and ``number`` are given to further connections of one session."""
         self.settings = settings
         self.token = token
         self.session = SessionState()
+        self.owner = owner or str(uuid.uuid4())[:24]
+        self._lane = f"{self.owner}{number:02x}"
         self._recorder = recorder
-        self._on_cleared = on_cleared
-        self._on_first_message = on_first_message
         self._websocket: WebSocket | None = None
-        self.inbox = self._new_inbox()
-        self._tracing_prefix = str(uuid.uuid4())[:24]
+        self._pace = Pace(settings.budget)
         self._requests = 0
+        self._check_due_ns = 0
+        self.inbox = Inbox(
+            self.session,
+            recorder,
+            on_cleared=on_cleared,
+            on_first_message=on_first_message,
+            seen=settings.seen,
+            owner=self.owner,
+            lane=self._lane,
+        )
 
     @property
     def connected(self) -> bool:
@@ -96,10 +95,13 @@ class Line:
 
     def connect(self, *, due_ns: int | None = None) -> None:
         """Dial and upgrade; counts ``connect`` and its phases. Raises TransportError."""
+        settings = self.settings
+        if settings.connections is not None and settings.connections.acquire() > 0:
+            self._recorder.count("paced_connects")
         started = monotonic_ns()
         due = started if due_ns is None else due_ns
-        settings = self.settings
-        self.inbox = self._new_inbox()
+        self.inbox.begin()
+        self._pace.begin()
         try:
             self._websocket = connect(
                 settings.address,
@@ -110,10 +112,11 @@ class Line:
             )
         except TransportError as error:
             now = monotonic_ns()
-            self._recorder.add(Sample("connect", due, started, now, now, _connect_outcome(error)))
+            self.inbox.connected = False
+            self._recorder.add(Sample("connect", due, started, now, now, connect_outcome(error)))
             raise
         phases = self._websocket.phases
-        for phase in ("dns", "tcp", "tls", "upgrade"):
+        for phase in PHASES:
             if phase in phases:
                 self._recorder.add_phase(phase, phases[phase])
         now = monotonic_ns()
@@ -121,17 +124,27 @@ class Line:
         self._recorder.add(Sample("connect", due, started, arrived, now))
 
     def configure(
-        self, *, due_ns: int | None = None, operation: str = "session_open"
+        self,
+        *,
+        due_ns: int | None = None,
+        operation: str = "session_open",
+        start_new: bool = False,
     ) -> SessionResponse:
-        """Open the session, or resume it; never startNew, which would orphan a live one.
+        """Open the session, or resume it. ``start_new`` is legal for a read-only session only.
 
         Raises ServiceError, ReplyTimeout or ConnectionLost.
         """
-        inbox, tracing_id = self.inbox, self._next_id()
-        self.session.do(Did.CONFIGURE)
+        inbox, tracing_id = self.inbox, self.next_id()
+        self.session.do(Did.START_NEW if start_new else Did.CONFIGURE)
         inbox.response, inbox.failure = None, None
         self.send(
-            requests.configure_session(self.token, self.settings.target.deployment_id, tracing_id),
+            requests.configure_session(
+                self.token,
+                self.settings.target.deployment_id,
+                tracing_id,
+                start_new=start_new,
+                sign_in=self.settings.sign_in,
+            ),
             operation,
             due_ns,
         )
@@ -145,32 +158,62 @@ class Line:
             raise self._take_failure()
         return inbox.response
 
-    def say(self, body: str, *, due_ns: int | None = None, first: bool = False) -> int:
-        """Send a text; returns its stamp. Does not wait. ``first`` adds the run's attributes."""
-        self.session.do(Did.SPEAK)
-        attributes = self.settings.custom_attributes if first else None
-        request = requests.text(self.token, self._next_id(), body, custom_attributes=attributes)
-        return self.send(request, "delivered", due_ns)
+    def say(self, body: str) -> int:
+        """Send a text and nothing else; its stamp."""
+        return self.speak(requests.text(self.token, self.next_id(), body), "delivered", None)
 
-    def join(self, *, due_ns: int | None = None) -> int:
-        """Send Presence Join; returns its stamp. Does not wait."""
+    def speak(self, request: requests.Request, operation: str, due_ns: int | None) -> int:
+        """Send something that belongs to the conversation; its stamp. Does not wait for answers.
+
+        It does wait when the guest has used up its budget (counted as ``paced``).
+        """
         self.session.do(Did.SPEAK)
-        request = requests.join(
-            self.token, self._next_id(), custom_attributes=self.settings.custom_attributes
-        )
-        return self.send(request, "join", due_ns)
+        wait_ns = self._pace.book(monotonic_ns(), message=True)
+        if wait_ns:
+            self._recorder.count("paced")
+            self.pause(wait_ns / 1e9)
+        return self.send(request, operation, due_ns)
 
     def health_check(self, *, within_s: float) -> None:
         """Send an echo request and wait for its answer. Raises ReplyTimeout or ConnectionLost."""
-        self.session.do(Did.CHECK)
-        request = requests.health_check(self.token)
-        self.send(request, "health_check", None)
+        tracing_id = self._send_health_check()
         self._await(
-            lambda: request["tracingId"] not in self.inbox.pending,
+            lambda: tracing_id not in self.inbox.pending,
             "health check answer",
             within_s,
             "health_check",
         )
+
+    def ask(self, request: requests.Request, what: str, within_s: float) -> Other:
+        """Send a request that is answered once, to us; the answer. Not measured by itself.
+
+        Raises ServiceError, ReplyTimeout or ConnectionLost.
+        """
+        wait_ns = self._pace.book(monotonic_ns(), message=False)
+        if wait_ns:
+            self._recorder.count("paced")
+            self.pause(wait_ns / 1e9)
+        tracing_id = request["tracingId"]
+        self.inbox.want(tracing_id)
+        try:
+            self.send(request, "", None)
+            return self.await_answer(tracing_id, what, within_s)
+        finally:
+            self.inbox.pending.pop(tracing_id, None)
+
+    def await_answer(self, key: str, what: str, within_s: float) -> Other:
+        """Wait for an answer that was asked for by :meth:`Inbox.want`; raises as :meth:`ask`."""
+        answers = self.inbox.answers
+        assert answers is not None
+        try:
+            self._await(lambda: answers[key] is not None, what, within_s, None)
+            answer = answers[key]
+        finally:
+            del answers[key]
+        if isinstance(answer, ServiceError):
+            raise answer
+        assert answer is not None
+        return answer
 
     def clear(self, *, within_s: float) -> Ending:
         """Send Presence Clear and wait for the proof. Never raises."""
@@ -179,14 +222,14 @@ class Line:
             return Ending.CLEARED
         if self.state is State.EXPIRED:
             return Ending.EXPIRED
-        if self.state not in (State.OPEN, State.READ_ONLY, State.CLEARING):
+        if self.state not in (State.OPEN, State.READ_ONLY, State.CLEARING) or inbox.retired:
             return Ending.CUT
         deadline = monotonic_ns() + int(within_s * 1e9)
         try:
             while True:
                 self.session.do(Did.CLEAR)
                 inbox.failure = None
-                self.send(requests.clear(self.token, self._next_id()), "clear", None)
+                self.send(requests.clear(self.token, self.next_id()), "clear", None)
                 self._await(
                     lambda: self.state is not State.CLEARING or inbox.failure is not None,
                     "SessionClearedEvent",
@@ -199,7 +242,7 @@ class Line:
                     return Ending.CUT
                 error = self._take_failure()
                 if not isinstance(error, RateLimited):
-                    return _ending_of(error)
+                    return ending_of(error)
                 left_s = (deadline - monotonic_ns()) / 1e9
                 if error.retry_after_s >= left_s:
                     return Ending.RATE_LIMITED
@@ -207,7 +250,7 @@ class Line:
         except ReplyTimeout:
             return Ending.UNANSWERED
         except ServiceError as error:
-            return _ending_of(error)
+            return ending_of(error)
         except TransportError:
             return Ending.CLEARED if inbox.cleared_ns else Ending.CUT
 
@@ -227,13 +270,31 @@ class Line:
             left_s = (deadline - monotonic_ns()) / 1e9
             if left_s <= 0:
                 return
-            self.inbox.bell.wait(left_s)
+            self.rest(left_s)
+
+    def rest(self, at_most_s: float) -> None:
+        """Sleep until something comes or the time is over; ask for an echo when that is due."""
+        due = self._check_due_ns
+        if due:
+            until_check_s = (due - monotonic_ns()) / 1e9
+            if until_check_s <= 0:
+                if self.state in (State.OPEN, State.READ_ONLY) and self.connected:
+                    self.inbox.give_up_older_than(self.settings.health_check_every_s / 2)
+                    self._send_health_check()
+                return
+            at_most_s = min(at_most_s, until_check_s)
+        self.inbox.bell.wait(at_most_s)
 
     def check(self) -> None:
         """Raises ConnectionLost or SessionExpired if the session can't go on."""
         inbox = self.inbox
+        if inbox.connected and not inbox.retired and self.state is not State.EXPIRED:
+            return
         if self.state is State.EXPIRED:
             raise self._take_failure()
+        if inbox.retired and self.state is not State.CLEARED:
+            self.close()
+            raise ConnectionLost(None, "the service retired this connection")
         if not inbox.connected:
             raise ConnectionLost(inbox.closed_code, inbox.close_reason)
 
@@ -243,6 +304,8 @@ class Line:
             raise ConnectionLost(None)
         sent = self._websocket.send(encode_request(request))
         self.inbox.expect(request["tracingId"], operation, sent if due_ns is None else due_ns, sent)
+        every_s = self.settings.health_check_every_s
+        self._check_due_ns = sent + int(every_s * 1e9) if every_s else 0
         return sent
 
     def close(self) -> None:
@@ -255,76 +318,31 @@ class Line:
         if self._websocket is not None:
             self._websocket.abort()
 
-    def _new_inbox(self) -> Inbox:
-        return Inbox(
-            self.session,
-            self._recorder,
-            on_cleared=self._on_cleared,
-            on_first_message=self._on_first_message,
-        )
-
-    def _next_id(self) -> str:
+    def next_id(self) -> str:
+        """A tracingId of the shape of a UUID; it tells whose it is and in what order."""
         self._requests += 1
-        return f"{self._tracing_prefix}{self._requests:012x}"
+        return f"{self._lane}{self._requests:010x}"
 
-    def _await(self, done: Callable[[], bool], what: str, within_s: float, operation: str) -> None:
+    def _send_health_check(self) -> str:
+        self.session.do(Did.CHECK)
+        self._pace.book(monotonic_ns(), message=False)
+        request = requests.health_check(self.token)
+        self.send(request, "health_check", None)
+        return str(request["tracingId"])
+
+    def _await(
+        self, done: Callable[[], bool], what: str, within_s: float, operation: str | None
+    ) -> None:
         deadline = monotonic_ns() + int(within_s * 1e9)
         while not done():
             self.check()
             left_s = (deadline - monotonic_ns()) / 1e9
             if left_s <= 0:
-                self.inbox.give_up(Outcome.TIMEOUT, operation=operation)
+                if operation:
+                    self.inbox.give_up(Outcome.TIMEOUT, operation=operation)
                 raise ReplyTimeout(what, within_s)
             self.inbox.bell.wait(left_s)
 
     def _take_failure(self) -> ServiceError:
         failure, self.inbox.failure = self.inbox.failure, None
         return failure or ServiceError(0, "the service answered with an error")
-
-
-def end_session(line: Line, *, lost_ns: int | None = None) -> Ending:
-    """Make a new connection for a token and end its session, with proof. Never raises.
-
-    The answer to configureSession tells what is left of it: ``newSession`` true means that the
-    service no longer knew the token, so the session in question *was* over; the new, empty one
-    that this very question has made is cleared as well. False means that it lives: it is cleared.
-    Timed as ``resume`` from ``lost_ns`` where that is given.
-    """
-    try:
-        line.connect()
-        response = line.configure(due_ns=lost_ns, operation="resume")
-    except (ConnectFailed, UpgradeRejected):
-        return Ending.UNREACHABLE
-    except ServiceError as error:
-        line.close()
-        return _ending_of(error)
-    except ReplyTimeout:
-        line.close()
-        return Ending.UNANSWERED
-    except TransportError:
-        return Ending.CUT
-    ending = line.clear(within_s=line.settings.clear_within_s)
-    if ending.proof:
-        line.await_retirement(within_s=line.settings.close_within_s)
-    line.close()
-    if response.new_session and ending is not Ending.CLEARED:
-        return ending  # the old session is over, but the empty one that we made is not
-    return Ending.GONE if response.new_session else ending
-
-
-def _connect_outcome(error: TransportError) -> Outcome:
-    if isinstance(error, UpgradeRejected):
-        return Outcome.RATE_LIMITED if error.status == 429 else Outcome.REFUSED
-    if isinstance(error, ConnectFailed) and "within" in error.why:
-        return Outcome.TIMEOUT
-    return Outcome.REFUSED
-
-
-def _ending_of(error: ServiceError) -> Ending:
-    if isinstance(error, Forbidden):
-        return Ending.REFUSED
-    if isinstance(error, SessionExpired):
-        return Ending.EXPIRED
-    if isinstance(error, RateLimited):
-        return Ending.RATE_LIMITED
-    return Ending.ERROR

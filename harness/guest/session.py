@@ -6,15 +6,15 @@
         guest.say("Where is my order?")
         guest.await_reply(within="20s")
 
-Whatever happens inside, also a kill, the way out is the same: stop speaking, note ``clearing``,
-send Clear, wait for the proof, note what came of it, close. It runs in a greenlet of its own, so
-that an impatient kill of the guest can't cut it short, and has a time limit for each step.
+A connection that is lost on the way is followed by another one with the same token, and the story
+goes on. Whatever happens inside, also a kill, the way out is the same (:mod:`harness.guest.
+leaving`); it runs in a greenlet of its own, so that an impatient kill of the guest can't cut it
+short, and has a time limit for each step.
 """
 
-import contextlib
 import random
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -23,22 +23,32 @@ import gevent
 from harness.clock import monotonic_ns
 from harness.errors import (
     ConfigError,
-    LedgerError,
+    ConnectionLost,
+    HarnessError,
     ReplyTimeout,
     ServiceError,
     TransportError,
 )
+from harness.guest import files
+from harness.guest.failures import Ending
 from harness.guest.inbox import Arrived
-from harness.guest.line import Ending, Line, end_session
+from harness.guest.leaving import Leaving
+from harness.guest.line import Line
+from harness.guest.questions import Question, condition, offers, shown
+from harness.guest.reconnect import Lasting
+from harness.guest.rest import fetch_history
 from harness.guest.settings import GuestSettings
-from harness.ledger.ledger import Entry, Ledger
+from harness.ledger.ledger import Ledger
 from harness.ledger.store import OVER, Stage
 from harness.measure.recorder import Recorder
-from harness.measure.sample import Outcome, Sample
+from harness.protocol import requests
 from harness.protocol.events import Message
 from harness.protocol.names import MAX_TEXT_BYTES
-from harness.protocol.session import State
+from harness.protocol.requests import Button, Request
 from harness.units import seconds
+
+TYPING_EVERY_NS = 5_000_000_000
+"""Official clients tell of typing at most once in five seconds."""
 
 
 class GuestSession:
@@ -58,22 +68,25 @@ class GuestSession:
         self._ledger = ledger
         self._recorder = recorder
         self._arrival_due_ns = due_ns
-        self._think_s = think_s or (lambda: random.uniform(1, 3))
-        self._entry: Entry | None = None
-        self._line = Line(
+        self._think_s = think_s or _a_few_seconds
+        self.line = Line(
             settings,
             token,
             recorder,
             on_cleared=self._note_cleared,
             on_first_message=self._note_first_message,
         )
+        self._lasting = Lasting(self.line, recorder)
+        self._leaving = Leaving(self.line, ledger, recorder)
         self._ending: Ending | None = None
-        self._configure_sent = False
         self._joined = False
         self._spoke_due_ns: int | None = None
         """when the think time before the next message is over: that message's due time"""
-        self._question: tuple[int, int] | None = None
-        """(due, sent) of the newest message of ours that has had no reply"""
+        self._question = Question(recorder)
+        self._newest: Message | None = None
+        self._others: list[Line] | None = None
+        self._typed: tuple[int, str] = (0, "")
+        self._max_attribute_bytes: int | None = None
         self.opened_ns: int | None = None
 
     # The story.
@@ -99,39 +112,64 @@ class GuestSession:
 
         Raises LedgerError, TransportError, ServiceError or ReplyTimeout.
         """
-        self._entry = self._ledger.intend(self._line.token)
-        self._line.connect(due_ns=self._arrival_due_ns)
+        leaving, line = self._leaving, self.line
+        leaving.entry = self._ledger.intend(line.token)
+        line.connect(due_ns=self._arrival_due_ns)
         self._ledger.secure()  # the promise: on disk before the first byte that creates a session
-        self._configure_sent = True
-        self._line.configure(due_ns=self._arrival_due_ns)
+        leaving.configure_sent = True
+        response = line.configure(due_ns=self._arrival_due_ns)
+        self._max_attribute_bytes = response.max_custom_data_bytes
         self.opened_ns = monotonic_ns()
-        self._ledger.mark(self._entry, Stage.CONFIGURED)
+        leaving.mark(Stage.CONFIGURED)
+        if self.settings.auto_join and response.new_session:
+            self.join()
 
-    def join(self) -> None:
+    def join(self, *, attributes: Mapping[str, str] | None = None) -> None:
         """Enter without a text: the conversation starts and the flow may greet."""
-        due = self._take_due()
-        self._note_joined()
-        self._line.check()
-        self._question = (due, self._line.join(due_ns=due))
+        sent = self._attributes(attributes, first=True)
+        line = self.line
+        self._speak(
+            lambda: requests.join(line.token, line.next_id(), custom_attributes=sent), "join"
+        )
 
-    def say(self, text: str) -> None:
+    def say(
+        self, text: str, *, attributes: Mapping[str, str] | None = None, file: str = ""
+    ) -> None:
         """Send a text. Returns at once: delivery is measured when its echo comes.
 
-        Raises ConfigError for a text over 4096 bytes, and what came meanwhile: ConnectionLost,
-        SessionExpired, or the ServiceError that answered an earlier message.
+        ``attributes`` are custom attributes, ``file`` is the id that :meth:`upload` gave. Raises
+        ConfigError for a text over 4096 bytes or attributes over the service's limit, and what
+        came meanwhile: ConnectionLost, SessionExpired, or the ServiceError that answered an
+        earlier message.
         """
-        if len(text.encode()) > MAX_TEXT_BYTES:
+        if len(text) * 4 > MAX_TEXT_BYTES and len(text.encode()) > MAX_TEXT_BYTES:
             raise ConfigError(
                 f"a text of {len(text.encode())} bytes can't be said: at most {MAX_TEXT_BYTES}"
             )
-        due = self._take_due()
-        self._close_question()
-        self._raise_failure()
-        first = not self._joined
-        self._note_joined()
-        self._line.check()
-        self._line.inbox.give_up_older_than(self.settings.deliver_within_s)
-        self._question = (due, self._line.say(text, due_ns=due, first=first))
+        sent = self._attributes(attributes, first=not self._joined)
+        line = self.line
+        self._speak(
+            lambda: requests.text(
+                line.token, line.next_id(), text, custom_attributes=sent, attachment_id=file
+            ),
+            "delivered",
+        )
+
+    def choose(self, text: str) -> None:
+        """Choose what the newest message offers; ConfigError when it offers no such thing."""
+        newest = self._newest
+        offered = {} if newest is None else offers(newest)
+        if newest is None or text not in offered:
+            there = ", ".join(map(repr, offered)) or "nothing"
+            raise ConfigError(f"choose({text!r}): the newest message offers {there}")
+        payload, button, picker = offered[text]
+        line, parent = self.line, newest.message_id if picker else ""
+        self._speak(
+            lambda: requests.choice(
+                line.token, line.next_id(), text, payload, button=Button(button), parent_id=parent
+            ),
+            "delivered",
+        )
 
     def await_reply(
         self,
@@ -147,39 +185,125 @@ class GuestSession:
         what did come, ConnectionLost, SessionExpired, or the ServiceError that answered us.
         """
         limit_s = self.settings.reply_within_s if within is None else seconds(within, "within")
-        fits = _condition(containing, matching)
-        line = self._line
+        fits = condition(containing, matching)
+        line = self.line
+        inbox = line.inbox
         deadline = monotonic_ns() + int(limit_s * 1e9)
         seen: list[str] = []
         while True:
-            while line.inbox.replies:
-                arrived = line.inbox.replies.popleft()
+            while (arrived := inbox.next_reply()) is not None:
+                self._newest = arrived.message
                 if fits(arrived.message):
-                    self._record_reply(arrived)
+                    self._question.answer(arrived)
                     return arrived.message.text
-                seen.append(_shown(arrived.message))
+                seen.append(shown(arrived.message))
             self._raise_failure()
-            line.check()
             left_s = (deadline - monotonic_ns()) / 1e9
             if left_s <= 0:
-                self._record_no_reply()
+                self._question.time_out()
                 raise ReplyTimeout("reply", limit_s, tuple(seen))
-            line.inbox.bell.wait(left_s)
+            try:
+                line.check()
+            except ConnectionLost as lost:
+                self._lasting.come_back(lost)
+                continue
+            line.rest(left_s)
 
     def think(self, duration: str | float | None = None) -> None:
         """Pause as a person does; the next message is due when the pause is over."""
         pause_s = self._think_s() if duration is None else seconds(duration, "think")
         due = monotonic_ns() + int(pause_s * 1e9)
-        self._line.pause(pause_s)
+        self._lasting.rest_until(due)
         self._spoke_due_ns = due
+
+    def idle(self, duration: str | float) -> None:
+        """Stay in session and say nothing; echo requests keep the connection alive."""
+        self._lasting.rest_until(monotonic_ns() + int(seconds(duration, "idle") * 1e9))
+
+    def typing(self) -> None:
+        """Tell that the guest is typing, at most once in 5 s; once where it is switched off."""
+        last_ns, tracing_id = self._typed
+        answers = self.line.inbox.answers
+        if tracing_id and answers and isinstance(answers.get(tracing_id), ServiceError):
+            self._recorder.count("typing_is_off")
+            self.line.inbox.forget(tracing_id)
+            self._typed = (1 << 62, "")
+            return
+        if monotonic_ns() - last_ns < TYPING_EVERY_NS:
+            return
+        line = self.line
+        line.inbox.forget(tracing_id)
+        tracing_id = line.next_id()
+        line.inbox.want(tracing_id)
+        self._typed = (monotonic_ns(), tracing_id)
+        self._lasting.send(lambda: requests.typing(line.token, tracing_id), "")
+        line.inbox.pending.pop(tracing_id, None)  # it is answered only where it is refused
 
     def health_check(self, *, within: str | float = 10.0) -> None:
         """Send an echo request and wait for its answer (at most 2 a minute are allowed)."""
-        self._line.health_check(within_s=seconds(within, "within"))
+        self.line.health_check(within_s=seconds(within, "within"))
+
+    # Files and history.
+
+    def upload(
+        self,
+        file: Path | str,
+        *,
+        data: bytes | None = None,
+        mime: str = "",
+        within: str | float = 30.0,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> str:
+        """Upload a file (or ``data`` under that name); the id by which to say it."""
+        content = files.read(file) if data is None else data
+        self._lasting.keep()
+        return files.upload(
+            self.line,
+            self._recorder,
+            name=Path(file).name,
+            mime=mime,
+            data=content,
+            within_s=seconds(within, "within"),
+            on_progress=on_progress,
+        )
+
+    def history(self) -> list[Message]:
+        """The session's messages over REST, oldest first."""
+        self._lasting.keep()
+        return fetch_history(self.line, self._recorder)
+
+    # Connections.
 
     def drop(self) -> None:
-        """Cut the connection on purpose. The session lives on at the service."""
-        self._line.drop()
+        """Cut the connection on purpose; the session lives on."""
+        self.line.drop()
+
+    def reconnect(self) -> None:
+        """Come back after :meth:`drop`."""
+        self._lasting.keep()
+
+    def connect_again(self) -> Line:
+        """One more connection of the same session, as of a second browser tab.
+
+        The service allows three; a fourth retires the oldest. It ends with the session.
+        """
+        others = self._others = self._others or []
+        line = Line(
+            self.settings,
+            self.line.token,
+            self._recorder,
+            owner=self.line.owner,
+            number=len(others) + 1,
+        )
+        others.append(line)
+        line.connect()
+        line.configure(operation="resume")
+        return line
+
+    def start_new(self) -> None:
+        """After the other side has ended the conversation for good: a new one, same token."""
+        self._lasting.start_new()
+        self._joined = False
 
     def clear(self) -> bool:
         """End the session now; True if the service has proved it. Never raises."""
@@ -201,131 +325,74 @@ class GuestSession:
 
     def _end(self) -> Ending:
         if self._ending is None:
-            self._ending = self._try_to_end()
+            self._lasting.over = True
+            self._close_question()
+            self._ending = self._leaving.end()
+            for line in self._others or ():
+                line.close()
         return self._ending
 
-    def _try_to_end(self) -> Ending:
-        line = self._line
-        if self._entry is None:
-            return Ending.GONE
+    # Speaking.
+
+    def _speak(self, request: Callable[[], Request], operation: str) -> None:
+        """Send something that may create a conversation and has an answer."""
+        due, self._spoke_due_ns = self._spoke_due_ns, None
+        if due is None:
+            due = monotonic_ns()
         self._close_question()
-        if not self._configure_sent:
-            line.close()
-            self._mark(Stage.NEVER_CONFIGURED, "not connected")
-            return Ending.GONE
-        ending = self._clear_here()
-        lost_ns = monotonic_ns()
-        for attempt in range(self.settings.end_attempts):
-            if ending.proof or ending not in (Ending.CUT, Ending.UNREACHABLE):
-                break
-            if attempt:
-                gevent.sleep(self.settings.end_backoff_s * 2 ** (attempt - 1))
-            self._recorder.count("end_resumes")
-            again = Line(self.settings, line.token, self._recorder)
-            ending = end_session(again, lost_ns=lost_ns)
-        self._note_ending(ending)
-        return ending
+        self._raise_failure()
+        if not self._joined:
+            # Before the first message leaves: from now on there may be a conversation.
+            self._joined = True
+            self._leaving.mark(Stage.JOINED)
+            self._ledger.secure()
+        self.line.inbox.give_up_older_than(self.settings.deliver_within_s)
+        self._question.ask(due, self._lasting.send(request, operation, due))
 
-    def _clear_here(self) -> Ending:
-        """Clear on the connection that we have."""
-        line = self._line
-        if line.state is State.REFUSED:
-            line.close()
-            return Ending.GONE
-        if line.state in (State.OPEN, State.READ_ONLY) and line.connected:
-            self._mark(Stage.CLEARING)
-            self._secure_quietly()
-        ending = line.clear(within_s=self.settings.clear_within_s)
-        if ending is Ending.CLEARED:
-            line.await_retirement(within_s=self.settings.close_within_s)
-        line.inbox.give_up(Outcome.LOST)
-        line.close()
-        return ending
-
-    def _note_ending(self, ending: Ending) -> None:
-        if ending is Ending.EXPIRED:
-            self._mark(Stage.ENDED, ending)
-        elif ending is Ending.GONE and self._line.state is State.REFUSED:
-            self._mark(Stage.NEVER_CONFIGURED, "refused")
-        elif ending.proof:
-            self._mark(Stage.CLEARED, "" if ending is Ending.CLEARED else ending)
-        else:
-            self._mark(Stage.LOST, ending)
-        self._secure_quietly()
+    def _attributes(self, given: Mapping[str, str] | None, *, first: bool) -> Mapping[str, str]:
+        """What goes with a message: the run's attributes with the first one, the story's always."""
+        ours = self.settings.custom_attributes if first else {}
+        if not given:
+            return ours
+        together = {**ours, **given}
+        size, limit = requests.attributes_size(together), self._max_attribute_bytes
+        if limit is not None and size > limit:
+            raise ConfigError(f"custom attributes of {size} bytes can't be sent: at most {limit}")
+        return together
 
     # The ledger.
 
-    def _note_joined(self) -> None:
-        """Before the first message leaves: from now on there may be a conversation."""
-        if not self._joined and self._entry is not None:
-            self._joined = True
-            self._ledger.mark(self._entry, Stage.JOINED)
-            self._ledger.secure()
-
     def _note_first_message(self, message_id: str) -> None:
-        if self._entry is not None and self._entry.stage not in OVER:
-            self._ledger.mark(
-                self._entry, self._entry.stage, self._entry.reason, message_id=message_id
-            )
+        entry = self._leaving.entry
+        if entry is not None and entry.stage not in OVER:
+            self._ledger.mark(entry, entry.stage, entry.reason, message_id=message_id)
 
     def _note_cleared(self) -> None:
-        self._mark(Stage.CLEARED)
-
-    def _mark(self, stage: Stage, reason: str = "") -> None:
-        if self._entry is not None:
-            self._ledger.mark(self._entry, stage, reason)
-
-    def _secure_quietly(self) -> None:
-        """On the way out a broken ledger must not keep us from sending Clear."""
-        with contextlib.suppress(LedgerError):  # the ledger itself has told the run, which stops
-            self._ledger.secure()
+        self._leaving.mark(Stage.CLEARED)
 
     # Questions and replies.
 
-    def _take_due(self) -> int:
-        due, self._spoke_due_ns = self._spoke_due_ns, None
-        return monotonic_ns() if due is None else due
-
     def _close_question(self) -> None:
         """A reply that came without being waited for is measured all the same."""
-        if self._line.inbox.replies:
-            self._record_reply(self._line.inbox.replies[0])
-            self._line.inbox.replies.clear()
-        self._question = None
-
-    def _record_reply(self, arrived: Arrived) -> None:
-        question, self._question = self._question, None
-        if question is not None and arrived.arrived_ns >= question[1]:
-            self._recorder.add(Sample("reply", *question, arrived.arrived_ns, arrived.seen_ns))
-
-    def _record_no_reply(self) -> None:
-        question, self._question = self._question, None
-        if question is not None:
-            now = monotonic_ns()
-            self._recorder.add(Sample("reply", *question, now, now, Outcome.TIMEOUT))
+        inbox = self.line.inbox
+        arrived: Arrived | None = inbox.next_reply()
+        if arrived is not None:
+            self._question.answer(arrived)
+            while arrived is not None:
+                self._newest = arrived.message
+                arrived = inbox.next_reply()
+        self._question.drop()
 
     def _raise_failure(self) -> None:
-        failure, self._line.inbox.failure = self._line.inbox.failure, None
-        if failure is not None:
+        inbox = self.line.inbox
+        if inbox.failure is not None:
+            failure, inbox.failure = inbox.failure, None
             raise failure
 
 
-def _condition(containing: str | None, matching: str | None) -> Callable[[Message], bool]:
-    if containing is not None:
-        return lambda message: containing in message.text
-    if matching is not None:
-        try:
-            pattern = re.compile(matching)
-        except re.error as error:
-            raise ConfigError(f"await_reply(matching={matching!r}): {error}") from None
-        return lambda message: pattern.search(message.text) is not None
-    return lambda message: bool(message.text or message.content)
+def _a_few_seconds() -> float:
+    return random.uniform(1, 3)
 
 
-def _shown(message: Message) -> str:
-    text = message.text or message.presence or message.kind
-    return repr(text if len(text) <= 60 else text[:59] + "…")
-
-
-STORY_ENDS = (TransportError, ServiceError, ReplyTimeout)
+STORY_ENDS: tuple[type[HarnessError], ...] = (TransportError, ServiceError, ReplyTimeout)
 """What may end a guest's story without being an error of the harness: it is measured already."""

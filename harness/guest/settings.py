@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from harness.config import Target
+from harness.guest.budget import DOCUMENTED, Budget, ConnectionBudget
+from harness.guest.forensics import Seen
 from harness.transport.dial import Address
 
 
@@ -28,7 +30,24 @@ class GuestSettings:
     """How often a new connection is made to end a session whose connection was lost."""
     end_backoff_s: float = 0.5
     """Pause before the second of these attempts; it doubles each time."""
+    reconnect_every_s: float = 5.0
+    """After a lost connection: the first attempt at once, then one in so many seconds."""
+    reconnect_within_s: float = 300.0
+    """For so long (the vendor's mobile SDK: every 5 s, up to 300 s). 0: the story ends at once."""
+    history: bool = False
+    """After a reconnect, fetch what was missed over REST."""
+    health_check_every_s: float = 45.0
+    """An idle guest asks for an echo so often, as the vendor's client does; 0: never."""
+    auto_join: bool = False
+    """Send Presence Join when a new session opens, as a widget does with autoStart on."""
+    budget: Budget = DOCUMENTED
+    connections: ConnectionBudget | None = None
+    """New connections per minute, shared by all guests of the process."""
     custom_attributes: Mapping[str, str] = field(default_factory=dict)
+    sign_in: str = ""
+    """A JWT of an authenticated guest; empty: anonymous."""
+    seen: Seen = field(default_factory=Seen)
+    """Message ids, shared by all guests of the process."""
 
     @property
     def address(self) -> Address:

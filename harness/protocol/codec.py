@@ -44,6 +44,22 @@ def decode(data: bytes) -> Event:
     return _other(envelope, body)
 
 
+def decode_history(data: bytes) -> tuple[list[Message], int]:
+    """One page of the history: its messages (they have no envelope) and how many pages there are.
+
+    Raises RemoteProtocolError and nothing else.
+    """
+    try:
+        page = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise RemoteProtocolError(f"a history is not JSON: {error}") from None
+    entities = page.get("entities") if type(page) is dict else None
+    if type(entities) is not list or not all(type(entity) is dict for entity in entities):
+        raise RemoteProtocolError("a history lacks its list of 'entities'")
+    pages = page.get("pageCount")
+    return [_message({}, entity) for entity in entities], pages if type(pages) is int else 0
+
+
 def _message(envelope: dict[str, Any], body: dict[str, Any]) -> Message:
     get = body.get
     text = get("text")
@@ -105,7 +121,7 @@ def _other(envelope: dict[str, Any], body: Any) -> Event:
         code = 200
     if name == MessageClass.TOO_MANY_REQUESTS:
         return _too_many(code, body, tracing_id)
-    if not 200 <= code < 300:
+    if not 200 <= code < 300 and name not in _ABOUT_FILES:
         return Failure(code, _text_of(body), tracing_id)
     fields = body if type(body) is dict else {}
     if name == MessageClass.SESSION_RESPONSE:
@@ -128,6 +144,8 @@ def _other(envelope: dict[str, Any], body: Any) -> Event:
 
 
 _KNOWN = frozenset(MessageClass)
+_ABOUT_FILES = frozenset({MessageClass.UPLOAD_FAILURE_EVENT, MessageClass.GENERATE_URL_ERROR})
+"""Their code is 200 in the mobile SDK and an error's elsewhere; the body says the same in both."""
 
 
 def _session_response(fields: dict[str, Any], tracing_id: str | None) -> SessionResponse:

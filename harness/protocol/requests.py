@@ -5,22 +5,39 @@ the vendor's mobile SDK sends; every request carries ``action``, ``token`` and `
 """
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any
 
 from harness.protocol.names import HEALTH_CHECK_TRACING_ID, Action
 
 Request = dict[str, Any]
+Attributes = Mapping[str, str] | None
+
+
+class Button(StrEnum):
+    """``buttonResponse.type``: what the guest has chosen from (the published schema)."""
+
+    QUICK_REPLY = "QuickReply"
+    BUTTON = "Button"
+    DATE_PICKER = "DatePicker"
+    LIST_PICKER = "ListPicker"
+    FORM = "Form"
 
 
 def configure_session(
-    token: str, deployment_id: str, tracing_id: str, *, start_new: bool = False
+    token: str,
+    deployment_id: str,
+    tracing_id: str,
+    *,
+    start_new: bool = False,
+    sign_in: str = "",
 ) -> Request:
-    """Open the session of ``token``, or resume it.
+    """Open the session of ``token``, or resume it; ``sign_in`` is an authenticated guest's JWT.
 
     ``start_new`` orphans a session that is still alive; the vendor's SDK uses it only after a
     Disconnect that made the session read-only, never on a reconnect.
     """
-    return {
+    request = {
         "action": Action.CONFIGURE_SESSION,
         "deploymentId": deployment_id,
         "token": token,
@@ -32,6 +49,10 @@ def configure_session(
             "customerSession": {"id": "", "type": "web"},
         },
     }
+    if sign_in:
+        request["action"] = Action.CONFIGURE_AUTHENTICATED_SESSION
+        request["data"] = {"code": sign_in}
+    return request
 
 
 def text(
@@ -39,37 +60,61 @@ def text(
     tracing_id: str,
     body: str,
     *,
-    custom_attributes: Mapping[str, str] | None = None,
+    custom_attributes: Attributes = None,
+    attachment_id: str = "",
 ) -> Request:
-    """A text of the guest; ``body`` is at most 4096 bytes in UTF-8.
+    """A text of the guest; ``body`` is at most 4096 bytes in UTF-8 and may be empty with a file.
 
     Custom attributes travel in ``message.channel``: at the top level of the request they have been
     ignored since 5 June 2026 (the vendor's deprecation notice).
     """
     message: Request = {"type": "Text", "text": body, "metadata": {"id": tracing_id}}
-    if custom_attributes:
-        message["channel"] = {"metadata": {"customAttributes": dict(custom_attributes)}}
-    return {
-        "action": Action.ON_MESSAGE,
-        "token": token,
-        "tracingId": tracing_id,
-        "message": message,
-    }
+    if attachment_id:
+        message["content"] = [{"contentType": "Attachment", "attachment": {"id": attachment_id}}]
+    return _on_message(token, tracing_id, message, custom_attributes)
 
 
-def join(
-    token: str, tracing_id: str, *, custom_attributes: Mapping[str, str] | None = None
+def choice(
+    token: str,
+    tracing_id: str,
+    shown: str,
+    payload: str,
+    *,
+    button: Button = Button.QUICK_REPLY,
+    parent_id: str = "",
+    custom_attributes: Attributes = None,
 ) -> Request:
+    """The answer to a quick reply, a button or a picker; ``parent_id`` is the picker's message."""
+    message: Request = {
+        "type": "Structured",
+        "text": shown,
+        "metadata": {"id": tracing_id},
+        "content": [
+            {
+                "contentType": "ButtonResponse",
+                "buttonResponse": {"type": button, "text": shown, "payload": payload},
+            }
+        ],
+    }
+    if parent_id:
+        message["metadata"]["parentMessageId"] = parent_id
+        message["content"][0]["buttonResponse"]["originatingMessageId"] = parent_id
+    return _on_message(token, tracing_id, message, custom_attributes)
+
+
+def join(token: str, tracing_id: str, *, custom_attributes: Attributes = None) -> Request:
     """Presence Join: the guest enters and the conversation starts without a text."""
-    request = _presence(token, tracing_id, "Join")
-    if custom_attributes:
-        request["message"]["channel"] = {"metadata": {"customAttributes": dict(custom_attributes)}}
-    return request
+    return _event(token, tracing_id, _presence("Join"), custom_attributes)
 
 
 def clear(token: str, tracing_id: str) -> Request:
     """Presence Clear: the only thing a guest can say that ends session and conversation."""
-    return _presence(token, tracing_id, "Clear")
+    return _event(token, tracing_id, _presence("Clear"), None)
+
+
+def typing(token: str, tracing_id: str) -> Request:
+    """The guest is typing; official clients send it at most once in 5 s. It is not answered."""
+    return _event(token, tracing_id, {"eventType": "Typing", "typing": {"type": "On"}}, None)
 
 
 def health_check(token: str) -> Request:
@@ -82,13 +127,77 @@ def health_check(token: str) -> Request:
     }
 
 
-def _presence(token: str, tracing_id: str, kind: str) -> Request:
+def get_jwt(token: str, tracing_id: str) -> Request:
+    """Ask for a JWT for the guest's own REST calls; it lives for about a minute."""
+    return {"action": Action.GET_JWT, "token": token, "tracingId": tracing_id}
+
+
+def close_session(token: str, tracing_id: str) -> Request:
+    """Close all connections of a session; official clients do it before ``startNew`` only."""
+    return {
+        "action": Action.CLOSE_SESSION,
+        "token": token,
+        "tracingId": tracing_id,
+        "closeAllConnections": True,
+    }
+
+
+def announce_file(
+    token: str, tracing_id: str, attachment_id: str, name: str, mime: str, size: int
+) -> Request:
+    """onAttachment: ask where to upload a file of ``size`` bytes to."""
+    return {
+        "action": Action.ON_ATTACHMENT,
+        "token": token,
+        "tracingId": tracing_id,
+        "attachmentId": attachment_id,
+        "fileName": name,
+        "fileType": mime,
+        "fileSize": size,
+    }
+
+
+def refresh_file(token: str, tracing_id: str, attachment_id: str) -> Request:
+    """getAttachment: ask for a fresh download address."""
+    return {
+        "action": Action.GET_ATTACHMENT,
+        "token": token,
+        "tracingId": tracing_id,
+        "attachmentId": attachment_id,
+    }
+
+
+def delete_file(token: str, tracing_id: str, attachment_id: str) -> Request:
+    """deleteAttachment: forget an uploaded file that was not sent."""
+    return {
+        "action": Action.DELETE_ATTACHMENT,
+        "token": token,
+        "tracingId": tracing_id,
+        "attachmentId": attachment_id,
+    }
+
+
+def attributes_size(attributes: Mapping[str, str]) -> int:
+    """What the service counts of custom attributes: UTF-8 bytes of all keys and values."""
+    return sum(len(key.encode()) + len(value.encode()) for key, value in attributes.items())
+
+
+def _presence(kind: str) -> Request:
+    return {"eventType": "Presence", "presence": {"type": kind}}
+
+
+def _event(token: str, tracing_id: str, event: Request, custom_attributes: Attributes) -> Request:
+    return _on_message(token, tracing_id, {"type": "Event", "events": [event]}, custom_attributes)
+
+
+def _on_message(
+    token: str, tracing_id: str, message: Request, custom_attributes: Attributes
+) -> Request:
+    if custom_attributes:
+        message["channel"] = {"metadata": {"customAttributes": dict(custom_attributes)}}
     return {
         "action": Action.ON_MESSAGE,
         "token": token,
         "tracingId": tracing_id,
-        "message": {
-            "type": "Event",
-            "events": [{"eventType": "Presence", "presence": {"type": kind}}],
-        },
+        "message": message,
     }

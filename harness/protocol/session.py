@@ -46,6 +46,8 @@ class Did(StrEnum):
     SPEAK = "speak"
     CHECK = "health check"
     CLEAR = "clear"
+    START_NEW = "start anew"
+    """configureSession with startNew: only a read-only session may be left behind so"""
 
 
 class Got(StrEnum):
@@ -54,6 +56,8 @@ class Got(StrEnum):
     CONFIGURED = "SessionResponse"
     CONFIGURED_READ_ONLY = "SessionResponse, read-only"
     REFUSED = "error answer to configureSession"
+    UNCLEAR = "error answer to configureSession that proves nothing"
+    """to a resume, or an error of the service's own: there may well be a session"""
     DISCONNECTED_FOR_GOOD = "Disconnect, read-only"
     CLEARED = "SessionClearedEvent"
     CLEAR_REFUSED = "error answer to Clear"
@@ -67,6 +71,7 @@ TRANSITIONS: MappingProxyType[tuple[State, Did | Got], State] = MappingProxyType
         (State.OPENING, Got.CONFIGURED): State.OPEN,
         (State.OPENING, Got.CONFIGURED_READ_ONLY): State.READ_ONLY,
         (State.OPENING, Got.REFUSED): State.REFUSED,
+        (State.OPENING, Got.UNCLEAR): State.LOST,
         (State.OPENING, Got.EXPIRED): State.EXPIRED,
         (State.OPENING, Got.CONNECTION_LOST): State.LOST,
         (State.OPEN, Did.SPEAK): State.OPEN,
@@ -78,6 +83,7 @@ TRANSITIONS: MappingProxyType[tuple[State, Did | Got], State] = MappingProxyType
         (State.OPEN, Got.CONNECTION_LOST): State.LOST,
         (State.READ_ONLY, Did.CHECK): State.READ_ONLY,
         (State.READ_ONLY, Did.CLEAR): State.CLEARING,
+        (State.READ_ONLY, Did.START_NEW): State.OPENING,
         (State.READ_ONLY, Got.CLEARED): State.CLEARED,
         (State.READ_ONLY, Got.EXPIRED): State.EXPIRED,
         (State.READ_ONLY, Got.CONNECTION_LOST): State.LOST,

@@ -8,7 +8,7 @@ import pytest
 from harness.cli.main import main
 from harness.cli.sweep import ENDINGS
 from harness.exit_codes import ExitCode
-from harness.guest.line import Ending
+from harness.guest.failures import Ending
 from harness.ledger.store import Stage, Store
 from harness.report.opening import write_start
 

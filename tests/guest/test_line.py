@@ -2,8 +2,8 @@
 
 import pytest
 from fakes import FakeServer, Peer
+from guests import cleared, configured, line_to
 
-from harness.config import parse_target
 from harness.errors import (
     ConnectFailed,
     ConnectionLost,
@@ -11,47 +11,10 @@ from harness.errors import (
     ServiceError,
     UpgradeRejected,
 )
-from harness.guest.line import Ending, Line, end_session
-from harness.guest.settings import GuestSettings
+from harness.guest.failures import Ending
 from harness.measure.recorder import Recorder
 from harness.measure.sample import Outcome
 from harness.protocol.session import State
-
-ID = "12345678-90ab-cdef-1234-567890abcdef"
-
-
-def line_to(server: FakeServer, recorder: Recorder | None = None, **settings: float) -> Line:
-    target = parse_target(f"ws://127.0.0.1:{server.port}/v1?deploymentId={ID}")
-    times = {"clear_within_s": 0.3, "open_within_s": 0.3, "close_within_s": 0.1, **settings}
-    return Line(
-        GuestSettings(target=target, **times),  # type: ignore[arg-type]
-        "token-1",
-        recorder or Recorder(),
-    )
-
-
-def configured(peer: Peer, *, new: bool = True) -> None:
-    message = peer.receive()
-    assert message is not None
-    assert message["action"] == "configureSession"
-    assert (message["startNew"], message["deploymentId"]) == (False, ID)
-    peer.send(
-        {
-            "type": "response",
-            "class": "SessionResponse",
-            "code": 200,
-            "body": {"connected": True, "newSession": new},
-            "tracingId": message["tracingId"],
-        }
-    )
-
-
-def cleared(peer: Peer) -> None:
-    message = peer.receive()
-    assert message is not None
-    assert message["message"]["events"][0]["presence"] == {"type": "Clear"}
-    peer.send({"type": "message", "class": "SessionClearedEvent", "code": 200, "body": {}})
-    peer.send({"type": "message", "class": "ConnectionClosedEvent", "code": 200, "body": {}})
 
 
 def test_a_session_opened_and_cleared_is_proved() -> None:
@@ -183,45 +146,3 @@ def test_a_pause_ends_early_when_the_connection_does() -> None:
         line.configure()
         with pytest.raises(ConnectionLost, match="1001"):
             line.pause(30)
-
-
-def test_ending_a_live_session_from_a_new_connection_clears_it() -> None:
-    def script(peer: Peer) -> None:
-        configured(peer, new=False)
-        cleared(peer)
-        peer.receive()
-
-    with FakeServer(script) as server:
-        assert end_session(line_to(server)) is Ending.CLEARED
-
-
-def test_a_token_the_service_no_longer_knows_was_ended_and_the_new_session_is_cleared_too() -> None:
-    seen = []
-
-    def script(peer: Peer) -> None:
-        configured(peer, new=True)
-        cleared(peer)
-        seen.append("cleared the new one")
-        peer.receive()
-
-    with FakeServer(script) as server:
-        assert end_session(line_to(server)) is Ending.GONE
-    assert seen == ["cleared the new one"]
-
-
-def test_a_new_session_that_will_not_clear_is_no_proof() -> None:
-    def script(peer: Peer) -> None:
-        configured(peer, new=True)
-        peer.receive()
-        peer.receive()
-
-    with FakeServer(script) as server:
-        assert end_session(line_to(server)) is Ending.UNANSWERED
-
-
-def test_ending_without_a_connection_or_an_answer() -> None:
-    with FakeServer(lambda peer: (peer.receive(), peer.receive())[0]) as server:
-        assert end_session(line_to(server)) is Ending.UNANSWERED
-    assert end_session(line_to(server)) is Ending.UNREACHABLE
-    with FakeServer(lambda peer: (peer.receive(), peer.reset())[1]) as server:
-        assert end_session(line_to(server)) is Ending.CUT

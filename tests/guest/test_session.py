@@ -1,80 +1,28 @@
 """The whole guest against the simulator: what it may have left open is always in the ledger."""
 
-import uuid
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import gevent
 import pytest
 
 from harness.config import parse_target
-from harness.errors import ConfigError, ConnectFailed, ConnectionLost, LedgerError, ReplyTimeout
-from harness.guest.session import GuestSession
-from harness.guest.settings import GuestSettings
+from harness.errors import (
+    ConfigError,
+    ConnectFailed,
+    ConnectionLost,
+    LedgerError,
+    ReplyTimeout,
+    UpgradeRejected,
+)
+from harness.guest.budget import Budget
 from harness.ledger.ledger import Ledger
-from harness.ledger.leftovers import read_account, read_leftovers
-from harness.ledger.store import Stage, Store
-from harness.measure.recorder import Recorder
+from harness.ledger.store import Stage
 from harness.measure.sample import Outcome
 
 pytestmark = pytest.mark.process
 
 
-class Rig:
-    """Guests with a ledger, and the comparison of that ledger with the simulator's truth."""
-
-    def __init__(self, simulator: Any, directory: Path) -> None:
-        self.simulator = simulator
-        self.directory = directory
-        self.recorder = Recorder()
-        self.store = Store(directory / "ledger-w.sqlite", {"worker": "w"})
-        self.ledger = Ledger(self.store)
-        self.settings = GuestSettings(
-            target=parse_target(simulator.url),
-            clear_within_s=0.5,
-            close_within_s=0.3,
-            end_backoff_s=0.05,
-            custom_attributes={"runId": "r-1"},
-        )
-        self.before = set(simulator.truth()["open_tokens"])
-
-    def guest(self, **settings: Any) -> GuestSession:
-        changed = GuestSettings(
-            **{
-                name: settings.get(name, getattr(self.settings, name))
-                for name in self.settings.__slots__
-            }
-        )
-        return GuestSession(
-            changed,
-            str(uuid.uuid4()),
-            ledger=self.ledger,
-            recorder=self.recorder,
-            think_s=lambda: 0.01,
-        )
-
-    def still_open(self) -> set[str]:
-        return set(self.simulator.truth()["open_tokens"]) - self.before
-
-    def leftovers(self) -> dict[str, str]:
-        self.ledger.secure()
-        return {left.token: left.reason for left in read_leftovers(self.directory)}
-
-    def outcomes(self, operation: str) -> dict[Outcome, int]:
-        return dict(self.recorder.take().outcomes.get(operation, {}))
-
-
-@pytest.fixture
-def rig(simulator: Any, tmp_path: Path) -> Iterator[Rig]:
-    made = Rig(simulator, tmp_path)
-    yield made
-    assert made.still_open() <= made.leftovers().keys()
-    assert read_account(tmp_path).balanced
-    made.ledger.close()
-
-
-def test_a_whole_conversation(rig: Rig) -> None:
+def test_a_whole_conversation(rig: Any) -> None:
     with rig.guest() as guest:
         guest.join()
         greeting = guest.await_reply(within="5s")
@@ -101,7 +49,7 @@ def test_a_whole_conversation(rig: Rig) -> None:
         assert (corrected.max_ms or 0) >= (service.max_ms or 0)
 
 
-def test_a_token_is_on_disk_before_the_service_hears_of_it(rig: Rig) -> None:
+def test_a_token_is_on_disk_before_the_service_hears_of_it(rig: Any) -> None:
     guest = rig.guest()
     write = rig.store.write
 
@@ -117,7 +65,7 @@ def test_a_token_is_on_disk_before_the_service_hears_of_it(rig: Rig) -> None:
     rig.ledger = Ledger(rig.store)
 
 
-def test_a_story_that_raises_ends_the_session_all_the_same(rig: Rig) -> None:
+def test_a_story_that_raises_ends_the_session_all_the_same(rig: Any) -> None:
     with pytest.raises(ZeroDivisionError), rig.guest() as guest:
         guest.say("hello")
         raise ZeroDivisionError
@@ -125,7 +73,7 @@ def test_a_story_that_raises_ends_the_session_all_the_same(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.002, 0.005, 0.01, 0.03])
-def test_a_killed_guest_still_ends_its_session(rig: Rig, after_s: float) -> None:
+def test_a_killed_guest_still_ends_its_session(rig: Any, after_s: float) -> None:
     def story() -> None:
         with rig.guest() as guest:
             for _ in range(50):
@@ -143,7 +91,7 @@ def test_a_killed_guest_still_ends_its_session(rig: Rig, after_s: float) -> None
     assert rig.leftovers() == {}
 
 
-def test_an_ignored_clear_is_a_leftover(rig: Rig) -> None:
+def test_an_ignored_clear_is_a_leftover(rig: Any) -> None:
     rig.simulator.faults(ignore_clear=1)
     with rig.guest() as guest:
         guest.say("hello")
@@ -152,7 +100,7 @@ def test_an_ignored_clear_is_a_leftover(rig: Rig) -> None:
     assert rig.outcomes("clear") == {Outcome.TIMEOUT: 1}
 
 
-def test_a_lost_answer_to_clear_is_no_proof(rig: Rig) -> None:
+def test_a_lost_answer_to_clear_is_no_proof(rig: Any) -> None:
     rig.simulator.faults(lose_clear_reply=1)
     with rig.guest() as guest:
         guest.say("hello")
@@ -160,7 +108,7 @@ def test_a_lost_answer_to_clear_is_no_proof(rig: Rig) -> None:
     assert list(rig.leftovers().values()) == ["clear_unanswered"]
 
 
-def test_a_refused_clear_has_its_own_reason(rig: Rig) -> None:
+def test_a_refused_clear_has_its_own_reason(rig: Any) -> None:
     rig.simulator.faults(forbid_clear=1)
     with rig.guest() as guest:
         guest.say("hello")
@@ -168,9 +116,9 @@ def test_a_refused_clear_has_its_own_reason(rig: Rig) -> None:
     assert rig.outcomes("clear") == {Outcome.FORBIDDEN: 1}
 
 
-def test_a_cut_session_is_ended_from_a_new_connection(rig: Rig) -> None:
+def test_a_cut_session_is_ended_from_a_new_connection_where_coming_back_is_off(rig: Any) -> None:
     rig.simulator.faults(cut=1)
-    with pytest.raises(ConnectionLost), rig.guest() as guest:
+    with pytest.raises(ConnectionLost), rig.guest(reconnect_within_s=0) as guest:
         guest.say("hello")
         rig.simulator.faults()
         guest.await_reply(within="5s")
@@ -179,16 +127,17 @@ def test_a_cut_session_is_ended_from_a_new_connection(rig: Rig) -> None:
     assert rig.outcomes("resume") == {Outcome.OK: 1}
 
 
-def test_a_session_whose_service_is_gone_is_a_leftover(rig: Rig) -> None:
-    with pytest.raises(ConnectionLost), rig.guest() as guest:
+def test_a_session_whose_service_is_gone_is_a_leftover(rig: Any) -> None:
+    with pytest.raises(UpgradeRejected), rig.guest(reconnect_within_s=0.2) as guest:
         rig.simulator.faults(cut=1, refuse_503=1)
         guest.say("hello")
         guest.await_reply(within="5s")
     assert list(rig.leftovers().values()) == ["unreachable"]
     assert rig.still_open() == rig.leftovers().keys()
+    assert rig.outcomes("resume") == {Outcome.REFUSED: 1}
 
 
-def test_a_guest_that_never_connected_never_existed(rig: Rig) -> None:
+def test_a_guest_that_never_connected_never_existed(rig: Any) -> None:
     nowhere = parse_target(rig.simulator.url.replace("127.0.0.1", "127.0.0.2", 1))
     with pytest.raises(ConnectFailed), rig.guest(target=nowhere):
         pass
@@ -197,7 +146,7 @@ def test_a_guest_that_never_connected_never_existed(rig: Rig) -> None:
     assert rig.outcomes("connect") == {Outcome.REFUSED: 1}
 
 
-def test_no_reply_says_what_did_come_and_counts_the_wait(rig: Rig) -> None:
+def test_no_reply_says_what_did_come_and_counts_the_wait(rig: Any) -> None:
     with (
         pytest.raises(ReplyTimeout, match=r"no reply within 0\.3 s; seen meanwhile: '"),
         rig.guest() as guest,
@@ -207,7 +156,7 @@ def test_no_reply_says_what_did_come_and_counts_the_wait(rig: Rig) -> None:
     assert rig.outcomes("reply") == {Outcome.TIMEOUT: 1}
 
 
-def test_what_can_not_be_said_is_refused_before_it_leaves(rig: Rig) -> None:
+def test_what_can_not_be_said_is_refused_before_it_leaves(rig: Any) -> None:
     with rig.guest() as guest:
         with pytest.raises(ConfigError, match="4098 bytes"):
             guest.say("é" * 2049)
@@ -216,9 +165,66 @@ def test_what_can_not_be_said_is_refused_before_it_leaves(rig: Rig) -> None:
     assert rig.outcomes("delivered") == {}
 
 
-def test_clearing_by_hand_is_enough(rig: Rig) -> None:
+def test_clearing_by_hand_is_enough(rig: Any) -> None:
     with rig.guest() as guest:
         guest.say("hello")
         assert guest.clear() is True
         assert guest.clear() is True
     assert rig.outcomes("clear") == {Outcome.OK: 1}
+
+
+def test_what_is_sent_with_a_message_is_checked_against_the_services_limit(rig: Any) -> None:
+    with rig.guest() as guest:
+        guest.say("hello", attributes={"plan": "gold"})
+        with pytest.raises(ConfigError, match="at most 2048"):
+            guest.say("more", attributes={"plan": "g" * 2048})
+        guest.await_reply(within="5s")
+    assert rig.outcomes("delivered") == {Outcome.OK: 1}
+
+
+def test_a_guest_joins_by_itself_where_the_deployment_starts_conversations(rig: Any) -> None:
+    with rig.guest(auto_join=True) as guest:
+        assert guest.await_reply(within="5s")
+    assert rig.outcomes("join") == {Outcome.OK: 1}
+
+
+def test_typing_is_told_at_most_once_in_five_seconds(rig: Any) -> None:
+    with rig.guest() as guest:
+        guest.say("hello")
+        for _ in range(3):
+            guest.typing()
+        guest.await_reply(within="5s")
+        token = guest.line.token
+    told = str(rig.timeline(token))
+    assert told.count("typing") == 1, told
+
+
+def test_a_second_connection_hears_the_same_and_a_fourth_retires_the_first(rig: Any) -> None:
+    with pytest.raises(ConnectionLost, match="retired"), rig.guest() as guest:
+        second = guest.connect_again()
+        guest.say("hello")
+        guest.await_reply(within="5s")
+        gevent.sleep(0.05)
+        assert second.inbox.next_reply() is not None
+        guest.connect_again()
+        guest.connect_again()
+        guest.await_reply(within="5s")
+    counts = rig.taken().counts
+    assert counts["cross_talk"] == counts["duplicate"] == counts["unmatched_echo"] == 0
+    assert rig.still_open() == set()
+
+
+def test_idle_guests_ask_for_an_echo_off_the_critical_path(rig: Any) -> None:
+    with rig.guest(health_check_every_s=0.1) as guest:
+        guest.idle("0.35s")
+    assert rig.outcomes("health_check")[Outcome.OK] in (2, 3)
+
+
+def test_the_pace_of_a_guest_is_its_budget(rig: Any) -> None:
+    with rig.guest(budget=Budget(messages_per_s=3)) as guest:
+        for _ in range(5):
+            guest.say("hello")
+            guest.await_reply(within="5s")
+    taken = rig.taken()
+    assert taken.counts["paced"] == 1  # by then there is room for all
+    assert taken.outcomes["delivered"] == {Outcome.OK: 5}

@@ -10,7 +10,8 @@ import pytest
 from harness.clock import wall_ns
 from harness.config import parse_target
 from harness.errors import ConfigError
-from harness.guest.line import Ending, Line
+from harness.guest.failures import Ending
+from harness.guest.line import Line
 from harness.guest.settings import GuestSettings
 from harness.ledger.leftovers import read_leftovers
 from harness.ledger.store import Stage, Store

@@ -1,0 +1,94 @@
+"""What can go wrong, in words that are counted: error answers, failed connects, endings."""
+
+from enum import StrEnum
+
+from harness.errors import (
+    ConnectFailed,
+    Forbidden,
+    RateLimited,
+    ServiceError,
+    SessionExpired,
+    SessionNotFound,
+    TransportError,
+    UpgradeRejected,
+)
+from harness.measure.sample import Outcome
+from harness.protocol import events
+from harness.protocol.names import ErrorCode
+
+CLEAR_IS_OFF = (
+    "Clear was refused: switch on 'Conversation Clear' in the Messenger configuration of this "
+    "deployment, or every session stays open until it expires"
+)
+"""What to say, once, when endings come out as :attr:`Ending.REFUSED`."""
+
+
+class Ending(StrEnum):
+    """How an attempt to clear a session came out. Only the first three prove its end."""
+
+    CLEARED = "cleared"
+    """SessionClearedEvent came"""
+    GONE = "gone"
+    """the service had no session under this token any more"""
+    EXPIRED = "expired"
+    """the service let it go by itself"""
+    REFUSED = "clear_refused"
+    """clearing is switched off for this deployment"""
+    RATE_LIMITED = "clear_rate_limited"
+    UNANSWERED = "clear_unanswered"
+    CUT = "cut"
+    """the connection was lost before the proof"""
+    UNREACHABLE = "unreachable"
+    """no connection could be made"""
+    ERROR = "service_error"
+    """the service answered with another error"""
+
+    @property
+    def proof(self) -> bool:
+        """Whether the service itself has said that the session is over."""
+        return self in (Ending.CLEARED, Ending.GONE, Ending.EXPIRED)
+
+
+def ending_of(error: ServiceError) -> Ending:
+    """The word for an error answer to the ending of a session."""
+    if isinstance(error, Forbidden):
+        return Ending.REFUSED
+    if isinstance(error, SessionExpired):
+        return Ending.EXPIRED
+    if isinstance(error, RateLimited):
+        return Ending.RATE_LIMITED
+    return Ending.ERROR
+
+
+def connect_outcome(error: TransportError) -> Outcome:
+    """The word by which a connection that could not be made is counted."""
+    if isinstance(error, UpgradeRejected):
+        return Outcome.RATE_LIMITED if error.status == 429 else Outcome.REFUSED
+    if isinstance(error, ConnectFailed) and "within" in error.why:
+        return Outcome.TIMEOUT
+    return Outcome.REFUSED
+
+
+def service_error(failure: events.Failure) -> ServiceError:
+    """The error answer as the exception that says what it means."""
+    code, text, tracing_id = failure.code, failure.text, failure.tracing_id
+    if code in (ErrorCode.TOO_MANY_REQUESTS, ErrorCode.REQUEST_RATE_TOO_HIGH):
+        return RateLimited(code, text, tracing_id, retry_after_s=failure.retry_after_s or 1.0)
+    if code == ErrorCode.SESSION_EXPIRED:
+        return SessionExpired(code, text, tracing_id)
+    if code == ErrorCode.SESSION_NOT_FOUND:
+        return SessionNotFound(code, text, tracing_id)
+    if code == ErrorCode.FORBIDDEN:
+        return Forbidden(code, text, tracing_id)
+    return ServiceError(code, text, tracing_id)
+
+
+def outcome_of(error: ServiceError) -> Outcome:
+    """The word by which an error answer is counted."""
+    if isinstance(error, RateLimited):
+        return Outcome.RATE_LIMITED
+    if isinstance(error, SessionExpired):
+        return Outcome.EXPIRED
+    if isinstance(error, Forbidden):
+        return Outcome.FORBIDDEN
+    return Outcome.SERVICE_ERROR

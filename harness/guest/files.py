@@ -1,0 +1,116 @@
+"""A guest's files: announced on the socket, uploaded by HTTP PUT, then sent with a message."""
+
+import mimetypes
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.clock import monotonic_ns
+from harness.errors import ConfigError, HarnessError, ReplyTimeout, ServiceError, TransportError
+from harness.guest.failures import outcome_of
+from harness.guest.line import Line
+from harness.measure.recorder import Recorder
+from harness.measure.sample import Outcome, Sample
+from harness.protocol import requests
+from harness.protocol.events import Other
+from harness.protocol.names import MessageClass
+from harness.transport import http
+
+
+def read(path: Path | str) -> bytes:
+    """A file's content. Raises ConfigError when it can't be read."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read ({error.strerror})") from None
+
+
+def upload(
+    line: Line,
+    recorder: Recorder,
+    *,
+    name: str,
+    data: bytes,
+    mime: str = "",
+    within_s: float = 30.0,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> str:
+    """Upload a file; its attachment id, to be sent with a message. Counted as ``upload``.
+
+    ``on_progress`` hears of (bytes written, bytes in all). Raises ServiceError when the service
+    refuses the name, type, size or content, TransportError, or ReplyTimeout.
+    """
+    mime = mime or mimetypes.guess_type(name)[0] or "application/octet-stream"
+    started = monotonic_ns()
+    arrived, outcome = 0, Outcome.OK
+    try:
+        found = _upload(line, name, mime, data, within_s, on_progress)
+        arrived = line.inbox.answered_ns
+        return found
+    except HarnessError as error:
+        outcome = _outcome(error)
+        raise
+    finally:
+        now = monotonic_ns()
+        recorder.add(Sample("upload", started, started, arrived or now, now, outcome))
+
+
+def _upload(
+    line: Line,
+    name: str,
+    mime: str,
+    data: bytes,
+    within_s: float,
+    on_progress: Callable[[int, int], None] | None,
+) -> str:
+    attachment_id = str(uuid.uuid4())
+    request = requests.announce_file(
+        line.token, line.next_id(), attachment_id, name, mime, len(data)
+    )
+    place = line.ask(request, "PresignedUrlResponse", within_s)
+    _refuse_failure(place)
+    line.inbox.want(attachment_id)
+    try:
+        answer = http.request(
+            "PUT",
+            str(place.body.get("url", "")),
+            headers={str(k): str(v) for k, v in (place.body.get("headers") or {}).items()},
+            body=data,
+            tls=line.settings.tls,
+            timeout_s=within_s,
+            on_sent=None if on_progress is None else lambda sent: on_progress(sent, len(data)),
+        )
+        if not 200 <= answer.status < 300:
+            raise ServiceError(answer.status, f"the upload of {name!r} was refused")
+    except BaseException:
+        line.inbox.forget(attachment_id)
+        raise
+    _refuse_failure(line.await_answer(attachment_id, "UploadSuccessEvent", within_s))
+    return attachment_id
+
+
+def download_url(line: Line, attachment_id: str, *, within_s: float = 10.0) -> str:
+    """A fresh address of an uploaded file; these are good for about ten minutes."""
+    request = requests.refresh_file(line.token, line.next_id(), attachment_id)
+    answer = line.ask(request, "PresignedUrlResponse", within_s)
+    return str(answer.body.get("url", ""))
+
+
+def delete(line: Line, attachment_id: str, *, within_s: float = 10.0) -> None:
+    """Forget an uploaded file that was not sent. Raises ServiceError 4009 for any other."""
+    request = requests.delete_file(line.token, line.next_id(), attachment_id)
+    line.ask(request, "AttachmentDeletedResponse", within_s)
+
+
+def _refuse_failure(answer: Other) -> None:
+    if answer.message_class in (MessageClass.GENERATE_URL_ERROR, MessageClass.UPLOAD_FAILURE_EVENT):
+        code, text = answer.body.get("errorCode"), answer.body.get("errorMessage")
+        raise ServiceError(code if type(code) is int else 400, str(text or "the file was refused"))
+
+
+def _outcome(error: HarnessError) -> Outcome:
+    if isinstance(error, ServiceError):
+        return outcome_of(error)
+    if isinstance(error, ReplyTimeout):
+        return Outcome.TIMEOUT
+    return Outcome.LOST if isinstance(error, TransportError) else Outcome.PROTOCOL

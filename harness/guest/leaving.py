@@ -1,0 +1,93 @@
+"""The way out of a session: note ``clearing``, send Clear, wait for the proof, note what came.
+
+Whatever goes wrong on the way has its word, and a session without proof stays a leftover.
+"""
+
+import contextlib
+
+import gevent
+
+from harness.clock import monotonic_ns
+from harness.errors import LedgerError
+from harness.guest.ending import end_session
+from harness.guest.failures import Ending
+from harness.guest.line import Line
+from harness.ledger.ledger import Entry, Ledger
+from harness.ledger.store import Stage
+from harness.measure.recorder import Recorder
+from harness.measure.sample import Outcome
+from harness.protocol.session import State
+
+
+class Leaving:
+    """One session's line in the ledger, from announcement to end."""
+
+    __slots__ = ("_ledger", "_line", "_recorder", "configure_sent", "entry")
+
+    def __init__(self, line: Line, ledger: Ledger, recorder: Recorder) -> None:
+        self._line = line
+        self._ledger = ledger
+        self._recorder = recorder
+        self.entry: Entry | None = None
+        self.configure_sent = False
+        """From here on there may be a session at the service."""
+
+    def mark(self, stage: Stage, reason: str = "") -> None:
+        """Move the session on in the ledger, if it is there."""
+        if self.entry is not None:
+            self._ledger.mark(self.entry, stage, reason)
+
+    def end(self) -> Ending:
+        """End the session as well as it can be ended, and note how. Never raises."""
+        line, settings = self._line, self._line.settings
+        if self.entry is None:
+            return Ending.GONE
+        if not self.configure_sent:
+            line.close()
+            self.mark(Stage.NEVER_CONFIGURED, "not connected")
+            return Ending.GONE
+        ending = self._clear_here()
+        lost_ns = line.inbox.lost_ns or monotonic_ns()
+        for attempt in range(settings.end_attempts):
+            if ending not in (Ending.CUT, Ending.UNREACHABLE):
+                break
+            if attempt:
+                gevent.sleep(settings.end_backoff_s * 2 ** (attempt - 1))
+            self._recorder.count("end_resumes")
+            ending = end_session(Line(settings, line.token, self._recorder), lost_ns=lost_ns)
+        self._note(ending)
+        return ending
+
+    def _clear_here(self) -> Ending:
+        """Clear on the connection that we have."""
+        line = self._line
+        if line.state is State.REFUSED:
+            line.close()
+            return Ending.GONE
+        if line.state in (State.OPEN, State.READ_ONLY) and line.connected:
+            self.mark(Stage.CLEARING)
+            self._secure_quietly()
+        ending = line.clear(within_s=line.settings.clear_within_s)
+        if ending is Ending.CLEARED:
+            line.await_retirement(within_s=line.settings.close_within_s)
+        line.inbox.give_up(Outcome.LOST)
+        line.close()
+        return ending
+
+    def _note(self, ending: Ending) -> None:
+        if ending is Ending.EXPIRED:
+            self.mark(Stage.ENDED, ending)
+        elif ending is Ending.GONE and self._line.state is State.REFUSED:
+            self.mark(Stage.NEVER_CONFIGURED, "refused")
+        elif ending.proof:
+            self.mark(Stage.CLEARED, "" if ending is Ending.CLEARED else ending)
+        else:
+            self.mark(Stage.LOST, ending)
+            if ending is Ending.REFUSED:
+                self._recorder.count("clear_is_off")
+        self._secure_quietly()
+
+    def _secure_quietly(self) -> None:
+        """On the way out a broken ledger must not keep us from sending Clear."""
+        with contextlib.suppress(LedgerError):  # the ledger itself has told the run, which stops
+            self._ledger.secure()

@@ -1,0 +1,106 @@
+"""Which message of the other side answers which of ours, and what a story waits for.
+
+No field of the service links a reply to a question, so the newest message of ours is the question
+and the first message after it by arrival is the reply, or the first one that fits.
+"""
+
+import re
+from collections.abc import Callable
+
+from harness.clock import monotonic_ns
+from harness.errors import ConfigError
+from harness.guest.inbox import Arrived
+from harness.measure.recorder import Recorder
+from harness.measure.sample import Outcome, Sample
+from harness.protocol.events import Message
+
+Condition = Callable[[Message], bool]
+
+
+class Question:
+    """The newest message of ours that has had no reply, if any."""
+
+    __slots__ = ("_asked", "_recorder")
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._asked: tuple[int, int] | None = None
+
+    def ask(self, due_ns: int, sent_ns: int) -> None:
+        """A message of ours has left."""
+        self._asked = (due_ns, sent_ns)
+
+    def answer(self, arrived: Arrived) -> None:
+        """This is the reply to it; one that had come before it was sent answers nothing."""
+        asked, self._asked = self._asked, None
+        if asked is not None and arrived.arrived_ns >= asked[1]:
+            self._recorder.add(
+                Sample("reply", asked[0], asked[1], arrived.arrived_ns, arrived.seen_ns)
+            )
+
+    def time_out(self) -> None:
+        """Nobody waits for the reply any longer."""
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            now = monotonic_ns()
+            self._recorder.add(Sample("reply", asked[0], asked[1], now, now, Outcome.TIMEOUT))
+
+    def drop(self) -> None:
+        """The next message makes it void: nobody waited for a reply."""
+        self._asked = None
+
+
+def anything(message: Message) -> bool:
+    """Any message that shows something."""
+    return bool(message.text or message.content)
+
+
+def condition(containing: str | None, matching: str | None) -> Condition:
+    """What a reply has to be like. Raises ConfigError for a wrong regular expression."""
+    if containing is not None:
+        return lambda message: containing in message.text
+    if matching is not None:
+        try:
+            pattern = re.compile(matching)
+        except re.error as error:
+            raise ConfigError(f"await_reply(matching={matching!r}): {error}") from None
+        return lambda message: pattern.search(message.text) is not None
+    return anything
+
+
+def shown(message: Message) -> str:
+    """A message in an error's text."""
+    text = message.text or message.presence or message.kind
+    return repr(text if len(text) <= 60 else text[:59] + "…")
+
+
+def offers(message: Message) -> dict[str, tuple[str, str, bool]]:
+    """What a message offers to choose from: shown text → (payload, kind of button, a picker's).
+
+    Quick replies, buttons of cards and carousels, and the times of a date picker; what a button
+    only links to is no choice.
+    """
+    found: dict[str, tuple[str, str, bool]] = {}
+    for part in message.content:
+        if type(part) is not dict:
+            continue
+        quick = part.get("quickReply")
+        if type(quick) is dict:
+            _offer(found, quick, "QuickReply")
+        carousel = part.get("carousel")
+        cards = carousel.get("cards") if type(carousel) is dict else [part.get("card")]
+        for card in cards if type(cards) is list else ():
+            for action in (card.get("actions") or ()) if type(card) is dict else ():
+                if type(action) is dict and action.get("type") == "Postback":
+                    _offer(found, action, "Button")
+        picker = part.get("datePicker")
+        for time in (picker.get("availableTimes") or ()) if type(picker) is dict else ():
+            if type(time) is dict and type(time.get("dateTime")) is str:
+                found[time["dateTime"]] = (time["dateTime"], "DatePicker", True)
+    return found
+
+
+def _offer(found: dict[str, tuple[str, str, bool]], button: dict[str, object], kind: str) -> None:
+    text, payload = button.get("text"), button.get("payload")
+    if type(text) is str and text:
+        found[text] = (payload if type(payload) is str else text, kind, False)

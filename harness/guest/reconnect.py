@@ -1,0 +1,152 @@
+"""Coming back after a lost connection: the same token, never startNew.
+
+As the vendor's mobile SDK does it: try again every few seconds, up to a limit; an upgrade that is
+forbidden is not tried again.
+"""
+
+from collections.abc import Callable
+
+import gevent
+
+from harness.clock import monotonic_ns
+from harness.errors import (
+    ConnectionLost,
+    RateLimited,
+    ReplyTimeout,
+    ServiceError,
+    SessionNotFound,
+    TransportError,
+    UpgradeRejected,
+)
+from harness.guest.failures import connect_outcome
+from harness.guest.line import Line
+from harness.guest.rest import fetch_history
+from harness.measure.recorder import Recorder
+from harness.measure.sample import Outcome, Sample
+from harness.protocol import requests
+from harness.protocol.events import SessionResponse
+from harness.protocol.names import ErrorCode
+from harness.protocol.requests import Request
+from harness.protocol.session import State
+
+FORBIDDEN = 403
+
+
+def resume(line: Line, recorder: Recorder) -> SessionResponse:
+    """Connect again and resume the session; timed as ``resume`` from the loss.
+
+    Raises the last TransportError or ReplyTimeout when the limit is over, or the ServiceError
+    that answered.
+    """
+    settings = line.settings
+    lost_ns = line.inbox.lost_ns or monotonic_ns()
+    deadline = lost_ns + int(settings.reconnect_within_s * 1e9)
+    wait_s = 0.0
+    while True:
+        if wait_s:
+            gevent.sleep(wait_s)
+        wait_s = settings.reconnect_every_s
+        error: TransportError | ReplyTimeout | RateLimited
+        try:
+            line.connect(due_ns=lost_ns)
+            return line.configure(due_ns=lost_ns, operation="resume")
+        except RateLimited as limited:
+            wait_s = max(wait_s, limited.retry_after_s)
+            error = limited
+        except UpgradeRejected as rejected:
+            if rejected.status == FORBIDDEN:
+                raise
+            wait_s = max(wait_s, rejected.retry_after_s or 0.0)
+            error = rejected
+        except (TransportError, ReplyTimeout) as failed:
+            error = failed
+        line.close()
+        now = monotonic_ns()
+        if now + int(wait_s * 1e9) >= deadline:
+            outcome = connect_outcome(error) if isinstance(error, TransportError) else Outcome.LOST
+            recorder.add(Sample("resume", lost_ns, lost_ns, now, now, outcome))
+            raise error
+
+
+class Lasting:
+    """A line whose lost connections are followed by new ones, where the settings allow it.
+
+    Everything raises the ConnectionLost when they do not, or when the service has retired the
+    connection on purpose.
+    """
+
+    __slots__ = ("_line", "_recorder", "over")
+
+    def __init__(self, line: Line, recorder: Recorder) -> None:
+        self._line = line
+        self._recorder = recorder
+        self.over = False
+        """The guest is leaving: it does not come back any more."""
+
+    def keep(self) -> None:
+        """Have a connection."""
+        try:
+            self._line.check()
+        except ConnectionLost as lost:
+            self.come_back(lost)
+
+    def rest_until(self, due_ns: int) -> None:
+        """Do nothing until then but stay connected."""
+        while True:
+            try:
+                return self._line.pause(max(0.0, (due_ns - monotonic_ns()) / 1e9))
+            except ConnectionLost as lost:
+                self.come_back(lost)
+
+    def send(
+        self, request: Callable[[], Request], operation: str, due_ns: int | None = None
+    ) -> int:
+        """Send on this connection, or on the next one; the stamp."""
+        line = self._line
+        while True:
+            try:
+                line.check()
+                if line.session.state is State.READ_ONLY:
+                    raise ServiceError(
+                        ErrorCode.READ_ONLY, "the other side has ended this conversation for good"
+                    )
+                return line.speak(request(), operation, due_ns)
+            except ConnectionLost as lost:
+                self.come_back(lost)
+
+    def start_new(self) -> None:
+        """Leave a read-only session behind and open a new one under the same token.
+
+        As the vendor's client does it: closeSession for all connections, then startNew.
+        """
+        line = self._line
+        request = requests.close_session(line.token, line.next_id())
+        line.ask(request, "answer to closeSession", line.settings.open_within_s)
+        line.configure(start_new=True)
+
+    def come_back(self, lost: ConnectionLost) -> None:
+        """Resume the session on a new connection and take in what was missed.
+
+        Raises SessionNotFound when the service had forgotten the session meanwhile.
+        """
+        line = self._line
+        if not line.settings.reconnect_within_s or line.inbox.retired or self.over:
+            raise lost
+        self._recorder.count("reconnects")
+        if resume(line, self._recorder).new_session:
+            self._recorder.count("resumed_anew")
+            raise SessionNotFound(
+                ErrorCode.SESSION_NOT_FOUND, "the service no longer knew this guest's session"
+            )
+        if line.settings.history:
+            self._take_in_missed()
+
+    def _take_in_missed(self) -> None:
+        try:
+            missed = fetch_history(self._line, self._recorder)
+        except (ServiceError, TransportError, ReplyTimeout):
+            return  # counted as history; the story goes on without
+        now = monotonic_ns()
+        for message in missed:
+            if message.direction == "Outbound" and self._line.inbox.add_missed(message, now):
+                self._recorder.count("recovered")

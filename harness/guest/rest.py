@@ -1,0 +1,88 @@
+"""What a guest asks over REST: its own history, with the JWT that its socket gives it."""
+
+from urllib.parse import urlencode
+
+import gevent
+
+from harness.clock import monotonic_ns
+from harness.config import Target
+from harness.errors import RemoteProtocolError, ServiceError, TransportError
+from harness.guest.line import Line
+from harness.measure.recorder import Recorder
+from harness.measure.sample import Outcome, Sample
+from harness.protocol import requests
+from harness.protocol.codec import decode_history
+from harness.protocol.events import Message
+from harness.transport import http
+
+RETRIED = frozenset({500, 502, 503, 504})
+PAGE_SIZE = 25
+MAX_PAGES = 4
+"""Pages read of one history: the service allows 10 requests a minute for a session."""
+
+
+def api_origin(target: Target, *, host: str = "api") -> str:
+    """Where the REST calls of a deployment go: ``https://api.REGION``, or the socket's own server.
+
+    ``host`` names the sibling of ``webmessaging.REGION`` that is meant.
+    """
+    scheme = "https" if target.scheme == "wss" else "http"
+    if target.host.startswith("webmessaging."):
+        return f"{scheme}://{host}.{target.host.removeprefix('webmessaging.')}"
+    return f"{scheme}://{target.netloc}"
+
+
+def fetch_history(
+    line: Line,
+    recorder: Recorder,
+    *,
+    within_s: float = 10.0,
+    retry_after_s: tuple[float, ...] = (3.0, 9.0, 27.0),
+) -> list[Message]:
+    """The session's messages, oldest first; counted and timed as ``history``.
+
+    Errors of the server's own (5xx) are tried again after 3, 9 and 27 seconds, as the vendor's
+    mobile SDK does. Raises ServiceError, TransportError, ReplyTimeout or RemoteProtocolError.
+    """
+    found: list[Message] = []
+    for page in range(1, MAX_PAGES + 1):
+        messages, pages = _page(line, recorder, page, within_s, retry_after_s)
+        found += messages
+        if page >= pages:
+            break
+    found.reverse()
+    return found
+
+
+def _page(
+    line: Line, recorder: Recorder, page: int, within_s: float, retry_after_s: tuple[float, ...]
+) -> tuple[list[Message], int]:
+    target = line.settings.target
+    query = urlencode({"pageNumber": page, "pageSize": PAGE_SIZE})
+    url = f"{api_origin(target)}/api/v2/webmessaging/messages?{query}"
+    due = monotonic_ns()
+    for attempt in range(len(retry_after_s) + 1):
+        jwt = line.ask(requests.get_jwt(line.token, line.next_id()), "JwtResponse", within_s)
+        headers = {
+            "Authorization": f"bearer {jwt.body.get('jwt', '')}",
+            "Origin": target.origin or f"https://{target.host}",
+        }
+        try:
+            answer = http.request(
+                "GET", url, headers=headers, tls=line.settings.tls, timeout_s=within_s
+            )
+        except TransportError:
+            now = monotonic_ns()
+            recorder.add(Sample("history", due, due, now, now, Outcome.LOST))
+            raise
+        seen = monotonic_ns()
+        ok = answer.status == 200
+        limited = answer.status == 429
+        outcome = Outcome.OK if ok else Outcome.RATE_LIMITED if limited else Outcome.SERVICE_ERROR
+        recorder.add(Sample("history", due, answer.sent_ns, answer.arrived_ns, seen, outcome))
+        if ok:
+            return decode_history(answer.body)
+        if answer.status not in RETRIED or attempt == len(retry_after_s):
+            raise ServiceError(answer.status, "the history can't be read")
+        gevent.sleep(retry_after_s[attempt])
+    raise RemoteProtocolError("unreachable")  # the loop returns or raises

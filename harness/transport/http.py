@@ -1,0 +1,160 @@
+"""One HTTP request on a connection of its own, over the same dialling as the websockets.
+
+For the few calls that a guest makes beside its socket: history, uploads, the deployment's
+configuration. HTTP/1.1 with ``Connection: close``; redirects are not followed.
+"""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPResponse
+from io import BytesIO
+from ssl import SSLContext, SSLError
+from urllib.parse import urlsplit
+
+import gevent
+from gevent import socket as gsocket
+
+from harness.clock import monotonic_ns
+from harness.errors import ConfigError, ConnectionLost
+from harness.transport.dial import READ_SIZE, Address, Link, dial
+
+CHUNK = 65_536
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An HTTP answer; header names are in lower case. Times are monotonic nanoseconds."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    sent_ns: int
+    arrived_ns: int
+
+
+def request(
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    body: bytes = b"",
+    tls: SSLContext | None = None,
+    timeout_s: float = 30.0,
+    on_sent: Callable[[int], None] | None = None,
+) -> Answer:
+    """Send it and give the answer, whatever its status. ``on_sent`` hears of bytes written so far.
+
+    Raises ConfigError for a URL that is none, ConnectFailed, or ConnectionLost.
+    """
+    address, resource = _where(url, tls)
+    head = [f"{method} {resource} HTTP/1.1", f"Host: {_host(address)}", "Connection: close"]
+    if body or method in ("PUT", "POST", "PATCH"):
+        head.append(f"Content-Length: {len(body)}")
+    for name, value in (headers or {}).items():
+        if any(character in name + value for character in "\r\n\0"):
+            raise ConfigError(f"the header {name!r} holds a line break")
+        head.append(f"{name}: {value}")
+    began = monotonic_ns()
+    link = dial(address, timeout_s=timeout_s)
+    left_s = max(0.001, timeout_s - (monotonic_ns() - began) / 1e9)
+    try:
+        with gevent.Timeout(left_s, ConnectionLost(None, f"no answer within {timeout_s:g} s")):
+            sent = monotonic_ns()
+            data = "\r\n".join(head).encode("latin-1") + b"\r\n\r\n" + body
+            with contextlib.suppress(ConnectionError):  # it may have answered without reading all
+                _write(link, data, len(data) - len(body), on_sent)
+            return _parse(_read_all(link), method, sent)
+    except OSError as error:
+        raise ConnectionLost(None, str(error)) from error
+    finally:
+        link.close()
+
+
+def _where(url: str, tls: SSLContext | None) -> tuple[Address, str]:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ConfigError(f"{url!r} is not a URL") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or any(map(str.isspace, url)):
+        raise ConfigError(f"{url!r} is not an http(s) URL")
+    secure = parts.scheme == "https"
+    if secure and tls is None:
+        raise ConfigError(f"{url!r} needs TLS, and this target has none")
+    address = Address(
+        host=parts.hostname, port=port or (443 if secure else 80), tls=tls if secure else None
+    )
+    return address, (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+def _host(address: Address) -> str:
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return host if address.port in (80, 443) else f"{host}:{address.port}"
+
+
+def _write(link: Link, data: bytes, head_size: int, on_sent: Callable[[int], None] | None) -> None:
+    view, at = memoryview(data), 0
+    while at < len(data):
+        chunk = bytes(view[at : at + CHUNK])
+        at += len(chunk)
+        rest = memoryview(chunk if link.tls is None else link.tls.encrypt(chunk))
+        while rest:
+            try:
+                rest = rest[link.sock.send(rest) :]
+            except BlockingIOError:
+                gsocket.wait_write(link.sock.fileno())
+        if on_sent is not None:
+            on_sent(max(0, at - head_size))
+
+
+def _read_all(link: Link) -> bytes:
+    found: list[bytes] = []
+    size = 0
+    while True:
+        try:
+            data = link.sock.recv(READ_SIZE)
+        except BlockingIOError:
+            gsocket.wait_read(link.sock.fileno())
+            continue
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            return b"".join(found)
+        if link.tls is not None:
+            try:
+                data = link.tls.decrypt(data)
+            except SSLError as error:
+                raise ConnectionLost(None, str(error)) from error
+        found.append(data)
+        size += len(data)
+        if size > MAX_ANSWER_BYTES:
+            raise ConnectionLost(None, f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
+
+
+class _Received:
+    """Bytes that have all arrived, in the only form that the standard library's reader takes."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def makefile(self, *_: object, **__: object) -> BytesIO:
+        """The bytes as a file."""
+        return BytesIO(self._data)
+
+
+def _parse(data: bytes, method: str, sent_ns: int) -> Answer:
+    arrived = monotonic_ns()
+    if not data:
+        raise ConnectionLost(None, "no HTTP answer")
+    try:
+        answer = HTTPResponse(_Received(data), method=method)  # type: ignore[arg-type]
+        answer.begin()
+        body = answer.read()
+    except HTTPException as error:
+        raise ConnectionLost(None, f"a broken HTTP answer: {error!r}") from None
+    headers = {name.lower(): value for name, value in answer.getheaders()}
+    return Answer(
+        status=answer.status, headers=headers, body=body, sent_ns=sent_ns, arrived_ns=arrived
+    )

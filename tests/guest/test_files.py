@@ -1,0 +1,61 @@
+"""Files are announced, put and sent; what the service refuses says why."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import ConfigError, ReplyTimeout, ServiceError
+from harness.guest import files
+from harness.measure.sample import Outcome
+
+PICTURE = bytes(range(256)) * 1024
+
+
+@pytest.mark.process
+def test_a_file_is_uploaded_and_sent(rig: Any, tmp_path: Path) -> None:
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(PICTURE)
+    progress: list[tuple[int, int]] = []
+    with rig.guest() as guest:
+        guest.say("hello")
+        guest.await_reply(within="5s")
+        found = guest.upload(picture, on_progress=lambda *told: progress.append(told))
+        guest.say("look at this", file=found)
+        guest.await_reply(within="5s", containing="look")
+        assert "download" in files.download_url(guest.line, found)
+        with pytest.raises(ServiceError, match="4009"):
+            files.delete(guest.line, found)
+        unsent = guest.upload("note.txt", data=b"never sent")
+        files.delete(guest.line, unsent)
+    assert progress[-1] == (len(PICTURE), len(PICTURE))
+    assert sorted(progress) == progress
+    taken = rig.taken()
+    assert taken.outcomes["upload"] == {Outcome.OK: 2}
+    assert taken.outcomes["delivered"] == {Outcome.OK: 2}
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("name", "data", "code"),
+    [("virus.exe", b"x", "4001"), ("noextension", b"x", "4004"), ("empty.png", b"", "4102")],
+)
+def test_a_file_that_is_refused(rig: Any, name: str, data: bytes, code: str) -> None:
+    with rig.guest() as guest, pytest.raises(ServiceError, match=code):
+        guest.upload(name, data=data)
+    assert rig.outcomes("upload") == {Outcome.SERVICE_ERROR: 1}
+
+
+@pytest.mark.process
+def test_an_upload_that_is_never_confirmed_times_out(rig: Any) -> None:
+    with rig.guest(health_check_every_s=0) as guest:
+        rig.simulator.faults(drop_frame="#2")
+        with pytest.raises(ReplyTimeout):
+            guest.upload("a.png", data=b"x", within="0.3s")
+        rig.simulator.faults()
+    assert rig.outcomes("upload") == {Outcome.TIMEOUT: 1}
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"gone\.png: can't be read"):
+        files.read(tmp_path / "gone.png")

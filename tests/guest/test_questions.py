@@ -1,0 +1,72 @@
+"""What counts as the reply, and what a message offers to choose from."""
+
+from typing import Any
+
+import pytest
+
+from harness.errors import ConfigError
+from harness.guest.inbox import Arrived
+from harness.guest.questions import Question, anything, condition, offers, shown
+from harness.measure.recorder import Recorder
+from harness.measure.sample import Outcome
+from harness.protocol.codec import _message
+from harness.protocol.events import Message
+
+
+def message(**body: Any) -> Message:
+    return _message({}, {"direction": "Outbound", "type": "Text", **body})
+
+
+def test_the_first_reply_after_the_question_is_its_answer() -> None:
+    recorder = Recorder()
+    question = Question(recorder)
+    question.ask(5, 10)
+    question.answer(Arrived(message(text="too early"), 9, 9))
+    question.ask(15, 20)
+    question.answer(Arrived(message(text="yes"), 30, 31))
+    question.answer(Arrived(message(text="and more"), 40, 41))
+    question.time_out()
+    question.ask(50, 50)
+    question.drop()
+    question.time_out()
+    question.ask(60, 60)
+    question.time_out()
+    assert recorder.take().outcomes["reply"] == {Outcome.OK: 1, Outcome.TIMEOUT: 1}
+
+
+def test_conditions() -> None:
+    assert condition("order", None)(message(text="Your order is here"))
+    assert not condition("order", None)(message(text="Order"))
+    assert condition(None, r"order \\d+$".replace("\\\\", "\\"))(message(text="order 17"))
+    assert condition(None, None) is anything
+    assert not anything(message(type="Event"))
+    with pytest.raises(ConfigError, match=r"matching='\('"):
+        condition(None, "(")
+
+
+def test_what_was_seen_is_shown_short() -> None:
+    assert shown(message(text="x" * 100)) == repr("x" * 59 + "…")
+
+
+def test_offers_of_quick_replies_cards_carousels_and_date_pickers() -> None:
+    card = {
+        "title": "A",
+        "actions": [
+            {"type": "Postback", "text": "Buy", "payload": "buy-1"},
+            {"type": "Link", "text": "Read", "url": "https://example.com"},
+        ],
+    }
+    content = [
+        {"contentType": "QuickReply", "quickReply": {"text": "Yes", "payload": "y"}},
+        {"contentType": "QuickReply", "quickReply": {"text": "No"}},
+        {"contentType": "Card", "card": card},
+        {"contentType": "DatePicker", "datePicker": {"availableTimes": [{"dateTime": "T1"}]}},
+        {"contentType": "Carousel", "carousel": {"cards": [{"actions": None}, 7]}},
+        "nonsense",
+    ]
+    assert offers(message(content=content)) == {
+        "Yes": ("y", "QuickReply", False),
+        "No": ("No", "QuickReply", False),
+        "Buy": ("buy-1", "Button", False),
+        "T1": ("T1", "DatePicker", True),
+    }

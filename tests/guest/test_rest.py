@@ -1,0 +1,43 @@
+"""A guest's own history over REST."""
+
+from typing import Any
+
+import pytest
+
+from harness.config import parse_target
+from harness.errors import ServiceError
+from harness.guest.rest import api_origin, fetch_history
+from harness.measure.sample import Outcome
+
+ID = "12345678-90ab-cdef-1234-567890abcdef"
+
+
+def test_where_the_rest_calls_go() -> None:
+    live = parse_target(f"wss://webmessaging.mypurecloud.ie/v1?deploymentId={ID}")
+    assert api_origin(live) == "https://api.mypurecloud.ie"
+    assert api_origin(live, host="api-cdn") == "https://api-cdn.mypurecloud.ie"
+    local = parse_target(f"ws://127.0.0.1:8080/v1?deploymentId={ID}")
+    assert api_origin(local) == "http://127.0.0.1:8080"
+
+
+@pytest.mark.process
+def test_the_history_is_told_oldest_first_over_all_pages(rig: Any) -> None:
+    with rig.guest() as guest:
+        for number in range(15):
+            guest.say(f"text {number}")
+            guest.await_reply(within="5s", containing=f"text {number}")
+        found = guest.history()
+    ours = [message.text for message in found if message.direction == "Inbound"]
+    assert ours == [f"text {number}" for number in range(15)]
+    assert rig.outcomes("history") == {Outcome.OK: 2}
+
+
+@pytest.mark.process
+def test_a_history_that_is_refused_is_an_error_of_the_service(rig: Any) -> None:
+    with rig.guest() as guest:
+        guest.say("hello")
+        guest.await_reply(within="5s")
+        rig.simulator.faults(fail={"probability": 1, "at": "other", "code": 403})
+        with pytest.raises(ServiceError, match="403"):
+            fetch_history(guest.line, rig.recorder)
+        rig.simulator.faults()

@@ -1,0 +1,79 @@
+"""Guests with a ledger against the simulator, and the comparison with what really happened."""
+
+import json
+import urllib.request
+import uuid
+from pathlib import Path
+from typing import Any
+
+from harness.config import parse_target
+from harness.guest.budget import UNLIMITED
+from harness.guest.session import GuestSession
+from harness.guest.settings import GuestSettings
+from harness.ledger.ledger import Ledger
+from harness.ledger.leftovers import read_leftovers
+from harness.ledger.store import Store
+from harness.measure.recorder import Collected, Recorder
+from harness.measure.sample import Outcome
+
+
+class Rig:
+    """Guests with a ledger, and the comparison of that ledger with the simulator's truth."""
+
+    def __init__(self, simulator: Any, directory: Path) -> None:
+        self.simulator = simulator
+        self.directory = directory
+        self.recorder = Recorder()
+        self.store = Store(directory / "ledger-w.sqlite", {"worker": "w"})
+        self.ledger = Ledger(self.store)
+        self.settings = GuestSettings(
+            target=parse_target(simulator.url),
+            clear_within_s=0.5,
+            close_within_s=0.3,
+            end_backoff_s=0.05,
+            reconnect_every_s=0.05,
+            reconnect_within_s=1.0,
+            budget=UNLIMITED,
+            custom_attributes={"runId": "r-1"},
+        )
+        self.before = set(simulator.truth()["open_tokens"])
+
+    def guest(self, **settings: Any) -> GuestSession:
+        changed = GuestSettings(
+            **{
+                name: settings.get(name, getattr(self.settings, name))
+                for name in self.settings.__slots__
+            }
+        )
+        return GuestSession(
+            changed,
+            str(uuid.uuid4()),
+            ledger=self.ledger,
+            recorder=self.recorder,
+            think_s=lambda: 0.01,
+        )
+
+    def still_open(self) -> set[str]:
+        return set(self.simulator.truth()["open_tokens"]) - self.before
+
+    def leftovers(self) -> dict[str, str]:
+        self.ledger.secure()
+        return {left.token: left.reason for left in read_leftovers(self.directory)}
+
+    def taken(self) -> Collected:
+        """What was measured since the last call."""
+        return self.recorder.take()
+
+    def outcomes(self, operation: str) -> dict[Outcome, int]:
+        return dict(self.taken().outcomes.get(operation, {}))
+
+    def timeline(self, token: str) -> list[dict[str, Any]]:
+        """What the simulator noted about a token's sessions."""
+        with urllib.request.urlopen(f"{self.simulator.admin}/sessions/{token}", timeout=10) as a:
+            found: list[dict[str, Any]] = json.load(a)["sessions"]
+        return found
+
+    def disconnect(self, token: str) -> None:
+        """The other side ends the conversation."""
+        url = f"{self.simulator.admin}/sessions/{token}/disconnect"
+        urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=10).close()
