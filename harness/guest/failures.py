@@ -16,12 +16,6 @@ from harness.measure.sample import Outcome
 from harness.protocol import events
 from harness.protocol.names import ErrorCode
 
-CLEAR_IS_OFF = (
-    "Clear was refused: switch on 'Conversation Clear' in the Messenger configuration of this "
-    "deployment, or every session stays open until it expires"
-)
-"""What to say, once, when endings come out as :attr:`Ending.REFUSED`."""
-
 
 class Ending(StrEnum):
     """How an attempt to clear a session came out. Only the first three prove its end."""

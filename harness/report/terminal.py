@@ -12,6 +12,13 @@ from harness.measure.operations import OPERATIONS
 
 STYLES = {"PASS": "bold green", "FAIL": "bold red", "NO_DATA": "bold yellow", "INVALID": "bold red"}
 SHOWN = ("p50", "p95", "p99", "max")
+FINDINGS = {
+    "cross_talk": "cross-talk: guests were sent messages of another session",
+    "after_clear": "messages came after the service had said that the session was cleared",
+    "clear_is_off": "Clear was refused: switch on 'Conversation Clear' in the Messenger "
+    "configuration of this deployment, or every session stays open until it expires",
+}
+"""Counts that are worth a line of their own when they are not zero."""
 
 
 def show_summary(record: Mapping[str, Any], console: Console, *, report: str = "") -> None:
@@ -124,6 +131,10 @@ def _notes(record: Mapping[str, Any]) -> list[Text]:
                 style="yellow",
             )
         )
+    for name, words in FINDINGS.items():
+        count = (record.get("forensics") or {}).get(name)
+        if count:
+            notes.append(Text(f"{words} ({count:,})", style="red"))
     truth = record.get("simulator")
     if truth:
         notes.append(

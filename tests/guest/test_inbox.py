@@ -152,6 +152,58 @@ def test_bad_and_unknown_frames_are_counted_and_harm_nothing(rig: Rig) -> None:
     assert rig.session.state is State.OPEN
 
 
+def test_another_sessions_words_are_cross_talk_a_siblings_are_not() -> None:
+    seen = Seen()
+    first, other, sibling = Rig(seen, "aaaa"), Rig(seen, "bbbb"), Rig(seen, "aaaa")
+    sibling.inbox._lane = "aaaa01"
+    for rig in (first, other, sibling):
+        rig.get(CONFIGURED)
+        rig.recorder.take()
+    first.get(reply("1"))
+    other.get(reply("1"), echo("aaaa007"))
+    sibling.get(reply("1"), echo("aaaa007"))
+    assert first.recorder.take().counts == {"expected": 1}
+    assert other.recorder.take().counts == {"cross_talk": 2}
+    assert sibling.recorder.take().counts == {"expected": 2}
+
+
+def test_what_comes_after_its_time_is_late_and_what_is_older_is_out_of_order(rig: Rig) -> None:
+    rig.get(CONFIGURED)
+    rig.inbox.expect("own-001", "delivered", 0, 1)
+    rig.inbox.give_up_older_than(1.0)
+    rig.get(echo("own-001"))
+    rig.get(frame("string", "Request failed.", 500, tracingId="own-001"))
+    rig.recorder.take()
+    later, earlier = ({"time": f"2026-11-22T12:00:0{n}.000Z"} for n in (2, 1))
+    body = {"type": "Text", "text": "x", "direction": "Outbound"}
+    rig.get(
+        frame("StructuredMessage", {**body, "id": "2", "channel": later}),
+        frame("StructuredMessage", {**body, "id": "1", "channel": earlier}),
+    )
+    assert rig.recorder.take().counts == {"expected": 1, "out_of_order": 1}
+    assert rig.inbox.failure is None
+    assert len(rig.inbox.replies or ()) == 2
+
+
+def test_answers_go_to_who_asked_and_unasked_ones_are_late(rig: Rig) -> None:
+    rig.get(CONFIGURED)
+    rig.inbox.want("own-00a")
+    rig.inbox.want("file-1")
+    rig.get(
+        frame("JwtResponse", {"jwt": "j"}, tracingId="own-00a"),
+        frame("UploadFailureEvent", {"attachmentId": "file-1", "errorCode": 4003}, 400),
+        frame("JwtResponse", {"jwt": "j"}, tracingId="own-00b"),
+    )
+    answers = rig.inbox.answers or {}
+    assert [getattr(answers[key], "message_class", "") for key in ("own-00a", "file-1")] == [
+        "JwtResponse",
+        "UploadFailureEvent",
+    ]
+    assert rig.recorder.take().counts["late_message"] == 1
+    rig.inbox.forget("file-1")
+    assert "file-1" not in answers
+
+
 FRAMES = st.sampled_from(
     [
         CONFIGURED,

@@ -149,3 +149,17 @@ def test_requests_survive_the_trip(text: str) -> None:
         assert orjson.loads(codec.encode_request(request))["message"]["text"] == text
     except TypeError:
         assert any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+@given(st.binary(max_size=200) | JSON.map(orjson.dumps))
+def test_a_history_is_read_or_refused(data: bytes) -> None:
+    with contextlib.suppress(RemoteProtocolError):
+        messages, pages = codec.decode_history(data)
+        assert isinstance(messages, list)
+        assert isinstance(pages, int)
+
+
+def test_a_page_of_the_history() -> None:
+    body = {"type": "Text", "text": "Hi", "direction": "Outbound", "id": "1", "channel": None}
+    messages, pages = codec.decode_history(orjson.dumps({"entities": [body], "pageCount": 3}))
+    assert (messages[0].text, messages[0].time, pages) == ("Hi", None, 3)

@@ -36,3 +36,50 @@ def test_join_and_health_check() -> None:
     assert joined["events"][0]["presence"] == {"type": "Join"}
     assert joined["channel"]["metadata"]["customAttributes"] == {"guest": "7"}
     assert requests.health_check("T")["tracingId"] == "SGVhbHRoQ2hlY2tNZXNzYWdlSWQ="
+
+
+def test_choices_name_what_was_chosen_and_from_which_picker() -> None:
+    chosen = requests.choice("T", "X", "Yes", "y")["message"]
+    assert chosen["type"] == "Structured"
+    assert chosen["content"] == [
+        {
+            "contentType": "ButtonResponse",
+            "buttonResponse": {"type": "QuickReply", "text": "Yes", "payload": "y"},
+        }
+    ]
+    picked = requests.choice(
+        "T", "X", "T1", "T1", button=requests.Button.DATE_PICKER, parent_id="m"
+    )["message"]
+    assert picked["metadata"] == {"id": "X", "parentMessageId": "m"}
+    assert picked["content"][0]["buttonResponse"]["originatingMessageId"] == "m"
+
+
+def test_an_authenticated_guest_configures_with_its_jwt() -> None:
+    request = requests.configure_session("T", "D", "X", sign_in="jwt")
+    assert request["action"] == "configureAuthenticatedSession"
+    assert request["data"] == {"code": "jwt"}
+    assert requests.configure_session("T", "D", "X", start_new=True)["startNew"] is True
+
+
+def test_files_typing_history_and_closing() -> None:
+    assert requests.announce_file("T", "X", "A", "a.png", "image/png", 3) == {
+        "action": "onAttachment",
+        "token": "T",
+        "tracingId": "X",
+        "attachmentId": "A",
+        "fileName": "a.png",
+        "fileType": "image/png",
+        "fileSize": 3,
+    }
+    assert requests.refresh_file("T", "X", "A")["action"] == "getAttachment"
+    assert requests.delete_file("T", "X", "A")["action"] == "deleteAttachment"
+    with_file = requests.text("T", "X", "", attachment_id="A")["message"]
+    assert with_file["content"] == [{"contentType": "Attachment", "attachment": {"id": "A"}}]
+    typing = requests.typing("T", "X")["message"]["events"]
+    assert typing == [{"eventType": "Typing", "typing": {"type": "On"}}]
+    assert requests.get_jwt("T", "X") == {"action": "getJwt", "token": "T", "tracingId": "X"}
+    assert requests.close_session("T", "X")["closeAllConnections"] is True
+
+
+def test_attributes_are_measured_in_bytes_of_keys_and_values() -> None:
+    assert requests.attributes_size({"é": "ab", "c": ""}) == 5

@@ -53,6 +53,15 @@ def test_everything_is_there() -> None:
     assert shown.rstrip().endswith("reports/r-1/report.html")
 
 
+def test_findings_about_messages_have_a_line_each() -> None:
+    shown = text({"sessions": SESSIONS, "run_id": "r", "forensics": {"cross_talk": 3, "late": 1}})
+    assert "messages of another session (3)" in shown
+    assert "Conversation Clear" not in shown
+    assert "'Conversation Clear'" in text(
+        {"sessions": SESSIONS, "run_id": "r", "forensics": {"clear_is_off": 2}}
+    )
+
+
 def test_a_record_of_nothing_is_shown_too() -> None:
     shown = text({"verdict": "INVALID", "reasons": ["unreadable"], "sessions": {}})
     assert "sessions: not known" in shown
