@@ -158,9 +158,11 @@ class Line:
             raise self._take_failure()
         return inbox.response
 
-    def say(self, body: str) -> int:
-        """Send a text and nothing else; its stamp."""
-        return self.speak(requests.text(self.token, self.next_id(), body), "delivered", None)
+    def say(self, body: str, *, first: bool = False) -> int:
+        """Send a text; its stamp. ``first`` adds the run's attributes."""
+        attributes = self.settings.custom_attributes if first else None
+        request = requests.text(self.token, self.next_id(), body, custom_attributes=attributes)
+        return self.speak(request, "delivered", None)
 
     def speak(self, request: requests.Request, operation: str, due_ns: int | None) -> int:
         """Send something that belongs to the conversation; its stamp. Does not wait for answers.

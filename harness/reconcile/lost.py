@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.guest.line import Ending
+from harness.guest.failures import Ending
 from harness.guest.settings import GuestSettings
 from harness.ledger.leftovers import Leftover, ledger_files, read_process
 from harness.reconcile.sweep import SweepResult, find_leftovers, sweep
