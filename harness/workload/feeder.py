@@ -1,0 +1,144 @@
+"""Rows of a CSV file for guests: account numbers, names, questions.
+
+Which row a guest gets is a pure function of the guest's number, so n workers, each with its own
+stride of numbers, share the rows fairly and without asking one another::
+
+    sequential   row after row, from the start again at the end
+    random       any row, the same for the same seed and guest
+    unique       each row once; a guest beyond the last row is refused
+
+The file is UTF-8 with a header line; column names are letters, digits and underscores.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from random import Random
+from types import MappingProxyType
+
+from harness.errors import ConfigError
+
+Row = Mapping[str, str]
+
+_COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class Mode(StrEnum):
+    """How rows are given out."""
+
+    SEQUENTIAL = "sequential"
+    RANDOM = "random"
+    UNIQUE = "unique"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A file's rows. ``name`` is what errors call it."""
+
+    name: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def row(self, index: int) -> Row:
+        """One row by its columns' names."""
+        return MappingProxyType(dict(zip(self.columns, self.rows[index], strict=True)))
+
+    def longest(self, column: str) -> int:
+        """UTF-8 bytes of the longest value of a column."""
+        at = self.columns.index(column)
+        return max(len(row[at].encode()) for row in self.rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feeder:
+    """Gives each guest a row."""
+
+    table: Table
+    mode: Mode = Mode.SEQUENTIAL
+    seed: int = 0
+
+    def row_for(self, guest: int) -> Row:
+        """The row of guest number ``guest``, counted from 0 over all workers."""
+        many = len(self.table.rows)
+        if guest < 0:
+            raise ConfigError(f"{self.table.name}: there is no guest number {guest}")
+        match self.mode:
+            case Mode.SEQUENTIAL:
+                return self.table.row(guest % many)
+            case Mode.RANDOM:
+                return self.table.row(Random(f"{self.seed} row {guest}").randrange(many))
+            case Mode.UNIQUE:
+                self.check_enough(guest + 1)
+                return self.table.row(guest)
+
+    def rows_of(self, worker: int, workers: int) -> Iterator[Row]:
+        """The rows of one of n workers, guest after guest; ends only where rows are unique."""
+        if not 0 <= worker < workers:
+            raise ConfigError(f"worker {worker} of {workers}: expected a number below {workers}")
+        guest = worker
+        while self.mode is not Mode.UNIQUE or guest < len(self.table.rows):
+            yield self.row_for(guest)
+            guest += workers
+
+    def check_enough(self, guests: int) -> None:
+        """ConfigError when rows are unique and there are fewer of them than guests."""
+        many = len(self.table.rows)
+        if self.mode is Mode.UNIQUE and guests > many:
+            raise ConfigError(
+                f"{self.table.name}: {guests:,} guests need a row of their own and there are "
+                f"{many:,}; add rows, or use the mode sequential or random"
+            )
+
+
+def read_table(path: Path) -> Table:
+    """The rows of a file. ConfigError names file and line."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}") from None
+    return parse_table(text, name=str(path))
+
+
+def parse_table(text: str, *, name: str) -> Table:
+    """The rows of a CSV text; blank lines are skipped. At least one row is needed."""
+    reader = csv.reader(io.StringIO(text), strict=True)
+    columns: tuple[str, ...] = ()
+    rows = []
+    try:
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            if not columns:
+                columns = _columns(cells, f"{name}, line {reader.line_num}")
+            elif len(cells) != len(columns):
+                raise ConfigError(
+                    f"{name}, line {reader.line_num}: expected {len(columns)} values, "
+                    f"got {len(cells)}"
+                )
+            else:
+                rows.append(tuple(cells))
+    except csv.Error as error:
+        raise ConfigError(f"{name}, line {reader.line_num}: not readable as CSV: {error}") from None
+    if not columns:
+        raise ConfigError(f"{name}: empty; expected a header line and rows")
+    if not rows:
+        raise ConfigError(f"{name}: no row below the header line")
+    return Table(name=name, columns=columns, rows=tuple(rows))
+
+
+def _columns(cells: Sequence[str], place: str) -> tuple[str, ...]:
+    columns = tuple(cell.strip() for cell in cells)
+    for column in columns:
+        if not _COLUMN.fullmatch(column):
+            raise ConfigError(
+                f"{place}: {column!r} is no column name; expected letters, digits, underscores"
+            )
+        if columns.count(column) > 1:
+            raise ConfigError(f"{place}: column {column!r} is there twice")
+    return columns

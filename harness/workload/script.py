@@ -1,0 +1,254 @@
+"""Conversations as YAML scripts: the model, read and validated before anything is sent.
+
+The step names ``say``, ``waitForReplyContaining`` and ``waitForReplyMatching`` and the mapping
+``scenarios`` are those of ovotech's genesys-web-messaging-tester, so its scripts run unchanged::
+
+    scenarios:
+      Order status:
+        - say: Where is my order {{order}}?
+        - waitForReplyContaining: on its way
+          within: 20s
+
+Beside the plain list of steps a scenario may be a mapping with ``weight``, ``attributes`` and
+``steps``; beside ``scenarios`` there may be ``feeder``, ``within`` (the usual deadline) and
+``attributes``. ``harness.workload.script_file`` reads files and names line and key in errors.
+"""
+
+import re
+from collections.abc import Iterator
+from enum import StrEnum
+from random import Random
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from harness.errors import ConfigError
+from harness.units import seconds
+from harness.workload.feeder import Mode, Row
+from harness.workload.think import ThinkTime, parse_think
+
+MAX_REPEATS = 10_000
+DEFAULT_WITHIN = "10s"
+
+COLUMN = re.compile(r"\{\{\s*(\w+)\s*\}\}")
+
+
+class StepKind(StrEnum):
+    """What a step does. The value is its key in the script."""
+
+    SAY = "say"
+    WAIT_CONTAINING = "waitForReplyContaining"
+    WAIT_MATCHING = "waitForReplyMatching"
+    THINK = "think"
+    TYPING = "typing"
+    CHOOSE = "choose"
+    ATTACH = "attach"
+    JOIN = "join"
+    IDLE = "idle"
+    DROP = "drop"
+    RECONNECT = "reconnect"
+    REPEAT = "repeat"
+    CLEAR = "clear"
+
+
+ACTIONS = f"actions: {', '.join(StepKind)}"
+# Steps without a value: written as "- clear", "- clear:" or "- clear: true".
+FLAGS = (StepKind.JOIN, StepKind.DROP, StepKind.RECONNECT, StepKind.CLEAR)
+KEYS = (*StepKind, "within", "attributes", "steps")
+WAITS = (StepKind.WAIT_CONTAINING, StepKind.WAIT_MATCHING)
+
+
+def _duration(text: str) -> str:
+    try:
+        seconds(text)
+    except ConfigError as error:  # so that the place in the file is added
+        raise ValueError(str(error).removeprefix("duration: ")) from None
+    return text
+
+
+def _think(text: str) -> str:
+    try:
+        parse_think(text)
+    except ConfigError as error:
+        raise ValueError(str(error).removeprefix("think: ")) from None
+    return text
+
+
+def _regular_expression(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    return text
+
+
+Duration = Annotated[str, AfterValidator(_duration)]
+Attributes = dict[Annotated[str, Field(min_length=1)], str]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Step(_Model):
+    """One step: exactly one of the keys of :class:`StepKind`, and what goes with it."""
+
+    say: Annotated[str, Field(min_length=1)] | None = None
+    wait_containing: Annotated[str, Field(min_length=1)] | None = Field(
+        None, alias="waitForReplyContaining"
+    )
+    wait_matching: Annotated[str, AfterValidator(_regular_expression)] | None = Field(
+        None, alias="waitForReplyMatching"
+    )
+    think: Annotated[str, AfterValidator(_think)] | None = None
+    typing: Duration | None = None
+    choose: Annotated[str, Field(min_length=1)] | None = None
+    attach: Annotated[str, Field(min_length=1)] | None = None
+    join: Literal["true"] | None = None
+    idle: Duration | None = None
+    drop: Literal["true"] | None = None
+    reconnect: Literal["true"] | None = None
+    repeat: Annotated[int, Field(ge=1, le=MAX_REPEATS)] | None = None
+    clear: Literal["true"] | None = None
+
+    within: Duration | None = None
+    attributes: Attributes | None = None
+    steps: tuple["Step", ...] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_words(cls, data: Any) -> Any:
+        if isinstance(data, str):
+            data = {data: None}
+        if isinstance(data, dict):
+            data = {k: "true" if k in list(FLAGS) and v is None else v for k, v in data.items()}
+            empty = [key for key, value in data.items() if value is None and key in KEYS]
+            if empty:
+                raise ValueError(f"{empty[0]} has no value")
+        return data
+
+    @model_validator(mode="after")
+    def _one_action(self) -> "Step":
+        found = [kind for kind in StepKind if self._value(kind) is not None]
+        if len(found) != 1:
+            names = " and ".join(found) or "none"
+            raise ValueError(f"expected exactly one action, got {names}; {ACTIONS}")
+        kind = found[0]
+        if self.within is not None and kind not in WAITS:
+            raise ValueError(f"within goes with a wait, not with {kind}")
+        if self.attributes is not None and kind not in (StepKind.SAY, StepKind.JOIN):
+            raise ValueError(f"attributes go with say or join, not with {kind}")
+        if (self.steps is not None) != (kind is StepKind.REPEAT) or self.steps == ():
+            raise ValueError("repeat needs steps, and steps need repeat")
+        return self
+
+    def _value(self, kind: StepKind) -> str | int | None:
+        names = {
+            StepKind.WAIT_CONTAINING: "wait_containing",
+            StepKind.WAIT_MATCHING: "wait_matching",
+        }
+        value: str | int | None = getattr(self, names.get(kind, str(kind)))
+        return value
+
+    @property
+    def kind(self) -> StepKind:
+        """What it does."""
+        return next(kind for kind in StepKind if self._value(kind) is not None)
+
+    @property
+    def text(self) -> str:
+        """Its value as written: a text, a pattern, a time, a file; empty for flags and repeat."""
+        return "" if self.kind in (*FLAGS, StepKind.REPEAT) else str(self._value(self.kind))
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds of ``typing`` and ``idle``."""
+        return seconds(self.text)
+
+    @property
+    def think_time(self) -> ThinkTime:
+        """The distribution of ``think``."""
+        return parse_think(self.text)
+
+
+class Scenario(_Model):
+    """Steps of one kind of conversation, how often it comes, and its custom attributes."""
+
+    steps: Annotated[tuple[Step, ...], Field(min_length=1)]
+    weight: Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)] = 1.0
+    attributes: Attributes = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _list_of_steps(cls, data: Any) -> Any:
+        return {"steps": data} if isinstance(data, list) else data
+
+
+class FeederFile(_Model):
+    """Where rows come from; the path counts from the script's folder."""
+
+    file: Annotated[str, Field(min_length=1)]
+    mode: Mode = Mode.SEQUENTIAL
+
+    @model_validator(mode="before")
+    @classmethod
+    def _path_alone(cls, data: Any) -> Any:
+        return {"file": data} if isinstance(data, str) else data
+
+
+class Script(_Model):
+    """A whole file. ``config`` is the foreign tool's (deployment, region) and not used here."""
+
+    scenarios: Annotated[dict[str, Scenario], Field(min_length=1)]
+    feeder: FeederFile | None = None
+    within: Duration = DEFAULT_WITHIN
+    attributes: Attributes = Field(default_factory=dict)
+    config: dict[str, Any] | None = None
+
+    @field_validator("scenarios", mode="before")
+    @classmethod
+    def _named(cls, data: Any) -> Any:
+        if isinstance(data, dict) and not all(str(name).strip() for name in data):
+            raise ValueError("a scenario needs a name")
+        return data
+
+    def pick(self, rng: Random) -> str:
+        """The name of a scenario, as often as its weight says."""
+        names = list(self.scenarios)
+        return rng.choices(names, [self.scenarios[name].weight for name in names])[0]
+
+    def attributes_of(self, scenario: str, step: Step | None = None) -> dict[str, str]:
+        """What a message of that scenario carries; the nearer place wins."""
+        own = {} if step is None or step.attributes is None else step.attributes
+        return {**self.attributes, **self.scenarios[scenario].attributes, **own}
+
+    def within_s(self, step: Step) -> float:
+        """The deadline of a wait in seconds."""
+        return seconds(step.within or self.within)
+
+
+def render(text: str, row: Row) -> str:
+    """``{{column}}`` replaced by the row's value."""
+    return COLUMN.sub(lambda found: row[found[1]], text)
+
+
+def columns_in(text: str) -> set[str]:
+    """The columns that a text names."""
+    return set(COLUMN.findall(text))
+
+
+def walk(steps: tuple[Step, ...]) -> Iterator[Step]:
+    """Steps in the order in which they run, repeats written out."""
+    for step in steps:
+        if step.repeat is None:
+            yield step
+        else:
+            for _ in range(step.repeat):
+                yield from walk(step.steps or ())

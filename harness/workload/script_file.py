@@ -1,0 +1,172 @@
+"""Scripts read from files: every error names file, line and key before anything is sent."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from harness.errors import ConfigError
+from harness.workload.feeder import Table, read_table
+from harness.workload.script import (
+    ACTIONS,
+    COLUMN,
+    FeederFile,
+    Scenario,
+    Script,
+    Step,
+    StepKind,
+)
+from harness.workload.yaml_lines import Lined, load_lined
+
+# The service's documented limits (vendor's "Web Messaging" limits page, October 2026).
+MAX_TEXT_BYTES = 4096
+MAX_ATTRIBUTE_BYTES = 2048
+MAX_STEPS = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A script with the rows it is fed from, if any."""
+
+    script: Script
+    table: Table | None
+
+
+def read_script(path: Path) -> Loaded:
+    """A script and its feeder's rows. ConfigError names file, line and key."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}") from None
+    lined = load_lined(text, name=str(path))
+    script = _validated(lined, str(path))
+    table = None if script.feeder is None else read_table(path.parent / script.feeder.file)
+    check_texts(script, lined, table, name=str(path))
+    return Loaded(script=script, table=table)
+
+
+def parse_script(text: str, *, name: str, table: Table | None = None) -> Script:
+    """A script from its text; ``table`` holds the rows of its feeder."""
+    lined = load_lined(text, name=name)
+    script = _validated(lined, name)
+    check_texts(script, lined, table, name=name)
+    return script
+
+
+def _validated(lined: Lined, name: str) -> Script:
+    if not isinstance(lined.value, dict):
+        raise ConfigError(f"{name}, line 1: expected keys such as scenarios")
+    try:
+        return Script.model_validate(lined.value)
+    except ValidationError as error:
+        raise ConfigError(_sentence(error, lined, name)) from None
+    except RecursionError:
+        raise ConfigError(f"{name}: nested too deeply") from None
+
+
+def _sentence(error: ValidationError, lined: Lined, name: str) -> str:
+    """The first error, unknown keys before others: they are what the others come from."""
+    found = sorted(error.errors(), key=lambda one: one["type"] != "extra_forbidden")[0]
+    path: list[str | int] = []
+    for part in found["loc"]:
+        # A list in the place of a mapping was read as its steps: that part is not in the file.
+        listed = part == "steps" and isinstance(_at(lined.value, path), list)
+        if part != "[key]" and not listed:
+            path.append(part)
+    place = f"{name}, line {lined.line(tuple(path))}"
+    key = next((str(part) for part in reversed(path) if isinstance(part, str)), "")
+    match found["type"]:
+        case "extra_forbidden":
+            inside = len(path) > 1 and isinstance(path[-2], int)
+            there = ACTIONS if inside else f"keys here: {', '.join(_keys(path))}"
+            return f"{place}: unknown key '{key}'; {there}"
+        case "missing":
+            return f"{place}: '{key}' is missing"
+        case "too_short":
+            return f"{place}, {key}: empty"
+        case "model_type":
+            return f"{place}, {key}: expected {'a step' if isinstance(path[-1], int) else 'keys'}"
+    what = str(found["msg"]).removeprefix("Value error, ")
+    return f"{place}, {key}: {what[:1].lower()}{what[1:]}" if key else f"{place}: {what}"
+
+
+def _keys(path: Sequence[str | int]) -> list[str]:
+    """Keys of the mapping in which the last part of a path stands."""
+    model: type[BaseModel] = Script
+    if path[0] == "scenarios":
+        model = Scenario
+    elif path[0] == "feeder":
+        model = FeederFile
+    return list(model.model_fields)
+
+
+def _at(value: Any, path: Sequence[str | int]) -> Any:
+    """What a path leads to, None when it leads nowhere."""
+    for part in path:
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value
+
+
+def check_texts(script: Script, lined: Lined, table: Table | None, *, name: str) -> None:
+    """Columns exist, and texts and attributes keep the service's limits in every row."""
+    for scenario_name, scenario in script.scenarios.items():
+        root: tuple[str | int, ...] = ("scenarios", scenario_name)
+        if (*root, "steps") in lined.lines:
+            root = (*root, "steps")
+        for path, step in _placed(scenario.steps, root):
+            line = f"{name}, line {lined.line((*path, str(step.kind)))}"
+            size = _bytes(step.text, table, f"{line}, {step.kind}")
+            if step.kind in (StepKind.SAY, StepKind.CHOOSE) and size > MAX_TEXT_BYTES:
+                raise ConfigError(
+                    f"{line}, {step.kind}: {size} bytes; the service takes {MAX_TEXT_BYTES}"
+                )
+            _check_attributes(script.attributes_of(scenario_name, step), table, line)
+        many = sum(_length(step) for step in scenario.steps)
+        if many > MAX_STEPS:
+            line = f"{name}, line {lined.line(root)}"
+            raise ConfigError(f"{line}: {many:,} steps with all repeats; at most {MAX_STEPS:,}")
+
+
+def _placed(
+    steps: tuple[Step, ...], root: tuple[str | int, ...]
+) -> Iterator[tuple[tuple[str | int, ...], Step]]:
+    for i, step in enumerate(steps):
+        yield (*root, i), step
+        if step.steps:
+            yield from _placed(step.steps, (*root, i, "steps"))
+
+
+def _length(step: Step) -> int:
+    inner = sum(_length(part) for part in step.steps or ())
+    return 1 if step.repeat is None else step.repeat * inner
+
+
+def _check_attributes(attributes: Mapping[str, str], table: Table | None, line: str) -> None:
+    size = sum(
+        len(key.encode()) + _bytes(value, table, f"{line}, attributes")
+        for key, value in attributes.items()
+    )
+    if size > MAX_ATTRIBUTE_BYTES:
+        raise ConfigError(
+            f"{line}, attributes: {size} bytes; the service takes {MAX_ATTRIBUTE_BYTES}"
+        )
+
+
+def _bytes(text: str, table: Table | None, place: str) -> int:
+    """UTF-8 bytes with the longest value of each column."""
+    size = len(COLUMN.sub("", text).encode())
+    for column in COLUMN.findall(text):
+        if table is None:
+            raise ConfigError(f"{place}: {{{{{column}}}}} needs a feeder with that column")
+        if column not in table.columns:
+            there = ", ".join(table.columns)
+            raise ConfigError(f"{place}: {table.name} has no column '{column}'; it has: {there}")
+        size += table.longest(column)
+    return size

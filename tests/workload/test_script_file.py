@@ -1,0 +1,145 @@
+"""Bad scripts are refused before anything is sent, with file, line, key and reason."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.errors import ConfigError
+from harness.workload.feeder import parse_table
+from harness.workload.script import StepKind
+from harness.workload.script_file import parse_script, read_script
+
+LINES = "scenarios:\n  A:\n"
+
+
+@pytest.mark.parametrize(
+    ("steps", "reason"),
+    [
+        ("    - sya: hi\n", "line 3: unknown key 'sya'; actions: say, waitForReplyContaining"),
+        ("    - fly\n", "line 3: unknown key 'fly'; actions: say"),
+        ("    - join\n    - say: a\n      clear: true\n", "line 4, A: expected exactly one action"),
+        ("    - say:\n", "line 3, A: say has no value"),
+        ("    - say: a\n      within: 2s\n", "line 3, A: within goes with a wait, not with say"),
+        (
+            "    - drop\n    - think: 1s\n      attributes: {a: b}\n",
+            "line 4, A: attributes go with",
+        ),
+        ("    - waitForReplyMatching: '('\n", "line 3, waitForReplyMatching: not a regular"),
+        (
+            "    - waitForReplyContaining: x\n      within: soon\n",
+            "line 4, within: expected a duration such as .* got 'soon'",
+        ),
+        ("    - think: sometimes\n", r"line 3, think: .*'sometimes'; write 6s, uniform\("),
+        ("    - idle: -3s\n", "line 3, idle: expected a duration"),
+        ("    - repeat: 3\n", "line 3, A: repeat needs steps"),
+        ("    - repeat: 0\n      steps: [join]\n", "line 3, repeat: input should be greater"),
+        ("    - repeat: x\n      steps: [join]\n", "line 3, repeat: input should be a valid int"),
+        ("    - join:\n      steps: [join]\n", "line 3, A: repeat needs steps, and steps need"),
+        ("    - clear: maybe\n", "line 3, clear: "),
+        ("    - say: {a: b}\n", "line 3, say: input should be a valid string"),
+        ("    - [a]\n", "line 3, A: expected a step"),
+        ("    - say: '{{x}}'\n", r"line 3, say: \{\{x\}\} needs a feeder with that column"),
+        (f"    - say: {'x' * 4097}\n", "line 3, say: 4097 bytes; the service takes 4096"),
+        (f"    - say: {'ü' * 2049}\n", "line 3, say: 4098 bytes"),
+        (f"    - choose: {'x' * 4097}\n", "line 3, choose: 4097 bytes"),
+        (
+            f"    - say: a\n      attributes: {{key: {'v' * 2046}}}\n",
+            "line 3, attributes: 2049 bytes; the service takes 2048",
+        ),
+        (
+            "    - repeat: 9999\n      steps:\n        - repeat: 9999\n          steps: [join]\n",
+            "99,980,001 steps with all repeats",
+        ),
+        ("    weight: -1\n    steps: [join]\n", "line 3, weight: input should be greater than 0"),
+        (
+            "    stepz: [join]\n",
+            "line 3: unknown key 'stepz'; keys here: steps, weight, attributes",
+        ),
+        ("    weight: 2\n", "line 2: 'steps' is missing"),
+        ("    []\n", "line 2, A: empty"),
+        ("    hello\n", "line 2, A: expected keys"),
+    ],
+)
+def test_bad_steps(steps: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=f"^shop.yaml, {reason}|^shop.yaml.*{reason}"):
+        parse_script(LINES + steps, name="shop.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("- join\n", "line 1: expected keys such as scenarios"),
+        ("scenarios: {}\n", "line 1, scenarios: empty"),
+        ("within: 2s\n", "line 1: 'scenarios' is missing"),
+        ("scenario: {}\n", "line 1: unknown key 'scenario'; keys here: scenarios, feeder"),
+        ("scenarios: {A: [join]}\nwithin: soon\n", "line 2, within: expected a duration"),
+        (
+            "scenarios: {A: [join]}\nfeeder: {file: x, mode: some}\n",
+            "line 2, mode: input should be 'sequential', 'random' or 'unique'",
+        ),
+        (
+            f"scenarios: {{A: [join]}}\nattributes: {{a: {'v' * 3000}}}\n",
+            "attributes: 3001 bytes",
+        ),
+    ],
+)
+def test_bad_files(text: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=f"^shop.yaml, .*{reason}|^shop.yaml, {reason}"):
+        parse_script(text, name="shop.yaml")
+
+
+def test_limits_hold_for_the_longest_row() -> None:
+    script = LINES + "    - say: 'My order is {{order}}.'\n"
+    parse_script(script, name="s", table=parse_table(f"order\n{'9' * 4083}\n", name="o"))
+    with pytest.raises(ConfigError, match="line 3, say: 4097 bytes"):
+        parse_script(script, name="s", table=parse_table(f"order\n1\n{'9' * 4084}\n", name="o"))
+    with pytest.raises(ConfigError, match=r"line 3, say: o has no column 'order'; it has: name"):
+        parse_script(script, name="s", table=parse_table("name\nAda\n", name="o"))
+
+
+def test_files_with_their_feeder_beside_them(tmp_path: Path) -> None:
+    (tmp_path / "orders.csv").write_text("order\n4711\n")
+    file = tmp_path / "shop.yaml"
+    file.write_text(LINES + "    - say: '{{order}}'\nfeeder: orders.csv\n")
+    loaded = read_script(file)
+    assert loaded.table is not None
+    assert loaded.table.row(0) == {"order": "4711"}
+    file.write_text(LINES + "    - join\nfeeder: none.csv\n")
+    with pytest.raises(ConfigError, match=r"none\.csv: No such file"):
+        read_script(file)
+    file.write_bytes(b"scenarios: \xff")
+    with pytest.raises(ConfigError, match=r"shop\.yaml: not UTF-8 text \(byte 11\)"):
+        read_script(file)
+    with pytest.raises(ConfigError, match=r"gone\.yaml: No such file"):
+        read_script(tmp_path / "gone.yaml")
+
+
+values = st.recursive(
+    st.none() | st.text(max_size=8) | st.sampled_from(["1", "2s", "join", "true", "{{a}}"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from([*map(str, StepKind), "steps", "within", "weight", "attributes", "x"]),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["scenarios", "feeder", "within", "config", "A"]), values))
+def test_any_document_is_taken_or_refused_with_its_place(document: dict[str, object]) -> None:
+    import json
+
+    text = json.dumps(document)  # JSON is YAML
+    try:
+        parse_script(text, name="shop.yaml")
+    except ConfigError as error:
+        told = str(error)
+    else:
+        return
+    assert told.startswith("shop.yaml")
+    assert "\n" not in told

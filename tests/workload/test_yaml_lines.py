@@ -1,0 +1,58 @@
+"""YAML keeps its lines and its texts as written, and nothing in it can do harm."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.errors import ConfigError
+from harness.workload.yaml_lines import load_lined
+
+
+def test_lines_of_keys_items_and_what_is_around_them() -> None:
+    found = load_lined("a: 1\nb:\n  - say: hi\n    within: 20s\n  - clear\n", name="x")
+    assert found.value == {"a": "1", "b": [{"say": "hi", "within": "20s"}, "clear"]}
+    assert found.line(("b", 0, "within")) == 4
+    assert found.line(("b", 1)) == 5
+    assert found.line(("b", 0, "say", "deeper")) == 3
+    assert found.line(("nothing",)) == 1
+
+
+def test_texts_stay_as_they_were_written() -> None:
+    found = load_lined("[yes, 007, 12:30, 1.50, 2026-01-01, '~', ~, null, '']", name="x")
+    assert found.value == ["yes", "007", "12:30", "1.50", "2026-01-01", "~", None, None, ""]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "x: empty"),
+        ("# only a comment\n", "x: empty"),
+        ("a: 1\na: 2\n", "x, line 2: key 'a' is there twice"),
+        ("a:\n  - [\n", "x, line 3: not YAML"),
+        ("\tb: 1\n", "x, line 1: not YAML"),
+        ("a: !!python/object:os.system x", "x, line 1: .*tags are not allowed"),
+        ("? [1]\n: 2\n", "x, line 1: expected a plain key"),
+        ("a: &a [*a]\n", "x: nested too deeply"),
+        ("a: \x00", "x: not YAML"),
+        ("[" * 5000, "x: nested too deeply"),
+        ("a: 1\n---\nb: 2\n", "x, line 2: not YAML"),
+        ("x" * 1_000_001, "x: longer than 1,000,000 characters"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_its_line(text: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        load_lined(text, name="x")
+
+
+def test_a_short_file_cannot_grow_huge() -> None:
+    levels = "\n".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9))
+    with pytest.raises(ConfigError, match="more than 100,000 values"):
+        load_lined("a0: &a0 x\n" + levels, name="x")
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        load_lined(text, name="x")
+    except ConfigError:
+        return
