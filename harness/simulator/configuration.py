@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from harness.simulator.service import Service
     from harness.simulator.settings import DeploymentSettings
 
-ANYWHERE = {"Access-Control-Allow-Origin": "*"}
 DISCONNECT_TYPES = {"off": "Send", "send": "Send", "read_only": "ReadOnly"}
 
 
@@ -94,10 +93,7 @@ def add_routes(app: web.Application, service: "Service") -> None:
         deployment = service.deployments.get(request.match_info["id"])
         if deployment is None:
             return web.Response(status=403, text="Forbidden")
-        return json_response(
-            config_json(deployment.settings, f"{request.scheme}://{request.host}"),
-            headers=ANYWHERE,
-        )
+        return json_response(config_json(deployment.settings, f"{request.scheme}://{request.host}"))
 
     async def domains(request: web.Request) -> web.Response:
         deployment = service.deployments.get(request.match_info["id"])
@@ -107,7 +103,7 @@ def add_routes(app: web.Application, service: "Service") -> None:
             "allowAllDomains": deployment.settings.allow_all_domains,
             "allowedDomains": list(deployment.settings.allowed_domains),
         }
-        return json_response(body, headers=ANYWHERE)
+        return json_response(body)
 
     base = "/webdeployments/v1/deployments/{id}"
     app.router.add_get(f"{base}/config.json", config)

@@ -5,10 +5,11 @@ import errno
 import gc
 import logging
 import os
+import resource
 import signal
 import socket
 import ssl
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import orjson
 import uvloop
@@ -19,6 +20,7 @@ from harness.simulator import (
     admin,
     attachments,
     authentication,
+    browsers,
     configuration,
     history,
     platform_access,
@@ -56,6 +58,7 @@ def application(service: Service) -> web.Application:
         return await upgrade.accept(service, request)
 
     app.router.add_get("/v1", guest)
+    browsers.add_rules(app, service)
     for part in PARTS:
         part.add_routes(app, service)
     return app
@@ -133,9 +136,17 @@ async def serve(settings: Settings, sock: socket.socket) -> None:
         await runner.cleanup()
 
 
+def allow_many_connections() -> None:
+    """Take as many file descriptors as this process may have: one is needed per guest."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # where "most" is more than the system really gives
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def run(settings: Settings) -> None:
     """The whole simulator, in this process. Raises ConfigError if the port can't be had."""
     sock = listen(settings.host, settings.port)
+    allow_many_connections()
     # hardly anything here is cyclic: looking for it after every 700 objects costs a tenth of all
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)

@@ -43,6 +43,16 @@ def test_the_services_own_form_is_a_knob(play) -> None:
     play(scenario, knobs=Knobs(malformed_reply="error"))
 
 
+def test_silence_may_be_the_answer_too(play) -> None:
+    async def scenario(world):
+        guest = await world.guest()
+        await guest.ws.send_str("nonsense")
+        assert await guest.silent()
+        assert (await world.truth())["counts"]["malformed"] == 1
+
+    play(scenario, knobs=Knobs(malformed_reply="silence"))
+
+
 def test_invalid_utf_8_closes_with_1007(play) -> None:
     async def scenario(world):
         guest = await world.guest()

@@ -1,6 +1,6 @@
 """Agents: taking over, places, wrap-up, and leftovers that occupy them."""
 
-from harness.simulator.settings import AgentSettings, BotSettings
+from harness.simulator.settings import AgentSettings, BotSettings, Knobs
 
 FAST = BotSettings(hand_over_after=1)
 
@@ -35,6 +35,16 @@ def test_an_agent_takes_over_types_and_answers(play) -> None:
         ]
 
     play(scenario, bot=FAST, agents=AgentSettings(number=1))
+
+
+def test_the_field_of_the_typing_events_length_is_a_knob(play) -> None:
+    async def scenario(world):
+        guest = await handed_over(world)
+        is_typing = await guest.until(lambda f: "events" in f["body"])
+        assert is_typing["body"]["events"][0]["typing"]["durationMs"] == 5000
+
+    knobs = Knobs(typing_field="durationMs")
+    play(scenario, bot=FAST, agents=AgentSettings(number=1), knobs=knobs)
 
 
 def test_leftovers_occupy_places_and_others_wait(play) -> None:

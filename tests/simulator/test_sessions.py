@@ -2,6 +2,10 @@
 
 import pytest
 
+from harness.simulator.settings import Knobs
+
+DEPLOYMENT = "11111111-2222-4333-8444-555555555555"
+
 
 def test_new_then_resumed(play) -> None:
     async def scenario(world):
@@ -109,3 +113,64 @@ def test_close_session_needs_its_parameter_and_a_session(play) -> None:
         assert (await guest.next())["code"] == 4020
 
     play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "body", "code"),
+    [
+        ({}, {}, None),
+        ({"closed_connection_code": 1000}, {}, 1000),
+        ({"closed_connection_code": 1001}, {}, 1001),
+    ],
+)
+def test_whether_the_server_closes_a_retired_connection_is_a_knob(play, knobs, body, code) -> None:
+    async def scenario(world):
+        first = await world.ready()
+        for _ in range(3):
+            await world.ready(first.token)
+        assert (await first.next())["body"] == body
+        if code is None:
+            assert await first.silent(0.2)
+        else:
+            assert await first.closed() == code
+
+    play(scenario, knobs=Knobs(**knobs))
+
+
+def test_the_attributes_limit_may_be_missing_for_a_new_session(play) -> None:
+    async def scenario(world):
+        guest = await world.guest()
+        assert "maxCustomDataBytes" not in (await guest.configure())["body"]
+        assert "maxCustomDataBytes" in (await guest.configure())["body"]
+
+    play(scenario, knobs=Knobs(max_custom_data_bytes_absent=True))
+
+
+def test_no_more_sessions_than_the_bound(play, capsys) -> None:
+    async def scenario(world):
+        guest = await world.ready()
+        other = await world.guest()
+        await other.send(action="configureSession", deploymentId=DEPLOYMENT)
+        assert (await other.next())["code"] == 503
+        assert (await guest.configure())["body"]["newSession"] is False
+        await guest.clear()
+        assert (await other.configure())["body"]["newSession"] is True
+
+    play(scenario, knobs=Knobs(max_sessions=1))
+    assert "max_sessions" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("ends", "still_open"), [(True, 0), (False, 1)])
+def test_whether_expiry_ends_the_conversation_is_a_knob(play, ends, still_open) -> None:
+    async def scenario(world):
+        guest = await world.ready()
+        await guest.say("hello")
+        await world.when(lambda: world.service.truth.whole.sessions_expired == 1)
+        return (await world.truth())["conversations"]["open"]
+
+    found = play(
+        scenario,
+        deployment={"session_duration_s": 0.2},
+        knobs=Knobs(expiry_ends_conversation=ends),
+    )
+    assert found == still_open

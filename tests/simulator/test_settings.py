@@ -89,6 +89,8 @@ def test_every_protocol_element_has_a_state_and_what_is_left_out_a_reason() -> N
     elements = table("Protocol elements")
     assert len(elements) > 50
     for name, (here, _source, remark) in elements.items():
-        assert re.match(r"simulated|knob|limit|fault|not simulated|ignored|accepted", here), name
+        assert re.match(r"simulated|knob|limit|fault|not simulated|ignored|accepted|read", here), (
+            name
+        )
         if here.startswith("not simulated"):
             assert remark, name
