@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from harness.simulator.service import Service
 
 
+TIMER_LATE_S = 0.0005
+"""The event loop's timers count whole milliseconds and so fire half of one late on average."""
+
+
 class WorkQueue:
     """``workers`` equal servers with one queue; 0 workers: as many as needed."""
 
@@ -86,7 +90,7 @@ class Bot:
 
     def _work(self, session: Session, conversation: Conversation, turn: Turn, heard: str) -> None:
         arrival = monotonic()
-        delay = self.queue.finish(arrival) - arrival
+        delay = self.queue.finish(arrival) - arrival - TIMER_LATE_S
         loop = self._service.loop
         if turn.typing_s:
             loop.call_later(max(delay - turn.typing_s, 0), typing, self._service, session)

@@ -9,6 +9,7 @@ import sys
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from harness.simulator import frames
 from harness.simulator.agents import Agents
@@ -30,6 +31,8 @@ from harness.simulator.state import (
 from harness.simulator.tokens import Signer
 from harness.simulator.truth import Tally, Truth
 
+MAX_LINES = 200
+"""Lines on standard error: a pipe that nobody empties must not fill up and block."""
 MAX_RUNS = 1000
 """Runs with an account of their own; further run ids only count in the whole."""
 
@@ -72,17 +75,22 @@ class Service:
         self._serial = 0
         self._most_events = settings.knobs.keep_events
         self._told_history = False
+        self._lines = 0
         self._told: set[str] = set()
 
     now = staticmethod(time.time)
 
     def log(self, line: str, *, once: bool = False) -> None:
-        """One line on standard error; ``once``: only the first time."""
+        """One line on standard error; ``once``: only the first time. Never more than MAX_LINES."""
         if once:
             if line in self._told:
                 return
             self._told.add(line)
-        print(f"simulator: {line}", file=sys.stderr, flush=True)
+        self._lines += 1
+        if self._lines > MAX_LINES:
+            return
+        with suppress(OSError, ValueError):  # nobody may be reading any more
+            print(f"simulator: {line}", file=sys.stderr, flush=True)
 
     def later(self, delay_s: float, work: Callable[..., None], *args: object) -> None:
         """Do it after so many seconds; at once for 0."""

@@ -80,6 +80,38 @@ def test_it_ends_with_guests_still_connected() -> None:
     assert (process.returncode, err) == (0, "")
 
 
+def test_a_profile_and_a_script_shape_the_service(tmp_path) -> None:
+    (tmp_path / "bot.toml").write_text('greeting = "Hello from the file"')
+    (tmp_path / "profile.toml").write_text('[[deployment]]\nid = "from-the-profile"\n')
+    process, ready = start(
+        *("--profile", str(tmp_path / "profile.toml")),
+        *("--bot", "script", str(tmp_path / "bot.toml")),
+        *("--fault", "ignore_clear=#1"),
+    )
+
+    async def greeting() -> str:
+        async with (
+            aiohttp.ClientSession() as http,
+            http.ws_connect(f"{ready['url']}?deploymentId=from-the-profile") as ws,
+        ):
+            common = {"token": "t-1", "deploymentId": "from-the-profile"}
+            await ws.send_json({"action": "configureSession", **common})
+            for kind in ("Clear", "Join"):  # the first Clear is ignored
+                event = {"eventType": "Presence", "presence": {"type": kind}}
+                message = {"type": "Event", "events": [event]}
+                await ws.send_json({"action": "onMessage", "token": "t-1", "message": message})
+            seen = [await ws.receive_json(timeout=10) for _ in range(3)]
+            return seen[-1]["body"]["text"]
+
+    try:
+        assert ready["deployment_id"] == "from-the-profile"
+        assert asyncio.run(greeting()) == "Hello from the file"
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+    assert process.returncode == 0
+
+
 @pytest.mark.parametrize(
     "options", [("--port", "x"), ("--fault", "fly=1"), ("--host", "no.such.host.invalid")]
 )

@@ -74,7 +74,7 @@ def test_wrap_up_holds_the_place_though_the_guest_is_cleared(play) -> None:
         await world.when(lambda: world.service.agents.occupied == 0)
         assert conversation.over >= conversation.end
 
-    play(scenario, bot=FAST, agents=AgentSettings(number=1, wrapup_s=0.2))
+    play(scenario, bot=FAST, agents=AgentSettings(number=1, wrapup_s=0.6))
 
 
 def test_one_who_clears_while_waiting_is_passed_over(play) -> None:

@@ -106,7 +106,7 @@ def test_the_last_event_may_be_missing_or_late(play) -> None:
         await guest.presence("Clear")
         await guest.until("SessionClearedEvent")
         missing = await guest.silent(0.15)
-        world.service.faults.replace({"late_connection_closed": "1,seconds=100ms"})
+        world.service.faults.replace({"late_connection_closed": "1,seconds=600ms"})
         await guest.configure()
         await guest.presence("Clear")
         await guest.until("SessionClearedEvent")
@@ -126,9 +126,9 @@ def test_a_delayed_clear_is_carried_out_later_and_recorded(play) -> None:
         await guest.until("SessionClearedEvent")
         truth = await world.truth()
         assert truth["sessions"]["open"] == 0
-        assert truth["delays"]["clear"]["p50_ms"] == 200
+        assert truth["delays"]["clear"]["p50_ms"] == 600
 
-    play(scenario, faults={"delay_clear": "1,seconds=200ms"})
+    play(scenario, faults={"delay_clear": "1,seconds=600ms"})
 
 
 def test_order_envelope_and_close_are_knobs(play) -> None:
@@ -161,7 +161,7 @@ def test_the_conversation_may_end_later_than_the_session(play) -> None:
         assert (truth["sessions"]["open"], truth["conversations"]["open"]) == (0, 1)
         await world.when(lambda: world.service.truth.whole.conversations_ended == 1)
 
-    play(scenario, knobs=Knobs(conversation_end_lag_s=0.2))
+    play(scenario, knobs=Knobs(conversation_end_lag_s=0.6))
 
 
 def test_an_answer_under_way_may_come_after_the_clear(play) -> None:

@@ -14,7 +14,7 @@ async def texts(world, count: int = 2) -> list[str]:
     found = []
     while True:
         try:
-            got = await guest.ws.receive(timeout=0.4)
+            got = await guest.ws.receive(timeout=0.7)
         except TimeoutError:
             return found
         assert got.type is aiohttp.WSMsgType.TEXT

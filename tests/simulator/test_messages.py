@@ -221,12 +221,12 @@ def test_activity_pushes_the_expiry_forward(play) -> None:
     async def scenario(world):
         guest = await world.ready()
         for _ in range(4):
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.4)
             await guest.say("still here")
             assert await guest.until(lambda f: f["body"].get("direction") == "Inbound")
         assert (await world.truth())["sessions"]["open"] == 1
 
-    play(scenario, deployment={"session_duration_s": 0.9})
+    play(scenario, deployment={"session_duration_s": 1.3})
 
 
 def test_a_receipt_is_taken_without_a_word(play) -> None:

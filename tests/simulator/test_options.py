@@ -1,6 +1,7 @@
 """From the command line and a profile to settings."""
 
 import argparse
+from pathlib import Path
 
 import pytest
 
@@ -156,3 +157,11 @@ def test_nonsense_is_refused(words) -> None:
 def test_what_is_wrong_in_a_profile_is_named(profile, text, complaint) -> None:
     with pytest.raises(ConfigError, match=complaint):
         read("--profile", profile(text))
+
+
+def test_the_profile_in_the_document_is_a_good_one(profile) -> None:
+    document = Path(options.__file__).with_name("FIDELITY.md").read_text()
+    settings = read("--profile", profile(document.split("```toml")[1].split("```")[0]))
+    assert settings.bot.workers == 4
+    assert settings.faults["cut"] == {"nth": [3], "at": "clear", "how": "rst", "when": "after"}
+    assert settings.deployments[0].disconnect == "send"

@@ -104,11 +104,11 @@ def test_analytics_lags_behind(play) -> None:
     async def scenario(world):
         (only,) = await guests(world, True)
         assert await ask(world) == []
-        await world.when(lambda: world.service.now() - world.service.conversations[2].end > 0.5)
+        await world.when(lambda: world.service.now() - world.service.conversations[2].end > 1.0)
         assert await ask(world) == [only]
         assert await ask(world, conversationFilters=NOT_ENDED) == []
 
-    play(scenario, knobs=Knobs(platform_lag_s=0.5))
+    play(scenario, knobs=Knobs(platform_lag_s=1.0))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Sessions and conversations: opened, ended, remembered, and forgotten within bounds."""
 
 import asyncio
+import os
 
 import pytest
 
@@ -109,3 +110,14 @@ def test_reset_forgets_everything(service_with) -> None:
     assert account.whole(service)["sessions"]["opened"] == 0
     assert account.open_tokens(service) == []
     assert not service.faults.active
+
+
+def test_it_says_only_so_much(service_with, capsys, monkeypatch) -> None:
+    service = service_with()
+    for _ in range(500):
+        service.log("the same again")
+    assert capsys.readouterr().err.count("\n") == 200
+    other = service_with()
+    with open(os.devnull) as nobody:
+        monkeypatch.setattr("sys.stderr", nobody)  # not writable
+        other.log("is anybody there?")
