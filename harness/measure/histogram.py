@@ -99,3 +99,18 @@ class Histogram:
             self._hdr.decode_and_add(text.encode("ascii"))
         except Exception as error:  # the decoder raises whatever the bytes provoke
             raise ConfigError(f"not an HDR histogram: {error}") from error
+
+    def add_counts(self, places: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> None:
+        """Add counts at rising counter places, as :mod:`harness.measure.counted` decodes them."""
+        if not len(places):
+            return
+        held = np.frombuffer(self._hdr.counts, dtype=np.int64)
+        if places[-1] >= len(held):
+            raise ConfigError("not an HDR histogram: a value out of range")
+        held[places] += counts
+        hdr = self._hdr
+        lowest = hdr.get_value_from_index(int(places[0]))
+        highest = hdr.get_highest_equivalent_value(hdr.get_value_from_index(int(places[-1])))
+        hdr.total_count += int(counts.sum())
+        hdr.min_value = min(hdr.min_value, lowest)
+        hdr.max_value = max(hdr.max_value, highest)

@@ -11,7 +11,7 @@ import orjson
 from pydantic import ValidationError
 
 from harness.errors import ConfigError, LedgerError
-from harness.ledger.leftovers import ledger_files, read_process
+from harness.ledger.leftovers import ledger_files, read_account, read_process
 from harness.measure.snapshot import INTERVALS
 from harness.report.record import build_record, record_of_nothing
 from harness.report.schema import SCHEMA, RunRecord
@@ -31,7 +31,7 @@ def read_record(run_dir: Path) -> RunRecord:
         raise ConfigError(f"{run_dir}: there is no such run directory")
     path = run_dir / RECORD
     if path.exists():
-        return parse_record(path)
+        return _brought_up_to_date(parse_record(path), run_dir)
     if not (run_dir / START).exists() and not any(run_dir.glob(INTERVALS.format(worker="*"))):
         raise ConfigError(
             f"{run_dir}: not a run directory (expected {RECORD}, {START} or "
@@ -78,12 +78,37 @@ def _object(path: Path) -> dict[str, Any]:
     return found
 
 
+def _brought_up_to_date(record: RunRecord, run_dir: Path) -> RunRecord:
+    """The record with what sweeps have settled since; its verdict stays that of the run's end."""
+    before = record.sessions
+    if not before.leftover or record.sweep is not None:
+        return record
+    try:
+        account = read_account(run_dir)
+    except LedgerError:
+        return record
+    if account.intended != before.intended or account.leftover >= before.leftover:
+        return record
+    sessions = before.model_copy(
+        update={
+            "cleared": account.cleared,
+            "ended_by_service": account.ended_by_service,
+            "never_configured": account.never_configured,
+            "settled": account.settled,
+            "leftover": account.leftover,
+            "leftover_reasons": dict(account.reasons),
+        }
+    )
+    sweep = {"left behind at the end of the run": before.leftover, "still left": account.leftover}
+    return record.model_copy(update={"sessions": sessions, "sweep": sweep})
+
+
 def _partial(run_dir: Path) -> RunRecord:
     try:
         ledgers = ledger_files(run_dir)
         alive = any(read_process(path).alive for path in ledgers)
         found = build_record(run_dir, incomplete=STILL_GOING if alive else ENDED_EARLY)
-        if not ledgers:
+        if not ledgers or (read_account(run_dir).damaged and not found["sessions"]["intended"]):
             found["sessions"] = found["funnel"] = {}  # not known, which is not none
             found["objectives"] = []
     except LedgerError as error:

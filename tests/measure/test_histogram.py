@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import ConfigError
+from harness.measure.counted import decoded
 from harness.measure.histogram import HIGHEST_US, Histogram
 
 DURATIONS = st.lists(st.integers(min_value=0, max_value=HIGHEST_US * 1000), max_size=50)
@@ -71,3 +72,16 @@ def test_the_quick_reading_agrees_with_the_library_s_own(durations: list[int]) -
     named = library.get_percentile_to_value_dict(asked)
     highest = library.get_max_value()
     assert histogram.percentiles_ms(asked) == [min(named[q], highest) / 1000 for q in asked]
+
+
+@settings(max_examples=25, deadline=None)
+@given(DURATIONS.filter(bool), DURATIONS.filter(bool))
+def test_adding_counts_is_merging(a: list[int], b: list[int]) -> None:
+    added, merged = of(a), of(a)
+    found = decoded([of(b).encode()])
+    added.add_counts(found.places, found.counts)
+    merged.merge(of(b))
+    assert list(added.buckets_us()) == list(merged.buckets_us())
+    assert (added.count, added.max_ms) == (merged.count, merged.max_ms)
+    assert added.mean_ms == pytest.approx(merged.mean_ms)
+    assert added.encode() == merged.encode()

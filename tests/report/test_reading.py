@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
@@ -37,7 +38,13 @@ def crashed_copy(run_dir: Path, crashed: Path) -> Path:
     return crashed
 
 
-def write_ledger(run_dir: Path, worker: str, *, heartbeat_ns: int) -> None:
+def write_ledger(
+    run_dir: Path,
+    worker: str,
+    *,
+    heartbeat_ns: int,
+    stages: Sequence[Stage] = (Stage.CLEARED, Stage.JOINED, Stage.INTENDED),
+) -> None:
     """Three sessions, one of them cleared, by a process that never said that it ended."""
     meta = {
         "run_id": run_dir.name,
@@ -47,7 +54,6 @@ def write_ledger(run_dir: Path, worker: str, *, heartbeat_ns: int) -> None:
         "pid": str(os.getpid()),
     }
     store = Store(run_dir / f"ledger-{worker}.sqlite", meta)
-    stages = (Stage.CLEARED, Stage.JOINED, Stage.INTENDED)
     rows = [(number, f"token-{number}", stage, 1, 1) for number, stage in enumerate(stages, 1)]
     store.write(rows, (), {})
     store.close()
@@ -64,6 +70,18 @@ def test_a_run_without_record_gives_a_partial_one_from_its_files(
     assert partial.how.target == whole.how.target
     assert (partial.sessions.intended, partial.sessions.leftover) == (3, 2)
     assert partial.operations["reply"].service_ms.p95 == whole.operations["reply"].service_ms.p95
+
+
+def test_what_a_sweep_settled_since_is_in_the_account(tmp_path: Path) -> None:
+    sessions = {"intended": 3, "opened": 3, "cleared": 1, "settled": 0, "leftover": 2}
+    record = {"schema": 1, "run_id": "r", "verdict": "FAIL", "sessions": sessions}
+    (tmp_path / "run.json").write_bytes(orjson.dumps(record))
+    assert read_record(tmp_path).sessions.leftover == 2
+    stages = (Stage.CLEARED, Stage.SETTLED, Stage.JOINED)
+    write_ledger(tmp_path, "w0", heartbeat_ns=0, stages=stages)
+    swept = read_record(tmp_path)
+    assert (swept.sessions.settled, swept.sessions.leftover, swept.verdict) == (1, 1, "FAIL")
+    assert swept.sweep == {"left behind at the end of the run": 2, "still left": 1}
 
 
 def test_a_run_that_is_still_going_on_is_not_called_dead(run_dir: Path, tmp_path: Path) -> None:
@@ -85,7 +103,7 @@ def test_a_ledger_that_can_not_be_read_is_told(run_dir: Path, tmp_path: Path) ->
     (crashed / "ledger-w0.sqlite").write_bytes(b"nonsense" * 100)
     record = read_record(crashed)
     assert (record.verdict, record.sessions.opened) == ("INVALID", None)
-    assert "ledger-w0.sqlite" in record.reasons[0]
+    assert "ledger-w0.sqlite" in " ".join(record.reasons)
 
 
 def test_a_run_that_died_before_its_first_interval(tmp_path: Path) -> None:
