@@ -108,7 +108,7 @@ def _partial(run_dir: Path) -> RunRecord:
         ledgers = ledger_files(run_dir)
         alive = any(read_process(path).alive for path in ledgers)
         found = build_record(run_dir, incomplete=STILL_GOING if alive else ENDED_EARLY)
-        if not ledgers or (read_account(run_dir).damaged and not found["sessions"]["intended"]):
+        if not ledgers or (read_account(run_dir).damaged and not found["sessions"].get("intended")):
             found["sessions"] = found["funnel"] = {}  # not known, which is not none
             found["objectives"] = []
     except LedgerError as error:
