@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "sweep": "end the sessions that a run left behind",
     "simulate": "run the local twin of the service",
     "report": "make the report of a run again from its directory",
+    "script": "tell what a conversation script would send, and which limit it would break",
     "plan": "tell what a launch needs: load, agents, limits, nights, cost",
     "compare": "tell what changed from one run to another",
     "drift": "tell whether anything drifts over a soak, and whose fault it is",

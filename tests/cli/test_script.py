@@ -1,0 +1,81 @@
+"""``harness script`` tells what a script would do, and refuses bad ones in one sentence."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from harness.cli.main import main
+from harness.exit_codes import ExitCode
+
+SHOP = """\
+feeder: {file: orders.csv, mode: unique}
+scenarios:
+  Order:
+    weight: 3
+    steps:
+      - say: Where is {{order}}?
+      - waitForReplyContaining: way
+      - think: 4s
+  Hello:
+    - say: Hello
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    (tmp_path / "orders.csv").write_text("order\n1\n2\n3\n")
+    file = tmp_path / "shop.yaml"
+    file.write_text(SHOP)
+    return file
+
+
+def test_check_tells_what_would_be_sent(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["script", "check", str(shop)]) == ExitCode.PASS
+    out = capsys.readouterr().out
+    for words in ("Order", "75%", "the mean guest: 3.75s, 1 texts", "3 rows, unique", "keeps the"):
+        assert words in out
+
+
+def test_check_as_json(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["script", "check", str(shop), "--reply", "3s", "--json"]) == ExitCode.PASS
+    found = json.loads(capsys.readouterr().out)
+    assert found["scenarios"][0]["duration_s"] == 7
+    assert found["breaks"] == []
+
+
+def test_a_limit_that_would_break_is_told_with_its_own_exit_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "storm.yaml"
+    file.write_text(
+        "scenarios:\n  Storm:\n    - repeat: 100\n      steps: [{say: a}, {think: 300ms}]\n"
+    )
+    assert main(["script", "check", str(file)]) == ExitCode.PREFLIGHT
+    assert "would break a limit: Storm: 102 requests in a minute" in capsys.readouterr().out
+
+
+def test_the_schema(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["script", "schema"]) == ExitCode.PASS
+    jsonschema.Draft202012Validator.check_schema(json.loads(capsys.readouterr().out))
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["check"], "which FILE?"),
+        (["check", "none.yaml"], "none.yaml: No such file"),
+        (["check", "SHOP", "--reply", "soon"], "--reply: expected a duration"),
+        (["check", "SHOP", "--guests", "4"], "4 guests need a row of their own and there are 3"),
+        (["check", "SHOP", "--guests", "0"], "--guests: expected one or more"),
+    ],
+)
+def test_nonsense_is_refused_in_one_sentence(
+    options: list[str], reason: str, shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(shop) if word == "SHOP" else word for word in options]
+    assert main(["script", *words]) == ExitCode.CONFIG
+    told = capsys.readouterr().err
+    assert reason in told
+    assert told.count("\n") == 1
