@@ -15,8 +15,6 @@ from harness.simulator.state import Conversation, Leg, Participant, Session
 if TYPE_CHECKING:
     from harness.simulator.service import Service
 
-TYPING_PER_MINUTE = 12
-
 
 class Agents:
     """``number`` agents with ``concurrency`` places each; 0 agents: nobody takes over."""

@@ -97,7 +97,7 @@ class Bot:
         if delay > 0:
             loop.call_later(delay, self._say, session, conversation, turn, heard, arrival)
         else:
-            loop.call_soon(self._say, session, conversation, turn, heard, arrival)
+            self._say(session, conversation, turn, heard, arrival)
 
     def _say(
         self, session: Session, conversation: Conversation, turn: Turn, heard: str, arrival: float

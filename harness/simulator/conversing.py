@@ -1,10 +1,12 @@
 """The other side of a conversation: bot and agent answers, ending by them, and threading."""
 
+from collections import deque
 from collections.abc import Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from harness.simulator import frames
+from harness.simulator.limits import over
 from harness.simulator.state import Conversation, Leg, Session
 
 if TYPE_CHECKING:
@@ -83,10 +85,17 @@ def reply(
 
 
 def typing(service: "Service", session: Session, duration_ms: int = 5000) -> None:
-    """The other side is typing. Not part of the history."""
-    if session.ended is not None:
+    """The other side is typing, if it has not said so too often. Not part of the history."""
+    conversation = session.conversation
+    if session.ended is not None or conversation is None:
         return
-    number, at = service.head(session.conversation)
+    limit = service.limits.typings_per_conversation_per_minute
+    if limit:
+        if conversation.typing_times is None:
+            conversation.typing_times = deque()
+        if over(conversation.typing_times, limit, window_s=60, now=service.now()):
+            return
+    number, at = service.head(conversation)
     head = {"id": number, "channel": {"time": at, "type": "Private", "from": {}}}
     body = frames.typing(head, duration_ms, service.knobs.typing_field)
     service.fan_out(session, frames.message("StructuredMessage", body))

@@ -61,12 +61,12 @@ class Dialogue:
         return self.fallback
 
 
-def spoken(part: Mapping[str, Any], heard: str) -> dict[str, Any]:
+def spoken(part: Mapping[str, Any], heard: str) -> Mapping[str, Any]:
     """A part with ``{text}`` filled in, no longer than the service allows."""
     text = part.get("text", "")
     if "{text}" in text:
         return {**part, "text": text.replace("{text}", heard)[:OUTBOUND_CHARACTERS]}
-    return dict(part)
+    return part
 
 
 DEFAULT = Dialogue(

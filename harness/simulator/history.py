@@ -9,6 +9,7 @@ from aiohttp import web
 from harness.simulator import frames
 from harness.simulator.checking import session_for
 from harness.simulator.limits import over
+from harness.simulator.platform_access import fault
 from harness.simulator.rest import api_error, json_response, too_many
 from harness.simulator.tokens import bearer
 
@@ -46,6 +47,9 @@ def add_routes(app: web.Application, service: "Service") -> None:
         session = service.by_serial.get(claims.get("session", 0)) if claims else None
         if session is None:
             return api_error(401, "bad.credentials", "Invalid login credentials.")
+        struck = fault(service)
+        if struck is not None:
+            return struck
         limit = service.limits.history_per_session_per_minute
         if limit:
             if session.history_times is None:

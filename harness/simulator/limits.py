@@ -16,6 +16,7 @@ class Limits:
     connections_per_minute: int = 1000
     history_per_session_per_minute: int = 10
     health_checks_per_connection_per_minute: int = 2
+    typings_per_conversation_per_minute: int = 12
     connections_per_session: int = 3
     attribute_bytes: int = 2048
     text_bytes: int = 4096

@@ -71,6 +71,17 @@ async def token(service: "Service", request: web.Request) -> web.Response:
     )
 
 
+def fault(service: "Service") -> web.Response | None:
+    """What the fault plan has in store for a REST call."""
+    if not service.faults.active:
+        return None
+    if service.faults.strikes("api_429"):
+        return too_many(1)
+    if service.faults.strikes("api_503"):
+        return api_error(503, "service.unavailable", "Service Unavailable")
+    return None
+
+
 def refused(
     service: "Service", request: web.Request, any_of: tuple[str, ...]
 ) -> web.Response | None:
@@ -83,10 +94,9 @@ def refused(
     wait = _rate(service, f"api:{client.id}", service.limits.api_requests_per_minute)
     if wait:
         return too_many(wait)
-    if service.faults.active and service.faults.strikes("api_429"):
-        return too_many(1)
-    if service.faults.active and service.faults.strikes("api_503"):
-        return api_error(503, "service.unavailable", "Service Unavailable")
+    struck = fault(service)
+    if struck is not None:
+        return struck
     if any_of and client.permissions.isdisjoint(any_of):
         several = len(any_of) > 1
         words = "any of the following permissions" if several else "the following permission(s)"

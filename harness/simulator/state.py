@@ -72,6 +72,7 @@ class Conversation:
     agent_texts: int = 0
     waiting: bool = False
     """In the agents' queue."""
+    typing_times: deque[float] | None = None
 
     @property
     def open(self) -> bool:

@@ -39,36 +39,55 @@ class Tally:
 class Delays:
     """Delays in seconds, in buckets of three significant digits: bounded, and exact to 0.5 %."""
 
-    __slots__ = ("buckets", "count", "highest", "total")
+    __slots__ = ("_buckets", "_fresh", "count", "highest", "total")
 
     def __init__(self) -> None:
-        self.buckets: dict[int, int] = {}
+        self._buckets: dict[int, int] = {}
+        self._fresh: list[float] = []
         self.count = 0
         self.total = 0.0
         self.highest = 0.0
 
     def add(self, delay_s: float) -> None:
         """Record one."""
-        microseconds = max(round(delay_s * 1e6), 0)
-        if microseconds > 1000:
-            step = 10 ** (len(str(microseconds)) - 3)
-            microseconds = (microseconds + step // 2) // step * step
-        self.buckets[microseconds] = self.buckets.get(microseconds, 0) + 1
-        self.count += 1
-        self.total += delay_s
-        self.highest = max(self.highest, delay_s)
+        fresh = self._fresh
+        fresh.append(delay_s)
+        if len(fresh) >= 1000:
+            self._sort_in()
+
+    def _sort_in(self) -> None:
+        fresh, self._fresh = self._fresh, []
+        buckets = self._buckets
+        for delay_s in fresh:
+            microseconds = max(round(delay_s * 1e6), 0)
+            if microseconds > 1000:
+                step = 10 ** (len(str(microseconds)) - 3)
+                microseconds = (microseconds + step // 2) // step * step
+            buckets[microseconds] = buckets.get(microseconds, 0) + 1
+        if fresh:
+            self.count += len(fresh)
+            self.total += sum(fresh)
+            self.highest = max(self.highest, *fresh)
+
+    @property
+    def buckets(self) -> dict[int, int]:
+        """Microseconds → how many."""
+        self._sort_in()
+        return self._buckets
 
     def percentile(self, share: float) -> float:
         """The smallest recorded delay (ms) that at least ``share`` (0..1) of all do not exceed."""
+        buckets = self.buckets
         wanted, seen = share * self.count, 0
-        for microseconds in sorted(self.buckets):
-            seen += self.buckets[microseconds]
+        for microseconds in sorted(buckets):
+            seen += buckets[microseconds]
             if seen >= wanted:
                 return microseconds / 1000
         return 0.0
 
     def figures(self) -> dict[str, object]:
         """Count, mean, percentiles and the buckets themselves, in milliseconds."""
+        buckets = self.buckets
         return {
             "count": self.count,
             "mean_ms": self.total / self.count * 1000 if self.count else 0.0,
@@ -76,7 +95,7 @@ class Delays:
             "p95_ms": self.percentile(0.95),
             "p99_ms": self.percentile(0.99),
             "max_ms": self.highest * 1000,
-            "buckets_ms": {str(us / 1000): n for us, n in sorted(self.buckets.items())},
+            "buckets_ms": {str(us / 1000): n for us, n in sorted(buckets.items())},
         }
 
 

@@ -1,5 +1,6 @@
 """Agents: taking over, places, wrap-up, and leftovers that occupy them."""
 
+from harness.simulator.limits import read_limits
 from harness.simulator.settings import AgentSettings, BotSettings, Knobs
 
 FAST = BotSettings(hand_over_after=1)
@@ -112,3 +113,22 @@ def test_without_a_bot_conversations_go_straight_to_the_queue(play) -> None:
         await guest.until(lambda f: f["body"].get("originatingEntity") == "Human")
 
     play(scenario, bot=BotSettings(on=False), agents=AgentSettings(number=2))
+
+
+def test_typing_is_not_shown_more_often_than_documented(play) -> None:
+    async def scenario(world):
+        guest = await handed_over(world)
+        await guest.until(lambda f: f["body"].get("originatingEntity") == "Human")
+        for number in range(5):
+            await guest.say(str(number))
+        heard = "4"
+        await guest.until(
+            lambda f: (
+                f["body"].get("text", "").endswith(heard) and f["body"]["direction"] == "Outbound"
+            )
+        )
+        return sum("events" in frame["body"] for frame in guest.seen if "class" in frame)
+
+    limits = read_limits("off", {"typings_per_conversation_per_minute": "3"})
+    found = play(scenario, bot=FAST, agents=AgentSettings(number=1), limits=limits)
+    assert found == 3

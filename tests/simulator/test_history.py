@@ -107,3 +107,12 @@ def test_its_length_is_bounded_and_that_is_said(play, capsys) -> None:
 
     play(scenario, bot=SILENT, knobs=Knobs(keep_messages=2))
     assert "keep_messages" in capsys.readouterr().err
+
+
+def test_faults_of_the_api_strike_here_too(play) -> None:
+    async def scenario(world):
+        guest = await world.ready()
+        headers = await jwt_of(guest)
+        return [(await world.get(PATH, headers=headers))[0] for _ in range(3)]
+
+    assert play(scenario, faults={"api_503": "#1", "api_429": "#1"}) == [429, 503, 200]
