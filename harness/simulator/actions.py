@@ -49,8 +49,8 @@ HANDLERS: dict[str, Handler] = {
 def handle(connection: Connection, data: bytes) -> None:
     """Answer one message of the client. Never raises."""
     service = connection.service
-    if service.stalled is not None:
-        service.hold(handle, connection, data)
+    if service.stall.on:
+        service.stall.hold(handle, connection, data)
         return
     if connection.closing or connection.muted:
         return
@@ -119,7 +119,7 @@ def _struck(
     step = step_of(request)
     stall = strikes("stall", step)
     if stall:
-        service.stall(stall.seconds)
+        service.stall.begin(stall.seconds)
     if strikes("half_open", step):
         connection.muted = True
     limited = strikes("limit_any", step)

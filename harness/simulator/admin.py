@@ -90,8 +90,8 @@ def add_routes(app: web.Application, service: "Service") -> None:
     @web.middleware
     async def standing_still(request: web.Request, handler: Answer) -> web.StreamResponse:
         """A stall of the service holds up everything but this side door."""
-        if service.stalled is not None and not request.path.startswith("/sim/"):
-            await service.stall_over()
+        if service.stall.on and not request.path.startswith("/sim/"):
+            await service.stall.wait()
         return await handler(request)
 
     app.middlewares.append(standing_still)

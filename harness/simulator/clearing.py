@@ -57,7 +57,7 @@ def _carry_out(connection: "Connection", session: Session, tracing_id: str | Non
     if conversation is not None:
         conversation.cleared = True
         service.later(
-            knobs.conversation_end_lag_s, service.end_conversation, conversation, "client"
+            knobs.conversation_end_lag_s, service.conversations.end, conversation, "client"
         )
     if strikes("lose_clear_reply"):
         service.note(session, "clear answer lost (fault)")

@@ -120,8 +120,8 @@ class Connection:
         """``write``, for a frame that has its websocket header already."""
         if self.closing or self.muted:
             return
-        if self.service.stalled is not None:
-            self.service.hold(self.push, ready, frame)
+        if self.service.stall.on:
+            self.service.stall.hold(self.push, ready, frame)
             return
         if self._compress:
             self._later(self._ws.send_frame(frame, WSMsgType.TEXT))

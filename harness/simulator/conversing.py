@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.simulator import frames
 from harness.simulator.limits import over
-from harness.simulator.state import Conversation, Leg, Session
+from harness.simulator.state import Conversation, Session
 
 if TYPE_CHECKING:
     from harness.simulator.service import Service
@@ -21,11 +21,11 @@ def conversation_of(service: "Service", session: Session) -> Conversation:
     """
     conversation = session.conversation
     if conversation is None:
-        return service.start_conversation(session)
+        return service.conversations.start(session)
     if conversation.end is not None:
         if service.now() - conversation.end > service.threading_s:
-            return service.start_conversation(session)
-        service.reopen_conversation(session, conversation)
+            return service.conversations.start(session)
+        service.conversations.reopen(session, conversation)
     return conversation
 
 
@@ -107,7 +107,7 @@ def disconnect(service: "Service", session: Session, disconnect_type: str) -> No
     if conversation is None or not conversation.open or session.ended is not None:
         return
     number, at = service.head(conversation)
-    service.end_conversation(conversation, disconnect_type)
+    service.conversations.end(conversation, disconnect_type)
     service.note(session, "disconnected", disconnect_type)
     mode = session.deployment.settings.disconnect
     if mode == "off":
@@ -132,13 +132,5 @@ def disconnect_conversation(
     if session is not None and session.conversation is conversation:
         disconnect(service, session, disconnect_type)
     else:
-        service.end_conversation(conversation, disconnect_type)
+        service.conversations.end(conversation, disconnect_type)
     service.agents.wrapped_up(conversation)
-
-
-def revive(conversation: Conversation) -> None:
-    """The customer is back in a conversation that had been disconnected."""
-    conversation.end = None
-    customer = conversation.customer
-    if customer is not None:
-        customer.state, customer.end, customer.disconnect_type = Leg.CONNECTED, None, None

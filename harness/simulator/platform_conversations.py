@@ -24,7 +24,7 @@ def add_routes(app: web.Application, service: "Service") -> None:
     """GET, PATCH and POST on conversations and their messages."""
 
     def find(request: web.Request) -> Conversation | None:
-        known = service.find_conversation(request.match_info["id"])
+        known = service.conversations.find(request.match_info["id"])
         return known[0] if known is not None and known[1] == 0 else None
 
     async def whole(request: web.Request) -> web.Response:
@@ -40,7 +40,7 @@ def add_routes(app: web.Application, service: "Service") -> None:
     async def details(request: web.Request) -> web.Response:
         given = request.match_info["id"]
         form = service.knobs.message_id_form
-        known = service.find_conversation(given)
+        known = service.conversations.find(given)
         wrong_form = form != "any" and ("-" in given) != (form == "uuid")
         if known is None or known[1] == 0 or wrong_form:
             return _missing()

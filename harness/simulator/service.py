@@ -15,16 +15,15 @@ from harness.simulator import frames
 from harness.simulator.agents import Agents
 from harness.simulator.bots import Bot
 from harness.simulator.connection import Connection
-from harness.simulator.conversing import revive
+from harness.simulator.conversations import Conversations
 from harness.simulator.faults import FaultPlan
-from harness.simulator.ids import Ids, dashed
+from harness.simulator.ids import Ids
 from harness.simulator.settings import ApiClient, Settings
+from harness.simulator.stalling import Stall
 from harness.simulator.state import (
     Attachment,
     Conversation,
     Deployment,
-    Leg,
-    Participant,
     Session,
     SessionEnd,
 )
@@ -51,7 +50,7 @@ class Service:
         self.truth = Truth()
         self.deployments = {item.id: Deployment(item) for item in settings.deployments}
         self.connections: set[Connection] = set()
-        self.conversations: OrderedDict[int, Conversation] = OrderedDict()
+        self.conversations = Conversations(self)
         self.past: OrderedDict[str, list[Session]] = OrderedDict()
         self.bot = Bot(self)
         self.agents = Agents(self)
@@ -64,9 +63,7 @@ class Service:
         self.threading_s = settings.knobs.threading_s
         self.revoked: OrderedDict[str, None] = OrderedDict()
         self.uploaded_bytes = 0
-        self.stalled: list[tuple[float, Callable[..., None], tuple[object, ...]]] | None = None
-        """While the whole service stands still: what waits, in order; None otherwise."""
-        self._stall_over: asyncio.Future[None] | None = None
+        self.stall = Stall(loop, lambda: self.truth)
         self.largest_frame = settings.limits.frame_bytes or float("inf")
         self.request_limit = settings.limits.requests_per_connection_per_minute
         self.message_limit = settings.limits.messages_per_session_per_second
@@ -98,34 +95,6 @@ class Service:
             self.loop.call_later(delay_s, work, *args)
         else:
             work(*args)
-
-    def stall(self, seconds: float) -> None:
-        """Stand still: nothing is handled and nothing is sent until it is over."""
-        if self.stalled is None:
-            self.stalled = []
-            self._stall_over = self.loop.create_future()
-            self.loop.call_later(seconds, self._go_on)
-
-    def hold(self, work: Callable[..., None], *args: object) -> None:
-        """Do it once the stall is over."""
-        if self.stalled is not None:
-            self.stalled.append((time.monotonic(), work, args))
-
-    def _go_on(self) -> None:
-        held, self.stalled = self.stalled or [], None
-        now = time.monotonic()
-        for since, work, args in held:
-            self.truth.delay("stall", now - since)
-            work(*args)
-        if self._stall_over is not None and not self._stall_over.done():
-            self._stall_over.set_result(None)
-
-    async def stall_over(self) -> None:
-        """Wait while the service stands still."""
-        if self.stalled is not None and self._stall_over is not None:
-            since = time.monotonic()
-            await asyncio.shield(self._stall_over)
-            self.truth.delay("stall", time.monotonic() - since)
 
     def note(self, session: Session, what: str, detail: str = "") -> None:
         """Add to the session's timeline, up to the limit of its length."""
@@ -217,87 +186,11 @@ class Service:
         conversation = session.conversation
         self.end_session(session, SessionEnd.EXPIRED)
         if conversation is not None and self.knobs.expiry_ends_conversation:
-            self.end_conversation(conversation, "sessionExpired")
+            self.conversations.end(conversation, "sessionExpired")
 
     def touch(self, session: Session) -> None:
         """A message of either side pushes the expiry forward."""
         session.expires = self.now() + session.duration
-
-    # conversations
-
-    def start_conversation(self, session: Session) -> Conversation:
-        """A new conversation of the session's guest, in the bot's hands."""
-        now = self.now()
-        self._serial += 1
-        conversation = Conversation(
-            self._serial,
-            dashed(self.ids.message(self._serial, 0)),
-            session.token,
-            session.deployment.id,
-            now,
-            run_id=session.run_id,
-            tallies=session.tallies,
-            attributes=dict(session.attributes or {}),
-            journey_customer_id=session.journey_customer_id,
-        )
-        conversation.customer = Participant(self.ids.uuid(), "customer", now)
-        conversation.participants = [
-            conversation.customer,
-            Participant(self.ids.uuid(), "workflow", now),
-        ]
-        session.conversation = conversation
-        self.conversations[conversation.serial] = conversation
-        for tally in session.tallies:
-            tally.conversations_opened += 1
-        self.note(session, "conversation opened", conversation.id)
-        self._forget_conversations()
-        return conversation
-
-    def _forget_conversations(self) -> None:
-        """Ended conversations beyond the limit go, oldest first; open ones are never forgotten."""
-        keep = self.knobs.keep_conversations
-        if len(self.conversations) <= keep * 1.1 + 10:
-            return
-        surplus = len(self.conversations) - keep
-        gone = [s for s, item in self.conversations.items() if not item.open][:surplus]
-        for serial in gone:
-            del self.conversations[serial]
-        self.log(
-            f"more than {keep} conversations: the oldest ended ones are forgotten from now on "
-            "(knob keep_conversations)",
-            once=True,
-        )
-
-    def find_conversation(self, some_id: str) -> tuple[Conversation, int] | None:
-        """(conversation, message number) of a message id or, with number 0, a conversation id."""
-        known = self.ids.conversation_of(some_id)
-        conversation = self.conversations.get(known[0]) if known else None
-        if known is None or conversation is None or known[1] > conversation.messages:
-            return None
-        return conversation, known[1]
-
-    def end_conversation(self, conversation: Conversation, disconnect_type: str) -> None:
-        """The customer's leg ends, and with it the bot's; an agent still has to wrap up."""
-        if not conversation.open:
-            return
-        now = self.now()
-        conversation.end = now
-        for participant in conversation.participants:
-            if participant.state is not Leg.DISCONNECTED and participant.purpose != "agent":
-                participant.state = Leg.DISCONNECTED
-                participant.end = now
-                participant.disconnect_type = disconnect_type
-        for tally in conversation.tallies:
-            tally.conversations_ended += 1
-        self.agents.guest_left(conversation)
-
-    def reopen_conversation(self, session: Session, conversation: Conversation) -> None:
-        """A message within the threading time continues a conversation that was disconnected."""
-        revive(conversation)
-        for tally in conversation.tallies:
-            tally.conversations_ended -= 1
-        self.truth.count("conversations_reopened")
-        self.note(session, "conversation reopened", conversation.id)
 
     # the account
 
@@ -319,6 +212,7 @@ class Service:
             conversation.run_id = run_id
             conversation.tallies = session.tallies
             run.conversations_opened += 1
+            run.conversations_ended += not conversation.open
 
     # frames
 

@@ -46,7 +46,7 @@ def test_a_session_ends_once(service_with) -> None:
 def test_time_ends_a_session_and_its_conversation(service_with) -> None:
     service = service_with(session_duration_s=-1)
     session = opened(service, "t")
-    service.start_conversation(session)
+    service.conversations.start(session)
     assert service.find_session(service.deployments["d"], "t") is None
     told = account.whole(service)
     assert told["sessions"]["expired"] == 1
@@ -56,7 +56,7 @@ def test_time_ends_a_session_and_its_conversation(service_with) -> None:
 def test_a_replaced_session_leaves_its_conversation_open(service_with) -> None:
     service = service_with()
     session = opened(service, "t")
-    service.start_conversation(session)
+    service.conversations.start(session)
     service.end_session(session, SessionEnd.REPLACED)
     told = account.whole(service)
     assert told["sessions"]["open"] == 0
@@ -71,17 +71,6 @@ def test_timelines_are_kept_up_to_the_limit_and_it_is_said_once(service_with, ca
     assert capsys.readouterr().err.count("keep_timelines") == 1
 
 
-def test_open_conversations_are_never_forgotten(service_with) -> None:
-    service = service_with(Knobs(keep_conversations=5))
-    for number in range(100):
-        conversation = service.start_conversation(opened(service, f"t{number}"))
-        if number >= 10:
-            service.end_conversation(conversation, "client")
-    left = list(service.conversations.values())
-    assert len([item for item in left if item.open]) == 10
-    assert len(left) < 40
-
-
 def test_a_timeline_has_a_longest_length(service_with) -> None:
     service = service_with(Knobs(keep_events=4))
     session = opened(service, "t")
@@ -93,10 +82,10 @@ def test_a_timeline_has_a_longest_length(service_with) -> None:
 def test_a_run_is_accounted_from_the_moment_it_is_named(service_with) -> None:
     service = service_with()
     session = opened(service, "t")
-    service.start_conversation(session)
+    service.conversations.start(session)
     service.assign_run(session, "r-1")
     service.assign_run(session, "r-2")
-    service.end_conversation(session.conversation, "client")
+    service.conversations.end(session.conversation, "client")
     service.end_session(session, SessionEnd.CLEARED)
     assert list(service.truth.runs) == ["r-1"]
     assert service.truth.runs["r-1"].figures() == service.truth.whole.figures()
@@ -104,7 +93,7 @@ def test_a_run_is_accounted_from_the_moment_it_is_named(service_with) -> None:
 
 def test_reset_forgets_everything(service_with) -> None:
     service = service_with()
-    service.start_conversation(opened(service, "t"))
+    service.conversations.start(opened(service, "t"))
     service.faults.replace({"cut": 1})
     account.reset(service)
     assert account.whole(service)["sessions"]["opened"] == 0
