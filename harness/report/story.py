@@ -52,6 +52,7 @@ FORENSICS = {
     "out_of_range": "durations above two hours, kept at the top of the scale",
 }
 SHOWN_ELSEWHERE = frozenset({"started", "run_id", "objectives"})
+MOST_REASONS = 3
 SHARES = {"p90": 0.9, "p95": 0.95, "p99": 0.99, "p99_9": 0.999}
 TOO_FEW = "too few"
 SECRET = re.compile(r"secret|token|passw|credential|api.?key|authori[sz]ation|client.?id", re.I)
@@ -76,10 +77,22 @@ def verdict_word(record: RunRecord) -> str:
 
 
 def why(record: RunRecord) -> str:
-    """The first sentence: the verdict's reason."""
-    if record.reasons:
-        return " ".join(_sentence(reason) for reason in record.reasons[:3])
-    return _sentence(VERDICTS[record.verdict][1])
+    """The first sentence or two: the verdict's reasons."""
+    missed = [item for item in record.objectives if item.verdict != "PASS"]
+    texts = [item.text for item in missed]
+    others = [reason for reason in record.reasons if not any(text in reason for text in texts)]
+    sentences = [_sentence(reason) for reason in others[:MOST_REASONS]]
+    for verdict, word in (("FAIL", "Missed"), ("NO_DATA", "Without data")):
+        found = [
+            f"{item.text} (was {objective_figure(item)})" if item.figure is not None else item.text
+            for item in missed
+            if item.verdict == verdict
+        ]
+        if found:
+            more = len(found) - MOST_REASONS
+            tail = f" and {more} more" if more > 0 else ""
+            sentences.append(f"{word}: {', '.join(found[:MOST_REASONS])}{tail}.")
+    return " ".join(sentences) or _sentence(VERDICTS[record.verdict][1])
 
 
 def account(record: RunRecord) -> str:

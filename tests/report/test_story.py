@@ -33,6 +33,26 @@ def test_reasons_become_sentences() -> None:
     assert "no verdict" in story.why(record())
 
 
+def test_missed_objectives_are_named_once_with_their_figures() -> None:
+    objectives = [
+        {"text": "leftovers == 0", "verdict": "FAIL", "figure": 11, "unit": "count"},
+        {"text": "reply p95 < 2s", "verdict": "NO_DATA"},
+        {"text": "dropped == 0", "verdict": "PASS", "figure": 0},
+    ]
+    reasons = ["a worker was lost", "FAIL  leftovers == 0  was 11", "NO_DATA  reply p95 < 2s"]
+    found = story.why(record(verdict="INVALID", reasons=reasons, objectives=objectives))
+    assert found == (
+        "A worker was lost. Missed: leftovers == 0 (was 11). Without data: reply p95 < 2s."
+    )
+
+
+def test_many_missed_objectives_are_cut_short() -> None:
+    many = [{"text": f"x{n} == 0", "verdict": "FAIL", "figure": n} for n in range(1, 7)]
+    assert story.why(record(objectives=many)) == (
+        "Missed: x1 == 0 (was 1), x2 == 0 (was 2), x3 == 0 (was 3) and 3 more."
+    )
+
+
 def test_an_empty_record_shows_no_zero() -> None:
     empty = record()
     rows = story.key_figures(empty) + story.account_rows(empty) + story.funnel_rows(empty)
