@@ -1,6 +1,7 @@
 # make run    set up and do the main job against the embedded simulator; ends in a report
 # make test   set up and run the tests
 # make check  formatting, lint, types, import contracts
+# make crash-matrix  every fault, mode and ending of a run, and 200 random kills (an hour or so)
 # make clean  remove what set-up made (reports/ is left alone)
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ RUN_READY := $(VENV)/ready-run
 DEV_READY := $(VENV)/ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check clean bench-accuracy
+.PHONY: help run test check crash-matrix clean bench-accuracy
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -30,6 +31,9 @@ check: $(DEV_READY)
 
 bench-accuracy: $(DEV_READY)
 	$(BIN)/python tests/benchmarks/accuracy.py
+
+crash-matrix: $(DEV_READY)
+	$(BIN)/python tests/run/matrix.py --write harness/ledger/CRASH_MATRIX.md $(ARGS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -41,6 +41,25 @@ class Group:
         return bool(self.inserts or self.updates or self.meta)
 
 
+def run_in(thread: ThreadPool, work: Callable[..., None], *args: object) -> None:
+    """Do a piece of the store's work in its thread. Raises LedgerError.
+
+    The error comes back as a value: gevent's threads print what they raise, and where the disk is
+    full, so is the log that they print to; the thread would die of it, and we would wait for ever.
+    """
+
+    def attempt() -> LedgerError | None:
+        try:
+            work(*args)
+        except LedgerError as error:
+            return error
+        return None
+
+    error = thread.apply(attempt)
+    if error is not None:
+        raise error
+
+
 class Ledger:
     """The verbs: :meth:`intend`, :meth:`mark`, :meth:`secure`. One per process, one event loop."""
 
@@ -138,7 +157,7 @@ class Ledger:
             self.secure()
         finally:
             self._committer.kill()
-            self._thread.apply(self._store.close)
+            run_in(self._thread, self._store.close)
             self._thread.kill()
 
     def _check(self) -> None:
@@ -152,7 +171,7 @@ class Ledger:
             group, self._collecting = self._collecting, Group()
             self._writing = group
             try:
-                self._thread.apply(self._store.write, (group.inserts, group.updates, group.meta))
+                run_in(self._thread, self._store.write, group.inserts, group.updates, group.meta)
                 if self.on_commit is not None:
                     self.on_commit(group)
             except LedgerError as error:

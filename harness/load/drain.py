@@ -25,11 +25,13 @@ class Barrier:
         self._runner = runner
         self._expected: set[str] = set()
         self._drained: dict[str, int] = {}
+        self.failures: list[str] = []
+        """what workers have said of why they ended; their disks may have been too full for it"""
         runner.register_message(DRAINED, self._on_drained)
 
     def open(self) -> None:
         """A run begins, with the workers that are here now."""
-        self._drained = {}
+        self._drained, self.failures = {}, []
         self._expected = {worker.id for worker in self._runner.clients.all}
 
     def wait(self, grace_s: float) -> set[str]:
@@ -57,6 +59,9 @@ class Barrier:
 
     def _on_drained(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
         self._drained[msg.node_id] = int(msg.data["left"])
+        for why in msg.data.get("failures", ()):
+            if why not in self.failures:
+                self.failures.append(str(why))
 
 
 def register_worker(runner: WorkerRunner) -> None:
@@ -90,4 +95,4 @@ def finish_worker(runner: WorkerRunner, run: Run) -> None:
     if run.shipper is not None:
         run.shipper.flush(within_s=SHIP_LIMIT_S)
         run.shipper.stop()
-    runner.send_message(DRAINED, {"left": left})
+    runner.send_message(DRAINED, {"left": left, "failures": run.failures})

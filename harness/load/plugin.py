@@ -62,6 +62,7 @@ class Plugin:
         self._barrier = Barrier(runner) if isinstance(runner, MasterRunner) else None
         self._copies = Copies(runner) if isinstance(runner, MasterRunner) else None
         self._unanswered: set[str] = set()
+        self._failures: list[str] = []
         self._runs = 0
         self._quitting = False
         self.interrupts = Interrupts(hurry=self.hurry, leave=self._leave)
@@ -180,6 +181,7 @@ class Plugin:
             if isinstance(self._runner, WorkerRunner):
                 finish_worker(self._runner, run)
             run.finish()
+            self._failures = list(run.failures)
             self._environment.harness_run = None
         options, directory = self._options, self._directory
         if options is None or directory is None or isinstance(self._runner, WorkerRunner):
@@ -207,7 +209,8 @@ class Plugin:
             record = build_record(directory)
             write_record(directory, record)
         except (ConfigError, LedgerError, OSError) as error:
-            print(f"error: {error}", file=sys.stderr)
+            for why in (*self._failures, error):
+                print(f"error: {why}", file=sys.stderr)
             self._environment.process_exit_code = int(ExitCode.INVALID)
             return
         point_latest(directory)

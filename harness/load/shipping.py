@@ -22,7 +22,7 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from harness.clock import monotonic_ns
 from harness.errors import LedgerError
-from harness.ledger.ledger import Group
+from harness.ledger.ledger import Group, run_in
 from harness.ledger.store import FILE_NAME, Insert, Store, Update
 
 SHIP = "harness_ledger"
@@ -185,13 +185,12 @@ class Copies:
         if number > self._last.get(worker, 0):
             store = self._store_of(worker, batch["meta"])
             if store is not None:
-                self._thread.apply(
+                run_in(
+                    self._thread,
                     store.write,
-                    (
-                        [tuple(row) for row in batch["inserts"]],
-                        [tuple(row) for row in batch["updates"]],
-                        batch["meta"],
-                    ),
+                    [tuple(row) for row in batch["inserts"]],
+                    [tuple(row) for row in batch["updates"]],
+                    batch["meta"],
                 )
             self._last[worker] = number
         self._runner.send_message(SHIPPED, {"worker": worker, "number": number}, node_id)

@@ -1,0 +1,47 @@
+"""A random sample of the crash matrix and of random kills; the whole is ``make crash-matrix``."""
+
+import os
+import random
+import time
+
+import pytest
+from kills import kill_at_random
+from matrix import CELLS, ENDINGS, FAULTS, MODES, Cell, Outcome, run_cells, table
+
+pytestmark = pytest.mark.process
+
+SAMPLE = 6
+
+
+@pytest.mark.timeout(420)
+def test_a_sample_of_the_matrix() -> None:
+    seed = int(os.environ.get("CRASH_SEED") or time.time())
+    print(f"CRASH_SEED={seed}")
+    draw = random.Random(seed)
+    cells = draw.sample(CELLS, SAMPLE)
+    outcomes = run_cells(cells, seed=seed, at_once=2, minutes=None, say=True)
+    assert len(outcomes) == SAMPLE
+    assert {o.cell: o.broken for o in outcomes if o.broken} == {}, f"CRASH_SEED={seed}"
+
+
+@pytest.mark.timeout(120)
+def test_kills_at_random_moments_lose_nothing() -> None:
+    seed = int(os.environ.get("CRASH_SEED") or time.time())
+    result = kill_at_random(8, seed=seed)
+    print(result.text)
+    assert (result.kills, result.lost, result.unbalanced) == (8, 0, 0), f"CRASH_SEED={seed}"
+    assert result.sessions > 8  # they did work before they were killed
+
+
+def test_the_matrix_is_whole() -> None:
+    assert len(CELLS) == len(FAULTS) * (len(MODES) * len(ENDINGS) - 2)
+    assert {cell.ending for cell in CELLS} == set(ENDINGS)
+
+
+def test_the_table_shows_what_did_not_hold() -> None:
+    good = Outcome(Cell("none", "local", "SIGINT"), code=0)
+    bad = Outcome(Cell("half-open", "local", "SIGTERM"), broken=["1 open"], open=1, code=0)
+    text = table([good, bad], "")
+    assert "1 of 2 cells hold" in text
+    assert "**BROKEN** 1/0 (0)" in text
+    assert "half-open, local, SIGTERM: 1 open" in text
