@@ -137,6 +137,8 @@ def _struck(
     blow = cut or away
     if blow is None:
         return connection.muted
+    if connection.session is not None:
+        service.note(connection.session, f"{blow.name} (fault)", f"{blow.when} {step}")
     connection.muted = blow.when == "after"
     if blow.when != "before":
         handler(connection, request, tracing_id)

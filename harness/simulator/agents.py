@@ -84,7 +84,7 @@ class Agents:
     def _say(self, session: Session, conversation: Conversation, text: str, arrival: float) -> None:
         service = self._service
         conversation.agent_texts += 1
-        reply(service, session, conversation, {"text": text}, arrival)
+        reply(service, session, conversation, {"text": text}, arrival, "agent_reply")
         limit = self._settings.ends_after
         if limit and conversation.agent_texts >= limit:
             disconnect(service, session, "peer")

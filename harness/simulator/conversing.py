@@ -78,10 +78,11 @@ def reply(
     conversation: Conversation,
     part: Mapping[str, Any],
     arrival: float,
+    operation: str = "reply",
 ) -> None:
     """An answer whose work is done; records the delay that was planted since ``arrival``."""
     if outbound(service, session, conversation, part):
-        service.truth.delay("reply", monotonic() - arrival)
+        service.truth.delay(operation, monotonic() - arrival)
 
 
 def typing(service: "Service", session: Session, duration_ms: int = 5000) -> None:

@@ -93,6 +93,8 @@ def test_a_cut_before_after_and_with_the_answer(play, when) -> None:
         while (got := await guest.ws.receive(timeout=5)).type == 1:
             seen.append(got.json()["class"])
         truth = await world.truth()
+        (told,) = (await world.get(f"/sim/sessions/{guest.token}"))[1]["sessions"]
+        assert "cut (fault)" in [event["what"] for event in told["events"]]
         return truth["sessions"]["cleared"], "SessionClearedEvent" in seen
 
     outcome = play(scenario, faults={"cut": f"1,at=clear,when={when}"})

@@ -27,6 +27,8 @@ def test_an_agent_takes_over_types_and_answers(play) -> None:
             )
         )
         assert answer["body"]["originatingEntity"] == "Human"
+        delays = (await world.truth())["delays"]
+        assert (delays["reply"]["count"], delays["agent_reply"]["count"]) == (1, 2)
         (conversation,) = world.service.conversations.values()
         assert [(p.purpose, p.state.value) for p in conversation.participants] == [
             ("customer", "connected"),
