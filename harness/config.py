@@ -3,6 +3,7 @@
 import ipaddress
 import ssl
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -23,6 +24,10 @@ class Target:
     deployment_id: str
     ca_file: Path | None = None
     origin: str | None = None
+    proxy: tuple[str, int] | None = None
+    """host and port of an HTTP proxy that takes CONNECT"""
+    sources: tuple[str, ...] = ()
+    """addresses of this machine to connect from, in turn: each has its own range of ports"""
 
     @property
     def url(self) -> str:
@@ -62,7 +67,14 @@ class Target:
             ) from error
 
 
-def parse_target(url: str, *, ca_file: str | None = None, origin: str | None = None) -> Target:
+def parse_target(
+    url: str,
+    *,
+    ca_file: str | None = None,
+    origin: str | None = None,
+    proxy: str | None = None,
+    sources: Sequence[str] = (),
+) -> Target:
     """``ws(s)://host[:port]/v1?deploymentId=UUID`` as a Target. Raises ConfigError."""
     try:
         parts = urlsplit(url)
@@ -84,7 +96,29 @@ def parse_target(url: str, *, ca_file: str | None = None, origin: str | None = N
         deployment_id=deployment_id(ids[0]),
         ca_file=None if ca_file is None else Path(ca_file),
         origin=origin,
+        proxy=_proxy(proxy) if proxy else None,
+        sources=tuple(_address(source) for source in sources),
     )
+
+
+def _proxy(text: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if parts.scheme != "http" or not parts.hostname or port is None or parts.username:
+        raise ConfigError(f"proxy: expected http://host:port (CONNECT, no password), got {text!r}")
+    return parts.hostname, port
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ConfigError(
+            f"sources: expected an IP address of this machine, got {text!r}"
+        ) from None
 
 
 def deployment_id(text: str) -> str:

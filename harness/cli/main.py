@@ -17,6 +17,9 @@ from harness.exit_codes import ExitCode
 
 COMMANDS: dict[str, str] = {
     "run": "run a locustfile's guests; ends with a verdict and a report",
+    "gate": "judge an old run anew by other objectives",
+    "target": "write or list the file of named targets",
+    "preflight": "check a target, this machine and the schedule before a run",
     "leftovers": "list the sessions of a run without proof of their end",
     "sweep": "end the sessions that a run left behind",
     "simulate": "run the local twin of the service",

@@ -1,26 +1,38 @@
 """``harness run``: simulator if asked for, Locust as a process, progress, report, verdict."""
 
 import argparse
-import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from harness.cli.embedded import EmbeddedSimulator
+from harness.cli.inspected import inspect_locustfile
 from harness.cli.progress import Progress, shown
+from harness.cli.run_options import (
+    asked_of,
+    check_numbers,
+    configure,
+    run_time_of,
+    simulator_options,
+)
 from harness.cli.stages import STAGES, Stages, end_group, free_port
 from harness.config import Target, parse_target
-from harness.errors import ConfigError, HarnessError, PreflightRefused, TransportError
+from harness.errors import ConfigError, HarnessError, TransportError
 from harness.exit_codes import ExitCode
+from harness.guard import Intent, Rule, parse_overrides
 from harness.guest.settings import GuestSettings
 from harness.ledger.leftovers import read_leftovers
+from harness.preflight.permit import permit
 from harness.reconcile.lost import find_lost, sweep_lost
 from harness.report.afterwards import sweep_block
+from harness.report.judging import read_objectives
 from harness.report.opening import (
     START,
     make_run_directory,
@@ -37,10 +49,12 @@ from harness.report.record import (
 )
 from harness.report.terminal import show_summary
 from harness.slo.gate import Verdict
+from harness.targets import Terms, resolve_target
 from harness.transport.probe import probe
 from harness.units import seconds
 
-DEFAULT_FILE = "locustfiles/launch.py"
+__all__ = ["configure", "run"]
+
 TAKES_REST = True
 """What stands behind ``--`` is for Locust."""
 POLL_S = 0.5
@@ -48,73 +62,28 @@ ORPHANS_WITHIN_S = 90.0
 """How long workers without a master may take to clear before they are killed and swept."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
-    parser.usage = "harness run [LOCUSTFILE] [OPTIONS] [-- LOCUST OPTIONS]"
-    parser.description = (
-        "Run a locustfile's guests against a target, show how it goes, and end with a verdict and "
-        "a report. Without a target the embedded simulator is started for the run."
-    )
-    parser.epilog = (
-        "stopping: Ctrl-C once lets conversations finish and clears what is open; a second time\n"
-        "clears at once; a third time leaves and says how to sweep.\n\n"
-        "examples:\n"
-        "  harness run\n"
-        "  harness run locustfiles/smoke.py -u 5 -t 20s\n"
-        "  harness run locustfiles/launch.py --processes 2 --sim-fault ignore_clear=0.05\n"
-        "  harness run locustfiles/smoke.py --target 'ws://127.0.0.1:8080/v1?deploymentId=UUID'\n"
-        "  harness run locustfiles/smoke.py -t 1m -- --loglevel DEBUG\n"
-    )
-    add = parser.add_argument
-    add("locustfile", nargs="?", default=DEFAULT_FILE, metavar="LOCUSTFILE")
-    add("--target", default="sim", help="sim, or ws(s)://host:port/v1?deploymentId=UUID")
-    add("-u", "--users", type=int, metavar="N", help="slots: guests at a time, at most")
-    add("-r", "--spawn-rate", type=float, metavar="N", help="slots started a second")
-    add("-t", "--run-time", metavar="TIME", help="e.g. 60s, 20m, 8h")
-    add(
-        "--stop-timeout",
-        default="15s",
-        metavar="TIME",
-        help="time for conversations to finish at the end (%(default)s)",
-    )
-    add("--processes", type=int, metavar="N", help="worker processes (-1: one a core)")
-    add("--out", default="reports", metavar="DIR", help="folder for run directories")
-    add("--ca-file", metavar="PEM", help="private CA of a wss target")
-    add("--origin", metavar="ORIGIN", help="Origin header of the upgrade")
-    add = parser.add_argument_group("embedded simulator (target sim)").add_argument
-    add(
-        "--sim-fault",
-        action="append",
-        default=[],
-        metavar="NAME=P",
-        help="switch on a fault (harness simulate --help lists them)",
-    )
-    add("--sim-tls", action="store_true", help="serve wss with a private CA")
-    add("--sim-bot-delay", metavar="TIME", help="time the bot needs for an answer")
-    add(
-        "--sim-limits",
-        default="off",
-        choices=("off", "documented"),
-        help="rate limits; off by default: launch.py is above the documented 1,000 connections/min",
-    )
-    add("--sim-seed", type=int, metavar="N", help="make the simulator repeatable")
-    add("--keep-sim", action="store_true", help="leave the simulator running, to sweep afterwards")
-
-
 def run(args: argparse.Namespace) -> int:
     """Everything in order; nothing is sent before all that can be checked has been."""
     console = Console()
-    _check_numbers(args)
-    plan = _inspect(args.locustfile)
-    run_time_s = _run_time_s(args, plan)
+    check_numbers(args)
+    if args.worker:
+        return _be_a_worker(args)
+    overrides = parse_overrides(args.override)
+    if args.slo is not None:
+        read_objectives(Path(args.slo))
+    if args.seed is None:
+        args.seed = secrets.randbelow(2**31)
+    plan = inspect_locustfile(args.locustfile, asked_of(args))
+    run_time_s = run_time_of(args, plan)
+    terms = None if args.target == "sim" else _terms(args, plan, run_time_s, overrides)
     directory = make_run_directory(Path(args.out), new_run_id())
     simulator: EmbeddedSimulator | None = None
     try:
-        if args.target == "sim":
-            simulator = EmbeddedSimulator.start(*_simulator_options(args))
+        if terms is None:
+            simulator = EmbeddedSimulator.start(*simulator_options(args))
             target = parse_target(simulator.url, ca_file=simulator.ca_file)
         else:
-            target = parse_target(args.target, ca_file=args.ca_file, origin=args.origin)
+            target = terms.target
         _check_target(target)
         where = f"{args.locustfile} → {target.netloc}"
         console.print(f"run {directory.name}: {where}", highlight=False, soft_wrap=True)
@@ -138,69 +107,50 @@ def run(args: argparse.Namespace) -> int:
 # Before.
 
 
-def _check_numbers(args: argparse.Namespace) -> None:
-    for name in ("users", "spawn_rate"):
-        value = getattr(args, name)
-        if value is not None and value <= 0:
-            raise ConfigError(f"--{name.replace('_', '-')}: expected more than zero, got {value}")
-    if args.processes is not None and (args.processes < -1 or args.processes == 0):
-        raise ConfigError(f"--processes: expected one or more, or -1, got {args.processes}")
-
-
-def _inspect(locustfile: str) -> dict[str, Any]:
-    path = Path(locustfile)
-    if not path.is_file():
-        raise ConfigError(f"there is no locustfile {locustfile!r}")
-    done = subprocess.run(
-        [sys.executable, "-m", "harness.load.inspection", locustfile],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
+def _terms(
+    args: argparse.Namespace,
+    plan: dict[str, Any],
+    run_time_s: float,
+    overrides: dict[Rule, str],
+) -> Terms:
+    """The target's terms, when they permit this run. Raises PreflightRefused or ConfigError."""
+    terms = resolve_target(
+        args.target, Path(args.targets), ca_file=args.ca_file, origin=args.origin
     )
-    try:
-        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    except (IndexError, ValueError):
-        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise ConfigError(f"{locustfile} can't be imported: {last}") from None
-    if "error" in found:
-        raise ConfigError(found["error"])
-    return found
+    arrivals = plan["arrivals"]
+    intent = Intent(
+        sessions=None if arrivals is None else arrivals["count"],
+        at_once=args.users or (1 if arrivals is None else arrivals["slots"]),
+        peak_per_s=None if arrivals is None else arrivals["peak_per_s"],
+        stop_timeout_s=seconds(args.stop_timeout, "--stop-timeout"),
+    )
+    given = permit(terms, intent, reports=Path(args.out), overrides=overrides)
+    console = Console()
+    for entry in given.overridden:
+        text = f"overridden: {entry['rule']} ({entry['reason']}): {entry['said']}"
+        console.print(text, style="bold yellow", highlight=False, soft_wrap=True)
+    if given.stop_at is not None:
+        left_s = given.stop_at.timestamp() - time.time()
+        if run_time_s > left_s:
+            text = f"the window ends before the run: it stops by itself at {given.stop_at:%H:%M:%S}"
+            console.print(text, style="yellow", highlight=False, soft_wrap=True)
+    return terms
 
 
-def _run_time_s(args: argparse.Namespace, plan: dict[str, Any]) -> float:
-    if args.run_time is not None:
-        run_time_s = seconds(args.run_time, "--run-time")
-    elif plan["arrivals"] is not None:
-        run_time_s = plan["arrivals"]["duration_s"] + 1  # Locust's clock starts before the guests
-    else:
-        run_time_s = 60.0
-    if run_time_s < 1:
-        raise ConfigError(f"--run-time: expected one second or more, got {args.run_time}")
-    return run_time_s
-
-
-def _simulator_options(args: argparse.Namespace) -> list[str]:
-    options = ["--limits", args.sim_limits]
-    for fault in args.sim_fault:
-        options += ["--fault", fault]
-    if args.sim_tls:
-        options.append("--tls")
-    if args.sim_bot_delay:
-        options += ["--bot-delay", args.sim_bot_delay]
-    if args.sim_seed is not None:
-        options += ["--seed", str(args.sim_seed)]
-    return options
+def _be_a_worker(args: argparse.Namespace) -> int:
+    """Be Locust's worker until the master lets go; what to do comes from there."""
+    inspect_locustfile(args.locustfile, asked_of(args))
+    command = [
+        sys.executable, "-m", "locust", "-f", args.locustfile, "--worker",
+        "--master-host", args.master_host, "--master-port", str(args.master_port),
+    ]  # fmt: skip
+    if args.processes:
+        command += ["--processes", str(args.processes)]
+    os.execve(sys.executable, command + args.rest, {**os.environ, **asked_of(args)})
 
 
 def _check_target(target: Target) -> None:
     """Reachable, and willing to upgrade? An upgrade alone creates no session."""
-    if not target.loopback:
-        raise PreflightRefused(
-            f"the target {target.netloc} is not on this machine: a real deployment needs an "
-            "approved target and a preflight"
-        )
-
     try:
         probe(target)
     except TransportError as error:
@@ -220,12 +170,16 @@ def _run_locust(
     """Locust's exit status, and how often somebody has asked the run to stop."""
     environment = {
         **os.environ,
-        "HARNESS_TARGET": target.url,
+        "HARNESS_TARGET": target.url if args.target == "sim" else args.target,
+        "HARNESS_TARGETS": str(args.targets),
+        "HARNESS_OVERRIDE": ";".join(args.override),
         "HARNESS_CA_FILE": str(target.ca_file or ""),
         "HARNESS_ORIGIN": target.origin or "",
         "HARNESS_REPORTS": str(directory.parent),
         "HARNESS_RUN_ID": directory.name,
         "HARNESS_SUPERVISED": "1",
+        "HARNESS_SLO": args.slo or "",
+        **asked_of(args),
     }
     command = [
         sys.executable, "-m", "locust", "-f", args.locustfile, "--headless", "--only-summary",
@@ -241,6 +195,11 @@ def _run_locust(
         port = free_port()
         command += ["--processes", str(args.processes), "--master-bind-host", "127.0.0.1"]
         command += ["--master-bind-port", port, "--master-port", port]
+    if args.master:
+        command += [
+            "--master", "--expect-workers", str(args.expect_workers),
+            "--master-bind-host", args.bind, "--master-bind-port", str(args.master_port),
+        ]  # fmt: skip
     with (directory / "locust.log").open("wb") as log:
         locust = subprocess.Popen(
             command + args.rest,

@@ -52,4 +52,4 @@ class GuestSettings:
     @property
     def address(self) -> Address:
         """Where to dial."""
-        return Address(host=self.target.host, port=self.target.port, tls=self.tls)
+        return Address.of(self.target, self.tls)

@@ -5,6 +5,7 @@ registers the harness with Locust, as Locust's plugins do; a run begins with Loc
 """
 
 from harness.load import plugin as _plugin
+from harness.load.asked import irregular, over, rate, seed, slots_for
 from harness.load.objectives import objective
 from harness.load.shapes import ArrivalShape
 from harness.load.user import GuestUser
@@ -17,10 +18,15 @@ __all__ = [
     "constant",
     "from_csv",
     "from_data",
+    "irregular",
     "lognormal",
     "objective",
+    "over",
     "poisson",
     "ramp",
+    "rate",
+    "seed",
+    "slots_for",
     "spike",
     "steady",
     "steps",

@@ -1,7 +1,8 @@
 """``python -m harness.load.inspection FILE``: what a locustfile contains, before anything is sent.
 
-Prints one JSON object: ``{"users": [...], "objectives": [...], "arrivals": {...} | null}`` or, when
-the file can't be used, ``{"error": "one sentence naming file and line"}``. Always exits 0.
+Prints one JSON object: ``{"users": [...], "objectives": [...], "arrivals": {...} | null,
+"asked": [...]}`` or, when the file can't be used, ``{"error": "one sentence naming file and
+line"}``. Always exits 0.
 """
 
 import json
@@ -15,7 +16,8 @@ from locust import events
 from locust.util.load_locustfile import load_locustfile
 
 from harness.errors import HarnessError
-from harness.load.shapes import ArrivalShape
+from harness.load.asked import looked_at
+from harness.load.shapes import ArrivalShape, peak_per_s
 from harness.load.user import GuestUser
 
 
@@ -31,6 +33,7 @@ def inspect(path: Path) -> dict[str, Any]:
     if not guests:
         return {"error": f"{path}: no class inherits from GuestUser, so there would be no guests"}
     found: dict[str, Any] = {"users": guests, "objectives": _objectives(), "arrivals": None}
+    found["asked"] = looked_at()
     for shape in shapes:
         if isinstance(shape, ArrivalShape):
             try:
@@ -44,6 +47,7 @@ def inspect(path: Path) -> dict[str, Any]:
                 "count": schedule.count,
                 "duration_s": schedule.duration_s,
                 "slots": checked.slots,
+                "peak_per_s": peak_per_s(schedule),
             }
     return found
 

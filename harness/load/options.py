@@ -5,12 +5,14 @@ The options are Locust options, so a master hands them on to its workers. None o
 
 import argparse
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.config import Target, parse_target
+from harness.config import Target
 from harness.errors import ConfigError
+from harness.guard import Rule, parse_overrides
+from harness.targets import FILE, Terms, resolve_target
 
 HOW_TO_SIMULATE = (
     "no target: say where the guests go, for example\n"
@@ -29,21 +31,32 @@ WORKERS = "harness_workers"
 class RunOptions:
     """What a run needs to know besides the locustfile."""
 
-    target: Target
+    terms: Terms
     reports: Path
+    overrides: dict[Rule, str] = field(default_factory=dict)
+    slo: Path | None = None
+    """a TOML file of objectives beside those of the locustfile"""
     run_id: str | None = None
     """given by the master or by ``harness run``; otherwise made at the start"""
     supervised: bool = False
     """``harness run`` is above us and makes the record and the report"""
 
+    @property
+    def target(self) -> Target:
+        """Where the guests go."""
+        return self.terms.target
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the harness's options to Locust's parser (whose groups can't take Locust's extras)."""
     for name, variable, default, text in (
-        ("--target", "HARNESS_TARGET", "", "ws(s)://host:port/v1?deploymentId=UUID"),
+        ("--target", "HARNESS_TARGET", "", "name of a target, or ws://host:port/v1?deploymentId=…"),
+        ("--targets", "HARNESS_TARGETS", str(FILE), "TOML file of named targets"),
+        ("--override", "HARNESS_OVERRIDE", "", "RULE=REASON;… against rules for real targets"),
         ("--ca-file", "HARNESS_CA_FILE", "", "PEM file of a private CA for wss targets"),
         ("--origin", "HARNESS_ORIGIN", "", "Origin header of the upgrade, if the deployment asks"),
         ("--reports", "HARNESS_REPORTS", "reports", "folder for run directories"),
+        ("--slo", "HARNESS_SLO", "", "TOML file of objectives"),
     ):
         arguments: dict[str, Any] = {
             "env_var": variable,
@@ -60,8 +73,15 @@ def read_options(parsed: argparse.Namespace) -> RunOptions:
     if not url:
         raise ConfigError(HOW_TO_SIMULATE)
     return RunOptions(
-        target=parse_target(url, ca_file=parsed.ca_file or None, origin=parsed.origin or None),
+        terms=resolve_target(
+            url,
+            Path(parsed.targets),
+            ca_file=parsed.ca_file or None,
+            origin=parsed.origin or None,
+        ),
+        overrides=parse_overrides([part for part in parsed.override.split(";") if part.strip()]),
         reports=Path(parsed.reports),
+        slo=Path(parsed.slo) if parsed.slo else None,
         run_id=getattr(parsed, RUN_ID, None) or os.environ.get("HARNESS_RUN_ID"),
         supervised="HARNESS_SUPERVISED" in os.environ,
     )

@@ -4,6 +4,7 @@ import contextlib
 import math
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,20 +13,29 @@ from locust import events
 from locust.runners import MasterRunner, WorkerRunner
 from rich.console import Console
 
-from harness.clock import utc_iso
-from harness.errors import ConfigError, LedgerError
+from harness.clock import monotonic_ns, utc_iso, wall_ns
+from harness.errors import ConfigError, LedgerError, PreflightRefused
 from harness.exit_codes import ExitCode
+from harness.guard import Intent, Rule
 from harness.guest.settings import GuestSettings
+from harness.load.asked import seed
 from harness.load.drain import Barrier, finish_worker, register_worker
 from harness.load.interrupts import Interrupts, watch_parent
+from harness.load.live import INTERVAL, Live
+from harness.load.live_watch import AbortWatch
+from harness.load.muster import HELLO, Muster, describe
 from harness.load.options import RUN_ID, WORKERS, RunOptions, add_options, read_options
 from harness.load.run import Run
-from harness.load.shapes import ArrivalShape
+from harness.load.shapes import ArrivalShape, peak_per_s
 from harness.load.shipping import Copies, Shipper
+from harness.machine import Share, raise_file_limit, shortfalls, this_machine
+from harness.preflight.permit import Permit, permit
 from harness.reconcile.lost import find_lost, sweep_lost
+from harness.report.judging import read_objectives
 from harness.report.opening import make_run_directory, new_run_id, point_latest, write_start
 from harness.report.record import build_record, write_record
 from harness.report.terminal import show_summary
+from harness.slo.objective import Objective
 
 
 def register() -> None:
@@ -39,7 +49,12 @@ def _attach(environment: Any, runner: Any, **_: Any) -> None:
     environment.harness_plugin = plugin
     if not isinstance(runner, WorkerRunner):  # a worker learns its options from the master
         plugin.check_options()
+    raise_file_limit()
     plugin.take_shape()
+    if isinstance(runner, WorkerRunner):
+        plugin.say_hello()
+    else:
+        plugin.ask_permission()
     environment.events.test_start.add_listener(plugin.on_test_start)
     environment.events.test_stopping.add_listener(plugin.on_test_stopping)
     environment.events.test_stop.add_listener(plugin.on_test_stop)
@@ -66,8 +81,15 @@ class Plugin:
         self._runs = 0
         self._quitting = False
         self.interrupts = Interrupts(hurry=self.hurry, leave=self._leave)
+        self._objectives: tuple[Objective, ...] = ()
+        self._watcher: Any = None
+        self._permit = Permit()
+        self._muster = Muster(runner) if isinstance(runner, MasterRunner) else None
+        self.live = Live()
         if isinstance(runner, WorkerRunner):
             register_worker(runner)
+        elif isinstance(runner, MasterRunner):
+            runner.register_message(INTERVAL, self._on_worker_interval)
 
     # Before the run.
 
@@ -77,12 +99,10 @@ class Plugin:
             options = read_options(self._environment.parsed_options)
         except ConfigError as error:
             _refuse(str(error), ExitCode.CONFIG)
-        if not options.target.loopback:
-            _refuse(
-                f"the target {options.target.netloc} is not on this machine: a real deployment "
-                "needs an approved target and a preflight (harness preflight)",
-                ExitCode.PREFLIGHT,
-            )
+        try:
+            self._objectives = () if options.slo is None else read_objectives(options.slo)
+        except ConfigError as error:
+            _refuse(str(error), ExitCode.CONFIG)
         return options
 
     def take_shape(self) -> None:
@@ -104,6 +124,45 @@ class Plugin:
         # A second more than the schedule: Locust's clock starts before the first guest can.
         options.run_time = options.run_time or math.ceil(checked.arrivals.duration_s) + 1
 
+    def say_hello(self) -> None:
+        """A worker tells its master what it is."""
+        locustfile = str(self._environment.parsed_options.locustfile)
+        self._runner.send_message(HELLO, describe(locustfile, self._shape))
+
+    def ask_permission(self) -> Permit:
+        """The guard's permission for this run, or the end of the process with its refusal."""
+        environment, shape = self._environment, self._shape
+        options = self.check_options()
+        intent = Intent(
+            sessions=None if shape is None else shape.arrivals.count,
+            at_once=environment.parsed_options.num_users or 1,
+            peak_per_s=None if shape is None else peak_per_s(shape.arrivals),
+            stop_timeout_s=float(environment.stop_timeout or 0),
+        )
+        try:
+            return permit(
+                options.terms, intent, reports=options.reports, overrides=options.overrides
+            )
+        except PreflightRefused as error:
+            _refuse(str(error), ExitCode.PREFLIGHT)
+
+    def _check_strength(self, options: RunOptions) -> None:
+        """Whether this machine, or each worker's, can carry its share."""
+        parsed, shape = self._environment.parsed_options, self._shape
+        users = parsed.num_users or 1
+        peak = None if shape is None else peak_per_s(shape.arrivals)
+        sources = max(1, len(options.target.sources))
+        if self._muster is not None:
+            own = describe(str(parsed.locustfile), shape)
+            problems = self._muster.problems(own, users=users, peak_per_s=peak, sources=sources)
+        else:
+            share = Share(at_once=users, per_s=peak, sources=sources)
+            problems = list(shortfalls(this_machine(), share))
+        if problems:
+            if self._muster is not None:
+                self._muster.dismiss()
+            _refuse("; ".join(problems), ExitCode.CONFIG)
+
     # The run.
 
     def on_test_start(self, **_: Any) -> None:
@@ -120,8 +179,12 @@ class Plugin:
             if isinstance(self._runner, WorkerRunner):
                 self._start_run(options, directory, getattr(parsed, WORKERS, 1))
                 return
+            self._permit = self.ask_permission()
+            self._check_strength(options)
             setattr(parsed, RUN_ID, run_id)
             self._write_start(options, directory)
+            self.live = Live()
+            self._watcher = gevent.spawn(self._watch)
             if self._barrier is not None and self._copies is not None:
                 self._barrier.open()
                 self._copies.open(directory)
@@ -140,10 +203,19 @@ class Plugin:
             shape=self._shape,
             worker=index % workers,
             workers=workers,
+            on_interval=self._hand_in,
+            max_sessions=self._cap(options, workers, index % workers),
         )
         if isinstance(self._runner, WorkerRunner):
             run.shipper = Shipper(self._runner, run.name, run.meta)
             run.ledger.on_commit = run.shipper.take
+
+    def _cap(self, options: RunOptions, workers: int, worker: int) -> int | None:
+        """This process's part of the cap on sessions."""
+        if not options.terms.guarded or Rule.CAP in options.overrides:
+            return None
+        cap = options.terms.max_sessions
+        return None if cap is None else len(range(worker, cap, workers))
 
     def _write_start(self, options: RunOptions, directory: Path) -> None:
         environment, shape = self._environment, self._shape
@@ -156,7 +228,14 @@ class Plugin:
             ca_file=None if options.target.ca_file is None else str(options.target.ca_file),
             origin=options.target.origin,
             locustfile=parsed.locustfile,
-            objectives=getattr(environment, "harness_objectives", []),
+            objectives=[
+                *getattr(environment, "harness_objectives", []),
+                *[objective.text for objective in self._objectives],
+            ],
+            seed=seed(),
+            target_name=options.terms.name or None,
+            approval=options.terms.approval or None,
+            overridden=list(self._permit.overridden),
             arrivals=None if shape is None else shape.arrivals.describe(),
             slots=parsed.num_users,
             options={
@@ -167,6 +246,40 @@ class Plugin:
                 "processes": parsed.processes,
             },
         )
+
+    def _hand_in(self, process: str, row: Any, histograms: Any) -> None:
+        if isinstance(self._runner, WorkerRunner):
+            encoded = {tag: histogram.encode() for tag, histogram in histograms.items()}
+            interval = {"process": process, "row": row, "encoded": encoded}
+            self._runner.send_message(INTERVAL, interval)
+        else:
+            self.live.take(process, row, histograms)
+
+    def _on_worker_interval(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - its form
+        self.live.take_encoded(msg.data["process"], msg.data["row"], msg.data["encoded"])
+
+    def _watch(self) -> None:
+        """Once a second: keep the history, and stop the run when an objective says so."""
+        watch, live = AbortWatch(self._objectives, self.live), self.live
+        while True:
+            gevent.sleep(1)
+            now_s = (monotonic_ns() - live.began_ns) / 1e9
+            live.add_point(now_s)
+            reasons = watch.look(now_s)
+            if reasons:
+                return self._stop_early(reasons, aborted=list(reasons))
+            stop_at = self._permit.stop_at
+            if stop_at is not None and wall_ns() / 1e9 >= stop_at.timestamp():
+                why = f"the window closes soon: no new guests after {stop_at:%H:%M:%S}"
+                return self._stop_early([why], stopped_for_window=utc_iso())
+
+    def _stop_early(self, reasons: Sequence[str], **noted: Any) -> None:
+        if self._directory is not None:
+            write_start(self._directory, **noted)
+        for why in reasons:
+            print(f"stopping early: {why}", flush=True)
+        web = self._environment.web_ui is not None
+        gevent.spawn(self._runner.stop if web else self._runner.quit)
 
     def on_test_stopping(self, **_: Any) -> None:
         """All roads to the end come through here; returns when no guest is left in session."""
@@ -191,6 +304,8 @@ class Plugin:
         if self._copies is not None:
             self._copies.close()
             failures = self._copies.failures
+        if self._watcher is not None:
+            self._watcher.kill(block=False)
         if self._unanswered:
             failures = [
                 f"{len(self._unanswered)} workers did not come to an orderly end",

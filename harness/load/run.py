@@ -8,7 +8,8 @@ a bounded rate. Every road that Locust has to an end goes through :meth:`Run.dra
 import contextlib
 import os
 import platform
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,15 +28,20 @@ from harness.ledger.reading import meta_of_this_process
 from harness.ledger.store import FILE_NAME, Stage, Store
 from harness.ledger.tokens import Tokens, guest_tag
 from harness.load.arrivals import Arrivals, Counts
+from harness.load.asked import seed
 from harness.load.bridge import BridgedRecorder
 from harness.load.clockwatch import ClockWatch
 from harness.load.options import RunOptions
 from harness.load.shapes import ArrivalShape
 from harness.load.shipping import Shipper
+from harness.load.stay import Stay
+from harness.measure.histogram import Histogram
 from harness.measure.lag import LoopLag
 from harness.measure.snapshot import IntervalWriter
 from harness.units import seconds
 
+OnInterval = Callable[[str, Mapping[str, Any], Mapping[str, Histogram]], None]
+"""(process, what an interval's row says, its histograms): whoever watches the run live"""
 INTERVAL_S = 1.0
 CLEARS_PER_S = 200
 """How fast open sessions are cleared at the end: well below what the drain would take in bursts."""
@@ -54,6 +60,8 @@ class Run:
         shape: type[ArrivalShape] | None = None,
         worker: int = 0,
         workers: int = 1,
+        on_interval: OnInterval | None = None,
+        max_sessions: int | None = None,
     ) -> None:
         """Open the files of this process. Raises LedgerError, ConfigError or OSError."""
         self.environment = environment
@@ -88,6 +96,13 @@ class Run:
             on_failure=lambda error: self.fail(str(error)),
         )
         self._clock = ClockWatch()
+        self._on_interval = on_interval
+        self._max_sessions = max_sessions
+        """this process's part of the cap on sessions, where there is one"""
+        self._begun = 0
+        random.seed(f"{seed()} {worker}")  # Locust picks tasks and waits by the module's generator
+        self.seeds = random.Random(f"{seed()} {worker} thinking")
+        self._stay = Stay(monotonic_ns())
         self._open: dict[Any, GuestSession] = {}
         """guests in session, by the greenlet of their slot"""
         self._stopping = Event()
@@ -124,12 +139,21 @@ class Run:
             raise StopUser  # between two tests of the web UI
         return run
 
+    @staticmethod
+    def rng_of(environment: Any) -> random.Random:
+        """A generator of its own for one slot, from the run's seed."""
+        run: Run | None = getattr(environment, "harness_run", None)
+        return random.Random() if run is None else random.Random(run.seeds.getrandbits(64))
+
     # What slots need.
 
     def next_arrival(self) -> int:
         """Wait for this slot's next guest; the due time. Raises StopUser when there is none."""
+        if self._max_sessions is not None and self._begun >= self._max_sessions:
+            self._stopping.wait()  # the cap is reached; those in session may finish
         if self._stopping.is_set():
             raise StopUser
+        self._begun += 1
         if self._arrivals is None:
             self._closed_counts.due += 1
             self._closed_counts.started += 1
@@ -162,10 +186,15 @@ class Run:
         slot = gevent.getcurrent()
         self._open[slot] = session
         self._quiet.clear()
+        came_ns = monotonic_ns()
+        self._stay.come(came_ns)
         try:
             yield
         finally:
             self._open.pop(slot, None)
+            now = monotonic_ns()
+            self._stay.go(came_ns, now)
+            self.recorder.add_session_length(now - came_ns)
             if not self._open:
                 self._quiet.set()
 
@@ -245,17 +274,19 @@ class Run:
             self.fail("the live account of sessions does not add up")
         now = monotonic_ns()
         length_s, self._interval_began_ns = (now - self._interval_began_ns) / 1e9, now
+        collected = self.recorder.take()
+        state: dict[str, Any] = {
+            "phase": self._phase,
+            "sessions": self._sessions(),
+            "arrivals": self._arrivals_since_last(now),
+            "process": self._process_state(),
+        }
+        if self._on_interval is not None:
+            row = {**state, "outcomes": collected.outcomes, "counts": collected.counts}
+            self._on_interval(self.name, row, collected.histograms)
         try:
             self._writer.write(
-                self.recorder.take(),
-                ended_ns=wall_ns(),
-                length_s=max(length_s, 0.001),
-                state={
-                    "phase": self._phase,
-                    "sessions": self._sessions(),
-                    "arrivals": self._arrivals_since_last(now),
-                    "process": self._process_state(),
-                },
+                collected, ended_ns=wall_ns(), length_s=max(length_s, 0.001), state=state
             )
         except OSError as error:
             self.fail(f"the measurements can't be written: {error.strerror or error}")
@@ -273,6 +304,7 @@ class Run:
             "leftover": tally[Stage.LOST],
             "to_go": self.ledger.open,
             "occupancy": len(self._open),
+            **self._stay.totals(monotonic_ns()),
         }
 
     def _arrivals_since_last(self, now_ns: int) -> dict[str, int]:

@@ -21,6 +21,12 @@ from harness.units import seconds
 from harness.workload.arrivals import Schedule
 
 
+def peak_per_s(schedule: Schedule) -> float:
+    """The highest mean rate, looked for at ten thousand moments."""
+    length_s = schedule.duration_s
+    return max(schedule.rate_at(length_s * moment / 10_000) for moment in range(10_000))
+
+
 class ArrivalShape(LoadTestShape):
     """Set ``arrivals`` and, if the default is not enough, ``slots``."""
 

@@ -29,7 +29,7 @@ class GuestUser(User):
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
-        self._think_s = _think_function(self)
+        self._think_s = _think_function(self, Run.rng_of(environment))
 
     @contextmanager
     def guest(self) -> Iterator[GuestSession]:
@@ -52,11 +52,10 @@ class GuestUser(User):
                 raise StopUser from error
 
 
-def _think_function(user: GuestUser) -> Callable[[], float]:
+def _think_function(user: GuestUser, rng: random.Random) -> Callable[[], float]:
     think = type(user).think_time
     if isinstance(think, str | int | float):
         think = parse_think(think, f"{type(user).__name__}.think_time")
     if hasattr(think, "describe"):  # one of ours
-        rng = random.Random()
         return lambda: float(think(rng))
     return lambda: seconds(think(user), f"{type(user).__name__}.think_time")

@@ -12,6 +12,8 @@ from harness.measure.sample import TIMED, Outcome, Sample
 
 LAG_ARRIVAL = "lag.arrival"
 LAG_LOOP = "lag.loop"
+SESSION_LENGTH = "session.length"
+"""How long guests were in session, from arrival to the end of their way out."""
 
 
 def service_tag(operation: str) -> str:
@@ -72,6 +74,10 @@ class Recorder:
     def add_loop_lag(self, lag_ns: int) -> None:
         """How late the event loop came to a timer."""
         self._record(LAG_LOOP, lag_ns)
+
+    def add_session_length(self, length_ns: int) -> None:
+        """How long a guest was in session."""
+        self._record(SESSION_LENGTH, length_ns)
 
     def count(self, what: str, by: int = 1) -> None:
         """Add to a plain count, such as ``late`` or ``cross_talk``."""

@@ -3,6 +3,7 @@
 A pure function of the run directory: it can be made again at any time.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,13 @@ from harness.exit_codes import ExitCode
 from harness.ledger.leftovers import Account, ledger_files, read_account
 from harness.measure.histogram import Histogram
 from harness.measure.operations import OPERATIONS
-from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, corrected_tag, service_tag
+from harness.measure.recorder import (
+    LAG_ARRIVAL,
+    LAG_LOOP,
+    SESSION_LENGTH,
+    corrected_tag,
+    service_tag,
+)
 from harness.measure.sample import Outcome
 from harness.measure.snapshot import (
     INTERVALS,
@@ -23,8 +30,9 @@ from harness.measure.snapshot import (
     read_intervals,
     read_measurements,
 )
+from harness.report.little import broken, check_little
 from harness.report.opening import read_start
-from harness.slo.gate import Verdict, judge
+from harness.slo.gate import GateResult, Verdict, judge
 from harness.slo.objective import Kind, Known, parse_objective
 
 SCHEMA = 1
@@ -109,12 +117,16 @@ def build_record(directory: Path, *, incomplete: str = "") -> dict[str, Any]:
         "funnel": _funnel(account, measured),
         "operations": _operations(measured),
         "arrivals": measured.arrivals,
+        "session_length_ms": _figures(measured.histograms.get(SESSION_LENGTH, Histogram())),
+        "little": None,
         "generator": _generator(account, measured, intervals),
         "forensics": dict.fromkeys(FORENSICS, 0) | measured.counts,
         "how": {key: value for key, value in start.items() if key not in ("run_id", "objectives")},
         "sweep": None,
         "audit": None,
     }
+    if record["complete"]:
+        record["little"] = check_little(intervals, record["duration_s"])
     _judge(record, start, directory, measured, account, incomplete)
     if account.damaged and not account.intended:
         record["sessions"] = record["funnel"] = {}  # not known, which is not none
@@ -234,6 +246,16 @@ def _judge(
         percentile=percentile,
         invalid=_invalid(record, directory, measured, account, incomplete),
     )
+    put_verdict(record, result, aborted=start.get("aborted", ()))
+
+
+def put_verdict(record: dict[str, Any], result: GateResult, *, aborted: Sequence[str] = ()) -> None:
+    """Write what the gate says into a record, with its exit code.
+
+    A run that an objective stopped early (``aborted`` says which) does not pass any more, even
+    if the end of the run brought that figure back within its limit.
+    """
+    verdict = Verdict.FAIL if aborted and result.verdict is Verdict.PASS else result.verdict
     record["objectives"] = [
         {
             "text": judgement.objective.text,
@@ -246,9 +268,11 @@ def _judge(
         }
         for judgement in result.judgements
     ]
-    record["verdict"] = str(result.verdict)
+    record["verdict"] = str(verdict)
     missed = [j.text() for j in result.judgements if j.verdict is not Verdict.PASS]
-    record["reasons"] = [*result.reasons, *missed]
+    record["invalid_because"] = list(result.reasons)
+    stopped = [f"stopped early: {why}" for why in aborted]
+    record["reasons"] = [*result.reasons, *stopped, *missed]
     record["exit_code"] = int(exit_code_of(record))
 
 
@@ -276,6 +300,8 @@ def _invalid(
             f"the generator lagged {lag:.0f} ms at p99 (limit {LAG_LIMIT_MS:.0f} ms): "
             "use more processes or less load"
         )
+    if miscounted := broken(record["little"]):
+        reasons.append(miscounted)
     failures = directory / "failures.txt"
     if failures.exists():
         reasons += failures.read_text().splitlines()

@@ -17,7 +17,9 @@ from gevent import monkey
 from gevent import socket as gsocket
 
 from harness.clock import monotonic_ns
+from harness.config import Target
 from harness.errors import ConnectFailed
+from harness.transport.route import bind_source, tunnel
 
 READ_SIZE = 16_384
 
@@ -29,6 +31,19 @@ class Address:
     host: str
     port: int
     tls: ssl.SSLContext | None = None
+    proxy: tuple[str, int] | None = None
+    sources: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, target: Target, tls: ssl.SSLContext | None) -> "Address":
+        """Of a target; ``tls`` is the context that all its connections share."""
+        return cls(
+            host=target.host,
+            port=target.port,
+            tls=tls,
+            proxy=target.proxy,
+            sources=target.sources,
+        )
 
 
 @dataclass(slots=True)
@@ -92,14 +107,19 @@ def dial(address: Address, *, timeout_s: float) -> Link:
     link: Link | None = None
     try:
         with gevent.Timeout(timeout_s, ConnectFailed("timeout", f"nothing within {timeout_s:g} s")):
-            candidates, looked_up = _resolve(address)
+            host, port = address.proxy or (address.host, address.port)
+            candidates, looked_up = _resolve(host, port)
             resolved = monotonic_ns()
             phase = "tcp"
-            link = Link(_connect_first(candidates))
+            link = Link(_connect_first(candidates, address.sources))
             connected = monotonic_ns()
             if looked_up:
                 link.phases["dns"] = resolved - started
             link.phases["tcp"] = connected - resolved
+            if address.proxy is not None:
+                phase = "proxy"
+                tunnel(link.sock, address.host, address.port)
+                connected = monotonic_ns()
             if address.tls is not None:
                 phase = "tls"
                 link.tls = _handshake(link.sock, Tls(address.tls, address.host))
@@ -116,20 +136,21 @@ def dial(address: Address, *, timeout_s: float) -> Link:
 
 
 def _resolve(
-    address: Address,
+    host: str, port: int
 ) -> tuple[list[tuple[socket.AddressFamily, tuple[object, ...]]], bool]:
     """Where to connect, and whether a name had to be looked up for it."""
     try:
-        literal = ipaddress.ip_address(address.host)
+        literal = ipaddress.ip_address(host)
     except ValueError:
-        found = gsocket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        found = gsocket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         return [(entry[0], entry[4]) for entry in found], True
     family = socket.AF_INET if literal.version == 4 else socket.AF_INET6
-    return [(family, (address.host, address.port))], False
+    return [(family, (host, port))], False
 
 
 def _connect_first(
     candidates: list[tuple[socket.AddressFamily, tuple[object, ...]]],
+    sources: tuple[str, ...],
 ) -> socket.socket:
     last: OSError | None = None
     for family, place in candidates:
@@ -137,6 +158,7 @@ def _connect_first(
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            bind_source(sock, family, sources)
             status = sock.connect_ex(place)
             if status == errno.EINPROGRESS:
                 gsocket.wait_write(sock.fileno())
@@ -188,7 +210,9 @@ def _sentence(error: OSError, address: Address) -> str:
     if isinstance(error, ssl.SSLError):
         return f"the TLS handshake with {where} failed: {error.reason or error}"
     if isinstance(error, socket.gaierror):
-        return f"the host name {address.host!r} was not found"
+        return f"the host name {(address.proxy or (address.host, 0))[0]!r} was not found"
     if isinstance(error, ConnectionRefusedError):
-        return f"nothing listens on {where}"
+        through = "" if address.proxy is None else f" (the proxy of {where})"
+        place = where if address.proxy is None else f"{address.proxy[0]}:{address.proxy[1]}"
+        return f"nothing listens on {place}{through}"
     return f"{where}: {error.strerror or error}"

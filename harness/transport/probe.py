@@ -19,7 +19,7 @@ def probe(target: Target, *, timeout_s: float = 10.0) -> dict[str, int]:
     An upgrade without configureSession creates no session. Raises ConnectFailed, UpgradeRejected
     or ConfigError.
     """
-    address = Address(host=target.host, port=target.port, tls=target.tls_context())
+    address = Address.of(target, target.tls_context())
     websocket = connect(
         address, target.resource, _Nobody(), timeout_s=timeout_s, origin=target.origin
     )

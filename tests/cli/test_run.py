@@ -233,3 +233,38 @@ def test_a_read_only_reports_folder(tmp_path: Path) -> None:
     done = harness("run", str(locustfile(tmp_path)), "--out", str(out))
     assert done.returncode == 8
     assert "Permission denied" in done.stderr
+
+
+ABORT = """
+[[objective]]
+expect = "reply p95 < 1ms"
+abort_on_fail = true
+grace = "2s"
+delay = "1s"
+"""
+
+
+@pytest.mark.parametrize("more", [[], ["--processes", "2"]], ids=["one process", "two workers"])
+def test_a_missed_objective_stops_the_run_early(tmp_path: Path, more: list[str]) -> None:
+    file, out = str(locustfile(tmp_path, messages=50, think="50ms")), tmp_path / "reports"
+    slo = tmp_path / "slo.toml"
+    slo.write_text(ABORT)
+    began = time.monotonic()
+    done = harness(
+        "run", file, "-u", "6", "-t", "90s", "--out", str(out), "--slo", str(slo),
+        "--stop-timeout", "0s", *more,
+    )  # fmt: skip
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert time.monotonic() - began < 60
+    record = json.loads((run_dir(out) / "run.json").read_text())
+    assert record["verdict"] == "FAIL"
+    assert "stopped early: FAIL  reply p95 < 1ms" in "\n".join(record["reasons"])
+    assert record["sessions"]["opened"] == record["sessions"]["cleared"] > 0
+
+
+def test_an_objective_on_an_unknown_operation_is_refused(tmp_path: Path) -> None:
+    slo = tmp_path / "slo.toml"
+    slo.write_text('objectives = ["answers p95 < 5s"]\n')
+    done = harness("run", str(locustfile(tmp_path)), "--slo", str(slo), "--out", str(tmp_path))
+    assert done.returncode == 8
+    assert "slo.toml, line 1" in done.stderr

@@ -1,5 +1,6 @@
 """Slots: think times in every form, and stories that end quietly when the service ends them."""
 
+import random
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,6 +28,8 @@ class Session:
 
 
 class FakeRun:
+    seeds = random.Random(1)
+
     """Stands for the run: what a slot asks of it."""
 
     def __init__(self, session: Session) -> None:

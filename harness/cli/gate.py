@@ -1,0 +1,60 @@
+"""``harness gate``: judges a run that has been, by other objectives than it was started with."""
+
+import argparse
+from pathlib import Path
+
+import orjson
+from rich.console import Console
+
+from harness.report.judging import judge_anew, read_objectives
+from harness.report.record import write_record
+from harness.report.rundir import REPORTS, resolve_run
+from harness.report.terminal import verdict_line
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.description = (
+        "Judge an old run anew by the objectives of a TOML file. Nothing is sent and, without "
+        "--write, nothing is changed. The exit code is that of the verdict."
+    )
+    parser.epilog = (
+        "exit codes: 0 PASS; 3 an objective was missed; 4 sessions are left over; 5 nothing to\n"
+        "judge by; 6 INVALID: the run's figures can't be trusted, whatever the objectives; 8 the\n"
+        "file of objectives or the run can't be read. Leftovers weigh most, then INVALID.\n\n"
+        "a file of objectives:\n"
+        '  objectives = ["reply p95 < 5s", "delivered errors < 1%", "leftovers == 0"]\n\n'
+        "  [[objective]]                  # one table each where a run should be stopped early\n"
+        '  expect = "session_open errors < 5%"\n'
+        "  abort_on_fail = true\n"
+        '  grace = "2m"                   # the warm-up does not stop a run\n'
+        '  delay = "30s"                  # only when missed for so long in a row\n\n'
+        "examples:\n"
+        "  harness gate latest --slo objectives.toml\n"
+        "  harness gate 20261122-140501-ab12 --slo strict.toml --json\n"
+    )
+    add = parser.add_argument
+    add("run", metavar="RUN", help="a run's directory, its id, or 'latest'")
+    add("--slo", type=Path, required=True, metavar="FILE", help="objectives (TOML)")
+    add("--json", action="store_true", help="print the verdict as one JSON object")
+    add("--write", action="store_true", help="put the new verdict into the run's record")
+    add("--reports-dir", type=Path, default=REPORTS, help="where runs are kept (%(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Judge and say so."""
+    objectives = read_objectives(args.slo)
+    directory = resolve_run(args.run, args.reports_dir)
+    record = judge_anew(directory, objectives)
+    if args.write:
+        write_record(directory, record)
+    if args.json:
+        keys = ("run_id", "verdict", "exit_code", "reasons", "objectives")
+        print(orjson.dumps({key: record.get(key) for key in keys}).decode())
+    else:
+        console = Console()
+        for entry in record["objectives"]:
+            if entry["verdict"] == "PASS":
+                console.print(f"PASS     {entry['text']}", highlight=False, soft_wrap=True)
+        console.print(verdict_line(record), soft_wrap=True)
+    return int(record["exit_code"])

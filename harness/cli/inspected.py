@@ -1,0 +1,39 @@
+"""What a locustfile is about to do, learnt in a process of its own (importing Locust patches)."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.errors import ConfigError
+
+
+def inspect_locustfile(locustfile: str, asked: Mapping[str, str]) -> dict[str, Any]:
+    """What ``harness.load.inspection`` finds; ``asked`` are HARNESS_RATE and the like.
+
+    Raises ConfigError when the file can't be used, or does not ask for what is asked of it.
+    """
+    if not Path(locustfile).is_file():
+        raise ConfigError(f"there is no locustfile {locustfile!r}")
+    done = subprocess.run(
+        [sys.executable, "-m", "harness.load.inspection", locustfile],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, **asked, "HARNESS_ASKED": ""},
+    )
+    try:
+        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise ConfigError(f"{locustfile} can't be imported: {last}") from None
+    if "error" in found:
+        raise ConfigError(found["error"])
+    for name in asked.keys() - {"HARNESS_SEED"} - set(found["asked"]):
+        option = name.removeprefix("HARNESS_").lower()
+        raise ConfigError(f"--{option}: {locustfile} does not ask for it, it would change nothing")
+    return found

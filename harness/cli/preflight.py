@@ -1,0 +1,128 @@
+"""``harness preflight``: everything that can be checked before a run, and a stamp that it was."""
+
+import argparse
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.cli.inspected import inspect_locustfile
+from harness.exit_codes import ExitCode
+from harness.guard import Intent, Rule, refusals
+from harness.machine import Share, raise_file_limit, shortfalls, this_machine
+from harness.preflight.checks import (
+    Check,
+    Status,
+    check_clock,
+    check_deployment,
+    check_guard,
+    check_schedule,
+    passed,
+)
+from harness.preflight.credentials import check_credentials
+from harness.preflight.looking import fetch_config, look_at_the_way, send_one_guest
+from harness.preflight.stamp import write_stamp
+from harness.targets import FILE, Terms, resolve_target
+
+STYLES = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "bold red", Status.SKIPPED: "dim"}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.description = (
+        "Check a target before a run: the way there and its TLS, the deployment's configuration, "
+        "one guest end to end, platform credentials if there are any, this machine, the schedule "
+        "against the service's limits, approval and window. Runs against real deployments need a "
+        "preflight that passed not long ago."
+    )
+    parser.epilog = (
+        "exit codes: 0 passed (there may be warnings); 7 something failed; 8 bad input.\n\n"
+        "examples:\n"
+        "  harness preflight --target staging\n"
+        "  harness preflight --target staging --locustfile locustfiles/load.py --users 200\n"
+        "  harness preflight --target 'ws://127.0.0.1:8080/v1?deploymentId=UUID' --no-guest\n"
+    )
+    add = parser.add_argument
+    add("--target", required=True, metavar="NAME", help="a name of the targets file, or a URL")
+    add("--targets", type=Path, default=FILE, metavar="FILE", help="targets file (%(default)s)")
+    add("--locustfile", metavar="FILE", help="check its schedule too")
+    add("-u", "--users", type=int, metavar="N", help="slots that the run will have")
+    add("--processes", type=int, default=1, metavar="N", help="processes that it will have here")
+    add("--ca-file", metavar="PEM", help="private CA of a wss target")
+    add("--origin", metavar="ORIGIN", help="Origin header of the upgrade")
+    add("--no-guest", action="store_true", help="send no guest (the stamp then is none)")
+    add("--out", type=Path, default=Path("reports"), metavar="DIR", help="reports (%(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check one thing after the other and show each as it comes."""
+    terms = resolve_target(args.target, args.targets, ca_file=args.ca_file, origin=args.origin)
+    plan = inspect_locustfile(args.locustfile, {})["arrivals"] if args.locustfile else None
+    console = Console()
+    checks = _outside(terms, args)
+    at_once = args.users or (plan or {}).get("slots") or 1
+    peak = None if plan is None else plan["peak_per_s"]
+    if args.locustfile:
+        checks += check_schedule(peak_per_s=peak, at_once=at_once)
+    checks += _machine(terms, at_once=at_once, peak=peak, processes=max(1, args.processes))
+    intent = Intent(
+        sessions=None if plan is None else plan["count"],
+        at_once=at_once,
+        peak_per_s=peak,
+        stop_timeout_s=15.0,
+    )
+    found = refusals(terms, intent, now=datetime.now(UTC), preflight=None)
+    rules = tuple(refusal for refusal in found if refusal.rule is not Rule.PREFLIGHT)
+    checks += check_guard(rules, guarded=terms.guarded)
+    _show(checks, console)
+    good = passed(checks)
+    if not args.no_guest:
+        write_stamp(args.out, terms, passed=good)
+    console.print(
+        Text.assemble(
+            ("preflight  ", "dim"), ("passed", "bold green") if good else ("FAILED", "bold red")
+        )
+    )
+    return ExitCode.PASS if good else ExitCode.PREFLIGHT
+
+
+def _outside(terms: Terms, args: argparse.Namespace) -> list[Check]:
+    checks = look_at_the_way(terms)
+    reached = passed(checks)
+    config, offset_s, fetched = fetch_config(terms)
+    checks.append(fetched)
+    if config is not None:
+        checks += check_deployment(config)
+    checks.append(check_clock(offset_s))
+    if args.no_guest or not reached:
+        why = "not asked for" if args.no_guest else "the target can't be reached"
+        checks.append(Check(name="one guest", status=Status.SKIPPED, text=why))
+    else:
+        checks.append(send_one_guest(terms, args.out))
+    checks.append(check_credentials(terms))
+    return checks
+
+
+def _machine(terms: Terms, *, at_once: int, peak: float | None, processes: int) -> list[Check]:
+    raise_file_limit()
+    machine = this_machine()
+    share = Share(
+        at_once=-(-at_once // processes),
+        per_s=None if peak is None else peak / processes,
+        processes=processes,
+        sources=max(1, len(terms.target.sources)),
+    )
+    short = shortfalls(machine, share)
+    if short:
+        return [Check(name="machine", status=Status.FAIL, text=why) for why in short]
+    text = f"{machine.files:,} files, {machine.ports:,} ports, {machine.cores} cores"
+    return [Check(name="machine", status=Status.OK, text=text)]
+
+
+def _show(checks: list[Check], console: Console) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for check in checks:
+        table.add_row(Text(check.status, style=STYLES[check.status]), check.name, check.text)
+    console.print(table)

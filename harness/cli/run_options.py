@@ -1,0 +1,152 @@
+"""The options of ``harness run`` and what can be said against them before anything is done."""
+
+import argparse
+from typing import Any
+
+from harness.errors import ConfigError
+from harness.targets import FILE
+from harness.units import rate_per_s, seconds
+
+DEFAULT_FILE = "locustfiles/launch.py"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.usage = "harness run [LOCUSTFILE] [OPTIONS] [-- LOCUST OPTIONS]"
+    parser.description = (
+        "Run a locustfile's guests against a target, show how it goes, and end with a verdict and "
+        "a report. Without a target the embedded simulator is started for the run."
+    )
+    parser.epilog = (
+        "stopping: Ctrl-C once lets conversations finish and clears what is open; a second time\n"
+        "clears at once; a third time leaves and says how to sweep.\n\n"
+        "examples:\n"
+        "  harness run\n"
+        "  harness run locustfiles/smoke.py -u 5 -t 20s\n"
+        "  harness run locustfiles/launch.py --processes 2 --sim-fault ignore_clear=0.05\n"
+        "  harness run locustfiles/smoke.py --target 'ws://127.0.0.1:8080/v1?deploymentId=UUID'\n"
+        "  harness run locustfiles/load.py --rate 30/min --over 10m --slo objectives.toml\n"
+        "  harness run locustfiles/smoke.py -t 1m -- --loglevel DEBUG\n"
+    )
+    add = parser.add_argument
+    add("locustfile", nargs="?", default=DEFAULT_FILE, metavar="LOCUSTFILE")
+    add("--target", default="sim", help="sim, a name of the targets file, or a URL on this machine")
+    add("--targets", default=str(FILE), metavar="FILE", help="named targets (%(default)s)")
+    add(
+        "--override",
+        action="append",
+        default=[],
+        metavar="RULE=REASON",
+        help="go on against a rule (approval, window, cap, preflight); kept in the record",
+    )
+    add("-u", "--users", type=int, metavar="N", help="slots: guests at a time, at most")
+    add("-r", "--spawn-rate", type=float, metavar="N", help="slots started a second")
+    add("-t", "--run-time", metavar="TIME", help="e.g. 60s, 20m, 8h")
+    add(
+        "--stop-timeout",
+        default="15s",
+        metavar="TIME",
+        help="time for conversations to finish at the end (%(default)s)",
+    )
+    add("--processes", type=int, metavar="N", help="worker processes (-1: one a core)")
+    add("--master", action="store_true", help="lead workers that run elsewhere")
+    add("--worker", action="store_true", help="be such a worker; its orders come from the master")
+    add("--expect-workers", type=int, metavar="N", help="begin when so many are there")
+    add("--master-host", default="127.0.0.1", metavar="HOST", help="where the master is")
+    add("--master-port", type=int, default=5557, metavar="PORT", help="its port (%(default)s)")
+    add(
+        "--bind",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="where a master listens (%(default)s); the traffic is neither signed nor encrypted",
+    )
+    add("--rate", metavar="RATE", help="height of a ready locustfile, e.g. 30/min or 2/s")
+    add("--over", metavar="TIME", help="length of a ready locustfile, e.g. 10m")
+    add("--arrivals", choices=("poisson", "even"), help="how arrivals come (poisson)")
+    add("--seed", type=int, metavar="N", help="repeat arrivals, tasks and think times")
+    add("--slo", metavar="FILE", help="objectives (TOML) beside those of the locustfile")
+    add("--out", default="reports", metavar="DIR", help="folder for run directories")
+    add("--ca-file", metavar="PEM", help="private CA of a wss target")
+    add("--origin", metavar="ORIGIN", help="Origin header of the upgrade")
+    add = parser.add_argument_group("embedded simulator (target sim)").add_argument
+    add(
+        "--sim-fault",
+        action="append",
+        default=[],
+        metavar="NAME=P",
+        help="switch on a fault (harness simulate --help lists them)",
+    )
+    add("--sim-tls", action="store_true", help="serve wss with a private CA")
+    add("--sim-bot-delay", metavar="TIME", help="time the bot needs for an answer")
+    add(
+        "--sim-limits",
+        default="off",
+        choices=("off", "documented"),
+        help="rate limits; off by default: launch.py is above the documented 1,000 connections/min",
+    )
+    add("--sim-seed", type=int, metavar="N", help="make the simulator repeatable")
+    add("--keep-sim", action="store_true", help="leave the simulator running, to sweep afterwards")
+
+
+def check_numbers(args: argparse.Namespace) -> None:
+    for name in ("users", "spawn_rate"):
+        value = getattr(args, name)
+        if value is not None and value <= 0:
+            raise ConfigError(f"--{name.replace('_', '-')}: expected more than zero, got {value}")
+    if args.processes is not None and (args.processes < -1 or args.processes == 0):
+        raise ConfigError(f"--processes: expected one or more, or -1, got {args.processes}")
+    if args.expect_workers is not None and args.expect_workers < 1:
+        raise ConfigError(f"--expect-workers: expected one or more, got {args.expect_workers}")
+    clashing = [
+        ("--master", args.master and args.worker, "--worker"),
+        ("--master", args.master and args.processes, "--processes"),
+        ("--worker", args.worker and args.slo, "--slo"),
+        ("--worker", args.worker and args.expect_workers, "--expect-workers"),
+    ]
+    for one, clash, other in clashing:
+        if clash:
+            raise ConfigError(f"{one} and {other} do not go together")
+    if args.master and args.expect_workers is None:
+        raise ConfigError("--master: say how many workers to wait for (--expect-workers N)")
+    if args.expect_workers is not None and not args.master:
+        raise ConfigError("--expect-workers goes with --master")
+
+
+def asked_of(args: argparse.Namespace) -> dict[str, str]:
+    """The environment by which ready locustfiles learn what is asked of them."""
+    if args.rate is not None:
+        rate_per_s(args.rate, "--rate")
+    if args.over is not None:
+        seconds(args.over, "--over")
+    given = {
+        "HARNESS_RATE": args.rate,
+        "HARNESS_OVER": args.over,
+        "HARNESS_ARRIVALS": args.arrivals,
+        "HARNESS_SEED": args.seed,
+    }
+    return {name: str(value) for name, value in given.items() if value is not None}
+
+
+def run_time_of(args: argparse.Namespace, plan: dict[str, Any]) -> float:
+    if args.run_time is not None:
+        run_time_s = seconds(args.run_time, "--run-time")
+    elif plan["arrivals"] is not None:
+        run_time_s = plan["arrivals"]["duration_s"] + 1  # Locust's clock starts before the guests
+    else:
+        run_time_s = 60.0
+    if run_time_s < 1:
+        raise ConfigError(f"--run-time: expected one second or more, got {args.run_time}")
+    return run_time_s
+
+
+def simulator_options(args: argparse.Namespace) -> list[str]:
+    options = ["--limits", args.sim_limits]
+    for fault in args.sim_fault:
+        options += ["--fault", fault]
+    if args.sim_tls:
+        options.append("--tls")
+    if args.sim_bot_delay:
+        options += ["--bot-delay", args.sim_bot_delay]
+    if args.sim_seed is not None:
+        options += ["--seed", str(args.sim_seed)]
+    return options

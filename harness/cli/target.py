@@ -1,0 +1,87 @@
+"""``harness target``: the file of named targets."""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from harness.errors import ConfigError
+from harness.exit_codes import ExitCode
+from harness.targets import FILE, REGIONS, read_targets
+
+COMMENTED = """\
+# Deployments by name, each with the terms under which it may be loaded. Secrets never go in here.
+# harness preflight --target staging, then harness run LOCUSTFILE --target staging
+
+[targets.staging]
+url = "wss://webmessaging.mypurecloud.de/v1?deploymentId=00000000-0000-0000-0000-000000000000"
+# The vendor wants to approve load tests two weeks before: write its reference.
+# approval = "case 0123456"
+# How many sessions a run may open at most, and how fast guests may arrive.
+max_sessions = 500
+max_rate = "60/min"
+# When runs may be under way, in the region's own time. A run stops early enough to clear.
+window = "23:00-05:00"
+# Found from the url for the vendor's own hosts; otherwise one of them is needed.
+# region = "eu-central-1"
+# time_zone = "Europe/Berlin"
+# origin = "https://shop.example"        # Origin header, if the deployment restricts domains
+# ca_file = "private-ca.pem"             # CA of a proxy that opens TLS
+# proxy = "http://127.0.0.1:3128"        # HTTP proxy, by CONNECT
+# sources = ["192.0.2.10", "192.0.2.11"] # addresses of this machine; each has its own ports
+# client_id_env = "GENESYS_CLIENT_ID"         # names of environment variables with the OAuth
+# client_secret_env = "GENESYS_CLIENT_SECRET" # client for audits, never the values themselves
+# config_url, api_url: only where they can't be found from the url
+
+# A simulator that is guarded as if it were real, to rehearse everything.
+# [targets.rehearsal]
+# url = "ws://127.0.0.1:8080/v1?deploymentId=00000000-0000-0000-0000-000000000000"
+# treat_as_real = true
+# time_zone = "Europe/Berlin"
+# window = "00:00-23:59"
+# approval = "rehearsal"
+# max_sessions = 100
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.description = "Write a commented file of named targets, or list what is in it."
+    parser.epilog = (
+        "examples:\n  harness target init\n  harness target list\n  harness target regions\n"
+    )
+    add = parser.add_argument
+    add("what", choices=("init", "list", "regions"), help="write the file, list it, or regions")
+    add("--targets", type=Path, default=FILE, metavar="FILE", help="targets file (%(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write or list."""
+    console = Console()
+    if args.what == "init":
+        try:
+            with args.targets.open("x") as file:
+                file.write(COMMENTED)
+        except FileExistsError:
+            raise ConfigError(f"{args.targets} is there already; it was left as it is") from None
+        except OSError as error:
+            raise ConfigError(f"{args.targets} can't be written: {error.strerror}") from error
+        console.print(f"wrote {args.targets}: fill it in, then harness preflight --target NAME")
+        return ExitCode.PASS
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    if args.what == "regions":
+        for column in ("region", "guest socket", "time zone"):
+            table.add_column(column)
+        for region, (domain, zone) in REGIONS.items():
+            table.add_row(region, f"webmessaging.{domain}", zone)
+    else:
+        for column in ("name", "host", "window", "approval", "sessions at most"):
+            table.add_column(column)
+        for name, terms in read_targets(args.targets).items():
+            opens, ends = (f"{moment:%H:%M}" for moment in terms.window)
+            zone = "free" if not terms.guarded else f"{opens}-{ends} {terms.zone or 'zone unknown'}"
+            cap = "none" if terms.max_sessions is None else f"{terms.max_sessions:,}"
+            table.add_row(name, terms.target.netloc, zone, terms.approval or "none", cap)
+    console.print(table)
+    return ExitCode.PASS

@@ -1,0 +1,75 @@
+"""What the person who starts a run asks of a ready locustfile: height, length, seed.
+
+``harness run --rate 30/min --over 10m --seed 7`` sets the environment that is read here, and so can
+anybody who runs plain Locust. A locustfile names a default for each::
+
+    arrivals = irregular(steady(per_second=rate("30/min"), over=over("10m")))
+"""
+
+import os
+import secrets
+from math import ceil
+
+from harness.errors import ConfigError
+from harness.units import rate_per_s, seconds
+from harness.workload.arrivals import Schedule, poisson
+
+RATE = "HARNESS_RATE"
+OVER = "HARNESS_OVER"
+ARRIVALS = "HARNESS_ARRIVALS"
+SEED = "HARNESS_SEED"
+ASKED = "HARNESS_ASKED"
+"""Which of them a locustfile has looked at, so that one which is ignored can be refused. Kept in
+the environment because each is read while a locustfile is imported, before there is a run."""
+ROOM = 1.5
+"""Slots beyond the mean occupancy: arrivals come in clusters and sessions differ in length."""
+
+
+def rate(default: str) -> float:
+    """Guests per second: what ``--rate`` says, or ``default`` such as ``"30/min"``."""
+    return rate_per_s(_value(RATE, default), RATE)
+
+
+def over(default: str) -> float:
+    """Seconds that arrivals go on: what ``--over`` says, or ``default`` such as ``"10m"``."""
+    return seconds(_value(OVER, default), OVER)
+
+
+def seed() -> int:
+    """The seed of this run: what ``--seed`` says, or one drawn now and recorded.
+
+    Processes that are forked later, and the run itself, see the same one.
+    """
+    text = _value(SEED, "")
+    if not text:
+        text = os.environ[SEED] = str(secrets.randbelow(2**31))
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(f"{SEED}: expected a whole number, got {text!r}") from None
+
+
+def irregular(schedule: Schedule) -> Schedule:
+    """The same mean rate as independent people come (Poisson), or evenly with ``--arrivals even``.
+
+    Drawn from the run's seed, so that it can be repeated.
+    """
+    kind = _value(ARRIVALS, "poisson")
+    if kind not in ("poisson", "even"):
+        raise ConfigError(f"{ARRIVALS}: expected poisson or even, got {kind!r}")
+    return schedule if kind == "even" else poisson(schedule, seed=seed())
+
+
+def slots_for(per_second: float, in_session: str) -> int:
+    """Slots for a rate and the time that a guest stays, with room for clusters."""
+    return max(10, ceil(per_second * seconds(in_session, "slots_for()") * ROOM) + 5)
+
+
+def looked_at() -> list[str]:
+    """The names that this process has asked for."""
+    return sorted(filter(None, os.environ.get(ASKED, "").split(",")))
+
+
+def _value(name: str, default: str) -> str:
+    os.environ[ASKED] = ",".join({*looked_at(), name})
+    return os.environ.get(name, "") or default

@@ -1,0 +1,113 @@
+"""Before a distributed run begins: are all workers what the master takes them for?
+
+Each worker says once what it is: versions, locustfile, schedule, and what its machine can carry.
+A master that finds a difference, or a share that is too much, refuses the run before a byte is
+sent to the target.
+"""
+
+import hashlib
+import platform
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import gevent
+from locust.runners import MasterRunner
+
+from harness import __version__
+from harness.clock import monotonic_ns
+from harness.load.shapes import ArrivalShape
+from harness.machine import Machine, Share, shortfalls, this_machine
+
+HELLO = "harness_hello"
+HELLO_WITHIN_S = 5.0
+WORDS = {
+    "harness": "the harness in version",
+    "locust": "Locust in version",
+    "locustfile": "a locustfile with the content",
+    "schedule": "the schedule",
+}
+
+
+def describe(locustfile: str, shape: type[ArrivalShape] | None) -> dict[str, Any]:
+    """What this process is."""
+    digest = hashlib.sha256()
+    for name in locustfile.split(","):
+        path = Path(name.strip())
+        if path.is_file():
+            digest.update(path.read_bytes())
+    schedule = "none"
+    if shape is not None:
+        arrivals = shape.arrivals
+        last_s = arrivals.due_ns(arrivals.count - 1) / 1e9
+        schedule = f"{arrivals.describe()}, {arrivals.count:,} guests, the last at {last_s:.6f} s"
+    machine = this_machine()
+    return {
+        "harness": __version__,
+        "locust": version("locust"),
+        "locustfile": digest.hexdigest()[:12],
+        "schedule": schedule,
+        "host": platform.node(),
+        "files": machine.files,
+        "ports": machine.ports,
+        "cores": machine.cores,
+    }
+
+
+class Muster:
+    """The master's list of who is there."""
+
+    def __init__(self, runner: MasterRunner) -> None:
+        self._runner = runner
+        self._said: dict[str, dict[str, Any]] = {}
+        runner.register_message(HELLO, self._on_hello)
+
+    def problems(
+        self, own: dict[str, Any], *, users: int, peak_per_s: float | None, sources: int
+    ) -> list[str]:
+        """Why the run can't begin, worker by worker; empty when it can."""
+        ready = [worker.id for worker in self._runner.clients.ready]
+        deadline = monotonic_ns() + int(HELLO_WITHIN_S * 1e9)
+        while not set(ready) <= self._said.keys() and monotonic_ns() < deadline:
+            gevent.sleep(0.05)
+        found: list[str] = []
+        here = Counter(self._said[worker]["host"] for worker in ready if worker in self._said)
+        share = Share(
+            at_once=-(-users // max(1, len(ready))),
+            per_s=None if peak_per_s is None else peak_per_s / max(1, len(ready)),
+            sources=sources,
+        )
+        for worker in ready:
+            said = self._said.get(worker)
+            if said is None:
+                found.append(f"worker {worker} did not say hello: does it import harness.load?")
+                continue
+            found += compare(worker, said, own)
+            machine = Machine(files=said["files"], ports=said["ports"], cores=said["cores"])
+            whole = Share(
+                at_once=share.at_once,
+                per_s=share.per_s,
+                sources=share.sources,
+                processes=here[said["host"]],
+            )
+            found += [f"worker {worker}: {why}" for why in shortfalls(machine, whole)]
+        return found
+
+    def dismiss(self) -> None:
+        """Send the workers home; they would wait for a master that has gone."""
+        for worker in self._runner.clients.all:
+            self._runner.send_message("quit", None, worker.id)
+        gevent.sleep(0.2)
+
+    def _on_hello(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
+        self._said[msg.node_id] = dict(msg.data)
+
+
+def compare(worker: str, said: dict[str, Any], own: dict[str, Any]) -> list[str]:
+    """In what a worker differs from the master."""
+    return [
+        f"worker {worker} has {words} {said.get(key)!r}, the master {own[key]!r}"
+        for key, words in WORDS.items()
+        if said.get(key) != own[key]
+    ]

@@ -1,0 +1,87 @@
+"""What this machine can carry: open files, ports, cores. Asked before a run, not during it."""
+
+import os
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+
+PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+FILES_SPARE = 200
+"""Descriptors that a process needs besides one for each session."""
+PORTS_SPARE = 1000
+"""Ports that are in TIME_WAIT or belong to others."""
+LINGER_S = 60.0
+"""A port stays taken for so long after its connection was closed by us (TIME_WAIT in Linux)."""
+SESSIONS_PER_PROCESS_S = 400.0
+"""New sessions a second that no process has been seen to carry."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """``ports`` is how many connections one source address can have to one place at a time."""
+
+    files: int
+    ports: int
+    cores: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """What one process is asked to carry, and how many such processes share the machine."""
+
+    at_once: int
+    per_s: float | None = None
+    processes: int = 1
+    sources: int = 1
+
+
+def raise_file_limit() -> int:
+    """Raise the limit on open files to the highest that is allowed; the limit now."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        hard = max(soft, 1_048_576)
+    if soft < hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError):
+            return soft
+    return hard
+
+
+def this_machine() -> Machine:
+    """As it is now."""
+    try:
+        low, high = (int(word) for word in PORT_RANGE.read_text().split())
+    except (OSError, ValueError):
+        low, high = 32_768, 60_999
+    return Machine(
+        files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        ports=high - low + 1,
+        cores=len(os.sched_getaffinity(0)),
+    )
+
+
+def shortfalls(machine: Machine, share: Share) -> tuple[str, ...]:
+    """Why a share is too much for this machine, each with what to do; empty when it fits."""
+    found = []
+    files = machine.files - FILES_SPARE
+    if share.at_once > files:
+        found.append(
+            f"{share.at_once:,} sessions at once need {share.at_once + FILES_SPARE:,} open files, "
+            f"this process may have {machine.files:,}: raise the limit (ulimit -n) or use more "
+            "processes"
+        )
+    held = (share.at_once + (share.per_s or 0.0) * LINGER_S) * share.processes
+    ports = (machine.ports - PORTS_SPARE) * share.sources
+    if held > ports:
+        found.append(
+            f"{held:,.0f} connections at once, counting those that have just been closed, need as "
+            f"many ports, there are {ports:,}: give more source addresses (sources) or use more "
+            "machines"
+        )
+    if share.per_s is not None and share.per_s > SESSIONS_PER_PROCESS_S:
+        found.append(
+            f"{share.per_s:.0f} new sessions a second are more than one process carries (about "
+            f"{SESSIONS_PER_PROCESS_S:.0f}): use more processes"
+        )
+    return tuple(found)

@@ -1,0 +1,143 @@
+"""What the findings of a preflight mean: pure judgements, each one line with what to do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from harness.guard import Refusal
+from harness.units import duration_text
+
+CONNECTIONS_PER_MIN = 1000
+"""New connections a minute that a deployment takes (vendor's limits page)."""
+REQUESTS_PER_MIN = 60
+"""Requests a minute that one connection may make, of any kind (vendor's limits page)."""
+CLOCK_OFF_S = 5.0
+
+
+class Status(StrEnum):
+    """How a check came out. Only FAIL makes a preflight fail."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One line of a preflight."""
+
+    name: str
+    status: Status
+    text: str
+
+
+def check_deployment(config: Mapping[str, Any]) -> list[Check]:
+    """What the deployment's public configuration (config.json) says about load."""
+    found = []
+    status = config.get("status")
+    active = status == "Active"
+    found.append(
+        Check(
+            name="deployment",
+            status=Status.OK if active else Status.FAIL,
+            text="active" if active else f"its status is {status!r}, not Active",
+        )
+    )
+    talks = _inner(config, "messenger", "apps", "conversations")
+    clear = _inner(talks, "conversationClear").get("enabled", False)
+    found.append(
+        Check(
+            name="clear",
+            status=Status.OK if clear else Status.FAIL,
+            text="guests may end their conversations"
+            if clear
+            else "Clear Conversation is off: no session could be proved ended. Switch it on in the "
+            "Messenger configuration",
+        )
+    )
+    auto = _inner(talks, "autoStart").get("enabled", False)
+    how = "by Join, before a text" if auto else "with the first text"
+    found.append(
+        Check(name="start", status=Status.OK, text=f"conversations begin {how} (autoStart {auto})")
+    )
+    life_s = talks.get("sessionDurationSeconds")
+    text = "not stated" if life_s is None else duration_text(float(life_s))
+    found.append(Check(name="session life", status=Status.OK, text=text))
+    if _inner(config, "auth").get("enabled", False):
+        found.append(
+            Check(
+                name="sign-in",
+                status=Status.WARN,
+                text="the deployment knows signed-in customers; guests without a sign-in come in "
+                "as strangers",
+            )
+        )
+    return found
+
+
+def check_schedule(
+    *, peak_per_s: float | None, at_once: int, shortest_think_s: float | None = None
+) -> list[Check]:
+    """The schedule against the service's documented limits."""
+    if peak_per_s is None:
+        text = f"a closed workload of {at_once} guests: how often they connect is up to the service"
+        return [Check(name="connections", status=Status.SKIPPED, text=text)]
+    per_min = peak_per_s * 60
+    over = per_min > CONNECTIONS_PER_MIN
+    found = [
+        Check(
+            name="connections",
+            status=Status.FAIL if over else Status.OK,
+            text=f"up to {per_min:,.4g} a minute, the deployment takes {CONNECTIONS_PER_MIN:,}"
+            + (": lower the rate, or ask for a higher limit" if over else ""),
+        )
+    ]
+    if shortest_think_s is not None and shortest_think_s < 60 / REQUESTS_PER_MIN:
+        found.append(
+            Check(
+                name="requests",
+                status=Status.WARN,
+                text=f"guests may speak more than {REQUESTS_PER_MIN} times a minute on one "
+                "connection, which is refused",
+            )
+        )
+    return found
+
+
+def check_clock(offset_s: float | None) -> Check:
+    """This machine's clock against the service's."""
+    if offset_s is None:
+        return Check(name="clock", status=Status.SKIPPED, text="the service told no time")
+    off = abs(offset_s) > CLOCK_OFF_S
+    return Check(
+        name="clock",
+        status=Status.WARN if off else Status.OK,
+        text=f"{offset_s:+.0f} s against the service's"
+        + (": sessions would be hard to find by time afterwards" if off else ""),
+    )
+
+
+def check_guard(found: tuple[Refusal, ...], *, guarded: bool) -> list[Check]:
+    """Approval, window and cap as a run of now would find them."""
+    if not guarded:
+        text = "on this machine: no approval, window or cap is needed"
+        return [Check(name="terms", status=Status.OK, text=text)]
+    if not found:
+        return [Check(name="terms", status=Status.OK, text="approval, window and cap are in order")]
+    return [Check(name=refusal.rule, status=Status.WARN, text=refusal.why) for refusal in found]
+
+
+def passed(checks: list[Check]) -> bool:
+    """Whether a run may rest on this preflight."""
+    return all(check.status is not Status.FAIL for check in checks)
+
+
+def _inner(mapping: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
+    for key in path:
+        inner = mapping.get(key)
+        if not isinstance(inner, Mapping):
+            return {}
+        mapping = inner
+    return mapping

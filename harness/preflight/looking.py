@@ -1,0 +1,138 @@
+"""The part of a preflight that touches the world: the way there, its configuration, one guest."""
+
+import json
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+from harness.clock import wall_ns
+from harness.errors import ConfigError, HarnessError, TransportError
+from harness.guest.session import GuestSession
+from harness.guest.settings import GuestSettings
+from harness.ledger.ledger import Ledger
+from harness.ledger.leftovers import read_leftovers
+from harness.ledger.reading import meta_of_this_process
+from harness.ledger.store import FILE_NAME, Store
+from harness.ledger.tokens import Tokens
+from harness.measure.recorder import Recorder
+from harness.preflight.checks import Check, Status
+from harness.report.opening import make_run_directory, new_run_id, write_start
+from harness.targets import Terms
+from harness.transport.probe import probe
+
+WITHIN_S = 10.0
+GREETING = "Hello, this is a test of the way here. It ends by itself."
+
+
+def look_at_the_way(terms: Terms) -> list[Check]:
+    """Reachability, TLS and upgrade."""
+    try:
+        phases = probe(terms.target, timeout_s=WITHIN_S)
+    except TransportError as error:
+        return [Check(name="reach", status=Status.FAIL, text=str(error))]
+    taken = ", ".join(f"{name} {ns / 1e6:.1f} ms" for name, ns in phases.items())
+    checks = [Check(name="reach", status=Status.OK, text=taken)]
+    if terms.target.scheme == "ws":
+        plain = Status.OK if terms.target.loopback else Status.FAIL
+        checks.append(Check(name="tls", status=plain, text="none: the connection is in clear"))
+    else:
+        by = "a private CA" if terms.target.ca_file else "the system's CAs"
+        checks.append(Check(name="tls", status=Status.OK, text=f"certificate accepted by {by}"))
+    return checks
+
+
+def fetch_config(terms: Terms) -> tuple[Mapping[str, Any] | None, float | None, Check]:
+    """config.json, how far this machine's clock is off (seconds), and how the fetching went."""
+    if not terms.config_url:
+        text = "where config.json is kept is not known: write config_url"
+        return None, None, Check(name="config.json", status=Status.WARN, text=text)
+    handlers: list[urllib.request.BaseHandler] = []
+    proxy = terms.target.proxy
+    place = {}
+    if proxy is not None:
+        address = f"http://{proxy[0]}:{proxy[1]}"
+        place = {"http": address, "https": address}
+    handlers.append(urllib.request.ProxyHandler(place))
+    if terms.config_url.startswith("https"):
+        context = ssl.create_default_context(cafile=terms.target.ca_file)
+        handlers.append(urllib.request.HTTPSHandler(context=context))
+    try:
+        with urllib.request.build_opener(*handlers).open(
+            terms.config_url, timeout=WITHIN_S
+        ) as answer:
+            told = answer.headers.get("Date")
+            config = json.load(answer)
+    except urllib.error.HTTPError as error:
+        why = f"HTTP {error.code}"
+        if error.code == 403:
+            why += " (so it is for an unknown deployment id)"
+        return None, None, Check(name="config.json", status=Status.FAIL, text=why)
+    except (OSError, ValueError) as error:
+        return None, None, Check(name="config.json", status=Status.FAIL, text=str(error))
+    offset_s = None
+    if told:
+        offset_s = time.time() - parsedate_to_datetime(told).timestamp()
+    if not isinstance(config, dict):
+        text = "expected a JSON object"
+        return None, offset_s, Check(name="config.json", status=Status.FAIL, text=text)
+    return config, offset_s, Check(name="config.json", status=Status.OK, text="fetched and read")
+
+
+def send_one_guest(terms: Terms, reports: Path) -> Check:
+    """One guest from arrival to proven end, on a ledger of its own, like any other."""
+    directory = make_run_directory(reports, f"preflight-{new_run_id()}")
+    worker = "preflight"
+    write_start(
+        directory,
+        target=terms.target.url,
+        deployment_id=terms.target.deployment_id,
+        ca_file=None if terms.target.ca_file is None else str(terms.target.ca_file),
+        origin=terms.target.origin,
+    )
+    started = str(wall_ns())
+    tokens = Tokens.of(directory, worker)
+    ledger = Ledger(
+        Store(
+            directory / FILE_NAME.format(worker=worker),
+            {
+                "run_id": directory.name,
+                "worker": worker,
+                "number": str(tokens.worker),
+                **meta_of_this_process(),
+                "started_ns": started,
+                "heartbeat_ns": started,
+            },
+        )
+    )
+    settings = GuestSettings(
+        target=terms.target,
+        tls=terms.target.tls_context(),
+        custom_attributes={"runId": directory.name},
+    )
+    guest = GuestSession(settings, tokens.next(), ledger=ledger, recorder=Recorder())
+    failed = ""
+    try:
+        with guest:
+            guest.say(GREETING)
+            reply = guest.await_reply(within=WITHIN_S * 2)
+    except ConfigError:
+        raise
+    except HarnessError as error:
+        failed = str(error)
+    finally:
+        ledger.close()
+    if any(read_leftovers(directory)):
+        text = (
+            f"its session was not proved ended ({failed or 'no proof'}): harness sweep {directory}"
+        )
+        return Check(name="one guest", status=Status.FAIL, text=text)
+    if failed:
+        return Check(name="one guest", status=Status.FAIL, text=failed)
+    return Check(
+        name="one guest", status=Status.OK, text=f"opened, answered ({reply[:40]!r}), cleared"
+    )

@@ -1,0 +1,60 @@
+"""Objectives from files, and an old run judged anew by them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from harness.errors import ConfigError
+from harness.measure.recorder import corrected_tag, service_tag
+from harness.measure.snapshot import read_measurements
+from harness.report.record import KNOWN, RECORD, build_record, put_verdict
+from harness.slo.gate import judge
+from harness.slo.objective import Kind, Objective
+from harness.slo.objectives_file import parse_objectives
+
+
+def read_objectives(path: Path) -> tuple[Objective, ...]:
+    """The objectives of a TOML file. Raises ConfigError naming file, line and key."""
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        raise ConfigError(f"there is no file of objectives {str(path)!r}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} can't be read: {error}") from error
+    return parse_objectives(text, KNOWN, name=str(path))
+
+
+def judge_anew(directory: Path, objectives: Sequence[Objective]) -> dict[str, Any]:
+    """The record of a run with the verdict of other objectives; nothing is written.
+
+    What made the run INVALID when it ended still does: new objectives can't mend a measurement.
+    Raises ConfigError or LedgerError when the run's files can't be read.
+    """
+    if not directory.is_dir():
+        raise ConfigError(f"{directory}: there is no such run directory")
+    path = directory / RECORD
+    try:
+        record: dict[str, Any] = orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        why = "" if any(directory.glob("ledger-*.sqlite*")) else " (not a run directory?)"
+        if why:
+            raise ConfigError(f"{directory}: there is no {RECORD} and no ledger{why}") from None
+        record = build_record(directory, incomplete="the run ended without writing its record")
+    except orjson.JSONDecodeError as error:
+        raise ConfigError(f"{path}: not JSON: {error}") from None
+    if not isinstance(record.get("sessions"), dict) or "leftover" not in record["sessions"]:
+        raise ConfigError(f"{path}: the record has no account of sessions; nothing can be judged")
+    measured = read_measurements(directory)
+
+    def percentile(operation: str, kind: Kind, percent: float) -> float | None:
+        tag = service_tag(operation) if kind is Kind.SERVICE else corrected_tag(operation)
+        return measured.percentile_ms(tag, percent)
+
+    invalid = record.get("invalid_because")
+    if invalid is None:  # a record from before that key: its verdict says whether it was
+        invalid = record.get("reasons", []) if record["verdict"] == "INVALID" else []
+    result = judge(objectives, record, percentile=percentile, invalid=invalid)
+    put_verdict(record, result)
+    return record

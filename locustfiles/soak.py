@@ -1,0 +1,37 @@
+"""Soak: a moderate rate for hours. Does anything grow, slow down or leak with time?
+
+``--rate`` and ``--over``; eight hours by default. Look at the report's trends, not its means.
+"""
+
+from locust import task
+
+from harness.load import (
+    ArrivalShape,
+    GuestUser,
+    irregular,
+    objective,
+    over,
+    rate,
+    slots_for,
+    steady,
+)
+
+
+class LongDay(ArrivalShape):
+    arrivals = irregular(steady(per_second=rate("10/min"), over=over("8h")))
+    slots = slots_for(rate("10/min"), "5m")
+
+
+class Customer(GuestUser):
+    think_time = "lognormal(8s, p95=40s, max=2m)"
+
+    @task
+    def talk_at_ease(self) -> None:
+        with self.guest() as guest:
+            for number in range(1, 6):
+                guest.say(f"This is my question number {number}.")
+                guest.await_reply(within="30s")
+                guest.think()
+
+
+objective("reply p99 < 10s", "session_open errors < 0.5%", "dropped == 0", "leftovers == 0")

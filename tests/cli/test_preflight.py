@@ -1,0 +1,117 @@
+"""``harness preflight`` and the guarded run that rests on it, the whole path on loopback."""
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from locusts import ROOT, locustfile
+
+pytestmark = pytest.mark.process
+
+
+def harness(*words: str) -> Any:
+    return subprocess.run(
+        [sys.executable, "-m", "harness", *words],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=230,
+    )  # fmt: skip
+
+
+def target(tmp_path: Path, url: str, *, ends_in_s: int = 7200, cap: int = 1000) -> list[str]:
+    now = datetime.now(UTC)
+    opens, ends = now - timedelta(hours=2), now + timedelta(seconds=ends_in_s)
+    (tmp_path / "targets.toml").write_text(
+        f'[targets.twin]\nurl = "{url}"\ntreat_as_real = true\ntime_zone = "UTC"\n'
+        f'window = "{opens:%H:%M}-{ends:%H:%M}"\napproval = "case 1"\nmax_sessions = {cap}\n'
+    )
+    return [
+        "--target", "twin", "--targets", str(tmp_path / "targets.toml"),
+        "--out", str(tmp_path / "reports"),
+    ]  # fmt: skip
+
+
+def record(tmp_path: Path) -> dict[str, Any]:
+    (path,) = (tmp_path / "reports").glob("2*/run.json")
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def test_no_run_before_a_preflight_and_a_run_after_it(simulator: Any, tmp_path: Path) -> None:
+    words = target(tmp_path, simulator.url)
+    run = ["run", str(locustfile(tmp_path)), *words, "-u", "3", "-t", "3s"]
+    before = simulator.truth()["sessions"]["opened"]
+    refused = harness(*run)
+    assert refused.returncode == 7, refused.stdout + refused.stderr
+    assert "there has been no preflight" in refused.stderr
+    assert simulator.truth()["sessions"]["opened"] == before
+    checked = harness("preflight", *words, "--locustfile", run[1])
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    for name in ("reach", "config.json", "clear", "one guest", "machine", "clock"):
+        assert name in checked.stdout
+    done = harness(*run)
+    assert done.returncode == 0, done.stdout + done.stderr
+    how = record(tmp_path)["how"]
+    assert (how["target_name"], how["approval"], how["overridden"]) == ("twin", "case 1", [])
+
+
+def test_a_failed_preflight_permits_nothing(simulator: Any, tmp_path: Path) -> None:
+    words = target(tmp_path, simulator.url)
+    simulator.faults(ignore_clear=1)
+    assert harness("preflight", *words).returncode == 7
+    simulator.faults()
+    refused = harness("run", str(locustfile(tmp_path)), *words, "-t", "2s")
+    assert (refused.returncode, "preflight failed" in refused.stderr) == (7, True)
+
+
+def test_plain_locust_is_guarded_too(simulator: Any, tmp_path: Path) -> None:
+    target(tmp_path, simulator.url)
+    done = subprocess.run(
+        [sys.executable, "-m", "locust", "-f", str(locustfile(tmp_path)), "--headless",
+         "-u", "1", "-t", "1", "--target", "twin", "--targets", str(tmp_path / "targets.toml"),
+         "--reports", str(tmp_path / "reports")],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 7
+    assert "there has been no preflight" in done.stderr
+
+
+def test_an_override_is_told_and_kept(simulator: Any, tmp_path: Path) -> None:
+    words = target(tmp_path, simulator.url)
+    done = harness(
+        "run", str(locustfile(tmp_path)), *words, "-u", "2", "-t", "2s",
+        "--override", "preflight=rehearsal in the office",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "overridden: preflight (rehearsal in the office)" in done.stdout
+    (kept,) = record(tmp_path)["how"]["overridden"]
+    assert (kept["rule"], kept["reason"]) == ("preflight", "rehearsal in the office")
+
+
+@pytest.mark.parametrize("more", [[], ["--processes", "2"]], ids=["one", "two workers"])
+def test_no_more_sessions_than_the_cap(simulator: Any, tmp_path: Path, more: list[str]) -> None:
+    words = target(tmp_path, simulator.url, cap=7)
+    done = harness(
+        "run", str(locustfile(tmp_path)), *words, "-u", "4", "-t", "5s",
+        "--override", "preflight=test", *more,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert record(tmp_path)["sessions"]["opened"] == 7
+
+
+@pytest.mark.timeout(240)
+def test_it_stops_by_itself_before_the_window_ends(simulator: Any, tmp_path: Path) -> None:
+    # The way out of two guests takes a minute and a bit in the guard's reckoning, so a window that
+    # ends two to three minutes from now leaves the run between one and two minutes.
+    words = target(tmp_path, simulator.url, ends_in_s=185)
+    done = harness(
+        "run", str(locustfile(tmp_path)), *words, "-u", "2", "-t", "10m",
+        "--stop-timeout", "1s", "--override", "preflight=test",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "stops by itself" in done.stdout
+    found = record(tmp_path)
+    assert found["how"]["stopped_for_window"]
+    assert found["sessions"]["leftover"] == 0

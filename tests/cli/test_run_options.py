@@ -1,0 +1,47 @@
+"""What can be said against options before anything is done."""
+
+import argparse
+
+import pytest
+
+from harness.cli.run_options import asked_of, check_numbers, configure, run_time_of
+from harness.errors import ConfigError
+
+
+def parsed(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    configure(parser)
+    return parser.parse_args(["file.py", *words])
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["-u", "0"], "--users: expected more than zero"),
+        (["--processes", "0"], "--processes: expected one or more"),
+        (["--master", "--worker"], "--master and --worker do not go together"),
+        (["--master", "--processes", "2"], "--master and --processes"),
+        (["--master"], "--expect-workers N"),
+        (["--expect-workers", "2"], "goes with --master"),
+        (["--master", "--expect-workers", "0"], "--expect-workers: expected one or more"),
+        (["--worker", "--slo", "x.toml"], "--worker and --slo"),
+    ],
+)
+def test_clashes(words: list[str], why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        check_numbers(parsed(*words))
+
+
+def test_what_is_asked_travels_by_the_environment() -> None:
+    asked = asked_of(parsed("--rate", "30/min", "--over", "5m", "--seed", "0"))
+    assert asked == {"HARNESS_RATE": "30/min", "HARNESS_OVER": "5m", "HARNESS_SEED": "0"}
+    for words in (["--rate", "fast"], ["--over", "soon"]):
+        with pytest.raises(ConfigError, match=words[0]):
+            asked_of(parsed(*words))
+
+
+def test_the_run_time_follows_the_schedule() -> None:
+    plan = {"arrivals": {"duration_s": 20.0}}
+    assert run_time_of(parsed(), plan) == 21
+    assert run_time_of(parsed("-t", "5s"), plan) == 5
+    assert run_time_of(parsed(), {"arrivals": None}) == 60

@@ -1,0 +1,59 @@
+"""What a deployment's configuration means for load."""
+
+from typing import Any
+
+from harness.guard import Refusal, Rule
+from harness.preflight.checks import (
+    Status,
+    check_clock,
+    check_deployment,
+    check_guard,
+    check_schedule,
+    passed,
+)
+
+
+def config(**talks: Any) -> dict[str, Any]:
+    talks = {"conversationClear": {"enabled": True}, "autoStart": {"enabled": False}} | talks
+    return {"status": "Active", "messenger": {"apps": {"conversations": talks}}}
+
+
+def by_name(found: list[Any]) -> dict[str, Any]:
+    return {check.name: check for check in found}
+
+
+def test_a_deployment_whose_sessions_can_be_proved_ended() -> None:
+    found = by_name(check_deployment(config(sessionDurationSeconds=259200)))
+    assert all(check.status is Status.OK for check in found.values())
+    assert found["session life"].text == "3d"
+    assert "first text" in found["start"].text
+
+
+def test_without_clear_nothing_could_be_proved() -> None:
+    for off in (config(conversationClear={"enabled": False}), {"status": "Active"}):
+        found = check_deployment(off)
+        assert by_name(found)["clear"].status is Status.FAIL
+        assert not passed(found)
+
+
+def test_inactive_and_signed_in_deployments_are_told() -> None:
+    found = by_name(check_deployment(config() | {"status": "Inactive", "auth": {"enabled": True}}))
+    assert found["deployment"].status is Status.FAIL
+    assert found["sign-in"].status is Status.WARN
+
+
+def test_the_schedule_against_the_limits() -> None:
+    (fits,) = check_schedule(peak_per_s=16.6, at_once=10)
+    (over, fast) = check_schedule(peak_per_s=18.5, at_once=10, shortest_think_s=0.2)
+    assert (fits.status, over.status, fast.status) == (Status.OK, Status.FAIL, Status.WARN)
+    assert "1,110 a minute" in over.text
+    assert check_schedule(peak_per_s=None, at_once=5)[0].status is Status.SKIPPED
+
+
+def test_clock_and_guard() -> None:
+    assert check_clock(1.0).status is Status.OK
+    assert check_clock(-90.0).status is Status.WARN
+    assert check_clock(None).status is Status.SKIPPED
+    assert check_guard((), guarded=False)[0].status is Status.OK
+    (told,) = check_guard((Refusal(rule=Rule.WINDOW, why="closed"),), guarded=True)
+    assert (told.name, told.status) == ("window", Status.WARN)

@@ -1,0 +1,65 @@
+"""The ready locustfiles do what they say, at a height and length that a test can bear."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from locusts import ROOT
+
+pytestmark = pytest.mark.process
+
+READY = ROOT / "locustfiles"
+OPEN = ("load", "step", "spike", "soak", "breakpoint")
+
+
+def run(tmp_path: Path, name: str, *words: str) -> tuple[int, str, dict]:
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "run", f"locustfiles/{name}.py", *words,
+         "--sim-bot-delay", "5ms", "--out", str(tmp_path), "--stop-timeout", "1s"],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    records = list(tmp_path.glob("2*/run.json"))
+    record = json.loads(records[0].read_text()) if records else {}
+    return done.returncode, done.stdout + done.stderr, record
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_open_workloads_take_height_length_and_seed(tmp_path: Path, name: str) -> None:
+    code, output, record = run(tmp_path, name, "--rate", "8/s", "--over", "4s", "--seed", "5")
+    assert code == 0, output
+    sessions = record["sessions"]
+    assert sessions["opened"] == sessions["cleared"] > 5
+    assert record["how"]["seed"] == 5
+    assert record["session_length_ms"]["p50"] > 0
+    assert record["arrivals"]["dropped"] == 0
+
+
+def test_idle_guests_are_there_and_stay(tmp_path: Path) -> None:
+    code, output, record = run(tmp_path, "idle", "-u", "20", "--over", "1s", "-t", "4s")
+    assert code in (0, 5), output  # too short for a health check: nothing to judge by is said
+    assert record["sessions"]["opened"] == record["sessions"]["cleared"] >= 20
+
+
+def test_an_option_that_would_change_nothing_is_refused(tmp_path: Path) -> None:
+    code, output, _ = run(tmp_path, "smoke", "--rate", "8/s")
+    assert code == 8
+    assert "--rate: locustfiles/smoke.py does not ask for it" in output
+
+
+def test_a_rate_that_makes_no_sense(tmp_path: Path) -> None:
+    code, output, _ = run(tmp_path, "load", "--rate", "fast")
+    assert (code, "--rate: expected a rate such as" in output) == (8, True)
+
+
+@pytest.mark.parametrize("path", sorted(READY.glob("*.py")), ids=lambda path: path.stem)
+def test_each_says_what_it_is_for_and_imports_nothing_of_the_inside(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    told = ast.get_docstring(tree) or ""
+    assert told.lower().startswith(path.stem), "the first word names the kind of test"
+    assert "?" in told or path.stem in ("launch", "script", "reconnect")
+    froms = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {m for m in froms if m and m.startswith("harness")} == {"harness.load"}
+    assert len(path.read_text().splitlines()) <= 60

@@ -1,0 +1,42 @@
+"""A machine carries what fits its files and ports, and says what would help where it does not."""
+
+import resource
+from dataclasses import replace
+
+from harness.machine import Machine, Share, raise_file_limit, shortfalls, this_machine
+
+SMALL = Machine(files=1024, ports=28_000, cores=2)
+
+
+def test_what_fits_fits() -> None:
+    assert shortfalls(SMALL, Share(at_once=500, per_s=10)) == ()
+
+
+def test_files() -> None:
+    (why,) = shortfalls(SMALL, Share(at_once=1000))
+    assert "1,200 open files" in why
+    assert "ulimit -n" in why
+    assert shortfalls(replace(SMALL, files=4096), Share(at_once=1000)) == ()
+
+
+def test_ports_count_those_just_closed_and_grow_with_sources() -> None:
+    share = Share(at_once=800, per_s=300, processes=2)
+    (why,) = shortfalls(SMALL, share)
+    assert "37,600 connections" in why
+    assert "source addresses" in why
+    assert shortfalls(SMALL, replace(share, sources=2)) == ()
+
+
+def test_a_rate_that_no_process_carries() -> None:
+    found = shortfalls(replace(SMALL, ports=10**6), Share(at_once=1, per_s=5000))
+    assert "use more processes" in found[0]
+
+
+def test_the_limit_on_files_is_raised_to_the_hard_one() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, soft), hard))
+        assert raise_file_limit() >= 512
+        assert this_machine().files == resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 512
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -1,0 +1,91 @@
+"""Targets by name: terms as written, places of mistakes, and what is found from the host alone."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import ConfigError
+from harness.targets import REGIONS, read_targets, resolve_target
+
+ID = "12345678-90ab-cdef-1234-567890abcdef"
+URL = f"wss://webmessaging.mypurecloud.de/v1?deploymentId={ID}"
+LOCAL = f"ws://127.0.0.1:8080/v1?deploymentId={ID}"
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "targets.toml"
+    file.write_text(text)
+    return file
+
+
+def test_region_window_and_addresses_come_from_the_host(tmp_path: Path) -> None:
+    terms = resolve_target("t", write(tmp_path, f'[targets.t]\nurl = "{URL}"\n'))
+    assert terms.zone is not None
+    assert terms.zone.key == "Europe/Berlin"
+    assert [f"{moment:%H:%M}" for moment in terms.window] == ["23:00", "05:00"]
+    assert terms.config_url == (
+        f"https://api-cdn.mypurecloud.de/webdeployments/v1/deployments/{ID}/config.json"
+    )
+    assert terms.api_url == "https://api.mypurecloud.de"
+    assert terms.guarded
+
+
+def test_every_region_has_a_time_zone_that_exists(tmp_path: Path) -> None:
+    for region in REGIONS:
+        text = f'[targets.t]\nurl = "wss://own.example/v1?deploymentId={ID}"\nregion = "{region}"\n'
+        assert resolve_target("t", write(tmp_path, text)).zone is not None
+
+
+def test_a_url_has_the_terms_that_the_file_has_for_it(tmp_path: Path) -> None:
+    file = write(tmp_path, f'[targets.t]\nurl = "{URL}"\napproval = "case 1"\n')
+    assert resolve_target(URL, file).approval == "case 1"
+    assert resolve_target(LOCAL, file).guarded is False
+    assert resolve_target(LOCAL, tmp_path / "none.toml").name == ""
+
+
+def test_any_change_of_the_table_changes_the_fingerprint(tmp_path: Path) -> None:
+    first = resolve_target("t", write(tmp_path, f'[targets.t]\nurl = "{URL}"\n')).fingerprint
+    changed = write(tmp_path, f'[targets.t]\nurl = "{URL}"\nmax_sessions = 5\n')
+    assert resolve_target("t", changed).fingerprint != first
+
+
+def test_routes_are_read(tmp_path: Path) -> None:
+    more = 'proxy = "http://127.0.0.1:3128"\nsources = ["127.0.0.2", "::1"]\ntreat_as_real = true\n'
+    terms = resolve_target("t", write(tmp_path, f'[targets.t]\nurl = "{LOCAL}"\n{more}'))
+    assert terms.target.proxy == ("127.0.0.1", 3128)
+    assert terms.target.sources == ("127.0.0.2", "::1")
+    assert terms.guarded
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[targets", "not TOML"),
+        ("[target.t]\n", "unknown key 'target'"),
+        ("", "no target in it"),
+        ("[targets.t]\n", "[targets.t]: url is missing"),
+        (f'[targets.t]\nurl = "{URL}"\nwindows = "1"\n', "unknown key 'windows'"),
+        (f'[targets.t]\nurl = "{URL}"\nwindow = "night"\n', "expected a form such as 23:00-05:00"),
+        (f'[targets.t]\nurl = "{URL}"\nwindow = "23:00-23:00"\n', "has no length"),
+        (f'[targets.t]\nurl = "{URL}"\nmax_sessions = 0\n', "max_sessions: expected"),
+        (f'[targets.t]\nurl = "{URL}"\nmax_rate = "fast"\n', "max_rate: expected a rate"),
+        (f'[targets.t]\nurl = "{URL}"\nregion = "mars"\n', "'mars' is not known"),
+        (f'[targets.t]\nurl = "{URL}"\ntime_zone = "Mars/Base"\n', "time_zone"),
+        (f'[targets.t]\nurl = "{URL}"\nproxy = "socks5://a:1"\n', "proxy: expected http://"),
+        (f'[targets.t]\nurl = "{URL}"\nsources = ["eth0"]\n', "sources: expected an IP"),
+        (f'[targets.t]\nurl = "{URL}"\napproval = 5\n', "approval: expected a text"),
+        (f'[targets.sim]\nurl = "{URL}"\n', "not sim"),
+    ],
+)
+def test_mistakes_are_placed(tmp_path: Path, text: str, why: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_targets(write(tmp_path, text))
+    assert "targets.toml" in str(caught.value)
+    assert why in str(caught.value)
+
+
+def test_unknown_names(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="harness target init"):
+        resolve_target("t", tmp_path / "targets.toml")
+    with pytest.raises(ConfigError, match="there is no target 'u'; there are: t"):
+        resolve_target("u", write(tmp_path, f'[targets.t]\nurl = "{URL}"\n'))
