@@ -179,6 +179,7 @@ def _run_locust(
         "HARNESS_RUN_ID": directory.name,
         "HARNESS_SUPERVISED": "1",
         "HARNESS_SLO": args.slo or "",
+        **({"HARNESS_METRICS_PORT": str(args.metrics_port)} if args.metrics_port else {}),
         **asked_of(args),
     }
     command = [

@@ -65,6 +65,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--arrivals", choices=("poisson", "even"), help="how arrivals come (poisson)")
     add("--seed", type=int, metavar="N", help="repeat arrivals, tasks and think times")
     add("--slo", metavar="FILE", help="objectives (TOML) beside those of the locustfile")
+    add("--metrics-port", type=int, metavar="PORT", help="Prometheus metrics on loopback")
     add("--out", default="reports", metavar="DIR", help="folder for run directories")
     add("--ca-file", metavar="PEM", help="private CA of a wss target")
     add("--origin", metavar="ORIGIN", help="Origin header of the upgrade")

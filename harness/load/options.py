@@ -34,6 +34,8 @@ class RunOptions:
     terms: Terms
     reports: Path
     overrides: dict[Rule, str] = field(default_factory=dict)
+    metrics: tuple[str, int] | None = None
+    """address and port of the Prometheus endpoint"""
     slo: Path | None = None
     """a TOML file of objectives beside those of the locustfile"""
     run_id: str | None = None
@@ -55,6 +57,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         ("--override", "HARNESS_OVERRIDE", "", "RULE=REASON;… against rules for real targets"),
         ("--ca-file", "HARNESS_CA_FILE", "", "PEM file of a private CA for wss targets"),
         ("--origin", "HARNESS_ORIGIN", "", "Origin header of the upgrade, if the deployment asks"),
+        ("--metrics-port", "HARNESS_METRICS_PORT", "", "serve Prometheus metrics there"),
+        ("--metrics-address", "HARNESS_METRICS_ADDRESS", "127.0.0.1", "and at this address"),
         ("--reports", "HARNESS_REPORTS", "reports", "folder for run directories"),
         ("--slo", "HARNESS_SLO", "", "TOML file of objectives"),
     ):
@@ -65,6 +69,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             "help": text,
         }
         parser.add_argument(name, **arguments)
+    # Locust's own default is every interface of the machine, without a login.
+    parser.set_defaults(web_host="127.0.0.1")
 
 
 def read_options(parsed: argparse.Namespace) -> RunOptions:
@@ -81,7 +87,16 @@ def read_options(parsed: argparse.Namespace) -> RunOptions:
         ),
         overrides=parse_overrides([part for part in parsed.override.split(";") if part.strip()]),
         reports=Path(parsed.reports),
+        metrics=_metrics(parsed.metrics_address, parsed.metrics_port),
         slo=Path(parsed.slo) if parsed.slo else None,
         run_id=getattr(parsed, RUN_ID, None) or os.environ.get("HARNESS_RUN_ID"),
         supervised="HARNESS_SUPERVISED" in os.environ,
     )
+
+
+def _metrics(address: str, port: str) -> tuple[str, int] | None:
+    if not port:
+        return None
+    if not port.isdigit() or not 0 < int(port) < 65536:
+        raise ConfigError(f"--metrics-port: expected a port, got {port!r}")
+    return address, int(port)

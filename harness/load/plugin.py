@@ -22,7 +22,9 @@ from harness.load.asked import seed
 from harness.load.drain import Barrier, finish_worker, register_worker
 from harness.load.interrupts import Interrupts, watch_parent
 from harness.load.live import INTERVAL, Live
+from harness.load.live_metrics import MetricsServer
 from harness.load.live_watch import AbortWatch
+from harness.load.live_web import SessionsTab
 from harness.load.muster import HELLO, Muster, describe
 from harness.load.options import RUN_ID, WORKERS, RunOptions, add_options, read_options
 from harness.load.run import Run
@@ -55,6 +57,7 @@ def _attach(environment: Any, runner: Any, **_: Any) -> None:
         plugin.say_hello()
     else:
         plugin.ask_permission()
+    plugin.open_windows()
     environment.events.test_start.add_listener(plugin.on_test_start)
     environment.events.test_stopping.add_listener(plugin.on_test_stopping)
     environment.events.test_stop.add_listener(plugin.on_test_stop)
@@ -73,6 +76,9 @@ class Plugin:
         self._runner = runner
         self._shape: type[ArrivalShape] | None = None
         self._directory: Path | None = None
+        self.directory: Path | None = None
+        """of the present or last run"""
+        self.runner = runner
         self._options: RunOptions | None = None
         self._barrier = Barrier(runner) if isinstance(runner, MasterRunner) else None
         self._copies = Copies(runner) if isinstance(runner, MasterRunner) else None
@@ -123,6 +129,26 @@ class Plugin:
         options.spawn_rate = options.num_users
         # A second more than the schedule: Locust's clock starts before the first guest can.
         options.run_time = options.run_time or math.ceil(checked.arrivals.duration_s) + 1
+
+    def open_windows(self) -> None:
+        """Let the run be seen: the Prometheus endpoint, and the Sessions tab of the web UI."""
+        if isinstance(self._runner, WorkerRunner):
+            return
+        metrics = self.check_options().metrics
+        if metrics is not None:
+            address, port = metrics
+            try:
+                server = MetricsServer(lambda: self.live, port=port, address=address)
+            except ConfigError as error:
+                _refuse(str(error), ExitCode.CONFIG)
+            self._environment.events.quit.add_listener(lambda **_: server.close())
+        if self._environment.web_ui is not None:
+            SessionsTab(self._environment.web_ui, self)
+
+    @property
+    def run_name(self) -> str:
+        """The id of the present or last run."""
+        return "" if self.directory is None else self.directory.name
 
     def say_hello(self) -> None:
         """A worker tells its master what it is."""
@@ -176,6 +202,7 @@ class Plugin:
         self._runs += 1
         try:
             self._directory = directory = make_run_directory(options.reports, run_id)
+            self.directory = directory
             if isinstance(self._runner, WorkerRunner):
                 self._start_run(options, directory, getattr(parsed, WORKERS, 1))
                 return

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.cli.ports import free_port
 from locusts import ROOT, locustfile
 
+from harness.cli.stages import free_port
 from harness.load.muster import compare
 
 pytestmark = pytest.mark.process
@@ -22,7 +22,7 @@ def start(*words: str) -> Any:
 
 
 def distributed(tmp_path: Path, master_file: Path, worker_file: Path, *more: str) -> Any:
-    port = str(free_port())
+    port = free_port()
     out = ["--out", str(tmp_path / "reports")]
     master = start(
         str(master_file), "--master", "--expect-workers", "2", "--master-port", port,
