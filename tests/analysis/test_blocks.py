@@ -9,12 +9,11 @@ from harness.analysis.blocks import Blocks
 from harness.errors import ConfigError
 
 
-def intervals(
-    rng: np.random.Generator, spells: float, seconds: int = 600
-) -> list[dict[float, int]]:
+def intervals(rng: np.random.Generator, spells: float, alike: float) -> list[dict[float, int]]:
+    seconds = 600
     level = np.zeros(seconds)
     for i in range(1, seconds):
-        level[i] = 0.8 * level[i - 1] + spells * rng.normal()
+        level[i] = alike * level[i - 1] + spells * rng.normal()
     drawn = (np.exp(level[i] + 0.5 * rng.normal(size=20)) for i in range(seconds))
     return [dict(Counter(np.round(values, 3).tolist())) for values in drawn]
 
@@ -27,14 +26,16 @@ def test_a_percentile_is_that_of_everything_together() -> None:
     assert Blocks([]).percentile(50) is None
 
 
-@pytest.mark.parametrize("spells", [0.0, 0.05])
-def test_intervals_enclose_the_true_percentile_as_often_as_stated(spells: float) -> None:
+@pytest.mark.parametrize(("spells", "alike"), [(0.0, 0.0), (0.05, 0.8), (0.03, 0.98)])
+def test_intervals_enclose_the_true_percentile_as_often_as_stated(
+    spells: float, alike: float
+) -> None:
     rng = np.random.default_rng(5)
     # a lognormal level times a lognormal time is lognormal
-    true = float(np.exp(1.6449 * np.sqrt(0.25 + spells**2 / (1 - 0.8**2))))
+    true = float(np.exp(1.6449 * np.sqrt(0.25 + spells**2 / (1 - alike**2))))
     inside = 0
     for _ in range(40):
-        blocks = Blocks([part.items() for part in intervals(rng, spells)])
+        blocks = Blocks([part.items() for part in intervals(rng, spells, alike)])
         found = blocks.estimate(95, confidence=0.9)
         assert found.low is not None
         assert found.high is not None

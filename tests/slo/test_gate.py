@@ -132,6 +132,8 @@ def test_when_everything_failed_the_errors_are_told_and_the_times_have_no_data()
     figures["operations"]["reply"] = {"count": 0, "outcomes": {"timeout": 5}}
     assert verdict("reply errors < 1%", figures) == (Verdict.FAIL, 1.0)
     assert verdict("reply p95 < 5s", figures) == (Verdict.NO_DATA, None)
+    figures["operations"]["reply"]["service_ms"] = {"p95": 0.0}  # an empty histogram's zero
+    assert verdict("reply p95 < 5s", figures) == (Verdict.NO_DATA, None)
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,17 @@ def test_typing_attaching_and_idling_cost_requests() -> None:
     assert (idle.requests, idle.duration_s) == (2 + 10, 600)
 
 
+def test_a_minute_ends_before_the_next_begins() -> None:
+    # configure and text at 0; health check, text and clear at 60
+    found = played("    - say: a\n    - think: 60s\n    - say: b\n")
+    assert (found.requests, found.peak_per_min) == (5, 3)
+
+
+def test_a_new_connection_waits_its_own_minute_for_a_health_check() -> None:
+    found = played("    - idle: 50s\n    - drop\n    - reconnect\n    - idle: 50s\n")
+    assert found.requests == 3  # two configures and the clear
+
+
 def test_more_than_sixty_requests_in_a_minute_break_the_connections_limit() -> None:
     def talk(times: int, pause: str) -> ScenarioEstimate:
         steps = f"      steps:\n        - say: a\n        - think: {pause}\n"
