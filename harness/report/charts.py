@@ -87,8 +87,8 @@ class TimePlots:
         for begin, end in _stretches(bands_ms[50.0]):
             t = _edges(self._middles[begin:end], self._series.width_s * 1000)
             p50, p95, p99 = (_doubled(columns[name][begin:end]) for name in ("p50", "p95", "p99"))
-            plot.varea(t, p95, p99, color=colour, fill_alpha=0.16)
-            plot.varea(t, p50, p95, color=colour, fill_alpha=0.34)
+            plot.varea(t, p95, p99, color=colour, fill_alpha=0.22)
+            plot.varea(t, p50, p95, color=colour, fill_alpha=0.4)
         line = plot.step("t", "p50", source=source, mode="center", color=colour, line_width=2)
         tips = [("UTC", "@t{%F %T}"), ("samples", "@n{0,0}")]
         tips += [(f"p{quantile:g}", f"@p{quantile:g}{{0,0.[00]}} {unit}") for quantile in bands_ms]
@@ -96,8 +96,8 @@ class TimePlots:
         self._finish(plot, highest_ms / scale)
         legend = [
             Key(text="p50", colour=colour),
-            Key(text="to p95", colour=f"{colour}80", shape="band"),
-            Key(text="to p99", colour=f"{colour}40", shape="band"),
+            Key(text="to p95", colour=f"{colour}9a", shape="band"),
+            Key(text="to p99", colour=f"{colour}48", shape="band"),
         ]
         return Plot(figure=plot, legend=legend)
 

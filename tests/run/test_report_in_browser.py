@@ -8,6 +8,8 @@ import pytest
 from browser import Browser
 from synthetic import make_run
 
+from harness.report.comparison import compare
+from harness.report.comparison_page import comparison_page
 from harness.report.outputs import write_report
 
 pytestmark = pytest.mark.browser
@@ -201,6 +203,27 @@ def test_without_charts_the_page_still_stands(browser: Browser, tmp_path: Path) 
     browser.open(write_report(tmp_path).as_uri())
     assert browser.console == []
     assert "No verdict" in browser.run("document.body.innerText")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_comparison_fits_and_shows_its_intervals(
+    browser: Browser, run_dir: Path, tmp_path: Path, width: int
+) -> None:
+    page = tmp_path / "compare.html"
+    other = make_run(tmp_path / "r2", length_s=60, seed=2)
+    page.write_text(comparison_page(compare(run_dir, other)))
+    browser.open(page.as_uri(), width=width)
+    assert browser.console == []
+    assert browser.run("document.documentElement.scrollWidth") <= width
+    bars = browser.run(
+        "[...document.querySelectorAll('.forest i')].map(bar => {"
+        "const inner = bar.getBoundingClientRect();"
+        "const outer = bar.parentElement.getBoundingClientRect();"
+        "return inner.width > 0 && inner.left >= outer.left - 1 && inner.right <= outer.right + 1;"
+        "})"
+    )
+    assert len(bars) > 5
+    assert all(bars)
 
 
 def contrast(ground: str, ink: str) -> float:
