@@ -33,8 +33,8 @@ class Ids:
 
     def correlation(self) -> str:
         """An identifier in UUID form that no other message has; cheap, for every message."""
-        self._correlated += 1
-        return f"{self._prefix}{self._correlated:012x}"
+        self._correlated = number = self._correlated + 1
+        return f"{self._prefix}{number:012x}"
 
     def uuid(self) -> str:
         """A random identifier in UUID form, version 4."""

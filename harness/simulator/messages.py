@@ -21,9 +21,16 @@ BUTTON_RESPONSES = ("QuickReply", "Button", "DatePicker", "ListPicker", "Form")
 
 def on_message(connection: "Connection", request: dict[str, Any], tracing_id: str | None) -> None:
     """A guest's text, answer or event."""
-    session = session_for(connection, request, tracing_id)
-    if session is None:
-        return
+    session = connection.session
+    if (
+        session is None
+        or session.ended is not None
+        or session.expires <= connection.last_active
+        or request.get("token") != session.token
+    ):  # perhaps not in order: look closer
+        session = session_for(connection, request, tracing_id)
+        if session is None:
+            return
     service = connection.service
     limit = service.message_limit
     if limit:

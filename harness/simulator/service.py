@@ -30,6 +30,8 @@ from harness.simulator.state import (
 from harness.simulator.tokens import Signer
 from harness.simulator.truth import Tally, Truth
 
+KEEP_PER_TOKEN = 20
+"""Ended sessions remembered of one token, which may be used again and again."""
 MAX_LINES = 200
 """Lines on standard error: a pipe that nobody empties must not fill up and block."""
 MAX_RUNS = 1000
@@ -155,6 +157,8 @@ class Service:
         session.ended = how
         if session.deployment.sessions.get(session.token) is session:
             del session.deployment.sessions[session.token]
+        if how is SessionEnd.CLEARED:
+            session.deployment.signed_in.pop(session.token, None)
         for tally in session.tallies:
             if how is SessionEnd.CLEARED:
                 tally.sessions_cleared += 1
@@ -171,7 +175,9 @@ class Service:
         self._remember(session)
 
     def _remember(self, session: Session) -> None:
-        self.past.setdefault(session.token, []).append(session)
+        same_token = self.past.setdefault(session.token, [])
+        same_token.append(session)
+        del same_token[:-KEEP_PER_TOKEN]
         self.past.move_to_end(session.token)
         if len(self.past) > self.knobs.keep_timelines:
             self.past.popitem(last=False)

@@ -63,6 +63,7 @@ def enter(
     if session is not None and request.get("startNew") is True:
         for other in session.connections:
             other.session = None
+        session.connections.clear()
         service.end_session(session, SessionEnd.REPLACED)
         session = None
     new = session is None

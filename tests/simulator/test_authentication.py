@@ -163,3 +163,12 @@ def test_a_resume_token_has_the_schemas_shape(play) -> None:
         assert set(frame["body"]) == {"resumeToken", "exp"}
 
     play(scenario)
+
+
+def test_after_a_clear_the_token_is_as_new(play) -> None:
+    async def scenario(world):
+        guest, _, _ = await signed_in(world)
+        await guest.clear()
+        assert (await guest.configure())["body"]["newSession"] is True
+
+    play(scenario, deployment=OPEN)

@@ -110,3 +110,10 @@ def test_it_says_only_so_much(service_with, capsys, monkeypatch) -> None:
     with open(os.devnull) as nobody:
         monkeypatch.setattr("sys.stderr", nobody)  # not writable
         other.log("is anybody there?")
+
+
+def test_a_token_used_again_and_again_is_remembered_within_bounds(service_with) -> None:
+    service = service_with()
+    for _ in range(100):
+        service.end_session(opened(service, "t"), SessionEnd.CLEARED)
+    assert len(account.timeline(service, "t")) == 20

@@ -42,6 +42,8 @@ def test_start_new_orphans_the_old_conversation(play) -> None:
             "open": 1,
         }
         assert truth["conversations"]["open"] == 1
+        (replaced,) = world.service.past[guest.token]
+        assert replaced.connections == []  # it keeps nothing alive
 
     play(scenario)
 
