@@ -12,7 +12,7 @@ RUN_READY := $(VENV)/ready-run
 DEV_READY := $(VENV)/ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check crash-matrix clean bench-accuracy
+.PHONY: help run test check crash-matrix clean bench-accuracy bench-guest
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -28,6 +28,9 @@ check: $(DEV_READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench-guest: $(DEV_READY)
+	$(BIN)/python tests/benchmarks/guest_speed.py
 
 bench-accuracy: $(DEV_READY)
 	$(BIN)/python tests/benchmarks/accuracy.py

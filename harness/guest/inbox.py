@@ -196,6 +196,7 @@ class Inbox:
         else:
             self.session.got(Got.CONNECTION_LOST)
             self.give_up(Outcome.LOST)
+        self.bell.close()
         self.bell.ring()
 
     # Messages.

@@ -15,7 +15,7 @@ from harness.errors import (
     ServiceError,
     TransportError,
 )
-from harness.guest.budget import Pace
+from harness.guest.budget import UNLIMITED, Pace
 from harness.guest.failures import Ending, connect_outcome, ending_of
 from harness.guest.inbox import Inbox
 from harness.guest.settings import GuestSettings
@@ -70,7 +70,7 @@ class Line:
         self._lane = f"{self.owner}{number:02x}"
         self._recorder = recorder
         self._websocket: WebSocket | None = None
-        self._pace = Pace(settings.budget)
+        self._pace = None if settings.budget == UNLIMITED else Pace(settings.budget)
         self._requests = 0
         self._check_due_ns = 0
         self.inbox = Inbox(
@@ -101,7 +101,8 @@ class Line:
         started = monotonic_ns()
         due = started if due_ns is None else due_ns
         self.inbox.begin()
-        self._pace.begin()
+        if self._pace is not None:
+            self._pace.begin()
         try:
             self._websocket = connect(
                 settings.address,
@@ -170,10 +171,8 @@ class Line:
         It does wait when the guest has used up its budget (counted as ``paced``).
         """
         self.session.do(Did.SPEAK)
-        wait_ns = self._pace.book(monotonic_ns(), message=True)
-        if wait_ns:
-            self._recorder.count("paced")
-            self.pause(wait_ns / 1e9)
+        if self._pace is not None:
+            self._keep_pace(self._pace.book(monotonic_ns(), message=True))
         return self.send(request, operation, due_ns)
 
     def health_check(self, *, within_s: float) -> None:
@@ -191,10 +190,8 @@ class Line:
 
         Raises ServiceError, ReplyTimeout or ConnectionLost.
         """
-        wait_ns = self._pace.book(monotonic_ns(), message=False)
-        if wait_ns:
-            self._recorder.count("paced")
-            self.pause(wait_ns / 1e9)
+        if self._pace is not None:
+            self._keep_pace(self._pace.book(monotonic_ns(), message=False))
         tracing_id = request["tracingId"]
         self.inbox.want(tracing_id)
         try:
@@ -276,16 +273,16 @@ class Line:
 
     def rest(self, at_most_s: float) -> None:
         """Sleep until something comes or the time is over; ask for an echo when that is due."""
-        due = self._check_due_ns
-        if due:
-            until_check_s = (due - monotonic_ns()) / 1e9
-            if until_check_s <= 0:
+        now = monotonic_ns()
+        deadline, due = now + int(at_most_s * 1e9), self._check_due_ns
+        if due and due < deadline:
+            if due <= now:
                 if self.state in (State.OPEN, State.READ_ONLY) and self.connected:
                     self.inbox.give_up_older_than(self.settings.health_check_every_s / 2)
                     self._send_health_check()
                 return
-            at_most_s = min(at_most_s, until_check_s)
-        self.inbox.bell.wait(at_most_s)
+            deadline = due
+        self.inbox.bell.doze(deadline)
 
     def check(self) -> None:
         """Raises ConnectionLost or SessionExpired if the session can't go on."""
@@ -325,9 +322,15 @@ class Line:
         self._requests += 1
         return f"{self._lane}{self._requests:010x}"
 
+    def _keep_pace(self, wait_ns: int) -> None:
+        if wait_ns:
+            self._recorder.count("paced")
+            self.pause(wait_ns / 1e9)
+
     def _send_health_check(self) -> str:
         self.session.do(Did.CHECK)
-        self._pace.book(monotonic_ns(), message=False)
+        if self._pace is not None:
+            self._pace.book(monotonic_ns(), message=False)
         request = requests.health_check(self.token)
         self.send(request, "health_check", None)
         return str(request["tracingId"])
@@ -343,7 +346,7 @@ class Line:
                 if operation:
                     self.inbox.give_up(Outcome.TIMEOUT, operation=operation)
                 raise ReplyTimeout(what, within_s)
-            self.inbox.bell.wait(left_s)
+            self.inbox.bell.doze(deadline)
 
     def _take_failure(self) -> ServiceError:
         failure, self.inbox.failure = self.inbox.failure, None

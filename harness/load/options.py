@@ -42,6 +42,8 @@ class RunOptions:
     """given by the master or by ``harness run``; otherwise made at the start"""
     supervised: bool = False
     """``harness run`` is above us and makes the record and the report"""
+    paced: bool = True
+    """guests keep themselves under the documented limits"""
 
     @property
     def target(self) -> Target:
@@ -61,6 +63,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         ("--metrics-address", "HARNESS_METRICS_ADDRESS", "127.0.0.1", "and at this address"),
         ("--reports", "HARNESS_REPORTS", "reports", "folder for run directories"),
         ("--slo", "HARNESS_SLO", "", "TOML file of objectives"),
+        ("--pace", "HARNESS_PACE", "documented", "'off': guests may exceed the service's limits"),
     ):
         arguments: dict[str, Any] = {
             "env_var": variable,
@@ -91,6 +94,7 @@ def read_options(parsed: argparse.Namespace) -> RunOptions:
         slo=Path(parsed.slo) if parsed.slo else None,
         run_id=getattr(parsed, RUN_ID, None) or os.environ.get("HARNESS_RUN_ID"),
         supervised="HARNESS_SUPERVISED" in os.environ,
+        paced=parsed.pace != "off",
     )
 
 

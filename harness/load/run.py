@@ -21,6 +21,7 @@ from locust.exception import StopUser
 
 from harness.clock import monotonic_ns, wall_ns
 from harness.errors import LedgerError
+from harness.guest.budget import DOCUMENTED, UNLIMITED
 from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings
 from harness.ledger.ledger import Ledger
@@ -75,6 +76,7 @@ class Run:
         self.settings = GuestSettings(
             target=options.target,
             tls=options.target.tls_context(),
+            budget=DOCUMENTED if options.paced else UNLIMITED,
             custom_attributes={"runId": run_id},
         )
         self._tokens = Tokens.of(directory, self.name)

@@ -33,6 +33,31 @@ class Histogram:
             self.out_of_range += 1
             self._hdr.record_value(HIGHEST_US)
 
+    def record_many_ns(self, durations_ns: Sequence[int]) -> None:
+        """Count them all; the same as one by one, at a fraction of the cost."""
+        if not durations_ns:
+            return
+        hdr = self._hdr
+        values = np.maximum(np.array(durations_ns, dtype=np.int64) // 1000, LOWEST_US)
+        half_bits = hdr.sub_bucket_half_count_magnitude
+        # frexp's exponent is the bit length, exactly so below 2**53 microseconds (285 years)
+        bits = np.frexp(values | hdr.sub_bucket_mask)[1].astype(np.int64)
+        bucket = bits - (half_bits + 1)
+        places = (bucket << half_bits) + (values >> bucket)
+        beyond = int(np.count_nonzero(places >= hdr.counts_len))
+        if beyond:
+            self.out_of_range += beyond
+            hdr.record_value(HIGHEST_US, beyond)
+            inside = places < hdr.counts_len
+            places, values = places[inside], values[inside]
+            if not len(values):
+                return
+        counts = np.frombuffer(hdr.counts, dtype=np.int64)
+        np.add.at(counts, places, 1)
+        hdr.total_count += len(values)
+        hdr.min_value = min(hdr.min_value, int(values.min()))
+        hdr.max_value = max(hdr.max_value, int(values.max()))
+
     @property
     def count(self) -> int:
         """How many durations are in it."""

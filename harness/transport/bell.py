@@ -2,36 +2,75 @@
 
 from typing import Any
 
-from gevent.hub import Waiter, get_hub
+from gevent import getcurrent
+from gevent.hub import get_hub
+
+from harness.clock import monotonic_ns
 
 
 class Bell:
     """One waiting greenlet at a time; ringing with nobody waiting does nothing.
 
-    Much lighter than an event object with a timeout: one timer and one switch per wait.
+    Much lighter than an event object with a timeout: one switch per wait, and in most cases no
+    timer, because the one of an earlier wait is left running if it comes early enough.
     """
 
-    __slots__ = ("_waiter",)
+    __slots__ = ("_due_ns", "_ringing", "_timer", "_waiting")
 
     def __init__(self) -> None:
-        self._waiter: Waiter[Any] | None = None
+        self._waiting: Any = None
+        self._ringing = False
+        self._timer: Any = None
+        self._due_ns = 0
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep until :meth:`ring` (True) or until the time is over (False)."""
+        deadline = monotonic_ns() + int(timeout_s * 1e9)
+        while not self.doze(deadline):
+            if monotonic_ns() >= deadline:
+                return False
+        return True
+
+    def doze(self, deadline_ns: int) -> bool:
+        """As :meth:`wait`, but may also return (False) before the time is over."""
         hub = get_hub()
-        waiter = self._waiter = Waiter(hub)
-        timer = hub.loop.timer(max(0.0, timeout_s))
-        timer.start(waiter.switch, False)
+        timer = self._timer
+        if timer is None or deadline_ns < self._due_ns:
+            if timer is not None:
+                timer.stop()
+                timer.close()
+            after_s = max(0.0, (deadline_ns - monotonic_ns()) / 1e9)
+            self._timer = timer = hub.loop.timer(after_s)
+            self._due_ns = deadline_ns
+            timer.start(self._on_timer)
+        self._waiting = getcurrent()
         try:
-            return bool(waiter.get())
+            return bool(hub.switch())
         finally:
-            if self._waiter is waiter:
-                self._waiter = None
-            timer.stop()
-            timer.close()
+            self._waiting = None
 
     def ring(self) -> None:
         """Let the waiting greenlet go on, soon; may be called from inside the event loop."""
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None:
-            get_hub().loop.run_callback(waiter.switch, True)
+        if self._waiting is not None and not self._ringing:
+            self._ringing = True
+            get_hub().loop.run_callback(self._wake)
+
+    def close(self) -> None:
+        """Stop the timer, if one is left running."""
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.stop()
+            timer.close()
+
+    def _wake(self) -> None:
+        # Only now is it certain that the greenlet still waits here: it may have been killed.
+        self._ringing = False
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.switch(True)
+
+    def _on_timer(self) -> None:
+        self.close()
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.switch(False)

@@ -1,4 +1,5 @@
-"""A websocket: the sans-I/O protocol of ``websockets`` driven by the event loop.
+"""A websocket driven by the event loop: upgraded by the sans-I/O protocol of ``websockets``, then
+read and written by :mod:`harness.transport.frames`.
 
 One descriptor, no thread and no reading greenlet per connection: the loop calls us when bytes have
 come, and we call the receiver. The receiver's methods therefore run inside the event loop and must
@@ -20,15 +21,25 @@ from typing import Any, Protocol
 from gevent.hub import get_hub
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidStatus
-from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
-from websockets.protocol import State
 from websockets.uri import WebSocketURI
 
 from harness.clock import monotonic_ns, wall_to_monotonic_ns
 from harness.errors import ConnectFailed, ConnectionLost, UpgradeRejected
 from harness.transport.bell import Bell
 from harness.transport.dial import READ_SIZE, Address, Link, dial
+from harness.transport.frames import (
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    Control,
+    FrameError,
+    FrameReader,
+    encode_close,
+    encode_frame,
+    read_close,
+)
 
 KERNEL_STAMPS = sys.platform == "linux"
 """Whether arrival times come from the kernel on this platform."""
@@ -37,6 +48,7 @@ _SO_TIMESTAMPNS = 35  # not named by the socket module; same number on every Lin
 _TIMESPEC = struct.Struct("@ll")
 _ANCILLARY_SIZE = socket.CMSG_SPACE(_TIMESPEC.size) if KERNEL_STAMPS else 0
 _BACKLOG_LIMIT = 1 << 20
+_MAX_HEAD = 65_536
 
 _QUIET = logging.getLogger("harness.websocket")
 _QUIET.setLevel(logging.CRITICAL)  # the library would log each frame, and with it tokens
@@ -59,10 +71,12 @@ class WebSocket:
         "_answered_ns",
         "_backlog",
         "_bell",
+        "_close_received",
+        "_close_sent",
         "_closed",
+        "_frames",
+        "_handshake",
         "_link",
-        "_parts",
-        "_protocol",
         "_reader",
         "_receiver",
         "_recvmsg",
@@ -70,12 +84,16 @@ class WebSocket:
         "phases",
     )
 
-    def __init__(self, link: Link, protocol: ClientProtocol, receiver: Receiver) -> None:
+    def __init__(
+        self, link: Link, protocol: ClientProtocol, receiver: Receiver, max_message_bytes: int
+    ) -> None:
         self._link = link
-        self._protocol = protocol
+        self._handshake: _Handshake | None = _Handshake(protocol)
+        self._frames = FrameReader(max_message_bytes)
+        self._close_received: tuple[int, str] | None = None
+        self._close_sent = False
         self._receiver = receiver
         self._recvmsg = link.sock.recvmsg if KERNEL_STAMPS else None
-        self._parts: list[bytes] = []
         self._backlog = b""
         self._closed = False
         self._answered_ns = 0
@@ -96,21 +114,20 @@ class WebSocket:
         Raises ConnectionLost when the connection is not open any more. Never blocks: what the
         kernel does not take at once is kept (up to 1 MiB) and written when it can be.
         """
-        if self._closed or self._protocol.state is not State.OPEN:
-            code, reason = self._how_it_ended()
-            raise ConnectionLost(code, reason)
-        self._protocol.send_text(data)
+        if self._closed or self._close_sent or self._handshake is not None:
+            raise ConnectionLost(*(self._close_received or (None, "")))
+        frame = encode_frame(TEXT, data)
         stamp = monotonic_ns()
-        self._flush()
+        self._write(frame)
         return stamp
 
     def close(self, *, wait_s: float = 1.0) -> None:
         """Close with 1000 and give the other side ``wait_s`` seconds to answer; never raises."""
         if self._closed:
             return
-        if self._protocol.state is State.OPEN:
-            self._protocol.send_close(1000)
-            self._flush()
+        if not self._close_sent and self._handshake is None:
+            self._close_sent = True
+            self._write(encode_close(1000))
         if not self._closed and wait_s > 0:
             self._bell.wait(wait_s)
         self._end()
@@ -127,23 +144,24 @@ class WebSocket:
         The server may send its first frames right behind the 101 answer; they are received.
         """
         started = monotonic_ns()
-        self._protocol.send_request(self._protocol.connect())
+        handshake = self._handshake
+        assert handshake is not None
         if KERNEL_STAMPS:
             self._link.sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self._reader.start(self._on_readable)
         try:
-            self._flush()
-            if self._protocol.state is State.CONNECTING and not self._closed:
+            self._write(handshake.request())
+            if self._handshake is not None and not self._closed:
                 self._bell.wait(timeout_s)
         except BaseException:
             self._end()
             raise
-        if self._answered_ns and self._protocol.handshake_exc is None:
+        if self._handshake is None:
             # Whatever came behind the answer may have ended the connection again already; the
             # receiver has been told then.
             self.phases["upgrade"] = self._answered_ns - started
             return
-        error = self._protocol.handshake_exc
+        error = handshake.protocol.handshake_exc
         self._end()
         if isinstance(error, InvalidStatus):
             raise UpgradeRejected(
@@ -179,38 +197,47 @@ class WebSocket:
         self._feed(data, seen if stamp is None or stamp > seen else stamp, seen)
 
     def _feed(self, data: bytes, arrived: int, seen: int) -> None:
-        protocol = self._protocol
-        if data:
-            protocol.receive_data(data)
-        else:
-            protocol.receive_eof()
-        for event in protocol.events_received():
-            if isinstance(event, Frame):
-                self._on_frame(event, arrived, seen)
-            else:  # the answer to the upgrade
-                self._answered_ns = arrived
-                self._bell.ring()
-        if protocol.writes:
-            self._flush()
-        if not data or protocol.state is State.CLOSED:
+        if not data:
+            if self._handshake is not None:
+                self._handshake.end()
             self._end()
-        elif protocol.state is State.CLOSING and (protocol.close_rcvd or protocol.parser_exc):
-            # Both close frames are out, or what came was no websocket any more. The server should
-            # end the TCP connection now; there is nothing more to learn from waiting for it.
+            return
+        if self._handshake is not None:
+            accepted, data = self._handshake.feed(data)
+            if not accepted:
+                if self._handshake.over:
+                    self._bell.ring()
+                return
+            self._handshake = None
+            self._answered_ns = arrived
+            self._bell.ring()
+        try:
+            for item in self._frames.feed(data):
+                if type(item) is bytes:
+                    self._receiver.on_frame(item, arrived, seen)
+                else:
+                    self._on_control(item)  # type: ignore[arg-type]  # bytes or Control
+                    if self._closed:
+                        return
+        except FrameError as error:
+            if not self._close_sent:
+                self._write(encode_close(error.code))
+            # What came was no websocket any more: there is nothing more to learn from waiting.
             self._end()
 
-    def _on_frame(self, frame: Frame, arrived: int, seen: int) -> None:
-        opcode = frame.opcode
-        if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
-            if frame.fin:
-                self._receiver.on_frame(bytes(frame.data), arrived, seen)
-            else:
-                self._parts = [bytes(frame.data)]
-        elif opcode is Opcode.CONT:
-            self._parts.append(bytes(frame.data))
-            if frame.fin:
-                data, self._parts = b"".join(self._parts), []
-                self._receiver.on_frame(data, arrived, seen)
+    def _on_control(self, control: Control) -> None:
+        if control.opcode == PING:
+            if not self._close_sent:
+                self._write(encode_frame(PONG, control.payload))
+        elif control.opcode == CLOSE:
+            self._close_received = read_close(control.payload)
+            if not self._close_sent:
+                code = self._close_received[0] if control.payload else 1000
+                self._close_sent = True
+                self._write(encode_close(code))
+            # Both close frames are out. The server should end the TCP connection now; there is
+            # no sense in waiting for it.
+            self._end()
 
     def _on_writable(self) -> None:
         backlog, self._backlog = self._backlog, b""
@@ -220,11 +247,7 @@ class WebSocket:
 
     # Sending.
 
-    def _flush(self) -> None:
-        chunks = self._protocol.data_to_send()
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        if not data:
-            return
+    def _write(self, data: bytes) -> None:
         tls = self._link.tls
         if tls is not None:
             try:
@@ -265,14 +288,54 @@ class WebSocket:
             if watcher is not None:
                 watcher.stop()
                 watcher.close()
-        code, reason = self._how_it_ended()
         self._link.close()
+        self._bell.close()
         self._bell.ring()
-        self._receiver.on_end(code, reason)
+        self._receiver.on_end(*(self._close_received or (None, "")))
 
-    def _how_it_ended(self) -> tuple[int | None, str]:
-        received = self._protocol.close_rcvd
-        return (None, "") if received is None else (int(received.code), received.reason)
+
+class _Handshake:
+    """The upgrade, by the library's protocol; it never sees a byte behind the answer's head."""
+
+    __slots__ = ("_head", "protocol")
+
+    def __init__(self, protocol: ClientProtocol) -> None:
+        self.protocol = protocol
+        self._head: bytes | None = b""
+        """what has come of the answer; None once it is known to be a refusal"""
+
+    @property
+    def over(self) -> bool:
+        """Whether it has failed."""
+        return self.protocol.handshake_exc is not None
+
+    def request(self) -> bytes:
+        """The upgrade request."""
+        self.protocol.send_request(self.protocol.connect())
+        return b"".join(self.protocol.data_to_send())
+
+    def feed(self, data: bytes) -> tuple[bool, bytes]:
+        """Whether the upgrade is now accepted, and the bytes that follow the answer."""
+        if self._head is None:
+            self.protocol.receive_data(data)
+            return False, b""
+        self._head += data
+        head, mark, rest = self._head.partition(b"\r\n\r\n")
+        if not mark and len(self._head) < _MAX_HEAD:
+            return False, b""
+        if head.split(b" ", 2)[1:2] == [b"101"]:
+            self.protocol.receive_data(head + mark)
+            return not self.over, rest
+        data, self._head = self._head, None
+        self.protocol.receive_data(data)
+        return False, b""
+
+    def end(self) -> None:
+        """The connection has ended in the middle of it."""
+        if self._head:
+            self.protocol.receive_data(self._head)
+        with contextlib.suppress(EOFError):
+            self.protocol.receive_eof()
 
 
 def connect(
@@ -296,10 +359,9 @@ def connect(
     protocol = ClientProtocol(
         uri,
         origin=origin,  # type: ignore[arg-type]  # their NewType of str
-        max_size=max_message_bytes,
         logger=_QUIET,
     )
-    websocket = WebSocket(link, protocol, receiver)
+    websocket = WebSocket(link, protocol, receiver, max_message_bytes)
     left = timeout_s - (dialled - started) / 1e9
     websocket.upgrade(timeout_s=max(0.001, left))
     websocket.phases["connect"] = dialled - started + websocket.phases["upgrade"]

@@ -1,20 +1,51 @@
-"""Locust sees each sample once, with a bounded set of failures."""
+"""Locust sees each sample once, with a bounded set of failures, as if it had counted by itself."""
 
-from types import SimpleNamespace
 from typing import Any
+
+import pytest
+from locust.env import Environment
 
 from harness.load.bridge import BridgedRecorder
 from harness.measure.sample import Outcome, Sample
 
+TIMES_MS = [5.0, 0.4, 99.6, 147.0, 3432.0, 58_760.0]
 
-def test_a_sample_is_recorded_and_shown() -> None:
-    shown: list[dict[str, Any]] = []
-    request = SimpleNamespace(fire=lambda **event: shown.append(event))
-    recorder = BridgedRecorder(SimpleNamespace(events=SimpleNamespace(request=request)))
-    recorder.add(Sample("reply", 0, 0, 5_000_000, 5_000_000))
+
+def add_all(recorder: BridgedRecorder) -> None:
+    for milliseconds in TIMES_MS:
+        arrived = int(milliseconds * 1e6)
+        recorder.add(Sample("reply", 0, 0, arrived, arrived))
     recorder.add(Sample("reply", 0, 0, 1_000_000, 1_000_000, Outcome.TIMEOUT))
-    assert [event["response_time"] for event in shown] == [5.0, 1.0]
-    assert [event["name"] for event in shown] == ["reply", "reply"]
-    assert shown[0]["exception"] is None
-    assert str(shown[1]["exception"]) == "timeout"
-    assert recorder.take().outcomes["reply"] == {Outcome.OK: 1, Outcome.TIMEOUT: 1}
+
+
+def figures(environment: Environment) -> list[Any]:
+    runner = environment.runner
+    assert runner is not None
+    return [
+        (
+            entry.num_requests,
+            entry.num_failures,
+            entry.min_response_time,
+            entry.max_response_time,
+            pytest.approx(entry.total_response_time),
+            dict(entry.response_times),
+            sum(entry.num_reqs_per_sec.values()),
+        )
+        for entry in (runner.stats.total, runner.stats.get("reply", "guest"))
+    ]
+
+
+def test_batches_and_single_events_give_locust_the_same_figures() -> None:
+    batched, single = Environment(), Environment()
+    for environment in (batched, single):
+        environment.create_local_runner()
+    events: list[dict[str, Any]] = []
+    single.events.request.add_listener(lambda **event: events.append(event))
+    for environment in (batched, single):
+        recorder = BridgedRecorder(environment)
+        add_all(recorder)
+        counted = recorder.take().outcomes["reply"]
+        assert counted == {Outcome.OK: len(TIMES_MS), Outcome.TIMEOUT: 1}
+    assert figures(batched) == figures(single)
+    assert [event["response_time"] for event in events] == [1.0, *TIMES_MS]
+    assert [str(event["exception"]) for event in events if event["exception"]] == ["timeout"]

@@ -85,3 +85,20 @@ def test_adding_counts_is_merging(a: list[int], b: list[int]) -> None:
     assert (added.count, added.max_ms) == (merged.count, merged.max_ms)
     assert added.mean_ms == pytest.approx(merged.mean_ms)
     assert added.encode() == merged.encode()
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(-(10**9), 3 * 7200 * 10**9), max_size=200))
+def test_many_at_once_are_the_same_as_one_by_one(durations_ns: list[int]) -> None:
+    single, many = Histogram(), Histogram()
+    for duration_ns in durations_ns:
+        single.record_ns(duration_ns)
+    many.record_many_ns(durations_ns)
+    assert many.encode() == single.encode()
+    assert (many.count, many.out_of_range, many.max_ms, many.mean_ms) == (
+        single.count,
+        single.out_of_range,
+        single.max_ms,
+        single.mean_ms,
+    )
+    assert list(many.buckets_us()) == list(single.buckets_us())

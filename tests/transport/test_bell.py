@@ -3,6 +3,7 @@
 import gevent
 import pytest
 
+from harness.clock import monotonic_ns
 from harness.transport.bell import Bell
 
 
@@ -40,3 +41,35 @@ def test_ring_and_timer_in_the_same_turn_wake_once() -> None:
         bell.wait(0.001)
     gevent.sleep(0.02)
     assert bell.wait(0.01) is False
+
+
+def test_a_ring_does_not_reach_into_another_wait_of_a_killed_greenlet() -> None:
+    bell, woken = Bell(), []
+
+    def visit() -> None:
+        try:
+            bell.wait(10)
+        finally:
+            woken.append(gevent.sleep(0.05))
+
+    greenlet = gevent.spawn(visit)
+    gevent.sleep(0)
+    bell.ring()
+    greenlet.kill(block=False)
+    gevent.sleep(0.02)
+    assert woken == []  # it still sleeps: the ring found nobody
+    greenlet.join(1)
+    assert woken == [None]
+
+
+def test_dozing_never_lasts_longer_than_asked() -> None:
+    bell = Bell()
+    started = monotonic_ns()
+    bell.wait(0.01)
+    assert bell.doze(monotonic_ns() + 20_000_000) is False
+    gevent.spawn_later(0.001, bell.ring)
+    assert bell.doze(monotonic_ns() + 10_000_000_000) is True
+    bell.doze(monotonic_ns() + 10_000_000)  # earlier than the timer that is still running
+    assert monotonic_ns() - started < 5_000_000_000
+    bell.close()
+    bell.close()

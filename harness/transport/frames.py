@@ -1,0 +1,124 @@
+"""Websocket frames (RFC 6455) as a client reads and writes them, for the time after the upgrade.
+
+The same work as the sans-I/O protocol of the ``websockets`` library does for any role, extension
+and state; knowing that we are a client without extensions makes it several times faster, and a
+connection needs no protocol object while it is held. Extensions are never offered, so a frame with
+one of their bits set is an error.
+"""
+
+import os
+from typing import NamedTuple
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # a platform without the compiled part
+    from websockets.utils import apply_mask
+
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+PROTOCOL_ERROR, TOO_BIG = 1002, 1009
+NO_STATUS = 1005
+"""The code of a close frame that gives none."""
+_FIN = 0x80
+_WHOLE_TEXT = _FIN | TEXT
+
+
+class FrameError(Exception):
+    """The server broke the framing; ``code`` is what to close with."""
+
+    def __init__(self, code: int, why: str) -> None:
+        super().__init__(why)
+        self.code = code
+
+
+class Control(NamedTuple):
+    """A close, ping or pong frame."""
+
+    opcode: int
+    payload: bytes
+
+
+class FrameReader:
+    """Bytes in any portions to whole messages (as bytes) and controls, in their order."""
+
+    __slots__ = ("_max_bytes", "_parts", "_rest")
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._rest = b""
+        self._parts: list[bytes] | None = None
+        """the fragments of a message whose end has not come"""
+
+    def feed(self, data: bytes) -> list[bytes | Control]:
+        """What these bytes complete. Raises FrameError; nothing may be fed after that."""
+        if self._rest:
+            data = self._rest + data
+        found: list[bytes | Control] = []
+        at, size = 0, len(data)
+        while size - at >= 2:
+            first, length = data[at], data[at + 1]
+            start = at + 2
+            if length > 125:
+                if length & 0x80:
+                    raise FrameError(PROTOCOL_ERROR, "a frame of the server is masked")
+                wide = 2 if length == 126 else 8
+                if size < start + wide:
+                    break
+                length = int.from_bytes(data[start : start + wide], "big")
+                start += wide
+                if length > self._max_bytes:
+                    raise FrameError(TOO_BIG, f"a frame of {length} bytes")
+            end = start + length
+            if end > size:
+                break
+            if first == _WHOLE_TEXT and self._parts is None:
+                found.append(data[start:end])
+            else:
+                self._take(first, data[start:end], found)
+            at = end
+        self._rest = data[at:] if at else data
+        return found
+
+    def _take(self, first: int, payload: bytes, found: list[bytes | Control]) -> None:
+        opcode, final = first & 0x0F, bool(first & _FIN)
+        if first & 0x70:
+            raise FrameError(PROTOCOL_ERROR, "a frame uses an extension that was not offered")
+        if opcode in (CLOSE, PING, PONG):
+            if not final or len(payload) > 125 or (opcode == CLOSE and len(payload) == 1):
+                raise FrameError(PROTOCOL_ERROR, "a broken control frame")
+            found.append(Control(opcode, payload))
+            return
+        if opcode > BINARY:
+            raise FrameError(PROTOCOL_ERROR, f"a frame of the unknown kind {opcode}")
+        if (opcode == CONTINUATION) is (self._parts is None):
+            raise FrameError(PROTOCOL_ERROR, "a fragment out of order")
+        parts = self._parts = [payload] if self._parts is None else [*self._parts, payload]
+        if sum(map(len, parts)) > self._max_bytes:
+            raise FrameError(TOO_BIG, "a message larger than allowed")
+        if final:
+            self._parts = None
+            found.append(b"".join(parts))
+
+
+def encode_frame(opcode: int, payload: bytes) -> bytes:
+    """One final frame, masked as a client's must be."""
+    size = len(payload)
+    mask = os.urandom(4)
+    if size < 126:
+        head = bytes((_FIN | opcode, 0x80 | size))
+    elif size < 65536:
+        head = bytes((_FIN | opcode, 0xFE, size >> 8, size & 0xFF))
+    else:
+        head = bytes((_FIN | opcode, 0xFF)) + size.to_bytes(8, "big")
+    return head + mask + apply_mask(payload, mask)
+
+
+def encode_close(code: int) -> bytes:
+    """A close frame without a reason."""
+    return encode_frame(CLOSE, code.to_bytes(2, "big"))
+
+
+def read_close(payload: bytes) -> tuple[int, str]:
+    """Code and reason of a close frame's payload."""
+    if not payload:
+        return NO_STATUS, ""
+    return int.from_bytes(payload[:2], "big"), payload[2:].decode("utf-8", "replace")
