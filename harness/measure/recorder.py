@@ -103,7 +103,7 @@ class Recorder:
 
     def add_session_length(self, length_ns: int) -> None:
         """How long a guest was in session."""
-        self._record(SESSION_LENGTH, length_ns)
+        self._record(SESSION_LENGTH, (length_ns,))
 
     def count(self, what: str, by: int = 1) -> None:
         """Add to a plain count, such as ``late`` or ``cross_talk``."""

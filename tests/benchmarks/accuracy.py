@@ -128,7 +128,7 @@ def run_case(case: Case, *, seconds: int = 20) -> Result:
                  "--", "--json-file", str(stats)],
                 stdout=subprocess.DEVNULL,
                 check=False,
-                env={**os.environ},
+                env={**os.environ, "HARNESS_PACE": "off"},
             )  # fmt: skip
             admin = ready["url"].replace("ws", "http", 1).removesuffix("/v1")
             with urllib.request.urlopen(f"{admin}/sim/truth", timeout=10) as answer:

@@ -398,6 +398,7 @@ class Guests:
         from harness.load import GuestUser
         from harness.load.options import RunOptions
         from harness.load.run import Run
+        from harness.targets import Terms
 
         bench = self
 
@@ -412,7 +413,7 @@ class Guests:
 
             self.environment = Environment(user_classes=[Visitor])
             options = RunOptions(
-                target=parse_target(self.url, ca_file=self.ca_file),
+                terms=Terms(name="bench", target=parse_target(self.url, ca_file=self.ca_file)),
                 reports=self.directory,
                 paced=False,
             )

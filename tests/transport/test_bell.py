@@ -54,8 +54,8 @@ def test_a_ring_does_not_reach_into_another_wait_of_a_killed_greenlet() -> None:
 
     greenlet = gevent.spawn(visit)
     gevent.sleep(0)
-    bell.ring()
     greenlet.kill(block=False)
+    bell.ring()
     gevent.sleep(0.02)
     assert woken == []  # it still sleeps: the ring found nobody
     greenlet.join(1)
