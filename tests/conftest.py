@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Importing Locust patches the whole process, and the tests of the simulator run asyncio in this
 # one. What runs under Locust runs in processes of its own, which are patched as usual.
@@ -19,6 +20,10 @@ import locust  # noqa: F401
 
 del os.environ["LOCUST_SKIP_MONKEY_PATCH"]
 from browser import Browser, find_chromium
+
+# The machine is shared: property tests take the time they take.
+settings.register_profile("harness", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("harness")
 
 
 class Simulator:

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.slo.gate import Verdict, judge, judge_one
@@ -190,7 +190,6 @@ empty_section = st.dictionaries(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])  # the nested strategy starts slowly
 @given(
     st.sampled_from(ALL_OBJECTIVES),
     st.dictionaries(
