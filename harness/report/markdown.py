@@ -7,8 +7,10 @@ from harness.report.figures import count_text, length_text, moment_text, ms_text
 from harness.report.schema import RunRecord
 
 MARKS = {"PASS": "✅", "FAIL": "❌", "NO_DATA": "⚪", "INVALID": "⚠️", None: "⚪"}
-SPECIAL = re.compile(r"([\\`*_{}\[\]|~>]|^[-+#=]|^\d+(?=[.)]))")
+SPECIAL = re.compile(r"[\\`*_{}\[\]|~>]|^[-+#=]")
 """What means something anywhere in a line, or at its beginning."""
+NUMBERED = re.compile(r"^(\d+)([.)])(?=\s|$)")
+"""What begins a numbered list."""
 
 
 def markdown(record: RunRecord) -> str:
@@ -29,7 +31,8 @@ def markdown(record: RunRecord) -> str:
 
 def escaped(text: str) -> str:
     """Text that means nothing to Markdown, HTML, or a site's @mentions."""
-    text = SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    text = SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))
+    text = NUMBERED.sub(r"\1\\\2", text)
     return text.replace("&", "&amp;").replace("<", "&lt;").replace("@", "&#64;")
 
 

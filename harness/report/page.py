@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from harness import __version__
 from harness.measure.operations import OPERATIONS
-from harness.report import figures, story
+from harness.report import figures, oddities, story
 from harness.report.panels import NOTHING, Panel, make_panels
 from harness.report.schema import RunRecord
 from harness.report.series import Series
@@ -42,6 +42,7 @@ def render(record: RunRecord, series: Series | None) -> str:
         record=record,
         series=series,
         story=story,
+        oddities=oddities,
         figures=figures,
         operations=OPERATIONS,
         time_names=TIMES,

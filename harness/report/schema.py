@@ -108,6 +108,14 @@ class Objective(Part):
     note: str = ""
 
 
+class Little(Part):
+    """Both sides of Little's law; ``off`` is how far they are apart, as a share."""
+
+    occupancy: FiniteFloat | None = None
+    expected_occupancy: FiniteFloat | None = None
+    off: FiniteFloat | None = None
+
+
 class How(Part):
     """How the run was made; never a secret, never a whole token."""
 
@@ -156,6 +164,8 @@ class RunRecord(Part):
     funnel: Funnel = Funnel()
     operations: dict[str, OperationFigures] = Field(default_factory=dict)
     arrivals: Arrivals = Arrivals()
+    session_length_ms: Times = Times()
+    little: Little | None = None
     generator: Generator = Generator()
     forensics: dict[str, Count] = Field(default_factory=dict)
     objectives: list[Objective] = Field(default_factory=list)

@@ -39,18 +39,6 @@ STEPS = (
     ("replied", "Got a reply"),
     ("cleared", "Cleared"),
 )
-FORENSICS = {
-    "duplicate": "messages that came twice",
-    "cross_talk": "messages of another guest's conversation",
-    "after_clear": "frames after the proof of Clear",
-    "unmatched_echo": "echoes of messages that we were no longer waiting for, or never sent",
-    "bad_frame": "frames that could not be read",
-    "unknown_frame": "frames of a kind that we do not know",
-    "rate_limited": "answers 429: a limit of the service was reached",
-    "disconnected_by_service": "conversations that the other side ended",
-    "end_resumes": "sessions resumed only to be ended",
-    "out_of_range": "durations above two hours, kept at the top of the scale",
-}
 SHOWN_ELSEWHERE = frozenset({"started", "run_id", "objectives"})
 MOST_REASONS = 3
 SHARES = {"p90": 0.9, "p95": 0.95, "p99": 0.99, "p99_9": 0.999}
@@ -170,6 +158,26 @@ def key_figures(record: RunRecord) -> list[Row]:
     ]
 
 
+def length_rows(record: RunRecord) -> list[Row]:
+    """How long the sessions lasted, and whether the run's own figures agree with each other."""
+    rows = []
+    lengths = record.session_length_ms
+    if lengths.p50 is not None:
+        known = (("p50", lengths.p50), ("p95", lengths.p95), ("max", lengths.max))
+        parts = [f"{name} {ms_text(value)}" for name, value in known if value is not None]
+        rows.append(Row(key="length", label="A session lasted", figure=" · ".join(parts)))
+    little = record.little
+    if little is not None and None not in (little.occupancy, little.expected_occupancy):
+        figure = (
+            f"{number_text(little.occupancy)} in session on average; arrivals times length give "
+            f"{number_text(little.expected_occupancy)}"
+        )
+        rows.append(
+            Row(key="little", label="Little's law", figure=figure, note=percent_text(little.off))
+        )
+    return rows
+
+
 def objective_figure(objective: Objective) -> str:
     """What was measured for an objective."""
     return with_unit(objective.figure, objective.unit)
@@ -237,22 +245,6 @@ def generator_rows(record: RunRecord) -> list[Row]:
     return [Row(key=key, label=label, figure=figure) for key, label, figure in rows]
 
 
-def forensic_rows(record: RunRecord) -> list[Row]:
-    """Everything odd that was counted; the well-known kinds come first, also when they are 0."""
-    counts = record.forensics
-    known = [name for name in FORENSICS if name in counts]
-    others = sorted(counts.keys() - FORENSICS.keys())
-    return [
-        Row(
-            key=name,
-            label=name.replace("_", " "),
-            figure=count_text(counts[name]),
-            note=FORENSICS.get(name, ""),
-        )
-        for name in (*known, *others)
-    ]
-
-
 def how_rows(record: RunRecord) -> list[Row]:
     """How the run was made, without secrets."""
     how = record.how
@@ -268,7 +260,7 @@ def how_rows(record: RunRecord) -> list[Row]:
     pairs += [
         (name.replace("_", " ").capitalize(), value)
         for name, value in more.items()
-        if name not in SHOWN_ELSEWHERE and value is not None
+        if name not in SHOWN_ELSEWHERE and value not in (None, [], {})
     ]
     pairs += [(f"Version of {name}", version) for name, version in how.versions.items()]
     pairs += [(f"Option {name}", value) for name, value in how.options.items() if value is not None]

@@ -54,6 +54,14 @@ def test_escaped_text_holds_no_living_special_letter(text: str) -> None:
     assert not any(found[0:1] == mark for mark in "-+#=")
 
 
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [("52.9 ms", "52.9 ms"), ("12. first", "12\\. first"), ("a_b", "a\\_b"), ("- x", "\\- x")],
+)
+def test_only_what_means_something_is_escaped(text: str, written: str) -> None:
+    assert escaped(text) == written
+
+
 @pytest.mark.parametrize("text", ["a`b", "``", "a|b", "a\nb"])
 def test_a_code_span_can_not_be_left(text: str) -> None:
     found = code(text)

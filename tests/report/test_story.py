@@ -126,15 +126,6 @@ def test_objectives_say_how_far_from_the_limit() -> None:
     assert story.objective_figure(unknown) == story.objective_margin(unknown) == UNKNOWN
 
 
-def test_known_oddities_come_first_and_unknown_ones_are_shown_too() -> None:
-    rows = story.forensic_rows(record(forensics={"zebra": 1, "cross_talk": 0, "duplicate": 2}))
-    assert [(row.label, row.figure) for row in rows] == [
-        ("duplicate", "2"),
-        ("cross talk", "0"),
-        ("zebra", "1"),
-    ]
-
-
 def test_a_percentile_with_nothing_above_it_says_too_few() -> None:
     times = {"p50": 10.0, "p99": 20.0, "p99_9": 20.0, "max": 20.0}
     [found] = record(
@@ -144,3 +135,13 @@ def test_a_percentile_with_nothing_above_it_says_too_few() -> None:
     assert story.time_text(found, "service", "p99_9") == story.TOO_FEW
     assert story.time_text(found, "service", "max") == "20.0 ms"
     assert story.time_text(found, "corrected", "p99") == UNKNOWN
+
+
+def test_session_lengths_and_little_are_told_where_recorded() -> None:
+    assert story.length_rows(record()) == []
+    little = {"occupancy": 10.2, "expected_occupancy": 10.0, "off": 0.02}
+    rows = story.length_rows(record(session_length_ms={"p50": 7400.0}, little=little))
+    assert [row.figure for row in rows] == [
+        "p50 7.40 s",
+        "10.2 in session on average; arrivals times length give 10",
+    ]
