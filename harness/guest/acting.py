@@ -1,0 +1,84 @@
+"""A guest who follows a script: each step of the conversation as a deed of the session."""
+
+import re
+from pathlib import Path
+from random import Random
+
+from harness.guest.session import GuestSession
+from harness.workload.feeder import Row
+from harness.workload.script import COLUMN, Script, Step, StepKind, render, walk
+
+# Told again so often while a step of typing lasts; the session itself keeps the vendor's pace.
+TYPING_EVERY_S = 5.0
+
+
+def act(
+    guest: GuestSession, script: Script, scenario: str, *, row: Row, rng: Random, folder: Path
+) -> None:
+    """Play a scenario in an open session.
+
+    ``row`` fills the columns; ``folder`` is where the files of ``attach`` are looked for. A reply
+    that doesn't come raises ReplyTimeout as it does for a guest in a locustfile; everything else
+    that ends a guest's story comes through as well. ``clear`` ends the scenario.
+    """
+    for step in walk(script.scenarios[scenario].steps):
+        if step.kind is StepKind.CLEAR:
+            guest.clear()
+            return
+        _do(guest, script, scenario, step, row=row, rng=rng, folder=folder)
+
+
+def _do(
+    guest: GuestSession,
+    script: Script,
+    scenario: str,
+    step: Step,
+    *,
+    row: Row,
+    rng: Random,
+    folder: Path,
+) -> None:
+    text = step.text
+    match step.kind:
+        case StepKind.SAY:
+            guest.say(render(text, row), attributes=_attributes(script, scenario, step, row))
+        case StepKind.JOIN:
+            guest.join(attributes=_attributes(script, scenario, step, row))
+        case StepKind.WAIT_CONTAINING:
+            guest.await_reply(within=script.within_s(step), containing=render(text, row))
+        case StepKind.WAIT_MATCHING:
+            guest.await_reply(within=script.within_s(step), matching=_pattern(text, row))
+        case StepKind.CHOOSE:
+            guest.choose(render(text, row))
+        case StepKind.ATTACH:
+            file = folder / render(text, row)
+            guest.say(file.name, file=guest.upload(file))
+        case StepKind.THINK:
+            guest.think(step.think_time(rng))
+        case StepKind.TYPING:
+            _type(guest, step.duration_s)
+        case StepKind.IDLE:
+            guest.idle(step.duration_s)
+        case StepKind.DROP:
+            guest.drop()
+        case StepKind.RECONNECT:
+            guest.reconnect()
+
+
+def _attributes(script: Script, scenario: str, step: Step, row: Row) -> dict[str, str] | None:
+    found = script.attributes_of(scenario, step)
+    return {key: render(value, row) for key, value in found.items()} or None
+
+
+def _pattern(text: str, row: Row) -> str:
+    """A regular expression in which a column stands for its value, letter by letter."""
+    return COLUMN.sub(lambda found: re.escape(row[found[1]]), text)
+
+
+def _type(guest: GuestSession, typing_s: float) -> None:
+    while True:
+        guest.typing()
+        guest.idle(min(typing_s, TYPING_EVERY_S))
+        typing_s -= TYPING_EVERY_S
+        if typing_s <= 0:
+            return

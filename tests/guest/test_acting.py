@@ -1,0 +1,79 @@
+"""Scripts played by a real guest against the simulator."""
+
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from harness.errors import ReplyTimeout
+from harness.guest.acting import act
+from harness.workload.feeder import parse_table
+from harness.workload.script_file import parse_script
+
+pytestmark = pytest.mark.process
+
+TABLE = parse_table("order,pattern\n4711,a.b\n", name="orders.csv")
+
+
+def played(rig: Any, steps: str, folder: Path = Path()) -> dict[str, int]:
+    """How often each operation ended well."""
+    text = "within: 5s\nattributes: {tier: gold}\nscenarios:\n  A:\n" + steps
+    script = parse_script(text, name="s", table=TABLE)
+    rig.recorder.take()
+    with rig.guest() as guest:
+        act(guest, script, "A", row=TABLE.row(0), rng=Random(1), folder=folder)
+    outcomes = rig.recorder.take().outcomes
+    return {name: dict(found).get("ok", 0) for name, found in outcomes.items()}
+
+
+def test_a_conversation_with_data_and_repeats(rig: Any) -> None:
+    found = played(
+        rig,
+        "    - join\n"
+        "    - waitForReplyMatching: '.'\n"
+        "    - repeat: 3\n"
+        "      steps:\n"
+        "        - say: Where is {{order}}?\n"
+        "        - waitForReplyMatching: '.'\n"
+        "        - think: uniform(10ms, 20ms)\n"
+        "    - typing: 10ms\n"
+        "    - idle: 20ms\n",
+    )
+    assert (found["join"], found["delivered"], found["reply"], found["clear"]) == (1, 3, 4, 1)
+    assert rig.still_open() == set()
+
+
+def test_dropping_and_coming_back_with_and_without_being_told_to(rig: Any) -> None:
+    found = played(
+        rig,
+        "    - say: One\n    - waitForReplyMatching: '.'\n    - drop\n    - reconnect\n"
+        "    - say: Two\n    - waitForReplyMatching: '.'\n    - drop\n"
+        "    - say: Three\n    - waitForReplyMatching: '.'\n",
+    )
+    assert (found["delivered"], found["reply"], found["resume"]) == (3, 3, 2)
+    assert rig.still_open() == set()
+
+
+def test_clear_ends_the_scenario(rig: Any) -> None:
+    found = played(
+        rig, "    - say: One\n    - waitForReplyMatching: '.'\n    - clear\n    - say: Two\n"
+    )
+    assert (found["delivered"], found["clear"]) == (1, 1)
+    assert rig.still_open() == set()
+
+
+def test_a_file_is_uploaded_and_said(rig: Any, tmp_path: Path) -> None:
+    (tmp_path / "order.txt").write_text("one bicycle")
+    found = played(rig, "    - say: Hello\n    - attach: order.txt\n    - idle: 50ms\n", tmp_path)
+    assert (found["upload"], found["delivered"]) == (1, 2)
+
+
+def test_a_reply_that_does_not_fit_times_out_and_the_session_is_cleared(rig: Any) -> None:
+    # a column in a pattern is taken letter by letter: a.b does not match axb
+    with pytest.raises(ReplyTimeout) as missed:
+        played(
+            rig, "    - say: axb\n    - waitForReplyMatching: '{{pattern}}'\n      within: 200ms\n"
+        )
+    assert missed.value.seen
+    assert rig.still_open() == set()
