@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "preflight": "check a target, this machine and the schedule before a run",
     "leftovers": "list the sessions of a run without proof of their end",
     "sweep": "end the sessions that a run left behind",
+    "audit": "ask the service itself what a run has left open",
     "simulate": "run the local twin of the service",
     "report": "make the report of a run again from its directory",
     "script": "tell what a conversation script would send, and which limit it would break",

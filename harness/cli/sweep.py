@@ -7,15 +7,19 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from harness.config import Target, parse_target
+from harness.cli.platform import add_places, open_api, span_of, target_of
+from harness.config import Target
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.guest.failures import Ending
 from harness.guest.settings import GuestSettings
-from harness.ledger.leftovers import Leftover
+from harness.ledger.leftovers import Leftover, ledger_files, read_account
+from harness.ledger.setting_aside import set_aside
+from harness.platform_api.client import Credentials
+from harness.reconcile.derive import sweep_derived
+from harness.reconcile.platform_sweep import sweep_by_platform
 from harness.reconcile.sweep import SweepResult, find_leftovers, refuse_while_running, sweep
 from harness.report.afterwards import bring_up_to_date, sweep_block
-from harness.report.opening import read_start
 from harness.report.outputs import write_reports
 from harness.report.rundir import resolve_run
 from harness.units import duration_text, rate_per_s, seconds
@@ -43,6 +47,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--rate", default="10/s", help="new connections at most, e.g. 10/s or 600/min (%(default)s)"
     )
     parser.add_argument("--deadline", default="30m", help="give up after this (%(default)s)")
+    parser.add_argument(
+        "--derive",
+        action="store_true",
+        help="also try tokens that a lost or damaged ledger can't show, made again from the run's "
+        "secret",
+    )
+    parser.add_argument(
+        "--platform",
+        action="store_true",
+        help="disconnect what is left over the Platform API "
+        "(HARNESS_CLIENT_ID and HARNESS_CLIENT_SECRET in the environment)",
+    )
+    add_places(parser)
     parser.add_argument("--force", action="store_true", help="also when the run is still at work")
 
 
@@ -54,14 +71,17 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--rate: expected more than zero")
     directories = [resolve_run(text, Path(args.reports)) for text in args.runs]
     refuse_while_running(directories, force=args.force)
+    credentials = Credentials.from_environment() if args.platform else None
     console = Console()
     left = 0
     for directory in dict.fromkeys(directories):
+        if not args.dry_run:
+            left += _look_for_more(directory, args, per_second, deadline_s, console)
         found = find_leftovers([directory])
         if not found:
             console.print(f"{directory.name}: nothing to do")
             continue
-        target = _target_of(directory)
+        target = target_of(directory)
         if args.dry_run:
             took = duration_text(len(found) / per_second)
             console.print(
@@ -70,8 +90,88 @@ def run(args: argparse.Namespace) -> int:
             )
             left += len(found)
             continue
-        left += _sweep(directory, found, target, per_second, deadline_s, console)
+        still = _sweep(directory, found, target, per_second, deadline_s, console)
+        if still and credentials is not None:
+            still = _by_platform(directory, target, credentials, args, console)
+        left += still
     return ExitCode.LEFTOVERS if left else ExitCode.PASS
+
+
+def _look_for_more(
+    directory: Path,
+    args: argparse.Namespace,
+    per_second: float,
+    deadline_s: float,
+    console: Console,
+) -> int:
+    """Set damaged files aside and, if asked to, try what they hide; 1 if they may hide some."""
+    for path in ledger_files(directory):
+        kept = set_aside(path)
+        if kept is not None:
+            console.print(
+                f"{path.name} is damaged: what can be read is used; it is kept as {kept.name}",
+                style="yellow",
+                soft_wrap=True,
+            )
+    if args.derive:
+        target = target_of(directory)
+        result = sweep_derived(
+            directory,
+            GuestSettings(target=target, tls=target.tls_context()),
+            per_second=per_second,
+            deadline_s=deadline_s,
+        )
+        console.print(
+            f"{directory.name}: {result.tried:,} derived tokens tried, {result.alive:,} were alive "
+            f"and are cleared, {result.unproved:,} could not be asked"
+            + (", stopped at the deadline" if result.stopped else ""),
+            soft_wrap=True,
+        )
+        bring_up_to_date(
+            directory,
+            "sweep",
+            sweep_block(result.alive, result.unproved, by="harness sweep --derive"),
+        )
+    damaged = read_account(directory).damaged
+    if damaged:
+        console.print(
+            f"{directory.name}: a damaged ledger file may hide sessions: try them with --derive",
+            style="red",
+            soft_wrap=True,
+        )
+    return int(bool(damaged))
+
+
+def _by_platform(
+    directory: Path,
+    target: Target,
+    credentials: Credentials,
+    args: argparse.Namespace,
+    console: Console,
+) -> int:
+    api = open_api(target, credentials, args)
+    start, end = span_of(directory)
+    result = sweep_by_platform(
+        find_leftovers([directory]), api, directory.name, start=start, end=end
+    )
+    api.close()
+    for count, words in (
+        (
+            result.disconnected,
+            "conversations were disconnected; their sessions lapse by themselves",
+        ),
+        (result.over_already, "had ended for the guest already, says the Platform API"),
+        (result.still_open, "are still open all the same"),
+        (result.not_found, "have no conversation that the Platform API knows"),
+    ):
+        if count:
+            console.print(f"  {count:>6,}  {words}")
+    left = len(find_leftovers([directory]))
+    block = sweep_block(result.settled, left, by="harness sweep --platform")
+    bring_up_to_date(directory, "sweep", block)
+    write_reports(directory)
+    console.print(f"{directory.name}: {left:,} left", style="bold")
+    return left
 
 
 def _sweep(
@@ -130,10 +230,3 @@ ENDINGS = {
     Ending.UNREACHABLE: "could not be reached: no connection to the service",
     Ending.ERROR: "were answered with an error",
 }
-
-
-def _target_of(directory: Path) -> Target:
-    start = read_start(directory)
-    if "target" not in start:
-        raise ConfigError(f"{directory / 'start.json'} does not say where the run's guests went")
-    return parse_target(start["target"], ca_file=start.get("ca_file"), origin=start.get("origin"))

@@ -1,0 +1,158 @@
+"""``harness audit``: ask the service itself what a run has left open."""
+
+import argparse
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.console import Console
+
+from harness.cli.platform import add_places, open_api, span_of, target_of
+from harness.clock import utc_iso
+from harness.exit_codes import ExitCode
+from harness.platform_api.client import Credentials
+from harness.platform_api.conversations import observe
+from harness.reconcile.audit import Audit, audit
+from harness.report.afterwards import bring_up_to_date
+from harness.report.outputs import write_reports
+from harness.report.rundir import resolve_run
+from harness.units import duration_text, seconds
+
+SHOWN = 20
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.description = (
+        "Compare a run's ledger with what the service itself has open, over the Platform API. The "
+        "credentials of an OAuth client come from the environment: HARNESS_CLIENT_ID and "
+        "HARNESS_CLIENT_SECRET. What the service shows lags behind: it is asked again until "
+        "nothing of this run is open and all its conversations are visible, or until the "
+        "deadline. The exit code is 0 only then, 4 when something is open, 6 when not all could "
+        "be seen."
+    )
+    parser.epilog = (
+        "examples:\n"
+        "  harness audit latest\n"
+        "  harness audit 20261122-231500-ab12 --deadline 10m --queue QUEUE-ID --flow FLOW-ID\n"
+        "  harness audit latest --json\n"
+    )
+    parser.add_argument("run", metavar="RUN", help="run directory, run id, or 'latest'")
+    parser.add_argument("--reports", default="reports", help="folder of run directories")
+    parser.add_argument(
+        "--deadline", default="2m", metavar="TIME", help="ask again for so long (%(default)s)"
+    )
+    for kind in ("queue", "flow"):
+        parser.add_argument(
+            f"--{kind}",
+            action="append",
+            default=[],
+            metavar="ID",
+            help=f"count what is open in this {kind}, whoever's it is; several times if needed",
+        )
+    add_places(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Ask, compare, tell."""
+    deadline_s = seconds(args.deadline, "--deadline")
+    directory = resolve_run(args.run, Path(args.reports))
+    credentials = Credentials.from_environment()
+    console = Console(stderr=args.json)
+    api = open_api(target_of(directory), credentials, args)
+    start, end = span_of(directory)
+
+    def on_look(found: Audit) -> None:
+        console.print(
+            f"look {found.looks}: {_count(found)} of this run open, "
+            f"{_visible(found)} of {found.spoke:,} conversations visible",
+            style="dim",
+            highlight=False,
+        )
+
+    found = audit(
+        directory,
+        directory.name,
+        api,
+        start=start,
+        end=end,
+        deadline_s=deadline_s,
+        on_look=on_look,
+    )
+    counts = observe(api, queues=args.queue, flows=args.flow)
+    api.close()
+    block = _block(found, counts, deadline_s, api.waited_s)
+    bring_up_to_date(directory, "audit", block)
+    write_reports(directory)
+    if args.json:
+        sys.stdout.write(orjson.dumps(block, option=orjson.OPT_INDENT_2).decode() + "\n")
+    else:
+        _show(directory.name, found, counts, deadline_s, console)
+    if not found.clean:
+        return ExitCode.LEFTOVERS
+    return ExitCode.PASS if found.all_visible else ExitCode.INVALID
+
+
+def _block(
+    found: Audit, counts: dict[str, int], deadline_s: float, waited_s: float
+) -> dict[str, Any]:
+    return {
+        "when": utc_iso(),
+        "looks": found.looks,
+        "deadline_s": deadline_s,
+        "waited_for_rate_limits_s": round(waited_s, 1),
+        "conversations": found.spoke,
+        "visible": found.visible,
+        "leftovers": [asdict(one) for one in found.leftovers],
+        "cleared_yet_open": [asdict(one) for one in found.cleared_yet_open],
+        "not_in_ledger": [asdict(one) for one in found.not_in_ledger],
+        "others": found.others,
+        "wrap_up": found.wrap_up,
+        "matched_by": dict(found.matched),
+        "observed": counts,
+    }
+
+
+def _count(found: Audit) -> str:
+    lists = (found.leftovers, found.cleared_yet_open, found.not_in_ledger)
+    return f"{sum(map(len, lists)):,}"
+
+
+def _visible(found: Audit) -> str:
+    return "it can't be told how many" if found.visible is None else f"{found.visible:,}"
+
+
+def _show(
+    name: str, found: Audit, counts: dict[str, int], deadline_s: float, console: Console
+) -> None:
+    for title, findings in (
+        ("confirmed leftovers: open at the service, no proof in the ledger", found.leftovers),
+        ("cleared by proof, yet open at the service", found.cleared_yet_open),
+        ("open, of this run, and not in the ledger", found.not_in_ledger),
+    ):
+        style = "red" if findings else ""
+        console.print(f"{len(findings):>6,}  {title}", style=style, highlight=False)
+        for one in findings[:SHOWN]:
+            agent = ", with an agent" if one.agent else ""
+            text = f"          {one.conversation_id}  {one.token} {one.stage}{agent}"
+            console.print(text, highlight=False, soft_wrap=True)
+    console.print(f"{found.others:>6,}  open conversations of others", highlight=False)
+    if found.wrap_up:
+        text = "left by their guest, in an agent's wrap-up: no leftovers"
+        console.print(f"{found.wrap_up:>6,}  {text}", highlight=False)
+    if counts:
+        shown = ", ".join(f"{metric} {count:,}" for metric, count in counts.items())
+        console.print(f"        counted now, whoever's they are: {shown}", highlight=False)
+    if not found.all_visible:
+        console.print(
+            f"{name}: within {duration_text(deadline_s)} the service showed {_visible(found)} of "
+            f"the {found.spoke:,} conversations that the ledger knows: ask again later",
+            style="yellow",
+        )
+    if found.clean and found.all_visible:
+        console.print(f"{name}: the service has nothing of this run open", style="bold green")
+    elif not found.clean:
+        console.print(f"end them with: harness sweep {name} --platform", style="bold")

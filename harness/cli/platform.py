@@ -1,0 +1,47 @@
+"""What commands that use the Platform API share: where it is, and the time that a run spans."""
+
+import argparse
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from harness.config import Target, parse_target
+from harness.errors import ConfigError
+from harness.platform_api.client import Credentials, Places, PlatformApi
+from harness.report.opening import START, read_start
+
+MARGIN = timedelta(minutes=5)
+"""Clocks differ: the service's is asked for a little more than the run's own times."""
+
+
+def add_places(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say where the Platform API is."""
+    parser.add_argument(
+        "--api-url", metavar="URL", help="Platform API, if not beside the target (https://api…)"
+    )
+    parser.add_argument("--login-url", metavar="URL", help="its sign-in, if not beside the target")
+
+
+def open_api(target: Target, credentials: Credentials, args: argparse.Namespace) -> PlatformApi:
+    """The API of a target's organisation. Raises ConfigError."""
+    places = Places.of(target, args.api_url, args.login_url)
+    ca_file = None if target.ca_file is None else str(target.ca_file)
+    return PlatformApi(credentials, places, ca_file=ca_file)
+
+
+def target_of(directory: Path) -> Target:
+    """Where the guests of a run went. Raises ConfigError when it does not say."""
+    start = read_start(directory)
+    if "target" not in start:
+        raise ConfigError(f"{directory / START} does not say where the run's guests went")
+    return parse_target(start["target"], ca_file=start.get("ca_file"), origin=start.get("origin"))
+
+
+def span_of(directory: Path) -> tuple[datetime, datetime]:
+    """From before the run's start until now: its conversations began somewhere in it."""
+    now = datetime.now(UTC)
+    started = str(read_start(directory).get("started", ""))
+    try:
+        start = datetime.fromisoformat(started)
+    except ValueError:
+        start = now - timedelta(days=1)
+    return start - MARGIN, now + MARGIN

@@ -1,0 +1,225 @@
+"""Calls to the Platform API: sign-in with client credentials, rate limits, retries.
+
+Credentials come from the environment only. They and the access token are never shown, and never
+sent unencrypted to another machine.
+"""
+
+import json
+import os
+import time
+from base64 import b64encode
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import urllib3
+
+from harness.clock import monotonic_ns
+from harness.config import Target
+from harness.errors import ConfigError, PlatformApiError
+
+ID_VARIABLE = "HARNESS_CLIENT_ID"
+SECRET_VARIABLE = "HARNESS_CLIENT_SECRET"
+CALLS_PER_MINUTE = 280
+"""The service allows 300 a minute to an OAuth client (the vendor's limits page)."""
+TRIES = 5
+PATIENCE_S = 120.0
+"""How long one call may wait in all, for rate limits and failures together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """An OAuth client that may use the grant "client credentials"."""
+
+    id: str
+    secret: str = field(repr=False)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Credentials":
+        """Raises ConfigError naming the variable that is missing."""
+        for name in (ID_VARIABLE, SECRET_VARIABLE):
+            if not environment.get(name):
+                raise ConfigError(
+                    f"the Platform API needs the environment variables {ID_VARIABLE} and "
+                    f"{SECRET_VARIABLE}; {name} is not set"
+                )
+        return cls(id=environment[ID_VARIABLE], secret=environment[SECRET_VARIABLE])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where the API and the sign-in are; base URLs without a path."""
+
+    api: str
+    login: str
+
+    @classmethod
+    def of(cls, target: Target, api: str | None = None, login: str | None = None) -> "Places":
+        """Beside the target's guest socket, unless said otherwise. Raises ConfigError."""
+        if target.loopback:
+            here = f"{'https' if target.scheme == 'wss' else 'http'}://{target.netloc}"
+            found = cls(api=api or here, login=login or api or here)
+        else:
+            name, _, domain = target.host.partition(".")
+            if name != "webmessaging" and not (api and login):
+                raise ConfigError(
+                    f"the target {target.host} does not say where its Platform API is: "
+                    "name it with --api-url and --login-url"
+                )
+            found = cls(
+                api=api or f"https://api.{domain}", login=login or f"https://login.{domain}"
+            )
+        for url in (found.api, found.login):
+            parts = urlsplit(url)
+            local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+            if parts.scheme != "https" and not (parts.scheme == "http" and local):
+                raise ConfigError(f"{url!r} is no place for credentials: expected an https URL")
+        return found
+
+
+class PlatformApi:
+    """One signed-in client. Every call raises PlatformApiError when it can't be answered."""
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        places: Places,
+        *,
+        ca_file: str | None = None,
+        calls_per_minute: int = CALLS_PER_MINUTE,
+        patience_s: float = PATIENCE_S,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._credentials = credentials
+        self._places = places
+        self._pool = urllib3.PoolManager(
+            retries=False, timeout=urllib3.Timeout(connect=10, read=30), ca_certs=ca_file
+        )
+        self._calls_per_minute = calls_per_minute
+        self._patience_s = patience_s
+        self._sleep = sleep
+        self._token = ""
+        self._sent: deque[int] = deque()
+        self.waited_s = 0.0
+        """time spent waiting for rate limits, in all"""
+
+    def get(self, path: str) -> Any:
+        """GET; the decoded body."""
+        return self._call("GET", path, None)
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """POST with a JSON body; the decoded body of the answer."""
+        return self._call("POST", path, body)
+
+    def patch(self, path: str, body: Mapping[str, Any]) -> Any:
+        """PATCH with a JSON body; the decoded body of the answer."""
+        return self._call("PATCH", path, body)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.clear()
+
+    def _call(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        renewed = False
+
+        def headers() -> dict[str, str]:
+            if not self._token:
+                self._token = self._sign_in()
+            return {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+
+        while True:
+            answer = self._patiently(method, self._places.api + path, headers, data)
+            if answer.status == 401 and not renewed:
+                renewed, self._token = True, ""  # it has run out: sign in once more
+                continue
+            return _decoded(answer)
+
+    def _sign_in(self) -> str:
+        pair = f"{self._credentials.id}:{self._credentials.secret}".encode()
+        headers = {
+            "Authorization": f"Basic {b64encode(pair).decode()}",
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
+        answer = self._patiently(
+            "POST",
+            f"{self._places.login}/oauth/token",
+            lambda: headers,
+            b"grant_type=client_credentials",
+        )
+        token = _decoded(answer).get("access_token")
+        if not isinstance(token, str) or not token:
+            raise PlatformApiError(answer.status, "no.token", "the sign-in gave no access token")
+        return token
+
+    def _patiently(
+        self,
+        method: str,
+        url: str,
+        headers: Callable[[], dict[str, str]],
+        data: bytes | None,
+    ) -> urllib3.BaseHTTPResponse:
+        """Repeat what a rate limit (429), a failing server (5xx) or the network refused."""
+        deadline = monotonic_ns() + int(self._patience_s * 1e9)
+        for attempt in range(TRIES):
+            last = attempt == TRIES - 1
+            head = headers()
+            self._keep_pace()
+            pause_s = 0.5 * 2**attempt
+            try:
+                answer = self._pool.request(method, url, headers=head, body=data)
+            except urllib3.exceptions.HTTPError as error:
+                if last:
+                    raise PlatformApiError(0, "unreachable", _network(error)) from error
+            else:
+                if answer.status != 429 and answer.status < 500:
+                    return answer
+                if last:
+                    return answer
+                pause_s = _retry_after_s(answer, pause_s)
+                if monotonic_ns() + pause_s * 1e9 > deadline:
+                    return answer
+            self._pause(pause_s)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _keep_pace(self) -> None:
+        now = monotonic_ns()
+        while self._sent and now - self._sent[0] > 60_000_000_000:
+            self._sent.popleft()
+        if len(self._sent) >= self._calls_per_minute:
+            self._pause((self._sent[0] + 60_000_000_000 - now) / 1e9)
+            self._sent.popleft()
+        self._sent.append(monotonic_ns())
+
+    def _pause(self, seconds: float) -> None:
+        self.waited_s += seconds
+        self._sleep(seconds)
+
+
+def _decoded(answer: urllib3.BaseHTTPResponse) -> Any:
+    try:
+        found = json.loads(answer.data) if answer.data else {}
+    except ValueError:
+        found = {}
+        if answer.status < 400:
+            raise PlatformApiError(answer.status, "not.json", "the answer is not JSON") from None
+    if answer.status >= 400:
+        fields = found if isinstance(found, dict) else {}
+        code = str(fields.get("code") or fields.get("error") or "unknown")
+        text = str(fields.get("message") or fields.get("description") or "")
+        raise PlatformApiError(answer.status, code, text[:300])
+    return found
+
+
+def _retry_after_s(answer: urllib3.BaseHTTPResponse, otherwise: float) -> float:
+    try:
+        return max(0.0, float(answer.headers.get("Retry-After", "")))
+    except ValueError:
+        return otherwise
+
+
+def _network(error: urllib3.exceptions.HTTPError) -> str:
+    reason = getattr(error, "reason", None) or error
+    return str(reason).rpartition(": ")[2][:200]

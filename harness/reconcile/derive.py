@@ -1,0 +1,177 @@
+"""Tries tokens that the ledger can't show: derived again from the secret of the run.
+
+For a ledger file that is lost or damaged. A token that nobody used costs one connection: the
+service opens an empty session for it, which is cleared at once.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import gevent
+import orjson
+from gevent.pool import Pool
+
+from harness.clock import monotonic_ns, wall_ns
+from harness.guest.ending import end_session
+from harness.guest.failures import Ending
+from harness.guest.line import Line
+from harness.guest.settings import GuestSettings
+from harness.ledger.reading import ledger_files, opened, read_contents, read_rows
+from harness.ledger.store import FILE_NAME, Stage, Store
+from harness.ledger.tokens import claimed, derive, run_secret
+from harness.measure.recorder import Recorder
+
+GAP = 100
+"""A worker's tokens are given up after so many in a row that the service did not know."""
+AT_ONCE = 20
+
+
+@dataclass(slots=True, kw_only=True)
+class Derived:
+    """How it came out."""
+
+    tried: int = 0
+    alive: int = 0
+    """were open at the service and are cleared now"""
+    unproved: int = 0
+    """could not be asked; they are leftovers now, in a ledger file of their own"""
+    stopped: bool = False
+    """the deadline came first"""
+    found: list[tuple[str, Ending]] = field(default_factory=list)
+
+
+def sweep_derived(
+    run_dir: Path,
+    settings: GuestSettings,
+    *,
+    per_second: float,
+    deadline_s: float,
+    on_try: Callable[[Derived], None] = lambda _: None,
+) -> Derived:
+    """Try every token of every worker that no ledger row has; what is found is noted.
+
+    Raises LedgerError when the secret is gone or nothing can be noted.
+    """
+    secret = run_secret(run_dir)
+    known = {row[1] for path in ledger_files(run_dir) for row in read_rows(path)}
+    workers = claimed(run_dir) or {"worker 0": 0}
+    result = Derived()
+    deadline = monotonic_ns() + int(deadline_s * 1e9)
+    for name, number in workers.items():
+        least = _last_known(run_dir, name)
+        _try_worker(
+            (token for token in _tokens(secret, number) if token not in known),
+            least_tries=max(0, least - _rows_of(run_dir, name)),
+            settings=settings,
+            per_second=per_second,
+            deadline=deadline,
+            result=result,
+            on_try=on_try,
+        )
+    if result.found:
+        _note(run_dir, result)
+    if not (result.stopped or result.unproved):
+        _note_complete(run_dir)
+    return result
+
+
+def _tokens(secret: bytes, worker: int) -> Iterator[str]:
+    sequence = 0
+    while True:
+        sequence += 1
+        yield derive(secret, worker, sequence)
+
+
+def _try_worker(
+    tokens: Iterator[str],
+    *,
+    least_tries: int,
+    settings: GuestSettings,
+    per_second: float,
+    deadline: int,
+    result: Derived,
+    on_try: Callable[[Derived], None],
+) -> None:
+    """One after the other at the given rate, until a gap of unknown ones."""
+    recorder, pool = Recorder(), Pool(AT_ONCE)
+    unknown_in_a_row = 0
+
+    def attempt(token: str) -> None:
+        nonlocal unknown_in_a_row
+        ending = end_session(Line(settings, token, recorder))
+        result.tried += 1
+        if ending is Ending.GONE:
+            unknown_in_a_row += 1
+        else:
+            unknown_in_a_row = 0
+            result.alive += ending.proof
+            result.unproved += not ending.proof
+            result.found.append((token, ending))
+        on_try(result)
+
+    for tries, token in enumerate(tokens):
+        if monotonic_ns() > deadline:
+            result.stopped = True
+            break
+        if unknown_in_a_row >= GAP and tries >= least_tries:
+            break
+        pool.spawn(attempt, token)
+        gevent.sleep(1 / per_second)
+    pool.join(raise_error=True)
+
+
+def _last_known(run_dir: Path, worker: str) -> int:
+    """How many sessions a worker said it had intended, by its measurements and its ledger."""
+    last = 0
+    path = run_dir / f"intervals-{worker}.jsonl"
+    if path.exists():
+        for line in path.read_bytes().splitlines():
+            try:
+                last = max(last, int(orjson.loads(line)["sessions"]["intended"]))
+            except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+                continue
+    rows = read_rows(run_dir / FILE_NAME.format(worker=worker)) if _has(run_dir, worker) else []
+    return max(last, max((row[0] for row in rows), default=0))
+
+
+def _rows_of(run_dir: Path, worker: str) -> int:
+    path = run_dir / FILE_NAME.format(worker=worker)
+    return len(read_rows(path)) if path.exists() else 0
+
+
+def _has(run_dir: Path, worker: str) -> bool:
+    return (run_dir / FILE_NAME.format(worker=worker)).exists()
+
+
+def _note(run_dir: Path, result: Derived) -> None:
+    """What was found becomes rows of a ledger file of its own: it was intended, nobody knew."""
+    now = wall_ns()
+    store = Store(
+        run_dir / FILE_NAME.format(worker=f"derived-{now}"),
+        {"run_id": run_dir.name, "worker": f"derived-{now}", "ended_ns": str(now)},
+    )
+    inserts = [
+        (row, token, str(Stage.INTENDED), now, now)
+        for row, (token, _) in enumerate(result.found, start=1)
+    ]
+    updates = [
+        (
+            str(Stage.SETTLED if ending.proof else Stage.LOST),
+            f"sweep: derived, {ending}" if ending.proof else str(ending),
+            "",
+            now,
+            row,
+        )
+        for row, (_, ending) in enumerate(result.found, start=1)
+    ]
+    store.write(inserts, updates, {})
+    store.close()
+
+
+def _note_complete(run_dir: Path) -> None:
+    """Files that had been set aside for their damage hide nothing any more."""
+    for path in ledger_files(run_dir):
+        if read_contents(path).damage:
+            with opened(path, writable=True) as db:
+                db.execute("INSERT OR REPLACE INTO meta VALUES ('derived', ?)", (str(wall_ns()),))

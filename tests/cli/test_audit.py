@@ -1,0 +1,62 @@
+"""The audit's command line: exit codes, the record, and what it refuses."""
+
+import json
+from pathlib import Path
+
+import pytest
+from sessions import Guest, Simulated, ledger_of
+
+from harness.cli.main import main
+from harness.clock import utc_iso
+from harness.exit_codes import ExitCode
+from harness.ledger.store import Stage
+from harness.report.opening import write_start
+
+RUN = "20261122-101500-ab12"
+
+
+@pytest.fixture
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_CLIENT_ID", "simulated-client")
+    monkeypatch.setenv("HARNESS_CLIENT_SECRET", "simulated-secret")
+
+
+@pytest.mark.process
+def test_found_then_disconnected_then_clean(
+    tmp_path: Path, credentials: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = tmp_path / RUN
+    directory.mkdir()
+    with Simulated() as world:
+        write_start(directory, target=world.url, started=utc_iso())
+        left, cleared = Guest(world, RUN), Guest(world, RUN)
+        cleared.clear()
+        ledger_of(directory, (left, Stage.LOST), (cleared, Stage.CLEARED))
+        words = ["audit", str(directory), "--deadline", "0.1s", "--queue", world.queue_id]
+        assert main(words) == ExitCode.LEFTOVERS
+        output = capsys.readouterr().out
+        assert "1  confirmed leftovers" in output
+        assert left.token not in output
+        assert main([*words, "--json"]) == ExitCode.LEFTOVERS
+        block = json.loads(capsys.readouterr().out)
+        assert (len(block["leftovers"]), block["visible"], block["conversations"]) == (1, 2, 2)
+        world.simulator.faults(forbid_clear=1)
+        assert main(["sweep", str(directory), "--rate", "50/s"]) == ExitCode.LEFTOVERS
+        assert main(["sweep", str(directory), "--rate", "50/s", "--platform"]) == ExitCode.PASS
+        assert "1  conversations were disconnected" in capsys.readouterr().out
+        assert main(words) == ExitCode.PASS
+        assert "nothing of this run open" in capsys.readouterr().out
+    record = json.loads((directory / "run.json").read_text())
+    assert record["audit"]["leftovers"] == []
+    assert record["sessions"]["settled"] == 1
+    secret = (directory / "run.json").read_text() + (directory / "report.html").read_text()
+    assert "simulated-secret" not in secret
+    assert left.token not in secret
+
+
+def test_without_credentials_it_names_the_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("HARNESS_CLIENT_ID", raising=False)
+    assert main(["audit", str(tmp_path)]) == ExitCode.CONFIG
+    assert "HARNESS_CLIENT_ID is not set" in capsys.readouterr().err

@@ -1,0 +1,27 @@
+"""Where a run's guests went, and when."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from harness.cli.platform import MARGIN, span_of, target_of
+from harness.errors import ConfigError
+from harness.report.opening import write_start
+
+URL = "ws://127.0.0.1:8080/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef"
+
+
+def test_a_run_says_where_its_guests_went_and_when(tmp_path: Path) -> None:
+    write_start(tmp_path, target=URL, started="2026-11-22T10:00:00.000Z")
+    assert target_of(tmp_path).netloc == "127.0.0.1:8080"
+    start, end = span_of(tmp_path)
+    assert start == datetime(2026, 11, 22, 10, tzinfo=UTC) - MARGIN
+    assert end > datetime.now(UTC)
+
+
+def test_a_run_that_does_not(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not say where"):
+        target_of(tmp_path)
+    start, end = span_of(tmp_path)
+    assert end - start > timedelta(days=1)

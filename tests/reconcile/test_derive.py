@@ -1,0 +1,74 @@
+"""A lost ledger: the secret alone leads to every session that was open."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sessions import leave_open, settings_for
+
+from harness.errors import LedgerError
+from harness.ledger.leftovers import read_account
+from harness.ledger.store import Stage, Store
+from harness.ledger.tokens import Tokens
+from harness.reconcile import derive
+from harness.reconcile.derive import sweep_derived
+
+pytestmark = pytest.mark.process
+
+
+def run(simulator: Any, directory: Path, **more: Any) -> Any:
+    options = {"per_second": 200.0, "deadline_s": 60.0, **more}
+    return sweep_derived(directory, settings_for(simulator), **options)
+
+
+def test_all_sessions_of_a_lost_ledger_are_found_and_ended(
+    simulator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(derive, "GAP", 15)
+    tokens = {name: Tokens.of(tmp_path, name) for name in ("a", "b")}
+    made = [[of.next() for _ in range(12)] for of in tokens.values()]
+    opened = [made[0][3], made[0][11], made[1][0], made[1][10]]
+    leave_open(simulator, 4, opened)
+    assert set(opened) <= set(simulator.truth()["open_tokens"])
+    result = run(simulator, tmp_path)
+    assert (result.alive, result.unproved, result.stopped) == (4, 0, False)
+    assert not set(opened) & set(simulator.truth()["open_tokens"])
+    account = read_account(tmp_path)
+    assert (account.intended, account.settled, account.leftover) == (4, 4, 0)
+    again = run(simulator, tmp_path)
+    assert again.alive == 0
+
+
+def test_what_the_ledger_knows_is_not_tried(
+    simulator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(derive, "GAP", 3)
+    tokens = Tokens.of(tmp_path, "a")
+    store = Store(tmp_path / "ledger-a.sqlite", {"worker": "a", "ended_ns": "9"})
+    known = [tokens.next() for _ in range(5)]
+    store.write([(n, token, Stage.CLEARED, 1, 1) for n, token in enumerate(known, 1)], [], {})
+    store.close()
+    leave_open(simulator, 2, known[:2])
+    result = run(simulator, tmp_path)
+    assert result.alive == 0
+    assert set(known[:2]) <= set(simulator.truth()["open_tokens"])
+    assert result.tried < 30
+
+
+def test_what_can_not_be_asked_becomes_a_leftover(
+    simulator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(derive, "GAP", 2)
+    (token,) = leave_open(simulator, 1, [Tokens.of(tmp_path, "a").next()])
+    simulator.faults(ignore_clear=1)
+    result = run(simulator, tmp_path, deadline_s=0.3)
+    assert result.stopped
+    simulator.faults()
+    assert read_account(tmp_path).leftover == result.unproved > 0
+    assert token in simulator.truth()["open_tokens"]
+
+
+def test_a_damaged_secret_is_told(simulator: Any, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"")
+    with pytest.raises(LedgerError, match="expected 32 bytes, not 0"):
+        run(simulator, tmp_path)
