@@ -2,6 +2,7 @@
 
 import pytest
 
+from harness.simulator import admin
 from harness.simulator.admin import from_loopback
 
 
@@ -95,5 +96,22 @@ def test_reset_starts_anew(play) -> None:
 def test_an_unknown_run_is_told(play) -> None:
     async def scenario(world):
         assert (await world.get("/sim/truth?run_id=r-0"))[0] == 404
+
+    play(scenario)
+
+
+def test_the_side_door_is_shut_for_others_and_the_service_is_not(play, monkeypatch) -> None:
+    monkeypatch.setattr(admin, "from_loopback", lambda _request: False)
+
+    async def scenario(world):
+        for method, path in (
+            ("GET", "/sim/truth"),
+            ("PUT", "/sim/faults"),
+            ("POST", "/sim/reset"),
+            ("GET", "/sim/sessions/t"),
+        ):
+            assert (await world.call(method, path, data=b'{"cut":1}'))[0] == 404
+        assert not world.service.faults.active
+        await world.ready()
 
     play(scenario)
