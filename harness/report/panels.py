@@ -8,7 +8,8 @@ from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, corrected_tag, servi
 from harness.report.charts import TimePlots
 from harness.report.curve import percentiles
 from harness.report.figures import clock_text, count_text, ms_text, number_text, percent_text
-from harness.report.schema import Phase, RunRecord
+from harness.report.incidents import find_incidents
+from harness.report.schema import Incident, Phase, RunRecord
 from harness.report.series import BANDS, Series, Values
 from harness.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Plot
 
@@ -30,9 +31,10 @@ class Panel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panels:
-    """All charts of a run's report, and the phases that are marked in those over time."""
+    """All charts of a run's report, and what is marked in those over time."""
 
     phases: list[Phase]
+    incidents: list[Incident]
     times: list[Panel]
     heat: Panel | None
     percentiles: list[Panel]
@@ -46,19 +48,21 @@ class Panels:
         yield from self.percentiles
 
 
-NOTHING = Panels(phases=[], times=[], heat=None, percentiles=[], intervals=[])
+NOTHING = Panels(phases=[], incidents=[], times=[], heat=None, percentiles=[], intervals=[])
 
 
 def make_panels(record: RunRecord, series: Series) -> Panels:
     """Everything there is to draw; all charts over time share one axis and its marks."""
     phases = record.phases or _phases(series)
+    incidents = record.incidents or find_incidents(series)
     plots = TimePlots(
         series,
         [phase.t for phase in phases],
-        [incident.t for incident in record.incidents],
+        [incident.t for incident in incidents],
     )
     return Panels(
         phases=phases,
+        incidents=incidents,
         times=_over_time(series, plots),
         heat=_heat(series, plots),
         percentiles=_percentiles(series),

@@ -77,6 +77,8 @@ class Series:
     blocks: dict[str, list[list[tuple[float, int]]]] = field(default_factory=dict)
     """Service times as histograms of at most :data:`MOST_BLOCKS` blocks of time, in order:
     (milliseconds, count) pairs."""
+    last: dict[str, tuple[float, str]] = field(default_factory=dict)
+    """Process → when its last interval ended, in seconds, and the phase of that interval."""
     parts: "Series | None" = None
     """The same run in at most :data:`MOST_PARTS` bins."""
     rows: "Series | None" = None
@@ -114,6 +116,7 @@ def read_series(run_dir: Path) -> Series | None:
         for interval in read_intervals(path):
             began = interval.ended_s - interval.length_s
             found.phases[interval.phase] = min(found.phases.get(interval.phase, began), began)
+            found.last[interval.worker] = (interval.ended_s, interval.phase)
             for operation, outcomes in interval.outcomes.items():
                 found.outcomes.setdefault(operation, Counter()).update(outcomes)
             for follower in followers:

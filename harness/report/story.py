@@ -167,14 +167,17 @@ def length_rows(record: RunRecord) -> list[Row]:
         parts = [f"{name} {ms_text(value)}" for name, value in known if value is not None]
         rows.append(Row(key="length", label="A session lasted", figure=" · ".join(parts)))
     little = record.little
-    if little is not None and None not in (little.occupancy, little.expected_occupancy):
+    if (
+        little is not None
+        and little.occupancy is not None
+        and little.expected_occupancy is not None
+    ):
         figure = (
-            f"{number_text(little.occupancy)} in session on average; arrivals times length give "
-            f"{number_text(little.expected_occupancy)}"
+            f"{little.occupancy:,.1f} in session on average; arrivals times length give "
+            f"{little.expected_occupancy:,.1f}"
         )
-        rows.append(
-            Row(key="little", label="Little's law", figure=figure, note=percent_text(little.off))
-        )
+        note = "" if little.off is None else f"{percent_text(little.off)} apart"
+        rows.append(Row(key="little", label="Little's law", figure=figure, note=note))
     return rows
 
 

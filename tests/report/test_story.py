@@ -143,5 +143,5 @@ def test_session_lengths_and_little_are_told_where_recorded() -> None:
     rows = story.length_rows(record(session_length_ms={"p50": 7400.0}, little=little))
     assert [row.figure for row in rows] == [
         "p50 7.40 s",
-        "10.2 in session on average; arrivals times length give 10",
+        "10.2 in session on average; arrivals times length give 10.0",
     ]
