@@ -33,13 +33,13 @@ def _columns(rows: Series) -> Iterator[tuple[str, Values]]:
         yield f"arrivals.{name}_per_s", values
     for name, values in rows.sessions.items():
         yield f"sessions.{name}", values
-    for name, values in rows.operations.items():
+    for name, values in sorted(rows.operations.items()):
         yield f"outcomes.{name}", values
-    for tag, bands in rows.bands_ms.items():
+    for tag, bands in sorted(rows.bands_ms.items()):
         yield f"{tag}.count", rows.samples[tag]
         for quantile, values in bands.items():
             yield f"{tag}.p{quantile:g}_ms", values
-    for name, values in rows.counts.items():
+    for name, values in sorted(rows.counts.items()):
         yield f"counts.{name}", values
     for name, values in rows.process.items():
         yield f"process.{name}_max", values

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from harness.analysis.blocks import Blocks
+from harness.measure.operations import OPERATIONS
 from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, corrected_tag, service_tag
 from harness.report.charts import TimePlots
 from harness.report.curve import percentiles
@@ -14,7 +15,7 @@ from harness.report.series import BANDS, Series, Values
 from harness.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Plot
 
 FIRST = ("reply", "delivered", "session_open", "join", "clear")
-"""What a reader looks for first; other operations follow in the order they were recorded."""
+"""What a reader looks for first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,9 +125,10 @@ def _interval(blocks: Blocks, percent: float) -> str:
 
 
 def in_order(series: Series) -> list[str]:
-    """The operations with times, the interesting ones first."""
-    timed = [tag.removesuffix(".service") for tag in series.totals if tag.endswith(".service")]
-    return [name for name in FIRST if name in timed] + [name for name in timed if name not in FIRST]
+    """The operations with times: the interesting ones, then the other known ones, then the rest."""
+    timed = {tag.removesuffix(".service") for tag in series.totals if tag.endswith(".service")}
+    known = [name for name in dict.fromkeys((*FIRST, *OPERATIONS)) if name in timed]
+    return known + sorted(timed - set(known))
 
 
 def _arrivals(series: Series, plots: TimePlots) -> Panel | None:
