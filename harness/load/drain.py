@@ -4,6 +4,7 @@ Without this the results of the teardown are lost: Locust's master tells its wor
 half a second, and leaves, while they are still clearing.
 """
 
+from pathlib import Path
 from typing import Any
 
 import gevent
@@ -96,3 +97,10 @@ def finish_worker(runner: WorkerRunner, run: Run) -> None:
         run.shipper.flush(within_s=SHIP_LIMIT_S)
         run.shipper.stop()
     runner.send_message(DRAINED, {"left": left, "failures": run.failures})
+
+
+def add_failures(directory: Path, failures: list[str]) -> None:
+    """Add sentences to ``failures.txt``; a line that a full disk has torn makes room for them."""
+    path = directory / "failures.txt"
+    told = path.read_text().rpartition("\n")[0].splitlines() if path.exists() else []
+    path.write_text("".join(f"{why}\n" for why in dict.fromkeys([*told, *failures])))

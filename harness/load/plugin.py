@@ -19,7 +19,7 @@ from harness.exit_codes import ExitCode
 from harness.guard import Intent, Rule
 from harness.guest.settings import GuestSettings
 from harness.load.asked import seed
-from harness.load.drain import Barrier, finish_worker, register_worker
+from harness.load.drain import Barrier, add_failures, finish_worker, register_worker
 from harness.load.interrupts import Interrupts, watch_parent
 from harness.load.live import INTERVAL, Live
 from harness.load.live_metrics import MetricsServer
@@ -328,9 +328,9 @@ class Plugin:
             return
         self._directory = None
         failures = []
-        if self._copies is not None:
+        if self._barrier is not None and self._copies is not None:
             self._copies.close()
-            failures = self._copies.failures
+            failures = [*self._barrier.failures, *self._copies.failures]
         if self._watcher is not None:
             self._watcher.kill(block=False)
         if self._unanswered:
@@ -338,9 +338,10 @@ class Plugin:
                 f"{len(self._unanswered)} workers did not come to an orderly end",
                 *failures,
             ]
+        self._failures += failures
         if failures:
-            with contextlib.suppress(OSError), (directory / "failures.txt").open("a") as file:
-                file.writelines(f"{why}\n" for why in failures)
+            with contextlib.suppress(OSError):
+                add_failures(directory, failures)
         if not options.supervised:
             self._conclude(directory)
 

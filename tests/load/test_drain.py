@@ -12,6 +12,7 @@ import pytest
 from locusts import finish, in_session, locustfile, only_run, start
 
 from harness.ledger.leftovers import read_account
+from harness.load.drain import add_failures
 
 pytestmark = pytest.mark.process
 
@@ -68,3 +69,9 @@ def test_a_signal_to_the_whole_group_as_from_a_terminal(simulator: Any, tmp_path
     account = read_account(only_run(tmp_path))
     assert (account.intended, account.cleared, account.workers_lost) == (20, 20, 0), output
     assert code == 0, output
+
+
+def test_a_torn_line_of_the_failures_makes_room_for_the_whole_sentence(tmp_path: Path) -> None:
+    (tmp_path / "failures.txt").write_text("one\nt")
+    add_failures(tmp_path, ["the ledger can't be written", "one"])
+    assert (tmp_path / "failures.txt").read_text() == "one\nthe ledger can't be written\n"

@@ -1,0 +1,126 @@
+"""Faults of the machine in real runs: the run ends by itself, clears what it can, and says why."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from locusts import finish, in_session, locustfile, only_run, start
+
+from harness.ledger.leftovers import read_account, read_leftovers
+
+pytestmark = pytest.mark.process
+
+STEP_BACK = """
+import gc
+import gevent
+import harness.load.clockwatch as clockwatch
+from time import time_ns
+
+def step_back():
+    gevent.sleep(4)
+    for watch in gc.get_objects():
+        if isinstance(watch, clockwatch.ClockWatch):
+            watch._wall = lambda: time_ns() - 90_000_000_000
+
+gevent.spawn(step_back)
+"""
+
+
+def test_the_clock_is_stepped_back(simulator: Any, tmp_path: Path) -> None:
+    before = set(simulator.truth()["open_tokens"])
+    file = locustfile(tmp_path, messages=500, think="200ms", more=STEP_BACK)
+    process = start(file, tmp_path, simulator.url, "-u", "4", "-r", "4", "-t", "5m")
+    code, output = finish(process)
+    assert code == 6, output
+    assert "the wall clock was stepped back by 90.0 s" in output
+    account = read_account(only_run(tmp_path))
+    assert (account.intended, account.cleared) == (4, 4)
+    assert set(simulator.truth()["open_tokens"]) <= before
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of a megabyte; only root can mount one."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=False, timeout=20)
+
+
+def test_a_disk_that_is_really_full(simulator: Any, tmp_path: Path, small_disk: Path) -> None:
+    before = set(simulator.truth()["open_tokens"])
+    file = locustfile(tmp_path, messages=500, think="200ms")
+    process = start(file, small_disk, simulator.url, "-u", "4", "-r", "4", "-t", "5m")
+    in_session(small_disk, 4)
+    filler = small_disk / "filler"
+    with filler.open("wb", buffering=0) as hog:
+        try:
+            while True:
+                hog.write(bytes(4096))
+        except OSError:
+            pass
+    code, output = finish(process)
+    assert code != 0, output
+    assert "can't be written" in output
+    assert set(simulator.truth()["open_tokens"]) <= before  # all were cleared all the same
+    filler.unlink()
+    directory = only_run(small_disk)
+    assert read_account(directory).balanced
+    assert len(list(read_leftovers(directory))) <= 4
+
+
+def test_a_file_that_can_not_grow_ends_workers_and_master(simulator: Any, tmp_path: Path) -> None:
+    before = set(simulator.truth()["open_tokens"])
+    file = locustfile(tmp_path, messages=500, think="200ms")
+    process = start(
+        file, tmp_path, simulator.url, "-u", "6", "-r", "6", "-t", "5m", "--processes", "2"
+    )
+    in_session(tmp_path, 6)
+    for worker in psutil.Process(process.pid).children():
+        worker.rlimit(psutil.RLIMIT_FSIZE, (1, 1))
+    code, output = finish(process, within_s=120)
+    assert code != 0, output
+    found = json.loads((only_run(tmp_path) / "run.json").read_text())
+    assert found["verdict"] == "INVALID"
+    assert any("can't be written" in reason for reason in found["reasons"]), found["reasons"]
+    assert set(simulator.truth()["open_tokens"]) <= before
+
+
+def test_a_damaged_ledger_of_a_killed_run_is_swept_by_derived_tokens(
+    simulator: Any, tmp_path: Path
+) -> None:
+    before = set(simulator.truth()["open_tokens"])
+    file = locustfile(tmp_path, messages=500, think="200ms")
+    process = start(file, tmp_path, simulator.url, "-u", "5", "-r", "5", "-t", "5m")
+    in_session(tmp_path, 5)
+    os.kill(process.pid, signal.SIGKILL)
+    finish(process)
+    directory = only_run(tmp_path)
+    for path in directory.glob("ledger-*"):
+        path.write_bytes(b"")  # the disk has lost it
+    assert len(set(simulator.truth()["open_tokens"]) - before) == 5
+    words = [sys.executable, "-m", "harness", "sweep", str(directory), "--rate", "100/s"]
+    plain = subprocess.run(words, capture_output=True, text=True, check=False, timeout=90)
+    assert plain.returncode == 4, plain.stdout + plain.stderr
+    assert "--derive" in plain.stdout
+    done = subprocess.run(
+        [*words, "--derive"], capture_output=True, text=True, check=False, timeout=90
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "5 were alive" in done.stdout
+    assert set(simulator.truth()["open_tokens"]) <= before
