@@ -88,3 +88,11 @@ def only_run(directory: Path) -> Path:
     """The directory of the one run that was made."""
     (found,) = [path for path in (directory / "reports").iterdir() if not path.is_symlink()]
     return found
+
+
+def passed(code: int, output: str) -> bool:
+    """Whether a run passed, or would have, had the machine been less busy with other things.
+
+    A generator that lags makes its run INVALID, as it should; that is not what these tests test.
+    """
+    return code == 0 or (code == 6 and "the generator lagged" in output)
