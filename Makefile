@@ -1,5 +1,6 @@
 # make run    set up and do the main job against the embedded simulator; ends in a report
 # make test   set up and run the tests
+# make demo-capacity  find the limit of a small simulated service, in under five minutes
 # make check  formatting, lint, types, import contracts
 # make crash-matrix  every fault, mode and ending of a run, and 200 random kills (an hour or so)
 # make clean  remove what set-up made (reports/ is left alone)
@@ -12,13 +13,18 @@ RUN_READY := $(VENV)/ready-run
 DEV_READY := $(VENV)/ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check crash-matrix clean bench-accuracy bench-guest
+.PHONY: help run test check crash-matrix clean bench-accuracy bench-guest demo-capacity
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
 run: $(RUN_READY)
 	@$(BIN)/harness run locustfiles/launch.py --run-time 60s
+
+demo-capacity: $(RUN_READY)
+	@$(BIN)/harness capacity locustfiles/capacity.py --sim-profile locustfiles/capacity_twin.toml \
+	  --objective 'reply p90 < 800ms' --start 300/min --highest 2400/min --hold 12s --warm-up 3s \
+	  --resolution 0.2 --max-levels 8 --wanted 400/min
 
 test: $(DEV_READY)
 	$(BIN)/python -m pytest $(ARGS)

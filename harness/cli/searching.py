@@ -1,0 +1,148 @@
+"""A capacity search on disk: what was asked, the levels tried, and how one level is run."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from harness.analysis.knee import Judged, SearchPlan, Tried
+from harness.errors import ConfigError
+from harness.report.levels import Level, judge_run
+from harness.report.opening import make_run_directory, new_run_id
+from harness.units import rate_per_s, seconds
+
+SEARCH = "search.json"
+SCHEMA = 1
+LONGEST = 4
+"""A level is held at most so many times as long as was asked."""
+
+
+@dataclass(slots=True)
+class Search:
+    """A search on disk: what was asked and the levels tried. Written after each level."""
+
+    directory: Path
+    asked: dict[str, Any]
+    levels: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def plan(self) -> SearchPlan:
+        """The search's plan, in guests per second."""
+        return SearchPlan(
+            start=rate_per_s(self.asked["start"], "--start"),
+            highest=rate_per_s(self.asked["highest"], "--highest"),
+            resolution=self.asked["resolution"],
+            max_levels=self.asked["max_levels"],
+        )
+
+    @property
+    def tried(self) -> list[Tried]:
+        """The levels as the search wants them."""
+        return [
+            Tried(
+                rate=level["rate_per_s"],
+                judged=Judged(level["judged"]),
+                minutes=level["minutes"],
+                reason=level["reason"],
+            )
+            for level in self.levels
+        ]
+
+    def save(self) -> None:
+        """Write the state in one step."""
+        beside = self.directory / f".{SEARCH}"
+        data = {"schema": SCHEMA, "asked": self.asked, "levels": self.levels}
+        beside.write_bytes(orjson.dumps(data, option=orjson.OPT_INDENT_2))
+        beside.replace(self.directory / SEARCH)
+
+
+def begin_search(asked: Mapping[str, Any], out: Path) -> Search:
+    """A new search in a folder of its own. Raises ConfigError for what makes no sense.
+
+    ``asked`` holds locustfile, target, slo, objectives, start, highest, hold, warm_up, resolution,
+    max_levels, processes and sim_profile, as written on the command line.
+    """
+    if asked["slo"] and asked["objectives"]:
+        raise ConfigError("give --objective or --slo, not both")
+    for name in ("hold", "warm_up"):
+        if seconds(asked[name], f"--{name.replace('_', '-')}") < 1:
+            raise ConfigError(f"--{name.replace('_', '-')}: expected one second or more")
+    search = Search(Path(), dict(asked))
+    _ = search.plan  # refuses what makes no sense before there is a folder
+    if not Path(asked["locustfile"]).is_file():
+        raise ConfigError(f"there is no locustfile {asked['locustfile']!r}")
+    search.directory = make_run_directory(out, f"capacity-{new_run_id()}")
+    if asked["objectives"]:
+        lines = "\n".join(f"    {orjson.dumps(text).decode()}," for text in asked["objectives"])
+        (search.directory / "objectives.toml").write_text(f"objectives = [\n{lines}\n]\n")
+    search.save()
+    return search
+
+
+def resume_search(directory: Path) -> Search:
+    """A search from its folder. Raises ConfigError when there is none that can go on."""
+    path = directory / SEARCH
+    try:
+        found = orjson.loads(path.read_bytes())
+        if found["schema"] != SCHEMA:
+            raise ConfigError(f"{path} has schema {found['schema']}, expected {SCHEMA}")
+        return Search(directory, dict(found["asked"]), list(found["levels"]))
+    except (OSError, orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} is not a search that can go on: {error}") from error
+
+
+def run_level(search: Search, rate: float, target: str) -> Level:
+    """Run one level (guests per second) and add it to the search. Raises ConfigError.
+
+    A level with too few values for an interval is run again and held twice as long, up to
+    :data:`LONGEST` times what was asked.
+    """
+    began = time.monotonic()
+    hold_s = seconds(search.asked["hold"])
+    times = 1
+    while True:
+        run_dir = _run_once(search, rate, target, hold_s * times)
+        level = judge_run(run_dir, warmup_s=seconds(search.asked["warm_up"]))
+        if level.enough or level.judged is Judged.OVER or 2 * times > LONGEST:
+            break
+        times *= 2
+    search.levels.append(
+        {
+            "rate_per_s": rate,
+            "minutes": round((time.monotonic() - began) / 60, 3),
+            "hold_s": hold_s * times,
+            "run": str(run_dir.relative_to(search.directory.resolve())),
+            **asdict(level),
+            "judged": str(level.judged),
+        }
+    )
+    search.save()
+    return level
+
+
+def _run_once(search: Search, rate: float, target: str, hold_s: float) -> Path:
+    asked = search.asked
+    number = len(search.levels) + 1
+    out = search.directory / f"level-{number:02}"
+    command = [
+        sys.executable, "-m", "harness", "run", asked["locustfile"], "--target", target,
+        "--rate", f"{rate:.6f}/s", "--over", f"{seconds(asked['warm_up']) + hold_s:g}s",
+        "--out", str(out),
+    ]  # fmt: skip
+    if asked["processes"]:
+        command += ["--processes", str(asked["processes"])]
+    own = search.directory / "objectives.toml"
+    file = asked["slo"] or (str(own) if own.is_file() else "")
+    if file:
+        command += ["--slo", file]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    run_dir = out / "latest"
+    if not (run_dir / "run.json").is_file():
+        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise ConfigError(f"level {number} did not run: {last.removeprefix('error: ')}")
+    return run_dir.resolve()

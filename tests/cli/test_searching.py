@@ -1,0 +1,67 @@
+"""A search survives its process: what was asked and tried is on disk after each level."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.analysis.knee import Judged
+from harness.cli.searching import SEARCH, begin_search, resume_search
+from harness.errors import ConfigError
+
+
+def asked(tmp_path: Path, **changes: Any) -> dict[str, Any]:
+    file = tmp_path / "level.py"
+    file.touch()
+    return {
+        "locustfile": str(file),
+        "target": "sim",
+        "slo": None,
+        "objectives": ["reply p95 < 500ms"],
+        "start": "60/min",
+        "highest": "600/min",
+        "hold": "60s",
+        "warm_up": "15s",
+        "resolution": 0.08,
+        "max_levels": 16,
+        "processes": None,
+        "sim_profile": None,
+        **changes,
+    }
+
+
+def test_a_search_is_resumed_as_it_was(tmp_path: Path) -> None:
+    search = begin_search(asked(tmp_path), tmp_path / "reports")
+    search.levels.append(
+        {"rate_per_s": 1.0, "judged": "under", "minutes": 1.5, "reason": "", "run": "level-01/r"}
+    )
+    search.save()
+    again = resume_search(search.directory)
+    assert again.plan == search.plan
+    (level,) = again.tried
+    assert (level.rate, level.judged, level.minutes) == (1.0, Judged.UNDER, 1.5)
+    assert "reply p95 < 500ms" in (search.directory / "objectives.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"hold": "0s"}, "--hold: expected one second or more"),
+        ({"start": "fast"}, "--start: expected a rate"),
+        ({"start": "700/min"}, "lowest <= start <= highest"),
+        ({"locustfile": "nowhere.py"}, "there is no locustfile"),
+    ],
+)
+def test_nonsense_is_refused_before_there_is_a_folder(
+    tmp_path: Path, changes: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(ConfigError, match=why):
+        begin_search(asked(tmp_path, **changes), tmp_path / "reports")
+    assert not (tmp_path / "reports").exists()
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"schema": 7}', '{"schema": 1}'])
+def test_what_is_no_search_can_not_go_on(tmp_path: Path, text: str) -> None:
+    (tmp_path / SEARCH).write_text(text)
+    with pytest.raises(ConfigError, match=SEARCH):
+        resume_search(tmp_path)

@@ -1,0 +1,63 @@
+"""The page says the answer first, and escapes what comes from outside."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.report.capacity_page import render, write_capacity_page
+
+
+def found(**changes: Any) -> dict[str, Any]:
+    level = {
+        "rate_per_s": 6.0,
+        "judged": "under",
+        "reason": "",
+        "figures": {"reply p95 < 500ms": "310 ms (290 to 330)"},
+        "occupancy": 24.0,
+        "replies_per_s": 18.0,
+        "session_s": 4.0,
+        "run": "level-01/x",
+    }
+    over = {**level, "rate_per_s": 7.0, "judged": "over", "reason": "reply p95 <b>: 700 ms"}
+    return {
+        "found": "knee",
+        "low_per_minute": 360.0,
+        "high_per_minute": 420.0,
+        "centre_per_minute": 389.0,
+        "broke_first": "reply p95 <b>: 700 ms",
+        "headroom": 0.2,
+        "levels": [over, level],
+        "minutes": 3.25,
+        "directory": "reports/capacity-1",
+        **changes,
+    }
+
+
+def test_the_answer_comes_first_and_markup_is_escaped(tmp_path: Path) -> None:
+    html = write_capacity_page(tmp_path, found()).read_text()
+    assert "<h1>360 to 420 guests a minute</h1>" in html
+    assert "reply p95 &lt;b&gt;: 700 ms" in html
+    assert "<b>:" not in html
+    assert "+20 %" in html
+    assert html.index("360.0") < html.index("420.0")
+    assert "http://" not in html
+    assert "https://" not in html
+
+
+@pytest.mark.parametrize(
+    ("kind", "headline"),
+    [
+        ("at least", "At least 360 guests a minute"),
+        ("the generator is the limit", "At least 360 guests a minute"),
+        ("at most", "Fewer than 420 guests a minute"),
+        ("searching", "Not found yet"),
+    ],
+)
+def test_every_kind_of_answer_has_its_words(kind: str, headline: str) -> None:
+    assert f"<h1>{headline}</h1>" in render(found(found=kind, headroom=None))
+
+
+def test_an_empty_search_is_shown_too() -> None:
+    html = render(found(found="searching", levels=[], headroom=None))
+    assert "Not found yet" in html

@@ -1,0 +1,112 @@
+"""A level is judged from its files: warm-up cut off, objectives first, then the generator."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.analysis.knee import Judged
+from harness.errors import ConfigError
+from harness.measure.recorder import Recorder
+from harness.measure.sample import Sample
+from harness.measure.snapshot import IntervalWriter
+from harness.report.levels import judge_run
+
+MS = 1_000_000
+
+
+def level(
+    directory: Path,
+    *,
+    reply_ms: float,
+    warm_ms: float | None = None,
+    verdict: str = "PASS",
+    leftover: int = 0,
+    dropped: int = 0,
+) -> Path:
+    """Twenty seconds of warm-up and sixty judged ones, 100 replies each."""
+    rng = random.Random(4)
+    writer = IntervalWriter(directory, "w", started_ns=10**18)
+    for second in range(1, 91):
+        recorder = Recorder()
+        middle = warm_ms if warm_ms is not None and second <= 20 else reply_ms
+        for _ in range(100):
+            took = int(rng.expovariate(1 / middle) * MS)
+            recorder.add(Sample("reply", 0, 0, took, took))
+        writer.write(
+            recorder.take(),
+            ended_ns=10**18 + second * 10**9,
+            length_s=1.0,
+            state={
+                "phase": "running" if second <= 80 else "finishing",
+                "sessions": {"occupancy": 12},
+                "arrivals": {"started": 3},
+                "process": {},
+            },
+        )
+    writer.close()
+    record: dict[str, Any] = {
+        "verdict": verdict,
+        "reasons": ["the generator lagged"],
+        "sessions": {"leftover": leftover},
+        "arrivals": {"dropped": dropped},
+        "objectives": [
+            {"text": "leftovers == 0", "verdict": "FAIL" if leftover else "PASS"},
+            {"text": "reply p95 < 500ms", "verdict": "PASS"},
+            {"text": "session_open errors < 1%", "verdict": "PASS"},
+        ],
+    }
+    (directory / "run.json").write_text(json.dumps(record))
+    return directory
+
+
+def test_well_below_the_limit_is_under(tmp_path: Path) -> None:
+    found = judge_run(level(tmp_path, reply_ms=100), warmup_s=20)
+    assert found.judged is Judged.UNDER
+    assert found.occupancy == pytest.approx(12)
+    assert found.replies_per_s == pytest.approx(100)
+    assert found.session_s == pytest.approx(4)
+    figure = found.figures["reply p95 < 500ms"]
+    assert float(figure.split()[0]) == pytest.approx(300, rel=0.05)
+
+
+def test_well_above_is_over_and_names_what_broke(tmp_path: Path) -> None:
+    found = judge_run(level(tmp_path, reply_ms=250), warmup_s=20)
+    assert found.judged is Judged.OVER
+    assert found.reason.startswith("reply p95 < 500ms: 7")
+
+
+def test_the_warm_up_is_not_judged(tmp_path: Path) -> None:
+    found = judge_run(level(tmp_path, reply_ms=100, warm_ms=4000), warmup_s=20)
+    assert found.judged is Judged.UNDER
+
+
+def test_at_the_limit_is_close(tmp_path: Path) -> None:
+    # p95 of an exponential is three times its mean.
+    assert judge_run(level(tmp_path, reply_ms=500 / 2.996), warmup_s=20).judged is Judged.CLOSE
+
+
+@pytest.mark.parametrize("how", [{"verdict": "INVALID"}, {"dropped": 3}])
+def test_a_struggling_generator_is_never_the_services_limit(
+    tmp_path: Path, how: dict[str, Any]
+) -> None:
+    found = judge_run(level(tmp_path, reply_ms=100, **how), warmup_s=20)
+    assert found.judged is Judged.INCONCLUSIVE
+    assert "generator" in found.reason
+
+
+def test_a_miss_counts_even_when_the_generator_struggled(tmp_path: Path) -> None:
+    found = judge_run(level(tmp_path, reply_ms=400, verdict="INVALID"), warmup_s=20)
+    assert found.judged is Judged.OVER
+
+
+def test_leftovers_are_over(tmp_path: Path) -> None:
+    found = judge_run(level(tmp_path, reply_ms=100, leftover=2), warmup_s=20)
+    assert (found.judged, found.reason) == (Judged.OVER, "2 sessions left over")
+
+
+def test_no_level_no_judgement(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"run\.json can't be read"):
+        judge_run(tmp_path, warmup_s=1)
