@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "audit": "ask the service itself what a run has left open",
     "simulate": "run the local twin of the service",
     "report": "make the report of a run again from its directory",
+    "guest": "be one guest, by hand or from a script, and see each frame",
     "script": "tell what a conversation script would send, and which limit it would break",
     "plan": "tell what a launch needs: load, agents, limits, nights, cost",
     "compare": "tell what changed from one run to another",

@@ -18,7 +18,7 @@ from harness.errors import (
 from harness.guest.budget import UNLIMITED, Pace
 from harness.guest.failures import Ending, connect_outcome, ending_of
 from harness.guest.inbox import Inbox
-from harness.guest.settings import GuestSettings
+from harness.guest.settings import GuestSettings, Observer
 from harness.measure.recorder import Recorder
 from harness.measure.sample import Outcome, Sample
 from harness.protocol import requests
@@ -101,13 +101,15 @@ class Line:
         started = monotonic_ns()
         due = started if due_ns is None else due_ns
         self.inbox.begin()
+        observer = settings.observer
+        receiver = self.inbox if observer is None else _Observed(self.inbox, observer)
         if self._pace is not None:
             self._pace.begin()
         try:
             self._websocket = connect(
                 settings.address,
                 settings.target.resource,
-                self.inbox,
+                receiver,
                 timeout_s=settings.connect_within_s,
                 origin=settings.target.origin,
             )
@@ -301,7 +303,10 @@ class Line:
         """Write one request and note what it measures; its stamp."""
         if self._websocket is None:
             raise ConnectionLost(None)
-        sent = self._websocket.send(encode_request(request))
+        data = encode_request(request)
+        sent = self._websocket.send(data)
+        if self.settings.observer is not None:
+            self.settings.observer(True, data, sent)
         self.inbox.expect(request["tracingId"], operation, sent if due_ns is None else due_ns, sent)
         every_s = self.settings.health_check_every_s
         self._check_due_ns = sent + int(every_s * 1e9) if every_s else 0
@@ -351,3 +356,17 @@ class Line:
     def _take_failure(self) -> ServiceError:
         failure, self.inbox.failure = self.inbox.failure, None
         return failure or ServiceError(0, "the service answered with an error")
+
+
+class _Observed:
+    """An inbox that somebody looks at."""
+
+    def __init__(self, inbox: Inbox, observer: Observer) -> None:
+        self._observer = observer
+        self._inbox = inbox
+        self.on_end = inbox.on_end
+
+    def on_frame(self, data: bytes, arrived_ns: int, seen_ns: int) -> None:
+        """Show it, then take it in."""
+        self._observer(False, data, arrived_ns)
+        self._inbox.on_frame(data, arrived_ns, seen_ns)

@@ -75,11 +75,13 @@ class Lasting:
     connection on purpose.
     """
 
-    __slots__ = ("_line", "_recorder", "over")
+    __slots__ = ("_line", "_recorder", "away", "over")
 
     def __init__(self, line: Line, recorder: Recorder) -> None:
         self._line = line
         self._recorder = recorder
+        self.away = False
+        """The connection was dropped on purpose: the guest comes back when it has to do something."""
         self.over = False
         """The guest is leaving: it does not come back any more."""
 
@@ -91,8 +93,10 @@ class Lasting:
             self.come_back(lost)
 
     def rest_until(self, due_ns: int) -> None:
-        """Do nothing until then but stay connected."""
+        """Do nothing until then but stay connected, unless away on purpose."""
         while True:
+            if self.away:
+                return gevent.sleep(max(0.0, (due_ns - monotonic_ns()) / 1e9))
             try:
                 return self._line.pause(max(0.0, (due_ns - monotonic_ns()) / 1e9))
             except ConnectionLost as lost:
@@ -133,6 +137,7 @@ class Lasting:
         if not line.settings.reconnect_within_s or line.inbox.retired or self.over:
             raise lost
         self._recorder.count("reconnects")
+        self.away = False
         if resume(line, self._recorder).new_session:
             self._recorder.count("resumed_anew")
             raise SessionNotFound(

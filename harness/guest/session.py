@@ -276,6 +276,7 @@ class GuestSession:
 
     def drop(self) -> None:
         """Cut the connection on purpose; the session lives on."""
+        self._lasting.away = True
         self.line.drop()
 
     def reconnect(self) -> None:

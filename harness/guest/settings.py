@@ -1,13 +1,15 @@
 """What all guests of a run share."""
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from harness.config import Target
 from harness.guest.budget import DOCUMENTED, Budget, ConnectionBudget
 from harness.guest.forensics import Seen
 from harness.transport.dial import Address
+
+Observer = Callable[[bool, bytes, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,8 @@ class GuestSettings:
     custom_attributes: Mapping[str, str] = field(default_factory=dict)
     sign_in: str = ""
     """A JWT of an authenticated guest; empty: anonymous."""
+    observer: Observer | None = None
+    """Sees every frame: whether it goes out, its bytes, its time (monotonic nanoseconds)."""
     seen: Seen = field(default_factory=Seen)
     """Message ids, shared by all guests of the process."""
 

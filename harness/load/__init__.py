@@ -7,6 +7,7 @@ registers the harness with Locust, as Locust's plugins do; a run begins with Loc
 from harness.load import plugin as _plugin
 from harness.load.asked import irregular, over, rate, seed, slots_for
 from harness.load.objectives import objective
+from harness.load.script import ScriptUser
 from harness.load.shapes import ArrivalShape
 from harness.load.user import GuestUser
 from harness.workload.arrivals import from_csv, poisson, ramp, spike, steady, steps, then
@@ -15,6 +16,7 @@ from harness.workload.think import constant, from_data, lognormal, uniform
 __all__ = [
     "ArrivalShape",
     "GuestUser",
+    "ScriptUser",
     "constant",
     "from_csv",
     "from_data",

@@ -68,6 +68,7 @@ class Run:
         self.environment = environment
         self.options = options
         self.directory = directory
+        self.worker, self.workers = worker, workers
         self.name = f"{platform.node() or 'host'}-{os.getpid()}"
         self.failures: list[str] = []
         """Sentences that make this run's figures void; also written to ``failures.txt``."""

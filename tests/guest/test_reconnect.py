@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import gevent
 import pytest
 from conftest import Simulator
 from fakes import FakeServer, Peer
@@ -59,7 +58,7 @@ def test_a_message_missed_meanwhile_comes_from_the_history(rig: Any) -> None:
     with rig.guest(history=True) as guest:
         guest.say("hello")
         guest.drop()
-        gevent.sleep(0.05)  # the bot answers while nobody listens
+        guest.idle("50ms")  # the bot answers while nobody listens
         assert guest.await_reply(within="5s", containing="hello")
     taken = rig.taken()
     assert taken.outcomes["history"] == {Outcome.OK: 1}
@@ -73,6 +72,8 @@ def test_dropping_on_purpose_and_coming_back(rig: Any) -> None:
         guest.say("one")
         guest.await_reply(within="5s")
         guest.drop()
+        guest.think("50ms")
+        assert not guest.line.connected
         guest.reconnect()
         guest.reconnect()
         guest.say("two")

@@ -1,0 +1,105 @@
+"""A conversation script as load: each guest plays one scenario, fed with a row of its own."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from locust import task
+from locust.exception import StopUser
+
+from harness.errors import ConfigError
+from harness.guest.player import NO_ROW, Player
+from harness.load.run import Run
+from harness.load.user import GuestUser
+from harness.workload.feeder import Feeder, Row
+from harness.workload.script_file import read_script
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A script that was read and is fit to be played."""
+
+    player: Player
+    feeder: Feeder | None
+
+    def rows_of(self, worker: int, workers: int) -> Iterator[Row] | None:
+        """The rows of one worker's guests; None when the script has no feeder."""
+        return None if self.feeder is None else self.feeder.rows_of(worker, workers)
+
+
+@dataclass(slots=True, kw_only=True)
+class Playing:
+    """A script at work in one process: what its guests share."""
+
+    player: Player
+    rows: Iterator[Row] | None
+    """this worker's own rows; None when the script has no feeder"""
+    rng: Random = field(default_factory=Random)
+
+    def next_row(self) -> Row:
+        """The row of the next guest; StopIteration when rows are unique and used up."""
+        return NO_ROW if self.rows is None else next(self.rows)
+
+
+class ScriptUser(GuestUser):
+    """Inherit from it and name a ``script``; its path counts from the locustfile's folder.
+
+    The script and its data are read when the class is made, so that what is wrong with them is
+    told before anything is sent.
+    """
+
+    abstract = True
+    script: str = ""
+    _opened: Opened
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        if not vars(cls).get("abstract", False):
+            cls._opened = open_script(cls.script, _folder_of(cls), cls.__name__)
+
+    @task
+    def play(self) -> None:
+        """The next guest plays a scenario, chosen by weight."""
+        playing = self._playing()
+        try:
+            row = playing.next_row()
+        except StopIteration:
+            raise StopUser from None  # each row was used once
+        name = playing.player.script.pick(playing.rng)
+        with self.guest() as guest:
+            playing.player.play(guest, name, row, playing.rng)
+
+    def _playing(self) -> Playing:
+        run = Run.of(self.environment)
+        found: dict[type, Playing] = vars(self.environment).setdefault("harness_scripts", {})
+        kind = type(self)
+        if kind not in found:
+            found[kind] = Playing(
+                player=self._opened.player,
+                rows=self._opened.rows_of(run.worker, run.workers),
+                rng=Run.rng_of(self.environment),
+            )
+        return found[kind]
+
+
+def open_script(script: str, folder: Path, user: str) -> Opened:
+    """The script of a user class. Raises ConfigError."""
+    if not script:
+        raise ConfigError(f"{user} names no script: say script = 'FILE.yaml'")
+    path = folder / script
+    loaded = read_script(path)
+    feeder = None
+    if loaded.table is not None and loaded.script.feeder is not None:
+        feeder = Feeder(table=loaded.table, mode=loaded.script.feeder.mode)
+    return Opened(player=Player(loaded.script, path.parent), feeder=feeder)
+
+
+def _folder_of(cls: type) -> Path:
+    """The folder of the module whose class is being made; it may not be registered yet."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__") != cls.__module__:
+        frame = frame.f_back  # type: ignore[assignment]  # None at the end
+    return Path(frame.f_globals["__file__"]).parent if frame is not None else Path()

@@ -1,0 +1,47 @@
+"""A script as load: read when the class is made, rows shared fairly, played by real Locust."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from locusts import ROOT, finish, only_run, start
+
+from harness.errors import ConfigError
+from harness.load.script import ScriptUser, open_script
+
+
+def test_rows_are_shared_among_workers(tmp_path: Path) -> None:
+    (tmp_path / "n.csv").write_text("n\n1\n2\n3\n4\n5\n")
+    (tmp_path / "s.yaml").write_text(
+        "feeder:\n  file: n.csv\n  mode: unique\nscenarios:\n  a:\n    - say: '{{n}}'\n"
+    )
+    opened = open_script("s.yaml", tmp_path, "User")
+    rows = [[row["n"] for row in opened.rows_of(worker, 2) or ()] for worker in (0, 1)]
+    assert rows == [["1", "3", "5"], ["2", "4"]]
+
+
+def test_what_is_wrong_is_told_when_the_class_is_made() -> None:
+    with pytest.raises(ConfigError, match="names no script"):
+        type("Nameless", (ScriptUser,), {"__module__": __name__})
+    with pytest.raises(ConfigError, match=r"gone\.yaml"):
+        type("Lost", (ScriptUser,), {"__module__": __name__, "script": "gone.yaml"})
+
+
+@pytest.mark.process
+def test_the_example_runs_as_load(simulator: Any, tmp_path: Path) -> None:
+    process = start(
+        ROOT / "locustfiles" / "script.py",
+        tmp_path,
+        simulator.url,
+        "-t",
+        "8s",
+        "--stop-timeout",
+        "9",
+    )
+    code, output = finish(process)
+    run = json.loads((only_run(tmp_path) / "run.json").read_text())
+    assert run["sessions"]["leftover"] == 0, output
+    assert run["sessions"]["cleared"] >= 1
+    assert run["operations"]["reply"]["outcomes"].keys() == {"ok"}
+    assert code == 0, output
