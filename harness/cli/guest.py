@@ -14,7 +14,7 @@ from harness.clock import monotonic_ns, utc_iso
 from harness.config import Target, parse_target
 from harness.errors import ConfigError, HarnessError, ReplyTimeout
 from harness.exit_codes import ExitCode
-from harness.guest.player import NO_ROW, Player
+from harness.guest.acting import NO_ROW, act, check_files
 from harness.guest.session import STORY_ENDS, GuestSession
 from harness.guest.settings import GuestSettings
 from harness.ledger.ledger import Ledger
@@ -62,7 +62,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Talk."""
     loaded = read_script(args.script) if args.script else None
-    player = None if loaded is None else Player(loaded.script, args.script.parent)
+    if loaded is not None:
+        check_files(loaded.script, args.script.parent)
     if loaded is not None and args.scenario and args.scenario not in loaded.script.scenarios:
         there = ", ".join(loaded.script.scenarios)
         raise ConfigError(f"{args.script} has no scenario {args.scenario!r}; it has: {there}")
@@ -74,15 +75,13 @@ def run(args: argparse.Namespace) -> int:
             target = resolve_target(
                 args.target, args.targets, ca_file=args.ca_file, origin=args.origin
             ).target
-        return _visit(args, target, player, loaded)
+        return _visit(args, target, loaded)
     finally:
         if simulator is not None:
             simulator.stop()
 
 
-def _visit(
-    args: argparse.Namespace, target: Target, player: Player | None, loaded: Loaded | None
-) -> int:
+def _visit(args: argparse.Namespace, target: Target, loaded: Loaded | None) -> int:
     directory = args.reports / f"guest-{utc_iso().replace(':', '').replace('.', '')}"
     directory.mkdir(parents=True)
     token = str(uuid.uuid4())
@@ -95,7 +94,7 @@ def _visit(
     failure: HarnessError | None = None
     try:
         with guest:
-            if player is None or loaded is None:
+            if loaded is None:
                 _by_hand(guest, shown)
             else:
                 rng = Random(args.seed)
@@ -104,7 +103,7 @@ def _visit(
                 if loaded.table is not None:
                     row = Feeder(table=loaded.table).row_for(args.row)
                 shown.say(f"scenario: {name}")
-                player.play(guest, name, row, rng)
+                act(guest, loaded.script, name, row=row, rng=rng, folder=args.script.parent)
     except STORY_ENDS as error:
         failure = error
     finally:

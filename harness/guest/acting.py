@@ -3,13 +3,27 @@
 import re
 from pathlib import Path
 from random import Random
+from types import MappingProxyType
 
+from harness.errors import ConfigError
 from harness.guest.session import GuestSession
 from harness.workload.feeder import Row
-from harness.workload.script import COLUMN, Script, Step, StepKind, render, walk
+from harness.workload.script import COLUMN, Script, Step, StepKind, columns_in, render, walk
 
 # Told again so often while a step of typing lasts; the session itself keeps the vendor's pace.
 TYPING_EVERY_S = 5.0
+
+NO_ROW: Row = MappingProxyType({})
+"""For scripts without data."""
+
+
+def check_files(script: Script, folder: Path) -> None:
+    """ConfigError for a file to attach that is not there."""
+    for name, scenario in script.scenarios.items():
+        for step in walk(scenario.steps):
+            known = step.kind is StepKind.ATTACH and not columns_in(step.text)
+            if known and not (folder / step.text).is_file():
+                raise ConfigError(f"scenario {name!r}: there is no file {folder / step.text}")
 
 
 def act(

@@ -81,7 +81,7 @@ class Lasting:
         self._line = line
         self._recorder = recorder
         self.away = False
-        """The connection was dropped on purpose: the guest comes back when it has to do something."""
+        """The connection was dropped on purpose; the next thing to do brings the guest back."""
         self.over = False
         """The guest is leaving: it does not come back any more."""
 

@@ -11,10 +11,11 @@ from locust import task
 from locust.exception import StopUser
 
 from harness.errors import ConfigError
-from harness.guest.player import NO_ROW, Player
+from harness.guest.acting import NO_ROW, act, check_files
 from harness.load.run import Run
 from harness.load.user import GuestUser
 from harness.workload.feeder import Feeder, Row
+from harness.workload.script import Script
 from harness.workload.script_file import read_script
 
 
@@ -22,7 +23,8 @@ from harness.workload.script_file import read_script
 class Opened:
     """A script that was read and is fit to be played."""
 
-    player: Player
+    script: Script
+    folder: Path
     feeder: Feeder | None
 
     def rows_of(self, worker: int, workers: int) -> Iterator[Row] | None:
@@ -34,7 +36,6 @@ class Opened:
 class Playing:
     """A script at work in one process: what its guests share."""
 
-    player: Player
     rows: Iterator[Row] | None
     """this worker's own rows; None when the script has no feeder"""
     rng: Random = field(default_factory=Random)
@@ -68,9 +69,10 @@ class ScriptUser(GuestUser):
             row = playing.next_row()
         except StopIteration:
             raise StopUser from None  # each row was used once
-        name = playing.player.script.pick(playing.rng)
+        script, folder = self._opened.script, self._opened.folder
+        name = script.pick(playing.rng)
         with self.guest() as guest:
-            playing.player.play(guest, name, row, playing.rng)
+            act(guest, script, name, row=row, rng=playing.rng, folder=folder)
 
     def _playing(self) -> Playing:
         run = Run.of(self.environment)
@@ -78,7 +80,6 @@ class ScriptUser(GuestUser):
         kind = type(self)
         if kind not in found:
             found[kind] = Playing(
-                player=self._opened.player,
                 rows=self._opened.rows_of(run.worker, run.workers),
                 rng=Run.rng_of(self.environment),
             )
@@ -94,7 +95,8 @@ def open_script(script: str, folder: Path, user: str) -> Opened:
     feeder = None
     if loaded.table is not None and loaded.script.feeder is not None:
         feeder = Feeder(table=loaded.table, mode=loaded.script.feeder.mode)
-    return Opened(player=Player(loaded.script, path.parent), feeder=feeder)
+    check_files(loaded.script, path.parent)
+    return Opened(script=loaded.script, folder=path.parent, feeder=feeder)
 
 
 def _folder_of(cls: type) -> Path:

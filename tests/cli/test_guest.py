@@ -14,15 +14,9 @@ pytestmark = pytest.mark.process
 def guest(
     directory: Path, *words: str, typed: str = "", target: str = ""
 ) -> "subprocess.CompletedProcess[str]":
+    at = ["--target", target] if target else []
     return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "harness",
-            "guest",
-            *(["--target", target] if target else []),
-            *words,
-        ],
+        [sys.executable, "-m", "harness", "guest", *at, *words],
         input=typed,
         capture_output=True,
         text=True,
