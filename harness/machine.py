@@ -12,7 +12,7 @@ PORTS_SPARE = 1000
 """Ports that are in TIME_WAIT or belong to others."""
 LINGER_S = 60.0
 """A port stays taken for so long after its connection was closed by us (TIME_WAIT in Linux)."""
-SESSIONS_PER_PROCESS_S = 400.0
+SESSIONS_PER_PROCESS_S = 1000.0
 """New sessions a second that no process has been seen to carry."""
 
 
@@ -33,6 +33,8 @@ class Share:
     per_s: float | None = None
     processes: int = 1
     sources: int = 1
+    over_s: float = LINGER_S
+    """how long it goes on: in a short run few ports are left behind"""
 
 
 def raise_file_limit() -> int:
@@ -71,7 +73,7 @@ def shortfalls(machine: Machine, share: Share) -> tuple[str, ...]:
             f"this process may have {machine.files:,}: raise the limit (ulimit -n) or use more "
             "processes"
         )
-    held = (share.at_once + (share.per_s or 0.0) * LINGER_S) * share.processes
+    held = (share.at_once + (share.per_s or 0.0) * min(LINGER_S, share.over_s)) * share.processes
     ports = (machine.ports - PORTS_SPARE) * share.sources
     if held > ports:
         found.append(

@@ -132,7 +132,7 @@ def run_time_of(args: argparse.Namespace, plan: dict[str, Any]) -> float:
     if args.run_time is not None:
         run_time_s = seconds(args.run_time, "--run-time")
     elif plan["arrivals"] is not None:
-        run_time_s = plan["arrivals"]["duration_s"] + 1  # Locust's clock starts before the guests
+        run_time_s = plan["arrivals"]["duration_s"] + 2  # Locust's clock starts before the guests
     else:
         run_time_s = 60.0
     if run_time_s < 1:

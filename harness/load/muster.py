@@ -8,6 +8,7 @@ sent to the target.
 import hashlib
 import platform
 from collections import Counter
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -63,21 +64,20 @@ class Muster:
         self._said: dict[str, dict[str, Any]] = {}
         runner.register_message(HELLO, self._on_hello)
 
-    def problems(
-        self, own: dict[str, Any], *, users: int, peak_per_s: float | None, sources: int
-    ) -> list[str]:
-        """Why the run can't begin, worker by worker; empty when it can."""
+    def problems(self, own: dict[str, Any], everything: Share) -> list[str]:
+        """Why the run can't begin, worker by worker; empty when it can.
+
+        ``everything`` is what all workers together are asked to carry.
+        """
         ready = [worker.id for worker in self._runner.clients.ready]
         deadline = monotonic_ns() + int(HELLO_WITHIN_S * 1e9)
         while not set(ready) <= self._said.keys() and monotonic_ns() < deadline:
             gevent.sleep(0.05)
         found: list[str] = []
         here = Counter(self._said[worker]["host"] for worker in ready if worker in self._said)
-        share = Share(
-            at_once=-(-users // max(1, len(ready))),
-            per_s=None if peak_per_s is None else peak_per_s / max(1, len(ready)),
-            sources=sources,
-        )
+        count = max(1, len(ready))
+        per_s = None if everything.per_s is None else everything.per_s / count
+        share = replace(everything, at_once=-(-everything.at_once // count), per_s=per_s)
         for worker in ready:
             said = self._said.get(worker)
             if said is None:
@@ -85,13 +85,8 @@ class Muster:
                 continue
             found += compare(worker, said, own)
             machine = Machine(files=said["files"], ports=said["ports"], cores=said["cores"])
-            whole = Share(
-                at_once=share.at_once,
-                per_s=share.per_s,
-                sources=share.sources,
-                processes=here[said["host"]],
-            )
-            found += [f"worker {worker}: {why}" for why in shortfalls(machine, whole)]
+            here_s = replace(share, processes=here[said["host"]])
+            found += [f"worker {worker}: {why}" for why in shortfalls(machine, here_s)]
         return found
 
     def dismiss(self) -> None:

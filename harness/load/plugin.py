@@ -30,7 +30,7 @@ from harness.load.options import RUN_ID, WORKERS, RunOptions, add_options, read_
 from harness.load.run import Run
 from harness.load.shapes import ArrivalShape, peak_per_s
 from harness.load.shipping import Copies, Shipper
-from harness.machine import Share, raise_file_limit, shortfalls, this_machine
+from harness.machine import LINGER_S, Share, raise_file_limit, shortfalls, this_machine
 from harness.preflight.permit import Permit, permit
 from harness.reconcile.lost import find_lost, sweep_lost
 from harness.report.judging import read_objectives
@@ -90,6 +90,7 @@ class Plugin:
         self._objectives: tuple[Objective, ...] = ()
         self._watcher: Any = None
         self._permit = Permit()
+        self._peak_per_s: float | None = None
         self._muster = Muster(runner) if isinstance(runner, MasterRunner) else None
         self.live = Live()
         if isinstance(runner, WorkerRunner):
@@ -127,8 +128,9 @@ class Plugin:
         options = environment.parsed_options
         options.num_users = options.num_users or checked.slots
         options.spawn_rate = options.num_users
-        # A second more than the schedule: Locust's clock starts before the first guest can.
-        options.run_time = options.run_time or math.ceil(checked.arrivals.duration_s) + 1
+        # More than the schedule: Locust's clock starts before the first guest can.
+        options.run_time = options.run_time or math.ceil(checked.arrivals.duration_s) + 2
+        self._peak_per_s = peak_per_s(checked.arrivals)
 
     def open_windows(self) -> None:
         """Let the run be seen: the Prometheus endpoint, and the Sessions tab of the web UI."""
@@ -162,7 +164,7 @@ class Plugin:
         intent = Intent(
             sessions=None if shape is None else shape.arrivals.count,
             at_once=environment.parsed_options.num_users or 1,
-            peak_per_s=None if shape is None else peak_per_s(shape.arrivals),
+            peak_per_s=self._peak_per_s,
             stop_timeout_s=float(environment.stop_timeout or 0),
         )
         try:
@@ -176,13 +178,15 @@ class Plugin:
         """Whether this machine, or each worker's, can carry its share."""
         parsed, shape = self._environment.parsed_options, self._shape
         users = parsed.num_users or 1
-        peak = None if shape is None else peak_per_s(shape.arrivals)
+        peak = self._peak_per_s
         sources = max(1, len(options.target.sources))
+        over_s = LINGER_S if shape is None else shape.arrivals.duration_s
         if self._muster is not None:
             own = describe(str(parsed.locustfile), shape)
-            problems = self._muster.problems(own, users=users, peak_per_s=peak, sources=sources)
+            whole = Share(at_once=users, per_s=peak, sources=sources, over_s=over_s)
+            problems = self._muster.problems(own, whole)
         else:
-            share = Share(at_once=users, per_s=peak, sources=sources)
+            share = Share(at_once=users, per_s=peak, sources=sources, over_s=over_s)
             problems = list(shortfalls(this_machine(), share))
         if problems:
             if self._muster is not None:

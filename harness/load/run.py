@@ -47,6 +47,8 @@ INTERVAL_S = 1.0
 CLEARS_PER_S = 200
 """How fast open sessions are cleared at the end: well below what the drain would take in bursts."""
 DRAIN_LIMIT_S = 60.0
+LEAD_NS = 500_000_000
+"""From the start of a run to the start of its schedule: the slots have to be there first."""
 
 
 class Run:
@@ -120,7 +122,7 @@ class Run:
         if shape is not None:
             self._arrivals = Arrivals(
                 shape.arrivals,
-                start_ns=monotonic_ns(),
+                start_ns=monotonic_ns() + LEAD_NS,
                 late_after_s=seconds(shape.late_after),
                 drop_after_s=seconds(shape.drop_after),
                 worker=worker,
@@ -165,9 +167,14 @@ class Run:
         if due_ns is None:
             self._stopping.wait()  # the schedule is over; the run may go on for those in session
             raise StopUser
-        if self._stopping.wait(max(0.0, (due_ns - monotonic_ns()) / 1e9)):
+        # The wait may be over by time in the very turn of the loop in which the run is stopped.
+        if (
+            self._stopping.wait(max(0.0, (due_ns - monotonic_ns()) / 1e9))
+            or self._stopping.is_set()
+        ):
             raise StopUser
         self._arrivals.started(due_ns)
+        self.recorder.add_lateness(monotonic_ns() - due_ns)
         return due_ns
 
     def new_session(self, due_ns: int, think_s: Any) -> GuestSession:

@@ -13,6 +13,8 @@ from harness.measure.sample import TIMED, Outcome, Sample
 
 LAG_ARRIVAL = "lag.arrival"
 LAG_LOOP = "lag.loop"
+ARRIVAL_LATENESS = "arrival.lateness"
+"""How long after its due time an arrival was started."""
 SESSION_LENGTH = "session.length"
 """How long guests were in session, from arrival to the end of their way out."""
 
@@ -100,6 +102,10 @@ class Recorder:
     def add_loop_lag(self, lag_ns: int) -> None:
         """How late the event loop came to a timer."""
         self._record(LAG_LOOP, (lag_ns,))
+
+    def add_lateness(self, late_ns: int) -> None:
+        """How late an arrival was started."""
+        self._record(ARRIVAL_LATENESS, late_ns)
 
     def add_session_length(self, length_ns: int) -> None:
         """How long a guest was in session."""

@@ -11,7 +11,8 @@ Two files per process, both only ever appended to, one flush per interval:
 ``histograms-WORKER.hlog``
     the standard HDR log format (version 1.3) with one tagged line per histogram and interval;
     values are microseconds. Tags: ``OPERATION.service``, ``OPERATION.corrected``,
-    ``lag.arrival``, ``lag.loop``, ``session.length``.
+    ``lag.arrival``, ``lag.loop``, ``arrival.lateness``,
+    ``session.length``.
 
 An interval is a second long in the first hour of a run, ten seconds until a day has passed, and a
 minute after that (:func:`interval_s`), so that a soak's files stay small; a crash loses at most

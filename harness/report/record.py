@@ -16,6 +16,7 @@ from harness.ledger.leftovers import Account, ledger_files, read_account
 from harness.measure.histogram import Histogram
 from harness.measure.operations import OPERATIONS
 from harness.measure.recorder import (
+    ARRIVAL_LATENESS,
     LAG_ARRIVAL,
     LAG_LOOP,
     SESSION_LENGTH,
@@ -117,6 +118,7 @@ def build_record(directory: Path, *, incomplete: str = "") -> dict[str, Any]:
         "funnel": _funnel(account, measured),
         "operations": _operations(measured),
         "arrivals": measured.arrivals,
+        "arrival_lateness_ms": _figures(measured.histograms.get(ARRIVAL_LATENESS, Histogram())),
         "session_length_ms": _figures(measured.histograms.get(SESSION_LENGTH, Histogram())),
         "little": None,
         "generator": _generator(account, measured, intervals),

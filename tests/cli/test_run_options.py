@@ -42,6 +42,6 @@ def test_what_is_asked_travels_by_the_environment() -> None:
 
 def test_the_run_time_follows_the_schedule() -> None:
     plan = {"arrivals": {"duration_s": 20.0}}
-    assert run_time_of(parsed(), plan) == 21
+    assert run_time_of(parsed(), plan) == 22
     assert run_time_of(parsed("-t", "5s"), plan) == 5
     assert run_time_of(parsed(), {"arrivals": None}) == 60
