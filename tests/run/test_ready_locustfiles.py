@@ -12,7 +12,7 @@ from locusts import ROOT
 pytestmark = pytest.mark.process
 
 READY = ROOT / "locustfiles"
-OPEN = ("load", "step", "spike", "soak", "breakpoint")
+OPEN = ("load", "step", "spike", "soak", "breakpoint", "reconnect")
 
 
 def run(tmp_path: Path, name: str, *words: str) -> tuple[int, str, dict]:
