@@ -73,7 +73,7 @@ class SessionsTab:
             )
         return jsonify(
             {
-                "run": self._plugin.run_name,
+                "run": "" if self._plugin.directory is None else self._plugin.directory.name,
                 "phase": max((row.get("phase", "") for row in live.newest.values()), default=""),
                 "sessions": figures["sessions"],
                 "arrivals": figures["arrivals"],

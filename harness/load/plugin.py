@@ -147,11 +147,6 @@ class Plugin:
         if self._environment.web_ui is not None:
             SessionsTab(self._environment.web_ui, self)
 
-    @property
-    def run_name(self) -> str:
-        """The id of the present or last run."""
-        return "" if self.directory is None else self.directory.name
-
     def say_hello(self) -> None:
         """A worker tells its master what it is."""
         locustfile = str(self._environment.parsed_options.locustfile)

@@ -105,7 +105,7 @@ class Recorder:
 
     def add_lateness(self, late_ns: int) -> None:
         """How late an arrival was started."""
-        self._record(ARRIVAL_LATENESS, late_ns)
+        self._record(ARRIVAL_LATENESS, (late_ns,))
 
     def add_session_length(self, length_ns: int) -> None:
         """How long a guest was in session."""
