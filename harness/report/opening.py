@@ -28,7 +28,8 @@ def make_run_directory(reports: Path, run_id: str) -> Path:
     directory = reports / run_id
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        probe = directory / ".writable"
+        # A name of its own: the workers of a run all try the same folder at the same moment.
+        probe = directory / f".writable-{os.getpid()}-{secrets.token_hex(4)}"
         probe.touch()
         probe.unlink()
     except OSError as error:

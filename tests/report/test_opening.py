@@ -1,6 +1,7 @@
 """A run directory begins with its name, its start, and the link to it."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -44,3 +45,10 @@ def test_the_start_is_written_and_added_to(tmp_path: Path) -> None:
     (tmp_path / START).write_text("[]")
     with pytest.raises(ConfigError, match="expected a JSON object"):
         read_start(tmp_path)
+
+
+def test_processes_that_start_together_do_not_take_each_others_probe(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: make_run_directory(tmp_path, "run"), range(800)))
+    assert set(made) == {tmp_path / "run"}
+    assert list((tmp_path / "run").iterdir()) == []
