@@ -100,6 +100,16 @@ class Progress:
         return max(phases, key=list(PHASES).index, default="")
 
     @property
+    def stage(self) -> str:
+        """The phase in words; at the end with how far it has come."""
+        words = PHASES[self.phase]
+        if self.phase not in ("finishing", "clearing"):
+            return words
+        opened, cleared = (self.total("sessions", key) for key in ("opened", "cleared"))
+        to_go = self.total("sessions", "occupancy")
+        return f"{words}: {cleared:,} of {opened:,} cleared, {to_go:,} to go"
+
+    @property
     def clock(self) -> str:
         """Time since the start, and what is left of the run."""
         if self._began_s is None:
@@ -124,7 +134,7 @@ class Progress:
         now, left = self.total("sessions", "occupancy"), self.total("sessions", "leftover")
         reply = self._histograms.get(service_tag("reply"), Histogram())
         return (
-            f"{self.clock}  {PHASES[self.phase]}  in session {now:,}"
+            f"{self.clock}  {self.stage}  in session {now:,}"
             f"  opened {self.total('sessions', 'opened'):,}"
             f"  cleared {self.total('sessions', 'cleared'):,}  left over {left:,}"
             f"  errors {self.errors:,}  reply p95 {milliseconds(reply.percentile_ms(95))} ms"
@@ -134,7 +144,7 @@ class Progress:
     def view(self) -> RenderableType:
         """Everything as a small screen."""
         head = Text.assemble(
-            (PHASES[self.phase], "bold"),
+            (self.stage, "bold"),
             "  ",
             (self.clock, "dim"),
             f"  {len(self._newest)} process",

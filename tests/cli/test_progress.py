@@ -42,10 +42,12 @@ def test_processes_are_added_up(tmp_path: Path) -> None:
     line = progress.line()
     assert "opened 14  cleared 10  left over 2  errors 2" in line
     assert "reply p95 40 ms" in line
+    assert "clearing what is still open: 10 of 14 cleared, 3 to go" in line
     console = Console(width=100)
     with console.capture() as captured:
         console.print(progress.view())
     assert "left over 2" in captured.get()
+    assert "10 of 14 cleared, 3 to go" in captured.get()
     assert "reply" in captured.get()
 
 
