@@ -74,10 +74,11 @@ def test_wrap_up_holds_the_place_though_the_guest_is_cleared(play) -> None:
         assert truth["agents"]["occupied"] == 1
         (conversation,) = world.service.conversations.values()
         assert conversation.over is None
-        await world.when(lambda: world.service.agents.occupied == 0)
+        world.service.agents.wrapped_up(conversation)
+        assert (await world.truth())["agents"]["occupied"] == 0
         assert conversation.over >= conversation.end
 
-    play(scenario, bot=FAST, agents=AgentSettings(number=1, wrapup_s=0.6))
+    play(scenario, bot=FAST, agents=AgentSettings(number=1, wrapup_s=60.0))
 
 
 def test_one_who_clears_while_waiting_is_passed_over(play) -> None:
