@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 from scipy.stats import poisson
 
+from harness.analysis import planning
 from harness.analysis.planning import Wanted, peak_of_intervals, plan_launch
 from harness.errors import ConfigError
+from harness.protocol import names
 from harness.workload.arrivals import ramp, steady
 
 LAUNCH = Wanted(chats_per_h=3000, peak_factor=1.6, handle_s=480, messages=12)
@@ -119,3 +121,8 @@ def test_the_busiest_hour_of_a_profile() -> None:
 def test_nonsense_is_refused_with_the_reason(field: str, value: float, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         replace(LAUNCH, **{field: value})
+
+
+def test_the_limits_are_the_protocols() -> None:
+    assert planning.CONNECTIONS_PER_MINUTE == names.CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE
+    assert planning.REQUESTS_PER_CONNECTION_PER_MINUTE == names.REQUESTS_PER_CONNECTION_PER_MINUTE
