@@ -107,12 +107,25 @@ class Comparison:
         if self.doubts:
             return "These runs can't be compared: " + " ".join(self.doubts)
         if self.worse:
-            return f"Worse: {', '.join(self.worse)}."
+            return f"Worse: {grouped(self.worse)}."
         if self.exit_code is ExitCode.NO_DATA:
             return "Nothing can be told: these runs are too short."
         if self.better:
-            return f"Better: {', '.join(self.better)}. Nothing got worse."
+            return f"Better: {grouped(self.better)}. Nothing got worse."
         return "No difference was seen" + (" in what can be told." if self.unclear else ".")
+
+
+def grouped(items: list[str]) -> str:
+    """``reply p50, reply p95, more leftovers`` → ``reply p50 and p95; more leftovers``."""
+    found: dict[str, list[str]] = {}
+    for item in items:
+        name, _, percentile = item.rpartition(" p")
+        found.setdefault(name or item, []).extend([f"p{percentile}"] if name else [])
+    parts = []
+    for name, percentiles in found.items():
+        last = [" and ".join(percentiles[-2:])] if percentiles else []
+        parts.append(" ".join([name, ", ".join([*percentiles[:-2], *last])]).strip())
+    return "; ".join(parts)
 
 
 def compare(base_dir: Path, new_dir: Path, *, rules: Rules | None = None) -> Comparison:

@@ -2,7 +2,7 @@
 
 from harness import __version__
 from harness.report import figures
-from harness.report.comparison import Comparison
+from harness.report.comparison import Comparison, grouped
 from harness.report.comparison_text import change_text
 from harness.report.page import template_environment
 
@@ -22,6 +22,7 @@ def comparison_page(found: Comparison) -> str:
             found=found,
             reach=reach,
             change_text=change_text,
+            grouped=grouped,
             figures=figures,
             version=__version__,
         )

@@ -13,7 +13,7 @@ from harness.exit_codes import ExitCode
 from harness.measure.histogram import Histogram
 from harness.measure.recorder import Collected
 from harness.measure.snapshot import IntervalWriter
-from harness.report.comparison import compare
+from harness.report.comparison import compare, grouped
 
 INTERVALS = 30
 TYPICAL_MS = {"delivered": 110.0, "reply": 900.0}
@@ -133,3 +133,15 @@ def test_differences_in_how_they_were_run_are_told_without_secrets(tmp_path: Pat
     new = plain_run(tmp_path / "b", 2, how={"seed": 2, "options": {"--token": "y"}})
     found = {item.name: (item.base, item.new) for item in compare(base, new).differences}
     assert found == {"Seed": ("1", "2"), "Option --users": ("5", "not set")}
+
+
+@pytest.mark.parametrize(
+    ("items", "text"),
+    [
+        (["reply p50"], "reply p50"),
+        (["reply p50", "reply p95", "reply p99"], "reply p50, p95 and p99"),
+        (["join p50", "join p90", "more leftovers"], "join p50 and p90; more leftovers"),
+    ],
+)
+def test_percentiles_of_one_operation_are_named_together(items: list[str], text: str) -> None:
+    assert grouped(items) == text
