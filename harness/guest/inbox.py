@@ -156,6 +156,8 @@ class Inbox:
 
     def give_up_older_than(self, age_s: float) -> None:
         """End messages whose echo has not come for so long as time-outs."""
+        if not self.pending:
+            return
         now = monotonic_ns()
         limit = now - int(age_s * 1e9)
         for tracing_id, request in list(self.pending.items()):

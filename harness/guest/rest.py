@@ -3,11 +3,13 @@
 from urllib.parse import urlencode
 
 import gevent
+import orjson
 
 from harness.clock import monotonic_ns
 from harness.config import Target
 from harness.errors import RemoteProtocolError, ServiceError, TransportError
 from harness.guest.line import Line
+from harness.guest.settings import GuestSettings
 from harness.measure.recorder import Recorder
 from harness.measure.sample import Outcome, Sample
 from harness.protocol import requests
@@ -86,3 +88,33 @@ def _page(
             raise ServiceError(answer.status, "the history can't be read")
         gevent.sleep(retry_after_s[attempt])
     raise RemoteProtocolError("unreachable")  # the loop returns or raises
+
+
+def exchange_sign_in(
+    settings: GuestSettings, code: str, redirect_uri: str, *, code_verifier: str = ""
+) -> str:
+    """The JWT for an authorization code of the customer's identity provider.
+
+    It goes into :attr:`GuestSettings.sign_in` and lives for 15 minutes at most. Raises ServiceError
+    when the code is refused, TransportError, or RemoteProtocolError.
+    """
+    oauth = {"code": code, "redirectUri": redirect_uri}
+    if code_verifier:
+        oauth["codeVerifier"] = code_verifier
+    answer = http.request(
+        "POST",
+        f"{api_origin(settings.target)}/api/v2/webdeployments/token/oauthcodegrantjwtexchange",
+        headers={"Content-Type": "application/json"},
+        body=orjson.dumps({"deploymentId": settings.target.deployment_id, "oauth": oauth}),
+        tls=settings.tls,
+    )
+    if answer.status != 200:
+        raise ServiceError(answer.status, "the sign-in was refused")
+    try:
+        found = orjson.loads(answer.body)
+    except orjson.JSONDecodeError:
+        found = None
+    jwt = found.get("jwt") if type(found) is dict else None
+    if type(jwt) is not str:
+        raise RemoteProtocolError("the answer to a sign-in holds no 'jwt'")
+    return jwt

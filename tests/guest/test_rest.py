@@ -1,12 +1,15 @@
 """A guest's own history over REST."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Simulator
+from guest_rig import Rig
 
 from harness.config import parse_target
 from harness.errors import ServiceError
-from harness.guest.rest import api_origin, fetch_history
+from harness.guest.rest import api_origin, exchange_sign_in, fetch_history
 from harness.measure.sample import Outcome
 
 ID = "12345678-90ab-cdef-1234-567890abcdef"
@@ -41,3 +44,27 @@ def test_a_history_that_is_refused_is_an_error_of_the_service(rig: Any) -> None:
         with pytest.raises(ServiceError, match="403"):
             fetch_history(guest.line, rig.recorder)
         rig.simulator.faults()
+
+
+@pytest.mark.process
+def test_an_authenticated_guest_signs_in_talks_and_clears(tmp_path: Path) -> None:
+    running = Simulator("--limits", "off", "--deployment", "authentication=true")
+    try:
+        rig = Rig(running, tmp_path)
+        with pytest.raises(ServiceError, match="refused"):
+            exchange_sign_in(rig.settings, "invalid-code", "https://example.com")
+        jwt = exchange_sign_in(rig.settings, "alice", "https://example.com", code_verifier="v")
+        with rig.guest(sign_in=jwt) as guest:
+            guest.say("hello")
+            guest.await_reply(within="5s")
+            guest.drop()
+            guest.reconnect()
+            guest.say("again")
+            guest.await_reply(within="5s")
+        assert rig.still_open() == set()
+        assert rig.leftovers() == {}
+        with pytest.raises(ServiceError, match="401"), rig.guest(sign_in="forged"):
+            pass
+        rig.ledger.close()
+    finally:
+        running.stop()
