@@ -5,12 +5,16 @@ bytes in wall time, so such a stamp is converted with the offset between both cl
 moment of the read; a step of the wall clock therefore spoils at most the reads around it.
 """
 
+import sys
 from datetime import UTC, datetime
 from time import monotonic_ns, time_ns
 
-__all__ = ["monotonic_ns", "utc_iso", "wall_ns", "wall_to_monotonic_ns"]
+__all__ = ["KERNEL_STAMPS", "monotonic_ns", "utc_iso", "wall_ns", "wall_to_monotonic_ns"]
 
 wall_ns = time_ns
+
+KERNEL_STAMPS = sys.platform == "linux"
+"""Whether arrival times come from the kernel on this platform; elsewhere they are our own."""
 
 STEP_LIMIT_NS = 60_000_000_000
 

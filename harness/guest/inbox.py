@@ -12,7 +12,7 @@ from harness.clock import monotonic_ns
 from harness.errors import RateLimited, RemoteProtocolError, ServiceError, SessionExpired
 from harness.guest.failures import outcome_of, service_error
 from harness.guest.forensics import Finding, Seen
-from harness.measure.recorder import Recorder
+from harness.measure.recorder import REPLIES_RECEIVED, Recorder
 from harness.measure.sample import Outcome, Sample
 from harness.protocol import events
 from harness.protocol.codec import decode
@@ -234,6 +234,7 @@ class Inbox:
         if self.replies is None:
             self.replies = deque(maxlen=FRAMES_KEPT)
         self.replies.append(Arrived(message, arrived_ns, seen_ns))
+        self._recorder.count(REPLIES_RECEIVED)
         self.bell.ring()
 
     def _on_inbound(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from harness.clock import monotonic_ns
 from harness.errors import ConfigError
 from harness.guest.inbox import Arrived
-from harness.measure.recorder import Recorder
+from harness.measure.recorder import GUESTS_JOINED, GUESTS_REPLIED, Recorder
 from harness.measure.sample import Outcome, Sample
 from harness.protocol.events import Message
 
@@ -20,15 +20,20 @@ Condition = Callable[[Message], bool]
 class Question:
     """The newest message of ours that has had no reply, if any."""
 
-    __slots__ = ("_asked", "_recorder")
+    __slots__ = ("_answered", "_asked", "_recorder", "_spoken")
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._asked: tuple[int, int] | None = None
+        self._answered = False
+        self._spoken = False
 
     def ask(self, due_ns: int, sent_ns: int) -> None:
         """A message of ours has left."""
         self._asked = (due_ns, sent_ns)
+        if not self._spoken:
+            self._spoken = True
+            self._recorder.count(GUESTS_JOINED)
 
     def answer(self, arrived: Arrived) -> None:
         """This is the reply to it; one that had come before it was sent answers nothing."""
@@ -37,6 +42,9 @@ class Question:
             self._recorder.add(
                 Sample("reply", asked[0], asked[1], arrived.arrived_ns, arrived.seen_ns)
             )
+            if not self._answered:
+                self._answered = True
+                self._recorder.count(GUESTS_REPLIED)
 
     def time_out(self) -> None:
         """Nobody waits for the reply any longer."""

@@ -40,7 +40,7 @@ from harness.guest.rest import fetch_history
 from harness.guest.settings import GuestSettings
 from harness.ledger.ledger import Ledger
 from harness.ledger.store import OVER, Stage
-from harness.measure.recorder import Recorder
+from harness.measure.recorder import GUESTS_CONNECTED, Recorder
 from harness.protocol import requests
 from harness.protocol.events import Message
 from harness.protocol.names import MAX_TEXT_BYTES
@@ -115,6 +115,7 @@ class GuestSession:
         leaving, line = self._leaving, self.line
         leaving.entry = self._ledger.intend(line.token)
         line.connect(due_ns=self._arrival_due_ns)
+        self._recorder.count(GUESTS_CONNECTED)
         self._ledger.secure()  # the promise: on disk before the first byte that creates a session
         leaving.configure_sent = True
         response = line.configure(due_ns=self._arrival_due_ns)

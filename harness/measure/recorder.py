@@ -13,6 +13,14 @@ from harness.measure.sample import TIMED, Outcome, Sample
 
 LAG_ARRIVAL = "lag.arrival"
 LAG_LOOP = "lag.loop"
+GUESTS_CONNECTED = "guests_connected"
+GUESTS_JOINED = "guests_joined"
+GUESTS_REPLIED = "guests_replied"
+"""Plain counts of guests that came so far, each guest once."""
+REPLIES_RECEIVED = "replies_received"
+"""Plain count of the other side's messages, whether or not anybody waited for them."""
+STEPS = frozenset({GUESTS_CONNECTED, GUESTS_JOINED, GUESTS_REPLIED, REPLIES_RECEIVED})
+"""Counts that have a place of their own in the record."""
 ARRIVAL_LATENESS = "arrival.lateness"
 """How long after its due time an arrival was started."""
 SESSION_LENGTH = "session.length"

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from harness import __version__
+from harness.clock import KERNEL_STAMPS
 from harness.errors import ConfigError
 
 START = "start.json"
@@ -57,6 +58,7 @@ def write_start(directory: Path, **how: Any) -> None:
     start: dict[str, Any] = {
         "run_id": directory.name,
         "host": platform.node(),
+        "arrival_stamps": "kernel" if KERNEL_STAMPS else "userspace",
         "versions": {
             "harness": __version__,
             "locust": version("locust"),

@@ -17,9 +17,14 @@ from harness.measure.histogram import Histogram
 from harness.measure.operations import OPERATIONS
 from harness.measure.recorder import (
     ARRIVAL_LATENESS,
+    GUESTS_CONNECTED,
+    GUESTS_JOINED,
+    GUESTS_REPLIED,
     LAG_ARRIVAL,
     LAG_LOOP,
+    REPLIES_RECEIVED,
     SESSION_LENGTH,
+    STEPS,
     corrected_tag,
     service_tag,
 )
@@ -117,12 +122,14 @@ def build_record(directory: Path, *, incomplete: str = "") -> dict[str, Any]:
         "sessions": sessions_block(account),
         "funnel": _funnel(account, measured),
         "operations": _operations(measured),
+        "replies": _replies(measured),
         "arrivals": measured.arrivals,
         "arrival_lateness_ms": _figures(measured.histograms.get(ARRIVAL_LATENESS, Histogram())),
         "session_length_ms": _figures(measured.histograms.get(SESSION_LENGTH, Histogram())),
         "little": None,
-        "generator": _generator(account, measured, intervals),
-        "forensics": dict.fromkeys(FORENSICS, 0) | measured.counts,
+        "generator": _generator(start, account, measured, intervals),
+        "forensics": dict.fromkeys(FORENSICS, 0)
+        | {name: count for name, count in measured.counts.items() if name not in STEPS},
         "how": {key: value for key, value in start.items() if key not in ("run_id", "objectives")},
         "sweep": None,
         "audit": None,
@@ -159,14 +166,25 @@ def sessions_block(account: Account) -> dict[str, Any]:
 
 
 def _funnel(account: Account, measured: Measurements) -> dict[str, int]:
-    def ok(operation: str) -> int:
-        return measured.outcomes.get(operation, {}).get(Outcome.OK, 0)
-
+    """How many sessions came as far as each step."""
+    configured = measured.outcomes.get("session_open", {}).get(Outcome.OK, 0)
     return {
         "intended": account.intended,
-        "connected": ok("connect"),
-        "configured": ok("session_open"),
+        "connected": measured.counts.get(GUESTS_CONNECTED, 0),
+        "configured": configured,
+        "joined": measured.counts.get(GUESTS_JOINED, 0),
+        "replied": measured.counts.get(GUESTS_REPLIED, 0),
         "cleared": account.cleared,
+    }
+
+
+def _replies(measured: Measurements) -> dict[str, int]:
+    """Messages of the other side: how many came, and how often one was waited for in vain."""
+    awaited = measured.outcomes.get("reply", {})
+    return {
+        "received": measured.counts.get(REPLIES_RECEIVED, 0),
+        "answered": awaited.get(Outcome.OK, 0),
+        "no_reply": awaited.get(Outcome.TIMEOUT, 0),
     }
 
 
@@ -194,7 +212,10 @@ def _figures(histogram: Histogram) -> dict[str, float | None]:
 
 
 def _generator(
-    account: Account, measured: Measurements, intervals: list[Interval]
+    start: dict[str, Any],
+    account: Account,
+    measured: Measurements,
+    intervals: list[Interval],
 ) -> dict[str, Any]:
     arrival = measured.histograms.get(LAG_ARRIVAL, Histogram())
     loop = measured.histograms.get(LAG_LOOP, Histogram())
@@ -205,6 +226,7 @@ def _generator(
         "lag_ms": _figures(both),
         "lag_arrival_ms": _figures(arrival),
         "lag_loop_ms": _figures(loop),
+        "arrival_stamps": start.get("arrival_stamps"),
         "workers": account.workers,
         "workers_lost": account.workers_lost,
         "cpu_max": max((i.process.get("cpu", 0.0) for i in intervals), default=None),

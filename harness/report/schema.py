@@ -49,6 +49,14 @@ class Funnel(Part):
     cleared: Count | None = None
 
 
+class Replies(Part):
+    """Messages of the other side, and how often one was waited for in vain."""
+
+    received: Count | None = None
+    answered: Count | None = None
+    no_reply: Count | None = None
+
+
 class Times(Part):
     """Milliseconds; None where nothing was measured."""
 
@@ -162,6 +170,7 @@ class RunRecord(Part):
     duration_s: FiniteFloat | None = Field(default=None, ge=0)
     sessions: Sessions = Sessions()
     funnel: Funnel = Funnel()
+    replies: Replies = Replies()
     operations: dict[str, OperationFigures] = Field(default_factory=dict)
     arrivals: Arrivals = Arrivals()
     session_length_ms: Times = Times()

@@ -15,7 +15,6 @@ import logging
 import socket
 import ssl
 import struct
-import sys
 from typing import Any, Protocol
 
 from gevent.hub import get_hub
@@ -24,7 +23,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.http11 import Response
 from websockets.uri import WebSocketURI
 
-from harness.clock import monotonic_ns, wall_to_monotonic_ns
+from harness.clock import KERNEL_STAMPS, monotonic_ns, wall_to_monotonic_ns
 from harness.errors import ConnectFailed, ConnectionLost, UpgradeRejected
 from harness.transport.bell import Bell
 from harness.transport.dial import READ_SIZE, Address, Link, dial
@@ -40,9 +39,6 @@ from harness.transport.frames import (
     encode_frame,
     read_close,
 )
-
-KERNEL_STAMPS = sys.platform == "linux"
-"""Whether arrival times come from the kernel on this platform."""
 
 _SO_TIMESTAMPNS = 35  # not named by the socket module; same number on every Linux we run on
 _TIMESPEC = struct.Struct("@ll")

@@ -162,7 +162,7 @@ def test_another_sessions_words_are_cross_talk_a_siblings_are_not() -> None:
     first.get(reply("1"))
     other.get(reply("1"), echo("aaaa007"))
     sibling.get(reply("1"), echo("aaaa007"))
-    assert first.recorder.take().counts == {"expected": 1}
+    assert first.recorder.take().counts == {"expected": 1, "replies_received": 1}
     assert other.recorder.take().counts == {"cross_talk": 2}
     assert sibling.recorder.take().counts == {"expected": 2}
 
@@ -180,7 +180,11 @@ def test_what_comes_after_its_time_is_late_and_what_is_older_is_out_of_order(rig
         frame("StructuredMessage", {**body, "id": "2", "channel": later}),
         frame("StructuredMessage", {**body, "id": "1", "channel": earlier}),
     )
-    assert rig.recorder.take().counts == {"expected": 1, "out_of_order": 1}
+    assert rig.recorder.take().counts == {
+        "expected": 1,
+        "out_of_order": 1,
+        "replies_received": 2,
+    }
     assert rig.inbox.failure is None
     assert len(rig.inbox.replies or ()) == 2
 

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from harness.ledger.store import Stage, Store
-from harness.measure.recorder import Recorder
+from harness.measure.recorder import (
+    GUESTS_CONNECTED,
+    GUESTS_JOINED,
+    GUESTS_REPLIED,
+    REPLIES_RECEIVED,
+    Recorder,
+)
 from harness.measure.sample import Outcome, Sample
 from harness.measure.snapshot import IntervalWriter
 from harness.report.opening import write_start
@@ -42,6 +48,9 @@ def make_run(
     for _ in range(replies):
         recorder.add(Sample("reply", 0, 10 * MS, 60 * MS, (60 + lag_ms) * MS))
     recorder.add(Sample("reply", 0, 0, 0, 0, Outcome.LOST))
+    for step in (GUESTS_CONNECTED, GUESTS_JOINED, GUESTS_REPLIED):
+        recorder.count(step, 3)
+    recorder.count(REPLIES_RECEIVED, replies + 5)
     writer.write(
         recorder.take(),
         ended_ns=10**18 + 2 * 10**9,
@@ -67,6 +76,10 @@ def test_a_good_run_passes_with_its_figures(tmp_path: Path) -> None:
     assert reply["corrected_ms"]["max"] == pytest.approx(60, rel=1e-3)
     assert record["generator"]["lag_ms"]["p99"] == pytest.approx(1, rel=1e-2)
     assert record["duration_s"] == 2.0
+    assert record["replies"] == {"received": 105, "answered": 100, "no_reply": 0}
+    assert record["funnel"]["connected"] == record["funnel"]["replied"] == 3
+    assert "guests_joined" not in record["forensics"]
+    assert record["generator"]["arrival_stamps"] in ("kernel", "userspace")
     assert [o["text"] for o in record["objectives"]] == [
         "leftovers == 0",
         "reply p95 < 100ms",
