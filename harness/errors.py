@@ -84,7 +84,7 @@ class RemoteProtocolError(ProtocolError):
 
 
 class ServiceError(HarnessError):
-    """The service answered a request with an error (protocol.md 3.6)."""
+    """The service answered a request with an error code (the codes: the vendor's mobile SDK)."""
 
     def __init__(self, code: int, text: str, tracing_id: str | None = None) -> None:
         super().__init__(f"the service answered {code}: {text}")
