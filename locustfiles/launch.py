@@ -16,7 +16,7 @@ QUESTIONS = (
 
 
 class OpeningDay(ArrivalShape):
-    arrivals = ramp(per_minute=(600, 1110), over="20s") + steady(per_minute=1110, over="40s")
+    arrivals = ramp(per_minute=(600, 1140), over="20s") + steady(per_minute=1140, over="40s")
     slots = 400
 
 

@@ -57,7 +57,12 @@ class Browser:
         port, path = port_file.read_text().split()
         self._open = contextlib.ExitStack()
         self._socket: ClientConnection = self._open.enter_context(
-            connect(f"ws://127.0.0.1:{port}{path}", max_size=64 * 2**20, proxy=None)
+            connect(
+                f"ws://127.0.0.1:{port}{path}",
+                max_size=64 * 2**20,
+                proxy=None,
+                ping_interval=None,  # an idle browser leaves pings unanswered
+            )
         )
         self._numbers = itertools.count(1)
         self._session: str | None = None
