@@ -1,24 +1,21 @@
 """Ties a run to Locust's events. Registered once, when :mod:`harness.load` is imported."""
 
 import contextlib
-import math
 import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import gevent
 from locust import events
 from locust.runners import MasterRunner, WorkerRunner
-from rich.console import Console
 
 from harness.clock import monotonic_ns, utc_iso, wall_ns
-from harness.errors import ConfigError, LedgerError, PreflightRefused
+from harness.errors import ConfigError, LedgerError
 from harness.exit_codes import ExitCode
-from harness.guard import Intent, Rule
-from harness.guest.settings import GuestSettings
+from harness.load.admission import Admission, cap_of, refuse
 from harness.load.asked import seed
+from harness.load.conclusion import conclude
 from harness.load.drain import Barrier, add_failures, finish_worker, register_worker
 from harness.load.interrupts import Interrupts, watch_parent
 from harness.load.live import INTERVAL, Live
@@ -26,18 +23,12 @@ from harness.load.live_metrics import MetricsServer
 from harness.load.live_watch import AbortWatch
 from harness.load.live_web import SessionsTab
 from harness.load.muster import HELLO, Muster, describe
-from harness.load.options import RUN_ID, WORKERS, RunOptions, add_options, read_options
+from harness.load.options import RUN_ID, WORKERS, RunOptions, add_options
 from harness.load.run import Run
-from harness.load.shapes import ArrivalShape, peak_per_s
 from harness.load.shipping import Copies, Shipper
-from harness.machine import LINGER_S, Share, raise_file_limit, shortfalls, this_machine
-from harness.preflight.permit import Permit, permit
-from harness.reconcile.lost import find_lost, sweep_lost
-from harness.report.judging import read_objectives
-from harness.report.opening import make_run_directory, new_run_id, point_latest, write_start
-from harness.report.record import build_record, write_record
-from harness.report.terminal import show_summary
-from harness.slo.objective import Objective
+from harness.machine import raise_file_limit
+from harness.preflight.permit import Permit
+from harness.report.opening import make_run_directory, new_run_id, write_start
 
 
 def register() -> None:
@@ -50,13 +41,13 @@ def _attach(environment: Any, runner: Any, **_: Any) -> None:
     plugin = Plugin(environment, runner)
     environment.harness_plugin = plugin
     if not isinstance(runner, WorkerRunner):  # a worker learns its options from the master
-        plugin.check_options()
+        plugin.admission.check_options()
     raise_file_limit()
-    plugin.take_shape()
+    plugin.admission.take_shape()
     if isinstance(runner, WorkerRunner):
         plugin.say_hello()
     else:
-        plugin.ask_permission()
+        plugin.admission.ask_permission()
     plugin.open_windows()
     environment.events.test_start.add_listener(plugin.on_test_start)
     environment.events.test_stopping.add_listener(plugin.on_test_stopping)
@@ -74,7 +65,6 @@ class Plugin:
     def __init__(self, environment: Any, runner: Any) -> None:
         self._environment = environment
         self._runner = runner
-        self._shape: type[ArrivalShape] | None = None
         self._directory: Path | None = None
         self.directory: Path | None = None
         """of the present or last run"""
@@ -87,11 +77,10 @@ class Plugin:
         self._runs = 0
         self._quitting = False
         self.interrupts = Interrupts(hurry=self.hurry, leave=self._leave)
-        self._objectives: tuple[Objective, ...] = ()
         self._watcher: Any = None
         self._permit = Permit()
-        self._peak_per_s: float | None = None
-        self._muster = Muster(runner) if isinstance(runner, MasterRunner) else None
+        muster = Muster(runner) if isinstance(runner, MasterRunner) else None
+        self.admission = Admission(environment, muster)
         self.live = Live()
         if isinstance(runner, WorkerRunner):
             register_worker(runner)
@@ -100,49 +89,17 @@ class Plugin:
 
     # Before the run.
 
-    def check_options(self) -> RunOptions:
-        """Options and target, or the end of the process with one sentence."""
-        try:
-            options = read_options(self._environment.parsed_options)
-        except ConfigError as error:
-            _refuse(str(error), ExitCode.CONFIG)
-        try:
-            self._objectives = () if options.slo is None else read_objectives(options.slo)
-        except ConfigError as error:
-            _refuse(str(error), ExitCode.CONFIG)
-        return options
-
-    def take_shape(self) -> None:
-        """Take an ArrivalShape over from Locust: its users become slots, all there at once.
-
-        Locust would run a shape in a way that leaves the process deaf to SIGTERM.
-        """
-        environment, shape = self._environment, self._environment.shape_class
-        if not isinstance(shape, ArrivalShape):
-            return
-        try:
-            self._shape = checked = type(shape).checked()
-        except ConfigError as error:
-            _refuse(str(error), ExitCode.CONFIG)
-        environment.shape_class = None
-        options = environment.parsed_options
-        options.num_users = options.num_users or checked.slots
-        options.spawn_rate = options.num_users
-        # More than the schedule: Locust's clock starts before the first guest can.
-        options.run_time = options.run_time or math.ceil(checked.arrivals.duration_s) + 2
-        self._peak_per_s = peak_per_s(checked.arrivals)
-
     def open_windows(self) -> None:
         """Let the run be seen: the Prometheus endpoint, and the Sessions tab of the web UI."""
         if isinstance(self._runner, WorkerRunner):
             return
-        metrics = self.check_options().metrics
+        metrics = self.admission.check_options().metrics
         if metrics is not None:
             address, port = metrics
             try:
                 server = MetricsServer(lambda: self.live, port=port, address=address)
             except ConfigError as error:
-                _refuse(str(error), ExitCode.CONFIG)
+                refuse(str(error), ExitCode.CONFIG)
             self._environment.events.quit.add_listener(lambda **_: server.close())
         if self._environment.web_ui is not None:
             SessionsTab(self._environment.web_ui, self)
@@ -150,49 +107,13 @@ class Plugin:
     def say_hello(self) -> None:
         """A worker tells its master what it is."""
         locustfile = str(self._environment.parsed_options.locustfile)
-        self._runner.send_message(HELLO, describe(locustfile, self._shape))
-
-    def ask_permission(self) -> Permit:
-        """The guard's permission for this run, or the end of the process with its refusal."""
-        environment, shape = self._environment, self._shape
-        options = self.check_options()
-        intent = Intent(
-            sessions=None if shape is None else shape.arrivals.count,
-            at_once=environment.parsed_options.num_users or 1,
-            peak_per_s=self._peak_per_s,
-            stop_timeout_s=float(environment.stop_timeout or 0),
-        )
-        try:
-            return permit(
-                options.terms, intent, reports=options.reports, overrides=options.overrides
-            )
-        except PreflightRefused as error:
-            _refuse(str(error), ExitCode.PREFLIGHT)
-
-    def _check_strength(self, options: RunOptions) -> None:
-        """Whether this machine, or each worker's, can carry its share."""
-        parsed, shape = self._environment.parsed_options, self._shape
-        users = parsed.num_users or 1
-        peak = self._peak_per_s
-        sources = max(1, len(options.target.sources))
-        over_s = LINGER_S if shape is None else shape.arrivals.duration_s
-        if self._muster is not None:
-            own = describe(str(parsed.locustfile), shape)
-            whole = Share(at_once=users, per_s=peak, sources=sources, over_s=over_s)
-            problems = self._muster.problems(own, whole)
-        else:
-            share = Share(at_once=users, per_s=peak, sources=sources, over_s=over_s)
-            problems = list(shortfalls(this_machine(), share))
-        if problems:
-            if self._muster is not None:
-                self._muster.dismiss()
-            _refuse("; ".join(problems), ExitCode.CONFIG)
+        self._runner.send_message(HELLO, describe(locustfile, self.admission.shape))
 
     # The run.
 
     def on_test_start(self, **_: Any) -> None:
         """Open the run directory and, where guests run, the files of this process."""
-        options = self.check_options()
+        options = self.admission.check_options()
         self._options = options
         parsed = self._environment.parsed_options
         run_id = options.run_id or new_run_id()
@@ -205,8 +126,8 @@ class Plugin:
             if isinstance(self._runner, WorkerRunner):
                 self._start_run(options, directory, getattr(parsed, WORKERS, 1))
                 return
-            self._permit = self.ask_permission()
-            self._check_strength(options)
+            self._permit = self.admission.ask_permission()
+            self.admission.check_strength(options)
             setattr(parsed, RUN_ID, run_id)
             self._write_start(options, directory)
             self.live = Live()
@@ -218,7 +139,7 @@ class Plugin:
             else:
                 self._start_run(options, directory, 1)
         except (ConfigError, LedgerError, OSError) as error:
-            _refuse(str(error), ExitCode.CONFIG)
+            refuse(str(error), ExitCode.CONFIG)
 
     def _start_run(self, options: RunOptions, directory: Path, workers: int) -> None:
         index = max(0, getattr(self._runner, "worker_index", 0))
@@ -226,25 +147,18 @@ class Plugin:
             self._environment,
             options,
             directory,
-            shape=self._shape,
+            shape=self.admission.shape,
             worker=index % workers,
             workers=workers,
             on_interval=self._hand_in,
-            max_sessions=self._cap(options, workers, index % workers),
+            max_sessions=cap_of(options, index % workers, workers),
         )
         if isinstance(self._runner, WorkerRunner):
             run.shipper = Shipper(self._runner, run.name, run.meta)
             run.ledger.on_commit = run.shipper.take
 
-    def _cap(self, options: RunOptions, workers: int, worker: int) -> int | None:
-        """This process's part of the cap on sessions."""
-        if not options.terms.guarded or Rule.CAP in options.overrides:
-            return None
-        cap = options.terms.max_sessions
-        return None if cap is None else len(range(worker, cap, workers))
-
     def _write_start(self, options: RunOptions, directory: Path) -> None:
-        environment, shape = self._environment, self._shape
+        environment, shape = self._environment, self.admission.shape
         parsed = environment.parsed_options
         write_start(
             directory,
@@ -256,7 +170,7 @@ class Plugin:
             locustfile=parsed.locustfile,
             objectives=[
                 *getattr(environment, "harness_objectives", []),
-                *[objective.text for objective in self._objectives],
+                *[objective.text for objective in self.admission.objectives],
             ],
             seed=seed(),
             target_name=options.terms.name or None,
@@ -286,7 +200,7 @@ class Plugin:
 
     def _watch(self) -> None:
         """Once a second: keep the history, and stop the run when an objective says so."""
-        watch, live = AbortWatch(self._objectives, self.live), self.live
+        watch, live = AbortWatch(self.admission.objectives, self.live), self.live
         while True:
             gevent.sleep(1)
             now_s = (monotonic_ns() - live.began_ns) / 1e9
@@ -342,31 +256,9 @@ class Plugin:
             with contextlib.suppress(OSError):
                 add_failures(directory, failures)
         if not options.supervised:
-            self._conclude(directory)
-
-    def _conclude(self, directory: Path) -> None:
-        """Record, report, summary and exit code of a run that nobody supervises."""
-        try:
-            self._sweep_lost(directory)
-            record = build_record(directory)
-            write_record(directory, record)
-        except (ConfigError, LedgerError, OSError) as error:
-            for why in (*self._failures, error):
-                print(f"error: {why}", file=sys.stderr)
-            self._environment.process_exit_code = int(ExitCode.INVALID)
-            return
-        point_latest(directory)
-        show_summary(record, Console(), report=str(directory))
-        self._environment.process_exit_code = record["exit_code"]
-
-    def _sweep_lost(self, directory: Path) -> None:
-        """What workers have left that died on the way is ended here and now."""
-        lost = find_lost(directory)
-        if self._options is None or not lost.leftovers:
-            return
-        target = self._options.target
-        print(f"sweeping {len(lost.leftovers)} sessions of {len(lost.workers)} lost workers")
-        sweep_lost(lost, GuestSettings(target=target, tls=target.tls_context()))
+            self._environment.process_exit_code = conclude(
+                directory, options.target, self._failures
+            )
 
     def on_quitting(self, **_: Any) -> None:
         """Locust is about to leave, perhaps while guests are talking: end the run first."""
@@ -392,8 +284,3 @@ class Plugin:
     def _run(self) -> Run | None:
         run: Run | None = getattr(self._environment, "harness_run", None)
         return run
-
-
-def _refuse(why: str, code: ExitCode) -> NoReturn:
-    print(f"error: {why}", file=sys.stderr, flush=True)
-    sys.exit(code)

@@ -1,4 +1,4 @@
-"""What is refused before anything is sent, each in one sentence and with its own exit code."""
+"""What the listeners of Locust's events say when a run can't be opened."""
 
 from pathlib import Path
 from typing import Any
@@ -8,23 +8,6 @@ from locusts import finish, locustfile, start
 
 pytestmark = pytest.mark.process
 
-ID = "12345678-90ab-cdef-1234-567890abcdef"
-
-
-@pytest.mark.parametrize(
-    ("target", "code", "why"),
-    [
-        ("", 8, "harness simulate"),
-        ("ws://127.0.0.1:1/v1?deploymentId=abc", 8, "not a UUID"),
-        (f"wss://webmessaging.example/v1?deploymentId={ID}", 7, "not on this machine"),
-    ],
-)
-def test_bad_targets(tmp_path: Path, target: str, code: int, why: str) -> None:
-    found, output = finish(start(locustfile(tmp_path), tmp_path, target, "-t", "1"))
-    assert found == code, output
-    assert why in output
-    assert "Traceback" not in output
-
 
 def test_a_reports_folder_that_can_not_be_written(simulator: Any, tmp_path: Path) -> None:
     (tmp_path / "reports").write_text("a file where the folder should be")
@@ -33,10 +16,3 @@ def test_a_reports_folder_that_can_not_be_written(simulator: Any, tmp_path: Path
     assert code == 8, output
     assert "reports folder" in output
     assert "Traceback" not in output
-
-
-def test_a_shape_that_makes_no_sense(simulator: Any, tmp_path: Path) -> None:
-    file = locustfile(tmp_path, more="class Shape(ArrivalShape):\n    slots = 3\n")
-    code, output = finish(start(file, tmp_path, simulator.url))
-    assert code == 8, output
-    assert "Shape.arrivals: expected a schedule" in output

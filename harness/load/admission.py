@@ -1,0 +1,109 @@
+"""May this run begin? Options, shape, the guard's permission and the strength of the machines.
+
+Whatever is wrong ends the process with one sentence and an exit code, before anything is sent.
+"""
+
+import math
+import sys
+from typing import Any, NoReturn
+
+from harness.errors import ConfigError, PreflightRefused
+from harness.exit_codes import ExitCode
+from harness.guard import Intent, Rule
+from harness.load.muster import Muster, describe
+from harness.load.options import RunOptions, read_options
+from harness.load.shapes import ArrivalShape, peak_per_s
+from harness.machine import LINGER_S, Share, shortfalls, this_machine
+from harness.preflight.permit import Permit, permit
+from harness.report.judging import read_objectives
+from harness.slo.objective import Objective
+
+
+class Admission:
+    """What is asked of a run before it begins; ``muster`` is the master's."""
+
+    def __init__(self, environment: Any, muster: Muster | None) -> None:
+        self._environment = environment
+        self._muster = muster
+        self._peak_per_s: float | None = None
+        self.shape: type[ArrivalShape] | None = None
+        self.objectives: tuple[Objective, ...] = ()
+        """those of the ``--slo`` file"""
+
+    def check_options(self) -> RunOptions:
+        """Options and target, or the end of the process with one sentence."""
+        try:
+            options = read_options(self._environment.parsed_options)
+            self.objectives = () if options.slo is None else read_objectives(options.slo)
+        except ConfigError as error:
+            refuse(str(error), ExitCode.CONFIG)
+        return options
+
+    def take_shape(self) -> None:
+        """Take an ArrivalShape over from Locust: its users become slots, all there at once.
+
+        Locust would run a shape in a way that leaves the process deaf to SIGTERM.
+        """
+        environment, shape = self._environment, self._environment.shape_class
+        if not isinstance(shape, ArrivalShape):
+            return
+        try:
+            self.shape = checked = type(shape).checked()
+        except ConfigError as error:
+            refuse(str(error), ExitCode.CONFIG)
+        environment.shape_class = None
+        options = environment.parsed_options
+        options.num_users = options.num_users or checked.slots
+        options.spawn_rate = options.num_users
+        # More than the schedule: Locust's clock starts before the first guest can.
+        options.run_time = options.run_time or math.ceil(checked.arrivals.duration_s) + 2
+        self._peak_per_s = peak_per_s(checked.arrivals)
+
+    def ask_permission(self) -> Permit:
+        """The guard's permission for this run, or the end of the process with its refusal."""
+        environment, shape = self._environment, self.shape
+        options = self.check_options()
+        intent = Intent(
+            sessions=None if shape is None else shape.arrivals.count,
+            at_once=environment.parsed_options.num_users or 1,
+            peak_per_s=self._peak_per_s,
+            stop_timeout_s=float(environment.stop_timeout or 0),
+        )
+        try:
+            return permit(
+                options.terms, intent, reports=options.reports, overrides=options.overrides
+            )
+        except PreflightRefused as error:
+            refuse(str(error), ExitCode.PREFLIGHT)
+
+    def check_strength(self, options: RunOptions) -> None:
+        """Whether this machine, or each worker's, can carry its share."""
+        parsed, shape = self._environment.parsed_options, self.shape
+        share = Share(
+            at_once=parsed.num_users or 1,
+            per_s=self._peak_per_s,
+            sources=max(1, len(options.target.sources)),
+            over_s=LINGER_S if shape is None else shape.arrivals.duration_s,
+        )
+        if self._muster is None:
+            problems = list(shortfalls(this_machine(), share))
+        else:
+            problems = self._muster.problems(describe(str(parsed.locustfile), shape), share)
+        if problems:
+            if self._muster is not None:
+                self._muster.dismiss()
+            refuse("; ".join(problems), ExitCode.CONFIG)
+
+
+def cap_of(options: RunOptions, worker: int, workers: int) -> int | None:
+    """One process's part of the cap on sessions, where the target has one."""
+    if not options.terms.guarded or Rule.CAP in options.overrides:
+        return None
+    cap = options.terms.max_sessions
+    return None if cap is None else len(range(worker, cap, workers))
+
+
+def refuse(why: str, code: ExitCode) -> NoReturn:
+    """End the process with one sentence."""
+    print(f"error: {why}", file=sys.stderr, flush=True)
+    sys.exit(code)

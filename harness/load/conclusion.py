@@ -1,0 +1,43 @@
+"""The end of a run that nobody supervises: what is lost is swept; record, summary, exit code."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from harness.config import Target
+from harness.errors import ConfigError, LedgerError
+from harness.exit_codes import ExitCode
+from harness.guest.settings import GuestSettings
+from harness.reconcile.lost import find_lost, sweep_lost
+from harness.report.opening import point_latest
+from harness.report.record import build_record, write_record
+from harness.report.terminal import show_summary
+
+
+def conclude(directory: Path, target: Target, failures: Sequence[str]) -> int:
+    """Write ``run.json``, show the summary and give the exit code.
+
+    ``failures`` are told where the files can't even be read.
+    """
+    try:
+        _sweep_lost(directory, target)
+        record = build_record(directory)
+        write_record(directory, record)
+    except (ConfigError, LedgerError, OSError) as error:
+        for why in (*failures, error):
+            print(f"error: {why}", file=sys.stderr)
+        return int(ExitCode.INVALID)
+    point_latest(directory)
+    show_summary(record, Console(), report=str(directory))
+    return int(record["exit_code"])
+
+
+def _sweep_lost(directory: Path, target: Target) -> None:
+    """What workers have left that died on the way is ended here and now."""
+    lost = find_lost(directory)
+    if not lost.leftovers:
+        return
+    print(f"sweeping {len(lost.leftovers)} sessions of {len(lost.workers)} lost workers")
+    sweep_lost(lost, GuestSettings(target=target, tls=target.tls_context()))
