@@ -26,6 +26,7 @@ from harness.load.muster import HELLO, Muster, describe
 from harness.load.options import RUN_ID, WORKERS, RunOptions, add_options
 from harness.load.run import Run
 from harness.load.shipping import Copies, Shipper
+from harness.load.trimming import trim
 from harness.machine import raise_file_limit
 from harness.preflight.permit import Permit
 from harness.report.opening import make_run_directory, new_run_id, write_start
@@ -199,12 +200,13 @@ class Plugin:
         self.live.take_encoded(msg.data["process"], msg.data["row"], msg.data["encoded"])
 
     def _watch(self) -> None:
-        """Once a second: keep the history, and stop the run when an objective says so."""
+        """Once a second: keep the history short, and stop the run when an objective says so."""
         watch, live = AbortWatch(self.admission.objectives, self.live), self.live
         while True:
             gevent.sleep(1)
             now_s = (monotonic_ns() - live.began_ns) / 1e9
             live.add_point(now_s)
+            trim(self._runner.stats, wall_ns() / 1e9)
             reasons = watch.look(now_s)
             if reasons:
                 return self._stop_early(reasons, aborted=list(reasons))
