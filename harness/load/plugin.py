@@ -155,8 +155,7 @@ class Plugin:
             max_sessions=cap_of(options, index % workers, workers),
         )
         if isinstance(self._runner, WorkerRunner):
-            run.shipper = Shipper(self._runner, run.name, run.meta)
-            run.ledger.on_commit = run.shipper.take
+            run.ship_to(Shipper(self._runner, run.name, run.meta))
 
     def _write_start(self, options: RunOptions, directory: Path) -> None:
         environment, shape = self._environment, self.admission.shape

@@ -95,7 +95,7 @@ class Run:
         }
         """what the ledger says of this process"""
         self.shipper: Shipper | None = None
-        """of a worker: tells the master what the ledger says"""
+        """of a worker: tells the master what is in its files"""
         self.ledger = Ledger(
             Store(directory / FILE_NAME.format(worker=self.name), self.meta),
             on_failure=lambda error: self.fail(str(error)),
@@ -135,6 +135,13 @@ class Run:
         self._interval_began_ns = monotonic_ns()
         self._said = Counts()
         self._ticker = gevent.spawn(self._tick_forever)
+
+    def ship_to(self, shipper: Shipper) -> None:
+        """A worker's: tell the master what ledger and measurements say, from the first line on."""
+        self.shipper = shipper
+        self.ledger.on_commit = shipper.take
+        shipper.take_measured(b"", self._writer.header)
+        self._writer.on_write = shipper.take_measured
 
     @staticmethod
     def of(environment: Any) -> "Run":

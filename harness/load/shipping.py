@@ -1,16 +1,18 @@
-"""Workers on other machines ship their ledger to the master while they run.
+"""Workers on other machines ship their ledger and measurements to the master while they run.
 
-Each worker sends what its ledger has just committed, in batches, one at a time: the next goes when
-the last was acknowledged. What waits is bounded; should the master stay silent for too long, the
-copy is marked as incomplete and the worker's own file remains the full record. The master writes
-the copy beside its own files, unless it sees the worker's own file there (one machine, one folder).
+Each worker sends what its ledger has just committed and the intervals it has just written, in
+batches, one at a time: the next goes when the last was acknowledged. What waits is bounded; should
+the master stay silent for too long, the copy is marked as incomplete and the worker's own files
+remain the full record. The master writes the copy beside its own files, unless it sees the
+worker's own ones there (one machine, one folder). So the figures of the whole are merged from the
+histograms of all workers, wherever they ran, and rest on no last report.
 
 Tokens go with it, and Locust's channel between worker and master is neither encrypted nor
 authenticated: run master and workers on a network of their own.
 """
 
 import platform
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from harness.clock import monotonic_ns
 from harness.errors import LedgerError
 from harness.ledger.ledger import Group, run_in
 from harness.ledger.store import FILE_NAME, Insert, Store, Update
+from harness.measure.snapshot import HISTOGRAMS, INTERVALS, write_whole
 
 SHIP = "harness_ledger"
 SHIPPED = "harness_ledger_ack"
@@ -31,11 +34,16 @@ BATCH = 2_000
 """Changes in one message, at most."""
 WAITING = 100_000
 """Changes that may wait for the master, at most (some 20 MB)."""
+MEASURED_BATCH = 500_000
+"""Bytes of measurements in one message, about; one interval goes whole."""
+MEASURED_WAITING = 50_000_000
+"""Bytes of measurements that may wait for the master (an hour or more of silence)."""
 AGAIN_AFTER_S = 5.0
+INCOMPLETE = "the master did not take all that the worker had to say"
 
 
 class Shipper:
-    """The worker's side. Give :meth:`take` to the ledger."""
+    """The worker's side. Give :meth:`take` to the ledger, :meth:`take_measured` to the writer."""
 
     def __init__(self, runner: WorkerRunner, worker: str, meta: dict[str, str]) -> None:
         self._runner = runner
@@ -44,7 +52,11 @@ class Shipper:
         self._inserts: OrderedDict[int, Insert] = OrderedDict()
         self._updates: OrderedDict[int, Update] = OrderedDict()
         self._meta: dict[str, str] = {}
+        self._measured: deque[tuple[bytes, bytes]] = deque()
+        self._measured_bytes = 0
         self._lost = False
+        self._needless = False
+        """the master sees this worker's own files"""
         self._batch = 0
         self._work, self._answered, self._idle = Event(), Event(), Event()
         self._idle.set()
@@ -54,6 +66,8 @@ class Shipper:
 
     def take(self, group: Group) -> None:
         """What was just committed. Several changes of one session become one."""
+        if self._needless:
+            return
         for insert in group.inserts:
             self._inserts[insert[0]] = insert
         for update in group.updates:
@@ -65,6 +79,18 @@ class Shipper:
         self._meta |= group.meta
         while len(self._inserts) + len(self._updates) > WAITING:
             (self._inserts or self._updates).popitem(last=False)
+            self._lost = True
+        self._idle.clear()
+        self._work.set()
+
+    def take_measured(self, intervals: bytes, histograms: bytes) -> None:
+        """What was just appended to the two files of measurements."""
+        if self._needless:
+            return
+        self._measured.append((intervals, histograms))
+        self._measured_bytes += len(intervals) + len(histograms)
+        while self._measured_bytes > MEASURED_WAITING and len(self._measured) > 1:
+            self._measured_bytes -= sum(map(len, self._measured.popleft()))
             self._lost = True
         self._idle.clear()
         self._work.set()
@@ -81,7 +107,7 @@ class Shipper:
         while True:
             self._work.wait()
             self._work.clear()
-            while self._inserts or self._updates or self._meta:
+            while self._inserts or self._updates or self._meta or self._measured:
                 self._send(self._next_batch())
             self._idle.set()
             gevent.sleep(0.2)  # so that a busy worker sends few messages, with much in each
@@ -105,7 +131,8 @@ class Shipper:
         if self._batch == 0:
             meta = {**self._first, **meta}
         if self._lost:
-            meta["damaged"] = "the master did not take all that the worker's ledger said"
+            meta["damaged"] = INCOMPLETE
+        intervals, histograms = self._next_measured()
         self._batch += 1
         return {
             "worker": self._worker,
@@ -113,7 +140,20 @@ class Shipper:
             "inserts": inserts,
             "updates": updates,
             "meta": meta,
+            "intervals": intervals,
+            "histograms": histograms,
         }
+
+    def _next_measured(self) -> tuple[bytes, bytes]:
+        intervals, histograms = [], []
+        room = MEASURED_BATCH
+        while self._measured and room > 0:
+            some, more = self._measured.popleft()
+            intervals.append(some)
+            histograms.append(more)
+            self._measured_bytes -= len(some) + len(more)
+            room -= len(some) + len(more)
+        return b"".join(intervals), b"".join(histograms)
 
     def _send(self, batch: dict[str, Any]) -> None:
         self._answered.clear()
@@ -124,16 +164,49 @@ class Shipper:
 
     def _on_answer(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
         if msg.data["worker"] == self._worker and msg.data["number"] == self._batch:
+            self._needless = bool(msg.data.get("here"))
+            if self._needless:
+                self._inserts.clear()
+                self._updates.clear()
+                self._meta.clear()
+                self._measured.clear()
             self._answered.set()
 
 
+class _Copy:
+    """The files of one worker, as the master keeps them."""
+
+    def __init__(self, directory: Path, worker: str, meta: dict[str, str]) -> None:
+        """Create them. Raises LedgerError or OSError."""
+        self._store = Store(directory / FILE_NAME.format(worker=worker), meta)
+        self._intervals = (directory / INTERVALS.format(worker=worker)).open("ab", buffering=0)
+        self._histograms = (directory / HISTOGRAMS.format(worker=worker)).open("ab", buffering=0)
+
+    def write(self, batch: dict[str, Any]) -> None:
+        """Make a batch durable. Raises LedgerError."""
+        inserts = [tuple(row) for row in batch["inserts"]]
+        self._store.write(inserts, [tuple(row) for row in batch["updates"]], batch["meta"])
+        try:
+            write_whole(self._histograms, batch["histograms"])
+            write_whole(self._intervals, batch["intervals"])
+        except OSError as error:
+            why = error.strerror or error
+            raise LedgerError(f"a worker's measurements can't be written: {why}") from error
+
+    def close(self) -> None:
+        """Raises LedgerError."""
+        self._intervals.close()
+        self._histograms.close()
+        self._store.close()
+
+
 class Copies:
-    """The master's side: a ledger file for each worker whose own file is not to be seen here."""
+    """The master's side: files for each worker whose own are not to be seen here."""
 
     def __init__(self, runner: MasterRunner) -> None:
         self._runner = runner
         self._directory: Path | None = None
-        self._stores: dict[str, Store | None] = {}
+        self._copies: dict[str, _Copy | None] = {}
         self._last: dict[str, int] = {}
         self._came: Queue[Any] = Queue()
         self._thread: ThreadPool | None = None
@@ -145,7 +218,7 @@ class Copies:
     def open(self, directory: Path) -> None:
         """A run begins."""
         self._directory = directory
-        self._stores, self._last = {}, {}
+        self._copies, self._last = {}, {}
         self.heard_of, self.failures = {}, []
         if self._thread is None:
             self._thread = ThreadPool(1)
@@ -156,11 +229,11 @@ class Copies:
         deadline = monotonic_ns() + 2_000_000_000
         while not self._came.empty() and monotonic_ns() < deadline:
             gevent.sleep(0.01)
-        stores, self._stores, self._directory = self._stores, {}, None
-        for store in stores.values():
-            if store is not None:
+        copies, self._copies, self._directory = self._copies, {}, None
+        for copy in copies.values():
+            if copy is not None:
                 try:
-                    store.close()
+                    copy.close()
                 except LedgerError as error:
                     self.failures.append(str(error))
 
@@ -183,25 +256,25 @@ class Copies:
         if self._directory is None or self._thread is None:
             return
         if number > self._last.get(worker, 0):
-            store = self._store_of(worker, batch["meta"])
-            if store is not None:
-                run_in(
-                    self._thread,
-                    store.write,
-                    [tuple(row) for row in batch["inserts"]],
-                    [tuple(row) for row in batch["updates"]],
-                    batch["meta"],
-                )
+            copy = self._copy_of(worker, batch["meta"])
+            if copy is not None:
+                run_in(self._thread, copy.write, batch)
             self._last[worker] = number
-        self._runner.send_message(SHIPPED, {"worker": worker, "number": number}, node_id)
+        here = worker in self._copies and self._copies[worker] is None
+        answer = {"worker": worker, "number": number, "here": here}
+        self._runner.send_message(SHIPPED, answer, node_id)
 
-    def _store_of(self, worker: str, meta: dict[str, str]) -> Store | None:
-        if worker not in self._stores:
+    def _copy_of(self, worker: str, meta: dict[str, str]) -> _Copy | None:
+        if worker not in self._copies:
             assert self._directory is not None
-            path = self._directory / FILE_NAME.format(worker=_plain(worker))
-            here = path.exists()  # the worker's own file
-            self._stores[worker] = None if here else Store(path, meta)
-        return self._stores[worker]
+            name = _plain(worker)
+            here = (self._directory / FILE_NAME.format(worker=name)).exists()  # the worker's own
+            try:
+                self._copies[worker] = None if here else _Copy(self._directory, name, meta)
+            except OSError as error:
+                why = error.strerror or error
+                raise LedgerError(f"no copy of worker {name} can be kept: {why}") from error
+        return self._copies[worker]
 
 
 def _plain(worker: str) -> str:

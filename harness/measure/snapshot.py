@@ -21,7 +21,7 @@ line out and say so.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,10 @@ BATCH = 256
 """So many histograms are decoded at once: quick, and still little memory."""
 
 
+OnWrite = Callable[[bytes, bytes], None]
+"""(appended to the intervals, appended to the histograms): to whoever keeps a copy"""
+
+
 def interval_s(elapsed_s: float) -> float:
     """How long an interval is, so long after the start of a run."""
     if elapsed_s < 3600:
@@ -54,21 +58,22 @@ class IntervalWriter:
 
     def __init__(self, directory: Path, worker: str, *, started_ns: int) -> None:
         self._started_s = started_ns / 1e9
+        self.on_write: OnWrite | None = None
         self._held = Collected()
         self._held_s = 0.0
         self._held_arrivals: Counter[str] = Counter()
         self._newest: tuple[int, Mapping[str, Mapping[str, float] | str]] | None = None
         self._intervals = (directory / INTERVALS.format(worker=worker)).open("ab", buffering=0)
         self._histograms = (directory / HISTOGRAMS.format(worker=worker)).open("ab", buffering=0)
-        self._histograms.write(
-            (
-                "#[Histogram log format version 1.3]\n"
-                f"#[StartTime: {self._started_s:.3f} (seconds since epoch)]\n"
-                "#[Values are microseconds; Interval_Max is in milliseconds]\n"
-                '"StartTimestamp","Interval_Length","Interval_Max",'
-                '"Interval_Compressed_Histogram"\n'
-            ).encode()
-        )
+        self.header = (
+            "#[Histogram log format version 1.3]\n"
+            f"#[StartTime: {self._started_s:.3f} (seconds since epoch)]\n"
+            "#[Values are microseconds; Interval_Max is in milliseconds]\n"
+            '"StartTimestamp","Interval_Length","Interval_Max",'
+            '"Interval_Compressed_Histogram"\n'
+        ).encode()
+        """how the histogram log begins"""
+        write_whole(self._histograms, self.header)
 
     def write(
         self,
@@ -118,8 +123,12 @@ class IntervalWriter:
             "outcomes": collected.outcomes,
             "counts": collected.counts,
         }
-        write_whole(self._histograms, "".join(lines).encode())
-        write_whole(self._intervals, orjson.dumps(row, option=orjson.OPT_NON_STR_KEYS) + b"\n")
+        histograms = "".join(lines).encode()
+        intervals = orjson.dumps(row, option=orjson.OPT_NON_STR_KEYS) + b"\n"
+        write_whole(self._histograms, histograms)
+        write_whole(self._intervals, intervals)
+        if self.on_write is not None:
+            self.on_write(intervals, histograms)
 
     def close(self) -> None:
         """Write what is held and close both files; safe to call twice. Raises OSError."""

@@ -1,5 +1,6 @@
 """The copy of a remote worker's ledger: complete, in order, bounded, told when it is not."""
 
+import json
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from typing import Any
 
 import gevent
 import pytest
-from locusts import ROOT, locustfile
+from locusts import ROOT, locustfile, passed
 
 from harness.cli.stages import free_port
 from harness.ledger.ledger import Group, Ledger
@@ -20,6 +21,10 @@ from harness.ledger.reading import read_rows
 from harness.ledger.store import Stage, Store
 from harness.load import shipping
 from harness.load.shipping import SHIP, SHIPPED, Copies, Shipper
+from harness.measure.histogram import Histogram
+from harness.measure.recorder import Recorder, service_tag
+from harness.measure.sample import Sample
+from harness.measure.snapshot import IntervalWriter, read_measurements
 
 
 class Wire:
@@ -123,8 +128,66 @@ def test_a_file_that_is_the_workers_own_is_left_alone(tmp_path: Path) -> None:
     shipper = Shipper(wire, "w", {})  # type: ignore[arg-type]
     shipper.take(Group(inserts=[(1, "t", Stage.INTENDED, 1, 1)]))
     assert shipper.flush(within_s=5)
+    shipper.take_measured(b"{}\n", b"Tag=a\n")  # the master has said that it needs nothing
+    shipper.take(Group(inserts=[(2, "t", Stage.INTENDED, 1, 1)]))
+    assert shipper.flush(within_s=0)
     copies.close()
     assert own.read_bytes() == b"its own"
+    assert [path.name for path in tmp_path.iterdir()] == [own.name]
+    assert len(wire.sent) == 1
+
+
+def test_measurements_come_whole_and_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipping, "MEASURED_BATCH", 1_000)
+    wire = Wire()
+    here, there = tmp_path / "worker", tmp_path / "master"
+    here.mkdir()
+    there.mkdir()
+    copies = Copies(wire)  # type: ignore[arg-type]
+    copies.open(there)
+    shipper = Shipper(wire, "w", {"worker": "w"})  # type: ignore[arg-type]
+    writer = IntervalWriter(here, "w", started_ns=10**18)
+    shipper.take_measured(b"", writer.header)
+    writer.on_write = shipper.take_measured
+    recorder = Recorder()
+    state = {"phase": "running", "sessions": {}, "arrivals": {"due": 3}, "process": {}}
+    for second in range(1, 8):
+        for number in range(50):
+            recorder.add(Sample("reply", 0, 0, 10**6 * (number + second), 10**9))
+        ended_ns = 10**18 + second * 10**9
+        writer.write(recorder.take(), ended_ns=ended_ns, length_s=1.0, state=state)
+        gevent.sleep(0)
+    writer.close()
+    assert shipper.flush(within_s=10)
+    copies.close()
+    assert copies.failures == []
+    for name in ("intervals-w.jsonl", "histograms-w.hlog"):
+        assert (there / name).read_bytes() == (here / name).read_bytes()
+    assert len([batch for batch in wire.sent if batch["intervals"]]) > 1
+    assert read_measurements(there).arrivals == {"due": 21}
+
+
+def test_measurements_that_wait_too_long_are_let_go_and_the_copy_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipping, "AGAIN_AFTER_S", 0.05)
+    monkeypatch.setattr(shipping, "MEASURED_WAITING", 1_000)
+    wire = Wire()
+    copies = Copies(wire)  # type: ignore[arg-type]
+    copies.open(tmp_path)
+    shipper = Shipper(wire, "w", {})  # type: ignore[arg-type]
+    wire.mute = True
+    for _ in range(100):
+        shipper.take_measured(b"x" * 99 + b"\n", b"")
+        gevent.sleep(0)
+    wire.mute = False
+    assert shipper.flush(within_s=5)
+    copies.close()
+    assert 1_000 <= (tmp_path / "intervals-w.jsonl").stat().st_size < 3_000
+    (damage,) = read_account(tmp_path).damaged
+    assert "did not take all" in damage
 
 
 def test_a_name_from_the_network_can_not_leave_the_folder(tmp_path: Path) -> None:
@@ -194,3 +257,30 @@ def test_a_killed_workers_sessions_are_swept_from_the_masters_copy(
     account = read_account(copies[0].parent)
     assert (account.intended, account.settled, account.leftover) == (6, 6, 0)
     assert set(simulator.truth()["open_tokens"]) <= before
+
+
+@pytest.mark.process
+def test_figures_of_workers_elsewhere_are_exact(simulator: Any, tmp_path: Path) -> None:
+    file = locustfile(tmp_path)
+    port = free_port()
+    bind = ("--master-bind-host", "127.0.0.1", "--master-bind-port", port)
+    master = locust(
+        file, tmp_path / "m", simulator.url, "--master", "--expect-workers", "2", *bind,
+        "-u", "6", "-r", "6", "-t", "4s", "--only-summary",
+    )  # fmt: skip
+    folders = [tmp_path / name for name in ("one", "two")]
+    workers = [
+        locust(file, folder, simulator.url, "--worker", "--master-port", port) for folder in folders
+    ]
+    output, _ = master.communicate(timeout=90)
+    for worker in workers:
+        worker.communicate(timeout=30)
+    assert passed(master.returncode, output), output
+    (whole,) = [p for p in (tmp_path / "m" / "reports").iterdir() if not p.is_symlink()]
+    parts = [read_measurements(next((f / "reports").glob("2*"))) for f in folders]
+    merged = Histogram()
+    for part in parts:
+        merged.merge(part.histograms[service_tag("reply")])
+    entry = json.loads((whole / "run.json").read_text())["operations"]["reply"]
+    assert entry["count"] == merged.count == sum(p.outcomes["reply"]["ok"] for p in parts) > 5
+    assert entry["service_ms"]["p95"] == merged.percentile_ms(95)
