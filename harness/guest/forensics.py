@@ -2,7 +2,9 @@
 
 The service gives every message an id of its own. The guests of one process share what they have
 seen of these, so an id that comes to a second session is cross-talk: somebody's words were shown
-to somebody else. (Nothing in a message names its session, so this is the only way to know.)
+to somebody else. (Nothing in a message names its session, so this is the only way to know, and
+which of the two it was meant for can't be known: the second to see it takes it for a reply only
+when no other comes.)
 """
 
 from enum import StrEnum

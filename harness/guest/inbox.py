@@ -53,6 +53,7 @@ class Inbox:
         "_given_up",
         "_lane",
         "_newest",
+        "_newest_before",
         "_on_cleared",
         "_on_first_message",
         "_owner",
@@ -65,6 +66,7 @@ class Inbox:
         "close_reason",
         "closed_code",
         "connected",
+        "doubtful",
         "failure",
         "lost_ns",
         "pending",
@@ -94,6 +96,8 @@ class Inbox:
         self._lane = lane
         self._newest = ""
         """the service's time of its newest message; these times compare as text"""
+        self._newest_before = ""
+        """the same when the last connection ended"""
         self._given_up: set[str] | None = None
         self.bell = Bell()
         self.pending: dict[str, Pending] = {}
@@ -103,6 +107,8 @@ class Inbox:
         """when the newest of these arrived"""
         self.replies: deque[Arrived] | None = None
         """messages of the other side that nobody has looked at; see :meth:`next_reply`"""
+        self.doubtful: Arrived | None = None
+        """the newest message that another session saw first: a reply only for want of another"""
         self.response: events.SessionResponse | None = None
         self.failure: ServiceError | None = None
         """The newest error answer, until somebody takes it."""
@@ -141,7 +147,12 @@ class Inbox:
         return self.replies.popleft() if self.replies else None
 
     def add_missed(self, message: events.Message, at_ns: int) -> bool:
-        """Take in a message from the history; True if it had not come on the connection."""
+        """Take in a message from the history; True if it had not come on the connection.
+
+        One older than what has come is known: ids are not remembered for a whole soak.
+        """
+        if message.time is not None and message.time <= self._newest_before:
+            return False
         if message.message_id and self._seen.first(message.message_id, self._lane) is None:
             self._keep(message, at_ns, at_ns)
             return True
@@ -191,6 +202,7 @@ class Inbox:
     def on_end(self, code: int | None, reason: str) -> None:
         """The connection has ended."""
         self.connected = False
+        self._newest_before = self._newest
         self.lost_ns = monotonic_ns()
         self.closed_code, self.close_reason = code, reason
         if self.session.state in (State.CLEARED, State.EXPIRED):
@@ -220,7 +232,9 @@ class Inbox:
             if before == self._lane:
                 return Finding.DUPLICATE
             if before is not None and not before.startswith(self._owner):
-                finding = Finding.CROSS_TALK
+                if message.text or message.content:
+                    self.doubtful = Arrived(message, arrived_ns, seen_ns)
+                return Finding.CROSS_TALK
         if message.presence == "Disconnect":
             self._recorder.count("disconnected_by_service")
             if message.read_only:

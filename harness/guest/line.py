@@ -137,7 +137,7 @@ class Line:
 
         Raises ServiceError, ReplyTimeout or ConnectionLost.
         """
-        inbox, tracing_id = self.inbox, self.next_id()
+        inbox, tracing_id, jwt = self.inbox, self.next_id(), self.settings.jwt()
         self.session.do(Did.START_NEW if start_new else Did.CONFIGURE)
         inbox.response, inbox.failure = None, None
         self.send(
@@ -146,7 +146,7 @@ class Line:
                 self.settings.target.deployment_id,
                 tracing_id,
                 start_new=start_new,
-                sign_in=self.settings.sign_in,
+                sign_in=jwt,
             ),
             operation,
             due_ns,

@@ -64,9 +64,13 @@ def anything(message: Message) -> bool:
 
 
 def condition(containing: str | None, matching: str | None) -> Condition:
-    """What a reply has to be like. Raises ConfigError for a wrong regular expression."""
+    """What a reply has to be like. Raises ConfigError for a wrong regular expression.
+
+    ``containing`` takes no notice of case, as ovotech's genesys-web-messaging-tester does not.
+    """
     if containing is not None:
-        return lambda message: containing in message.text
+        wanted = containing.casefold()
+        return lambda message: wanted in message.text.casefold()
     if matching is not None:
         try:
             pattern = re.compile(matching)

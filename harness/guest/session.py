@@ -38,6 +38,7 @@ from harness.guest.questions import Question, condition, offers, shown
 from harness.guest.reconnect import Lasting
 from harness.guest.rest import fetch_history
 from harness.guest.settings import GuestSettings
+from harness.guest.typing import Typing
 from harness.ledger.ledger import Ledger
 from harness.ledger.store import OVER, Stage
 from harness.measure.recorder import GUESTS_CONNECTED, Recorder
@@ -46,9 +47,6 @@ from harness.protocol.events import Message
 from harness.protocol.names import MAX_TEXT_BYTES
 from harness.protocol.requests import Button, Request
 from harness.units import seconds
-
-TYPING_EVERY_NS = 5_000_000_000
-"""Official clients tell of typing at most once in five seconds."""
 
 
 class GuestSession:
@@ -85,7 +83,7 @@ class GuestSession:
         self._question = Question(recorder)
         self._newest: Message | None = None
         self._others: list[Line] | None = None
-        self._typed: tuple[int, str] = (0, "")
+        self._typing: Typing | None = None
         self._max_attribute_bytes: int | None = None
         self.opened_ns: int | None = None
 
@@ -182,8 +180,9 @@ class GuestSession:
         """Wait for the reply to what was said last, and give its text.
 
         The reply is the first Outbound message after ours by arrival or, with ``containing`` or
-        ``matching`` (a regular expression), the first one that fits. Raises ReplyTimeout showing
-        what did come, ConnectionLost, SessionExpired, or the ServiceError that answered us.
+        ``matching`` (a regular expression), the first one that fits; case is minded by the latter
+        only. Raises ReplyTimeout showing what did come, ConnectionLost, SessionExpired, or the
+        ServiceError that answered us.
         """
         limit_s = self.settings.reply_within_s if within is None else seconds(within, "within")
         fits = condition(containing, matching)
@@ -201,6 +200,10 @@ class GuestSession:
             self._raise_failure()
             left_s = (deadline - monotonic_ns()) / 1e9
             if left_s <= 0:
+                if (arrived := inbox.doubtful) is not None and fits(arrived.message):
+                    inbox.doubtful = None
+                    self._question.answer(arrived)
+                    return arrived.message.text
                 self._question.time_out()
                 raise ReplyTimeout("reply", limit_s, tuple(seen))
             try:
@@ -223,22 +226,11 @@ class GuestSession:
 
     def typing(self) -> None:
         """Tell that the guest is typing, at most once in 5 s; once where it is switched off."""
-        last_ns, tracing_id = self._typed
-        answers = self.line.inbox.answers
-        if tracing_id and answers and isinstance(answers.get(tracing_id), ServiceError):
-            self._recorder.count("typing_is_off")
-            self.line.inbox.forget(tracing_id)
-            self._typed = (1 << 62, "")
-            return
-        if monotonic_ns() - last_ns < TYPING_EVERY_NS:
-            return
         line = self.line
-        line.inbox.forget(tracing_id)
-        tracing_id = line.next_id()
-        line.inbox.want(tracing_id)
-        self._typed = (monotonic_ns(), tracing_id)
-        self._lasting.send(lambda: requests.typing(line.token, tracing_id), "")
-        line.inbox.pending.pop(tracing_id, None)  # it is answered only where it is refused
+        self._typing = self._typing or Typing()
+        if tracing_id := self._typing.next_id(line, self._recorder):
+            self._lasting.send(lambda: requests.typing(line.token, tracing_id), "")
+            line.inbox.pending.pop(tracing_id, None)  # it is answered only where it is refused
 
     def health_check(self, *, within: str | float = 10.0) -> None:
         """Send an echo request and wait for its answer (at most 2 a minute are allowed)."""
@@ -306,6 +298,8 @@ class GuestSession:
         """After the other side has ended the conversation for good: a new one, same token."""
         self._lasting.start_new()
         self._joined = False
+        if self.settings.auto_join:
+            self.join()
 
     def clear(self) -> bool:
         """End the session now; True if the service has proved it. Never raises."""
@@ -377,6 +371,7 @@ class GuestSession:
     def _close_question(self) -> None:
         """A reply that came without being waited for is measured all the same."""
         inbox = self.line.inbox
+        inbox.doubtful = None
         arrived: Arrived | None = inbox.next_reply()
         if arrived is not None:
             self._question.answer(arrived)

@@ -5,11 +5,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from harness.config import Target
+from harness.errors import ReplyTimeout, ServiceError, TransportError
 from harness.guest.budget import DOCUMENTED, Budget, ConnectionBudget
 from harness.guest.forensics import Seen
+from harness.protocol.names import ErrorCode
 from harness.transport.dial import Address
 
 Observer = Callable[[bool, bytes, int], None]
+SignIn = str | Callable[[], str]
+"""A JWT lives for 15 minutes: who may reconnect later gives a function, asked each time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +50,24 @@ class GuestSettings:
     connections: ConnectionBudget | None = None
     """New connections per minute, shared by all guests of the process."""
     custom_attributes: Mapping[str, str] = field(default_factory=dict)
-    sign_in: str = ""
-    """A JWT of an authenticated guest; empty: anonymous."""
+    sign_in: SignIn = ""
+    """The JWT of an authenticated guest, or what gives the one of now; empty: anonymous."""
     observer: Observer | None = None
     """Sees every frame: whether it goes out, its bytes, its time (monotonic nanoseconds)."""
     seen: Seen = field(default_factory=Seen)
     """Message ids, shared by all guests of the process."""
+
+    def jwt(self) -> str:
+        """What to sign in with now; empty for a stranger. Raises a ServiceError if that fails."""
+        if not callable(self.sign_in):
+            return self.sign_in
+        try:
+            return self.sign_in()
+        except (ServiceError, TransportError, ReplyTimeout):
+            raise
+        except Exception as error:  # whatever a locustfile's own code may raise
+            why = f"the sign-in failed: {type(error).__name__}"
+            raise ServiceError(ErrorCode.UNAUTHORIZED, why) from error
 
     @property
     def address(self) -> Address:

@@ -13,6 +13,7 @@ from harness.guest.inbox import Inbox
 from harness.guest.line import nothing
 from harness.measure.recorder import Recorder
 from harness.measure.sample import Outcome
+from harness.protocol.codec import decode_history
 from harness.protocol.session import Did, SessionState, State
 
 
@@ -163,7 +164,15 @@ def test_another_sessions_words_are_cross_talk_a_siblings_are_not() -> None:
     other.get(reply("1"), echo("aaaa007"))
     sibling.get(reply("1"), echo("aaaa007"))
     assert first.recorder.take().counts == {"expected": 1, "replies_received": 1}
-    assert other.recorder.take().counts == {"cross_talk": 2, "replies_received": 1}
+    assert other.recorder.take().counts == {"cross_talk": 2}
+    assert not other.inbox.replies
+    assert other.inbox.doubtful is not None
+    goodbye = [{"eventType": "Presence", "presence": {"type": "Disconnect"}}]
+    last = {"type": "Event", "direction": "Outbound", "id": "2", "metadata": {"readOnly": "true"}}
+    ended = frame("StructuredMessage", {**last, "events": goodbye})
+    for rig in (first, other):
+        rig.get(ended)
+    assert (first.session.state, other.session.state) == (State.READ_ONLY, State.OPEN)
     assert sibling.recorder.take().counts == {"expected": 2, "replies_received": 1}
 
 
@@ -187,6 +196,18 @@ def test_what_comes_after_its_time_is_late_and_what_is_older_is_out_of_order(rig
     }
     assert rig.inbox.failure is None
     assert len(rig.inbox.replies or ()) == 2
+
+
+def test_what_the_history_tells_again_is_not_missed(rig: Rig) -> None:
+    times = [f"2026-11-22T12:00:0{n}.000Z" for n in (1, 2, 3)]
+    body = {"type": "Text", "text": "x", "direction": "Outbound"}
+    told = [{**body, "id": str(n), "channel": {"time": time}} for n, time in enumerate(times)]
+    rig.get(CONFIGURED, frame("StructuredMessage", told[1]))
+    rig.inbox.on_end(None, "")
+    rig.inbox.begin()
+    rig.get(frame("StructuredMessage", {**told[2], "id": "9", "channel": {"time": "9"}}))
+    again, _ = decode_history(orjson.dumps({"entities": told}))
+    assert [rig.inbox.add_missed(one, 5) for one in again] == [False, False, True]
 
 
 def test_answers_go_to_who_asked_and_unasked_ones_are_late(rig: Rig) -> None:

@@ -36,7 +36,9 @@ def test_the_first_reply_after_the_question_is_its_answer() -> None:
 
 def test_conditions() -> None:
     assert condition("order", None)(message(text="Your order is here"))
-    assert not condition("order", None)(message(text="Order"))
+    assert condition("order", None)(message(text="Order"))
+    assert not condition("order", None)(message(text="An offer"))
+    assert not condition(None, "order")(message(text="Order"))
     assert condition(None, r"order \\d+$".replace("\\\\", "\\"))(message(text="order 17"))
     assert condition(None, None) is anything
     assert not anything(message(type="Event"))

@@ -3,8 +3,10 @@
 from typing import Any
 
 import gevent
+import orjson
 import pytest
 
+from harness.clock import monotonic_ns
 from harness.config import parse_target
 from harness.errors import (
     ConfigError,
@@ -188,15 +190,22 @@ def test_a_guest_joins_by_itself_where_the_deployment_starts_conversations(rig: 
     assert rig.outcomes("join") == {Outcome.OK: 1}
 
 
-def test_typing_is_told_at_most_once_in_five_seconds(rig: Any) -> None:
+def test_another_sessions_message_is_a_reply_only_for_want_of_another(rig: Any) -> None:
+    body = {"type": "Text", "text": "For YOU, or for somebody else?", "direction": "Outbound"}
     with rig.guest() as guest:
-        guest.say("hello")
-        for _ in range(3):
-            guest.typing()
-        guest.await_reply(within="5s")
-        token = guest.line.token
-    told = str(rig.timeline(token))
-    assert told.count("typing") == 1, told
+        for message_id in ("x1", "x2"):
+            guest.settings.seen.first(message_id, "another session's")
+            guest.say(f"hello {message_id}")
+            frame = {"type": "message", "class": "StructuredMessage", "code": 200}
+            data = orjson.dumps({**frame, "body": {**body, "id": message_id}})
+            guest.line.inbox.on_frame(data, monotonic_ns(), monotonic_ns())
+            assert f"hello {message_id}" in guest.await_reply(within="5s")
+        assert guest.await_reply(within=0.05, containing="for you") == body["text"]
+        with pytest.raises(ReplyTimeout):
+            guest.await_reply(within=0.05, containing="for you")
+    taken = rig.taken()
+    assert taken.counts["cross_talk"] == 2
+    assert taken.outcomes["reply"] == {Outcome.OK: 2}
 
 
 def test_a_second_connection_hears_the_same_and_a_fourth_retires_the_first(rig: Any) -> None:
