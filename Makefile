@@ -39,7 +39,7 @@ bench-guest: $(DEV_READY)
 	$(BIN)/python tests/benchmarks/guest_speed.py
 
 bench-accuracy: $(DEV_READY)
-	$(BIN)/python tests/benchmarks/accuracy.py
+	$(BIN)/python tests/benchmarks/accuracy.py --write harness/measure/ACCURACY.md
 
 crash-matrix: $(DEV_READY)
 	$(BIN)/python tests/run/matrix.py --write harness/ledger/CRASH_MATRIX.md $(ARGS)

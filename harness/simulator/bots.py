@@ -9,7 +9,7 @@ never adds up.
 import heapq
 from random import Random
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from harness.simulator.conversing import disconnect, reply, typing
 from harness.simulator.dialogue import Turn, spoken
@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 
 TIMER_LATE_S = 0.0005
 """The event loop's timers count whole milliseconds and so fire half of one late on average."""
+
+
+class Times(NamedTuple):
+    """When a text was there: for the kernel, for us, and when its answer is due (monotonic)."""
+
+    arrived: float
+    read: float
+    due: float
 
 
 class WorkQueue:
@@ -89,22 +97,28 @@ class Bot:
             self._work(session, conversation, turn, heard)
 
     def _work(self, session: Session, conversation: Conversation, turn: Turn, heard: str) -> None:
-        arrival = monotonic()
-        delay = self.queue.finish(arrival) - arrival - TIMER_LATE_S
+        now = monotonic()
+        due = self.queue.finish(now)
+        delay = due - now - TIMER_LATE_S
         loop = self._service.loop
+        times = Times(self._service.arrived_s or now, now, due)
         if turn.typing_s:
             loop.call_later(max(delay - turn.typing_s, 0), typing, self._service, session)
         if delay > 0:
-            loop.call_later(delay, self._say, session, conversation, turn, heard, arrival)
+            loop.call_later(delay, self._say, session, conversation, turn, heard, times)
         else:
-            self._say(session, conversation, turn, heard, arrival)
+            self._say(session, conversation, turn, heard, times)
 
     def _say(
-        self, session: Session, conversation: Conversation, turn: Turn, heard: str, arrival: float
+        self, session: Session, conversation: Conversation, turn: Turn, heard: str, times: Times
     ) -> None:
         service = self._service
         for part in turn.parts:
-            reply(service, session, conversation, spoken(part, heard), arrival)
+            sent = reply(service, session, conversation, spoken(part, heard), times.arrived)
+            if sent and service.settings.stamps:
+                service.truth.delay("reply.planted", times.due - times.read)
+                service.truth.delay("reply.read_late", times.read - times.arrived)
+                service.truth.delay("reply.written_late", monotonic() - times.due)
         if session.ended is not None or not conversation.open:
             return
         limit = self.hand_over_after

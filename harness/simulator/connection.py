@@ -15,6 +15,7 @@ from aiohttp import WSMsgType, web
 
 from harness.simulator import frames
 from harness.simulator.frame_faults import send_with_faults
+from harness.simulator.stamping import StampedSocket
 
 if TYPE_CHECKING:
     from harness.simulator.service import Service
@@ -54,6 +55,7 @@ class Connection:
         "request_times",
         "service",
         "session",
+        "stamped",
         "transport",
     )
 
@@ -78,6 +80,9 @@ class Connection:
         self.held: bytes | None = None
         self.closing = False
         self.muted = False
+        self.stamped: StampedSocket | None = None
+        if service.settings.stamps:
+            self.stamped = StampedSocket(transport, service.loop)
         self._ws = ws
         self._compress = bool(ws.compress)
         self._awaited: set[asyncio.Task[object]] | None = None
@@ -129,7 +134,10 @@ class Connection:
         transport = self.transport
         if transport.is_closing():
             return
-        transport.write(ready)
+        if self.stamped is not None:
+            self.stamped.send(ready)
+        else:
+            transport.write(ready)
         if transport.get_write_buffer_size() > BUFFER_LIMIT:
             self.service.log("a connection that reads too slowly was cut")
             self.cut()
@@ -161,10 +169,13 @@ class Connection:
     async def read(self, handle: Callable[["Connection", bytes], None]) -> None:
         """Hand each message to ``handle`` until the connection ends."""
         receive = self._ws.receive
+        stamped = self.stamped
         while True:
             got = await receive()
             kind = got.type
             if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
+                if stamped is not None:
+                    self.service.arrived_s = stamped.arrived_ns / 1e9
                 handle(self, got.data)
             elif kind is WSMsgType.PING:
                 await self._ws.pong(got.data)

@@ -79,10 +79,15 @@ def reply(
     part: Mapping[str, Any],
     arrival: float,
     operation: str = "reply",
-) -> None:
-    """An answer whose work is done; records the delay that was planted since ``arrival``."""
-    if outbound(service, session, conversation, part):
+) -> bool:
+    """An answer whose work is done; records the delay that it had since ``arrival``.
+
+    False if nobody is there for it any more.
+    """
+    sent = outbound(service, session, conversation, part)
+    if sent:
         service.truth.delay(operation, monotonic() - arrival)
+    return sent
 
 
 def typing(service: "Service", session: Session, duration_ms: int = 5000) -> None:

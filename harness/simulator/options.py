@@ -11,6 +11,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from harness.clock import KERNEL_STAMPS
 from harness.errors import ConfigError
 from harness.simulator.dialogue import read_dialogue
 from harness.simulator.distributions import read_distribution
@@ -36,6 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     add("--port", default="0", help="port to listen on; 0 takes any free one (the default)")
     add("--tls", action="store_true", help="serve wss with a private CA made at start")
+    add(
+        "--stamps",
+        action="store_true",
+        help="record the bot's delays from the kernel's receive stamp to the write, and the own "
+        "queueing apart (Linux, not with --tls)",
+    )
     add("--seed", metavar="N", help="make ids, faults and service times repeatable")
     add("--deployment-id", metavar="ID", help="id of the deployment (default: a random one)")
     add("--profile", metavar="FILE", help="a TOML file with any of these settings and more")
@@ -51,7 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bot-delay",
         metavar="TIME",
         help="time the bot needs for an answer: 50ms (the default), exponential:200ms, "
-        "lognormal:200ms,0.5 (mean, variation), uniform:1s",
+        "lognormal:200ms,0.5 (mean, variation), uniform:1s, bimodal:50ms,1s,0.001 (two times and "
+        "the probability of the second)",
     )
     add(
         "--bot-workers",
@@ -114,12 +122,15 @@ def read(args: argparse.Namespace) -> Settings:
     faults = {**profile.get("faults", {}), **pairs("--fault", args.fault)}
     for name, value in faults.items():
         read_fault(name, value)
+    if args.stamps and (args.tls or not KERNEL_STAMPS):
+        raise ConfigError("--stamps needs Linux and a connection without TLS")
     knobs = fill(Knobs(), profile.get("knobs", {}), "profile: knobs")
     return Settings(
         deployments=_deployments(args, profile, seed),
         host=args.host,
         port=whole("--port", args.port, 0, 65535),
         tls=args.tls,
+        stamps=args.stamps,
         seed=seed,
         limits=read_limits(base, limits),
         knobs=fill(knobs, pairs("--knob", args.knob), "knob"),

@@ -69,6 +69,8 @@ class Service:
         self.largest_frame = settings.limits.frame_bytes or float("inf")
         self.request_limit = settings.limits.requests_per_connection_per_minute
         self.message_limit = settings.limits.messages_per_session_per_second
+        self.arrived_s = 0.0
+        """With stamps: when the kernel received the request that is being handled (monotonic)."""
         self._second = -1
         self._second_text = ""
         self._serial = 0

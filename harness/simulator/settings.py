@@ -140,6 +140,8 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 0
     tls: bool = False
+    stamps: bool = False
+    """Whether delays are recorded from the kernel's receive stamp to the write."""
     seed: int | None = None
     limits: Limits = DOCUMENTED
     knobs: Knobs = Knobs()

@@ -37,7 +37,7 @@ class Tally:
 
 
 class Delays:
-    """Delays in seconds, in buckets of three significant digits: bounded, and exact to 0.5 %."""
+    """Delays in seconds, in buckets of four significant digits: bounded, and exact to 0.05 %."""
 
     __slots__ = ("_buckets", "_fresh", "count", "highest", "total")
 
@@ -60,8 +60,8 @@ class Delays:
         buckets = self._buckets
         for delay_s in fresh:
             microseconds = max(round(delay_s * 1e6), 0)
-            if microseconds > 1000:
-                step = 10 ** (len(str(microseconds)) - 3)
+            if microseconds > 10_000:
+                step = 10 ** (len(str(microseconds)) - 4)
                 microseconds = (microseconds + step // 2) // step * step
             buckets[microseconds] = buckets.get(microseconds, 0) + 1
         if fresh:

@@ -118,4 +118,6 @@ async def accept(service: "Service", request: web.Request) -> web.StreamResponse
             service.note(session, "connection gone", f"code {ws.close_code}")
         sessions.leave(connection)
         connection.closing = True
+        if connection.stamped is not None:
+            connection.stamped.close()
     return ws
