@@ -1,5 +1,5 @@
 # make run    set up and do the main job against the embedded simulator; ends in a report
-# make test   set up and run the tests
+# make test   set up and run the tests, several at once; ARGS='tests/guest -x' chooses some
 # make demo-capacity  find the limit of a small simulated service, in under five minutes
 # make check  formatting, lint, types, import contracts
 # make crash-matrix  every fault, mode and ending of a run, and 200 random kills (an hour or so)
@@ -27,7 +27,7 @@ demo-capacity: $(RUN_READY)
 	  --resolution 0.2 --max-levels 8 --wanted 400/min
 
 test: $(DEV_READY)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(or $(ARGS),--numprocesses 3 --dist worksteal)
 
 check: $(DEV_READY)
 	$(BIN)/ruff format --check .

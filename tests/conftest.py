@@ -2,12 +2,15 @@
 and a real browser where there is one.
 """
 
+import contextlib
+import fcntl
 import json
 import os
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +27,27 @@ from browser import Browser, find_chromium
 # The machine is shared: property tests take the time they take.
 settings.register_profile("harness", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("harness")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Tests marked ``alone`` wait for those of the other processes to end, and they for them."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:  # one process: one test at a time
+        return (yield)
+    cache = item.config.cache
+    assert cache is not None
+    with _turn(cache.mkdir("turns"), alone=item.get_closest_marker("alone") is not None):
+        return (yield)
+
+
+@contextlib.contextmanager
+def _turn(directory: Path, *, alone: bool) -> Iterator[None]:
+    with (directory / "door").open("w") as door, (directory / "room").open("w") as room:
+        # Who wants the room alone keeps the door shut meanwhile, or it would wait for ever.
+        fcntl.flock(door, fcntl.LOCK_EX)
+        fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(door, fcntl.LOCK_UN)
+        yield
 
 
 class Simulator:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from locusts import finish, only_run, start
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.alone]
 
 KNOCK = """
 from locust import task

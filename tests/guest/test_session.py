@@ -235,5 +235,6 @@ def test_the_pace_of_a_guest_is_its_budget(rig: Any) -> None:
             guest.say("hello")
             guest.await_reply(within="5s")
     taken = rig.taken()
-    assert taken.counts["paced"] == 1  # by then there is room for all
+    # The fourth waits for the first to be a second old; the fifth may have to, for the second.
+    assert taken.counts["paced"] in (1, 2)
     assert taken.outcomes["delivered"] == {Outcome.OK: 5}
