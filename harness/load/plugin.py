@@ -58,6 +58,10 @@ def _attach(environment: Any, runner: Any, **_: Any) -> None:
     plugin.interrupts.install()
     if isinstance(runner, WorkerRunner) and environment.parsed_options.processes:
         watch_parent()
+    # Locust sets the time limit next, without a pause, and a timer counts from when the event loop
+    # last looked at the clock; only to one that it has called itself does it look again. Otherwise
+    # the run would end too early by as long as the set-up of the locustfile takes.
+    gevent.sleep(0)
 
 
 class Plugin:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from locusts import finish, locustfile, start
+from locusts import finish, locustfile, passed, start
 
 pytestmark = pytest.mark.process
 
@@ -16,3 +16,35 @@ def test_a_reports_folder_that_can_not_be_written(simulator: Any, tmp_path: Path
     assert code == 8, output
     assert "reports folder" in output
     assert "Traceback" not in output
+
+
+def test_slow_set_up_of_a_locustfile_takes_nothing_from_the_run_time(
+    simulator: Any, tmp_path: Path
+) -> None:
+    file = locustfile(tmp_path)
+    file.write_text(file.read_text() + SLOW_SET_UP)
+    process = start(file, tmp_path, simulator.url, "-t", "2")
+    code, output = finish(process)
+    assert passed(code, output), output
+    begun, ended = (float(words) for words in (tmp_path / "times").read_text().split())
+    assert ended - begun > 1.8  # it was 0.5 s, as the set-up had taken 1.5
+
+
+SLOW_SET_UP = """
+import time
+from pathlib import Path
+from locust import events
+
+def note(**_):
+    with Path(__file__).with_name("times").open("a") as times:
+        times.write(f"{time.monotonic()}\\n")
+
+@events.init.add_listener
+def prepare(**_):
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:
+        pass
+
+events.test_start.add_listener(note)
+events.test_stopping.add_listener(note)
+"""
