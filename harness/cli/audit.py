@@ -4,6 +4,7 @@ import argparse
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -12,15 +13,22 @@ from rich.console import Console
 from harness.cli.platform import add_places, open_api, span_of, target_of
 from harness.clock import utc_iso
 from harness.exit_codes import ExitCode
+from harness.measure.addition import write_addition
+from harness.measure.histogram import Histogram
 from harness.platform_api.client import Credentials
 from harness.platform_api.conversations import observe
 from harness.reconcile.audit import Audit, audit
+from harness.reconcile.end_lag import EndLags
 from harness.report.afterwards import bring_up_to_date
+from harness.report.figures import ms_text
 from harness.report.outputs import write_reports
+from harness.report.record import operation_block
 from harness.report.rundir import resolve_run
 from harness.units import duration_text, seconds
 
 SHOWN = 20
+END_LAG = "conversation_end"
+SHOWN_TIMES = MappingProxyType({"p50": 50.0, "p95": 95.0, "max": 100.0})
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -85,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     counts = observe(api, queues=args.queue, flows=args.flow)
     api.close()
     block = _block(found, counts, deadline_s, api.waited_s)
-    bring_up_to_date(directory, "audit", block)
+    bring_up_to_date(directory, "audit", block, operations=_ends(directory, found.ends))
     write_reports(directory)
     if args.json:
         sys.stdout.write(orjson.dumps(block, option=orjson.OPT_INDENT_2).decode() + "\n")
@@ -94,6 +102,14 @@ def run(args: argparse.Namespace) -> int:
     if not found.clean:
         return ExitCode.LEFTOVERS
     return ExitCode.PASS if found.all_visible else ExitCode.INVALID
+
+
+def _ends(directory: Path, ends: EndLags) -> dict[str, dict[str, Any]]:
+    """How long conversations went on after the proof, on disk and as the record shows it."""
+    if not ends.samples:
+        return {}
+    times = write_addition(directory, "audit", END_LAG, ends.samples)
+    return {END_LAG: operation_block({"ok": times.count}, times, times)}
 
 
 def _block(
@@ -113,6 +129,11 @@ def _block(
         "wrap_up": found.wrap_up,
         "matched_by": dict(found.matched),
         "observed": counts,
+        "ends": {
+            "measured": len(found.ends.samples),
+            "cleared": found.ends.cleared,
+            "before_the_proof": found.ends.before_proof,
+        },
     }
 
 
@@ -146,6 +167,7 @@ def _show(
     if counts:
         shown = ", ".join(f"{metric} {count:,}" for metric, count in counts.items())
         console.print(f"        counted now, whoever's they are: {shown}", highlight=False)
+    _show_ends(found.ends, console)
     if not found.all_visible:
         console.print(
             f"{name}: within {duration_text(deadline_s)} the service showed {_visible(found)} of "
@@ -156,3 +178,20 @@ def _show(
         console.print(f"{name}: the service has nothing of this run open", style="bold green")
     elif not found.clean:
         console.print(f"end them with: harness sweep {name} --platform", style="bold")
+
+
+def _show_ends(ends: EndLags, console: Console) -> None:
+    if not ends.cleared:
+        return
+    times = Histogram()
+    for _, lag_ns in ends.samples:
+        times.record_ns(lag_ns)
+    known = f"{len(ends.samples):,} of {ends.cleared:,}"
+    shown = [f"{name} {ms_text(times.percentile_ms(at))}" for name, at in SHOWN_TIMES.items()]
+    early = f"; {ends.before_proof:,} before it (two clocks)" if ends.before_proof else ""
+    console.print(
+        f"        conversations were over after the proof of Clear: {', '.join(shown)} "
+        f"({known} known{early})",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -14,6 +14,8 @@ class Operation:
     name: str
     starts: str
     ends: str
+    afterwards: bool = False
+    """Whether no guest measures it: an audit learns it after the run."""
 
 
 _ALL = (
@@ -70,6 +72,13 @@ _ALL = (
     ),
     Operation(
         name="history", starts="the history request is written", ends="its answer has arrived"
+    ),
+    Operation(
+        name="conversation_end",
+        starts="the SessionClearedEvent was seen (our clock)",
+        ends="the guest's part of the conversation was over, as 'harness audit' finds it recorded "
+        "by the service (the service's clock)",
+        afterwards=True,
     ),
 )
 

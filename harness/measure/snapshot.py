@@ -65,13 +65,7 @@ class IntervalWriter:
         self._newest: tuple[int, Mapping[str, Mapping[str, float] | str]] | None = None
         self._intervals = (directory / INTERVALS.format(worker=worker)).open("ab", buffering=0)
         self._histograms = (directory / HISTOGRAMS.format(worker=worker)).open("ab", buffering=0)
-        self.header = (
-            "#[Histogram log format version 1.3]\n"
-            f"#[StartTime: {self._started_s:.3f} (seconds since epoch)]\n"
-            "#[Values are microseconds; Interval_Max is in milliseconds]\n"
-            '"StartTimestamp","Interval_Length","Interval_Max",'
-            '"Interval_Compressed_Histogram"\n'
-        ).encode()
+        self.header = log_head(self._started_s).encode()
         """how the histogram log begins"""
         write_whole(self._histograms, self.header)
 
@@ -109,7 +103,7 @@ class IntervalWriter:
         self._held, self._held_s, self._held_arrivals = Collected(), 0.0, Counter()
         start = ended_ns / 1e9 - length_s - self._started_s
         lines = [
-            f"Tag={tag},{start:.3f},{length_s:.3f},{histogram.max_ms:.3f},{histogram.encode()}\n"
+            log_line(tag, start, length_s, histogram)
             for tag, histogram in collected.histograms.items()
         ]
         out_of_range = sum(histogram.out_of_range for histogram in collected.histograms.values())
@@ -135,6 +129,22 @@ class IntervalWriter:
         self.flush()
         self._intervals.close()
         self._histograms.close()
+
+
+def log_head(started_s: float) -> str:
+    """The first lines of a histogram log; its times count from ``started_s`` (epoch)."""
+    return (
+        "#[Histogram log format version 1.3]\n"
+        f"#[StartTime: {started_s:.3f} (seconds since epoch)]\n"
+        "#[Values are microseconds; Interval_Max is in milliseconds]\n"
+        '"StartTimestamp","Interval_Length","Interval_Max",'
+        '"Interval_Compressed_Histogram"\n'
+    )
+
+
+def log_line(tag: str, start_s: float, length_s: float, histogram: Histogram) -> str:
+    """One histogram of a log."""
+    return f"Tag={tag},{start_s:.3f},{length_s:.3f},{histogram.max_ms:.3f},{histogram.encode()}\n"
 
 
 def write_whole(file: Any, data: bytes) -> None:

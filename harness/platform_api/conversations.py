@@ -4,6 +4,7 @@ The details query lags behind by an unknown time; the view of one conversation d
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -41,16 +42,39 @@ class Seen:
 
 def open_conversations(api: PlatformApi, start: datetime, end: datetime) -> Iterator[Seen]:
     """All web messaging conversations that started on the days touched and have not ended."""
+    not_ended = {
+        "type": "and",
+        "predicates": [{"dimension": "conversationEnd", "operator": "notExists"}],
+    }
+    for one in _details(api, start, end, conversationFilters=[not_ended]):
+        yield Seen(
+            id=str(one["conversationId"]),
+            standing=_standing_in_analytics(one),
+            started=str(one.get("conversationStart", "")),
+            agent=_agent_in_analytics(one),
+        )
+
+
+def guests_gone(api: PlatformApi, start: datetime, end: datetime) -> Iterator[tuple[str, datetime]]:
+    """Web messaging conversations whose guest's part is over: id and when, by the service's clock.
+
+    An agent may still be in wrap-up. Those that analytics does not show yet are missing.
+    """
+    for one in _details(api, start, end):
+        ends = [str(part.get("segmentEnd") or "") for part in _segments(one, "customer")]
+        if ends and all(ends):
+            with suppress(ValueError):
+                yield str(one["conversationId"]), max(map(datetime.fromisoformat, ends))
+
+
+def _details(
+    api: PlatformApi, start: datetime, end: datetime, **filters: Any
+) -> Iterator[dict[str, Any]]:
     query = {
         "interval": interval(start, end),
         "order": "asc",
         "orderBy": "conversationStart",
-        "conversationFilters": [
-            {
-                "type": "and",
-                "predicates": [{"dimension": "conversationEnd", "operator": "notExists"}],
-            }
-        ],
+        **filters,
         "segmentFilters": [
             {
                 "type": "and",
@@ -68,13 +92,7 @@ def open_conversations(api: PlatformApi, start: datetime, end: datetime) -> Iter
             "/api/v2/analytics/conversations/details/query", query | {"paging": paging}
         )
         page = answer.get("conversations") or []
-        for one in page:
-            yield Seen(
-                id=str(one["conversationId"]),
-                standing=_standing_in_analytics(one),
-                started=str(one.get("conversationStart", "")),
-                agent=_agent_in_analytics(one),
-            )
+        yield from page
         if len(page) < PAGE:
             return
         number += 1

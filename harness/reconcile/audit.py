@@ -25,6 +25,7 @@ from harness.platform_api.conversations import (
     open_conversations,
     standing_now,
 )
+from harness.reconcile.end_lag import EndLags, end_lags
 
 ASK_AGAIN_S = 5.0
 LOOKUPS = 1_000
@@ -64,6 +65,7 @@ class Audit:
     matched: Counter[str] = field(default_factory=Counter)
     """how conversations were matched to sessions"""
     looks: int = 0
+    ends: EndLags = field(default_factory=EndLags)
 
     @property
     def all_visible(self) -> bool:
@@ -100,11 +102,11 @@ def audit(
         found = Audit(spoke=sum(bool(row[6]) for row in rows))
         looks += 1
         found.looks = looks
-        _look(found, rows, by_tag, by_message, api, run_id, start, end)
+        known = _look(found, rows, by_tag, by_message, api, run_id, start, end)
         on_look(found)
-        if (found.clean and found.all_visible) or monotonic_ns() > deadline:
-            return found
-        if found.visible is None and found.clean and not found.spoke:
+        done = (found.clean and found.all_visible) or monotonic_ns() > deadline
+        if done or (found.visible is None and found.clean and not found.spoke):
+            found.ends = end_lags(api, known, start=start, end=end)
             return found
         sleep(min(ASK_AGAIN_S, max(0.1, (deadline - monotonic_ns()) / 1e9)))
 
@@ -118,7 +120,8 @@ def _look(
     run_id: str,
     start: datetime,
     end: datetime,
-) -> None:
+) -> dict[str, Row]:
+    """Fill in what is seen now; the ledger's row of each conversation that is known."""
     seen = {one.id: one for one in open_conversations(api, start, end)}
     try:
         ours = conversations_of_run(api, run_id, start, end)
@@ -159,6 +162,8 @@ def _look(
             found.cleared_yet_open.append(finding)
         else:
             found.leftovers.append(finding)
+    by_attributes = {key: by_tag[tag] for key, tag in ours.items() if tag in by_tag}
+    return by_message | by_attributes
 
 
 def _match_by_message(

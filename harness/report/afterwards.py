@@ -4,7 +4,9 @@ The account of sessions becomes what it is now. The verdict stays what it was: i
 and what was ended afterwards was left behind by it all the same.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -14,6 +16,7 @@ from harness.errors import ConfigError
 from harness.ledger.leftovers import read_account
 from harness.report.record import RECORD, build_record, sessions_block, write_record
 
+NOTHING: MappingProxyType[str, dict[str, Any]] = MappingProxyType({})
 VERDICT_STAYS = "the verdict is that of the run itself: what is settled afterwards was left by it"
 
 
@@ -22,14 +25,21 @@ def sweep_block(settled: int, left: int, *, by: str, **more: Any) -> dict[str, A
     return {"settled": settled, "left": left, "by": by, "when": utc_iso(), **more}
 
 
-def bring_up_to_date(directory: Path, key: str, block: dict[str, Any]) -> dict[str, Any]:
+def bring_up_to_date(
+    directory: Path,
+    key: str,
+    block: dict[str, Any],
+    *,
+    operations: Mapping[str, dict[str, Any]] = NOTHING,
+) -> dict[str, Any]:
     """Put ``block`` under ``sweep`` or ``audit``, count the sessions anew; the record as written.
 
-    A run that left no record gets one. Raises ConfigError or LedgerError; OSError when the disk
-    takes no more.
+    ``operations`` are those whose figures only became known now. A run that left no record gets
+    one. Raises ConfigError or LedgerError; OSError when the disk takes no more.
     """
     record = _record_of(directory)
     record["sessions"] = sessions_block(read_account(directory))
+    record["operations"] = {**record.get("operations", {}), **operations}
     record[key] = {**block, "verdict": VERDICT_STAYS}
     write_record(directory, record)
     return record

@@ -3,7 +3,7 @@
 A pure function of the run directory: it can be made again at any time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -192,17 +192,26 @@ def _operations(measured: Measurements) -> dict[str, Any]:
     found = {}
     for name in OPERATIONS:
         outcomes = measured.outcomes.get(name)
+        service = measured.histograms.get(service_tag(name), Histogram())
+        if not outcomes and OPERATIONS[name].afterwards and service.count:
+            outcomes = {str(Outcome.OK): service.count}
         if not outcomes:
             continue
-        service = measured.histograms.get(service_tag(name), Histogram())
         corrected = measured.histograms.get(corrected_tag(name), Histogram())
-        found[name] = {
-            "count": sum(outcomes.values()),
-            "outcomes": outcomes,
-            "service_ms": _figures(service),
-            "corrected_ms": _figures(corrected),
-        }
+        found[name] = operation_block(outcomes, service, corrected)
     return found
+
+
+def operation_block(
+    outcomes: Mapping[str, int], service: Histogram, corrected: Histogram
+) -> dict[str, Any]:
+    """An operation's figures as they stand in a record."""
+    return {
+        "count": sum(outcomes.values()),
+        "outcomes": dict(outcomes),
+        "service_ms": _figures(service),
+        "corrected_ms": _figures(corrected),
+    }
 
 
 def _figures(histogram: Histogram) -> dict[str, float | None]:

@@ -49,6 +49,10 @@ def test_found_then_disconnected_then_clean(
     record = json.loads((directory / "run.json").read_text())
     assert record["audit"]["leftovers"] == []
     assert record["sessions"]["settled"] == 1
+    assert record["operations"]["conversation_end"]["count"] == 1
+    page = (directory / "report.html").read_text()
+    assert "conversation_end" in page
+    assert "changed or cut short" not in page
     secret = (directory / "run.json").read_text() + (directory / "report.html").read_text()
     assert "simulated-secret" not in secret
     assert left.token not in secret

@@ -1,0 +1,81 @@
+"""The lag of a conversation's end: planted at the simulator, found by the Platform API."""
+
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sessions import Guest, Simulated
+
+from harness.errors import PlatformApiError
+from harness.ledger.reading import Row
+from harness.ledger.store import Stage
+from harness.platform_api.conversations import conversations_of_run
+from harness.reconcile.end_lag import end_lags
+
+NOW = datetime.now(UTC)
+SPAN = {"start": NOW - timedelta(hours=1), "end": NOW + timedelta(hours=1)}
+
+
+def row(stage: Stage, changed_ns: int) -> Row:
+    return (1, "token", stage, "", changed_ns, changed_ns, "m")
+
+
+@pytest.mark.process
+def test_a_planted_lag_is_measured_from_the_proof() -> None:
+    with Simulated("--knob", "conversation_end_lag_s=0.7") as world:
+        run_id, proofs, stages = str(uuid.uuid4()), {}, {}
+        for _ in range(3):
+            guest = Guest(world, run_id)
+            guest.clear()
+            proofs[guest.tag], stages[guest.tag] = time.time_ns(), Stage.CLEARED
+        left = Guest(world, run_id)
+        proofs[left.tag], stages[left.tag] = time.time_ns(), Stage.LOST
+        time.sleep(0.8)
+        api = world.api()
+        ours = conversations_of_run(api, run_id, SPAN["start"], SPAN["end"])
+        rows = {key: row(stages[tag], proofs[tag]) for key, tag in ours.items()}
+        found = end_lags(api, rows, **SPAN)
+        api.close()
+    assert (found.cleared, len(found.samples), found.before_proof) == (3, 3, 0)
+    assert {at for at, _ in found.samples} <= set(proofs.values())
+    for _, lag_ns in found.samples:
+        assert 0.4 < lag_ns / 1e9 < 5
+
+
+class Answering:
+    """The Platform API, with answers of its own."""
+
+    def __init__(self, *ends: str, error: PlatformApiError | None = None) -> None:
+        self._ends, self._error = ends, error
+
+    def post(self, _path: str, _body: dict) -> dict:
+        if self._error is not None:
+            raise self._error
+        return {
+            "conversations": [
+                {
+                    "conversationId": str(number),
+                    "participants": [
+                        {"purpose": "customer", "sessions": [{"segments": [{"segmentEnd": end}]}]}
+                    ],
+                }
+                for number, end in enumerate(self._ends)
+            ]
+        }
+
+
+def test_what_ended_before_the_proof_counts_as_no_lag_and_what_is_not_shown_not_at_all() -> None:
+    second = 1_000_000_000
+    at = int(datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()) * second
+    rows = {str(number): row(Stage.CLEARED, at) for number in range(5)}
+    api = Answering("2026-11-22T12:00:01.500Z", "2026-11-22T11:59:59.000Z", "", "garbage")
+    found = end_lags(api, rows, **SPAN)  # type: ignore[arg-type]  # as much of it as is asked
+    assert found.samples == [(at, second * 3 // 2), (at, 0)]
+    assert (found.cleared, found.before_proof) == (5, 1)
+
+
+def test_a_client_that_may_not_ask_measures_nothing() -> None:
+    api = Answering(error=PlatformApiError(403, "missing.permissions"))
+    found = end_lags(api, {"0": row(Stage.CLEARED, 1)}, **SPAN)  # type: ignore[arg-type]
+    assert (found.samples, found.cleared) == ([], 1)
