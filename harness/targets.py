@@ -49,8 +49,11 @@ REGIONS: MappingProxyType[str, tuple[str, str]] = MappingProxyType(
 
 _WINDOW = re.compile(r"([01]\d|2[0-3]):([0-5]\d)\s*-\s*([01]\d|2[0-3]):([0-5]\d)")
 _TEXTS = ("url", "region", "time_zone", "approval", "window", "max_rate", "ca_file", "origin",
-          "proxy", "client_id_env", "client_secret_env", "config_url", "api_url")  # fmt: skip
-_KEYS = (*_TEXTS, "max_sessions", "sources", "treat_as_real")
+          "proxy", "client_id_env", "client_secret_env", "config_url", "api_url",
+          "sign_ins")  # fmt: skip
+_TRUTHS = ("treat_as_real", "auto_join")
+_NUMBERS = ("max_sessions", "connections_per_minute")
+_KEYS = (*_TEXTS, *_TRUTHS, *_NUMBERS, "sources")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +69,12 @@ class Terms:
     max_rate_per_s: float | None = None
     treat_as_real: bool = False
     """a target on this machine that is guarded as if it were not, to rehearse the guard"""
+    connections_per_minute: int | None = None
+    """new connections a minute that all workers together may make; None: not written"""
+    auto_join: bool = False
+    """guests join when their session opens, as a widget does with autoStart"""
+    sign_ins: Path | None = None
+    """a file of JWTs, one a line, for a deployment whose guests sign in"""
     client_id_env: str = ""
     client_secret_env: str = ""
     config_url: str = ""
@@ -146,19 +155,15 @@ def _terms(name: str, table: Any, file: Path) -> Terms:
             raise ConfigError(f"{place}: unknown key {key!r}; there are: {', '.join(_KEYS)}")
         if key in _TEXTS and not isinstance(value, str):
             raise ConfigError(f"{place}: {key}: expected a text, got {value!r}")
+        if key in _TRUTHS and not isinstance(value, bool):
+            raise ConfigError(f"{place}: {key}: expected true or false, got {value!r}")
+        if key in _NUMBERS and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise ConfigError(f"{place}: {key}: expected a whole number above zero, got {value!r}")
     if "url" not in table:
         raise ConfigError(f"{place}: url is missing")
-    cap, sources, real = (
-        table.get("max_sessions"),
-        table.get("sources", []),
-        table.get("treat_as_real", False),
-    )
-    if cap is not None and (isinstance(cap, bool) or not isinstance(cap, int) or cap < 1):
-        raise ConfigError(f"{place}: max_sessions: expected a whole number above zero, got {cap!r}")
+    sources = table.get("sources", [])
     if not isinstance(sources, list) or not all(isinstance(item, str) for item in sources):
         raise ConfigError(f"{place}: sources: expected a list of addresses, got {sources!r}")
-    if not isinstance(real, bool):
-        raise ConfigError(f"{place}: treat_as_real: expected true or false, got {real!r}")
     try:
         target = parse_target(
             table["url"],
@@ -174,9 +179,12 @@ def _terms(name: str, table: Any, file: Path) -> Terms:
             zone=_zone(table, target.host),
             window=parse_window(table.get("window", WINDOW)),
             approval=table.get("approval", "").strip(),
-            max_sessions=cap,
+            max_sessions=table.get("max_sessions"),
             max_rate_per_s=None if max_rate is None else rate_per_s(max_rate, "max_rate"),
-            treat_as_real=real,
+            treat_as_real=table.get("treat_as_real", False),
+            connections_per_minute=table.get("connections_per_minute"),
+            auto_join=table.get("auto_join", False),
+            sign_ins=Path(table["sign_ins"]) if table.get("sign_ins") else None,
             client_id_env=table.get("client_id_env", ""),
             client_secret_env=table.get("client_secret_env", ""),
             config_url=table.get("config_url", "") or _config_url(target),

@@ -74,6 +74,8 @@ def test_routes_are_read(tmp_path: Path) -> None:
         (f'[targets.t]\nurl = "{URL}"\nproxy = "socks5://a:1"\n', "proxy: expected http://"),
         (f'[targets.t]\nurl = "{URL}"\nsources = ["eth0"]\n', "sources: expected an IP"),
         (f'[targets.t]\nurl = "{URL}"\napproval = 5\n', "approval: expected a text"),
+        (f'[targets.t]\nurl = "{URL}"\nauto_join = "yes"\n', "auto_join: expected true or false"),
+        (f'[targets.t]\nurl = "{URL}"\nconnections_per_minute = true\n', "expected a whole"),
         (f'[targets.sim]\nurl = "{URL}"\n', "not sim"),
     ],
 )

@@ -59,13 +59,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check one thing after the other and show each as it comes."""
     terms = resolve_target(args.target, args.targets, ca_file=args.ca_file, origin=args.origin)
-    plan = inspect_locustfile(args.locustfile, {})["arrivals"] if args.locustfile else None
+    inspected = inspect_locustfile(args.locustfile, {}) if args.locustfile else {}
+    plan = inspected.get("arrivals")
     console = Console()
     checks = _outside(terms, args)
     at_once = args.users or (plan or {}).get("slots") or 1
     peak = None if plan is None else plan["peak_per_s"]
     if args.locustfile:
-        checks += check_schedule(peak_per_s=peak, at_once=at_once)
+        checks += check_schedule(
+            peak_per_s=peak,
+            at_once=at_once,
+            connections_per_min=terms.connections_per_minute,
+            breaks=[*inspected["breaks"], *inspected["may_break"]],
+        )
     checks += _machine(terms, at_once=at_once, peak=peak, processes=max(1, args.processes))
     intent = Intent(
         sessions=None if plan is None else plan["count"],

@@ -18,6 +18,7 @@ from harness.cli.progress import Progress, shown
 from harness.cli.run_options import (
     asked_of,
     check_numbers,
+    conduct_of,
     configure,
     run_time_of,
     simulator_options,
@@ -87,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
         _check_target(target)
         where = f"{args.locustfile} → {target.netloc}"
         console.print(f"run {directory.name}: {where}", highlight=False, soft_wrap=True)
+        _tell_breaks(plan, console, real=terms is not None)
         try:
             status, asked = _run_locust(args, target, directory, run_time_s, console)
             swept = None if asked >= len(STAGES) else _sweep_lost(directory, target, console)
@@ -149,6 +151,17 @@ def _be_a_worker(args: argparse.Namespace) -> int:
     os.execve(sys.executable, command + args.rest, {**os.environ, **asked_of(args)})
 
 
+def _tell_breaks(plan: dict[str, Any], console: Console, *, real: bool) -> None:
+    """Limits that the guests' stories would break, or with their think times may break."""
+    told = [f"would break a limit: {sentence}" for sentence in plan["breaks"]]
+    if real:  # the embedded simulator has no limits unless it is asked for them
+        told += [f"may break a limit: {sentence}" for sentence in plan["may_break"]]
+    if told:
+        told.append("guests keep the limits by waiting, which is counted (paced)")
+    for sentence in told:
+        console.print(sentence, style="yellow", highlight=False, soft_wrap=True)
+
+
 def _check_target(target: Target) -> None:
     """Reachable, and willing to upgrade? An upgrade alone creates no session."""
     try:
@@ -179,6 +192,7 @@ def _run_locust(
         "HARNESS_RUN_ID": directory.name,
         "HARNESS_SUPERVISED": "1",
         "HARNESS_SLO": args.slo or "",
+        **conduct_of(args),
         **({"HARNESS_METRICS_PORT": str(args.metrics_port)} if args.metrics_port else {}),
         **asked_of(args),
     }

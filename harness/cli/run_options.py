@@ -1,6 +1,7 @@
 """The options of ``harness run`` and what can be said against them before anything is done."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from harness.errors import ConfigError
@@ -69,6 +70,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--out", default="reports", metavar="DIR", help="folder for run directories")
     add("--ca-file", metavar="PEM", help="private CA of a wss target")
     add("--origin", metavar="ORIGIN", help="Origin header of the upgrade")
+    add = parser.add_argument_group("guests").add_argument
+    add(
+        "--connections",
+        metavar="N",
+        help="new connections a minute at most, of all workers together, or off (the documented "
+        "1000 for targets that are not on this machine)",
+    )
+    add("--pace", choices=("documented", "off"), help="off: guests may exceed the limits")
+    add("--history", choices=("on", "off"), help="fetch what was missed after a reconnect (on)")
+    add("--auto-join", choices=("on", "off"), help="join when a session opens, as with autoStart")
+    add("--sign-ins", metavar="FILE", help="JWTs, one a line: guests are signed in with them")
     add = parser.add_argument_group("embedded simulator (target sim)").add_argument
     add(
         "--sim-fault",
@@ -124,6 +136,20 @@ def asked_of(args: argparse.Namespace) -> dict[str, str]:
         "HARNESS_OVER": args.over,
         "HARNESS_ARRIVALS": args.arrivals,
         "HARNESS_SEED": args.seed,
+    }
+    return {name: str(value) for name, value in given.items() if value is not None}
+
+
+def conduct_of(args: argparse.Namespace) -> dict[str, str]:
+    """The environment that says how guests conduct themselves; what is not given stays open."""
+    if args.sign_ins is not None and not Path(args.sign_ins).is_file():
+        raise ConfigError(f"--sign-ins: there is no file {args.sign_ins}")
+    given = {
+        "HARNESS_CONNECTIONS": args.connections,
+        "HARNESS_PACE": args.pace,
+        "HARNESS_HISTORY": args.history,
+        "HARNESS_AUTO_JOIN": args.auto_join,
+        "HARNESS_SIGN_INS": args.sign_ins,
     }
     return {name: str(value) for name, value in given.items() if value is not None}
 

@@ -30,6 +30,9 @@ window = "23:00-05:00"
 # ca_file = "private-ca.pem"             # CA of a proxy that opens TLS
 # proxy = "http://127.0.0.1:3128"        # HTTP proxy, by CONNECT
 # sources = ["192.0.2.10", "192.0.2.11"] # addresses of this machine; each has its own ports
+# connections_per_minute = 1000          # if the vendor has granted another limit
+# auto_join = true                       # guests join by themselves, as a widget with autoStart
+# sign_ins = "jwts.txt"                  # JWTs of guests who sign in, one a line: secrets
 # client_id_env = "GENESYS_CLIENT_ID"         # names of environment variables with the OAuth
 # client_secret_env = "GENESYS_CLIENT_SECRET" # client for audits, never the values themselves
 # config_url, api_url: only where they can't be found from the url

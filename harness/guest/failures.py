@@ -63,6 +63,15 @@ def connect_outcome(error: TransportError) -> Outcome:
     return Outcome.REFUSED
 
 
+def sign_in_outcome(error: Exception) -> Outcome:
+    """The word by which a guest is counted who could not be signed in."""
+    if isinstance(error, ServiceError):
+        return outcome_of(error)
+    if isinstance(error, TransportError):
+        return connect_outcome(error)
+    return Outcome.REFUSED
+
+
 def service_error(failure: events.Failure) -> ServiceError:
     """The error answer as the exception that says what it means."""
     code, text, tracing_id = failure.code, failure.text, failure.tracing_id

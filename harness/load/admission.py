@@ -5,11 +5,13 @@ Whatever is wrong ends the process with one sentence and an exit code, before an
 
 import math
 import sys
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from harness.errors import ConfigError, PreflightRefused
 from harness.exit_codes import ExitCode
 from harness.guard import Intent, Rule
+from harness.load.foresight import check_rows, might_break, would_break
 from harness.load.muster import Muster, describe
 from harness.load.options import RunOptions, read_options
 from harness.load.shapes import ArrivalShape, peak_per_s
@@ -58,6 +60,23 @@ class Admission:
         # More than the schedule: Locust's clock starts before the first guest can.
         options.run_time = options.run_time or math.ceil(checked.arrivals.duration_s) + 2
         self._peak_per_s = peak_per_s(checked.arrivals)
+        try:
+            check_rows(environment.user_classes, checked.arrivals.count)
+        except ConfigError as error:
+            refuse(str(error), ExitCode.CONFIG)
+
+    def tell_breaks(self, options: RunOptions) -> None:
+        """What scripts would break, before the run and not by 429s at night."""
+        users = self._environment.user_classes
+        told = [f"would break a limit: {sentence}" for sentence in would_break(users)]
+        try:
+            perhaps = [f"may break a limit: {sentence}" for sentence in might_break(users)]
+        except ConfigError as error:
+            refuse(str(error), ExitCode.CONFIG)
+        if options.terms.guarded:
+            told += perhaps
+        for sentence in told:
+            print(sentence, file=sys.stderr, flush=True)
 
     def ask_permission(self) -> Permit:
         """The guard's permission for this run, or the end of the process with its refusal."""
@@ -101,6 +120,20 @@ def cap_of(options: RunOptions, worker: int, workers: int) -> int | None:
         return None
     cap = options.terms.max_sessions
     return None if cap is None else len(range(worker, cap, workers))
+
+
+def tell_shortly(before: Callable[..., Any]) -> Callable[..., Any]:
+    """An excepthook: a locustfile that can't be used is one sentence, as ``harness run`` has it.
+
+    Anything but a ConfigError goes to the hook that was there before.
+    """
+
+    def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if isinstance(error, ConfigError):
+            refuse(str(error), ExitCode.CONFIG)
+        before(kind, error, trace)
+
+    return hook
 
 
 def refuse(why: str, code: ExitCode) -> NoReturn:

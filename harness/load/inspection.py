@@ -1,8 +1,8 @@
 """``python -m harness.load.inspection FILE``: what a locustfile contains, before anything is sent.
 
 Prints one JSON object: ``{"users": [...], "objectives": [...], "arrivals": {...} | null,
-"asked": [...]}`` or, when the file can't be used, ``{"error": "one sentence naming file and
-line"}``. Always exits 0.
+"asked": [...], "breaks": [...], "may_break": [...]}`` or, when the file can't be used,
+``{"error": "one sentence naming file and line"}``. Always exits 0.
 """
 
 import json
@@ -17,6 +17,7 @@ from locust.util.load_locustfile import load_locustfile
 
 from harness.errors import HarnessError
 from harness.load.asked import looked_at
+from harness.load.foresight import check_rows, might_break, would_break
 from harness.load.shapes import ArrivalShape, peak_per_s
 from harness.load.user import GuestUser
 
@@ -34,10 +35,16 @@ def inspect(path: Path) -> dict[str, Any]:
         return {"error": f"{path}: no class inherits from GuestUser, so there would be no guests"}
     found: dict[str, Any] = {"users": guests, "objectives": _objectives(), "arrivals": None}
     found["asked"] = looked_at()
+    try:
+        found["breaks"] = would_break(users.values())
+        found["may_break"] = might_break(users.values())
+    except HarnessError as error:
+        return {"error": f"{path}: {error}"}
     for shape in shapes:
         if isinstance(shape, ArrivalShape):
             try:
                 checked = type(shape).checked()
+                check_rows(users.values(), checked.arrivals.count)
             except HarnessError as error:
                 return {"error": f"{path}: {error}"}
             schedule = checked.arrivals

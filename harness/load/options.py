@@ -12,6 +12,7 @@ from typing import Any
 from harness.config import Target
 from harness.errors import ConfigError
 from harness.guard import Rule, parse_overrides
+from harness.load.conduct import OPTIONS, Conduct, read_conduct
 from harness.targets import FILE, Terms, resolve_target
 
 HOW_TO_SIMULATE = (
@@ -42,8 +43,8 @@ class RunOptions:
     """given by the master or by ``harness run``; otherwise made at the start"""
     supervised: bool = False
     """``harness run`` is above us and makes the record and the report"""
-    paced: bool = True
-    """guests keep themselves under the documented limits"""
+    conduct: Conduct = field(default_factory=Conduct)
+    """how guests keep to limits, join, sign in and come back"""
 
     @property
     def target(self) -> Target:
@@ -63,7 +64,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         ("--metrics-address", "HARNESS_METRICS_ADDRESS", "127.0.0.1", "and at this address"),
         ("--reports", "HARNESS_REPORTS", "reports", "folder for run directories"),
         ("--slo", "HARNESS_SLO", "", "TOML file of objectives"),
-        ("--pace", "HARNESS_PACE", "documented", "'off': guests may exceed the service's limits"),
+        *OPTIONS,
     ):
         arguments: dict[str, Any] = {
             "env_var": variable,
@@ -81,20 +82,21 @@ def read_options(parsed: argparse.Namespace) -> RunOptions:
     url = getattr(parsed, "target", "")
     if not url:
         raise ConfigError(HOW_TO_SIMULATE)
+    terms = resolve_target(
+        url,
+        Path(parsed.targets),
+        ca_file=parsed.ca_file or None,
+        origin=parsed.origin or None,
+    )
     return RunOptions(
-        terms=resolve_target(
-            url,
-            Path(parsed.targets),
-            ca_file=parsed.ca_file or None,
-            origin=parsed.origin or None,
-        ),
+        terms=terms,
         overrides=parse_overrides([part for part in parsed.override.split(";") if part.strip()]),
         reports=Path(parsed.reports),
         metrics=_metrics(parsed.metrics_address, parsed.metrics_port),
         slo=Path(parsed.slo) if parsed.slo else None,
         run_id=getattr(parsed, RUN_ID, None) or os.environ.get("HARNESS_RUN_ID"),
         supervised="HARNESS_SUPERVISED" in os.environ,
-        paced=parsed.pace != "off",
+        conduct=read_conduct(parsed, terms),
     )
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from harness.clock import monotonic_ns, utc_iso, wall_ns
 from harness.errors import ConfigError, LedgerError
 from harness.exit_codes import ExitCode
-from harness.load.admission import Admission, cap_of, refuse
+from harness.load.admission import Admission, cap_of, refuse, tell_shortly
 from harness.load.asked import seed
 from harness.load.conclusion import conclude
 from harness.load.drain import Barrier, add_failures, finish_worker, register_worker
@@ -34,6 +35,7 @@ from harness.report.opening import make_run_directory, new_run_id, write_start
 
 def register() -> None:
     """Listen to Locust."""
+    sys.excepthook = tell_shortly(sys.excepthook)
     for hook, listener in ((events.init_command_line_parser, add_options), (events.init, _attach)):
         hook.add_listener(listener)  # type: ignore[no-untyped-call]
 
@@ -42,7 +44,7 @@ def _attach(environment: Any, runner: Any, **_: Any) -> None:
     plugin = Plugin(environment, runner)
     environment.harness_plugin = plugin
     if not isinstance(runner, WorkerRunner):  # a worker learns its options from the master
-        plugin.admission.check_options()
+        plugin.admission.tell_breaks(plugin.admission.check_options())
     raise_file_limit()
     plugin.admission.take_shape()
     if isinstance(runner, WorkerRunner):

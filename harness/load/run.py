@@ -11,6 +11,7 @@ import platform
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,9 @@ from locust.exception import StopUser
 
 from harness.clock import monotonic_ns, wall_ns
 from harness.errors import LedgerError
-from harness.guest.budget import DOCUMENTED, UNLIMITED
+from harness.guest.failures import sign_in_outcome
 from harness.guest.session import GuestSession
-from harness.guest.settings import GuestSettings
+from harness.guest.settings import SignIn
 from harness.ledger.ledger import Ledger
 from harness.ledger.reading import meta_of_this_process
 from harness.ledger.store import FILE_NAME, Stage, Store
@@ -38,6 +39,7 @@ from harness.load.shipping import Shipper
 from harness.load.stay import Stay
 from harness.measure.histogram import Histogram
 from harness.measure.lag import LoopLag
+from harness.measure.sample import Sample
 from harness.measure.snapshot import IntervalWriter
 from harness.units import seconds
 
@@ -76,12 +78,7 @@ class Run:
         """Sentences that make this run's figures void; also written to ``failures.txt``."""
         self.recorder = BridgedRecorder(environment)
         run_id = directory.name
-        self.settings = GuestSettings(
-            target=options.target,
-            tls=options.target.tls_context(),
-            budget=DOCUMENTED if options.paced else UNLIMITED,
-            custom_attributes={"runId": run_id},
-        )
+        self.settings = options.conduct.settings(options.terms, workers=workers, run_id=run_id)
         self._tokens = Tokens.of(directory, self.name)
         started_ns = wall_ns()
         self._writer = IntervalWriter(directory, self.name, started_ns=started_ns)
@@ -105,6 +102,7 @@ class Run:
         self._max_sessions = max_sessions
         """this process's part of the cap on sessions, where there is one"""
         self._begun = 0
+        self._sign_ins = count(worker, workers)
         random.seed(f"{seed()} {worker}")  # Locust picks tasks and waits by the module's generator
         self.seeds = random.Random(f"{seed()} {worker} thinking")
         self._stay = Stay(monotonic_ns())
@@ -184,12 +182,25 @@ class Run:
         self.recorder.add_lateness(monotonic_ns() - due_ns)
         return due_ns
 
-    def new_session(self, due_ns: int, think_s: Any) -> GuestSession:
+    def next_sign_in(self) -> str:
+        """The JWT of the guest who has just arrived, if the run has any: each worker has its own.
+
+        Empty for a stranger.
+        """
+        return self.options.conduct.sign_in_of(next(self._sign_ins))
+
+    def note_no_sign_in(self, due_ns: int, began_ns: int, error: Exception) -> None:
+        """A guest who could not be signed in has no session: counted as one that did not open."""
+        now = monotonic_ns()
+        outcome = sign_in_outcome(error)
+        self.recorder.add(Sample("session_open", due_ns, began_ns, now, now, outcome))
+
+    def new_session(self, due_ns: int, think_s: Any, sign_in: SignIn = "") -> GuestSession:
         """A guest with a fresh token, known to the service by its run and a name of its own."""
         token = self._tokens.next()
         attributes = {**self.settings.custom_attributes, "guest": guest_tag(token)}
         return GuestSession(
-            replace(self.settings, custom_attributes=attributes),
+            replace(self.settings, custom_attributes=attributes, sign_in=sign_in),
             token,
             ledger=self.ledger,
             recorder=self.recorder,

@@ -61,6 +61,11 @@ class ScriptUser(GuestUser):
         if not vars(cls).get("abstract", False):
             cls._opened = open_script(cls.script, _folder_of(cls), cls.__name__)
 
+    @classmethod
+    def opened(cls) -> Opened:
+        """The script of this class, read and checked."""
+        return cls._opened
+
     @task
     def play(self) -> None:
         """The next guest plays a scenario, chosen by weight."""

@@ -8,8 +8,11 @@ from typing import Any
 from locust import User, constant
 from locust.exception import RescheduleTask, StopUser
 
+from harness.clock import monotonic_ns
 from harness.errors import ConfigError, LedgerError
+from harness.guest.rest import exchange_sign_in
 from harness.guest.session import STORY_ENDS, GuestSession
+from harness.guest.settings import SignIn
 from harness.load.run import Run
 from harness.units import seconds
 from harness.workload.think import parse_think
@@ -40,7 +43,16 @@ class GuestUser(User):
         """
         run = Run.of(self.environment)
         due_ns = run.next_arrival()
-        session = run.new_session(due_ns, self._think_s)
+        began_ns = monotonic_ns()
+        try:
+            sign_in = self.sign_in()
+        except STORY_ENDS as end:
+            run.note_no_sign_in(due_ns, began_ns, end)
+            raise RescheduleTask from end
+        except Exception as error:
+            run.note_no_sign_in(due_ns, began_ns, error)
+            raise  # what is wrong with the locustfile is for Locust to show
+        session = run.new_session(due_ns, self._think_s, sign_in)
         with run.occupied(session):
             try:
                 with session:
@@ -50,6 +62,20 @@ class GuestUser(User):
             except (LedgerError, ConfigError) as error:
                 run.fail(str(error))
                 raise StopUser from error
+
+    def sign_in(self) -> SignIn:
+        """The JWT of the next guest, empty for a stranger: by default the next of ``--sign-ins``.
+
+        Override it where customers sign in: get an authorization code from their identity provider
+        and give it to :meth:`exchange_sign_in`. A JWT lives for 15 minutes; give a function for
+        guests who may reconnect later: it is asked whenever one connects.
+        """
+        return Run.of(self.environment).next_sign_in()
+
+    def exchange_sign_in(self, code: str, redirect_uri: str, *, code_verifier: str = "") -> str:
+        """The service's JWT for an authorization code of the customer's identity provider."""
+        settings = Run.of(self.environment).settings
+        return exchange_sign_in(settings, code, redirect_uri, code_verifier=code_verifier)
 
 
 def _think_function(user: GuestUser, rng: random.Random) -> Callable[[], float]:

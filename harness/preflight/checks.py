@@ -1,6 +1,6 @@
 """What the findings of a preflight mean: pure judgements, each one line with what to do."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -10,8 +10,6 @@ from harness.units import duration_text
 
 CONNECTIONS_PER_MIN = 1000
 """New connections a minute that a deployment takes (vendor's limits page)."""
-REQUESTS_PER_MIN = 60
-"""Requests a minute that one connection may make, of any kind (vendor's limits page)."""
 CLOCK_OFF_S = 5.0
 
 
@@ -78,32 +76,32 @@ def check_deployment(config: Mapping[str, Any]) -> list[Check]:
 
 
 def check_schedule(
-    *, peak_per_s: float | None, at_once: int, shortest_think_s: float | None = None
+    *,
+    peak_per_s: float | None,
+    at_once: int,
+    connections_per_min: int | None = None,
+    breaks: Sequence[str] = (),
 ) -> list[Check]:
-    """The schedule against the service's documented limits."""
+    """The schedule against the limits: documented, or as agreed for this target.
+
+    ``breaks`` are sentences about stories that would break what one guest may do.
+    """
+    limit = connections_per_min or CONNECTIONS_PER_MIN
+    told = [Check(name="requests", status=Status.WARN, text=text) for text in breaks]
     if peak_per_s is None:
         text = f"a closed workload of {at_once} guests: how often they connect is up to the service"
-        return [Check(name="connections", status=Status.SKIPPED, text=text)]
+        return [Check(name="connections", status=Status.SKIPPED, text=text), *told]
     per_min = peak_per_s * 60
-    over = per_min > CONNECTIONS_PER_MIN
-    found = [
+    over = per_min > limit
+    return [
         Check(
             name="connections",
             status=Status.FAIL if over else Status.OK,
-            text=f"up to {per_min:,.4g} a minute, the deployment takes {CONNECTIONS_PER_MIN:,}"
+            text=f"up to {per_min:,.4g} a minute, the deployment takes {limit:,}"
             + (": lower the rate, or ask for a higher limit" if over else ""),
-        )
+        ),
+        *told,
     ]
-    if shortest_think_s is not None and shortest_think_s < 60 / REQUESTS_PER_MIN:
-        found.append(
-            Check(
-                name="requests",
-                status=Status.WARN,
-                text=f"guests may speak more than {REQUESTS_PER_MIN} times a minute on one "
-                "connection, which is refused",
-            )
-        )
-    return found
 
 
 def check_clock(offset_s: float | None) -> Check:

@@ -4,7 +4,13 @@ import argparse
 
 import pytest
 
-from harness.cli.run_options import asked_of, check_numbers, configure, run_time_of
+from harness.cli.run_options import (
+    asked_of,
+    check_numbers,
+    conduct_of,
+    configure,
+    run_time_of,
+)
 from harness.errors import ConfigError
 
 
@@ -38,6 +44,17 @@ def test_what_is_asked_travels_by_the_environment() -> None:
     for words in (["--rate", "fast"], ["--over", "soon"]):
         with pytest.raises(ConfigError, match=words[0]):
             asked_of(parsed(*words))
+
+
+def test_how_guests_conduct_themselves_travels_by_the_environment() -> None:
+    assert conduct_of(parsed()) == {}
+    assert conduct_of(parsed("--auto-join", "on", "--connections", "60", "--history", "off")) == {
+        "HARNESS_AUTO_JOIN": "on",
+        "HARNESS_CONNECTIONS": "60",
+        "HARNESS_HISTORY": "off",
+    }
+    with pytest.raises(ConfigError, match=r"--sign-ins: there is no file gone\.txt"):
+        conduct_of(parsed("--sign-ins", "gone.txt"))
 
 
 def test_the_run_time_follows_the_schedule() -> None:

@@ -12,7 +12,14 @@ from harness.errors import (
     SessionNotFound,
     UpgradeRejected,
 )
-from harness.guest.failures import Ending, connect_outcome, ending_of, outcome_of, service_error
+from harness.guest.failures import (
+    Ending,
+    connect_outcome,
+    ending_of,
+    outcome_of,
+    service_error,
+    sign_in_outcome,
+)
 from harness.measure.sample import Outcome
 from harness.protocol.events import Failure
 
@@ -47,3 +54,9 @@ def test_how_connecting_failed() -> None:
     assert connect_outcome(UpgradeRejected(403)) is Outcome.REFUSED
     assert connect_outcome(ConnectFailed("tcp", "nothing within 1 s")) is Outcome.TIMEOUT
     assert connect_outcome(ConnectionLost(None)) is Outcome.REFUSED
+
+
+def test_how_signing_in_failed() -> None:
+    assert sign_in_outcome(service_error(Failure(401, "no", None, None))) is Outcome.SERVICE_ERROR
+    assert sign_in_outcome(ConnectFailed("tcp", "nothing within 1 s")) is Outcome.TIMEOUT
+    assert sign_in_outcome(ZeroDivisionError()) is Outcome.REFUSED

@@ -26,6 +26,31 @@ def test_bad_targets(tmp_path: Path, target: str, code: int, why: str) -> None:
     assert "Traceback" not in output
 
 
+def test_a_bad_script_is_one_sentence_in_plain_locust_as_well(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text("scenarios:\n  A:\n    - waitForReplyMatching: '('\n")
+    file = tmp_path / "scripted.py"
+    file.write_text(
+        "from harness.load import ScriptUser\nclass S(ScriptUser):\n    script='s.yaml'\n"
+    )
+    code, output = finish(start(file, tmp_path, "", "-t", "1"))
+    assert code == 8, output
+    assert "s.yaml, line 3, waitForReplyMatching: not a regular expression" in output
+    assert "Traceback" not in output
+
+
+def test_a_limit_that_would_break_is_told_before_the_run(simulator: Any, tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(
+        "scenarios:\n  Storm:\n    - repeat: 70\n      steps: [{say: a}, {think: 1ms}]\n"
+    )
+    file = tmp_path / "scripted.py"
+    file.write_text(
+        "from harness.load import ScriptUser\nclass S(ScriptUser):\n    script='s.yaml'\n"
+    )
+    code, output = finish(start(file, tmp_path, simulator.url, "-t", "2"))
+    assert "would break a limit: s.yaml: Storm: 72 requests in a minute" in output
+    assert code in (0, 6), output
+
+
 def test_a_shape_that_makes_no_sense(simulator: Any, tmp_path: Path) -> None:
     file = locustfile(tmp_path, more="class Shape(ArrivalShape):\n    slots = 3\n")
     code, output = finish(start(file, tmp_path, simulator.url))

@@ -8,7 +8,7 @@ import pytest
 from locust import between
 from locust.exception import RescheduleTask, StopUser
 
-from harness.errors import ConfigError, ConnectionLost, LedgerError
+from harness.errors import ConfigError, ConnectionLost, LedgerError, ServiceError
 from harness.load.user import GuestUser
 from harness.workload.think import lognormal
 
@@ -35,13 +35,22 @@ class FakeRun:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.failures: list[str] = []
+        self.refused: list[Exception] = []
         self.inside = 0
 
     def next_arrival(self) -> int:
         return 5
 
-    def new_session(self, due_ns: int, think_s: Any) -> Session:
+    def next_sign_in(self) -> str:
+        return "a.b.c"
+
+    def note_no_sign_in(self, due_ns: int, began_ns: int, error: Exception) -> None:
+        assert due_ns == 5 < began_ns
+        self.refused.append(error)
+
+    def new_session(self, due_ns: int, think_s: Any, sign_in: Any) -> Session:
         assert due_ns == 5
+        self.signed_in_by = sign_in
         assert think_s() == 1
         return self.session
 
@@ -97,6 +106,36 @@ def test_what_is_wrong_with_us_ends_the_run(error: Exception) -> None:
     with pytest.raises(StopUser), slot(run).guest():
         raise error
     assert run.failures == [str(error)]
+
+
+def test_guests_are_signed_in_by_the_run_or_by_their_locustfile() -> None:
+    run = FakeRun(Session())
+    with slot(run).guest():
+        assert run.signed_in_by == "a.b.c"
+    own = slot(run)
+    own.sign_in = lambda: "own"  # type: ignore[method-assign]
+    with own.guest():
+        assert run.signed_in_by == "own"
+
+
+@pytest.mark.parametrize(
+    ("error", "leads_to"),
+    [(ServiceError(401, "no"), RescheduleTask), (ZeroDivisionError(), ZeroDivisionError)],
+)
+def test_a_guest_who_can_not_be_signed_in_is_counted(
+    error: Exception, leads_to: type[Exception]
+) -> None:
+    run = FakeRun(Session())
+    own = slot(run)
+
+    def refuse() -> str:
+        raise error
+
+    own.sign_in = refuse  # type: ignore[method-assign]
+    with pytest.raises(leads_to), own.guest():
+        pass
+    assert run.refused == [error]
+    assert run.inside == 0
 
 
 def test_between_two_tests_a_slot_stops() -> None:

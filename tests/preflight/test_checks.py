@@ -44,7 +44,9 @@ def test_inactive_and_signed_in_deployments_are_told() -> None:
 
 def test_the_schedule_against_the_limits() -> None:
     (fits,) = check_schedule(peak_per_s=16.6, at_once=10)
-    (over, fast) = check_schedule(peak_per_s=18.5, at_once=10, shortest_think_s=0.2)
+    (agreed,) = check_schedule(peak_per_s=18.5, at_once=10, connections_per_min=2000)
+    (over, fast) = check_schedule(peak_per_s=18.5, at_once=10, breaks=["too fast"])
+    assert (agreed.status, fast.text) == (Status.OK, "too fast")
     assert (fits.status, over.status, fast.status) == (Status.OK, Status.FAIL, Status.WARN)
     assert "1,110 a minute" in over.text
     assert check_schedule(peak_per_s=None, at_once=5)[0].status is Status.SKIPPED

@@ -1,0 +1,158 @@
+"""How guests conduct themselves: options, environment, targets file, in that order."""
+
+import json
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+from conftest import Simulator
+from locust.argument_parser import LocustArgumentParser
+from locusts import finish, locustfile, only_run, start
+
+from harness.config import parse_target
+from harness.errors import ConfigError
+from harness.guest.budget import DOCUMENTED, UNLIMITED
+from harness.guest.rest import exchange_sign_in
+from harness.guest.settings import GuestSettings
+from harness.load.conduct import Conduct, read_conduct
+from harness.load.options import add_options, read_options
+from harness.targets import Terms, resolve_target
+
+URL = "ws://127.0.0.1:1/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef"
+REAL = URL.replace("ws://127.0.0.1:1", "wss://webmessaging.mypurecloud.de")
+
+
+def parsed(*words: str) -> Namespace:
+    parser = LocustArgumentParser()
+    add_options(parser)
+    return parser.parse_args(list(words))
+
+
+def terms(tmp_path: Path, more: str = "", url: str = REAL) -> Terms:
+    file = tmp_path / "targets.toml"
+    file.write_text(f'[targets.t]\nurl = "{url}"\n{more}')
+    return resolve_target("t", file)
+
+
+def conduct(where: Terms, *words: str) -> Conduct:
+    return read_conduct(parsed(*words), where)
+
+
+def test_connections_are_limited_where_somebody_else_would_mind(tmp_path: Path) -> None:
+    real, here = terms(tmp_path), terms(tmp_path, url=URL)
+    agreed = terms(tmp_path, "connections_per_minute = 3000\n")
+    found = [
+        conduct(real),
+        conduct(here),
+        conduct(agreed),
+        conduct(here, "--connections", "5"),
+        conduct(agreed, "--connections", "off"),
+        conduct(real, "--pace", "off"),
+    ]
+    assert [one.connections_per_minute for one in found] == [1000, 0, 3000, 5, 0, 0]
+
+
+def test_the_limit_is_shared_among_workers(tmp_path: Path) -> None:
+    real = terms(tmp_path)
+    shares = [
+        conduct(real).settings(real, workers=workers, run_id="r").connections for workers in (1, 3)
+    ]
+    assert [share.limit for share in shares if share is not None] == [1000, 333]
+
+
+def test_the_command_line_wins_over_the_targets_file(tmp_path: Path) -> None:
+    widget = terms(tmp_path, "auto_join = true\n")
+    assert conduct(widget).auto_join
+    assert not conduct(widget, "--auto-join", "off").auto_join
+    plain = conduct(terms(tmp_path))
+    assert (plain.auto_join, plain.history, plain.paced) == (False, True, True)
+
+
+def test_what_the_guests_of_a_run_share(tmp_path: Path) -> None:
+    real = terms(tmp_path)
+    words = ("--history", "off", "--auto-join", "on", "--pace", "off")
+    made = conduct(real, *words).settings(real, workers=1, run_id="r-1")
+    assert (made.history, made.auto_join, made.budget) == (False, True, UNLIMITED)
+    assert made.custom_attributes == {"runId": "r-1"}
+    assert conduct(real).settings(real, workers=1, run_id="r").budget == DOCUMENTED
+
+
+def test_options_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_TARGET", URL)
+    monkeypatch.setenv("HARNESS_AUTO_JOIN", "on")
+    monkeypatch.setenv("HARNESS_CONNECTIONS", "60")
+    found = read_options(parsed()).conduct
+    assert (found.auto_join, found.connections_per_minute) == (True, 60)
+
+
+def test_sign_ins_are_given_out_in_turn_and_not_shown(tmp_path: Path) -> None:
+    file = tmp_path / "jwts.txt"
+    file.write_text("a.b.c\n\nd.e.f\n")
+    here = terms(tmp_path, f'sign_ins = "{file}"\n', url=URL)
+    found = conduct(here)
+    assert [found.sign_in_of(guest) for guest in range(3)] == ["a.b.c", "d.e.f", "a.b.c"]
+    assert "d.e.f" not in repr(found)
+    assert Conduct().sign_in_of(7) == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--connections", "many"], "--connections: expected a number above zero or off"),
+        (["--connections", "0"], "--connections: expected"),
+        (["--history", "maybe"], "--history: expected on or off, got 'maybe'"),
+        (["--auto-join", "yes"], "--auto-join: expected on or off"),
+        (["--pace", "fast"], "--pace: expected documented or off"),
+        (["--sign-ins", "gone.txt"], "gone.txt: No such file"),
+    ],
+)
+def test_nonsense_is_refused(tmp_path: Path, words: list[str], why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        conduct(terms(tmp_path), *words)
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "empty; expected JWTs"),
+        (b"a.b.c\nsecret password\n", "line 2: expected a JWT"),
+        (b"\xff.b.c", "not UTF-8"),
+    ],
+)
+def test_a_bad_file_of_sign_ins_is_placed_and_not_quoted(
+    tmp_path: Path, data: bytes, why: str
+) -> None:
+    file = tmp_path / "jwts.txt"
+    file.write_bytes(data)
+    with pytest.raises(ConfigError, match=why) as told:
+        conduct(terms(tmp_path), "--sign-ins", str(file))
+    assert "password" not in str(told.value)
+
+
+@pytest.mark.process
+def test_a_run_of_guests_who_sign_in_join_and_fetch_what_they_missed(tmp_path: Path) -> None:
+    running = Simulator("--limits", "off", "--deployment", "authentication=true")
+    try:
+        settings = GuestSettings(target=parse_target(running.url))
+        jwts = [exchange_sign_in(settings, f"customer {n}", "https://shop.example") for n in (1, 2)]
+        (tmp_path / "jwts.txt").write_text("\n".join(jwts))
+        file = locustfile(tmp_path, messages=1, think="300ms")
+        text = file.read_text()
+        file.write_text(text.replace("guest.think()", "guest.drop(); guest.think()\n" + 16 * " "
+                                     + "guest.reconnect()"))  # fmt: skip
+        words = ("--sign-ins", str(tmp_path / "jwts.txt"), "--auto-join", "on")
+        _, output = finish(
+            start(file, tmp_path, running.url, "-u", "2", "-t", "3", "--stop-timeout", "5", *words)
+        )
+        run = json.loads((only_run(tmp_path) / "run.json").read_text())
+        made = {name: found["outcomes"] for name, found in run["operations"].items()}
+        for operation in ("session_open", "join", "resume", "history", "clear"):
+            assert made[operation].keys() == {"ok"}, (operation, output)
+        assert run["sessions"]["leftover"] == 0
+        assert running.truth()["counts"].get("sessions_replaced", 0) == 0
+        files = [path for path in only_run(tmp_path).rglob("*") if path.is_file()]
+        for path in files:
+            assert not any(jwt.encode() in path.read_bytes() for jwt in jwts), path
+        assert not any(jwt in output for jwt in jwts)
+    finally:
+        running.stop()
