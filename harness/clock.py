@@ -19,17 +19,14 @@ KERNEL_STAMPS = sys.platform == "linux"
 STEP_LIMIT_NS = 60_000_000_000
 
 
-def wall_to_monotonic_ns(stamp_wall_ns: int) -> int | None:
-    """The monotonic time of a wall-clock stamp taken just now by the kernel.
+def wall_to_monotonic_ns(stamp_wall_ns: int, now_ns: int) -> int:
+    """The monotonic time of a wall-clock stamp that the kernel took; ``now_ns`` is just now.
 
-    None when the stamp lies in the future or more than a minute back: then the wall clock was
-    stepped, and the caller's own reading is the better one.
+    It is ``now_ns`` when the stamp lies in the future or more than a minute back: then the wall
+    clock was stepped, and the caller's own reading is the better one.
     """
-    now = monotonic_ns()
     age = time_ns() - stamp_wall_ns
-    if 0 <= age <= STEP_LIMIT_NS:
-        return now - age
-    return None
+    return now_ns - age if 0 <= age <= STEP_LIMIT_NS else now_ns
 
 
 def utc_iso(at_ns: int | None = None) -> str:

@@ -9,6 +9,8 @@ when no other comes.)
 
 from enum import StrEnum
 
+from harness.measure.recorder import FRAMES_EXPECTED
+
 KEPT = 32_768
 """Ids of one generation; there are two, so the newest 32,768 to 65,536 messages are remembered."""
 
@@ -16,7 +18,7 @@ KEPT = 32_768
 class Finding(StrEnum):
     """What a frame from the service turned out to be; the words by which frames are counted."""
 
-    EXPECTED = "expected"
+    EXPECTED = FRAMES_EXPECTED
     LATE = "late_message"
     """an echo or answer whose request had been given up"""
     DUPLICATE = "duplicate"

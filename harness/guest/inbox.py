@@ -12,7 +12,7 @@ from harness.clock import monotonic_ns
 from harness.errors import RateLimited, RemoteProtocolError, ServiceError, SessionExpired
 from harness.guest.failures import outcome_of, service_error
 from harness.guest.forensics import Finding, Seen
-from harness.measure.recorder import REPLIES_RECEIVED, Recorder
+from harness.measure.recorder import Recorder
 from harness.measure.sample import Outcome, Sample
 from harness.protocol import events
 from harness.protocol.codec import decode
@@ -185,19 +185,29 @@ class Inbox:
 
     # Called by the connection.
 
-    def on_frame(self, data: bytes, arrived_ns: int, seen_ns: int) -> None:
-        """One frame from the service."""
+    def on_frame(self, data: bytes, arrived_ns: int, seen_ns: int) -> bool:
+        """One frame from the service; whether somebody may wait for it."""
         try:
             event = decode(data)
         except RemoteProtocolError:
             self._recorder.count(Finding.BAD)
-            return
+            return False
+        awaited = True
         if type(event) is events.Message:
             finding = self._on_message(event, arrived_ns, seen_ns)
+            if event.direction == "Inbound" and not (event.presence or event.is_response):
+                awaited = False  # nobody waits for the echo of a text
         else:
             finding = self._on_other(event, arrived_ns, seen_ns)
-            self.bell.ring()
-        self._recorder.count(finding)
+        if finding is Finding.EXPECTED:
+            self._recorder.frames_expected += 1
+        else:
+            self._recorder.count(finding)
+        return awaited
+
+    def wake(self) -> None:
+        """Let the story go on, at once; the last thing of a turn of the event loop."""
+        self.bell.wake()
 
     def on_end(self, code: int | None, reason: str) -> None:
         """The connection has ended."""
@@ -239,7 +249,6 @@ class Inbox:
             self._recorder.count("disconnected_by_service")
             if message.read_only:
                 self.session.got(Got.DISCONNECTED_FOR_GOOD)
-            self.bell.ring()
         elif not message.typing:
             self._keep(message, arrived_ns, seen_ns)
         return finding
@@ -248,8 +257,7 @@ class Inbox:
         if self.replies is None:
             self.replies = deque(maxlen=FRAMES_KEPT)
         self.replies.append(Arrived(message, arrived_ns, seen_ns))
-        self._recorder.count(REPLIES_RECEIVED)
-        self.bell.ring()
+        self._recorder.replies_received += 1
 
     def _on_inbound(
         self, message: events.Message, arrived_ns: int, seen_ns: int, finding: Finding
@@ -260,11 +268,7 @@ class Inbox:
         request = self.pending.pop(tracing_id, None)
         if request is None:
             return self._unawaited(tracing_id, message, finding)
-        self._recorder.add(
-            Sample(request.operation, request.due_ns, request.sent_ns, arrived_ns, seen_ns)
-        )
-        if message.is_response or message.presence:
-            self.bell.ring()  # nobody waits for the echo of a text
+        self._recorder.add_ok(*request, arrived_ns, seen_ns)
         if self._on_first_message is not None and message.message_id and not message.is_response:
             self._on_first_message(message.message_id)
             self._on_first_message = None
@@ -294,9 +298,8 @@ class Inbox:
             self._finish("clear", arrived_ns, seen_ns)
         elif isinstance(event, events.ConnectionClosed):
             if self.cleared_ns and not self.retired:
-                self._recorder.add(
-                    Sample("clear_to_close", self.cleared_ns, self.cleared_ns, arrived_ns, seen_ns)
-                )
+                cleared_ns = self.cleared_ns
+                self._recorder.add_ok("clear_to_close", cleared_ns, cleared_ns, arrived_ns, seen_ns)
             self.retired = True
             self.close_reason = event.reason
         elif isinstance(event, events.SessionResponse):
@@ -385,13 +388,4 @@ class Inbox:
 
     def _add(self, request: Pending, arrived_ns: int, seen_ns: int, outcome: Outcome) -> None:
         if request.operation:
-            self._recorder.add(
-                Sample(
-                    request.operation,
-                    request.due_ns,
-                    request.sent_ns,
-                    arrived_ns,
-                    seen_ns,
-                    outcome,
-                )
-            )
+            self._recorder.add(Sample(*request, arrived_ns, seen_ns, outcome))

@@ -38,11 +38,11 @@ class Line:
     """Requests of one token. All methods but :meth:`close` raise TransportError when it is cut."""
 
     __slots__ = (
-        "_check_due_ns",
         "_lane",
         "_pace",
         "_recorder",
         "_requests",
+        "_sent_ns",
         "_websocket",
         "inbox",
         "owner",
@@ -72,7 +72,8 @@ class Line:
         self._websocket: WebSocket | None = None
         self._pace = None if settings.budget == UNLIMITED else Pace(settings.budget)
         self._requests = 0
-        self._check_due_ns = 0
+        self._sent_ns = 0
+        """when the newest request left"""
         self.inbox = Inbox(
             self.session,
             recorder,
@@ -172,7 +173,8 @@ class Line:
 
         It does wait when the guest has used up its budget (counted as ``paced``).
         """
-        self.session.do(Did.SPEAK)
+        if self.session.state is not State.OPEN:  # where speaking changes nothing
+            self.session.do(Did.SPEAK)
         if self._pace is not None:
             self._keep_pace(self._pace.book(monotonic_ns(), message=True))
         return self.send(request, operation, due_ns)
@@ -268,23 +270,23 @@ class Line:
         deadline = monotonic_ns() + int(duration_s * 1e9)
         while True:
             self.check()
-            left_s = (deadline - monotonic_ns()) / 1e9
-            if left_s <= 0:
+            if monotonic_ns() >= deadline:
                 return
-            self.rest(left_s)
+            self.rest(deadline)
 
-    def rest(self, at_most_s: float) -> None:
+    def rest(self, until_ns: int) -> None:
         """Sleep until something comes or the time is over; ask for an echo when that is due."""
-        now = monotonic_ns()
-        deadline, due = now + int(at_most_s * 1e9), self._check_due_ns
-        if due and due < deadline:
-            if due <= now:
-                if self.state in (State.OPEN, State.READ_ONLY) and self.connected:
-                    self.inbox.give_up_older_than(self.settings.health_check_every_s / 2)
-                    self._send_health_check()
-                return
-            deadline = due
-        self.inbox.bell.doze(deadline)
+        every_s = self.settings.health_check_every_s
+        if every_s and self._sent_ns:
+            due = self._sent_ns + int(every_s * 1e9)
+            if due < until_ns:
+                if due <= monotonic_ns():
+                    if self.state in (State.OPEN, State.READ_ONLY) and self.connected:
+                        self.inbox.give_up_older_than(every_s / 2)
+                        self._send_health_check()
+                    return
+                until_ns = due
+        self.inbox.bell.doze(until_ns)
 
     def check(self) -> None:
         """Raises ConnectionLost or SessionExpired if the session can't go on."""
@@ -308,8 +310,7 @@ class Line:
         if self.settings.observer is not None:
             self.settings.observer(True, data, sent)
         self.inbox.expect(request["tracingId"], operation, sent if due_ns is None else due_ns, sent)
-        every_s = self.settings.health_check_every_s
-        self._check_due_ns = sent + int(every_s * 1e9) if every_s else 0
+        self._sent_ns = sent
         return sent
 
     def close(self) -> None:
@@ -365,8 +366,9 @@ class _Observed:
         self._observer = observer
         self._inbox = inbox
         self.on_end = inbox.on_end
+        self.wake = inbox.wake
 
-    def on_frame(self, data: bytes, arrived_ns: int, seen_ns: int) -> None:
+    def on_frame(self, data: bytes, arrived_ns: int, seen_ns: int) -> bool:
         """Show it, then take it in."""
         self._observer(False, data, arrived_ns)
-        self._inbox.on_frame(data, arrived_ns, seen_ns)
+        return self._inbox.on_frame(data, arrived_ns, seen_ns)

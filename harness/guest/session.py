@@ -198,8 +198,7 @@ class GuestSession:
                     return arrived.message.text
                 seen.append(shown(arrived.message))
             self._raise_failure()
-            left_s = (deadline - monotonic_ns()) / 1e9
-            if left_s <= 0:
+            if monotonic_ns() >= deadline:
                 if (arrived := inbox.doubtful) is not None and fits(arrived.message):
                     inbox.doubtful = None
                     self._question.answer(arrived)
@@ -211,7 +210,7 @@ class GuestSession:
             except ConnectionLost as lost:
                 self._lasting.come_back(lost)
                 continue
-            line.rest(left_s)
+            line.rest(deadline)
 
     def think(self, duration: str | float | None = None) -> None:
         """Pause as a person does; the next message is due when the pause is over."""

@@ -65,34 +65,37 @@ def _message(envelope: dict[str, Any], body: dict[str, Any]) -> Message:
     text = get("text")
     direction = get("direction")
     message_id = get("id")
+    kind = get("type")
     tracing_id = envelope.get("tracingId")
     if (
         (text is not None and type(text) is not str)
         or (direction is not None and type(direction) is not str)
         or (message_id is not None and type(message_id) is not str)
+        or (kind is not None and type(kind) is not str)
         or (tracing_id is not None and type(tracing_id) is not str)
     ):
         raise RemoteProtocolError("a StructuredMessage has a field of the wrong type")
-    presence, typing = None, False
+    presence, typing, read_only = None, False, False
     events = get("events")
     if events:
         presence, typing = _events(events)
+        metadata = get("metadata")
+        read_only = type(metadata) is dict and metadata.get("readOnly") == "true"
     channel = get("channel")
     time = channel.get("time") if type(channel) is dict else None
-    metadata = get("metadata")
+    content = get("content")
     return Message(
         direction or "",
-        _string(get("type"), "type"),
+        kind or "",
         text or "",
         message_id or "",
         tracing_id,
         presence,
         typing,
-        type(metadata) is dict and metadata.get("readOnly") == "true",
+        read_only,
         envelope.get("type") == "response",
         time if type(time) is str else None,
-        _string(get("originatingEntity"), "originatingEntity"),
-        _list(get("content"), "content"),
+        [] if content is None else _list(content, "content"),
     )
 
 

@@ -20,8 +20,9 @@ class Message:
     """A StructuredMessage: text, event or rich content (not frozen: made for every frame).
 
     ``presence`` is the first presence event's type (Join, Clear, Disconnect, SignIn) or None;
-    ``typing`` says that it holds a typing event; ``is_response`` that the envelope's type was
-    ``response``, which only the answer to an echo has for certain.
+    ``typing`` says that it holds a typing event; ``read_only`` that its event has made the session
+    read-only; ``is_response`` that the envelope's type was ``response``, which only the answer to
+    an echo has for certain.
     """
 
     direction: str
@@ -34,7 +35,6 @@ class Message:
     read_only: bool
     is_response: bool
     time: str | None
-    originating_entity: str
     content: list[Any]
 
 

@@ -70,10 +70,9 @@ class StampedSocket:
             self.close()
             self._transport.close()
             return
-        arrived: int | None = None
+        self.arrived_ns = now = monotonic_ns()
         if ancillary:
             seconds, nanoseconds = _TIMESPEC.unpack(ancillary[0][2])
-            arrived = wall_to_monotonic_ns(seconds * 1_000_000_000 + nanoseconds)
-        self.arrived_ns = monotonic_ns() if arrived is None else arrived
+            self.arrived_ns = wall_to_monotonic_ns(seconds * 1_000_000_000 + nanoseconds, now)
         protocol = self._transport.get_protocol()
         protocol.data_received(data)  # type: ignore[attr-defined]  # aiohttp's, it has one

@@ -50,10 +50,16 @@ class Bell:
             self._waiting = None
 
     def ring(self) -> None:
-        """Let the waiting greenlet go on, soon; may be called from inside the event loop."""
+        """Let the waiting greenlet go on, soon; may be called from anywhere."""
         if self._waiting is not None and not self._ringing:
             self._ringing = True
             get_hub().loop.run_callback(self._wake)
+
+    def wake(self) -> None:
+        """Let it go on at once; for the last line of what the event loop calls, and only there."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.switch(True)
 
     def close(self) -> None:
         """Stop the timer, if one is left running."""
@@ -65,9 +71,7 @@ class Bell:
     def _wake(self) -> None:
         # Only now is it certain that the greenlet still waits here: it may have been killed.
         self._ringing = False
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.switch(True)
+        self.wake()
 
     def _on_timer(self) -> None:
         self.close()

@@ -4,7 +4,6 @@ The socket is the operating system's own, non-blocking, with no thread and no se
 TLS runs in memory (``ssl.MemoryBIO``) so that the socket stays ours to read with ``recvmsg``.
 """
 
-import contextlib
 import errno
 import ipaddress
 import os
@@ -88,11 +87,16 @@ class Tls:
 
         The end of the TLS stream shows as the end of the TCP stream does, so it is not told.
         """
-        self._incoming.write(received)
+        incoming, tls = self._incoming, self._object
+        incoming.write(received)
         plain = b""
-        with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLZeroReturnError):
-            while chunk := self._object.read(READ_SIZE):
+        try:
+            while chunk := tls.read(READ_SIZE):
                 plain = plain + chunk if plain else chunk
+                if not incoming.pending and not tls.pending():
+                    break  # asking for more would only cost an exception
+        except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
+            return plain
         return plain
 
     def pending(self) -> bytes:

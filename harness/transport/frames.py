@@ -7,6 +7,8 @@ one of their bits set is an error.
 """
 
 import os
+import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
 try:
@@ -20,6 +22,9 @@ NO_STATUS = 1005
 """The code of a close frame that gives none."""
 _FIN = 0x80
 _WHOLE_TEXT = _FIN | TEXT
+_MIDDLING_TEXT = bytes((_WHOLE_TEXT, 126))
+_MASK = struct.Struct("4s")
+_MASKS_AT_ONCE = 8
 
 
 class FrameError(Exception):
@@ -52,6 +57,11 @@ class FrameReader:
         """What these bytes complete. Raises FrameError; nothing may be fed after that."""
         if self._rest:
             data = self._rest + data
+        elif data[:2] == _MIDDLING_TEXT and self._parts is None:
+            # Nearly every read brings one whole message of 126 to 65,535 bytes and nothing else.
+            length = data[2] << 8 | data[3] if len(data) > 3 else 0
+            if len(data) == length + 4 and length <= self._max_bytes:
+                return [data[4:]]
         found: list[bytes | Control] = []
         at, size = 0, len(data)
         while size - at >= 2:
@@ -99,22 +109,36 @@ class FrameReader:
             found.append(b"".join(parts))
 
 
-def encode_frame(opcode: int, payload: bytes) -> bytes:
-    """One final frame, masked as a client's must be."""
-    size = len(payload)
-    mask = os.urandom(4)
-    if size < 126:
-        head = bytes((_FIN | opcode, 0x80 | size))
-    elif size < 65536:
-        head = bytes((_FIN | opcode, 0xFE, size >> 8, size & 0xFF))
-    else:
-        head = bytes((_FIN | opcode, 0xFF)) + size.to_bytes(8, "big")
-    return head + mask + apply_mask(payload, mask)
+class FrameWriter:
+    """Frames as a client must write them; one per connection.
 
+    Masks have to be unpredictable, so they come from the system, but several in one call.
+    """
 
-def encode_close(code: int) -> bytes:
-    """A close frame without a reason."""
-    return encode_frame(CLOSE, code.to_bytes(2, "big"))
+    __slots__ = ("_masks",)
+
+    def __init__(self) -> None:
+        self._masks: Iterator[tuple[bytes]] = iter(())
+
+    def encode(self, opcode: int, payload: bytes) -> bytes:
+        """One final frame."""
+        drawn = next(self._masks, None)
+        if drawn is None:
+            self._masks = _MASK.iter_unpack(os.urandom(_MASK.size * _MASKS_AT_ONCE))
+            drawn = next(self._masks)
+        (mask,) = drawn
+        size = len(payload)
+        if size < 126:
+            head = bytes((_FIN | opcode, 0x80 | size))
+        elif size < 65536:
+            head = bytes((_FIN | opcode, 0xFE, size >> 8, size & 0xFF))
+        else:
+            head = bytes((_FIN | opcode, 0xFF)) + size.to_bytes(8, "big")
+        return head + mask + apply_mask(payload, mask)
+
+    def encode_close(self, code: int) -> bytes:
+        """A close frame without a reason."""
+        return self.encode(CLOSE, code.to_bytes(2, "big"))
 
 
 def read_close(payload: bytes) -> tuple[int, str]:

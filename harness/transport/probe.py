@@ -9,6 +9,9 @@ class _Nobody:
     def on_frame(self, data: bytes, arrived_ns: int, seen_ns: int) -> None:
         """Nothing is expected."""
 
+    def wake(self) -> None:
+        """Nobody waits."""
+
     def on_end(self, code: int | None, reason: str) -> None:
         """It may end as it likes."""
 

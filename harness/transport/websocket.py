@@ -35,13 +35,13 @@ from harness.transport.frames import (
     Control,
     FrameError,
     FrameReader,
-    encode_close,
-    encode_frame,
+    FrameWriter,
     read_close,
 )
 
 _SO_TIMESTAMPNS = 35  # not named by the socket module; same number on every Linux we run on
 _TIMESPEC = struct.Struct("@ll")
+_unpack_timespec = _TIMESPEC.unpack
 _ANCILLARY_SIZE = socket.CMSG_SPACE(_TIMESPEC.size) if KERNEL_STAMPS else 0
 _BACKLOG_LIMIT = 1 << 20
 _MAX_HEAD = 65_536
@@ -51,10 +51,16 @@ _QUIET.setLevel(logging.CRITICAL)  # the library would log each frame, and with 
 
 
 class Receiver(Protocol):
-    """Who gets what arrives. Both methods run inside the event loop and must not block."""
+    """Who gets what arrives. All methods run inside the event loop and must not block."""
 
-    def on_frame(self, data: bytes, arrived_ns: int, seen_ns: int) -> None:
-        """One whole message, with the time its last bytes reached the kernel and ours."""
+    def on_frame(self, data: bytes, arrived_ns: int, seen_ns: int) -> bool | None:
+        """One whole message, with the time its last bytes reached the kernel and ours.
+
+        True if somebody waits for it: :meth:`wake` is called when the read is done with.
+        """
+
+    def wake(self) -> None:
+        """Let who waits go on, at once."""
 
     def on_end(self, code: int | None, reason: str) -> None:
         """The connection has ended, by whichever side; called exactly once."""
@@ -77,6 +83,7 @@ class WebSocket:
         "_receiver",
         "_recvmsg",
         "_writer",
+        "_writing",
         "phases",
     )
 
@@ -86,6 +93,7 @@ class WebSocket:
         self._link = link
         self._handshake: _Handshake | None = _Handshake(protocol)
         self._frames = FrameReader(max_message_bytes)
+        self._writing = FrameWriter()
         self._close_received: tuple[int, str] | None = None
         self._close_sent = False
         self._receiver = receiver
@@ -112,7 +120,7 @@ class WebSocket:
         """
         if self._closed or self._close_sent or self._handshake is not None:
             raise ConnectionLost(*(self._close_received or (None, "")))
-        frame = encode_frame(TEXT, data)
+        frame = self._writing.encode(TEXT, data)
         stamp = monotonic_ns()
         self._write(frame)
         return stamp
@@ -123,7 +131,7 @@ class WebSocket:
             return
         if not self._close_sent and self._handshake is None:
             self._close_sent = True
-            self._write(encode_close(1000))
+            self._write(self._writing.encode_close(1000))
         if not self._closed and wait_s > 0:
             self._bell.wait(wait_s)
         self._end()
@@ -170,67 +178,78 @@ class WebSocket:
     # What the event loop calls.
 
     def _on_readable(self) -> None:
-        stamp: int | None = None
         try:
             if self._recvmsg is not None:
                 data, ancillary, _, _ = self._recvmsg(READ_SIZE, _ANCILLARY_SIZE)
-                seen = monotonic_ns()
+                arrived = seen = monotonic_ns()
                 if ancillary:
-                    seconds, nanoseconds = _TIMESPEC.unpack(ancillary[0][2])
-                    stamp = wall_to_monotonic_ns(seconds * 1_000_000_000 + nanoseconds)
+                    seconds, nanoseconds = _unpack_timespec(ancillary[0][2])
+                    arrived = wall_to_monotonic_ns(seconds * 1_000_000_000 + nanoseconds, seen)
             else:
                 data = self._link.sock.recv(READ_SIZE)
-                seen = monotonic_ns()
-            if data and self._link.tls is not None:
-                data = self._link.tls.decrypt(data)
+                arrived = seen = monotonic_ns()
+            tls = self._link.tls
+            if tls is not None and data:
+                data = tls.decrypt(data)
                 if not data:
-                    self._push(self._link.tls.pending())
+                    self._push(tls.pending())
                     return
         except (BlockingIOError, InterruptedError):
             return
         except OSError:  # reset, or TLS gone wrong (ssl.SSLError is one of these)
-            data, seen = b"", monotonic_ns()
-        self._feed(data, seen if stamp is None or stamp > seen else stamp, seen)
-
-    def _feed(self, data: bytes, arrived: int, seen: int) -> None:
+            data, arrived = b"", monotonic_ns()
+            seen = arrived
         if not data:
-            if self._handshake is not None:
-                self._handshake.end()
-            self._end()
-            return
+            self._on_eof()
+        elif self._handshake is None or (data := self._feed_handshake(data, arrived)):
+            self._feed(data, arrived, seen)
+
+    def _on_eof(self) -> None:
         if self._handshake is not None:
-            accepted, data = self._handshake.feed(data)
-            if not accepted:
-                if self._handshake.over:
-                    self._bell.ring()
-                return
+            self._handshake.end()
+        self._end()
+
+    def _feed_handshake(self, data: bytes, arrived: int) -> bytes:
+        """What follows the answer that these bytes complete, if they do."""
+        assert self._handshake is not None
+        accepted, rest = self._handshake.feed(data)
+        if accepted:
             self._handshake = None
             self._answered_ns = arrived
             self._bell.ring()
+        elif self._handshake.over:
+            self._bell.ring()
+        return rest
+
+    def _feed(self, data: bytes, arrived: int, seen: int) -> None:
+        receiver, awaited = self._receiver, False
         try:
             for item in self._frames.feed(data):
                 if type(item) is bytes:
-                    self._receiver.on_frame(item, arrived, seen)
+                    if receiver.on_frame(item, arrived, seen):
+                        awaited = True
                 else:
                     self._on_control(item)  # type: ignore[arg-type]  # bytes or Control
                     if self._closed:
-                        return
+                        break
         except FrameError as error:
             if not self._close_sent:
-                self._write(encode_close(error.code))
+                self._write(self._writing.encode_close(error.code))
             # What came was no websocket any more: there is nothing more to learn from waiting.
             self._end()
+        if awaited:
+            receiver.wake()  # the last thing: the story goes on from here, and may close us
 
     def _on_control(self, control: Control) -> None:
         if control.opcode == PING:
             if not self._close_sent:
-                self._write(encode_frame(PONG, control.payload))
+                self._write(self._writing.encode(PONG, control.payload))
         elif control.opcode == CLOSE:
             self._close_received = read_close(control.payload)
             if not self._close_sent:
                 code = self._close_received[0] if control.payload else 1000
                 self._close_sent = True
-                self._write(encode_close(code))
+                self._write(self._writing.encode_close(code))
             # Both close frames are out. The server should end the TCP connection now; there is
             # no sense in waiting for it.
             self._end()

@@ -35,3 +35,11 @@ def test_each_interval_starts_empty() -> None:
     assert (first.counts["late"], first.histograms[LAG_LOOP].count) == (1, 1)
     assert first.histograms["tcp.service"].count == 1
     assert (second.histograms, second.outcomes, second.counts) == ({}, {}, {})
+
+
+def test_the_counts_that_rise_with_each_message_are_taken_like_the_others() -> None:
+    recorder = Recorder()
+    recorder.frames_expected += 3
+    recorder.replies_received += 2
+    assert recorder.take().counts == {"expected": 3, "replies_received": 2}
+    assert recorder.take().counts == {}

@@ -73,3 +73,23 @@ def test_dozing_never_lasts_longer_than_asked() -> None:
     assert monotonic_ns() - started < 5_000_000_000
     bell.close()
     bell.close()
+
+
+def test_waking_from_the_event_loop_lets_go_at_once() -> None:
+    bell, order = Bell(), []
+
+    def visit() -> None:
+        bell.wait(10)
+        order.append("story")
+        gevent.sleep(0)
+
+    def turn() -> None:
+        bell.wake()
+        order.append("turn is over")
+        bell.wake()  # nobody waits any more
+
+    greenlet = gevent.spawn(visit)
+    gevent.sleep(0)
+    gevent.get_hub().loop.run_callback(turn)
+    greenlet.join(10)
+    assert order == ["story", "turn is over"]

@@ -30,6 +30,9 @@ class Log:
         self.frames.append((data, arrived_ns, seen_ns))
         self.changed.set()
 
+    def wake(self) -> None:
+        raise AssertionError("nobody waits here")
+
     def on_end(self, code: int | None, reason: str) -> None:
         self.ends.append((code, reason))
         self.changed.set()
@@ -236,3 +239,33 @@ def test_any_chunking_of_the_bytes_gives_the_same_messages(sizes: list[int]) -> 
         b'{"n":2}',
         b'{"n":"' + b"z" * 300 + b'"}',
     ]
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_who_waits_goes_on_when_the_whole_read_was_handed_over(tls: bool) -> None:
+    class Awaited(Log):
+        def __init__(self) -> None:
+            super().__init__()
+            self.woken_at: list[int] = []
+
+        def on_frame(self, data: bytes, arrived_ns: int, seen_ns: int) -> bool:
+            super().on_frame(data, arrived_ns, seen_ns)
+            return data == b"1"
+
+        def wake(self) -> None:
+            self.woken_at.append(len(self.frames))
+            socket.close(wait_s=0)  # the story may do anything at all
+
+    log = Awaited()
+
+    def answer(peer: Peer) -> None:
+        peer.receive()
+        wire = b"".join(Frame(Opcode.TEXT, b"%d" % n).serialize(mask=False) for n in range(3))
+        peer.sock.sendall(wire)
+        peer.receive()
+
+    with FakeServer(answer, tls=tls) as server:
+        socket = open_to(server, log)
+        socket.send(b"{}")
+        log.wait(frames=3, ends=1)
+    assert log.woken_at == [3]
