@@ -1,4 +1,4 @@
-"""After each of the simulator's faults: the outcome has its word, and the ledger knows it all."""
+"""The way out, whatever happens on it (each fault by name: tests/run/test_faults_and_guests.py)."""
 
 from pathlib import Path
 from typing import Any
@@ -10,73 +10,8 @@ from guest_rig import Rig
 
 from harness.errors import HarnessError, SessionExpired
 from harness.ledger.store import Stage
-from harness.measure.sample import Outcome
 
 pytestmark = pytest.mark.process
-
-ENDED: list[str] = []
-CASES = [
-    # fault, what the leftovers say, the outcomes of one operation
-    ({"cut": "#1,at=clear,when=before"}, ENDED, "clear", {"lost", "ok"}),
-    ({"cut": "#1,at=clear,when=answered"}, ENDED, "clear", {"ok"}),
-    ({"cut": "#1,at=clear,when=after"}, ENDED, "resume", {"ok"}),
-    ({"go_away": "#1,at=clear,when=before"}, ENDED, "clear", {"lost", "ok"}),
-    ({"limit_clear": "#1,seconds=0.1"}, ENDED, "clear", {"rate_limited", "ok"}),
-    ({"limit_clear": "1,seconds=60"}, ["clear_rate_limited"], "clear", {"rate_limited"}),
-    ({"limit_any": "#1,at=clear,seconds=0.1"}, ENDED, "clear", {"rate_limited", "ok"}),
-    ({"forbid_clear": 1}, ["clear_refused"], "clear", {"forbidden"}),
-    ({"ignore_clear": 1}, ["clear_unanswered"], "clear", {"timeout"}),
-    ({"lose_clear_reply": 1}, ["clear_unanswered"], "clear", {"timeout"}),
-    ({"delay_clear": "1,seconds=0.1"}, ENDED, "clear", {"ok"}),
-    ({"delay_clear": "1,seconds=2"}, ["clear_unanswered"], "clear", {"timeout"}),
-    ({"no_connection_closed": 1}, ENDED, "clear", {"ok"}),
-    ({"late_connection_closed": "1,seconds=0.1"}, ENDED, "clear_to_close", {"ok"}),
-    ({"fail": "1,at=clear,code=5000"}, ["service_error"], "clear", {"service_error"}),
-    ({"fail": "1,at=configure,code=400"}, ENDED, "session_open", {"service_error"}),
-    ({"fail": "1,at=configure,code=5000"}, ["service_error"], "session_open", {"service_error"}),
-    ({"fail": "#1,at=text,code=5000"}, ENDED, "delivered", {"service_error"}),
-    ({"limit_any": "#1,at=text"}, ENDED, "delivered", {"rate_limited"}),
-    ({"refuse_403": 1}, ENDED, "connect", {"refused"}),
-    ({"refuse_429": 1}, ENDED, "connect", {"rate_limited"}),
-    ({"refuse_503": 1}, ENDED, "connect", {"refused"}),
-    ({"slow_upgrade": "1,seconds=2"}, ENDED, "connect", {"timeout"}),
-    ({"half_open": "1,at=configure"}, ["clear_unanswered"], "session_open", {"timeout"}),
-    ({"cut": "1,at=configure,when=after"}, ["cut"], "session_open", {"lost"}),
-    ({"no_reply": 1}, ENDED, "reply", {"timeout"}),
-    ({"duplicate_frame": 1}, ENDED, "reply", {"ok"}),
-    ({"reorder_frame": "every:2,seconds=0.02"}, ENDED, "reply", {"ok"}),
-    ({"delay_frame": "1,seconds=0.02"}, ENDED, "reply", {"ok"}),
-    ({"unknown_class": 1}, ENDED, "reply", {"ok"}),
-    ({"stall": "#3,seconds=0.2"}, ENDED, "reply", {"ok"}),
-    ({"late_reply": "1,seconds=0"}, ENDED, "clear", {"ok"}),
-]
-
-
-def _named(value: Any) -> str:
-    """The same name in every process: a set has no order of its own."""
-    return " or ".join(sorted(value)) if isinstance(value, set) else str(value)
-
-
-@pytest.mark.parametrize(("fault", "reasons", "operation", "outcomes"), CASES, ids=_named)
-def test_each_fault_has_its_word_and_is_accounted_for(
-    rig: Any, fault: Any, reasons: list[str], operation: str, outcomes: set[str]
-) -> None:
-    rig.simulator.faults(**fault)
-    ended = False
-    try:
-        with rig.guest(
-            connect_within_s=0.5, open_within_s=0.3, reconnect_within_s=0.3, clear_within_s=1.5
-        ) as guest:
-            guest.say("hello")
-            guest.await_reply(within="0.5s", containing="hello")
-            ended = True
-    except HarnessError:
-        assert not ended
-    found = rig.outcomes(operation)
-    assert set(found) == {Outcome(word) for word in outcomes}
-    assert list(rig.leftovers().values()) == reasons
-    if reasons == ENDED:
-        assert rig.still_open() == set()
 
 
 @pytest.mark.parametrize(
