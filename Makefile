@@ -2,7 +2,7 @@
 # make test   set up and run the tests, several at once; ARGS='tests/guest -x' chooses some
 # make demo-capacity  find the limit of a small simulated service, in under five minutes
 # make check  formatting, lint, types, import contracts
-# make crash-matrix  every fault, mode and ending of a run, and 200 random kills (an hour or so)
+# make crash-matrix  every fault, mode and ending of a run, and 200 random kills (an hour or so; ARGS=--resume goes on)
 # make clean  remove what set-up made (reports/ is left alone)
 
 PYTHON ?= python3

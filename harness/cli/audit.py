@@ -21,7 +21,6 @@ from harness.reconcile.audit import Audit, audit
 from harness.reconcile.end_lag import EndLags
 from harness.report.afterwards import bring_up_to_date
 from harness.report.figures import ms_text
-from harness.report.outputs import write_reports
 from harness.report.record import operation_block
 from harness.report.rundir import resolve_run
 from harness.units import duration_text, seconds
@@ -94,6 +93,8 @@ def run(args: argparse.Namespace) -> int:
     api.close()
     block = _block(found, counts, deadline_s, api.waited_s)
     bring_up_to_date(directory, "audit", block, operations=_ends(directory, found.ends))
+    from harness.report.outputs import write_reports  # needs the chart library only now
+
     write_reports(directory)
     if args.json:
         sys.stdout.write(orjson.dumps(block, option=orjson.OPT_INDENT_2).decode() + "\n")

@@ -20,7 +20,6 @@ from harness.reconcile.derive import sweep_derived
 from harness.reconcile.platform_sweep import sweep_by_platform
 from harness.reconcile.sweep import SweepResult, find_leftovers, refuse_while_running, sweep
 from harness.report.afterwards import bring_up_to_date, sweep_block
-from harness.report.outputs import write_reports
 from harness.report.rundir import resolve_run
 from harness.units import duration_text, rate_per_s, seconds
 
@@ -168,8 +167,7 @@ def _by_platform(
             console.print(f"  {count:>6,}  {words}")
     left = len(find_leftovers([directory]))
     block = sweep_block(result.settled, left, by="harness sweep --platform")
-    bring_up_to_date(directory, "sweep", block)
-    write_reports(directory)
+    _note(directory, block)
     console.print(f"{directory.name}: {left:,} left", style="bold")
     return left
 
@@ -207,11 +205,18 @@ def _sweep(
         console.print(f"  {count:>6,}  {ENDINGS[ending]}", style="" if ending.proof else "red")
     if result.unreached:
         console.print(f"  {result.unreached:>6,}  not tried before the deadline", style="red")
-    bring_up_to_date(directory, "sweep", _block(result))
-    write_reports(directory)
+    _note(directory, _block(result))
     line = f"{directory.name}: {result.settled:,} of {result.found:,} proved ended"
     console.print(f"{line}, {result.left:,} left", style="bold")
     return result.left
+
+
+def _note(directory: Path, block: dict[str, Any]) -> None:
+    """Put what was done into the run's record and report."""
+    bring_up_to_date(directory, "sweep", block)
+    from harness.report.outputs import write_reports  # needs the chart library only now
+
+    write_reports(directory)
 
 
 def _block(result: SweepResult) -> dict[str, Any]:

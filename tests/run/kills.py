@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from matrix import ROOT, Twin
+from cells import ROOT, Twin
 
 from harness.ledger.leftovers import read_account, read_leftovers
 from harness.ledger.reading import ledger_files

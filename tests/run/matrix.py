@@ -1,351 +1,118 @@
 """The crash matrix: every fault of the service, in every mode, under every ending of a run.
 
-Each cell is a real run in real processes against a simulator of its own kind, whose truth decides:
-
-1. what is open at the service is a subset of what the ledger lists;
-2. the classes of the account add up;
-3. the exit code is not 0 unless all is clear;
-4. after ``harness sweep`` the service has nothing open;
-5. a second sweep finds nothing to do.
-
-``python tests/run/matrix.py`` runs all cells and writes the table (``make crash-matrix``).
+``python tests/run/matrix.py`` runs all cells (see ``cells``), several at once, and then kills
+clients at random moments (see ``kills``). What each cell gave is written down at once: the table
+is there from the first cell on, and ``--resume`` goes on where an interrupted matrix was.
 """
 
 import argparse
 import json
-import os
 import random
 import signal
-import subprocess
 import sys
-import tempfile
 import time
-import urllib.parse
-import urllib.request
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 from queue import Queue
+from threading import Event, Lock
 from typing import Any
 
-import psutil
+from cells import CELLS, ENDINGS, FAULTS, MODES, ROOT, Cell, Outcome, Twin, try_cell
 
-ROOT = Path(__file__).parent.parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
-
-from locusts import environment_for, locustfile  # noqa: E402 - found by the path set above
-
-from harness.cli.stages import free_port  # noqa: E402 - as above
-from harness.ledger.leftovers import read_account, read_leftovers  # noqa: E402 - as above
-
-FAULTS: dict[str, dict[str, Any]] = {
-    "none": {},
-    "ignored Clear": {"ignore_clear": 0.5},
-    "lost Clear reply": {"lose_clear_reply": 0.5},
-    "429 on Clear": {"limit_clear": 0.5},
-    "Clear forbidden": {"forbid_clear": 0.5},
-    "cut at configure": {"cut": "0.3,at=configure"},
-    "cut before configure": {"cut": "0.3,at=configure,when=before"},
-    "cut at text": {"cut": "0.1,at=text"},
-    "cut at Clear": {"cut": "0.5,at=clear"},
-    "cut before Clear": {"cut": "0.5,at=clear,when=before"},
-    "half-open": {"half_open": 0.3},
-    "stalled service": {"stall": "0.05,seconds=2"},
-    "late ConnectionClosed": {"late_connection_closed": "1,seconds=2"},
-}
-MODES = ("local", "--processes 2", "master, 2 workers")
-ENDINGS = (
-    "time limit",
-    "SIGINT",
-    "SIGTERM",
-    "two SIGINTs",
-    "web-UI stop",
-    "kill -9 worker",
-    "kill -9 master",
-    "kill -9 all",
-    "disk full",
-)
-GUESTS = 6
-ENDS_WITHIN_S = 100
+STATE = ROOT / "reports" / "crash-matrix.jsonl"
+HEAD = """\
+Each cell is a run of real processes against the simulator, whose own account decides:
+what is open at the service is listed by the ledger; the classes of the account add up;
+the exit code is not 0 unless all is clear; after `harness sweep` nothing is open; a
+second sweep has nothing to do. `ok` means that all five hold; the figures are the
+sessions that were open at the service / listed by the ledger before the sweep, and the
+exit code. A dash is a cell that makes no sense (one process is both master and worker),
+a dot one that has not been run.
+"""
 
 
-@dataclass(frozen=True)
-class Cell:
-    fault: str
-    mode: str
-    ending: str
+class Progress:
+    """What is known so far, in a file with a line for each cell."""
 
-    @property
-    def makes_sense(self) -> bool:
-        """One process is master and worker in one: killing it is "all"."""
-        return self.mode != "local" or self.ending not in ("kill -9 worker", "kill -9 master")
+    def __init__(self, path: Path, *, seed: int, resume: bool) -> None:
+        self.seed = seed
+        self.outcomes: dict[Cell, Outcome] = {}
+        self.kills: dict[str, Any] = {}
+        self._path = path
+        self._lock = Lock()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = path.read_text().splitlines() if resume and path.exists() else []
+        for line in lines:
+            self._take(json.loads(line))
+        if not resume:
+            path.write_text("")
 
-
-@dataclass
-class Outcome:
-    cell: Cell
-    broken: list[str] = field(default_factory=list)
-    code: int = 0
-    intended: int = 0
-    left: int = 0
-    open: int = 0
-    took_s: float = 0.0
-    told: str = ""
-
-
-CELLS = [
-    cell
-    for fault, mode, ending in product(FAULTS, MODES, ENDINGS)
-    if (cell := Cell(fault, mode, ending)).makes_sense
-]
-
-
-class Twin:
-    """A simulator for one cell after the other."""
-
-    def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "harness", "simulate", "--bot-delay", "5ms", "--limits", "off"],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        ready = json.loads(self.process.stdout.readline())
-        self.url = f"{ready['url']}?deploymentId={ready['deployment_id']}"
-        self._admin = ready["url"].replace("ws", "http", 1).removesuffix("/v1") + "/sim"
-
-    def ask(self, path: str, method: str = "GET", body: Any = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self._admin}/{path}", data=data, method=method)
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            return json.load(answer)
-
-    def open_tokens(self) -> set[str]:
-        return set(self.ask("truth")["open_tokens"])
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.communicate(timeout=20)
-
-
-class Running:
-    """The processes of one cell."""
-
-    def __init__(self, cell: Cell, folder: Path, twin: Twin) -> None:
-        self.cell = cell
-        self.folder = folder
-        self.log = (folder / "output.log").open("w+")
-        file = locustfile(folder, messages=500, think="150ms")
-        self.web = free_port()
-        limit = "4s" if cell.ending == "time limit" else "5m"
-        words = ["-u", str(GUESTS), "-r", str(GUESTS), "-t", limit, "--stop-timeout", "1"]
-        if cell.ending == "web-UI stop":
-            words += ["--autostart", "--web-host", "127.0.0.1", "--web-port", self.web]
+    def _take(self, row: dict[str, Any]) -> None:
+        if row["seed"] != self.seed:
+            return
+        if "kills" in row:
+            self.kills = row
         else:
-            words += ["--headless", "--only-summary"]
-        bus = free_port()
-        bind = ["--master-bind-host", "127.0.0.1", "--master-bind-port", bus]
-        self._environment = environment_for(folder, twin.url)
-        self.workers: list[Any] = []
-        if cell.mode == "--processes 2":
-            words += ["--processes", "2", *bind, "--master-port", bus]
-        elif cell.mode != "local":
-            words += ["--master", "--expect-workers", "2", *bind]
-            self.workers = [self._start(file, "--worker", "--master-port", bus) for _ in range(2)]
-        self.main = self._start(file, *words)
+            outcome = Outcome(Cell(**row["cell"]), **row["outcome"])
+            self.outcomes[outcome.cell] = outcome
 
-    def _start(self, file: Path, *words: str) -> Any:
-        return subprocess.Popen(
-            [sys.executable, "-m", "locust", "-f", str(file), *words],
-            cwd=ROOT,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=self.log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    def add(self, outcome: Outcome) -> None:
+        """One cell more."""
+        cell, fields = asdict(outcome.cell), asdict(outcome)
+        fields.pop("cell")
+        self._write({"seed": self.seed, "cell": cell, "outcome": fields})
+
+    def add_kills(self, kills: int, lost: int, text: str) -> None:
+        """The random kills."""
+        self._write({"seed": self.seed, "kills": kills, "lost": lost, "text": text})
+
+    def _write(self, row: dict[str, Any]) -> None:
+        with self._lock:
+            with self._path.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            self._take(row)
 
     @property
-    def everyone(self) -> list[psutil.Process]:
-        found = []
-        for process in (self.main, *self.workers):
-            if process.poll() is None:
-                parent = psutil.Process(process.pid)
-                found += [parent, *parent.children(recursive=True)]
-        return found
-
-    @property
-    def directory(self) -> Path:
-        found = [p for p in (self.folder / "reports").iterdir() if not p.is_symlink()]
-        return found[0]
-
-    def await_guests(self) -> None:
-        """Until most guests are in session: some never get there under some faults."""
-        deadline = time.monotonic() + 45
-        since: float | None = None
-        while time.monotonic() < deadline and self.main.poll() is None:
-            occupancy = 0
-            for path in self.folder.glob("reports/*/intervals-*.jsonl"):
-                lines = path.read_text().splitlines()
-                occupancy += json.loads(lines[-1])["sessions"]["occupancy"] if lines else 0
-            if occupancy >= 3 and since is None:
-                since = time.monotonic()
-            if since is not None and time.monotonic() - since > 0.8:
-                return
-            time.sleep(0.1)
-
-    def end(self, draw: random.Random) -> int:
-        """Bring the run to its end as the cell says; the exit code."""
-        ending, main = self.cell.ending, self.main
-        if ending != "time limit":
-            self.await_guests()
-            time.sleep(draw.uniform(0, 0.5))
-        everyone = self.everyone
-        workers = [p for p in everyone if p.pid != main.pid]
-        match ending:
-            case "SIGINT":
-                main.send_signal(signal.SIGINT)
-            case "SIGTERM":
-                main.send_signal(signal.SIGTERM)
-            case "two SIGINTs":
-                main.send_signal(signal.SIGINT)
-                time.sleep(0.5)
-                main.send_signal(signal.SIGINT)
-            case "web-UI stop":
-                url = f"http://127.0.0.1:{self.web}/stop"
-                urllib.request.urlopen(url, urllib.parse.urlencode({}).encode(), timeout=90).close()
-                main.send_signal(signal.SIGTERM)
-            case "kill -9 worker":
-                draw.choice(workers).kill()
-                time.sleep(1)
-                main.send_signal(signal.SIGTERM)
-            case "kill -9 master":
-                main.kill()
-                time.sleep(1)
-                for worker in self.workers:  # others notice by themselves, after a minute
-                    worker.send_signal(signal.SIGTERM)
-            case "kill -9 all":
-                for process in everyone:
-                    process.kill()
-            case "disk full":
-                for process in everyone:
-                    process.rlimit(psutil.RLIMIT_FSIZE, (1, 1))
-        ours = (self.main, *self.workers)
-        forked = [p for p in everyone if p.pid not in {process.pid for process in ours}]
-        deadline = time.monotonic() + ENDS_WITHIN_S
-        while True:
-            alive = [process.pid for process in ours if process.poll() is None]
-            alive += [p.pid for p in forked if _lives(p)]
-            if not alive:
-                return int(main.returncode)
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{len(alive)} processes had not ended: {alive}")
-            time.sleep(0.1)
-
-    def close(self) -> None:
-        for process in (self.main, *self.workers):
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait(10)
-        self.log.close()
-
-
-def _lives(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
-
-
-def sweep(directory: Path) -> tuple[int, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "harness", "sweep", str(directory), "--rate", "100/s"],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
-    return done.returncode, done.stdout + done.stderr
-
-
-def try_cell(cell: Cell, twin: Twin, *, seed: int) -> Outcome:
-    """Run one cell and judge it."""
-    outcome, broken = Outcome(cell), []
-    started = time.monotonic()
-    draw = random.Random(f"{seed}:{cell}")
-    with tempfile.TemporaryDirectory(prefix="matrix-") as folder:
-        twin.ask("faults", "PUT", {})
-        twin.ask("reset", "POST", {})
-        twin.ask("faults", "PUT", FAULTS[cell.fault])
-        running = Running(cell, Path(folder), twin)
-        try:
-            outcome.code = running.end(draw)
-            directory = running.directory
-            account = read_account(directory)
-            listed = {left.token for left in read_leftovers(directory)}
-            opened = twin.open_tokens()
-            outcome.intended, outcome.left = account.intended, account.leftover
-            outcome.open = len(opened)
-            if account.intended == 0:
-                broken.append("no guest ever came")
-            if not opened <= listed:
-                broken.append(f"{len(opened - listed)} open sessions are not listed")
-            if not account.balanced:
-                broken.append("the account does not add up")
-            clear = not opened and not account.leftover and not account.workers_lost
-            if outcome.code == 0 and not clear:
-                broken.append("exit code 0 though not all is clear")
-            twin.ask("faults", "PUT", {})
-            code, told = sweep(directory)
-            if code != 0:
-                broken.append(f"sweep: exit code {code}: {told.strip()[-200:]}")
-            if twin.open_tokens():
-                broken.append(f"{len(twin.open_tokens())} still open after the sweep")
-            code, told = sweep(directory)
-            if code != 0 or "nothing to do" not in told:
-                broken.append(f"second sweep: exit code {code}: {told.strip()[-200:]}")
-        except Exception as error:  # noqa: BLE001 - a cell that breaks is a finding, not the end
-            broken.append(f"{type(error).__name__}: {error}")
-        finally:
-            running.close()
-        if broken:
-            outcome.told = (Path(folder) / "output.log").read_text()[-3000:]
-    outcome.broken = broken
-    outcome.took_s = time.monotonic() - started
-    return outcome
+    def to_do(self) -> list[Cell]:
+        """Cells that have not been run or did not hold, in an order of the seed's own."""
+        cells = list(CELLS)
+        random.Random(self.seed).shuffle(cells)
+        return [c for c in cells if c not in self.outcomes or self.outcomes[c].broken]
 
 
 def run_cells(
-    cells: list[Cell], *, seed: int, at_once: int, minutes: float | None, say: bool
+    cells: Iterable[Cell],
+    *,
+    seed: int,
+    jobs: int,
+    minutes: float | None = None,
+    on_outcome: Callable[[Outcome], None] = lambda _: None,
+    enough: Event | None = None,
 ) -> list[Outcome]:
-    """Several at once, each with a simulator to itself; stops beginning new ones after a while."""
+    """Several at once, each with a simulator to itself; begins no new ones after ``minutes``."""
     twins: Queue[Twin] = Queue()
-    for _ in range(at_once):
+    for _ in range(jobs):
         twins.put(Twin())
     deadline = None if minutes is None else time.monotonic() + minutes * 60
+    enough = enough or Event()
 
     def one(cell: Cell) -> Outcome | None:
-        if deadline is not None and time.monotonic() > deadline:
+        if enough.is_set() or (deadline is not None and time.monotonic() > deadline):
             return None
         twin = twins.get()
         try:
             outcome = try_cell(cell, twin, seed=seed)
         finally:
             twins.put(twin)
-        if say:
-            word = "BROKEN " + "; ".join(outcome.broken) if outcome.broken else "holds"
-            print(
-                f"{outcome.took_s:5.1f} s  {cell.fault} | {cell.mode} | {cell.ending}: {word} "
-                f"(intended {outcome.intended}, open {outcome.open}, listed {outcome.left}, "
-                f"exit code {outcome.code})",
-                flush=True,
-            )
-            if outcome.broken:
-                print(outcome.told, flush=True)
+        on_outcome(outcome)
         return outcome
 
     try:
-        with ThreadPoolExecutor(at_once) as pool:
+        with ThreadPoolExecutor(jobs) as pool:
             found = list(pool.map(one, cells))
     finally:
         while not twins.empty():
@@ -353,24 +120,31 @@ def run_cells(
     return [outcome for outcome in found if outcome is not None]
 
 
-def table(outcomes: list[Outcome], kills: str) -> str:
+def say(outcome: Outcome) -> None:
+    """A line for each cell; of a broken one also what its processes printed."""
+    cell = outcome.cell
+    word = "BROKEN " + "; ".join(outcome.broken) if outcome.broken else "holds"
+    print(
+        f"{outcome.took_s:5.1f} s  {cell.fault} | {cell.mode} | {cell.ending}: {word} "
+        f"(intended {outcome.intended}, open {outcome.open}, listed {outcome.left}, "
+        f"exit code {outcome.code})",
+        flush=True,
+    )
+    if outcome.broken:
+        print(outcome.told, flush=True)
+
+
+def table(outcomes: Iterable[Outcome], *, seed: int, kills: str) -> str:
     """Markdown: a row for each fault and mode, a column for each ending."""
     by_cell = {outcome.cell: outcome for outcome in outcomes}
-    held = sum(not outcome.broken for outcome in outcomes)
+    held = sum(not outcome.broken for outcome in by_cell.values())
     lines = [
         "# The crash matrix",
         "",
-        f"Run on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC with `make crash-matrix`: {held} of "
-        f"{len(outcomes)} cells hold (there are {len(CELLS)}). {kills}",
+        f"`make crash-matrix`, {_span(by_cell.values())}, seed {seed}: {held} of {len(by_cell)} "
+        f"cells hold, of {len(CELLS)} in all. {kills}".rstrip(),
         "",
-        "Each cell is a run of real processes against the simulator, whose own account decides:",
-        "what is open at the service is listed by the ledger; the classes of the account add up;",
-        "the exit code is not 0 unless all is clear; after `harness sweep` nothing is open; a",
-        "second sweep has nothing to do. `ok` means that all five hold; the figures are the",
-        "sessions that were open at the service / listed by the ledger before the sweep, and the",
-        "exit code. A dash is a cell that makes no sense (one process is both master and worker),",
-        "a dot one that this run had no time for.",
-        "",
+        HEAD,
         "| fault | mode | " + " | ".join(ENDINGS) + " |",
         "|---|---|" + "---|" * len(ENDINGS),
     ]
@@ -387,7 +161,7 @@ def table(outcomes: list[Outcome], kills: str) -> str:
                 word = "**BROKEN**" if outcome.broken else "ok"
                 row.append(f"{word} {outcome.open}/{outcome.left} ({outcome.code})")
         lines.append(f"| {fault} | {mode} | " + " | ".join(row) + " |")
-    broken = [outcome for outcome in outcomes if outcome.broken]
+    broken = [outcome for outcome in by_cell.values() if outcome.broken]
     if broken:
         lines += ["", "What did not hold:", ""]
         lines += [
@@ -397,34 +171,62 @@ def table(outcomes: list[Outcome], kills: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _span(outcomes: Iterable[Outcome]) -> str:
+    times = [datetime.fromisoformat(outcome.when) for outcome in outcomes]
+    first, last = min(times, default=datetime.now(UTC)), max(times, default=datetime.now(UTC))
+    return f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--at-once", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=3, help="cells at once (%(default)s)")
     parser.add_argument("--minutes", type=float, help="begin no new cell after so long")
-    parser.add_argument("--only", default="", help="cells whose name contains this")
+    parser.add_argument("--only", default="", help="cells whose 'fault | mode | ending' has this")
     parser.add_argument("--kills", type=int, default=200, help="random kill -9 at the end")
-    parser.add_argument("--write", type=Path, help="write the table into this file")
-    args = parser.parse_args()
-    cells = [cell for cell in CELLS if args.only in f"{cell.fault} | {cell.mode} | {cell.ending}"]
-    random.Random(args.seed).shuffle(cells)
-    outcomes = run_cells(
-        cells, seed=args.seed, at_once=args.at_once, minutes=args.minutes, say=True
+    parser.add_argument("--write", type=Path, help="keep the table in this file up to date")
+    parser.add_argument("--state", type=Path, default=STATE, help="results, a line for each cell")
+    parser.add_argument(
+        "--resume", action="store_true", help="only cells that are not in --state or did not hold"
     )
-    kills = ""
-    lost = 0
-    if args.kills:
+    args = parser.parse_args()
+    progress = Progress(args.state, seed=args.seed, resume=args.resume)
+    enough = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):  # what is at work ends in order
+        signal.signal(number, lambda *_: enough.set())
+
+    def put_down() -> str:
+        kills = progress.kills.get("text", "")
+        text = table(progress.outcomes.values(), seed=args.seed, kills=kills)
+        if args.write:
+            args.write.write_text(text)
+        return text
+
+    def on_outcome(outcome: Outcome) -> None:
+        progress.add(outcome)
+        say(outcome)
+        put_down()
+
+    cells = [c for c in progress.to_do if args.only in f"{c.fault} | {c.mode} | {c.ending}"]
+    run_cells(
+        cells,
+        seed=args.seed,
+        jobs=args.jobs,
+        minutes=args.minutes,
+        on_outcome=on_outcome,
+        enough=enough,
+    )
+    if args.kills > progress.kills.get("kills", 0) and not enough.is_set():
         from kills import kill_at_random
 
         result = kill_at_random(args.kills, seed=args.seed)
-        kills, lost = result.text, result.lost
-        print(kills)
-    text = table(outcomes, kills)
-    if args.write:
-        args.write.write_text(text)
-    else:
+        progress.add_kills(result.kills, result.lost, result.text)
+        print(result.text)
+    text = put_down()
+    if not args.write:
         print(text)
-    return 1 if lost or any(outcome.broken for outcome in outcomes) else 0
+    lost = progress.kills.get("lost", 0)
+    return 1 if lost or any(outcome.broken for outcome in progress.outcomes.values()) else 0
 
 
 if __name__ == "__main__":

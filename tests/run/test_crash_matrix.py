@@ -3,10 +3,12 @@
 import os
 import random
 import time
+from pathlib import Path
 
 import pytest
+from cells import CELLS, ENDINGS, FAULTS, MODES, Cell, Outcome
 from kills import kill_at_random
-from matrix import CELLS, ENDINGS, FAULTS, MODES, Cell, Outcome, run_cells, table
+from matrix import Progress, run_cells, say, table
 
 pytestmark = pytest.mark.process
 
@@ -19,7 +21,7 @@ def test_a_sample_of_the_matrix() -> None:
     print(f"CRASH_SEED={seed}")
     draw = random.Random(seed)
     cells = draw.sample(CELLS, SAMPLE)
-    outcomes = run_cells(cells, seed=seed, at_once=2, minutes=None, say=True)
+    outcomes = run_cells(cells, seed=seed, jobs=2, on_outcome=say)
     assert len(outcomes) == SAMPLE
     assert {o.cell: o.broken for o in outcomes if o.broken} == {}, f"CRASH_SEED={seed}"
 
@@ -41,7 +43,24 @@ def test_the_matrix_is_whole() -> None:
 def test_the_table_shows_what_did_not_hold() -> None:
     good = Outcome(Cell("none", "local", "SIGINT"), code=0)
     bad = Outcome(Cell("half-open", "local", "SIGTERM"), broken=["1 open"], open=1, code=0)
-    text = table([good, bad], "")
-    assert "1 of 2 cells hold" in text
+    text = table([good, bad], seed=7, kills="")
+    assert "seed 7: 1 of 2 cells hold, of 325 in all" in text
     assert "**BROKEN** 1/0 (0)" in text
     assert "half-open, local, SIGTERM: 1 open" in text
+
+
+def test_an_interrupted_matrix_goes_on_with_what_is_missing(tmp_path: Path) -> None:
+    state = tmp_path / "state.jsonl"
+    good, bad, missing = CELLS[0], CELLS[1], CELLS[2]
+    progress = Progress(state, seed=7, resume=False)
+    progress.add(Outcome(good, code=0, took_s=1.5))
+    progress.add(Outcome(bad, broken=["1 open"], open=1))
+    progress.add_kills(3, 0, "3 kills")
+    again = Progress(state, seed=7, resume=True)
+    assert again.outcomes == progress.outcomes
+    assert again.kills["kills"] == 3
+    assert good not in again.to_do
+    assert {bad, missing} < set(again.to_do)
+    assert len(again.to_do) == len(CELLS) - 1
+    assert Progress(state, seed=8, resume=True).outcomes == {}
+    assert Progress(state, seed=7, resume=False).outcomes == {}
