@@ -43,6 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="record the bot's delays from the kernel's receive stamp to the write, and the own "
         "queueing apart (Linux, not with --tls)",
     )
+    add(
+        "--tls-name",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="host name or address that the certificate is also for, beside --host and loopback",
+    )
     add("--seed", metavar="N", help="make ids, faults and service times repeatable")
     add("--deployment-id", metavar="ID", help="id of the deployment (default: a random one)")
     add("--profile", metavar="FILE", help="a TOML file with any of these settings and more")
@@ -113,6 +120,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def read(args: argparse.Namespace) -> Settings:
     """Raises ConfigError for anything that makes no sense."""
     profile = read_profile(Path(args.profile)) if args.profile else {}
+    if args.tls_name and not args.tls:
+        raise ConfigError("--tls-name: there is no certificate without --tls")
     seed_text = args.seed if args.seed is not None else profile.get("seed")
     seed = None if seed_text is None else whole("--seed", seed_text, 0, 2**63)
     limits = dict(profile.get("limits", {}))
@@ -131,6 +140,7 @@ def read(args: argparse.Namespace) -> Settings:
         port=whole("--port", args.port, 0, 65535),
         tls=args.tls,
         stamps=args.stamps,
+        tls_names=tuple(args.tls_name),
         seed=seed,
         limits=read_limits(base, limits),
         knobs=fill(knobs, pairs("--knob", args.knob), "knob"),

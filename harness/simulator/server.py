@@ -119,7 +119,7 @@ async def serve(settings: Settings, sock: socket.socket) -> None:
         context: ssl.SSLContext | None = None
         ca_file: str | None = None
         if settings.tls:
-            context, path = cleanup.enter_context(private_ca(settings.host))
+            context, path = cleanup.enter_context(private_ca(settings.host, *settings.tls_names))
             ca_file = str(path)
         service = Service(settings, loop)
         runner = web.AppRunner(

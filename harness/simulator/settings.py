@@ -142,6 +142,7 @@ class Settings:
     tls: bool = False
     stamps: bool = False
     """Whether delays are recorded from the kernel's receive stamp to the write."""
+    tls_names: tuple[str, ...] = ()
     seed: int | None = None
     limits: Limits = DOCUMENTED
     knobs: Knobs = Knobs()

@@ -109,6 +109,7 @@ def test_a_scripted_bot(tmp_path) -> None:
     "words",
     [
         "--port x",
+        "--tls-name twin.example",
         "--port 70000",
         "--port -1",
         "--seed 1.5",
