@@ -33,7 +33,12 @@ def target_of(directory: Path) -> Target:
     start = read_start(directory)
     if "target" not in start:
         raise ConfigError(f"{directory / START} does not say where the run's guests went")
-    return parse_target(start["target"], ca_file=start.get("ca_file"), origin=start.get("origin"))
+    return parse_target(
+        start["target"],
+        ca_file=start.get("ca_file"),
+        origin=start.get("origin"),
+        proxy=start.get("proxy"),
+    )
 
 
 def span_of(directory: Path) -> tuple[datetime, datetime]:

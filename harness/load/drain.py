@@ -25,6 +25,8 @@ class Barrier:
     def __init__(self, runner: MasterRunner) -> None:
         self._runner = runner
         self._expected: set[str] = set()
+        self._missed: set[str] = set()
+        self._watch: gevent.Greenlet[[], None] | None = None
         self._drained: dict[str, int] = {}
         self.failures: list[str] = []
         """what workers have said of why they ended; their disks may have been too full for it"""
@@ -32,19 +34,34 @@ class Barrier:
 
     def open(self) -> None:
         """A run begins, with the workers that are here now."""
-        self._drained, self.failures = {}, []
+        self._drained, self.failures, self._missed = {}, [], set()
         self._expected = {worker.id for worker in self._runner.clients.all}
+        self._watch = gevent.spawn(self._watch_forever)
 
     def wait(self, grace_s: float) -> set[str]:
         """Ask all workers to drain; the ids of those that never said they had."""
-        runner = self._runner
+        if self._watch is not None:
+            self._watch.kill(block=False)
         self._expected |= self._here()
-        for worker in self._waiting():
-            runner.send_message(DRAIN, None, worker)
+        asked: set[str] = set()
         deadline = monotonic_ns() + int((grace_s + DRAIN_LIMIT_S + 5) * 1e9)
-        while self._waiting() and monotonic_ns() < deadline:
+        while (waiting := self._waiting()) and monotonic_ns() < deadline:
+            for worker in waiting - asked:  # one that was missing may come back meanwhile
+                self._runner.send_message(DRAIN, None, worker)
+            asked |= waiting
             gevent.sleep(0.05)
-        return self._expected - self._drained.keys()
+        unanswered = self._expected - self._drained.keys()
+        if away := self._missed - unanswered:
+            self.failures.append(
+                f"{len(away)} workers were not heard of for a time, and came back: "
+                "what they measured meanwhile is not the service's doing alone"
+            )
+        return unanswered
+
+    def _watch_forever(self) -> None:
+        while True:
+            self._missed |= {worker.id for worker in self._runner.clients.missing}
+            gevent.sleep(0.5)
 
     def hurry(self) -> None:
         """Tell all workers to clear at once."""

@@ -30,7 +30,7 @@ from harness.load.shipping import Copies, Shipper
 from harness.load.trimming import trim
 from harness.machine import raise_file_limit
 from harness.preflight.permit import Permit
-from harness.report.opening import make_run_directory, new_run_id, write_start
+from harness.report.opening import make_run_directory, new_run_id, target_facts, write_start
 
 
 def register() -> None:
@@ -169,10 +169,7 @@ class Plugin:
         write_start(
             directory,
             started=utc_iso(),
-            target=options.target.url,
-            deployment_id=options.target.deployment_id,
-            ca_file=None if options.target.ca_file is None else str(options.target.ca_file),
-            origin=options.target.origin,
+            **target_facts(options.target),
             locustfile=parsed.locustfile,
             objectives=[
                 *getattr(environment, "harness_objectives", []),
@@ -269,11 +266,12 @@ class Plugin:
 
     def on_quitting(self, **_: Any) -> None:
         """Locust is about to leave, perhaps while guests are talking: end the run first."""
+        if self._run is None and self._directory is None:
+            return  # Locust says so twice
         if self._quitting:  # a second SIGTERM, while we are at it
             self.interrupts.again()
         self._quitting = True
-        if self._run is not None or self._directory is not None:
-            self._runner.stop()
+        self._runner.stop()
 
     def _leave(self) -> None:
         """The third Ctrl-C: what the user must know before we are gone."""

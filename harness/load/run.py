@@ -20,7 +20,7 @@ import psutil
 from gevent.event import Event
 from locust.exception import StopUser
 
-from harness.clock import monotonic_ns, wall_ns
+from harness.clock import monotonic_ns, utc_iso, wall_ns
 from harness.errors import LedgerError
 from harness.guest.failures import sign_in_outcome
 from harness.guest.session import GuestSession
@@ -41,6 +41,7 @@ from harness.measure.histogram import Histogram
 from harness.measure.lag import LoopLag
 from harness.measure.sample import Sample
 from harness.measure.snapshot import IntervalWriter
+from harness.report.opening import START, target_facts, write_start
 from harness.units import seconds
 
 OnInterval = Callable[[str, Mapping[str, Any], Mapping[str, Histogram]], None]
@@ -79,6 +80,8 @@ class Run:
         self.recorder = BridgedRecorder(environment)
         run_id = directory.name
         self.settings = options.conduct.settings(options.terms, workers=workers, run_id=run_id)
+        if not (directory / START).exists():  # a worker with a disk of its own
+            write_start(directory, started=utc_iso(), **target_facts(options.target))
         self._tokens = Tokens.of(directory, self.name)
         started_ns = wall_ns()
         self._writer = IntervalWriter(directory, self.name, started_ns=started_ns)

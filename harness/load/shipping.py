@@ -22,7 +22,7 @@ from gevent.queue import Queue
 from gevent.threadpool import ThreadPool
 from locust.runners import MasterRunner, WorkerRunner
 
-from harness.clock import monotonic_ns
+from harness.clock import monotonic_ns, wall_ns
 from harness.errors import LedgerError
 from harness.ledger.ledger import Group, run_in
 from harness.ledger.store import FILE_NAME, Insert, Store, Update
@@ -256,6 +256,8 @@ class Copies:
         if self._directory is None or self._thread is None:
             return
         if number > self._last.get(worker, 0):
+            if "heartbeat_ns" in batch["meta"]:  # by our clock: theirs may be another
+                batch["meta"]["heartbeat_ns"] = str(wall_ns())
             copy = self._copy_of(worker, batch["meta"])
             if copy is not None:
                 run_in(self._thread, copy.write, batch)

@@ -21,7 +21,7 @@ from harness.ledger.store import FILE_NAME, Store
 from harness.ledger.tokens import Tokens
 from harness.measure.recorder import Recorder
 from harness.preflight.checks import Check, Status
-from harness.report.opening import make_run_directory, new_run_id, write_start
+from harness.report.opening import make_run_directory, new_run_id, target_facts, write_start
 from harness.targets import Terms
 from harness.transport.probe import probe
 
@@ -87,13 +87,7 @@ def send_one_guest(terms: Terms, reports: Path) -> Check:
     """One guest from arrival to proven end, on a ledger of its own, like any other."""
     directory = make_run_directory(reports, f"preflight-{new_run_id()}")
     worker = "preflight"
-    write_start(
-        directory,
-        target=terms.target.url,
-        deployment_id=terms.target.deployment_id,
-        ca_file=None if terms.target.ca_file is None else str(terms.target.ca_file),
-        origin=terms.target.origin,
-    )
+    write_start(directory, **target_facts(terms.target))
     started = str(wall_ns())
     tokens = Tokens.of(directory, worker)
     ledger = Ledger(

@@ -13,6 +13,7 @@ import orjson
 
 from harness import __version__
 from harness.clock import KERNEL_STAMPS
+from harness.config import Target
 from harness.errors import ConfigError
 
 START = "start.json"
@@ -70,7 +71,21 @@ def write_start(directory: Path, **how: Any) -> None:
     path = directory / START
     if path.exists():
         start |= read_start(directory)
-    path.write_bytes(orjson.dumps(start | how, option=orjson.OPT_INDENT_2))
+    # Whole or not at all: without it a sweep does not know where the guests went.
+    beside = path.with_name(f".{START}-{os.getpid()}")
+    beside.write_bytes(orjson.dumps(start | how, option=orjson.OPT_INDENT_2))
+    beside.replace(path)
+
+
+def target_facts(target: Target) -> dict[str, Any]:
+    """What ``start.json`` says of the target, so that a sweep finds its way there."""
+    return {
+        "target": target.url,
+        "deployment_id": target.deployment_id,
+        "ca_file": None if target.ca_file is None else str(target.ca_file),
+        "origin": target.origin,
+        "proxy": None if target.proxy is None else "http://{}:{}".format(*target.proxy),
+    }
 
 
 def read_start(directory: Path) -> dict[str, Any]:

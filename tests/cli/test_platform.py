@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from harness.cli.platform import MARGIN, span_of, target_of
+from harness.config import parse_target
 from harness.errors import ConfigError
-from harness.report.opening import write_start
+from harness.report.opening import target_facts, write_start
 
 URL = "ws://127.0.0.1:8080/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef"
 
@@ -18,6 +19,14 @@ def test_a_run_says_where_its_guests_went_and_when(tmp_path: Path) -> None:
     start, end = span_of(tmp_path)
     assert start == datetime(2026, 11, 22, 10, tzinfo=UTC) - MARGIN
     assert end > datetime.now(UTC)
+
+
+def test_a_sweep_goes_the_way_the_guests_went(tmp_path: Path) -> None:
+    target = parse_target(
+        URL.replace("ws:", "wss:"), ca_file="ca.pem", origin="https://o", proxy="http://p:3128"
+    )
+    write_start(tmp_path, **target_facts(target))
+    assert target_of(tmp_path) == target
 
 
 def test_a_run_that_does_not(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sessions import leave_open, settings_for
 
+from harness.clock import wall_ns
 from harness.ledger.leftovers import read_account, read_leftovers
 from harness.ledger.reading import meta_of_this_process
 from harness.ledger.store import Stage, Store
@@ -35,3 +36,13 @@ def test_the_sessions_of_a_dead_process_are_ended(simulator: Any, tmp_path: Path
     account = read_account(tmp_path)
     assert (account.settled, account.workers_lost) == (3, 1)
     assert find_lost(tmp_path).leftovers == []
+
+
+def test_one_elsewhere_is_lost_only_when_its_heartbeat_is_old(tmp_path: Path) -> None:
+    heard_ns = wall_ns() - 8_500_000_000
+    token = str(uuid.uuid4())
+    ledger(tmp_path, "far", [token], host="far-away", pid="1", heartbeat_ns=str(heard_ns))
+    ledger(tmp_path, "near", [str(uuid.uuid4())], **meta_of_this_process())
+    lost = find_lost(tmp_path)
+    assert [left.token for left in lost.leftovers] == [token]
+    assert wall_ns() - heard_ns > 10_000_000_000

@@ -1,0 +1,231 @@
+"""A worker on another machine is cut off from the master and the service, and comes back."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from locusts import ROOT, finish, in_session, locustfile, only_run
+from namespaces import NEAR, Network, NotHere
+
+from harness.ledger.leftovers import read_account, read_leftovers
+from harness.ledger.reading import ledger_files, read_process
+
+pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
+
+BUS = "5557"  # nobody else is in the namespace
+GUESTS = 8
+TARGETS = """\
+[targets.beyond]
+url = "{url}"
+config_url = "{config_url}"
+ca_file = "{ca_file}"
+time_zone = "UTC"
+window = "{opens:%H:%M}-{ends:%H:%M}"
+approval = "a network of our own that nobody else is in"
+max_sessions = 5000
+"""
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    try:
+        made = Network()
+    except NotHere as why:
+        pytest.skip(str(why))
+    yield made
+    made.close()
+
+
+class Twin:
+    """The simulator at the near end; it is asked from there."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        words = ("--host", "0.0.0.0", "--tls", "--tls-name", NEAR, "--bot-delay", "5ms")
+        self.process = subprocess.Popen(
+            network.near(sys.executable, "-m", "harness", "simulate", *words, "--limits", "off"),
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.ready = json.loads(self.process.stdout.readline())
+        self.port = self.ready["url"].rpartition(":")[2].removesuffix("/v1")
+
+    def open_tokens(self) -> set[str]:
+        ask = (
+            "import ssl, sys, urllib.request\n"
+            "context = ssl.create_default_context(cafile=sys.argv[2])\n"
+            "print(urllib.request.urlopen(sys.argv[1], context=context).read().decode())\n"
+        )
+        url = f"https://127.0.0.1:{self.port}/sim/truth"
+        done = subprocess.run(
+            self._network.near(sys.executable, "-c", ask, url, self.ready["ca_file"]),
+            capture_output=True, text=True, check=True, timeout=20,
+        )  # fmt: skip
+        return set(json.loads(done.stdout)["open_tokens"])
+
+    def targets(self, file: Path) -> Path:
+        deployment = self.ready["deployment_id"]
+        now = datetime.now(UTC)
+        file.write_text(
+            TARGETS.format(
+                url=f"wss://{NEAR}:{self.port}/v1?deploymentId={deployment}",
+                config_url=f"https://{NEAR}:{self.port}"
+                f"/webdeployments/v1/deployments/{deployment}/config.json",
+                ca_file=self.ready["ca_file"],
+                opens=now - timedelta(hours=2),
+                ends=now + timedelta(hours=2),
+            )
+        )
+        return file
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.communicate(timeout=20)
+
+
+@pytest.fixture
+def twin(network: Network) -> Iterator[Twin]:
+    running = Twin(network)
+    yield running
+    running.stop()
+
+
+class Cluster:
+    """A master and a worker at the near end, a worker at the far end with a disk of its own."""
+
+    def __init__(self, network: Network, twin: Twin, folder: Path) -> None:
+        self._network = network
+        self._targets = twin.targets(folder / "targets.toml")
+        self.near, self.far = folder / "near", folder / "far"
+        for place in (self.near, self.far):
+            (place / "reports").mkdir(parents=True)
+        self.file = locustfile(folder, messages=500, think="150ms")
+        self.harness("preflight", "--target", "beyond", "--targets", str(self._targets))
+        self.workers = [
+            self._locust(network.near, "--worker", "--master-host", NEAR),
+            self._locust(
+                partial(network.far, self.far / "reports", self.near / "reports"),
+                *("--worker", "--master-host", NEAR),
+            ),
+        ]
+        words = ("--master", "--expect-workers", "2", "--master-bind-host", NEAR)
+        words += ("--headless", "--only-summary", "--stop-timeout", "1", "-t", "10m")
+        words += ("-u", str(GUESTS), "-r", str(GUESTS))
+        self.master = self._locust(network.near, *words, "--master-bind-port", BUS)
+
+    def _locust(self, where: Any, *words: str) -> Any:
+        words = (*words, "--master-port", BUS) if "--worker" in words else words
+        return subprocess.Popen(
+            where(sys.executable, "-m", "locust", "-f", str(self.file), *words),
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "HARNESS_TARGET": "beyond",
+                "HARNESS_TARGETS": str(self._targets),
+                "HARNESS_REPORTS": str(self.near / "reports"),
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def harness(self, command: str, *words: str, expect: int = 0) -> str:
+        """A command at the near end, with its exit code."""
+        if command == "preflight":
+            words = (*words, "--out", str(self.near / "reports"))
+        done = subprocess.run(
+            self._network.near(sys.executable, "-m", "harness", command, *words),
+            cwd=ROOT, capture_output=True, text=True, check=False, timeout=90,
+        )  # fmt: skip
+        assert done.returncode == expect, done.stdout + done.stderr
+        return done.stdout
+
+    def in_session(self) -> None:
+        for place in (self.near, self.far):
+            in_session(place, GUESTS // 2)
+
+    def close(self) -> None:
+        for process in (self.master, *self.workers):
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
+@pytest.fixture
+def cluster(network: Network, twin: Twin, tmp_path: Path) -> Iterator[Cluster]:
+    running = Cluster(network, twin, tmp_path)
+    yield running
+    running.close()
+
+
+def reasons(directory: Path) -> str:
+    record = json.loads((directory / "run.json").read_text())
+    assert record["verdict"] == "INVALID"
+    return "\n".join(record["reasons"])
+
+
+def test_it_comes_back_during_the_run(network: Network, twin: Twin, cluster: Cluster) -> None:
+    cluster.in_session()
+    network.cut()
+    time.sleep(7)  # Locust's master misses a worker after four
+    network.mend()
+    time.sleep(3)
+    cluster.master.send_signal(signal.SIGTERM)
+    code, output = finish(cluster.master, within_s=120)
+    for worker in cluster.workers:
+        finish(worker, within_s=120)
+    directory = (cluster.near / "reports" / "latest").resolve()
+    assert re.search(r"[12] workers were not heard of for a time", reasons(directory)), output
+    assert code in (4, 6), output
+    assert "did not come to an orderly end" not in reasons(directory)  # it was drained like all
+    account = read_account(directory)
+    assert account.balanced
+    assert account.workers_lost == 0, output
+    listed = {left.token for left in read_leftovers(directory)}
+    assert twin.open_tokens() <= listed
+    cluster.harness("sweep", str(directory), "--rate", "100/s")
+    assert twin.open_tokens() == set()
+
+
+def test_the_run_ends_while_it_is_away(network: Network, twin: Twin, cluster: Cluster) -> None:
+    cluster.in_session()
+    time.sleep(1.5)  # the master's copy is complete to within a second
+    network.cut()
+    time.sleep(6)
+    cluster.master.send_signal(signal.SIGTERM)
+    code, output = finish(cluster.master, within_s=120)
+    assert code == 6, output
+    directory, far = (cluster.near / "reports" / "latest").resolve(), only_run(cluster.far)
+    assert "clearing at once" not in output
+    assert "1 workers did not come to an orderly end" in reasons(directory)
+    # Nothing was heard of it for long enough: its sessions were swept from the master's copy.
+    account = read_account(directory)
+    assert (account.leftover, account.settled) == (0, GUESTS // 2), output
+    assert account.balanced
+    (copy,) = [p for p in ledger_files(directory) if "far-away" in p.name]
+    assert not read_process(copy).here
+    network.mend()
+    time.sleep(2)
+    everything = {left.token for place in (directory, far) for left in read_leftovers(place)}
+    assert twin.open_tokens() <= everything
+    cluster.workers[1].send_signal(signal.SIGTERM)
+    for worker in cluster.workers:
+        finish(worker, within_s=120)
+    listed = {left.token for left in read_leftovers(far)}
+    assert twin.open_tokens() <= listed
+    cluster.harness("sweep", str(directory), str(far), "--rate", "100/s")
+    assert twin.open_tokens() == set()
