@@ -88,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
         end=end,
         deadline_s=deadline_s,
         on_look=on_look,
+        prefix=args.attribute_prefix,
     )
     counts = observe(api, queues=args.queue, flows=args.flow)
     api.close()

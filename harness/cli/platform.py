@@ -19,6 +19,12 @@ def add_places(parser: argparse.ArgumentParser) -> None:
         "--api-url", metavar="URL", help="Platform API, if not beside the target (https://api…)"
     )
     parser.add_argument("--login-url", metavar="URL", help="its sign-in, if not beside the target")
+    parser.add_argument(
+        "--attribute-prefix",
+        default="",
+        metavar="TEXT",
+        help="what the service puts before the names of custom attributes, if anything",
+    )
 
 
 def open_api(target: Target, credentials: Credentials, args: argparse.Namespace) -> PlatformApi:

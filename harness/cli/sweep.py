@@ -151,7 +151,12 @@ def _by_platform(
     api = open_api(target, credentials, args)
     start, end = span_of(directory)
     result = sweep_by_platform(
-        find_leftovers([directory]), api, directory.name, start=start, end=end
+        find_leftovers([directory]),
+        api,
+        directory.name,
+        start=start,
+        end=end,
+        prefix=args.attribute_prefix,
     )
     api.close()
     for count, words in (

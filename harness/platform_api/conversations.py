@@ -3,18 +3,33 @@
 The details query lags behind by an unknown time; the view of one conversation does not.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from harness.errors import PlatformApiError
 from harness.platform_api.client import PlatformApi
 
 PAGE = 100
+JOURNEYS = 50
+"""Journey ids in one query; how many the service takes is not published."""
 OVER = ("disconnected", "terminated")
+
+
+T = TypeVar("T")
+
+
+def where_allowed(query: Callable[..., T], *args: Any, **more: Any) -> T | None:
+    """What a query gives; None where this client may not ask so, or the service knows no such."""
+    try:
+        return query(*args, **more)
+    except PlatformApiError as error:
+        if error.status not in (400, 403, 404):
+            raise
+        return None
 
 
 class Standing(StrEnum):
@@ -38,21 +53,26 @@ class Seen:
     started: str = ""
     agent: bool = False
     """whether an agent takes part and has not left"""
+    journey: str = ""
+    """the customer id that the guest gave in its journey context: its token (mapping inferred)"""
+
+
+WEB_MESSAGING = {
+    "type": "and",
+    "predicates": [
+        {"dimension": "mediaType", "value": "message"},
+        {"dimension": "messageType", "value": "webmessaging"},
+    ],
+}
+NOT_ENDED = {
+    "type": "and",
+    "predicates": [{"dimension": "conversationEnd", "operator": "notExists"}],
+}
 
 
 def open_conversations(api: PlatformApi, start: datetime, end: datetime) -> Iterator[Seen]:
     """All web messaging conversations that started on the days touched and have not ended."""
-    not_ended = {
-        "type": "and",
-        "predicates": [{"dimension": "conversationEnd", "operator": "notExists"}],
-    }
-    for one in _details(api, start, end, conversationFilters=[not_ended]):
-        yield Seen(
-            id=str(one["conversationId"]),
-            standing=_standing_in_analytics(one),
-            started=str(one.get("conversationStart", "")),
-            agent=_agent_in_analytics(one),
-        )
+    return map(_seen, _details(api, start, end, conversations=[NOT_ENDED]))
 
 
 def guests_gone(api: PlatformApi, start: datetime, end: datetime) -> Iterator[tuple[str, datetime]]:
@@ -67,23 +87,33 @@ def guests_gone(api: PlatformApi, start: datetime, end: datetime) -> Iterator[tu
                 yield str(one["conversationId"]), max(map(datetime.fromisoformat, ends))
 
 
+def conversations_of_guests(
+    api: PlatformApi, tokens: Sequence[str], start: datetime, end: datetime
+) -> Iterator[Seen]:
+    """The conversations of these guests by their journey ids, ended or not, fifty to a query."""
+    for first in range(0, len(tokens), JOURNEYS):
+        wanted = [
+            {"dimension": "journeyCustomerId", "value": token}
+            for token in tokens[first : first + JOURNEYS]
+        ]
+        either = {"type": "or", "predicates": wanted}
+        yield from map(_seen, _details(api, start, end, segments=[either]))
+
+
 def _details(
-    api: PlatformApi, start: datetime, end: datetime, **filters: Any
+    api: PlatformApi,
+    start: datetime,
+    end: datetime,
+    *,
+    conversations: Sequence[Mapping[str, Any]] = (),
+    segments: Sequence[Mapping[str, Any]] = (),
 ) -> Iterator[dict[str, Any]]:
     query = {
         "interval": interval(start, end),
         "order": "asc",
         "orderBy": "conversationStart",
-        **filters,
-        "segmentFilters": [
-            {
-                "type": "and",
-                "predicates": [
-                    {"dimension": "mediaType", "value": "message"},
-                    {"dimension": "messageType", "value": "webmessaging"},
-                ],
-            }
-        ],
+        "conversationFilters": list(conversations),
+        "segmentFilters": [WEB_MESSAGING, *segments],
     }
     number = 1
     while True:
@@ -207,12 +237,30 @@ def _segments(one: dict[str, Any], purpose: str) -> list[dict[str, Any]]:
     ]
 
 
+def _seen(one: dict[str, Any]) -> Seen:
+    return Seen(
+        id=str(one["conversationId"]),
+        standing=_standing_in_analytics(one),
+        started=str(one.get("conversationStart", "")),
+        agent=_agent_in_analytics(one),
+        journey=_journey_in_analytics(one),
+    )
+
+
 def _standing_in_analytics(one: dict[str, Any]) -> Standing:
     if one.get("conversationEnd"):
         return Standing.ENDED
     customer = _segments(one, "customer")
     gone = customer and all(part["cleared"] or part.get("segmentEnd") for part in customer)
     return Standing.WRAP_UP if gone else Standing.OPEN
+
+
+def _journey_in_analytics(one: dict[str, Any]) -> str:
+    for participant in one.get("participants") or []:
+        for session in participant.get("sessions") or []:
+            if found := session.get("journeyCustomerId"):
+                return str(found)
+    return ""
 
 
 def _agent_in_analytics(one: dict[str, Any]) -> bool:

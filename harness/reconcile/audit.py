@@ -1,7 +1,8 @@
 """Asks the service itself whether a run left anything behind, and compares with the ledger.
 
 Conversations are matched to sessions by the custom attributes that each guest sent (one query for
-a hundred of them) and, for what that leaves, by the id of the first message (one call each).
+a hundred of them); for what that leaves by the journey id, which is the guest's token and stands in
+what analytics shows anyway; and for the rest by the id of the first message (one call each).
 """
 
 import time
@@ -12,7 +13,6 @@ from datetime import datetime
 from pathlib import Path
 
 from harness.clock import monotonic_ns
-from harness.errors import PlatformApiError
 from harness.ledger.reading import Row, ledger_files, read_rows
 from harness.ledger.store import OVER
 from harness.ledger.tokens import guest_tag
@@ -21,9 +21,11 @@ from harness.platform_api.conversations import (
     Seen,
     Standing,
     conversation_of_message,
+    conversations_of_guests,
     conversations_of_run,
     open_conversations,
     standing_now,
+    where_allowed,
 )
 from harness.reconcile.end_lag import EndLags, end_lags
 
@@ -61,7 +63,8 @@ class Audit:
     spoke: int = 0
     """sessions of the ledger that have a conversation"""
     visible: int | None = None
-    """conversations of this run that the service shows; None if it can't be asked by attributes"""
+    """conversations of this run that the service shows; None if neither attributes nor journey ids
+    lead to them"""
     matched: Counter[str] = field(default_factory=Counter)
     """how conversations were matched to sessions"""
     looks: int = 0
@@ -88,21 +91,22 @@ def audit(
     deadline_s: float,
     on_look: Callable[[Audit], None] = lambda _: None,
     sleep: Callable[[float], None] = time.sleep,
+    prefix: str = "",
 ) -> Audit:
     """Look until nothing is open and all is visible, or the deadline: what is shown lags behind.
 
+    ``prefix`` stands before the names of custom attributes where the service shows them.
     Raises PlatformApiError when the service can't be asked at all.
     """
     rows = [row for path in ledger_files(run_dir) for row in read_rows(path)]
-    by_tag = {guest_tag(row[1]): row for row in rows}
-    by_message: dict[str, Row] = {}
+    book = _Book(rows)
     deadline = monotonic_ns() + int(deadline_s * 1e9)
     looks = 0
     while True:
         found = Audit(spoke=sum(bool(row[6]) for row in rows))
         looks += 1
         found.looks = looks
-        known = _look(found, rows, by_tag, by_message, api, run_id, start, end)
+        known = _look(found, book, api, run_id, (start, end), prefix)
         on_look(found)
         done = (found.clean and found.all_visible) or monotonic_ns() > deadline
         if done or (found.visible is None and found.clean and not found.spoke):
@@ -111,39 +115,60 @@ def audit(
         sleep(min(ASK_AGAIN_S, max(0.1, (deadline - monotonic_ns()) / 1e9)))
 
 
+class _Book:
+    """The ledger's rows, by each of the names under which the service may show them."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        self.rows = rows
+        self.by_tag = {guest_tag(row[1]): row for row in rows}
+        self.by_token = {row[1]: row for row in rows}
+        self.by_message: dict[str, Row] = {}
+        """by the conversation that their first message led to"""
+        self.by_journey: dict[str, Row] = {}
+        """by the conversation that analytics shows for their token"""
+
+
 def _look(
     found: Audit,
-    rows: list[Row],
-    by_tag: dict[str, Row],
-    by_message: dict[str, Row],
+    book: _Book,
     api: PlatformApi,
     run_id: str,
-    start: datetime,
-    end: datetime,
+    span: tuple[datetime, datetime],
+    prefix: str,
 ) -> dict[str, Row]:
     """Fill in what is seen now; the ledger's row of each conversation that is known."""
-    seen = {one.id: one for one in open_conversations(api, start, end)}
-    try:
-        ours = conversations_of_run(api, run_id, start, end)
-        found.visible = len(ours) if ours or not found.spoke else None
-    except PlatformApiError as error:
-        if error.status not in (400, 403, 404):
-            raise
-        ours = {}  # this client may not search: messages lead to conversations too
+    seen = {one.id: one for one in open_conversations(api, *span)}
+    ours = where_allowed(conversations_of_run, api, run_id, *span, prefix=prefix) or {}
+    if ours or not found.spoke:
+        found.visible = len(ours)
+    else:  # attributes lead nowhere: ask by journey ids
+        spoke = [row[1] for row in book.rows if row[6]]
+        shown = where_allowed(_by_journey, api, spoke, *span) or {}
+        book.by_journey = {
+            key: book.by_token[token] for key, token in shown.items() if token in book.by_token
+        }
+        found.visible = len(set(shown.values())) or None
     for conversation in ours.keys() - seen.keys():
         # Analytics may not show it yet; the conversation itself is asked, where it might be open.
-        row = by_tag.get(ours[conversation])
+        row = book.by_tag.get(ours[conversation])
         if row is None or row[2] not in OVER:
             seen[conversation] = Seen(id=conversation, standing=Standing.OPEN)
-    unmatched = [one for one in seen.values() if one.id not in ours]
+    unmatched = {
+        one.id for one in seen.values() if one.id not in ours and one.journey not in book.by_token
+    }
     if unmatched:
-        _match_by_message(rows, by_message, api, {one.id for one in unmatched}, enough=bool(ours))
+        _match_by_message(book, api, unmatched, enough=found.visible is not None)
     for one in seen.values():
-        row = by_tag.get(ours.get(one.id, "")) or by_message.get(one.id)
-        if row is None and one.id not in ours:
+        if one.id in ours:
+            row, how = book.by_tag.get(ours[one.id]), "attributes"
+        elif (row := book.by_token.get(one.journey)) is not None:
+            how = "journey id"
+        elif (row := book.by_message.get(one.id)) is not None:
+            how = "message id"
+        else:
             found.others += 1
             continue
-        found.matched["attributes" if one.id in ours else "message id"] += 1
+        found.matched[how] += 1
         standing = standing_now(api, one.id)
         if standing is Standing.WRAP_UP:
             found.wrap_up += 1
@@ -162,28 +187,28 @@ def _look(
             found.cleared_yet_open.append(finding)
         else:
             found.leftovers.append(finding)
-    by_attributes = {key: by_tag[tag] for key, tag in ours.items() if tag in by_tag}
-    return by_message | by_attributes
+    by_tag = {key: book.by_tag[tag] for key, tag in ours.items() if tag in book.by_tag}
+    return book.by_message | book.by_journey | by_tag
 
 
-def _match_by_message(
-    rows: list[Row],
-    by_message: dict[str, Row],
-    api: PlatformApi,
-    wanted: set[str],
-    *,
-    enough: bool,
-) -> None:
+def _by_journey(
+    api: PlatformApi, tokens: list[str], start: datetime, end: datetime
+) -> dict[str, str]:
+    found = conversations_of_guests(api, tokens, start, end)
+    return {one.id: one.journey for one in found if one.journey}
+
+
+def _match_by_message(book: _Book, api: PlatformApi, wanted: set[str], *, enough: bool) -> None:
     """Look sessions up by their first message until all open conversations are explained.
 
-    Where attributes work (``enough``) only what is left over is worth a call of its own.
+    Where a cheaper way works (``enough``) only what is left over is worth a call of its own.
     """
-    known = {row[1] for row in by_message.values()}
-    candidates = [row for row in rows if row[6] and row[1] not in known]
+    known = {row[1] for row in book.by_message.values()}
+    candidates = [row for row in book.rows if row[6] and row[1] not in known]
     candidates.sort(key=lambda row: row[2] in OVER)
     for row in candidates[:LOOKUPS]:
-        if not wanted - by_message.keys() or (enough and row[2] in OVER):
+        if not wanted - book.by_message.keys() or (enough and row[2] in OVER):
             return
         conversation = conversation_of_message(api, row[6])
         if conversation is not None:
-            by_message[conversation] = row
+            book.by_message[conversation] = row

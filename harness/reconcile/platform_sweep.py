@@ -3,16 +3,17 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from harness.errors import PlatformApiError
 from harness.ledger.leftovers import Leftover, settle
 from harness.ledger.tokens import guest_tag
 from harness.platform_api.client import PlatformApi
 from harness.platform_api.conversations import (
     Standing,
     conversation_of_message,
+    conversations_of_guests,
     conversations_of_run,
     disconnect,
     standing_now,
+    where_allowed,
 )
 
 
@@ -40,21 +41,18 @@ def sweep_by_platform(
     *,
     start: datetime,
     end: datetime,
+    prefix: str = "",
 ) -> Disconnected:
     """Disconnect each leftover's conversation and settle it when the service says that it ended.
 
+    It is found by the guest's attributes (whose names the service may show with a ``prefix``), by
+    its journey id, or by its first message: whatever works.
     Raises PlatformApiError when the service can't be asked, LedgerError when it can't be noted.
     """
     result = Disconnected()
-    try:
-        ours = conversations_of_run(api, run_id, start, end)
-    except PlatformApiError as error:
-        if error.status not in (400, 403, 404):
-            raise
-        ours = {}
-    by_tag = {tag: conversation for conversation, tag in ours.items() if tag}
+    by_tag, by_token = _found(leftovers, api, run_id, (start, end), prefix)
     for leftover in leftovers:
-        conversation = by_tag.get(guest_tag(leftover.token))
+        conversation = by_tag.get(guest_tag(leftover.token)) or by_token.get(leftover.token)
         if conversation is None and leftover.message_id:
             conversation = conversation_of_message(api, leftover.message_id)
         if conversation is None:
@@ -70,3 +68,23 @@ def sweep_by_platform(
         else:
             result.still_open += 1
     return result
+
+
+def _found(
+    leftovers: list[Leftover],
+    api: PlatformApi,
+    run_id: str,
+    span: tuple[datetime, datetime],
+    prefix: str,
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Conversations by the guest's tag, and those that this leaves by its token."""
+    ours = where_allowed(conversations_of_run, api, run_id, *span, prefix=prefix) or {}
+    by_tag = {tag: conversation for conversation, tag in ours.items() if tag}
+    missing = [one.token for one in leftovers if guest_tag(one.token) not in by_tag]
+    return by_tag, where_allowed(_by_journey, api, missing, *span) or {}
+
+
+def _by_journey(
+    api: PlatformApi, tokens: list[str], start: datetime, end: datetime
+) -> dict[str, str]:
+    return {seen.journey: seen.id for seen in conversations_of_guests(api, tokens, start, end)}

@@ -104,7 +104,7 @@ def segments(
         }
         if one.purpose == "customer":
             segment["cleared"] = conversation.cleared and one.end is not None and one.end <= as_of
-            if conversation.journey_customer_id:
+            if conversation.journey_customer_id and service.knobs.journey_shown:
                 segment["journeyCustomerId"] = conversation.journey_customer_id
         if one.purpose == "workflow":
             segment["flowId"] = settings.flow_id

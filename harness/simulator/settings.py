@@ -63,6 +63,8 @@ class Knobs:
     """Which form of a message id the Platform API takes: ``hex`` (body.id), ``uuid`` or ``any``."""
     attribute_prefix: str = ""
     """What stands before a guest's custom attribute in the participant's data."""
+    journey_shown: bool = True
+    """Whether analytics shows the customer id of the guest's journey context."""
     compress: bool = False
     max_custom_data_bytes_absent: bool = False
     pings_keep_alive: bool = False

@@ -7,14 +7,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sessions import Guest, Simulated
 
+from harness.errors import PlatformApiError
 from harness.platform_api.conversations import (
     Standing,
     conversation_of_message,
+    conversations_of_guests,
     conversations_of_run,
     disconnect,
     observe,
     open_conversations,
     standing_now,
+    where_allowed,
 )
 
 pytestmark = pytest.mark.process
@@ -39,6 +42,32 @@ def test_all_pages_of_what_is_open(world: Simulated) -> None:
     assert ours.keys() <= seen.keys()
     assert {seen[one].standing for one in ours} == {Standing.OPEN}
     api.close()
+
+
+def test_guests_lead_to_their_conversations_ended_or_not(world: Simulated) -> None:
+    tokens = [Guest(world, "whose", wait=False).token for _ in range(60)]  # more than one query
+    ended = Guest(world, "whose")
+    ended.clear()
+    api = world.api()
+    found = {
+        one.journey: one.standing
+        for one in conversations_of_guests(api, [*tokens, ended.token, "nobody"], *SPAN)
+    }
+    assert found.keys() == {*tokens, ended.token}
+    assert found[ended.token] is Standing.ENDED
+    assert {found[token] for token in tokens} == {Standing.OPEN}
+    assert list(conversations_of_guests(api, [], *SPAN)) == []
+    api.close()
+
+
+def test_only_a_refusal_is_taken_for_no_answer() -> None:
+    def refuse(status: int) -> str:
+        raise PlatformApiError(status, "code", "text")
+
+    assert where_allowed(lambda: "found") == "found"
+    assert where_allowed(refuse, 403) is None
+    with pytest.raises(PlatformApiError):
+        where_allowed(refuse, 500)
 
 
 def test_a_message_leads_to_its_conversation(world: Simulated) -> None:

@@ -68,16 +68,36 @@ def test_nothing_open_is_clean_at_the_first_look(world: Simulated, tmp_path: Pat
     assert (found.clean, found.all_visible, found.looks) == (True, True, 1)
 
 
-def test_without_the_search_messages_lead_to_conversations(
+def test_without_attributes_journey_ids_lead_to_conversations(
     world: Simulated, tmp_path: Path
 ) -> None:
-    guest = Guest(world, "attributes that say another run")
-    ledger_of(tmp_path, (guest, Stage.LOST))
+    cleared, left, forged = (Guest(world, "attributes that say another run") for _ in range(3))
+    cleared.clear()
+    ledger_of(tmp_path, (cleared, Stage.CLEARED), (left, Stage.LOST), (forged, Stage.CLEARED))
     found = ask(world, tmp_path, str(uuid.uuid4()))
+    assert [one.token for one in found.leftovers] == [f"{left.token[:8]}…"]
+    assert [one.token for one in found.cleared_yet_open] == [f"{forged.token[:8]}…"]
+    assert found.matched == {"journey id": 2}
+    assert (found.visible, found.all_visible) == (3, True)
+
+
+def test_without_either_messages_lead_to_conversations(tmp_path: Path) -> None:
+    with Simulated("--knob", "journey_shown=false") as world:
+        guest = Guest(world, "attributes that say another run")
+        ledger_of(tmp_path, (guest, Stage.LOST))
+        found = ask(world, tmp_path, str(uuid.uuid4()))
     assert [one.token for one in found.leftovers] == [f"{guest.token[:8]}…"]
     assert found.matched == {"message id": 1}
     assert found.visible is None
     assert not found.all_visible  # not all could be seen: never taken for an all-clear
+
+
+def test_attributes_may_be_shown_under_longer_names(tmp_path: Path) -> None:
+    with Simulated("--knob", "attribute_prefix=context.") as world:
+        run_id = str(uuid.uuid4())
+        ledger_of(tmp_path, (Guest(world, run_id), Stage.LOST))
+        assert ask(world, tmp_path, run_id).matched == {"journey id": 1}
+        assert ask(world, tmp_path, run_id, prefix="context.").matched == {"attributes": 1}
 
 
 def test_it_asks_again_until_the_end_shows(world: Simulated, tmp_path: Path) -> None:

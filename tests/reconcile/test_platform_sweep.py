@@ -18,11 +18,12 @@ NOW = datetime.now(UTC)
 SPAN = {"start": NOW - timedelta(hours=1), "end": NOW + timedelta(hours=1)}
 
 
-def test_conversations_are_disconnected_and_settled(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shown", ["true", "false"])
+def test_conversations_are_disconnected_and_settled(tmp_path: Path, shown: str) -> None:
     run_id = str(uuid.uuid4())
-    with Simulated("--fault", "forbid_clear=1") as world:
+    with Simulated("--fault", "forbid_clear=1", "--knob", f"journey_shown={shown}") as world:
         tagged = Guest(world, run_id)
-        untagged = Guest(world, "another name")  # found by its message
+        untagged = Guest(world, "another name")  # found by its journey id, or by its message
         silent = Guest(world, run_id, texts=0, wait=False)
         over = Guest(world, run_id)
         ledger_of(
