@@ -12,69 +12,114 @@ class Operation:
     """A named thing we time: what starts its clock and what ends it."""
 
     name: str
+    many: str
+    """several of them, in a sentence"""
     starts: str
     ends: str
     afterwards: bool = False
     """Whether no guest measures it: an audit learns it after the run."""
 
+    @property
+    def definition(self) -> str:
+        """What starts and what ends its clock, in a sentence."""
+        return f"From when {self.starts} until {self.ends}."
+
 
 _ALL = (
-    Operation(name="dns", starts="the host name is looked up", ends="its addresses are known"),
-    Operation(name="tcp", starts="the TCP connect begins", ends="the connection is established"),
-    Operation(name="tls", starts="the TLS handshake begins", ends="the handshake is complete"),
     Operation(
-        name="upgrade", starts="the HTTP upgrade is written", ends="the 101 answer has arrived"
+        name="dns",
+        many="look-ups of the host's name",
+        starts="the host name is looked up",
+        ends="its addresses are known",
     ),
     Operation(
-        name="connect", starts="the host name is looked up", ends="the 101 answer has arrived"
+        name="tcp",
+        many="TCP connects",
+        starts="the TCP connect begins",
+        ends="the connection is established",
+    ),
+    Operation(
+        name="tls",
+        many="TLS handshakes",
+        starts="the TLS handshake begins",
+        ends="the handshake is complete",
+    ),
+    Operation(
+        name="upgrade",
+        many="upgrades to a websocket",
+        starts="the HTTP upgrade is written",
+        ends="the 101 answer has arrived",
+    ),
+    Operation(
+        name="connect",
+        many="connects",
+        starts="the host name is looked up",
+        ends="the 101 answer has arrived",
     ),
     Operation(
         name="session_open",
+        many="openings of a session",
         starts="configureSession is written",
         ends="its SessionResponse has arrived",
     ),
     Operation(
-        name="join", starts="the Presence Join is written", ends="its Inbound echo has arrived"
+        name="join",
+        many="joins",
+        starts="the Presence Join is written",
+        ends="its Inbound echo has arrived",
     ),
     Operation(
         name="delivered",
+        many="deliveries of a guest's message",
         starts="a message of the guest is written",
         ends="its Inbound echo with the same tracingId has arrived",
     ),
     Operation(
         name="reply",
+        many="replies",
         starts="a message of the guest is written",
         ends="the first Outbound message after it has arrived (or the first that fits what the "
         "script waits for)",
     ),
     Operation(
         name="clear",
+        many="clearings",
         starts="the Presence Clear is written",
         ends="the SessionClearedEvent has arrived",
     ),
     Operation(
         name="clear_to_close",
+        many="closings after Clear",
         starts="the SessionClearedEvent has arrived",
         ends="the ConnectionClosedEvent has arrived",
     ),
     Operation(
         name="resume",
+        many="resumptions of a session",
         starts="the connection is lost",
         ends="the SessionResponse on a new connection has arrived",
     ),
     Operation(
-        name="health_check", starts="the echo request is written", ends="its answer has arrived"
+        name="health_check",
+        many="health checks",
+        starts="the echo request is written",
+        ends="its answer has arrived",
     ),
     Operation(
         name="upload",
+        many="uploads",
         starts="the attachment is announced",
         ends="its UploadSuccessEvent has arrived",
     ),
     Operation(
-        name="history", starts="the history request is written", ends="its answer has arrived"
+        name="history",
+        many="requests for the history",
+        starts="the history request is written",
+        ends="its answer has arrived",
     ),
     Operation(
         name="conversation_end",
+        many="ends of a conversation",
         starts="the SessionClearedEvent was seen (our clock)",
         ends="the guest's part of the conversation was over, as 'harness audit' finds it recorded "
         "by the service (the service's clock)",

@@ -16,8 +16,9 @@ from markupsafe import Markup
 
 from harness import __version__
 from harness.measure.operations import OPERATIONS
-from harness.report import figures, oddities, story
-from harness.report.panels import NOTHING, Panel, make_panels
+from harness.report import aftermath, figures, oddities, story
+from harness.report.limits import limit_rows
+from harness.report.panels import NOTHING, Panel, make_panels, ordered
 from harness.report.schema import RunRecord
 from harness.report.series import Series
 
@@ -43,6 +44,9 @@ def render(record: RunRecord, series: Series | None) -> str:
         series=series,
         story=story,
         oddities=oddities,
+        aftermath=aftermath,
+        limits=limit_rows(record, series),
+        in_order=ordered(record.operations),
         figures=figures,
         operations=OPERATIONS,
         time_names=TIMES,

@@ -1,6 +1,6 @@
 """What stands in a report about each chart: title, explanation, the chart, and a table of it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from harness.analysis.blocks import Blocks
@@ -126,9 +126,16 @@ def _interval(blocks: Blocks, percent: float) -> str:
 
 def in_order(series: Series) -> list[str]:
     """The operations with times: the interesting ones, then the other known ones, then the rest."""
-    timed = {tag.removesuffix(".service") for tag in series.totals if tag.endswith(".service")}
-    known = [name for name in dict.fromkeys((*FIRST, *OPERATIONS)) if name in timed]
-    return known + sorted(timed - set(known))
+    return ordered(
+        tag.removesuffix(".service") for tag in series.totals if tag.endswith(".service")
+    )
+
+
+def ordered(names: Iterable[str]) -> list[str]:
+    """Names of operations in the order in which a reader looks for them."""
+    there = set(names)
+    known = [name for name in dict.fromkeys((*FIRST, *OPERATIONS)) if name in there]
+    return known + sorted(there - set(known))
 
 
 def _arrivals(series: Series, plots: TimePlots) -> Panel | None:
@@ -201,7 +208,7 @@ def _operation(series: Series, plots: TimePlots, name: str, *, key: str) -> Pane
     return Panel(
         key=key,
         title=f"Service time of {name}",
-        about="",
+        about=OPERATIONS[name].definition if name in OPERATIONS else "",
         plot=plots.bands(series.bands_ms[tag], series.samples[tag]),
         head=("From (UTC)", "Samples", "p50", "p95", "p99"),
         rows=_band_rows(series, tag),

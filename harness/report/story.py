@@ -15,7 +15,9 @@ from harness.report.figures import (
     share_text,
     with_unit,
 )
+from harness.report.record import LAG_LIMIT_MS
 from harness.report.schema import Objective, OperationFigures, RunRecord, Times
+from harness.report.wording import in_words
 
 VERDICTS = {
     "PASS": ("Passed", "every objective was met and every session is accounted for"),
@@ -40,10 +42,12 @@ STEPS = (
     ("cleared", "Cleared"),
 )
 SHOWN_ELSEWHERE = frozenset({"started", "run_id", "objectives"})
+WITHIN_LIMIT = f"valid up to {LAG_LIMIT_MS:.0f} ms"
 MOST_REASONS = 3
 SHARES = {"p90": 0.9, "p95": 0.95, "p99": 0.99, "p99_9": 0.999}
 TOO_FEW = "too few"
 SECRET = re.compile(r"secret|token|passw|credential|api.?key|authori[sz]ation|client.?id", re.I)
+PERCENTILE = re.compile(r"\bp\d+(\.\d+)?\b")
 USERINFO = re.compile(r"//[^/@\s]+@")
 HIDDEN = "(hidden)"
 
@@ -71,15 +75,11 @@ def why(record: RunRecord) -> str:
     others = [reason for reason in record.reasons if not any(text in reason for text in texts)]
     sentences = [_sentence(reason) for reason in others[:MOST_REASONS]]
     for verdict, word in (("FAIL", "Missed"), ("NO_DATA", "Without data")):
-        found = [
-            f"{item.text} (was {objective_figure(item)})" if item.figure is not None else item.text
-            for item in missed
-            if item.verdict == verdict
-        ]
+        found = [missed_text(item) for item in missed if item.verdict == verdict]
         if found:
             more = len(found) - MOST_REASONS
             tail = f" and {more} more" if more > 0 else ""
-            sentences.append(f"{word}: {', '.join(found[:MOST_REASONS])}{tail}.")
+            sentences.append(f"{word}: {'; '.join(found[:MOST_REASONS])}{tail}.")
     return " ".join(sentences) or _sentence(VERDICTS[record.verdict][1])
 
 
@@ -154,7 +154,12 @@ def key_figures(record: RunRecord) -> list[Row]:
             figure=count_text(arrivals.dropped),
             note=f"of {count_text(arrivals.due)} due" if arrivals.due is not None else "",
         ),
-        Row(key="lag", label="generator lag p99", figure=ms_text(lag.p99)),
+        Row(
+            key="lag",
+            label="generator lag p99",
+            figure=ms_text(lag.p99),
+            note="" if lag.p99 is None else WITHIN_LIMIT,
+        ),
     ]
 
 
@@ -177,13 +182,33 @@ def length_rows(record: RunRecord) -> list[Row]:
             f"{little.expected_occupancy:,.1f}"
         )
         note = "" if little.off is None else f"{percent_text(little.off)} apart"
-        rows.append(Row(key="little", label="Little's law", figure=figure, note=note))
+        rows.append(Row(key="little", label="Cross-check (Little's law)", figure=figure, note=note))
     return rows
 
 
 def objective_figure(objective: Objective) -> str:
     """What was measured for an objective."""
     return with_unit(objective.figure, objective.unit)
+
+
+def missed_text(objective: Objective) -> str:
+    """An objective in words, with what was measured instead."""
+    words = in_words(objective.text)
+    if objective.figure is None:
+        return words or objective.text
+    if not words:
+        return f"{objective.text} (was {objective_figure(objective)})"
+    percentile = PERCENTILE.search(objective.text)
+    was = f"{percentile[0]} was" if percentile else "was"
+    if objective.unit == "count":
+        was = "there was" if objective.figure == 1 else "there were"
+    return f"{words} ({was} {objective_figure(objective)})"
+
+
+def objective_words(objective: Objective) -> str:
+    """An objective in words as a sentence of its own; empty where there are none."""
+    words = in_words(objective.text)
+    return words[:1].upper() + words[1:]
 
 
 def objective_margin(objective: Objective) -> str:
@@ -231,21 +256,26 @@ def generator_rows(record: RunRecord) -> list[Row]:
         parts = [f"{name} {ms_text(value)}" for name, value in known if value is not None]
         return " · ".join(parts) or UNKNOWN
 
+    def limit(times: Times) -> str:
+        return "" if times.p99 is None else f"{WITHIN_LIMIT} at p99; above it no figure counts"
+
     stamps = {
         "kernel": "by the kernel, before our own process was asked",
         "userspace": "by our process: stalls of the generator count as the service's time",
     }
     rows = (
-        ("lag", "Generator lag (the verdict's figure)", lag(found.lag_ms)),
-        ("lag_arrival", "From arrival to our code", lag(found.lag_arrival_ms)),
-        ("lag_loop", "Event loop late for its timers", lag(found.lag_loop_ms)),
-        ("stamps", "Arrivals stamped", stamps.get(found.arrival_stamps or "", UNKNOWN)),
-        ("workers", "Worker processes", count_text(found.workers)),
-        ("workers_lost", "Worker processes lost", count_text(found.workers_lost)),
-        ("cpu", "Highest CPU of one process", percent_text(found.cpu_max)),
-        ("rss", "Highest memory of one process", _mb(found.rss_mb_max)),
+        ("lag", "Generator lag (decides)", lag(found.lag_ms), limit(found.lag_ms)),
+        ("lag_arrival", "From arrival to our code", lag(found.lag_arrival_ms), ""),
+        ("lag_loop", "Event loop late for its timers", lag(found.lag_loop_ms), ""),
+        ("stamps", "Arrivals stamped", stamps.get(found.arrival_stamps or "", UNKNOWN), ""),
+        ("workers", "Worker processes", count_text(found.workers), ""),
+        ("workers_lost", "Worker processes lost", count_text(found.workers_lost), ""),
+        ("cpu", "Highest CPU of one process", percent_text(found.cpu_max), ""),
+        ("rss", "Highest memory of one process", _mb(found.rss_mb_max), ""),
     )
-    return [Row(key=key, label=label, figure=figure) for key, label, figure in rows]
+    return [
+        Row(key=key, label=label, figure=figure, note=note) for key, label, figure, note in rows
+    ]
 
 
 def how_rows(record: RunRecord) -> list[Row]:

@@ -42,14 +42,15 @@ def test_missed_objectives_are_named_once_with_their_figures() -> None:
     reasons = ["a worker was lost", "FAIL  leftovers == 0  was 11", "NO_DATA  reply p95 < 2s"]
     found = story.why(record(verdict="INVALID", reasons=reasons, objectives=objectives))
     assert found == (
-        "A worker was lost. Missed: leftovers == 0 (was 11). Without data: reply p95 < 2s."
+        "A worker was lost. Missed: no sessions left behind (there were 11). "
+        "Without data: 95 of 100 replies in under 2s."
     )
 
 
 def test_many_missed_objectives_are_cut_short() -> None:
     many = [{"text": f"x{n} == 0", "verdict": "FAIL", "figure": n} for n in range(1, 7)]
     assert story.why(record(objectives=many)) == (
-        "Missed: x1 == 0 (was 1), x2 == 0 (was 2), x3 == 0 (was 3) and 3 more."
+        "Missed: x1 == 0 (was 1); x2 == 0 (was 2); x3 == 0 (was 3) and 3 more."
     )
 
 

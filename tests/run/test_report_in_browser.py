@@ -62,6 +62,22 @@ def test_it_fits_the_window(browser: Browser, url: str, width: int) -> None:
     assert max(first_screen) < 800, "verdict and account belong on the first screen"
 
 
+def test_a_phone_shows_objectives_whole_and_times_apart(browser: Browser, url: str) -> None:
+    show(browser, url, width=390)
+    assert browser.run(
+        "(e => e.scrollWidth <= e.clientWidth)(document.querySelector('.scroll'))"
+    ), "nothing of the objectives is cut off"
+    cells = [node["name"] for node in browser.accessible() if node["role"] == "rowheader"]
+    assert any(name.startswith("No sessions left behind") for name in cells)
+    ticks = (
+        "Bokeh.documents.flatMap(d => d.roots()).filter(p => p.x_range.name === 'time')"
+        ".map(p => p.below[0].ticker.desired_num_ticks)"
+    )
+    assert set(browser.run(ticks)) <= {2, 3}
+    show(browser, url)
+    assert min(browser.run(ticks)) > 5
+
+
 def test_dark_and_light_reach_the_charts_and_stay_legible(browser: Browser, url: str) -> None:
     show(browser, url)
     light = (

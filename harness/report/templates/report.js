@@ -25,6 +25,17 @@
     }
   }
 
+  // Bokeh wants as many ticks on a phone as on a wall: fewer, or the times run into each other.
+  const TICK_PX = 110;
+  function spaceTicks() {
+    for (const view of views()) {
+      const plot = view.model;
+      if (!plot.x_range || plot.x_range.name !== "time") continue;
+      const wanted = Math.max(2, Math.min(8, Math.floor(view.el.clientWidth / TICK_PX)));
+      for (const axis of plot.below) axis.ticker.desired_num_ticks = wanted;
+    }
+  }
+
   // Let a finger scroll the page up and down over a chart; only sideways drags zoom.
   function freeScrolling(within) {
     for (const element of within.querySelectorAll("*")) {
@@ -73,6 +84,8 @@
   function start() {
     if (roots().length < expected) return void setTimeout(start, 30);
     paint();
+    spaceTicks();
+    addEventListener("resize", spaceTicks);
     freeScrolling(document);
     const range = roots().map((plot) => plot.x_range).find((found) => found.name === "time");
     if (range && document.querySelector(".zoom")) zooming(range);

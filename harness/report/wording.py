@@ -1,0 +1,106 @@
+"""An objective in plain words, for readers who did not write it.
+
+``reply p95 < 5s`` → ``95 of 100 replies in under 5s``. The written form stays beside it wherever
+there is room: it is what is judged.
+"""
+
+from types import MappingProxyType
+
+from harness.errors import ConfigError
+from harness.measure.operations import OPERATIONS
+from harness.report.record import KNOWN
+from harness.slo.objective import GENERATOR_LAG, Kind, Objective, Op, Unit, parse_objective
+
+COUNTED: MappingProxyType[str, str] = MappingProxyType(
+    {
+        "leftover": "sessions left behind",
+        "dropped": "arrivals dropped",
+        "late": "arrivals started late",
+        "due": "arrivals due",
+        "started": "arrivals started",
+        "intended": "sessions intended",
+        "opened": "sessions opened",
+        "cleared": "sessions cleared with proof",
+        "ended_by_service": "sessions ended by the service",
+        "never_configured": "sessions that never came to be",
+        "settled": "sessions settled by a sweep",
+        "workers_lost": "worker processes lost",
+        "cross_talk": "messages of another guest's session",
+        "after_clear": "messages after the proof of Clear",
+        "duplicate": "messages that came twice",
+        "rate_limited": "answers 429",
+        "reconnects": "connections lost and made again",
+    }
+)
+TIMES = MappingProxyType(
+    {
+        Op.LESS: "in under",
+        Op.AT_MOST: "within",
+        Op.MORE: "in more than",
+        Op.AT_LEAST: "in at least",
+        Op.EQUAL: "in exactly",
+    }
+)
+AMOUNTS = MappingProxyType(
+    {
+        Op.LESS: "fewer than",
+        Op.AT_MOST: "at most",
+        Op.EQUAL: "exactly",
+        Op.AT_LEAST: "at least",
+        Op.MORE: "more than",
+    }
+)
+
+
+def in_words(text: str) -> str:
+    """The sentence's middle part, in small letters; empty for an objective we can't read."""
+    try:
+        objective = parse_objective(text, KNOWN)
+    except ConfigError:
+        return ""
+    if objective.subject == GENERATOR_LAG:
+        often = "" if objective.percent is None else f", {_share(objective.percent)} times"
+        return f"the load generator itself late {_late(objective)}{often}"
+    if objective.figure == "value":
+        return _amount(objective, COUNTED.get(objective.subject) or _plain(objective.subject))
+    many = OPERATIONS[objective.subject].many
+    if objective.unit is Unit.MS:
+        whose = (
+            f"all {many}" if objective.percent is None else f"{_share(objective.percent)} {many}"
+        )
+        since = ", counted from when they were due" if objective.kind is Kind.CORRECTED else ""
+        return f"{whose} {TIMES[objective.op]} {objective.limit_text}{since}"
+    if objective.figure == "count":
+        return _amount(objective, many)
+    if objective.figure == "errors":
+        return _amount(objective, f"{many} that did not end well")
+    return _amount(objective, f"{many} that ended in {_plain(objective.figure)}")
+
+
+def _late(objective: Objective) -> str:
+    word = {Op.LESS: "by less than", Op.AT_MOST: "by at most"}.get(objective.op)
+    return f"{word or TIMES[objective.op]} {objective.limit_text}"
+
+
+def _share(percent: float) -> str:
+    """50 → ``half of the``, 99.9 → ``999 of 1,000``."""
+    if percent == 50:
+        return "half of the"
+    whole = 100
+    while percent * whole / 100 != round(percent * whole / 100) and whole < 100_000:
+        whole *= 10
+    return f"{round(percent * whole / 100):,} of {whole:,}"
+
+
+def _amount(objective: Objective, what: str) -> str:
+    none = objective.limit == 0 and objective.op in (Op.EQUAL, Op.AT_MOST)
+    if none or (objective.op is Op.LESS and objective.limit == 1 and objective.unit is Unit.COUNT):
+        return f"no {what}"
+    if objective.unit is Unit.SHARE:
+        word = "less than" if objective.op is Op.LESS else AMOUNTS[objective.op]
+        return f"{what}: {word} {objective.limit_text}"
+    return f"{AMOUNTS[objective.op]} {objective.limit_text} {what}"
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ")
