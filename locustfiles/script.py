@@ -1,20 +1,32 @@
-"""A conversation script as load: HARNESS_SCRIPT names another one than the example."""
+"""A conversation script as load: HARNESS_SCRIPT names another one than the example.
+
+``--rate`` and ``--over``.
+"""
 
 import os
+from pathlib import Path
 
-from locust import constant
+from harness.load import (
+    ArrivalShape,
+    ScriptUser,
+    irregular,
+    objective,
+    over,
+    rate,
+    slots_for,
+    steady,
+)
 
-from harness.load import ArrivalShape, ScriptUser, irregular, objective, over, steady
+EXAMPLE = Path(__file__).parent / "scripts" / "order.yaml"
 
 
 class Arriving(ArrivalShape):
-    arrivals = irregular(steady(per_minute=60, over=over("5m")))
-    slots = 100
+    arrivals = irregular(steady(per_second=rate("60/min"), over=over("5m")))
+    slots = slots_for(rate("60/min"), "2m")
 
 
 class Scripted(ScriptUser):
-    wait_time = constant(0)
-    script = os.environ.get("HARNESS_SCRIPT", "scripts/order.yaml")
+    script = os.path.abspath(os.environ.get("HARNESS_SCRIPT", EXAMPLE))
 
 
 objective("reply p95 < 5s", "session_open errors < 1%", "leftovers == 0")

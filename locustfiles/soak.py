@@ -3,6 +3,8 @@
 ``--rate`` and ``--over``; eight hours by default. Look at the report's trends, not its means.
 """
 
+from random import choice
+
 from locust import task
 
 from harness.load import (
@@ -14,7 +16,10 @@ from harness.load import (
     rate,
     slots_for,
     steady,
+    texts,
 )
+
+QUESTIONS = (*texts("short"), *texts("medium"))
 
 
 class LongDay(ArrivalShape):
@@ -28,8 +33,8 @@ class Customer(GuestUser):
     @task
     def talk_at_ease(self) -> None:
         with self.guest() as guest:
-            for number in range(1, 6):
-                guest.say(f"This is my question number {number}.")
+            for _ in range(5):
+                guest.say(choice(QUESTIONS))
                 guest.await_reply(within="30s")
                 guest.think()
 

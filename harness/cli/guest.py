@@ -103,7 +103,8 @@ def _visit(args: argparse.Namespace, target: Target, loaded: Loaded | None) -> i
                 if loaded.table is not None:
                     row = Feeder(table=loaded.table).row_for(args.row)
                 shown.say(f"scenario: {name}")
-                act(guest, loaded.script, name, row=row, rng=rng, folder=args.script.parent)
+                folder, texts = args.script.parent, loaded.texts
+                act(guest, loaded.script, name, row=row, rng=rng, folder=folder, texts=texts)
     except STORY_ENDS as error:
         failure = error
     finally:

@@ -1,6 +1,7 @@
 """A guest who follows a script: each step of the conversation as a deed of the session."""
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 from types import MappingProxyType
@@ -15,6 +16,7 @@ TYPING_EVERY_S = 5.0
 
 NO_ROW: Row = MappingProxyType({})
 """For scripts without data."""
+NO_TEXTS: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 def check_files(script: Script, folder: Path) -> None:
@@ -27,19 +29,32 @@ def check_files(script: Script, folder: Path) -> None:
 
 
 def act(
-    guest: GuestSession, script: Script, scenario: str, *, row: Row, rng: Random, folder: Path
+    guest: GuestSession,
+    script: Script,
+    scenario: str,
+    *,
+    row: Row,
+    rng: Random,
+    folder: Path,
+    texts: Mapping[str, Sequence[str]] = NO_TEXTS,
 ) -> None:
     """Play a scenario in an open session.
 
-    ``row`` fills the columns; ``folder`` is where the files of ``attach`` are looked for. A reply
+    ``row`` fills the columns; of ``texts`` each ``say`` that names a set draws one, which the
+    steps after it mean as well; ``folder`` is where the files of ``attach`` are looked for. A reply
     that doesn't come raises ReplyTimeout as it does for a guest in a locustfile; everything else
     that ends a guest's story comes through as well. ``clear`` ends the scenario.
     """
+    drawn = {name: rng.choice(found) for name, found in texts.items()}
+    values: Row = {**row, **drawn} if drawn else row
     for step in walk(script.scenarios[scenario].steps):
         if step.kind is StepKind.CLEAR:
             guest.clear()
             return
-        _do(guest, script, scenario, step, row=row, rng=rng, folder=folder)
+        if drawn and step.kind is StepKind.SAY:
+            named = columns_in(step.text) & texts.keys()
+            values = {**values, **{name: rng.choice(texts[name]) for name in sorted(named)}}
+        _do(guest, script, scenario, step, row=values, rng=rng, folder=folder)
 
 
 def _do(

@@ -32,14 +32,14 @@ from harness.protocol.session import State
 FORBIDDEN = 403
 
 
-def resume(line: Line, recorder: Recorder) -> SessionResponse:
-    """Connect again and resume the session; timed as ``resume`` from the loss.
+def resume(line: Line, recorder: Recorder, *, since_ns: int = 0) -> SessionResponse:
+    """Connect again and resume the session; timed as ``resume`` from the loss or ``since_ns``.
 
     Raises the last TransportError or ReplyTimeout when the limit is over, or the ServiceError
     that answered.
     """
     settings = line.settings
-    lost_ns = line.inbox.lost_ns or monotonic_ns()
+    lost_ns = since_ns or line.inbox.lost_ns or monotonic_ns()
     deadline = lost_ns + int(settings.reconnect_within_s * 1e9)
     wait_s = 0.0
     while True:
@@ -137,8 +137,9 @@ class Lasting:
         if not line.settings.reconnect_within_s or line.inbox.retired or self.over:
             raise lost
         self._recorder.count("reconnects")
-        self.away = False
-        if resume(line, self._recorder).new_session:
+        # Who stayed away on purpose is due now.
+        since_ns, self.away = monotonic_ns() if self.away else 0, False
+        if resume(line, self._recorder, since_ns=since_ns).new_session:
             self._recorder.count("resumed_anew")
             raise SessionNotFound(
                 ErrorCode.SESSION_NOT_FOUND, "the service no longer knew this guest's session"

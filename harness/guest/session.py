@@ -220,8 +220,13 @@ class GuestSession:
         self._spoke_due_ns = due
 
     def idle(self, duration: str | float) -> None:
-        """Stay in session and say nothing; echo requests keep the connection alive."""
-        self._lasting.rest_until(monotonic_ns() + int(seconds(duration, "idle") * 1e9))
+        """Stay in session and say nothing; the next message is due when that is over.
+
+        Echo requests keep the connection alive.
+        """
+        due = monotonic_ns() + int(seconds(duration, "idle") * 1e9)
+        self._lasting.rest_until(due)
+        self._spoke_due_ns = due
 
     def typing(self) -> None:
         """Tell that the guest is typing, at most once in 5 s; once where it is switched off."""

@@ -11,6 +11,7 @@ from harness.load.script import ScriptUser
 from harness.load.shapes import ArrivalShape
 from harness.load.user import GuestUser
 from harness.workload.arrivals import from_csv, poisson, ramp, spike, steady, steps, then
+from harness.workload.texts import texts
 from harness.workload.think import constant, from_data, lognormal, uniform
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "spike",
     "steady",
     "steps",
+    "texts",
     "then",
     "uniform",
 ]

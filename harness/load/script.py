@@ -1,7 +1,7 @@
 """A conversation script as load: each guest plays one scenario, fed with a row of its own."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -26,6 +26,8 @@ class Opened:
     script: Script
     folder: Path
     feeder: Feeder | None
+    texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """its sets of texts by name"""
 
     def rows_of(self, worker: int, workers: int) -> Iterator[Row] | None:
         """The rows of one worker's guests; None when the script has no feeder."""
@@ -77,7 +79,15 @@ class ScriptUser(GuestUser):
         script, folder = self._opened.script, self._opened.folder
         name = script.pick(playing.rng)
         with self.guest() as guest:
-            act(guest, script, name, row=row, rng=playing.rng, folder=folder)
+            act(
+                guest,
+                script,
+                name,
+                row=row,
+                rng=playing.rng,
+                folder=folder,
+                texts=self._opened.texts,
+            )
 
     def _playing(self) -> Playing:
         run = Run.of(self.environment)
@@ -101,7 +111,7 @@ def open_script(script: str, folder: Path, user: str) -> Opened:
     if loaded.table is not None and loaded.script.feeder is not None:
         feeder = Feeder(table=loaded.table, mode=loaded.script.feeder.mode)
     check_files(loaded.script, path.parent)
-    return Opened(script=loaded.script, folder=path.parent, feeder=feeder)
+    return Opened(script=loaded.script, folder=path.parent, feeder=feeder, texts=loaded.texts)
 
 
 def _folder_of(cls: type) -> Path:

@@ -47,6 +47,11 @@ class Table:
         """One row by its columns' names."""
         return MappingProxyType(dict(zip(self.columns, self.rows[index], strict=True)))
 
+    def shortest(self, column: str) -> int:
+        """UTF-8 bytes of the shortest value of a column."""
+        at = self.columns.index(column)
+        return min(len(row[at].encode()) for row in self.rows)
+
     def longest(self, column: str) -> int:
         """UTF-8 bytes of the longest value of a column."""
         at = self.columns.index(column)

@@ -10,13 +10,15 @@ The step names ``say``, ``waitForReplyContaining`` and ``waitForReplyMatching`` 
           within: 20s
 
 Beside the plain list of steps a scenario may be a mapping with ``weight``, ``attributes`` and
-``steps``; beside ``scenarios`` there may be ``feeder``, ``within`` (the usual deadline) and
-``attributes``. ``harness.workload.script_file`` reads files and names line and key in errors.
+``steps``; beside ``scenarios`` there may be ``feeder``, ``texts`` (sets of which each ``say`` draws
+one, named like a column), ``within`` (the usual deadline) and ``attributes``.
+``harness.workload.script_file`` reads files and names line and key in errors.
 """
 
 import re
 from collections.abc import Iterator
 from enum import StrEnum
+from pathlib import Path
 from random import Random
 from typing import Annotated, Any, Literal
 
@@ -32,11 +34,14 @@ from pydantic import (
 from harness.errors import ConfigError
 from harness.units import seconds
 from harness.workload.feeder import Mode, Row
+from harness.workload.texts import Size, languages, texts
 from harness.workload.think import ThinkTime, parse_think
 
 MAX_REPEATS = 10_000
 DEFAULT_WITHIN = "10s"
 
+_GROUP = re.compile(r"(?<!\\)\(\?<(?![=!])")
+_BACK = re.compile(r"(?<!\\)\\k<(\w+)>")
 COLUMN = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 
 
@@ -82,11 +87,14 @@ def _think(text: str) -> str:
 
 
 def _regular_expression(text: str) -> str:
+    """As JavaScript writes them: names of groups differ, the rest is common."""
+    ours = _GROUP.sub("(?P<", text)
+    ours = _BACK.sub(r"(?P=\1)", ours)
     try:
-        re.compile(text)
+        re.compile(ours)
     except re.error as error:
         raise ValueError(f"not a regular expression: {error}") from None
-    return text
+    return ours
 
 
 Duration = Annotated[str, AfterValidator(_duration)]
@@ -203,14 +211,47 @@ class FeederFile(_Model):
         return {"file": data} if isinstance(data, str) else data
 
 
+class TextSet(_Model):
+    """Texts to draw from: a built-in size and language, or a file with one text a line."""
+
+    size: Size | None = None
+    language: str = "en"
+    file: Annotated[str, Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "TextSet":
+        if (self.size is None) == (self.file is None):
+            raise ValueError("expected either size or file")
+        if self.language not in languages():
+            raise ValueError(f"language: expected one of {', '.join(languages())}")
+        return self
+
+    def read(self, folder: Path) -> tuple[str, ...]:
+        """The texts; a file's path counts from ``folder``. Raises ConfigError."""
+        if self.file is not None:
+            return texts(file=folder / self.file)
+        return texts(str(self.size), language=self.language)
+
+
+class Config(BaseModel):
+    """The foreign tool's; deployment and region are not used here, its deadline is."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    step_timeout_s: Annotated[float, Field(gt=0, le=86_400)] | None = Field(
+        None, alias="stepTimeoutInSeconds"
+    )
+
+
 class Script(_Model):
-    """A whole file. ``config`` is the foreign tool's (deployment, region) and not used here."""
+    """A whole file."""
 
     scenarios: Annotated[dict[str, Scenario], Field(min_length=1)]
     feeder: FeederFile | None = None
-    within: Duration = DEFAULT_WITHIN
+    texts: dict[Annotated[str, Field(pattern=r"^\w+$")], TextSet] = Field(default_factory=dict)
+    within: Duration | None = None
     attributes: Attributes = Field(default_factory=dict)
-    config: dict[str, Any] | None = None
+    config: Config | None = None
 
     @field_validator("scenarios", mode="before")
     @classmethod
@@ -231,7 +272,9 @@ class Script(_Model):
 
     def within_s(self, step: Step) -> float:
         """The deadline of a wait in seconds."""
-        return seconds(step.within or self.within)
+        if step.within is None and self.within is None and self.config is not None:
+            return self.config.step_timeout_s or seconds(DEFAULT_WITHIN)
+        return seconds(step.within or self.within or DEFAULT_WITHIN)
 
 
 def render(text: str, row: Row) -> str:

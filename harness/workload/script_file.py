@@ -1,7 +1,7 @@
 """Scripts read from files: every error names file, line and key before anything is sent."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +17,25 @@ from harness.workload.script import (
     Script,
     Step,
     StepKind,
+    TextSet,
 )
+from harness.workload.texts import MAX_TEXT_BYTES
 from harness.workload.yaml_lines import Lined, load_lined
 
 # The service's documented limits (vendor's "Web Messaging" limits page, October 2026).
-MAX_TEXT_BYTES = 4096
 MAX_ATTRIBUTE_BYTES = 2048
+OWN_ATTRIBUTE_BYTES = 64
+"""Room for the run's id and the guest's name, which a run adds to find its conversations again."""
 MAX_STEPS = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """A script with the rows it is fed from, if any."""
+    """A script with the rows it is fed from, if any, and its sets of texts by name."""
 
     script: Script
     table: Table | None
+    texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def read_script(path: Path) -> Loaded:
@@ -45,16 +49,58 @@ def read_script(path: Path) -> Loaded:
     lined = load_lined(text, name=str(path))
     script = _validated(lined, str(path))
     table = None if script.feeder is None else read_table(path.parent / script.feeder.file)
-    check_texts(script, lined, table, name=str(path))
-    return Loaded(script=script, table=table)
+    sets = _sets(script, lined, path.parent, name=str(path))
+    check_texts(script, lined, Values(table, sets), name=str(path))
+    return Loaded(script=script, table=table, texts=sets)
 
 
 def parse_script(text: str, *, name: str, table: Table | None = None) -> Script:
     """A script from its text; ``table`` holds the rows of its feeder."""
     lined = load_lined(text, name=name)
     script = _validated(lined, name)
-    check_texts(script, lined, table, name=name)
+    check_texts(script, lined, Values(table, _sets(script, lined, Path(), name=name)), name=name)
     return script
+
+
+def _sets(script: Script, lined: Lined, folder: Path, *, name: str) -> dict[str, tuple[str, ...]]:
+    found = {}
+    for key, one in script.texts.items():
+        try:
+            found[key] = one.read(folder)
+        except ConfigError as error:
+            place = f"{name}, line {lined.line(('texts', key))}, {key}"
+            raise ConfigError(f"{place}: {error}") from None
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """What may stand for a name in double braces: a column's values, or a set of texts."""
+
+    table: Table | None
+    sets: Mapping[str, tuple[str, ...]]
+
+    def sizes(self, text: str, place: str) -> tuple[int, int]:
+        """UTF-8 bytes of a text with the shortest and the longest values. Raises ConfigError."""
+        least = most = len(COLUMN.sub("", text).encode())
+        for name in COLUMN.findall(text):
+            low, high = self._sizes_of(name, place)
+            least, most = least + low, most + high
+        return least, most
+
+    def _sizes_of(self, name: str, place: str) -> tuple[int, int]:
+        table = self.table
+        if name in self.sets:
+            if table is not None and name in table.columns:
+                raise ConfigError(f"{place}: {name!r} is both a column of {table.name} and a set")
+            sizes = [len(text.encode()) for text in self.sets[name]]
+            return min(sizes), max(sizes)
+        if table is None:
+            raise ConfigError(f"{place}: {{{{{name}}}}} needs a feeder with that column")
+        if name not in table.columns:
+            there = ", ".join(table.columns)
+            raise ConfigError(f"{place}: {table.name} has no column '{name}'; it has: {there}")
+        return table.shortest(name), table.longest(name)
 
 
 def _validated(lined: Lined, name: str) -> Script:
@@ -101,6 +147,8 @@ def _keys(path: Sequence[str | int]) -> list[str]:
         model = Scenario
     elif path[0] == "feeder":
         model = FeederFile
+    elif path[0] == "texts":
+        model = TextSet
     return list(model.model_fields)
 
 
@@ -114,7 +162,7 @@ def _at(value: Any, path: Sequence[str | int]) -> Any:
     return value
 
 
-def check_texts(script: Script, lined: Lined, table: Table | None, *, name: str) -> None:
+def check_texts(script: Script, lined: Lined, values: Values, *, name: str) -> None:
     """Columns exist, and texts and attributes keep the service's limits in every row."""
     for scenario_name, scenario in script.scenarios.items():
         root: tuple[str | int, ...] = ("scenarios", scenario_name)
@@ -122,12 +170,15 @@ def check_texts(script: Script, lined: Lined, table: Table | None, *, name: str)
             root = (*root, "steps")
         for path, step in _placed(scenario.steps, root):
             line = f"{name}, line {lined.line((*path, str(step.kind)))}"
-            size = _bytes(step.text, table, f"{line}, {step.kind}")
-            if step.kind in (StepKind.SAY, StepKind.CHOOSE) and size > MAX_TEXT_BYTES:
-                raise ConfigError(
-                    f"{line}, {step.kind}: {size} bytes; the service takes {MAX_TEXT_BYTES}"
-                )
-            _check_attributes(script.attributes_of(scenario_name, step), table, line)
+            least, most = values.sizes(step.text, f"{line}, {step.kind}")
+            if step.kind in (StepKind.SAY, StepKind.CHOOSE):
+                if most > MAX_TEXT_BYTES:
+                    raise ConfigError(
+                        f"{line}, {step.kind}: {most} bytes; the service takes {MAX_TEXT_BYTES}"
+                    )
+                if not least:
+                    raise ConfigError(f"{line}, {step.kind}: empty in a row of the data")
+            _check_attributes(script.attributes_of(scenario_name, step), values, line)
         many = sum(_length(step) for step in scenario.steps)
         if many > MAX_STEPS:
             line = f"{name}, line {lined.line(root)}"
@@ -148,25 +199,14 @@ def _length(step: Step) -> int:
     return 1 if step.repeat is None else step.repeat * inner
 
 
-def _check_attributes(attributes: Mapping[str, str], table: Table | None, line: str) -> None:
+def _check_attributes(attributes: Mapping[str, str], values: Values, line: str) -> None:
     size = sum(
-        len(key.encode()) + _bytes(value, table, f"{line}, attributes")
+        len(key.encode()) + values.sizes(value, f"{line}, attributes")[1]
         for key, value in attributes.items()
     )
-    if size > MAX_ATTRIBUTE_BYTES:
+    limit = MAX_ATTRIBUTE_BYTES - OWN_ATTRIBUTE_BYTES
+    if size > limit:
         raise ConfigError(
-            f"{line}, attributes: {size} bytes; the service takes {MAX_ATTRIBUTE_BYTES}"
+            f"{line}, attributes: {size} bytes; the service takes {MAX_ATTRIBUTE_BYTES}, of which "
+            f"{OWN_ATTRIBUTE_BYTES} are kept for the run's own"
         )
-
-
-def _bytes(text: str, table: Table | None, place: str) -> int:
-    """UTF-8 bytes with the longest value of each column."""
-    size = len(COLUMN.sub("", text).encode())
-    for column in COLUMN.findall(text):
-        if table is None:
-            raise ConfigError(f"{place}: {{{{{column}}}}} needs a feeder with that column")
-        if column not in table.columns:
-            there = ", ".join(table.columns)
-            raise ConfigError(f"{place}: {table.name} has no column '{column}'; it has: {there}")
-        size += table.longest(column)
-    return size

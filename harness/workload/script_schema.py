@@ -4,6 +4,7 @@ from typing import Any
 
 from harness.workload.feeder import Mode
 from harness.workload.script import FLAGS, MAX_REPEATS, WAITS, StepKind
+from harness.workload.texts import Size, languages
 
 _ABOUT = {
     StepKind.SAY: "send a text; {{column}} is filled from the feeder",
@@ -42,9 +43,19 @@ def script_schema() -> dict[str, Any]:
                 "additionalProperties": {"$ref": "#/$defs/scenario"},
             },
             "feeder": {"$ref": "#/$defs/feeder"},
+            "texts": {
+                "type": "object",
+                "propertyNames": {"pattern": r"^\w+$"},
+                "additionalProperties": {"$ref": "#/$defs/texts"},
+                "description": "sets of texts by name; each say with {{name}} draws one",
+            },
             "within": {**duration, "description": "deadline of waits that name none"},
             "attributes": {**attributes, "description": "custom attributes of every message"},
-            "config": {"type": ["object", "null"], "description": "another tool's; not used"},
+            "config": {
+                "type": ["object", "null"],
+                "properties": {"stepTimeoutInSeconds": {"type": "number", "exclusiveMinimum": 0}},
+                "description": "another tool's; only its deadline is used",
+            },
         },
         "$defs": {
             "scenario": {
@@ -75,6 +86,16 @@ def script_schema() -> dict[str, Any]:
                         },
                     },
                 ]
+            },
+            "texts": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "size": {"enum": [str(size) for size in Size]},
+                    "language": {"enum": list(languages())},
+                    "file": {"type": "string", "minLength": 1},
+                },
+                "oneOf": [{"required": ["size"]}, {"required": ["file"]}],
             },
             "step": {
                 "anyOf": [

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from harness.errors import ConfigError, ReplyTimeout
-from harness.guest.acting import act, check_files
+from harness.guest.acting import NO_ROW, act, check_files
+from harness.measure.sample import Outcome
 from harness.workload.feeder import parse_table
 from harness.workload.script_file import parse_script
 
@@ -42,6 +43,20 @@ def test_a_conversation_with_data_and_repeats(rig: Any) -> None:
     )
     assert (found["join"], found["delivered"], found["reply"], found["clear"]) == (1, 3, 4, 1)
     assert rig.still_open() == set()
+
+
+def test_a_drawn_text_is_waited_for_until_another_is_said(rig: Any) -> None:
+    text = (
+        "texts: {word: {size: short}}\nscenarios:\n  A:\n    - repeat: 6\n      steps:\n"
+        "        - say: '{{word}} please'\n        - waitForReplyContaining: '{{word}} PLEASE'\n"
+        "          within: 2s\n"
+    )
+    script, sets = parse_script(text, name="s"), {"word": ("apples", "pears", "plums")}
+    with rig.guest() as guest:
+        act(guest, script, "A", row=NO_ROW, rng=Random(3), folder=Path(), texts=sets)
+        said = {m.text for m in guest.history() if m.direction == "Inbound"}
+    assert rig.outcomes("reply") == {Outcome.OK: 6}
+    assert said == {"apples please", "pears please", "plums please"}
 
 
 def test_dropping_and_coming_back_with_and_without_being_told_to(rig: Any) -> None:

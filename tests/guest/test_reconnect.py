@@ -67,6 +67,23 @@ def test_a_message_missed_meanwhile_comes_from_the_history(rig: Any) -> None:
 
 
 @pytest.mark.process
+def test_time_that_a_guest_takes_on_purpose_is_no_wait(rig: Any) -> None:
+    with rig.guest() as guest:
+        guest.say("one")
+        guest.await_reply(within="5s")
+        guest.drop()
+        guest.idle("400ms")
+        guest.reconnect()
+        guest.think("0s")
+        guest.idle("400ms")  # as while typing
+        guest.say("two")
+        guest.await_reply(within="5s")
+    found = rig.taken().histograms
+    for operation in ("resume", "delivered", "reply"):
+        assert (found[f"{operation}.corrected"].max_ms or 0) < 400, operation
+
+
+@pytest.mark.process
 def test_dropping_on_purpose_and_coming_back(rig: Any) -> None:
     with rig.guest() as guest:
         guest.say("one")

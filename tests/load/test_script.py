@@ -1,14 +1,19 @@
 """A script as load: read when the class is made, rows shared fairly, played by real Locust."""
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
-from locusts import ROOT, finish, only_run, start
+from locusts import ROOT, finish, only_run, passed, start
 
 from harness.errors import ConfigError
+from harness.ledger.tokens import guest_tag
 from harness.load.script import ScriptUser, open_script
+from harness.protocol.requests import attributes_size
+from harness.report.opening import new_run_id
+from harness.workload.script_file import OWN_ATTRIBUTE_BYTES
 
 
 def test_rows_are_shared_among_workers(tmp_path: Path) -> None:
@@ -28,6 +33,11 @@ def test_what_is_wrong_is_told_when_the_class_is_made() -> None:
         type("Lost", (ScriptUser,), {"__module__": __name__, "script": "gone.yaml"})
 
 
+def test_a_scripts_attributes_leave_room_for_the_runs_own() -> None:
+    own = {"runId": new_run_id(), "guest": guest_tag(str(uuid.uuid4()))}
+    assert attributes_size(own) <= OWN_ATTRIBUTE_BYTES
+
+
 @pytest.mark.process
 def test_the_example_runs_as_load(simulator: Any, tmp_path: Path) -> None:
     process = start(
@@ -44,4 +54,4 @@ def test_the_example_runs_as_load(simulator: Any, tmp_path: Path) -> None:
     assert run["sessions"]["leftover"] == 0, output
     assert run["sessions"]["cleared"] >= 1
     assert run["operations"]["reply"]["outcomes"].keys() == {"ok"}
-    assert code == 0, output
+    assert passed(code, output), output

@@ -11,16 +11,17 @@ from harness.workload.script_file import parse_script
 from harness.workload.think import lognormal
 
 # The form that ovotech's genesys-web-messaging-tester takes.
-FOREIGN = """\
-config:
+FOREIGN = r"""config:
   deploymentId: 11111111-1111-1111-1111-111111111111
   region: xx
+  origin: https://shop.example
+  stepTimeoutInSeconds: 25
 scenarios:
   Accept survey:
     - say: hi
     - waitForReplyContaining: Can we ask you some questions?
     - say: Yes
-    - waitForReplyMatching: ^Thank you.* 007$
+    - waitForReplyMatching: ^Thank you.* (?<agent>00[\.7]) \k<agent>$
   Decline survey:
     - say: hi
     - waitForReplyContaining: Can we ask you some questions?
@@ -66,9 +67,13 @@ def test_a_foreign_script_runs_unchanged() -> None:
         (StepKind.SAY, "hi"),
         (StepKind.WAIT_CONTAINING, "Can we ask you some questions?"),
         (StepKind.SAY, "Yes"),
-        (StepKind.WAIT_MATCHING, "^Thank you.* 007$"),
+        (StepKind.WAIT_MATCHING, r"^Thank you.* (?P<agent>00[\.7]) (?P=agent)$"),
     ]
-    assert script.within_s(steps[1]) == 10
+    assert script.within_s(steps[1]) == 25
+    without = parse_script(FOREIGN.replace("  stepTimeoutInSeconds: 25\n", ""), name="tests.yaml")
+    assert without.within_s(steps[1]) == 10
+    ours = parse_script(FOREIGN + "within: 3s\n", name="tests.yaml")
+    assert ours.within_s(steps[1]) == 3
 
 
 def test_every_step_of_ours() -> None:

@@ -99,6 +99,58 @@ def test_limits_hold_for_the_longest_row() -> None:
         parse_script(script, name="s", table=parse_table("name\nAda\n", name="o"))
 
 
+def test_a_text_that_is_empty_in_one_row_is_refused() -> None:
+    table = parse_table("order,name\n1,Ada\n2,\n", name="o")
+    parse_script(LINES + "    - say: '{{order}}{{name}}'\n", name="s", table=table)
+    with pytest.raises(ConfigError, match="line 3, say: empty in a row of the data"):
+        parse_script(LINES + "    - say: '{{name}}'\n", name="s", table=table)
+
+
+def test_attributes_leave_room_for_those_of_the_run() -> None:
+    script = "    - say: a\n      attributes: {{key: {}}}\n"
+    parse_script(LINES + script.format("v" * 1981), name="s")
+    with pytest.raises(ConfigError, match="1985 bytes; the service takes 2048, of which 64"):
+        parse_script(LINES + script.format("v" * 1982), name="s")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{}", "line 4, q: expected either size or file"),
+        ("{size: short, file: own.txt}", "line 4, q: expected either size or file"),
+        ("{size: huge}", "line 4, size: input should be 'short', 'medium', 'long' or 'limit'"),
+        ("{size: short, language: tlh}", "line 4, q: language: expected one of en, de"),
+        ("{size: short, word: x}", "line 4: unknown key 'word'; keys here: size, language, file"),
+        ("short", "line 4, q: expected keys"),
+        ("{file: gone.txt}", r"line 4, q: .*gone\.txt: No such file"),
+        ("{file: own.txt}", r"line 4, q: .*own\.txt, line 2: 5000 bytes"),
+    ],
+)
+def test_bad_sets_of_texts(tmp_path: Path, text: str, reason: str) -> None:
+    (tmp_path / "own.txt").write_text("a\n" + "x" * 5000)
+    file = tmp_path / "shop.yaml"
+    file.write_text(LINES + f"    - say: '{{{{q}}}}'\ntexts: {{q: {text}}}\n")
+    with pytest.raises(ConfigError, match=reason):
+        read_script(file)
+
+
+def test_sets_of_texts_are_read_and_measured(tmp_path: Path) -> None:
+    (tmp_path / "own.txt").write_text("Grüße\nHi\n")
+    (tmp_path / "q.csv").write_text("q\n1\n")
+    file = tmp_path / "shop.yaml"
+    sets = "texts:\n  own: {file: own.txt}\n  longest: {size: limit, language: ja}\n"
+    file.write_text(LINES + "    - say: '{{own}}'\n    - say: '{{longest}}'\n" + sets)
+    found = read_script(file).texts
+    assert found["own"] == ("Grüße", "Hi")
+    assert len(found["longest"][0].encode()) == 4096
+    file.write_text(LINES + "    - say: '{{longest}}!'\n" + sets)
+    with pytest.raises(ConfigError, match="line 3, say: 4097 bytes"):
+        read_script(file)
+    file.write_text(LINES + "    - say: '{{q}}'\ntexts: {q: {size: short}}\nfeeder: q.csv\n")
+    with pytest.raises(ConfigError, match=r"line 3, say: 'q' is both a column of .*q\.csv and"):
+        read_script(file)
+
+
 def test_files_with_their_feeder_beside_them(tmp_path: Path) -> None:
     (tmp_path / "orders.csv").write_text("order\n4711\n")
     file = tmp_path / "shop.yaml"
