@@ -5,6 +5,7 @@ without a word and spoils the minimum when an empty histogram is merged; both ar
 """
 
 from collections.abc import Iterator, Sequence
+from weakref import proxy
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ class Histogram:
     __slots__ = ("_hdr", "out_of_range")
 
     def __init__(self) -> None:
-        self._hdr = HdrHistogram(LOWEST_US, HIGHEST_US, DIGITS)
+        self._hdr = _without_cycle(HdrHistogram(LOWEST_US, HIGHEST_US, DIGITS))
         self.out_of_range = 0
         """Values above the highest; they are counted there and in the top bucket."""
 
@@ -121,7 +122,7 @@ class Histogram:
     def merge_encoded(self, text: str) -> None:
         """Merge what :meth:`encode` gave. Raises ConfigError when it is not a histogram."""
         try:
-            self._hdr.decode_and_add(text.encode("ascii"))
+            self._hdr.add(_without_cycle(HdrHistogram.decode(text.encode("ascii"))))
         except Exception as error:  # the decoder raises whatever the bytes provoke
             raise ConfigError(f"not an HDR histogram: {error}") from error
 
@@ -139,3 +140,13 @@ class Histogram:
         hdr.total_count += int(counts.sum())
         hdr.min_value = min(hdr.min_value, lowest)
         hdr.max_value = max(hdr.max_value, highest)
+
+
+def _without_cycle(hdr: HdrHistogram) -> HdrHistogram:
+    """The same histogram, freed as soon as nobody holds it.
+
+    The library's histogram and its encoder hold each other; a process that makes some every second
+    would grow by megabytes until Python looks for cycles, which it does ever more rarely.
+    """
+    hdr.encoder.histogram = proxy(hdr)
+    return hdr

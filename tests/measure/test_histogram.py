@@ -1,6 +1,9 @@
 """Nothing recorded is lost: not by its size, not by merging, not by encoding."""
 
+import gc
+
 import pytest
+from hdrh.histogram import HdrHistogram
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -102,3 +105,29 @@ def test_many_at_once_are_the_same_as_one_by_one(durations_ns: list[int]) -> Non
         single.mean_ms,
     )
     assert list(many.buckets_us()) == list(single.buckets_us())
+
+
+def test_a_histogram_is_freed_at_once() -> None:
+    text = full().encode()
+    gc.collect()
+    gc.disable()
+    try:
+        before = len(of_the_library())
+        for _ in range(20):
+            histogram = Histogram()
+            histogram.merge_encoded(text)
+            histogram.encode()
+            del histogram
+        assert len(of_the_library()) == before
+    finally:
+        gc.enable()
+
+
+def full() -> Histogram:
+    histogram = Histogram()
+    histogram.record_many_ns(range(1_000_000, 90_000_000, 100_000))
+    return histogram
+
+
+def of_the_library() -> list[object]:
+    return [found for found in gc.get_objects() if isinstance(found, HdrHistogram)]
