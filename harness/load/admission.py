@@ -14,6 +14,7 @@ from harness.guard import Intent, Rule
 from harness.load.foresight import check_rows, might_break, would_break
 from harness.load.muster import Muster, describe
 from harness.load.options import RunOptions, read_options
+from harness.load.script import ScriptUser
 from harness.load.shapes import ArrivalShape, peak_per_s
 from harness.machine import LINGER_S, Share, shortfalls, this_machine
 from harness.preflight.permit import Permit, permit
@@ -55,6 +56,7 @@ class Admission:
             refuse(str(error), ExitCode.CONFIG)
         environment.shape_class = None
         options = environment.parsed_options
+        options.enable_rebalancing = True  # slots go where their arrivals go when a worker is lost
         options.num_users = options.num_users or checked.slots
         options.spawn_rate = options.num_users
         # More than the schedule: Locust's clock starts before the first guest can.
@@ -95,6 +97,11 @@ class Admission:
         except PreflightRefused as error:
             refuse(str(error), ExitCode.PREFLIGHT)
 
+    def end(self) -> None:
+        """The run is over."""
+        if self._muster is not None:
+            self._muster.end()
+
     def check_strength(self, options: RunOptions) -> None:
         """Whether this machine, or each worker's, can carry its share."""
         parsed, shape = self._environment.parsed_options, self.shape
@@ -104,6 +111,11 @@ class Admission:
             sources=max(1, len(options.target.sources)),
             over_s=LINGER_S if shape is None else shape.arrivals.duration_s,
         )
+        if self._muster is not None and any(
+            issubclass(user, ScriptUser) and user.rows_are_unique()
+            for user in self._environment.user_classes
+        ):
+            self._muster.no_room_because = "the rows of the script's feeder are unique"
         if self._muster is None:
             problems = list(shortfalls(this_machine(), share))
         else:
@@ -114,12 +126,18 @@ class Admission:
             refuse("; ".join(problems), ExitCode.CONFIG)
 
 
-def cap_of(options: RunOptions, worker: int, workers: int) -> int | None:
-    """One process's part of the cap on sessions, where the target has one."""
+def cap_of(options: RunOptions, place: int | None, places: int) -> int | None:
+    """One process's part of a closed workload's cap on sessions, where the target has one.
+
+    Of an open workload the guard has compared the whole schedule with the cap. ``place`` is None
+    for a worker that has come while the run goes on: nothing is left for it.
+    """
     if not options.terms.guarded or Rule.CAP in options.overrides:
         return None
     cap = options.terms.max_sessions
-    return None if cap is None else len(range(worker, cap, workers))
+    if cap is None:
+        return None
+    return 0 if place is None else len(range(place, cap, places))
 
 
 def tell_shortly(before: Callable[..., Any]) -> Callable[..., Any]:

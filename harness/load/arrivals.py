@@ -1,9 +1,12 @@
-"""Hands the arrivals of a schedule to slots, and counts what becomes of them."""
+"""This process's part of a schedule: which arrival is next, and what becomes of each."""
 
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.clock import monotonic_ns
-from harness.workload.arrivals import Schedule
+from harness.workload.schedule import Schedule
+from harness.workload.shares import Piece, Share
 
 
 @dataclass(slots=True)
@@ -17,7 +20,11 @@ class Counts:
 
 
 class Arrivals:
-    """This process's stride of a schedule: of ``workers`` processes it is number ``worker``."""
+    """The arrivals of one process; ``share`` says which of the schedule's are its own.
+
+    ``until`` is the first arrival that it may not start yet: a worker holds a lease on its share
+    which its master extends, so that a worker that was given up can't start what others do now.
+    """
 
     def __init__(
         self,
@@ -26,31 +33,52 @@ class Arrivals:
         start_ns: int,
         late_after_s: float,
         drop_after_s: float,
-        worker: int = 0,
-        workers: int = 1,
+        share: Share | None = None,
+        until: int | None = None,
     ) -> None:
         self._schedule = schedule
-        self._indices = schedule.stride(worker, workers)
+        self._share = Share.of(schedule.count, 0, 1) if share is None else share
+        self._until = schedule.count if until is None else until
         self._start_ns = start_ns
         self._late_ns = int(late_after_s * 1e9)
         self._drop_ns = int(drop_after_s * 1e9)
-        self._taken = 0
-        self._passed = 0
+        self._taken = self._passed = -1
+        self._next = self._share.after(-1)
+        self._next_due_ns: int | None = None
+        self._returned: deque[int] = deque()
+        self._closed = False
         self.counts = Counts()
 
-    def take(self) -> int | None:
-        """The due time of the next arrival that can still be started; None when none is left.
+    def due_next_ns(self) -> int | None:
+        """When the next arrival that may be started is due; None: none, or not to be known yet."""
+        if self._returned:
+            return self._returned[0]
+        if self._next is None or self._next >= self._until or self._closed:
+            return None
+        if self._next_due_ns is None:
+            self._next_due_ns = self._due_ns(self._next)
+        return self._next_due_ns
 
-        Arrivals that are too late to start are dropped on the way.
+    def take(self, now_ns: int) -> int | None:
+        """The due time of an arrival that is due by now and can still be started; None: there is
+        none. Those that are too late to start are dropped on the way.
         """
-        now = monotonic_ns()
-        while self._taken < len(self._indices):
-            due = self._due_ns(self._taken)
-            self._taken += 1
-            if now - due <= self._drop_ns:
-                return due
+        while (due_ns := self.due_next_ns()) is not None and due_ns <= now_ns:
+            if self._returned:
+                self._returned.popleft()
+            else:
+                assert self._next is not None
+                self._taken = self._next
+                self._next = self._share.after(self._taken)
+                self._next_due_ns = None
+            if now_ns - due_ns <= self._drop_ns:
+                return due_ns
             self.counts.dropped += 1
         return None
+
+    def give_back(self, due_ns: int) -> None:
+        """The slot that took this arrival is gone before it could start it."""
+        self._returned.appendleft(due_ns)
 
     def started(self, due_ns: int) -> None:
         """Note that the arrival due then is being started now."""
@@ -58,20 +86,39 @@ class Arrivals:
         if monotonic_ns() - due_ns > self._late_ns:
             self.counts.late += 1
 
+    def grant(self, pieces: Sequence[Piece], until: int) -> bool:
+        """Take a new share and lease from the master; False if it cuts into what was taken."""
+        before = self._share.many(self._taken + 1)
+        self._share.set(pieces)
+        kept = self._share.many(self._taken + 1) == before
+        self._until = max(self._until, until)
+        self._next = self._share.after(self._taken)
+        self._next_due_ns = None
+        return kept
+
+    def move(self, start_ns: int) -> None:
+        """Set when the schedule began; only for a worker that has had no share of it so far."""
+        self._start_ns = start_ns
+        self._next_due_ns = None
+
     def pass_time(self, now_ns: int) -> None:
-        """Bring the count of what is due up to date."""
-        while self._passed < len(self._indices) and self._due_ns(self._passed) <= now_ns:
-            self._passed += 1
-        self.counts.due = self._passed
+        """Bring the count of what is due up to date, as far as it is certain to be ours."""
+        after = self._share.after(self._passed)
+        while after is not None and after < self._until and self._due_ns(after) <= now_ns:
+            self._passed = after
+            self.counts.due += 1
+            after = self._share.after(after)
 
     def close(self, now_ns: int) -> None:
         """The end of arrivals: what was due and has not been started is dropped.
 
         An arrival due at this very moment was not turned away: it counts as not due any more.
         """
+        self._closed = True
+        self._returned.clear()
         self.pass_time(now_ns - self._late_ns)
         self.counts.due = max(self.counts.due, self.counts.started + self.counts.dropped)
         self.counts.dropped = max(self.counts.dropped, self.counts.due - self.counts.started)
 
-    def _due_ns(self, position: int) -> int:
-        return self._start_ns + self._schedule.due_ns(self._indices[position])
+    def _due_ns(self, index: int) -> int:
+        return self._start_ns + self._schedule.due_ns(index)

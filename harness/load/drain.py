@@ -4,6 +4,7 @@ Without this the results of the teardown are lost: Locust's master tells its wor
 half a second, and leaves, while they are still clearing.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ class Barrier:
         self._drained: dict[str, int] = {}
         self.failures: list[str] = []
         """what workers have said of why they ended; their disks may have been too full for it"""
+        self.on_leave: Callable[[str], None] | None = None
+        """told of each worker that has come to its end"""
         runner.register_message(DRAINED, self._on_drained)
 
     def open(self) -> None:
@@ -80,6 +83,8 @@ class Barrier:
         for why in msg.data.get("failures", ()):
             if why not in self.failures:
                 self.failures.append(str(why))
+        if self.on_leave is not None:
+            self.on_leave(msg.node_id)
 
 
 def register_worker(runner: WorkerRunner) -> None:

@@ -62,6 +62,12 @@ class Muster:
     def __init__(self, runner: MasterRunner) -> None:
         self._runner = runner
         self._said: dict[str, dict[str, Any]] = {}
+        self._own: dict[str, Any] | None = None
+        """what the master is, while a run goes on"""
+        self._mustered: set[str] = set()
+        """who was there when it began"""
+        self.no_room_because = ""
+        """why no worker may join a run that goes on, if so"""
         runner.register_message(HELLO, self._on_hello)
 
     def problems(self, own: dict[str, Any], everything: Share) -> list[str]:
@@ -70,6 +76,7 @@ class Muster:
         ``everything`` is what all workers together are asked to carry.
         """
         ready = [worker.id for worker in self._runner.clients.ready]
+        self._own, self._mustered = own, set(ready)
         deadline = monotonic_ns() + int(HELLO_WITHIN_S * 1e9)
         while not set(ready) <= self._said.keys() and monotonic_ns() < deadline:
             gevent.sleep(0.05)
@@ -97,6 +104,21 @@ class Muster:
 
     def _on_hello(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
         self._said[msg.node_id] = dict(msg.data)
+        if self._own is not None and msg.node_id not in self._mustered:
+            self._check_late(msg.node_id, self._own)
+
+    def end(self) -> None:
+        """The run is over: who comes now is looked at when the next one begins."""
+        self._own = None
+
+    def _check_late(self, worker: str, own: dict[str, Any]) -> None:
+        """One that comes while the run goes on is sent home if it can't take part."""
+        problems = compare(worker, self._said[worker], own)
+        if self.no_room_because:
+            problems.append(f"worker {worker} can't join: {self.no_room_because}")
+        if problems:
+            print(f"sent home: {'; '.join(problems)}", flush=True)
+            self._runner.send_message("quit", None, worker)
 
 
 def compare(worker: str, said: dict[str, Any], own: dict[str, Any]) -> list[str]:

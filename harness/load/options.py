@@ -24,7 +24,7 @@ HOW_TO_SIMULATE = (
 )
 
 RUN_ID = "harness_run_id"
-WORKERS = "harness_workers"
+SHARES = "harness_shares"
 """Attributes that the master adds to Locust's options; they travel to the workers with them."""
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import gevent
 from locust import events
-from locust.runners import MasterRunner, WorkerRunner
+from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
 
 from harness.clock import monotonic_ns, utc_iso, wall_ns
 from harness.errors import ConfigError, LedgerError
@@ -24,13 +24,15 @@ from harness.load.live_metrics import MetricsServer
 from harness.load.live_watch import AbortWatch
 from harness.load.live_web import SessionsTab
 from harness.load.muster import HELLO, Muster, describe
-from harness.load.options import RUN_ID, WORKERS, RunOptions, add_options
-from harness.load.run import Run
+from harness.load.options import RUN_ID, SHARES, RunOptions, add_options
+from harness.load.run import LEAD_NS, Run
+from harness.load.sharing import Lease, Shares
 from harness.load.shipping import Copies, Shipper
 from harness.load.trimming import trim
 from harness.machine import raise_file_limit
 from harness.preflight.permit import Permit
 from harness.report.opening import make_run_directory, new_run_id, target_facts, write_start
+from harness.workload.shares import Piece, Share
 
 
 def register() -> None:
@@ -58,8 +60,11 @@ def _attach(environment: Any, runner: Any, **_: Any) -> None:
     environment.events.quitting.add_listener(plugin.on_quitting)
     gevent.signal_handler(signal.SIGUSR1, plugin.hurry)
     plugin.interrupts.install()
-    if isinstance(runner, WorkerRunner) and environment.parsed_options.processes:
-        watch_parent()
+    if isinstance(runner, WorkerRunner):
+        if environment.parsed_options.processes:
+            watch_parent()
+        if runner.worker_state in (STATE_SPAWNING, STATE_RUNNING):
+            plugin.on_test_start()  # its orders came before we could listen
     # Locust sets the time limit next, without a pause, and a timer counts from when the event loop
     # last looked at the clock; only to one that it has called itself does it look again. Otherwise
     # the run would end too early by as long as the set-up of the locustfile takes.
@@ -79,6 +84,9 @@ class Plugin:
         self._options: RunOptions | None = None
         self._barrier = Barrier(runner) if isinstance(runner, MasterRunner) else None
         self._copies = Copies(runner) if isinstance(runner, MasterRunner) else None
+        self._shares = Shares(runner, self._say) if isinstance(runner, MasterRunner) else None
+        if self._barrier is not None and self._shares is not None:
+            self._barrier.on_leave = self._shares.leave
         self._unanswered: set[str] = set()
         self._failures: list[str] = []
         self._runs = 0
@@ -131,7 +139,7 @@ class Plugin:
             self._directory = directory = make_run_directory(options.reports, run_id)
             self.directory = directory
             if isinstance(self._runner, WorkerRunner):
-                self._start_run(options, directory, getattr(parsed, WORKERS, 1))
+                self._start_work(options, directory, getattr(parsed, SHARES))
                 return
             self._permit = self.admission.ask_permission()
             self.admission.check_strength(options)
@@ -142,26 +150,63 @@ class Plugin:
             if self._barrier is not None and self._copies is not None:
                 self._barrier.open()
                 self._copies.open(directory)
-                setattr(parsed, WORKERS, len(self._runner.clients.ready) or 1)
+                setattr(parsed, SHARES, self._open_shares(directory))
             else:
-                self._start_run(options, directory, 1)
+                cap = cap_of(options, 0, 1) if self.admission.shape is None else None
+                self._start_run(options, directory, max_sessions=cap)
         except (ConfigError, LedgerError, OSError) as error:
             refuse(str(error), ExitCode.CONFIG)
 
-    def _start_run(self, options: RunOptions, directory: Path, workers: int) -> None:
-        index = max(0, getattr(self._runner, "worker_index", 0))
+    def _open_shares(self, directory: Path) -> dict[str, Any]:
+        """Which part of the work is whose: the master tells the workers with their orders."""
+        assert self._shares is not None
+        shape = self.admission.shape
+        if shape is None:
+            ready = [worker.id for worker in self._runner.clients.ready]
+            return {"places": {worker: place for place, worker in enumerate(ready)}, "until": 0}
+        return self._shares.open(shape.arrivals, directory, lead_ns=LEAD_NS)
+
+    def _start_work(self, options: RunOptions, directory: Path, shares: dict[str, Any]) -> None:
+        """Begin as a worker, or come in while the run is going on: then with no share so far."""
+        shape, runner = self.admission.shape, self._runner
+        places = shares["places"]
+        place = places.get(runner.client_id)
+        share = None
+        if shape is not None:
+            pieces = [] if place is None else [Piece(0, place, len(places))]
+            share = Share(shape.arrivals.count, pieces)
+        number = max(len(places), runner.worker_index) if place is None else place
+        run = self._start_run(
+            options,
+            directory,
+            worker=number,
+            workers=number + 1 if place is None else len(places),
+            share=share,
+            until=0 if place is None else int(shares["until"]),
+            joined=place is None,
+            max_sessions=cap_of(options, place, len(places)) if shape is None else None,
+        )
+        run.ship_to(Shipper(runner, run.name, run.meta))
+        if run.arrivals is not None and run.slots is not None:
+            run.lease = Lease(
+                runner,
+                run.name,
+                run.arrivals,
+                joined=run.joined,
+                on_change=run.slots.look_again,
+                on_conflict=run.fail,
+            )
+
+    def _start_run(self, options: RunOptions, directory: Path, **more: Any) -> Run:
         self._environment.harness_run = run = Run(
             self._environment,
             options,
             directory,
             shape=self.admission.shape,
-            worker=index % workers,
-            workers=workers,
             on_interval=self._hand_in,
-            max_sessions=cap_of(options, index % workers, workers),
+            **more,
         )
-        if isinstance(self._runner, WorkerRunner):
-            run.ship_to(Shipper(self._runner, run.name, run.meta))
+        return run
 
     def _write_start(self, options: RunOptions, directory: Path) -> None:
         environment, shape = self._environment, self.admission.shape
@@ -209,6 +254,8 @@ class Plugin:
             now_s = (monotonic_ns() - live.began_ns) / 1e9
             live.add_point(now_s)
             trim(self._runner.stats, wall_ns() / 1e9)
+            if self._shares is not None:
+                self._shares.look()
             reasons = watch.look(now_s)
             if reasons:
                 return self._stop_early(reasons, aborted=list(reasons))
@@ -221,13 +268,18 @@ class Plugin:
         if self._directory is not None:
             write_start(self._directory, **noted)
         for why in reasons:
-            print(f"stopping early: {why}", flush=True)
+            self._say(f"stopping early: {why}")
         web = self._environment.web_ui is not None
         gevent.spawn(self._runner.stop if web else self._runner.quit)
 
+    @staticmethod
+    def _say(text: str) -> None:
+        print(text, flush=True)
+
     def on_test_stopping(self, **_: Any) -> None:
         """All roads to the end come through here; returns when no guest is left in session."""
-        if self._barrier is not None:
+        if self._barrier is not None and self._shares is not None:
+            self._shares.freeze()
             self._unanswered = self._barrier.wait(float(self._environment.stop_timeout or 0))
         elif (run := self._run) is not None:
             run.drain()
@@ -244,9 +296,11 @@ class Plugin:
         if options is None or directory is None or isinstance(self._runner, WorkerRunner):
             return
         self._directory = None
+        self.admission.end()
         failures = []
-        if self._barrier is not None and self._copies is not None:
+        if self._barrier is not None and self._copies is not None and self._shares is not None:
             self._copies.close()
+            self._shares.close(self._unanswered)
             failures = [*self._barrier.failures, *self._copies.failures]
         if self._watcher is not None:
             self._watcher.kill(block=False)

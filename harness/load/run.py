@@ -35,7 +35,9 @@ from harness.load.bridge import BridgedRecorder
 from harness.load.clockwatch import ClockWatch
 from harness.load.options import RunOptions
 from harness.load.shapes import ArrivalShape
+from harness.load.sharing import Lease
 from harness.load.shipping import Shipper
+from harness.load.slots import Slots
 from harness.load.stay import Stay
 from harness.measure.histogram import Histogram
 from harness.measure.lag import LoopLag
@@ -43,6 +45,7 @@ from harness.measure.sample import Sample
 from harness.measure.snapshot import IntervalWriter
 from harness.report.opening import START, target_facts, write_start
 from harness.units import seconds
+from harness.workload.shares import Share
 
 OnInterval = Callable[[str, Mapping[str, Any], Mapping[str, Histogram]], None]
 """(process, what an interval's row says, its histograms): whoever watches the run live"""
@@ -66,14 +69,21 @@ class Run:
         shape: type[ArrivalShape] | None = None,
         worker: int = 0,
         workers: int = 1,
+        share: Share | None = None,
+        until: int | None = None,
+        joined: bool = False,
         on_interval: OnInterval | None = None,
         max_sessions: int | None = None,
     ) -> None:
-        """Open the files of this process. Raises LedgerError, ConfigError or OSError."""
+        """Open the files of this process. Raises LedgerError, ConfigError or OSError.
+
+        ``share`` of the schedule's arrivals are this process's (all, when it is None), for the
+        present those before ``until``; ``joined``: it came while the run was going on.
+        """
         self.environment = environment
         self.options = options
         self.directory = directory
-        self.worker, self.workers = worker, workers
+        self.worker, self.workers, self.joined = worker, workers, joined
         self.name = f"{platform.node() or 'host'}-{os.getpid()}"
         self.failures: list[str] = []
         """Sentences that make this run's figures void; also written to ``failures.txt``."""
@@ -94,6 +104,8 @@ class Run:
             "heartbeat_ns": str(started_ns),
         }
         """what the ledger says of this process"""
+        self.lease: Lease | None = None
+        """of a worker in an open workload: keeps asking the master for its share"""
         self.shipper: Shipper | None = None
         """of a worker: tells the master what is in its files"""
         self.ledger = Ledger(
@@ -118,17 +130,20 @@ class Run:
         self._hurried = Event()
         self._finished = False
         self._phase = "running"
-        self._arrivals: Arrivals | None = None
+        self.arrivals: Arrivals | None = None
+        self.slots: Slots | None = None
+        """of an open workload"""
         self._closed_counts = Counts()
         if shape is not None:
-            self._arrivals = Arrivals(
+            self.arrivals = Arrivals(
                 shape.arrivals,
                 start_ns=monotonic_ns() + LEAD_NS,
                 late_after_s=seconds(shape.late_after),
                 drop_after_s=seconds(shape.drop_after),
-                worker=worker,
-                workers=workers,
+                share=share,
+                until=until,
             )
+            self.slots = Slots(self.arrivals)
         self._process = psutil.Process()
         self._process.cpu_percent()
         self._lag = LoopLag(self.recorder.add_loop_lag)
@@ -160,28 +175,24 @@ class Run:
 
     # What slots need.
 
-    def next_arrival(self) -> int:
-        """Wait for this slot's next guest; the due time. Raises StopUser when there is none."""
+    def next_arrival(self, user: Any = None) -> int:
+        """Wait for the next guest of a slot (a Locust user); the due time.
+
+        Raises StopUser when there is none any more.
+        """
         if self._max_sessions is not None and self._begun >= self._max_sessions:
             self._stopping.wait()  # the cap is reached; those in session may finish
         if self._stopping.is_set():
             raise StopUser
         self._begun += 1
-        if self._arrivals is None:
+        if self.arrivals is None or self.slots is None:
             self._closed_counts.due += 1
             self._closed_counts.started += 1
             return monotonic_ns()
-        due_ns = self._arrivals.take()
-        if due_ns is None:
-            self._stopping.wait()  # the schedule is over; the run may go on for those in session
+        due_ns = self.slots.next_arrival(user)
+        if self._stopping.is_set():  # in the very turn of the loop in which it was handed out
             raise StopUser
-        # The wait may be over by time in the very turn of the loop in which the run is stopped.
-        if (
-            self._stopping.wait(max(0.0, (due_ns - monotonic_ns()) / 1e9))
-            or self._stopping.is_set()
-        ):
-            raise StopUser
-        self._arrivals.started(due_ns)
+        self.arrivals.started(due_ns)
         self.recorder.add_lateness(monotonic_ns() - due_ns)
         return due_ns
 
@@ -262,8 +273,11 @@ class Run:
     def _stop_arrivals(self) -> None:
         if not self._stopping.is_set():
             self._stopping.set()
-            if self._arrivals is not None:
-                self._arrivals.close(monotonic_ns())
+            if self.arrivals is not None and self.slots is not None:
+                self.arrivals.close(monotonic_ns())
+                self.slots.stop()
+            if self.lease is not None:
+                self.lease.stop()
 
     def hurry(self) -> None:
         """Clear at once instead of letting conversations finish (the second Ctrl-C)."""
@@ -340,10 +354,11 @@ class Run:
 
     def _arrivals_since_last(self, now_ns: int) -> dict[str, int]:
         counts = self._closed_counts
-        if self._arrivals is not None:
+        if self.arrivals is not None and self.slots is not None:
             if not self._stopping.is_set():
-                self._arrivals.pass_time(now_ns)
-            counts = self._arrivals.counts
+                self.arrivals.pass_time(now_ns)
+                self.slots.look_again()
+            counts = self.arrivals.counts
         said = self._said
         since = {
             name: getattr(counts, name) - getattr(said, name)

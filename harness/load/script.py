@@ -14,7 +14,7 @@ from harness.errors import ConfigError
 from harness.guest.acting import NO_ROW, act, check_files
 from harness.load.run import Run
 from harness.load.user import GuestUser
-from harness.workload.feeder import Feeder, Row
+from harness.workload.feeder import Feeder, Mode, Row
 from harness.workload.script import Script
 from harness.workload.script_file import read_script
 
@@ -88,6 +88,12 @@ class ScriptUser(GuestUser):
                 folder=folder,
                 texts=self._opened.texts,
             )
+
+    @classmethod
+    def rows_are_unique(cls) -> bool:
+        """Whether each row may be used once only, so that they are shared out at the start."""
+        feeder = cls._opened.feeder
+        return feeder is not None and feeder.mode is Mode.UNIQUE
 
     def _playing(self) -> Playing:
         run = Run.of(self.environment)

@@ -42,7 +42,7 @@ class GuestUser(User):
         network does to a guest ends its story here, quietly: it has been measured.
         """
         run = Run.of(self.environment)
-        due_ns = run.next_arrival()
+        due_ns = run.next_arrival(self)
         began_ns = monotonic_ns()
         try:
             sign_in = self.sign_in()

@@ -37,6 +37,7 @@ from harness.measure.snapshot import (
     read_measurements,
 )
 from harness.report.little import broken, check_little
+from harness.report.lost_arrivals import lost_arrivals
 from harness.report.opening import read_start
 from harness.slo.gate import GateResult, Verdict, judge
 from harness.slo.objective import Kind, Known, parse_objective
@@ -111,6 +112,8 @@ def build_record(directory: Path, *, incomplete: str = "") -> dict[str, Any]:
         for path in sorted(directory.glob(INTERVALS.format(worker="*")))
         for interval in read_intervals(path)
     ]
+    for kind, many in lost_arrivals(directory, intervals).items():
+        measured.arrivals[kind] = measured.arrivals.get(kind, 0) + many
     record: dict[str, Any] = {
         "schema": SCHEMA,
         "run_id": directory.name,

@@ -1,19 +1,17 @@
 """Schedules: the due time of the i-th arrival without living through those before it.
 
-A schedule can't drift, any worker can compute any part of it, and the strides ``k, k+n, k+2n …`` of
-``n`` workers partition it exactly. Users make them with ``harness.workload.arrivals``.
+A schedule can't drift, and any worker can compute any part of it (``harness.workload.shares`` says
+which part is whose). Users make them with ``harness.workload.arrivals``.
 """
 
 from abc import ABC, abstractmethod
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from itertools import accumulate
 from math import ceil, exp, fsum, lgamma, log, sqrt
 from random import Random
-
-from harness.errors import ConfigError
 
 NS = 1_000_000_000
 # Expected arrivals per block of a Poisson schedule: small enough to draw one in well under a
@@ -46,11 +44,9 @@ class Schedule(ABC):
     def describe(self) -> str:
         """In a few words, without the count."""
 
-    def stride(self, worker: int, workers: int) -> range:
-        """The indices that belong to worker ``worker`` (from 0) of ``workers``."""
-        if not 0 <= worker < workers:
-            raise ConfigError(f"worker {worker} of {workers}: expected a number below {workers}")
-        return range(worker, self.count, workers)
+    def index_at(self, at_ns: int) -> int:
+        """The first arrival due at that time or later; the count of all when there is none."""
+        return bisect_left(range(self.count), at_ns, key=self.due_ns)
 
     def __add__(self, other: "Schedule") -> "Schedule":
         return chain(self, other)

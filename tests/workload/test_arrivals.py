@@ -123,7 +123,6 @@ def test_each_describes_itself() -> None:
         (then, r"then\(\): expected at least one"),
         (lambda: from_csv("no/such.csv"), r"no/such\.csv: No such file"),
         (lambda: from_csv("x", scale=0), r"from_csv\(\): scale"),
-        (lambda: steady(per_minute=1, over=9).stride(2, 2), r"worker 2 of 2"),
     ],
 )
 def test_nonsense_is_refused_with_place_and_reason(make: object, reason: str) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from harness.errors import ConfigError
 from harness.workload.arrivals import poisson, ramp, spike, steady, steps, then
 from harness.workload.schedule import Poisson, Rates, Schedule
+from harness.workload.shares import Partition
 
 NS = 1_000_000_000
 
@@ -73,10 +74,20 @@ def test_strides_of_the_workers_partition_the_schedule(
         drawn = base  # so few were expected that this seed gives none
     for schedule in (base, drawn, base + drawn):
         whole = [schedule.due_ns(i) for i in range(schedule.count)]
+        partition = Partition(schedule.count, [str(k) for k in range(workers)])
         # each worker computes its own from a schedule of its own, in its own order
-        shares = [[schedule.due_ns(i) for i in schedule.stride(k, workers)] for k in range(workers)]
+        shares = [
+            [schedule.due_ns(i) for i in range(schedule.count) if partition.holder(i) == str(k)]
+            for k in range(workers)
+        ]
         assert sorted(due for share in shares for due in share) == whole
         assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@given(schedules, st.integers(min_value=0, max_value=10**12))
+def test_the_first_arrival_from_a_moment_on(schedule: Schedule, at_ns: int) -> None:
+    index = schedule.index_at(at_ns)
+    assert index == sum(schedule.due_ns(i) < at_ns for i in range(schedule.count))
 
 
 @given(schedules)

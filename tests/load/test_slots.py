@@ -1,0 +1,95 @@
+"""Arrivals go to the slot that is free for longest, when they are due; none is lost with a slot."""
+
+from types import SimpleNamespace
+
+import gevent
+import pytest
+from locust.exception import StopUser
+
+from harness.clock import monotonic_ns
+from harness.load.arrivals import Arrivals
+from harness.load.slots import Slots
+from harness.workload.arrivals import steady
+
+S = 1_000_000_000
+
+
+def slots_for(per_s: float, *, begins_in_s: float = 0.05) -> tuple[Arrivals, Slots]:
+    arrivals = Arrivals(
+        steady(per_second=per_s, over="60s"),
+        start_ns=monotonic_ns() + int(begins_in_s * S),
+        late_after_s=1,
+        drop_after_s=2,
+    )
+    return arrivals, Slots(arrivals)
+
+
+def test_slots_take_turns_and_nothing_comes_early() -> None:
+    _, slots = slots_for(50)
+    came: list[tuple[int, int, int]] = []
+
+    def slot(number: int) -> None:
+        while True:
+            due_ns = slots.next_arrival()
+            came.append((number, due_ns, monotonic_ns()))
+
+    waiting = [gevent.spawn(slot, number) for number in range(3)]
+    gevent.sleep(0.5)
+    slots.stop()
+    gevent.joinall(waiting)
+    assert len(came) > 9
+    assert [number for number, _, _ in came] == [n % 3 for n in range(len(came))]
+    assert all(due_ns <= now_ns for _, due_ns, now_ns in came)
+    dues = [due_ns for _, due_ns, _ in came]
+    assert dues == sorted(set(dues))
+
+
+def test_without_a_free_slot_an_arrival_waits_for_one() -> None:
+    _, slots = slots_for(50, begins_in_s=-0.1)
+    gevent.sleep(0)
+    first = slots.next_arrival()
+    second = slots.next_arrival()
+    assert first < second <= monotonic_ns()
+    slots.stop()
+
+
+def test_a_slot_that_is_killed_while_it_waits_takes_nothing_with_it() -> None:
+    arrivals, slots = slots_for(100, begins_in_s=0.1)
+    waiting = [gevent.spawn(slots.next_arrival) for _ in range(5)]
+    gevent.sleep(0)
+    gevent.killall(waiting)
+    due_ns = arrivals.due_next_ns()
+    assert slots.next_arrival() == due_ns
+    slots.stop()
+
+
+def test_what_was_handed_to_a_slot_that_is_killed_in_that_moment_comes_back() -> None:
+    arrivals, slots = slots_for(100, begins_in_s=0.05)
+    slot = gevent.spawn(slots.next_arrival)
+    gevent.sleep(0)
+    first = arrivals.due_next_ns()
+    assert first is not None
+    while monotonic_ns() < first:  # without giving the usher its turn
+        pass
+    slot.kill(block=False)
+    slots._hand_out()
+    gevent.joinall([slot])
+    assert isinstance(slot.value, gevent.GreenletExit)
+    assert slots.next_arrival() == first
+    slots.stop()
+
+
+def test_users_that_locust_takes_away_get_no_arrival_and_leave_at_once() -> None:
+    _, slots = slots_for(1, begins_in_s=30)
+    users = [SimpleNamespace(_state="running") for _ in range(2)]
+    waiting = [gevent.spawn(slots.next_arrival, user) for user in users]
+    gevent.sleep(0)
+    users[0]._state = "stopping"
+    slots.look_again()
+    gevent.sleep(0)
+    assert [slot.ready() for slot in waiting] == [True, False]
+    slots.stop()
+    gevent.joinall(waiting)
+    assert all(isinstance(slot.exception, StopUser) for slot in waiting)
+    with pytest.raises(StopUser):
+        slots.next_arrival()
