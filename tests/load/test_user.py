@@ -38,7 +38,7 @@ class FakeRun:
         self.refused: list[Exception] = []
         self.inside = 0
 
-    def next_arrival(self) -> int:
+    def next_arrival(self, user: object) -> int:  # noqa: ARG002 - the run's form
         return 5
 
     def next_sign_in(self) -> str:
