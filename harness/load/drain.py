@@ -66,6 +66,11 @@ class Barrier:
             self._missed |= {worker.id for worker in self._runner.clients.missing}
             gevent.sleep(0.5)
 
+    @property
+    def answered(self) -> set[str]:
+        """Who has come to an orderly end."""
+        return set(self._drained)
+
     def hurry(self) -> None:
         """Tell all workers to clear at once."""
         for worker in self._waiting():

@@ -300,7 +300,7 @@ class Plugin:
         failures = []
         if self._barrier is not None and self._copies is not None and self._shares is not None:
             self._copies.close()
-            self._shares.close(self._unanswered)
+            self._shares.close(self._barrier.answered)
             failures = [*self._barrier.failures, *self._copies.failures]
         if self._watcher is not None:
             self._watcher.kill(block=False)

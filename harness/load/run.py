@@ -129,6 +129,7 @@ class Run:
         self._quiet.set()
         self._hurried = Event()
         self._finished = False
+        self._closed = Event()
         self._phase = "running"
         self.arrivals: Arrivals | None = None
         self.slots: Slots | None = None
@@ -285,10 +286,17 @@ class Run:
         self._hurried.set()
 
     def finish(self) -> None:
-        """Write the last interval and close the files; safe to call twice."""
+        """Write the last interval and close the files; whoever calls it returns when it is done."""
         if self._finished:
+            self._closed.wait()  # two roads to the end may meet here: the process ends after us
             return
         self._finished = True
+        try:
+            self._close()
+        finally:
+            self._closed.set()
+
+    def _close(self) -> None:
         self._stop_arrivals()
         self._ticker.kill()
         self._lag.stop()

@@ -86,11 +86,11 @@ class Shares:
         if self._schedule is not None:
             self._ended_at = self._schedule.index_at(self._elapsed_ns())
 
-    def close(self, unanswered: set[str]) -> None:
-        """The run is over; those who did not come to an orderly end took their arrivals along."""
+    def close(self, answered: set[str]) -> None:
+        """The run is over; who is not among those that ended in order took arrivals along."""
         if self._schedule is None or self._ended_at is None:
             return
-        for worker in unanswered & set(self._partition.workers):
+        for worker in set(self._partition.workers) - answered:
             self._gone[worker] = self._partition.assigned(worker, self._ended_at)
         if self._changes or self._gone:
             self._write()

@@ -119,3 +119,27 @@ def test_too_few_slots_drop_arrivals_and_say_so(simulator: Any, tmp_path: Path) 
     arrivals = record(tmp_path)["arrivals"]
     assert arrivals["dropped"] > 30
     assert arrivals["started"] + arrivals["dropped"] == arrivals["due"]
+
+
+def test_two_roads_to_the_end_both_wait_for_the_files(simulator: Any, tmp_path: Path) -> None:
+    more = """
+import gevent
+from locust import events
+
+@events.test_stop.add_listener
+def also_ends(environment, **_):
+    run = environment.harness_run
+    whole = run.ledger.close
+    def slowly():
+        gevent.sleep(0.5)
+        whole()
+        print("closed")
+    run.ledger.close = slowly
+    gevent.spawn(run.finish)
+    gevent.sleep(0)
+    run.finish()
+    print("both are through")
+"""
+    process = start(locustfile(tmp_path, more=more), tmp_path, simulator.url, "-u", "1", "-t", "2")
+    _, output = finish(process)
+    assert output.index("closed") < output.index("both are through")

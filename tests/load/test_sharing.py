@@ -120,7 +120,7 @@ def test_a_lost_workers_part_ends_at_a_cut_and_the_rest_is_shared(
             world.ask(name)
         world.shares.look()
     world.shares.freeze()
-    world.shares.close({"a"})
+    world.shares.close({"b"})
     told = json.loads((tmp_path / SHARES).read_text())
     (change,) = told["changes"]
     assert change["workers"] == ["host-b"]
@@ -144,7 +144,7 @@ def test_who_has_no_answer_at_the_end_takes_along_what_was_due_by_then(
     world.shares.freeze()
     world.now_ns = 9 * S  # waiting for the answers took its time
     world.shares.leave("a")  # in order, because the run is ending
-    world.shares.close({"b"})
+    world.shares.close({"a"})
     assert json.loads((tmp_path / SHARES).read_text()) == {"changes": [], "gone": {"host-b": 40}}
 
 
