@@ -53,7 +53,8 @@ _TEXTS = ("url", "region", "time_zone", "approval", "window", "max_rate", "ca_fi
           "sign_ins")  # fmt: skip
 _TRUTHS = ("treat_as_real", "auto_join")
 _NUMBERS = ("max_sessions", "connections_per_minute")
-_KEYS = (*_TEXTS, *_TRUTHS, *_NUMBERS, "sources")
+_LISTS = {"sources": "addresses", "queues": "ids", "flows": "ids"}
+_KEYS = (*_TEXTS, *_TRUTHS, *_NUMBERS, *_LISTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,12 +80,27 @@ class Terms:
     client_secret_env: str = ""
     config_url: str = ""
     api_url: str = ""
+    queues: tuple[str, ...] = ()
+    """ids of the queues that the run's conversations reach"""
+    flows: tuple[str, ...] = ()
+    """ids of the flows that they begin in"""
     written: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def guarded(self) -> bool:
         """Whether a run needs approval, window, cap and preflight."""
         return self.treat_as_real or not self.target.loopback
+
+    @property
+    def platform_facts(self) -> dict[str, Any]:
+        """What can be told of the operators' side; no secret, only where secrets are kept."""
+        return {
+            "api_url": self.api_url,
+            "client_id_env": self.client_id_env,
+            "client_secret_env": self.client_secret_env,
+            "queues": list(self.queues),
+            "flows": list(self.flows),
+        }
 
     @property
     def fingerprint(self) -> str:
@@ -159,18 +175,19 @@ def _terms(name: str, table: Any, file: Path) -> Terms:
             raise ConfigError(f"{place}: {key}: expected true or false, got {value!r}")
         if key in _NUMBERS and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise ConfigError(f"{place}: {key}: expected a whole number above zero, got {value!r}")
+        if key in _LISTS and not (
+            isinstance(value, list) and all(isinstance(item, str) for item in value)
+        ):
+            raise ConfigError(f"{place}: {key}: expected a list of {_LISTS[key]}, got {value!r}")
     if "url" not in table:
         raise ConfigError(f"{place}: url is missing")
-    sources = table.get("sources", [])
-    if not isinstance(sources, list) or not all(isinstance(item, str) for item in sources):
-        raise ConfigError(f"{place}: sources: expected a list of addresses, got {sources!r}")
     try:
         target = parse_target(
             table["url"],
             ca_file=table.get("ca_file"),
             origin=table.get("origin"),
             proxy=table.get("proxy"),
-            sources=sources,
+            sources=table.get("sources", []),
         )
         max_rate = table.get("max_rate")
         return Terms(
@@ -189,6 +206,8 @@ def _terms(name: str, table: Any, file: Path) -> Terms:
             client_secret_env=table.get("client_secret_env", ""),
             config_url=table.get("config_url", "") or _config_url(target),
             api_url=table.get("api_url", "") or _api_url(target),
+            queues=tuple(table.get("queues", [])),
+            flows=tuple(table.get("flows", [])),
             written=MappingProxyType(dict(table)),
         )
     except ConfigError as error:

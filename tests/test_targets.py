@@ -49,6 +49,18 @@ def test_any_change_of_the_table_changes_the_fingerprint(tmp_path: Path) -> None
     assert resolve_target("t", changed).fingerprint != first
 
 
+def test_queues_and_flows_are_told_but_no_secret(tmp_path: Path) -> None:
+    more = 'queues = ["q-1", "q-2"]\nflows = ["f-1"]\nclient_id_env = "A"\n'
+    terms = resolve_target("t", write(tmp_path, f'[targets.t]\nurl = "{URL}"\n{more}'))
+    assert terms.platform_facts == {
+        "api_url": "https://api.mypurecloud.de",
+        "client_id_env": "A",
+        "client_secret_env": "",
+        "queues": ["q-1", "q-2"],
+        "flows": ["f-1"],
+    }
+
+
 def test_routes_are_read(tmp_path: Path) -> None:
     more = 'proxy = "http://127.0.0.1:3128"\nsources = ["127.0.0.2", "::1"]\ntreat_as_real = true\n'
     terms = resolve_target("t", write(tmp_path, f'[targets.t]\nurl = "{LOCAL}"\n{more}'))

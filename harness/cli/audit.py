@@ -10,12 +10,18 @@ from typing import Any
 import orjson
 from rich.console import Console
 
-from harness.cli.platform import add_places, open_api, span_of, target_of
+from harness.cli.platform import (
+    add_places,
+    credentials_of,
+    open_api,
+    platform_of,
+    span_of,
+    target_of,
+)
 from harness.clock import utc_iso
 from harness.exit_codes import ExitCode
 from harness.measure.addition import write_addition
 from harness.measure.histogram import Histogram
-from harness.platform_api.client import Credentials
 from harness.platform_api.conversations import observe
 from harness.reconcile.audit import Audit, audit
 from harness.reconcile.end_lag import EndLags
@@ -35,10 +41,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Compare a run's ledger with what the service itself has open, over the Platform API. The "
         "credentials of an OAuth client come from the environment: HARNESS_CLIENT_ID and "
-        "HARNESS_CLIENT_SECRET. What the service shows lags behind: it is asked again until "
-        "nothing of this run is open and all its conversations are visible, or until the "
-        "deadline. The exit code is 0 only then, 4 when something is open, 6 when not all could "
-        "be seen."
+        "HARNESS_CLIENT_SECRET, or the variables that the target names. What the service shows "
+        "lags behind: it is asked again until nothing of this run is open and all its "
+        "conversations are visible, or until the deadline. The exit code is 0 only then, 4 when "
+        "something is open, 6 when not all could be seen."
     )
     parser.epilog = (
         "examples:\n"
@@ -67,9 +73,12 @@ def run(args: argparse.Namespace) -> int:
     """Ask, compare, tell."""
     deadline_s = seconds(args.deadline, "--deadline")
     directory = resolve_run(args.run, Path(args.reports))
-    credentials = Credentials.from_environment()
     console = Console(stderr=args.json)
-    api = open_api(target_of(directory), credentials, args)
+    credentials = credentials_of(directory)
+    api = open_api(directory, target_of(directory), credentials, args)
+    facts = platform_of(directory)
+    queues = args.queue or facts.get("queues", [])
+    flows = args.flow or facts.get("flows", [])
     start, end = span_of(directory)
 
     def on_look(found: Audit) -> None:
@@ -90,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         on_look=on_look,
         prefix=args.attribute_prefix,
     )
-    counts = observe(api, queues=args.queue, flows=args.flow)
+    counts = observe(api, queues=queues, flows=flows)
     api.close()
     block = _block(found, counts, deadline_s, api.waited_s)
     bring_up_to_date(directory, "audit", block, operations=_ends(directory, found.ends))

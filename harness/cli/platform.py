@@ -3,6 +3,7 @@
 import argparse
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from harness.config import Target, parse_target
 from harness.errors import ConfigError
@@ -27,9 +28,26 @@ def add_places(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_api(target: Target, credentials: Credentials, args: argparse.Namespace) -> PlatformApi:
+def platform_of(directory: Path) -> dict[str, Any]:
+    """What the run's target said of the operators' side: see ``Terms.platform_facts``."""
+    found = read_start(directory).get("platform")
+    return found if isinstance(found, dict) else {}
+
+
+def credentials_of(directory: Path) -> Credentials:
+    """From the variables that the run's target names, or the usual ones. Raises ConfigError."""
+    facts = platform_of(directory)
+    return Credentials.from_environment(
+        names=(facts.get("client_id_env"), facts.get("client_secret_env"))
+    )
+
+
+def open_api(
+    directory: Path, target: Target, credentials: Credentials, args: argparse.Namespace
+) -> PlatformApi:
     """The API of a target's organisation. Raises ConfigError."""
-    places = Places.of(target, args.api_url, args.login_url)
+    written = platform_of(directory).get("api_url")
+    places = Places.of(target, args.api_url or written or None, args.login_url)
     ca_file = None if target.ca_file is None else str(target.ca_file)
     return PlatformApi(credentials, places, ca_file=ca_file)
 

@@ -33,6 +33,7 @@ from harness.ledger.leftovers import read_leftovers
 from harness.preflight.permit import permit
 from harness.reconcile.lost import find_lost, sweep_lost
 from harness.report.afterwards import sweep_block
+from harness.report.baseline import note_counts
 from harness.report.judging import read_objectives
 from harness.report.opening import (
     START,
@@ -94,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
             swept = None if asked >= len(STAGES) else _sweep_lost(directory, target, console)
         finally:
             truth = None if simulator is None else simulator.settle_down()
-        return _conclude(directory, status, asked, truth, swept, console)
+        return _conclude(directory, target, status, asked, truth, swept, console)
     finally:
         if not any(directory.iterdir()):
             directory.rmdir()  # refused before anything was written
@@ -262,6 +263,7 @@ def _sweep_lost(directory: Path, target: Target, console: Console) -> dict[str, 
 
 def _conclude(
     directory: Path,
+    target: Target,
     status: int,
     asked: int,
     truth: dict[str, Any] | None,
@@ -276,6 +278,7 @@ def _conclude(
     elif asked:
         write_start(directory, stopped_by_hand=True)
     try:
+        note_counts(directory, "after", target)
         record = build_record(directory, incomplete=incomplete)
         if truth is not None:
             _add_truth(record, truth, directory)

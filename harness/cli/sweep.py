@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from harness.cli.platform import add_places, open_api, span_of, target_of
+from harness.cli.platform import add_places, credentials_of, open_api, span_of, target_of
 from harness.config import Target
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
@@ -15,7 +15,6 @@ from harness.guest.failures import Ending
 from harness.guest.settings import GuestSettings
 from harness.ledger.leftovers import Leftover, ledger_files, read_account
 from harness.ledger.setting_aside import set_aside
-from harness.platform_api.client import Credentials
 from harness.reconcile.derive import sweep_derived
 from harness.reconcile.platform_sweep import sweep_by_platform
 from harness.reconcile.sweep import SweepResult, find_leftovers, refuse_while_running, sweep
@@ -56,7 +55,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--platform",
         action="store_true",
         help="disconnect what is left over the Platform API "
-        "(HARNESS_CLIENT_ID and HARNESS_CLIENT_SECRET in the environment)",
+        "(HARNESS_CLIENT_ID and HARNESS_CLIENT_SECRET in the environment, or the variables that "
+        "the target names)",
     )
     add_places(parser)
     parser.add_argument("--force", action="store_true", help="also when the run is still at work")
@@ -70,7 +70,9 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--rate: expected more than zero")
     directories = [resolve_run(text, Path(args.reports)) for text in args.runs]
     refuse_while_running(directories, force=args.force)
-    credentials = Credentials.from_environment() if args.platform else None
+    if args.platform:
+        for directory in directories:
+            credentials_of(directory)  # better missed now than after the first part
     console = Console()
     left = 0
     for directory in dict.fromkeys(directories):
@@ -90,8 +92,8 @@ def run(args: argparse.Namespace) -> int:
             left += len(found)
             continue
         still = _sweep(directory, found, target, per_second, deadline_s, console)
-        if still and credentials is not None:
-            still = _by_platform(directory, target, credentials, args, console)
+        if still and args.platform:
+            still = _by_platform(directory, target, args, console)
         left += still
     return ExitCode.LEFTOVERS if left else ExitCode.PASS
 
@@ -142,13 +144,9 @@ def _look_for_more(
 
 
 def _by_platform(
-    directory: Path,
-    target: Target,
-    credentials: Credentials,
-    args: argparse.Namespace,
-    console: Console,
+    directory: Path, target: Target, args: argparse.Namespace, console: Console
 ) -> int:
-    api = open_api(target, credentials, args)
+    api = open_api(directory, target, credentials_of(directory), args)
     start, end = span_of(directory)
     result = sweep_by_platform(
         find_leftovers([directory]),

@@ -35,6 +35,8 @@ window = "23:00-05:00"
 # sign_ins = "jwts.txt"                  # JWTs of guests who sign in, one a line: secrets
 # client_id_env = "GENESYS_CLIENT_ID"         # names of environment variables with the OAuth
 # client_secret_env = "GENESYS_CLIENT_SECRET" # client for audits, never the values themselves
+# queues = ["QUEUE-ID"]                  # what is open there is counted before and after a run
+# flows = ["FLOW-ID"]
 # config_url, api_url: only where they can't be found from the url
 
 # A simulator that is guarded as if it were real, to rehearse everything.

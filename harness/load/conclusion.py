@@ -11,6 +11,7 @@ from harness.errors import ConfigError, LedgerError
 from harness.exit_codes import ExitCode
 from harness.guest.settings import GuestSettings
 from harness.reconcile.lost import find_lost, sweep_lost
+from harness.report.baseline import note_counts
 from harness.report.opening import point_latest
 from harness.report.record import build_record, write_record
 from harness.report.terminal import show_summary
@@ -23,6 +24,7 @@ def conclude(directory: Path, target: Target, failures: Sequence[str]) -> int:
     """
     try:
         _sweep_lost(directory, target)
+        note_counts(directory, "after", target)
         record = build_record(directory)
         write_record(directory, record)
     except (ConfigError, LedgerError, OSError) as error:

@@ -31,6 +31,7 @@ from harness.load.shipping import Copies, Shipper
 from harness.load.trimming import trim
 from harness.machine import raise_file_limit
 from harness.preflight.permit import Permit
+from harness.report.baseline import note_counts
 from harness.report.opening import make_run_directory, new_run_id, target_facts, write_start
 from harness.workload.shares import Piece, Share
 
@@ -145,6 +146,7 @@ class Plugin:
             self.admission.check_strength(options)
             setattr(parsed, RUN_ID, run_id)
             self._write_start(options, directory)
+            note_counts(directory, "before", options.target)
             self.live = Live()
             self._watcher = gevent.spawn(self._watch)
             if self._barrier is not None and self._copies is not None:
@@ -215,6 +217,7 @@ class Plugin:
             directory,
             started=utc_iso(),
             **target_facts(options.target),
+            platform=options.terms.platform_facts,
             locustfile=parsed.locustfile,
             objectives=[
                 *getattr(environment, "harness_objectives", []),

@@ -37,15 +37,24 @@ class Credentials:
     secret: str = field(repr=False)
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Credentials":
-        """Raises ConfigError naming the variable that is missing."""
-        for name in (ID_VARIABLE, SECRET_VARIABLE):
+    def from_environment(
+        cls,
+        environment: Mapping[str, str] = os.environ,
+        *,
+        names: tuple[str | None, str | None] = (None, None),
+    ) -> "Credentials":
+        """``names`` are the variables that a target names for itself, if it does.
+
+        Raises ConfigError naming the variable that is missing.
+        """
+        id_name, secret_name = names[0] or ID_VARIABLE, names[1] or SECRET_VARIABLE
+        for name in (id_name, secret_name):
             if not environment.get(name):
                 raise ConfigError(
-                    f"the Platform API needs the environment variables {ID_VARIABLE} and "
-                    f"{SECRET_VARIABLE}; {name} is not set"
+                    f"the Platform API needs the environment variables {id_name} and "
+                    f"{secret_name}; {name} is not set"
                 )
-        return cls(id=environment[ID_VARIABLE], secret=environment[SECRET_VARIABLE])
+        return cls(id=environment[id_name], secret=environment[secret_name])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

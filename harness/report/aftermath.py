@@ -49,6 +49,13 @@ AUDIT: MappingProxyType[str, str] = MappingProxyType(
         "observed": "Counted now, whoever's they are",
     }
 )
+COUNTED: MappingProxyType[str, str] = MappingProxyType(
+    {
+        "oWaiting": "Waiting in a queue, before → after",
+        "oInteracting": "With an agent, before → after",
+        "oFlow": "In a flow, before → after",
+    }
+)
 HIDDEN_WHEN_EMPTY = frozenset({"observed", "matched_by", "waited_for_rate_limits_s", "endings"})
 VERDICT = "verdict"
 """The note that the verdict stays: a sentence of its own on the page."""
@@ -63,6 +70,30 @@ def sweep_rows(block: Mapping[str, Any]) -> list[Row]:
 def audit_rows(block: Mapping[str, Any]) -> list[Row]:
     """A record's ``audit``."""
     return list(_rows(block, AUDIT))
+
+
+def baseline_rows(block: Mapping[str, Any]) -> list[Row]:
+    """A record's ``baseline``: what was open in the run's queues and flows, whoever's it was."""
+    moments = {key: value for key, value in block.items() if isinstance(value, dict)}
+    counts = {
+        key: value["counts"]
+        for key, value in moments.items()
+        if isinstance(value.get("counts"), dict)
+    }
+    before, after = counts.get("before", {}), counts.get("after", {})
+    rows = [
+        Row(
+            key=str(name),
+            label=COUNTED.get(name, safe_text("", name)),
+            figure=f"{_plain(before.get(name))} → {_plain(after.get(name))}",
+        )
+        for name in {**before, **after}
+    ]
+    for key, value in moments.items():
+        if "why" in value:
+            why = safe_text("", value["why"])
+            rows.append(Row(key=key, label=f"Not counted {safe_text('', key)} the run", figure=why))
+    return rows
 
 
 def remark(block: Mapping[str, Any]) -> str:

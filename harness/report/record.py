@@ -45,6 +45,8 @@ from harness.slo.objective import Kind, Known, parse_objective
 SCHEMA = 1
 RECORD = "run.json"
 QUANTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p99_9": 99.9, "max": 100.0}
+HOW_NOT = ("run_id", "objectives", "baseline", "platform")
+"""Of ``start.json``: what does not say how the run was made, or has a place of its own."""
 DEFAULT_OBJECTIVES = ("leftovers == 0",)
 EXIT_CODES = {
     Verdict.PASS: ExitCode.PASS,
@@ -133,7 +135,8 @@ def build_record(directory: Path, *, incomplete: str = "") -> dict[str, Any]:
         "generator": _generator(start, account, measured, intervals),
         "forensics": dict.fromkeys(FORENSICS, 0)
         | {name: count for name, count in measured.counts.items() if name not in STEPS},
-        "how": {key: value for key, value in start.items() if key not in ("run_id", "objectives")},
+        "how": {key: value for key, value in start.items() if key not in HOW_NOT},
+        "baseline": start.get("baseline"),
         "sweep": None,
         "audit": None,
     }

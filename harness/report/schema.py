@@ -179,6 +179,8 @@ class RunRecord(Part):
     forensics: dict[str, Count] = Field(default_factory=dict)
     objectives: list[Objective] = Field(default_factory=list)
     how: How = How()
+    baseline: dict[str, Any] | None = None
+    """Open conversations of the run's queues and flows ``before`` and ``after`` it."""
     sweep: dict[str, Any] | None = None
     audit: dict[str, Any] | None = None
     phases: list[Phase] = Field(default_factory=list)

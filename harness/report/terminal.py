@@ -144,6 +144,20 @@ def _notes(record: Mapping[str, Any]) -> list[Text]:
                 style="dim" if not truth["open"] else "red",
             )
         )
+    if baseline := record.get("baseline"):
+        notes.append(_counts(baseline))
     if (record.get("sessions") or {}).get("leftover"):
         notes.append(Text(f"end them with: harness sweep {record['run_id']}", style="bold"))
     return notes
+
+
+def _counts(baseline: Mapping[str, Any]) -> Text:
+    """What the queues and flows held before and after."""
+    whys = [baseline[moment]["why"] for moment in baseline if "why" in baseline[moment]]
+    if whys:
+        return Text(f"queues and flows could not be counted: {whys[0]}", style="yellow")
+    before, after = ((baseline.get(key) or {}).get("counts", {}) for key in ("before", "after"))
+    shown = ", ".join(
+        f"{name} {before.get(name, '?')} → {after.get(name, '?')}" for name in {**before, **after}
+    )
+    return Text(f"open in queues and flows, before → after: {shown}", style="dim")

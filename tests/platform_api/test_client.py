@@ -103,3 +103,12 @@ def test_credentials_are_not_sent_in_clear_to_another_machine() -> None:
     odd = parse_target(f"wss://chat.example/v1?deploymentId={ID}")
     with pytest.raises(ConfigError, match="--api-url and --login-url"):
         Places.of(odd)
+
+
+def test_a_target_may_name_its_own_variables() -> None:
+    given = {"A": "id", "B": "secret", "HARNESS_CLIENT_ID": "usual"}
+    assert Credentials.from_environment(given, names=("A", "B")).id == "id"
+    with pytest.raises(ConfigError, match="HARNESS_CLIENT_SECRET is not set"):
+        Credentials.from_environment(given, names=("", None))
+    with pytest.raises(ConfigError, match="C is not set"):
+        Credentials.from_environment(given, names=("A", "C"))

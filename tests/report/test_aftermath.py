@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from harness.report.aftermath import audit_rows, remark, sweep_rows
+from harness.report.aftermath import audit_rows, baseline_rows, remark, sweep_rows
 from harness.report.afterwards import VERDICT_STAYS, sweep_block
 
 
@@ -61,3 +61,14 @@ def test_foreign_blocks_are_shown_somehow(block: dict[str, Any]) -> None:
 def test_secrets_in_a_foreign_block_are_hidden() -> None:
     rows = audit_rows({"client_secret": "s3cret", "place": "https://me:s3cret@host/x"})
     assert "s3cret" not in str(rows)
+
+
+def test_queues_and_flows_before_and_after() -> None:
+    counts = {"before": {"when": "w", "counts": {"oWaiting": 2, "oFlow": 0}}}
+    found = told(baseline_rows({**counts, "after": {"when": "w", "counts": {"oWaiting": 1}}}))
+    assert found["Waiting in a queue, before → after"] == "2 → 1"
+    assert found["In a flow, before → after"].startswith("0 → ")
+    assert told(baseline_rows({"after": {"why": "HTTP 403"}})) == {
+        "Not counted after the run": "HTTP 403"
+    }
+    assert baseline_rows({"before": 3, "after": {"counts": []}}) == []

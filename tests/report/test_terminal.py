@@ -75,3 +75,12 @@ def test_milliseconds_keep_three_digits() -> None:
         "12.3",
         "1,234",
     ]
+
+
+def test_counts_before_and_after() -> None:
+    record = {"run_id": "r", "verdict": "PASS", "sessions": SESSIONS}
+    counts = {"before": {"counts": {"oFlow": 1}}, "after": {"counts": {"oFlow": 3}}}
+    assert "before → after: oFlow 1 → 3" in text({**record, "baseline": counts})
+    assert "oFlow 1 → ?" in text({**record, "baseline": {"before": {"counts": {"oFlow": 1}}}})
+    why = {"before": {"why": "HTTP 403"}, "after": {"counts": {}}}
+    assert "could not be counted: HTTP 403" in text({**record, "baseline": why})
