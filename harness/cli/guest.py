@@ -14,7 +14,7 @@ from harness.clock import monotonic_ns, utc_iso
 from harness.config import Target, parse_target
 from harness.errors import ConfigError, HarnessError, ReplyTimeout
 from harness.exit_codes import ExitCode
-from harness.guest.acting import NO_ROW, act, check_files
+from harness.guest.acting import NO_ROW, act
 from harness.guest.session import STORY_ENDS, GuestSession
 from harness.guest.settings import GuestSettings
 from harness.ledger.ledger import Ledger
@@ -62,8 +62,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Talk."""
     loaded = read_script(args.script) if args.script else None
-    if loaded is not None:
-        check_files(loaded.script, args.script.parent)
     if loaded is not None and args.scenario and args.scenario not in loaded.script.scenarios:
         there = ", ".join(loaded.script.scenarios)
         raise ConfigError(f"{args.script} has no scenario {args.scenario!r}; it has: {there}")

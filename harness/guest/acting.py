@@ -6,7 +6,6 @@ from pathlib import Path
 from random import Random
 from types import MappingProxyType
 
-from harness.errors import ConfigError
 from harness.guest.session import GuestSession
 from harness.workload.feeder import Row
 from harness.workload.script import COLUMN, Script, Step, StepKind, columns_in, render, walk
@@ -17,15 +16,6 @@ TYPING_EVERY_S = 5.0
 NO_ROW: Row = MappingProxyType({})
 """For scripts without data."""
 NO_TEXTS: Mapping[str, Sequence[str]] = MappingProxyType({})
-
-
-def check_files(script: Script, folder: Path) -> None:
-    """ConfigError for a file to attach that is not there."""
-    for name, scenario in script.scenarios.items():
-        for step in walk(scenario.steps):
-            known = step.kind is StepKind.ATTACH and not columns_in(step.text)
-            if known and not (folder / step.text).is_file():
-                raise ConfigError(f"scenario {name!r}: there is no file {folder / step.text}")
 
 
 def act(

@@ -14,6 +14,7 @@ from harness.guest.budget import DOCUMENTED, UNLIMITED, ConnectionBudget
 from harness.guest.settings import GuestSettings
 from harness.protocol.names import CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE
 from harness.targets import Terms
+from harness.workload.reading import read_text
 
 # Option, its environment variable, default, help. Locust's parser takes them.
 OPTIONS = (
@@ -92,12 +93,7 @@ def read_conduct(parsed: argparse.Namespace, terms: Terms) -> Conduct:
 
 def read_sign_ins(file: Path) -> tuple[str, ...]:
     """The JWTs of a file. ConfigError names file and line and shows no secret."""
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file}: not UTF-8 text (byte {error.start})") from None
-    except OSError as error:
-        raise ConfigError(f"{file}: {error.strerror or error}") from None
+    lines = read_text(file).splitlines()
     for number, line in enumerate(lines, 1):
         if line.strip() and not _JWT.fullmatch(line.strip()):
             raise ConfigError(f"{file}, line {number}: expected a JWT (three parts with dots)")

@@ -11,7 +11,7 @@ from locust import task
 from locust.exception import StopUser
 
 from harness.errors import ConfigError
-from harness.guest.acting import NO_ROW, act, check_files
+from harness.guest.acting import NO_ROW, act
 from harness.load.run import Run
 from harness.load.user import GuestUser
 from harness.workload.feeder import Feeder, Mode, Row
@@ -116,7 +116,6 @@ def open_script(script: str, folder: Path, user: str) -> Opened:
     feeder = None
     if loaded.table is not None and loaded.script.feeder is not None:
         feeder = Feeder(table=loaded.table, mode=loaded.script.feeder.mode)
-    check_files(loaded.script, path.parent)
     return Opened(script=loaded.script, folder=path.parent, feeder=feeder, texts=loaded.texts)
 
 

@@ -21,6 +21,7 @@ from random import Random
 from types import MappingProxyType
 
 from harness.errors import ConfigError
+from harness.workload.reading import read_text
 
 Row = Mapping[str, str]
 
@@ -101,13 +102,7 @@ class Feeder:
 
 def read_table(path: Path) -> Table:
     """The rows of a file. ConfigError names file and line."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}") from None
-    return parse_table(text, name=str(path))
+    return parse_table(read_text(path), name=str(path))
 
 
 def parse_table(text: str, *, name: str) -> Table:

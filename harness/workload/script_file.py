@@ -1,6 +1,6 @@
 """Scripts read from files: every error names file, line and key before anything is sent."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import ConfigError
-from harness.workload.feeder import Table, read_table
+from harness.workload.feeder import Row, Table, read_table
+from harness.workload.reading import read_text
 from harness.workload.script import (
     ACTIONS,
     COLUMN,
@@ -18,12 +19,15 @@ from harness.workload.script import (
     Step,
     StepKind,
     TextSet,
+    columns_in,
+    render,
 )
 from harness.workload.texts import MAX_TEXT_BYTES
 from harness.workload.yaml_lines import Lined, load_lined
 
 # The service's documented limits (vendor's "Web Messaging" limits page, October 2026).
 MAX_ATTRIBUTE_BYTES = 2048
+MAX_FILE_BYTES = 10_485_760
 OWN_ATTRIBUTE_BYTES = 64
 """Room for the run's id and the guest's name, which a run adds to find its conversations again."""
 MAX_STEPS = 100_000
@@ -39,18 +43,19 @@ class Loaded:
 
 
 def read_script(path: Path) -> Loaded:
-    """A script and its feeder's rows. ConfigError names file, line and key."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}") from None
-    lined = load_lined(text, name=str(path))
-    script = _validated(lined, str(path))
-    table = None if script.feeder is None else read_table(path.parent / script.feeder.file)
-    sets = _sets(script, lined, path.parent, name=str(path))
-    check_texts(script, lined, Values(table, sets), name=str(path))
+    """A script, its feeder's rows and its sets of texts. ConfigError names file, line and key."""
+    name, folder = str(path), path.parent
+    lined = load_lined(read_text(path), name=name)
+    script = _validated(lined, name)
+    table = None
+    if script.feeder is not None:
+        try:
+            table = read_table(folder / script.feeder.file)
+        except ConfigError as error:
+            raise ConfigError(f"{name}, line {lined.line(('feeder',))}, feeder: {error}") from None
+    sets = _sets(script, lined, folder, name=name)
+    check_texts(script, lined, Values(table, sets), name=name)
+    check_files(script, lined, folder, table, name=name)
     return Loaded(script=script, table=table, texts=sets)
 
 
@@ -165,11 +170,11 @@ def _at(value: Any, path: Sequence[str | int]) -> Any:
 def check_texts(script: Script, lined: Lined, values: Values, *, name: str) -> None:
     """Columns exist, and texts and attributes keep the service's limits in every row."""
     for scenario_name, scenario in script.scenarios.items():
-        root: tuple[str | int, ...] = ("scenarios", scenario_name)
-        if (*root, "steps") in lined.lines:
-            root = (*root, "steps")
+        root = _root(lined, scenario_name)
         for path, step in _placed(scenario.steps, root):
             line = f"{name}, line {lined.line((*path, str(step.kind)))}"
+            if step.kind is StepKind.ATTACH and columns_in(step.text) & values.sets.keys():
+                raise ConfigError(f"{line}, {step.kind}: a set of texts is no file")
             least, most = values.sizes(step.text, f"{line}, {step.kind}")
             if step.kind in (StepKind.SAY, StepKind.CHOOSE):
                 if most > MAX_TEXT_BYTES:
@@ -197,6 +202,35 @@ def _placed(
 def _length(step: Step) -> int:
     inner = sum(_length(part) for part in step.steps or ())
     return 1 if step.repeat is None else step.repeat * inner
+
+
+def check_files(
+    script: Script, lined: Lined, folder: Path, table: Table | None, *, name: str
+) -> None:
+    """Files to attach are there, in every row, and the service takes their size."""
+    for scenario_name, scenario in script.scenarios.items():
+        for path, step in _placed(scenario.steps, _root(lined, scenario_name)):
+            if step.kind is not StepKind.ATTACH:
+                continue
+            line = f"{name}, line {lined.line((*path, str(step.kind)))}, {step.kind}"
+            columns = columns_in(step.text)
+            rows: Iterable[Row] = ({},)
+            if table is not None and columns:
+                rows = (table.row(index) for index in range(len(table.rows)))
+            for file in dict.fromkeys(folder / render(step.text, row) for row in rows):
+                if not file.is_file():
+                    raise ConfigError(f"{line}: there is no file {file}")
+                if file.stat().st_size > MAX_FILE_BYTES:
+                    raise ConfigError(
+                        f"{line}: {file} has {file.stat().st_size:,} bytes; the service takes "
+                        f"{MAX_FILE_BYTES:,}"
+                    )
+
+
+def _root(lined: Lined, scenario: str) -> tuple[str | int, ...]:
+    """The path of a scenario's list of steps."""
+    root: tuple[str | int, ...] = ("scenarios", scenario)
+    return (*root, "steps") if (*root, "steps") in lined.lines else root
 
 
 def _check_attributes(attributes: Mapping[str, str], values: Values, line: str) -> None:

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from harness.errors import ConfigError
+from harness.workload.reading import read_text
 
 # The service's documented limit (vendor's "Web Messaging" limits page, October 2026).
 MAX_TEXT_BYTES = 4096
@@ -57,12 +58,7 @@ def languages() -> tuple[str, ...]:
 
 def read_texts(file: Path) -> tuple[str, ...]:
     """One text a line; blank lines are skipped. ConfigError names file and line."""
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file}: not UTF-8 text (byte {error.start})") from None
-    except OSError as error:
-        raise ConfigError(f"{file}: {error.strerror or error}") from None
+    lines = read_text(file).splitlines()
     for number, line in enumerate(lines, 1):
         size = len(line.strip().encode())
         if size > MAX_TEXT_BYTES:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from harness.errors import ConfigError, ReplyTimeout
-from harness.guest.acting import NO_ROW, act, check_files
+from harness.errors import ReplyTimeout
+from harness.guest.acting import NO_ROW, act
 from harness.measure.sample import Outcome
 from harness.workload.feeder import parse_table
 from harness.workload.script_file import parse_script
@@ -92,11 +92,3 @@ def test_a_reply_that_does_not_fit_times_out_and_the_session_is_cleared(rig: Any
         )
     assert missed.value.seen
     assert rig.still_open() == set()
-
-
-def test_a_file_that_is_not_there_is_told_before_anything_is_sent(tmp_path: Path) -> None:
-    script = parse_script("scenarios:\n  a:\n    - attach: gone.png\n", name="s")
-    with pytest.raises(ConfigError, match=r"scenario 'a': there is no file .*gone\.png"):
-        check_files(script, tmp_path)
-    (tmp_path / "gone.png").write_bytes(b"x")
-    check_files(script, tmp_path)

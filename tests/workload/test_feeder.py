@@ -92,7 +92,7 @@ def test_files(tmp_path: Path) -> None:
     assert read_table(good).row(0) == {"name": "Ada"}
     bad = tmp_path / "latin.csv"
     bad.write_bytes(b"name\nJos\xe9\n")
-    with pytest.raises(ConfigError, match=r"latin\.csv: not UTF-8 text \(byte 8\)"):
+    with pytest.raises(ConfigError, match=r"latin\.csv, line 2: not UTF-8 text \(byte 8\)"):
         read_table(bad)
     with pytest.raises(ConfigError, match=r"none\.csv: No such file"):
         read_table(tmp_path / "none.csv")

@@ -151,6 +151,23 @@ def test_sets_of_texts_are_read_and_measured(tmp_path: Path) -> None:
         read_script(file)
 
 
+def test_files_to_attach_must_be_there_in_every_row(tmp_path: Path) -> None:
+    (tmp_path / "f.csv").write_text("file\na.pdf\nb.pdf\n")
+    (tmp_path / "a.pdf").write_bytes(b"x")
+    file = tmp_path / "shop.yaml"
+    file.write_text(LINES + "    - attach: '{{file}}'\nfeeder: f.csv\n")
+    with pytest.raises(ConfigError, match=r"line 3, attach: there is no file .*b\.pdf"):
+        read_script(file)
+    (tmp_path / "b.pdf").write_bytes(b"x" * 10_485_761)
+    with pytest.raises(ConfigError, match=r"line 3, attach: .*b\.pdf has 10,485,761 bytes; the"):
+        read_script(file)
+    (tmp_path / "b.pdf").write_bytes(b"x")
+    read_script(file)
+    file.write_text(LINES + "    - attach: '{{t}}'\ntexts: {t: {size: short}}\n")
+    with pytest.raises(ConfigError, match="line 3, attach: a set of texts is no file"):
+        read_script(file)
+
+
 def test_files_with_their_feeder_beside_them(tmp_path: Path) -> None:
     (tmp_path / "orders.csv").write_text("order\n4711\n")
     file = tmp_path / "shop.yaml"
@@ -159,10 +176,10 @@ def test_files_with_their_feeder_beside_them(tmp_path: Path) -> None:
     assert loaded.table is not None
     assert loaded.table.row(0) == {"order": "4711"}
     file.write_text(LINES + "    - join\nfeeder: none.csv\n")
-    with pytest.raises(ConfigError, match=r"none\.csv: No such file"):
+    with pytest.raises(ConfigError, match=r"shop\.yaml, line 4, feeder: .*none\.csv: No such"):
         read_script(file)
     file.write_bytes(b"scenarios: \xff")
-    with pytest.raises(ConfigError, match=r"shop\.yaml: not UTF-8 text \(byte 11\)"):
+    with pytest.raises(ConfigError, match=r"shop\.yaml, line 1: not UTF-8 text \(byte 11\)"):
         read_script(file)
     with pytest.raises(ConfigError, match=r"gone\.yaml: No such file"):
         read_script(tmp_path / "gone.yaml")

@@ -37,7 +37,7 @@ def test_texts_of_a_file(tmp_path: Path) -> None:
     [
         (b"", "own.txt: empty; expected texts, one a line"),
         (b"hello\n" + b"x" * 4097, "own.txt, line 2: 4097 bytes; the service takes 4096"),
-        (b"gr\xfc\xdf", r"own.txt: not UTF-8 text \(byte 2\)"),
+        (b"gr\xfc\xdf", r"own.txt, line 1: not UTF-8 text \(byte 2\)"),
     ],
 )
 def test_bad_files_are_placed(tmp_path: Path, data: bytes, why: str) -> None:
