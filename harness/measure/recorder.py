@@ -80,6 +80,10 @@ class Recorder:
         self._now = Collected()
         self._series: dict[str, _Series] = {}
         self._lag: list[int] = []
+        self._phases: dict[str, list[int]] = {}
+        """durations by operation, of phases"""
+        self._plain: dict[str, list[int]] = {}
+        """durations by tag, of everything else"""
         self.frames_expected = 0
         self.replies_received = 0
         """Two counts that rise with every message: attributes, because that is the cheapest."""
@@ -111,21 +115,19 @@ class Recorder:
 
     def add_phase(self, operation: str, duration_ns: int) -> None:
         """A duration with no stamps of its own, such as a phase of the dialling."""
-        self._outcomes(operation)[Outcome.OK] += 1
-        self._record(service_tag(operation), (duration_ns,))
-        self._record(corrected_tag(operation), (duration_ns,))
+        self._gather(self._phases, operation, duration_ns)
 
     def add_loop_lag(self, lag_ns: int) -> None:
         """How late the event loop came to a timer."""
-        self._record(LAG_LOOP, (lag_ns,))
+        self._gather(self._plain, LAG_LOOP, lag_ns)
 
     def add_lateness(self, late_ns: int) -> None:
         """How late an arrival was started."""
-        self._record(ARRIVAL_LATENESS, (late_ns,))
+        self._gather(self._plain, ARRIVAL_LATENESS, late_ns)
 
     def add_session_length(self, length_ns: int) -> None:
         """How long a guest was in session."""
-        self._record(SESSION_LENGTH, (length_ns,))
+        self._gather(self._plain, SESSION_LENGTH, length_ns)
 
     def count(self, what: str, by: int = 1) -> None:
         """Add to a plain count, such as ``late`` or ``cross_talk``."""
@@ -157,6 +159,20 @@ class Recorder:
         if self._lag:
             self._record(LAG_ARRIVAL, self._lag)
             self._lag.clear()
+        for operation, durations in self._phases.items():
+            self._outcomes(operation)[Outcome.OK] += len(durations)
+            self._record(service_tag(operation), durations)
+            self._record(corrected_tag(operation), durations)
+        for tag, durations in self._plain.items():
+            self._record(tag, durations)
+        self._phases.clear()
+        self._plain.clear()
+
+    def _gather(self, where: dict[str, list[int]], name: str, duration_ns: int) -> None:
+        durations = where.setdefault(name, [])
+        durations.append(duration_ns)
+        if len(durations) >= FOLD_AT:
+            self._fold()
 
     def _show(self, operation: str, service_ns: Sequence[int]) -> None:
         """For a recorder that has somebody to show the samples that ended well to."""

@@ -4,6 +4,7 @@ The socket is the operating system's own, non-blocking, with no thread and no se
 TLS runs in memory (``ssl.MemoryBIO``) so that the socket stays ours to read with ``recvmsg``.
 """
 
+import contextlib
 import errno
 import ipaddress
 import os
@@ -21,6 +22,8 @@ from harness.errors import ConnectFailed
 from harness.transport.route import bind_source, tunnel
 
 READ_SIZE = 16_384
+PlainSocket: type[socket.socket] = monkey.get_original("socket", "socket")
+"""Locust replaces ``socket.socket`` by gevent's; ours is driven by the event loop directly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +146,9 @@ def _resolve(
     host: str, port: int
 ) -> tuple[list[tuple[socket.AddressFamily, tuple[object, ...]]], bool]:
     """Where to connect, and whether a name had to be looked up for it."""
+    with contextlib.suppress(OSError):
+        socket.inet_pton(socket.AF_INET, host)  # much cheaper than the question below
+        return [(socket.AF_INET, (host, port))], False
     try:
         literal = ipaddress.ip_address(host)
     except ValueError:
@@ -158,7 +164,7 @@ def _connect_first(
 ) -> socket.socket:
     last: OSError | None = None
     for family, place in candidates:
-        sock = _plain_socket(family)
+        sock = PlainSocket(family, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -177,13 +183,6 @@ def _connect_first(
         else:
             return sock
     raise last or OSError("the name has no address")
-
-
-def _plain_socket(family: socket.AddressFamily) -> socket.socket:
-    # Locust replaces socket.socket by gevent's; ours is driven by the event loop directly.
-    original = monkey.get_original("socket", "socket")
-    made: socket.socket = original(family, socket.SOCK_STREAM)
-    return made
 
 
 def _handshake(sock: socket.socket, tls: Tls) -> Tls:

@@ -1,5 +1,5 @@
-"""A websocket driven by the event loop: upgraded by the sans-I/O protocol of ``websockets``, then
-read and written by :mod:`harness.transport.frames`.
+"""A websocket driven by the event loop: upgraded by :mod:`harness.transport.upgrade`, then read and
+written by :mod:`harness.transport.frames`.
 
 One descriptor, no thread and no reading greenlet per connection: the loop calls us when bytes have
 come, and we call the receiver. The receiver's methods therefore run inside the event loop and must
@@ -11,20 +11,15 @@ the time of the read is used, and :data:`KERNEL_STAMPS` says so.
 """
 
 import contextlib
-import logging
 import socket
 import ssl
 import struct
 from typing import Any, Protocol
 
 from gevent.hub import get_hub
-from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidStatus
-from websockets.http11 import Response
-from websockets.uri import WebSocketURI
 
 from harness.clock import KERNEL_STAMPS, monotonic_ns, wall_to_monotonic_ns
-from harness.errors import ConnectFailed, ConnectionLost, UpgradeRejected
+from harness.errors import ConnectionLost
 from harness.transport.bell import Bell
 from harness.transport.dial import READ_SIZE, Address, Link, dial
 from harness.transport.frames import (
@@ -38,16 +33,13 @@ from harness.transport.frames import (
     FrameWriter,
     read_close,
 )
+from harness.transport.upgrade import Upgrade
 
 _SO_TIMESTAMPNS = 35  # not named by the socket module; same number on every Linux we run on
 _TIMESPEC = struct.Struct("@ll")
 _unpack_timespec = _TIMESPEC.unpack
 _ANCILLARY_SIZE = socket.CMSG_SPACE(_TIMESPEC.size) if KERNEL_STAMPS else 0
 _BACKLOG_LIMIT = 1 << 20
-_MAX_HEAD = 65_536
-
-_QUIET = logging.getLogger("harness.websocket")
-_QUIET.setLevel(logging.CRITICAL)  # the library would log each frame, and with it tokens
 
 
 class Receiver(Protocol):
@@ -88,10 +80,10 @@ class WebSocket:
     )
 
     def __init__(
-        self, link: Link, protocol: ClientProtocol, receiver: Receiver, max_message_bytes: int
+        self, link: Link, upgrade: Upgrade, receiver: Receiver, max_message_bytes: int
     ) -> None:
         self._link = link
-        self._handshake: _Handshake | None = _Handshake(protocol)
+        self._handshake: Upgrade | None = upgrade
         self._frames = FrameReader(max_message_bytes)
         self._writing = FrameWriter()
         self._close_received: tuple[int, str] | None = None
@@ -165,15 +157,8 @@ class WebSocket:
             # receiver has been told then.
             self.phases["upgrade"] = self._answered_ns - started
             return
-        error = handshake.protocol.handshake_exc
         self._end()
-        if isinstance(error, InvalidStatus):
-            raise UpgradeRejected(
-                error.response.status_code,
-                bytes(error.response.body or b"")[:500].decode("utf-8", "replace"),
-                _retry_after_s(error.response),
-            ) from None
-        raise ConnectFailed("upgrade", str(error) if error else f"no answer within {timeout_s:g} s")
+        raise handshake.error(timeout_s)
 
     # What the event loop calls.
 
@@ -217,7 +202,7 @@ class WebSocket:
             self._handshake = None
             self._answered_ns = arrived
             self._bell.ring()
-        elif self._handshake.over:
+        elif self._handshake.failed:
             self._bell.ring()
         return rest
 
@@ -309,50 +294,6 @@ class WebSocket:
         self._receiver.on_end(*(self._close_received or (None, "")))
 
 
-class _Handshake:
-    """The upgrade, by the library's protocol; it never sees a byte behind the answer's head."""
-
-    __slots__ = ("_head", "protocol")
-
-    def __init__(self, protocol: ClientProtocol) -> None:
-        self.protocol = protocol
-        self._head: bytes | None = b""
-        """what has come of the answer; None once it is known to be a refusal"""
-
-    @property
-    def over(self) -> bool:
-        """Whether it has failed."""
-        return self.protocol.handshake_exc is not None
-
-    def request(self) -> bytes:
-        """The upgrade request."""
-        self.protocol.send_request(self.protocol.connect())
-        return b"".join(self.protocol.data_to_send())
-
-    def feed(self, data: bytes) -> tuple[bool, bytes]:
-        """Whether the upgrade is now accepted, and the bytes that follow the answer."""
-        if self._head is None:
-            self.protocol.receive_data(data)
-            return False, b""
-        self._head += data
-        head, mark, rest = self._head.partition(b"\r\n\r\n")
-        if not mark and len(self._head) < _MAX_HEAD:
-            return False, b""
-        if head.split(b" ", 2)[1:2] == [b"101"]:
-            self.protocol.receive_data(head + mark)
-            return not self.over, rest
-        data, self._head = self._head, None
-        self.protocol.receive_data(data)
-        return False, b""
-
-    def end(self) -> None:
-        """The connection has ended in the middle of it."""
-        if self._head:
-            self.protocol.receive_data(self._head)
-        with contextlib.suppress(EOFError):
-            self.protocol.receive_eof()
-
-
 def connect(
     address: Address,
     path: str,
@@ -369,20 +310,8 @@ def connect(
     started = monotonic_ns()
     link = dial(address, timeout_s=timeout_s)
     dialled = monotonic_ns()
-    resource, _, query = path.partition("?")
-    uri = WebSocketURI(address.tls is not None, address.host, address.port, resource, query)
-    protocol = ClientProtocol(
-        uri,
-        origin=origin,  # type: ignore[arg-type]  # their NewType of str
-        logger=_QUIET,
-    )
-    websocket = WebSocket(link, protocol, receiver, max_message_bytes)
+    websocket = WebSocket(link, Upgrade(address, path, origin), receiver, max_message_bytes)
     left = timeout_s - (dialled - started) / 1e9
     websocket.upgrade(timeout_s=max(0.001, left))
     websocket.phases["connect"] = dialled - started + websocket.phases["upgrade"]
     return websocket
-
-
-def _retry_after_s(response: Response) -> float | None:
-    value = response.headers.get("Retry-After", "")
-    return float(value) if value.isdigit() else None

@@ -396,6 +396,7 @@ class Guests:
         from harness.config import parse_target
         from harness.guest.settings import GuestSettings
         from harness.load import GuestUser
+        from harness.load.conduct import Conduct
         from harness.load.options import RunOptions
         from harness.load.run import Run
         from harness.targets import Terms
@@ -415,7 +416,7 @@ class Guests:
             options = RunOptions(
                 terms=Terms(name="bench", target=parse_target(self.url, ca_file=self.ca_file)),
                 reports=self.directory,
-                paced=False,
+                conduct=Conduct(paced=False),
             )
             run_dir = self.directory / "run"
             run_dir.mkdir()

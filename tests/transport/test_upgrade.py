@@ -1,0 +1,114 @@
+"""The upgrade asks what the library would ask, and takes only what the library would take."""
+
+import contextlib
+import ssl
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.client import ClientProtocol
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+from websockets.uri import parse_uri
+from websockets.utils import accept_key
+
+from harness.errors import ConnectFailed, UpgradeRejected
+from harness.transport.dial import Address
+from harness.transport.upgrade import Upgrade
+
+PATH = "/v1?deploymentId=d-1"
+PLAIN = Address(host="127.0.0.1", port=8080)
+
+
+def key_of(request: bytes) -> str:
+    return request.split(b"Sec-WebSocket-Key: ")[1].split(b"\r\n")[0].decode()
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("ws://127.0.0.1:8080", PLAIN),
+        ("ws://guests.example:80", Address(host="guests.example", port=80)),
+        ("ws://[::1]:9000", Address(host="::1", port=9000)),
+        (
+            "wss://guests.example",
+            Address(host="guests.example", port=443, tls=ssl.create_default_context()),
+        ),
+    ],
+)
+@pytest.mark.parametrize("origin", [None, "https://shop.example"])
+def test_the_request_is_the_librarys_byte_for_byte(
+    url: str, address: Address, origin: str | None
+) -> None:
+    request = Upgrade(address, PATH, origin).request()
+    library = ClientProtocol(parse_uri(url + PATH), origin=origin)
+    library.key = key_of(request)
+    library.send_request(library.connect())
+    assert request == b"".join(library.data_to_send())
+
+
+def test_a_server_accepts_it_and_its_first_frame_is_left_for_others() -> None:
+    upgrade, server = Upgrade(PLAIN, PATH, None), ServerProtocol()
+    server.receive_data(upgrade.request())
+    (request,) = server.events_received()
+    assert isinstance(request, Request)
+    server.send_response(server.accept(request))
+    wire = b"".join(server.data_to_send()) + b"\x81\x01x"
+    assert upgrade.feed(wire[:30]) == (False, b"")
+    assert upgrade.feed(wire[30:]) == (True, b"\x81\x01x")
+    assert not upgrade.failed
+
+
+FIELDS = {
+    "upgrade": "Upgrade: websocket",
+    "connection": "Connection: Upgrade",
+    "accept": "Sec-WebSocket-Accept: {accept}",
+}
+CHANGES = [
+    ("upgrade", "UPGRADE:WebSocket  "),
+    ("upgrade", "Upgrade: h2c"),
+    ("upgrade", ""),
+    ("connection", "connection: keep-alive, Upgrade"),
+    ("connection", "Connection: close"),
+    ("connection", ""),
+    ("accept", "Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA="),
+    ("accept", ""),
+    ("accept", "Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Accept: {accept}"),
+    ("more", "Sec-WebSocket-Extensions: permessage-deflate"),
+    ("more", "Sec-WebSocket-Protocol: chat"),
+    ("more", "no field at all"),
+    ("more", "Server: x"),
+    ("status", "HTTP/1.0 101 Switching Protocols"),
+    ("status", "HTTP/1.1 101 Because"),
+    ("status", "HTTP/1.1 200 OK"),
+    ("status", "SSH-2.0-x"),
+]
+
+
+@given(st.lists(st.sampled_from(CHANGES), max_size=3), st.lists(st.integers(1, 200), max_size=4))
+def test_what_is_accepted_is_what_the_library_accepts(
+    changes: list[tuple[str, str]], sizes: list[int]
+) -> None:
+    upgrade = Upgrade(PLAIN, PATH, None)
+    library = ClientProtocol(parse_uri("ws://127.0.0.1:8080" + PATH))
+    library.key = key_of(upgrade.request())
+    library.send_request(library.connect())
+    parts = {"status": "HTTP/1.1 101 Switching Protocols", **FIELDS, **dict(changes)}
+    lines = [line.format(accept=accept_key(library.key)) for line in parts.values() if line]
+    wire, accepted, at = "\r\n".join([*lines, "", ""]).encode(), False, 0
+    library.receive_data(wire)
+    for size in [*sizes, len(wire)]:
+        if wire[at : at + size]:
+            accepted, _ = upgrade.feed(wire[at : at + size])
+        at += size
+    assert accepted is (library.state.name == "OPEN")
+    if not accepted:
+        with contextlib.suppress(EOFError):
+            library.receive_eof()
+        upgrade.end()
+        assert upgrade.failed
+        assert isinstance(upgrade.error(1.0), ConnectFailed | UpgradeRejected)
+
+
+def test_no_answer_says_how_long_was_waited() -> None:
+    assert "no answer within 3 s" in str(Upgrade(PLAIN, PATH, None).error(3.0))
