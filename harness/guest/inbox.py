@@ -24,6 +24,10 @@ FRAMES_KEPT = 64
 """Outbound messages kept for a guest that doesn't look at them."""
 
 
+def nothing(*_: object) -> None:
+    """For those who need not be told."""
+
+
 class Pending(NamedTuple):
     """A request on its way: what it measures, when it was due and when it was sent."""
 
@@ -182,6 +186,10 @@ class Inbox:
             self._given_up = set()
         self._given_up.add(tracing_id)
         self._add(self.pending.pop(tracing_id), now, now, outcome)
+
+    def part(self) -> None:
+        """Its session is over: nobody is told any more, and nothing holds the session here."""
+        self._on_cleared, self._on_first_message = nothing, None
 
     # Called by the connection.
 

@@ -17,7 +17,7 @@ from harness.errors import (
 )
 from harness.guest.budget import UNLIMITED, Pace
 from harness.guest.failures import Ending, connect_outcome, ending_of
-from harness.guest.inbox import Inbox
+from harness.guest.inbox import Inbox, nothing
 from harness.guest.settings import GuestSettings, Observer
 from harness.measure.recorder import Recorder
 from harness.measure.sample import Outcome, Sample
@@ -28,10 +28,6 @@ from harness.protocol.session import Did, SessionState, State
 from harness.transport.websocket import WebSocket, connect
 
 PHASES = ("dns", "tcp", "proxy", "tls", "upgrade")
-
-
-def nothing(*_: object) -> None:
-    """For those who need not be told."""
 
 
 class Line:
@@ -164,7 +160,7 @@ class Line:
 
     def say(self, body: str, *, first: bool = False) -> int:
         """Send a text; its stamp. ``first`` adds the run's attributes."""
-        attributes = self.settings.custom_attributes if first else None
+        attributes = self.settings.first_attributes(self.token) if first else None
         request = requests.text(self.token, self.next_id(), body, custom_attributes=attributes)
         return self.speak(request, "delivered", None)
 

@@ -330,6 +330,7 @@ class GuestSession:
             self._ending = self._leaving.end()
             for line in self._others or ():
                 line.close()
+            self.line.inbox.part()
         return self._ending
 
     # Speaking.
@@ -351,7 +352,7 @@ class GuestSession:
 
     def _attributes(self, given: Mapping[str, str] | None, *, first: bool) -> Mapping[str, str]:
         """What goes with a message: the run's attributes with the first one, the story's always."""
-        ours = self.settings.custom_attributes if first else {}
+        ours = self.settings.first_attributes(self.line.token) if first else {}
         if not given:
             return ours
         together = {**ours, **given}

@@ -21,7 +21,8 @@ class GuestSettings:
     """The target and how long to wait for what (seconds).
 
     ``custom_attributes`` go with the first message of each conversation; they carry the run's id,
-    by which its conversations can be found at the service afterwards.
+    by which its conversations can be found at the service afterwards. What ``tag_of`` makes of a
+    token goes with them as ``guest``, if it is given.
     """
 
     target: Target
@@ -50,6 +51,7 @@ class GuestSettings:
     connections: ConnectionBudget | None = None
     """New connections per minute, shared by all guests of the process."""
     custom_attributes: Mapping[str, str] = field(default_factory=dict)
+    tag_of: Callable[[str], str] | None = None
     sign_in: SignIn = ""
     """The JWT of an authenticated guest, or what gives the one of now; empty: anonymous."""
     observer: Observer | None = None
@@ -68,6 +70,12 @@ class GuestSettings:
         except Exception as error:  # whatever a locustfile's own code may raise
             why = f"the sign-in failed: {type(error).__name__}"
             raise ServiceError(ErrorCode.UNAUTHORIZED, why) from error
+
+    def first_attributes(self, token: str) -> Mapping[str, str]:
+        """What goes with the first message of a conversation."""
+        if self.tag_of is None:
+            return self.custom_attributes
+        return {**self.custom_attributes, "guest": self.tag_of(token)}
 
     @property
     def address(self) -> Address:

@@ -96,7 +96,7 @@ def claimed(directory: Path) -> dict[str, int]:
 
 def derive(secret: bytes, worker: int, sequence: int) -> str:
     """The token of a worker's guest: 122 bits of HMAC-SHA256 in the form of a random UUID."""
-    digest = hmac.new(secret, f"{worker}:{sequence}".encode(), hashlib.sha256).digest()
+    digest = hmac.digest(secret, f"{worker}:{sequence}".encode(), "sha256")
     return str(uuid.UUID(bytes=digest[:16], version=4))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from harness.errors import ConfigError
 from harness.guest.budget import DOCUMENTED, UNLIMITED, ConnectionBudget
 from harness.guest.settings import GuestSettings
+from harness.ledger.tokens import guest_tag
 from harness.protocol.names import CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE
 from harness.targets import Terms
 from harness.workload.reading import read_text
@@ -66,6 +67,7 @@ class Conduct:
             history=self.history,
             auto_join=self.auto_join,
             custom_attributes={"runId": run_id},
+            tag_of=guest_tag,
         )
 
     def sign_in_of(self, guest: int) -> str:

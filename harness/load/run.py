@@ -28,7 +28,7 @@ from harness.guest.settings import SignIn
 from harness.ledger.ledger import Ledger
 from harness.ledger.reading import meta_of_this_process
 from harness.ledger.store import FILE_NAME, Stage, Store
-from harness.ledger.tokens import Tokens, guest_tag
+from harness.ledger.tokens import Tokens
 from harness.load.arrivals import Arrivals, Counts
 from harness.load.asked import seed
 from harness.load.bridge import BridgedRecorder
@@ -212,11 +212,9 @@ class Run:
 
     def new_session(self, due_ns: int, think_s: Any, sign_in: SignIn = "") -> GuestSession:
         """A guest with a fresh token, known to the service by its run and a name of its own."""
-        token = self._tokens.next()
-        attributes = {**self.settings.custom_attributes, "guest": guest_tag(token)}
         return GuestSession(
-            replace(self.settings, custom_attributes=attributes, sign_in=sign_in),
-            token,
+            replace(self.settings, sign_in=sign_in) if sign_in else self.settings,
+            self._tokens.next(),
             ledger=self.ledger,
             recorder=self.recorder,
             due_ns=due_ns,

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from harness.errors import RateLimited
 from harness.guest.forensics import Seen
-from harness.guest.inbox import Inbox
-from harness.guest.line import nothing
+from harness.guest.inbox import Inbox, nothing
 from harness.measure.recorder import Recorder
 from harness.measure.sample import Outcome
 from harness.protocol.codec import decode_history
@@ -271,3 +270,11 @@ def test_any_order_of_frames_ends_each_request_exactly_once(frames: list[bytes],
 
 def test_nothing_does_nothing() -> None:
     nothing("whatever")
+
+
+def test_an_inbox_whose_session_is_over_tells_nobody(rig: Rig) -> None:
+    rig.get(CONFIGURED)
+    rig.inbox.part()
+    rig.inbox.expect("a", "delivered", 0, 1)
+    rig.get(echo("a"), CLEARED)
+    assert (rig.cleared, rig.first, rig.session.state) == (0, [], State.CLEARED)

@@ -1,5 +1,7 @@
 """The whole guest against the simulator: what it may have left open is always in the ledger."""
 
+import gc
+import weakref
 from typing import Any
 
 import gevent
@@ -238,3 +240,18 @@ def test_the_pace_of_a_guest_is_its_budget(rig: Any) -> None:
     # The fourth waits for the first to be a second old; the fifth may have to, for the second.
     assert taken.counts["paced"] in (1, 2)
     assert taken.outcomes["delivered"] == {Outcome.OK: 5}
+
+
+def test_a_session_that_is_over_leaves_nothing_to_the_garbage_collector(rig: Any) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        with rig.guest() as guest:
+            guest.say("hello")
+            guest.await_reply(within="5s")
+        gevent.sleep(0)
+        session = weakref.ref(guest)
+        del guest
+        assert session() is None
+    finally:
+        gc.enable()

@@ -31,3 +31,10 @@ def test_a_sign_in_is_asked_for_anew_each_time_and_its_failure_is_the_services()
 
     with pytest.raises(ConnectFailed):
         replace(SETTINGS, sign_in=unreachable).jwt()
+
+
+def test_a_guests_tag_goes_with_its_first_message() -> None:
+    plain = replace(SETTINGS, custom_attributes={"runId": "r"})
+    assert plain.first_attributes("token") == {"runId": "r"}
+    tagged = replace(plain, tag_of=str.upper)
+    assert tagged.first_attributes("token") == {"runId": "r", "guest": "TOKEN"}
