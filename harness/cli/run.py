@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -276,7 +277,8 @@ def _conclude(
     if status < 0:
         incomplete = f"Locust was ended by {signal.Signals(-status).name}"
     elif asked:
-        write_start(directory, stopped_by_hand=True)
+        with suppress(OSError):
+            write_start(directory, stopped_by_hand=True)
     try:
         note_counts(directory, "after", target)
         record = build_record(directory, incomplete=incomplete)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -26,14 +27,24 @@ def conclude(directory: Path, target: Target, failures: Sequence[str]) -> int:
         _sweep_lost(directory, target)
         note_counts(directory, "after", target)
         record = build_record(directory)
-        write_record(directory, record)
     except (ConfigError, LedgerError, OSError) as error:
-        for why in (*failures, error):
-            print(f"error: {why}", file=sys.stderr)
+        _tell_errors(*failures, str(error))
         return int(ExitCode.INVALID)
-    point_latest(directory)
-    show_summary(record, Console(), report=str(directory))
+    try:
+        write_record(directory, record)
+        point_latest(directory)
+    except OSError as error:
+        _tell_errors(*failures, f"the record can't be written: {error.strerror or error}")
+        record["exit_code"] = record["exit_code"] or int(ExitCode.INVALID)
+    with suppress(OSError):  # what we print may go to the disk that is full
+        show_summary(record, Console(), report=str(directory))
     return int(record["exit_code"])
+
+
+def _tell_errors(*sentences: str) -> None:
+    with suppress(OSError):
+        for why in sentences:
+            print(f"error: {why}", file=sys.stderr)
 
 
 def _sweep_lost(directory: Path, target: Target) -> None:

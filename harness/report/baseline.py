@@ -7,6 +7,7 @@ had never stops a run; it is said why.
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +30,7 @@ def note_counts(
 ) -> None:
     """Put the counts of now into ``start.json``, if the target names queues or flows.
 
-    Raises ConfigError when ``start.json`` can't be read, OSError when it can't be written.
+    Raises ConfigError when ``start.json`` can't be read.
     """
     start = read_start(directory)
     platform = start.get("platform") or {}
@@ -39,7 +40,8 @@ def note_counts(
     if credentials is None:
         return
     counted = {"when": utc_iso(), **_count(platform, credentials, target)}
-    write_start(directory, baseline={**start.get("baseline", {}), moment: counted})
+    with suppress(OSError):  # a disk that is full has worse to tell
+        write_start(directory, baseline={**start.get("baseline", {}), moment: counted})
 
 
 def _credentials(platform: Mapping[str, Any], environment: Mapping[str, str]) -> Credentials | None:

@@ -1,6 +1,9 @@
 """A run that nobody supervises ends with its record; what dead processes left is swept first."""
 
+import errno
+import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -41,3 +44,29 @@ def test_files_that_can_not_be_read_are_told_with_what_went_wrong_before(
     (directory / "intervals-w.jsonl").write_text("{torn\n{torn\n")
     assert conclude(directory, settings_for(simulator).target, ["the disk is full"]) == 6
     assert "error: the disk is full" in capsys.readouterr().err
+
+
+def test_the_exit_code_does_not_depend_on_who_can_be_told(
+    simulator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    target = settings_for(simulator).target
+    directory = tmp_path / "run"
+    directory.mkdir()
+    write_start(directory, target=target.url, objectives=[])
+    Store(directory / "ledger-w.sqlite", {"worker": "w", "ended_ns": "9"}).close()
+    monkeypatch.setattr(sys, "stdout", Full())
+    monkeypatch.setattr(sys, "stderr", Full())
+    code = conclude(directory, target, [])
+    assert json.loads((directory / "run.json").read_text())["exit_code"] == code == 6
+    (directory / "run.json").unlink()
+    (directory / "run.json").mkdir()  # so that no record can take its place
+    store = Store(directory / "ledger-v.sqlite", {"worker": "v", "ended_ns": "9"})
+    store.write([(1, "t", Stage.JOINED, 1, 1)], [], {})
+    store.close()
+    assert conclude(directory, target, []) == 4  # leftovers weigh more than their record
+    (directory / "start.json").write_text("torn")
+    assert conclude(directory, target, ["why"]) == 6

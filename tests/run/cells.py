@@ -4,7 +4,7 @@ A cell holds when
 
 1. what is open at the service is a subset of what the ledger lists;
 2. the classes of the account add up;
-3. the exit code is not 0 unless all is clear;
+3. the exit code is one of ours, and not 0 unless all is clear;
 4. after ``harness sweep`` the service has nothing open;
 5. a second sweep finds nothing to do.
 """
@@ -33,6 +33,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from locusts import environment_for, locustfile  # noqa: E402 - found by the path set above
 
 from harness.cli.stages import free_port  # noqa: E402 - as above
+from harness.exit_codes import ExitCode  # noqa: E402 - as above
 from harness.ledger.leftovers import read_account, read_leftovers  # noqa: E402 - as above
 
 FAULTS: dict[str, dict[str, Any]] = {
@@ -63,6 +64,7 @@ ENDINGS = (
     "disk full",
 )
 GUESTS = 6
+OURS = {ExitCode.PASS, ExitCode.OBJECTIVES, ExitCode.LEFTOVERS, ExitCode.NO_DATA, ExitCode.INVALID}
 ENDS_WITHIN_S = 100
 SETTLE_S = 0.4
 """Most guests are in session; so long for the others to come."""
@@ -293,6 +295,8 @@ def try_cell(cell: Cell, twin: Twin, *, seed: int) -> Outcome:
             clear = not opened and not account.leftover and not account.workers_lost
             if outcome.code == 0 and not clear:
                 broken.append("exit code 0 though not all is clear")
+            if not cell.ending.startswith("kill -9") and outcome.code not in OURS:
+                broken.append(f"exit code {outcome.code} is none of ours")
             twin.ask("faults", "PUT", {})
             code, told = sweep(directory)
             if code != 0:

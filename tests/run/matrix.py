@@ -27,8 +27,8 @@ STATE = ROOT / "reports" / "crash-matrix.jsonl"
 HEAD = """\
 Each cell is a run of real processes against the simulator, whose own account decides:
 what is open at the service is listed by the ledger; the classes of the account add up;
-the exit code is not 0 unless all is clear; after `harness sweep` nothing is open; a
-second sweep has nothing to do. `ok` means that all five hold; the figures are the
+the exit code is one of ours and not 0 unless all is clear; after `harness sweep` nothing
+is open; a second sweep has nothing to do. `ok` means that all five hold; the figures are the
 sessions that were open at the service / listed by the ledger before the sweep, and the
 exit code. A dash is a cell that makes no sense (one process is both master and worker),
 a dot one that has not been run.
