@@ -33,23 +33,44 @@ class Times(NamedTuple):
 
 
 class WorkQueue:
-    """``workers`` equal servers with one queue; 0 workers: as many as needed."""
+    """``workers`` servers with one queue; 0 workers: as many as needed.
 
-    __slots__ = ("_free_at", "_sample", "done", "workers")
+    They may hinder each other: with ``contention`` s and ``coherency`` k, work that begins while n
+    are busy (itself counted) takes 1 + s(n - 1) + kn(n - 1) times as long, as in the Universal
+    Scalability Law (N. J. Gunther, 1993).
+    """
 
-    def __init__(self, workers: int, time: Distribution, seed: str | None) -> None:
+    __slots__ = ("_coherency", "_contention", "_free_at", "_sample", "done", "workers")
+
+    def __init__(
+        self,
+        workers: int,
+        time: Distribution,
+        seed: str | None,
+        *,
+        contention: float = 0.0,
+        coherency: float = 0.0,
+    ) -> None:
         self.workers = workers
+        self._contention = contention
+        self._coherency = coherency
         self._free_at = [0.0] * workers
         self._sample = time.sampler(Random() if seed is None else Random(seed))
         self.done = 0
 
-    def finish(self, arrival: float) -> float:
-        """When work that arrives now will be done; times in seconds of any one clock."""
+    def finish(self, arrival: float, *, burden: float = 1.0) -> float:
+        """When work that arrives now will be done; times in seconds of any one clock.
+
+        ``burden`` makes it take so many times as long.
+        """
         self.done += 1
         if not self.workers:
-            return arrival + self._sample()
+            return arrival + self._sample() * burden
         start = max(heapq.heappop(self._free_at), arrival)
-        end = start + self._sample()
+        if self._contention or self._coherency:
+            others = sum(free_at > start for free_at in self._free_at)
+            burden *= 1 + others * (self._contention + self._coherency * (others + 1))
+        end = start + self._sample() * burden
         heapq.heappush(self._free_at, end)
         return end
 
@@ -68,8 +89,13 @@ class Bot:
         self.dialogue = settings.dialogue
         self.hand_over_after = settings.hand_over_after
         self.queue = WorkQueue(
-            settings.workers, settings.time, None if seed is None else f"{seed}:service"
+            settings.workers,
+            settings.time,
+            None if seed is None else f"{seed}:service",
+            contention=settings.contention,
+            coherency=settings.coherency,
         )
+        self._memory = settings.memory_sessions
         self._service = service
 
     def greet(self, session: Session, conversation: Conversation) -> None:
@@ -98,7 +124,9 @@ class Bot:
 
     def _work(self, session: Session, conversation: Conversation, turn: Turn, heard: str) -> None:
         now = monotonic()
-        due = self.queue.finish(now)
+        open_now = len(self._service.by_serial)
+        burden = max(1.0, open_now / self._memory) if self._memory else 1.0
+        due = self.queue.finish(now, burden=burden)
         delay = due - now - TIMER_LATE_S
         loop = self._service.loop
         times = Times(self._service.arrived_s or now, now, due)

@@ -12,6 +12,8 @@ class Limits:
 
     requests_per_connection_per_minute: int = 60
     messages_per_session_per_second: int = 5
+    texts_per_second: int = 0
+    """Of all guests together: a ceiling to be found by searches. None is documented."""
     configures_per_session_per_minute: int = 60
     connections_per_minute: int = 1000
     history_per_session_per_minute: int = 10

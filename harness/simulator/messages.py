@@ -47,6 +47,11 @@ def on_message(connection: "Connection", request: dict[str, Any], tracing_id: st
     if "channel" in request:
         count_misplaced(connection, request["channel"])
     kind = message.get("type", "Text")
+    if service.text_limit and kind != "Event" and kind != "Receipt":
+        wait = over(service.text_times, service.text_limit, window_s=1, now=service.now())
+        if wait:
+            connection.refuse_rate(wait, "Message rate too high", tracing_id)
+            return
     if kind == "Text" or kind == "Structured" or kind is None:
         _text(connection, session, message, tracing_id)
     elif kind == "Event":

@@ -204,6 +204,10 @@ def _bot(args: argparse.Namespace, table: Mapping[str, Any]) -> BotSettings:
     if args.hand_over_after is not None:
         after = whole("--hand-over-after", args.hand_over_after, 0, 1_000_000)
         bot = replace(bot, hand_over_after=after)
+    if (bot.contention or bot.coherency) and not bot.workers:
+        raise ConfigError(
+            "profile: bot: contention and coherency are between workers: say how many"
+        )
     match args.bot:
         case None:
             pass

@@ -55,6 +55,8 @@ def _value(field: str, default: object, value: object, where: str) -> object:
         result = seconds(value, where)
     elif isinstance(default, bool):
         result = _flag(value, where)
+    elif isinstance(default, float):
+        result = _share(value, where)
     elif isinstance(default, int):
         result = whole(where, value, 0, 2**53)
     elif isinstance(default, tuple | frozenset):
@@ -88,6 +90,17 @@ def _flag(value: object, where: str) -> bool:
     if word in FALSE:
         return False
     raise ConfigError(f"{where}: expected true or false, got {value!r}")
+
+
+def _share(value: object, where: str) -> float:
+    """A number from 0 to 1."""
+    try:
+        number = float(str(value)) if not isinstance(value, bool) else -1.0
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise ConfigError(f"{where}: expected a number from 0 to 1, got {value!r}")
+    return number
 
 
 def whole(where: str, value: object, low: int, high: int) -> int:

@@ -71,6 +71,8 @@ class Service:
         self.message_limit = settings.limits.messages_per_session_per_second
         self.arrived_s = 0.0
         """With stamps: when the kernel received the request that is being handled (monotonic)."""
+        self.text_limit = settings.limits.texts_per_second
+        self.text_times: deque[float] = deque()
         self._second = -1
         self._second_text = ""
         self._serial = 0

@@ -89,6 +89,11 @@ class BotSettings:
     workers: int = 0
     """Answers worked on at once; 0: no queue, each answer takes its own time."""
     time: Distribution = field(default=FIFTY_MS)
+    contention: float = 0.0
+    coherency: float = 0.0
+    """How workers hinder each other (see ``WorkQueue``)."""
+    memory_sessions: int = 0
+    """Beyond so many open sessions an answer takes longer in proportion; 0: never."""
     dialogue: Dialogue = DEFAULT
     hand_over_after: int = 0
     """After so many texts of the guest an agent takes over; 0: only where the dialogue says."""

@@ -51,6 +51,27 @@ def test_without_workers_nobody_waits() -> None:
     assert waits(0, "50ms", 1000, 100, 1) == pytest.approx([0.05] * 100)
 
 
+def test_workers_that_hinder_each_other_slow_down_as_the_scalability_law_says() -> None:
+    queue = WorkQueue(4, read_distribution("1s", "x"), "1", contention=0.1, coherency=0.05)
+    # the n-th to begin takes 1 + 0.1(n - 1) + 0.05 n(n - 1)
+    assert [queue.finish(0.0) for _ in range(4)] == pytest.approx([1.0, 1.2, 1.5, 1.9])
+    # the fifth begins when the first is done: three others are busy
+    assert queue.finish(0.0) == pytest.approx(1.0 + 1.9)
+    # and alone nobody hinders it
+    assert queue.finish(10.0) == pytest.approx(11.0)
+
+
+def test_beyond_its_memory_the_service_answers_slowly_in_proportion(play) -> None:
+    async def scenario(world):
+        guests = [await world.ready() for _ in range(4)]
+        await guests[0].say("hello")
+        await guests[0].until(lambda f: f["body"].get("direction") == "Outbound")
+        return (await world.truth())["delays"]["reply"]
+
+    told = play(scenario, bot=BotSettings(memory_sessions=2, time=read_distribution("100ms", "x")))
+    assert 190 < told["p50_ms"] < 400  # four sessions where two fit: twice as long
+
+
 def test_first_come_first_served() -> None:
     queue = WorkQueue(1, read_distribution("1s", "x"), "1")
     assert [queue.finish(0.0) for _ in range(3)] == [1.0, 2.0, 3.0]

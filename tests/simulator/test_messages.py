@@ -132,6 +132,20 @@ def test_the_burst_limit_of_a_session(play) -> None:
     play(scenario, limits=read_limits("off", {"messages_per_session_per_second": "5"}))
 
 
+def test_a_ceiling_of_all_guests_together(play) -> None:
+    async def scenario(world):
+        guests = [await world.ready() for _ in range(4)]
+        for guest in guests:
+            await guest.presence("Join")  # no text, and not counted
+            await guest.next()
+        for guest in guests:
+            await guest.say("hello")
+        codes = [(await guest.next())["code"] for guest in guests]
+        assert codes == [200, 200, 200, 429]
+
+    play(scenario, bot=BotSettings(on=False), limits=read_limits("off", {"texts_per_second": "3"}))
+
+
 @pytest.mark.parametrize(
     ("text", "code"), [("x" * 4096, 200), ("x" * 4097, 4011), ("é" * 2048, 200), ("é" * 2049, 4011)]
 )

@@ -145,6 +145,8 @@ def test_nonsense_is_refused(words) -> None:
         ("seed = 'x'", "seed"),
         ("bot = 3", "bot"),
         ("[bot]\nspeed = 3", "bot: 'speed'"),
+        ("[bot]\ncoherency = 2", "bot: coherency: expected a number from 0 to 1"),
+        ("[bot]\ncoherency = 0.1", "between workers"),
         ("[agents]\nnumber = 'many'", "agents: number"),
         ("[limits]\nspeed = 3", "'speed'"),
         ("[knobs]\nspeed = 3", "'speed'"),
