@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import inf, isfinite, sqrt
+from typing import Protocol
 
-from harness.analysis.quantiles import Estimate
 from harness.errors import ConfigError
 
 SAME_RATE = 1e-9
@@ -33,6 +33,17 @@ class Standing(StrEnum):
     MET = "met"
     CLOSE = "close"
     MISSED = "missed"
+
+
+class Bounds(Protocol):
+    """A figure and the interval that it lies in; None where that is not known."""
+
+    @property
+    def figure(self) -> float | None: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
 
 
 class Found(StrEnum):
@@ -147,7 +158,7 @@ def judge_level(
     return Judged.CLOSE if Standing.CLOSE in objectives else Judged.UNDER
 
 
-def standing(estimate: Estimate, limit: float, *, held: float = 1.0) -> Standing:
+def standing(estimate: Bounds, limit: float, *, held: float = 1.0) -> Standing:
     """An upper limit against a figure's interval; CLOSE where there is none.
 
     ``held`` is how much of its longest time the level has been held, above 0 up to 1. Looking often
@@ -157,12 +168,16 @@ def standing(estimate: Estimate, limit: float, *, held: float = 1.0) -> Standing
     low, figure, high = estimate.low, estimate.figure, estimate.high
     if not 0 < held <= 1:
         raise ConfigError(f"capacity: held: expected a share above 0 up to 1, got {held!r}")
-    if not low or not figure or not high:
+    if low is None or figure is None or high is None:
         return Standing.CLOSE
     wider = 1 / sqrt(held)
-    if figure * (low / figure) ** wider > limit:
+    if low > 0:  # a time: its error is a share of it
+        low, high = figure * (low / figure) ** wider, figure * (high / figure) ** wider
+    else:  # a share, of which next to nothing was seen
+        low, high = 0.0, figure + (high - figure) * wider
+    if low > limit:
         return Standing.MISSED
-    return Standing.MET if figure * (high / figure) ** wider < limit else Standing.CLOSE
+    return Standing.MET if high < limit else Standing.CLOSE
 
 
 def next_rate(plan: SearchPlan, tried: Sequence[Tried]) -> float | None:

@@ -1,6 +1,7 @@
 """``harness capacity``: find the highest load that still meets the objectives."""
 
 import argparse
+import signal
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.description = (
         "Find the highest arrival rate at which the objectives are still met. Each level is a run "
-        "of its own, judged after its warm-up and drained before the next; the search doubles the "
-        "rate until a level is over and then narrows. The generator's limit is never called the "
-        "service's. An interrupted search goes on with --resume."
+        "of its own: warmed up, held until the intervals of its figures lie clear of their limits, "
+        "drained before the next. The search doubles the rate until a level is over, then narrows. "
+        "The generator's limit is never called the service's. An interrupted search goes on with "
+        "--resume."
     )
     parser.epilog = (
         "examples:\n"
@@ -51,11 +53,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--slo", metavar="FILE", help="objectives (TOML) beside those of the locustfile")
     add("--start", default="30/min", metavar="RATE", help="first level (%(default)s)")
     add("--highest", default="1000/min", metavar="RATE", help="never above this (%(default)s)")
-    add("--hold", default="60s", metavar="TIME", help="judged time of a level (%(default)s)")
+    add("--hold", default="60s", metavar="TIME", help="first look at a level after so long")
+    add(
+        "--longest",
+        metavar="TIME",
+        help="a level that is not clear by then is too close to call (eight times --hold)",
+    )
     add("--warm-up", default="15s", metavar="TIME", help="not judged, at a level's start")
     add("--resolution", type=float, default=0.08, metavar="SHARE", help="width of the answer")
     add("--max-levels", type=int, default=16, metavar="N", help="stop after so many (%(default)s)")
     add("--processes", type=int, metavar="N", help="worker processes of each level")
+    add("--seed", type=int, metavar="N", help="repeat the arrivals of each level")
     add("--wanted", metavar="RATE", help="say the headroom against this rate")
     add("--out", default="reports", metavar="DIR", help="folder for the search's folder")
     add("--resume", metavar="DIR", help="go on with an interrupted search")
@@ -75,16 +83,18 @@ def run(args: argparse.Namespace) -> int:
         profile = ("--profile", asked["sim_profile"]) if asked["sim_profile"] else ()
         simulator = EmbeddedSimulator.start("--limits", "off", *profile)
         target = simulator.url
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # drained, as at Ctrl-C
     try:
         while (rate := next_rate(search.plan, search.tried)) is not None:
             number = len(search.levels) + 1
             with console.status(f"level {number}: {rate * 60:,.1f} guests/min"):
-                level = run_level(search, rate, target)
+                level = run_level(search, rate, target, console.print)
             _show_level(number, rate, level, console)
     except KeyboardInterrupt:
         console.print(f"stopped; go on with: harness capacity --resume {search.directory}")
         return ExitCode.INTERRUPTED
     finally:
+        signal.signal(signal.SIGTERM, before)
         if simulator is not None:
             simulator.stop()
     found = answer(search.plan, search.tried)
@@ -100,8 +110,8 @@ def run(args: argparse.Namespace) -> int:
 def _begin(args: argparse.Namespace) -> Search:
     objectives = [parse_objective(text, KNOWN, place="--objective").text for text in args.objective]
     names = (
-        "locustfile", "target", "slo", "start", "highest", "hold", "warm_up", "resolution",
-        "max_levels", "processes", "sim_profile",
+        "locustfile", "target", "slo", "start", "highest", "hold", "longest", "warm_up",
+        "resolution", "max_levels", "processes", "seed", "sim_profile",
     )  # fmt: skip
     asked = {name: getattr(args, name) for name in names}
     return begin_search({**asked, "objectives": objectives}, Path(args.out))

@@ -1,6 +1,5 @@
 """A capacity search on disk: what was asked, the levels tried, and how one level is run."""
 
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any
 import orjson
 
 from harness.analysis.knee import Judged, SearchPlan, Tried
+from harness.cli.holding import Say, hold_level
 from harness.errors import ConfigError
 from harness.report.levels import Level, judge_run
 from harness.report.opening import make_run_directory, new_run_id
@@ -18,8 +18,8 @@ from harness.units import rate_per_s, seconds
 
 SEARCH = "search.json"
 SCHEMA = 1
-LONGEST = 4
-"""A level is held at most so many times as long as was asked."""
+LONGEST = 8
+"""A level is held at most so many times as long as until the first look, unless asked otherwise."""
 
 
 @dataclass(slots=True)
@@ -39,6 +39,17 @@ class Search:
             resolution=self.asked["resolution"],
             max_levels=self.asked["max_levels"],
         )
+
+    @property
+    def hold_s(self) -> float:
+        """Judged time of a level until the first look."""
+        return seconds(self.asked["hold"])
+
+    @property
+    def longest_s(self) -> float:
+        """Judged time of a level at most."""
+        longest = self.asked.get("longest")
+        return seconds(longest) if longest else LONGEST * self.hold_s
 
     @property
     def tried(self) -> list[Tried]:
@@ -64,8 +75,8 @@ class Search:
 def begin_search(asked: Mapping[str, Any], out: Path) -> Search:
     """A new search in a folder of its own. Raises ConfigError for what makes no sense.
 
-    ``asked`` holds locustfile, target, slo, objectives, start, highest, hold, warm_up, resolution,
-    max_levels, processes and sim_profile, as written on the command line.
+    ``asked`` holds locustfile, target, slo, objectives, start, highest, hold, longest, warm_up,
+    resolution, max_levels, processes, seed and sim_profile, as written on the command line.
     """
     if asked["slo"] and asked["objectives"]:
         raise ConfigError("give --objective or --slo, not both")
@@ -73,6 +84,8 @@ def begin_search(asked: Mapping[str, Any], out: Path) -> Search:
         if seconds(asked[name], f"--{name.replace('_', '-')}") < 1:
             raise ConfigError(f"--{name.replace('_', '-')}: expected one second or more")
     search = Search(Path(), dict(asked))
+    if asked["longest"] and seconds(asked["longest"], "--longest") < search.hold_s:
+        raise ConfigError("--longest: expected no less than --hold")
     _ = search.plan  # refuses what makes no sense before there is a folder
     if not Path(asked["locustfile"]).is_file():
         raise ConfigError(f"there is no locustfile {asked['locustfile']!r}")
@@ -96,27 +109,29 @@ def resume_search(directory: Path) -> Search:
         raise ConfigError(f"{path} is not a search that can go on: {error}") from error
 
 
-def run_level(search: Search, rate: float, target: str) -> Level:
-    """Run one level (guests per second) and add it to the search. Raises ConfigError.
-
-    A level with too few values for an interval is run again and held twice as long, up to
-    :data:`LONGEST` times what was asked.
-    """
+def run_level(search: Search, rate: float, target: str, say: Say) -> Level:
+    """Run one level (guests per second) and add it to the search. Raises ConfigError."""
     began = time.monotonic()
-    hold_s = seconds(search.asked["hold"])
-    times = 1
-    while True:
-        run_dir = _run_once(search, rate, target, hold_s * times)
-        level = judge_run(run_dir, warmup_s=seconds(search.asked["warm_up"]))
-        if level.enough or level.judged is Judged.OVER or 2 * times > LONGEST:
-            break
-        times *= 2
+    warmup_s = seconds(search.asked["warm_up"])
+    number = len(search.levels) + 1
+    out = search.directory / f"level-{number:02}"
+    held = hold_level(
+        _command(search, rate, target, out),
+        out,
+        warmup_s=warmup_s,
+        hold_s=search.hold_s,
+        longest_s=search.longest_s,
+        say=say,
+    )
+    level = judge_run(
+        held.directory, warmup_s=warmup_s, judged_s=held.judged_s, longest_s=search.longest_s
+    )
     search.levels.append(
         {
             "rate_per_s": rate,
-            "minutes": round((time.monotonic() - began) / 60, 3),
-            "hold_s": hold_s * times,
-            "run": str(run_dir.relative_to(search.directory.resolve())),
+            "minutes": round((warmup_s + level.held_s) / 60, 3),
+            "took_s": round(time.monotonic() - began, 1),
+            "run": str(held.directory.relative_to(search.directory.resolve())),
             **asdict(level),
             "judged": str(level.judged),
         }
@@ -125,24 +140,19 @@ def run_level(search: Search, rate: float, target: str) -> Level:
     return level
 
 
-def _run_once(search: Search, rate: float, target: str, hold_s: float) -> Path:
+def _command(search: Search, rate: float, target: str, out: Path) -> list[str]:
     asked = search.asked
-    number = len(search.levels) + 1
-    out = search.directory / f"level-{number:02}"
+    length_s = seconds(asked["warm_up"]) + search.longest_s
     command = [
         sys.executable, "-m", "harness", "run", asked["locustfile"], "--target", target,
-        "--rate", f"{rate:.6f}/s", "--over", f"{seconds(asked['warm_up']) + hold_s:g}s",
-        "--out", str(out),
+        "--rate", f"{rate:.6f}/s", "--over", f"{length_s:g}s", "--out", str(out),
     ]  # fmt: skip
     if asked["processes"]:
         command += ["--processes", str(asked["processes"])]
+    if asked.get("seed") is not None:  # no two levels see the same arrivals
+        command += ["--seed", str(asked["seed"] + len(search.levels) + 1)]
     own = search.directory / "objectives.toml"
     file = asked["slo"] or (str(own) if own.is_file() else "")
     if file:
         command += ["--slo", file]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    run_dir = out / "latest"
-    if not (run_dir / "run.json").is_file():
-        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise ConfigError(f"level {number} did not run: {last.removeprefix('error: ')}")
-    return run_dir.resolve()
+    return command

@@ -1,24 +1,19 @@
 """One level of a capacity search, judged from its run directory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from harness.analysis.blocks import Blocks
-from harness.analysis.knee import Judged, Standing, judge_level, standing
+from harness.analysis.knee import Judged, Standing, judge_level
 from harness.errors import ConfigError
-from harness.measure.histogram import Histogram
-from harness.measure.recorder import corrected_tag, service_tag
-from harness.measure.snapshot import HISTOGRAMS, INTERVALS, read_histograms, read_intervals
-from harness.report.record import KNOWN, RECORD
+from harness.report.opening import read_start
+from harness.report.record import DEFAULT_OBJECTIVES, KNOWN, RECORD
+from harness.report.standings import Found, Window, intervals_of, read_standings, read_window
 from harness.slo.gate import Verdict
-from harness.slo.objective import Kind, Objective, Op, Unit, parse_objective
-
-GENERATORS_OWN = ("leftover", "dropped", "late", "workers_lost")
-"""Counters that a level judges in their own right and not as objectives."""
+from harness.slo.objective import Objective, parse_objective
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,69 +27,97 @@ class Level:
     session_s: float | None
     figures: dict[str, str]
     enough: bool
-    """whether every percentile that was asked for has an interval; otherwise hold it longer"""
+    """whether every percentile that was asked for has an interval"""
+    held_s: float
+    """the judged time"""
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """The part of a run that is judged, in seconds since the epoch: after the warm-up, before the
-    end of arrivals."""
-
-    first_s: float
-    last_s: float
-
-    def holds(self, ended_s: float, length_s: float) -> bool:
-        """Whether an interval lies inside."""
-        return ended_s - length_s >= self.first_s - 0.5 and ended_s <= self.last_s + 0.5
+def held_for(directory: Path, *, warmup_s: float) -> float:
+    """How long a level that is still going has been judged so far, in seconds; 0 at first."""
+    try:
+        return read_window(directory, warmup_s).length_s
+    except ConfigError:
+        return 0.0  # its files are not there yet
 
 
-def judge_run(directory: Path, *, warmup_s: float, held: float = 1.0) -> Level:
-    """Judge a finished level. Raises ConfigError when its record can't be read."""
+def is_clear(directory: Path, *, warmup_s: float, judged_s: float, longest_s: float) -> bool:
+    """Whether a level that is still going can be judged by its first ``judged_s`` seconds.
+
+    Raises ConfigError when its files can't be read.
+    """
+    window = read_window(directory, warmup_s, longest_s=judged_s)
+    objectives = _parsed(read_start(directory).get("objectives", ()), directory)
+    held = _held(window, longest_s)
+    found = read_standings(directory, objectives, window, held=held, verdicts={})
+    said = {one.standing for one in found.values()}
+    return Standing.MISSED in said or said == {Standing.MET}
+
+
+def judge_run(
+    directory: Path,
+    *,
+    warmup_s: float,
+    judged_s: float | None = None,
+    longest_s: float | None = None,
+) -> Level:
+    """Judge a finished level by its first ``judged_s`` seconds after the warm-up (or all of it).
+
+    It was to be held for ``longest_s`` at most, or for exactly as long as it was. Raises
+    ConfigError when its record can't be read.
+    """
     record = _record(directory)
-    window = _window(directory, warmup_s)
-    objectives = [
-        parse_objective(entry["text"], KNOWN, place=directory.name)
-        for entry in record.get("objectives", [])
-    ]
-    verdicts = {entry["text"]: entry["verdict"] for entry in record.get("objectives", [])}
-    standings: list[Standing] = []
-    figures: dict[str, str] = {}
-    broke, enough = "", True
-    for objective in objectives:
-        if objective.subject in GENERATORS_OWN:
-            continue
-        found, figure, bounded = _standing(
-            objective, verdicts[objective.text], directory, window, held
-        )
-        enough = enough and bounded
-        if found is None:
-            continue
-        figures[objective.text] = figure
-        standings.append(found)
-        if found is Standing.MISSED and not broke:
-            broke = f"{objective.text}: {figure}"
+    window = read_window(directory, warmup_s, longest_s=judged_s)
+    entries = record.get("objectives") or [{"text": text} for text in DEFAULT_OBJECTIVES]
+    held = 1.0 if longest_s is None else _held(window, longest_s)
+    found = read_standings(
+        directory,
+        _parsed([entry["text"] for entry in entries], directory),
+        window,
+        held=held,
+        verdicts={entry["text"]: entry.get("verdict", "") for entry in entries},
+    )
+    judged, reason = _judge(record, found)
+    occupancy, replies_per_s, arrived_per_s = _means(directory, window)
+    stay = occupancy / arrived_per_s if occupancy and arrived_per_s else None
+    return Level(
+        judged=judged,
+        reason=reason,
+        occupancy=occupancy,
+        replies_per_s=replies_per_s,
+        session_s=stay,  # Little: occupancy = arrival rate x time in session
+        figures={text: one.figure for text, one in found.items()},
+        enough=all(one.bounded for one in found.values()),
+        held_s=round(window.length_s, 1),
+    )
+
+
+def _held(window: Window, longest_s: float) -> float:
+    return min(1.0, max(window.length_s, 0.001) / longest_s)
+
+
+def _judge(record: Mapping[str, Any], found: Mapping[str, Found]) -> tuple[Judged, str]:
+    broke = next(
+        (f"{text}: {one.figure}" for text, one in found.items() if one.standing is Standing.MISSED),
+        "",
+    )
     leftover = int(record["sessions"].get("leftover", 0))
     if leftover and not broke:
         broke = f"{leftover} sessions left over"
     healthy = record["verdict"] != Verdict.INVALID
     dropped = int((record.get("arrivals") or {}).get("dropped", 0))
     judged = judge_level(
-        standings, leftovers_growing=leftover > 0, generator_healthy=healthy, dropped=dropped
+        [one.standing for one in found.values()],
+        leftovers_growing=leftover > 0,
+        generator_healthy=healthy,
+        dropped=dropped,
     )
     if judged is Judged.INCONCLUSIVE:
-        why = "; ".join(record.get("reasons", ())[:1]) if not healthy else f"{dropped} dropped"
+        if not healthy:
+            why = "; ".join(record.get("reasons", ())[:1])
+        else:
+            why = f"{dropped} arrivals dropped" if dropped else "nothing was measured"
         broke = f"the generator was the limit: {why}"
-    occupancy, replies_per_s, arrived_per_s = _means(directory, window)
-    stay = occupancy / arrived_per_s if occupancy and arrived_per_s else None
-    return Level(
-        judged=judged,
-        reason=broke,
-        occupancy=occupancy,
-        replies_per_s=replies_per_s,
-        session_s=stay,  # Little: occupancy = arrival rate x time in session
-        figures=figures,
-        enough=enough,
-    )
+    return judged, broke
 
 
 def _record(directory: Path) -> dict[str, Any]:
@@ -108,64 +131,19 @@ def _record(directory: Path) -> dict[str, Any]:
     return found
 
 
-def _window(directory: Path, warmup_s: float) -> Window:
-    running = [
-        interval
-        for path in directory.glob(INTERVALS.format(worker="*"))
-        for interval in read_intervals(path)
-        if interval.phase == "running"
-    ]
-    if not running:
-        raise ConfigError(f"{directory.name}: the level never ran")
-    first = min(interval.ended_s - interval.length_s for interval in running)
-    return Window(first + warmup_s, max(interval.ended_s for interval in running))
-
-
-def _standing(
-    objective: Objective, verdict: str, directory: Path, window: Window, held: float
-) -> tuple[Standing | None, str, bool]:
-    """How it stands, its figure in words, and whether the figure has an interval."""
-    upper = objective.op in (Op.LESS, Op.AT_MOST)
-    if objective.unit is not Unit.MS or objective.percent is None or not upper:
-        if verdict == Verdict.NO_DATA:
-            return None, "", True
-        return (Standing.MET if verdict == Verdict.PASS else Standing.MISSED), verdict, True
-    kind = objective.kind or Kind.SERVICE
-    tag = service_tag if kind is Kind.SERVICE else corrected_tag
-    blocks = Blocks(list(_blocks(directory, tag(objective.subject), window)))
-    estimate = blocks.estimate(objective.percent)
-    if estimate.figure is None:
-        return None, "", False
-    figure = f"{estimate.figure:,.0f} ms"
-    if estimate.low is not None and estimate.high is not None:
-        figure += f" ({estimate.low:,.0f} to {estimate.high:,.0f})"
-    return standing(estimate, objective.limit, held=held), figure, estimate.enough
-
-
-def _blocks(directory: Path, tag: str, window: Window) -> Iterator[Sequence[tuple[float, int]]]:
-    """Milliseconds and counts, one block a second over all processes."""
-    seconds: dict[int, Histogram] = {}
-    for path in directory.glob(HISTOGRAMS.format(worker="*")):
-        for line in read_histograms(path):
-            if line.tag == tag and window.holds(line.started_s + line.length_s, line.length_s):
-                second = seconds.setdefault(int(line.started_s), Histogram())
-                second.merge_encoded(line.encoded)
-    for second_at in sorted(seconds):
-        yield [(value / 1000, count) for value, count in seconds[second_at].buckets_us()]
+def _parsed(texts: Any, directory: Path) -> list[Objective]:
+    return [parse_objective(text, KNOWN, place=directory.name) for text in texts]
 
 
 def _means(directory: Path, window: Window) -> tuple[float | None, float | None, float | None]:
     """Occupancy over all processes, replies and arrivals per second."""
     occupancy = replies = arrivals = 0.0
     spans: dict[str, float] = {}
-    for path in directory.glob(INTERVALS.format(worker="*")):
-        for interval in read_intervals(path):
-            if not window.holds(interval.ended_s, interval.length_s):
-                continue
-            spans[interval.worker] = spans.get(interval.worker, 0.0) + interval.length_s
-            occupancy += interval.sessions.get("occupancy", 0) * interval.length_s
-            replies += interval.outcomes.get("reply", {}).get("ok", 0)
-            arrivals += interval.arrivals.get("started", 0)
+    for interval in intervals_of(directory, window):
+        spans[interval.worker] = spans.get(interval.worker, 0.0) + interval.length_s
+        occupancy += interval.sessions.get("occupancy", 0) * interval.length_s
+        replies += interval.outcomes.get("reply", {}).get("ok", 0)
+        arrivals += interval.arrivals.get("started", 0)
     span = max(spans.values(), default=0.0)
     if not span:
         return None, None, None

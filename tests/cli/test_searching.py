@@ -21,10 +21,12 @@ def asked(tmp_path: Path, **changes: Any) -> dict[str, Any]:
         "start": "60/min",
         "highest": "600/min",
         "hold": "60s",
+        "longest": None,
         "warm_up": "15s",
         "resolution": 0.08,
         "max_levels": 16,
         "processes": None,
+        "seed": None,
         "sim_profile": None,
         **changes,
     }
@@ -40,6 +42,7 @@ def test_a_search_is_resumed_as_it_was(tmp_path: Path) -> None:
     assert again.plan == search.plan
     (level,) = again.tried
     assert (level.rate, level.judged, level.minutes) == (1.0, Judged.UNDER, 1.5)
+    assert (again.hold_s, again.longest_s) == (60.0, 480.0)
     assert "reply p95 < 500ms" in (search.directory / "objectives.toml").read_text()
 
 
@@ -47,6 +50,7 @@ def test_a_search_is_resumed_as_it_was(tmp_path: Path) -> None:
     ("changes", "why"),
     [
         ({"hold": "0s"}, "--hold: expected one second or more"),
+        ({"longest": "30s"}, "--longest: expected no less than --hold"),
         ({"start": "fast"}, "--start: expected a rate"),
         ({"start": "700/min"}, "lowest <= start <= highest"),
         ({"locustfile": "nowhere.py"}, "there is no locustfile"),

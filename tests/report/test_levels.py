@@ -12,7 +12,7 @@ from harness.errors import ConfigError
 from harness.measure.recorder import Recorder
 from harness.measure.sample import Sample
 from harness.measure.snapshot import IntervalWriter
-from harness.report.levels import judge_run
+from harness.report.levels import held_for, is_clear, judge_run
 
 MS = 1_000_000
 
@@ -110,3 +110,29 @@ def test_leftovers_are_over(tmp_path: Path) -> None:
 def test_no_level_no_judgement(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"run\.json can't be read"):
         judge_run(tmp_path, warmup_s=1)
+
+
+def test_a_level_that_goes_on_is_clear_only_when_it_would_be_judged_so(tmp_path: Path) -> None:
+    def clear(reply_ms: float, judged_s: float) -> bool:
+        directory = tmp_path / f"{reply_ms:g}-{judged_s:g}"
+        directory.mkdir()
+        level(directory, reply_ms=reply_ms)
+        (directory / "run.json").unlink()
+        (directory / "start.json").write_text(
+            json.dumps({"objectives": ["reply p95 < 500ms", "leftovers == 0"]})
+        )
+        return is_clear(directory, warmup_s=20, judged_s=judged_s, longest_s=60)
+
+    assert held_for(tmp_path, warmup_s=20) == 0
+    assert clear(100, 10)
+    assert clear(250, 10)
+    # Ten per cent below the limit: not at the first look, but in the end.
+    assert not clear(150, 8)
+    assert clear(150, 60)
+    assert not clear(500 / 2.996, 60)
+
+
+def test_a_level_is_judged_by_what_was_looked_at(tmp_path: Path) -> None:
+    found = judge_run(level(tmp_path, reply_ms=100), warmup_s=20, judged_s=15, longest_s=60)
+    assert found.judged is Judged.UNDER
+    assert found.held_s == pytest.approx(15, abs=0.1)

@@ -1,0 +1,358 @@
+"""Does a capacity search find a planted limit, on the real simulator with real guests?
+
+Twenty seeded services whose limit is known by a closed form or by a simulation of its own: several
+numbers of workers and distributions of service time, workers that hinder each other, scarce memory,
+a hard limit answered with 429. Each is searched from a tenth of its nominal rate by ``harness
+capacity``. Beside the answer stands what a stair of the same resolution would have cost: levels a
+step apart from the same start until the limit, each held for the longest time.
+
+Run it by hand; what has been searched already is not searched again::
+
+    python tests/benchmarks/searches.py --out /tmp/searches --at-once 2
+"""
+
+import argparse
+import heapq
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count
+from math import ceil, exp, log, log1p, sqrt
+from pathlib import Path
+from random import Random
+
+from scipy.optimize import brentq
+
+from harness.analysis.queueing import Queue, erlang_b
+
+TOP = 80.0
+"""Replies a second that a service of workers alone could give at the very most."""
+WARM_S, HOLD_S, LONGEST_S = 4, 10, 60
+RESOLUTION = 0.08
+DRAWN = 1_000_000
+
+ONE_QUESTION = """
+from locust import task
+from harness.load import ArrivalShape, GuestUser, irregular, over, rate, slots_for, steady
+
+class Visits(ArrivalShape):
+    arrivals = irregular(steady(per_second=rate("1/s"), over=over("1m")))
+    slots = slots_for(rate("1/s"), "4s")
+
+class Visitor(GuestUser):
+    @task
+    def ask(self):
+        with self.guest() as guest:
+            guest.say("Are you open on Sunday?")
+            guest.await_reply(within="10s")
+"""
+THREE_QUESTIONS = """
+from locust import task
+from harness.load import ArrivalShape, GuestUser, irregular, over, rate, slots_for, steady
+
+class Visits(ArrivalShape):
+    arrivals = irregular(steady(per_second=rate("1/s"), over=over("1m")))
+    slots = slots_for(rate("1/s"), "8s")
+
+class Visitor(GuestUser):
+    think_time = "uniform(800ms, 1200ms)"
+
+    @task
+    def ask(self):
+        with self.guest() as guest:
+            for number in range(3):
+                guest.say(f"This is question {number}.")
+                guest.await_reply(within="10s")
+                guest.think()
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A service and an objective. ``knee`` is its limit in guests per second, by ``source``."""
+
+    name: str
+    profile: str
+    objective: str
+    nominal: float
+    """a rate near the limit, from which the search's start and ceiling follow"""
+    knee: Callable[[], float]
+    source: str
+    story: str = ONE_QUESTION
+
+
+def cases() -> Iterator[Case]:
+    """All twenty, each with figures drawn from a seed of its own."""
+    for number in range(8):
+        yield exponential(Random(number), (2, 4, 8, 16)[number % 4])
+    for number in range(8, 11):
+        yield simulated(Random(number), (2, 4, 8)[number - 8], "constant", 0.0, (2.0, 3.5))
+    for number in range(11, 14):
+        yield simulated(Random(number), (2, 4, 8)[number - 11], "lognormal", 1.0, (4.0, 6.0))
+    for number in range(14, 16):
+        yield hindered(Random(number), (6, 10)[number - 14])
+    for number in range(16, 18):
+        yield forgetful(Random(number))
+    for number in range(18, 20):
+        yield limited(Random(number), (40, 60)[number - 18])
+
+
+def exponential(rng: Random, workers: int) -> Case:
+    """M/M/c: the limit follows from the time in the system in closed form (Erlang C)."""
+    service_s = workers / TOP
+    limit_ms = round(service_s * rng.uniform(4.5, 7.0) * 1000)
+
+    def knee() -> float:
+        def over(rate: float) -> float:
+            queue = Queue(arrivals_per_s=rate, service_s=service_s, servers=workers)
+            return queue.response_percentile_s(95) - limit_ms / 1000
+
+        return float(brentq(over, TOP / 100, TOP * 0.9999))
+
+    return Case(
+        name=f"{workers} exponential",
+        profile=_bot(workers, f"exponential:{service_s * 1000:g}ms"),
+        objective=f"reply p95 < {limit_ms}ms",
+        nominal=TOP,
+        knee=knee,
+        source="Erlang C",
+    )
+
+
+def simulated(
+    rng: Random, workers: int, shape: str, variation: float, within: tuple[float, float]
+) -> Case:
+    """M/D/c and M/G/c: the limit from a long simulation of the queue."""
+    service_s = workers / TOP
+    limit_ms = round(service_s * rng.uniform(*within) * 1000)
+    tail = f",{variation:g}" if shape == "lognormal" else ""
+
+    def times(draws: Random, rate: float) -> Iterator[float]:
+        sigma = sqrt(log1p(variation**2))
+        free, now = [0.0] * workers, 0.0
+        while True:
+            now += draws.expovariate(1.0) / rate
+            took = service_s * exp(draws.gauss(0.0, 1.0) * sigma - sigma**2 / 2)
+            end = max(now, heapq.heappop(free)) + took
+            heapq.heappush(free, end)
+            yield end - now
+
+    return Case(
+        name=f"{workers} {shape}",
+        profile=_bot(workers, f"{shape}:{service_s * 1000:g}ms{tail}"),
+        objective=f"reply p95 < {limit_ms}ms",
+        nominal=TOP,
+        knee=lambda: _crossing(times, 95, limit_ms / 1000, TOP),
+        source="simulation",
+    )
+
+
+def hindered(rng: Random, workers: int) -> Case:
+    """Workers with contention and coherency penalties (Universal Scalability Law)."""
+    contention, coherency = 0.02, 0.01
+    service_s = 0.06
+    top = workers / service_s / (1 + (workers - 1) * (contention + coherency * workers))
+    limit_ms = round(service_s * workers / 4 * rng.uniform(4.0, 6.0) * 1000)
+
+    def times(draws: Random, rate: float) -> Iterator[float]:
+        ends: list[float] = []
+        now = start = 0.0
+        while True:
+            now += draws.expovariate(1.0) / rate
+            start = max(start, now)
+            while ends and ends[0] <= start:
+                heapq.heappop(ends)
+            if len(ends) == workers:
+                start = heapq.heappop(ends)
+            busy = len(ends) + 1
+            slower = 1 + contention * (busy - 1) + coherency * busy * (busy - 1)
+            end = start + draws.expovariate(1.0) * service_s * slower
+            heapq.heappush(ends, end)
+            yield end - now
+
+    extra = f"contention = {contention}\ncoherency = {coherency}\n"
+    return Case(
+        name=f"{workers} hindered",
+        profile=_bot(workers, f"exponential:{service_s * 1000:g}ms", extra),
+        objective=f"reply p95 < {limit_ms}ms",
+        nominal=top,
+        knee=lambda: _crossing(times, 95, limit_ms / 1000, top),
+        source="simulation",
+    )
+
+
+def forgetful(rng: Random) -> Case:
+    """A service that slows down in proportion once more sessions are open than fit in memory."""
+    fits = rng.randrange(50, 90)
+    answer_s, limit_ms = 0.1, rng.randrange(115, 140)
+
+    def times(draws: Random, rate: float) -> Iterator[float]:
+        order = count()
+        events = [(draws.expovariate(1.0) / rate, next(order), 0)]
+        present = 0
+        while True:
+            now, _, step = heapq.heappop(events)
+            if step == 0:  # a guest comes, and so will another
+                present += 1
+                heapq.heappush(events, (now + draws.expovariate(1.0) / rate, next(order), 0))
+            if step == 3:
+                present -= 1
+                continue
+            took = answer_s * max(1.0, present / fits)
+            again = now + took + draws.uniform(0.8, 1.2)
+            heapq.heappush(events, (again, next(order), step + 1))
+            yield took
+
+    nominal = fits * limit_ms / 1000 / answer_s / 3.4
+    return Case(
+        name=f"memory for {fits}",
+        profile=f'[bot]\ntime = "{answer_s * 1000:g}ms"\nmemory_sessions = {fits}\n',
+        objective=f"reply p90 < {limit_ms}ms",
+        nominal=nominal,
+        knee=lambda: _crossing(times, 90, limit_ms / 1000, nominal * 2),
+        source="simulation",
+        story=THREE_QUESTIONS,
+    )
+
+
+def limited(rng: Random, texts: int) -> Case:
+    """A sliding window that lets so many texts a second through: lost as in M/D/c/c (Erlang B)."""
+    share = rng.choice((0.01, 0.02, 0.03))
+    return Case(
+        name=f"429 above {texts}/s",
+        profile=f'[bot]\ntime = "20ms"\n[limits]\nbase = "off"\ntexts_per_second = {texts}\n',
+        objective=f"delivered rate_limited < {share:.0%}",
+        nominal=float(texts),
+        knee=lambda: float(brentq(lambda rate: erlang_b(rate, texts) - share, 1, texts * 2)),
+        source="Erlang B",
+    )
+
+
+def _bot(workers: int, time: str, extra: str = "") -> str:
+    return f'[bot]\ntime = "{time}"\nworkers = {workers}\n{extra}'
+
+
+def _crossing(
+    times: Callable[[Random, float], Iterator[float]], percent: float, limit_s: float, top: float
+) -> float:
+    """The rate at which the percentile meets the limit; the same draws at every rate."""
+    low, high = log(top / 20), log(top)
+    for _ in range(11):
+        middle = (low + high) / 2
+        drawn = times(Random(1), exp(middle))
+        above = sum(next(drawn) > limit_s for _ in range(DRAWN))
+        if above > DRAWN * (1 - percent / 100):
+            high = middle
+        else:
+            low = middle
+    return exp((low + high) / 2)
+
+
+def search(number: int, case: Case, out: Path, behind: list[str]) -> dict:
+    """Search one, or read what an earlier search found."""
+    folder = out / f"case-{number:02}"
+    kept = folder / "found.json"
+    if kept.is_file():
+        return json.loads(kept.read_text())
+    folder.mkdir(parents=True, exist_ok=True)
+    knee = case.knee()
+    start, highest = case.nominal / 10, case.nominal * 4
+    (folder / "story.py").write_text(case.story)
+    (folder / "twin.toml").write_text(f"seed = {number}\n{case.profile}")
+    begun = sorted(folder.glob("capacity-*/search.json"))
+    if begun:
+        words = ["--resume", str(begun[-1].parent)]
+    else:
+        words = [
+            str(folder / "story.py"), "--sim-profile", str(folder / "twin.toml"),
+            "--objective", case.objective, "--start", f"{start:.4f}/s",
+            "--highest", f"{highest:.4f}/s", "--hold", f"{HOLD_S}s",
+            "--longest", f"{LONGEST_S}s", "--warm-up", f"{WARM_S}s", "--seed", str(number * 1000),
+            "--resolution", str(RESOLUTION), "--out", str(folder),
+        ]  # fmt: skip
+    done = subprocess.run(
+        [*behind, sys.executable, "-m", "harness", "capacity", *words, "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if not done.stdout:
+        return {"name": case.name, "failed": done.stderr.strip()[-200:]}
+    found = json.loads(done.stdout)
+    step = RESOLUTION * knee
+    stair = (ceil((knee - start) / step) + 1) * (WARM_S + LONGEST_S) / 60
+    row = {
+        "name": case.name,
+        "objective": case.objective,
+        "source": case.source,
+        "knee": knee,
+        "found": found["found"],
+        "low": found["low_per_minute"] / 60,
+        "high": (found["high_per_minute"] or 0) / 60,
+        "centre": (found["centre_per_minute"] or 0) / 60,
+        "levels": len(found["levels"]),
+        "minutes": found["minutes"],
+        "stair_minutes": stair,
+    }
+    kept.write_text(json.dumps(row, indent=1))
+    return row
+
+
+def show(number: int, row: dict) -> tuple[bool, bool]:
+    """One line; whether the limit is inside, and whether the centre is within 5 %."""
+    if "failed" in row:
+        print(f"{number:>2}  {row['name']:<16} failed: {row['failed']}", flush=True)
+        return False, False
+    inside = row["low"] <= row["knee"] <= row["high"]
+    off = row["centre"] / row["knee"] - 1
+    print(
+        f"{number:>2}  {row['name']:<16} {row['objective']:<30} {row['source']:<10} "
+        f"{row['knee']:>6.2f}/s  {row['low']:>6.2f} to {row['high']:>6.2f}  "
+        f"{'inside ' if inside else 'OUTSIDE'} centre {off:+6.1%}  {row['levels']:>2} levels "
+        f"{row['minutes']:>5.1f} min = {row['minutes'] / row['stair_minutes']:.0%} of a stair",
+        flush=True,
+    )
+    return inside, abs(off) <= 0.05
+
+
+def main() -> int:
+    """Search all that are asked for; 0 when the targets are met."""
+    parser = argparse.ArgumentParser(description="Capacity searches for planted limits.")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the searches")
+    parser.add_argument("--at-once", type=int, default=2, metavar="N")
+    parser.add_argument("--only", default="", help="numbers of cases, as 3,7,12")
+    parser.add_argument("--behind", default="", help="a command to put before each search's")
+    parser.add_argument("--truth", action="store_true", help="only print the planted limits")
+    options = parser.parse_args()
+    wanted = [int(text) for text in options.only.split(",") if text]
+    chosen = [(n, case) for n, case in enumerate(cases()) if not wanted or n in wanted]
+    if options.truth:
+        for number, case in chosen:
+            print(f"{number:>2}  {case.name:<16} {case.objective:<30} {case.knee():.3f}/s")
+        return 0
+    os.environ.pop("HARNESS_ARRIVALS", None)
+    inside = near = 0
+    spent = stair = 0.0
+    with ThreadPoolExecutor(options.at_once) as pool:
+        behind = shlex.split(options.behind)
+        pending = [(n, pool.submit(search, n, case, options.out, behind)) for n, case in chosen]
+        for number, future in pending:
+            row = future.result()
+            lies, close = show(number, row)
+            inside, near = inside + lies, near + close
+            spent += row.get("minutes", 0.0)
+            stair += row.get("stair_minutes", 0.0)
+    share = spent / stair if stair else 1.0
+    many = len(chosen)
+    print(f"inside the interval {inside} of {many}, centre within 5 % {near} of {many}")
+    print(f"minutes of load {spent:.0f}, of stairs {stair:.0f}: {share:.0%}")
+    return 0 if min(inside, near) >= 0.9 * many and share <= 0.4 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
