@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+MEMORY = Path("/proc/meminfo")
 FILES_SPARE = 200
 """Descriptors that a process needs besides one for each session."""
 PORTS_SPARE = 1000
@@ -61,6 +62,16 @@ def this_machine() -> Machine:
         ports=high - low + 1,
         cores=len(os.sched_getaffinity(0)),
     )
+
+
+def available_memory_mb() -> float | None:
+    """Memory that processes could still take without swapping; None where nobody says."""
+    try:
+        lines = MEMORY.read_text().splitlines()
+        (kib,) = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
+        return int(kib) / 1024
+    except (OSError, ValueError):
+        return None
 
 
 def shortfalls(machine: Machine, share: Share) -> tuple[str, ...]:

@@ -3,7 +3,14 @@
 import resource
 from dataclasses import replace
 
-from harness.machine import Machine, Share, raise_file_limit, shortfalls, this_machine
+from harness.machine import (
+    Machine,
+    Share,
+    available_memory_mb,
+    raise_file_limit,
+    shortfalls,
+    this_machine,
+)
 
 SMALL = Machine(files=1024, ports=28_000, cores=2)
 
@@ -40,3 +47,8 @@ def test_the_limit_on_files_is_raised_to_the_hard_one() -> None:
         assert this_machine().files == resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 512
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_free_memory_is_told_where_the_system_tells_it() -> None:
+    found = available_memory_mb()
+    assert found is None or 1 < found < 10**8

@@ -1,7 +1,7 @@
 """A level of a capacity search as a process: started, looked at, ended when it is clear."""
 
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +39,36 @@ def hold_level(
     It is looked at when it has been judged for ``hold_s``, twice that, and so on, at most for
     ``longest_s``. Raises ConfigError when it did not run. KeyboardInterrupt drains it too.
     """
+    judged_s, look_s = longest_s, hold_s
+
+    def look(directory: Path) -> bool:
+        nonlocal judged_s, look_s
+        # At the longest it ends by itself.
+        if look_s >= longest_s or held_for(directory, warmup_s=warmup_s) < look_s + SETTLED_S:
+            return False
+        clear = is_clear(directory, warmup_s=warmup_s, judged_s=look_s, longest_s=longest_s)
+        if clear:
+            judged_s = look_s
+        look_s *= 2
+        return clear
+
+    directory = watch_run(command, out, look=look, say=say)
+    return Held(directory, judged_s)
+
+
+def watch_run(
+    command: Sequence[str],
+    out: Path,
+    *,
+    look: Callable[[Path], bool],
+    say: Say = print,
+    environment: Mapping[str, str] | None = None,
+) -> Path:
+    """Run ``command`` (a ``harness run`` into ``out``) to its end, or until ``look`` says so.
+
+    ``look`` is asked twice a second with the run's directory; the run is then drained. The
+    directory of the run. Raises ConfigError when it did not run. KeyboardInterrupt drains it too.
+    """
     out.mkdir(parents=True, exist_ok=True)
     before = set(out.iterdir())
     with (out / LOG).open("wb") as log:
@@ -47,33 +77,26 @@ def hold_level(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is for the search, which ends the level in order
+            env=environment,
+            start_new_session=True,  # Ctrl-C is for us, who end the run in order
         )
-    judged_s = longest_s
-    look_s = hold_s
     try:
         while _goes_on(process):
             directory = _newest(out, before)
-            if directory is None or look_s >= longest_s:
-                continue  # it ends by itself
-            if held_for(directory, warmup_s=warmup_s) < look_s + SETTLED_S:
-                continue
-            if is_clear(directory, warmup_s=warmup_s, judged_s=look_s, longest_s=longest_s):
-                judged_s = look_s
+            if directory is not None and look(directory):
                 process.terminate()
                 process.wait()
-            look_s *= 2
     except BaseException as error:
         if process.poll() is None:
             if isinstance(error, KeyboardInterrupt):
-                say("ending this level in order; it is not counted")
+                say("ending this run in order; it is not counted")
             process.terminate()
         process.wait()
         raise
     found = _newest(out, before)
     if found is None or not (found / RECORD).is_file():
         raise ConfigError(f"{out.name} did not run: {_last_line(out / LOG)}")
-    return Held(found.resolve(), judged_s)
+    return found.resolve()
 
 
 def _goes_on(process: "subprocess.Popen[bytes]") -> bool:

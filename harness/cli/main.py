@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "script": "tell what a conversation script would send, and which limit it would break",
     "plan": "tell what a launch needs: load, agents, limits, nights, cost",
     "compare": "tell what changed from one run to another",
+    "calibrate": "measure what this machine can generate before its own lag spoils the figures",
     "capacity": "find the highest load that still meets the objectives",
     "drift": "tell whether anything drifts over a soak, and whose fault it is",
 }
