@@ -96,7 +96,7 @@ class Blocks:
     def estimate(self, percent: float, *, confidence: float = 0.95, seed: int = 0) -> Estimate:
         """The percentile with its interval; without one where something is missing."""
         figure = self.percentile(percent)
-        low = high = None
+        low = high = error = None
         if figure is not None and not self.missing(percent):
             error = self.log_error(percent, np.random.default_rng(seed))
             reach = float(t.ppf(0.5 + confidence / 2, self.freedom)) * error
@@ -108,6 +108,7 @@ class Blocks:
             low=low,
             high=high,
             confidence=confidence,
+            error_share=error,
         )
 
     @staticmethod

@@ -1,7 +1,9 @@
 """The search for the highest load that still meets the objectives: which level to try next.
 
 The state is the list of levels tried, nothing else, so a search is resumed by handing that list in
-again. First the load is raised by a factor until a level is *over*; then the gap is halved. A level
+again. First the load is raised by a factor until a level is *over*; then the gap is halved. As soon
+as a level's figure lies near its limit, levels around it are read together until it is certain
+enough where the curve crosses (``harness.analysis.crossing``). Where there are no readings, a level
 that is *close* (the objective's interval encloses its limit) marks the knee itself: the gaps on
 both sides of it are narrowed. A level at which the generator was the limit is *inconclusive*: the
 search stays below it and never calls it the service's limit.
@@ -13,9 +15,16 @@ from enum import StrEnum
 from math import inf, isfinite, sqrt
 from typing import Protocol
 
+from harness.analysis.crossing import Crossing, Reading, find_crossing, is_near
 from harness.errors import ConfigError
 
 SAME_RATE = 1e-9
+NEARBY = 0.15
+"""Levels that far from the likeliest crossing, as a share, count as read around it."""
+STEPS = (0.8, 0.4, 1.2)
+"""How far from it the next ones are read, in parts of the resolution."""
+WIDER = (0.8, 1.2, 1.6)
+"""The same while not even the slope is certain."""
 
 
 class Judged(StrEnum):
@@ -59,12 +68,16 @@ class Found(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """A level that was run; ``reason`` says what decided (the objective that broke first)."""
+    """A level that was run; ``reason`` says what decided (the objective that broke first).
+
+    ``reading`` is how far the objective that is nearest to breaking is from its limit.
+    """
 
     rate: float
     judged: Judged
     minutes: float = 0.0
     reason: str = ""
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +203,8 @@ def next_rate(plan: SearchPlan, tried: Sequence[Tried]) -> float | None:
     again = view.worth_repeating()
     if again is not None:
         return again
+    if view.readable:
+        return _read_on(plan, view)
     if view.low == 0:
         if view.ceiling <= plan.lowest * (1 + SAME_RATE):
             return None
@@ -218,12 +233,19 @@ def answer(plan: SearchPlan, tried: Sequence[Tried]) -> Answer:
     else:
         found = Found.UNCLEAR if _stopped_early(plan, view) else Found.KNEE
     middle = view.close or [view.low, high]
+    low, centre = view.low, sqrt(middle[0] * middle[-1]) if view.low > 0 and high < inf else None
+    crossing = view.crossing
+    if crossing is not None:
+        low, centre, high = crossing.low, crossing.centre, crossing.high
+        if not going:
+            found = Found.KNEE if crossing.width <= plan.resolution else Found.UNCLEAR
     reasons = [t.reason for t in tried if t.judged is Judged.OVER and t.rate == view.over]
+    reasons += [t.reason for t in tried if t.judged is Judged.CLOSE]
     return Answer(
         found=found,
-        low=view.low,
+        low=low,
         high=high,
-        centre=sqrt(middle[0] * middle[-1]) if view.low > 0 and high < inf else None,
+        centre=centre,
         broke_first=next(filter(None, reasons), ""),
         levels=len(tried),
         minutes=sum(t.minutes for t in tried),
@@ -256,9 +278,32 @@ class _View:
             for rate, judged in said.items()
             if self.low < rate < self.over and judged is not Judged.INCONCLUSIVE
         )
+        last = min(self.over, self.close[-1] if self.close else inf)
+        self.readings = [
+            (level.rate, level.reading)
+            for level in tried
+            if level.reading is not None
+            and level.judged is not Judged.INCONCLUSIVE
+            and self.low / (1 + NEARBY) <= level.rate
+            and level.rate <= min(self.over, last * (1 + NEARBY)) * (1 + NEARBY / 2)
+        ]
+        """of the levels between those that are clear, and a little beyond"""
         self.met_close = Judged.CLOSE in said.values()
         self.first_not_under = min(
             (r for r, judged in said.items() if judged is not Judged.UNDER), default=plan.start
+        )
+
+    @property
+    def crossing(self) -> Crossing | None:
+        """Where the readings cross the limit, unless the generator gives up before that."""
+        found = find_crossing(self.readings)
+        return found if found is not None and found.centre < self.generator else None
+
+    @property
+    def readable(self) -> bool:
+        """Whether there is a reading near the limit, and a level that was not fine."""
+        return bool(self.close or self.over < inf) and any(
+            is_near(reading) for _, reading in self.readings
         )
 
     @property
@@ -285,6 +330,33 @@ def _together(found: Sequence[Judged]) -> Judged:
 def _stopped_early(plan: SearchPlan, view: _View) -> bool:
     """Did the number of levels end the search before it was narrow enough?"""
     return view.over < inf and view.low > 0 and _narrow(plan, view) is not None
+
+
+def _read_on(plan: SearchPlan, view: _View) -> float | None:
+    """The next level to read around the likeliest crossing, None when it is certain enough."""
+    crossing = view.crossing
+    if crossing is not None and crossing.width <= plan.resolution:
+        return None
+    top = min(view.over, view.generator)
+    if not view.close and view.low > 0:
+        if top / view.low <= 1 + plan.resolution:
+            return None
+        if top / view.low > (1 + plan.resolution) ** 3:
+            return sqrt(view.low * top)
+    if crossing is not None:
+        guess, steps = crossing.centre, STEPS
+    elif view.close:
+        guess, steps = sqrt(view.close[0] * view.close[-1]), WIDER
+    else:
+        guess, steps = sqrt(max(view.low, top / 4) * top), WIDER
+    below = sum(guess / (1 + NEARBY) < rate < guess for rate, _ in view.readings)
+    above = sum(guess <= rate < guess * (1 + NEARBY) for rate, _ in view.readings)
+    # A line is best known where its points lie apart, its zero where they lie around it.
+    step = 1 + plan.resolution * steps[min(below, above) % len(steps)]
+    wanted = guess / step if below <= above else guess * step
+    part = 1 + plan.resolution / 2
+    highest = min(plan.highest, view.generator / part, view.over * part)
+    return max(min(wanted, highest), plan.lowest, view.low / (1 + plan.resolution))
 
 
 def _narrow(plan: SearchPlan, view: _View) -> float | None:

@@ -27,6 +27,8 @@ class Estimate:
     low: float | None
     high: float | None
     confidence: float
+    error_share: float | None = None
+    """the figure's standard error as a share of it, where that is known"""
 
     @property
     def enough(self) -> bool:

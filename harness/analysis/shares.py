@@ -8,6 +8,7 @@ Cochran, Sampling Techniques, 1977, section 6.3), because errors come in cluster
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
+from statistics import NormalDist
 
 import numpy as np
 from scipy.stats import beta, t
@@ -26,6 +27,15 @@ class Share:
     figure: float | None
     low: float | None
     high: float | None
+    confidence: float
+
+    @property
+    def error_share(self) -> float | None:
+        """The share's standard error as a share of it; None where nothing bad was seen."""
+        if not self.figure or self.low is None or self.high is None:
+            return None
+        widths = 2 * NormalDist().inv_cdf(0.5 + self.confidence / 2)
+        return (self.high - self.low) / widths / self.figure
 
     @property
     def enough(self) -> bool:
@@ -41,7 +51,7 @@ def estimate_share(blocks: Sequence[tuple[int, int]], *, confidence: float = 0.9
         raise ConfigError(f"confidence: expected 0.5 up to below 1, got {confidence!r}")
     rows = np.array([block for block in blocks if block[1]], dtype=float)
     if not len(rows):
-        return Share(count=0, figure=None, low=None, high=None)
+        return Share(count=0, figure=None, low=None, high=None, confidence=confidence)
     bad, whole = rows.sum(axis=0)
     figure = float(bad / whole)
     tail = (1 - confidence) / 2
@@ -56,4 +66,4 @@ def estimate_share(blocks: Sequence[tuple[int, int]], *, confidence: float = 0.9
         error = sqrt(many / (many - 1) * float((rest**2).sum())) / whole
         reach = float(t.ppf(1 - tail, many - 1)) * error
         low, high = min(low, max(0.0, figure - reach)), max(high, min(1.0, figure + reach))
-    return Share(count=int(whole), figure=figure, low=low, high=high)
+    return Share(count=int(whole), figure=figure, low=low, high=high, confidence=confidence)

@@ -57,7 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "--longest",
         metavar="TIME",
-        help="a level that is not clear by then is too close to call (eight times --hold)",
+        help="a level that is not clear by then is too close to call (16 times --hold)",
     )
     add("--warm-up", default="15s", metavar="TIME", help="not judged, at a level's start")
     add("--resolution", type=float, default=0.08, metavar="SHARE", help="width of the answer")

@@ -1,4 +1,4 @@
-"""A level of a capacity search as a process: started, looked at, ended when it is clear."""
+"""A level of a capacity search as a process: started, looked at, ended when it has said enough."""
 
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import ConfigError
-from harness.report.levels import held_for, is_clear
+from harness.report.levels import held_for
 from harness.report.opening import START
 from harness.report.record import RECORD
 
@@ -32,12 +32,14 @@ def hold_level(
     warmup_s: float,
     hold_s: float,
     longest_s: float,
+    settled: Callable[[Path, float], bool],
     say: Say,
 ) -> Held:
-    """Run ``command`` (a ``harness run`` into ``out``) until its figures are clear, then drain it.
+    """Run ``command`` (a ``harness run`` into ``out``) until it is ``settled``, then drain it.
 
-    It is looked at when it has been judged for ``hold_s``, twice that, and so on, at most for
-    ``longest_s``. Raises ConfigError when it did not run. KeyboardInterrupt drains it too.
+    That is asked, with the run's directory and the judged seconds, when it has been judged for
+    ``hold_s``, twice that, and so on, at most for ``longest_s``. Raises ConfigError when it did not
+    run. KeyboardInterrupt drains it too.
     """
     judged_s, look_s = longest_s, hold_s
 
@@ -46,11 +48,11 @@ def hold_level(
         # At the longest it ends by itself.
         if look_s >= longest_s or held_for(directory, warmup_s=warmup_s) < look_s + SETTLED_S:
             return False
-        clear = is_clear(directory, warmup_s=warmup_s, judged_s=look_s, longest_s=longest_s)
-        if clear:
+        enough = settled(directory, look_s)
+        if enough:
             judged_s = look_s
         look_s *= 2
-        return clear
+        return enough
 
     directory = watch_run(command, out, look=look, say=say)
     return Held(directory, judged_s)

@@ -9,16 +9,17 @@ from typing import Any
 
 import orjson
 
-from harness.analysis.knee import Judged, SearchPlan, Tried
+from harness.analysis.crossing import Reading
+from harness.analysis.knee import Found, Judged, SearchPlan, Tried, answer
 from harness.cli.holding import Say, hold_level
 from harness.errors import ConfigError
-from harness.report.levels import Level, judge_run
+from harness.report.levels import Level, judge_run, look_at
 from harness.report.opening import make_run_directory, new_run_id
 from harness.units import rate_per_s, seconds
 
 SEARCH = "search.json"
 SCHEMA = 1
-LONGEST = 8
+LONGEST = 16
 """A level is held at most so many times as long as until the first look, unless asked otherwise."""
 
 
@@ -60,6 +61,7 @@ class Search:
                 judged=Judged(level["judged"]),
                 minutes=level["minutes"],
                 reason=level["reason"],
+                reading=Reading(**level["reading"]) if level.get("reading") else None,
             )
             for level in self.levels
         ]
@@ -115,12 +117,22 @@ def run_level(search: Search, rate: float, target: str, say: Say) -> Level:
     warmup_s = seconds(search.asked["warm_up"])
     number = len(search.levels) + 1
     out = search.directory / f"level-{number:02}"
+
+    def settled(directory: Path, judged_s: float) -> bool:
+        """Clear by itself, or enough for the search as a whole."""
+        look = look_at(directory, warmup_s=warmup_s, judged_s=judged_s, longest_s=search.longest_s)
+        if look.clear or look.reading is None:
+            return look.clear
+        so_far = Tried(rate=rate, judged=Judged.CLOSE, reading=look.reading)
+        return answer(search.plan, [*search.tried, so_far]).found is Found.KNEE
+
     held = hold_level(
         _command(search, rate, target, out),
         out,
         warmup_s=warmup_s,
         hold_s=search.hold_s,
         longest_s=search.longest_s,
+        settled=settled,
         say=say,
     )
     level = judge_run(

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from harness.analysis.crossing import Reading
 from harness.analysis.knee import Judged, Standing, judge_level
 from harness.errors import ConfigError
 from harness.report.opening import read_start
@@ -30,6 +31,16 @@ class Level:
     """whether every percentile that was asked for has an interval"""
     held_s: float
     """the judged time"""
+    reading: Reading | None
+    """how far the objective that is nearest to breaking is from its limit"""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a level that is still going shows: whether it is clear, and how far from the limit."""
+
+    clear: bool
+    reading: Reading | None
 
 
 def held_for(directory: Path, *, warmup_s: float) -> float:
@@ -40,8 +51,8 @@ def held_for(directory: Path, *, warmup_s: float) -> float:
         return 0.0  # its files are not there yet
 
 
-def is_clear(directory: Path, *, warmup_s: float, judged_s: float, longest_s: float) -> bool:
-    """Whether a level that is still going can be judged by its first ``judged_s`` seconds.
+def look_at(directory: Path, *, warmup_s: float, judged_s: float, longest_s: float) -> Look:
+    """A level that is still going, by its first ``judged_s`` seconds after the warm-up.
 
     Raises ConfigError when its files can't be read.
     """
@@ -50,7 +61,8 @@ def is_clear(directory: Path, *, warmup_s: float, judged_s: float, longest_s: fl
     held = _held(window, longest_s)
     found = read_standings(directory, objectives, window, held=held, verdicts={})
     said = {one.standing for one in found.values()}
-    return Standing.MISSED in said or said == {Standing.MET}
+    clear = Standing.MISSED in said or said == {Standing.MET}
+    return Look(clear, _nearest(found))
 
 
 def judge_run(
@@ -88,7 +100,13 @@ def judge_run(
         figures={text: one.figure for text, one in found.items()},
         enough=all(one.bounded for one in found.values()),
         held_s=round(window.length_s, 1),
+        reading=_nearest(found),
     )
+
+
+def _nearest(found: Mapping[str, Found]) -> Reading | None:
+    readings = [one.reading for one in found.values() if one.reading is not None]
+    return max(readings, key=lambda reading: reading.value, default=None)
 
 
 def _held(window: Window, longest_s: float) -> float:
@@ -117,6 +135,10 @@ def _judge(record: Mapping[str, Any], found: Mapping[str, Found]) -> tuple[Judge
         else:
             why = f"{dropped} arrivals dropped" if dropped else "nothing was measured"
         broke = f"the generator was the limit: {why}"
+    elif judged is Judged.CLOSE:
+        broke = next(
+            f"{text}: {one.figure}" for text, one in found.items() if one.standing is Standing.CLOSE
+        )
     return judged, broke
 
 

@@ -3,9 +3,11 @@ such. Read from the files that the run's processes write, so also while it goes 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import sqrt
 from pathlib import Path
 
 from harness.analysis.blocks import Blocks
+from harness.analysis.crossing import Reading, read_share, read_time
 from harness.analysis.knee import Standing, standing
 from harness.analysis.shares import estimate_share
 from harness.errors import ConfigError
@@ -49,11 +51,13 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """How an objective stands, its figure in words, and whether the figure has an interval."""
+    """How an objective stands, its figure in words, whether the figure has an interval, and how far
+    it is from the limit where that can be read."""
 
     standing: Standing
     figure: str
     bounded: bool = True
+    reading: Reading | None = None
 
 
 def read_window(directory: Path, warmup_s: float, *, longest_s: float | None = None) -> Window:
@@ -129,7 +133,13 @@ def _of_times(
     figure = f"{estimate.figure:,.0f} ms"
     if estimate.low is not None and estimate.high is not None:
         figure += f" ({estimate.low:,.0f} to {estimate.high:,.0f})"
-    return Found(standing(estimate, objective.limit, held=held), figure, estimate.enough)
+    reading = None
+    if estimate.error_share and objective.limit:
+        # What was stopped early was stopped because of what it showed: it counts for less.
+        error = estimate.error_share / sqrt(held)
+        reading = read_time(estimate.figure, objective.limit, error)
+    stands = standing(estimate, objective.limit, held=held)
+    return Found(stands, figure, estimate.enough, reading)
 
 
 def _of_outcomes(
@@ -152,7 +162,10 @@ def _of_outcomes(
     if share.figure is None or share.low is None or share.high is None:
         return None
     figure = f"{share.figure:.2%} ({share.low:.2%} to {share.high:.2%})"
-    return Found(standing(share, objective.limit, held=held), figure)
+    reading = None
+    if share.error_share and objective.limit:
+        reading = read_share(share.figure, objective.limit, share.error_share / sqrt(held))
+    return Found(standing(share, objective.limit, held=held), figure, reading=reading)
 
 
 def _blocks(directory: Path, tag: str, window: Window) -> Iterator[Sequence[tuple[float, int]]]:

@@ -1,10 +1,10 @@
 """Does a capacity search find a planted limit, on the real simulator with real guests?
 
-Twenty seeded services whose limit is known by a closed form or by a simulation of its own: several
-numbers of workers and distributions of service time, workers that hinder each other, scarce memory,
-a hard limit answered with 429. Each is searched from a tenth of its nominal rate by ``harness
-capacity``. Beside the answer stands what a stair of the same resolution would have cost: levels a
-step apart from the same start until the limit, each held for the longest time.
+Twenty seeded services whose limit is known by a closed form (Erlang B) or by a simulation of its
+own: several numbers of workers and distributions of service time, workers that hinder each other,
+scarce memory, a hard limit answered with 429. ``harness capacity`` searches each from an eighth of
+its nominal rate. Beside the answer stands what a stair of the same resolution would have cost:
+levels a step apart from the same start until the limit, each held for the longest time.
 
 Run it by hand; what has been searched already is not searched again::
 
@@ -28,13 +28,15 @@ from random import Random
 
 from scipy.optimize import brentq
 
-from harness.analysis.queueing import Queue, erlang_b
+from harness.analysis.queueing import erlang_b
 
-TOP = 80.0
-"""Replies a second that a service of workers alone could give at the very most."""
-WARM_S, HOLD_S, LONGEST_S = 4, 10, 60
+TOP = 200.0
+"""Replies a second that workers alone could give at the very most."""
+QUESTIONS = 4
+"""Of each guest, a second apart."""
+WARM_S, HOLD_S, LONGEST_S = 6, 8, 128
 RESOLUTION = 0.08
-DRAWN = 1_000_000
+DRAWN = 400_000
 
 ONE_QUESTION = """
 from locust import task
@@ -51,7 +53,7 @@ class Visitor(GuestUser):
             guest.say("Are you open on Sunday?")
             guest.await_reply(within="10s")
 """
-THREE_QUESTIONS = """
+FOUR_QUESTIONS = f"""
 from locust import task
 from harness.load import ArrivalShape, GuestUser, irregular, over, rate, slots_for, steady
 
@@ -65,8 +67,8 @@ class Visitor(GuestUser):
     @task
     def ask(self):
         with self.guest() as guest:
-            for number in range(3):
-                guest.say(f"This is question {number}.")
+            for number in range({QUESTIONS}):
+                guest.say("Is this question number " + str(number) + "?")
                 guest.await_reply(within="10s")
                 guest.think()
 """
@@ -83,17 +85,23 @@ class Case:
     """a rate near the limit, from which the search's start and ceiling follow"""
     knee: Callable[[], float]
     source: str
-    story: str = ONE_QUESTION
+    story: str = FOUR_QUESTIONS
+
+
+Serve = Callable[[float, int], float]
+"""(when a text comes, guests present) → when its answer is ready"""
+Service = Callable[[Random], Serve]
 
 
 def cases() -> Iterator[Case]:
     """All twenty, each with figures drawn from a seed of its own."""
     for number in range(8):
-        yield exponential(Random(number), (2, 4, 8, 16)[number % 4])
+        workers, within = (3, 4, 6, 8)[number % 4], (4.5, 7.0)
+        yield queue(Random(number), workers, "exponential", 1.0, within)
     for number in range(8, 11):
-        yield simulated(Random(number), (2, 4, 8)[number - 8], "constant", 0.0, (2.0, 3.5))
+        yield queue(Random(number), (3, 4, 8)[number - 8], "constant", 0.0, (2.0, 3.5))
     for number in range(11, 14):
-        yield simulated(Random(number), (2, 4, 8)[number - 11], "lognormal", 1.0, (4.0, 6.0))
+        yield queue(Random(number), (3, 4, 8)[number - 11], "lognormal", 1.0, (4.0, 6.0))
     for number in range(14, 16):
         yield hindered(Random(number), (6, 10)[number - 14])
     for number in range(16, 18):
@@ -102,78 +110,63 @@ def cases() -> Iterator[Case]:
         yield limited(Random(number), (40, 60)[number - 18])
 
 
-def exponential(rng: Random, workers: int) -> Case:
-    """M/M/c: the limit follows from the time in the system in closed form (Erlang C)."""
-    service_s = workers / TOP
-    limit_ms = round(service_s * rng.uniform(4.5, 7.0) * 1000)
-
-    def knee() -> float:
-        def over(rate: float) -> float:
-            queue = Queue(arrivals_per_s=rate, service_s=service_s, servers=workers)
-            return queue.response_percentile_s(95) - limit_ms / 1000
-
-        return float(brentq(over, TOP / 100, TOP * 0.9999))
-
-    return Case(
-        name=f"{workers} exponential",
-        profile=_bot(workers, f"exponential:{service_s * 1000:g}ms"),
-        objective=f"reply p95 < {limit_ms}ms",
-        nominal=TOP,
-        knee=knee,
-        source="Erlang C",
-    )
-
-
-def simulated(
+def queue(
     rng: Random, workers: int, shape: str, variation: float, within: tuple[float, float]
 ) -> Case:
-    """M/D/c and M/G/c: the limit from a long simulation of the queue."""
+    """Workers with one queue and service times of a named distribution."""
     service_s = workers / TOP
     limit_ms = round(service_s * rng.uniform(*within) * 1000)
     tail = f",{variation:g}" if shape == "lognormal" else ""
 
-    def times(draws: Random, rate: float) -> Iterator[float]:
-        sigma = sqrt(log1p(variation**2))
-        free, now = [0.0] * workers, 0.0
-        while True:
-            now += draws.expovariate(1.0) / rate
-            took = service_s * exp(draws.gauss(0.0, 1.0) * sigma - sigma**2 / 2)
-            end = max(now, heapq.heappop(free)) + took
+    def service(draws: Random) -> Serve:
+        free, sigma = [0.0] * workers, sqrt(log1p(variation**2))
+
+        def serve(now: float, _: int) -> float:
+            if shape == "exponential":
+                took = draws.expovariate(1.0)
+            else:
+                took = exp(draws.gauss(0.0, 1.0) * sigma - sigma**2 / 2)
+            end = max(now, heapq.heappop(free)) + took * service_s
             heapq.heappush(free, end)
-            yield end - now
+            return end
+
+        return serve
 
     return Case(
         name=f"{workers} {shape}",
         profile=_bot(workers, f"{shape}:{service_s * 1000:g}ms{tail}"),
         objective=f"reply p95 < {limit_ms}ms",
-        nominal=TOP,
-        knee=lambda: _crossing(times, 95, limit_ms / 1000, TOP),
+        nominal=TOP / QUESTIONS,
+        knee=lambda: _crossing(service, 95, limit_ms / 1000, TOP / QUESTIONS),
         source="simulation",
     )
 
 
 def hindered(rng: Random, workers: int) -> Case:
     """Workers with contention and coherency penalties (Universal Scalability Law)."""
-    contention, coherency = 0.02, 0.01
-    service_s = 0.06
-    top = workers / service_s / (1 + (workers - 1) * (contention + coherency * workers))
+    contention, coherency, service_s = 0.02, 0.01, 0.025
+    top = workers / service_s / (1 + (workers - 1) * (contention + coherency * workers)) / QUESTIONS
     limit_ms = round(service_s * workers / 4 * rng.uniform(4.0, 6.0) * 1000)
 
-    def times(draws: Random, rate: float) -> Iterator[float]:
+    def service(draws: Random) -> Serve:
         ends: list[float] = []
-        now = start = 0.0
-        while True:
-            now += draws.expovariate(1.0) / rate
-            start = max(start, now)
+        last = 0.0
+
+        def serve(now: float, _: int) -> float:
+            nonlocal last
+            start = max(last, now)
             while ends and ends[0] <= start:
                 heapq.heappop(ends)
             if len(ends) == workers:
                 start = heapq.heappop(ends)
+            last = start
             busy = len(ends) + 1
             slower = 1 + contention * (busy - 1) + coherency * busy * (busy - 1)
             end = start + draws.expovariate(1.0) * service_s * slower
             heapq.heappush(ends, end)
-            yield end - now
+            return end
+
+        return serve
 
     extra = f"contention = {contention}\ncoherency = {coherency}\n"
     return Case(
@@ -181,42 +174,27 @@ def hindered(rng: Random, workers: int) -> Case:
         profile=_bot(workers, f"exponential:{service_s * 1000:g}ms", extra),
         objective=f"reply p95 < {limit_ms}ms",
         nominal=top,
-        knee=lambda: _crossing(times, 95, limit_ms / 1000, top),
+        knee=lambda: _crossing(service, 95, limit_ms / 1000, top),
         source="simulation",
     )
 
 
 def forgetful(rng: Random) -> Case:
     """A service that slows down in proportion once more sessions are open than fit in memory."""
-    fits = rng.randrange(50, 90)
+    fits = rng.randrange(60, 100)
     answer_s, limit_ms = 0.1, rng.randrange(115, 140)
 
-    def times(draws: Random, rate: float) -> Iterator[float]:
-        order = count()
-        events = [(draws.expovariate(1.0) / rate, next(order), 0)]
-        present = 0
-        while True:
-            now, _, step = heapq.heappop(events)
-            if step == 0:  # a guest comes, and so will another
-                present += 1
-                heapq.heappush(events, (now + draws.expovariate(1.0) / rate, next(order), 0))
-            if step == 3:
-                present -= 1
-                continue
-            took = answer_s * max(1.0, present / fits)
-            again = now + took + draws.uniform(0.8, 1.2)
-            heapq.heappush(events, (again, next(order), step + 1))
-            yield took
+    def service(_: Random) -> Serve:
+        return lambda now, present: now + answer_s * max(1.0, present / fits)
 
-    nominal = fits * limit_ms / 1000 / answer_s / 3.4
+    nominal = fits * limit_ms / 1000 / answer_s / (QUESTIONS * (1 + limit_ms / 1000))
     return Case(
         name=f"memory for {fits}",
         profile=f'[bot]\ntime = "{answer_s * 1000:g}ms"\nmemory_sessions = {fits}\n',
         objective=f"reply p90 < {limit_ms}ms",
         nominal=nominal,
-        knee=lambda: _crossing(times, 90, limit_ms / 1000, nominal * 2),
+        knee=lambda: _crossing(service, 90, limit_ms / 1000, nominal * 2),
         source="simulation",
-        story=THREE_QUESTIONS,
     )
 
 
@@ -230,6 +208,7 @@ def limited(rng: Random, texts: int) -> Case:
         nominal=float(texts),
         knee=lambda: float(brentq(lambda rate: erlang_b(rate, texts) - share, 1, texts * 2)),
         source="Erlang B",
+        story=ONE_QUESTION,
     )
 
 
@@ -237,14 +216,30 @@ def _bot(workers: int, time: str, extra: str = "") -> str:
     return f'[bot]\ntime = "{time}"\nworkers = {workers}\n{extra}'
 
 
-def _crossing(
-    times: Callable[[Random, float], Iterator[float]], percent: float, limit_s: float, top: float
-) -> float:
+def replies(serve: Serve, draws: Random, rate: float) -> Iterator[float]:
+    """Times to the replies, with guests who come at random and ask with a second in between."""
+    order = count()
+    events = [(draws.expovariate(1.0) / rate, next(order), 0)]
+    present = 0
+    while True:
+        now, _, step = heapq.heappop(events)
+        if step == 0:  # a guest comes, and so will another
+            present += 1
+            heapq.heappush(events, (now + draws.expovariate(1.0) / rate, next(order), 0))
+        if step == QUESTIONS:
+            present -= 1
+            continue
+        ready = serve(now, present)
+        heapq.heappush(events, (ready + draws.uniform(0.8, 1.2), next(order), step + 1))
+        yield ready - now
+
+
+def _crossing(service: Service, percent: float, limit_s: float, top: float) -> float:
     """The rate at which the percentile meets the limit; the same draws at every rate."""
-    low, high = log(top / 20), log(top)
-    for _ in range(11):
+    low, high = log(top / 4), log(top)
+    for _ in range(9):
         middle = (low + high) / 2
-        drawn = times(Random(1), exp(middle))
+        drawn = replies(service(Random(2)), Random(1), exp(middle))
         above = sum(next(drawn) > limit_s for _ in range(DRAWN))
         if above > DRAWN * (1 - percent / 100):
             high = middle
@@ -261,7 +256,7 @@ def search(number: int, case: Case, out: Path, behind: list[str]) -> dict:
         return json.loads(kept.read_text())
     folder.mkdir(parents=True, exist_ok=True)
     knee = case.knee()
-    start, highest = case.nominal / 10, case.nominal * 4
+    start, highest = case.nominal / 8, case.nominal * 4
     (folder / "story.py").write_text(case.story)
     (folder / "twin.toml").write_text(f"seed = {number}\n{case.profile}")
     begun = sorted(folder.glob("capacity-*/search.json"))

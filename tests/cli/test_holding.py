@@ -7,6 +7,7 @@ import pytest
 
 from harness.cli.holding import hold_level
 from harness.errors import ConfigError
+from harness.report.levels import look_at
 
 LEVEL = """
 import json, pathlib, signal, sys, time
@@ -45,6 +46,9 @@ def held(tmp_path: Path, reply_ms: float) -> tuple[float, float]:
         warmup_s=2,
         hold_s=10,
         longest_s=40,
+        settled=lambda run, judged_s: (
+            look_at(run, warmup_s=2, judged_s=judged_s, longest_s=40).clear
+        ),
         say=print,
     )
     text = (found.directory / "run.json").read_text()
@@ -71,4 +75,12 @@ def test_a_level_that_is_not_clear_is_held_for_the_longest(tmp_path: Path) -> No
 def test_a_level_that_did_not_run_says_why(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "print('error: no such target'); raise SystemExit(8)"]
     with pytest.raises(ConfigError, match=r"level-01 did not run: no such target"):
-        hold_level(command, tmp_path / "level-01", warmup_s=1, hold_s=1, longest_s=2, say=print)
+        hold_level(
+            command,
+            tmp_path / "level-01",
+            warmup_s=1,
+            hold_s=1,
+            longest_s=2,
+            settled=lambda *_: True,
+            say=print,
+        )

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from harness.analysis.crossing import Reading
 from harness.analysis.knee import Judged
 from harness.cli.searching import SEARCH, begin_search, resume_search
 from harness.errors import ConfigError
@@ -35,14 +36,22 @@ def asked(tmp_path: Path, **changes: Any) -> dict[str, Any]:
 def test_a_search_is_resumed_as_it_was(tmp_path: Path) -> None:
     search = begin_search(asked(tmp_path), tmp_path / "reports")
     search.levels.append(
-        {"rate_per_s": 1.0, "judged": "under", "minutes": 1.5, "reason": "", "run": "level-01/r"}
+        {
+            "rate_per_s": 1.0,
+            "judged": "under",
+            "minutes": 1.5,
+            "reason": "",
+            "run": "level-01/r",
+            "reading": {"value": -0.4, "error": 0.1},
+        }
     )
     search.save()
     again = resume_search(search.directory)
     assert again.plan == search.plan
     (level,) = again.tried
     assert (level.rate, level.judged, level.minutes) == (1.0, Judged.UNDER, 1.5)
-    assert (again.hold_s, again.longest_s) == (60.0, 480.0)
+    assert level.reading == Reading(value=-0.4, error=0.1)
+    assert (again.hold_s, again.longest_s) == (60.0, 960.0)
     assert "reply p95 < 500ms" in (search.directory / "objectives.toml").read_text()
 
 

@@ -55,6 +55,9 @@ def test_by_interval(tmp_path: Path, text: str, errors_of_100: int, expected: St
     )
     assert found[text].standing is expected
     assert found[text].bounded
+    reading = found[text].reading
+    if expected is not Standing.CLOSE and reading is not None:
+        assert (reading.value > 0) is (expected is Standing.MISSED)
 
 
 def test_what_has_no_interval_stands_by_the_runs_verdict(tmp_path: Path) -> None:
