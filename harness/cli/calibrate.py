@@ -133,16 +133,16 @@ def _known(rate: Rate | None) -> Rate | None:
     return rate if rate is not None and rate.per_s > 0 else None
 
 
-def _room(machine: Machine, processes: int) -> Callable[[float], tuple[int, str]]:
+def _room(machine: Machine, processes: int) -> Callable[[float | None], tuple[int, str]]:
     """How many sessions fit, from the KiB that one takes."""
     memory_mb = available_memory_mb()
 
-    def room(kib_each: float) -> tuple[int, str]:
+    def room(kib_each: float | None) -> tuple[int, str]:
         limits = {
             "open files": (machine.files - FILES_SPARE) * processes,
             "ports of one address": machine.ports - PORTS_SPARE,
         }
-        if memory_mb is not None and kib_each > 0:
+        if memory_mb is not None and kib_each is not None:
             limits["memory"] = int(memory_mb * MEMORY_PART * 1024 / kib_each)
         why = min(limits, key=lambda name: limits[name])
         return max(0, limits[why]), why

@@ -1,6 +1,7 @@
 """``harness preflight``: everything that can be checked before a run, and a stamp that it was."""
 
 import argparse
+import platform
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from harness.machine import Share, raise_file_limit, shortfalls, this_machine
 from harness.preflight.checks import (
     Check,
     Status,
+    check_calibration,
     check_clock,
     check_deployment,
     check_guard,
@@ -24,6 +26,7 @@ from harness.preflight.checks import (
 from harness.preflight.credentials import check_credentials
 from harness.preflight.looking import fetch_config, look_at_the_way, send_one_guest
 from harness.preflight.stamp import write_stamp
+from harness.report.calibration import CALIBRATION, read_calibration
 from harness.targets import FILE, Terms, resolve_target
 
 STYLES = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "bold red", Status.SKIPPED: "dim"}
@@ -72,7 +75,9 @@ def run(args: argparse.Namespace) -> int:
             connections_per_min=terms.connections_per_minute,
             breaks=[*inspected["breaks"], *inspected["may_break"]],
         )
-    checks += _machine(terms, at_once=at_once, peak=peak, processes=max(1, args.processes))
+    processes = max(1, args.processes)
+    checks += _machine(terms, at_once=at_once, peak=peak, processes=processes)
+    checks += _calibrated(args.out / CALIBRATION, terms, at_once, peak, processes)
     intent = Intent(
         sessions=None if plan is None else plan["count"],
         at_once=at_once,
@@ -125,6 +130,28 @@ def _machine(terms: Terms, *, at_once: int, peak: float | None, processes: int) 
         return [Check(name="machine", status=Status.FAIL, text=why) for why in short]
     text = f"{machine.files:,} files, {machine.ports:,} ports, {machine.cores} cores"
     return [Check(name="machine", status=Status.OK, text=text)]
+
+
+def _calibrated(
+    path: Path, terms: Terms, at_once: int, peak: float | None, processes: int
+) -> list[Check]:
+    """Against what this machine was found to carry, if it was calibrated."""
+    if not path.is_file():
+        text = "not done: harness calibrate measures what this machine can generate"
+        return [Check(name="calibration", status=Status.SKIPPED, text=text)]
+    found = read_calibration(path)
+    if found.host != platform.node():
+        text = f"{path} is of another machine ({found.host})"
+        return [Check(name="calibration", status=Status.SKIPPED, text=text)]
+    carried = found.best(tls=terms.target.scheme == "wss")
+    # Processes share the work; cores beyond those that there are carry nothing.
+    share = min(processes, found.cores) / found.processes
+    return check_calibration(
+        peak_per_s=peak,
+        at_once=at_once,
+        safe_per_s=None if carried.guests is None else carried.guests.safe_per_s * share,
+        room=None if carried.sessions is None else carried.sessions.room,
+    )
 
 
 def _show(checks: list[Check], console: Console) -> None:

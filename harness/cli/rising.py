@@ -104,7 +104,9 @@ def measure_messages(asked: Rising) -> Rate | None:
     return _rise(asked, "messages", _filling(asked.speakers, filled, speaking), "delivered")
 
 
-def measure_sessions(asked: Rising, room: Callable[[float], tuple[int, str]]) -> HeldSessions:
+def measure_sessions(
+    asked: Rising, room: Callable[[float | None], tuple[int, str]]
+) -> HeldSessions:
     """Guests who stay. ``room`` tells from the KiB of one how many would fit, and what ends it."""
     filled = asked.held / FILL_PER_S
     stay_s = filled + 15

@@ -117,6 +117,36 @@ def check_clock(offset_s: float | None) -> Check:
     )
 
 
+def check_calibration(
+    *, peak_per_s: float | None, at_once: int, safe_per_s: float | None, room: int | None
+) -> list[Check]:
+    """What is asked of this machine against what ``harness calibrate`` found that it can carry.
+
+    ``safe_per_s`` are new guests a second, ``room`` is how many sessions fit; None: not known.
+    """
+    found = []
+    if peak_per_s is not None and safe_per_s is not None:
+        over = peak_per_s > safe_per_s
+        found.append(
+            Check(
+                name="calibration",
+                status=Status.WARN if over else Status.OK,
+                text=f"up to {peak_per_s:,.3g} new guests a second, this machine is good for "
+                f"{safe_per_s:,.3g}"
+                + (": use more processes or machines, or its lag spoils the figures" * over),
+            )
+        )
+    if room is not None and at_once > room:
+        found.append(
+            Check(
+                name="calibration",
+                status=Status.WARN,
+                text=f"{at_once:,} sessions at once, this machine has room for {room:,}",
+            )
+        )
+    return found
+
+
 def check_guard(found: tuple[Refusal, ...], *, guarded: bool) -> list[Check]:
     """Approval, window and cap as a run of now would find them."""
     if not guarded:

@@ -42,7 +42,8 @@ class HeldSessions:
 
     held: int
     lag_ms: float
-    kib_each: float
+    kib_each: float | None
+    """None where the memory did not grow enough to tell"""
     room: int
     room_ends_by: str
 
@@ -166,7 +167,7 @@ def read_rise(directory: Path, operation: str) -> list[Second]:
     ]
 
 
-def read_held(directory: Path) -> tuple[int, float, float]:
+def read_held(directory: Path) -> tuple[int, float, float | None]:
     """(sessions held at most, lag p99 in ms while they were, KiB that each took) of a run.
 
     Memory is the growth of all processes from their first second to the moment of the most
@@ -189,4 +190,4 @@ def read_held(directory: Path) -> tuple[int, float, float]:
     grown_mb = sum(rss - first[worker] for worker, _, rss in rows[most_at])
     lags = [second.lag_ms for second in read_rise(directory, "health_check") if second.lag_ms]
     lag = sorted(lags)[len(lags) // 2] if lags else 0.0
-    return held, lag, max(0.0, grown_mb * 1e6 / 1024 / held)
+    return held, lag, grown_mb * 1e6 / 1024 / held if grown_mb > 0 else None

@@ -34,6 +34,7 @@ def rows_of(found: Calibration) -> list[Row]:
         ]
         held = carried.sessions
         if held is not None:
+            each = "" if held.kib_each is None else f", at {held.kib_each:,.0f} KiB each"
             rows.append(
                 Row(
                     what="sessions at once",
@@ -41,7 +42,7 @@ def rows_of(found: Calibration) -> list[Row]:
                     reached=f"{held.held:,} held",
                     count_on=f"{held.room:,}",
                     lag=f"{held.lag_ms:,.1f} ms",
-                    ended_by=f"{held.room_ends_by}, at {held.kib_each:,.0f} KiB each",
+                    ended_by=f"{held.room_ends_by}{each}",
                 )
             )
     return rows

@@ -88,7 +88,9 @@ def judge_run(
         held=held,
         verdicts={entry["text"]: entry.get("verdict", "") for entry in entries},
     )
-    judged, reason = _judge(record, found)
+    # What could not be started afterwards, while the run was being ended, does not count.
+    dropped = sum(i.arrivals.get("dropped", 0) for i in intervals_of(directory, window))
+    judged, reason = _judge(record, found, dropped)
     occupancy, replies_per_s, arrived_per_s = _means(directory, window)
     stay = occupancy / arrived_per_s if occupancy and arrived_per_s else None
     return Level(
@@ -113,7 +115,9 @@ def _held(window: Window, longest_s: float) -> float:
     return min(1.0, max(window.length_s, 0.001) / longest_s)
 
 
-def _judge(record: Mapping[str, Any], found: Mapping[str, Found]) -> tuple[Judged, str]:
+def _judge(
+    record: Mapping[str, Any], found: Mapping[str, Found], dropped: int
+) -> tuple[Judged, str]:
     broke = next(
         (f"{text}: {one.figure}" for text, one in found.items() if one.standing is Standing.MISSED),
         "",
@@ -122,7 +126,6 @@ def _judge(record: Mapping[str, Any], found: Mapping[str, Found]) -> tuple[Judge
     if leftover and not broke:
         broke = f"{leftover} sessions left over"
     healthy = record["verdict"] != Verdict.INVALID
-    dropped = int((record.get("arrivals") or {}).get("dropped", 0))
     judged = judge_level(
         [one.standing for one in found.values()],
         leftovers_growing=leftover > 0,

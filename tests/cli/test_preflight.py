@@ -1,14 +1,19 @@
 """``harness preflight`` and the guarded run that rests on it, the whole path on loopback."""
 
 import json
+import platform
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from locusts import ROOT, locustfile
+
+from harness.analysis.ramp import Limit
+from harness.report.calibration import Calibration, Carried, Rate, write_calibration
 
 pytestmark = pytest.mark.process
 
@@ -55,6 +60,23 @@ def test_no_run_before_a_preflight_and_a_run_after_it(simulator: Any, tmp_path: 
     assert done.returncode == 0, done.stdout + done.stderr
     how = record(tmp_path)["how"]
     assert (how["target_name"], how["approval"], how["overridden"]) == ("twin", "case 1", [])
+
+
+def test_a_calibrated_machine_is_told_what_is_too_much(simulator: Any, tmp_path: Path) -> None:
+    words = target(tmp_path, simulator.url)
+    check = ["preflight", *words, "--no-guest", "--locustfile", "locustfiles/load.py"]
+    assert "not done: harness calibrate" in " ".join(harness(*check).stdout.split())
+    slow = Rate(per_s=0.01, lag_ms=9, limit=Limit.GENERATOR)
+    carried = Carried(guests=slow, messages=None, sessions=None)
+    found = Calibration(
+        made="now", host=platform.node(), cores=2, processes=1, kinds={"plain": carried}
+    )
+    write_calibration(tmp_path / "reports", found)
+    told = harness(*check)
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "this machine is good for 0.007" in " ".join(told.stdout.split())
+    write_calibration(tmp_path / "reports", replace(found, host="elsewhere"))
+    assert "of another machine (elsewhere)" in " ".join(harness(*check).stdout.split())
 
 
 def test_a_failed_preflight_permits_nothing(simulator: Any, tmp_path: Path) -> None:

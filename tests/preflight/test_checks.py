@@ -5,6 +5,7 @@ from typing import Any
 from harness.guard import Refusal, Rule
 from harness.preflight.checks import (
     Status,
+    check_calibration,
     check_clock,
     check_deployment,
     check_guard,
@@ -59,3 +60,12 @@ def test_clock_and_guard() -> None:
     assert check_guard((), guarded=False)[0].status is Status.OK
     (told,) = check_guard((Refusal(rule=Rule.WINDOW, why="closed"),), guarded=True)
     assert (told.name, told.status) == ("window", Status.WARN)
+
+
+def test_a_machine_that_was_calibrated() -> None:
+    good = check_calibration(peak_per_s=20, at_once=500, safe_per_s=140, room=9000)
+    assert [check.status for check in good] == [Status.OK]
+    bad = check_calibration(peak_per_s=200, at_once=9500, safe_per_s=140, room=9000)
+    assert [check.status for check in bad] == [Status.WARN, Status.WARN]
+    assert "use more processes or machines" in bad[0].text
+    assert check_calibration(peak_per_s=None, at_once=1, safe_per_s=None, room=None) == []

@@ -25,6 +25,7 @@ def level(
     verdict: str = "PASS",
     leftover: int = 0,
     dropped: int = 0,
+    dropped_at: int = 40,
 ) -> Path:
     """Twenty seconds of warm-up and sixty judged ones, 100 replies each."""
     rng = random.Random(4)
@@ -42,7 +43,7 @@ def level(
             state={
                 "phase": "running" if second <= 80 else "finishing",
                 "sessions": {"occupancy": 12},
-                "arrivals": {"started": 3},
+                "arrivals": {"started": 3, "dropped": dropped if second == dropped_at else 0},
                 "process": {},
             },
         )
@@ -51,7 +52,6 @@ def level(
         "verdict": verdict,
         "reasons": ["the generator lagged"],
         "sessions": {"leftover": leftover},
-        "arrivals": {"dropped": dropped},
         "objectives": [
             {"text": "leftovers == 0", "verdict": "FAIL" if leftover else "PASS"},
             {"text": "reply p95 < 500ms", "verdict": "PASS"},
@@ -95,6 +95,11 @@ def test_a_struggling_generator_is_never_the_services_limit(
     found = judge_run(level(tmp_path, reply_ms=100, **how), warmup_s=20)
     assert found.judged is Judged.INCONCLUSIVE
     assert "generator" in found.reason
+
+
+def test_what_was_dropped_at_the_end_of_the_run_does_not_count(tmp_path: Path) -> None:
+    at_the_end = level(tmp_path, reply_ms=100, dropped=3, dropped_at=85)
+    assert judge_run(at_the_end, warmup_s=20).judged is Judged.UNDER
 
 
 def test_a_miss_counts_even_when_the_generator_struggled(tmp_path: Path) -> None:

@@ -1,0 +1,56 @@
+"""``harness calibrate`` measures a small rise in real processes, keeps it, and refuses nonsense."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from locusts import ROOT
+
+from harness.cli.main import main
+from harness.exit_codes import ExitCode
+from harness.report.calibration import CALIBRATION, read_calibration
+
+
+@pytest.mark.process
+def test_a_small_calibration(tmp_path: Path) -> None:
+    out = tmp_path / "reports"
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "harness", "calibrate", "--kinds", "plain", "--rise", "8s",
+            "--top", "20/s", "--top-messages", "60/s", "--speakers", "10", "--held", "20",
+            "--processes", "1", "--out", str(out), "--json",
+        ],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=170,
+    )  # fmt: skip
+    assert done.returncode == ExitCode.PASS, done.stderr
+    kept = read_calibration(out / CALIBRATION)
+    assert json.loads(done.stdout)["kinds"]["plain"]["sessions"]["held"] >= 15
+    assert kept.kinds["plain"].guests is not None
+    assert 2 <= kept.kinds["plain"].guests.per_s <= 25
+    assert kept.kinds["plain"].messages is not None
+    assert 2 <= kept.kinds["plain"].messages.per_s <= 80
+    (page,) = out.glob("calibration-*/calibration.html")
+    assert "new guests a second" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--kinds", "udp"], "--kinds: expected plain, tls"),
+        (["--processes", "0"], "--processes: expected one or more"),
+        (["--rise", "1s"], "--rise: expected 5s to 10m"),
+        (["--rise", "long"], "--rise"),
+        (["--held", "0"], "--held: expected one or more"),
+        (["--held", "9999999"], "more than this machine's files and ports"),
+        (["--top", "1/s"], "--top: expected 2/s or more"),
+        (["--top-messages", "many"], "--top-messages: expected a rate"),
+    ],
+)
+def test_nonsense_is_refused(
+    words: list[str], why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["calibrate", *words, "--out", str(tmp_path / "r")]) == ExitCode.CONFIG
+    assert why in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
