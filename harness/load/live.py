@@ -18,7 +18,7 @@ from harness.slo.objective import Kind
 
 INTERVAL = "harness_interval"
 """The message by which a worker hands its interval to the master."""
-KEPT_POINTS = 1800
+KEPT_POINTS = 600
 """Seconds of history kept for the Sessions tab; older ones are let go, so memory stays flat."""
 QUIET_AFTER_S = 5.0
 """A process that has said nothing for so long is shown as quiet."""

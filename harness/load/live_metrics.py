@@ -58,7 +58,8 @@ class LiveCollector(Collector):
             "harness_operations", "Operations by how they ended", labels=["operation", "outcome"]
         )
         for operation, counts in live.outcomes.items():
-            for outcome, number in counts.items():
+            # Also while none has ended well, so that a share of errors can be made of it.
+            for outcome, number in {"ok": 0, **counts}.items():
                 outcomes.add_metric([operation, outcome], number)
         yield outcomes
         service = HistogramMetricFamily(

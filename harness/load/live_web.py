@@ -83,7 +83,7 @@ class SessionsTab:
                     {"name": name, **row["process"]} for name, row in live.newest.items()
                 ],
                 "quiet": live.quiet(),
-                "points": list(live.points)[-600:],
+                "points": list(live.points),
                 "leftovers": self._leftovers_now(figures["sessions"]["leftover"]),
             }
         )

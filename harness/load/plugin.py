@@ -255,7 +255,8 @@ class Plugin:
         while True:
             gevent.sleep(1)
             now_s = (monotonic_ns() - live.began_ns) / 1e9
-            live.add_point(now_s)
+            if self._environment.web_ui is not None:
+                live.add_point(now_s)
             trim(self._runner.stats, wall_ns() / 1e9)
             if self._shares is not None:
                 self._shares.look()

@@ -89,8 +89,15 @@ class Histogram:
 
     @property
     def mean_ms(self) -> float | None:
-        """The mean in milliseconds, None when empty."""
-        return float(self._hdr.get_mean_value()) / 1000 if self.count else None
+        """The mean in milliseconds, each value taken as the middle of its bucket; None if empty."""
+        if not self.count:
+            return None
+        values, counts = self._recorded()
+        half_bits = self._hdr.sub_bucket_half_count_magnitude
+        bits = np.frexp(values.astype(np.float64))[1].astype(np.int64)
+        widths = 1 << np.maximum(bits - (half_bits + 1), 0)
+        middles = values + 1 - widths + widths // 2
+        return float((middles * counts).sum() / counts.sum()) / 1000
 
     @property
     def max_ms(self) -> float | None:

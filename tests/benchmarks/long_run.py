@@ -72,6 +72,14 @@ class Memory:
         slope, _ = linear_regression([at for at, _ in series], [size for _, size in series])
         return slope
 
+    def course_mb(self, role: str, sessions: int) -> list[float]:
+        """Megabytes after each tenth of the sessions."""
+        found = []
+        for tenth in range(1, 10):
+            sizes = next(sizes for at, sizes in self.points if at >= sessions * tenth / 10)
+            found.append(round(sum(v for k, v in sizes.items() if k.startswith(role)) / 1e6, 1))
+        return found
+
     def last_mb(self, role: str, sessions: int) -> float:
         """Megabytes at the last point at which sessions were still being opened."""
         sizes = [sizes for opened, sizes in self.points if opened < sessions][-1]
@@ -142,6 +150,7 @@ def main() -> int:
     for role in ("run master", "run worker", "run", "simulator"):
         growth, size_mb = memory.growth(role, opened), memory.last_mb(role, opened)
         print(f"  {role:12} {size_mb:7.1f} MB at the end, growth {growth:+7.1f} bytes/session")
+        print(f"    after each tenth, MB: {memory.course_mb(role, opened)}")
     correct = (
         account["balanced"]
         and account["leftover"] == 0

@@ -107,6 +107,13 @@ def test_many_at_once_are_the_same_as_one_by_one(durations_ns: list[int]) -> Non
     assert list(many.buckets_us()) == list(single.buckets_us())
 
 
+@given(DURATIONS)
+def test_the_mean_is_the_librarys(durations_ns: list[int]) -> None:
+    histogram = of(durations_ns)
+    library = histogram._hdr.get_mean_value() / 1000
+    assert (histogram.mean_ms or 0) == pytest.approx(library)
+
+
 def test_a_histogram_is_freed_at_once() -> None:
     text = full().encode()
     gc.collect()

@@ -1,0 +1,121 @@
+"""A real Prometheus scrapes a distributed run, and answers every query of the dashboard."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from locusts import ROOT, environment_for, locustfile
+
+import harness.deploy
+from harness.cli.stages import free_port
+
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(
+        shutil.which("prometheus") is None,
+        reason="no prometheus here (apt-get install prometheus on Debian)",
+    ),
+]
+
+CONFIG = """
+global:
+  scrape_interval: 2s
+  scrape_timeout: 2s
+scrape_configs:
+  - job_name: harness
+    static_configs:
+      - targets: ["127.0.0.1:{port}"]
+"""
+SHAPE = "class Shape(ArrivalShape):\n    arrivals = steady(per_second=8, over='80s')\n"
+
+
+class Prometheus:
+    """Scrapes one endpoint; its own pages are on loopback."""
+
+    def __init__(self, directory: Path, metrics_port: str) -> None:
+        (directory / "prometheus.yml").write_text(CONFIG.format(port=metrics_port))
+        self._port = free_port()
+        self.process = subprocess.Popen(
+            ["prometheus", f"--config.file={directory / 'prometheus.yml'}",
+             f"--storage.tsdb.path={directory / 'data'}",
+             f"--web.listen-address=127.0.0.1:{self._port}"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def ask(self, path: str, **query: str) -> Any:
+        """What its API answers; None while it is not there yet."""
+        address = f"http://127.0.0.1:{self._port}/api/v1/{path}?{urllib.parse.urlencode(query)}"
+        try:
+            with urllib.request.urlopen(address, timeout=5) as answer:
+                return json.load(answer)["data"]
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{query}: {error.read().decode()}") from error
+        except OSError:
+            return None
+
+    def values(self, query: str) -> list[float]:
+        """The present values of a query, those that are numbers."""
+        found = self.ask("query", query=query)
+        numbers = [float(item["value"][1]) for item in found["result"]] if found else []
+        return [number for number in numbers if number == number]  # not NaN
+
+    def metadata(self) -> dict[str, str]:
+        """The type of each metric that was scraped."""
+        found = self.ask("targets/metadata") or []
+        return {item["metric"]: item["type"] for item in found if "harness_" in item["metric"]}
+
+
+@pytest.fixture
+def scraped(simulator: Any, tmp_path: Path) -> Iterator[Prometheus]:
+    file = locustfile(tmp_path, messages=3, think="200ms", more=SHAPE)
+    metrics = free_port()
+    run = subprocess.Popen(
+        [sys.executable, "-m", "harness", "run", str(file), "--target", simulator.url,
+         "--processes", "2", "--metrics-port", metrics, "--stop-timeout", "0s",
+         "--out", str(tmp_path / "reports")],
+        cwd=ROOT, env=environment_for(tmp_path, simulator.url),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    prometheus = Prometheus(tmp_path, metrics)
+    yield prometheus
+    for process in (prometheus.process, run):
+        process.terminate()
+    for process in (prometheus.process, run):
+        process.wait(60)
+
+
+def dashboard_queries() -> list[str]:
+    dashboard = json.loads(harness.deploy.path("grafana-dashboard.json").read_text())
+    return [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+
+
+def test_every_query_of_the_dashboard_has_an_answer(scraped: Prometheus) -> None:
+    queries = dashboard_queries()
+    unanswered = set(queries)
+    deadline = time.monotonic() + 70
+    while unanswered and time.monotonic() < deadline:
+        time.sleep(1)
+        unanswered = {query for query in unanswered if not scraped.values(query)}
+    assert unanswered == set()
+    types = scraped.metadata()
+    assert types["harness_service_seconds"] == "histogram"
+    assert types["harness_arrivals"] == "counter"
+    assert types["harness_occupancy"] == "gauge"
+    # What it stores is what guests do: a reply of the simulator takes some 5 ms at least.
+    buckets = 'rate(harness_service_seconds_bucket{operation="reply"}[1m])'
+    (p95_s,) = scraped.values(f"histogram_quantile(0.95, sum by (le) ({buckets}))")
+    assert 0.001 < p95_s < 5
+    (started,) = scraped.values('sum(harness_arrivals_total{kind="started"})')
+    (opened,) = scraped.values('sum(harness_sessions{state="opened"})')
+    assert started > 10
+    assert abs(started - opened) <= 20
+    assert scraped.values("count(harness_process_resident_bytes)") == [2.0]
+    assert scraped.values("sum(up)") == [1.0]
