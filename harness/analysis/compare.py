@@ -13,7 +13,7 @@ day-to-day spread can be given as ``between_runs``.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import exp, log, sqrt
+from math import exp, inf, log, sqrt
 
 import numpy as np
 from scipy.stats import norm, t
@@ -58,13 +58,15 @@ class Rules:
     ``confidence`` holds for all figures together. A change below ``negligible`` never gets a word.
     "No difference seen" needs an interval within plus or minus ``matters``; a wider one, in which a
     change that matters could hide, is "cannot tell". ``between_runs`` is the standard deviation of
-    a percentile from run to run, as a share, where it is known.
+    a percentile from run to run, as a share, where it is known. ``least`` is what a change amounts
+    to at least, in the unit of the values: a smaller one is nothing, whatever share it is.
     """
 
     confidence: float = 0.95
     negligible: float = 0.01
     matters: float = 0.05
     between_runs: float = 0.0
+    least: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0.5 <= self.confidence < 1:
@@ -73,6 +75,8 @@ class Rules:
             raise ConfigError("expected 0 <= negligible < matters < 1")
         if not 0 <= self.between_runs < 1:
             raise ConfigError(f"between_runs: expected 0 up to below 1, got {self.between_runs!r}")
+        if not 0 <= self.least < inf:
+            raise ConfigError(f"least: expected 0 or more, got {self.least!r}")
 
 
 def compare_runs(
@@ -142,7 +146,7 @@ def _change(name: str, percent: float, pair: _Pair | str, rules: Rules, many: in
     reach = float(t.ppf(1 - (1 - rules.confidence) / 2 / many, pair.freedom)) * error
     low, high = exp(ratio - reach) - 1, exp(ratio + reach) - 1
     change = exp(ratio) - 1
-    word, note = _word(change, low, high, rules)
+    word, note = _word(change, low, high, rules, pair.base)
     return Change(
         name=name,
         percent=percent,
@@ -156,12 +160,18 @@ def _change(name: str, percent: float, pair: _Pair | str, rules: Rules, many: in
     )
 
 
-def _word(change: float, low: float, high: float, rules: Rules) -> tuple[Word, str]:
+def _word(change: float, low: float, high: float, rules: Rules, base: float) -> tuple[Word, str]:
+    least = rules.least / base
+    matters = max(rules.matters, least)
+    if -least < low and high < least:
+        return Word.SAME, ""
     if low > 0 or high < 0:
+        if abs(change) < least:
+            return Word.SAME, "smaller than these figures are exact, taken as nothing"
         if abs(change) < rules.negligible:
             return Word.SAME, f"below {rules.negligible:.2g} of the base, taken as nothing"
         return (Word.SLOWER if change > 0 else Word.FASTER), ""
-    if low > -rules.matters and high < rules.matters:
+    if low > -matters and high < matters:
         return Word.SAME, ""
     return Word.UNKNOWN, "the interval is too wide: longer runs would tell"
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from harness.exit_codes import ExitCode
 from harness.report.rundir import REPORTS, resolve_run
+from harness.units import seconds
 
 PAGE = "compare.html"
 WEIGHT = (ExitCode.INVALID, ExitCode.OBJECTIVES, ExitCode.NO_DATA)
@@ -52,6 +53,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="'no difference seen' means: none as large as this (default: 5)",
     )
     parser.add_argument(
+        "--least",
+        default="500us",
+        metavar="TIME",
+        help="a change of less than this is nothing, whatever share it is: reported times are "
+        "exact to this (default: 500us)",
+    )
+    parser.add_argument(
         "--between-runs",
         type=float,
         default=0.0,
@@ -77,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
         negligible=args.negligible / 100,
         matters=args.matters / 100,
         between_runs=args.between_runs / 100,
+        least=seconds(args.least, "--least") * 1000,
     )
     codes = []
     for number, other in enumerate(others):

@@ -3,6 +3,7 @@
 Reports, objectives and the command line all take names and definitions from here.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -128,3 +129,13 @@ _ALL = (
 )
 
 OPERATIONS: MappingProxyType[str, Operation] = MappingProxyType({op.name: op for op in _ALL})
+
+FIRST = ("reply", "delivered", "session_open", "join", "clear")
+"""What a reader looks for first."""
+
+
+def ordered(names: Iterable[str]) -> list[str]:
+    """Names in the order in which a reader looks for them; those that we don't know are last."""
+    there = set(names)
+    known = [name for name in dict.fromkeys((*FIRST, *OPERATIONS)) if name in there]
+    return known + sorted(there - set(known))

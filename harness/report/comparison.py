@@ -17,6 +17,7 @@ from harness.analysis.compare import (
     compare_shares,
 )
 from harness.exit_codes import ExitCode
+from harness.measure.operations import ordered
 from harness.report.blocks import read_blocks
 from harness.report.figures import count_text, length_text, ms_text, percent_text
 from harness.report.reading import read_record
@@ -92,6 +93,11 @@ class Comparison:
         return found + [item.name for item in self.counts if item.word == Word.UNKNOWN]
 
     @property
+    def figures(self) -> int:
+        """How many figures were compared."""
+        return len(self.times) + len(self.counts)
+
+    @property
     def exit_code(self) -> ExitCode:
         """Worth of the comparison as a gate: nothing passes that could not be judged."""
         if self.doubts:
@@ -110,9 +116,11 @@ class Comparison:
             return f"Worse: {grouped(self.worse)}."
         if self.exit_code is ExitCode.NO_DATA:
             return "Nothing can be told: these runs are too short."
+        limited = f" {len(self.unclear)} of {self.figures} figures can't be told."
+        more = limited if self.unclear else ""
         if self.better:
-            return f"Better: {grouped(self.better)}. Nothing got worse."
-        return "No difference was seen" + (" in what can be told." if self.unclear else ".")
+            return f"Better: {grouped(self.better)}. Nothing got worse.{more}"
+        return f"No difference was seen.{more}"
 
 
 def grouped(items: list[str]) -> str:
@@ -140,11 +148,19 @@ def compare(base_dir: Path, new_dir: Path, *, rules: Rules | None = None) -> Com
         new=new,
         rules=rules,
         differences=list(_differences(base, new)),
-        times=compare_runs(_service(base_dir), _service(new_dir), rules=rules),
+        times=_times(base_dir, new_dir, rules),
         counts=list(_counts(base, new, rules)),
         health=list(_health(base, new)),
         doubts=[*_doubts(base, "base"), *_doubts(new, "new run")],
     )
+
+
+def _times(base_dir: Path, new_dir: Path, rules: Rules) -> list[Change]:
+    sides = [_service(run_dir) for run_dir in (base_dir, new_dir)]
+    order = ordered([*sides[0], *sides[1]])
+    base, new = ({name: side[name] for name in order if name in side} for side in sides)
+    found = compare_runs(base, new, rules=rules)
+    return sorted(found, key=lambda change: order.index(change.name))  # stable: by percentile
 
 
 def _service(run_dir: Path) -> dict[str, list[list[tuple[float, int]]]]:
@@ -167,7 +183,7 @@ def _differences(base: RunRecord, new: RunRecord) -> Iterator[Difference]:
 
 
 def _counts(base: RunRecord, new: RunRecord, rules: Rules) -> Iterator[Counted]:
-    names = [name for name in base.operations if name in new.operations]
+    names = ordered(name for name in base.operations if name in new.operations)
     # The stated error rate holds for all these shares together (Bonferroni).
     confidence = 1 - (1 - rules.confidence) / max(1, len(names) + 1)
     for name in names:

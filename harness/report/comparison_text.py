@@ -21,8 +21,6 @@ def change_text(change: Change) -> str:
 
 
 def _lines(found: Comparison) -> Iterator[str]:
-    yield found.summary
-    yield ""
     yield f"base  {found.base.run_id}  {found.base.verdict or 'no verdict'}"
     yield f"new   {found.new.run_id}  {found.new.verdict or 'no verdict'}"
     yield ""
@@ -57,6 +55,8 @@ def _lines(found: Comparison) -> Iterator[str]:
     yield ""
     yield "Generator:"
     yield from _columns([[item.name, item.base, item.new] for item in found.health])
+    yield ""
+    yield found.summary
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -15,10 +15,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness import __version__
-from harness.measure.operations import OPERATIONS
+from harness.measure.operations import OPERATIONS, ordered
 from harness.report import aftermath, figures, oddities, story
 from harness.report.limits import limit_rows
-from harness.report.panels import NOTHING, Panel, make_panels, ordered
+from harness.report.panels import NOTHING, Panel, make_panels
 from harness.report.schema import RunRecord
 from harness.report.series import Series
 

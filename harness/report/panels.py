@@ -1,10 +1,10 @@
 """What stands in a report about each chart: title, explanation, the chart, and a table of it."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from harness.analysis.blocks import Blocks
-from harness.measure.operations import OPERATIONS
+from harness.measure.operations import OPERATIONS, ordered
 from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, corrected_tag, service_tag
 from harness.report.charts import TimePlots
 from harness.report.curve import percentiles
@@ -13,9 +13,6 @@ from harness.report.incidents import find_incidents
 from harness.report.schema import Incident, Phase, RunRecord
 from harness.report.series import BANDS, Series, Values
 from harness.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Plot
-
-FIRST = ("reply", "delivered", "session_open", "join", "clear")
-"""What a reader looks for first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,13 +126,6 @@ def in_order(series: Series) -> list[str]:
     return ordered(
         tag.removesuffix(".service") for tag in series.totals if tag.endswith(".service")
     )
-
-
-def ordered(names: Iterable[str]) -> list[str]:
-    """Names of operations in the order in which a reader looks for them."""
-    there = set(names)
-    known = [name for name in dict.fromkeys((*FIRST, *OPERATIONS)) if name in there]
-    return known + sorted(there - set(known))
 
 
 def _arrivals(series: Series, plots: TimePlots) -> Panel | None:

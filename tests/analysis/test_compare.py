@@ -109,6 +109,18 @@ def test_tiny_but_certain_changes_are_nothing() -> None:
     assert "taken as nothing" in change.note
 
 
+def test_a_change_too_small_to_be_measured_is_nothing_whatever_share_it_is() -> None:
+    quick: Blocks = [[(0.001 + i % 3 / 10_000, 50)] for i in range(60)]
+    slower: Blocks = [[(0.18 + i % 3 / 10_000, 50)] for i in range(60)]
+    (found,) = compare_runs({"x": quick}, {"x": slower}, percentiles=[50.0])
+    assert found.word is Word.SLOWER
+    (found,) = compare_runs({"x": quick}, {"x": slower}, percentiles=[50.0], rules=Rules(least=0.5))
+    assert found.word is Word.SAME
+    far: Blocks = [[(0.8 + i % 3 / 10_000, 50)] for i in range(60)]
+    (found,) = compare_runs({"x": quick}, {"x": far}, percentiles=[50.0], rules=Rules(least=0.5))
+    assert found.word is Word.SLOWER
+
+
 def test_a_known_spread_from_day_to_day_widens_the_interval() -> None:
     rng = np.random.default_rng(7)
     base, new = one_run(rng), one_run(rng, 1.06)
@@ -152,6 +164,7 @@ def test_newcombes_published_example() -> None:
         lambda: Rules(confidence=1.0),
         lambda: Rules(negligible=0.1, matters=0.05),
         lambda: Rules(between_runs=-1),
+        lambda: Rules(least=-1),
         lambda: compare_shares((3, 2), (1, 2)),
         lambda: compare_runs({"a": [[(1.0, -2)]]}, {}),
         lambda: compare_runs({"a": [[(float("inf"), 2)]]}, {}),

@@ -10,19 +10,19 @@ from harness.report.comparison import compare
 from harness.report.comparison_text import change_text, comparison_text
 
 
-def test_summary_first_then_differences_then_figures(tmp_path: Path) -> None:
+def test_differences_first_then_figures_and_the_summary_last(tmp_path: Path) -> None:
     base = make_run(tmp_path / "base", length_s=60)
     new = make_run(tmp_path / "new", length_s=60, seed=2, leave=3)
     text = comparison_text(compare(base, new))
-    assert text.startswith("Worse: ")
+    assert text.splitlines()[-1] == "Worse: more leftovers."
     places = [
         text.index(part)
         for part in (
-            "more leftovers",
             "How they were run differs",
             "Seed",
             "Service times",
             "reply",
+            "Worse: ",
         )
     ]
     assert places == sorted(places)
