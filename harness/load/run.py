@@ -9,7 +9,7 @@ import contextlib
 import os
 import platform
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -38,7 +38,7 @@ from harness.load.shapes import ArrivalShape
 from harness.load.sharing import Lease
 from harness.load.shipping import Shipper
 from harness.load.slots import Slots
-from harness.load.stay import Stay
+from harness.load.stay import Stay, Visit
 from harness.measure.histogram import Histogram
 from harness.measure.lag import LoopLag
 from harness.measure.sample import Sample
@@ -118,6 +118,8 @@ class Run:
         """this process's part of the cap on sessions, where there is one"""
         self._begun = 0
         self._sign_ins = count(worker, workers)
+        # Each greenlet would keep ten frames of where it was made, for nobody to look at.
+        gevent.config.track_greenlet_tree = False
         random.seed(f"{seed()} {worker}")  # Locust picks tasks and waits by the module's generator
         self.seeds = random.Random(f"{seed()} {worker} thinking")
         self._stay = Stay(monotonic_ns())
@@ -221,23 +223,17 @@ class Run:
             think_s=think_s,
         )
 
-    @contextlib.contextmanager
-    def occupied(self, session: GuestSession) -> Iterator[None]:
+    def occupied(self, session: GuestSession) -> Visit:
         """Count a guest as in session, so that the end of the run can find it."""
-        slot = gevent.getcurrent()
-        self._open[slot] = session
+        self._open[gevent.getcurrent()] = session
         self._quiet.clear()
-        came_ns = monotonic_ns()
-        self._stay.come(came_ns)
-        try:
-            yield
-        finally:
-            self._open.pop(slot, None)
-            now = monotonic_ns()
-            self._stay.go(came_ns, now)
-            self.recorder.add_session_length(now - came_ns)
-            if not self._open:
-                self._quiet.set()
+        return Visit(self._stay, self._gone)
+
+    def _gone(self, length_ns: int) -> None:
+        self._open.pop(gevent.getcurrent(), None)
+        self.recorder.add_session_length(length_ns)
+        if not self._open:
+            self._quiet.set()
 
     # How it ends.
 

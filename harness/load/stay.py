@@ -1,5 +1,9 @@
 """Guests in session against time, exactly: what Little's law is checked by."""
 
+from collections.abc import Callable
+
+from harness.clock import monotonic_ns
+
 
 class Stay:
     """The area under the occupancy, and how long those stayed who have left."""
@@ -35,3 +39,24 @@ class Stay:
     def _pass(self, now_ns: int) -> None:
         self._area_ns += self._inside * (now_ns - self._changed_ns)
         self._changed_ns = now_ns
+
+
+class Visit:
+    """One guest's time inside; a class and no generator, because thousands are held at a time."""
+
+    __slots__ = ("_came_ns", "_on_gone", "_stay")
+
+    def __init__(self, stay: Stay, on_gone: Callable[[int], None]) -> None:
+        """``on_gone`` hears of the length in nanoseconds."""
+        self._stay = stay
+        self._on_gone = on_gone
+        self._came_ns = 0
+
+    def __enter__(self) -> None:
+        self._came_ns = monotonic_ns()
+        self._stay.come(self._came_ns)
+
+    def __exit__(self, *_: object) -> None:
+        now = monotonic_ns()
+        self._stay.go(self._came_ns, now)
+        self._on_gone(now - self._came_ns)

@@ -1,8 +1,8 @@
 """The Locust user of this harness: a slot with room for one guest at a time."""
 
-import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from locust import User, constant
@@ -15,7 +15,7 @@ from harness.guest.session import STORY_ENDS, GuestSession
 from harness.guest.settings import SignIn
 from harness.load.run import Run
 from harness.units import seconds
-from harness.workload.think import parse_think
+from harness.workload.think import draws, parse_think
 
 
 class GuestUser(User):
@@ -32,7 +32,7 @@ class GuestUser(User):
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
-        self._think_s = _think_function(self, Run.rng_of(environment))
+        self._think_s = _think_function(self, Run.rng_of(environment).getrandbits(64))
 
     @contextmanager
     def guest(self) -> Iterator[GuestSession]:
@@ -78,10 +78,10 @@ class GuestUser(User):
         return exchange_sign_in(settings, code, redirect_uri, code_verifier=code_verifier)
 
 
-def _think_function(user: GuestUser, rng: random.Random) -> Callable[[], float]:
+def _think_function(user: GuestUser, seed: int) -> Callable[[], float]:
     think = type(user).think_time
     if isinstance(think, str | int | float):
         think = parse_think(think, f"{type(user).__name__}.think_time")
     if hasattr(think, "describe"):  # one of ours
-        return lambda: float(think(rng))
+        return partial(next, draws(think, seed))
     return lambda: seconds(think(user), f"{type(user).__name__}.think_time")

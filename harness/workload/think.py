@@ -13,7 +13,7 @@ People's pauses are skewed to the right, which is why lognormal is the one to ta
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import exp, fsum, isfinite, log
 from random import Random
@@ -122,6 +122,23 @@ class FromData:
 
     def describe(self) -> str:
         return f"data({', '.join(_text(value) for value in self.values_s)})"
+
+
+DRAWN_AHEAD = 8
+
+
+def draws(think: ThinkTime, seed: int) -> Iterator[float]:
+    """An endless sequence of draws, the same for the same seed.
+
+    For thousands of guests who each have a sequence of their own: a few draws are kept instead of
+    a generator, which takes 2.5 KiB.
+    """
+    while True:
+        rng = Random(seed)
+        ahead = [think(rng) for _ in range(DRAWN_AHEAD)]
+        seed = rng.getrandbits(64)
+        del rng
+        yield from ahead
 
 
 def constant(value: Duration) -> Constant:

@@ -2,7 +2,11 @@
 
 import random
 
-from harness.load.stay import Stay
+import pytest
+from gevent import GreenletExit
+
+from harness.clock import monotonic_ns
+from harness.load.stay import Stay, Visit
 
 S = 1_000_000_000
 
@@ -29,3 +33,12 @@ def test_who_is_still_inside_counts_up_to_now() -> None:
     stay = Stay(0)
     stay.come(1 * S)
     assert stay.totals(4 * S) == {"occupancy_ms": 3000, "ended": 0, "ended_ms": 0}
+
+
+def test_a_visit_ends_whatever_happens_inside() -> None:
+    stay, lengths = Stay(monotonic_ns()), []
+    with pytest.raises(GreenletExit), Visit(stay, lengths.append):
+        assert stay.totals(monotonic_ns())["ended"] == 0
+        raise GreenletExit
+    assert stay.totals(monotonic_ns())["ended"] == 1
+    assert lengths[0] > 0

@@ -1,5 +1,6 @@
 """Think times: the drawn values have the stated distribution, the written forms read back."""
 
+from itertools import islice
 from random import Random
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import ConfigError
+from harness.workload import think as thinking
 from harness.workload.think import (
     Lognormal,
     ThinkTime,
@@ -113,3 +115,12 @@ def test_what_describe_writes_reads_back(median: float, sigma: float, factor: fl
 def test_nonsense_is_refused_with_place_and_forms(text: str | float) -> None:
     with pytest.raises(ConfigError, match=r"^shop\.yaml, line 3, think: .*lognormal\(6s, p95"):
         parse_think(text, "shop.yaml, line 3, think")
+
+
+def test_draws_go_on_and_are_the_same_for_the_same_seed() -> None:
+    def first(seed: int) -> list[float]:
+        return list(islice(thinking.draws(uniform("1s", "3s"), seed), 100))
+
+    assert first(5) == first(5) != first(6)
+    assert len(set(first(5))) == 100
+    assert all(1 <= one <= 3 for one in first(5))
