@@ -28,7 +28,7 @@ from harness.reconcile.end_lag import EndLags
 from harness.report.afterwards import bring_up_to_date
 from harness.report.figures import ms_text
 from harness.report.record import operation_block
-from harness.report.rundir import resolve_run
+from harness.report.rundir import resolve_run, sweep_command
 from harness.units import duration_text, seconds
 
 SHOWN = 20
@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         sys.stdout.write(orjson.dumps(block, option=orjson.OPT_INDENT_2).decode() + "\n")
     else:
-        _show(directory.name, found, counts, deadline_s, console)
+        _show(directory, found, counts, deadline_s, console)
     if not found.clean:
         return ExitCode.LEFTOVERS
     return ExitCode.PASS if found.all_visible else ExitCode.INVALID
@@ -158,8 +158,9 @@ def _visible(found: Audit) -> str:
 
 
 def _show(
-    name: str, found: Audit, counts: dict[str, int], deadline_s: float, console: Console
+    directory: Path, found: Audit, counts: dict[str, int], deadline_s: float, console: Console
 ) -> None:
+    name = directory.name
     for title, findings in (
         ("confirmed leftovers: open at the service, no proof in the ledger", found.leftovers),
         ("cleared by proof, yet open at the service", found.cleared_yet_open),
@@ -188,7 +189,8 @@ def _show(
     if found.clean and found.all_visible:
         console.print(f"{name}: the service has nothing of this run open", style="bold green")
     elif not found.clean:
-        console.print(f"end them with: harness sweep {name} --platform", style="bold")
+        told = f"end them with: {sweep_command(directory)} --platform"
+        console.print(told, style="bold", soft_wrap=True)
 
 
 def _show_ends(ends: EndLags, console: Console) -> None:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from harness.exit_codes import ExitCode
 from harness.ledger.leftovers import Leftover, read_account, read_leftovers
-from harness.report.rundir import resolve_run
+from harness.report.rundir import resolve_run, sweep_command
 from harness.units import duration_text
 
 SHOWN = 40
@@ -99,4 +99,4 @@ def _show(directory: Path, found: list[Leftover], rows: list[dict[str, Any]]) ->
     reasons = Counter(leftover.reason for leftover in found)
     shown = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
     console.print(f"\n{len(found):,} left over: {shown}", style="bold")
-    console.print(f"end them with: harness sweep {directory.name}")
+    console.print(f"end them with: {sweep_command(directory)}", soft_wrap=True)

@@ -43,13 +43,13 @@ from harness.report.opening import (
     point_latest,
     write_start,
 )
-from harness.report.outputs import write_reports
 from harness.report.record import (
     EXIT_CODES,
     build_record,
     record_of_nothing,
     write_record,
 )
+from harness.report.rundir import sweep_command
 from harness.report.terminal import show_summary
 from harness.slo.gate import Verdict
 from harness.targets import Terms, resolve_target
@@ -228,7 +228,7 @@ def _run_locust(
         )
     progress = Progress(directory, run_time_s=run_time_s)
     with shown(progress, console) as display:
-        stages = Stages(locust, directory.name, display.say)
+        stages = Stages(locust, directory, display.say)
         with stages:
             while True:
                 try:
@@ -272,6 +272,9 @@ def _conclude(
     console: Console,
 ) -> int:
     if not (directory / START).exists():
+        if asked:
+            console.print("stopped by hand before the run began; nothing was sent")
+            return int(ExitCode.INTERRUPTED)
         raise ConfigError(_why_locust_failed(directory))
     incomplete = ""
     if status < 0:
@@ -289,12 +292,14 @@ def _conclude(
     record["sweep"] = swept
     try:
         write_record(directory, record)
+        from harness.report.outputs import write_reports  # needs the chart library only now
+
         report = str(write_reports(directory)[0])
         point_latest(directory)
     except OSError as error:  # the disk is full, or the folder is gone
         report = f"can't be written: {error.strerror or error}"
         record["exit_code"] = record["exit_code"] or int(ExitCode.INVALID)
-    show_summary(record, console, report=report)
+    show_summary(record, console, report=report, sweep=sweep_command(directory))
     return int(record["exit_code"])
 
 

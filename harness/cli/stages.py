@@ -7,10 +7,13 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import psutil
+
+from harness.report.rundir import sweep_command
 
 
 def free_port() -> str:
@@ -48,10 +51,10 @@ class Stages:
     """Ctrl-C or SIGTERM in three stages: finish, clear at once, leave."""
 
     def __init__(
-        self, locust: "subprocess.Popen[bytes]", run_id: str, say: Callable[[str], None]
+        self, locust: "subprocess.Popen[bytes]", run_dir: Path, say: Callable[[str], None]
     ) -> None:
         self._locust = locust
-        self._run_id = run_id
+        self._run_dir = run_dir
         self._say = say
         self._before: dict[int, Any] = {}
         self.asked = 0
@@ -75,4 +78,4 @@ class Stages:
             self._locust.send_signal(signal.SIGUSR1)
         else:
             os.killpg(self._locust.pid, signal.SIGKILL)
-            self._say(f"left. End what remains with: harness sweep {self._run_id}")
+            self._say(f"left. End what remains with: {sweep_command(self._run_dir)}")

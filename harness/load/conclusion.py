@@ -15,6 +15,7 @@ from harness.reconcile.lost import find_lost, sweep_lost
 from harness.report.baseline import note_counts
 from harness.report.opening import point_latest
 from harness.report.record import build_record, write_record
+from harness.report.rundir import sweep_command
 from harness.report.terminal import show_summary
 
 
@@ -37,7 +38,7 @@ def conclude(directory: Path, target: Target, failures: Sequence[str]) -> int:
         _tell_errors(*failures, f"the record can't be written: {error.strerror or error}")
         record["exit_code"] = record["exit_code"] or int(ExitCode.INVALID)
     with suppress(OSError):  # what we print may go to the disk that is full
-        show_summary(record, Console(), report=str(directory))
+        show_summary(record, Console(), report=str(directory), sweep=sweep_command(directory))
     return int(record["exit_code"])
 
 

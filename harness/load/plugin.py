@@ -33,6 +33,7 @@ from harness.machine import raise_file_limit
 from harness.preflight.permit import Permit
 from harness.report.baseline import note_counts
 from harness.report.opening import make_run_directory, new_run_id, target_facts, write_start
+from harness.report.rundir import sweep_command
 from harness.workload.shares import Piece, Share
 
 
@@ -334,7 +335,7 @@ class Plugin:
     def _leave(self) -> None:
         """The third Ctrl-C: what the user must know before we are gone."""
         if self._directory is not None and not isinstance(self._runner, WorkerRunner):
-            print(f"left. End what remains with: harness sweep {self._directory.name}", flush=True)
+            print(f"left. End what remains with: {sweep_command(self._directory)}", flush=True)
 
     def hurry(self) -> None:
         """Skip the time for conversations to finish: clear at once (SIGUSR1)."""

@@ -1,5 +1,6 @@
 """Finds the run that somebody means: by its directory, its id, or as ``latest``."""
 
+import shlex
 from pathlib import Path
 
 from harness.errors import ConfigError
@@ -27,6 +28,12 @@ def resolve_run(text: str, reports_dir: Path = REPORTS) -> Path:
     known = [path.name for path in _runs(reports_dir)][-5:]
     there = f"the last ones are {', '.join(known)}" if known else f"{reports_dir}/ holds none"
     raise ConfigError(f"there is no run {text!r}; {there}")
+
+
+def sweep_command(run_dir: Path) -> str:
+    """What to type, from here, to end what a run has left behind."""
+    known = run_dir.resolve().parent == REPORTS.resolve()
+    return f"harness sweep {run_dir.name if known else shlex.quote(str(run_dir))}"
 
 
 def _runs(reports_dir: Path) -> list[Path]:

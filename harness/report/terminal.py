@@ -21,8 +21,13 @@ FINDINGS = {
 """Counts that are worth a line of their own when they are not zero."""
 
 
-def show_summary(record: Mapping[str, Any], console: Console, *, report: str = "") -> None:
-    """Print operations, account, objectives and verdict of a run record."""
+def show_summary(
+    record: Mapping[str, Any], console: Console, *, report: str = "", sweep: str = ""
+) -> None:
+    """Print operations, account, objectives and verdict of a run record.
+
+    ``sweep`` is the command that ends what is left; without it the record's run id is named.
+    """
     console.print()
     if record.get("operations"):
         console.print(operations_table(record["operations"]))
@@ -31,6 +36,9 @@ def show_summary(record: Mapping[str, Any], console: Console, *, report: str = "
         console.print(identity_line(record["sessions"]), soft_wrap=True)
     for line in _notes(record):
         console.print(Padding(line, (0, 0, 0, 2)))
+    if (record.get("sessions") or {}).get("leftover"):
+        told = f"  end them with: {sweep or 'harness sweep ' + str(record['run_id'])}"
+        console.print(Text(told, style="bold"), soft_wrap=True)
     console.print(verdict_line(record))
     if report:
         console.print(Text.assemble(("report   ", "dim"), report), soft_wrap=True)
@@ -146,8 +154,6 @@ def _notes(record: Mapping[str, Any]) -> list[Text]:
         )
     if baseline := record.get("baseline"):
         notes.append(_counts(baseline))
-    if (record.get("sessions") or {}).get("leftover"):
-        notes.append(Text(f"end them with: harness sweep {record['run_id']}", style="bold"))
     return notes
 
 

@@ -172,8 +172,19 @@ def test_three_interrupts_leave_and_say_how_to_sweep(simulator: Any, tmp_path: P
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 4, output
     simulator.faults()
-    assert f"harness sweep {run_dir(out).name}" in output
+    assert f"harness sweep {run_dir(out)}" in output  # it works from where it is told
     assert harness("sweep", str(run_dir(out)), "--rate", "100/s").returncode == 0
+
+
+def test_an_interrupt_before_anything_was_sent(simulator: Any, tmp_path: Path) -> None:
+    file, out = str(locustfile(tmp_path)), tmp_path / "reports"
+    process = start("run", file, "-t", "5m", "--out", str(out), "--target", simulator.url)
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("run ")
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "stopped by hand" in output
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
 """A run is found by path, id or as the latest; else the error says which there are."""
 
 import os
+import shlex
 from pathlib import Path
 
 import pytest
 
 from harness.errors import ConfigError
-from harness.report.rundir import resolve_run
+from harness.report.rundir import resolve_run, sweep_command
 
 
 @pytest.fixture
@@ -40,3 +41,17 @@ def test_an_unknown_run_names_those_there_are(reports: Path) -> None:
 def test_nothing_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no run in"):
         resolve_run("latest", tmp_path / "missing")
+
+
+def test_the_command_to_sweep_works_from_where_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for parent in (Path("reports"), tmp_path / "else where"):
+        (parent / "r-1").mkdir(parents=True)
+    assert sweep_command(Path("reports/r-1")) == "harness sweep r-1"
+    assert sweep_command(tmp_path / "reports" / "r-1") == "harness sweep r-1"
+    elsewhere = sweep_command(tmp_path / "else where" / "r-1")
+    command, sweep, path = shlex.split(elsewhere)
+    assert (command, sweep) == ("harness", "sweep")
+    assert resolve_run(path) == tmp_path / "else where" / "r-1"
