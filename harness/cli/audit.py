@@ -13,6 +13,7 @@ from rich.console import Console
 from harness.cli.platform import (
     add_places,
     credentials_of,
+    note_afterwards,
     open_api,
     platform_of,
     span_of,
@@ -25,7 +26,6 @@ from harness.measure.histogram import Histogram
 from harness.platform_api.conversations import observe
 from harness.reconcile.audit import Audit, audit
 from harness.reconcile.end_lag import EndLags
-from harness.report.afterwards import bring_up_to_date
 from harness.report.figures import ms_text
 from harness.report.record import operation_block
 from harness.report.rundir import resolve_run, sweep_command
@@ -102,10 +102,8 @@ def run(args: argparse.Namespace) -> int:
     counts = observe(api, queues=queues, flows=flows)
     api.close()
     block = _block(found, counts, deadline_s, api.waited_s)
-    bring_up_to_date(directory, "audit", block, operations=_ends(directory, found.ends))
-    from harness.report.outputs import write_reports  # needs the chart library only now
-
-    write_reports(directory)
+    ends = _ends(directory, found.ends)
+    note_afterwards(directory, "audit", block, console, operations=ends)
     if args.json:
         sys.stdout.write(orjson.dumps(block, option=orjson.OPT_INDENT_2).decode() + "\n")
     else:

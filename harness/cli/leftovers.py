@@ -80,7 +80,12 @@ def _row(leftover: Leftover, *, whole: bool) -> dict[str, Any]:
 def _show(directory: Path, found: list[Leftover], rows: list[dict[str, Any]]) -> None:
     console = Console()
     if not found:
-        console.print(f"{directory.name}: nothing left over")
+        damaged = read_account(directory).damaged
+        console.print(
+            f"{directory.name}: no leftover can be read, there may be some"
+            if damaged
+            else f"{directory.name}: nothing left over"
+        )
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column in ("token", "last state", "reason", "age", "conversation"):

@@ -1,13 +1,18 @@
 """What commands that use the Platform API share: where it is, and the time that a run spans."""
 
 import argparse
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+
+from rich.console import Console
 
 from harness.config import Target, parse_target
 from harness.errors import ConfigError
 from harness.platform_api.client import Credentials, Places, PlatformApi
+from harness.report.afterwards import bring_up_to_date
 from harness.report.opening import START, read_start
 
 MARGIN = timedelta(minutes=5)
@@ -63,6 +68,29 @@ def target_of(directory: Path) -> Target:
         origin=start.get("origin"),
         proxy=start.get("proxy"),
     )
+
+
+def note_afterwards(
+    directory: Path,
+    key: str,
+    block: dict[str, Any],
+    console: Console,
+    *,
+    operations: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Put what was found or done into the run's record and report; say so if that can't be done.
+
+    The ledger has it all the same, and it counts.
+    """
+    from harness.report.outputs import write_reports  # needs the chart library only now
+
+    try:
+        bring_up_to_date(directory, key, block, operations=operations)
+        write_reports(directory)
+    except (ConfigError, OSError) as error:
+        why = getattr(error, "strerror", None) or error
+        text = f"the record in {directory} could not be brought up to date: {why}"
+        console.print(text, style="yellow", soft_wrap=True)
 
 
 def span_of(directory: Path) -> tuple[datetime, datetime]:

@@ -1,13 +1,21 @@
 """``harness sweep``: end what a run left behind."""
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from harness.cli.platform import add_places, credentials_of, open_api, span_of, target_of
+from harness.cli.platform import (
+    add_places,
+    credentials_of,
+    note_afterwards,
+    open_api,
+    span_of,
+    target_of,
+)
 from harness.config import Target
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
@@ -18,7 +26,7 @@ from harness.ledger.setting_aside import set_aside
 from harness.reconcile.derive import sweep_derived
 from harness.reconcile.platform_sweep import sweep_by_platform
 from harness.reconcile.sweep import SweepResult, find_leftovers, refuse_while_running, sweep
-from harness.report.afterwards import bring_up_to_date, sweep_block
+from harness.report.afterwards import sweep_block
 from harness.report.rundir import resolve_run
 from harness.units import duration_text, rate_per_s, seconds
 
@@ -70,6 +78,9 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--rate: expected more than zero")
     directories = [resolve_run(text, Path(args.reports)) for text in args.runs]
     refuse_while_running(directories, force=args.force)
+    if not args.dry_run:
+        for directory in directories:
+            _refuse_read_only(directory)
     if args.platform:
         for directory in directories:
             credentials_of(directory)  # better missed now than after the first part
@@ -80,7 +91,8 @@ def run(args: argparse.Namespace) -> int:
             left += _look_for_more(directory, args, per_second, deadline_s, console)
         found = find_leftovers([directory])
         if not found:
-            console.print(f"{directory.name}: nothing to do")
+            if not read_account(directory).damaged:
+                console.print(f"{directory.name}: nothing to do")
             continue
         target = target_of(directory)
         if args.dry_run:
@@ -96,6 +108,16 @@ def run(args: argparse.Namespace) -> int:
             still = _by_platform(directory, target, args, console)
         left += still
     return ExitCode.LEFTOVERS if left else ExitCode.PASS
+
+
+def _refuse_read_only(directory: Path) -> None:
+    """What can't be noted would be swept again and again, and never be known to be ended."""
+    for path in (directory, *ledger_files(directory)):
+        if not os.access(path, os.W_OK):
+            raise ConfigError(
+                f"{path} can't be written to: what is ended could not be noted. Copy the run's "
+                "directory to where it can, and sweep the copy"
+            )
 
 
 def _look_for_more(
@@ -128,11 +150,8 @@ def _look_for_more(
             + (", stopped at the deadline" if result.stopped else ""),
             soft_wrap=True,
         )
-        bring_up_to_date(
-            directory,
-            "sweep",
-            sweep_block(result.alive, result.unproved, by="harness sweep --derive"),
-        )
+        block = sweep_block(result.alive, result.unproved, by="harness sweep --derive")
+        note_afterwards(directory, "sweep", block, console)
     damaged = read_account(directory).damaged
     if damaged:
         console.print(
@@ -170,7 +189,7 @@ def _by_platform(
             console.print(f"  {count:>6,}  {words}")
     left = len(find_leftovers([directory]))
     block = sweep_block(result.settled, left, by="harness sweep --platform")
-    _note(directory, block)
+    note_afterwards(directory, "sweep", block, console)
     console.print(f"{directory.name}: {left:,} left", style="bold")
     return left
 
@@ -208,18 +227,10 @@ def _sweep(
         console.print(f"  {count:>6,}  {ENDINGS[ending]}", style="" if ending.proof else "red")
     if result.unreached:
         console.print(f"  {result.unreached:>6,}  not tried before the deadline", style="red")
-    _note(directory, _block(result))
+    note_afterwards(directory, "sweep", _block(result), console)
     line = f"{directory.name}: {result.settled:,} of {result.found:,} proved ended"
     console.print(f"{line}, {result.left:,} left", style="bold")
     return result.left
-
-
-def _note(directory: Path, block: dict[str, Any]) -> None:
-    """Put what was done into the run's record and report."""
-    bring_up_to_date(directory, "sweep", block)
-    from harness.report.outputs import write_reports  # needs the chart library only now
-
-    write_reports(directory)
 
 
 def _block(result: SweepResult) -> dict[str, Any]:

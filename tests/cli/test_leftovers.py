@@ -61,4 +61,8 @@ def test_a_damaged_file_is_warned_of_and_never_a_pass(
 ) -> None:
     (tmp_path / "ledger-w.sqlite").write_bytes(b"garbage " * 1000)
     assert main(["leftovers", str(tmp_path)]) == ExitCode.INVALID
-    assert "ledger-w.sqlite" in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert "ledger-w.sqlite" in told.err
+    assert "there may be some" in told.out
+    assert main(["sweep", str(tmp_path)]) == ExitCode.LEFTOVERS
+    assert "nothing to do" not in capsys.readouterr().out

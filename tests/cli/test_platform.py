@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from harness.cli.platform import MARGIN, span_of, target_of
+from harness.cli.platform import MARGIN, note_afterwards, span_of, target_of
 from harness.config import parse_target
 from harness.errors import ConfigError
 from harness.report.opening import target_facts, write_start
@@ -34,3 +35,12 @@ def test_a_run_that_does_not(tmp_path: Path) -> None:
         target_of(tmp_path)
     start, end = span_of(tmp_path)
     assert end - start > timedelta(days=1)
+
+
+def test_a_record_that_can_not_be_renewed_is_told_and_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("torn")
+    console = Console(width=200)
+    with console.capture() as captured:
+        note_afterwards(tmp_path, "sweep", {"left": 0}, console)
+    assert "could not be brought up to date" in captured.get()
+    assert (tmp_path / "run.json").read_text() == "torn"

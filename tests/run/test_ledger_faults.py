@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from locusts import finish, in_session, locustfile, only_run, start
 
 from harness.ledger.leftovers import read_account, read_leftovers
+from harness.report.opening import write_start
 
 pytestmark = pytest.mark.process
 
@@ -124,3 +126,33 @@ def test_a_damaged_ledger_of_a_killed_run_is_swept_by_derived_tokens(
     assert done.returncode == 0, done.stdout + done.stderr
     assert "5 were alive" in done.stdout
     assert set(simulator.truth()["open_tokens"]) <= before
+
+
+def test_a_read_only_disk_is_read_and_not_swept(small_disk: Path) -> None:
+    directory = small_disk / "run"
+    directory.mkdir()
+    write_start(directory, target=f"ws://127.0.0.1:9/v1?deploymentId={uuid.uuid4()}")
+    make = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from harness.ledger.store import Stage, Store\n"
+        "store = Store(Path(sys.argv[1]) / 'ledger-w.sqlite', {'worker': 'w'})\n"
+        "store.write([(n, f'token-{n}', Stage.JOINED, 1, 1) for n in range(1, 8)], [], {})\n"
+        "os._exit(9)\n"  # its write-ahead log stays beside it, as after a crash
+    )
+    subprocess.run([sys.executable, "-c", make, str(directory)], check=False, timeout=60)
+    assert (directory / "ledger-w.sqlite-wal").exists()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True, timeout=20)
+    assert len(list(read_leftovers(directory))) == 7
+    for words, code, text in (
+        (["leftovers", str(directory)], 4, "7 left over"),
+        (["sweep", str(directory), "--dry-run"], 4, "would end 7 sessions"),
+        (["sweep", str(directory)], 8, "what is ended could not be noted"),
+        (["run", str(locustfile(small_disk.parent)), "--out", str(small_disk / "r")], 8, "written"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "harness", *words],
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        told = done.stdout + done.stderr
+        assert (done.returncode, text in told, "Traceback" in told) == (code, True, False), told
