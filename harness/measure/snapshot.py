@@ -253,7 +253,8 @@ def read_intervals(path: Path) -> Iterator[Interval]:
                 process=dict(row["process"]),
             )
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ConfigError(f"{path}:{number}: not an interval of a run: {error}") from error
+            why = f"{error} is missing" if isinstance(error, KeyError) else error
+            raise ConfigError(f"{path}:{number}: not an interval of a run: {why}") from error
 
 
 def read_histograms(path: Path) -> Iterator[TaggedHistogram]:

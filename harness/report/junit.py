@@ -4,6 +4,7 @@ What was missed is a failure; what could not be judged is an error. Neither ever
 """
 
 import re
+from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
 from harness.clock import utc_iso
@@ -15,7 +16,7 @@ FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 can't hold in any form (section 2.2 of the recommendation)."""
 
 
-def junit(record: RunRecord) -> str:
+def junit(record: RunRecord, doubts: Sequence[str] = ()) -> str:
     """The XML document, ending in a newline."""
     suite = ET.Element("testsuite", name=_text(f"harness {record.run_id}"))
     for objective in record.objectives:
@@ -24,7 +25,7 @@ def junit(record: RunRecord) -> str:
     whole = _case(suite, record, "the run as a whole")
     _judge(whole, record.verdict, f"{story.why(record)} {story.account(record)}")
     ET.SubElement(whole, "system-out").text = _text(
-        "\n".join([story.account(record), *story.notices(record)])
+        "\n".join([story.account(record), *story.notices(record), *doubts])
     )
     suite.set("tests", str(len(suite)))
     for kind in ("failure", "error"):

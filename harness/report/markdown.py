@@ -1,6 +1,7 @@
 """A summary in Markdown, short enough for a pull request or a chat."""
 
 import re
+from collections.abc import Sequence
 
 from harness.report import story
 from harness.report.figures import count_text, length_text, moment_text, ms_text, percent_text
@@ -13,15 +14,15 @@ NUMBERED = re.compile(r"^(\d+)([.)])(?=\s|$)")
 """What begins a numbered list."""
 
 
-def markdown(record: RunRecord) -> str:
-    """The summary, ending in a newline."""
+def markdown(record: RunRecord, doubts: Sequence[str] = ()) -> str:
+    """The summary, ending in a newline; ``doubts`` are further notices."""
     lines = [
         f"## {MARKS[record.verdict]} {story.verdict_word(record)}: {escaped(record.run_id)}",
         "",
         escaped(f"{story.why(record)} {story.account(record)}"),
         "",
     ]
-    lines += [f"> {escaped(notice)}" for notice in story.notices(record)]
+    lines += [f"> {escaped(notice)}" for notice in (*story.notices(record), *doubts)]
     lines += _objectives(record) + _operations(record) + _sessions(record)
     if record.sessions.leftover:
         lines += [f"To end what is left behind: {code(f'harness sweep {record.run_id}')}", ""]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from types import MappingProxyType
 
+from harness.report.agreement import disagreements
 from harness.report.interval_csv import write_csv
 from harness.report.junit import junit
 from harness.report.markdown import markdown
@@ -25,8 +26,11 @@ def _csv(_record: RunRecord, series: Series | None) -> str:
 OUTPUTS: MappingProxyType[str, tuple[str, Maker]] = MappingProxyType(
     {
         "html": (PAGE, render),
-        "markdown": ("summary.md", lambda record, _series: markdown(record)),
-        "junit": ("junit.xml", lambda record, _series: junit(record)),
+        "markdown": (
+            "summary.md",
+            lambda record, series: markdown(record, disagreements(record, series)),
+        ),
+        "junit": ("junit.xml", lambda record, series: junit(record, disagreements(record, series))),
         "csv": ("intervals.csv", _csv),
     }
 )

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from harness import __version__
 from harness.measure.operations import OPERATIONS, ordered
 from harness.report import aftermath, figures, oddities, story
+from harness.report.agreement import disagreements
 from harness.report.limits import limit_rows
 from harness.report.panels import NOTHING, Panel, make_panels
 from harness.report.schema import RunRecord
@@ -51,7 +52,7 @@ def render(record: RunRecord, series: Series | None) -> str:
         operations=OPERATIONS,
         time_names=TIMES,
         panels=panels,
-        notices=[*story.notices(record), *_disagreements(record, series)],
+        notices=[*story.notices(record), *disagreements(record, series)],
         scripts=scripts,
         divs=divs,
         version=__version__,
@@ -98,20 +99,3 @@ def _script(text: str) -> Script:
         raise AssertionError("a script that would end itself")  # no text from outside gets here
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
     return Script(text=Markup(text), sha256=digest)
-
-
-def _disagreements(record: RunRecord, series: Series | None) -> list[str]:
-    """Where the record and the interval files do not tell the same."""
-    if series is None:
-        return ["There are no interval files beside the record: nothing can be shown over time."]
-    found = []
-    for name, figures_ in record.operations.items():
-        held = sum(series.outcomes.get(name, {}).values())
-        if name in OPERATIONS and OPERATIONS[name].afterwards:
-            continue  # learnt after the run: no interval holds it
-        if figures_.count is not None and figures_.count != held:
-            found.append(
-                f"The record counts {figures_.count:,} of {name}, the interval files hold "
-                f"{held:,}: one of them was changed or cut short."
-            )
-    return found
