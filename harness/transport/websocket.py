@@ -112,9 +112,9 @@ class WebSocket:
         """
         if self._closed or self._close_sent or self._handshake is not None:
             raise ConnectionLost(*(self._close_received or (None, "")))
-        frame = self._writing.encode(TEXT, data)
+        frame = self._sealed(self._writing.encode(TEXT, data))
         stamp = monotonic_ns()
-        self._write(frame)
+        self._push(frame)
         return stamp
 
     def close(self, *, wait_s: float = 1.0) -> None:
@@ -248,14 +248,18 @@ class WebSocket:
     # Sending.
 
     def _write(self, data: bytes) -> None:
+        self._push(self._sealed(data))
+
+    def _sealed(self, data: bytes) -> bytes:
+        """What goes over the wire; nothing where TLS has failed, which ends the connection."""
         tls = self._link.tls
         if tls is not None:
             try:
-                data = tls.encrypt(data)
+                return tls.encrypt(data)
             except ssl.SSLError:
                 self._end()
-                return
-        self._push(data)
+                return b""
+        return data
 
     def _push(self, data: bytes) -> None:
         if self._closed or not data:

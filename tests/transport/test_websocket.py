@@ -14,7 +14,7 @@ from websockets.frames import Frame, Opcode
 
 from harness.clock import monotonic_ns
 from harness.errors import ConnectFailed, ConnectionLost, UpgradeRejected
-from harness.transport.dial import Address
+from harness.transport.dial import Address, Tls
 from harness.transport.websocket import KERNEL_STAMPS, WebSocket, connect
 
 
@@ -67,6 +67,24 @@ def test_messages_go_and_come_with_their_stamps(tls: bool) -> None:
     assert log.ends == [(1000, "")]
     expected = {"tcp", "upgrade", "connect"} | ({"tls"} if tls else set())
     assert socket.phases.keys() == expected
+
+
+def test_the_work_of_tls_is_not_the_services_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[int] = []
+    encrypt = Tls.encrypt
+
+    def slow_encrypt(tls: Tls, data: bytes) -> bytes:
+        found = encrypt(tls, data)
+        time.sleep(0.02)
+        done.append(monotonic_ns())
+        return found
+
+    with FakeServer(echo, tls=True) as server:
+        socket = open_to(server, Log())
+        monkeypatch.setattr(Tls, "encrypt", slow_encrypt)
+        assert socket.send(b"{}") >= done[0]
+        monkeypatch.undo()
+        socket.close()
 
 
 @pytest.mark.skipif(not KERNEL_STAMPS, reason="arrival stamps come from the kernel on Linux only")
