@@ -100,7 +100,9 @@ class Upgrade:
             return False
         fields = {}
         for line in lines:
-            name, _, value = line.partition(b":")
+            name, colon, value = line.partition(b":")
+            if not colon or not name.replace(b"-", b"").isalnum():
+                return False  # for the library to judge
             fields[name.lower()] = value.strip(b" \t")
         return (
             len(fields) == len(lines)

@@ -4,7 +4,7 @@ import contextlib
 import ssl
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from websockets.client import ClientProtocol
 from websockets.http11 import Request
@@ -85,6 +85,7 @@ CHANGES = [
 ]
 
 
+@example([("more", "no field at all")], [])
 @given(st.lists(st.sampled_from(CHANGES), max_size=3), st.lists(st.integers(1, 200), max_size=4))
 def test_what_is_accepted_is_what_the_library_accepts(
     changes: list[tuple[str, str]], sizes: list[int]
