@@ -20,7 +20,7 @@ class Proxy:
         self.address = ("127.0.0.1", int(self._listener.getsockname()[1]))
         self.asked: list[str] = []
         self._answer = answer
-        self._thread = threading.Thread(target=self._serve)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
 
     def __enter__(self) -> "Proxy":
         self._thread.start()
@@ -47,7 +47,7 @@ class Proxy:
                 host, _, port = place.rpartition(":")
                 with socket.create_connection((host.strip("[]"), int(port))) as far:
                     near.sendall(self._answer)
-                    back = threading.Thread(target=_copy, args=(far, near))
+                    back = threading.Thread(target=_copy, args=(far, near), daemon=True)
                     back.start()
                     _copy(near, far)
                     back.join(10)

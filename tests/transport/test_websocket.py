@@ -173,7 +173,7 @@ def test_something_that_is_no_websocket_is_refused_in_the_upgrade() -> None:
             sock.recv(4096)
             sock.sendall(b"220 mail.example ESMTP\r\n\r\n")
 
-    thread = threading.Thread(target=garbage)
+    thread = threading.Thread(target=garbage, daemon=True)
     thread.start()
     with listener, pytest.raises(ConnectFailed, match="upgrade"):
         connect(Address(host="127.0.0.1", port=listener.getsockname()[1]), "/v1", Log())
