@@ -13,7 +13,7 @@ RUN_READY := $(VENV)/ready-run
 DEV_READY := $(VENV)/ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check crash-matrix clean bench-accuracy bench-guest demo-capacity
+.PHONY: help run test check crash-matrix clean bench-accuracy bench-guest bench-long demo-capacity
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -40,6 +40,9 @@ bench-guest: $(DEV_READY)
 
 bench-accuracy: $(DEV_READY)
 	$(BIN)/python tests/benchmarks/accuracy.py --write harness/measure/ACCURACY.md
+
+bench-long: $(DEV_READY)
+	$(BIN)/python tests/benchmarks/long_run.py $(ARGS)
 
 crash-matrix: $(DEV_READY)
 	$(BIN)/python tests/run/matrix.py --write harness/ledger/CRASH_MATRIX.md $(ARGS)

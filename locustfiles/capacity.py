@@ -5,12 +5,12 @@ Used by ``harness capacity locustfiles/capacity.py``; ``make demo-capacity`` sho
 
 from locust import task
 
-from harness.load import ArrivalShape, GuestUser, irregular, over, rate, slots_for, steady
+from harness.load import ArrivalShape, GuestUser, as_asked, slots_for
 
 
 class Visits(ArrivalShape):
-    arrivals = irregular(steady(per_second=rate("60/min"), over=over("1m")))
-    slots = slots_for(rate("60/min"), "20s")
+    arrivals = as_asked(rate="60/min", over="1m")
+    slots = slots_for(arrivals, "20s")
 
 
 class Visitor(GuestUser):

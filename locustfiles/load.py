@@ -5,21 +5,12 @@ Height and length: ``harness run locustfiles/load.py --rate 30/min --over 10m``.
 
 from locust import task
 
-from harness.load import (
-    ArrivalShape,
-    GuestUser,
-    irregular,
-    objective,
-    over,
-    rate,
-    slots_for,
-    steady,
-)
+from harness.load import ArrivalShape, GuestUser, as_asked, objective, slots_for
 
 
 class UsualDay(ArrivalShape):
-    arrivals = irregular(steady(per_second=rate("30/min"), over=over("5m")))
-    slots = slots_for(rate("30/min"), "1m")
+    arrivals = as_asked(rate="30/min", over="5m")
+    slots = slots_for(arrivals, "1m")
 
 
 class Customer(GuestUser):

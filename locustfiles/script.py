@@ -6,23 +6,14 @@
 import os
 from pathlib import Path
 
-from harness.load import (
-    ArrivalShape,
-    ScriptUser,
-    irregular,
-    objective,
-    over,
-    rate,
-    slots_for,
-    steady,
-)
+from harness.load import ArrivalShape, ScriptUser, as_asked, objective, slots_for
 
 EXAMPLE = Path(__file__).parent / "scripts" / "order.yaml"
 
 
 class Arriving(ArrivalShape):
-    arrivals = irregular(steady(per_second=rate("60/min"), over=over("5m")))
-    slots = slots_for(rate("60/min"), "2m")
+    arrivals = as_asked(rate="60/min", over="5m")
+    slots = slots_for(arrivals, "2m")
 
 
 class Scripted(ScriptUser):

@@ -7,24 +7,14 @@ from random import choice
 
 from locust import task
 
-from harness.load import (
-    ArrivalShape,
-    GuestUser,
-    irregular,
-    objective,
-    over,
-    rate,
-    slots_for,
-    steady,
-    texts,
-)
+from harness.load import ArrivalShape, GuestUser, as_asked, objective, slots_for, texts
 
 QUESTIONS = (*texts("short"), *texts("medium"))
 
 
 class LongDay(ArrivalShape):
-    arrivals = irregular(steady(per_second=rate("10/min"), over=over("8h")))
-    slots = slots_for(rate("10/min"), "5m")
+    arrivals = as_asked(rate="10/min", over="8h")
+    slots = slots_for(arrivals, "5m")
 
 
 class Customer(GuestUser):

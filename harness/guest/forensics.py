@@ -11,8 +11,9 @@ from enum import StrEnum
 
 from harness.measure.recorder import FRAMES_EXPECTED
 
-KEPT = 32_768
-"""Ids of one generation; there are two, so the newest 32,768 to 65,536 messages are remembered."""
+KEPT = 8_192
+"""Ids of one generation; there are two, so the newest 8,192 to 16,384 messages are remembered: a
+minute of them at the highest rates of one process, for some four megabytes."""
 
 
 class Finding(StrEnum):

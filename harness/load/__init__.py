@@ -5,7 +5,7 @@ registers the harness with Locust, as Locust's plugins do; a run begins with Loc
 """
 
 from harness.load import plugin as _plugin
-from harness.load.asked import irregular, over, rate, seed, slots_for
+from harness.load.asked import as_asked, irregular, over, rate, seed, slots_for
 from harness.load.objectives import objective
 from harness.load.script import ScriptUser
 from harness.load.shapes import ArrivalShape
@@ -18,6 +18,7 @@ __all__ = [
     "ArrivalShape",
     "GuestUser",
     "ScriptUser",
+    "as_asked",
     "constant",
     "from_csv",
     "from_data",

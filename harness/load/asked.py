@@ -3,7 +3,7 @@
 ``harness run --rate 30/min --over 10m --seed 7`` sets the environment that is read here, and so can
 anybody who runs plain Locust. A locustfile names a default for each::
 
-    arrivals = irregular(steady(per_second=rate("30/min"), over=over("10m")))
+    arrivals = as_asked(rate="30/min", over="10m")
 """
 
 import os
@@ -11,8 +11,9 @@ import secrets
 from math import ceil
 
 from harness.errors import ConfigError
+from harness.load.shapes import peak_per_s
 from harness.units import rate_per_s, seconds
-from harness.workload.arrivals import Schedule, poisson
+from harness.workload.arrivals import Schedule, poisson, steady
 
 RATE = "HARNESS_RATE"
 OVER = "HARNESS_OVER"
@@ -60,8 +61,21 @@ def irregular(schedule: Schedule) -> Schedule:
     return schedule if kind == "even" else poisson(schedule, seed=seed())
 
 
-def slots_for(per_second: float, in_session: str) -> int:
-    """Slots for a rate and the time that a guest stays, with room for clusters."""
+def as_asked(*, rate: str, over: str) -> Schedule:
+    """The plain case: a mean rate, held, guests coming as independent people do.
+
+    ``rate`` and ``over`` are what holds when nothing else is asked for.
+    """
+    per_second = rate_per_s(_value(RATE, rate), RATE)
+    return irregular(steady(per_second=per_second, over=seconds(_value(OVER, over), OVER)))
+
+
+def slots_for(arrivals: Schedule | float, in_session: str) -> int:
+    """Slots for a schedule (or a rate per second) and the time that a guest stays.
+
+    There is room for clusters of guests beyond the mean.
+    """
+    per_second = peak_per_s(arrivals) if isinstance(arrivals, Schedule) else arrivals
     return max(10, ceil(per_second * seconds(in_session, "slots_for()") * ROOM) + 5)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.errors import ConfigError
-from harness.load.asked import irregular, looked_at, over, rate, seed, slots_for
+from harness.load.asked import as_asked, irregular, looked_at, over, rate, seed, slots_for
 from harness.workload.arrivals import steady
 
 
@@ -53,6 +53,17 @@ def test_nonsense_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: st
     monkeypatch.setenv(f"HARNESS_{name}", value)
     with pytest.raises(ConfigError, match=f"HARNESS_{name}"):
         ask()
+
+
+def test_the_plain_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    schedule = as_asked(rate="30/min", over="10m")
+    assert schedule.describe().startswith("Poisson (seed ")
+    assert (schedule.rate_at(5), schedule.duration_s) == (0.5, 600)
+    monkeypatch.setenv("HARNESS_RATE", "5/s")
+    monkeypatch.setenv("HARNESS_OVER", "20s")
+    schedule = as_asked(rate="30/min", over="10m")
+    assert (schedule.rate_at(5), schedule.duration_s) == (5, 20)
+    assert slots_for(schedule, "1m") == slots_for(5, "1m")
 
 
 def test_slots_leave_room_above_the_mean_occupancy() -> None:

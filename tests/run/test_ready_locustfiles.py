@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from locusts import ROOT
+from locusts import ROOT, passed
 
 pytestmark = pytest.mark.process
 
@@ -29,7 +29,7 @@ def run(tmp_path: Path, name: str, *words: str) -> tuple[int, str, dict]:
 @pytest.mark.parametrize("name", OPEN)
 def test_open_workloads_take_height_length_and_seed(tmp_path: Path, name: str) -> None:
     code, output, record = run(tmp_path, name, "--rate", "8/s", "--over", "4s", "--seed", "5")
-    assert code == 0, output
+    assert passed(code, output), output
     sessions = record["sessions"]
     assert sessions["opened"] == sessions["cleared"] > 5
     assert record["how"]["seed"] == 5
@@ -62,4 +62,4 @@ def test_each_says_what_it_is_for_and_imports_nothing_of_the_inside(path: Path) 
     assert "?" in told or path.stem in ("launch", "script", "reconnect")
     froms = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert {m for m in froms if m and m.startswith("harness")} == {"harness.load"}
-    assert len(path.read_text().splitlines()) <= 60
+    assert 20 <= len(path.read_text().splitlines()) <= 40
