@@ -115,10 +115,27 @@ def check_numbers(args: argparse.Namespace) -> None:
         ("--master", args.master and args.processes, "--processes"),
         ("--worker", args.worker and args.slo, "--slo"),
         ("--worker", args.worker and args.expect_workers, "--expect-workers"),
+        ("--worker", args.worker and args.users, "--users"),
+        ("--worker", args.worker and args.spawn_rate, "--spawn-rate"),
+        ("--worker", args.worker and args.run_time, "--run-time"),
+        ("--worker", args.worker and args.metrics_port, "--metrics-port"),
+        *[
+            ("--target", args.target != "sim" and given, option)
+            for option, given in (
+                ("--sim-fault", args.sim_fault),
+                ("--sim-tls", args.sim_tls),
+                ("--sim-bot-delay", args.sim_bot_delay),
+                ("--sim-seed", args.sim_seed is not None),
+                ("--keep-sim", args.keep_sim),
+            )
+        ],
     ]
     for one, clash, other in clashing:
         if clash:
             raise ConfigError(f"{one} and {other} do not go together")
+    if args.metrics_port is not None and not 0 < args.metrics_port < 65536:
+        raise ConfigError(f"--metrics-port: expected 1 to 65535, got {args.metrics_port}")
+    seconds(args.stop_timeout, "--stop-timeout")
     if args.master and args.expect_workers is None:
         raise ConfigError("--master: say how many workers to wait for (--expect-workers N)")
     if args.expect_workers is not None and not args.master:

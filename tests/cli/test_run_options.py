@@ -31,6 +31,12 @@ def parsed(*words: str) -> argparse.Namespace:
         (["--expect-workers", "2"], "goes with --master"),
         (["--master", "--expect-workers", "0"], "--expect-workers: expected one or more"),
         (["--worker", "--slo", "x.toml"], "--worker and --slo"),
+        (["--worker", "-u", "5"], "--worker and --users"),
+        (["--worker", "-t", "5s"], "--worker and --run-time"),
+        (["--target", "name", "--sim-fault", "stall=1"], "--target and --sim-fault"),
+        (["--target", "name", "--keep-sim"], "--target and --keep-sim"),
+        (["--metrics-port", "99999"], "--metrics-port: expected 1 to 65535"),
+        (["--stop-timeout=-1s"], "--stop-timeout: expected a duration"),
     ],
 )
 def test_clashes(words: list[str], why: str) -> None:
