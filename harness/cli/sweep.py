@@ -16,6 +16,7 @@ from harness.cli.platform import (
     span_of,
     target_of,
 )
+from harness.clock import monotonic_ns
 from harness.config import Target
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
@@ -29,6 +30,9 @@ from harness.reconcile.sweep import SweepResult, find_leftovers, refuse_while_ru
 from harness.report.afterwards import sweep_block
 from harness.report.rundir import resolve_run
 from harness.units import duration_text, rate_per_s, seconds
+
+TELL_EVERY_S = 5.0
+"""Where no bar can be drawn, a line so often."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -212,9 +216,15 @@ def _sweep(
         transient=True,
     ) as progress:
         bar = progress.add_task(f"sweeping {directory.name}", total=len(found))
+        done, told_ns = 0, monotonic_ns()
 
         def on_ending(_: Leftover, __: Ending) -> None:
+            nonlocal done, told_ns
+            done += 1
             progress.advance(bar)
+            if not console.is_terminal and monotonic_ns() - told_ns > TELL_EVERY_S * 1e9:
+                told_ns = monotonic_ns()
+                console.print(f"sweeping {directory.name}: {done:,} of {len(found):,}")
 
         result = sweep(
             found,

@@ -1,9 +1,9 @@
 """What the ledger costs: lag added to the event loop at 1,000 session events a second, and bytes.
 
-``python tests/benchmarks/ledger.py``, on a quiet machine, measures the same loop twice,
-without and with a ledger that takes 1,000 changes a second (each session: intended, configured,
-joined, its message's id, clearing, cleared), checkpoints and durable intents included; then it
-writes a million sessions.
+``python tests/benchmarks/ledger.py``, on a quiet machine, measures the same loop in turn without
+and with a ledger that takes 1,000 changes a second (each session: intended, configured, joined, its
+message's id, clearing, cleared), checkpoints and durable intents included; then it writes a million
+sessions. Whatever else the machine does only adds to a round, so the least of the rounds counts.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from harness.measure.histogram import Histogram
 from harness.measure.lag import LoopLag
 
 STEPS = (Stage.CONFIGURED, Stage.JOINED, Stage.JOINED, Stage.CLEARING, Stage.CLEARED)
+SHOWN = (50, 99, 99.9, 100)
 EVENTS_PER_SESSION = 1 + len(STEPS)
 
 
@@ -68,21 +69,35 @@ def bytes_per_session(sessions: int, folder: Path) -> float:
     return store.path.stat().st_size / sessions
 
 
+def _text(values: list[float]) -> str:
+    return ", ".join(f"p{p:g} {value:.2f}" for p, value in zip(SHOWN, values, strict=True))
+
+
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--seconds", type=float, default=20, help="for each half of a round")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--events", type=float, default=1000, help="a second")
     parser.add_argument("--sessions", type=int, default=1_000_000)
     args = parser.parse_args()
-    for name in ("without", "with"):  # the first is what the machine does by itself
-        with tempfile.TemporaryDirectory() as folder:
-            place = Path(folder) if name == "with" else None
-            late, waits = lag(args.seconds, args.events, place)
-        figures = ", ".join(f"p{p:g} {late.percentile_ms(p):.2f}" for p in (50, 99, 99.9, 100))
-        print(f"loop lag {name} ledger, ms: {figures}")
-    figures = ", ".join(f"p{p:g} {waits.percentile_ms(p):.2f}" for p in (50, 99, 99.9, 100))
-    print(f"waiting for an intent to be durable, ms: {figures}")
+    best: dict[str, list[float]] = {}
+    for _ in range(args.rounds):
+        for name in ("without", "with"):  # the first is what the machine does by itself
+            with tempfile.TemporaryDirectory() as folder:
+                place = Path(folder) if name == "with" else None
+                late, waits = lag(args.seconds, args.events, place)
+            found = {f"loop lag {name} ledger": late}
+            if place is not None:
+                found["waiting for an intent to be durable"] = waits
+            for words, histogram in found.items():
+                values = [histogram.percentile_ms(p) or 0.0 for p in SHOWN]
+                print(f"{words}, ms: {_text(values)}", flush=True)
+                best[words] = [
+                    min(pair) for pair in zip(values, best.get(words, values), strict=True)
+                ]
+    for words, values in best.items():
+        print(f"least of {args.rounds} rounds: {words}, ms: {_text(values)}")
     with tempfile.TemporaryDirectory() as folder:
         each = bytes_per_session(args.sessions, Path(folder))
     print(f"{each:.0f} bytes a session: {each * args.sessions / 1e6:.0f} MB for {args.sessions:,}")

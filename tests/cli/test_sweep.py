@@ -34,6 +34,19 @@ def test_a_dry_run_changes_nothing_and_a_sweep_settles(
     assert "nothing to do" in capsys.readouterr().out
 
 
+@pytest.mark.process
+def test_a_log_is_told_how_far_it_has_come(
+    simulator: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("harness.cli.sweep.TELL_EVERY_S", 0.0)
+    run = make_run(tmp_path, simulator.url)
+    assert main(["sweep", str(run)]) == ExitCode.PASS
+    assert f"sweeping {tmp_path.name}: 1 of 1" in capsys.readouterr().out
+
+
 def test_a_service_that_can_not_be_reached(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
