@@ -1,18 +1,24 @@
-"""``harness guest``: one guest, by hand or from a script, with each frame and its time."""
+"""``harness guest``: one guest, by hand or from a script, with each frame and its times."""
 
 import argparse
-import re
+import contextlib
+import shutil
+import signal
 import sys
 import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from gevent.threadpool import ThreadPool
+import gevent
 
+from harness.cli.by_hand import talk
 from harness.cli.embedded import EmbeddedSimulator
-from harness.clock import monotonic_ns, utc_iso
-from harness.config import Target, parse_target
-from harness.errors import ConfigError, HarnessError, ReplyTimeout
+from harness.cli.frames import Frames
+from harness.clock import utc_iso
+from harness.config import parse_target
+from harness.errors import ConfigError, HarnessError
 from harness.exit_codes import ExitCode
 from harness.guest.acting import NO_ROW, act
 from harness.guest.session import STORY_ENDS, GuestSession
@@ -20,24 +26,33 @@ from harness.guest.settings import GuestSettings
 from harness.ledger.ledger import Ledger
 from harness.ledger.store import FILE_NAME, Stage, Store
 from harness.measure.recorder import Recorder
-from harness.targets import FILE, resolve_target
+from harness.report.opening import target_facts, write_start
+from harness.targets import FILE, Terms, resolve_target
 from harness.workload.feeder import Feeder
+from harness.workload.reading import read_text
 from harness.workload.script_file import Loaded, read_script
 
-LOOK_EVERY_S = 0.05
-HEAR_OUT_S = 1.0
-"""At the end of the input the last answers may be on their way."""
-JWT = re.compile(r'("(?:jwt|code)":")[^"]+"')
-SIGNED = re.compile(r"([?&](?:signature|X-Amz-[A-Za-z-]+)=)[^&\"]+")
+TOLD = {
+    "reconnects": "the connection was lost: trying to come back with the same token",
+    "resumed_anew": "the service had forgotten the session meanwhile",
+    "disconnected_by_service": "the other side has ended the conversation",
+    "paced": "waiting for the guest's own limit",
+    "typing_is_off": "typing is switched off in this deployment's configuration",
+    "clear_is_off": "Clear Conversation is switched off in this deployment's configuration",
+    "cross_talk": "that was another session's message",
+}
+"""What a person should hear of what is counted."""
+STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.description = (
         "Be one guest: type what the guest says, or let a script talk, and see each frame with "
-        "its time. Tokens are shortened. The session is always cleared at the end; without "
-        "--target the simulator answers.\n\n"
-        "while typing: /join /typing /drop /reconnect /history /choose TEXT /quit\n\n"
+        "its time, and how long after what it answers. Tokens are shortened. The session is always "
+        "cleared at the end, also by Ctrl-D and Ctrl-C; without --target the simulator answers.\n\n"
+        "while typing: /join /typing /drop /reconnect /history /health /choose TEXT /attach FILE\n"
+        "/new (after the other side ended it for good) /quit\n\n"
         "exit code: 0 the story went well, 3 it did not, 4 the session may still be open"
     )
     parser.epilog = (
@@ -45,6 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  harness guest\n"
         "  harness guest --target staging --script shop.yaml\n"
         "  harness guest --script shop.yaml --scenario 'Order status' --seed 7\n"
+        "  harness guest --sim-tls --sim-fault cut=#2\n"
     )
     add = parser.add_argument
     add("--target", default="", help="name of a target, or ws(s)://host:port/v1?deploymentId=UUID")
@@ -54,9 +70,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--script", type=Path, metavar="FILE", help="conversation script (YAML) instead of typing")
     add("--scenario", metavar="NAME", help="which of the script (default: by weight)")
     add("--row", type=int, default=0, metavar="N", help="row of the script's data (from 0)")
-    add("--seed", type=int, default=0, metavar="N", help="for weights and think times")
-    add("--reports", type=Path, default=Path("reports"), help="where the ledger is kept")
+    add("--seed", type=int, default=0, metavar="N", help="for weights, texts and think times")
+    add("--auto-join", action="store_true", help="join when the session opens, as with autoStart")
+    add("--sign-in", type=Path, metavar="FILE", help="a file with the JWT to sign in with")
+    add("--reports", type=Path, default=Path("reports"), help="where the ledger is kept meanwhile")
     add("--quiet", action="store_true", help="only the words, not the frames")
+    add("--sim-tls", action="store_true", help="without --target: serve wss with a private CA")
+    add(
+        "--sim-fault",
+        action="append",
+        default=[],
+        metavar="NAME=P",
+        help="without --target: switch on a fault (harness simulate --help lists them)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -65,128 +91,140 @@ def run(args: argparse.Namespace) -> int:
     if loaded is not None and args.scenario and args.scenario not in loaded.script.scenarios:
         there = ", ".join(loaded.script.scenarios)
         raise ConfigError(f"{args.script} has no scenario {args.scenario!r}; it has: {there}")
-    simulator = None if args.target else EmbeddedSimulator.start()
+    if args.target and (args.sim_tls or args.sim_fault):
+        raise ConfigError("--sim-tls and --sim-fault are for the embedded simulator: no --target")
+    sign_in = read_text(args.sign_in).strip() if args.sign_in else ""
+    if args.target:
+        terms = resolve_target(args.target, args.targets, ca_file=args.ca_file, origin=args.origin)
+        return _visit(args, terms, loaded, sign_in)
+    options = ["--tls"] if args.sim_tls else []
+    for fault in args.sim_fault:
+        options += ["--fault", fault]
+    simulator = EmbeddedSimulator.start(*options)
     try:
-        if simulator is not None:
-            target = parse_target(simulator.url, ca_file=simulator.ca_file, origin=args.origin)
-        else:
-            target = resolve_target(
-                args.target, args.targets, ca_file=args.ca_file, origin=args.origin
-            ).target
-        return _visit(args, target, loaded)
+        target = parse_target(simulator.url, ca_file=simulator.ca_file, origin=args.origin)
+        return _visit(args, Terms(name="", target=target), loaded, sign_in)
     finally:
-        if simulator is not None:
-            simulator.stop()
+        simulator.stop()
 
 
-def _visit(args: argparse.Namespace, target: Target, loaded: Loaded | None) -> int:
-    directory = args.reports / f"guest-{utc_iso().replace(':', '').replace('.', '')}"
-    directory.mkdir(parents=True)
+def _visit(args: argparse.Namespace, terms: Terms, loaded: Loaded | None, sign_in: str) -> int:
+    target = terms.target
+    tls = target.tls_context()
+    directory = _directory(args.reports, terms)
     token = str(uuid.uuid4())
     ledger = Ledger(Store(directory / FILE_NAME.format(worker="guest"), {"worker": "guest"}))
-    shown = _Frames(token, quiet=args.quiet)
+    shown = Frames(token, quiet=args.quiet)
     settings = GuestSettings(
-        target=target, tls=target.tls_context(), observer=None if args.quiet else shown.frame
+        target=target,
+        tls=tls,
+        history=True,
+        auto_join=args.auto_join or terms.auto_join,
+        sign_in=sign_in,
+        observer=None if args.quiet else shown.frame,
     )
-    guest = GuestSession(settings, token, ledger=ledger, recorder=Recorder())
+    guest = GuestSession(settings, token, ledger=ledger, recorder=_Telling(shown))
+    came = _Came()
+    with _interrupts(shown, came):
+        try:
+            with guest:
+                if loaded is None:
+                    talk(guest, shown)
+                else:
+                    _play(args, guest, loaded, shown)
+        except STORY_ENDS as error:
+            came.failure = error
+        except KeyboardInterrupt:
+            came.stopped = True
+        finally:
+            tally = ledger.tally
+            came.lost, came.opened = tally[Stage.LOST] > 0, tally[Stage.NEVER_CONFIGURED] == 0
+            ledger.close()
+    return _tell(came, shown, directory)
+
+
+@dataclass(slots=True)
+class _Came:
+    """How it came out."""
+
     failure: HarnessError | None = None
+    stopped: bool = False
+    opened: bool = True
+    lost: bool = True
+
+
+def _directory(reports: Path, terms: Terms) -> Path:
+    """Where the ledger is while it is needed, in a form that ``harness sweep`` understands."""
+    directory = reports / f"guest-{utc_iso().replace(':', '').replace('.', '')}"
+    facts = target_facts(terms.target)
     try:
-        with guest:
-            if loaded is None:
-                _by_hand(guest, shown)
-            else:
-                rng = Random(args.seed)
-                name = args.scenario or loaded.script.pick(rng)
-                row = NO_ROW
-                if loaded.table is not None:
-                    row = Feeder(table=loaded.table).row_for(args.row)
-                shown.say(f"scenario: {name}")
-                folder, texts = args.script.parent, loaded.texts
-                act(guest, loaded.script, name, row=row, rng=rng, folder=folder, texts=texts)
-    except STORY_ENDS as error:
-        failure = error
-    finally:
-        lost = ledger.tally[Stage.LOST]
-        ledger.close()
-    if failure is not None:
-        print(f"the story ended: {failure}", file=sys.stderr)
-    if lost:
+        directory.mkdir(parents=True)
+        write_start(directory, started=utc_iso(), target_name=terms.name or None, **facts)
+    except OSError as error:
+        raise ConfigError(f"{directory}: can't be written ({error.strerror})") from None
+    return directory
+
+
+def _play(args: argparse.Namespace, guest: GuestSession, loaded: Loaded, shown: Frames) -> None:
+    rng = Random(args.seed)
+    name = args.scenario or loaded.script.pick(rng)
+    row = NO_ROW if loaded.table is None else Feeder(table=loaded.table).row_for(args.row)
+    shown.say(f"scenario: {name}")
+    folder, texts = args.script.parent, loaded.texts
+    act(guest, loaded.script, name, row=row, rng=rng, folder=folder, texts=texts)
+
+
+def _tell(came: _Came, shown: Frames, directory: Path) -> int:
+    if came.failure is not None:
+        print(f"the story ended: {came.failure}", file=sys.stderr)
+    if came.lost:
         print(
             f"the session may still be open; end it with: harness sweep {directory}",
             file=sys.stderr,
         )
         return ExitCode.LEFTOVERS
-    shown.say("the session is over, and the service has said so")
-    return ExitCode.OBJECTIVES if failure is not None else ExitCode.PASS
+    shutil.rmtree(directory, ignore_errors=True)  # nothing is left that it could be needed for
+    proved = "the session is over, and the service has said so"
+    shown.say(proved if came.opened else "no session was opened")
+    if came.stopped:
+        return ExitCode.INTERRUPTED
+    return ExitCode.OBJECTIVES if came.failure is not None else ExitCode.PASS
 
 
-class _Frames:
-    """Prints what goes to and fro, with seconds since the start."""
+@contextlib.contextmanager
+def _interrupts(shown: Frames, came: _Came) -> Iterator[None]:
+    """Ctrl-C ends the story where it is; after that it only says that the way out takes a moment.
 
-    def __init__(self, token: str, *, quiet: bool) -> None:
-        self._token = token
-        self._started = monotonic_ns()
-        self.quiet = quiet
+    By a watcher of the loop: otherwise the interrupt is raised wherever the loop happens to be.
+    """
+    story = gevent.getcurrent()
 
-    def frame(self, outgoing: bool, data: bytes, at_ns: int) -> None:
-        """One frame; the token, JWTs and signatures are shortened."""
-        text = data.decode("utf-8", "replace").replace(self._token, self._token[:8] + "…")
-        text = SIGNED.sub(r"\1…", JWT.sub(r'\1…"', text))
-        arrow = "→" if outgoing else "←"
-        print(f"{(at_ns - self._started) / 1e9:9.3f} s {arrow} {text}", flush=True)
+    def interrupted() -> None:
+        shown.say("one moment: the session is being ended" if came.stopped else "stopped by hand")
+        if not came.stopped:
+            came.stopped = True
+            gevent.kill(story, KeyboardInterrupt)
 
-    def say(self, text: str) -> None:
-        """One line that is no frame."""
-        print(f"{(monotonic_ns() - self._started) / 1e9:9.3f} s   {text}", flush=True)
-
-
-def _by_hand(guest: GuestSession, shown: _Frames) -> None:
-    """Lines from the terminal become texts; replies are shown as they come."""
-    reading = ThreadPool(1)
-    while True:
-        # The terminal is read by a thread, so that the guest hears meanwhile.
-        line = reading.spawn(sys.stdin.readline)
-        while not line.ready():
-            _listen(guest, shown, LOOK_EVERY_S)
-        text = str(line.get() or "")
-        if not text or text.strip() == "/quit":
-            _listen(guest, shown, HEAR_OUT_S)
-            return
-        _command(guest, shown, text.strip())
-
-
-def _listen(guest: GuestSession, shown: _Frames, for_s: float) -> None:
-    """Show what is said to the guest for a while."""
+    before = {number: signal.getsignal(number) for number in STOPS}
+    watchers = [gevent.signal_handler(number, interrupted) for number in STOPS]
     try:
-        said = guest.await_reply(within=for_s)
-    except ReplyTimeout:
-        return
-    if shown.quiet:
-        shown.say(said)
+        yield
+    finally:
+        for watcher in watchers:
+            watcher.cancel()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def _command(guest: GuestSession, shown: _Frames, line: str) -> None:
-    verb, _, rest = line.partition(" ")
-    try:
-        match verb:
-            case "":
-                return
-            case "/join":
-                guest.join()
-            case "/typing":
-                guest.typing()
-            case "/drop":
-                guest.drop()
-            case "/reconnect":
-                guest.reconnect()
-            case "/choose":
-                guest.choose(rest)
-            case "/history":
-                for message in guest.history():
-                    shown.say(f"{message.direction:<8} {message.text}")
-            case _ if verb.startswith("/"):
-                shown.say("known: /join /typing /drop /reconnect /history /choose TEXT /quit")
-            case _:
-                guest.say(line)
-    except ConfigError as error:
-        shown.say(str(error))
+class _Telling(Recorder):
+    """Tells what a person should hear of."""
+
+    def __init__(self, shown: Frames) -> None:
+        super().__init__()
+        self._shown = shown
+
+    def count(self, what: str, by: int = 1) -> None:
+        """Count it, and say it."""
+        super().count(what, by)
+        if what in TOLD:
+            self._shown.say(TOLD[what])

@@ -64,9 +64,11 @@ class Link:
 class Tls:
     """TLS on memory buffers: ciphertext in and out, the socket stays outside."""
 
-    __slots__ = ("_incoming", "_object", "_outgoing")
+    __slots__ = ("_incoming", "_object", "_outgoing", "ended")
 
     def __init__(self, context: ssl.SSLContext, host: str) -> None:
+        self.ended = False
+        """The other side has ended the TLS stream; some then wait for us with the TCP stream."""
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
 
@@ -86,10 +88,7 @@ class Tls:
         return self._outgoing.read()
 
     def decrypt(self, received: bytes) -> bytes:
-        """The plain bytes that ``received`` completes; may be empty. Raises ssl.SSLError.
-
-        The end of the TLS stream shows as the end of the TCP stream does, so it is not told.
-        """
+        """The plain bytes that ``received`` completes; may be empty. Raises ssl.SSLError."""
         incoming, tls = self._incoming, self._object
         incoming.write(received)
         plain = b""
@@ -97,9 +96,12 @@ class Tls:
             while chunk := tls.read(READ_SIZE):
                 plain = plain + chunk if plain else chunk
                 if not incoming.pending and not tls.pending():
-                    break  # asking for more would only cost an exception
-        except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
+                    return plain  # asking for more would only cost an exception
+        except ssl.SSLWantReadError:
             return plain
+        except ssl.SSLZeroReturnError:
+            pass
+        self.ended = True
         return plain
 
     def pending(self) -> bytes:

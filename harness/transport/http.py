@@ -129,6 +129,8 @@ def _read_all(link: Link) -> bytes:
                 raise ConnectionLost(None, str(error)) from error
         found.append(data)
         size += len(data)
+        if link.tls is not None and link.tls.ended:
+            return b"".join(found)
         if size > MAX_ANSWER_BYTES:
             raise ConnectionLost(None, f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
 

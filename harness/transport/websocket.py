@@ -163,6 +163,7 @@ class WebSocket:
     # What the event loop calls.
 
     def _on_readable(self) -> None:
+        tls = self._link.tls
         try:
             if self._recvmsg is not None:
                 data, ancillary, _, _ = self._recvmsg(READ_SIZE, _ANCILLARY_SIZE)
@@ -173,10 +174,9 @@ class WebSocket:
             else:
                 data = self._link.sock.recv(READ_SIZE)
                 arrived = seen = monotonic_ns()
-            tls = self._link.tls
             if tls is not None and data:
                 data = tls.decrypt(data)
-                if not data:
+                if not data and not tls.ended:
                     self._push(tls.pending())
                     return
         except (BlockingIOError, InterruptedError):
@@ -188,6 +188,8 @@ class WebSocket:
             self._on_eof()
         elif self._handshake is None or (data := self._feed_handshake(data, arrived)):
             self._feed(data, arrived, seen)
+        if tls is not None and tls.ended:
+            self._on_eof()
 
     def _on_eof(self) -> None:
         if self._handshake is not None:

@@ -1,6 +1,7 @@
 """``harness guest`` as a user runs it: what goes to and fro is shown, no secret is."""
 
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,7 @@ def test_from_a_script_at_the_embedded_simulator(tmp_path: Path) -> None:
     )
     good = guest(tmp_path, "--script", "s.yaml", "--scenario", "good", "--quiet")
     assert (good.returncode, good.stdout.count("\n")) == (0, 2), good.stderr
+    assert list((tmp_path / "reports").iterdir()) == []
     bad = guest(tmp_path, "--script", "s.yaml", "--scenario", "bad")
     assert bad.returncode == 3
     assert "no reply within 0.2 s" in bad.stderr
@@ -62,4 +64,66 @@ def test_a_session_that_may_be_open_is_told(simulator: Any, tmp_path: Path) -> N
     simulator.faults(forbid_clear=1)
     done = guest(tmp_path, typed="hi\n", target=simulator.url)
     assert done.returncode == 4
-    assert "harness sweep reports/guest-" in done.stderr
+    (command,) = re.findall(r"harness (sweep reports/guest-\S+)", done.stderr)
+    assert "Clear Conversation is switched off" in done.stdout
+    simulator.faults()
+    swept = subprocess.run(
+        [sys.executable, "-m", "harness", *command.split()],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert swept.returncode == 0, swept.stdout + swept.stderr
+
+
+def test_a_target_that_is_not_there_leaves_nothing_behind(tmp_path: Path) -> None:
+    nowhere = "ws://127.0.0.1:1/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef"
+    done = guest(tmp_path, typed="hi\n", target=nowhere)
+    assert done.returncode == 3
+    assert "the story ended: could not connect (tcp): nothing listens" in done.stderr
+    assert "no session was opened" in done.stdout
+    assert list((tmp_path / "reports").iterdir()) == []
+
+
+@pytest.mark.parametrize("script", [False, True])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_is_stopped_clears_on_the_way_out(
+    simulator: Any, tmp_path: Path, number: signal.Signals, script: bool
+) -> None:
+    (tmp_path / "s.yaml").write_text("scenarios:\n  a:\n    - say: hi\n    - idle: 1h\n")
+    before = set(simulator.truth()["open_tokens"])
+    words = ["--script", "s.yaml"] if script else []
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harness", "guest", "--target", simulator.url, *words],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert process.stdout is not None
+    told = ""
+    while "SessionResponse" not in told:
+        told += process.stdout.readline()
+    process.send_signal(number)
+    rest, errors = process.communicate(timeout=30)
+    assert process.returncode == 130, errors
+    assert errors == ""
+    assert "stopped by hand" in rest
+    assert "the service has said so" in rest
+    assert set(simulator.truth()["open_tokens"]) <= before
+    assert list((tmp_path / "reports").iterdir()) == []
+
+
+def test_a_closed_input_ends_the_visit(simulator: Any, tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" <&-', "sh",
+         sys.executable, "-m", "harness", "guest", "--target", simulator.url],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_fault_of_the_embedded_simulator_is_told_over_tls(tmp_path: Path) -> None:
+    words = ("--sim-tls", "--sim-fault", "cut=#1,when=answered", "--quiet")
+    done = guest(tmp_path, *words, typed="one\n")
+    assert done.returncode == 0, done.stderr
+    assert "the connection was lost: trying to come back" in done.stdout
+    assert "« You said: one" in done.stdout
+    refused = guest(tmp_path, "--sim-tls", target="ws://127.0.0.1:1/v1")
+    assert (refused.returncode, refused.stderr.count("\n")) == (8, 1)

@@ -72,6 +72,21 @@ def test_a_large_body_there_and_back(secure: bool) -> None:
     assert answer.arrived_ns > answer.sent_ns
 
 
+def test_an_answer_ends_with_the_tls_stream_though_tcp_goes_on() -> None:
+    authority = trustme.CA()
+    theirs, ours = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(theirs)
+    authority.configure_trust(ours)
+
+    def answer(peer: socket.socket) -> None:
+        read_request(peer)
+        peer.sendall(b"HTTP/1.1 200 OK\r\n\r\nall of it")
+        peer.unwrap()  # type: ignore[attr-defined]  # says good-bye and waits for ours
+
+    with server(answer, theirs) as url:
+        assert request("GET", url, tls=ours, timeout_s=5).body == b"all of it"
+
+
 def test_the_loop_goes_on_while_a_server_is_slow() -> None:
     ticks = 0
 

@@ -130,6 +130,20 @@ def test_a_reset_is_the_end_without_a_code(tls: bool) -> None:
     assert log.ends == [(None, "")]
 
 
+def test_the_end_of_the_tls_stream_is_the_end_though_tcp_goes_on() -> None:
+    log = Log()
+
+    def end_tls(peer: Peer) -> None:
+        peer.send({"last": 1})
+        peer.sock.unwrap()  # type: ignore[attr-defined]  # says good-bye and waits for ours
+
+    with FakeServer(end_tls, tls=True) as server:
+        socket = open_to(server, log)
+        log.wait(frames=1, ends=1)
+        assert socket.closed
+    assert log.ends == [(None, "")]
+
+
 def test_closing_twice_and_after_the_end_is_harmless() -> None:
     log = Log()
     with FakeServer(echo) as server:

@@ -1,0 +1,97 @@
+"""What is typed is said or done, and what the service refuses does not end the talk."""
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import gevent
+import pytest
+from conftest import Simulator
+from guest_rig import Rig
+
+from harness.cli.by_hand import talk
+from harness.cli.frames import Frames
+
+pytestmark = pytest.mark.process
+
+
+def typed(
+    rig: Rig, text: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> str:
+    reading, writing = os.pipe()
+
+    def type_slowly() -> None:
+        for line in text.splitlines(keepends=True):
+            os.write(writing, line.encode())
+            gevent.sleep(0.3)
+        os.close(writing)
+
+    gevent.spawn(type_slowly)
+    monkeypatch.setattr("harness.cli.by_hand.HEAR_OUT_S", 0.2)
+    with open(reading) as stdin, rig.guest() as guest:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        talk(guest, Frames(guest.line.token, quiet=True))
+    return capsys.readouterr().out
+
+
+def test_commands(
+    rig_of_faults: Rig, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "order.txt").write_text("one bicycle")
+    (tmp_path / "bare").write_text("no extension")
+    attached = f"/attach {tmp_path / 'order.txt'}\n/attach {tmp_path / 'bare'}\n/attach gone\n"
+    lines = f"/join\n\n/typing\n/health\n{attached}/new\n/help\n/quit\n"
+    told = typed(rig_of_faults, lines, capsys, monkeypatch)
+    for words in (
+        "« ", "the service answered 4004", "gone: can't be read", "has not ended", "known: /join"
+    ):  # fmt: skip
+        assert words in told
+    assert rig_of_faults.outcomes("upload").keys() == {"ok", "service_error"}
+
+
+def test_a_conversation_ended_for_good_leads_to_a_new_one(
+    tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bot.toml").write_text(
+        'fallback = "{text}"\n[[answer]]\nto = "bye"\nsay = ["bye"]\nend = true\n'
+    )
+    bot = ("--bot", "script", str(tmp_path / "bot.toml"))
+    running = Simulator("--limits", "off", "--deployment", "disconnect=read_only", *bot)
+    try:
+        rig = Rig(running, tmp_path)
+        told = typed(rig, "bye\n/join\nmore\n/new\nagain\n", capsys, monkeypatch)
+        assert "/new begins another conversation" in told
+        assert "another conversation begins" in told
+        assert "« again" in told
+        rig.ledger.close()
+    finally:
+        running.stop()
+
+
+def test_a_person_at_a_terminal_is_told_what_to_do(simulator: Any, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harness", "guest", "--target", simulator.url, "--quiet"],
+        stdin=theirs, stdout=subprocess.PIPE, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    os.close(theirs)
+    assert process.stdout is not None
+    assert "Ctrl-D or Ctrl-C leaves and clears" in process.stdout.readline()
+    os.write(ours, b"hello\n")
+    assert "« You said: hello" in process.stdout.readline()
+    os.write(ours, b"\x04")
+    rest, _ = process.communicate(timeout=30)
+    os.close(ours)
+    assert process.returncode == 0
+    assert "the service has said so" in rest
+
+
+@pytest.fixture
+def rig_of_faults(simulator: Any, tmp_path: Path) -> Any:
+    rig = Rig(simulator, tmp_path)
+    yield rig
+    assert rig.still_open() == set()
+    rig.ledger.close()
