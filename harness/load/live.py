@@ -5,7 +5,7 @@ their master. Out of these come the figures by which a run is stopped early, the
 the Prometheus endpoint. The record of a run never rests on this: it is made from the files.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -76,6 +76,13 @@ class Live:
         """The sum over all processes of one number of their last interval."""
         return sum(int(row[block].get(name, 0)) for row in self.newest.values())
 
+    def left_by_reason(self) -> dict[str, int]:
+        """Leftovers of all processes, by the reason that the ledger gives."""
+        found = Counter[str]()
+        for row in self.newest.values():
+            found.update(row.get("left_by_reason", {}))
+        return dict(found)
+
     def quiet(self) -> list[str]:
         """Processes that have said nothing for a while."""
         limit = monotonic_ns() - int(QUIET_AFTER_S * 1e9)
@@ -130,6 +137,7 @@ class Live:
                 "t": round(at_s, 1),
                 **{name: self.total("sessions", name) for name in TOTALS},
                 **{name: self.arrivals.get(name, 0) for name in ("due", "late", "dropped")},
+                "left": self.left_by_reason(),
                 "lag_p99_ms": lag,
                 "times_ms": times,
             }

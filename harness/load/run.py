@@ -330,6 +330,7 @@ class Run:
         }
         if self._on_interval is not None:
             row = {**state, "outcomes": collected.outcomes, "counts": collected.counts}
+            row["left_by_reason"] = {why: n for why, n in self.ledger.reasons.items() if n}
             self._on_interval(self.name, row, collected.histograms)
         try:
             self._writer.write(

@@ -31,6 +31,15 @@ def test_a_damaged_histogram_is_left_out() -> None:
     assert live.percentile("reply", Kind.SERVICE, 50) is not None
 
 
+def test_leftovers_by_reason_are_those_of_now() -> None:
+    live = Live()
+    for process, left in (("a", {"no proof": 3}), ("a", {"no proof": 1}), ("b", {"lost": 2})):
+        row, encoded = interval(10)
+        live.take_encoded(process, {**row, "left_by_reason": left}, encoded)
+    live.add_point(1)
+    assert live.points[-1]["left"] == {"no proof": 1, "lost": 2}
+
+
 def test_the_history_is_bounded() -> None:
     live = Live()
     live.take_encoded("a", *interval(10, occupancy=1))
