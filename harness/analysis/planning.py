@@ -44,6 +44,7 @@ class Wanted:
     capacity_per_min: float | None = None
     machine_guests: float = 5000.0
     machine_guests_per_s: float = 50.0
+    machine_messages_per_s: float = 1000.0
 
     def __post_init__(self) -> None:
         above_zero = {
@@ -60,6 +61,7 @@ class Wanted:
             "capacity": 1.0 if self.capacity_per_min is None else self.capacity_per_min,
             "guests per machine": self.machine_guests,
             "new guests per second and machine": self.machine_guests_per_s,
+            "messages per second and machine": self.machine_messages_per_s,
         }
         for name, value in above_zero.items():
             if not isfinite(value) or value <= 0:
@@ -115,12 +117,15 @@ class LaunchPlan:
     headroom: float | None
     arrivals: str
     slots: int
+    commands: tuple[tuple[str, str], ...]
+    """runs to make: (command, what it is for)"""
     warnings: tuple[str, ...]
 
     def as_dict(self) -> dict[str, object]:
         """For ``--json``."""
         found = {field.name: getattr(self, field.name) for field in fields(self)}
-        return found | {"warnings": list(self.warnings)}
+        commands = [{"command": command, "why": why} for command, why in self.commands]
+        return found | {"warnings": list(self.warnings), "commands": commands}
 
 
 def plan_launch(wanted: Wanted) -> LaunchPlan:
@@ -133,8 +138,7 @@ def plan_launch(wanted: Wanted) -> LaunchPlan:
     slots, answered, abandoned, model = _agents(wanted)
     guests = ceil(wanted.peak_per_s * wanted.test_s)
     nights = _nights(wanted)
-    by_held = ceil(high / wanted.machine_guests)
-    by_rate = ceil(peak_minute / 60 / wanted.machine_guests_per_s)
+    machines, machines_for = _machines(wanted, high, peak_minute)
     leftovers_per_h = wanted.chats_per_h * wanted.leftover_share * wanted.to_agents
     # A leftover holds one of its agent's places for as long as it stays.
     busy = leftovers_per_h * wanted.leftover_s / 3600 / wanted.concurrency
@@ -155,15 +159,55 @@ def plan_launch(wanted: Wanted) -> LaunchPlan:
         model=model,
         test_guests=guests,
         nights=nights,
-        machines=max(by_held, by_rate),
-        machines_for="guests held" if by_held >= by_rate else "new guests per second",
+        machines=machines,
+        machines_for=machines_for,
         leftover_chats_per_h=leftovers_per_h,
         leftover_agents=busy,
         leftover_agent_hours_per_1000_chats=busy / wanted.chats_per_h * 1000,
         headroom=headroom,
         arrivals=_arrivals(per_min, ramp_s, wanted.test_s),
         slots=high,
+        commands=_commands(wanted, per_min, peak_minute),
         warnings=_warnings(wanted, peak_minute, requests, headroom, nights),
+    )
+
+
+def _machines(wanted: Wanted, held: int, peak_minute: int) -> tuple[int, str]:
+    """How many generator machines, and what for."""
+    per_s = peak_minute / 60
+    needs = {
+        "guests held": held / wanted.machine_guests,
+        "new guests per second": per_s / wanted.machine_guests_per_s,
+        "messages per second": per_s * wanted.messages / wanted.machine_messages_per_s,
+    }
+    most = max(needs, key=lambda what: ceil(needs[what]))
+    return max(1, ceil(needs[most])), most
+
+
+def _commands(wanted: Wanted, per_min: float, peak_minute: int) -> tuple[tuple[str, str], ...]:
+    """The runs that a launch of this size asks for, with the ready locustfiles."""
+    mean = wanted.chats_per_h / 60
+    hold = duration_text(wanted.test_s)
+    night = duration_text(max(60.0, wanted.window_s - 2 * wanted.handle_s))
+    return (
+        ("harness run locustfiles/smoke.py -u 1 -t 1m", "does one guest get through"),
+        (
+            f"harness run locustfiles/load.py --rate {per_min:.4g}/min --over {hold}",
+            "the peak, held",
+        ),
+        (
+            f"harness run locustfiles/spike.py --rate {peak_minute}/min --over 10m",
+            "the worst minute by chance",
+        ),
+        (
+            f"harness capacity locustfiles/load.py --objective 'reply p95 < 5s' "
+            f"--start {per_min / 4:.4g}/min --highest {per_min * 3:.4g}/min",
+            "where the limit is",
+        ),
+        (
+            f"harness run locustfiles/soak.py --rate {mean:.4g}/min --over {night}",
+            "a night at the mean: does anything drift",
+        ),
     )
 
 

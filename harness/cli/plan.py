@@ -2,15 +2,21 @@
 
 import argparse
 import json
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from harness.analysis.knee import answer
 from harness.analysis.planning import LaunchPlan, Wanted, peak_of_intervals, plan_launch
+from harness.cli.searching import resume_search
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
+from harness.report.calibration import CALIBRATION, read_calibration
+from harness.report.opening import make_run_directory, new_run_id
+from harness.report.plan_page import write_plan_page
 from harness.units import duration_text, rate_per_s, seconds
 from harness.workload.profile import read_profile
 
@@ -58,6 +64,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  harness plan --from monday.csv --handle-time 8m --messages 12 --concurrency 3\n"
         "  harness plan --chats-per-hour 3000 --handle-time 8m --messages 12 \\\n"
         "      --capacity 120/min --locustfile launch_plan.py --json\n"
+        "  harness plan --chats-per-hour 3000 --handle-time 8m --messages 12 \\\n"
+        "      --capacity reports/capacity-20261122-231500-ab12\n"
     )
     load = parser.add_argument_group("the load")
     load.add_argument("--chats-per-hour", metavar="N", help="chats in the busy hour")
@@ -88,32 +96,109 @@ def configure(parser: argparse.ArgumentParser) -> None:
     test = parser.add_argument_group("the test")
     test.add_argument("--test-duration", default="1h", metavar="TIME")
     test.add_argument("--window", default="6h", metavar="TIME", help="approved hours of a night")
-    test.add_argument("--capacity", metavar="RATE", help="measured capacity, e.g. 390/min")
-    test.add_argument("--guests-per-machine", default="5000", metavar="N", help="as calibrated")
-    test.add_argument("--rate-per-machine", default="50/s", metavar="RATE", help="as calibrated")
+    test.add_argument(
+        "--capacity",
+        metavar="RATE",
+        help="measured capacity, e.g. 390/min, or the folder of a capacity search",
+    )
+    machine = parser.add_argument_group("the generator machines")
+    machine.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FILE",
+        help="what harness calibrate found (calibration.json in the reports folder, if there)",
+    )
+    machine.add_argument("--guests-per-machine", metavar="N", help="sessions at once (5000)")
+    machine.add_argument("--rate-per-machine", metavar="RATE", help="new guests (50/s)")
+    machine.add_argument("--messages-per-machine", metavar="RATE", help="messages (1000/s)")
     cost = parser.add_argument_group("what leftovers cost")
     cost.add_argument("--leftover-rate", default="0.5%", metavar="SHARE")
     cost.add_argument("--leftover-time", default="1h", metavar="TIME", help="how long one stays")
     parser.add_argument("--locustfile", type=Path, metavar="FILE", help="write a ready locustfile")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("reports"),
+        metavar="DIR",
+        help="folder for the plan's folder, which holds page and JSON (%(default)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Plan and print."""
-    wanted = read_wanted(args)
+    """Plan, print, and write page and JSON."""
+    machines = read_machines(args)
+    wanted = read_wanted(args, machines)
     plan = plan_launch(wanted)
     if args.locustfile is not None:
         write_locustfile(args.locustfile, wanted, plan)
+    folder = make_run_directory(args.out, f"plan-{new_run_id()}")
+    rows = plan_rows(wanted, plan)
+    page = write_plan_page(
+        folder, wanted, plan, rows, about=machines.source, locustfile=locustfile_of(wanted, plan)
+    )
+    text = json.dumps({"wanted": asdict(wanted), "plan": plan.as_dict()}, indent=2)
+    (folder / "plan.json").write_text(text)
     if args.json:
-        print(json.dumps({"wanted": asdict(wanted), "plan": plan.as_dict()}, indent=2))
+        print(text)
         return ExitCode.PASS
-    show(wanted, plan, Console())
+    console = Console()
+    show(rows, plan, console)
     if args.locustfile is not None:
         print(f"wrote {args.locustfile}")
+    console.print(f"page  {page}", highlight=False, soft_wrap=True)
     return ExitCode.PASS
 
 
-def read_wanted(args: argparse.Namespace) -> Wanted:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machines:
+    """What one generator machine carries, and who says so."""
+
+    guests: float
+    guests_per_s: float
+    messages_per_s: float
+    source: str
+
+
+def read_machines(args: argparse.Namespace) -> Machines:
+    """By the options, else by a calibration, else by defaults. ConfigError names the option."""
+    path = args.calibration or args.out / CALIBRATION
+    guests, guests_per_s, messages_per_s = 5000.0, 50.0, 1000.0
+    source = "machines not calibrated (harness calibrate does that)"
+    if args.calibration is not None or path.is_file():
+        found = read_calibration(path)
+        best = found.best()
+        if best.sessions is not None:
+            guests = float(best.sessions.room)
+        if best.guests is not None:
+            guests_per_s = best.guests.safe_per_s
+        if best.messages is not None:
+            messages_per_s = best.messages.safe_per_s
+        source = f"machines like {found.host or 'this one'}, calibrated {found.made[:10]}"
+    if args.guests_per_machine is not None:
+        guests = _number("--guests-per-machine", args.guests_per_machine)
+    if args.rate_per_machine is not None:
+        guests_per_s = rate_per_s(args.rate_per_machine, "--rate-per-machine")
+    if args.messages_per_machine is not None:
+        messages_per_s = rate_per_s(args.messages_per_machine, "--messages-per-machine")
+    return Machines(
+        guests=guests, guests_per_s=guests_per_s, messages_per_s=messages_per_s, source=source
+    )
+
+
+def read_capacity(text: str) -> float:
+    """Guests a minute: a rate as written, or what the folder of a search has proved."""
+    folder = Path(text)
+    if not folder.is_dir():
+        return rate_per_s(text, "--capacity") * 60
+    search = resume_search(folder)
+    found = answer(search.plan, search.tried)
+    if found.low <= 0:
+        raise ConfigError(f"--capacity: the search in {folder} has not found any load that is met")
+    return found.low * 60
+
+
+def read_wanted(args: argparse.Namespace, machines: Machines) -> Wanted:
     """The options as values. ConfigError names the option."""
     if (args.chats_per_hour is None) == (args.profile is None):
         raise ConfigError("give either --chats-per-hour or --from CSV")
@@ -146,27 +231,32 @@ def read_wanted(args: argparse.Namespace) -> Wanted:
         window_s=seconds(args.window, "--window"),
         leftover_share=_share("--leftover-rate", args.leftover_rate),
         leftover_s=seconds(args.leftover_time, "--leftover-time"),
-        capacity_per_min=None if capacity is None else rate_per_s(capacity, "--capacity") * 60,
-        machine_guests=_number("--guests-per-machine", args.guests_per_machine),
-        machine_guests_per_s=rate_per_s(args.rate_per_machine, "--rate-per-machine"),
+        capacity_per_min=None if capacity is None else read_capacity(capacity),
+        machine_guests=machines.guests,
+        machine_guests_per_s=machines.guests_per_s,
+        machine_messages_per_s=machines.messages_per_s,
     )
 
 
-def show(wanted: Wanted, plan: LaunchPlan, console: Console) -> None:
+def show(rows: Sequence[tuple[str, str, str]], plan: LaunchPlan, console: Console) -> None:
     """The table for a person."""
     table = Table(title="Plan of the launch", title_justify="left", show_header=False)
     table.add_column("what", style="bold")
     table.add_column("figure", justify="right")
     table.add_column("why")
-    for row in _rows(wanted, plan):
+    for row in rows:
         table.add_row(*row)
     console.print(table)
     for warning in plan.warnings:
         console.print(f"[bold red]warning:[/] {warning}", highlight=False)
     console.print(f"arrivals to test with: {plan.arrivals}", highlight=False, soft_wrap=True)
+    for command, why in plan.commands:
+        console.print(f"  {command}", highlight=False, soft_wrap=True, end="")
+        console.print(f"   # {why}", style="dim", highlight=False, soft_wrap=True)
 
 
-def _rows(wanted: Wanted, plan: LaunchPlan) -> list[tuple[str, str, str]]:
+def plan_rows(wanted: Wanted, plan: LaunchPlan) -> list[tuple[str, str, str]]:
+    """What, figure, why."""
     handle = duration_text(wanted.handle_s)
     within = duration_text(wanted.answer_within_s)
     rows = [
@@ -212,8 +302,9 @@ def _rows(wanted: Wanted, plan: LaunchPlan) -> list[tuple[str, str, str]]:
         (
             "generator machines",
             f"{plan.machines}",
-            f"for {plan.machines_for}, at {wanted.machine_guests:,.0f} guests and "
-            f"{wanted.machine_guests_per_s:g} new ones a second each",
+            f"for {plan.machines_for}, at {wanted.machine_guests:,.0f} guests, "
+            f"{wanted.machine_guests_per_s:,.3g} new ones and "
+            f"{wanted.machine_messages_per_s:,.4g} messages a second each",
         ),
         (
             "cost of leftovers",
@@ -231,10 +322,10 @@ def _rows(wanted: Wanted, plan: LaunchPlan) -> list[tuple[str, str, str]]:
     return rows
 
 
-def write_locustfile(path: Path, wanted: Wanted, plan: LaunchPlan) -> None:
-    """A locustfile that runs the plan; refuses to replace a file."""
+def locustfile_of(wanted: Wanted, plan: LaunchPlan) -> str:
+    """A locustfile that runs the plan."""
     messages = max(1, round(wanted.messages))
-    text = LOCUSTFILE.format(
+    return LOCUSTFILE.format(
         peak=plan.peak_per_min,
         held=plan.occupancy_high,
         arrivals=plan.arrivals,
@@ -242,9 +333,13 @@ def write_locustfile(path: Path, wanted: Wanted, plan: LaunchPlan) -> None:
         messages=messages,
         think=f"{wanted.handle_s / messages:.3g}",
     )
+
+
+def write_locustfile(path: Path, wanted: Wanted, plan: LaunchPlan) -> None:
+    """Write it; refuses to replace a file."""
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(text)
+            file.write(locustfile_of(wanted, plan))
     except FileExistsError:
         raise ConfigError(f"--locustfile: {path} is already there") from None
     except OSError as error:

@@ -77,6 +77,9 @@ def test_machines_are_for_whatever_is_scarcer() -> None:
     assert fast.machines_for == "new guests per second"
     assert fast.machines == 4
 
+    chatty = plan_launch(replace(LAUNCH, machine_messages_per_s=5))
+    assert (chatty.machines, chatty.machines_for) == (5, "messages per second")  # 22 a second
+
 
 def test_the_arrivals_can_be_run_as_they_are_written() -> None:
     plan = plan_launch(LAUNCH)

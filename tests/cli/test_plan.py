@@ -5,9 +5,29 @@ import json
 from pathlib import Path
 
 import pytest
+from locusts import ROOT
 
+from harness.analysis.ramp import Limit
+from harness.cli.inspected import inspect_locustfile
 from harness.cli.main import main
 from harness.exit_codes import ExitCode
+from harness.report.calibration import (
+    Calibration,
+    Carried,
+    HeldSessions,
+    Rate,
+    write_calibration,
+)
+
+pytestmark = pytest.mark.usefixtures("elsewhere")
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Plans are kept in ``reports`` of the current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
 
 LAUNCH = [
     "--chats-per-hour",
@@ -59,7 +79,7 @@ def test_the_locustfile_is_ready_and_never_replaces_one(
         if isinstance(node, ast.ImportFrom) and node.module == "harness.load"
         for alias in node.names
     }
-    public = ast.parse(Path("harness/load/__init__.py").read_text())
+    public = ast.parse((ROOT / "harness/load/__init__.py").read_text())
     names = {
         item.value
         for node in public.body
@@ -71,6 +91,73 @@ def test_the_locustfile_is_ready_and_never_replaces_one(
     assert imported <= names
     assert main(["plan", *LAUNCH, "--locustfile", str(file)]) == ExitCode.CONFIG
     assert "is already there" in capsys.readouterr().err
+
+
+def test_the_page_and_the_json_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", *LAUNCH, "--capacity", "100/min", "--out", "here"]) == ExitCode.PASS
+    out = capsys.readouterr().out
+    (page,) = tmp_path.glob("here/plan-*/plan.html")
+    assert page.name in out
+    html = page.read_text()
+    assert "<h1>It fits, with 25% to spare</h1>" in html
+    assert "not calibrated" in html
+    assert "class Launch(ArrivalShape)" in html
+    kept = json.loads((page.parent / "plan.json").read_text())
+    assert kept["plan"]["machines"] == 1
+
+
+def test_the_runs_it_tells_are_runs_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", *LAUNCH, "--json"]) == ExitCode.PASS
+    commands = [one["command"] for one in json.loads(capsys.readouterr().out)["plan"]["commands"]]
+    assert len(commands) == 5
+    for command in commands:
+        program, verb, file, *options = command.split()
+        assert (program, verb in ("run", "capacity")) == ("harness", True)
+        assert (ROOT / file).is_file()
+        if "--rate" in options:
+            rate = options[options.index("--rate") + 1]
+            asked = {"HARNESS_RATE": rate, "HARNESS_OVER": "10m"}
+            assert inspect_locustfile(str(ROOT / file), asked)["arrivals"] is not None
+
+
+def test_a_calibration_says_how_many_machines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slow = Rate(per_s=1.0, lag_ms=9.0, limit=Limit.GENERATOR)  # 0.7 guests a second to count on
+    held = HeldSessions(held=10, lag_ms=1, kib_each=60, room=1000, room_ends_by="memory")
+    found = Calibration(
+        made="2026-11-24T00:00:00Z",
+        host="load-1",
+        cores=2,
+        processes=1,
+        kinds={"tls": Carried(guests=slow, messages=None, sessions=held)},
+    )
+    path = write_calibration(tmp_path / "kept", found)
+    for where in (["--calibration", str(path)], ["--out", str(tmp_path / "kept")]):
+        assert main(["plan", *LAUNCH, *where, "--json"]) == ExitCode.PASS
+        told = json.loads(capsys.readouterr().out)
+        assert told["wanted"]["machine_guests_per_s"] == pytest.approx(0.7)
+        assert told["plan"]["machines"] == 3  # 109 in the worst minute
+    assert main(["plan", *LAUNCH, "--calibration", str(path), "--rate-per-machine", "9/s"]) == 0
+    assert "load-1, calibrated 2026-11-24" in next(tmp_path.glob("reports/*/*.html")).read_text()
+
+
+def test_the_capacity_of_a_search(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "capacity-1"
+    folder.mkdir()
+    level = {"judged": "under", "minutes": 1, "reason": "", "reading": None}
+    levels = [
+        {**level, "rate_per_s": 2.0},
+        {**level, "rate_per_s": 2.05, "judged": "over"},
+    ]
+    asked = {"start": "2/s", "highest": "9/s", "resolution": 0.08, "max_levels": 9}
+    (folder / "search.json").write_text(json.dumps({"schema": 1, "asked": asked, "levels": levels}))
+    assert main(["plan", *LAUNCH, "--capacity", str(folder), "--json"]) == ExitCode.PASS
+    assert json.loads(capsys.readouterr().out)["plan"]["headroom"] == pytest.approx(0.5)
+    levels[0]["judged"] = "over"
+    (folder / "search.json").write_text(json.dumps({"schema": 1, "asked": asked, "levels": levels}))
+    assert main(["plan", *LAUNCH, "--capacity", str(folder)]) == ExitCode.CONFIG
+    assert "has not found any load that is met" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -85,6 +172,9 @@ def test_the_locustfile_is_ready_and_never_replaces_one(
         ([*LAUNCH, "--to-agents", "0.5"], "--to-agents: expected a share such as 5%"),
         ([*LAUNCH, "--capacity", "60"], "--capacity: expected a rate"),
         (["--from", "none.csv", *LAUNCH[4:]], "none.csv: No such file"),
+        ([*LAUNCH, "--calibration", "none.json"], "none.json can't be read"),
+        ([*LAUNCH, "--messages-per-machine", "many"], "--messages-per-machine: expected a rate"),
+        ([*LAUNCH, "--capacity", "."], "is not a search that can go on"),
     ],
 )
 def test_nonsense_is_refused_in_one_sentence(
