@@ -54,8 +54,8 @@ def find_limit(seconds: Sequence[Second], *, lag_ms: float, answer_ms: float) ->
     bad = 0
     limit = Limit.NOT_REACHED
     for window in windows:
-        lag = max(second.lag_ms for second in window)
-        late = sorted(second.lag_ms for second in window)[WINDOW // 2] > lag_ms
+        lag = sorted(second.lag_ms for second in window)[WINDOW // 2]
+        late = lag > lag_ms
         slow = sorted(second.answer_ms for second in window)[WINDOW // 2] > answer_ms
         if late or slow:
             bad += 1

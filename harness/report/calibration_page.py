@@ -68,6 +68,7 @@ def write_calibration_page(folder: Path, found: Calibration) -> Path:
     """Write ``calibration.html``. Raises ConfigError when that is not possible."""
     best = found.best()
     rows = rows_of(found)
+    processes = "1 process" if found.processes == 1 else f"{found.processes} processes"
     columns = [
         Column(""),
         Column("Connection"),
@@ -79,7 +80,7 @@ def write_calibration_page(folder: Path, found: Calibration) -> Path:
     answer = Answer(
         title="What this machine can generate",
         kicker="Calibration",
-        about=f"{found.host} · {found.cores} cores · {found.processes} processes · {found.made}",
+        about=f"{found.host} · {found.cores} cores · {processes} · {found.made[:16]}",
         tone="pass" if best.guests else "no_data",
         headline=_headline(best),
         why="So much load can come from this machine before its own lateness would show in the "
