@@ -21,6 +21,8 @@ COMMANDS: dict[str, str] = {
     "target": "write or list the file of named targets",
     "preflight": "check a target, this machine and the schedule before a run",
     "leftovers": "list the sessions of a run without proof of their end",
+    "pause": "let no new guests come in a run that is going on, until it is resumed",
+    "stop": "end a run that is going on, in order",
     "sweep": "end the sessions that a run left behind",
     "audit": "ask the service itself what a run has left open",
     "simulate": "run the local twin of the service",

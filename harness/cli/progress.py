@@ -23,6 +23,7 @@ from harness.units import duration_text
 PHASES = {
     "": "starting",
     "running": "running",
+    "paused": "paused; harness pause RUN --resume goes on",
     "finishing": "no new guests; conversations may finish",
     "clearing": "clearing what is still open",
     "ended": "ended",

@@ -3,9 +3,13 @@
 import argparse
 from pathlib import Path
 
+from rich.console import Console
+
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
+from harness.report.asking import resolve_going_on
 from harness.report.rundir import REPORTS, resolve_run
+from harness.report.terminal import show_summary
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -21,8 +25,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  harness report latest\n"
         "  harness report reports/20261122-140501-launch\n"
         "  harness report latest --only markdown,junit\n"
+        "  harness report --live latest        (of the run that is going on now)\n"
     )
     parser.add_argument("run", help="a run's directory, its id, or 'latest'")
+    parser.add_argument(
+        "--live",
+        action="store_true",
+        help="how a run stands that is still going on: a summary here and live.html; "
+        "'latest' is the newest that goes on",
+    )
     parser.add_argument(
         "--only",
         metavar="KIND[,KIND]",
@@ -35,6 +46,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make them and print where they are."""
+    if args.live:
+        if args.only:
+            raise ConfigError("--live makes a page; --only does not go with it")
+        return _live(resolve_going_on(args.run, args.reports_dir))
     run_dir = resolve_run(args.run, args.reports_dir)
     from harness.report.outputs import OUTPUTS, write_reports  # needs the chart library only now
 
@@ -44,4 +59,12 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError(f"--only: expected some of {', '.join(OUTPUTS)}, got {kind!r}")
     for path in write_reports(run_dir, kinds):
         print(path)
+    return ExitCode.PASS
+
+
+def _live(run_dir: Path) -> int:
+    from harness.report.outputs import write_live_report
+
+    record, page = write_live_report(run_dir)
+    show_summary(record.model_dump(by_alias=True, exclude_unset=True), Console(), report=str(page))
     return ExitCode.PASS

@@ -11,12 +11,13 @@ from harness.workload.shares import Piece, Share
 
 @dataclass(slots=True)
 class Counts:
-    """Arrivals so far: due by now, started (of those late), dropped."""
+    """Arrivals so far: due by now, started (of those late), dropped, not wanted in a pause."""
 
     due: int = 0
     started: int = 0
     late: int = 0
     dropped: int = 0
+    paused: int = 0
 
 
 class Arrivals:
@@ -47,6 +48,8 @@ class Arrivals:
         self._next_due_ns: int | None = None
         self._returned: deque[int] = deque()
         self._closed = False
+        self.paused = False
+        """while it is set, arrivals that come due are passed by"""
         self.counts = Counts()
 
     def due_next_ns(self) -> int | None:
@@ -71,10 +74,18 @@ class Arrivals:
                 self._taken = self._next
                 self._next = self._share.after(self._taken)
                 self._next_due_ns = None
+            if self.paused:
+                self.counts.paused += 1
+                continue
             if now_ns - due_ns <= self._drop_ns:
                 return due_ns
             self.counts.dropped += 1
         return None
+
+    def take_passed(self, now_ns: int) -> None:
+        """In a pause: pass by what has come due, also when no slot asks for it."""
+        if self.paused:
+            assert self.take(now_ns) is None
 
     def give_back(self, due_ns: int) -> None:
         """The slot that took this arrival is gone before it could start it."""
@@ -110,15 +121,17 @@ class Arrivals:
             after = self._share.after(after)
 
     def close(self, now_ns: int) -> None:
-        """The end of arrivals: what was due and has not been started is dropped.
+        """The end of arrivals: what was due and has not been started is dropped, or was paused.
 
         An arrival due at this very moment was not turned away: it counts as not due any more.
         """
+        self.take_passed(now_ns)
         self._closed = True
         self._returned.clear()
         self.pass_time(now_ns - self._late_ns)
-        self.counts.due = max(self.counts.due, self.counts.started + self.counts.dropped)
-        self.counts.dropped = max(self.counts.dropped, self.counts.due - self.counts.started)
+        counts = self.counts
+        counts.due = max(counts.due, counts.started + counts.dropped + counts.paused)
+        counts.dropped = max(counts.dropped, counts.due - counts.started - counts.paused)
 
     def _due_ns(self, index: int) -> int:
         return self._start_ns + self._schedule.due_ns(index)

@@ -25,6 +25,7 @@ from harness.load.live_watch import AbortWatch
 from harness.load.live_web import SessionsTab
 from harness.load.muster import HELLO, Muster, describe
 from harness.load.options import RUN_ID, SHARES, RunOptions, add_options
+from harness.load.pausing import Asked, register_paused
 from harness.load.run import LEAD_NS, Run
 from harness.load.sharing import Lease, Shares
 from harness.load.shipping import Copies, Shipper
@@ -101,6 +102,7 @@ class Plugin:
         self.live = Live()
         if isinstance(runner, WorkerRunner):
             register_worker(runner)
+            register_paused(runner)
         elif isinstance(runner, MasterRunner):
             runner.register_message(INTERVAL, self._on_worker_interval)
 
@@ -253,6 +255,7 @@ class Plugin:
     def _watch(self) -> None:
         """Once a second: keep the history short, and stop the run when an objective says so."""
         watch, live = AbortWatch(self.admission.objectives, self.live), self.live
+        asked = Asked(self._runner, lambda: self._run)
         while True:
             gevent.sleep(1)
             now_s = (monotonic_ns() - live.began_ns) / 1e9
@@ -261,6 +264,8 @@ class Plugin:
             trim(self._runner.stats, wall_ns() / 1e9)
             if self._shares is not None:
                 self._shares.look()
+            if self._directory is not None and asked.look(self._directory):
+                return self._stop_early(["harness stop asked for it"], stopped_by_hand=True)
             reasons = watch.look(now_s)
             if reasons:
                 return self._stop_early(reasons, aborted=list(reasons))

@@ -126,6 +126,9 @@ class Run:
         self._open: dict[Any, GuestSession] = {}
         """guests in session, by the greenlet of their slot"""
         self._stopping = Event()
+        self._going = Event()
+        """cleared while the run is paused"""
+        self._going.set()
         self._quiet = Event()
         """set while no guest is in session"""
         self._quiet.set()
@@ -185,6 +188,8 @@ class Run:
         """
         if self._max_sessions is not None and self._begun >= self._max_sessions:
             self._stopping.wait()  # the cap is reached; those in session may finish
+        if self.arrivals is None and not self._stopping.is_set():
+            gevent.wait([self._going, self._stopping], count=1)  # while the run is paused
         if self._stopping.is_set():
             raise StopUser
         self._begun += 1
@@ -235,7 +240,19 @@ class Run:
         if not self._open:
             self._quiet.set()
 
-    # How it ends.
+    # Pause and end.
+
+    def pause(self, on: bool) -> None:
+        """No new guests while it is on; those in session go on as always."""
+        if self.arrivals is not None:
+            self.arrivals.take_passed(monotonic_ns())
+            self.arrivals.paused = on
+        if on:
+            self._going.clear()
+        else:
+            self._going.set()
+        if self._phase in ("running", "paused"):
+            self._phase = "paused" if on else "running"
 
     def fail(self, why: str) -> None:
         """Note that the run's record can't be trusted, and bring the run to its end."""
@@ -360,14 +377,15 @@ class Run:
         if self.arrivals is not None and self.slots is not None:
             if not self._stopping.is_set():
                 self.arrivals.pass_time(now_ns)
+                self.arrivals.take_passed(now_ns)
                 self.slots.look_again()
             counts = self.arrivals.counts
         said = self._said
         since = {
             name: getattr(counts, name) - getattr(said, name)
-            for name in ("due", "started", "late", "dropped")
+            for name in ("due", "started", "late", "dropped", "paused")
         }
-        self._said = Counts(counts.due, counts.started, counts.late, counts.dropped)
+        self._said = replace(counts)
         return since
 
     def _process_state(self) -> dict[str, float]:

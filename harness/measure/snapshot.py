@@ -4,7 +4,7 @@ Two files per process, both only ever appended to, one flush per interval:
 
 ``intervals-WORKER.jsonl``
     one JSON object per interval: ``{"t": seconds since the epoch at its end, "s": its length in
-    seconds, "phase": "running" | "finishing" | "clearing" | "ended", "sessions": {...},
+    seconds, "phase": "running" | "paused" | "finishing" | "clearing" | "ended", "sessions": {...},
     "arrivals": {...}, "outcomes": {operation: {outcome: count}}, "counts": {...},
     "process": {"cpu": share of one core, "rss_mb": ..., "fds": ...}}``; ``sessions`` holds running
     totals and the present occupancy, everything else what happened in the interval.

@@ -12,6 +12,8 @@ LAG_MS = 100.0
 SILENT_BINS = 3
 """So many bins without a word before the end make a process lost."""
 ENDED = "ended"
+SAME_PAUSE_S = 5.0
+"""The processes of a run hear of a pause at moments that lie no farther apart."""
 COUNTED = {
     "cross_talk": "cross-talk: a message of another session",
     "after_clear": "message after the proof of Clear",
@@ -39,6 +41,7 @@ def _all(series: Series) -> Iterator[Incident]:
     for tag, words in ((LAG_ARRIVAL, "to look at arrivals"), (LAG_LOOP, "for its timers")):
         yield from _worst_lag(series, tag, words)
     yield from _silent(series)
+    yield from _pauses(series)
 
 
 def _first(
@@ -65,3 +68,11 @@ def _silent(series: Series) -> Iterator[Incident]:
     for worker, (at_s, phase) in series.last.items():
         if phase != ENDED and end - at_s > SILENT_BINS * series.width_s:
             yield Incident(t=at_s, text=f"last word of process {worker}, well before the end")
+
+
+def _pauses(series: Series) -> Iterator[Incident]:
+    before = 0.0
+    for at_s in sorted(series.pauses):
+        if at_s - before > SAME_PAUSE_S:
+            yield Incident(t=at_s, text="paused by hand: no new guests")
+        before = at_s

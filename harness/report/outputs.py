@@ -10,10 +10,11 @@ from harness.report.interval_csv import write_csv
 from harness.report.junit import junit
 from harness.report.markdown import markdown
 from harness.report.page import PAGE, render
-from harness.report.reading import read_record
+from harness.report.reading import read_live_record, read_record
 from harness.report.schema import RunRecord
 from harness.report.series import Series, read_series
 
+LIVE_PAGE = "live.html"
 Maker = Callable[[RunRecord, Series | None], str]
 
 
@@ -54,6 +55,18 @@ def write_reports(run_dir: Path, kinds: Collection[str] = tuple(OUTPUTS)) -> lis
         part.replace(path)
         written.append(path)
     return written
+
+
+def write_live_report(run_dir: Path) -> tuple[RunRecord, Path]:
+    """Make ``live.html`` of a run that is going on; how it stands, and the page's path.
+
+    Raises ConfigError when it is not going on.
+    """
+    record = read_live_record(run_dir)
+    path = run_dir / LIVE_PAGE
+    part = path.with_name(f"{LIVE_PAGE}.part")
+    part.write_text(render(record, read_series(run_dir)), encoding="utf-8")
+    return record, part.replace(path)
 
 
 def write_report(run_dir: Path) -> Path:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from harness.errors import ConfigError, LedgerError
 from harness.ledger.leftovers import ledger_files, read_account, read_process
 from harness.measure.snapshot import INTERVALS
+from harness.report.asking import is_going_on
 from harness.report.record import build_record, record_of_nothing
 from harness.report.schema import SCHEMA, RunRecord
 
@@ -38,6 +39,19 @@ def read_record(run_dir: Path) -> RunRecord:
             f"{INTERVALS.format(worker='WORKER')} in it)"
         )
     return _partial(run_dir)
+
+
+def read_live_record(run_dir: Path) -> RunRecord:
+    """How a run stands that is going on. Raises ConfigError when it is not, or can't be read."""
+    if not (run_dir / START).is_file():
+        raise ConfigError(f"{run_dir}: not a run directory (expected {START} in it)")
+    if not is_going_on(run_dir):
+        name = run_dir.name
+        raise ConfigError(f"the run {name} is not going on: use harness report {name}")
+    try:
+        return _validated(build_record(run_dir, live=True), run_dir)
+    except LedgerError as error:
+        raise ConfigError(f"{run_dir}: {error}") from error
 
 
 def parse_record(path: Path) -> RunRecord:

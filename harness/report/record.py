@@ -12,7 +12,7 @@ import orjson
 
 from harness.clock import utc_iso
 from harness.exit_codes import ExitCode
-from harness.ledger.leftovers import Account, ledger_files, read_account
+from harness.ledger.leftovers import IN_USE, Account, ledger_files, read_account
 from harness.measure.histogram import Histogram
 from harness.measure.operations import OPERATIONS
 from harness.measure.recorder import (
@@ -101,8 +101,11 @@ COUNTERS = (
 KNOWN = Known(operations=tuple(OPERATIONS), counters=COUNTERS, outcomes=tuple(Outcome))
 
 
-def build_record(directory: Path, *, incomplete: str = "") -> dict[str, Any]:
+def build_record(directory: Path, *, incomplete: str = "", live: bool = False) -> dict[str, Any]:
     """The record of a run from its files; ``incomplete`` says why it ended early, if it did.
+
+    ``live``: of a run that is going on. Then it says how the run stands by now; sessions whose
+    process is at work are in session and no leftovers.
 
     Raises ConfigError or LedgerError when files are there but can't be read.
     """
@@ -122,7 +125,7 @@ def build_record(directory: Path, *, incomplete: str = "") -> dict[str, Any]:
         "verdict": "",
         "exit_code": 0,
         "reasons": [],
-        "complete": not incomplete and not account.workers_lost,
+        "complete": not incomplete and not account.workers_lost and not live,
         **_times(start, intervals),
         "sessions": sessions_block(account),
         "funnel": _funnel(account, measured),
@@ -140,6 +143,11 @@ def build_record(directory: Path, *, incomplete: str = "") -> dict[str, Any]:
         "sweep": None,
         "audit": None,
     }
+    if live:
+        record["live"] = True
+        in_session = record["sessions"]["leftover_reasons"].pop(IN_USE, 0)
+        record["sessions"]["leftover"] -= in_session
+        record["sessions"]["in_session"] = in_session
     if record["complete"]:
         record["little"] = check_little(intervals, record["duration_s"])
     _judge(record, start, directory, measured, account, incomplete)

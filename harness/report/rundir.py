@@ -16,18 +16,18 @@ def resolve_run(text: str, reports_dir: Path = REPORTS) -> Path:
     Raises ConfigError naming the runs that there are.
     """
     if text == LATEST and not (reports_dir / LATEST).is_dir():
-        runs = _runs(reports_dir)
-        if not runs:
+        there = runs(reports_dir)
+        if not there:
             raise ConfigError(f"there is no run in {reports_dir}/ yet")
-        return runs[-1]
+        return there[-1]
     for path in (Path(text), reports_dir / text):
         if path.is_dir():
             return path.parent / path.readlink() if path.is_symlink() else path
         if path.name in MARKS and path.is_file():
             return path.parent
-    known = [path.name for path in _runs(reports_dir)][-5:]
-    there = f"the last ones are {', '.join(known)}" if known else f"{reports_dir}/ holds none"
-    raise ConfigError(f"there is no run {text!r}; {there}")
+    known = [path.name for path in runs(reports_dir)][-5:]
+    told = f"the last ones are {', '.join(known)}" if known else f"{reports_dir}/ holds none"
+    raise ConfigError(f"there is no run {text!r}; {told}")
 
 
 def sweep_command(run_dir: Path) -> str:
@@ -36,7 +36,7 @@ def sweep_command(run_dir: Path) -> str:
     return f"harness sweep {run_dir.name if known else shlex.quote(str(run_dir))}"
 
 
-def _runs(reports_dir: Path) -> list[Path]:
+def runs(reports_dir: Path) -> list[Path]:
     """Run directories, the one started last at the end."""
     if not reports_dir.is_dir():
         return []

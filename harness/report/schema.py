@@ -34,6 +34,8 @@ class Sessions(Part):
     ended_by_service: Count | None = None
     never_configured: Count | None = None
     settled: Count | None = None
+    in_session: Count | None = None
+    """Only in a report of a run that is going on."""
     leftover: Count | None = None
     leftover_reasons: dict[str, Count] = Field(default_factory=dict)
 
@@ -85,6 +87,7 @@ class Arrivals(Part):
     started: Count | None = None
     late: Count | None = None
     dropped: Count | None = None
+    paused: Count | None = None
 
 
 class Generator(Part):
@@ -165,6 +168,8 @@ class RunRecord(Part):
     exit_code: int | None = None
     reasons: list[str] = Field(default_factory=list)
     complete: bool | None = None
+    live: bool | None = None
+    """Made while the run was going on: how it stood by then."""
     started: datetime | None = None
     ended: datetime | None = None
     duration_s: FiniteFloat | None = Field(default=None, ge=0)

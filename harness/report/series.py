@@ -34,6 +34,7 @@ HEAT_ROWS_PER_DECADE = 12
 WIDTHS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 BANDS = (50.0, 95.0, 99.0)
 REPLIES = service_tag("reply")
+PAUSED = "paused"
 
 HandOn = Callable[[str, Counted, float], None]
 """Takes a closed bin's tag, its histogram, and the middle of the bin in seconds."""
@@ -79,6 +80,8 @@ class Series:
     (milliseconds, count) pairs."""
     last: dict[str, tuple[float, str]] = field(default_factory=dict)
     """Process → when its last interval ended, in seconds, and the phase of that interval."""
+    pauses: list[float] = field(default_factory=list)
+    """When each process began a pause, in seconds."""
     parts: "Series | None" = None
     """The same run in at most :data:`MOST_PARTS` bins."""
     rows: "Series | None" = None
@@ -115,7 +118,12 @@ def read_series(run_dir: Path) -> Series | None:
         followers = [_Sessions(series) for series in (rows, found, parts)]
         for interval in read_intervals(path):
             began = interval.ended_s - interval.length_s
-            found.phases[interval.phase] = min(found.phases.get(interval.phase, began), began)
+            phase = interval.phase
+            if phase == PAUSED:
+                if found.last.get(interval.worker, (0.0, ""))[1] != PAUSED:
+                    found.pauses.append(began)
+                phase = "running"  # a pause is a moment of the run and not the end of a phase
+            found.phases[phase] = min(found.phases.get(phase, began), began)
             found.last[interval.worker] = (interval.ended_s, interval.phase)
             for operation, outcomes in interval.outcomes.items():
                 found.outcomes.setdefault(operation, Counter()).update(outcomes)

@@ -9,6 +9,7 @@ from harness.report.figures import (
     UNKNOWN,
     count_text,
     length_text,
+    moment_text,
     ms_text,
     number_text,
     percent_text,
@@ -31,6 +32,7 @@ CLASSES = (
     ("ended_by_service", "Ended by the service"),
     ("never_configured", "Never configured at the service"),
     ("settled", "Settled afterwards by a sweep"),
+    ("in_session", "In session now"),
     ("leftover", "Leftover: no proof of an end"),
 )
 STEPS = (
@@ -64,8 +66,9 @@ class Row:
 
 
 def verdict_word(record: RunRecord) -> str:
-    """``Passed``, ``Failed``, ``No data``, ``Not valid`` or ``No verdict``."""
-    return VERDICTS[record.verdict][0]
+    """``Passed``, ``Failed``, ``No data``, ``Not valid`` or ``No verdict``, perhaps so far."""
+    word = VERDICTS[record.verdict][0]
+    return f"So far: {word.lower()}" if record.live else word
 
 
 def why(record: RunRecord) -> str:
@@ -80,6 +83,8 @@ def why(record: RunRecord) -> str:
             more = len(found) - MOST_REASONS
             tail = f" and {more} more" if more > 0 else ""
             sentences.append(f"{word}: {'; '.join(found[:MOST_REASONS])}{tail}.")
+    if not sentences and record.live and record.verdict == "PASS":
+        return "The run is still going on, and every objective is met until now."
     return " ".join(sentences) or _sentence(VERDICTS[record.verdict][1])
 
 
@@ -92,6 +97,11 @@ def account(record: RunRecord) -> str:
     if whole == 0:
         return "No session was opened."
     sessions = "session" if whole == 1 else "sessions"
+    if record.live and not found.leftover:
+        return (
+            f"Of {count_text(whole)} {sessions} so far, {count_text(found.in_session)} are in "
+            "session now; none is left behind."
+        )
     if found.leftover:
         left = "1 has" if found.leftover == 1 else f"{count_text(found.leftover)} have"
         return f"Of {count_text(whole)} {sessions}, {left} no proof of an end."
@@ -107,6 +117,8 @@ def account_rows(record: RunRecord) -> list[Row]:
     rows = []
     for key, label in CLASSES:
         value = getattr(record.sessions, key)
+        if key == "in_session" and value is None:
+            continue
         share = value / whole if whole and value is not None else None
         note = share_text(value, whole)
         rows.append(Row(key=key, label=label, figure=count_text(value), share=share, note=note))
@@ -322,12 +334,19 @@ def details(found: dict[str, Any] | None) -> list[tuple[str, str]]:
 def notices(record: RunRecord) -> list[str]:
     """What a reader must know before believing the figures."""
     found = []
-    if record.complete is None:
+    if record.live:
+        found.append(
+            f"The run was still going on at {moment_text(record.ended)}: these are its figures "
+            "until then."
+        )
+    elif record.complete is None:
         found.append("This record does not say whether the run came to its end.")
     elif not record.complete:
         found.append("This is a partial report: the run did not come to its end.")
     sessions = record.sessions
     classes = [getattr(sessions, key) for key, _ in CLASSES]
+    if sessions.in_session is None:
+        classes.remove(None)
     if sessions.intended is not None and None not in classes and sum(classes) != sessions.intended:
         found.append(
             f"The account does not add up: {count_text(sessions.intended)} sessions were intended, "

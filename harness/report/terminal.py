@@ -80,6 +80,7 @@ def account_line(record: Mapping[str, Any]) -> Text:
         f"left over {left:,}",
     ]
     for key, words in (
+        ("in_session", "in session now"),
         ("ended_by_service", "ended by the service"),
         ("settled", "settled by sweep"),
         ("never_configured", "never opened"),
@@ -103,6 +104,7 @@ def identity_line(sessions: Mapping[str, Any]) -> Text:
             ("ended_by_service", "ended by the service"),
             ("never_configured", "never configured"),
             ("settled", "settled by sweep"),
+            *([("in_session", "in session now")] if "in_session" in sessions else []),
             ("leftover", "leftover"),
         )
     )
@@ -115,7 +117,8 @@ def identity_line(sessions: Mapping[str, Any]) -> Text:
 def verdict_line(record: Mapping[str, Any]) -> Text:
     """The verdict and why."""
     verdict = str(record.get("verdict", ""))
-    line = Text.assemble(("verdict  ", "dim"), (verdict, STYLES.get(verdict, "bold")))
+    word = "so far   " if record.get("live") else "verdict  "
+    line = Text.assemble((word, "dim"), (verdict, STYLES.get(verdict, "bold")))
     for reason in record.get("reasons", ()):
         line.append(f"\n         {reason}")
     return line

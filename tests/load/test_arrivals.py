@@ -111,3 +111,21 @@ def test_an_arrival_due_at_the_moment_of_the_end_was_not_turned_away() -> None:
     queue.take(monotonic_ns())
     queue.close(monotonic_ns())
     assert (queue.counts.due, queue.counts.dropped) == (0, 0)
+
+
+def test_what_comes_due_in_a_pause_is_neither_dropped_nor_made_up_for() -> None:
+    start = monotonic_ns() - 4 * S
+    queue = arrivals(start)
+    queue.take_passed(start + 4 * S)  # without a pause this does nothing
+    queue.paused = True
+    queue.take_passed(start + 4 * S)
+    queue.pass_time(start + 4 * S)
+    assert queue.counts.paused == queue.counts.due == 41
+    queue.paused = False
+    assert queue.take(start + 405 * S // 100) is None
+    due = queue.take(start + 411 * S // 100)
+    assert due == pytest.approx(start + 41 * S // 10, abs=10)
+    queue.started(due)
+    queue.close(start + 431 * S // 100)
+    assert queue.counts.due == queue.counts.started + queue.counts.paused + queue.counts.dropped
+    assert queue.counts.dropped == 1  # the one that was due at 4.2 and nobody took

@@ -46,3 +46,16 @@ def test_a_late_generator_is_marked_once_at_its_worst() -> None:
     found.bands_ms["lag.loop"] = {99.0: [150.0, None, 220.0]}
     [incident] = find_incidents(found)
     assert (incident.t, "220 ms" in incident.text) == (2.0, True)
+
+
+def test_a_pause_is_a_moment_and_not_a_phase(tmp_path: Path) -> None:
+    run_dir = make_run(tmp_path / "r", length_s=60)
+    for path in run_dir.glob("intervals-*.jsonl"):
+        lines = path.read_bytes().splitlines(keepends=True)
+        for number in (*range(20, 25), *range(32, 36)):
+            lines[number] = lines[number].replace(b'"running"', b'"paused"')
+        path.write_bytes(b"".join(lines))
+    found = series(run_dir)
+    assert "paused" not in found.phases
+    pauses = [incident for incident in find_incidents(found) if "paused by hand" in incident.text]
+    assert [round(incident.t - START_S) for incident in pauses] == [20, 32]

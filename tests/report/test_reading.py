@@ -12,7 +12,7 @@ from synthetic import make_run
 from harness.clock import wall_ns
 from harness.errors import ConfigError
 from harness.ledger.store import Stage, Store
-from harness.report.reading import read_record
+from harness.report.reading import read_live_record, read_record
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +147,16 @@ def test_unknown_keys_and_missing_blocks_are_no_fault(tmp_path: Path) -> None:
     record = {"schema": 1, "run_id": "old", "verdict": "PASS", "colour": "blue"}
     (tmp_path / "run.json").write_bytes(orjson.dumps(record))
     assert read_record(tmp_path).generator.workers is None
+
+
+def test_a_run_that_goes_on_is_read_as_it_stands(run_dir: Path, tmp_path: Path) -> None:
+    live = crashed_copy(run_dir, tmp_path / "live")
+    with pytest.raises(ConfigError, match="the run live is not going on"):
+        read_live_record(live)
+    with pytest.raises(ConfigError, match="not a run directory"):
+        read_live_record(tmp_path)
+    write_ledger(live, "w0", heartbeat_ns=wall_ns())
+    found = read_live_record(live)
+    assert (found.live, found.complete) == (True, False)
+    assert (found.sessions.cleared, found.sessions.in_session, found.sessions.leftover) == (1, 2, 0)
+    assert not any("going on" in reason for reason in found.reasons)

@@ -146,3 +146,18 @@ def test_session_lengths_and_little_are_told_where_recorded() -> None:
         "p50 7.40 s",
         "10.2 in session on average; arrivals times length give 10.0",
     ]
+
+
+def test_a_run_that_goes_on_is_told_as_such() -> None:
+    sessions = {"intended": 9, "cleared": 6, "in_session": 3, "leftover": 0}
+    live = record(live=True, verdict="PASS", sessions=sessions, ended="2026-11-24T09:00:00Z")
+    assert story.verdict_word(live) == "So far: passed"
+    assert story.why(live).startswith("The run is still going on")
+    assert story.account(live) == (
+        "Of 9 sessions so far, 3 are in session now; none is left behind."
+    )
+    (notice,) = [text for text in story.notices(live) if "going on" in text]
+    assert "2026-11-24" in notice
+    assert not any("add up" in text for text in story.notices(live))
+    assert [row.figure for row in story.account_rows(live) if row.key == "in_session"] == ["3"]
+    assert not any(row.key == "in_session" for row in story.account_rows(record()))

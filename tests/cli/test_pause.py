@@ -1,0 +1,139 @@
+"""A run that is going on is looked at, paused, resumed and stopped from another terminal."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from locusts import ROOT
+
+from harness.cli.main import main
+from harness.exit_codes import ExitCode
+
+OPEN = """
+from locust import task
+from harness.load import ArrivalShape, GuestUser, objective, steady
+
+class Coming(ArrivalShape):
+    arrivals = steady(per_second=8, over="5m")
+    slots = 60
+
+class Guest(GuestUser):
+    @task
+    def ask(self):
+        with self.guest() as guest:
+            guest.say("hello")
+            guest.await_reply(within="20s")
+
+objective("dropped == 0", "reply errors < 1%")
+"""
+CLOSED = """
+from locust import task
+from harness.load import GuestUser, objective
+
+class Guest(GuestUser):
+    think_time = "200ms"
+
+    @task
+    def ask(self):
+        with self.guest() as guest:
+            guest.say("hello")
+            guest.await_reply(within="20s")
+            guest.think()
+
+objective("reply errors < 1%")
+"""
+
+
+def until(what: Callable[[], bool], within_s: float = 60) -> None:
+    end = time.monotonic() + within_s
+    while not what():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.2)
+
+
+def harness(*words: str) -> Any:
+    return subprocess.run(
+        [sys.executable, "-m", "harness", *words],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=100,
+    )  # fmt: skip
+
+
+def started(reports: Path) -> int:
+    """Guests that have come so far, over all processes."""
+    rows = [
+        json.loads(line)
+        for path in reports.glob("*/intervals-*.jsonl")
+        for line in path.read_text().splitlines(keepends=True)
+        if line.endswith("\n")
+    ]
+    return sum(row["arrivals"]["started"] for row in rows)
+
+
+@pytest.mark.process
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    ("story", "more"),
+    [(OPEN, []), (OPEN, ["--processes", "2"]), (CLOSED, ["-u", "3"])],
+    ids=["open", "open, two workers", "closed"],
+)
+def test_look_pause_resume_stop(tmp_path: Path, story: str, more: list[str]) -> None:
+    file, reports = tmp_path / "story.py", tmp_path / "reports"
+    file.write_text(story)
+    run = subprocess.Popen(
+        [
+            sys.executable, "-m", "harness", "run", str(file), "-t", "5m",
+            "--out", str(reports), *more,
+        ],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    there = ("--reports-dir", str(reports))
+    try:
+        until(lambda: started(reports) > 5)
+        looked = harness("report", "--live", "latest", *there)
+        assert looked.returncode == 0, looked.stderr
+        assert "in session now" in looked.stdout
+        (page,) = reports.glob("*/live.html")
+        assert "So far: passed" in page.read_text()
+        assert harness("pause", "latest", *there).returncode == 0
+        time.sleep(4)  # it is heard of within a second or two, and told in the next interval
+        before = started(reports)
+        time.sleep(3)
+        assert started(reports) == before
+        assert harness("pause", "latest", "--resume", *there).returncode == 0
+        until(lambda: started(reports) > before + 5)
+        assert harness("stop", "latest", *there).returncode == 0
+        out, _ = run.communicate(timeout=100)
+    finally:
+        run.kill()
+    assert run.returncode == 0, out
+    (path,) = reports.glob("*/run.json")
+    found = json.loads(path.read_text())
+    assert found["sessions"]["leftover"] == 0
+    assert found["how"]["stopped_by_hand"] is True
+    if story is OPEN:
+        arrivals = found["arrivals"]
+        assert arrivals["paused"] >= 20  # eight a second for four seconds and more
+        assert arrivals["dropped"] == 0
+        assert arrivals["due"] == arrivals["started"] + arrivals["paused"]
+    # what has ended can't be asked for anything
+    for words in (["pause"], ["stop"], ["report", "--live"]):
+        late = harness(*words, path.parent.name, *there)
+        assert (late.returncode, "is not going on" in late.stderr) == (ExitCode.CONFIG, True)
+
+
+@pytest.mark.parametrize(
+    "words", [["pause"], ["pause", "--resume"], ["stop"], ["report", "--live"]]
+)
+def test_without_a_run_there_is_nothing_to_ask(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "latest", "--reports-dir", str(tmp_path)]) == ExitCode.CONFIG
+    assert "no run is going on" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert main([*words, str(tmp_path / "empty")]) == ExitCode.CONFIG
+    assert "not a run directory" in capsys.readouterr().err
