@@ -23,8 +23,8 @@ run: $(RUN_READY)
 
 demo-capacity: $(RUN_READY)
 	@$(BIN)/harness capacity locustfiles/capacity.py --sim-profile locustfiles/capacity_twin.toml \
-	  --objective 'reply p90 < 800ms' --start 300/min --highest 2400/min --hold 12s --warm-up 3s \
-	  --resolution 0.2 --max-levels 8 --wanted 400/min
+	  --objective 'reply p90 < 250ms' --start 600/min --highest 4800/min --hold 8s --longest 24s \
+	  --warm-up 3s --resolution 0.12 --max-levels 9 --wanted 1500/min
 
 test: $(DEV_READY)
 	$(BIN)/python -m pytest $(or $(ARGS),--numprocesses 3 --dist worksteal)

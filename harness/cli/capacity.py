@@ -192,6 +192,7 @@ def _as_dict(search: Search, found: Answer, wanted: float | None) -> dict[str, A
         "centre_per_minute": per_minute.centre,
         "broke_first": found.broke_first,
         "headroom": None if wanted is None or not found.low else found.headroom(wanted),
+        "wanted_per_minute": None if wanted is None else wanted * 60,
         "levels": search.levels,
         "minutes": found.minutes,
         "directory": str(search.directory),

@@ -1,10 +1,11 @@
 """The answer of a capacity search as a page for people who decide."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness import __version__
+from harness.report.knee_chart import KneeChart, knee_chart
 from harness.report.page import template_environment
 from harness.units import duration_text
 
@@ -60,6 +61,10 @@ def render(found: Mapping[str, Any]) -> str:
             tone="pass" if found["found"] in ("knee", "at least") else "no_data",
             rows=rows,
             level_count=len(rows),
+            chart=_chart(found, levels),
+            centre=_number_of(found.get("centre_per_minute")),
+            wanted=_number_of(found.get("wanted_per_minute")),
+            objective=found["broke_first"].partition(": ")[0],
             top=None
             if top is None
             else {
@@ -82,6 +87,20 @@ def _headline(found: Mapping[str, Any]) -> str:
             return f"Fewer than {high:,.0f} guests a minute"
         case _:
             return "Not found yet"
+
+
+def _chart(found: Mapping[str, Any], levels: Sequence[Mapping[str, Any]]) -> KneeChart | None:
+    answered = found["found"] == "knee" and found["high_per_minute"] is not None
+    return knee_chart(
+        levels,
+        TONES,
+        low_per_s=found["low_per_minute"] / 60 if answered else None,
+        high_per_s=found["high_per_minute"] / 60 if answered else None,
+    )
+
+
+def _number_of(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}"
 
 
 def _number(value: float | None) -> str:

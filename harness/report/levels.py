@@ -33,6 +33,8 @@ class Level:
     """the judged time"""
     reading: Reading | None
     """how far the objective that is nearest to breaking is from its limit"""
+    of_limit: tuple[float, float, float] | None
+    """that objective's figure and its interval (low, figure, high) as shares of its limit"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,11 @@ def judge_run(
         enough=all(one.bounded for one in found.values()),
         held_s=round(window.length_s, 1),
         reading=_nearest(found),
+        of_limit=max(
+            (one.of_limit for one in found.values() if one.of_limit is not None),
+            key=lambda shares: shares[1],
+            default=None,
+        ),
     )
 
 

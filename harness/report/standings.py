@@ -58,6 +58,8 @@ class Found:
     figure: str
     bounded: bool = True
     reading: Reading | None = None
+    of_limit: tuple[float, float, float] | None = None
+    """the figure and its interval (low, figure, high) as shares of the limit"""
 
 
 def read_window(directory: Path, warmup_s: float, *, longest_s: float | None = None) -> Window:
@@ -131,15 +133,16 @@ def _of_times(
     if estimate.figure is None:
         return None
     figure = f"{estimate.figure:,.0f} ms"
+    reading = of_limit = None
     if estimate.low is not None and estimate.high is not None:
         figure += f" ({estimate.low:,.0f} to {estimate.high:,.0f})"
-    reading = None
+        of_limit = _shares(estimate.low, estimate.figure, estimate.high, objective.limit)
     if estimate.error_share and objective.limit:
         # What was stopped early was stopped because of what it showed: it counts for less.
         error = estimate.error_share / sqrt(held)
         reading = read_time(estimate.figure, objective.limit, error)
     stands = standing(estimate, objective.limit, held=held)
-    return Found(stands, figure, estimate.enough, reading)
+    return Found(stands, figure, estimate.enough, reading, of_limit)
 
 
 def _of_outcomes(
@@ -165,7 +168,15 @@ def _of_outcomes(
     reading = None
     if share.error_share and objective.limit:
         reading = read_share(share.figure, objective.limit, share.error_share / sqrt(held))
-    return Found(standing(share, objective.limit, held=held), figure, reading=reading)
+    of_limit = _shares(share.low, share.figure, share.high, objective.limit)
+    stands = standing(share, objective.limit, held=held)
+    return Found(stands, figure, reading=reading, of_limit=of_limit)
+
+
+def _shares(
+    low: float, figure: float, high: float, limit: float
+) -> tuple[float, float, float] | None:
+    return (low / limit, figure / limit, high / limit) if limit else None
 
 
 def _blocks(directory: Path, tag: str, window: Window) -> Iterator[Sequence[tuple[float, int]]]:

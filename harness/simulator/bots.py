@@ -96,6 +96,8 @@ class Bot:
             coherency=settings.coherency,
         )
         self._memory = settings.memory_sessions
+        self._slower_per_s = settings.slower_per_hour / 3600
+        self._began = monotonic()
         self._service = service
 
     def greet(self, session: Session, conversation: Conversation) -> None:
@@ -126,6 +128,7 @@ class Bot:
         now = monotonic()
         open_now = len(self._service.by_serial)
         burden = max(1.0, open_now / self._memory) if self._memory else 1.0
+        burden *= 1 + self._slower_per_s * (now - self._began)
         due = self.queue.finish(now, burden=burden)
         delay = due - now - TIMER_LATE_S
         loop = self._service.loop

@@ -94,6 +94,8 @@ class BotSettings:
     """How workers hinder each other (see ``WorkQueue``)."""
     memory_sessions: int = 0
     """Beyond so many open sessions an answer takes longer in proportion; 0: never."""
+    slower_per_hour: float = 0.0
+    """By what share of its first speed the bot slows down within an hour."""
     dialogue: Dialogue = DEFAULT
     hand_over_after: int = 0
     """After so many texts of the guest an agent takes over; 0: only where the dialogue says."""

@@ -58,6 +58,20 @@ def test_every_kind_of_answer_has_its_words(kind: str, headline: str) -> None:
     assert f"<h1>{headline}</h1>" in render(found(found=kind, headroom=None))
 
 
+def test_the_curve_is_drawn_where_levels_have_figures() -> None:
+    assert "<svg" not in render(found())
+    levels = [
+        {**level, "of_limit": shares}
+        for level, shares in zip(found()["levels"], ([1.2, 1.4, 1.6], [0.5, 0.6, 0.7]), strict=True)
+    ]
+    html = render(found(levels=levels, wanted_per_minute=300.0))
+    assert html.count("<circle") == 2
+    assert "the limit" in html
+    assert "Most likely it is 389 a minute." in html
+    assert "300 a minute" in html
+    assert "<script" not in html
+
+
 def test_an_empty_search_is_shown_too() -> None:
     html = render(found(found="searching", levels=[], headroom=None))
     assert "Not found yet" in html

@@ -72,6 +72,20 @@ def test_beyond_its_memory_the_service_answers_slowly_in_proportion(play) -> Non
     assert 190 < told["p50_ms"] < 400  # four sessions where two fit: twice as long
 
 
+def test_a_bot_that_slows_down_with_time(play) -> None:
+    async def scenario(world):
+        guest = await world.ready()
+        bot = world.service.bot
+        bot._began -= 1800  # half an hour ago
+        await guest.say("hello")
+        await guest.until(lambda f: f["body"].get("direction") == "Outbound")
+        return (await world.truth())["delays"]["reply"]
+
+    settings = BotSettings(slower_per_hour=1.0, time=read_distribution("100ms", "x"))
+    told = play(scenario, bot=settings)
+    assert 145 < told["p50_ms"] < 300
+
+
 def test_first_come_first_served() -> None:
     queue = WorkQueue(1, read_distribution("1s", "x"), "1")
     assert [queue.finish(0.0) for _ in range(3)] == [1.0, 2.0, 3.0]
