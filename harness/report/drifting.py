@@ -16,6 +16,8 @@ TIMED = ("session_open", "delivered", "reply", "clear", "resume")
 ERRORS_MATTER = 0.005
 """A change of the share of errors by half a percentage point over the run counts."""
 LAG_MATTERS_MS = 5.0
+RESUMES_MATTER = 1.0
+"""A minute, over the run."""
 
 
 def assess_run(
@@ -58,6 +60,18 @@ def watched_of(series: Series) -> Iterator[Watched]:
             matters=ERRORS_MATTER,
             relative=False,
         )
+    yield from _watched(
+        series,
+        "resumes a minute",
+        Side.SERVICE,
+        _per_minute(series, "reconnects"),
+        None,
+        matters=RESUMES_MATTER,
+        relative=False,
+    )
+    yield from _watched(
+        series, "occupancy over arrivals", Side.SERVICE, _stay(series), None, matters=0.1
+    )
     for tag in (LAG_ARRIVAL, LAG_LOOP):
         yield from _watched(
             series,
@@ -97,6 +111,24 @@ def _watched(
             load=beside_them if follows else None,
             **how,
         )
+
+
+def _per_minute(series: Series, name: str) -> Values:
+    """A count of the guests by the minute; nothing where it never happened."""
+    counted = series.counts.get(name, [])
+    if not any(counted):
+        return []
+    return [60 * (value or 0.0) / series.width_s for value in counted]
+
+
+def _stay(series: Series) -> Values:
+    """Seconds in session by Little's law: rising without longer talks, sessions get stuck."""
+    started = series.rates.get("started", [])
+    present = series.sessions.get("occupancy", [])
+    return [
+        guests / rate if guests is not None and rate else None
+        for guests, rate in zip(present, started, strict=False)
+    ]
 
 
 def _error_shares(series: Series, operation: str) -> Values:

@@ -12,7 +12,8 @@ from harness.ledger.store import Stage, Store
 from harness.measure.recorder import Recorder
 from harness.measure.sample import Outcome, Sample
 from harness.measure.snapshot import IntervalWriter
-from harness.report.drifting import as_dict, assess_run
+from harness.report.drifting import as_dict, assess_run, watched_of
+from harness.report.series import read_series
 
 MS = 1_000_000
 MINUTES = 120
@@ -101,3 +102,21 @@ def test_a_leak_of_half_a_percent_is_found(tmp_path: Path) -> None:
 def test_a_run_without_measurements_can_not_be_judged(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no measurements"):
         assess_run(tmp_path)
+
+
+def test_resumes_and_the_time_in_session_are_watched(tmp_path: Path) -> None:
+    series = read_series(soak(tmp_path))
+    assert series is not None
+    series.rates["started"] = [2.0] * len(series)
+    series.sessions["occupancy"] = [20.0 + minute / 10 for minute in range(len(series))]
+    series.counts["reconnects"] = [float(minute % 3) for minute in range(len(series))]
+    watched = {one.name: one for one in watched_of(series)}
+    stay = watched["occupancy over arrivals"]
+    assert (stay.values[0], stay.side) == (10.0, Side.SERVICE)
+    assert stay.values[-1] == pytest.approx(10 + (len(series) - 1) / 20)
+    assert watched["resumes a minute"].values[1] == pytest.approx(60 / series.width_s)
+    # what never happened, or has no arrivals, is not watched
+    series.counts["reconnects"] = [0.0] * len(series)
+    series.rates["started"] = [0.0] * len(series)
+    names = {one.name for one in watched_of(series)}
+    assert names.isdisjoint({"resumes a minute", "occupancy over arrivals"})
