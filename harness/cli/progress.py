@@ -144,11 +144,12 @@ class Progress:
 
     def view(self) -> RenderableType:
         """Everything as a small screen."""
+        many = len(self._newest)
         head = Text.assemble(
             (self.stage, "bold"),
             "  ",
             (self.clock, "dim"),
-            f"  {len(self._newest)} process",
+            f"  {many} process{'' if many == 1 else 'es'}",
         )
         left = self.total("sessions", "leftover")
         account = Text.assemble(

@@ -47,6 +47,7 @@ def test_processes_are_added_up(tmp_path: Path) -> None:
     with console.capture() as captured:
         console.print(progress.view())
     assert "left over 2" in captured.get()
+    assert "2 processes" in captured.get()
     assert "10 of 14 cleared, 3 to go" in captured.get()
     assert "reply" in captured.get()
 
