@@ -8,6 +8,7 @@ server may answer and decides.
 import contextlib
 import logging
 import os
+import re
 from base64 import b64encode
 from hashlib import sha1
 
@@ -22,6 +23,11 @@ from harness.transport.dial import Address
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _MAX_HEAD = 65_536
+_PLAIN_HEAD = 512
+"""No plain answer is longer, and none so short has more lines than the library allows."""
+_WELL_FORMED = re.compile(
+    rb"HTTP/1\.1 101 [\t -~\x80-\xff]*(?:\r\n[-!#$%&'*+.^_`|~\w]+:[\t -~\x80-\xff]*)*", re.ASCII
+)
 
 _QUIET = logging.getLogger("harness.websocket")
 _QUIET.setLevel(logging.CRITICAL)  # the library would log each frame, and with it tokens
@@ -95,9 +101,9 @@ class Upgrade:
         return ConnectFailed("upgrade", str(error) if error else f"no answer within {waited_s:g} s")
 
     def _plainly_right(self, head: bytes) -> bool:
-        status, *lines = head.split(b"\r\n")
-        if not status.startswith(b"HTTP/1.1 101 "):
+        if len(head) > _PLAIN_HEAD or not _WELL_FORMED.fullmatch(head):
             return False
+        _, *lines = head.split(b"\r\n")
         fields = {}
         for line in lines:
             name, colon, value = line.partition(b":")
