@@ -21,7 +21,8 @@ from harness.config import parse_target
 from harness.errors import ConfigError, HarnessError
 from harness.exit_codes import ExitCode
 from harness.guest.acting import NO_ROW, act
-from harness.guest.session import STORY_ENDS, GuestSession
+from harness.guest.failures import STORY_ENDS
+from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings
 from harness.ledger.ledger import Ledger
 from harness.ledger.store import FILE_NAME, Stage, Store

@@ -5,7 +5,9 @@ from enum import StrEnum
 from harness.errors import (
     ConnectFailed,
     Forbidden,
+    HarnessError,
     RateLimited,
+    ReplyTimeout,
     ServiceError,
     SessionExpired,
     SessionNotFound,
@@ -95,3 +97,7 @@ def outcome_of(error: ServiceError) -> Outcome:
     if isinstance(error, Forbidden):
         return Outcome.FORBIDDEN
     return Outcome.SERVICE_ERROR
+
+
+STORY_ENDS: tuple[type[HarnessError], ...] = (TransportError, ServiceError, ReplyTimeout)
+"""What may end a guest's story without being an error of the harness: it is measured already."""

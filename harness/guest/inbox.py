@@ -276,7 +276,8 @@ class Inbox:
         request = self.pending.pop(tracing_id, None)
         if request is None:
             return self._unawaited(tracing_id, message, finding)
-        self._recorder.add_ok(*request, arrived_ns, seen_ns)
+        operation, due_ns, sent_ns = request
+        self._recorder.add_ok(operation, due_ns, sent_ns, arrived_ns, seen_ns)
         if self._on_first_message is not None and message.message_id and not message.is_response:
             self._on_first_message(message.message_id)
             self._on_first_message = None

@@ -286,12 +286,12 @@ class Line:
 
     def check(self) -> None:
         """Raises ConnectionLost or SessionExpired if the session can't go on."""
-        inbox = self.inbox
-        if inbox.connected and not inbox.retired and self.state is not State.EXPIRED:
+        inbox, expired = self.inbox, self.session.state is State.EXPIRED
+        if inbox.connected and not inbox.retired and not expired:
             return
-        if self.state is State.EXPIRED:
+        if expired:
             raise self._take_failure()
-        if inbox.retired and self.state is not State.CLEARED:
+        if inbox.retired and self.session.state is not State.CLEARED:
             self.close()
             raise ConnectionLost(None, "the service retired this connection")
         if not inbox.connected:

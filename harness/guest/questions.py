@@ -39,7 +39,8 @@ class Question:
         """This is the reply to it; one that had come before it was sent answers nothing."""
         asked, self._asked = self._asked, None
         if asked is not None and arrived.arrived_ns >= asked[1]:
-            self._recorder.add_ok("reply", *asked, arrived.arrived_ns, arrived.seen_ns)
+            due_ns, sent_ns = asked
+            self._recorder.add_ok("reply", due_ns, sent_ns, arrived.arrived_ns, arrived.seen_ns)
             if not self._answered:
                 self._answered = True
                 self._recorder.count(GUESTS_REPLIED)

@@ -24,10 +24,7 @@ from harness.clock import monotonic_ns
 from harness.errors import (
     ConfigError,
     ConnectionLost,
-    HarnessError,
     ReplyTimeout,
-    ServiceError,
-    TransportError,
 )
 from harness.guest import files
 from harness.guest.failures import Ending
@@ -145,7 +142,9 @@ class GuestSession:
             raise ConfigError(
                 f"a text of {len(text.encode())} bytes can't be said: at most {MAX_TEXT_BYTES}"
             )
-        sent = self._attributes(attributes, first=not self._joined)
+        sent = None
+        if attributes or not self._joined:
+            sent = self._attributes(attributes, first=not self._joined)
         line = self.line
         self._speak(
             lambda: requests.text(
@@ -191,13 +190,14 @@ class GuestSession:
         deadline = monotonic_ns() + int(limit_s * 1e9)
         seen: list[str] = []
         while True:
-            while (arrived := inbox.next_reply()) is not None:
+            while inbox.replies and (arrived := inbox.next_reply()):
                 self._newest = arrived.message
                 if fits(arrived.message):
                     self._question.answer(arrived)
                     return arrived.message.text
                 seen.append(shown(arrived.message))
-            self._raise_failure()
+            if inbox.failure is not None:
+                self._raise_failure()
             if monotonic_ns() >= deadline:
                 if (arrived := inbox.doubtful) is not None and fits(arrived.message):
                     inbox.doubtful = None
@@ -337,17 +337,19 @@ class GuestSession:
 
     def _speak(self, request: Callable[[], Request], operation: str) -> None:
         """Send something that may create a conversation and has an answer."""
-        due, self._spoke_due_ns = self._spoke_due_ns, None
+        inbox, due, self._spoke_due_ns = self.line.inbox, self._spoke_due_ns, None
         if due is None:
             due = monotonic_ns()
         self._close_question()
-        self._raise_failure()
+        if inbox.failure is not None:
+            self._raise_failure()
         if not self._joined:
             # Before the first message leaves: from now on there may be a conversation.
             self._joined = True
             self._leaving.mark(Stage.JOINED)
             self._ledger.secure()
-        self.line.inbox.give_up_older_than(self.settings.deliver_within_s)
+        if inbox.pending:
+            inbox.give_up_older_than(self.settings.deliver_within_s)
         self._question.ask(due, self._lasting.send(request, operation, due))
 
     def _attributes(self, given: Mapping[str, str] | None, *, first: bool) -> Mapping[str, str]:
@@ -394,7 +396,3 @@ class GuestSession:
 
 def _a_few_seconds() -> float:
     return random.uniform(1, 3)
-
-
-STORY_ENDS: tuple[type[HarnessError], ...] = (TransportError, ServiceError, ReplyTimeout)
-"""What may end a guest's story without being an error of the harness: it is measured already."""

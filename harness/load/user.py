@@ -10,8 +10,9 @@ from locust.exception import RescheduleTask, StopUser
 
 from harness.clock import monotonic_ns
 from harness.errors import ConfigError, LedgerError
+from harness.guest.failures import STORY_ENDS
 from harness.guest.rest import exchange_sign_in
-from harness.guest.session import STORY_ENDS, GuestSession
+from harness.guest.session import GuestSession
 from harness.guest.settings import SignIn
 from harness.load.run import Run
 from harness.units import seconds

@@ -23,6 +23,9 @@ NO_STATUS = 1005
 _FIN = 0x80
 _WHOLE_TEXT = _FIN | TEXT
 _MIDDLING_TEXT = bytes((_WHOLE_TEXT, 126))
+_SHORT = struct.Struct(">BB4s").pack
+_MIDDLING = struct.Struct(">BBH4s").pack
+_LONG = struct.Struct(">BBQ4s").pack
 _MASK = struct.Struct("4s")
 _MASKS_AT_ONCE = 8
 
@@ -129,12 +132,12 @@ class FrameWriter:
         (mask,) = drawn
         size = len(payload)
         if size < 126:
-            head = bytes((_FIN | opcode, 0x80 | size))
+            head = _SHORT(_FIN | opcode, 0x80 | size, mask)
         elif size < 65536:
-            head = bytes((_FIN | opcode, 0xFE, size >> 8, size & 0xFF))
+            head = _MIDDLING(_FIN | opcode, 0xFE, size, mask)
         else:
-            head = bytes((_FIN | opcode, 0xFF)) + size.to_bytes(8, "big")
-        return head + mask + apply_mask(payload, mask)
+            head = _LONG(_FIN | opcode, 0xFF, size, mask)
+        return head + apply_mask(payload, mask)
 
     def encode_close(self, code: int) -> bytes:
         """A close frame without a reason."""

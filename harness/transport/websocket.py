@@ -21,7 +21,7 @@ from gevent.hub import get_hub
 from harness.clock import KERNEL_STAMPS, monotonic_ns, wall_to_monotonic_ns
 from harness.errors import ConnectionLost
 from harness.transport.bell import Bell
-from harness.transport.dial import READ_SIZE, Address, Link, dial
+from harness.transport.dial import Address, Link, dial
 from harness.transport.frames import (
     CLOSE,
     PING,
@@ -39,6 +39,8 @@ _SO_TIMESTAMPNS = 35  # not named by the socket module; same number on every Lin
 _TIMESPEC = struct.Struct("@ll")
 _unpack_timespec = _TIMESPEC.unpack
 _ANCILLARY_SIZE = socket.CMSG_SPACE(_TIMESPEC.size) if KERNEL_STAMPS else 0
+_READ_SIZE = 4096
+"""Enough for nearly every read; a smaller buffer is a cheaper one."""
 _BACKLOG_LIMIT = 1 << 20
 
 
@@ -166,13 +168,13 @@ class WebSocket:
         tls = self._link.tls
         try:
             if self._recvmsg is not None:
-                data, ancillary, _, _ = self._recvmsg(READ_SIZE, _ANCILLARY_SIZE)
+                data, ancillary, _, _ = self._recvmsg(_READ_SIZE, _ANCILLARY_SIZE)
                 arrived = seen = monotonic_ns()
                 if ancillary:
                     seconds, nanoseconds = _unpack_timespec(ancillary[0][2])
                     arrived = wall_to_monotonic_ns(seconds * 1_000_000_000 + nanoseconds, seen)
             else:
-                data = self._link.sock.recv(READ_SIZE)
+                data = self._link.sock.recv(_READ_SIZE)
                 arrived = seen = monotonic_ns()
             if tls is not None and data:
                 data = tls.decrypt(data)
@@ -186,10 +188,28 @@ class WebSocket:
             seen = arrived
         if not data:
             self._on_eof()
-        elif self._handshake is None or (data := self._feed_handshake(data, arrived)):
-            self._feed(data, arrived, seen)
+            return
+        if self._handshake is not None:
+            data = self._feed_handshake(data, arrived)
+        receiver, awaited = self._receiver, False
+        try:
+            for item in self._frames.feed(data):
+                if type(item) is bytes:
+                    if receiver.on_frame(item, arrived, seen):
+                        awaited = True
+                else:
+                    self._on_control(item)  # type: ignore[arg-type]  # bytes or Control
+                    if self._closed:
+                        break
+        except FrameError as error:
+            if not self._close_sent:
+                self._write(self._writing.encode_close(error.code))
+            # What came was no websocket any more: there is nothing more to learn from waiting.
+            self._end()
         if tls is not None and tls.ended:
             self._on_eof()
+        if awaited:
+            receiver.wake()  # the last thing: the story goes on from here, and may close us
 
     def _on_eof(self) -> None:
         if self._handshake is not None:
@@ -207,25 +227,6 @@ class WebSocket:
         elif self._handshake.failed:
             self._bell.ring()
         return rest
-
-    def _feed(self, data: bytes, arrived: int, seen: int) -> None:
-        receiver, awaited = self._receiver, False
-        try:
-            for item in self._frames.feed(data):
-                if type(item) is bytes:
-                    if receiver.on_frame(item, arrived, seen):
-                        awaited = True
-                else:
-                    self._on_control(item)  # type: ignore[arg-type]  # bytes or Control
-                    if self._closed:
-                        break
-        except FrameError as error:
-            if not self._close_sent:
-                self._write(self._writing.encode_close(error.code))
-            # What came was no websocket any more: there is nothing more to learn from waiting.
-            self._end()
-        if awaited:
-            receiver.wake()  # the last thing: the story goes on from here, and may close us
 
     def _on_control(self, control: Control) -> None:
         if control.opcode == PING:

@@ -20,7 +20,8 @@ import sys
 from pathlib import Path
 import gevent
 from harness.config import parse_target
-from harness.guest.session import STORY_ENDS, GuestSession
+from harness.guest.failures import STORY_ENDS
+from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings
 from harness.ledger.ledger import Ledger
 from harness.ledger.store import Store
