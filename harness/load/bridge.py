@@ -45,7 +45,7 @@ class BridgedRecorder(Recorder):
             for duration_ns in service_ns:
                 self._fire(operation, duration_ns, None)
             return
-        batch = _batch(stats, operation, [duration_ns / 1e6 for duration_ns in service_ns])
+        batch = _batch(stats, operation, list(map(_milliseconds, service_ns)))
         stats.total.extend(batch)
         stats.get(operation, METHOD).extend(batch)
 
@@ -53,11 +53,16 @@ class BridgedRecorder(Recorder):
         self._environment.events.request.fire(
             request_type=METHOD,
             name=operation,
-            response_time=service_ns / 1e6,
+            response_time=_milliseconds(service_ns),
             response_length=0,
             exception=failure,
             context={},
         )
+
+
+def _milliseconds(service_ns: int) -> float:
+    """A kernel's stamp is converted between clocks, and may fall microseconds before its cause."""
+    return max(0, service_ns) / 1e6
 
 
 def _batch(stats: Any, operation: str, times_ms: list[float]) -> Any:

@@ -49,3 +49,15 @@ def test_batches_and_single_events_give_locust_the_same_figures() -> None:
     assert figures(batched) == figures(single)
     assert [event["response_time"] for event in events] == [1.0, *TIMES_MS]
     assert [str(event["exception"]) for event in events if event["exception"]] == ["timeout"]
+
+
+def test_no_event_has_a_time_below_zero() -> None:
+    environment = Environment()
+    environment.create_local_runner()
+    events: list[dict[str, Any]] = []
+    environment.events.request.add_listener(lambda **event: events.append(event))
+    recorder = BridgedRecorder(environment)
+    recorder.add(Sample("reply", 0, 5_000, 3_000, 6_000))
+    recorder.add(Sample("reply", 0, 5_000, 0, 6_000, Outcome.LOST))
+    recorder.take()
+    assert [event["response_time"] for event in events] == [0.0, 0.0]
