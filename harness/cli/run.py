@@ -298,6 +298,8 @@ def _conclude(
         point_latest(directory)
     except OSError as error:  # the disk is full, or the folder is gone
         report = f"can't be written: {error.strerror or error}"
+        record["verdict"] = str(Verdict.INVALID)
+        record["reasons"] = [f"the run's record {report}", *record["reasons"]]
         record["exit_code"] = record["exit_code"] or int(ExitCode.INVALID)
     show_summary(record, console, report=report, sweep=sweep_command(directory))
     return int(record["exit_code"])

@@ -13,7 +13,7 @@ import gevent
 from gevent.pool import Pool
 
 from harness.clock import monotonic_ns
-from harness.errors import ConfigError
+from harness.errors import ConfigError, LedgerError
 from harness.guest.ending import end_session
 from harness.guest.failures import Ending
 from harness.guest.line import Line
@@ -82,30 +82,32 @@ def sweep(
     recorder = Recorder()
     deadline = monotonic_ns() + int(deadline_s * 1e9)
 
+    failures: list[LedgerError] = []
+    pool = Pool(AT_ONCE)
+
     def end(leftover: Leftover) -> None:
         ending = end_session(Line(settings, leftover.token, recorder))
         if ending.proof:
-            settle(leftover, f"sweep: {ending}")
+            try:
+                settle(leftover, f"sweep: {ending}")
+            except LedgerError as error:  # a greenlet that fails prints a traceback
+                failures.append(error)
+                gevent.spawn(pool.kill)  # ending more would be forgotten
+                return
         result.endings[ending] += 1
         on_ending(leftover, ending)
 
-    pool = Pool(AT_ONCE)
     due = monotonic_ns()
     for number, leftover in enumerate(leftovers):
         gevent.sleep(max(0.0, (due - monotonic_ns()) / 1e9))
+        if failures:
+            break
         if monotonic_ns() >= deadline:
             result.unreached = len(leftovers) - number
             break
         due = max(due + int(1e9 / per_second), monotonic_ns())
-        pool.spawn(end, leftover).link_exception(_stop(pool))
+        pool.spawn(end, leftover)
     pool.join(raise_error=True)
+    if failures:
+        raise failures[0]
     return result
-
-
-def _stop(pool: Pool) -> Callable[[object], None]:
-    """A ledger that can't be written ends the sweep: ending more would be forgotten."""
-
-    def stop(_: object) -> None:
-        gevent.spawn(pool.kill)
-
-    return stop

@@ -9,7 +9,7 @@ import pytest
 
 from harness.clock import wall_ns
 from harness.config import parse_target
-from harness.errors import ConfigError
+from harness.errors import ConfigError, LedgerError
 from harness.guest.failures import Ending
 from harness.guest.line import Line
 from harness.guest.settings import GuestSettings
@@ -98,3 +98,20 @@ def test_a_run_at_work_is_not_swept(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"still at work \(w\)"):
         refuse_while_running([tmp_path], force=False)
     refuse_while_running([tmp_path], force=True)
+
+
+def test_a_ledger_that_takes_no_more_ends_the_sweep_without_a_traceback(
+    simulator: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    leave(simulator, tmp_path, alive=0, over=30)
+    found = find_leftovers([tmp_path])
+    (tmp_path / "ledger-w.sqlite").unlink()
+    with pytest.raises(LedgerError, match=r"ledger-w\.sqlite"):
+        sweep(
+            found,
+            settings_for(simulator),
+            per_second=50.0,
+            deadline_s=30.0,
+            on_ending=lambda *_: None,
+        )
+    assert "Traceback" not in capfd.readouterr().err

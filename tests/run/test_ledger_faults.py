@@ -1,5 +1,6 @@
 """Faults of the machine in real runs: the run ends by itself, clears what it can, and says why."""
 
+import contextlib
 import json
 import os
 import signal
@@ -64,18 +65,19 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=False, timeout=20)
 
 
+def fill(filler: Path) -> None:
+    with filler.open("wb", buffering=0) as hog, contextlib.suppress(OSError):
+        while True:
+            hog.write(bytes(4096))
+
+
 def test_a_disk_that_is_really_full(simulator: Any, tmp_path: Path, small_disk: Path) -> None:
     before = set(simulator.truth()["open_tokens"])
     file = locustfile(tmp_path, messages=500, think="200ms")
     process = start(file, small_disk, simulator.url, "-u", "4", "-r", "4", "-t", "5m")
     in_session(small_disk, 4)
     filler = small_disk / "filler"
-    with filler.open("wb", buffering=0) as hog:
-        try:
-            while True:
-                hog.write(bytes(4096))
-        except OSError:
-            pass
+    fill(filler)
     code, output = finish(process)
     assert code != 0, output
     assert "can't be written" in output
@@ -84,6 +86,24 @@ def test_a_disk_that_is_really_full(simulator: Any, tmp_path: Path, small_disk: 
     directory = only_run(small_disk)
     assert read_account(directory).balanced
     assert len(list(read_leftovers(directory))) <= 4
+
+
+def test_harness_run_on_a_disk_that_is_full_says_why(small_disk: Path, tmp_path: Path) -> None:
+    file = locustfile(tmp_path, messages=500, think="200ms")
+    words = ["run", str(file), "-u", "4", "-t", "5m", "--out", str(small_disk / "reports")]
+    with subprocess.Popen(
+        [sys.executable, "-m", "harness", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        in_session(small_disk, 4)
+        fill(small_disk / "filler")
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode in (4, 6), output
+    assert "the run's record can't be written: No space left on device" in output
+    assert "Traceback" not in output
+    assert "open 0" in output  # by the simulator's own count: all were cleared all the same
 
 
 def test_a_file_that_can_not_grow_ends_workers_and_master(simulator: Any, tmp_path: Path) -> None:
