@@ -7,6 +7,7 @@ from typing import Any
 from harness import __version__
 from harness.report.knee_chart import KneeChart, knee_chart
 from harness.report.page import template_environment
+from harness.report.wording import in_words
 from harness.units import duration_text
 
 PAGE = "capacity.html"
@@ -64,7 +65,7 @@ def render(found: Mapping[str, Any]) -> str:
             chart=_chart(found, levels),
             centre=_number_of(found.get("centre_per_minute")),
             wanted=_number_of(found.get("wanted_per_minute")),
-            objective=found["broke_first"].partition(": ")[0],
+            objective=_objective(found["broke_first"].partition(": ")[0]),
             top=None
             if top is None
             else {
@@ -97,6 +98,12 @@ def _chart(found: Mapping[str, Any], levels: Sequence[Mapping[str, Any]]) -> Kne
         low_per_s=found["low_per_minute"] / 60 if answered else None,
         high_per_s=found["high_per_minute"] / 60 if answered else None,
     )
+
+
+def _objective(text: str) -> str:
+    """In plain words, with the written form beside it."""
+    words = in_words(text)
+    return f"{words} ({text})" if words else text
 
 
 def _number_of(value: float | None) -> str:

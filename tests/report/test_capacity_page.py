@@ -72,6 +72,11 @@ def test_the_curve_is_drawn_where_levels_have_figures() -> None:
     assert "<script" not in html
 
 
+def test_the_objective_is_told_in_plain_words() -> None:
+    html = render(found(broke_first="reply p95 < 500ms: 700 ms (600 to 800)"))
+    assert "no longer holds: 95 of 100 replies in under 500ms (reply p95 &lt; 500ms)." in html
+
+
 def test_an_empty_search_is_shown_too() -> None:
     html = render(found(found="searching", levels=[], headroom=None))
     assert "Not found yet" in html
