@@ -18,12 +18,16 @@ from random import Random
 
 import aiohttp
 import uvloop
+from scipy.stats import t
 
+from harness.analysis.blocks import Blocks
+from harness.analysis.queueing import Queue
 from harness.simulator.bots import WorkQueue
 from harness.simulator.distributions import read_distribution
 
 SEED = 3
 ARRIVALS = 11
+BATCHES = 20
 
 
 def erlang_c_mean(servers: int, utilisation: float, service_s: float) -> float:
@@ -117,6 +121,36 @@ def case(workers: int, time_text: str, utilisation: float, seconds: float) -> No
         f"   300,000 drawn {long * 1e3:7.2f}   | this stream: drawn {same * 1e3:7.2f}"
         f"   planted {planted['mean_ms']:7.2f}   seen {statistics.fmean(seen) * 1e3:7.2f}"
         f"   ({len(seen)} texts)"
+    )
+    if shape.name == "exponential":
+        agree("mean", theory, *mean_interval(seen))
+        queue = Queue(arrivals_per_s=rate, service_s=shape.mean_s, servers=workers)
+        found = Blocks(parts_of(seen)).estimate(95)
+        agree("p95", queue.response_percentile_s(95), found.low or 0.0, found.high or 0.0)
+
+
+def mean_interval(seen: list[float]) -> tuple[float, float]:
+    """95 % by the means of twenty batches in order of time."""
+    size = len(seen) // BATCHES
+    means = [statistics.fmean(seen[i * size : (i + 1) * size]) for i in range(BATCHES)]
+    reach = float(t.ppf(0.975, BATCHES - 1)) * statistics.stdev(means) / BATCHES**0.5
+    return statistics.fmean(means) - reach, statistics.fmean(means) + reach
+
+
+def parts_of(seen: list[float]) -> list[list[tuple[float, int]]]:
+    """The times in thirty parts, each as values and counts."""
+    size = max(1, len(seen) // 30)
+    return [
+        [(max(value, 1e-6), 1) for value in seen[i : i + size]] for i in range(0, len(seen), size)
+    ]
+
+
+def agree(what: str, theory_s: float, low_s: float, high_s: float) -> None:
+    """Whether Erlang C lies within the interval of what was seen."""
+    word = "agrees" if low_s <= theory_s <= high_s else "DISAGREES"
+    print(
+        f"      {what:<4} by Erlang C {theory_s * 1e3:7.2f} ms, seen {low_s * 1e3:7.2f} to "
+        f"{high_s * 1e3:7.2f} (95 %): {word}"
     )
 
 
