@@ -22,7 +22,7 @@ from harness.guest.settings import GuestSettings, Observer
 from harness.measure.recorder import Recorder
 from harness.measure.sample import Outcome, Sample
 from harness.protocol import requests
-from harness.protocol.codec import encode_request
+from harness.protocol.codec import encode_request, encode_text, text_head
 from harness.protocol.events import Other, SessionResponse
 from harness.protocol.session import Did, SessionState, State
 from harness.transport.websocket import WebSocket, connect
@@ -39,6 +39,7 @@ class Line:
         "_recorder",
         "_requests",
         "_sent_ns",
+        "_text_head",
         "_websocket",
         "inbox",
         "owner",
@@ -67,6 +68,7 @@ class Line:
         self._recorder = recorder
         self._websocket: WebSocket | None = None
         self._pace = None if settings.budget == UNLIMITED else Pace(settings.budget)
+        self._text_head = text_head(token)
         self._requests = 0
         self._sent_ns = 0
         """when the newest request left"""
@@ -158,22 +160,30 @@ class Line:
             raise self._take_failure()
         return inbox.response
 
-    def say(self, body: str, *, first: bool = False) -> int:
-        """Send a text; its stamp. ``first`` adds the run's attributes."""
+    def say(self, body: str, *, first: bool = False, due_ns: int | None = None) -> int:
+        """Send a text as :meth:`speak` does; its stamp. ``first`` adds the run's attributes."""
         attributes = self.settings.first_attributes(self.token) if first else None
-        request = requests.text(self.token, self.next_id(), body, custom_attributes=attributes)
-        return self.speak(request, "delivered", None)
+        if attributes:
+            request = requests.text(self.token, self.next_id(), body, custom_attributes=attributes)
+            return self.speak(request, "delivered", due_ns)
+        self._begin_speaking()
+        tracing_id = self.next_id()
+        data = encode_text(self._text_head, tracing_id, body)
+        return self._send(data, tracing_id, "delivered", due_ns)
 
     def speak(self, request: requests.Request, operation: str, due_ns: int | None) -> int:
         """Send something that belongs to the conversation; its stamp. Does not wait for answers.
 
         It does wait when the guest has used up its budget (counted as ``paced``).
         """
+        self._begin_speaking()
+        return self.send(request, operation, due_ns)
+
+    def _begin_speaking(self) -> None:
         if self.session.state is not State.OPEN:  # where speaking changes nothing
             self.session.do(Did.SPEAK)
         if self._pace is not None:
             self._keep_pace(self._pace.book(monotonic_ns(), message=True))
-        return self.send(request, operation, due_ns)
 
     def health_check(self, *, within_s: float) -> None:
         """Send an echo request and wait for its answer. Raises ReplyTimeout or ConnectionLost."""
@@ -299,13 +309,15 @@ class Line:
 
     def send(self, request: requests.Request, operation: str, due_ns: int | None) -> int:
         """Write one request and note what it measures; its stamp."""
+        return self._send(encode_request(request), request["tracingId"], operation, due_ns)
+
+    def _send(self, data: bytes, tracing_id: str, operation: str, due_ns: int | None) -> int:
         if self._websocket is None:
             raise ConnectionLost(None)
-        data = encode_request(request)
         sent = self._websocket.send(data)
         if self.settings.observer is not None:
             self.settings.observer(True, data, sent)
-        self.inbox.expect(request["tracingId"], operation, sent if due_ns is None else due_ns, sent)
+        self.inbox.expect(tracing_id, operation, sent if due_ns is None else due_ns, sent)
         self._sent_ns = sent
         return sent
 

@@ -109,14 +109,26 @@ class Lasting:
         line = self._line
         while True:
             try:
-                line.check()
-                if line.session.state is State.READ_ONLY:
-                    raise ServiceError(
-                        ErrorCode.READ_ONLY, "the other side has ended this conversation for good"
-                    )
+                self._check()
                 return line.speak(request(), operation, due_ns)
             except ConnectionLost as lost:
                 self.come_back(lost)
+
+    def say(self, text: str, due_ns: int) -> int:
+        """The same for a text with nothing else."""
+        while True:
+            try:
+                self._check()
+                return self._line.say(text, due_ns=due_ns)
+            except ConnectionLost as lost:
+                self.come_back(lost)
+
+    def _check(self) -> None:
+        self._line.check()
+        if self._line.session.state is State.READ_ONLY:
+            raise ServiceError(
+                ErrorCode.READ_ONLY, "the other side has ended this conversation for good"
+            )
 
     def start_new(self) -> None:
         """Leave a read-only session behind and open a new one under the same token.

@@ -21,14 +21,9 @@ from typing import Self
 import gevent
 
 from harness.clock import monotonic_ns
-from harness.errors import (
-    ConfigError,
-    ConnectionLost,
-    ReplyTimeout,
-)
+from harness.errors import ConfigError, ConnectionLost, ReplyTimeout
 from harness.guest import files
 from harness.guest.failures import Ending
-from harness.guest.inbox import Arrived
 from harness.guest.leaving import Leaving
 from harness.guest.line import Line
 from harness.guest.questions import Question, condition, offers, shown
@@ -145,6 +140,10 @@ class GuestSession:
         sent = None
         if attributes or not self._joined:
             sent = self._attributes(attributes, first=not self._joined)
+        if not sent and not file:
+            due = self._begin_speaking()
+            self._question.ask(due, self._lasting.say(text, due))
+            return
         line = self.line
         self._speak(
             lambda: requests.text(
@@ -337,9 +336,13 @@ class GuestSession:
 
     def _speak(self, request: Callable[[], Request], operation: str) -> None:
         """Send something that may create a conversation and has an answer."""
-        inbox, due, self._spoke_due_ns = self.line.inbox, self._spoke_due_ns, None
-        if due is None:
-            due = monotonic_ns()
+        due = self._begin_speaking()
+        self._question.ask(due, self._lasting.send(request, operation, due))
+
+    def _begin_speaking(self) -> int:
+        """What comes before that; when it is due."""
+        inbox, due = self.line.inbox, self._spoke_due_ns or monotonic_ns()
+        self._spoke_due_ns = None
         self._close_question()
         if inbox.failure is not None:
             self._raise_failure()
@@ -350,7 +353,7 @@ class GuestSession:
             self._ledger.secure()
         if inbox.pending:
             inbox.give_up_older_than(self.settings.deliver_within_s)
-        self._question.ask(due, self._lasting.send(request, operation, due))
+        return due
 
     def _attributes(self, given: Mapping[str, str] | None, *, first: bool) -> Mapping[str, str]:
         """What goes with a message: the run's attributes with the first one, the story's always."""
@@ -379,10 +382,9 @@ class GuestSession:
         """A reply that came without being waited for is measured all the same."""
         inbox = self.line.inbox
         inbox.doubtful = None
-        arrived: Arrived | None = inbox.next_reply()
-        if arrived is not None:
+        if arrived := inbox.next_reply():
             self._question.answer(arrived)
-            while arrived is not None:
+            while arrived:
                 self._newest = arrived.message
                 arrived = inbox.next_reply()
         self._question.drop()

@@ -30,6 +30,28 @@ def encode_request(request: Request) -> bytes:
     return orjson.dumps(request)
 
 
+def text_head(token: str) -> bytes:
+    """What every plain text of one guest begins with, for :func:`encode_text`."""
+    return b'{"action":"onMessage","token":%b,"tracingId":"' % orjson.dumps(token)
+
+
+def encode_text(head: bytes, tracing_id: str, body: str) -> bytes:
+    """What :func:`encode_request` makes of a text with nothing else, for half the time.
+
+    ``tracing_id`` goes in as it is: ASCII without quotes or backslashes.
+    """
+    plain_id = tracing_id.encode()
+    return (
+        head
+        + plain_id
+        + b'","message":{"type":"Text","text":'
+        + orjson.dumps(body)
+        + b',"metadata":{"id":"'
+        + plain_id
+        + b'"}}}'
+    )
+
+
 def decode(data: bytes) -> Event:
     """One frame as an event. Raises RemoteProtocolError and nothing else."""
     try:

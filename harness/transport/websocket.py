@@ -114,7 +114,9 @@ class WebSocket:
         """
         if self._closed or self._close_sent or self._handshake is not None:
             raise ConnectionLost(*(self._close_received or (None, "")))
-        frame = self._sealed(self._writing.encode(TEXT, data))
+        frame = self._writing.encode(TEXT, data)
+        if self._link.tls is not None:
+            frame = self._sealed(frame)
         stamp = monotonic_ns()
         self._push(frame)
         return stamp

@@ -151,6 +151,13 @@ def test_requests_survive_the_trip(text: str) -> None:
         assert any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
+@given(st.text(), st.text())
+def test_a_plain_text_is_written_as_any_request_is(token: str, text: str) -> None:
+    tracing_id = "0b9f6e0c-4c7a-4a3b-9d5e-000000000001"
+    spliced = codec.encode_text(codec.text_head(token), tracing_id, text)
+    assert spliced == codec.encode_request(requests.text(token, tracing_id, text))
+
+
 @given(st.binary(max_size=200) | JSON.map(orjson.dumps))
 def test_a_history_is_read_or_refused(data: bytes) -> None:
     with contextlib.suppress(RemoteProtocolError):
