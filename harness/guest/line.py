@@ -27,6 +27,7 @@ from harness.protocol.events import Other, SessionResponse
 from harness.protocol.session import Did, SessionState, State
 from harness.transport.websocket import WebSocket, connect
 
+_OPEN, _EXPIRED = State.OPEN, State.EXPIRED  # an enum is slow to give its members
 PHASES = ("dns", "tcp", "proxy", "tls", "upgrade")
 
 
@@ -180,7 +181,7 @@ class Line:
         return self.send(request, operation, due_ns)
 
     def _begin_speaking(self) -> None:
-        if self.session.state is not State.OPEN:  # where speaking changes nothing
+        if self.session.state is not _OPEN:  # where speaking changes nothing
             self.session.do(Did.SPEAK)
         if self._pace is not None:
             self._keep_pace(self._pace.book(monotonic_ns(), message=True))
@@ -296,7 +297,7 @@ class Line:
 
     def check(self) -> None:
         """Raises ConnectionLost or SessionExpired if the session can't go on."""
-        inbox, expired = self.inbox, self.session.state is State.EXPIRED
+        inbox, expired = self.inbox, self.session.state is _EXPIRED
         if inbox.connected and not inbox.retired and not expired:
             return
         if expired:

@@ -29,6 +29,7 @@ from harness.protocol.names import ErrorCode
 from harness.protocol.requests import Request
 from harness.protocol.session import State
 
+_READ_ONLY = State.READ_ONLY  # an enum is slow to give its members
 FORBIDDEN = 403
 
 
@@ -125,7 +126,7 @@ class Lasting:
 
     def _check(self) -> None:
         self._line.check()
-        if self._line.session.state is State.READ_ONLY:
+        if self._line.session.state is _READ_ONLY:
             raise ServiceError(
                 ErrorCode.READ_ONLY, "the other side has ended this conversation for good"
             )
