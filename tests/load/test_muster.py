@@ -35,6 +35,7 @@ def distributed(tmp_path: Path, master_file: Path, worker_file: Path, *more: str
     return master.returncode, output
 
 
+@pytest.mark.alone
 def test_a_run_with_a_master_and_two_workers(tmp_path: Path) -> None:
     file = locustfile(tmp_path)
     code, output = distributed(tmp_path, file, file)
