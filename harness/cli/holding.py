@@ -73,27 +73,28 @@ def watch_run(
     """
     out.mkdir(parents=True, exist_ok=True)
     before = set(out.iterdir())
-    with (out / LOG).open("wb") as log:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,  # Ctrl-C is for us, who end the run in order
-        )
+    process: subprocess.Popen[bytes] | None = None
     try:
+        with (out / LOG).open("wb") as log:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,  # Ctrl-C is for us, who end the run in order
+            )
         while _goes_on(process):
             directory = _newest(out, before)
             if directory is not None and look(directory):
                 process.terminate()
                 process.wait()
     except BaseException as error:
-        if process.poll() is None:
+        if process is not None and process.poll() is None:
             if isinstance(error, KeyboardInterrupt):
                 say("ending this run in order; it is not counted")
             process.terminate()
-        process.wait()
+            process.wait()
         raise
     found = _newest(out, before)
     if found is None or not (found / RECORD).is_file():

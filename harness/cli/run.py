@@ -217,19 +217,19 @@ def _run_locust(
             "--master", "--expect-workers", str(args.expect_workers),
             "--master-bind-host", args.bind, "--master-bind-port", str(args.master_port),
         ]  # fmt: skip
-    with (directory / "locust.log").open("wb") as log:
-        locust = subprocess.Popen(
-            command + args.rest,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C reaches us alone, and we hand it on in stages
-        )
     progress = Progress(directory, run_time_s=run_time_s)
     with shown(progress, console) as display:
-        stages = Stages(locust, directory, display.say)
-        with stages:
+        with Stages(directory, display.say) as stages:
+            with (directory / "locust.log").open("wb") as log:
+                locust = subprocess.Popen(
+                    command + args.rest,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # Ctrl-C reaches us alone: we hand it on in stages
+                )
+            stages.begin(locust)
             while True:
                 try:
                     status = locust.wait(POLL_S)

@@ -48,12 +48,14 @@ STAGES = ("finish", "clear at once", "leave")
 
 
 class Stages:
-    """Ctrl-C or SIGTERM in three stages: finish, clear at once, leave."""
+    """Ctrl-C or SIGTERM in three stages: finish, clear at once, leave.
 
-    def __init__(
-        self, locust: "subprocess.Popen[bytes]", run_dir: Path, say: Callable[[str], None]
-    ) -> None:
-        self._locust = locust
+    Entered before Locust is started, so that no signal can end us and leave it behind; what came
+    too early is handed on by :meth:`begin`.
+    """
+
+    def __init__(self, run_dir: Path, say: Callable[[str], None]) -> None:
+        self._locust: subprocess.Popen[bytes] | None = None
         self._run_dir = run_dir
         self._say = say
         self._before: dict[int, Any] = {}
@@ -68,14 +70,24 @@ class Stages:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def begin(self, locust: "subprocess.Popen[bytes]") -> None:
+        """Locust has been started: from now on it is told."""
+        self._locust = locust
+        for stage in range(1, self.asked + 1):
+            self._tell(locust, stage)
+
     def _on_signal(self, _: int, __: FrameType | None) -> None:
         self.asked += 1
-        if self.asked == 1:
+        if self._locust is not None:
+            self._tell(self._locust, self.asked)
+
+    def _tell(self, locust: "subprocess.Popen[bytes]", stage: int) -> None:
+        if stage == 1:
             self._say("stopping: no new guests, conversations may finish (again to clear at once)")
-            self._locust.send_signal(signal.SIGTERM)
-        elif self.asked == 2:
+            locust.send_signal(signal.SIGTERM)
+        elif stage == 2:
             self._say("clearing at once (a third time leaves sessions behind)")
-            self._locust.send_signal(signal.SIGUSR1)
+            locust.send_signal(signal.SIGUSR1)
         else:
-            os.killpg(self._locust.pid, signal.SIGKILL)
+            os.killpg(locust.pid, signal.SIGKILL)
             self._say(f"left. End what remains with: {sweep_command(self._run_dir)}")

@@ -186,10 +186,11 @@ class Run:
 
         Raises StopUser when there is none any more.
         """
-        if self._max_sessions is not None and self._begun >= self._max_sessions:
-            self._stopping.wait()  # the cap is reached; those in session may finish
         if self.arrivals is None and not self._stopping.is_set():
             gevent.wait([self._going, self._stopping], count=1)  # while the run is paused
+        # Between this look at the cap and the counting nobody else may have a turn.
+        if self._max_sessions is not None and self._begun >= self._max_sessions:
+            self._stopping.wait()  # the cap is reached; those in session may finish
         if self._stopping.is_set():
             raise StopUser
         self._begun += 1

@@ -116,7 +116,7 @@ def test_an_override_is_told_and_kept(simulator: Any, tmp_path: Path) -> None:
 def test_no_more_sessions_than_the_cap(simulator: Any, tmp_path: Path, more: list[str]) -> None:
     words = target(tmp_path, simulator.url, cap=7)
     done = harness(
-        "run", str(locustfile(tmp_path)), *words, "-u", "4", "-t", "5s",
+        "run", str(locustfile(tmp_path)), *words, "-u", "10", "-t", "5s",
         "--override", "preflight=test", *more,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

@@ -186,6 +186,8 @@ def test_an_interrupt_before_anything_was_sent(simulator: Any, tmp_path: Path) -
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
     assert "stopped by hand" in output
+    left = [p.pid for p in psutil.process_iter(["cmdline"]) if file in (p.info["cmdline"] or [])]
+    assert left == []
 
 
 @pytest.mark.parametrize(

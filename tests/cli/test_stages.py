@@ -1,12 +1,15 @@
 """What outlives Locust's main process is asked to end, and ended. (The stages: test_run.)"""
 
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
 
-from harness.cli.stages import STAGES, end_group, free_port
+from harness.cli.stages import STAGES, Stages, end_group, free_port
 
 pytestmark = pytest.mark.process
 
@@ -38,6 +41,18 @@ def test_orphans_are_ended_also_those_that_will_not(handler: str) -> None:
     assert not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE
     end_group(process.pid, within_s=2, say=said.append)
     assert len(said) == 1  # nobody is left: nothing to say
+
+
+def test_a_signal_before_locust_is_started_reaches_it_then() -> None:
+    said: list[str] = []
+    with Stages(Path("run"), said.append) as stages:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stages.asked == 1
+        locust = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        assert said == []
+        stages.begin(locust)
+        assert locust.wait(20) == -signal.SIGTERM
+    assert len(said) == 1
 
 
 def test_there_are_three_stages() -> None:

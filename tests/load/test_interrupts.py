@@ -46,7 +46,7 @@ def test_a_third_ctrl_c_leaves_and_says_how_to_sweep(simulator: Any, tmp_path: P
         time.sleep(0.7)
     code, output = finish(process)
     assert code == 130, output
-    assert f"harness sweep {only_run(tmp_path).name}" in output
+    assert f"harness sweep {only_run(tmp_path)}" in output
     listed = {left.token for left in read_leftovers(only_run(tmp_path))}
     assert len(listed & before) == 4
 
