@@ -30,7 +30,8 @@ def talk(guest: GuestSession, shown: Frames) -> None:
     """Until the input ends. Raises what ends the guest's story."""
     if sys.stdin is None:  # closed by whoever started us
         return _listen(guest, shown, HEAR_OUT_S)
-    if sys.stdin.isatty():
+    typed = sys.stdin.isatty()
+    if typed:
         shown.say(HOW)
     for line in _lines(sys.stdin.fileno()):
         if line is None:
@@ -39,6 +40,8 @@ def talk(guest: GuestSession, shown: Frames) -> None:
             break
         else:
             _command(guest, shown, line)
+            if not typed and line and not line.startswith("/"):
+                _listen(guest, shown, HEAR_OUT_S)  # a person would read the answer first
     _listen(guest, shown, HEAR_OUT_S)
 
 

@@ -183,7 +183,7 @@ def test_it_comes_back_during_the_run(network: Network, twin: Twin, cluster: Clu
     network.cut()
     time.sleep(7)  # Locust's master misses a worker after four
     network.mend()
-    time.sleep(3)
+    time.sleep(9)  # after seven seconds of silence TCP tries again within another seven
     cluster.master.send_signal(signal.SIGTERM)
     code, output = finish(cluster.master, within_s=120)
     for worker in cluster.workers:
