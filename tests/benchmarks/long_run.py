@@ -64,12 +64,12 @@ class Memory:
                 continue
         self.points.append((opened, now))
 
-    def growth(self, role: str, sessions: int) -> float:
+    def growth(self, role: str, sessions: int, warm_up: float = WARM_UP) -> float:
         """Bytes per session after the warm-up; ``role`` may be the start of several names."""
         series = [
             (opened, sum(size for name, size in sizes.items() if name.startswith(role)))
             for opened, sizes in self.points
-            if WARM_UP * sessions <= opened < sessions
+            if warm_up * sessions <= opened < sessions
         ]
         slope, _ = linear_regression([at for at, _ in series], [size for _, size in series])
         return slope
@@ -154,6 +154,10 @@ def main() -> int:
         growth, size_mb = memory.growth(role, opened), memory.last_mb(role, opened)
         print(f"  {role:12} {size_mb:7.1f} MB at the end, growth {growth:+7.1f} bytes/session")
         print(f"    after each tenth, MB: {memory.course_mb(role, opened)}")
+        later = {
+            share: round(memory.growth(role, opened, share), 1) for share in (0.1, 0.2, 0.4, 0.6)
+        }
+        print(f"    growth after other warm-ups: {later}")
     correct = (
         account["balanced"]
         and account["leftover"] == 0
