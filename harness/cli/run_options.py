@@ -63,6 +63,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--rate", metavar="RATE", help="height of a ready locustfile, e.g. 30/min or 2/s")
     add("--over", metavar="TIME", help="length of a ready locustfile, e.g. 10m")
+    add("--stay", metavar="TIME", help="how long the long-staying guests of soak.py remain")
+    add("--silence", metavar="TIME", help="for how long at a time these say nothing")
     add("--arrivals", choices=("poisson", "even"), help="how arrivals come (poisson)")
     add("--seed", type=int, metavar="N", help="repeat arrivals, tasks and think times")
     add("--slo", metavar="FILE", help="objectives (TOML) beside those of the locustfile")
@@ -79,6 +81,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--pace", choices=("documented", "off"), help="off: guests may exceed the limits")
     add("--history", choices=("on", "off"), help="fetch what was missed after a reconnect (on)")
+    add(
+        "--max-connection-age",
+        metavar="TIME",
+        help="guests replace a connection so old, as 110m; or off (as their class says)",
+    )
     add("--auto-join", choices=("on", "off"), help="join when a session opens, as with autoStart")
     add("--sign-ins", metavar="FILE", help="JWTs, one a line: guests are signed in with them")
     add = parser.add_argument_group("embedded simulator (target sim)").add_argument
@@ -148,10 +155,15 @@ def asked_of(args: argparse.Namespace) -> dict[str, str]:
         rate_per_s(args.rate, "--rate")
     if args.over is not None:
         seconds(args.over, "--over")
+    for name in ("stay", "silence"):
+        if getattr(args, name) is not None:
+            seconds(getattr(args, name), f"--{name}")
     given = {
         "HARNESS_RATE": args.rate,
         "HARNESS_OVER": args.over,
         "HARNESS_ARRIVALS": args.arrivals,
+        "HARNESS_STAY": args.stay,
+        "HARNESS_SILENCE": args.silence,
         "HARNESS_SEED": args.seed,
     }
     return {name: str(value) for name, value in given.items() if value is not None}
@@ -165,6 +177,7 @@ def conduct_of(args: argparse.Namespace) -> dict[str, str]:
         "HARNESS_CONNECTIONS": args.connections,
         "HARNESS_PACE": args.pace,
         "HARNESS_HISTORY": args.history,
+        "HARNESS_MAX_CONNECTION_AGE": args.max_connection_age,
         "HARNESS_AUTO_JOIN": args.auto_join,
         "HARNESS_SIGN_INS": args.sign_ins,
     }

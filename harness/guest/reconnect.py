@@ -31,6 +31,11 @@ from harness.protocol.session import State
 
 _READ_ONLY = State.READ_ONLY  # an enum is slow to give its members
 FORBIDDEN = 403
+GOING_AWAY = 1001
+"""Close code by which the service ends a connection that is idle or too old."""
+ANSWERS_WITHIN_NS = 10_000_000_000
+"""For so long a connection that is due to be replaced is kept for answers that are on their way."""
+ANSWERS_LOOK_NS = 100_000_000
 
 
 def resume(line: Line, recorder: Recorder, *, since_ns: int = 0) -> SessionResponse:
@@ -76,11 +81,17 @@ class Lasting:
     connection on purpose.
     """
 
-    __slots__ = ("_line", "_recorder", "away", "over")
+    __slots__ = ("_line", "_made_ns", "_max_age_ns", "_recorder", "away", "over")
 
     def __init__(self, line: Line, recorder: Recorder) -> None:
+        settings = line.settings
         self._line = line
         self._recorder = recorder
+        # Who does not come back can't have a connection replaced either.
+        age_s = settings.max_connection_age_s if settings.reconnect_within_s else 0.0
+        self._max_age_ns = int(age_s * 1e9)
+        self._made_ns = monotonic_ns()
+        """when the present connection was made, nearly"""
         self.away = False
         """The connection was dropped on purpose; the next thing to do brings the guest back."""
         self.over = False
@@ -99,9 +110,28 @@ class Lasting:
             if self.away:
                 return gevent.sleep(max(0.0, (due_ns - monotonic_ns()) / 1e9))
             try:
-                return self._line.pause(max(0.0, (due_ns - monotonic_ns()) / 1e9))
+                until_ns = self._renewed_until(due_ns) if self._max_age_ns else due_ns
+                self._line.pause(max(0.0, (until_ns - monotonic_ns()) / 1e9))
+                if until_ns >= due_ns:
+                    return None
             except ConnectionLost as lost:
                 self.come_back(lost)
+
+    def _renewed_until(self, due_ns: int) -> int:
+        """Replace a connection that has reached its age; when to look again, ``due_ns`` at most.
+
+        In order: closed by us, then resumed as after a loss, but counted apart (``renewed``).
+        """
+        line, now = self._line, monotonic_ns()
+        old_ns = self._made_ns + self._max_age_ns
+        if now >= old_ns and line.inbox.connected and not self.over:
+            if line.inbox.pending and now < old_ns + ANSWERS_WITHIN_NS:
+                return min(due_ns, now + ANSWERS_LOOK_NS)
+            line.close()
+            self._recorder.count("renewed")
+            self._resume(since_ns=monotonic_ns())
+            old_ns = self._made_ns + self._max_age_ns
+        return min(due_ns, old_ns)
 
     def send(
         self, request: Callable[[], Request], operation: str, due_ns: int | None = None
@@ -150,14 +180,21 @@ class Lasting:
         if not line.settings.reconnect_within_s or line.inbox.retired or self.over:
             raise lost
         self._recorder.count("reconnects")
+        if lost.code == GOING_AWAY:
+            self._recorder.count("going_away")
         # Who stayed away on purpose is due now.
         since_ns, self.away = monotonic_ns() if self.away else 0, False
-        if resume(line, self._recorder, since_ns=since_ns).new_session:
+        self._resume(since_ns=since_ns)
+
+    def _resume(self, *, since_ns: int) -> None:
+        response = resume(self._line, self._recorder, since_ns=since_ns)
+        self._made_ns = monotonic_ns()
+        if response.new_session:
             self._recorder.count("resumed_anew")
             raise SessionNotFound(
                 ErrorCode.SESSION_NOT_FOUND, "the service no longer knew this guest's session"
             )
-        if line.settings.history:
+        if self._line.settings.history:
             self._take_in_missed()
 
     def _take_in_missed(self) -> None:

@@ -41,6 +41,9 @@ class GuestSettings:
     """After a lost connection: the first attempt at once, then one in so many seconds."""
     reconnect_within_s: float = 300.0
     """For so long (the vendor's mobile SDK: every 5 s, up to 300 s). 0: the story ends at once."""
+    max_connection_age_s: float = 0.0
+    """A connection so old is replaced in the guest's next silence, before the service ends it
+    (after 2 h, it is thought: protocol, close codes); 0: it is used until the service does."""
     history: bool = False
     """After a reconnect, fetch what was missed over REST."""
     health_check_every_s: float = 45.0

@@ -5,7 +5,7 @@ registers the harness with Locust, as Locust's plugins do; a run begins with Loc
 """
 
 from harness.load import plugin as _plugin
-from harness.load.asked import as_asked, irregular, over, rate, seed, slots_for
+from harness.load.asked import as_asked, irregular, over, rate, seed, silence, slots_for, stay
 from harness.load.objectives import objective
 from harness.load.script import ScriptUser
 from harness.load.shapes import ArrivalShape
@@ -30,8 +30,10 @@ __all__ = [
     "ramp",
     "rate",
     "seed",
+    "silence",
     "slots_for",
     "spike",
+    "stay",
     "steady",
     "steps",
     "texts",

@@ -18,6 +18,8 @@ from harness.workload.arrivals import Schedule, poisson, steady
 RATE = "HARNESS_RATE"
 OVER = "HARNESS_OVER"
 ARRIVALS = "HARNESS_ARRIVALS"
+STAY = "HARNESS_STAY"
+SILENCE = "HARNESS_SILENCE"
 SEED = "HARNESS_SEED"
 ASKED = "HARNESS_ASKED"
 """Which of them a locustfile has looked at, so that one which is ignored can be refused. Kept in
@@ -34,6 +36,16 @@ def rate(default: str) -> float:
 def over(default: str) -> float:
     """Seconds that arrivals go on: what ``--over`` says, or ``default`` such as ``"10m"``."""
     return seconds(_value(OVER, default), OVER)
+
+
+def stay(default: str) -> float:
+    """Seconds that guests who stay for long remain: what ``--stay`` says, or ``default``."""
+    return seconds(_value(STAY, default), STAY)
+
+
+def silence(default: str) -> float:
+    """Seconds that such a guest is silent at a time: what ``--silence`` says, or ``default``."""
+    return seconds(_value(SILENCE, default), SILENCE)
 
 
 def seed() -> int:
@@ -70,8 +82,8 @@ def as_asked(*, rate: str, over: str) -> Schedule:
     return irregular(steady(per_second=per_second, over=seconds(_value(OVER, over), OVER)))
 
 
-def slots_for(arrivals: Schedule | float, in_session: str) -> int:
-    """Slots for a schedule (or a rate per second) and the time that a guest stays.
+def slots_for(arrivals: Schedule | float, in_session: str | float) -> int:
+    """Slots for a schedule (or a rate per second) and the time that a guest stays, on average.
 
     There is room for clusters of guests beyond the mean.
     """

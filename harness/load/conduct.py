@@ -6,15 +6,17 @@ deployment.
 
 import argparse
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from harness.errors import ConfigError
 from harness.guest.budget import DOCUMENTED, UNLIMITED, ConnectionBudget
-from harness.guest.settings import GuestSettings
+from harness.guest.settings import GuestSettings, SignIn
 from harness.ledger.tokens import guest_tag
 from harness.protocol.names import CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE
 from harness.targets import Terms
+from harness.units import duration_text, seconds
 from harness.workload.reading import read_text
 
 # Option, its environment variable, default, help. Locust's parser takes them.
@@ -29,6 +31,12 @@ OPTIONS = (
     ),
     ("--history", "HARNESS_HISTORY", "on", "'off': don't fetch missed messages after a reconnect"),
     (
+        "--max-connection-age",
+        "HARNESS_MAX_CONNECTION_AGE",
+        "",
+        "guests replace a connection so old, or 'off' (default: what their class says)",
+    ),
+    (
         "--auto-join",
         "HARNESS_AUTO_JOIN",
         "",
@@ -42,6 +50,8 @@ OPTIONS = (
     ),
 )
 
+LEAST_AGE_S = 0.5
+"""Younger connections would hardly carry anything but their own making."""
 _JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]*")
 
 
@@ -53,6 +63,8 @@ class Conduct:
     connections_per_minute: int = 0
     history: bool = True
     auto_join: bool = False
+    max_connection_age_s: float | None = None
+    """0: never replaced by the guest; None: as the guest's class says"""
     sign_ins: tuple[str, ...] = field(default=(), repr=False)
     """JWTs, each the key to a customer's account"""
 
@@ -66,9 +78,19 @@ class Conduct:
             connections=ConnectionBudget(limit, share=1 / workers) if limit else None,
             history=self.history,
             auto_join=self.auto_join,
+            max_connection_age_s=self.max_connection_age_s or 0.0,
             custom_attributes={"runId": run_id},
             tag_of=guest_tag,
         )
+
+    def of_guest(
+        self, settings: GuestSettings, *, sign_in: SignIn, max_age_s: float
+    ) -> GuestSettings:
+        """The run's settings with what is one guest's own; an age that was asked for wins."""
+        own: dict[str, Any] = {"sign_in": sign_in} if sign_in else {}
+        if max_age_s and self.max_connection_age_s is None:
+            own["max_connection_age_s"] = max_age_s
+        return replace(settings, **own) if own else settings
 
     def sign_in_of(self, guest: int) -> str:
         """The JWT of guest number n, counted from 0 over all workers; empty where there are none.
@@ -89,6 +111,7 @@ def read_conduct(parsed: argparse.Namespace, terms: Terms) -> Conduct:
         connections_per_minute=_connections(parsed.connections, terms, paced=paced),
         history=_one_of("--history", parsed.history, on_off),
         auto_join=joins,
+        max_connection_age_s=_max_age_s(parsed.max_connection_age),
         sign_ins=() if file is None else read_sign_ins(file),
     )
 
@@ -115,6 +138,21 @@ def _connections(text: str, terms: Terms, *, paced: bool) -> int:
     if terms.connections_per_minute is not None:
         return terms.connections_per_minute
     return CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE if terms.guarded and paced else 0
+
+
+def _max_age_s(text: str) -> float | None:
+    if not text or text == "off":
+        return 0.0 if text else None
+    return max_age_s(text, "--max-connection-age")
+
+
+def max_age_s(text: str | float, what: str) -> float:
+    """The age of a connection as people write it. Raises ConfigError naming ``what``."""
+    age_s = seconds(text, what)
+    if age_s < LEAST_AGE_S:
+        least = duration_text(LEAST_AGE_S)
+        raise ConfigError(f"{what}: expected {least} or more, got {text!r}")
+    return age_s
 
 
 def _one_of(option: str, text: str, meanings: dict[str, bool]) -> bool:

@@ -218,10 +218,12 @@ class Run:
         outcome = sign_in_outcome(error)
         self.recorder.add(Sample("session_open", due_ns, began_ns, now, now, outcome))
 
-    def new_session(self, due_ns: int, think_s: Any, sign_in: SignIn = "") -> GuestSession:
+    def new_session(
+        self, due_ns: int, think_s: Any, *, sign_in: SignIn = "", max_age_s: float = 0.0
+    ) -> GuestSession:
         """A guest with a fresh token, known to the service by its run and a name of its own."""
         return GuestSession(
-            replace(self.settings, sign_in=sign_in) if sign_in else self.settings,
+            self.options.conduct.of_guest(self.settings, sign_in=sign_in, max_age_s=max_age_s),
             self._tokens.next(),
             ledger=self.ledger,
             recorder=self.recorder,

@@ -14,6 +14,7 @@ from harness.guest.failures import STORY_ENDS
 from harness.guest.rest import exchange_sign_in
 from harness.guest.session import GuestSession
 from harness.guest.settings import SignIn
+from harness.load.conduct import max_age_s
 from harness.load.run import Run
 from harness.units import seconds
 from harness.workload.think import draws, parse_think
@@ -25,15 +26,20 @@ class GuestUser(User):
     ``think_time`` is how long a guest thinks between messages: a callable such as Locust's
     ``between(4, 12)``, a distribution of this package such as ``lognormal("6s", p95="20s")``, a
     duration, or a written form such as ``"uniform(4s, 12s)"``.
+
+    ``max_connection_age`` is for guests who stay for hours: a connection so old (``"110m"``) is
+    replaced in the next silence, with the same session; ``--max-connection-age`` wins over it.
     """
 
     abstract = True
     wait_time = constant(0)
     think_time: Any = "uniform(1s, 3s)"
+    max_connection_age: str | float | None = None
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
         self._think_s = _think_function(self, Run.rng_of(environment).getrandbits(64))
+        self._max_age_s = _max_age_s(type(self))
 
     @contextmanager
     def guest(self) -> Iterator[GuestSession]:
@@ -53,7 +59,7 @@ class GuestUser(User):
         except Exception as error:
             run.note_no_sign_in(due_ns, began_ns, error)
             raise  # what is wrong with the locustfile is for Locust to show
-        session = run.new_session(due_ns, self._think_s, sign_in)
+        session = run.new_session(due_ns, self._think_s, sign_in=sign_in, max_age_s=self._max_age_s)
         with run.occupied(session):
             try:
                 with session:
@@ -77,6 +83,11 @@ class GuestUser(User):
         """The service's JWT for an authorization code of the customer's identity provider."""
         settings = Run.of(self.environment).settings
         return exchange_sign_in(settings, code, redirect_uri, code_verifier=code_verifier)
+
+
+def _max_age_s(kind: type[GuestUser]) -> float:
+    age = kind.max_connection_age
+    return 0.0 if age is None else max_age_s(age, f"{kind.__name__}.max_connection_age")
 
 
 def _think_function(user: GuestUser, seed: int) -> Callable[[], float]:

@@ -18,6 +18,8 @@ MEANINGS = {
     "rate_limited": "answers 429: a limit of the service was reached",
     "disconnected_by_service": "conversations that the other side ended",
     "reconnects": "connections that were lost and made again",
+    "going_away": "of these, ended by the service as idle or too old (close code 1001)",
+    "renewed": "connections that their guest replaced at their maximum age",
     "resumed_anew": "sessions that the service had forgotten when their guest came back",
     "recovered": "messages fetched from the history after a reconnect",
     "paced": "requests that waited for the guest's own limit",

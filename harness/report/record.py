@@ -66,6 +66,8 @@ FORENSICS = (
     "out_of_order",
     "cross_talk",
     "reconnects",
+    "going_away",
+    "renewed",
     "resumed_anew",
     "recovered",
     "paced",

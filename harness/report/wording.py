@@ -30,6 +30,8 @@ COUNTED: MappingProxyType[str, str] = MappingProxyType(
         "duplicate": "messages that came twice",
         "rate_limited": "answers 429",
         "reconnects": "connections lost and made again",
+        "going_away": "connections ended by the service as idle or too old",
+        "renewed": "connections replaced at their maximum age",
     }
 )
 TIMES = MappingProxyType(

@@ -1,6 +1,7 @@
 """A lost connection is followed by a resume: measured as one, never with startNew, not hidden."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,10 +15,12 @@ from harness.errors import (
     RateLimited,
     ReplyTimeout,
     ServiceError,
+    SessionExpired,
     SessionNotFound,
     UpgradeRejected,
 )
 from harness.guest.reconnect import Lasting, resume
+from harness.ledger.store import Stage
 from harness.measure.recorder import Recorder
 from harness.measure.sample import Outcome
 
@@ -205,3 +208,104 @@ def test_a_conversation_ended_for_good_can_be_left_behind_for_a_new_one(tmp_path
         rig.ledger.close()
     finally:
         running.stop()
+
+
+@pytest.mark.process
+def test_a_connection_is_replaced_at_its_age_with_nothing_lost(rig: Any) -> None:
+    with rig.guest(max_connection_age_s=0.3) as guest:
+        guest.say("one")
+        guest.await_reply(within="5s")
+        guest.idle("1500ms")
+        guest.say("two")
+        assert guest.await_reply(within="5s", containing="two")
+    taken = rig.taken()
+    renewed = taken.counts["renewed"]
+    assert renewed >= 2
+    assert taken.counts["reconnects"] == 0  # none was lost
+    assert taken.outcomes["resume"] == {Outcome.OK: renewed}
+    assert taken.outcomes["connect"] == {Outcome.OK: renewed + 1}
+    for operation in ("session_open", "clear"):
+        assert taken.outcomes[operation] == {Outcome.OK: 1}
+    for operation in ("delivered", "reply"):
+        assert taken.outcomes[operation] == {Outcome.OK: 2}
+    assert rig.still_open() == set()
+    assert rig.leftovers() == {}
+
+
+@pytest.mark.process
+def test_a_young_connection_is_kept_and_one_dropped_on_purpose_is_not_replaced(rig: Any) -> None:
+    with rig.guest(max_connection_age_s=60) as guest:
+        guest.idle("300ms")
+    assert rig.taken().counts["renewed"] == 0
+    with rig.guest(max_connection_age_s=0.1) as guest:
+        guest.drop()
+        guest.idle("400ms")
+        assert not guest.line.connected
+    with rig.guest(max_connection_age_s=0.1, reconnect_within_s=0) as guest:
+        guest.idle("300ms")  # who never comes back keeps what it has
+        assert guest.line.connected
+    taken = rig.taken()
+    assert (taken.counts["renewed"], taken.counts["reconnects"]) == (0, 0)
+
+
+@pytest.mark.process
+def test_an_answer_on_its_way_is_awaited_before_a_connection_is_replaced(rig: Any) -> None:
+    with rig.guest(max_connection_age_s=0.2) as guest:
+        guest.line.inbox.expect("on-its-way", "delivered", 0, 0)
+        guest.idle("600ms")
+        assert rig.taken().counts["renewed"] == 0
+        del guest.line.inbox.pending["on-its-way"]
+        guest.idle("500ms")
+    assert rig.taken().counts["renewed"] >= 1
+
+
+@pytest.mark.process
+def test_connections_that_the_service_ends_at_their_age_are_told_apart(tmp_path: Path) -> None:
+    old = Simulator("--limits", "off", "--limit", "connection_age_seconds=1")
+    try:
+        rig = Rig(old, tmp_path)
+        with rig.guest() as guest:
+            guest.say("one")
+            guest.await_reply(within="5s")
+            guest.idle("2500ms")
+            guest.say("two")
+            guest.await_reply(within="5s")
+        taken = rig.taken()
+        assert taken.counts["going_away"] == taken.counts["reconnects"] >= 1
+        assert taken.outcomes["delivered"] == {Outcome.OK: 2}
+        assert taken.outcomes["resume"] == {Outcome.OK: taken.counts["reconnects"]}
+        with rig.guest(max_connection_age_s=0.5) as guest:  # before the service does it
+            guest.idle("2500ms")
+        taken = rig.taken()
+        assert taken.counts["renewed"] >= 3
+        assert taken.counts["going_away"] == 0
+        assert rig.leftovers() == {}
+        rig.ledger.close()
+    finally:
+        old.stop()
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("silent", [True, False], ids=["found by a health check", "by a text"])
+def test_a_session_that_expires_in_a_silence_is_no_leftover(tmp_path: Path, silent: bool) -> None:
+    short = Simulator("--limits", "off", "--deployment", "session_duration_s=1")
+    try:
+        rig = Rig(short, tmp_path)
+        every_s = 0.4 if silent else 0.0
+        with (
+            pytest.raises(SessionExpired),
+            rig.guest(health_check_every_s=every_s, max_connection_age_s=5) as guest,
+        ):
+            guest.say("one")
+            guest.await_reply(within="5s")
+            guest.idle("2500ms" if not silent else "10s")
+            guest.say("two")
+            guest.await_reply(within="5s")
+        operation = "health_check" if silent else "delivered"
+        assert rig.taken().outcomes[operation][Outcome.EXPIRED] == 1
+        assert rig.ledger.tally[Stage.ENDED] == 1
+        assert rig.leftovers() == {}
+        assert rig.still_open() == set()
+        rig.ledger.close()
+    finally:
+        short.stop()

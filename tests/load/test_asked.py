@@ -3,13 +3,23 @@
 import pytest
 
 from harness.errors import ConfigError
-from harness.load.asked import as_asked, irregular, looked_at, over, rate, seed, slots_for
+from harness.load.asked import (
+    as_asked,
+    irregular,
+    looked_at,
+    over,
+    rate,
+    seed,
+    silence,
+    slots_for,
+    stay,
+)
 from harness.workload.arrivals import steady
 
 
 @pytest.fixture(autouse=True)
 def _nothing_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RATE", "OVER", "SEED", "ARRIVALS", "ASKED"):
+    for name in ("RATE", "OVER", "SEED", "ARRIVALS", "STAY", "SILENCE", "ASKED"):
         monkeypatch.setenv(f"HARNESS_{name}", "")
 
 
@@ -19,6 +29,15 @@ def test_defaults_and_what_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARNESS_OVER", "20s")
     assert (rate("30/min"), over("10m")) == (5, 20)
     assert looked_at() == ["HARNESS_OVER", "HARNESS_RATE"]
+
+
+def test_how_long_guests_stay_and_are_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (stay("3h"), silence("10m")) == (10_800, 600)
+    monkeypatch.setenv("HARNESS_STAY", "5d")
+    monkeypatch.setenv("HARNESS_SILENCE", "1h")
+    assert (stay("3h"), silence("10m")) == (432_000, 3600)
+    assert looked_at() == ["HARNESS_SILENCE", "HARNESS_STAY"]
+    assert slots_for(1, 60.0) == slots_for(1, "1m")
 
 
 def test_a_drawn_seed_stays_the_same_within_a_run() -> None:
@@ -45,6 +64,8 @@ def test_the_same_seed_gives_the_same_arrivals(monkeypatch: pytest.MonkeyPatch) 
     [
         ("RATE", "fast", lambda: rate("1/s")),
         ("OVER", "soon", lambda: over("1s")),
+        ("STAY", "on", lambda: stay("1s")),
+        ("SILENCE", "gold", lambda: silence("1s")),
         ("SEED", "x", seed),
         ("ARRIVALS", "odd", lambda: irregular(steady(per_second=1, over="9s"))),
     ],

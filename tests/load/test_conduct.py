@@ -68,6 +68,24 @@ def test_the_command_line_wins_over_the_targets_file(tmp_path: Path) -> None:
     assert (plain.auto_join, plain.history, plain.paced) == (False, True, True)
 
 
+def test_an_age_of_connections_that_is_asked_for_wins(tmp_path: Path) -> None:
+    here = terms(tmp_path, url=URL)
+    found = []
+    for words in ((), ("--max-connection-age", "off"), ("--max-connection-age", "90s")):
+        made = conduct(here, *words)
+        shared = made.settings(here, workers=1, run_id="r")
+        for own_s in (0.0, 6600.0):
+            guest = made.of_guest(shared, sign_in="", max_age_s=own_s)
+            found.append(guest.max_connection_age_s)
+    assert found == [0, 6600, 0, 0, 90, 90]
+    plain = conduct(here)
+    shared = plain.settings(here, workers=1, run_id="r")
+    assert plain.of_guest(shared, sign_in="a.b.c", max_age_s=5).sign_in == "a.b.c"
+    for nonsense in ("old", "0s", "100ms"):
+        with pytest.raises(ConfigError, match="--max-connection-age"):
+            conduct(here, "--max-connection-age", nonsense)
+
+
 def test_what_the_guests_of_a_run_share(tmp_path: Path) -> None:
     real = terms(tmp_path)
     words = ("--history", "off", "--auto-join", "on", "--pace", "off")

@@ -48,8 +48,9 @@ class FakeRun:
         assert due_ns == 5 < began_ns
         self.refused.append(error)
 
-    def new_session(self, due_ns: int, think_s: Any, sign_in: Any) -> Session:
+    def new_session(self, due_ns: int, think_s: Any, *, sign_in: Any, max_age_s: float) -> Session:
         assert due_ns == 5
+        self.max_age_s = max_age_s
         self.signed_in_by = sign_in
         assert think_s() == 1
         return self.session
@@ -87,6 +88,18 @@ def test_think_times_in_every_form(think: Any) -> None:
 def test_a_bad_think_time_is_refused_with_its_class() -> None:
     with pytest.raises(ConfigError, match=r"Slot\.think_time"):
         slot(None, "a while")
+
+
+def test_a_class_may_say_how_old_a_connection_gets() -> None:
+    for age, wanted in ((None, 0.0), ("110m", 6600.0)):
+        run = FakeRun(Session())
+        kind = type("Dweller", (GuestUser,), {"max_connection_age": age, "think_time": "1s"})
+        with kind(SimpleNamespace(harness_run=run, events=None)).guest():
+            assert run.max_age_s == wanted
+    with pytest.raises(ConfigError, match=r"Dweller\.max_connection_age: expected 500ms or more"):
+        type("Dweller", (GuestUser,), {"max_connection_age": "1ms"})(
+            SimpleNamespace(harness_run=None, events=None)
+        )
 
 
 def test_the_end_of_a_story_by_the_service_is_quiet() -> None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import Simulator
 from locusts import ROOT, passed
 
 pytestmark = pytest.mark.process
@@ -15,10 +16,12 @@ READY = ROOT / "locustfiles"
 OPEN = ("load", "step", "spike", "soak", "breakpoint", "reconnect")
 
 
-def run(tmp_path: Path, name: str, *words: str) -> tuple[int, str, dict]:
+def run(tmp_path: Path, name: str, *words: str, simulated: bool = True) -> tuple[int, str, dict]:
+    if simulated:
+        words += ("--sim-bot-delay", "5ms")
     done = subprocess.run(
         [sys.executable, "-m", "harness", "run", f"locustfiles/{name}.py", *words,
-         "--sim-bot-delay", "5ms", "--out", str(tmp_path), "--stop-timeout", "1s"],
+         "--out", str(tmp_path), "--stop-timeout", "1s"],
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     records = list(tmp_path.glob("2*/run.json"))
@@ -41,6 +44,38 @@ def test_idle_guests_are_there_and_stay(tmp_path: Path) -> None:
     code, output, record = run(tmp_path, "idle", "-u", "20", "--over", "1s", "-t", "4s")
     assert code in (0, 5), output  # too short for a health check: nothing to judge by is said
     assert record["sessions"]["opened"] == record["sessions"]["cleared"] >= 20
+
+
+@pytest.mark.parametrize(
+    ("age", "life_s", "silence"),
+    [("1s", 600, "500ms"), ("off", 3, "20s")],
+    ids=["guest", "service"],
+)
+def test_a_soak_outlives_connections_and_counts_what_expires(
+    tmp_path: Path, age: str, life_s: int, silence: str
+) -> None:
+    """Hours in seconds: connections end after two seconds, sessions after ``life_s``."""
+    limits = ("--limits", "off", "--limit", "connection_age_seconds=2")
+    twin = Simulator(*limits, "--deployment", f"session_duration_s={life_s}")
+    try:
+        code, output, record = run(
+            tmp_path, "soak", "--target", twin.url, "--rate", "6/s", "--over", "6s", "--seed", "5",
+            "--stay", "5s", "--silence", silence, "--max-connection-age", age, simulated=False,
+        )  # fmt: skip
+        assert passed(code, output), output
+        assert twin.truth()["open_tokens"] == []
+    finally:
+        twin.stop()
+    sessions, counts = record["sessions"], record["forensics"]
+    assert sessions["leftover"] == 0
+    assert record["operations"]["resume"]["outcomes"].keys() == {"ok"}
+    if age == "off":
+        assert counts["renewed"] == 0
+        assert counts["going_away"] > 5
+        assert sessions["ended_by_service"] + counts["resumed_anew"] > 0
+    else:
+        assert counts["renewed"] > 5
+        assert sessions["opened"] == sessions["cleared"] > 5
 
 
 def test_an_option_that_would_change_nothing_is_refused(tmp_path: Path) -> None:
