@@ -1,9 +1,10 @@
 """What a run is pointed at, validated before anything is sent."""
 
 import ipaddress
+import os
 import ssl
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -26,6 +27,8 @@ class Target:
     origin: str | None = None
     proxy: tuple[str, int] | None = None
     """host and port of an HTTP proxy that takes CONNECT"""
+    proxy_login_env: str = ""
+    """the environment variable that holds its user:password; the login itself is kept nowhere"""
     sources: tuple[str, ...] = ()
     """addresses of this machine to connect from, in turn: each has its own range of ports"""
 
@@ -41,6 +44,14 @@ class Target:
         return f"{host}:{self.port}"
 
     @property
+    def proxy_url(self) -> str | None:
+        """As :func:`parse_target` takes it; there is no login in it."""
+        if self.proxy is None:
+            return None
+        host, port = self.proxy
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    @property
     def resource(self) -> str:
         """Path and query of the upgrade request."""
         return f"{self.path}?{urlencode({'deploymentId': self.deployment_id})}"
@@ -54,6 +65,19 @@ class Target:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+    def proxy_login(self, environment: Mapping[str, str] = os.environ) -> str:
+        """The proxy's ``user:password``; empty if it asks for none. Raises ConfigError."""
+        if self.proxy is None or not self.proxy_login_env:
+            return ""
+        login = environment.get(self.proxy_login_env, "")
+        user, colon, _ = login.partition(":")
+        if not user or not colon or not login.isprintable():
+            raise ConfigError(
+                f"the proxy's login: expected user:password in the environment variable "
+                f"{self.proxy_login_env}, which is {'malformed' if login else 'not set'}"
+            )
+        return login
 
     def tls_context(self) -> ssl.SSLContext | None:
         """A context to share among all connections; None for ``ws``. Raises ConfigError."""
@@ -73,6 +97,7 @@ def parse_target(
     ca_file: str | None = None,
     origin: str | None = None,
     proxy: str | None = None,
+    proxy_login_env: str = "",
     sources: Sequence[str] = (),
 ) -> Target:
     """``ws(s)://host[:port]/v1?deploymentId=UUID`` as a Target. Raises ConfigError."""
@@ -94,9 +119,10 @@ def parse_target(
         port=port or (443 if parts.scheme == "wss" else 80),
         path=parts.path or "/v1",
         deployment_id=deployment_id(ids[0]),
-        ca_file=None if ca_file is None else Path(ca_file),
-        origin=origin,
+        ca_file=Path(ca_file) if ca_file else None,
+        origin=origin or None,
         proxy=_proxy(proxy) if proxy else None,
+        proxy_login_env=_login_env(proxy_login_env, proxy),
         sources=tuple(_address(source) for source in sources),
     )
 
@@ -108,8 +134,23 @@ def _proxy(text: str) -> tuple[str, int]:
     except ValueError:
         parts, port = urlsplit(""), None
     if parts.scheme != "http" or not parts.hostname or port is None or parts.username:
-        raise ConfigError(f"proxy: expected http://host:port (CONNECT, no password), got {text!r}")
+        # What stands there may be a password: it is not repeated.
+        login = "@" in text
+        raise ConfigError(
+            "proxy: a login does not go into the URL; name the environment variable that holds "
+            "user:password with proxy_login_env"
+            if login
+            else f"proxy: expected http://host:port (it is asked to CONNECT), got {text!r}"
+        )
     return parts.hostname, port
+
+
+def _login_env(name: str, proxy: str | None) -> str:
+    if name and not proxy:
+        raise ConfigError("proxy_login_env: there is no proxy that it belongs to")
+    if name and not name.isidentifier():
+        raise ConfigError("proxy_login_env: expected the name of an environment variable")
+    return name
 
 
 def _address(text: str) -> str:

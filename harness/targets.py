@@ -49,7 +49,7 @@ REGIONS: MappingProxyType[str, tuple[str, str]] = MappingProxyType(
 
 _WINDOW = re.compile(r"([01]\d|2[0-3]):([0-5]\d)\s*-\s*([01]\d|2[0-3]):([0-5]\d)")
 _TEXTS = ("url", "region", "time_zone", "approval", "window", "max_rate", "ca_file", "origin",
-          "proxy", "client_id_env", "client_secret_env", "config_url", "api_url",
+          "proxy", "proxy_login_env", "client_id_env", "client_secret_env", "config_url", "api_url",
           "sign_ins")  # fmt: skip
 _TRUTHS = ("treat_as_real", "auto_join")
 _NUMBERS = ("max_sessions", "connections_per_minute")
@@ -115,14 +115,14 @@ def resolve_target(
     """The terms of a target given by URL or by name. Raises ConfigError.
 
     A URL that is written in the file has the terms written there. ``ca_file`` and ``origin``, when
-    given, win over the file's.
+    given, win over the file's. A login that its proxy needs is there, or it is a ConfigError too.
     """
     if "://" in text or "/" in text:
         target = parse_target(text, ca_file=ca_file, origin=origin)
         known = read_targets(file).values() if file.is_file() else ()
         for terms in known:
             if terms.target.url == target.url:
-                return _with(terms, ca_file, origin)
+                return _at_hand(_with(terms, ca_file, origin))
         return Terms(name="", target=target)
     if not file.is_file():
         raise ConfigError(
@@ -132,7 +132,12 @@ def resolve_target(
     targets = read_targets(file)
     if text not in targets:
         raise ConfigError(f"{file}: there is no target {text!r}; there are: {', '.join(targets)}")
-    return _with(targets[text], ca_file, origin)
+    return _at_hand(_with(targets[text], ca_file, origin))
+
+
+def _at_hand(terms: Terms) -> Terms:
+    terms.target.proxy_login()  # missing, it would fail each connection
+    return terms
 
 
 def _with(terms: Terms, ca_file: str | None, origin: str | None) -> Terms:
@@ -187,6 +192,7 @@ def _terms(name: str, table: Any, file: Path) -> Terms:
             ca_file=table.get("ca_file"),
             origin=table.get("origin"),
             proxy=table.get("proxy"),
+            proxy_login_env=table.get("proxy_login_env", ""),
             sources=table.get("sources", []),
         )
         max_rate = table.get("max_rate")

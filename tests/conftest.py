@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import ssl
 import subprocess
 import sys
 import urllib.request
@@ -67,7 +68,8 @@ class Simulator:
 
     def truth(self) -> dict[str, Any]:
         """What really happened."""
-        with urllib.request.urlopen(f"{self.admin}/truth", timeout=10) as answer:
+        tls = ssl.create_default_context(cafile=self.ca_file) if self.ca_file else None
+        with urllib.request.urlopen(f"{self.admin}/truth", timeout=10, context=tls) as answer:
             found: dict[str, Any] = json.load(answer)
         return found
 

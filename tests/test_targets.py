@@ -69,6 +69,23 @@ def test_routes_are_read(tmp_path: Path) -> None:
     assert terms.guarded
 
 
+def test_a_proxys_login_comes_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = 'proxy = "http://127.0.0.1:3128"\nproxy_login_env = "T_PROXY"\n'
+    file = write(tmp_path, f'[targets.t]\nurl = "{LOCAL}"\n{more}')
+    assert "t" in read_targets(file)  # to list it, nothing need be at hand
+    for value, why in (("", "not set"), ("nobody", "malformed"), ("a:b\r\nX: y", "malformed")):
+        monkeypatch.setenv("T_PROXY", value)
+        with pytest.raises(ConfigError, match=rf"T_PROXY, which is {why}") as caught:
+            resolve_target("t", file)
+        assert not value or value not in str(caught.value)
+    monkeypatch.setenv("T_PROXY", "me:se:cret")
+    terms = resolve_target("t", file)
+    assert terms.target.proxy_login() == "me:se:cret"
+    assert "se:cret" not in repr(terms)
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
@@ -84,6 +101,9 @@ def test_routes_are_read(tmp_path: Path) -> None:
         (f'[targets.t]\nurl = "{URL}"\nregion = "mars"\n', "'mars' is not known"),
         (f'[targets.t]\nurl = "{URL}"\ntime_zone = "Mars/Base"\n', "time_zone"),
         (f'[targets.t]\nurl = "{URL}"\nproxy = "socks5://a:1"\n', "proxy: expected http://"),
+        (f'[targets.t]\nurl = "{URL}"\nproxy = "http://a:b@c:1"\n', "a login does not go into"),
+        (f'[targets.t]\nurl = "{URL}"\nproxy_login_env = "A"\n', "there is no proxy"),
+        (f'[targets.t]\nurl = "{URL}"\nproxy = "http://a:1"\nproxy_login_env = "a:b"\n', "name of"),
         (f'[targets.t]\nurl = "{URL}"\nsources = ["eth0"]\n', "sources: expected an IP"),
         (f'[targets.t]\nurl = "{URL}"\napproval = 5\n', "approval: expected a text"),
         (f'[targets.t]\nurl = "{URL}"\nauto_join = "yes"\n', "auto_join: expected true or false"),

@@ -14,6 +14,7 @@ from harness.errors import ConfigError
 from harness.platform_api.client import Credentials, Places, PlatformApi
 from harness.report.afterwards import bring_up_to_date
 from harness.report.opening import START, read_start
+from harness.transport.route import why_not
 
 MARGIN = timedelta(minutes=5)
 """Clocks differ: the service's is asked for a little more than the run's own times."""
@@ -53,8 +54,7 @@ def open_api(
     """The API of a target's organisation. Raises ConfigError."""
     written = platform_of(directory).get("api_url")
     places = Places.of(target, args.api_url or written or None, args.login_url)
-    ca_file = None if target.ca_file is None else str(target.ca_file)
-    return PlatformApi(credentials, places, ca_file=ca_file)
+    return PlatformApi.towards(target, credentials, places)
 
 
 def target_of(directory: Path) -> Target:
@@ -62,12 +62,17 @@ def target_of(directory: Path) -> Target:
     start = read_start(directory)
     if "target" not in start:
         raise ConfigError(f"{directory / START} does not say where the run's guests went")
-    return parse_target(
+    target = parse_target(
         start["target"],
         ca_file=start.get("ca_file"),
         origin=start.get("origin"),
         proxy=start.get("proxy"),
+        proxy_login_env=start.get("proxy_login_env", ""),
+        # Another machine may well end what this one has opened.
+        sources=[source for source in start.get("sources", []) if not why_not(source)],
     )
+    target.proxy_login()  # better missed now than in the middle
+    return target
 
 
 def note_afterwards(

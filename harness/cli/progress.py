@@ -170,7 +170,7 @@ class Progress:
             table.add_column(column, justify="right")
         for name in OPERATIONS:
             histogram = self._histograms.get(service_tag(name))
-            if histogram is not None and name not in ("dns", "tcp", "tls", "upgrade"):
+            if histogram is not None and name not in ("dns", "tcp", "proxy", "tls", "upgrade"):
                 values = histogram.percentiles_ms([50, 95, 100])
                 table.add_row(name, f"{histogram.count:,}", *[milliseconds(v) for v in values])
         return Group(head, account, arrivals, table)

@@ -29,6 +29,7 @@ window = "23:00-05:00"
 # origin = "https://shop.example"        # Origin header, if the deployment restricts domains
 # ca_file = "private-ca.pem"             # CA of a proxy that opens TLS
 # proxy = "http://127.0.0.1:3128"        # HTTP proxy, by CONNECT
+# proxy_login_env = "PROXY_LOGIN"        # environment variable with its user:password
 # sources = ["192.0.2.10", "192.0.2.11"] # addresses of this machine; each has its own ports
 # connections_per_minute = 1000          # if the vendor has granted another limit
 # auto_join = true                       # guests join by themselves, as a widget with autoStart

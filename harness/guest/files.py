@@ -77,6 +77,7 @@ def _upload(
             headers={str(k): str(v) for k, v in (place.body.get("headers") or {}).items()},
             body=data,
             tls=line.settings.tls,
+            way=line.settings.address,
             timeout_s=within_s,
             on_sent=None if on_progress is None else lambda sent: on_progress(sent, len(data)),
         )

@@ -71,7 +71,12 @@ def _page(
         }
         try:
             answer = http.request(
-                "GET", url, headers=headers, tls=line.settings.tls, timeout_s=within_s
+                "GET",
+                url,
+                headers=headers,
+                tls=line.settings.tls,
+                way=line.settings.address,
+                timeout_s=within_s,
             )
         except TransportError:
             now = monotonic_ns()
@@ -107,6 +112,7 @@ def exchange_sign_in(
         headers={"Content-Type": "application/json"},
         body=orjson.dumps({"deploymentId": settings.target.deployment_id, "oauth": oauth}),
         tls=settings.tls,
+        way=settings.address,
     )
     if answer.status != 200:
         raise ServiceError(answer.status, "the sign-in was refused")

@@ -35,6 +35,7 @@ from harness.preflight.permit import Permit
 from harness.report.baseline import note_counts
 from harness.report.opening import make_run_directory, new_run_id, target_facts, write_start
 from harness.report.rundir import sweep_command
+from harness.transport.route import check_sources
 from harness.workload.shares import Piece, Share
 
 
@@ -140,6 +141,8 @@ class Plugin:
             run_id = new_run_id()  # once more from the web UI: a run of its own
         self._runs += 1
         try:
+            if not isinstance(self._runner, MasterRunner):
+                check_sources(options.target)
             self._directory = directory = make_run_directory(options.reports, run_id)
             self.directory = directory
             if isinstance(self._runner, WorkerRunner):

@@ -40,6 +40,12 @@ _ALL = (
         ends="the connection is established",
     ),
     Operation(
+        name="proxy",
+        many="ways through the proxy",
+        starts="the proxy is asked to connect",
+        ends="it has said that it is connected",
+    ),
+    Operation(
         name="tls",
         many="TLS handshakes",
         starts="the TLS handshake begins",

@@ -97,15 +97,28 @@ class PlatformApi:
         places: Places,
         *,
         ca_file: str | None = None,
+        proxy: str | None = None,
+        proxy_login: str = "",
         calls_per_minute: int = CALLS_PER_MINUTE,
         patience_s: float = PATIENCE_S,
+        tries: int = TRIES,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._credentials = credentials
         self._places = places
-        self._pool = urllib3.PoolManager(
-            retries=False, timeout=urllib3.Timeout(connect=10, read=30), ca_certs=ca_file
-        )
+        how: dict[str, Any] = {
+            "retries": False,
+            "timeout": urllib3.Timeout(connect=10, read=30),
+            "ca_certs": ca_file,
+        }
+        if proxy is None:
+            self._pool = urllib3.PoolManager(**how)
+        else:
+            login = {"Proxy-Authorization": f"Basic {b64encode(proxy_login.encode()).decode()}"}
+            self._pool = urllib3.ProxyManager(
+                proxy, proxy_headers=login if proxy_login else None, **how
+            )
+        self._tries = tries
         self._calls_per_minute = calls_per_minute
         self._patience_s = patience_s
         self._sleep = sleep
@@ -113,6 +126,20 @@ class PlatformApi:
         self._sent: deque[int] = deque()
         self.waited_s = 0.0
         """time spent waiting for rate limits, in all"""
+
+    @classmethod
+    def towards(
+        cls, target: Target, credentials: Credentials, places: Places, **more: Any
+    ) -> "PlatformApi":
+        """With the private CA and the proxy of the target. Raises ConfigError."""
+        return cls(
+            credentials,
+            places,
+            ca_file=None if target.ca_file is None else str(target.ca_file),
+            proxy=target.proxy_url,
+            proxy_login=target.proxy_login(),
+            **more,
+        )
 
     def get(self, path: str) -> Any:
         """GET; the decoded body."""
@@ -172,8 +199,8 @@ class PlatformApi:
     ) -> urllib3.BaseHTTPResponse:
         """Repeat what a rate limit (429), a failing server (5xx) or the network refused."""
         deadline = monotonic_ns() + int(self._patience_s * 1e9)
-        for attempt in range(TRIES):
-            last = attempt == TRIES - 1
+        for attempt in range(self._tries):
+            last = attempt == self._tries - 1
             head = headers()
             self._keep_pace()
             pause_s = 0.5 * 2**attempt

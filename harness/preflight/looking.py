@@ -3,9 +3,8 @@
 import json
 import ssl
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,8 @@ from harness.measure.recorder import Recorder
 from harness.preflight.checks import Check, Status
 from harness.report.opening import make_run_directory, new_run_id, target_facts, write_start
 from harness.targets import Terms
+from harness.transport.dial import Address
+from harness.transport.http import request
 from harness.transport.probe import probe
 
 WITHIN_S = 10.0
@@ -51,32 +52,23 @@ def fetch_config(terms: Terms) -> tuple[Mapping[str, Any] | None, float | None, 
     if not terms.config_url:
         text = "where config.json is kept is not known: write config_url"
         return None, None, Check(name="config.json", status=Status.WARN, text=text)
-    handlers: list[urllib.request.BaseHandler] = []
-    proxy = terms.target.proxy
-    place = {}
-    if proxy is not None:
-        address = f"http://{proxy[0]}:{proxy[1]}"
-        place = {"http": address, "https": address}
-    handlers.append(urllib.request.ProxyHandler(place))
-    if terms.config_url.startswith("https"):
-        context = ssl.create_default_context(cafile=terms.target.ca_file)
-        handlers.append(urllib.request.HTTPSHandler(context=context))
     try:
-        with urllib.request.build_opener(*handlers).open(
-            terms.config_url, timeout=WITHIN_S
-        ) as answer:
-            told = answer.headers.get("Date")
-            config = json.load(answer)
-    except urllib.error.HTTPError as error:
-        why = f"HTTP {error.code}"
-        if error.code == 403:
-            why += " (so it is for an unknown deployment id)"
-        return None, None, Check(name="config.json", status=Status.FAIL, text=why)
-    except (OSError, ValueError) as error:
+        tls = ssl.create_default_context(cafile=terms.target.ca_file)
+        way = Address.of(terms.target, None)
+        answer = request("GET", terms.config_url, tls=tls, way=way, timeout_s=WITHIN_S)
+        if answer.status != 200:
+            why = f"HTTP {answer.status}"
+            if answer.status == 403:
+                why += " (so it is for an unknown deployment id)"
+            return None, None, Check(name="config.json", status=Status.FAIL, text=why)
+        config = json.loads(answer.body)
+    except (TransportError, OSError, ValueError) as error:
         return None, None, Check(name="config.json", status=Status.FAIL, text=str(error))
     offset_s = None
-    if told:
-        offset_s = time.time() - parsedate_to_datetime(told).timestamp()
+    if told := answer.headers.get("date"):
+        with suppress(ValueError):
+            # The header has whole seconds: what it tells is half a second later, on average.
+            offset_s = time.time() - parsedate_to_datetime(told).timestamp() - 0.5
     if not isinstance(config, dict):
         text = "expected a JSON object"
         return None, offset_s, Check(name="config.json", status=Status.FAIL, text=text)

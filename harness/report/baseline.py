@@ -57,8 +57,7 @@ def _count(platform: Mapping[str, Any], credentials: Credentials, target: Target
     url = platform.get("api_url") or None
     try:
         places = Places.of(target, url, url and url.replace("https://api.", "https://login.", 1))
-        ca_file = None if target.ca_file is None else str(target.ca_file)
-        api = PlatformApi(credentials, places, ca_file=ca_file, patience_s=PATIENCE_S)
+        api = PlatformApi.towards(target, credentials, places, patience_s=PATIENCE_S)
         try:
             counts = observe(api, queues=platform["queues"], flows=platform["flows"])
         finally:

@@ -84,7 +84,9 @@ def target_facts(target: Target) -> dict[str, Any]:
         "deployment_id": target.deployment_id,
         "ca_file": None if target.ca_file is None else str(target.ca_file),
         "origin": target.origin,
-        "proxy": None if target.proxy is None else "http://{}:{}".format(*target.proxy),
+        "proxy": target.proxy_url,
+        "proxy_login_env": target.proxy_login_env,
+        "sources": list(target.sources),
     }
 
 

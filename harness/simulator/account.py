@@ -30,6 +30,8 @@ def whole(service: "Service") -> dict[str, object]:
         "connections": len(service.connections),
         "agents": service.agents.figures(),
         "counts": truth.counts,
+        "addresses": truth.addresses,
+        "origins": truth.origins,
         "faults": service.faults.struck,
         "runs": {run: tally.figures() for run, tally in truth.runs.items()},
         "delays": {name: delay.figures() for name, delay in truth.delays.items()},

@@ -99,6 +99,10 @@ class Delays:
         }
 
 
+MOST_NAMES = 1000
+OTHERS = "others"
+
+
 @dataclass(slots=True)
 class Truth:
     """The whole account."""
@@ -108,6 +112,17 @@ class Truth:
     counts: dict[str, int] = field(default_factory=dict)
     """Anything worth counting by name: misplaced attributes, refused upgrades, errors sent."""
     delays: dict[str, Delays] = field(default_factory=dict)
+    addresses: dict[str, int] = field(default_factory=dict)
+    """Connections by the address that they came from."""
+    origins: dict[str, int] = field(default_factory=dict)
+    """Connections by the Origin header of their upgrade; empty for none."""
+
+    def connected(self, address: str, origin: str) -> None:
+        """One more connection. Past a thousand names of a kind the rest are ``others``."""
+        self.count("connections_opened")
+        for known, name in ((self.addresses, address), (self.origins, origin)):
+            kept = name if name in known or len(known) < MOST_NAMES else OTHERS
+            known[kept] = known.get(kept, 0) + 1
 
     def count(self, name: str) -> None:
         """One more of ``name``."""

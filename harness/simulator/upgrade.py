@@ -108,7 +108,7 @@ async def accept(service: "Service", request: web.Request) -> web.StreamResponse
         service, deployment, ws, transport, base=f"{request.scheme}://{request.host}"
     )
     service.connections.add(connection)
-    service.truth.count("connections_opened")
+    service.truth.connected(request.remote or "", request.headers.get("Origin", ""))
     try:
         await connection.read(handle)
     finally:

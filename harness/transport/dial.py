@@ -34,16 +34,22 @@ class Address:
     port: int
     tls: ssl.SSLContext | None = None
     proxy: tuple[str, int] | None = None
+    proxy_login: str = field(default="", repr=False)
+    """user:password, if the proxy asks for one"""
     sources: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, target: Target, tls: ssl.SSLContext | None) -> "Address":
-        """Of a target; ``tls`` is the context that all its connections share."""
+        """Of a target; ``tls`` is the context that all its connections share.
+
+        Raises ConfigError when the proxy's login is not at hand.
+        """
         return cls(
             host=target.host,
             port=target.port,
             tls=tls,
             proxy=target.proxy,
+            proxy_login=target.proxy_login(),
             sources=target.sources,
         )
 
@@ -127,8 +133,9 @@ def dial(address: Address, *, timeout_s: float) -> Link:
             link.phases["tcp"] = connected - resolved
             if address.proxy is not None:
                 phase = "proxy"
-                tunnel(link.sock, address.host, address.port)
-                connected = monotonic_ns()
+                tunnel(link.sock, address.host, address.port, address.proxy_login)
+                led = monotonic_ns()
+                link.phases["proxy"], connected = led - connected, led
             if address.tls is not None:
                 phase = "tls"
                 link.tls = _handshake(link.sock, Tls(address.tls, address.host))
@@ -211,7 +218,10 @@ def _handshake(sock: socket.socket, tls: Tls) -> Tls:
 def _sentence(error: OSError, address: Address) -> str:
     where = f"{address.host}:{address.port}"
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the certificate of {where} was not accepted: {error.verify_message}"
+        return (
+            f"the certificate of {where} was not accepted: {error.verify_message} (who vouches for "
+            "a private one is named with ca_file, or --ca-file)"
+        )
     if isinstance(error, ssl.SSLError):
         return f"the TLS handshake with {where} failed: {error.reason or error}"
     if isinstance(error, socket.gaierror):

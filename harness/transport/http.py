@@ -6,7 +6,7 @@ configuration. HTTP/1.1 with ``Connection: close``; redirects are not followed.
 
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPException, HTTPResponse
 from io import BytesIO
 from ssl import SSLContext, SSLError
@@ -41,14 +41,21 @@ def request(
     headers: Mapping[str, str] | None = None,
     body: bytes = b"",
     tls: SSLContext | None = None,
+    way: Address | None = None,
     timeout_s: float = 30.0,
     on_sent: Callable[[int], None] | None = None,
 ) -> Answer:
     """Send it and give the answer, whatever its status. ``on_sent`` hears of bytes written so far.
 
+    It leaves by the proxy and the source addresses of ``way``, whatever that leads to.
+
     Raises ConfigError for a URL that is none, ConnectFailed, or ConnectionLost.
     """
     address, resource = _where(url, tls)
+    if way is not None:
+        address = replace(
+            address, proxy=way.proxy, proxy_login=way.proxy_login, sources=way.sources
+        )
     head = [f"{method} {resource} HTTP/1.1", f"Host: {_host(address)}", "Connection: close"]
     if body or method in ("PUT", "POST", "PATCH"):
         head.append(f"Content-Length: {len(body)}")

@@ -2,6 +2,7 @@
 
 from harness.config import Target
 from harness.transport.dial import Address
+from harness.transport.route import check_sources
 from harness.transport.websocket import connect
 
 
@@ -22,6 +23,7 @@ def probe(target: Target, *, timeout_s: float = 10.0) -> dict[str, int]:
     An upgrade without configureSession creates no session. Raises ConnectFailed, UpgradeRejected
     or ConfigError.
     """
+    check_sources(target)
     address = Address.of(target, target.tls_context())
     websocket = connect(
         address, target.resource, _Nobody(), timeout_s=timeout_s, origin=target.origin

@@ -1,63 +1,18 @@
 """Ways to the target: source addresses, IPv6, an HTTP proxy, a private CA behind it."""
 
-import contextlib
 import socket
-import threading
 from collections.abc import Iterator
 
 import pytest
 from fakes import FakeServer, Peer
+from proxies import Proxy
 
-from harness.errors import ConnectFailed
+from harness.config import Target, parse_target
+from harness.errors import ConfigError, ConnectFailed
 from harness.transport.dial import Address, dial
+from harness.transport.route import check_sources
 
-
-class Proxy:
-    """Takes CONNECT and hands bytes on; remembers what was asked for."""
-
-    def __init__(self, answer: bytes = b"HTTP/1.1 200 Connection established\r\nVia: us\r\n\r\n"):
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = ("127.0.0.1", int(self._listener.getsockname()[1]))
-        self.asked: list[str] = []
-        self._answer = answer
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-
-    def __enter__(self) -> "Proxy":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join(10)
-
-    def _serve(self) -> None:
-        with contextlib.suppress(OSError):
-            near, _ = self._listener.accept()
-            with near:
-                head = b""
-                while not head.endswith(b"\r\n\r\n"):
-                    head += near.recv(1)
-                place = head.split()[1].decode()
-                self.asked.append(place)
-                if b"200" not in self._answer:
-                    near.sendall(self._answer)
-                    return
-                host, _, port = place.rpartition(":")
-                with socket.create_connection((host.strip("[]"), int(port))) as far:
-                    near.sendall(self._answer)
-                    back = threading.Thread(target=_copy, args=(far, near), daemon=True)
-                    back.start()
-                    _copy(near, far)
-                    back.join(10)
-
-
-def _copy(source: socket.socket, sink: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
+ID = "deploymentId=12345678-90ab-cdef-1234-567890abcdef"
 
 
 @pytest.fixture
@@ -108,15 +63,54 @@ def test_tls_with_a_private_ca_through_a_proxy() -> None:
         link = dial(address, timeout_s=5)
         assert proxy.asked == [f"127.0.0.1:{server.port}"]
         assert link.tls is not None
-        assert {"tcp", "tls"} <= link.phases.keys()
+        assert link.phases.keys() == {"tcp", "proxy", "tls"}
+        assert all(duration > 0 for duration in link.phases.values())
         link.close()
 
 
 def test_a_proxy_that_refuses_or_is_not_there() -> None:
-    with Proxy(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n") as proxy:
-        with pytest.raises(ConnectFailed, match=r"proxy.*407") as caught:
+    with Proxy(answer=b"HTTP/1.1 403 Forbidden\r\n\r\n") as proxy:
+        with pytest.raises(ConnectFailed, match=r"proxy refused: HTTP/1\.1 403") as caught:
             dial(Address(host="127.0.0.1", port=9, proxy=proxy.address), timeout_s=5)
         assert caught.value.phase == "proxy"
         gone = proxy.address
     with pytest.raises(ConnectFailed, match="nothing listens"):
         dial(Address(host="127.0.0.1", port=9, proxy=gone), timeout_s=5)
+
+
+@pytest.mark.parametrize(
+    ("login", "why"),
+    [("", "wants a login"), ("me:wrong", "did not accept our login"), ("me:süß:x", None)],
+)
+def test_a_proxy_with_a_login(listener: socket.socket, login: str, why: str | None) -> None:
+    with Proxy(login="me:süß:x") as proxy:
+        address = Address(
+            host="127.0.0.1",
+            port=listener.getsockname()[1],
+            proxy=proxy.address,
+            proxy_login=login,
+        )
+        assert "süß" not in repr(address)
+        if why is None:
+            dial(address, timeout_s=5).close()
+        else:
+            with pytest.raises(ConnectFailed, match=rf"407.*{why}") as caught:
+                dial(address, timeout_s=5)
+            assert caught.value.phase == "proxy"
+            assert not login or login not in str(caught.value)
+
+
+def target(host: str, *sources: str, proxy: str | None = None) -> Target:
+    return parse_target(f"ws://{host}:1/v1?{ID}", sources=sources, proxy=proxy)
+
+
+def test_every_source_is_looked_at_before_one_is_used() -> None:
+    check_sources(target("127.0.0.1"))
+    check_sources(target("127.0.0.1", "127.0.0.2", "127.0.0.3", "::1"))
+    check_sources(target("some.host.example", "::1"))
+    with pytest.raises(ConfigError, match=r"sources: 192\.0\.2\.1 is no address of this machine"):
+        check_sources(target("127.0.0.1", "127.0.0.2", "192.0.2.1"))
+    with pytest.raises(ConfigError, match="none of them is an IPv6 address"):
+        check_sources(target("[::1]", "127.0.0.2"))
+    with pytest.raises(ConfigError, match="none of them is an IPv4 address"):
+        check_sources(target("[::1]", "::1", proxy="http://127.0.0.1:9"))
