@@ -13,6 +13,7 @@ from harness.cli.inspected import inspect_locustfile
 from harness.exit_codes import ExitCode
 from harness.guard import Intent, Rule, refusals
 from harness.machine import Share, raise_file_limit, shortfalls, this_machine
+from harness.platform_api.limits import CONNECTIONS
 from harness.preflight.checks import (
     Check,
     Status,
@@ -20,6 +21,7 @@ from harness.preflight.checks import (
     check_clock,
     check_deployment,
     check_guard,
+    check_limits,
     check_schedule,
     passed,
 )
@@ -66,13 +68,16 @@ def run(args: argparse.Namespace) -> int:
     plan = inspected.get("arrivals")
     console = Console()
     checks = _outside(terms, args)
+    platform, limits = check_credentials(terms)
+    checks += platform
+    checks += check_limits(limits, connections_per_min=terms.connections_per_minute)
     at_once = args.users or (plan or {}).get("slots") or 1
     peak = None if plan is None else plan["peak_per_s"]
     if args.locustfile:
         checks += check_schedule(
             peak_per_s=peak,
             at_once=at_once,
-            connections_per_min=terms.connections_per_minute,
+            connections_per_min=terms.connections_per_minute or limits.get(CONNECTIONS),
             breaks=[*inspected["breaks"], *inspected["may_break"]],
         )
     processes = max(1, args.processes)
@@ -112,7 +117,6 @@ def _outside(terms: Terms, args: argparse.Namespace) -> list[Check]:
         checks.append(Check(name="one guest", status=Status.SKIPPED, text=why))
     else:
         checks.append(send_one_guest(terms, args.out))
-    checks.append(check_credentials(terms))
     return checks
 
 

@@ -3,13 +3,26 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 from harness.guard import Refusal
+from harness.platform_api.limits import CONNECTIONS, MESSAGES, REQUESTS, WORDS
+from harness.protocol.names import (
+    CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE,
+    MESSAGES_PER_SESSION_PER_SECOND,
+    REQUESTS_PER_CONNECTION_PER_MINUTE,
+)
 from harness.units import duration_text
 
-CONNECTIONS_PER_MIN = 1000
-"""New connections a minute that a deployment takes (vendor's limits page)."""
+DOCUMENTED = MappingProxyType(
+    {
+        CONNECTIONS: CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE,
+        REQUESTS: REQUESTS_PER_CONNECTION_PER_MINUTE,
+        MESSAGES: MESSAGES_PER_SESSION_PER_SECOND,
+    }
+)
+"""What guests keep to (vendor's limits page)."""
 CLOCK_OFF_S = 5.0
 
 
@@ -86,7 +99,7 @@ def check_schedule(
 
     ``breaks`` are sentences about stories that would break what one guest may do.
     """
-    limit = connections_per_min or CONNECTIONS_PER_MIN
+    limit = connections_per_min or DOCUMENTED[CONNECTIONS]
     told = [Check(name="requests", status=Status.WARN, text=text) for text in breaks]
     if peak_per_s is None:
         text = f"a closed workload of {at_once} guests: how often they connect is up to the service"
@@ -102,6 +115,31 @@ def check_schedule(
         ),
         *told,
     ]
+
+
+def check_limits(found: Mapping[str, int], *, connections_per_min: int | None) -> list[Check]:
+    """The organisation's own limits, by their keys, against what guests keep to.
+
+    ``connections_per_min`` is what the target's entry says; None: nothing. A limit of 0 is none.
+    """
+    if not found:
+        return []
+    kept = {**DOCUMENTED, CONNECTIONS: connections_per_min or DOCUMENTED[CONNECTIONS]}
+    checks = []
+    for key, limit in found.items():
+        if 0 < limit < kept[key]:
+            text = f"the organisation allows {limit:,} {WORDS[key]}, guests keep to {kept[key]:,}: "
+            text += (
+                f"write connections_per_minute = {limit}"
+                if key == CONNECTIONS
+                else "let their stories be slower than that"
+            )
+            checks.append(Check(name="limits", status=Status.WARN, text=text))
+    if not checks:
+        told = ", ".join(f"{limit:,} {WORDS[key]}" for key, limit in found.items() if limit)
+        text = f"the organisation's own: {told or 'none'}"
+        checks = [Check(name="limits", status=Status.OK, text=text)]
+    return checks
 
 
 def check_clock(offset_s: float | None) -> Check:

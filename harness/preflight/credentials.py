@@ -1,77 +1,103 @@
-"""Do the platform credentials work? Learnt by asking for something that cannot exist."""
+"""Do the platform credentials work, and for what? Learnt by asking for what cannot exist."""
 
-import json
 import os
-import ssl
-import urllib.error
-import urllib.parse
-import urllib.request
-from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 
+from harness.errors import ConfigError, PlatformApiError
+from harness.platform_api.client import Credentials, Places, PlatformApi
+from harness.platform_api.conversations import (
+    conversations_of_guests,
+    conversations_of_run,
+    observe,
+)
+from harness.platform_api.limits import organisation_limits
 from harness.preflight.checks import Check, Status
 from harness.targets import Terms
 
-WITHIN_S = 10.0
+PATIENCE_S = 10.0
+TRIES = 2
 NOBODY = "00000000-0000-4000-8000-000000000000"
-"""No conversation has this id: 404 says that we may ask, 403 that we may not."""
+"""No conversation has this id, and no guest: 404 says that we may ask, 403 that we may not."""
 NAME = "platform"
 
 
-def check_credentials(terms: Terms) -> Check:
-    """Sign in with the client whose names of environment variables the target gives."""
-    client = os.environ.get(terms.client_id_env, "") if terms.client_id_env else ""
-    secret = os.environ.get(terms.client_secret_env, "") if terms.client_secret_env else ""
+def check_credentials(
+    terms: Terms, environment: Mapping[str, str] = os.environ
+) -> tuple[list[Check], dict[str, int]]:
+    """What the client may do whose variables the target names, and the organisation's limits.
+
+    The limits are by key (``platform_api.limits.WORDS``); empty where they can't be read.
+    """
     if not terms.client_id_env or not terms.client_secret_env:
         text = "no credentials named (client_id_env, client_secret_env): no audit by the platform"
-        return Check(name=NAME, status=Status.SKIPPED, text=text)
-    if not client or not secret:
-        text = f"{terms.client_id_env} and {terms.client_secret_env} are not both set"
-        return Check(name=NAME, status=Status.WARN, text=text)
-    if not terms.api_url:
-        text = "where the Platform API is, is not known: write api_url"
-        return Check(name=NAME, status=Status.WARN, text=text)
+        return [Check(name=NAME, status=Status.SKIPPED, text=text)], {}
+    url = terms.api_url or None
     try:
-        token = _sign_in(terms, client, secret)
-        status = _ask(terms, f"/api/v2/conversations/{NOBODY}", token)
-    except urllib.error.HTTPError as error:
-        text = f"the sign-in was refused: HTTP {error.code}"
-        return Check(name=NAME, status=Status.FAIL, text=text)
-    except (OSError, ValueError, KeyError) as error:
-        text = f"the Platform API can't be asked: {error}"
-        return Check(name=NAME, status=Status.FAIL, text=text)
-    if status == 404:
-        return Check(name=NAME, status=Status.OK, text="signed in, may read conversations")
-    if status == 403:
-        text = "signed in, but may not read conversations (conversation:communication:view)"
-        return Check(name=NAME, status=Status.WARN, text=text)
-    return Check(name=NAME, status=Status.WARN, text=f"signed in; it answered HTTP {status}")
-
-
-def _sign_in(terms: Terms, client: str, secret: str) -> str:
-    base = terms.api_url.replace("https://api.", "https://login.", 1)
-    request = urllib.request.Request(
-        f"{base}/oauth/token",
-        data=urllib.parse.urlencode({"grant_type": "client_credentials"}).encode(),
-        headers={"Authorization": "Basic " + b64encode(f"{client}:{secret}".encode()).decode()},
-    )
-    with _opener(terms).open(request, timeout=WITHIN_S) as answer:
-        return str(json.load(answer)["access_token"])
-
-
-def _ask(terms: Terms, path: str, token: str) -> int:
-    request = urllib.request.Request(
-        terms.api_url + path, headers={"Authorization": f"Bearer {token}"}
-    )
+        credentials = Credentials.from_environment(
+            environment, names=(terms.client_id_env, terms.client_secret_env)
+        )
+        login = url and url.replace("https://api.", "https://login.", 1)
+        places = Places.of(terms.target, url, login)
+    except ConfigError as error:
+        return [Check(name=NAME, status=Status.WARN, text=str(error))], {}
+    api = PlatformApi.towards(terms.target, credentials, places, patience_s=PATIENCE_S, tries=TRIES)
     try:
-        with _opener(terms).open(request, timeout=WITHIN_S) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        return error.code
+        return _ask(api, terms)
+    except PlatformApiError as error:
+        refused = error.status in (400, 401)
+        why = f"the sign-in was refused: {error}" if refused else f"it can't be asked: {error}"
+        return [Check(name=NAME, status=Status.FAIL, text=why)], {}
+    finally:
+        api.close()
 
 
-def _opener(terms: Terms) -> urllib.request.OpenerDirector:
-    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
-    if terms.api_url.startswith("https"):
-        context = ssl.create_default_context(cafile=terms.target.ca_file)
-        handlers.append(urllib.request.HTTPSHandler(context=context))
-    return urllib.request.build_opener(*handlers)
+def _ask(api: PlatformApi, terms: Terms) -> tuple[list[Check], dict[str, int]]:
+    now = datetime.now(UTC)
+    lately = now - timedelta(minutes=1)
+    message = f"/api/v2/conversations/messages/{NOBODY}"
+    limits: dict[str, int] = {}
+    questions: Sequence[tuple[Callable[[], object], str, str]] = [
+        (lambda: api.get(message), "conversation:webmessaging:view", "audits"),
+        (
+            lambda: list(conversations_of_guests(api, [NOBODY], lately, now)),
+            "analytics:conversationDetail:view",
+            "audits",
+        ),
+        (
+            lambda: conversations_of_run(api, NOBODY, lately, now),
+            "conversation:participant:attributesview",
+            "audits that find conversations by the run's id",
+        ),
+        (
+            lambda: api.patch(message, {"state": "disconnected"}),
+            "conversation:communication:disconnect",
+            "sweep --platform",
+        ),
+        (
+            lambda: limits.update(organisation_limits(api)),
+            "limits:organization:view",
+            "the organisation's own limits",
+        ),
+    ]
+    for ids, kind in ((terms.queues, "queue"), (terms.flows, "flow")):
+        if ids:
+            named = {"queues": [], "flows": [], f"{kind}s": list(ids)}
+            permission = f"analytics:{kind}Observation:view"
+            count = lambda named=named: observe(api, **named)  # noqa: E731 - one of the list
+            questions = [*questions, (count, permission, f"counts of the {kind}s")]
+    found: list[Check] = []
+    for ask, permission, needed_for in questions:
+        try:
+            ask()
+        except PlatformApiError as error:
+            if error.status == 404:
+                continue  # there is no such thing, and we may ask for it
+            if error.status != 403:
+                raise
+            text = f"signed in, but it lacks {permission}: needed for {needed_for}"
+            found.append(Check(name=NAME, status=Status.WARN, text=text))
+    if not found:
+        text = "signed in; it may do all that audit, sweep --platform and this need"
+        found = [Check(name=NAME, status=Status.OK, text=text)]
+    return found, limits

@@ -94,11 +94,11 @@ def add_routes(app: web.Application, service: "Service") -> None:
         if request.match_info["namespace"] != "web.messaging":
             return api_error(404, "not.found", "The requested resource was not found.")
         values = {key: getattr(service.limits, ours) for key, ours in LIMITS.items()}
-        body = {
-            "namespace": "web.messaging",
-            "limits": [{"key": key, "value": value} for key, value in values.items()],
-        }
-        return json_response(body)
+        entities = [
+            {"key": key, "namespace": "web.messaging", "value": value}
+            for key, value in values.items()
+        ]
+        return json_response({"entities": entities})  # the vendor's SDK: LimitsEntityListing
 
     async def timeline(_request: web.Request) -> web.Response:
         minutes = int(service.threading_s // 60)

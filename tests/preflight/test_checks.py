@@ -3,12 +3,14 @@
 from typing import Any
 
 from harness.guard import Refusal, Rule
+from harness.platform_api.limits import CONNECTIONS, MESSAGES, REQUESTS
 from harness.preflight.checks import (
     Status,
     check_calibration,
     check_clock,
     check_deployment,
     check_guard,
+    check_limits,
     check_schedule,
     passed,
 )
@@ -51,6 +53,20 @@ def test_the_schedule_against_the_limits() -> None:
     assert (fits.status, over.status, fast.status) == (Status.OK, Status.FAIL, Status.WARN)
     assert "1,110 a minute" in over.text
     assert check_schedule(peak_per_s=None, at_once=5)[0].status is Status.SKIPPED
+
+
+def test_the_organisations_own_limits() -> None:
+    own = {CONNECTIONS: 500, REQUESTS: 60, MESSAGES: 2}
+    low, slow = check_limits(own, connections_per_min=None)
+    assert (low.status, slow.status) == (Status.WARN, Status.WARN)
+    assert low.text.endswith("guests keep to 1,000: write connections_per_minute = 500")
+    assert "allows 2 messages a second of one guest, guests keep to 5" in slow.text
+    (fine,) = check_limits(own | {MESSAGES: 5}, connections_per_min=500)
+    assert fine.status is Status.OK
+    assert "500 new connections a minute, 60 requests" in fine.text
+    assert check_limits({}, connections_per_min=None) == []
+    (none,) = check_limits({CONNECTIONS: 0}, connections_per_min=None)
+    assert none.text == "the organisation's own: none"
 
 
 def test_clock_and_guard() -> None:

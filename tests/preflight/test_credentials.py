@@ -1,77 +1,101 @@
 """Platform credentials: named by environment variables, never written down, tried on the wire."""
 
-import http.server
-import json
-import threading
-from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from proxies import Proxy
+from sessions import Simulated
 
 from harness.config import parse_target
-from harness.preflight.checks import Status
+from harness.platform_api.limits import CONNECTIONS
+from harness.preflight.checks import Check, Status
 from harness.preflight.credentials import check_credentials
-from harness.targets import Terms
+from harness.targets import Terms, resolve_target
 
 LOCAL = parse_target("ws://127.0.0.1:1/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef")
+GOOD = {"T_ID": "simulated-client", "T_SECRET": "simulated-secret"}
+CLIENT = """
+[[client]]
+id = "simulated-client"
+secret = "simulated-secret"
+permissions = [{permissions}]
+"""
 
 
-class Platform(http.server.BaseHTTPRequestHandler):
-    answer = 404
-
-    def do_POST(self) -> None:
-        good = self.headers["Authorization"] == "Basic aWQ6c2VjcmV0"  # id:secret
-        self.send_response(200 if good else 401)
-        self.end_headers()
-        self.wfile.write(json.dumps({"access_token": "t"}).encode() if good else b"{}")
-
-    def do_GET(self) -> None:
-        good = self.headers["Authorization"] == "Bearer t"
-        self.send_response(type(self).answer if good else 401)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Quiet."""
+def terms_of(url: str, folder: Path, more: str = "") -> Terms:
+    keys = f'url = "{url}"\nclient_id_env = "T_ID"\nclient_secret_env = "T_SECRET"\n'
+    (folder / "targets.toml").write_text(f"[targets.t]\n{keys}{more}")
+    return resolve_target("t", folder / "targets.toml")
 
 
-@pytest.fixture
-def api() -> Iterator[str]:
-    Platform.answer = 404
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Platform) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+def told(checks: list[Check]) -> str:
+    return "; ".join(check.text for check in checks)
 
 
-def terms(api: str) -> Terms:
-    return Terms(
-        name="t", target=LOCAL, api_url=api, client_id_env="T_ID", client_secret_env="T_SECRET"
-    )
+@pytest.mark.process
+def test_a_client_that_may_do_all_and_one_that_is_refused(tmp_path: Path) -> None:
+    with Simulated() as world:
+        terms = terms_of(world.url, tmp_path, f'queues = ["{world.queue_id}"]\n')
+        (fine,), limits = check_credentials(terms, GOOD)
+        assert fine.status is Status.OK, fine.text
+        assert CONNECTIONS in limits
+        (refused,), limits = check_credentials(terms, GOOD | {"T_SECRET": "wrong"})
+        assert (refused.status, limits) == (Status.FAIL, {})
+        assert refused.text.startswith("the sign-in was refused")
+        assert "wrong" not in refused.text
 
 
-@pytest.mark.parametrize(
-    ("secret", "answer", "status"),
-    [
-        ("secret", 404, Status.OK),
-        ("secret", 403, Status.WARN),
-        ("wrong", 404, Status.FAIL),
-        ("", 404, Status.WARN),
-    ],
-)
-def test_what_the_platform_says(
-    api: str, monkeypatch: pytest.MonkeyPatch, secret: str, answer: int, status: Status
+@pytest.mark.process
+def test_each_permission_that_is_missing_is_named_with_what_needs_it(tmp_path: Path) -> None:
+    profile = tmp_path / "profile.toml"
+    profile.write_text(CLIENT.format(permissions='"conversation:webmessaging:view"'))
+    with Simulated("--profile", str(profile)) as world:
+        more = f'queues = ["{world.queue_id}"]\nflows = ["{world.flow_id}"]\n'
+        checks, limits = check_credentials(terms_of(world.url, tmp_path, more), GOOD)
+    assert {check.status for check in checks} == {Status.WARN}
+    assert limits == {}
+    lacking = [check.text.split(" lacks ")[1].partition(": needed for ")[::2] for check in checks]
+    assert lacking == [
+        ("analytics:conversationDetail:view", "audits"),
+        (
+            "conversation:participant:attributesview",
+            "audits that find conversations by the run's id",
+        ),
+        ("conversation:communication:disconnect", "sweep --platform"),
+        ("limits:organization:view", "the organisation's own limits"),
+        ("analytics:queueObservation:view", "counts of the queues"),
+        ("analytics:flowObservation:view", "counts of the flows"),
+    ]
+
+
+def test_none_named_is_skipped_and_nobody_there_fails() -> None:
+    ((skipped,), _) = check_credentials(Terms(name="t", target=LOCAL), {})
+    assert skipped.status is Status.SKIPPED
+    named = Terms(name="t", target=LOCAL, client_id_env="T_ID", client_secret_env="T_SECRET")
+    ((unset,), _) = check_credentials(named, {"T_ID": "x"})
+    assert unset.status is Status.WARN
+    assert "T_SECRET is not set" in unset.text
+    ((gone,), _) = check_credentials(named, GOOD)
+    assert gone.status is Status.FAIL
+    assert "it can't be asked" in gone.text
+    assert "simulated-secret" not in gone.text
+
+
+@pytest.mark.process
+def test_the_way_there_is_the_targets_proxy_with_its_login(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Platform.answer = answer
-    monkeypatch.setenv("T_ID", "id")
-    monkeypatch.setenv("T_SECRET", secret)
-    check = check_credentials(terms(api))
-    assert check.status is status, check.text
-    assert "secret" not in check.text.replace("T_SECRET", "")
-
-
-def test_none_named_is_skipped_and_nobody_there_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert check_credentials(Terms(name="t", target=LOCAL)).status is Status.SKIPPED
-    monkeypatch.setenv("T_ID", "id")
-    monkeypatch.setenv("T_SECRET", "secret")
-    assert check_credentials(terms("http://127.0.0.1:1")).status is Status.FAIL
+    with Simulated("--tls") as world, Proxy(login="me:pass") as proxy:
+        monkeypatch.setenv("T_PROXY", "me:pass")
+        more = (
+            f'ca_file = "{world.simulator.ca_file}"\nproxy = "{proxy.url}"\n'
+            'proxy_login_env = "T_PROXY"\n'
+        )
+        terms = terms_of(world.url, tmp_path, more)
+        checks, _ = check_credentials(terms, GOOD)
+        assert told(checks) == "signed in; it may do all that audit, sweep --platform and this need"
+        assert set(proxy.asked) == {terms.target.netloc}
+        monkeypatch.setenv("T_PROXY", "me:other")
+        (refused,), _ = check_credentials(terms, GOOD)
+        assert refused.status is Status.FAIL
+        assert "407" in refused.text

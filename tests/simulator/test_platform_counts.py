@@ -55,7 +55,7 @@ def test_the_limits_of_the_organisation(play) -> None:
         path = "/organizations/limits/namespaces"
         status, answer = await world.api("GET", f"{path}/web.messaging")
         assert status == 200
-        values = {item["key"]: item["value"] for item in answer["limits"]}
+        values = {item["key"]: item["value"] for item in answer["entities"]}
         assert values["session.connections.max"] == 3
         assert (await world.api("GET", f"{path}/web.messaging/defaults"))[0] == 200
         assert (await world.api("GET", f"{path}/nothing"))[0] == 404
