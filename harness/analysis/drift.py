@@ -27,6 +27,8 @@ class Watched:
 
     ``matters`` is the change over the run that counts, a share when ``relative``. ``limit``, in
     the figure's unit, is where it would hurt (memory of the machine, the objective's limit).
+    ``fills``: it grows at first and then stays, as memory does. What the harness itself needs
+    drifts only where that matters; a service's figure from a fifth of that on.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Watched:
     matters: float = 0.05
     relative: bool = True
     limit: float | None = None
+    fills: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +102,9 @@ def assess(
                 item.values,
                 load=item.load,
                 matters=item.matters,
+                material=item.matters if item.side is Side.HARNESS else None,
                 relative=item.relative,
+                fills=item.fills,
                 warmup_s=warmup_s,
                 confidence=each,
                 seed=seed,

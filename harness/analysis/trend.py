@@ -25,6 +25,8 @@ POINTS = 64
 FEWEST_POINTS = 20
 REPLICATES = 160
 WARMUP_AT_MOST = 0.25
+# What fills up and then stays, as memory does, may take longer: half the run.
+FILLING_AT_MOST = 0.5
 # Neighbours so alike that the points are worth fewer independent ones than this decide nothing.
 FEWEST_WORTH = 8.0
 # The bootstrap comes out a little narrow in the far tails; with this the share of flat runs outside
@@ -62,6 +64,8 @@ class Trend:
     level: float | None
     span_s: float
     points: int
+    cut_s: float = 0.0
+    """what was cut off at the start as warm-up"""
     longer_s: float | None = None
     note: str = ""
 
@@ -84,7 +88,9 @@ def trend(
     *,
     load: Sequence[float] | None = None,
     matters: float = 0.05,
+    material: float | None = None,
     relative: bool = True,
+    fills: bool = False,
     warmup_s: float | None = None,
     confidence: float = 0.98,
     seed: int = 0,
@@ -93,36 +99,52 @@ def trend(
 
     ``matters``: a change over the span as large as this counts; a share of the figure's level, or
     in its own unit with ``relative=False``. *Drifting* needs the interval to leave out zero and the
-    change to be a fifth of ``matters`` at least; *flat* needs the interval within plus or minus
-    ``matters``; everything else is *undecided*. ``warmup_s`` is cut off the start; None finds it
-    (MSER, K. P. White 1997, at most a quarter).
+    change to be ``material`` at least (None: a fifth of ``matters``); *flat* needs the interval
+    within plus or minus ``matters``; everything else is *undecided*. ``warmup_s`` is cut off the
+    start; None finds it (MSER, K. P. White 1997, at most a quarter, or half where the figure
+    ``fills`` up before it stays).
     """
     times, figures, loads = _checked(at_s, values, load, matters, confidence)
-    cut = _warmup(figures) if warmup_s is None else int(np.searchsorted(times, times[0] + warmup_s))
+    least = matters / 5 if material is None else material
+    if warmup_s is None:
+        cut = _warmup(figures, FILLING_AT_MOST if fills else WARMUP_AT_MOST)
+    else:
+        cut = int(np.searchsorted(times, times[0] + warmup_s)) if times.size else 0
+    cut_s = float(times[min(cut, times.size - 1)] - times[0]) if times.size else 0.0
     times, figures = times[cut:], figures[cut:]
     loads = None if loads is None else loads[cut:]
     span_s = float(times[-1] - times[0]) if times.size else 0.0
+
+    def undecided(points: int, note: str) -> Trend:
+        return _undecided(span_s, points, relative, note, cut_s)
+
     if times.size < FEWEST_POINTS:
         note = f"{times.size} points after the warm-up, at least {FEWEST_POINTS} are needed"
-        return _undecided(span_s, times.size, relative, note)
+        return undecided(times.size, note)
     series = _Series(times, figures, loads)
     if series.collinear:
         note = "the load rose or fell all the time, its effect can't be told from a drift"
-        return _undecided(span_s, series.size, relative, note)
+        return undecided(series.size, note)
     slope, intercept = series.fit()
     middle = float(series.time[-1])
     level = intercept + slope * middle
     scale = abs(level) if relative else 1.0
     if scale <= 0:
-        return _undecided(span_s, series.size, relative, "a level of zero has no relative change")
+        return undecided(series.size, "a level of zero has no relative change")
     error, worth = series.slope_error(np.random.default_rng(seed))
-    if worth < FEWEST_WORTH:
+    if worth >= FEWEST_WORTH:
+        reach = float(t.ppf(0.5 + confidence / 2, worth - 2)) * error
+        slopes = (slope - reach, slope, slope + reach)
+    elif (spread := series.spread()) < matters * scale:
+        # So few can't tell a slope, but a figure that has hardly moved at all has none to tell.
+        most = spread / span_s
+        slopes = (-most, min(max(slope, -most), most), most)
+    else:
         note = f"neighbouring points are so alike that all are worth only {worth:.1f} of them"
-        return _undecided(span_s, series.size, relative, note)
-    reach = float(t.ppf(0.5 + confidence / 2, worth - 2)) * error
-    low, change, high = (float(s) * span_s / scale for s in (slope - reach, slope, slope + reach))
+        return undecided(series.size, note)
+    low, change, high = (float(s) * span_s / scale for s in slopes)
     verdict = Drift.UNDECIDED
-    if (low > 0 or high < 0) and abs(change) >= matters / 5:
+    if (low > 0 or high < 0) and abs(change) >= least:
         verdict = Drift.DRIFTING
     elif max(abs(low), abs(high)) < matters:
         verdict = Drift.FLAT
@@ -132,14 +154,14 @@ def trend(
         low=low,
         high=high,
         relative=relative,
-        slope_per_h=slope * 3600,
-        slope_low_per_h=(slope - reach) * 3600,
-        slope_high_per_h=(slope + reach) * 3600,
+        slope_per_h=slopes[1] * 3600,
+        slope_low_per_h=slopes[0] * 3600,
+        slope_high_per_h=slopes[2] * 3600,
         level=level,
         span_s=span_s,
         points=series.size,
-        longer_s=_longer(verdict, change, high - change, matters, span_s),
-        note="",
+        cut_s=cut_s,
+        longer_s=_longer(verdict, abs(change), high - change, matters, least, span_s),
     )
 
 
@@ -179,6 +201,10 @@ class _Series:
     def fit(self) -> tuple[float, float]:
         """Slope per second and intercept of the figure freed of the load."""
         return self._line(self._freed(self.figure))
+
+    def spread(self) -> float:
+        """From the lowest to the highest point, freed of the load."""
+        return float(np.ptp(self._freed(self.figure)))
 
     def slope_error(self, rng: np.random.Generator) -> tuple[float, float]:
         """Standard error of the slope, and how many independent points the series is worth."""
@@ -253,29 +279,29 @@ def _likeness(rest: Floats, used: int) -> float:
     return min(0.98, alike + (used + 4 * alike) / rest.size)
 
 
-def _warmup(figures: Floats) -> int:
+def _warmup(figures: Floats, at_most: float) -> int:
     """How many points to cut off so that the mean of the rest is known best (MSER)."""
     many = figures.size
-    cuts = range(int(many * WARMUP_AT_MOST) + 1)
+    cuts = range(int(many * at_most) + 1)
     tests = [float(figures[cut:].var()) / (many - cut) for cut in cuts if many - cut > 1]
     return int(np.argmin(tests)) if tests else 0
 
 
 def _longer(
-    verdict: Drift, change: float, reach: float, matters: float, span_s: float
+    verdict: Drift, change: float, reach: float, matters: float, least: float, span_s: float
 ) -> float | None:
     """How much longer: the error of a change over the span shrinks with the root of the span."""
     if verdict is not Drift.UNDECIDED:
         return None
     # To be called flat the interval has to fit; to be called drifting it has to leave out zero.
-    wanted = max(abs(change), matters - abs(change))
+    wanted = max(change if change >= least else 0.0, matters - change)
     if wanted <= 0:
         return None
     factor = (reach / wanted) ** 2 * 1.1
     return (factor - 1) * span_s if 1 < factor < 1000 else None
 
 
-def _undecided(span_s: float, points: int, relative: bool, note: str) -> Trend:
+def _undecided(span_s: float, points: int, relative: bool, note: str, cut_s: float) -> Trend:
     return Trend(
         verdict=Drift.UNDECIDED,
         change=None,
@@ -288,6 +314,7 @@ def _undecided(span_s: float, points: int, relative: bool, note: str) -> Trend:
         level=None,
         span_s=span_s,
         points=points,
+        cut_s=cut_s,
         note=note,
     )
 

@@ -83,7 +83,8 @@ def watched_of(series: Series) -> Iterator[Watched]:
             relative=False,
         )
     for name, words in (("rss_mb", "memory"), ("fds", "descriptors")):
-        yield from _watched(series, words, Side.HARNESS, series.process.get(name, []), load)
+        values = series.process.get(name, [])
+        yield from _watched(series, words, Side.HARNESS, values, load, fills=True)
 
 
 def _watched(

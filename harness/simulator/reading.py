@@ -21,6 +21,8 @@ CHOICES: dict[str, tuple[object, ...]] = {
     "error_class": ("string", "Error"),
     "closed_reason_field": ("reason", "reasonCode"),
 }
+MOST_PER_HOUR = 100
+"""What changes in a day's soak has to change as much within minutes in an accelerated one."""
 TRUE = ("true", "on", "yes", "1")
 FALSE = ("false", "off", "no", "0")
 
@@ -56,7 +58,7 @@ def _value(field: str, default: object, value: object, where: str) -> object:
     elif isinstance(default, bool):
         result = _flag(value, where)
     elif isinstance(default, float):
-        result = _share(value, where)
+        result = _number(value, MOST_PER_HOUR if field.endswith("_per_hour") else 1, where)
     elif isinstance(default, int):
         result = whole(where, value, 0, 2**53)
     elif isinstance(default, tuple | frozenset):
@@ -92,14 +94,14 @@ def _flag(value: object, where: str) -> bool:
     raise ConfigError(f"{where}: expected true or false, got {value!r}")
 
 
-def _share(value: object, where: str) -> float:
-    """A number from 0 to 1."""
+def _number(value: object, most: int, where: str) -> float:
+    """A number from 0 to ``most``: a share, unless it is said otherwise."""
     try:
         number = float(str(value)) if not isinstance(value, bool) else -1.0
     except ValueError:
         number = -1.0
-    if not 0 <= number <= 1:
-        raise ConfigError(f"{where}: expected a number from 0 to 1, got {value!r}")
+    if not 0 <= number <= most:
+        raise ConfigError(f"{where}: expected a number from 0 to {most}, got {value!r}")
     return number
 
 

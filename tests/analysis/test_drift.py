@@ -65,6 +65,40 @@ def test_the_guilty_side_is_named() -> None:
     assert assess(several(1)).sentence == "Nothing drifts."
 
 
+def filling(seed: int, *, leak: float = 0.0, noise_mb: float = 0.05) -> Watched:
+    """Memory of a short run, looked at each second: it fills up in the first quarter and stays."""
+    rng = np.random.default_rng(seed)
+    at = np.arange(360.0)
+    tau = at[-1] * rng.uniform(0.1, 0.2)
+    steps = np.cumsum(rng.random(at.size) < 0.02) * 0.05  # an allocator's small change
+    rss = 93 + 12 * (1 - np.exp(-at / tau)) + steps + rng.normal(0, noise_mb, at.size)
+    rss += 97 * leak * at / at[-1]
+    return Watched(name="memory", side=Side.HARNESS, at_s=at, values=rss, fills=True)
+
+
+def test_memory_that_fills_up_and_stays_is_no_drift() -> None:
+    for seed in range(25):
+        found = assess([filling(seed)]).findings[0].trend
+        assert found.verdict is Drift.FLAT, seed
+        assert 0 < found.cut_s <= 180
+
+
+def test_memory_that_leaks_is_never_called_flat_though_it_fills_up_first() -> None:
+    smooth = [assess([filling(seed, leak=0.3)]).verdict for seed in range(12)]
+    assert Drift.FLAT not in smooth
+    for seed in range(12):
+        report = assess([filling(seed, leak=0.3, noise_mb=0.8)])
+        assert report.sentence.startswith("The harness itself drifts, not the service: memory")
+
+
+def test_what_does_not_matter_of_the_harness_is_flat_and_of_the_service_drifts() -> None:
+    rng = np.random.default_rng(1)
+    values = 100 + 2.0 * AT / AT[-1] + rng.normal(0, 0.1, AT.size)
+    for side, verdict in ((Side.HARNESS, Drift.FLAT), (Side.SERVICE, Drift.DRIFTING)):
+        item = Watched(name="x", side=side, at_s=AT, values=values)
+        assert assess([item]).verdict is verdict
+
+
 def test_undecided_says_what_would_decide() -> None:
     report = assess([], sessions=100, leftovers=0)
     assert report.verdict is Drift.UNDECIDED

@@ -93,6 +93,29 @@ def test_the_slope_is_theil_sens() -> None:
     assert found.slope_per_h == pytest.approx(3600 * float(theilslopes(p95, at).slope))
 
 
+def test_below_what_is_material_nothing_drifts_and_above_it_time_decides() -> None:
+    rng = np.random.default_rng(2)
+    at = np.linspace(0, HOURS, 480)
+    noise = rng.normal(0, 0.02, at.size)
+    found = trend(at, 100 * (1 + 0.04 * at / HOURS + noise), material=0.05, warmup_s=0)
+    assert found.verdict is Drift.FLAT
+    assert found.low is not None
+    assert found.low > 0
+    near = trend(at, 100 * (1 + 0.049 * at / HOURS + noise * 2), material=0.05, warmup_s=0)
+    assert near.verdict is Drift.UNDECIDED
+    assert near.longer_s is None or near.longer_s > 0
+    assert trend(at, 100 * (1 + 0.08 * at / HOURS + noise), material=0.05).cut_s >= 0
+
+
+def test_what_fills_up_may_take_half_the_run() -> None:
+    at = np.linspace(0, HOURS, 480)
+    values = 100 + 100 * (1 - np.exp(-at / (0.12 * HOURS)))
+    values += np.random.default_rng(3).normal(0, 0.1, at.size)
+    plain, filling = trend(at, values), trend(at, values, fills=True)
+    assert plain.cut_s <= HOURS / 4 + 60 < filling.cut_s <= HOURS / 2 + 60
+    assert (plain.verdict, filling.verdict) == (Drift.UNDECIDED, Drift.FLAT)
+
+
 def test_a_few_wild_minutes_do_not_move_the_verdict() -> None:
     at, p95, _ = soak(np.random.default_rng(4))
     p95[-15:] *= 20
@@ -102,8 +125,13 @@ def test_a_few_wild_minutes_do_not_move_the_verdict() -> None:
 def test_too_little_and_too_alike_is_undecided_with_the_reason() -> None:
     at, p95, _ = soak(np.random.default_rng(5), points=22)
     assert "points after the warm-up, at least 20" in trend(at, p95, warmup_s=3 * 3600).note
-    walk = 800 + np.cumsum(np.random.default_rng(6).normal(size=480))
-    found = trend(soak(np.random.default_rng(5))[0], walk)
+    steps = np.cumsum(np.random.default_rng(6).normal(size=480))
+    at = soak(np.random.default_rng(5))[0]
+    near = trend(at, 800 + steps)  # it has moved by less than what matters
+    assert (near.verdict, near.note) == (Drift.FLAT, "")
+    assert near.low is not None
+    assert near.low == -(near.high or 0)
+    found = trend(at, 800 + 5 * steps)
     assert found.verdict is Drift.UNDECIDED
     assert "so alike" in found.note
 

@@ -36,6 +36,7 @@ class Customer(GuestUser):
                 guest.think()
 """
 LEAK, DRIFT = 0.005, 0.05
+SHORTEST_S = 60.0
 
 
 def begin(name: str, out: Path, over_s: float, rate: str, profile: str) -> dict:
@@ -79,6 +80,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="reports folder (a temporary one)")
     options = parser.parse_args()
     over_s = seconds(options.over, "--over")
+    if over_s < SHORTEST_S:
+        parser.error(f"--over: a trend takes {SHORTEST_S:g}s or more, got {options.over}")
     out = options.out or Path(tempfile.mkdtemp(prefix="drifting-runs-"))
     bot = '[bot]\ntime = "lognormal:150ms,0.3"\n'
     profiles = {

@@ -145,6 +145,7 @@ def test_nonsense_is_refused(words) -> None:
         ("seed = 'x'", "seed"),
         ("bot = 3", "bot"),
         ("[bot]\nspeed = 3", "bot: 'speed'"),
+        ("[bot]\nslower_per_hour = 101", "slower_per_hour: expected a number from 0 to 100"),
         ("[bot]\ncoherency = 2", "bot: coherency: expected a number from 0 to 1"),
         ("[bot]\ncoherency = 0.1", "between workers"),
         ("[agents]\nnumber = 'many'", "agents: number"),
