@@ -12,10 +12,10 @@ search stays below it and never calls it the service's limit.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import inf, isfinite, sqrt
-from typing import Protocol
+from math import ceil, floor, inf, isfinite, sqrt
 
 from harness.analysis.crossing import Crossing, Reading, find_crossing, is_near
+from harness.analysis.standing import Judged
 from harness.errors import ConfigError
 
 SAME_RATE = 1e-9
@@ -25,34 +25,6 @@ STEPS = (0.8, 0.4, 1.2)
 """How far from it the next ones are read, in parts of the resolution."""
 WIDER = (0.8, 1.2, 1.6)
 """The same while not even the slope is certain."""
-
-
-class Judged(StrEnum):
-    """What a level showed."""
-
-    OVER = "over"
-    CLOSE = "close"
-    UNDER = "under"
-    INCONCLUSIVE = "inconclusive"
-
-
-class Standing(StrEnum):
-    """An objective at a level: by its interval, where there is one."""
-
-    MET = "met"
-    CLOSE = "close"
-    MISSED = "missed"
-
-
-class Bounds(Protocol):
-    """A figure and the interval that it lies in; None where that is not known."""
-
-    @property
-    def figure(self) -> float | None: ...
-    @property
-    def low(self) -> float | None: ...
-    @property
-    def high(self) -> float | None: ...
 
 
 class Found(StrEnum):
@@ -82,10 +54,11 @@ class Tried:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchPlan:
-    """Where to look and how finely. Rates in any one unit.
+    """Where to look and how finely. Loads in any one unit: guests per second, guests at once.
 
     The search ends when the interval's ends differ by ``resolution`` (a share) or after
-    ``max_levels`` levels. ``highest`` and ``lowest`` are never passed.
+    ``max_levels`` levels. ``highest`` and ``lowest`` are never passed. ``whole``: only whole
+    numbers are loads, so two that follow each other are as near as there is.
     """
 
     start: float
@@ -94,6 +67,7 @@ class SearchPlan:
     factor: float = 2.0
     resolution: float = 0.08
     max_levels: int = 24
+    whole: bool = False
 
     def __post_init__(self) -> None:
         rates = (self.start, self.highest, self.lowest, self.factor, self.resolution)
@@ -108,6 +82,25 @@ class SearchPlan:
             raise ConfigError(
                 "capacity: expected a factor above 1, a resolution between 0 and 1, and levels"
             )
+        if self.whole and any(load % 1 for load in (self.start, self.highest, self.lowest)):
+            raise ConfigError("capacity: expected whole numbers of guests")
+
+    def below(self, load: float) -> float:
+        """The highest load there is that is not above this one."""
+        return max(1.0, float(floor(load))) if self.whole and load < inf else load
+
+    def above(self, load: float) -> float:
+        """The lowest load there is that is not below this one."""
+        return float(ceil(load)) if self.whole and load < inf else load
+
+    def between(self, low: float, high: float) -> float:
+        """The middle of two loads that are apart."""
+        middle = sqrt(low * high)
+        return float(round(middle)) if self.whole else middle
+
+    def apart(self, low: float, high: float, share: float) -> bool:
+        """Whether two loads differ by more than a share, and there are others between them."""
+        return high / low > (1 + share) * (1 + SAME_RATE) and not (self.whole and high - low <= 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,65 +125,33 @@ class Answer:
             raise ConfigError(f"capacity: wanted: expected a rate above zero, got {wanted!r}")
         return self.low / wanted - 1
 
-    def text(self, unit: str) -> str:
-        """For a person: ``382 to 394 guests/min``."""
+    def text(self, unit: str, scale: float = 1.0) -> str:
+        """For a person: ``382 to 394 guests/min``; ``scale`` is by what the unit is larger."""
+        low, high = _figure(self.low * scale), _figure(self.high * scale)
         match self.found:
             case Found.KNEE:
-                return f"{self.low:.4g} to {self.high:.4g} {unit}"
+                return f"{low} to {high} {unit}"
             case Found.AT_LEAST:
-                return f"at least {self.low:.4g} {unit}: the highest load allowed was still met"
+                return f"at least {low} {unit}: the highest load allowed was still met"
             case Found.AT_MOST:
-                return f"below {self.high:.4g} {unit}: the lowest load tried was already over"
+                return f"below {high} {unit}: the lowest load tried was already over"
             case Found.GENERATOR:
                 return (
-                    f"at least {self.low:.4g} {unit}: beyond that the generator is the limit, "
+                    f"at least {low} {unit}: beyond that the generator is the limit, "
                     "the service's own was not found"
                 )
             case Found.SEARCHING:
-                return f"so far between {self.low:.4g} and {self.high:.4g} {unit}"
+                return f"so far between {low} and {high} {unit}"
+            case Found.UNCLEAR if not self.low:
+                return "not found: no level was clearly met"
+            case Found.UNCLEAR if self.high == inf:
+                return f"at least {low} {unit}, not searched further"
             case Found.UNCLEAR:
-                return f"between {self.low:.4g} and {self.high:.4g} {unit}, not narrowed further"
+                return f"between {low} and {high} {unit}, not narrowed further"
 
 
-def judge_level(
-    objectives: Sequence[Standing],
-    *,
-    leftovers_growing: bool,
-    generator_healthy: bool,
-    dropped: int,
-) -> Judged:
-    """A level's verdict in the order that keeps the generator's limit from being the service's.
-
-    A missed objective or growing leftovers count even when the generator struggled: what it saw
-    was bad enough. A good result does not count then.
-    """
-    if Standing.MISSED in objectives or leftovers_growing:
-        return Judged.OVER
-    if not generator_healthy or dropped or not objectives:
-        return Judged.INCONCLUSIVE
-    return Judged.CLOSE if Standing.CLOSE in objectives else Judged.UNDER
-
-
-def standing(estimate: Bounds, limit: float, *, held: float = 1.0) -> Standing:
-    """An upper limit against a figure's interval; CLOSE where there is none.
-
-    ``held`` is how much of its longest time the level has been held, above 0 up to 1. Looking often
-    finds by chance what one look would not, so early looks need the more distance from the limit
-    (P. C. O'Brien, T. R. Fleming, 1979).
-    """
-    low, figure, high = estimate.low, estimate.figure, estimate.high
-    if not 0 < held <= 1:
-        raise ConfigError(f"capacity: held: expected a share above 0 up to 1, got {held!r}")
-    if low is None or figure is None or high is None:
-        return Standing.CLOSE
-    wider = 1 / sqrt(held)
-    if low > 0:  # a time: its error is a share of it
-        low, high = figure * (low / figure) ** wider, figure * (high / figure) ** wider
-    else:  # a share, of which next to nothing was seen
-        low, high = 0.0, figure + (high - figure) * wider
-    if low > limit:
-        return Standing.MISSED
-    return Standing.MET if high < limit else Standing.CLOSE
+def _figure(load: float) -> str:
+    return f"{load:,.0f}" if 1000 <= load < inf else f"{load:.4g}"
 
 
 def next_rate(plan: SearchPlan, tried: Sequence[Tried]) -> float | None:
@@ -208,12 +169,12 @@ def next_rate(plan: SearchPlan, tried: Sequence[Tried]) -> float | None:
     if view.low == 0:
         if view.ceiling <= plan.lowest * (1 + SAME_RATE):
             return None
-        down = view.first_not_under / plan.factor
+        down = plan.below(view.first_not_under / plan.factor)
         return max(down, plan.lowest) if down > plan.start / plan.factor**12 else None
     if view.ceiling == inf and not view.close:
         # After a level that was close the knee is near, so step carefully.
         step = 1 + plan.resolution if view.met_close else plan.factor
-        return None if view.low >= plan.highest else min(view.low * step, plan.highest)
+        return None if view.low >= plan.highest else min(plan.above(view.low * step), plan.highest)
     return _narrow(plan, view)
 
 
@@ -229,7 +190,8 @@ def answer(plan: SearchPlan, tried: Sequence[Tried]) -> Answer:
     elif view.over == inf and view.generator < inf:
         found = Found.GENERATOR
     elif view.over == inf:
-        found = Found.UNCLEAR if view.close else Found.AT_LEAST
+        met_all = not view.close and view.low >= plan.highest * (1 - SAME_RATE)
+        found = Found.AT_LEAST if met_all else Found.UNCLEAR
     else:
         found = Found.UNCLEAR if _stopped_early(plan, view) else Found.KNEE
     middle = view.close or [view.low, high]
@@ -238,7 +200,9 @@ def answer(plan: SearchPlan, tried: Sequence[Tried]) -> Answer:
     if crossing is not None:
         low, centre, high = crossing.low, crossing.centre, crossing.high
         if not going:
-            found = Found.KNEE if crossing.width <= plan.resolution else Found.UNCLEAR
+            found = Found.UNCLEAR if _wide(plan, crossing) else Found.KNEE
+        if plan.whole:  # outwards: the interval stays as sure as it was
+            low, high = float(floor(low)), plan.above(high)
     reasons = [t.reason for t in tried if t.judged is Judged.OVER and t.rate == view.over]
     reasons += [t.reason for t in tried if t.judged is Judged.CLOSE]
     return Answer(
@@ -335,14 +299,14 @@ def _stopped_early(plan: SearchPlan, view: _View) -> bool:
 def _read_on(plan: SearchPlan, view: _View) -> float | None:
     """The next level to read around the likeliest crossing, None when it is certain enough."""
     crossing = view.crossing
-    if crossing is not None and crossing.width <= plan.resolution:
+    if crossing is not None and not _wide(plan, crossing):
         return None
     top = min(view.over, view.generator)
     if not view.close and view.low > 0:
-        if top / view.low <= 1 + plan.resolution:
+        if not plan.apart(view.low, top, plan.resolution):
             return None
         if top / view.low > (1 + plan.resolution) ** 3:
-            return sqrt(view.low * top)
+            return plan.between(view.low, top)
     if crossing is not None:
         guess, steps = crossing.centre, STEPS
     elif view.close:
@@ -353,10 +317,17 @@ def _read_on(plan: SearchPlan, view: _View) -> float | None:
     above = sum(guess <= rate < guess * (1 + NEARBY) for rate, _ in view.readings)
     # A line is best known where its points lie apart, its zero where they lie around it.
     step = 1 + plan.resolution * steps[min(below, above) % len(steps)]
-    wanted = guess / step if below <= above else guess * step
+    wanted = plan.below(guess / step) if below <= above else plan.above(guess * step)
     part = 1 + plan.resolution / 2
-    highest = min(plan.highest, view.generator / part, view.over * part)
-    return max(min(wanted, highest), plan.lowest, view.low / (1 + plan.resolution))
+    highest = min(plan.highest, plan.below(view.generator / part), plan.above(view.over * part))
+    return max(min(wanted, highest), plan.lowest, plan.above(view.low / (1 + plan.resolution)))
+
+
+def _wide(plan: SearchPlan, crossing: Crossing) -> bool:
+    """Is the crossing not yet known as finely as asked?"""
+    if crossing.width <= plan.resolution:
+        return False
+    return not plan.whole or ceil(crossing.high) - floor(crossing.low) > 1
 
 
 def _narrow(plan: SearchPlan, view: _View) -> float | None:
@@ -364,11 +335,18 @@ def _narrow(plan: SearchPlan, view: _View) -> float | None:
     top = min(view.over, view.generator)
     if view.close:
         # The knee is here: its ends lie next to what was close, no need to halve the way there.
-        part = 1 + plan.resolution / 2
+        half = plan.resolution / 2
         first, last = view.close[0], view.close[-1]
-        if first / view.low > part * (1 + SAME_RATE):
-            return max(first / part, plan.lowest)
-        if top / last > part * (1 + SAME_RATE) and last < plan.highest:
-            return min(last * part, plan.highest)
+        if plan.apart(view.low, first, half):
+            return max(_inside(plan, first / (1 + half), view.low, first), plan.lowest)
+        if plan.apart(last, top, half) and last < plan.highest:
+            return min(_inside(plan, last * (1 + half), last, top), plan.highest)
         return None
-    return None if top / view.low <= 1 + plan.resolution else sqrt(view.low * top)
+    if not plan.apart(view.low, top, plan.resolution):
+        return None
+    return plan.between(view.low, top)
+
+
+def _inside(plan: SearchPlan, load: float, low: float, high: float) -> float:
+    """A load near ``load`` that lies between two that are apart, and is neither."""
+    return min(max(float(round(load)), low + 1), high - 1) if plan.whole else load

@@ -25,7 +25,8 @@ class Wanted:
     ``chats_per_h`` is the mean of the busy hour, ``peak_factor`` how much its worst minutes lie
     above it. ``concurrency`` is chats per agent at a time; ``patience_s`` None means that nobody
     gives up waiting. ``to_agents`` is the share of chats that reach an agent. ``leftover_s`` is how
-    long a chat that was left over keeps its place with an agent.
+    long a chat that was left over keeps its place with an agent. A measured capacity is of new
+    guests a minute, or of guests at once.
     """
 
     chats_per_h: float
@@ -42,6 +43,7 @@ class Wanted:
     leftover_share: float = 0.005
     leftover_s: float = 3600.0
     capacity_per_min: float | None = None
+    capacity_at_once: float | None = None
     machine_guests: float = 5000.0
     machine_guests_per_s: float = 50.0
     machine_messages_per_s: float = 1000.0
@@ -59,6 +61,7 @@ class Wanted:
             "window": self.window_s,
             "leftover time": self.leftover_s,
             "capacity": 1.0 if self.capacity_per_min is None else self.capacity_per_min,
+            "capacity at once": 1.0 if self.capacity_at_once is None else self.capacity_at_once,
             "guests per machine": self.machine_guests,
             "new guests per second and machine": self.machine_guests_per_s,
             "messages per second and machine": self.machine_messages_per_s,
@@ -142,7 +145,7 @@ def plan_launch(wanted: Wanted) -> LaunchPlan:
     leftovers_per_h = wanted.chats_per_h * wanted.leftover_share * wanted.to_agents
     # A leftover holds one of its agent's places for as long as it stays.
     busy = leftovers_per_h * wanted.leftover_s / 3600 / wanted.concurrency
-    headroom = None if wanted.capacity_per_min is None else wanted.capacity_per_min / per_min - 1
+    headroom, tight = _headroom(wanted, per_min, occupancy)
     ramp_s = max(60, min(600, round(wanted.test_s / 6)))
     return LaunchPlan(
         peak_per_min=per_min,
@@ -168,7 +171,26 @@ def plan_launch(wanted: Wanted) -> LaunchPlan:
         arrivals=_arrivals(per_min, ramp_s, wanted.test_s),
         slots=high,
         commands=_commands(wanted, per_min, peak_minute),
-        warnings=_warnings(wanted, peak_minute, requests, headroom, nights),
+        warnings=(*_warnings(wanted, peak_minute, requests, nights), *tight),
+    )
+
+
+def _headroom(
+    wanted: Wanted, per_min: float, occupancy: float
+) -> tuple[float | None, tuple[str, ...]]:
+    """How far the measured capacity lies above the peak, as a share, and the warning if below."""
+    if wanted.capacity_per_min is not None:
+        headroom = wanted.capacity_per_min / per_min - 1
+        capacity = f"{wanted.capacity_per_min:,.4g} guests/min"
+    elif wanted.capacity_at_once is not None:
+        headroom = wanted.capacity_at_once / occupancy - 1
+        capacity = f"{wanted.capacity_at_once:,.0f} guests at once"
+    else:
+        return None, ()
+    if headroom >= 0:
+        return headroom, ()
+    return headroom, (
+        f"the measured capacity of {capacity} is {-headroom:.0%} below the peak: it will not hold",
     )
 
 
@@ -260,7 +282,7 @@ def _nights(wanted: Wanted) -> int | None:
 
 
 def _warnings(
-    wanted: Wanted, peak_minute: int, requests: float, headroom: float | None, nights: int | None
+    wanted: Wanted, peak_minute: int, requests: float, nights: int | None
 ) -> tuple[str, ...]:
     found = []
     if peak_minute > CONNECTIONS_PER_MINUTE:
@@ -278,11 +300,6 @@ def _warnings(
         found.append(
             f"conversations of {duration_text(wanted.handle_s)} cannot fill up and drain within a "
             f"window of {duration_text(wanted.window_s)}"
-        )
-    if headroom is not None and headroom < 0:
-        found.append(
-            f"the measured capacity of {wanted.capacity_per_min:g} guests/min is "
-            f"{-headroom:.0%} below the peak: it will not hold"
         )
     return tuple(found)
 

@@ -9,16 +9,20 @@ from typing import Any
 import orjson
 from rich.console import Console
 
-from harness.analysis.knee import Answer, Found, Judged, answer, next_rate
+from harness.analysis.knee import Answer, Found, answer, next_rate
+from harness.analysis.raised import Raised
 from harness.analysis.scalability import fit_scalability
+from harness.analysis.standing import Judged
 from harness.cli.embedded import EmbeddedSimulator
 from harness.cli.searching import Search, begin_search, resume_search, run_level
+from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
+from harness.report.capacity_answer import as_dict
 from harness.report.capacity_page import write_capacity_page
 from harness.report.levels import Level
 from harness.report.record import KNOWN
 from harness.slo.objective import parse_objective
-from harness.units import duration_text, rate_per_s
+from harness.units import duration_text
 
 STYLES = {
     Judged.UNDER: "green",
@@ -26,6 +30,11 @@ STYLES = {
     Judged.OVER: "red",
     Judged.INCONCLUSIVE: "magenta",
 }
+DEFAULTS = {Raised.RATE: ("30/min", "1000/min"), Raised.OCCUPANCY: ("10", "1000")}
+"""First and highest level."""
+ONLY_NEW = (
+    "by", "start", "highest", "objective", "slo", "longest", "processes", "seed", "sim_profile",
+)  # fmt: skip
 FEWEST_FOR_LAW = 6
 """Levels that a fit of the Universal Scalability Law takes at least."""
 
@@ -33,15 +42,19 @@ FEWEST_FOR_LAW = 6
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.description = (
-        "Find the highest arrival rate at which the objectives are still met. Each level is a run "
-        "of its own: warmed up, held until the intervals of its figures lie clear of their limits, "
-        "drained before the next. The search doubles the rate until a level is over, then narrows. "
-        "The generator's limit is never called the service's. An interrupted search goes on with "
-        "--resume."
+        "Find the highest load at which the objectives are still met: the arrival rate of an open "
+        "workload, or with --by occupancy the guests present at once of a closed one. Each level "
+        "is a run of its own: warmed up, held until the intervals of its figures lie clear of "
+        "their limits, drained before the next. The search doubles the load until a level is over, "
+        "then narrows. The generator's limit is never called the service's. An interrupted search "
+        "goes on with --resume."
     )
     parser.epilog = (
+        "exit codes: 0 an answer was found; 5 the levels did not decide; 8 bad input; 130 stopped."
+        "\n\n"
         "examples:\n"
         "  harness capacity --objective 'reply p95 < 500ms' --start 60/min --highest 1200/min\n"
+        "  harness capacity --objective 'reply p95 < 1s' --by occupancy --start 20 --highest 2000\n"
         "  harness capacity my_locustfile.py --slo objectives.toml --start 2/s --hold 5m\n"
         "  harness capacity --resume reports/capacity-20261122-231500-ab12\n"
         "  harness capacity --objective 'reply p95 < 1s' --sim-profile twin.toml --wanted 300/min\n"
@@ -51,8 +64,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--target", default="sim", help="as for harness run; the simulator lives for all levels")
     add("--objective", action="append", default=[], metavar="TEXT", help="may be given repeatedly")
     add("--slo", metavar="FILE", help="objectives (TOML) beside those of the locustfile")
-    add("--start", default="30/min", metavar="RATE", help="first level (%(default)s)")
-    add("--highest", default="1000/min", metavar="RATE", help="never above this (%(default)s)")
+    add(
+        "--by",
+        choices=[str(by) for by in Raised],
+        help="what is raised: the arrival rate (rate), or the guests in session, each followed by "
+        "the next, whatever the locustfile's schedule says (occupancy)",
+    )
+    add("--start", metavar="LOAD", help="first level (30/min, or 10 guests at once)")
+    add("--highest", metavar="LOAD", help="never above this (1000/min, or 1000)")
     add("--hold", default="60s", metavar="TIME", help="first look at a level after so long")
     add(
         "--longest",
@@ -64,7 +83,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--max-levels", type=int, default=16, metavar="N", help="stop after so many (%(default)s)")
     add("--processes", type=int, metavar="N", help="worker processes of each level")
     add("--seed", type=int, metavar="N", help="repeat the arrivals of each level")
-    add("--wanted", metavar="RATE", help="say the headroom against this rate")
+    add("--wanted", metavar="LOAD", help="say the headroom against this load")
     add("--out", default="reports", metavar="DIR", help="folder for the search's folder")
     add("--resume", metavar="DIR", help="go on with an interrupted search")
     add("--sim-profile", metavar="FILE", help="profile of the embedded simulator (TOML)")
@@ -74,22 +93,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Search until the answer is narrow enough."""
     console = Console(stderr=args.json)
-    wanted = None if args.wanted is None else rate_per_s(args.wanted, "--wanted")
-    search = resume_search(Path(args.resume)) if args.resume else _begin(args)
+    search = _resume(args) if args.resume else _begin(args)
+    by = search.by
+    wanted = None if args.wanted is None else by.parse(args.wanted, "--wanted")
     asked = search.asked
     simulator = None
     target = asked["target"]
-    if target == "sim":
-        profile = ("--profile", asked["sim_profile"]) if asked["sim_profile"] else ()
-        simulator = EmbeddedSimulator.start("--limits", "off", *profile)
-        target = simulator.url
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # drained, as at Ctrl-C
     try:
-        while (rate := next_rate(search.plan, search.tried)) is not None:
+        if target == "sim":
+            profile = ("--profile", asked["sim_profile"]) if asked["sim_profile"] else ()
+            simulator = EmbeddedSimulator.start("--limits", "off", *profile)
+            target = simulator.url
+        while (load := next_rate(search.plan, search.tried)) is not None:
             number = len(search.levels) + 1
-            with console.status(f"level {number}: {rate * 60:,.1f} guests/min"):
-                level = run_level(search, rate, target, console.print)
-            _show_level(number, rate, level, console)
+            with console.status(f"level {number}: {_figure(by, load)} {by.unit}"):
+                level = run_level(search, load, target, console.print)
+            _show_level(number, by, load, level, console)
     except KeyboardInterrupt:
         console.print(f"stopped; go on with: harness capacity --resume {search.directory}")
         return ExitCode.INTERRUPTED
@@ -98,9 +118,9 @@ def run(args: argparse.Namespace) -> int:
         if simulator is not None:
             simulator.stop()
     found = answer(search.plan, search.tried)
-    shown = _as_dict(search, found, wanted)
+    shown = as_dict(by, found, search.levels, wanted=wanted, directory=str(search.directory))
     page = write_capacity_page(search.directory, shown)
-    _tell(search, found, wanted, console)
+    _tell(search, found, shown, console)
     console.print(f"page  {page}", highlight=False, soft_wrap=True)
     if args.json:
         print(orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode())
@@ -110,60 +130,79 @@ def run(args: argparse.Namespace) -> int:
 def _begin(args: argparse.Namespace) -> Search:
     objectives = [parse_objective(text, KNOWN, place="--objective").text for text in args.objective]
     names = (
-        "locustfile", "target", "slo", "start", "highest", "hold", "longest", "warm_up",
-        "resolution", "max_levels", "processes", "seed", "sim_profile",
+        "locustfile", "target", "slo", "hold", "longest", "warm_up", "resolution", "max_levels",
+        "processes", "seed", "sim_profile",
     )  # fmt: skip
-    asked = {name: getattr(args, name) for name in names}
-    return begin_search({**asked, "objectives": objectives}, Path(args.out))
+    by = Raised(args.by or Raised.RATE)
+    start, highest = DEFAULTS[by]
+    asked = {
+        **{name: getattr(args, name) for name in names},
+        "by": str(by),
+        "start": args.start or start,
+        "highest": args.highest or highest,
+        "objectives": objectives,
+    }
+    if args.wanted is not None:
+        by.parse(args.wanted, "--wanted")
+    return begin_search(asked, Path(args.out))
 
 
-def _show_level(number: int, rate: float, level: Level, console: Console) -> None:
+def _resume(args: argparse.Namespace) -> Search:
+    """What was asked stands in the folder: an option that would be ignored is refused."""
+    for name in ONLY_NEW:
+        if getattr(args, name) not in (None, []):
+            raise ConfigError(
+                f"--{name.replace('_', '-')} and --resume do not go together: a search goes on as "
+                "it was begun"
+            )
+    return resume_search(Path(args.resume))
+
+
+def _figure(by: Raised, load: float) -> str:
+    return f"{by.shown(load):,.1f}" if by is Raised.RATE else f"{load:,.0f}"
+
+
+def _show_level(number: int, by: Raised, load: float, level: Level, console: Console) -> None:
     style = STYLES[level.judged]
     why = level.reason or ", ".join(f"{text}: {figure}" for text, figure in level.figures.items())
+    at = f"level {number:>2}  {_figure(by, load):>8} {by.unit}"
     console.print(
-        f"level {number:>2}  {rate * 60:>8,.1f} guests/min  [{style}]{level.judged:<12}[/] {why}",
+        f"{at}  [{style}]{level.judged:<12}[/] {why}",
         highlight=False,
         soft_wrap=True,
     )
 
 
-def _tell(search: Search, found: Answer, wanted: float | None, console: Console) -> None:
-    per_minute = _per_minute(found)
-    console.print(f"\ncapacity  {per_minute.text('guests/min')}", style="bold", highlight=False)
+def _tell(search: Search, found: Answer, shown: dict[str, Any], console: Console) -> None:
+    by = search.by
+    capacity = found.text(by.unit, by.shown(1.0))
+    sure = " (95 %)" if found.found is Found.KNEE else ""
+    console.print(f"\ncapacity  {capacity}{sure}", style="bold", highlight=False, soft_wrap=True)
     if found.broke_first:
-        console.print(f"broke first  {found.broke_first}", highlight=False)
-    top = _highest_met(search, found)
-    if top is not None and top.get("occupancy") and top.get("session_s"):
+        console.print(f"broke first  {found.broke_first}", highlight=False, soft_wrap=True)
+    top = shown["at_the_highest_met"]
+    if top["occupancy"] and top["session_s"]:
         console.print(
             f"at the highest level that was met: {top['occupancy']:,.1f} guests in session, "
-            f"{duration_text(top['session_s'])} each",
+            f"{duration_text(top['session_s'])} each, {top['arrivals_per_minute']:,.1f} new ones "
+            "a minute",
             highlight=False,
+            soft_wrap=True,
         )
     law = _law(search)
     if law:
-        console.print(law, highlight=False)
-    if wanted is not None and found.low > 0:
-        console.print(f"headroom against {wanted * 60:,.0f}/min  {found.headroom(wanted):+.0%}")
+        console.print(law, highlight=False, soft_wrap=True)
+    if shown["headroom"] is not None:
+        console.print(
+            f"headroom against {shown['wanted']:,.4g} {by.unit}  {shown['headroom']:+.0%}",
+            highlight=False,
+            soft_wrap=True,
+        )
     console.print(
-        f"{found.levels} levels, {found.minutes:.1f} minutes; {search.directory}", style="dim"
+        f"{found.levels} levels, {found.minutes:.1f} minutes; {search.directory}",
+        style="dim",
+        soft_wrap=True,
     )
-
-
-def _per_minute(found: Answer) -> Answer:
-    return Answer(
-        found=found.found,
-        low=found.low * 60,
-        high=found.high * 60,
-        centre=None if found.centre is None else found.centre * 60,
-        broke_first=found.broke_first,
-        levels=found.levels,
-        minutes=found.minutes,
-    )
-
-
-def _highest_met(search: Search, found: Answer) -> dict[str, Any] | None:
-    at = [level for level in search.levels if level["rate_per_s"] <= found.low * (1 + 1e-9)]
-    return max(at, key=lambda level: float(level["rate_per_s"]), default=None)
 
 
 def _law(search: Search) -> str:
@@ -181,19 +220,3 @@ def _law(search: Search) -> str:
     peak = "no peak" if at == inf else f"peak at {at:,.0f} in session"
     doubts = f" (do not trust it: {'; '.join(fit.doubts)})" if fit.doubts else ""
     return f"Universal Scalability Law: {peak}{doubts}"
-
-
-def _as_dict(search: Search, found: Answer, wanted: float | None) -> dict[str, Any]:
-    per_minute = _per_minute(found)
-    return {
-        "found": str(found.found),
-        "low_per_minute": per_minute.low,
-        "high_per_minute": None if per_minute.high == float("inf") else per_minute.high,
-        "centre_per_minute": per_minute.centre,
-        "broke_first": found.broke_first,
-        "headroom": None if wanted is None or not found.low else found.headroom(wanted),
-        "wanted_per_minute": None if wanted is None else wanted * 60,
-        "levels": search.levels,
-        "minutes": found.minutes,
-        "directory": str(search.directory),
-    }

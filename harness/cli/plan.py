@@ -11,6 +11,7 @@ from rich.table import Table
 
 from harness.analysis.knee import answer
 from harness.analysis.planning import LaunchPlan, Wanted, peak_of_intervals, plan_launch
+from harness.analysis.raised import Raised
 from harness.cli.searching import resume_search
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
@@ -186,16 +187,19 @@ def read_machines(args: argparse.Namespace) -> Machines:
     )
 
 
-def read_capacity(text: str) -> float:
-    """Guests a minute: a rate as written, or what the folder of a search has proved."""
+def read_capacity(text: str) -> dict[str, float]:
+    """Guests a minute or at once: a rate as written, or what the folder of a search has proved."""
     folder = Path(text)
     if not folder.is_dir():
-        return rate_per_s(text, "--capacity") * 60
+        if "/" in text and text[:1] not in "0123456789":
+            raise ConfigError(f"--capacity: there is no folder {text!r}")
+        return {"capacity_per_min": rate_per_s(text, "--capacity") * 60}
     search = resume_search(folder)
     found = answer(search.plan, search.tried)
     if found.low <= 0:
         raise ConfigError(f"--capacity: the search in {folder} has not found any load that is met")
-    return found.low * 60
+    name = "capacity_per_min" if search.by is Raised.RATE else "capacity_at_once"
+    return {name: search.by.shown(found.low)}
 
 
 def read_wanted(args: argparse.Namespace, machines: Machines) -> Wanted:
@@ -231,7 +235,7 @@ def read_wanted(args: argparse.Namespace, machines: Machines) -> Wanted:
         window_s=seconds(args.window, "--window"),
         leftover_share=_share("--leftover-rate", args.leftover_rate),
         leftover_s=seconds(args.leftover_time, "--leftover-time"),
-        capacity_per_min=None if capacity is None else read_capacity(capacity),
+        **({} if capacity is None else read_capacity(capacity)),
         machine_guests=machines.guests,
         machine_guests_per_s=machines.guests_per_s,
         machine_messages_per_s=machines.messages_per_s,
@@ -315,10 +319,17 @@ def plan_rows(wanted: Wanted, plan: LaunchPlan) -> list[tuple[str, str, str]]:
         ),
     ]
     if plan.headroom is not None:
+        if wanted.capacity_per_min is not None:
+            measured = f"measured {wanted.capacity_per_min:,.4g} guests/min"
+        else:
+            measured = f"measured {wanted.capacity_at_once:,.0f} guests at once"
         gone = (
-            "none: it is below the peak" if plan.headroom < 0 else "gone when demand grows so far"
+            "none: that is below the peak"
+            if plan.headroom < 0
+            else f"gone when demand has grown by {plan.headroom:.0%}, at "
+            f"{wanted.chats_per_h * (1 + plan.headroom):,.0f} chats an hour"
         )
-        rows.append(("headroom", f"{plan.headroom:+.0%}", gone))
+        rows.append(("headroom", f"{plan.headroom:+.0%}", f"{measured}; {gone}"))
     return rows
 
 

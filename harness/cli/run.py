@@ -61,6 +61,8 @@ __all__ = ["configure", "run"]
 TAKES_REST = True
 """What stands behind ``--`` is for Locust."""
 POLL_S = 0.5
+COME_WITHIN_S = 10
+"""Guests of an occupancy come one by one: all in the same second would stay in step."""
 ORPHANS_WITHIN_S = 90.0
 """How long workers without a master may take to clear before they are killed and swept."""
 
@@ -71,6 +73,9 @@ def run(args: argparse.Namespace) -> int:
     check_numbers(args)
     if args.worker:
         return _be_a_worker(args)
+    if args.occupancy is not None:
+        args.users = args.occupancy
+        args.spawn_rate = args.spawn_rate or max(1.0, args.occupancy / COME_WITHIN_S)
     overrides = parse_overrides(args.override)
     if args.slo is not None:
         read_objectives(Path(args.slo))

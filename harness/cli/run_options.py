@@ -65,6 +65,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--over", metavar="TIME", help="length of a ready locustfile, e.g. 10m")
     add("--stay", metavar="TIME", help="how long the long-staying guests of soak.py remain")
     add("--silence", metavar="TIME", help="for how long at a time these say nothing")
+    add(
+        "--occupancy",
+        type=int,
+        metavar="N",
+        help="keep N guests in session, one after the other, instead of the locustfile's schedule",
+    )
     add("--arrivals", choices=("poisson", "even"), help="how arrivals come (poisson)")
     add("--seed", type=int, metavar="N", help="repeat arrivals, tasks and think times")
     add("--slo", metavar="FILE", help="objectives (TOML) beside those of the locustfile")
@@ -109,7 +115,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def check_numbers(args: argparse.Namespace) -> None:
-    for name in ("users", "spawn_rate"):
+    for name in ("users", "spawn_rate", "occupancy"):
         value = getattr(args, name)
         if value is not None and value <= 0:
             raise ConfigError(f"--{name.replace('_', '-')}: expected more than zero, got {value}")
@@ -126,6 +132,15 @@ def check_numbers(args: argparse.Namespace) -> None:
         ("--worker", args.worker and args.spawn_rate, "--spawn-rate"),
         ("--worker", args.worker and args.run_time, "--run-time"),
         ("--worker", args.worker and args.metrics_port, "--metrics-port"),
+        *[
+            ("--occupancy", args.occupancy and given, option)
+            for option, given in (
+                ("--users", args.users),
+                ("--rate", args.rate),
+                ("--over (say -t)", args.over),
+                ("--arrivals", args.arrivals),
+            )
+        ],
         *[
             ("--target", args.target != "sim" and given, option)
             for option, given in (
@@ -165,6 +180,7 @@ def asked_of(args: argparse.Namespace) -> dict[str, str]:
         "HARNESS_STAY": args.stay,
         "HARNESS_SILENCE": args.silence,
         "HARNESS_SEED": args.seed,
+        "HARNESS_OCCUPANCY": args.occupancy,
     }
     return {name: str(value) for name, value in given.items() if value is not None}
 

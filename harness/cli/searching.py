@@ -10,15 +10,20 @@ from typing import Any
 import orjson
 
 from harness.analysis.crossing import Reading
-from harness.analysis.knee import Found, Judged, SearchPlan, Tried, answer
+from harness.analysis.knee import Found, SearchPlan, Tried, answer
+from harness.analysis.raised import Raised
+from harness.analysis.standing import Judged
 from harness.cli.holding import Say, hold_level
 from harness.errors import ConfigError
 from harness.report.levels import Level, judge_run, look_at
 from harness.report.opening import make_run_directory, new_run_id
-from harness.units import rate_per_s, seconds
+from harness.units import seconds
 
 SEARCH = "search.json"
 SCHEMA = 1
+FILLED = 0.6
+"""Of the warm-up, in which the guests of an occupancy come one after the other."""
+LONGEST_HOLD_S = 86400.0
 LONGEST = 16
 """A level is held at most so many times as long as until the first look, unless asked otherwise."""
 
@@ -32,13 +37,21 @@ class Search:
     levels: list[dict[str, Any]] = field(default_factory=list)
 
     @property
+    def by(self) -> Raised:
+        """What is raised from level to level."""
+        return Raised(self.asked.get("by") or Raised.RATE)
+
+    @property
     def plan(self) -> SearchPlan:
-        """The search's plan, in guests per second."""
+        """The search's plan, in guests per second or guests at once."""
+        whole = self.by is Raised.OCCUPANCY
         return SearchPlan(
-            start=rate_per_s(self.asked["start"], "--start"),
-            highest=rate_per_s(self.asked["highest"], "--highest"),
+            start=self.by.parse(self.asked["start"], "--start"),
+            highest=self.by.parse(self.asked["highest"], "--highest"),
+            lowest=1.0 if whole else 0.0,
             resolution=self.asked["resolution"],
             max_levels=self.asked["max_levels"],
+            whole=whole,
         )
 
     @property
@@ -57,7 +70,7 @@ class Search:
         """The levels as the search wants them."""
         return [
             Tried(
-                rate=level["rate_per_s"],
+                rate=self.by.load_of(level),
                 judged=Judged(level["judged"]),
                 minutes=level["minutes"],
                 reason=level["reason"],
@@ -77,17 +90,11 @@ class Search:
 def begin_search(asked: Mapping[str, Any], out: Path) -> Search:
     """A new search in a folder of its own. Raises ConfigError for what makes no sense.
 
-    ``asked`` holds locustfile, target, slo, objectives, start, highest, hold, longest, warm_up,
+    ``asked`` holds locustfile, target, by, slo, objectives, start, highest, hold, longest, warm_up,
     resolution, max_levels, processes, seed and sim_profile, as written on the command line.
     """
-    if asked["slo"] and asked["objectives"]:
-        raise ConfigError("give --objective or --slo, not both")
-    for name in ("hold", "warm_up"):
-        if seconds(asked[name], f"--{name.replace('_', '-')}") < 1:
-            raise ConfigError(f"--{name.replace('_', '-')}: expected one second or more")
     search = Search(Path(), dict(asked))
-    if asked["longest"] and seconds(asked["longest"], "--longest") < search.hold_s:
-        raise ConfigError("--longest: expected no less than --hold")
+    _refuse_nonsense(asked, search)
     _ = search.plan  # refuses what makes no sense before there is a folder
     if not Path(asked["locustfile"]).is_file():
         raise ConfigError(f"there is no locustfile {asked['locustfile']!r}")
@@ -97,6 +104,36 @@ def begin_search(asked: Mapping[str, Any], out: Path) -> Search:
         (search.directory / "objectives.toml").write_text(f"objectives = [\n{lines}\n]\n")
     search.save()
     return search
+
+
+def _refuse_nonsense(asked: Mapping[str, Any], search: Search) -> None:
+    if asked["slo"] and asked["objectives"]:
+        raise ConfigError("give --objective or --slo, not both")
+    for name in ("hold", "warm_up"):
+        length_s = seconds(asked[name], f"--{name.replace('_', '-')}")
+        if not 1 <= length_s <= LONGEST_HOLD_S:
+            raise ConfigError(
+                f"--{name.replace('_', '-')}: expected one second or more and up to a day, "
+                f"got {asked[name]!r}"
+            )
+    if asked["longest"] and seconds(asked["longest"], "--longest") < search.hold_s:
+        raise ConfigError(f"--longest: expected no less than --hold, got {asked['longest']!r}")
+    resolution, levels = asked["resolution"], asked["max_levels"]
+    if not 0 < resolution < 1:
+        raise ConfigError(
+            f"--resolution: expected a share between 0 and 1 such as 0.08, got {resolution:g}"
+        )
+    if levels < 1:
+        raise ConfigError(f"--max-levels: expected one or more, got {levels}")
+    if asked["processes"] is not None and asked["processes"] < 1:
+        raise ConfigError(f"--processes: expected one or more, got {asked['processes']}")
+    start = search.by.parse(asked["start"], "--start")
+    if start > search.by.parse(asked["highest"], "--highest"):
+        raise ConfigError(
+            f"--start: expected no more than --highest ({asked['highest']}), got {asked['start']!r}"
+        )
+    if asked["processes"] and search.by is Raised.OCCUPANCY and start < asked["processes"]:
+        raise ConfigError(f"--start: {start:g} guests are too few for --processes")
 
 
 def resume_search(directory: Path) -> Search:
@@ -111,8 +148,8 @@ def resume_search(directory: Path) -> Search:
         raise ConfigError(f"{path} is not a search that can go on: {error}") from error
 
 
-def run_level(search: Search, rate: float, target: str, say: Say) -> Level:
-    """Run one level (guests per second) and add it to the search. Raises ConfigError."""
+def run_level(search: Search, load: float, target: str, say: Say) -> Level:
+    """Run one level and add it to the search; ``load`` in its unit. Raises ConfigError."""
     began = time.monotonic()
     warmup_s = seconds(search.asked["warm_up"])
     number = len(search.levels) + 1
@@ -123,11 +160,11 @@ def run_level(search: Search, rate: float, target: str, say: Say) -> Level:
         look = look_at(directory, warmup_s=warmup_s, judged_s=judged_s, longest_s=search.longest_s)
         if look.clear or look.reading is None:
             return look.clear
-        so_far = Tried(rate=rate, judged=Judged.CLOSE, reading=look.reading)
+        so_far = Tried(rate=load, judged=Judged.CLOSE, reading=look.reading)
         return answer(search.plan, [*search.tried, so_far]).found is Found.KNEE
 
     held = hold_level(
-        _command(search, rate, target, out),
+        _command(search, load, target, out),
         out,
         warmup_s=warmup_s,
         hold_s=search.hold_s,
@@ -136,11 +173,15 @@ def run_level(search: Search, rate: float, target: str, say: Say) -> Level:
         say=say,
     )
     level = judge_run(
-        held.directory, warmup_s=warmup_s, judged_s=held.judged_s, longest_s=search.longest_s
+        held.directory,
+        warmup_s=warmup_s,
+        judged_s=held.judged_s,
+        longest_s=search.longest_s,
+        guests=load if search.by is Raised.OCCUPANCY else None,
     )
     search.levels.append(
         {
-            "rate_per_s": rate,
+            search.by.key: load,
             "minutes": round((warmup_s + level.held_s) / 60, 3),
             "took_s": round(time.monotonic() - began, 1),
             "run": str(held.directory.relative_to(search.directory.resolve())),
@@ -152,13 +193,20 @@ def run_level(search: Search, rate: float, target: str, say: Say) -> Level:
     return level
 
 
-def _command(search: Search, rate: float, target: str, out: Path) -> list[str]:
+def _command(search: Search, load: float, target: str, out: Path) -> list[str]:
     asked = search.asked
-    length_s = seconds(asked["warm_up"]) + search.longest_s
+    warmup_s = seconds(asked["warm_up"])
+    length_s = warmup_s + search.longest_s
     command = [
         sys.executable, "-m", "harness", "run", asked["locustfile"], "--target", target,
-        "--rate", f"{rate:.6f}/s", "--over", f"{length_s:g}s", "--out", str(out),
+        "--out", str(out),
     ]  # fmt: skip
+    if search.by is Raised.RATE:
+        command += ["--rate", f"{load:.6f}/s", "--over", f"{length_s:g}s"]
+    else:  # all of them are there well before anything is judged
+        per_s = load / (FILLED * warmup_s)
+        command += ["--occupancy", f"{load:.0f}", "--spawn-rate", f"{per_s:.4f}"]
+        command += ["--run-time", f"{length_s + 2:g}s"]
     if asked["processes"]:
         command += ["--processes", str(asked["processes"])]
     if asked.get("seed") is not None:  # no two levels see the same arrivals

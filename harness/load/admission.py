@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from harness.errors import ConfigError, PreflightRefused
 from harness.exit_codes import ExitCode
 from harness.guard import Intent, Rule
+from harness.load.asked import occupancy
 from harness.load.foresight import check_rows, might_break, would_break
 from harness.load.muster import Muster, describe
 from harness.load.options import RunOptions, read_options
@@ -45,12 +46,18 @@ class Admission:
     def take_shape(self) -> None:
         """Take an ArrivalShape over from Locust: its users become slots, all there at once.
 
-        Locust would run a shape in a way that leaves the process deaf to SIGTERM.
+        Locust would run a shape in a way that leaves the process deaf to SIGTERM. Where an
+        occupancy is asked for, so many guests are kept in session instead.
         """
         environment, shape = self._environment, self._environment.shape_class
         if not isinstance(shape, ArrivalShape):
             return
         try:
+            guests = occupancy()
+            if guests is not None:
+                environment.shape_class = None
+                environment.parsed_options.num_users = guests
+                return
             self.shape = checked = type(shape).checked()
         except ConfigError as error:
             refuse(str(error), ExitCode.CONFIG)

@@ -1,4 +1,4 @@
-"""What the person who starts a run asks of a ready locustfile: height, length, seed.
+"""What the person who starts a run asks of a ready locustfile: height, length, seed, occupancy.
 
 ``harness run --rate 30/min --over 10m --seed 7`` sets the environment that is read here, and so can
 anybody who runs plain Locust. A locustfile names a default for each::
@@ -21,6 +21,7 @@ ARRIVALS = "HARNESS_ARRIVALS"
 STAY = "HARNESS_STAY"
 SILENCE = "HARNESS_SILENCE"
 SEED = "HARNESS_SEED"
+OCCUPANCY = "HARNESS_OCCUPANCY"
 ASKED = "HARNESS_ASKED"
 """Which of them a locustfile has looked at, so that one which is ignored can be refused. Kept in
 the environment because each is read while a locustfile is imported, before there is a run."""
@@ -46,6 +47,14 @@ def stay(default: str) -> float:
 def silence(default: str) -> float:
     """Seconds that such a guest is silent at a time: what ``--silence`` says, or ``default``."""
     return seconds(_value(SILENCE, default), SILENCE)
+
+
+def occupancy() -> int | None:
+    """Guests to keep in session instead of the locustfile's schedule: what ``--occupancy`` says."""
+    text = _value(OCCUPANCY, "")
+    if text and not (text.isdecimal() and int(text) > 0):
+        raise ConfigError(f"{OCCUPANCY}: expected a number of guests at once, got {text!r}")
+    return int(text) if text else None
 
 
 def seed() -> int:

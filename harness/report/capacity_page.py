@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from harness import __version__
-from harness.report.knee_chart import KneeChart, knee_chart
+from harness.analysis.raised import Raised
+from harness.report.knee_chart import KneeChart, Measured, knee_chart
 from harness.report.page import template_environment
 from harness.report.wording import in_words
 from harness.units import duration_text
@@ -31,26 +32,25 @@ def write_capacity_page(directory: Path, found: Mapping[str, Any]) -> Path:
 
 def render(found: Mapping[str, Any]) -> str:
     """The page's HTML; everything that comes from outside is escaped."""
-    levels = sorted(found["levels"], key=lambda level: level["rate_per_s"])
-    highest = max((level["rate_per_s"] for level in levels), default=1.0)
+    by = Raised(found["by"])
+    levels = sorted(found["levels"], key=by.load_of)
+    highest = max(map(by.load_of, levels), default=1.0)
     rows = [
         {
-            "rate": f"{level['rate_per_s'] * 60:,.1f}",
-            "width": round(100 * level["rate_per_s"] / highest, 2),
+            "load": _load(by, by.load_of(level)),
+            "width": round(100 * by.load_of(level) / highest, 2),
             "tone": TONES[level["judged"]],
             "word": WORDS[level["judged"]],
             "why": level["reason"]
             or ", ".join(f"{text}: {figure}" for text, figure in level["figures"].items()),
-            "occupancy": _number(level["occupancy"]),
+            "beside": _beside(by, level),
             "replies": _number(level["replies_per_s"]),
             "run": level["run"],
         }
         for level in levels
     ]
-    top = max(
-        (level for level in levels if level["judged"] == "under"),
-        key=lambda level: level["rate_per_s"],
-        default=None,
+    top: Mapping[str, Any] = max(
+        (level for level in levels if level["judged"] == "under"), key=by.load_of, default={}
     )
     return (
         template_environment()
@@ -58,45 +58,69 @@ def render(found: Mapping[str, Any]) -> str:
         .render(
             version=__version__,
             found=found,
-            headline=_headline(found),
+            headline=_headline(found, by),
             tone="pass" if found["found"] in ("knee", "at least") else "no_data",
             rows=rows,
             level_count=len(rows),
-            chart=_chart(found, levels),
-            centre=_number_of(found.get("centre_per_minute")),
-            wanted=_number_of(found.get("wanted_per_minute")),
+            chart=_chart(found, by, levels),
+            unit=by.words,
+            by_rate=by is Raised.RATE,
+            centre=_number_of(found.get("centre")),
+            wanted=_number_of(found.get("wanted")),
             objective=_objective(found["broke_first"].partition(": ")[0]),
-            top=None
-            if top is None
-            else {
-                "occupancy": _number(top["occupancy"]),
-                "stay": "-" if not top["session_s"] else duration_text(top["session_s"]),
-            },
+            top={
+                "beside": _beside(by, top),
+                "stay": "-" if not top.get("session_s") else duration_text(top["session_s"]),
+            }
+            if top
+            else None,
             minutes=f"{found['minutes']:.1f}",
         )
     )
 
 
-def _headline(found: Mapping[str, Any]) -> str:
-    low, high = found["low_per_minute"], found["high_per_minute"]
+def _headline(found: Mapping[str, Any], by: Raised) -> str:
+    low, high = found["low"], found["high"]
     match found["found"]:
         case "knee":
-            return f"{low:,.0f} to {high:,.0f} guests a minute"
+            return f"{low:,.0f} to {high:,.0f} {by.words}"
         case "at least" | "the generator is the limit":
-            return f"At least {low:,.0f} guests a minute"
+            return f"At least {low:,.0f} {by.words}"
         case "at most":
-            return f"Fewer than {high:,.0f} guests a minute"
+            return f"Fewer than {high:,.0f} {by.words}"
         case _:
             return "Not found yet"
 
 
-def _chart(found: Mapping[str, Any], levels: Sequence[Mapping[str, Any]]) -> KneeChart | None:
-    answered = found["found"] == "knee" and found["high_per_minute"] is not None
+def _load(by: Raised, load: float) -> str:
+    return f"{by.shown(load):,.1f}" if by is Raised.RATE else f"{load:,.0f}"
+
+
+def _beside(by: Raised, level: Mapping[str, Any]) -> str:
+    """The other quantity: measured at that level."""
+    if by is Raised.RATE:
+        return _number(level.get("occupancy"))
+    per_s = level.get("arrivals_per_s")
+    return _number(None if per_s is None else per_s * 60)
+
+
+def _chart(
+    found: Mapping[str, Any], by: Raised, levels: Sequence[Mapping[str, Any]]
+) -> KneeChart | None:
+    answered = found["found"] == "knee" and found["high"] is not None
+    measured = [
+        Measured(
+            load=by.shown(by.load_of(level)),
+            of_limit=level["of_limit"],
+            tone=TONES[level["judged"]],
+        )
+        for level in levels
+        if level.get("of_limit")
+    ]
     return knee_chart(
-        levels,
-        TONES,
-        low_per_s=found["low_per_minute"] / 60 if answered else None,
-        high_per_s=found["high_per_minute"] / 60 if answered else None,
+        measured,
+        low=found["low"] if answered else None,
+        high=found["high"] if answered else None,
     )
 
 

@@ -4,10 +4,9 @@ Plain SVG, so that the page needs no script. Its texts are numbers of ours; what
 does not get in here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
-from typing import Any
 
 WIDTH, HEIGHT = 720, 300
 LEFT, RIGHT, TOP, BOTTOM = 56, 700, 16, 256
@@ -48,46 +47,54 @@ class KneeChart:
     high_x: float | None
 
 
-def knee_chart(
-    levels: Sequence[Mapping[str, Any]],
-    tones: Mapping[str, str],
-    *,
-    low_per_s: float | None,
-    high_per_s: float | None,
-) -> KneeChart | None:
-    """``levels`` as a search keeps them. None with fewer than two that have a figure."""
-    known = [level for level in levels if level.get("of_limit")]
-    if len(known) < 2:
-        return None
-    most = max(level["rate_per_s"] for level in known) * 1.05
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A level: its load, its figure with its interval as shares of the limit, and its tone."""
 
-    def across(rate: float) -> float:
-        return float(round(LEFT + (RIGHT - LEFT) * min(rate / most, 1.0), 1))
+    load: float
+    of_limit: Sequence[float]
+    tone: str
+
+
+def knee_chart(
+    levels: Sequence[Measured], *, low: float | None, high: float | None
+) -> KneeChart | None:
+    """Loads are in the unit that is drawn. None with fewer than two levels."""
+    if len(levels) < 2:
+        return None
+    most = max(level.load for level in levels) * 1.05
+
+    def across(load: float) -> float:
+        return float(round(LEFT + (RIGHT - LEFT) * min(load / most, 1.0), 1))
 
     points = []
-    for level in sorted(known, key=lambda level: float(level["rate_per_s"])):
-        low, figure, high = level["of_limit"]
+    for level in sorted(levels, key=lambda level: level.load):
+        least, figure, top = level.of_limit
         points.append(
             Point(
-                x=across(level["rate_per_s"]),
+                x=across(level.load),
                 y=_up(figure),
-                top=_up(high),
-                bottom=_up(low),
-                tone=tones[level["judged"]],
+                top=_up(top),
+                bottom=_up(least),
+                tone=level.tone,
             )
         )
-    step = _step(most * 60)
+    step = _step(most)
     return KneeChart(
         points=points,
         across=[
-            Tick(at=across(number * step / 60), text=f"{number * step:,.4g}")
-            for number in range(int(most * 60 / step) + 1)
+            Tick(at=across(number * step), text=_label(number * step))
+            for number in range(int(most / step) + 1)
         ],
         up=[Tick(at=_up(share), text=f"{share:.0%}") for share in SHARES],
         limit_y=_up(1.0),
-        low_x=None if low_per_s is None else across(low_per_s),
-        high_x=None if high_per_s is None else across(high_per_s),
+        low_x=None if low is None else across(low),
+        high_x=None if high is None else across(high),
     )
+
+
+def _label(load: float) -> str:
+    return f"{load:,.0f}" if load >= 1000 else f"{load:,.4g}"
 
 
 def _up(share: float) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from harness.analysis.crossing import Reading
-from harness.analysis.knee import Judged, Standing, judge_level
+from harness.analysis.standing import Judged, Standing, judge_level
 from harness.errors import ConfigError
 from harness.report.opening import read_start
 from harness.report.record import DEFAULT_OBJECTIVES, KNOWN, RECORD
@@ -16,16 +16,24 @@ from harness.report.standings import Found, Window, intervals_of, read_standings
 from harness.slo.gate import Verdict
 from harness.slo.objective import Objective, parse_objective
 
+MISSING = 0.05
+"""Of the guests that were to be in session: more, and the level was not the one asked for."""
+PACED = 0.01
+"""Of the guests: when more had to wait for the limit of new connections, we were the limit."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """What a level showed. ``occupancy`` and ``replies_per_s`` are means of the judged time."""
+    """What a level showed; occupancy and figures per second are means of the judged time."""
 
     judged: Judged
     reason: str
     occupancy: float | None
+    arrivals_per_s: float | None
     replies_per_s: float | None
     session_s: float | None
+    little_off: float | None
+    """by which share the run's occupancy and its arrivals * time in session differ"""
     figures: dict[str, str]
     enough: bool
     """whether every percentile that was asked for has an interval"""
@@ -73,11 +81,13 @@ def judge_run(
     warmup_s: float,
     judged_s: float | None = None,
     longest_s: float | None = None,
+    guests: float | None = None,
 ) -> Level:
     """Judge a finished level by its first ``judged_s`` seconds after the warm-up (or all of it).
 
-    It was to be held for ``longest_s`` at most, or for exactly as long as it was. Raises
-    ConfigError when its record can't be read.
+    It was to be held for ``longest_s`` at most, or for exactly as long as it was; ``guests`` were
+    to be in session at once, where it was a level of occupancy. Raises ConfigError when its record
+    can't be read.
     """
     record = _record(directory)
     window = read_window(directory, warmup_s, longest_s=judged_s)
@@ -90,17 +100,17 @@ def judge_run(
         held=held,
         verdicts={entry["text"]: entry.get("verdict", "") for entry in entries},
     )
-    # What could not be started afterwards, while the run was being ended, does not count.
-    dropped = sum(i.arrivals.get("dropped", 0) for i in intervals_of(directory, window))
-    judged, reason = _judge(record, found, dropped)
     occupancy, replies_per_s, arrived_per_s = _means(directory, window)
+    judged, reason = _judge(record, found, _own_limit(directory, window, occupancy, guests))
     stay = occupancy / arrived_per_s if occupancy and arrived_per_s else None
     return Level(
         judged=judged,
         reason=reason,
         occupancy=occupancy,
+        arrivals_per_s=arrived_per_s,
         replies_per_s=replies_per_s,
         session_s=stay,  # Little: occupancy = arrival rate x time in session
+        little_off=(record.get("little") or {}).get("off"),
         figures={text: one.figure for text, one in found.items()},
         enough=all(one.bounded for one in found.values()),
         held_s=round(window.length_s, 1),
@@ -122,8 +132,29 @@ def _held(window: Window, longest_s: float) -> float:
     return min(1.0, max(window.length_s, 0.001) / longest_s)
 
 
+def _own_limit(
+    directory: Path, window: Window, occupancy: float | None, guests: float | None
+) -> str:
+    """What kept us from putting the load on that was asked for; empty when nothing did.
+
+    What could not be started after the window, while the run was being ended, does not count.
+    """
+    dropped = started = paced = 0
+    for interval in intervals_of(directory, window):
+        dropped += interval.arrivals.get("dropped", 0)
+        started += interval.arrivals.get("started", 0)
+        paced += interval.counts.get("paced_connects", 0)
+    if dropped:
+        return f"{dropped} arrivals dropped"
+    if paced > PACED * started:
+        return f"{paced} guests waited for the limit of new connections (--connections)"
+    if guests is not None and (occupancy or 0.0) < guests * (1 - MISSING):
+        return f"{occupancy or 0.0:,.1f} of {guests:,.0f} guests were in session"
+    return ""
+
+
 def _judge(
-    record: Mapping[str, Any], found: Mapping[str, Found], dropped: int
+    record: Mapping[str, Any], found: Mapping[str, Found], own_limit: str
 ) -> tuple[Judged, str]:
     broke = next(
         (f"{text}: {one.figure}" for text, one in found.items() if one.standing is Standing.MISSED),
@@ -137,13 +168,13 @@ def _judge(
         [one.standing for one in found.values()],
         leftovers_growing=leftover > 0,
         generator_healthy=healthy,
-        dropped=dropped,
+        held_back=bool(own_limit),
     )
     if judged is Judged.INCONCLUSIVE:
         if not healthy:
             why = "; ".join(record.get("reasons", ())[:1])
         else:
-            why = f"{dropped} arrivals dropped" if dropped else "nothing was measured"
+            why = own_limit or "nothing was measured"
         broke = f"the generator was the limit: {why}"
     elif judged is Judged.CLOSE:
         broke = next(

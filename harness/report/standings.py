@@ -8,8 +8,8 @@ from pathlib import Path
 
 from harness.analysis.blocks import Blocks
 from harness.analysis.crossing import Reading, read_share, read_time
-from harness.analysis.knee import Standing, standing
 from harness.analysis.shares import estimate_share
+from harness.analysis.standing import Standing, standing
 from harness.errors import ConfigError
 from harness.measure.histogram import Histogram
 from harness.measure.operations import OPERATIONS

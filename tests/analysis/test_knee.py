@@ -14,23 +14,12 @@ from scipy.optimize import brentq
 
 from harness.analysis.blocks import Blocks
 from harness.analysis.crossing import read_time
-from harness.analysis.knee import (
-    Found,
-    Judged,
-    SearchPlan,
-    Standing,
-    Tried,
-    answer,
-    judge_level,
-    next_rate,
-    standing,
-)
-from harness.analysis.quantiles import Estimate
+from harness.analysis.knee import Found, SearchPlan, Tried, answer, next_rate
 from harness.analysis.queueing import Queue
+from harness.analysis.standing import Judged, judge_level, standing
 from harness.errors import ConfigError
 
 PLAN = SearchPlan(start=10, highest=10_000)
-MISSED, MET, CLOSE = Standing.MISSED, Standing.MET, Standing.CLOSE
 
 
 def search(plan: SearchPlan, run: Callable[[float], Tried]) -> list[Tried]:
@@ -144,41 +133,65 @@ def test_headroom_and_words() -> None:
         found.headroom(0)
 
 
-@pytest.mark.parametrize(
-    ("objectives", "growing", "healthy", "dropped", "expected"),
-    [
-        ([MET], False, True, 0, Judged.UNDER),
-        ([MET, MISSED], False, True, 0, Judged.OVER),
-        ([MET, MISSED], False, False, 9, Judged.OVER),
-        ([MET], True, False, 0, Judged.OVER),
-        ([MET], False, False, 0, Judged.INCONCLUSIVE),
-        ([MET], False, True, 1, Judged.INCONCLUSIVE),
-        ([CLOSE], False, False, 0, Judged.INCONCLUSIVE),
-        ([MET, CLOSE], False, True, 0, Judged.CLOSE),
-        ([], False, True, 0, Judged.INCONCLUSIVE),
-    ],
-)
-def test_levels_are_judged_in_order(
-    objectives: list[Standing], growing: bool, healthy: bool, dropped: int, expected: Judged
-) -> None:
-    judged = judge_level(
-        objectives, leftovers_growing=growing, generator_healthy=healthy, dropped=dropped
-    )
-    assert judged is expected
+@given(st.integers(min_value=1, max_value=900), st.floats(min_value=0.02, max_value=0.3))
+def test_of_guests_at_once_only_whole_numbers_are_tried(knee: int, resolution: float) -> None:
+    plan = SearchPlan(start=10, highest=1000, lowest=1, resolution=resolution, whole=True)
+    tried = search(plan, sharp(knee + 0.5))
+    found = answer(plan, tried)
+    assert all(level.rate == int(level.rate) for level in tried)
+    assert len({level.rate for level in tried}) == len(tried)
+    assert found.found is Found.KNEE
+    assert found.low <= knee < found.high
+    assert found.high - found.low == 1 or found.high / found.low <= 1 + resolution
 
 
-def test_an_objective_stands_by_its_interval() -> None:
-    def estimate(low: float | None) -> Estimate:
-        return Estimate(percent=95, count=9, figure=2, low=low, high=4, confidence=0.99)
+@given(st.integers(min_value=2, max_value=40), st.integers(min_value=0, max_value=3))
+def test_few_guests_that_are_too_close_to_call_end_the_search(knee: int, around: int) -> None:
+    def run(guests: float) -> Tried:
+        if abs(guests - knee) <= around:
+            return Tried(rate=guests, judged=Judged.CLOSE, minutes=1)
+        judged = Judged.OVER if guests > knee else Judged.UNDER
+        return Tried(rate=guests, judged=judged, minutes=1)
 
-    assert standing(estimate(1), 4.1) is MET
-    assert standing(estimate(1), 1.5) is CLOSE
-    assert standing(estimate(1), 0.9) is MISSED
-    assert standing(estimate(None), 9) is CLOSE
-    # at a quarter of the time the interval counts as twice as wide: 0.5 to 8
-    assert standing(estimate(1), 7.9, held=0.25) is CLOSE
-    assert standing(estimate(1), 8.1, held=0.25) is MET
-    assert standing(estimate(1), 0.4, held=0.25) is MISSED
+    plan = SearchPlan(start=4, highest=100, lowest=1, whole=True)
+    tried = search(plan, run)
+    found = answer(plan, tried)
+    assert len({level.rate for level in tried}) == len(tried)
+    assert found.low <= knee <= found.high
+    if knee - around > 1:
+        assert found.found is Found.KNEE
+
+
+def test_the_interval_of_guests_at_once_ends_at_whole_numbers() -> None:
+    plan = SearchPlan(start=50, highest=400, lowest=1, whole=True)
+
+    def run(guests: float) -> Tried:
+        reading = read_time(0.1 * guests / 60, 0.13, 0.01)  # the limit is met at 78
+        near = abs(guests / 78 - 1) < 0.03
+        judged = Judged.CLOSE if near else Judged.OVER if guests > 78 else Judged.UNDER
+        return Tried(rate=guests, judged=judged, minutes=1, reading=reading)
+
+    found = answer(plan, search(plan, run))
+    assert found.found is Found.KNEE
+    assert found.low <= 78 <= found.high
+    assert (found.low % 1, found.high % 1) == (0, 0)
+    assert found.text("guests at once") == f"{found.low:.0f} to {found.high:.0f} guests at once"
+
+
+def test_a_search_that_ran_out_of_levels_says_so() -> None:
+    plan = SearchPlan(start=10, highest=10_000, max_levels=3)
+    found = answer(plan, search(plan, sharp(9000)))
+    assert found.found is Found.UNCLEAR
+    assert found.text("guests/min") == "at least 40 guests/min, not searched further"
+    nothing = answer(plan, search(plan, sharp(9000, generator=1)))
+    assert nothing.text("guests/min") == "not found: no level was clearly met"
+
+
+def test_large_figures_are_written_out() -> None:
+    plan = SearchPlan(start=10_000, highest=40_000)
+    found = answer(plan, search(plan, sharp(39_999)))
+    assert " to 40,000 guests/min" in found.text("guests/min")
+    assert "e+" not in found.text("guests/min")
 
 
 @pytest.mark.parametrize(
@@ -190,9 +203,7 @@ def test_an_objective_stands_by_its_interval() -> None:
         lambda: SearchPlan(start=5, highest=inf),
         lambda: SearchPlan(start=5, highest=10, factor=1),
         lambda: SearchPlan(start=5, highest=10, resolution=0),
-        lambda: standing(
-            Estimate(percent=95, count=9, figure=2, low=1, high=4, confidence=0.9), 1, held=0
-        ),
+        lambda: SearchPlan(start=5.5, highest=10, whole=True),
         lambda: next_rate(PLAN, [Tried(rate=-1, judged=Judged.OVER)]),
     ],
 )
@@ -239,7 +250,9 @@ def run_level(
         reading = None
         if found.figure and found.error_share:
             reading = read_time(found.figure, limit_s, found.error_share * (HOLD / held) ** 0.5)
-        judged = judge_level([stands], leftovers_growing=False, generator_healthy=True, dropped=0)
+        judged = judge_level(
+            [stands], leftovers_growing=False, generator_healthy=True, held_back=False
+        )
         level = Tried(rate=rate, judged=judged, minutes=held + 1, reason="p95", reading=reading)
         if judged is not Judged.CLOSE or (reading is not None and enough(level)):
             break

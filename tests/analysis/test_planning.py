@@ -68,6 +68,9 @@ def test_limits_windows_and_capacity_are_checked() -> None:
     assert small.headroom == pytest.approx(-0.25)
     assert any("25% below the peak" in w for w in small.warnings)
     assert plan_launch(replace(LAUNCH, capacity_per_min=100)).headroom == pytest.approx(0.25)
+    held = plan_launch(replace(LAUNCH, capacity_at_once=320))  # of 640
+    assert held.headroom == pytest.approx(-0.5)
+    assert any("capacity of 320 guests at once is 50% below" in w for w in held.warnings)
 
 
 def test_machines_are_for_whatever_is_scarcer() -> None:

@@ -29,6 +29,14 @@ class Guest(GuestUser):
 """
 
 
+STAYING = """guest.await_reply(within="10s")
+            for _ in range(4):
+                guest.think(0.3)
+                guest.say("and?")
+                guest.await_reply(within="10s")
+"""
+
+
 def search(directory: Path, *words: str) -> Any:
     return subprocess.run(
         [sys.executable, "-m", "harness", "capacity", *words],
@@ -36,7 +44,7 @@ def search(directory: Path, *words: str) -> Any:
         capture_output=True,
         text=True,
         check=False,
-        timeout=170,
+        timeout=250,
     )
 
 
@@ -66,14 +74,54 @@ def test_a_service_of_one_worker_is_over_where_it_must_be(tmp_path: Path) -> Non
     assert json.loads(again.stdout)["levels"] == found["levels"]
 
 
+@pytest.mark.process
+@pytest.mark.timeout(400)  # four levels on a busy machine
+def test_a_service_that_fits_so_many_at_once_is_found_by_occupancy(tmp_path: Path) -> None:
+    file = tmp_path / "level.py"
+    file.write_text(GUESTS.replace('guest.await_reply(within="10s")', STAYING))
+    profile = tmp_path / "twin.toml"
+    # Beyond ten sessions an answer of 200 ms takes as much longer: 250 ms with 12.5 of them.
+    profile.write_text('[bot]\ntime = "200ms"\nmemory_sessions = 10\n')
+    done = search(
+        tmp_path, str(file), "--by", "occupancy", "--objective", "reply p90 < 250ms", "--start",
+        "10", "--highest", "16", "--hold", "4s", "--longest", "8s", "--warm-up", "3s",
+        "--resolution", "0.3", "--max-levels", "4", "--sim-profile", str(profile),
+        "--out", str(tmp_path / "reports"), "--wanted", "20", "--json",
+    )  # fmt: skip
+    found = json.loads(done.stdout) if done.stdout else {}
+    assert found, done.stderr
+    assert (found["by"], found["unit"]) == ("occupancy", "guests at once")
+    levels = {level["guests"]: level for level in found["levels"]}
+    assert levels[10]["judged"] == "under"
+    assert levels[16]["judged"] == "over"
+    for level in levels.values():
+        assert level["occupancy"] == pytest.approx(level["guests"], rel=0.05)
+        assert level["little_off"] < 0.05
+        assert level["session_s"] == pytest.approx(level["occupancy"] / level["arrivals_per_s"])
+    # One guest of grace at either side: a busy machine adds to each answer.
+    assert found["low"] - 1 <= 12.5 <= found["high"] + 1, found
+    assert found["headroom"] == pytest.approx(found["low"] / 20 - 1)
+    assert "guests at once" in (Path(found["directory"]) / "capacity.html").read_text()
+    assert "guests/min" not in done.stderr
+    again = search(tmp_path, "--resume", found["directory"], "--json")
+    assert json.loads(again.stdout)["levels"] == found["levels"]
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [
         (["--start", "fast"], "--start: expected a rate"),
-        (["--start", "10/s", "--highest", "1/s"], "lowest <= start <= highest"),
+        (["--start", "10/s", "--highest", "1/s"], "--start: expected no more than --highest"),
+        (["--start", "20"], "--start: expected a rate such as"),
+        (["--by", "occupancy", "--start", "600/min"], "--start: with --by occupancy expected a"),
+        (["--by", "occupancy", "--wanted", "60/min"], "--wanted: with --by occupancy expected a"),
+        (["--wanted", "20"], "--wanted: expected a rate such as"),
+        (["--wanted", "0/s"], "--wanted: expected a rate above zero"),
+        (["--resume", "d", "--start", "1/s"], "--start and --resume do not go together"),
         (["--objective", "rply p95 < 1s"], "nothing is called 'rply'"),
         (["--hold", "0s"], "--hold: expected one second or more"),
-        (["--resolution", "2"], "resolution between 0 and 1"),
+        (["--resolution", "2"], "--resolution: expected a share between 0 and 1"),
+        (["--resolution", "nan"], "--resolution: expected a share between 0 and 1"),
         (["no-such-file.py"], "there is no locustfile"),
         (["--resume", "nowhere"], "not a search that can go on"),
     ],

@@ -154,6 +154,15 @@ def test_the_capacity_of_a_search(tmp_path: Path, capsys: pytest.CaptureFixture[
     (folder / "search.json").write_text(json.dumps({"schema": 1, "asked": asked, "levels": levels}))
     assert main(["plan", *LAUNCH, "--capacity", str(folder), "--json"]) == ExitCode.PASS
     assert json.loads(capsys.readouterr().out)["plan"]["headroom"] == pytest.approx(0.5)
+    # 3,000 chats an hour with a factor of 1.6 for eight minutes each: 640 at once
+    by = asked | {"by": "occupancy", "start": "600", "highest": "900"}
+    at_once = [{**level, "guests": 800.0}, {**level, "guests": 810.0, "judged": "over"}]
+    search = json.dumps({"schema": 1, "asked": by, "levels": at_once})
+    (folder / "search.json").write_text(search)
+    assert main(["plan", *LAUNCH, "--capacity", str(folder)]) == ExitCode.PASS
+    told = " ".join(capsys.readouterr().out.split())
+    assert "+25%" in told
+    assert "800 guests at once" in told
     levels[0]["judged"] = "over"
     (folder / "search.json").write_text(json.dumps({"schema": 1, "asked": asked, "levels": levels}))
     assert main(["plan", *LAUNCH, "--capacity", str(folder)]) == ExitCode.CONFIG
@@ -174,6 +183,7 @@ def test_the_capacity_of_a_search(tmp_path: Path, capsys: pytest.CaptureFixture[
         (["--from", "none.csv", *LAUNCH[4:]], "none.csv: No such file"),
         ([*LAUNCH, "--calibration", "none.json"], "none.json can't be read"),
         ([*LAUNCH, "--messages-per-machine", "many"], "--messages-per-machine: expected a rate"),
+        ([*LAUNCH, "--capacity", "reports/gone"], "--capacity: there is no folder 'reports/gone'"),
         ([*LAUNCH, "--capacity", "."], "is not a search that can go on"),
     ],
 )

@@ -35,6 +35,10 @@ def parsed(*words: str) -> argparse.Namespace:
         (["--worker", "-t", "5s"], "--worker and --run-time"),
         (["--target", "name", "--sim-fault", "stall=1"], "--target and --sim-fault"),
         (["--target", "name", "--keep-sim"], "--target and --keep-sim"),
+        (["--occupancy", "0"], "--occupancy: expected more than zero"),
+        (["--occupancy", "9", "-u", "9"], "--occupancy and --users do not go together"),
+        (["--occupancy", "9", "--rate", "1/s"], "--occupancy and --rate do not go together"),
+        (["--occupancy", "9", "--over", "1m"], "--occupancy and --over .say -t. do not go"),
         (["--metrics-port", "99999"], "--metrics-port: expected 1 to 65535"),
         (["--stop-timeout=-1s"], "--stop-timeout: expected a duration"),
     ],
@@ -47,6 +51,7 @@ def test_clashes(words: list[str], why: str) -> None:
 def test_what_is_asked_travels_by_the_environment() -> None:
     asked = asked_of(parsed("--rate", "30/min", "--over", "5m", "--seed", "0"))
     assert asked == {"HARNESS_RATE": "30/min", "HARNESS_OVER": "5m", "HARNESS_SEED": "0"}
+    assert asked_of(parsed("--occupancy", "20")) == {"HARNESS_OCCUPANCY": "20"}
     for words in (["--rate", "fast"], ["--over", "soon"]):
         with pytest.raises(ConfigError, match=words[0]):
             asked_of(parsed(*words))

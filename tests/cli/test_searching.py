@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from harness.analysis.crossing import Reading
-from harness.analysis.knee import Judged
-from harness.cli.searching import SEARCH, begin_search, resume_search
+from harness.analysis.raised import Raised
+from harness.analysis.standing import Judged
+from harness.cli.searching import SEARCH, _command, begin_search, resume_search
 from harness.errors import ConfigError
 
 
@@ -17,6 +18,7 @@ def asked(tmp_path: Path, **changes: Any) -> dict[str, Any]:
     return {
         "locustfile": str(file),
         "target": "sim",
+        "by": "rate",
         "slo": None,
         "objectives": ["reply p95 < 500ms"],
         "start": "60/min",
@@ -55,13 +57,45 @@ def test_a_search_is_resumed_as_it_was(tmp_path: Path) -> None:
     assert "reply p95 < 500ms" in (search.directory / "objectives.toml").read_text()
 
 
+def test_a_search_by_occupancy_asks_for_guests_at_once(tmp_path: Path) -> None:
+    by = {"by": "occupancy", "start": "20", "highest": "400", "warm_up": "10s", "longest": "2m"}
+    search = begin_search(asked(tmp_path, **by), tmp_path / "reports")
+    assert (search.plan.start, search.plan.highest, search.plan.whole) == (20, 400, True)
+    search.levels.append({"guests": 20.0, "judged": "under", "minutes": 1.5, "reason": ""})
+    search.save()
+    assert [level.rate for level in resume_search(search.directory).tried] == [20]
+    words = " ".join(_command(search, 57.0, "sim", tmp_path / "out"))
+    # All of them come within six of the ten seconds of warm-up.
+    assert "--occupancy 57 --spawn-rate 9.5000 --run-time 132s" in words
+    assert "--rate" not in words
+    assert "--over" not in words
+
+
+def test_a_search_from_before_there_were_two_ways_goes_on(tmp_path: Path) -> None:
+    search = begin_search(asked(tmp_path), tmp_path / "reports")
+    del search.asked["by"]
+    search.save()
+    assert resume_search(search.directory).by is Raised.RATE
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
         ({"hold": "0s"}, "--hold: expected one second or more"),
         ({"longest": "30s"}, "--longest: expected no less than --hold"),
         ({"start": "fast"}, "--start: expected a rate"),
-        ({"start": "700/min"}, "lowest <= start <= highest"),
+        ({"start": "700/min"}, "--start: expected no more than --highest"),
+        ({"start": "20"}, "--start: expected a rate such as .* go with --by occupancy"),
+        ({"by": "occupancy"}, "--start: with --by occupancy expected a whole number of guests"),
+        ({"by": "occupancy", "start": "20"}, "--highest: with --by occupancy expected a whole"),
+        (
+            {"by": "occupancy", "start": "2", "highest": "9", "processes": 4},
+            "--start: 2 guests are too few for --processes",
+        ),
+        ({"warm_up": "2d"}, "--warm-up: expected one second or more and up to a day"),
+        ({"resolution": float("nan")}, "--resolution: expected a share between 0 and 1"),
+        ({"max_levels": 0}, "--max-levels: expected one or more"),
+        ({"processes": 0}, "--processes: expected one or more"),
         ({"locustfile": "nowhere.py"}, "there is no locustfile"),
     ],
 )

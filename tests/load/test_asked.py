@@ -7,6 +7,7 @@ from harness.load.asked import (
     as_asked,
     irregular,
     looked_at,
+    occupancy,
     over,
     rate,
     seed,
@@ -19,7 +20,7 @@ from harness.workload.arrivals import steady
 
 @pytest.fixture(autouse=True)
 def _nothing_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RATE", "OVER", "SEED", "ARRIVALS", "STAY", "SILENCE", "ASKED"):
+    for name in ("RATE", "OVER", "SEED", "ARRIVALS", "STAY", "SILENCE", "OCCUPANCY", "ASKED"):
         monkeypatch.setenv(f"HARNESS_{name}", "")
 
 
@@ -38,6 +39,12 @@ def test_how_long_guests_stay_and_are_silent(monkeypatch: pytest.MonkeyPatch) ->
     assert (stay("3h"), silence("10m")) == (432_000, 3600)
     assert looked_at() == ["HARNESS_SILENCE", "HARNESS_STAY"]
     assert slots_for(1, 60.0) == slots_for(1, "1m")
+
+
+def test_an_occupancy_is_asked_for_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert occupancy() is None
+    monkeypatch.setenv("HARNESS_OCCUPANCY", "20")
+    assert occupancy() == 20
 
 
 def test_a_drawn_seed_stays_the_same_within_a_run() -> None:
@@ -67,6 +74,8 @@ def test_the_same_seed_gives_the_same_arrivals(monkeypatch: pytest.MonkeyPatch) 
         ("STAY", "on", lambda: stay("1s")),
         ("SILENCE", "gold", lambda: silence("1s")),
         ("SEED", "x", seed),
+        ("OCCUPANCY", "0", occupancy),
+        ("OCCUPANCY", "many", occupancy),
         ("ARRIVALS", "odd", lambda: irregular(steady(per_second=1, over="9s"))),
     ],
 )

@@ -1,6 +1,7 @@
 """What is in a locustfile, or why it can't be used, in one sentence with file and line."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from locusts import ROOT
 pytestmark = pytest.mark.process
 
 
-def inspect(path: Path) -> dict[str, Any]:
+def inspect(path: Path, **asked: str) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-m", "harness.load.inspection", str(path)],
         cwd=ROOT,
@@ -20,6 +21,7 @@ def inspect(path: Path) -> dict[str, Any]:
         text=True,
         check=True,
         timeout=60,
+        env={**os.environ, **asked},
     )
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -30,6 +32,14 @@ def test_the_launch_file_is_understood() -> None:
     assert found["users"] == ["Shopper"]
     assert found["arrivals"]["count"] > 1000
     assert "leftovers == 0" in found["objectives"]
+
+
+def test_an_occupancy_sets_the_schedule_aside() -> None:
+    found = inspect(ROOT / "locustfiles" / "load.py", HARNESS_OCCUPANCY="12")
+    assert found["arrivals"] is None
+    assert "HARNESS_OCCUPANCY" in found["asked"]
+    wrong = inspect(ROOT / "locustfiles" / "load.py", HARNESS_OCCUPANCY="many")
+    assert "HARNESS_OCCUPANCY: expected a number of guests at once" in wrong["error"]
 
 
 @pytest.mark.parametrize(

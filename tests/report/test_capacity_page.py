@@ -21,10 +21,11 @@ def found(**changes: Any) -> dict[str, Any]:
     }
     over = {**level, "rate_per_s": 7.0, "judged": "over", "reason": "reply p95 <b>: 700 ms"}
     return {
+        "by": "rate",
         "found": "knee",
-        "low_per_minute": 360.0,
-        "high_per_minute": 420.0,
-        "centre_per_minute": 389.0,
+        "low": 360.0,
+        "high": 420.0,
+        "centre": 389.0,
         "broke_first": "reply p95 <b>: 700 ms",
         "headroom": 0.2,
         "levels": [over, level],
@@ -64,17 +65,36 @@ def test_the_curve_is_drawn_where_levels_have_figures() -> None:
         {**level, "of_limit": shares}
         for level, shares in zip(found()["levels"], ([1.2, 1.4, 1.6], [0.5, 0.6, 0.7]), strict=True)
     ]
-    html = render(found(levels=levels, wanted_per_minute=300.0))
+    html = render(found(levels=levels, wanted=300.0))
     assert html.count("<circle") == 2
     assert "the limit" in html
     assert "Most likely it is 389 a minute." in html
-    assert "300 a minute" in html
+    assert "300 guests a minute" in html
     assert "<script" not in html
 
 
 def test_the_objective_is_told_in_plain_words() -> None:
     html = render(found(broke_first="reply p95 < 500ms: 700 ms (600 to 800)"))
     assert "no longer holds: 95 of 100 replies in under 500ms (reply p95 &lt; 500ms)." in html
+
+
+def test_a_search_by_occupancy_speaks_of_guests_at_once() -> None:
+    level = {**found()["levels"][1], "occupancy": 119.4, "arrivals_per_s": 21.0}
+    levels = [
+        {**level, "guests": 120.0, "of_limit": [0.5, 0.6, 0.7]},
+        {**level, "guests": 130.0, "judged": "over", "of_limit": [1.2, 1.4, 1.6]},
+    ]
+    html = render(
+        found(by="occupancy", low=120.0, high=130.0, centre=124.0, wanted=100.0, levels=levels)
+    )
+    assert "<h1>120 to 130 guests at once</h1>" in html
+    assert "So many guests may be in session before" in html
+    assert "Most likely it is 124." in html
+    assert "100 guests at once" in html
+    assert "new guests a minute at the highest level that was met</dt><dd>1,260.0" in html
+    assert '<th scope="row">120</th>' in html
+    assert "a minute before" not in html
+    assert "guests/min" not in html
 
 
 def test_an_empty_search_is_shown_too() -> None:

@@ -1,20 +1,15 @@
 """The drawing shows every level in its place, and what lies outside at its edge."""
 
-from typing import Any
-
-from harness.report.knee_chart import BOTTOM, LEFT, RIGHT, TOP, knee_chart
-
-TONES = {"under": "good", "close": "near", "over": "bad"}
+from harness.report.knee_chart import BOTTOM, LEFT, RIGHT, TOP, Measured, knee_chart
 
 
-def level(rate: float, share: float | None, judged: str) -> dict[str, Any]:
-    shares = None if share is None else [share * 0.8, share, share * 1.2]
-    return {"rate_per_s": rate, "judged": judged, "of_limit": shares}
+def level(load: float, share: float, tone: str) -> Measured:
+    return Measured(load=load, of_limit=(share * 0.8, share, share * 1.2), tone=tone)
 
 
 def test_points_lie_where_they_must() -> None:
-    levels = [level(30, 40, "over"), level(10, 0.4, "under"), level(20, 1, "close")]
-    chart = knee_chart(levels, TONES, low_per_s=19, high_per_s=21)
+    levels = [level(1800, 40, "bad"), level(600, 0.4, "good"), level(1200, 1, "near")]
+    chart = knee_chart(levels, low=1140, high=1260)
     assert chart is not None
     assert [point.tone for point in chart.points] == ["good", "near", "bad"]
     first, second, third = chart.points
@@ -27,14 +22,18 @@ def test_points_lie_where_they_must() -> None:
     assert [tick.text for tick in chart.across] == ["0", "500", "1,000", "1,500"]
 
 
+def test_a_large_load_is_written_out() -> None:
+    chart = knee_chart([level(500, 0.5, "good"), level(16000, 2, "bad")], low=None, high=None)
+    assert chart is not None
+    assert [tick.text for tick in chart.across][-1] == "15,000"
+
+
 def test_too_little_is_no_drawing() -> None:
-    one = [level(10, 0.5, "under"), level(20, None, "over")]
-    assert knee_chart(one, TONES, low_per_s=None, high_per_s=None) is None
+    assert knee_chart([level(600, 0.5, "good")], low=None, high=None) is None
 
 
 def test_an_open_answer_has_no_band() -> None:
-    levels = [level(0.1, 0.4, "under"), level(0.2, 0.05, "under")]
-    chart = knee_chart(levels, TONES, low_per_s=None, high_per_s=None)
+    chart = knee_chart([level(6, 0.4, "good"), level(12, 0.05, "good")], low=None, high=None)
     assert chart is not None
     assert (chart.low_x, chart.high_x) == (None, None)
     assert max(point.y for point in chart.points) == BOTTOM

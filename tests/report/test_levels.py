@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.analysis.knee import Judged
+from harness.analysis.standing import Judged
 from harness.errors import ConfigError
 from harness.measure.recorder import Recorder
 from harness.measure.sample import Sample
@@ -26,6 +26,8 @@ def level(
     leftover: int = 0,
     dropped: int = 0,
     dropped_at: int = 40,
+    paced: int = 0,
+    little: dict[str, float] | None = None,
 ) -> Path:
     """Twenty seconds of warm-up and sixty judged ones, 100 replies each."""
     rng = random.Random(4)
@@ -36,6 +38,8 @@ def level(
         for _ in range(100):
             took = int(rng.expovariate(1 / middle) * MS)
             recorder.add(Sample("reply", 0, 0, took, took))
+        for _ in range(paced if second == 40 else 0):
+            recorder.count("paced_connects")
         writer.write(
             recorder.take(),
             ended_ns=10**18 + second * 10**9,
@@ -50,6 +54,7 @@ def level(
     writer.close()
     record: dict[str, Any] = {
         "verdict": verdict,
+        "little": little,
         "reasons": ["the generator lagged"],
         "sessions": {"leftover": leftover},
         "objectives": [
@@ -95,6 +100,23 @@ def test_a_struggling_generator_is_never_the_services_limit(
     found = judge_run(level(tmp_path, reply_ms=100, **how), warmup_s=20)
     assert found.judged is Judged.INCONCLUSIVE
     assert "generator" in found.reason
+
+
+def test_guests_who_waited_for_our_own_limit_are_not_the_services(tmp_path: Path) -> None:
+    found = judge_run(level(tmp_path, reply_ms=100, paced=3), warmup_s=20)
+    assert found.judged is Judged.INCONCLUSIVE
+    assert "3 guests waited for the limit of new connections" in found.reason
+
+
+def test_a_level_of_occupancy_has_to_have_its_guests(tmp_path: Path) -> None:
+    directory = level(tmp_path, reply_ms=100, little={"off": 0.01})
+    held = judge_run(directory, warmup_s=20, guests=12)
+    assert held.judged is Judged.UNDER
+    assert held.arrivals_per_s == pytest.approx(3)
+    assert held.little_off == pytest.approx(0.01)
+    short = judge_run(directory, warmup_s=20, guests=13)
+    assert short.judged is Judged.INCONCLUSIVE
+    assert short.reason == "the generator was the limit: 12.0 of 13 guests were in session"
 
 
 def test_what_was_dropped_at_the_end_of_the_run_does_not_count(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.analysis.knee import Standing
+from harness.analysis.standing import Standing
 from harness.errors import ConfigError
 from harness.measure.recorder import Recorder
 from harness.measure.sample import Outcome, Sample
