@@ -3,9 +3,10 @@
 These are not subclassed and not changed. Fields the service may leave out have a value for that.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Direction(StrEnum):
@@ -15,9 +16,8 @@ class Direction(StrEnum):
     OUTBOUND = "Outbound"
 
 
-@dataclass(slots=True)
-class Message:
-    """A StructuredMessage: text, event or rich content (not frozen: made for every frame).
+class Message(NamedTuple):
+    """A StructuredMessage: text, event or rich content (a tuple: one is made for every frame).
 
     ``presence`` is the first presence event's type (Join, Clear, Disconnect, SignIn) or None;
     ``typing`` says that it holds a typing event; ``read_only`` that its event has made the session
@@ -35,7 +35,7 @@ class Message:
     read_only: bool
     is_response: bool
     time: str | None
-    content: list[Any]
+    content: Sequence[Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

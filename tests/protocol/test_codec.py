@@ -133,13 +133,44 @@ def test_what_contradicts_the_protocol_is_a_remote_error(data: bytes) -> None:
         codec.decode(data)
 
 
-@given(st.sampled_from([*MessageClass, "Strange"]), st.dictionaries(FIELD, JSON) | JSON, JSON, JSON)
+@given(
+    JSON | st.sampled_from([*MessageClass, "Strange"]),
+    st.dictionaries(FIELD, JSON) | JSON,
+    JSON,
+    JSON,
+)
 def test_any_json_gives_an_event_or_a_remote_error(
     cls: str, body: object, code: object, tracing_id: object
 ) -> None:
     for data in (frame(cls, body, code, tracingId=tracing_id), orjson.dumps(body)):
         with contextlib.suppress(RemoteProtocolError):
             assert isinstance(codec.decode(data), Event)
+
+
+PLACES = ["text", "type", "direction", "id", "channel", "time", "tracingId", "class", "kind"]
+
+
+@given(st.dictionaries(st.sampled_from(PLACES), st.just(KeyError) | JSON, max_size=3))
+def test_the_short_way_of_a_plain_text_reads_what_the_long_way_reads(wrong: dict) -> None:
+    right = {"text": "Hi", "type": "Text", "direction": "Inbound", "id": "m1", "time": "2026-11-24"}
+    given = {**right, "tracingId": "t1", "class": "StructuredMessage", "kind": "response", **wrong}
+    body = {name: given[name] for name in ("text", "type", "direction", "id")}
+    body["channel"] = given.get("channel", {"time": given["time"]})
+    whole = {name: given[name] for name in ("class", "tracingId")}
+    whole |= {"type": given["kind"], "body": body}
+    for part in (whole, body, body["channel"]):
+        if type(part) is dict:
+            for name in [name for name, value in part.items() if value is KeyError]:
+                del part[name]  # left out
+    assert _outcome(whole) == _outcome({**whole, "body": {**body, "content": None}})
+
+
+def _outcome(frame: object) -> object:
+    try:
+        event = codec.decode(orjson.dumps(frame))
+    except RemoteProtocolError as error:
+        return str(error)
+    return event._replace(content=tuple(event.content)) if type(event) is Message else event
 
 
 @given(st.text())
