@@ -15,13 +15,14 @@ class Bell:
     timer, because the one of an earlier wait is left running if it comes early enough.
     """
 
-    __slots__ = ("_due_ns", "_ringing", "_timer", "_waiting")
+    __slots__ = ("_due_ns", "_hub", "_ringing", "_timer", "_waiting")
 
     def __init__(self) -> None:
         self._waiting: Any = None
         self._ringing = False
         self._timer: Any = None
         self._due_ns = 0
+        self._hub = get_hub()
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep until :meth:`ring` (True) or until the time is over (False)."""
@@ -33,19 +34,18 @@ class Bell:
 
     def doze(self, deadline_ns: int) -> bool:
         """As :meth:`wait`, but may also return (False) before the time is over."""
-        hub = get_hub()
         timer = self._timer
         if timer is None or deadline_ns < self._due_ns:
             if timer is not None:
                 timer.stop()
                 timer.close()
             after_s = max(0.0, (deadline_ns - monotonic_ns()) / 1e9)
-            self._timer = timer = hub.loop.timer(after_s)
+            self._timer = timer = self._hub.loop.timer(after_s)
             self._due_ns = deadline_ns
             timer.start(self._on_timer)
         self._waiting = getcurrent()
         try:
-            return bool(hub.switch())
+            return self._hub.switch() is True
         finally:
             self._waiting = None
 
@@ -53,7 +53,7 @@ class Bell:
         """Let the waiting greenlet go on, soon; may be called from anywhere."""
         if self._waiting is not None and not self._ringing:
             self._ringing = True
-            get_hub().loop.run_callback(self._wake)
+            self._hub.loop.run_callback(self._wake)
 
     def wake(self) -> None:
         """Let it go on at once; for the last line of what the event loop calls, and only there."""

@@ -8,7 +8,6 @@ one of their bits set is an error.
 
 import os
 import struct
-from collections.abc import Iterator
 from typing import NamedTuple
 
 try:
@@ -26,8 +25,11 @@ _MIDDLING_TEXT = bytes((_WHOLE_TEXT, 126))
 _SHORT = struct.Struct(">BB4s").pack
 _MIDDLING = struct.Struct(">BBH4s").pack
 _LONG = struct.Struct(">BBQ4s").pack
-_MASK = struct.Struct("4s")
-_MASKS_AT_ONCE = 8
+_MASKS_AT_ONCE = 512
+_masks: list[bytes] = []
+"""Masks have to be unpredictable, so they come from the system, but many in one call."""
+if hasattr(os, "register_at_fork"):  # not the same ones in two processes
+    os.register_at_fork(after_in_child=_masks.clear)
 
 
 class FrameError(Exception):
@@ -60,10 +62,10 @@ class FrameReader:
         """What these bytes complete. Raises FrameError; nothing may be fed after that."""
         if self._rest:
             data = self._rest + data
-        elif data[:2] == _MIDDLING_TEXT and self._parts is None:
+        elif data.startswith(_MIDDLING_TEXT) and self._parts is None:
             # Nearly every read brings one whole message of 126 to 65,535 bytes and nothing else.
-            length = data[2] << 8 | data[3] if len(data) > 3 else 0
-            if len(data) == length + 4 and length <= self._max_bytes:
+            size = len(data)
+            if size > 3 and size == (data[2] << 8 | data[3]) + 4 and size - 4 <= self._max_bytes:
                 return [data[4:]]
         found: list[bytes | Control] = []
         at, size = 0, len(data)
@@ -112,36 +114,27 @@ class FrameReader:
             found.append(b"".join(parts))
 
 
-class FrameWriter:
-    """Frames as a client must write them; one per connection.
+def encode(opcode: int, payload: bytes) -> bytes:
+    """One final frame as a client must write it: masked."""
+    try:
+        mask = _masks.pop()
+    except IndexError:
+        drawn = os.urandom(4 * _MASKS_AT_ONCE)
+        _masks.extend(drawn[at : at + 4] for at in range(0, len(drawn), 4))
+        mask = _masks.pop()
+    size = len(payload)
+    if 126 <= size < 65536:
+        head = _MIDDLING(_FIN | opcode, 0xFE, size, mask)
+    elif size < 126:
+        head = _SHORT(_FIN | opcode, 0x80 | size, mask)
+    else:
+        head = _LONG(_FIN | opcode, 0xFF, size, mask)
+    return head + apply_mask(payload, mask)
 
-    Masks have to be unpredictable, so they come from the system, but several in one call.
-    """
 
-    __slots__ = ("_masks",)
-
-    def __init__(self) -> None:
-        self._masks: Iterator[tuple[bytes]] = iter(())
-
-    def encode(self, opcode: int, payload: bytes) -> bytes:
-        """One final frame."""
-        drawn = next(self._masks, None)
-        if drawn is None:
-            self._masks = _MASK.iter_unpack(os.urandom(_MASK.size * _MASKS_AT_ONCE))
-            drawn = next(self._masks)
-        (mask,) = drawn
-        size = len(payload)
-        if size < 126:
-            head = _SHORT(_FIN | opcode, 0x80 | size, mask)
-        elif size < 65536:
-            head = _MIDDLING(_FIN | opcode, 0xFE, size, mask)
-        else:
-            head = _LONG(_FIN | opcode, 0xFF, size, mask)
-        return head + apply_mask(payload, mask)
-
-    def encode_close(self, code: int) -> bytes:
-        """A close frame without a reason."""
-        return self.encode(CLOSE, code.to_bytes(2, "big"))
+def encode_close(code: int) -> bytes:
+    """A close frame without a reason."""
+    return encode(CLOSE, code.to_bytes(2, "big"))
 
 
 def read_close(payload: bytes) -> tuple[int, str]:

@@ -30,7 +30,8 @@ from harness.transport.frames import (
     Control,
     FrameError,
     FrameReader,
-    FrameWriter,
+    encode,
+    encode_close,
     read_close,
 )
 from harness.transport.upgrade import Upgrade
@@ -77,7 +78,6 @@ class WebSocket:
         "_receiver",
         "_recvmsg",
         "_writer",
-        "_writing",
         "phases",
     )
 
@@ -87,7 +87,6 @@ class WebSocket:
         self._link = link
         self._handshake: Upgrade | None = upgrade
         self._frames = FrameReader(max_message_bytes)
-        self._writing = FrameWriter()
         self._close_received: tuple[int, str] | None = None
         self._close_sent = False
         self._receiver = receiver
@@ -114,7 +113,7 @@ class WebSocket:
         """
         if self._closed or self._close_sent or self._handshake is not None:
             raise ConnectionLost(*(self._close_received or (None, "")))
-        frame = self._writing.encode(TEXT, data)
+        frame = encode(TEXT, data)
         if self._link.tls is not None:
             frame = self._sealed(frame)
         stamp = monotonic_ns()
@@ -127,7 +126,7 @@ class WebSocket:
             return
         if not self._close_sent and self._handshake is None:
             self._close_sent = True
-            self._write(self._writing.encode_close(1000))
+            self._write(encode_close(1000))
         if not self._closed and wait_s > 0:
             self._bell.wait(wait_s)
         self._end()
@@ -205,7 +204,7 @@ class WebSocket:
                         break
         except FrameError as error:
             if not self._close_sent:
-                self._write(self._writing.encode_close(error.code))
+                self._write(encode_close(error.code))
             # What came was no websocket any more: there is nothing more to learn from waiting.
             self._end()
         if tls is not None and tls.ended:
@@ -233,13 +232,13 @@ class WebSocket:
     def _on_control(self, control: Control) -> None:
         if control.opcode == PING:
             if not self._close_sent:
-                self._write(self._writing.encode(PONG, control.payload))
+                self._write(encode(PONG, control.payload))
         elif control.opcode == CLOSE:
             self._close_received = read_close(control.payload)
             if not self._close_sent:
                 code = self._close_received[0] if control.payload else 1000
                 self._close_sent = True
-                self._write(self._writing.encode_close(code))
+                self._write(encode_close(code))
             # Both close frames are out. The server should end the TCP connection now; there is
             # no sense in waiting for it.
             self._end()
