@@ -2,6 +2,7 @@
 
 import math
 import re
+from functools import lru_cache
 
 from harness.errors import ConfigError
 
@@ -22,6 +23,7 @@ def seconds(text: str | float, what: str = "duration") -> float:
     return value
 
 
+@lru_cache(256)  # stories say ``within="20s"`` with every message
 def _written_seconds(text: str, what: str) -> float:
     compact = text.strip().replace(" ", "").lower()
     if re.fullmatch(r"\d+(?:\.\d+)?", compact):
