@@ -6,23 +6,24 @@ their tracingId; each of them ends exactly once, with a sample that says how.
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from harness.clock import monotonic_ns
 from harness.errors import RateLimited, RemoteProtocolError, ServiceError, SessionExpired
 from harness.guest.failures import outcome_of, service_error
 from harness.guest.forensics import Finding, Seen
+from harness.guest.pending import Pending
 from harness.measure.recorder import Recorder
-from harness.measure.sample import Outcome, Sample
+from harness.measure.sample import Outcome
 from harness.protocol import events
 from harness.protocol.codec import decode
 from harness.protocol.names import HEALTH_CHECK_TRACING_ID, ErrorCode
 from harness.protocol.session import Got, SessionState, State
 from harness.transport.bell import Bell
 
-_new = tuple.__new__  # for each request: a named tuple's own way costs five times as much
 _EXPECTED, _CLEARED = Finding.EXPECTED, State.CLEARED  # an enum is slow to give its members
+_Message = events.Message
+_new = tuple.__new__  # for each reply: a named tuple's own way costs five times as much
 FRAMES_KEPT = 64
 """Outbound messages kept for a guest that doesn't look at them."""
 
@@ -31,16 +32,7 @@ def nothing(*_: object) -> None:
     """For those who need not be told."""
 
 
-class Pending(NamedTuple):
-    """A request on its way: what it measures, when it was due and when it was sent."""
-
-    operation: str
-    due_ns: int
-    sent_ns: int
-
-
-@dataclass(slots=True)
-class Arrived:
+class Arrived(NamedTuple):
     """An Outbound message and its stamps."""
 
     message: events.Message
@@ -58,7 +50,6 @@ class Inbox:
     """
 
     __slots__ = (
-        "_given_up",
         "_lane",
         "_newest",
         "_newest_before",
@@ -104,9 +95,8 @@ class Inbox:
         self._lane = lane
         self._newest = self._newest_before = ""
         """the service's time of its newest message, now and when the last connection ended"""
-        self._given_up: set[str] | None = None
         self.bell = Bell()
-        self.pending: dict[str, Pending] = {}
+        self.pending = Pending(recorder)
         self.answers: dict[str, events.Other | ServiceError | None] | None = None
         """what :meth:`want` asked for, by tracingId or attachment id"""
         self.answered_ns = 0
@@ -132,10 +122,6 @@ class Inbox:
         self.connected, self.retired = True, False
         self.closed_code, self.close_reason = None, ""
         self.response = self.failure = None
-
-    def expect(self, tracing_id: str, operation: str, due_ns: int, sent_ns: int) -> None:
-        """Note a request that will be answered; one of operation ``""`` is not measured."""
-        self.pending[tracing_id] = _new(Pending, (operation, due_ns, sent_ns))
 
     def want(self, key: str) -> None:
         """Keep the answer to one request, by its tracingId or the id of an attachment."""
@@ -164,31 +150,6 @@ class Inbox:
             return True
         return False
 
-    def give_up(self, outcome: Outcome, *, operation: str | None = None) -> None:
-        """End what is pending (of one operation, or all) with an outcome, waited until now."""
-        now = monotonic_ns()
-        for tracing_id, request in list(self.pending.items()):
-            if operation is None or request.operation == operation:
-                self._give_up(tracing_id, now, outcome)
-
-    def give_up_older_than(self, age_s: float) -> None:
-        """End messages whose echo has not come for so long as time-outs."""
-        if not self.pending:
-            return
-        now = monotonic_ns()
-        limit = now - int(age_s * 1e9)
-        for tracing_id, request in list(self.pending.items()):
-            if request.sent_ns >= limit:
-                return  # they stand in the order of sending
-            if request.operation in ("delivered", "health_check"):
-                self._give_up(tracing_id, now, Outcome.TIMEOUT)
-
-    def _give_up(self, tracing_id: str, now: int, outcome: Outcome) -> None:
-        if self._given_up is None or len(self._given_up) >= FRAMES_KEPT:
-            self._given_up = set()
-        self._given_up.add(tracing_id)
-        self._add(self.pending.pop(tracing_id), now, now, outcome)
-
     def part(self) -> None:
         """Its session is over: nobody is told any more, and nothing holds the session here."""
         self._on_cleared, self._on_first_message = nothing, None
@@ -202,18 +163,14 @@ class Inbox:
         except RemoteProtocolError:
             self._recorder.count(Finding.BAD)
             return False
-        awaited = True
-        if type(event) is events.Message:
-            finding = self._on_message(event, arrived_ns, seen_ns)
-            if event.direction == "Inbound" and not (event.presence or event.is_response):
-                awaited = False  # nobody waits for the echo of a text
-        else:
-            finding = self._on_other(event, arrived_ns, seen_ns)
+        if type(event) is _Message:
+            return self._on_message(event, arrived_ns, seen_ns)
+        finding = self._on_other(event, arrived_ns, seen_ns)
         if finding is _EXPECTED:
             self._recorder.frames_expected += 1
         else:
             self._recorder.count(finding)
-        return awaited
+        return True
 
     def wake(self) -> None:
         """Let the story go on, at once; the last thing of a turn of the event loop."""
@@ -229,68 +186,77 @@ class Inbox:
             self.pending.clear()
         else:
             self.session.got(Got.CONNECTION_LOST)
-            self.give_up(Outcome.LOST)
+            self.pending.give_up(Outcome.LOST)
         self.bell.close()
         self.bell.ring()
 
     # Messages.
 
-    def _on_message(self, message: events.Message, arrived_ns: int, seen_ns: int) -> Finding:
-        if self.session.state is _CLEARED and message.presence != "Clear":
-            return Finding.AFTER_CLEAR
+    def _on_message(self, message: events.Message, arrived_ns: int, seen_ns: int) -> bool:
+        # Taken apart at once: to read eight fields of a named tuple by their names costs more.
+        direction, _, _, message_id, tracing_id, presence, typing, _, response, time, _ = message
+        if self.session.state is _CLEARED and presence != "Clear":
+            self._recorder.count(Finding.AFTER_CLEAR)
+            return True
         finding = _EXPECTED
-        time = message.time
         if time is not None:
             if time < self._newest:
                 finding = Finding.OUT_OF_ORDER
             else:
                 self._newest = time
-        if message.direction == "Inbound":
-            return self._on_inbound(message, arrived_ns, seen_ns, finding)
-        if message.message_id:
-            before = self._seen.first(message.message_id, self._lane)
-            if before == self._lane:
-                return Finding.DUPLICATE
-            if before is not None and not before.startswith(self._owner):
-                if message.text or message.content:
-                    self.doubtful = Arrived(message, arrived_ns, seen_ns)
-                return Finding.CROSS_TALK
-        if message.presence == "Disconnect":
-            self._recorder.count("disconnected_by_service")
-            if message.read_only:
-                self.session.got(Got.DISCONNECTED_FOR_GOOD)
-        elif not message.typing:
-            self._keep(message, arrived_ns, seen_ns)
-        return finding
+        if awaited := direction != "Inbound":
+            before = self._seen.first(message_id, self._lane) if message_id else None
+            if before is not None and (before == self._lane or not before.startswith(self._owner)):
+                finding = self._unwanted(message, before, arrived_ns, seen_ns)
+            elif presence == "Disconnect":
+                self._on_disconnect(message)
+            elif not typing:
+                self._keep(message, arrived_ns, seen_ns)
+        elif presence == "Clear":
+            awaited = True  # though it proves nothing yet
+        elif request := self.pending.pop(tracing_id or "", None):
+            operation, due_ns, sent_ns = request
+            self._recorder.add_ok(operation, due_ns, sent_ns, arrived_ns, seen_ns)
+            if self._on_first_message is not None and message_id and not response:
+                self._on_first_message(message_id)
+                self._on_first_message = None
+            awaited = response or presence is not None  # nobody waits for the echo of a text
+        else:
+            finding = self._unawaited(tracing_id or "", message, finding)
+        if finding is _EXPECTED:
+            self._recorder.frames_expected += 1
+        else:
+            self._recorder.count(finding)
+        return awaited
+
+    def _unwanted(
+        self, message: events.Message, before: str, arrived_ns: int, seen_ns: int
+    ) -> Finding:
+        """One of the other side that somebody has seen before."""
+        if before == self._lane:
+            return Finding.DUPLICATE
+        if message.text or message.content:
+            self.doubtful = Arrived(message, arrived_ns, seen_ns)
+        return Finding.CROSS_TALK
+
+    def _on_disconnect(self, message: events.Message) -> None:
+        self._recorder.count("disconnected_by_service")
+        if message.read_only:
+            self.session.got(Got.DISCONNECTED_FOR_GOOD)
 
     def _keep(self, message: events.Message, arrived_ns: int, seen_ns: int) -> None:
         if self.replies is None:
             self.replies = deque(maxlen=FRAMES_KEPT)
-        self.replies.append(Arrived(message, arrived_ns, seen_ns))
+        self.replies.append(_new(Arrived, (message, arrived_ns, seen_ns)))
         self._recorder.replies_received += 1
 
-    def _on_inbound(
-        self, message: events.Message, arrived_ns: int, seen_ns: int, finding: Finding
-    ) -> Finding:
-        if message.presence == "Clear":
-            return finding  # the echo of Clear proves nothing yet
-        tracing_id = message.tracing_id or ""
-        request = self.pending.pop(tracing_id, None)
-        if request is None:
-            return self._unawaited(tracing_id, message, finding)
-        operation, due_ns, sent_ns = request
-        self._recorder.add_ok(operation, due_ns, sent_ns, arrived_ns, seen_ns)
-        if self._on_first_message is not None and message.message_id and not message.is_response:
-            self._on_first_message(message.message_id)
-            self._on_first_message = None
-        return finding
-
     def _unawaited(self, tracing_id: str, message: events.Message, finding: Finding) -> Finding:
+        """The echo of something that is not pending (any more)."""
         if not tracing_id or tracing_id == HEALTH_CHECK_TRACING_ID:
             if message.is_response:
                 return Finding.LATE
             return finding if message.presence else Finding.UNMATCHED
-        if self._given_up is not None and tracing_id in self._given_up:
+        if self.pending.was_given_up(tracing_id):
             return Finding.LATE
         if tracing_id.startswith(self._lane):
             return Finding.DUPLICATE
@@ -303,7 +269,7 @@ class Inbox:
                 return Finding.DUPLICATE if self.cleared_ns else Finding.UNMATCHED
             self.cleared_ns = arrived_ns
             self._on_cleared()
-            self._finish("clear", arrived_ns, seen_ns)
+            self.pending.finish("clear", arrived_ns, seen_ns)
         elif isinstance(event, events.ConnectionClosed):
             if self.cleared_ns and not self.retired:
                 cleared_ns = self.cleared_ns
@@ -347,8 +313,8 @@ class Inbox:
         if not self.session.got(got):
             return Finding.DUPLICATE
         self.response = response
-        self._finish("session_open", arrived_ns, seen_ns)
-        self._finish("resume", arrived_ns, seen_ns)
+        self.pending.finish("session_open", arrived_ns, seen_ns)
+        self.pending.finish("resume", arrived_ns, seen_ns)
         return Finding.EXPECTED
 
     def _on_failure(self, failure: events.Failure, arrived_ns: int, seen_ns: int) -> Finding:
@@ -364,7 +330,7 @@ class Inbox:
             # own client does.
             request = self.pending.pop(next(iter(self.pending)))
         if request is not None:
-            self._add(request, arrived_ns, seen_ns, outcome_of(error))
+            self.pending.end(request, arrived_ns, seen_ns, outcome_of(error))
         if isinstance(error, SessionExpired):
             self._on_expired(error.text)
             return Finding.EXPECTED
@@ -385,15 +351,4 @@ class Inbox:
     def _on_expired(self, text: str) -> None:
         if self.session.got(Got.EXPIRED):
             self.failure = SessionExpired(ErrorCode.SESSION_EXPIRED, text)
-            self.give_up(Outcome.EXPIRED)
-
-    def _finish(self, operation: str, arrived_ns: int, seen_ns: int) -> None:
-        for tracing_id, request in self.pending.items():
-            if request.operation == operation:
-                del self.pending[tracing_id]
-                self._add(request, arrived_ns, seen_ns, Outcome.OK)
-                return
-
-    def _add(self, request: Pending, arrived_ns: int, seen_ns: int, outcome: Outcome) -> None:
-        if request.operation:
-            self._recorder.add(Sample(*request, arrived_ns, seen_ns, outcome))
+            self.pending.give_up(Outcome.EXPIRED)

@@ -70,7 +70,7 @@ class Leaving:
         ending = line.clear(within_s=line.settings.clear_within_s)
         if ending is Ending.CLEARED:
             line.await_retirement(within_s=line.settings.close_within_s)
-        line.inbox.give_up(Outcome.LOST)
+        line.inbox.pending.give_up(Outcome.LOST)
         line.close()
         return ending
 

@@ -35,6 +35,7 @@ class Line:
     """Requests of one token. All methods but :meth:`close` raise TransportError when it is cut."""
 
     __slots__ = (
+        "_check_after_ns",
         "_lane",
         "_pace",
         "_recorder",
@@ -70,6 +71,7 @@ class Line:
         self._websocket: WebSocket | None = None
         self._pace = None if settings.budget == UNLIMITED else Pace(settings.budget)
         self._text_head = text_head(token)
+        self._check_after_ns = int(settings.health_check_every_s * 1e9)
         self._requests = 0
         self._sent_ns = 0
         """when the newest request left"""
@@ -167,7 +169,8 @@ class Line:
         if attributes:
             request = requests.text(self.token, self.next_id(), body, custom_attributes=attributes)
             return self.speak(request, "delivered", due_ns)
-        self._begin_speaking()
+        if self.session.state is not _OPEN or self._pace is not None:
+            self._begin_speaking()
         tracing_id = self.next_id()
         data = encode_text(self._text_head, tracing_id, body)
         return self._send(data, tracing_id, "delivered", due_ns)
@@ -283,16 +286,14 @@ class Line:
 
     def rest(self, until_ns: int) -> None:
         """Sleep until something comes or the time is over; ask for an echo when that is due."""
-        every_s = self.settings.health_check_every_s
-        if every_s and self._sent_ns:
-            due = self._sent_ns + int(every_s * 1e9)
-            if due < until_ns:
-                if due <= monotonic_ns():
-                    if self.state in (State.OPEN, State.READ_ONLY) and self.connected:
-                        self.inbox.give_up_older_than(every_s / 2)
-                        self._send_health_check()
-                    return
-                until_ns = due
+        due = self._sent_ns + self._check_after_ns
+        if due < until_ns and self._sent_ns and self._check_after_ns:
+            if due <= monotonic_ns():
+                if self.state in (State.OPEN, State.READ_ONLY) and self.connected:
+                    self.inbox.pending.give_up_older_than(self.settings.health_check_every_s / 2)
+                    self._send_health_check()
+                return
+            until_ns = due
         self.inbox.bell.doze(until_ns)
 
     def check(self) -> None:
@@ -318,7 +319,7 @@ class Line:
         sent = self._websocket.send(data)
         if self.settings.observer is not None:
             self.settings.observer(True, data, sent)
-        self.inbox.expect(tracing_id, operation, sent if due_ns is None else due_ns, sent)
+        self.inbox.pending.expect(tracing_id, operation, sent if due_ns is None else due_ns, sent)
         self._sent_ns = sent
         return sent
 
@@ -359,7 +360,7 @@ class Line:
             left_s = (deadline - monotonic_ns()) / 1e9
             if left_s <= 0:
                 if operation:
-                    self.inbox.give_up(Outcome.TIMEOUT, operation=operation)
+                    self.inbox.pending.give_up(Outcome.TIMEOUT, operation=operation)
                 raise ReplyTimeout(what, within_s)
             self.inbox.bell.doze(deadline)
 

@@ -20,24 +20,25 @@ Condition = Callable[[Message], bool]
 class Question:
     """The newest message of ours that has had no reply, if any."""
 
-    __slots__ = ("_answered", "_asked", "_recorder", "_spoken")
+    __slots__ = ("_answered", "_recorder", "_spoken", "asked")
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._asked: tuple[int, int] | None = None
+        self.asked: tuple[int, int] | None = None
+        """when it was due and when it was sent; None without a question"""
         self._answered = False
         self._spoken = False
 
     def ask(self, due_ns: int, sent_ns: int) -> None:
         """A message of ours has left."""
-        self._asked = (due_ns, sent_ns)
+        self.asked = (due_ns, sent_ns)
         if not self._spoken:
             self._spoken = True
             self._recorder.count(GUESTS_JOINED)
 
     def answer(self, arrived: Arrived) -> None:
         """This is the reply to it; one that had come before it was sent answers nothing."""
-        asked, self._asked = self._asked, None
+        asked, self.asked = self.asked, None
         if asked is not None and arrived.arrived_ns >= asked[1]:
             due_ns, sent_ns = asked
             self._recorder.add_ok("reply", due_ns, sent_ns, arrived.arrived_ns, arrived.seen_ns)
@@ -47,14 +48,10 @@ class Question:
 
     def time_out(self) -> None:
         """Nobody waits for the reply any longer."""
-        asked, self._asked = self._asked, None
+        asked, self.asked = self.asked, None
         if asked is not None:
             now = monotonic_ns()
             self._recorder.add(Sample("reply", asked[0], asked[1], now, now, Outcome.TIMEOUT))
-
-    def drop(self) -> None:
-        """The next message makes it void: nobody waited for a reply."""
-        self._asked = None
 
 
 def anything(message: Message) -> bool:

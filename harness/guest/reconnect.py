@@ -29,7 +29,7 @@ from harness.protocol.names import ErrorCode
 from harness.protocol.requests import Request
 from harness.protocol.session import State
 
-_READ_ONLY = State.READ_ONLY  # an enum is slow to give its members
+_OPEN, _READ_ONLY = State.OPEN, State.READ_ONLY  # an enum is slow to give its members
 FORBIDDEN = 403
 GOING_AWAY = 1001
 """Close code by which the service ends a connection that is idle or too old."""
@@ -147,10 +147,13 @@ class Lasting:
 
     def say(self, text: str, due_ns: int) -> int:
         """The same for a text with nothing else."""
+        line = self._line
+        inbox = line.inbox
         while True:
             try:
-                self._check()
-                return self._line.say(text, due_ns=due_ns)
+                if line.session.state is not _OPEN or inbox.retired or not inbox.connected:
+                    self._check()
+                return line.say(text, due_ns=due_ns)
             except ConnectionLost as lost:
                 self.come_back(lost)
 

@@ -26,7 +26,7 @@ from harness.guest import files
 from harness.guest.failures import Ending
 from harness.guest.leaving import Leaving
 from harness.guest.line import Line
-from harness.guest.questions import Question, condition, offers, shown
+from harness.guest.questions import Question, anything, condition, offers, shown
 from harness.guest.reconnect import Lasting
 from harness.guest.rest import fetch_history
 from harness.guest.settings import GuestSettings
@@ -183,25 +183,26 @@ class GuestSession:
         ServiceError that answered us.
         """
         limit_s = self.settings.reply_within_s if within is None else seconds(within, "within")
-        fits = condition(containing, matching)
+        fits = anything if containing is matching is None else condition(containing, matching)
         line = self.line
         inbox = line.inbox
         deadline = monotonic_ns() + int(limit_s * 1e9)
         seen: list[str] = []
         while True:
-            while inbox.replies and (arrived := inbox.next_reply()):
-                self._newest = arrived.message
-                if fits(arrived.message):
+            while inbox.replies:
+                arrived = inbox.replies.popleft()
+                message = self._newest = arrived.message
+                if fits(message):
                     self._question.answer(arrived)
-                    return arrived.message.text
-                seen.append(shown(arrived.message))
+                    return message.text
+                seen.append(shown(message))
             if inbox.failure is not None:
                 self._raise_failure()
             if monotonic_ns() >= deadline:
-                if (arrived := inbox.doubtful) is not None and fits(arrived.message):
-                    inbox.doubtful = None
-                    self._question.answer(arrived)
-                    return arrived.message.text
+                doubtful, inbox.doubtful = inbox.doubtful, None
+                if doubtful is not None and fits(doubtful.message):
+                    self._question.answer(doubtful)
+                    return doubtful.message.text
                 self._question.time_out()
                 raise ReplyTimeout("reply", limit_s, tuple(seen))
             try:
@@ -343,7 +344,9 @@ class GuestSession:
         """What comes before that; when it is due."""
         inbox, due = self.line.inbox, self._spoke_due_ns or monotonic_ns()
         self._spoke_due_ns = None
-        self._close_question()
+        if inbox.replies or inbox.doubtful is not None:
+            self._close_question()
+        self._question.asked = None  # the next message makes it void: nobody waited for a reply
         if inbox.failure is not None:
             self._raise_failure()
         if not self._joined:
@@ -352,7 +355,7 @@ class GuestSession:
             self._leaving.mark(Stage.JOINED)
             self._ledger.secure()
         if inbox.pending:
-            inbox.give_up_older_than(self.settings.deliver_within_s)
+            inbox.pending.give_up_older_than(self.settings.deliver_within_s)
         return due
 
     def _attributes(self, given: Mapping[str, str] | None, *, first: bool) -> Mapping[str, str]:
@@ -382,12 +385,9 @@ class GuestSession:
         """A reply that came without being waited for is measured all the same."""
         inbox = self.line.inbox
         inbox.doubtful = None
-        if arrived := inbox.next_reply():
+        while arrived := inbox.next_reply():
             self._question.answer(arrived)
-            while arrived:
-                self._newest = arrived.message
-                arrived = inbox.next_reply()
-        self._question.drop()
+            self._newest = arrived.message
 
     def _raise_failure(self) -> None:
         inbox = self.line.inbox

@@ -52,7 +52,7 @@ class Rig:
             lane=owner + "00",
         )
         self.session.do(Did.CONFIGURE)
-        self.inbox.expect("open", "session_open", 0, 1)
+        self.inbox.pending.expect("open", "session_open", 0, 1)
 
     def note_cleared(self) -> None:
         self.cleared += 1
@@ -72,7 +72,7 @@ def rig() -> Rig:
 
 def test_the_echo_with_our_tracing_id_is_the_delivery(rig: Rig) -> None:
     rig.get(CONFIGURED)
-    rig.inbox.expect("a", "delivered", 0, 1)
+    rig.inbox.pending.expect("a", "delivered", 0, 1)
     rig.get(echo("b"), echo("a"), echo("own-007"))
     taken = rig.recorder.take()
     assert taken.outcomes["delivered"] == {Outcome.OK: 1}
@@ -89,7 +89,7 @@ def test_outbound_messages_are_kept_in_order_and_doubles_are_counted(rig: Rig) -
 def test_the_proof_ends_the_clear_and_what_comes_after_is_counted(rig: Rig) -> None:
     rig.get(CONFIGURED)
     rig.session.do(Did.CLEAR)
-    rig.inbox.expect("c", "clear", 0, 1)
+    rig.inbox.pending.expect("c", "clear", 0, 1)
     clear_echo = echo(
         "c", type="Event", events=[{"eventType": "Presence", "presence": {"type": "Clear"}}]
     )
@@ -106,7 +106,7 @@ def test_the_proof_ends_the_clear_and_what_comes_after_is_counted(rig: Rig) -> N
 def test_a_refused_clear_leaves_the_session_open(rig: Rig) -> None:
     rig.get(CONFIGURED)
     rig.session.do(Did.CLEAR)
-    rig.inbox.expect("c", "clear", 0, 1)
+    rig.inbox.pending.expect("c", "clear", 0, 1)
     rig.get(FORBIDDEN)
     assert rig.session.state is State.OPEN
     assert rig.outcomes()["clear"] == {Outcome.FORBIDDEN: 1}
@@ -114,8 +114,8 @@ def test_a_refused_clear_leaves_the_session_open(rig: Rig) -> None:
 
 def test_an_error_is_charged_to_its_request_or_to_the_oldest(rig: Rig) -> None:
     rig.get(CONFIGURED)
-    rig.inbox.expect("a", "delivered", 0, 1)
-    rig.inbox.expect("b", "join", 0, 1)
+    rig.inbox.pending.expect("a", "delivered", 0, 1)
+    rig.inbox.pending.expect("b", "join", 0, 1)
     limited = {"retryAfter": 3, "errorCode": 4029, "errorMessage": "too high"}
     rig.get(frame("TooManyRequestsErrorMessage", limited, 429, tracingId="b"))
     assert isinstance(rig.inbox.failure, RateLimited)
@@ -129,7 +129,7 @@ def test_an_error_is_charged_to_its_request_or_to_the_oldest(rig: Rig) -> None:
 
 def test_a_lost_connection_ends_all_that_was_pending(rig: Rig) -> None:
     rig.get(CONFIGURED)
-    rig.inbox.expect("a", "delivered", 0, 1)
+    rig.inbox.pending.expect("a", "delivered", 0, 1)
     rig.inbox.on_end(1001, "going away")
     assert rig.session.state is State.LOST
     assert rig.outcomes()["delivered"] == {Outcome.LOST: 1}
@@ -177,8 +177,8 @@ def test_another_sessions_words_are_cross_talk_a_siblings_are_not() -> None:
 
 def test_what_comes_after_its_time_is_late_and_what_is_older_is_out_of_order(rig: Rig) -> None:
     rig.get(CONFIGURED)
-    rig.inbox.expect("own-001", "delivered", 0, 1)
-    rig.inbox.give_up_older_than(1.0)
+    rig.inbox.pending.expect("own-001", "delivered", 0, 1)
+    rig.inbox.pending.give_up_older_than(1.0)
     rig.get(echo("own-001"))
     rig.get(frame("string", "Request failed.", 500, tracingId="own-001"))
     rig.recorder.take()
@@ -252,14 +252,14 @@ FRAMES = st.sampled_from(
 def test_any_order_of_frames_ends_each_request_exactly_once(frames: list[bytes], cut: bool) -> None:
     rig = Rig()
     rig.get(CONFIGURED)
-    rig.inbox.expect("a", "delivered", 0, 1)
-    rig.inbox.expect("b", "join", 0, 1)
+    rig.inbox.pending.expect("a", "delivered", 0, 1)
+    rig.inbox.pending.expect("b", "join", 0, 1)
     rig.session.do(Did.CLEAR)
-    rig.inbox.expect("c", "clear", 0, 1)
+    rig.inbox.pending.expect("c", "clear", 0, 1)
     rig.get(*frames)
     if cut:
         rig.inbox.on_end(None, "")
-    rig.inbox.give_up(Outcome.TIMEOUT)
+    rig.inbox.pending.give_up(Outcome.TIMEOUT)
     outcomes = rig.outcomes()
     for operation in ("delivered", "join", "clear"):
         ended = sum(outcomes.get(operation, {}).values())
@@ -275,6 +275,6 @@ def test_nothing_does_nothing() -> None:
 def test_an_inbox_whose_session_is_over_tells_nobody(rig: Rig) -> None:
     rig.get(CONFIGURED)
     rig.inbox.part()
-    rig.inbox.expect("a", "delivered", 0, 1)
+    rig.inbox.pending.expect("a", "delivered", 0, 1)
     rig.get(echo("a"), CLEARED)
     assert (rig.cleared, rig.first, rig.session.state) == (0, [], State.CLEARED)

@@ -27,7 +27,7 @@ def test_the_first_reply_after_the_question_is_its_answer() -> None:
     question.answer(Arrived(message(text="and more"), 40, 41))
     question.time_out()
     question.ask(50, 50)
-    question.drop()
+    question.asked = None
     question.time_out()
     question.ask(60, 60)
     question.time_out()
