@@ -19,6 +19,7 @@ from harness.cli.platform import (
     span_of,
     target_of,
 )
+from harness.cli.reports_option import add_reports
 from harness.clock import utc_iso
 from harness.exit_codes import ExitCode
 from harness.measure.addition import write_addition
@@ -26,6 +27,7 @@ from harness.measure.histogram import Histogram
 from harness.platform_api.conversations import observe
 from harness.reconcile.audit import Audit, audit
 from harness.reconcile.end_lag import EndLags
+from harness.report.console import open_console
 from harness.report.figures import ms_text
 from harness.report.record import operation_block
 from harness.report.rundir import resolve_run, sweep_command
@@ -53,7 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  harness audit latest --json\n"
     )
     parser.add_argument("run", metavar="RUN", help="run directory, run id, or 'latest'")
-    parser.add_argument("--reports", default="reports", help="folder of run directories")
+    add_reports(parser)
     parser.add_argument(
         "--deadline", default="2m", metavar="TIME", help="ask again for so long (%(default)s)"
     )
@@ -72,8 +74,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Ask, compare, tell."""
     deadline_s = seconds(args.deadline, "--deadline")
-    directory = resolve_run(args.run, Path(args.reports))
-    console = Console(stderr=args.json)
+    directory = resolve_run(args.run, args.reports)
+    console = open_console(stderr=args.json)
     credentials = credentials_of(directory)
     api = open_api(directory, target_of(directory), credentials, args)
     facts = platform_of(directory)

@@ -10,6 +10,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from harness.cli.reports_option import add_reports
 from harness.cli.rising import Rising, measure_guests, measure_messages, measure_sessions
 from harness.clock import utc_iso
 from harness.errors import ConfigError
@@ -31,6 +32,7 @@ from harness.report.calibration import (
     write_calibration,
 )
 from harness.report.calibration_page import rows_of, write_calibration_page
+from harness.report.console import open_console
 from harness.report.opening import make_run_directory, new_run_id
 from harness.units import rate_per_s, seconds
 
@@ -68,18 +70,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--top-messages", metavar="RATE", help="end of the messages' rise (10000/s a process)")
     add("--speakers", type=int, default=1000, metavar="N", help="guests who speak (%(default)s)")
     add("--held", type=int, default=3000, metavar="N", help="sessions to hold (%(default)s)")
-    add("--out", type=Path, default=Path("reports"), metavar="DIR", help="reports (%(default)s)")
+    add_reports(parser)
     add("--json", action="store_true", help="the figures as one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure kind by kind, show and keep the figures."""
-    console = Console(stderr=args.json)
+    console = open_console(stderr=args.json)
     raise_file_limit()
     machine = this_machine()
     kinds = _kinds(args.kinds)
     asked = {kind: _asked(args, machine, kind) for kind in kinds}
-    folder = make_run_directory(args.out, f"calibration-{new_run_id()}")
+    folder = make_run_directory(args.reports, f"calibration-{new_run_id()}")
     carried = {}
     for kind, rising in asked.items():
         carried[kind] = _measure(kind, rising, folder / kind, machine, console)
@@ -93,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     if not any(one.guests or one.messages for one in carried.values()):
         console.print("nothing could be measured: the machine lagged from the start", style="red")
         return ExitCode.NO_DATA
-    kept = write_calibration(args.out, found)
+    kept = write_calibration(args.reports, found)
     page = write_calibration_page(folder, found)
     show(found, console)
     console.print(f"kept  {kept}\npage  {page}", highlight=False, soft_wrap=True)
@@ -184,7 +186,7 @@ def _asked(args: argparse.Namespace, machine: Machine, kind: str) -> Rising:
     else:
         messages = rate_per_s(args.top_messages, "--top-messages")
     return Rising(
-        out=args.out,
+        out=args.reports,
         processes=processes,
         tls=kind == "tls",
         rise_s=rise_s,

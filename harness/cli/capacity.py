@@ -14,11 +14,13 @@ from harness.analysis.raised import Raised
 from harness.analysis.scalability import fit_scalability
 from harness.analysis.standing import Judged
 from harness.cli.embedded import EmbeddedSimulator
+from harness.cli.reports_option import add_reports
 from harness.cli.searching import Search, begin_search, resume_search, run_level
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.report.capacity_answer import as_dict
 from harness.report.capacity_page import write_capacity_page
+from harness.report.console import open_console
 from harness.report.levels import Level
 from harness.report.record import KNOWN
 from harness.slo.objective import parse_objective
@@ -84,7 +86,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--processes", type=int, metavar="N", help="worker processes of each level")
     add("--seed", type=int, metavar="N", help="repeat the arrivals of each level")
     add("--wanted", metavar="LOAD", help="say the headroom against this load")
-    add("--out", default="reports", metavar="DIR", help="folder for the search's folder")
+    add_reports(parser)
     add("--resume", metavar="DIR", help="go on with an interrupted search")
     add("--sim-profile", metavar="FILE", help="profile of the embedded simulator (TOML)")
     add("--json", action="store_true", help="the answer as one JSON object")
@@ -92,7 +94,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Search until the answer is narrow enough."""
-    console = Console(stderr=args.json)
+    console = open_console(stderr=args.json)
     search = _resume(args) if args.resume else _begin(args)
     by = search.by
     wanted = None if args.wanted is None else by.parse(args.wanted, "--wanted")
@@ -144,7 +146,7 @@ def _begin(args: argparse.Namespace) -> Search:
     }
     if args.wanted is not None:
         by.parse(args.wanted, "--wanted")
-    return begin_search(asked, Path(args.out))
+    return begin_search(asked, args.reports)
 
 
 def _resume(args: argparse.Namespace) -> Search:

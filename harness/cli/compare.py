@@ -1,10 +1,10 @@
 """``harness compare``: what changed from one run to others; a gate against regressions."""
 
 import argparse
-from pathlib import Path
 
+from harness.cli.reports_option import add_reports
 from harness.exit_codes import ExitCode
-from harness.report.rundir import REPORTS, resolve_run
+from harness.report.rundir import resolve_run
 from harness.units import seconds
 
 PAGE = "compare.html"
@@ -66,15 +66,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="PERCENT",
         help="how much a percentile is known to differ from run to run anyway (default: 0)",
     )
-    parser.add_argument(
-        "--reports-dir", type=Path, default=REPORTS, help="where runs are kept (default: reports)"
-    )
+    add_reports(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print each comparison; the worst one's exit code."""
-    base = resolve_run(args.base, args.reports_dir)
-    others = [resolve_run(text, args.reports_dir) for text in args.runs]
+    base = resolve_run(args.base, args.reports)
+    others = [resolve_run(text, args.reports) for text in args.runs]
     from harness.analysis.compare import Rules
     from harness.report.comparison import compare
     from harness.report.comparison_page import comparison_page

@@ -1,16 +1,16 @@
 """``harness drift``: does anything drift over a soak, and whose fault is it?"""
 
 import argparse
-from pathlib import Path
 
 import orjson
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from harness.analysis.drift import DriftReport
 from harness.analysis.trend import Drift, Trend
+from harness.cli.reports_option import add_reports
 from harness.exit_codes import ExitCode
+from harness.report.console import open_console
 from harness.report.drifting import as_dict, assess_run
 from harness.report.rundir import resolve_run
 from harness.units import duration_text, seconds
@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  harness drift 20261122-231500-ab12 --warm-up 30m --json\n"
     )
     parser.add_argument("run", metavar="RUN", help="run directory, run id, or 'latest'")
-    parser.add_argument("--reports", default="reports", help="folder of run directories")
+    add_reports(parser)
     parser.add_argument(
         "--warm-up", metavar="TIME", help="cut off at the start (found by itself if not given)"
     )
@@ -53,7 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Judge and show."""
     report = assess_run(
-        resolve_run(args.run, Path(args.reports)),
+        resolve_run(args.run, args.reports),
         warmup_s=None if args.warm_up is None else seconds(args.warm_up, "--warm-up"),
         tolerated_leak=args.tolerated_leak,
     )
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show(report: DriftReport) -> None:
-    console = Console()
+    console = open_console()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column in ("figure", "of the", "verdict", "change over the run", "interval", ""):
         table.add_column(column)

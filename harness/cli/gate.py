@@ -4,11 +4,12 @@ import argparse
 from pathlib import Path
 
 import orjson
-from rich.console import Console
 
+from harness.cli.reports_option import add_reports
+from harness.report.console import open_console
 from harness.report.judging import judge_anew, read_objectives
 from harness.report.record import write_record
-from harness.report.rundir import REPORTS, resolve_run
+from harness.report.rundir import resolve_run
 from harness.report.terminal import verdict_line
 
 
@@ -38,13 +39,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--slo", type=Path, required=True, metavar="FILE", help="objectives (TOML)")
     add("--json", action="store_true", help="print the verdict as one JSON object")
     add("--write", action="store_true", help="put the new verdict into the run's record")
-    add("--reports-dir", type=Path, default=REPORTS, help="where runs are kept (%(default)s)")
+    add_reports(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Judge and say so."""
     objectives = read_objectives(args.slo)
-    directory = resolve_run(args.run, args.reports_dir)
+    directory = resolve_run(args.run, args.reports)
     record = judge_anew(directory, objectives)
     if args.write:
         write_record(directory, record)
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         keys = ("run_id", "verdict", "exit_code", "reasons", "objectives")
         print(orjson.dumps({key: record.get(key) for key in keys}).decode())
     else:
-        console = Console()
+        console = open_console()
         for entry in record["objectives"]:
             if entry["verdict"] == "PASS":
                 console.print(f"PASS     {entry['text']}", highlight=False, soft_wrap=True)

@@ -16,6 +16,7 @@ import gevent
 from harness.cli.by_hand import talk
 from harness.cli.embedded import EmbeddedSimulator
 from harness.cli.frames import Frames
+from harness.cli.reports_option import add_reports
 from harness.clock import utc_iso
 from harness.config import parse_target
 from harness.errors import ConfigError, HarnessError
@@ -74,7 +75,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, metavar="N", help="for weights, texts and think times")
     add("--auto-join", action="store_true", help="join when the session opens, as with autoStart")
     add("--sign-in", type=Path, metavar="FILE", help="a file with the JWT to sign in with")
-    add("--reports", type=Path, default=Path("reports"), help="where the ledger is kept meanwhile")
+    add_reports(parser)
     add("--quiet", action="store_true", help="only the words, not the frames")
     add("--sim-tls", action="store_true", help="without --target: serve wss with a private CA")
     add(

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from rich.console import Console
 from rich.table import Table
 
+from harness.cli.reports_option import add_reports
 from harness.exit_codes import ExitCode
 from harness.ledger.leftovers import Leftover, read_account, read_leftovers
+from harness.report.console import open_console
 from harness.report.rundir import resolve_run, sweep_command
 from harness.units import duration_text
 
@@ -33,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  harness leftovers reports/latest --csv --show-tokens > leftovers.csv\n"
     )
     parser.add_argument("run", metavar="RUN", help="run directory, run id, or 'latest'")
-    parser.add_argument("--reports", default="reports", help="folder of run directories")
+    add_reports(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--csv", action="store_true", help="one line per leftover")
     parser.add_argument("--show-tokens", action="store_true", help="whole tokens, not shortened")
@@ -41,7 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print them."""
-    directory = resolve_run(args.run, Path(args.reports))
+    directory = resolve_run(args.run, args.reports)
     found = list(read_leftovers(directory))
     rows = [_row(leftover, whole=args.show_tokens) for leftover in found]
     if args.json:
@@ -78,7 +79,7 @@ def _row(leftover: Leftover, *, whole: bool) -> dict[str, Any]:
 
 
 def _show(directory: Path, found: list[Leftover], rows: list[dict[str, Any]]) -> None:
-    console = Console()
+    console = open_console()
     if not found:
         damaged = read_account(directory).damaged
         console.print(

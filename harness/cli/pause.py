@@ -1,11 +1,10 @@
 """``harness pause``: no new guests in a run that is going on, until it is told to go on."""
 
 import argparse
-from pathlib import Path
 
+from harness.cli.reports_option import add_reports
 from harness.exit_codes import ExitCode
 from harness.report.asking import ask_to_go_on, ask_to_pause, resolve_going_on
-from harness.report.rundir import REPORTS
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,14 +23,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("run", help="a run's directory, its id, or 'latest'")
     parser.add_argument("--resume", action="store_true", help="let new guests come again")
-    parser.add_argument(
-        "--reports-dir", type=Path, default=REPORTS, help="where runs are kept (%(default)s)"
-    )
+    add_reports(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Ask, and say what happens now."""
-    run_dir = resolve_going_on(args.run, args.reports_dir)
+    run_dir = resolve_going_on(args.run, args.reports)
     if args.resume:
         was = ask_to_go_on(run_dir)
         print(f"{run_dir.name} goes on" if was else f"{run_dir.name} was not paused")

@@ -12,10 +12,12 @@ from rich.table import Table
 from harness.analysis.knee import answer
 from harness.analysis.planning import LaunchPlan, Wanted, peak_of_intervals, plan_launch
 from harness.analysis.raised import Raised
+from harness.cli.reports_option import add_reports
 from harness.cli.searching import resume_search
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.report.calibration import CALIBRATION, read_calibration
+from harness.report.console import open_console
 from harness.report.opening import make_run_directory, new_run_id
 from harness.report.plan_page import write_plan_page
 from harness.units import duration_text, rate_per_s, seconds
@@ -117,13 +119,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     cost.add_argument("--leftover-time", default="1h", metavar="TIME", help="how long one stays")
     parser.add_argument("--locustfile", type=Path, metavar="FILE", help="write a ready locustfile")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("reports"),
-        metavar="DIR",
-        help="folder for the plan's folder, which holds page and JSON (%(default)s)",
-    )
+    add_reports(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -133,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
     plan = plan_launch(wanted)
     if args.locustfile is not None:
         write_locustfile(args.locustfile, wanted, plan)
-    folder = make_run_directory(args.out, f"plan-{new_run_id()}")
+    folder = make_run_directory(args.reports, f"plan-{new_run_id()}")
     rows = plan_rows(wanted, plan)
     page = write_plan_page(
         folder, wanted, plan, rows, about=machines.source, locustfile=locustfile_of(wanted, plan)
@@ -143,7 +139,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(text)
         return ExitCode.PASS
-    console = Console()
+    console = open_console()
     show(rows, plan, console)
     if args.locustfile is not None:
         print(f"wrote {args.locustfile}")
@@ -163,7 +159,7 @@ class Machines:
 
 def read_machines(args: argparse.Namespace) -> Machines:
     """By the options, else by a calibration, else by defaults. ConfigError names the option."""
-    path = args.calibration or args.out / CALIBRATION
+    path = args.calibration or args.reports / CALIBRATION
     guests, guests_per_s, messages_per_s = 5000.0, 50.0, 1000.0
     source = "machines not calibrated (harness calibrate does that)"
     if args.calibration is not None or path.is_file():

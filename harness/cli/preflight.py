@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.cli.inspected import inspect_locustfile
+from harness.cli.reports_option import add_reports
 from harness.exit_codes import ExitCode
 from harness.guard import Intent, Rule, refusals
 from harness.machine import Share, raise_file_limit, shortfalls, this_machine
@@ -29,6 +30,7 @@ from harness.preflight.credentials import check_credentials
 from harness.preflight.looking import fetch_config, look_at_the_way, send_one_guest
 from harness.preflight.stamp import write_stamp
 from harness.report.calibration import CALIBRATION, read_calibration
+from harness.report.console import open_console
 from harness.targets import FILE, Terms, resolve_target
 
 STYLES = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "bold red", Status.SKIPPED: "dim"}
@@ -58,7 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--ca-file", metavar="PEM", help="private CA of a wss target")
     add("--origin", metavar="ORIGIN", help="Origin header of the upgrade")
     add("--no-guest", action="store_true", help="send no guest (the stamp then is none)")
-    add("--out", type=Path, default=Path("reports"), metavar="DIR", help="reports (%(default)s)")
+    add_reports(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -66,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     terms = resolve_target(args.target, args.targets, ca_file=args.ca_file, origin=args.origin)
     inspected = inspect_locustfile(args.locustfile, {}) if args.locustfile else {}
     plan = inspected.get("arrivals")
-    console = Console()
+    console = open_console()
     checks = _outside(terms, args)
     platform, limits = check_credentials(terms)
     checks += platform
@@ -82,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         )
     processes = max(1, args.processes)
     checks += _machine(terms, at_once=at_once, peak=peak, processes=processes)
-    checks += _calibrated(args.out / CALIBRATION, terms, at_once, peak, processes)
+    checks += _calibrated(args.reports / CALIBRATION, terms, at_once, peak, processes)
     intent = Intent(
         sessions=None if plan is None else plan["count"],
         at_once=at_once,
@@ -95,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     _show(checks, console)
     good = passed(checks)
     if not args.no_guest:
-        write_stamp(args.out, terms, passed=good)
+        write_stamp(args.reports, terms, passed=good)
     console.print(
         Text.assemble(
             ("preflight  ", "dim"), ("passed", "bold green") if good else ("FAILED", "bold red")
@@ -116,7 +118,7 @@ def _outside(terms: Terms, args: argparse.Namespace) -> list[Check]:
         why = "not asked for" if args.no_guest else "the target can't be reached"
         checks.append(Check(name="one guest", status=Status.SKIPPED, text=why))
     else:
-        checks.append(send_one_guest(terms, args.out))
+        checks.append(send_one_guest(terms, args.reports))
     return checks
 
 

@@ -3,12 +3,12 @@
 import argparse
 from pathlib import Path
 
-from rich.console import Console
-
+from harness.cli.reports_option import add_reports
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.report.asking import resolve_going_on
-from harness.report.rundir import REPORTS, resolve_run
+from harness.report.console import open_console
+from harness.report.rundir import resolve_run
 from harness.report.terminal import show_summary
 
 
@@ -39,9 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="KIND[,KIND]",
         help="make only these of html, markdown, junit, csv",
     )
-    parser.add_argument(
-        "--reports-dir", type=Path, default=REPORTS, help="where runs are kept (default: reports)"
-    )
+    add_reports(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,8 +47,8 @@ def run(args: argparse.Namespace) -> int:
     if args.live:
         if args.only:
             raise ConfigError("--live makes a page; --only does not go with it")
-        return _live(resolve_going_on(args.run, args.reports_dir))
-    run_dir = resolve_run(args.run, args.reports_dir)
+        return _live(resolve_going_on(args.run, args.reports))
+    run_dir = resolve_run(args.run, args.reports)
     from harness.report.outputs import OUTPUTS, write_reports  # needs the chart library only now
 
     kinds = args.only.split(",") if args.only else list(OUTPUTS)
@@ -66,5 +64,7 @@ def _live(run_dir: Path) -> int:
     from harness.report.outputs import write_live_report
 
     record, page = write_live_report(run_dir)
-    show_summary(record.model_dump(by_alias=True, exclude_unset=True), Console(), report=str(page))
+    show_summary(
+        record.model_dump(by_alias=True, exclude_unset=True), open_console(), report=str(page)
+    )
     return ExitCode.PASS

@@ -154,7 +154,7 @@ def _written(asked: Rising, name: str, story: str) -> Path:
 def _command(asked: Rising, story: Path, length_s: float) -> list[str]:
     command = [
         sys.executable, "-m", "harness", "run", str(story), "--sim-bot-delay", f"{BOT_MS}ms",
-        "--run-time", f"{length_s:.0f}s", "--stop-timeout", "1s", "--out", str(story.parent),
+        "--run-time", f"{length_s:.0f}s", "--stop-timeout", "1s", "--reports", str(story.parent),
     ]  # fmt: skip
     if asked.processes > 1:
         command += ["--processes", str(asked.processes)]

@@ -35,6 +35,7 @@ from harness.preflight.permit import permit
 from harness.reconcile.lost import find_lost, sweep_lost
 from harness.report.afterwards import sweep_block
 from harness.report.baseline import note_counts
+from harness.report.console import open_console
 from harness.report.judging import read_objectives
 from harness.report.opening import (
     START,
@@ -69,7 +70,7 @@ ORPHANS_WITHIN_S = 90.0
 
 def run(args: argparse.Namespace) -> int:
     """Everything in order; nothing is sent before all that can be checked has been."""
-    console = Console()
+    console = open_console()
     check_numbers(args)
     if args.worker:
         return _be_a_worker(args)
@@ -84,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     plan = inspect_locustfile(args.locustfile, asked_of(args))
     run_time_s = run_time_of(args, plan)
     terms = None if args.target == "sim" else _terms(args, plan, run_time_s, overrides)
-    directory = make_run_directory(Path(args.out), new_run_id())
+    directory = make_run_directory(args.reports, new_run_id())
     simulator: EmbeddedSimulator | None = None
     try:
         if terms is None:
@@ -133,8 +134,8 @@ def _terms(
         peak_per_s=None if arrivals is None else arrivals["peak_per_s"],
         stop_timeout_s=seconds(args.stop_timeout, "--stop-timeout"),
     )
-    given = permit(terms, intent, reports=Path(args.out), overrides=overrides)
-    console = Console()
+    given = permit(terms, intent, reports=args.reports, overrides=overrides)
+    console = open_console()
     for entry in given.overridden:
         text = f"overridden: {entry['rule']} ({entry['reason']}): {entry['said']}"
         console.print(text, style="bold yellow", highlight=False, soft_wrap=True)

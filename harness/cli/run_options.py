@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from harness.cli.reports_option import add_reports
 from harness.errors import ConfigError
 from harness.targets import FILE
 from harness.units import rate_per_s, seconds
@@ -75,7 +76,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, metavar="N", help="repeat arrivals, tasks and think times")
     add("--slo", metavar="FILE", help="objectives (TOML) beside those of the locustfile")
     add("--metrics-port", type=int, metavar="PORT", help="Prometheus metrics on loopback")
-    add("--out", default="reports", metavar="DIR", help="folder for run directories")
+    add_reports(parser)
     add("--ca-file", metavar="PEM", help="private CA of a wss target")
     add("--origin", metavar="ORIGIN", help="Origin header of the upgrade")
     add = parser.add_argument_group("guests").add_argument

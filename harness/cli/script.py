@@ -10,6 +10,7 @@ from rich.table import Table
 
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
+from harness.report.console import open_console
 from harness.units import duration_text, seconds
 from harness.workload.estimate import Estimate, estimate
 from harness.workload.feeder import Feeder
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(asdict(found) | {"breaks": list(found.breaks)}, indent=2))
     else:
-        _show(found, loaded, Console())
+        _show(found, loaded, open_console())
     return ExitCode.PREFLIGHT if found.breaks else ExitCode.PASS
 
 

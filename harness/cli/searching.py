@@ -199,7 +199,7 @@ def _command(search: Search, load: float, target: str, out: Path) -> list[str]:
     length_s = warmup_s + search.longest_s
     command = [
         sys.executable, "-m", "harness", "run", asked["locustfile"], "--target", target,
-        "--out", str(out),
+        "--reports", str(out),
     ]  # fmt: skip
     if search.by is Raised.RATE:
         command += ["--rate", f"{load:.6f}/s", "--over", f"{length_s:g}s"]

@@ -1,11 +1,10 @@
 """``harness stop``: end a run that is going on, in order."""
 
 import argparse
-from pathlib import Path
 
+from harness.cli.reports_option import add_reports
 from harness.exit_codes import ExitCode
 from harness.report.asking import ask_to_stop, resolve_going_on
-from harness.report.rundir import REPORTS
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -16,14 +15,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = "examples:\n  harness stop latest\n"
     parser.add_argument("run", help="a run's directory, its id, or 'latest'")
-    parser.add_argument(
-        "--reports-dir", type=Path, default=REPORTS, help="where runs are kept (%(default)s)"
-    )
+    add_reports(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Ask, and say so."""
-    run_dir = resolve_going_on(args.run, args.reports_dir)
+    run_dir = resolve_going_on(args.run, args.reports)
     ask_to_stop(run_dir)
     print(f"{run_dir.name} ends: no new guests, and what is open is cleared")
     return ExitCode.PASS

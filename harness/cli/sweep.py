@@ -16,6 +16,7 @@ from harness.cli.platform import (
     span_of,
     target_of,
 )
+from harness.cli.reports_option import add_reports
 from harness.clock import monotonic_ns
 from harness.config import Target
 from harness.errors import ConfigError
@@ -28,6 +29,7 @@ from harness.reconcile.derive import sweep_derived
 from harness.reconcile.platform_sweep import sweep_by_platform
 from harness.reconcile.sweep import SweepResult, find_leftovers, refuse_while_running, sweep
 from harness.report.afterwards import sweep_block
+from harness.report.console import open_console
 from harness.report.rundir import resolve_run
 from harness.units import duration_text, rate_per_s, seconds
 
@@ -51,7 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "runs", metavar="RUN", nargs="+", help="run directory, run id, or 'latest'; several at once"
     )
-    parser.add_argument("--reports", default="reports", help="folder of run directories")
+    add_reports(parser)
     parser.add_argument("--dry-run", action="store_true", help="say what would be done")
     parser.add_argument(
         "--rate", default="10/s", help="new connections at most, e.g. 10/s or 600/min (%(default)s)"
@@ -80,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     deadline_s = seconds(args.deadline, "--deadline")
     if per_second <= 0:
         raise ConfigError("--rate: expected more than zero")
-    directories = [resolve_run(text, Path(args.reports)) for text in args.runs]
+    directories = [resolve_run(text, args.reports) for text in args.runs]
     refuse_while_running(directories, force=args.force)
     if not args.dry_run:
         for directory in directories:
@@ -88,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     if args.platform:
         for directory in directories:
             credentials_of(directory)  # better missed now than after the first part
-    console = Console()
+    console = open_console()
     left = 0
     for directory in dict.fromkeys(directories):
         if not args.dry_run:

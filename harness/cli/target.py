@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
+from harness.report.console import open_console
 from harness.targets import FILE, REGIONS, read_targets
 
 COMMENTED = """\
@@ -64,7 +64,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write or list."""
-    console = Console()
+    console = open_console()
     if args.what == "init":
         try:
             with args.targets.open("x") as file:

@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from rich.console import Console
-
 from harness.config import Target
 from harness.errors import ConfigError, LedgerError
 from harness.exit_codes import ExitCode
 from harness.guest.settings import GuestSettings
 from harness.reconcile.lost import find_lost, sweep_lost
 from harness.report.baseline import note_counts
+from harness.report.console import open_console
 from harness.report.opening import point_latest
 from harness.report.record import build_record, write_record
 from harness.report.rundir import sweep_command
@@ -38,7 +37,7 @@ def conclude(directory: Path, target: Target, failures: Sequence[str]) -> int:
         _tell_errors(*failures, f"the record can't be written: {error.strerror or error}")
         record["exit_code"] = record["exit_code"] or int(ExitCode.INVALID)
     with suppress(OSError):  # what we print may go to the disk that is full
-        show_summary(record, Console(), report=str(directory), sweep=sweep_command(directory))
+        show_summary(record, open_console(), report=str(directory), sweep=sweep_command(directory))
     return int(record["exit_code"])
 
 

@@ -188,7 +188,7 @@ def run_case(case: Case, *, seconds: int = 20) -> Result:
             stats = directory / "locust.json"
             run = subprocess.Popen(
                 [sys.executable, "-m", "harness", "run", str(file), "-t", f"{seconds + 4}s",
-                 "-u", str(case.users), "--stop-timeout", "0s", "--out", str(directory / "out"),
+                 "-u", str(case.users), "--stop-timeout", "0s", "--reports", str(directory / "out"),
                  "--target", f"{ready['url']}?deploymentId={ready['deployment_id']}",
                  "--", "--json-file", str(stats)],
                 stdout=subprocess.DEVNULL,

@@ -54,7 +54,7 @@ def begin(name: str, out: Path, over_s: float, rate: str, profile: str) -> dict:
     ready = json.loads(simulator.stdout.readline())
     run = subprocess.Popen(
         [sys.executable, "-m", "harness", "run", str(folder / "story.py"), "--rate", rate,
-         "--over", f"{over_s:g}s", "--out", str(folder),
+         "--over", f"{over_s:g}s", "--reports", str(folder),
          "--target", f"{ready['url']}?deploymentId={ready['deployment_id']}"],
         stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT,
     )  # fmt: skip

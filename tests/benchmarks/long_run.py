@@ -122,7 +122,7 @@ def run(sessions: int, per_second: float, processes: int) -> tuple[Memory, dict[
         reports, memory, began = directory / "reports", Memory(), time.monotonic()
         with (directory / "output").open("wb") as output, subprocess.Popen(
             [sys.executable, "-m", "harness", "run", str(file), "--processes", str(processes),
-             "--sim-bot-delay", "5ms", "--out", str(reports)],
+             "--sim-bot-delay", "5ms", "--reports", str(reports)],
             stdout=output, stderr=subprocess.STDOUT,
         ) as harness:  # fmt: skip
             root = psutil.Process(harness.pid)

@@ -160,7 +160,7 @@ def main() -> int:
     story.write_text(STORY)
     command = [
         sys.executable, "-m", "harness", "run", str(story), "-u", str(options.guests),
-        "-t", f"{within_s + 600:.0f}s", "--sim-bot-delay", "1ms", "--out", str(out),
+        "-t", f"{within_s + 600:.0f}s", "--sim-bot-delay", "1ms", "--reports", str(out),
     ]  # fmt: skip
     if options.processes:
         command += ["--processes", str(options.processes)]

@@ -275,7 +275,7 @@ def search(number: int, case: Case, out: Path, behind: list[str]) -> dict:
             "--objective", case.objective, "--start", f"{start:.4f}/s",
             "--highest", f"{highest:.4f}/s", "--hold", f"{HOLD_S}s",
             "--longest", f"{LONGEST_S}s", "--warm-up", f"{WARM_S}s", "--seed", str(number * 1000),
-            "--resolution", str(RESOLUTION), "--out", str(folder),
+            "--resolution", str(RESOLUTION), "--reports", str(folder),
         ]  # fmt: skip
     done = subprocess.run(
         [*behind, sys.executable, "-m", "harness", "capacity", *words, "--json"],

@@ -20,7 +20,7 @@ def test_a_small_calibration(tmp_path: Path) -> None:
         [
             sys.executable, "-m", "harness", "calibrate", "--kinds", "plain", "--rise", "8s",
             "--top", "20/s", "--top-messages", "60/s", "--speakers", "10", "--held", "20",
-            "--processes", "1", "--out", str(out), "--json",
+            "--processes", "1", "--reports", str(out), "--json",
         ],
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=170,
     )  # fmt: skip
@@ -51,6 +51,6 @@ def test_a_small_calibration(tmp_path: Path) -> None:
 def test_nonsense_is_refused(
     words: list[str], why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["calibrate", *words, "--out", str(tmp_path / "r")]) == ExitCode.CONFIG
+    assert main(["calibrate", *words, "--reports", str(tmp_path / "r")]) == ExitCode.CONFIG
     assert why in capsys.readouterr().err
     assert not (tmp_path / "r").exists()

@@ -59,7 +59,7 @@ def test_a_service_of_one_worker_is_over_where_it_must_be(tmp_path: Path) -> Non
     done = search(
         tmp_path, str(file), "--objective", "reply p50 < 400ms", "--start", "6/s", "--highest",
         "24/s", "--hold", "9s", "--longest", "25s", "--warm-up", "1s", "--max-levels", "2",
-        "--sim-profile", str(profile), "--out", str(out), "--json",
+        "--sim-profile", str(profile), "--reports", str(out), "--json",
     )  # fmt: skip
     found = json.loads(done.stdout) if done.stdout else {}
     assert found, done.stderr
@@ -86,7 +86,7 @@ def test_a_service_that_fits_so_many_at_once_is_found_by_occupancy(tmp_path: Pat
         tmp_path, str(file), "--by", "occupancy", "--objective", "reply p90 < 250ms", "--start",
         "10", "--highest", "16", "--hold", "4s", "--longest", "8s", "--warm-up", "3s",
         "--resolution", "0.3", "--max-levels", "4", "--sim-profile", str(profile),
-        "--out", str(tmp_path / "reports"), "--wanted", "20", "--json",
+        "--reports", str(tmp_path / "reports"), "--wanted", "20", "--json",
     )  # fmt: skip
     found = json.loads(done.stdout) if done.stdout else {}
     assert found, done.stderr
@@ -129,6 +129,6 @@ def test_a_service_that_fits_so_many_at_once_is_found_by_occupancy(tmp_path: Pat
 def test_nonsense_is_refused(
     words: list[str], why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["capacity", *words, "--out", str(tmp_path / "r")]) == ExitCode.CONFIG
+    assert main(["capacity", *words, "--reports", str(tmp_path / "r")]) == ExitCode.CONFIG
     assert why in capsys.readouterr().err
     assert not (tmp_path / "r").exists()

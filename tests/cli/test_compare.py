@@ -20,7 +20,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def compare(reports: Path, *words: str) -> int:
-    return main(["compare", *words, "--reports-dir", str(reports)])
+    return main(["compare", *words, "--reports", str(reports)])
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_it_says_figure_and_margin(
 
 def test_json_and_write(run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = slo(tmp_path, "reply p95 < 1m", "reply errors < 50%")
-    words = ["gate", "r1", "--reports-dir", str(run_dir.parent), "--slo", file]
+    words = ["gate", "r1", "--reports", str(run_dir.parent), "--slo", file]
     assert main([*words, "--json", "--write"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [entry["verdict"] for entry in told["objectives"]] == ["PASS", "PASS"]

@@ -87,11 +87,11 @@ def test_look_pause_resume_stop(tmp_path: Path, story: str, more: list[str]) -> 
     run = subprocess.Popen(
         [
             sys.executable, "-m", "harness", "run", str(file), "-t", "5m",
-            "--out", str(reports), *more,
+            "--reports", str(reports), *more,
         ],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
-    there = ("--reports-dir", str(reports))
+    there = ("--reports", str(reports))
     try:
         until(lambda: started(reports) > 5)
         looked = harness("report", "--live", "latest", *there)
@@ -133,7 +133,7 @@ def test_look_pause_resume_stop(tmp_path: Path, story: str, more: list[str]) -> 
 def test_without_a_run_there_is_nothing_to_ask(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*words, "latest", "--reports-dir", str(tmp_path)]) == ExitCode.CONFIG
+    assert main([*words, "latest", "--reports", str(tmp_path)]) == ExitCode.CONFIG
     assert "no run is going on" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
     assert main([*words, str(tmp_path / "empty")]) == ExitCode.CONFIG

@@ -94,7 +94,7 @@ def test_the_locustfile_is_ready_and_never_replaces_one(
 
 
 def test_the_page_and_the_json_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["plan", *LAUNCH, "--capacity", "100/min", "--out", "here"]) == ExitCode.PASS
+    assert main(["plan", *LAUNCH, "--capacity", "100/min", "--reports", "here"]) == ExitCode.PASS
     out = capsys.readouterr().out
     (page,) = tmp_path.glob("here/plan-*/plan.html")
     assert page.name in out
@@ -133,7 +133,7 @@ def test_a_calibration_says_how_many_machines(
         kinds={"tls": Carried(guests=slow, messages=None, sessions=held)},
     )
     path = write_calibration(tmp_path / "kept", found)
-    for where in (["--calibration", str(path)], ["--out", str(tmp_path / "kept")]):
+    for where in (["--calibration", str(path)], ["--reports", str(tmp_path / "kept")]):
         assert main(["plan", *LAUNCH, *where, "--json"]) == ExitCode.PASS
         told = json.loads(capsys.readouterr().out)
         assert told["wanted"]["machine_guests_per_s"] == pytest.approx(0.7)

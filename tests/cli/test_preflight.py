@@ -34,7 +34,7 @@ def target(tmp_path: Path, url: str, *, ends_in_s: int = 7200, cap: int = 1000) 
     )
     return [
         "--target", "twin", "--targets", str(tmp_path / "targets.toml"),
-        "--out", str(tmp_path / "reports"),
+        "--reports", str(tmp_path / "reports"),
     ]  # fmt: skip
 
 

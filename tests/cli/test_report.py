@@ -11,7 +11,7 @@ from harness.exit_codes import ExitCode
 
 def test_the_paths_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_run(tmp_path / "r1", length_s=40)
-    assert main(["report", "latest", "--reports-dir", str(tmp_path)]) == ExitCode.PASS
+    assert main(["report", "latest", "--reports", str(tmp_path)]) == ExitCode.PASS
     made = [Path(line) for line in capsys.readouterr().out.splitlines()]
     names = ["report.html", "summary.md", "junit.xml", "intervals.csv"]
     assert made == [tmp_path / "r1" / name for name in names]
@@ -28,7 +28,7 @@ def test_only_some_kinds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_an_unknown_run_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["report", "nothing", "--reports-dir", str(tmp_path)]) == ExitCode.CONFIG
+    assert main(["report", "nothing", "--reports", str(tmp_path)]) == ExitCode.CONFIG
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("error: there is no run 'nothing'")

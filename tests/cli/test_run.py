@@ -66,7 +66,7 @@ def leftovers(directory: Path) -> set[str]:
 def test_a_run_with_the_embedded_simulator_over_tls(tmp_path: Path) -> None:
     file = str(locustfile(tmp_path))
     out = tmp_path / "reports"
-    done = harness("run", file, "-u", "5", "-t", "3s", "--out", str(out), "--sim-tls")
+    done = harness("run", file, "-u", "5", "-t", "3s", "--reports", str(out), "--sim-tls")
     assert done.returncode == 0, done.stdout + done.stderr
     account = re.search(r"opened (\d+) · cleared (\d+) · left over 0", done.stdout)
     assert account is not None
@@ -88,7 +88,7 @@ def test_faults_leave_what_is_listed_and_a_sweep_ends_it(simulator: Any, tmp_pat
     before = set(simulator.truth()["open_tokens"])
     simulator.faults(ignore_clear=0.2, lose_clear_reply=0.1, cut=0.02)
     done = harness(
-        "run", file, "-u", "20", "-t", "5s", "--out", str(out), "--target", simulator.url
+        "run", file, "-u", "20", "-t", "5s", "--reports", str(out), "--target", simulator.url
     )
     assert done.returncode == 4, done.stdout + done.stderr
     assert "harness sweep" in done.stdout
@@ -108,7 +108,7 @@ def test_kill_9_of_locust_in_mid_run(simulator: Any, tmp_path: Path) -> None:
     file, out = str(locustfile(tmp_path, messages=500, think="100ms")), tmp_path / "reports"
     before = set(simulator.truth()["open_tokens"])
     process = start(
-        "run", file, "-u", "15", "-t", "5m", "--out", str(out), "--target", simulator.url
+        "run", file, "-u", "15", "-t", "5m", "--reports", str(out), "--target", simulator.url
     )
     wait_for_guests(out, 15)
     (locust,) = [
@@ -130,7 +130,7 @@ def test_kill_9_of_the_master_lets_its_workers_end_in_order(simulator: Any, tmp_
     file, out = str(locustfile(tmp_path, messages=500, think="100ms")), tmp_path / "reports"
     before = set(simulator.truth()["open_tokens"])
     process = start(
-        "run", file, "-u", "8", "-t", "5m", "--out", str(out), "--target", simulator.url,
+        "run", file, "-u", "8", "-t", "5m", "--reports", str(out), "--target", simulator.url,
         "--processes", "2",
     )  # fmt: skip
     wait_for_guests(out, 4)
@@ -147,7 +147,7 @@ def test_kill_9_of_the_master_lets_its_workers_end_in_order(simulator: Any, tmp_
 def test_two_interrupts_clear_at_once(simulator: Any, tmp_path: Path) -> None:
     file, out = str(locustfile(tmp_path, messages=500, think="100ms")), tmp_path / "reports"
     process = start(
-        "run", file, "-u", "10", "-t", "5m", "--out", str(out), "--target", simulator.url,
+        "run", file, "-u", "10", "-t", "5m", "--reports", str(out), "--target", simulator.url,
         "--stop-timeout", "5m",
     )  # fmt: skip
     wait_for_guests(out, 10)
@@ -162,7 +162,7 @@ def test_two_interrupts_clear_at_once(simulator: Any, tmp_path: Path) -> None:
 def test_three_interrupts_leave_and_say_how_to_sweep(simulator: Any, tmp_path: Path) -> None:
     file, out = str(locustfile(tmp_path, messages=500, think="100ms")), tmp_path / "reports"
     process = start(
-        "run", file, "-u", "5", "-t", "5m", "--out", str(out), "--target", simulator.url,
+        "run", file, "-u", "5", "-t", "5m", "--reports", str(out), "--target", simulator.url,
         "--stop-timeout", "5m",
     )  # fmt: skip
     wait_for_guests(out, 5)
@@ -179,7 +179,7 @@ def test_three_interrupts_leave_and_say_how_to_sweep(simulator: Any, tmp_path: P
 
 def test_an_interrupt_before_anything_was_sent(simulator: Any, tmp_path: Path) -> None:
     file, out = str(locustfile(tmp_path)), tmp_path / "reports"
-    process = start("run", file, "-t", "5m", "--out", str(out), "--target", simulator.url)
+    process = start("run", file, "-t", "5m", "--reports", str(out), "--target", simulator.url)
     assert process.stdout is not None
     assert process.stdout.readline().startswith("run ")
     process.send_signal(signal.SIGINT)
@@ -204,7 +204,7 @@ def test_an_interrupt_before_anything_was_sent(simulator: Any, tmp_path: Path) -
         (["{good}", "-t", "0"], 8, "--run-time: expected one second or more"),
         (["{good}", "-u", "0"], 8, "--users: expected more than zero"),
         (["{good}", "--processes", "0"], 8, "--processes"),
-        (["{good}", "--out", "{file}"], 8, "can't be written to"),
+        (["{good}", "--reports", "{file}"], 8, "can't be written to"),
     ],
 )
 def test_bad_input_is_one_sentence_and_nothing_is_sent(
@@ -218,8 +218,8 @@ def test_bad_input_is_one_sentence_and_nothing_is_sent(
         "file": tmp_path / "file",
     }
     words = [word.format(**places) if word.startswith("{") else word for word in words]
-    if "--out" not in words:
-        words += ["--out", str(tmp_path / "reports")]
+    if "--reports" not in words:
+        words += ["--reports", str(tmp_path / "reports")]
     done = harness("run", *words)
     assert done.returncode == code, done.stdout + done.stderr
     assert why in done.stderr
@@ -233,7 +233,7 @@ def test_an_unknown_deployment_is_refused_at_the_door(simulator: Any, tmp_path: 
     before = simulator.truth()["sessions"]["opened"]
     url = simulator.url.rpartition("=")[0] + f"={ID}"
     done = harness(
-        "run", str(locustfile(tmp_path)), "--target", url, "--out", str(tmp_path / "reports")
+        "run", str(locustfile(tmp_path)), "--target", url, "--reports", str(tmp_path / "reports")
     )
     assert done.returncode == 8
     assert "HTTP 403 (unknown deployment id" in done.stderr
@@ -244,7 +244,7 @@ def test_an_unknown_deployment_is_refused_at_the_door(simulator: Any, tmp_path: 
 def test_a_read_only_reports_folder(tmp_path: Path) -> None:
     out = tmp_path / "reports"
     out.mkdir(mode=0o500)
-    done = harness("run", str(locustfile(tmp_path)), "--out", str(out))
+    done = harness("run", str(locustfile(tmp_path)), "--reports", str(out))
     assert done.returncode == 8
     assert "Permission denied" in done.stderr
 
@@ -265,7 +265,7 @@ def test_a_missed_objective_stops_the_run_early(tmp_path: Path, more: list[str])
     slo.write_text(ABORT)
     began = time.monotonic()
     done = harness(
-        "run", file, "-u", "6", "-t", "90s", "--out", str(out), "--slo", str(slo),
+        "run", file, "-u", "6", "-t", "90s", "--reports", str(out), "--slo", str(slo),
         "--stop-timeout", "0s", *more,
     )  # fmt: skip
     assert done.returncode == 3, done.stdout + done.stderr
@@ -279,6 +279,6 @@ def test_a_missed_objective_stops_the_run_early(tmp_path: Path, more: list[str])
 def test_an_objective_on_an_unknown_operation_is_refused(tmp_path: Path) -> None:
     slo = tmp_path / "slo.toml"
     slo.write_text('objectives = ["answers p95 < 5s"]\n')
-    done = harness("run", str(locustfile(tmp_path)), "--slo", str(slo), "--out", str(tmp_path))
+    done = harness("run", str(locustfile(tmp_path)), "--slo", str(slo), "--reports", str(tmp_path))
     assert done.returncode == 8
     assert "slo.toml, line 1" in done.stderr

@@ -23,7 +23,7 @@ def start(*words: str) -> Any:
 
 def distributed(tmp_path: Path, master_file: Path, worker_file: Path, *more: str) -> Any:
     port = free_port()
-    out = ["--out", str(tmp_path / "reports")]
+    out = ["--reports", str(tmp_path / "reports")]
     master = start(
         str(master_file), "--master", "--expect-workers", "2", "--master-port", port,
         "-u", "6", "-t", "3s", *out, *more,

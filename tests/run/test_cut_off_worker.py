@@ -146,7 +146,7 @@ class Cluster:
     def harness(self, command: str, *words: str, expect: int = 0) -> str:
         """A command at the near end, with its exit code."""
         if command == "preflight":
-            words = (*words, "--out", str(self.near / "reports"))
+            words = (*words, "--reports", str(self.near / "reports"))
         done = subprocess.run(
             self._network.near(sys.executable, "-m", "harness", command, *words),
             cwd=ROOT, capture_output=True, text=True, check=False, timeout=90,

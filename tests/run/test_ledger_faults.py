@@ -90,7 +90,7 @@ def test_a_disk_that_is_really_full(simulator: Any, tmp_path: Path, small_disk: 
 
 def test_harness_run_on_a_disk_that_is_full_says_why(small_disk: Path, tmp_path: Path) -> None:
     file = locustfile(tmp_path, messages=500, think="200ms")
-    words = ["run", str(file), "-u", "4", "-t", "5m", "--out", str(small_disk / "reports")]
+    words = ["run", str(file), "-u", "4", "-t", "5m", "--reports", str(small_disk / "reports")]
     with subprocess.Popen(
         [sys.executable, "-m", "harness", *words],
         stdout=subprocess.PIPE,
@@ -168,7 +168,11 @@ def test_a_read_only_disk_is_read_and_not_swept(small_disk: Path) -> None:
         (["leftovers", str(directory)], 4, "7 left over"),
         (["sweep", str(directory), "--dry-run"], 4, "would end 7 sessions"),
         (["sweep", str(directory)], 8, "what is ended could not be noted"),
-        (["run", str(locustfile(small_disk.parent)), "--out", str(small_disk / "r")], 8, "written"),
+        (
+            ["run", str(locustfile(small_disk.parent)), "--reports", str(small_disk / "r")],
+            8,
+            "written",
+        ),
     ):
         done = subprocess.run(
             [sys.executable, "-m", "harness", *words],

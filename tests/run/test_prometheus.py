@@ -80,7 +80,7 @@ def scraped(simulator: Any, tmp_path: Path) -> Iterator[Prometheus]:
     run = subprocess.Popen(
         [sys.executable, "-m", "harness", "run", str(file), "--target", simulator.url,
          "--processes", "2", "--metrics-port", metrics, "--stop-timeout", "0s",
-         "--out", str(tmp_path / "reports")],
+         "--reports", str(tmp_path / "reports")],
         cwd=ROOT, env=environment_for(tmp_path, simulator.url),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip

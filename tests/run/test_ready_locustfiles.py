@@ -21,7 +21,7 @@ def run(tmp_path: Path, name: str, *words: str, simulated: bool = True) -> tuple
         words += ("--sim-bot-delay", "5ms")
     done = subprocess.run(
         [sys.executable, "-m", "harness", "run", f"locustfiles/{name}.py", *words,
-         "--out", str(tmp_path), "--stop-timeout", "1s"],
+         "--reports", str(tmp_path), "--stop-timeout", "1s"],
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     records = list(tmp_path.glob("2*/run.json"))

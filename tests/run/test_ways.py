@@ -52,7 +52,7 @@ class World:
         return [
             sys.executable, "-m", "harness", command, *more,
             "--target", "twin", "--targets", str(self._folder / "targets.toml"),
-            "--out", str(self._folder / "reports"),
+            "--reports", str(self._folder / "reports"),
         ]  # fmt: skip
 
     def harness(self, command: str, *more: str, **env: str) -> Any:

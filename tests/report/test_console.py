@@ -1,0 +1,44 @@
+"""What a command prints into a pipe ends each line where its text ends."""
+
+import io
+
+import pytest
+from rich.table import Table
+
+from harness.report.console import open_console
+
+
+def table() -> Table:
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    made.add_column("name")
+    made.add_column("text")
+    made.add_row("a", "short")
+    made.add_row("b", "much longer than that")
+    return made
+
+
+@pytest.mark.parametrize("stderr", [False, True])
+def test_no_blanks_at_line_ends(capsys: pytest.CaptureFixture[str], stderr: bool) -> None:
+    console = open_console(stderr=stderr)
+    console.print(table())
+    console.print("ä · →   ", end="\n")
+    told = capsys.readouterr()
+    text = told.err if stderr else told.out
+    assert (told.out if stderr else told.err) == ""
+    lines = text.split("\n")
+    assert lines == [line.rstrip() for line in lines]
+    assert lines[1].split() == ["a", "short"]
+    assert "ä · →" in lines
+
+
+def test_a_terminal_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    seen = Terminal()
+    monkeypatch.setattr("sys.stdout", seen)
+    console = open_console()
+    assert console.is_terminal
+    console.print(table())
+    assert "short" in seen.getvalue()
