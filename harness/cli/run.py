@@ -31,7 +31,9 @@ from harness.exit_codes import ExitCode
 from harness.guard import Intent, Rule, parse_overrides
 from harness.guest.settings import GuestSettings
 from harness.ledger.leftovers import read_leftovers
+from harness.machine import this_machine
 from harness.preflight.permit import permit
+from harness.preflight.room import check_room, forecast, notable
 from harness.reconcile.lost import find_lost, sweep_lost
 from harness.report.afterwards import sweep_block
 from harness.report.baseline import note_counts
@@ -85,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
     plan = inspect_locustfile(args.locustfile, asked_of(args))
     run_time_s = run_time_of(args, plan)
     terms = None if args.target == "sim" else _terms(args, plan, run_time_s, overrides)
+    room = _check_room(args, plan, run_time_s)
     directory = make_run_directory(args.reports, new_run_id())
     simulator: EmbeddedSimulator | None = None
     try:
@@ -96,6 +99,8 @@ def run(args: argparse.Namespace) -> int:
         _check_target(target)
         where = f"{args.locustfile} → {target.netloc}"
         console.print(f"run {directory.name}: {where}", highlight=False, soft_wrap=True)
+        if room:
+            console.print(room, style="yellow", highlight=False, soft_wrap=True)
         _tell_breaks(plan, console, real=terms is not None)
         try:
             status, asked = _run_locust(args, target, directory, run_time_s, console)
@@ -145,6 +150,21 @@ def _terms(
             text = f"the window ends before the run: it stops by itself at {given.stop_at:%H:%M:%S}"
             console.print(text, style="yellow", highlight=False, soft_wrap=True)
     return terms
+
+
+def _check_room(args: argparse.Namespace, plan: dict[str, Any], run_time_s: float) -> str:
+    """A sentence where the run takes much of the disk. Raises ConfigError when it won't fit."""
+    if args.disk_guard == "off":
+        return ""
+    arrivals, out = plan["arrivals"], args.reports
+    processes = args.processes or args.expect_workers or 1
+    expected = forecast(
+        sessions=None if arrivals is None else arrivals["count"],
+        duration_s=run_time_s,
+        at_once=args.users or (1 if arrivals is None else arrivals["slots"]),
+        processes=processes if processes > 0 else this_machine().cores,
+    )
+    return notable(out, expected, check_room(out, expected))
 
 
 def _be_a_worker(args: argparse.Namespace) -> int:
@@ -200,6 +220,7 @@ def _run_locust(
         "HARNESS_RUN_ID": directory.name,
         "HARNESS_SUPERVISED": "1",
         "HARNESS_SLO": args.slo or "",
+        "HARNESS_DISK_GUARD": args.disk_guard,
         **conduct_of(args),
         **({"HARNESS_METRICS_PORT": str(args.metrics_port)} if args.metrics_port else {}),
         **asked_of(args),

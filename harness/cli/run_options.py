@@ -77,6 +77,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--slo", metavar="FILE", help="objectives (TOML) beside those of the locustfile")
     add("--metrics-port", type=int, metavar="PORT", help="Prometheus metrics on loopback")
     add_reports(parser)
+    add(
+        "--disk-guard",
+        choices=("on", "off"),
+        default="on",
+        help="off: begin though the disk may not hold the run, and never stop for its sake",
+    )
     add("--ca-file", metavar="PEM", help="private CA of a wss target")
     add("--origin", metavar="ORIGIN", help="Origin header of the upgrade")
     add = parser.add_argument_group("guests").add_argument

@@ -19,6 +19,7 @@ from harness.load.script import ScriptUser
 from harness.load.shapes import ArrivalShape, peak_per_s
 from harness.machine import LINGER_S, Share, shortfalls, this_machine
 from harness.preflight.permit import Permit, permit
+from harness.preflight.room import Forecast, as_dict, check_room, forecast, notable
 from harness.report.judging import read_objectives
 from harness.slo.objective import Objective
 
@@ -33,6 +34,8 @@ class Admission:
         self.shape: type[ArrivalShape] | None = None
         self.objectives: tuple[Objective, ...] = ()
         """those of the ``--slo`` file"""
+        self.expected: Forecast | None = None
+        """what the run will write, where somebody minds"""
 
     def check_options(self) -> RunOptions:
         """Options and target, or the end of the process with one sentence."""
@@ -103,6 +106,30 @@ class Admission:
             )
         except PreflightRefused as error:
             refuse(str(error), ExitCode.PREFLIGHT)
+
+    def check_room(self, options: RunOptions, workers: int) -> dict[str, Any] | None:
+        """The forecast of what the run will write, or the end of the process if it won't fit.
+
+        None where nobody is to mind.
+        """
+        if not options.disk_guard:
+            return None
+        parsed, shape = self._environment.parsed_options, self.shape
+        self.expected = forecast(
+            sessions=None if shape is None else shape.arrivals.count,
+            duration_s=parsed.run_time,
+            at_once=parsed.num_users or 1,
+            processes=max(1, workers),
+        )
+        try:
+            free = check_room(options.reports, self.expected)
+        except ConfigError as error:
+            if self._muster is not None:
+                self._muster.dismiss()
+            refuse(str(error), ExitCode.CONFIG)
+        if told := notable(options.reports, self.expected, free):
+            print(told, flush=True)
+        return as_dict(self.expected, free)
 
     def end(self) -> None:
         """The run is over."""

@@ -39,6 +39,8 @@ class RunOptions:
     """address and port of the Prometheus endpoint"""
     slo: Path | None = None
     """a TOML file of objectives beside those of the locustfile"""
+    disk_guard: bool = True
+    """refuse a run that does not fit on the disk, and end one before the disk is full"""
     run_id: str | None = None
     """given by the master or by ``harness run``; otherwise made at the start"""
     supervised: bool = False
@@ -63,6 +65,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         ("--metrics-port", "HARNESS_METRICS_PORT", "", "serve Prometheus metrics there"),
         ("--metrics-address", "HARNESS_METRICS_ADDRESS", "127.0.0.1", "and at this address"),
         ("--reports", "HARNESS_REPORTS", "reports", "folder for run directories"),
+        ("--disk-guard", "HARNESS_DISK_GUARD", "on", "'off': never mind the room on the disk"),
         ("--slo", "HARNESS_SLO", "", "TOML file of objectives"),
         *OPTIONS,
     ):
@@ -94,10 +97,17 @@ def read_options(parsed: argparse.Namespace) -> RunOptions:
         reports=Path(parsed.reports),
         metrics=_metrics(parsed.metrics_address, parsed.metrics_port),
         slo=Path(parsed.slo) if parsed.slo else None,
+        disk_guard=_on_off("--disk-guard", parsed.disk_guard),
         run_id=getattr(parsed, RUN_ID, None) or os.environ.get("HARNESS_RUN_ID"),
         supervised="HARNESS_SUPERVISED" in os.environ,
         conduct=read_conduct(parsed, terms),
     )
+
+
+def _on_off(option: str, text: str) -> bool:
+    if text not in ("on", "off"):
+        raise ConfigError(f"{option}: expected on or off, got {text!r}")
+    return text == "on"
 
 
 def _metrics(address: str, port: str) -> tuple[str, int] | None:

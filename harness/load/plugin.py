@@ -32,6 +32,7 @@ from harness.load.shipping import Copies, Shipper
 from harness.load.trimming import trim
 from harness.machine import raise_file_limit
 from harness.preflight.permit import Permit
+from harness.preflight.room import RoomWatch
 from harness.report.baseline import note_counts
 from harness.report.opening import make_run_directory, new_run_id, target_facts, write_start
 from harness.report.rundir import sweep_command
@@ -93,6 +94,8 @@ class Plugin:
             self._barrier.on_leave = self._shares.leave
         self._unanswered: set[str] = set()
         self._failures: list[str] = []
+        self._disk_full: list[str] = []
+        """why the run was stopped, if it was for want of room on the disk"""
         self._runs = 0
         self._quitting = False
         self.interrupts = Interrupts(hurry=self.hurry, leave=self._leave)
@@ -151,7 +154,9 @@ class Plugin:
             self._permit = self.admission.ask_permission()
             self.admission.check_strength(options)
             setattr(parsed, RUN_ID, run_id)
-            self._write_start(options, directory)
+            workers = getattr(self._runner, "worker_count", 0)
+            disk = self.admission.check_room(options, workers)
+            self._write_start(options, directory, disk)
             note_counts(directory, "before", options.target)
             self.live = Live()
             self._watcher = gevent.spawn(self._watch)
@@ -216,7 +221,9 @@ class Plugin:
         )
         return run
 
-    def _write_start(self, options: RunOptions, directory: Path) -> None:
+    def _write_start(
+        self, options: RunOptions, directory: Path, disk: dict[str, Any] | None
+    ) -> None:
         environment, shape = self._environment, self.admission.shape
         parsed = environment.parsed_options
         write_start(
@@ -235,6 +242,7 @@ class Plugin:
             overridden=list(self._permit.overridden),
             arrivals=None if shape is None else shape.arrivals.describe(),
             slots=parsed.num_users,
+            disk=disk,
             options={
                 "users": parsed.num_users,
                 "spawn_rate": parsed.spawn_rate,
@@ -259,6 +267,8 @@ class Plugin:
         """Once a second: keep the history short, and stop the run when an objective says so."""
         watch, live = AbortWatch(self.admission.objectives, self.live), self.live
         asked = Asked(self._runner, lambda: self._run)
+        expected, directory = self.admission.expected, self._directory
+        room = RoomWatch(directory, expected.ending) if expected and directory else None
         while True:
             gevent.sleep(1)
             now_s = (monotonic_ns() - live.began_ns) / 1e9
@@ -269,6 +279,9 @@ class Plugin:
                 self._shares.look()
             if self._directory is not None and asked.look(self._directory):
                 return self._stop_early(["harness stop asked for it"], stopped_by_hand=True)
+            if room is not None and (why := room.look()):
+                self._disk_full.append(why)
+                return self._stop_early([why], stopped_for_disk=utc_iso())
             reasons = watch.look(now_s)
             if reasons:
                 return self._stop_early(reasons, aborted=list(reasons))
@@ -310,11 +323,11 @@ class Plugin:
             return
         self._directory = None
         self.admission.end()
-        failures = []
+        failures, self._disk_full = self._disk_full, []
         if self._barrier is not None and self._copies is not None and self._shares is not None:
             self._copies.close()
             self._shares.close(self._barrier.answered)
-            failures = [*self._barrier.failures, *self._copies.failures]
+            failures += [*self._barrier.failures, *self._copies.failures]
         if self._watcher is not None:
             self._watcher.kill(block=False)
         if self._unanswered:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import gevent
-import psutil
 from gevent.event import Event
 from locust.exception import StopUser
 
@@ -32,13 +31,13 @@ from harness.ledger.tokens import Tokens
 from harness.load.arrivals import Arrivals, Counts
 from harness.load.asked import seed
 from harness.load.bridge import BridgedRecorder
-from harness.load.clockwatch import ClockWatch
 from harness.load.options import RunOptions
 from harness.load.shapes import ArrivalShape
 from harness.load.sharing import Lease
 from harness.load.shipping import Shipper
 from harness.load.slots import Slots
 from harness.load.stay import Stay, Visit
+from harness.load.upkeep import Upkeep
 from harness.measure.histogram import Histogram
 from harness.measure.lag import LoopLag
 from harness.measure.sample import Sample
@@ -112,7 +111,7 @@ class Run:
             Store(directory / FILE_NAME.format(worker=self.name), self.meta),
             on_failure=lambda error: self.fail(str(error)),
         )
-        self._clock = ClockWatch()
+        self._upkeep = Upkeep(directory, disk_guard=options.disk_guard)
         self._on_interval = on_interval
         self._max_sessions = max_sessions
         """this process's part of the cap on sessions, where there is one"""
@@ -150,8 +149,6 @@ class Run:
                 until=until,
             )
             self.slots = Slots(self.arrivals)
-        self._process = psutil.Process()
-        self._process.cpu_percent()
         self._lag = LoopLag(self.recorder.add_loop_lag)
         self._lag.start()
         self._interval_began_ns = monotonic_ns()
@@ -334,9 +331,8 @@ class Run:
             self._tick()
 
     def _tick(self) -> None:
-        stepped = self._clock.check()
-        if stepped is not None:
-            self.fail(stepped)
+        for why in self._upkeep.complaints():
+            self.fail(why)
         if not self.ledger.balanced:
             self.fail("the live account of sessions does not add up")
         now = monotonic_ns()
@@ -346,7 +342,7 @@ class Run:
             "phase": self._phase,
             "sessions": self._sessions(),
             "arrivals": self._arrivals_since_last(now),
-            "process": self._process_state(),
+            "process": self._upkeep.needs(),
         }
         if self._on_interval is not None:
             row = {**state, "outcomes": collected.outcomes, "counts": collected.counts}
@@ -390,11 +386,3 @@ class Run:
         }
         self._said = replace(counts)
         return since
-
-    def _process_state(self) -> dict[str, float]:
-        with self._process.oneshot():
-            return {
-                "cpu": self._process.cpu_percent() / 100,
-                "rss_mb": round(self._process.memory_info().rss / 1e6, 1),
-                "fds": self._process.num_fds(),
-            }

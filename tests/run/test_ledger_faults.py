@@ -13,13 +13,15 @@ from typing import Any
 
 import psutil
 import pytest
-from locusts import finish, in_session, locustfile, only_run, start
+from locusts import finish, in_session, locustfile, only_run, passed, start
 
 from harness.ledger.leftovers import read_account, read_leftovers
+from harness.preflight.room import free_bytes
 from harness.report.opening import write_start
 
 pytestmark = pytest.mark.process
 
+LONG = "class Shape(ArrivalShape):\n    arrivals = steady(per_second=40, over='9h')\n"
 STEP_BACK = """
 import gc
 import gevent
@@ -50,11 +52,11 @@ def test_the_clock_is_stepped_back(simulator: Any, tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of a megabyte; only root can mount one."""
+    """A file system of 16 megabytes; only root can mount one."""
     folder = tmp_path / "small"
     folder.mkdir()
     done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", str(folder)],
+        ["mount", "-t", "tmpfs", "-o", "size=16m,mode=0700", "tmpfs", str(folder)],
         capture_output=True,
         text=True,
         check=False,
@@ -65,10 +67,93 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=False, timeout=20)
 
 
-def fill(filler: Path) -> None:
+def fill(filler: Path, *, leaving: int = 0) -> None:
     with filler.open("wb", buffering=0) as hog, contextlib.suppress(OSError):
-        while True:
+        while (free_bytes(filler) or 0) > leaving:
             hog.write(bytes(4096))
+        if not leaving:  # what others have given back meanwhile
+            hog.write(bytes(4096))
+
+
+def test_a_run_that_would_not_fit_is_refused_before_anything_is_sent(
+    simulator: Any, tmp_path: Path, small_disk: Path
+) -> None:
+    before = simulator.truth()["sessions"]["opened"]
+    file = locustfile(tmp_path, more=LONG)
+    reports = small_disk / "reports"
+    words = ["run", str(file), "--target", simulator.url, "--out", str(reports)]
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", *words],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    told = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode == 8, told
+    assert "Traceback" not in told
+    assert f"to {reports}, where 16" in told
+    assert "--disk-guard off" in told
+    assert not reports.exists()
+    code, output = finish(start(file, small_disk, simulator.url))  # plain Locust says the same
+    assert (code, "the disk is too full" in output) == (8, True), output
+    assert simulator.truth()["sessions"]["opened"] == before
+
+
+def test_a_disk_that_fills_up_ends_the_run_in_time(
+    simulator: Any, tmp_path: Path, small_disk: Path
+) -> None:
+    before = set(simulator.truth()["open_tokens"])
+    file = locustfile(tmp_path, messages=4, think="200ms")
+    words = ["run", str(file), "-u", "4", "-t", "5m", "--out", str(small_disk / "reports")]
+    with subprocess.Popen(
+        [sys.executable, "-m", "harness", *words, "--target", simulator.url],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        in_session(small_disk, 4)
+        fill(small_disk / "filler", leaving=8_000_000)
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode == 6, output
+    assert "Traceback" not in output
+    found = json.loads((only_run(small_disk) / "run.json").read_text())
+    assert found["verdict"] == "INVALID"
+    assert any("the disk is nearly full" in reason for reason in found["reasons"])
+    assert found["how"]["disk"]["total"] < found["how"]["disk"]["free"]
+    assert found["complete"]
+    assert found["sessions"]["leftover"] == 0
+    # Conversations that had begun were finished, each with its four texts.
+    delivered = found["operations"]["delivered"]["outcomes"]
+    assert delivered == {"ok": 4 * found["sessions"]["opened"]}
+    assert (only_run(small_disk) / "report.html").stat().st_size > 1_000_000
+    assert set(simulator.truth()["open_tokens"]) <= before
+
+
+def test_who_does_not_mind_goes_on_to_the_end(
+    simulator: Any, tmp_path: Path, small_disk: Path
+) -> None:
+    file = locustfile(tmp_path, think="200ms")
+    fill(small_disk / "filler", leaving=3_000_000)
+    words = ("-u", "2", "-t", "3", "--disk-guard", "off")
+    code, output = finish(start(file, small_disk, simulator.url, *words))
+    assert passed(code, output), output
+    found = json.loads((only_run(small_disk) / "run.json").read_text())
+    assert found["how"]["disk"] is None
+
+
+def test_a_run_writes_no_more_than_was_forecast(simulator: Any, tmp_path: Path) -> None:
+    more = "class Shape(ArrivalShape):\n    arrivals = steady(per_second=40, over='8s')\n"
+    file = locustfile(tmp_path, messages=4, think="5ms", more=more)
+    words = ["run", str(file), "--target", simulator.url, "--out", str(tmp_path / "reports")]
+    subprocess.run(
+        [sys.executable, "-m", "harness", *words], capture_output=True, check=False, timeout=90
+    )
+    directory = only_run(tmp_path)
+    disk = json.loads((directory / "run.json").read_text())["how"]["disk"]
+    sizes = {path.name: path.stat().st_size for path in directory.iterdir()}
+    ledger = sum(size for name, size in sizes.items() if name.startswith("ledger-"))
+    measured = sum(size for name, size in sizes.items() if "intervals" in name or "hist" in name)
+    assert ledger < disk["ledger"] * 1.2 + 20_000  # an empty one has its pages too
+    assert disk["measured"] / 6 < measured < disk["measured"] * 1.3 + 50_000
+    assert sum(sizes.values()) < disk["total"]
 
 
 def test_a_disk_that_is_really_full(simulator: Any, tmp_path: Path, small_disk: Path) -> None:
