@@ -108,10 +108,13 @@ def refusals(
 def _approval(terms: Terms) -> str:
     if terms.approval:
         return ""
-    what = f"[targets.{terms.name}]" if terms.name else "it"
+    where = "is treated as real" if terms.target.loopback else "is not on this machine"
+    has = f"[targets.{terms.name}] has no approval"
+    if not terms.name:
+        has = "is no named target with an approval (harness target init writes a file for it)"
     return (
-        f"{terms.target.netloc} is not on this machine and {what} has no approval: the vendor "
-        'wants to approve load tests two weeks before; write approval = "its reference"'
+        f"{terms.target.netloc} {where} and {has}: the vendor wants to approve load tests two "
+        'weeks before; write approval = "its reference"'
     )
 
 

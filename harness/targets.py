@@ -123,7 +123,13 @@ def resolve_target(
         for terms in known:
             if terms.target.url == target.url:
                 return _at_hand(_with(terms, ca_file, origin))
-        return Terms(name="", target=target)
+        return Terms(
+            name="",
+            target=target,
+            zone=_zone({}, target.host),
+            config_url=_config_url(target),
+            api_url=_api_url(target),
+        )
     if not file.is_file():
         raise ConfigError(
             f"the target {text!r} is not a websocket URL, and there is no {file} with names of "

@@ -126,6 +126,24 @@ def test_a_preflight_is_of_this_state_passed_and_fresh() -> None:
     assert broken(preflight=stamp(MIDNIGHT + timedelta(hours=1))) == {Rule.PREFLIGHT}
 
 
+def test_a_refusal_says_what_is_so() -> None:
+    rehearsal = parse_target(
+        "ws://127.0.0.1:1/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef"
+    )
+    for terms, told in (
+        (REAL, "mypurecloud.de:443 is not on this machine and [targets.staging] has no approval"),
+        (replace(REAL, target=rehearsal, treat_as_real=True), "127.0.0.1:1 is treated as real"),
+        (replace(REAL, name=""), "is no named target with an approval (harness target init"),
+    ):
+        (refusal,) = refusals(
+            replace(terms, approval=""),
+            INTENT,
+            now=MIDNIGHT,
+            preflight=stamp(of=replace(terms, approval="")),
+        )
+        assert told in refusal.why
+
+
 def test_overrides_are_one_by_one_and_need_a_reason() -> None:
     found = refusals(replace(REAL, approval=""), INTENT, now=MIDNIGHT, preflight=None)
     left = standing(found, parse_overrides(["approval=told by phone"]))

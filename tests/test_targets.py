@@ -118,6 +118,13 @@ def test_mistakes_are_placed(tmp_path: Path, text: str, why: str) -> None:
     assert why in str(caught.value)
 
 
+def test_a_plain_url_of_the_vendors_is_known_too(tmp_path: Path) -> None:
+    terms = resolve_target(URL, tmp_path / "targets.toml")
+    assert (terms.name, terms.guarded, str(terms.zone)) == ("", True, "Europe/Berlin")
+    assert terms.config_url.startswith("https://api-cdn.mypurecloud.de/webdeployments/")
+    assert resolve_target(LOCAL, tmp_path / "targets.toml").config_url.startswith("http://127")
+
+
 def test_unknown_names(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="harness target init"):
         resolve_target("t", tmp_path / "targets.toml")
