@@ -117,6 +117,8 @@ def resolve_target(
     A URL that is written in the file has the terms written there. ``ca_file`` and ``origin``, when
     given, win over the file's. A login that its proxy needs is there, or it is a ConfigError too.
     """
+    if not text.strip():
+        raise ConfigError("the target is empty: expected a name of the targets file, or a URL")
     if "://" in text or "/" in text:
         target = parse_target(text, ca_file=ca_file, origin=origin)
         known = read_targets(file).values() if file.is_file() else ()

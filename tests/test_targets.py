@@ -126,6 +126,8 @@ def test_a_plain_url_of_the_vendors_is_known_too(tmp_path: Path) -> None:
 
 
 def test_unknown_names(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="the target is empty"):
+        resolve_target(" ", tmp_path / "targets.toml")
     with pytest.raises(ConfigError, match="harness target init"):
         resolve_target("t", tmp_path / "targets.toml")
     with pytest.raises(ConfigError, match="there is no target 'u'; there are: t"):

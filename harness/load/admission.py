@@ -16,7 +16,7 @@ from harness.load.foresight import check_rows, might_break, would_break
 from harness.load.muster import Muster, describe
 from harness.load.options import RunOptions, read_options
 from harness.load.script import ScriptUser
-from harness.load.shapes import ArrivalShape, peak_per_s
+from harness.load.shapes import ArrivalShape, check_only_one, peak_per_s
 from harness.machine import LINGER_S, Share, shortfalls, this_machine
 from harness.preflight.permit import Permit, permit
 from harness.preflight.room import Forecast, as_dict, check_room, forecast, notable
@@ -56,6 +56,7 @@ class Admission:
         if not isinstance(shape, ArrivalShape):
             return
         try:
+            check_only_one((environment.available_shape_classes or {}).values())
             guests = occupancy()
             if guests is not None:
                 environment.shape_class = None

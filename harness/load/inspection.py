@@ -18,7 +18,7 @@ from locust.util.load_locustfile import load_locustfile
 from harness.errors import HarnessError
 from harness.load.asked import looked_at, occupancy
 from harness.load.foresight import check_rows, might_break, would_break
-from harness.load.shapes import ArrivalShape, peak_per_s
+from harness.load.shapes import ArrivalShape, check_only_one, peak_per_s
 from harness.load.user import GuestUser
 
 
@@ -35,6 +35,7 @@ def inspect(path: Path) -> dict[str, Any]:
         return {"error": f"{path}: no class inherits from GuestUser, so there would be no guests"}
     found: dict[str, Any] = {"users": guests, "objectives": _objectives(), "arrivals": None}
     try:
+        check_only_one(shapes)
         closed = occupancy() is not None
         found["asked"] = looked_at()
         found["breaks"] = would_break(users.values())

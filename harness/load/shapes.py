@@ -12,6 +12,7 @@ arrival that would start later than ``drop_after`` is dropped, and that is count
 made up for in a burst, and the schedule never moves.
 """
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from locust import LoadTestShape
@@ -25,6 +26,17 @@ def peak_per_s(schedule: Schedule) -> float:
     """The highest mean rate, looked for at two thousand moments."""
     length_s = schedule.duration_s
     return max(schedule.rate_at(length_s * moment / 2000) for moment in range(2000))
+
+
+def check_only_one(shapes: Iterable[LoadTestShape]) -> None:
+    """Locust would take the first shape and say nothing of the others. Raises ConfigError."""
+    names = [type(shape).__name__ for shape in shapes]
+    if len(names) > 1:
+        raise ConfigError(
+            f"there are {len(names)} shapes ({', '.join(names)}), a run has one: put schedules "
+            "after each other with then(...), and mark a shape that others are made from with "
+            "abstract = True"
+        )
 
 
 class ArrivalShape(LoadTestShape):

@@ -26,6 +26,14 @@ def test_bad_targets(tmp_path: Path, target: str, code: int, why: str) -> None:
     assert "Traceback" not in output
 
 
+def test_two_shapes_are_one_too_many(simulator: Any, tmp_path: Path) -> None:
+    two = "class {}(ArrivalShape):\n    arrivals = steady(per_minute=60, over='5s')\n"
+    file = locustfile(tmp_path, more=two.format("One") + two.format("Two"))
+    code, output = finish(start(file, tmp_path, simulator.url, "-t", "1"))
+    assert code == 8, output
+    assert "there are 2 shapes (One, Two), a run has one" in output
+
+
 def test_a_bad_script_is_one_sentence_in_plain_locust_as_well(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text("scenarios:\n  A:\n    - waitForReplyMatching: '('\n")
     file = tmp_path / "scripted.py"

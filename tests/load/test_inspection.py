@@ -61,6 +61,12 @@ def test_an_occupancy_sets_the_schedule_aside() -> None:
             "from harness.load import *\nclass G(GuestUser): pass\nclass S(ArrivalShape): pass\n",
             "S.arrivals: expected a schedule",
         ),
+        (
+            "from harness.load import *\nclass G(GuestUser): pass\n"
+            "class A(ArrivalShape):\n    arrivals = steady(per_minute=5, over='1m')\n"
+            "class B(A): pass\n",
+            "bad.py: there are 2 shapes (A, B), a run has one",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_file_is_one_sentence(tmp_path: Path, text: str, why: str) -> None:
