@@ -68,24 +68,34 @@ class Wanted:
         }
         for name, value in above_zero.items():
             if not isfinite(value) or value <= 0:
-                raise ConfigError(f"{name}: expected a number above zero, got {value!r}")
+                raise ConfigError(f"{name}: expected more than zero, got {value:g}")
         for name, share in (
-            ("share to agents", self.to_agents),
+            ("to agents", self.to_agents),
             ("service level", self.service_level),
             ("leftover rate", self.leftover_share),
         ):
             if not 0 <= share <= 1:
-                raise ConfigError(f"{name}: expected 0% to 100%, got {share!r}")
+                raise ConfigError(f"{name}: expected 0% to 100%, got {share * 100:g}%")
         if not 0 < self.service_level < 1:
             raise ConfigError("service level: expected above 0% and below 100%")
-        if self.peak_factor < 1:
-            raise ConfigError(f"peak factor: expected 1 or more, got {self.peak_factor!r}")
-        if self.handle_s > 86400:
-            text = duration_text(self.handle_s)
-            raise ConfigError(f"handle time: {text} is longer than a day; is the unit right?")
+        for name, value, least, most, text in (
+            ("peak factor", self.peak_factor, 1, 100, "1 to 100"),
+            ("chats per hour", self.chats_per_h, 1, 36_000_000, "1 to 36,000,000"),
+            ("handle time", self.handle_s, 10, 86_400, "10s to a day"),
+            ("messages", self.messages, 0, 10_000, "up to 10,000 of one guest"),
+            ("concurrency", self.concurrency, 1, 100, "1 to 100 chats of one agent"),
+            ("answer within", self.answer_within_s, 0, 86_400, "up to a day"),
+            ("patience", self.patience_s or 1, 1, 86_400, "1s to a day"),
+            ("test duration", self.test_s, 60, 30 * 86_400, "1m to 30 days"),
+            ("window", self.window_s, 60, 86_400, "1m to a day"),
+            ("leftover time", self.leftover_s, 0, 7 * 86_400, "up to 7 days"),
+        ):
+            if not least <= value <= most:
+                told = duration_text(value) if "d" in text.split()[-1] else f"{value:,.6g}"
+                raise ConfigError(f"{name}: expected {text}, got {told}; is the unit right?")
         if self.peak_per_s > 10_000:
             raise ConfigError(
-                f"chats per hour: {self.peak_per_s:,.0f} new guests a second; is the unit right?"
+                f"chats per hour: {self.peak_per_s:,.6g} new guests a second; is the unit right?"
             )
 
     @property

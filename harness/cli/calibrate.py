@@ -37,6 +37,10 @@ from harness.report.opening import make_run_directory, new_run_id
 from harness.units import rate_per_s, seconds
 
 KINDS = ("plain", "tls")
+PROCESSES_A_CORE = 4
+MOST_GUESTS_PER_S = 10_000
+MOST_MESSAGES_PER_S = 1_000_000
+"""No machine has been seen to come near."""
 MEMORY_PART = 0.5
 """The part of the free memory that held sessions may take."""
 
@@ -166,6 +170,11 @@ def _asked(args: argparse.Namespace, machine: Machine, kind: str) -> Rising:
         value = processes if name == "processes" else getattr(args, name)
         if value < 1:
             raise ConfigError(f"--{name}: expected one or more, got {value}")
+    most = PROCESSES_A_CORE * machine.cores
+    if processes > most:
+        raise ConfigError(
+            f"--processes: expected up to {most} on {machine.cores} cores, got {processes}"
+        )
     rise_s = seconds(args.rise, "--rise")
     if not 5 <= rise_s <= 600:
         raise ConfigError(f"--rise: expected 5s to 10m, got {args.rise!r}")
@@ -179,12 +188,19 @@ def _asked(args: argparse.Namespace, machine: Machine, kind: str) -> Rising:
     # A port stays taken for a while after its connection was closed, and the slots take some.
     ports = (machine.ports - PORTS_SPARE) / (min(rise_s, LINGER_S) + 1)
     top = min(ports, 900.0 * processes) if args.top is None else rate_per_s(args.top, "--top")
-    if top < 2:
-        raise ConfigError(f"--top: expected 2/s or more, got {args.top!r}")
+    if not 2 <= top <= MOST_GUESTS_PER_S:
+        raise ConfigError(
+            f"--top: expected 2/s or more, up to {MOST_GUESTS_PER_S:,}/s, got {args.top!r}"
+        )
     if args.top_messages is None:
         messages = 10_000.0 * processes
     else:
         messages = rate_per_s(args.top_messages, "--top-messages")
+    if not 10 <= messages <= MOST_MESSAGES_PER_S:
+        raise ConfigError(
+            f"--top-messages: expected 10/s or more, up to {MOST_MESSAGES_PER_S:,}/s, "
+            f"got {args.top_messages!r}"
+        )
     return Rising(
         out=args.reports,
         processes=processes,

@@ -13,9 +13,10 @@ from harness.analysis.knee import Answer, Found, answer, next_rate
 from harness.analysis.raised import Raised
 from harness.analysis.scalability import fit_scalability
 from harness.analysis.standing import Judged
+from harness.cli.checking import check_files
 from harness.cli.embedded import EmbeddedSimulator
 from harness.cli.reports_option import add_reports
-from harness.cli.searching import Search, begin_search, resume_search, run_level
+from harness.cli.searching import Search, begin_search, check_asked, resume_search, run_level
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.report.capacity_answer import as_dict
@@ -146,6 +147,8 @@ def _begin(args: argparse.Namespace) -> Search:
     }
     if args.wanted is not None:
         by.parse(args.wanted, "--wanted")
+    check_asked(asked)
+    check_files(asked)
     return begin_search(asked, args.reports)
 
 

@@ -3,6 +3,7 @@
 import argparse
 
 from harness.cli.reports_option import add_reports
+from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.report.rundir import resolve_run
 from harness.units import seconds
@@ -71,6 +72,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print each comparison; the worst one's exit code."""
+    _refuse_nonsense(args)
     base = resolve_run(args.base, args.reports)
     others = [resolve_run(text, args.reports) for text in args.runs]
     from harness.analysis.compare import Rules
@@ -94,3 +96,18 @@ def run(args: argparse.Namespace) -> int:
             (other / PAGE).write_text(comparison_page(found), encoding="utf-8")
             print(f"\n{other / PAGE}")
     return next((code for code in WEIGHT if code in codes), ExitCode.PASS)
+
+
+def _refuse_nonsense(args: argparse.Namespace) -> None:
+    for name, least in (("confidence", 50.0), ("negligible", 0.0), ("between_runs", 0.0)):
+        value = getattr(args, name)
+        if not least <= value < 100:
+            raise ConfigError(
+                f"--{name.replace('_', '-')}: expected {least:g} up to below 100 percent, "
+                f"got {value:g}"
+            )
+    if not args.negligible < args.matters < 100:
+        raise ConfigError(
+            f"--matters: expected more than --negligible ({args.negligible:g}) and less than 100 "
+            f"percent, got {args.matters:g}"
+        )

@@ -9,6 +9,7 @@ from rich.text import Text
 from harness.analysis.drift import DriftReport
 from harness.analysis.trend import Drift, Trend
 from harness.cli.reports_option import add_reports
+from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.report.console import open_console
 from harness.report.drifting import as_dict, assess_run
@@ -52,6 +53,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Judge and show."""
+    if not 0 < args.tolerated_leak < 1:
+        raise ConfigError(
+            "--tolerated-leak: expected a share above 0 and below 1 such as 0.001, got "
+            f"{args.tolerated_leak:g}"
+        )
     report = assess_run(
         resolve_run(args.run, args.reports),
         warmup_s=None if args.warm_up is None else seconds(args.warm_up, "--warm-up"),

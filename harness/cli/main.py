@@ -6,6 +6,7 @@ A command is a module of this package with ``HELP`` (one line), ``configure(pars
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -15,6 +16,7 @@ from harness import __version__
 from harness.errors import ConfigError, HarnessError, PreflightRefused
 from harness.exit_codes import ExitCode
 
+NEGATIVE = re.compile(r"-\.?\d")
 COMMANDS: dict[str, str] = {
     "run": "run a locustfile's guests; ends with a verdict and a report",
     "gate": "judge an old run anew by other objectives",
@@ -60,6 +62,18 @@ def overview() -> str:
     )
 
 
+def _with_negatives(options: Sequence[str]) -> list[str]:
+    """``--hold -5s`` as ``--hold=-5s``: the option says best what is wrong with it."""
+    words: list[str] = []
+    for word in options:
+        before = words[-1] if words else ""
+        if NEGATIVE.match(word) and before.startswith("--") and "=" not in before:
+            words[-1] = f"{before}={word}"
+        else:
+            words.append(word)
+    return words
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
@@ -84,7 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         split = options.index("--")
         options, rest = options[:split], options[split + 1 :]
     try:
-        return command.run(parser.parse_args(options, argparse.Namespace(rest=rest or [])))
+        words = _with_negatives(options)
+        return command.run(parser.parse_args(words, argparse.Namespace(rest=rest or [])))
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return ExitCode.CONFIG

@@ -3,25 +3,21 @@
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from harness.analysis.knee import answer
-from harness.analysis.planning import LaunchPlan, Wanted, peak_of_intervals, plan_launch
-from harness.analysis.raised import Raised
+from harness.analysis.planning import LaunchPlan, Wanted, plan_launch
+from harness.cli.plan_options import read_machines, read_wanted
 from harness.cli.reports_option import add_reports
-from harness.cli.searching import resume_search
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
-from harness.report.calibration import CALIBRATION, read_calibration
 from harness.report.console import open_console
 from harness.report.opening import make_run_directory, new_run_id
 from harness.report.plan_page import write_plan_page
-from harness.units import duration_text, rate_per_s, seconds
-from harness.workload.profile import read_profile
+from harness.units import duration_text
 
 LOCUSTFILE = '''"""The planned launch: {peak:.4g} guests a minute at the peak, {held} in session."""
 
@@ -147,97 +143,6 @@ def run(args: argparse.Namespace) -> int:
     return ExitCode.PASS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machines:
-    """What one generator machine carries, and who says so."""
-
-    guests: float
-    guests_per_s: float
-    messages_per_s: float
-    source: str
-
-
-def read_machines(args: argparse.Namespace) -> Machines:
-    """By the options, else by a calibration, else by defaults. ConfigError names the option."""
-    path = args.calibration or args.reports / CALIBRATION
-    guests, guests_per_s, messages_per_s = 5000.0, 50.0, 1000.0
-    source = "machines not calibrated (harness calibrate does that)"
-    if args.calibration is not None or path.is_file():
-        found = read_calibration(path)
-        best = found.best()
-        if best.sessions is not None:
-            guests = float(best.sessions.room)
-        if best.guests is not None:
-            guests_per_s = best.guests.safe_per_s
-        if best.messages is not None:
-            messages_per_s = best.messages.safe_per_s
-        source = f"machines like {found.host or 'this one'}, calibrated {found.made[:10]}"
-    if args.guests_per_machine is not None:
-        guests = _number("--guests-per-machine", args.guests_per_machine)
-    if args.rate_per_machine is not None:
-        guests_per_s = rate_per_s(args.rate_per_machine, "--rate-per-machine")
-    if args.messages_per_machine is not None:
-        messages_per_s = rate_per_s(args.messages_per_machine, "--messages-per-machine")
-    return Machines(
-        guests=guests, guests_per_s=guests_per_s, messages_per_s=messages_per_s, source=source
-    )
-
-
-def read_capacity(text: str) -> dict[str, float]:
-    """Guests a minute or at once: a rate as written, or what the folder of a search has proved."""
-    folder = Path(text)
-    if not folder.is_dir():
-        if "/" in text and text[:1] not in "0123456789":
-            raise ConfigError(f"--capacity: there is no folder {text!r}")
-        return {"capacity_per_min": rate_per_s(text, "--capacity") * 60}
-    search = resume_search(folder)
-    found = answer(search.plan, search.tried)
-    if found.low <= 0:
-        raise ConfigError(f"--capacity: the search in {folder} has not found any load that is met")
-    name = "capacity_per_min" if search.by is Raised.RATE else "capacity_at_once"
-    return {name: search.by.shown(found.low)}
-
-
-def read_wanted(args: argparse.Namespace, machines: Machines) -> Wanted:
-    """The options as values. ConfigError names the option."""
-    if (args.chats_per_hour is None) == (args.profile is None):
-        raise ConfigError("give either --chats-per-hour or --from CSV")
-    if args.profile is None:
-        chats = _number("--chats-per-hour", args.chats_per_hour)
-        peak = 1.0
-    else:
-        profile = read_profile(args.profile)
-        try:
-            chats, peak = peak_of_intervals(
-                [float(guests) for guests in profile.guests], profile.interval_ns / 1e9
-            )
-        except ConfigError as error:
-            raise ConfigError(f"{args.profile}: {error}") from None
-    if args.peak_factor is not None:
-        peak = _number("--peak-factor", args.peak_factor)
-    patience = args.patience
-    capacity = args.capacity
-    return Wanted(
-        chats_per_h=chats,
-        peak_factor=peak,
-        handle_s=seconds(args.handle_time, "--handle-time"),
-        messages=_number("--messages", args.messages),
-        concurrency=_number("--concurrency", args.concurrency),
-        to_agents=_share("--to-agents", args.to_agents),
-        answer_within_s=seconds(args.answer_within, "--answer-within"),
-        service_level=_share("--service-level", args.service_level),
-        patience_s=None if patience is None else seconds(patience, "--patience"),
-        test_s=seconds(args.test_duration, "--test-duration"),
-        window_s=seconds(args.window, "--window"),
-        leftover_share=_share("--leftover-rate", args.leftover_rate),
-        leftover_s=seconds(args.leftover_time, "--leftover-time"),
-        **({} if capacity is None else read_capacity(capacity)),
-        machine_guests=machines.guests,
-        machine_guests_per_s=machines.guests_per_s,
-        machine_messages_per_s=machines.messages_per_s,
-    )
-
-
 def show(rows: Sequence[tuple[str, str, str]], plan: LaunchPlan, console: Console) -> None:
     """The table for a person."""
     table = Table(title="Plan of the launch", title_justify="left", show_header=False)
@@ -351,17 +256,3 @@ def write_locustfile(path: Path, wanted: Wanted, plan: LaunchPlan) -> None:
         raise ConfigError(f"--locustfile: {path} is already there") from None
     except OSError as error:
         raise ConfigError(f"--locustfile: {path}: {error.strerror or error}") from None
-
-
-def _number(option: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ConfigError(f"{option}: expected a number, got {text!r}") from None
-
-
-def _share(option: str, text: str) -> float:
-    """``5%`` → 0.05. A number without the sign is refused: 0.5 could mean either."""
-    if not text.strip().endswith("%"):
-        raise ConfigError(f"{option}: expected a share such as 5%, got {text!r}")
-    return _number(option, text.strip().removesuffix("%")) / 100

@@ -93,11 +93,7 @@ def begin_search(asked: Mapping[str, Any], out: Path) -> Search:
     ``asked`` holds locustfile, target, by, slo, objectives, start, highest, hold, longest, warm_up,
     resolution, max_levels, processes, seed and sim_profile, as written on the command line.
     """
-    search = Search(Path(), dict(asked))
-    _refuse_nonsense(asked, search)
-    _ = search.plan  # refuses what makes no sense before there is a folder
-    if not Path(asked["locustfile"]).is_file():
-        raise ConfigError(f"there is no locustfile {asked['locustfile']!r}")
+    search = check_asked(asked)
     search.directory = make_run_directory(out, f"capacity-{new_run_id()}")
     if asked["objectives"]:
         lines = "\n".join(f"    {orjson.dumps(text).decode()}," for text in asked["objectives"])
@@ -106,7 +102,9 @@ def begin_search(asked: Mapping[str, Any], out: Path) -> Search:
     return search
 
 
-def _refuse_nonsense(asked: Mapping[str, Any], search: Search) -> None:
+def check_asked(asked: Mapping[str, Any]) -> Search:
+    """A search without a folder yet. Raises ConfigError that names the option."""
+    search = Search(Path(), dict(asked))
     if asked["slo"] and asked["objectives"]:
         raise ConfigError("give --objective or --slo, not both")
     for name in ("hold", "warm_up"):
@@ -134,6 +132,10 @@ def _refuse_nonsense(asked: Mapping[str, Any], search: Search) -> None:
         )
     if asked["processes"] and search.by is Raised.OCCUPANCY and start < asked["processes"]:
         raise ConfigError(f"--start: {start:g} guests are too few for --processes")
+    if not Path(asked["locustfile"]).is_file():
+        raise ConfigError(f"there is no locustfile {asked['locustfile']!r}")
+    _ = search.plan
+    return search
 
 
 def resume_search(directory: Path) -> Search:
@@ -143,9 +145,19 @@ def resume_search(directory: Path) -> Search:
         found = orjson.loads(path.read_bytes())
         if found["schema"] != SCHEMA:
             raise ConfigError(f"{path} has schema {found['schema']}, expected {SCHEMA}")
-        return Search(directory, dict(found["asked"]), list(found["levels"]))
-    except (OSError, orjson.JSONDecodeError, KeyError, TypeError) as error:
+        search = Search(directory, dict(found["asked"]), list(found["levels"]))
+        _ = search.plan, search.tried, search.hold_s, search.longest_s, search.asked["target"]
+    except OSError as error:
+        raise ConfigError(
+            f"{path} is not a search that can go on: {error.strerror or error}"
+        ) from error
+    except KeyError as error:
+        raise ConfigError(
+            f"{path} is not a search that can go on: {error} is missing in it"
+        ) from error
+    except (ValueError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path} is not a search that can go on: {error}") from error
+    return search
 
 
 def run_level(search: Search, load: float, target: str, say: Say) -> Level:

@@ -5,6 +5,7 @@ Kept in the reports folder, so that ``harness plan`` and ``harness preflight`` f
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def read_calibration(path: Path) -> Calibration:
         found = orjson.loads(path.read_bytes())
         if found["schema"] != SCHEMA:
             raise ConfigError(f"{path} has schema {found['schema']}, expected {SCHEMA}")
-        kinds = {name: _carried(kind) for name, kind in found["kinds"].items()}
+        kinds = {name: _carried(kind, path) for name, kind in found["kinds"].items()}
         if not kinds:
             raise ConfigError(f"{path}: nothing was measured")
         return Calibration(
@@ -108,17 +109,24 @@ def read_calibration(path: Path) -> Calibration:
         )
     except OSError as error:
         raise ConfigError(f"{path} can't be read: {error.strerror or error}") from error
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(f"{path} is not a calibration: {error}") from error
+    except KeyError as error:
+        raise ConfigError(f"{path} is not a calibration: {error} is missing in it") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(
+            f"{path} is not a calibration: expected what harness calibrate writes"
+        ) from error
 
 
-def _carried(kind: Mapping[str, Any]) -> Carried:
+def _carried(kind: Mapping[str, Any], path: Path) -> Carried:
     def rate(name: str) -> Rate | None:
         found = kind[name]
         if found is None:
             return None
+        per_s = float(found["per_s"])
+        if not 0 < per_s < inf:
+            raise ConfigError(f"{path}: {name}: expected a rate above zero, got {per_s:g}")
         limit = Limit(found["limit"])
-        return Rate(per_s=float(found["per_s"]), lag_ms=float(found["lag_ms"]), limit=limit)
+        return Rate(per_s=per_s, lag_ms=float(found["lag_ms"]), limit=limit)
 
     held = kind["sessions"]
     return Carried(

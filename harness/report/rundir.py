@@ -15,6 +15,8 @@ def resolve_run(text: str, reports_dir: Path = REPORTS) -> Path:
 
     Raises ConfigError naming the runs that there are.
     """
+    if not text.strip():
+        raise ConfigError("expected a run: its directory, its id, or latest; got nothing")
     if text == LATEST and not (reports_dir / LATEST).is_dir():
         there = runs(reports_dir)
         if not there:

@@ -57,12 +57,20 @@ def parse_profile(text: str, *, name: str) -> Profile:
         raise ConfigError(f"{name}: empty; expected a header line 'start,guests' and intervals")
     where = _columns(rows[0][1], name)
     starts: list[Fraction] = []
+    forms: set[str] = set()
     guests: list[Fraction] = []
     for line, row in rows[1:]:
         place = f"{name}, line {line}"
         if len(row) != len(rows[0][1]):
             raise ConfigError(f"{place}: expected {len(rows[0][1])} values, got {len(row)}")
-        starts.append(_start(row[where[0]], f"{place}, column start"))
+        start, form = _start(row[where[0]], f"{place}, column start")
+        forms.add(form)
+        if len(forms) > 1:
+            raise ConfigError(
+                f"{place}, column start: {row[where[0]].strip()!r} is {form}, the lines before "
+                f"have {(forms - {form}).pop()}"
+            )
+        starts.append(start)
         guests.append(_guests(row[where[1]], f"{place}, column guests"))
         _check_step(starts, place)
     if len(starts) < 2:
@@ -80,17 +88,18 @@ def _columns(header: Sequence[str], name: str) -> tuple[int, int]:
     return names.index("start"), names.index("guests")
 
 
-def _start(text: str, place: str) -> Fraction:
-    """Seconds since whatever the first start counts from."""
+def _start(text: str, place: str) -> tuple[Fraction, str]:
+    """Seconds since whatever the first start counts from, and what it is written as."""
     cell = text.strip()
     if ":" not in cell:
-        return Fraction(str(seconds(cell, place)))
+        return Fraction(str(seconds(cell, place))), "an offset"
     for form in ("%H:%M", "%H:%M:%S"):
         try:
             clock = datetime.strptime(cell, form)  # a time of day, no zone
         except ValueError:
             continue
-        return Fraction(clock.hour * 3600 + clock.minute * 60 + clock.second)
+        at = Fraction(clock.hour * 3600 + clock.minute * 60 + clock.second)
+        return at, "a time of day"
     try:
         moment = datetime.fromisoformat(cell)
     except ValueError:
@@ -99,7 +108,7 @@ def _start(text: str, place: str) -> Fraction:
         ) from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return Fraction(str(moment.timestamp()))
+    return Fraction(str(moment.timestamp())), "a date and time"
 
 
 def _guests(text: str, place: str) -> Fraction:

@@ -40,6 +40,10 @@ def test_a_small_calibration(tmp_path: Path) -> None:
     [
         (["--kinds", "udp"], "--kinds: expected plain, tls"),
         (["--processes", "0"], "--processes: expected one or more"),
+        (["--processes", "100000"], "--processes: expected up to"),
+        (["--top", "999999999/s"], "--top: expected 2/s or more, up to 10,000/s"),
+        (["--top-messages", "0/s"], "--top-messages: expected 10/s or more"),
+        (["--top-messages", "99999999/s"], "up to 1,000,000/s"),
         (["--rise", "1s"], "--rise: expected 5s to 10m"),
         (["--rise", "long"], "--rise"),
         (["--held", "0"], "--held: expected one or more"),

@@ -58,7 +58,7 @@ def test_the_page_is_written_beside_the_run(
     [
         (["base", "nothing"], "there is no run 'nothing'"),
         (["base", "alike", "--confidence", "40"], "confidence: expected"),
-        (["base", "alike", "--negligible", "9"], "negligible < matters"),
+        (["base", "alike", "--negligible", "9"], "--matters: expected more than --negligible"),
     ],
 )
 def test_bad_input_is_one_sentence(
@@ -68,3 +68,21 @@ def test_bad_input_is_one_sentence(
     captured = capsys.readouterr()
     assert sentence in captured.err
     assert captured.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "why"),
+    [
+        ("--confidence", "nan", "expected 50 up to below 100 percent, got nan"),
+        ("--confidence", "100", "expected 50 up to below 100 percent, got 100"),
+        ("--negligible", "-1", "expected 0 up to below 100 percent, got -1"),
+        ("--between-runs", "inf", "expected 0 up to below 100 percent, got inf"),
+        ("--matters", "0.5", "expected more than --negligible (1) and less than 100 percent"),
+        ("--least", "-1s", "expected a duration"),
+    ],
+)
+def test_nonsense_names_its_option(
+    option: str, text: str, why: str, reports: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare(reports, "base", "alike", option, text) == ExitCode.CONFIG
+    assert f"error: {option}: {why}" in capsys.readouterr().err

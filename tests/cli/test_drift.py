@@ -51,3 +51,9 @@ def test_json(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_nothing_to_judge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["drift", str(tmp_path)]) == ExitCode.CONFIG
     assert "no measurements" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("share", ["nan", "0", "-1", "1", "inf"])
+def test_a_leak_that_can_not_be_tolerated(share: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["drift", "any", "--tolerated-leak", share]) == ExitCode.CONFIG
+    assert "--tolerated-leak: expected a share above 0 and below 1" in capsys.readouterr().err

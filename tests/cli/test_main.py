@@ -31,6 +31,12 @@ def test_each_command_has_a_module_with_options_and_examples() -> None:
         assert callable(module.run), name
 
 
+def test_a_negative_value_is_answered_by_its_option(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["capacity", "--hold", "-5s"], ["calibrate", "--rise", "-.5s"]):
+        assert cli.main(words) == ExitCode.CONFIG
+        assert f"{words[1]}: expected a duration" in capsys.readouterr().err
+
+
 def test_an_unknown_command_is_told_with_the_known_ones(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

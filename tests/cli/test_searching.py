@@ -107,7 +107,26 @@ def test_nonsense_is_refused_before_there_is_a_folder(
     assert not (tmp_path / "reports").exists()
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"schema": 7}', '{"schema": 1}'])
+ASKED = (
+    '"asked": {"target": "sim", "start": "1/s", "highest": "2/s", "hold": "9s", '
+    '"resolution": 0.1, "max_levels": 4'
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"schema": 7}',
+        '{"schema": 1}',
+        '{"schema": 1, "asked": {}, "levels": []}',
+        f'{{"schema": 1, {ASKED}, "by": "moons"}}, "levels": []}}',
+        f'{{"schema": 1, {ASKED}}}, "levels": [{{}}]}}',
+        f'{{"schema": 1, {ASKED}}}, "levels": [{{"rate_per_s": "x", "judged": "under"}}]}}',
+        f'{{"schema": 1, {ASKED}}}, "levels": [{{"rate_per_s": 1, "judged": "weird"}}]}}',
+    ],
+)
 def test_what_is_no_search_can_not_go_on(tmp_path: Path, text: str) -> None:
     (tmp_path / SEARCH).write_text(text)
     with pytest.raises(ConfigError, match=SEARCH):

@@ -78,7 +78,16 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", '{"schema": 9}', '{"schema": 1, "kinds": {}}', '{"schema": 1, "kinds": 3}']
+    "text",
+    [
+        "",
+        "[]",
+        '{"schema": 9}',
+        '{"schema": 1, "kinds": {}}',
+        '{"schema": 1, "kinds": 3}',
+        '{"schema": 1, "kinds": {"tls": {"sessions": {"held": 1}}}}',
+        '{"schema": 1, "kinds": {"tls": {"guests": {"per_s": -5}}}}',
+    ],
 )
 def test_what_is_no_calibration_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / CALIBRATION

@@ -22,6 +22,11 @@ def reports(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_nothing_is_no_run(reports: Path) -> None:
+    with pytest.raises(ConfigError, match="got nothing"):
+        resolve_run(" ", reports)
+
+
 def test_by_id_path_and_file(reports: Path) -> None:
     wanted = reports / "second"
     assert resolve_run("second", reports) == wanted

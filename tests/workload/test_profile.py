@@ -53,6 +53,8 @@ def test_a_byte_order_mark_as_spreadsheets_write_it(tmp_path: Path) -> None:
         ("start,guests\n09:00,1\n09:15,1\n09:45,1\n", r"m\.csv, line 4: starts 30m .* 15m"),
         ("start,guests\n09:00,1\n09:00,1\n", r"m\.csv, line 3: starts no later"),
         ("start,guests\n09:00,1\nsoon:ish,1\n", r"m\.csv, line 3, column start: .*'soon:ish'"),
+        ("start,guests\n09:00,1\n2026-11-16T09:15,1\n", r"m\.csv, line 3, .* is a date and time"),
+        ("start,guests\n09:00,1\n15m,1\n", r"line 3, column start: '15m' is an offset, the lines"),
         ("start,guests\n09:00,1\nlater,1\n", r"m\.csv, line 3, column start: .*'later'"),
         ("start,guests\n09:00,1\n09:15\n", r"m\.csv, line 3: expected 2 values, got 1"),
         ('start,guests\n09:00,"1\n', r"m\.csv, line 2: not readable as CSV"),
