@@ -40,15 +40,18 @@ class Watched:
     relative: bool = True
     limit: float | None = None
     fills: bool = False
+    unit: str = ""
+    """ms, s, MB, share, or none: for people; nothing is reckoned with it"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A watched figure's trend; ``limit_in_s`` is (earliest, latest) from the run's end."""
+    """A watched figure and its trend; ``limit_in_s`` is (earliest, latest) from the run's end."""
 
     name: str
     side: Side
     trend: Trend
+    watched: Watched
     limit_in_s: tuple[float, float] | None = None
 
 
@@ -112,7 +115,9 @@ def assess(
         except ConfigError as error:
             raise ConfigError(f"{item.name}: {error}") from None
         reached = None if item.limit is None else found.limit_reached_in_s(item.limit)
-        findings.append(Finding(name=item.name, side=item.side, trend=found, limit_in_s=reached))
+        findings.append(
+            Finding(name=item.name, side=item.side, trend=found, watched=item, limit_in_s=reached)
+        )
     leak = None
     if sessions:
         leak = leak_of(

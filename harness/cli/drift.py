@@ -3,6 +3,7 @@
 import argparse
 
 import orjson
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -12,6 +13,7 @@ from harness.cli.reports_option import add_reports
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.report.console import open_console
+from harness.report.drift_page import write_drift_page
 from harness.report.drifting import as_dict, assess_run
 from harness.report.rundir import resolve_run
 from harness.units import duration_text, seconds
@@ -35,6 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "examples:\n"
         "  harness drift latest\n"
         "  harness drift 20261122-231500-ab12 --warm-up 30m --json\n"
+        "  harness drift latest --limit memory=2000 --limit 'reply p95=5s'\n"
     )
     parser.add_argument("run", metavar="RUN", help="run directory, run id, or 'latest'")
     add_reports(parser)
@@ -48,30 +51,55 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="share of leftovers that is no leak yet (%(default)s)",
     )
+    parser.add_argument(
+        "--limit",
+        action="append",
+        default=[],
+        metavar="FIGURE=VALUE",
+        help="say when a drifting figure gets there, as 'memory=2000' (MB) or 'reply p95=5s'; "
+        "the run's objectives count anyway",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Judge and show."""
+    """Judge and show, in the terminal and as a page beside the run's files."""
     if not 0 < args.tolerated_leak < 1:
         raise ConfigError(
             "--tolerated-leak: expected a share above 0 and below 1 such as 0.001, got "
             f"{args.tolerated_leak:g}"
         )
+    directory = resolve_run(args.run, args.reports)
     report = assess_run(
-        resolve_run(args.run, args.reports),
+        directory,
         warmup_s=None if args.warm_up is None else seconds(args.warm_up, "--warm-up"),
         tolerated_leak=args.tolerated_leak,
+        limits=_pairs(args.limit),
     )
+    console = open_console(stderr=args.json)
+    if not args.json:
+        _show(report, console)
+    try:
+        page = write_drift_page(directory, report)
+        console.print(f"page  {page}", highlight=False, soft_wrap=True)
+    except ConfigError as error:  # the disk takes no more; the answer is known all the same
+        console.print(f"no page: {error}", style="yellow", highlight=False, soft_wrap=True)
     if args.json:
         print(orjson.dumps(as_dict(report), option=orjson.OPT_INDENT_2).decode())
-    else:
-        _show(report)
     return EXIT_CODES[report.verdict]
 
 
-def _show(report: DriftReport) -> None:
-    console = open_console()
+def _pairs(texts: list[str]) -> dict[str, str]:
+    found = {}
+    for text in texts:
+        name, sign, value = (part.strip() for part in text.partition("="))
+        if not (name and sign and value):
+            raise ConfigError(f"--limit: expected FIGURE=VALUE, got {text!r}")
+        found[name] = value
+    return found
+
+
+def _show(report: DriftReport, console: Console) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column in ("figure", "of the", "verdict", "change over the run", "interval", ""):
         table.add_column(column)

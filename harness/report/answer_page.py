@@ -68,9 +68,14 @@ def render_answer(answer: Answer) -> str:
 
 def write_answer(path: Path, answer: Answer) -> Path:
     """Write the page in one step. Raises ConfigError when that is not possible."""
+    return write_page(path, render_answer(answer))
+
+
+def write_page(path: Path, html: str) -> Path:
+    """Write a page in one step. Raises ConfigError when that is not possible."""
     part = path.with_name(f"{path.name}.part")
     try:
-        part.write_text(render_answer(answer), encoding="utf-8")
+        part.write_text(html, encoding="utf-8")
         return part.replace(path)
     except OSError as error:
         raise ConfigError(f"{path} can't be written: {error.strerror or error}") from error

@@ -1,14 +1,21 @@
 """Does anything drift in a run? From its files to the figures that are watched, and the verdict."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from math import inf, nan
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from harness.analysis.drift import DriftReport, Side, Watched, assess
 from harness.errors import ConfigError
 from harness.ledger.leftovers import read_account
 from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, service_tag
+from harness.report.opening import read_start
+from harness.report.record import KNOWN
 from harness.report.series import Series, Values, read_series
+from harness.slo.objective import Kind, Op, parse_objective
+from harness.units import seconds
 
 FEWEST_BINS = 20
 TIMED = ("session_open", "delivered", "reply", "clear", "resume")
@@ -21,15 +28,26 @@ RESUMES_MATTER = 1.0
 
 
 def assess_run(
-    run_dir: Path, *, warmup_s: float | None = None, tolerated_leak: float = 0.001, seed: int = 0
+    run_dir: Path,
+    *,
+    warmup_s: float | None = None,
+    tolerated_leak: float = 0.001,
+    limits: Mapping[str, str] = MappingProxyType({}),
+    seed: int = 0,
 ) -> DriftReport:
-    """Judge a soak from its run directory. Raises ConfigError when there is nothing to judge."""
+    """Judge a soak from its run directory. Raises ConfigError when there is nothing to judge.
+
+    ``limits`` are by figure, as people write them; the run's own objectives hold beside them.
+    """
     series = read_series(run_dir)
     if series is None:
         raise ConfigError(f"{run_dir.name}: there are no measurements to judge")
     account = read_account(run_dir)
+    watched = list(watched_of(series))
+    units = {one.name: one.unit for one in watched}
+    known = limits_of_objectives(run_dir) | read_limits(limits, units)
     return assess(
-        list(watched_of(series)),
+        [replace(one, limit=known.get(one.name)) for one in watched],
         sessions=account.opened,
         # What a sweep has ended since then was left over by the run all the same.
         leftovers=account.leftover + account.settled,
@@ -40,6 +58,44 @@ def assess_run(
     )
 
 
+def limits_of_objectives(run_dir: Path) -> dict[str, float]:
+    """Where a watched figure of the service would miss an objective of its run."""
+    found: dict[str, float] = {}
+    for text in read_start(run_dir).get("objectives", ()):
+        objective = parse_objective(text, KNOWN)
+        if objective.op not in (Op.LESS, Op.AT_MOST) or objective.kind is Kind.CORRECTED:
+            continue
+        name = f"{objective.subject} {objective.figure}"
+        if objective.percent is not None:
+            name = f"{objective.subject} p{objective.percent:g}"
+        found[name] = min(objective.limit, found.get(name, objective.limit))
+    return found
+
+
+def read_limits(limits: Mapping[str, str], units: Mapping[str, str]) -> dict[str, float]:
+    """``{"reply p95": "5s", "memory": "2000", "reply errors": "1%"}`` in each figure's own unit.
+
+    Raises ConfigError naming the figure, or those that there are.
+    """
+    found = {}
+    for name, text in limits.items():
+        if name not in units:
+            raise ConfigError(f"--limit: {name!r} is not watched; there are: {', '.join(units)}")
+        what, unit, text = f"--limit: {name}", units[name], text.strip()
+        if unit in ("ms", "s"):
+            found[name] = seconds(text, what) * (1000 if unit == "ms" else 1)
+            continue
+        try:
+            number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            number = nan
+        if not 0 <= number < inf:
+            kind = {"share": "a share such as 1%", "MB": "megabytes"}.get(unit, "a number")
+            raise ConfigError(f"{what}: expected {kind}, got {text!r}")
+        found[name] = number
+    return found
+
+
 def watched_of(series: Series) -> Iterator[Watched]:
     """The service's figures, then the harness's own; those with too few bins are left out."""
     load = series.sessions.get("occupancy", [])
@@ -48,7 +104,7 @@ def watched_of(series: Series) -> Iterator[Watched]:
         for percent in (50.0, 95.0):
             if percent in bands:
                 name = f"{operation} p{percent:g}"
-                yield from _watched(series, name, Side.SERVICE, bands[percent], load)
+                yield from _watched(series, name, Side.SERVICE, bands[percent], load, unit="ms")
     for operation in TIMED:
         shares = _error_shares(series, operation)
         yield from _watched(
@@ -59,6 +115,7 @@ def watched_of(series: Series) -> Iterator[Watched]:
             None,
             matters=ERRORS_MATTER,
             relative=False,
+            unit="share",
         )
     yield from _watched(
         series,
@@ -70,7 +127,7 @@ def watched_of(series: Series) -> Iterator[Watched]:
         relative=False,
     )
     yield from _watched(
-        series, "occupancy over arrivals", Side.SERVICE, _stay(series), None, matters=0.1
+        series, "occupancy over arrivals", Side.SERVICE, _stay(series), None, matters=0.1, unit="s"
     )
     for tag in (LAG_ARRIVAL, LAG_LOOP):
         yield from _watched(
@@ -81,10 +138,11 @@ def watched_of(series: Series) -> Iterator[Watched]:
             load,
             matters=LAG_MATTERS_MS,
             relative=False,
+            unit="ms",
         )
-    for name, words in (("rss_mb", "memory"), ("fds", "descriptors")):
+    for name, words, unit in (("rss_mb", "memory", "MB"), ("fds", "descriptors", "")):
         values = series.process.get(name, [])
-        yield from _watched(series, words, Side.HARNESS, values, load, fills=True)
+        yield from _watched(series, words, Side.HARNESS, values, load, fills=True, unit=unit)
 
 
 def _watched(
@@ -172,10 +230,21 @@ def as_dict(report: DriftReport) -> Mapping[str, Any]:
                 "low": finding.trend.low,
                 "high": finding.trend.high,
                 "relative": finding.trend.relative,
+                "unit": finding.watched.unit,
+                "level": finding.trend.level,
                 "slope_per_h": finding.trend.slope_per_h,
+                "span_s": finding.trend.span_s,
+                "cut_s": finding.trend.cut_s,
+                "limit": finding.watched.limit,
+                "limit_in_s": _finite(finding.limit_in_s),
                 "longer_s": finding.trend.longer_s,
                 "note": finding.trend.note,
             }
             for finding in report.findings
         ],
     }
+
+
+def _finite(span: tuple[float, float] | None) -> list[float | None] | None:
+    """Earliest and latest; None for a latest that never comes."""
+    return None if span is None else [at if at < inf else None for at in span]

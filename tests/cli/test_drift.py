@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli import drift
 from harness.cli.main import main
+from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.ledger.store import Stage, Store
 from harness.measure.recorder import Recorder
@@ -57,3 +59,28 @@ def test_nothing_to_judge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_a_leak_that_can_not_be_tolerated(share: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["drift", "any", "--tolerated-leak", share]) == ExitCode.CONFIG
     assert "--tolerated-leak: expected a share above 0 and below 1" in capsys.readouterr().err
+
+
+def test_a_page_lies_beside_the_run_unless_it_can_not_be_written(
+    run_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["drift", str(run_dir), "--limit", "reply p50=1s"]) == ExitCode.OBJECTIVES
+    assert str(run_dir / "drift.html") in capsys.readouterr().out
+    assert "At this pace the limit of 1.00 s is reached in" in (run_dir / "drift.html").read_text()
+
+    def full(*_: object) -> None:
+        raise ConfigError("drift.html can't be written: No space left on device")
+
+    monkeypatch.setattr(drift, "write_drift_page", full)
+    assert main(["drift", str(run_dir), "--json"]) == ExitCode.OBJECTIVES
+    output = capsys.readouterr()
+    assert "no page: drift.html can't be written" in output.err
+    assert json.loads(output.out)["verdict"] == "drifting"
+
+
+@pytest.mark.parametrize("limit", ["memory", "=5", "memory="])
+def test_a_limit_without_figure_or_value(
+    run_dir: Path, capsys: pytest.CaptureFixture[str], limit: str
+) -> None:
+    assert main(["drift", str(run_dir), "--limit", limit]) == ExitCode.CONFIG
+    assert "--limit: expected FIGURE=VALUE" in capsys.readouterr().err

@@ -12,7 +12,8 @@ from harness.ledger.store import Stage, Store
 from harness.measure.recorder import Recorder
 from harness.measure.sample import Outcome, Sample
 from harness.measure.snapshot import IntervalWriter
-from harness.report.drifting import as_dict, assess_run, watched_of
+from harness.report.drifting import as_dict, assess_run, limits_of_objectives, watched_of
+from harness.report.opening import write_start
 from harness.report.series import read_series
 
 MS = 1_000_000
@@ -120,3 +121,36 @@ def test_resumes_and_the_time_in_session_are_watched(tmp_path: Path) -> None:
     series.rates["started"] = [0.0] * len(series)
     names = {one.name for one in watched_of(series)}
     assert names.isdisjoint({"resumes a minute", "occupancy over arrivals"})
+
+
+def test_limits_come_from_the_objectives_and_from_who_asks(tmp_path: Path) -> None:
+    directory = soak(tmp_path, drift=0.15, memory_mb=40)
+    texts = ["reply p95 < 250ms", "reply p95 < 1s", "reply corrected p50 < 1ms", "reply p50 > 1ms"]
+    write_start(directory, objectives=[*texts, "leftovers == 0"])
+    assert limits_of_objectives(directory) == {"reply p95": 250.0}
+    report = assess_run(directory, limits={"memory": "200", "reply errors": "5%"})
+    known = {one.name: one.watched.limit for one in report.findings}
+    assert known["reply p95"] == 250
+    assert known["memory"] == 200
+    assert known["reply errors"] == 0.05
+    assert known["reply p50"] is None
+    reached = {one["name"]: one["limit_in_s"] for one in as_dict(report)["findings"]}
+    assert reached["reply p95"][0] == pytest.approx(1100, rel=0.5)
+    assert reached["memory"][0] == pytest.approx(3 * 3600, rel=0.2)
+    assert reached["reply p50"] is None
+    assert "limit reached in" in report.sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("replies", "5s", "'replies' is not watched; there are: reply p50, "),
+        ("reply p50", "soon", "--limit: reply p50: expected a duration"),
+        ("memory", "much", "--limit: memory: expected megabytes"),
+        ("reply errors", "-1%", "--limit: reply errors: expected a share"),
+        ("descriptors", "nan", "--limit: descriptors: expected a number"),
+    ],
+)
+def test_a_limit_that_makes_no_sense(tmp_path: Path, name: str, value: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        assess_run(soak(tmp_path), limits={name: value})
