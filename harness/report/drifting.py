@@ -125,9 +125,18 @@ def watched_of(series: Series) -> Iterator[Watched]:
         None,
         matters=RESUMES_MATTER,
         relative=False,
+        fills=True,
     )
+    # Until the first of the longest visits end, more and more guests are in session.
     yield from _watched(
-        series, "occupancy over arrivals", Side.SERVICE, _stay(series), None, matters=0.1, unit="s"
+        series,
+        "occupancy over arrivals",
+        Side.SERVICE,
+        _stay(series),
+        None,
+        matters=0.1,
+        unit="s",
+        fills=True,
     )
     for tag in (LAG_ARRIVAL, LAG_LOOP):
         yield from _watched(

@@ -1,11 +1,12 @@
 """A planted drift is found in a run's files, a flat run is not called drifting."""
 
 import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from harness.analysis.drift import Side
+from harness.analysis.drift import Side, assess
 from harness.analysis.trend import Drift
 from harness.errors import ConfigError
 from harness.ledger.store import Stage, Store
@@ -154,3 +155,24 @@ def test_limits_come_from_the_objectives_and_from_who_asks(tmp_path: Path) -> No
 def test_a_limit_that_makes_no_sense(tmp_path: Path, name: str, value: str, why: str) -> None:
     with pytest.raises(ConfigError, match=why):
         assess_run(soak(tmp_path), limits={name: value})
+
+
+def test_guests_who_stay_for_long_fill_a_soak_and_are_no_drift(tmp_path: Path) -> None:
+    """As in soak.py: one in ten stays for three of the eight hours."""
+    series = read_series(soak(tmp_path))
+    assert series is not None
+    found = Counter[tuple[str, Drift]]()
+    for seed in range(20):
+        rng = random.Random(seed)
+        filled = [min(1.0, minute / (MINUTES * 3 / 8)) for minute in range(MINUTES)]
+        series.rates["started"] = [rng.gauss(0.17, 0.01) for _ in filled]
+        series.sessions["occupancy"] = [rng.gauss(15 + 180 * share, 4) for share in filled]
+        # connections that the service ends at their age: none at first
+        series.counts["reconnects"] = [rng.gauss(90, 8) * (share >= 0.7) for share in filled]
+        report = assess(list(watched_of(series)))
+        found.update((one.name, one.trend.verdict) for one in report.findings)
+    for name in ("occupancy over arrivals", "resumes a minute"):
+        assert found[name, Drift.DRIFTING] <= 2
+    assert (
+        found["occupancy over arrivals", Drift.FLAT] >= 6
+    )  # all undecided, if the filling counted
