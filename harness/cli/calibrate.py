@@ -10,6 +10,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from harness.cli.other_work import OtherWork
 from harness.cli.reports_option import add_reports
 from harness.cli.rising import Rising, measure_guests, measure_messages, measure_sessions
 from harness.clock import utc_iso
@@ -31,7 +32,7 @@ from harness.report.calibration import (
     as_dict,
     write_calibration,
 )
-from harness.report.calibration_page import rows_of, write_calibration_page
+from harness.report.calibration_page import disturbances, rows_of, write_calibration_page
 from harness.report.console import open_console
 from harness.report.opening import make_run_directory, new_run_id
 from harness.units import rate_per_s, seconds
@@ -118,6 +119,8 @@ def show(found: Calibration, console: Console) -> None:
     for row in rows_of(found):
         table.add_row(row.what, row.kind, row.reached, row.count_on, row.ended_by)
     console.print(table)
+    for sentence in disturbances(found):
+        console.print(sentence, style="yellow", highlight=False, soft_wrap=True)
 
 
 def _measure(kind: str, asked: Rising, out: Path, machine: Machine, console: Console) -> Carried:
@@ -126,13 +129,19 @@ def _measure(kind: str, asked: Rising, out: Path, machine: Machine, console: Con
     def say(what: str) -> None:
         console.print(f"{kind}: {what} …", style="dim", highlight=False)
 
+    meanwhile = OtherWork()
     say("guests that come ever faster")
     guests = measure_guests(asked)
     say("guests that speak ever faster")
     messages = measure_messages(asked)
     say(f"{asked.held:,} guests that stay")
     sessions = measure_sessions(asked, _room(machine, asked.processes))
-    return Carried(guests=_known(guests), messages=_known(messages), sessions=sessions)
+    return Carried(
+        guests=_known(guests),
+        messages=_known(messages),
+        sessions=sessions,
+        others=round(meanwhile.share(), 3),
+    )
 
 
 def _known(rate: Rate | None) -> Rate | None:

@@ -55,6 +55,10 @@ def read_machines(args: argparse.Namespace) -> Machines:
         if best.messages is not None:
             messages_per_s = best.messages.safe_per_s
         source = f"machines like {found.host or 'this one'}, calibrated {found.made[:10]}"
+        if best.disturbed:
+            source += f" {best.disturbed}"
+        if best.guests is None:
+            source += f"; new guests a second were not measured, {guests_per_s:g} are assumed"
     if args.guests_per_machine is not None:
         guests = _number("--guests-per-machine", args.guests_per_machine)
     if args.rate_per_machine is not None:

@@ -157,6 +157,7 @@ def _calibrated(
         at_once=at_once,
         safe_per_s=None if carried.guests is None else carried.guests.safe_per_s * share,
         room=None if carried.sessions is None else carried.sessions.room,
+        disturbed=carried.disturbed,
     )
 
 

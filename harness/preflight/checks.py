@@ -156,13 +156,22 @@ def check_clock(offset_s: float | None) -> Check:
 
 
 def check_calibration(
-    *, peak_per_s: float | None, at_once: int, safe_per_s: float | None, room: int | None
+    *,
+    peak_per_s: float | None,
+    at_once: int,
+    safe_per_s: float | None,
+    room: int | None,
+    disturbed: str = "",
 ) -> list[Check]:
     """What is asked of this machine against what ``harness calibrate`` found that it can carry.
 
     ``safe_per_s`` are new guests a second, ``room`` is how many sessions fit; None: not known.
+    ``disturbed`` says that other work made the figures lower.
     """
     found = []
+    if peak_per_s is not None and safe_per_s is None:
+        text = "it did not find how many new guests a second this machine carries"
+        found.append(Check(name="calibration", status=Status.WARN, text=text))
     if peak_per_s is not None and safe_per_s is not None:
         over = peak_per_s > safe_per_s
         found.append(
@@ -171,6 +180,7 @@ def check_calibration(
                 status=Status.WARN if over else Status.OK,
                 text=f"up to {peak_per_s:,.3g} new guests a second, this machine is good for "
                 f"{safe_per_s:,.3g}"
+                + (f" (measured {disturbed})" if disturbed else "")
                 + (": use more processes or machines, or its lag spoils the figures" * over),
             )
         )

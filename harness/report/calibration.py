@@ -19,6 +19,8 @@ from harness.measure.snapshot import HISTOGRAMS, INTERVALS, read_histograms, rea
 
 CALIBRATION = "calibration.json"
 SCHEMA = 1
+QUIET = 0.1
+"""Of a machine that others may use while it is calibrated."""
 SAFE = 0.7
 """The part of what was reached that a plan counts on: nobody drives at the edge."""
 
@@ -56,6 +58,15 @@ class Carried:
     guests: Rate | None
     messages: Rate | None
     sessions: HeldSessions | None
+    others: float | None = None
+    """the share of the machine that other work took meanwhile; None: not known"""
+
+    @property
+    def disturbed(self) -> str:
+        """What to say where other work took so much that the figures are too low, else nothing."""
+        if self.others is None or self.others <= QUIET:
+            return ""
+        return f"while other work took {self.others:.0%} of the machine"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,11 +139,12 @@ def _carried(kind: Mapping[str, Any], path: Path) -> Carried:
         limit = Limit(found["limit"])
         return Rate(per_s=per_s, lag_ms=float(found["lag_ms"]), limit=limit)
 
-    held = kind["sessions"]
+    held, others = kind["sessions"], kind.get("others")
     return Carried(
         guests=rate("guests"),
         messages=rate("messages"),
         sessions=None if held is None else HeldSessions(**held),
+        others=None if others is None else float(others),
     )
 
 

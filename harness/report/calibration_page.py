@@ -48,6 +48,16 @@ def rows_of(found: Calibration) -> list[Row]:
     return rows
 
 
+def disturbances(found: Calibration) -> list[str]:
+    """A sentence for each kind of connection whose figures other work made lower."""
+    return [
+        f"{NAMES.get(kind, kind)}: measured {carried.disturbed}; alone it carries more. Calibrate "
+        "again when nothing else runs here."
+        for kind, carried in found.kinds.items()
+        if carried.disturbed
+    ]
+
+
 def _rate(rate: Rate | None, what: str, kind: str) -> Row:
     if rate is None:
         return Row(
@@ -81,11 +91,12 @@ def write_calibration_page(folder: Path, found: Calibration) -> Path:
         title="What this machine can generate",
         kicker="Calibration",
         about=f"{found.host} · {found.cores} cores · {processes} · {found.made[:16]}",
-        tone="pass" if best.guests else "no_data",
+        tone="pass" if best.guests and not best.disturbed else "no_data",
         headline=_headline(best),
         why="So much load can come from this machine before its own lateness would show in the "
         "figures. The simulator ran on the same machine and took its share of it: against a real "
         "service it can be more.",
+        notices=disturbances(found),
         keys=_keys(best),
         sections=[
             Section(

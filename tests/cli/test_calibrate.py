@@ -14,11 +14,12 @@ from harness.report.calibration import CALIBRATION, read_calibration
 
 
 @pytest.mark.process
-def test_a_small_calibration(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["plain", "tls"])
+def test_a_small_calibration(kind: str, tmp_path: Path) -> None:
     out = tmp_path / "reports"
     done = subprocess.run(
         [
-            sys.executable, "-m", "harness", "calibrate", "--kinds", "plain", "--rise", "8s",
+            sys.executable, "-m", "harness", "calibrate", "--kinds", kind, "--rise", "8s",
             "--top", "20/s", "--top-messages", "60/s", "--speakers", "10", "--held", "20",
             "--processes", "1", "--reports", str(out), "--json",
         ],
@@ -26,11 +27,21 @@ def test_a_small_calibration(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == ExitCode.PASS, done.stderr
     kept = read_calibration(out / CALIBRATION)
-    assert json.loads(done.stdout)["kinds"]["plain"]["sessions"]["held"] >= 15
-    assert kept.kinds["plain"].guests is not None
-    assert 2 <= kept.kinds["plain"].guests.per_s <= 25
-    assert kept.kinds["plain"].messages is not None
-    assert 2 <= kept.kinds["plain"].messages.per_s <= 80
+    told = json.loads(done.stdout)["kinds"]
+    assert list(told) == [kind]
+    assert told[kind]["sessions"]["held"] >= 15
+    carried = kept.kinds[kind]
+    assert carried.others == told[kind]["others"]
+    assert carried.others is not None
+    assert 0 <= carried.others <= 1
+    # On a busy machine a rate may be spoiled from the start; what was measured is what was sent.
+    assert carried.guests is not None or carried.messages is not None
+    assert carried.guests is None or 2 <= carried.guests.per_s <= 25
+    assert carried.messages is None or 2 <= carried.messages.per_s <= 80
+    assert ("took" in done.stderr) == bool(carried.disturbed)
+    for name in ("guests", "messages", "sessions"):  # each over the connection that was asked for
+        (start,) = out.glob(f"calibration-*/{kind}/{name}/latest/start.json")
+        assert (json.loads(start.read_bytes())["target"].startswith("wss:")) == (kind == "tls")
     (page,) = out.glob("calibration-*/calibration.html")
     assert "new guests a second" in page.read_text()
 

@@ -84,4 +84,10 @@ def test_a_machine_that_was_calibrated() -> None:
     bad = check_calibration(peak_per_s=200, at_once=9500, safe_per_s=140, room=9000)
     assert [check.status for check in bad] == [Status.WARN, Status.WARN]
     assert "use more processes or machines" in bad[0].text
+    (late,) = check_calibration(
+        peak_per_s=20, at_once=5, safe_per_s=140, room=9000, disturbed="while others were at work"
+    )
+    assert late.text.endswith("(measured while others were at work)")
+    (unknown,) = check_calibration(peak_per_s=20, at_once=5, safe_per_s=None, room=9000)
+    assert (unknown.status, "did not find" in unknown.text) == (Status.WARN, True)
     assert check_calibration(peak_per_s=None, at_once=1, safe_per_s=None, room=None) == []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from harness.analysis.ramp import Limit
 from harness.report.calibration import Calibration, Carried, HeldSessions, Rate
-from harness.report.calibration_page import rows_of, write_calibration_page
+from harness.report.calibration_page import disturbances, rows_of, write_calibration_page
 
 CARRIED = Carried(
     guests=Rate(per_s=200.0, lag_ms=20.0, limit=Limit.GENERATOR),
@@ -40,6 +40,17 @@ def test_rows_tell_a_limit_from_a_floor() -> None:
         ("TLS", "-"),
         ("TLS", "3,000 held"),
     ]
+
+
+def test_other_work_on_the_machine_is_said(tmp_path: Path) -> None:
+    assert disturbances(FOUND) == []
+    disturbed = replace(FOUND, kinds={"plain": CARRIED, "tls": replace(CARRIED, others=0.52)})
+    (sentence,) = disturbances(disturbed)
+    assert sentence.startswith("TLS: measured while other work took 52% of the machine")
+    html = write_calibration_page(tmp_path, disturbed).read_text()
+    assert sentence in html
+    assert 'class="verdict no_data"' in html
+    assert disturbances(replace(FOUND, kinds={"tls": replace(CARRIED, others=0.05)})) == []
 
 
 def test_nothing_measured_is_said(tmp_path: Path) -> None:
