@@ -38,7 +38,7 @@ class Barrier:
     def open(self) -> None:
         """A run begins, with the workers that are here now."""
         self._drained, self.failures, self._missed = {}, [], set()
-        self._expected = {worker.id for worker in self._runner.clients.all}
+        self._expected = self._here()  # one that a run before has lost is listed for a while
         self._watch = gevent.spawn(self._watch_forever)
 
     def wait(self, grace_s: float) -> set[str]:
@@ -54,7 +54,7 @@ class Barrier:
             asked |= waiting
             gevent.sleep(0.05)
         unanswered = self._expected - self._drained.keys()
-        if away := self._missed - unanswered:
+        if away := self._missed & self._drained.keys():
             self.failures.append(
                 f"{len(away)} workers were not heard of for a time, and came back: "
                 "what they measured meanwhile is not the service's doing alone"

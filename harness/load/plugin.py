@@ -137,7 +137,7 @@ class Plugin:
     def on_test_start(self, **_: Any) -> None:
         """Open the run directory and, where guests run, the files of this process."""
         options = self.admission.check_options()
-        self._options = options
+        self._options, self._failures, self._unanswered = options, [], set()
         parsed = self._environment.parsed_options
         run_id = options.run_id or new_run_id()
         if self._runs and not isinstance(self._runner, WorkerRunner):
