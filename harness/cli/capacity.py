@@ -2,7 +2,6 @@
 
 import argparse
 import signal
-from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ from rich.console import Console
 
 from harness.analysis.knee import Answer, Found, answer, next_rate
 from harness.analysis.raised import Raised
-from harness.analysis.scalability import fit_scalability
 from harness.analysis.standing import Judged
 from harness.cli.checking import check_files
 from harness.cli.embedded import EmbeddedSimulator
@@ -22,6 +20,7 @@ from harness.exit_codes import ExitCode
 from harness.report.capacity_answer import as_dict
 from harness.report.capacity_page import write_capacity_page
 from harness.report.console import open_console
+from harness.report.fits import sentences
 from harness.report.levels import Level
 from harness.report.record import KNOWN
 from harness.slo.objective import parse_objective
@@ -38,8 +37,6 @@ DEFAULTS = {Raised.RATE: ("30/min", "1000/min"), Raised.OCCUPANCY: ("10", "1000"
 ONLY_NEW = (
     "by", "start", "highest", "objective", "slo", "longest", "processes", "seed", "sim_profile",
 )  # fmt: skip
-FEWEST_FOR_LAW = 6
-"""Levels that a fit of the Universal Scalability Law takes at least."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -194,9 +191,9 @@ def _tell(search: Search, found: Answer, shown: dict[str, Any], console: Console
             highlight=False,
             soft_wrap=True,
         )
-    law = _law(search)
-    if law:
-        console.print(law, highlight=False, soft_wrap=True)
+    for name, says, doubts in sentences(shown["fits"]):
+        doubt = f" (do not trust it: {doubts})" if doubts else ""
+        console.print(f"{name}: {says}{doubt}", style="dim", highlight=False, soft_wrap=True)
     if shown["headroom"] is not None:
         console.print(
             f"headroom against {shown['wanted']:,.4g} {by.unit}  {shown['headroom']:+.0%}",
@@ -208,20 +205,3 @@ def _tell(search: Search, found: Answer, shown: dict[str, Any], console: Console
         style="dim",
         soft_wrap=True,
     )
-
-
-def _law(search: Search) -> str:
-    """What the Universal Scalability Law says of the levels, or nothing with too few of them."""
-    usable = {
-        round(level["occupancy"], 3): level["replies_per_s"]
-        for level in search.levels
-        if level["occupancy"] and level["replies_per_s"]
-        and level["judged"] != Judged.INCONCLUSIVE
-    }  # fmt: skip
-    if len(usable) < FEWEST_FOR_LAW:
-        return ""
-    fit = fit_scalability(list(usable), list(usable.values()))
-    at = fit.peak_concurrency
-    peak = "no peak" if at == inf else f"peak at {at:,.0f} in session"
-    doubts = f" (do not trust it: {'; '.join(fit.doubts)})" if fit.doubts else ""
-    return f"Universal Scalability Law: {peak}{doubts}"

@@ -6,6 +6,7 @@ from typing import Any
 
 from harness.analysis.knee import Answer
 from harness.analysis.raised import Raised
+from harness.report.fits import fits_of
 
 CONFIDENCE = 0.95
 """With which the limit lies between the two ends of a finished search's answer."""
@@ -34,6 +35,7 @@ def as_dict(
             "arrivals_per_minute": None if arrivals_per_s is None else arrivals_per_s * 60,
             "session_s": top.get("session_s"),
         },
+        "fits": fits_of(by, levels),
         "levels": list(levels),
         "minutes": found.minutes,
         "directory": directory,

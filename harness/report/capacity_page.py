@@ -6,6 +6,7 @@ from typing import Any
 
 from harness import __version__
 from harness.analysis.raised import Raised
+from harness.report.fits import sentences
 from harness.report.knee_chart import KneeChart, Measured, knee_chart
 from harness.report.page import template_environment
 from harness.report.wording import in_words
@@ -74,6 +75,7 @@ def render(found: Mapping[str, Any]) -> str:
             }
             if top
             else None,
+            fits=sentences(found["fits"]) if found.get("fits") else [],
             minutes=f"{found['minutes']:.1f}",
         )
     )

@@ -43,6 +43,8 @@ class Level:
     """how far the objective that is nearest to breaking is from its limit"""
     of_limit: tuple[float, float, float] | None
     """that objective's figure and its interval (low, figure, high) as shares of its limit"""
+    nearest: str = ""
+    """and that objective"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,11 @@ def judge_run(
     occupancy, replies_per_s, arrived_per_s = _means(directory, window)
     judged, reason = _judge(record, found, _own_limit(directory, window, occupancy, guests))
     stay = occupancy / arrived_per_s if occupancy and arrived_per_s else None
+    nearest = max(
+        (text for text, one in found.items() if one.of_limit is not None),
+        key=lambda text: (found[text].of_limit or (0, 0, 0))[1],
+        default="",
+    )
     return Level(
         judged=judged,
         reason=reason,
@@ -115,11 +122,8 @@ def judge_run(
         enough=all(one.bounded for one in found.values()),
         held_s=round(window.length_s, 1),
         reading=_nearest(found),
-        of_limit=max(
-            (one.of_limit for one in found.values() if one.of_limit is not None),
-            key=lambda shares: shares[1],
-            default=None,
-        ),
+        of_limit=found[nearest].of_limit if nearest else None,
+        nearest=nearest,
     )
 
 

@@ -16,7 +16,7 @@ def answer(**changes: Any) -> Answer:
     return Answer(**{**usual, **changes})
 
 
-LEVEL = {"occupancy": 80.0, "arrivals_per_s": 20.0, "session_s": 4.0}
+LEVEL = {"judged": "under", "occupancy": 80.0, "arrivals_per_s": 20.0, "session_s": 4.0}
 
 
 def test_rates_are_told_per_minute() -> None:
@@ -25,6 +25,7 @@ def test_rates_are_told_per_minute() -> None:
     assert (found["by"], found["unit"]) == ("rate", "guests/min")
     assert (found["low"], found["high"], found["centre"]) == (1200, 1320, 1260)
     assert (found["wanted"], found["headroom"]) == (600, 1)
+    assert set(found["fits"]) == {"scalability", "queueing", "little"}
     assert found["at_the_highest_met"] == {
         "occupancy": 80,
         "arrivals_per_minute": 1200,
@@ -38,7 +39,7 @@ def test_an_occupancy_is_told_as_it_is_with_the_arrivals_beside_it() -> None:
     assert (found["unit"], found["low"], found["high"]) == ("guests at once", 20, 22)
     assert found["headroom"] == -0.5
     assert found["at_the_highest_met"]["arrivals_per_minute"] == 1200
-    assert "guests/min" not in str({**found, "levels": []})
+    assert "guests/min" not in str({**found, "levels": [], "fits": {}})
 
 
 def test_what_was_not_found_is_left_open() -> None:

@@ -97,6 +97,19 @@ def test_a_search_by_occupancy_speaks_of_guests_at_once() -> None:
     assert "guests/min" not in html
 
 
+def test_what_the_levels_say_together_stands_below() -> None:
+    fits = {
+        "scalability": {"why_not": "takes 6 different levels"},
+        "queueing": {"says": "4 workers <b>", "doubts": ["only 3 levels"]},
+        "little": {"says": "holds"},
+    }
+    html = render(found(fits=fits))
+    assert html.index("Every level") < html.index("What the levels say together")
+    assert "4 workers &lt;b&gt;" in html
+    assert "In doubt: only 3 levels." in html
+    assert "takes 6 different levels" in html
+
+
 def test_an_empty_search_is_shown_too() -> None:
     html = render(found(found="searching", levels=[], headroom=None))
     assert "Not found yet" in html

@@ -73,6 +73,7 @@ def test_well_below_the_limit_is_under(tmp_path: Path) -> None:
     assert found.occupancy == pytest.approx(12)
     assert found.replies_per_s == pytest.approx(100)
     assert found.session_s == pytest.approx(4)
+    assert found.nearest == "reply p95 < 500ms"
     figure = found.figures["reply p95 < 500ms"]
     assert float(figure.split()[0]) == pytest.approx(300, rel=0.05)
 
