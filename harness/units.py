@@ -57,3 +57,13 @@ def duration_text(value_s: float) -> str:
         if count:
             text += f"{count}{unit}"
     return text
+
+
+def about_text(value_s: float) -> str:
+    """As :func:`duration_text`, in two figures or so: 15176.0 → ``4h10m``."""
+    step = next(
+        size
+        for end, size in ((600, 1), (3600, 60), (36_000, 600), (172_800, 3600), (1e300, 86_400))
+        if value_s < end
+    )
+    return duration_text(value_s if value_s < 1 else max(1, round(value_s / step)) * step)

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.errors import ConfigError
-from harness.units import duration_text, rate_per_s, seconds
+from harness.units import about_text, duration_text, rate_per_s, seconds
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,19 @@ def test_rates() -> None:
 )
 def test_durations_are_written_short(value: float, text: str) -> None:
     assert duration_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.05, "50ms"),
+        (149, "2m29s"),
+        (779, "13m"),
+        (14_576, "4h"),
+        (15_176, "4h10m"),
+        (103_500, "1d5h"),
+        (900_000, "10d"),
+    ],
+)
+def test_what_is_only_known_about_is_written_about(value: float, text: str) -> None:
+    assert about_text(value) == text

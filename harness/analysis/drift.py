@@ -11,7 +11,7 @@ from math import inf
 
 from harness.analysis.trend import Drift, Trend, rate_interval, trend
 from harness.errors import ConfigError
-from harness.units import duration_text
+from harness.units import about_text, duration_text
 
 
 class Side(StrEnum):
@@ -219,8 +219,8 @@ def _told(finding: Finding) -> str:
     told = f"{finding.name} {amount} over {duration_text(found.span_s)}"
     if finding.limit_in_s is not None:
         earliest, latest = finding.limit_in_s
-        until = "" if latest == inf else f" to {duration_text(latest)}"
-        told += f" (limit reached in {duration_text(earliest)}{until})"
+        until = "" if latest == inf else f" to {about_text(latest)}"
+        told += f" (limit reached in {about_text(earliest)}{until})"
     return told
 
 
@@ -230,4 +230,4 @@ def _open(finding: Finding) -> str:
         return f"{finding.name} ({found.note})"
     if found.longer_s is None:
         return finding.name
-    return f"{finding.name} (about {duration_text(found.longer_s)} more would decide)"
+    return f"{finding.name} (about {about_text(found.longer_s)} more would decide)"

@@ -16,7 +16,7 @@ from harness.report.console import open_console
 from harness.report.drift_page import write_drift_page
 from harness.report.drifting import as_dict, assess_run
 from harness.report.rundir import resolve_run
-from harness.units import duration_text, seconds
+from harness.units import about_text, seconds
 
 EXIT_CODES = {
     Drift.FLAT: ExitCode.PASS,
@@ -139,5 +139,5 @@ def _remark(found: Trend) -> str:
     if found.note:
         return found.note
     if found.longer_s is not None:
-        return f"about {duration_text(found.longer_s)} more would decide"
+        return f"about {about_text(found.longer_s)} more would decide"
     return ""

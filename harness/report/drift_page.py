@@ -13,7 +13,7 @@ from harness.report.answer_page import write_page
 from harness.report.drift_chart import DriftChart, drift_chart
 from harness.report.figures import percent_text, with_unit
 from harness.report.page import template_environment
-from harness.units import duration_text
+from harness.units import about_text, duration_text
 
 PAGE = "drift.html"
 ORDER = (Drift.DRIFTING, Drift.UNDECIDED, Drift.FLAT)
@@ -21,7 +21,7 @@ TONES = {Drift.DRIFTING: "fail", Drift.UNDECIDED: "no_data", Drift.FLAT: "pass"}
 WHOSE = {Side.SERVICE: "the service", Side.HARNESS: "the harness itself"}
 NAMED = {
     "resumes a minute": "Connections lost and made again, a minute",
-    "occupancy over arrivals": "Time in session",
+    "occupancy over expected": "Guests in session, against what their arrivals imply",
     "lag.arrival p95": "Lateness of the harness in reading",
     "lag.loop p95": "Lateness of the harness in acting",
     "memory": "Memory of the harness",
@@ -118,7 +118,7 @@ def _why(report: DriftReport) -> str:
         parts.append("No figure grew, slowed down or leaked by as much as would matter.")
     longer = [one.trend.longer_s for one in report.findings if one.trend.longer_s is not None]
     if longer:
-        parts.append(f"About {duration_text(max(longer))} more of the same would decide the rest.")
+        parts.append(f"About {about_text(max(longer))} more of the same would decide the rest.")
     return " ".join(parts)
 
 
@@ -190,7 +190,7 @@ def _news(finding: Finding) -> str:
     """What happened to a figure that drifts, for whoever reads one sentence only."""
     found = finding.trend
     start, end = (with_unit(value, finding.watched.unit) for value in _ends(finding))
-    change, before = _amount(finding, found.change), duration_text(_round_s(found.span_s))
+    change, before = _amount(finding, found.change), duration_text(round(found.span_s))
     operation, _, figure = finding.name.rpartition(" ")
     often = {"p50": "Half of the", "p95": "One in twenty"}.get(figure)
     if operation in OPERATIONS and often:
@@ -221,14 +221,14 @@ def _sentence(finding: Finding) -> str:
     start, end = (with_unit(value, finding.watched.unit) for value in _ends(finding))
     if found.verdict is Drift.DRIFTING:
         amount = _amount(finding, found.change)
-        span = duration_text(_round_s(found.span_s))
+        span = duration_text(round(found.span_s))
         return f"From {start} to {end} in {span} ({amount}).{_at_this_pace(finding)}"
     if found.verdict is Drift.FLAT:
         return f"Stayed at {end}, give or take."
     if found.note:
         return f"Can't be told: {found.note}."
     if found.longer_s is not None:
-        return f"Can't be told yet; about {duration_text(found.longer_s)} more would decide."
+        return f"Can't be told yet; about {about_text(found.longer_s)} more would decide."
     return "Can't be told yet."
 
 
@@ -248,16 +248,8 @@ def _reached(finding: Finding) -> str:
         return "exceeded already"
     if finding.limit_in_s is None:
         return ""
-    earliest, latest = (
-        duration_text(_round_s(at)) if at < inf else "" for at in finding.limit_in_s
-    )
+    earliest, latest = (about_text(at) if at < inf else "" for at in finding.limit_in_s)
     return f"reached in {earliest}" + (f" to {latest}" if latest not in ("", earliest) else "")
-
-
-def _round_s(length_s: float) -> float:
-    """Minutes are exact enough beyond ten, hours beyond two days."""
-    step = 1 if length_s < 600 else 60 if length_s < 2 * 86_400 else 3600
-    return max(1, round(length_s / step)) * step
 
 
 def _leak(leak: Leak) -> Sequence[tuple[str, str]]:

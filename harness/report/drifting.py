@@ -12,6 +12,7 @@ from harness.errors import ConfigError
 from harness.ledger.leftovers import read_account
 from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, service_tag
 from harness.report.opening import read_start
+from harness.report.presence import occupancy_over_expected
 from harness.report.record import KNOWN
 from harness.report.series import Series, Values, read_series
 from harness.slo.objective import Kind, Op, parse_objective
@@ -127,16 +128,9 @@ def watched_of(series: Series) -> Iterator[Watched]:
         relative=False,
         fills=True,
     )
-    # Until the first of the longest visits end, more and more guests are in session.
+    shares = occupancy_over_expected(series)
     yield from _watched(
-        series,
-        "occupancy over arrivals",
-        Side.SERVICE,
-        _stay(series),
-        None,
-        matters=0.1,
-        unit="s",
-        fills=True,
+        series, "occupancy over expected", Side.SERVICE, shares, None, matters=0.1, fills=True
     )
     for tag in (LAG_ARRIVAL, LAG_LOOP):
         yield from _watched(
@@ -187,16 +181,6 @@ def _per_minute(series: Series, name: str) -> Values:
     if not any(counted):
         return []
     return [60 * (value or 0.0) / series.width_s for value in counted]
-
-
-def _stay(series: Series) -> Values:
-    """Seconds in session by Little's law: rising without longer talks, sessions get stuck."""
-    started = series.rates.get("started", [])
-    present = series.sessions.get("occupancy", [])
-    return [
-        guests / rate if guests is not None and rate else None
-        for guests, rate in zip(present, started, strict=False)
-    ]
 
 
 def _error_shares(series: Series, operation: str) -> Values:

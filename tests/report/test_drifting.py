@@ -10,7 +10,9 @@ from harness.analysis.drift import Side, assess
 from harness.analysis.trend import Drift
 from harness.errors import ConfigError
 from harness.ledger.store import Stage, Store
-from harness.measure.recorder import Recorder
+from harness.measure.counted import decoded
+from harness.measure.histogram import Histogram
+from harness.measure.recorder import SESSION_LENGTH, Recorder
 from harness.measure.sample import Outcome, Sample
 from harness.measure.snapshot import IntervalWriter
 from harness.report.drifting import as_dict, assess_run, limits_of_objectives, watched_of
@@ -106,22 +108,38 @@ def test_a_run_without_measurements_can_not_be_judged(tmp_path: Path) -> None:
         assess_run(tmp_path)
 
 
-def test_resumes_and_the_time_in_session_are_watched(tmp_path: Path) -> None:
+def test_resumes_and_guests_in_session_are_watched(tmp_path: Path) -> None:
     series = read_series(soak(tmp_path))
     assert series is not None
+    lengths = Histogram()
+    lengths.record_ns(10 * 10**9)
+    series.totals[SESSION_LENGTH] = decoded([lengths.encode()])
     series.rates["started"] = [2.0] * len(series)
     series.sessions["occupancy"] = [20.0 + minute / 10 for minute in range(len(series))]
     series.counts["reconnects"] = [float(minute % 3) for minute in range(len(series))]
     watched = {one.name: one for one in watched_of(series)}
-    stay = watched["occupancy over arrivals"]
-    assert (stay.values[0], stay.side) == (10.0, Side.SERVICE)
-    assert stay.values[-1] == pytest.approx(10 + (len(series) - 1) / 20)
+    stay = watched["occupancy over expected"]
+    assert (stay.side, stay.fills) == (Side.SERVICE, True)
+    assert stay.values[-1] > stay.values[0]
     assert watched["resumes a minute"].values[1] == pytest.approx(60 / series.width_s)
     # what never happened, or has no arrivals, is not watched
     series.counts["reconnects"] = [0.0] * len(series)
     series.rates["started"] = [0.0] * len(series)
     names = {one.name for one in watched_of(series)}
-    assert names.isdisjoint({"resumes a minute", "occupancy over arrivals"})
+    assert names.isdisjoint({"resumes a minute", "occupancy over expected"})
+
+
+def test_resumes_that_begin_at_the_age_of_connections_are_no_drift(tmp_path: Path) -> None:
+    series = read_series(soak(tmp_path))
+    assert series is not None
+    found = Counter[Drift]()
+    for seed in range(20):
+        rng = random.Random(seed)
+        series.counts["reconnects"] = [rng.gauss(90, 0.4) * (at > 30) for at in range(MINUTES)]
+        (resumes,) = [one for one in watched_of(series) if one.name == "resumes a minute"]
+        found[assess([resumes]).verdict] += 1
+    assert found[Drift.FLAT] >= 15
+    assert found[Drift.DRIFTING] <= 3
 
 
 def test_limits_come_from_the_objectives_and_from_who_asks(tmp_path: Path) -> None:
@@ -155,24 +173,3 @@ def test_limits_come_from_the_objectives_and_from_who_asks(tmp_path: Path) -> No
 def test_a_limit_that_makes_no_sense(tmp_path: Path, name: str, value: str, why: str) -> None:
     with pytest.raises(ConfigError, match=why):
         assess_run(soak(tmp_path), limits={name: value})
-
-
-def test_guests_who_stay_for_long_fill_a_soak_and_are_no_drift(tmp_path: Path) -> None:
-    """As in soak.py: one in ten stays for three of the eight hours."""
-    series = read_series(soak(tmp_path))
-    assert series is not None
-    found = Counter[tuple[str, Drift]]()
-    for seed in range(20):
-        rng = random.Random(seed)
-        filled = [min(1.0, minute / (MINUTES * 3 / 8)) for minute in range(MINUTES)]
-        series.rates["started"] = [rng.gauss(0.17, 0.01) for _ in filled]
-        series.sessions["occupancy"] = [rng.gauss(15 + 180 * share, 4) for share in filled]
-        # connections that the service ends at their age: none at first
-        series.counts["reconnects"] = [rng.gauss(90, 8) * (share >= 0.7) for share in filled]
-        report = assess(list(watched_of(series)))
-        found.update((one.name, one.trend.verdict) for one in report.findings)
-    for name in ("occupancy over arrivals", "resumes a minute"):
-        assert found[name, Drift.DRIFTING] <= 2
-    assert (
-        found["occupancy over arrivals", Drift.FLAT] >= 6
-    )  # all undecided, if the filling counted
