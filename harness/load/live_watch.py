@@ -22,7 +22,8 @@ class AbortWatch:
             return ()
         figures = self._live.figures()
         judgements = [
-            judge_one(item, figures, percentile=self._live.percentile) for item in self._objectives
+            judge_one(item, figures, percentile=self._live.percentile, unfinished=True)
+            for item in self._objectives
         ]
         self._state, reasons = consider_abort(self._state, judgements, now_s=now_s)
         return reasons

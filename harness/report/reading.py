@@ -121,7 +121,8 @@ def _partial(run_dir: Path) -> RunRecord:
     try:
         ledgers = ledger_files(run_dir)
         alive = any(read_process(path).alive for path in ledgers)
-        found = build_record(run_dir, incomplete=STILL_GOING if alive else ENDED_EARLY)
+        why = STILL_GOING if alive else ENDED_EARLY
+        found = build_record(run_dir, incomplete=why, live=alive)  # in session is no leftover
         if not ledgers or (read_account(run_dir).damaged and not found["sessions"].get("intended")):
             found["sessions"] = found["funnel"] = {}  # not known, which is not none
             found["objectives"] = []

@@ -152,7 +152,7 @@ def build_record(directory: Path, *, incomplete: str = "", live: bool = False) -
         record["sessions"]["in_session"] = in_session
     if record["complete"]:
         record["little"] = check_little(intervals, record["duration_s"])
-    _judge(record, start, directory, measured, account, incomplete)
+    _judge(record, start, directory, measured, account, incomplete, unfinished=live)
     if account.damaged and not account.intended:
         record["sessions"] = record["funnel"] = {}  # not known, which is not none
     return record
@@ -282,6 +282,8 @@ def _judge(
     measured: Measurements,
     account: Account,
     incomplete: str,
+    *,
+    unfinished: bool,
 ) -> None:
     texts = dict.fromkeys([*DEFAULT_OBJECTIVES, *start.get("objectives", ())])
 
@@ -294,6 +296,7 @@ def _judge(
         record,
         percentile=percentile,
         invalid=_invalid(record, directory, measured, account, incomplete),
+        unfinished=unfinished,
     )
     put_verdict(record, result, aborted=start.get("aborted", ()))
 

@@ -104,13 +104,19 @@ def judge(
     *,
     percentile: Percentile,
     invalid: Sequence[str] = (),
+    unfinished: bool = False,
 ) -> GateResult:
     """Judge a run. ``invalid`` are the caller's reasons why its figures can't be believed.
+
+    While it is ``unfinished``, counts that can still grow to what is asked for are NO_DATA.
 
     INVALID outweighs everything, then FAIL, then NO_DATA; a run without objectives passes when
     something was measured at all.
     """
-    judgements = tuple(judge_one(item, figures, percentile=percentile) for item in objectives)
+    judgements = tuple(
+        judge_one(item, figures, percentile=percentile, unfinished=unfinished)
+        for item in objectives
+    )
     verdicts = {judgement.verdict for judgement in judgements}
     if invalid:
         verdict = Verdict.INVALID
@@ -123,8 +129,10 @@ def judge(
     return GateResult(verdict=verdict, judgements=judgements, reasons=tuple(invalid))
 
 
-def judge_one(objective: Objective, figures: Figures, *, percentile: Percentile) -> Judgement:
-    """One objective on its own."""
+def judge_one(
+    objective: Objective, figures: Figures, *, percentile: Percentile, unfinished: bool = False
+) -> Judgement:
+    """One objective on its own; ``unfinished`` as in :func:`judge`."""
     if objective.figure == "value":
         found = _counter(objective, figures)
     elif objective.subject == GENERATOR_LAG:
@@ -135,8 +143,11 @@ def judge_one(objective: Objective, figures: Figures, *, percentile: Percentile)
         return Judgement(objective=objective, verdict=Verdict.NO_DATA, figure=None, note=found.note)
     holds = objective.op.holds(found.figure, objective.limit)
     verdict = Verdict.PASS if holds else Verdict.FAIL
+    note = found.note
     if holds and not found.certain:
         verdict = Verdict.NO_DATA
+    elif unfinished and not holds and _can_grow(objective, found.figure):
+        verdict, note = Verdict.NO_DATA, "not known before the end"
     margin = _margin(objective, found.figure)
     return Judgement(
         objective=objective,
@@ -144,8 +155,14 @@ def judge_one(objective: Objective, figures: Figures, *, percentile: Percentile)
         figure=found.figure,
         margin=margin,
         margin_share=margin / objective.limit if objective.limit else None,
-        note=found.note,
+        note=note,
     )
+
+
+def _can_grow(objective: Objective, figure: float) -> bool:
+    """Whether a count of a run that goes on can still come to hold."""
+    more = objective.op in (Op.MORE, Op.AT_LEAST, Op.EQUAL) and figure <= objective.limit
+    return objective.unit is Unit.COUNT and more
 
 
 def _margin(objective: Objective, figure: float) -> float:

@@ -25,3 +25,14 @@ def test_without_such_an_objective_it_never_stops() -> None:
     live = Live()
     live.take_encoded("a", *interval(10, errors=8))
     assert AbortWatch([parse_objective("reply errors == 0", KNOWN)], live).look(100) == ()
+
+
+def test_a_count_that_can_still_grow_stops_nothing() -> None:
+    live = Live()
+    live.take_encoded("a", *interval(10, 10, errors=8))
+    texts = ("reply count >= 500", "reply count == 500")
+    watch = AbortWatch([parse_objective(text, KNOWN, abort_on_fail=True) for text in texts], live)
+    assert watch.look(100) == ()
+    less = parse_objective("reply count <= 5", KNOWN, abort_on_fail=True)
+    (why,) = AbortWatch([less], live).look(100)
+    assert "reply count <= 5" in why

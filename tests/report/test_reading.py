@@ -160,3 +160,8 @@ def test_a_run_that_goes_on_is_read_as_it_stands(run_dir: Path, tmp_path: Path) 
     assert (found.live, found.complete) == (True, False)
     assert (found.sessions.cleared, found.sessions.in_session, found.sessions.leftover) == (1, 2, 0)
     assert not any("going on" in reason for reason in found.reasons)
+    # Asked for as if it were over, it is not valid; but nothing is said to be left behind.
+    finished = read_record(live)
+    assert (finished.verdict, finished.complete) == ("INVALID", False)
+    assert (finished.sessions.in_session, finished.sessions.leftover) == (2, 0)
+    assert not any("leftovers == 0" in reason for reason in finished.reasons)

@@ -214,3 +214,25 @@ def test_a_run_that_opened_nothing_never_passes(text: str) -> None:
     figures["operations"] = {"reply": {"count": 0, "outcomes": {"ok": 0}, "service_ms": {"p95": 0}}}
     found = judge_one(parse_objective(text, KNOWN), figures, percentile=lambda *_: 0.0)
     assert found.verdict is Verdict.NO_DATA or text.startswith("generator_lag")
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        ("opened >= 1000000", Verdict.NO_DATA),
+        ("opened > 1000000", Verdict.NO_DATA),
+        ("opened == 1000000", Verdict.NO_DATA),
+        ("opened >= 1", Verdict.PASS),
+        ("opened <= 1", Verdict.FAIL),
+        ("opened == 1", Verdict.FAIL),
+        ("reply errors >= 99%", Verdict.FAIL),
+    ],
+)
+def test_of_a_run_that_goes_on_a_count_may_not_be_known_yet(text: str, verdict: Verdict) -> None:
+    objective = parse_objective(text, KNOWN)
+    figures = run_figures()
+    found = judge_one(objective, figures, percentile=lambda *_: 1.0, unfinished=True)
+    assert found.verdict is verdict
+    assert (found.note == "not known before the end") is (verdict is Verdict.NO_DATA)
+    over = judge_one(objective, figures, percentile=lambda *_: 1.0)
+    assert over.verdict is (Verdict.FAIL if verdict is Verdict.NO_DATA else verdict)
