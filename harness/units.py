@@ -67,3 +67,11 @@ def about_text(value_s: float) -> str:
         if value_s < end
     )
     return duration_text(value_s if value_s < 1 else max(1, round(value_s / step)) * step)
+
+
+def size_text(size: float) -> str:
+    """Bytes: 9_200_000 → ``9.2 MB``."""
+    for unit, bytes_each in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if size >= bytes_each:
+            return f"{size / bytes_each:,.3g} {unit}"
+    return f"{size / 1e3:,.0f} kB"

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.errors import ConfigError
-from harness.units import about_text, duration_text, rate_per_s, seconds
+from harness.units import about_text, duration_text, rate_per_s, seconds, size_text
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,11 @@ def test_durations_are_written_short(value: float, text: str) -> None:
 )
 def test_what_is_only_known_about_is_written_about(value: float, text: str) -> None:
     assert about_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(900, "1 kB"), (134_000, "134 kB"), (9_200_000, "9.2 MB"), (2.5e9, "2.5 GB"), (3e12, "3 TB")],
+)
+def test_sizes_as_people_read_them(size: float, text: str) -> None:
+    assert size_text(size) == text

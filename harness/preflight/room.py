@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.errors import ConfigError
 from harness.measure.snapshot import interval_s
+from harness.units import size_text
 
 SESSION_BYTES = 134
 """A session's line in the ledger, with the id of its first message."""
@@ -112,14 +113,6 @@ def notable(folder: Path, expected: Forecast, free: int | None) -> str:
 def as_dict(expected: Forecast, free: int | None) -> dict[str, int | bool | None]:
     """For the run's record."""
     return {**asdict(expected), "total": expected.total, "free": free}
-
-
-def size_text(size: float) -> str:
-    """9_200_000 → ``9.2 MB``."""
-    for unit, bytes_each in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
-        if size >= bytes_each:
-            return f"{size / bytes_each:,.3g} {unit}"
-    return f"{size / 1e3:,.0f} kB"
 
 
 def _told(expected: Forecast) -> str:

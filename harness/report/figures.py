@@ -1,8 +1,9 @@
 """Figures as text, the same in every kind of report. What is not known is a dash, never a zero."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from harness.units import duration_text
+from harness.units import duration_text, size_text
 
 UNKNOWN = "—"
 
@@ -80,3 +81,13 @@ def _three_digits(value: float) -> str:
     if value >= 99.95:
         return f"{value:.0f}"
     return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
+
+
+def disk_text(disk: Mapping[str, int | bool | None]) -> str:
+    """What a run was expected to write, and the room for it: ``9.8 MB expected; 79 GB were free``.
+
+    In bytes, under ``total`` and ``free``.
+    """
+    total, free = disk.get("total"), disk.get("free")
+    room = "" if free is None else f"; {size_text(free)} were free"
+    return f"{UNKNOWN if total is None else size_text(total)} expected{room}"

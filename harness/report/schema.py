@@ -137,6 +137,8 @@ class How(Part):
     versions: dict[str, str | None] = Field(default_factory=dict)
     seed: int | str | None = None
     host: str | None = None
+    disk: dict[str, int | bool | None] | None = None
+    """Bytes that the run was expected to write, by kind and in ``total``; ``free`` were free."""
 
 
 class Phase(Part):

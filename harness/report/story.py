@@ -8,6 +8,7 @@ from typing import Any
 from harness.report.figures import (
     UNKNOWN,
     count_text,
+    disk_text,
     length_text,
     moment_text,
     ms_text,
@@ -301,6 +302,7 @@ def how_rows(record: RunRecord) -> list[Row]:
         ("Seed", how.seed),
         ("Length", length_text(record.duration_s)),
     ]
+    pairs += [("Disk", disk_text(how.disk))] if how.disk else []
     more = how.model_extra or {}
     pairs += [
         (name.replace("_", " ").capitalize(), value)

@@ -16,7 +16,6 @@ from harness.preflight.room import (
     forecast,
     free_bytes,
     notable,
-    size_text,
 )
 
 Disk = namedtuple("Disk", "f_bavail f_frsize")
@@ -111,11 +110,3 @@ def test_the_watch_speaks_when_the_end_would_no_longer_fit(tmp_path: Path, disk:
         f"the disk is nearly full: 8.9 MB are free in {tmp_path}, and it takes 9 MB to end in "
         "order: no new guests"
     )
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [(900, "1 kB"), (134_000, "134 kB"), (9_200_000, "9.2 MB"), (2.5e9, "2.5 GB"), (3e12, "3 TB")],
-)
-def test_sizes_as_people_read_them(size: float, text: str) -> None:
-    assert size_text(size) == text

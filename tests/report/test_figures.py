@@ -67,3 +67,9 @@ def test_moments_are_utc() -> None:
         figures.moment_text(datetime(2026, 11, 22, 9, 5, tzinfo=UTC)) == "2026-11-22 09:05:00 UTC"
     )
     assert figures.clock_text(0) == "00:00:00"
+
+
+def test_the_disk_in_one_line() -> None:
+    disk = {"total": 9_843_394, "free": 79_144_583_168, "sessions_known": True}
+    assert figures.disk_text(disk) == "9.84 MB expected; 79.1 GB were free"
+    assert figures.disk_text({"total": 5_000_000, "free": None}) == "5 MB expected"
