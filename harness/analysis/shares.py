@@ -52,7 +52,7 @@ def estimate_share(blocks: Sequence[tuple[int, int]], *, confidence: float = 0.9
     rows = np.array([block for block in blocks if block[1]], dtype=float)
     if not len(rows):
         return Share(count=0, figure=None, low=None, high=None, confidence=confidence)
-    bad, whole = rows.sum(axis=0)
+    bad, whole = map(float, rows.sum(axis=0))
     figure = float(bad / whole)
     tail = (1 - confidence) / 2
     low = float(beta.ppf(tail, bad, whole - bad + 1)) if bad else 0.0

@@ -35,6 +35,11 @@ def test_the_true_share_lies_inside_as_often_as_promised(cluster: int) -> None:
     assert inside >= 0.92 * 300
 
 
+def test_the_figures_are_plain_numbers_that_go_into_a_file() -> None:
+    found = estimate_share([(number % 3, 20) for number in range(40)])
+    assert {type(value) for value in (found.figure, found.low, found.high)} == {float}
+
+
 @pytest.mark.parametrize("blocks", [[(3, 2)], [(-1, 2)]])
 def test_nonsense_is_refused(blocks: list[tuple[int, int]]) -> None:
     with pytest.raises(ConfigError, match="share"):
