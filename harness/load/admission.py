@@ -34,6 +34,8 @@ class Admission:
         self.shape: type[ArrivalShape] | None = None
         self.objectives: tuple[Objective, ...] = ()
         """those of the ``--slo`` file"""
+        self.foreseen: list[str] = []
+        """limits that the guests' stories would or may break"""
         self.expected: Forecast | None = None
         """what the run will write, where somebody minds"""
 
@@ -88,6 +90,7 @@ class Admission:
             refuse(str(error), ExitCode.CONFIG)
         if options.terms.guarded:
             told += perhaps
+        self.foreseen = told
         for sentence in told:
             print(sentence, file=sys.stderr, flush=True)
 

@@ -240,6 +240,7 @@ class Plugin:
             target_name=options.terms.name or None,
             approval=options.terms.approval or None,
             overridden=list(self._permit.overridden),
+            foreseen=self.admission.foreseen,
             arrivals=None if shape is None else shape.arrivals.describe(),
             slots=parsed.num_users,
             disk=disk,

@@ -139,6 +139,10 @@ class How(Part):
     host: str | None = None
     disk: dict[str, int | bool | None] | None = None
     """Bytes that the run was expected to write, by kind and in ``total``; ``free`` were free."""
+    foreseen: list[str] = Field(default_factory=list)
+    """What was said before the run of limits that the guests' stories would or may break."""
+    overridden: list[dict[str, str]] = Field(default_factory=list)
+    """Each ``rule`` of the guard that was overridden, what it ``said``, and the ``reason``."""
 
 
 class Phase(Part):

@@ -364,6 +364,10 @@ def notices(record: RunRecord) -> list[str]:
             "Arrivals were stamped by our own process, not by the kernel: stalls of the generator "
             "are in the service times."
         )
+    for one in record.how.overridden:
+        rule, reason, said = (one.get(key, UNKNOWN) for key in ("rule", "reason", "said"))
+        found.append(f"The guard's rule “{rule}” was overridden ({reason}). It said: {said}.")
+    found += [f"Said before the run: {sentence}." for sentence in record.how.foreseen]
     return found
 
 

@@ -1,10 +1,11 @@
 """What is refused before anything is sent, each in one sentence and with its own exit code."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from locusts import finish, locustfile, start
+from locusts import finish, locustfile, only_run, start
 
 pytestmark = pytest.mark.process
 
@@ -55,7 +56,10 @@ def test_a_limit_that_would_break_is_told_before_the_run(simulator: Any, tmp_pat
         "from harness.load import ScriptUser\nclass S(ScriptUser):\n    script='s.yaml'\n"
     )
     code, output = finish(start(file, tmp_path, simulator.url, "-t", "2"))
-    assert "would break a limit: s.yaml: Storm: 72 requests in a minute" in output
+    told = "would break a limit: s.yaml: Storm: 72 requests in a minute"
+    assert told in output
+    kept, *_ = json.loads((only_run(tmp_path) / "run.json").read_text())["how"]["foreseen"]
+    assert kept.startswith(told)
     assert code in (0, 6), output
 
 

@@ -71,6 +71,19 @@ def test_an_account_that_does_not_add_up_is_told() -> None:
     assert story.notices(right) == []
 
 
+def test_what_was_said_before_the_run_and_overridden_is_told() -> None:
+    how = {
+        "foreseen": ["may break a limit: G: too fast"],
+        "overridden": [{"rule": "window", "said": "the window is closed", "reason": "agreed"}],
+    }
+    found = record(complete=True, how=how)
+    assert story.notices(found) == [
+        "The guard's rule “window” was overridden (agreed). It said: the window is closed.",
+        "Said before the run: may break a limit: G: too fast.",
+    ]
+    assert not {"foreseen", "overridden"} & {row.label.lower() for row in story.how_rows(found)}
+
+
 def test_what_weakens_the_figures_is_told() -> None:
     found = story.notices(
         record(
