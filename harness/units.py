@@ -42,6 +42,11 @@ def rate_per_s(text: str, what: str = "rate") -> float:
     return float(match[1]) * _PER_SECOND[match[2]]
 
 
+def figure_text(value: float) -> str:
+    """Four digits, or all before the point: 0.1234, 97.5, 2,400 and never 2.4e+03."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
 def duration_text(value_s: float) -> str:
     """90.0 → ``1m30s``; below ten seconds with what decimals are needed."""
     if value_s < 1e-3:

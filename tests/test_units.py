@@ -3,7 +3,14 @@
 import pytest
 
 from harness.errors import ConfigError
-from harness.units import about_text, duration_text, rate_per_s, seconds, size_text
+from harness.units import (
+    about_text,
+    duration_text,
+    figure_text,
+    rate_per_s,
+    seconds,
+    size_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -18,6 +25,11 @@ def test_durations(text: str | float, value: float) -> None:
 def test_nonsense_durations_are_refused_by_name(text: str | float) -> None:
     with pytest.raises(ConfigError, match="think_time"):
         seconds(text, "think_time")
+
+
+def test_figures_are_never_written_with_an_exponent() -> None:
+    values = (0.12345, 97.5, 2400.4, 1234567)
+    assert [figure_text(value) for value in values] == ["0.1235", "97.5", "2,400", "1,234,567"]
 
 
 def test_rates() -> None:

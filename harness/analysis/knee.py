@@ -17,6 +17,7 @@ from math import ceil, floor, inf, isfinite, sqrt
 from harness.analysis.crossing import Crossing, Reading, find_crossing, is_near
 from harness.analysis.standing import Judged
 from harness.errors import ConfigError
+from harness.units import figure_text
 
 SAME_RATE = 1e-9
 NEARBY = 0.15
@@ -127,7 +128,7 @@ class Answer:
 
     def text(self, unit: str, scale: float = 1.0) -> str:
         """For a person: ``382 to 394 guests/min``; ``scale`` is by what the unit is larger."""
-        low, high = _figure(self.low * scale), _figure(self.high * scale)
+        low, high = figure_text(self.low * scale), figure_text(self.high * scale)
         match self.found:
             case Found.KNEE:
                 return f"{low} to {high} {unit}"
@@ -148,10 +149,6 @@ class Answer:
                 return f"at least {low} {unit}, not searched further"
             case Found.UNCLEAR:
                 return f"between {low} and {high} {unit}, not narrowed further"
-
-
-def _figure(load: float) -> str:
-    return f"{load:,.0f}" if 1000 <= load < inf else f"{load:.4g}"
 
 
 def next_rate(plan: SearchPlan, tried: Sequence[Tried]) -> float | None:

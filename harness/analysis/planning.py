@@ -7,7 +7,7 @@ from scipy.stats import poisson
 
 from harness.analysis.queueing import ImpatientQueue, Queue, servers_needed
 from harness.errors import ConfigError
-from harness.units import duration_text
+from harness.units import duration_text, figure_text
 
 # Documented limits of the service (vendor's "Web Messaging" limits page, October 2026).
 CONNECTIONS_PER_MINUTE = 1000
@@ -191,7 +191,7 @@ def _headroom(
     """How far the measured capacity lies above the peak, as a share, and the warning if below."""
     if wanted.capacity_per_min is not None:
         headroom = wanted.capacity_per_min / per_min - 1
-        capacity = f"{wanted.capacity_per_min:,.4g} guests/min"
+        capacity = f"{figure_text(wanted.capacity_per_min)} guests/min"
     elif wanted.capacity_at_once is not None:
         headroom = wanted.capacity_at_once / occupancy - 1
         capacity = f"{wanted.capacity_at_once:,.0f} guests at once"
@@ -224,7 +224,7 @@ def _commands(wanted: Wanted, per_min: float, peak_minute: int) -> tuple[tuple[s
     return (
         ("harness run locustfiles/smoke.py -u 1 -t 1m", "does one guest get through"),
         (
-            f"harness run locustfiles/load.py --rate {per_min:.4g}/min --over {hold}",
+            f"harness run locustfiles/load.py --rate {_rate(per_min)}/min --over {hold}",
             "the peak, held",
         ),
         (
@@ -233,14 +233,19 @@ def _commands(wanted: Wanted, per_min: float, peak_minute: int) -> tuple[tuple[s
         ),
         (
             f"harness capacity locustfiles/load.py --objective 'reply p95 < 5s' "
-            f"--start {per_min / 4:.4g}/min --highest {per_min * 3:.4g}/min",
+            f"--start {_rate(per_min / 4)}/min --highest {_rate(per_min * 3)}/min",
             "where the limit is",
         ),
         (
-            f"harness run locustfiles/soak.py --rate {mean:.4g}/min --over {night}",
+            f"harness run locustfiles/soak.py --rate {_rate(mean)}/min --over {night}",
             "a night at the mean: does anything drift",
         ),
     )
+
+
+def _rate(per_min: float) -> str:
+    """As ``--rate`` takes it: no separators, no exponents."""
+    return f"{per_min:.0f}" if per_min >= 1000 else f"{per_min:.4g}"
 
 
 def _arrivals(per_min: float, ramp_s: int, test_s: float) -> str:
@@ -297,8 +302,8 @@ def _warnings(
     found = []
     if peak_minute > CONNECTIONS_PER_MINUTE:
         found.append(
-            f"{peak_minute} new connections in the worst minute break the documented limit of "
-            f"{CONNECTIONS_PER_MINUTE} a minute per deployment: ask for more, or use "
+            f"{peak_minute:,} new connections in the worst minute break the documented limit of "
+            f"{CONNECTIONS_PER_MINUTE:,} a minute per deployment: ask for more, or use "
             f"{ceil(peak_minute / CONNECTIONS_PER_MINUTE)} deployments"
         )
     if requests > REQUESTS_PER_CONNECTION_PER_MINUTE:

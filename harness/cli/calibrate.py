@@ -119,8 +119,8 @@ def show(found: Calibration, console: Console) -> None:
     for row in rows_of(found):
         table.add_row(row.what, row.kind, row.reached, row.count_on, row.ended_by)
     console.print(table)
-    for sentence in disturbances(found):
-        console.print(sentence, style="yellow", highlight=False, soft_wrap=True)
+    if disturbed := disturbances(found):
+        console.print(disturbed, style="yellow", highlight=False, soft_wrap=True)
 
 
 def _measure(kind: str, asked: Rising, out: Path, machine: Machine, console: Console) -> Carried:

@@ -17,9 +17,9 @@ from harness.exit_codes import ExitCode
 from harness.report.console import open_console
 from harness.report.opening import make_run_directory, new_run_id
 from harness.report.plan_page import write_plan_page
-from harness.units import duration_text
+from harness.units import duration_text, figure_text
 
-LOCUSTFILE = '''"""The planned launch: {peak:.4g} guests a minute at the peak, {held} in session."""
+LOCUSTFILE = '''"""The planned launch: {peak} guests a minute at the peak, {held} in session."""
 
 from locust import task
 
@@ -126,11 +126,10 @@ def run(args: argparse.Namespace) -> int:
     if args.locustfile is not None:
         write_locustfile(args.locustfile, wanted, plan)
     folder = make_run_directory(args.reports, f"plan-{new_run_id()}")
-    rows = plan_rows(wanted, plan)
-    page = write_plan_page(
-        folder, wanted, plan, rows, about=machines.source, locustfile=locustfile_of(wanted, plan)
-    )
-    text = json.dumps({"wanted": asdict(wanted), "plan": plan.as_dict()}, indent=2)
+    rows = plan_rows(wanted, plan, machines.source)
+    page = write_plan_page(folder, wanted, plan, rows, locustfile=locustfile_of(wanted, plan))
+    told = {"wanted": asdict(wanted), "machines": machines.source, "plan": plan.as_dict()}
+    text = json.dumps(told, indent=2)
     (folder / "plan.json").write_text(text)
     if args.json:
         print(text)
@@ -160,19 +159,19 @@ def show(rows: Sequence[tuple[str, str, str]], plan: LaunchPlan, console: Consol
         console.print(f"   # {why}", style="dim", highlight=False, soft_wrap=True)
 
 
-def plan_rows(wanted: Wanted, plan: LaunchPlan) -> list[tuple[str, str, str]]:
-    """What, figure, why."""
+def plan_rows(wanted: Wanted, plan: LaunchPlan, machines: str) -> list[tuple[str, str, str]]:
+    """What, figure, why; ``machines`` says from where it is known what one of them carries."""
     handle = duration_text(wanted.handle_s)
     within = duration_text(wanted.answer_within_s)
     rows = [
         (
             "new guests at the peak",
-            f"{plan.peak_per_min:.4g}/min",
+            f"{figure_text(plan.peak_per_min)}/min",
             f"{wanted.chats_per_h:,.0f} an hour times {wanted.peak_factor:.3g}",
         ),
         (
             "worst minute",
-            f"{plan.peak_minute}",
+            f"{plan.peak_minute:,}",
             f"exceeded once in a thousand; {plan.connections_share:.0%} of the service's 1000 a "
             "minute per deployment",
         ),
@@ -209,7 +208,7 @@ def plan_rows(wanted: Wanted, plan: LaunchPlan) -> list[tuple[str, str, str]]:
             f"{plan.machines}",
             f"for {plan.machines_for}, at {wanted.machine_guests:,.0f} guests, "
             f"{wanted.machine_guests_per_s:,.3g} new ones and "
-            f"{wanted.machine_messages_per_s:,.4g} messages a second each",
+            f"{wanted.machine_messages_per_s:,.4g} messages a second each; {machines}",
         ),
         (
             "cost of leftovers",
@@ -221,7 +220,7 @@ def plan_rows(wanted: Wanted, plan: LaunchPlan) -> list[tuple[str, str, str]]:
     ]
     if plan.headroom is not None:
         if wanted.capacity_per_min is not None:
-            measured = f"measured {wanted.capacity_per_min:,.4g} guests/min"
+            measured = f"measured {figure_text(wanted.capacity_per_min)} guests/min"
         else:
             measured = f"measured {wanted.capacity_at_once:,.0f} guests at once"
         gone = (
@@ -238,7 +237,7 @@ def locustfile_of(wanted: Wanted, plan: LaunchPlan) -> str:
     """A locustfile that runs the plan."""
     messages = max(1, round(wanted.messages))
     return LOCUSTFILE.format(
-        peak=plan.peak_per_min,
+        peak=figure_text(plan.peak_per_min),
         held=plan.occupancy_high,
         arrivals=plan.arrivals,
         slots=plan.slots,

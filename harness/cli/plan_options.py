@@ -44,7 +44,7 @@ def read_machines(args: argparse.Namespace) -> Machines:
     """By the options, else by a calibration, else by defaults. ConfigError names the option."""
     path = args.calibration or args.reports / CALIBRATION
     guests, guests_per_s, messages_per_s = 5000.0, 50.0, 1000.0
-    source = "machines not calibrated (harness calibrate does that)"
+    source = "not calibrated: harness calibrate measures this machine"
     if args.calibration is not None or path.is_file():
         found = read_calibration(path)
         best = found.best()

@@ -48,14 +48,19 @@ def rows_of(found: Calibration) -> list[Row]:
     return rows
 
 
-def disturbances(found: Calibration) -> list[str]:
-    """A sentence for each kind of connection whose figures other work made lower."""
-    return [
-        f"{NAMES.get(kind, kind)}: measured {carried.disturbed}; alone it carries more. Calibrate "
-        "again when nothing else runs here."
+def disturbances(found: Calibration) -> str:
+    """A sentence where other work made the figures lower; empty where none did."""
+    shares = " and ".join(
+        f"{carried.others:.0%} ({NAMES.get(kind, kind)})"
         for kind, carried in found.kinds.items()
         if carried.disturbed
-    ]
+    )
+    if not shares:
+        return ""
+    return (
+        f"Measured while other work took {shares} of this machine: alone it carries more. "
+        "Calibrate again when nothing else runs here."
+    )
 
 
 def _rate(rate: Rate | None, what: str, kind: str) -> Row:
@@ -93,16 +98,17 @@ def write_calibration_page(folder: Path, found: Calibration) -> Path:
         about=f"{found.host} · {found.cores} cores · {processes} · {found.made[:16]}",
         tone="pass" if best.guests and not best.disturbed else "no_data",
         headline=_headline(best),
-        why="So much load can come from this machine before its own lateness would show in the "
-        "figures. The simulator ran on the same machine and took its share of it: against a real "
-        "service it can be more.",
-        notices=disturbances(found),
-        keys=_keys(best),
+        why=_why(best),
+        notices=[text for text in (disturbances(found),) if text],
+        keys=_keys(
+            best, "over TLS" if best is found.kinds.get("tls") else "over plain connections"
+        ),
         sections=[
             Section(
                 heading="Every figure",
                 lede=f"To count on are {SAFE:.0%} of the rates that were reached, because a rate "
-                "at the edge is spoiled by the first bad minute.",
+                "at the edge is spoiled by the first bad minute. Sessions are what memory, files "
+                "and ports have room for.",
                 columns=columns,
                 rows=[
                     (row.what, row.kind, row.reached, row.count_on, row.lag, row.ended_by)
@@ -117,24 +123,33 @@ def write_calibration_page(folder: Path, found: Calibration) -> Path:
 
 def _headline(best: Carried) -> str:
     if best.guests is None:
-        return "No rate of guests could be measured"
+        return "How many new guests a second is not known"
     return f"Count on {best.guests.safe_per_s:,.0f} new guests a second"
 
 
-def _keys(best: Carried) -> list[Key]:
+def _why(best: Carried) -> str:
+    if best.guests is None:
+        return (
+            "The generator was late from the first seconds on, so no rate of new guests can be "
+            "vouched for. Calibrate again on a quiet machine."
+        )
+    return (
+        "So much load can come from this machine before its own lateness would show in the "
+        "figures. The simulator ran on the same machine and took its share of it: against a real "
+        "service it can be more."
+    )
+
+
+def _keys(best: Carried, over: str) -> list[Key]:
     keys = []
     if best.guests is not None:
         figure = f"{best.guests.safe_per_s * 60:,.0f}"
-        keys.append(Key(figure=figure, name="new guests a minute"))
+        keys.append(Key(figure=figure, name="new guests a minute", note=over))
     if best.messages is not None:
-        keys.append(Key(figure=f"{best.messages.safe_per_s:,.0f}", name="messages a second"))
+        figure = f"{best.messages.safe_per_s:,.0f}"
+        keys.append(Key(figure=figure, name="messages a second", note=over))
     if best.sessions is not None:
         held = best.sessions
-        keys.append(
-            Key(
-                figure=f"{held.room:,}",
-                name="sessions at once",
-                note=f"then {held.room_ends_by} end it",
-            )
-        )
+        note = f"by {held.room_ends_by}; {held.held:,} were held"
+        keys.append(Key(figure=f"{held.room:,}", name="room for sessions at once", note=note))
     return keys

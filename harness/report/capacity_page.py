@@ -95,7 +95,7 @@ def _headline(found: Mapping[str, Any], by: Raised) -> str:
 
 
 def _load(by: Raised, load: float) -> str:
-    return f"{by.shown(load):,.1f}" if by is Raised.RATE else f"{load:,.0f}"
+    return _number(by.shown(load)) if by is Raised.RATE else f"{load:,.0f}"
 
 
 def _beside(by: Raised, level: Mapping[str, Any]) -> str:
@@ -137,4 +137,6 @@ def _number_of(value: float | None) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.1f}"
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 100 else f"{value:,.1f}"

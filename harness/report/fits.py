@@ -36,7 +36,7 @@ def sentences(fits: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str
     """(name, what it says or why it does not, why to doubt it) for a person."""
     names = {
         "scalability": "Universal Scalability Law",
-        "queueing": "as a queue (M/M/c)",
+        "queueing": "As a queue (M/M/c)",
         "little": "Little's law",
     }
     return [
@@ -56,7 +56,7 @@ def _scalability(levels: Levels) -> dict[str, Any]:
         if level.get("occupancy") and level.get("replies_per_s")
     }
     if len(points) < FEWEST_LEVELS:
-        return {"why_not": f"takes {FEWEST_LEVELS} different levels, there are {len(points)}"}
+        return {"why_not": f"needs {FEWEST_LEVELS} different levels, there are {len(points)}"}
     fit = fit_scalability(list(points), list(points.values()))
     peak = fit.peak_concurrency
     if isfinite(peak):
@@ -83,7 +83,9 @@ def _scalability(levels: Levels) -> dict[str, Any]:
 
 def _queueing(by: Raised, levels: Levels) -> dict[str, Any]:
     if by is Raised.OCCUPANCY:
-        return {"why_not": "is for guests who come whatever happens, not for a closed workload"}
+        return {
+            "why_not": "does not apply: the next guest waits for the one before (a closed workload)"
+        }
     known = [level for level in levels if level.get("of_limit") and level.get("nearest")]
     texts = {level["nearest"] for level in known}
     objective = next((parse_objective(text, KNOWN, place="level") for text in sorted(texts)), None)
@@ -95,7 +97,7 @@ def _queueing(by: Raised, levels: Levels) -> dict[str, Any]:
         or objective.unit is not Unit.MS
         or (objective.kind or Kind.SERVICE) is not Kind.SERVICE
     ):
-        return {"why_not": "takes one percentile of the replies' service time as the objective"}
+        return {"why_not": "needs one percentile of the replies' service time as the objective"}
     steady = {
         level["replies_per_s"]: level["of_limit"][1] * objective.limit / 1000
         for level in known
@@ -104,7 +106,7 @@ def _queueing(by: Raised, levels: Levels) -> dict[str, Any]:
     try:
         fit = fit_queue(list(steady), list(steady.values()), objective.percent)
     except ConfigError:
-        return {"why_not": f"takes three levels in balance, there are {len(steady)}"}
+        return {"why_not": f"needs three levels in balance, there are {len(steady)}"}
     each = median(
         level["replies_per_s"] / level["arrivals_per_s"]
         for level in known
@@ -134,8 +136,8 @@ def _little(levels: Levels) -> dict[str, Any]:
     if not off:
         return {"why_not": "too few sessions ended to check it"}
     return {
-        "says": f"occupancy = arrivals x time in session on {len(off)} of {len(levels)} levels, "
-        f"to within {max(off):.1%}",
+        "says": f"occupancy is arrivals times time in session on {len(off)} of {len(levels)} "
+        f"levels, to within {max(off):.1%}",
         "worst_off": max(off),
         "checked": len(off),
     }

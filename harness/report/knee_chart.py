@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
 
-WIDTH, HEIGHT = 720, 300
-LEFT, RIGHT, TOP, BOTTOM = 56, 700, 16, 256
+HEIGHT = 320
+LEFT, RIGHT, TOP, BOTTOM = 64, 700, 30, 266
 LOWEST, HIGHEST = 0.1, 6.0
 """Shares of the limit that the axis shows; what lies outside is drawn at its edge."""
 SHARES = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
@@ -37,7 +37,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KneeChart:
-    """All that the template draws; lengths in units of a 720 by 300 drawing."""
+    """All that the template draws; lengths in units of a drawing that is 720 wide."""
 
     points: Sequence[Point]
     across: Sequence[Tick]
@@ -45,6 +45,11 @@ class KneeChart:
     limit_y: float
     low_x: float | None
     high_x: float | None
+    left: int = LEFT
+    right: int = RIGHT
+    top: int = TOP
+    bottom: int = BOTTOM
+    height: int = HEIGHT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

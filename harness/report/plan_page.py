@@ -5,7 +5,7 @@ from pathlib import Path
 
 from harness.analysis.planning import LaunchPlan, Wanted
 from harness.report.answer_page import Answer, Column, Key, Section, write_answer
-from harness.units import duration_text
+from harness.units import duration_text, figure_text
 
 PAGE = "plan.html"
 
@@ -16,10 +16,9 @@ def write_plan_page(
     plan: LaunchPlan,
     rows: Sequence[tuple[str, str, str]],
     *,
-    about: str,
     locustfile: str,
 ) -> Path:
-    """Write ``plan.html``. ``rows`` are (what, figure, why); ``about`` says where figures are from.
+    """Write ``plan.html``. ``rows`` are (what, figure, why).
 
     Raises ConfigError when that is not possible.
     """
@@ -42,12 +41,12 @@ def write_plan_page(
         Answer(
             title=f"Plan of a launch: {_headline(plan)}",
             kicker="Plan of a launch",
-            about=about,
+            about=f"{wanted.chats_per_h:,.0f} chats an hour, {duration_text(wanted.handle_s)} each",
             tone=_tone(plan),
             headline=_headline(plan),
             why=_why(wanted, plan),
             notices=plan.warnings,
-            keys=_keys(plan),
+            keys=_keys(wanted, plan),
             sections=sections,
             foot="Agents by Erlang C, or Erlang A where guests give up; guests in session by "
             "Little's law; what chance adds by Poisson, exceeded once in a thousand.",
@@ -64,7 +63,8 @@ def _tone(plan: LaunchPlan) -> str:
 def _headline(plan: LaunchPlan) -> str:
     if plan.warnings:
         many = len(plan.warnings)
-        return f"It does not fit: {many} {'thing stands' if many == 1 else 'things stand'} against"
+        stand = "1 thing stands" if many == 1 else f"{many} things stand"
+        return f"It does not fit: {stand} against it"
     if plan.headroom is None:
         return "It fits the documented limits; the capacity is not known yet"
     return f"It fits, with {plan.headroom:.0%} to spare"
@@ -75,8 +75,8 @@ def _why(wanted: Wanted, plan: LaunchPlan) -> str:
     if wanted.peak_factor > 1:
         busy += f", {wanted.peak_factor:.3g} times that in its worst minutes,"
     sentence = (
-        f"{busy} are {plan.peak_per_min:,.3g} new guests a minute and {plan.occupancy:,.0f} in "
-        f"session at once, for {duration_text(wanted.handle_s)} each."
+        f"{busy} are {figure_text(plan.peak_per_min)} new guests a minute and "
+        f"{plan.occupancy:,.0f} in session at once, for {duration_text(wanted.handle_s)} each."
     )
     if plan.headroom is None:
         return f"{sentence} Measure the capacity with harness capacity and plan again."
@@ -85,12 +85,18 @@ def _why(wanted: Wanted, plan: LaunchPlan) -> str:
     return sentence
 
 
-def _keys(plan: LaunchPlan) -> list[Key]:
+def _answered(wanted: Wanted, plan: LaunchPlan) -> str:
+    if not plan.agents:
+        return plan.model
+    return f"{plan.answered_within:.0%} answered within {duration_text(wanted.answer_within_s)}"
+
+
+def _keys(wanted: Wanted, plan: LaunchPlan) -> list[Key]:
     nights = "-" if plan.nights is None else f"{plan.nights}"
     keys = [
-        Key(figure=f"{plan.peak_per_min:,.3g}", name="new guests a minute at the peak"),
+        Key(figure=f"{figure_text(plan.peak_per_min)}", name="new guests a minute at the peak"),
         Key(figure=f"{plan.occupancy_high:,}", name="in session at once, chance included"),
-        Key(figure=f"{plan.agents:,}", name="agents", note=plan.model),
+        Key(figure=f"{plan.agents:,}", name="agents", note=_answered(wanted, plan)),
         Key(figure=nights, name="nights of testing", bad=plan.nights is None),
         Key(figure=f"{plan.machines:,}", name="generator machines"),
         Key(

@@ -57,7 +57,10 @@ def test_leftovers_cost_the_time_they_keep_an_agents_place() -> None:
 
 def test_limits_windows_and_capacity_are_checked() -> None:
     crowded = plan_launch(replace(LAUNCH, chats_per_h=60_000))
-    assert any("limit of 1000 a minute per deployment" in w for w in crowded.warnings)
+    assert any("limit of 1,000 a minute per deployment" in w for w in crowded.warnings)
+    huge = plan_launch(replace(LAUNCH, chats_per_h=2_000_000))
+    assert not any("e+0" in command for command, _ in huge.commands)
+    assert "--rate 53333/min" in huge.commands[1][0]
     chatty = plan_launch(replace(LAUNCH, messages=600))
     assert any("limit of 60" in w for w in chatty.warnings)
     assert plan_launch(replace(LAUNCH, test_s=6 * 3600)).nights == 2

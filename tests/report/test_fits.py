@@ -56,7 +56,7 @@ def test_the_scalability_law_comes_with_residuals_and_doubts() -> None:
     assert len(found["levels"]) == 6
     assert max(abs(one["off"]) for one in found["levels"]) < 1e-3
     few = fits_of(Raised.OCCUPANCY, levels[:5])["scalability"]
-    assert few == {"why_not": "takes 6 different levels, there are 5"}
+    assert few == {"why_not": "needs 6 different levels, there are 5"}
 
 
 def test_littles_law_is_told_level_by_level() -> None:
@@ -69,12 +69,12 @@ def test_littles_law_is_told_level_by_level() -> None:
 @pytest.mark.parametrize(
     ("by", "levels", "why"),
     [
-        (Raised.OCCUPANCY, LEVELS, "not for a closed workload"),
-        (Raised.RATE, LEVELS[:2], "takes three levels in balance, there are 2"),
-        (Raised.RATE, [], "takes one percentile"),
-        (Raised.RATE, [level(0.5, nearest="session_open errors < 1%")], "takes one percentile"),
+        (Raised.OCCUPANCY, LEVELS, "a closed workload"),
+        (Raised.RATE, LEVELS[:2], "needs three levels in balance, there are 2"),
+        (Raised.RATE, [], "needs one percentile"),
+        (Raised.RATE, [level(0.5, nearest="session_open errors < 1%")], "needs one percentile"),
         (Raised.RATE, [level(0.5, nearest="reply corrected p90 < 250ms")], "service time"),
-        (Raised.RATE, [*LEVELS, level(0.5, nearest="reply p50 < 250ms")], "takes one percentile"),
+        (Raised.RATE, [*LEVELS, level(0.5, nearest="reply p50 < 250ms")], "needs one percentile"),
     ],
 )
 def test_a_queue_that_does_not_apply(by: Raised, levels: list[dict[str, Any]], why: str) -> None:
@@ -90,7 +90,7 @@ def test_everything_is_a_sentence_for_people() -> None:
     found = sentences(fits_of(Raised.RATE, LEVELS[:3]))
     assert [name for name, _, _ in found] == [
         "Universal Scalability Law",
-        "as a queue (M/M/c)",
+        "As a queue (M/M/c)",
         "Little's law",
     ]
     assert all(says for _, says, _ in found)
