@@ -4,6 +4,7 @@ Whatever goes wrong on the way has its word, and a session without proof stays a
 """
 
 import contextlib
+from collections.abc import Callable
 
 import gevent
 
@@ -91,3 +92,19 @@ class Leaving:
         """On the way out a broken ledger must not keep us from sending Clear."""
         with contextlib.suppress(LedgerError):  # the ledger itself has told the run, which stops
             self._ledger.secure()
+
+
+def undisturbed(work: Callable[[], object]) -> None:
+    """Do it in a greenlet that nobody else can kill, and wait for it.
+
+    Raises what came to the caller meanwhile, such as a kill, once the work is done.
+    """
+    working = gevent.spawn(work)
+    killed: BaseException | None = None
+    while not working.ready():
+        try:
+            working.join()
+        except BaseException as error:  # noqa: BLE001 - raised again below, when it is safe
+            killed = error
+    if killed is not None:
+        raise killed

@@ -18,13 +18,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import gevent
-
 from harness.clock import monotonic_ns
 from harness.errors import ConfigError, ConnectionLost, ReplyTimeout
 from harness.guest import files
 from harness.guest.failures import Ending
-from harness.guest.leaving import Leaving
+from harness.guest.leaving import Leaving, undisturbed
 from harness.guest.line import Line
 from harness.guest.questions import Question, anything, condition, offers, shown
 from harness.guest.reconnect import Lasting
@@ -85,7 +83,7 @@ class GuestSession:
         try:
             self.open()
         except BaseException:
-            self._leave()
+            undisturbed(self._end)
             raise
         return self
 
@@ -95,7 +93,7 @@ class GuestSession:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._leave()
+        undisturbed(self._end)
 
     def open(self) -> None:
         """Announce the session, connect, configure.
@@ -310,18 +308,6 @@ class GuestSession:
         return self._end().proof
 
     # The way out.
-
-    def _leave(self) -> None:
-        """End the session in a greenlet that nobody else can kill, and wait for it."""
-        ending = gevent.spawn(self._end)
-        killed: BaseException | None = None
-        while not ending.ready():
-            try:
-                ending.join()
-            except BaseException as error:  # noqa: BLE001 - raised again below, when it is safe
-                killed = error
-        if killed is not None:
-            raise killed
 
     def _end(self) -> Ending:
         if self._ending is None:

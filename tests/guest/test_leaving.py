@@ -9,6 +9,7 @@ from conftest import Simulator
 from guest_rig import Rig
 
 from harness.errors import HarnessError, SessionExpired
+from harness.guest.leaving import undisturbed
 from harness.ledger.store import Stage
 
 pytestmark = pytest.mark.process
@@ -53,3 +54,21 @@ def test_a_session_that_expires_is_ended_by_the_service(tmp_path: Path) -> None:
         rig.ledger.close()
     finally:
         running.stop()
+
+
+def test_work_that_is_not_to_be_disturbed_outlives_two_kills_and_raises_them_then() -> None:
+    done: list[str] = []
+
+    def work() -> None:
+        gevent.sleep(0.2)
+        done.append("all of it")
+
+    leaver = gevent.spawn(undisturbed, work)
+    gevent.sleep(0.05)
+    for _ in range(2):
+        leaver.kill(block=False)
+        gevent.sleep(0.05)
+    assert not done
+    leaver.join(5)
+    assert done == ["all of it"]
+    assert isinstance(leaver.value, gevent.GreenletExit)
