@@ -1,7 +1,6 @@
 """``harness capacity``: find the highest load that still meets the objectives."""
 
 import argparse
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -99,12 +98,11 @@ def run(args: argparse.Namespace) -> int:
     asked = search.asked
     simulator = None
     target = asked["target"]
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # drained, as at Ctrl-C
     try:
         if target == "sim":
             profile = ("--profile", asked["sim_profile"]) if asked["sim_profile"] else ()
-            simulator = EmbeddedSimulator.start("--limits", "off", *profile)
-            target = simulator.url
+            simulator = EmbeddedSimulator("--limits", "off", *profile)
+            target = simulator.start()
         while (load := next_rate(search.plan, search.tried)) is not None:
             number = len(search.levels) + 1
             with console.status(f"level {number}: {_figure(by, load)} {by.unit}"):
@@ -114,7 +112,6 @@ def run(args: argparse.Namespace) -> int:
         console.print(f"stopped; go on with: harness capacity --resume {search.directory}")
         return ExitCode.INTERRUPTED
     finally:
-        signal.signal(signal.SIGTERM, before)
         if simulator is not None:
             simulator.stop()
     found = answer(search.plan, search.tried)

@@ -10,45 +10,61 @@ import urllib.error
 import urllib.request
 from typing import Any
 
+from harness.cli.deferral import deferred_stops
 from harness.errors import ConfigError
 
 START_WITHIN_S = 20
 
 
 class EmbeddedSimulator:
-    """Started by :meth:`start`; ``url`` is the target, with its deployment id."""
+    """Begun by :meth:`start`, ended by :meth:`stop`, whatever comes between.
 
-    def __init__(self, process: "subprocess.Popen[str]", ready: dict[str, Any]) -> None:
-        self._process = process
-        self.url = f"{ready['url']}?deploymentId={ready['deployment_id']}"
-        self.ca_file: str | None = ready.get("ca_file")
-        self.pid: int = ready["pid"]
-        scheme = "https" if ready["url"].startswith("wss") else "http"
-        self._admin = f"{scheme}{ready['url'].removeprefix('wss').removeprefix('ws')}"
-        self._admin = self._admin.removesuffix("/v1") + "/sim"
-        self._tls = ssl.create_default_context(cafile=self.ca_file) if self.ca_file else None
+    Whoever has it can stop it, also where it was interrupted in the middle of its start.
+    """
 
-    @classmethod
-    def start(cls, *options: str) -> "EmbeddedSimulator":
-        """Start it and wait until it listens. Raises ConfigError with the simulator's reason."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "harness", "simulate", *options],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # Ctrl-C is for us; the simulator goes last
-        )
+    def __init__(self, *options: str) -> None:
+        self._options = options
+        self._process: subprocess.Popen[str] | None = None
+        self._admin = ""
+        self._tls: ssl.SSLContext | None = None
+        self.url = ""
+        """the target, with its deployment id"""
+        self.ca_file: str | None = None
+        self.pid = 0
+
+    def start(self) -> str:
+        """Start it, wait until it listens; its url.
+
+        Raises ConfigError with the simulator's reason.
+        """
+        with deferred_stops():
+            self._process = process = subprocess.Popen(
+                [sys.executable, "-m", "harness", "simulate", *self._options],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,  # Ctrl-C is for us; the simulator goes last
+            )
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
             _, told = process.communicate(timeout=START_WITHIN_S)
             why = told.strip().removeprefix("error: ")
             raise ConfigError(f"the simulator did not start: {why or 'it gave no reason'}")
-        return cls(process, json.loads(line))
+        ready = json.loads(line)
+        self.ca_file, self.pid = ready.get("ca_file"), ready["pid"]
+        self.url = f"{ready['url']}?deploymentId={ready['deployment_id']}"
+        scheme = "https" if ready["url"].startswith("wss") else "http"
+        self._admin = f"{scheme}{ready['url'].removeprefix('wss').removeprefix('ws')}"
+        self._admin = self._admin.removesuffix("/v1") + "/sim"
+        self._tls = ssl.create_default_context(cafile=self.ca_file) if self.ca_file else None
+        return self.url
 
     def truth(self) -> dict[str, Any] | None:
         """What really happened; None when the simulator can't be asked any more."""
+        if not self._admin:
+            return None
         try:
             with urllib.request.urlopen(
                 f"{self._admin}/truth", timeout=10, context=self._tls
@@ -60,14 +76,17 @@ class EmbeddedSimulator:
 
     def stop(self) -> None:
         """End it in order; safe to call twice."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
+        process = self._process
+        if process is None:
+            return
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
             try:
-                self._process.wait(10)
+                process.wait(10)
             except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        for pipe in (self._process.stdout, self._process.stderr):
+                process.kill()
+                process.wait()
+        for pipe in (process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
 

@@ -102,9 +102,9 @@ def run(args: argparse.Namespace) -> int:
     options = ["--tls"] if args.sim_tls else []
     for fault in args.sim_fault:
         options += ["--fault", fault]
-    simulator = EmbeddedSimulator.start(*options)
+    simulator = EmbeddedSimulator(*options)
     try:
-        target = parse_target(simulator.url, ca_file=simulator.ca_file, origin=args.origin)
+        target = parse_target(simulator.start(), ca_file=simulator.ca_file, origin=args.origin)
         return _visit(args, Terms(name="", target=target), loaded, sign_in)
     finally:
         simulator.stop()

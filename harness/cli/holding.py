@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.cli.deferral import deferred_stops
 from harness.errors import ConfigError
 from harness.report.levels import held_for
 from harness.report.opening import START
@@ -75,7 +76,7 @@ def watch_run(
     before = set(out.iterdir())
     process: subprocess.Popen[bytes] | None = None
     try:
-        with (out / LOG).open("wb") as log:
+        with (out / LOG).open("wb") as log, deferred_stops():
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from harness import __version__
+from harness.cli.deferral import terminated_as_by_hand
 from harness.errors import ConfigError, HarnessError, PreflightRefused
 from harness.exit_codes import ExitCode
 
@@ -99,7 +100,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         options, rest = options[:split], options[split + 1 :]
     try:
         words = _with_negatives(options)
-        return command.run(parser.parse_args(words, argparse.Namespace(rest=rest or [])))
+        with terminated_as_by_hand():
+            return command.run(parser.parse_args(words, argparse.Namespace(rest=rest or [])))
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return ExitCode.CONFIG

@@ -92,8 +92,8 @@ def run(args: argparse.Namespace) -> int:
     simulator: EmbeddedSimulator | None = None
     try:
         if terms is None:
-            simulator = EmbeddedSimulator.start(*simulator_options(args))
-            target = parse_target(simulator.url, ca_file=simulator.ca_file)
+            simulator = EmbeddedSimulator(*simulator_options(args))
+            target = parse_target(simulator.start(), ca_file=simulator.ca_file)
         else:
             target = terms.target
         _check_target(target)

@@ -9,8 +9,11 @@ pytestmark = pytest.mark.process
 
 
 def test_it_starts_tells_the_truth_and_stops() -> None:
-    simulator = EmbeddedSimulator.start("--limits", "off")
+    simulator = EmbeddedSimulator("--limits", "off")
+    simulator.stop()  # of one that was never begun
     try:
+        assert simulator.truth() is None
+        assert simulator.start() == simulator.url
         truth = simulator.settle_down()
         assert truth is not None
         assert truth["sessions"]["opened"] == 0
@@ -22,4 +25,4 @@ def test_it_starts_tells_the_truth_and_stops() -> None:
 
 def test_a_bad_option_is_told_in_its_own_words() -> None:
     with pytest.raises(ConfigError, match=r"the simulator did not start: .*no_such_fault"):
-        EmbeddedSimulator.start("--fault", "no_such_fault=1")
+        EmbeddedSimulator("--fault", "no_such_fault=1").start()
