@@ -146,6 +146,10 @@ class Plugin:
         try:
             if not isinstance(self._runner, MasterRunner):
                 check_sources(options.target)
+            disk = None
+            if not isinstance(self._runner, WorkerRunner):
+                workers = getattr(self._runner, "worker_count", 0)
+                disk = self.admission.check_room(options, workers)
             self._directory = directory = make_run_directory(options.reports, run_id)
             self.directory = directory
             if isinstance(self._runner, WorkerRunner):
@@ -154,8 +158,6 @@ class Plugin:
             self._permit = self.admission.ask_permission()
             self.admission.check_strength(options)
             setattr(parsed, RUN_ID, run_id)
-            workers = getattr(self._runner, "worker_count", 0)
-            disk = self.admission.check_room(options, workers)
             self._write_start(options, directory, disk)
             note_counts(directory, "before", options.target)
             self.live = Live()

@@ -94,6 +94,7 @@ def test_a_run_that_would_not_fit_is_refused_before_anything_is_sent(
     assert not reports.exists()
     code, output = finish(start(file, small_disk, simulator.url))  # plain Locust says the same
     assert (code, "the disk is too full" in output) == (8, True), output
+    assert not reports.exists()
     assert simulator.truth()["sessions"]["opened"] == before
 
 
