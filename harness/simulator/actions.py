@@ -46,11 +46,16 @@ HANDLERS: dict[str, Handler] = {
 }
 
 
+def _handle_held(connection: Connection, data: bytes, arrived_s: float) -> None:
+    connection.service.arrived_s = arrived_s  # its own, not that of what came last meanwhile
+    handle(connection, data)
+
+
 def handle(connection: Connection, data: bytes) -> None:
     """Answer one message of the client. Never raises."""
     service = connection.service
     if service.stall.on:
-        service.stall.hold(handle, connection, data)
+        service.stall.hold(_handle_held, connection, data, service.arrived_s)
         return
     if connection.closing or connection.muted:
         return

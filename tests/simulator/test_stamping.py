@@ -1,5 +1,6 @@
 """With stamps: the same conversation, and an account that tells planted delay from own lateness."""
 
+import asyncio
 import subprocess
 import sys
 import time
@@ -55,6 +56,24 @@ def test_a_text_that_waited_to_be_read_counts_from_its_arrival(play) -> None:
     assert delays["reply.read_late"]["max_ms"] >= 250
     assert delays["reply"]["max_ms"] >= 350
     assert delays["reply.planted"]["max_ms"] == pytest.approx(100)
+
+
+def test_what_a_stall_held_up_counts_from_its_own_arrival(play) -> None:
+    async def scenario(world):
+        first, second = await world.ready(), await world.ready()
+        world.service.stall.begin(0.6)
+        await first.say("at once")
+        await asyncio.sleep(0.5)
+        await second.say("shortly before the end")
+        for guest in (first, second):
+            await guest.until(outbound)
+        return (await world.truth())["delays"]
+
+    delays = play(scenario, stamps=True, bot=TENTH)
+    late = delays["reply.read_late"]
+    assert late["count"] == 2
+    assert late["max_ms"] >= 500
+    assert late["max_ms"] - late["p50_ms"] >= 300
 
 
 def test_a_peer_that_vanishes_is_noticed(play) -> None:
