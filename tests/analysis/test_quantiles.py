@@ -57,6 +57,16 @@ def test_intervals_enclose_the_true_percentile_as_often_as_stated(
     assert hits / 600 < 0.97  # nor is it far too wide
 
 
+@pytest.mark.parametrize(
+    ("count", "low", "high"), [(10, 2, 9), (20, 6, 15), (25, 8, 18), (30, 10, 21), (50, 18, 33)]
+)
+def test_the_ranks_are_those_of_the_published_table(count: int, low: int, high: int) -> None:
+    # Ranks that enclose a median with 95 %, as tabulated by D. G. Altman and others, Statistics
+    # with Confidence (2000); they follow from the binomial distribution.
+    found = Counts((float(value), 1) for value in range(1, count + 1)).estimate(50)
+    assert (found.low, found.high) == (low, high)
+
+
 def test_too_few_values_say_so() -> None:
     # the sample's extremes enclose the median of 5 with probability 1 - 2/32, of 6 with 1 - 2/64
     assert values_needed(50) == 6

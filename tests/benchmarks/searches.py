@@ -3,8 +3,9 @@
 Twenty seeded services whose limit is known by a closed form (Erlang B) or by a simulation of its
 own: several numbers of workers and distributions of service time, workers that hinder each other,
 scarce memory, a hard limit answered with 429. ``harness capacity`` searches each from an eighth of
-its nominal rate. Beside the answer stands what a stair of the same resolution would have cost:
-levels a step apart from the same start until the limit, each held for the longest time.
+its nominal rate; two more with scarce memory are searched by occupancy. Beside the answer stands
+what a stair of the same resolution would have cost: levels a step apart from the same start
+until the limit, each held for the longest time.
 
 Run it by hand; what has been searched already is not searched again::
 
@@ -83,16 +84,18 @@ class Visitor(GuestUser):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A service and an objective. ``knee`` is its limit in guests per second, by ``source``."""
+    """A service and an objective. ``knee`` is its limit by ``source``: in guests per second, or at
+    once where it is searched by occupancy."""
 
     name: str
     profile: str
     objective: str
     nominal: float
-    """a rate near the limit, from which the search's start and ceiling follow"""
+    """a load near the limit, from which the search's start and ceiling follow"""
     knee: Callable[[], float]
     source: str
     story: str = FOUR_QUESTIONS
+    by: str = "rate"
 
 
 Serve = Callable[[float, int], float]
@@ -101,7 +104,7 @@ Service = Callable[[Random], Serve]
 
 
 def cases() -> Iterator[Case]:
-    """All twenty, each with figures drawn from a seed of its own."""
+    """Twenty by arrival rate, two by occupancy; each with figures drawn from a seed of its own."""
     for number in range(8):
         workers, within = (3, 4, 6, 8)[number % 4], (4.5, 7.0)
         yield queue(Random(number), workers, "exponential", 1.0, within)
@@ -115,6 +118,8 @@ def cases() -> Iterator[Case]:
         yield forgetful(Random(number))
     for number in range(18, 20):
         yield limited(Random(number), (40, 60)[number - 18])
+    for number in range(20, 22):
+        yield crowded(Random(number))
 
 
 def queue(
@@ -205,6 +210,22 @@ def forgetful(rng: Random) -> Case:
     )
 
 
+def crowded(rng: Random) -> Case:
+    """As many guests as there are meet scarce memory: each answer takes as much longer."""
+    fits, answer_s = rng.randrange(40, 80), 0.2
+    limit_ms = rng.randrange(230, 280)
+    knee = fits * limit_ms / 1000 / answer_s
+    return Case(
+        name=f"memory for {fits}",
+        profile=f'[bot]\ntime = "{answer_s * 1000:g}ms"\nmemory_sessions = {fits}\n',
+        objective=f"reply p90 < {limit_ms}ms",
+        nominal=knee,
+        knee=lambda: knee,
+        source="proportion",
+        by="occupancy",
+    )
+
+
 def limited(rng: Random, texts: int) -> Case:
     """A sliding window that lets so many texts a second through: lost as in M/D/c/c (Erlang B)."""
     share = rng.choice((0.01, 0.02, 0.03))
@@ -264,6 +285,9 @@ def search(number: int, case: Case, out: Path, behind: list[str]) -> dict:
     folder.mkdir(parents=True, exist_ok=True)
     knee = case.knee()
     start, highest = case.nominal / 8, case.nominal * 4
+    texts = [f"{start:.4f}/s", f"{highest:.4f}/s"]
+    if case.by == "occupancy":
+        texts = [f"{start:.0f}", f"{highest:.0f}"]
     (folder / "story.py").write_text(case.story)
     (folder / "twin.toml").write_text(f"seed = {number}\n{case.profile}")
     begun = sorted(folder.glob("capacity-*/search.json"))
@@ -272,8 +296,8 @@ def search(number: int, case: Case, out: Path, behind: list[str]) -> dict:
     else:
         words = [
             str(folder / "story.py"), "--sim-profile", str(folder / "twin.toml"),
-            "--objective", case.objective, "--start", f"{start:.4f}/s",
-            "--highest", f"{highest:.4f}/s", "--hold", f"{HOLD_S}s",
+            "--objective", case.objective, "--by", case.by, "--start", texts[0],
+            "--highest", texts[1], "--hold", f"{HOLD_S}s",
             "--longest", f"{LONGEST_S}s", "--warm-up", f"{WARM_S}s", "--seed", str(number * 1000),
             "--resolution", str(RESOLUTION), "--reports", str(folder),
         ]  # fmt: skip
@@ -286,17 +310,19 @@ def search(number: int, case: Case, out: Path, behind: list[str]) -> dict:
     if not done.stdout:
         return {"name": case.name, "failed": done.stderr.strip()[-200:]}
     found = json.loads(done.stdout)
+    scale = 60 if case.by == "rate" else 1
     step = RESOLUTION * knee
     stair = (ceil((knee - start) / step) + 1) * (WARM_S + LONGEST_S) / 60
     row = {
         "name": case.name,
         "objective": case.objective,
         "source": case.source,
+        "unit": "/s" if case.by == "rate" else " at once",
         "knee": knee,
         "found": found["found"],
-        "low": found["low"] / 60,
-        "high": (found["high"] or 0) / 60,
-        "centre": (found["centre"] or 0) / 60,
+        "low": found["low"] / scale,
+        "high": (found["high"] or 0) / scale,
+        "centre": (found["centre"] or 0) / scale,
         "levels": len(found["levels"]),
         "minutes": found["minutes"],
         "stair_minutes": stair,
@@ -314,7 +340,7 @@ def show(number: int, row: dict) -> tuple[bool, bool]:
     off = row["centre"] / row["knee"] - 1
     print(
         f"{number:>2}  {row['name']:<16} {row['objective']:<30} {row['source']:<10} "
-        f"{row['knee']:>6.2f}/s  {row['low']:>6.2f} to {row['high']:>6.2f}  "
+        f"{row['knee']:>6.2f}{row.get('unit', '/s')}  {row['low']:>6.2f} to {row['high']:>6.2f}  "
         f"{'inside ' if inside else 'OUTSIDE'} centre {off:+6.1%}  {row['levels']:>2} levels "
         f"{row['minutes']:>5.1f} min = {row['minutes'] / row['stair_minutes']:.0%} of a stair",
         flush=True,
@@ -364,7 +390,9 @@ def main() -> int:
     chosen = [(n, case) for n, case in enumerate(cases()) if not wanted or n in wanted]
     if options.truth:
         for number, case in chosen:
-            print(f"{number:>2}  {case.name:<16} {case.objective:<30} {case.knee():.3f}/s")
+            print(
+                f"{number:>2}  {case.name:<16} {case.objective:<30} {case.knee():.3f} ({case.by})"
+            )
         return 0
     os.environ.pop("HARNESS_ARRIVALS", None)
     inside = near = 0
