@@ -107,7 +107,7 @@ def trend(
     times, figures, loads = _checked(at_s, values, load, matters, confidence)
     least = matters / 5 if material is None else material
     if warmup_s is None:
-        cut = _warmup(figures, FILLING_AT_MOST if fills else WARMUP_AT_MOST)
+        cut = _warmup(times, figures, FILLING_AT_MOST if fills else WARMUP_AT_MOST)
     else:
         cut = int(np.searchsorted(times, times[0] + warmup_s)) if times.size else 0
     cut_s = float(times[min(cut, times.size - 1)] - times[0]) if times.size else 0.0
@@ -279,12 +279,20 @@ def _likeness(rest: Floats, used: int) -> float:
     return min(0.98, alike + (used + 4 * alike) / rest.size)
 
 
-def _warmup(figures: Floats, at_most: float) -> int:
-    """How many points to cut off so that the mean of the rest is known best (MSER)."""
+def _warmup(times: Floats, figures: Floats, at_most: float) -> int:
+    """How many points to cut off so that the mean of the rest is known best (MSER).
+
+    Freed of the slope that the part has which is never cut: a drift is no warm-up, and would
+    otherwise lose its beginning.
+    """
     many = figures.size
-    cuts = range(int(many * at_most) + 1)
-    tests = [float(figures[cut:].var()) / (many - cut) for cut in cuts if many - cut > 1]
-    return int(np.argmin(tests)) if tests else 0
+    longest = int(many * at_most)
+    if many - longest < 2:
+        return 0
+    slope, _ = _Series(times[longest:], figures[longest:], None).fit()
+    level = figures - slope * times
+    tests = [float(level[cut:].var()) / (many - cut) for cut in range(longest + 1)]
+    return int(np.argmin(tests))
 
 
 def _longer(

@@ -116,6 +116,14 @@ def test_what_fills_up_may_take_half_the_run() -> None:
     assert (plain.verdict, filling.verdict) == (Drift.UNDECIDED, Drift.FLAT)
 
 
+def test_the_beginning_of_a_drift_is_no_warm_up() -> None:
+    for seed in range(10):
+        at, p95, _ = soak(np.random.default_rng(seed), drift=0.2)
+        assert trend(at, p95).cut_s < 0.05 * HOURS
+        at, p95, _ = soak(np.random.default_rng(seed), drift=0.2, warmup=0.8)
+        assert 0 < trend(at, p95).cut_s < 0.15 * HOURS
+
+
 def test_a_few_wild_minutes_do_not_move_the_verdict() -> None:
     at, p95, _ = soak(np.random.default_rng(4))
     p95[-15:] *= 20
