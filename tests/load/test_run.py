@@ -98,13 +98,14 @@ def test_ignored_clears_give_the_leftovers_exit_code(simulator: Any, tmp_path: P
     assert newly_open(simulator, tmp_path) != set()
 
 
+@pytest.mark.alone
 def test_an_open_workload_keeps_its_schedule(simulator: Any, tmp_path: Path) -> None:
     more = "class Shape(ArrivalShape):\n    arrivals = steady(per_second=20, over='3s')\n"
     process = start(locustfile(tmp_path, more=more), tmp_path, simulator.url)
     code, output = finish(process)
-    assert passed(code, output), output
+    assert code == 0, output
     arrivals = record(tmp_path)["arrivals"]
-    assert arrivals["started"] == arrivals["due"] - arrivals["dropped"]
+    assert (arrivals["started"], arrivals["dropped"]) == (arrivals["due"], 0)
     assert 57 <= arrivals["due"] <= 60
     assert record(tmp_path)["sessions"]["opened"] == arrivals["started"]
 

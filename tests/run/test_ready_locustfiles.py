@@ -29,10 +29,14 @@ def run(tmp_path: Path, name: str, *words: str, simulated: bool = True) -> tuple
     return done.returncode, done.stdout + done.stderr, record
 
 
-@pytest.mark.parametrize("name", OPEN)
+@pytest.mark.parametrize(
+    "name",
+    # One of them alone, where it must not lag; the others may, beside other tests.
+    [pytest.param(name, marks=[pytest.mark.alone] * (name == "load")) for name in OPEN],
+)
 def test_open_workloads_take_height_length_and_seed(tmp_path: Path, name: str) -> None:
     code, output, record = run(tmp_path, name, "--rate", "8/s", "--over", "4s", "--seed", "5")
-    assert passed(code, output), output
+    assert (code == 0) if name == "load" else passed(code, output), output
     sessions = record["sessions"]
     assert sessions["opened"] == sessions["cleared"] > 5
     assert record["how"]["seed"] == 5
