@@ -37,6 +37,8 @@ class Watched:
     values: Sequence[float]
     load: Sequence[float] | None = None
     matters: float = 0.05
+    floor: float = 0.0
+    """In the figure's unit: a smaller change never matters, however large it is as a share."""
     relative: bool = True
     limit: float | None = None
     fills: bool = False
@@ -105,6 +107,7 @@ def assess(
                 item.values,
                 load=item.load,
                 matters=item.matters,
+                floor=item.floor,
                 material=item.matters if item.side is Side.HARNESS else None,
                 relative=item.relative,
                 fills=item.fills,

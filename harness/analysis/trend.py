@@ -89,6 +89,7 @@ def trend(
     load: Sequence[float] | None = None,
     matters: float = 0.05,
     material: float | None = None,
+    floor: float = 0.0,
     relative: bool = True,
     fills: bool = False,
     warmup_s: float | None = None,
@@ -100,7 +101,8 @@ def trend(
     ``matters``: a change over the span as large as this counts; a share of the figure's level, or
     in its own unit with ``relative=False``. *Drifting* needs the interval to leave out zero and the
     change to be ``material`` at least (None: a fifth of ``matters``); *flat* needs the interval
-    within plus or minus ``matters``; everything else is *undecided*. ``warmup_s`` is cut off the
+    within plus or minus ``matters``; everything else is *undecided*. A change of less than
+    ``floor``, in the figure's own unit, never matters. ``warmup_s`` is cut off the
     start; None finds it (MSER, K. P. White 1997, at most a quarter, or half where the figure
     ``fills`` up before it stays).
     """
@@ -131,6 +133,7 @@ def trend(
     scale = abs(level) if relative else 1.0
     if scale <= 0:
         return undecided(series.size, "a level of zero has no relative change")
+    matters, least = max(matters, floor / scale), max(least, floor / scale)
     error, worth = series.slope_error(np.random.default_rng(seed))
     if worth >= FEWEST_WORTH:
         reach = float(t.ppf(0.5 + confidence / 2, worth - 2)) * error

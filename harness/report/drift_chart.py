@@ -48,7 +48,8 @@ def drift_chart(finding: Finding) -> DriftChart:
     at_s, values = watched.at_s, watched.values
     began, ended = at_s[0], at_s[-1]
     ends = _ends(finding)
-    matters = watched.matters * (abs(found.level or median(values)) if watched.relative else 1.0)
+    level = abs(found.level or median(values)) if watched.relative else 1.0
+    matters = max(watched.matters * level, watched.floor)
     low, high = _range(values, ends, LEAST_HEIGHT * matters)
 
     def across(at: float) -> float:

@@ -23,7 +23,11 @@ TIMED = ("session_open", "delivered", "reply", "clear", "resume")
 """Operations whose p50 and p95 are watched, where they happened."""
 ERRORS_MATTER = 0.005
 """A change of the share of errors by half a percentage point over the run counts."""
+TIMES_MATTER_MS = 1.0
+"""Nobody waits longer for less than a millisecond, also where that is a large share."""
 LAG_MATTERS_MS = 5.0
+DESCRIPTORS_MATTER = 10.0
+"""A process has about twenty, and one more for each guest in session."""
 RESUMES_MATTER = 1.0
 """A minute, over the run."""
 
@@ -105,7 +109,15 @@ def watched_of(series: Series) -> Iterator[Watched]:
         for percent in (50.0, 95.0):
             if percent in bands:
                 name = f"{operation} p{percent:g}"
-                yield from _watched(series, name, Side.SERVICE, bands[percent], load, unit="ms")
+                yield from _watched(
+                    series,
+                    name,
+                    Side.SERVICE,
+                    bands[percent],
+                    load,
+                    unit="ms",
+                    floor=TIMES_MATTER_MS,
+                )
     for operation in TIMED:
         shares = _error_shares(series, operation)
         yield from _watched(
@@ -143,9 +155,14 @@ def watched_of(series: Series) -> Iterator[Watched]:
             relative=False,
             unit="ms",
         )
-    for name, words, unit in (("rss_mb", "memory", "MB"), ("fds", "descriptors", "")):
+    for name, words, unit, floor in (
+        ("rss_mb", "memory", "MB", 0.0),
+        ("fds", "descriptors", "", DESCRIPTORS_MATTER),
+    ):
         values = series.process.get(name, [])
-        yield from _watched(series, words, Side.HARNESS, values, load, fills=True, unit=unit)
+        yield from _watched(
+            series, words, Side.HARNESS, values, load, fills=True, unit=unit, floor=floor
+        )
 
 
 def _watched(

@@ -107,6 +107,14 @@ def test_below_what_is_material_nothing_drifts_and_above_it_time_decides() -> No
     assert trend(at, 100 * (1 + 0.08 * at / HOURS + noise), material=0.05).cut_s >= 0
 
 
+def test_a_large_share_of_next_to_nothing_does_not_matter() -> None:
+    at = np.linspace(0, HOURS, 480)
+    values = 0.1 * (1 + 0.5 * at / HOURS + np.random.default_rng(4).normal(0, 0.05, at.size))
+    assert trend(at, values).verdict is Drift.DRIFTING
+    assert trend(at, values, floor=1.0).verdict is Drift.FLAT
+    assert trend(at, 1000 * values, floor=1.0).verdict is Drift.DRIFTING
+
+
 def test_what_fills_up_may_take_half_the_run() -> None:
     at = np.linspace(0, HOURS, 480)
     values = 100 + 100 * (1 - np.exp(-at / (0.12 * HOURS)))
