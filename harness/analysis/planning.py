@@ -199,8 +199,9 @@ def _headroom(
         return None, ()
     if headroom >= 0:
         return headroom, ()
+    below = f"{-headroom:.0%}" if headroom > -0.995 else "more than 99%"
     return headroom, (
-        f"the measured capacity of {capacity} is {-headroom:.0%} below the peak: it will not hold",
+        f"the measured capacity of {capacity} is {below} below the peak: it will not hold",
     )
 
 

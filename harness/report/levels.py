@@ -151,7 +151,10 @@ def _own_limit(
     if dropped:
         return f"{dropped} arrivals dropped"
     if paced > PACED * started:
-        return f"{paced} guests waited for the limit of new connections (--connections)"
+        return (
+            f"{paced} guests waited for the limit of new connections that the harness keeps "
+            "(HARNESS_CONNECTIONS)"
+        )
     if guests is not None and (occupancy or 0.0) < guests * (1 - MISSING):
         return f"{occupancy or 0.0:,.1f} of {guests:,.0f} guests were in session"
     return ""
