@@ -47,21 +47,30 @@ def environment_for(directory: Path, target: str, **more: str) -> dict[str, str]
     }
 
 
+def launch(
+    file: Path, environment: dict[str, str], *words: str, stdout: Any = subprocess.PIPE
+) -> Any:
+    """Plain Locust as a process group of its own; its output goes where it is wanted, as text."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "locust", "-f", str(file), *words],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
 def start(file: Path, directory: Path, target: str, *options: str, **env: str) -> Any:
     """Start Locust; its output is piped. Workers of several runs at once are kept apart."""
     if "--processes" in options:
         port = free_port()
         options = (*options, "--master-bind-host", "127.0.0.1", "--master-bind-port", port)
         options = (*options, "--master-port", port)
-    return subprocess.Popen(
-        [sys.executable, "-m", "locust", "-f", str(file), "--headless", "--only-summary", *options],
-        cwd=ROOT,
-        env=environment_for(directory, target, **env),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    environment = environment_for(directory, target, **env)
+    return launch(file, environment, "--headless", "--only-summary", *options)
 
 
 def finish(process: Any, *, within_s: float = 60) -> tuple[int, str]:

@@ -48,14 +48,27 @@ class Wire:
         gevent.spawn(listener, environment=None, msg=message)
 
 
-def test_the_copy_says_what_the_ledger_says(tmp_path: Path) -> None:
+def rig(
+    folder: Path, worker: str = "w", meta: dict[str, str] | None = None
+) -> tuple[Wire, Copies, Shipper]:
+    """A worker that ships what its files hold to a master, which keeps it in ``folder``."""
     wire = Wire()
-    here, there = tmp_path / "worker", tmp_path / "master"
+    copies = Copies(wire)  # type: ignore[arg-type]
+    copies.open(folder)
+    return wire, copies, Shipper(wire, worker, meta or {})  # type: ignore[arg-type]
+
+
+def two_folders(folder: Path) -> tuple[Path, Path]:
+    """The worker's and the master's."""
+    here, there = folder / "worker", folder / "master"
     here.mkdir()
     there.mkdir()
-    copies = Copies(wire)  # type: ignore[arg-type]
-    copies.open(there)
-    shipper = Shipper(wire, "w-1", {"worker": "w-1", "host": "far"})  # type: ignore[arg-type]
+    return here, there
+
+
+def test_the_copy_says_what_the_ledger_says(tmp_path: Path) -> None:
+    here, there = two_folders(tmp_path)
+    wire, copies, shipper = rig(there, "w-1", {"worker": "w-1", "host": "far"})
     store = Store(here / "ledger-w-1.sqlite", {"worker": "w-1"})
     ledger = Ledger(store, on_commit=shipper.take)
     entries = [ledger.intend(f"token-{n}") for n in range(5_000)]
@@ -81,10 +94,7 @@ def test_an_unanswered_batch_is_sent_again_and_counts_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shipping, "AGAIN_AFTER_S", 0.05)
-    wire = Wire()
-    copies = Copies(wire)  # type: ignore[arg-type]
-    copies.open(tmp_path)
-    shipper = Shipper(wire, "w", {})  # type: ignore[arg-type]
+    wire, copies, shipper = rig(tmp_path)
     wire.mute = True
     shipper.take(Group(inserts=[(1, "t", Stage.INTENDED, 1, 1)]))
     assert not shipper.flush(within_s=0.3)
@@ -101,10 +111,7 @@ def test_what_waits_is_bounded_and_an_incomplete_copy_says_so(
 ) -> None:
     monkeypatch.setattr(shipping, "AGAIN_AFTER_S", 0.05)
     monkeypatch.setattr(shipping, "WAITING", 100)
-    wire = Wire()
-    copies = Copies(wire)  # type: ignore[arg-type]
-    copies.open(tmp_path)
-    shipper = Shipper(wire, "w", {})  # type: ignore[arg-type]
+    wire, copies, shipper = rig(tmp_path)
     wire.mute = True
     for start in range(1, 501, 50):
         rows = [(n, f"t{n}", str(Stage.INTENDED), 1, 1) for n in range(start, start + 50)]
@@ -120,12 +127,9 @@ def test_what_waits_is_bounded_and_an_incomplete_copy_says_so(
 
 
 def test_a_file_that_is_the_workers_own_is_left_alone(tmp_path: Path) -> None:
-    wire = Wire()
-    copies = Copies(wire)  # type: ignore[arg-type]
-    copies.open(tmp_path)
+    wire, copies, shipper = rig(tmp_path)
     own = tmp_path / "ledger-w.sqlite"
     own.write_bytes(b"its own")
-    shipper = Shipper(wire, "w", {})  # type: ignore[arg-type]
     shipper.take(Group(inserts=[(1, "t", Stage.INTENDED, 1, 1)]))
     assert shipper.flush(within_s=5)
     shipper.take_measured(b"{}\n", b"Tag=a\n")  # the master has said that it needs nothing
@@ -141,13 +145,8 @@ def test_measurements_come_whole_and_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shipping, "MEASURED_BATCH", 1_000)
-    wire = Wire()
-    here, there = tmp_path / "worker", tmp_path / "master"
-    here.mkdir()
-    there.mkdir()
-    copies = Copies(wire)  # type: ignore[arg-type]
-    copies.open(there)
-    shipper = Shipper(wire, "w", {"worker": "w"})  # type: ignore[arg-type]
+    here, there = two_folders(tmp_path)
+    wire, copies, shipper = rig(there, "w", {"worker": "w"})
     writer = IntervalWriter(here, "w", started_ns=10**18)
     shipper.take_measured(b"", writer.header)
     writer.on_write = shipper.take_measured
@@ -174,10 +173,7 @@ def test_measurements_that_wait_too_long_are_let_go_and_the_copy_says_so(
 ) -> None:
     monkeypatch.setattr(shipping, "AGAIN_AFTER_S", 0.05)
     monkeypatch.setattr(shipping, "MEASURED_WAITING", 1_000)
-    wire = Wire()
-    copies = Copies(wire)  # type: ignore[arg-type]
-    copies.open(tmp_path)
-    shipper = Shipper(wire, "w", {})  # type: ignore[arg-type]
+    wire, copies, shipper = rig(tmp_path)
     wire.mute = True
     for _ in range(100):
         shipper.take_measured(b"x" * 99 + b"\n", b"")
@@ -193,10 +189,7 @@ def test_measurements_that_wait_too_long_are_let_go_and_the_copy_says_so(
 def test_a_name_from_the_network_can_not_leave_the_folder(tmp_path: Path) -> None:
     inside = tmp_path / "run"
     inside.mkdir()
-    wire = Wire()
-    copies = Copies(wire)  # type: ignore[arg-type]
-    copies.open(inside)
-    shipper = Shipper(wire, "../../x/y", {})  # type: ignore[arg-type]
+    wire, copies, shipper = rig(inside, "../../x/y")
     shipper.take(Group(inserts=[(1, "t", Stage.INTENDED, 1, 1)]))
     assert shipper.flush(within_s=5)
     copies.close()

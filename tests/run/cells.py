@@ -30,7 +30,7 @@ import psutil
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from locusts import environment_for, locustfile  # noqa: E402 - found by the path set above
+from locusts import environment_for, launch, locustfile  # noqa: E402 - found by the path set above
 
 from harness.cli.stages import free_port  # noqa: E402 - as above
 from harness.exit_codes import ExitCode  # noqa: E402 - as above
@@ -158,15 +158,7 @@ class Running:
         self.main = self._start(file, *words)
 
     def _start(self, file: Path, *words: str) -> Any:
-        return subprocess.Popen(
-            [sys.executable, "-m", "locust", "-f", str(file), *words],
-            cwd=ROOT,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=self.log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        return launch(file, self._environment, *words, stdout=self.log)
 
     @property
     def everyone(self) -> list[psutil.Process]:

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.parse
@@ -13,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from locusts import ROOT, environment_for, finish, in_session, locustfile, passed
+from locusts import environment_for, finish, in_session, launch, locustfile, passed
 
 from harness.cli.stages import free_port
 from harness.ledger.leftovers import read_account
@@ -43,16 +41,7 @@ class Locust:
         self.process = self._start(file, *words)
 
     def _start(self, file: Path, *words: str) -> Any:
-        return subprocess.Popen(
-            [sys.executable, "-m", "locust", "-f", str(file), *words],
-            cwd=ROOT,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        return launch(file, self._environment, *words)
 
     def __enter__(self) -> "Locust":
         return self

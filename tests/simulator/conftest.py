@@ -20,7 +20,7 @@ from aiohttp import web
 from harness.simulator import server
 from harness.simulator.limits import OFF
 from harness.simulator.service import Service
-from harness.simulator.settings import DeploymentSettings, Settings
+from harness.simulator.settings import DeploymentSettings, Knobs, Settings
 
 PATIENCE_S = 5.0
 DEPLOYMENT = "11111111-2222-4333-8444-555555555555"
@@ -244,3 +244,18 @@ def golden_frames():
         }
 
     return collect
+
+
+@pytest.fixture
+def service_with():
+    """Services without a server: knobs and what is said of their one deployment, ``d``."""
+    loop = asyncio.new_event_loop()
+
+    def make(knobs: Knobs | None = None, **deployment) -> Service:
+        settings = Settings(
+            deployments=(DeploymentSettings(id="d", **deployment),), knobs=knobs or Knobs()
+        )
+        return Service(settings, loop)
+
+    yield make
+    loop.close()

@@ -1,26 +1,8 @@
 """Conversations: ended once, opened again, found by any id, forgotten within bounds."""
 
-import asyncio
-
-import pytest
-
 from harness.simulator.ids import dashed
 from harness.simulator.service import Service
-from harness.simulator.settings import DeploymentSettings, Knobs, Settings
-
-
-@pytest.fixture
-def service_with():
-    loop = asyncio.new_event_loop()
-
-    def make(knobs: Knobs | None = None, **deployment) -> Service:
-        settings = Settings(
-            deployments=(DeploymentSettings(id="d", **deployment),), knobs=knobs or Knobs()
-        )
-        return Service(settings, loop)
-
-    yield make
-    loop.close()
+from harness.simulator.settings import Knobs
 
 
 def opened(service: Service, token: str):

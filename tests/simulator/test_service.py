@@ -1,28 +1,11 @@
 """Sessions and conversations: opened, ended, remembered, and forgotten within bounds."""
 
-import asyncio
 import os
-
-import pytest
 
 from harness.simulator import account
 from harness.simulator.service import Service
-from harness.simulator.settings import DeploymentSettings, Knobs, Settings
+from harness.simulator.settings import Knobs
 from harness.simulator.state import SessionEnd
-
-
-@pytest.fixture
-def service_with():
-    loop = asyncio.new_event_loop()
-
-    def make(knobs: Knobs | None = None, **deployment) -> Service:
-        settings = Settings(
-            deployments=(DeploymentSettings(id="d", **deployment),), knobs=knobs or Knobs()
-        )
-        return Service(settings, loop)
-
-    yield make
-    loop.close()
 
 
 def opened(service: Service, token: str):
