@@ -150,7 +150,7 @@ def check_clock(offset_s: float | None) -> Check:
     return Check(
         name="clock",
         status=Status.WARN if off else Status.OK,
-        text=f"{offset_s:+.0f} s against the service's"
+        text=f"{round(offset_s):+d} s against the service's"
         + (": sessions would be hard to find by time afterwards" if off else ""),
     )
 

@@ -71,6 +71,7 @@ def test_the_organisations_own_limits() -> None:
 
 def test_clock_and_guard() -> None:
     assert check_clock(1.0).status is Status.OK
+    assert check_clock(-0.4).text == "+0 s against the service's"
     assert check_clock(-90.0).status is Status.WARN
     assert check_clock(None).status is Status.SKIPPED
     assert check_guard((), guarded=False)[0].status is Status.OK
