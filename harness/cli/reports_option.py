@@ -15,7 +15,3 @@ def add_reports(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of run directories (%(default)s)",
     )
-    # Its former name in some commands.
-    parser.add_argument(
-        "--out", dest="reports", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS
-    )

@@ -81,7 +81,7 @@ def test_a_run_that_would_not_fit_is_refused_before_anything_is_sent(
     before = simulator.truth()["sessions"]["opened"]
     file = locustfile(tmp_path, more=LONG)
     reports = small_disk / "reports"
-    words = ["run", str(file), "--target", simulator.url, "--out", str(reports)]
+    words = ["run", str(file), "--target", simulator.url, "--reports", str(reports)]
     done = subprocess.run(
         [sys.executable, "-m", "harness", *words],
         capture_output=True, text=True, check=False, timeout=60,
@@ -103,7 +103,7 @@ def test_a_disk_that_fills_up_ends_the_run_in_time(
 ) -> None:
     before = set(simulator.truth()["open_tokens"])
     file = locustfile(tmp_path, messages=4, think="200ms")
-    words = ["run", str(file), "-u", "4", "-t", "5m", "--out", str(small_disk / "reports")]
+    words = ["run", str(file), "-u", "4", "-t", "5m", "--reports", str(small_disk / "reports")]
     with subprocess.Popen(
         [sys.executable, "-m", "harness", *words, "--target", simulator.url],
         stdout=subprocess.PIPE,
@@ -143,7 +143,7 @@ def test_who_does_not_mind_goes_on_to_the_end(
 def test_a_run_writes_no_more_than_was_forecast(simulator: Any, tmp_path: Path) -> None:
     more = "class Shape(ArrivalShape):\n    arrivals = steady(per_second=40, over='8s')\n"
     file = locustfile(tmp_path, messages=4, think="5ms", more=more)
-    words = ["run", str(file), "--target", simulator.url, "--out", str(tmp_path / "reports")]
+    words = ["run", str(file), "--target", simulator.url, "--reports", str(tmp_path / "reports")]
     subprocess.run(
         [sys.executable, "-m", "harness", *words], capture_output=True, check=False, timeout=90
     )
