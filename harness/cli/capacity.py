@@ -109,7 +109,8 @@ def run(args: argparse.Namespace) -> int:
                 level = run_level(search, load, target, console.print)
             _show_level(number, by, load, level, console)
     except KeyboardInterrupt:
-        console.print(f"stopped; go on with: harness capacity --resume {search.directory}")
+        again = f"harness capacity --resume {search.directory}"
+        console.print(f"stopped; go on with: {again}", highlight=False, soft_wrap=True)
         return ExitCode.INTERRUPTED
     finally:
         if simulator is not None:
