@@ -27,6 +27,7 @@ REPLICATES = 160
 WARMUP_AT_MOST = 0.25
 # What fills up and then stays, as memory does, may take longer: half the run.
 FILLING_AT_MOST = 0.5
+WILD = 3.0
 # Neighbours so alike that the points are worth fewer independent ones than this decide nothing.
 FEWEST_WORTH = 8.0
 # The bootstrap comes out a little narrow in the far tails; with this the share of flat runs outside
@@ -214,7 +215,7 @@ class _Series:
         freed = self._freed(self.figure)
         slope, intercept = self._line(freed)
         line = intercept + slope * self.time
-        rest = freed - line
+        rest = _tamed(freed - line)
         used = 2 + (0 if self._basis is None else self._basis.shape[1])
         alike = _likeness(rest, used)
         worth = (self.size - used) * (1 - alike) / (1 + alike)
@@ -270,6 +271,16 @@ class _Series:
             weight = 1.0 / np.maximum(1.0, np.abs(rest) / (1.345 * usual))
         freed: Floats = figure - self._basis @ effect[2:]
         return freed
+
+
+def _tamed(rest: Floats) -> Floats:
+    """Residuals with wild ones drawn in to WILD usual ones: they hardly move a median of slopes.
+
+    Left as they are, a bad minute would be resampled as if each stretch might have several.
+    """
+    middle = float(np.median(rest))
+    usual = 1.4826 * float(np.median(np.abs(rest - middle)))
+    return np.clip(rest, middle - WILD * usual, middle + WILD * usual) if usual > 0 else rest
 
 
 def _likeness(rest: Floats, used: int) -> float:

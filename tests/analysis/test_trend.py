@@ -138,6 +138,21 @@ def test_a_few_wild_minutes_do_not_move_the_verdict() -> None:
     assert trend(at, p95).verdict is Drift.FLAT
 
 
+def test_bad_minutes_here_and_there_hide_neither_a_drift_nor_its_absence() -> None:
+    """Eight spells, of five to 25 minutes each, in which all took up to 40 % longer."""
+    found = {0.0: Counter[Drift](), 0.05: Counter[Drift]()}
+    for drift, counted in found.items():
+        for seed in range(40):
+            rng = np.random.default_rng(seed)
+            at, p95, _ = soak(rng, drift=drift, alike=0.3)
+            for begin in rng.integers(0, at.size - 25, size=8):
+                p95[begin : begin + rng.integers(5, 25)] *= 1 + rng.uniform(0.05, 0.4)
+            counted[trend(at, p95, confidence=0.95).verdict] += 1
+    assert found[0.0][Drift.FLAT] >= 32
+    assert found[0.0][Drift.DRIFTING] <= 5  # 6 of 40 at 5 % has p = 0.014
+    assert found[0.05][Drift.DRIFTING] >= 34
+
+
 def test_too_little_and_too_alike_is_undecided_with_the_reason() -> None:
     at, p95, _ = soak(np.random.default_rng(5), points=22)
     assert "points after the warm-up, at least 20" in trend(at, p95, warmup_s=3 * 3600).note
