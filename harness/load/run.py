@@ -10,7 +10,6 @@ import os
 import platform
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -28,9 +27,10 @@ from harness.ledger.ledger import Ledger
 from harness.ledger.reading import meta_of_this_process
 from harness.ledger.store import FILE_NAME, Stage, Store
 from harness.ledger.tokens import Tokens
-from harness.load.arrivals import Arrivals, Counts
+from harness.load.arrivals import Arrivals
 from harness.load.asked import seed
 from harness.load.bridge import BridgedRecorder
+from harness.load.door import Door
 from harness.load.options import RunOptions
 from harness.load.shapes import ArrivalShape
 from harness.load.sharing import Lease
@@ -113,9 +113,6 @@ class Run:
         )
         self._upkeep = Upkeep(directory, disk_guard=options.disk_guard)
         self._on_interval = on_interval
-        self._max_sessions = max_sessions
-        """this process's part of the cap on sessions, where there is one"""
-        self._begun = 0
         self._sign_ins = count(worker, workers)
         # Each greenlet would keep ten frames of where it was made, for nobody to look at.
         gevent.config.track_greenlet_tree = False
@@ -124,10 +121,6 @@ class Run:
         self._stay = Stay(monotonic_ns())
         self._open: dict[Any, GuestSession] = {}
         """guests in session, by the greenlet of their slot"""
-        self._stopping = Event()
-        self._going = Event()
-        """cleared while the run is paused"""
-        self._going.set()
         self._quiet = Event()
         """set while no guest is in session"""
         self._quiet.set()
@@ -135,12 +128,9 @@ class Run:
         self._finished = False
         self._closed = Event()
         self._phase = "running"
-        self.arrivals: Arrivals | None = None
-        self.slots: Slots | None = None
-        """of an open workload"""
-        self._closed_counts = Counts()
+        arrivals = None
         if shape is not None:
-            self.arrivals = Arrivals(
+            arrivals = Arrivals(
                 shape.arrivals,
                 start_ns=monotonic_ns() + LEAD_NS,
                 late_after_s=seconds(shape.late_after),
@@ -148,11 +138,10 @@ class Run:
                 share=share,
                 until=until,
             )
-            self.slots = Slots(self.arrivals)
+        self._door = Door(arrivals, max_sessions=max_sessions)
         self._lag = LoopLag(self.recorder.add_loop_lag)
         self._lag.start()
         self._interval_began_ns = monotonic_ns()
-        self._said = Counts()
         self._ticker = gevent.spawn(self._tick_forever)
 
     def ship_to(self, shipper: Shipper) -> None:
@@ -176,6 +165,16 @@ class Run:
         run: Run | None = getattr(environment, "harness_run", None)
         return random.Random() if run is None else random.Random(run.seeds.getrandbits(64))
 
+    @property
+    def arrivals(self) -> Arrivals | None:
+        """Of an open workload."""
+        return self._door.arrivals
+
+    @property
+    def slots(self) -> Slots | None:
+        """Of an open workload."""
+        return self._door.slots
+
     # What slots need.
 
     def next_arrival(self, user: Any = None) -> int:
@@ -183,23 +182,9 @@ class Run:
 
         Raises StopUser when there is none any more.
         """
-        if self.arrivals is None and not self._stopping.is_set():
-            gevent.wait([self._going, self._stopping], count=1)  # while the run is paused
-        # Between this look at the cap and the counting nobody else may have a turn.
-        if self._max_sessions is not None and self._begun >= self._max_sessions:
-            self._stopping.wait()  # the cap is reached; those in session may finish
-        if self._stopping.is_set():
-            raise StopUser
-        self._begun += 1
-        if self.arrivals is None or self.slots is None:
-            self._closed_counts.due += 1
-            self._closed_counts.started += 1
-            return monotonic_ns()
-        due_ns = self.slots.next_arrival(user)
-        if self._stopping.is_set():  # in the very turn of the loop in which it was handed out
-            raise StopUser
-        self.arrivals.started(due_ns)
-        self.recorder.add_lateness(monotonic_ns() - due_ns)
+        due_ns = self._door.next_arrival(user)
+        if self.arrivals is not None:
+            self.recorder.add_lateness(monotonic_ns() - due_ns)
         return due_ns
 
     def next_sign_in(self) -> str:
@@ -244,13 +229,7 @@ class Run:
 
     def pause(self, on: bool) -> None:
         """No new guests while it is on; those in session go on as always."""
-        if self.arrivals is not None:
-            self.arrivals.take_passed(monotonic_ns())
-            self.arrivals.paused = on
-        if on:
-            self._going.clear()
-        else:
-            self._going.set()
+        self._door.pause(on)
         if self._phase in ("running", "paused"):
             self._phase = "paused" if on else "running"
 
@@ -261,7 +240,7 @@ class Run:
         self.failures.append(why)
         with contextlib.suppress(OSError), (self.directory / "failures.txt").open("a") as file:
             file.write(why + "\n")
-        if not self._stopping.is_set():
+        if not self._door.shut:
             self._stop_arrivals()
             gevent.spawn(self.environment.runner.quit)
 
@@ -283,11 +262,8 @@ class Run:
         return self.ledger.open
 
     def _stop_arrivals(self) -> None:
-        if not self._stopping.is_set():
-            self._stopping.set()
-            if self.arrivals is not None and self.slots is not None:
-                self.arrivals.close(monotonic_ns())
-                self.slots.stop()
+        if not self._door.shut:
+            self._door.close()
             if self.lease is not None:
                 self.lease.stop()
 
@@ -341,7 +317,7 @@ class Run:
         state: dict[str, Any] = {
             "phase": self._phase,
             "sessions": self._sessions(),
-            "arrivals": self._arrivals_since_last(now),
+            "arrivals": self._door.since_last(now),
             "process": self._upkeep.needs(),
         }
         if self._on_interval is not None:
@@ -370,19 +346,3 @@ class Run:
             "occupancy": len(self._open),
             **self._stay.totals(monotonic_ns()),
         }
-
-    def _arrivals_since_last(self, now_ns: int) -> dict[str, int]:
-        counts = self._closed_counts
-        if self.arrivals is not None and self.slots is not None:
-            if not self._stopping.is_set():
-                self.arrivals.pass_time(now_ns)
-                self.arrivals.take_passed(now_ns)
-                self.slots.look_again()
-            counts = self.arrivals.counts
-        said = self._said
-        since = {
-            name: getattr(counts, name) - getattr(said, name)
-            for name in ("due", "started", "late", "dropped", "paused")
-        }
-        self._said = replace(counts)
-        return since

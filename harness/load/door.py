@@ -1,0 +1,91 @@
+"""Who may come in, and when: the schedule or a free slot, the cap on sessions, a pause, the end."""
+
+from dataclasses import replace
+from typing import Any
+
+import gevent
+from gevent.event import Event
+from locust.exception import StopUser
+
+from harness.clock import monotonic_ns
+from harness.load.arrivals import Arrivals, Counts
+from harness.load.slots import Slots
+
+KINDS = ("due", "started", "late", "dropped", "paused")
+
+
+class Door:
+    """Of one process. ``arrivals`` are those of an open workload; without them it is closed.
+
+    ``max_sessions`` is this process's part of the cap, where there is one.
+    """
+
+    def __init__(self, arrivals: Arrivals | None, *, max_sessions: int | None = None) -> None:
+        self.arrivals = arrivals
+        self.slots = None if arrivals is None else Slots(arrivals)
+        self._max_sessions = max_sessions
+        self._begun = 0
+        self._shut = Event()
+        self._going = Event()
+        """cleared while the run is paused"""
+        self._going.set()
+        self._counts = Counts()
+        """of a closed workload"""
+        self._said = Counts()
+
+    @property
+    def shut(self) -> bool:
+        """Whether nobody comes in any more."""
+        return self._shut.is_set()
+
+    def next_arrival(self, user: Any = None) -> int:
+        """Wait for the next guest of a slot (a Locust user); the due time (monotonic ns).
+
+        Raises StopUser when there is none any more.
+        """
+        if self.arrivals is None and not self.shut:
+            gevent.wait([self._going, self._shut], count=1)  # while the run is paused
+        # Between this look at the cap and the counting nobody else may have a turn.
+        if self._max_sessions is not None and self._begun >= self._max_sessions:
+            self._shut.wait()  # the cap is reached; those in session may finish
+        if self.shut:
+            raise StopUser
+        self._begun += 1
+        if self.arrivals is None or self.slots is None:
+            self._counts.due += 1
+            self._counts.started += 1
+            return monotonic_ns()
+        due_ns = self.slots.next_arrival(user)
+        if self.shut:  # in the very turn of the loop in which it was handed out
+            raise StopUser
+        self.arrivals.started(due_ns)
+        return due_ns
+
+    def pause(self, on: bool) -> None:
+        """No new guests while it is on."""
+        if self.arrivals is not None:
+            self.arrivals.take_passed(monotonic_ns())
+            self.arrivals.paused = on
+        if on:
+            self._going.clear()
+        else:
+            self._going.set()
+
+    def close(self) -> None:
+        """For good: who waits is sent home."""
+        self._shut.set()
+        if self.arrivals is not None and self.slots is not None:
+            self.arrivals.close(monotonic_ns())
+            self.slots.stop()
+
+    def since_last(self, now_ns: int) -> dict[str, int]:
+        """How many arrivals of each kind there were since the last time this was asked."""
+        counts = self._counts
+        if self.arrivals is not None and self.slots is not None:
+            if not self.shut:
+                self.arrivals.pass_time(now_ns)
+                self.arrivals.take_passed(now_ns)
+                self.slots.look_again()
+            counts = self.arrivals.counts
+        said, self._said = self._said, replace(counts)
+        return {name: getattr(counts, name) - getattr(said, name) for name in KINDS}
