@@ -94,6 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog=f"harness {name}", formatter_class=argparse.RawDescriptionHelpFormatter
     )
     command.configure(parser)
+    _interrupted_quietly()
     options, rest = words[1:], None
     if getattr(command, "TAKES_REST", False) and "--" in options:
         split = options.index("--")
@@ -117,3 +118,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped by hand", file=sys.stderr)
         return ExitCode.INTERRUPTED
+
+
+def _interrupted_quietly() -> None:
+    """Where the command runs on gevent, its hub would print each interrupt that it hands on."""
+    if "gevent" in sys.modules:
+        hub = import_module("gevent").get_hub()
+        hub.NOT_ERROR = (*type(hub).NOT_ERROR, KeyboardInterrupt)

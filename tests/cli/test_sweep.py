@@ -1,5 +1,10 @@
 """The sweep's command line: exit codes, dry run, and refusals. (What it does: tests/reconcile.)"""
 
+import signal
+import socket
+import subprocess
+import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -69,3 +74,20 @@ def test_a_run_that_does_not_say_where_its_guests_went(
 
 def test_every_ending_has_its_words() -> None:
     assert ENDINGS.keys() == set(Ending)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_that_is_interrupted_says_so_and_no_more(tmp_path: Path, number: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"ws://127.0.0.1:{silent.getsockname()[1]}/v1?deploymentId={uuid.uuid4()}"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "harness", "sweep", str(make_run(tmp_path, url))],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        silent.settimeout(60)
+        peer, _ = silent.accept()
+        with peer:
+            process.send_signal(number)
+            _, told = process.communicate(timeout=60)
+    assert (process.returncode, told) == (ExitCode.INTERRUPTED, "stopped by hand\n")
