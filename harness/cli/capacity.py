@@ -181,7 +181,7 @@ def _tell(search: Search, found: Answer, shown: dict[str, Any], console: Console
     if found.broke_first:
         console.print(f"broke first  {found.broke_first}", highlight=False, soft_wrap=True)
     top = shown["at_the_highest_met"]
-    if top["occupancy"] and top["session_s"]:
+    if all(top.values()):
         console.print(
             f"at the highest level that was met: {top['occupancy']:,.1f} guests in session, "
             f"{duration_text(top['session_s'])} each, {top['arrivals_per_minute']:,.1f} new ones "

@@ -18,7 +18,8 @@ def as_dict(
 ) -> dict[str, Any]:
     """All of it; loads in the unit that ``unit`` names. ``wanted`` is a load as searched."""
     top = highest_met(by, found, levels)
-    arrivals_per_s = top.get("arrivals_per_s")
+    # Levels of an older search know only the rate that was asked of them.
+    arrivals_per_s = top.get("arrivals_per_s", top.get("rate_per_s"))
     return {
         "by": str(by),
         "unit": by.unit,
