@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import signal
 import ssl
 import subprocess
 import sys
@@ -23,6 +24,9 @@ os.environ["LOCUST_SKIP_MONKEY_PATCH"] = "1"
 import locust  # noqa: F401
 
 del os.environ["LOCUST_SKIP_MONKEY_PATCH"]
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As in a shell's background. What is ignored is inherited, and the tests send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 from browser import Browser, find_chromium
 
 # The machine is shared: property tests take the time they take.
