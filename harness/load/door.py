@@ -34,6 +34,11 @@ class Door:
         self._said = Counts()
 
     @property
+    def begun(self) -> int:
+        """Guests who have come in."""
+        return self._begun
+
+    @property
     def shut(self) -> bool:
         """Whether nobody comes in any more."""
         return self._shut.is_set()

@@ -31,6 +31,7 @@ from harness.load.arrivals import Arrivals
 from harness.load.asked import seed
 from harness.load.bridge import BridgedRecorder
 from harness.load.door import Door
+from harness.load.mistakes import Mistakes
 from harness.load.options import RunOptions
 from harness.load.shapes import ArrivalShape
 from harness.load.sharing import Lease
@@ -111,6 +112,7 @@ class Run:
             Store(directory / FILE_NAME.format(worker=self.name), self.meta),
             on_failure=lambda error: self.fail(str(error)),
         )
+        self._mistakes = Mistakes()
         self._upkeep = Upkeep(directory, disk_guard=options.disk_guard)
         self._on_interval = on_interval
         self._sign_ins = count(worker, workers)
@@ -233,16 +235,26 @@ class Run:
         if self._phase in ("running", "paused"):
             self._phase = "paused" if on else "running"
 
+    def note_mistake(self, error: Exception) -> None:
+        """A story has ended by an error of its own: the run is not valid."""
+        if sentence := self._mistakes.told(error):
+            self._write_failure(sentence)
+        if self._mistakes.hopeless(self._door.begun):
+            self.fail("most stories ended by errors of their own: the run was ended")
+
     def fail(self, why: str) -> None:
         """Note that the run's record can't be trusted, and bring the run to its end."""
         if why in self.failures:
             return
         self.failures.append(why)
-        with contextlib.suppress(OSError), (self.directory / "failures.txt").open("a") as file:
-            file.write(why + "\n")
+        self._write_failure(why)
         if not self._door.shut:
             self._stop_arrivals()
             gevent.spawn(self.environment.runner.quit)
+
+    def _write_failure(self, why: str) -> None:
+        with contextlib.suppress(OSError), (self.directory / "failures.txt").open("a") as file:
+            file.write(why + "\n")
 
     def drain(self) -> int:
         """Stop arrivals, let conversations finish, clear the rest; sessions that remain open."""

@@ -15,6 +15,7 @@ from harness.guest.rest import exchange_sign_in
 from harness.guest.session import GuestSession
 from harness.guest.settings import SignIn
 from harness.load.conduct import max_age_s
+from harness.load.mistakes import WANTED
 from harness.load.run import Run
 from harness.units import seconds
 from harness.workload.think import draws, parse_think
@@ -69,6 +70,11 @@ class GuestUser(User):
             except (LedgerError, ConfigError) as error:
                 run.fail(str(error))
                 raise StopUser from error
+            except WANTED:
+                raise
+            except Exception as error:
+                run.note_mistake(error)
+                raise  # Locust logs it
 
     def sign_in(self) -> SignIn:
         """The JWT of the next guest, empty for a stranger: by default the next of ``--sign-ins``.

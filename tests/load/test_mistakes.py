@@ -1,0 +1,68 @@
+"""A story that ends by an error of its own makes the run INVALID, and says where it is."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.exit_codes import ExitCode
+from harness.load.mistakes import HOPELESS, PLACES, Mistakes
+
+STORY = """
+from locust import task
+from harness.load import GuestUser
+
+class Visitor(GuestUser):
+    @task
+    def ask(self):
+        with self.guest() as guest:
+            guest.say("hello")
+            guest.await_reply(within="10s")
+            guest.await_repl()
+"""
+
+
+def raised(source: str) -> Exception:
+    try:
+        exec(compile(source, "/somewhere/story.py", "exec"), {})
+    except Exception as error:  # noqa: BLE001 - whatever it is
+        return error
+    raise AssertionError("nothing was raised")
+
+
+def test_each_place_is_told_once_and_not_too_many() -> None:
+    mistakes = Mistakes()
+    told = mistakes.told(raised("import json\njson.loads('not json: a secret')"))
+    assert "JSONDecodeError in story.py, line 2" in told
+    assert "secret" not in told
+    assert mistakes.told(raised("import json\njson.loads('something else')")) == ""
+    others = [mistakes.told(raised("\n" * line + "1/0")) for line in range(3, 3 + PLACES)]
+    assert sum(map(bool, others)) == PLACES - 1
+
+
+def test_a_run_is_hopeless_when_most_stories_end_so() -> None:
+    mistakes = Mistakes()
+    error = raised("1/0")
+    for _ in range(HOPELESS - 1):
+        mistakes.told(error)
+    assert not mistakes.hopeless(HOPELESS - 1)
+    mistakes.told(error)
+    assert mistakes.hopeless(HOPELESS)
+    assert not mistakes.hopeless(HOPELESS * 2)
+
+
+@pytest.mark.process
+def test_a_story_with_a_typing_error_never_passes(tmp_path: Path) -> None:
+    file = tmp_path / "visitors.py"
+    file.write_text(STORY)
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "run", str(file), "-u", "2", "-t", "60s",
+         "--sim-bot-delay", "5ms", "--reports", str(tmp_path / "reports")],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == ExitCode.INVALID, done.stdout + done.stderr
+    told = " ".join(done.stdout.split())
+    assert "AttributeError in visitors.py, line 11" in told
+    assert "most stories ended by errors of their own" in told
+    assert "left over 0" in told
