@@ -10,6 +10,8 @@ from typing import Any
 
 from harness.errors import ConfigError
 
+HOW_ASKED = " (a shape asks with: arrivals = as_asked(rate='30/min', over='10m'))"
+
 
 def inspect_locustfile(locustfile: str, asked: Mapping[str, str]) -> dict[str, Any]:
     """What ``harness.load.inspection`` finds; ``asked`` are HARNESS_RATE and the like.
@@ -35,5 +37,8 @@ def inspect_locustfile(locustfile: str, asked: Mapping[str, str]) -> dict[str, A
         raise ConfigError(found["error"])
     for name in asked.keys() - {"HARNESS_SEED"} - set(found["asked"]):
         option = name.removeprefix("HARNESS_").lower()
-        raise ConfigError(f"--{option}: {locustfile} does not ask for it, it would change nothing")
+        how = HOW_ASKED if option in ("rate", "over") else ""
+        raise ConfigError(
+            f"--{option}: {locustfile} does not ask for it, it would change nothing{how}"
+        )
     return found

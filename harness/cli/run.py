@@ -66,6 +66,10 @@ TAKES_REST = True
 POLL_S = 0.5
 COME_WITHIN_S = 10
 """Guests of an occupancy come one by one: all in the same second would stay in step."""
+ENDED_WITH_IT = (
+    "the simulator ends with the run, and what is open in it too: with --keep-sim it stays, "
+    "to rehearse a sweep"
+)
 ORPHANS_WITHIN_S = 90.0
 """How long workers without a master may take to clear before they are killed and swept."""
 
@@ -107,7 +111,10 @@ def run(args: argparse.Namespace) -> int:
             swept = None if asked >= len(STAGES) else _sweep_lost(directory, target, console)
         finally:
             truth = None if simulator is None else simulator.settle_down()
-        return _conclude(directory, target, status, asked, truth, swept, console)
+        code = _conclude(directory, target, status, asked, truth, swept, console)
+        if simulator is not None and not args.keep_sim and code == ExitCode.LEFTOVERS:
+            console.print(ENDED_WITH_IT, highlight=False, soft_wrap=True)
+        return code
     finally:
         if not any(directory.iterdir()):
             directory.rmdir()  # refused before anything was written

@@ -72,7 +72,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="keep N guests in session, one after the other, instead of the locustfile's schedule",
     )
-    add("--arrivals", choices=("poisson", "even"), help="how arrivals come (poisson)")
+    add(
+        "--arrivals",
+        choices=("poisson", "even"),
+        help="how arrivals come that the file leaves open",
+    )
     add("--seed", type=int, metavar="N", help="repeat arrivals, tasks and think times")
     add("--slo", metavar="FILE", help="objectives (TOML) beside those of the locustfile")
     add("--metrics-port", type=int, metavar="PORT", help="Prometheus metrics on loopback")

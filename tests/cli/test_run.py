@@ -104,6 +104,22 @@ def test_faults_leave_what_is_listed_and_a_sweep_ends_it(simulator: Any, tmp_pat
     assert (again.returncode, "nothing to do" in again.stdout) == (0, True)
 
 
+def test_leftovers_of_an_embedded_simulator_end_with_it(tmp_path: Path) -> None:
+    words = [
+        "run",
+        str(locustfile(tmp_path)),
+        "-u",
+        "2",
+        "-t",
+        "2s",
+        "--sim-fault",
+        "ignore_clear=1",
+    ]
+    done = harness(*words, "--reports", str(tmp_path / "reports"))
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "with --keep-sim it stays" in done.stdout
+
+
 def test_kill_9_of_locust_in_mid_run(simulator: Any, tmp_path: Path) -> None:
     file, out = str(locustfile(tmp_path, messages=500, think="100ms")), tmp_path / "reports"
     before = set(simulator.truth()["open_tokens"])
