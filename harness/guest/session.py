@@ -197,8 +197,9 @@ class GuestSession:
             if inbox.failure is not None:
                 self._raise_failure()
             if monotonic_ns() >= deadline:
-                doubtful, inbox.doubtful = inbox.doubtful, None
+                doubtful = inbox.doubtful
                 if doubtful is not None and fits(doubtful.message):
+                    inbox.doubtful = None
                     self._question.answer(doubtful)
                     return doubtful.message.text
                 self._question.time_out()

@@ -3,6 +3,7 @@
 Only the kind of the error and its place are told: its text may hold whatever the story knows.
 """
 
+import os
 import sysconfig
 import traceback
 from pathlib import Path
@@ -19,9 +20,12 @@ import harness
 
 WANTED = (InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser)
 """With these a story tells Locust what to do next."""
-NOT_THEIRS = (
-    str(Path(harness.__file__).parent),
-    *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
+NOT_THEIRS = tuple(
+    folder + os.sep
+    for folder in (
+        str(Path(harness.__file__).parent),
+        *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
+    )
 )
 """Folders whose code is not the user's."""
 PLACES = 5

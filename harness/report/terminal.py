@@ -39,7 +39,7 @@ def show_summary(
     if (record.get("sessions") or {}).get("leftover"):
         told = f"  end them with: {sweep or 'harness sweep ' + str(record['run_id'])}"
         console.print(Text(told, style="bold"), soft_wrap=True)
-    console.print(verdict_line(record))
+    console.print(verdict_line(record), soft_wrap=True)
     if report:
         console.print(Text.assemble(("report   ", "dim"), report), soft_wrap=True)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import harness
 from harness.exit_codes import ExitCode
 from harness.load.mistakes import HOPELESS, PLACES, Mistakes
 
@@ -23,9 +24,9 @@ class Visitor(GuestUser):
 """
 
 
-def raised(source: str) -> Exception:
+def raised(source: str, file: str = "/somewhere/story.py") -> Exception:
     try:
-        exec(compile(source, "/somewhere/story.py", "exec"), {})
+        exec(compile(source, file, "exec"), {})
     except Exception as error:  # noqa: BLE001 - whatever it is
         return error
     raise AssertionError("nothing was raised")
@@ -39,6 +40,12 @@ def test_each_place_is_told_once_and_not_too_many() -> None:
     assert mistakes.told(raised("import json\njson.loads('something else')")) == ""
     others = [mistakes.told(raised("\n" * line + "1/0")) for line in range(3, 3 + PLACES)]
     assert sum(map(bool, others)) == PLACES - 1
+
+
+def test_a_file_that_is_named_like_the_harness_is_the_users_own() -> None:
+    beside = str(Path(harness.__file__).parent) + "_guests.py"
+    told = Mistakes().told(raised("import json\n\njson.loads('')", beside))
+    assert "harness_guests.py, line 3" in told
 
 
 def test_a_run_is_hopeless_when_most_stories_end_so() -> None:
