@@ -202,6 +202,8 @@ def test_another_sessions_message_is_a_reply_only_for_want_of_another(rig: Any) 
             data = orjson.dumps({**frame, "body": {**body, "id": message_id}})
             guest.line.inbox.on_frame(data, monotonic_ns(), monotonic_ns())
             assert f"hello {message_id}" in guest.await_reply(within="5s")
+        with pytest.raises(ReplyTimeout):
+            guest.await_reply(within=0.05, containing="nobody says this")
         assert guest.await_reply(within=0.05, containing="for you") == body["text"]
         with pytest.raises(ReplyTimeout):
             guest.await_reply(within=0.05, containing="for you")
