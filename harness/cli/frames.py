@@ -1,6 +1,7 @@
 """Prints what goes to and fro between one guest and the service, each frame with its times."""
 
 import re
+from collections.abc import Callable
 
 import orjson
 
@@ -17,8 +18,9 @@ class Frames:
     thing that was said. Tokens, JWTs and signatures are shortened.
     """
 
-    def __init__(self, token: str, *, quiet: bool) -> None:
+    def __init__(self, token: str, *, quiet: bool, show: Callable[[str], object] = print) -> None:
         self._token = token
+        self._show = show
         self._started = monotonic_ns()
         self._sent: dict[str, int] = {}
         self._said_ns = 0
@@ -31,11 +33,11 @@ class Frames:
         since_ns = self._answered(outgoing, data, at_ns)
         after = "" if not since_ns else f"+{(at_ns - since_ns) / 1e6:.1f} ms"
         arrow = "→" if outgoing else "←"
-        print(f"{self._clock(at_ns)} {arrow} {after:>11}  {text}", flush=True)
+        self._show(f"{self._clock(at_ns)} {arrow} {after:>11}  {text}")
 
     def say(self, text: str) -> None:
         """One line that is no frame."""
-        print(f"{self._clock(monotonic_ns())}   {text}", flush=True)
+        self._show(f"{self._clock(monotonic_ns())}   {text}")
 
     def heard(self, text: str) -> None:
         """What the other side has said to the guest."""

@@ -17,12 +17,12 @@ from harness.cli.by_hand import talk
 from harness.cli.embedded import EmbeddedSimulator
 from harness.cli.frames import Frames
 from harness.cli.reports_option import add_reports
+from harness.cli.streams import Printer
 from harness.clock import utc_iso
 from harness.config import parse_target
 from harness.errors import ConfigError, HarnessError
 from harness.exit_codes import ExitCode
 from harness.guest.acting import NO_ROW, act
-from harness.guest.failures import STORY_ENDS
 from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings
 from harness.ledger.ledger import Ledger
@@ -111,20 +111,32 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _visit(args: argparse.Namespace, terms: Terms, loaded: Loaded | None, sign_in: str) -> int:
-    target = terms.target
-    tls = target.tls_context()
+    tls = terms.target.tls_context()
     directory = _directory(args.reports, terms)
     token = str(uuid.uuid4())
+    with contextlib.closing(Printer()) as printer:
+        shown = Frames(token, quiet=args.quiet, show=printer.line)
+        settings = GuestSettings(
+            target=terms.target,
+            tls=tls,
+            history=True,
+            auto_join=args.auto_join or terms.auto_join,
+            sign_in=sign_in,
+            observer=None if args.quiet else shown.frame,
+        )
+        came = _story(args, settings, token, directory, loaded, shown)
+        return _tell(came, shown, directory)
+
+
+def _story(
+    args: argparse.Namespace,
+    settings: GuestSettings,
+    token: str,
+    directory: Path,
+    loaded: Loaded | None,
+    shown: Frames,
+) -> "_Came":
     ledger = Ledger(Store(directory / FILE_NAME.format(worker="guest"), {"worker": "guest"}))
-    shown = Frames(token, quiet=args.quiet)
-    settings = GuestSettings(
-        target=target,
-        tls=tls,
-        history=True,
-        auto_join=args.auto_join or terms.auto_join,
-        sign_in=sign_in,
-        observer=None if args.quiet else shown.frame,
-    )
     guest = GuestSession(settings, token, ledger=ledger, recorder=_Telling(shown))
     came = _Came()
     with _interrupts(shown, came):
@@ -134,7 +146,7 @@ def _visit(args: argparse.Namespace, terms: Terms, loaded: Loaded | None, sign_i
                     talk(guest, shown)
                 else:
                     _play(args, guest, loaded, shown)
-        except STORY_ENDS as error:
+        except HarnessError as error:
             came.failure = error
         except KeyboardInterrupt:
             came.stopped = True
@@ -142,7 +154,7 @@ def _visit(args: argparse.Namespace, terms: Terms, loaded: Loaded | None, sign_i
             tally = ledger.tally
             came.lost, came.opened = tally[Stage.LOST] > 0, tally[Stage.NEVER_CONFIGURED] == 0
             ledger.close()
-    return _tell(came, shown, directory)
+    return came
 
 
 @dataclass(slots=True)

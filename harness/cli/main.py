@@ -14,6 +14,7 @@ from typing import Protocol, cast
 
 from harness import __version__
 from harness.cli.deferral import terminated_as_by_hand
+from harness.cli.streams import lost_output, outlast_readers
 from harness.errors import ConfigError, HarnessError, PreflightRefused
 from harness.exit_codes import ExitCode
 
@@ -76,8 +77,18 @@ def _with_negatives(options: Sequence[str]) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    """Run one command and return its exit code, which no trouble with the output changes."""
+    if argv is not None:
+        return _main(argv)
+    outlast_readers()
+    code = _main(sys.argv[1:])
+    if why := lost_output():
+        print(f"warning: standard output can't be written: {why}", file=sys.stderr)
+    return code
+
+
+def _main(argv: Sequence[str]) -> int:
+    words = list(argv)
     if not words or words[0] in ("-h", "--help", "help"):
         print(overview(), end="")
         return ExitCode.PASS if words else ExitCode.USAGE
@@ -112,9 +123,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
         return ExitCode.INVALID
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has gone; there is nobody to tell
-        return ExitCode.PASS
     except KeyboardInterrupt:
         print("stopped by hand", file=sys.stderr)
         return ExitCode.INTERRUPTED

@@ -4,6 +4,7 @@ It knows the wire and measures it; it knows no ledger. :class:`harness.guest.ses
 puts the ledger around it, and the sweep uses it as it is.
 """
 
+import contextlib
 import uuid
 from collections.abc import Callable
 
@@ -318,7 +319,7 @@ class Line:
             raise ConnectionLost(None)
         sent = self._websocket.send(data)
         if self.settings.observer is not None:
-            self.settings.observer(True, data, sent)
+            _show(self.settings.observer, True, data, sent)
         self.inbox.pending.expect(tracing_id, operation, sent if due_ns is None else due_ns, sent)
         self._sent_ns = sent
         return sent
@@ -369,6 +370,12 @@ class Line:
         return failure or ServiceError(0, "the service answered with an error")
 
 
+def _show(observer: Observer, outgoing: bool, data: bytes, at_ns: int) -> None:
+    """Whatever becomes of who looks on, the session goes on."""
+    with contextlib.suppress(Exception):
+        observer(outgoing, data, at_ns)
+
+
 class _Observed:
     """An inbox that somebody looks at."""
 
@@ -380,5 +387,5 @@ class _Observed:
 
     def on_frame(self, data: bytes, arrived_ns: int, seen_ns: int) -> bool:
         """Show it, then take it in."""
-        self._observer(False, data, arrived_ns)
+        _show(self._observer, False, data, arrived_ns)
         return self._inbox.on_frame(data, arrived_ns, seen_ns)

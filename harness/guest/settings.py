@@ -58,7 +58,8 @@ class GuestSettings:
     sign_in: SignIn = ""
     """The JWT of an authenticated guest, or what gives the one of now; empty: anonymous."""
     observer: Observer | None = None
-    """Sees every frame: whether it goes out, its bytes, its time (monotonic nanoseconds)."""
+    """Sees every frame: whether it goes out, its bytes, its time (monotonic nanoseconds). It has
+    no say: what it raises is lost."""
     seen: Seen = field(default_factory=Seen)
     """Message ids, shared by all guests of the process."""
 

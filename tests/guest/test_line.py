@@ -2,6 +2,7 @@
 
 import pytest
 from fakes import FakeServer, Peer
+from guest_rig import Rig
 from guests import cleared, configured, line_to
 
 from harness.errors import (
@@ -146,3 +147,14 @@ def test_a_pause_ends_early_when_the_connection_does() -> None:
         line.configure()
         with pytest.raises(ConnectionLost, match="1001"):
             line.pause(30)
+
+
+def test_who_looks_on_has_no_say(rig: Rig) -> None:
+    def fail(*_: object) -> None:
+        raise UnicodeEncodeError("ascii", "❤", 0, 1, "not in this terminal")
+
+    with rig.guest(observer=fail) as guest:
+        guest.say("hello")
+        assert guest.await_reply(within="5s") == "You said: hello"
+    assert rig.still_open() == set()
+    assert rig.leftovers() == {}

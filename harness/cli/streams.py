@@ -1,0 +1,122 @@
+"""Where commands print: nothing that becomes of the output reaches what a command is doing.
+
+A pipe whose reader has gone, a full disk, a terminal that can't show a letter: each of them would
+be raised by ``print`` in the middle of whatever prints, which may be a session on its way out.
+"""
+
+import contextlib
+import errno
+import io
+import os
+import queue
+import select
+import sys
+import threading
+from collections.abc import Callable
+from typing import TextIO
+
+WAIT_S = 5.0
+"""A reader that takes nothing for so long has gone, where the output does not block."""
+LINES_KEPT = 10_000
+"""Lines that may wait for a reader who takes none; what comes after them is left out."""
+
+
+class _Lasting(io.FileIO):
+    """A descriptor that takes what is written, whether or not it gets anywhere."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number, "w", closefd=False)
+        self.failure: OSError | None = None
+
+    def write(self, data: bytes | memoryview) -> int:  # type: ignore[override]
+        """All of it; what could not be written is lost, and :attr:`failure` says why."""
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        while rest and self.failure is None:
+            try:
+                rest = rest[super().write(rest) or self._waited() :]
+            except OSError as error:
+                self.failure = error
+        return size
+
+    def _waited(self) -> int:
+        if not select.select([], [self.fileno()], [], WAIT_S)[1]:
+            raise TimeoutError(errno.ETIMEDOUT, "nobody reads it")
+        return 0
+
+
+def outlast_readers() -> None:
+    """Let this process's standard output and error take everything, for good.
+
+    Letters that the output's encoding does not have are shown as their numbers (``\\u2026``).
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for as long as we run
+        elif type(stream) is io.TextIOWrapper:
+            with contextlib.suppress(OSError):
+                stream.flush()
+            setattr(sys, name, _lasting(stream))
+
+
+def lost_output() -> str:
+    """Why standard output has not taken everything; empty if it has, or if its reader has gone."""
+    stream = sys.stdout
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        stream.flush()
+    raw = getattr(getattr(stream, "buffer", None), "raw", None)
+    failure = raw.failure if isinstance(raw, _Lasting) else None
+    if failure is None or isinstance(failure, BrokenPipeError):
+        return ""
+    return failure.strerror or str(failure)
+
+
+def _lasting(stream: io.TextIOWrapper) -> TextIO:
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Lasting(stream.fileno())),
+        encoding=stream.encoding,
+        errors="backslashreplace",
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
+
+
+class Printer:
+    """Prints lines by a thread of its own: who has them printed never waits for a slow reader."""
+
+    def __init__(self) -> None:
+        self._lines: queue.Queue[str | None] = queue.Queue(LINES_KEPT)
+        self._left_out = 0
+        stream = sys.stdout
+        stream.flush()
+        raw = getattr(getattr(stream, "buffer", None), "raw", None)
+        # Not by the stream itself: Python waits for its lock when the process ends.
+        self._write: Callable[[bytes], object] = raw.write if raw is not None else _text(stream)
+        self._encoding = stream.encoding or "utf-8"
+        self._thread = threading.Thread(target=self._print_forever, daemon=True)
+        self._thread.start()
+
+    def line(self, text: str) -> None:
+        """Have it printed, or leave it out when too many wait."""
+        try:
+            self._lines.put_nowait(text)
+        except queue.Full:
+            self._left_out += 1
+
+    def close(self, *, within_s: float = 2.0) -> None:
+        """Print what waits, for so long at most."""
+        if self._left_out:
+            self.line(f"({self._left_out:,} lines were left out: nobody took them)")
+        with contextlib.suppress(queue.Full):
+            self._lines.put_nowait(None)
+            self._thread.join(within_s)
+
+    def _print_forever(self) -> None:
+        while (text := self._lines.get()) is not None:
+            with contextlib.suppress(OSError):  # where the stream is not one that takes everything
+                self._write(f"{text}\n".encode(self._encoding, "backslashreplace"))
+
+
+def _text(stream: TextIO) -> Callable[[bytes], object]:
+    return lambda data: stream.write(data.decode(stream.encoding or "utf-8"))

@@ -1,0 +1,89 @@
+"""Whatever becomes of a command's output, the command does its work and its exit code stands."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.process
+WORDS = "naïve ❤ → naïve\n"
+
+
+@pytest.fixture
+def output(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A standard output of the kind that is asked for."""
+    if request.param == "full":
+        with Path("/dev/full").open("w") as file:
+            yield file
+    elif request.param == "none":
+        yield None
+    else:
+        reader, writer = os.pipe()
+        if request.param == "closed":
+            os.close(reader)
+        yield writer
+        os.close(writer)
+        if request.param != "closed":
+            os.close(reader)
+
+
+def run(*words: str, at: Path, output: Any, typed: str = "", **environment: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "harness", *words]
+    if output is None:
+        command = ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *command]
+    done = subprocess.run(
+        command, cwd=at, input=typed.encode(), stdout=output, stderr=subprocess.PIPE,
+        timeout=90, check=False, env={**os.environ, **environment},
+    )  # fmt: skip
+    return done.returncode, done.stderr.decode()
+
+
+@pytest.mark.parametrize("output", ["full", "closed", "unread", "none"], indirect=True)
+def test_clear_leaves_whatever_becomes_of_the_output(
+    simulator: Any, tmp_path: Path, output: Any
+) -> None:
+    typed = WORDS + 2000 * f"/{'x' * 300}\n"  # more than a pipe holds
+    code, told = run("guest", "--target", simulator.url, at=tmp_path, output=output, typed=typed)
+    assert code == 0, told
+    assert "Traceback" not in told
+    assert simulator.truth()["open_tokens"] == []
+    assert list((tmp_path / "reports").iterdir()) == []
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-16"])
+def test_clear_leaves_in_any_encoding(simulator: Any, tmp_path: Path, encoding: str) -> None:
+    code, told = run(
+        "guest", "--target", simulator.url,
+        at=tmp_path, output=subprocess.DEVNULL, typed=WORDS, PYTHONIOENCODING=encoding,
+    )  # fmt: skip
+    assert (code, told) == (0, "")
+    assert simulator.truth()["open_tokens"] == []
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize("words", [["--help"], ["plan", "--help"], ["leftovers", "run"]])
+def test_commands_print_in_any_encoding(tmp_path: Path, encoding: str, words: list[str]) -> None:
+    (tmp_path / "run" / "start.json").parent.mkdir()
+    (tmp_path / "run" / "start.json").write_text("{}")
+    code, told = run(*words, at=tmp_path, output=subprocess.DEVNULL, PYTHONIOENCODING=encoding)
+    assert (code, told) == (0, "")
+
+
+@pytest.mark.parametrize("output", ["full", "closed", "none"], indirect=True)
+def test_the_exit_code_does_not_depend_on_who_reads(tmp_path: Path, output: Any) -> None:
+    code, told = run("leftovers", "no-such-run", at=tmp_path, output=output)
+    assert code == 8
+    code, told = run("--help", at=tmp_path, output=output)
+    assert code == 0
+    assert "Traceback" not in told
+
+
+def test_an_output_that_is_lost_is_told(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        assert run("--help", at=tmp_path, output=full) == (
+            0, "warning: standard output can't be written: No space left on device\n"
+        )  # fmt: skip
