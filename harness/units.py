@@ -6,6 +6,8 @@ from functools import lru_cache
 
 from harness.errors import ConfigError
 
+MOST_WAIT_S = 3600.0
+"""Longer waits are not believed."""
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d)")
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(s|min|m|h)")
@@ -32,6 +34,19 @@ def _written_seconds(text: str, what: str) -> float:
     if not parts or "".join(number + unit for number, unit in parts) != compact:
         raise ConfigError(f"{what}: expected a duration such as 50ms, 20s or 1m30s, got {text!r}")
     return math.fsum(float(number) * _SECONDS[unit] for number, unit in parts)
+
+
+def asked_wait_s(value: object) -> float | None:
+    """How long a server asks us to wait (``retryAfter``, ``Retry-After``), an hour at most.
+
+    None for what is no number of seconds of zero or more: it may send anything.
+    """
+    if isinstance(value, str) and not (value.isascii() and value.isdecimal()):
+        return None  # also the HTTP form that names a date: nobody has been seen to send it
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    wait_s = float(value[:20] if isinstance(value, str) else value)
+    return min(wait_s, MOST_WAIT_S) if wait_s >= 0 else None  # not a number is not
 
 
 def rate_per_s(text: str, what: str = "rate") -> float:

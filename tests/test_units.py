@@ -5,6 +5,7 @@ import pytest
 from harness.errors import ConfigError
 from harness.units import (
     about_text,
+    asked_wait_s,
     duration_text,
     figure_text,
     rate_per_s,
@@ -69,3 +70,15 @@ def test_what_is_only_known_about_is_written_about(value: float, text: str) -> N
 )
 def test_sizes_as_people_read_them(size: float, text: str) -> None:
     assert size_text(size) == text
+
+
+@pytest.mark.parametrize(
+    ("said", "wait_s"),
+    [
+        (3, 3.0), (0.5, 0.5), (0, 0.0), ("12", 12.0), (1e308, 3600.0), (float("inf"), 3600.0),
+        (float("nan"), None), (-1, None), (True, None), (None, None), ("", None), ("1e3", None),
+        ("\u0663", None), ([], None),
+    ],
+)  # fmt: skip
+def test_what_a_server_asks_to_wait_is_bounded(said: object, wait_s: float | None) -> None:
+    assert asked_wait_s(said) == wait_s

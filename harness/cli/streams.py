@@ -13,7 +13,7 @@ import select
 import sys
 import threading
 from collections.abc import Callable
-from typing import TextIO
+from typing import TextIO, cast
 
 WAIT_S = 5.0
 """A reader that takes nothing for so long has gone, where the output does not block."""
@@ -74,7 +74,7 @@ def lost_output() -> str:
 
 def _lasting(stream: io.TextIOWrapper) -> TextIO:
     return io.TextIOWrapper(
-        io.BufferedWriter(_Lasting(stream.fileno())),
+        io.BufferedWriter(cast("io.FileIO", _Lasting(stream.fileno()))),
         encoding=stream.encoding,
         errors="backslashreplace",
         line_buffering=stream.line_buffering,

@@ -19,6 +19,7 @@ import urllib3
 from harness.clock import monotonic_ns
 from harness.config import Target
 from harness.errors import ConfigError, PlatformApiError
+from harness.units import asked_wait_s
 
 ID_VARIABLE = "HARNESS_CLIENT_ID"
 SECRET_VARIABLE = "HARNESS_CLIENT_SECRET"
@@ -214,7 +215,8 @@ class PlatformApi:
                     return answer
                 if last:
                     return answer
-                pause_s = _retry_after_s(answer, pause_s)
+                asked_s = asked_wait_s(answer.headers.get("Retry-After"))
+                pause_s = pause_s if asked_s is None else asked_s
                 if monotonic_ns() + pause_s * 1e9 > deadline:
                     return answer
             self._pause(pause_s)
@@ -247,13 +249,6 @@ def _decoded(answer: urllib3.BaseHTTPResponse) -> Any:
         text = str(fields.get("message") or fields.get("description") or "")
         raise PlatformApiError(answer.status, code, text[:300])
     return found
-
-
-def _retry_after_s(answer: urllib3.BaseHTTPResponse, otherwise: float) -> float:
-    try:
-        return max(0.0, float(answer.headers.get("Retry-After", "")))
-    except ValueError:
-        return otherwise
 
 
 def _network(error: urllib3.exceptions.HTTPError) -> str:

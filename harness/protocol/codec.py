@@ -23,6 +23,7 @@ from harness.protocol.events import (
 )
 from harness.protocol.names import MessageClass
 from harness.protocol.requests import Request
+from harness.units import asked_wait_s
 
 _new = tuple.__new__  # for each message: a named tuple's own way costs five times as much
 
@@ -195,14 +196,13 @@ def _session_response(fields: dict[str, Any], tracing_id: str | None) -> Session
 
 def _too_many(code: int, body: Any, tracing_id: str | None) -> Failure:
     fields = body if type(body) is dict else {}
-    wait = fields.get("retryAfter")
+    wait_s = asked_wait_s(fields.get("retryAfter"))
     inner = fields.get("errorCode")
-    usable = isinstance(wait, int | float) and wait >= 0
     return Failure(
         inner if type(inner) is int else code,
         _text_of(body),
         tracing_id,
-        float(wait or 0) if usable else 1.0,
+        1.0 if wait_s is None else wait_s,
     )
 
 

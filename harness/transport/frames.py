@@ -25,6 +25,8 @@ _MIDDLING_TEXT = bytes((_WHOLE_TEXT, 126))
 _SHORT = struct.Struct(">BB4s").pack
 _MIDDLING = struct.Struct(">BBH4s").pack
 _LONG = struct.Struct(">BBQ4s").pack
+_MOST_FRAGMENTS = 4096
+"""Of one message: also an empty fragment costs something, and nothing else bounds them."""
 _MASKS_AT_ONCE = 512
 _masks: list[bytes] = []
 """Masks have to be unpredictable, so they come from the system, but many in one call."""
@@ -50,18 +52,29 @@ class Control(NamedTuple):
 class FrameReader:
     """Bytes in any portions to whole messages (as bytes) and controls, in their order."""
 
-    __slots__ = ("_max_bytes", "_parts", "_rest")
+    __slots__ = ("_max_bytes", "_more", "_parts", "_parts_bytes", "_rest", "_short")
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._rest = b""
+        """the beginning of a frame whose end has not come"""
+        self._more: list[bytes] = []
+        """what has come of it since: put together once, when it is whole"""
+        self._short = 0
+        """so many bytes it still lacks, as far as is known"""
         self._parts: list[bytes] | None = None
         """the fragments of a message whose end has not come"""
+        self._parts_bytes = 0
 
     def feed(self, data: bytes) -> list[bytes | Control]:
         """What these bytes complete. Raises FrameError; nothing may be fed after that."""
         if self._rest:
-            data = self._rest + data
+            self._more.append(data)
+            self._short -= len(data)
+            if self._short > 0:
+                return []
+            data = b"".join((self._rest, *self._more))
+            self._more.clear()
         elif data.startswith(_MIDDLING_TEXT) and self._parts is None:
             # Nearly every read brings one whole message of 126 to 65,535 bytes and nothing else.
             size = len(data)
@@ -69,6 +82,7 @@ class FrameReader:
                 return [data[4:]]
         found: list[bytes | Control] = []
         at, size = 0, len(data)
+        needed = 2
         while size - at >= 2:
             first, length = data[at], data[at + 1]
             start = at + 2
@@ -77,6 +91,7 @@ class FrameReader:
                     raise FrameError(PROTOCOL_ERROR, "a frame of the server is masked")
                 wide = 2 if length == 126 else 8
                 if size < start + wide:
+                    needed = 2 + wide
                     break
                 length = int.from_bytes(data[start : start + wide], "big")
                 start += wide
@@ -84,13 +99,16 @@ class FrameReader:
                     raise FrameError(TOO_BIG, f"a frame of {length} bytes")
             end = start + length
             if end > size:
+                needed = end - at
                 break
             if first == _WHOLE_TEXT and self._parts is None:
                 found.append(data[start:end])
             else:
                 self._take(first, data[start:end], found)
             at = end
+            needed = 2
         self._rest = data[at:] if at else data
+        self._short = needed - len(self._rest)
         return found
 
     def _take(self, first: int, payload: bytes, found: list[bytes | Control]) -> None:
@@ -106,12 +124,17 @@ class FrameReader:
             raise FrameError(PROTOCOL_ERROR, f"a frame of the unknown kind {opcode}")
         if (opcode == CONTINUATION) is (self._parts is None):
             raise FrameError(PROTOCOL_ERROR, "a fragment out of order")
-        parts = self._parts = [payload] if self._parts is None else [*self._parts, payload]
-        if sum(map(len, parts)) > self._max_bytes:
+        if self._parts is None:
+            self._parts, self._parts_bytes = [], 0
+        self._parts.append(payload)
+        self._parts_bytes += len(payload)
+        if self._parts_bytes > self._max_bytes:
             raise FrameError(TOO_BIG, "a message larger than allowed")
+        if len(self._parts) > _MOST_FRAGMENTS:
+            raise FrameError(TOO_BIG, "a message in more fragments than allowed")
         if final:
+            found.append(b"".join(self._parts))
             self._parts = None
-            found.append(b"".join(parts))
 
 
 def encode(opcode: int, payload: bytes) -> bytes:

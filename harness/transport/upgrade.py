@@ -13,6 +13,7 @@ from base64 import b64encode
 from hashlib import sha1
 
 from websockets.client import ClientProtocol
+from websockets.datastructures import MultipleValuesError
 from websockets.exceptions import InvalidStatus
 from websockets.headers import build_host
 from websockets.http11 import Response
@@ -20,6 +21,7 @@ from websockets.uri import WebSocketURI
 
 from harness.errors import ConnectFailed, TransportError, UpgradeRejected
 from harness.transport.dial import Address
+from harness.units import asked_wait_s
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _MAX_HEAD = 65_536
@@ -36,7 +38,7 @@ _QUIET.setLevel(logging.CRITICAL)  # the library would log each frame, and with 
 class Upgrade:
     """One upgrade, from request to answer; it never takes a byte behind the answer's head."""
 
-    __slots__ = ("_address", "_head", "_key", "_origin", "_path", "_protocol")
+    __slots__ = ("_address", "_endless", "_head", "_key", "_origin", "_path", "_protocol")
 
     def __init__(self, address: Address, path: str, origin: str | None) -> None:
         self._address = address
@@ -45,6 +47,8 @@ class Upgrade:
         self._key = b64encode(os.urandom(16))
         self._head: bytes | None = b""
         """what has come of the answer; None once it is known to be a refusal"""
+        self._endless = False
+        """whether its head is longer than any that is taken"""
         self._protocol: ClientProtocol | None = None
 
     def request(self) -> bytes:
@@ -60,13 +64,19 @@ class Upgrade:
 
     def feed(self, data: bytes) -> tuple[bool, bytes]:
         """Whether the upgrade is now accepted, and the bytes that follow the answer."""
+        if self._endless:
+            return False, b""
         if self._head is None:
             self._library().receive_data(data)
             return False, b""
+        before = max(0, len(self._head) - 3)
         self._head += data
-        head, mark, rest = self._head.partition(b"\r\n\r\n")
-        if not mark and len(self._head) < _MAX_HEAD:
+        end = self._head.find(b"\r\n\r\n", before)
+        if (end if end >= 0 else len(self._head)) > _MAX_HEAD:
+            self._endless, self._head = True, b""
+        if end < 0 or self._endless:
             return False, b""
+        head, mark, rest = self._head[:end], b"\r\n\r\n", self._head[end + 4 :]
         if self._plainly_right(head):
             return True, rest
         if head.split(b" ", 2)[1:2] == [b"101"]:
@@ -87,10 +97,13 @@ class Upgrade:
     @property
     def failed(self) -> bool:
         """Whether it is known that there will be no websocket."""
-        return self._protocol is not None and self._protocol.handshake_exc is not None
+        refused = self._protocol is not None and self._protocol.handshake_exc is not None
+        return refused or self._endless
 
     def error(self, waited_s: float) -> TransportError:
         """Why there is none, ``waited_s`` seconds after the request."""
+        if self._endless:
+            return ConnectFailed("upgrade", f"the answer's head is longer than {_MAX_HEAD:,} bytes")
         error = None if self._protocol is None else self._protocol.handshake_exc
         if isinstance(error, InvalidStatus):
             return UpgradeRejected(
@@ -132,5 +145,7 @@ class Upgrade:
 
 
 def _retry_after_s(response: Response) -> float | None:
-    value = response.headers.get("Retry-After", "")
-    return float(value) if value.isdigit() else None
+    try:
+        return asked_wait_s(response.headers.get("Retry-After"))
+    except MultipleValuesError:
+        return None

@@ -84,3 +84,27 @@ def test_close_frames() -> None:
     server.receive_data(frames.encode_close(1000))
     assert server.close_rcvd is not None
     assert server.close_rcvd.code == 1000
+
+
+def test_fragments_without_end_are_cut_off() -> None:
+    reader = FrameReader(1 << 20)
+    assert reader.feed(serialize(Frame(Opcode.TEXT, b"", fin=False))) == []
+    with pytest.raises(FrameError, match="more fragments than allowed") as broken:
+        reader.feed(serialize(Frame(Opcode.CONT, b"", fin=False)) * 100_000)
+    assert broken.value.code == 1009
+
+
+def test_a_large_frame_in_many_small_portions_is_put_together_once() -> None:
+    wire = serialize(Frame(Opcode.TEXT, b"x" * (1 << 20)))
+
+    def copied(portion: int) -> int:
+        """Bytes of which the reader has made new objects."""
+        reader, made = FrameReader(1 << 20), 0
+        for at in range(0, len(wire), portion):
+            before = reader._rest
+            reader.feed(wire[at : at + portion])
+            made += len(reader._rest) if reader._rest is not before else 0
+        assert reader._rest == b""
+        return made
+
+    assert copied(1000) < 20_000

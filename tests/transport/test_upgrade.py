@@ -124,3 +124,41 @@ def test_what_is_accepted_is_what_the_library_accepts(
 
 def test_no_answer_says_how_long_was_waited() -> None:
     assert "no answer within 3 s" in str(Upgrade(PLAIN, PATH, None).error(3.0))
+
+
+@pytest.mark.parametrize("portion", [1000, 4096, 200_000])
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_head_without_bounds_is_refused_whatever_it_says(portion: int, ends: bool) -> None:
+    upgrade = Upgrade(PLAIN, PATH, None)
+    accept = accept_key(key_of(upgrade.request()))
+    head = (
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Accept: {accept}\r\n"
+    ) + "".join(f"X-{n}: {'x' * 1000}\r\n" for n in range(100))
+    wire = head.encode() + b"\r\n" * ends + b"\x81\x01x"
+    accepted = [upgrade.feed(wire[at : at + portion])[0] for at in range(0, len(wire), portion)]
+    assert True not in accepted
+    assert upgrade.failed
+    assert "longer than 65,536 bytes" in str(upgrade.error(1.0))
+
+
+@pytest.mark.parametrize(
+    ("lines", "wait_s"),
+    [
+        ("Retry-After: 7", 7.0),
+        ("Retry-After: 99999999999999999999999999", 3600.0),
+        ("Retry-After: -5", None),
+        ("Retry-After: nan", None),
+        ("Retry-After: \u00b2", None),
+        ("Retry-After: Wed, 21 Oct 2026 07:28:00 GMT", None),
+        ("Retry-After: 1\r\nRetry-After: 2", None),
+    ],
+)
+def test_what_a_refusal_asks_to_wait_is_bounded(lines: str, wait_s: float | None) -> None:
+    upgrade = Upgrade(PLAIN, PATH, None)
+    upgrade.request()
+    answer = f"HTTP/1.1 429 Too Many Requests\r\n{lines}\r\nContent-Length: 0\r\n\r\n"
+    upgrade.feed(answer.encode("latin-1"))
+    error = upgrade.error(1.0)
+    assert isinstance(error, UpgradeRejected)
+    assert error.retry_after_s == wait_s
