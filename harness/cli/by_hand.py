@@ -52,7 +52,10 @@ def _lines(fd: int) -> Iterator[str | None]:
         if not select.select([fd], [], [], 0)[0]:
             yield None
             continue
-        data = os.read(fd, 65_536)
+        try:
+            data = os.read(fd, 65_536)
+        except OSError:  # the terminal has gone
+            data = b""
         *lines, rest = (rest + data).split(b"\n")
         if not data:
             lines, rest = [rest] if rest else [], b""

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-STOPS = (signal.SIGINT, signal.SIGTERM)
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, the request to end, and the terminal (or the ssh connection) that has gone."""
 
 
 @contextmanager
 def deferred_stops() -> Iterator[None]:
-    """Ctrl-C and SIGTERM take effect at the end of the block.
+    """What is in ``STOPS`` takes effect at the end of the block.
 
     In the middle of ``subprocess.Popen`` one would leave a process that nobody knows of. Nothing
     that takes long belongs in here. The new process is not affected: what is caught is not
@@ -25,7 +26,7 @@ def deferred_stops() -> Iterator[None]:
     def note(number: int, _: FrameType | None) -> None:
         came.append(number)
 
-    before = {number: signal.signal(number, note) for number in STOPS}
+    before = {number: signal.signal(number, note) for number in heeded()}
     try:
         yield
     finally:
@@ -35,17 +36,37 @@ def deferred_stops() -> Iterator[None]:
             signal.raise_signal(early)
 
 
+def heeded() -> list[int]:
+    """``STOPS`` without a hang-up that is to be ignored: then ``nohup`` has started us."""
+    return [
+        number
+        for number in STOPS
+        if not (number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN)
+    ]
+
+
 @contextmanager
 def terminated_as_by_hand() -> Iterator[None]:
-    """SIGTERM does what Ctrl-C does, so that whatever was begun is ended in order."""
+    """SIGTERM and SIGHUP do what Ctrl-C does, so that whatever was begun is ended in order.
+
+    A terminal that closes may hang up twice: only the first time counts.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.getsignal(signal.SIGTERM)
-    if before is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def hung_up(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, lambda *_: None)
+        signal.default_int_handler(number, frame)
+
+    handlers = {signal.SIGTERM: signal.default_int_handler, signal.SIGHUP: hung_up}
+    before = {
+        number: signal.signal(number, handler)
+        for number, handler in handlers.items()
+        if signal.getsignal(number) is signal.SIG_DFL
+    }
     try:
         yield
     finally:
-        if before is signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

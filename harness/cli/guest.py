@@ -14,6 +14,7 @@ from random import Random
 import gevent
 
 from harness.cli.by_hand import talk
+from harness.cli.deferral import heeded
 from harness.cli.embedded import EmbeddedSimulator
 from harness.cli.frames import Frames
 from harness.cli.reports_option import add_reports
@@ -44,7 +45,6 @@ TOLD = {
     "cross_talk": "that was another session's message",
 }
 """What a person should hear of what is counted."""
-STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -219,8 +219,8 @@ def _interrupts(shown: Frames, came: _Came) -> Iterator[None]:
             came.stopped = True
             gevent.kill(story, KeyboardInterrupt)
 
-    before = {number: signal.getsignal(number) for number in STOPS}
-    watchers = [gevent.signal_handler(number, interrupted) for number in STOPS]
+    before = {number: signal.getsignal(number) for number in heeded()}
+    watchers = [gevent.signal_handler(number, interrupted) for number in before]
     try:
         yield
     finally:

@@ -17,6 +17,8 @@ from typing import TextIO, cast
 
 WAIT_S = 5.0
 """A reader that takes nothing for so long has gone, where the output does not block."""
+READER_GONE = (errno.EPIPE, errno.EIO)
+"""Of a pipe, of a terminal."""
 LINES_KEPT = 10_000
 """Lines that may wait for a reader who takes none; what comes after them is left out."""
 
@@ -50,6 +52,11 @@ def outlast_readers() -> None:
 
     Letters that the output's encoding does not have are shown as their numbers (``\\u2026``).
     """
+    for number in (0, 1, 2):  # one that is closed would become the next file that is opened
+        try:
+            os.fstat(number)
+        except OSError:
+            _lead_nowhere(number)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed by whoever started us
@@ -67,9 +74,16 @@ def lost_output() -> str:
         stream.flush()
     raw = getattr(getattr(stream, "buffer", None), "raw", None)
     failure = raw.failure if isinstance(raw, _Lasting) else None
-    if failure is None or isinstance(failure, BrokenPipeError):
+    if failure is None or failure.errno in READER_GONE:
         return ""
     return failure.strerror or str(failure)
+
+
+def _lead_nowhere(number: int) -> None:
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    if nowhere != number:
+        os.dup2(nowhere, number)
+        os.close(nowhere)
 
 
 def _lasting(stream: io.TextIOWrapper) -> TextIO:

@@ -110,11 +110,12 @@ def ready_line(service: Service, sock: socket.socket, ca_file: str | None) -> di
 
 
 async def serve(settings: Settings, sock: socket.socket) -> None:
-    """Run until SIGTERM or SIGINT."""
+    """Run until SIGTERM, SIGINT, or the terminal has gone (unless ``nohup`` has started us)."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, stop.set)
     with ExitStack() as cleanup:
         context: ssl.SSLContext | None = None
         ca_file: str | None = None

@@ -1,9 +1,13 @@
 """``harness guest`` as a user runs it: what goes to and fro is shown, no secret is."""
 
+import fcntl
+import os
+import pty
 import re
 import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +88,7 @@ def test_a_target_that_is_not_there_leaves_nothing_behind(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("script", [False, True])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_who_is_stopped_clears_on_the_way_out(
     simulator: Any, tmp_path: Path, number: signal.Signals, script: bool
 ) -> None:
@@ -127,3 +131,21 @@ def test_a_fault_of_the_embedded_simulator_is_told_over_tls(tmp_path: Path) -> N
     assert "« You said: one" in done.stdout
     refused = guest(tmp_path, "--sim-tls", target="ws://127.0.0.1:1/v1")
     assert (refused.returncode, refused.stderr.count("\n")) == (8, 1)
+
+
+def test_a_terminal_that_goes_away_leaves_no_session(simulator: Any, tmp_path: Path) -> None:
+    before = set(simulator.truth()["open_tokens"])
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harness", "guest", "--target", simulator.url],
+        stdin=follower, stdout=follower, stderr=follower, cwd=tmp_path, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )  # fmt: skip
+    os.close(follower)
+    seen = b""
+    while b"SessionResponse" not in seen:
+        seen += os.read(leader, 65_536)
+    os.close(leader)
+    assert process.wait(30) == 130
+    assert set(simulator.truth()["open_tokens"]) <= before
+    assert list((tmp_path / "reports").iterdir()) == []

@@ -49,7 +49,7 @@ async def converse(ready: dict) -> list[str]:
 
 
 @pytest.mark.parametrize("options", [(), ("--tls",)])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_guest_comes_and_goes_and_the_signal_ends_it(options, number) -> None:
     process, ready = start(*options)
     try:

@@ -1,6 +1,7 @@
 """Whatever becomes of a command's output, the command does its work and its exit code stands."""
 
 import os
+import pty
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from locusts import ROOT
+
+from harness.ledger.store import FILE_NAME, Stage, Store
 
 pytestmark = pytest.mark.process
 WORDS = "naïve ❤ → naïve\n"
@@ -87,3 +91,59 @@ def test_an_output_that_is_lost_is_told(tmp_path: Path) -> None:
         assert run("--help", at=tmp_path, output=full) == (
             0, "warning: standard output can't be written: No space left on device\n"
         )  # fmt: skip
+
+
+@pytest.fixture
+def left(tmp_path: Path) -> Path:
+    """A run directory with many sessions that nobody has ended."""
+    directory = tmp_path / "a-run"
+    directory.mkdir()
+    store = Store(directory / FILE_NAME.format(worker="w-1"), {"worker": "w-1"})
+    rows = [(n, f"{n:032x}", str(Stage.JOINED), 1, 1) for n in range(3000)]
+    store.write(rows, [], {})
+    store.close()
+    return directory
+
+
+def shell(command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-c", command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "behind",
+    ["| true", "| head -1", ">&-", "> /dev/full", "2>&- | head -1", "<&- >&- 2>&-"],
+)
+@pytest.mark.parametrize("how", ["--csv", "--json", ""])
+def test_leftovers_keep_their_exit_code(left: Path, behind: str, how: str) -> None:
+    command = (
+        f"{sys.executable} -m harness leftovers {left} {how} {behind}; exit ${{PIPESTATUS[0]}}"
+    )
+    done = shell(command)
+    assert done.returncode == 4, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+def test_a_closed_terminal_leaves_the_exit_code(left: Path) -> None:
+    leader, follower = pty.openpty()
+    os.close(leader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "harness", "leftovers", str(left)],
+            cwd=ROOT,
+            stdout=follower,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(follower)
+    assert (done.returncode, done.stderr) == (4, "")
