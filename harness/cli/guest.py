@@ -7,7 +7,7 @@ import signal
 import sys
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -96,15 +96,19 @@ def run(args: argparse.Namespace) -> int:
     if args.target and (args.sim_tls or args.sim_fault):
         raise ConfigError("--sim-tls and --sim-fault are for the embedded simulator: no --target")
     sign_in = read_text(args.sign_in).strip() if args.sign_in else ""
+    config = None if loaded is None else loaded.script.config
+    origin = args.origin or (config.origin if config is not None else None)
     if args.target:
         terms = resolve_target(args.target, args.targets, ca_file=args.ca_file, origin=args.origin)
+        if terms.target.origin is None:  # what is known of the target wins over the script's
+            terms = replace(terms, target=replace(terms.target, origin=origin))
         return _visit(args, terms, loaded, sign_in)
     options = ["--tls"] if args.sim_tls else []
     for fault in args.sim_fault:
         options += ["--fault", fault]
     simulator = EmbeddedSimulator(*options)
     try:
-        target = parse_target(simulator.start(), ca_file=simulator.ca_file, origin=args.origin)
+        target = parse_target(simulator.start(), ca_file=simulator.ca_file, origin=origin)
         return _visit(args, Terms(name="", target=target), loaded, sign_in)
     finally:
         simulator.stop()

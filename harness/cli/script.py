@@ -14,6 +14,7 @@ from harness.report.console import open_console
 from harness.units import duration_text, seconds
 from harness.workload.estimate import Estimate, estimate
 from harness.workload.feeder import Feeder
+from harness.workload.script import Script
 from harness.workload.script_file import Loaded, read_script
 from harness.workload.script_schema import script_schema
 
@@ -68,6 +69,25 @@ def _check_rows(loaded: Loaded, guests: int) -> None:
         Feeder(table=loaded.table, mode=loaded.script.feeder.mode).check_enough(guests)
 
 
+def _foreign(script: Script) -> list[str]:
+    """What becomes of the other tool's settings."""
+    config, told = script.config, []
+    if config is None:
+        return []
+    if script.pause_before_texts_s:
+        told.append(
+            f"config: each text comes {duration_text(script.pause_before_texts_s)} after what is "
+            "before it, as ovotech's tool waits; not where the script itself pauses"
+        )
+        told.append("config: deploymentId and region are not used: say --target")
+    if config.origin:
+        told.append(
+            f"config: harness guest sends the origin {config.origin}; for a run say "
+            f"--origin {config.origin}"
+        )
+    return told
+
+
 def _show(found: Estimate, loaded: Loaded, console: Console) -> None:
     table = Table(show_edge=False, box=None, pad_edge=False)
     columns = (
@@ -101,6 +121,8 @@ def _show(found: Estimate, loaded: Loaded, console: Console) -> None:
     if loaded.table is not None and loaded.script.feeder is not None:
         mode = loaded.script.feeder.mode
         print(f"data: {loaded.table.name}, {len(loaded.table.rows):,} rows, {mode}")
+    for sentence in _foreign(loaded.script):
+        print(sentence)
     for sentence in found.breaks:
         print(f"would break a limit: {sentence}")
     if not found.breaks:

@@ -8,7 +8,17 @@ from types import MappingProxyType
 
 from harness.guest.session import GuestSession
 from harness.workload.feeder import Row
-from harness.workload.script import COLUMN, Script, Step, StepKind, columns_in, render, walk
+from harness.workload.patterns import javascript
+from harness.workload.script import (
+    COLUMN,
+    PAUSES,
+    Script,
+    Step,
+    StepKind,
+    columns_in,
+    render,
+    walk,
+)
 
 # Told again so often while a step of typing lasts; the session itself keeps the vendor's pace.
 TYPING_EVERY_S = 5.0
@@ -37,10 +47,14 @@ def act(
     """
     drawn = {name: rng.choice(found) for name, found in texts.items()}
     values: Row = {**row, **drawn} if drawn else row
+    pause_s, before = script.pause_before_texts_s, None
     for step in walk(script.scenarios[scenario].steps):
         if step.kind is StepKind.CLEAR:
             guest.clear()
             return
+        if pause_s and step.kind is StepKind.SAY and before not in PAUSES:
+            guest.think(pause_s)
+        before = step.kind
         if drawn and step.kind is StepKind.SAY:
             named = columns_in(step.text) & texts.keys()
             values = {**values, **{name: rng.choice(texts[name]) for name in sorted(named)}}
@@ -63,6 +77,8 @@ def _do(
             guest.say(render(text, row), attributes=_attributes(script, scenario, step, row))
         case StepKind.JOIN:
             guest.join(attributes=_attributes(script, scenario, step, row))
+        case StepKind.WAIT_ANY:
+            guest.await_reply(within=script.within_s(step))
         case StepKind.WAIT_CONTAINING:
             guest.await_reply(within=script.within_s(step), containing=render(text, row))
         case StepKind.WAIT_MATCHING:
@@ -89,9 +105,9 @@ def _attributes(script: Script, scenario: str, step: Step, row: Row) -> dict[str
     return {key: render(value, row) for key, value in found.items()} or None
 
 
-def _pattern(text: str, row: Row) -> str:
+def _pattern(text: str, row: Row) -> re.Pattern[str]:
     """A regular expression in which a column stands for its value, letter by letter."""
-    return COLUMN.sub(lambda found: re.escape(row[found[1]]), text)
+    return javascript(COLUMN.sub(lambda found: re.escape(row[found[1]]), text))
 
 
 def _type(guest: GuestSession, typing_s: float) -> None:

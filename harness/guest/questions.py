@@ -5,7 +5,7 @@ and the first message after it by arrival is the reply, or the first one that fi
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from harness.clock import monotonic_ns
 from harness.errors import ConfigError
@@ -15,6 +15,8 @@ from harness.measure.sample import Outcome, Sample
 from harness.protocol.events import Message
 
 Condition = Callable[[Message], bool]
+Offers = dict[str, tuple[str, str, bool]]
+"""Shown text → (payload, kind of button, whether it is a picker's)."""
 
 
 class Question:
@@ -59,36 +61,60 @@ def anything(message: Message) -> bool:
     return bool(message.text or message.content)
 
 
-def condition(containing: str | None, matching: str | None) -> Condition:
+def condition(containing: str | None, matching: str | re.Pattern[str] | None) -> Condition:
     """What a reply has to be like. Raises ConfigError for a wrong regular expression.
 
     ``containing`` takes no notice of case, as ovotech's genesys-web-messaging-tester does not.
+    Both look at all that a reply shows: its text, and titles and choices of cards and the like.
     """
     if containing is not None:
-        wanted = containing.casefold()
-        return lambda message: wanted in message.text.casefold()
+        wanted = containing.lower()
+        return lambda message: (
+            wanted in message.text.lower()
+            or (bool(message.content) and wanted in readable(message).lower())
+        )
     if matching is not None:
         try:
             pattern = re.compile(matching)
         except re.error as error:
             raise ConfigError(f"await_reply(matching={matching!r}): {error}") from None
-        return lambda message: pattern.search(message.text) is not None
+        return lambda message: (
+            pattern.search(message.text if not message.content else readable(message)) is not None
+        )
     return anything
+
+
+SHOWN_KEYS = ("title", "subtitle", "description", "text", "filename", "dateTime")
+"""Fields of rich content that a person reads, in the order in which they stand on a screen."""
+
+
+def readable(message: Message) -> str:
+    """All that a person can read of a message: a line each for text, titles and choices."""
+    lines = [message.text] if message.text else []
+    pending: list[object] = list(reversed(message.content))
+    while pending:
+        part = pending.pop()
+        if type(part) is dict:
+            lines += [part[key] for key in SHOWN_KEYS if type(part.get(key)) is str]
+            pending += reversed(part.values())
+        elif type(part) is list:
+            pending += reversed(part)
+    return "\n".join(lines)
 
 
 def shown(message: Message) -> str:
     """A message in an error's text."""
-    text = message.text or message.presence or message.kind
+    text = message.text or readable(message) or message.presence or message.kind
     return repr(text if len(text) <= 60 else text[:59] + "…")
 
 
-def offers(message: Message) -> dict[str, tuple[str, str, bool]]:
-    """What a message offers to choose from: shown text → (payload, kind of button, a picker's).
+def offers(message: Message) -> Offers:
+    """What a message offers to choose from.
 
     Quick replies, buttons of cards and carousels, and the times of a date picker; what a button
     only links to is no choice.
     """
-    found: dict[str, tuple[str, str, bool]] = {}
+    found: Offers = {}
     for part in message.content:
         if type(part) is not dict:
             continue
@@ -108,7 +134,21 @@ def offers(message: Message) -> dict[str, tuple[str, str, bool]]:
     return found
 
 
-def _offer(found: dict[str, tuple[str, str, bool]], button: dict[str, object], kind: str) -> None:
+def offering(messages: Iterable[Message], text: str) -> tuple[Message | None, Offers]:
+    """The first of these messages that offers a text, and its offers.
+
+    None, and all that they do offer, where none offers it.
+    """
+    there: Offers = {}
+    for message in messages:
+        offered = offers(message)
+        if text in offered:
+            return message, offered
+        there |= offered
+    return None, there
+
+
+def _offer(found: Offers, button: dict[str, object], kind: str) -> None:
     text, payload = button.get("text"), button.get("payload")
     if type(text) is str and text:
         found[text] = (payload if type(payload) is str else text, kind, False)

@@ -13,6 +13,7 @@ short, and has a time limit for each step.
 """
 
 import random
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +25,7 @@ from harness.guest import files
 from harness.guest.failures import Ending
 from harness.guest.leaving import Leaving, undisturbed
 from harness.guest.line import Line
-from harness.guest.questions import Question, anything, condition, offers, shown
+from harness.guest.questions import Question, anything, condition, offering, readable, shown
 from harness.guest.reconnect import Lasting
 from harness.guest.rest import fetch_history
 from harness.guest.settings import GuestSettings
@@ -151,10 +152,12 @@ class GuestSession:
         )
 
     def choose(self, text: str) -> None:
-        """Choose what the newest message offers; ConfigError when it offers no such thing."""
-        newest = self._newest
-        offered = {} if newest is None else offers(newest)
-        if newest is None or text not in offered:
+        """Choose what the message that was waited for last offers, or one that has come since.
+
+        ConfigError when none of them offers it.
+        """
+        newest, offered = offering(self._looked_at(), text)
+        if newest is None:
             there = ", ".join(map(repr, offered)) or "nothing"
             raise ConfigError(f"choose({text!r}): the newest message offers {there}")
         payload, button, picker = offered[text]
@@ -171,14 +174,14 @@ class GuestSession:
         *,
         within: str | float | None = None,
         containing: str | None = None,
-        matching: str | None = None,
+        matching: str | re.Pattern[str] | None = None,
     ) -> str:
         """Wait for the reply to what was said last, and give its text.
 
         The reply is the first Outbound message after ours by arrival or, with ``containing`` or
         ``matching`` (a regular expression), the first one that fits; case is minded by the latter
-        only. Raises ReplyTimeout showing what did come, ConnectionLost, SessionExpired, or the
-        ServiceError that answered us.
+        only. Of a card and its like, titles and choices count as its text. Raises ReplyTimeout
+        showing what did come, ConnectionLost, SessionExpired, or the ServiceError that answered us.
         """
         limit_s = self.settings.reply_within_s if within is None else seconds(within, "within")
         fits = anything if containing is matching is None else condition(containing, matching)
@@ -192,7 +195,7 @@ class GuestSession:
                 message = self._newest = arrived.message
                 if fits(message):
                     self._question.answer(arrived)
-                    return message.text
+                    return message.text or readable(message)
                 seen.append(shown(message))
             if inbox.failure is not None:
                 self._raise_failure()
@@ -201,7 +204,7 @@ class GuestSession:
                 if doubtful is not None and fits(doubtful.message):
                     inbox.doubtful = None
                     self._question.answer(doubtful)
-                    return doubtful.message.text
+                    return doubtful.message.text or readable(doubtful.message)
                 self._question.time_out()
                 raise ReplyTimeout("reply", limit_s, tuple(seen))
             try:
@@ -367,6 +370,11 @@ class GuestSession:
         self._leaving.mark(Stage.CLEARED)
 
     # Questions and replies.
+
+    def _looked_at(self) -> list[Message]:
+        """What a guest who looks now sees of the other side, the newest first."""
+        come = [arrived.message for arrived in reversed(self.line.inbox.replies or ())]
+        return come if self._newest is None else [*come, self._newest]
 
     def _close_question(self) -> None:
         """A reply that came without being waited for is measured all the same."""

@@ -12,7 +12,7 @@ from harness.errors import ConfigError, PreflightRefused
 from harness.exit_codes import ExitCode
 from harness.guard import Intent, Rule
 from harness.load.asked import occupancy
-from harness.load.foresight import check_rows, might_break, would_break
+from harness.load.foresight import check_rows, might_break, origins_left_out, would_break
 from harness.load.muster import Muster, describe
 from harness.load.options import RunOptions, read_options
 from harness.load.script import ScriptUser
@@ -90,6 +90,7 @@ class Admission:
             refuse(str(error), ExitCode.CONFIG)
         if options.terms.guarded:
             told += perhaps
+            told += origins_left_out(users, options.terms.target.origin)
         self.foreseen = told
         for sentence in told:
             print(sentence, file=sys.stderr, flush=True)

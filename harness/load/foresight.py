@@ -32,6 +32,21 @@ def would_break(users: Iterable[type]) -> list[str]:
     ]
 
 
+def origins_left_out(users: Iterable[type], origin: str | None) -> list[str]:
+    """One sentence for each script that was written for another Origin than the run sends."""
+    found = []
+    for user in users:
+        if not issubclass(user, ScriptUser):
+            continue
+        config = user.opened().script.config
+        if config is not None and config.origin and config.origin != origin:
+            found.append(
+                f"{user.script} names the Origin {config.origin}, this run sends "
+                f"{origin or 'none'}: say --origin where the deployment asks for one"
+            )
+    return found
+
+
 def might_break(users: Iterable[type]) -> list[str]:
     """One sentence for each think time at which a longer conversation would break a limit.
 

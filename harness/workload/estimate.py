@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from harness.errors import ConfigError
 from harness.units import duration_text
-from harness.workload.script import WAITS, Script, Step, StepKind, walk
+from harness.workload.script import PAUSES, WAITS, Script, Step, StepKind, walk
 
 # The service's documented limits (vendor's "Web Messaging" limits page, October 2026).
 REQUESTS_PER_CONNECTION_PER_MINUTE = 60
@@ -92,7 +92,13 @@ def estimate(script: Script, *, reply_s: float = 1.0) -> Estimate:
         raise ConfigError(f"estimate: reply time: expected 0 up to a day, got {reply_s!r}")
     whole = sum(scenario.weight for scenario in script.scenarios.values())
     found = tuple(
-        _play(name, scenario.weight / whole, scenario.steps, reply_s)
+        _play(
+            name,
+            scenario.weight / whole,
+            scenario.steps,
+            reply_s,
+            pause_s=script.pause_before_texts_s,
+        )
         for name, scenario in script.scenarios.items()
     )
     return Estimate(
@@ -103,8 +109,11 @@ def estimate(script: Script, *, reply_s: float = 1.0) -> Estimate:
     )
 
 
-def _play(name: str, share: float, steps: tuple[Step, ...], reply_s: float) -> ScenarioEstimate:
+def _play(
+    name: str, share: float, steps: tuple[Step, ...], reply_s: float, *, pause_s: float
+) -> ScenarioEstimate:
     account = _Account()
+    before = None
     texts = waits = 0
     cleared = dropped = False
     for step in walk(steps):
@@ -113,6 +122,9 @@ def _play(name: str, share: float, steps: tuple[Step, ...], reply_s: float) -> S
         if dropped and kind not in (StepKind.IDLE, StepKind.THINK, StepKind.DROP):
             account.reconnect()  # whatever needs a connection gets one
             dropped = False
+        if kind is StepKind.SAY and before not in PAUSES:
+            account.wait(pause_s)
+        before = kind
         texts += kind in (StepKind.SAY, StepKind.CHOOSE, StepKind.ATTACH)
         waits += kind in WAITS
         dropped = dropped or kind is StepKind.DROP
@@ -154,7 +166,7 @@ def _account_for(step: Step, account: _Account, reply_s: float) -> None:
         case StepKind.ATTACH:
             account.send(message=False)  # asks for the place to upload to
             account.send(message=True)
-        case StepKind.WAIT_CONTAINING | StepKind.WAIT_MATCHING:
+        case kind if kind in WAITS:
             account.wait(reply_s)
         case kind if kind in MESSAGES:
             account.send(message=True)

@@ -9,6 +9,11 @@ The step names ``say``, ``waitForReplyContaining`` and ``waitForReplyMatching`` 
         - waitForReplyContaining: on its way
           within: 20s
 
+They mean here what they mean there: a text is looked for without minding case, patterns are
+JavaScript's (:mod:`harness.workload.patterns`), and in a script with that tool's ``config`` each
+text comes after its pause. Both waits see what a reply shows besides its text (titles, choices),
+and ``waitForReply`` takes any.
+
 Beside the plain list of steps a scenario may be a mapping with ``weight``, ``attributes`` and
 ``steps``; beside ``scenarios`` there may be ``feeder``, ``texts`` (sets of which each ``say`` draws
 one, named like a column), ``within`` (the usual deadline) and ``attributes``.
@@ -16,7 +21,7 @@ one, named like a column), ``within`` (the usual deadline) and ``attributes``.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from enum import StrEnum
 from pathlib import Path
 from random import Random
@@ -34,21 +39,26 @@ from pydantic import (
 from harness.errors import ConfigError
 from harness.units import seconds
 from harness.workload.feeder import Mode, Row
+from harness.workload.patterns import javascript
 from harness.workload.texts import Size, languages, texts
 from harness.workload.think import ThinkTime, parse_think
 
 MAX_REPEATS = 10_000
 DEFAULT_WITHIN = "10s"
 
-_GROUP = re.compile(r"(?<!\\)\(\?<(?![=!])")
-_BACK = re.compile(r"(?<!\\)\\k<(\w+)>")
-COLUMN = re.compile(r"\{\{\s*(\w+)\s*\}\}")
+PAUSE_BEFORE_TEXTS_S = 2.0
+"""What ovotech's tool waits before it sends a text, unless told otherwise (its ``sendText``)."""
+
+COLUMN = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
+_BRACES = re.compile(r"\{\{([^{}]*)\}\}|\{\{\s*\w+\s*\}?(?!\})")
+_DOLLAR = re.compile(r"\$\{\s*(\w+)\s*\}")
 
 
 class StepKind(StrEnum):
     """What a step does. The value is its key in the script."""
 
     SAY = "say"
+    WAIT_ANY = "waitForReply"
     WAIT_CONTAINING = "waitForReplyContaining"
     WAIT_MATCHING = "waitForReplyMatching"
     THINK = "think"
@@ -65,9 +75,16 @@ class StepKind(StrEnum):
 
 ACTIONS = f"actions: {', '.join(StepKind)}"
 # Steps without a value: written as "- clear", "- clear:" or "- clear: true".
-FLAGS = (StepKind.JOIN, StepKind.DROP, StepKind.RECONNECT, StepKind.CLEAR)
+FLAGS = (
+    StepKind.WAIT_ANY,
+    StepKind.JOIN,
+    StepKind.DROP,
+    StepKind.RECONNECT,
+    StepKind.CLEAR,
+)
 KEYS = (*StepKind, "within", "attributes", "steps")
-WAITS = (StepKind.WAIT_CONTAINING, StepKind.WAIT_MATCHING)
+WAITS = (StepKind.WAIT_ANY, StepKind.WAIT_CONTAINING, StepKind.WAIT_MATCHING)
+PAUSES = (StepKind.THINK, StepKind.IDLE, StepKind.TYPING)
 
 
 def _duration(text: str) -> str:
@@ -87,14 +104,8 @@ def _think(text: str) -> str:
 
 
 def _regular_expression(text: str) -> str:
-    """As JavaScript writes them: names of groups differ, the rest is common."""
-    ours = _GROUP.sub("(?P<", text)
-    ours = _BACK.sub(r"(?P=\1)", ours)
-    try:
-        re.compile(ours)
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from None
-    return ours
+    javascript(COLUMN.sub("x", text))  # a column stands for its value, letter by letter
+    return text
 
 
 Duration = Annotated[str, AfterValidator(_duration)]
@@ -109,6 +120,7 @@ class Step(_Model):
     """One step: exactly one of the keys of :class:`StepKind`, and what goes with it."""
 
     say: Annotated[str, Field(min_length=1)] | None = None
+    wait_any: Literal["true"] | None = Field(None, alias="waitForReply")
     wait_containing: Annotated[str, Field(min_length=1)] | None = Field(
         None, alias="waitForReplyContaining"
     )
@@ -159,6 +171,7 @@ class Step(_Model):
 
     def _value(self, kind: StepKind) -> str | int | None:
         names = {
+            StepKind.WAIT_ANY: "wait_any",
             StepKind.WAIT_CONTAINING: "wait_containing",
             StepKind.WAIT_MATCHING: "wait_matching",
         }
@@ -234,10 +247,13 @@ class TextSet(_Model):
 
 
 class Config(BaseModel):
-    """The foreign tool's; deployment and region are not used here, its deadline is."""
+    """The foreign tool's: which deployment it tests, how, and how long it waits."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
+    deployment_id: str | None = Field(None, alias="deploymentId")
+    region: str | None = None
+    origin: Annotated[str, Field(pattern=r"^[!-~]+$")] | None = None
     step_timeout_s: Annotated[float, Field(gt=0, le=86_400)] | None = Field(
         None, alias="stepTimeoutInSeconds"
     )
@@ -270,6 +286,12 @@ class Script(_Model):
         own = {} if step is None or step.attributes is None else step.attributes
         return {**self.attributes, **self.scenarios[scenario].attributes, **own}
 
+    @property
+    def pause_before_texts_s(self) -> float:
+        """Seconds before each text that no pause of the script comes before; 0 in our own."""
+        foreign = self.config is not None and (self.config.deployment_id or self.config.region)
+        return PAUSE_BEFORE_TEXTS_S if foreign else 0.0
+
     def within_s(self, step: Step) -> float:
         """The deadline of a wait in seconds."""
         if step.within is None and self.within is None and self.config is not None:
@@ -285,6 +307,26 @@ def render(text: str, row: Row) -> str:
 def columns_in(text: str) -> set[str]:
     """The columns that a text names."""
     return set(COLUMN.findall(text))
+
+
+def check_placeholders(text: str, known: Collection[str], *, pattern: bool = False) -> None:
+    """ValueError for what looks like a placeholder and would be sent as it is written.
+
+    ``known`` are the names of columns and sets, ``pattern`` says that it is a regular expression.
+    """
+    for braces in _BRACES.finditer(text):
+        if COLUMN.fullmatch(braces[0]):
+            continue
+        shown = " ".join(braces[0].split())
+        if braces[1] is None:
+            raise ValueError(f"{shown} is not closed by two braces")
+        raise ValueError(
+            f"{shown} names no column or set: expected a name of letters, digits and "
+            "underscores between the braces"
+        )
+    for name in () if pattern else _DOLLAR.findall(text):
+        if name in known:
+            raise ValueError(f"${{{name}}} would be sent as it is: write {{{{{name}}}}}")
 
 
 def walk(steps: tuple[Step, ...]) -> Iterator[Step]:

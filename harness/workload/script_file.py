@@ -19,6 +19,7 @@ from harness.workload.script import (
     Step,
     StepKind,
     TextSet,
+    check_placeholders,
     columns_in,
     render,
 )
@@ -85,13 +86,23 @@ class Values:
     table: Table | None
     sets: Mapping[str, tuple[str, ...]]
 
-    def sizes(self, text: str, place: str) -> tuple[int, int]:
+    def sizes(self, text: str, place: str, *, pattern: bool = False) -> tuple[int, int]:
         """UTF-8 bytes of a text with the shortest and the longest values. Raises ConfigError."""
+        try:
+            check_placeholders(text, self.names, pattern=pattern)
+        except ValueError as error:
+            raise ConfigError(f"{place}: {error}") from None
         least = most = len(COLUMN.sub("", text).encode())
         for name in COLUMN.findall(text):
             low, high = self._sizes_of(name, place)
             least, most = least + low, most + high
         return least, most
+
+    @property
+    def names(self) -> frozenset[str]:
+        """All of them."""
+        columns = () if self.table is None else self.table.columns
+        return frozenset(columns) | self.sets.keys()
 
     def _sizes_of(self, name: str, place: str) -> tuple[int, int]:
         table = self.table
@@ -175,7 +186,8 @@ def check_texts(script: Script, lined: Lined, values: Values, *, name: str) -> N
             line = f"{name}, line {lined.line((*path, str(step.kind)))}"
             if step.kind is StepKind.ATTACH and columns_in(step.text) & values.sets.keys():
                 raise ConfigError(f"{line}, {step.kind}: a set of texts is no file")
-            least, most = values.sizes(step.text, f"{line}, {step.kind}")
+            matching = step.kind is StepKind.WAIT_MATCHING
+            least, most = values.sizes(step.text, f"{line}, {step.kind}", pattern=matching)
             if step.kind in (StepKind.SAY, StepKind.CHOOSE):
                 if most > MAX_TEXT_BYTES:
                     raise ConfigError(
@@ -234,6 +246,9 @@ def _root(lined: Lined, scenario: str) -> tuple[str | int, ...]:
 
 
 def _check_attributes(attributes: Mapping[str, str], values: Values, line: str) -> None:
+    for key in attributes:
+        if COLUMN.search(key):
+            raise ConfigError(f"{line}, attributes: {key!r}: only values are filled from the data")
     size = sum(
         len(key.encode()) + values.sizes(value, f"{line}, attributes")[1]
         for key, value in attributes.items()

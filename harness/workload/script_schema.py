@@ -8,8 +8,10 @@ from harness.workload.texts import Size, languages
 
 _ABOUT = {
     StepKind.SAY: "send a text; {{column}} is filled from the feeder",
-    StepKind.WAIT_CONTAINING: "wait for a reply that contains this text",
-    StepKind.WAIT_MATCHING: "wait for a reply that matches this regular expression",
+    StepKind.WAIT_ANY: "wait for any reply, also one without a text",
+    StepKind.WAIT_CONTAINING: "wait for a reply that shows this text; case is not minded",
+    StepKind.WAIT_MATCHING: "wait for a reply that matches this regular expression (JavaScript's, "
+    "with the flags i and m)",
     StepKind.THINK: "wait like a person: 6s, uniform(4s, 12s), lognormal(6s, p95=20s)",
     StepKind.TYPING: "show that the guest is typing, for so long",
     StepKind.CHOOSE: "answer with a quick reply of this text",
@@ -53,8 +55,14 @@ def script_schema() -> dict[str, Any]:
             "attributes": {**attributes, "description": "custom attributes of every message"},
             "config": {
                 "type": ["object", "null"],
-                "properties": {"stepTimeoutInSeconds": {"type": "number", "exclusiveMinimum": 0}},
-                "description": "another tool's; only its deadline is used",
+                "properties": {
+                    "deploymentId": text,
+                    "region": text,
+                    "origin": text,
+                    "stepTimeoutInSeconds": {"type": "number", "exclusiveMinimum": 0},
+                },
+                "description": "another tool's: its deadline and pauses are kept, its origin is "
+                "taken by harness guest",
             },
         },
         "$defs": {

@@ -38,6 +38,19 @@ def test_check_tells_what_would_be_sent(shop: Path, capsys: pytest.CaptureFixtur
         assert words in out
 
 
+def test_what_becomes_of_another_tools_settings_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "theirs.yaml"
+    config = "config: {deploymentId: x, region: y, origin: 'https://shop.example'}\n"
+    file.write_text(config + "scenarios:\n  A:\n    - say: hi\n    - say: ho\n")
+    assert main(["script", "check", str(file)]) == ExitCode.PASS
+    told = capsys.readouterr().out
+    assert "the mean guest: 4s" in told
+    assert "config: each text comes 2s after what is before it" in told
+    assert "say --origin https://shop.example" in told
+
+
 def test_check_as_json(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["script", "check", str(shop), "--reply", "3s", "--json"]) == ExitCode.PASS
     found = json.loads(capsys.readouterr().out)

@@ -5,6 +5,8 @@ from random import Random
 from typing import Any
 
 import pytest
+from conftest import Simulator
+from guest_rig import Rig
 
 from harness.errors import ReplyTimeout
 from harness.guest.acting import NO_ROW, act
@@ -68,6 +70,56 @@ def test_dropping_and_coming_back_with_and_without_being_told_to(rig: Any) -> No
     )
     assert (found["delivered"], found["reply"], found["resume"]) == (3, 3, 2)
     assert rig.still_open() == set()
+
+
+DIALOGUE = """
+fallback = "You said: {text}"
+[[answer]]
+to = "menu"
+say = [
+  "One moment.",
+  {carousel = [{title = "Red", actions = [{type = "Postback", text = "Buy red", payload = "r"}]}]},
+]
+[[answer]]
+to = "^r$"
+say = {card = {title = "Bought:\\nred", actions = []}}
+"""
+
+
+def test_cards_are_replies_and_a_later_bubble_is_chosen_from(tmp_path: Path) -> None:
+    (tmp_path / "bot.toml").write_text(DIALOGUE)
+    simulator = Simulator("--limits", "off", "--bot", "script", str(tmp_path / "bot.toml"))
+    rig = Rig(simulator, tmp_path)
+    try:
+        found = played(
+            rig,
+            "    - say: menu\n    - waitForReplyContaining: MOMENT\n    - idle: 200ms\n"
+            "    - choose: Buy red\n    - waitForReplyMatching: ^RED$\n"
+            "    - say: menu\n    - waitForReplyContaining: buy red\n    - choose: Buy red\n"
+            "    - waitForReply\n",
+        )
+        assert (found["delivered"], found["reply"]) == (4, 4)
+        assert rig.still_open() == set()
+    finally:
+        rig.ledger.close()
+        simulator.stop()
+
+
+def test_texts_of_the_foreign_tool_come_after_its_pause(rig: Any) -> None:
+    steps = "scenarios:\n  A:\n    - say: One\n    - waitForReplyMatching: ^YOU\n    - say: Two\n"
+    for config, pauses in (("", []), ("config: {deploymentId: x, region: y}\n", [2.0, 2.0])):
+        script = parse_script(config + steps, name="s")
+        with rig.guest() as guest:
+            told = thoughts(guest)
+            act(guest, script, "A", row=NO_ROW, rng=Random(1), folder=Path())
+        assert told == pauses
+
+
+def thoughts(guest: Any) -> list[float]:
+    """How long the guest is told to think; it does not."""
+    told: list[float] = []
+    guest.think = told.append
+    return told
 
 
 def test_clear_ends_the_scenario(rig: Any) -> None:

@@ -6,7 +6,15 @@ import pytest
 
 from harness.errors import ConfigError
 from harness.guest.inbox import Arrived
-from harness.guest.questions import Question, anything, condition, offers, shown
+from harness.guest.questions import (
+    Question,
+    anything,
+    condition,
+    offering,
+    offers,
+    readable,
+    shown,
+)
 from harness.measure.recorder import Recorder
 from harness.measure.sample import Outcome
 from harness.protocol.codec import _message
@@ -44,6 +52,46 @@ def test_conditions() -> None:
     assert not anything(message(type="Event"))
     with pytest.raises(ConfigError, match=r"matching='\('"):
         condition(None, "(")
+
+
+CARDS = {
+    "content": [
+        {
+            "contentType": "Carousel",
+            "carousel": {
+                "cards": [
+                    {"title": "Red bicycle", "actions": [{"type": "Postback", "text": "Buy it"}]},
+                    {"title": "Blue bicycle", "description": "Sold\nout", "actions": []},
+                ]
+            },
+        }
+    ]
+}
+
+
+def test_titles_and_choices_count_as_text() -> None:
+    cards = message(**CARDS)
+    assert readable(cards) == "Red bicycle\nBuy it\nBlue bicycle\nSold\nout"
+    assert anything(cards)
+    assert condition("blue BICYCLE", None)(cards)
+    assert condition(None, "(?m)^Buy it$")(cards)
+    assert not condition("green", None)(cards)
+    assert shown(cards).startswith("'Red bicycle")
+    assert condition("straße", None)(message(text="STRAßE"))
+    assert not condition("strasse", None)(message(text="straße"))  # as ovotech's tool
+
+
+def test_the_newest_message_that_offers_it_is_chosen_from() -> None:
+    def one(text: str, payload: str) -> Message:
+        quick = {"text": text, "payload": payload}
+        return message(content=[{"contentType": "QuickReply", "quickReply": quick}])
+
+    newest = (message(text="Well?"), one("Yes", "new"), one("Yes", "old"))
+    assert offering(newest, "Yes") == (newest[1], {"Yes": ("new", "QuickReply", False)})
+    assert offering((*newest, one("No", "n")), "Maybe") == (
+        None,
+        {"Yes": ("old", "QuickReply", False), "No": ("n", "QuickReply", False)},
+    )
 
 
 def test_what_was_seen_is_shown_short() -> None:

@@ -7,7 +7,13 @@ import pytest
 from locust import between
 
 from harness.errors import ConfigError
-from harness.load.foresight import check_rows, mean_think_s, might_break, would_break
+from harness.load.foresight import (
+    check_rows,
+    mean_think_s,
+    might_break,
+    origins_left_out,
+    would_break,
+)
 from harness.load.script import ScriptUser, open_script
 from harness.load.user import GuestUser
 from harness.workload.think import uniform
@@ -32,6 +38,13 @@ def test_a_script_is_played_on_paper(tmp_path: Path) -> None:
     (told,) = would_break([scripted(tmp_path, STORM), thinking("10ms")])
     assert told.startswith("s.yaml: Storm: 102 requests in a minute")
     assert would_break([scripted(tmp_path, CALM)]) == []
+
+
+def test_a_script_for_another_origin_is_told(tmp_path: Path) -> None:
+    theirs = scripted(tmp_path, "config: {origin: 'https://a.example'}\n" + STORM)
+    (told,) = origins_left_out([theirs, thinking("1s")], None)
+    assert told.startswith("s.yaml names the Origin https://a.example, this run sends none")
+    assert origins_left_out([theirs], "https://a.example") == []
 
 
 @pytest.mark.parametrize(

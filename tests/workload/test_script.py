@@ -51,6 +51,8 @@ scenarios:
       - drop
       - reconnect:
       - waitForReplyMatching: "bye|later"
+      - waitForReply:
+        within: 1m
       - idle: 5m
       - clear: true
   Nothing:
@@ -67,11 +69,15 @@ def test_a_foreign_script_runs_unchanged() -> None:
         (StepKind.SAY, "hi"),
         (StepKind.WAIT_CONTAINING, "Can we ask you some questions?"),
         (StepKind.SAY, "Yes"),
-        (StepKind.WAIT_MATCHING, r"^Thank you.* (?P<agent>00[\.7]) (?P=agent)$"),
+        (StepKind.WAIT_MATCHING, r"^Thank you.* (?<agent>00[\.7]) \k<agent>$"),
     ]
     assert script.within_s(steps[1]) == 25
     without = parse_script(FOREIGN.replace("  stepTimeoutInSeconds: 25\n", ""), name="tests.yaml")
     assert without.within_s(steps[1]) == 10
+    assert script.pause_before_texts_s == 2
+    assert parse_script(OURS, name="ours.yaml", table=ORDERS).pause_before_texts_s == 0
+    assert script.config is not None
+    assert script.config.origin == "https://shop.example"
     ours = parse_script(FOREIGN + "within: 3s\n", name="tests.yaml")
     assert ours.within_s(steps[1]) == 3
 
@@ -81,11 +87,13 @@ def test_every_step_of_ours() -> None:
     steps = list(walk(script.scenarios["Order"].steps))
     said = ["say", "waitForReplyContaining"]
     after = ["typing", "choose", "attach", "drop", "reconnect", "waitForReplyMatching"]
-    assert [str(s.kind) for s in steps] == ["join", "think", *said, *said, *after, "idle", "clear"]
+    last = ["waitForReply", "idle", "clear"]
+    assert [str(s.kind) for s in steps] == ["join", "think", *said, *said, *after, *last]
     assert {step.kind for step in steps} | {StepKind.REPEAT} == set(StepKind)
     assert steps[1].think_time == lognormal("6s", p95="20s")
     assert (steps[6].duration_s, steps[-2].duration_s) == (2, 300)
-    assert (script.within_s(steps[3]), script.within_s(steps[-3])) == (20, 15)
+    assert (script.within_s(steps[3]), script.within_s(steps[-4])) == (20, 15)
+    assert script.within_s(steps[-3]) == 60
 
 
 def test_the_nearer_attributes_win() -> None:

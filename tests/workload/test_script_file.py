@@ -17,7 +17,7 @@ LINES = "scenarios:\n  A:\n"
 @pytest.mark.parametrize(
     ("steps", "reason"),
     [
-        ("    - sya: hi\n", "line 3: unknown key 'sya'; actions: say, waitForReplyContaining"),
+        ("    - sya: hi\n", "line 3: unknown key 'sya'; actions: say, waitForReply"),
         ("    - fly\n", "line 3: unknown key 'fly'; actions: say"),
         ("    - join\n    - say: a\n      clear: true\n", "line 4, A: expected exactly one action"),
         ("    - say:\n", "line 3, A: say has no value"),
@@ -41,6 +41,21 @@ LINES = "scenarios:\n  A:\n"
         ("    - say: {a: b}\n", "line 3, say: input should be a valid string"),
         ("    - [a]\n", "line 3, A: expected a step"),
         ("    - say: '{{x}}'\n", r"line 3, say: \{\{x\}\} needs a feeder with that column"),
+        ("    - say: '{{Order No}}'\n", r"line 3, say: \{\{Order No\}\} names no column or set"),
+        ("    - choose: 'a {{ order-id }}'\n", r"line 3, choose: \{\{ order-id \}\} names no"),
+        ("    - waitForReplyContaining: '{{}}'\n", r"line 3, waitForReplyContaining: \{\{\}\} n"),
+        ("    - waitForReplyMatching: 'a{{2}}'\n", r"waitForReplyMatching: \{\{2\}\} names no"),
+        ("    - say: 'Hi {{name}, hi'\n", r"line 3, say: \{\{name\} is not closed by two"),
+        (
+            "    - say: a\n      attributes: {k: '{{größe}}'}\n",
+            r"line 3, attributes: \{\{größe\}\} names no column or set",
+        ),
+        (
+            "    - say: a\n      attributes: {'{{k}}': v}\n",
+            r"line 3, attributes: '\{\{k\}\}': only values are filled",
+        ),
+        ("    - waitForReplyMatching: '(?i)x'\n", r"line 3, waitForReplyMatching: \(\?i\) is not"),
+        ("    - waitForReply: x\n", "line 3, waitForReply: "),
         (f"    - say: {'x' * 4097}\n", "line 3, say: 4097 bytes; the service takes 4096"),
         (f"    - say: {'ü' * 2049}\n", "line 3, say: 4098 bytes"),
         (f"    - choose: {'x' * 4097}\n", "line 3, choose: 4097 bytes"),
@@ -97,6 +112,20 @@ def test_limits_hold_for_the_longest_row() -> None:
         parse_script(script, name="s", table=parse_table(f"order\n1\n{'9' * 4084}\n", name="o"))
     with pytest.raises(ConfigError, match=r"line 3, say: o has no column 'order'; it has: name"):
         parse_script(script, name="s", table=parse_table("name\nAda\n", name="o"))
+
+
+def test_a_column_in_other_braces_is_told() -> None:
+    table = parse_table("name,no\nAnna,1\n", name="o")
+    parse_script(LINES + "    - say: '${price} {name} {{{name}}}'\n", name="s", table=table)
+    with pytest.raises(
+        ConfigError, match=r"line 3, say: \$\{name\} would be sent as it is: write \{"
+    ):
+        parse_script(LINES + "    - say: 'Hi ${name}'\n", name="s", table=table)
+
+
+def test_the_foreign_tools_origin_is_one() -> None:
+    with pytest.raises(ConfigError, match="line 3, origin: "):
+        parse_script('scenarios: {A: [join]}\nconfig:\n  origin: "a\\r\\nb: c"\n', name="s")
 
 
 def test_a_text_that_is_empty_in_one_row_is_refused() -> None:
