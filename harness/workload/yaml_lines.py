@@ -69,7 +69,7 @@ def _plain(node: yaml.Node, path: Path, lines: dict[Path, int], name: str) -> An
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
                 raise ConfigError(f"{name}, line {line}: expected a plain key")
-            key = str(key_node.value)
+            key = _text(key_node, name)
             if key in found:
                 raise ConfigError(f"{name}, line {line}: key '{key}' is there twice")
             found[key] = _plain(value_node, (*path, key), lines, name)
@@ -78,4 +78,13 @@ def _plain(node: yaml.Node, path: Path, lines: dict[Path, int], name: str) -> An
     if node.tag not in PLAIN_TAGS:
         raise ConfigError(f"{name}, line {lines[path]}: {node.tag}: tags are not allowed here")
     # Everything else stays the text that was written: yes, 007 and 12:30 are what a guest may say.
-    return None if node.tag == NULL_TAG else str(node.value)
+    return None if node.tag == NULL_TAG else _text(node, name)
+
+
+def _text(node: yaml.Node, name: str) -> str:
+    """What is written; characters beyond the first 65,536 may be in two halves, as in JSON."""
+    try:
+        return str(node.value).encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        line = node.start_mark.line + 1
+        raise ConfigError(f"{name}, line {line}: half a character (of two \\u escapes)") from None

@@ -36,12 +36,19 @@ def test_texts_stay_as_they_were_written() -> None:
         ("a: \x00", "x: not YAML"),
         ("[" * 5000, "x: nested too deeply"),
         ("a: 1\n---\nb: 2\n", "x, line 2: not YAML"),
+        ('a:\n  "\\ud83d": b', "x, line 2: half a character"),
+        ('a:\n  - "b \\ude00"', "x, line 2: half a character"),
         ("x" * 1_000_001, "x: longer than 1,000,000 characters"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_its_line(text: str, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         load_lined(text, name="x")
+
+
+def test_an_emoji_in_two_halves_is_one() -> None:
+    found = load_lined('"\\ud83d\\ude00": "a \\ud83d\\ude00 \\U0001f600"', name="x").value
+    assert found == {"\U0001f600": "a \U0001f600 \U0001f600"}
 
 
 def test_a_short_file_cannot_grow_huge() -> None:
