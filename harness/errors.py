@@ -18,12 +18,18 @@
       LedgerError                 the record of open sessions can't be kept: always ends the run
       PlatformApiError            the Platform API answered with an error
 
-Attributes hold the data; the text is made from them. Tokens never appear in a text.
+Attributes hold the data; the text is made from them. Tokens never appear in a text, nor does any
+secret that a server repeats: every text goes through :mod:`harness.safe_text`.
 """
+
+from harness.safe_text import safe_quote, safe_text
 
 
 class HarnessError(Exception):
     """Root of the tree."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(safe_text(text))
 
 
 class ConfigError(HarnessError):
@@ -44,7 +50,7 @@ class ConnectFailed(TransportError):
     def __init__(self, phase: str, why: str) -> None:
         super().__init__(f"could not connect ({phase}): {why}")
         self.phase = phase
-        self.why = why
+        self.why = safe_text(why)
 
 
 class UpgradeRejected(TransportError):
@@ -57,7 +63,7 @@ class UpgradeRejected(TransportError):
         }.get(status, "")
         super().__init__(f"the server refused the websocket upgrade with HTTP {status}{hint}")
         self.status = status
-        self.body = body
+        self.body = safe_quote(body)
         self.retry_after_s = retry_after_s
 
 
@@ -66,6 +72,7 @@ class ConnectionLost(TransportError):
 
     def __init__(self, code: int | None, reason: str = "") -> None:
         how = "without a close frame" if code is None else f"with close code {code}"
+        reason = safe_quote(reason)
         super().__init__(f"the connection ended {how}" + (f": {reason}" if reason else ""))
         self.code = code
         self.reason = reason
@@ -87,6 +94,7 @@ class ServiceError(HarnessError):
     """The service answered a request with an error code (the codes: the vendor's mobile SDK)."""
 
     def __init__(self, code: int, text: str, tracing_id: str | None = None) -> None:
+        text = safe_quote(text)
         super().__init__(f"the service answered {code}: {text}")
         self.code = code
         self.text = text
@@ -134,6 +142,8 @@ class PlatformApiError(HarnessError):
     """The Platform API answered with an error status."""
 
     def __init__(self, status: int, code: str, message: str = "") -> None:
-        super().__init__(f"the Platform API answered HTTP {status} ({code}) {message}".rstrip())
+        code = safe_quote(code)
+        text = f"the Platform API answered HTTP {status} ({code}) {safe_quote(message)}"
+        super().__init__(text.rstrip())
         self.status = status
         self.code = code

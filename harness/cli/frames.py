@@ -6,9 +6,9 @@ from collections.abc import Callable
 import orjson
 
 from harness.clock import monotonic_ns
+from harness.safe_text import safe_text
 
-JWT = re.compile(r'("(?:jwt|code)":")[^"]+"')
-SIGNED = re.compile(r"([?&](?:signature|X-Amz-[A-Za-z-]+)=)[^&\"]+")
+JWT = re.compile(r'("(?:jwt|code|codeVerifier|refreshToken)":")[^"]+"')
 
 
 class Frames:
@@ -29,7 +29,7 @@ class Frames:
     def frame(self, outgoing: bool, data: bytes, at_ns: int) -> None:
         """One frame."""
         text = data.decode("utf-8", "replace").replace(self._token, self._token[:8] + "…")
-        text = SIGNED.sub(r"\1…", JWT.sub(r'\1…"', text))
+        text = safe_text(JWT.sub(r'\1…"', text)).replace("\n", "\\n")
         since_ns = self._answered(outgoing, data, at_ns)
         after = "" if not since_ns else f"+{(at_ns - since_ns) / 1e6:.1f} ms"
         arrow = "→" if outgoing else "←"
@@ -37,6 +37,7 @@ class Frames:
 
     def say(self, text: str) -> None:
         """One line that is no frame."""
+        text = safe_text(text.replace(self._token, self._token[:8] + "…"))
         self._show(f"{self._clock(monotonic_ns())}   {text}")
 
     def heard(self, text: str) -> None:

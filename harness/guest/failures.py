@@ -7,6 +7,7 @@ from harness.errors import (
     Forbidden,
     HarnessError,
     RateLimited,
+    RemoteProtocolError,
     ReplyTimeout,
     ServiceError,
     SessionExpired,
@@ -99,5 +100,10 @@ def outcome_of(error: ServiceError) -> Outcome:
     return Outcome.SERVICE_ERROR
 
 
-STORY_ENDS: tuple[type[HarnessError], ...] = (TransportError, ServiceError, ReplyTimeout)
+STORY_ENDS: tuple[type[HarnessError], ...] = (
+    TransportError,
+    ServiceError,
+    ReplyTimeout,
+    RemoteProtocolError,
+)
 """What may end a guest's story without being an error of the harness: it is measured already."""

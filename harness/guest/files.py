@@ -6,7 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.clock import monotonic_ns
-from harness.errors import ConfigError, HarnessError, ReplyTimeout, ServiceError, TransportError
+from harness.errors import (
+    ConfigError,
+    HarnessError,
+    RemoteProtocolError,
+    ReplyTimeout,
+    ServiceError,
+    TransportError,
+)
 from harness.guest.failures import outcome_of
 from harness.guest.line import Line
 from harness.measure.recorder import Recorder
@@ -15,6 +22,9 @@ from harness.protocol import requests
 from harness.protocol.events import Other
 from harness.protocol.names import MessageClass
 from harness.transport import http
+
+MOST_HEADERS = 32
+"""Of an upload: the service asks for one or two."""
 
 
 def read(path: Path | str) -> bytes:
@@ -38,7 +48,8 @@ def upload(
     """Upload a file; its attachment id, to be sent with a message. Counted as ``upload``.
 
     ``on_progress`` hears of (bytes written, bytes in all). Raises ServiceError when the service
-    refuses the name, type, size or content, TransportError, or ReplyTimeout.
+    refuses the name, type, size or content, TransportError, ReplyTimeout, or RemoteProtocolError
+    when it names no place that can be uploaded to.
     """
     mime = mime or mimetypes.guess_type(name)[0] or "application/octet-stream"
     started = monotonic_ns()
@@ -69,12 +80,13 @@ def _upload(
     )
     place = line.ask(request, "PresignedUrlResponse", within_s)
     _refuse_failure(place)
+    url, headers = _upload_place(line, place)
     line.inbox.want(attachment_id)
     try:
         answer = http.request(
             "PUT",
-            str(place.body.get("url", "")),
-            headers={str(k): str(v) for k, v in (place.body.get("headers") or {}).items()},
+            url,
+            headers=headers,
             body=data,
             tls=line.settings.tls,
             way=line.settings.address,
@@ -83,11 +95,26 @@ def _upload(
         )
         if not 200 <= answer.status < 300:
             raise ServiceError(answer.status, f"the upload of {name!r} was refused")
+    except ConfigError as error:  # the request was made of what the service has said
+        line.inbox.forget(attachment_id)
+        raise RemoteProtocolError(f"the service named no place to upload to: {error}") from None
     except BaseException:
         line.inbox.forget(attachment_id)
         raise
     _refuse_failure(line.await_answer(attachment_id, "UploadSuccessEvent", within_s))
     return attachment_id
+
+
+def _upload_place(line: Line, answer: Other) -> tuple[str, dict[str, str]]:
+    """Where to, and the headers that the signature asks for. Raises RemoteProtocolError."""
+    url, headers = answer.body.get("url"), answer.body.get("headers") or {}
+    if type(url) is not str or type(headers) is not dict or len(headers) > MOST_HEADERS:
+        raise RemoteProtocolError("the service named no place to upload to: no url, or odd headers")
+    if line.settings.tls is not None and not url.startswith("https:"):
+        raise RemoteProtocolError("the service named a place to upload to that has no TLS")
+    if not all(type(value) is str for value in headers.values()):
+        raise RemoteProtocolError("the service named odd headers for an upload")
+    return url, headers
 
 
 def download_url(line: Line, attachment_id: str, *, within_s: float = 10.0) -> str:

@@ -18,7 +18,7 @@ from harness.errors import (
     TransportError,
     UpgradeRejected,
 )
-from harness.guest.failures import connect_outcome
+from harness.guest.failures import STORY_ENDS, connect_outcome
 from harness.guest.line import Line
 from harness.guest.rest import fetch_history
 from harness.measure.recorder import Recorder
@@ -203,7 +203,7 @@ class Lasting:
     def _take_in_missed(self) -> None:
         try:
             missed = fetch_history(self._line, self._recorder)
-        except (ServiceError, TransportError, ReplyTimeout):
+        except STORY_ENDS:
             return  # counted as history; the story goes on without
         now = monotonic_ns()
         for message in missed:

@@ -1,5 +1,6 @@
 """What a guest asks over REST: its own history, with the JWT that its socket gives it."""
 
+import re
 from urllib.parse import urlencode
 
 import gevent
@@ -18,6 +19,7 @@ from harness.protocol.events import Message
 from harness.transport import http
 
 RETRIED = frozenset({500, 502, 503, 504})
+_BEARER = re.compile(r"[\w.~+/=-]{1,8000}", re.ASCII)
 PAGE_SIZE = 25
 MAX_PAGES = 4
 """Pages read of one history: the service allows 10 requests a minute for a session."""
@@ -65,8 +67,11 @@ def _page(
     due = monotonic_ns()
     for attempt in range(len(retry_after_s) + 1):
         jwt = line.ask(requests.get_jwt(line.token, line.next_id()), "JwtResponse", within_s)
+        bearer = jwt.body.get("jwt")
+        if type(bearer) is not str or not _BEARER.fullmatch(bearer):
+            raise RemoteProtocolError("a JwtResponse holds no 'jwt'")
         headers = {
-            "Authorization": f"bearer {jwt.body.get('jwt', '')}",
+            "Authorization": f"bearer {bearer}",
             "Origin": target.origin or f"https://{target.host}",
         }
         try:

@@ -161,7 +161,10 @@ def _resolve(
     try:
         literal = ipaddress.ip_address(host)
     except ValueError:
-        found = gsocket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        try:
+            found = gsocket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except UnicodeError:  # a label that is empty or too long
+            raise socket.gaierror(socket.EAI_NONAME, "no host name") from None
         return [(entry[0], entry[4]) for entry in found], True
     family = socket.AF_INET if literal.version == 4 else socket.AF_INET6
     return [(family, (host, port))], False

@@ -5,6 +5,7 @@ configuration. HTTP/1.1 with ``Connection: close``; redirects are not followed.
 """
 
 import contextlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from http.client import HTTPException, HTTPResponse
@@ -17,9 +18,15 @@ from gevent import socket as gsocket
 
 from harness.clock import monotonic_ns
 from harness.errors import ConfigError, ConnectionLost
+from harness.safe_text import safe_quote
 from harness.transport.dial import READ_SIZE, Address, Link, dial
 
 CHUNK = 65_536
+MAX_URL = 8192
+MAX_HEADER = 8192
+_NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]{1,100}")
+_OURS = frozenset({"connection", "content-length", "host", "transfer-encoding"})
+"""Headers by which a message would say of itself what it is not."""
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 
 
@@ -61,7 +68,11 @@ def request(
         head.append(f"Content-Length: {len(body)}")
     for name, value in (headers or {}).items():
         if any(character in name + value for character in "\r\n\0"):
-            raise ConfigError(f"the header {name!r} holds a line break")
+            raise ConfigError(f"the header {safe_quote(name, 40)!r} holds a line break")
+        if not _NAME.fullmatch(name) or not _fits(value):
+            raise ConfigError(f"the header {safe_quote(name, 40)!r} is none")
+        if name.lower() in _OURS:
+            continue
         head.append(f"{name}: {value}")
     began = monotonic_ns()
     link = dial(address, timeout_s=timeout_s)
@@ -79,21 +90,42 @@ def request(
         link.close()
 
 
+def _fits(value: str) -> bool:
+    try:
+        return len(value.encode("latin-1")) <= MAX_HEADER
+    except UnicodeEncodeError:
+        return False
+
+
 def _where(url: str, tls: SSLContext | None) -> tuple[Address, str]:
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise ConfigError(f"{url!r} is not a URL") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or any(map(str.isspace, url)):
-        raise ConfigError(f"{url!r} is not an http(s) URL")
+        raise ConfigError(f"{_shown(url)} is not a URL") from None
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or not url.isascii()
+        or not url.isprintable()
+        or " " in url
+        or len(url) > MAX_URL
+    ):
+        raise ConfigError(f"{_shown(url)} is not an http(s) URL")
     secure = parts.scheme == "https"
     if secure and tls is None:
-        raise ConfigError(f"{url!r} needs TLS, and this target has none")
+        raise ConfigError(f"{_shown(url)} needs TLS, and this target has none")
     address = Address(
         host=parts.hostname, port=port or (443 if secure else 80), tls=tls if secure else None
     )
     return address, (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+def _shown(url: str) -> str:
+    """What of it is no secret: a query may be a signature, and a path may hold one too."""
+    place, mark, rest = url[:80].partition("://")
+    host = rest.partition("/")[0].rpartition("@")[2]
+    return repr(safe_quote(f"{place}{mark}{host}/…" if mark else f"{url[:20]}…"))
 
 
 def _host(address: Address) -> str:

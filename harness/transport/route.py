@@ -10,6 +10,7 @@ from gevent import socket as gsocket
 
 from harness.config import Target
 from harness.errors import ConfigError
+from harness.safe_text import safe_quote, without_secret
 
 HEAD_LIMIT = 16_384
 # Linux: choose the port at connect, so that one address can use a port towards several servers.
@@ -69,7 +70,8 @@ def tunnel(sock: socket.socket, host: str, port: int, login: str = "") -> None:
     ``login`` is the ``user:password`` for it (RFC 7617).
     """
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    granted = f"Proxy-Authorization: Basic {b64encode(login.encode()).decode()}\r\n" * bool(login)
+    encoded = b64encode(login.encode()).decode()
+    granted = f"Proxy-Authorization: Basic {encoded}\r\n" * bool(login)
     request = f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n{granted}\r\n".encode()
     while request:
         try:
@@ -89,6 +91,8 @@ def tunnel(sock: socket.socket, host: str, port: int, login: str = "") -> None:
             raise OSError("the proxy closed the connection without an answer to CONNECT")
     status = head.split(b"\r\n", 1)[0].decode("latin-1")
     code = status.split(" ")[1:2]
+    password = login.partition(":")[2]
+    status = safe_quote(without_secret(status, login, encoded, password), 200)
     if code == ["407"]:
         why = "it did not accept our login" if login else "it wants a login (proxy_login_env)"
         raise OSError(f"the proxy refused: {status}: {why}")

@@ -4,9 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes import FakeServer, Peer
+from guests import configured, line_to
 
-from harness.errors import ConfigError, ReplyTimeout, ServiceError
+from harness.errors import ConfigError, RemoteProtocolError, ReplyTimeout, ServiceError
 from harness.guest import files
+from harness.guest.failures import STORY_ENDS
+from harness.measure.recorder import Recorder
 from harness.measure.sample import Outcome
 
 PICTURE = bytes(range(256)) * 1024
@@ -59,3 +63,55 @@ def test_an_upload_that_is_never_confirmed_times_out(rig: Any) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"gone\.png: can't be read"):
         files.read(tmp_path / "gone.png")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"url": 5},
+        {"url": "ftp://files.example/x?signature=s3cret"},
+        {"url": "http://127.0.0.1:1/x\r\nHost: y?signature=s3cret"},
+        {"url": "http://127.0.0.1:1/\u0131?signature=s3cret"},
+        {"url": "http://127.0.0.1:x/?signature=s3cret"},
+        {"url": "http://" + "a" * 9000 + "/?signature=s3cret"},
+        {"url": "http://a..b/?signature=s3cret"},
+        {"url": "https://127.0.0.1:1/?signature=s3cret"},
+        {"url": "http://127.0.0.1:1/?signature=s3cret", "headers": ["x", "y"]},
+        {"url": "http://127.0.0.1:1/?signature=s3cret", "headers": {"x": ["y"]}},
+        {"url": "http://127.0.0.1:1/?signature=s3cret", "headers": {"x y": "z"}},
+        {"url": "http://127.0.0.1:1/?signature=s3cret", "headers": {"x": "\u0131"}},
+        {"url": "http://127.0.0.1:1/?signature=s3cret", "headers": {"x": "s3cret\r\nHost: y"}},
+        {"url": "http://127.0.0.1:1/?signature=s3cret", "headers": {"x": "z" * 99_999}},
+        {
+            "url": "http://127.0.0.1:1/?signature=s3cret",
+            "headers": {f"x{n}": "" for n in range(99)},
+        },
+    ],
+)
+def test_an_odd_place_to_upload_to_is_the_services_doing(body: dict[str, Any]) -> None:
+    def script(peer: Peer) -> None:
+        configured(peer)
+        asked = peer.receive()
+        assert asked is not None
+        peer.send(
+            {"type": "response", "class": "PresignedUrlResponse", "code": 200, "body": body,
+             "tracingId": asked["tracingId"]}
+        )  # fmt: skip
+        peer.receive()
+
+    recorder = Recorder()
+    with FakeServer(script) as server:
+        line = line_to(server, recorder)
+        line.connect()
+        line.configure()
+        with pytest.raises(STORY_ENDS) as told:
+            files.upload(line, recorder, name="a.png", data=b"x", within_s=2.0)
+        line.close()
+    assert "s3cret" not in str(told.value)
+    assert len(str(told.value)) < 300
+    outcomes = recorder.take().outcomes["upload"]
+    assert sum(outcomes.values()) == 1
+    assert Outcome.OK not in outcomes
+    if "a..b" not in str(body) and "headers" not in body:
+        assert isinstance(told.value, RemoteProtocolError)

@@ -100,6 +100,16 @@ def test_a_proxy_with_a_login(listener: socket.socket, login: str, why: str | No
             assert not login or login not in str(caught.value)
 
 
+def test_a_proxy_that_repeats_the_login_does_not_get_it_printed() -> None:
+    said = b"HTTP/1.1 502 no bob:hunter2 here, Basic Ym9iOmh1bnRlcjI= nor hunter2\x1b[2J\r\n\r\n"
+    with Proxy(answer=said) as proxy:
+        address = Address(host="h.example", port=1, proxy=proxy.address, proxy_login="bob:hunter2")
+        with pytest.raises(ConnectFailed, match=r"502 no … here, Basic … nor …\\x1b") as caught:
+            dial(address, timeout_s=5)
+    assert "hunter2" not in str(caught.value)
+    assert "Ym9iOmh1bnRlcjI" not in str(caught.value)
+
+
 def target(host: str, *sources: str, proxy: str | None = None) -> Target:
     return parse_target(f"ws://{host}:1/v1?{ID}", sources=sources, proxy=proxy)
 

@@ -1,0 +1,59 @@
+"""Texts that somebody else may have written, made fit to be shown: no secrets, no tricks.
+
+A server may repeat what it was sent (a login, a signed address, the guest's token), and it may send
+what a terminal obeys. Every error of this project passes its sentence through here, and so does
+what ``harness guest`` shows of frames.
+"""
+
+import re
+
+MOST = 500
+"""Characters of a server's own words that are shown."""
+_SECRETS = (
+    # The key of an HTTP login; plain words after "basic" are none.
+    (
+        r"\b((?i:basic|bearer):?\s+)(?=[\w+/=.~-]*(?:[0-9=]|[a-z][A-Z]))[\w+/=.~-]{6,}",
+        r"\1…",
+    ),
+    (r"\beyJ[\w-]+(?:\.[\w-]*){1,4}", "eyJ…"),
+    (r"(//)[^/@\s\"'<>]+@", r"\1…@"),
+    (r"(?i)(https?://[^\s?\"'<>]+\?)[^\s\"'<>]+", r"\1…"),
+    (
+        r"(?i)(?<![a-z])((?:signature|x-amz-[a-z-]+|x-goog-[a-z-]+|sig|jwt|password)=)"
+        r"[^&\s\"'<>]+",
+        r"\1…",
+    ),
+)
+_PATTERNS = tuple((re.compile(pattern), instead) for pattern, instead in _SECRETS)
+_ID = re.compile(r"\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", re.I)
+# What moves the cursor, colours, rings, or turns the direction of writing around.
+_TRICKS = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def safe_text(text: str) -> str:
+    """A sentence of ours in which others may be quoted. Line ends and tabs stay."""
+    for pattern, instead in _PATTERNS:
+        text = pattern.sub(instead, text)
+    return _TRICKS.sub(_number, text)
+
+
+def safe_quote(text: str, most: int = MOST) -> str:
+    """What a server says, on one line; an id in it may be a guest's token, so ids are shortened."""
+    text = _ID.sub(r"\1…", text[: 4 * most])
+    text = safe_text(text).replace("\n", "\\n").replace("\t", " ")
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+def without_secret(text: str, *secrets: str) -> str:
+    """A text in which these do not stand, whatever they look like."""
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "…")
+    return text
+
+
+def _number(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"

@@ -1,0 +1,85 @@
+"""What somebody else has written shows no secret and moves no cursor."""
+
+from base64 import b64encode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.errors import (
+    ConfigError,
+    ConnectionLost,
+    HarnessError,
+    PlatformApiError,
+    ServiceError,
+    UpgradeRejected,
+)
+from harness.safe_text import MOST, safe_quote, safe_text, without_secret
+
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmNHl0w5N"
+TOKEN = "12345678-90ab-4def-8234-567890abcdef"
+LOGIN = b64encode(b"user:correct horse").decode()
+
+
+@pytest.mark.parametrize(
+    ("said", "secret"),
+    [
+        (f"you sent Authorization: Basic {LOGIN}, which is wrong", LOGIN),
+        (f"Proxy-Authorization: basic {LOGIN}", LOGIN),
+        ("bad header 'bearer abc123def456'", "abc123def456"),
+        (f"Bearer: {JWT} has expired", JWT.split(".")[2]),
+        (f'{{"jwt":"{JWT}"}}', JWT.split(".")[1]),
+        ("see http://bob:hunter2@proxy.example:3128/", "hunter2"),
+        ("no https://b.s3.example/k?X-Amz-Signature=0a1b2c&X-Amz-Date=1", "0a1b2c"),
+        ("no /k?a=1&Signature=0a1b2c", "0a1b2c"),
+        ("password=hunter2", "hunter2"),
+    ],
+)
+def test_no_secret_is_repeated(said: str, secret: str) -> None:
+    for error in (
+        HarnessError(said), ConfigError(said), ServiceError(400, said), PlatformApiError(400, said),
+        PlatformApiError(400, "x", said), ConnectionLost(4000, said),
+    ):  # fmt: skip
+        assert secret not in str(error)
+        assert secret not in repr(error)
+    assert secret not in ServiceError(400, said).text
+    assert secret not in ConnectionLost(4000, said).reason
+    assert secret not in UpgradeRejected(400, said).body
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "basic authentication is off", "the bearer of bad news", "expected https://host/path",
+        "ws://127.0.0.1:8080/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef",
+        "design=1", "two\nlines and a\ttab", "naïve ❤ → 質問", "mail somebody@example.com",
+    ],
+)  # fmt: skip
+def test_other_words_stay_as_they_are(said: str) -> None:
+    assert safe_text(said) == said
+
+
+def test_a_token_that_the_service_repeats_is_shortened() -> None:
+    error = ServiceError(4007, f"no session {TOKEN}")
+    assert str(error) == "the service answered 4007: no session 12345678…"
+    assert TOKEN not in str(ConnectionLost(1008, TOKEN))
+
+
+def test_what_a_terminal_obeys_is_shown_as_numbers() -> None:
+    said = "\x1b]0;title\x07\x1b[2J\r\u202egnp.exe\u2066\x9b31m\u2028"
+    assert safe_text(said) == (
+        "\\x1b]0;title\\x07\\x1b[2J\\x0d\\u202egnp.exe\\u2066\\x9b31m\\u2028"
+    )
+    assert safe_quote("one\nPASS all is well") == "one\\nPASS all is well"
+
+
+@given(st.text())
+def test_any_text_can_be_shown_on_one_line(text: str) -> None:
+    shown = safe_quote(text)
+    assert len(shown) <= MOST + 1
+    assert "\n" not in shown
+    shown.encode()  # no lone surrogate
+
+
+def test_known_secrets_go_whatever_they_look_like() -> None:
+    assert without_secret("407 for bob:pw and pw", "bob:pw", "", "pw") == "407 for … and …"
