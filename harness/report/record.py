@@ -60,6 +60,7 @@ LAG_LIMIT_MS = 100.0
 FORENSICS = (
     "duplicate",
     "after_clear",
+    "unasked_clear",
     "unmatched_echo",
     "expected",
     "late_message",
