@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from harness.cli.embedded import EmbeddedSimulator
+from harness.cli.holding import SEARCH
 from harness.cli.inspected import inspect_locustfile
 from harness.cli.progress import Progress, shown
 from harness.cli.run_options import (
@@ -40,6 +41,8 @@ from harness.report.baseline import note_counts
 from harness.report.console import open_console
 from harness.report.judging import read_objectives
 from harness.report.opening import (
+    ENDED_BY_HAND,
+    ENDED_BY_SEARCH,
     START,
     make_run_directory,
     new_run_id,
@@ -315,7 +318,9 @@ def _conclude(
         incomplete = f"Locust was ended by {signal.Signals(-status).name}"
     elif asked:
         with suppress(OSError):
-            write_start(directory, stopped_by_hand=True)
+            write_start(
+                directory, **{ENDED_BY_SEARCH if SEARCH in os.environ else ENDED_BY_HAND: True}
+            )
     try:
         note_counts(directory, "after", target)
         record = build_record(directory, incomplete=incomplete)
