@@ -51,6 +51,7 @@ QUANTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p99_9": 99.9, 
 HOW_NOT = ("run_id", "objectives", "baseline", "platform")
 """Of ``start.json``: what does not say how the run was made, or has a place of its own."""
 DEFAULT_OBJECTIVES = ("leftovers == 0",)
+VERDICT_STAYS = "the verdict is that of the run itself: what is settled afterwards was left by it"
 EXIT_CODES = {
     Verdict.PASS: ExitCode.PASS,
     Verdict.FAIL: ExitCode.OBJECTIVES,
@@ -367,11 +368,37 @@ def _invalid(
     return reasons
 
 
-def exit_code_of(record: dict[str, Any]) -> ExitCode:
+def declare_invalid(record: dict[str, Any], why: str) -> None:
+    """Something that came up after the gate has judged makes the run INVALID."""
+    record["verdict"] = str(Verdict.INVALID)
+    record["invalid_because"] = [*record.get("invalid_because", ()), why]
+    record["reasons"] = [why, *record["reasons"]]
+    record["exit_code"] = int(exit_code_of(record))
+
+
+def exit_code_of(record: Mapping[str, Any]) -> ExitCode:
     """The process exit code of a record; leftovers weigh most (see ``harness.exit_codes``)."""
-    if record["sessions"]["leftover"]:
+    if sessions_as_left(record).get("leftover"):
         return ExitCode.LEFTOVERS
     return EXIT_CODES[Verdict(record["verdict"])]
+
+
+def sessions_as_left(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The account when the run had ended, before any sweep or audit."""
+    at_end: dict[str, Any] | None = record.get("sessions_at_end")
+    if at_end is not None:
+        return at_end
+    sessions: dict[str, Any] = dict(record.get("sessions") or {})
+    if VERDICT_STAYS in (block.get("verdict") for block in later_blocks(record)):
+        # Brought up to date by a harness that did not keep it: what was settled was left.
+        sessions["leftover"] = sessions.get("leftover", 0) + sessions.get("settled", 0)
+        sessions["settled"] = 0
+    return sessions
+
+
+def later_blocks(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a sweep and an audit have added."""
+    return [block for key in ("sweep", "audit") if isinstance(block := record.get(key), dict)]
 
 
 def record_of_nothing(directory: Path, why: str) -> dict[str, Any]:

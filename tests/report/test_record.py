@@ -18,7 +18,7 @@ from harness.measure.recorder import (
 from harness.measure.sample import Outcome, Sample
 from harness.measure.snapshot import IntervalWriter
 from harness.report.opening import write_start
-from harness.report.record import build_record, record_of_nothing, write_record
+from harness.report.record import build_record, declare_invalid, record_of_nothing, write_record
 
 MS = 1_000_000
 
@@ -139,3 +139,14 @@ def test_it_is_written_whole(tmp_path: Path) -> None:
     path = write_record(tmp_path, record)
     assert json.loads(path.read_text())["verdict"] == "PASS"
     assert record_of_nothing(tmp_path, "unreadable")["verdict"] == "INVALID"
+
+
+def test_leftovers_outweigh_whatever_comes_up_later(tmp_path: Path) -> None:
+    make_run(tmp_path, stages=[(Stage.CLEARED, ""), (Stage.LOST, "clear_unanswered")])
+    record = build_record(tmp_path)
+    declare_invalid(record, "the simulator says something else")
+    assert (record["verdict"], record["exit_code"]) == ("INVALID", 4)
+    assert record["invalid_because"] == ["the simulator says something else"]
+    nothing = record_of_nothing(tmp_path, "unreadable")
+    declare_invalid(nothing, "the record can't be written")
+    assert nothing["exit_code"] == 6
