@@ -69,6 +69,8 @@ class Browser:
         self._target: str | None = None
         self.console: list[str] = []
         self.requests: list[str] = []
+        self._sockets: dict[str, dict[str, Any]] = {}
+        """websockets of the page by the browser's number, each an entry of a HAR"""
 
     def __enter__(self) -> "Browser":
         return self
@@ -93,7 +95,7 @@ class Browser:
         self._target = self._ask("Target.createTarget", url="about:blank")["targetId"]
         attached = self._ask("Target.attachToTarget", targetId=self._target, flatten=True)
         self._session = attached["sessionId"]
-        self.console, self.requests = [], []
+        self.console, self.requests, self._sockets = [], [], {}
         for domain in ("Page", "Runtime", "Network", "Log"):
             self._ask(f"{domain}.enable")
         self._ask(
@@ -121,6 +123,22 @@ class Browser:
     def until(self, expression: str) -> None:
         """Wait for a JavaScript expression to become true."""
         self._until(lambda: bool(self.run(expression)))
+
+    def har(self) -> dict[str, Any]:
+        """What the page did, in the form in which Chrome exports it with its sensitive data."""
+        pages = [
+            {
+                "request": {"method": "GET", "url": url, "headers": [], "cookies": []},
+                "response": {"status": 200, "content": {}},
+            }
+            for url in self.requests
+        ]
+        sockets = [
+            {key: value for key, value in entry.items() if key != "_begins_s"}
+            for entry in self._sockets.values()
+        ]
+        creator = {"name": "WebInspector", "version": "537.36"}
+        return {"log": {"version": "1.2", "creator": creator, "entries": [*pages, *sockets]}}
 
     def press(self, key: str, *, times: int = 1) -> None:
         """Press a named key, such as Tab or Enter."""
@@ -196,6 +214,36 @@ class Browser:
                 self.console.append(params["entry"]["text"])
             case "Network.requestWillBeSent":
                 self.requests.append(params["request"]["url"])
+            case str(method) if method.startswith("Network.webSocket"):
+                self._note_socket(method.removeprefix("Network.webSocket"), params)
+
+    def _note_socket(self, what: str, params: dict[str, Any]) -> None:
+        entry = self._sockets.setdefault(
+            params["requestId"],
+            {"_resourceType": "websocket", "_webSocketMessages": [], "_begins_s": 0.0},
+        )
+        match what:
+            case "Created":
+                entry["request"] = {"method": "GET", "url": params["url"], "httpVersion": "1.1"}
+            case "WillSendHandshakeRequest":
+                # Frames are stamped by a clock of their own; this is what ties it to the day's.
+                entry["_begins_s"] = params["wallTime"] - params["timestamp"]
+                entry["request"]["headers"] = _named(params["request"]["headers"])
+            case "HandshakeResponseReceived":
+                answer = params["response"]
+                entry["response"] = {
+                    "status": answer["status"], "headers": _named(answer["headers"])
+                }  # fmt: skip
+            case "FrameSent" | "FrameReceived":
+                frame = params["response"]
+                entry["_webSocketMessages"].append(
+                    {
+                        "type": "send" if what == "FrameSent" else "receive",
+                        "time": params["timestamp"] + entry["_begins_s"],
+                        "opcode": frame["opcode"],
+                        "data": frame["payloadData"],
+                    }
+                )
 
     @staticmethod
     def _until(met: Callable[[], bool]) -> None:
@@ -204,3 +252,7 @@ class Browser:
             if time.monotonic() > end:
                 raise AssertionError("waited in vain for the browser")
             time.sleep(0.05)
+
+
+def _named(headers: dict[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "value": value} for name, value in headers.items()]

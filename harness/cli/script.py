@@ -14,9 +14,13 @@ from harness.report.console import open_console
 from harness.units import duration_text, seconds
 from harness.workload.estimate import Estimate, estimate
 from harness.workload.feeder import Feeder
+from harness.workload.recorded.reading import read_recording
+from harness.workload.recorded.scripting import draft
 from harness.workload.script import Script
 from harness.workload.script_file import Loaded, read_script
 from harness.workload.script_schema import script_schema
+
+STAND_IN = b"A stand-in for the file that was sent. "
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +28,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "check: reads a conversation script and its data, and says what it would send, how long it "
         "takes and which of the service's documented limits it would break. Nothing is sent.\n"
-        "schema: prints the JSON schema of scripts, for editors.\n\n"
+        "schema: prints the JSON schema of scripts, for editors.\n"
+        "from-har: makes a script of what a guest did in a browser, from the HAR export of Chrome "
+        "or Edge (or from a file of harness guest --record). No token, id or reply is carried "
+        "over; personal data that a machine can tell becomes a column of invented data.\n\n"
         "exit code: 0 the script keeps the limits, 7 it would break one, 8 it is wrong"
     )
     parser.epilog = (
@@ -32,9 +39,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  harness script check shop.yaml\n"
         "  harness script check shop.yaml --reply 200ms --guests 5000\n"
         "  harness script schema > script.schema.json\n"
+        "  harness script from-har chat.har --out shop.yaml\n"
     )
-    parser.add_argument("action", choices=("check", "schema"))
-    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="the script (YAML)")
+    parser.add_argument("action", choices=("check", "schema", "from-har"))
+    parser.add_argument(
+        "file", nargs="?", type=Path, metavar="FILE", help="the script (YAML), or the HAR"
+    )
     parser.add_argument(
         "--reply", default="1s", metavar="TIME", help="how long replies take (default: 1s)"
     )
@@ -42,6 +52,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--guests", type=int, metavar="N", help="check that unique rows are enough for so many"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="from-har: the script to write (default: its name)"
+    )
+    parser.add_argument("--force", action="store_true", help="from-har: replace files of that name")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -51,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
         return ExitCode.PASS
     if args.file is None:
         raise ConfigError("harness script check: which FILE?")
+    if args.action == "from-har":
+        return _from_har(args.file, args.out, force=args.force)
     loaded = read_script(args.file)
     if args.guests is not None:
         _check_rows(loaded, args.guests)
@@ -60,6 +76,47 @@ def run(args: argparse.Namespace) -> int:
     else:
         _show(found, loaded, open_console())
     return ExitCode.PREFLIGHT if found.breaks else ExitCode.PASS
+
+
+def _from_har(file: Path, out: Path | None, *, force: bool) -> int:
+    script = out or Path(f"{file.stem}.yaml")
+    data = script.with_suffix(".csv")
+    recording = read_recording(file)
+    made = draft(recording, data_file=data.name)
+    if not made.yaml:
+        raise ConfigError(f"{file}: a guest connected and did nothing: there is nothing to script")
+    written = {script: made.yaml.encode()}
+    if made.csv:
+        written[data] = made.csv.encode()
+    for name, size in made.files.items():
+        written[script.parent / name] = (STAND_IN * (size // len(STAND_IN) + 1))[:size]
+    for path, content in written.items():
+        _write(path, content, force=force)
+    loaded = read_script(script)
+    steps = sum(len(one.steps) for one in loaded.script.scenarios.values())
+    guests = len(loaded.script.scenarios)
+    print(f"{script}: {guests} recorded guest{'s' if guests > 1 else ''}, {steps} steps")
+    for path in [path for path in written if path != script]:
+        print(f"{path}: {'invented data' if path == data else 'a stand-in of the same size'}")
+    for sentence in made.dropped:
+        print(f"not carried over: {sentence}")
+    for sentence in made.notes:
+        print(f"note: {sentence}")
+    print(f"read {script} before you pass it on; {file} holds secrets: delete it when you are done")
+    print(f"next: harness guest --script {script}")
+    return ExitCode.PASS
+
+
+def _write(path: Path, content: bytes, *, force: bool) -> None:
+    try:
+        with path.open("wb" if force else "xb") as file:
+            file.write(content)
+    except FileExistsError:
+        raise ConfigError(
+            f"{path} is there already: --force replaces it, --out names another"
+        ) from (None)
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be written ({error.strerror})") from None
 
 
 def _check_rows(loaded: Loaded, guests: int) -> None:

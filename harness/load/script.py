@@ -75,9 +75,7 @@ class ScriptUser(GuestUser):
         try:
             row = playing.next_row()
         except StopIteration:
-            self._asked_to_stop = True  # each row was used once
-            Run.of(self.environment).rows_used_up()
-            raise StopUser from None
+            raise StopUser from None  # each row was used once
         script, folder = self._opened.script, self._opened.folder
         name = script.pick(playing.rng)
         with self.guest() as guest:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from harness.simulator import frames
 from harness.simulator.limits import over
-from harness.simulator.questions import Question
 from harness.simulator.state import Conversation, Session
 
 if TYPE_CHECKING:
@@ -31,21 +30,16 @@ def conversation_of(service: "Service", session: Session) -> Conversation:
 
 
 def outbound(
-    service: "Service",
-    session: Session,
-    conversation: Conversation,
-    part: Mapping[str, Any],
-    agent: str | None = None,
-) -> bool | None:
-    """Send one message of the other side to every connection.
+    service: "Service", session: Session, conversation: Conversation, part: Mapping[str, Any]
+) -> bool:
+    """Send one message of the other side to every connection; False if nobody is there for it.
 
-    None if nobody is there for it any more; False if no connection got it as it is. ``part`` holds
-    ``text``, ``content`` or ``type``; the sender is ``agent``, or whoever has the conversation.
+    ``part`` holds ``text``, ``content`` or ``type``; the sender is the agent once there is one.
     """
     if session.ended is not None or not conversation.open:
-        return None
+        return False
     number, at, correlation = service.spoken(session, conversation, "reply")
-    agent = agent or conversation.agent
+    agent = conversation.agent
     sender, entity = ("Bot", "Bot") if agent is None else (agent, "Human")
     if len(part) == 1 and "text" in part:
         frame = frames.outbound_text(
@@ -65,13 +59,10 @@ def outbound(
     for tally in session.tallies:
         tally.replies += 1
     service.keep(session, frame)
-    arrived = service.fan_out(session, frame)
-    if service.faults.active:
-        if service.faults.strikes("duplicate_reply"):
-            service.fan_out(session, frame)
-        if service.faults.strikes("cross_talk"):
-            _cross_talk(service, session, frame)
-    return arrived
+    service.fan_out(session, frame)
+    if service.faults.active and service.faults.strikes("cross_talk"):
+        _cross_talk(service, session, frame)
+    return True
 
 
 def _cross_talk(service: "Service", session: Session, frame: bytes) -> None:
@@ -86,33 +77,17 @@ def reply(
     session: Session,
     conversation: Conversation,
     part: Mapping[str, Any],
-    question: Question | None,
-    *,
-    greeting: bool = False,
+    arrival: float,
+    operation: str = "reply",
 ) -> bool:
-    """A message of an answer, or a greeting; enters it in the question's row.
+    """An answer whose work is done; records the delay that it had since ``arrival``.
 
     False if nobody is there for it any more.
     """
-    arrived = outbound(service, session, conversation, part)
-    if question is not None:
-        if arrived:
-            said = question.greetings if greeting else question.answers
-            said.append(monotonic() - question.came_s)
-        else:
-            question.unheard += 1
-    return arrived is not None
-
-
-def say_unasked(
-    service: "Service", session: Session, conversation: Conversation, text: str, agent: str | None
-) -> bool:
-    """An agent says something that answers nothing. False if nobody is there any more."""
-    arrived = outbound(service, session, conversation, {"text": text}, agent)
-    if arrived:
-        now = service.now()
-        service.truth.questions.say_unasked("agent", session.serial, session.run_id, now)
-    return arrived is not None
+    sent = outbound(service, session, conversation, part)
+    if sent:
+        service.truth.delay(operation, monotonic() - arrival)
+    return sent
 
 
 def typing(service: "Service", session: Session, duration_ms: int = 5000) -> None:

@@ -1,0 +1,1 @@
+"""What a browser or ``harness guest --record`` has recorded, and what can be made of it."""

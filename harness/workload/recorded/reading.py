@@ -1,0 +1,324 @@
+"""Recordings of guests as values: a browser's HAR export, ``harness guest --record``, or frames.
+
+* A **HAR** (HTTP Archive) of Chrome or Edge holds the messages of each websocket in the field
+  ``_webSocketMessages``: ``{"type": "send" | "receive", "time": seconds since 1970, "opcode": 1,
+  "data": "..."}``. HAR 1.2 itself knows no websockets, so other programs export none or the same.
+* A **recording** of ``harness guest --record`` has one JSON object a line: a head with the key
+  ``recording``, then messages of that same form.
+* A **directory of frames** holds JSON files, each with one frame or a list of them; a frame with an
+  ``action`` is the guest's, any other the service's.
+
+Only sockets are read whose first message configures a guest session; they are joined by its token.
+Everything else of a HAR (the page's requests, cookies, headers) is left alone.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.errors import ConfigError
+
+MAX_BYTES = 1_000_000_000
+TEXT, BINARY, CLOSE = 1, 2, 8
+CONFIGURES = ("configureSession", "configureAuthenticatedSession")
+HEAD_KEY = "recording"
+FORM_VERSION = 1
+UPGRADED = (101, 200)
+"""Statuses of an upgrade that went well; 200 answers the CONNECT of HTTP/2 (RFC 8441)."""
+HOW_TO_EXPORT = (
+    "in Chrome or Edge: open the developer tools' Network panel before the chat connects, reload "
+    "the page, chat, and choose 'Export HAR (with sensitive data)'"
+)
+MILLISECONDS_FROM = 1e11
+"""Seconds since 1970 are below this until the year 5138, milliseconds above since 1973."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One message of a websocket.
+
+    ``at_s`` counts in seconds from any moment. ``value`` is the parsed JSON; where there is none,
+    ``problem`` says why. A close has its ``code``, if that was recorded.
+    """
+
+    outgoing: bool
+    at_s: float
+    data: str = ""
+    value: Any = None
+    problem: str = ""
+    opcode: int = TEXT
+    code: int | None = None
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """The frame's object; empty for anything else."""
+        return self.value if isinstance(self.value, dict) else {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """One socket. ``status`` is that of the upgrade, if it was recorded."""
+
+    frames: tuple[Frame, ...]
+    status: int | None = None
+
+    @property
+    def begins_s(self) -> float:
+        """When its first message went."""
+        return self.frames[0].at_s if self.frames else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """All connections of one token, in the order in which they began."""
+
+    token: str
+    connections: tuple[Connection, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """One file. ``loose`` are frames of which nobody knows the session."""
+
+    name: str
+    sessions: tuple[Session, ...] = ()
+    loose: tuple[Frame, ...] = ()
+    left_out: tuple[str, ...] = field(default=())
+    """what of the file was not read, in words"""
+
+    def frames(self) -> Iterator[Frame]:
+        """All of them, session by session."""
+        for session in self.sessions:
+            for connection in session.connections:
+                yield from connection.frames
+        yield from self.loose
+
+
+def read_recording(path: Path) -> Recording:
+    """A HAR, a recording, or frames. ConfigError says what the file lacks and how to get it."""
+    if path.is_dir():
+        return _directory(path)
+    text = _text(path)
+    head = _parsed(text.partition("\n")[0])
+    if isinstance(head, dict) and HEAD_KEY in head:
+        return _lines(text, str(path))
+    try:
+        whole = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"{path}: neither a HAR nor a recording: {_reason(error)}; expected a HAR export, a "
+            "file of harness guest --record, or a directory of JSON frames"
+        ) from None
+    if isinstance(whole, dict) and isinstance(whole.get("log"), dict):
+        return _har(whole["log"], str(path))
+    frames = _loose(whole)
+    if not frames:
+        raise ConfigError(f"{path}: no HAR (it has no 'log'), no recording, and no frame")
+    return Recording(name=str(path), loose=frames)
+
+
+def parsed_frame(*, outgoing: bool, at_s: float, data: str) -> Frame:
+    """A text message with its JSON read, if it is any."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        return Frame(outgoing=outgoing, at_s=at_s, data=data, problem=f"not JSON: {_reason(error)}")
+    return Frame(outgoing=outgoing, at_s=at_s, data=data, value=value)
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ConfigError(f"{path}: more than {MAX_BYTES:,} bytes")
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from None
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} (line {error.lineno}, column {error.colno})"
+    return "nested too deeply" if isinstance(error, RecursionError) else "a number is too long"
+
+
+# A browser's export.
+
+
+def _har(log: Mapping[str, Any], name: str) -> Recording:
+    entries = [entry for entry in _list(log.get("entries")) if isinstance(entry, dict)]
+    sockets = [entry for entry in entries if _is_socket(entry)]
+    if not sockets:
+        raise ConfigError(
+            f"{name}: {len(entries):,} requests and no websocket among them; {HOW_TO_EXPORT}"
+        )
+    if not any("_webSocketMessages" in entry for entry in sockets):
+        raise ConfigError(f"{name}: {_many(sockets)} and no message: {_why_none(log)}")
+    refused = [status for entry in sockets if (status := _status(entry)) not in (None, *UPGRADED)]
+    connections = [
+        Connection(frames=_messages(entry["_webSocketMessages"]), status=_status(entry))
+        for entry in sockets
+        if isinstance(entry.get("_webSocketMessages"), list)
+    ]
+    found = [one for one in connections if _token(one) is not None]
+    if not found:
+        if refused:
+            why = f"the upgrade was refused with {', '.join(map(str, refused))}"
+        elif not any(connection.frames for connection in connections):
+            why = f"their messages are missing: {HOW_TO_EXPORT}"
+        else:
+            why = (
+                "none begins with configureSession, so none is a guest's, or the export began "
+                f"after the chat had connected; {HOW_TO_EXPORT}"
+            )
+        raise ConfigError(f"{name}: {_many(sockets)}: {why}")
+    left_out = []
+    if others := len(entries) - len(sockets):
+        left_out.append(f"{others:,} other requests of the page with their cookies and headers")
+    if strangers := len(sockets) - len(found):
+        left_out.append(f"{strangers:,} websockets that are no guest's")
+    left_out.append("cookies, headers and addresses of the guest's sockets")
+    return Recording(name=name, sessions=_joined(found), left_out=tuple(left_out))
+
+
+def _is_socket(entry: Mapping[str, Any]) -> bool:
+    request = entry.get("request")
+    url = request.get("url") if isinstance(request, dict) else None
+    named = isinstance(url, str) and url.lower().startswith(("ws://", "wss://"))
+    return named or entry.get("_resourceType") == "websocket" or "_webSocketMessages" in entry
+
+
+def _many(sockets: Sequence[Mapping[str, Any]]) -> str:
+    return f"{len(sockets):,} websocket{'s' if len(sockets) > 1 else ''}"
+
+
+def _why_none(log: Mapping[str, Any]) -> str:
+    """Which program exports no messages, as far as it can be told."""
+    programs = [log.get("creator"), log.get("browser")]
+    names = " ".join(str(one.get("name", "")) for one in programs if isinstance(one, dict))
+    for sign, program in (("firefox", "Firefox"), ("webkit web", "Safari"), ("safari", "Safari")):
+        if sign in names.lower():
+            return f"{program} exports none; {HOW_TO_EXPORT}"
+    return f"a sanitized export, or a program that exports none ({names or 'unnamed'}); " + (
+        HOW_TO_EXPORT
+    )
+
+
+def _status(entry: Mapping[str, Any]) -> int | None:
+    response = entry.get("response")
+    status = response.get("status") if isinstance(response, dict) else None
+    return status if isinstance(status, int) and status else None
+
+
+def _messages(found: list[Any]) -> tuple[Frame, ...]:
+    frames: list[Frame] = []
+    for message in found:
+        if isinstance(message, dict) and message.get("type") in ("send", "receive"):
+            frame = _frame(message, frames[-1].at_s if frames else 0.0)
+            if frame is not None:
+                frames.append(frame)
+    return tuple(frames)
+
+
+def _frame(message: Mapping[str, Any], before_s: float) -> Frame | None:
+    """One message; None for a ping or a pong. One without a time has that of the one before."""
+    time, data, opcode = message.get("time"), message.get("data"), message.get("opcode", TEXT)
+    at_s = float(time) if isinstance(time, int | float) and abs(time) < 1e18 else before_s
+    at_s = at_s / 1000 if at_s > MILLISECONDS_FROM else at_s
+    outgoing = message["type"] == "send"
+    text = data if isinstance(data, str) else ""
+    if opcode == CLOSE:
+        code = message.get("code")
+        code = code if isinstance(code, int) else None
+        return Frame(outgoing=outgoing, at_s=at_s, opcode=CLOSE, code=code)
+    if opcode == BINARY:
+        return Frame(outgoing=outgoing, at_s=at_s, opcode=BINARY, problem="a binary frame")
+    if opcode != TEXT:
+        return None
+    return parsed_frame(outgoing=outgoing, at_s=at_s, data=text)
+
+
+def _token(connection: Connection) -> str | None:
+    """The token of a guest's socket, None for any other socket."""
+    first = next((one for one in connection.frames if one.outgoing and one.opcode == TEXT), None)
+    if first is None or first.fields.get("action") not in CONFIGURES:
+        return None
+    token = first.fields.get("token")
+    return token if isinstance(token, str) else None
+
+
+def _joined(connections: list[Connection]) -> tuple[Session, ...]:
+    by_token: dict[str, list[Connection]] = {}
+    for connection in sorted(connections, key=lambda one: one.begins_s):
+        by_token.setdefault(_token(connection) or "", []).append(connection)
+    return tuple(
+        Session(token=token, connections=tuple(found)) for token, found in by_token.items()
+    )
+
+
+# Our own recordings, and frames.
+
+
+def _lines(text: str, name: str) -> Recording:
+    connections: list[list[Frame]] = []
+    left_out = []
+    for number, line in enumerate(text.splitlines()[1:], 2):
+        message = _parsed(line)
+        if not isinstance(message, dict) or message.get("type") not in ("send", "receive"):
+            if line.strip():
+                left_out.append(f"line {number}, which is not whole")
+            continue
+        before_s = connections[-1][-1].at_s if connections else 0.0
+        frame = _frame(message, before_s)
+        if frame is None:
+            continue
+        if not connections or (frame.outgoing and frame.fields.get("action") in CONFIGURES):
+            connections.append([])
+        connections[-1].append(frame)
+    found = [Connection(frames=tuple(frames)) for frames in connections]
+    known = [one for one in found if _token(one) is not None]
+    if not known:
+        raise ConfigError(f"{name}: a recording without a guest's session in it")
+    return Recording(name=name, sessions=_joined(known), left_out=tuple(left_out))
+
+
+def _directory(path: Path) -> Recording:
+    frames: list[Frame] = []
+    files = sorted(path.glob("*.json"))
+    for file in files:
+        text = _text(file)
+        try:
+            found = _loose(json.loads(text))
+        except (ValueError, RecursionError) as error:
+            problem = f"{file.name} is not JSON: {_reason(error)}"
+            frames.append(Frame(outgoing=False, at_s=0.0, data=text, problem=problem))
+            continue
+        frames += found or (Frame(outgoing=False, at_s=0.0, value=None, data=text),)
+    if not frames:
+        raise ConfigError(f"{path}: a directory without *.json files")
+    return Recording(name=str(path), loose=tuple(frames))
+
+
+def _loose(value: Any) -> tuple[Frame, ...]:
+    """Frames without a socket: one, or a list of them; also within the key ``frame``."""
+    items = value if isinstance(value, list) else [value]
+    frames = [one["frame"] if isinstance(one, dict) and "frame" in one else one for one in items]
+    return tuple(
+        Frame(outgoing="action" in one, at_s=0.0, value=one, data=json.dumps(one))
+        for one in frames
+        if isinstance(one, dict)
+    )
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

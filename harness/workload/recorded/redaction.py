@@ -1,0 +1,165 @@
+"""Frames without what is a person's or a secret, in the form that they had.
+
+What a frame is made of (its keys, types, numbers of time, words of the protocol) stays; ids become
+other ids of the same form, the same for the same, so that what belongs together still does; texts
+lose what :mod:`harness.workload.recorded.personal` finds; every other text becomes its length.
+"""
+
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from harness.workload.recorded.personal import SHORTEST_SECRET, Personal
+from harness.workload.recorded.reading import Recording
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# Keys whose texts are words of the protocol, and say nothing of a person.
+WORDS = _words(
+    "action type class direction contentType eventType originatingEntity status mediaType idType "
+    "readOnly durationSeconds expirationDate formComponentType autoCompleteType keyboardType "
+    "dateDisplayFormat reasonCode time timestamp dateTime dateMinimum dateMaximum fileType mime "
+    "listType"
+)
+IDS = _words(
+    "token tracingId id messageId correlationId attachmentId deploymentId originatingMessageId "
+    "parentMessageId customMessageId sessionId offeringId cannedResponseId connectionId requestId "
+    "rmid externalContactId deviceTokenId"
+)
+TEXTS = _words(
+    "text title subtitle description errorMessage message body payload summaryText buttonText "
+    "placeholderText buttonLabel header footer textback submitLabel reason value"
+)
+SECRETS = _words("jwt code resumeToken refreshToken idToken nonce codeVerifier")
+NUMBERS = _words(
+    "code errorCode retryAfter durationSeconds expirationDate exp maxFileSizeKB fileSize version "
+    "contentSizeBytes maxCustomDataBytes sessionDurationSeconds duration durationMs mode"
+)
+PEOPLE = _words("nickname firstName lastName email phoneNumber userName")
+SEALED = frozenset({"customAttributes", "headers"})
+"""Objects of which no value stays, whatever its key."""
+LONG_ID = 16
+"""A shorter id (``yes``, ``option-1``) may be a word that somebody chose."""
+CONSTANT_IDS = frozenset({"SGVhbHRoQ2hlY2tNZXNzYWdlSWQ="})
+"""The tracingId by which the vendor's SDK marks all its health checks."""
+_WORD = re.compile(r"[\w.:/+*-]{1,60}", re.ASCII)
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,40}")
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}$")
+
+
+def secrets_of(recording: Recording) -> set[str]:
+    """Values that must not stand in anything made of a recording.
+
+    The tokens of its sessions, and what its frames name as a secret, an id, a person or one of the
+    customer's own attributes. A bot's name is no secret.
+    """
+    found = {session.token for session in recording.sessions}
+    for frame in recording.frames():
+        found |= set(_secrets(frame.value, "", sealed=False))
+    return {one for one in found if len(one) >= SHORTEST_SECRET} - CONSTANT_IDS
+
+
+def _secrets(value: Any, key: str, *, sealed: bool) -> Iterator[str]:
+    if isinstance(value, dict):
+        by_bot = value.get("originatingEntity") == "Bot"
+        for one, inner in value.items():
+            if not (by_bot and one == "channel"):
+                yield from _secrets(inner, str(one), sealed=sealed or one in SEALED)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _secrets(inner, key, sealed=sealed)
+    elif isinstance(value, str):
+        long_id = key in IDS and len(value) >= LONG_ID
+        if sealed or long_id or key in SECRETS or key in ("token", "tracingId"):
+            yield value
+        elif key in PEOPLE:
+            yield from (value, *value.split())
+
+
+class Redactor:
+    """Takes out of the frames of one recording what must not be passed on.
+
+    ``key`` makes the ids that stand for others; with ``texts`` False no text stays at all.
+    """
+
+    def __init__(self, personal: Personal, *, key: bytes, texts: bool = True) -> None:
+        self._personal = personal
+        self._key = key
+        self._texts = texts
+
+    def frame(self, data: str) -> str:
+        """One message; what is not JSON becomes a text that is not JSON either."""
+        try:
+            value = json.loads(data)
+        except (ValueError, RecursionError):
+            return f"<no JSON, {len(data):,} characters>"
+        return json.dumps(self.value(value), ensure_ascii=False, separators=(",", ":"))
+
+    def value(self, value: Any, key: str = "", within: str = "") -> Any:
+        """Any part of a frame, which stood under ``key`` in the object ``within``."""
+        if isinstance(value, dict):
+            around = within if within in SEALED else key
+            return {self.key(one): self.value(inner, one, around) for one, inner in value.items()}
+        if isinstance(value, list):
+            return [self.value(inner, key, within) for inner in value]
+        if isinstance(value, str):
+            return self._string(value, key, within)
+        if isinstance(value, bool) or value is None or key in NUMBERS:
+            return value
+        return type(value)()
+
+    def key(self, key: str) -> str:
+        """A key; one that is no name, or has somebody's data in it, becomes its length."""
+        plain = _KEY.fullmatch(key) is not None and not self._personal.find(key)
+        return key if plain or key in WORDS | IDS | TEXTS else f"<key of {len(key)}>"
+
+    def _string(self, value: str, key: str, within: str) -> str:
+        if within in SEALED:
+            return _length(value)
+        if key in IDS:
+            return self.pseudonym(value)
+        if key in WORDS and _WORD.fullmatch(value) and not self._personal.knows(value):
+            return value
+        if key in ("fileName", "filename"):
+            found = _SUFFIX.search(value)
+            return f"file{found[0] if found else ''}"
+        if key in PEOPLE:
+            return "Somebody"
+        if key.lower().endswith(("url", "image", "video")):
+            return "https://example.com/"
+        if key in TEXTS and self._texts and key not in SECRETS:
+            return self._personal.masked(value)
+        return _length(value)
+
+    def pseudonym(self, value: str) -> str:
+        """Another id of the same form: digits and letters become others of their kind."""
+        if value in CONSTANT_IDS or not value:
+            return value
+        seed = hmac.new(self._key, value.encode("utf-8", "surrogatepass"), hashlib.sha256)
+        drawn = hashlib.shake_128(seed.digest()).digest(len(value))
+        hexadecimal = re.fullmatch(r"[0-9a-f-]+", value) is not None
+        return "".join(
+            _another(char, number, hexadecimal=hexadecimal)
+            for char, number in zip(value, drawn, strict=True)
+        )
+
+
+def _another(char: str, number: int, *, hexadecimal: bool) -> str:
+    if hexadecimal and char != "-":
+        return "0123456789abcdef"[number % 16]
+    if char.isdigit():
+        return str(number % 10)
+    if char.isalpha():
+        letter = chr(ord("a") + number % 26)
+        return letter.upper() if char.isupper() else letter
+    return char if char in "-_.=+/:" else "-"
+
+
+def _length(value: str) -> str:
+    return f"<text of {len(value)}>"
