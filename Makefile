@@ -19,7 +19,7 @@ help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
 run: $(RUN_READY)
-	@$(BIN)/harness run locustfiles/launch.py --run-time 60s
+	@$(BIN)/harness run locustfiles/launch.py
 
 demo-capacity: $(RUN_READY)
 	@$(BIN)/harness capacity locustfiles/capacity.py --sim-profile locustfiles/capacity_twin.toml \

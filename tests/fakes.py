@@ -8,7 +8,7 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any
 
@@ -64,6 +64,15 @@ class Peer:
         data = message if isinstance(message, bytes) else orjson.dumps(message)
         self.protocol.send_text(data)
         self.flush()
+
+    def send_all(self, messages: Iterable[object]) -> None:
+        """Several text frames in one write."""
+        for message in messages:
+            data = message if isinstance(message, bytes) else orjson.dumps(message)
+            self.protocol.send_text(data)
+        data = b"".join(self.protocol.data_to_send())
+        if data:
+            self.sock.sendall(data)
 
     def send_in_pieces(self, data: bytes, sizes: list[int]) -> None:
         """Write raw bytes in TCP segments of the given sizes, the rest at the end."""

@@ -105,3 +105,8 @@ def passed(code: int, output: str) -> bool:
     A generator that lags makes its run INVALID, as it should; that is not what these tests test.
     """
     return code == 0 or (code == 6 and "the generator lagged" in output)
+
+
+def cut_by_hand(code: int, output: str) -> bool:
+    """Whether a run ended in order, and says that it was ended by hand before its time."""
+    return code == 6 and any(f"{word} by hand" in output for word in ("cut", "ended"))

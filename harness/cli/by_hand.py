@@ -98,7 +98,7 @@ def _command(guest: GuestSession, shown: Frames, line: str) -> None:
                 guest.say(rest, file=guest.upload(rest))
             case "/health":
                 guest.health_check()
-            case "/new" if guest.line.state is not State.READ_ONLY:
+            case "/new" if guest.line.state not in (State.READ_ONLY, State.LOST):
                 shown.say("the other side has not ended this conversation for good")
             case "/new":
                 guest.start_new()

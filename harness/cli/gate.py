@@ -7,7 +7,7 @@ import orjson
 
 from harness.cli.reports_option import add_reports
 from harness.report.console import open_console
-from harness.report.judging import judge_anew, read_objectives
+from harness.report.judging import judge_anew, read_objectives, since_then
 from harness.report.record import write_record
 from harness.report.rundir import resolve_run
 from harness.report.terminal import verdict_line
@@ -17,7 +17,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.description = (
         "Judge an old run anew by the objectives of a TOML file. Nothing is sent and, without "
-        "--write, nothing is changed. The exit code is that of the verdict."
+        "--write, nothing is changed. It is judged as it left things: what a sweep ended "
+        "afterwards was left by it. The exit code is that of the verdict."
     )
     parser.epilog = (
         "exit codes: 0 PASS; 3 an objective was missed; 4 sessions are left over; 5 nothing to\n"
@@ -57,5 +58,7 @@ def run(args: argparse.Namespace) -> int:
         for entry in record["objectives"]:
             if entry["verdict"] == "PASS":
                 console.print(f"PASS     {entry['text']}", highlight=False, soft_wrap=True)
+        if later := since_then(record):
+            console.print(later, style="dim", highlight=False, soft_wrap=True)
         console.print(verdict_line(record), soft_wrap=True)
     return int(record["exit_code"])

@@ -27,7 +27,7 @@ from harness.guest.acting import NO_ROW, act
 from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings
 from harness.ledger.ledger import Ledger
-from harness.ledger.store import FILE_NAME, Stage, Store
+from harness.ledger.store import FILE_NAME, OVER, Stage, Store
 from harness.measure.recorder import Recorder
 from harness.report.opening import target_facts, write_start
 from harness.targets import FILE, Terms, resolve_target
@@ -156,7 +156,9 @@ def _story(
             came.stopped = True
         finally:
             tally = ledger.tally
-            came.lost, came.opened = tally[Stage.LOST] > 0, tally[Stage.NEVER_CONFIGURED] == 0
+            # Only what is proved is over: the directory with the token goes for nothing less.
+            came.lost = sum(tally.values()) > sum(tally[stage] for stage in OVER)
+            came.opened = tally[Stage.NEVER_CONFIGURED] == 0
             ledger.close()
     return came
 

@@ -1,5 +1,6 @@
 """A level of a capacity search as a process: started, looked at, ended when it has said enough."""
 
+import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from harness.report.record import RECORD
 
 Say = Callable[[str], object]
 LOG = "harness.log"
+SEARCH = "HARNESS_SEARCH"
+"""In the environment of a run: whoever started it ends it as soon as it has said enough."""
 POLL_S = 0.5
 SETTLED_S = 1.0
 """So long after a moment everything that was measured until then is on disk."""
@@ -82,7 +85,7 @@ def watch_run(
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=environment,
+                env={**(os.environ if environment is None else environment), SEARCH: "1"},
                 start_new_session=True,  # Ctrl-C is for us, who end the run in order
             )
         while _goes_on(process):

@@ -15,7 +15,7 @@ from rich.text import Text
 from harness.errors import ConfigError
 from harness.measure.histogram import Histogram
 from harness.measure.operations import OPERATIONS
-from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, service_tag
+from harness.measure.recorder import LAG_LOOP, service_tag
 from harness.measure.snapshot import HISTOGRAMS, INTERVALS
 from harness.report.terminal import milliseconds
 from harness.units import duration_text
@@ -123,12 +123,8 @@ class Progress:
 
     @property
     def lag_ms(self) -> float | None:
-        """Generator lag at p99 in the newest interval."""
-        both = Histogram()
-        for tag in (LAG_ARRIVAL, LAG_LOOP):
-            if tag in self._histograms:
-                both.merge(self._histograms[tag])
-        return both.percentile_ms(99)
+        """How late the event loops were, at p99 by time, in the newest interval."""
+        return self._histograms.get(LAG_LOOP, Histogram()).percentile_ms(99)
 
     def line(self) -> str:
         """Everything in one plain line, for logs."""

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from harness.analysis.ramp import find_limit, is_spoiled
 from harness.cli.holding import watch_run
+from harness.measure.lag import LATE_MS
 from harness.report.calibration import HeldSessions, Rate, read_held, read_rise
-from harness.report.record import LAG_LIMIT_MS
 
-SPOILED_MS = LAG_LIMIT_MS / 2
+SPOILED_MS = LATE_MS / 2
 """Half of what makes a run INVALID: there has to be room for a bad minute."""
 SLOW_MS = 100.0
 """The simulator answers after a millisecond; where half of them take this, it is at fault."""

@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from harness.cli.embedded import EmbeddedSimulator
+from harness.cli.holding import SEARCH
 from harness.cli.inspected import inspect_locustfile
 from harness.cli.progress import Progress, shown
 from harness.cli.run_options import (
@@ -40,6 +41,8 @@ from harness.report.baseline import note_counts
 from harness.report.console import open_console
 from harness.report.judging import read_objectives
 from harness.report.opening import (
+    ENDED_BY_HAND,
+    ENDED_BY_SEARCH,
     START,
     make_run_directory,
     new_run_id,
@@ -47,14 +50,13 @@ from harness.report.opening import (
     write_start,
 )
 from harness.report.record import (
-    EXIT_CODES,
     build_record,
+    declare_invalid,
     record_of_nothing,
     write_record,
 )
 from harness.report.rundir import sweep_command
 from harness.report.terminal import show_summary
-from harness.slo.gate import Verdict
 from harness.targets import Terms, resolve_target
 from harness.transport.probe import probe
 from harness.units import seconds
@@ -315,7 +317,9 @@ def _conclude(
         incomplete = f"Locust was ended by {signal.Signals(-status).name}"
     elif asked:
         with suppress(OSError):
-            write_start(directory, stopped_by_hand=True)
+            write_start(
+                directory, **{ENDED_BY_SEARCH if SEARCH in os.environ else ENDED_BY_HAND: True}
+            )
     try:
         note_counts(directory, "after", target)
         record = build_record(directory, incomplete=incomplete)
@@ -332,9 +336,7 @@ def _conclude(
         point_latest(directory)
     except OSError as error:  # the disk is full, or the folder is gone
         report = f"can't be written: {error.strerror or error}"
-        record["verdict"] = str(Verdict.INVALID)
-        record["reasons"] = [f"the run's record {report}", *record["reasons"]]
-        record["exit_code"] = record["exit_code"] or int(ExitCode.INVALID)
+        declare_invalid(record, f"the run's record {report}")
     show_summary(record, console, report=report, sweep=sweep_command(directory))
     return int(record["exit_code"])
 
@@ -344,10 +346,8 @@ def _add_truth(record: dict[str, Any], truth: dict[str, Any], directory: Path) -
     record["simulator"] = {**truth["sessions"], "conversations": truth["conversations"]}
     unlisted = set(truth["open_tokens"]) - {left.token for left in read_leftovers(directory)}
     if unlisted:
-        record["verdict"] = str(Verdict.INVALID)
-        record["exit_code"] = int(EXIT_CODES[Verdict.INVALID])
-        record["reasons"].append(
-            f"the simulator has {len(unlisted)} open sessions that the ledger does not list"
+        declare_invalid(
+            record, f"the simulator has {len(unlisted)} open sessions that the ledger does not list"
         )
 
 

@@ -19,9 +19,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  harness simulate\n"
         "  harness simulate --port 8080 --tls --bot-delay exponential:200ms\n"
         "  harness simulate --seed 7 --fault ignore_clear=0.05 --fault cut=0.02,how=rst\n"
-        "  harness simulate --limits off\n\n"
+        "  harness simulate --limits off --bot lifelike --seed 1\n"
+        "  harness simulate --bot-greets text --bot-messages 2 --bot-gap 1s --questions FILE\n"
+        "  harness simulate --fault no_reply=1,from=9s --fault interruption=0.1\n\n"
         "while it runs (PORT as in the url):\n"
         "  curl http://127.0.0.1:PORT/sim/truth\n"
+        "  curl http://127.0.0.1:PORT/sim/questions   (each text, choice, Join and its answers)\n"
         "  curl -X PUT -d '{\"ignore_clear\":0.1}' http://127.0.0.1:PORT/sim/faults\n"
     )
     options.add_arguments(parser)

@@ -253,7 +253,7 @@ def _block(result: SweepResult) -> dict[str, Any]:
 ENDINGS = {
     Ending.CLEARED: "were alive and are cleared now",
     Ending.GONE: "were over already: the service no longer knew them",
-    Ending.EXPIRED: "had expired",
+    Ending.EXPIRED: "are said to have expired, but no resume has shown it",
     Ending.REFUSED: "could not be cleared: the deployment has Clear Conversation switched off",
     Ending.RATE_LIMITED: "were refused by the service's rate limits; sweep again, more slowly",
     Ending.UNANSWERED: "did not answer",

@@ -2,7 +2,6 @@
 
 from harness.errors import (
     ConnectFailed,
-    Forbidden,
     ReplyTimeout,
     ServiceError,
     TransportError,
@@ -18,6 +17,7 @@ def end_session(line: Line, *, lost_ns: int | None = None) -> Ending:
     The answer to configureSession tells what is left of it: ``newSession`` true means that the
     service no longer knew the token, so the session in question *was* over; the new, empty one
     that this very question has made is cleared as well. False means that it lives: it is cleared.
+    Only an answer with this request's own tracingId tells either.
     Timed as ``resume`` from ``lost_ns`` where that is given.
     """
     try:
@@ -27,7 +27,8 @@ def end_session(line: Line, *, lost_ns: int | None = None) -> Ending:
         return Ending.UNREACHABLE
     except ServiceError as error:
         line.close()
-        return Ending.ERROR if isinstance(error, Forbidden) else ending_of(error)
+        ending = ending_of(error)
+        return ending if ending in (Ending.EXPIRED, Ending.RATE_LIMITED) else Ending.ERROR
     except ReplyTimeout:
         line.close()
         return Ending.UNANSWERED
@@ -37,6 +38,7 @@ def end_session(line: Line, *, lost_ns: int | None = None) -> Ending:
     if ending.proof:
         line.await_retirement(within_s=line.settings.close_within_s)
     line.close()
-    if response.new_session and ending is not Ending.CLEARED:
-        return ending  # the old session is over, but the empty one that we made is not
-    return Ending.GONE if response.new_session else ending
+    if ending is not Ending.CLEARED:
+        return ending  # even if the old session is over, the empty one that we made is not
+    told = response.new_session and response.tracing_id == line.inbox.configure_id
+    return Ending.GONE if told else ending

@@ -21,14 +21,18 @@ from harness.protocol.names import ErrorCode
 
 
 class Ending(StrEnum):
-    """How an attempt to clear a session came out. Only the first three prove its end."""
+    """How an attempt to end a session came out; :attr:`proof` says which of them prove its end."""
 
     CLEARED = "cleared"
     """SessionClearedEvent came"""
     GONE = "gone"
     """the service had no session under this token any more"""
+    ENDED = "ended"
+    """the service said that it had let it go by itself, and a resume has shown it"""
+    NEVER = "never_configured"
+    """there never was a session: nothing that could make it left, or all of it was refused"""
     EXPIRED = "expired"
-    """the service let it go by itself"""
+    """the service said that it had let it go by itself; nothing has shown it"""
     REFUSED = "clear_refused"
     """clearing is switched off for this deployment"""
     RATE_LIMITED = "clear_rate_limited"
@@ -42,8 +46,8 @@ class Ending(StrEnum):
 
     @property
     def proof(self) -> bool:
-        """Whether the service itself has said that the session is over."""
-        return self in (Ending.CLEARED, Ending.GONE, Ending.EXPIRED)
+        """Whether it is certain that no session is left."""
+        return self in (Ending.CLEARED, Ending.GONE, Ending.ENDED, Ending.NEVER)
 
 
 def ending_of(error: ServiceError) -> Ending:
@@ -52,6 +56,8 @@ def ending_of(error: ServiceError) -> Ending:
         return Ending.REFUSED
     if isinstance(error, SessionExpired):
         return Ending.EXPIRED
+    if isinstance(error, SessionNotFound):
+        return Ending.CUT  # the connection is none of the session's, if there still is one
     if isinstance(error, RateLimited):
         return Ending.RATE_LIMITED
     return Ending.ERROR

@@ -27,6 +27,8 @@ class Finding(StrEnum):
     """older by the service's own clock than a message that came before it"""
     CROSS_TALK = "cross_talk"
     """another session's"""
+    UNASKED_CLEAR = "unasked_clear"
+    """a SessionClearedEvent though no Clear of this session had left: it proves nothing"""
     AFTER_CLEAR = "after_clear"
     """a message after SessionClearedEvent"""
     UNMATCHED = "unmatched_echo"

@@ -64,6 +64,7 @@ class Inbox:
         "cleared_ns",
         "close_reason",
         "closed_code",
+        "configure_id",
         "connected",
         "doubtful",
         "failure",
@@ -106,6 +107,8 @@ class Inbox:
         self.doubtful: Arrived | None = None
         """the newest message that another session saw first: a reply only for want of another"""
         self.response: events.SessionResponse | None = None
+        self.configure_id = ""
+        """of the newest configureSession of this connection: only its answer is taken for one"""
         self.failure: ServiceError | None = None
         """The newest error answer, until somebody takes it."""
         self.cleared_ns = 0
@@ -122,6 +125,7 @@ class Inbox:
         self.connected, self.retired = True, False
         self.closed_code, self.close_reason = None, ""
         self.response = self.failure = None
+        self.configure_id = ""
 
     def want(self, key: str) -> None:
         """Keep the answer to one request, by its tracingId or the id of an attachment."""
@@ -266,7 +270,8 @@ class Inbox:
     def _on_other(self, event: events.Event, arrived_ns: int, seen_ns: int) -> Finding:
         if isinstance(event, events.SessionCleared):
             if not self.session.got(Got.CLEARED):
-                return Finding.DUPLICATE if self.cleared_ns else Finding.UNMATCHED
+                # It names no session: without a Clear of ours it may be another one's.
+                return Finding.DUPLICATE if self.cleared_ns else Finding.UNASKED_CLEAR
             self.cleared_ns = arrived_ns
             self._on_cleared()
             self.pending.finish("clear", arrived_ns, seen_ns)
@@ -309,13 +314,22 @@ class Inbox:
         if not response.connected:  # the answer to closeSession
             other = events.Other("SessionResponse", {}, response.tracing_id)
             return self._on_answer(other, response.tracing_id, arrived_ns)
+        tracing_id = response.tracing_id
+        ours = tracing_id == self.configure_id or (
+            tracing_id is None and self.session.state is State.OPENING
+        )
+        if not ours:
+            self.session.got(Got.ANOTHER_CONFIGURED)
+            known = tracing_id is None or tracing_id.startswith(self._owner)
+            return Finding.DUPLICATE if known else Finding.CROSS_TALK
+        late = self.session.state is not State.OPENING
         got = Got.CONFIGURED_READ_ONLY if response.read_only else Got.CONFIGURED
         if not self.session.got(got):
             return Finding.DUPLICATE
         self.response = response
         self.pending.finish("session_open", arrived_ns, seen_ns)
         self.pending.finish("resume", arrived_ns, seen_ns)
-        return Finding.EXPECTED
+        return Finding.LATE if late else Finding.EXPECTED
 
     def _on_failure(self, failure: events.Failure, arrived_ns: int, seen_ns: int) -> Finding:
         error = service_error(failure)
@@ -325,22 +339,27 @@ class Inbox:
         if self.answers is not None and tracing_id in self.answers:
             return self._on_answer(error, tracing_id, arrived_ns)
         request = self.pending.pop(tracing_id or "", None)
+        by_name = request is not None
         if request is None and self.pending and tracing_id is None:
             # Without a tracingId the error is charged to the oldest request, as the vendor's
             # own client does.
             request = self.pending.pop(next(iter(self.pending)))
         if request is not None:
             self.pending.end(request, arrived_ns, seen_ns, outcome_of(error))
-        if isinstance(error, SessionExpired):
+        elif tracing_id:  # nobody waits for it any more, or nobody here ever did
+            late = tracing_id.startswith(self._owner) or self.pending.was_given_up(tracing_id)
+            if late and isinstance(error, SessionExpired):
+                self._on_expired(error.text)
+            return Finding.LATE if late else Finding.CROSS_TALK
+        if by_name and isinstance(error, SessionExpired):
             self._on_expired(error.text)
             return Finding.EXPECTED
-        if request is None and tracing_id:
-            return Finding.LATE  # nobody waits for it any more
         self.failure = error
         if request is None:
             return Finding.UNMATCHED
         if request.operation == "session_open":
-            refused = error.code < 500 or 4000 <= error.code < 5000
+            # What names no request may be the answer to another one: it refuses nothing.
+            refused = by_name and (error.code < 500 or 4000 <= error.code < 5000)
             self.session.got(Got.REFUSED if refused else Got.UNCLEAR)
         elif request.operation == "resume":
             self.session.got(Got.UNCLEAR)

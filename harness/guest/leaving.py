@@ -13,6 +13,7 @@ from harness.errors import LedgerError
 from harness.guest.ending import end_session
 from harness.guest.failures import Ending
 from harness.guest.line import Line
+from harness.guest.proof import CLEARABLE, UNSETTLED, ending_of_state, settled, stage_of
 from harness.ledger.ledger import Entry, Ledger
 from harness.ledger.store import Stage
 from harness.measure.recorder import Recorder
@@ -23,15 +24,13 @@ from harness.protocol.session import State
 class Leaving:
     """One session's line in the ledger, from announcement to end."""
 
-    __slots__ = ("_ledger", "_line", "_recorder", "configure_sent", "entry")
+    __slots__ = ("_ledger", "_line", "_recorder", "entry")
 
     def __init__(self, line: Line, ledger: Ledger, recorder: Recorder) -> None:
         self._line = line
         self._ledger = ledger
         self._recorder = recorder
         self.entry: Entry | None = None
-        self.configure_sent = False
-        """From here on there may be a session at the service."""
 
     def mark(self, stage: Stage, reason: str = "") -> None:
         """Move the session on in the ledger, if it is there."""
@@ -42,30 +41,24 @@ class Leaving:
         """End the session as well as it can be ended, and note how. Never raises."""
         line, settings = self._line, self._line.settings
         if self.entry is None:
-            return Ending.GONE
-        if not self.configure_sent:
-            line.close()
-            self.mark(Stage.NEVER_CONFIGURED, "not connected")
-            return Ending.GONE
-        ending = self._clear_here()
+            return Ending.NEVER
+        first = ending = self._clear_here()
         lost_ns = line.inbox.lost_ns or monotonic_ns()
         for attempt in range(settings.end_attempts):
-            if ending not in (Ending.CUT, Ending.UNREACHABLE):
+            if ending not in UNSETTLED:
                 break
             if attempt:
                 gevent.sleep(settings.end_backoff_s * 2 ** (attempt - 1))
             self._recorder.count("end_resumes")
-            ending = end_session(Line(settings, line.token, self._recorder), lost_ns=lost_ns)
+            resumed = end_session(Line(settings, line.token, self._recorder), lost_ns=lost_ns)
+            ending = settled(first, resumed)
         self._note(ending)
         return ending
 
     def _clear_here(self) -> Ending:
         """Clear on the connection that we have."""
         line = self._line
-        if line.state is State.REFUSED:
-            line.close()
-            return Ending.GONE
-        if line.state in (State.OPEN, State.READ_ONLY) and line.connected:
+        if line.state in CLEARABLE and line.connected:
             self.mark(Stage.CLEARING)
             self._secure_quietly()
         ending = line.clear(within_s=line.settings.clear_within_s)
@@ -73,19 +66,17 @@ class Leaving:
             line.await_retirement(within_s=line.settings.close_within_s)
         line.inbox.pending.give_up(Outcome.LOST)
         line.close()
+        if ending is Ending.NEVER:  # an answer may have come while the connection was closed
+            return ending_of_state(line.session) or Ending.CUT
         return ending
 
     def _note(self, ending: Ending) -> None:
-        if ending is Ending.EXPIRED:
-            self.mark(Stage.ENDED, ending)
-        elif ending is Ending.GONE and self._line.state is State.REFUSED:
-            self.mark(Stage.NEVER_CONFIGURED, "refused")
-        elif ending.proof:
-            self.mark(Stage.CLEARED, "" if ending is Ending.CLEARED else ending)
-        else:
-            self.mark(Stage.LOST, ending)
-            if ending is Ending.REFUSED:
-                self._recorder.count("clear_is_off")
+        stage, reason = stage_of(ending)
+        if ending is Ending.NEVER:
+            reason = "refused" if self._line.state is State.REFUSED else "not connected"
+        self.mark(stage, reason)
+        if ending is Ending.REFUSED:
+            self._recorder.count("clear_is_off")
         self._secure_quietly()
 
     def _secure_quietly(self) -> None:

@@ -19,6 +19,7 @@ from harness.errors import (
 from harness.guest.budget import UNLIMITED, Pace
 from harness.guest.failures import Ending, connect_outcome, ending_of
 from harness.guest.inbox import Inbox, nothing
+from harness.guest.proof import CLEARABLE, ending_of_state
 from harness.guest.settings import GuestSettings, Observer
 from harness.measure.recorder import Recorder
 from harness.measure.sample import Outcome, Sample
@@ -142,7 +143,7 @@ class Line:
         """
         inbox, tracing_id, jwt = self.inbox, self.next_id(), self.settings.jwt()
         self.session.do(Did.START_NEW if start_new else Did.CONFIGURE)
-        inbox.response, inbox.failure = None, None
+        inbox.response, inbox.failure, inbox.configure_id = None, None, tracing_id
         self.send(
             requests.configure_session(
                 self.token,
@@ -162,6 +163,7 @@ class Line:
         )
         if inbox.response is None:
             raise self._take_failure()
+        inbox.failure = None  # what came before the answer was not its own
         return inbox.response
 
     def say(self, body: str, *, first: bool = False, due_ns: int | None = None) -> int:
@@ -232,18 +234,16 @@ class Line:
     def clear(self, *, within_s: float) -> Ending:
         """Send Presence Clear and wait for the proof. Never raises."""
         inbox = self.inbox
-        if self.state is State.CLEARED:
-            return Ending.CLEARED
-        if self.state is State.EXPIRED:
-            return Ending.EXPIRED
-        if self.state not in (State.OPEN, State.READ_ONLY, State.CLEARING) or inbox.retired:
-            return Ending.CUT
+        known = ending_of_state(self.session)
+        if known is not None or inbox.retired:
+            return known or Ending.CUT
         deadline = monotonic_ns() + int(within_s * 1e9)
         try:
             while True:
-                self.session.do(Did.CLEAR)
                 inbox.failure = None
                 self.send(requests.clear(self.token, self.next_id()), "clear", None)
+                if self.state in CLEARABLE:
+                    self.session.do(Did.CLEAR)  # it has left: what came before was no answer
                 self._await(
                     lambda: self.state is not State.CLEARING or inbox.failure is not None,
                     "SessionClearedEvent",

@@ -29,7 +29,8 @@ from harness.protocol.names import ErrorCode
 from harness.protocol.requests import Request
 from harness.protocol.session import State
 
-_OPEN, _READ_ONLY = State.OPEN, State.READ_ONLY  # an enum is slow to give its members
+# An enum is slow to give its members.
+_OPEN, _READ_ONLY, _LOST = State.OPEN, State.READ_ONLY, State.LOST
 FORBIDDEN = 403
 GOING_AWAY = 1001
 """Close code by which the service ends a connection that is idle or too old."""
@@ -159,7 +160,7 @@ class Lasting:
 
     def _check(self) -> None:
         self._line.check()
-        if self._line.session.state is _READ_ONLY:
+        if self._line.session.state in (_READ_ONLY, _LOST):
             raise ServiceError(
                 ErrorCode.READ_ONLY, "the other side has ended this conversation for good"
             )
@@ -167,11 +168,13 @@ class Lasting:
     def start_new(self) -> None:
         """Leave a read-only session behind and open a new one under the same token.
 
-        As the vendor's client does it: closeSession for all connections, then startNew.
+        As the vendor's client does it: closeSession for all connections, then startNew. If that is
+        refused, the old session lives on, though not on this connection; this may be tried again.
         """
         line = self._line
-        request = requests.close_session(line.token, line.next_id())
-        line.ask(request, "answer to closeSession", line.settings.open_within_s)
+        if line.state is _READ_ONLY:
+            request = requests.close_session(line.token, line.next_id())
+            line.ask(request, "answer to closeSession", line.settings.open_within_s)
         line.configure(start_new=True)
 
     def come_back(self, lost: ConnectionLost) -> None:

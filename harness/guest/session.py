@@ -37,6 +37,7 @@ from harness.protocol import requests
 from harness.protocol.events import Message
 from harness.protocol.names import MAX_TEXT_BYTES
 from harness.protocol.requests import Button, Request
+from harness.protocol.session import ENDED
 from harness.units import seconds
 
 
@@ -106,7 +107,6 @@ class GuestSession:
         line.connect(due_ns=self._arrival_due_ns)
         self._recorder.count(GUESTS_CONNECTED)
         self._ledger.secure()  # the promise: on disk before the first byte that creates a session
-        leaving.configure_sent = True
         response = line.configure(due_ns=self._arrival_due_ns)
         self._max_attribute_bytes = response.max_custom_data_bytes
         self.opened_ns = monotonic_ns()
@@ -287,6 +287,8 @@ class GuestSession:
 
         The service allows three; a fourth retires the oldest. It ends with the session.
         """
+        if self._lasting.over or self.line.state in ENDED:
+            raise ConnectionLost(None, "the session is over")  # this would make another one
         others = self._others = self._others or []
         line = Line(
             self.settings,

@@ -165,6 +165,16 @@ class Admission:
             refuse("; ".join(problems), ExitCode.CONFIG)
 
 
+def check_tasks(environment: Any) -> None:
+    """Is there a task for each user class that Locust runs? Raises ConfigError."""
+    for user in environment.user_classes:
+        if not user.tasks:
+            parsed = environment.parsed_options
+            tags = [*(getattr(parsed, "tags", None) or ()), *(environment.tags or ())]
+            fit = f" that fits the tags {', '.join(sorted(set(tags)))}" if tags else ""
+            raise ConfigError(f"{user.__name__} has no task{fit}: its guests would do nothing")
+
+
 def cap_of(options: RunOptions, place: int | None, places: int) -> int | None:
     """One process's part of a closed workload's cap on sessions, where the target has one.
 

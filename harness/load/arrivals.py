@@ -11,13 +11,21 @@ from harness.workload.shares import Piece, Share
 
 @dataclass(slots=True)
 class Counts:
-    """Arrivals so far: due by now, started (of those late), dropped, not wanted in a pause."""
+    """Arrivals so far: due by now, started (of those late), dropped, not wanted in a pause.
+
+    ``no_slot`` are those that were late or dropped because no slot was free when they were due;
+    ``slots_gone`` are slots that ended for good, though nobody had asked them to, ``slots_done``
+    those that had nothing more to do.
+    """
 
     due: int = 0
     started: int = 0
     late: int = 0
     dropped: int = 0
     paused: int = 0
+    no_slot: int = 0
+    slots_gone: int = 0
+    slots_done: int = 0
 
 
 class Arrivals:
@@ -82,6 +90,15 @@ class Arrivals:
             self.counts.dropped += 1
         return None
 
+    def take_late(self, now_ns: int) -> int | None:
+        """:meth:`take` for a slot that has just become free: what is late by now waited for one."""
+        counts, dropped = self.counts, self.counts.dropped
+        due_ns = self.take(now_ns)
+        counts.no_slot += counts.dropped - dropped
+        if due_ns is not None and now_ns - due_ns > self._late_ns:
+            counts.no_slot += 1
+        return due_ns
+
     def take_passed(self, now_ns: int) -> None:
         """In a pause: pass by what has come due, also when no slot asks for it."""
         if self.paused:
@@ -120,8 +137,10 @@ class Arrivals:
             self.counts.due += 1
             after = self._share.after(after)
 
-    def close(self, now_ns: int) -> None:
+    def close(self, now_ns: int, *, slot_free: bool = True) -> None:
         """The end of arrivals: what was due and has not been started is dropped, or was paused.
+
+        Where no slot was free, that was the reason.
 
         An arrival due at this very moment was not turned away: it counts as not due any more.
         """
@@ -131,7 +150,10 @@ class Arrivals:
         self.pass_time(now_ns - self._late_ns)
         counts = self.counts
         counts.due = max(counts.due, counts.started + counts.dropped + counts.paused)
-        counts.dropped = max(counts.dropped, counts.due - counts.started - counts.paused)
+        dropped = max(counts.dropped, counts.due - counts.started - counts.paused)
+        if not slot_free:
+            counts.no_slot += dropped - counts.dropped
+        counts.dropped = dropped
 
     def _due_ns(self, index: int) -> int:
         return self._start_ns + self._schedule.due_ns(index)

@@ -13,7 +13,7 @@ from harness.reconcile.lost import find_lost, sweep_lost
 from harness.report.baseline import note_counts
 from harness.report.console import open_console
 from harness.report.opening import point_latest
-from harness.report.record import build_record, write_record
+from harness.report.record import build_record, declare_invalid, write_record
 from harness.report.rundir import sweep_command
 from harness.report.terminal import show_summary
 
@@ -34,8 +34,9 @@ def conclude(directory: Path, target: Target, failures: Sequence[str]) -> int:
         write_record(directory, record)
         point_latest(directory)
     except OSError as error:
-        _tell_errors(*failures, f"the record can't be written: {error.strerror or error}")
-        record["exit_code"] = record["exit_code"] or int(ExitCode.INVALID)
+        why = f"the record can't be written: {error.strerror or error}"
+        _tell_errors(*failures, why)
+        declare_invalid(record, why)
     with suppress(OSError):  # what we print may go to the disk that is full
         show_summary(record, open_console(), report=str(directory), sweep=sweep_command(directory))
     return int(record["exit_code"])

@@ -1,7 +1,7 @@
 """Who may come in, and when: the schedule or a free slot, the cap on sessions, a pause, the end."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import gevent
 from gevent.event import Event
@@ -11,7 +11,14 @@ from harness.clock import monotonic_ns
 from harness.load.arrivals import Arrivals, Counts
 from harness.load.slots import Slots
 
-KINDS = ("due", "started", "late", "dropped", "paused")
+KINDS = ("due", "started", "late", "dropped", "paused", "no_slot", "slots_gone", "slots_done")
+
+
+class SlotsEnded(NamedTuple):
+    """Slots that ended before the run did: for good, or because their rows were used up."""
+
+    gone: int
+    done: int
 
 
 class Door:
@@ -24,7 +31,7 @@ class Door:
         self.arrivals = arrivals
         self.slots = None if arrivals is None else Slots(arrivals)
         self._max_sessions = max_sessions
-        self._begun = 0
+        self._begun = self._admitted = 0
         self._shut = Event()
         self._going = Event()
         """cleared while the run is paused"""
@@ -35,7 +42,7 @@ class Door:
 
     @property
     def begun(self) -> int:
-        """Guests who have come in."""
+        """Guests who have come in; slots that wait for one don't count."""
         return self._begun
 
     @property
@@ -51,20 +58,39 @@ class Door:
         if self.arrivals is None and not self.shut:
             gevent.wait([self._going, self._shut], count=1)  # while the run is paused
         # Between this look at the cap and the counting nobody else may have a turn.
-        if self._max_sessions is not None and self._begun >= self._max_sessions:
+        if self._max_sessions is not None and self._admitted >= self._max_sessions:
             self._shut.wait()  # the cap is reached; those in session may finish
         if self.shut:
             raise StopUser
-        self._begun += 1
+        self._admitted += 1
         if self.arrivals is None or self.slots is None:
+            self._begun += 1
             self._counts.due += 1
             self._counts.started += 1
             return monotonic_ns()
         due_ns = self.slots.next_arrival(user)
         if self.shut:  # in the very turn of the loop in which it was handed out
             raise StopUser
+        self._begun += 1
         self.arrivals.started(due_ns)
         return due_ns
+
+    def slot_gone(self) -> None:
+        """A slot has ended, and nobody had asked it to."""
+        self._present.slots_gone += 1
+
+    def slot_done(self) -> None:
+        """A slot has ended because there is nothing more for it to do."""
+        self._present.slots_done += 1
+
+    @property
+    def slots_ended(self) -> "SlotsEnded":
+        """How many slots ended so."""
+        return SlotsEnded(self._present.slots_gone, self._present.slots_done)
+
+    @property
+    def _present(self) -> Counts:
+        return self._counts if self.arrivals is None else self.arrivals.counts
 
     def pause(self, on: bool) -> None:
         """No new guests while it is on."""
@@ -80,17 +106,15 @@ class Door:
         """For good: who waits is sent home."""
         self._shut.set()
         if self.arrivals is not None and self.slots is not None:
-            self.arrivals.close(monotonic_ns())
+            self.arrivals.close(monotonic_ns(), slot_free=self.slots.any_free)
             self.slots.stop()
 
     def since_last(self, now_ns: int) -> dict[str, int]:
         """How many arrivals of each kind there were since the last time this was asked."""
-        counts = self._counts
-        if self.arrivals is not None and self.slots is not None:
-            if not self.shut:
-                self.arrivals.pass_time(now_ns)
-                self.arrivals.take_passed(now_ns)
-                self.slots.look_again()
-            counts = self.arrivals.counts
+        if self.arrivals is not None and self.slots is not None and not self.shut:
+            self.arrivals.pass_time(now_ns)
+            self.arrivals.take_passed(now_ns)
+            self.slots.look_again()
+        counts = self._present
         said, self._said = self._said, replace(counts)
         return {name: getattr(counts, name) - getattr(said, name) for name in KINDS}

@@ -13,7 +13,7 @@ from harness.clock import monotonic_ns
 from harness.errors import ConfigError
 from harness.measure.histogram import Histogram
 from harness.measure.operations import OPERATIONS
-from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, corrected_tag, service_tag
+from harness.measure.recorder import LAG_LOOP, corrected_tag, service_tag
 from harness.slo.objective import Kind
 
 INTERVAL = "harness_interval"
@@ -97,11 +97,8 @@ class Live:
         return merged
 
     def lag(self, *, recent: bool = False) -> Histogram:
-        """Generator lag, of the whole run or the last interval."""
-        both = Histogram()
-        for tag in (LAG_ARRIVAL, LAG_LOOP):
-            both.merge(self.recent(tag) if recent else self.histograms.get(tag, Histogram()))
-        return both
+        """How late the event loops were, by time, of the whole run or the last interval."""
+        return self.recent(LAG_LOOP) if recent else self.histograms.get(LAG_LOOP, Histogram())
 
     def figures(self) -> dict[str, Any]:
         """The run so far in the shape of ``run.json``, as the gate takes it."""
@@ -115,7 +112,7 @@ class Live:
             },
             "arrivals": self.arrivals,
             "forensics": self.counts,
-            "generator": {"lag_ms": {"p50": p50, "p99": p99, "max": most}},
+            "generator": {"lag_loop_ms": {"p50": p50, "p99": p99, "max": most}},
         }
 
     def percentile(self, operation: str, kind: Kind, percent: float) -> float | None:

@@ -1,25 +1,17 @@
-"""Errors in a locustfile's own story: each place is told once, and a hopeless run is ended early.
+"""Errors in a locustfile's own story: each place is counted, and a hopeless run is ended early.
 
 Only the kind of the error and its place are told: its text may hold whatever the story knows.
 """
 
+import contextlib
 import os
 import sysconfig
 import traceback
 from pathlib import Path
 
-from locust.exception import (
-    InterruptTaskSet,
-    RescheduleTask,
-    RescheduleTaskImmediately,
-    StopTest,
-    StopUser,
-)
-
 import harness
+from harness.report.story_errors import ELSEWHERE, count_name
 
-WANTED = (InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser)
-"""With these a story tells Locust what to do next."""
 NOT_THEIRS = tuple(
     folder + os.sep
     for folder in (
@@ -32,6 +24,7 @@ PLACES = 5
 """So many different places are told."""
 HOPELESS = 10
 """From so many on, a run in which most stories end so is ended: it tests nothing."""
+NOTED = "_harness_noted"
 
 
 class Mistakes:
@@ -41,25 +34,39 @@ class Mistakes:
         self._told: set[str] = set()
         self._many = 0
 
-    def told(self, error: Exception) -> str:
-        """One sentence about an error at a place that was not told yet, or else nothing."""
-        self._many += 1
-        sentence = (
-            f"a guest's story ended by an error of its own, {type(error).__name__} in "
-            f"{_place(error)} (Locust's log has the whole of it)"
-        )
-        if sentence in self._told or len(self._told) >= PLACES:
+    def count_of(self, error: BaseException) -> str:
+        """Under which count an error belongs; empty when it has been counted already.
+
+        An error of ``on_start`` is heard of twice: from Locust, and when its slot ends by it.
+        """
+        if getattr(error, NOTED, False):
             return ""
-        self._told.add(sentence)
-        return sentence
+        with contextlib.suppress(AttributeError):
+            setattr(error, NOTED, True)
+        self._many += 1
+        name = count_name(type(error).__name__, *place_of(error))
+        if name not in self._told and len(self._told) >= PLACES:
+            return ELSEWHERE
+        self._told.add(name)
+        return name
 
     def hopeless(self, begun: int) -> bool:
         """Whether most of the stories that were begun ended so."""
         return self._many >= HOPELESS and self._many * 2 > begun
 
 
-def _place(error: Exception) -> str:
+def place_of(error: BaseException) -> tuple[str, int]:
     """The innermost file and line that are the user's own."""
-    frames = traceback.extract_tb(error.__traceback__)
+    return own_place(traceback.extract_tb(error.__traceback__))
+
+
+def calling_place() -> str:
+    """The innermost file and line of the user's own that have led to this call."""
+    file, line = own_place(traceback.extract_stack())
+    return f"{file}, line {line}"
+
+
+def own_place(frames: traceback.StackSummary) -> tuple[str, int]:
+    """The same of a stack, outermost call first."""
     own = [frame for frame in frames if not frame.filename.startswith(NOT_THEIRS)] or frames
-    return f"{Path(own[-1].filename).name}, line {own[-1].lineno}"
+    return (Path(own[-1].filename).name, own[-1].lineno or 0) if own else ("the locustfile", 0)

@@ -9,12 +9,13 @@ from typing import Any
 
 import gevent
 from locust import events
+from locust.exception import StopUser
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
 
 from harness.clock import monotonic_ns, utc_iso, wall_ns
 from harness.errors import ConfigError, LedgerError
 from harness.exit_codes import ExitCode
-from harness.load.admission import Admission, cap_of, refuse, tell_shortly
+from harness.load.admission import Admission, cap_of, check_tasks, refuse, tell_shortly
 from harness.load.asked import seed
 from harness.load.conclusion import conclude
 from harness.load.drain import Barrier, add_failures, finish_worker, register_worker
@@ -23,18 +24,30 @@ from harness.load.live import INTERVAL, Live
 from harness.load.live_metrics import MetricsServer
 from harness.load.live_watch import AbortWatch
 from harness.load.live_web import SessionsTab
+from harness.load.mistakes import calling_place, place_of
 from harness.load.muster import HELLO, Muster, describe
 from harness.load.options import RUN_ID, SHARES, RunOptions, add_options
 from harness.load.pausing import Asked, register_paused
 from harness.load.run import LEAD_NS, Run
+from harness.load.shapes import schedule_facts
 from harness.load.sharing import Lease, Shares
 from harness.load.shipping import Copies, Shipper
+from harness.load.start_guard import ending_on_error
 from harness.load.trimming import trim
 from harness.machine import raise_file_limit
 from harness.preflight.permit import Permit
 from harness.preflight.room import RoomWatch
 from harness.report.baseline import note_counts
-from harness.report.opening import make_run_directory, new_run_id, target_facts, write_start
+from harness.report.opening import (
+    ABORTED,
+    ENDED_BY_HAND,
+    ENDED_FOR_DISK,
+    ENDED_FOR_WINDOW,
+    make_run_directory,
+    new_run_id,
+    target_facts,
+    write_start,
+)
 from harness.report.rundir import sweep_command
 from harness.transport.route import check_sources
 from harness.workload.shares import Piece, Share
@@ -60,6 +73,11 @@ def _attach(environment: Any, runner: Any, **_: Any) -> None:
         plugin.admission.ask_permission()
     plugin.open_windows()
     environment.events.test_start.add_listener(plugin.on_test_start)
+    environment.events.test_start.fire = ending_on_error(
+        environment.events.test_start, plugin.on_failed_start
+    )
+    if not isinstance(runner, MasterRunner):
+        environment.events.user_error.add_listener(plugin.on_user_error)
     environment.events.test_stopping.add_listener(plugin.on_test_stopping)
     environment.events.test_stop.add_listener(plugin.on_test_stop)
     environment.events.quitting.add_listener(plugin.on_quitting)
@@ -97,7 +115,7 @@ class Plugin:
         self._disk_full: list[str] = []
         """why the run was stopped, if it was for want of room on the disk"""
         self._runs = 0
-        self._quitting = False
+        self._quitting = self._stopping = False
         self.interrupts = Interrupts(hurry=self.hurry, leave=self._leave)
         self._watcher: Any = None
         self._permit = Permit()
@@ -138,12 +156,14 @@ class Plugin:
         """Open the run directory and, where guests run, the files of this process."""
         options = self.admission.check_options()
         self._options, self._failures, self._unanswered = options, [], set()
+        self._stopping = False
         parsed = self._environment.parsed_options
         run_id = options.run_id or new_run_id()
         if self._runs and not isinstance(self._runner, WorkerRunner):
             run_id = new_run_id()  # once more from the web UI: a run of its own
         self._runs += 1
         try:
+            check_tasks(self._environment)
             if not isinstance(self._runner, MasterRunner):
                 check_sources(options.target)
             disk = None
@@ -244,6 +264,7 @@ class Plugin:
             overridden=list(self._permit.overridden),
             foreseen=self.admission.foreseen,
             arrivals=None if shape is None else shape.arrivals.describe(),
+            schedule=None if shape is None else schedule_facts(shape.arrivals),
             slots=parsed.num_users,
             disk=disk,
             options={
@@ -281,17 +302,17 @@ class Plugin:
             if self._shares is not None:
                 self._shares.look()
             if self._directory is not None and asked.look(self._directory):
-                return self._stop_early(["harness stop asked for it"], stopped_by_hand=True)
+                return self._stop_early(["harness stop asked for it"], **{ENDED_BY_HAND: True})
             if room is not None and (why := room.look()):
                 self._disk_full.append(why)
-                return self._stop_early([why], stopped_for_disk=utc_iso())
+                return self._stop_early([why], **{ENDED_FOR_DISK: utc_iso()})
             reasons = watch.look(now_s)
             if reasons:
-                return self._stop_early(reasons, aborted=list(reasons))
+                return self._stop_early(reasons, **{ABORTED: list(reasons)})
             stop_at = self._permit.stop_at
             if stop_at is not None and wall_ns() / 1e9 >= stop_at.timestamp():
                 why = f"the window closes soon: no new guests after {stop_at:%H:%M:%S}"
-                return self._stop_early([why], stopped_for_window=utc_iso())
+                return self._stop_early([why], **{ENDED_FOR_WINDOW: utc_iso()})
 
     def _stop_early(self, reasons: Sequence[str], **noted: Any) -> None:
         if self._directory is not None:
@@ -306,12 +327,40 @@ class Plugin:
         print(text, flush=True)
 
     def on_test_stopping(self, **_: Any) -> None:
-        """All roads to the end come through here; returns when no guest is left in session."""
+        """All roads to the end come through here; returns when no guest is left in session.
+
+        A story that calls ``quit()`` ends as any other does, and the run beside it: it can't wait
+        for its own end.
+        """
+        run = self._run
+        if run is not None and gevent.getcurrent() in self._runner.user_greenlets:
+            run.fail(f"a story ended the run by quit() or stop(): {calling_place()}")
+            raise StopUser
+        self._stopping = True
         if self._barrier is not None and self._shares is not None:
             self._shares.freeze()
             self._unanswered = self._barrier.wait(float(self._environment.stop_timeout or 0))
-        elif (run := self._run) is not None:
+        elif run is not None:
             run.drain()
+
+    def on_user_error(self, exception: BaseException, **_: Any) -> None:
+        """A story has ended by an error, wherever in it that was."""
+        if (run := self._run) is not None:
+            run.note_mistake(exception)
+
+    def on_failed_start(self, error: Exception) -> None:
+        """A listener of Locust's test_start has failed: there is no run without what it was for."""
+        file, line = place_of(error)
+        why = f"the start of the run failed: {type(error).__name__} in {file}, line {line}: {error}"
+        if (run := self._run) is not None:
+            run.fail(why)
+        elif self._directory is None or isinstance(self._runner, WorkerRunner):
+            self.admission.end()
+            refuse(why, ExitCode.CONFIG)
+        else:
+            self._failures.append(why)
+            add_failures(self._directory, [why])
+            gevent.spawn(self._runner.quit)
 
     def on_test_stop(self, **_: Any) -> None:
         """Close this process's files; whoever is in charge makes the record."""
@@ -354,7 +403,15 @@ class Plugin:
         if self._quitting:  # a second SIGTERM, while we are at it
             self.interrupts.again()
         self._quitting = True
+        self._note_ended_by_hand()
         self._runner.stop()
+
+    def _note_ended_by_hand(self) -> None:
+        """Locust leaves of its own accord only when a run is over: a signal has come."""
+        if self._stopping or self._directory is None or isinstance(self._runner, WorkerRunner):
+            return
+        with contextlib.suppress(OSError, ConfigError):
+            write_start(self._directory, **{ENDED_BY_HAND: True})
 
     def _leave(self) -> None:
         """The third Ctrl-C: what the user must know before we are gone."""

@@ -17,6 +17,7 @@ from typing import Any
 import gevent
 from gevent.event import Event
 from locust.exception import StopUser
+from locust.runners import STATE_RUNNING, LocalRunner
 
 from harness.clock import monotonic_ns, utc_iso, wall_ns
 from harness.errors import LedgerError
@@ -44,6 +45,7 @@ from harness.measure.lag import LoopLag
 from harness.measure.sample import Sample
 from harness.measure.snapshot import IntervalWriter
 from harness.report.opening import START, target_facts, write_start
+from harness.report.story_errors import NO_STORIES
 from harness.units import seconds
 from harness.workload.shares import Share
 
@@ -235,12 +237,35 @@ class Run:
         if self._phase in ("running", "paused"):
             self._phase = "paused" if on else "running"
 
-    def note_mistake(self, error: Exception) -> None:
+    def note_mistake(self, error: BaseException) -> None:
         """A story has ended by an error of its own: the run is not valid."""
-        if sentence := self._mistakes.told(error):
-            self._write_failure(sentence)
-        if self._mistakes.hopeless(self._door.begun):
-            self.fail("most stories ended by errors of their own: the run was ended")
+        if name := self._mistakes.count_of(error):
+            self.recorder.count(name)
+        # Slots count too: those that wait for their first guest have not had their chance yet.
+        if self._mistakes.hopeless(self._door.begun + self.environment.runner.user_count):
+            self.fail(NO_STORIES)
+
+    def slot_ended(self, error: BaseException | None, *, asked: bool) -> None:
+        """A slot has ended: by an error, because it was asked to, or by a story's StopUser."""
+        if error is not None:
+            self.note_mistake(error)
+        if not asked and not self._door.shut:
+            self._door.slot_gone()
+
+    def rows_used_up(self) -> None:
+        """A slot ends because each row of its script was used once: that is its proper end."""
+        self._door.slot_done()
+
+    def _end_without_slots(self) -> None:
+        """Nobody waits for a time limit without a single slot left."""
+        runner, ended = self.environment.runner, self._door.slots_ended
+        if self._door.shut or not any(ended) or runner.user_count or runner.state != STATE_RUNNING:
+            return
+        if ended.gone:
+            self.fail("every slot ended for good: no guest could come any more")
+        elif isinstance(runner, LocalRunner):
+            self._stop_arrivals()
+            gevent.spawn(runner.quit)
 
     def fail(self, why: str) -> None:
         """Note that the run's record can't be trusted, and bring the run to its end."""
@@ -323,6 +348,7 @@ class Run:
             self.fail(why)
         if not self.ledger.balanced:
             self.fail("the live account of sessions does not add up")
+        self._end_without_slots()
         now = monotonic_ns()
         length_s, self._interval_began_ns = (now - self._interval_began_ns) / 1e9, now
         collected = self.recorder.take()

@@ -75,7 +75,9 @@ class ScriptUser(GuestUser):
         try:
             row = playing.next_row()
         except StopIteration:
-            raise StopUser from None  # each row was used once
+            self._asked_to_stop = True  # each row was used once
+            Run.of(self.environment).rows_used_up()
+            raise StopUser from None
         script, folder = self._opened.script, self._opened.folder
         name = script.pick(playing.rng)
         with self.guest() as guest:

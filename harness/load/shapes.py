@@ -28,6 +28,11 @@ def peak_per_s(schedule: Schedule) -> float:
     return max(schedule.rate_at(length_s * moment / 2000) for moment in range(2000))
 
 
+def schedule_facts(schedule: Schedule) -> dict[str, float]:
+    """What the record keeps of a schedule, to say afterwards how far the run came in it."""
+    return {"count": schedule.count, "duration_s": schedule.duration_s}
+
+
 def check_only_one(shapes: Iterable[LoadTestShape]) -> None:
     """Locust would take the first shape and say nothing of the others. Raises ConfigError."""
     names = [type(shape).__name__ for shape in shapes]

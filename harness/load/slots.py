@@ -32,7 +32,9 @@ class Slots:
         """
         if self._stopped or _leaving(user):
             raise StopUser
-        due_ns = self._arrivals.take(monotonic_ns())
+        # Those that wait in the queue would have been handed what is due now.
+        take = self._arrivals.take if self._free else self._arrivals.take_late
+        due_ns = take(monotonic_ns())
         if due_ns is not None:
             return due_ns
         place: AsyncResult[int] = AsyncResult()
@@ -51,6 +53,11 @@ class Slots:
         finally:
             if not place.ready():
                 self._free.remove((place, user))
+
+    @property
+    def any_free(self) -> bool:
+        """Whether a slot is waiting for an arrival."""
+        return bool(self._free)
 
     def look_again(self) -> None:
         """What is to come has changed, or a user is leaving."""

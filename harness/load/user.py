@@ -15,7 +15,6 @@ from harness.guest.rest import exchange_sign_in
 from harness.guest.session import GuestSession
 from harness.guest.settings import SignIn
 from harness.load.conduct import max_age_s
-from harness.load.mistakes import WANTED
 from harness.load.run import Run
 from harness.units import seconds
 from harness.workload.think import draws, parse_think
@@ -41,6 +40,23 @@ class GuestUser(User):
         super().__init__(environment)
         self._think_s = _think_function(self, Run.rng_of(environment).getrandbits(64))
         self._max_age_s = _max_age_s(type(self))
+        self._asked_to_stop = False
+
+    def start(self, group: Any) -> Any:
+        """As Locust has it; a slot that ends though nobody has asked it to is told to the run."""
+        greenlet = super().start(group)
+        greenlet.link(self._on_end)
+        return greenlet
+
+    def stop(self, force: bool = False) -> bool:
+        """As Locust has it."""
+        self._asked_to_stop = True
+        return bool(super().stop(force))
+
+    def _on_end(self, greenlet: Any) -> None:
+        run: Run | None = getattr(self.environment, "harness_run", None)
+        if run is not None:
+            run.slot_ended(greenlet.exception, asked=self._asked_to_stop)
 
     @contextmanager
     def guest(self) -> Iterator[GuestSession]:
@@ -70,11 +86,6 @@ class GuestUser(User):
             except (LedgerError, ConfigError) as error:
                 run.fail(str(error))
                 raise StopUser from error
-            except WANTED:
-                raise
-            except Exception as error:
-                run.note_mistake(error)
-                raise  # Locust logs it
 
     def sign_in(self) -> SignIn:
         """The JWT of the next guest, empty for a stranger: by default the next of ``--sign-ins``.

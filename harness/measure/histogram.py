@@ -104,6 +104,13 @@ class Histogram:
         """The highest value in milliseconds, None when empty."""
         return float(self._hdr.get_max_value()) / 1000 if self.count else None
 
+    def count_above_ms(self, limit_ms: float) -> int:
+        """How many durations are longer than that, to the histogram's digits."""
+        if not self.count:
+            return 0
+        values, counts = self._recorded()
+        return int(counts[values > limit_ms * 1000].sum())
+
     def buckets_us(self) -> Iterator[tuple[int, int]]:
         """(highest equivalent value in microseconds, count) of each bucket with something in it."""
         values, counts = self._recorded()

@@ -31,7 +31,7 @@ import orjson
 from harness.errors import ConfigError
 from harness.measure.counted import decoded
 from harness.measure.histogram import Histogram
-from harness.measure.recorder import Collected
+from harness.measure.recorder import LAG_LOOP, Collected
 
 INTERVALS = "intervals-{worker}.jsonl"
 HISTOGRAMS = "histograms-{worker}.hlog"
@@ -190,6 +190,8 @@ class Measurements:
     counts: dict[str, int] = field(default_factory=dict)
     arrivals: dict[str, int] = field(default_factory=dict)
     torn_files: list[str] = field(default_factory=list)
+    loop_lag: dict[str, Histogram] = field(default_factory=dict)
+    """how late each process's event loop was, by process: one may not hide behind the others"""
 
     def percentile_ms(self, tag: str, quantile: float) -> float | None:
         """A percentile of the whole run, None when nothing was measured under that tag."""
@@ -212,7 +214,12 @@ def read_measurements(directory: Path) -> Measurements:
     for path in sorted(directory.glob(HISTOGRAMS.format(worker="*"))):
         if _is_torn(path):
             merged.torn_files.append(path.name)
-        _merge_histograms(merged.histograms, path)
+        own: dict[str, Histogram] = {}
+        _merge_histograms(own, path)
+        if LAG_LOOP in own:
+            merged.loop_lag[_worker(path)] = own[LAG_LOOP]
+        for tag, histogram in own.items():
+            merged.histograms.setdefault(tag, Histogram()).merge(histogram)
     return merged
 
 

@@ -22,7 +22,7 @@ ENDINGS: MappingProxyType[str, str] = MappingProxyType(
     {
         "cleared": "Were alive and are cleared now",
         "gone": "Were over already",
-        "expired": "Had expired",
+        "expired": "Said to have expired, which no resume has shown",
         "refused": "Could not be cleared: Clear Conversation is switched off",
         "rate_limited": "Refused by the service's rate limits",
         "unanswered": "Did not answer",

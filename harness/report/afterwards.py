@@ -14,10 +14,16 @@ import orjson
 from harness.clock import utc_iso
 from harness.errors import ConfigError
 from harness.ledger.leftovers import read_account
-from harness.report.record import RECORD, build_record, sessions_block, write_record
+from harness.report.record import (
+    RECORD,
+    VERDICT_STAYS,
+    build_record,
+    sessions_as_left,
+    sessions_block,
+    write_record,
+)
 
 NOTHING: MappingProxyType[str, dict[str, Any]] = MappingProxyType({})
-VERDICT_STAYS = "the verdict is that of the run itself: what is settled afterwards was left by it"
 
 
 def sweep_block(settled: int, left: int, *, by: str, **more: Any) -> dict[str, Any]:
@@ -38,6 +44,7 @@ def bring_up_to_date(
     one. Raises ConfigError or LedgerError; OSError when the disk takes no more.
     """
     record = _record_of(directory)
+    record["sessions_at_end"] = sessions_as_left(record)
     record["sessions"] = sessions_block(read_account(directory))
     record["operations"] = {**record.get("operations", {}), **operations}
     record[key] = {**block, "verdict": VERDICT_STAYS}

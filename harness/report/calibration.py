@@ -14,7 +14,7 @@ import orjson
 from harness.analysis.ramp import Limit, Second
 from harness.errors import ConfigError
 from harness.measure.histogram import Histogram
-from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, service_tag
+from harness.measure.recorder import LAG_LOOP, service_tag
 from harness.measure.snapshot import HISTOGRAMS, INTERVALS, read_histograms, read_intervals
 
 CALIBRATION = "calibration.json"
@@ -169,7 +169,7 @@ def read_rise(directory: Path, operation: str) -> list[Second]:
     for path in directory.glob(HISTOGRAMS.format(worker="*")):
         for line in read_histograms(path):
             at = int(line.started_s + line.length_s / 2)
-            if line.tag in (LAG_ARRIVAL, LAG_LOOP):
+            if line.tag == LAG_LOOP:
                 one = Histogram()
                 one.merge_encoded(line.encoded)
                 lag[at] = max(lag.get(at, 0.0), one.percentile_ms(99.0) or 0.0)

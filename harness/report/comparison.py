@@ -232,7 +232,7 @@ def _health(base: RunRecord, new: RunRecord) -> Iterator[Difference]:
         found = record.generator
         sides.append(
             {
-                "Generator lag p99": ms_text(found.lag_ms.p99),
+                "Generator late, of the time": percent_text(found.late_share),
                 "Event loop lag p99": ms_text(found.lag_loop_ms.p99),
                 "Highest CPU of one process": percent_text(found.cpu_max),
                 "Workers lost": count_text(found.workers_lost),

@@ -16,6 +16,7 @@ SAME_PAUSE_S = 5.0
 """The processes of a run hear of a pause at moments that lie no farther apart."""
 COUNTED = {
     "cross_talk": "cross-talk: a message of another session",
+    "unasked_clear": "SessionClearedEvent that nobody asked for",
     "after_clear": "message after the proof of Clear",
     "rate_limited": "answer 429",
     "reconnects": "lost connection made again",

@@ -9,7 +9,15 @@ import orjson
 from harness.errors import ConfigError
 from harness.measure.recorder import corrected_tag, service_tag
 from harness.measure.snapshot import read_measurements
-from harness.report.record import KNOWN, RECORD, build_record, put_verdict
+from harness.report.opening import ABORTED
+from harness.report.record import (
+    KNOWN,
+    RECORD,
+    build_record,
+    later_blocks,
+    put_verdict,
+    sessions_as_left,
+)
 from harness.slo.gate import judge
 from harness.slo.objective import Kind, Objective
 from harness.slo.objectives_file import parse_objectives
@@ -29,7 +37,9 @@ def read_objectives(path: Path) -> tuple[Objective, ...]:
 def judge_anew(directory: Path, objectives: Sequence[Objective]) -> dict[str, Any]:
     """The record of a run with the verdict of other objectives; nothing is written.
 
-    What made the run INVALID when it ended still does: new objectives can't mend a measurement.
+    The run is judged as it left things: what a sweep or an audit did afterwards is not its merit.
+    What made it INVALID when it ended still does, and so does an objective that stopped it: new
+    objectives can't mend a measurement.
     Raises ConfigError or LedgerError when the run's files can't be read.
     """
     if not directory.is_dir():
@@ -55,6 +65,20 @@ def judge_anew(directory: Path, objectives: Sequence[Objective]) -> dict[str, An
     invalid = record.get("invalid_because")
     if invalid is None:  # a record from before that key: its verdict says whether it was
         invalid = record.get("reasons", []) if record["verdict"] == "INVALID" else []
-    result = judge(objectives, record, percentile=percentile, invalid=invalid)
-    put_verdict(record, result)
+    as_left = {**record, "sessions": sessions_as_left(record)}
+    result = judge(objectives, as_left, percentile=percentile, invalid=invalid)
+    put_verdict(record, result, aborted=(record.get("how") or {}).get(ABORTED) or ())
     return record
+
+
+def since_then(record: dict[str, Any]) -> str:
+    """What a sweep or an audit found after the run, in a sentence; empty where there was none."""
+    if not later_blocks(record):
+        return ""
+    then, now = (
+        block.get("leftover", 0) for block in (sessions_as_left(record), record["sessions"])
+    )
+    return (
+        f"judged as the run left it, with {then:,} leftovers; a sweep or audit was since: "
+        f"{now:,} remain now"
+    )

@@ -170,7 +170,10 @@ def _judge(
     leftover = int(record["sessions"].get("leftover", 0))
     if leftover and not broke:
         broke = f"{leftover} sessions left over"
-    healthy = record["verdict"] != Verdict.INVALID
+    # Whether the load was held back has been asked in the level's own window.
+    reasons = record.get("invalid_because") or record.get("reasons", ())
+    besides = [why for why in reasons if why not in record.get("not_offered", ())]
+    healthy = record["verdict"] != Verdict.INVALID or not besides
     judged = judge_level(
         [one.standing for one in found.values()],
         leftovers_growing=leftover > 0,
@@ -178,10 +181,7 @@ def _judge(
         held_back=bool(own_limit),
     )
     if judged is Judged.INCONCLUSIVE:
-        if not healthy:
-            why = "; ".join(record.get("reasons", ())[:1])
-        else:
-            why = own_limit or "nothing was measured"
+        why = "; ".join(besides[:1]) if not healthy else own_limit or "nothing was measured"
         broke = f"the generator was the limit: {why}"
     elif judged is Judged.CLOSE:
         broke = next(

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from harness.report import story
-from harness.report.figures import count_text, length_text, moment_text, ms_text, percent_text
+from harness.report.figures import count_text, length_text, moment_text, percent_text
 from harness.report.schema import RunRecord
 
 MARKS = {"PASS": "✅", "FAIL": "❌", "NO_DATA": "⚪", "INVALID": "⚠️", None: "⚪"}
@@ -71,13 +71,13 @@ def _operations(record: RunRecord) -> list[str]:
 
 def _sessions(record: RunRecord) -> list[str]:
     rows = [f"{row.label}: {row.figure}" for row in story.account_rows(record)]
-    lag = ms_text(record.generator.lag_ms.p99)
+    lag = story.lag_text(record.generator)
     arrivals = record.arrivals
     return [
         f"Sessions intended: {count_text(record.sessions.intended)}. {'. '.join(rows)}.",
         "",
         f"Arrivals due: {count_text(arrivals.due)}, started late: {count_text(arrivals.late)}, "
-        f"dropped: {count_text(arrivals.dropped)}. Generator lag p99: {lag}.",
+        f"dropped: {count_text(arrivals.dropped)}. Generator: {lag}.",
         "",
     ]
 

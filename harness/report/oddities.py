@@ -6,6 +6,7 @@ from harness.report.story import Row
 
 MEANINGS = {
     "cross_talk": "messages of another guest's session",
+    "unasked_clear": "events that said a session was cleared though its guest had not asked for it",
     "after_clear": "messages after the proof of Clear",
     "duplicate": "messages that came twice",
     "out_of_order": "messages older, by the service's clock, than one that came before",

@@ -18,6 +18,12 @@ from harness.errors import ConfigError
 
 START = "start.json"
 LATEST = "latest"
+ENDED_BY_HAND = "stopped_by_hand"
+ENDED_FOR_WINDOW = "stopped_for_window"
+ENDED_FOR_DISK = "stopped_for_disk"
+ENDED_BY_SEARCH = "stopped_by_search"
+ABORTED = "aborted"
+"""Keys that say why a run was ended before its time."""
 
 
 def new_run_id() -> str:

@@ -14,6 +14,7 @@ from harness.clock import utc_iso
 from harness.exit_codes import ExitCode
 from harness.ledger.leftovers import IN_USE, Account, ledger_files, read_account
 from harness.measure.histogram import Histogram
+from harness.measure.lag import complaints, lateness
 from harness.measure.operations import OPERATIONS
 from harness.measure.recorder import (
     ARRIVAL_LATENESS,
@@ -38,9 +39,11 @@ from harness.measure.snapshot import (
 )
 from harness.report.little import broken, check_little
 from harness.report.lost_arrivals import lost_arrivals
-from harness.report.opening import read_start
+from harness.report.offered import not_offered
+from harness.report.opening import ABORTED, read_start
+from harness.report.story_errors import errors_block, is_story_error, sentences
 from harness.slo.gate import GateResult, Verdict, judge
-from harness.slo.objective import Kind, Known, parse_objective
+from harness.slo.objective import Kind, Known, Objective, parse_objective
 
 SCHEMA = 1
 RECORD = "run.json"
@@ -48,18 +51,18 @@ QUANTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p99_9": 99.9, 
 HOW_NOT = ("run_id", "objectives", "baseline", "platform")
 """Of ``start.json``: what does not say how the run was made, or has a place of its own."""
 DEFAULT_OBJECTIVES = ("leftovers == 0",)
+VERDICT_STAYS = "the verdict is that of the run itself: what is settled afterwards was left by it"
 EXIT_CODES = {
     Verdict.PASS: ExitCode.PASS,
     Verdict.FAIL: ExitCode.OBJECTIVES,
     Verdict.NO_DATA: ExitCode.NO_DATA,
     Verdict.INVALID: ExitCode.INVALID,
 }
-LAG_LIMIT_MS = 100.0
-"""A run whose generator lag exceeds this at p99 is INVALID: what it measured may be its own."""
 
 FORENSICS = (
     "duplicate",
     "after_clear",
+    "unasked_clear",
     "unmatched_echo",
     "expected",
     "late_message",
@@ -139,7 +142,12 @@ def build_record(directory: Path, *, incomplete: str = "", live: bool = False) -
         "little": None,
         "generator": _generator(start, account, measured, intervals),
         "forensics": dict.fromkeys(FORENSICS, 0)
-        | {name: count for name, count in measured.counts.items() if name not in STEPS},
+        | {
+            name: count
+            for name, count in measured.counts.items()
+            if name not in STEPS and not is_story_error(name)
+        },
+        "story_errors": errors_block(measured.counts),
         "how": {key: value for key, value in start.items() if key not in HOW_NOT},
         "baseline": start.get("baseline"),
         "sweep": None,
@@ -152,7 +160,18 @@ def build_record(directory: Path, *, incomplete: str = "", live: bool = False) -
         record["sessions"]["in_session"] = in_session
     if record["complete"]:
         record["little"] = check_little(intervals, record["duration_s"])
-    _judge(record, start, directory, measured, account, incomplete, unfinished=live)
+    objectives = [
+        parse_objective(text, KNOWN)
+        for text in dict.fromkeys([*DEFAULT_OBJECTIVES, *start.get("objectives", ())])
+    ]
+    load = (
+        []
+        if live
+        else not_offered(start, intervals, measured.arrivals, {item.subject for item in objectives})
+    )
+    record["not_offered"] = load
+    invalid = [*_invalid(record, directory, measured, account, incomplete), *load]
+    _judge(record, start, objectives, measured, invalid, unfinished=live)
     if account.damaged and not account.intended:
         record["sessions"] = record["funnel"] = {}  # not known, which is not none
     return record
@@ -244,13 +263,13 @@ def _generator(
 ) -> dict[str, Any]:
     arrival = measured.histograms.get(LAG_ARRIVAL, Histogram())
     loop = measured.histograms.get(LAG_LOOP, Histogram())
-    both = Histogram()
-    both.merge(arrival)
-    both.merge(loop)
+    worst = next(iter(lateness(measured.loop_lag)), None)
     return {
-        "lag_ms": _figures(both),
-        "lag_arrival_ms": _figures(arrival),
         "lag_loop_ms": _figures(loop),
+        "lag_arrival_ms": _figures(arrival),
+        "late_share": None if worst is None else worst.share,
+        "stood_still_s": None if worst is None else worst.longest_s,
+        "latest_process": None if worst is None else worst.process,
         "arrival_stamps": start.get("arrival_stamps"),
         "workers": account.workers,
         "workers_lost": account.workers_lost,
@@ -278,27 +297,20 @@ def _iso(at_s: float | None) -> str | None:
 def _judge(
     record: dict[str, Any],
     start: dict[str, Any],
-    directory: Path,
+    objectives: Sequence[Objective],
     measured: Measurements,
-    account: Account,
-    incomplete: str,
+    invalid: Sequence[str],
     *,
     unfinished: bool,
 ) -> None:
-    texts = dict.fromkeys([*DEFAULT_OBJECTIVES, *start.get("objectives", ())])
-
     def percentile(operation: str, kind: Kind, percent: float) -> float | None:
         tag = service_tag(operation) if kind is Kind.SERVICE else corrected_tag(operation)
         return measured.percentile_ms(tag, percent)
 
     result = judge(
-        [parse_objective(text, KNOWN) for text in texts],
-        record,
-        percentile=percentile,
-        invalid=_invalid(record, directory, measured, account, incomplete),
-        unfinished=unfinished,
+        objectives, record, percentile=percentile, invalid=invalid, unfinished=unfinished
     )
-    put_verdict(record, result, aborted=start.get("aborted", ()))
+    put_verdict(record, result, aborted=start.get(ABORTED, ()))
 
 
 def put_verdict(record: dict[str, Any], result: GateResult, *, aborted: Sequence[str] = ()) -> None:
@@ -346,12 +358,8 @@ def _invalid(
     silent = [p.name for p in ledger_files(directory) if p.stem.partition("-")[2] not in measuring]
     if silent:
         reasons.append(f"there are no measurements beside {', '.join(silent)}")
-    lag = record["generator"]["lag_ms"]["p99"]
-    if lag is not None and lag > LAG_LIMIT_MS:
-        reasons.append(
-            f"the generator lagged {lag:.0f} ms at p99 (limit {LAG_LIMIT_MS:.0f} ms): "
-            "use more processes or less load"
-        )
+    reasons += complaints(lateness(measured.loop_lag))
+    reasons += sentences(record["story_errors"])
     if miscounted := broken(record["little"]):
         reasons.append(miscounted)
     failures = directory / "failures.txt"
@@ -360,11 +368,37 @@ def _invalid(
     return reasons
 
 
-def exit_code_of(record: dict[str, Any]) -> ExitCode:
+def declare_invalid(record: dict[str, Any], why: str) -> None:
+    """Something that came up after the gate has judged makes the run INVALID."""
+    record["verdict"] = str(Verdict.INVALID)
+    record["invalid_because"] = [*record.get("invalid_because", ()), why]
+    record["reasons"] = [why, *record["reasons"]]
+    record["exit_code"] = int(exit_code_of(record))
+
+
+def exit_code_of(record: Mapping[str, Any]) -> ExitCode:
     """The process exit code of a record; leftovers weigh most (see ``harness.exit_codes``)."""
-    if record["sessions"]["leftover"]:
+    if sessions_as_left(record).get("leftover"):
         return ExitCode.LEFTOVERS
     return EXIT_CODES[Verdict(record["verdict"])]
+
+
+def sessions_as_left(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The account when the run had ended, before any sweep or audit."""
+    at_end: dict[str, Any] | None = record.get("sessions_at_end")
+    if at_end is not None:
+        return at_end
+    sessions: dict[str, Any] = dict(record.get("sessions") or {})
+    if VERDICT_STAYS in (block.get("verdict") for block in later_blocks(record)):
+        # Brought up to date by a harness that did not keep it: what was settled was left.
+        sessions["leftover"] = sessions.get("leftover", 0) + sessions.get("settled", 0)
+        sessions["settled"] = 0
+    return sessions
+
+
+def later_blocks(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a sweep and an audit have added."""
+    return [block for key in ("sweep", "audit") if isinstance(block := record.get(key), dict)]
 
 
 def record_of_nothing(directory: Path, why: str) -> dict[str, Any]:

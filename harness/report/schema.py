@@ -93,9 +93,15 @@ class Arrivals(Part):
 class Generator(Part):
     """How well the machine that made the load did."""
 
-    lag_ms: Times = Times()
-    lag_arrival_ms: Times = Times()
     lag_loop_ms: Times = Times()
+    """How late the event loops were for their timers, weighed by time."""
+    lag_arrival_ms: Times = Times()
+    """From the arrival of bytes to our looking at them, by messages."""
+    late_share: FiniteFloat | None = None
+    """Of the process that was worst: in which share of the time its loop was late beyond the
+    limit; ``stood_still_s`` is the longest stretch."""
+    stood_still_s: FiniteFloat | None = None
+    latest_process: str | None = None
     workers: Count | None = None
     workers_lost: Count | None = None
     cpu_max: FiniteFloat | None = None

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from harness.measure.lag import LATE_MS, MOST_LATE
 from harness.report.figures import (
     UNKNOWN,
     count_text,
@@ -17,8 +18,7 @@ from harness.report.figures import (
     share_text,
     with_unit,
 )
-from harness.report.record import LAG_LIMIT_MS
-from harness.report.schema import Objective, OperationFigures, RunRecord, Times
+from harness.report.schema import Generator, Objective, OperationFigures, RunRecord, Times
 from harness.report.wording import in_words
 
 VERDICTS = {
@@ -45,7 +45,8 @@ STEPS = (
     ("cleared", "Cleared"),
 )
 SHOWN_ELSEWHERE = frozenset({"started", "run_id", "objectives"})
-WITHIN_LIMIT = f"valid up to {LAG_LIMIT_MS:.0f} ms"
+WITHIN_LIMIT = f"valid up to {MOST_LATE:.0%}"
+LATER = f"later than {LATE_MS:.0f} ms"
 MOST_REASONS = 3
 SHARES = {"p90": 0.9, "p95": 0.95, "p99": 0.99, "p99_9": 0.999}
 TOO_FEW = "too few"
@@ -145,7 +146,7 @@ def key_figures(record: RunRecord) -> list[Row]:
     """The few figures at the top of the page."""
     sessions, arrivals = record.sessions, record.arrivals
     reply = record.operations.get("reply")
-    lag = record.generator.lag_ms
+    generator = record.generator
     return [
         Row(key="opened", label="sessions opened", figure=count_text(sessions.opened)),
         Row(
@@ -169,9 +170,9 @@ def key_figures(record: RunRecord) -> list[Row]:
         ),
         Row(
             key="lag",
-            label="generator lag p99",
-            figure=ms_text(lag.p99),
-            note="" if lag.p99 is None else WITHIN_LIMIT,
+            label=f"of the time the generator was {LATER}",
+            figure=percent_text(generator.late_share),
+            note="" if generator.late_share is None else WITHIN_LIMIT,
         ),
     ]
 
@@ -269,17 +270,14 @@ def generator_rows(record: RunRecord) -> list[Row]:
         parts = [f"{name} {ms_text(value)}" for name, value in known if value is not None]
         return " · ".join(parts) or UNKNOWN
 
-    def limit(times: Times) -> str:
-        return "" if times.p99 is None else f"{WITHIN_LIMIT} at p99; above it no figure counts"
-
     stamps = {
         "kernel": "by the kernel, before our own process was asked",
         "userspace": "by our process: stalls of the generator count as the service's time",
     }
     rows = (
-        ("lag", "Generator lag (decides)", lag(found.lag_ms), limit(found.lag_ms)),
-        ("lag_arrival", "From arrival to our code", lag(found.lag_arrival_ms), ""),
-        ("lag_loop", "Event loop late for its timers", lag(found.lag_loop_ms), ""),
+        ("lag", "Generator late (decides)", lag_text(found), f"{WITHIN_LIMIT} of the time"),
+        ("lag_loop", "Event loop late for its timers", lag(found.lag_loop_ms), "by time"),
+        ("lag_arrival", "From arrival to our code", lag(found.lag_arrival_ms), "by messages"),
         ("stamps", "Arrivals stamped", stamps.get(found.arrival_stamps or "", UNKNOWN), ""),
         ("workers", "Worker processes", count_text(found.workers), ""),
         ("workers_lost", "Worker processes lost", count_text(found.workers_lost), ""),
@@ -289,6 +287,16 @@ def generator_rows(record: RunRecord) -> list[Row]:
     return [
         Row(key=key, label=label, figure=figure, note=note) for key, label, figure, note in rows
     ]
+
+
+def lag_text(generator: Generator) -> str:
+    """How late the worst process was, by time."""
+    if generator.late_share is None:
+        return UNKNOWN
+    text = f"{LATER} in {percent_text(generator.late_share)} of the time"
+    if (generator.stood_still_s or 0) * 1000 > LATE_MS:
+        text += f", at most {length_text(round(generator.stood_still_s or 0, 2))} at a stretch"
+    return text
 
 
 def how_rows(record: RunRecord) -> list[Row]:

@@ -14,6 +14,7 @@ STYLES = {"PASS": "bold green", "FAIL": "bold red", "NO_DATA": "bold yellow", "I
 SHOWN = ("p50", "p95", "p99", "max")
 FINDINGS = {
     "cross_talk": "cross-talk: guests were sent messages of another session",
+    "unasked_clear": "guests were told that their session was cleared though they had not asked",
     "after_clear": "messages came after the service had said that the session was cleared",
     "clear_is_off": "Clear was refused: switch on 'Conversation Clear' in the Messenger "
     "configuration of this deployment, or every session stays open until it expires",

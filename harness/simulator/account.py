@@ -6,7 +6,6 @@ from harness.simulator import frames
 from harness.simulator.agents import Agents
 from harness.simulator.faults import FaultPlan
 from harness.simulator.state import SessionEnd
-from harness.simulator.truth import Truth
 
 if TYPE_CHECKING:
     from harness.simulator.service import Service
@@ -30,6 +29,7 @@ def whole(service: "Service") -> dict[str, object]:
         "connections": len(service.connections),
         "agents": service.agents.figures(),
         "counts": truth.counts,
+        "questions": truth.questions.figures(),
         "addresses": truth.addresses,
         "origins": truth.origins,
         "faults": service.faults.struck,
@@ -73,6 +73,8 @@ def reset(service: "Service") -> None:
     service.past.clear()
     service.by_serial.clear()
     service.uploaded_bytes = 0
-    service.truth = Truth()
+    service.truth.questions.end()
+    service.truth = service.new_truth()
     service.agents = Agents(service)
     service.faults = FaultPlan(seed=service.settings.seed)
+    service.bot.silent_until = 0.0

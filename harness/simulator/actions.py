@@ -7,7 +7,7 @@ fields are fine, and a token may be missing once the connection has configured a
 import traceback
 from collections import deque
 from collections.abc import Callable
-from time import time
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -24,6 +24,7 @@ from harness.simulator import (
 from harness.simulator.connection import Connection
 from harness.simulator.limits import over
 from harness.simulator.presence import presence_type
+from harness.simulator.questions import Question
 
 if TYPE_CHECKING:
     pass
@@ -47,15 +48,17 @@ HANDLERS: dict[str, Handler] = {
 
 
 def _handle_held(connection: Connection, data: bytes, arrived_s: float) -> None:
-    connection.service.arrived_s = arrived_s  # its own, not that of what came last meanwhile
+    service = connection.service
+    service.arrived_s = arrived_s  # its own, not that of what came last meanwhile
     handle(connection, data)
+    service.arrived_s = 0.0
 
 
 def handle(connection: Connection, data: bytes) -> None:
     """Answer one message of the client. Never raises."""
     service = connection.service
     if service.stall.on:
-        service.stall.hold(_handle_held, connection, data, service.arrived_s)
+        service.stall.hold(_handle_held, connection, data, service.arrived_s or monotonic())
         return
     if connection.closing or connection.muted:
         return
@@ -81,6 +84,9 @@ def handle(connection: Connection, data: bytes) -> None:
     except (KeyError, TypeError):  # no action, an unknown one, or one that is no text
         _malformed(connection, b"")
         return
+    question = None
+    if handler is messages.on_message:
+        question = service.question = _question(connection, request, tracing_id, now)
     try:
         if not service.faults.active or not _struck(connection, request, handler, tracing_id):
             handler(connection, request, tracing_id)
@@ -89,6 +95,27 @@ def handle(connection: Connection, data: bytes) -> None:
         last = traceback.format_exc().strip().splitlines()[-3:]
         service.log("internal error: " + " | ".join(line.strip() for line in last))
         connection.refuse(5000, "Request failed.", tracing_id)
+    if question is not None:
+        service.question = None
+        if connection.session is not None:
+            question.run_id = connection.session.run_id
+
+
+def _question(
+    connection: Connection, request: dict[str, Any], tracing_id: str | None, now: float
+) -> Question | None:
+    """The row of a message that can be answered; None for any other."""
+    kind = messages.question_kind(request.get("message"))
+    if kind is None:
+        return None
+    service, session = connection.service, connection.session
+    return service.truth.questions.ask(
+        kind,
+        tracing_id,
+        came=now,
+        came_s=service.arrived_s or monotonic(),
+        guest=None if session is None else session.serial,
+    )
 
 
 def _too_many(connection: Connection, now: float, tracing_id: str | None) -> bool:

@@ -53,6 +53,9 @@ def add_routes(app: web.Application, service: "Service") -> None:
             )
         return json_response(account.whole(service))
 
+    async def questions(request: web.Request) -> web.Response:
+        return json_response({"rows": service.truth.questions.rows(request.query.get("run_id"))})
+
     async def show_faults(_request: web.Request) -> web.Response:
         return json_response(service.faults.on())
 
@@ -96,6 +99,7 @@ def add_routes(app: web.Application, service: "Service") -> None:
 
     app.middlewares.append(standing_still)
     app.router.add_get("/sim/truth", truth)
+    app.router.add_get("/sim/questions", questions)
     app.router.add_get("/sim/faults", show_faults)
     app.router.add_put("/sim/faults", set_faults)
     app.router.add_get("/sim/sessions/{token}", session)

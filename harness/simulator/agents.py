@@ -9,7 +9,8 @@ from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from harness.simulator.conversing import disconnect, reply, typing
+from harness.simulator.conversing import disconnect, reply, say_unasked, typing
+from harness.simulator.questions import Question
 from harness.simulator.state import Conversation, Leg, Participant, Session
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Agents:
         service = self._service
         now = service.now()
         conversation.waiting = True
+        conversation.called_by = service.question
         for one in conversation.participants:
             if one.purpose == "workflow" and one.state is Leg.CONNECTED:
                 one.state, one.end, one.disconnect_type = Leg.DISCONNECTED, now, "transfer"
@@ -69,22 +71,44 @@ class Agents:
                 Participant(service.ids.uuid(), "agent", now, name=conversation.agent)
             )
             service.note(session, "agent", conversation.agent)
-            self.answer(session, conversation, "")
+            self._begin(session, conversation, f"{conversation.agent} is here.")
 
     def answer(self, session: Session, conversation: Conversation, heard: str) -> None:
         """The agent types, then answers; after the set number of texts they end it."""
+        conversation.called_by = self._service.question
+        self._begin(session, conversation, f"{conversation.agent}: {heard[:500]}")
+
+    def _begin(self, session: Session, conversation: Conversation, text: str) -> None:
+        """What an agent says on coming in answers what called them, unless the bot has done so."""
         service = self._service
-        arrival = monotonic()
+        question, conversation.called_by = conversation.called_by, None
         delay = self._sample()
         if delay > 0:
             typing(service, session)
-        text = f"{conversation.agent}: {heard[:500]}" if heard else f"{conversation.agent} is here."
-        service.loop.call_later(delay, self._say, session, conversation, text, arrival)
+        arrived = service.arrived_s or monotonic()
+        if question is not None:
+            question.due = [monotonic() + delay - question.came_s]
+        service.loop.call_later(delay, self._say, session, conversation, text, question, arrived)
 
-    def _say(self, session: Session, conversation: Conversation, text: str, arrival: float) -> None:
+    def _say(
+        self,
+        session: Session,
+        conversation: Conversation,
+        text: str,
+        question: Question | None,
+        arrived: float,
+    ) -> None:
         service = self._service
+        if service.stall.on:
+            service.stall.hold(self._say, session, conversation, text, question, arrived)
+            return
         conversation.agent_texts += 1
-        reply(service, session, conversation, {"text": text}, arrival, "agent_reply")
+        if question is None:
+            said = say_unasked(service, session, conversation, text, conversation.agent)
+        else:
+            said = reply(service, session, conversation, {"text": text}, question)
+        if said:
+            service.truth.delay("agent_reply", monotonic() - arrived)
         limit = self._settings.ends_after
         if limit and conversation.agent_texts >= limit:
             disconnect(service, session, "peer")

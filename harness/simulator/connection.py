@@ -87,17 +87,18 @@ class Connection:
         self._compress = bool(ws.compress)
         self._awaited: set[asyncio.Task[object]] | None = None
 
-    def send(self, frame: bytes) -> None:
-        """Send one frame's JSON, with whatever frame faults are on."""
+    def send(self, frame: bytes) -> bool:
+        """Send one frame's JSON, with whatever frame faults are on; False if they spoilt it."""
         if self.service.faults.frames:
-            send_with_faults(self, frame)
-        else:
-            self.write(frame)
+            return send_with_faults(self, frame)
+        self.write(frame)
+        return True
 
     def refuse(self, code: int, text: str, tracing_id: str | None) -> None:
         """Answer a request with an error, in the class that the knob says."""
         service = self.service
         service.truth.count(f"error_{code}")
+        self._mark_refused(code)
         if service.knobs.error_class == "string":
             self.send(frames.error(code, text, tracing_id))
             return
@@ -107,7 +108,13 @@ class Connection:
     def refuse_rate(self, wait_s: float, text: str, tracing_id: str | None) -> None:
         """429 with the whole seconds to wait."""
         self.service.truth.count("error_429")
+        self._mark_refused(429)
         self.send(frames.too_many(max(1, -int(-wait_s // 1)), text, tracing_id))
+
+    def _mark_refused(self, code: int) -> None:
+        question = self.service.question
+        if question is not None:
+            question.refused = code
 
     def retire(self, reason: str | None = None) -> None:
         """Tell the connection that it no longer belongs to a session."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.simulator import frames
 from harness.simulator.limits import over
+from harness.simulator.questions import Question
 from harness.simulator.state import Conversation, Session
 
 if TYPE_CHECKING:
@@ -30,16 +31,21 @@ def conversation_of(service: "Service", session: Session) -> Conversation:
 
 
 def outbound(
-    service: "Service", session: Session, conversation: Conversation, part: Mapping[str, Any]
-) -> bool:
-    """Send one message of the other side to every connection; False if nobody is there for it.
+    service: "Service",
+    session: Session,
+    conversation: Conversation,
+    part: Mapping[str, Any],
+    agent: str | None = None,
+) -> bool | None:
+    """Send one message of the other side to every connection.
 
-    ``part`` holds ``text``, ``content`` or ``type``; the sender is the agent once there is one.
+    None if nobody is there for it any more; False if no connection got it as it is. ``part`` holds
+    ``text``, ``content`` or ``type``; the sender is ``agent``, or whoever has the conversation.
     """
     if session.ended is not None or not conversation.open:
-        return False
+        return None
     number, at, correlation = service.spoken(session, conversation, "reply")
-    agent = conversation.agent
+    agent = agent or conversation.agent
     sender, entity = ("Bot", "Bot") if agent is None else (agent, "Human")
     if len(part) == 1 and "text" in part:
         frame = frames.outbound_text(
@@ -59,10 +65,13 @@ def outbound(
     for tally in session.tallies:
         tally.replies += 1
     service.keep(session, frame)
-    service.fan_out(session, frame)
-    if service.faults.active and service.faults.strikes("cross_talk"):
-        _cross_talk(service, session, frame)
-    return True
+    arrived = service.fan_out(session, frame)
+    if service.faults.active:
+        if service.faults.strikes("duplicate_reply"):
+            service.fan_out(session, frame)
+        if service.faults.strikes("cross_talk"):
+            _cross_talk(service, session, frame)
+    return arrived
 
 
 def _cross_talk(service: "Service", session: Session, frame: bytes) -> None:
@@ -77,17 +86,33 @@ def reply(
     session: Session,
     conversation: Conversation,
     part: Mapping[str, Any],
-    arrival: float,
-    operation: str = "reply",
+    question: Question | None,
+    *,
+    greeting: bool = False,
 ) -> bool:
-    """An answer whose work is done; records the delay that it had since ``arrival``.
+    """A message of an answer, or a greeting; enters it in the question's row.
 
     False if nobody is there for it any more.
     """
-    sent = outbound(service, session, conversation, part)
-    if sent:
-        service.truth.delay(operation, monotonic() - arrival)
-    return sent
+    arrived = outbound(service, session, conversation, part)
+    if question is not None:
+        if arrived:
+            said = question.greetings if greeting else question.answers
+            said.append(monotonic() - question.came_s)
+        else:
+            question.unheard += 1
+    return arrived is not None
+
+
+def say_unasked(
+    service: "Service", session: Session, conversation: Conversation, text: str, agent: str | None
+) -> bool:
+    """An agent says something that answers nothing. False if nobody is there any more."""
+    arrived = outbound(service, session, conversation, {"text": text}, agent)
+    if arrived:
+        now = service.now()
+        service.truth.questions.say_unasked("agent", session.serial, session.run_id, now)
+    return arrived is not None
 
 
 def typing(service: "Service", session: Session, duration_ms: int = 5000) -> None:

@@ -7,13 +7,14 @@
 
     [[answer]]
     to = "(?i)order"                     # regular expression, searched in the text or payload
-    say = ["One moment.", {text = "Which?", quick_replies = ["First", "Second"]}]
+    say = ["One moment.", {text = "Which?", quick_replies = ["First", "Second"], after = "2s"}]
     typing = "300ms"                     # the typing indicator, so long before the first message
     hand_over = true                     # then to the agents' queue
     end = true                           # then the flow disconnects
 
-Besides text and quick_replies a message may hold ``card``, ``carousel`` (a list of cards),
-``date_picker``, ``list_picker`` or ``form``, each with the field names of the wire.
+``after`` is the time from the message before (without it the bot's ``gap``; the first has none).
+Besides these a message may hold ``card``, ``carousel`` (a list of cards), ``date_picker``,
+``list_picker`` or ``form``, each with the field names of the wire.
 """
 
 import re
@@ -40,6 +41,8 @@ class Turn:
     """What the bot does at one point: messages (parts of a body), then perhaps more."""
 
     parts: tuple[dict[str, Any], ...]
+    after: tuple[float | None, ...] = ()
+    """Seconds from the message before, for each part; None or missing: the bot's own gap."""
     typing_s: float = 0.0
     hand_over: bool = False
     end: bool = False
@@ -106,7 +109,7 @@ def read_dialogue(path: Path) -> Dialogue:
 
 
 def _simple(value: object, where: str) -> Turn | None:
-    return None if value is None else Turn((_part(value, where),))
+    return None if value is None else Turn((_part(value, where),), (_after(value, where),))
 
 
 def _turn(entry: dict[str, Any], where: str) -> Turn:
@@ -121,9 +124,16 @@ def _turn(entry: dict[str, Any], where: str) -> Turn:
             raise ConfigError(f"{where}: {key}: expected true or false, got {value!r}")
     return Turn(
         tuple(_part(part, f"{where}: say") for part in parts),
+        tuple(_after(part, f"{where}: say") for part in parts),
         typing_s=seconds(entry.get("typing", 0), f"{where}: typing"),
         **flags,
     )
+
+
+def _after(value: object, where: str) -> float | None:
+    if not isinstance(value, dict) or "after" not in value:
+        return None
+    return seconds(value["after"], f"{where}: after")
 
 
 def _part(value: object, where: str) -> dict[str, Any]:
@@ -134,7 +144,7 @@ def _part(value: object, where: str) -> dict[str, Any]:
         return {"text": value}
     if not isinstance(value, dict) or not isinstance(value.get("text", ""), str):
         raise ConfigError(f"{where}: expected a text or a table with a text")
-    unknown = set(value) - {"text", "quick_replies", "carousel", *RICH}
+    unknown = set(value) - {"text", "quick_replies", "carousel", "after", *RICH}
     if unknown:
         raise ConfigError(f"{where}: {sorted(unknown)[0]!r} is not something a bot can show")
     content = [_quick_reply(item, where) for item in value.get("quick_replies", [])]

@@ -6,18 +6,21 @@ does not change when another strikes.
 
 On the command line: ``cut=0.02``, ``cut=#3`` (the third event), ``cut=every:10``, with options
 after commas: ``cut=0.1,at=clear,how=rst,when=before``. In JSON and TOML: a number, such a text, or
-a table ``{"probability": 0.1, "nth": [3], "every": 10, "at": "clear", "seconds": 2}``.
+a table ``{"probability": 0.1, "nth": [3], "every": 10, "at": "clear", "seconds": 2}``. With
+``from=9s`` it strikes only from so long after its first event on: a service that breaks midway.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
+from time import monotonic
 
 from harness.errors import ConfigError
 from harness.units import seconds
 
 STEPS = ("connect", "configure", "join", "text", "clear", "echo", "other", "any")
 HOWS = ("fin", "rst")
+OPTIONS = frozenset({"probability", "nth", "every", "seconds", "at", "how", "when", "code", "from"})
 WHENS = ("before", "after", "answered")
 
 
@@ -62,6 +65,15 @@ FAULTS: dict[str, Known] = {
     "api_429": Known("a call of the Platform API is refused with 429"),
     "api_503": Known("a call of the Platform API is refused with 503"),
     "no_reply": Known("the bot does not answer a text"),
+    "late_answer": Known("the bot's answer comes so much later", seconds=5),
+    "silence": Known(
+        "the flow falls silent at a text, also with what was under way; seconds=0: for good",
+        seconds=0,
+    ),
+    "duplicate_reply": Known("a message of the other side comes twice, with the same id"),
+    "interruption": Known(
+        "an agent says something that nobody asked, so long after a text", seconds=0.3
+    ),
 }
 
 FRAME_FAULTS = frozenset(
@@ -92,6 +104,8 @@ class Fault:
     how: str = "fin"
     when: str = "after"
     code: int = 5000
+    from_s: float = 0.0
+    """It strikes from so many seconds after its first event on."""
 
 
 @dataclass(slots=True)
@@ -99,6 +113,8 @@ class _Armed:
     fault: Fault
     draws: Random
     events: int = 0
+    since: float | None = None
+    """When its first event was (monotonic), where it matters."""
 
 
 @dataclass(slots=True)
@@ -135,6 +151,10 @@ class FaultPlan:
             for name, armed in self._armed.items()
         }
 
+    def armed(self, name: str) -> bool:
+        """Whether the fault is switched on."""
+        return name in self._armed
+
     def strikes(self, name: str, step: str | None = None) -> Fault | None:
         """Whether the fault strikes at this event; counts it if so."""
         armed = self._armed.get(name)
@@ -143,6 +163,12 @@ class FaultPlan:
         fault = armed.fault
         if fault.at is not None and step is not None and fault.at not in ("any", step):
             return None
+        if fault.from_s:
+            now = monotonic()
+            if armed.since is None:
+                armed.since = now
+            if now - armed.since < fault.from_s:
+                return None
         armed.events += 1
         hit = (
             armed.events in fault.nth
@@ -166,7 +192,7 @@ def read_fault(name: str, value: object) -> Fault:
         options = _written(name, value)
     else:
         options = {"probability": value}
-    unknown = set(options) - {"probability", "nth", "every", "seconds", "at", "how", "when", "code"}
+    unknown = set(options) - OPTIONS
     if unknown:
         raise ConfigError(f"fault {name}: {sorted(unknown)[0]!r} is not an option of a fault")
     return Fault(
@@ -179,6 +205,7 @@ def read_fault(name: str, value: object) -> Fault:
         how=_one_of(name, "how", options.get("how", "fin"), HOWS) or "fin",
         when=_one_of(name, "when", options.get("when", "after"), WHENS) or "after",
         code=_count(name, "code", options.get("code", 5000)),
+        from_s=seconds(str(options.get("from", 0)), f"fault {name}: from"),
     )
 
 

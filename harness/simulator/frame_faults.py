@@ -12,41 +12,45 @@ if TYPE_CHECKING:
 OVERSIZED_BYTES = 1_048_576
 
 
-def send_with_faults(connection: "Connection", frame: bytes) -> None:
-    """Send ``frame`` on the connection, or what the fault plan makes of it."""
+def send_with_faults(connection: "Connection", frame: bytes) -> bool:
+    """Send ``frame`` on the connection, or what the fault plan makes of it.
+
+    False if it does not come, or not as it is.
+    """
     service = connection.service
     strikes = service.faults.strikes
     if strikes("drop_frame"):
-        return
+        return False
     if strikes("unknown_class"):
         connection.write(frames.message("HologramEvent", {"since": "tomorrow"}))
     if strikes("oversized_frame"):
         connection.write(frames.message("Unknown", {"padding": "x" * OVERSIZED_BYTES}))
     if strikes("no_class"):
         connection.write(frames.gateway_error(connection.id, service.ids.uuid()))
-        return
+        return False
     if strikes("invalid_json"):
         connection.write(frame[: len(frame) // 2])
-        return
+        return False
     if strikes("wrong_types"):
         connection.write(_wrong_types(frame))
-        return
+        return False
     delayed = strikes("delay_frame")
     if delayed:
         service.later(delayed.seconds, connection.write, frame)
         service.truth.delay("frame", delayed.seconds)
-        return
+        return True
     held, connection.held = connection.held, None
     swapped = strikes("reorder_frame") if held is None else None
     if swapped:
         connection.held = frame
         service.later(swapped.seconds, _release, connection, frame)
-        return
+        return True
     connection.write(frame)
     if strikes("duplicate_frame"):
         connection.write(frame)
     if held is not None:
         connection.write(held)
+    return True
 
 
 def _release(connection: "Connection", frame: bytes) -> None:

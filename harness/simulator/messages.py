@@ -108,6 +108,21 @@ def _text(
     service.answer(session, conversation, _meant(text, content) if content else text)
 
 
+def question_kind(message: object) -> str | None:
+    """``text``, ``choice`` or ``join`` of a message that can be answered; None for any other."""
+    if not isinstance(message, dict):
+        return None
+    kind = message.get("type") or "Text"
+    if kind == "Text" or kind == "Structured":
+        content = message.get("content")
+        chosen = isinstance(content, list) and any(
+            isinstance(part, dict) and part.get("contentType") == "ButtonResponse"
+            for part in content
+        )
+        return "choice" if chosen else "text"
+    return "join" if presence.presence_type(message) == "Join" else None
+
+
 def _all_strings(metadata: object) -> bool:
     return isinstance(metadata, dict) and all(isinstance(v, str) for v in metadata.values())
 

@@ -20,6 +20,7 @@ from harness.simulator.ids import Ids
 from harness.simulator.limits import Limits, read_limits
 from harness.simulator.reading import fill, whole
 from harness.simulator.settings import (
+    LIFELIKE,
     AgentSettings,
     ApiClient,
     BotSettings,
@@ -28,6 +29,8 @@ from harness.simulator.settings import (
     Settings,
 )
 
+MOST_MESSAGES = 20
+GREETS = ("join", "text", "either", "off")
 PROFILE_KEYS = ("seed", "bot", "agents", "limits", "knobs", "faults", "deployment", "client")
 
 
@@ -59,7 +62,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bot",
         nargs="+",
         metavar=("WHICH", "FILE"),
-        help="'default' (greets, answers each text once), 'off', or 'script FILE' (TOML)",
+        help="'default' (greets a Join, answers each text once), 'lifelike' (greets, answers in "
+        "one to three messages, now and then slowly, as live deployments do), 'off', or "
+        "'script FILE' (TOML)",
+    )
+    add(
+        "--bot-greets",
+        metavar="WHEN",
+        help="join (the default), text (before the answer to the first text), either, or off",
+    )
+    add(
+        "--greeting-delay",
+        metavar="TIME",
+        help="time until the greeting, as --bot-delay (default: on Join that of an answer, before "
+        "an answer at once)",
+    )
+    add(
+        "--bot-messages",
+        metavar="N",
+        help="messages of an answer: 2, or drawn from 1-3 (default: 1)",
+    )
+    add(
+        "--bot-gap",
+        metavar="TIME",
+        help="time between two messages of an answer, as --bot-delay (default: none)",
     )
     add(
         "--bot-delay",
@@ -78,6 +104,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--agent-concurrency", metavar="N", help="conversations per agent (default: 3)")
     add("--agent-time", metavar="TIME", help="time an agent needs for an answer")
     add("--wrapup", metavar="TIME", help="time an agent stays occupied after the guest has left")
+    add(
+        "--questions",
+        metavar="FILE",
+        help="write a JSON line for each text, choice and Join: when it came, which messages "
+        "answered it, and when",
+    )
     rules = parser.add_argument_group("rules, faults and what is unknown")
     add = rules.add_argument
     add(
@@ -113,7 +145,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME=PROBABILITY",
         help="switch on a fault; instead of a probability #3 is the third event and every:10 each "
-        f"tenth; known: {', '.join(FAULTS)}",
+        "tenth; options follow after commas, as 'late_answer=0.1,seconds=8', 'fail=0.5,at=text' or "
+        "'no_reply=1,from=9s' (from nine seconds after the first text on); known: "
+        + ", ".join(FAULTS),
     )
 
 
@@ -141,6 +175,7 @@ def read(args: argparse.Namespace) -> Settings:
         tls=args.tls,
         stamps=args.stamps,
         tls_names=tuple(args.tls_name),
+        questions=None if args.questions is None else Path(args.questions),
         seed=seed,
         limits=read_limits(base, limits),
         knobs=fill(knobs, pairs("--knob", args.knob), "knob"),
@@ -193,12 +228,46 @@ def _deployments(
 
 def _bot(args: argparse.Namespace, table: Mapping[str, Any]) -> BotSettings:
     table = dict(table)
-    written = table.pop("time", None)
-    delay = args.bot_delay if args.bot_delay is not None else written
+    times = {name: table.pop(name, None) for name in ("time", "gap", "greeting_time")}
+    messages = table.pop("messages", None)
     script = table.pop("script", None)
-    bot = fill(BotSettings(), table, "profile: bot", leave=("time", "dialogue"))
-    if delay is not None:
-        bot = replace(bot, time=read_distribution(str(delay), "--bot-delay"))
+    bot = BotSettings()
+    match args.bot:
+        case None:
+            pass
+        case ["default"]:
+            script = None
+        case ["lifelike"]:
+            bot, script = LIFELIKE, None
+        case ["off"]:
+            script = None
+        case ["script", file]:
+            script = file
+        case other:
+            words = " ".join(other)
+            raise ConfigError(
+                f"--bot: expected default, lifelike, off or script FILE, got {words!r}"
+            )
+    left = ("time", "gap", "greeting_time", "messages", "dialogue")
+    bot = fill(bot, table, "profile: bot", leave=left)
+    if args.bot is not None:
+        bot = replace(bot, on=args.bot != ["off"])
+    given = {"time": args.bot_delay, "gap": args.bot_gap, "greeting_time": args.greeting_delay}
+    options = {"time": "--bot-delay", "gap": "--bot-gap", "greeting_time": "--greeting-delay"}
+    for name, text in given.items():
+        written = times[name] if text is None else text
+        if written is not None:
+            where = options[name] if text is not None else f"profile: bot: {name}"
+            change: dict[str, Any] = {name: read_distribution(str(written), where)}
+            bot = replace(bot, **change)
+    if args.bot_messages is not None:
+        bot = replace(bot, messages=read_messages("--bot-messages", args.bot_messages))
+    elif messages is not None:
+        bot = replace(bot, messages=read_messages("profile: bot: messages", messages))
+    if args.bot_greets is not None:
+        bot = fill(bot, {"greets": args.bot_greets}, "--bot-greets")
+    if bot.greets not in GREETS:
+        raise ConfigError(f"bot: greets is one of {', '.join(GREETS)}, got {bot.greets!r}")
     if args.bot_workers is not None:
         bot = replace(bot, workers=whole("--bot-workers", args.bot_workers, 0, 100_000))
     if args.hand_over_after is not None:
@@ -208,19 +277,15 @@ def _bot(args: argparse.Namespace, table: Mapping[str, Any]) -> BotSettings:
         raise ConfigError(
             "profile: bot: contention and coherency are between workers: say how many"
         )
-    match args.bot:
-        case None:
-            pass
-        case ["default"]:
-            bot, script = replace(bot, on=True), None
-        case ["off"]:
-            bot, script = replace(bot, on=False), None
-        case ["script", file]:
-            bot, script = replace(bot, on=True), file
-        case other:
-            words = " ".join(other)
-            raise ConfigError(f"--bot: expected default, off or script FILE, got {words!r}")
     return bot if script is None else replace(bot, dialogue=read_dialogue(Path(str(script))))
+
+
+def read_messages(where: str, value: object) -> tuple[int, int]:
+    """How many messages an answer has: ``2`` or ``1-3``."""
+    low, dash, high = str(value).partition("-")
+    fewest = whole(where, low.strip(), 1, MOST_MESSAGES)
+    most = whole(where, high.strip(), fewest, MOST_MESSAGES) if dash else fewest
+    return fewest, most
 
 
 def _agents(args: argparse.Namespace, table: Mapping[str, Any]) -> AgentSettings:

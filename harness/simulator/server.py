@@ -9,7 +9,9 @@ import resource
 import signal
 import socket
 import ssl
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
 import orjson
 import uvloop
@@ -109,6 +111,21 @@ def ready_line(service: Service, sock: socket.socket, ca_file: str | None) -> di
     return line
 
 
+@contextmanager
+def question_file(service: Service, path: Path) -> Iterator[None]:
+    """A line for each question, at the latest when the service ends. Raises ConfigError."""
+    try:
+        file = path.open("wb")
+    except OSError as error:
+        raise ConfigError(f"--questions: {path}: can't be written ({error.strerror})") from None
+    with file:
+        service.write_question = lambda row: file.write(orjson.dumps(row) + b"\n")
+        try:
+            yield
+        finally:
+            service.truth.questions.end()
+
+
 async def serve(settings: Settings, sock: socket.socket) -> None:
     """Run until SIGTERM, SIGINT, or the terminal has gone (unless ``nohup`` has started us)."""
     loop = asyncio.get_running_loop()
@@ -123,6 +140,8 @@ async def serve(settings: Settings, sock: socket.socket) -> None:
             context, path = cleanup.enter_context(private_ca(settings.host, *settings.tls_names))
             ca_file = str(path)
         service = Service(settings, loop)
+        if settings.questions is not None:
+            cleanup.enter_context(question_file(service, settings.questions))
         runner = web.AppRunner(
             application(service), access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S
         )

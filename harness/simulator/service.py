@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from harness.simulator import frames
 from harness.simulator.agents import Agents
@@ -18,6 +19,7 @@ from harness.simulator.connection import Connection
 from harness.simulator.conversations import Conversations
 from harness.simulator.faults import FaultPlan
 from harness.simulator.ids import Ids
+from harness.simulator.questions import Question, Questions
 from harness.simulator.settings import ApiClient, Settings
 from harness.simulator.stalling import Stall
 from harness.simulator.state import (
@@ -49,7 +51,10 @@ class Service:
         self.ids = Ids(settings.seed)
         self.faults = FaultPlan(seed=settings.seed)
         self.faults.replace(settings.faults)
-        self.truth = Truth()
+        self.write_question: Callable[[dict[str, Any]], object] | None = None
+        self.truth = self.new_truth()
+        self.question: Question | None = None
+        """The question that is being handled."""
         self.deployments = {item.id: Deployment(item) for item in settings.deployments}
         self.connections: set[Connection] = set()
         self.conversations = Conversations(self)
@@ -83,6 +88,14 @@ class Service:
 
     now = staticmethod(time.time)
 
+    def new_truth(self) -> Truth:
+        """An empty account."""
+        return Truth(questions=Questions(self.knobs.keep_questions, self._write_question))
+
+    def _write_question(self, row: dict[str, Any]) -> None:
+        if self.write_question is not None:
+            self.write_question(row)
+
     def log(self, line: str, *, once: bool = False) -> None:
         """One line on standard error; ``once``: only the first time. Never more than MAX_LINES."""
         if once:
@@ -95,7 +108,7 @@ class Service:
         with suppress(OSError, ValueError):  # nobody may be reading any more
             print(f"simulator: {line}", file=sys.stderr, flush=True)
 
-    def later(self, delay_s: float, work: Callable[..., None], *args: object) -> None:
+    def later(self, delay_s: float, work: Callable[..., object], *args: object) -> None:
         """Do it after so many seconds; at once for 0."""
         if delay_s > 0:
             self.loop.call_later(delay_s, work, *args)
@@ -226,15 +239,14 @@ class Service:
 
     # frames
 
-    def fan_out(self, session: Session, frame: bytes) -> None:
-        """To every connection of the session."""
+    def fan_out(self, session: Session, frame: bytes) -> bool:
+        """To every connection of the session; whether at least one got it unspoilt."""
         if self.faults.frames:
-            for connection in session.connections:
-                connection.send(frame)
-        else:
-            ready = frames.text_frame(frame)
-            for connection in session.connections:
-                connection.push(ready, frame)
+            return any([connection.send(frame) for connection in session.connections])
+        ready = frames.text_frame(frame)
+        for connection in session.connections:
+            connection.push(ready, frame)
+        return bool(session.connections)
 
     def keep(self, session: Session, frame: bytes) -> None:
         """Add a message to the session's history, up to the limit of its length."""

@@ -4,13 +4,16 @@
 reading, and ``FIDELITY.md`` states how sure it is.
 """
 
+import math
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from harness.simulator.dialogue import DEFAULT, Dialogue
 from harness.simulator.distributions import Distribution
 from harness.simulator.limits import DOCUMENTED, Limits
 
 FIFTY_MS = Distribution("constant", 0.05, 0.0)
+NONE = Distribution("constant", 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +79,7 @@ class Knobs:
     keep_conversations: int = 50_000
     keep_timelines: int = 5_000
     keep_messages: int = 200
+    keep_questions: int = 20_000
     keep_events: int = 400
     keep_upload_bytes: int = 67_108_864
     max_sessions: int = 500_000
@@ -94,11 +98,34 @@ class BotSettings:
     """How workers hinder each other (see ``WorkQueue``)."""
     memory_sessions: int = 0
     """Beyond so many open sessions an answer takes longer in proportion; 0: never."""
+    greets: str = "join"
+    """When it greets: on each ``join``, before its answer to the first ``text``, at whichever of
+    the two comes first (``either``), or never (``off``)."""
+    greeting_time: Distribution | None = None
+    """Until its greeting; None: the time of an answer on Join, and before an answer at once."""
+    messages: tuple[int, int] = (1, 1)
+    """Where the dialogue gives an answer one message: it gets from so many to so many."""
+    gap: Distribution = field(default=NONE)
+    """Between two messages of one answer, where the dialogue does not say."""
+    typing_s: float = 0.0
+    """For so long before each message the bot shows that it is typing."""
     slower_per_hour: float = 0.0
     """By what share of its first speed the bot slows down within an hour."""
     dialogue: Dialogue = DEFAULT
     hand_over_after: int = 0
     """After so many texts of the guest an agent takes over; 0: only where the dialogue says."""
+
+
+LIFELIKE = BotSettings(
+    time=Distribution("lognormal", 0.9, 1.0),
+    greets="either",
+    greeting_time=Distribution("lognormal", 0.15, 0.5),
+    messages=(1, 3),
+    gap=Distribution("uniform", 0.4, 1 / math.sqrt(3)),
+    typing_s=0.3,
+)
+"""As live deployments do: a greeting, answers of one to three messages, and one in a hundred of
+them after more than four seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,3 +186,5 @@ class Settings:
     agents: AgentSettings = AgentSettings()
     clients: tuple[ApiClient, ...] = (ApiClient(),)
     faults: dict[str, object] = field(default_factory=dict)
+    questions: Path | None = None
+    """Where the row of each question is written."""

@@ -12,6 +12,7 @@ from harness.simulator.truth import Tally
 
 if TYPE_CHECKING:
     from harness.simulator.connection import Connection
+    from harness.simulator.questions import Question
     from harness.simulator.settings import DeploymentSettings
 
 
@@ -63,6 +64,7 @@ class Conversation:
     journey_customer_id: str | None = None
     messages: int = 0
     guest_texts: int = 0
+    greeted: bool = False
     cleared: bool = False
     end: float | None = None
     """When the customer's leg ended; None while the conversation is open."""
@@ -72,6 +74,8 @@ class Conversation:
     agent_texts: int = 0
     waiting: bool = False
     """In the agents' queue."""
+    called_by: "Question | None" = None
+    """What the guest asked that put it there, where nothing has answered it yet."""
     typing_times: deque[float] | None = None
 
     @property

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from harness.simulator.questions import Questions
+
 
 @dataclass(slots=True)
 class Tally:
@@ -112,6 +114,7 @@ class Truth:
     counts: dict[str, int] = field(default_factory=dict)
     """Anything worth counting by name: misplaced attributes, refused upgrades, errors sent."""
     delays: dict[str, Delays] = field(default_factory=dict)
+    questions: Questions = field(default_factory=lambda: Questions(0))
     addresses: dict[str, int] = field(default_factory=dict)
     """Connections by the address that they came from."""
     origins: dict[str, int] = field(default_factory=dict)

@@ -229,7 +229,7 @@ def _few(count: float, percent: float | None) -> str:
 
 
 def _generator_lag(objective: Objective, figures: Figures) -> _Found:
-    times = _section(_section(figures, "generator"), "lag_ms")
+    times = _section(_section(figures, "generator"), "lag_loop_ms")
     value = _number(times.get(_key(objective)))
     kept = ", ".join(str(name) for name in times) or "nothing"
     return _Found(value, "" if value is not None else f"the record keeps of it: {kept}")

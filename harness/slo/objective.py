@@ -8,7 +8,7 @@
     delivered errors < 1%             share of everything that did not end well
     delivered timeout == 0            one outcome, as a number or a share
     reply count > 100                 how often it happened
-    generator_lag p99 < 50ms          how late the harness itself was
+    generator_lag p99 < 50ms          how late the harness's own event loop was, by time
     leftovers == 0                    a counter of the run
     leftovers < 0.1%                  a counter as a share of the sessions opened
 

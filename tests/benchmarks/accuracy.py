@@ -227,7 +227,7 @@ def _result(case: Case, directory: Path, delays: dict[str, Any], seconds: int) -
         count=entry["count"],
         planted_count=delays["reply"]["count"],
         cpu=sum(cpus) / len(cpus),
-        lag_p99_ms=record["generator"]["lag_ms"]["p99"],
+        lag_p99_ms=record["generator"]["lag_loop_ms"]["p99"],
         verdict=record["verdict"],
     )
 

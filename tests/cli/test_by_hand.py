@@ -71,6 +71,27 @@ def test_a_conversation_ended_for_good_leads_to_a_new_one(
         running.stop()
 
 
+def test_a_new_conversation_that_is_refused_leaves_the_old_one_on_the_list(
+    tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bot.toml").write_text(
+        'fallback = "{text}"\n[[answer]]\nto = "bye"\nsay = ["bye"]\nend = true\n'
+    )
+    bot = ("--bot", "script", str(tmp_path / "bot.toml"))
+    limit = ("--limits", "off", "--limit", "configures_per_session_per_minute=1")
+    running = Simulator(*limit, "--deployment", "disconnect=read_only", *bot)
+    try:
+        rig = Rig(running, tmp_path)
+        told = typed(rig, "bye\n/new\n/new\nmore\n", capsys, monkeypatch)
+        assert told.count("Too many configure requests") == 2
+        assert "/new begins another conversation" in told
+        assert len(rig.still_open()) == 1
+        assert rig.still_open() == rig.leftovers().keys()
+        rig.ledger.close()
+    finally:
+        running.stop()
+
+
 def test_a_person_at_a_terminal_is_told_what_to_do(simulator: Any, tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(

@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from synthetic import make_run
 
 from harness.cli.main import main
+from harness.report.record import VERDICT_STAYS
 
 
 @pytest.fixture
@@ -50,3 +52,49 @@ def test_an_unknown_name_is_refused_with_its_place(
     told = capsys.readouterr().err
     assert "slo.toml, line 1" in told
     assert "operations:" in told
+
+
+def changed(run_dir: Path, **more: Any) -> None:
+    path = run_dir / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | more))
+
+
+def test_a_run_is_judged_as_it_left_things(
+    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sessions = json.loads((run_dir / "run.json").read_text())["sessions"]
+    left = {**sessions, "leftover": 3, "cleared": sessions["cleared"] - 3}
+    words = ["gate", str(run_dir), "--slo", slo(tmp_path, "leftovers == 0"), "--write"]
+    # As a sweep leaves the record, and as one of an older harness did.
+    swept = {**left, "leftover": 0, "settled": 3}
+    for more in ({"sessions_at_end": left}, {"sessions_at_end": None}):
+        changed(run_dir, sessions=swept, sweep={"settled": 3, "verdict": VERDICT_STAYS}, **more)
+        for _ in range(2):
+            assert main(words) == 4
+            shown = " ".join(capsys.readouterr().out.split())
+            assert "leftovers == 0 was 3" in shown
+            assert "with 3 leftovers" in shown
+            assert "0 remain now" in shown
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "why"),
+    [
+        ({"how": {"aborted": ["reply p95 < 1ms was 5s"]}}, 3, "stopped early: reply p95 < 1ms"),
+        ({"invalid_because": ["the simulator has 3 open sessions"]}, 6, "the simulator has 3"),
+    ],
+    ids=["abort", "disagreement"],
+)
+def test_what_ended_or_voided_the_run_is_not_forgotten(
+    run_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    more: dict[str, Any],
+    code: int,
+    why: str,
+) -> None:
+    changed(run_dir, **more)
+    words = ["gate", str(run_dir), "--slo", slo(tmp_path, "reply p95 < 1m"), "--write"]
+    for _ in range(2):
+        assert main(words) == code
+        assert why in capsys.readouterr().out

@@ -31,7 +31,7 @@ from harness.protocol.events import Failure
         (429, RateLimited, Outcome.RATE_LIMITED, Ending.RATE_LIMITED),
         (4029, RateLimited, Outcome.RATE_LIMITED, Ending.RATE_LIMITED),
         (4006, SessionExpired, Outcome.EXPIRED, Ending.EXPIRED),
-        (4007, SessionNotFound, Outcome.SERVICE_ERROR, Ending.ERROR),
+        (4007, SessionNotFound, Outcome.SERVICE_ERROR, Ending.CUT),
         (5000, ServiceError, Outcome.SERVICE_ERROR, Ending.ERROR),
     ],
 )
@@ -41,11 +41,12 @@ def test_an_error_answer(code: int, kind: type, outcome: Outcome, ending: Ending
     assert (outcome_of(error), ending_of(error)) == (outcome, ending)
 
 
-def test_only_three_endings_are_proof() -> None:
+def test_that_a_session_is_said_to_have_expired_is_no_proof() -> None:
     assert {ending for ending in Ending if ending.proof} == {
         Ending.CLEARED,
         Ending.GONE,
-        Ending.EXPIRED,
+        Ending.ENDED,
+        Ending.NEVER,
     }
 
 

@@ -103,6 +103,32 @@ def test_the_proof_ends_the_clear_and_what_comes_after_is_counted(rig: Rig) -> N
     assert taken.counts["after_clear"] == 1
 
 
+def test_a_proof_that_nobody_asked_for_proves_nothing(rig: Rig) -> None:
+    rig.get(CLEARED, CONFIGURED, CLEARED)
+    assert (rig.cleared, rig.session.state) == (0, State.OPEN)
+    rig.session.do(Did.CLEAR)
+    rig.inbox.pending.expect("c", "clear", 0, 1)
+    rig.get(FORBIDDEN, CLEARED)  # the Clear was refused: the event is not its answer
+    assert (rig.cleared, rig.session.state) == (0, State.OPEN)
+    assert rig.recorder.take().counts["unasked_clear"] == 3
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_the_answer_counts_also_after_an_error(named: bool) -> None:
+    rig = Rig()
+    rig.inbox.configure_id = "open"
+    name = {"tracingId": "open"} if named else {}
+    rig.get(frame("string", "no", 400, **name))
+    assert rig.session.state is (State.REFUSED if named else State.LOST)
+    assert rig.session.never_existed is named
+    body = {"connected": True, "newSession": True}
+    rig.get(frame("SessionResponse", body, tracingId="another's"))
+    assert rig.session.state is (State.REFUSED if named else State.LOST)
+    assert not rig.session.never_existed
+    rig.get(frame("SessionResponse", body, tracingId="open"))
+    assert rig.session.state is State.OPEN
+
+
 def test_a_refused_clear_leaves_the_session_open(rig: Rig) -> None:
     rig.get(CONFIGURED)
     rig.session.do(Did.CLEAR)
@@ -136,9 +162,14 @@ def test_a_lost_connection_ends_all_that_was_pending(rig: Rig) -> None:
     assert (rig.inbox.closed_code, rig.inbox.close_reason) == (1001, "going away")
 
 
-def test_expiry_ends_the_session_as_event_and_as_error(rig: Rig) -> None:
+def test_expiry_is_heard_as_event_and_as_an_error_that_names_a_request_of_ours(rig: Rig) -> None:
     rig.get(CONFIGURED)
-    rig.get(frame("string", "expired", 4006))
+    foreign = "12345678-0000-4000-8000-000000000000"
+    rig.get(frame("string", "expired", 4006), frame("string", "no", 4006, tracingId=foreign))
+    assert rig.session.state is State.OPEN
+    assert rig.recorder.take().counts["cross_talk"] == 1
+    rig.inbox.pending.expect("own-001", "delivered", 0, 1)
+    rig.get(frame("string", "expired", 4006, tracingId="own-001"))
     assert rig.session.state is State.EXPIRED
     other = Rig()
     other.get(CONFIGURED, frame("SessionExpiredEvent", {}))
@@ -276,5 +307,6 @@ def test_an_inbox_whose_session_is_over_tells_nobody(rig: Rig) -> None:
     rig.get(CONFIGURED)
     rig.inbox.part()
     rig.inbox.pending.expect("a", "delivered", 0, 1)
+    rig.session.do(Did.CLEAR)
     rig.get(echo("a"), CLEARED)
     assert (rig.cleared, rig.first, rig.session.state) == (0, [], State.CLEARED)

@@ -1,4 +1,4 @@
-"""A story that ends by an error of its own makes the run INVALID, and says where it is."""
+"""Errors of stories are counted by kind and place; a run that tests nothing is ended."""
 
 import subprocess
 import sys
@@ -9,6 +9,7 @@ import pytest
 import harness
 from harness.exit_codes import ExitCode
 from harness.load.mistakes import HOPELESS, PLACES, Mistakes
+from harness.report.story_errors import ELSEWHERE
 
 STORY = """
 from locust import task
@@ -34,27 +35,33 @@ def raised(source: str, file: str = "/somewhere/story.py") -> Exception:
 
 def test_each_place_is_told_once_and_not_too_many() -> None:
     mistakes = Mistakes()
-    told = mistakes.told(raised("import json\njson.loads('not json: a secret')"))
-    assert "JSONDecodeError in story.py, line 2" in told
-    assert "secret" not in told
-    assert mistakes.told(raised("import json\njson.loads('something else')")) == ""
-    others = [mistakes.told(raised("\n" * line + "1/0")) for line in range(3, 3 + PLACES)]
-    assert sum(map(bool, others)) == PLACES - 1
+    counted = mistakes.count_of(raised("import json\njson.loads('not json: a secret')"))
+    assert "JSONDecodeError in story.py, line 2" in counted
+    assert "secret" not in counted
+    assert mistakes.count_of(raised("import json\njson.loads('something else')")) == counted
+    others = [mistakes.count_of(raised("\n" * line + "1/0")) for line in range(3, 3 + PLACES)]
+    assert others.count(ELSEWHERE) == 1
+    assert len(set(others)) == PLACES
+
+
+def test_an_error_that_is_heard_of_twice_counts_once() -> None:
+    error, mistakes = raised("1/0"), Mistakes()
+    assert mistakes.count_of(error)
+    assert mistakes.count_of(error) == ""
 
 
 def test_a_file_that_is_named_like_the_harness_is_the_users_own() -> None:
     beside = str(Path(harness.__file__).parent) + "_guests.py"
-    told = Mistakes().told(raised("import json\n\njson.loads('')", beside))
+    told = Mistakes().count_of(raised("import json\n\njson.loads('')", beside))
     assert "harness_guests.py, line 3" in told
 
 
 def test_a_run_is_hopeless_when_most_stories_end_so() -> None:
     mistakes = Mistakes()
-    error = raised("1/0")
     for _ in range(HOPELESS - 1):
-        mistakes.told(error)
+        mistakes.count_of(raised("1/0"))
     assert not mistakes.hopeless(HOPELESS - 1)
-    mistakes.told(error)
+    mistakes.count_of(raised("1/0"))
     assert mistakes.hopeless(HOPELESS)
     assert not mistakes.hopeless(HOPELESS * 2)
 

@@ -44,10 +44,9 @@ def test_the_example_runs_as_load(simulator: Any, tmp_path: Path) -> None:
         ROOT / "locustfiles" / "script.py",
         tmp_path,
         simulator.url,
-        "-t",
-        "8s",
         "--stop-timeout",
         "9",
+        HARNESS_OVER="8s",
     )
     code, output = finish(process)
     run = json.loads((only_run(tmp_path) / "run.json").read_text())

@@ -1,5 +1,7 @@
 """The table is the machine: illegal moves change nothing, and every sequence stays legal."""
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +29,7 @@ def test_each_cell_of_the_table(state: State, what: Did | Got) -> None:
     session = SessionState()
     session.state = state
     after = TRANSITIONS.get((state, what))
+    assert (state is State.CLEARING) or (what is not Got.CLEARED) or after is None
     if isinstance(what, Got):
         assert session.got(what) is (after is not None)
     elif after is None:
@@ -51,5 +54,31 @@ def test_only_the_services_own_word_ends_a_session(sequence: list[Did | Got]) ->
                 assert session.state is before
         if session.state in ENDED and before not in ENDED:
             assert what in (Got.CLEARED, Got.EXPIRED)
-        if before in ENDED:
+            assert what is Got.EXPIRED or before is State.CLEARING
+        if before is State.CLEARED:
             assert session.state is before
+        if before is State.EXPIRED and session.state is not before:
+            assert what in (Got.CONFIGURED, Got.CONFIGURED_READ_ONLY)
+
+
+@given(st.lists(st.sampled_from(INPUTS), max_size=40))
+def test_what_may_exist_never_becomes_what_never_existed(sequence: list[Did | Got]) -> None:
+    session = SessionState()
+    told = False
+    for what in sequence:
+        if isinstance(what, Got):
+            session.got(what)
+        else:
+            with contextlib.suppress(LocalProtocolError):
+                session.do(what)
+        told = told or what in (Got.CONFIGURED, Got.ANOTHER_CONFIGURED, Got.EXPIRED)
+        assert not (told and session.never_existed)
+
+
+def test_a_living_session_is_not_undone_by_a_refusal_to_start_anew() -> None:
+    session = SessionState()
+    for step in (Did.CONFIGURE, Got.CONFIGURED_READ_ONLY, Did.START_NEW, Got.REFUSED):
+        session.got(step) if isinstance(step, Got) else session.do(step)
+    assert session.state is State.LOST
+    assert not session.never_existed
+    session.do(Did.START_NEW)  # it may be tried again

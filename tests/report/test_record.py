@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from harness.ledger.store import Stage, Store
+from harness.measure.lag import LATE_MS
 from harness.measure.recorder import (
     GUESTS_CONNECTED,
     GUESTS_JOINED,
@@ -17,7 +18,7 @@ from harness.measure.recorder import (
 from harness.measure.sample import Outcome, Sample
 from harness.measure.snapshot import IntervalWriter
 from harness.report.opening import write_start
-from harness.report.record import LAG_LIMIT_MS, build_record, record_of_nothing, write_record
+from harness.report.record import build_record, declare_invalid, record_of_nothing, write_record
 
 MS = 1_000_000
 
@@ -46,7 +47,8 @@ def make_run(
     writer = IntervalWriter(directory, "w", started_ns=10**18)
     recorder = Recorder()
     for _ in range(replies):
-        recorder.add(Sample("reply", 0, 10 * MS, 60 * MS, (60 + lag_ms) * MS))
+        recorder.add(Sample("reply", 0, 10 * MS, 60 * MS, 61 * MS))
+        recorder.add_loop_lag(lag_ms * MS)
     recorder.add(Sample("reply", 0, 0, 0, 0, Outcome.LOST))
     for step in (GUESTS_CONNECTED, GUESTS_JOINED, GUESTS_REPLIED):
         recorder.count(step, 3)
@@ -74,7 +76,8 @@ def test_a_good_run_passes_with_its_figures(tmp_path: Path) -> None:
     assert (reply["count"], reply["outcomes"]) == (101, {"ok": 100, "lost": 1})
     assert reply["service_ms"]["p50"] == pytest.approx(50, rel=1e-3)
     assert reply["corrected_ms"]["max"] == pytest.approx(60, rel=1e-3)
-    assert record["generator"]["lag_ms"]["p99"] == pytest.approx(1, rel=1e-2)
+    assert record["generator"]["lag_arrival_ms"]["p99"] == pytest.approx(1, rel=1e-2)
+    assert record["generator"]["late_share"] == 0
     assert record["duration_s"] == 2.0
     assert record["replies"] == {"received": 105, "answered": 100, "no_reply": 0}
     assert record["funnel"]["connected"] == record["funnel"]["replied"] == 3
@@ -112,7 +115,7 @@ def test_nothing_measured_is_no_pass(tmp_path: Path) -> None:
     ("how", "why"),
     [
         ({"ended": False}, "1 of 1 processes ended without an orderly end"),
-        ({"lag_ms": int(LAG_LIMIT_MS) + 50}, "the generator lagged 1"),
+        ({"lag_ms": int(LATE_MS) + 50}, "the generator lagged: w was later than 100 ms in 100"),
         ({"measured": False}, "no measurements beside ledger-w.sqlite"),
     ],
 )
@@ -136,3 +139,14 @@ def test_it_is_written_whole(tmp_path: Path) -> None:
     path = write_record(tmp_path, record)
     assert json.loads(path.read_text())["verdict"] == "PASS"
     assert record_of_nothing(tmp_path, "unreadable")["verdict"] == "INVALID"
+
+
+def test_leftovers_outweigh_whatever_comes_up_later(tmp_path: Path) -> None:
+    make_run(tmp_path, stages=[(Stage.CLEARED, ""), (Stage.LOST, "clear_unanswered")])
+    record = build_record(tmp_path)
+    declare_invalid(record, "the simulator says something else")
+    assert (record["verdict"], record["exit_code"]) == ("INVALID", 4)
+    assert record["invalid_because"] == ["the simulator says something else"]
+    nothing = record_of_nothing(tmp_path, "unreadable")
+    declare_invalid(nothing, "the record can't be written")
+    assert nothing["exit_code"] == 6

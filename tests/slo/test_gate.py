@@ -30,7 +30,7 @@ def run_figures() -> dict[str, Any]:
             },
             "clear": {"count": 0, "outcomes": {"ok": 0}, "service_ms": {"p95": 0.0}},
         },
-        "generator": {"lag_ms": {"p50": 0.1, "p99": 3.0, "max": 9.0}, "workers_lost": 0},
+        "generator": {"lag_loop_ms": {"p50": 0.1, "p99": 3.0, "max": 9.0}, "workers_lost": 0},
         "forensics": {"cross_talk": 0},
         "arrivals": {"dropped": 0},
     }

@@ -1,0 +1,109 @@
+"""Was the load that was asked for the load that was given? Sentences for a run where it was not.
+
+A verdict on the service rests on the load: half of the guests are served twice as well. So a run
+whose arrivals were dropped or late, whose slots were gone, or whose schedule was cut is INVALID,
+unless an objective says what to make of that.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from harness.measure.snapshot import Interval
+from harness.report.opening import (
+    ABORTED,
+    ENDED_BY_HAND,
+    ENDED_BY_SEARCH,
+    ENDED_FOR_DISK,
+    ENDED_FOR_WINDOW,
+)
+from harness.units import duration_text
+
+ALLOWED = 0.01
+"""Of the arrivals: so many may be dropped or late, or not have come due before the end."""
+NOT_OFFERED = "the load asked for was not offered: "
+ENDED_EARLY_S = 1.0
+"""A closed workload that ends by so much before its time was cut."""
+CUT_BY = (
+    (ENDED_BY_HAND, "by hand"),
+    (ENDED_FOR_WINDOW, "for the end of the target's window"),
+    (ENDED_FOR_DISK, "for want of room on the disk"),
+)
+"""Keys of ``start.json`` that say why a run was ended early."""
+DECIDED_BY = (ABORTED, ENDED_BY_SEARCH)
+"""Keys of ``start.json`` with which the end of a run is no cut: an objective or a search did it."""
+
+
+def not_offered(
+    start: Mapping[str, Any],
+    intervals: Iterable[Interval],
+    arrivals: Mapping[str, int],
+    judged_counters: Collection[str],
+) -> list[str]:
+    """Why the load of a run that is over was not what its locustfile and options ask for.
+
+    ``arrivals`` are the counts of all processes, lost ones included; ``judged_counters`` are those
+    that an objective of the run names: it says what may be dropped or late then.
+    """
+    ran = _ran_s(intervals)
+    reasons = [
+        _turned_away(arrivals, judged_counters),
+        _slots_gone(arrivals, start.get("slots")),
+        _cut(start, arrivals, ran),
+    ]
+    return [f"{NOT_OFFERED}{reason}" for reason in reasons if reason]
+
+
+def _turned_away(arrivals: Mapping[str, int], judged: Collection[str]) -> str:
+    due = arrivals.get("due", 0)
+    many = {kind: arrivals.get(kind, 0) for kind in ("dropped", "late")}
+    if sum(number for kind, number in many.items() if kind not in judged) <= ALLOWED * due:
+        return ""
+    told = f"of {due:,} arrivals due, {many['dropped']:,} were dropped and {many['late']:,} late"
+    no_slot = arrivals.get("no_slot", 0)
+    if no_slot * 2 >= sum(many.values()):
+        return f"{told}, for want of free slots ({no_slot:,}): give the shape more of them"
+    return f"{told} though slots were free: the generator itself, or its master, was late"
+
+
+def _slots_gone(arrivals: Mapping[str, int], slots: Any) -> str:
+    gone = arrivals.get("slots_gone", 0)
+    if not gone:
+        return ""
+    of = f" of {slots:,}" if isinstance(slots, int) else ""
+    return f"{gone:,}{of} slots ended for good before the run did"
+
+
+def _cut(start: Mapping[str, Any], arrivals: Mapping[str, int], ran_s: float) -> str:
+    if any(start.get(key) for key in DECIDED_BY):
+        return ""
+    planned = start.get("schedule") or {}
+    run_time_s = (start.get("options") or {}).get("run_time_s")
+    by = next((words for key, words in CUT_BY if start.get(key)), "")
+    if count := planned.get("count"):
+        came = arrivals.get("due", 0)
+        length_s = float(planned["duration_s"])
+        if came >= (1 - ALLOWED) * count:
+            return ""
+        if not by and run_time_s is not None and run_time_s < length_s:
+            by = f"by the run time of {duration_text(run_time_s)}"
+        how = f"the schedule was cut {by}".rstrip()
+        return (
+            f"{how} after {duration_text(round(min(ran_s, length_s), 1))} of "
+            f"{duration_text(length_s)}, when {came:,} of its {count:,} arrivals had come due"
+        )
+    if arrivals.get("slots_done"):  # each row of a script was used once: that is all there is
+        return ""
+    if run_time_s is None or ran_s >= run_time_s - ENDED_EARLY_S:
+        return ""
+    how = f"the run was ended {by}".rstrip()
+    return f"{how} after {duration_text(round(ran_s, 1))} of {duration_text(run_time_s)}"
+
+
+def _ran_s(intervals: Iterable[Interval]) -> float:
+    """How long guests could come, in seconds: until the first interval of the way out."""
+    first, last = float("inf"), float("-inf")
+    for interval in intervals:
+        first = min(first, interval.ended_s - interval.length_s)
+        if interval.phase in ("running", "paused"):
+            last = max(last, interval.ended_s)
+    return max(0.0, last - first)

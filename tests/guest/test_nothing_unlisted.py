@@ -1,0 +1,124 @@
+"""Whatever the service says, in whatever order: what is open at it is on the list of leftovers."""
+
+import contextlib
+import tempfile
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from fakes import FakeServer
+from guests import ID
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from liar import BEFORE_CLEAR, CLEARS, CONFIGURES, LIES, Liar, Plan
+
+from harness.config import parse_target
+from harness.guest.failures import STORY_ENDS, Ending
+from harness.guest.session import GuestSession
+from harness.guest.settings import GuestSettings
+from harness.ledger.ledger import Ledger
+from harness.ledger.leftovers import read_account, read_leftovers
+from harness.ledger.store import Store
+from harness.measure.recorder import Recorder
+from harness.protocol.session import State
+
+pytestmark = pytest.mark.process
+
+ACTS = ("say", "new", "drop", "again", "clear")
+SILENCE_S = 0.5
+
+
+def play(plan: Plan, acts: Sequence[str]) -> tuple[Liar, set[str], Recorder, Ending | None]:
+    """One guest's life at such a service: the service, what the ledger lists, what was counted."""
+    liar, recorder = Liar(plan), Recorder()
+    token = str(uuid.uuid4())
+    with tempfile.TemporaryDirectory() as folder, FakeServer(liar.serve) as server:
+        ledger = Ledger(Store(Path(folder) / "ledger-w.sqlite", {"worker": "w"}))
+        guest = GuestSession(
+            GuestSettings(
+                target=parse_target(f"ws://127.0.0.1:{server.port}/v1?deploymentId={ID}"),
+                open_within_s=SILENCE_S if "silent" in plan.configures else 10,
+                clear_within_s=0.1,
+                close_within_s=0.1,
+                end_backoff_s=0.01,
+                reconnect_every_s=0.01,
+                reconnect_within_s=0.2,
+            ),
+            token,
+            ledger=ledger,
+            recorder=recorder,
+        )
+        with contextlib.suppress(*STORY_ENDS), guest:
+            for act in acts:
+                tell(guest, act)
+        ending = guest._ending
+        ledger.close()
+        listed = {left.token for left in read_leftovers(Path(folder))}
+        assert read_account(Path(folder)).balanced
+    return liar, listed, recorder, ending
+
+
+def tell(guest: GuestSession, act: str) -> None:
+    match act:
+        case "say":
+            guest.say("hello")
+            guest.await_reply(within=10)
+        case "new" if guest.line.state in (State.READ_ONLY, State.LOST):
+            guest.start_new()
+        case "drop":
+            guest.drop()
+            guest.reconnect()
+        case "again":
+            guest.connect_again()
+        case "clear":
+            guest.clear()
+
+
+WAYS = {
+    "a living session that may not start anew": (
+        Plan(configures=("answer", "limit"), lies=((), ("read-only",))),
+        ("say", "new"),
+    ),
+    "an error that names nobody, and then the answer": (
+        Plan(configures=("error without name, then answer",)),
+        ("say",),
+    ),
+    "a proof that nobody asked for": (Plan(lies=((), ("cleared",))), ("say",)),
+    "the end of somebody else's session": (Plan(lies=((), ("4006 foreign",))), ("say",)),
+    "an end by name, and then the answer": (
+        Plan(configures=("answer",), lies=(("4006 ours",),)),
+        ("say",),
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("clear", ["honour", "ignore", "forbid"])
+def test_each_way_that_once_left_sessions_unlisted(way: str, clear: str) -> None:
+    plan, acts = WAYS[way]
+    plan = Plan(plan.configures, (clear,), plan.lies)
+    liar, listed, _, _ = play(plan, acts)
+    assert liar.open <= listed
+    if clear == "honour":
+        assert not liar.open
+
+
+def moves(kinds: Sequence[str], most: int) -> st.SearchStrategy[list[str]]:
+    return st.lists(st.sampled_from(kinds), max_size=most)
+
+
+@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    plan=st.builds(
+        Plan,
+        configures=moves(CONFIGURES, 3),
+        clears=moves(CLEARS, 2),
+        lies=st.lists(moves(LIES, 2), max_size=4),
+        lies_at_clear=moves(BEFORE_CLEAR, 1),
+    ),
+    acts=moves(ACTS, 4),
+)
+def test_what_is_open_at_a_service_that_lies_is_listed(plan: Plan, acts: list[str]) -> None:
+    liar, listed, _, _ = play(plan, acts)
+    assert liar.open <= listed

@@ -1,0 +1,244 @@
+"""A service that lies, loses and contradicts itself by a plan, and keeps the truth for itself.
+
+What is open is noted when it is opened and struck when it is ended, by the service alone: nothing
+of it is read from what the harness says.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, repeat
+from typing import Any
+
+from fakes import Peer
+
+FOREIGN = "99999999-0000-4000-8000-000000000000"
+
+CONFIGURES = (
+    "answer",
+    "error without name, then answer",
+    "refuse, then answer",
+    "silent",
+    "refuse",
+    "limit",
+    "refuse without name",
+    "fail but open",
+    "cut before",
+    "cut after",
+)
+CLEARS = (
+    "honour",
+    "honour in silence",
+    "forbid",
+    "refuse without name",
+    "limit",
+    "ignore",
+    "echo only",
+    "cut before",
+    "cut after",
+)
+LIES = (
+    "cleared",
+    "expired event",
+    "4006 foreign",
+    "4006 without name",
+    "4006 ours",
+    "error foreign",
+    "error without name",
+    "another's session, new",
+    "another's session, not new",
+    "a session without name",
+    "connection closed",
+    "read-only",
+    "junk",
+)
+BEFORE_CLEAR = tuple(lie for lie in LIES if lie != "cleared")
+"""A SessionClearedEvent after a Clear that was not honoured can't be told from the proof."""
+
+
+@dataclass
+class Plan:
+    """What the service does with each request of a kind, in order; honest when that is used up."""
+
+    configures: Sequence[str] = ()
+    clears: Sequence[str] = ()
+    lies: Sequence[Sequence[str]] = ()
+    """said before the answers to configureSession and texts, in turn"""
+    lies_at_clear: Sequence[str] = ()
+
+
+@dataclass
+class Liar:
+    """``serve`` is the script of a fake server; ``open`` are the tokens with a living session."""
+
+    plan: Plan
+    open: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._configures = _then(self.plan.configures, "answer")
+        self._clears = _then(self.plan.clears, "honour")
+        self._lies: Iterator[Sequence[str]] = chain(self.plan.lies, repeat(()))
+        self._number = 0
+
+    def serve(self, peer: Peer) -> None:
+        """Answer one connection until it ends."""
+        session: dict[str, bool] = {"here": False}
+        while (message := peer.receive()) is not None:
+            with self._lock:
+                if not self._answer(peer, message, session):
+                    return
+
+    def _answer(self, peer: Peer, message: dict[str, Any], session: dict[str, bool]) -> bool:
+        action, token, name = message["action"], message["token"], message["tracingId"]
+        if action == "configureSession":
+            return self._configure(peer, message, session)
+        if action == "closeSession":
+            session["here"] = False
+            _say(peer, _response(name, connected=False))
+        elif not session["here"] or token not in self.open:
+            _say(peer, _error(4007, name))
+        elif message.get("message", {}).get("type") == "Event":
+            return self._event(peer, message, session)
+        elif action == "onMessage":
+            text = {"type": "Text", "text": message["message"].get("text", "")}
+            _say(
+                peer,
+                *self._lie(next(self._lies), name),
+                _structured("Inbound", self._id(), name, **text),
+                _structured("Outbound", self._id(), None, **text),
+            )
+        return True
+
+    def _configure(self, peer: Peer, message: dict[str, Any], session: dict[str, bool]) -> bool:
+        token, name = message["token"], message["tracingId"]
+        move, lies = next(self._configures), self._lie(next(self._lies), name)
+        if move == "cut before":
+            peer.reset()
+            return False
+        if move in ("refuse", "limit", "refuse without name"):
+            named = None if move == "refuse without name" else name
+            _say(peer, *lies, _error(429 if move == "limit" else 400, named))
+            return True
+        new = token not in self.open or message["startNew"]
+        self.open.add(token)
+        session["here"] = True
+        answer = _response(name, connected=True, new=new)
+        if move == "cut after":
+            peer.reset()
+            return False
+        if move == "silent":
+            _say(peer, *lies)
+        elif move == "fail but open":
+            _say(peer, *lies, _error(5000, name))
+        elif move == "refuse, then answer":
+            _say(peer, *lies, _error(400, name), answer)
+        elif move == "error without name, then answer":
+            _say(peer, *lies, _error(400, None), answer)
+        else:
+            _say(peer, *lies, answer)
+        return True
+
+    def _event(self, peer: Peer, message: dict[str, Any], session: dict[str, bool]) -> bool:
+        token, name = message["token"], message["tracingId"]
+        presence = message["message"]["events"][0].get("presence", {}).get("type")
+        echo = _structured(
+            "Inbound",
+            self._id(),
+            name,
+            type="Event",
+            events=[{"eventType": "Presence", "presence": {"type": presence}}],
+        )
+        if presence != "Clear":
+            _say(peer, echo)
+            return True
+        move = next(self._clears)
+        if move == "cut before":
+            peer.reset()
+            return False
+        if move in ("honour", "honour in silence", "cut after"):
+            self.open.discard(token)
+            session["here"] = False
+        if move == "cut after":
+            peer.reset()
+            return False
+        answers = {
+            "honour": (echo, _event("SessionClearedEvent"), _event("ConnectionClosedEvent")),
+            "forbid": (_error(403, name),),
+            "refuse without name": (_error(400, None),),
+            "limit": (_limited(name),),
+            "echo only": (echo,),
+        }
+        _say(peer, *self._lie(self.plan.lies_at_clear, name), *answers.get(move, ()))
+        return True
+
+    def _lie(self, lies: Sequence[str], name: str) -> list[object]:
+        return [self._one_lie(lie, name) for lie in lies]
+
+    def _one_lie(self, lie: str, name: str) -> object:
+        goodbye = [{"eventType": "Presence", "presence": {"type": "Disconnect"}}]
+        return {
+            "cleared": _event("SessionClearedEvent"),
+            "expired event": _event("SessionExpiredEvent"),
+            "4006 foreign": _error(4006, FOREIGN),
+            "4006 without name": _error(4006, None),
+            "4006 ours": _error(4006, name),
+            "error foreign": _error(400, FOREIGN),
+            "error without name": _error(400, None),
+            "another's session, new": _response(FOREIGN, connected=True),
+            "another's session, not new": _response(FOREIGN, connected=True, new=False),
+            "a session without name": _response(None, connected=True),
+            "connection closed": _event("ConnectionClosedEvent"),
+            "read-only": _structured(
+                "Outbound",
+                self._id(),
+                None,
+                type="Event",
+                events=goodbye,
+                metadata={"readOnly": "true"},
+            ),
+            "junk": b'{"class": 7',
+        }[lie]
+
+    def _id(self) -> str:
+        self._number += 1
+        return f"m{self._number}"
+
+
+def _then(moves: Sequence[str], honest: str) -> Iterator[str]:
+    return chain(moves, repeat(honest))
+
+
+def _say(peer: Peer, *messages: object) -> None:
+    """All in one piece, so that what was said first has been read before anybody can act on it."""
+    peer.send_all(messages)
+
+
+def _envelope(cls: str, body: object, code: int, name: str | None) -> dict[str, Any]:
+    envelope = {"type": "message", "class": cls, "code": code, "body": body}
+    return envelope if name is None else {**envelope, "tracingId": name}
+
+
+def _event(cls: str) -> dict[str, Any]:
+    return _envelope(cls, {}, 200, None)
+
+
+def _error(code: int, name: str | None) -> dict[str, Any]:
+    return _envelope("string", "no", code, name)
+
+
+def _limited(name: str) -> dict[str, Any]:
+    body = {"retryAfter": 0.01, "errorCode": 429, "errorMessage": "too often"}
+    return _envelope("TooManyRequestsErrorMessage", body, 429, name)
+
+
+def _response(name: str | None, *, connected: bool, new: bool = True) -> dict[str, Any]:
+    body = {"connected": connected, "newSession": new, "readOnly": not connected}
+    return _envelope("SessionResponse", body, 200, name)
+
+
+def _structured(
+    direction: str, message_id: str, name: str | None, **body: object
+) -> dict[str, Any]:
+    body = {"type": "Text", "text": "", "direction": direction, "id": message_id, **body}
+    return _envelope("StructuredMessage", body, 200, name)

@@ -1,0 +1,200 @@
+"""Real Locust, real guests: a run that did not give the load it was asked for never passes."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from locusts import finish, in_session, locustfile, only_run, start
+
+pytestmark = pytest.mark.process
+
+SHAPE = """
+class Shape(ArrivalShape):
+    arrivals = steady(per_second={rate}, over="{over}")
+    slots = {slots}
+"""
+HEAD = """
+import itertools
+from locust import User, constant, events, tag, task
+from locust.exception import StopUser
+from harness.load import ArrivalShape, GuestUser, objective, steady
+number = itertools.count()
+
+class Guest(GuestUser):
+    think_time = "10ms"
+"""
+
+
+def story(directory: Path, body: str, *, shape: str = "") -> Path:
+    """A locustfile of one class with this body."""
+    path = directory / "story.py"
+    indented = "".join(f"    {line}\n" for line in body.strip("\n").splitlines())
+    path.write_text(f"{HEAD}{indented}{shape}")
+    return path
+
+
+def line_of(path: Path, words: str) -> int:
+    lines = path.read_text().splitlines()
+    return next(number for number, line in enumerate(lines, 1) if words in line)
+
+
+def reasons(directory: Path) -> str:
+    record = json.loads((only_run(directory) / "run.json").read_text())
+    assert (record["verdict"], record["exit_code"]) == ("INVALID", 6), record["reasons"]
+    assert record["sessions"]["leftover"] == 0
+    return "\n".join(record["reasons"])
+
+
+TALK = """
+@task
+def talk(self):
+    with self.guest() as guest:
+        guest.say("hello"); guest.await_reply(within="5s")
+"""
+
+
+def run(simulator: Any, directory: Path, file: Path, *options: str) -> tuple[int, str]:
+    return finish(start(file, directory, simulator.url, *options))
+
+
+def test_slots_that_die_in_on_start(simulator: Any, tmp_path: Path) -> None:
+    body = """
+def on_start(self):
+    if next(number) % 20:
+        raise ValueError("no such account: a secret")
+"""
+    shape = SHAPE.format(rate=10, over="12s", slots=20)
+    file = story(tmp_path, body + TALK, shape=shape)
+    code, _ = run(simulator, tmp_path, file)
+    told = reasons(tmp_path)
+    assert code == 6
+    assert "19 times a story of the locustfile ended by an error of its own: ValueError in " in told
+    assert f"story.py, line {line_of(file, 'raise ValueError')}" in told
+    assert "secret" not in told
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("@task\ndef talk(self):\n    1 / 0", "ZeroDivisionError in story.py, line "),
+        (TALK + "    if next(number) < 3: 1 / 0", "ZeroDivisionError in story.py, line "),
+        (TALK + "\ndef on_stop(self):\n    1 / 0", "ZeroDivisionError in story.py, line "),
+        ("def sign_in(self):\n    raise KeyError('x')\n" + TALK, "KeyError in story.py, line "),
+        (TALK + "    raise StopUser", "3 of 3 slots ended for good before the run did"),
+        (TALK + "    self.environment.runner.quit()", "a story ended the run by quit() or stop()"),
+        (
+            "@task\ndef talk(self):\n"
+            "    with self.guest():\n        self.environment.runner.quit()",
+            "a story ended the run by quit() or stop(): story.py, line ",
+        ),
+    ],
+    ids=["before", "after", "on_stop", "sign_in", "StopUser", "quit", "quit in session"],
+)
+def test_errors_and_endings_of_a_story_anywhere(
+    simulator: Any, tmp_path: Path, body: str, words: str
+) -> None:
+    file = story(tmp_path, body.replace("\n    if", "\n    if"))
+    code, output = run(simulator, tmp_path, file, "-u", "3", "-r", "3", "-t", "4")
+    assert code == 6, output
+    assert words in reasons(tmp_path)
+
+
+def test_a_run_of_which_every_slot_is_gone_does_not_wait_for_its_time(
+    simulator: Any, tmp_path: Path
+) -> None:
+    file = story(tmp_path, TALK + "    raise StopUser")
+    code, output = run(simulator, tmp_path, file, "-u", "3", "-r", "3", "-t", "5m")
+    assert code == 6, output
+    assert "every slot ended for good" in reasons(tmp_path)
+
+
+def test_too_few_slots_void_the_run(simulator: Any, tmp_path: Path) -> None:
+    more = SHAPE.format(rate=20, over="3s", slots=2) + "    drop_after = '200ms'\n"
+    file = locustfile(tmp_path, messages=3, think="200ms", more=more)
+    code, output = run(simulator, tmp_path, file)
+    assert code == 6, output
+    assert "for want of free slots" in reasons(tmp_path)
+
+
+def test_a_schedule_that_the_run_time_cuts(simulator: Any, tmp_path: Path) -> None:
+    file = locustfile(tmp_path, more=SHAPE.format(rate=5, over="60s", slots=10))
+    code, output = run(simulator, tmp_path, file, "-t", "3")
+    assert code == 6, output
+    told = reasons(tmp_path)
+    assert "the schedule was cut by the run time of 3s" in told
+    assert "of its 300 arrivals had come due" in told
+
+
+def test_a_schedule_that_is_cut_by_hand(simulator: Any, tmp_path: Path) -> None:
+    file = locustfile(tmp_path, think="300ms", more=SHAPE.format(rate=5, over="10m", slots=10))
+    process = start(file, tmp_path, simulator.url)
+    in_session(tmp_path, 2)
+    os.kill(process.pid, signal.SIGINT)
+    code, output = finish(process)
+    assert code == 6, output
+    assert "the schedule was cut by hand after " in reasons(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("more", "options", "words"),
+    [
+        (
+            "",
+            ("-T", "evening"),
+            "Guest has no task that fits the tags evening: its guests would do nothing",
+        ),
+        (
+            "\n@events.test_start.add_listener\ndef prepare(**_):\n    raise OSError('no queue')\n",
+            (),
+            "the start of the run failed: OSError in story.py, line ",
+        ),
+    ],
+    ids=["tags", "test_start"],
+)
+def test_what_can_not_begin_is_refused_with_its_reason(
+    simulator: Any, tmp_path: Path, more: str, options: tuple[str, ...], words: str
+) -> None:
+    before = simulator.truth()["sessions"]["opened"]
+    file = story(tmp_path, TALK.replace("@task", "@tag('morning')\n@task"), shape=more)
+    code, output = run(simulator, tmp_path, file, "-u", "2", "-t", "5m", *options)
+    assert code == 8, output
+    assert words in output
+    assert simulator.truth()["sessions"]["opened"] == before
+
+
+def test_a_listener_that_fails_after_the_run_has_begun_ends_it(
+    simulator: Any, tmp_path: Path
+) -> None:
+    more = """
+@events.init.add_listener
+def late(environment, **_):
+    def prepare(**_):
+        raise OSError("no queue")
+    environment.events.test_start.add_listener(prepare)
+"""
+    file = story(tmp_path, TALK, shape=more)
+    code, output = run(simulator, tmp_path, file, "-u", "2", "-t", "5m")
+    assert code == 6, output
+    assert "the start of the run failed: OSError in story.py, line " in reasons(tmp_path)
+
+
+def test_a_generator_that_is_frozen_again_and_again_is_found_out(
+    simulator: Any, tmp_path: Path
+) -> None:
+    file = locustfile(tmp_path, messages=50, think="0")
+    process = start(file, tmp_path, simulator.url, "-u", "5", "-r", "5", "-t", "8")
+    in_session(tmp_path, 5)
+    for _ in range(3):
+        os.kill(process.pid, signal.SIGSTOP)
+        time.sleep(1)
+        os.kill(process.pid, signal.SIGCONT)
+        time.sleep(1)
+    code, output = finish(process)
+    assert code == 6, output
+    assert "the generator lagged: " in reasons(tmp_path)
+    record = json.loads((only_run(tmp_path) / "run.json").read_text())
+    assert 0.15 < record["generator"]["late_share"] < 0.6

@@ -1,0 +1,86 @@
+"""A run whose load was not the one that was asked for is told so, and why."""
+
+from typing import Any
+
+import pytest
+
+from harness.measure.snapshot import Interval
+from harness.report.offered import NOT_OFFERED, not_offered
+
+
+def interval(ended_s: float, phase: str = "running") -> Interval:
+    return Interval(
+        worker="w",
+        ended_s=ended_s,
+        length_s=1.0,
+        phase=phase,
+        sessions={},
+        arrivals={},
+        outcomes={},
+        counts={},
+        process={},
+    )
+
+
+ALL = {"schedule": {"count": 600, "duration_s": 60.0}, "options": {"run_time_s": 62}, "slots": 20}
+CLOSED = {"schedule": None, "options": {"run_time_s": 60}, "slots": 20}
+
+
+def told(
+    start: dict[str, Any], arrivals: dict[str, int], *judged: str, ran_s: int = 60
+) -> list[str]:
+    intervals = [interval(second) for second in range(1, ran_s + 1)]
+    intervals.append(interval(ran_s + 1, "clearing"))
+    found = not_offered(start, intervals, arrivals, judged)
+    assert all(sentence.startswith(NOT_OFFERED) for sentence in found)
+    return [sentence.removeprefix(NOT_OFFERED) for sentence in found]
+
+
+@pytest.mark.parametrize("start", [ALL, CLOSED])
+def test_a_run_as_it_was_asked_for_has_nothing_to_tell(start: dict[str, Any]) -> None:
+    assert told(start, {"due": 600, "dropped": 3, "late": 3}) == []
+
+
+def test_dropped_and_late_arrivals_are_told_with_their_cause() -> None:
+    (sentence,) = told(ALL, {"due": 600, "dropped": 160, "late": 30, "no_slot": 190})
+    assert "160 were dropped and 30 late, for want of free slots (190)" in sentence
+    (sentence,) = told(ALL, {"due": 600, "dropped": 0, "late": 30, "no_slot": 2})
+    assert "the generator itself" in sentence
+
+
+def test_an_objective_decides_only_about_what_it_names() -> None:
+    arrivals = {"due": 600, "dropped": 160, "late": 3, "no_slot": 163}
+    assert told(ALL, arrivals, "dropped") == []
+    assert len(told(ALL, arrivals, "late")) == 1
+
+
+def test_slots_that_are_gone_are_told() -> None:
+    assert told(CLOSED, {"due": 600, "slots_gone": 3}) == [
+        "3 of 20 slots ended for good before the run did"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("more", "by"),
+    [
+        ({"stopped_by_hand": True}, "the schedule was cut by hand after 7s of 1m"),
+        ({"options": {"run_time_s": 7}}, "the schedule was cut by the run time of 7s after 7s"),
+        ({"stopped_for_window": "x"}, "cut for the end of the target's window"),
+        ({}, "the schedule was cut after 7s of 1m, when 70 of its 600 arrivals had come due"),
+    ],
+)
+def test_a_cut_schedule_says_by_whom_and_how_far_it_came(more: dict[str, Any], by: str) -> None:
+    (sentence,) = told(ALL | more, {"due": 70}, ran_s=7)
+    assert by in sentence
+
+
+@pytest.mark.parametrize("more", [{"aborted": ["x"]}, {"stopped_by_search": True}])
+def test_what_an_objective_or_a_search_ends_was_not_cut(more: dict[str, Any]) -> None:
+    assert told(ALL | more, {"due": 70}, ran_s=7) == []
+    assert told(CLOSED | more, {"due": 70}, ran_s=7) == []
+
+
+def test_a_closed_run_that_ends_before_its_time_was_cut_unless_its_rows_were_used_up() -> None:
+    (sentence,) = told(CLOSED | {"stopped_by_hand": True}, {"due": 70}, ran_s=7)
+    assert sentence == "the run was ended by hand after 7s of 1m"
+    assert told(CLOSED, {"due": 70, "slots_done": 20}, ran_s=7) == []
