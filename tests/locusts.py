@@ -84,7 +84,7 @@ def in_session(directory: Path, at_least: int) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         occupancy = 0
-        for path in (directory / "reports").glob("*/intervals-*.jsonl"):
+        for path in (directory / "reports").glob("2*/intervals-*.jsonl"):
             lines = path.read_text().splitlines()
             occupancy += json.loads(lines[-1])["sessions"]["occupancy"] if lines else 0
         if occupancy >= at_least:

@@ -20,6 +20,7 @@ from harness.cli.platform import (
     target_of,
 )
 from harness.cli.reports_option import add_reports
+from harness.cli.which_run import take_run
 from harness.clock import utc_iso
 from harness.exit_codes import ExitCode
 from harness.measure.addition import write_addition
@@ -30,7 +31,7 @@ from harness.reconcile.end_lag import EndLags
 from harness.report.console import open_console
 from harness.report.figures import ms_text
 from harness.report.record import operation_block
-from harness.report.rundir import resolve_run, sweep_command
+from harness.report.rundir import sweep_command
 from harness.units import duration_text, seconds
 
 SHOWN = 20
@@ -74,7 +75,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Ask, compare, tell."""
     deadline_s = seconds(args.deadline, "--deadline")
-    directory = resolve_run(args.run, args.reports)
+    directory = take_run(args)
     console = open_console(stderr=args.json)
     credentials = credentials_of(directory)
     api = open_api(directory, target_of(directory), credentials, args)

@@ -10,12 +10,12 @@ from rich.text import Text
 from harness.analysis.drift import DriftReport
 from harness.analysis.trend import Drift, Trend
 from harness.cli.reports_option import add_reports
+from harness.cli.which_run import take_run
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.report.console import open_console
 from harness.report.drift_page import write_drift_page
 from harness.report.drifting import as_dict, assess_run
-from harness.report.rundir import resolve_run
 from harness.units import about_text, seconds
 
 EXIT_CODES = {
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
             "--tolerated-leak: expected a share above 0 and below 1 such as 0.001, got "
             f"{args.tolerated_leak:g}"
         )
-    directory = resolve_run(args.run, args.reports)
+    directory = take_run(args)
     report = assess_run(
         directory,
         warmup_s=None if args.warm_up is None else seconds(args.warm_up, "--warm-up"),

@@ -6,10 +6,10 @@ from pathlib import Path
 import orjson
 
 from harness.cli.reports_option import add_reports
+from harness.cli.which_run import take_run
 from harness.report.console import open_console
 from harness.report.judging import judge_anew, read_objectives, since_then
 from harness.report.record import write_record
-from harness.report.rundir import resolve_run
 from harness.report.terminal import verdict_line
 
 
@@ -46,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Judge and say so."""
     objectives = read_objectives(args.slo)
-    directory = resolve_run(args.run, args.reports)
+    directory = take_run(args)
     record = judge_anew(directory, objectives)
     if args.write:
         write_record(directory, record)

@@ -1,6 +1,7 @@
 """``harness leftovers``: the sessions of a run that have no proof of their end."""
 
 import argparse
+import csv
 import sys
 from collections import Counter
 from pathlib import Path
@@ -10,10 +11,12 @@ import orjson
 from rich.table import Table
 
 from harness.cli.reports_option import add_reports
+from harness.cli.which_run import take_run
+from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.ledger.leftovers import Leftover, read_account, read_leftovers
 from harness.report.console import open_console
-from harness.report.rundir import resolve_run, sweep_command
+from harness.report.rundir import sweep_command, with_leftovers
 from harness.units import duration_text
 
 SHOWN = 40
@@ -30,10 +33,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "examples:\n"
         "  harness leftovers latest\n"
+        "  harness leftovers --all\n"
         "  harness leftovers 20261122-231500-ab12 --json\n"
         "  harness leftovers reports/latest --csv --show-tokens > leftovers.csv\n"
     )
-    parser.add_argument("run", metavar="RUN", help="run directory, run id, or 'latest'")
+    parser.add_argument(
+        "run",
+        metavar="RUN",
+        nargs="?",
+        help="run directory, run id, or 'latest': the run begun last, whatever became of it",
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="those of every run in the folder, guests by hand too"
+    )
     add_reports(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--csv", action="store_true", help="one line per leftover")
@@ -42,28 +54,44 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print them."""
-    directory = resolve_run(args.run, args.reports)
-    found = list(read_leftovers(directory))
-    rows = [_row(leftover, whole=args.show_tokens) for leftover in found]
-    if args.json:
-        sys.stdout.write(orjson.dumps({"leftovers": rows}, option=orjson.OPT_INDENT_2).decode())
-        print()
-    elif args.csv:
-        columns = list(_COLUMNS)
-        print(",".join(columns))
-        for row in rows:
-            print(",".join(str(row[column]) for column in columns))
+    if args.all == bool(args.run):
+        raise ConfigError("expected either a run or --all")
+    runs = list(with_leftovers(args.reports)) if args.all else [take_run(args)]
+    found = {directory: list(read_leftovers(directory)) for directory in runs}
+    if args.json or args.csv:
+        rows = [
+            {"run": run_dir.name, **_row(leftover, whole=args.show_tokens)}
+            for run_dir, leftovers in found.items()
+            for leftover in leftovers
+        ]
+        _write_json(rows) if args.json else _write_csv(rows)
+    elif not runs:
+        open_console().print(f"nothing left over by any run in {args.reports}/", soft_wrap=True)
     else:
-        _show(directory, found, rows)
-    damaged = read_account(directory).damaged
+        for directory, leftovers in found.items():
+            rows = [_row(leftover, whole=args.show_tokens) for leftover in leftovers]
+            _show(directory, leftovers, rows)
+    damaged = [damage for directory in runs for damage in read_account(directory).damaged]
     for damage in damaged:
         print(f"warning: {damage}: there may be more (harness sweep --derive)", file=sys.stderr)
-    if found:
+    if any(found.values()):
         return ExitCode.LEFTOVERS
     return ExitCode.INVALID if damaged else ExitCode.PASS
 
 
-_COLUMNS = ("token", "state", "reason", "holds_conversation", "age_s", "worker", "message_id")
+def _write_json(rows: list[dict[str, Any]]) -> None:
+    sys.stdout.write(orjson.dumps({"leftovers": rows}, option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+def _write_csv(rows: list[dict[str, Any]]) -> None:
+    writer = csv.DictWriter(sys.stdout, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+_COLUMNS = (
+    "token", "state", "reason", "holds_conversation", "age_s", "worker", "message_id", "run"
+)  # fmt: skip
 
 
 def _row(leftover: Leftover, *, whole: bool) -> dict[str, Any]:
@@ -104,5 +132,5 @@ def _show(directory: Path, found: list[Leftover], rows: list[dict[str, Any]]) ->
         console.print(f"… and {len(rows) - SHOWN:,} more (--csv or --json lists all)", style="dim")
     reasons = Counter(leftover.reason for leftover in found)
     shown = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
-    console.print(f"\n{len(found):,} left over: {shown}", style="bold")
+    console.print(f"\n{directory.name}: {len(found):,} left over: {shown}", style="bold")
     console.print(f"end them with: {sweep_command(directory)}", soft_wrap=True)

@@ -4,11 +4,11 @@ import argparse
 from pathlib import Path
 
 from harness.cli.reports_option import add_reports
+from harness.cli.which_run import take_run
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.report.asking import resolve_going_on
 from harness.report.console import open_console
-from harness.report.rundir import resolve_run
 from harness.report.terminal import show_summary
 
 
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         if args.only:
             raise ConfigError("--live makes a page; --only does not go with it")
         return _live(resolve_going_on(args.run, args.reports))
-    run_dir = resolve_run(args.run, args.reports)
+    run_dir = take_run(args)
     from harness.report.outputs import OUTPUTS, write_reports  # needs the chart library only now
 
     kinds = args.only.split(",") if args.only else list(OUTPUTS)

@@ -46,7 +46,6 @@ from harness.report.opening import (
     START,
     make_run_directory,
     new_run_id,
-    point_latest,
     write_start,
 )
 from harness.report.record import (
@@ -333,7 +332,6 @@ def _conclude(
         from harness.report.outputs import write_reports  # needs the chart library only now
 
         report = str(write_reports(directory)[0])
-        point_latest(directory)
     except OSError as error:  # the disk is full, or the folder is gone
         report = f"can't be written: {error.strerror or error}"
         declare_invalid(record, f"the run's record {report}")

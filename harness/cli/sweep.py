@@ -17,6 +17,7 @@ from harness.cli.platform import (
     target_of,
 )
 from harness.cli.reports_option import add_reports
+from harness.cli.which_run import take_runs
 from harness.clock import monotonic_ns
 from harness.config import Target
 from harness.errors import ConfigError
@@ -30,7 +31,6 @@ from harness.reconcile.platform_sweep import sweep_by_platform
 from harness.reconcile.sweep import SweepResult, find_leftovers, refuse_while_running, sweep
 from harness.report.afterwards import sweep_block
 from harness.report.console import open_console
-from harness.report.rundir import resolve_run
 from harness.units import duration_text, rate_per_s, seconds
 
 TELL_EVERY_S = 5.0
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     deadline_s = seconds(args.deadline, "--deadline")
     if per_second <= 0:
         raise ConfigError("--rate: expected more than zero")
-    directories = [resolve_run(text, args.reports) for text in args.runs]
+    directories = take_runs(args, args.runs)
     refuse_while_running(directories, force=args.force)
     if not args.dry_run:
         for directory in directories:
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
             credentials_of(directory)  # better missed now than after the first part
     console = open_console()
     left = 0
-    for directory in dict.fromkeys(directories):
+    for directory in directories:
         if not args.dry_run:
             left += _look_for_more(directory, args, per_second, deadline_s, console)
         found = find_leftovers([directory])

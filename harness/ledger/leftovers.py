@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.clock import wall_ns
+from harness.errors import LedgerError
 from harness.ledger.reading import (
+    NOT_OVER,
     Contents,
     Process,
     ledger_files,
@@ -147,6 +149,15 @@ def read_leftovers(run_dir: Path) -> Iterator[Leftover]:
                 file=path,
                 row=row,
             )
+
+
+def holds_leftovers(path: Path) -> bool:
+    """Whether a ledger file lists a session without proof, or may hide one: the short answer."""
+    try:
+        with opened(path) as db:
+            return db.execute(f"SELECT 1 FROM sessions {NOT_OVER} LIMIT 1").fetchone() is not None
+    except LedgerError:
+        return True
 
 
 def settle(leftover: Leftover, evidence: str) -> None:

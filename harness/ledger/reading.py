@@ -106,7 +106,7 @@ def read_contents(path: Path) -> Contents:
             grouped = "SELECT stage, reason, count(*) FROM sessions GROUP BY 1, 2"
             for stage, reason, count in db.execute(grouped):
                 found.counts[stage, reason] = count
-            found.open = db.execute(f"SELECT {COLUMNS} FROM sessions {_NOT_OVER}").fetchall()
+            found.open = db.execute(f"SELECT {COLUMNS} FROM sessions {NOT_OVER}").fetchall()
             found.damage = found.process.damaged
             return found
     except LedgerError as error:
@@ -186,9 +186,10 @@ def meta_of_this_process() -> dict[str, str]:
     return {"pid": str(os.getpid()), "birth": birth_of(os.getpid()), "host": platform.node()}
 
 
-_NOT_OVER = (
+NOT_OVER = (
     f"WHERE stage NOT IN ({', '.join(f'{str(stage)!r}' for stage in sorted(OVER))}) ORDER BY id"
 )
+"""The part of a query that finds the sessions without proof of their end."""
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from harness.guest.settings import GuestSettings
 from harness.reconcile.lost import find_lost, sweep_lost
 from harness.report.baseline import note_counts
 from harness.report.console import open_console
-from harness.report.opening import point_latest
 from harness.report.record import build_record, declare_invalid, write_record
 from harness.report.rundir import sweep_command
 from harness.report.terminal import show_summary
@@ -32,7 +31,6 @@ def conclude(directory: Path, target: Target, failures: Sequence[str]) -> int:
         return int(ExitCode.INVALID)
     try:
         write_record(directory, record)
-        point_latest(directory)
     except OSError as error:
         why = f"the record can't be written: {error.strerror or error}"
         _tell_errors(*failures, why)

@@ -43,6 +43,7 @@ from harness.report.opening import (
     ENDED_BY_HAND,
     ENDED_FOR_DISK,
     ENDED_FOR_WINDOW,
+    begin_run,
     make_run_directory,
     new_run_id,
     target_facts,
@@ -248,7 +249,7 @@ class Plugin:
     ) -> None:
         environment, shape = self._environment, self.admission.shape
         parsed = environment.parsed_options
-        write_start(
+        begin_run(
             directory,
             started=utc_iso(),
             **target_facts(options.target),

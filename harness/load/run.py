@@ -44,7 +44,7 @@ from harness.measure.histogram import Histogram
 from harness.measure.lag import LoopLag
 from harness.measure.sample import Sample
 from harness.measure.snapshot import IntervalWriter
-from harness.report.opening import START, target_facts, write_start
+from harness.report.opening import START, begin_run, target_facts
 from harness.report.story_errors import NO_STORIES
 from harness.units import seconds
 from harness.workload.shares import Share
@@ -93,7 +93,7 @@ class Run:
         run_id = directory.name
         self.settings = options.conduct.settings(options.terms, workers=workers, run_id=run_id)
         if not (directory / START).exists():  # a worker with a disk of its own
-            write_start(directory, started=utc_iso(), **target_facts(options.target))
+            begin_run(directory, started=utc_iso(), **target_facts(options.target))
         self._tokens = Tokens.of(directory, self.name)
         started_ns = wall_ns()
         self._writer = IntervalWriter(directory, self.name, started_ns=started_ns)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from harness.errors import ConfigError
 from harness.ledger.leftovers import ledger_files, read_process
-from harness.report.opening import START
-from harness.report.rundir import LATEST, resolve_run, runs
+from harness.report.opening import LATEST, START
+from harness.report.rundir import resolve_run, runs
 
 PAUSE = "pause"
 STOP = "stop"

@@ -56,6 +56,12 @@ def point_latest(directory: Path) -> None:
         beside.replace(link)
 
 
+def begin_run(directory: Path, **how: Any) -> None:
+    """The run begins: :func:`write_start`, and from now on it is the latest."""
+    write_start(directory, **how)
+    point_latest(directory)
+
+
 def write_start(directory: Path, **how: Any) -> None:
     """Write how the run was started; a later call adds to it. No secrets in here.
 

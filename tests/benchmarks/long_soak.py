@@ -179,7 +179,7 @@ def main() -> int:
     shown: Sample | None = None
     while run.poll() is None:
         time.sleep(EVERY_S)
-        directories = [path.parent for path in out.glob("*/start.json")]
+        directories = [path.parent for path in out.glob("2*/start.json")]
         if not directories or run.poll() is not None:
             continue
         sample = take(began_s, root, directories[0])

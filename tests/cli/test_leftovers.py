@@ -1,6 +1,7 @@
 """Leftovers are listed; tokens are shortened unless asked for."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,27 @@ def test_a_damaged_file_is_warned_of_and_never_a_pass(
     assert "there may be some" in told.out
     assert main(["sweep", str(tmp_path)]) == ExitCode.LEFTOVERS
     assert "nothing to do" not in capsys.readouterr().out
+
+
+def test_the_run_that_is_taken_is_told_and_the_others_with_leftovers(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("guest-1", "r-2"):
+        (run_dir / name).mkdir()
+        shutil.copy(run_dir / "ledger-w.sqlite", run_dir / name)
+    (run_dir / "r-3").mkdir()
+    (run_dir / "r-3" / "start.json").write_text('{"started": "2036-01-01T00:00:00Z"}')
+    here = ["--reports", str(run_dir)]
+    assert main(["leftovers", "latest", *here]) == ExitCode.PASS
+    told = capsys.readouterr()
+    assert "run r-3: it was begun, and no guest has come" in told.err
+    assert "also left by" in told.err
+    assert "guest-1" in told.err
+    assert main(["leftovers", "--all", *here]) == ExitCode.LEFTOVERS
+    told = capsys.readouterr()
+    assert told.out.count("1 left over: clear_unanswered 1") == 3
+    assert main(["leftovers", "--all", "--json", *here]) == ExitCode.LEFTOVERS
+    rows = json.loads(capsys.readouterr().out)["leftovers"]
+    assert {row["run"] for row in rows} == {"guest-1", "r-2", run_dir.name}
+    assert main(["leftovers", "--all", "latest", *here]) == ExitCode.CONFIG
+    assert main(["leftovers", "--all", "--reports", str(run_dir / "r-3")]) == ExitCode.PASS

@@ -49,7 +49,7 @@ def run_dir(out: Path) -> Path:
 def wait_for_guests(out: Path, at_least: int) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        for path in out.glob("*/intervals-*.jsonl"):
+        for path in out.glob("2*/intervals-*.jsonl"):
             lines = path.read_text().splitlines()
             if lines and json.loads(lines[-1])["sessions"]["occupancy"] >= at_least:
                 return

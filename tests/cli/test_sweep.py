@@ -73,7 +73,8 @@ def test_a_run_that_does_not_say_where_its_guests_went(
 
 
 def test_every_ending_has_its_words() -> None:
-    assert ENDINGS.keys() == set(Ending)
+    # A sweep resumes: it never finds that nothing was sent, and never believes "expired".
+    assert ENDINGS.keys() == set(Ending) - {Ending.ENDED, Ending.NEVER}
 
 
 @pytest.mark.process
@@ -90,4 +91,5 @@ def test_one_that_is_interrupted_says_so_and_no_more(tmp_path: Path, number: int
         with peer:
             process.send_signal(number)
             _, told = process.communicate(timeout=60)
-    assert (process.returncode, told) == (ExitCode.INTERRUPTED, "stopped by hand\n")
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert told.splitlines()[1:] == ["stopped by hand"]

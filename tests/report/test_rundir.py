@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.clock import wall_ns
 from harness.errors import ConfigError
-from harness.report.rundir import resolve_run, sweep_command
+from harness.ledger.reading import meta_of_this_process
+from harness.ledger.store import Stage, Store
+from harness.report.rundir import RunState, resolve_run, run_state, sweep_command, with_leftovers
 
 
 @pytest.fixture
@@ -60,3 +63,49 @@ def test_the_command_to_sweep_works_from_where_it_is_told(
     command, sweep, path = shlex.split(elsewhere)
     assert (command, sweep) == ("harness", "sweep")
     assert resolve_run(path) == tmp_path / "else where" / "r-1"
+
+
+def ledger_in(run_dir: Path, stage: Stage, **meta: str) -> None:
+    run_dir.mkdir(parents=True, exist_ok=True)
+    store = Store(run_dir / "ledger-w.sqlite", {"worker": "w", **meta})
+    store.write([(1, "t", Stage.INTENDED, 1, 1)], [(stage, "", "", 2, 1)], {})
+    store.close()
+
+
+def test_latest_is_the_run_begun_last_even_if_it_was_killed(reports: Path) -> None:
+    (reports / "third" / "run.json").write_text("{}")
+    (reports / "latest").symlink_to("third")
+    ledger_in(reports / "killed", Stage.JOINED)  # before it could even say how it was started
+    assert resolve_run("latest", reports) == reports / "killed"
+    for name, started in (("first", "2026-11-22T12:00:00Z"), ("second", "2036-11-22T12:00:00Z")):
+        (reports / name / "start.json").write_text(f'{{"started": "{started}"}}')
+    assert resolve_run("latest", reports) == reports / "second"
+    for name in ("guest-1", "preflight-1"):  # no runs
+        (reports / name).mkdir()
+        (reports / name / "start.json").write_text('{"started": "2046-11-22T12:00:00Z"}')
+    assert resolve_run("latest", reports) == reports / "second"
+
+
+def test_the_state_of_a_run(tmp_path: Path) -> None:
+    assert run_state(tmp_path) is RunState.BEGUN
+    ledger_in(tmp_path / "a", Stage.JOINED)
+    assert run_state(tmp_path / "a") is RunState.KILLED
+    (tmp_path / "a" / "run.json").write_text("{}")
+    assert run_state(tmp_path / "a") is RunState.ENDED
+    ledger_in(tmp_path / "b", Stage.JOINED, ended_ns="9")
+    assert run_state(tmp_path / "b") is RunState.ENDED
+    now = {"heartbeat_ns": str(wall_ns()), **meta_of_this_process()}
+    ledger_in(tmp_path / "c", Stage.JOINED, **now)
+    assert run_state(tmp_path / "c") is RunState.GOING_ON
+
+
+def test_every_directory_with_leftovers_is_found(tmp_path: Path) -> None:
+    now = {"heartbeat_ns": str(wall_ns()), **meta_of_this_process()}
+    ledger_in(tmp_path / "cleared", Stage.CLEARED)
+    ledger_in(tmp_path / "at-work", Stage.JOINED, **now)
+    ledger_in(tmp_path / "guest-1", Stage.LOST)
+    ledger_in(tmp_path / "capacity-1" / "level-2", Stage.CLEARING)
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "ledger-w.sqlite").write_bytes(b"garbage")
+    found = {path.name for path in with_leftovers(tmp_path)}
+    assert found == {"guest-1", "level-2", "damaged"}

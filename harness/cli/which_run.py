@@ -1,0 +1,45 @@
+"""Which run a command takes, told on standard error: its state, and who else has leftovers."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+from harness.report.rundir import RunState, resolve_run, run_state, with_leftovers
+
+NAMED = 3
+"""So many other runs with leftovers are named, the newest first."""
+
+
+def take_run(args: argparse.Namespace) -> Path:
+    """The run that ``args`` name, told. Raises ConfigError when there is none."""
+    return take_runs(args, [args.run])[0]
+
+
+def take_runs(args: argparse.Namespace, names: Sequence[str]) -> list[Path]:
+    """The same for several, each once."""
+    directories = list(dict.fromkeys(resolve_run(name, args.reports) for name in names))
+    for directory in directories:
+        _tell(f"run {directory.name}: {_STATES[run_state(directory)]}")
+    taken = {directory.resolve() for directory in directories}
+    others = (other for other in with_leftovers(args.reports) if other.resolve() not in taken)
+    if names := [other.name for other in islice(others, NAMED + 1)]:
+        more = " and others" if len(names) > NAMED else ""
+        _tell(
+            f"sessions without proof of their end are also left by {', '.join(names[:NAMED])}"
+            f"{more}: harness leftovers --all"
+        )
+    return directories
+
+
+def _tell(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
+
+
+_STATES = {
+    RunState.GOING_ON: "it is going on",
+    RunState.ENDED: "it has ended",
+    RunState.KILLED: "it was killed: its processes are gone, without a record of its end",
+    RunState.BEGUN: "it was begun, and no guest has come",
+}
