@@ -114,6 +114,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="switch on a fault (harness simulate --help lists them)",
     )
     add("--sim-tls", action="store_true", help="serve wss with a private CA")
+    add(
+        "--sim-bot",
+        choices=("default", "lifelike"),
+        help="lifelike greets, answers in several messages, and is slow at times",
+    )
     add("--sim-bot-delay", metavar="TIME", help="time the bot needs for an answer")
     add(
         "--sim-limits",
@@ -157,6 +162,7 @@ def check_numbers(args: argparse.Namespace) -> None:
             for option, given in (
                 ("--sim-fault", args.sim_fault),
                 ("--sim-tls", args.sim_tls),
+                ("--sim-bot", args.sim_bot),
                 ("--sim-bot-delay", args.sim_bot_delay),
                 ("--sim-seed", args.sim_seed is not None),
                 ("--keep-sim", args.keep_sim),
@@ -229,6 +235,8 @@ def simulator_options(args: argparse.Namespace) -> list[str]:
         options += ["--fault", fault]
     if args.sim_tls:
         options.append("--tls")
+    if args.sim_bot:
+        options += ["--bot", args.sim_bot]
     if args.sim_bot_delay:
         options += ["--bot-delay", args.sim_bot_delay]
     if args.sim_seed is not None:

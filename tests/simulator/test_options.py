@@ -169,3 +169,35 @@ def test_the_profile_in_the_document_is_a_good_one(profile) -> None:
     assert settings.bot.workers == 4
     assert settings.faults["cut"] == {"nth": [3], "at": "clear", "how": "rst", "when": "after"}
     assert settings.deployments[0].disconnect == "send"
+
+
+def test_a_lifelike_bot_whose_values_can_be_said_each(profile) -> None:
+    bot = read("--bot", "lifelike").bot
+    assert (bot.greets, bot.messages, bot.time.name) == ("either", (1, 3), "lognormal")
+    words = ("--bot-delay", "2s", "--bot-messages", "2", "--bot-gap", "1s", "--bot-greets", "off")
+    bot = read("--bot", "lifelike", *words, "--greeting-delay", "exponential:1s").bot
+    assert (bot.time.mean_s, bot.messages, bot.gap.mean_s, bot.greets) == (2.0, (2, 2), 1.0, "off")
+    assert bot.greeting_time is not None
+    assert bot.greeting_time.name == "exponential"
+    text = '[bot]\ngreets = "text"\nmessages = "2-4"\ngap = "1s"\ngreeting_time = "50ms"\n'
+    bot = read("--profile", profile(text)).bot
+    assert (bot.greets, bot.messages, bot.gap.mean_s) == ("text", (2, 4), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("--bot-messages", "3-2"), "--bot-messages: expected a whole number from 3 to 20"),
+        (("--bot-messages", "0"), "--bot-messages: expected a whole number from 1 to 20"),
+        (("--bot-messages", "1-"), "--bot-messages"),
+        (("--bot-gap", "often"), "--bot-gap"),
+        (("--greeting-delay", "soon"), "--greeting-delay"),
+        (("--bot-greets", "never"), "greets is one of join, text, either, off, got 'never'"),
+        (("--bot", "likely"), "--bot: expected default, lifelike, off or script FILE"),
+        (("--fault", "no_reply=1,from=soon"), "fault no_reply: from"),
+        (("--fault", "silence=#0"), "fault silence: nth"),
+    ],
+)
+def test_what_makes_no_sense_of_a_bot_is_told(words, complaint) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        read(*words)
