@@ -10,6 +10,7 @@ import os
 import platform
 import random
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,8 @@ INTERVAL_S = 1.0
 CLEARS_PER_S = 200
 """How fast open sessions are cleared at the end: well below what the drain would take in bursts."""
 DRAIN_LIMIT_S = 60.0
+ABANDONED_EVERY_S = 0.2
+"""How often the end of a run looks for sessions whose opener has come to its end."""
 LEAD_NS = 500_000_000
 """From the start of a run to the start of its schedule: the slots have to be there first."""
 
@@ -123,8 +126,10 @@ class Run:
         random.seed(f"{seed()} {worker}")  # Locust picks tasks and waits by the module's generator
         self.seeds = random.Random(f"{seed()} {worker} thinking")
         self._stay = Stay(monotonic_ns())
-        self._open: dict[Any, GuestSession] = {}
-        """guests in session, by the greenlet of their slot"""
+        self._open: dict[GuestSession, tuple[Any, Visit]] = {}
+        """guests in session, with the greenlet that opened them: a slot may have several"""
+        self._abandoned: set[GuestSession] = set()
+        """of these, the ones that are being ended because nobody else will"""
         self._quiet = Event()
         """set while no guest is in session"""
         self._quiet.set()
@@ -219,12 +224,13 @@ class Run:
 
     def occupied(self, session: GuestSession) -> Visit:
         """Count a guest as in session, so that the end of the run can find it."""
-        self._open[gevent.getcurrent()] = session
+        visit = Visit(self._stay, partial(self._gone, session))
+        self._open[session] = gevent.getcurrent(), visit
         self._quiet.clear()
-        return Visit(self._stay, self._gone)
+        return visit
 
-    def _gone(self, length_ns: int) -> None:
-        self._open.pop(gevent.getcurrent(), None)
+    def _gone(self, session: GuestSession, length_ns: int) -> None:
+        self._open.pop(session, None)
         self.recorder.add_session_length(length_ns)
         if not self._open:
             self._quiet.set()
@@ -289,14 +295,37 @@ class Run:
         self._phase = "finishing"
         if not self.failures:
             grace_s = float(self.environment.stop_timeout or 0)
-            gevent.wait([self._quiet, self._hurried], timeout=grace_s, count=1)
+            self._wait_for_guests(grace_s, self._hurried)
         self._phase = "clearing"
-        for slot in list(self._open):
+        for slot in dict.fromkeys(opener for opener, _ in self._open.values()):
             slot.kill(block=False)
             gevent.sleep(1 / CLEARS_PER_S)
-        self._quiet.wait(DRAIN_LIMIT_S)
+        self._wait_for_guests(DRAIN_LIMIT_S)
         self._phase = "ended"
         return self.ledger.open
+
+    def _wait_for_guests(self, limit_s: float, *or_until: Event) -> None:
+        """Until the last has left, the limit is over or one of the events is there."""
+        deadline = monotonic_ns() + int(limit_s * 1e9)
+        while (left_s := (deadline - monotonic_ns()) / 1e9) > 0:
+            self._end_abandoned()
+            wait_s = min(left_s, ABANDONED_EVERY_S)
+            if gevent.wait([self._quiet, *or_until], timeout=wait_s, count=1):
+                return
+
+    def _end_abandoned(self) -> None:
+        """End the sessions that nobody will: opened by a greenlet that has come to its end."""
+        for session, (opener, visit) in list(self._open.items()):
+            if opener.dead and session not in self._abandoned:
+                self._abandoned.add(session)
+                gevent.spawn(self._end_for, session, visit)
+
+    def _end_for(self, session: GuestSession, visit: Visit) -> None:
+        try:
+            session.clear()
+        finally:
+            self._abandoned.discard(session)
+            visit.end()
 
     def _stop_arrivals(self) -> None:
         if not self._door.shut:

@@ -57,6 +57,12 @@ class Visit:
         self._stay.come(self._came_ns)
 
     def __exit__(self, *_: object) -> None:
-        now = monotonic_ns()
-        self._stay.go(self._came_ns, now)
-        self._on_gone(now - self._came_ns)
+        self.end()
+
+    def end(self) -> None:
+        """The guest has left; once, whoever sees it first."""
+        came_ns, self._came_ns = self._came_ns, 0
+        if came_ns:
+            now = monotonic_ns()
+            self._stay.go(came_ns, now)
+            self._on_gone(now - came_ns)

@@ -148,3 +148,74 @@ def also_ends(environment, **_):
     process = start(locustfile(tmp_path, more=more), tmp_path, simulator.url, "-u", "1", "-t", "2")
     _, output = finish(process)
     assert output.index("closed") < output.index("both are through")
+
+
+TWO = """
+from locust import constant, task
+from harness.load import GuestUser, objective
+
+class Couple(GuestUser):
+    wait_time = constant(60)
+
+    @task
+    def inner_leaves_first(self):
+        with self.guest() as first:
+            first.say("one")
+            first.await_reply(within="5s")
+            with self.guest() as second:
+                second.say("two")
+                second.await_reply(within="5s")
+            first.think("5s")
+            first.say("three")
+            first.await_reply(within="5s")
+"""
+NEVER_CLOSED = """
+from locust import constant, task
+from harness.load import GuestUser
+
+class Forgetful(GuestUser):
+    wait_time = constant(0.1)
+    think_time = "100ms"
+
+    def on_start(self):
+        self.visit = self.guest()
+        self.held = self.visit.__enter__()
+
+    @task
+    def talk(self):
+        self.held.say("hello")
+        self.held.await_reply(within="5s")
+        self.held.think()
+"""
+
+
+def test_the_end_waits_for_both_guests_of_a_slot(simulator: Any, tmp_path: Path) -> None:
+    file = tmp_path / "guests.py"
+    file.write_text(TWO)
+    before = set(simulator.truth()["open_tokens"])
+    process = start(
+        file, tmp_path, simulator.url, "-u", "2", "-r", "2", "-t", "2s", "--stop-timeout", "20"
+    )
+    code, output = finish(process)
+    assert passed(code, output), output
+    found = record(tmp_path)
+    assert found["sessions"]["opened"] == found["sessions"]["cleared"] == 4
+    assert set(simulator.truth()["open_tokens"]) == before
+    assert found["operations"]["delivered"]["count"] == 6  # the stories were not cut off
+
+
+@pytest.mark.parametrize("number", [None, signal.SIGTERM])
+def test_a_guest_who_is_never_closed_is_cleared_at_the_end(
+    simulator: Any, tmp_path: Path, number: signal.Signals | None
+) -> None:
+    file = tmp_path / "guests.py"
+    file.write_text(NEVER_CLOSED)
+    before = set(simulator.truth()["open_tokens"])
+    process = start(file, tmp_path, simulator.url, "-u", "3", "-r", "3", "-t", "3s")
+    in_session(tmp_path, 3)
+    if number is not None:
+        os.kill(process.pid, number)
+    code, output = finish(process)
+    assert passed(code, output), output
+    assert record(tmp_path)["sessions"]["cleared"] == 3
+    assert set(simulator.truth()["open_tokens"]) == before
