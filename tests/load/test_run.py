@@ -197,7 +197,7 @@ def test_the_end_waits_for_both_guests_of_a_slot(simulator: Any, tmp_path: Path)
         file, tmp_path, simulator.url, "-u", "2", "-r", "2", "-t", "2s", "--stop-timeout", "20"
     )
     code, output = finish(process)
-    assert passed(code, output), output
+    assert code in (0, 6), output  # by the time limit, by hand, or with too much lag
     found = record(tmp_path)
     assert found["sessions"]["opened"] == found["sessions"]["cleared"] == 4
     assert set(simulator.truth()["open_tokens"]) == before
@@ -216,6 +216,6 @@ def test_a_guest_who_is_never_closed_is_cleared_at_the_end(
     if number is not None:
         os.kill(process.pid, number)
     code, output = finish(process)
-    assert passed(code, output), output
+    assert code in (0, 6), output  # by the time limit, by hand, or with too much lag
     assert record(tmp_path)["sessions"]["cleared"] == 3
     assert set(simulator.truth()["open_tokens"]) == before
