@@ -25,6 +25,32 @@ def session_for(
     return session
 
 
+READ_ONLY = "Session is read-only, no new messages allowed"
+
+
+def may_speak(connection: "Connection", session: Session, tracing_id: str | None) -> bool:
+    """Whether a text or a Join is taken; False after refusing it.
+
+    Where sign-in is on, guests who have not signed in can't send messages unless their sessions may
+    be upgraded (the vendor's definition); in which words they are refused is not known.
+    """
+    if session.read_only:
+        connection.refuse(409, READ_ONLY, tracing_id)
+        return False
+    settings, how = session.deployment.settings, connection.service.knobs.strangers
+    if (
+        not settings.authentication
+        or settings.session_upgrade
+        or session.authenticated is not None
+        or how == "allowed"
+    ):
+        return True
+    connection.service.truth.count("strangers_refused")
+    if how != "silence":
+        connection.refuse(int(how), "User is unauthorized", tracing_id)
+    return False
+
+
 def count_misplaced(connection: "Connection", channel: object) -> None:
     """Attributes at the top level are ignored by the service since June 2026; tell how many."""
     metadata = channel.get("metadata") if isinstance(channel, dict) else None

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from harness.simulator import frames
-from harness.simulator.rest import json_response
+from harness.simulator.platform_access import guarded
+from harness.simulator.rest import api_error, json_response
 from harness.simulator.sessions import BLOCKED_EXTENSIONS, allowed_media
 
 if TYPE_CHECKING:
@@ -86,8 +87,24 @@ def config_json(settings: "DeploymentSettings", http: str) -> dict[str, Any]:
     }
 
 
+def web_deployment(settings: "DeploymentSettings") -> dict[str, Any]:
+    """GET /api/v2/webdeployments/deployments/{id}: what operators see of it."""
+    return {
+        "id": settings.id,
+        "name": "simulated",
+        "status": "Active" if settings.active else "Inactive",
+        "allowAllDomains": settings.allow_all_domains,
+        "allowedDomains": list(settings.allowed_domains),
+        "flow": {"id": settings.flow_id, "name": "simulated"},
+        "configuration": {"id": settings.id, "version": "1"},
+    }
+
+
 def add_routes(app: web.Application, service: "Service") -> None:
-    """config.json and domains.json, without credentials; 403 for an unknown id as at the CDN."""
+    """config.json and domains.json, without credentials; 403 for an unknown id as at the CDN.
+
+    And the deployment itself, for clients of the Platform API.
+    """
 
     async def config(request: web.Request) -> web.Response:
         deployment = service.deployments.get(request.match_info["id"])
@@ -105,6 +122,14 @@ def add_routes(app: web.Application, service: "Service") -> None:
         }
         return json_response(body)
 
+    async def deployment(request: web.Request) -> web.Response:
+        found = service.deployments.get(request.match_info["id"])
+        if found is None:
+            return api_error(404, "not.found", "The requested resource was not found.")
+        return json_response(web_deployment(found.settings))
+
+    may = ("webDeployments:deployment:view",)
+    app.router.add_get("/api/v2/webdeployments/deployments/{id}", guarded(service, may, deployment))
     base = "/webdeployments/v1/deployments/{id}"
     app.router.add_get(f"{base}/config.json", config)
     app.router.add_get(f"{base}/domains.json", domains)

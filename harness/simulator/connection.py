@@ -105,11 +105,13 @@ class Connection:
         body = {"name": "Error", "message": text, "errorCode": code, "errorMessage": text}
         self.send(frames.envelope("response", "Error", body, code=code, tracing_id=tracing_id))
 
-    def refuse_rate(self, wait_s: float, text: str, tracing_id: str | None) -> None:
-        """429 with the whole seconds to wait."""
+    def refuse_rate(
+        self, wait_s: float, text: str, tracing_id: str | None, *, code: int = 4029
+    ) -> None:
+        """429 with the whole seconds to wait; ``code`` is the errorCode in it."""
         self.service.truth.count("error_429")
         self._mark_refused(429)
-        self.send(frames.too_many(max(1, -int(-wait_s // 1)), text, tracing_id))
+        self.send(frames.too_many(max(1, -int(-wait_s // 1)), text, tracing_id, code=code))
 
     def _mark_refused(self, code: int) -> None:
         question = self.service.question

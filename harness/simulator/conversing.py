@@ -144,9 +144,11 @@ def disconnect(service: "Service", session: Session, disconnect_type: str) -> No
     if mode == "off":
         return
     session.read_only = mode == "read_only"
+    agent = conversation.agent
     head = {
         "id": number,
-        "channel": {"time": at, "type": "Private", "from": {}},
+        "channel": {"time": at, "type": "Private", "from": {"nickname": agent or "Bot"}, "to": {}},
+        "originatingEntity": "Bot" if agent is None else "Human",
         "metadata": {"readOnly": "true" if session.read_only else "false"},
     }
     frame = frames.message("StructuredMessage", frames.presence("Outbound", "Disconnect", head))

@@ -108,15 +108,16 @@ def error(code: int, text: str, tracing_id: str | None = None) -> bytes:
     return envelope("response", "string", text, code=code, tracing_id=tracing_id)
 
 
-def too_many(retry_after_s: int, text: str, tracing_id: str | None = None) -> bytes:
-    """429 with errorCode 4029; ``retryAfter`` in whole seconds."""
-    body = {
-        "retryAfter": retry_after_s,
-        "errorCode": 4029,
-        "errorMessage": text,
-        "name": "TooManyRequestsError",
-        "message": text,
-    }
+def too_many(
+    retry_after_s: int, text: str, tracing_id: str | None = None, *, code: int = 4029
+) -> bytes:
+    """429 with errorCode 4029, or with ``code``; ``retryAfter`` in whole seconds.
+
+    A frame with errorCode 429 was seen live: it had neither name nor message.
+    """
+    body = {"retryAfter": retry_after_s, "errorCode": code, "errorMessage": text}
+    if code != 429:
+        body |= {"name": "TooManyRequestsError", "message": text}
     return envelope(
         "response", "TooManyRequestsErrorMessage", body, code=429, tracing_id=tracing_id
     )

@@ -8,7 +8,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from harness.simulator import attachments, frames, presence
-from harness.simulator.checking import count_misplaced, session_for, take_attributes
+from harness.simulator.checking import (
+    count_misplaced,
+    may_speak,
+    session_for,
+    take_attributes,
+)
 from harness.simulator.conversing import conversation_of
 from harness.simulator.limits import over
 from harness.simulator.state import Session
@@ -66,8 +71,7 @@ def _text(
     connection: "Connection", session: Session, message: dict[str, Any], tracing_id: str | None
 ) -> None:
     service = connection.service
-    if session.read_only:
-        connection.refuse(409, "Conversation is read-only", tracing_id)
+    if not may_speak(connection, session, tracing_id):
         return
     text = message.get("text")
     if type(text) is not str:

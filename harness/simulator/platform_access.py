@@ -15,6 +15,7 @@ from harness.simulator.tokens import bearer
 if TYPE_CHECKING:
     from harness.simulator.service import Service
     from harness.simulator.settings import ApiClient
+    from harness.simulator.state import Conversation
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -106,6 +107,21 @@ def refused(
             f"Unable to perform the requested action. You are missing {words}: {', '.join(any_of)}",
         )
     return None
+
+
+def sees(service: "Service", request: web.Request, conversation: "Conversation") -> bool:
+    """Whether the caller's divisions include the conversation's."""
+    known = service.api_tokens.get(bearer(request.headers.get("Authorization")) or "")
+    divisions = known[0].divisions if known is not None else frozenset()
+    return not divisions or division_of(service, conversation) in divisions
+
+
+def division_of(service: "Service", conversation: "Conversation") -> str:
+    """Its deployment's, or by the knob one that is nobody's else."""
+    every = service.knobs.foreign_every
+    if every and conversation.serial % every == 0:
+        return f"division of conversation {conversation.serial}"
+    return service.deployments[conversation.deployment_id].settings.division_id
 
 
 def guarded(service: "Service", any_of: tuple[str, ...], handler: Answer) -> Answer:

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from harness.simulator import platform_views
 from harness.simulator.conversing import disconnect_conversation
-from harness.simulator.platform_access import guarded
+from harness.simulator.platform_access import guarded, sees
 from harness.simulator.rest import api_error, json_object, json_response
 from harness.simulator.state import Conversation
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 BASE = "/api/v2/conversations"
 
 
-def _missing() -> web.Response:
-    return api_error(404, "not.found", "The requested resource was not found.")
+def _missing(code: str = "conversation.error.conversation.not.found") -> web.Response:
+    return api_error(404, code, "The requested resource was not found.")
 
 
 def add_routes(app: web.Application, service: "Service") -> None:
@@ -25,14 +25,22 @@ def add_routes(app: web.Application, service: "Service") -> None:
 
     def find(request: web.Request) -> Conversation | None:
         known = service.conversations.find(request.match_info["id"])
-        return known[0] if known is not None and known[1] == 0 else None
+        if known is None or known[1] or not sees(service, request, known[0]):
+            return None
+        return known[0]
+
+    def view(request: web.Request) -> Conversation | None:
+        return find(request) if service.knobs.direct_view == "shown" else None
+
+    def end(one: Conversation, how: str) -> None:
+        service.later(service.knobs.disconnect_lag_s, disconnect_conversation, service, one, how)
 
     async def whole(request: web.Request) -> web.Response:
-        one = find(request)
+        one = view(request)
         return _missing() if one is None else json_response(platform_views.live(service, one))
 
     async def messages(request: web.Request) -> web.Response:
-        one = find(request)
+        one = view(request)
         if one is None:
             return _missing()
         return json_response(platform_views.message_conversation(service, one))
@@ -42,8 +50,8 @@ def add_routes(app: web.Application, service: "Service") -> None:
         form = service.knobs.message_id_form
         known = service.conversations.find(given)
         wrong_form = form != "any" and ("-" in given) != (form == "uuid")
-        if known is None or known[1] == 0 or wrong_form:
-            return _missing()
+        if known is None or known[1] == 0 or wrong_form or not sees(service, request, known[0]):
+            return _missing("not.found")
         return json_response(platform_views.message(*known, given))
 
     async def asks_to_disconnect(request: web.Request) -> bool:
@@ -56,7 +64,7 @@ def add_routes(app: web.Application, service: "Service") -> None:
             return _missing()
         if not await asks_to_disconnect(request):
             return api_error(400, "bad.request", "state: only disconnected is possible here")
-        disconnect_conversation(service, one, "system")
+        end(one, "system")
         return json_response(platform_views.message_conversation(service, one))
 
     async def patch_participant(request: web.Request) -> web.Response:
@@ -70,27 +78,27 @@ def add_routes(app: web.Application, service: "Service") -> None:
         if legs[0].purpose == "agent" and not one.open:
             service.agents.wrapped_up(one)
         elif legs[0].end is None:
-            disconnect_conversation(service, one, "peer")
+            end(one, "peer")
         return web.Response(status=202)
 
     async def disconnect(request: web.Request) -> web.Response:
         one = find(request)
         if one is None:
             return _missing()
-        disconnect_conversation(service, one, "system")
+        end(one, "system")
         return web.Response(status=202)
 
-    view = ("conversation:communication:view",)
+    look = ("conversation:communication:view",)
     see = ("conversation:message:view", "conversation:webmessaging:view")
-    end = ("conversation:communication:disconnect",)
+    may_end = ("conversation:communication:disconnect", "conversation:message:park")
     add = app.router.add_route
-    add("GET", BASE + "/messages/{id}", guarded(service, see, messages))
+    add("GET", BASE + "/messages/{id}", guarded(service, (), messages))
     add("GET", BASE + "/messages/{id}/details", guarded(service, see, details))
-    add("PATCH", BASE + "/messages/{id}", guarded(service, end, patch))
+    add("PATCH", BASE + "/messages/{id}", guarded(service, may_end, patch))
     add(
         "PATCH",
         BASE + "/messages/{id}/participants/{participant}",
-        guarded(service, end, patch_participant),
+        guarded(service, may_end, patch_participant),
     )
-    add("GET", BASE + "/{id}", guarded(service, view, whole))
-    add("POST", BASE + "/{id}/disconnect", guarded(service, end, disconnect))
+    add("GET", BASE + "/{id}", guarded(service, look, whole))
+    add("POST", BASE + "/{id}/disconnect", guarded(service, may_end[:1], disconnect))

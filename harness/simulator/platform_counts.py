@@ -26,14 +26,21 @@ LIMITS = {  # the documented key → our limit
 
 
 def _wanted(body: dict[str, Any], dimension: str) -> set[str]:
-    """The values that the filter asks for in one dimension; empty: all."""
+    """The values that the filter and its clauses ask for in one dimension; empty: all."""
     given = body.get("filter")
-    predicates = given.get("predicates") if isinstance(given, dict) else None
-    return {
-        str(one.get("value"))
-        for one in (predicates if isinstance(predicates, list) else [])
-        if isinstance(one, dict) and one.get("dimension") == dimension
-    }
+    filters = [given] if isinstance(given, dict) else []
+    found = set()
+    for one in filters:
+        clauses, predicates = one.get("clauses"), one.get("predicates")
+        filters += [
+            more
+            for more in (clauses if isinstance(clauses, list) else ())
+            if isinstance(more, dict)
+        ]
+        for predicate in predicates if isinstance(predicates, list) else ():
+            if isinstance(predicate, dict) and predicate.get("dimension") == dimension:
+                found.add(str(predicate.get("value")))
+    return found
 
 
 def _stage(conversation: Conversation) -> str:
@@ -61,20 +68,19 @@ def observe(
             key = (group, _stage(conversation))
             if key in counts:
                 counts[key] += 1
-    asked = body.get("metrics") or list(metrics)
-    return {
-        "results": [
-            {
-                "group": {dimension: group, "mediaType": "message"},
-                "data": [
-                    {"metric": metric, "stats": {"count": counts[group, metric]}}
-                    for metric in metrics
-                    if metric in asked
-                ],
-            }
-            for group in sorted({group for group, _ in counts})
-        ]
-    }
+    asked = [metric for metric in metrics if metric in (body.get("metrics") or metrics)]
+    media = _wanted(body, "mediaType")
+    others = service.knobs.other_media
+    results = []
+    for group in sorted({group for group, _ in counts}):
+        for medium, number in (("message", None), ("voice", others)):
+            if (number is None or number) and (not media or medium in media):
+                data = [
+                    {"metric": metric, "stats": {"count": number or counts[group, metric]}}
+                    for metric in asked
+                ]
+                results.append({"group": {dimension: group, "mediaType": medium}, "data": data})
+    return {"results": results}
 
 
 def add_routes(app: web.Application, service: "Service") -> None:
@@ -92,7 +98,8 @@ def add_routes(app: web.Application, service: "Service") -> None:
 
     async def limits(request: web.Request) -> web.Response:
         if request.match_info["namespace"] != "web.messaging":
-            return api_error(404, "not.found", "The requested resource was not found.")
+            text = "The namespace is not valid or does not have any viewable limits."
+            return api_error(400, "invalid.value", text)
         values = {key: getattr(service.limits, ours) for key, ours in LIMITS.items()}
         entities = [
             {"key": key, "namespace": "web.messaging", "value": value}
@@ -120,10 +127,9 @@ def add_routes(app: web.Application, service: "Service") -> None:
     flows = observing("flowId", FLOW_METRICS, "analytics:flowObservation:view")
     add("POST", f"{analytics}/queues/observations/query", queues)
     add("POST", f"{analytics}/flows/observations/query", flows)
-    view = ("limits:organization:view",)
     namespaces = "/api/v2/organizations/limits/namespaces/{namespace}"
-    add("GET", namespaces, guarded(service, view, limits))
-    add("GET", f"{namespaces}/defaults", guarded(service, view, limits))
+    add("GET", namespaces, guarded(service, (), limits))
+    add("GET", f"{namespaces}/defaults", guarded(service, (), limits))
     threading = "/api/v2/conversations/messaging/threadingtimeline"
     add("GET", threading, guarded(service, ("conversation:threadingTimeline:view",), timeline))
     add("PUT", threading, guarded(service, ("conversation:threadingTimeline:edit",), set_timeline))

@@ -1,29 +1,40 @@
 """Analytics' conversation details query, and the search by participant attributes."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from harness.simulator.frames import iso_ms
-from harness.simulator.platform_access import guarded
+from harness.simulator.platform_access import division_of, guarded, sees
 from harness.simulator.platform_views import analytics, segments
 from harness.simulator.rest import api_error, json_object, json_response
 from harness.simulator.state import Conversation
 
 if TYPE_CHECKING:
     from harness.simulator.service import Service
+    from harness.simulator.settings import Knobs
 
 MAX_PAGE = 100
 CONVERSATION_DIMENSIONS = frozenset(
     {"conversationEnd", "conversationId", "conversationStart", "originatingDirection"}
+    | {"conversationInitiator", "customerParticipation", "divisionId", "externalTag"}
 )
+SEARCHED = frozenset({"conversationId", "startTime", "endTime", "divisionId"})
+"""What the search by attributes can search: none of them is an attribute."""
+SEARCH_KEEPS_S = 30 * 86_400
 SEGMENT_DIMENSIONS = frozenset(
     {"mediaType", "messageType", "flowId", "queueId", "purpose", "direction", "disconnectType"}
     | {"cleared", "journeyCustomerId", "provider", "participantName", "segmentEnd", "segmentType"}
     | {"flowName", "remote", "addressFrom", "addressTo", "userId", "errorCode"}
+    | {"authenticated", "journeyCustomerSessionId", "exitReason", "externalContactId"}
+    | {"destinationAddress"}
 )
 OPERATORS = frozenset({"matches", "exists", "notExists"})
+
+
+Sees = Callable[[Conversation], bool]
 
 
 class BadQuery(Exception):
@@ -105,7 +116,7 @@ def passes(given: object, candidates: list[dict[str, Any]], known: frozenset[str
     return True
 
 
-def details(service: "Service", body: dict[str, Any]) -> dict[str, Any]:
+def details(service: "Service", body: dict[str, Any], sees: Sees) -> dict[str, Any]:
     """POST /api/v2/analytics/conversations/details/query. Raises BadQuery.
 
     An interval selects conversations that started on a day it touches, as the vendor states.
@@ -117,17 +128,24 @@ def details(service: "Service", body: dict[str, Any]) -> dict[str, Any]:
         raise BadQuery("order is asc or desc")
     conversation_filters = body.get("conversationFilters") or []
     segment_filters = body.get("segmentFilters") or []
-    as_of = service.now() - service.knobs.platform_lag_s
+    knobs = service.knobs
+    filtered = conversation_filters or segment_filters
+    longest = knobs.longest_interval_s if filtered else knobs.unfiltered_interval_s
+    if longest and (last - first).total_seconds() > longest:
+        raise BadQuery(f"the interval may not exceed {longest / 86_400:g} days")
+    if knobs.most_results and size * number > knobs.most_results:
+        raise BadQuery(f"Pagination may not exceed {knobs.most_results} results")
+    as_of = service.now() - knobs.platform_lag_s
     days = (first.date(), last.date())
     passes(conversation_filters, [_nothing()], CONVERSATION_DIMENSIONS)
     passes(segment_filters, [_nothing()], SEGMENT_DIMENSIONS)
     found: list[Conversation] = []
     for conversation in service.conversations.values():
-        if conversation.start > as_of:
+        if conversation.start > as_of or not sees(conversation):
             continue
         if not days[0] <= datetime.fromtimestamp(conversation.start, UTC).date() <= days[1]:
             continue
-        fields = _conversation_fields(conversation, as_of)
+        fields = _conversation_fields(service, conversation, as_of)
         if conversation_filters and not passes(
             conversation_filters, [fields], CONVERSATION_DIMENSIONS
         ):
@@ -153,96 +171,133 @@ def _nothing() -> dict[str, Any]:
     return {"attributes": {}}
 
 
-def _conversation_fields(conversation: Conversation, as_of: float) -> dict[str, Any]:
+def _conversation_fields(
+    service: "Service", conversation: Conversation, as_of: float
+) -> dict[str, Any]:
     over = conversation.over
     return {
         "conversationId": conversation.id,
         "conversationStart": iso_ms(conversation.start),
         "conversationEnd": iso_ms(over) if over is not None and over <= as_of else None,
         "originatingDirection": "inbound",
+        "divisionId": division_of(service, conversation),
         "attributes": conversation.attributes,
     }
 
 
-def attribute_search(service: "Service", body: dict[str, Any]) -> dict[str, Any]:
-    """POST /api/v2/conversations/participants/attributes/search. Raises BadQuery."""
+def attribute_search(service: "Service", body: dict[str, Any], sees: Sees) -> dict[str, Any]:
+    """POST /api/v2/conversations/participants/attributes/search. Raises BadQuery.
+
+    Attributes can't be searched for: conversations are found by id, start, end and division, and
+    whoever asks picks them out by their attributes. Only those that have attributes are listed.
+    """
     query = body.get("query")
     if not isinstance(query, list) or not query:
         raise BadQuery("query is expected as a list")
+    knobs = service.knobs
+    for criterion in query:
+        _check_criterion(criterion, knobs)
     cursor = body.get("cursor")
     start = int(cursor) if isinstance(cursor, str) and cursor.isdecimal() else 0
-    size = body.get("pageSize", 25)
-    if type(size) is not int or not 1 <= size <= MAX_PAGE:
-        raise BadQuery(f"pageSize is 1 to {MAX_PAGE}")
-    prefix = service.knobs.attribute_prefix
+    now, prefix = service.now(), knobs.attribute_prefix
     found: list[Conversation] = []
     more = False
     for conversation in service.conversations.values():
-        if conversation.serial <= start:
+        if (
+            conversation.serial <= start
+            or not conversation.attributes
+            or not now - SEARCH_KEEPS_S < conversation.start <= now - knobs.search_lag_s
+            or not sees(conversation)
+        ):
             continue
-        shown = {prefix + key: value for key, value in conversation.attributes.items()}
-        if all(_fits(criterion, conversation, shown) for criterion in query):
-            if len(found) == size:
+        fields = _searched(service, conversation)
+        fields |= {prefix + key: value for key, value in conversation.attributes.items()}
+        if all(_fits(criterion, fields) for criterion in query):
+            if len(found) == knobs.search_page:
                 more = True
                 break
             found.append(conversation)
-    answer: dict[str, Any] = {
-        "pageSize": size,
-        "results": [
-            {
-                "conversationId": one.id,
-                "startTime": iso_ms(one.start),
-                "participantData": [
-                    {
-                        "participantId": one.customer.id if one.customer else None,
-                        "participantPurpose": "customer",
-                        "participantAttributes": {
-                            prefix + key: value for key, value in one.attributes.items()
-                        },
-                    }
-                ],
-            }
-            for one in found
-        ],
-    }
+    answer: dict[str, Any] = {"results": [_row(service, one) for one in found]}
     if more:
         answer["cursor"] = str(found[-1].serial)
     return answer
 
 
-def _fits(criterion: object, conversation: Conversation, shown: dict[str, str]) -> bool:
+def _row(service: "Service", one: Conversation) -> dict[str, Any]:
+    fields, prefix = _searched(service, one), service.knobs.attribute_prefix
+    guest = one.customer.id if one.customer else None
+    return {
+        **{key: value for key, value in fields.items() if key.endswith("Time") and value},
+        "conversationId": one.id,
+        "divisionIds": [fields["divisionId"]],
+        "participantData": [
+            {
+                "participantId": guest,
+                "participantPurpose": service.knobs.purpose_in_search,
+                "participantAttributes": {
+                    prefix + key: value for key, value in one.attributes.items()
+                },
+                "sessionIds": [guest],
+            }
+        ],
+        "truncatedData": False,
+    }
+
+
+def _searched(service: "Service", one: Conversation) -> dict[str, Any]:
+    return {
+        "conversationId": one.id,
+        "startTime": iso_ms(one.start),
+        "endTime": None if one.over is None else iso_ms(one.over),
+        "divisionId": division_of(service, one),
+    }
+
+
+def _check_criterion(criterion: object, knobs: "Knobs") -> None:
     if not isinstance(criterion, dict):
         raise BadQuery("a criterion is expected as an object")
-    kind = criterion.get("type")
-    if kind == "EXACT":
-        fields = criterion.get("fields")
-        if not isinstance(fields, list) or not fields:
-            raise BadQuery("fields is expected as a list")
-        return any(shown.get(str(field)) == criterion.get("value") for field in fields)
+    kind, fields = criterion.get("type"), criterion.get("fields")
+    if kind not in ("EXACT", "DATE_RANGE"):
+        raise BadQuery(f"type {kind!r} is not known; there are EXACT and DATE_RANGE")
+    if not isinstance(fields, list) or not fields:
+        raise BadQuery("fields is expected as a list")
+    if knobs.search_fields == "documented" and not SEARCHED.issuperset(map(str, fields)):
+        raise BadQuery("Search not supported.")
     if kind == "DATE_RANGE":
-        at = datetime.fromtimestamp(conversation.start, UTC)
-        return moment(criterion.get("startValue")) <= at <= moment(criterion.get("endValue"))
-    raise BadQuery(f"type {kind!r} is not known; there are EXACT and DATE_RANGE")
+        first, last = moment(criterion.get("startValue")), moment(criterion.get("endValue"))
+        if knobs.search_span_s and (last - first).total_seconds() > knobs.search_span_s:
+            raise BadQuery(f"a range may not exceed {knobs.search_span_s / 3600:g} hours")
+
+
+def _fits(criterion: dict[str, Any], fields: dict[str, Any]) -> bool:
+    values = [fields.get(str(field)) for field in criterion["fields"]]
+    if criterion["type"] == "EXACT":
+        return any(value is not None and value == criterion.get("value") for value in values)
+    first, last = moment(criterion.get("startValue")), moment(criterion.get("endValue"))
+    return any(value is not None and first <= moment(value) <= last for value in values)
 
 
 def add_routes(app: web.Application, service: "Service") -> None:
     """Both queries."""
 
-    def answering(work: Any, permission: str) -> Any:
+    def answering(work: Any, *permissions: str) -> Any:
         async def answer(request: web.Request) -> web.Response:
             body = await json_object(request)
             if body is None:
                 return api_error(400, "bad.request", "The request could not be understood.")
             try:
-                return json_response(work(service, body))
+                found = work(service, body, lambda one: sees(service, request, one))
+                return json_response(found)
             except BadQuery as error:
                 return api_error(400, "bad.request", str(error))
 
-        return guarded(service, (permission,), answer)
+        return guarded(service, permissions, answer)
 
     app.router.add_post(
         "/api/v2/analytics/conversations/details/query",
-        answering(details, "analytics:conversationDetail:view"),
+        answering(
+            details, "analytics:conversationDetail:view", "analytics:agentConversationDetail:view"
+        ),
     )
     app.router.add_post(
         "/api/v2/conversations/participants/attributes/search",

@@ -20,13 +20,14 @@ def _attributes(service: "Service", conversation: Conversation) -> dict[str, str
 
 def _leg(service: "Service", conversation: Conversation, one: Participant) -> dict[str, Any]:
     settings = service.deployments[conversation.deployment_id].settings
+    guest = one.purpose == "customer"
     leg: dict[str, Any] = {
         "id": one.id,
-        "purpose": one.purpose,
+        "purpose": service.knobs.purpose_in_conversation if guest else one.purpose,
         "startTime": iso_ms(one.start),
         "state": one.state.value,
         "direction": "inbound",
-        "attributes": _attributes(service, conversation) if one.purpose == "customer" else {},
+        "attributes": _attributes(service, conversation) if guest else {},
     }
     if one.end is not None:
         leg |= {"endTime": iso_ms(one.end), "disconnectType": one.disconnect_type}
@@ -61,11 +62,15 @@ def live(service: "Service", conversation: Conversation) -> dict[str, Any]:
 
 
 def message_conversation(service: "Service", conversation: Conversation) -> dict[str, Any]:
-    """GET /api/v2/conversations/messages/{id}: each participant's state at its top."""
-    view: dict[str, Any] = {"id": conversation.id, "startTime": iso_ms(conversation.start)}
-    over = conversation.over
-    if over is not None:
-        view["endTime"] = iso_ms(over)
+    """GET /api/v2/conversations/messages/{id}: each participant's state at its top.
+
+    The vendor's definition of it has neither a start nor an end of the whole (knob).
+    """
+    view: dict[str, Any] = {"id": conversation.id}
+    if service.knobs.direct_times:
+        view["startTime"] = iso_ms(conversation.start)
+        if (over := conversation.over) is not None:
+            view["endTime"] = iso_ms(over)
     view["participants"] = [
         {**_leg(service, conversation, one), "type": "webmessaging"}
         for one in conversation.participants
@@ -98,7 +103,7 @@ def segments(
             "messageType": "webmessaging",
             "direction": "inbound",
             "provider": "PureCloud Webmessaging",
-            "purpose": one.purpose,
+            "purpose": _purpose(service, one),
             "segmentType": "interact",
             "segmentStart": iso_ms(one.start),
         }
@@ -116,6 +121,10 @@ def segments(
             segment |= {"segmentEnd": iso_ms(one.end), "disconnectType": one.disconnect_type}
         found.append((one, segment))
     return found
+
+
+def _purpose(service: "Service", one: Participant) -> str:
+    return service.knobs.purpose_in_analytics if one.purpose == "customer" else one.purpose
 
 
 SESSION_FIELDS = (
@@ -145,7 +154,7 @@ def analytics(service: "Service", conversation: Conversation, as_of: float) -> d
         "participants": [
             {
                 "participantId": one.id,
-                "purpose": one.purpose,
+                "purpose": _purpose(service, one),
                 "sessions": [
                     {
                         **{key: segment[key] for key in SESSION_FIELDS if key in segment},

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from harness.simulator import frames
-from harness.simulator.checking import take_attributes
+from harness.simulator.checking import may_speak, take_attributes
 from harness.simulator.clearing import clear
 from harness.simulator.conversing import conversation_of
 from harness.simulator.ids import dashed
@@ -78,8 +78,7 @@ def _join(
     connection: "Connection", session: Session, message: dict[str, Any], tracing_id: str | None
 ) -> None:
     service = connection.service
-    if session.read_only:
-        connection.refuse(409, "Conversation is read-only", tracing_id)
+    if not may_speak(connection, session, tracing_id):
         return
     if not take_attributes(connection, session, message, tracing_id):
         return

@@ -18,6 +18,13 @@ CHOICES: dict[str, tuple[object, ...]] = {
     "generate_url_error_form": ("response", "message"),
     "typing_field": ("duration", "durationMs"),
     "message_id_form": ("any", "hex", "uuid"),
+    "search_fields": ("documented", "any"),
+    "purpose_in_analytics": ("customer", "external"),
+    "purpose_in_conversation": ("customer", "external"),
+    "purpose_in_search": ("customer", "external"),
+    "direct_view": ("shown", "missing"),
+    "configure_limit_code": (429, 4029),
+    "strangers": ("403", "401", "silence", "allowed"),
     "error_class": ("string", "Error"),
     "closed_reason_field": ("reason", "reasonCode"),
 }

@@ -102,7 +102,9 @@ def _too_often(connection: "Connection", session: Session, tracing_id: str | Non
         session.configure_times = deque()
     wait = over(session.configure_times, limit, window_s=60, now=service.now())
     if wait:
-        connection.refuse_rate(wait, "Too many configure requests for this session", tracing_id)
+        text = "ConfigureSession rate too high for this session"
+        code = service.knobs.configure_limit_code
+        connection.refuse_rate(wait, text, tracing_id, code=code)
     return wait > 0
 
 

@@ -35,6 +35,8 @@ class DeploymentSettings:
     attachments: bool = True
     flow_id: str = ""
     queue_id: str = ""
+    division_id: str = ""
+    """The division that its conversations belong to, for clients that may see only some."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,36 @@ class Knobs:
     """From SessionClearedEvent until the conversation has ended."""
     platform_lag_s: float = 0.0
     """From a change until the details query shows it."""
+    search_lag_s: float = 0.0
+    """From the start of a conversation until the search by attributes finds it."""
+    search_fields: str = "documented"
+    """What the search by attributes takes: ``documented`` fields only, or ``any``."""
+    search_span_s: float = 86_400.0
+    search_page: int = 50
+    most_results: int = 100_000
+    """Page numbers of the details query end there."""
+    longest_interval_s: float = 2_678_400.0
+    """Of a details query with a filter."""
+    unfiltered_interval_s: float = 604_800.0
+    purpose_in_analytics: str = "customer"
+    purpose_in_conversation: str = "customer"
+    purpose_in_search: str = "customer"
+    """What the guest's participant is called there: ``customer`` or ``external``."""
+    direct_view: str = "shown"
+    """``missing``: GET of a single conversation gives 404 to everybody."""
+    direct_times: bool = False
+    """Whether a message conversation has startTime and endTime at its top."""
+    disconnect_lag_s: float = 0.0
+    """From a PATCH until the conversation has ended."""
+    foreign_every: int = 0
+    """Each so many-th conversation belongs to a division of its own; 0: none does."""
+    other_media: int = 0
+    """Interactions of other media in each queue and flow: observed where no filter asks for one."""
+    configure_limit_code: int = 429
+    """``errorCode`` of a configureSession over its rate: 429 as seen live, or 4029."""
+    strangers: str = "403"
+    """Anonymous guests who speak where sign-in is on: a refusal (``403``, ``401``), ``silence``,
+    or ``allowed``."""
     connection_rate_reply: int = 429
     malformed_reply: str = "gateway"
     unknown_deployment_reply: str = "http"
@@ -146,14 +178,16 @@ ALL_PERMISSIONS = frozenset(
         "analytics:conversationDetail:view",
         "analytics:flowObservation:view",
         "analytics:queueObservation:view",
+        "analytics:agentConversationDetail:view",
         "conversation:communication:disconnect",
         "conversation:communication:view",
+        "conversation:message:park",
         "conversation:message:view",
         "conversation:participant:attributesview",
         "conversation:threadingTimeline:edit",
         "conversation:threadingTimeline:view",
         "conversation:webmessaging:view",
-        "limits:organization:view",
+        "webDeployments:deployment:view",
     }
 )
 
@@ -165,6 +199,8 @@ class ApiClient:
     id: str = "simulated-client"
     secret: str = "simulated-secret"
     permissions: frozenset[str] = ALL_PERMISSIONS
+    divisions: frozenset[str] = frozenset()
+    """The only divisions that it may see; empty: all."""
     token_life_s: float = 86_400.0
 
 

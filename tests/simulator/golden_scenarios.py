@@ -192,9 +192,9 @@ async def read_only(world, found) -> None:
     await guest.say("hello")
     await guest.next()
     await world.call("POST", f"/sim/sessions/{guest.token}/disconnect")
-    found["disconnect_read_only"] = ("K", await guest.next())
+    found["disconnect_read_only"] = ("O issue 165, live", await guest.next())
     await guest.say("still there?")
-    found["error_409"] = ("HL", await guest.next())
+    found["error_409"] = ("O issue 165, live", await guest.next())
     found["session_read_only"] = ("K", await guest.configure())
     await guest.send(action="closeSession", closeAllConnections=True)
     found["session_closed"] = ("K", await guest.next())
@@ -264,6 +264,9 @@ async def limited(world, found) -> None:
     await guest.next()
     await guest.say("two")
     found["too_many_requests"] = ("K", await guest.next())
+    await guest.configure()
+    await guest.send(action="configureSession", deploymentId=next(iter(world.service.deployments)))
+    found["too_many_configures"] = ("K issue 347, live", await guest.next())
 
 
 async def expired(world, found) -> None:
@@ -308,7 +311,13 @@ SCENARIOS = (
     (sign_in_forbidden, {}),
     (
         limited,
-        {"bot": SILENT, "limits": read_limits("off", {"messages_per_session_per_second": "1"})},
+        {
+            "bot": SILENT,
+            "limits": read_limits(
+                "off",
+                {"messages_per_session_per_second": "1", "configures_per_session_per_minute": "2"},
+            ),
+        },
     ),
     (expired, {"deployment": {"session_duration_s": 0.1}}),
     (as_class, {"knobs": Knobs(error_class="Error")}),

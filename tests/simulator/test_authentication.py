@@ -2,6 +2,8 @@
 
 import pytest
 
+from harness.simulator.settings import Knobs
+
 DEPLOYMENT = "11111111-2222-4333-8444-555555555555"
 BASE = "/api/v2/webdeployments/token"
 OPEN = {"authentication": True, "session_upgrade": True}
@@ -172,3 +174,35 @@ def test_after_a_clear_the_token_is_as_new(play) -> None:
         assert (await guest.configure())["body"]["newSession"] is True
 
     play(scenario, deployment=OPEN)
+
+
+@pytest.mark.parametrize(("how", "code"), [("403", 403), ("401", 401), ("silence", None)])
+def test_strangers_may_not_speak_but_clear(play, how, code) -> None:
+    async def scenario(world):
+        guest = await world.ready()
+        for sending in (guest.say("hello"), guest.presence("Join")):
+            await sending
+            if code is not None:
+                assert (await guest.next())["code"] == code
+        assert (await world.truth())["conversations"]["opened"] == 0
+        frames = await guest.clear()
+        assert "SessionClearedEvent" in {frame["class"] for frame in frames}
+
+    play(scenario, deployment={"authentication": True}, knobs=Knobs(strangers=how))
+
+
+def test_those_who_may_step_up_or_have_signed_in_may_speak(play) -> None:
+    async def scenario(world):
+        guest = await world.ready()
+        await guest.say("hello")
+        assert (await guest.next())["code"] == 200
+
+    play(scenario, deployment=OPEN)
+    play(scenario, deployment={"authentication": True}, knobs=Knobs(strangers="allowed"))
+
+    async def known(world):
+        guest, _, _ = await signed_in(world)
+        await guest.say("hello")
+        assert (await guest.next())["code"] == 200
+
+    play(known, deployment={"authentication": True})

@@ -63,3 +63,17 @@ def test_domains_and_unknown_ids(play) -> None:
 
     deployment = {"allow_all_domains": False, "allowed_domains": ("example.com",)}
     play(scenario, deployment=deployment)
+
+
+def test_operators_see_domains_flow_and_status(play) -> None:
+    async def scenario(world):
+        path = "/webdeployments/deployments/{}"
+        status, found = await world.api("GET", path.format(next(iter(world.service.deployments))))
+        assert (status, found["status"], found["flow"]["id"]) == (200, "Active", "flow-1")
+        assert (found["allowAllDomains"], found["allowedDomains"]) == (False, ["shop.example"])
+        assert (await world.api("GET", path.format("nobody")))[0] == 404
+
+    play(
+        scenario,
+        deployment={"allow_all_domains": False, "allowed_domains": ("shop.example",)},
+    )

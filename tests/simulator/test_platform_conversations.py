@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.simulator.settings import AgentSettings, BotSettings, Knobs
+from harness.simulator.settings import AgentSettings, ApiClient, BotSettings, Knobs
 
 GONE = "00000000-0000-4000-8000-000000000000"
 
@@ -46,7 +46,8 @@ def test_ids_that_were_never_given(play, wanted) -> None:
             ("POST", f"/conversations/{wanted}/disconnect"),
         ):
             status, answer = await world.api(method, path)
-            assert (status, answer["code"]) == (404, "not.found")
+            missing = "conversation.error.conversation.not.found"
+            assert (status, answer["code"]) == (404, missing)
 
     play(scenario)
 
@@ -124,8 +125,48 @@ def test_an_agent_in_wrap_up_can_be_released(play) -> None:
         state = {"state": "disconnected"}
         assert (await world.api("PATCH", f"{base}/participants/{agent}", json=state))[0] == 202
         assert (await world.truth())["agents"]["occupied"] == 0
-        assert (await world.api("GET", base))[1]["endTime"]
+        whole = f"/conversations/{conversation}"
+        assert (await world.api("GET", whole))[1]["endTime"]
 
     play(
         scenario, bot=BotSettings(hand_over_after=1), agents=AgentSettings(number=1, wrapup_s=60.0)
     )
+
+
+def test_the_end_may_follow_the_patch_later(play) -> None:
+    async def scenario(world):
+        _, echo = await talking(world)
+        _, conversation = await conversation_id(world, echo["id"])
+        path = f"/conversations/messages/{conversation}"
+        assert (await world.api("PATCH", path, json={"state": "disconnected"}))[0] == 200
+        assert (await world.truth())["conversations"]["open"] == 1
+        await world.when(lambda: world.service.truth.whole.conversations_ended == 1)
+
+    play(scenario, knobs=Knobs(disconnect_lag_s=0.2))
+
+
+def test_the_direct_view_may_be_missing_and_a_patch_work(play) -> None:
+    async def scenario(world):
+        _, echo = await talking(world)
+        _, conversation = await conversation_id(world, echo["id"])
+        for path in (f"/conversations/messages/{conversation}", f"/conversations/{conversation}"):
+            assert (await world.api("GET", path))[0] == 404
+        path = f"/conversations/messages/{conversation}"
+        assert (await world.api("PATCH", path, json={"state": "disconnected"}))[0] == 200
+
+    play(scenario, knobs=Knobs(direct_view="missing"))
+
+
+@pytest.mark.parametrize(("divisions", "seen"), [(("home",), True), (("elsewhere",), False)])
+def test_another_division_is_as_if_it_were_not(play, divisions, seen) -> None:
+    async def scenario(world):
+        _, echo = await talking(world)
+        (one,) = world.service.conversations.values()
+        assert ((await conversation_id(world, echo["id"]))[0] == 200) is seen
+        for method in ("GET", "PATCH"):
+            path = f"/conversations/messages/{one.id}"
+            status, _ = await world.api(method, path, json={"state": "disconnected"})
+            assert status == (200 if seen else 404)
+
+    client = ApiClient(divisions=frozenset(divisions))
+    play(scenario, deployment={"division_id": "home"}, clients=(client,))

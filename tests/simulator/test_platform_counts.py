@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.simulator.settings import AgentSettings, BotSettings
+from harness.simulator.settings import AgentSettings, BotSettings, Knobs
 
 ANALYTICS = "/analytics"
 
@@ -41,6 +41,23 @@ def test_flow_queue_and_agent_are_counted(play) -> None:
     )
 
 
+def test_other_media_are_counted_where_no_filter_asks_for_messages(play) -> None:
+    async def scenario(world):
+        await (await world.ready()).presence("Join")
+        path = "/analytics/flows/observations/query"
+        queue = {"dimension": "flowId", "value": "flow-1"}
+        media = {"type": "and", "predicates": [{"dimension": "mediaType", "value": "message"}]}
+        groups = {"type": "or", "predicates": [queue]}
+        counts = []
+        for clauses in ([groups], [groups, media]):
+            body = {"filter": {"type": "and", "clauses": clauses}}
+            _, answer = await world.api("POST", path, json=body)
+            counts.append([one["data"][0]["stats"]["count"] for one in answer["results"]])
+        assert counts == [[1, 7], [1]]
+
+    play(scenario, knobs=Knobs(other_media=7))
+
+
 @pytest.mark.parametrize("body", [b"x", b"[]", b'{"metrics":3}'])
 def test_observations_that_make_no_sense(play, body) -> None:
     async def scenario(world):
@@ -58,7 +75,8 @@ def test_the_limits_of_the_organisation(play) -> None:
         values = {item["key"]: item["value"] for item in answer["entities"]}
         assert values["session.connections.max"] == 3
         assert (await world.api("GET", f"{path}/web.messaging/defaults"))[0] == 200
-        assert (await world.api("GET", f"{path}/nothing"))[0] == 404
+        status, answer = await world.api("GET", f"{path}/nothing")
+        assert (status, answer["code"]) == (400, "invalid.value")
 
     play(scenario)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.simulator.platform_query import BadQuery, moment, passes
-from harness.simulator.settings import Knobs
+from harness.simulator.settings import ApiClient, Knobs
 
 PATH = "/analytics/conversations/details/query"
 SEARCH = "/conversations/participants/attributes/search"
@@ -169,32 +169,110 @@ def test_any_time_is_read_or_refused(text: str) -> None:
         assert moment(text).tzinfo is not None
 
 
-def test_search_by_attribute_with_a_cursor(play) -> None:
+def span(start: str, end: str, field: str = "startTime") -> dict:
+    return {"type": "DATE_RANGE", "fields": [field], "startValue": start, "endValue": end}
+
+
+def around(hours: float, field: str = "startTime") -> dict:
+    now = datetime.now(UTC)
+    half = timedelta(hours=hours / 2)
+    return span((now - half).isoformat(), (now + half).isoformat(), field)
+
+
+async def found_by(world, *query: dict) -> list[str]:
+    status, answer = await world.api("POST", SEARCH, json={"query": list(query)})
+    assert status == 200, answer
+    return [one["conversationId"] for one in answer["results"]]
+
+
+def test_search_by_time_with_a_cursor(play) -> None:
     async def scenario(world):
-        ids = await guests(world, False, False, False)
-        query = [{"type": "EXACT", "fields": ["context.runId"], "value": "r-1"}]
-        status, first = await world.api("POST", SEARCH, json={"query": query, "pageSize": 2})
+        ids = await guests(world, False, False, True)
+        status, first = await world.api("POST", SEARCH, json={"query": [around(2)]})
         assert status == 200
         assert [one["conversationId"] for one in first["results"]] == ids[:2]
         data = first["results"][1]["participantData"][0]
         assert data["participantAttributes"] == {"context.guest": "1", "context.runId": "r-1"}
-        _, rest = await world.api(
-            "POST", SEARCH, json={"query": query, "pageSize": 2, "cursor": first["cursor"]}
-        )
+        again = {"query": [around(2)], "cursor": first["cursor"]}
+        _, rest = await world.api("POST", SEARCH, json=again)
         assert [one["conversationId"] for one in rest["results"]] == ids[2:]
+        assert rest["results"][0]["endTime"]
         assert "cursor" not in rest
 
-    play(scenario, knobs=Knobs(attribute_prefix="context."))
+    play(scenario, knobs=Knobs(attribute_prefix="context.", search_page=2))
 
 
-def test_search_by_date(play) -> None:
+def test_search_by_date_and_by_id(play) -> None:
     async def scenario(world):
-        ids = await guests(world, False)
-        past = {"type": "DATE_RANGE", "startValue": "2020-01-01", "endValue": "2020-01-02"}
-        now = {"type": "DATE_RANGE", "startValue": "2020-01-01", "endValue": "2100-01-01"}
-        for query, found in (([now], ids), ([now, past], [])):
-            _, answer = await world.api("POST", SEARCH, json={"query": query})
-            assert [one["conversationId"] for one in answer["results"]] == found
+        first, second = await guests(world, False, True)
+        past = span("2020-01-01", "2020-01-02")
+        assert await found_by(world, around(24)) == [first, second]
+        assert await found_by(world, around(2, "endTime")) == [second]
+        assert await found_by(world, around(2), past) == []
+        one = {"type": "EXACT", "fields": ["conversationId"], "value": second}
+        assert await found_by(world, one) == [second]
+        nameless = await world.ready()
+        await nameless.say("without attributes")
+        await nameless.next()
+        assert len(await found_by(world, around(2))) == 2
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("field", ["runId", "context.runId", "participantAttributes.runId"])
+def test_attributes_can_not_be_searched_for(play, field) -> None:
+    async def scenario(world):
+        await guests(world, False)
+        query = [{"type": "EXACT", "fields": [field], "value": "r-1"}, around(2)]
+        status, answer = await world.api("POST", SEARCH, json={"query": query})
+        assert (status, answer["message"]) == (400, "Search not supported.")
+        world.service.knobs = Knobs(search_fields="any")  # as was thought before
+        assert (await world.api("POST", SEARCH, json={"query": query}))[0] == 200
+
+    play(scenario)
+
+
+def test_a_search_spans_a_day_at_most(play) -> None:
+    async def scenario(world):
+        status, _ = await world.api("POST", SEARCH, json={"query": [around(24.1)]})
+        assert status == 400
+        world.service.knobs = Knobs(search_span_s=0)
+        assert (await world.api("POST", SEARCH, json={"query": [around(24.1)]}))[0] == 200
+
+    play(scenario)
+
+
+def test_the_search_may_lag_and_shows_no_other_division(play) -> None:
+    async def scenario(world):
+        ids = await guests(world, False, False)
+        assert await found_by(world, around(2)) == []
+        world.service.knobs = Knobs(foreign_every=2)
+        assert await found_by(world, around(2)) == ids[:1]
+        assert await ask(world) == ids[:1]
+
+    client = ApiClient(divisions=frozenset({"home"}))
+    knobs = Knobs(search_lag_s=60.0)
+    play(scenario, deployment={"division_id": "home"}, clients=(client,), knobs=knobs)
+
+
+def test_intervals_and_page_numbers_have_an_end(play) -> None:
+    async def scenario(world):
+        (only,) = await guests(world, False)
+        now = datetime.now(UTC)
+        for days, more, status in (
+            (6.9, {}, 200),
+            (7.1, {}, 400),
+            (30.9, {"segmentFilters": segment("mediaType", "message")}, 200),
+            (31.1, {"segmentFilters": segment("mediaType", "message")}, 400),
+        ):
+            start = now - timedelta(days=days)
+            body = {"interval": f"{start.isoformat()}/{now.isoformat()}", **more}
+            assert (await world.api("POST", PATH, json=body))[0] == status, days
+        world.service.knobs = Knobs(most_results=2)
+        assert await ask(world, paging={"pageSize": 2, "pageNumber": 1}) == [only]
+        body = today(paging={"pageSize": 2, "pageNumber": 2})
+        status, answer = await world.api("POST", PATH, json=body)
+        assert (status, answer["message"]) == (400, "Pagination may not exceed 2 results")
 
     play(scenario)
 
@@ -209,7 +287,8 @@ def test_search_by_date(play) -> None:
         {"query": ["a"]},
         {"query": [{"type": "LIKE"}]},
         {"query": [{"type": "EXACT"}]},
-        {"query": [{"type": "EXACT"}], "pageSize": 0},
+        {"query": [{"type": "EXACT", "fields": "startTime"}]},
+        {"query": [span("yesterday", "today")]},
     ],
 )
 def test_searches_that_make_no_sense(play, body) -> None:

@@ -1,6 +1,15 @@
 """How a conversation looks from the platform's side as things happen to it."""
 
-from harness.simulator.settings import AgentSettings, BotSettings
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from harness.simulator.settings import AgentSettings, BotSettings, Knobs
+
+
+def today() -> str:
+    now = datetime.now(UTC)
+    return f"{(now - timedelta(hours=1)).isoformat()}/{(now + timedelta(hours=1)).isoformat()}"
 
 
 async def talking(world):
@@ -44,7 +53,7 @@ def test_a_cleared_conversation_in_wrap_up_has_no_end_yet(play) -> None:
         _, found = await world.api(
             "POST",
             "/analytics/conversations/details/query",
-            json={"interval": "2020-01-01T00:00Z/2100-01-01T00:00Z"},
+            json={"interval": today()},
         )
         (one,) = found["conversations"]
         assert "conversationEnd" not in one
@@ -57,3 +66,40 @@ def test_a_cleared_conversation_in_wrap_up_has_no_end_yet(play) -> None:
         bot=BotSettings(hand_over_after=1),
         agents=AgentSettings(number=1, wrapup_s=30.0),
     )
+
+
+@pytest.mark.parametrize("external", ["analytics", "conversation", "search"])
+def test_the_guest_may_be_called_external_in_one_view_and_not_in_another(play, external) -> None:
+    async def scenario(world):
+        _, conversation = await talking(world)
+        _, one = await world.api("GET", f"/conversations/messages/{conversation}")
+        query = {"interval": today()}
+        _, listed = await world.api("POST", "/analytics/conversations/details/query", json=query)
+        now = datetime.now(UTC)
+        span = {
+            "type": "DATE_RANGE",
+            "fields": ["startTime"],
+            "startValue": (now - timedelta(hours=1)).isoformat(),
+            "endValue": (now + timedelta(hours=1)).isoformat(),
+        }
+        search = "/conversations/participants/attributes/search"
+        _, found = await world.api("POST", search, json={"query": [span]})
+        purposes = {
+            "conversation": one["participants"][0]["purpose"],
+            "analytics": listed["conversations"][0]["participants"][0]["purpose"],
+            "search": found["results"][0]["participantData"][0]["participantPurpose"],
+        }
+        assert [name for name, purpose in purposes.items() if purpose == "external"] == [external]
+        assert one["participants"][0]["attributes"] == {"runId": "r-1"}
+
+    play(scenario, knobs=Knobs(**{f"purpose_in_{external}": "external"}))
+
+
+def test_old_views_had_times_at_the_top(play) -> None:
+    async def scenario(world):
+        guest, conversation = await talking(world)
+        await guest.clear()
+        _, view = await world.api("GET", f"/conversations/messages/{conversation}")
+        assert view["endTime"] >= view["startTime"]
+
+    play(scenario, knobs=Knobs(direct_times=True))
