@@ -5,7 +5,7 @@ from enum import IntEnum
 
 class ExitCode(IntEnum):
     """Exit codes of every command; where several apply, the first in this order of weight wins:
-    CONFIG, PREFLIGHT, LEFTOVERS, INVALID, OBJECTIVES, NO_DATA, PASS."""
+    CONFIG, PREFLIGHT, LEFTOVERS, UNKNOWN, INVALID, OBJECTIVES, NO_DATA, PASS."""
 
     PASS = 0
     """All objectives met and every session proved ended."""
@@ -25,5 +25,7 @@ class ExitCode(IntEnum):
     """A check before the run refused it; nothing was sent."""
     CONFIG = 8
     """Configuration or input is wrong; nothing was sent."""
+    UNKNOWN = 9
+    """It could not be told how all conversations of a run stand at the service."""
     INTERRUPTED = 130
     """Stopped by hand before there was a result."""

@@ -14,5 +14,6 @@ def test_numbers_are_fixed() -> None:
         "INVALID": 6,
         "PREFLIGHT": 7,
         "CONFIG": 8,
+        "UNKNOWN": 9,
         "INTERRUPTED": 130,
     }

@@ -25,7 +25,7 @@ from harness.clock import utc_iso
 from harness.exit_codes import ExitCode
 from harness.measure.addition import write_addition
 from harness.measure.histogram import Histogram
-from harness.platform_api.conversations import observe
+from harness.platform_api.conversations import observe, where_allowed
 from harness.reconcile.audit import Audit, audit
 from harness.reconcile.end_lag import EndLags
 from harness.report.console import open_console
@@ -46,8 +46,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "credentials of an OAuth client come from the environment: HARNESS_CLIENT_ID and "
         "HARNESS_CLIENT_SECRET, or the variables that the target names. What the service shows "
         "lags behind: it is asked again until nothing of this run is open and all its "
-        "conversations are visible, or until the deadline. The exit code is 0 only then, 4 when "
-        "something is open, 6 when not all could be seen."
+        "conversations are known to be over, or until the deadline. The exit code is 0 only then, "
+        "4 when something is open, 9 when it could not be told how all of them stand."
     )
     parser.epilog = (
         "examples:\n"
@@ -82,12 +82,13 @@ def run(args: argparse.Namespace) -> int:
     facts = platform_of(directory)
     queues = args.queue or facts.get("queues", [])
     flows = args.flow or facts.get("flows", [])
-    start, end = span_of(directory)
+    span = span_of(directory)
 
     def on_look(found: Audit) -> None:
         console.print(
-            f"look {found.looks}: {_count(found)} of this run open, "
-            f"{_visible(found)} of {found.spoke:,} conversations visible",
+            f"look {found.looks}: {found.found_open:,} of this run open, "
+            f"{len(found.unknown):,} unknown, "
+            f"{found.visible:,} of {found.spoke:,} conversations visible",
             style="dim",
             highlight=False,
         )
@@ -96,13 +97,13 @@ def run(args: argparse.Namespace) -> int:
         directory,
         directory.name,
         api,
-        start=start,
-        end=end,
+        start=span.start,
+        searched_until=span.began_until,
+        end=span.end,
         deadline_s=deadline_s,
         on_look=on_look,
-        prefix=args.attribute_prefix,
     )
-    counts = observe(api, queues=queues, flows=flows)
+    counts = where_allowed(observe, api, queues=queues, flows=flows) or {}
     api.close()
     block = _block(found, counts, deadline_s, api.waited_s)
     ends = _ends(directory, found.ends)
@@ -111,9 +112,9 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(orjson.dumps(block, option=orjson.OPT_INDENT_2).decode() + "\n")
     else:
         _show(directory, found, counts, deadline_s, console)
-    if not found.clean:
+    if found.found_open:
         return ExitCode.LEFTOVERS
-    return ExitCode.PASS if found.all_visible else ExitCode.INVALID
+    return ExitCode.PASS if found.clean else ExitCode.UNKNOWN
 
 
 def _ends(directory: Path, ends: EndLags) -> dict[str, dict[str, Any]]:
@@ -137,6 +138,14 @@ def _block(
         "leftovers": [asdict(one) for one in found.leftovers],
         "cleared_yet_open": [asdict(one) for one in found.cleared_yet_open],
         "not_in_ledger": [asdict(one) for one in found.not_in_ledger],
+        "unknown": [asdict(one) for one in found.unknown],
+        "left_out": found.left_out,
+        "refused": found.refused,
+        "cleared": {
+            "ledger": found.cleared_in_ledger,
+            "analytics": found.cleared,
+            "analytics, of everybody": found.cleared_by_all,
+        },
         "others": found.others,
         "wrap_up": found.wrap_up,
         "matched_by": dict(found.matched),
@@ -149,15 +158,6 @@ def _block(
     }
 
 
-def _count(found: Audit) -> str:
-    lists = (found.leftovers, found.cleared_yet_open, found.not_in_ledger)
-    return f"{sum(map(len, lists)):,}"
-
-
-def _visible(found: Audit) -> str:
-    return "it can't be told how many" if found.visible is None else f"{found.visible:,}"
-
-
 def _show(
     directory: Path, found: Audit, counts: dict[str, int], deadline_s: float, console: Console
 ) -> None:
@@ -166,12 +166,15 @@ def _show(
         ("confirmed leftovers: open at the service, no proof in the ledger", found.leftovers),
         ("cleared by proof, yet open at the service", found.cleared_yet_open),
         ("open, of this run, and not in the ledger", found.not_in_ledger),
+        ("of which the service does not tell how they stand: perhaps open", found.unknown),
     ):
         style = "red" if findings else ""
         console.print(f"{len(findings):>6,}  {title}", style=style, highlight=False)
         for one in findings[:SHOWN]:
             agent = ", with an agent" if one.agent else ""
-            text = f"          {one.conversation_id}  {one.token} {one.stage}{agent}"
+            named = one.conversation_id or "-"
+            why = f": {one.why}" if one.why else ""
+            text = f"          {named}  {one.token} {one.stage}{agent}{why}"
             console.print(text, highlight=False, soft_wrap=True)
     console.print(f"{found.others:>6,}  open conversations of others", highlight=False)
     if found.wrap_up:
@@ -181,17 +184,46 @@ def _show(
         shown = ", ".join(f"{metric} {count:,}" for metric, count in counts.items())
         console.print(f"        counted now, whoever's they are: {shown}", highlight=False)
     _show_ends(found.ends, console)
+    _show_cleared(found, console)
+    for what, why in found.refused.items():
+        console.print(f"        not told: {what}: {why}", style="yellow", soft_wrap=True)
+    if found.left_out:
+        console.print(
+            f"        the service lists {found.left_out:,} more open conversations and gives no "
+            "more than 100,000: they may be of this run",
+            style="yellow",
+            soft_wrap=True,
+        )
     if not found.all_visible:
         console.print(
-            f"{name}: within {duration_text(deadline_s)} the service showed {_visible(found)} of "
-            f"the {found.spoke:,} conversations that the ledger knows: ask again later",
+            f"{name}: within {duration_text(deadline_s)} the service showed {found.visible:,} of "
+            f"the {found.spoke:,} conversations that the ledger knows: ask again later, or with a "
+            "client that may see all divisions",
             style="yellow",
         )
-    if found.clean and found.all_visible:
+    if found.clean:
         console.print(f"{name}: the service has nothing of this run open", style="bold green")
-    elif not found.clean:
+    elif not found.found_open:
+        told = f"{name}: it can't be told that nothing of this run is open"
+        console.print(told, style="bold yellow")
+    else:
         told = f"end them with: {sweep_command(directory)} --platform"
         console.print(told, style="bold", soft_wrap=True)
+
+
+def _show_cleared(found: Audit, console: Console) -> None:
+    """The service's own count of what was cleared, beside the ledger's."""
+    if found.cleared_by_all is None:
+        return
+    few = found.cleared_by_all < found.cleared_in_ledger
+    console.print(
+        f"        cleared by their guests: {found.cleared_in_ledger:,} in the ledger; analytics "
+        f"shows {found.cleared:,} of these, and {found.cleared_by_all:,} of everybody in these days"
+        + (": fewer than the ledger has proof of, so far" if few else ""),
+        style="yellow" if few else "",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _show_ends(ends: EndLags, console: Console) -> None:

@@ -2,11 +2,13 @@
 
 import argparse
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import orjson
 from rich.console import Console
 
 from harness.config import Target, parse_target
@@ -14,10 +16,23 @@ from harness.errors import ConfigError
 from harness.platform_api.client import Credentials, Places, PlatformApi
 from harness.report.afterwards import bring_up_to_date
 from harness.report.opening import START, read_start
+from harness.report.record import RECORD
 from harness.transport.route import why_not
 
 MARGIN = timedelta(minutes=5)
 """Clocks differ: the service's is asked for a little more than the run's own times."""
+AFTER = timedelta(days=1)
+"""How long after a run's end analytics is asked for what may belong to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The time in which a run's conversations are looked for."""
+
+    start: datetime
+    began_until: datetime
+    """none of its conversations began later"""
+    end: datetime
 
 
 def add_places(parser: argparse.ArgumentParser) -> None:
@@ -26,12 +41,6 @@ def add_places(parser: argparse.ArgumentParser) -> None:
         "--api-url", metavar="URL", help="Platform API, if not beside the target (https://api…)"
     )
     parser.add_argument("--login-url", metavar="URL", help="its sign-in, if not beside the target")
-    parser.add_argument(
-        "--attribute-prefix",
-        default="",
-        metavar="TEXT",
-        help="what the service puts before the names of custom attributes, if anything",
-    )
 
 
 def platform_of(directory: Path) -> dict[str, Any]:
@@ -98,12 +107,31 @@ def note_afterwards(
         console.print(text, style="yellow", soft_wrap=True)
 
 
-def span_of(directory: Path) -> tuple[datetime, datetime]:
-    """From before the run's start until now: its conversations began somewhere in it."""
+def span_of(directory: Path) -> Span:
+    """From before the run's start to a day after its end, or until now."""
     now = datetime.now(UTC)
-    started = str(read_start(directory).get("started", ""))
+    start = _moment(read_start(directory).get("started")) or now - timedelta(days=1)
+    ended = _ended(directory)
+    latest = now + MARGIN
+    return Span(
+        start=start - MARGIN,
+        began_until=latest if ended is None else min(ended + MARGIN, latest),
+        end=latest if ended is None else min(ended + AFTER, latest),
+    )
+
+
+def _ended(directory: Path) -> datetime | None:
+    """When the run ended, by its record; None where there is none that says so."""
     try:
-        start = datetime.fromisoformat(started)
+        found = orjson.loads((directory / RECORD).read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return None
+    return _moment(found.get("ended")) if isinstance(found, dict) else None
+
+
+def _moment(text: object) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(str(text))
     except ValueError:
-        start = now - timedelta(days=1)
-    return start - MARGIN, now + MARGIN
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

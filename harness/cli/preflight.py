@@ -70,8 +70,9 @@ def run(args: argparse.Namespace) -> int:
     plan = inspected.get("arrivals")
     console = open_console()
     checks = _outside(terms, args)
-    platform, limits = check_credentials(terms)
-    checks += platform
+    platform = check_credentials(terms)
+    limits = platform.limits
+    checks += platform.checks
     checks += check_limits(limits, connections_per_min=terms.connections_per_minute)
     at_once = args.users or (plan or {}).get("slots") or 1
     peak = None if plan is None else plan["peak_per_s"]

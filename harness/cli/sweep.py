@@ -72,6 +72,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "(HARNESS_CLIENT_ID and HARNESS_CLIENT_SECRET in the environment, or the variables that "
         "the target names)",
     )
+    parser.add_argument(
+        "--effect",
+        default="60s",
+        metavar="TIME",
+        help="how long the effect of a disconnect is waited for (%(default)s)",
+    )
     add_places(parser)
     parser.add_argument("--force", action="store_true", help="also when the run is still at work")
 
@@ -80,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
     """Sweep run after run."""
     per_second = rate_per_s(args.rate, "--rate")
     deadline_s = seconds(args.deadline, "--deadline")
+    seconds(args.effect, "--effect")
     if per_second <= 0:
         raise ConfigError("--rate: expected more than zero")
     directories = take_runs(args, args.runs)
@@ -172,14 +179,15 @@ def _by_platform(
     directory: Path, target: Target, args: argparse.Namespace, console: Console
 ) -> int:
     api = open_api(directory, target, credentials_of(directory), args)
-    start, end = span_of(directory)
+    span = span_of(directory)
     result = sweep_by_platform(
         find_leftovers([directory]),
         api,
         directory.name,
-        start=start,
-        end=end,
-        prefix=args.attribute_prefix,
+        start=span.start,
+        searched_until=span.began_until,
+        end=span.end,
+        within_s=seconds(args.effect, "--effect"),
     )
     api.close()
     for count, words in (
@@ -188,11 +196,16 @@ def _by_platform(
             "conversations were disconnected; their sessions lapse by themselves",
         ),
         (result.over_already, "had ended for the guest already, says the Platform API"),
-        (result.still_open, "are still open all the same"),
+        (result.still_open, f"are still open {args.effect} after they were disconnected"),
+        (
+            result.not_told,
+            f"were disconnected, and the service did not show their end within {args.effect}",
+        ),
+        *((count, f"could not be disconnected: {why}") for why, count in result.refused.items()),
         (result.not_found, "have no conversation that the Platform API knows"),
     ):
         if count:
-            console.print(f"  {count:>6,}  {words}")
+            console.print(f"  {count:>6,}  {words}", highlight=False, soft_wrap=True)
     left = len(find_leftovers([directory]))
     block = sweep_block(result.settled, left, by="harness sweep --platform")
     note_afterwards(directory, "sweep", block, console)

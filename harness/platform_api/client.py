@@ -142,6 +142,10 @@ class PlatformApi:
             **more,
         )
 
+    def sign_in(self) -> None:
+        """Sign in now instead of with the first call."""
+        self._token = self._token or self._sign_in()
+
     def get(self, path: str) -> Any:
         """GET; the decoded body."""
         return self._call("GET", path, None)

@@ -1,6 +1,8 @@
 """Conversations as the Platform API shows them: find what is open, whose it is, and end it.
 
-The details query lags behind by an unknown time; the view of one conversation does not.
+The details query lags behind by an unknown time; the view of one conversation does not, but may be
+denied. A guest's participant is ``customer`` in one view and ``external`` in another (measured by a
+tool that is run against live organisations, "verified live 2026-07-28").
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -8,15 +10,25 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from harness.errors import PlatformApiError
 from harness.platform_api.client import PlatformApi
 
 PAGE = 100
-JOURNEYS = 50
-"""Journey ids in one query; how many the service takes is not published."""
+SEVERAL = 50
+"""Ids in one query; how many the service takes is not published."""
+GUESTS = ("customer", "external")
+"""What the guest's participant may be called."""
 OVER = ("disconnected", "terminated")
+MOST_RESULTS = 100_000
+"""Page numbers of the details query end there (a log collector's change log)."""
+LONGEST = timedelta(days=30)
+"""Of one details query; with a filter the vendor allows 31 days."""
+SEARCH_SLICE = timedelta(hours=4)
+"""Of one search by attributes: the vendor advises it, 24 h are refused in some places."""
+RUN_ATTRIBUTE = "runId"
+GUEST_ATTRIBUTE = "guest"
 
 
 T = TypeVar("T")
@@ -43,10 +55,15 @@ class Standing(StrEnum):
     UNKNOWN = "unknown"
     """the service does not know it, or did not say"""
 
+    @property
+    def over(self) -> bool:
+        """Whether the guest holds nobody any more."""
+        return self in (Standing.ENDED, Standing.WRAP_UP)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """One conversation of a query."""
+    """One conversation of a details query."""
 
     id: str
     standing: Standing
@@ -54,7 +71,23 @@ class Seen:
     agent: bool = False
     """whether an agent takes part and has not left"""
     journey: str = ""
-    """the customer id that the guest gave in its journey context: its token (mapping inferred)"""
+    """the customer id that the guest gave in its journey context (the mapping is inferred)"""
+    cleared: bool = False
+    """analytics' own word that the guest has cleared it"""
+    gone: datetime | None = None
+    """when the guest's part was over, by the service's clock"""
+    purpose: str = ""
+    """what the guest's participant is called"""
+
+
+class Tagged(NamedTuple):
+    """A conversation that a search by attributes has found for a run."""
+
+    guest: str
+    """the guest's tag; empty if it sent none"""
+    prefix: str
+    """what the service puts before the names of attributes"""
+    purpose: str
 
 
 WEB_MESSAGING = {
@@ -68,36 +101,61 @@ NOT_ENDED = {
     "type": "and",
     "predicates": [{"dimension": "conversationEnd", "operator": "notExists"}],
 }
+CLEARED = {"type": "and", "predicates": [{"dimension": "cleared", "value": "true"}]}
 
 
-def open_conversations(api: PlatformApi, start: datetime, end: datetime) -> Iterator[Seen]:
-    """All web messaging conversations that started on the days touched and have not ended."""
-    return map(_seen, _details(api, start, end, conversations=[NOT_ENDED]))
+def no_matter(_: int) -> None:
+    """For those who need not know what was left out."""
 
 
-def guests_gone(api: PlatformApi, start: datetime, end: datetime) -> Iterator[tuple[str, datetime]]:
-    """Web messaging conversations whose guest's part is over: id and when, by the service's clock.
+def open_conversations(
+    api: PlatformApi,
+    start: datetime,
+    end: datetime,
+    *,
+    on_left_out: Callable[[int], None] = no_matter,
+) -> Iterator[Seen]:
+    """All web messaging conversations that started on the days touched and have not ended.
 
-    An agent may still be in wrap-up. Those that analytics does not show yet are missing.
+    ``on_left_out`` hears how many the service lists and does not give: no more than 100,000.
     """
-    for one in _details(api, start, end):
-        ends = [str(part.get("segmentEnd") or "") for part in _segments(one, "customer")]
-        if ends and all(ends):
-            with suppress(ValueError):
-                yield str(one["conversationId"]), max(map(datetime.fromisoformat, ends))
+    found = _details(api, start, end, conversations=[NOT_ENDED], on_left_out=on_left_out)
+    return map(_seen, found)
+
+
+def cleared_total(api: PlatformApi, start: datetime, end: datetime) -> int:
+    """How many conversations of these days their guests have cleared, whoever's they are.
+
+    Analytics counts them without reading any: a total that owes nothing to a ledger.
+    """
+    return sum(
+        int(_page(api, first, last, 1, size=1, segments=[CLEARED]).get("totalHits") or 0)
+        for first, last in _slices(start, end, LONGEST)
+    )
 
 
 def conversations_of_guests(
-    api: PlatformApi, tokens: Sequence[str], start: datetime, end: datetime
+    api: PlatformApi, journeys: Sequence[str], start: datetime, end: datetime
 ) -> Iterator[Seen]:
     """The conversations of these guests by their journey ids, ended or not, fifty to a query."""
-    for first in range(0, len(tokens), JOURNEYS):
-        wanted = [
-            {"dimension": "journeyCustomerId", "value": token}
-            for token in tokens[first : first + JOURNEYS]
-        ]
+    for some in _some(journeys):
+        wanted = [{"dimension": "journeyCustomerId", "value": one} for one in some]
         either = {"type": "or", "predicates": wanted}
         yield from map(_seen, _details(api, start, end, segments=[either]))
+
+
+def conversations_by_id(
+    api: PlatformApi, ids: Sequence[str], start: datetime, end: datetime
+) -> Iterator[Seen]:
+    """These conversations as analytics shows them, ended or not, fifty to a query."""
+    for some in _some(ids):
+        wanted = [{"dimension": "conversationId", "value": one} for one in some]
+        either = {"type": "or", "predicates": wanted}
+        yield from map(_seen, _details(api, start, end, conversations=[either]))
+
+
+def _some(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (ids[first : first + SEVERAL] for first in range(0, len(ids), SEVERAL))
 
 
 def _details(
@@ -107,56 +165,109 @@ def _details(
     *,
     conversations: Sequence[Mapping[str, Any]] = (),
     segments: Sequence[Mapping[str, Any]] = (),
+    on_left_out: Callable[[int], None] = no_matter,
 ) -> Iterator[dict[str, Any]]:
+    """Page by page; more than the service gives of an interval is asked for day by day."""
+    known: set[str] = set()  # intervals touch whole days, so that some would come twice
+    spans = list(_slices(start, end, LONGEST))
+    while spans:
+        first, last = spans.pop(0)
+        number, given = 1, 0
+        while True:
+            answer = _page(
+                api, first, last, number, size=PAGE, conversations=conversations, segments=segments
+            )
+            page, told = answer.get("conversations") or [], answer.get("totalHits")
+            total = told if isinstance(told, int) else 0
+            if number == 1 and total > MOST_RESULTS and last - first > timedelta(days=1):
+                spans[:0] = _slices(first, last, timedelta(days=1))
+                break
+            for one in page:
+                if (key := str(one.get("conversationId"))) not in known:
+                    known.add(key)
+                    yield one
+            given += len(page)
+            number += 1
+            if not page or (len(page) < PAGE if told is None else given >= total):
+                break
+            if number * PAGE > MOST_RESULTS:
+                if total > given:
+                    on_left_out(total - given)
+                break
+
+
+def _page(
+    api: PlatformApi,
+    start: datetime,
+    end: datetime,
+    number: int,
+    *,
+    size: int,
+    conversations: Sequence[Mapping[str, Any]] = (),
+    segments: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
     query = {
         "interval": interval(start, end),
         "order": "asc",
         "orderBy": "conversationStart",
         "conversationFilters": list(conversations),
         "segmentFilters": [WEB_MESSAGING, *segments],
+        "paging": {"pageSize": size, "pageNumber": number},
     }
-    number = 1
-    while True:
-        paging = {"pageSize": PAGE, "pageNumber": number}
-        answer = api.post(
-            "/api/v2/analytics/conversations/details/query", query | {"paging": paging}
-        )
-        page = answer.get("conversations") or []
-        yield from page
-        if len(page) < PAGE:
-            return
-        number += 1
+    answer = api.post("/api/v2/analytics/conversations/details/query", query)
+    return answer if isinstance(answer, dict) else {}
+
+
+def _slices(
+    start: datetime, end: datetime, longest: timedelta
+) -> Iterator[tuple[datetime, datetime]]:
+    while end - start > longest:
+        yield start, start + longest
+        start += longest
+    yield start, end
 
 
 def conversations_of_run(
-    api: PlatformApi, run_id: str, start: datetime, end: datetime, *, prefix: str = ""
-) -> dict[str, str]:
-    """The run's conversations by the custom attributes that its guests sent: id → guest's tag."""
-    query: dict[str, Any] = {
-        "query": [
-            {"type": "EXACT", "fields": [f"{prefix}runId"], "value": run_id},
-            {
-                "type": "DATE_RANGE",
-                "fields": ["startTime"],
-                "startValue": start.isoformat(),
-                "endValue": end.isoformat(),
-            },
-        ],
-        "pageSize": PAGE,
-    }
-    found: dict[str, str] = {}
-    while True:
-        answer = api.post("/api/v2/conversations/participants/attributes/search", query)
-        for one in answer.get("results") or []:
-            tags = [
-                str(data["participantAttributes"][f"{prefix}guest"])
-                for data in one.get("participantData") or []
-                if f"{prefix}guest" in (data.get("participantAttributes") or {})
+    api: PlatformApi, run_id: str, start: datetime, end: datetime
+) -> dict[str, Tagged]:
+    """The run's conversations by the custom attributes that its guests sent, by their ids.
+
+    The service can't search for an attribute (400, "Search not supported."): it lists what began in
+    a span of time, and the run's are picked out here, whatever stands before their names.
+    """
+    found: dict[str, Tagged] = {}
+    for first, last in _slices(start, end, SEARCH_SLICE):
+        query: dict[str, Any] = {
+            "query": [
+                {
+                    "type": "DATE_RANGE",
+                    "fields": ["startTime"],
+                    "startValue": _iso(first),
+                    "endValue": _iso(last),
+                }
             ]
-            found[str(one["conversationId"])] = tags[0] if tags else ""
-        if not answer.get("cursor"):
-            return found
-        query["cursor"] = answer["cursor"]
+        }
+        while True:
+            answer = api.post("/api/v2/conversations/participants/attributes/search", query)
+            for one in answer.get("results") or []:
+                tagged = _tagged(one, run_id)
+                if tagged is not None:
+                    found[str(one["conversationId"])] = tagged
+            if not answer.get("cursor"):
+                break
+            query["cursor"] = answer["cursor"]
+    return found
+
+
+def _tagged(one: dict[str, Any], run_id: str) -> Tagged | None:
+    for data in one.get("participantData") or []:
+        attributes = data.get("participantAttributes") or {}
+        for name, value in attributes.items():
+            if value == run_id and name.endswith(RUN_ATTRIBUTE):
+                prefix = name.removesuffix(RUN_ATTRIBUTE)
+                tag = str(attributes.get(prefix + GUEST_ATTRIBUTE) or "")
+                return Tagged(tag, prefix, str(data.get("participantPurpose") or ""))
+    return None
 
 
 def conversation_of_message(api: PlatformApi, message_id: str) -> str | None:
@@ -170,31 +281,47 @@ def conversation_of_message(api: PlatformApi, message_id: str) -> str | None:
     return str(found["conversationId"]) if found.get("conversationId") else None
 
 
-def standing_now(api: PlatformApi, conversation_id: str) -> Standing:
-    """How one conversation stands at this moment, without analytics' lag."""
+class Look(NamedTuple):
+    """A single conversation as it is at this moment."""
+
+    standing: Standing
+    purpose: str = ""
+    """what the guest's participant is called; empty if there is none"""
+
+
+def look_now(api: PlatformApi, conversation_id: str) -> Look:
+    """One conversation at this moment, without analytics' lag; unknown where it isn't shown.
+
+    Neither view of the vendor's definition has an end of the whole: each participant has its own.
+    """
     try:
         found = api.get(f"/api/v2/conversations/messages/{conversation_id}")
     except PlatformApiError as error:
-        if error.status == 404:
-            return Standing.UNKNOWN
+        if error.status in (400, 403, 404):
+            return Look(Standing.UNKNOWN)
         raise
     legs = found.get("participants") or []
-    if found.get("endTime") or (legs and all(leg.get("state") in OVER for leg in legs)):
-        return Standing.ENDED
-    customers = [leg for leg in legs if leg.get("purpose") == "customer"]
-    if not customers:
-        return Standing.UNKNOWN
-    gone = all(leg.get("endTime") or leg.get("state") in OVER for leg in customers)
-    return Standing.WRAP_UP if gone else Standing.OPEN
+    guests = [leg for leg in legs if leg.get("purpose") in GUESTS]
+    purpose = str(guests[0]["purpose"]) if guests else ""
+    if legs and all(_is_over(leg) for leg in legs):
+        return Look(Standing.ENDED, purpose)
+    if not guests:
+        return Look(Standing.UNKNOWN)
+    gone = all(_is_over(leg) for leg in guests)
+    return Look(Standing.WRAP_UP if gone else Standing.OPEN, purpose)
 
 
-def disconnect(api: PlatformApi, conversation_id: str) -> Standing:
-    """End a conversation for all who take part; how it stands afterwards.
+def standing_now(api: PlatformApi, conversation_id: str) -> Standing:
+    """How one conversation stands at this moment; see :func:`look_now`."""
+    return look_now(api, conversation_id).standing
+
+
+def disconnect(api: PlatformApi, conversation_id: str) -> None:
+    """Ask for the end of a conversation for all who take part; the effect may come later.
 
     This ends what holds agents. The guest's session itself lapses by its time to live.
     """
     api.patch(f"/api/v2/conversations/messages/{conversation_id}", {"state": "disconnected"})
-    return standing_now(api, conversation_id)
 
 
 def observe(api: PlatformApi, *, queues: list[str], flows: list[str]) -> dict[str, int]:
@@ -207,9 +334,14 @@ def observe(api: PlatformApi, *, queues: list[str], flows: list[str]) -> dict[st
         if not ids:
             continue
         wanted = [{"dimension": dimension, "value": one} for one in ids]
+        of_media = {"dimension": "mediaType", "value": "message"}
+        clauses = [
+            {"type": "or", "predicates": wanted},
+            {"type": "and", "predicates": [of_media]},  # calls wait in queues, too
+        ]
         answer = api.post(
             f"/api/v2/analytics/{kind}/observations/query",
-            {"filter": {"type": "or", "predicates": wanted}, "metrics": metrics},
+            {"filter": {"type": "and", "clauses": clauses}, "metrics": metrics},
         )
         for result in answer.get("results") or []:
             for entry in result.get("data") or []:
@@ -227,32 +359,49 @@ def _iso(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _segments(one: dict[str, Any], purpose: str) -> list[dict[str, Any]]:
+def _is_over(leg: Mapping[str, Any]) -> bool:
+    return bool(leg.get("endTime")) or leg.get("state") in OVER
+
+
+def _segments(one: dict[str, Any], purposes: Sequence[str]) -> list[dict[str, Any]]:
     return [
         {**segment, "cleared": session.get("cleared")}
         for participant in one.get("participants") or []
-        if participant.get("purpose") == purpose
+        if participant.get("purpose") in purposes
         for session in participant.get("sessions") or []
         for segment in session.get("segments") or []
     ]
 
 
 def _seen(one: dict[str, Any]) -> Seen:
+    guest = _segments(one, GUESTS)
+    cleared = bool(guest) and any(part["cleared"] for part in guest)
+    purposes = [str(part.get("purpose")) for part in one.get("participants") or []]
     return Seen(
         id=str(one["conversationId"]),
-        standing=_standing_in_analytics(one),
+        standing=_standing_in_analytics(one, guest),
         started=str(one.get("conversationStart", "")),
-        agent=_agent_in_analytics(one),
+        agent=any(not part.get("segmentEnd") for part in _segments(one, ["agent"])),
         journey=_journey_in_analytics(one),
+        cleared=cleared,
+        gone=_gone(guest),
+        purpose=next((name for name in purposes if name in GUESTS), ""),
     )
 
 
-def _standing_in_analytics(one: dict[str, Any]) -> Standing:
+def _standing_in_analytics(one: dict[str, Any], guest: Sequence[dict[str, Any]]) -> Standing:
     if one.get("conversationEnd"):
         return Standing.ENDED
-    customer = _segments(one, "customer")
-    gone = customer and all(part["cleared"] or part.get("segmentEnd") for part in customer)
+    gone = guest and all(part["cleared"] or part.get("segmentEnd") for part in guest)
     return Standing.WRAP_UP if gone else Standing.OPEN
+
+
+def _gone(guest: Sequence[dict[str, Any]]) -> datetime | None:
+    ends = [str(part.get("segmentEnd") or "") for part in guest]
+    if ends and all(ends):
+        with suppress(ValueError):
+            return max(map(datetime.fromisoformat, ends))
+    return None
 
 
 def _journey_in_analytics(one: dict[str, Any]) -> str:
@@ -261,7 +410,3 @@ def _journey_in_analytics(one: dict[str, Any]) -> str:
             if found := session.get("journeyCustomerId"):
                 return str(found)
     return ""
-
-
-def _agent_in_analytics(one: dict[str, Any]) -> bool:
-    return any(not part.get("segmentEnd") for part in _segments(one, "agent"))

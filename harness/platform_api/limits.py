@@ -22,7 +22,7 @@ def organisation_limits(api: PlatformApi) -> dict[str, int]:
     """The limits of ``WORDS`` that the organisation has, by key.
 
     The answer is ``{"entities": [{"key", "namespace", "value"}]}`` (the vendor's Python SDK,
-    LimitsEntityListing). Raises PlatformApiError; 403 without ``limits:organization:view``.
+    LimitsEntityListing). The definition lists no permission for it. Raises PlatformApiError.
     """
     answer = api.get(NAMESPACE)
     listed = answer.get("entities") if isinstance(answer, dict) else None

@@ -4,6 +4,8 @@ A request is a plain dict: it lives for the microseconds until it is encoded. Sh
 the vendor's mobile SDK sends; every request carries ``action``, ``token`` and ``tracingId``.
 """
 
+import hmac
+import uuid
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
@@ -22,6 +24,16 @@ class Button(StrEnum):
     DATE_PICKER = "DatePicker"
     LIST_PICKER = "ListPicker"
     FORM = "Form"
+
+
+def journey_id(token: str) -> str:
+    """The customer id of a guest's journey context: a hash with the token as its key, as a UUID.
+
+    Analytics shows it to everyone who may read there, so it must not be the token, which is the key
+    to the conversation. Who has the token can make it again.
+    """
+    digest = hmac.digest(token.encode(), b"journey context customer id", "sha256")
+    return str(uuid.UUID(bytes=digest[:16], version=4))
 
 
 def configure_session(
@@ -43,9 +55,9 @@ def configure_session(
         "token": token,
         "startNew": start_new,
         "tracingId": tracing_id,
-        # The token as customer id makes the conversation findable in analytics afterwards.
+        # It makes the conversation findable in analytics afterwards.
         "journeyContext": {
-            "customer": {"id": token, "idType": "cookie"},
+            "customer": {"id": journey_id(token), "idType": "cookie"},
             "customerSession": {"id": "", "type": "web"},
         },
     }

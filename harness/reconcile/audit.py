@@ -1,8 +1,9 @@
 """Asks the service itself whether a run left anything behind, and compares with the ledger.
 
-Conversations are matched to sessions by the custom attributes that each guest sent (one query for
-a hundred of them); for what that leaves by the journey id, which is the guest's token and stands in
-what analytics shows anyway; and for the rest by the id of the first message (one call each).
+Conversations are matched to sessions as :mod:`harness.reconcile.matching` tells. How one stands is
+told by analytics, which lags, and where that does not say that it is over by the conversation
+itself; where that is not shown (another division, no permission) analytics' word counts. What
+neither tells is *unknown*, and unknown is never taken for clean.
 """
 
 import time
@@ -14,29 +15,27 @@ from pathlib import Path
 
 from harness.clock import monotonic_ns
 from harness.ledger.reading import Row, ledger_files, read_rows
-from harness.ledger.store import OVER
-from harness.ledger.tokens import guest_tag
+from harness.ledger.store import OVER, Stage
 from harness.platform_api.client import PlatformApi
 from harness.platform_api.conversations import (
     Seen,
     Standing,
-    conversation_of_message,
-    conversations_of_guests,
-    conversations_of_run,
+    cleared_total,
+    conversations_by_id,
     open_conversations,
     standing_now,
-    where_allowed,
 )
 from harness.reconcile.end_lag import EndLags, end_lags
+from harness.reconcile.matching import LOOKUPS, Matches, Spoken, match
 
 ASK_AGAIN_S = 5.0
-LOOKUPS = 1_000
-"""Sessions looked up one by one by their message, at most."""
+SILENT = (Stage.INTENDED, Stage.CONFIGURED, Stage.NEVER_CONFIGURED)
+"""Stages of sessions that have said nothing yet: there is no conversation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A conversation that is open at the service."""
+    """A conversation that is open at the service, or of which that can't be told."""
 
     conversation_id: str
     token: str = ""
@@ -44,11 +43,13 @@ class Finding:
     stage: str = ""
     agent: bool = False
     started: str = ""
+    why: str = ""
+    """for one whose standing is unknown: what stood in the way"""
 
 
 @dataclass(slots=True, kw_only=True)
 class Audit:
-    """The four lists, and how sure they are."""
+    """The lists, and how sure they are."""
 
     leftovers: list[Finding] = field(default_factory=list)
     """open at the service, without proof of an end in the ledger"""
@@ -56,29 +57,49 @@ class Audit:
     """the ledger has proof of their end, and the service has them open"""
     not_in_ledger: list[Finding] = field(default_factory=list)
     """of this run, and the ledger does not know them: there must be none"""
+    unknown: list[Finding] = field(default_factory=list)
+    """it could not be told how they stand"""
     others: int = 0
     """open conversations of others, only counted"""
     wrap_up: int = 0
     """the guest is gone, an agent has not yet closed it"""
     spoke: int = 0
     """sessions of the ledger that have a conversation"""
-    visible: int | None = None
-    """conversations of this run that the service shows; None if neither attributes nor journey ids
-    lead to them"""
+    visible: int = 0
+    """how many of these the service shows"""
+    cleared: int = 0
+    """of the run's conversations, those that analytics itself calls cleared"""
+    cleared_in_ledger: int = 0
+    cleared_by_all: int | None = None
+    """what analytics counts as cleared in these days, whoever's it is; None: it can't be asked"""
+    left_out: int = 0
+    """open conversations that the service lists and does not give"""
     matched: Counter[str] = field(default_factory=Counter)
     """how conversations were matched to sessions"""
+    refused: dict[str, str] = field(default_factory=dict)
+    """what the service would not tell, in its own words"""
     looks: int = 0
     ends: EndLags = field(default_factory=EndLags)
 
     @property
     def all_visible(self) -> bool:
         """Whether the service showed every conversation that the ledger knows of."""
-        return self.visible is not None and self.visible >= self.spoke
+        return self.visible >= self.spoke
+
+    @property
+    def found_open(self) -> int:
+        """Conversations of this run that are open for certain."""
+        return len(self.leftovers) + len(self.cleared_yet_open) + len(self.not_in_ledger)
+
+    @property
+    def certain(self) -> bool:
+        """Whether the service has told how each of the run's conversations stands."""
+        return self.all_visible and not self.unknown and not self.left_out
 
     @property
     def clean(self) -> bool:
-        """Nothing of this run is open at the service."""
-        return not (self.leftovers or self.cleared_yet_open or self.not_in_ledger)
+        """Nothing of this run is open at the service, and all of it could be told."""
+        return not self.found_open and self.certain
 
 
 def audit(
@@ -89,126 +110,177 @@ def audit(
     start: datetime,
     end: datetime,
     deadline_s: float,
+    searched_until: datetime | None = None,
     on_look: Callable[[Audit], None] = lambda _: None,
     sleep: Callable[[float], None] = time.sleep,
-    prefix: str = "",
 ) -> Audit:
-    """Look until nothing is open and all is visible, or the deadline: what is shown lags behind.
+    """Look until nothing is open and all is known, or the deadline: what is shown lags behind.
 
-    ``prefix`` stands before the names of custom attributes where the service shows them.
+    Its conversations began between ``start`` and ``searched_until`` (``end`` unless given).
     Raises PlatformApiError when the service can't be asked at all.
     """
     rows = [row for path in ledger_files(run_dir) for row in read_rows(path)]
-    book = _Book(rows)
+    look = _Looks(rows, api, run_id, start, end, searched_until)
     deadline = monotonic_ns() + int(deadline_s * 1e9)
     looks = 0
     while True:
-        found = Audit(spoke=sum(bool(row[6]) for row in rows))
         looks += 1
+        found = look.once()
         found.looks = looks
-        known = _look(found, book, api, run_id, (start, end), prefix)
         on_look(found)
-        done = (found.clean and found.all_visible) or monotonic_ns() > deadline
-        if done or (found.visible is None and found.clean and not found.spoke):
-            found.ends = end_lags(api, known, start=start, end=end)
+        if found.clean or monotonic_ns() > deadline:
             return found
         sleep(min(ASK_AGAIN_S, max(0.1, (deadline - monotonic_ns()) / 1e9)))
 
 
-class _Book:
-    """The ledger's rows, by each of the names under which the service may show them."""
+class _Looks:
+    """What is kept from one look to the next."""
 
-    def __init__(self, rows: list[Row]) -> None:
-        self.rows = rows
-        self.by_tag = {guest_tag(row[1]): row for row in rows}
-        self.by_token = {row[1]: row for row in rows}
-        self.by_message: dict[str, Row] = {}
-        """by the conversation that their first message led to"""
-        self.by_journey: dict[str, Row] = {}
-        """by the conversation that analytics shows for their token"""
+    def __init__(
+        self,
+        rows: list[Row],
+        api: PlatformApi,
+        run_id: str,
+        start: datetime,
+        end: datetime,
+        searched_until: datetime | None,
+    ) -> None:
+        self._rows = {row[1]: row for row in rows if row[2] != Stage.NEVER_CONFIGURED}
+        self._sessions = [
+            Spoken(token, row[6], row[2] not in OVER) for token, row in self._rows.items()
+        ]
+        self._api = api
+        self._run_id = run_id
+        self._start, self._end = start, end
+        self._searched_until = searched_until
+        self._matches = Matches()
+        self._settled: dict[str, Standing] = {}
+        """conversations that are over: what has ended stays so"""
+        self._shown: dict[str, Seen] = {}
 
+    def once(self) -> Audit:
+        """Ask for everything that is not known to be over yet."""
+        matches, api = self._matches, self._api
+        matches.refused.clear()
+        match(
+            matches,
+            self._sessions,
+            api,
+            self._run_id,
+            start=self._start,
+            end=self._end,
+            searched_until=self._searched_until,
+        )
+        spoke = [one for one in self._sessions if one.message_id]
+        known = set(matches.tokens.values())
+        found = Audit(
+            spoke=len(spoke),
+            visible=sum(one.token in known for one in spoke),
+            cleared_in_ledger=sum(
+                bool(row[6]) and row[2] == Stage.CLEARED for row in self._rows.values()
+            ),
+            matched=Counter(str(road) for road in matches.roads.values()),
+        )
+        self._look_at_open(found)
+        self._look_at_ours(found)
+        self._add_unfound(found, known)
+        found.cleared = sum(one.cleared for one in self._shown.values())
+        found.cleared_by_all = matches.ask(
+            "the total of what was cleared",
+            lambda: cleared_total(api, self._start, self._end),
+            None,
+        )
+        found.refused = dict(matches.refused)
+        ours = {key: self._rows[token] for key, token in matches.tokens.items()}
+        found.ends = end_lags(ours, self._shown)
+        return found
 
-def _look(
-    found: Audit,
-    book: _Book,
-    api: PlatformApi,
-    run_id: str,
-    span: tuple[datetime, datetime],
-    prefix: str,
-) -> dict[str, Row]:
-    """Fill in what is seen now; the ledger's row of each conversation that is known."""
-    seen = {one.id: one for one in open_conversations(api, *span)}
-    ours = where_allowed(conversations_of_run, api, run_id, *span, prefix=prefix) or {}
-    if ours or not found.spoke:
-        found.visible = len(ours)
-    else:  # attributes lead nowhere: ask by journey ids
-        spoke = [row[1] for row in book.rows if row[6]]
-        shown = where_allowed(_by_journey, api, spoke, *span) or {}
-        book.by_journey = {
-            key: book.by_token[token] for key, token in shown.items() if token in book.by_token
-        }
-        found.visible = len(set(shown.values())) or None
-    for conversation in ours.keys() - seen.keys():
-        # Analytics may not show it yet; the conversation itself is asked, where it might be open.
-        row = book.by_tag.get(ours[conversation])
-        if row is None or row[2] not in OVER:
-            seen[conversation] = Seen(id=conversation, standing=Standing.OPEN)
-    unmatched = {
-        one.id for one in seen.values() if one.id not in ours and one.journey not in book.by_token
-    }
-    if unmatched:
-        _match_by_message(book, api, unmatched, enough=found.visible is not None)
-    for one in seen.values():
-        if one.id in ours:
-            row, how = book.by_tag.get(ours[one.id]), "attributes"
-        elif (row := book.by_token.get(one.journey)) is not None:
-            how = "journey id"
-        elif (row := book.by_message.get(one.id)) is not None:
-            how = "message id"
-        else:
-            found.others += 1
-            continue
-        found.matched[how] += 1
-        standing = standing_now(api, one.id)
+    def _look_at_open(self, found: Audit) -> None:
+        """What analytics has open, ours or not."""
+        matches = self._matches
+
+        def left_out(count: int) -> None:
+            found.left_out += count
+
+        listed: list[Seen] = matches.ask(
+            "open conversations",
+            lambda: list(
+                open_conversations(self._api, self._start, self._end, on_left_out=left_out)
+            ),
+            [],
+        )
+        ours = matches.tokens.keys() | matches.strangers
+        found.others = sum(one.id not in ours for one in listed)
+
+    def _look_at_ours(self, found: Audit) -> None:
+        """How each of the run's conversations stands; those of leftovers come first."""
+        matches = self._matches
+        ids = [*matches.tokens, *matches.strangers]
+        asked = [one for one in ids if one not in self._shown or one not in self._settled]
+        shown: list[Seen] = matches.ask(
+            "conversations by their ids",
+            lambda: list(conversations_by_id(self._api, asked, self._start, self._end)),
+            [],
+        )
+        self._shown |= {one.id: one for one in shown}
+        left = LOOKUPS
+        for conversation in sorted(ids, key=self._is_over_in_ledger):
+            standing = self._settled.get(conversation)
+            if standing is None:
+                standing = self._standing(conversation, direct=left > 0)
+                left -= 1
+                if standing.over:
+                    self._settled[conversation] = standing
+            self._note(found, conversation, standing)
+
+    def _standing(self, conversation: str, *, direct: bool) -> Standing:
+        seen = self._shown.get(conversation)
+        if seen is not None and seen.standing.over:
+            return seen.standing
+        now = standing_now(self._api, conversation) if direct else Standing.UNKNOWN
+        if now is Standing.UNKNOWN and seen is not None:
+            return seen.standing  # as it was a while ago: open, for all that can be told
+        return now
+
+    def _is_over_in_ledger(self, conversation: str) -> bool:
+        token = self._matches.tokens.get(conversation)
+        return token is not None and self._rows[token][2] in OVER
+
+    def _note(self, found: Audit, conversation: str, standing: Standing) -> None:
         if standing is Standing.WRAP_UP:
             found.wrap_up += 1
-        if standing is not Standing.OPEN:
-            continue
+        if standing.over:
+            return
+        token = self._matches.tokens.get(conversation)
+        row = None if token is None else self._rows[token]
+        seen = self._shown.get(conversation)
+        unknown = standing is Standing.UNKNOWN
         finding = Finding(
-            conversation_id=one.id,
+            conversation_id=conversation,
             token=f"{row[1][:8]}…" if row else "",
             stage=row[2] if row else "",
-            agent=one.agent,
-            started=one.started,
+            agent=seen is not None and seen.agent,
+            started="" if seen is None else seen.started,
+            why="analytics does not show it and it can't be looked at itself" if unknown else "",
         )
-        if row is None:
+        if unknown:
+            found.unknown.append(finding)
+        elif row is None:
             found.not_in_ledger.append(finding)
         elif row[2] in OVER:
             found.cleared_yet_open.append(finding)
         else:
             found.leftovers.append(finding)
-    by_tag = {key: book.by_tag[tag] for key, tag in ours.items() if tag in book.by_tag}
-    return book.by_message | book.by_journey | by_tag
 
-
-def _by_journey(
-    api: PlatformApi, tokens: list[str], start: datetime, end: datetime
-) -> dict[str, str]:
-    found = conversations_of_guests(api, tokens, start, end)
-    return {one.id: one.journey for one in found if one.journey}
-
-
-def _match_by_message(book: _Book, api: PlatformApi, wanted: set[str], *, enough: bool) -> None:
-    """Look sessions up by their first message until all open conversations are explained.
-
-    Where a cheaper way works (``enough``) only what is left over is worth a call of its own.
-    """
-    known = {row[1] for row in book.by_message.values()}
-    candidates = [row for row in book.rows if row[6] and row[1] not in known]
-    candidates.sort(key=lambda row: row[2] in OVER)
-    for row in candidates[:LOOKUPS]:
-        if not wanted - book.by_message.keys() or (enough and row[2] in OVER):
-            return
-        conversation = conversation_of_message(api, row[6])
-        if conversation is not None:
-            book.by_message[conversation] = row
+    def _add_unfound(self, found: Audit, known: set[str]) -> None:
+        """Leftovers that may have a conversation, and none was found."""
+        found.unknown += [
+            Finding(
+                conversation_id="",
+                token=f"{token[:8]}…",
+                stage=row[2],
+                why="no conversation was found for it",
+            )
+            for token, row in self._rows.items()
+            if token not in known and row[2] not in OVER and row[2] not in SILENT
+        ]

@@ -8,17 +8,10 @@ conversation may seem to have ended before the proof (counted, and taken for no 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from itertools import islice
 
-from harness.errors import PlatformApiError
 from harness.ledger.reading import Row
 from harness.ledger.store import Stage
-from harness.platform_api.client import PlatformApi
-from harness.platform_api.conversations import guests_gone
-
-MOST = 10_000
-"""Conversations looked at, whoever's they are; a hundred come with one call."""
+from harness.platform_api.conversations import Seen
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,22 +25,20 @@ class EndLags:
     """of the samples, those whose conversation ended before we saw the proof"""
 
 
-def end_lags(
-    api: PlatformApi, rows: Mapping[str, Row], *, start: datetime, end: datetime
-) -> EndLags:
-    """``rows`` are the ledger's, by conversation. What can't be asked for is not measured."""
-    proofs = {key: row[5] for key, row in rows.items() if row[2] == Stage.CLEARED}
-    found = EndLags(cleared=len(proofs))
-    if not proofs:
-        return found
-    try:
-        for conversation, over in islice(guests_gone(api, start, end), MOST):
-            proof_ns = proofs.pop(conversation, None)
-            if proof_ns is None:
-                continue
-            lag_ns = round(over.timestamp() * 1e9) - proof_ns
-            found.before_proof += lag_ns < 0
-            found.samples.append((proof_ns, max(0, lag_ns)))
-    except PlatformApiError:
-        return found  # the audit itself has its answer; this client may not ask for the details
+def end_lags(rows: Mapping[str, Row], shown: Mapping[str, Seen]) -> EndLags:
+    """``rows`` are the ledger's and ``shown`` what analytics has, both by conversation.
+
+    What analytics does not show as over is not measured.
+    """
+    found = EndLags()
+    for conversation, row in rows.items():
+        if row[2] != Stage.CLEARED:
+            continue
+        found.cleared += 1
+        seen = shown.get(conversation)
+        if seen is None or seen.gone is None:
+            continue
+        lag_ns = round(seen.gone.timestamp() * 1e9) - row[5]
+        found.before_proof += lag_ns < 0
+        found.samples.append((row[5], max(0, lag_ns)))
     return found

@@ -39,6 +39,10 @@ AUDIT: MappingProxyType[str, str] = MappingProxyType(
         "leftovers": "Open at the service, no proof of an end",
         "cleared_yet_open": "Open at the service in spite of the proof",
         "not_in_ledger": "Open, of this run, not in the ledger",
+        "unknown": "Of which the service does not tell how they stand",
+        "left_out": "Open conversations that it lists and does not give",
+        "refused": "What the service would not tell",
+        "cleared": "Cleared by their guests",
         "wrap_up": "Guest gone, agent still in wrap-up",
         "others": "Open conversations of others",
         "ends": "Conversations whose end is known",
@@ -56,7 +60,9 @@ COUNTED: MappingProxyType[str, str] = MappingProxyType(
         "oFlow": "In a flow, before → after",
     }
 )
-HIDDEN_WHEN_EMPTY = frozenset({"observed", "matched_by", "waited_for_rate_limits_s", "endings"})
+HIDDEN_WHEN_EMPTY = frozenset(
+    {"observed", "matched_by", "waited_for_rate_limits_s", "endings", "left_out", "refused"}
+)
 VERDICT = "verdict"
 """The note that the verdict stays: a sentence of its own on the page."""
 SHOWN = 3

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.cli.platform import MARGIN, note_afterwards, span_of, target_of
+from harness.cli.platform import AFTER, MARGIN, note_afterwards, span_of, target_of
 from harness.config import parse_target
 from harness.errors import ConfigError
 from harness.report.opening import target_facts, write_start
@@ -17,9 +17,12 @@ URL = "ws://127.0.0.1:8080/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef"
 def test_a_run_says_where_its_guests_went_and_when(tmp_path: Path) -> None:
     write_start(tmp_path, target=URL, started="2026-11-22T10:00:00.000Z")
     assert target_of(tmp_path).netloc == "127.0.0.1:8080"
-    start, end = span_of(tmp_path)
-    assert start == datetime(2026, 11, 22, 10, tzinfo=UTC) - MARGIN
-    assert end > datetime.now(UTC)
+    span = span_of(tmp_path)
+    assert span.start == datetime(2026, 11, 22, 10, tzinfo=UTC) - MARGIN
+    assert span.end == span.began_until > datetime.now(UTC)  # nobody says that it has ended
+    (tmp_path / "run.json").write_text('{"ended": "2026-11-22T11:00:00.000+00:00"}')
+    span, ended = span_of(tmp_path), datetime(2026, 11, 22, 11, tzinfo=UTC)
+    assert (span.began_until, span.end) == (ended + MARGIN, ended + AFTER)
 
 
 def test_a_sweep_goes_the_way_the_guests_went(tmp_path: Path) -> None:
@@ -33,8 +36,8 @@ def test_a_sweep_goes_the_way_the_guests_went(tmp_path: Path) -> None:
 def test_a_run_that_does_not(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not say where"):
         target_of(tmp_path)
-    start, end = span_of(tmp_path)
-    assert end - start > timedelta(days=1)
+    span = span_of(tmp_path)
+    assert span.end - span.start > timedelta(days=1)
 
 
 def test_a_record_that_can_not_be_renewed_is_told_and_stops_nothing(tmp_path: Path) -> None:

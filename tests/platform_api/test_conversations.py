@@ -8,9 +8,12 @@ import pytest
 from sessions import Guest, Simulated
 
 from harness.errors import PlatformApiError
+from harness.platform_api import conversations
 from harness.platform_api.conversations import (
     Standing,
+    cleared_total,
     conversation_of_message,
+    conversations_by_id,
     conversations_of_guests,
     conversations_of_run,
     disconnect,
@@ -19,6 +22,7 @@ from harness.platform_api.conversations import (
     standing_now,
     where_allowed,
 )
+from harness.protocol.requests import journey_id
 
 pytestmark = pytest.mark.process
 
@@ -37,7 +41,7 @@ def test_all_pages_of_what_is_open(world: Simulated) -> None:
     tags = {Guest(world, run_id).tag for _ in range(130)}
     api = world.api()
     ours = conversations_of_run(api, run_id, *SPAN)
-    assert set(ours.values()) == tags
+    assert {tagged.guest for tagged in ours.values()} == tags
     seen = {one.id: one for one in open_conversations(api, *SPAN)}
     assert ours.keys() <= seen.keys()
     assert {seen[one].standing for one in ours} == {Standing.OPEN}
@@ -51,11 +55,14 @@ def test_guests_lead_to_their_conversations_ended_or_not(world: Simulated) -> No
     api = world.api()
     found = {
         one.journey: one.standing
-        for one in conversations_of_guests(api, [*tokens, ended.token, "nobody"], *SPAN)
+        for one in conversations_of_guests(
+            api, [*map(journey_id, [*tokens, ended.token]), "nobody"], *SPAN
+        )
     }
-    assert found.keys() == {*tokens, ended.token}
-    assert found[ended.token] is Standing.ENDED
-    assert {found[token] for token in tokens} == {Standing.OPEN}
+    over = journey_id(ended.token)
+    assert found.keys() == {*map(journey_id, tokens), over}
+    assert found[over] is Standing.ENDED
+    assert {found[journey_id(token)] for token in tokens} == {Standing.OPEN}
     assert list(conversations_of_guests(api, [], *SPAN)) == []
     api.close()
 
@@ -86,7 +93,8 @@ def test_disconnecting_ends_it(world: Simulated) -> None:
     api = world.api()
     (conversation,) = conversations_of_run(api, run_id, *SPAN)
     assert standing_now(api, conversation) is Standing.OPEN
-    assert disconnect(api, conversation) is Standing.ENDED
+    disconnect(api, conversation)
+    assert standing_now(api, conversation) is Standing.ENDED
     assert conversation not in {one.id for one in open_conversations(api, *SPAN)}
     assert standing_now(api, str(uuid.uuid4())) is Standing.UNKNOWN
     api.close()
@@ -114,3 +122,62 @@ def test_counts_without_ids(world: Simulated) -> None:
     assert counts.keys() == {"oWaiting", "oInteracting", "oFlow"}
     assert counts["oFlow"] >= 1
     api.close()
+
+
+def test_a_long_run_is_searched_in_slices_whatever_stands_before_the_names() -> None:
+    with Simulated("--knob", "attribute_prefix=context.", "--knob", "search_span_s=4h") as world:
+        guest = Guest(world, "the run")
+        Guest(world, "another")
+        api = world.api()
+        week = (NOW - timedelta(days=7), NOW + timedelta(hours=1))
+        found = conversations_of_run(api, "the run", *week)
+        assert [(one.guest, one.prefix) for one in found.values()] == [(guest.tag, "context.")]
+        api.close()
+
+
+@pytest.mark.parametrize("view", ["analytics", "conversation", "search"])
+def test_an_external_guest_is_a_guest(view: str) -> None:
+    with Simulated("--knob", f"purpose_in_{view}=external") as world:
+        open_one, over = Guest(world, "r"), Guest(world, "r")
+        over.clear()
+        api = world.api()
+        found = {one.guest: key for key, one in conversations_of_run(api, "r", *SPAN).items()}
+        assert standing_now(api, found[open_one.tag]) is Standing.OPEN
+        assert standing_now(api, found[over.tag]) is Standing.ENDED
+        seen = {one.id: one for one in conversations_by_id(api, list(found.values()), *SPAN)}
+        assert seen[found[open_one.tag]].standing is Standing.OPEN
+        assert seen[found[open_one.tag]].gone is None
+        assert seen[found[over.tag]].gone is not None
+        assert (seen[found[over.tag]].cleared, cleared_total(api, *SPAN)) == (True, 1)
+        api.close()
+
+
+def test_an_interval_of_months_is_asked_for_in_parts(world: Simulated) -> None:
+    guest = Guest(world, str(uuid.uuid4()))
+    api = world.api()
+    long = (NOW - timedelta(days=95), NOW + timedelta(hours=1))
+    wanted = [journey_id(guest.token)]
+    assert [one.journey for one in conversations_of_guests(api, wanted, *long)] == wanted
+    api.close()
+
+
+def test_what_the_service_lists_and_does_not_give_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversations, "PAGE", 2)
+    monkeypatch.setattr(conversations, "MOST_RESULTS", 4)
+    with Simulated("--knob", "most_results=4") as world:
+        for _ in range(7):
+            Guest(world, "r")
+        api = world.api()
+        left_out: list[int] = []
+        day = (NOW - timedelta(hours=12), NOW + timedelta(hours=1))
+        found = list(open_conversations(api, *day, on_left_out=left_out.append))
+        assert (len(found), left_out) == (4, [3])
+        api.close()
+
+
+def test_calls_in_the_same_queue_are_not_counted() -> None:
+    with Simulated("--knob", "other_media=40") as world:
+        Guest(world, "r")
+        api = world.api()
+        assert observe(api, queues=[], flows=[world.flow_id]) == {"oFlow": 1}
+        api.close()

@@ -36,11 +36,15 @@ def told(checks: list[Check]) -> str:
 def test_a_client_that_may_do_all_and_one_that_is_refused(tmp_path: Path) -> None:
     with Simulated() as world:
         terms = terms_of(world.url, tmp_path, f'queues = ["{world.queue_id}"]\n')
-        (fine,), limits = check_credentials(terms, GOOD)
+        found = check_credentials(terms, GOOD)
+        (fine,) = found.checks
         assert fine.status is Status.OK, fine.text
-        assert CONNECTIONS in limits
-        (refused,), limits = check_credentials(terms, GOOD | {"T_SECRET": "wrong"})
-        assert (refused.status, limits) == (Status.FAIL, {})
+        assert CONNECTIONS in found.limits
+        assert found.deployment is not None
+        assert (found.deployment["status"], found.deployment["allowAllDomains"]) == ("Active", True)
+        found = check_credentials(terms, GOOD | {"T_SECRET": "wrong"})
+        (refused,) = found.checks
+        assert (refused.status, found.limits) == (Status.FAIL, {})
         assert refused.text.startswith("the sign-in was refused")
         assert "wrong" not in refused.text
 
@@ -51,32 +55,46 @@ def test_each_permission_that_is_missing_is_named_with_what_needs_it(tmp_path: P
     profile.write_text(CLIENT.format(permissions='"conversation:webmessaging:view"'))
     with Simulated("--profile", str(profile)) as world:
         more = f'queues = ["{world.queue_id}"]\nflows = ["{world.flow_id}"]\n'
-        checks, limits = check_credentials(terms_of(world.url, tmp_path, more), GOOD)
-    assert {check.status for check in checks} == {Status.WARN}
-    assert limits == {}
-    lacking = [check.text.split(" lacks ")[1].partition(": needed for ")[::2] for check in checks]
+        found = check_credentials(terms_of(world.url, tmp_path, more), GOOD)
+    assert {check.status for check in found.checks} == {Status.WARN}
+    assert found.deployment is None
+    lacking = [
+        check.text.split(" lacks ")[1].partition(" (")[0].partition(": needed for ")[::2]
+        for check in found.checks
+    ]
     assert lacking == [
         ("analytics:conversationDetail:view", "audits"),
-        (
-            "conversation:participant:attributesview",
-            "audits that find conversations by the run's id",
-        ),
+        ("conversation:participant:attributesview", "audits of many sessions"),
         ("conversation:communication:disconnect", "sweep --platform"),
-        ("limits:organization:view", "the organisation's own limits"),
+        ("webDeployments:deployment:view", "the checks of origin and flow"),
         ("analytics:queueObservation:view", "counts of the queues"),
         ("analytics:flowObservation:view", "counts of the flows"),
     ]
 
 
-def test_none_named_is_skipped_and_nobody_there_fails() -> None:
-    ((skipped,), _) = check_credentials(Terms(name="t", target=LOCAL), {})
+@pytest.mark.process
+def test_a_question_that_the_service_does_not_like_says_nothing_of_the_others(
+    tmp_path: Path,
+) -> None:
+    with Simulated("--knob", "search_span_s=1ms", "--knob", "longest_interval_s=1s") as world:
+        found = check_credentials(terms_of(world.url, tmp_path), GOOD)
+    assert {check.status for check in found.checks} == {Status.WARN}
+    by_details, by_attributes = (check.text for check in found.checks)
+    assert by_details.startswith("conversations by their details (for audits) can't be asked")
+    assert "the interval may not exceed" in by_details
+    assert by_attributes.startswith("conversations with their attributes (for audits of many")
+    assert CONNECTIONS in found.limits
+
+
+def test_none_named_is_skipped_and_nobody_there_is_told() -> None:
+    (skipped,) = check_credentials(Terms(name="t", target=LOCAL), {}).checks
     assert skipped.status is Status.SKIPPED
     named = Terms(name="t", target=LOCAL, client_id_env="T_ID", client_secret_env="T_SECRET")
-    ((unset,), _) = check_credentials(named, {"T_ID": "x"})
+    (unset,) = check_credentials(named, {"T_ID": "x"}).checks
     assert unset.status is Status.WARN
     assert "T_SECRET is not set" in unset.text
-    ((gone,), _) = check_credentials(named, GOOD)
-    assert gone.status is Status.FAIL
+    (gone,) = check_credentials(named, GOOD).checks
+    assert gone.status is Status.WARN
     assert "it can't be asked" in gone.text
     assert "simulated-secret" not in gone.text
 
@@ -92,10 +110,10 @@ def test_the_way_there_is_the_targets_proxy_with_its_login(
             'proxy_login_env = "T_PROXY"\n'
         )
         terms = terms_of(world.url, tmp_path, more)
-        checks, _ = check_credentials(terms, GOOD)
+        checks = check_credentials(terms, GOOD).checks
         assert told(checks) == "signed in; it may do all that audit, sweep --platform and this need"
         assert set(proxy.asked) == {terms.target.netloc}
         monkeypatch.setenv("T_PROXY", "me:other")
-        (refused,), _ = check_credentials(terms, GOOD)
-        assert refused.status is Status.FAIL
+        (refused,) = check_credentials(terms, GOOD).checks
+        assert refused.status is Status.WARN
         assert "407" in refused.text

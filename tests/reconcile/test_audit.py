@@ -10,7 +10,6 @@ import pytest
 from sessions import Guest, Simulated, ledger_of
 
 from harness.ledger.store import Stage
-from harness.platform_api.client import PlatformApi
 from harness.reconcile.audit import Audit, audit
 
 pytestmark = pytest.mark.process
@@ -54,9 +53,12 @@ def test_each_conversation_is_on_its_own_list(world: Simulated, tmp_path: Path) 
     assert found.not_in_ledger[0].token == ""
     assert found.others >= 1
     assert found.wrap_up == 1
-    assert not found.clean
-    assert (found.spoke, found.visible, found.all_visible) == (4, 5, True)
+    assert (found.clean, found.unknown) == (False, [])
+    assert (found.spoke, found.visible, found.all_visible) == (4, 4, True)
     assert unknown.token not in str(found)
+    assert (found.cleared_in_ledger, found.cleared) == (3, 2)
+    assert found.cleared_by_all is not None
+    assert found.cleared_by_all >= 2
 
 
 def test_nothing_open_is_clean_at_the_first_look(world: Simulated, tmp_path: Path) -> None:
@@ -66,38 +68,40 @@ def test_nothing_open_is_clean_at_the_first_look(world: Simulated, tmp_path: Pat
     ledger_of(tmp_path, (guest, Stage.CLEARED))
     found = ask(world, tmp_path, run_id, deadline_s=60.0)
     assert (found.clean, found.all_visible, found.looks) == (True, True, 1)
+    assert found.ends.samples
 
 
-def test_without_attributes_journey_ids_lead_to_conversations(
-    world: Simulated, tmp_path: Path
+@pytest.mark.parametrize(
+    ("few", "shown", "prefix", "road"),
+    [
+        (200, "true", "", "message id"),
+        (0, "true", "", "attributes"),
+        (0, "true", "context.", "attributes"),
+        (0, "true", None, "journey id"),
+        (0, "false", None, "message id"),
+    ],
+)
+def test_each_road_leads_to_the_conversations(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    few: int,
+    shown: str,
+    prefix: str | None,
+    road: str,
 ) -> None:
-    cleared, left, forged = (Guest(world, "attributes that say another run") for _ in range(3))
-    cleared.clear()
-    ledger_of(tmp_path, (cleared, Stage.CLEARED), (left, Stage.LOST), (forged, Stage.CLEARED))
-    found = ask(world, tmp_path, str(uuid.uuid4()))
+    monkeypatch.setattr("harness.reconcile.matching.FEW", few)
+    knobs = ("--knob", f"journey_shown={shown}", "--knob", f"attribute_prefix={prefix or ''}")
+    run_id = str(uuid.uuid4())
+    with Simulated(*knobs) as world:
+        named = run_id if prefix is not None else "attributes that say another run"
+        cleared, left, forged = (Guest(world, named) for _ in range(3))
+        cleared.clear()
+        ledger_of(tmp_path, (cleared, Stage.CLEARED), (left, Stage.LOST), (forged, Stage.CLEARED))
+        found = ask(world, tmp_path, run_id)
     assert [one.token for one in found.leftovers] == [f"{left.token[:8]}…"]
     assert [one.token for one in found.cleared_yet_open] == [f"{forged.token[:8]}…"]
-    assert found.matched == {"journey id": 2}
-    assert (found.visible, found.all_visible) == (3, True)
-
-
-def test_without_either_messages_lead_to_conversations(tmp_path: Path) -> None:
-    with Simulated("--knob", "journey_shown=false") as world:
-        guest = Guest(world, "attributes that say another run")
-        ledger_of(tmp_path, (guest, Stage.LOST))
-        found = ask(world, tmp_path, str(uuid.uuid4()))
-    assert [one.token for one in found.leftovers] == [f"{guest.token[:8]}…"]
-    assert found.matched == {"message id": 1}
-    assert found.visible is None
-    assert not found.all_visible  # not all could be seen: never taken for an all-clear
-
-
-def test_attributes_may_be_shown_under_longer_names(tmp_path: Path) -> None:
-    with Simulated("--knob", "attribute_prefix=context.") as world:
-        run_id = str(uuid.uuid4())
-        ledger_of(tmp_path, (Guest(world, run_id), Stage.LOST))
-        assert ask(world, tmp_path, run_id).matched == {"journey id": 1}
-        assert ask(world, tmp_path, run_id, prefix="context.").matched == {"attributes": 1}
+    assert found.matched == {road: 3}
+    assert (found.visible, found.certain) == (3, True)
 
 
 def test_it_asks_again_until_the_end_shows(world: Simulated, tmp_path: Path) -> None:
@@ -116,10 +120,96 @@ def test_it_asks_again_until_the_end_shows(world: Simulated, tmp_path: Path) -> 
     assert (found.looks, found.clean) == (3, True)
 
 
-def test_a_sluggish_analytics_does_not_hide_what_is_open(tmp_path: Path) -> None:
-    with Simulated("--knob", "platform_lag_s=3600") as world:
-        run_id = str(uuid.uuid4())
-        guest = Guest(world, run_id)
-        ledger_of(tmp_path, (guest, Stage.LOST))
-        api: PlatformApi = world.api()
-        assert len(ask(world, tmp_path, run_id, api=api).leftovers) == 1
+WORLDS: dict[str, tuple[str, ...]] = {
+    "external in analytics": ("--knob", "purpose_in_analytics=external"),
+    "external everywhere": (
+        *("--knob", "purpose_in_analytics=external", "--knob", "purpose_in_search=external"),
+        *("--knob", "purpose_in_conversation=external"),
+    ),
+    "no direct view": ("--knob", "direct_view=missing"),
+    "external and no direct view": (
+        *("--knob", "purpose_in_analytics=external", "--knob", "direct_view=missing"),
+    ),
+    "lagging analytics": ("--knob", "platform_lag_s=3600", "--knob", "search_lag_s=3600"),
+    "nothing but messages": (
+        *("--knob", "platform_lag_s=3600", "--knob", "search_lag_s=3600"),
+        *("--knob", "journey_shown=false"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize("few", [200, 0])
+def test_what_is_open_is_told_in_any_world(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, few: int
+) -> None:
+    """Against the service's own count, also where the ledger claims that all were cleared."""
+    monkeypatch.setattr("harness.reconcile.matching.FEW", few)
+    run_id = str(uuid.uuid4())
+    with Simulated(*WORLDS[name]) as world:
+        left, forged, cleared = (Guest(world, run_id) for _ in range(3))
+        cleared.clear()
+        ledger_of(tmp_path, (left, Stage.LOST), (forged, Stage.CLEARED), (cleared, Stage.CLEARED))
+        found = ask(world, tmp_path, run_id)
+        assert world.simulator.truth()["conversations"]["open"] == 2
+        assert (len(found.leftovers), len(found.cleared_yet_open)) == (1, 1)
+        assert not found.clean
+        left.clear()
+        forged.clear()
+        found = ask(world, tmp_path, run_id)
+        assert world.simulator.truth()["conversations"]["open"] == 0
+        assert (found.clean, found.found_open) == (True, 0)
+
+
+def test_where_nothing_can_be_seen_nothing_is_clean(tmp_path: Path) -> None:
+    """Analytics lags and one conversation can't be looked at: it may be open, for all we know."""
+    run_id = str(uuid.uuid4())
+    knobs = ("--knob", "direct_view=missing", "--knob", "platform_lag_s=3600")
+    with Simulated(*knobs) as world:
+        guests = [Guest(world, run_id) for _ in range(3)]
+        guests[0].clear()
+        ledger_of(tmp_path, *((guest, Stage.CLEARED) for guest in guests))
+        found = ask(world, tmp_path, run_id)
+        assert (found.found_open, len(found.unknown)) == (0, 3)
+        assert (found.all_visible, found.certain, found.clean) == (True, False, False)
+
+
+@pytest.mark.parametrize("few", [200, 0])
+def test_a_client_that_sees_another_division_finds_nothing_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr("harness.reconcile.matching.FEW", few)
+    profile = tmp_path / "profile.toml"
+    profile.write_text(
+        '[[client]]\nid = "simulated-client"\nsecret = "simulated-secret"\ndivisions = ["home"]\n'
+    )
+    run_id = str(uuid.uuid4())
+    options = ("--profile", str(profile), "--deployment", "division_id=home")
+    with Simulated(*options, "--knob", "foreign_every=2") as world:
+        seen, hidden, silent = (Guest(world, run_id) for _ in range(3))
+        seen.clear()
+        silent.clear()
+        ledger_of(tmp_path, (seen, Stage.CLEARED), (hidden, Stage.LOST), (silent, Stage.CLEARED))
+        found = ask(world, tmp_path, run_id)
+        assert (found.spoke, found.visible) == (3, 2)
+        assert [one.token for one in found.unknown] == [f"{hidden.token[:8]}…"]
+        assert (found.found_open, found.clean) == (0, False)
+
+
+def test_each_question_that_is_refused_is_told_and_the_others_asked(tmp_path: Path) -> None:
+    profile = tmp_path / "profile.toml"
+    profile.write_text(
+        '[[client]]\nid = "simulated-client"\nsecret = "simulated-secret"\n'
+        'permissions = ["conversation:webmessaging:view"]\n'
+    )
+    run_id = str(uuid.uuid4())
+    with Simulated("--profile", str(profile)) as world:
+        left, cleared = Guest(world, run_id), Guest(world, run_id)
+        cleared.clear()
+        ledger_of(tmp_path, (left, Stage.LOST), (cleared, Stage.CLEARED))
+        found = ask(world, tmp_path, run_id)
+    assert [one.token for one in found.leftovers] == [f"{left.token[:8]}…"]
+    assert found.certain
+    assert found.cleared_by_all is None
+    assert "conversationDetail:view" in found.refused["open conversations"]
+    assert "attributesview" in found.refused["conversations by their attributes"]

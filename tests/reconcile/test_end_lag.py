@@ -7,10 +7,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sessions import Guest, Simulated
 
-from harness.errors import PlatformApiError
 from harness.ledger.reading import Row
 from harness.ledger.store import Stage
-from harness.platform_api.conversations import conversations_of_run
+from harness.platform_api.conversations import (
+    Seen,
+    Standing,
+    conversations_by_id,
+    conversations_of_run,
+)
 from harness.reconcile.end_lag import end_lags
 
 NOW = datetime.now(UTC)
@@ -34,8 +38,9 @@ def test_a_planted_lag_is_measured_from_the_proof() -> None:
         time.sleep(0.8)
         api = world.api()
         ours = conversations_of_run(api, run_id, SPAN["start"], SPAN["end"])
-        rows = {key: row(stages[tag], proofs[tag]) for key, tag in ours.items()}
-        found = end_lags(api, rows, **SPAN)
+        rows = {key: row(stages[one.guest], proofs[one.guest]) for key, one in ours.items()}
+        shown = conversations_by_id(api, list(ours), SPAN["start"], SPAN["end"])
+        found = end_lags(rows, {one.id: one for one in shown})
         api.close()
     assert (found.cleared, len(found.samples), found.before_proof) == (3, 3, 0)
     assert {at for at, _ in found.samples} <= set(proofs.values())
@@ -43,39 +48,17 @@ def test_a_planted_lag_is_measured_from_the_proof() -> None:
         assert 0.4 < lag_ns / 1e9 < 5
 
 
-class Answering:
-    """The Platform API, with answers of its own."""
-
-    def __init__(self, *ends: str, error: PlatformApiError | None = None) -> None:
-        self._ends, self._error = ends, error
-
-    def post(self, _path: str, _body: dict) -> dict:
-        if self._error is not None:
-            raise self._error
-        return {
-            "conversations": [
-                {
-                    "conversationId": str(number),
-                    "participants": [
-                        {"purpose": "customer", "sessions": [{"segments": [{"segmentEnd": end}]}]}
-                    ],
-                }
-                for number, end in enumerate(self._ends)
-            ]
-        }
+def seen(number: int, gone: str) -> Seen:
+    at = datetime.fromisoformat(gone) if gone else None
+    return Seen(id=str(number), standing=Standing.ENDED, gone=at)
 
 
 def test_what_ended_before_the_proof_counts_as_no_lag_and_what_is_not_shown_not_at_all() -> None:
     second = 1_000_000_000
     at = int(datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()) * second
-    rows = {str(number): row(Stage.CLEARED, at) for number in range(5)}
-    api = Answering("2026-11-22T12:00:01.500Z", "2026-11-22T11:59:59.000Z", "", "garbage")
-    found = end_lags(api, rows, **SPAN)  # type: ignore[arg-type]  # as much of it as is asked
+    rows = {str(number): row(Stage.CLEARED, at) for number in range(4)}
+    ends = ("2026-11-22T12:00:01.500Z", "2026-11-22T11:59:59.000Z", "")
+    shown = {str(number): seen(number, gone) for number, gone in enumerate(ends)}
+    found = end_lags(rows, shown)
     assert found.samples == [(at, second * 3 // 2), (at, 0)]
-    assert (found.cleared, found.before_proof) == (5, 1)
-
-
-def test_a_client_that_may_not_ask_measures_nothing() -> None:
-    api = Answering(error=PlatformApiError(403, "missing.permissions"))
-    found = end_lags(api, {"0": row(Stage.CLEARED, 1)}, **SPAN)  # type: ignore[arg-type]
-    assert (found.samples, found.cleared) == ([], 1)
+    assert (found.cleared, found.before_proof) == (4, 1)
