@@ -33,6 +33,7 @@ COMMANDS: dict[str, str] = {
     "report": "make the report of a run again from its directory",
     "guest": "be one guest, by hand or from a script, and see each frame",
     "script": "tell what a conversation script would send, and which limit it would break",
+    "conform": "tell what of a recorded chat, from a browser or a guest, is not known here",
     "plan": "tell what a launch needs: load, agents, limits, nights, cost",
     "compare": "tell what changed from one run to another",
     "calibrate": "measure what this machine can generate before its own lag spoils the figures",

@@ -73,8 +73,21 @@ class Personal:
     """Finds what is personal in texts. ``known`` are values that a recording names as such."""
 
     def __init__(self, known: Iterable[str] = ()) -> None:
-        words = sorted({one for one in known if len(one) >= SHORTEST_SECRET}, key=len, reverse=True)
-        self._known = [re.compile(re.escape(one), re.IGNORECASE) for one in words]
+        self._known: dict[str, re.Pattern[str]] = {}
+        self.learn(known)
+
+    def learn(self, known: Iterable[str]) -> None:
+        """More values that are personal wherever they stand."""
+        for one in known:
+            if len(one) >= SHORTEST_SECRET and one.casefold() not in self._known:
+                self._known[one.casefold()] = re.compile(re.escape(one), re.IGNORECASE)
+
+    def learn_from(self, text: str) -> None:
+        """Who is named in a text is known from then on, word by word."""
+        for span in self.find(text):
+            if span.kind == "name":
+                whole = text[span.start : span.end]
+                self.learn([whole, *(word for word in whole.split() if word[:1].isupper())])
 
     def find(self, text: str) -> list[Span]:
         """Its parts in order. Of kinds that overlap the one named first above has the place."""
@@ -84,14 +97,14 @@ class Personal:
                 span = Span(found.start(group), found.end(group), kind)
                 if span.start < span.end and not any(map(span.overlaps, taken)):
                     taken.append(span)
-        for pattern in self._known:
+        for pattern in self._known.values():
             for found in pattern.finditer(text):
                 taken = _with(taken, Span(found.start(), found.end(), "secret"))
         return sorted(taken)
 
     def knows(self, text: str) -> bool:
         """Whether a known value stands in it."""
-        return any(pattern.search(text) for pattern in self._known)
+        return any(pattern.search(text) for pattern in self._known.values())
 
     def replace(self, text: str, by: Callable[[str, str], str]) -> str:
         """The text with each part replaced by what ``by(kind, part)`` gives."""

@@ -80,11 +80,11 @@ class Session:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """One file. ``loose`` are frames of which nobody knows the session."""
+    """One file. ``loose`` are frames of which nobody knows the session, file by file."""
 
     name: str
     sessions: tuple[Session, ...] = ()
-    loose: tuple[Frame, ...] = ()
+    loose: tuple[tuple[Frame, ...], ...] = ()
     left_out: tuple[str, ...] = field(default=())
     """what of the file was not read, in words"""
 
@@ -93,7 +93,8 @@ class Recording:
         for session in self.sessions:
             for connection in session.connections:
                 yield from connection.frames
-        yield from self.loose
+        for frames in self.loose:
+            yield from frames
 
 
 def read_recording(path: Path) -> Recording:
@@ -116,7 +117,7 @@ def read_recording(path: Path) -> Recording:
     frames = _loose(whole)
     if not frames:
         raise ConfigError(f"{path}: no HAR (it has no 'log'), no recording, and no frame")
-    return Recording(name=str(path), loose=frames)
+    return Recording(name=str(path), loose=(frames,))
 
 
 def parsed_frame(*, outgoing: bool, at_s: float, data: str) -> Frame:
@@ -293,17 +294,16 @@ def _lines(text: str, name: str) -> Recording:
 
 
 def _directory(path: Path) -> Recording:
-    frames: list[Frame] = []
-    files = sorted(path.glob("*.json"))
-    for file in files:
+    frames: list[tuple[Frame, ...]] = []
+    for file in sorted(path.glob("*.json")):
         text = _text(file)
         try:
             found = _loose(json.loads(text))
         except (ValueError, RecursionError) as error:
             problem = f"{file.name} is not JSON: {_reason(error)}"
-            frames.append(Frame(outgoing=False, at_s=0.0, data=text, problem=problem))
+            frames.append((Frame(outgoing=False, at_s=0.0, data=text, problem=problem),))
             continue
-        frames += found or (Frame(outgoing=False, at_s=0.0, value=None, data=text),)
+        frames.append(found or (Frame(outgoing=False, at_s=0.0, data=text),))
     if not frames:
         raise ConfigError(f"{path}: a directory without *.json files")
     return Recording(name=str(path), loose=tuple(frames))

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from harness.workload.recorded.personal import SHORTEST_SECRET, Personal
+from harness.workload.recorded.personal import Personal
 from harness.workload.recorded.reading import Recording
 
 
@@ -27,6 +27,7 @@ WORDS = _words(
     "dateDisplayFormat reasonCode time timestamp dateTime dateMinimum dateMaximum fileType mime "
     "listType"
 )
+TIMES = _words("time timestamp dateTime dateMinimum dateMaximum")
 IDS = _words(
     "token tracingId id messageId correlationId attachmentId deploymentId originatingMessageId "
     "parentMessageId customMessageId sessionId offeringId cannedResponseId connectionId requestId "
@@ -48,21 +49,42 @@ LONG_ID = 16
 """A shorter id (``yes``, ``option-1``) may be a word that somebody chose."""
 CONSTANT_IDS = frozenset({"SGVhbHRoQ2hlY2tNZXNzYWdlSWQ="})
 """The tracingId by which the vendor's SDK marks all its health checks."""
-_WORD = re.compile(r"[\w.:/+*-]{1,60}", re.ASCII)
+_WORD = re.compile(r"[A-Za-z][A-Za-z_]{0,39}\d{0,3}|[a-z]{1,20}/[a-z0-9.+*-]{1,40}", re.ASCII)
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.,Z+-]{0,24}|\d{10,13}", re.ASCII)
+_COUNT = re.compile(r"\d{1,12}", re.ASCII)
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,40}")
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}$")
 
 
-def secrets_of(recording: Recording) -> set[str]:
-    """Values that must not stand in anything made of a recording.
+def personal_of(recording: Recording) -> Personal:
+    """Knows what must not stand in anything made of a recording.
 
     The tokens of its sessions, and what its frames name as a secret, an id, a person or one of the
-    customer's own attributes. A bot's name is no secret.
+    customer's own attributes; and whoever is named in a text. A bot's name is no secret.
     """
-    found = {session.token for session in recording.sessions}
+    personal = Personal(session.token for session in recording.sessions)
     for frame in recording.frames():
-        found |= set(_secrets(frame.value, "", sealed=False))
-    return {one for one in found if len(one) >= SHORTEST_SECRET} - CONSTANT_IDS
+        learn(personal, frame.value)
+    return personal
+
+
+def learn(personal: Personal, value: Any) -> None:
+    """What one frame says of secrets and people."""
+    personal.learn(set(_secrets(value, "", sealed=False)) - CONSTANT_IDS)
+    for text in _texts(value):
+        personal.learn_from(text)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key == "text" and isinstance(inner, str):
+                yield inner
+            else:
+                yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
 
 
 def _secrets(value: Any, key: str, *, sealed: bool) -> Iterator[str]:
@@ -124,7 +146,7 @@ class Redactor:
             return _length(value)
         if key in IDS:
             return self.pseudonym(value)
-        if key in WORDS and _WORD.fullmatch(value) and not self._personal.knows(value):
+        if key in WORDS and _is_word(key, value) and not self._personal.knows(value):
             return value
         if key in ("fileName", "filename"):
             found = _SUFFIX.search(value)
@@ -148,6 +170,12 @@ class Redactor:
             _another(char, number, hexadecimal=hexadecimal)
             for char, number in zip(value, drawn, strict=True)
         )
+
+
+def _is_word(key: str, value: str) -> bool:
+    if key in NUMBERS:
+        return _COUNT.fullmatch(value) is not None
+    return (_TIME if key in TIMES else _WORD).fullmatch(value) is not None
 
 
 def _another(char: str, number: int, *, hexadecimal: bool) -> str:

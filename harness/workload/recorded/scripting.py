@@ -15,7 +15,7 @@ from harness.units import duration_text
 from harness.workload.recorded.moments import DEEDS, Kind, Moment, moments, offered_in
 from harness.workload.recorded.personal import Personal
 from harness.workload.recorded.reading import Recording
-from harness.workload.recorded.redaction import secrets_of
+from harness.workload.recorded.redaction import personal_of
 from harness.workload.script import DEFAULT_WITHIN, render
 from harness.workload.script_file import MAX_FILE_BYTES
 from harness.workload.texts import MAX_TEXT_BYTES
@@ -216,8 +216,7 @@ class _Writer:
 
 def draft(recording: Recording, *, data_file: str) -> Draft:
     """The script of a recording; ``data_file`` is the name of the CSV file for its columns."""
-    secrets = secrets_of(recording)
-    columns = _Columns(Personal(secrets))
+    columns = _Columns(personal_of(recording))
     files: dict[str, int] = {}
     scenarios: list[_Writer] = []
     for session in recording.sessions:

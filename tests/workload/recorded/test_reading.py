@@ -110,8 +110,8 @@ def test_a_directory_of_frames(tmp_path: Path) -> None:
     written(tmp_path, [{"frame": {"class": "x"}}, {"action": "echo"}], "b.json")
     written(tmp_path, "{", "c.json")
     found = read_recording(tmp_path).loose
-    assert [frame.outgoing for frame in found] == [False, False, True, False]
-    assert found[3].problem.startswith("c.json is not JSON")
+    assert [[frame.outgoing for frame in frames] for frames in found] == [[0], [0, 1], [0]]
+    assert found[2][0].problem.startswith("c.json is not JSON")
 
 
 def test_our_own_recording_of_a_guest_that_came_back(tmp_path: Path) -> None:

@@ -1,0 +1,265 @@
+"""A recording held against what is known: each frame of the service, and their order.
+
+What is not understood is listed with the outline of a frame in which it stood; nothing that
+a guest or an agent said, and no id, is in it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.conform import known
+from harness.conform.form import Odd, kind_of, shown
+from harness.errors import RemoteProtocolError
+from harness.protocol.codec import decode
+from harness.workload.recorded.moments import Kind, Turn, moments, turns
+from harness.workload.recorded.reading import CLOSE, TEXT, UPGRADED, Connection, Frame, Recording
+from harness.workload.recorded.redaction import Redactor, personal_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something that is not understood, wherever it stood."""
+
+    kind: str
+    where: str
+    there: str
+    times: int
+    first_frame: int
+    """counted from 1 over the file's frames, both ways"""
+    outline: Any = None
+    """the first frame of it, without anybody's data; None where it is about no one frame"""
+
+    @property
+    def sentence(self) -> str:
+        """All of it on one line."""
+        many = "once" if self.times == 1 else f"{self.times:,} times"
+        parts = [part for part in (self.kind, self.where, self.there) if part]
+        return f"{': '.join(parts)} ({many}, first in frame {self.first_frame:,})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stay:
+    """What one session showed of the service's ways. Times in seconds; None for not seen."""
+
+    opened_s: float | None = None
+    delivered_s: tuple[float, ...] = ()
+    turns: tuple[Turn, ...] = ()
+    clear: tuple[str, ...] = ()
+    """what answered Clear, in its order"""
+    clear_s: float | None = None
+    closes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """One file."""
+
+    name: str
+    frames: int
+    """frames of the service"""
+    findings: tuple[Finding, ...]
+    stays: tuple[Stay, ...]
+
+
+@dataclass(slots=True)
+class _Findings:
+    redactor: Redactor
+    found: dict[tuple[str, str, str], Finding] = field(default_factory=dict)
+
+    def add(self, kind: str, where: str, there: str, number: int, frame: Frame | None) -> None:
+        key = (kind, where, there)
+        before = self.found.get(key)
+        outline = None
+        if before is not None:
+            outline = before.outline
+        elif frame is not None and frame.value is not None:
+            outline = self.redactor.value(frame.value)
+        self.found[key] = Finding(
+            kind=kind,
+            where=where,
+            there=there,
+            times=1 if before is None else before.times + 1,
+            first_frame=number if before is None else before.first_frame,
+            outline=outline,
+        )
+
+
+def check_recording(recording: Recording, *, key: bytes) -> Checked:
+    """Hold all of it against what is known; ``key`` makes the ids of outlines unlike the true."""
+    redactor = Redactor(personal_of(recording), key=key, texts=False)
+    findings = _Findings(redactor)
+    number = many = 0
+    for frames, asked in _runs(recording):
+        for frame in frames:
+            number += 1
+            if not frame.outgoing:
+                many += frame.opcode == TEXT
+                for odd in _odd(frame, asked):
+                    findings.add(odd.kind, ".".join(odd.path), odd.there, number, frame)
+        _check_order(frames, number - len(frames), findings, whole=asked is not None)
+    for session in recording.sessions:
+        for connection in session.connections:
+            if connection.status not in (None, *UPGRADED):
+                findings.add(
+                    "unknown value", "status of the upgrade", str(connection.status), 1, None
+                )
+    return Checked(
+        name=recording.name,
+        frames=many,
+        findings=tuple(sorted(findings.found.values(), key=lambda one: one.first_frame)),
+        stays=tuple(_stays(recording)),
+    )
+
+
+def _runs(recording: Recording) -> Iterator[tuple[tuple[Frame, ...], set[str] | None]]:
+    """Frames that belong in one order, and the tracingIds that were asked on them, if known."""
+    for session in recording.sessions:
+        for connection in session.connections:
+            asked = {_tracing_id(frame) for frame in connection.frames if frame.outgoing}
+            yield connection.frames, asked
+    for frames in recording.loose:
+        yield frames, None
+
+
+def _tracing_id(frame: Frame) -> str:
+    found = frame.fields.get("tracingId")
+    return found if isinstance(found, str) else ""
+
+
+# One frame.
+
+
+def _odd(frame: Frame, asked: set[str] | None) -> Iterator[Odd]:
+    if frame.opcode == CLOSE:
+        if frame.code is not None and frame.code not in known.CLOSE_CODES:
+            yield Odd(("close code",), "unknown value", str(frame.code))
+        return
+    if frame.problem:
+        yield Odd(("frame",), "another type", frame.problem)
+        return
+    if not isinstance(frame.value, dict):
+        yield Odd(("frame",), "another type", f"{kind_of(frame.value)} in place of an object")
+        return
+    fields = frame.fields
+    name, code, body = fields.get("class"), fields.get("code"), fields.get("body")
+    if name is None and "type" not in fields:  # a gateway's own answer has no class, for one
+        keys = ", ".join(shown(key) for key in fields)
+        yield Odd(("frame",), "no class", f"an object with {keys or 'nothing'}")
+        return
+    top = shown(name) if isinstance(name, str) else "a frame without class"
+    yield from known.ENVELOPE.check(frame.value, (top,))
+    if isinstance(code, int) and not 200 <= code < 300:
+        yield from _odd_error(top, code, body)
+    elif isinstance(name, str):
+        form = known.BODIES.get(name)
+        if form is None:
+            yield Odd((top,), "unknown class", "")
+        elif body is not None:
+            yield from form.check(body, (top, "body"))
+    if asked is not None and fields.get("type") == "response":
+        tracing_id = _tracing_id(frame)
+        if tracing_id and tracing_id not in asked:
+            yield Odd((top, "tracingId"), "order", "an answer to what was not asked here")
+    try:
+        decode(frame.data.encode("utf-8", "replace"))
+    except RemoteProtocolError as error:
+        yield Odd((top,), "the decoder refuses it", str(error))
+
+
+def _odd_error(top: str, code: int, body: Any) -> Iterator[Odd]:
+    if code not in known.ERROR_CODES:
+        yield Odd((top, "code"), "unknown value", str(code))
+    if isinstance(body, str) or body is None:
+        return
+    yield from known.FAILED.check(body, (top, "body"))
+    inner = body.get("errorCode") if isinstance(body, dict) else None
+    if isinstance(inner, int) and inner not in known.ERROR_CODES:
+        yield Odd((top, "body", "errorCode"), "unknown value", str(inner))
+
+
+# Their order.
+
+
+def _check_order(
+    frames: tuple[Frame, ...], before: int, findings: _Findings, *, whole: bool
+) -> None:
+    """At Clear, and after ConnectionClosedEvent, on one connection; perhaps a part of one."""
+    answers: list[str] = []
+    last, closed = before + 1, False
+    for number, frame in enumerate(frames, before + 1):
+        if frame.opcode != TEXT or frame.outgoing:
+            continue
+        name = frame.fields.get("class")
+        answer = _answers_clear(frame)
+        if answer is not None:
+            answers.append(answer)
+            last = number
+        elif closed:
+            where = shown(name) if isinstance(name, str) else "a frame without class"
+            findings.add("order", where, "after ConnectionClosedEvent", number, frame)
+        closed = closed or name == known.CLEAR_ORDER[2]
+    if known.CLEAR_ORDER[1] not in answers:
+        return
+    if known.CLEAR_ORDER[0] not in answers and whole:
+        findings.add("order", "Clear", "was answered without an echo", last, None)
+    elif answers != [name for name in known.CLEAR_ORDER if name in answers]:
+        findings.add("order", "Clear", f"was answered by {', '.join(answers)}", last, None)
+
+
+def _answers_clear(frame: Frame) -> str | None:
+    name, body = frame.fields.get("class"), frame.fields.get("body")
+    if name in known.CLEAR_ORDER:
+        return str(name)
+    if name != "StructuredMessage" or not isinstance(body, dict):
+        return None
+    events = body.get("events")
+    for event in events if isinstance(events, list) else ():
+        presence = event.get("presence") if isinstance(event, dict) else None
+        if isinstance(presence, dict) and presence.get("type") == "Clear":
+            return known.CLEAR_ORDER[0]
+    return None
+
+
+# What the service did, to be compared with what the twin does.
+
+
+def _stays(recording: Recording) -> Iterator[Stay]:
+    for session in recording.sessions:
+        found = moments(session)
+        sent = {one.tracing_id: one for one in found if one.kind in (*_TOLD, Kind.CLEAR)}
+        configured = [one.at_s for one in found if one.kind is Kind.CONFIGURE]
+        ready = [one.at_s for one in found if one.kind is Kind.READY]
+        cleared = [one.at_s for one in found if one.kind is Kind.CLEARED]
+        clears = [one.at_s for one in found if one.kind is Kind.CLEAR]
+        echoes = [one for one in found if one.kind is Kind.ECHO and one.tracing_id in sent]
+        yield Stay(
+            opened_s=ready[0] - configured[0] if ready and configured else None,
+            delivered_s=tuple(
+                max(one.at_s - sent[one.tracing_id].at_s, 0.0)
+                for one in echoes
+                if sent[one.tracing_id].kind is not Kind.CLEAR
+            ),
+            turns=tuple(turns(found)),
+            clear=tuple(_clear_answers(session.connections)),
+            clear_s=cleared[0] - clears[0] if cleared and clears else None,
+            closes=tuple(_closes(session.connections)),
+        )
+
+
+_TOLD = (Kind.TEXT, Kind.CHOICE, Kind.FILE, Kind.JOIN)
+
+
+def _clear_answers(connections: tuple[Connection, ...]) -> Iterator[str]:
+    for connection in connections:
+        for frame in connection.frames:
+            if not frame.outgoing and (answer := _answers_clear(frame)) is not None:
+                yield answer
+
+
+def _closes(connections: tuple[Connection, ...]) -> Iterator[str]:
+    for connection in connections:
+        for frame in connection.frames:
+            if frame.opcode == CLOSE:
+                who = "guest" if frame.outgoing else "service"
+                yield f"{who}{'' if frame.code is None else f' {frame.code}'}"
