@@ -63,7 +63,8 @@ class Plan:
     configures: Sequence[str] = ()
     clears: Sequence[str] = ()
     lies: Sequence[Sequence[str]] = ()
-    """said before the answers to configureSession and texts, in turn"""
+    """said before the answers to configureSession, in turn; before the answer to a text it says the
+    lies that the text asks for (see :func:`asking_for`)"""
     lies_at_clear: Sequence[str] = ()
 
 
@@ -104,7 +105,7 @@ class Liar:
             text = {"type": "Text", "text": message["message"].get("text", "")}
             _say(
                 peer,
-                *self._lie(next(self._lies), name),
+                *self._lie([lie for lie in LIES if f"[{lie}]" in text["text"]], name),
                 _structured("Inbound", self._id(), name, **text),
                 _structured("Outbound", self._id(), None, **text),
             )
@@ -203,6 +204,11 @@ class Liar:
     def _id(self) -> str:
         self._number += 1
         return f"m{self._number}"
+
+
+def asking_for(lies: Sequence[str]) -> str:
+    """What a guest says who wants to be lied to."""
+    return "hello " + " ".join(f"[{lie}]" for lie in lies)
 
 
 def _then(moves: Sequence[str], honest: str) -> Iterator[str]:
