@@ -44,12 +44,21 @@ class Process:
     pid: int
     birth: str = ""
     """when the operating system says that it was started (see :func:`birth_of`)"""
+    place: str = ""
+    """machine and process namespace (see :func:`place_of_this_process`); empty if not known"""
+    copy: bool = False
+    """the file is a master's copy of a worker's"""
     damaged: str = ""
     """what was wrong with the file that this one was saved from, if any"""
 
     @property
     def here(self) -> bool:
-        """Whether it runs, or ran, on this machine."""
+        """Whether it runs, or ran, on this machine, where its pid means what it says.
+
+        A host name is no proof of that: containers share theirs, and each has a process 1.
+        """
+        if self.place:
+            return self.place == place_of_this_process()
         return self.host == platform.node()
 
     @property
@@ -183,7 +192,21 @@ def birth_of(pid: int) -> str:
 
 def meta_of_this_process() -> dict[str, str]:
     """What a ledger notes of the process that writes it, so that others can ask for it."""
-    return {"pid": str(os.getpid()), "birth": birth_of(os.getpid()), "host": platform.node()}
+    return {
+        "pid": str(os.getpid()),
+        "birth": birth_of(os.getpid()),
+        "host": platform.node(),
+        "place": place_of_this_process(),
+    }
+
+
+def place_of_this_process() -> str:
+    """The machine since it was started, and the namespace that pids belong to; empty if unknown."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return ""
 
 
 NOT_OVER = (
@@ -253,6 +276,8 @@ def _process(path: Path, meta: dict[str, str]) -> Process:
         host=meta.get("host", ""),
         pid=int(meta.get("pid") or 0),
         birth=meta.get("birth", ""),
+        place=meta.get("place", ""),
+        copy="copy_of" in meta,
         damaged="" if meta.get("derived") else meta.get("damaged", ""),
     )
 

@@ -6,8 +6,6 @@ a bounded rate. Every road that Locust has to an end goes through :meth:`Run.dra
 """
 
 import contextlib
-import os
-import platform
 import random
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -34,6 +32,7 @@ from harness.load.asked import seed
 from harness.load.bridge import BridgedRecorder
 from harness.load.door import Door
 from harness.load.mistakes import Mistakes
+from harness.load.node import new_node_name
 from harness.load.options import RunOptions
 from harness.load.shapes import ArrivalShape
 from harness.load.sharing import Lease
@@ -89,7 +88,7 @@ class Run:
         self.options = options
         self.directory = directory
         self.worker, self.workers, self.joined = worker, workers, joined
-        self.name = f"{platform.node() or 'host'}-{os.getpid()}"
+        self.name = new_node_name()
         self.failures: list[str] = []
         """Sentences that make this run's figures void; also written to ``failures.txt``."""
         self.recorder = BridgedRecorder(environment)

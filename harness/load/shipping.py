@@ -11,10 +11,10 @@ Tokens go with it, and Locust's channel between worker and master is neither enc
 authenticated: run master and workers on a network of their own.
 """
 
-import platform
+import sys
 from collections import OrderedDict, deque
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import gevent
 from gevent.event import Event
@@ -25,11 +25,15 @@ from locust.runners import MasterRunner, WorkerRunner
 from harness.clock import monotonic_ns, wall_ns
 from harness.errors import LedgerError
 from harness.ledger.ledger import Group, run_in
+from harness.ledger.reading import read_process
 from harness.ledger.store import FILE_NAME, Insert, Store, Update
+from harness.load.node import plain
 from harness.measure.snapshot import HISTOGRAMS, INTERVALS, write_whole
 
 SHIP = "harness_ledger"
 SHIPPED = "harness_ledger_ack"
+NAME_CHARACTERS = 80
+"""of a worker's name that came over the network, at most"""
 BATCH = 2_000
 """Changes in one message, at most."""
 WAITING = 100_000
@@ -39,6 +43,7 @@ MEASURED_BATCH = 500_000
 MEASURED_WAITING = 50_000_000
 """Bytes of measurements that may wait for the master (an hour or more of silence)."""
 AGAIN_AFTER_S = 5.0
+REFUSED = "the master refused what the worker said: it does not follow what came before"
 INCOMPLETE = "the master did not take all that the worker had to say"
 
 
@@ -49,6 +54,7 @@ class Shipper:
         self._runner = runner
         self._worker = worker
         self._first = {**meta, "copy_of": worker}
+        self._run = meta.get("run_id", "")
         self._inserts: OrderedDict[int, Insert] = OrderedDict()
         self._updates: OrderedDict[int, Update] = OrderedDict()
         self._meta: dict[str, str] = {}
@@ -56,7 +62,7 @@ class Shipper:
         self._measured_bytes = 0
         self._lost = False
         self._needless = False
-        """the master sees this worker's own files"""
+        """the master sees this worker's own files, or takes nothing more"""
         self._batch = 0
         self._work, self._answered, self._idle = Event(), Event(), Event()
         self._idle.set()
@@ -135,6 +141,7 @@ class Shipper:
         intervals, histograms = self._next_measured()
         self._batch += 1
         return {
+            "run": self._run,
             "worker": self._worker,
             "number": self._batch,
             "inserts": inserts,
@@ -164,7 +171,9 @@ class Shipper:
 
     def _on_answer(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
         if msg.data["worker"] == self._worker and msg.data["number"] == self._batch:
-            self._needless = bool(msg.data.get("here"))
+            if msg.data.get("refused"):
+                print(f"error: {REFUSED}; this worker's own ledger is whole", file=sys.stderr)
+            self._needless = bool(msg.data.get("here") or msg.data.get("refused"))
             if self._needless:
                 self._inserts.clear()
                 self._updates.clear()
@@ -208,6 +217,8 @@ class Copies:
         self._directory: Path | None = None
         self._copies: dict[str, _Copy | None] = {}
         self._last: dict[str, int] = {}
+        self._owners: dict[str, str] = {}
+        """Locust's id of the worker that has a name: no other may use it"""
         self._came: Queue[Any] = Queue()
         self._thread: ThreadPool | None = None
         self.failures: list[str] = []
@@ -218,7 +229,7 @@ class Copies:
     def open(self, directory: Path) -> None:
         """A run begins."""
         self._directory = directory
-        self._copies, self._last = {}, {}
+        self._copies, self._last, self._owners = {}, {}, {}
         self.heard_of, self.failures = {}, []
         if self._thread is None:
             self._thread = ThreadPool(1)
@@ -255,30 +266,53 @@ class Copies:
         self.heard_of[node_id] = worker
         if self._directory is None or self._thread is None:
             return
-        if number > self._last.get(worker, 0):
+        answer: dict[str, Any] = {"worker": worker, "number": number}
+        last = self._last.get(worker, 0)
+        if batch["run"] not in ("", self._directory.name):  # of a run that is over
+            self._runner.send_message(SHIPPED, {**answer, "here": True}, node_id)
+            return
+        if self._owners.setdefault(worker, node_id) != node_id:
+            self._refuse(node_id, answer, f"two workers call themselves {plain(worker)}")
+        if number > last + 1:
+            # Something is missing between: a copy with a gap in it would look whole.
+            self._refuse(
+                node_id, answer, f"batch {number} of {plain(worker)} came after batch {last}"
+            )
+        if number > last:
             if "heartbeat_ns" in batch["meta"]:  # by our clock: theirs may be another
                 batch["meta"]["heartbeat_ns"] = str(wall_ns())
-            copy = self._copy_of(worker, batch["meta"])
+            copy = self._copy_of(worker, batch["meta"], node_id, answer)
             if copy is not None:
                 run_in(self._thread, copy.write, batch)
             self._last[worker] = number
         here = worker in self._copies and self._copies[worker] is None
-        answer = {"worker": worker, "number": number, "here": here}
-        self._runner.send_message(SHIPPED, answer, node_id)
+        self._runner.send_message(SHIPPED, {**answer, "here": here}, node_id)
 
-    def _copy_of(self, worker: str, meta: dict[str, str]) -> _Copy | None:
+    def _refuse(self, node_id: str, answer: dict[str, Any], why: str) -> NoReturn:
+        """Take nothing of it, and say so to both sides. Raises LedgerError."""
+        copy = self._copies.get(answer["worker"])
+        if copy is not None and self._thread is not None:
+            nothing = {"inserts": (), "updates": (), "intervals": b"", "histograms": b""}
+            run_in(self._thread, copy.write, {**nothing, "meta": {"damaged": why}})
+        self._runner.send_message(SHIPPED, {**answer, "refused": True}, node_id)
+        raise LedgerError(f"{why}: it is refused, and the copy of its ledger is not whole")
+
+    def _copy_of(
+        self, worker: str, meta: dict[str, str], node_id: str, answer: dict[str, Any]
+    ) -> _Copy | None:
         if worker not in self._copies:
             assert self._directory is not None
-            name = _plain(worker)
-            here = (self._directory / FILE_NAME.format(worker=name)).exists()  # the worker's own
+            name = plain(worker)[:NAME_CHARACTERS] or "worker"
+            path = self._directory / FILE_NAME.format(worker=name)
             try:
-                self._copies[worker] = None if here else _Copy(self._directory, name, meta)
+                if path.exists():
+                    there = read_process(path)
+                    if there.copy or there.worker != worker:  # not the worker's own
+                        self._refuse(node_id, answer, f"two workers call themselves {name}")
+                    self._copies[worker] = None
+                else:
+                    self._copies[worker] = _Copy(self._directory, name, meta)
             except OSError as error:
                 why = error.strerror or error
                 raise LedgerError(f"no copy of worker {name} can be kept: {why}") from error
         return self._copies[worker]
-
-
-def _plain(worker: str) -> str:
-    """A name that came over the network, fit for a file."""
-    return "".join(c if c.isalnum() or c in "._-" else "_" for c in worker)[:80] or platform.node()

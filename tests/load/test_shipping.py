@@ -20,6 +20,7 @@ from harness.ledger.leftovers import ledger_files, read_account, read_leftovers
 from harness.ledger.reading import read_rows
 from harness.ledger.store import Stage, Store
 from harness.load import shipping
+from harness.load.node import new_node_name
 from harness.load.shipping import SHIP, SHIPPED, Copies, Shipper
 from harness.measure.histogram import Histogram
 from harness.measure.recorder import Recorder, service_tag
@@ -277,3 +278,60 @@ def test_figures_of_workers_elsewhere_are_exact(simulator: Any, tmp_path: Path) 
     entry = json.loads((whole / "run.json").read_text())["operations"]["reply"]
     assert entry["count"] == merged.count == sum(p.outcomes["reply"]["ok"] for p in parts) > 5
     assert entry["service_ms"]["p95"] == merged.percentile_ms(95)
+
+
+def test_two_lives_of_one_container_are_two_nodes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Restarted in place: the same host name, process 1 again, and a disk that is empty again.
+    monkeypatch.setattr("os.getpid", lambda: 1)
+    wire, copies, first = rig(tmp_path, new_node_name())
+    first.take(Group(inserts=[(n, f"a{n}", Stage.INTENDED, 1, 1) for n in range(1, 6)]))
+    assert first.flush(within_s=5)
+    first.stop()
+    second = Shipper(wire, new_node_name(), {})  # type: ignore[arg-type]
+    second.take(Group(inserts=[(n, f"b{n}", Stage.INTENDED, 1, 1) for n in range(1, 9)]))
+    assert second.flush(within_s=5)
+    copies.close()
+    assert copies.failures == []
+    listed = {left.token for left in read_leftovers(tmp_path)}
+    assert listed == {f"a{n}" for n in range(1, 6)} | {f"b{n}" for n in range(1, 9)}
+
+
+def test_what_does_not_follow_is_refused_aloud_and_makes_the_copy_incomplete(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, copies, shipper = rig(tmp_path)
+    shipper.take(Group(inserts=[(1, "t1", Stage.INTENDED, 1, 1)]))
+    assert shipper.flush(within_s=5)
+    shipper._batch = 7
+    shipper.take(Group(inserts=[(2, "t2", Stage.INTENDED, 1, 1)]))
+    assert shipper.flush(within_s=5)
+    copies.close()
+    assert any("batch 8 of w came after batch 1: it is refused" in why for why in copies.failures)
+    assert "this worker's own ledger is whole" in capsys.readouterr().err
+    assert read_account(tmp_path).damaged
+
+
+def test_who_takes_the_name_of_another_worker_is_refused_aloud(tmp_path: Path) -> None:
+    wire, copies, shipper = rig(tmp_path)
+    shipper.take(Group(inserts=[(1, "t1", Stage.INTENDED, 1, 1)]))
+    assert shipper.flush(within_s=5)
+    other = {
+        "run": "", "worker": "w", "number": 1, "inserts": [(1, "x1", Stage.INTENDED, 1, 1)],
+        "updates": [], "meta": {}, "intervals": b"", "histograms": b"",
+    }  # fmt: skip
+    wire.send_message(SHIP, other, "worker-2")
+    gevent.sleep(0.2)
+    copies.close()
+    assert any("two workers call themselves w" in why for why in copies.failures)
+    assert {left.token for left in read_leftovers(tmp_path)} == {"t1"}
+
+
+def test_a_late_word_of_the_run_before_goes_into_no_other(tmp_path: Path) -> None:
+    _, copies, shipper = rig(tmp_path, "w", {"run_id": "another-run"})
+    shipper.take(Group(inserts=[(1, "t1", Stage.INTENDED, 1, 1)]))
+    assert shipper.flush(within_s=5)
+    copies.close()
+    assert copies.failures == []
+    assert ledger_files(tmp_path) == []
