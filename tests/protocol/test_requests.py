@@ -83,3 +83,12 @@ def test_files_typing_history_and_closing() -> None:
 
 def test_attributes_are_measured_in_bytes_of_keys_and_values() -> None:
     assert requests.attributes_size({"é": "ab", "c": ""}) == 5
+
+
+def test_the_journey_id_is_made_again_from_the_token_and_does_not_lead_back() -> None:
+    first, second = requests.journey_id("T"), requests.journey_id("U")
+    assert first == requests.journey_id("T") != second
+    request = requests.configure_session("T" * 40, "D", "X")
+    request.pop("token")
+    assert "T" * 40 not in str(request)
+    assert request["journeyContext"]["customer"]["id"] == requests.journey_id("T" * 40)
