@@ -115,12 +115,25 @@ def _outside(terms: Terms, args: argparse.Namespace) -> list[Check]:
     if config is not None:
         checks += check_deployment(config)
     checks.append(check_clock(offset_s))
-    if args.no_guest or not reached:
-        why = "not asked for" if args.no_guest else "the target can't be reached"
+    if why := _no_guest_because(args, checks, reached=reached):
         checks.append(Check(name="one guest", status=Status.SKIPPED, text=why))
     else:
         checks.append(send_one_guest(terms, args.reports))
     return checks
+
+
+def _no_guest_because(args: argparse.Namespace, checks: list[Check], *, reached: bool) -> str:
+    """Why no guest is sent; empty if one is. What could not be ended is not opened."""
+    if args.no_guest:
+        return "not asked for"
+    if not reached:
+        return "the target can't be reached"
+    failed = {check.name for check in checks if check.status is Status.FAIL}
+    if "clear" in failed:
+        return "none is opened: it could not be ended"
+    if "config.json" in failed:
+        return "none is opened: whether it could be ended is not known"
+    return "none is opened: the deployment takes none" if "deployment" in failed else ""
 
 
 def _machine(terms: Terms, *, at_once: int, peak: float | None, processes: int) -> list[Check]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Simulator
 from locusts import ROOT, locustfile
 
 from harness.analysis.ramp import Limit
@@ -86,6 +87,18 @@ def test_a_failed_preflight_permits_nothing(simulator: Any, tmp_path: Path) -> N
     simulator.faults()
     refused = harness("run", str(locustfile(tmp_path)), *words, "-t", "2s")
     assert (refused.returncode, "preflight failed" in refused.stderr) == (7, True)
+
+
+def test_what_could_not_be_ended_is_not_opened(tmp_path: Path) -> None:
+    running = Simulator("--limits", "off", "--deployment", "conversation_clear=off")
+    try:
+        words = target(tmp_path, running.url)
+        checked = harness("preflight", *words)
+        assert checked.returncode == 7, checked.stdout + checked.stderr
+        assert "none is opened: it could not be ended" in " ".join(checked.stdout.split())
+        assert running.truth()["sessions"]["opened"] == 0
+    finally:
+        running.stop()
 
 
 def test_plain_locust_is_guarded_too(simulator: Any, tmp_path: Path) -> None:
