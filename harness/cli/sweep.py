@@ -24,6 +24,7 @@ from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.guest.failures import Ending
 from harness.guest.settings import GuestSettings
+from harness.guest.sign_ins import read_sign_ins
 from harness.ledger.leftovers import Leftover, ledger_files, read_account
 from harness.ledger.setting_aside import set_aside
 from harness.reconcile.derive import sweep_derived
@@ -66,6 +67,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "secret",
     )
     parser.add_argument(
+        "--sign-ins",
+        type=Path,
+        metavar="FILE",
+        help="JWTs of signed-in guests, one a line: only with its own can such a session be "
+        "resumed and cleared",
+    )
+    parser.add_argument(
         "--platform",
         action="store_true",
         help="disconnect what is left over the Platform API "
@@ -89,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
     seconds(args.effect, "--effect")
     if per_second <= 0:
         raise ConfigError("--rate: expected more than zero")
+    args.jwts = () if args.sign_ins is None else read_sign_ins(args.sign_ins)
     directories = take_runs(args, args.runs)
     refuse_while_running(directories, force=args.force)
     if not args.dry_run:
@@ -116,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
             )
             left += len(found)
             continue
-        still = _sweep(directory, found, target, per_second, deadline_s, console)
+        still = _sweep(directory, found, target, per_second, deadline_s, args.jwts, console)
         if still and args.platform:
             still = _by_platform(directory, target, args, console)
         left += still
@@ -219,6 +228,7 @@ def _sweep(
     target: Target,
     per_second: float,
     deadline_s: float,
+    sign_ins: tuple[str, ...],
     console: Console,
 ) -> int:
     settings = GuestSettings(target=target, tls=target.tls_context())
@@ -247,6 +257,7 @@ def _sweep(
             per_second=per_second,
             deadline_s=deadline_s,
             on_ending=on_ending,
+            sign_ins=sign_ins,
         )
     for ending, count in result.endings.most_common():
         console.print(f"  {count:>6,}  {ENDINGS[ending]}", style="" if ending.proof else "red")
@@ -272,5 +283,7 @@ ENDINGS = {
     Ending.UNANSWERED: "did not answer",
     Ending.CUT: "lost their connection before the proof",
     Ending.UNREACHABLE: "could not be reached: no connection to the service",
+    Ending.SIGNED_IN: "are signed-in guests', whom the service only knows by a valid sign-in: give "
+    "theirs with --sign-ins FILE, or else only --platform can end their conversations",
     Ending.ERROR: "were answered with an error",
 }

@@ -41,6 +41,8 @@ class Ending(StrEnum):
     """the connection was lost before the proof"""
     UNREACHABLE = "unreachable"
     """no connection could be made"""
+    SIGNED_IN = "signed_in"
+    """it is a signed-in guest's, and no sign-in was given that the service takes for it"""
     ERROR = "service_error"
     """the service answered with another error"""
 

@@ -136,12 +136,15 @@ class Line:
         due_ns: int | None = None,
         operation: str = "session_open",
         start_new: bool = False,
+        sign_in: str = "",
     ) -> SessionResponse:
         """Open the session, or resume it. ``start_new`` is legal for a read-only session only.
 
+        ``sign_in`` is used instead of that of the settings.
+
         Raises ServiceError, ReplyTimeout or ConnectionLost.
         """
-        inbox, tracing_id, jwt = self.inbox, self.next_id(), self.settings.jwt()
+        inbox, tracing_id, jwt = self.inbox, self.next_id(), sign_in or self.settings.jwt()
         self.session.do(Did.START_NEW if start_new else Did.CONFIGURE)
         inbox.response, inbox.failure, inbox.configure_id = None, None, tracing_id
         self.send(

@@ -5,7 +5,6 @@ deployment.
 """
 
 import argparse
-import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,11 @@ from typing import Any
 from harness.errors import ConfigError
 from harness.guest.budget import DOCUMENTED, UNLIMITED, ConnectionBudget
 from harness.guest.settings import GuestSettings, SignIn
+from harness.guest.sign_ins import read_sign_ins
 from harness.ledger.tokens import guest_tag
 from harness.protocol.names import CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE
 from harness.targets import Terms
 from harness.units import duration_text, seconds
-from harness.workload.reading import read_text
 
 # Option, its environment variable, default, help. Locust's parser takes them.
 OPTIONS = (
@@ -52,7 +51,6 @@ OPTIONS = (
 
 LEAST_AGE_S = 0.5
 """Younger connections would hardly carry anything but their own making."""
-_JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,18 +112,6 @@ def read_conduct(parsed: argparse.Namespace, terms: Terms) -> Conduct:
         max_connection_age_s=_max_age_s(parsed.max_connection_age),
         sign_ins=() if file is None else read_sign_ins(file),
     )
-
-
-def read_sign_ins(file: Path) -> tuple[str, ...]:
-    """The JWTs of a file. ConfigError names file and line and shows no secret."""
-    lines = read_text(file).splitlines()
-    for number, line in enumerate(lines, 1):
-        if line.strip() and not _JWT.fullmatch(line.strip()):
-            raise ConfigError(f"{file}, line {number}: expected a JWT (three parts with dots)")
-    found = tuple(line.strip() for line in lines if line.strip())
-    if not found:
-        raise ConfigError(f"{file}: empty; expected JWTs, one a line")
-    return found
 
 
 def _connections(text: str, terms: Terms, *, paced: bool) -> int:

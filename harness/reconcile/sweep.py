@@ -73,10 +73,12 @@ def sweep(
     per_second: float,
     deadline_s: float,
     on_ending: Callable[[Leftover, Ending], None],
+    sign_ins: tuple[str, ...] = (),
 ) -> SweepResult:
     """End each leftover on a connection of its own, at most ``per_second`` new ones a second.
 
-    Settles the proved ones in their ledger. Raises LedgerError when that can't be written.
+    ``sign_ins`` are the JWTs of signed-in guests. Settles the proved ones in their ledger. Raises
+    LedgerError when that can't be written.
     """
     result = SweepResult(found=len(leftovers))
     recorder = Recorder()
@@ -86,7 +88,9 @@ def sweep(
     pool = Pool(AT_ONCE)
 
     def end(leftover: Leftover) -> None:
-        ending = end_session(Line(settings, leftover.token, recorder))
+        first = (leftover.row - 1) % len(sign_ins) if sign_ins else 0  # very likely its own
+        ordered = sign_ins[first:] + sign_ins[:first]
+        ending = end_session(Line(settings, leftover.token, recorder), sign_ins=ordered)
         if ending.proof:
             try:
                 settle(leftover, f"sweep: {ending}")

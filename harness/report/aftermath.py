@@ -24,6 +24,7 @@ ENDINGS: MappingProxyType[str, str] = MappingProxyType(
         "gone": "Were over already",
         "expired": "Said to have expired, which no resume has shown",
         "refused": "Could not be cleared: Clear Conversation is switched off",
+        "signed_in": "Signed-in guests', whose sign-in was not given",
         "rate_limited": "Refused by the service's rate limits",
         "unanswered": "Did not answer",
         "cut": "Lost their connection before the proof",

@@ -1,17 +1,20 @@
 """Sweeping ends what is open, settles what was over, and a second sweep has nothing to do."""
 
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gevent
 import pytest
+from conftest import Simulator
 
 from harness.clock import wall_ns
 from harness.config import parse_target
 from harness.errors import ConfigError, LedgerError
 from harness.guest.failures import Ending
 from harness.guest.line import Line
+from harness.guest.rest import exchange_sign_in
 from harness.guest.settings import GuestSettings
 from harness.ledger.leftovers import read_leftovers
 from harness.ledger.store import Stage, Store
@@ -115,3 +118,29 @@ def test_a_ledger_that_takes_no_more_ends_the_sweep_without_a_traceback(
             on_ending=lambda *_: None,
         )
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_signed_in_guests_session_needs_its_sign_in(tmp_path: Path) -> None:
+    running = Simulator("--limits", "off", "--deployment", "authentication=on")
+    try:
+        settings = settings_for(running)
+        jwts = tuple(exchange_sign_in(settings, f"customer {n}", "https://shop") for n in range(4))
+        store = Store(tmp_path / "ledger-w.sqlite", {"worker": "w", "ended_ns": "9"})
+        for number, jwt in enumerate((*jwts[2:], ""), start=1):
+            token = str(uuid.uuid4())
+            line = Line(replace(settings, sign_in=jwt), token, Recorder())
+            line.connect()
+            line.configure()
+            line.drop()
+            store.write([(number, token, Stage.CONFIGURED, 1, 1)], [], {})
+        store.close()
+        result = run_sweep(running, tmp_path)
+        assert result.endings == {Ending.SIGNED_IN: 2, Ending.CLEARED: 1}
+        assert running.truth()["sessions"]["open"] == 2
+        result = run_sweep(running, tmp_path, sign_ins=jwts[:2])  # other customers'
+        assert result.endings == {Ending.SIGNED_IN: 2}
+        result = run_sweep(running, tmp_path, sign_ins=jwts)
+        assert result.endings == {Ending.CLEARED: 2}
+        assert running.truth()["sessions"]["open"] == 0
+    finally:
+        running.stop()
