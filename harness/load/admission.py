@@ -189,6 +189,17 @@ def cap_of(options: RunOptions, place: int | None, places: int) -> int | None:
     return 0 if place is None else len(range(place, cap, places))
 
 
+def rate_of(options: RunOptions, place: int | None, places: int) -> float | None:
+    """One process's part of the highest rate (guests a second) that a closed workload may have.
+
+    As with :func:`cap_of`, the guard has compared a schedule's rate with it.
+    """
+    rate = options.terms.max_rate_per_s
+    if not options.terms.guarded or Rule.CAP in options.overrides or rate is None:
+        return None
+    return None if place is None else rate / places
+
+
 def tell_shortly(before: Callable[..., Any]) -> Callable[..., Any]:
     """An excepthook: a locustfile that can't be used is one sentence, as ``harness run`` has it.
 

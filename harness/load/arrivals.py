@@ -1,6 +1,5 @@
 """This process's part of a schedule: which arrival is next, and what becomes of each."""
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ class Counts:
 
     ``no_slot`` are those that were late or dropped because no slot was free when they were due;
     ``slots_gone`` are slots that ended for good, though nobody had asked them to, ``slots_done``
-    those that had nothing more to do.
+    those that had nothing more to do; ``at_cap`` is 1 once the cap on sessions has turned one away.
     """
 
     due: int = 0
@@ -26,6 +25,7 @@ class Counts:
     no_slot: int = 0
     slots_gone: int = 0
     slots_done: int = 0
+    at_cap: int = 0
 
 
 class Arrivals:
@@ -54,7 +54,6 @@ class Arrivals:
         self._taken = self._passed = -1
         self._next = self._share.after(-1)
         self._next_due_ns: int | None = None
-        self._returned: deque[int] = deque()
         self._closed = False
         self.paused = False
         """while it is set, arrivals that come due are passed by"""
@@ -62,8 +61,6 @@ class Arrivals:
 
     def due_next_ns(self) -> int | None:
         """When the next arrival that may be started is due; None: none, or not to be known yet."""
-        if self._returned:
-            return self._returned[0]
         if self._next is None or self._next >= self._until or self._closed:
             return None
         if self._next_due_ns is None:
@@ -75,13 +72,10 @@ class Arrivals:
         none. Those that are too late to start are dropped on the way.
         """
         while (due_ns := self.due_next_ns()) is not None and due_ns <= now_ns:
-            if self._returned:
-                self._returned.popleft()
-            else:
-                assert self._next is not None
-                self._taken = self._next
-                self._next = self._share.after(self._taken)
-                self._next_due_ns = None
+            assert self._next is not None
+            self._taken = self._next
+            self._next = self._share.after(self._taken)
+            self._next_due_ns = None
             if self.paused:
                 self.counts.paused += 1
                 continue
@@ -90,23 +84,26 @@ class Arrivals:
             self.counts.dropped += 1
         return None
 
-    def take_late(self, now_ns: int) -> int | None:
-        """:meth:`take` for a slot that has just become free: what is late by now waited for one."""
-        counts, dropped = self.counts, self.counts.dropped
-        due_ns = self.take(now_ns)
-        counts.no_slot += counts.dropped - dropped
-        if due_ns is not None and now_ns - due_ns > self._late_ns:
-            counts.no_slot += 1
-        return due_ns
+    def is_late(self, due_ns: int, now_ns: int) -> bool:
+        """Whether an arrival that is started now counts as late."""
+        return now_ns - due_ns > self._late_ns
+
+    def drop_overdue(self, due_ns: int, now_ns: int, *, slot_free: bool) -> bool:
+        """Drop an arrival that was taken, if it is too late to start it; whether it was.
+
+        Where no slot was free, that was the reason.
+        """
+        if now_ns - due_ns <= self._drop_ns:
+            return False
+        self.counts.dropped += 1
+        if not slot_free:
+            self.counts.no_slot += 1
+        return True
 
     def take_passed(self, now_ns: int) -> None:
         """In a pause: pass by what has come due, also when no slot asks for it."""
         if self.paused:
             assert self.take(now_ns) is None
-
-    def give_back(self, due_ns: int) -> None:
-        """The slot that took this arrival is gone before it could start it."""
-        self._returned.appendleft(due_ns)
 
     def started(self, due_ns: int) -> None:
         """Note that the arrival due then is being started now."""
@@ -137,22 +134,19 @@ class Arrivals:
             self.counts.due += 1
             after = self._share.after(after)
 
-    def close(self, now_ns: int, *, slot_free: bool = True) -> None:
-        """The end of arrivals: what was due and has not been started is dropped, or was paused.
-
-        Where no slot was free, that was the reason.
+    def close(self, now_ns: int, *, short: int = 0) -> None:
+        """The end of arrivals: what was due and has not been started is dropped, or was paused;
+        ``short`` of that for want of a slot.
 
         An arrival due at this very moment was not turned away: it counts as not due any more.
         """
         self.take_passed(now_ns)
         self._closed = True
-        self._returned.clear()
         self.pass_time(now_ns - self._late_ns)
         counts = self.counts
         counts.due = max(counts.due, counts.started + counts.dropped + counts.paused)
         dropped = max(counts.dropped, counts.due - counts.started - counts.paused)
-        if not slot_free:
-            counts.no_slot += dropped - counts.dropped
+        counts.no_slot += min(short, dropped - counts.dropped)
         counts.dropped = dropped
 
     def _due_ns(self, index: int) -> int:

@@ -9,9 +9,20 @@ from locust.exception import StopUser
 
 from harness.clock import monotonic_ns
 from harness.load.arrivals import Arrivals, Counts
+from harness.load.mix import Mix
 from harness.load.slots import Slots
 
-KINDS = ("due", "started", "late", "dropped", "paused", "no_slot", "slots_gone", "slots_done")
+KINDS = (
+    "due",
+    "started",
+    "late",
+    "dropped",
+    "paused",
+    "no_slot",
+    "slots_gone",
+    "slots_done",
+    "at_cap",
+)
 
 
 class SlotsEnded(NamedTuple):
@@ -24,12 +35,23 @@ class SlotsEnded(NamedTuple):
 class Door:
     """Of one process. ``arrivals`` are those of an open workload; without them it is closed.
 
-    ``max_sessions`` is this process's part of the cap, where there is one.
+    ``max_sessions`` and ``max_per_s`` are this process's part of the cap on sessions and of the
+    highest rate, where there are such: what the guard asks of a schedule is kept here by a closed
+    workload, which has none.
     """
 
-    def __init__(self, arrivals: Arrivals | None, *, max_sessions: int | None = None) -> None:
+    def __init__(
+        self,
+        arrivals: Arrivals | None,
+        *,
+        max_sessions: int | None = None,
+        max_per_s: float | None = None,
+        mix: Mix | None = None,
+    ) -> None:
         self.arrivals = arrivals
-        self.slots = None if arrivals is None else Slots(arrivals)
+        self.slots = None if arrivals is None else Slots(arrivals, mix)
+        self._spacing_ns = int(1e9 / max_per_s) if max_per_s and arrivals is None else 0
+        self._next_ns = 0
         self._max_sessions = max_sessions
         self._begun = self._admitted = 0
         self._shut = Event()
@@ -59,11 +81,13 @@ class Door:
             gevent.wait([self._going, self._shut], count=1)  # while the run is paused
         # Between this look at the cap and the counting nobody else may have a turn.
         if self._max_sessions is not None and self._admitted >= self._max_sessions:
+            self._present.at_cap = 1
             self._shut.wait()  # the cap is reached; those in session may finish
         if self.shut:
             raise StopUser
         self._admitted += 1
         if self.arrivals is None or self.slots is None:
+            self._keep_rate()
             self._begun += 1
             self._counts.due += 1
             self._counts.started += 1
@@ -74,6 +98,24 @@ class Door:
         self._begun += 1
         self.arrivals.started(due_ns)
         return due_ns
+
+    @property
+    def at_cap(self) -> bool:
+        """Whether the cap on sessions has turned a guest away."""
+        return bool(self._present.at_cap)
+
+    def _keep_rate(self) -> None:
+        """Guests of a closed workload come one after the other, at the highest rate at most.
+
+        Raises StopUser when the end comes first.
+        """
+        if not self._spacing_ns:
+            return
+        now_ns = monotonic_ns()
+        at_ns = max(now_ns, self._next_ns)
+        self._next_ns = at_ns + self._spacing_ns
+        if at_ns > now_ns and self._shut.wait((at_ns - now_ns) / 1e9):
+            raise StopUser
 
     def slot_gone(self) -> None:
         """A slot has ended, and nobody had asked it to."""
@@ -94,7 +136,9 @@ class Door:
 
     def pause(self, on: bool) -> None:
         """No new guests while it is on."""
-        if self.arrivals is not None:
+        if self.arrivals is not None and self.slots is not None:
+            if on:
+                self.slots.pass_by()
             self.arrivals.take_passed(monotonic_ns())
             self.arrivals.paused = on
         if on:
@@ -106,7 +150,7 @@ class Door:
         """For good: who waits is sent home."""
         self._shut.set()
         if self.arrivals is not None and self.slots is not None:
-            self.arrivals.close(monotonic_ns(), slot_free=self.slots.any_free)
+            self.arrivals.close(monotonic_ns(), short=self.slots.short)
             self.slots.stop()
 
     def since_last(self, now_ns: int) -> dict[str, int]:

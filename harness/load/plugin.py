@@ -15,7 +15,7 @@ from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRu
 from harness.clock import monotonic_ns, utc_iso, wall_ns
 from harness.errors import ConfigError, LedgerError
 from harness.exit_codes import ExitCode
-from harness.load.admission import Admission, cap_of, check_tasks, refuse, tell_shortly
+from harness.load.admission import Admission, cap_of, check_tasks, rate_of, refuse, tell_shortly
 from harness.load.asked import seed
 from harness.load.conclusion import conclude
 from harness.load.drain import Barrier, add_failures, finish_worker, register_worker
@@ -25,6 +25,7 @@ from harness.load.live_metrics import MetricsServer
 from harness.load.live_watch import AbortWatch
 from harness.load.live_web import SessionsTab
 from harness.load.mistakes import calling_place, place_of
+from harness.load.mix import shares_of
 from harness.load.muster import HELLO, Muster, describe
 from harness.load.options import RUN_ID, SHARES, RunOptions, add_options
 from harness.load.pausing import Asked, register_paused
@@ -189,7 +190,8 @@ class Plugin:
                 setattr(parsed, SHARES, self._open_shares(directory))
             else:
                 cap = cap_of(options, 0, 1) if self.admission.shape is None else None
-                self._start_run(options, directory, max_sessions=cap)
+                rate = rate_of(options, 0, 1)
+                self._start_run(options, directory, max_sessions=cap, max_per_s=rate)
         except (ConfigError, LedgerError, OSError) as error:
             refuse(str(error), ExitCode.CONFIG)
 
@@ -221,6 +223,7 @@ class Plugin:
             until=0 if place is None else int(shares["until"]),
             joined=place is None,
             max_sessions=cap_of(options, place, len(places)) if shape is None else None,
+            max_per_s=rate_of(options, place, len(places)),
         )
         run.ship_to(Shipper(runner, run.name, run.meta))
         if run.arrivals is not None and run.slots is not None:
@@ -266,6 +269,8 @@ class Plugin:
             foreseen=self.admission.foreseen,
             arrivals=None if shape is None else shape.arrivals.describe(),
             schedule=None if shape is None else schedule_facts(shape.arrivals),
+            mix=shares_of(environment.user_classes, parsed.num_users or 1),
+            cap=cap_of(options, 0, 1) if shape is None else None,
             slots=parsed.num_users,
             disk=disk,
             options={

@@ -32,6 +32,7 @@ from harness.load.asked import seed
 from harness.load.bridge import BridgedRecorder
 from harness.load.door import Door
 from harness.load.mistakes import Mistakes
+from harness.load.mix import Mix, shares_of
 from harness.load.node import new_node_name
 from harness.load.options import RunOptions
 from harness.load.shapes import ArrivalShape
@@ -44,6 +45,7 @@ from harness.measure.histogram import Histogram
 from harness.measure.lag import LoopLag
 from harness.measure.sample import Sample
 from harness.measure.snapshot import IntervalWriter
+from harness.report.mix import count_name
 from harness.report.opening import START, begin_run, target_facts
 from harness.report.story_errors import NO_STORIES
 from harness.units import seconds
@@ -78,6 +80,7 @@ class Run:
         joined: bool = False,
         on_interval: OnInterval | None = None,
         max_sessions: int | None = None,
+        max_per_s: float | None = None,
     ) -> None:
         """Open the files of this process. Raises LedgerError, ConfigError or OSError.
 
@@ -146,7 +149,9 @@ class Run:
                 share=share,
                 until=until,
             )
-        self._door = Door(arrivals, max_sessions=max_sessions)
+        shares = shares_of(environment.user_classes, environment.parsed_options.num_users or 1)
+        self._mix = Mix(shares, random.Random(f"{seed()} {worker} mix"))
+        self._door = Door(arrivals, max_sessions=max_sessions, max_per_s=max_per_s, mix=self._mix)
         self._lag = LoopLag(self.recorder.add_loop_lag)
         self._lag.start()
         self._interval_began_ns = monotonic_ns()
@@ -191,6 +196,7 @@ class Run:
         Raises StopUser when there is none any more.
         """
         due_ns = self._door.next_arrival(user)
+        self.recorder.count(count_name(type(user).__name__))
         if self.arrivals is not None:
             self.recorder.add_lateness(monotonic_ns() - due_ns)
         return due_ns
@@ -250,11 +256,20 @@ class Run:
         if self._mistakes.hopeless(self._door.begun + self.environment.runner.user_count):
             self.fail(NO_STORIES)
 
-    def slot_ended(self, error: BaseException | None, *, asked: bool) -> None:
-        """A slot has ended: by an error, because it was asked to, or by a story's StopUser."""
+    def slot_came(self, kind: str) -> None:
+        """There is a slot for guests of that user class."""
+        self._mix.slot_came(kind)
+
+    def slot_ended(self, kind: str, error: BaseException | None, *, asked: bool) -> None:
+        """A slot has ended: by an error, because it was asked to, or by a story's StopUser.
+
+        What would have come to one that is gone for good still waits for its class, and is dropped.
+        """
         if error is not None:
             self.note_mistake(error)
-        if not asked and not self._door.shut:
+        if asked:
+            self._mix.slot_went(kind)
+        elif not self._door.shut:
             self._door.slot_gone()
 
     def rows_used_up(self) -> None:
@@ -262,8 +277,13 @@ class Run:
         self._door.slot_done()
 
     def _end_without_slots(self) -> None:
-        """Nobody waits for a time limit without a single slot left."""
+        """Nobody waits for a time limit without a single slot left, or once the cap is reached."""
         runner, ended = self.environment.runner, self._door.slots_ended
+        if self._door.at_cap and not self._open and not self._door.shut:
+            if isinstance(runner, LocalRunner):
+                self._stop_arrivals()
+                gevent.spawn(runner.quit)
+            return
         if self._door.shut or not any(ended) or runner.user_count or runner.state != STATE_RUNNING:
             return
         if ended.gone:

@@ -1,7 +1,7 @@
-"""Hands each arrival, when it is due, to the slot that has been free for longest.
+"""Hands each arrival, when it is due, to the slot of its class that has been free for longest.
 
-An arrival is taken from the schedule only then, so a slot that is stopped while it waits takes
-nothing with it. When no slot is free the arrival waits for one, and starts late or is dropped.
+The class of an arrival is drawn when it comes due (:mod:`harness.load.mix`). When no slot of that
+class is free the arrival waits for one, and starts late or is dropped.
 """
 
 from collections import deque
@@ -13,14 +13,21 @@ from locust.exception import StopUser
 
 from harness.clock import monotonic_ns
 from harness.load.arrivals import Arrivals
+from harness.load.mix import Mix
 
 
 class Slots:
-    """The free slots of one process, and the greenlet that wakes them."""
+    """The free slots of one process, and the greenlet that wakes them.
 
-    def __init__(self, arrivals: Arrivals) -> None:
+    Without a ``mix`` of several classes all slots are alike.
+    """
+
+    def __init__(self, arrivals: Arrivals, mix: Mix | None = None) -> None:
         self._arrivals = arrivals
-        self._free: deque[tuple[AsyncResult[int], Any]] = deque()
+        self._mix = mix if mix is not None and mix.several else None
+        self._free: dict[str, deque[tuple[AsyncResult[int], Any]]] = {}
+        self._waiting: dict[str, deque[int]] = {}
+        """arrivals that are due and have found no slot yet, by class"""
         self._changed = Event()
         self._stopped = False
         self._usher = gevent.spawn(self._usher_forever)
@@ -32,51 +39,67 @@ class Slots:
         """
         if self._stopped or _leaving(user):
             raise StopUser
-        # Those that wait in the queue would have been handed what is due now.
-        take = self._arrivals.take if self._free else self._arrivals.take_late
-        due_ns = take(monotonic_ns())
+        kind = "" if self._mix is None else type(user).__name__
+        free = self._free.setdefault(kind, deque())
+        now_ns = monotonic_ns()
+        # Those that wait in the queue would have been handed what was due before.
+        due_ns = self._next_of(kind, now_ns, slot_free=bool(free))
         if due_ns is not None:
             return due_ns
         place: AsyncResult[int] = AsyncResult()
-        self._free.append((place, user))
-        if len(self._free) == 1:
-            self._changed.set()
+        free.append((place, user))
         try:
             due_ns = place.get()
             assert due_ns is not None
             return due_ns
         except gevent.GreenletExit:
             if place.value is not None:  # handed out in this very turn of the loop
-                self._arrivals.give_back(place.value)
+                self._waiting.setdefault(kind, deque()).appendleft(place.value)
                 self._changed.set()
             raise
         finally:
             if not place.ready():
-                self._free.remove((place, user))
+                free.remove((place, user))
 
     @property
-    def any_free(self) -> bool:
-        """Whether a slot is waiting for an arrival."""
-        return bool(self._free)
+    def short(self) -> int:
+        """Arrivals that are late by now because no slot of their class is free."""
+        now_ns = monotonic_ns()
+        return sum(
+            self._arrivals.is_late(due_ns, now_ns)
+            for kind, waiting in self._waiting.items()
+            for due_ns in waiting
+            if not self._free.get(kind)
+        )
 
     def look_again(self) -> None:
-        """What is to come has changed, or a user is leaving."""
-        for place, user in list(self._free):
-            if _leaving(user):
-                self._free.remove((place, user))
-                place.set_exception(StopUser())
+        """What is to come has changed, or a user is leaving, or a second has passed."""
+        for free in self._free.values():
+            for place, user in list(free):
+                if _leaving(user):
+                    free.remove((place, user))
+                    place.set_exception(StopUser())
+        self._drop_overdue(monotonic_ns())
         self._changed.set()
+
+    def pass_by(self) -> None:
+        """A pause begins: what waits for a slot is not wanted any more."""
+        self._take_due(monotonic_ns())
+        for waiting in self._waiting.values():
+            self._arrivals.counts.paused += len(waiting)
+            waiting.clear()
 
     def stop(self) -> None:
         """No more arrivals: all that wait are sent home."""
         self._stopped = True
         self._usher.kill(block=False)
-        while self._free:
-            self._free.popleft()[0].set_exception(StopUser())
+        for free in self._free.values():
+            while free:
+                free.popleft()[0].set_exception(StopUser())
 
     def _usher_forever(self) -> None:
         while True:
-            due_ns = self._arrivals.due_next_ns() if self._free else None
+            due_ns = self._arrivals.due_next_ns()
             if due_ns is None:
                 self._changed.wait()
             else:
@@ -85,11 +108,39 @@ class Slots:
             self._hand_out()
 
     def _hand_out(self) -> None:
-        while self._free:
-            due_ns = self._arrivals.take(monotonic_ns())
-            if due_ns is None:
-                return
-            self._free.popleft()[0].set(due_ns)
+        now_ns = monotonic_ns()
+        self._take_due(now_ns)
+        for kind, free in self._free.items():
+            while free:
+                due_ns = self._next_of(kind, now_ns, slot_free=True)
+                if due_ns is None:
+                    break
+                free.popleft()[0].set(due_ns)
+
+    def _take_due(self, now_ns: int) -> None:
+        while (due_ns := self._arrivals.take(now_ns)) is not None:
+            kind = "" if self._mix is None else self._mix.draw()
+            self._waiting.setdefault(kind, deque()).append(due_ns)
+
+    def _next_of(self, kind: str, now_ns: int, *, slot_free: bool) -> int | None:
+        """The longest-waiting arrival of a class that can still be started."""
+        self._take_due(now_ns)
+        waiting, arrivals = self._waiting.get(kind), self._arrivals
+        while waiting:
+            due_ns = waiting.popleft()
+            if arrivals.drop_overdue(due_ns, now_ns, slot_free=slot_free):
+                continue
+            if not slot_free and arrivals.is_late(due_ns, now_ns):
+                arrivals.counts.no_slot += 1
+            return due_ns
+        return None
+
+    def _drop_overdue(self, now_ns: int) -> None:
+        """What has waited for too long is dropped now, and not only when a slot asks."""
+        for kind, waiting in self._waiting.items():
+            free = bool(self._free.get(kind))
+            while waiting and self._arrivals.drop_overdue(waiting[0], now_ns, slot_free=free):
+                waiting.popleft()
 
 
 def _leaving(user: Any) -> bool:

@@ -5,7 +5,8 @@ whose arrivals were dropped or late, whose slots were gone, or whose schedule wa
 unless an objective says what to make of that.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from math import ceil
 from typing import Any
 
 from harness.measure.snapshot import Interval
@@ -35,7 +36,7 @@ DECIDED_BY = (ABORTED, ENDED_BY_SEARCH)
 
 def not_offered(
     start: Mapping[str, Any],
-    intervals: Iterable[Interval],
+    intervals: Sequence[Interval],
     arrivals: Mapping[str, int],
     judged_counters: Collection[str],
 ) -> list[str]:
@@ -48,6 +49,7 @@ def not_offered(
     reasons = [
         _turned_away(arrivals, judged_counters),
         _slots_gone(arrivals, start.get("slots")),
+        _cap(start, intervals),
         _cut(start, arrivals, ran),
     ]
     return [f"{NOT_OFFERED}{reason}" for reason in reasons if reason]
@@ -73,6 +75,17 @@ def _slots_gone(arrivals: Mapping[str, int], slots: Any) -> str:
     return f"{gone:,}{of} slots ended for good before the run did"
 
 
+def _cap(start: Mapping[str, Any], intervals: Sequence[Interval]) -> str:
+    reached = [interval.ended_s for interval in intervals if interval.arrivals.get("at_cap")]
+    if not reached:
+        return ""
+    began = min(interval.ended_s - interval.length_s for interval in intervals)
+    cap = start.get("cap")
+    of = f" of {cap:,} sessions" if isinstance(cap, int) else ""
+    second = max(0, ceil(max(reached) - began) - 1)
+    return f"the cap{of} was reached at second {second:,}; no guest came after that"
+
+
 def _cut(start: Mapping[str, Any], arrivals: Mapping[str, int], ran_s: float) -> str:
     if any(start.get(key) for key in DECIDED_BY):
         return ""
@@ -91,6 +104,8 @@ def _cut(start: Mapping[str, Any], arrivals: Mapping[str, int], ran_s: float) ->
             f"{how} after {duration_text(round(min(ran_s, length_s), 1))} of "
             f"{duration_text(length_s)}, when {came:,} of its {count:,} arrivals had come due"
         )
+    if arrivals.get("at_cap"):
+        return ""  # that is why it ended
     if arrivals.get("slots_done"):  # each row of a script was used once: that is all there is
         return ""
     if run_time_s is None or ran_s >= run_time_s - ENDED_EARLY_S:
@@ -100,10 +115,15 @@ def _cut(start: Mapping[str, Any], arrivals: Mapping[str, int], ran_s: float) ->
 
 
 def _ran_s(intervals: Iterable[Interval]) -> float:
-    """How long guests could come, in seconds: until the first interval of the way out."""
+    """How long guests could come, in seconds, to an interval: until the first of the way out.
+
+    An interval says what the phase was at its end.
+    """
     first, last = float("inf"), float("-inf")
+    coming: dict[str, bool] = {}
     for interval in intervals:
         first = min(first, interval.ended_s - interval.length_s)
-        if interval.phase in ("running", "paused"):
+        if coming.get(interval.worker, True):
             last = max(last, interval.ended_s)
+        coming[interval.worker] = interval.phase in ("running", "paused")
     return max(0.0, last - first)

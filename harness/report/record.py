@@ -39,6 +39,7 @@ from harness.measure.snapshot import (
 )
 from harness.report.little import broken, check_little
 from harness.report.lost_arrivals import lost_arrivals
+from harness.report.mix import is_mix_count, mix_block, mix_complaints
 from harness.report.offered import not_offered
 from harness.report.opening import ABORTED, read_start
 from harness.report.story_errors import errors_block, is_story_error, sentences
@@ -145,9 +146,10 @@ def build_record(directory: Path, *, incomplete: str = "", live: bool = False) -
         | {
             name: count
             for name, count in measured.counts.items()
-            if name not in STEPS and not is_story_error(name)
+            if name not in STEPS and not is_story_error(name) and not is_mix_count(name)
         },
         "story_errors": errors_block(measured.counts),
+        "mix": mix_block(measured.counts, start.get("mix") or {}),
         "how": {key: value for key, value in start.items() if key not in HOW_NOT},
         "baseline": start.get("baseline"),
         "sweep": None,
@@ -169,6 +171,8 @@ def build_record(directory: Path, *, incomplete: str = "", live: bool = False) -
         if live
         else not_offered(start, intervals, measured.arrivals, {item.subject for item in objectives})
     )
+    if not live and start.get("schedule"):
+        load += mix_complaints(record["mix"])
     record["not_offered"] = load
     invalid = [*_invalid(record, directory, measured, account, incomplete), *load]
     _judge(record, start, objectives, measured, invalid, unfinished=live)

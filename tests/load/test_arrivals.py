@@ -85,15 +85,6 @@ def test_a_share_that_cuts_into_what_was_taken_is_noticed() -> None:
     assert not queue.grant([Piece(0, 0, 2), Piece(50, 0, 3)], 100)
 
 
-def test_what_comes_back_from_a_slot_is_handed_out_first() -> None:
-    queue = arrivals(0)
-    first, second = queue.take(FAR // 1000), queue.take(FAR // 1000)
-    assert first is not None
-    assert second is not None
-    queue.give_back(first)
-    assert queue.take(FAR // 1000) == first
-
-
 def test_the_account_closes_what_was_due_was_started_or_dropped() -> None:
     start = monotonic_ns() - 3 * S
     queue = arrivals(start)

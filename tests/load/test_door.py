@@ -44,6 +44,7 @@ def test_the_cap_holds_however_many_ask_at_once() -> None:
     assert len(came) == 25
     assert not any(slot.ready() for slot in slots), "who waits at the cap keeps its place"
     assert door.since_last(monotonic_ns())["started"] == 25
+    assert door.at_cap
     door.close()
     gevent.joinall(slots, timeout=5, raise_error=True)
     assert len(came) == 25
@@ -101,3 +102,21 @@ def test_counts_are_told_as_they_grow() -> None:
     told.append(door.since_last(monotonic_ns()))
     assert sum(one["started"] for one in told) == len(came) > 30
     assert all(count >= 0 for one in told for count in one.values())
+
+
+def test_a_closed_workload_keeps_the_highest_rate() -> None:
+    door, came = Door(None, max_per_s=50), []
+    slots = slots_at(door, 20, came)
+    gevent.sleep(1)
+    door.close()
+    gevent.joinall(slots, timeout=5, raise_error=True)
+    assert 20 < len(came) <= 52
+
+
+def test_who_waits_has_not_begun() -> None:
+    door = Door(open_workload(0.001))
+    slots = slots_at(door, 5, [])
+    gevent.sleep(0.1)
+    assert door.begun == 1  # the first arrival is due at once
+    door.close()
+    gevent.joinall(slots, timeout=5, raise_error=True)

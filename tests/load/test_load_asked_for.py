@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from locusts import finish, in_session, locustfile, only_run, start
+from locusts import finish, in_session, locustfile, only_run, passed, start
 
 pytestmark = pytest.mark.process
 
@@ -198,3 +198,32 @@ def test_a_generator_that_is_frozen_again_and_again_is_found_out(
     assert "the generator lagged: " in reasons(tmp_path)
     record = json.loads((only_run(tmp_path) / "run.json").read_text())
     assert 0.15 < record["generator"]["late_share"] < 0.6
+
+
+def test_the_mix_of_two_classes_is_that_of_their_weights(simulator: Any, tmp_path: Path) -> None:
+    more = """
+class Longer(Guest):
+    think_time = "400ms"
+""" + SHAPE.format(rate=20, over="4s", slots=60)
+    file = story(tmp_path, TALK + "        guest.think()\n", shape=more)
+    code, output = run(simulator, tmp_path, file)
+    assert passed(code, output), output
+    record = json.loads((only_run(tmp_path) / "run.json").read_text())
+    mix = record["mix"]
+    assert sum(one["came"] for one in mix.values()) == record["arrivals"]["started"]
+    assert {one["share_asked_for"] for one in mix.values()} == {0.5}
+    assert min(one["came"] for one in mix.values()) >= 20  # below that by one chance in a million
+
+
+def test_a_class_whose_slots_are_gone_voids_the_mix(simulator: Any, tmp_path: Path) -> None:
+    more = """
+class Gone(Guest):
+    def on_start(self):
+        raise StopUser
+""" + SHAPE.format(rate=15, over="3s", slots=20)
+    file = story(tmp_path, TALK, shape=more)
+    code, output = run(simulator, tmp_path, file)
+    assert code == 6, output
+    told = reasons(tmp_path)
+    assert "10 of 20 slots ended for good" in told
+    assert "the mix asked for was not offered: of " in told

@@ -1,5 +1,7 @@
 """Arrivals go to the slot that is free for longest, when they are due; none is lost with a slot."""
 
+from collections import Counter
+from random import Random
 from types import SimpleNamespace
 
 import gevent
@@ -8,7 +10,9 @@ from locust.exception import StopUser
 
 from harness.clock import monotonic_ns
 from harness.load.arrivals import Arrivals
+from harness.load.mix import Mix
 from harness.load.slots import Slots
+from harness.report.mix import CHANCE, chance_of
 from harness.workload.arrivals import steady
 
 S = 1_000_000_000
@@ -61,6 +65,53 @@ def test_a_slot_that_is_killed_while_it_waits_takes_nothing_with_it() -> None:
     due_ns = arrivals.due_next_ns()
     assert slots.next_arrival() == due_ns
     slots.stop()
+
+
+def test_arrivals_that_wait_for_a_slot_are_dropped_in_time_and_their_cause_is_counted() -> None:
+    arrivals, slots = slots_for(20, begins_in_s=-4)
+    gevent.sleep(0.05)
+    slots.look_again()
+    assert arrivals.counts.dropped == pytest.approx(40, abs=3)
+    assert slots.short == pytest.approx(38, abs=3)
+    before = arrivals.counts.dropped
+    gevent.sleep(0.3)
+    due_ns = slots.next_arrival()
+    assert monotonic_ns() - due_ns == pytest.approx(2 * S, rel=0.1)
+    # Those that it had to drop, and this one, which is late.
+    assert arrivals.counts.no_slot == arrivals.counts.dropped - before + 1 > 4
+    slots.stop()
+
+
+class Long(SimpleNamespace):
+    pass
+
+
+class Short(SimpleNamespace):
+    pass
+
+
+def test_the_class_of_an_arrival_does_not_depend_on_which_slot_is_free() -> None:
+    mix = Mix({"Long": 0.5, "Short": 0.5}, Random(1))
+    arrivals = Arrivals(
+        steady(per_second=400, over="60s"), start_ns=monotonic_ns(), late_after_s=5, drop_after_s=9
+    )
+    slots, came = Slots(arrivals, mix), Counter[str]()
+
+    def slot(user: SimpleNamespace, stay_s: float) -> None:
+        mix.slot_came(type(user).__name__)
+        while True:
+            slots.next_arrival(user)
+            came[type(user).__name__] += 1
+            gevent.sleep(stay_s)
+
+    # All the short ones are free first, and always again long before the long ones.
+    waiting = [gevent.spawn(slot, Short(), 0) for _ in range(20)]
+    waiting += [gevent.spawn(slot, Long(), 0.05) for _ in range(40)]
+    gevent.sleep(1)
+    slots.stop()
+    gevent.joinall(waiting)
+    assert sum(came.values()) > 200
+    assert chance_of(came["Long"], sum(came.values()), 0.5) > CHANCE
 
 
 def test_what_was_handed_to_a_slot_that_is_killed_in_that_moment_comes_back() -> None:

@@ -1,5 +1,6 @@
 """A run whose load was not the one that was asked for is told so, and why."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -29,8 +30,8 @@ CLOSED = {"schedule": None, "options": {"run_time_s": 60}, "slots": 20}
 def told(
     start: dict[str, Any], arrivals: dict[str, int], *judged: str, ran_s: int = 60
 ) -> list[str]:
-    intervals = [interval(second) for second in range(1, ran_s + 1)]
-    intervals.append(interval(ran_s + 1, "clearing"))
+    intervals = [interval(second) for second in range(1, ran_s)]
+    intervals += [interval(ran_s, "finishing"), interval(ran_s + 1, "clearing")]
     found = not_offered(start, intervals, arrivals, judged)
     assert all(sentence.startswith(NOT_OFFERED) for sentence in found)
     return [sentence.removeprefix(NOT_OFFERED) for sentence in found]
@@ -78,6 +79,14 @@ def test_a_cut_schedule_says_by_whom_and_how_far_it_came(more: dict[str, Any], b
 def test_what_an_objective_or_a_search_ends_was_not_cut(more: dict[str, Any]) -> None:
     assert told(ALL | more, {"due": 70}, ran_s=7) == []
     assert told(CLOSED | more, {"due": 70}, ran_s=7) == []
+
+
+def test_the_cap_is_told_with_the_second_in_which_it_was_reached() -> None:
+    full = replace(interval(5.2), arrivals={"at_cap": 1})
+    found = not_offered(CLOSED | {"cap": 400}, [interval(1), full], {"due": 400, "at_cap": 1}, ())
+    assert found == [
+        f"{NOT_OFFERED}the cap of 400 sessions was reached at second 5; no guest came after that"
+    ]
 
 
 def test_a_closed_run_that_ends_before_its_time_was_cut_unless_its_rows_were_used_up() -> None:

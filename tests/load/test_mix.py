@@ -1,0 +1,52 @@
+"""The class of each arrival is drawn by weight, or by the slots that a worker was given."""
+
+from collections import Counter
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness.load.mix import Mix, shares_of
+from harness.report.mix import CHANCE, chance_of
+
+
+def kind(name: str, weight: float = 1, fixed_count: int = 0) -> Any:
+    return SimpleNamespace(__name__=name, weight=weight, fixed_count=fixed_count)
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"),
+    [
+        ([kind("A")], {"A": 1.0}),
+        ([kind("A", 1), kind("B", 3)], {"A": 0.25, "B": 0.75}),
+        ([kind("A", fixed_count=2), kind("B", 1), kind("C", 3)], {"A": 0.2, "B": 0.2, "C": 0.6}),
+        ([kind("A", 1), kind("B", 0)], {"A": 1.0}),
+        ([], {}),
+    ],
+)
+def test_shares_are_by_weight_and_fixed_counts_by_slots(
+    classes: list[Any], expected: dict[str, float]
+) -> None:
+    assert shares_of(classes, 10) == pytest.approx(expected)
+
+
+def drawn(mix: Mix, many: int = 2000) -> Counter[str]:
+    return Counter(mix.draw() for _ in range(many))
+
+
+def test_weights_hold_where_each_class_has_a_slot_however_many() -> None:
+    mix = Mix({"A": 0.25, "B": 0.75}, Random(3))
+    for name in ("A", "A", "A", "B"):
+        mix.slot_came(name)
+    assert chance_of(drawn(mix)["A"], 2000, 0.25) > CHANCE
+
+
+def test_a_worker_without_slots_of_a_class_draws_by_those_it_has() -> None:
+    mix = Mix({"A": 0.5, "B": 0.25, "C": 0.25}, Random(3))
+    for name in ("A", "A", "A", "B", "C"):
+        mix.slot_came(name)
+    mix.slot_went("C")
+    found = drawn(mix)
+    assert found["C"] == 0
+    assert chance_of(found["A"], 2000, 0.75) > CHANCE
