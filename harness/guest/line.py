@@ -204,6 +204,7 @@ class Line:
             within_s,
             "health_check",
         )
+        self.check()  # where the connection was lost nothing is pending either
 
     def ask(self, request: requests.Request, what: str, within_s: float) -> Other:
         """Send a request that is answered once, to us; the answer. Not measured by itself.
@@ -323,8 +324,12 @@ class Line:
         sent = self._websocket.send(data)
         if self.settings.observer is not None:
             _show(self.settings.observer, True, data, sent)
-        self.inbox.pending.expect(tracing_id, operation, sent if due_ns is None else due_ns, sent)
+        inbox = self.inbox
+        inbox.pending.expect(tracing_id, operation, sent if due_ns is None else due_ns, sent)
         self._sent_ns = sent
+        if not inbox.connected:  # the kernel did not take it: the connection was dead
+            inbox.pending.give_up(Outcome.LOST)
+            raise ConnectionLost(inbox.closed_code, inbox.close_reason)
         return sent
 
     def close(self) -> None:

@@ -158,6 +158,15 @@ class Lasting:
             except ConnectionLost as lost:
                 self.come_back(lost)
 
+    def health_check(self, within_s: float) -> None:
+        """Ask for an echo on this connection, or on the next one."""
+        while True:
+            try:
+                self._line.check()
+                return self._line.health_check(within_s=within_s)
+            except ConnectionLost as lost:
+                self.come_back(lost)
+
     def _check(self) -> None:
         self._line.check()
         if self._line.session.state in (_READ_ONLY, _LOST):

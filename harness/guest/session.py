@@ -240,7 +240,7 @@ class GuestSession:
 
     def health_check(self, *, within: str | float = 10.0) -> None:
         """Send an echo request and wait for its answer (at most 2 a minute are allowed)."""
-        self.line.health_check(within_s=seconds(within, "within"))
+        self._lasting.health_check(seconds(within, "within"))
 
     # Files and history.
 

@@ -1,5 +1,7 @@
 """The line against a server that does exactly what each test says, and how endings are told."""
 
+import time
+
 import pytest
 from fakes import FakeServer, Peer
 from guest_rig import Rig
@@ -160,3 +162,40 @@ def test_who_looks_on_has_no_say(rig: Rig) -> None:
         assert guest.await_reply(within="5s") == "You said: hello"
     assert rig.still_open() == set()
     assert rig.leftovers() == {}
+
+
+def test_what_is_written_into_a_dead_connection_is_lost_at_once() -> None:
+    def script(peer: Peer) -> None:
+        configured(peer)
+        peer.receive()
+        peer.reset()
+
+    recorder = Recorder()
+    with FakeServer(script) as server:
+        line = line_to(server, recorder)
+        line.connect()
+        line.configure()
+        line.say("the server resets the connection when it has this")
+        time.sleep(0.2)  # not the event loop's: it must not hear of it before we write again
+        with pytest.raises(ConnectionLost):
+            line.say("lost")
+        assert not line.inbox.pending
+        line.close()
+    assert recorder.take().outcomes["delivered"] == {Outcome.LOST: 2}
+
+
+def test_a_health_check_that_is_cut_off_has_not_been_answered() -> None:
+    def script(peer: Peer) -> None:
+        configured(peer)
+        peer.receive()
+        peer.reset()
+
+    recorder = Recorder()
+    with FakeServer(script) as server:
+        line = line_to(server, recorder)
+        line.connect()
+        line.configure()
+        with pytest.raises(ConnectionLost):
+            line.health_check(within_s=5)
+        line.close()
+    assert recorder.take().outcomes["health_check"] == {Outcome.LOST: 1}

@@ -1,7 +1,9 @@
 """The whole guest against the simulator: what it may have left open is always in the ledger."""
 
+import contextlib
 import gc
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -19,6 +21,8 @@ from harness.errors import (
     UpgradeRejected,
 )
 from harness.guest.budget import Budget
+from harness.guest.failures import STORY_ENDS
+from harness.guest.session import GuestSession
 from harness.ledger.ledger import Ledger
 from harness.ledger.store import Stage
 from harness.measure.sample import Outcome
@@ -257,3 +261,45 @@ def test_a_session_that_is_over_leaves_nothing_to_the_garbage_collector(rig: Any
         assert session() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda guest: guest.say("hello"),
+        lambda guest: guest.await_reply(within="1s"),
+        lambda guest: guest.think("50ms"),
+        lambda guest: guest.idle("50ms"),
+        lambda guest: guest.typing(),
+        lambda guest: guest.health_check(within="1s"),
+        lambda guest: guest.history(),
+        lambda guest: guest.upload("a.png", data=b"x", within="1s"),
+        lambda guest: guest.join(),
+        lambda guest: guest.reconnect(),
+        lambda guest: guest.connect_again().close(),
+    ],
+)
+def test_a_clear_from_elsewhere_is_no_error_of_the_story(
+    rig: Any, verb: Callable[[GuestSession], None], told: bool
+) -> None:
+    with contextlib.suppress(*STORY_ENDS), rig.guest(reconnect_within_s=0.2) as guest:
+        guest.say("hello")
+        guest.await_reply(within="5s")
+        rig.simulator.faults(**({} if told else {"no_connection_closed": 1}))
+        other = guest.connect_again()  # as of a second tab, or of a sweep
+        other.clear(within_s=2.0)
+        gevent.sleep(0.02)
+        verb(guest)
+        guest.await_reply(within="100ms")
+    rig.simulator.faults()
+    assert rig.still_open() == set()
+    assert rig.leftovers() == {}
+
+
+def test_a_health_check_comes_back_after_a_lost_connection(rig: Any) -> None:
+    with rig.guest() as guest:
+        guest.drop()
+        guest.health_check(within="2s")
+    assert rig.outcomes("health_check") == {Outcome.OK: 1}
+    assert rig.still_open() == set()
