@@ -17,6 +17,7 @@ from harness.cli.by_hand import talk
 from harness.cli.deferral import heeded
 from harness.cli.embedded import EmbeddedSimulator
 from harness.cli.frames import Frames
+from harness.cli.record_file import RecordFile
 from harness.cli.reports_option import add_reports
 from harness.cli.streams import Printer
 from harness.clock import utc_iso
@@ -25,7 +26,7 @@ from harness.errors import ConfigError, HarnessError
 from harness.exit_codes import ExitCode
 from harness.guest.acting import NO_ROW, act
 from harness.guest.session import GuestSession
-from harness.guest.settings import GuestSettings
+from harness.guest.settings import GuestSettings, Observer
 from harness.ledger.ledger import Ledger
 from harness.ledger.store import FILE_NAME, OVER, Stage, Store
 from harness.measure.recorder import Recorder
@@ -63,6 +64,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  harness guest --target staging --script shop.yaml\n"
         "  harness guest --script shop.yaml --scenario 'Order status' --seed 7\n"
         "  harness guest --sim-tls --sim-fault cut=#2\n"
+        "  harness guest --target staging --record chat.jsonl    # for harness conform\n"
     )
     add = parser.add_argument
     add("--target", default="", help="name of a target, or ws(s)://host:port/v1?deploymentId=UUID")
@@ -77,6 +79,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--sign-in", type=Path, metavar="FILE", help="a file with the JWT to sign in with")
     add_reports(parser)
     add("--quiet", action="store_true", help="only the words, not the frames")
+    add("--record", type=Path, metavar="FILE", help="write the frames to a file, redacted")
+    add("--unredacted", action="store_true", help="--record: with tokens and all texts")
     add("--sim-tls", action="store_true", help="without --target: serve wss with a private CA")
     add(
         "--sim-fault",
@@ -116,9 +120,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _visit(args: argparse.Namespace, terms: Terms, loaded: Loaded | None, sign_in: str) -> int:
     tls = terms.target.tls_context()
-    directory = _directory(args.reports, terms)
     token = str(uuid.uuid4())
-    with contextlib.closing(Printer()) as printer:
+    with contextlib.closing(Printer()) as printer, _recorded(args, token) as record:
+        directory = _directory(args.reports, terms)
         shown = Frames(token, quiet=args.quiet, show=printer.line)
         settings = GuestSettings(
             target=terms.target,
@@ -126,10 +130,39 @@ def _visit(args: argparse.Namespace, terms: Terms, loaded: Loaded | None, sign_i
             history=True,
             auto_join=args.auto_join or terms.auto_join,
             sign_in=sign_in,
-            observer=None if args.quiet else shown.frame,
+            observer=_observer(None if args.quiet else shown.frame, record),
         )
         came = _story(args, settings, token, directory, loaded, shown)
+        if record is not None:
+            record.close()
+            shown.say(record.sentence)
         return _tell(came, shown, directory)
+
+
+@contextlib.contextmanager
+def _recorded(args: argparse.Namespace, token: str) -> Iterator[RecordFile | None]:
+    if args.record is None:
+        if args.unredacted:
+            raise ConfigError("--unredacted: there is no --record")
+        yield None
+        return
+    record = RecordFile(args.record, token=token, redacted=not args.unredacted)
+    try:
+        yield record
+    finally:
+        record.close()
+
+
+def _observer(show: Observer | None, record: RecordFile | None) -> Observer | None:
+    """Who looks on: the screen, the file, both, or nobody."""
+    if show is None or record is None:
+        return show if record is None else record.frame
+
+    def both(outgoing: bool, data: bytes, at_ns: int) -> None:
+        record.frame(outgoing, data, at_ns)
+        show(outgoing, data, at_ns)
+
+    return both
 
 
 def _story(

@@ -64,6 +64,55 @@ def test_from_a_script_at_the_embedded_simulator(tmp_path: Path) -> None:
     assert "it has: good, bad" in wrong.stderr
 
 
+def test_a_recording_is_redacted_understood_and_makes_a_script(
+    simulator: Any, tmp_path: Path
+) -> None:
+    typed = (
+        "/join\nI am Ada Lovelace, my order is 4711-2299\n/history\nmail me: ada@example.org\n"
+        "/drop\nback again\n"
+    )
+    done = guest(tmp_path, "--record", "chat.jsonl", typed=typed, target=simulator.url)
+    assert done.returncode == 0, done.stderr
+    assert "chat.jsonl: " in done.stdout
+    assert "frames, redacted; read it before you pass it on" in done.stdout
+    file = tmp_path / "chat.jsonl"
+    assert file.stat().st_mode & 0o777 == 0o600
+    written = file.read_text()
+    shown = re.findall(r'"token":"([^"…]{8})…"', done.stdout)
+    for secret in ("Ada", "Lovelace", "4711", "ada@", "eyJ", shown[0]):
+        assert secret not in written, secret
+    assert "back again" in written
+    again = guest(tmp_path, "--record", "chat.jsonl", target=simulator.url)
+    assert (again.returncode, again.stderr.count("\n")) == (8, 1)
+    assert list((tmp_path / "reports").iterdir()) == []
+
+    def harness(*words: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "harness", *words],
+            capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False,
+        )  # fmt: skip
+
+    conform = harness("conform", "chat.jsonl")
+    assert conform.returncode == 0, conform.stdout + conform.stderr
+    assert "1 guest" in conform.stdout
+    made = harness("script", "from-har", "chat.jsonl")
+    assert made.returncode == 0, made.stderr
+    script = (tmp_path / "chat.yaml").read_text()
+    assert 'say: "I am {{name}}, my order is {{order_number}}"' in script
+    played = guest(tmp_path, "--script", "chat.yaml", target=simulator.url)
+    assert played.returncode == 0, played.stdout + played.stderr
+
+
+def test_an_unredacted_recording_has_to_be_asked_for(simulator: Any, tmp_path: Path) -> None:
+    words = ("--record", "chat.jsonl", "--unredacted", "--quiet")
+    done = guest(tmp_path, *words, typed="I am Ada\n", target=simulator.url)
+    assert done.returncode == 0, done.stderr
+    assert "with the guest's token and all texts in it" in done.stdout
+    assert "I am Ada" in (tmp_path / "chat.jsonl").read_text()
+    alone = guest(tmp_path, "--unredacted", target=simulator.url)
+    assert (alone.returncode, alone.stderr) == (8, "error: --unredacted: there is no --record\n")
+
+
 def test_a_session_that_may_be_open_is_told(simulator: Any, tmp_path: Path) -> None:
     simulator.faults(forbid_clear=1)
     done = guest(tmp_path, typed="hi\n", target=simulator.url)

@@ -11,6 +11,21 @@ from dataclasses import dataclass
 SHORTEST_SECRET = 4
 """A known value shorter than this (``1``, ``en``) stands in texts by chance."""
 
+KINDS = (
+    "email",
+    "url",
+    "id",
+    "address",
+    "date",
+    "phone",
+    "account",
+    "card",
+    "order_number",
+    "name",
+    "secret",
+)
+"""What a part of a text can seem to be."""
+
 _NAME = r"[^\W\d_][\w'\u2019-]*"
 _CAPITAL = r"(?=[^\W\d_a-zß-öø-ÿ])" + _NAME
 _NAMED = (
@@ -30,6 +45,7 @@ _STREET_WITHIN = r"(?i:straße|strasse|str\.|weg|platz|allee|gasse|straat|laan)"
 _KINDS: tuple[tuple[str, re.Pattern[str], int], ...] = tuple(
     (name, re.compile(pattern), group)
     for name, pattern, group in (
+        *((kind, f"<{kind}>", 0) for kind in KINDS),  # what masked() has left of one
         ("secret", r"\beyJ[\w-]{8,}(?:\.[\w-]*){0,2}", 0),
         ("email", r"[^\s@<>()\[\],;:\"']+@[^\s@<>()\[\],;:\"']+\.[^\s@<>()\[\],;:\"'.!?]+", 0),
         ("url", r"\b(?i:https?|wss?|ftp)://[^\s<>\"']+|\b(?i:www)\.[^\s<>\"']+", 0),
@@ -44,7 +60,8 @@ _KINDS: tuple[tuple[str, re.Pattern[str], int], ...] = tuple(
         ("account", r"\b[A-Za-z]{2}\d{2}(?:\s?[A-Za-z\d]{4}){3,7}(?:\s?[A-Za-z\d]{1,3})?\b", 0),
         ("card", r"\b\d{4}(?:[ -]?\d{4}){2}[ -]?\d{1,7}\b", 0),
         ("phone", r"(?<![\w-])(?:\+|00)\d[\d ()/.-]{5,}\d\b", 0),
-        ("phone", r"(?<![\w-])\(?\d{2,5}\)?[ /.-](?:\(?\d{2,5}\)?[ /.-]?)*\d{3,}\b", 0),
+        ("phone", r"(?<![\w-])\(?0\d{1,4}\)?[ /.-]\d[\d /.-]{3,}\d\b", 0),
+        ("phone", r"(?<![\w-])\(?\d{2,5}\)?[ /.-]\d{2,5}[ /.-](?:\d{2,5}[ /.-]?)*\d{2,}\b", 0),
         ("order_number", r"(?<!\w)#[ ]?\w*\d[\w-]*", 0),
         ("order_number", r"(?<![\w@])[^\W\d_]{0,6}[-_/]?\d[\d-]{3,}[\w-]*", 0),
         ("order_number", r"\b(?=[\w-]*\d)(?=[\w-]*[^\W\d_])[\w-]{6,}\b", 0),

@@ -142,7 +142,7 @@ class Redactor:
         return key if plain or key in WORDS | IDS | TEXTS else f"<key of {len(key)}>"
 
     def _string(self, value: str, key: str, within: str) -> str:
-        if within in SEALED:
+        if within in SEALED or not value:
             return _length(value)
         if key in IDS:
             return self.pseudonym(value)
@@ -190,4 +190,4 @@ def _another(char: str, number: int, *, hexadecimal: bool) -> str:
 
 
 def _length(value: str) -> str:
-    return f"<text of {len(value)}>"
+    return f"<text of {len(value)}>" if value else ""
