@@ -71,6 +71,13 @@ def run(args: argparse.Namespace) -> int:
         for directory, leftovers in found.items():
             rows = [_row(leftover, whole=args.show_tokens) for leftover in leftovers]
             _show(directory, leftovers, rows)
+    for directory in runs:
+        if gone := read_account(directory).disconnected:
+            print(
+                f"{directory.name}: {gone:,} more sessions were only disconnected by the Platform "
+                "API: nobody is held by them, and they lapse by themselves",
+                file=sys.stderr,
+            )
     damaged = [damage for directory in runs for damage in read_account(directory).damaged]
     for damage in damaged:
         print(f"warning: {damage}: there may be more (harness sweep --derive)", file=sys.stderr)

@@ -84,6 +84,9 @@ class Account:
     ended_by_service: int = 0
     never_configured: int = 0
     settled: int = 0
+    """proved ended by a sweep"""
+    disconnected: int = 0
+    """ended by the Platform API: their conversations are over, their sessions lapse"""
     leftover: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     workers: int = 0
@@ -99,7 +102,8 @@ class Account:
     @property
     def balanced(self) -> bool:
         """The accounting identity."""
-        ended = self.cleared + self.ended_by_service + self.never_configured + self.settled
+        ended = self.cleared + self.ended_by_service + self.never_configured
+        ended += self.settled + self.disconnected
         return self.intended == ended + self.leftover == ended + sum(self.reasons.values())
 
     def add(self, contents: Contents) -> None:
@@ -120,6 +124,8 @@ class Account:
                     self.never_configured += count
                 case Stage.SETTLED:
                     self.settled += count
+                case Stage.DISCONNECTED:
+                    self.disconnected += count
                 case _:
                     self.leftover += count
                     self.reasons[_reason(stage, reason, process)] += count
@@ -160,12 +166,15 @@ def holds_leftovers(path: Path) -> bool:
         return True
 
 
-def settle(leftover: Leftover, evidence: str) -> None:
-    """Note that a leftover was ended afterwards. Raises LedgerError."""
+def settle(leftover: Leftover, evidence: str, stage: Stage = Stage.SETTLED) -> None:
+    """Note that a leftover was ended afterwards: its session, or only its conversation.
+
+    Raises LedgerError.
+    """
     with opened(leftover.file, writable=True) as db:
         db.execute(
             "UPDATE sessions SET stage = ?, reason = ?, changed_ns = ? WHERE id = ?",
-            (Stage.SETTLED, evidence, wall_ns(), leftover.row),
+            (stage, evidence, wall_ns(), leftover.row),
         )
 
 

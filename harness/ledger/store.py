@@ -51,9 +51,14 @@ class Stage(StrEnum):
     SETTLED = "settled"
     """ended afterwards, by a sweep; the reason says with what evidence"""
 
+    DISCONNECTED = "disconnected"
+    """its conversation is over by the Platform API: it holds nobody; the session itself lapses"""
 
-OVER = frozenset({Stage.NEVER_CONFIGURED, Stage.ENDED, Stage.CLEARED, Stage.SETTLED})
-"""Stages that are proof that no session is left. All others are leftovers once the run is over."""
+
+OVER = frozenset(
+    {Stage.NEVER_CONFIGURED, Stage.ENDED, Stage.CLEARED, Stage.SETTLED, Stage.DISCONNECTED}
+)
+"""Stages with nothing left to end. All others are leftovers once the run is over."""
 
 Insert = tuple[int, str, str, int, int]
 """id, token, stage, intended_ns, changed_ns"""

@@ -12,6 +12,7 @@ from datetime import datetime
 from harness.clock import monotonic_ns
 from harness.errors import PlatformApiError
 from harness.ledger.leftovers import Leftover, settle
+from harness.ledger.store import Stage
 from harness.platform_api.client import PlatformApi
 from harness.platform_api.conversations import (
     Seen,
@@ -81,7 +82,7 @@ def sweep_by_platform(
         alive = [one for one in ours if not world.standing(one).over]
         if not alive:
             result.over_already += 1
-            settle(leftover, "platform: over already")
+            settle(leftover, "platform: over already", Stage.DISCONNECTED)
             continue
         why = _refusal(api, alive)
         if why:
@@ -95,7 +96,7 @@ def sweep_by_platform(
         for token, leftover in list(waiting.items()):
             if all(world.standing(one).over for one in conversations[token]):
                 result.disconnected += 1
-                settle(leftover, "platform: disconnected")
+                settle(leftover, "platform: disconnected", Stage.DISCONNECTED)
                 del waiting[token]
         if not waiting or monotonic_ns() >= deadline:
             break

@@ -55,7 +55,7 @@ def assess_run(
         [replace(one, limit=known.get(one.name)) for one in watched],
         sessions=account.opened,
         # What a sweep has ended since then was left over by the run all the same.
-        leftovers=account.leftover + account.settled,
+        leftovers=account.leftover + account.settled + account.disconnected,
         duration_s=len(series) * series.width_s,
         tolerated_leak=tolerated_leak,
         warmup_s=warmup_s,

@@ -109,6 +109,7 @@ def _brought_up_to_date(record: RunRecord, run_dir: Path) -> RunRecord:
             "ended_by_service": account.ended_by_service,
             "never_configured": account.never_configured,
             "settled": account.settled,
+            "disconnected": account.disconnected,
             "leftover": account.leftover,
             "leftover_reasons": dict(account.reasons),
         }

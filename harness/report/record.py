@@ -94,6 +94,7 @@ COUNTERS = (
     "ended_by_service",
     "never_configured",
     "settled",
+    "disconnected",
     "due",
     "started",
     "late",
@@ -190,7 +191,7 @@ def write_record(directory: Path, record: dict[str, Any]) -> Path:
 
 
 def sessions_block(account: Account) -> dict[str, Any]:
-    """The account: ``intended`` is the sum of the five classes that follow ``opened``."""
+    """The account: ``intended`` is the sum of the six classes that follow ``opened``."""
     return {
         "intended": account.intended,
         "opened": account.opened,
@@ -198,6 +199,7 @@ def sessions_block(account: Account) -> dict[str, Any]:
         "ended_by_service": account.ended_by_service,
         "never_configured": account.never_configured,
         "settled": account.settled,
+        "disconnected": account.disconnected,
         "leftover": account.leftover,
         "leftover_reasons": dict(account.reasons),
         "balanced": account.balanced,

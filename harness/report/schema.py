@@ -34,6 +34,7 @@ class Sessions(Part):
     ended_by_service: Count | None = None
     never_configured: Count | None = None
     settled: Count | None = None
+    disconnected: Count | None = None
     in_session: Count | None = None
     """Only in a report of a run that is going on."""
     leftover: Count | None = None

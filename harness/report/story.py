@@ -33,9 +33,12 @@ CLASSES = (
     ("ended_by_service", "Ended by the service"),
     ("never_configured", "Never configured at the service"),
     ("settled", "Settled afterwards by a sweep"),
+    ("disconnected", "Disconnected afterwards by the Platform API; their sessions lapse"),
     ("in_session", "In session now"),
     ("leftover", "Leftover: no proof of an end"),
 )
+RARE = ("in_session", "disconnected")
+"""Classes that most runs have none of: they are shown where they hold somebody."""
 STEPS = (
     ("intended", "Intended"),
     ("connected", "Connected"),
@@ -119,7 +122,7 @@ def account_rows(record: RunRecord) -> list[Row]:
     rows = []
     for key, label in CLASSES:
         value = getattr(record.sessions, key)
-        if key == "in_session" and value is None:
+        if key in RARE and not value:
             continue
         share = value / whole if whole and value is not None else None
         note = share_text(value, whole)
@@ -354,9 +357,11 @@ def notices(record: RunRecord) -> list[str]:
     elif not record.complete:
         found.append("This is a partial report: the run did not come to its end.")
     sessions = record.sessions
-    classes = [getattr(sessions, key) for key, _ in CLASSES]
-    if sessions.in_session is None:
-        classes.remove(None)
+    classes = [
+        getattr(sessions, key)
+        for key, _ in CLASSES
+        if key not in RARE or getattr(sessions, key) is not None
+    ]
     if sessions.intended is not None and None not in classes and sum(classes) != sessions.intended:
         found.append(
             f"The account does not add up: {count_text(sessions.intended)} sessions were intended, "

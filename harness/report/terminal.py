@@ -84,6 +84,7 @@ def account_line(record: Mapping[str, Any]) -> Text:
         ("in_session", "in session now"),
         ("ended_by_service", "ended by the service"),
         ("settled", "settled by sweep"),
+        ("disconnected", "disconnected by the platform"),
         ("never_configured", "never opened"),
     ):
         if sessions.get(key):
@@ -96,6 +97,9 @@ def account_line(record: Mapping[str, Any]) -> Text:
     return line
 
 
+_DISCONNECTED = (("disconnected", "disconnected by the platform"),)
+
+
 def identity_line(sessions: Mapping[str, Any]) -> Text:
     """The accounting identity, in full: every session ever intended is in exactly one class."""
     terms = " + ".join(
@@ -105,6 +109,7 @@ def identity_line(sessions: Mapping[str, Any]) -> Text:
             ("ended_by_service", "ended by the service"),
             ("never_configured", "never configured"),
             ("settled", "settled by sweep"),
+            *(_DISCONNECTED if sessions.get("disconnected") else ()),
             *([("in_session", "in session now")] if "in_session" in sessions else []),
             ("leftover", "leftover"),
         )

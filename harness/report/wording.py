@@ -24,6 +24,7 @@ COUNTED: MappingProxyType[str, str] = MappingProxyType(
         "ended_by_service": "sessions ended by the service",
         "never_configured": "sessions that never came to be",
         "settled": "sessions settled by a sweep",
+        "disconnected": "sessions whose conversation the Platform API ended",
         "workers_lost": "worker processes lost",
         "cross_talk": "messages of another guest's session",
         "after_clear": "messages after the proof of Clear",
