@@ -55,11 +55,11 @@ class Process:
     def here(self) -> bool:
         """Whether it runs, or ran, on this machine, where its pid means what it says.
 
-        A host name is no proof of that: containers share theirs, and each has a process 1.
+        A host name alone is no proof of that: containers share theirs, each with a process 1.
         """
-        if self.place:
-            return self.place == place_of_this_process()
-        return self.host == platform.node()
+        if self.host != platform.node():
+            return False
+        return not self.place or self.place == place_of_this_process()
 
     @property
     def alive(self) -> bool:

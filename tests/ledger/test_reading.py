@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -178,3 +179,16 @@ def test_a_process_that_is_gone_has_no_birth() -> None:
         pass
     assert birth_of(gone.pid) == ""
     assert birth_of(os.getpid()) != ""
+
+
+def test_a_process_of_another_place_with_the_same_host_and_pid_is_not_this_one() -> None:
+    ours = meta_of_this_process()
+    about = {"run_id": "r", "worker": "w", "ended": False, "pid": int(ours["pid"])}
+    here = Process(
+        **about, heartbeat_ns=1, host=ours["host"], birth=ours["birth"], place=ours["place"]
+    )
+    assert (here.here, here.alive) == (True, True)  # whatever the heartbeat says
+    other = replace(here, place="another machine/pid:[1]")
+    assert (other.here, other.alive) == (False, False)
+    assert replace(other, heartbeat_ns=wall_ns()).alive
+    assert not replace(here, host="another").here

@@ -41,7 +41,7 @@ def test_conversations_are_disconnected_and_settled(tmp_path: Path, shown: str) 
         assert list(open_conversations(api, SPAN["start"], SPAN["end"])) == []
         assert [left.token for left in read_leftovers(tmp_path)] == [silent.token]
         account = read_account(tmp_path)  # the sessions themselves were not ended by it
-    assert (account.settled, account.disconnected, account.leftover) == (0, 3, 1)
+        assert (account.settled, account.disconnected, account.leftover) == (0, 3, 1)
         api.close()
 
 
