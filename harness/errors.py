@@ -15,6 +15,7 @@
       ServiceError                the service answered with an error code
         RateLimited  SessionExpired  SessionNotFound  Forbidden
       ReplyTimeout                nothing that was waited for came in time
+      NotPossible                 what the service gave does not let the story go on
       LedgerError                 the record of open sessions can't be kept: always ends the run
       PlatformApiError            the Platform API answered with an error
 
@@ -132,6 +133,17 @@ class ReplyTimeout(HarnessError):
         self.waited_for = waited_for
         self.waited_s = waited_s
         self.seen = seen
+
+
+class NotPossible(HarnessError):
+    """The story can't go on with what the service gave: a choice that is not offered, a limit that
+    leaves no room, an address that is none. ``what`` says so in few fixed words.
+    """
+
+    def __init__(self, what: str, details: str) -> None:
+        super().__init__(f"{what}: {details}")
+        self.what = what
+        self.details = details
 
 
 class LedgerError(HarnessError):

@@ -51,7 +51,7 @@ _WINDOW = re.compile(r"([01]\d|2[0-3]):([0-5]\d)\s*-\s*([01]\d|2[0-3]):([0-5]\d)
 _TEXTS = ("url", "region", "time_zone", "approval", "window", "max_rate", "ca_file", "origin",
           "proxy", "proxy_login_env", "client_id_env", "client_secret_env", "config_url", "api_url",
           "sign_ins")  # fmt: skip
-_TRUTHS = ("treat_as_real", "auto_join")
+_TRUTHS = ("treat_as_real", "auto_join", "greets", "turns", "replies")
 _NUMBERS = ("max_sessions", "connections_per_minute")
 _LISTS = {"sources": "addresses", "queues": "ids", "flows": "ids"}
 _KEYS = (*_TEXTS, *_TRUTHS, *_NUMBERS, *_LISTS)
@@ -74,6 +74,12 @@ class Terms:
     """new connections a minute that all workers together may make; None: not written"""
     auto_join: bool = False
     """guests join when their session opens, as a widget does with autoStart"""
+    greets: bool | None = None
+    """whether the flow says something by itself; None: not written"""
+    turns: bool | None = None
+    """whether it answers in several messages, so that guests wait for all of them"""
+    replies: bool | None = None
+    """whether what guests say is answered: not where only agents answer"""
     sign_ins: Path | None = None
     """a file of JWTs, one a line, for a deployment whose guests sign in"""
     client_id_env: str = ""
@@ -215,6 +221,9 @@ def _terms(name: str, table: Any, file: Path) -> Terms:
             treat_as_real=table.get("treat_as_real", False),
             connections_per_minute=table.get("connections_per_minute"),
             auto_join=table.get("auto_join", False),
+            greets=table.get("greets"),
+            turns=table.get("turns"),
+            replies=table.get("replies"),
             sign_ins=Path(table["sign_ins"]) if table.get("sign_ins") else None,
             client_id_env=table.get("client_id_env", ""),
             client_secret_env=table.get("client_secret_env", ""),

@@ -24,6 +24,7 @@ from harness.cli.which_run import take_run
 from harness.clock import utc_iso
 from harness.exit_codes import ExitCode
 from harness.measure.addition import write_addition
+from harness.measure.censored import Tried
 from harness.measure.histogram import Histogram
 from harness.platform_api.conversations import observe, where_allowed
 from harness.reconcile.audit import Audit, audit
@@ -122,7 +123,8 @@ def _ends(directory: Path, ends: EndLags) -> dict[str, dict[str, Any]]:
     if not ends.samples:
         return {}
     times = write_addition(directory, "audit", END_LAG, ends.samples)
-    return {END_LAG: operation_block({"ok": times.count}, times, times)}
+    tried = Tried(bounds=times)
+    return {END_LAG: operation_block({"ok": times.count}, tried, tried)}
 
 
 def _block(

@@ -48,7 +48,8 @@ def act(
     drawn = {name: rng.choice(found) for name, found in texts.items()}
     values: Row = {**row, **drawn} if drawn else row
     pause_s, before = script.pause_before_texts_s, None
-    for step in walk(script.scenarios[scenario].steps):
+    for number, step in enumerate(walk(script.scenarios[scenario].steps), 1):
+        guest.step = f"{scenario}, step {number}: {step.kind}"
         if step.kind is StepKind.CLEAR:
             guest.clear()
             return

@@ -6,6 +6,7 @@ from harness.errors import (
     ConnectFailed,
     Forbidden,
     HarnessError,
+    NotPossible,
     RateLimited,
     RemoteProtocolError,
     ReplyTimeout,
@@ -113,5 +114,6 @@ STORY_ENDS: tuple[type[HarnessError], ...] = (
     ServiceError,
     ReplyTimeout,
     RemoteProtocolError,
+    NotPossible,
 )
 """What may end a guest's story without being an error of the harness: it is measured already."""

@@ -13,6 +13,8 @@ from harness.errors import RateLimited, RemoteProtocolError, ServiceError, Sessi
 from harness.guest.failures import outcome_of, service_error
 from harness.guest.forensics import Finding, Seen
 from harness.guest.pending import Pending
+from harness.guest.questions import Questions
+from harness.measure.question import Question
 from harness.measure.recorder import Recorder
 from harness.measure.sample import Outcome
 from harness.protocol import events
@@ -33,11 +35,12 @@ def nothing(*_: object) -> None:
 
 
 class Arrived(NamedTuple):
-    """An Outbound message and its stamps."""
+    """An Outbound message, its stamps, and what it is thought to answer."""
 
     message: events.Message
     arrived_ns: int
     seen_ns: int
+    question: Question | None = None
 
 
 class Inbox:
@@ -70,6 +73,7 @@ class Inbox:
         "failure",
         "lost_ns",
         "pending",
+        "questions",
         "replies",
         "response",
         "retired",
@@ -98,6 +102,8 @@ class Inbox:
         """the service's time of its newest message, now and when the last connection ended"""
         self.bell = Bell()
         self.pending = Pending(recorder)
+        self.questions: Questions | None = None
+        """of a guest with a story; what arrives is matched to them at once"""
         self.answers: dict[str, events.Other | ServiceError | None] | None = None
         """what :meth:`want` asked for, by tracingId or attachment id"""
         self.answered_ns = 0
@@ -251,7 +257,10 @@ class Inbox:
     def _keep(self, message: events.Message, arrived_ns: int, seen_ns: int) -> None:
         if self.replies is None:
             self.replies = deque(maxlen=FRAMES_KEPT)
-        self.replies.append(_new(Arrived, (message, arrived_ns, seen_ns)))
+        question = None
+        if self.questions is not None and (message.text or message.content):
+            question = self.questions.take_in(arrived_ns, seen_ns)
+        self.replies.append(_new(Arrived, (message, arrived_ns, seen_ns, question)))
         self._recorder.replies_received += 1
 
     def _unawaited(self, tracing_id: str, message: events.Message, finding: Finding) -> Finding:
@@ -345,7 +354,10 @@ class Inbox:
             # own client does.
             request = self.pending.pop(next(iter(self.pending)))
         if request is not None:
-            self.pending.end(request, arrived_ns, seen_ns, outcome_of(error))
+            outcome = outcome_of(error)
+            self.pending.end(request, arrived_ns, seen_ns, outcome)
+            if self.questions is not None:
+                self.questions.fail(request.sent_ns, arrived_ns, seen_ns, outcome)
         elif tracing_id:  # nobody waits for it any more, or nobody here ever did
             late = tracing_id.startswith(self._owner) or self.pending.was_given_up(tracing_id)
             if late and isinstance(error, SessionExpired):

@@ -1,59 +1,305 @@
-"""Which message of the other side answers which of ours, and what a story waits for.
+"""What a guest has asked, which message answers what, and what a story waits for.
 
-No field of the service links a reply to a question, so the newest message of ours is the question
-and the first message after it by arrival is the reply, or the first one that fits.
+No field of the service links an answer to a question, so the open questions of a session stand in
+a queue, and a message answers the oldest. Where it is not sure which one it answers, the match is
+*ambiguous*: it is counted, and its time is in no figure. It is sure only when one question is open
+and nothing else can have brought the message:
+
+* two open questions: whose the next message is can't be known;
+* an answer that nobody counts on may still come: the greeting of a deployment that may greet, the
+  answer to a text that expects none, the late answer to a question that timed out;
+* a further message came before the guest spoke again: which of the two was the answer?
+* further messages have come before in this session, and this question was asked so soon after one
+  that more of them may be on their way.
+
+A wait for certain words, or for the whole turn, says more, and such a match is exact.
 """
 
 import re
 from collections.abc import Callable, Iterable
 
-from harness.clock import monotonic_ns
 from harness.errors import ConfigError
-from harness.guest.inbox import Arrived
-from harness.measure.recorder import GUESTS_JOINED, GUESTS_REPLIED, Recorder
+from harness.measure.question import Question
+from harness.measure.recorder import (
+    GUESTS_JOINED,
+    GUESTS_REPLIED,
+    LATE_ANSWERS,
+    UNASKED,
+    Recorder,
+)
 from harness.measure.sample import Outcome, Sample
 from harness.protocol.events import Message
 
 Condition = Callable[[Message], bool]
 Offers = dict[str, tuple[str, str, bool]]
 """Shown text → (payload, kind of button, whether it is a picker's)."""
+_OK = Outcome.OK  # an enum is slow to give its members
+_TIMEOUT = Outcome.TIMEOUT
+REPLY, GREETING, TURN = "reply", "greeting", "turn"
+STAMPS_DIFFER_NS = 100_000
+"""A kernel's stamp is converted between clocks, and may fall a little before its cause."""
 
 
-class Question:
-    """The newest message of ours that has had no reply, if any."""
+class Questions:
+    """The questions of one session: what must be answered, and what may be."""
 
-    __slots__ = ("_answered", "_recorder", "_spoken", "asked")
+    __slots__ = (
+        "_answered",
+        "_before_ns",
+        "_chatty",
+        "_closed",
+        "_last_ns",
+        "_latest",
+        "_possible",
+        "_recorder",
+        "_silence_ns",
+        "_spoken",
+        "heard",
+        "missed",
+        "newest",
+        "open",
+        "over",
+        "span_ns",
+    )
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, silence_ns: int) -> None:
+        """``silence_ns``: after so long without a message the other side has said all."""
         self._recorder = recorder
-        self.asked: tuple[int, int] | None = None
-        """when it was due and when it was sent; None without a question"""
-        self._answered = False
-        self._spoken = False
+        self._silence_ns = silence_ns
+        self.open: list[Question] = []
+        """what must be answered, oldest first"""
+        self._possible: list[Question] = []
+        """what may be: a greeting that is not known to come, what has timed out, what expects
+        nothing. It takes a message only when nothing is open."""
+        self.newest: Question | None = None
+        """what was asked last, open or answered"""
+        self._latest: Question | None = None
+        """what was answered last"""
+        self._before_ns = 0
+        """when the question before the newest was sent"""
+        self._last_ns = 0
+        """when the newest message arrived"""
+        self._spoken = self._answered = self._closed = False
+        self._chatty = False
+        """whether a further message has come before the guest spoke again"""
+        self.span_ns = 0
+        """the longest time from asking a question to the answer of the next"""
+        self.heard = 0
+        """messages after the story's end that nothing explains"""
+        self.missed: Outcome | None = None
+        """how the first question ended that got no answer, if there is one"""
+        self.over = False
+        """Set while the session is being cleared: nothing counts any more."""
 
-    def ask(self, due_ns: int, sent_ns: int) -> None:
-        """A message of ours has left."""
-        self.asked = (due_ns, sent_ns)
+    # What the guest does.
+
+    def ask(self, operation: str, due_ns: int, sent_ns: int) -> Question:
+        """Something has left that must be answered."""
+        question = Question(operation, due_ns, sent_ns)
+        newest = self.newest
+        if newest is not None:
+            newest.settled = True
+            self._before_ns = newest.sent_ns
+            if self._chatty and sent_ns - self._last_ns < self._silence_ns:
+                question.ambiguous = True
+        self.newest = question
+        self.open.append(question)
+        self._recorder.questions_asked += 1
+        return question
+
+    def may_answer(self, operation: str, due_ns: int, sent_ns: int) -> None:
+        """Something has left that may be answered, but need not be."""
+        if self.newest is not None:
+            self.newest.settled = True
+        question = Question(operation, due_ns, sent_ns)
+        question.expected = False
+        self._possible.append(question)
+
+    def note_spoken(self) -> None:
+        """The guest has joined or said something."""
         if not self._spoken:
             self._spoken = True
             self._recorder.count(GUESTS_JOINED)
 
-    def answer(self, arrived: Arrived) -> None:
-        """This is the reply to it; one that had come before it was sent answers nothing."""
-        asked, self.asked = self.asked, None
-        if asked is not None and arrived.arrived_ns >= asked[1]:
-            due_ns, sent_ns = asked
-            self._recorder.add_ok("reply", due_ns, sent_ns, arrived.arrived_ns, arrived.seen_ns)
-            if not self._answered:
-                self._answered = True
-                self._recorder.count(GUESTS_REPLIED)
+    def expect_greeting(self) -> None:
+        """The story waits for the greeting: now it must come."""
+        for question in self._possible:
+            if question.operation == GREETING and not question.expected:
+                self._possible.remove(question)
+                question.expected = True
+                self._recorder.questions_asked += 1
+                self.open.insert(0, question)
+                self.newest = self.newest or question
+                return
 
-    def time_out(self) -> None:
-        """Nobody waits for the reply any longer."""
-        asked, self.asked = self.asked, None
-        if asked is not None:
-            now = monotonic_ns()
-            self._recorder.add(Sample("reply", asked[0], asked[1], now, now, Outcome.TIMEOUT))
+    def end_wait(self, now_ns: int, *, greeting: bool = False) -> None:
+        """A wait is over without what it waited for: what it was for has timed out."""
+        question = self._waited_for(greeting)
+        if question is None:
+            return
+        if question in self.open:
+            self.open.remove(question)
+        self._possible.append(question)
+        self._miss(question, now_ns, now_ns, _TIMEOUT)
+
+    def _waited_for(self, greeting: bool) -> Question | None:
+        for question in reversed(self.open):
+            if greeting is (question.operation == GREETING):
+                return question
+        newest = self.newest
+        if newest is not None and newest.waiting and newest.outcome is _OK:
+            return newest  # a message has come, but not one that fits
+        return None
+
+    def wait_for(self, *, content: bool, turn: bool) -> Question | None:
+        """The question that a wait is for, if it has not had its answer."""
+        newest = self.newest
+        if newest is None or newest.taken or newest.settled:
+            return None
+        newest.waiting = newest.waiting or content
+        newest.whole_turn = newest.whole_turn or turn
+        return newest
+
+    def answer_by_content(
+        self, arrived_ns: int, seen_ns: int, attributed: Question | None
+    ) -> Question | None:
+        """A message has the words that were waited for: it answers the newest question.
+
+        ``attributed`` is what it was thought to answer.
+        """
+        newest = self.newest
+        if newest is None or newest.taken or newest.settled:
+            return None
+        if attributed is not newest and newest.outcome is None:
+            if attributed is not None and attributed.arrived_ns == arrived_ns:
+                self._take_back(attributed)
+            self.open.remove(newest)
+            self._answer(newest, arrived_ns, seen_ns)
+        elif newest.outcome is _OK:
+            newest.arrived_ns, newest.seen_ns = arrived_ns, seen_ns
+        else:
+            return None
+        newest.by_content, newest.waiting, newest.taken = True, False, True
+        return newest
+
+    def _take_back(self, question: Question) -> None:
+        """The message that had been thought to answer it was another's."""
+        if question.outcome is _OK and question in self._recorder.held:
+            self._recorder.held.remove(question)
+            question.outcome, question.messages = None, 0
+            self.open.insert(0, question)
+
+    def answer_doubtfully(self, arrived_ns: int, seen_ns: int) -> None:
+        """Only a message has come that another session saw first: it must do as the answer."""
+        if self.open:
+            question = self.open.pop()
+            question.ambiguous = True
+            self._answer(question, arrived_ns, seen_ns)
+
+    # What the service does.
+
+    def take_in(self, arrived_ns: int, seen_ns: int) -> Question | None:
+        """A message of the other side has arrived; what it answers."""
+        if self.over:
+            return None
+        self._last_ns = arrived_ns
+        if not self.open or arrived_ns < self.open[0].sent_ns - STAMPS_DIFFER_NS:
+            return self._take_in_more(arrived_ns, seen_ns)
+        question = self.open.pop(0)
+        # A greeting that is known to come is known to come first.
+        if self._possible or (self.open and question.operation is not GREETING):
+            question.ambiguous = True
+        self._answer(question, arrived_ns, seen_ns)
+        return question
+
+    def _answer(self, question: Question, arrived_ns: int, seen_ns: int) -> None:
+        question.outcome, question.messages = _OK, 1
+        question.arrived_ns = question.last_ns = arrived_ns
+        question.seen_ns = question.last_seen_ns = seen_ns
+        self._latest = question
+        recorder = self._recorder
+        recorder.held.append(question)
+        took_ns = arrived_ns - question.sent_ns
+        if took_ns > recorder.slowest_answer_ns:
+            recorder.slowest_answer_ns = took_ns
+        if self._before_ns and arrived_ns - self._before_ns > self.span_ns:
+            self.span_ns = arrived_ns - self._before_ns
+        if not self._answered:
+            self._answered = True
+            recorder.count(GUESTS_REPLIED)
+
+    def _take_in_more(self, arrived_ns: int, seen_ns: int) -> Question | None:
+        """A message while nothing is open: late, possible, a further one, or unasked for."""
+        if self._possible:
+            question = self._possible.pop(0)
+            if question.outcome is not None:
+                self._recorder.count(LATE_ANSWERS)
+            elif question.operation == GREETING:
+                self._recorder.questions_asked += 1
+                question.ambiguous = bool(self._possible)
+                self._answer(question, arrived_ns, seen_ns)
+            return question
+        if self._closed:
+            self.heard += 1
+        latest = self._latest
+        if latest is None:
+            self._recorder.count(UNASKED)
+            return None
+        if latest.turn_over:
+            latest.ambiguous = self._chatty = True
+            return None
+        latest.messages += 1
+        latest.last_ns, latest.last_seen_ns = arrived_ns, seen_ns
+        if not latest.whole_turn:
+            self._chatty = True
+        return latest
+
+    def fail(self, sent_ns: int, arrived_ns: int, seen_ns: int, outcome: Outcome) -> None:
+        """An error has answered what was sent then."""
+        for question in [question for question in self.open if question.sent_ns == sent_ns]:
+            self.open.remove(question)
+            self._miss(question, arrived_ns, seen_ns, outcome)
+        self._possible = [one for one in self._possible if one.sent_ns != sent_ns]
+
+    # The end.
+
+    def close(self, now_ns: int, outcome: Outcome) -> None:
+        """The story has ended, and with it every question that is open; safe to call twice."""
+        self._closed = True
+        while self.open:
+            question = self.open.pop(0)
+            self._possible.append(question)  # its answer may still come, and explains itself
+            self._miss(question, now_ns, now_ns, outcome)
+        newest = self.newest
+        if newest is None or newest.outcome is not _OK:
+            return
+        if newest.waiting:
+            self._miss(newest, now_ns, now_ns, outcome)
+        elif newest.whole_turn and not newest.turn_over:
+            self.miss_turn(newest, now_ns, outcome)
+
+    def miss_turn(self, question: Question, now_ns: int, outcome: Outcome) -> None:
+        """The first message of an answer has come, but the end of it was not seen."""
+        if not question.turn_missed:
+            question.turn_missed = True
+            stamps = question.due_ns, question.sent_ns, now_ns, now_ns
+            self._recorder.add(Sample(TURN, *stamps, outcome))
+
+    def end(self) -> None:
+        """From now on nothing counts: the session is being cleared."""
+        self.over = True
+        for question in (self.newest, self._latest):
+            if question is not None:
+                question.settled = True
+
+    def _miss(self, question: Question, arrived_ns: int, seen_ns: int, outcome: Outcome) -> None:
+        question.outcome, question.waiting = outcome, False
+        if self.missed is None:
+            self.missed = outcome
+        stamps = question.due_ns, question.sent_ns, arrived_ns, seen_ns
+        self._recorder.add(Sample(question.operation, *stamps, outcome))
+        if question.whole_turn:
+            self._recorder.add(Sample(TURN, *stamps, outcome))
 
 
 def anything(message: Message) -> bool:

@@ -12,6 +12,7 @@ leaving`); it runs in a greenlet of its own, so that an impatient kill of the gu
 short, and has a time limit for each step.
 """
 
+import contextlib
 import random
 import re
 from collections.abc import Callable, Mapping
@@ -19,24 +20,55 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from gevent import GreenletExit
+
 from harness.clock import monotonic_ns
-from harness.errors import ConfigError, ConnectionLost, ReplyTimeout
+from harness.errors import (
+    ConfigError,
+    ConnectionLost,
+    NotPossible,
+    ReplyTimeout,
+    TransportError,
+)
 from harness.guest import files
-from harness.guest.failures import Ending
+from harness.guest.failures import STORY_ENDS, Ending, connect_outcome
+from harness.guest.inbox import Arrived
 from harness.guest.leaving import Leaving, undisturbed
 from harness.guest.line import Line
-from harness.guest.questions import Question, anything, condition, offering, readable, shown
+from harness.guest.listening import LOOK_NS
+from harness.guest.place import place_of
+from harness.guest.questions import (
+    GREETING,
+    REPLY,
+    Condition,
+    Questions,
+    anything,
+    condition,
+    offering,
+    readable,
+    shown,
+)
 from harness.guest.reconnect import Lasting
 from harness.guest.rest import fetch_history
+from harness.guest.served import count_guest, count_story, question_outcome
 from harness.guest.settings import GuestSettings
 from harness.guest.typing import Typing
 from harness.ledger.ledger import Ledger
 from harness.ledger.store import OVER, Stage
-from harness.measure.recorder import GUESTS_CONNECTED, Recorder
+from harness.measure.question import Question
+from harness.measure.recorder import (
+    GUESTS_ARRIVED,
+    GUESTS_CONNECTED,
+    HEARD,
+    LISTENED,
+    STORIES_BEGUN,
+    Recorder,
+)
+from harness.measure.sample import Outcome, Sample
 from harness.protocol import requests
 from harness.protocol.events import Message
 from harness.protocol.names import MAX_TEXT_BYTES
-from harness.protocol.requests import Button, Request
+from harness.protocol.requests import Button
 from harness.protocol.session import ENDED
 from harness.units import seconds
 
@@ -53,8 +85,11 @@ class GuestSession:
         recorder: Recorder,
         due_ns: int | None = None,
         think_s: Callable[[], float] | None = None,
+        ends_by_choice: tuple[type[BaseException], ...] = (),
     ) -> None:
+        """``ends_by_choice``: exceptions by which a story ends that has come to its end."""
         self.settings = settings
+        self._ends_by_choice = ends_by_choice
         self._ledger = ledger
         self._recorder = recorder
         self._arrival_due_ns = due_ns
@@ -72,7 +107,13 @@ class GuestSession:
         self._joined = False
         self._spoke_due_ns: int | None = None
         """when the think time before the next message is over: that message's due time"""
-        self._question = Question(recorder)
+        self._questions = Questions(recorder, int(settings.turn_silence_s * 1e9))
+        self.line.inbox.questions = self._questions
+        self._connected = self._left = False
+        self._error: BaseException | None = None
+        """by which the story has ended"""
+        self.step = ""
+        """where in its script the guest is, if it has one; in the end, where its story broke off"""
         self._newest: Message | None = None
         self._others: list[Line] | None = None
         self._typing: Typing | None = None
@@ -82,10 +123,12 @@ class GuestSession:
     # The story.
 
     def __enter__(self) -> Self:
+        self._recorder.count(GUESTS_ARRIVED)
         try:
             self.open()
-        except BaseException:
-            undisturbed(self._end)
+        except BaseException as error:
+            self._error = error
+            undisturbed(self._leave)
             raise
         return self
 
@@ -95,7 +138,17 @@ class GuestSession:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        undisturbed(self._end)
+        if not isinstance(error, self._ends_by_choice):
+            self._error = error
+        if self._left:
+            return  # it was abandoned
+        self.step = self.step or place_of(trace)
+        count_story(self._recorder, self._error, self.step)
+        try:
+            if self._error is None:
+                self._listen()
+        finally:
+            undisturbed(self._leave)
 
     def open(self) -> None:
         """Announce the session, connect, configure.
@@ -104,33 +157,58 @@ class GuestSession:
         """
         leaving, line = self._leaving, self.line
         leaving.entry = self._ledger.intend(line.token)
-        line.connect(due_ns=self._arrival_due_ns)
+        self._connect()
         self._recorder.count(GUESTS_CONNECTED)
         self._ledger.secure()  # the promise: on disk before the first byte that creates a session
         response = line.configure(due_ns=self._arrival_due_ns)
         self._max_attribute_bytes = response.max_custom_data_bytes
         self.opened_ns = monotonic_ns()
+        self._recorder.count(STORIES_BEGUN)
         leaving.mark(Stage.CONFIGURED)
         if self.settings.auto_join and response.new_session:
             self.join()
+
+    def _connect(self) -> None:
+        """A guest who can't connect has opened no session: both are counted."""
+        began = monotonic_ns()
+        due = began if self._arrival_due_ns is None else self._arrival_due_ns
+        try:
+            self.line.connect(due_ns=self._arrival_due_ns)
+        except TransportError as error:
+            now = monotonic_ns()
+            outcome = connect_outcome(error)
+            self._recorder.add(Sample("session_open", due, began, now, now, outcome))
+            raise
+        self._connected = True
 
     def join(self, *, attributes: Mapping[str, str] | None = None) -> None:
         """Enter without a text: the conversation starts and the flow may greet."""
         sent = self._attributes(attributes, first=True)
         line = self.line
-        self._speak(
-            lambda: requests.join(line.token, line.next_id(), custom_attributes=sent), "join"
+        due = self._begin_speaking()
+        left = self._lasting.send(
+            lambda: requests.join(line.token, line.next_id(), custom_attributes=sent), "join", due
         )
+        if self.settings.greets:
+            self._questions.ask(GREETING, due, left)
+        elif self.settings.greets is None:
+            self._questions.may_answer(GREETING, due, left)
 
     def say(
-        self, text: str, *, attributes: Mapping[str, str] | None = None, file: str = ""
+        self,
+        text: str,
+        *,
+        attributes: Mapping[str, str] | None = None,
+        file: str = "",
+        expect_reply: bool | None = None,
     ) -> None:
         """Send a text. Returns at once: delivery is measured when its echo comes.
 
-        ``attributes`` are custom attributes, ``file`` is the id that :meth:`upload` gave. Raises
-        ConfigError for a text over 4096 bytes or attributes over the service's limit, and what
-        came meanwhile: ConnectionLost, SessionExpired, or the ServiceError that answered an
-        earlier message.
+        ``attributes`` are custom attributes, ``file`` is the id that :meth:`upload` gave. With
+        ``expect_reply=False`` nobody counts on an answer (by default a reply is expected, where
+        the run's settings don't say otherwise). Raises ConfigError for a text over 4096 bytes,
+        NotPossible for attributes over the service's limit, and what came meanwhile:
+        ConnectionLost, SessionExpired, or the ServiceError that answered an earlier message.
         """
         if len(text) * 4 > MAX_TEXT_BYTES and len(text.encode()) > MAX_TEXT_BYTES:
             raise ConfigError(
@@ -139,35 +217,43 @@ class GuestSession:
         sent = None
         if attributes or not self._joined:
             sent = self._attributes(attributes, first=not self._joined)
+        first = not self._joined
+        due = self._begin_speaking()
         if not sent and not file:
-            due = self._begin_speaking()
-            self._question.ask(due, self._lasting.say(text, due))
-            return
-        line = self.line
-        self._speak(
-            lambda: requests.text(
-                line.token, line.next_id(), text, custom_attributes=sent, attachment_id=file
-            ),
-            "delivered",
-        )
+            left = self._lasting.say(text, due)
+        else:
+            line = self.line
+            left = self._lasting.send(
+                lambda: requests.text(
+                    line.token, line.next_id(), text, custom_attributes=sent, attachment_id=file
+                ),
+                "delivered",
+                due,
+            )
+        if first and self.settings.greets:
+            self._questions.ask(GREETING, due, left)
+        self._ask(due, left, expect_reply)
 
-    def choose(self, text: str) -> None:
+    def choose(self, text: str, *, expect_reply: bool | None = None) -> None:
         """Choose what the message that was waited for last offers, or one that has come since.
 
-        ConfigError when none of them offers it.
+        NotPossible when none of them offers it.
         """
         newest, offered = offering(self._looked_at(), text)
         if newest is None:
             there = ", ".join(map(repr, offered)) or "nothing"
-            raise ConfigError(f"choose({text!r}): the newest message offers {there}")
+            raise NotPossible("the choice was not offered", f"{text!r}; there is {there}")
         payload, button, picker = offered[text]
         line, parent = self.line, newest.message_id if picker else ""
-        self._speak(
+        due = self._begin_speaking()
+        left = self._lasting.send(
             lambda: requests.choice(
                 line.token, line.next_id(), text, payload, button=Button(button), parent_id=parent
             ),
             "delivered",
+            due,
         )
+        self._ask(due, left, expect_reply)
 
     def await_reply(
         self,
@@ -175,27 +261,65 @@ class GuestSession:
         within: str | float | None = None,
         containing: str | None = None,
         matching: str | re.Pattern[str] | None = None,
+        turn: bool | None = None,
     ) -> str:
         """Wait for the reply to what was said last, and give its text.
 
         The reply is the first Outbound message after ours by arrival or, with ``containing`` or
         ``matching`` (a regular expression), the first one that fits; case is minded by the latter
-        only. Of a card and its like, titles and choices count as its text. Raises ReplyTimeout
-        showing what did come, ConnectionLost, SessionExpired, or the ServiceError that answered us.
+        only. Of a card and its like, titles and choices count as its text. With ``turn`` the wait
+        goes on until the other side has said all (it was silent for ``--turn-silence``), and the
+        text is all that it said, in lines. Raises ReplyTimeout showing what did come,
+        ConnectionLost, SessionExpired, or the ServiceError that answered us.
         """
         limit_s = self.settings.reply_within_s if within is None else seconds(within, "within")
-        fits = anything if containing is matching is None else condition(containing, matching)
+        plain = containing is matching is None
+        fits = anything if plain else condition(containing, matching)
+        whole = self.settings.turns if turn is None else turn
+        deadline = monotonic_ns() + int(limit_s * 1e9)
+        question = None
+        if whole or not plain:
+            question = self._questions.wait_for(content=not plain, turn=whole)
+        seen: list[str] = []
+        arrived = self._next_that(fits, deadline, seen)
+        if arrived is None:
+            self._questions.end_wait(monotonic_ns())
+            raise ReplyTimeout("reply", limit_s, tuple(seen))
+        if plain:
+            if arrived.question is not None:
+                arrived.question.taken = True
+        elif not whole:
+            self._questions.answer_by_content(arrived.arrived_ns, arrived.seen_ns, arrived.question)
+        if not whole:
+            return arrived.message.text or readable(arrived.message)
+        return self._rest_of_turn(question, arrived, deadline, limit_s)
+
+    def await_greeting(self, *, within: str | float | None = None) -> str:
+        """Wait for what the flow says by itself, after Join or before its first answer; its text.
+
+        Raises what :meth:`await_reply` does.
+        """
+        limit_s = self.settings.reply_within_s if within is None else seconds(within, "within")
+        self._questions.expect_greeting()
+        seen: list[str] = []
+        arrived = self._next_that(anything, monotonic_ns() + int(limit_s * 1e9), seen)
+        if arrived is None:
+            self._questions.end_wait(monotonic_ns(), greeting=True)
+            raise ReplyTimeout("greeting", limit_s, tuple(seen))
+        if arrived.question is not None:
+            arrived.question.taken = True
+        return arrived.message.text or readable(arrived.message)
+
+    def _next_that(self, fits: Condition, deadline: int, seen: list[str]) -> Arrived | None:
+        """The next message that fits, or None when the time is over; ``seen`` gets the others."""
         line = self.line
         inbox = line.inbox
-        deadline = monotonic_ns() + int(limit_s * 1e9)
-        seen: list[str] = []
         while True:
             while inbox.replies:
                 arrived = inbox.replies.popleft()
                 message = self._newest = arrived.message
                 if fits(message):
-                    self._question.answer(arrived)
-                    return message.text or readable(message)
+                    return arrived
                 seen.append(shown(message))
             if inbox.failure is not None:
                 self._raise_failure()
@@ -203,16 +327,38 @@ class GuestSession:
                 doubtful = inbox.doubtful
                 if doubtful is not None and fits(doubtful.message):
                     inbox.doubtful = None
-                    self._question.answer(doubtful)
-                    return doubtful.message.text or readable(doubtful.message)
-                self._question.time_out()
-                raise ReplyTimeout("reply", limit_s, tuple(seen))
+                    self._questions.answer_doubtfully(doubtful.arrived_ns, doubtful.seen_ns)
+                    return doubtful
+                return None
             try:
                 line.check()
             except ConnectionLost as lost:
                 self._lasting.come_back(lost)
                 continue
             line.rest(deadline)
+
+    def _rest_of_turn(
+        self, question: Question | None, first: Arrived, deadline: int, limit_s: float
+    ) -> str:
+        """Wait until the other side has been silent; what it said, in lines."""
+        silence_ns = int(self.settings.turn_silence_s * 1e9)
+        said = [first.message.text or readable(first.message)]
+        last_ns = first.arrived_ns
+        while True:
+            over_ns = last_ns + silence_ns
+            if over_ns > deadline:
+                if question is not None:
+                    self._questions.miss_turn(question, monotonic_ns(), Outcome.TIMEOUT)
+                raise ReplyTimeout("end of the turn", limit_s, tuple(map(repr, said)))
+            more = self._next_that(anything, over_ns, [])
+            if more is None:
+                break
+            said.append(more.message.text or readable(more.message))
+            last_ns = more.arrived_ns
+        if question is not None and question.outcome is Outcome.OK:
+            question.taken = question.turn_over = True
+            question.waiting = False
+        return "\n".join(said)
 
     def think(self, duration: str | float | None = None) -> None:
         """Pause as a person does; the next message is due when the pause is over."""
@@ -310,15 +456,61 @@ class GuestSession:
             self.join()
 
     def clear(self) -> bool:
-        """End the session now; True if the service has proved it. Never raises."""
+        """End the session now; True if the service has proved it."""
+        if self._ending is None:
+            self._listen()
         return self._end().proof
 
+    def abandon(self) -> None:
+        """End the session of a story that has gone without leaving: it counts as cut."""
+        self._error = self._error or GreenletExit()
+        if self.opened_ns is not None and not self._left:
+            count_story(self._recorder, self._error, self.step)
+        undisturbed(self._leave)
+
     # The way out.
+
+    def _listen(self) -> None:
+        """Before leaving: hear what comes that nothing of ours explains, if it is our turn to."""
+        listening, questions = self.settings.listening, self._questions
+        if listening is None or self._ending is not None or questions.newest is None:
+            return
+        if not listening.begins():
+            return
+        questions.close(monotonic_ns(), Outcome.UNANSWERED)
+        until = monotonic_ns() + listening.length_ns(self._recorder, questions)
+        try:
+            with contextlib.suppress(*STORY_ENDS):  # its story is over
+                while not questions.heard and listening.may_go_on():
+                    now = monotonic_ns()
+                    if now >= until:
+                        self._recorder.count(LISTENED)
+                        return
+                    self._lasting.rest_until(min(until, now + LOOK_NS))
+        finally:
+            if questions.heard:
+                self._recorder.count(LISTENED)
+                self._recorder.count(HEARD)
+
+    def _leave(self) -> None:
+        ending = self._end()
+        if self._left:
+            return
+        self._left = True
+        count_guest(
+            self._recorder,
+            error=self._error,
+            connected=self._connected,
+            opened=self.opened_ns is not None,
+            missed=self._questions.missed,
+            ending=ending,
+        )
 
     def _end(self) -> Ending:
         if self._ending is None:
             self._lasting.over = True
-            self._close_question()
+            self._questions.close(monotonic_ns(), question_outcome(self._error))
+            self._questions.end()
             self._ending = self._leaving.end()
             for line in self._others or ():
                 line.close()
@@ -327,23 +519,25 @@ class GuestSession:
 
     # Speaking.
 
-    def _speak(self, request: Callable[[], Request], operation: str) -> None:
-        """Send something that may create a conversation and has an answer."""
-        due = self._begin_speaking()
-        self._question.ask(due, self._lasting.send(request, operation, due))
+    def _ask(self, due_ns: int, left_ns: int, expect_reply: bool | None) -> None:
+        """What was said is a question, unless nobody expects an answer."""
+        if self.settings.replies if expect_reply is None else expect_reply:
+            self._questions.ask(REPLY, due_ns, left_ns)
+        else:
+            self._questions.may_answer(REPLY, due_ns, left_ns)
 
     def _begin_speaking(self) -> int:
         """What comes before that; when it is due."""
         inbox, due = self.line.inbox, self._spoke_due_ns or monotonic_ns()
         self._spoke_due_ns = None
         if inbox.replies or inbox.doubtful is not None:
-            self._close_question()
-        self._question.asked = None  # the next message makes it void: nobody waited for a reply
+            self._look_at_replies()
         if inbox.failure is not None:
             self._raise_failure()
         if not self._joined:
             # Before the first message leaves: from now on there may be a conversation.
             self._joined = True
+            self._questions.note_spoken()
             self._leaving.mark(Stage.JOINED)
             self._ledger.secure()
         if inbox.pending:
@@ -358,7 +552,10 @@ class GuestSession:
         together = {**ours, **given}
         size, limit = requests.attributes_size(together), self._max_attribute_bytes
         if limit is not None and size > limit:
-            raise ConfigError(f"custom attributes of {size} bytes can't be sent: at most {limit}")
+            raise NotPossible(
+                "the attributes are too large",
+                f"custom attributes of {size} bytes can't be sent: at most {limit}",
+            )
         return together
 
     # The ledger.
@@ -378,12 +575,11 @@ class GuestSession:
         come = [arrived.message for arrived in reversed(self.line.inbox.replies or ())]
         return come if self._newest is None else [*come, self._newest]
 
-    def _close_question(self) -> None:
-        """A reply that came without being waited for is measured all the same."""
+    def _look_at_replies(self) -> None:
+        """What came without being waited for: it was measured all the same."""
         inbox = self.line.inbox
         inbox.doubtful = None
         while arrived := inbox.next_reply():
-            self._question.answer(arrived)
             self._newest = arrived.message
 
     def _raise_failure(self) -> None:

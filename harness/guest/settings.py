@@ -8,6 +8,7 @@ from harness.config import Target
 from harness.errors import ReplyTimeout, ServiceError, TransportError
 from harness.guest.budget import DOCUMENTED, Budget, ConnectionBudget
 from harness.guest.forensics import Seen
+from harness.guest.listening import Listening
 from harness.protocol.names import ErrorCode
 from harness.transport.dial import Address
 
@@ -50,6 +51,17 @@ class GuestSettings:
     """An idle guest asks for an echo so often, as the vendor's client does; 0: never."""
     auto_join: bool = False
     """Send Presence Join when a new session opens, as a widget does with autoStart on."""
+    replies: bool = True
+    """Whether what a guest says expects an answer, where the story does not say otherwise."""
+    greets: bool | None = None
+    """Whether the flow says something by itself after Join, or else before its first answer;
+    None: it is not known."""
+    turns: bool = False
+    """Whether a wait for a reply is one for the whole turn, where the story doesn't say."""
+    turn_silence_s: float = 1.0
+    """After so long without a message the other side has said all."""
+    listening: Listening | None = None
+    """Who stays silent before Clear; None: nobody."""
     budget: Budget = DOCUMENTED
     connections: ConnectionBudget | None = None
     """New connections per minute, shared by all guests of the process."""

@@ -5,9 +5,10 @@ deployment.
 """
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from harness.errors import ConfigError
 from harness.guest.budget import DOCUMENTED, UNLIMITED, ConnectionBudget
@@ -42,6 +43,40 @@ OPTIONS = (
         "'on': guests join when their session opens, as a widget does with autoStart",
     ),
     (
+        "--replies",
+        "HARNESS_REPLIES",
+        "",
+        "'off': what guests say expects no answer, where only agents answer; a story's own "
+        "expect_reply=True wins",
+    ),
+    (
+        "--greets",
+        "HARNESS_GREETS",
+        "",
+        "'on' or 'off': whether the flow says something by itself after Join, or else before its "
+        "first answer (default: what the class or the targets file says, or else not known)",
+    ),
+    (
+        "--turns",
+        "HARNESS_TURNS",
+        "",
+        "'on': guests wait until the other side has said all, as await_reply(turn=True) does",
+    ),
+    (
+        "--turn-silence",
+        "HARNESS_TURN_SILENCE",
+        "1s",
+        "after so long without a message the other side has said all",
+    ),
+    (
+        "--listen",
+        "HARNESS_LISTEN",
+        "on",
+        "'off': no guest stays silent before Clear to hear what comes unasked for; otherwise the "
+        "first 20 of each process and one in 20 do, for as long as the slowest answer took, at "
+        "most 30 s, and never while another guest waits for the slot",
+    ),
+    (
         "--sign-ins",
         "HARNESS_SIGN_INS",
         "",
@@ -49,8 +84,11 @@ OPTIONS = (
     ),
 )
 
+Meaning = TypeVar("Meaning")
 LEAST_AGE_S = 0.5
 """Younger connections would hardly carry anything but their own making."""
+LEAST_SILENCE_S, MOST_SILENCE_S = 0.05, 60.0
+"""Of a turn: within less nobody could say more, and nobody waits for longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +101,12 @@ class Conduct:
     auto_join: bool = False
     max_connection_age_s: float | None = None
     """0: never replaced by the guest; None: as the guest's class says"""
+    replies: bool = True
+    greets: bool | None = None
+    """None: as the guest's class says, or else not known"""
+    turns: bool = False
+    turn_silence_s: float = 1.0
+    listen: bool = True
     sign_ins: tuple[str, ...] = field(default=(), repr=False)
     """JWTs, each the key to a customer's account"""
 
@@ -77,17 +121,28 @@ class Conduct:
             history=self.history,
             auto_join=self.auto_join,
             max_connection_age_s=self.max_connection_age_s or 0.0,
+            replies=self.replies,
+            greets=self.greets,
+            turns=self.turns,
+            turn_silence_s=self.turn_silence_s,
             custom_attributes={"runId": run_id},
             tag_of=guest_tag,
         )
 
     def of_guest(
-        self, settings: GuestSettings, *, sign_in: SignIn, max_age_s: float
+        self,
+        settings: GuestSettings,
+        *,
+        sign_in: SignIn,
+        max_age_s: float,
+        greets: bool | None = None,
     ) -> GuestSettings:
-        """The run's settings with what is one guest's own; an age that was asked for wins."""
+        """The run's settings with what is one guest's own; what was asked for wins."""
         own: dict[str, Any] = {"sign_in": sign_in} if sign_in else {}
         if max_age_s and self.max_connection_age_s is None:
             own["max_connection_age_s"] = max_age_s
+        if greets is not None and self.greets is None:
+            own["greets"] = greets
         return replace(settings, **own) if own else settings
 
     def sign_in_of(self, guest: int) -> str:
@@ -103,6 +158,8 @@ def read_conduct(parsed: argparse.Namespace, terms: Terms) -> Conduct:
     paced = _one_of("--pace", parsed.pace, {"documented": True, "off": False})
     on_off = {"on": True, "off": False}
     joins = _one_of("--auto-join", parsed.auto_join, {**on_off, "": terms.auto_join})
+    replies = {**on_off, "": True if terms.replies is None else terms.replies}
+    greets: dict[str, bool | None] = {**on_off, "": terms.greets}
     file = Path(parsed.sign_ins) if parsed.sign_ins else terms.sign_ins
     return Conduct(
         paced=paced,
@@ -110,8 +167,23 @@ def read_conduct(parsed: argparse.Namespace, terms: Terms) -> Conduct:
         history=_one_of("--history", parsed.history, on_off),
         auto_join=joins,
         max_connection_age_s=_max_age_s(parsed.max_connection_age),
+        replies=_one_of("--replies", parsed.replies, replies),
+        greets=_one_of("--greets", parsed.greets, greets),
+        turns=_one_of("--turns", parsed.turns, {**on_off, "": bool(terms.turns)}),
+        turn_silence_s=_silence_s(parsed.turn_silence),
+        listen=_one_of("--listen", parsed.listen, on_off),
         sign_ins=() if file is None else read_sign_ins(file),
     )
+
+
+def _silence_s(text: str) -> float:
+    silence_s = seconds(text, "--turn-silence")
+    if not LEAST_SILENCE_S <= silence_s <= MOST_SILENCE_S:
+        raise ConfigError(
+            f"--turn-silence: expected a time from {duration_text(LEAST_SILENCE_S)} to "
+            f"{duration_text(MOST_SILENCE_S)}, got {text!r}"
+        )
+    return silence_s
 
 
 def _connections(text: str, terms: Terms, *, paced: bool) -> int:
@@ -141,7 +213,7 @@ def max_age_s(text: str | float, what: str) -> float:
     return age_s
 
 
-def _one_of(option: str, text: str, meanings: dict[str, bool]) -> bool:
+def _one_of(option: str, text: str, meanings: Mapping[str, Meaning]) -> Meaning:
     if text not in meanings:
         words = " or ".join(word for word in meanings if word)
         raise ConfigError(f"{option}: expected {words}, got {text!r}")

@@ -11,9 +11,11 @@ from typing import Any
 
 from harness.clock import monotonic_ns
 from harness.errors import ConfigError
+from harness.measure.censored import Figure, Tried, ambiguous, tried
 from harness.measure.histogram import Histogram
 from harness.measure.operations import OPERATIONS
-from harness.measure.recorder import LAG_LOOP, corrected_tag, service_tag
+from harness.measure.recorder import LAG_LOOP, service_tag
+from harness.report.accounts import guests_block, questions_block, stories_block
 from harness.slo.objective import Kind
 
 INTERVAL = "harness_interval"
@@ -107,19 +109,29 @@ class Live:
         return {
             "sessions": {name: self.total("sessions", name) for name in TOTALS},
             "operations": {
-                name: {"count": sum(outcomes.values()), "outcomes": outcomes}
+                name: {
+                    "count": sum(outcomes.values()),
+                    "outcomes": outcomes,
+                    "ambiguous": ambiguous(name, self.counts),
+                    "cut_early": self._tried(name).cut_early,
+                }
                 for name, outcomes in self.outcomes.items()
             },
+            "questions": questions_block(self.outcomes, self.counts),
+            "stories": stories_block(self.counts),
+            "guests": guests_block(self.counts),
             "arrivals": self.arrivals,
             "forensics": self.counts,
             "generator": {"lag_loop_ms": {"p50": p50, "p99": p99, "max": most}},
         }
 
-    def percentile(self, operation: str, kind: Kind, percent: float) -> float | None:
-        """Milliseconds over the run so far."""
-        tag = service_tag(operation) if kind is Kind.SERVICE else corrected_tag(operation)
-        histogram = self.histograms.get(tag)
-        return None if histogram is None else histogram.percentile_ms(percent)
+    def percentile(self, operation: str, kind: Kind, percent: float) -> Figure:
+        """A time of the run so far."""
+        return self._tried(operation, corrected=kind is Kind.CORRECTED).at(percent)
+
+    def _tried(self, operation: str, *, corrected: bool = False) -> Tried:
+        outcomes = self.outcomes.get(operation, {})
+        return tried(operation, self.histograms, outcomes, self.counts, corrected=corrected)
 
     def add_point(self, at_s: float) -> None:
         """Keep the present state as one point of the history."""

@@ -4,22 +4,11 @@ Only the kind of the error and its place are told: its text may hold whatever th
 """
 
 import contextlib
-import os
-import sysconfig
 import traceback
-from pathlib import Path
 
-import harness
+from harness.guest.place import own_place
 from harness.report.story_errors import ELSEWHERE, count_name
 
-NOT_THEIRS = tuple(
-    folder + os.sep
-    for folder in (
-        str(Path(harness.__file__).parent),
-        *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
-    )
-)
-"""Folders whose code is not the user's."""
 PLACES = 5
 """So many different places are told."""
 HOPELESS = 10
@@ -64,9 +53,3 @@ def calling_place() -> str:
     """The innermost file and line of the user's own that have led to this call."""
     file, line = own_place(traceback.extract_stack())
     return f"{file}, line {line}"
-
-
-def own_place(frames: traceback.StackSummary) -> tuple[str, int]:
-    """The same of a stack, outermost call first."""
-    own = [frame for frame in frames if not frame.filename.startswith(NOT_THEIRS)] or frames
-    return (Path(own[-1].filename).name, own[-1].lineno or 0) if own else ("the locustfile", 0)

@@ -8,6 +8,7 @@ a bounded rate. Every road that Locust has to an end goes through :meth:`Run.dra
 import contextlib
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -15,12 +16,20 @@ from typing import Any
 
 import gevent
 from gevent.event import Event
-from locust.exception import StopUser
+from locust.exception import (
+    InterruptTaskSet,
+    RescheduleTask,
+    RescheduleTaskImmediately,
+    StopTest,
+    StopUser,
+)
 from locust.runners import STATE_RUNNING, LocalRunner
 
 from harness.clock import monotonic_ns, utc_iso, wall_ns
 from harness.errors import LedgerError
 from harness.guest.failures import sign_in_outcome
+from harness.guest.listening import Listening
+from harness.guest.served import Why
 from harness.guest.session import GuestSession
 from harness.guest.settings import SignIn
 from harness.ledger.ledger import Ledger
@@ -43,6 +52,7 @@ from harness.load.stay import Stay, Visit
 from harness.load.upkeep import Upkeep
 from harness.measure.histogram import Histogram
 from harness.measure.lag import LoopLag
+from harness.measure.recorder import GUESTS_ARRIVED, GUESTS_FAILED
 from harness.measure.sample import Sample
 from harness.measure.snapshot import IntervalWriter
 from harness.report.mix import count_name
@@ -51,6 +61,8 @@ from harness.report.story_errors import NO_STORIES
 from harness.units import seconds
 from harness.workload.shares import Share
 
+BY_CHOICE = (InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser)
+"""With these a story tells Locust what to do next: it has come to its end."""
 OnInterval = Callable[[str, Mapping[str, Any], Mapping[str, Histogram]], None]
 """(process, what an interval's row says, its histograms): whoever watches the run live"""
 INTERVAL_S = 1.0
@@ -59,6 +71,8 @@ CLEARS_PER_S = 200
 DRAIN_LIMIT_S = 60.0
 ABANDONED_EVERY_S = 0.2
 """How often the end of a run looks for sessions whose opener has come to its end."""
+TOLD_AT_MOST = 20
+"""So many different sentences are told of what the service did to stories."""
 LEAD_NS = 500_000_000
 """From the start of a run to the start of its schedule: the slots have to be there first."""
 
@@ -96,7 +110,10 @@ class Run:
         """Sentences that make this run's figures void; also written to ``failures.txt``."""
         self.recorder = BridgedRecorder(environment)
         run_id = directory.name
-        self.settings = options.conduct.settings(options.terms, workers=workers, run_id=run_id)
+        settings = options.conduct.settings(options.terms, workers=workers, run_id=run_id)
+        if options.conduct.listen:
+            settings = replace(settings, listening=Listening(self._may_listen))
+        self.settings = settings
         if not (directory / START).exists():  # a worker with a disk of its own
             begin_run(directory, started=utc_iso(), **target_facts(options.target))
         self._tokens = Tokens.of(directory, self.name)
@@ -128,6 +145,7 @@ class Run:
         random.seed(f"{seed()} {worker}")  # Locust picks tasks and waits by the module's generator
         self.seeds = random.Random(f"{seed()} {worker} thinking")
         self._stay = Stay(monotonic_ns())
+        self._told: set[str] = set()
         self._open: dict[GuestSession, tuple[Any, Visit]] = {}
         """guests in session, with the greenlet that opened them: a slot may have several"""
         self._abandoned: set[GuestSession] = set()
@@ -213,18 +231,29 @@ class Run:
         now = monotonic_ns()
         outcome = sign_in_outcome(error)
         self.recorder.add(Sample("session_open", due_ns, began_ns, now, now, outcome))
+        self.recorder.count(GUESTS_ARRIVED)
+        self.recorder.count(GUESTS_FAILED + Why.NOT_SIGNED_IN)
 
     def new_session(
-        self, due_ns: int, think_s: Any, *, sign_in: SignIn = "", max_age_s: float = 0.0
+        self,
+        due_ns: int,
+        think_s: Any,
+        *,
+        sign_in: SignIn = "",
+        max_age_s: float = 0.0,
+        greets: bool | None = None,
     ) -> GuestSession:
         """A guest with a fresh token, known to the service by its run and a name of its own."""
         return GuestSession(
-            self.options.conduct.of_guest(self.settings, sign_in=sign_in, max_age_s=max_age_s),
+            self.options.conduct.of_guest(
+                self.settings, sign_in=sign_in, max_age_s=max_age_s, greets=greets
+            ),
             self._tokens.next(),
             ledger=self.ledger,
             recorder=self.recorder,
             due_ns=due_ns,
             think_s=think_s,
+            ends_by_choice=BY_CHOICE,
         )
 
     def occupied(self, session: GuestSession) -> Visit:
@@ -247,6 +276,17 @@ class Run:
         self._door.pause(on)
         if self._phase in ("running", "paused"):
             self._phase = "paused" if on else "running"
+
+    def _may_listen(self) -> bool:
+        """Whether a guest who has finished may stay silent: nobody waits for its slot."""
+        return self.slots is None or self.slots.to_spare or self._door.shut
+
+    def tell_once(self, key: str, sentence: str) -> None:
+        """Say something once, however often it happens; only so much is told."""
+        if key not in self._told and len(self._told) < TOLD_AT_MOST:
+            self._told.add(key)
+            with contextlib.suppress(OSError):
+                print(sentence, flush=True)
 
     def note_mistake(self, error: BaseException) -> None:
         """A story has ended by an error of its own: the run is not valid."""
@@ -341,7 +381,7 @@ class Run:
 
     def _end_for(self, session: GuestSession, visit: Visit) -> None:
         try:
-            session.clear()
+            session.abandon()
         finally:
             self._abandoned.discard(session)
             visit.end()

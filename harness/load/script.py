@@ -10,8 +10,9 @@ from typing import Any
 from locust import task
 from locust.exception import StopUser
 
-from harness.errors import ConfigError
+from harness.errors import ConfigError, NotPossible
 from harness.guest.acting import NO_ROW, act
+from harness.guest.session import GuestSession
 from harness.load.run import Run
 from harness.load.user import GuestUser
 from harness.workload.feeder import Feeder, Mode, Row
@@ -57,6 +58,7 @@ class ScriptUser(GuestUser):
     abstract = True
     script: str = ""
     _opened: Opened
+    _row: Row = NO_ROW
 
     def __init_subclass__(cls, **more: Any) -> None:
         super().__init_subclass__(**more)
@@ -80,6 +82,7 @@ class ScriptUser(GuestUser):
             raise StopUser from None
         script, folder = self._opened.script, self._opened.folder
         name = script.pick(playing.rng)
+        self._row = row
         with self.guest() as guest:
             act(
                 guest,
@@ -90,6 +93,15 @@ class ScriptUser(GuestUser):
                 folder=folder,
                 texts=self._opened.texts,
             )
+
+    def note_end(self, session: GuestSession, end: Exception) -> None:
+        """The same, with the row that the guest had."""
+        feeder = self._opened.feeder
+        if isinstance(end, NotPossible) and feeder is not None:
+            # the first row like it; the file's first line is its header
+            line = feeder.table.rows.index(tuple(self._row.values())) + 2
+            end = NotPossible(end.what, f"{end.details} ({feeder.table.name}, line {line})")
+        super().note_end(session, end)
 
     @classmethod
     def rows_are_unique(cls) -> bool:

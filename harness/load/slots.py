@@ -72,6 +72,11 @@ class Slots:
             if not self._free.get(kind)
         )
 
+    @property
+    def to_spare(self) -> bool:
+        """Whether slots of every kind wait for an arrival: the next one of any has room."""
+        return bool(self._free) and all(self._free.values())
+
     def look_again(self) -> None:
         """What is to come has changed, or a user is leaving, or a second has passed."""
         for free in self._free.values():

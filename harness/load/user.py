@@ -9,7 +9,7 @@ from locust import User, constant
 from locust.exception import RescheduleTask, StopUser
 
 from harness.clock import monotonic_ns
-from harness.errors import ConfigError, LedgerError
+from harness.errors import ConfigError, LedgerError, NotPossible
 from harness.guest.failures import STORY_ENDS
 from harness.guest.rest import exchange_sign_in
 from harness.guest.session import GuestSession
@@ -27,6 +27,9 @@ class GuestUser(User):
     ``between(4, 12)``, a distribution of this package such as ``lognormal("6s", p95="20s")``, a
     duration, or a written form such as ``"uniform(4s, 12s)"``.
 
+    ``greets`` says whether the flow says something by itself, after Join or else before its first
+    answer; None: it is not known, or the target says it.
+
     ``max_connection_age`` is for guests who stay for hours: a connection so old (``"110m"``) is
     replaced in the next silence, with the same session; ``--max-connection-age`` wins over it.
     """
@@ -35,6 +38,7 @@ class GuestUser(User):
     wait_time = constant(0)
     think_time: Any = "uniform(1s, 3s)"
     max_connection_age: str | float | None = None
+    greets: bool | None = None
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
@@ -80,16 +84,29 @@ class GuestUser(User):
         except Exception as error:
             run.note_no_sign_in(due_ns, began_ns, error)
             raise  # what is wrong with the locustfile is for Locust to show
-        session = run.new_session(due_ns, self._think_s, sign_in=sign_in, max_age_s=self._max_age_s)
+        session = run.new_session(
+            due_ns,
+            self._think_s,
+            sign_in=sign_in,
+            max_age_s=self._max_age_s,
+            greets=type(self).greets,
+        )
         with run.occupied(session):
             try:
                 with session:
                     yield session
             except STORY_ENDS as end:
+                self.note_end(session, end)
                 raise RescheduleTask from end
             except (LedgerError, ConfigError) as error:
                 run.fail(str(error))
                 raise StopUser from error
+
+    def note_end(self, session: GuestSession, end: Exception) -> None:
+        """A story has broken off by what the service or the network did."""
+        if isinstance(end, NotPossible):
+            told = f"a guest's story broke off in {session.step}: {end}"
+            Run.of(self.environment).tell_once(f"{session.step}: {end.what}", told)
 
     def sign_in(self) -> SignIn:
         """The JWT of the next guest, empty for a stranger: by default the next of ``--sign-ins``.

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import ConfigError
-from harness.measure.histogram import DIGITS, HIGHEST_US, LOWEST_US
+from harness.measure.histogram import DIGITS, HIGHEST_US, LOWEST_US, rank
 
 COOKIE = 0x1C849303 | 0x10
 COMPRESSED_COOKIE = 0x1C849304 | 0x10
@@ -50,7 +50,7 @@ class Counted:
         if not len(self.places):
             return [None] * len(quantiles)
         ends = np.cumsum(self.counts)
-        ranks = [max(1, int(quantile / 100 * ends[-1] + 0.5)) for quantile in quantiles]
+        ranks = [rank(quantile, int(ends[-1])) for quantile in quantiles]
         found = highest_us(self.places[np.searchsorted(ends, ranks)])
         return [float(value) / 1000 for value in found]
 

@@ -5,6 +5,7 @@ without a word and spoils the minimum when an empty histogram is merged; both ar
 """
 
 from collections.abc import Iterator, Sequence
+from math import ceil
 from weakref import proxy
 
 import numpy as np
@@ -16,6 +17,13 @@ from harness.errors import ConfigError
 LOWEST_US = 1
 HIGHEST_US = 2 * 3600 * 1_000_000
 DIGITS = 3
+
+
+def rank(percent: float, count: int) -> int:
+    """Which of so many values, counted from the lowest, is the percentile: so many per cent are
+    not above it. (The library rounds, by which a percentile may lie below its share.)
+    """
+    return max(1, ceil(round(percent / 100 * count, 9)))
 
 
 class Histogram:
@@ -78,7 +86,7 @@ class Histogram:
         if not self.count:
             return [None] * len(quantiles)
         values, counts = self._recorded()
-        ranks = [self._hdr.get_target_count_at_percentile(quantile) for quantile in quantiles]
+        ranks = [rank(quantile, self.count) for quantile in quantiles]
         places = np.searchsorted(np.cumsum(counts), ranks)
         highest = self._hdr.get_max_value()
         return [min(int(value), highest) / 1000 for value in values[places]]
@@ -86,6 +94,35 @@ class Histogram:
     def percentile_ms(self, quantile: float) -> float | None:
         """One of :meth:`percentiles_ms`."""
         return self.percentiles_ms([quantile])[0]
+
+    def at_rank_ms(self, rank: int) -> float | None:
+        """The duration in milliseconds with that rank (1 is the lowest); None when there is none.
+
+        A rank beyond the highest gives the highest.
+        """
+        if not self.count:
+            return None
+        values, counts = self._recorded()
+        place = int(np.searchsorted(np.cumsum(counts), min(max(1, rank), self.count)))
+        return float(min(int(values[place]), self._hdr.get_max_value())) / 1000
+
+    def count_up_to_ms(self, limit_ms: float) -> int:
+        """How many durations are at most so long, to the histogram's digits."""
+        if not self.count:
+            return 0
+        values, counts = self._recorded()
+        limit_us = self._hdr.get_highest_equivalent_value(int(limit_ms * 1000))
+        return int(counts[values <= limit_us].sum())
+
+    def without(self, part: "Histogram") -> "Histogram":
+        """What is left when ``part``, which is in it, is taken out."""
+        left = Histogram()
+        counts = np.frombuffer(self._hdr.counts, dtype=np.int64) - np.frombuffer(
+            part._hdr.counts, dtype=np.int64
+        )
+        places = np.flatnonzero(counts > 0)
+        left.add_counts(places, counts[places])
+        return left
 
     @property
     def mean_ms(self) -> float | None:

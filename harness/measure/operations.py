@@ -84,9 +84,21 @@ _ALL = (
     Operation(
         name="reply",
         many="replies",
-        starts="a message of the guest is written",
-        ends="the first Outbound message after it has arrived (or the first that fits what the "
+        starts="a message of the guest is written that expects an answer",
+        ends="the first message of its answer has arrived (or the first that fits what the "
         "script waits for)",
+    ),
+    Operation(
+        name="turn",
+        many="whole answers",
+        starts="a message of the guest is written that expects an answer",
+        ends="the last message of its answer has arrived, after which the other side was silent",
+    ),
+    Operation(
+        name="greeting",
+        many="greetings",
+        starts="the Presence Join is written, or the first message where the deployment greets",
+        ends="the first message of the greeting has arrived",
     ),
     Operation(
         name="clear",
@@ -136,7 +148,7 @@ _ALL = (
 
 OPERATIONS: MappingProxyType[str, Operation] = MappingProxyType({op.name: op for op in _ALL})
 
-FIRST = ("reply", "delivered", "session_open", "join", "clear")
+FIRST = ("reply", "turn", "greeting", "delivered", "session_open", "join", "clear")
 """What a reader looks for first."""
 
 

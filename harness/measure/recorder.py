@@ -5,11 +5,13 @@ stays flat however long a run is. Figures of the whole run are made by merging t
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from harness.clock import monotonic_ns
 from harness.measure.histogram import Histogram
-from harness.measure.sample import TIMED, Outcome, Sample
+from harness.measure.question import HELD_NS, Question
+from harness.measure.sample import CENSORED, TIMED, Outcome, Sample
 
 LAG_ARRIVAL = "lag.arrival"
 LAG_LOOP = "lag.loop"
@@ -21,8 +23,69 @@ FRAMES_EXPECTED = "expected"
 """Plain count of frames that were neither late nor doubled nor anything else worth a name."""
 REPLIES_RECEIVED = "replies_received"
 """Plain count of the other side's messages, whether or not anybody waited for them."""
-STEPS = frozenset({GUESTS_CONNECTED, GUESTS_JOINED, GUESTS_REPLIED, REPLIES_RECEIVED})
-"""Counts that have a place of their own in the record."""
+QUESTIONS_ASKED = "questions_asked"
+QUESTIONS_AMBIGUOUS = "questions_ambiguous"
+"""Plain count of questions of which it is not sure which message answered them."""
+REPLIES_AMBIGUOUS = "replies_ambiguous"
+"""Those of them that are no greetings."""
+QUESTION_MESSAGES = "question_messages"
+"""Plain count of the messages that answered the questions with an answer: all of each turn."""
+UNASKED = "unasked"
+"""Plain count of messages that came when nothing was open, before anything had been asked."""
+LATE_ANSWERS = "late_answers"
+"""Plain count of answers to questions that had timed out."""
+LISTENED = "listened"
+"""Plain count of guests who stayed silent for long enough to hear what nobody had asked for."""
+HEARD = "heard_more"
+"""Those of them who heard something."""
+GUESTS_ARRIVED = "guests_arrived"
+GUESTS_SERVED = "guests_served"
+GUESTS_CUT = "guests_cut"
+GUESTS_FAILED = "guests_failed:"
+"""Begins the plain counts of guests that were not served, by why; see :func:`by_reason`."""
+STORIES_BEGUN = "stories_begun"
+STORIES_FINISHED = "stories_finished"
+STORIES_CUT = "stories_cut"
+STORIES_BROKEN = "stories_broken:"
+"""Begins the plain counts of stories that broke off, by where."""
+_ACCOUNTS = frozenset(
+    {
+        GUESTS_CONNECTED,
+        GUESTS_JOINED,
+        GUESTS_REPLIED,
+        REPLIES_RECEIVED,
+        QUESTIONS_ASKED,
+        QUESTIONS_AMBIGUOUS,
+        REPLIES_AMBIGUOUS,
+        QUESTION_MESSAGES,
+        UNASKED,
+        LATE_ANSWERS,
+        LISTENED,
+        HEARD,
+        GUESTS_ARRIVED,
+        GUESTS_SERVED,
+        GUESTS_CUT,
+        STORIES_BEGUN,
+        STORIES_FINISHED,
+        STORIES_CUT,
+    }
+)
+
+
+def has_own_place(count: str) -> bool:
+    """Whether a plain count has a place of its own in the record."""
+    return count in _ACCOUNTS or count.startswith((GUESTS_FAILED, STORIES_BROKEN))
+
+
+def by_reason(counts: Mapping[str, int], beginning: str) -> dict[str, int]:
+    """The plain counts that begin so, by the rest of their names."""
+    return {
+        name.removeprefix(beginning): many
+        for name, many in counts.items()
+        if name.startswith(beginning)
+    }
+
+
 ARRIVAL_LATENESS = "arrival.lateness"
 """How long after its due time an arrival was started."""
 SESSION_LENGTH = "session.length"
@@ -37,6 +100,16 @@ def service_tag(operation: str) -> str:
 def corrected_tag(operation: str) -> str:
     """Name of the histogram of an operation's corrected latency."""
     return f"{operation}.corrected"
+
+
+def censored_tag(operation: str, *, corrected: bool = False) -> str:
+    """Name of the histogram of times that are lower bounds only; they are in the other as well."""
+    return f"{operation}.censored_corrected" if corrected else f"{operation}.censored"
+
+
+def cut_tag(operation: str) -> str:
+    """Name of the histogram of how long was waited when the run ended; they are in no other."""
+    return f"{operation}.cut"
 
 
 @dataclass(slots=True)
@@ -69,6 +142,8 @@ class _Series:
         self.corrected: list[int] = []
 
 
+PLACES = 50
+"""So many places of one process are told apart."""
 FOLD_AT = 4096
 """So many samples are folded at once, so that memory stays flat."""
 
@@ -86,7 +161,13 @@ class Recorder:
         """durations by tag, of everything else"""
         self.frames_expected = 0
         self.replies_received = 0
-        """Two counts that rise with every message: attributes, because that is the cheapest."""
+        self.questions_asked = 0
+        """Three counts that rise with every message: attributes, because that is the cheapest."""
+        self.held: list[Question] = []
+        """questions that were answered and are not measured yet"""
+        self.slowest_answer_ns = 0
+        """of all questions so far, in this process"""
+        self._places: set[str] = set()
 
     def add(self, sample: Sample) -> None:
         """Count a sample and, if its outcome is timed, its durations."""
@@ -112,6 +193,11 @@ class Recorder:
         if outcome in TIMED:
             self._record(service_tag(sample.operation), (sample.service_ns,))
             self._record(corrected_tag(sample.operation), (sample.corrected_ns,))
+        if outcome in CENSORED:
+            self._record(censored_tag(sample.operation), (sample.service_ns,))
+            self._record(censored_tag(sample.operation, corrected=True), (sample.corrected_ns,))
+        elif outcome is Outcome.CUT_SHORT:
+            self._record(cut_tag(sample.operation), (sample.service_ns,))
 
     def add_phase(self, operation: str, duration_ns: int) -> None:
         """A duration with no stamps of its own, such as a phase of the dialling."""
@@ -133,19 +219,60 @@ class Recorder:
         """Add to a plain count, such as ``late`` or ``cross_talk``."""
         self._now.counts[what] += by
 
+    def count_place(self, beginning: str, place: str) -> None:
+        """Count one more at a place; the first :data:`PLACES` keep their names."""
+        name = beginning + place
+        if name not in self._places:
+            if len(self._places) >= PLACES:
+                name = f"{beginning}elsewhere"
+            self._places.add(name)
+        self.count(name)
+
     def take(self) -> Collected:
         """Hand out what was collected since the last call and start anew."""
+        self._settle()
         self._fold()
         self._series.clear()
         for what, count in (
             (FRAMES_EXPECTED, self.frames_expected),
             (REPLIES_RECEIVED, self.replies_received),
+            (QUESTIONS_ASKED, self.questions_asked),
         ):
             if count:
                 self.count(what, count)
-        self.frames_expected = self.replies_received = 0
+        self.frames_expected = self.replies_received = self.questions_asked = 0
         taken, self._now = self._now, Collected()
         return taken
+
+    def _settle(self) -> None:
+        """Measure the answered questions of which nothing more is to be learnt."""
+        held, self.held = self.held, []
+        limit_ns = monotonic_ns() - HELD_NS
+        messages = 0
+        for question in held:
+            if not question.settled and (question.waiting or question.arrived_ns > limit_ns):
+                self.held.append(question)
+                continue
+            question.settled = True
+            if question.outcome is Outcome.OK:
+                messages += question.messages
+                self._measure_answered(question)
+        if messages:
+            self.count(QUESTION_MESSAGES, messages)
+
+    def _measure_answered(self, question: Question) -> None:
+        operation, due, sent = question.operation, question.due_ns, question.sent_ns
+        arrived, seen = question.arrived_ns, question.seen_ns
+        if question.exact:
+            self.add_ok(operation, due, sent, arrived, seen)
+            if question.turn_over:
+                self.add_ok("turn", due, sent, question.last_ns, question.last_seen_ns)
+            return
+        self._outcomes(operation)[Outcome.OK] += 1
+        self.count(QUESTIONS_AMBIGUOUS)
+        if operation == "reply":
+            self.count(REPLIES_AMBIGUOUS)
+        self._show(operation, (arrived - sent,))
 
     def _fold(self) -> None:
         for operation, series in self._series.items():

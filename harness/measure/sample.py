@@ -17,11 +17,18 @@ class Outcome(StrEnum):
     PROTOCOL = "protocol"
     DROPPED = "dropped"
     SERVICE_ERROR = "service_error"
+    UNANSWERED = "unanswered"
+    """a question without an answer: the story went on or ended first"""
+    CUT_SHORT = "cut_short"
+    """a question without an answer: the run ended first"""
 
 
-TIMED = frozenset({Outcome.OK, Outcome.TIMEOUT})
-"""Outcomes whose times enter the histograms. A time-out counts with the time that was waited, so
-that what never came can't make the figures look better; the other failures are only counted."""
+CENSORED = frozenset({Outcome.TIMEOUT, Outcome.UNANSWERED})
+"""Outcomes of what had not come by the time that was waited: its true time is longer."""
+TIMED = frozenset({Outcome.OK, *CENSORED})
+"""Outcomes whose times enter the histograms. What never came counts with the time that was waited,
+and once more in a histogram of its own, by which a percentile among such is known to be a lower
+bound; the other failures are only counted."""
 
 
 class Sample(NamedTuple):

@@ -11,8 +11,9 @@ Two files per process, both only ever appended to, one flush per interval:
 ``histograms-WORKER.hlog``
     the standard HDR log format (version 1.3) with one tagged line per histogram and interval;
     values are microseconds. Tags: ``OPERATION.service``, ``OPERATION.corrected``,
-    ``lag.arrival``, ``lag.loop``, ``arrival.lateness``,
-    ``session.length``.
+    ``OPERATION.censored`` and ``OPERATION.censored_corrected`` (of these the lower bounds),
+    ``OPERATION.cut`` (how long was waited when the run ended), ``lag.arrival``, ``lag.loop``,
+    ``arrival.lateness``, ``session.length``.
 
 An interval is a second long in the first hour of a run, ten seconds until a day has passed, and a
 minute after that (:func:`interval_s`), so that a soak's files stay small; a crash loses at most
@@ -29,6 +30,7 @@ from typing import Any
 import orjson
 
 from harness.errors import ConfigError
+from harness.measure.censored import Tried, tried
 from harness.measure.counted import decoded
 from harness.measure.histogram import Histogram
 from harness.measure.recorder import LAG_LOOP, Collected
@@ -194,9 +196,14 @@ class Measurements:
     """how late each process's event loop was, by process: one may not hide behind the others"""
 
     def percentile_ms(self, tag: str, quantile: float) -> float | None:
-        """A percentile of the whole run, None when nothing was measured under that tag."""
+        """A percentile of one histogram, None when nothing was measured under that tag."""
         histogram = self.histograms.get(tag)
         return None if histogram is None else histogram.percentile_ms(quantile)
+
+    def tried(self, operation: str, *, corrected: bool = False) -> Tried:
+        """All of one operation that was tried."""
+        outcomes = self.outcomes.get(operation, {})
+        return tried(operation, self.histograms, outcomes, self.counts, corrected=corrected)
 
 
 def read_measurements(directory: Path) -> Measurements:

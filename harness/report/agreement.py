@@ -4,6 +4,7 @@ with. A reader must know that before believing either.
 
 from collections.abc import Iterator
 
+from harness.measure import sample
 from harness.measure.counted import Counted
 from harness.measure.operations import OPERATIONS, ordered
 from harness.measure.recorder import service_tag
@@ -12,7 +13,7 @@ from harness.report.reading import STILL_GOING
 from harness.report.schema import RunRecord, Times
 from harness.report.series import Series
 
-TIMED = ("ok", "timeout")
+TIMED = tuple(sorted(sample.TIMED))
 """Outcomes whose times are in the histograms."""
 CHECKED = {"p50": 50.0, "p95": 95.0, "p99": 99.0, "max": 100.0}
 TOLERANCE = 0.005
@@ -58,6 +59,7 @@ def _measured(record: RunRecord, series: Series, name: str) -> str:
     if not outcomes:
         return ""
     timed = sum(outcomes.get(outcome, 0) for outcome in TIMED)
+    timed -= record.operations[name].ambiguous or 0
     total = series.totals.get(service_tag(name))
     held = 0 if total is None else total.count
     return f"{name} {count_text(timed)} against {count_text(held)}" if timed != held else ""
@@ -74,7 +76,7 @@ def _differing(times: Times, total: Counted, name: str) -> Iterator[str]:
     values = total.percentiles_ms(list(CHECKED.values()))
     for quantile, value in zip(CHECKED, values, strict=True):
         ours: float | None = getattr(times, quantile)
-        if ours is None or value is None:
+        if ours is None or value is None or times.lower_bounds or times.unsure:
             continue
         if abs(ours - value) > max(LEAST_MS, TOLERANCE * value):
             yield f"{name} {quantile} {ms_text(ours)} against {ms_text(value)}"

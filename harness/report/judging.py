@@ -7,7 +7,6 @@ from typing import Any
 import orjson
 
 from harness.errors import ConfigError
-from harness.measure.recorder import corrected_tag, service_tag
 from harness.measure.snapshot import read_measurements
 from harness.report.opening import ABORTED
 from harness.report.record import (
@@ -15,11 +14,12 @@ from harness.report.record import (
     RECORD,
     build_record,
     later_blocks,
+    percentile_of,
     put_verdict,
     sessions_as_left,
 )
 from harness.slo.gate import judge
-from harness.slo.objective import Kind, Objective
+from harness.slo.objective import Objective
 from harness.slo.objectives_file import parse_objectives
 
 
@@ -58,15 +58,11 @@ def judge_anew(directory: Path, objectives: Sequence[Objective]) -> dict[str, An
         raise ConfigError(f"{path}: the record has no account of sessions; nothing can be judged")
     measured = read_measurements(directory)
 
-    def percentile(operation: str, kind: Kind, percent: float) -> float | None:
-        tag = service_tag(operation) if kind is Kind.SERVICE else corrected_tag(operation)
-        return measured.percentile_ms(tag, percent)
-
     invalid = record.get("invalid_because")
     if invalid is None:  # a record from before that key: its verdict says whether it was
         invalid = record.get("reasons", []) if record["verdict"] == "INVALID" else []
     as_left = {**record, "sessions": sessions_as_left(record)}
-    result = judge(objectives, as_left, percentile=percentile, invalid=invalid)
+    result = judge(objectives, as_left, percentile=percentile_of(measured), invalid=invalid)
     put_verdict(record, result, aborted=(record.get("how") or {}).get(ABORTED) or ())
     return record
 

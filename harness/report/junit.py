@@ -25,7 +25,7 @@ def junit(record: RunRecord, doubts: Sequence[str] = ()) -> str:
     whole = _case(suite, record, "the run as a whole")
     _judge(whole, record.verdict, f"{story.why(record)} {story.account(record)}")
     ET.SubElement(whole, "system-out").text = _text(
-        "\n".join([story.account(record), *story.notices(record), *doubts])
+        "\n".join([story.account(record), *story.accounts(record), *story.notices(record), *doubts])
     )
     suite.set("tests", str(len(suite)))
     for kind in ("failure", "error"):
@@ -59,6 +59,8 @@ def _measured(objective: Objective) -> str:
         told.append(f"limit {with_unit(objective.limit, objective.unit)}")
     if objective.margin is not None:
         told.append(story.objective_margin(objective))
+    elif objective.note:
+        told.append(objective.note)
     return ", ".join(told)
 
 

@@ -73,7 +73,9 @@ def _sessions(record: RunRecord) -> list[str]:
     rows = [f"{row.label}: {row.figure}" for row in story.account_rows(record)]
     lag = story.lag_text(record.generator)
     arrivals = record.arrivals
+    accounts = [f"{text[:1].upper()}{text[1:]}." for text in story.accounts(record)]
     return [
+        *(line for text in accounts for line in (escaped(text), "")),
         f"Sessions intended: {count_text(record.sessions.intended)}. {'. '.join(rows)}.",
         "",
         f"Arrivals due: {count_text(arrivals.due)}, started late: {count_text(arrivals.late)}, "

@@ -13,6 +13,7 @@ import orjson
 from harness.clock import utc_iso
 from harness.exit_codes import ExitCode
 from harness.ledger.leftovers import IN_USE, Account, ledger_files, read_account
+from harness.measure.censored import Tried
 from harness.measure.histogram import Histogram
 from harness.measure.lag import complaints, lateness
 from harness.measure.operations import OPERATIONS
@@ -21,12 +22,13 @@ from harness.measure.recorder import (
     GUESTS_CONNECTED,
     GUESTS_JOINED,
     GUESTS_REPLIED,
+    GUESTS_SERVED,
     LAG_ARRIVAL,
     LAG_LOOP,
     REPLIES_RECEIVED,
     SESSION_LENGTH,
-    STEPS,
-    corrected_tag,
+    STORIES_FINISHED,
+    has_own_place,
     service_tag,
 )
 from harness.measure.sample import Outcome
@@ -37,13 +39,21 @@ from harness.measure.snapshot import (
     read_intervals,
     read_measurements,
 )
+from harness.report.accounts import (
+    GROUPS,
+    guests_block,
+    not_judged,
+    questions_block,
+    stories_block,
+    unbalanced,
+)
 from harness.report.little import broken, check_little
 from harness.report.lost_arrivals import lost_arrivals
 from harness.report.mix import is_mix_count, mix_block, mix_complaints
 from harness.report.offered import not_offered
 from harness.report.opening import ABORTED, read_start
 from harness.report.story_errors import errors_block, is_story_error, sentences
-from harness.slo.gate import GateResult, Verdict, judge
+from harness.slo.gate import GateResult, Percentile, Time, Verdict, judge
 from harness.slo.objective import Kind, Known, Objective, parse_objective
 
 SCHEMA = 1
@@ -51,7 +61,9 @@ RECORD = "run.json"
 QUANTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p99_9": 99.9, "max": 100.0}
 HOW_NOT = ("run_id", "objectives", "baseline", "platform")
 """Of ``start.json``: what does not say how the run was made, or has a place of its own."""
-DEFAULT_OBJECTIVES = ("leftovers == 0",)
+DEFAULT_OBJECTIVES = ("leftovers == 0", "guests failed < 1%")
+"""What every run is judged by; an objective of the user's on guests takes the second one's place.
+"""
 VERDICT_STAYS = "the verdict is that of the run itself: what is settled afterwards was left by it"
 EXIT_CODES = {
     Verdict.PASS: ExitCode.PASS,
@@ -105,7 +117,17 @@ COUNTERS = (
 """Plain numbers of a record that an objective may name."""
 
 
-KNOWN = Known(operations=tuple(OPERATIONS), counters=COUNTERS, outcomes=tuple(Outcome))
+KNOWN = Known(
+    operations=tuple(OPERATIONS), counters=COUNTERS, outcomes=tuple(Outcome), groups=GROUPS
+)
+
+
+def objectives_of(texts: Sequence[str]) -> tuple[str, ...]:
+    """What a run is judged by: the defaults, as far as they are not replaced, and its own."""
+    own = dict.fromkeys(texts)
+    replaced = any(parse_objective(text, KNOWN).subject == "guests" for text in own)
+    defaults = DEFAULT_OBJECTIVES[:1] if replaced else DEFAULT_OBJECTIVES
+    return tuple(dict.fromkeys([*defaults, *own]))
 
 
 def build_record(directory: Path, *, incomplete: str = "", live: bool = False) -> dict[str, Any]:
@@ -138,6 +160,9 @@ def build_record(directory: Path, *, incomplete: str = "", live: bool = False) -
         "funnel": _funnel(account, measured),
         "operations": _operations(measured),
         "replies": _replies(measured),
+        "questions": questions_block(measured.outcomes, measured.counts),
+        "stories": stories_block(measured.counts),
+        "guests": guests_block(measured.counts),
         "arrivals": measured.arrivals,
         "arrival_lateness_ms": _figures(measured.histograms.get(ARRIVAL_LATENESS, Histogram())),
         "session_length_ms": _figures(measured.histograms.get(SESSION_LENGTH, Histogram())),
@@ -147,7 +172,7 @@ def build_record(directory: Path, *, incomplete: str = "", live: bool = False) -
         | {
             name: count
             for name, count in measured.counts.items()
-            if name not in STEPS and not is_story_error(name) and not is_mix_count(name)
+            if not (has_own_place(name) or is_story_error(name) or is_mix_count(name))
         },
         "story_errors": errors_block(measured.counts),
         "mix": mix_block(measured.counts, start.get("mix") or {}),
@@ -164,8 +189,7 @@ def build_record(directory: Path, *, incomplete: str = "", live: bool = False) -
     if record["complete"]:
         record["little"] = check_little(intervals, record["duration_s"])
     objectives = [
-        parse_objective(text, KNOWN)
-        for text in dict.fromkeys([*DEFAULT_OBJECTIVES, *start.get("objectives", ())])
+        parse_objective(text, KNOWN) for text in objectives_of(start.get("objectives", ()))
     ]
     load = (
         []
@@ -215,6 +239,8 @@ def _funnel(account: Account, measured: Measurements) -> dict[str, int]:
         "configured": configured,
         "joined": measured.counts.get(GUESTS_JOINED, 0),
         "replied": measured.counts.get(GUESTS_REPLIED, 0),
+        "finished": measured.counts.get(STORIES_FINISHED, 0),
+        "served": measured.counts.get(GUESTS_SERVED, 0),
         "cleared": account.cleared,
     }
 
@@ -238,21 +264,45 @@ def _operations(measured: Measurements) -> dict[str, Any]:
             outcomes = {str(Outcome.OK): service.count}
         if not outcomes:
             continue
-        corrected = measured.histograms.get(corrected_tag(name), Histogram())
-        found[name] = operation_block(outcomes, service, corrected)
+        found[name] = operation_block(
+            outcomes, measured.tried(name), measured.tried(name, corrected=True)
+        )
     return found
 
 
 def operation_block(
-    outcomes: Mapping[str, int], service: Histogram, corrected: Histogram
+    outcomes: Mapping[str, int], service: Tried, corrected: Tried
 ) -> dict[str, Any]:
     """An operation's figures as they stand in a record."""
     return {
         "count": sum(outcomes.values()),
         "outcomes": dict(outcomes),
-        "service_ms": _figures(service),
-        "corrected_ms": _figures(corrected),
+        "ambiguous": service.ambiguous,
+        "cut_early": service.cut_early,
+        "service_ms": times_block(service),
+        "corrected_ms": times_block(corrected),
     }
+
+
+def times_block(tried: Tried) -> dict[str, Any]:
+    """Percentiles over all that was tried; ``lower_bounds`` names those that are no more."""
+    found = {name: tried.at(percent) for name, percent in QUANTILES.items()}
+    block: dict[str, Any] = {name: figure.ms for name, figure in found.items()}
+    block["mean"] = None if tried.without or not tried.came else tried.exact().mean_ms
+    flags = {
+        "lower_bounds": [name for name, figure in found.items() if figure.at_least],
+        "unsure": [name for name, figure in found.items() if figure.unsure],
+    }
+    return block | {flag: names for flag, names in flags.items() if names}
+
+
+def percentile_of(measured: Measurements) -> Percentile:
+    """How the gate asks for any percentile of a run."""
+
+    def percentile(operation: str, kind: Kind, percent: float) -> Time:
+        return measured.tried(operation, corrected=kind is Kind.CORRECTED).at(percent)
+
+    return percentile
 
 
 def _figures(histogram: Histogram) -> dict[str, float | None]:
@@ -309,12 +359,13 @@ def _judge(
     *,
     unfinished: bool,
 ) -> None:
-    def percentile(operation: str, kind: Kind, percent: float) -> float | None:
-        tag = service_tag(operation) if kind is Kind.SERVICE else corrected_tag(operation)
-        return measured.percentile_ms(tag, percent)
-
+    record["not_judged"] = not_judged(record["operations"], objectives)
     result = judge(
-        objectives, record, percentile=percentile, invalid=invalid, unfinished=unfinished
+        objectives,
+        record,
+        percentile=percentile_of(measured),
+        invalid=invalid,
+        unfinished=unfinished,
     )
     put_verdict(record, result, aborted=start.get(ABORTED, ()))
 
@@ -335,6 +386,7 @@ def put_verdict(record: dict[str, Any], result: GateResult, *, aborted: Sequence
             "unit": str(judgement.objective.unit),
             "margin": judgement.margin_share,
             "note": judgement.note,
+            "lower_bound": judgement.lower_bound,
         }
         for judgement in result.judgements
     ]
@@ -360,6 +412,8 @@ def _invalid(
         )
     if not account.balanced:
         reasons.append("the account of sessions does not add up")
+    if record["complete"]:
+        reasons += unbalanced(record)
     measuring = set(measured.workers)
     silent = [p.name for p in ledger_files(directory) if p.stem.partition("-")[2] not in measuring]
     if silent:

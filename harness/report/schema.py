@@ -49,6 +49,8 @@ class Funnel(Part):
     configured: Count | None = None
     joined: Count | None = None
     replied: Count | None = None
+    finished: Count | None = None
+    served: Count | None = None
     cleared: Count | None = None
 
 
@@ -60,8 +62,71 @@ class Replies(Part):
     no_reply: Count | None = None
 
 
+class Questions(Part):
+    """The account of questions: every one asked is in exactly one of the six classes after it."""
+
+    asked: Count | None = None
+    answered: Count | None = None
+    timed_out: Count | None = None
+    """the story waited for an answer in vain"""
+    unanswered: Count | None = None
+    """the story went on or ended first"""
+    cut_short: Count | None = None
+    """the run ended first"""
+    failed: Count | None = None
+    """an error answered it"""
+    lost: Count | None = None
+    """with the connection or the session"""
+    ambiguous: Count | None = None
+    """of the answered ones, those of which it is not sure which message answered them"""
+    messages_per_question: FiniteFloat | None = None
+    late_answers: Count | None = None
+    """to questions that had timed out"""
+    unasked: Count | None = None
+    """messages that came before anything was asked"""
+    listened: Count | None = None
+    """guests who stayed silent before they left, to hear what nobody had asked for"""
+    heard_more: Count | None = None
+    """those of them who heard something"""
+    doubtful_because: str = ""
+    """why nobody can say of this run's answers what they answered"""
+    advice: str = ""
+
+
+class BrokenOff(Part):
+    """Where stories broke off, and how many."""
+
+    step: str
+    count: Count
+
+
+class Stories(Part):
+    """The account of stories: each that began finished, broke off, or was cut by the run's end."""
+
+    begun: Count | None = None
+    finished: Count | None = None
+    broken_off: Count | None = None
+    cut: Count | None = None
+    where: list[BrokenOff] = Field(default_factory=list)
+
+
+class Guests(Part):
+    """The account of guests. Served: came in, finished its story, was answered, was cleared."""
+
+    arrived: Count | None = None
+    served: Count | None = None
+    failed: Count | None = None
+    cut: Count | None = None
+    why: dict[str, Count] = Field(default_factory=dict)
+
+
 class Times(Part):
-    """Milliseconds; None where nothing was measured."""
+    """Milliseconds; None where nothing was measured.
+
+    What never came ranks above all that did. ``lower_bounds`` names the figures whose rank lies
+    there: the true ones are higher. ``unsure`` names those that hang on what the end of the run
+    cut short.
+    """
 
     p50: FiniteFloat | None = None
     p90: FiniteFloat | None = None
@@ -70,6 +135,8 @@ class Times(Part):
     p99_9: FiniteFloat | None = None
     max: FiniteFloat | None = None
     mean: FiniteFloat | None = None
+    lower_bounds: list[str] = Field(default_factory=list)
+    unsure: list[str] = Field(default_factory=list)
 
 
 class OperationFigures(Part):
@@ -77,6 +144,10 @@ class OperationFigures(Part):
 
     count: Count | None = None
     outcomes: dict[str, Count] = Field(default_factory=dict)
+    ambiguous: Count | None = None
+    """of those that came, how many came nobody knows when: they are in no time"""
+    cut_early: Count | None = None
+    """of those cut short by the end of the run, how many had not waited longer than others"""
     service_ms: Times = Times()
     corrected_ms: Times = Times()
 
@@ -124,6 +195,8 @@ class Objective(Part):
     unit: str | None = None
     margin: FiniteFloat | None = None
     note: str = ""
+    lower_bound: bool = False
+    """the true figure is higher: its rank lies among what never came"""
 
 
 class Little(Part):
@@ -189,6 +262,11 @@ class RunRecord(Part):
     sessions: Sessions = Sessions()
     funnel: Funnel = Funnel()
     replies: Replies = Replies()
+    questions: Questions = Questions()
+    stories: Stories = Stories()
+    guests: Guests = Guests()
+    not_judged: list[str] = Field(default_factory=list)
+    """errors that no objective looks at"""
     operations: dict[str, OperationFigures] = Field(default_factory=dict)
     arrivals: Arrivals = Arrivals()
     session_length_ms: Times = Times()

@@ -45,7 +45,17 @@ STEPS = (
     ("configured", "Configured"),
     ("joined", "Joined"),
     ("replied", "Got a reply"),
+    ("finished", "Finished the story"),
+    ("served", "Served: finished, answered, cleared"),
     ("cleared", "Cleared"),
+)
+QUESTION_ENDS = (
+    ("answered", "answered"),
+    ("timed_out", "timed out"),
+    ("unanswered", "unanswered"),
+    ("cut_short", "cut short by the end of the run"),
+    ("failed", "answered by an error"),
+    ("lost", "lost with the connection"),
 )
 SHOWN_ELSEWHERE = frozenset({"started", "run_id", "objectives"})
 WITHIN_LIMIT = f"valid up to {MOST_LATE:.0%}"
@@ -145,6 +155,66 @@ def funnel_rows(record: RunRecord) -> list[Row]:
     return rows
 
 
+def question_line(record: RunRecord) -> str:
+    """The account of questions as a sum; empty where none is recorded."""
+    found = record.questions
+    if found.asked is None:
+        return ""
+    parts = [
+        f"{label} {count_text(getattr(found, key))}"
+        for key, label in QUESTION_ENDS
+        if getattr(found, key) or key == "answered"
+    ]
+    more = []
+    if found.ambiguous:
+        more.append(f"{count_text(found.ambiguous)} of the answers ambiguous")
+    if found.messages_per_question is not None:
+        more.append(f"{found.messages_per_question:.2f} messages each")
+    tail = f" ({', '.join(more)})" if more else ""
+    return f"questions asked {count_text(found.asked)} = {' + '.join(parts)}{tail}"
+
+
+def guest_line(record: RunRecord) -> str:
+    """What became of the guests; empty where it is not recorded."""
+    found = record.guests
+    if found.arrived is None:
+        return ""
+    parts = [f"served {count_text(found.served)}", f"not served {count_text(found.failed)}"]
+    if found.cut:
+        parts.append(f"cut by the end of the run {count_text(found.cut)}")
+    why = ", ".join(f"{in_plain(word)} {count_text(many)}" for word, many in found.why.items())
+    return f"guests {count_text(found.arrived)}: {' · '.join(parts)}{f' ({why})' if why else ''}"
+
+
+def story_line(record: RunRecord) -> str:
+    """How the stories ended, and where most broke off; empty where it is not recorded."""
+    found = record.stories
+    if found.begun is None:
+        return ""
+    parts = [f"finished {count_text(found.finished)}", f"broken off {count_text(found.broken_off)}"]
+    if found.cut:
+        parts.append(f"cut by the end of the run {count_text(found.cut)}")
+    where = "; ".join(f"{one.step}: {count_text(one.count)}" for one in found.where[:MOST_REASONS])
+    told = f" ({where})" if where else ""
+    return f"stories {count_text(found.begun)}: {' · '.join(parts)}{told}"
+
+
+def accounts(record: RunRecord) -> list[str]:
+    """The accounts of guests, stories and questions, a line each."""
+    lines = (guest_line(record), story_line(record), question_line(record))
+    return [line for line in lines if line]
+
+
+def not_judged(record: RunRecord) -> str:
+    """Errors that no objective looks at, in one line; empty where there are none."""
+    return f"not judged: {'; '.join(record.not_judged)}" if record.not_judged else ""
+
+
+def in_plain(word: str) -> str:
+    """A counted word as people write it."""
+    return word.replace("_", " ")
+
+
 def key_figures(record: RunRecord) -> list[Row]:
     """The few figures at the top of the page."""
     sessions, arrivals = record.sessions, record.arrivals
@@ -162,7 +232,7 @@ def key_figures(record: RunRecord) -> list[Row]:
         Row(
             key="reply",
             label="reply p95",
-            figure=ms_text(reply.service_ms.p95 if reply else None),
+            figure=time_text(reply, "service", "p95") if reply else UNKNOWN,
             note="service time",
         ),
         Row(
@@ -205,7 +275,8 @@ def length_rows(record: RunRecord) -> list[Row]:
 
 def objective_figure(objective: Objective) -> str:
     """What was measured for an objective."""
-    return with_unit(objective.figure, objective.unit)
+    bound = "> " if objective.lower_bound else ""
+    return bound + with_unit(objective.figure, objective.unit)
 
 
 def missed_text(objective: Objective) -> str:
@@ -219,7 +290,8 @@ def missed_text(objective: Objective) -> str:
     was = f"{percentile[0]} was" if percentile else "was"
     if objective.unit == "count":
         was = "there was" if objective.figure == 1 else "there were"
-    return f"{words} ({was} {objective_figure(objective)})"
+    note = f"; {objective.note}" if objective.lower_bound and objective.note else ""
+    return f"{words} ({was} {objective_figure(objective)}{note})"
 
 
 def objective_words(objective: Objective) -> str:
@@ -247,6 +319,8 @@ def time_text(found: OperationFigures, clock: str, name: str) -> str:
     times: Times = getattr(found, f"{clock}_ms")
     value: float | None = getattr(times, name)
     share = SHARES.get(name)
+    if name in times.lower_bounds:
+        return f"> {ms_text(value)}"
     if value is not None and share is not None and found.count is not None:
         timed = found.outcomes.get("ok", 0) + found.outcomes.get("timeout", 0)
         if (timed or found.count) * (1 - share) < 1:
@@ -377,6 +451,11 @@ def notices(record: RunRecord) -> list[str]:
             "Arrivals were stamped by our own process, not by the kernel: stalls of the generator "
             "are in the service times."
         )
+    found += [
+        _sentence(told)
+        for told in (not_judged(record), record.questions.doubtful_because, record.questions.advice)
+        if told
+    ]
     for one in record.how.overridden:
         rule, reason, said = (one.get(key, UNKNOWN) for key in ("rule", "reason", "said"))
         found.append(f"The guard's rule “{rule}” was overridden ({reason}). It said: {said}.")

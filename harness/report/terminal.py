@@ -9,6 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.measure.operations import OPERATIONS
+from harness.report import story
+from harness.report.schema import RunRecord
 
 STYLES = {"PASS": "bold green", "FAIL": "bold red", "NO_DATA": "bold yellow", "INVALID": "bold red"}
 SHOWN = ("p50", "p95", "p99", "max")
@@ -35,6 +37,9 @@ def show_summary(
     console.print(account_line(record))
     if record.get("sessions"):
         console.print(identity_line(record["sessions"]), soft_wrap=True)
+    if record.get("questions"):
+        for text in story.accounts(RunRecord.model_validate(record)):
+            console.print(Text(f"  {text}", style="dim"), soft_wrap=True)
     for line in _notes(record):
         console.print(Padding(line, (0, 0, 0, 2)))
     if (record.get("sessions") or {}).get("leftover"):
@@ -58,15 +63,20 @@ def operations_table(operations: Mapping[str, Any]) -> RenderableType:
         entry = operations.get(name)
         if entry is None:
             continue
-        errors = entry["count"] - entry["outcomes"].get("ok", 0)
+        errors = entry["count"] - entry["outcomes"].get("ok", 0) - entry.get("cut_early", 0)
         table.add_row(
             name,
             f"{entry['count']:,}",
             Text(f"{errors:,}", style="red" if errors else "dim"),
-            *[milliseconds(entry["service_ms"].get(key)) for key in SHOWN],
-            milliseconds(entry["corrected_ms"].get("p95")),
+            *[_time(entry["service_ms"], key) for key in SHOWN],
+            _time(entry["corrected_ms"], "p95"),
         )
     return Group(table, Text("times are the service's own, in milliseconds\n", style="dim"))
+
+
+def _time(times: Mapping[str, Any], name: str) -> str:
+    bound = ">" if name in times.get("lower_bounds", ()) else ""
+    return bound + milliseconds(times.get(name))
 
 
 def account_line(record: Mapping[str, Any]) -> Text:
@@ -125,6 +135,9 @@ def verdict_line(record: Mapping[str, Any]) -> Text:
     verdict = str(record.get("verdict", ""))
     word = "so far   " if record.get("live") else "verdict  "
     line = Text.assemble((word, "dim"), (verdict, STYLES.get(verdict, "bold")))
+    judged = [one["text"] for one in record.get("objectives", ())]
+    if judged:
+        line.append(f"   judged by: {', '.join(judged)}", style="dim")
     for reason in record.get("reasons", ()):
         line.append(f"\n         {reason}")
     return line
@@ -139,6 +152,11 @@ def milliseconds(value: float | None) -> str:
 
 def _notes(record: Mapping[str, Any]) -> list[Text]:
     notes = []
+    questions = record.get("questions") or {}
+    told = [questions.get("doubtful_because"), questions.get("advice")]
+    notes += [Text(text, style="yellow") for text in told if text]
+    if record.get("not_judged"):
+        notes.append(Text(f"not judged: {'; '.join(record['not_judged'])}", style="yellow"))
     arrivals = record.get("arrivals") or {}
     if arrivals.get("late") or arrivals.get("dropped"):
         notes.append(

@@ -35,6 +35,26 @@ COUNTED: MappingProxyType[str, str] = MappingProxyType(
         "renewed": "connections replaced at their maximum age",
     }
 )
+GROUPED: MappingProxyType[str, str] = MappingProxyType(
+    {
+        "guests failed": "guests who were not served",
+        "guests served": "guests who were served",
+        "guests cut": "guests cut short by the end of the run",
+        "guests arrived": "guests who arrived",
+        "stories broken_off": "stories that broke off",
+        "stories finished": "stories that finished",
+        "stories cut": "stories cut short by the end of the run",
+        "stories begun": "stories that began",
+        "questions asked": "questions asked",
+        "questions answered": "questions that were answered",
+        "questions timed_out": "questions whose answer did not come in time",
+        "questions unanswered": "questions that were not answered",
+        "questions cut_short": "questions cut short by the end of the run",
+        "questions failed": "questions that were answered with an error",
+        "questions lost": "questions lost with their connection",
+        "questions ambiguous": "answers of which it is not sure what they answered",
+    }
+)
 TIMES = MappingProxyType(
     {
         Op.LESS: "in under",
@@ -66,6 +86,9 @@ def in_words(text: str) -> str:
         return f"the load generator itself late {_late(objective)}{often}"
     if objective.figure == "value":
         return _amount(objective, COUNTED.get(objective.subject) or _plain(objective.subject))
+    if objective.subject in KNOWN.groups:
+        group = f"{objective.subject} {objective.figure}"
+        return _amount(objective, GROUPED.get(group) or _plain(group))
     many = OPERATIONS[objective.subject].many
     if objective.unit is Unit.MS:
         whose = (

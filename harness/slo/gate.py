@@ -1,8 +1,9 @@
 """The gate: objectives judged on the figures of a run.
 
 Figures are a mapping shaped like ``run.json``: ``sessions``, ``operations``, ``generator``,
-``forensics``, ``arrivals``. Nothing is ever assumed: a figure that is missing, empty or not a
-number gives NO_DATA, and what was not measured can fail but never pass.
+``forensics``, ``arrivals``, ``questions``, ``stories``, ``guests``. Nothing is ever assumed: a
+figure that is missing, empty or not a number gives NO_DATA, and what was not measured can fail but
+never pass.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,11 +15,22 @@ from typing import Any
 from harness.slo.objective import GENERATOR_LAG, Kind, Objective, Op, Unit, amount_text
 
 Figures = Mapping[str, Any]
-Percentile = Callable[[str, Kind, float], float | None]
-"""(operation, kind, percent 0-100) → milliseconds, or None where nothing was recorded."""
+Time = tuple[float | None, bool, bool]
+"""Milliseconds, or None where nothing was recorded; whether they are a lower bound only; whether
+the figure hangs on what the end of the run cut short."""
+Percentile = Callable[[str, Kind, float], Time]
+"""(operation, kind, percent 0-100) → what is known of it."""
 
 # Where the run record keeps plain numbers, in the order in which a counter is looked for.
 SECTIONS = ("sessions", "forensics", "arrivals", "generator")
+ENDED = {
+    "guests": (("served", "failed"), "guest", "had come to an end by itself"),
+    "stories": (("finished", "broken_off"), "story", "had come to an end by itself"),
+    "questions": (("asked",), "question", "was asked"),
+}
+"""Of each group: what its shares are shares of, one of it, and what none of them did."""
+MOST_AMBIGUOUS = 0.05
+"""With more than this share of the answers ambiguous nobody can say how fast they came."""
 
 
 class Verdict(StrEnum):
@@ -44,13 +56,15 @@ class Judgement:
     margin: float | None = None
     margin_share: float | None = None
     note: str = ""
+    lower_bound: bool = False
+    """the true figure is higher: its rank lies among what never came"""
 
     def text(self) -> str:
         """One line: verdict, objective, figure, margin."""
         unit = self.objective.unit
         if self.figure is None:
             return f"{self.verdict}  {self.objective.text}  {self.note}"
-        shown = amount_text(self.figure, unit)
+        shown = ("> " if self.lower_bound else "") + amount_text(self.figure, unit)
         margin = ""
         if self.margin is not None and self.objective.op is not Op.EQUAL:
             side = "left" if self.margin >= 0 else "over"
@@ -69,6 +83,7 @@ class Judgement:
             "margin": self.margin,
             "margin_share": self.margin_share,
             "note": self.note,
+            "lower_bound": self.lower_bound,
         }
 
 
@@ -96,6 +111,9 @@ class _Found:
     figure: float | None
     note: str = ""
     certain: bool = True
+    lower_bound: bool = False
+    doubt: str = ""
+    """why nobody can say, unless the objective is missed for certain"""
 
 
 def judge(
@@ -137,26 +155,41 @@ def judge_one(
         found = _counter(objective, figures)
     elif objective.subject == GENERATOR_LAG:
         found = _generator_lag(objective, figures)
+    elif objective.subject in ENDED:
+        found = _of_group(objective, figures)
     else:
         found = _operation(objective, figures, percentile)
     if found.figure is None:
-        return Judgement(objective=objective, verdict=Verdict.NO_DATA, figure=None, note=found.note)
-    holds = objective.op.holds(found.figure, objective.limit)
-    verdict = Verdict.PASS if holds else Verdict.FAIL
-    note = found.note
-    if holds and not found.certain:
-        verdict = Verdict.NO_DATA
-    elif unfinished and not holds and _can_grow(objective, found.figure):
+        note = found.doubt or found.note
+        return Judgement(objective=objective, verdict=Verdict.NO_DATA, figure=None, note=note)
+    verdict, note = _verdict(objective, found)
+    if unfinished and verdict is Verdict.FAIL and _can_grow(objective, found.figure):
         verdict, note = Verdict.NO_DATA, "not known before the end"
-    margin = _margin(objective, found.figure)
+    margin = None if found.lower_bound or found.doubt else _margin(objective, found.figure)
     return Judgement(
         objective=objective,
         verdict=verdict,
         figure=found.figure,
         margin=margin,
-        margin_share=margin / objective.limit if objective.limit else None,
+        margin_share=margin / objective.limit if objective.limit and margin is not None else None,
         note=note,
+        lower_bound=found.lower_bound,
     )
+
+
+def _verdict(objective: Objective, found: _Found) -> tuple[Verdict, str]:
+    assert found.figure is not None
+    holds = objective.op.holds(found.figure, objective.limit)
+    upper = objective.op in (Op.LESS, Op.AT_MOST, Op.EQUAL)
+    if found.lower_bound:
+        if upper:
+            return Verdict.FAIL, found.note  # nobody waits for ever
+        return (Verdict.PASS if holds else Verdict.NO_DATA), found.note
+    if found.doubt and (holds or objective.unit is Unit.MS):
+        return Verdict.NO_DATA, found.doubt
+    if holds and not found.certain:
+        return Verdict.NO_DATA, found.note
+    return (Verdict.PASS if holds else Verdict.FAIL), found.note
 
 
 def _can_grow(objective: Objective, figure: float) -> bool:
@@ -189,28 +222,84 @@ def _operation(objective: Objective, figures: Figures, percentile: Percentile) -
         return _Found(None, nothing)
     if objective.figure == "count":
         return _Found(attempts)
+    doubt = _doubt(name, entry, figures, attempts)
     if objective.unit is Unit.MS:
-        return _time(objective, entry, timed, percentile)
+        return _time(objective, entry, percentile, doubt)
     if ended <= 0:
         return _Found(None, f"the outcomes of {name} are not in the record")
-    if objective.figure == "errors":
-        amount = ended - (outcomes.get("ok") or 0.0)
-    else:
+    amount = _failed(entry, outcomes)
+    if objective.figure != "errors":
         amount = outcomes.get(objective.figure) or 0.0
-    return _Found(amount / ended if objective.unit is Unit.SHARE else amount)
+    return _Found(amount / ended if objective.unit is Unit.SHARE else amount, doubt=doubt)
 
 
-def _time(objective: Objective, entry: Figures, timed: float, percentile: Percentile) -> _Found:
-    kind = objective.kind or Kind.SERVICE
-    nothing = f"no {kind} time of {objective.subject} was measured"
-    if timed <= 0:
-        return _Found(None, nothing)
-    value = _number(_section(entry, f"{kind}_ms").get(_key(objective)))
+def _failed(entry: Figures, outcomes: Mapping[str, float | None]) -> float:
+    """How much did not end well: what the end of the run cut short too early to tell aside."""
+    ended = sum(number or 0.0 for number in outcomes.values())
+    return ended - (outcomes.get("ok") or 0.0) - (_number(entry.get("cut_early")) or 0.0)
+
+
+def _doubt(name: str, entry: Figures, figures: Figures, attempts: float) -> str:
+    """Why the answers of an operation can't be told apart."""
+    ambiguous = _number(entry.get("ambiguous")) or 0.0
+    if name == "reply":
+        heard = _section(figures, "questions").get("doubtful_because")
+        if heard:
+            return str(heard)
+    if ambiguous > attempts * MOST_AMBIGUOUS:
+        return (
+            f"of {ambiguous:,.0f} of {attempts:,.0f} answers it is not sure what they answered "
+            f"(more than {MOST_AMBIGUOUS:.0%})"
+        )
+    return ""
+
+
+def _time(objective: Objective, entry: Figures, percentile: Percentile, doubt: str) -> _Found:
+    name, kind = objective.subject, objective.kind or Kind.SERVICE
+    nothing = f"no {kind} time of {name} was measured"
+    times, key = _section(entry, f"{kind}_ms"), _key(objective)
+    value = _number(times.get(key))
+    lower_bound, unsure = (key in (times.get(flag) or ()) for flag in ("lower_bounds", "unsure"))
     if value is None and objective.percent is not None:
-        value = _number(percentile(objective.subject, kind, objective.percent))
+        found, lower_bound, unsure = percentile(name, kind, objective.percent)
+        value = _number(found)
     if value is None:
-        return _Found(None, nothing)
-    return _Found(value, _few(timed, objective.percent))
+        return _Found(None, nothing, doubt=doubt)
+    outcomes = {key: _number(number) for key, number in _section(entry, "outcomes").items()}
+    if lower_bound:
+        return _Found(value, _never(entry, outcomes), lower_bound=True)
+    if unsure and not doubt:
+        cut = outcomes.get("cut_short") or 0.0
+        doubt = f"{cut:,.0f} were still waited for when the run ended"
+    return _Found(value, _few(_number(entry.get("count")) or 0.0, objective.percent), doubt=doubt)
+
+
+def _never(entry: Figures, outcomes: Mapping[str, float | None]) -> str:
+    """How much never came, and what became of it."""
+    ended = sum(number or 0.0 for number in outcomes.values())
+    failed = {name: number for name, number in outcomes.items() if name != "ok" and number}
+    shown = ", ".join(f"{name} {number:,.0f}" for name, number in failed.items())
+    never = _failed(entry, outcomes)
+    share = never / ended if ended else 0.0
+    return f"{never:,.0f} of {ended:,.0f} ({share:.1%}) never came: {shown}"
+
+
+def _of_group(objective: Objective, figures: Figures) -> _Found:
+    """A count of guests, stories or questions by what became of them."""
+    section = _section(figures, objective.subject)
+    value = _number(section.get(objective.figure))
+    whole_of, one, did = ENDED[objective.subject]
+    parts = [_number(section.get(name)) for name in whole_of]
+    if value is None or None in parts:
+        return _Found(None, f"{objective.subject} {objective.figure} is not in the record")
+    whole = sum(part or 0.0 for part in parts)
+    cut = _number(section.get("cut")) or 0.0
+    note = f"{cut:,.0f} more were cut short by the end of the run" if cut else ""
+    if objective.figure not in ("failed", "broken_off") and objective.subject != "questions":
+        whole += cut
+    if whole <= 0:
+        return _Found(None, f"no {one} {did}" + (f"; {note}" if note else ""))
+    return _Found(value / whole if objective.unit is Unit.SHARE else value, note)
 
 
 def _key(objective: Objective) -> str:

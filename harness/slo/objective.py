@@ -11,17 +11,21 @@
     generator_lag p99 < 50ms          how late the harness's own event loop was, by time
     leftovers == 0                    a counter of the run
     leftovers < 0.1%                  a counter as a share of the sessions opened
+    guests failed < 1%                guests who were not served, as a number or a share
+    stories broken_off < 1%           stories that broke off
+    questions unanswered == 0         questions by how they ended
 
 A bare percentile, without ``service`` or ``corrected``, means **service time**: what the service
 took, free of the generator's own lateness.
 """
 
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import StrEnum
 from math import isfinite
+from types import MappingProxyType
 
 from harness.errors import ConfigError
 from harness.units import duration_text, seconds
@@ -83,13 +87,16 @@ class Known:
     operations: Collection[str]
     counters: Collection[str]
     outcomes: Collection[str]
+    groups: Mapping[str, Collection[str]] = field(default_factory=lambda: MappingProxyType({}))
+    """what is counted by what became of it: its name and these words"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
     """One objective.
 
-    ``subject`` is an operation, ``generator_lag``, or a counter (then ``figure`` is ``value``).
+    ``subject`` is an operation, ``generator_lag``, a counter (then ``figure`` is ``value``), or a
+    group such as ``guests`` (then ``figure`` is what became of them).
     ``figure`` is ``p`` (with ``percent`` set, 0 to 100), ``max``, ``errors``, ``count``, ``value``
     or an outcome. ``limit`` is in milliseconds, a share (1 % is 0.01) or a count, as ``unit`` says.
     With ``abort_on_fail`` the run is stopped when the objective has been missed for ``delay_s`` in
@@ -170,6 +177,11 @@ def _left(words: list[str], known: Known, where: str) -> tuple[str, Kind | None,
     if not words or len(words) > 3:
         raise ConfigError(f"{where}: expected a form such as {_EXAMPLES}")
     subject, *rest = words
+    if subject in known.groups:
+        words_of = ", ".join(known.groups[subject])
+        if len(rest) != 1 or rest[0] not in known.groups[subject]:
+            raise ConfigError(f"{where}: say what of {subject}: one of {words_of}")
+        return subject, None, rest[0]
     if not rest and subject not in known.operations and subject != GENERATOR_LAG:
         counter = SAME_COUNTER.get(subject, subject)
         if counter not in known.counters and subject not in known.counters:
@@ -203,12 +215,12 @@ def _figures(subject: str, known: Known) -> str:
 
 
 def _unknown(name: str, known: Known) -> str:
-    names = [*known.operations, GENERATOR_LAG, *known.counters]
+    names = [*known.operations, GENERATOR_LAG, *known.groups, *known.counters]
     close = get_close_matches(name, names, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     return (
         f"nothing is called {name!r}{hint}; operations: {', '.join(known.operations)}, "
-        f"{GENERATOR_LAG}; counters: {', '.join(known.counters)}"
+        f"{GENERATOR_LAG}; {', '.join(known.groups)}; counters: {', '.join(known.counters)}"
     )
 
 

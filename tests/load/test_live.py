@@ -17,7 +17,7 @@ def test_intervals_add_up_and_states_do_not() -> None:
     assert figures["arrivals"] == {"due": 4}
     assert figures["operations"]["reply"] == {"count": 6, "outcomes": {"ok": 4, "lost": 2}}
     assert figures["forensics"] == {"duplicate": 3}
-    most = live.percentile("reply", Kind.SERVICE, 100)
+    most = live.percentile("reply", Kind.SERVICE, 100).ms
     assert most is not None
     assert abs(most - 40) < 0.1
     assert live.recent("reply.service").count == 2
@@ -27,8 +27,8 @@ def test_a_damaged_histogram_is_left_out() -> None:
     live = Live()
     row, encoded = interval(10)
     live.take_encoded("a", row, {**encoded, "delivered.service": "nonsense"})
-    assert live.percentile("delivered", Kind.SERVICE, 50) is None
-    assert live.percentile("reply", Kind.SERVICE, 50) is not None
+    assert live.percentile("delivered", Kind.SERVICE, 50).ms is None
+    assert live.percentile("reply", Kind.SERVICE, 50).ms is not None
 
 
 def test_leftovers_by_reason_are_those_of_now() -> None:

@@ -48,8 +48,11 @@ class FakeRun:
         assert due_ns == 5 < began_ns
         self.refused.append(error)
 
-    def new_session(self, due_ns: int, think_s: Any, *, sign_in: Any, max_age_s: float) -> Session:
+    def new_session(
+        self, due_ns: int, think_s: Any, *, sign_in: Any, max_age_s: float, greets: bool | None
+    ) -> Session:
         assert due_ns == 5
+        assert greets is None
         self.max_age_s = max_age_s
         self.signed_in_by = sign_in
         assert think_s() == 1

@@ -9,10 +9,14 @@ import pytest
 from harness.ledger.store import Stage, Store
 from harness.measure.lag import LATE_MS
 from harness.measure.recorder import (
+    GUESTS_ARRIVED,
     GUESTS_CONNECTED,
     GUESTS_JOINED,
     GUESTS_REPLIED,
+    GUESTS_SERVED,
     REPLIES_RECEIVED,
+    STORIES_BEGUN,
+    STORIES_FINISHED,
     Recorder,
 )
 from harness.measure.sample import Outcome, Sample
@@ -53,6 +57,9 @@ def make_run(
     for step in (GUESTS_CONNECTED, GUESTS_JOINED, GUESTS_REPLIED):
         recorder.count(step, 3)
     recorder.count(REPLIES_RECEIVED, replies + 5)
+    recorder.questions_asked += replies + 1
+    for account in (GUESTS_ARRIVED, GUESTS_SERVED, STORIES_BEGUN, STORIES_FINISHED):
+        recorder.count(account, 3)
     writer.write(
         recorder.take(),
         ended_ns=10**18 + 2 * 10**9,
@@ -85,6 +92,7 @@ def test_a_good_run_passes_with_its_figures(tmp_path: Path) -> None:
     assert record["generator"]["arrival_stamps"] in ("kernel", "userspace")
     assert [o["text"] for o in record["objectives"]] == [
         "leftovers == 0",
+        "guests failed < 1%",
         "reply p95 < 100ms",
         "reply errors < 2%",
     ]

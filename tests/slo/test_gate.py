@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.slo.gate import Verdict, judge, judge_one
+from harness.slo.gate import Time, Verdict, judge, judge_one
 from harness.slo.objective import Kind, Known, parse_objective
 
 KNOWN = Known(
@@ -36,9 +36,9 @@ def run_figures() -> dict[str, Any]:
     }
 
 
-def nothing_more(operation: str, kind: Kind, percent: float) -> float | None:
+def nothing_more(operation: str, kind: Kind, percent: float) -> Time:
     del operation, kind, percent
-    return None
+    return None, False, False
 
 
 def verdict(text: str, figures: dict[str, Any] | None = None) -> tuple[Verdict, float | None]:
@@ -89,9 +89,9 @@ def test_each_kind_of_objective(text: str, expected: tuple[Verdict, float | None
 def test_other_percentiles_are_asked_of_the_caller() -> None:
     asked = []
 
-    def percentile(operation: str, kind: Kind, percent: float) -> float | None:
+    def percentile(operation: str, kind: Kind, percent: float) -> Time:
         asked.append((operation, kind, percent))
-        return 1234.5
+        return 1234.5, False, False
 
     objective = parse_objective("reply corrected p97.5 < 2s", KNOWN)
     found = judge_one(objective, run_figures(), percentile=percentile)
