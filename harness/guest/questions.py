@@ -96,9 +96,10 @@ class Questions:
     def ask(self, operation: str, due_ns: int, sent_ns: int) -> Question:
         """Something has left that must be answered."""
         question = Question(operation, due_ns, sent_ns)
+        if self._latest is not None:
+            self._latest.settled = True
         newest = self.newest
         if newest is not None:
-            newest.settled = True
             self._before_ns = newest.sent_ns
             if self._chatty and sent_ns - self._last_ns < self._silence_ns:
                 question.ambiguous = True
@@ -109,8 +110,8 @@ class Questions:
 
     def may_answer(self, operation: str, due_ns: int, sent_ns: int) -> None:
         """Something has left that may be answered, but need not be."""
-        if self.newest is not None:
-            self.newest.settled = True
+        if self._latest is not None:
+            self._latest.settled = True
         question = Question(operation, due_ns, sent_ns)
         question.expected = False
         self._possible.append(question)
@@ -216,6 +217,8 @@ class Questions:
         question.outcome, question.messages = _OK, 1
         question.arrived_ns = question.last_ns = arrived_ns
         question.seen_ns = question.last_seen_ns = seen_ns
+        if self._latest is not None:
+            self._latest.settled = True
         self._latest = question
         recorder = self._recorder
         recorder.held.append(question)
@@ -288,9 +291,8 @@ class Questions:
     def end(self) -> None:
         """From now on nothing counts: the session is being cleared."""
         self.over = True
-        for question in (self.newest, self._latest):
-            if question is not None:
-                question.settled = True
+        if self._latest is not None:
+            self._latest.settled = True
 
     def _miss(self, question: Question, arrived_ns: int, seen_ns: int, outcome: Outcome) -> None:
         question.outcome, question.waiting = outcome, False
