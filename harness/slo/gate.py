@@ -257,6 +257,8 @@ def _doubt(name: str, entry: Figures, figures: Figures, attempts: float) -> str:
 def _time(objective: Objective, entry: Figures, percentile: Percentile, doubt: str) -> _Found:
     name, kind = objective.subject, objective.kind or Kind.SERVICE
     nothing = f"no {kind} time of {name} was measured"
+    if (_number(entry.get("count")) or 0.0) <= 0:
+        return _Found(None, nothing)
     times, key = _section(entry, f"{kind}_ms"), _key(objective)
     value = _number(times.get(key))
     lower_bound, unsure = (key in (times.get(flag) or ()) for flag in ("lower_bounds", "unsure"))

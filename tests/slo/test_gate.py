@@ -14,6 +14,7 @@ KNOWN = Known(
     operations=("delivered", "reply", "clear"),
     counters=("opened", "leftover", "cross_talk", "dropped", "workers_lost"),
     outcomes=("ok", "timeout"),
+    groups={"guests": ("arrived", "served", "failed", "cut"), "stories": ("begun", "broken_off")},
 )
 TIMES = {"p50": 800.0, "p90": 2000.0, "p95": 3000.0, "p99": 4000.0, "p99_9": 4500.0, "max": 6000.0}
 
@@ -236,3 +237,39 @@ def test_of_a_run_that_goes_on_a_count_may_not_be_known_yet(text: str, verdict: 
     assert (found.note == "not known before the end") is (verdict is Verdict.NO_DATA)
     over = judge_one(objective, figures, percentile=lambda *_: 1.0)
     assert over.verdict is (Verdict.FAIL if verdict is Verdict.NO_DATA else verdict)
+
+
+def test_a_percentile_among_what_never_came_is_missed_however_high_the_limit() -> None:
+    figures = run_figures()
+    figures["operations"]["reply"] = {
+        "count": 100,
+        "outcomes": {"ok": 90, "timeout": 10},
+        "service_ms": {"p50": 500.0, "p95": 2000.0, "lower_bounds": ["p95"]},
+    }
+    assert verdict("reply p95 < 30s", figures) == (Verdict.FAIL, 2000.0)
+    assert verdict("reply p50 < 1s", figures) == (Verdict.PASS, 500.0)
+    found = judge_one(parse_objective("reply p95 < 30s", KNOWN), figures, percentile=nothing_more)
+    assert found.text() == (
+        "FAIL  reply p95 < 30s  was > 2s (10 of 100 (10.0%) never came: timeout 10)"
+    )
+    assert found.margin is None
+
+
+def test_answers_of_which_too_many_are_ambiguous_can_not_be_judged() -> None:
+    figures = run_figures()
+    entry = {"count": 100, "outcomes": {"ok": 100}, "service_ms": {"p95": 50.0}}
+    figures["operations"]["reply"] = {**entry, "ambiguous": 5}
+    assert verdict("reply p95 < 1s", figures)[0] is Verdict.PASS
+    figures["operations"]["reply"] = {**entry, "ambiguous": 6}
+    assert verdict("reply p95 < 1s", figures)[0] is Verdict.NO_DATA
+    figures["operations"]["reply"] = {**entry, "outcomes": {"ok": 50, "lost": 50}, "ambiguous": 6}
+    assert verdict("reply errors < 1%", figures)[0] is Verdict.FAIL
+
+
+def test_guests_and_stories_are_judged_by_those_that_came_to_an_end() -> None:
+    figures = run_figures()
+    figures["guests"] = {"arrived": 20, "served": 9, "failed": 1, "cut": 10}
+    figures["stories"] = {"begun": 3, "finished": 0, "broken_off": 0, "cut": 3}
+    assert verdict("guests failed < 5%", figures) == (Verdict.FAIL, 0.1)
+    assert verdict("guests cut == 10", figures) == (Verdict.PASS, 10)
+    assert verdict("stories broken_off < 1%", figures) == (Verdict.NO_DATA, None)
