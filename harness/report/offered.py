@@ -22,8 +22,9 @@ from harness.units import duration_text
 ALLOWED = 0.01
 """Of the arrivals: so many may be dropped or late, or not have come due before the end."""
 NOT_OFFERED = "the load asked for was not offered: "
-ENDED_EARLY_S = 1.0
-"""A closed workload that ends by so much before its time was cut."""
+ENDED_EARLY_S = 2.0
+"""A closed workload that ends by so much before its time was cut. How long it ran is known to an
+interval at each end, and these last a second."""
 CUT_BY = (
     (ENDED_BY_HAND, "by hand"),
     (ENDED_FOR_WINDOW, "for the end of the target's window"),

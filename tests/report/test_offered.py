@@ -93,3 +93,9 @@ def test_a_closed_run_that_ends_before_its_time_was_cut_unless_its_rows_were_use
     (sentence,) = told(CLOSED | {"stopped_by_hand": True}, {"due": 70}, ran_s=7)
     assert sentence == "the run was ended by hand after 7s of 1m"
     assert told(CLOSED, {"due": 70, "slots_done": 20}, ran_s=7) == []
+
+
+def test_a_closed_run_whose_first_and_last_interval_are_not_whole_was_not_cut() -> None:
+    assert told(CLOSED, {"due": 70}, ran_s=59) == []
+    assert told(CLOSED, {"due": 70}, ran_s=58) == []
+    assert told(CLOSED, {"due": 70}, ran_s=57) != []
