@@ -3,6 +3,7 @@
 # make demo-capacity  find the limit of a small simulated service, in under five minutes
 # make check  formatting, lint, types, import contracts
 # make crash-matrix  every fault, mode and ending of a run, and 200 random kills (an hour or so; ARGS=--resume goes on)
+# make validity-matrix  does any run say PASS, or a time, that the truth does not bear out? (two hours or so; ARGS=--resume goes on)
 # make clean  remove what set-up made (reports/ is left alone)
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ RUN_READY := $(VENV)/ready-run
 DEV_READY := $(VENV)/ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check crash-matrix clean bench-accuracy bench-guest bench-long demo-capacity
+.PHONY: help run test check crash-matrix validity-matrix clean bench-accuracy bench-guest bench-long demo-capacity
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -46,6 +47,9 @@ bench-long: $(DEV_READY)
 
 crash-matrix: $(DEV_READY)
 	$(BIN)/python tests/run/matrix.py --write harness/ledger/CRASH_MATRIX.md $(ARGS)
+
+validity-matrix: $(DEV_READY)
+	$(BIN)/python tests/run/validity.py --write harness/measure/VALIDITY_MATRIX.md $(ARGS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
