@@ -1,13 +1,17 @@
 """Connecting: phases are timed, failures name their phase, nothing stays open."""
 
+import contextlib
+import os
 import socket
 import ssl
+import time
 
+import gevent
 import pytest
 from fakes import FakeServer, Peer
 
 from harness.errors import ConnectFailed
-from harness.transport.dial import Address, dial
+from harness.transport.dial import Address, _alternating, _connect_first, dial
 
 
 def idle(peer: Peer) -> None:
@@ -60,3 +64,47 @@ def test_a_server_that_never_shakes_hands_is_given_up() -> None:
 def test_a_name_without_an_address_fails_in_dns() -> None:
     with pytest.raises(ConnectFailed, match="dns"):
         dial(Address(host="no-such-host.invalid", port=1), timeout_s=20)
+
+
+def silent(places: contextlib.ExitStack) -> tuple[str, int]:
+    """Where nothing answers: a listener whose queue is full; the kernel drops what comes."""
+    listener = places.enter_context(socket.socket())
+    listener.bind(("127.0.0.2", 0))
+    listener.listen(0)
+    place = listener.getsockname()
+    for _ in range(3):
+        sock = places.enter_context(socket.socket())
+        sock.setblocking(False)
+        sock.connect_ex(place)
+    return str(place[0]), int(place[1])
+
+
+@pytest.mark.parametrize("before", ["silent", "refusing", "other family", "all of them"])
+def test_the_next_address_is_tried_when_one_does_not_answer(before: str) -> None:
+    with contextlib.ExitStack() as places, FakeServer(idle) as server:
+        bad = {
+            "silent": [(socket.AF_INET, silent(places))],
+            "refusing": [(socket.AF_INET, ("127.0.0.1", unused_port()))],
+            "other family": [(socket.AF_INET6, ("::1", unused_port(), 0, 0))],
+        }
+        first = bad.get(before) or [*bad["silent"], *bad["other family"], *bad["refusing"]]
+        began = time.monotonic()
+        sock = _connect_first([*first, (socket.AF_INET, ("127.0.0.1", server.port))], ())
+        assert sock.getpeername() == ("127.0.0.1", server.port)
+        assert time.monotonic() - began < 3
+        sock.close()
+
+
+def test_a_name_with_nothing_but_silence_ends_with_the_time() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    with contextlib.ExitStack() as places:
+        candidates = [(socket.AF_INET, silent(places)), (socket.AF_INET, silent(places))]
+        with pytest.raises(gevent.Timeout), gevent.Timeout(0.6):
+            _connect_first(candidates, ())
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_families_take_turns() -> None:
+    six, four = socket.AF_INET6, socket.AF_INET
+    given = [(six, (n,)) for n in range(3)] + [(four, (n,)) for n in range(2)]
+    assert [family for family, _ in _alternating(given)] == [six, four, six, four, six]
