@@ -61,7 +61,14 @@ FAULTS: dict[str, Known] = {
     "unknown_class": Known("a frame of an unknown class precedes the real one"),
     "wrong_types": Known("a frame's code, body and tracingId have the wrong types"),
     "oversized_frame": Known("a frame of a megabyte precedes the real one"),
+    "unasked_clear": Known("a SessionClearedEvent that nobody asked for precedes a frame"),
+    "foreign_error": Known("an error with a tracingId of nobody here precedes a frame (code)"),
+    "early_error": Known(
+        "an error without a tracingId (code) comes so long before a SessionResponse", seconds=0.05
+    ),
+    "refuse_new": Known("a configureSession with startNew is refused with 429", seconds=1),
     "cross_talk": Known("another session's message is delivered here too"),
+    "proof_cross_talk": Known("another session's SessionClearedEvent is delivered here too"),
     "api_429": Known("a call of the Platform API is refused with 429"),
     "api_503": Known("a call of the Platform API is refused with 503"),
     "no_reply": Known("the bot does not answer a text"),
@@ -87,6 +94,8 @@ FRAME_FAULTS = frozenset(
         "unknown_class",
         "wrong_types",
         "oversized_frame",
+        "unasked_clear",
+        "foreign_error",
     }
 )
 

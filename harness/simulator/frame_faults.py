@@ -25,6 +25,10 @@ def send_with_faults(connection: "Connection", frame: bytes) -> bool:
         connection.write(frames.message("HologramEvent", {"since": "tomorrow"}))
     if strikes("oversized_frame"):
         connection.write(frames.message("Unknown", {"padding": "x" * OVERSIZED_BYTES}))
+    if strikes("unasked_clear"):
+        connection.write(frames.message("SessionClearedEvent", {}))
+    if foreign := strikes("foreign_error"):
+        connection.write(frames.error(foreign.code, "Request failed.", service.ids.uuid()))
     if strikes("no_class"):
         connection.write(frames.gateway_error(connection.id, service.ids.uuid()))
         return False

@@ -61,6 +61,11 @@ def enter(
     if session is not None and _too_often(connection, session, tracing_id):
         return
     if session is not None and request.get("startNew") is True:
+        if refused := service.faults.strikes("refuse_new"):
+            connection.refuse_rate(
+                refused.seconds, "Too many configure requests for this session", tracing_id
+            )
+            return
         for other in session.connections:
             other.session = None
         session.connections.clear()
@@ -90,7 +95,12 @@ def enter(
     body = session_body(connection, session, new=new)
     if cleared_existing:
         body["clearedExistingSession"] = True
-    connection.send(frames.response("SessionResponse", body, tracing_id))
+    answer = frames.response("SessionResponse", body, tracing_id)
+    if early := service.faults.strikes("early_error"):
+        connection.refuse(early.code, "Request failed.", None)
+        service.later(early.seconds, connection.send, answer)
+        return
+    connection.send(answer)
 
 
 def _too_often(connection: "Connection", session: Session, tracing_id: str | None) -> bool:

@@ -20,10 +20,12 @@ from harness.errors import (
     RateLimited,
     ReplyTimeout,
     ServiceError,
+    SessionExpired,
     UpgradeRejected,
 )
 from harness.guest.session import GuestSession
 from harness.ledger.leftovers import read_account
+from harness.protocol.session import Got
 from harness.simulator.faults import FAULTS
 
 pytestmark = pytest.mark.process
@@ -56,6 +58,22 @@ def beside_another(guest: GuestSession, rig: Rig) -> None:
         gevent.sleep(0.05)
         with pytest.raises(ReplyTimeout):
             other.await_reply(within="50ms", containing="zero")
+
+
+def outlive_another(guest: GuestSession, rig: Rig) -> None:
+    """Another guest's proof of its end comes to this one, who goes on."""
+    with rig.guest() as other:
+        other.say("zero")
+        other.await_reply(within="1s", containing="zero")
+    ask_twice(guest, rig)
+
+
+def begin_anew(guest: GuestSession, rig: Rig) -> None:
+    """The other side ends the conversation for good; the guest would begin another one."""
+    guest.say("one")
+    guest.await_reply(within="1s", containing="one")
+    guest.line.session.got(Got.DISCONNECTED_FOR_GOOD)  # as if it had; the shared one never does
+    guest.start_new()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,6 +257,46 @@ CASES: dict[str, list[Case]] = {
     "oversized_frame": [
         Case(fault="#1", ends=ConnectionLost, outcomes={"session_open": {"lost": 1}}),
         Case(fault="#2", outcomes=BACK, counts={"reconnects": 1}, settings=HISTORY),
+    ],
+    "unasked_clear": [Case(fault="1", outcomes=WELL, counts={"unasked_clear": 5})],
+    "foreign_error": [
+        Case(fault="1", outcomes=WELL, counts={"cross_talk": 8}),
+        Case(fault="1,code=4006", outcomes=WELL, counts={"cross_talk": 8}),
+    ],
+    "early_error": [
+        Case(
+            fault="#1,code=400",
+            ends=ServiceError,
+            outcomes={
+                "session_open": {"service_error": 1},
+                "resume": {"ok": 1},
+                "clear": {"ok": 1},
+            },
+            counts={"end_resumes": 1},
+        ),
+        Case(
+            fault="#1,code=4006",
+            ends=SessionExpired,
+            outcomes={"session_open": {"expired": 1}, "resume": {"ok": 1}, "clear": {"ok": 1}},
+        ),
+        Case(fault="1,code=400", ends=ServiceError, leftovers=("service_error",), open=1),
+    ],
+    "refuse_new": [
+        Case(
+            fault="1",
+            ends=RateLimited,
+            outcomes={"clear": {"ok": 1}, "resume": {"ok": 1}},
+            counts={"end_resumes": 1},
+            story=begin_anew,
+        )
+    ],
+    "proof_cross_talk": [
+        Case(
+            fault="1",
+            outcomes={"reply": {"ok": 3}, "clear": {"ok": 2}},
+            counts={"unasked_clear": 1},
+            story=outlive_another,
+        )
     ],
     "cross_talk": [
         Case(
