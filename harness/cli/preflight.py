@@ -4,6 +4,7 @@ import argparse
 import platform
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -11,6 +12,7 @@ from rich.text import Text
 
 from harness.cli.inspected import inspect_locustfile
 from harness.cli.reports_option import add_reports
+from harness.clock import utc_iso
 from harness.exit_codes import ExitCode
 from harness.guard import Intent, Rule, refusals
 from harness.machine import Share, raise_file_limit, shortfalls, this_machine
@@ -18,6 +20,7 @@ from harness.platform_api.limits import CONNECTIONS
 from harness.preflight.checks import (
     Check,
     Status,
+    auto_start,
     check_calibration,
     check_clock,
     check_deployment,
@@ -26,9 +29,13 @@ from harness.preflight.checks import (
     check_schedule,
     passed,
 )
-from harness.preflight.credentials import check_credentials
-from harness.preflight.looking import fetch_config, look_at_the_way, send_one_guest
-from harness.preflight.stamp import write_stamp
+from harness.preflight.credentials import Platform, check_credentials, open_platform
+from harness.preflight.lessons import check_origin, check_outside, check_visit, lessons
+from harness.preflight.looking import fetch_config, fetch_domains, look_at_the_way
+from harness.preflight.mapping import Learned
+from harness.preflight.meeting import learn, meet
+from harness.preflight.outside import WITHIN_S, Outside
+from harness.preflight.stamp import write_stamp, write_table
 from harness.report.calibration import CALIBRATION, read_calibration
 from harness.report.console import open_console
 from harness.targets import FILE, Terms, resolve_target
@@ -41,8 +48,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Check a target before a run: the way there and its TLS, the deployment's configuration, "
         "one guest end to end, platform credentials if there are any, this machine, the schedule "
-        "against the service's limits, approval and window. Runs against real deployments need a "
-        "preflight that passed not long ago."
+        "against the service's limits, approval and window. The guest says two texts, listens "
+        "after each, and clears; what this teaches (does the flow greet, how many messages a turn, "
+        "how long it all takes, how the Platform API shows it) is kept for runs, audits and "
+        "sweeps. "
+        "Runs against real deployments need a preflight that passed not long ago."
     )
     parser.epilog = (
         "exit codes: 0 passed (there may be warnings); 7 something failed; 8 bad input.\n\n"
@@ -59,6 +69,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--processes", type=int, default=1, metavar="N", help="processes that it will have here")
     add("--ca-file", metavar="PEM", help="private CA of a wss target")
     add("--origin", metavar="ORIGIN", help="Origin header of the upgrade")
+    add("--quick", action="store_true", help="one text, one reply; nothing is learnt from it")
     add("--no-guest", action="store_true", help="send no guest (the stamp then is none)")
     add_reports(parser)
 
@@ -69,8 +80,8 @@ def run(args: argparse.Namespace) -> int:
     inspected = inspect_locustfile(args.locustfile, {}) if args.locustfile else {}
     plan = inspected.get("arrivals")
     console = open_console()
-    checks = _outside(terms, args)
     platform = check_credentials(terms)
+    checks, learned, directory = _outside(terms, args, platform, plan, console)
     limits = platform.limits
     checks += platform.checks
     checks += check_limits(limits, connections_per_min=terms.connections_per_minute)
@@ -98,7 +109,10 @@ def run(args: argparse.Namespace) -> int:
     _show(checks, console)
     good = passed(checks)
     if not args.no_guest:
-        write_stamp(args.reports, terms, passed=good)
+        write_stamp(args.reports, terms, passed=good, learned=learned)
+    if directory is not None:
+        path = write_table(directory, _table(terms, checks, learned, passed=good))
+        console.print(Text.assemble(("table      ", "dim"), str(path)), soft_wrap=True)
     console.print(
         Text.assemble(
             ("preflight  ", "dim"), ("passed", "bold green") if good else ("FAILED", "bold red")
@@ -107,19 +121,71 @@ def run(args: argparse.Namespace) -> int:
     return ExitCode.PASS if good else ExitCode.PREFLIGHT
 
 
-def _outside(terms: Terms, args: argparse.Namespace) -> list[Check]:
+def _outside(
+    terms: Terms,
+    args: argparse.Namespace,
+    platform: Platform,
+    plan: dict[str, Any] | None,
+    console: Console,
+) -> tuple[list[Check], Learned | None, Path | None]:
+    """The checks of all that is not here; what they taught, and where the guest's ledger is."""
     checks = look_at_the_way(terms)
     reached = passed(checks)
     config, offset_s, fetched = fetch_config(terms)
     checks.append(fetched)
+    joins, signs_in = terms.auto_join, terms.sign_ins is not None
     if config is not None:
-        checks += check_deployment(config)
+        checks += check_deployment(config, sign_ins=signs_in, auto_join=joins)
+    domains = platform.deployment or fetch_domains(terms)
+    domain, needed = check_origin(terms.target.origin, domains, reached=reached)
+    checks.append(domain)
     checks.append(check_clock(offset_s))
     if why := _no_guest_because(args, checks, reached=reached):
         checks.append(Check(name="one guest", status=Status.SKIPPED, text=why))
-    else:
-        checks.append(send_one_guest(terms, args.reports))
-    return checks
+        return checks, None, None
+    console.print(Text("one guest is on its visit: this takes up to a minute", "dim"))
+    api, _ = open_platform(terms) if platform.signed_in and not args.quick else (None, None)
+    outside = None if api is None else Outside(api)
+    meeting = meet(
+        terms,
+        args.reports,
+        quick=args.quick,
+        while_open=(lambda _: None) if outside is None else outside.look_while_open,
+    )
+    checks.append(check_visit(meeting, replies=terms.written.get("replies")))
+    if args.quick:
+        return checks, None, meeting.directory
+    facts = learn(meeting) | {"origin_needed": needed}
+    facts["auto_start"] = None if config is None else auto_start(config)
+    if outside is not None and api is not None:
+        if meeting.ended and meeting.message_id:
+            console.print(Text("looking for it from the operators' side", "dim"))
+            outside.look_after(meeting)
+        api.close()
+        facts |= outside.learned
+    learned = Learned(**facts)
+    checks += lessons(learned, sessions=None if plan is None else plan["count"])
+    if outside is not None and meeting.ended and meeting.message_id:
+        refused = sorted(outside.refused)
+        checks += check_outside(learned, outside.standing, refused=refused, within_s=WITHIN_S)
+    return checks, learned, meeting.directory
+
+
+def _table(
+    terms: Terms, checks: list[Check], learned: Learned | None, *, passed: bool
+) -> dict[str, Any]:
+    """What preflight.json holds; no token and no secret."""
+    return {
+        "target": terms.name,
+        "url": terms.target.url,
+        "at": utc_iso(),
+        "passed": passed,
+        "checks": [
+            {"name": check.name, "status": str(check.status), "text": check.text}
+            for check in checks
+        ],
+        "learned": None if learned is None else learned.as_dict(),
+    }
 
 
 def _no_guest_because(args: argparse.Namespace, checks: list[Check], *, reached: bool) -> str:
@@ -133,6 +199,8 @@ def _no_guest_because(args: argparse.Namespace, checks: list[Check], *, reached:
         return "none is opened: it could not be ended"
     if "config.json" in failed:
         return "none is opened: whether it could be ended is not known"
+    if "sign-in" in failed:
+        return "none is opened: it could say nothing without a sign-in"
     return "none is opened: the deployment takes none" if "deployment" in failed else ""
 
 

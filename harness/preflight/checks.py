@@ -44,8 +44,13 @@ class Check:
     text: str
 
 
-def check_deployment(config: Mapping[str, Any]) -> list[Check]:
-    """What the deployment's public configuration (config.json) says about load."""
+def check_deployment(
+    config: Mapping[str, Any], *, sign_ins: bool = False, auto_join: bool = False
+) -> list[Check]:
+    """What the deployment's public configuration (config.json) says about load.
+
+    ``sign_ins``: whether guests have any; ``auto_join``: whether they join before they speak.
+    """
     found = []
     status = config.get("status")
     active = status == "Active"
@@ -68,24 +73,42 @@ def check_deployment(config: Mapping[str, Any]) -> list[Check]:
             "Messenger configuration",
         )
     )
-    auto = _inner(talks, "autoStart").get("enabled", False)
+    auto = auto_start(config)
     how = "by Join, before a text" if auto else "with the first text"
-    found.append(
-        Check(name="start", status=Status.OK, text=f"conversations begin {how} (autoStart {auto})")
-    )
+    text = f"a widget's conversations begin {how} (autoStart {auto})"
+    if auto is not auto_join:
+        text += ", guests' do not: " + ("write auto_join = true" if auto else "auto_join is on")
+    found.append(Check(name="start", status=Status.OK, text=text))
     life_s = talks.get("sessionDurationSeconds")
     text = "not stated" if life_s is None else duration_text(float(life_s))
     found.append(Check(name="session life", status=Status.OK, text=text))
-    if _inner(config, "auth").get("enabled", False):
-        found.append(
-            Check(
-                name="sign-in",
-                status=Status.WARN,
-                text="the deployment knows signed-in customers; guests without a sign-in come in "
-                "as strangers",
-            )
-        )
+    found += _sign_in(_inner(config, "auth"), sign_ins=sign_ins)
     return found
+
+
+def auto_start(config: Mapping[str, Any]) -> bool:
+    """Whether a widget joins before its guest has said anything."""
+    talks = _inner(config, "messenger", "apps", "conversations")
+    return _inner(talks, "autoStart").get("enabled") is True
+
+
+def _sign_in(auth: Mapping[str, Any], *, sign_ins: bool) -> list[Check]:
+    """Where sign-in is on, anonymous guests can't send messages, unless they may step up to it."""
+    name = "sign-in"
+    if not auth.get("enabled", False):
+        if sign_ins:
+            text = "the deployment knows none: leave sign_ins away"
+            return [Check(name=name, status=Status.WARN, text=text)]
+        return []
+    if sign_ins:
+        return [Check(name=name, status=Status.OK, text="guests sign in, as the deployment asks")]
+    if auth.get("allowSessionUpgrade", False):
+        text = "the deployment knows signed-in customers; guests without a sign-in come in as "
+        text += "strangers"
+        return [Check(name=name, status=Status.WARN, text=text)]
+    text = "the deployment takes no messages of guests who have not signed in: write sign_ins = "
+    text += "FILE (JWTs, one a line)"
+    return [Check(name=name, status=Status.FAIL, text=text)]
 
 
 def check_schedule(

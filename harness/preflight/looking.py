@@ -1,4 +1,4 @@
-"""The part of a preflight that touches the world: the way there, its configuration, one guest."""
+"""The part of a preflight that touches the world: the way there, its configuration."""
 
 import json
 import ssl
@@ -6,28 +6,16 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any
 
-from harness.clock import wall_ns
-from harness.errors import ConfigError, HarnessError, TransportError
-from harness.guest.session import GuestSession
-from harness.guest.settings import GuestSettings
-from harness.ledger.ledger import Ledger
-from harness.ledger.leftovers import read_leftovers
-from harness.ledger.reading import meta_of_this_process
-from harness.ledger.store import FILE_NAME, Store
-from harness.ledger.tokens import Tokens
-from harness.measure.recorder import Recorder
+from harness.errors import ConfigError, TransportError
 from harness.preflight.checks import Check, Status
-from harness.report.opening import make_run_directory, new_run_id, target_facts, write_start
 from harness.targets import Terms
 from harness.transport.dial import Address
 from harness.transport.http import request
 from harness.transport.probe import probe
 
 WITHIN_S = 10.0
-GREETING = "Hello, this is a test of the way here. It ends by itself."
 
 
 def look_at_the_way(terms: Terms) -> list[Check]:
@@ -75,50 +63,16 @@ def fetch_config(terms: Terms) -> tuple[Mapping[str, Any] | None, float | None, 
     return config, offset_s, Check(name="config.json", status=Status.OK, text="fetched and read")
 
 
-def send_one_guest(terms: Terms, reports: Path) -> Check:
-    """One guest from arrival to proven end, on a ledger of its own, like any other."""
-    directory = make_run_directory(reports, f"preflight-{new_run_id()}")
-    worker = "preflight"
-    write_start(directory, **target_facts(terms.target))
-    started = str(wall_ns())
-    tokens = Tokens.of(directory, worker)
-    ledger = Ledger(
-        Store(
-            directory / FILE_NAME.format(worker=worker),
-            {
-                "run_id": directory.name,
-                "worker": worker,
-                "number": str(tokens.worker),
-                **meta_of_this_process(),
-                "started_ns": started,
-                "heartbeat_ns": started,
-            },
-        )
-    )
-    settings = GuestSettings(
-        target=terms.target,
-        tls=terms.target.tls_context(),
-        custom_attributes={"runId": directory.name},
-    )
-    guest = GuestSession(settings, tokens.next(), ledger=ledger, recorder=Recorder())
-    failed = ""
+def fetch_domains(terms: Terms) -> Mapping[str, Any] | None:
+    """``domains.json`` beside the configuration: who may connect; None where it can't be had."""
+    if not terms.config_url:
+        return None
     try:
-        with guest:
-            guest.say(GREETING)
-            reply = guest.await_reply(within=WITHIN_S * 2)
-    except ConfigError:
-        raise
-    except HarnessError as error:
-        failed = str(error)
-    finally:
-        ledger.close()
-    if any(read_leftovers(directory)):
-        text = (
-            f"its session was not proved ended ({failed or 'no proof'}): harness sweep {directory}"
-        )
-        return Check(name="one guest", status=Status.FAIL, text=text)
-    if failed:
-        return Check(name="one guest", status=Status.FAIL, text=failed)
-    return Check(
-        name="one guest", status=Status.OK, text=f"opened, answered ({reply[:40]!r}), cleared"
-    )
+        tls = ssl.create_default_context(cafile=terms.target.ca_file)
+        way = Address.of(terms.target, None)
+        url = terms.config_url.rpartition("/")[0] + "/domains.json"
+        answer = request("GET", url, tls=tls, way=way, timeout_s=WITHIN_S)
+        found = json.loads(answer.body) if answer.status == 200 else None
+    except (ConfigError, TransportError, OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None

@@ -1,30 +1,48 @@
-"""The memory of a preflight: a small file in the reports folder, read before a run begins."""
+"""The memory of a preflight: a small file in the reports folder, read before a run begins.
+
+Beside whether it passed it keeps what the guest's visit has taught, for runs, audits and sweeps.
+"""
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from harness.errors import ConfigError
 from harness.guard import Stamp
+from harness.preflight.mapping import Learned
 from harness.targets import Terms
 
 FOLDER = ".preflight"
+TABLE = "preflight.json"
+"""In the directory of the guest's visit: the same, and every line of the table."""
 
 
-def write_stamp(reports: Path, terms: Terms, *, passed: bool) -> None:
-    """Note that a preflight of this target has been. Raises ConfigError."""
-    path = _path(reports, terms)
+def write_stamp(
+    reports: Path, terms: Terms, *, passed: bool, learned: Learned | None = None
+) -> None:
+    """Note that a preflight of this target has been. Raises ConfigError.
+
+    Without ``learned`` (a quick one) what is known from before is kept, as long as nothing about
+    the target has changed.
+    """
+    if learned is None:
+        learned = read_learned(reports, terms)
     found = {
         "fingerprint": terms.fingerprint,
         "at": datetime.now(UTC).isoformat(),
         "passed": passed,
+        "learned": None if learned is None else learned.as_dict(),
     }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(orjson.dumps(found))
-    except OSError as error:
-        raise ConfigError(f"{path} can't be written: {error.strerror or error}") from error
+    _write(_path(reports, terms), found)
+
+
+def write_table(directory: Path, table: dict[str, Any]) -> Path:
+    """The whole of a preflight, for other programs. Raises ConfigError."""
+    path = directory / TABLE
+    _write(path, table)
+    return path
 
 
 def read_stamp(reports: Path, terms: Terms) -> Stamp | None:
@@ -40,5 +58,27 @@ def read_stamp(reports: Path, terms: Terms) -> Stamp | None:
         return None
 
 
+def read_learned(reports: Path, terms: Terms) -> Learned | None:
+    """What preflights of this target have taught; None where there is nothing that still holds."""
+    try:
+        found = orjson.loads(_path(reports, terms).read_bytes())
+        known = found.get("learned")
+        if found.get("fingerprint") != terms.fingerprint or not isinstance(known, dict):
+            return None
+        return Learned.of(known)
+    except (OSError, orjson.JSONDecodeError, AttributeError):
+        return None
+
+
 def _path(reports: Path, terms: Terms) -> Path:
     return reports / FOLDER / f"{terms.name or terms.fingerprint}.json"
+
+
+def _write(path: Path, found: dict[str, Any]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f"{path.name}.new")
+        beside.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))
+        beside.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path} can't be written: {error.strerror or error}") from error

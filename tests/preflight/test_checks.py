@@ -42,7 +42,26 @@ def test_without_clear_nothing_could_be_proved() -> None:
 def test_inactive_and_signed_in_deployments_are_told() -> None:
     found = by_name(check_deployment(config() | {"status": "Inactive", "auth": {"enabled": True}}))
     assert found["deployment"].status is Status.FAIL
-    assert found["sign-in"].status is Status.WARN
+    assert found["sign-in"].status is Status.FAIL
+
+
+def test_where_guests_sign_in() -> None:
+    def told(auth: dict[str, Any], **how: bool) -> Any:
+        return by_name(check_deployment(config() | {"auth": auth}, **how)).get("sign-in")
+
+    needed, free = {"enabled": True}, {"enabled": True, "allowSessionUpgrade": True}
+    assert told(needed).status is Status.FAIL
+    assert "write sign_ins" in told(needed).text
+    assert told(needed, sign_ins=True).status is Status.OK
+    assert told(free).status is Status.WARN
+    assert told({}) is None
+    assert told({}, sign_ins=True).status is Status.WARN
+
+
+def test_a_widget_that_joins_and_guests_who_do_not() -> None:
+    joins = config(autoStart={"enabled": True})
+    assert "write auto_join = true" in by_name(check_deployment(joins))["start"].text
+    assert "auto_join" not in by_name(check_deployment(joins, auto_join=True))["start"].text
 
 
 def test_the_schedule_against_the_limits() -> None:

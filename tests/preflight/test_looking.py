@@ -1,13 +1,13 @@
-"""A preflight against the simulator: the way, the configuration, one guest that leaves nothing."""
+"""A preflight against the simulator: the way, the configuration, who may connect."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sessions import Simulated
 
-from harness.ledger.leftovers import read_leftovers
 from harness.preflight.checks import Status
-from harness.preflight.looking import fetch_config, look_at_the_way, send_one_guest
+from harness.preflight.looking import fetch_config, fetch_domains, look_at_the_way
 from harness.targets import Terms, resolve_target
 
 pytestmark = pytest.mark.process
@@ -40,20 +40,10 @@ def test_an_unknown_deployment_fails_at_both_doors(simulator: Any, tmp_path: Pat
     assert "unknown deployment" in fetched.text
 
 
-def test_one_guest_is_opened_answered_and_cleared(simulator: Any, tmp_path: Path) -> None:
-    before = simulator.truth()["sessions"]
-    check = send_one_guest(named(tmp_path, simulator.url), tmp_path)
-    assert check.status is Status.OK, check.text
-    after = simulator.truth()["sessions"]
-    assert after["cleared"] - before["cleared"] == after["opened"] - before["opened"] == 1
-
-
-def test_one_guest_that_can_not_be_proved_ended_is_a_leftover(
-    simulator: Any, tmp_path: Path
-) -> None:
-    simulator.faults(ignore_clear=1)
-    check = send_one_guest(named(tmp_path, simulator.url), tmp_path / "reports")
-    assert check.status is Status.FAIL
-    assert "harness sweep" in check.text
-    (directory,) = (tmp_path / "reports").iterdir()
-    assert len(list(read_leftovers(directory))) == 1
+def test_who_may_connect_is_read_beside_the_configuration(tmp_path: Path) -> None:
+    with Simulated("--deployment", "allow_all_domains=false") as world:
+        assert fetch_domains(named(tmp_path, world.url)) == {
+            "allowAllDomains": False,
+            "allowedDomains": [],
+        }
+    assert fetch_domains(named(tmp_path, world.url)) is None  # nobody is there any more

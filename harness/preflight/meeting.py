@@ -1,0 +1,322 @@
+"""One guest's visit: it says two texts, listens after each until nobody says more, and clears.
+
+Everything that came is kept with its time, so that what the visit teaches is read from what was
+really on the wire.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from harness.clock import monotonic_ns, wall_ns
+from harness.errors import ConfigError, HarnessError
+from harness.guest.session import GuestSession
+from harness.guest.settings import GuestSettings
+from harness.guest.sign_ins import read_sign_ins
+from harness.ledger.ledger import Ledger
+from harness.ledger.leftovers import read_leftovers
+from harness.ledger.reading import meta_of_this_process
+from harness.ledger.store import FILE_NAME, Store
+from harness.ledger.tokens import Tokens, guest_tag
+from harness.measure.recorder import Recorder
+from harness.report.opening import make_run_directory, new_run_id, target_facts, write_start
+from harness.targets import Terms
+
+FIRST_WITHIN_S = 20.0
+SILENCE_S = 5.0
+"""After so long without a message the other side is taken to have said all."""
+TURN_WITHIN_S = 45.0
+CLEAR_WITHIN_S = 10.0
+CLOSE_WITHIN_S = 3.0
+TEXTS = (
+    "Hello, this is a test of the way here. It ends by itself.",
+    "Thank you, that is all that was needed.",
+)
+_ISO_MS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+_HEX32 = re.compile(r"[0-9a-f]{32}")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One frame of the service: its class, its body and when it arrived (monotonic)."""
+
+    name: str
+    code: object
+    body: Any
+    at_ns: int
+
+    @property
+    def speaks(self) -> bool:
+        """Whether the other side says something: no echo, no typing, no presence."""
+        return (
+            isinstance(self.body, dict)
+            and self.body.get("direction") == "Outbound"
+            and self.body.get("type") != "Event"
+        )
+
+    @property
+    def refusal(self) -> str:
+        """The error that it is, in the service's words; empty for any other."""
+        if type(self.code) is not int or 200 <= self.code < 300:
+            return ""
+        told = self.body
+        if isinstance(told, dict):
+            told = told.get("errorMessage") or told.get("message") or ""
+        return f"{self.code}: {str(told)[:200]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What came after one thing that the guest did; times in seconds from then."""
+
+    messages: tuple[Heard, ...]
+    since_ns: int
+    refusal: str = ""
+
+    @property
+    def first_s(self) -> float | None:
+        """Until the first message."""
+        return (self.messages[0].at_ns - self.since_ns) / 1e9 if self.messages else None
+
+    @property
+    def last_s(self) -> float | None:
+        """Until the last one."""
+        return (self.messages[-1].at_ns - self.since_ns) / 1e9 if self.messages else None
+
+
+@dataclass(slots=True, kw_only=True)
+class Meeting:
+    """How the visit went."""
+
+    directory: Path
+    token: str = field(repr=False)
+    joined: bool = False
+    signed_in: bool = False
+    greeting: Turn | None = None
+    """what came after Join; None where the guest did not join"""
+    turns: list[Turn] = field(default_factory=list)
+    message_id: str = ""
+    spoke_wall_ns: int = 0
+    cleared_wall_ns: int = 0
+    close_code: int | None = None
+    failure: str = ""
+    ended: bool = False
+    """its session was proved ended"""
+    heard: list[Heard] = field(default_factory=list)
+    clear_sent_ns: int = 0
+
+    @property
+    def run_id(self) -> str:
+        """What its attributes name."""
+        return self.directory.name
+
+    @property
+    def refusals(self) -> list[str]:
+        """Each text that was answered with an error."""
+        return [turn.refusal for turn in self.turns if turn.refusal]
+
+    @property
+    def answered(self) -> bool:
+        """Whether anything at all was said to the guest."""
+        return any(turn.messages for turn in (self.greeting, *self.turns) if turn is not None)
+
+    @property
+    def reply(self) -> str:
+        """The beginning of the newest answer."""
+        said = [heard for turn in (self.greeting, *self.turns) if turn for heard in turn.messages]
+        return str(said[-1].body.get("text") or "")[:40] if said else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a visit waits for what, in seconds."""
+
+    first_s: float = FIRST_WITHIN_S
+    silence_s: float = SILENCE_S
+    turn_s: float = TURN_WITHIN_S
+
+
+def meet(
+    terms: Terms,
+    reports: Path,
+    *,
+    quick: bool = False,
+    patience: Patience | None = None,
+    while_open: Callable[[Meeting], None] = lambda _: None,
+) -> Meeting:
+    """One guest from arrival to proven end, on a ledger of its own, like any other.
+
+    ``quick``: it says one text and leaves when the first message has come. ``while_open`` is called
+    before it clears. Raises ConfigError; what the service does is told in the Meeting.
+    """
+    patience = patience or Patience()
+    sign_ins = read_sign_ins(terms.sign_ins) if terms.sign_ins is not None else ()
+    directory = make_run_directory(reports, f"preflight-{new_run_id()}")
+    write_start(directory, **target_facts(terms.target))
+    worker, started = "preflight", str(wall_ns())
+    tokens = Tokens.of(directory, worker)
+    meta = {
+        "run_id": directory.name,
+        "worker": worker,
+        "number": str(tokens.worker),
+        **meta_of_this_process(),
+        "started_ns": started,
+        "heartbeat_ns": started,
+    }
+    ledger = Ledger(Store(directory / FILE_NAME.format(worker=worker), meta))
+    meeting = Meeting(
+        directory=directory,
+        token=tokens.next(),
+        joined=terms.auto_join,
+        signed_in=bool(sign_ins),
+    )
+    settings = GuestSettings(
+        target=terms.target,
+        tls=terms.target.tls_context(),
+        clear_within_s=CLEAR_WITHIN_S,
+        close_within_s=CLOSE_WITHIN_S,
+        custom_attributes={"runId": directory.name},
+        tag_of=guest_tag,
+        sign_in=sign_ins[0] if sign_ins else "",
+        observer=_Ear(meeting).on_frame,
+    )
+    guest = GuestSession(settings, meeting.token, ledger=ledger, recorder=Recorder())
+    try:
+        with guest:
+            _visit(guest, meeting, patience, quick=quick)
+            while_open(meeting)
+    except ConfigError:
+        raise
+    except HarnessError as error:
+        meeting.failure = str(error)
+    finally:
+        ledger.close()
+        meeting.close_code = guest.line.inbox.closed_code
+    meeting.ended = not any(read_leftovers(directory))
+    return meeting
+
+
+class _Ear:
+    """Keeps every frame that comes, and notes when Clear leaves."""
+
+    def __init__(self, meeting: Meeting) -> None:
+        self._meeting = meeting
+
+    def on_frame(self, outgoing: bool, data: bytes, at_ns: int) -> None:
+        """One frame of either side; it never raises."""
+        try:
+            frame = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            return
+        if not isinstance(frame, dict):
+            return
+        if outgoing:
+            if b'"Clear"' in data:
+                self._meeting.clear_sent_ns = at_ns
+            return
+        name = str(frame.get("class") or "")
+        body = frame.get("body")
+        code = frame.get("code")
+        if "class" not in frame and "message" in frame:  # of the gateway in front
+            body, code = frame["message"], code or 400
+        heard = Heard(name, code, body, at_ns)
+        self._meeting.heard.append(heard)
+        if name == "SessionClearedEvent":
+            self._meeting.cleared_wall_ns = wall_ns()
+        if (
+            isinstance(body, dict)
+            and body.get("direction") == "Inbound"
+            and frame.get("type") != "response"
+            and not self._meeting.message_id
+        ):
+            self._meeting.message_id = str(body.get("id") or "")
+
+
+def _visit(guest: GuestSession, meeting: Meeting, patience: Patience, *, quick: bool) -> None:
+    if meeting.joined:
+        meeting.spoke_wall_ns = wall_ns()
+        meeting.greeting = _listen(guest, meeting, guest.join, patience, quick=quick)
+    for text in TEXTS[:1] if quick else TEXTS:
+        meeting.spoke_wall_ns = meeting.spoke_wall_ns or wall_ns()
+        turn = _listen(guest, meeting, lambda text=text: guest.say(text), patience, quick=quick)  # type: ignore[misc]
+        meeting.turns.append(turn)
+        if turn.refusal:
+            return
+
+
+def _listen(
+    guest: GuestSession,
+    meeting: Meeting,
+    speak: Callable[[], None],
+    patience: Patience,
+    *,
+    quick: bool,
+) -> Turn:
+    """What comes after that: until a while of silence, or until it is clear that nothing comes."""
+    before, since = len(meeting.heard), monotonic_ns()
+    speak()
+    while True:
+        guest.idle(0.1)
+        came = meeting.heard[before:]
+        said = tuple(heard for heard in came if heard.speaks)
+        refusal = next((heard.refusal for heard in came if heard.refusal), "")
+        waited_s = (monotonic_ns() - since) / 1e9
+        if refusal or (quick and said):
+            return Turn(said, since, refusal)
+        if said:
+            quiet_s = (monotonic_ns() - said[-1].at_ns) / 1e9
+            if quiet_s >= patience.silence_s or waited_s >= patience.turn_s:
+                return Turn(said, since)
+        elif waited_s >= patience.first_s:
+            return Turn((), since)
+
+
+def learn(meeting: Meeting) -> dict[str, Any]:
+    """What the guest's own side has taught, as fields of :class:`Learned`."""
+    turns = [turn for turn in meeting.turns if turn.messages]
+    found: dict[str, Any] = {
+        "joined": meeting.joined,
+        "signed_in": meeting.signed_in,
+        "close_code": meeting.close_code,
+        "first_message_s": max((turn.first_s or 0.0 for turn in turns), default=None),
+        "last_message_s": max((turn.last_s or 0.0 for turn in turns), default=None),
+    }
+    if len(meeting.turns) == len(TEXTS) and turns:
+        first, second = (len(turn.messages) for turn in meeting.turns)
+        found["turn_messages"] = second
+        # Without a Join what the flow says of itself comes with its first answer.
+        by_itself = (
+            len(meeting.greeting.messages) if meeting.greeting is not None else first - second
+        )
+        found["greets"], found["greeting_messages"] = by_itself > 0, max(0, by_itself)
+    said = [heard.body for heard in meeting.heard if heard.speaks]
+    if said:
+        found["answered_by"] = str(said[-1].get("originatingEntity") or "") or None
+        found["id_form"] = _form_of_id(said[-1].get("id"))
+        channel = said[-1].get("channel") or {}
+        found["time_form"] = _form_of_time(channel.get("time"))
+    at = {heard.name: heard.at_ns for heard in reversed(meeting.heard)}
+    cleared, closed = at.get("SessionClearedEvent"), at.get("ConnectionClosedEvent")
+    if cleared is not None and meeting.clear_sent_ns:
+        found["clear_s"] = (cleared - meeting.clear_sent_ns) / 1e9
+        if closed is not None:
+            found["retired_s"] = max(0.0, (closed - cleared) / 1e9)
+    return {key: round(v, 6) if type(v) is float else v for key, v in found.items()}
+
+
+def _form_of_id(value: object) -> str:
+    text = str(value)
+    if _HEX32.fullmatch(text):
+        return "32 hexadecimal digits"
+    return "UUID" if _UUID.fullmatch(text) else "another form"
+
+
+def _form_of_time(value: object) -> str:
+    if value is None:
+        return "none"
+    return "ISO 8601, milliseconds, Z" if _ISO_MS.fullmatch(str(value)) else "another form"

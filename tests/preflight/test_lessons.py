@@ -1,0 +1,52 @@
+"""What was learnt, as lines; and what the Origin header has to be."""
+
+from harness.preflight.checks import Status
+from harness.preflight.lessons import check_origin, lessons
+from harness.preflight.mapping import Learned
+
+
+def test_lines_tell_what_is_known_and_nothing_else() -> None:
+    assert lessons(Learned()) == []
+    found = {
+        check.name: check
+        for check in lessons(
+            Learned(
+                joined=False,
+                greets=True,
+                greeting_messages=2,
+                turn_messages=1,
+                first_message_s=12.34,
+                last_message_s=15.0,
+                clear_s=0.25,
+                retired_s=0.001,
+                close_code=1000,
+                answered_by="Bot",
+            ),
+            sessions=1000,
+        )
+    }
+    assert found["greets"].text == "yes, with its first answer: 2 messages"
+    assert found["turn"].text == "1 message to the second text"
+    assert found["times"].status is Status.WARN  # slower than guests are used to wait
+    assert "proved 250 ms after" in found["end"].text
+    assert "1,200 of an agentic one" in found["answers by"].text
+    (by_people,) = lessons(Learned(answered_by="Human"))
+    assert by_people.text == "Human"
+
+
+def test_domains_and_the_origin() -> None:
+    shop = {"allowAllDomains": False, "allowedDomains": ["shop.example"]}
+    cases = [
+        (None, None, False, Status.SKIPPED, None),
+        (None, {"allowAllDomains": True}, True, Status.OK, False),
+        (None, shop, True, Status.OK, False),
+        (None, shop, False, Status.WARN, True),
+        ("https://www.shop.example", shop, True, Status.OK, None),
+        ("https://notshop.example", shop, False, Status.WARN, True),
+    ]
+    for origin, domains, reached, status, needed in cases:
+        check, found = check_origin(origin, domains, reached=reached)
+        assert (check.status, found) == (status, needed), (origin, domains)
+    assert (
+        'write origin = "https://shop.example"' in check_origin(None, shop, reached=False)[0].text
+    )

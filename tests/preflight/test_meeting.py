@@ -1,0 +1,118 @@
+"""One guest's visit, and what it teaches: each planted at the simulator, and found."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sessions import Simulated
+
+from harness.ledger.leftovers import read_leftovers
+from harness.preflight.checks import Status
+from harness.preflight.lessons import check_visit
+from harness.preflight.meeting import Meeting, Patience, learn, meet
+from harness.targets import Terms, resolve_target
+
+pytestmark = pytest.mark.process
+
+SHORT = Patience(first_s=1.5, silence_s=0.5, turn_s=4.0)
+GREETS_WITH_THE_FIRST = """
+fallback = "You said so."
+[[answer]]
+to = "Hello"
+say = ["Welcome", "I am a bot.", "You said so."]
+"""
+BUBBLES = """
+greeting = "Welcome"
+[[answer]]
+to = "."
+say = ["One moment.", "Here it is."]
+"""
+
+
+def terms_of(url: str, folder: Path, more: str = "") -> Terms:
+    (folder / "targets.toml").write_text(f'[targets.t]\nurl = "{url}"\n{more}')
+    return resolve_target("t", folder / "targets.toml")
+
+
+def visit(world: Any, folder: Path, more: str = "", **how: Any) -> Meeting:
+    terms = terms_of(world.url, folder, more)
+    return meet(terms, folder / "reports", patience=SHORT, **how)
+
+
+def test_a_plain_flow(tmp_path: Path) -> None:
+    with Simulated() as world:
+        meeting = visit(world, tmp_path)
+        truth = world.simulator.truth()
+    assert (truth["sessions"]["opened"], truth["sessions"]["cleared"]) == (1, 1)
+    assert (truth["messages"]["texts"], truth["messages"]["replies"]) == (2, 2)
+    assert check_visit(meeting, replies=True).status is Status.OK
+    found = learn(meeting)
+    assert (found["joined"], found["greets"], found["turn_messages"]) == (False, False, 1)
+    assert (found["id_form"], found["answered_by"]) == ("32 hexadecimal digits", "Bot")
+    assert found["time_form"] == "ISO 8601, milliseconds, Z"
+    assert 0 < found["clear_s"] < 5
+    assert found["close_code"] == 1000
+    assert meeting.token not in repr(meeting)
+
+
+@pytest.mark.parametrize(
+    ("script", "more", "greets", "greeting", "turn"),
+    [
+        (GREETS_WITH_THE_FIRST, "", True, 2, 1),
+        (BUBBLES, "", False, 0, 2),
+        (BUBBLES, "auto_join = true\n", True, 1, 2),
+    ],
+)
+def test_greetings_and_turns(
+    tmp_path: Path, script: str, more: str, greets: bool, greeting: int, turn: int
+) -> None:
+    (tmp_path / "bot.toml").write_text(script)
+    with Simulated("--bot", "script", str(tmp_path / "bot.toml")) as world:
+        found = learn(visit(world, tmp_path, more))
+    assert (found["greets"], found["greeting_messages"], found["turn_messages"]) == (
+        greets,
+        greeting,
+        turn,
+    )
+
+
+def test_times_are_those_that_were_planted(tmp_path: Path) -> None:
+    with Simulated("--bot-delay", "300ms", "--fault", "delay_clear=1,seconds=0.4") as world:
+        found = learn(visit(world, tmp_path))
+    assert 0.25 < found["first_message_s"] <= found["last_message_s"] < 1.5
+    assert 0.35 < found["clear_s"] < 1.5
+
+
+def test_a_quick_one_says_one_text_and_leaves_with_the_first_answer(tmp_path: Path) -> None:
+    with Simulated() as world:
+        meeting = visit(world, tmp_path, quick=True)
+        assert world.simulator.truth()["messages"]["texts"] == 1
+    assert meeting.answered
+    assert meeting.ended
+    assert "greets" not in learn(meeting)
+
+
+@pytest.mark.parametrize(("replies", "status"), [(None, "warn"), (False, "warn"), (True, "fail")])
+def test_nobody_answers_at_night(tmp_path: Path, replies: bool | None, status: str) -> None:
+    with Simulated("--bot", "off") as world:
+        meeting = visit(world, tmp_path)
+    assert (meeting.ended, meeting.answered) == (True, False)
+    assert check_visit(meeting, replies=replies).status == status
+
+
+def test_one_that_can_not_be_proved_ended_is_a_leftover(tmp_path: Path) -> None:
+    with Simulated("--fault", "ignore_clear=1") as world:
+        meeting = visit(world, tmp_path)
+        assert world.simulator.truth()["sessions"]["open"] == 1
+    check = check_visit(meeting, replies=None)
+    assert check.status is Status.FAIL
+    assert "harness sweep" in check.text
+    assert len(list(read_leftovers(meeting.directory))) == 1
+
+
+def test_a_refused_text_is_told_in_the_services_words(tmp_path: Path) -> None:
+    with Simulated("--deployment", "authentication=true") as world:
+        meeting = visit(world, tmp_path)
+    check = check_visit(meeting, replies=None)
+    assert (meeting.ended, check.status) == (True, Status.FAIL)
+    assert "403: User is unauthorized" in check.text

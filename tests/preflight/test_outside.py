@@ -1,0 +1,79 @@
+"""A guest's visit as the operators' side shows it, in worlds that show it differently."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sessions import Simulated
+
+from harness.platform_api.conversations import Standing
+from harness.preflight.checks import Status
+from harness.preflight.lessons import check_outside
+from harness.preflight.mapping import Learned
+from harness.preflight.meeting import Patience, meet
+from harness.preflight.outside import Outside
+from harness.targets import resolve_target
+
+pytestmark = pytest.mark.process
+
+SHORT = Patience(first_s=1.5, silence_s=0.2, turn_s=3.0)
+
+
+def look(folder: Path, *options: str, within_s: float = 10.0) -> tuple[Outside, dict[str, Any]]:
+    with Simulated(*options) as world:
+        (folder / "targets.toml").write_text(f'[targets.t]\nurl = "{world.url}"\n')
+        terms = resolve_target("t", folder / "targets.toml")
+        outside = Outside(world.api())
+        meeting = meet(
+            terms, folder / "reports", patience=SHORT, while_open=outside.look_while_open
+        )
+        assert meeting.ended
+        outside.look_after(meeting, within_s=within_s)
+        outside.api.close()
+    return outside, outside.learned
+
+
+def status_of(outside: Outside, *, within_s: float = 10.0) -> dict[str, Status]:
+    learned, refused = Learned(**outside.learned), sorted(outside.refused)
+    found = check_outside(learned, outside.standing, refused=refused, within_s=within_s)
+    return {check.name: check.status for check in found}
+
+
+def test_everything_is_shown(tmp_path: Path) -> None:
+    outside, found = look(tmp_path, "--knob", "attribute_prefix=context.")
+    assert outside.standing is Standing.ENDED
+    assert (found["message_leads"], found["search_shown"], found["journey_shown"]) == (True,) * 3
+    assert found["attribute_prefix"] == "context."
+    assert (found["purpose_direct"], found["purpose_search"]) == ("customer", "customer")
+    assert found["ended_s"] < 5
+    assert found["analytics_ends_s"] < 5
+    assert set(status_of(outside).values()) == {Status.OK}
+
+
+def test_external_in_one_view_and_a_lag(tmp_path: Path) -> None:
+    options = ("--knob", "purpose_in_analytics=external", "--knob", "platform_lag_s=3s")
+    _, found = look(tmp_path, *options, within_s=20.0)
+    assert (found["purpose_direct"], found["purpose_analytics"]) == ("customer", "external")
+    assert found["analytics_ends_s"] >= 2.5
+    assert found["ended_s"] < 2.5
+
+
+def test_without_the_direct_view_analytics_proves_the_end(tmp_path: Path) -> None:
+    outside, found = look(tmp_path, "--knob", "direct_view=missing")
+    assert (found["direct_shown"], outside.standing) == (False, Standing.ENDED)
+    assert status_of(outside)["proved outside"] is Status.OK
+
+
+def test_what_is_not_shown_is_not_proved(tmp_path: Path) -> None:
+    options = ("--knob", "direct_view=missing", "--knob", "platform_lag_s=3600")
+    outside, found = look(tmp_path, *options, "--knob", "search_lag_s=3600", within_s=0.5)
+    assert outside.standing is Standing.UNKNOWN
+    told = status_of(outside, within_s=0.5)
+    assert (told["proved outside"], told["analytics"]) == (Status.WARN, Status.WARN)
+    assert found["search_shown"] is False
+
+
+def test_a_conversation_that_goes_on_after_clear_fails(tmp_path: Path) -> None:
+    outside, _ = look(tmp_path, "--knob", "conversation_end_lag_s=60", within_s=0.5)
+    assert outside.standing is Standing.OPEN
+    assert status_of(outside, within_s=0.5)["proved outside"] is Status.FAIL
