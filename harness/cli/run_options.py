@@ -105,6 +105,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--auto-join", choices=("on", "off"), help="join when a session opens, as with autoStart")
     add("--sign-ins", metavar="FILE", help="JWTs, one a line: guests are signed in with them")
+    add(
+        "--greets",
+        choices=("on", "off"),
+        help="whether the flow says something by itself, after Join or before its first answer",
+    )
+    add("--turns", choices=("on", "off"), help="on: guests wait until the other side has said all")
+    add(
+        "--turn-silence",
+        metavar="TIME",
+        help="after so long without a message the other side has said all (1s)",
+    )
+    add("--replies", choices=("on", "off"), help="off: what guests say expects no answer")
+    add(
+        "--listen",
+        choices=("on", "off"),
+        help="off: no guest stays silent before Clear to hear what comes unasked for (on)",
+    )
     add = parser.add_argument_group("embedded simulator (target sim)").add_argument
     add(
         "--sim-fault",
@@ -213,6 +230,11 @@ def conduct_of(args: argparse.Namespace) -> dict[str, str]:
         "HARNESS_MAX_CONNECTION_AGE": args.max_connection_age,
         "HARNESS_AUTO_JOIN": args.auto_join,
         "HARNESS_SIGN_INS": args.sign_ins,
+        "HARNESS_GREETS": args.greets,
+        "HARNESS_TURNS": args.turns,
+        "HARNESS_TURN_SILENCE": args.turn_silence,
+        "HARNESS_REPLIES": args.replies,
+        "HARNESS_LISTEN": args.listen,
     }
     return {name: str(value) for name, value in given.items() if value is not None}
 

@@ -49,6 +49,7 @@ def not_offered(
     ran = _ran_s(intervals)
     reasons = [
         _turned_away(arrivals, judged_counters),
+        _paused(arrivals, judged_counters),
         _slots_gone(arrivals, start.get("slots")),
         _cap(start, intervals),
         _cut(start, arrivals, ran),
@@ -66,6 +67,13 @@ def _turned_away(arrivals: Mapping[str, int], judged: Collection[str]) -> str:
     if no_slot * 2 >= sum(many.values()):
         return f"{told}, for want of free slots ({no_slot:,}): give the shape more of them"
     return f"{told} though slots were free: the generator itself, or its master, was late"
+
+
+def _paused(arrivals: Mapping[str, int], judged: Collection[str]) -> str:
+    due, paused = arrivals.get("due", 0), arrivals.get("paused", 0)
+    if "paused" in judged or paused <= ALLOWED * due:
+        return ""
+    return f"of {due:,} arrivals due, {paused:,} fell into a pause of the run: no guest came"
 
 
 def _slots_gone(arrivals: Mapping[str, int], slots: Any) -> str:

@@ -111,6 +111,7 @@ COUNTERS = (
     "started",
     "late",
     "dropped",
+    "paused",
     "workers_lost",
     *FORENSICS,
 )

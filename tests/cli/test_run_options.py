@@ -64,6 +64,14 @@ def test_how_guests_conduct_themselves_travels_by_the_environment() -> None:
         "HARNESS_CONNECTIONS": "60",
         "HARNESS_HISTORY": "off",
     }
+    words = ("--greets", "on", "--turns", "on", "--turn-silence", "2s", "--replies", "off")
+    assert conduct_of(parsed(*words, "--listen", "off")) == {
+        "HARNESS_GREETS": "on",
+        "HARNESS_TURNS": "on",
+        "HARNESS_TURN_SILENCE": "2s",
+        "HARNESS_REPLIES": "off",
+        "HARNESS_LISTEN": "off",
+    }
     with pytest.raises(ConfigError, match=r"--sign-ins: there is no file gone\.txt"):
         conduct_of(parsed("--sign-ins", "gone.txt"))
 

@@ -99,3 +99,11 @@ def test_a_closed_run_whose_first_and_last_interval_are_not_whole_was_not_cut() 
     assert told(CLOSED, {"due": 70}, ran_s=59) == []
     assert told(CLOSED, {"due": 70}, ran_s=58) == []
     assert told(CLOSED, {"due": 70}, ran_s=57) != []
+
+
+def test_what_was_due_in_a_pause_was_not_offered_unless_an_objective_says_how_much_may_be() -> None:
+    arrivals = {"due": 600, "started": 590, "paused": 10}
+    (sentence,) = told(ALL, arrivals, ran_s=62)
+    assert sentence == "of 600 arrivals due, 10 fell into a pause of the run: no guest came"
+    assert told(ALL, arrivals, "paused", ran_s=62) == []
+    assert told(ALL, arrivals | {"paused": 6}, ran_s=62) == []

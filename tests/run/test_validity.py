@@ -132,6 +132,7 @@ def test_a_verdict_names_its_cause_and_has_its_exit_code() -> None:
     plant = Plant("x", cause="refused")
     what = truth([row(50.0)] * 100)
     assert judge(plant, 30, what, record("FAIL", reasons=["50 were refused"]), 3) == []
+    assert judge(plant, 30, what, record("FAIL", reasons=["x"]), 3, words="50 refused") == []
     (told,) = judge(plant, 30, what, record("FAIL", reasons=["reply p95 missed"]), 3)
     assert told == "FAIL does not name its cause: reply p95 missed"
     assert judge(plant, 30, what, record(), 0) == ["PASS"]

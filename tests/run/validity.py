@@ -108,6 +108,7 @@ def run_cells(
 def say(outcome: Outcome) -> None:
     """A line for each cell; of a broken one also what its run printed last."""
     word = "BROKEN " + "; ".join(outcome.broken) if outcome.broken else "holds"
+    word = word if outcome.broken else f"{word} ({outcome.reasons[:300]})"
     print(f"{outcome.took_s:5.1f} s  {outcome.cell}: {outcome.verdict}, {word}", flush=True)
     if outcome.broken:
         print(outcome.told, flush=True)

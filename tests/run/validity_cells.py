@@ -43,6 +43,7 @@ from validity_truth import judge, read_truth, reasons  # noqa: E402 - as above
 
 BY_NAME = {plant.name: plant for plant in PLANTS}
 PATIENCE_S = 90
+GRACE_S = 0.5
 TRIES = 3
 """A generator that lags makes a run void: that is the machine's load, and the cell is run again."""
 STORY = """\
@@ -111,6 +112,7 @@ class Outcome:
     asked: int = 0
     took_s: float = 0.0
     told: str = ""
+    reasons: str = ""
     when: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
 
@@ -214,6 +216,8 @@ class Door:
         self.port = int(self._listener.getsockname()[1])
         self.turned_away = 0
         self._came = 0
+        self._opened: float | None = None
+        """When the first came: the run's own look at its target, which is let through."""
         self._over = Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
@@ -223,7 +227,8 @@ class Door:
         changed = time.monotonic()
         while not self._over.is_set():
             now = time.monotonic()
-            if self._kind == "tcp" and now - changed > 0.25:
+            waits = self._opened is None or now - self._opened < GRACE_S
+            if self._kind == "tcp" and not waits and now - changed > 0.25:
                 shut, changed = not shut, now
                 if shut and self._listener is not None:
                     self._listener.close()
@@ -243,8 +248,10 @@ class Door:
         return socket.create_server(("127.0.0.1", self.port), backlog=64)
 
     def _take(self, guest: socket.socket) -> None:
-        self._came += 1
-        if self._kind == "tls" and self._came % 2 == 0:
+        self._opened = self._opened or time.monotonic()
+        if time.monotonic() - self._opened > GRACE_S:
+            self._came += 1
+        if self._kind == "tls" and self._came % 2:
             self.turned_away += 1
             with contextlib.suppress(OSError):
                 guest.recv(16)
@@ -380,7 +387,9 @@ def _try_once(cell: Cell, *, seed: int) -> tuple[Outcome, bool]:
             truth = read_truth(rows, service.ask("truth"), service.turned_away)
             outcome.asked = truth.came
             due = plant.rate * LENGTH_S // 60 if cell.workload == OPEN else None
-            outcome.broken = judge(plant, due, truth, record, outcome.code)
+            end = words[words.rfind("\nopened ") :]
+            outcome.broken = judge(plant, due, truth, record, outcome.code, words=end)
+            outcome.reasons = reasons(record)
             if "Traceback" in words and not plant.top:
                 outcome.broken.append("a traceback")
             lag = re.search(r"generator.{0,40}(lag|late)", reasons(record))

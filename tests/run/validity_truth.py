@@ -83,8 +83,13 @@ def read_truth(rows: list[Words], whole: Words, turned_away: int) -> Truth:
     )
 
 
-def judge(plant: Plant, due: int | None, truth: Truth, record: Words, code: int) -> list[str]:
-    """What does not hold of a run; ``due`` arrivals were asked for, where there is a schedule."""
+def judge(
+    plant: Plant, due: int | None, truth: Truth, record: Words, code: int, *, words: str = ""
+) -> list[str]:
+    """What does not hold of a run; ``due`` arrivals were asked for, where there is a schedule.
+
+    ``words`` are what it printed at its end.
+    """
     broken = []
     verdict = str(record.get("verdict"))
     if verdict == "PASS":
@@ -93,7 +98,7 @@ def judge(plant: Plant, due: int | None, truth: Truth, record: Words, code: int)
             broken.append("PASS")
     elif plant.honest:
         broken.append(f"nothing is wrong, but {verdict}: {reasons(record)}")
-    elif plant.cause and not re.search(plant.cause, reasons(record), re.I):
+    elif plant.cause and not re.search(plant.cause, f"{reasons(record)}\n{words}"):
         broken.append(f"{verdict} does not name its cause: {reasons(record) or 'no reason'}")
     elif not reasons(record):
         broken.append(f"{verdict} without a reason")
