@@ -19,7 +19,6 @@ from harness.cli.embedded import EmbeddedSimulator
 from harness.cli.frames import Frames
 from harness.cli.record_file import RecordFile
 from harness.cli.reports_option import add_reports
-from harness.cli.streams import Printer
 from harness.clock import utc_iso
 from harness.config import parse_target
 from harness.errors import ConfigError, HarnessError
@@ -31,6 +30,7 @@ from harness.ledger.ledger import Ledger
 from harness.ledger.store import FILE_NAME, OVER, Stage, Store
 from harness.measure.recorder import Recorder
 from harness.report.opening import target_facts, write_start
+from harness.streams import Printer
 from harness.targets import FILE, Terms, resolve_target
 from harness.workload.feeder import Feeder
 from harness.workload.reading import read_text

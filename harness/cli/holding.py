@@ -9,13 +9,11 @@ from pathlib import Path
 from harness.cli.deferral import deferred_stops
 from harness.errors import ConfigError
 from harness.report.levels import held_for
-from harness.report.opening import START
+from harness.report.opening import SEARCH, START
 from harness.report.record import RECORD
 
 Say = Callable[[str], object]
 LOG = "harness.log"
-SEARCH = "HARNESS_SEARCH"
-"""In the environment of a run: whoever started it ends it as soon as it has said enough."""
 POLL_S = 0.5
 SETTLED_S = 1.0
 """So long after a moment everything that was measured until then is on disk."""

@@ -14,9 +14,9 @@ from typing import Protocol, cast
 
 from harness import __version__
 from harness.cli.deferral import terminated_as_by_hand
-from harness.cli.streams import lost_output, outlast_readers
 from harness.errors import ConfigError, HarnessError, PreflightRefused
 from harness.exit_codes import ExitCode
+from harness.streams import lost_output, outlast_readers
 
 NEGATIVE = re.compile(r"-\.?\d")
 COMMANDS: dict[str, str] = {

@@ -1,8 +1,10 @@
 """Follows a run while it goes on, from the files it writes, and shows how it stands."""
 
+import queue
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,9 @@ PHASES = {
     "clearing": "clearing what is still open",
     "ended": "ended",
 }
+EVERY_S = 0.5
 PLAIN_EVERY_S = 5.0
+CLOSED_WITHIN_S = 3.0
 
 
 class Tail:
@@ -68,16 +72,9 @@ class Progress:
         """Read what is new."""
         for name, line in self._intervals.lines():
             try:
-                row = orjson.loads(line)
-            except orjson.JSONDecodeError:
+                self._take(name, orjson.loads(line))
+            except (ValueError, KeyError, TypeError, AttributeError):
                 continue  # the final record will say that it is damaged
-            self._newest[name] = row
-            if self._began_s is None:
-                self._began_s = row["t"] - row["s"]
-            for key, count in row["arrivals"].items():
-                self.arrivals[key] = self.arrivals.get(key, 0) + count
-            for outcomes in row["outcomes"].values():
-                self.errors += sum(count for word, count in outcomes.items() if word != "ok")
         fresh: dict[str, Histogram] = {}
         for _, line in self._logs.lines():
             if not line.startswith(b"Tag="):
@@ -90,6 +87,22 @@ class Progress:
         if fresh:
             self._histograms = fresh
 
+    def _take(self, name: str, row: dict[str, Any]) -> None:
+        began_s = row["t"] - row["s"]
+        arrivals, sessions = dict(row["arrivals"]), dict(row["sessions"])
+        failed = sum(
+            count
+            for outcomes in row["outcomes"].values()
+            for word, count in outcomes.items()
+            if word != "ok"
+        )
+        self._newest[name] = {**row, "sessions": sessions}
+        if self._began_s is None:
+            self._began_s = began_s
+        for key, count in arrivals.items():
+            self.arrivals[key] = self.arrivals.get(key, 0) + count
+        self.errors += failed
+
     def total(self, block: str, key: str) -> int:
         """The sum over all processes of one number of their newest interval."""
         return sum(int(row[block].get(key, 0)) for row in self._newest.values())
@@ -98,6 +111,7 @@ class Progress:
     def phase(self) -> str:
         """The phase that most concerns the user: the latest that any process is in."""
         phases = [row.get("phase", "") for row in self._newest.values()]
+        phases = [phase for phase in phases if phase in PHASES]
         return max(phases, key=list(PHASES).index, default="")
 
     @property
@@ -175,35 +189,78 @@ class Progress:
 @contextmanager
 def shown(progress: Progress, console: Console) -> Iterator["Display"]:
     """A live screen on a terminal, plain lines elsewhere."""
-    if console.is_terminal:
-        with Live(console=console, refresh_per_second=4, transient=True) as live:
-            yield Display(progress, console, live)
-    else:
-        yield Display(progress, console, None)
+    display = Display(progress, console)
+    try:
+        yield display
+    finally:
+        display.close()
 
 
 class Display:
-    """Shows a progress again and again."""
+    """Shows a progress again and again, by a thread of its own.
 
-    def __init__(self, progress: Progress, console: Console, live: Live | None) -> None:
+    So whoever looks after the run never waits for a terminal that takes nothing, and a mistake in
+    what is shown ends the showing and nothing else.
+    """
+
+    def __init__(self, progress: Progress, console: Console) -> None:
         self._progress = progress
         self._console = console
-        self._live = live
+        self._said: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._over = threading.Event()
         self._said_at = 0.0
         self._said_phase = ""
+        self._thread = threading.Thread(target=self._show, daemon=True, name="display")
+        self._thread.start()
 
-    def update(self) -> None:
-        """Read and show what is new."""
+    def say(self, text: str) -> None:
+        """A line that stays. Never waits; may be called by a signal's handler."""
+        self._said.put(text)
+
+    def close(self, *, within_s: float = CLOSED_WITHIN_S) -> None:
+        """Show how it stands once more; waits for no longer than so for who takes nothing."""
+        self._over.set()
+        self._thread.join(within_s)
+
+    def _show(self) -> None:
+        try:
+            if self._console.is_terminal:
+                with Live(
+                    console=self._console,
+                    refresh_per_second=4,
+                    transient=True,
+                    redirect_stdout=False,
+                    redirect_stderr=False,
+                ) as live:
+                    self._show_until_over(live)
+            else:
+                self._show_until_over(None)
+        except Exception as error:  # noqa: BLE001 - the run goes on, and so do its messages
+            self.say(f"the progress can't be shown any more: {type(error).__name__}: {error}")
+        while not self._over.wait(EVERY_S):
+            self._say_what_waits()
+        self._say_what_waits()
+
+    def _show_until_over(self, live: Live | None) -> None:
+        over = False
+        while not over:
+            over = self._over.wait(EVERY_S)
+            self._say_what_waits()
+            self._update(live)
+        self._say_what_waits()
+
+    def _say_what_waits(self) -> None:
+        with suppress(OSError, ValueError):
+            while not self._said.empty():
+                self._console.print(self._said.get(), highlight=False, soft_wrap=True)
+
+    def _update(self, live: Live | None) -> None:
         progress = self._progress
         progress.refresh()
-        if self._live is not None:
-            self._live.update(progress.view())
+        if live is not None:
+            live.update(progress.view())
             return
         due = time.monotonic() - self._said_at >= PLAIN_EVERY_S
         if progress.phase and (due or progress.phase != self._said_phase):
             self._said_at, self._said_phase = time.monotonic(), progress.phase
             self._console.print(progress.line(), soft_wrap=True, highlight=False)
-
-    def say(self, text: str) -> None:
-        """A line that stays."""
-        self._console.print(text, highlight=False, soft_wrap=True)

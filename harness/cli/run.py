@@ -8,13 +8,15 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from harness.cli.embedded import LOG as SIMULATOR_LOG
 from harness.cli.embedded import EmbeddedSimulator
-from harness.cli.holding import SEARCH
 from harness.cli.inspected import inspect_locustfile
 from harness.cli.progress import Progress, shown
 from harness.cli.run_options import (
@@ -27,35 +29,17 @@ from harness.cli.run_options import (
 )
 from harness.cli.stages import STAGES, Stages, end_group, free_port
 from harness.config import Target, parse_target
-from harness.errors import ConfigError, HarnessError, TransportError
+from harness.errors import ConfigError, TransportError
 from harness.exit_codes import ExitCode
+from harness.finish import SIMULATOR, finish_run, finished_before
 from harness.guard import Intent, Rule, parse_overrides
-from harness.guest.settings import GuestSettings
-from harness.ledger.leftovers import read_leftovers
+from harness.lifeline import Lifeline, Starter, starter
 from harness.machine import this_machine
 from harness.preflight.permit import permit
 from harness.preflight.room import check_room, forecast, notable
-from harness.reconcile.lost import find_lost, sweep_lost
-from harness.report.afterwards import sweep_block
-from harness.report.baseline import note_counts
 from harness.report.console import open_console
 from harness.report.judging import read_objectives
-from harness.report.opening import (
-    ENDED_BY_HAND,
-    ENDED_BY_SEARCH,
-    START,
-    make_run_directory,
-    new_run_id,
-    write_start,
-)
-from harness.report.record import (
-    build_record,
-    declare_invalid,
-    record_of_nothing,
-    write_record,
-)
-from harness.report.rundir import sweep_command
-from harness.report.terminal import show_summary
+from harness.report.opening import START, make_run_directory, new_run_id
 from harness.targets import Terms, resolve_target
 from harness.transport.probe import probe
 from harness.units import seconds
@@ -65,6 +49,7 @@ __all__ = ["configure", "run"]
 TAKES_REST = True
 """What stands behind ``--`` is for Locust."""
 POLL_S = 0.5
+LOCUST_LOG = "locust.log"
 COME_WITHIN_S = 10
 """Guests of an occupancy come one by one: all in the same second would stay in step."""
 ENDED_WITH_IT = (
@@ -77,7 +62,7 @@ ORPHANS_WITHIN_S = 90.0
 
 def run(args: argparse.Namespace) -> int:
     """Everything in order; nothing is sent before all that can be checked has been."""
-    console = open_console()
+    console, above = open_console(), starter()
     check_numbers(args)
     if args.worker:
         return _be_a_worker(args)
@@ -97,7 +82,9 @@ def run(args: argparse.Namespace) -> int:
     simulator: EmbeddedSimulator | None = None
     try:
         if terms is None:
-            simulator = EmbeddedSimulator(*simulator_options(args))
+            log = directory / SIMULATOR_LOG
+            options = simulator_options(args)
+            simulator = EmbeddedSimulator(*options, log=log, outlives_us=args.keep_sim)
             target = parse_target(simulator.start(), ca_file=simulator.ca_file)
         else:
             target = terms.target
@@ -107,24 +94,21 @@ def run(args: argparse.Namespace) -> int:
         if room:
             console.print(room, style="yellow", highlight=False, soft_wrap=True)
         _tell_breaks(plan, console, real=terms is not None)
-        try:
-            status, asked = _run_locust(args, target, directory, run_time_s, console)
-            swept = None if asked >= len(STAGES) else _sweep_lost(directory, target, console)
-        finally:
-            truth = None if simulator is None else simulator.settle_down()
-        code = _conclude(directory, target, status, asked, truth, swept, console)
+        admin = "" if simulator is None else simulator.admin
+        came = _run_locust(args, target, directory, run_time_s, admin, console, above)
+        code = _conclude(directory, target, came, admin, console)
         if simulator is not None and not args.keep_sim and code == ExitCode.LEFTOVERS:
             console.print(ENDED_WITH_IT, highlight=False, soft_wrap=True)
         return code
     finally:
-        if not any(directory.iterdir()):
-            directory.rmdir()  # refused before anything was written
+        # Locust has ended, whatever has happened: the simulator is never stopped under a run.
         if simulator is not None:
             if args.keep_sim:
                 where = f"{simulator.url} (pid {simulator.pid})"
                 console.print(f"the simulator goes on at {where}", highlight=False, soft_wrap=True)
             else:
                 simulator.stop()
+        _remove_if_refused(directory)
 
 
 # Before.
@@ -209,30 +193,67 @@ def _check_target(target: Target) -> None:
 # During.
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Came:
+    """How Locust came to its end."""
+
+    status: int
+    asked: int
+    """how often somebody has asked the run to stop"""
+    orphans: bool
+    """processes of its were left when its main process had ended, and had to be seen to"""
+
+
 def _run_locust(
     args: argparse.Namespace,
     target: Target,
     directory: Path,
     run_time_s: float,
+    simulator: str,
     console: Console,
-) -> tuple[int, int]:
-    """Locust's exit status, and how often somebody has asked the run to stop."""
-    environment = {
-        **os.environ,
-        "HARNESS_TARGET": target.url if args.target == "sim" else args.target,
-        "HARNESS_TARGETS": str(args.targets),
-        "HARNESS_OVERRIDE": ";".join(args.override),
-        "HARNESS_CA_FILE": str(target.ca_file or ""),
-        "HARNESS_ORIGIN": target.origin or "",
-        "HARNESS_REPORTS": str(directory.parent),
-        "HARNESS_RUN_ID": directory.name,
-        "HARNESS_SUPERVISED": "1",
-        "HARNESS_SLO": args.slo or "",
-        "HARNESS_DISK_GUARD": args.disk_guard,
-        **conduct_of(args),
-        **({"HARNESS_METRICS_PORT": str(args.metrics_port)} if args.metrics_port else {}),
-        **asked_of(args),
-    }
+    above: Starter | None,
+) -> _Came:
+    """Locust as a process, to its end, which it makes by itself should we die before it."""
+    progress = Progress(directory, run_time_s=run_time_s)
+    with (
+        shown(progress, console) as display,
+        Lifeline() as lifeline,
+        Stages(directory, display.say) as stages,
+    ):
+        with (directory / LOCUST_LOG).open("wb") as log:
+            locust = subprocess.Popen(
+                _command(args, run_time_s),
+                env={
+                    **_environment(args, target, directory),
+                    **lifeline.environment,
+                    **({SIMULATOR: simulator} if simulator else {}),
+                },
+                pass_fds=lifeline.fds,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C reaches us alone: we hand it on in stages
+            )
+        lifeline.started()
+        stages.begin(locust)
+        try:
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    status = locust.wait(POLL_S)
+                    break
+                if above is not None and above.gone:
+                    stages.end()  # whoever has had us run it is gone
+        finally:
+            if locust.poll() is None:  # a mistake of ours must not leave it running
+                stages.end()
+                locust.wait()
+        orphans = stages.asked < len(STAGES) and end_group(
+            locust.pid, within_s=ORPHANS_WITHIN_S, say=display.say
+        )
+    return _Came(status=status, asked=stages.asked, orphans=orphans)
+
+
+def _command(args: argparse.Namespace, run_time_s: float) -> list[str]:
     command = [
         sys.executable, "-m", "locust", "-f", args.locustfile, "--headless", "--only-summary",
         "--run-time", f"{run_time_s:.0f}s",
@@ -252,107 +273,68 @@ def _run_locust(
             "--master", "--expect-workers", str(args.expect_workers),
             "--master-bind-host", args.bind, "--master-bind-port", str(args.master_port),
         ]  # fmt: skip
-    progress = Progress(directory, run_time_s=run_time_s)
-    with shown(progress, console) as display:
-        with Stages(directory, display.say) as stages:
-            with (directory / "locust.log").open("wb") as log:
-                locust = subprocess.Popen(
-                    command + args.rest,
-                    env=environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,  # Ctrl-C reaches us alone: we hand it on in stages
-                )
-            stages.begin(locust)
-            while True:
-                try:
-                    status = locust.wait(POLL_S)
-                    break
-                except subprocess.TimeoutExpired:
-                    display.update()
-        if stages.asked < len(STAGES):
-            end_group(locust.pid, within_s=ORPHANS_WITHIN_S, say=display.say)
-        display.update()
-    return status, stages.asked
+    return command + list(args.rest)
+
+
+def _environment(args: argparse.Namespace, target: Target, directory: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "HARNESS_TARGET": target.url if args.target == "sim" else args.target,
+        "HARNESS_TARGETS": str(args.targets),
+        "HARNESS_OVERRIDE": ";".join(args.override),
+        "HARNESS_CA_FILE": str(target.ca_file or ""),
+        "HARNESS_ORIGIN": target.origin or "",
+        "HARNESS_REPORTS": str(directory.parent),
+        "HARNESS_RUN_ID": directory.name,
+        "HARNESS_SLO": args.slo or "",
+        "HARNESS_DISK_GUARD": args.disk_guard,
+        "HARNESS_TERM_GRACE": args.term_grace,
+        **conduct_of(args),
+        **({"HARNESS_METRICS_PORT": str(args.metrics_port)} if args.metrics_port else {}),
+        **asked_of(args),
+    }
 
 
 # After.
 
 
-def _sweep_lost(directory: Path, target: Target, console: Console) -> dict[str, Any] | None:
-    """End what processes have left that died on the way; what the record says of it."""
-    lost = find_lost(directory)
-    if not lost.leftovers:
-        return None
-    console.print(
-        f"{len(lost.workers)} processes were lost: sweeping their {len(lost.leftovers)} sessions",
-        style="bold",
-    )
-    try:
-        result = sweep_lost(lost, GuestSettings(target=target, tls=target.tls_context()))
-    except HarnessError as error:
-        console.print(f"that did not succeed: {error}", style="red")
-        return None
-    return sweep_block(result.settled, result.left, by="harness run, of lost processes")
-
-
 def _conclude(
-    directory: Path,
-    target: Target,
-    status: int,
-    asked: int,
-    truth: dict[str, Any] | None,
-    swept: dict[str, Any] | None,
-    console: Console,
+    directory: Path, target: Target, came: _Came, simulator: str, console: Console
 ) -> int:
+    """Show the end that Locust has made of the run; make it where it could not."""
     if not (directory / START).exists():
-        if asked:
+        if came.asked:
             console.print("stopped by hand before the run began; nothing was sent")
             return int(ExitCode.INTERRUPTED)
         raise ConfigError(_why_locust_failed(directory))
-    incomplete = ""
-    if status < 0:
-        incomplete = f"Locust was ended by {signal.Signals(-status).name}"
-    elif asked:
-        with suppress(OSError):
-            write_start(
-                directory, **{ENDED_BY_SEARCH if SEARCH in os.environ else ENDED_BY_HAND: True}
-            )
-    try:
-        note_counts(directory, "after", target)
-        record = build_record(directory, incomplete=incomplete)
-        if truth is not None:
-            _add_truth(record, truth, directory)
-    except HarnessError as error:
-        record = record_of_nothing(directory, str(error))
-    record["sweep"] = swept
-    try:
-        write_record(directory, record)
-        from harness.report.outputs import write_reports  # needs the chart library only now
-
-        report = str(write_reports(directory)[0])
-    except OSError as error:  # the disk is full, or the folder is gone
-        report = f"can't be written: {error.strerror or error}"
-        declare_invalid(record, f"the run's record {report}")
-    show_summary(record, console, report=report, sweep=sweep_command(directory))
-    return int(record["exit_code"])
-
-
-def _add_truth(record: dict[str, Any], truth: dict[str, Any], directory: Path) -> None:
-    """The simulator's own count beside ours. What it has open, the ledger must list."""
-    record["simulator"] = {**truth["sessions"], "conversations": truth["conversations"]}
-    unlisted = set(truth["open_tokens"]) - {left.token for left in read_leftovers(directory)}
-    if unlisted:
-        declare_invalid(
-            record, f"the simulator has {len(unlisted)} open sessions that the ledger does not list"
+    killed = came.status < 0
+    finished = None if killed or came.orphans else finished_before(directory)
+    if finished is None:
+        incomplete = f"Locust was ended by {signal.Signals(-came.status).name}" if killed else ""
+        finished = finish_run(
+            directory,
+            target,
+            incomplete=incomplete,
+            sweep=came.asked < len(STAGES),
+            simulator=simulator,
+            say=partial(console.print, style="bold", highlight=False, soft_wrap=True),
         )
+    finished.show(console)
+    return finished.exit_code
 
 
 def _why_locust_failed(directory: Path) -> str:
-    log = (directory / "locust.log").read_text(errors="replace").strip().splitlines()
+    log = (directory / LOCUST_LOG).read_text(errors="replace").strip().splitlines()
     told = [line for line in log if line.startswith("error: ")]
     if told:
         return told[-1].removeprefix("error: ")
     last = log[-1] if log else "it said nothing"
-    return f"Locust ended before the run began: {last} (see {directory / 'locust.log'})"
+    return f"Locust ended before the run began: {last} (see {directory / LOCUST_LOG})"
+
+
+def _remove_if_refused(directory: Path) -> None:
+    """A folder in which nothing was begun is not left behind."""
+    with suppress(OSError):
+        if {path.name for path in directory.iterdir()} <= {SIMULATOR_LOG}:
+            (directory / SIMULATOR_LOG).unlink(missing_ok=True)
+            directory.rmdir()

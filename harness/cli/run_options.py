@@ -50,6 +50,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="time for conversations to finish at the end (%(default)s)",
     )
+    add(
+        "--term-grace",
+        default="8s",
+        metavar="TIME",
+        help="after SIGTERM, be cleared within this (%(default)s; docker kills after 10s): "
+        "conversations get what clearing leaves of it",
+    )
     add("--processes", type=int, metavar="N", help="worker processes (-1: one a core)")
     add("--master", action="store_true", help="lead workers that run elsewhere")
     add("--worker", action="store_true", help="be such a worker; its orders come from the master")
@@ -192,6 +199,7 @@ def check_numbers(args: argparse.Namespace) -> None:
     if args.metrics_port is not None and not 0 < args.metrics_port < 65536:
         raise ConfigError(f"--metrics-port: expected 1 to 65535, got {args.metrics_port}")
     seconds(args.stop_timeout, "--stop-timeout")
+    seconds(args.term_grace, "--term-grace")
     if args.master and args.expect_workers is None:
         raise ConfigError("--master: say how many workers to wait for (--expect-workers N)")
     if args.expect_workers is not None and not args.master:

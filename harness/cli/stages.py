@@ -13,6 +13,8 @@ from typing import Any
 
 import psutil
 
+from harness.cli.deferral import heeded
+from harness.lifeline import IN_ORDER
 from harness.report.rundir import sweep_command
 
 
@@ -23,10 +25,13 @@ def free_port() -> str:
         return str(probe.getsockname()[1])
 
 
-def end_group(group: int, *, within_s: float, say: Callable[[str], None]) -> None:
-    """See that no process of Locust's is left: workers that outlive their master clear and go."""
+def end_group(group: int, *, within_s: float, say: Callable[[str], None]) -> bool:
+    """See that no process of Locust's is left: workers that outlive their master clear and go.
+
+    Whether there were any.
+    """
     if not _group_lives(group):
-        return
+        return False
     say("Locust's main process is gone: its workers clear what they have open")
     deadline = time.monotonic() + within_s
     with contextlib.suppress(ProcessLookupError):
@@ -34,6 +39,7 @@ def end_group(group: int, *, within_s: float, say: Callable[[str], None]) -> Non
         while _group_lives(group) and time.monotonic() < deadline:
             time.sleep(0.1)
         os.killpg(group, signal.SIGKILL)
+    return True
 
 
 def _group_lives(group: int) -> bool:
@@ -48,7 +54,7 @@ STAGES = ("finish", "clear at once", "leave")
 
 
 class Stages:
-    """Ctrl-C or SIGTERM in three stages: finish, clear at once, leave.
+    """Ctrl-C, SIGTERM or a terminal that has gone, in three stages: finish, clear at once, leave.
 
     Entered before Locust is started, so that no signal can end us and leave it behind; what came
     too early is handed on by :meth:`begin`.
@@ -59,10 +65,11 @@ class Stages:
         self._run_dir = run_dir
         self._say = say
         self._before: dict[int, Any] = {}
+        self._first = signal.SIGTERM
         self.asked = 0
 
     def __enter__(self) -> "Stages":
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in heeded():
             self._before[number] = signal.signal(number, self._on_signal)
         return self
 
@@ -76,18 +83,33 @@ class Stages:
         for stage in range(1, self.asked + 1):
             self._tell(locust, stage)
 
-    def _on_signal(self, _: int, __: FrameType | None) -> None:
+    def end(self) -> None:
+        """End the run in order, unless that is being done."""
+        if not self.asked:
+            self._ask(signal.SIGTERM)
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        if number == signal.SIGHUP and self.asked:
+            return  # a terminal that goes away may say so twice: nobody has asked once more
+        self._ask(number)
+
+    def _ask(self, number: int) -> None:
+        if not self.asked:
+            # By hand, conversations have all their time; who sends SIGTERM kills before long.
+            self._first = IN_ORDER if number == signal.SIGINT else signal.SIGTERM
         self.asked += 1
         if self._locust is not None:
             self._tell(self._locust, self.asked)
 
     def _tell(self, locust: "subprocess.Popen[bytes]", stage: int) -> None:
+        """Act first, speak second."""
         if stage == 1:
+            locust.send_signal(self._first)
             self._say("stopping: no new guests, conversations may finish (again to clear at once)")
-            locust.send_signal(signal.SIGTERM)
         elif stage == 2:
-            self._say("clearing at once (a third time leaves sessions behind)")
             locust.send_signal(signal.SIGUSR1)
+            self._say("clearing at once (a third time leaves sessions behind)")
         else:
-            os.killpg(locust.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(locust.pid, signal.SIGKILL)
             self._say(f"left. End what remains with: {sweep_command(self._run_dir)}")

@@ -1,6 +1,7 @@
-"""Ctrl-C in three stages for a Locust process, and the end of a worker whose master has died.
+"""How a Locust process is ended from outside: by signals, or by the death of who started it.
 
-Locust itself leaves at the second Ctrl-C, in the middle of its teardown.
+Locust itself leaves at the second Ctrl-C, in the middle of its teardown, and does not mind a
+terminal or a supervisor that goes away: it would load on to the planned end, unattended.
 """
 
 import os
@@ -8,8 +9,10 @@ import signal
 from collections.abc import Callable
 
 import gevent
+from gevent.socket import wait_read
 
 from harness.exit_codes import ExitCode
+from harness.lifeline import IN_ORDER, VARIABLE, signal_when_orphaned, starter
 
 
 class Interrupts:
@@ -19,10 +22,41 @@ class Interrupts:
         self._hurry = hurry
         self._leave = leave
         self.count = 0
+        self.unhurried = False
+        """whoever ends the run leaves conversations all the time they may have"""
+        self.orphaned = False
+        """``harness run`` was killed"""
+        self._gone = False
 
-    def install(self) -> None:
-        """Take SIGINT over from Python."""
+    def install(self, *, supervised: bool) -> None:
+        """Take signals over from Python; where somebody supervises us, mind whether he lives.
+
+        A worker's orders come from its master: nobody supervises it.
+        """
         gevent.signal_handler(signal.SIGINT, self.on_interrupt)
+        gevent.signal_handler(signal.SIGUSR1, self._hurry)
+        gevent.signal_handler(IN_ORDER, self._end_unhurried)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # by nohup
+            gevent.signal_handler(signal.SIGHUP, self._end_alone)
+        above = starter()
+        if above is not None and supervised:
+            gevent.spawn(self._watch, above.fd)
+            signal_when_orphaned(signal.SIGHUP)
+
+    def _watch(self, fd: int) -> None:
+        wait_read(fd)
+        self.orphaned = True
+        self._end_alone()
+
+    def _end_unhurried(self) -> None:
+        self.unhurried = True
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def _end_alone(self) -> None:
+        """The terminal or the supervisor has gone: once, however often we are told."""
+        if not self._gone:
+            self._gone = True
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def on_interrupt(self) -> None:
         """One Ctrl-C more."""
@@ -40,6 +74,15 @@ class Interrupts:
             return
         self._leave()
         os._exit(ExitCode.INTERRUPTED)
+
+
+def end_with_supervisor() -> None:
+    """Until :class:`Interrupts` are installed nothing has been sent: simply go with who started us.
+
+    For a process that imports a locustfile for ``harness run``.
+    """
+    if VARIABLE in os.environ:
+        signal_when_orphaned(signal.SIGTERM)
 
 
 def watch_parent(*, every_s: float = 0.5) -> None:

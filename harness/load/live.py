@@ -78,6 +78,12 @@ class Live:
         """The sum over all processes of one number of their last interval."""
         return sum(int(row[block].get(name, 0)) for row in self.newest.values())
 
+    def most_in_session(self) -> int:
+        """Guests in session in the process that has most of them."""
+        return max(
+            (int(r["sessions"].get("occupancy", 0)) for r in self.newest.values()), default=0
+        )
+
     def left_by_reason(self) -> dict[str, int]:
         """Leftovers of all processes, by the reason that the ledger gives."""
         found = Counter[str]()

@@ -14,6 +14,7 @@ from harness.errors import ConfigError
 from harness.guard import Rule, parse_overrides
 from harness.load.conduct import OPTIONS, Conduct, read_conduct
 from harness.targets import FILE, Terms, resolve_target
+from harness.units import seconds
 
 HOW_TO_SIMULATE = (
     "no target: say where the guests go, for example\n"
@@ -23,6 +24,9 @@ HOW_TO_SIMULATE = (
     "  HARNESS_TARGET='ws://127.0.0.1:PORT/v1?deploymentId=UUID' locust -f LOCUSTFILE"
 )
 
+TERM_GRACE = "HARNESS_TERM_GRACE"
+TERM_GRACE_DEFAULT = "8s"
+"""Docker kills ten seconds after SIGTERM, and the record takes a moment as well."""
 RUN_ID = "harness_run_id"
 SHARES = "harness_shares"
 """Attributes that the master adds to Locust's options; they travel to the workers with them."""
@@ -43,8 +47,8 @@ class RunOptions:
     """refuse a run that does not fit on the disk, and end one before the disk is full"""
     run_id: str | None = None
     """given by the master or by ``harness run``; otherwise made at the start"""
-    supervised: bool = False
-    """``harness run`` is above us and makes the record and the report"""
+    term_grace_s: float = 8.0
+    """after SIGTERM everything open has to be cleared by then: who sends it kills us later"""
     conduct: Conduct = field(default_factory=Conduct)
     """how guests keep to limits, join, sign in and come back"""
 
@@ -67,6 +71,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         ("--reports", "HARNESS_REPORTS", "reports", "folder for run directories"),
         ("--disk-guard", "HARNESS_DISK_GUARD", "on", "'off': never mind the room on the disk"),
         ("--slo", "HARNESS_SLO", "", "TOML file of objectives"),
+        ("--term-grace", TERM_GRACE, TERM_GRACE_DEFAULT, "after SIGTERM all is cleared by then"),
         *OPTIONS,
     ):
         arguments: dict[str, Any] = {
@@ -99,7 +104,7 @@ def read_options(parsed: argparse.Namespace) -> RunOptions:
         slo=Path(parsed.slo) if parsed.slo else None,
         disk_guard=_on_off("--disk-guard", parsed.disk_guard),
         run_id=getattr(parsed, RUN_ID, None) or os.environ.get("HARNESS_RUN_ID"),
-        supervised="HARNESS_SUPERVISED" in os.environ,
+        term_grace_s=seconds(parsed.term_grace, "--term-grace"),
         conduct=read_conduct(parsed, terms),
     )
 

@@ -1,9 +1,10 @@
 """Ties a run to Locust's events. Registered once, when :mod:`harness.load` is imported."""
 
 import contextlib
-import signal
+import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRu
 from harness.clock import monotonic_ns, utc_iso, wall_ns
 from harness.errors import ConfigError, LedgerError
 from harness.exit_codes import ExitCode
+from harness.finish import SIMULATOR, finish_run
 from harness.load.admission import Admission, cap_of, check_tasks, rate_of, refuse, tell_shortly
 from harness.load.asked import seed
-from harness.load.conclusion import conclude
 from harness.load.drain import Barrier, add_failures, finish_worker, register_worker
-from harness.load.interrupts import Interrupts, watch_parent
+from harness.load.duties import Duties
+from harness.load.interrupts import Interrupts, end_with_supervisor, watch_parent
 from harness.load.live import INTERVAL, Live
 from harness.load.live_metrics import MetricsServer
 from harness.load.live_watch import AbortWatch
@@ -29,7 +31,7 @@ from harness.load.mix import shares_of
 from harness.load.muster import HELLO, Muster, describe
 from harness.load.options import RUN_ID, SHARES, RunOptions, add_options
 from harness.load.pausing import Asked, register_paused
-from harness.load.run import LEAD_NS, Run
+from harness.load.run import LEAD_NS, Run, time_to_clear_s
 from harness.load.shapes import schedule_facts
 from harness.load.sharing import Lease, Shares
 from harness.load.shipping import Copies, Shipper
@@ -39,30 +41,35 @@ from harness.machine import raise_file_limit
 from harness.preflight.permit import Permit
 from harness.preflight.room import RoomWatch
 from harness.report.baseline import note_counts
+from harness.report.console import open_console
 from harness.report.opening import (
     ABORTED,
     ENDED_BY_HAND,
+    ENDED_BY_SEARCH,
     ENDED_FOR_DISK,
     ENDED_FOR_WINDOW,
+    SEARCH,
     begin_run,
     make_run_directory,
     new_run_id,
     target_facts,
-    write_start,
 )
 from harness.report.rundir import sweep_command
+from harness.streams import outlast_readers
 from harness.transport.route import check_sources
 from harness.workload.shares import Piece, Share
 
 
 def register() -> None:
     """Listen to Locust."""
+    end_with_supervisor()
     sys.excepthook = tell_shortly(sys.excepthook)
     for hook, listener in ((events.init_command_line_parser, add_options), (events.init, _attach)):
         hook.add_listener(listener)  # type: ignore[no-untyped-call]
 
 
 def _attach(environment: Any, runner: Any, **_: Any) -> None:
+    outlast_readers()  # what Locust's process prints must not end what it does
     plugin = Plugin(environment, runner)
     environment.harness_plugin = plugin
     if not isinstance(runner, WorkerRunner):  # a worker learns its options from the master
@@ -83,8 +90,7 @@ def _attach(environment: Any, runner: Any, **_: Any) -> None:
     environment.events.test_stopping.add_listener(plugin.on_test_stopping)
     environment.events.test_stop.add_listener(plugin.on_test_stop)
     environment.events.quitting.add_listener(plugin.on_quitting)
-    gevent.signal_handler(signal.SIGUSR1, plugin.hurry)
-    plugin.interrupts.install()
+    plugin.interrupts.install(supervised=not isinstance(runner, WorkerRunner))
     if isinstance(runner, WorkerRunner):
         if environment.parsed_options.processes:
             watch_parent()
@@ -114,8 +120,8 @@ class Plugin:
             self._barrier.on_leave = self._shares.leave
         self._unanswered: set[str] = set()
         self._failures: list[str] = []
-        self._disk_full: list[str] = []
-        """why the run was stopped, if it was for want of room on the disk"""
+        self._notes: dict[str, Any] = {}
+        """how the run came to its end, for ``start.json``"""
         self._runs = 0
         self._quitting = self._stopping = False
         self.interrupts = Interrupts(hurry=self.hurry, leave=self._leave)
@@ -159,6 +165,7 @@ class Plugin:
         options = self.admission.check_options()
         self._options, self._failures, self._unanswered = options, [], set()
         self._stopping = False
+        self._notes = {}
         parsed = self._environment.parsed_options
         run_id = options.run_id or new_run_id()
         if self._runs and not isinstance(self._runner, WorkerRunner):
@@ -294,39 +301,39 @@ class Plugin:
         self.live.take_encoded(msg.data["process"], msg.data["row"], msg.data["encoded"])
 
     def _watch(self) -> None:
-        """Once a second: keep the history short, and stop the run when an objective says so."""
+        """Once a second: keep the history short, and stop the run when it has to be."""
+        do = Duties(self._say).do
         watch, live = AbortWatch(self.admission.objectives, self.live), self.live
         asked = Asked(self._runner, lambda: self._run)
         expected, directory = self.admission.expected, self._directory
         room = RoomWatch(directory, expected.ending) if expected and directory else None
-        while True:
+        while directory is not None:
             gevent.sleep(1)
             now_s = (monotonic_ns() - live.began_ns) / 1e9
-            if self._environment.web_ui is not None:
-                live.add_point(now_s)
-            trim(self._runner.stats, wall_ns() / 1e9)
-            if self._shares is not None:
-                self._shares.look()
-            if self._directory is not None and asked.look(self._directory):
+            if do("pause and stop", partial(asked.look, directory), False):
                 return self._stop_early(["harness stop asked for it"], **{ENDED_BY_HAND: True})
-            if room is not None and (why := room.look()):
-                self._disk_full.append(why)
+            if room is not None and (why := do("the watch over the disk", room.look, "")):
+                self._failures.append(why)
                 return self._stop_early([why], **{ENDED_FOR_DISK: utc_iso()})
-            reasons = watch.look(now_s)
-            if reasons:
-                return self._stop_early(reasons, **{ABORTED: list(reasons)})
             stop_at = self._permit.stop_at
             if stop_at is not None and wall_ns() / 1e9 >= stop_at.timestamp():
                 why = f"the window closes soon: no new guests after {stop_at:%H:%M:%S}"
                 return self._stop_early([why], **{ENDED_FOR_WINDOW: utc_iso()})
+            if reasons := do("the objectives", partial(watch.look, now_s), ()):
+                return self._stop_early(reasons, **{ABORTED: list(reasons)})
+            if self._shares is not None:
+                do("the workers' shares", self._shares.look, None)
+            if self._environment.web_ui is not None:
+                do("the history", partial(live.add_point, now_s), None)
+            do("Locust's own history", partial(trim, self._runner.stats, wall_ns() / 1e9), None)
 
     def _stop_early(self, reasons: Sequence[str], **noted: Any) -> None:
-        if self._directory is not None:
-            write_start(self._directory, **noted)
-        for why in reasons:
-            self._say(f"stopping early: {why}")
+        """Stop first, and take notes after: the disk may be full, or no descriptor left."""
         web = self._environment.web_ui is not None
         gevent.spawn(self._runner.stop if web else self._runner.quit)
+        self._notes |= noted
+        for why in reasons:
+            self._say(f"stopping early: {why}")
 
     @staticmethod
     def _say(text: str) -> None:
@@ -368,20 +375,30 @@ class Plugin:
             add_failures(self._directory, [why])
             gevent.spawn(self._runner.quit)
 
+    def _hurry_in_time(self) -> None:
+        """After SIGTERM conversations may go on for what clearing leaves of the time we have."""
+        if self._options is not None:
+            run = self._run
+            open_now = self.live.most_in_session() if run is None else run.in_session
+            left_s = self._options.term_grace_s - time_to_clear_s(open_now)
+            gevent.spawn_later(max(0.0, left_s), self.hurry)
+
     def on_test_stop(self, **_: Any) -> None:
         """Close this process's files; whoever is in charge makes the record."""
         if (run := self._run) is not None:
             if isinstance(self._runner, WorkerRunner):
                 finish_worker(self._runner, run)
             run.finish()
-            self._failures = list(run.failures)
+            self._failures += run.failures
             self._environment.harness_run = None
         options, directory = self._options, self._directory
         if options is None or directory is None or isinstance(self._runner, WorkerRunner):
             return
         self._directory = None
         self.admission.end()
-        failures, self._disk_full = self._disk_full, []
+        failures = []
+        if self.interrupts.orphaned:
+            failures.append("harness run was killed: the run was ended early")
         if self._barrier is not None and self._copies is not None and self._shares is not None:
             self._copies.close()
             self._shares.close(self._barrier.answered)
@@ -393,14 +410,19 @@ class Plugin:
                 f"{len(self._unanswered)} workers did not come to an orderly end",
                 *failures,
             ]
-        self._failures += failures
-        if failures:
+        self._failures = list(dict.fromkeys([*self._failures, *failures]))
+        if self._failures:
             with contextlib.suppress(OSError):
-                add_failures(directory, failures)
-        if not options.supervised:
-            self._environment.process_exit_code = conclude(
-                directory, options.target, self._failures
-            )
+                add_failures(directory, self._failures)
+        finished = finish_run(
+            directory,
+            options.target,
+            simulator=os.environ.get(SIMULATOR, ""),
+            notes=self._notes,
+            failures=self._failures,
+        )
+        self._environment.process_exit_code = finished.exit_code
+        finished.show(open_console())
 
     def on_quitting(self, **_: Any) -> None:
         """Locust is about to leave, perhaps while guests are talking: end the run first."""
@@ -408,16 +430,13 @@ class Plugin:
             return  # Locust says so twice
         if self._quitting:  # a second SIGTERM, while we are at it
             self.interrupts.again()
-        self._quitting = True
-        self._note_ended_by_hand()
+        else:
+            self._quitting = True
+            if not self._stopping:  # Locust leaves by itself only when a run is over: a signal came
+                self._notes[ENDED_BY_SEARCH if SEARCH in os.environ else ENDED_BY_HAND] = True
+            if not (self.interrupts.count or self.interrupts.unhurried):
+                self._hurry_in_time()  # by SIGTERM, or as if
         self._runner.stop()
-
-    def _note_ended_by_hand(self) -> None:
-        """Locust leaves of its own accord only when a run is over: a signal has come."""
-        if self._stopping or self._directory is None or isinstance(self._runner, WorkerRunner):
-            return
-        with contextlib.suppress(OSError, ConfigError):
-            write_start(self._directory, **{ENDED_BY_HAND: True})
 
     def _leave(self) -> None:
         """The third Ctrl-C: what the user must know before we are gone."""

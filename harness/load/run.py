@@ -40,6 +40,7 @@ from harness.load.arrivals import Arrivals
 from harness.load.asked import seed
 from harness.load.bridge import BridgedRecorder
 from harness.load.door import Door
+from harness.load.duties import Duties
 from harness.load.mistakes import Mistakes
 from harness.load.mix import Mix, shares_of
 from harness.load.node import new_node_name
@@ -73,8 +74,15 @@ ABANDONED_EVERY_S = 0.2
 """How often the end of a run looks for sessions whose opener has come to its end."""
 TOLD_AT_MOST = 20
 """So many different sentences are told of what the service did to stories."""
+CLEARING_S = 2.0
+"""What clearing takes beside its rate: the last proofs on their way, and the files to close."""
 LEAD_NS = 500_000_000
 """From the start of a run to the start of its schedule: the slots have to be there first."""
+
+
+def time_to_clear_s(sessions: int) -> float:
+    """How long a process needs to clear so many sessions, with some to spare."""
+    return CLEARING_S + 1.25 * sessions / CLEARS_PER_S
 
 
 class Run:
@@ -138,6 +146,7 @@ class Run:
         )
         self._mistakes = Mistakes()
         self._upkeep = Upkeep(directory, disk_guard=options.disk_guard)
+        self._duties = Duties(partial(print, flush=True))
         self._on_interval = on_interval
         self._sign_ins = count(worker, workers)
         # Each greenlet would keep ten frames of where it was made, for nobody to look at.
@@ -200,6 +209,11 @@ class Run:
     def arrivals(self) -> Arrivals | None:
         """Of an open workload."""
         return self._door.arrivals
+
+    @property
+    def in_session(self) -> int:
+        """Guests in session now."""
+        return len(self._open)
 
     @property
     def slots(self) -> Slots | None:
@@ -432,7 +446,9 @@ class Run:
             self._tick()
 
     def _tick(self) -> None:
-        for why in self._upkeep.complaints():
+        """Every duty once: first what ends the run, then the files, and last who only watches."""
+        do = self._duties.do
+        for why in do("the watch over clock and disk", self._upkeep.complaints, ()):
             self.fail(why)
         if not self.ledger.balanced:
             self.fail("the live account of sessions does not add up")
@@ -444,20 +460,23 @@ class Run:
             "phase": self._phase,
             "sessions": self._sessions(),
             "arrivals": self._door.since_last(now),
-            "process": self._upkeep.needs(),
+            "process": do("the look at this process's needs", self._upkeep.needs, {}),
         }
-        if self._on_interval is not None:
-            row = {**state, "outcomes": collected.outcomes, "counts": collected.counts}
-            row["left_by_reason"] = {why: n for why, n in self.ledger.reasons.items() if n}
-            self._on_interval(self.name, row, collected.histograms)
+        row = {**state, "outcomes": collected.outcomes, "counts": collected.counts}
+        row["left_by_reason"] = {why: n for why, n in self.ledger.reasons.items() if n}
+        shown = dict(collected.histograms)
         try:
             self._writer.write(
                 collected, ended_ns=wall_ns(), length_s=max(length_s, 0.001), state=state
             )
         except OSError as error:
             self.fail(f"the measurements can't be written: {error.strerror or error}")
+        except Exception as error:  # noqa: BLE001 - the record has a gap, and says so
+            self.fail(f"the measurements can't be written: {type(error).__name__}: {error}")
         if not self._finished:
-            self.ledger.note("heartbeat_ns", str(wall_ns()))
+            do("the heartbeat", lambda: self.ledger.note("heartbeat_ns", str(wall_ns())), None)
+        if (watcher := self._on_interval) is not None:
+            do("handing on what was measured", lambda: watcher(self.name, row, shown), None)
 
     def _sessions(self) -> dict[str, int]:
         tally = self.ledger.tally

@@ -1,6 +1,6 @@
 """What a process of a run looks after beside its guests: the clock, the disk, and its own needs."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -23,13 +23,11 @@ class Upkeep:
         self._process = psutil.Process()
         self._process.cpu_percent()
 
-    def complaints(self) -> Iterator[str]:
+    def complaints(self) -> Sequence[str]:
         """A sentence for each thing because of which the run must end."""
         stepped = self._clock.check()
-        if stepped is not None:
-            yield stepped
-        if self._room is not None and (full := self._room.look()):
-            yield full
+        full = "" if self._room is None else self._room.look()
+        return [why for why in (stepped, full) if why]
 
     def needs(self) -> dict[str, float]:
         """What this process takes: share of a core since the last look, megabytes, descriptors."""

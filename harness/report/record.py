@@ -4,6 +4,7 @@ A pure function of the run directory: it can be made again at any time.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -462,17 +463,28 @@ def later_blocks(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [block for key in ("sweep", "audit") if isinstance(block := record.get(key), dict)]
 
 
-def record_of_nothing(directory: Path, why: str) -> dict[str, Any]:
-    """The record of a run whose files can't be read, so that there is one all the same."""
-    return {
+def record_of_nothing(directory: Path, *why: str) -> dict[str, Any]:
+    """The record of a run whose files can't be read, so that there is one all the same.
+
+    What the ledger says of leftovers is in it, if that at least can be read.
+    """
+    sessions: dict[str, Any] = {}
+    with suppress(Exception):  # whatever is wrong, it has been said why there is no more
+        account = read_account(directory)
+        if account.intended or not account.damaged:
+            sessions = sessions_block(account)
+    record = {
         "schema": SCHEMA,
         "run_id": directory.name,
         "verdict": str(Verdict.INVALID),
         "exit_code": int(ExitCode.INVALID),
-        "reasons": [why],
+        "reasons": list(why),
         "complete": False,
         "ended": utc_iso(),
-        "sessions": {},
+        "sessions": sessions,
         "operations": {},
         "generator": {},
     }
+    if sessions:
+        record["exit_code"] = int(exit_code_of(record))
+    return record

@@ -18,6 +18,7 @@ import uvloop
 from aiohttp import web
 
 from harness.errors import ConfigError
+from harness.lifeline import starter
 from harness.simulator import (
     admin,
     attachments,
@@ -48,6 +49,9 @@ PARTS = (
 )
 BACKLOG = 4096
 SHUTDOWN_S = 0.5
+ALONE_S = 15.0
+"""Who started us is gone: so long without a guest, and we go too. (A run whose supervisor has died
+clears, sweeps and asks for the truth meanwhile.)"""
 
 
 def application(service: Service) -> web.Application:
@@ -148,12 +152,33 @@ async def serve(settings: Settings, sock: socket.socket) -> None:
         await runner.setup()
         await web.SockSite(runner, sock, ssl_context=context, backlog=BACKLOG).start()
         keeper = asyncio.create_task(service.keep_house())
+        above = starter()
+        if above is not None:
+            loop.add_reader(above.fd, orphaned, above.fd, service, stop)
         print(orjson.dumps(ready_line(service, sock, ca_file)).decode(), flush=True)
         await stop.wait()
         keeper.cancel()
         for connection in list(service.connections):
             connection.close(1001, "Going away")
         await runner.cleanup()
+
+
+def orphaned(fd: int, service: Service, stop: asyncio.Event) -> None:
+    """Nobody will stop us any more: go by ourselves once no guest has been here for a while."""
+    loop = asyncio.get_running_loop()
+    loop.remove_reader(fd)
+    last = loop.time()
+
+    def look() -> None:
+        nonlocal last
+        if service.connections:
+            last = loop.time()
+        if loop.time() - last >= ALONE_S:
+            stop.set()
+        else:
+            loop.call_later(0.5, look)
+
+    look()
 
 
 def allow_many_connections() -> None:

@@ -14,7 +14,7 @@ def test_it_starts_tells_the_truth_and_stops() -> None:
     try:
         assert simulator.truth() is None
         assert simulator.start() == simulator.url
-        truth = simulator.settle_down()
+        truth = simulator.truth()
         assert truth is not None
         assert truth["sessions"]["opened"] == 0
     finally:

@@ -1,10 +1,13 @@
 """The progress shows the newest state of all processes, from whole lines only."""
 
+import io
+import os
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
 
-from harness.cli.progress import Progress, Tail, shown
+from harness.cli.progress import Display, Progress, Tail, shown
 from harness.measure.recorder import Recorder
 from harness.measure.sample import Outcome, Sample
 from harness.measure.snapshot import IntervalWriter
@@ -62,14 +65,54 @@ def test_a_line_that_is_being_written_is_read_when_it_is_whole(tmp_path: Path) -
 
 
 def test_plain_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
-    console = Console(width=200, force_terminal=False)
-    with console.capture() as captured, shown(Progress(tmp_path, run_time_s=1), console) as display:
-        display.update()  # nothing has happened yet, so nothing is said
+    file = io.StringIO()
+    console = Console(file=file, width=200, force_terminal=False)
+    with shown(Progress(tmp_path, run_time_s=1), console) as display:
+        # Nothing has happened yet, so nothing is said.
         write(tmp_path, "a", phase="running", occupancy=1)
-        display.update()
-        display.update()
         display.say("stopping")
-    lines = captured.get().strip().splitlines()
+    lines = file.getvalue().strip().splitlines()
     assert len(lines) == 2
-    assert "running" in lines[0]
-    assert lines[1] == "stopping"
+    assert "running" in lines[1] or "running" in lines[0]
+    assert "stopping" in lines
+
+
+def test_a_terminal_that_takes_nothing_holds_up_nobody(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"x" * 4096)
+    os.set_blocking(writer, True)
+    with os.fdopen(writer, "w") as full:
+        display = Display(Progress(tmp_path, run_time_s=1), Console(file=full))
+        for _ in range(100):
+            display.say("stopping")
+        display.close(within_s=0.1)  # comes back
+        told = b""
+        while told.count(b"stopping") < 100:  # once it is read again, it is all there
+            told += os.read(reader, 65_536)
+    os.close(reader)
+
+
+def test_a_mistake_in_what_is_shown_ends_the_showing_and_not_what_is_said(tmp_path: Path) -> None:
+    class Mistaken(Progress):
+        def refresh(self) -> None:
+            raise ZeroDivisionError("a mistake")
+
+    file = io.StringIO()
+    with shown(Mistaken(tmp_path, run_time_s=1), Console(file=file, width=200)) as display:
+        display.say("stopping")
+    assert "stopping" in file.getvalue()
+    assert "can't be shown any more: ZeroDivisionError" in file.getvalue()
+
+
+def test_a_damaged_line_is_passed_over(tmp_path: Path) -> None:
+    write(tmp_path, "a", phase="running", occupancy=1)
+    path = tmp_path / "intervals-a.jsonl"
+    bad = b'{"t": 1}\n7\n{"t": 1, "s": "x", "arrivals": [], "outcomes": 3, "sessions": {}}\n\xff\n'
+    path.write_bytes(bad + path.read_bytes())
+    progress = Progress(tmp_path, run_time_s=60)
+    progress.refresh()
+    assert progress.total("sessions", "occupancy") == 1
+    assert progress.phase == "running"

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from harness.cli.stages import STAGES, Stages, end_group, free_port
+from harness.lifeline import IN_ORDER
 
 pytestmark = pytest.mark.process
 
@@ -51,7 +52,19 @@ def test_a_signal_before_locust_is_started_reaches_it_then() -> None:
         locust = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
         assert said == []
         stages.begin(locust)
+        assert locust.wait(20) == -IN_ORDER
+    assert len(said) == 1
+
+
+def test_who_sends_sigterm_has_less_time_and_a_terminal_hangs_up_once() -> None:
+    said: list[str] = []
+    with Stages(Path("run"), said.append) as stages:
+        locust = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        stages.begin(locust)
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGHUP)
         assert locust.wait(20) == -signal.SIGTERM
+        assert stages.asked == 1
     assert len(said) == 1
 
 

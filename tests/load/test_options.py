@@ -28,7 +28,7 @@ def test_options_come_from_the_command_line_and_the_environment(
     assert options.target.url == URL
     assert options.target.origin == "https://shop.example"
     assert (options.reports, options.run_id) == (Path("elsewhere"), None)
-    assert options.supervised is False
+    assert options.term_grace_s == 8
 
 
 def test_the_masters_run_id_wins() -> None:

@@ -1,4 +1,4 @@
-"""A run that nobody supervises ends with its record; what dead processes left is swept first."""
+"""The end of a run: a verdict and an exit code, whatever fails on the way there."""
 
 import errno
 import io
@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from sessions import leave_open, settings_for
 
+from harness import finish
+from harness.finish import finish_run
 from harness.ledger.store import Stage, Store
-from harness.load.conclusion import conclude
+from harness.report.console import open_console
 from harness.report.opening import write_start
 
 pytestmark = pytest.mark.process
@@ -28,11 +30,11 @@ def test_what_a_dead_worker_left_is_swept_and_the_run_is_void(
     store = Store(directory / "ledger-w.sqlite", {"worker": "w", "host": "", "pid": "0"})
     store.write([(n, token, Stage.JOINED, 1, 1) for n, token in enumerate(tokens, 1)], [], {})
     store.close()
-    assert conclude(directory, target, []) == 6
+    assert finish_run(directory, target).exit_code == 6
     record = json.loads((directory / "run.json").read_text())
     assert (record["sessions"]["settled"], record["sessions"]["leftover"]) == (2, 0)
     assert not set(tokens) & set(simulator.truth()["open_tokens"])
-    assert "sweeping 2 sessions of 1 lost workers" in capsys.readouterr().out
+    assert "1 process of the run died: sweeping their 2 sessions" in capsys.readouterr().out
 
 
 def test_files_that_can_not_be_read_are_told_with_what_went_wrong_before(
@@ -41,9 +43,12 @@ def test_files_that_can_not_be_read_are_told_with_what_went_wrong_before(
     directory = tmp_path / "run"
     directory.mkdir()
     (directory / "ledger-w.sqlite").write_text("torn")
-    (directory / "intervals-w.jsonl").write_text("{torn\n{torn\n")
-    assert conclude(directory, settings_for(simulator).target, ["the disk is full"]) == 6
-    assert "error: the disk is full" in capsys.readouterr().err
+    (directory / "start.json").write_text("torn")
+    finished = finish_run(directory, settings_for(simulator).target, failures=["the disk is full"])
+    assert finished.exit_code == 6
+    assert finished.record["reasons"][0] == "the disk is full"
+    finished.show(open_console())
+    assert "the disk is full" in capsys.readouterr().out
 
 
 def test_the_exit_code_does_not_depend_on_who_can_be_told(
@@ -60,13 +65,44 @@ def test_the_exit_code_does_not_depend_on_who_can_be_told(
     Store(directory / "ledger-w.sqlite", {"worker": "w", "ended_ns": "9"}).close()
     monkeypatch.setattr(sys, "stdout", Full())
     monkeypatch.setattr(sys, "stderr", Full())
-    code = conclude(directory, target, [])
-    assert json.loads((directory / "run.json").read_text())["exit_code"] == code == 6
+    finished = finish_run(directory, target)
+    finished.show(open_console())
+    assert json.loads((directory / "run.json").read_text())["exit_code"] == finished.exit_code == 6
     (directory / "run.json").unlink()
     (directory / "run.json").mkdir()  # so that no record can take its place
     store = Store(directory / "ledger-v.sqlite", {"worker": "v", "ended_ns": "9"})
     store.write([(1, "t", Stage.JOINED, 1, 1)], [], {})
     store.close()
-    assert conclude(directory, target, []) == 4  # leftovers weigh more than their record
+    assert finish_run(directory, target).exit_code == 4  # leftovers weigh more than their record
     (directory / "start.json").write_text("torn")
-    assert conclude(directory, target, ["why"]) == 6
+    finished = finish_run(directory, target, failures=["why"])
+    finished.show(open_console())
+    assert (finished.exit_code, finished.record["verdict"]) == (4, "INVALID")
+
+
+@pytest.mark.parametrize("step", ["build_record", "write_record", "_make_reports", "show_summary"])
+def test_a_mistake_of_ours_costs_neither_verdict_nor_exit_code_nor_the_hint(
+    simulator: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    step: str,
+) -> None:
+    def mistaken(*_: object, **__: object) -> None:
+        raise RuntimeError("a mistake")
+
+    directory = tmp_path / "run"
+    directory.mkdir()
+    target = settings_for(simulator).target
+    write_start(directory, target=target.url, objectives=[])
+    store = Store(directory / "ledger-v.sqlite", {"worker": "v", "ended_ns": "9"})
+    store.write([(1, "t", Stage.JOINED, 1, 1)], [], {})
+    store.close()
+    monkeypatch.setattr(finish, step, mistaken)
+    finished = finish_run(directory, target)
+    finished.show(open_console())
+    told = capsys.readouterr().out
+    assert finished.exit_code == 4
+    assert f"harness sweep {directory}" in told
+    assert "verdict" in told
+    assert "a mistake" in told

@@ -1,0 +1,217 @@
+"""The end of a run, whoever makes it: lost sessions are swept, then record, reports and verdict.
+
+Every road leads here: Locust makes the end of its own run, whether or not ``harness run`` (or
+anybody else) still watches it; where Locust itself has died, whoever watched makes it. No step
+that fails takes the others with it, and whatever happens there is a verdict and an exit code.
+"""
+
+import json
+import ssl
+import time
+import traceback
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.console import Console
+
+from harness.config import Target
+from harness.errors import HarnessError
+from harness.exit_codes import ExitCode
+from harness.guest.settings import GuestSettings
+from harness.ledger.leftovers import read_leftovers
+from harness.reconcile.lost import find_lost, sweep_lost
+from harness.report.afterwards import sweep_block
+from harness.report.baseline import note_counts
+from harness.report.opening import write_start
+from harness.report.record import (
+    RECORD,
+    build_record,
+    declare_invalid,
+    record_of_nothing,
+    write_record,
+)
+from harness.report.rundir import sweep_command
+from harness.report.terminal import show_summary
+
+Say = Callable[[str], object]
+SIMULATOR = "HARNESS_SIMULATOR"
+"""The environment variable with the admin url of the simulator that was started for this run."""
+SETTLED_WITHIN_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A run that has come to its end."""
+
+    directory: Path
+    record: dict[str, Any]
+    report: str
+    """the path of its page, or why there is none"""
+
+    @property
+    def exit_code(self) -> int:
+        """That of the verdict."""
+        return int(self.record["exit_code"])
+
+    def show(self, console: Console) -> None:
+        """Tell how it went; at the very least the verdict, and how to end what is left."""
+        sweep = sweep_command(self.directory)
+        try:
+            show_summary(self.record, console, report=self.report, sweep=sweep)
+        except Exception as error:  # noqa: BLE001 - an odd record must not cost the verdict
+            with suppress(OSError, ValueError):
+                print(f"the summary can't be shown: {_told(error)}")
+                print(f"verdict  {self.record.get('verdict')}", *self.record.get("reasons", ()))
+                if self.exit_code == ExitCode.LEFTOVERS:
+                    print(f"end what is left with: {sweep}", flush=True)
+
+
+def finish_run(
+    directory: Path,
+    target: Target,
+    *,
+    incomplete: str = "",
+    sweep: bool = True,
+    simulator: str = "",
+    notes: Mapping[str, Any] | None = None,
+    failures: Sequence[str] = (),
+    say: Say = print,
+) -> Finished:
+    """Make the end of a run from its files; may be done again when more is known. Raises nothing.
+
+    ``incomplete`` says why the run ended early, if it did not end by itself; ``sweep``: whether
+    sessions of processes that have died are ended now; ``simulator`` is the admin url of the one
+    that was started for the run; ``notes`` go into ``start.json``; ``failures`` are told where the
+    run's files can't be read.
+    """
+    steps = _Steps(say)
+    if notes:
+        steps.take("how the run ended can't be noted", lambda: write_start(directory, **notes))
+    swept = None
+    if sweep:
+        swept = steps.take("sweeping", lambda: _sweep_lost(directory, target, say))
+    steps.take("counts of the platform", lambda: note_counts(directory, "after", target))
+    unmade: list[str] = []
+    record = steps.take(
+        "", lambda: build_record(directory, incomplete=incomplete), into=unmade
+    ) or record_of_nothing(directory, *failures, *unmade)
+    if simulator:
+        steps.take(
+            "the simulator's own count", lambda: _add_truth(directory, record, simulator, target)
+        )
+    record["sweep"] = swept or _swept_before(directory)
+    unwritten: list[str] = []
+    steps.take("", lambda: write_record(directory, record), into=unwritten)
+    if unwritten:
+        declare_invalid(record, f"the run's record can't be written: {unwritten[0]}")
+    unreported: list[str] = []
+    pages = steps.take("", lambda: _make_reports(directory), into=unreported)
+    report = f"can't be made: {unreported[0]}" if unreported else str(pages[0])
+    return Finished(directory=directory, record=record, report=report)
+
+
+def finished_before(directory: Path) -> Finished | None:
+    """The end that somebody else has made of a run; None where there is none that can be read."""
+    try:
+        record = orjson.loads((directory / RECORD).read_bytes())
+        int(record["exit_code"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    report = str(record.get("report") or directory)
+    return Finished(directory=directory, record=record, report=report)
+
+
+def simulator_truth(
+    admin: str, ca_file: str | Path | None, *, within_s: float = SETTLED_WITHIN_S
+) -> dict[str, Any] | None:
+    """The simulator's own view once nobody is connected any more, at the latest after so long.
+
+    None when it can't be asked any more. (Ends follow Clear with a delay.)
+    """
+    tls = ssl.create_default_context(cafile=ca_file) if ca_file else None
+    deadline = time.monotonic() + within_s
+    while True:
+        try:
+            with urllib.request.urlopen(f"{admin}/truth", timeout=10, context=tls) as answer:
+                found: dict[str, Any] = json.load(answer)
+        except (OSError, ValueError):
+            return None
+        if not found.get("connections") or time.monotonic() > deadline:
+            return found
+        time.sleep(0.1)
+
+
+@dataclass(slots=True)
+class _Steps:
+    """Takes one step after the other; what one raises is told, and the next is taken."""
+
+    say: Say
+    troubles: list[str] = field(default_factory=list)
+
+    def take(self, what: str, step: Callable[[], Any], *, into: list[str] | None = None) -> Any:
+        """What the step gives; None when it failed. ``into``: keep why, instead of saying it."""
+        try:
+            return step()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the verdict must be told
+            told = _told(error)
+        if into is not None:
+            into.append(told)
+        else:
+            with suppress(Exception):
+                self.say(f"{what}: {told}")
+        return None
+
+
+def _make_reports(directory: Path) -> list[Path]:
+    from harness.report.outputs import write_reports  # needs the chart library only now
+
+    return write_reports(directory)
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, HarnessError):
+        return str(error)
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    # Ours to mend: the place helps whoever does.
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def _sweep_lost(directory: Path, target: Target, say: Say) -> dict[str, Any] | None:
+    """End what processes have left that died on the way; what the record says of it."""
+    lost = find_lost(directory)
+    if not lost.leftovers:
+        return None
+    many = len(lost.workers)
+    say(
+        f"{many} process{'' if many == 1 else 'es'} of the run died: sweeping their "
+        f"{len(lost.leftovers)} sessions"
+    )
+    result = sweep_lost(lost, GuestSettings(target=target, tls=target.tls_context()))
+    return sweep_block(result.settled, result.left, by="the end of the run, of lost processes")
+
+
+def _swept_before(directory: Path) -> dict[str, Any] | None:
+    before = finished_before(directory)
+    found: dict[str, Any] | None = None if before is None else before.record.get("sweep")
+    return found
+
+
+def _add_truth(directory: Path, record: dict[str, Any], admin: str, target: Target) -> None:
+    """The simulator's own count beside ours. What it has open, the ledger must list."""
+    truth = simulator_truth(admin, target.ca_file)
+    if truth is None:
+        return
+    record["simulator"] = {**truth["sessions"], "conversations": truth["conversations"]}
+    unlisted = set(truth["open_tokens"]) - {left.token for left in read_leftovers(directory)}
+    if unlisted:
+        declare_invalid(
+            record, f"the simulator has {len(unlisted)} open sessions that the ledger does not list"
+        )

@@ -1,0 +1,84 @@
+"""Tells a process that the one which started it is gone, however that came about.
+
+A pipe that the starter alone holds open: it closes with the starter, also by ``kill -9``. Where the
+kernel can, it sends a signal as well, for the time in which nobody looks at the pipe yet.
+"""
+
+import ctypes
+import os
+import select
+import signal
+import stat
+import sys
+from contextlib import suppress
+
+VARIABLE = "HARNESS_LIFELINE"
+"""The environment variable with the descriptor of the pipe's end that the started one watches."""
+IN_ORDER = signal.SIGUSR2
+"""The signal by which ``harness run`` has Locust end its run with all the time that conversations
+may have; SIGTERM leaves them only what whoever sends it waits before he kills."""
+PR_SET_PDEATHSIG = 1
+
+
+class Lifeline:
+    """The starter's side: holds for as long as this object does, at most as long as the process."""
+
+    def __init__(self) -> None:
+        self._theirs, self._ours = os.pipe()
+
+    def __enter__(self) -> "Lifeline":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.started()
+        os.close(self._ours)
+
+    @property
+    def fds(self) -> tuple[int]:
+        """What the new process has to be given (``pass_fds``)."""
+        return (self._theirs,)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """And how it finds it."""
+        return {VARIABLE: str(self._theirs)}
+
+    def started(self) -> None:
+        """The new process has its end: ours of it is closed."""
+        if self._theirs >= 0:
+            os.close(self._theirs)
+            self._theirs = -1
+
+
+class Starter:
+    """The started one's side."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        """becomes readable when the starter is gone"""
+
+    @property
+    def gone(self) -> bool:
+        """Whether nobody holds the other end any more."""
+        return bool(select.select([self.fd], [], [], 0)[0])
+
+
+def starter() -> Starter | None:
+    """Who started this process and wants it to end with it; None when nobody does.
+
+    Asked once: what this process starts is not meant.
+    """
+    text = os.environ.pop(VARIABLE, "")
+    with suppress(ValueError, OSError):
+        fd = int(text)
+        if stat.S_ISFIFO(os.fstat(fd).st_mode):
+            os.set_inheritable(fd, False)
+            return Starter(fd)
+    return None
+
+
+def signal_when_orphaned(number: int) -> None:
+    """Have the kernel send this process a signal when its parent is gone; 0: no more. (Linux.)"""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)

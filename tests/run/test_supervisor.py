@@ -1,0 +1,221 @@
+"""Whatever becomes of ``harness run``, its run ends in order: cleared, with a verdict."""
+
+import fcntl
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from locusts import ROOT, in_session, locustfile, only_run
+
+from harness.ledger.leftovers import read_leftovers
+
+pytestmark = pytest.mark.process
+GUESTS = 6
+
+
+class Supervised:
+    """A ``harness run`` that would last for minutes, and what belongs to it."""
+
+    def __init__(self, tmp_path: Path, target: str, *more: str, **options: Any) -> None:
+        self.directory = tmp_path
+        file = locustfile(tmp_path, messages=5000, think="100ms")
+        words = ["run", str(file), "-u", str(GUESTS), "-t", "10m", "--stop-timeout", "1s"]
+        words += ["--reports", str(tmp_path / "reports")]
+        words += ["--target", target] if target else []
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "harness", *words, *more],
+            cwd=ROOT,
+            **{"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **options},
+        )
+        self.others: list[psutil.Process] = []
+
+    def __enter__(self) -> "Supervised":
+        try:
+            in_session(self.directory, GUESTS)
+        except BaseException:
+            self.process.kill()
+            raise
+        self.others = psutil.Process(self.process.pid).children(recursive=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.wait(90)
+        _, alive = psutil.wait_procs(self.others, timeout=60)
+        for process in alive:
+            process.kill()
+        assert not alive, "processes of the run were left behind"
+
+    def child(self, word: str) -> psutil.Process:
+        """The process directly below ``harness run`` with this word on its command line."""
+        (found,) = [
+            child
+            for child in psutil.Process(self.process.pid).children()
+            if word in child.cmdline()
+        ]
+        return found
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the run says of itself; waits for it."""
+        path = only_run(self.directory) / "run.json"
+        deadline = time.monotonic() + 60
+        while not path.is_file():
+            assert time.monotonic() < deadline, "there is no record"
+            time.sleep(0.1)
+        found: dict[str, Any] = json.loads(path.read_text())
+        return found
+
+
+def hang_up(run: Supervised) -> None:
+    run.process.send_signal(signal.SIGHUP)
+
+
+def terminate(run: Supervised) -> None:
+    run.process.terminate()
+
+
+def kill_supervisor(run: Supervised) -> None:
+    run.process.kill()
+
+
+def kill_locust(run: Supervised) -> None:
+    run.child("locust").kill()
+
+
+def kill_supervisor_then_locust(run: Supervised) -> None:
+    locust = run.child("locust")
+    run.process.kill()
+    locust.kill()
+
+
+def kill_locust_then_supervisor(run: Supervised) -> None:
+    run.child("locust").kill()
+    run.process.kill()
+
+
+def open_at(simulator: Any) -> set[str]:
+    return set(simulator.truth()["open_tokens"])
+
+
+@pytest.mark.parametrize("workers", [(), ("--processes", "2")], ids=["alone", "two workers"])
+@pytest.mark.parametrize(
+    ("end", "verdicts", "codes"),
+    [
+        (hang_up, {"PASS", "INVALID"}, {0, 6}),
+        (terminate, {"PASS", "INVALID"}, {0, 6}),
+        (kill_supervisor, {"INVALID"}, {-9}),
+        (kill_locust, {"INVALID"}, {6}),
+    ],
+)
+def test_a_run_ends_in_order(
+    simulator: Any,
+    tmp_path: Path,
+    end: Callable[[Supervised], None],
+    verdicts: set[str],
+    codes: set[int],
+    workers: tuple[str, ...],
+) -> None:
+    before = open_at(simulator)
+    with Supervised(tmp_path, simulator.url, *workers) as run:
+        end(run)
+    assert run.process.returncode in codes
+    directory = only_run(tmp_path)
+    assert run.record["verdict"] in verdicts, run.record["reasons"]
+    assert open_at(simulator) <= before
+    assert list(read_leftovers(directory)) == []
+    assert (directory / "report.html").is_file()
+    if end is kill_supervisor:
+        assert "harness run was killed: the run was ended early" in run.record["reasons"]
+
+
+@pytest.mark.parametrize("end", [kill_supervisor_then_locust, kill_locust_then_supervisor])
+def test_both_killed_is_told_by_the_next_command(
+    simulator: Any, tmp_path: Path, end: Callable[[Supervised], None]
+) -> None:
+    before = open_at(simulator)
+    with Supervised(tmp_path, simulator.url) as run:
+        end(run)
+    left = open_at(simulator) - before
+    assert left
+    directory = only_run(tmp_path)
+    assert left <= {entry.token for entry in read_leftovers(directory)}
+    for words, code in ((["report"], 0), (["sweep", "--rate", "50/s"], 0), (["leftovers"], 0)):
+        done = subprocess.run(
+            [sys.executable, "-m", "harness", words[0], str(directory), *words[1:]],
+            cwd=ROOT, capture_output=True, text=True, timeout=90, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, done.stdout + done.stderr
+    assert open_at(simulator) <= before
+    assert run.record["verdict"] == "INVALID"
+
+
+def test_the_embedded_simulator_outlives_the_drain(tmp_path: Path) -> None:
+    with Supervised(tmp_path, "") as run:
+        simulator = run.child("simulate")
+        run.process.kill()
+    record = run.record
+    assert record["sessions"]["cleared"] == record["sessions"]["opened"] == GUESTS
+    assert record["simulator"]["opened"] == GUESTS, "it could still be asked for its truth"
+    assert not simulator.is_running()
+    assert (only_run(tmp_path) / "simulator.log").read_text().startswith('{"url"')
+
+
+def test_a_terminal_that_closes_ends_the_run_in_order(simulator: Any, tmp_path: Path) -> None:
+    before = open_at(simulator)
+    leader, follower = pty.openpty()
+    run = Supervised(
+        tmp_path, simulator.url, stdin=follower, stdout=follower, stderr=follower,
+        start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )  # fmt: skip
+    os.close(follower)
+    os.set_blocking(leader, False)
+    with run:
+        seen = b""
+        while b"in session" not in seen:
+            try:
+                seen += os.read(leader, 65_536)
+            except BlockingIOError:
+                time.sleep(0.1)
+        os.close(leader)
+    assert run.process.returncode in (0, 6)
+    assert run.record["verdict"] == "PASS" or "lagged" in str(run.record["reasons"])
+    assert run.record["how"]["stopped_by_hand"] is True
+    assert open_at(simulator) <= before
+
+
+def test_a_reader_who_leaves_ends_only_the_display(simulator: Any, tmp_path: Path) -> None:
+    before = open_at(simulator)
+    reader, writer = os.pipe()
+    with Supervised(tmp_path, simulator.url, stdout=writer, stderr=writer) as run:
+        os.close(writer)
+        os.close(reader)
+        time.sleep(7)  # more than one line later
+        assert run.process.poll() is None
+        assert len(open_at(simulator) - before) == GUESTS, "the run goes on"
+        run.process.terminate()
+    assert run.process.returncode in (0, 6)
+    assert run.record["verdict"] == "PASS" or "lagged" in str(run.record["reasons"])
+    assert open_at(simulator) <= before
+
+
+def test_sigterm_clears_before_whoever_sent_it_kills(simulator: Any, tmp_path: Path) -> None:
+    before = open_at(simulator)
+    more = ("--stop-timeout", "5m", "--term-grace", "4s")
+    with Supervised(tmp_path, simulator.url, *more) as run:
+        run.process.terminate()
+        began = time.monotonic()
+        while open_at(simulator) - before:
+            assert time.monotonic() - began < 60, "it waits for the conversations"
+            time.sleep(0.1)
+    assert run.process.returncode in (0, 6)
+    assert run.record["sessions"]["cleared"] == GUESTS
