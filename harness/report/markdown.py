@@ -21,6 +21,8 @@ def markdown(record: RunRecord, doubts: Sequence[str] = ()) -> str:
         "",
         escaped(f"{story.why(record)} {story.account(record)}"),
         "",
+        escaped(story.workload_line(record)),
+        "",
     ]
     lines += [f"> {escaped(notice)}" for notice in (*story.notices(record), *doubts)]
     lines += _objectives(record) + _operations(record) + _sessions(record)
@@ -56,17 +58,21 @@ def _objectives(record: RunRecord) -> list[str]:
 def _operations(record: RunRecord) -> list[str]:
     if not record.operations:
         return ["No operation was measured.", ""]
-    rows = []
+    rows, closed = [], story.is_closed(record)
     for name, found in record.operations.items():
         times = [story.time_text(found, "service", time) for time in ("p50", "p95", "p99")]
-        times.append(story.time_text(found, "corrected", "p99"))
+        if not closed:
+            times.append(story.time_text(found, "corrected", "p99"))
         failed, share = story.failures(record, name)
         errors = f"{count_text(failed)} ({percent_text(share)})" if failed else count_text(failed)
         rows.append(
             f"| {escaped(name)} | {count_text(found.count)} | {errors} | {' | '.join(times)} |"
         )
-    head = "| Operation | Count | Errors | p50 | p95 | p99 | corrected p99 |"
-    return [head, "|---|---:|---:|---:|---:|---:|---:|", *rows, ""]
+    head = "| Operation | Count | Errors | p50 | p95 | p99 |"
+    line = "|---|---:|---:|---:|---:|---:|"
+    if not closed:
+        head, line = f"{head} corrected p99 |", f"{line}---:|"
+    return [head, line, *rows, ""]
 
 
 def _sessions(record: RunRecord) -> list[str]:

@@ -42,6 +42,7 @@ def render(record: RunRecord, series: Series | None) -> str:
     scripts, divs = chart_scripts(list(panels), environment)
     return environment.get_template("report.html").render(
         record=record,
+        closed=story.is_closed(record),
         series=series,
         story=story,
         oddities=oddities,

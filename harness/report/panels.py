@@ -12,6 +12,7 @@ from harness.report.figures import clock_text, count_text, ms_text, number_text,
 from harness.report.incidents import find_incidents
 from harness.report.schema import Incident, Phase, RunRecord
 from harness.report.series import BANDS, Series, Values
+from harness.report.story import is_closed
 from harness.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Plot
 
 
@@ -46,11 +47,17 @@ class Panels:
         yield from self.percentiles
 
 
+BY_SCHEDULE = (
+    "Guests per second: due by the schedule, started, started late, and dropped (never started, "
+    "for want of a free slot). Started below due means the load was not what was asked for."
+)
+BY_TURNS = "Guests per second. In a closed workload the next one comes when one has left."
 NOTHING = Panels(phases=[], incidents=[], times=[], heat=None, percentiles=[], intervals=[])
 
 
 def make_panels(record: RunRecord, series: Series) -> Panels:
     """Everything there is to draw; all charts over time share one axis and its marks."""
+    closed = is_closed(record)
     phases = record.phases or _phases(series)
     incidents = record.incidents or find_incidents(series)
     plots = TimePlots(
@@ -61,9 +68,9 @@ def make_panels(record: RunRecord, series: Series) -> Panels:
     return Panels(
         phases=phases,
         incidents=incidents,
-        times=_over_time(series, plots),
+        times=_over_time(series, plots, closed=closed),
         heat=_heat(series, plots),
-        percentiles=_percentiles(series),
+        percentiles=_percentiles(series, closed=closed),
         intervals=[_intervals(series, name) for name in in_order(series)],
     )
 
@@ -76,8 +83,8 @@ def _phases(series: Series) -> list[Phase]:
     return [Phase(name=name, t=noted[name]) for name in sorted(noted, key=lambda name: noted[name])]
 
 
-def _over_time(series: Series, plots: TimePlots) -> list[Panel]:
-    found = [_arrivals(series, plots), _occupancy(series, plots)]
+def _over_time(series: Series, plots: TimePlots, *, closed: bool) -> list[Panel]:
+    found = [_arrivals(series, plots, closed=closed), _occupancy(series, plots)]
     for number, name in enumerate(in_order(series)):
         found.append(_operation(series, plots, name, key=f"time-{number}"))
     found += [_failures(series, plots), _leftovers(series, plots), _lag(series, plots)]
@@ -100,11 +107,12 @@ def _heat(series: Series, plots: TimePlots) -> Panel | None:
     )
 
 
-def _percentiles(series: Series) -> list[Panel]:
+def _percentiles(series: Series, *, closed: bool) -> list[Panel]:
     found: list[Panel] = []
     for name in in_order(series):
         service = series.totals[service_tag(name)]
-        plot = percentiles(service, series.totals.get(corrected_tag(name)))
+        corrected = None if closed else series.totals.get(corrected_tag(name))
+        plot = percentiles(service, corrected)
         found.append(Panel(key=f"percentiles-{len(found)}", title=name, about="", plot=plot))
     return found
 
@@ -128,19 +136,15 @@ def in_order(series: Series) -> list[str]:
     )
 
 
-def _arrivals(series: Series, plots: TimePlots) -> Panel | None:
-    named = _present(
-        series.rates,
-        (("due", GREY), ("started", BLUE), ("late", ORANGE), ("dropped", RED)),
-    )
+def _arrivals(series: Series, plots: TimePlots, *, closed: bool) -> Panel | None:
+    kinds = (("due", GREY), ("started", BLUE), ("late", ORANGE), ("dropped", RED))
+    named = _present(series.rates, kinds[1:2] if closed else kinds)
     if not named:
         return None
     return Panel(
         key="arrivals",
         title="Arrivals",
-        about="Guests per second: due by the schedule, started, started late, and dropped (never "
-        "started, for want of a free slot). Started below due means the load was not what "
-        "was asked for.",
+        about=BY_TURNS if closed else BY_SCHEDULE,
         plot=plots.lines(named, "/s"),
         head=("From (UTC)", *(f"{name} /s" for name, _, _ in named)),
         rows=_rows(series, [(series.parts_of("rates", name), number_text) for name, _, _ in named]),

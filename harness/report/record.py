@@ -157,6 +157,7 @@ def build_record(directory: Path, *, incomplete: str = "", live: bool = False) -
         "exit_code": 0,
         "reasons": [],
         "complete": not incomplete and not account.workers_lost and not live,
+        "workload": _workload(start),
         **_times(start, intervals),
         "sessions": sessions_block(account),
         "funnel": _funnel(account, measured),
@@ -183,6 +184,9 @@ def build_record(directory: Path, *, incomplete: str = "", live: bool = False) -
         "sweep": None,
         "audit": None,
     }
+    if record["workload"] == "closed":
+        for entry in record["operations"].values():
+            entry["corrected_ms"] = {}  # nobody was due by a schedule
     if live:
         record["live"] = True
         in_session = record["sessions"]["leftover_reasons"].pop(IN_USE, 0)
@@ -334,6 +338,13 @@ def _generator(
         "cpu_max": max((i.process.get("cpu", 0.0) for i in intervals), default=None),
         "rss_mb_max": max((i.process.get("rss_mb", 0.0) for i in intervals), default=None),
     }
+
+
+def _workload(start: Mapping[str, Any]) -> str | None:
+    """Open or closed; None of a run from before that was written down."""
+    if "schedule" not in start:
+        return None
+    return "open" if start["schedule"] else "closed"
 
 
 def _times(start: dict[str, Any], intervals: list[Interval]) -> dict[str, Any]:

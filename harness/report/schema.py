@@ -254,6 +254,8 @@ class RunRecord(Part):
     exit_code: int | None = None
     reasons: list[str] = Field(default_factory=list)
     complete: bool | None = None
+    workload: Literal["open", "closed"] | None = None
+    """Open: guests come by a schedule. Closed: the next comes when one has left."""
     live: bool | None = None
     """Made while the run was going on: how it stood by then."""
     started: datetime | None = None

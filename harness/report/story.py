@@ -18,7 +18,14 @@ from harness.report.figures import (
     share_text,
     with_unit,
 )
-from harness.report.schema import Generator, Objective, OperationFigures, RunRecord, Times
+from harness.report.schema import (
+    Arrivals,
+    Generator,
+    Objective,
+    OperationFigures,
+    RunRecord,
+    Times,
+)
 from harness.report.wording import in_words
 
 VERDICTS = {
@@ -78,6 +85,23 @@ class Row:
     figure: str
     share: float | None = None
     note: str = ""
+
+
+def is_closed(record: RunRecord) -> bool:
+    """Whether nobody was due by a schedule: then there is no latency corrected by one."""
+    return record.workload == "closed"
+
+
+def workload_line(record: RunRecord) -> str:
+    """Open or closed, and what that means here; empty where it is not recorded."""
+    more = record.how.model_extra or {}
+    if record.workload == "open":
+        return f"open workload: guests come by a schedule, {more.get('arrivals') or UNKNOWN}"
+    if record.workload == "closed":
+        slots = more.get("slots")
+        many = f"{slots:,}" if isinstance(slots, int) else "some"
+        return f"closed workload: {many} guests at a time, the next comes when one has left"
+    return ""
 
 
 def verdict_word(record: RunRecord) -> str:
@@ -235,12 +259,7 @@ def key_figures(record: RunRecord) -> list[Row]:
             figure=time_text(reply, "service", "p95") if reply else UNKNOWN,
             note="service time",
         ),
-        Row(
-            key="dropped",
-            label="arrivals dropped",
-            figure=count_text(arrivals.dropped),
-            note=f"of {count_text(arrivals.due)} due" if arrivals.due is not None else "",
-        ),
+        *([] if is_closed(record) else [_dropped(arrivals)]),
         Row(
             key="lag",
             label=f"of the time the generator was {LATER}",
@@ -248,6 +267,12 @@ def key_figures(record: RunRecord) -> list[Row]:
             note="" if generator.late_share is None else WITHIN_LIMIT,
         ),
     ]
+
+
+def _dropped(arrivals: Arrivals) -> Row:
+    note = f"of {count_text(arrivals.due)} due" if arrivals.due is not None else ""
+    figure = count_text(arrivals.dropped)
+    return Row(key="dropped", label="arrivals dropped", figure=figure, note=note)
 
 
 def length_rows(record: RunRecord) -> list[Row]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -32,8 +33,11 @@ def show_summary(
     ``sweep`` is the command that ends what is left; without it the record's run id is named.
     """
     console.print()
+    if line := workload_line(record):
+        console.print(line, highlight=False, soft_wrap=True)
     if record.get("operations"):
-        console.print(operations_table(record["operations"]))
+        closed = record.get("workload") == "closed"
+        console.print(operations_table(record["operations"], corrected=not closed))
     console.print(account_line(record))
     if record.get("sessions"):
         console.print(identity_line(record["sessions"]), soft_wrap=True)
@@ -50,15 +54,27 @@ def show_summary(
         console.print(Text.assemble(("report   ", "dim"), report), soft_wrap=True)
 
 
-def operations_table(operations: Mapping[str, Any]) -> RenderableType:
-    """One row per operation: count, errors, service time, and the corrected p95."""
+def workload_line(record: Mapping[str, Any]) -> str:
+    """Open or closed; empty where it is not recorded."""
+    try:
+        return story.workload_line(RunRecord.model_validate(record))
+    except ValidationError:
+        return ""  # of a run whose files could not be read
+
+
+def operations_table(operations: Mapping[str, Any], *, corrected: bool = True) -> RenderableType:
+    """One row per operation: count, errors, service time, and the corrected p95.
+
+    A closed workload has no schedule, so nothing is ``corrected`` by one.
+    """
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("operation")
     table.add_column("count", justify="right")
     table.add_column("errors", justify="right")
     for name in SHOWN:
         table.add_column(name, justify="right")
-    table.add_column("corrected p95", justify="right")
+    if corrected:
+        table.add_column("corrected p95", justify="right")
     for name in OPERATIONS:
         entry = operations.get(name)
         if entry is None:
@@ -69,7 +85,7 @@ def operations_table(operations: Mapping[str, Any]) -> RenderableType:
             f"{entry['count']:,}",
             Text(f"{errors:,}", style="red" if errors else "dim"),
             *[_time(entry["service_ms"], key) for key in SHOWN],
-            _time(entry["corrected_ms"], "p95"),
+            *([_time(entry["corrected_ms"], "p95")] if corrected else []),
         )
     return Group(table, Text("times are the service's own, in milliseconds\n", style="dim"))
 
