@@ -10,7 +10,7 @@ from harness.cli.which_run import take_run
 from harness.report.console import open_console
 from harness.report.judging import judge_anew, read_objectives, since_then
 from harness.report.record import write_record
-from harness.report.terminal import verdict_line
+from harness.report.terminal import met_lines, verdict_line
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("run", metavar="RUN", help="a run's directory, its id, or 'latest'")
     add("--slo", type=Path, required=True, metavar="FILE", help="objectives (TOML)")
+    add("--confident", action="store_true", help="met within chance is not enough: NO_DATA then")
     add("--json", action="store_true", help="print the verdict as one JSON object")
     add("--write", action="store_true", help="put the new verdict into the run's record")
     add_reports(parser)
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     """Judge and say so."""
     objectives = read_objectives(args.slo)
     directory = take_run(args)
-    record = judge_anew(directory, objectives)
+    record = judge_anew(directory, objectives, confident=args.confident)
     if args.write:
         write_record(directory, record)
     if args.json:
@@ -55,9 +56,8 @@ def run(args: argparse.Namespace) -> int:
         print(orjson.dumps({key: record.get(key) for key in keys}).decode())
     else:
         console = open_console()
-        for entry in record["objectives"]:
-            if entry["verdict"] == "PASS":
-                console.print(f"PASS     {entry['text']}", highlight=False, soft_wrap=True)
+        for line in met_lines(record):
+            console.print(line, highlight=False, soft_wrap=True)
         if later := since_then(record):
             console.print(later, style="dim", highlight=False, soft_wrap=True)
         console.print(verdict_line(record), soft_wrap=True)

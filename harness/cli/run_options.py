@@ -86,6 +86,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--seed", type=int, metavar="N", help="repeat arrivals, tasks and think times")
     add("--slo", metavar="FILE", help="objectives (TOML) beside those of the locustfile")
+    add("--warm-up", metavar="TIME", help="leave so much of the beginning out of what is judged")
+    add(
+        "--confident",
+        action="store_true",
+        help="an objective that is met within chance is not enough: NO_DATA then",
+    )
     add("--metrics-port", type=int, metavar="PORT", help="Prometheus metrics on loopback")
     add_reports(parser)
     add(

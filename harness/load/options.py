@@ -43,6 +43,10 @@ class RunOptions:
     """address and port of the Prometheus endpoint"""
     slo: Path | None = None
     """a TOML file of objectives beside those of the locustfile"""
+    warm_up_s: float | None = None
+    """so long from the beginning nothing is judged; None: as the shape says"""
+    confident: bool = False
+    """what is met within chance is NO_DATA"""
     disk_guard: bool = True
     """refuse a run that does not fit on the disk, and end one before the disk is full"""
     run_id: str | None = None
@@ -72,6 +76,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         ("--disk-guard", "HARNESS_DISK_GUARD", "on", "'off': never mind the room on the disk"),
         ("--slo", "HARNESS_SLO", "", "TOML file of objectives"),
         ("--term-grace", TERM_GRACE, TERM_GRACE_DEFAULT, "after SIGTERM all is cleared by then"),
+        ("--warm-up", "HARNESS_WARM_UP", "", "time at the beginning that is not judged"),
+        ("--confident", "HARNESS_CONFIDENT", "off", "'on': met within chance is not enough"),
         *OPTIONS,
     ):
         arguments: dict[str, Any] = {
@@ -102,6 +108,8 @@ def read_options(parsed: argparse.Namespace) -> RunOptions:
         reports=Path(parsed.reports),
         metrics=_metrics(parsed.metrics_address, parsed.metrics_port),
         slo=Path(parsed.slo) if parsed.slo else None,
+        warm_up_s=seconds(parsed.warm_up, "--warm-up") if parsed.warm_up else None,
+        confident=_on_off("--confident", parsed.confident),
         disk_guard=_on_off("--disk-guard", parsed.disk_guard),
         run_id=getattr(parsed, RUN_ID, None) or os.environ.get("HARNESS_RUN_ID"),
         term_grace_s=seconds(parsed.term_grace, "--term-grace"),

@@ -278,6 +278,7 @@ class Plugin:
             schedule=None if shape is None else schedule_facts(shape.arrivals),
             mix=shares_of(environment.user_classes, parsed.num_users or 1),
             cap=cap_of(options, 0, 1) if shape is None else None,
+            confident=options.confident,
             slots=parsed.num_users,
             disk=disk,
             options={

@@ -34,10 +34,13 @@ def read_objectives(path: Path) -> tuple[Objective, ...]:
     return parse_objectives(text, KNOWN, name=str(path))
 
 
-def judge_anew(directory: Path, objectives: Sequence[Objective]) -> dict[str, Any]:
+def judge_anew(
+    directory: Path, objectives: Sequence[Objective], *, confident: bool = False
+) -> dict[str, Any]:
     """The record of a run with the verdict of other objectives; nothing is written.
 
     The run is judged as it left things: what a sweep or an audit did afterwards is not its merit.
+    With ``confident`` what is met within chance is NO_DATA.
     What made it INVALID when it ended still does, and so does an objective that stopped it: new
     objectives can't mend a measurement.
     Raises ConfigError or LedgerError when the run's files can't be read.
@@ -62,7 +65,13 @@ def judge_anew(directory: Path, objectives: Sequence[Objective]) -> dict[str, An
     if invalid is None:  # a record from before that key: its verdict says whether it was
         invalid = record.get("reasons", []) if record["verdict"] == "INVALID" else []
     as_left = {**record, "sessions": sessions_as_left(record)}
-    result = judge(objectives, as_left, percentile=percentile_of(measured), invalid=invalid)
+    result = judge(
+        objectives,
+        as_left,
+        percentile=percentile_of(measured),
+        invalid=invalid,
+        confident=confident,
+    )
     put_verdict(record, result, aborted=(record.get("how") or {}).get(ABORTED) or ())
     return record
 

@@ -22,6 +22,9 @@ def junit(record: RunRecord, doubts: Sequence[str] = ()) -> str:
     for objective in record.objectives:
         case = _case(suite, record, objective.text)
         _judge(case, objective.verdict, _measured(objective))
+        if objective.verdict == "PASS":
+            told = f"{story.objective_word(objective)}: {_measured(objective)}"
+            ET.SubElement(case, "system-out").text = _text(told)
     whole = _case(suite, record, "the run as a whole")
     _judge(whole, record.verdict, f"{story.why(record)} {story.account(record)}")
     ET.SubElement(whole, "system-out").text = _text(

@@ -5,6 +5,7 @@ A pure function of the run directory: it can be made again at any time.
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -194,8 +195,10 @@ def build_record(directory: Path, *, incomplete: str = "", live: bool = False) -
         record["sessions"]["in_session"] = in_session
     if record["complete"]:
         record["little"] = check_little(intervals, record["duration_s"])
+    asked = start.get("objectives", ())
     objectives = [
-        parse_objective(text, KNOWN) for text in objectives_of(start.get("objectives", ()))
+        replace(parse_objective(text, KNOWN), by_default=text not in asked)
+        for text in objectives_of(asked)
     ]
     load = (
         []
@@ -379,6 +382,7 @@ def _judge(
         percentile=percentile_of(measured),
         invalid=invalid,
         unfinished=unfinished,
+        confident=bool(start.get("confident")),
     )
     put_verdict(record, result, aborted=start.get(ABORTED, ()))
 
@@ -400,6 +404,10 @@ def put_verdict(record: dict[str, Any], result: GateResult, *, aborted: Sequence
             "margin": judgement.margin_share,
             "note": judgement.note,
             "lower_bound": judgement.lower_bound,
+            "low": judgement.low,
+            "high": judgement.high,
+            "within_chance": judgement.within_chance,
+            "more_samples": judgement.more_samples,
         }
         for judgement in result.judgements
     ]

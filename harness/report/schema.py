@@ -197,6 +197,12 @@ class Objective(Part):
     note: str = ""
     lower_bound: bool = False
     """the true figure is higher: its rank lies among what never came"""
+    low: FiniteFloat | None = None
+    high: FiniteFloat | None = None
+    """Below and above which the true figure is not, each at 95 %; None where nothing bounds it."""
+    within_chance: bool = False
+    """Met, but the true figure may well miss it; ``more_samples`` would decide, about."""
+    more_samples: Count | None = None
 
 
 class Little(Part):

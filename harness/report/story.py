@@ -27,6 +27,7 @@ from harness.report.schema import (
     Times,
 )
 from harness.report.wording import in_words
+from harness.slo.gate import WITHIN_CHANCE, chance_text
 
 VERDICTS = {
     "PASS": ("Passed", "every objective was met and every session is accounted for"),
@@ -70,6 +71,7 @@ LATER = f"later than {LATE_MS:.0f} ms"
 MOST_REASONS = 3
 SHARES = {"p90": 0.9, "p95": 0.95, "p99": 0.99, "p99_9": 0.999}
 TOO_FEW = "too few"
+WORDS = {"PASS": "met", "FAIL": "missed", "NO_DATA": "no data", "INVALID": "not valid"}
 SECRET = re.compile(r"secret|token|passw|credential|api.?key|authori[sz]ation|client.?id", re.I)
 PERCENTILE = re.compile(r"\bp\d+(\.\d+)?\b")
 USERINFO = re.compile(r"//[^/@\s]+@")
@@ -301,7 +303,25 @@ def length_rows(record: RunRecord) -> list[Row]:
 def objective_figure(objective: Objective) -> str:
     """What was measured for an objective."""
     bound = "> " if objective.lower_bound else ""
-    return bound + with_unit(objective.figure, objective.unit)
+    between = objective_interval(objective)
+    figure = bound + with_unit(objective.figure, objective.unit)
+    return f"{figure} ({between})" if between else figure
+
+
+def objective_interval(objective: Objective) -> str:
+    """Where the true figure lies, each bound at 95 %; empty where nothing is known of it."""
+    low, high = objective.low, objective.high
+    if high is None:
+        return f"{with_unit(low, objective.unit)} or more" if low else ""
+    upper = with_unit(high, objective.unit)
+    return f"{with_unit(low, objective.unit)} to {upper}" if low else f"up to {upper}"
+
+
+def objective_word(objective: Objective) -> str:
+    """``met``, ``met, but within chance``, ``missed``, ``no data`` or ``not valid``."""
+    if objective.within_chance and objective.verdict == "PASS":
+        return WITHIN_CHANCE
+    return WORDS[objective.verdict]
 
 
 def missed_text(objective: Objective) -> str:
@@ -332,7 +352,10 @@ def objective_margin(objective: Objective) -> str:
         return objective.note or UNKNOWN
     if share < 0:
         return f"{percent_text(-share)} beyond the limit"
-    return f"{percent_text(share)} to spare"
+    spare = f"{percent_text(share)} to spare"
+    if objective.within_chance and objective.verdict == "PASS":
+        return f"{spare}; {chance_text(objective.more_samples)}"
+    return spare
 
 
 def time_text(found: OperationFigures, clock: str, name: str) -> str:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from harness.measure.operations import OPERATIONS
 from harness.report import story
-from harness.report.schema import RunRecord
+from harness.report.schema import Objective, RunRecord
 
 STYLES = {"PASS": "bold green", "FAIL": "bold red", "NO_DATA": "bold yellow", "INVALID": "bold red"}
 SHOWN = ("p50", "p95", "p99", "max")
@@ -33,8 +33,8 @@ def show_summary(
     ``sweep`` is the command that ends what is left; without it the record's run id is named.
     """
     console.print()
-    if line := workload_line(record):
-        console.print(line, highlight=False, soft_wrap=True)
+    if workload := workload_line(record):
+        console.print(workload, highlight=False, soft_wrap=True)
     if record.get("operations"):
         closed = record.get("workload") == "closed"
         console.print(operations_table(record["operations"], corrected=not closed))
@@ -49,6 +49,8 @@ def show_summary(
     if (record.get("sessions") or {}).get("leftover"):
         told = f"  end them with: {sweep or 'harness sweep ' + str(record['run_id'])}"
         console.print(Text(told, style="bold"), soft_wrap=True)
+    for met in met_lines(record):
+        console.print(met, soft_wrap=True)
     console.print(verdict_line(record), soft_wrap=True)
     if report:
         console.print(Text.assemble(("report   ", "dim"), report), soft_wrap=True)
@@ -144,6 +146,23 @@ def identity_line(sessions: Mapping[str, Any]) -> Text:
     if sessions.get("balanced") is False:
         return Text(f"{text}: this does not add up", style="bold red")
     return Text(text, style="dim")
+
+
+def met_lines(record: Mapping[str, Any]) -> list[Text]:
+    """One for each objective that is met, with its figure; those that are not are reasons."""
+    lines = []
+    for entry in record.get("objectives") or ():
+        if entry["verdict"] != "PASS":
+            continue
+        objective = Objective.model_validate(entry)
+        style = "yellow" if objective.within_chance else "dim"
+        told = f"{story.objective_word(objective):8s} {objective.text}"
+        if objective.figure is not None:
+            told += f"  was {story.objective_figure(objective)}"
+        if objective.margin is not None:
+            told += f", {story.objective_margin(objective)}"
+        lines.append(Text(told, style=style))
+    return lines
 
 
 def verdict_line(record: Mapping[str, Any]) -> Text:

@@ -9,9 +9,17 @@ never pass.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import ceil, isfinite
+from math import isfinite
 from typing import Any
 
+from harness.slo.certainty import (
+    FEWEST_OF_A_SHARE,
+    more_to_be_above,
+    more_to_be_below,
+    rank_bounds,
+    samples_needed,
+    share_bounds,
+)
 from harness.slo.objective import GENERATOR_LAG, Kind, Objective, Op, Unit, amount_text
 
 Figures = Mapping[str, Any]
@@ -29,6 +37,7 @@ ENDED = {
     "questions": (("asked",), "question", "was asked"),
 }
 """Of each group: what its shares are shares of, one of it, and what none of them did."""
+WITHIN_CHANCE = "met, but within chance"
 MOST_AMBIGUOUS = 0.05
 """With more than this share of the answers ambiguous nobody can say how fast they came."""
 
@@ -58,6 +67,13 @@ class Judgement:
     note: str = ""
     lower_bound: bool = False
     """the true figure is higher: its rank lies among what never came"""
+    low: float | None = None
+    high: float | None = None
+    """below and above which the true figure is not, each at 95 %; None where nothing bounds it"""
+    within_chance: bool = False
+    """it is met, but the true figure may well miss it"""
+    more_samples: int | None = None
+    """about how many more would decide, where that can be told"""
 
     def text(self) -> str:
         """One line: verdict, objective, figure, margin."""
@@ -69,6 +85,9 @@ class Judgement:
         if self.margin is not None and self.objective.op is not Op.EQUAL:
             side = "left" if self.margin >= 0 else "over"
             margin = f", {amount_text(abs(self.margin), unit)} {side}"
+        between = interval_text(self.low, self.high, unit)
+        if between:
+            shown = f"{shown} ({between})"
         note = f" ({self.note})" if self.note else ""
         return f"{self.verdict}  {self.objective.text}  was {shown}{margin}{note}"
 
@@ -84,7 +103,28 @@ class Judgement:
             "margin_share": self.margin_share,
             "note": self.note,
             "lower_bound": self.lower_bound,
+            "low": self.low,
+            "high": self.high,
+            "within_chance": self.within_chance,
+            "more_samples": self.more_samples,
         }
+
+
+def interval_text(low: float | None, high: float | None, unit: Unit) -> str:
+    """Where the true figure lies: ``up to 3%``, ``2.7s to 3.4s``; empty where nothing is known."""
+    if high is None:
+        return f"{amount_text(low, unit)} or more" if low else ""
+    return (
+        f"{amount_text(low, unit)} to {amount_text(high, unit)}"
+        if low
+        else (f"up to {amount_text(high, unit)}")
+    )
+
+
+def chance_text(more_samples: int | None) -> str:
+    """What to say of an objective that is met within chance."""
+    more = "" if more_samples is None else f": about {more_samples:,} more samples would decide"
+    return f"{WITHIN_CHANCE}{more}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +144,21 @@ class GateResult:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """How many cases a figure rests on, and how sure that makes it (all of it asked for late)."""
+
+    size: int
+    needed: int
+    bounds: Callable[[], tuple[float | None, float | None]]
+    """below and above which the true figure is not, each at 95 %; None where there is no bound"""
+    more_below: Callable[[float], int | None]
+    """how many more would show that the figure is below a limit, if it stays what it is"""
+    known: bool = True
+    """whether the cases themselves are there to be asked"""
+    more_above: Callable[[float], int | None]
+
+
 @dataclass(frozen=True, slots=True)
 class _Found:
     """A figure, or None with the reason; ``certain`` when absence can't have made it look good."""
@@ -114,6 +169,8 @@ class _Found:
     lower_bound: bool = False
     doubt: str = ""
     """why nobody can say, unless the objective is missed for certain"""
+    sample: Sample | None = None
+    """what the figure rests on, where it is one of a sample"""
 
 
 def judge(
@@ -123,16 +180,18 @@ def judge(
     percentile: Percentile,
     invalid: Sequence[str] = (),
     unfinished: bool = False,
+    confident: bool = False,
 ) -> GateResult:
     """Judge a run. ``invalid`` are the caller's reasons why its figures can't be believed.
 
-    While it is ``unfinished``, counts that can still grow to what is asked for are NO_DATA.
+    While it is ``unfinished``, counts that can still grow to what is asked for are NO_DATA; with
+    ``confident`` so is what is met within chance.
 
     INVALID outweighs everything, then FAIL, then NO_DATA; a run without objectives passes when
     something was measured at all.
     """
     judgements = tuple(
-        judge_one(item, figures, percentile=percentile, unfinished=unfinished)
+        judge_one(item, figures, percentile=percentile, unfinished=unfinished, confident=confident)
         for item in objectives
     )
     verdicts = {judgement.verdict for judgement in judgements}
@@ -148,9 +207,14 @@ def judge(
 
 
 def judge_one(
-    objective: Objective, figures: Figures, *, percentile: Percentile, unfinished: bool = False
+    objective: Objective,
+    figures: Figures,
+    *,
+    percentile: Percentile,
+    unfinished: bool = False,
+    confident: bool = False,
 ) -> Judgement:
-    """One objective on its own; ``unfinished`` as in :func:`judge`."""
+    """One objective on its own; ``unfinished`` and ``confident`` as in :func:`judge`."""
     if objective.figure == "value":
         found = _counter(objective, figures)
     elif objective.subject == GENERATOR_LAG:
@@ -165,8 +229,22 @@ def judge_one(
     verdict, note = _verdict(objective, found)
     if unfinished and verdict is Verdict.FAIL and _can_grow(objective, found.figure):
         verdict, note = Verdict.NO_DATA, "not known before the end"
+    low = high = more = None
+    within_chance = False
+    if found.sample is not None and not found.lower_bound and not found.doubt:
+        low, high = found.sample.bounds()
+        verdict, note = _few(objective, found.sample, verdict, note, low, high)
+        sure = found.sample.known
+        if sure and verdict is Verdict.PASS and _within_chance(objective, low, high):
+            within_chance, more = True, _more(objective, found.sample)
+            if confident:
+                verdict, note = Verdict.NO_DATA, chance_text(more)
     margin = None if found.lower_bound or found.doubt else _margin(objective, found.figure)
     return Judgement(
+        low=low,
+        high=high,
+        within_chance=within_chance,
+        more_samples=more,
         objective=objective,
         verdict=verdict,
         figure=found.figure,
@@ -190,6 +268,46 @@ def _verdict(objective: Objective, found: _Found) -> tuple[Verdict, str]:
     if holds and not found.certain:
         return Verdict.NO_DATA, found.note
     return (Verdict.PASS if holds else Verdict.FAIL), found.note
+
+
+def _few(
+    objective: Objective,
+    sample: Sample,
+    verdict: Verdict,
+    note: str,
+    low: float | None,
+    high: float | None,
+) -> tuple[Verdict, str]:
+    """With too few samples nobody can say, unless even they show that the objective is missed."""
+    missing = sample.needed - sample.size
+    if missing <= 0:
+        return verdict, note
+    told = f"{sample.size:,} samples, {missing:,} more are needed"
+    if objective.by_default and verdict is Verdict.PASS:
+        return verdict, told
+    upper = objective.op in (Op.LESS, Op.AT_MOST, Op.EQUAL)
+    bound = low if upper else high
+    if (
+        verdict is Verdict.FAIL
+        and bound is not None
+        and not objective.op.holds(bound, objective.limit)
+    ):
+        return verdict, note
+    return Verdict.NO_DATA, told
+
+
+def _within_chance(objective: Objective, low: float | None, high: float | None) -> bool:
+    """Whether the true figure may well miss an objective that the measured one meets."""
+    if objective.op is Op.EQUAL:
+        return False  # of what was seen, and of nothing more
+    if objective.op in (Op.LESS, Op.AT_MOST):
+        return high is None or not objective.op.holds(high, objective.limit)
+    return low is None or not objective.op.holds(low, objective.limit)
+
+
+def _more(objective: Objective, sample: Sample) -> int | None:
+    upper = objective.op in (Op.LESS, Op.AT_MOST)
+    return (sample.more_below if upper else sample.more_above)(objective.limit)
 
 
 def _can_grow(objective: Objective, figure: float) -> bool:
@@ -224,13 +342,15 @@ def _operation(objective: Objective, figures: Figures, percentile: Percentile) -
         return _Found(attempts)
     doubt = _doubt(name, entry, figures, attempts)
     if objective.unit is Unit.MS:
-        return _time(objective, entry, percentile, doubt)
+        return _time(objective, entry, figures, percentile, doubt)
     if ended <= 0:
         return _Found(None, f"the outcomes of {name} are not in the record")
     amount = _failed(entry, outcomes)
     if objective.figure != "errors":
         amount = outcomes.get(objective.figure) or 0.0
-    return _Found(amount / ended if objective.unit is Unit.SHARE else amount, doubt=doubt)
+    if objective.unit is not Unit.SHARE:
+        return _Found(amount, doubt=doubt)
+    return _Found(amount / ended, doubt=doubt, sample=_of_share(amount, ended))
 
 
 def _failed(entry: Figures, outcomes: Mapping[str, float | None]) -> float:
@@ -254,8 +374,12 @@ def _doubt(name: str, entry: Figures, figures: Figures, attempts: float) -> str:
     return ""
 
 
-def _time(objective: Objective, entry: Figures, percentile: Percentile, doubt: str) -> _Found:
+def _time(
+    objective: Objective, entry: Figures, figures: Figures, percentile: Percentile, doubt: str
+) -> _Found:
     name, kind = objective.subject, objective.kind or Kind.SERVICE
+    if kind is Kind.CORRECTED and figures.get("workload") == "closed":
+        return _Found(None, "a closed workload has no schedule that a time could be corrected by")
     nothing = f"no {kind} time of {name} was measured"
     if (_number(entry.get("count")) or 0.0) <= 0:
         return _Found(None, nothing)
@@ -273,7 +397,10 @@ def _time(objective: Objective, entry: Figures, percentile: Percentile, doubt: s
     if unsure and not doubt:
         cut = outcomes.get("cut_short") or 0.0
         doubt = f"{cut:,.0f} were still waited for when the run ended"
-    return _Found(value, _few(_number(entry.get("count")) or 0.0, objective.percent), doubt=doubt)
+    whole = (_number(entry.get("count")) or 0.0) - sum(
+        _number(entry.get(left_out)) or 0.0 for left_out in ("ambiguous", "cut_early")
+    )
+    return _Found(value, doubt=doubt, sample=_of_times(objective, whole, percentile))
 
 
 def _never(entry: Figures, outcomes: Mapping[str, float | None]) -> str:
@@ -301,7 +428,9 @@ def _of_group(objective: Objective, figures: Figures) -> _Found:
         whole += cut
     if whole <= 0:
         return _Found(None, f"no {one} {did}" + (f"; {note}" if note else ""))
-    return _Found(value / whole if objective.unit is Unit.SHARE else value, note)
+    if objective.unit is not Unit.SHARE:
+        return _Found(value, note)
+    return _Found(value / whole, note, sample=_of_share(value, whole))
 
 
 def _key(objective: Objective) -> str:
@@ -311,12 +440,54 @@ def _key(objective: Objective) -> str:
     return f"p{objective.percent:g}".replace(".", "_")
 
 
-def _few(count: float, percent: float | None) -> str:
-    """A word of caution where a percentile is no more than the slowest sample."""
-    if percent is None:
-        return ""
-    needed = ceil(round(100 / (100 - percent), 6))
-    return "" if count >= needed else f"only {count:.0f} samples: the slowest of them"
+def _of_share(hits: float, whole: float) -> Sample:
+    """What so many cases of so many say of a share."""
+    many = round(whole)
+    return Sample(
+        size=many,
+        needed=FEWEST_OF_A_SHARE,
+        bounds=lambda: share_bounds(round(hits), many),
+        more_below=lambda limit: more_to_be_below(round(hits), many, limit),
+        more_above=lambda limit: more_to_be_above(round(hits), many, limit),
+    )
+
+
+def _of_times(objective: Objective, whole: float, percentile: Percentile) -> Sample | None:
+    """What so many times say of a percentile; nothing where it is the highest that counts."""
+    percent, size = objective.percent, round(whole)
+    if percent is None or size <= 0:
+        return None
+
+    def at(rank: int | None) -> float | None:
+        if rank is None:
+            return None
+        found, lower_bound, _ = percentile(
+            objective.subject, objective.kind or Kind.SERVICE, 100 * (rank - 0.5) / size
+        )
+        return None if lower_bound else found
+
+    def slower(limit: float) -> int:
+        """How many are not within the limit."""
+        low, high = 0, size
+        while low < high:
+            middle = (low + high + 1) // 2
+            value = at(middle)
+            low, high = (
+                (middle, high) if value is not None and value <= limit else (low, middle - 1)
+            )
+        return size - low
+
+    share = 1 - percent / 100
+    ranks = rank_bounds(percent, size)
+    slowest, never, _ = percentile(objective.subject, objective.kind or Kind.SERVICE, 100.0)
+    return Sample(
+        size=size,
+        needed=samples_needed(percent),
+        known=slowest is not None or never,
+        bounds=lambda: (at(ranks[0]), at(ranks[1])),
+        more_below=lambda limit: more_to_be_below(slower(limit), size, share),
+        more_above=lambda limit: more_to_be_above(slower(limit), size, share),
+    )
 
 
 def _generator_lag(objective: Objective, figures: Figures) -> _Found:

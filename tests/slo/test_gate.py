@@ -1,13 +1,16 @@
 """The gate: right verdicts with figure and margin, and never a pass without data."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
+from math import ceil
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.slo.gate import Time, Verdict, judge, judge_one
+from harness.slo.gate import Judgement, Percentile, Time, Verdict, judge, judge_one
 from harness.slo.objective import Kind, Known, parse_objective
 
 KNOWN = Known(
@@ -96,7 +99,7 @@ def test_other_percentiles_are_asked_of_the_caller() -> None:
 
     objective = parse_objective("reply corrected p97.5 < 2s", KNOWN)
     found = judge_one(objective, run_figures(), percentile=percentile)
-    assert asked == [("reply", Kind.CORRECTED, 97.5)]
+    assert asked[0] == ("reply", Kind.CORRECTED, 97.5)
     assert (found.verdict, found.figure, found.margin) == (Verdict.PASS, 1234.5, 765.5)
 
 
@@ -121,8 +124,8 @@ def test_a_percentile_of_few_samples_says_so() -> None:
     figures["operations"]["reply"]["count"] = 12
     figures["operations"]["reply"]["outcomes"] = {"ok": 12}
     found = judge_one(parse_objective("reply p95 < 5s", KNOWN), figures, percentile=nothing_more)
-    assert found.verdict is Verdict.PASS
-    assert found.note == "only 12 samples: the slowest of them"
+    assert found.verdict is Verdict.NO_DATA
+    assert found.note == "12 samples, 8 more are needed"
     figures["operations"]["reply"]["count"] = 20
     found = judge_one(parse_objective("reply p95 < 5s", KNOWN), figures, percentile=nothing_more)
     assert found.note == ""
@@ -273,3 +276,91 @@ def test_guests_and_stories_are_judged_by_those_that_came_to_an_end() -> None:
     assert verdict("guests failed < 5%", figures) == (Verdict.FAIL, 0.1)
     assert verdict("guests cut == 10", figures) == (Verdict.PASS, 10)
     assert verdict("stories broken_off < 1%", figures) == (Verdict.NO_DATA, None)
+
+
+def measured(values: Sequence[float]) -> Percentile:
+    """Percentiles of these times, the rank taken as everywhere: rounded up."""
+    ordered = sorted(values)
+
+    def percentile(operation: str, kind: Kind, percent: float) -> Time:
+        del operation, kind
+        rank = max(1, ceil(round(percent / 100 * len(ordered), 9)))
+        return ordered[rank - 1], False, False
+
+    return percentile
+
+
+def judged(text: str, values: Sequence[float], **more: Any) -> Judgement:
+    figures = run_figures()
+    figures["operations"]["reply"] = {"count": len(values), "outcomes": {"ok": len(values)}}
+    return judge_one(parse_objective(text, KNOWN), figures, percentile=measured(values), **more)
+
+
+@pytest.mark.parametrize(
+    ("text", "samples", "missing"),
+    [("reply p99.9 < 1s", 4, 996), ("reply p95 < 1s", 19, 1), ("reply p99 < 1s", 60, 40)],
+)
+def test_a_rank_beyond_the_samples_is_no_data_and_says_how_many_are_missing(
+    text: str, samples: int, missing: int
+) -> None:
+    found = judged(text, [100.0] * samples)
+    assert found.verdict is Verdict.NO_DATA
+    assert found.note == f"{samples} samples, {missing} more are needed"
+    assert judged(text, [100.0] * (samples + missing)).verdict is Verdict.PASS
+
+
+def test_few_samples_that_all_miss_are_enough_to_miss() -> None:
+    assert judged("reply p95 < 1s", [5000.0] * 6).verdict is Verdict.FAIL
+    assert judged("reply p95 < 1s", [100.0] * 5 + [5000.0]).verdict is Verdict.NO_DATA
+
+
+def with_errors(errors: int, whole: int, text: str = "reply errors < 1%", **more: Any) -> Judgement:
+    figures = run_figures()
+    outcomes = {"ok": whole - errors, "timeout": errors}
+    figures["operations"]["reply"] = {"count": whole, "outcomes": outcomes}
+    objective = replace(parse_objective(text, KNOWN), **more.pop("change", {}))
+    return judge_one(objective, figures, percentile=nothing_more, **more)
+
+
+def test_a_share_of_under_ten_is_no_data_unless_it_is_missed_for_sure() -> None:
+    found = with_errors(0, 4)
+    assert (found.verdict, found.note) == (Verdict.NO_DATA, "4 samples, 6 more are needed")
+    assert with_errors(3, 4).verdict is Verdict.FAIL
+    by_default = with_errors(0, 4, change={"by_default": True})
+    assert (by_default.verdict, by_default.note) == (Verdict.PASS, "4 samples, 6 more are needed")
+
+
+def test_the_interval_stands_beside_the_figure() -> None:
+    found = with_errors(0, 100, "reply errors < 5%")
+    assert (found.low, found.within_chance) == (0.0, False)
+    assert found.text() == "PASS  reply errors < 5%  was 0% (up to 2.951%), 5% left"
+    found = judged("reply p95 < 2s", [float(value) for value in range(1, 1001)])
+    assert found.low is not None
+    assert found.high is not None
+    assert 930 < found.low < 950 < found.high < 970
+
+
+def test_what_is_met_within_chance_is_said_and_is_no_data_for_the_confident() -> None:
+    found = with_errors(0, 100)
+    assert (found.verdict, found.within_chance, found.more_samples) == (Verdict.PASS, True, 199)
+    found = with_errors(0, 100, confident=True)
+    assert (found.verdict, found.note) == (
+        Verdict.NO_DATA,
+        "met, but within chance: about 199 more samples would decide",
+    )
+    assert with_errors(0, 299, confident=True).verdict is Verdict.PASS
+    slow = [100.0] * 96 + [3000.0] * 4
+    found = judged("reply p95 < 1s", slow)
+    assert (found.verdict, found.within_chance) == (Verdict.PASS, True)
+    assert found.more_samples is not None
+    more = slow * (1 + ceil(found.more_samples / 100))
+    assert not judged("reply p95 < 1s", more).within_chance
+    assert judged("reply p95 < 1s", slow, confident=True).verdict is Verdict.NO_DATA
+
+
+def test_nothing_is_corrected_where_there_is_no_schedule() -> None:
+    figures = run_figures() | {"workload": "closed"}
+    objective = parse_objective("reply corrected p95 < 1m", KNOWN)
+    found = judge_one(objective, figures, percentile=nothing_more)
+    assert (found.verdict, found.figure) == (Verdict.NO_DATA, None)
+    assert "a closed workload has no schedule" in found.note
