@@ -25,6 +25,8 @@ KEPT_POINTS = 600
 QUIET_AFTER_S = 5.0
 """A process that has said nothing for so long is shown as quiet."""
 TOTALS = ("intended", "opened", "cleared", "leftover", "occupancy")
+COUNTED = (*TOTALS, "never_configured", "ended_by_service")
+"""Running totals by which a run may be stopped."""
 
 
 class Live:
@@ -108,12 +110,16 @@ class Live:
         """How late the event loops were, by time, of the whole run or the last interval."""
         return self.recent(LAG_LOOP) if recent else self.histograms.get(LAG_LOOP, Histogram())
 
+    def lost(self) -> list[str]:
+        """Processes that fell silent before they had come to their end."""
+        return [name for name in self.quiet() if self.newest[name].get("phase") != "ended"]
+
     def figures(self) -> dict[str, Any]:
         """The run so far in the shape of ``run.json``, as the gate takes it."""
         lag = self.lag()
         p50, p99, most = lag.percentiles_ms([50, 99, 100])
         return {
-            "sessions": {name: self.total("sessions", name) for name in TOTALS},
+            "sessions": {name: self.total("sessions", name) for name in COUNTED},
             "operations": {
                 name: {
                     "count": sum(outcomes.values()),
@@ -128,7 +134,10 @@ class Live:
             "guests": guests_block(self.counts),
             "arrivals": self.arrivals,
             "forensics": self.counts,
-            "generator": {"lag_loop_ms": {"p50": p50, "p99": p99, "max": most}},
+            "generator": {
+                "lag_loop_ms": {"p50": p50, "p99": p99, "max": most},
+                "workers_lost": len(self.lost()),
+            },
         }
 
     def percentile(self, operation: str, kind: Kind, percent: float) -> Figure:

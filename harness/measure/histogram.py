@@ -114,6 +114,13 @@ class Histogram:
         limit_us = self._hdr.get_highest_equivalent_value(int(limit_ms * 1000))
         return int(counts[values <= limit_us].sum())
 
+    def used(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Its counter places and the counts there, as :meth:`add_counts` takes them: a small copy
+        of a histogram."""
+        counts = np.frombuffer(self._hdr.counts, dtype=np.int64)
+        places = np.flatnonzero(counts)
+        return places, counts[places]
+
     def without(self, part: "Histogram") -> "Histogram":
         """What is left when ``part``, which is in it, is taken out."""
         left = Histogram()

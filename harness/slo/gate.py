@@ -386,8 +386,9 @@ def _time(
     times, key = _section(entry, f"{kind}_ms"), _key(objective)
     value = _number(times.get(key))
     lower_bound, unsure = (key in (times.get(flag) or ()) for flag in ("lower_bounds", "unsure"))
-    if value is None and objective.percent is not None:
-        found, lower_bound, unsure = percentile(name, kind, objective.percent)
+    if value is None:
+        percent = 100.0 if objective.percent is None else objective.percent
+        found, lower_bound, unsure = percentile(name, kind, percent)
         value = _number(found)
     if value is None:
         return _Found(None, nothing, doubt=doubt)

@@ -31,6 +31,8 @@ from harness.errors import ConfigError
 from harness.units import duration_text, seconds
 
 GENERATOR_LAG = "generator_lag"
+WINDOW_S = 60.0
+"""So much of the past decides whether a run is stopped early, unless the objective says else."""
 LAG_FIGURES = ("p50", "p99", "max")
 # Words for the same counter: people say the plural, the record the singular.
 SAME_COUNTER = {"leftovers": "leftover"}
@@ -100,7 +102,8 @@ class Objective:
     ``figure`` is ``p`` (with ``percent`` set, 0 to 100), ``max``, ``errors``, ``count``, ``value``
     or an outcome. ``limit`` is in milliseconds, a share (1 % is 0.01) or a count, as ``unit`` says.
     With ``abort_on_fail`` the run is stopped when the objective has been missed for ``delay_s`` in
-    a row; the first ``grace_s`` of the run (the warm-up) don't count for that.
+    a row, by what the last ``window_s`` say of it (a plain count: by all since ``grace_s``); the
+    first ``grace_s`` of the run (the warm-up) don't count for that.
     """
 
     text: str
@@ -114,6 +117,7 @@ class Objective:
     abort_on_fail: bool = False
     delay_s: float = 0.0
     grace_s: float = 0.0
+    window_s: float = WINDOW_S
     by_default: bool = False
     """nobody has asked for it: a run too small for it passes all the same"""
 
@@ -140,6 +144,7 @@ def parse_objective(
     abort_on_fail: bool = False,
     delay: str | float = 0,
     grace: str | float = 0,
+    window: str | float | None = None,
     place: str = "objective",
 ) -> Objective:
     """An objective from its written form; ConfigError names ``place``, what is wrong, and names."""
@@ -157,8 +162,11 @@ def parse_objective(
         raise ConfigError(f"{where}: '{kind}' goes with a percentile or max only")
     delay_s = seconds(delay, f"{where}: delay")
     grace_s = seconds(grace, f"{where}: grace")
-    if (delay_s or grace_s) and not abort_on_fail:
-        raise ConfigError(f"{where}: delay and grace need abort_on_fail")
+    window_s = WINDOW_S if window is None else seconds(window, f"{where}: window")
+    if (delay_s or grace_s or window is not None) and not abort_on_fail:
+        raise ConfigError(f"{where}: delay, grace and window need abort_on_fail")
+    if window_s < 1:
+        raise ConfigError(f"{where}: window: expected one second or more")
     return Objective(
         text=" ".join(text.split()),
         subject=subject,
@@ -171,6 +179,7 @@ def parse_objective(
         abort_on_fail=abort_on_fail,
         delay_s=delay_s,
         grace_s=grace_s,
+        window_s=window_s,
     )
 
 

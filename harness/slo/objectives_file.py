@@ -9,6 +9,7 @@ Either the short form, or one table per objective where a run should be stopped 
     abort_on_fail = true
     grace = "2m"       # not judged for stopping while the run warms up
     delay = "30s"      # stop only when missed for so long in a row
+    window = "1m"      # by what happened in so much of the past
 
 Errors name the file, the line and the key.
 """
@@ -22,7 +23,7 @@ from harness.errors import ConfigError
 from harness.slo.objective import Known, Objective, parse_objective
 
 TOP_KEYS = ("objectives", "objective")
-TABLE_KEYS = ("expect", "abort_on_fail", "grace", "delay")
+TABLE_KEYS = ("expect", "abort_on_fail", "grace", "delay", "window")
 
 _AT_LINE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _TABLE = re.compile(r"\s*\[\[\s*objective\s*\]\]")
@@ -102,6 +103,7 @@ def _tables(data: Mapping[str, Any], text: str, known: Known, name: str) -> list
                 abort_on_fail=abort,
                 delay=table.get("delay", 0),
                 grace=table.get("grace", 0),
+                window=table.get("window"),
                 place=place,
             )
         )
