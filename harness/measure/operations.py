@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from harness.measure.sample import Outcome
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
@@ -145,6 +147,29 @@ _ALL = (
         afterwards=True,
     ),
 )
+
+ALWAYS_OK = frozenset(
+    {"dns", "tcp", "proxy", "tls", "upgrade", "clear_to_close", "conversation_end"}
+)
+"""Operations that are measured only when they end well: one that fails is counted elsewhere (of a
+connection as ``connect``, of a session as ``clear``)."""
+QUESTIONS = frozenset({"reply", "turn", "greeting"})
+"""Operations that may end without an answer."""
+CONNECT_ENDS = (Outcome.OK, Outcome.TIMEOUT, Outcome.REFUSED, Outcome.RATE_LIMITED)
+WITHOUT_ANSWER = (Outcome.UNANSWERED, Outcome.CUT_SHORT)
+
+
+def outcomes_of(operation: str) -> tuple[Outcome, ...]:
+    """The outcomes in which an operation can end at all."""
+    if operation in ALWAYS_OK:
+        return (Outcome.OK,)
+    if operation == "connect":
+        return CONNECT_ENDS
+    left_out: set[Outcome] = set() if operation in QUESTIONS else {*WITHOUT_ANSWER}
+    if operation != "upload":
+        left_out.add(Outcome.PROTOCOL)
+    return tuple(outcome for outcome in Outcome if outcome not in left_out)
+
 
 OPERATIONS: MappingProxyType[str, Operation] = MappingProxyType({op.name: op for op in _ALL})
 

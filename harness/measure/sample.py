@@ -15,7 +15,6 @@ class Outcome(StrEnum):
     EXPIRED = "expired"
     FORBIDDEN = "forbidden"
     PROTOCOL = "protocol"
-    DROPPED = "dropped"
     SERVICE_ERROR = "service_error"
     UNANSWERED = "unanswered"
     """a question without an answer: the story went on or ended first"""

@@ -18,7 +18,7 @@ from harness.ledger.leftovers import IN_USE, Account, ledger_files, read_account
 from harness.measure.censored import Tried
 from harness.measure.histogram import Histogram
 from harness.measure.lag import complaints, lateness
-from harness.measure.operations import OPERATIONS
+from harness.measure.operations import OPERATIONS, outcomes_of
 from harness.measure.recorder import (
     ARRIVAL_LATENESS,
     GUESTS_CONNECTED,
@@ -121,7 +121,11 @@ COUNTERS = (
 
 
 KNOWN = Known(
-    operations=tuple(OPERATIONS), counters=COUNTERS, outcomes=tuple(Outcome), groups=GROUPS
+    operations=tuple(OPERATIONS),
+    counters=COUNTERS,
+    outcomes=tuple(Outcome),
+    outcomes_of={name: outcomes_of(name) for name in OPERATIONS},
+    groups=GROUPS,
 )
 
 

@@ -91,6 +91,17 @@ class Known:
     outcomes: Collection[str]
     groups: Mapping[str, Collection[str]] = field(default_factory=lambda: MappingProxyType({}))
     """what is counted by what became of it: its name and these words"""
+    outcomes_of: Mapping[str, Collection[str]] = field(default_factory=lambda: MappingProxyType({}))
+    """the outcomes of an operation, where it can't end in all of them"""
+
+    def ends_of(self, operation: str) -> Collection[str]:
+        """The outcomes in which an operation can end."""
+        return self.outcomes_of.get(operation, self.outcomes)
+
+    def figures_of(self, operation: str) -> tuple[str, ...]:
+        """What can be asked of an operation beside its percentiles."""
+        always_well = len(self.outcomes_of.get(operation, ("", ""))) == 1
+        return ("max", *([] if always_well else ["errors"]), "count", *self.ends_of(operation))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,8 +223,7 @@ def _left(words: list[str], known: Known, where: str) -> tuple[str, Kind | None,
     if subject == GENERATOR_LAG:
         there = figure in LAG_FIGURES
     else:
-        counted = ("max", "errors", "count", *known.outcomes)
-        there = figure in counted or _PERCENTILE.fullmatch(figure) is not None
+        there = figure in known.figures_of(subject) or _PERCENTILE.fullmatch(figure) is not None
     if not there:
         raise ConfigError(f"{where}: {subject} has no {figure!r}; there are {figures}")
     return subject, kind, figure
@@ -222,7 +232,7 @@ def _left(words: list[str], known: Known, where: str) -> tuple[str, Kind | None,
 def _figures(subject: str, known: Known) -> str:
     if subject == GENERATOR_LAG:
         return ", ".join(LAG_FIGURES)
-    return f"p50, p95, p99.9 (any percentile), max, errors, count, {', '.join(known.outcomes)}"
+    return f"p50, p95, p99.9 (any percentile), {', '.join(known.figures_of(subject))}"
 
 
 def _unknown(name: str, known: Known) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from harness.errors import ConfigError
 from harness.ledger.store import Stage, Store
 from harness.measure.lag import LATE_MS
 from harness.measure.recorder import (
@@ -22,7 +23,14 @@ from harness.measure.recorder import (
 from harness.measure.sample import Outcome, Sample
 from harness.measure.snapshot import IntervalWriter
 from harness.report.opening import write_start
-from harness.report.record import build_record, declare_invalid, record_of_nothing, write_record
+from harness.report.record import (
+    KNOWN,
+    build_record,
+    declare_invalid,
+    record_of_nothing,
+    write_record,
+)
+from harness.slo.objective import parse_objective
 
 MS = 1_000_000
 
@@ -158,3 +166,21 @@ def test_leftovers_outweigh_whatever_comes_up_later(tmp_path: Path) -> None:
     nothing = record_of_nothing(tmp_path, "unreadable")
     declare_invalid(nothing, "the record can't be written")
     assert nothing["exit_code"] == 4  # the ledger can be read
+
+
+@pytest.mark.parametrize(
+    ("text", "there"),
+    [
+        ("tls timeout == 0", "max, count, ok"),
+        ("upgrade errors < 1%", "max, count, ok"),
+        ("connect forbidden == 0", "max, errors, count, ok, timeout, refused, rate_limited"),
+        ("clear unanswered == 0", "max, errors, count, ok, timeout,"),
+        ("reply dropped == 0", "unanswered, cut_short"),
+    ],
+)
+def test_an_outcome_that_no_code_produces_is_refused_with_those_that_exist(
+    text: str, there: str
+) -> None:
+    with pytest.raises(ConfigError, match="has no") as refused:
+        parse_objective(text, KNOWN)
+    assert there in str(refused.value)
