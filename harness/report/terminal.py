@@ -12,6 +12,7 @@ from rich.text import Text
 from harness.measure.operations import OPERATIONS
 from harness.report import story
 from harness.report.schema import Objective, RunRecord
+from harness.slo.gate import chance_text
 
 STYLES = {"PASS": "bold green", "FAIL": "bold red", "NO_DATA": "bold yellow", "INVALID": "bold red"}
 SHOWN = ("p50", "p95", "p99", "max")
@@ -156,10 +157,12 @@ def met_lines(record: Mapping[str, Any]) -> list[Text]:
             continue
         objective = Objective.model_validate(entry)
         style = "yellow" if objective.within_chance else "dim"
-        told = f"{story.objective_word(objective):8s} {objective.text}"
+        told = f"met      {objective.text}"
         if objective.figure is not None:
             told += f"  was {story.objective_figure(objective)}"
-        if objective.margin is not None:
+        if objective.within_chance:
+            told += f"; {chance_text(objective.more_samples)}"
+        elif objective.margin is not None:
             told += f", {story.objective_margin(objective)}"
         lines.append(Text(told, style=style))
     return lines
