@@ -76,4 +76,6 @@ class Rig:
     def disconnect(self, token: str) -> None:
         """The other side ends the conversation."""
         url = f"{self.simulator.admin}/sessions/{token}/disconnect"
-        urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=10).close()
+        headers = {"X-Simulator-Admin": "yes"}
+        asked = urllib.request.Request(url, method="POST", headers=headers)
+        urllib.request.urlopen(asked, timeout=10).close()

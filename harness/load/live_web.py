@@ -1,12 +1,7 @@
-"""The Sessions tab of Locust's web UI, and the UI's doors kept shut to other sites.
-
-Locust's UI lets any page that the engineer has open start and stop runs: it answers requests of
-every origin. Here requests from other origins are refused, and it listens on loopback by default.
-"""
+"""The Sessions tab of Locust's web UI."""
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import gevent
 from flask import Blueprint, Flask, Response, jsonify, request
@@ -46,9 +41,6 @@ class SessionsTab:
         ):
             blueprint.add_url_rule(rule, name, guard(getattr(self, f"_{name}")), methods=methods)
         app.register_blueprint(blueprint)
-        app.before_request(_refuse_other_sites)
-        # The first in the list runs last, after the extension that lets every origin in.
-        app.after_request_funcs.setdefault(None, []).insert(0, _shut)
         app.after_request(_add_script)
 
     def _page(self) -> Response:
@@ -112,20 +104,6 @@ class SessionsTab:
     def _stop(self) -> Response:
         gevent.spawn(self._plugin.runner.stop)
         return jsonify({"stopping": True})
-
-
-def _refuse_other_sites() -> Response | None:
-    origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != request.host:
-        return Response("requests from other sites are refused", status=403)
-    return None
-
-
-def _shut(response: Response) -> Response:
-    for header in list(response.headers.keys()):
-        if header.lower().startswith("access-control-"):
-            del response.headers[header]
-    return response
 
 
 def _add_script(response: Response) -> Response:

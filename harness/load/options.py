@@ -78,6 +78,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         ("--term-grace", TERM_GRACE, TERM_GRACE_DEFAULT, "after SIGTERM all is cleared by then"),
         ("--warm-up", "HARNESS_WARM_UP", "", "time at the beginning that is not judged"),
         ("--confident", "HARNESS_CONFIDENT", "off", "'on': met within chance is not enough"),
+        ("--web-host-name", "HARNESS_WEB_HOST_NAME", "", "names of the web UI, with commas"),
         *OPTIONS,
     ):
         arguments: dict[str, Any] = {

@@ -37,6 +37,7 @@ from harness.load.sharing import Lease, Shares
 from harness.load.shipping import Copies, Shipper
 from harness.load.start_guard import ending_on_error
 from harness.load.trimming import trim
+from harness.load.web_guard import guard
 from harness.machine import raise_file_limit
 from harness.preflight.permit import Permit
 from harness.preflight.room import RoomWatch
@@ -151,6 +152,8 @@ class Plugin:
                 refuse(str(error), ExitCode.CONFIG)
             self._environment.events.quit.add_listener(lambda **_: server.close())
         if self._environment.web_ui is not None:
+            parsed = self._environment.parsed_options
+            guard(self._environment.web_ui.app, parsed.web_host or "", parsed.web_host_name)
             SessionsTab(self._environment.web_ui, self)
 
     def say_hello(self) -> None:

@@ -1,8 +1,14 @@
-"""``/sim/…``: the truth, the faults, and starting anew. Answers on loopback only."""
+"""``/sim/…``: the truth, the faults, and starting anew. Answers on loopback only.
+
+No page of another site gets in either: it must be asked for by an address or as ``localhost``, not
+by a name that somebody has made to lead here, and what changes something without a body needs a
+header that no page may send.
+"""
 
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import orjson
 from aiohttp import web
@@ -15,6 +21,8 @@ from harness.simulator.rest import json_response
 if TYPE_CHECKING:
     from harness.simulator.service import Service
 
+HEADER = "X-Simulator-Admin"
+"""Not one of those that a page may send to another site without being allowed to (CORS)."""
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -31,11 +39,24 @@ def from_loopback(request: web.Request) -> bool:
     return bool((mapped or address).is_loopback)
 
 
+def by_address(host: str) -> bool:
+    """Whether a ``Host`` header is an address or ``localhost``."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or bool(ip_address(name))
+    except ValueError:
+        return False
+
+
 @web.middleware
 async def loopback_only(request: web.Request, handler: Answer) -> web.StreamResponse:
     """Everything under /sim/ is for this machine; others are told that nothing is there."""
-    if request.path.startswith("/sim/") and not from_loopback(request):
-        return web.Response(status=404, text="404: Not Found")
+    if request.path.startswith("/sim/"):
+        own = request.headers.get("Origin") is None
+        if not (from_loopback(request) and by_address(request.host) and own):
+            return web.Response(status=404, text="404: Not Found")
+        if request.method == "POST" and HEADER not in request.headers:
+            return json_response({"error": f"expected the header {HEADER}: yes"}, 403)
     return await handler(request)
 
 

@@ -115,3 +115,22 @@ def test_the_side_door_is_shut_for_others_and_the_service_is_not(play, monkeypat
         await world.ready()
 
     play(scenario)
+
+
+def test_no_page_of_another_site_gets_in(play) -> None:
+    async def scenario(world):
+        for host in ("evil.example", "localhost.evil.example:80", "[", "127.0.0.1.evil.example"):
+            headers = {"Host": host}
+            assert (await world.call("GET", "/sim/truth", headers=headers))[0] in (400, 404)
+        for host in ("localhost:1234", "127.0.0.1", "[::1]:5", "192.0.2.7"):  # as through a tunnel
+            assert (await world.call("GET", "/sim/truth", headers={"Host": host}))[0] == 200
+        headers = {"Origin": "https://evil.example"}
+        assert (await world.call("GET", "/sim/truth", headers=headers))[0] == 404
+        guest = await world.ready()
+        for path in ("/sim/reset", f"/sim/sessions/{guest.token}/disconnect"):
+            async with world.http.post(world.base + path) as answer:
+                assert answer.status == 403
+                assert "X-Simulator-Admin" in await answer.text()
+        assert len((await world.get("/sim/truth"))[1]["open_tokens"]) == 1
+
+    play(scenario)
