@@ -93,6 +93,22 @@ def decoded(texts: Sequence[str]) -> Counted:
     return _summed(places[used], numbers[used])
 
 
+def decoded_where_whole(texts: Sequence[str], damaged: list[str]) -> Counted:
+    """As :func:`decoded`, without those that can't be read; ``damaged`` takes why each can't."""
+    try:
+        return decoded(texts)
+    except ConfigError:
+        whole = []
+    for text in texts:
+        try:
+            decoded([text])
+        except ConfigError as error:
+            damaged.append(str(error))
+        else:
+            whole.append(text)
+    return decoded(whole)
+
+
 def combined(parts: Sequence[Counted]) -> Counted:
     """The sum of histograms."""
     if len(parts) == 1:

@@ -29,9 +29,8 @@ from typing import Any
 
 import orjson
 
-from harness.errors import ConfigError
 from harness.measure.censored import Tried, tried
-from harness.measure.counted import decoded
+from harness.measure.counted import decoded_where_whole
 from harness.measure.histogram import Histogram
 from harness.measure.recorder import LAG_LOOP, Collected
 
@@ -192,6 +191,8 @@ class Measurements:
     counts: dict[str, int] = field(default_factory=dict)
     arrivals: dict[str, int] = field(default_factory=dict)
     torn_files: list[str] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+    """lines that could not be read and were left out: ``FILE:LINE: why``"""
     loop_lag: dict[str, Histogram] = field(default_factory=dict)
     """how late each process's event loop was, by process: one may not hide behind the others"""
 
@@ -207,13 +208,13 @@ class Measurements:
 
 
 def read_measurements(directory: Path) -> Measurements:
-    """Merge all processes' files of a run directory. Raises ConfigError on a damaged line."""
+    """Merge all processes' files of a run directory, without the lines that are damaged."""
     merged = Measurements()
     for path in sorted(directory.glob(INTERVALS.format(worker="*"))):
         merged.workers.append(_worker(path))
         if _is_torn(path):
             merged.torn_files.append(path.name)
-        for interval in read_intervals(path):
+        for interval in read_intervals(path, merged.damaged):
             _add(merged.counts, interval.counts)
             _add(merged.arrivals, interval.arrivals)
             for operation, outcomes in interval.outcomes.items():
@@ -222,7 +223,7 @@ def read_measurements(directory: Path) -> Measurements:
         if _is_torn(path):
             merged.torn_files.append(path.name)
         own: dict[str, Histogram] = {}
-        _merge_histograms(own, path)
+        _merge_histograms(own, path, merged.damaged)
         if LAG_LOOP in own:
             merged.loop_lag[_worker(path)] = own[LAG_LOOP]
         for tag, histogram in own.items():
@@ -230,17 +231,16 @@ def read_measurements(directory: Path) -> Measurements:
     return merged
 
 
-def _merge_histograms(into: dict[str, Histogram], path: Path) -> None:
+def _merge_histograms(into: dict[str, Histogram], path: Path, damaged: list[str]) -> None:
     waiting: dict[str, list[str]] = {}
 
     def flush(tag: str, texts: list[str]) -> None:
-        try:
-            found = decoded(texts)
-            into.setdefault(tag, Histogram()).add_counts(found.places, found.counts)
-        except ConfigError as error:
-            raise ConfigError(f"{path}: {tag}: {error}") from error
+        bad: list[str] = []
+        found = decoded_where_whole(texts, bad)
+        damaged.extend(f"{path.name}:{tag}: {why}" for why in bad)
+        into.setdefault(tag, Histogram()).add_counts(found.places, found.counts)
 
-    for line in read_histograms(path):
+    for line in read_histograms(path, damaged):
         texts = waiting.setdefault(line.tag, [])
         texts.append(line.encoded)
         if len(texts) == BATCH:
@@ -249,51 +249,73 @@ def _merge_histograms(into: dict[str, Histogram], path: Path) -> None:
         flush(tag, texts)
 
 
-def read_intervals(path: Path) -> Iterator[Interval]:
-    """The whole lines of an intervals file. Raises ConfigError on a damaged one."""
+def read_intervals(path: Path, damaged: list[str] | None = None) -> Iterator[Interval]:
+    """The whole lines of an intervals file; ``damaged`` takes what is to be said of the others."""
     worker = _worker(path)
     for number, line in _whole_lines(path):
         try:
-            row = orjson.loads(line)
-            yield Interval(
-                worker=worker,
-                ended_s=float(row["t"]),
-                length_s=float(row["s"]),
-                phase=str(row.get("phase", "")),
-                sessions=dict(row["sessions"]),
-                arrivals=dict(row["arrivals"]),
-                outcomes={name: dict(counts) for name, counts in row["outcomes"].items()},
-                counts=dict(row["counts"]),
-                process=dict(row["process"]),
-            )
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-            why = f"{error} is missing" if isinstance(error, KeyError) else error
-            raise ConfigError(f"{path}:{number}: not an interval of a run: {why}") from error
+            interval = _interval(worker, orjson.loads(line))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if damaged is not None:
+                why = f"{error} is missing" if isinstance(error, KeyError) else error
+                damaged.append(f"{path.name}:{number}: not an interval of a run: {why}")
+        else:
+            yield interval
 
 
-def read_histograms(path: Path) -> Iterator[TaggedHistogram]:
-    """The whole lines of a histogram log, not yet decoded. Raises ConfigError on a damaged one."""
+def _interval(worker: str, row: Any) -> Interval:
+    """Raises what a row that is none of ours brings with it."""
+    return Interval(
+        worker=worker,
+        ended_s=_number(row["t"]),
+        length_s=_number(row["s"]),
+        phase=str(row.get("phase", "")),
+        sessions=_numbers(row["sessions"]),
+        arrivals=_numbers(row["arrivals"]),
+        outcomes={str(name): _numbers(counts) for name, counts in row["outcomes"].items()},
+        counts=_numbers(row["counts"]),
+        process=_numbers(row["process"]),
+    )
+
+
+def _numbers(row: Any) -> dict[str, Any]:
+    return {name: _number(value) for name, value in row.items()}
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"expected a number, got {value!r:.40}")
+    return value
+
+
+def read_histograms(path: Path, damaged: list[str] | None = None) -> Iterator[TaggedHistogram]:
+    """The whole lines of a histogram log, not yet decoded; ``damaged`` as in the intervals."""
     worker = _worker(path)
     started = 0.0
     for number, raw in _whole_lines(path):
         line = raw.decode("utf-8", "replace")
-        if line.startswith("#[StartTime:"):
-            started = float(line.split()[1])
-        if line.startswith(("#", '"')):
-            continue
-        fields = line.split(",")
-        if len(fields) != 5 or not fields[0].startswith("Tag="):
-            raise ConfigError(f"{path}:{number}: expected Tag=NAME,start,length,max,histogram")
         try:
-            yield TaggedHistogram(
+            if line.startswith("#[StartTime:"):
+                started = float(line.split()[1])
+            if line.startswith(("#", '"')):
+                continue
+            tag, start, length, _, encoded = line.split(",")
+            if not tag.startswith("Tag="):
+                raise ValueError(f"{tag!r:.40} in place of a tag")
+            found = TaggedHistogram(
                 worker=worker,
-                tag=fields[0].removeprefix("Tag="),
-                started_s=started + float(fields[1]),
-                length_s=float(fields[2]),
-                encoded=fields[4],
+                tag=tag.removeprefix("Tag="),
+                started_s=started + float(start),
+                length_s=float(length),
+                encoded=encoded,
             )
-        except ValueError as error:
-            raise ConfigError(f"{path}:{number}: not a number: {error}") from error
+        except (ValueError, IndexError) as error:
+            if damaged is not None:
+                damaged.append(
+                    f"{path.name}:{number}: expected Tag=NAME,start,length,max,histogram: {error}"
+                )
+        else:
+            yield found
 
 
 def _whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:

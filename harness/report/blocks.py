@@ -14,8 +14,7 @@ Buckets = Sequence[tuple[float, int]]
 def read_blocks(run_dir: Path) -> dict[str, list[Buckets]]:
     """Per tag the histogram of each block in which it has values, in order of time.
 
-    All processes are merged. Empty where nothing was recorded. Raises ConfigError on a damaged
-    line.
+    All processes are merged. Empty where nothing was recorded. Damaged lines are left out.
     """
     paths = sorted(run_dir.glob(INTERVALS.format(worker="*")))
     span = read_span(paths)

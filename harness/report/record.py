@@ -49,6 +49,7 @@ from harness.report.accounts import (
     stories_block,
     unbalanced,
 )
+from harness.report.gaps import gaps, left_out
 from harness.report.little import broken, check_little
 from harness.report.lost_arrivals import lost_arrivals
 from harness.report.mix import is_mix_count, mix_block, mix_complaints
@@ -212,7 +213,12 @@ def build_record(directory: Path, *, incomplete: str = "", live: bool = False) -
     if not live and start.get("schedule"):
         load += mix_complaints(record["mix"])
     record["not_offered"] = load
-    invalid = [*_invalid(record, directory, measured, account, incomplete), *load]
+    invalid = [
+        *_invalid(record, directory, measured, account, incomplete),
+        *left_out(measured.damaged),
+        *([] if live else gaps(intervals)),
+        *load,
+    ]
     _judge(record, start, objectives, measured, invalid, unfinished=live)
     if account.damaged and not account.intended:
         record["sessions"] = record["funnel"] = {}  # not known, which is not none

@@ -13,8 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.errors import ConfigError
-from harness.measure.counted import Counted, combined, decoded
+from harness.measure.counted import Counted, combined, decoded_where_whole
 from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, service_tag
 from harness.measure.snapshot import (
     HISTOGRAMS,
@@ -24,7 +23,6 @@ from harness.measure.snapshot import (
     read_histograms,
     read_intervals,
 )
-from harness.report.figures import clock_text
 
 MOST_ROWS = 3600
 MOST_BINS = 240
@@ -103,10 +101,7 @@ class Series:
 
 
 def read_series(run_dir: Path) -> Series | None:
-    """Read a run directory's intervals; None when there are none.
-
-    Raises ConfigError on a damaged line, naming file and line.
-    """
+    """Read a run directory's intervals; None when there are none. Damaged lines are left out."""
     paths = sorted(run_dir.glob(INTERVALS.format(worker="*")))
     span = read_span(paths)
     if span is None:
@@ -289,12 +284,7 @@ class BinnedTimes:
     def _closed(self, tag: str) -> Counted:
         if tag in self._parts:
             return combined(self._parts[tag])
-        try:
-            return decoded(self._texts[tag])
-        except ConfigError as error:
-            at = clock_text(self._series.starts_s[self._place])
-            files = HISTOGRAMS.format(worker="*")
-            raise ConfigError(f"{files}: {tag} of {at} UTC: {error}") from error
+        return decoded_where_whole(self._texts[tag], [])  # the record tells what is left out
 
 
 def _read_times(levels: list[Series], found: Series, paths: list[Path]) -> None:

@@ -6,7 +6,6 @@ import pytest
 from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 
-from harness.errors import ConfigError
 from harness.measure.histogram import DIGITS, HIGHEST_US, LOWEST_US
 from harness.measure.recorder import Recorder
 from harness.measure.sample import Outcome, Sample
@@ -80,11 +79,33 @@ def test_a_torn_last_line_is_left_out_and_told(tmp_path: Path) -> None:
     assert sorted(merged.torn_files) == ["histograms-a-1.hlog", "intervals-a-1.jsonl"]
 
 
-def test_a_damaged_line_is_refused_with_its_place(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"t": 1}',
+        b"\x00\x00\x00\xff",
+        b"[]",
+        b"7",
+        b'{"t":"x","s":1,"sessions":{},"arrivals":{},"outcomes":{},"counts":{},"process":{}}',
+        b'{"t":1,"s":1,"sessions":[],"arrivals":{},"outcomes":{},"counts":{},"process":{}}',
+        b'{"t":1,"s":1,"sessions":{},"arrivals":{"due":"4"},"outcomes":{},"counts":{},"process":{}}',
+        b'{"t":1,"s":1,"sessions":{},"arrivals":{},"outcomes":{"reply":{"ok":[]}},"counts":{},"process":{}}',
+    ],
+)
+def test_a_damaged_line_is_left_out_and_counted(tmp_path: Path, line: bytes) -> None:
+    write(tmp_path, "a-1", [10, 20])
+    whole = read_measurements(tmp_path)
     path = tmp_path / "intervals-a-1.jsonl"
-    path.write_bytes(b'{"t": 1}\n')
-    with pytest.raises(ConfigError, match=r"intervals-a-1\.jsonl:1: not an interval"):
-        list(read_intervals(path))
+    path.write_bytes(line + b"\n" + path.read_bytes())
+    log = tmp_path / "histograms-a-1.hlog"
+    bad = b"Tag=reply.service,0,1,2,AAAA\nTag=reply.service,x,1,2,A\nTag=\n\xff\xfe\n"
+    log.write_bytes(log.read_bytes() + bad)
+    found = read_measurements(tmp_path)
+    assert found.outcomes == whole.outcomes
+    assert found.arrivals == whole.arrivals
+    assert found.percentile_ms("reply.service", 50) == whole.percentile_ms("reply.service", 50)
+    assert len(found.damaged) == 5
+    assert found.damaged[0].startswith("intervals-a-1.jsonl:1: not an interval of a run")
 
 
 def test_the_histogram_log_is_the_standard_form(tmp_path: Path) -> None:
