@@ -18,7 +18,7 @@ A wait for certain words, or for the whole turn, says more, and such a match is 
 import re
 from collections.abc import Callable, Iterable
 
-from harness.errors import ConfigError
+from harness.guest.matching import searching
 from harness.measure.question import Question
 from harness.measure.recorder import (
     GUESTS_JOINED,
@@ -310,7 +310,8 @@ def anything(message: Message) -> bool:
 
 
 def condition(containing: str | None, matching: str | re.Pattern[str] | None) -> Condition:
-    """What a reply has to be like. Raises ConfigError for a wrong regular expression.
+    """What a reply has to be like. Raises ConfigError for a wrong regular expression; one that
+    takes too long raises NotPossible when a message is looked at.
 
     ``containing`` takes no notice of case, as ovotech's genesys-web-messaging-tester does not.
     Both look at all that a reply shows: its text, and titles and choices of cards and the like.
@@ -322,13 +323,8 @@ def condition(containing: str | None, matching: str | re.Pattern[str] | None) ->
             or (bool(message.content) and wanted in readable(message).lower())
         )
     if matching is not None:
-        try:
-            pattern = re.compile(matching)
-        except re.error as error:
-            raise ConfigError(f"await_reply(matching={matching!r}): {error}") from None
-        return lambda message: (
-            pattern.search(message.text if not message.content else readable(message)) is not None
-        )
+        search = searching(matching)
+        return lambda message: search(message.text if not message.content else readable(message))
     return anything
 
 
