@@ -12,7 +12,9 @@ from rich.console import Console
 
 from harness.cli.platform import (
     add_places,
+    closed_roads,
     credentials_of,
+    learned_of,
     note_afterwards,
     open_api,
     platform_of,
@@ -36,6 +38,9 @@ from harness.report.rundir import sweep_command
 from harness.units import duration_text, seconds
 
 SHOWN = 20
+DEADLINE_S = 120.0
+LAGS = 3
+"""So many times the lag that one guest met: it is not the same for each."""
 END_LAG = "conversation_end"
 SHOWN_TIMES = MappingProxyType({"p50": 50.0, "p95": 95.0, "max": 100.0})
 
@@ -59,7 +64,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="run directory, run id, or 'latest'")
     add_reports(parser)
     parser.add_argument(
-        "--deadline", default="2m", metavar="TIME", help="ask again for so long (%(default)s)"
+        "--deadline",
+        metavar="TIME",
+        help="ask again for so long (2m, or longer where the preflight saw more lag)",
     )
     for kind in ("queue", "flow"):
         parser.add_argument(
@@ -75,8 +82,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Ask, compare, tell."""
-    deadline_s = seconds(args.deadline, "--deadline")
+    given_s = None if args.deadline is None else seconds(args.deadline, "--deadline")
     directory = take_run(args)
+    learned = learned_of(directory)
+    lag_s = max(learned.analytics_ends_s or 0.0, learned.analytics_shows_s or 0.0)
+    deadline_s = max(DEADLINE_S, LAGS * lag_s) if given_s is None else given_s
     console = open_console(stderr=args.json)
     credentials = credentials_of(directory)
     api = open_api(directory, target_of(directory), credentials, args)
@@ -103,6 +113,7 @@ def run(args: argparse.Namespace) -> int:
         end=span.end,
         deadline_s=deadline_s,
         on_look=on_look,
+        closed=closed_roads(learned),
     )
     counts = where_allowed(observe, api, queues=queues, flows=flows) or {}
     api.close()

@@ -14,6 +14,8 @@ from rich.console import Console
 from harness.config import Target, parse_target
 from harness.errors import ConfigError
 from harness.platform_api.client import Credentials, Places, PlatformApi
+from harness.preflight.mapping import Learned
+from harness.reconcile.matching import Road
 from harness.report.afterwards import bring_up_to_date
 from harness.report.opening import START, read_start
 from harness.report.record import RECORD
@@ -47,6 +49,23 @@ def platform_of(directory: Path) -> dict[str, Any]:
     """What the run's target said of the operators' side: see ``Terms.platform_facts``."""
     found = read_start(directory).get("platform")
     return found if isinstance(found, dict) else {}
+
+
+def learned_of(directory: Path) -> Learned:
+    """What preflights of the run's target had taught when it began."""
+    return Learned.of(read_start(directory).get("learned"))
+
+
+def closed_roads(learned: Learned) -> frozenset[Road]:
+    """The roads to a conversation that a preflight has found to lead nowhere."""
+    found = {
+        Road.MESSAGE: learned.message_leads,
+        Road.ATTRIBUTES: learned.search_shown,
+        Road.JOURNEY: learned.journey_shown,
+    }
+    closed = frozenset(road for road, leads in found.items() if leads is False)
+    # If none was found to lead anywhere, all are tried: it may have been that night only.
+    return frozenset() if len(closed) == len(found) else closed
 
 
 def credentials_of(directory: Path) -> Credentials:

@@ -152,7 +152,7 @@ def _outside(
         quick=args.quick,
         while_open=(lambda _: None) if outside is None else outside.look_while_open,
     )
-    checks.append(check_visit(meeting, replies=terms.written.get("replies")))
+    checks.append(check_visit(meeting, replies=terms.replies))
     if args.quick:
         return checks, None, meeting.directory
     facts = learn(meeting) | {"origin_needed": needed}

@@ -10,7 +10,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from harness.cli.platform import (
     add_places,
+    closed_roads,
     credentials_of,
+    learned_of,
     note_afterwards,
     open_api,
     span_of,
@@ -28,12 +30,14 @@ from harness.guest.sign_ins import read_sign_ins
 from harness.ledger.leftovers import Leftover, ledger_files, read_account
 from harness.ledger.setting_aside import set_aside
 from harness.reconcile.derive import sweep_derived
-from harness.reconcile.platform_sweep import sweep_by_platform
+from harness.reconcile.platform_sweep import EFFECT_WITHIN_S, sweep_by_platform
 from harness.reconcile.sweep import SweepResult, find_leftovers, refuse_while_running, sweep
 from harness.report.afterwards import sweep_block
 from harness.report.console import open_console
 from harness.units import duration_text, rate_per_s, seconds
 
+LAGS = 3
+"""So many times the lag that the preflight's guest met: it is not the same for each."""
 TELL_EVERY_S = 5.0
 """Where no bar can be drawn, a line so often."""
 
@@ -82,9 +86,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--effect",
-        default="60s",
         metavar="TIME",
-        help="how long the effect of a disconnect is waited for (%(default)s)",
+        help="how long the effect of a disconnect is waited for (1m, or longer where the preflight "
+        "saw that it shows later)",
     )
     add_places(parser)
     parser.add_argument("--force", action="store_true", help="also when the run is still at work")
@@ -94,7 +98,8 @@ def run(args: argparse.Namespace) -> int:
     """Sweep run after run."""
     per_second = rate_per_s(args.rate, "--rate")
     deadline_s = seconds(args.deadline, "--deadline")
-    seconds(args.effect, "--effect")
+    if args.effect is not None:
+        seconds(args.effect, "--effect")
     if per_second <= 0:
         raise ConfigError("--rate: expected more than zero")
     args.jwts = () if args.sign_ins is None else read_sign_ins(args.sign_ins)
@@ -188,7 +193,11 @@ def _by_platform(
     directory: Path, target: Target, args: argparse.Namespace, console: Console
 ) -> int:
     api = open_api(directory, target, credentials_of(directory), args)
-    span = span_of(directory)
+    span, learned = span_of(directory), learned_of(directory)
+    effect_s = EFFECT_WITHIN_S if args.effect is None else seconds(args.effect, "--effect")
+    if args.effect is None and learned.direct_shown is False:
+        effect_s = max(effect_s, LAGS * (learned.analytics_ends_s or 0.0))
+    waited = duration_text(effect_s)
     result = sweep_by_platform(
         find_leftovers([directory]),
         api,
@@ -196,7 +205,8 @@ def _by_platform(
         start=span.start,
         searched_until=span.began_until,
         end=span.end,
-        within_s=seconds(args.effect, "--effect"),
+        within_s=effect_s,
+        closed=closed_roads(learned),
     )
     api.close()
     for count, words in (
@@ -205,10 +215,10 @@ def _by_platform(
             "conversations were disconnected; their sessions lapse by themselves",
         ),
         (result.over_already, "had ended for the guest already, says the Platform API"),
-        (result.still_open, f"are still open {args.effect} after they were disconnected"),
+        (result.still_open, f"are still open {waited} after they were disconnected"),
         (
             result.not_told,
-            f"were disconnected, and the service did not show their end within {args.effect}",
+            f"were disconnected, and the service did not show their end within {waited}",
         ),
         *((count, f"could not be disconnected: {why}") for why, count in result.refused.items()),
         (result.not_found, "have no conversation that the Platform API knows"),

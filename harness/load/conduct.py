@@ -15,6 +15,7 @@ from harness.guest.budget import DOCUMENTED, UNLIMITED, ConnectionBudget
 from harness.guest.settings import GuestSettings, SignIn
 from harness.guest.sign_ins import read_sign_ins
 from harness.ledger.tokens import guest_tag
+from harness.preflight.mapping import Learned
 from harness.protocol.names import CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE
 from harness.targets import Terms
 from harness.units import duration_text, seconds
@@ -103,7 +104,8 @@ class Conduct:
     """0: never replaced by the guest; None: as the guest's class says"""
     replies: bool = True
     greets: bool | None = None
-    """None: as the guest's class says, or else not known"""
+    """None: as the guest's class says, or else as a preflight has learnt"""
+    learned_greets: bool | None = None
     turns: bool = False
     turn_silence_s: float = 1.0
     listen: bool = True
@@ -122,7 +124,7 @@ class Conduct:
             auto_join=self.auto_join,
             max_connection_age_s=self.max_connection_age_s or 0.0,
             replies=self.replies,
-            greets=self.greets,
+            greets=self.learned_greets if self.greets is None else self.greets,
             turns=self.turns,
             turn_silence_s=self.turn_silence_s,
             custom_attributes={"runId": run_id},
@@ -153,13 +155,20 @@ class Conduct:
         return self.sign_ins[guest % len(self.sign_ins)] if self.sign_ins else ""
 
 
-def read_conduct(parsed: argparse.Namespace, terms: Terms) -> Conduct:
-    """What the options say, or else the target's terms. Raises ConfigError."""
+def read_conduct(
+    parsed: argparse.Namespace, terms: Terms, learned: Learned | None = None
+) -> Conduct:
+    """What the options say, or else the target's terms, or what preflights have taught.
+
+    Raises ConfigError.
+    """
     paced = _one_of("--pace", parsed.pace, {"documented": True, "off": False})
     on_off = {"on": True, "off": False}
     joins = _one_of("--auto-join", parsed.auto_join, {**on_off, "": terms.auto_join})
     replies = {**on_off, "": True if terms.replies is None else terms.replies}
     greets: dict[str, bool | None] = {**on_off, "": terms.greets}
+    # A flow that greets after Join may be silent before its first answer, and the other way round.
+    same = learned is not None and learned.joined == joins
     file = Path(parsed.sign_ins) if parsed.sign_ins else terms.sign_ins
     return Conduct(
         paced=paced,
@@ -169,6 +178,7 @@ def read_conduct(parsed: argparse.Namespace, terms: Terms) -> Conduct:
         max_connection_age_s=_max_age_s(parsed.max_connection_age),
         replies=_one_of("--replies", parsed.replies, replies),
         greets=_one_of("--greets", parsed.greets, greets),
+        learned_greets=learned.greets if learned is not None and same else None,
         turns=_one_of("--turns", parsed.turns, {**on_off, "": bool(terms.turns)}),
         turn_silence_s=_silence_s(parsed.turn_silence),
         listen=_one_of("--listen", parsed.listen, on_off),

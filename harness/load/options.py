@@ -13,6 +13,8 @@ from harness.config import Target
 from harness.errors import ConfigError
 from harness.guard import Rule, parse_overrides
 from harness.load.conduct import OPTIONS, Conduct, read_conduct
+from harness.preflight.mapping import Learned
+from harness.preflight.stamp import read_learned
 from harness.targets import FILE, Terms, resolve_target
 from harness.units import seconds
 
@@ -29,6 +31,7 @@ TERM_GRACE_DEFAULT = "8s"
 """Docker kills ten seconds after SIGTERM, and the record takes a moment as well."""
 RUN_ID = "harness_run_id"
 SHARES = "harness_shares"
+LEARNED = "harness_learned"
 """Attributes that the master adds to Locust's options; they travel to the workers with them."""
 
 
@@ -53,6 +56,8 @@ class RunOptions:
     """given by the master or by ``harness run``; otherwise made at the start"""
     term_grace_s: float = 8.0
     """after SIGTERM everything open has to be cleared by then: who sends it kills us later"""
+    learned: Learned | None = None
+    """what preflights of the target have taught, if anything"""
     conduct: Conduct = field(default_factory=Conduct)
     """how guests keep to limits, join, sign in and come back"""
 
@@ -103,10 +108,13 @@ def read_options(parsed: argparse.Namespace) -> RunOptions:
         ca_file=parsed.ca_file or None,
         origin=parsed.origin or None,
     )
+    reports = Path(parsed.reports)
+    told = getattr(parsed, LEARNED, None)  # by the master, who has the reports folder
+    learned = read_learned(reports, terms) if told is None else Learned.of(told)
     return RunOptions(
         terms=terms,
         overrides=parse_overrides([part for part in parsed.override.split(";") if part.strip()]),
-        reports=Path(parsed.reports),
+        reports=reports,
         metrics=_metrics(parsed.metrics_address, parsed.metrics_port),
         slo=Path(parsed.slo) if parsed.slo else None,
         warm_up_s=seconds(parsed.warm_up, "--warm-up") if parsed.warm_up else None,
@@ -114,7 +122,8 @@ def read_options(parsed: argparse.Namespace) -> RunOptions:
         disk_guard=_on_off("--disk-guard", parsed.disk_guard),
         run_id=getattr(parsed, RUN_ID, None) or os.environ.get("HARNESS_RUN_ID"),
         term_grace_s=seconds(parsed.term_grace, "--term-grace"),
-        conduct=read_conduct(parsed, terms),
+        learned=learned,
+        conduct=read_conduct(parsed, terms, learned),
     )
 
 

@@ -29,7 +29,7 @@ from harness.load.live_web import SessionsTab
 from harness.load.mistakes import calling_place, place_of
 from harness.load.mix import shares_of
 from harness.load.muster import HELLO, Muster, describe
-from harness.load.options import RUN_ID, SHARES, RunOptions, add_options
+from harness.load.options import LEARNED, RUN_ID, SHARES, RunOptions, add_options
 from harness.load.pausing import Asked, register_paused
 from harness.load.run import LEAD_NS, Run, time_to_clear_s
 from harness.load.shapes import schedule_facts
@@ -190,6 +190,7 @@ class Plugin:
             self._permit = self.admission.ask_permission()
             self.admission.check_strength(options)
             setattr(parsed, RUN_ID, run_id)
+            setattr(parsed, LEARNED, {} if options.learned is None else options.learned.as_dict())
             self._write_start(options, directory, disk)
             note_counts(directory, "before", options.target)
             self.live = Live()
@@ -267,6 +268,7 @@ class Plugin:
             started=utc_iso(),
             **target_facts(options.target),
             platform=options.terms.platform_facts,
+            learned=None if options.learned is None else options.learned.as_dict(),
             locustfile=parsed.locustfile,
             objectives=[
                 *getattr(environment, "harness_objectives", []),

@@ -85,7 +85,10 @@ def _lines(learned: Learned, sessions: int | None) -> Iterator[tuple[str, Status
         text = f"yes, {when}: {many}" if learned.greets else "no"
         yield "greets", Status.OK, text
     if learned.turn_messages is not None:
-        yield "turn", Status.OK, f"{_messages(learned.turn_messages)} to the second text"
+        text = f"{_messages(learned.turn_messages)} to the second text"
+        if learned.turn_messages > 1:
+            text += ": guests wait for all of them with turns = true"
+        yield "turn", Status.OK, text
     if learned.first_message_s is not None and learned.last_message_s is not None:
         slow = learned.first_message_s > SLOW_FIRST_S
         text = f"first message after {learned.first_message_s:.3g} s, last after "

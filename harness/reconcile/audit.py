@@ -8,7 +8,7 @@ neither tells is *unknown*, and unknown is never taken for clean.
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ from harness.platform_api.conversations import (
     standing_now,
 )
 from harness.reconcile.end_lag import EndLags, end_lags
-from harness.reconcile.matching import LOOKUPS, Matches, Spoken, match
+from harness.reconcile.matching import LOOKUPS, Matches, Road, Spoken, match
 
 ASK_AGAIN_S = 5.0
 SILENT = (Stage.INTENDED, Stage.CONFIGURED, Stage.NEVER_CONFIGURED)
@@ -113,14 +113,15 @@ def audit(
     searched_until: datetime | None = None,
     on_look: Callable[[Audit], None] = lambda _: None,
     sleep: Callable[[float], None] = time.sleep,
+    closed: Collection[Road] = (),
 ) -> Audit:
     """Look until nothing is open and all is known, or the deadline: what is shown lags behind.
 
-    Its conversations began between ``start`` and ``searched_until`` (``end`` unless given).
-    Raises PlatformApiError when the service can't be asked at all.
+    Its conversations began between ``start`` and ``searched_until`` (``end`` unless given). Roads
+    that are ``closed`` are not tried. Raises PlatformApiError when nothing can be asked at all.
     """
     rows = [row for path in ledger_files(run_dir) for row in read_rows(path)]
-    look = _Looks(rows, api, run_id, start, end, searched_until)
+    look = _Looks(rows, api, run_id, start, end, searched_until, closed)
     deadline = monotonic_ns() + int(deadline_s * 1e9)
     looks = 0
     while True:
@@ -144,6 +145,7 @@ class _Looks:
         start: datetime,
         end: datetime,
         searched_until: datetime | None,
+        closed: Collection[Road],
     ) -> None:
         self._rows = {row[1]: row for row in rows if row[2] != Stage.NEVER_CONFIGURED}
         self._sessions = [
@@ -153,6 +155,7 @@ class _Looks:
         self._run_id = run_id
         self._start, self._end = start, end
         self._searched_until = searched_until
+        self._closed = closed
         self._matches = Matches()
         self._settled: dict[str, Standing] = {}
         """conversations that are over: what has ended stays so"""
@@ -170,6 +173,7 @@ class _Looks:
             start=self._start,
             end=self._end,
             searched_until=self._searched_until,
+            closed=self._closed,
         )
         spoke = [one for one in self._sessions if one.message_id]
         known = set(matches.tokens.values())

@@ -6,7 +6,7 @@ journey id stands in what analytics shows, if it shows it, and as late as analyt
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -92,21 +92,25 @@ def match(
     start: datetime,
     end: datetime,
     searched_until: datetime | None = None,
+    closed: Collection[Road] = (),
 ) -> None:
     """Find the conversations of these sessions, as far as the roads lead today.
 
+    Roads that are ``closed`` are not tried: a preflight has found that they lead nowhere.
     Conversations began from ``start`` to ``searched_until`` (``end`` unless given), where analytics
     is asked until ``end``. Raises PlatformApiError when the service can't be asked at all.
     """
     all_of_them = list(sessions)
-    certain = [one for one in all_of_them if one.message_id]
+    certain = [one for one in all_of_them if one.message_id and Road.MESSAGE not in closed]
     if len(all_of_them) <= FEW:
         _by_message(matches, certain, api)
-    ours: dict[str, Tagged] = matches.ask(
-        "conversations by their attributes",
-        lambda: conversations_of_run(api, run_id, start, searched_until or end),
-        {},
-    )
+    ours: dict[str, Tagged] = {}
+    if Road.ATTRIBUTES not in closed:
+        ours = matches.ask(
+            "conversations by their attributes",
+            lambda: conversations_of_run(api, run_id, start, searched_until or end),
+            ours,
+        )
     by_tag = {guest_tag(one.token): one for one in all_of_them}
     for conversation, tagged in ours.items():
         session = by_tag.get(tagged.guest)
@@ -116,7 +120,7 @@ def match(
             matches.strangers.add(conversation)
     found = set(matches.tokens.values())
     missing = {journey_id(one.token): one for one in all_of_them if one.token not in found}
-    if missing:
+    if missing and Road.JOURNEY not in closed:
         shown: list[Seen] = matches.ask(
             "conversations by their journey ids",
             lambda: list(conversations_of_guests(api, list(missing), start, end)),

@@ -5,7 +5,7 @@ at until it is over or the time is up. What is not seen to have ended stays a le
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -21,7 +21,7 @@ from harness.platform_api.conversations import (
     disconnect,
     standing_now,
 )
-from harness.reconcile.matching import Matches, Spoken, match
+from harness.reconcile.matching import Matches, Road, Spoken, match
 
 LOOK_AGAIN_S = 1.0
 EFFECT_WITHIN_S = 60.0
@@ -59,6 +59,7 @@ def sweep_by_platform(
     end: datetime,
     searched_until: datetime | None = None,
     within_s: float = EFFECT_WITHIN_S,
+    closed: Collection[Road] = (),
     sleep: Callable[[float], None] = time.sleep,
 ) -> Disconnected:
     """Disconnect each leftover's conversations and settle it when the service shows their end.
@@ -68,7 +69,16 @@ def sweep_by_platform(
     result = Disconnected()
     matches = Matches()
     sessions = [Spoken(one.token, one.message_id, True) for one in leftovers]
-    match(matches, sessions, api, run_id, start=start, end=end, searched_until=searched_until)
+    match(
+        matches,
+        sessions,
+        api,
+        run_id,
+        start=start,
+        end=end,
+        searched_until=searched_until,
+        closed=closed,
+    )
     conversations: dict[str, list[str]] = {}
     for conversation, token in matches.tokens.items():
         conversations.setdefault(token, []).append(conversation)

@@ -62,7 +62,7 @@ from harness.slo.objective import Kind, Known, Objective, parse_objective
 SCHEMA = 1
 RECORD = "run.json"
 QUANTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p99_9": 99.9, "max": 100.0}
-HOW_NOT = ("run_id", "objectives", "baseline", "platform")
+HOW_NOT = ("run_id", "objectives", "baseline", "platform", "learned")
 """Of ``start.json``: what does not say how the run was made, or has a place of its own."""
 DEFAULT_OBJECTIVES = ("leftovers == 0", "guests failed < 1%")
 """What every run is judged by; an objective of the user's on guests takes the second one's place.

@@ -48,7 +48,7 @@ def test_found_then_disconnected_then_clean(
         assert "nothing of this run open" in capsys.readouterr().out
     record = json.loads((directory / "run.json").read_text())
     assert record["audit"]["leftovers"] == []
-    assert record["sessions"]["settled"] == 1
+    assert record["sessions"]["disconnected"] == 1
     assert record["operations"]["conversation_end"]["count"] == 1
     page = (directory / "report.html").read_text()
     assert "conversation_end" in page

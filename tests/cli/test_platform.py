@@ -6,9 +6,19 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.cli.platform import AFTER, MARGIN, note_afterwards, span_of, target_of
+from harness.cli.platform import (
+    AFTER,
+    MARGIN,
+    closed_roads,
+    learned_of,
+    note_afterwards,
+    span_of,
+    target_of,
+)
 from harness.config import parse_target
 from harness.errors import ConfigError
+from harness.preflight.mapping import Learned
+from harness.reconcile.matching import Road
 from harness.report.opening import target_facts, write_start
 
 URL = "ws://127.0.0.1:8080/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef"
@@ -23,6 +33,16 @@ def test_a_run_says_where_its_guests_went_and_when(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text('{"ended": "2026-11-22T11:00:00.000+00:00"}')
     span, ended = span_of(tmp_path), datetime(2026, 11, 22, 11, tzinfo=UTC)
     assert (span.began_until, span.end) == (ended + MARGIN, ended + AFTER)
+
+
+def test_roads_that_lead_nowhere_are_known_from_a_preflight(tmp_path: Path) -> None:
+    assert closed_roads(learned_of(tmp_path)) == frozenset()
+    some = Learned(message_leads=True, search_shown=False, analytics_ends_s=40)
+    write_start(tmp_path, learned=some.as_dict())
+    assert learned_of(tmp_path) == some
+    assert closed_roads(some) == {Road.ATTRIBUTES}
+    none = Learned(message_leads=False, search_shown=False, journey_shown=False)
+    assert closed_roads(none) == frozenset()  # all are tried again
 
 
 def test_a_sweep_goes_the_way_the_guests_went(tmp_path: Path) -> None:

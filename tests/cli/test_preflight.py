@@ -59,6 +59,9 @@ def test_no_run_before_a_preflight_and_a_run_after_it(simulator: Any, tmp_path: 
         assert name in checked.stdout
     done = harness(*run)
     assert done.returncode == 0, done.stdout + done.stderr
+    (start,) = (tmp_path / "reports").glob("2*/start.json")
+    learned = json.loads(start.read_text())["learned"]
+    assert (learned["greets"], learned["turn_messages"], learned["joined"]) == (False, 1, False)
     how = record(tmp_path)["how"]
     assert (how["target_name"], how["approval"], how["overridden"]) == ("twin", "case 1", [])
 

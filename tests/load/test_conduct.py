@@ -16,9 +16,12 @@ from harness.guest.rest import exchange_sign_in
 from harness.guest.settings import GuestSettings
 from harness.load.conduct import Conduct, read_conduct
 from harness.load.options import add_options, read_options
+from harness.preflight.mapping import Learned
+from harness.preflight.stamp import write_stamp
 from harness.targets import Terms, resolve_target
 
 URL = "ws://127.0.0.1:1/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef"
+LEARNED = Learned(greets=True, joined=True, analytics_ends_s=40.5)
 REAL = URL.replace("ws://127.0.0.1:1", "wss://webmessaging.mypurecloud.de")
 
 
@@ -103,6 +106,36 @@ def test_options_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) 
     assert (found.auto_join, found.connections_per_minute) == (True, 60)
 
 
+def test_whether_the_flow_greets_is_known_from_a_preflight(tmp_path: Path) -> None:
+    here = terms(tmp_path, url=URL)
+    after_join = Learned(greets=True, joined=True)
+
+    def greets(*words: str, learned: Learned | None = after_join, **own: bool) -> bool | None:
+        found = read_conduct(parsed(*words), here, learned)
+        settings = found.settings(here, workers=1, run_id="r")
+        return found.of_guest(settings, sign_in="", max_age_s=0, **own).greets
+
+    assert greets("--auto-join", "on") is True
+    assert greets() is None  # it was not learnt of guests who don't join
+    assert greets("--auto-join", "on", learned=None) is None
+    assert greets("--auto-join", "on", "--greets", "off") is False
+    assert greets("--auto-join", "on", greets=False) is False  # as the guest's class says
+    assert greets(learned=Learned(greets=False, joined=False)) is False
+
+
+def test_the_master_tells_its_workers_what_was_learnt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_TARGET", URL)
+    options = parsed("--reports", str(tmp_path))
+    assert read_options(options).learned is None
+    write_stamp(tmp_path, resolve_target(URL, tmp_path / "no"), passed=True, learned=LEARNED)
+    assert read_options(options).learned == LEARNED
+    options.reports = str(tmp_path / "elsewhere")
+    setattr(options, "harness_learned", LEARNED.as_dict())  # noqa: B010 - as Locust hands it on
+    assert read_options(options).learned == LEARNED
+
+
 def test_sign_ins_are_given_out_in_turn_and_not_shown(tmp_path: Path) -> None:
     file = tmp_path / "jwts.txt"
     file.write_text("a.b.c\n\nd.e.f\n")
@@ -152,7 +185,10 @@ def test_a_run_of_guests_who_sign_in_join_and_fetch_what_they_missed(tmp_path: P
     running = Simulator("--limits", "off", "--deployment", "authentication=true")
     try:
         settings = GuestSettings(target=parse_target(running.url))
-        jwts = [exchange_sign_in(settings, f"customer {n}", "https://shop.example") for n in (1, 2)]
+        # One for each guest: a customer who comes a second time ends the first visit.
+        jwts = [
+            exchange_sign_in(settings, f"customer {n}", "https://shop.example") for n in range(60)
+        ]
         (tmp_path / "jwts.txt").write_text("\n".join(jwts))
         file = locustfile(tmp_path, messages=1, think="300ms")
         text = file.read_text()
