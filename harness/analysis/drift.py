@@ -5,7 +5,7 @@ most one of twenty, however many figures are watched (Bonferroni).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import inf
 
@@ -36,6 +36,10 @@ class Watched:
     at_s: Sequence[float]
     values: Sequence[float]
     load: Sequence[float] | None = None
+    trials: Sequence[float] | None = None
+    """of a share: of how many, at the same times"""
+    less_is_better: bool = False
+    """Then a fall is told as an improvement and fails nothing."""
     matters: float = 0.05
     floor: float = 0.0
     """In the figure's unit: a smaller change never matters, however large it is as a share."""
@@ -106,6 +110,7 @@ def assess(
                 item.at_s,
                 item.values,
                 load=item.load,
+                trials=item.trials,
                 matters=item.matters,
                 floor=item.floor,
                 material=item.matters if item.side is Side.HARNESS else None,
@@ -117,6 +122,8 @@ def assess(
             )
         except ConfigError as error:
             raise ConfigError(f"{item.name}: {error}") from None
+        if found.verdict is Drift.DRIFTING and found.falls and item.less_is_better:
+            found = replace(found, verdict=Drift.IMPROVING)
         reached = None if item.limit is None else found.limit_reached_in_s(item.limit)
         findings.append(
             Finding(name=item.name, side=item.side, trend=found, watched=item, limit_in_s=reached)
@@ -128,7 +135,7 @@ def assess(
         )
     verdicts = [finding.trend.verdict for finding in findings]
     verdicts += [leak.verdict] if leak else []
-    order = (Drift.DRIFTING, Drift.UNDECIDED, Drift.FLAT)
+    order = (Drift.DRIFTING, Drift.UNDECIDED, Drift.IMPROVING, Drift.FLAT)
     return DriftReport(
         verdict=min(verdicts, key=order.index),
         findings=tuple(findings),
@@ -184,6 +191,7 @@ def _sessions_to_decide(
 
 def _sentence(findings: Sequence[Finding], leak: Leak | None) -> str:
     drifting = [f for f in findings if f.trend.verdict is Drift.DRIFTING]
+    better = [f for f in findings if f.trend.verdict is Drift.IMPROVING]
     sides = {finding.side for finding in drifting}
     leaks = leak is not None and leak.verdict is Drift.DRIFTING
     parts = []
@@ -195,7 +203,7 @@ def _sentence(findings: Sequence[Finding], leak: Leak | None) -> str:
     named = ", ".join(_told(finding) for finding in drifting)
     if sides == {Side.SERVICE}:
         own = [f for f in findings if f.side is Side.HARNESS]
-        calm = own and all(f.trend.verdict is Drift.FLAT for f in own)
+        calm = own and all(f.trend.verdict in (Drift.FLAT, Drift.IMPROVING) for f in own)
         parts.append(
             f"The service drifts: {named}; "
             + ("the harness itself is flat." if calm else "the harness itself is not shown flat.")
@@ -206,17 +214,26 @@ def _sentence(findings: Sequence[Finding], leak: Leak | None) -> str:
         parts.append(
             f"Service and harness both drift, so the service's figures can't be trusted: {named}."
         )
+    if better:
+        parts.append("Improving: " + ", ".join(_told(finding) for finding in better) + ".")
     open_ = [f for f in findings if f.trend.verdict is Drift.UNDECIDED]
     if open_:
         parts.append("Undecided: " + ", ".join(_open(finding) for finding in open_) + ".")
     if leak is not None and leak.verdict is Drift.UNDECIDED:
         more = "" if leak.more_sessions is None else f"; {leak.more_sessions:,} more would decide"
         parts.append(f"Whether sessions leak is undecided after so few{more}.")
-    return " ".join(parts) or "Nothing drifts."
+    if not parts or (better and len(parts) == 1):
+        parts.insert(0, "Nothing drifts.")
+    return " ".join(parts)
 
 
 def _told(finding: Finding) -> str:
     found = finding.trend
+    if found.step is not None:
+        step, unit = found.step, finding.watched.unit
+        at = duration_text(round(step.at_s - finding.watched.at_s[0]))
+        before, after = (f"{level:.4g}{unit and ' ' + unit}" for level in (step.before, step.after))
+        return f"{finding.name} went from {before} to {after} at once, {at} into the run"
     change = found.change or 0.0
     amount = f"{change:+.1%}" if found.relative else f"{change:+.4g}"
     told = f"{finding.name} {amount} over {duration_text(found.span_s)}"

@@ -1,5 +1,7 @@
 """A soak as a whole: leaks found, the guilty side named, one error rate for all figures."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -63,6 +65,45 @@ def test_the_guilty_side_is_named() -> None:
     both = assess(several(1, service=0.1, harness=0.1))
     assert both.sentence.startswith("Service and harness both drift")
     assert assess(several(1)).sentence == "Nothing drifts."
+
+
+def alike_soak(seed: int, alike: float, many: int = 12, points: int = 240) -> list[Watched]:
+    """So many flat figures of the service whose neighbours are so alike."""
+    rng = np.random.default_rng(seed)
+    at = np.linspace(0, 8 * 3600.0, points)
+    found = []
+    for number in range(many):
+        error = np.zeros(points)
+        error[0] = rng.normal()
+        for i in range(1, points):
+            error[i] = alike * error[i - 1] + np.sqrt(1 - alike**2) * rng.normal()
+        values = 500 * np.exp(0.03 * error)
+        found.append(Watched(name=f"f{number}", side=Side.SERVICE, at_s=at, values=values))
+    return found
+
+
+@pytest.mark.parametrize("alike", [0.95, 0.98])
+def test_flat_figures_that_wander_slowly_are_no_drift(alike: float) -> None:
+    false = sum(assess(alike_soak(seed, alike)).verdict is Drift.DRIFTING for seed in range(20))
+    assert false <= 3  # 4 of 20 at 5 % has p = 0.016
+
+
+def test_an_improvement_is_told_and_fails_nothing() -> None:
+    faster = [replace(one, less_is_better=True) for one in several(1, service=-0.1)]
+    report = assess(faster)
+    assert report.verdict is Drift.IMPROVING
+    assert report.sentence.startswith("Nothing drifts. Improving: reply p95 -")
+    slower = [replace(one, less_is_better=True) for one in several(1, service=0.1)]
+    assert assess(slower).verdict is Drift.DRIFTING
+
+
+def test_a_late_step_is_told_with_its_time() -> None:
+    rng = np.random.default_rng(2)
+    values = 500 * np.exp(0.02 * rng.normal(size=AT.size))
+    values[-24:] *= 10
+    item = Watched(name="reply p95", side=Side.SERVICE, at_s=AT, values=values, unit="ms")
+    sentence = assess([item]).sentence
+    assert "reply p95 went from 499.5 ms to 4990 ms at once, 7h3" in sentence
 
 
 def filling(seed: int, *, leak: float = 0.0, noise_mb: float = 0.05) -> Watched:
