@@ -72,6 +72,8 @@ class Leak:
     tolerated: float
     per_hour: float | None = None
     more_sessions: int | None = None
+    ended_later: int = 0
+    """Leftovers of the run that a sweep has ended since; they count as left over all the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +91,7 @@ def assess(
     *,
     sessions: int = 0,
     leftovers: int = 0,
+    ended_later: int = 0,
     duration_s: float = 0.0,
     tolerated_leak: float = 0.001,
     warmup_s: float | None = None,
@@ -97,6 +100,7 @@ def assess(
 ) -> DriftReport:
     """Judge a soak. ``sessions`` opened, ``leftovers`` among them (nothing is said when 0 opened).
 
+    ``ended_later`` of the leftovers were ended by a sweep after the run.
     ``tolerated_leak`` is the share of leftovers that is no leak yet.
     """
     looks = len(watched) + (1 if sessions else 0)
@@ -130,9 +134,10 @@ def assess(
         )
     leak = None
     if sessions:
-        leak = leak_of(
+        found_leak = leak_of(
             leftovers, sessions, duration_s=duration_s, tolerated=tolerated_leak, confidence=each
         )
+        leak = replace(found_leak, ended_later=ended_later)
     verdicts = [finding.trend.verdict for finding in findings]
     verdicts += [leak.verdict] if leak else []
     order = (Drift.DRIFTING, Drift.UNDECIDED, Drift.IMPROVING, Drift.FLAT)
@@ -200,6 +205,8 @@ def _sentence(findings: Sequence[Finding], leak: Leak | None) -> str:
             f"Sessions leak: {leak.share:.2%} were left over "
             f"({leak.low:.2%} to {leak.high:.2%}, tolerated {leak.tolerated:.2%})."
         )
+        if leak.ended_later:
+            parts.append(f"A sweep has ended {leak.ended_later:,} of them since.")
     named = ", ".join(_told(finding) for finding in drifting)
     if sides == {Side.SERVICE}:
         own = [f for f in findings if f.side is Side.HARNESS]

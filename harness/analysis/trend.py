@@ -272,9 +272,7 @@ class _Series:
         """Slope per second and intercept of the figure freed of the load."""
         return self._line(self._freed(self.figure))
 
-    def step(
-        self, chance: float, *, matters: float, floor: float, relative: bool
-    ) -> Step | None:
+    def step(self, chance: float, *, matters: float, floor: float, relative: bool) -> Step | None:
         """A change of level that mere noise shows at most so often, and that is large enough."""
         freed = self._freed(self.figure)
         slope, intercept = self._line(freed)

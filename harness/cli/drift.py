@@ -14,24 +14,31 @@ from harness.cli.which_run import take_run
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.report.console import open_console
-from harness.report.drift_page import write_drift_page
+from harness.report.drift_page import assumptions, write_drift_page
 from harness.report.drifting import as_dict, assess_run
 from harness.units import about_text, seconds
 
 EXIT_CODES = {
     Drift.FLAT: ExitCode.PASS,
+    Drift.IMPROVING: ExitCode.PASS,
     Drift.DRIFTING: ExitCode.OBJECTIVES,
     Drift.UNDECIDED: ExitCode.NO_DATA,
 }
-STYLES = {Drift.FLAT: "green", Drift.DRIFTING: "bold red", Drift.UNDECIDED: "yellow"}
+STYLES = {
+    Drift.FLAT: "green",
+    Drift.IMPROVING: "green",
+    Drift.DRIFTING: "bold red",
+    Drift.UNDECIDED: "yellow",
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.description = (
         "Judge a soak: for each figure of the service and of the harness itself a robust slope "
-        "with its interval and a word, flat, drifting or undecided; and whether sessions leak. "
-        "The exit code is 0 when all is flat, 3 when something drifts, 5 when it can't be said."
+        "with its interval, a search for one sudden change, and a word: flat, drifting, improving "
+        "or undecided; and whether sessions leak. The exit code is 0 when nothing got worse, 3 "
+        "when something drifts, 5 when it can't be said."
     )
     parser.epilog = (
         "examples:\n"
@@ -127,6 +134,8 @@ def _show(report: DriftReport, console: Console) -> None:
         )
     console.print(table)
     console.print(f"\n{report.sentence}", style="bold")
+    for assumption in assumptions(report):
+        console.print(assumption, style="dim")
 
 
 def _amount(found: Trend, value: float | None) -> str:
@@ -136,6 +145,8 @@ def _amount(found: Trend, value: float | None) -> str:
 
 
 def _remark(found: Trend) -> str:
+    if found.step is not None:
+        return f"changed at once from {found.step.before:.4g} to {found.step.after:.4g}"
     if found.note:
         return found.note
     if found.longer_s is not None:

@@ -16,8 +16,14 @@ from harness.report.page import template_environment
 from harness.units import about_text, duration_text
 
 PAGE = "drift.html"
-ORDER = (Drift.DRIFTING, Drift.UNDECIDED, Drift.FLAT)
-TONES = {Drift.DRIFTING: "fail", Drift.UNDECIDED: "no_data", Drift.FLAT: "pass"}
+ORDER = (Drift.DRIFTING, Drift.UNDECIDED, Drift.IMPROVING, Drift.FLAT)
+TONES = {
+    Drift.DRIFTING: "fail",
+    Drift.UNDECIDED: "no_data",
+    Drift.IMPROVING: "pass",
+    Drift.FLAT: "pass",
+}
+DAY_S = 86_400.0
 WHOSE = {Side.SERVICE: "the service", Side.HARNESS: "the harness itself"}
 NAMED = {
     "resumes a minute": "Connections lost and made again, a minute",
@@ -65,9 +71,26 @@ def render(run: str, report: DriftReport) -> str:
         headline=_headline(report),
         why=_why(report),
         keys=_keys(report, max(spans, default=0.0)),
+        assumptions=assumptions(report),
         figures=shown,
         leak=None if report.leak is None else _leak(report.leak),
     )
+
+
+def assumptions(report: DriftReport) -> list[str]:
+    """What the answer takes for granted, and what a run such as this can't tell."""
+    found = [
+        "One error rate of 5 % holds for all figures together, for their slopes and for one "
+        "sudden change of each.",
+        "What a figure owes to the number of guests in session is taken out before it is judged.",
+    ]
+    span_s = max((one.trend.span_s for one in report.findings), default=0.0)
+    if span_s < DAY_S:
+        found.append(
+            "This run is shorter than a day, so a change that comes with the hour of the day looks "
+            "like a drift."
+        )
+    return found
 
 
 def title_of(name: str) -> str:
@@ -95,7 +118,8 @@ def _headline(report: DriftReport) -> str:
         return f"{whose[0].upper()}{whose[1:]} drifts{both}"
     if leaks:
         return "Sessions are left behind"
-    return "Nothing drifts" if report.verdict is Drift.FLAT else "Not decided yet"
+    settled = report.verdict in (Drift.FLAT, Drift.IMPROVING)
+    return "Nothing drifts" if settled else "Not decided yet"
 
 
 def _why(report: DriftReport) -> str:
@@ -110,6 +134,9 @@ def _why(report: DriftReport) -> str:
             f"{percent_text(leak.share)} of the sessions ended without proof of their end; "
             f"{percent_text(leak.tolerated)} are tolerated."
         )
+    for one in report.findings:
+        if _is(one, Drift.IMPROVING):
+            parts.append(f"For the better: {_news(one)}")
     many = sum(_is(one, Drift.UNDECIDED) for one in report.findings)
     many += leak is not None and leak.verdict is Drift.UNDECIDED
     if many and not parts:
@@ -189,6 +216,8 @@ def _amount(finding: Finding, value: float | None) -> str:
 def _news(finding: Finding) -> str:
     """What happened to a figure that drifts, for whoever reads one sentence only."""
     found = finding.trend
+    if found.step is not None:
+        return f"{title_of(finding.name)}: {_at_once(finding)}"
     start, end = (with_unit(value, finding.watched.unit) for value in _ends(finding))
     change, before = _amount(finding, found.change), duration_text(round(found.span_s))
     operation, _, figure = finding.name.rpartition(" ")
@@ -205,6 +234,15 @@ def _news(finding: Finding) -> str:
     return told + _at_this_pace(finding)
 
 
+def _at_once(finding: Finding) -> str:
+    """Where and how far a figure jumped."""
+    step, unit = finding.trend.step, finding.watched.unit
+    assert step is not None
+    before, after = (with_unit(float(f"{level:.3g}"), unit) for level in (step.before, step.after))
+    at = duration_text(round(step.at_s - finding.watched.at_s[0]))
+    return f"from {before} to {after} at once, {at} into the run."
+
+
 def _at_this_pace(finding: Finding) -> str:
     reached = _reached(finding)
     if not reached:
@@ -218,8 +256,11 @@ def _at_this_pace(finding: Finding) -> str:
 def _sentence(finding: Finding) -> str:
     """What happened to the figure, beside its drawing."""
     found = finding.trend
+    if found.step is not None:
+        told = _at_once(finding)
+        return told[0].upper() + told[1:]
     start, end = (with_unit(value, finding.watched.unit) for value in _ends(finding))
-    if found.verdict is Drift.DRIFTING:
+    if found.verdict in (Drift.DRIFTING, Drift.IMPROVING):
         amount = _amount(finding, found.change)
         span = duration_text(round(found.span_s))
         return f"From {start} to {end} in {span} ({amount}).{_at_this_pace(finding)}"
@@ -261,6 +302,8 @@ def _leak(leak: Leak) -> Sequence[tuple[str, str]]:
     ]
     if leak.per_hour is not None:
         rows.append(("An hour", f"{leak.per_hour:,.3g}"))
+    if leak.ended_later:
+        rows.append(("Ended by a sweep since", f"{leak.ended_later:,} sessions"))
     if leak.more_sessions is not None:
         rows.append(("Would decide", f"{leak.more_sessions:,} sessions more"))
     return rows

@@ -1,7 +1,7 @@
 """Does anything drift in a run? From its files to the figures that are watched, and the verdict."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from math import inf, nan
 from pathlib import Path
 from types import MappingProxyType
@@ -56,6 +56,7 @@ def assess_run(
         sessions=account.opened,
         # What a sweep has ended since then was left over by the run all the same.
         leftovers=account.leftover + account.settled + account.disconnected,
+        ended_later=account.settled + account.disconnected,
         duration_s=len(series) * series.width_s,
         tolerated_leak=tolerated_leak,
         warmup_s=warmup_s,
@@ -117,18 +118,21 @@ def watched_of(series: Series) -> Iterator[Watched]:
                     load,
                     unit="ms",
                     floor=TIMES_MATTER_MS,
+                    less_is_better=True,
                 )
     for operation in TIMED:
-        shares = _error_shares(series, operation)
+        shares, trials = _error_shares(series, operation)
         yield from _watched(
             series,
             f"{operation} errors",
             Side.SERVICE,
             shares,
             None,
+            trials=trials,
             matters=ERRORS_MATTER,
             relative=False,
             unit="share",
+            less_is_better=True,
         )
     yield from _watched(
         series,
@@ -139,6 +143,7 @@ def watched_of(series: Series) -> Iterator[Watched]:
         matters=RESUMES_MATTER,
         relative=False,
         fills=True,
+        less_is_better=True,
     )
     shares = occupancy_over_expected(series)
     yield from _watched(
@@ -154,6 +159,7 @@ def watched_of(series: Series) -> Iterator[Watched]:
             matters=LAG_MATTERS_MS,
             relative=False,
             unit="ms",
+            less_is_better=True,
         )
     for name, words, unit, floor in (
         ("rss_mb", "memory", "MB", 0.0),
@@ -161,7 +167,15 @@ def watched_of(series: Series) -> Iterator[Watched]:
     ):
         values = series.process.get(name, [])
         yield from _watched(
-            series, words, Side.HARNESS, values, load, fills=True, unit=unit, floor=floor
+            series,
+            words,
+            Side.HARNESS,
+            values,
+            load,
+            fills=True,
+            unit=unit,
+            floor=floor,
+            less_is_better=True,
         )
 
 
@@ -171,16 +185,19 @@ def _watched(
     side: Side,
     values: Values,
     load: Values | None,
+    *,
+    trials: Values | None = None,
     **how: Any,
 ) -> Iterator[Watched]:
     loads: Values = load or [0.0] * len(values)
+    tried: Values = trials or [1.0] * len(values)
     rows = [
-        (at, value, beside)
-        for at, value, beside in zip(series.starts_s, values, loads, strict=False)
-        if value is not None and beside is not None
+        (at, value, beside, many)
+        for at, value, beside, many in zip(series.starts_s, values, loads, tried, strict=False)
+        if value is not None and beside is not None and many is not None
     ]
     if len(rows) >= FEWEST_BINS:
-        at_s, figures, beside_them = zip(*rows, strict=True)
+        at_s, figures, beside_them, many = zip(*rows, strict=True)
         follows = len(set(beside_them)) > 1
         yield Watched(
             name=name,
@@ -188,6 +205,7 @@ def _watched(
             at_s=at_s,
             values=figures,
             load=beside_them if follows else None,
+            trials=None if trials is None else many,
             **how,
         )
 
@@ -200,7 +218,8 @@ def _per_minute(series: Series, name: str) -> Values:
     return [60 * (value or 0.0) / series.width_s for value in counted]
 
 
-def _error_shares(series: Series, operation: str) -> Values:
+def _error_shares(series: Series, operation: str) -> tuple[Values, Values]:
+    """The share of errors in each bin, and of how many."""
     prefix = f"{operation}."
     counted = {
         name.removeprefix(prefix): values
@@ -208,12 +227,14 @@ def _error_shares(series: Series, operation: str) -> Values:
         if name.startswith(prefix)
     }
     shares: Values = []
+    trials: Values = []
     for place in range(len(series)):
         counts = {name: values[place] or 0.0 for name, values in counted.items()}
         total = sum(counts.values())
         shares.append(None if not total else 1 - counts.get("ok", 0.0) / total)
+        trials.append(total or None)
     # Without a single error there is no series to speak of: the share is zero throughout.
-    return shares if any(shares) else []
+    return (shares, trials) if any(shares) else ([], [])
 
 
 def as_dict(report: DriftReport) -> Mapping[str, Any]:
@@ -230,6 +251,7 @@ def as_dict(report: DriftReport) -> Mapping[str, Any]:
             "high": report.leak.high,
             "tolerated": report.leak.tolerated,
             "per_hour": report.leak.per_hour,
+            "ended_later": report.leak.ended_later,
         },
         "findings": [
             {
@@ -245,6 +267,7 @@ def as_dict(report: DriftReport) -> Mapping[str, Any]:
                 "slope_per_h": finding.trend.slope_per_h,
                 "span_s": finding.trend.span_s,
                 "cut_s": finding.trend.cut_s,
+                "step": None if finding.trend.step is None else asdict(finding.trend.step),
                 "limit": finding.watched.limit,
                 "limit_in_s": _finite(finding.limit_in_s),
                 "longer_s": finding.trend.longer_s,

@@ -8,7 +8,7 @@ import pytest
 
 from harness.analysis.drift import DriftReport, Side, Watched, assess
 from harness.errors import ConfigError
-from harness.report.drift_page import render, title_of, write_drift_page
+from harness.report.drift_page import assumptions, render, title_of, write_drift_page
 
 AT = tuple(np.linspace(0, 8 * 3600.0, 240))
 
@@ -106,3 +106,35 @@ def test_the_page_lies_beside_the_run_or_says_why_not(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["drift.html"]
     with pytest.raises(ConfigError, match="can't be written"):
         write_drift_page(tmp_path / "gone", soak())
+
+
+def test_a_sudden_change_is_told_with_its_moment() -> None:
+    values = 200 * np.exp(np.random.default_rng(1).normal(0, 0.01, len(AT)))
+    values[-12:] *= 10
+    item = Watched(name="reply p50", side=Side.SERVICE, at_s=AT, values=tuple(values), unit="ms")
+    html = render("r", assess([item], warmup_s=0))
+    assert "Replies: usual time: from 200 ms to 1.99 s" in html
+    assert "at once, 7h3" in html
+
+
+def test_an_improvement_is_no_bad_news() -> None:
+    item = watched("reply p50", Side.SERVICE, -0.2, unit="ms", less_is_better=True)
+    report = assess([item])
+    assert headline(report) == "Nothing drifts"
+    html = render("r", report)
+    assert "For the better: Half of the replies take 1" in html
+    assert '<span class="pill pass">improving</span>' in html
+
+
+def test_a_soak_of_less_than_a_day_says_that_it_can_not_tell_the_hour() -> None:
+    assert any("shorter than a day" in one for one in assumptions(soak()))
+    assert "shorter than a day" in render("r", soak())
+    long = tuple(at * 4 for at in AT)
+    item = Watched(name="reply p50", side=Side.SERVICE, at_s=long, values=(1.0, 2.0) * 120)
+    assert not any("shorter than a day" in one for one in assumptions(assess([item])))
+
+
+def test_what_a_sweep_has_ended_since_is_told_apart() -> None:
+    report = assess([], sessions=20_000, leftovers=100, ended_later=60)
+    assert "A sweep has ended 60 of them since." in report.sentence
+    assert "60 sessions" in render("r", report)
