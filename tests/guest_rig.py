@@ -51,6 +51,7 @@ class Rig:
             ledger=self.ledger,
             recorder=self.recorder,
             think_s=lambda: 0.01,
+            due_ns=settings.get("due_ns"),
         )
 
     def still_open(self) -> set[str]:

@@ -47,6 +47,7 @@ class Line:
         "_websocket",
         "inbox",
         "owner",
+        "paced_ns",
         "session",
         "settings",
         "token",
@@ -72,6 +73,9 @@ class Line:
         self._recorder = recorder
         self._websocket: WebSocket | None = None
         self._pace = None if settings.budget == UNLIMITED else Pace(settings.budget)
+        self.paced_ns = 0
+        """by how much the last message, or the opening of the session, was held back by our pacing:
+        that is no part of what the guest waits for the service"""
         self._text_head = text_head(token)
         self._check_after_ns = int(settings.health_check_every_s * 1e9)
         self._requests = 0
@@ -100,10 +104,12 @@ class Line:
     def connect(self, *, due_ns: int | None = None) -> None:
         """Dial and upgrade; counts ``connect`` and its phases. Raises TransportError."""
         settings = self.settings
-        if settings.connections is not None and settings.connections.acquire() > 0:
+        self.paced_ns = 0
+        if settings.connections is not None and (waited_s := settings.connections.acquire()) > 0:
             self._recorder.count("paced_connects")
+            self.paced_ns = int(waited_s * 1e9)
         started = monotonic_ns()
-        due = started if due_ns is None else due_ns
+        due = started if due_ns is None else due_ns + self.paced_ns
         self.inbox.begin()
         observer = settings.observer
         receiver = self.inbox if observer is None else _Observed(self.inbox, observer)
@@ -158,6 +164,7 @@ class Line:
             operation,
             due_ns,
         )
+        self.paced_ns = 0
         self._await(
             lambda: inbox.response is not None or inbox.failure is not None,
             "SessionResponse",
@@ -325,7 +332,8 @@ class Line:
         if self.settings.observer is not None:
             _show(self.settings.observer, True, data, sent)
         inbox = self.inbox
-        inbox.pending.expect(tracing_id, operation, sent if due_ns is None else due_ns, sent)
+        due = sent if due_ns is None else due_ns + self.paced_ns
+        inbox.pending.expect(tracing_id, operation, due, sent)
         self._sent_ns = sent
         if not inbox.connected:  # the kernel did not take it: the connection was dead
             inbox.pending.give_up(Outcome.LOST)
@@ -348,6 +356,7 @@ class Line:
         return f"{self._lane}{self._requests:010x}"
 
     def _keep_pace(self, wait_ns: int) -> None:
+        self.paced_ns = wait_ns
         if wait_ns:
             self._recorder.count("paced")
             self.pause(wait_ns / 1e9)

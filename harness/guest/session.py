@@ -190,9 +190,9 @@ class GuestSession:
             lambda: requests.join(line.token, line.next_id(), custom_attributes=sent), "join", due
         )
         if self.settings.greets:
-            self._questions.ask(GREETING, due, left)
+            self._questions.ask(GREETING, due + self.line.paced_ns, left)
         elif self.settings.greets is None:
-            self._questions.may_answer(GREETING, due, left)
+            self._questions.may_answer(GREETING, due + self.line.paced_ns, left)
 
     def say(
         self,
@@ -231,7 +231,7 @@ class GuestSession:
                 due,
             )
         if first and self.settings.greets:
-            self._questions.ask(GREETING, due, left)
+            self._questions.ask(GREETING, due + self.line.paced_ns, left)
         self._ask(due, left, expect_reply)
 
     def choose(self, text: str, *, expect_reply: bool | None = None) -> None:
@@ -520,7 +520,11 @@ class GuestSession:
     # Speaking.
 
     def _ask(self, due_ns: int, left_ns: int, expect_reply: bool | None) -> None:
-        """What was said is a question, unless nobody expects an answer."""
+        """What was said is a question, unless nobody expects an answer.
+
+        What our own pacing has held it back by is no part of what the guest waits.
+        """
+        due_ns += self.line.paced_ns
         if self.settings.replies if expect_reply is None else expect_reply:
             self._questions.ask(REPLY, due_ns, left_ns)
         else:

@@ -146,7 +146,14 @@ class Live:
 
     def _tried(self, operation: str, *, corrected: bool = False) -> Tried:
         outcomes = self.outcomes.get(operation, {})
-        return tried(operation, self.histograms, outcomes, self.counts, corrected=corrected)
+        return tried(
+            operation,
+            self.histograms,
+            outcomes,
+            self.counts,
+            corrected=corrected,
+            dropped=self.arrivals.get("dropped", 0),
+        )
 
     def add_point(self, at_s: float) -> None:
         """Keep the present state as one point of the history."""

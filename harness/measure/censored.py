@@ -23,6 +23,9 @@ from harness.measure.recorder import (
 )
 from harness.measure.sample import Outcome
 
+WAITED_FOR = ("connect", "session_open")
+"""What a guest waits for who is due."""
+
 
 class Figure(NamedTuple):
     """A time in milliseconds; None where nothing is known."""
@@ -47,6 +50,8 @@ class Tried:
     cut: Histogram = field(default_factory=Histogram)
     outcomes: Mapping[str, int] = field(default_factory=dict)
     ambiguous: int = 0
+    never_started: int = 0
+    """guests who were due and never came in: of what a guest waits, these wait for ever"""
 
     @property
     def came(self) -> int:
@@ -63,7 +68,7 @@ class Tried:
     def without(self) -> int:
         """How many never came, without those that were cut short early."""
         failed = sum(many for outcome, many in self.outcomes.items() if outcome != Outcome.OK)
-        return max(failed, self.censored.count) - self.cut_early
+        return max(failed, self.censored.count) - self.cut_early + self.never_started
 
     @property
     def whole(self) -> int:
@@ -100,8 +105,12 @@ def tried(
     counts: Mapping[str, int],
     *,
     corrected: bool = False,
+    dropped: int = 0,
 ) -> Tried:
-    """What the merged measurements of a run say of an operation."""
+    """What the merged measurements of a run say of an operation; so many arrivals were ``dropped``.
+
+    Who was turned away by us has waited for a connection and a session, and has had neither.
+    """
     nothing = Histogram()
     tag = corrected_tag(operation) if corrected else service_tag(operation)
     censored = censored_tag(operation, corrected=corrected)
@@ -111,6 +120,7 @@ def tried(
         cut=histograms.get(cut_tag(operation), nothing),
         outcomes=outcomes,
         ambiguous=ambiguous(operation, counts),
+        never_started=dropped if corrected and operation in WAITED_FOR else 0,
     )
 
 

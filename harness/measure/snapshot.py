@@ -204,7 +204,14 @@ class Measurements:
     def tried(self, operation: str, *, corrected: bool = False) -> Tried:
         """All of one operation that was tried."""
         outcomes = self.outcomes.get(operation, {})
-        return tried(operation, self.histograms, outcomes, self.counts, corrected=corrected)
+        return tried(
+            operation,
+            self.histograms,
+            outcomes,
+            self.counts,
+            corrected=corrected,
+            dropped=self.arrivals.get("dropped", 0),
+        )
 
 
 def read_measurements(directory: Path) -> Measurements:

@@ -298,6 +298,7 @@ def operation_block(
         "outcomes": dict(outcomes),
         "ambiguous": service.ambiguous,
         "cut_early": service.cut_early,
+        **({"never_started": corrected.never_started} if corrected.never_started else {}),
         "service_ms": times_block(service),
         "corrected_ms": times_block(corrected),
     }

@@ -148,6 +148,8 @@ class OperationFigures(Part):
     """of those that came, how many came nobody knows when: they are in no time"""
     cut_early: Count | None = None
     """of those cut short by the end of the run, how many had not waited longer than others"""
+    never_started: Count | None = None
+    """guests who were due and were dropped: in the corrected times they wait for ever"""
     service_ms: Times = Times()
     corrected_ms: Times = Times()
 

@@ -394,7 +394,7 @@ def _time(
         return _Found(None, nothing, doubt=doubt)
     outcomes = {key: _number(number) for key, number in _section(entry, "outcomes").items()}
     if lower_bound:
-        return _Found(value, _never(entry, outcomes), lower_bound=True)
+        return _Found(value, _never(entry, outcomes, kind), lower_bound=True)
     if unsure and not doubt:
         cut = outcomes.get("cut_short") or 0.0
         doubt = f"{cut:,.0f} were still waited for when the run ended"
@@ -404,12 +404,16 @@ def _time(
     return _Found(value, doubt=doubt, sample=_of_times(objective, whole, percentile))
 
 
-def _never(entry: Figures, outcomes: Mapping[str, float | None]) -> str:
+def _never(entry: Figures, outcomes: Mapping[str, float | None], kind: Kind) -> str:
     """How much never came, and what became of it."""
     ended = sum(number or 0.0 for number in outcomes.values())
     failed = {name: number for name, number in outcomes.items() if name != "ok" and number}
+    dropped = _number(entry.get("never_started")) or 0.0
+    if dropped and kind is Kind.CORRECTED:
+        failed["dropped"] = dropped
+        ended += dropped
     shown = ", ".join(f"{name} {number:,.0f}" for name, number in failed.items())
-    never = _failed(entry, outcomes)
+    never = _failed(entry, outcomes) + failed.get("dropped", 0.0)
     share = never / ended if ended else 0.0
     return f"{never:,.0f} of {ended:,.0f} ({share:.1%}) never came: {shown}"
 

@@ -21,7 +21,7 @@ from harness.errors import (
     ReplyTimeout,
     UpgradeRejected,
 )
-from harness.guest.budget import Budget
+from harness.guest.budget import MINUTE_NS, Budget, ConnectionBudget
 from harness.guest.failures import STORY_ENDS
 from harness.guest.session import GuestSession
 from harness.ledger.ledger import Ledger
@@ -248,6 +248,21 @@ def test_the_pace_of_a_guest_is_its_budget(rig: Any) -> None:
     # Each but the first waits until the one before it is a second old.
     assert taken.counts["paced"] == 2
     assert taken.outcomes["delivered"] == {Outcome.OK: 3}
+    # What we have added ourselves is no part of what the guest waits for the service.
+    for tag in ("delivered.corrected", "reply.corrected"):
+        assert (taken.histograms[tag].max_ms or 0) < 500
+
+
+def test_the_pace_of_connections_is_no_part_of_what_a_guest_waits(rig: Any) -> None:
+    budget = ConnectionBudget(1)
+    budget._times.append(monotonic_ns() - MINUTE_NS + 1_000_000_000)  # room in a second
+    with rig.guest(connections=budget, due_ns=monotonic_ns()) as guest:
+        guest.say("hello")
+        guest.await_reply(within="5s")
+    taken = rig.taken()
+    assert taken.counts["paced_connects"] == 1
+    for tag in ("connect.corrected", "session_open.corrected", "delivered.corrected"):
+        assert (taken.histograms[tag].max_ms or 0) < 700
 
 
 def test_a_session_that_is_over_leaves_nothing_to_the_garbage_collector(rig: Any) -> None:

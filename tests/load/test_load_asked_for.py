@@ -114,10 +114,14 @@ def test_a_run_of_which_every_slot_is_gone_does_not_wait_for_its_time(
 
 def test_too_few_slots_void_the_run(simulator: Any, tmp_path: Path) -> None:
     more = SHAPE.format(rate=20, over="3s", slots=2) + "    drop_after = '200ms'\n"
+    more += 'objective("connect corrected p95 < 30s", "session_open corrected p95 < 30s")\n'
     file = locustfile(tmp_path, messages=3, think="200ms", more=more)
     code, output = run(simulator, tmp_path, file)
     assert code == 6, output
-    assert "for want of free slots" in reasons(tmp_path)
+    told = reasons(tmp_path)
+    assert "for want of free slots" in told
+    for operation in ("connect", "session_open"):
+        assert f"FAIL  {operation} corrected p95 < 30s  was > " in told
 
 
 def test_a_schedule_that_the_run_time_cuts(simulator: Any, tmp_path: Path) -> None:
