@@ -74,10 +74,11 @@ class Progress:
 
     @property
     def to_do(self) -> list[Cell]:
-        """Cells that have not been run or did not hold, in an order of the seed's own."""
+        """Cells that have not been run, in an order of the seed's own; then those that broke."""
         cells = list(CELLS)
         random.Random(self.seed).shuffle(cells)
-        return [c for c in cells if c not in self.outcomes or self.outcomes[c].broken]
+        fresh = [cell for cell in cells if cell not in self.outcomes]
+        return fresh + [c for c in cells if c in self.outcomes and self.outcomes[c].broken]
 
 
 def run_cells(
