@@ -34,7 +34,8 @@ class Figure(NamedTuple):
     at_least: bool = False
     """the true figure is higher, nobody knows by how much"""
     unsure: bool = False
-    """it would be higher if what the run's end cut short had never come"""
+    """it would be higher if what the run's end cut short had never come, or, of a lower bound,
+    it would be none if all that is ambiguous had come first"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,13 +84,14 @@ class Tried:
         """The time within which so many per cent came; 100: the slowest."""
         exact, without, early = self.exact(), self.without, self.cut_early
         whole = exact.count + without
-        if not whole + self.ambiguous:
-            return Figure(None)
+        if not whole:
+            return Figure(None)  # nothing was tried, or of nothing that came it is known when
         # Even if all that is ambiguous had been the fastest:
         certain = rank_of(percent, self.whole) > exact.count + self.ambiguous
         rank = rank_of(percent, whole)
         if rank > exact.count or certain:
-            return Figure(self.bounds.at_rank_ms(rank) or 0.0, at_least=True)
+            ms = self.bounds.at_rank_ms(rank) or 0.0
+            return Figure(ms, at_least=True, unsure=not certain)
         if percent < 100 and early:
             strict = rank_of(percent, whole + early)
             if strict > exact.count:

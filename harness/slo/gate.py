@@ -393,7 +393,7 @@ def _time(
     if value is None:
         return _Found(None, nothing, doubt=doubt)
     outcomes = {key: _number(number) for key, number in _section(entry, "outcomes").items()}
-    if lower_bound:
+    if lower_bound and not (unsure and doubt):
         return _Found(value, _never(entry, outcomes, kind), lower_bound=True)
     if unsure and not doubt:
         cut = outcomes.get("cut_short") or 0.0

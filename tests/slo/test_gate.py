@@ -364,3 +364,13 @@ def test_nothing_is_corrected_where_there_is_no_schedule() -> None:
     found = judge_one(objective, figures, percentile=nothing_more)
     assert (found.verdict, found.figure) == (Verdict.NO_DATA, None)
     assert "a closed workload has no schedule" in found.note
+
+
+def test_what_never_came_decides_only_where_the_ambiguous_could_not_have_been_fast_enough() -> None:
+    figures = run_figures()
+    times = {"p95": 50.0, "lower_bounds": ["p95"]}
+    entry = {"count": 100, "outcomes": {"ok": 99, "unanswered": 1}, "ambiguous": 90}
+    figures["operations"]["reply"] = {**entry, "service_ms": times | {"unsure": ["p95"]}}
+    assert verdict("reply p95 < 1s", figures)[0] is Verdict.NO_DATA
+    figures["operations"]["reply"] = {**entry, "service_ms": times}
+    assert verdict("reply p95 < 1s", figures)[0] is Verdict.FAIL
