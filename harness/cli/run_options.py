@@ -149,6 +149,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=("default", "lifelike"),
         help="lifelike greets, answers in several messages, and is slow at times",
     )
+    add("--sim-from", metavar="FILE", help="answer as in a recording (simulate --from)")
     add("--sim-bot-delay", metavar="TIME", help="time the bot needs for an answer")
     add(
         "--sim-limits",
@@ -193,6 +194,7 @@ def check_numbers(args: argparse.Namespace) -> None:
                 ("--sim-fault", args.sim_fault),
                 ("--sim-tls", args.sim_tls),
                 ("--sim-bot", args.sim_bot),
+                ("--sim-from", args.sim_from),
                 ("--sim-bot-delay", args.sim_bot_delay),
                 ("--sim-seed", args.sim_seed is not None),
                 ("--keep-sim", args.keep_sim),
@@ -273,6 +275,8 @@ def simulator_options(args: argparse.Namespace) -> list[str]:
         options.append("--tls")
     if args.sim_bot:
         options += ["--bot", args.sim_bot]
+    if args.sim_from:
+        options += ["--from", args.sim_from]
     if args.sim_bot_delay:
         options += ["--bot-delay", args.sim_bot_delay]
     if args.sim_seed is not None:

@@ -74,19 +74,22 @@ class WorkQueue:
         self._sample = time.sampler(Random() if seed is None else Random(seed))
         self.done = 0
 
-    def finish(self, arrival: float, *, burden: float = 1.0) -> float:
+    def finish(self, arrival: float, *, burden: float = 1.0, work_s: float | None = None) -> float:
         """When work that arrives now will be done; times in seconds of any one clock.
 
-        ``burden`` makes it take so many times as long.
+        ``burden`` makes it take so many times as long; ``work_s`` is how long it takes, if that is
+        not to be drawn.
         """
         self.done += 1
+        if work_s is None:
+            work_s = self._sample()
         if not self.workers:
-            return arrival + self._sample() * burden
+            return arrival + work_s * burden
         start = max(heapq.heappop(self._free_at), arrival)
         if self._contention or self._coherency:
             others = sum(free_at > start for free_at in self._free_at)
             burden *= 1 + others * (self._contention + self._coherency * (others + 1))
-        end = start + self._sample() * burden
+        end = start + work_s * burden
         heapq.heappush(self._free_at, end)
         return end
 
@@ -102,7 +105,6 @@ class Bot:
         settings = service.settings.bot
         seed = service.settings.seed
         self.on = settings.on
-        self.dialogue = settings.dialogue
         self.hand_over_after = settings.hand_over_after
         self.queue = WorkQueue(
             settings.workers,
@@ -117,6 +119,7 @@ class Bot:
         self._messages = settings.messages
         self._typing_s = settings.typing_s
         self._draws = Random() if seed is None else Random(f"{seed}:turns")
+        self.dialogue = settings.dialogue.begin(self._draws)
         self._gap = settings.gap.sampler(self._draws)
         time = settings.greeting_time
         self._greeting_time = None if time is None else time.sampler(self._draws)
@@ -137,8 +140,11 @@ class Bot:
             return
         conversation.greeted = True
         now = monotonic()
-        time = self._greeting_time
-        due = self._finish(now) if time is None else now + time()
+        time, first_s = self._greeting_time, greeting.first_s
+        if first_s is not None:
+            due = now + first_s
+        else:
+            due = self._finish(now, None) if time is None else now + time()
         self._begin(session, conversation, greeting, "", now, due, greeting=True)
 
     def answer(self, session: Session, conversation: Conversation, heard: str) -> None:
@@ -172,12 +178,14 @@ class Bot:
         greeting = self.dialogue.greeting
         if greeting is not None and not conversation.greeted and self._greets in GREETS_ON_TEXT:
             conversation.greeted = True
-            if self._greeting_time is not None:
+            if greeting.first_s is not None:
+                not_before += greeting.first_s
+            elif self._greeting_time is not None:
                 not_before += self._greeting_time()
             self._begin(session, conversation, greeting, "", now, not_before, greeting=True)
         turn = self.dialogue.turn(heard)
         if turn is not None:
-            due = max(self._finish(now), not_before)
+            due = max(self._finish(now, turn.first_s), not_before)
             if late:
                 due += late.seconds
             self._begin(session, conversation, turn, heard, now, due)
@@ -185,12 +193,12 @@ class Bot:
     def _is_silent(self) -> bool:
         return self.silent_until > monotonic() and self._service.faults.armed("silence")
 
-    def _finish(self, now: float) -> float:
+    def _finish(self, now: float, work_s: float | None) -> float:
         """When the bot is done with what comes now."""
         open_now = len(self._service.by_serial)
         burden = max(1.0, open_now / self._memory) if self._memory else 1.0
         burden *= 1 + self._slower_per_s * (now - self._began)
-        return self.queue.finish(now, burden=burden)
+        return self.queue.finish(now, burden=burden, work_s=work_s)
 
     def _begin(
         self,

@@ -22,6 +22,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from harness.errors import ConfigError
@@ -46,6 +47,8 @@ class Turn:
     typing_s: float = 0.0
     hand_over: bool = False
     end: bool = False
+    first_s: float | None = None
+    """Seconds until its first message; None: the bot's own time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,11 @@ class Dialogue:
     greeting: Turn | None
     fallback: Turn | None
     answers: tuple[tuple[re.Pattern[str], Turn], ...] = ()
+
+    def begin(self, draws: Random) -> "Dialogue":
+        """The dialogue of one service; nothing of this one is drawn."""
+        del draws
+        return self
 
     def turn(self, heard: str) -> Turn | None:
         """What the bot does on hearing this."""

@@ -19,6 +19,7 @@ from harness.simulator.faults import FAULTS, read_fault
 from harness.simulator.ids import Ids
 from harness.simulator.limits import Limits, read_limits
 from harness.simulator.reading import fill, whole
+from harness.simulator.rehearsal import read_rehearsal
 from harness.simulator.settings import (
     LIFELIKE,
     AgentSettings,
@@ -65,6 +66,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="'default' (greets a Join, answers each text once), 'lifelike' (greets, answers in "
         "one to three messages, now and then slowly, as live deployments do), 'off', or "
         "'script FILE' (TOML)",
+    )
+    add(
+        "--from",
+        dest="recording",
+        metavar="FILE",
+        help="instead of --bot: greet and answer as in a recording of your deployment (a HAR, or a "
+        "file of harness guest --record), with its numbers of messages and its delays",
     )
     add(
         "--bot-greets",
@@ -277,6 +285,10 @@ def _bot(args: argparse.Namespace, table: Mapping[str, Any]) -> BotSettings:
         raise ConfigError(
             "profile: bot: contention and coherency are between workers: say how many"
         )
+    if args.recording is not None:
+        if args.bot is not None or script is not None:
+            raise ConfigError("--from: a recording and --bot can't both say who answers")
+        return replace(bot, dialogue=read_rehearsal(Path(args.recording)))
     return bot if script is None else replace(bot, dialogue=read_dialogue(Path(str(script))))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from harness.simulator.dialogue import DEFAULT, Dialogue
 from harness.simulator.distributions import Distribution
 from harness.simulator.limits import DOCUMENTED, Limits
+from harness.simulator.rehearsal import Rehearsal
 
 FIFTY_MS = Distribution("constant", 0.05, 0.0)
 NONE = Distribution("constant", 0.0, 0.0)
@@ -143,7 +144,7 @@ class BotSettings:
     """For so long before each message the bot shows that it is typing."""
     slower_per_hour: float = 0.0
     """By what share of its first speed the bot slows down within an hour."""
-    dialogue: Dialogue = DEFAULT
+    dialogue: Dialogue | Rehearsal = DEFAULT
     hand_over_after: int = 0
     """After so many texts of the guest an agent takes over; 0: only where the dialogue says."""
 

@@ -207,3 +207,29 @@ def test_conform_finds_what_was_planted_and_nothing_else(
         outputs += done.stdout + (tmp_path / f"odd-{number}.json").read_text()
     for secret in secrets_in(whole, token):
         assert secret not in outputs.replace(str(file), ""), secret
+
+
+def test_a_rehearsal_answers_as_the_recording_and_the_script_passes_there(
+    chat: tuple[Path, str], tmp_path: Path
+) -> None:
+    file, token = chat
+    made = harness(tmp_path, "script", "from-har", str(file), "--out", "shop.yaml")
+    assert made.returncode == 0, made.stderr
+    rehearsal = Simulator("--limits", "off", "--from", str(file))
+    try:
+        words = ("--target", rehearsal.url, "--script", "shop.yaml", "--record", "again.jsonl")
+        done = harness(tmp_path, "guest", *words)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+        assert "One moment." in done.stdout
+        assert "Welcome" in done.stdout
+        for secret in secrets_in(file.read_text(), token):
+            assert secret not in done.stdout, secret
+        assert rehearsal.truth()["open_tokens"] == []
+    finally:
+        rehearsal.stop()
+    first, again = (
+        json.loads(harness(tmp_path, "conform", str(one), "--json").stdout)["files"][0]
+        for one in (file, tmp_path / "again.jsonl")
+    )
+    many = [[turn["messages"] for turn in one["sessions"][0]["turns"]] for one in (first, again)]
+    assert many[0] == many[1]

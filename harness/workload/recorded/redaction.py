@@ -43,6 +43,7 @@ NUMBERS = _words(
     "contentSizeBytes maxCustomDataBytes sessionDurationSeconds duration durationMs mode"
 )
 PEOPLE = _words("nickname firstName lastName email phoneNumber userName")
+FILES = _words("fileName filename")
 SEALED = frozenset({"customAttributes", "headers"})
 """Objects of which no value stays, whatever its key."""
 LONG_ID = 16
@@ -98,7 +99,7 @@ def _secrets(value: Any, key: str, *, sealed: bool) -> Iterator[str]:
             yield from _secrets(inner, key, sealed=sealed)
     elif isinstance(value, str):
         long_id = key in IDS and len(value) >= LONG_ID
-        if sealed or long_id or key in SECRETS or key in ("token", "tracingId"):
+        if sealed or long_id or key in SECRETS | FILES or key in ("token", "tracingId"):
             yield value
         elif key in PEOPLE:
             yield from (value, *value.split())
@@ -114,6 +115,8 @@ class Redactor:
         self._personal = personal
         self._key = key
         self._texts = texts
+        self._files: dict[str, str] = {}
+        """what stands for each name of a file, also where it is said as a text"""
 
     def frame(self, data: str) -> str:
         """One message; what is not JSON becomes a text that is not JSON either."""
@@ -148,15 +151,15 @@ class Redactor:
             return self.pseudonym(value)
         if key in WORDS and _is_word(key, value) and not self._personal.knows(value):
             return value
-        if key in ("fileName", "filename"):
+        if key in FILES:
             found = _SUFFIX.search(value)
-            return f"file{found[0] if found else ''}"
+            return self._files.setdefault(value, f"file{found[0] if found else ''}")
         if key in PEOPLE:
             return "Somebody"
         if key.lower().endswith(("url", "image", "video")):
             return "https://example.com/"
         if key in TEXTS and self._texts and key not in SECRETS:
-            return self._personal.masked(value)
+            return self._files.get(value) or self._personal.masked(value)
         return _length(value)
 
     def pseudonym(self, value: str) -> str:
