@@ -12,7 +12,13 @@ from harness.errors import ConfigError, PreflightRefused
 from harness.exit_codes import ExitCode
 from harness.guard import Intent, Rule
 from harness.load.asked import occupancy
-from harness.load.foresight import check_rows, might_break, origins_left_out, would_break
+from harness.load.foresight import (
+    beyond_waits,
+    check_rows,
+    might_break,
+    origins_left_out,
+    would_break,
+)
 from harness.load.muster import Muster, describe
 from harness.load.options import RunOptions, read_options
 from harness.load.script import ScriptUser
@@ -21,7 +27,8 @@ from harness.machine import LINGER_S, Share, shortfalls, this_machine
 from harness.preflight.permit import Permit, permit
 from harness.preflight.room import Forecast, as_dict, check_room, forecast, notable
 from harness.report.judging import read_objectives
-from harness.slo.objective import Objective
+from harness.report.record import KNOWN
+from harness.slo.objective import Objective, parse_objective
 
 
 class Admission:
@@ -91,6 +98,10 @@ class Admission:
         if options.terms.guarded:
             told += perhaps
             told += origins_left_out(users, options.terms.target.origin)
+        own = getattr(self._environment, "harness_objectives", ())
+        told += beyond_waits(
+            users, [*(parse_objective(one, KNOWN) for one in own), *self.objectives]
+        )
         self.foreseen = told
         for sentence in told:
             print(sentence, file=sys.stderr, flush=True)

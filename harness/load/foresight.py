@@ -14,10 +14,13 @@ from harness.protocol.names import (
     MESSAGES_PER_SESSION_PER_SECOND,
     REQUESTS_PER_CONNECTION_PER_MINUTE,
 )
+from harness.slo.objective import Objective, Op, Unit
 from harness.units import duration_text, seconds
 from harness.workload.estimate import estimate
+from harness.workload.script import StepKind, walk
 from harness.workload.think import parse_think
 
+WAITS = (StepKind.WAIT_ANY, StepKind.WAIT_CONTAINING, StepKind.WAIT_MATCHING)
 DRAWS = 200
 """From a function of unknown kind the mean is estimated."""
 
@@ -66,6 +69,35 @@ def might_break(users: Iterable[type]) -> list[str]:
             f"takes {REQUESTS_PER_CONNECTION_PER_MINUTE} a minute on one connection, and "
             f"{MESSAGES_PER_SESSION_PER_SECOND} messages a second"
         )
+    return found
+
+
+def beyond_waits(users: Iterable[type], objectives: Iterable[Objective]) -> list[str]:
+    """One sentence for each objective on replies whose limit no wait of a script reaches.
+
+    A wait that ends before the limit says only that the answer takes longer than the wait.
+    """
+    found = []
+    for user in users:
+        if not issubclass(user, ScriptUser):
+            continue
+        script = user.opened().script
+        waits = [
+            script.within_s(step)
+            for scenario in script.scenarios.values()
+            for step in walk(scenario.steps)
+            if step.kind in WAITS
+        ]
+        for objective in objectives:
+            upper = objective.op in (Op.LESS, Op.AT_MOST) and objective.unit is Unit.MS
+            if not (waits and upper and objective.subject in ("reply", "turn", "greeting")):
+                continue
+            if objective.limit >= min(waits) * 1000:
+                found.append(
+                    f"{user.script}: a wait for a reply ends after "
+                    f"{duration_text(min(waits))}, which is not longer than the limit of "
+                    f"'{objective.text}': what takes longer is only known to take longer than that"
+                )
     return found
 
 

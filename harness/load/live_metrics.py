@@ -19,6 +19,7 @@ from harness.errors import ConfigError
 from harness.load.live import TOTALS, Live
 from harness.measure.histogram import Histogram
 from harness.measure.recorder import SESSION_LENGTH, corrected_tag, service_tag
+from harness.report.accounts import GROUPS
 
 BOUNDS_S = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0,
@@ -62,6 +63,7 @@ class LiveCollector(Collector):
             for outcome, number in {"ok": 0, **counts}.items():
                 outcomes.add_metric([operation, outcome], number)
         yield outcomes
+        yield from self._accounts(live)
         service = HistogramMetricFamily(
             "harness_service_seconds", "The service's own time", labels=["operation"]
         )
@@ -87,6 +89,17 @@ class LiveCollector(Collector):
         )
         yield lag
         yield from self._processes(live)
+
+    @staticmethod
+    def _accounts(live: Live) -> Iterator[Any]:
+        figures = live.figures()
+        for name, ways in GROUPS.items():
+            family = CounterMetricFamily(
+                f"harness_{name}", f"{name.capitalize()} by what became of them", labels=["end"]
+            )
+            for way in ways:
+                family.add_metric([way], figures[name][way])
+            yield family
 
     @staticmethod
     def _processes(live: Live) -> Iterator[Any]:
