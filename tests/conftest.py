@@ -77,7 +77,7 @@ class Simulator:
             found: dict[str, Any] = json.load(answer)
         return found
 
-    def faults(self, **faults: float) -> None:
+    def faults(self, **faults: Any) -> None:
         """Replace the set of faults."""
         request = urllib.request.Request(
             f"{self.admin}/faults", data=json.dumps(faults).encode(), method="PUT"

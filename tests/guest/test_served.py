@@ -1,0 +1,176 @@
+"""What becomes of guests and their stories, against the simulator."""
+
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import gevent
+import pytest
+from conftest import Simulator
+from guest_rig import Rig
+
+from harness.config import parse_target
+from harness.errors import ConnectFailed, NotPossible, ReplyTimeout, ServiceError
+from harness.guest.acting import NO_ROW, act
+from harness.guest.listening import Listening
+from harness.guest.questions import Questions
+from harness.measure.recorder import (
+    GUESTS_ARRIVED,
+    GUESTS_CUT,
+    GUESTS_FAILED,
+    GUESTS_SERVED,
+    HEARD,
+    LISTENED,
+    STORIES_BEGUN,
+    STORIES_BROKEN,
+    STORIES_CUT,
+    STORIES_FINISHED,
+    Collected,
+    Recorder,
+    by_reason,
+)
+from harness.measure.sample import Outcome
+from harness.workload.script_file import parse_script
+
+pytestmark = pytest.mark.process
+
+
+def guests(taken: Collected) -> dict[str, int]:
+    """By what became of them."""
+    counts = taken.counts
+    found = {"served": counts[GUESTS_SERVED], "cut": counts[GUESTS_CUT]}
+    found |= by_reason(counts, GUESTS_FAILED)
+    assert counts[GUESTS_ARRIVED] == sum(found.values())
+    broken = by_reason(counts, STORIES_BROKEN)
+    ended = counts[STORIES_FINISHED] + counts[STORIES_CUT] + sum(broken.values())
+    assert counts[STORIES_BEGUN] == ended
+    asked = sum(sum(taken.outcomes.get(one, {}).values()) for one in ("reply", "greeting"))
+    assert counts["questions_asked"] == asked
+    return {name: many for name, many in found.items() if many}
+
+
+def test_a_guest_who_was_answered_and_cleared_is_served(rig: Any) -> None:
+    with rig.guest() as guest:
+        guest.say("hello")
+        guest.await_reply(within="5s")
+        guest.say("bye", expect_reply=False)
+    assert guests(rig.taken()) == {"served": 1}
+
+
+def test_a_guest_whose_question_was_not_answered_is_not_served(rig: Any) -> None:
+    rig.simulator.faults(no_reply=1)
+    with rig.guest() as guest:
+        guest.say("hello")
+        guest.say("hello?")
+    taken = rig.taken()
+    assert taken.outcomes["reply"] == {Outcome.UNANSWERED: 2}
+    assert guests(taken) == {"no_answer": 1}
+
+
+def test_a_wait_in_vain_breaks_the_story_off_where_it_was(rig: Any) -> None:
+    with pytest.raises(ReplyTimeout), rig.guest() as guest:
+        guest.await_reply(within="0.1s")  # nothing was asked
+    taken = rig.taken()
+    (where,) = by_reason(taken.counts, STORIES_BROKEN)
+    assert where.startswith("test_served.py, line ")
+    assert where.endswith(": no reply in time")
+    assert guests(taken) == {"broken_off": 1}
+
+
+def test_an_error_answers_its_question(rig: Any) -> None:
+    rig.simulator.faults(fail={"probability": 1, "at": "text"})
+    with pytest.raises(ServiceError), rig.guest() as guest:
+        guest.say("hello")
+        guest.await_reply(within="5s")
+    taken = rig.taken()
+    assert taken.outcomes["reply"] == {Outcome.SERVICE_ERROR: 1}
+    assert guests(taken) == {"broken_off": 1}
+
+
+def test_who_can_not_connect_has_opened_no_session(rig: Any) -> None:
+    nowhere = parse_target(rig.simulator.url.replace("127.0.0.1", "127.0.0.2", 1))
+    with pytest.raises(ConnectFailed), rig.guest(target=nowhere):
+        pass
+    taken = rig.taken()
+    assert taken.outcomes["session_open"] == {Outcome.REFUSED: 1}
+    assert guests(taken) == {"not_connected": 1}
+
+
+def test_a_guest_who_is_killed_is_cut_and_so_is_its_question(rig: Any) -> None:
+    rig.simulator.faults(no_reply=1)
+
+    def story() -> None:
+        with rig.guest() as guest:
+            guest.say("hello")
+            guest.await_reply(within="60s")
+
+    greenlet = gevent.spawn(story)
+    gevent.sleep(0.5)
+    greenlet.kill()
+    taken = rig.taken()
+    assert taken.outcomes["reply"] == {Outcome.CUT_SHORT: 1}
+    assert guests(taken) == {"cut": 1}
+
+
+def test_a_session_that_is_not_cleared_is_no_service(rig: Any) -> None:
+    rig.simulator.faults(ignore_clear=1)
+    with rig.guest():
+        pass
+    assert guests(rig.taken()) == {"not_cleared": 1}
+
+
+def test_a_choice_that_is_not_offered_ends_that_story_and_says_where(rig: Any) -> None:
+    script = parse_script(
+        "scenarios:\n  A:\n    - say: hello\n    - waitForReplyContaining: hello\n"
+        "    - choose: First\n",
+        name="s",
+    )
+    with pytest.raises(NotPossible, match="First"), rig.guest() as guest:
+        act(guest, script, "A", row=NO_ROW, rng=Random(1), folder=Path())
+    where = by_reason(rig.taken().counts, STORIES_BROKEN)
+    assert where == {"A, step 3: choose: the choice was not offered": 1}
+
+
+def test_a_listening_guest_hears_the_answer_that_the_greeting_hid(tmp_path: Path) -> None:
+    """A flow that greets on the first text: each answer is taken for that of the next question."""
+    flow = Simulator("--limits", "off", "--bot-greets", "text", "--bot-delay", "400ms")
+    try:
+        rig = Rig(flow, tmp_path)
+        with rig.guest(listening=Listening()) as guest:
+            for text in ("hello", "again", "and again"):
+                guest.say(text)
+                guest.await_reply(within="5s")
+                guest.think("0.2s")
+        taken = rig.taken()
+        assert (taken.counts[LISTENED], taken.counts[HEARD]) == (1, 1)
+        with rig.guest(listening=Listening(), greets=True) as guest:
+            guest.say("hello")
+            guest.await_greeting(within="5s")
+            guest.await_reply(within="5s")
+        taken = rig.taken()
+        assert (taken.counts[LISTENED], taken.counts[HEARD]) == (1, 0)
+        assert taken.outcomes["greeting"] == taken.outcomes["reply"] == {Outcome.OK: 1}
+        assert (taken.histograms["reply.service"].max_ms or 0) >= 399
+        assert (taken.histograms["greeting.service"].max_ms or 999) < 300
+        rig.ledger.close()
+    finally:
+        flow.stop()
+
+
+def test_the_first_guests_listen_and_then_one_in_twenty() -> None:
+    listening = Listening()
+    assert [listening.begins() for _ in range(20)] == [True] * 20
+    assert sum(listening.begins() for _ in range(100)) == 5
+
+
+def test_they_listen_for_as_long_as_an_answer_may_take() -> None:
+    listening, recorder = Listening(), Recorder()
+    questions = Questions(recorder, 1)
+    listening.begins()
+    assert listening.length_ns(recorder, questions) == 5_000_000_000
+    listening.begins()
+    assert listening.length_ns(recorder, questions) == 1_000_000_000
+    recorder.slowest_answer_ns = 4_000_000_000
+    assert listening.length_ns(recorder, questions) == 4_000_000_000
+    recorder.slowest_answer_ns = 400_000_000_000
+    assert listening.length_ns(recorder, questions) == 30_000_000_000
