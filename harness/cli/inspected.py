@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ def inspect_locustfile(locustfile: str, asked: Mapping[str, str]) -> dict[str, A
         raise ConfigError(f"{locustfile} can't be imported: {last}") from None
     if "error" in found:
         raise ConfigError(found["error"])
+    _refuse_decided(found["configured"])
     for name in asked.keys() - {"HARNESS_SEED"} - set(found["asked"]):
         option = name.removeprefix("HARNESS_").lower()
         how = HOW_ASKED if option in ("rate", "over") else ""
@@ -42,3 +43,22 @@ def inspect_locustfile(locustfile: str, asked: Mapping[str, str]) -> dict[str, A
             f"--{option}: {locustfile} does not ask for it, it would change nothing{how}"
         )
     return found
+
+
+def _refuse_decided(configured: Sequence[Mapping[str, Any]]) -> None:
+    """What Locust would obey without our knowing of it."""
+    decided = [f"{item['name']} of {item['place']}" for item in configured if item["decided"]]
+    if decided:
+        raise ConfigError(
+            f"{', '.join(decided)}: harness run decides this by its own options (see --help); take "
+            "it away, or run plain Locust"
+        )
+
+
+def told_settings(plan: Mapping[str, Any]) -> list[str]:
+    """Sentences on Locust's own settings that hold for the run though nobody typed them."""
+    return [
+        f"Locust also obeys {item['name']} of {item['place']}"
+        for item in plan["configured"]
+        if not item["decided"]
+    ]

@@ -19,6 +19,7 @@ from harness.measure.histogram import Histogram
 from harness.measure.operations import OPERATIONS
 from harness.measure.recorder import LAG_LOOP, service_tag
 from harness.measure.snapshot import HISTOGRAMS, INTERVALS
+from harness.report.opening import LOCUST_LOG, WAITING
 from harness.report.terminal import milliseconds
 from harness.units import duration_text
 
@@ -61,6 +62,9 @@ class Progress:
     def __init__(self, directory: Path, *, run_time_s: float | None) -> None:
         self._intervals = Tail(directory, INTERVALS.format(worker="*"))
         self._logs = Tail(directory, HISTOGRAMS.format(worker="*"))
+        self._printed = Tail(directory, LOCUST_LOG)
+        self.waiting = ""
+        """for whom, before the run begins"""
         self._newest: dict[str, dict[str, Any]] = {}
         self._histograms: dict[str, Histogram] = {}
         self._run_time_s = run_time_s
@@ -75,6 +79,9 @@ class Progress:
                 self._take(name, orjson.loads(line))
             except (ValueError, KeyError, TypeError, AttributeError):
                 continue  # the final record will say that it is damaged
+        for _, line in () if self._newest else self._printed.lines():
+            if line.startswith(WAITING.encode()):
+                self.waiting = line.decode(errors="replace")
         fresh: dict[str, Histogram] = {}
         for _, line in self._logs.lines():
             if not line.startswith(b"Tag="):
@@ -117,7 +124,7 @@ class Progress:
     @property
     def stage(self) -> str:
         """The phase in words; at the end with how far it has come."""
-        words = PHASES[self.phase]
+        words = PHASES[self.phase] if self.phase or not self.waiting else self.waiting
         if self.phase not in ("finishing", "clearing"):
             return words
         opened, cleared = (self.total("sessions", key) for key in ("opened", "cleared"))
@@ -209,7 +216,7 @@ class Display:
         self._said: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._over = threading.Event()
         self._said_at = 0.0
-        self._said_phase = ""
+        self._said_phase = self._said_waiting = ""
         self._thread = threading.Thread(target=self._show, daemon=True, name="display")
         self._thread.start()
 
@@ -260,6 +267,9 @@ class Display:
         if live is not None:
             live.update(progress.view())
             return
+        if not progress.phase and progress.waiting != self._said_waiting:
+            self._said_waiting = progress.waiting
+            self._console.print(progress.waiting, soft_wrap=True, highlight=False)
         due = time.monotonic() - self._said_at >= PLAIN_EVERY_S
         if progress.phase and (due or progress.phase != self._said_phase):
             self._said_at, self._said_phase = time.monotonic(), progress.phase

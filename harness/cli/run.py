@@ -17,7 +17,7 @@ from rich.console import Console
 
 from harness.cli.embedded import LOG as SIMULATOR_LOG
 from harness.cli.embedded import EmbeddedSimulator
-from harness.cli.inspected import inspect_locustfile
+from harness.cli.inspected import inspect_locustfile, told_settings
 from harness.cli.progress import Progress, shown
 from harness.cli.run_options import (
     asked_of,
@@ -39,7 +39,7 @@ from harness.preflight.permit import permit
 from harness.preflight.room import check_room, forecast, notable
 from harness.report.console import open_console
 from harness.report.judging import read_objectives
-from harness.report.opening import START, make_run_directory, new_run_id
+from harness.report.opening import LOCUST_LOG, START, make_run_directory, new_run_id
 from harness.targets import Terms, resolve_target
 from harness.transport.probe import probe
 from harness.units import seconds
@@ -49,7 +49,6 @@ __all__ = ["configure", "run"]
 TAKES_REST = True
 """What stands behind ``--`` is for Locust."""
 POLL_S = 0.5
-LOCUST_LOG = "locust.log"
 COME_WITHIN_S = 10
 """Guests of an occupancy come one by one: all in the same second would stay in step."""
 ENDED_WITH_IT = (
@@ -93,6 +92,8 @@ def run(args: argparse.Namespace) -> int:
         console.print(f"run {directory.name}: {where}", highlight=False, soft_wrap=True)
         if room:
             console.print(room, style="yellow", highlight=False, soft_wrap=True)
+        for sentence in told_settings(plan):
+            console.print(sentence, style="yellow", highlight=False, soft_wrap=True)
         _tell_breaks(plan, console, real=terms is not None)
         admin = "" if simulator is None else simulator.admin
         came = _run_locust(args, target, directory, run_time_s, admin, console, above)
@@ -271,6 +272,7 @@ def _command(args: argparse.Namespace, run_time_s: float) -> list[str]:
     if args.master:
         command += [
             "--master", "--expect-workers", str(args.expect_workers),
+            "--expect-workers-max-wait", f"{seconds(args.workers_within, '--workers-within'):.0f}",
             "--master-bind-host", args.bind, "--master-bind-port", str(args.master_port),
         ]  # fmt: skip
     return command + list(args.rest)

@@ -61,6 +61,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--master", action="store_true", help="lead workers that run elsewhere")
     add("--worker", action="store_true", help="be such a worker; its orders come from the master")
     add("--expect-workers", type=int, metavar="N", help="begin when so many are there")
+    add(
+        "--workers-within",
+        default="5m",
+        metavar="TIME",
+        help="a master waits no longer for its workers (%(default)s)",
+    )
     add("--master-host", default="127.0.0.1", metavar="HOST", help="where the master is")
     add("--master-port", type=int, default=5557, metavar="PORT", help="its port (%(default)s)")
     add(
@@ -208,6 +214,8 @@ def check_numbers(args: argparse.Namespace) -> None:
         raise ConfigError(f"--metrics-port: expected 1 to 65535, got {args.metrics_port}")
     seconds(args.stop_timeout, "--stop-timeout")
     seconds(args.term_grace, "--term-grace")
+    if seconds(args.workers_within, "--workers-within") < 1:
+        raise ConfigError(f"--workers-within: expected 1s or more, got {args.workers_within}")
     if args.master and args.expect_workers is None:
         raise ConfigError("--master: say how many workers to wait for (--expect-workers N)")
     if args.expect_workers is not None and not args.master:

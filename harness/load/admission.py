@@ -8,6 +8,9 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+import gevent
+
+from harness.clock import monotonic_ns
 from harness.errors import ConfigError, PreflightRefused
 from harness.exit_codes import ExitCode
 from harness.guard import Intent, Rule
@@ -27,8 +30,13 @@ from harness.machine import LINGER_S, Share, shortfalls, this_machine
 from harness.preflight.permit import Permit, permit
 from harness.preflight.room import Forecast, as_dict, check_room, forecast, notable
 from harness.report.judging import read_objectives
+from harness.report.opening import WAITING
 from harness.report.record import KNOWN
 from harness.slo.objective import Objective, parse_objective
+from harness.units import duration_text
+
+WAIT_UNTOLD_S = 1.5
+WAIT_LOOK_S = 0.25
 
 
 class Admission:
@@ -37,6 +45,7 @@ class Admission:
     def __init__(self, environment: Any, muster: Muster | None) -> None:
         self._environment = environment
         self._muster = muster
+        self._began = False
         self._peak_per_s: float | None = None
         self.shape: type[ArrivalShape] | None = None
         self.objectives: tuple[Objective, ...] = ()
@@ -147,6 +156,27 @@ class Admission:
             print(told, flush=True)
         return as_dict(self.expected, free)
 
+    def await_workers(self) -> None:
+        """Say for whom a master waits, again whenever somebody has come, until it need not.
+
+        At the end of Locust's limit the process ends with one sentence.
+        """
+        parsed, muster = self._environment.parsed_options, self._muster
+        if muster is None or not parsed.headless:
+            return  # in the web UI one sees who is there
+        began_ns, before = monotonic_ns(), -1
+        within_s = float(parsed.expect_workers_max_wait or 0)
+        gevent.sleep(WAIT_UNTOLD_S)
+        while (here := muster.here) < parsed.expect_workers and not self._began:
+            if here != before:
+                print(f"{WAITING}{here} of {parsed.expect_workers}", flush=True)
+                before = here
+            if within_s and monotonic_ns() - began_ns > (within_s - WAIT_LOOK_S) * 1e9:
+                muster.dismiss()
+                came = f"only {here} of {parsed.expect_workers} workers came"
+                refuse(f"{came} within {duration_text(within_s)}", ExitCode.CONFIG)
+            gevent.sleep(WAIT_LOOK_S)
+
     def end(self) -> None:
         """The run is over."""
         if self._muster is not None:
@@ -154,6 +184,7 @@ class Admission:
 
     def check_strength(self, options: RunOptions) -> None:
         """Whether this machine, or each worker's, can carry its share."""
+        self._began = True
         parsed, shape = self._environment.parsed_options, self.shape
         share = Share(
             at_once=parsed.num_users or 1,

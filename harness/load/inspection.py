@@ -1,8 +1,8 @@
 """``python -m harness.load.inspection FILE``: what a locustfile contains, before anything is sent.
 
 Prints one JSON object: ``{"users": [...], "objectives": [...], "arrivals": {...} | null,
-"asked": [...], "breaks": [...], "may_break": [...]}`` or, when the file can't be used,
-``{"error": "one sentence naming file and line"}``. Always exits 0.
+"asked": [...], "breaks": [...], "may_break": [...], "configured": [...]}`` or, when the file can't
+be used, ``{"error": "one sentence naming file and line"}``. Always exits 0.
 """
 
 import json
@@ -17,6 +17,7 @@ from locust.util.load_locustfile import load_locustfile
 
 from harness.errors import HarnessError
 from harness.load.asked import looked_at, occupancy
+from harness.load.configured import settings
 from harness.load.foresight import check_rows, might_break, would_break
 from harness.load.shapes import ArrivalShape, check_only_one, peak_per_s
 from harness.load.user import GuestUser
@@ -38,6 +39,7 @@ def inspect(path: Path) -> dict[str, Any]:
         check_only_one(shapes)
         closed = occupancy() is not None
         found["asked"] = looked_at()
+        found["configured"] = settings()
         found["breaks"] = would_break(users.values())
         found["may_break"] = might_break(users.values())
     except HarnessError as error:

@@ -96,6 +96,11 @@ class Muster:
             found += [f"worker {worker}: {why}" for why in shortfalls(machine, here_s)]
         return found
 
+    @property
+    def here(self) -> int:
+        """Workers that are ready to begin."""
+        return len(self._runner.clients.ready)
+
     def dismiss(self) -> None:
         """Send the workers home; they would wait for a master that has gone."""
         for worker in self._runner.clients.all:

@@ -81,6 +81,7 @@ def _attach(environment: Any, runner: Any, **_: Any) -> None:
         plugin.say_hello()
     else:
         plugin.admission.ask_permission()
+        gevent.spawn(plugin.admission.await_workers)
     plugin.open_windows()
     environment.events.test_start.add_listener(plugin.on_test_start)
     environment.events.test_start.fire = ending_on_error(

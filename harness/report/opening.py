@@ -18,6 +18,10 @@ from harness.errors import ConfigError
 
 START = "start.json"
 LATEST = "latest"
+LOCUST_LOG = "locust.log"
+"""What Locust's process prints under ``harness run``."""
+WAITING = "waiting for workers: "
+"""How a line of it begins by which a master says for whom it waits."""
 ENDED_BY_HAND = "stopped_by_hand"
 ENDED_FOR_WINDOW = "stopped_for_window"
 ENDED_FOR_DISK = "stopped_for_disk"

@@ -14,6 +14,8 @@ import psutil
 import pytest
 from locusts import ROOT, cut_by_hand, locustfile
 
+from harness.cli.stages import free_port
+
 pytestmark = pytest.mark.process
 
 ID = "12345678-90ab-cdef-1234-567890abcdef"
@@ -298,3 +300,14 @@ def test_an_objective_on_an_unknown_operation_is_refused(tmp_path: Path) -> None
     done = harness("run", str(locustfile(tmp_path)), "--slo", str(slo), "--reports", str(tmp_path))
     assert done.returncode == 8
     assert "slo.toml, line 1" in done.stderr
+
+
+def test_a_master_says_for_whom_it_waits_and_not_for_ever(simulator: Any, tmp_path: Path) -> None:
+    done = harness(
+        "run", str(locustfile(tmp_path)), "-u", "2", "-t", "5s", "--target", simulator.url,
+        "--reports", str(tmp_path / "reports"), "--master", "--expect-workers", "2",
+        "--master-port", free_port(), "--workers-within", "4s",
+    )  # fmt: skip
+    assert done.returncode == 8, done.stdout + done.stderr
+    assert "waiting for workers: 0 of 2" in done.stdout
+    assert done.stderr == "error: only 0 of 2 workers came within 4s\n"
