@@ -33,7 +33,10 @@ def end_session(line: Line, *, lost_ns: int | None = None, sign_ins: Iterable[st
     try:
         line.connect()
         response = _resume(line, lost_ns, sign_ins)
-    except (ConnectFailed, UpgradeRejected):
+    except UpgradeRejected as rejected:
+        line.asked_to_wait_s = rejected.retry_after_s or 0.0
+        return Ending.UNREACHABLE
+    except ConnectFailed:
         return Ending.UNREACHABLE
     except ServiceError as error:
         line.close()

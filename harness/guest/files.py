@@ -81,6 +81,8 @@ def _upload(
     place = line.ask(request, "PresignedUrlResponse", within_s)
     _refuse_failure(place)
     url, headers = _upload_place(line, place)
+    if not any(name.lower() == "content-type" for name in headers):
+        headers["Content-Type"] = mime  # what was announced
     line.inbox.want(attachment_id)
     try:
         answer = http.request(
@@ -114,7 +116,7 @@ def _upload_place(line: Line, answer: Other) -> tuple[str, dict[str, str]]:
         raise RemoteProtocolError("the service named a place to upload to that has no TLS")
     if not all(type(value) is str for value in headers.values()):
         raise RemoteProtocolError("the service named odd headers for an upload")
-    return url, headers
+    return url, dict(headers)
 
 
 def download_url(line: Line, attachment_id: str, *, within_s: float = 10.0) -> str:

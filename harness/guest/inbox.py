@@ -6,6 +6,7 @@ their tracingId; each of them ends exactly once, with a sample that says how.
 
 from collections import deque
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from harness.clock import monotonic_ns
@@ -21,6 +22,7 @@ from harness.protocol import events
 from harness.protocol.codec import decode
 from harness.protocol.names import HEALTH_CHECK_TRACING_ID, ErrorCode
 from harness.protocol.session import Got, SessionState, State
+from harness.safe_text import safe_quote
 from harness.transport.bell import Bell
 
 _EXPECTED, _CLEARED = Finding.EXPECTED, State.CLEARED  # an enum is slow to give its members
@@ -28,6 +30,24 @@ _Message = events.Message
 _new = tuple.__new__  # for each reply: a named tuple's own way costs five times as much
 FRAMES_KEPT = 64
 """Outbound messages kept for a guest that doesn't look at them."""
+
+
+ODD_KEPT = 8
+TIME_LENGTH = len("2026-11-28T01:02:03.456Z")
+"""Times of this form can be compared as texts; nearly all are of it."""
+
+
+def in_usual_form(time: str) -> str | None:
+    """A time of the service in UTC and milliseconds; None where it can't be read."""
+    try:
+        at = datetime.fromisoformat(time)
+    except ValueError:
+        return None
+    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
+    try:
+        return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except (OverflowError, ValueError):
+        return None
 
 
 def nothing(*_: object) -> None:
@@ -72,6 +92,7 @@ class Inbox:
         "doubtful",
         "failure",
         "lost_ns",
+        "odd",
         "pending",
         "questions",
         "replies",
@@ -117,6 +138,8 @@ class Inbox:
         """of the newest configureSession of this connection: only its answer is taken for one"""
         self.failure: ServiceError | None = None
         """The newest error answer, until somebody takes it."""
+        self.odd: deque[str] | None = None
+        """what came that is not understood, in words; see :meth:`take_odd`"""
         self.cleared_ns = 0
         self.lost_ns = 0
         """when the last connection ended"""
@@ -153,8 +176,10 @@ class Inbox:
 
         One older than what has come is known: ids are not remembered for a whole soak.
         """
-        if message.time is not None and message.time <= self._newest_before:
-            return False
+        if message.time is not None:
+            time = in_usual_form(message.time)
+            if time is not None and time <= self._newest_before:
+                return False
         if message.message_id and self._seen.first(message.message_id, self._lane) is None:
             self._keep(message, at_ns, at_ns)
             return True
@@ -210,6 +235,8 @@ class Inbox:
             return True
         finding = _EXPECTED
         if time is not None:
+            if len(time) != TIME_LENGTH or time[-1] != "Z":
+                time = in_usual_form(time) or self._newest
             if time < self._newest:
                 finding = Finding.OUT_OF_ORDER
             else:
@@ -290,6 +317,9 @@ class Inbox:
                 self._recorder.add_ok("clear_to_close", cleared_ns, cleared_ns, arrived_ns, seen_ns)
             self.retired = True
             self.close_reason = event.reason
+        elif isinstance(event, events.LoggedOut):
+            self._recorder.count("logged_out")
+            self.retired, self.close_reason = True, "the guest was logged out"
         elif isinstance(event, events.SessionResponse):
             return self._on_session_response(event, arrived_ns, seen_ns)
         elif isinstance(event, events.Failure):
@@ -299,6 +329,7 @@ class Inbox:
         elif isinstance(event, events.Other):
             return self._on_answer(event, event.tracing_id, arrived_ns)
         elif isinstance(event, events.Unknown):
+            self._note_odd(event)
             return Finding.UNKNOWN
         return Finding.EXPECTED
 
@@ -378,6 +409,19 @@ class Inbox:
         elif request.operation == "clear":
             self.session.got(Got.CLEAR_REFUSED)
         return Finding.EXPECTED
+
+    def _note_odd(self, event: events.Unknown) -> None:
+        """Keep what it says, for who waits in vain and wants to know what did come."""
+        if self.odd is None:
+            self.odd = deque(maxlen=ODD_KEPT)
+        name = safe_quote(event.message_class or "no class")
+        said = f" ({safe_quote(event.text)})" if event.text else ""
+        self.odd.append(f"a frame of {name}{said}")
+
+    def take_odd(self) -> tuple[str, ...]:
+        """What came that is not understood, and was not told yet."""
+        told, self.odd = tuple(self.odd or ()), None
+        return told
 
     def _on_expired(self, text: str) -> None:
         if self.session.got(Got.EXPIRED):

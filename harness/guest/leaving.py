@@ -20,6 +20,9 @@ from harness.measure.recorder import Recorder
 from harness.measure.sample import Outcome
 from harness.protocol.session import State
 
+MOST_WAIT_S = 30.0
+"""Of what the service asks for when it refuses a connection: the end of a run waits for us."""
+
 
 class Leaving:
     """One session's line in the ledger, from announcement to end."""
@@ -44,14 +47,17 @@ class Leaving:
             return Ending.NEVER
         first = ending = self._clear_here()
         lost_ns = line.inbox.lost_ns or monotonic_ns()
+        wait_s = 0.0
         for attempt in range(settings.end_attempts):
             if ending not in UNSETTLED:
                 break
             if attempt:
-                gevent.sleep(settings.end_backoff_s * 2 ** (attempt - 1))
+                backoff_s = settings.end_backoff_s * 2 ** (attempt - 1)
+                gevent.sleep(max(backoff_s, min(wait_s, MOST_WAIT_S)))
             self._recorder.count("end_resumes")
-            resumed = end_session(Line(settings, line.token, self._recorder), lost_ns=lost_ns)
-            ending = settled(first, resumed)
+            again = Line(settings, line.token, self._recorder)
+            ending = settled(first, end_session(again, lost_ns=lost_ns))
+            wait_s = again.asked_to_wait_s
         self._note(ending)
         return ending
 

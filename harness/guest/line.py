@@ -45,6 +45,7 @@ class Line:
         "_sent_ns",
         "_text_head",
         "_websocket",
+        "asked_to_wait_s",
         "inbox",
         "owner",
         "paced_ns",
@@ -79,6 +80,8 @@ class Line:
         self._text_head = text_head(token)
         self._check_after_ns = int(settings.health_check_every_s * 1e9)
         self._requests = 0
+        self.asked_to_wait_s = 0.0
+        """for how long the service has asked us not to connect again (Retry-After)"""
         self._sent_ns = 0
         """when the newest request left"""
         self.inbox = Inbox(
@@ -316,8 +319,9 @@ class Line:
         if expired:
             raise self._take_failure()
         if inbox.retired and self.session.state is not State.CLEARED:
+            why = inbox.close_reason or "the service retired this connection"
             self.close()
-            raise ConnectionLost(None, "the service retired this connection")
+            raise ConnectionLost(None, why)
         if not inbox.connected:
             raise ConnectionLost(inbox.closed_code, inbox.close_reason)
 
@@ -379,7 +383,7 @@ class Line:
             if left_s <= 0:
                 if operation:
                     self.inbox.pending.give_up(Outcome.TIMEOUT, operation=operation)
-                raise ReplyTimeout(what, within_s)
+                raise ReplyTimeout(what, within_s, self.inbox.take_odd())
             self.inbox.bell.doze(deadline)
 
     def _take_failure(self) -> ServiceError:

@@ -355,8 +355,8 @@ def shown(message: Message) -> str:
 def offers(message: Message) -> Offers:
     """What a message offers to choose from.
 
-    Quick replies, buttons of cards and carousels, and the times of a date picker; what a button
-    only links to is no choice.
+    Quick replies, buttons of cards and carousels, the times of a date picker and the items of a
+    list picker; what a button only links to is no choice.
     """
     found: Offers = {}
     for part in message.content:
@@ -375,6 +375,12 @@ def offers(message: Message) -> Offers:
         for time in (picker.get("availableTimes") or ()) if type(picker) is dict else ():
             if type(time) is dict and type(time.get("dateTime")) is str:
                 found[time["dateTime"]] = (time["dateTime"], "DatePicker", True)
+        listed = part.get("listPicker")
+        for section in (listed.get("sections") or ()) if type(listed) is dict else ():
+            for item in (section.get("items") or ()) if type(section) is dict else ():
+                if type(item) is dict and type(item.get("title")) is str and item["title"]:
+                    payload = item["id"] if type(item.get("id")) is str else item["title"]
+                    found[item["title"]] = (payload, "ListPicker", True)
     return found
 
 

@@ -234,21 +234,28 @@ class GuestSession:
             self._questions.ask(GREETING, due + self.line.paced_ns, left)
         self._ask(due, left, expect_reply)
 
-    def choose(self, text: str, *, expect_reply: bool | None = None) -> None:
+    def choose(self, text: str, *more: str, expect_reply: bool | None = None) -> None:
         """Choose what the message that was waited for last offers, or one that has come since.
 
-        NotPossible when none of them offers it.
+        Of a list picker ``more`` than one may be chosen, all in one message. NotPossible when none
+        of them offers it.
         """
         newest, offered = offering(self._looked_at(), text)
-        if newest is None:
+        missing = [one for one in (text, *more) if one not in offered]
+        if newest is None or missing:
             there = ", ".join(map(repr, offered)) or "nothing"
-            raise NotPossible("the choice was not offered", f"{text!r}; there is {there}")
-        payload, button, picker = offered[text]
+            raise NotPossible(
+                "the choice was not offered", f"{(missing or [text])[0]!r}; there is {there}"
+            )
+        _, button, picker = offered[text]
+        if more and any(offered[one][1] != Button.LIST_PICKER for one in (text, *more)):
+            raise NotPossible("only one can be chosen", f"of {button}: {text!r}")
         line, parent = self.line, newest.message_id if picker else ""
+        chosen = [(one, offered[one][0]) for one in (text, *more)]
         due = self._begin_speaking()
         left = self._lasting.send(
-            lambda: requests.choice(
-                line.token, line.next_id(), text, payload, button=Button(button), parent_id=parent
+            lambda: requests.choices(
+                line.token, line.next_id(), chosen, button=Button(button), parent_id=parent
             ),
             "delivered",
             due,
@@ -284,7 +291,7 @@ class GuestSession:
         arrived = self._next_that(fits, deadline, seen)
         if arrived is None:
             self._questions.end_wait(monotonic_ns())
-            raise ReplyTimeout("reply", limit_s, tuple(seen))
+            raise ReplyTimeout("reply", limit_s, (*seen, *self.line.inbox.take_odd()))
         if plain:
             if arrived.question is not None:
                 arrived.question.taken = True
@@ -305,7 +312,7 @@ class GuestSession:
         arrived = self._next_that(anything, monotonic_ns() + int(limit_s * 1e9), seen)
         if arrived is None:
             self._questions.end_wait(monotonic_ns(), greeting=True)
-            raise ReplyTimeout("greeting", limit_s, tuple(seen))
+            raise ReplyTimeout("greeting", limit_s, (*seen, *self.line.inbox.take_odd()))
         if arrived.question is not None:
             arrived.question.taken = True
         return arrived.message.text or readable(arrived.message)

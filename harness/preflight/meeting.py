@@ -24,6 +24,7 @@ from harness.ledger.store import FILE_NAME, Store
 from harness.ledger.tokens import Tokens, guest_tag
 from harness.measure.recorder import Recorder
 from harness.report.opening import make_run_directory, new_run_id, target_facts, write_start
+from harness.safe_text import safe_quote
 from harness.targets import Terms
 
 FIRST_WITHIN_S = 20.0
@@ -67,7 +68,7 @@ class Heard:
         told = self.body
         if isinstance(told, dict):
             told = told.get("errorMessage") or told.get("message") or ""
-        return f"{self.code}: {str(told)[:200]}"
+        return f"{self.code}: {safe_quote(str(told))}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ class Meeting:
     def reply(self) -> str:
         """The beginning of the newest answer."""
         said = [heard for turn in (self.greeting, *self.turns) if turn for heard in turn.messages]
-        return str(said[-1].body.get("text") or "")[:40] if said else ""
+        return safe_quote(str(said[-1].body.get("text") or ""), 40) if said else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ Tolerant as the vendor's own clients are: unknown fields and classes pass. What 
 protocol (no JSON, no object, a field of the wrong type) is a RemoteProtocolError and nothing else.
 """
 
+import json
 from typing import Any
 
 import orjson
@@ -60,7 +61,9 @@ def decode(data: bytes) -> Event:
     try:
         envelope = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise RemoteProtocolError(f"a frame is not JSON: {error}") from None
+        envelope = _second_try(data)
+        if envelope is None:
+            raise RemoteProtocolError(f"a frame is not JSON: {error}") from None
     try:  # nearly every frame is a plain text: the short way
         if envelope["class"] == "StructuredMessage":
             body = envelope["body"]
@@ -99,12 +102,42 @@ def decode_history(data: bytes) -> tuple[list[Message], int]:
     try:
         page = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise RemoteProtocolError(f"a history is not JSON: {error}") from None
+        page = _second_try(data)
+        if page is None:
+            raise RemoteProtocolError(f"a history is not JSON: {error}") from None
     entities = page.get("entities") if type(page) is dict else None
     if type(entities) is not list or not all(type(entity) is dict for entity in entities):
         raise RemoteProtocolError("a history lacks its list of 'entities'")
     pages = page.get("pageCount")
     return [_message({}, entity) for entity in entities], pages if type(pages) is int else 0
+
+
+def _second_try(data: bytes) -> Any:
+    """What holds half of an emoji (a lone surrogate), which our parser refuses and others take.
+
+    The half is replaced by the sign for what can't be shown. None where it is no JSON for this
+    reason. (Half an emoji comes of cutting a text in its middle, as JavaScript does.)
+    """
+    if b"\\ud" not in data.lower():
+        return None
+    try:
+        return _whole(json.loads(data.decode(), parse_constant=_refuse))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _whole(value: Any) -> Any:
+    if type(value) is str:
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if type(value) is list:
+        return [_whole(item) for item in value]
+    if type(value) is dict:
+        return {_whole(key): _whole(item) for key, item in value.items()}
+    return value
 
 
 def _message(envelope: dict[str, Any], body: dict[str, Any]) -> Message:
@@ -151,9 +184,13 @@ def _other(envelope: dict[str, Any], body: Any) -> Event:
             raise RemoteProtocolError(f"the code of a frame is not a number but {_kind(code)}")
         code = 200
     if name == MessageClass.TOO_MANY_REQUESTS:
-        return _too_many(code, body, tracing_id)
+        return _too_many(code, body, tracing_id, envelope.get("message"))
     if not 200 <= code < 300 and name not in _ABOUT_FILES:
-        return Failure(code, _text_of(body), tracing_id)
+        return Failure(code, _text_of(body) or _text_of(envelope), tracing_id)
+    if name == _ERROR_MESSAGE:
+        inner = body.get("errorCode") if type(body) is dict else None
+        text = _text_of(body) or _text_of(envelope)
+        return Failure(inner if type(inner) is int else 0, text, tracing_id)
     fields = body if type(body) is dict else {}
     if name == MessageClass.SESSION_RESPONSE:
         return _session_response(fields, tracing_id)
@@ -171,10 +208,12 @@ def _other(envelope: dict[str, Any], body: Any) -> Event:
         return Other(str(name), {"text": _text_of(body)}, tracing_id)
     if name in _KNOWN:
         return Other(str(name), fields, tracing_id)
-    return Unknown(name)
+    return Unknown(name, _text_of(body) or _text_of(envelope))
 
 
 _KNOWN = frozenset(MessageClass)
+_ERROR_MESSAGE = "ErrorMessage"
+"""A class of errors that the Developer Center lists and the schema does not know."""
 _ABOUT_FILES = frozenset({MessageClass.UPLOAD_FAILURE_EVENT, MessageClass.GENERATE_URL_ERROR})
 """Their code is 200 in the mobile SDK and an error's elsewhere; the body says the same in both."""
 
@@ -194,13 +233,13 @@ def _session_response(fields: dict[str, Any], tracing_id: str | None) -> Session
     )
 
 
-def _too_many(code: int, body: Any, tracing_id: str | None) -> Failure:
+def _too_many(code: int, body: Any, tracing_id: str | None, text: Any) -> Failure:
     fields = body if type(body) is dict else {}
     wait_s = asked_wait_s(fields.get("retryAfter"))
     inner = fields.get("errorCode")
     return Failure(
         inner if type(inner) is int else code,
-        _text_of(body),
+        _text_of(body) or _text_of({"message": text}),
         tracing_id,
         1.0 if wait_s is None else wait_s,
     )

@@ -98,9 +98,10 @@ class Other:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A well-formed object of a class that is not known, or of none."""
+    """A well-formed object of a class that is not known, or of none; its text, if it has any."""
 
     message_class: str | None
+    text: str = ""
 
 
 Event = (

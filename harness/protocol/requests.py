@@ -6,7 +6,7 @@ the vendor's mobile SDK sends; every request carries ``action``, ``token`` and `
 
 import hmac
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -97,20 +97,47 @@ def choice(
     custom_attributes: Attributes = None,
 ) -> Request:
     """The answer to a quick reply, a button or a picker; ``parent_id`` is the picker's message."""
+    return choices(
+        token,
+        tracing_id,
+        [(shown, payload)],
+        button=button,
+        parent_id=parent_id,
+        custom_attributes=custom_attributes,
+    )
+
+
+def choices(
+    token: str,
+    tracing_id: str,
+    chosen: Sequence[tuple[str, str]],
+    *,
+    button: Button,
+    parent_id: str = "",
+    custom_attributes: Attributes = None,
+) -> Request:
+    """The same for several of one picker, as (text, payload), in one message.
+
+    As in the vendor's mobile SDK of July 2026 (a branch that is not released): a button response
+    for each, all with the picker's message.
+    """
+    told = ", ".join(text for text, _ in chosen)
     message: Request = {
         "type": "Structured",
-        "text": shown,
+        "text": told,
         "metadata": {"id": tracing_id},
         "content": [
             {
                 "contentType": "ButtonResponse",
-                "buttonResponse": {"type": button, "text": shown, "payload": payload},
+                "buttonResponse": {"type": button, "text": text, "payload": payload},
             }
+            for text, payload in chosen
         ],
     }
     if parent_id:
         message["metadata"]["parentMessageId"] = parent_id
-        message["content"][0]["buttonResponse"]["originatingMessageId"] = parent_id
+        for part in message["content"]:
+            part["buttonResponse"]["originatingMessageId"] = parent_id
     return _on_message(token, tracing_id, message, custom_attributes)
 
 

@@ -87,10 +87,26 @@ def sweep(
     failures: list[LedgerError] = []
     pool = Pool(AT_ONCE)
 
-    def end(leftover: Leftover) -> None:
+    not_before = 0
+    """until then the service has asked us not to connect (Retry-After of a refused upgrade)"""
+
+    def end_one(leftover: Leftover) -> Ending:
+        nonlocal not_before
         first = (leftover.row - 1) % len(sign_ins) if sign_ins else 0  # very likely its own
         ordered = sign_ins[first:] + sign_ins[:first]
-        ending = end_session(Line(settings, leftover.token, recorder), sign_ins=ordered)
+        while True:
+            line = Line(settings, leftover.token, recorder)
+            ending = end_session(line, sign_ins=ordered)
+            if not line.asked_to_wait_s:
+                return ending
+            again = monotonic_ns() + int(line.asked_to_wait_s * 1e9)
+            not_before = max(not_before, again)
+            if again >= deadline:
+                return ending
+            gevent.sleep(line.asked_to_wait_s)
+
+    def end(leftover: Leftover) -> None:
+        ending = end_one(leftover)
         if ending.proof:
             try:
                 settle(leftover, f"sweep: {ending}")
@@ -103,7 +119,7 @@ def sweep(
 
     due = monotonic_ns()
     for number, leftover in enumerate(leftovers):
-        gevent.sleep(max(0.0, (due - monotonic_ns()) / 1e9))
+        gevent.sleep(max(0.0, (max(due, not_before) - monotonic_ns()) / 1e9))
         if failures:
             break
         if monotonic_ns() >= deadline:

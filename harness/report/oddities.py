@@ -18,6 +18,7 @@ MEANINGS = {
     "typing_is_off": "typing was refused: it is switched off in this deployment's configuration",
     "rate_limited": "answers 429: a limit of the service was reached",
     "disconnected_by_service": "conversations that the other side ended",
+    "logged_out": "guests whose customers were logged out (LogoutEvent)",
     "reconnects": "connections that were lost and made again",
     "going_away": "of these, ended by the service as idle or too old (close code 1001)",
     "renewed": "connections that their guest replaced at their maximum age",

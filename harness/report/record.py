@@ -97,6 +97,7 @@ FORENSICS = (
     "unknown_frame",
     "rate_limited",
     "disconnected_by_service",
+    "logged_out",
     "end_resumes",
     "out_of_range",
 )

@@ -1,5 +1,6 @@
 """Files are announced, put and sent; what the service refuses says why."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from harness.guest import files
 from harness.guest.failures import STORY_ENDS
 from harness.measure.recorder import Recorder
 from harness.measure.sample import Outcome
+from harness.transport import http
 
 PICTURE = bytes(range(256)) * 1024
 
@@ -115,3 +117,46 @@ def test_an_odd_place_to_upload_to_is_the_services_doing(body: dict[str, Any]) -
     assert Outcome.OK not in outcomes
     if "a..b" not in str(body) and "headers" not in body:
         assert isinstance(told.value, RemoteProtocolError)
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [
+        ({}, ["image/png"]),
+        ({"content-type": "x/y"}, ["x/y"]),
+        ({"x-amz-tagging": "t"}, ["image/png"]),
+    ],
+)
+def test_the_type_that_was_announced_goes_with_the_upload(
+    monkeypatch: pytest.MonkeyPatch, asked: dict[str, str], sent: list[str]
+) -> None:
+    put: list[dict[str, str]] = []
+    uploaded = threading.Event()
+
+    def script(peer: Peer) -> None:
+        configured(peer)
+        request = peer.receive()
+        assert request is not None
+        name = {"attachmentId": request["attachmentId"]}
+        place = {**name, "url": "http://127.0.0.1:1/", "headers": asked}
+        answer = {"class": "PresignedUrlResponse", "code": 200, "tracingId": request["tracingId"]}
+        peer.send({"type": "response", **answer, "body": place})
+        assert uploaded.wait(10)
+        peer.send({"type": "message", "class": "UploadSuccessEvent", "code": 200, "body": name})
+        peer.receive()
+
+    def request(*_: object, headers: dict[str, str], **__: object) -> http.Answer:
+        put.append(headers)
+        uploaded.set()
+        return http.Answer(status=200, headers={}, body=b"", sent_ns=1, arrived_ns=2)
+
+    monkeypatch.setattr(http, "request", request)
+    with FakeServer(script) as server:
+        line = line_to(server)
+        line.connect()
+        line.configure()
+        files.upload(line, Recorder(), name="a.png", data=b"x", within_s=5)
+        line.close()
+    types = [value for name, value in put[0].items() if name.lower() == "content-type"]
+    assert types == sent
+    assert asked.items() <= put[0].items()

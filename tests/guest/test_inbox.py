@@ -310,3 +310,53 @@ def test_an_inbox_whose_session_is_over_tells_nobody(rig: Rig) -> None:
     rig.session.do(Did.CLEAR)
     rig.get(echo("a"), CLEARED)
     assert (rig.cleared, rig.first, rig.session.state) == (0, [], State.CLEARED)
+
+
+def at(time: str | None, message_id: str) -> bytes:
+    body = {"type": "Text", "text": "Hi", "direction": "Outbound", "id": message_id}
+    return frame("StructuredMessage", {**body, "channel": {"time": time}})
+
+
+@pytest.mark.parametrize(
+    ("times", "late"),
+    [
+        (["2026-11-28T10:00:00.100Z", "2026-11-28T10:00:00.200Z"], 0),
+        (["2026-11-28T10:00:00.200Z", "2026-11-28T10:00:00.100Z"], 1),
+        (["2026-11-28T10:00:00Z", "2026-11-28T10:00:00.001Z"], 0),  # "." is less than "Z"
+        (["2026-11-28T10:00:00.5Z", "2026-11-28T10:00:00.25Z"], 1),
+        (["2026-11-28T10:00:00.000Z", "2026-11-28T11:00:00.500+01:00"], 0),
+        (["2026-11-28T11:00:00.500+01:00", "2026-11-28T10:00:00.400Z"], 1),
+        (["2026-11-28T10:00:00.000Z", "soon", "", "2026-11-28T10:00:00.001Z"], 0),
+        (["0001-01-01T00:00:00+14:00", "2026-11-28T10:00:00.001Z"], 0),
+    ],
+)
+def test_times_are_compared_as_times(rig: Rig, times: list[str], late: int) -> None:
+    rig.get(CONFIGURED, *(at(time, f"m{number}") for number, time in enumerate(times)))
+    assert rig.recorder.take().counts.get("out_of_order", 0) == late
+
+
+def test_a_missed_message_is_told_by_its_time_whatever_its_form(rig: Rig) -> None:
+    rig.get(CONFIGURED, at("2026-11-28T10:00:00.500Z", "m1"))
+    rig.inbox.on_end(None, "")
+    history = [
+        {"direction": "Outbound", "id": f"h{number}", "text": "x", "channel": {"time": time}}
+        for number, time in enumerate(
+            ["2026-11-28T10:00:00Z", "2026-11-28T11:00:00.600+01:00", None]
+        )
+    ]
+    messages, _ = decode_history(orjson.dumps({"entities": history, "pageCount": 1}))
+    assert [rig.inbox.add_missed(one, 1) for one in messages] == [False, True, True]
+
+
+def test_what_is_not_understood_is_counted_and_kept_for_who_waits_in_vain(rig: Rig) -> None:
+    gateway = orjson.dumps({"message": "Forbidden", "connectionId": "c", "requestId": "r"})
+    rig.get(CONFIGURED, gateway, frame("NewThing", {}))
+    assert rig.recorder.take().counts["unknown_frame"] == 2
+    assert rig.inbox.take_odd() == ("a frame of no class (Forbidden)", "a frame of NewThing")
+    assert rig.inbox.take_odd() == ()
+
+
+def test_a_guest_who_is_logged_out_has_no_connection_any_more(rig: Rig) -> None:
+    rig.get(CONFIGURED, frame("LogoutEvent", {}))
+    assert rig.inbox.retired
+    assert rig.recorder.take().counts["logged_out"] == 1

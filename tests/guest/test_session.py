@@ -2,13 +2,17 @@
 
 import contextlib
 import gc
+import urllib.request
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gevent
 import orjson
 import pytest
+from conftest import Simulator
+from guest_rig import Rig
 
 from harness.clock import monotonic_ns
 from harness.config import parse_target
@@ -23,6 +27,7 @@ from harness.errors import (
 )
 from harness.guest.budget import MINUTE_NS, Budget, ConnectionBudget
 from harness.guest.failures import STORY_ENDS
+from harness.guest.rest import exchange_sign_in
 from harness.guest.session import GuestSession
 from harness.ledger.ledger import Ledger
 from harness.ledger.store import Stage
@@ -320,3 +325,66 @@ def test_a_health_check_comes_back_after_a_lost_connection(rig: Any) -> None:
         guest.health_check(within="2s")
     assert rig.outcomes("health_check") == {Outcome.OK: 1}
     assert rig.still_open() == set()
+
+
+def test_an_answer_that_is_not_understood_is_shown_to_who_waited(rig: Any) -> None:
+    with rig.guest() as guest:
+        guest.say("hello")
+        guest.await_reply(within="5s")
+        # what can't be routed the gateway answers, without a class
+        guest.line._websocket.send(b"nonsense")
+        with pytest.raises(ReplyTimeout, match=r"a frame of no class \(Forbidden\)"):
+            guest.await_reply(within="0.3s")
+    assert rig.taken().counts["unknown_frame"] == 1
+
+
+def test_a_customer_who_is_logged_out_ends_the_story_with_the_reason(tmp_path: Path) -> None:
+    running = Simulator("--limits", "off", "--deployment", "authentication=true")
+    try:
+        rig = Rig(running, tmp_path)
+        jwt = exchange_sign_in(rig.settings, "ann", "https://shop.example")
+        with (
+            pytest.raises(ConnectionLost, match="the guest was logged out"),
+            rig.guest(sign_in=jwt) as guest,
+        ):
+            guest.say("hello")
+            guest.await_reply(within="5s")
+            base = running.admin.removesuffix("/sim") + "/api/v2/webdeployments/token/revoke"
+            headers = {"Authorization": f"bearer {jwt}"}
+            revoke = urllib.request.Request(base, headers=headers, method="DELETE")
+            urllib.request.urlopen(revoke, timeout=10).close()
+            guest.await_reply(within="5s")
+        # Its session lives on at the service, and nobody could clear it: it stays on the list.
+        assert rig.still_open() == set(rig.leftovers()) == {guest.line.token}
+    finally:
+        running.stop()
+
+
+def test_several_items_of_a_list_are_chosen_at_once(tmp_path: Path) -> None:
+    (tmp_path / "bot.toml").write_text(PICKER)
+    running = Simulator("--limits", "off", "--bot", "script", str(tmp_path / "bot.toml"))
+    try:
+        rig = Rig(running, tmp_path)
+        with rig.guest() as guest:
+            guest.say("shoes")
+            guest.await_reply(within="5s")
+            with pytest.raises(NotPossible, match="'45'"):
+                guest.choose("42", "45")
+            guest.choose("42", "43")
+            assert guest.await_reply(within="5s") == "You said: 42"  # the payload of the first
+    finally:
+        running.stop()
+
+
+PICKER = """
+fallback = "You said: {text}"
+[[answer]]
+to = "shoes"
+[[answer.say]]
+text = "Which sizes?"
+[answer.say.list_picker]
+receivedMessage = {title = "Sizes"}
+replyMessage = {title = "Sizes"}
+sections = [{title = "Sizes", multipleSelection = true, items = [
+  {id = "42", title = "42"}, {id = "43", title = "43"}]}]
+"""

@@ -103,7 +103,19 @@ def test_disconnect_that_makes_the_session_read_only() -> None:
             Other("JwtResponse", {"jwt": "j", "exp": 1}),
         ),
         (frame("NewThing", {}), Unknown("NewThing")),
-        (b'{"message":"Forbidden","connectionId":"c","requestId":"r"}', Unknown(None)),
+        (
+            b'{"message":"Forbidden","connectionId":"c","requestId":"r"}',
+            Unknown(None, "Forbidden"),
+        ),
+        (
+            b'{"type":"response","class":"Error","code":403,"message":"not you"}',
+            Failure(403, "not you"),
+        ),
+        (
+            frame("ErrorMessage", {"errorCode": 4011, "errorMessage": "too long"}),
+            Failure(4011, "too long"),
+        ),
+        (b'{"class":"ErrorMessage","message":"no"}', Failure(0, "no")),
         (
             frame("SessionResponse", {"connected": True, "newSession": True}),
             SessionResponse(connected=True, new_session=True, read_only=False),
@@ -201,3 +213,39 @@ def test_a_page_of_the_history() -> None:
     body = {"type": "Text", "text": "Hi", "direction": "Outbound", "id": "1", "channel": None}
     messages, pages = codec.decode_history(orjson.dumps({"entities": [body], "pageCount": 3}))
     assert (messages[0].text, messages[0].time, pages) == ("Hi", None, 3)
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        (r"half \ud83d", "half \ufffd"),
+        (r"\ude00 half", "\ufffd half"),
+        (r"\ud83d\ude00 \uD83D", "\U0001f600 \ufffd"),
+        (r"\ud83d\ude00", "\U0001f600"),
+    ],
+)
+def test_half_an_emoji_is_read_and_shown_as_what_can_not_be_shown(written: str, text: str) -> None:
+    data = frame("StructuredMessage", {"direction": "Outbound", "type": "Text", "id": "m"})
+    data = data.replace(b'"id":"m"', b'"id":"m","text":"%b"' % written.encode())
+    found = codec.decode(data)
+    assert isinstance(found, Message)
+    assert found.text == text
+    found.text.encode()  # it can be written down
+    entity = b'{"text":"%b","id":"m"}' % written.encode()
+    (told,), _ = codec.decode_history(b'{"entities":[%b],"pageCount":1}' % entity)
+    assert told.text == text
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        rb'{"class":"\ud83d"',
+        rb'{"class":"\ud83d","code":NaN}',
+        rb'"\ud83d" x',
+        b'\xff"\\ud83d"',
+        b"[" * 5000 + rb'"\ud83d"' + b"]" * 5000,
+    ],
+)
+def test_what_else_is_wrong_with_it_stays_wrong(data: bytes) -> None:
+    with pytest.raises(RemoteProtocolError):
+        codec.decode(data)

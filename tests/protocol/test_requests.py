@@ -92,3 +92,20 @@ def test_the_journey_id_is_made_again_from_the_token_and_does_not_lead_back() ->
     request.pop("token")
     assert "T" * 40 not in str(request)
     assert request["journeyContext"]["customer"]["id"] == requests.journey_id("T" * 40)
+
+
+def test_several_of_a_list_picker_in_one_message() -> None:
+    request = requests.choices(
+        "T",
+        "X",
+        [("Red", "1"), ("Blue", "2")],
+        button=requests.Button.LIST_PICKER,
+        parent_id="m-1",
+    )
+    message = request["message"]
+    assert (message["type"], message["text"]) == ("Structured", "Red, Blue")
+    assert message["metadata"] == {"id": "X", "parentMessageId": "m-1"}
+    assert [part["buttonResponse"] for part in message["content"]] == [
+        {"type": "ListPicker", "text": "Red", "payload": "1", "originatingMessageId": "m-1"},
+        {"type": "ListPicker", "text": "Blue", "payload": "2", "originatingMessageId": "m-1"},
+    ]

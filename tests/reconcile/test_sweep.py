@@ -144,3 +144,17 @@ def test_a_signed_in_guests_session_needs_its_sign_in(tmp_path: Path) -> None:
         assert running.truth()["sessions"]["open"] == 0
     finally:
         running.stop()
+
+
+def test_a_refused_connection_is_tried_again_when_the_service_says(tmp_path: Path) -> None:
+    running = Simulator("--limits", "off")
+    try:
+        leave(running, tmp_path, alive=2, over=0)
+        running.faults(refuse_429="#1,seconds=1")
+        began = wall_ns()
+        result = run_sweep(running, tmp_path)
+        assert (result.settled, result.left) == (2, 0)
+        assert (wall_ns() - began) / 1e9 >= 1
+        assert running.truth()["faults"]["refuse_429"] == 1
+    finally:
+        running.stop()
