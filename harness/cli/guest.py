@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import secrets
 import shutil
 import signal
 import sys
@@ -208,7 +209,8 @@ class _Came:
 
 def _directory(reports: Path, terms: Terms) -> Path:
     """Where the ledger is while it is needed, in a form that ``harness sweep`` understands."""
-    directory = reports / f"guest-{utc_iso().replace(':', '').replace('.', '')}"
+    stamp = utc_iso().replace(":", "").replace(".", "")
+    directory = reports / f"guest-{stamp}-{secrets.token_hex(2)}"  # many may begin at once
     facts = target_facts(terms.target)
     try:
         directory.mkdir(parents=True)

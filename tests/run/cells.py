@@ -2,7 +2,7 @@
 
 A cell holds when
 
-1. what is open at the service is a subset of what the ledger lists;
+1. what is open at the service, by its own account alone, is a subset of what the ledger lists;
 2. the classes of the account add up;
 3. the exit code is one of ours, and not 0 unless all is clear;
 4. after ``harness sweep`` the service has nothing open;
@@ -35,6 +35,7 @@ from locusts import environment_for, launch, locustfile  # noqa: E402 - found by
 from harness.cli.stages import free_port  # noqa: E402 - as above
 from harness.exit_codes import ExitCode  # noqa: E402 - as above
 from harness.ledger.leftovers import read_account, read_leftovers  # noqa: E402 - as above
+from harness.ledger.reading import HEARTBEAT_FRESH_S  # noqa: E402 - as above
 
 FAULTS: dict[str, dict[str, Any]] = {
     "none": {},
@@ -50,8 +51,19 @@ FAULTS: dict[str, dict[str, Any]] = {
     "half-open": {"half_open": 0.3},
     "stalled service": {"stall": "0.05,seconds=2"},
     "late ConnectionClosed": {"late_connection_closed": "1,seconds=2"},
+    "refused start_new": {"refuse_new": 1},
+    "unasked Clear events": {"unasked_clear": 0.2},
+    "foreign errors": {"foreign_error": "0.2,code=4006"},
+    "error before SessionResponse": {"early_error": "0.3,code=400"},
+    "cross-talk of proofs": {"proof_cross_talk": 0.5},
 }
-MODES = ("local", "--processes 2", "master, 2 workers")
+ANEW = "refused start_new"
+"""The guests of this fault would begin anew when the other side has ended their conversation."""
+BY_HAND = "harness guest"
+MODES = ("local", "--processes 2", "master, 2 workers", BY_HAND)
+RESTARTED = "restarted in place"
+"""A worker on a disk of its own is killed and comes back with an empty one, the same host name and
+the same pid; later everything is killed."""
 ENDINGS = (
     "time limit",
     "SIGINT",
@@ -62,9 +74,45 @@ ENDINGS = (
     "kill -9 master",
     "kill -9 all",
     "disk full",
+    RESTARTED,
 )
 GUESTS = 6
-OURS = {ExitCode.PASS, ExitCode.OBJECTIVES, ExitCode.LEFTOVERS, ExitCode.NO_DATA, ExitCode.INVALID}
+OURS = {
+    ExitCode.PASS,
+    ExitCode.OBJECTIVES,
+    ExitCode.LEFTOVERS,
+    ExitCode.NO_DATA,
+    ExitCode.INVALID,
+    ExitCode.INTERRUPTED,
+}
+BOT = """\
+fallback = "{text}"
+[[answer]]
+to = "bye"
+say = ["bye"]
+end = true
+"""
+ANEW_STORY = """\
+from locust import constant, task
+from harness.load import GuestUser
+
+class Guest(GuestUser):
+    think_time = "150ms"
+
+    @task
+    def talk(self):
+        with self.guest() as guest:
+            for text in ("hello", "hello", "bye"):
+                guest.say(text)
+                guest.await_reply(within="5s")
+                guest.think()
+            guest.start_new()
+"""
+SCRIPT = """\
+scenarios:
+  talk:
+{steps}
+"""
 ENDS_WITHIN_S = 100
 SETTLE_S = 0.4
 """Most guests are in session; so long for the others to come."""
@@ -79,6 +127,10 @@ class Cell:
     @property
     def makes_sense(self) -> bool:
         """One process is master and worker in one: killing it is "all"."""
+        if self.ending == RESTARTED:
+            return self.mode == "master, 2 workers"
+        if self.mode == BY_HAND:  # each is a process of its own, without a web UI
+            return self.ending not in ("kill -9 worker", "kill -9 master", "web-UI stop")
         return self.mode != "local" or self.ending not in ("kill -9 worker", "kill -9 master")
 
 
@@ -106,8 +158,15 @@ class Twin:
     """A simulator for one cell after the other."""
 
     def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="twin-")
+        bot = Path(self._folder.name) / "bot.toml"
+        bot.write_text(BOT)
+        words = ["--bot-delay", "5ms", "--limits", "off", "--bot", "script", str(bot)]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "harness", "simulate", "--bot-delay", "5ms", "--limits", "off"],
+            [
+                *(sys.executable, "-m", "harness", "simulate", *words),
+                *("--deployment", "disconnect=read_only"),
+            ],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,
@@ -129,6 +188,7 @@ class Twin:
     def stop(self) -> None:
         self.process.terminate()
         self.process.communicate(timeout=20)
+        self._folder.cleanup()
 
 
 class Running:
@@ -138,7 +198,16 @@ class Running:
         self.cell = cell
         self.folder = folder
         self.log = (folder / "output.log").open("w+")
+        self._environment = environment_for(folder, twin.url)
+        self.workers: list[Any] = []
+        self.main: Any
+        if cell.mode == BY_HAND:
+            self._visit(twin.url)
+            return
         file = locustfile(folder, messages=500, think="150ms")
+        if cell.fault == ANEW:
+            file.write_text(ANEW_STORY)
+        self._file = file
         self.web = free_port()
         limit = "4s" if cell.ending == "time limit" else "5m"
         words = ["-u", str(GUESTS), "-r", str(GUESTS), "-t", limit, "--stop-timeout", "1"]
@@ -146,16 +215,69 @@ class Running:
             words += ["--autostart", "--web-host", "127.0.0.1", "--web-port", self.web]
         else:
             words += ["--headless", "--only-summary"]
-        bus = free_port()
+        self.bus = bus = free_port()
         bind = ["--master-bind-host", "127.0.0.1", "--master-bind-port", bus]
-        self._environment = environment_for(folder, twin.url)
-        self.workers: list[Any] = []
         if cell.mode == "--processes 2":
             words += ["--processes", "2", *bind, "--master-port", bus]
         elif cell.mode != "local":
             words += ["--master", "--expect-workers", "2", *bind]
-            self.workers = [self._start(file, "--worker", "--master-port", bus) for _ in range(2)]
+            self.workers = [self._start(file, "--worker", "--master-port", bus)]
+            self.workers.append(
+                self._contained(1)
+                if cell.ending == RESTARTED
+                else self._start(file, "--worker", "--master-port", bus)
+            )
         self.main = self._start(file, *words)
+
+    def _visit(self, url: str) -> None:
+        """Several guests by hand, each with a process of its own."""
+        short = self.cell.ending == "time limit"
+        steps = ["hello"] * (4 if short else 500)
+        script = self.folder / "talk.yaml"
+        script.write_text(
+            SCRIPT.format(
+                steps="\n".join(f"    - say: {text}\n    - waitForReply" for text in steps)
+            )
+        )
+        self.workers = [self._guest(url, script) for _ in range(GUESTS)]
+        if self.cell.fault == ANEW:
+            for guest in self.workers:
+                guest.stdin.write("hello\nbye\n/new\n/new\n")
+                guest.stdin.flush()
+                if short:
+                    guest.stdin.close()
+        self.main = self.workers.pop(0)
+
+    def _guest(self, url: str, script: Path) -> Any:
+        words = ["--target", url, "--quiet", "--reports", str(self.folder / "reports")]
+        if self.cell.fault != ANEW:
+            words += ["--script", str(script)]
+        return subprocess.Popen(
+            [sys.executable, "-m", "harness", "guest", *words],
+            cwd=self.folder,
+            stdin=subprocess.PIPE,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def _contained(self, life: int) -> Any:
+        """A worker as process 1 of a container would be: own pids, own host name, own disk."""
+        inside = ["unshare", "--pid", "--fork", "--mount-proc", "--uts", "--kill-child"]
+        inside += ["sh", "-c", 'hostname node && exec "$@"', "sh"]
+        worker = [sys.executable, "-m", "locust", "-f", str(self._file)]
+        worker += ["--worker", "--master-port", self.bus]
+        return subprocess.Popen(
+            [*(inside if os.geteuid() == 0 else ()), *worker],  # others can make no namespaces
+            cwd=ROOT,
+            env={**self._environment, "HARNESS_REPORTS": str(self.folder / f"disk-{life}")},
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
 
     def _start(self, file: Path, *words: str) -> Any:
         return launch(file, self._environment, *words, stdout=self.log)
@@ -170,9 +292,12 @@ class Running:
         return found
 
     @property
-    def directory(self) -> Path:
-        found = [p for p in (self.folder / "reports").iterdir() if not p.is_symlink()]
-        return found[0]
+    def directories(self) -> list[Path]:
+        """Of one run, or of each guest by hand whose session was not proved ended."""
+        reports = self.folder / "reports"
+        if not reports.is_dir():
+            return []
+        return [path for path in reports.iterdir() if not path.is_symlink()]
 
     def await_guests(self) -> None:
         """Until most guests are in session: some never get there under some faults."""
@@ -180,7 +305,10 @@ class Running:
         since: float | None = None
         while time.monotonic() < deadline and self.main.poll() is None:
             occupancy = 0
-            for path in self.folder.glob("reports/*/intervals-*.jsonl"):
+            if self.cell.mode == BY_HAND:
+                self.log.flush()
+                occupancy = len(list(self.folder.glob("reports/guest-*/ledger-*.sqlite")))
+            for path in self.folder.glob("reports/2*/intervals-*.jsonl"):
                 lines = path.read_text().splitlines()
                 occupancy += json.loads(lines[-1])["sessions"]["occupancy"] if lines else 0
             if occupancy >= 3 and since is None:
@@ -197,15 +325,18 @@ class Running:
             time.sleep(draw.uniform(0, 0.8))
         everyone = self.everyone
         workers = [p for p in everyone if p.pid != main.pid]
+        told = (main, *self.workers) if self.cell.mode == BY_HAND else (main,)
         match ending:
-            case "SIGINT":
-                main.send_signal(signal.SIGINT)
+            case "SIGINT" | "two SIGINTs":
+                for process in told:
+                    process.send_signal(signal.SIGINT)
+                if ending == "two SIGINTs":
+                    time.sleep(0.5)
+                    for process in told:
+                        process.send_signal(signal.SIGINT)
             case "SIGTERM":
-                main.send_signal(signal.SIGTERM)
-            case "two SIGINTs":
-                main.send_signal(signal.SIGINT)
-                time.sleep(0.5)
-                main.send_signal(signal.SIGINT)
+                for process in told:
+                    process.send_signal(signal.SIGTERM)
             case "web-UI stop":
                 url = f"http://127.0.0.1:{self.web}/stop"
                 urllib.request.urlopen(url, urllib.parse.urlencode({}).encode(), timeout=90).close()
@@ -222,9 +353,17 @@ class Running:
             case "kill -9 all":
                 for process in everyone:
                     process.kill()
+            case "restarted in place":
+                self._restart(draw)
+                everyone = self.everyone
+                for process in everyone:
+                    process.kill()
             case "disk full":
                 for process in everyone:
                     process.rlimit(psutil.RLIMIT_FSIZE, (1, 1))
+                if self.cell.mode == BY_HAND:  # who talks writes nothing until the way out
+                    for process in told:
+                        process.send_signal(signal.SIGTERM)
         ours = (self.main, *self.workers)
         forked = [p for p in everyone if p.pid not in {process.pid for process in ours}]
         deadline = time.monotonic() + ENDS_WITHIN_S
@@ -232,10 +371,24 @@ class Running:
             alive = [process.pid for process in ours if process.poll() is None]
             alive += [p.pid for p in forked if _lives(p)]
             if not alive:
-                return int(main.returncode)
+                codes = [process.returncode for process in told]
+                return int(next(filter(None, codes), 0))  # one that is not 0 tells for all
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{len(alive)} processes had not ended: {alive}")
             time.sleep(0.1)
+
+    def _restart(self, draw: random.Random) -> None:
+        first = self.workers[1]
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait(10)
+        self.workers[1] = self._contained(2)
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and not self._has_come(2):
+            time.sleep(0.1)
+        time.sleep(1 + draw.uniform(0, 0.8))  # its first sessions are in the master's copy by then
+
+    def _has_come(self, life: int) -> bool:
+        return any(self.folder.glob(f"disk-{life}/2*/ledger-*.sqlite"))
 
     def close(self) -> None:
         for process in (self.main, *self.workers):
@@ -272,32 +425,43 @@ def try_cell(cell: Cell, twin: Twin, *, seed: int) -> Outcome:
         running = Running(cell, Path(folder), twin)
         try:
             outcome.code = running.end(draw)
-            directory = running.directory
-            account = read_account(directory)
-            listed = {left.token for left in read_leftovers(directory)}
+            time.sleep(0.1)  # what was still in a socket reaches the service
+            directories = running.directories
+            accounts = [read_account(directory) for directory in directories]
+            listed = {left.token for place in directories for left in read_leftovers(place)}
             opened = twin.open_tokens()
-            outcome.intended, outcome.left = account.intended, account.leftover
+            outcome.intended = sum(account.intended for account in accounts)
+            outcome.left = sum(account.leftover for account in accounts)
             outcome.open = len(opened)
-            if account.intended == 0:
+            if outcome.intended == 0 and cell.mode != BY_HAND:  # whose directories may be gone
                 broken.append("no guest ever came")
             if not opened <= listed:
                 broken.append(f"{len(opened - listed)} open sessions are not listed")
-            if not account.balanced:
+            if not all(account.balanced for account in accounts):
                 broken.append("the account does not add up")
-            clear = not opened and not account.leftover and not account.workers_lost
+            lost = sum(account.workers_lost for account in accounts)
+            clear = not opened and not outcome.left and not lost
             if outcome.code == 0 and not clear:
                 broken.append("exit code 0 though not all is clear")
-            if not cell.ending.startswith("kill -9") and outcome.code not in OURS:
+            # A guest who had left already when the second signal came is ended by it.
+            left = cell.mode == BY_HAND and outcome.code == -signal.SIGINT
+            killed = cell.ending.startswith("kill -9") or cell.ending == RESTARTED
+            if not killed and not left and outcome.code not in OURS:
                 broken.append(f"exit code {outcome.code} is none of ours")
             twin.ask("faults", "PUT", {})
-            code, told = sweep(directory)
-            if code != 0:
-                broken.append(f"sweep: exit code {code}: {told.strip()[-200:]}")
+            if cell.ending == RESTARTED:
+                time.sleep(HEARTBEAT_FRESH_S + 1)  # until then a node elsewhere may be alive
+            again = []
+            for directory in directories:
+                code, told = sweep(directory)
+                if code != 0:
+                    broken.append(f"sweep: exit code {code}: {told.strip()[-200:]}")
+                again.append(sweep(directory))
             if twin.open_tokens():
                 broken.append(f"{len(twin.open_tokens())} still open after the sweep")
-            code, told = sweep(directory)
-            if code != 0 or "nothing to do" not in told:
-                broken.append(f"second sweep: exit code {code}: {told.strip()[-200:]}")
+            for code, told in again:
+                if code != 0 or "nothing to do" not in told:
+                    broken.append(f"second sweep: exit code {code}: {told.strip()[-200:]}")
         except Exception as error:  # noqa: BLE001 - a cell that breaks is a finding, not the end
             broken.append(f"{type(error).__name__}: {error}")
         finally:

@@ -2,7 +2,7 @@
 
 import os
 import random
-import time
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -13,11 +13,12 @@ from matrix import Progress, run_cells, say, table
 pytestmark = pytest.mark.process
 
 SAMPLE = 6
+SEED = 20_261_128
 
 
 @pytest.mark.timeout(420)
 def test_a_sample_of_the_matrix() -> None:
-    seed = int(os.environ.get("CRASH_SEED") or time.time())
+    seed = int(os.environ.get("CRASH_SEED") or SEED)
     print(f"CRASH_SEED={seed}")
     draw = random.Random(seed)
     cells = draw.sample(CELLS, SAMPLE)
@@ -28,7 +29,7 @@ def test_a_sample_of_the_matrix() -> None:
 
 @pytest.mark.timeout(120)
 def test_kills_at_random_moments_lose_nothing() -> None:
-    seed = int(os.environ.get("CRASH_SEED") or time.time())
+    seed = int(os.environ.get("CRASH_SEED") or SEED)
     result = kill_at_random(8, seed=seed)
     print(result.text)
     assert (result.kills, result.lost, result.unbalanced) == (8, 0, 0), f"CRASH_SEED={seed}"
@@ -36,7 +37,8 @@ def test_kills_at_random_moments_lose_nothing() -> None:
 
 
 def test_the_matrix_is_whole() -> None:
-    assert len(CELLS) == len(FAULTS) * (len(MODES) * len(ENDINGS) - 2)
+    sensible = [cell for cell in product(FAULTS, MODES, ENDINGS) if Cell(*cell).makes_sense]
+    assert len(CELLS) == len(sensible) == len(FAULTS) * (7 + 9 + 10 + 6)
     assert {cell.ending for cell in CELLS} == set(ENDINGS)
 
 
@@ -44,7 +46,7 @@ def test_the_table_shows_what_did_not_hold() -> None:
     good = Outcome(Cell("none", "local", "SIGINT"), code=0)
     bad = Outcome(Cell("half-open", "local", "SIGTERM"), broken=["1 open"], open=1, code=0)
     text = table([good, bad], seed=7, kills="")
-    assert "seed 7: 1 of 2 cells hold, of 325 in all" in text
+    assert "seed 7: 1 of 2 cells hold, of 576 in all" in text
     assert "**BROKEN** 1/0 (0)" in text
     assert "half-open, local, SIGTERM: 1 open" in text
 
