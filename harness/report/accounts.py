@@ -98,7 +98,7 @@ def _heard(found: Mapping[str, Any]) -> str:
         return ""
     return (
         f"{heard:,} of {listened:,} guests who stayed silent before they left heard a message that "
-        f"answers nothing they had asked: answers may have been taken for others'; {DECLARE}"
+        "answers nothing they had asked: answers may have been taken for others'"
     )
 
 
@@ -109,12 +109,12 @@ def _advice(found: Mapping[str, Any]) -> str:
         found["answered"],
         found["ambiguous"],
     )
-    told = []
+    told = [found["doubtful_because"]] if found["doubtful_because"] else []
     if each is not None and each > MANY_MESSAGES:
         told.append(f"a question was answered by {each:.2f} messages on average")
     if ambiguous > SOME_AMBIGUOUS * max(1, answered):
         told.append(f"of {ambiguous:,} of {answered:,} answers it is not sure what they answered")
-    return f"{' and '.join(told)}: {DECLARE}" if told else ""
+    return f"{'; '.join(told)}. To be sure, {DECLARE}" if told else ""
 
 
 def stories_block(counts: Mapping[str, int]) -> dict[str, Any]:

@@ -499,11 +499,7 @@ def notices(record: RunRecord) -> list[str]:
             "Arrivals were stamped by our own process, not by the kernel: stalls of the generator "
             "are in the service times."
         )
-    found += [
-        _sentence(told)
-        for told in (not_judged(record), record.questions.doubtful_because, record.questions.advice)
-        if told
-    ]
+    found += [_sentence(told) for told in (not_judged(record), record.questions.advice) if told]
     for one in record.how.overridden:
         rule, reason, said = (one.get(key, UNKNOWN) for key in ("rule", "reason", "said"))
         found.append(f"The guard's rule “{rule}” was overridden ({reason}). It said: {said}.")

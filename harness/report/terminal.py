@@ -191,8 +191,8 @@ def milliseconds(value: float | None) -> str:
 def _notes(record: Mapping[str, Any]) -> list[Text]:
     notes = []
     questions = record.get("questions") or {}
-    told = [questions.get("doubtful_because"), questions.get("advice")]
-    notes += [Text(text, style="yellow") for text in told if text]
+    if questions.get("advice"):
+        notes.append(Text(questions["advice"], style="yellow"))
     if record.get("not_judged"):
         notes.append(Text(f"not judged: {'; '.join(record['not_judged'])}", style="yellow"))
     arrivals = record.get("arrivals") or {}
