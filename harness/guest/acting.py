@@ -75,7 +75,8 @@ def _do(
     text = step.text
     match step.kind:
         case StepKind.SAY:
-            guest.say(render(text, row), attributes=_attributes(script, scenario, step, row))
+            attributes = _attributes(script, scenario, step, row)
+            guest.say(render(text, row), attributes=attributes, expect_reply=step.expect_reply)
         case StepKind.JOIN:
             guest.join(attributes=_attributes(script, scenario, step, row))
         case StepKind.WAIT_ANY:
@@ -85,10 +86,10 @@ def _do(
         case StepKind.WAIT_MATCHING:
             guest.await_reply(within=script.within_s(step), matching=_pattern(text, row))
         case StepKind.CHOOSE:
-            guest.choose(render(text, row))
+            guest.choose(render(text, row), expect_reply=step.expect_reply)
         case StepKind.ATTACH:
             file = folder / render(text, row)
-            guest.say(file.name, file=guest.upload(file))
+            guest.say(file.name, file=guest.upload(file), expect_reply=step.expect_reply)
         case StepKind.THINK:
             guest.think(step.think_time(rng))
         case StepKind.TYPING:

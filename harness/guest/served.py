@@ -10,6 +10,7 @@ from harness.errors import (
     ConnectionLost,
     NotPossible,
     RateLimited,
+    RemoteProtocolError,
     ReplyTimeout,
     ServiceError,
     SessionExpired,
@@ -73,6 +74,8 @@ def reason_of(error: BaseException) -> str:
         return "the connection was lost"
     if isinstance(error, TransportError):
         return "no connection could be made again"
+    if isinstance(error, RemoteProtocolError):
+        return "an answer that means nothing"
     return f"an error of its own, {type(error).__name__}"
 
 

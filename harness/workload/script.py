@@ -16,7 +16,8 @@ and ``waitForReply`` takes any.
 
 Beside the plain list of steps a scenario may be a mapping with ``weight``, ``attributes`` and
 ``steps``; beside ``scenarios`` there may be ``feeder``, ``texts`` (sets of which each ``say`` draws
-one, named like a column), ``within`` (the usual deadline) and ``attributes``.
+one, named like a column), ``within`` (the usual deadline) and ``attributes``. What is said with
+``expectReply: false`` needs no answer.
 ``harness.workload.script_file`` reads files and names line and key in errors.
 """
 
@@ -82,8 +83,10 @@ FLAGS = (
     StepKind.RECONNECT,
     StepKind.CLEAR,
 )
-KEYS = (*StepKind, "within", "attributes", "steps")
+KEYS = (*StepKind, "within", "attributes", "expectReply", "steps")
 WAITS = (StepKind.WAIT_ANY, StepKind.WAIT_CONTAINING, StepKind.WAIT_MATCHING)
+SPEAKING = (StepKind.SAY, StepKind.CHOOSE, StepKind.ATTACH)
+"""Steps that expect an answer, where the script does not say otherwise."""
 PAUSES = (StepKind.THINK, StepKind.IDLE, StepKind.TYPING)
 
 
@@ -140,6 +143,7 @@ class Step(_Model):
 
     within: Duration | None = None
     attributes: Attributes | None = None
+    expects: Literal["true", "false"] | None = Field(None, alias="expectReply")
     steps: tuple["Step", ...] | None = None
 
     @model_validator(mode="before")
@@ -165,6 +169,8 @@ class Step(_Model):
             raise ValueError(f"within goes with a wait, not with {kind}")
         if self.attributes is not None and kind not in (StepKind.SAY, StepKind.JOIN):
             raise ValueError(f"attributes go with say or join, not with {kind}")
+        if self.expects is not None and kind not in SPEAKING:
+            raise ValueError(f"expectReply goes with {', '.join(SPEAKING)}, not with {kind}")
         if (self.steps is not None) != (kind is StepKind.REPEAT) or self.steps == ():
             raise ValueError("repeat needs steps, and steps need repeat")
         return self
@@ -187,6 +193,11 @@ class Step(_Model):
     def text(self) -> str:
         """Its value as written: a text, a pattern, a time, a file; empty for flags and repeat."""
         return "" if self.kind in (*FLAGS, StepKind.REPEAT) else str(self._value(self.kind))
+
+    @property
+    def expect_reply(self) -> bool | None:
+        """Whether it expects an answer; None where the run's settings say."""
+        return None if self.expects is None else self.expects == "true"
 
     @property
     def duration_s(self) -> float:

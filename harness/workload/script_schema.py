@@ -3,7 +3,7 @@
 from typing import Any
 
 from harness.workload.feeder import Mode
-from harness.workload.script import FLAGS, MAX_REPEATS, WAITS, StepKind
+from harness.workload.script import FLAGS, MAX_REPEATS, SPEAKING, WAITS, StepKind
 from harness.workload.texts import Size, languages
 
 _ABOUT = {
@@ -132,6 +132,10 @@ def _step_object(
             **{str(kind): {**kinds[kind], "description": _ABOUT[kind]} for kind in StepKind},
             "within": duration,
             "attributes": attributes,
+            "expectReply": {
+                "enum": [True, False],
+                "description": "false: nobody counts on an answer",
+            },
             "steps": steps,
         },
         "oneOf": [{"required": [str(kind)]} for kind in StepKind],
@@ -140,6 +144,7 @@ def _step_object(
             "attributes": {
                 "anyOf": [{"required": [str(kind)]} for kind in (StepKind.SAY, StepKind.JOIN)]
             },
+            "expectReply": {"anyOf": [{"required": [str(kind)]} for kind in SPEAKING]},
             "steps": {"required": [str(StepKind.REPEAT)]},
             "repeat": {"required": ["steps"]},
         },

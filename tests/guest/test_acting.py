@@ -145,3 +145,10 @@ def test_a_reply_that_does_not_fit_times_out_and_the_session_is_cleared(rig: Any
         )
     assert missed.value.seen
     assert rig.still_open() == set()
+
+
+def test_what_is_said_without_expecting_an_answer_is_no_question(rig: Any) -> None:
+    found = played(
+        rig, "    - say: hello\n    - waitForReply\n    - say: Bye\n      expectReply: false\n"
+    )
+    assert (found["delivered"], found["reply"]) == (2, 1)

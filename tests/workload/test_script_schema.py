@@ -26,6 +26,8 @@ scenarios:
     - waitForReplyContaining: 007
       within: 20
     - waitForReplyMatching: ^Hi$
+    - say: Bye
+      expectReply: false
   Ours:
     weight: 2.5
     attributes: {a: b}
@@ -68,6 +70,8 @@ def scenario(step: Any) -> dict[str, Any]:
         scenario({"say": "a", "clear": True}),
         scenario({"say": "a", "within": "2s"}),
         scenario({"think": "1s", "attributes": {"a": "b"}}),
+        scenario({"think": "1s", "expectReply": False}),
+        scenario({"say": "a", "expectReply": "perhaps"}),
         scenario({"repeat": 3}),
         scenario({"repeat": 0, "steps": ["join"]}),
         scenario({"steps": ["join"]}),
@@ -82,7 +86,7 @@ def test_both_refuse_what_cannot_be_meant(wrong: dict[str, Any]) -> None:
 steps = st.one_of(
     st.sampled_from([*map(str, StepKind), "fly"]),
     st.dictionaries(
-        st.sampled_from([*map(str, StepKind), "within", "attributes", "steps", "x"]),
+        st.sampled_from([*map(str, StepKind), "within", "attributes", "expectReply", "steps", "x"]),
         st.sampled_from(["1s", "hello", 3, True, None, {"a": "b"}, ["join"], ["fly"]]),
         min_size=1,
         max_size=3,
