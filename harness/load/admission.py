@@ -33,7 +33,7 @@ from harness.report.judging import read_objectives
 from harness.report.opening import WAITING
 from harness.report.record import KNOWN
 from harness.slo.objective import Objective, parse_objective
-from harness.units import duration_text
+from harness.units import duration_text, seconds
 
 WAIT_UNTOLD_S = 1.5
 WAIT_LOOK_S = 0.25
@@ -215,6 +215,24 @@ def check_tasks(environment: Any) -> None:
             tags = [*(getattr(parsed, "tags", None) or ()), *(environment.tags or ())]
             fit = f" that fits the tags {', '.join(sorted(set(tags)))}" if tags else ""
             raise ConfigError(f"{user.__name__} has no task{fit}: its guests would do nothing")
+
+
+def warm_up_s(options: RunOptions, shape: type[ArrivalShape] | None, run_time_s: Any) -> float:
+    """How long the beginning is not judged. Raises ConfigError when nothing else would be left."""
+    if options.warm_up_s is not None:
+        found, what = options.warm_up_s, "--warm-up"
+    else:
+        found = 0.0 if shape is None else seconds(shape.warm_up, f"{shape.__name__}.warm_up")
+        what = "warm_up" if shape is None else f"{shape.__name__}.warm_up"
+    limits = [float(run_time_s)] if run_time_s else []
+    if shape is not None:
+        limits.append(shape.arrivals.duration_s)
+    if found and limits and found >= min(limits):
+        raise ConfigError(
+            f"{what}: {duration_text(found)} of a run of {duration_text(min(limits))}: "
+            "nothing would be judged"
+        )
+    return found
 
 
 def cap_of(options: RunOptions, place: int | None, places: int) -> int | None:

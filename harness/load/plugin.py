@@ -17,7 +17,15 @@ from harness.clock import monotonic_ns, utc_iso, wall_ns
 from harness.errors import ConfigError, LedgerError
 from harness.exit_codes import ExitCode
 from harness.finish import SIMULATOR, finish_run
-from harness.load.admission import Admission, cap_of, check_tasks, rate_of, refuse, tell_shortly
+from harness.load.admission import (
+    Admission,
+    cap_of,
+    check_tasks,
+    rate_of,
+    refuse,
+    tell_shortly,
+    warm_up_s,
+)
 from harness.load.asked import seed
 from harness.load.drain import Barrier, add_failures, finish_worker, register_worker
 from harness.load.duties import Duties
@@ -177,6 +185,7 @@ class Plugin:
         self._runs += 1
         try:
             check_tasks(self._environment)
+            warm_up = warm_up_s(options, self.admission.shape, parsed.run_time)
             if not isinstance(self._runner, MasterRunner):
                 check_sources(options.target)
             disk = None
@@ -203,7 +212,9 @@ class Plugin:
             else:
                 cap = cap_of(options, 0, 1) if self.admission.shape is None else None
                 rate = rate_of(options, 0, 1)
-                self._start_run(options, directory, max_sessions=cap, max_per_s=rate)
+                self._start_run(
+                    options, directory, max_sessions=cap, max_per_s=rate, warm_up_s=warm_up
+                )
         except (ConfigError, LedgerError, OSError) as error:
             refuse(str(error), ExitCode.CONFIG)
 
@@ -219,6 +230,7 @@ class Plugin:
     def _start_work(self, options: RunOptions, directory: Path, shares: dict[str, Any]) -> None:
         """Begin as a worker, or come in while the run is going on: then with no share so far."""
         shape, runner = self.admission.shape, self._runner
+        warm_up = warm_up_s(options, shape, self._environment.parsed_options.run_time)
         places = shares["places"]
         place = places.get(runner.client_id)
         share = None
@@ -234,6 +246,7 @@ class Plugin:
             share=share,
             until=0 if place is None else int(shares["until"]),
             joined=place is None,
+            warm_up_s=0.0 if place is None else warm_up,
             max_sessions=cap_of(options, place, len(places)) if shape is None else None,
             max_per_s=rate_of(options, place, len(places)),
         )
@@ -285,6 +298,7 @@ class Plugin:
             mix=shares_of(environment.user_classes, parsed.num_users or 1),
             cap=cap_of(options, 0, 1) if shape is None else None,
             confident=options.confident,
+            warm_up_s=warm_up_s(options, shape, parsed.run_time),
             slots=parsed.num_users,
             disk=disk,
             options={

@@ -103,6 +103,7 @@ class Run:
         on_interval: OnInterval | None = None,
         max_sessions: int | None = None,
         max_per_s: float | None = None,
+        warm_up_s: float = 0.0,
     ) -> None:
         """Open the files of this process. Raises LedgerError, ConfigError or OSError.
 
@@ -178,6 +179,8 @@ class Run:
             )
         shares = shares_of(environment.user_classes, environment.parsed_options.num_users or 1)
         self._mix = Mix(shares, random.Random(f"{seed()} {worker} mix"))
+        if warm_up_s:
+            self.recorder.judged_from_ns = monotonic_ns() + LEAD_NS + int(warm_up_s * 1e9)
         self._door = Door(arrivals, max_sessions=max_sessions, max_per_s=max_per_s, mix=self._mix)
         self._lag = LoopLag(self.recorder.add_loop_lag)
         self._lag.start()

@@ -13,11 +13,12 @@ made up for in a burst, and the schedule never moves.
 """
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from locust import LoadTestShape
 
 from harness.errors import ConfigError
+from harness.report.parts import schedule_parts
 from harness.units import seconds
 from harness.workload.arrivals import Schedule
 
@@ -28,9 +29,13 @@ def peak_per_s(schedule: Schedule) -> float:
     return max(schedule.rate_at(length_s * moment / 2000) for moment in range(2000))
 
 
-def schedule_facts(schedule: Schedule) -> dict[str, float]:
+def schedule_facts(schedule: Schedule) -> dict[str, Any]:
     """What the record keeps of a schedule, to say afterwards how far the run came in it."""
-    return {"count": schedule.count, "duration_s": schedule.duration_s}
+    return {
+        "count": schedule.count,
+        "duration_s": schedule.duration_s,
+        "parts": schedule_parts(schedule),
+    }
 
 
 def check_only_one(shapes: Iterable[LoadTestShape]) -> None:
@@ -57,6 +62,9 @@ class ArrivalShape(LoadTestShape):
     drop_after: ClassVar[str] = "5s"
     """an arrival that could only start later than this is not started at all"""
 
+    warm_up: ClassVar[str] = "0s"
+    """so long from the beginning nothing is judged; ``--warm-up`` wins over it"""
+
     def tick(self) -> None:
         """Unused: the harness takes the shape over before Locust asks it (see plugin)."""
         return
@@ -71,6 +79,7 @@ class ArrivalShape(LoadTestShape):
             )
         if not isinstance(cls.slots, int) or cls.slots < 1:
             raise ConfigError(f"{name}.slots: expected one slot or more, got {cls.slots!r}")
+        seconds(cls.warm_up, f"{name}.warm_up")
         late = seconds(cls.late_after, f"{name}.late_after")
         if seconds(cls.drop_after, f"{name}.drop_after") < late:
             raise ConfigError(f"{name}.drop_after: expected no less than late_after")

@@ -92,6 +92,11 @@ SESSION_LENGTH = "session.length"
 """How long guests were in session, from arrival to the end of their way out."""
 
 
+WARM_UP = "warm-up "
+"""Begins the name of an operation that was begun while the run was warming up: it is measured like
+any other, and shown apart."""
+
+
 def service_tag(operation: str) -> str:
     """Name of the histogram of an operation's service time."""
     return f"{operation}.service"
@@ -163,6 +168,8 @@ class Recorder:
         self.replies_received = 0
         self.questions_asked = 0
         """Three counts that rise with every message: attributes, because that is the cheapest."""
+        self.judged_from_ns = 0
+        """what is begun before is warm-up"""
         self.held: list[Question] = []
         """questions that were answered and are not measured yet"""
         self.slowest_answer_ns = 0
@@ -178,6 +185,8 @@ class Recorder:
 
     def add_ok(self, operation: str, due: int, sent: int, arrived: int, seen: int) -> None:
         """The same for the stamps of a sample that ended well, with no need to make one."""
+        if sent < self.judged_from_ns:
+            operation = WARM_UP + operation
         series = self._series.get(operation)
         if series is None:
             series = self._series[operation] = _Series()
@@ -188,6 +197,8 @@ class Recorder:
             self._fold()
 
     def _add_failed(self, sample: Sample) -> None:
+        if sample.sent_ns < self.judged_from_ns:
+            sample = sample._replace(operation=WARM_UP + sample.operation)
         outcome = sample.outcome
         self._outcomes(sample.operation)[outcome] += 1
         if outcome in TIMED:
@@ -201,6 +212,8 @@ class Recorder:
 
     def add_phase(self, operation: str, duration_ns: int) -> None:
         """A duration with no stamps of its own, such as a phase of the dialling."""
+        if monotonic_ns() - duration_ns < self.judged_from_ns:
+            operation = WARM_UP + operation
         self._gather(self._phases, operation, duration_ns)
 
     def add_loop_lag(self, lag_ns: int) -> None:
@@ -268,10 +281,12 @@ class Recorder:
             if question.turn_over:
                 self.add_ok("turn", due, sent, question.last_ns, question.last_seen_ns)
             return
-        self._outcomes(operation)[Outcome.OK] += 1
-        self.count(QUESTIONS_AMBIGUOUS)
-        if operation == "reply":
-            self.count(REPLIES_AMBIGUOUS)
+        warm_up = sent < self.judged_from_ns
+        self._outcomes(WARM_UP + operation if warm_up else operation)[Outcome.OK] += 1
+        if not warm_up:
+            self.count(QUESTIONS_AMBIGUOUS)
+            if operation == "reply":
+                self.count(REPLIES_AMBIGUOUS)
         self._show(operation, (arrived - sent,))
 
     def _fold(self) -> None:

@@ -24,6 +24,7 @@ from harness.measure.recorder import (
     STORIES_CUT,
     STORIES_FINISHED,
     UNASKED,
+    WARM_UP,
     by_reason,
 )
 from harness.measure.sample import Outcome
@@ -67,13 +68,21 @@ WORDS = MappingProxyType(
 )
 
 
+def with_warm_up(outcomes: Mapping[str, Mapping[str, int]], operation: str) -> dict[str, int]:
+    """How often an operation ended in each outcome, whether or not it was begun in the warm-up."""
+    found = dict(outcomes.get(operation, {}))
+    for outcome, many in outcomes.get(WARM_UP + operation, {}).items():
+        found[outcome] = found.get(outcome, 0) + many
+    return found
+
+
 def questions_block(
     outcomes: Mapping[str, Mapping[str, int]], counts: Mapping[str, int]
 ) -> dict[str, Any]:
     """The account of questions: ``asked`` is the sum of the six that follow it."""
     ended: dict[str, int] = {}
     for operation in ASKED:
-        for outcome, many in outcomes.get(operation, {}).items():
+        for outcome, many in with_warm_up(outcomes, operation).items():
             ended[outcome] = ended.get(outcome, 0) + many
     found: dict[str, Any] = {"asked": counts.get(QUESTIONS_ASKED, 0)}
     found |= {name: sum(ended.get(one, 0) for one in ends) for name, ends in ENDS.items()}

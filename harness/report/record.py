@@ -30,6 +30,7 @@ from harness.measure.recorder import (
     REPLIES_RECEIVED,
     SESSION_LENGTH,
     STORIES_FINISHED,
+    WARM_UP,
     has_own_place,
     service_tag,
 )
@@ -48,6 +49,7 @@ from harness.report.accounts import (
     questions_block,
     stories_block,
     unbalanced,
+    with_warm_up,
 )
 from harness.report.gaps import gaps, left_out
 from harness.report.little import broken, check_little
@@ -55,6 +57,7 @@ from harness.report.lost_arrivals import lost_arrivals
 from harness.report.mix import is_mix_count, mix_block, mix_complaints
 from harness.report.offered import not_offered
 from harness.report.opening import ABORTED, read_start
+from harness.report.parts import parts_block
 from harness.report.story_errors import errors_block, is_story_error, sentences
 from harness.slo.gate import GateResult, Percentile, Time, Verdict, judge
 from harness.slo.objective import Kind, Known, Objective, parse_objective
@@ -169,6 +172,10 @@ def build_record(directory: Path, *, incomplete: str = "", live: bool = False) -
         "sessions": sessions_block(account),
         "funnel": _funnel(account, measured),
         "operations": _operations(measured),
+        "warm_up": _warm_up(start, measured),
+        "parts": parts_block(
+            directory, (start.get("schedule") or {}).get("parts") or (), intervals
+        ),
         "replies": _replies(measured),
         "questions": questions_block(measured.outcomes, measured.counts),
         "stories": stories_block(measured.counts),
@@ -192,8 +199,9 @@ def build_record(directory: Path, *, incomplete: str = "", live: bool = False) -
         "audit": None,
     }
     if record["workload"] == "closed":
-        for entry in record["operations"].values():
-            entry["corrected_ms"] = {}  # nobody was due by a schedule
+        for blocks in (record["operations"], (record["warm_up"] or {}).get("operations", {})):
+            for entry in blocks.values():
+                entry["corrected_ms"] = {}  # nobody was due by a schedule
     if live:
         record["live"] = True
         in_session = record["sessions"]["leftover_reasons"].pop(IN_USE, 0)
@@ -252,7 +260,7 @@ def sessions_block(account: Account) -> dict[str, Any]:
 
 def _funnel(account: Account, measured: Measurements) -> dict[str, int]:
     """How many sessions came as far as each step."""
-    configured = measured.outcomes.get("session_open", {}).get(Outcome.OK, 0)
+    configured = with_warm_up(measured.outcomes, "session_open").get(Outcome.OK, 0)
     return {
         "intended": account.intended,
         "connected": measured.counts.get(GUESTS_CONNECTED, 0),
@@ -267,7 +275,7 @@ def _funnel(account: Account, measured: Measurements) -> dict[str, int]:
 
 def _replies(measured: Measurements) -> dict[str, int]:
     """Messages of the other side: how many came, and how often one was waited for in vain."""
-    awaited = measured.outcomes.get("reply", {})
+    awaited = with_warm_up(measured.outcomes, "reply")
     return {
         "received": measured.counts.get(REPLIES_RECEIVED, 0),
         "answered": awaited.get(Outcome.OK, 0),
@@ -275,19 +283,29 @@ def _replies(measured: Measurements) -> dict[str, int]:
     }
 
 
-def _operations(measured: Measurements) -> dict[str, Any]:
+def _operations(measured: Measurements, beginning: str = "") -> dict[str, Any]:
+    """Of what is judged, or of what began in the warm-up, as ``beginning`` says."""
     found = {}
     for name in OPERATIONS:
-        outcomes = measured.outcomes.get(name)
-        service = measured.histograms.get(service_tag(name), Histogram())
+        recorded = beginning + name
+        outcomes = measured.outcomes.get(recorded)
+        service = measured.histograms.get(service_tag(recorded), Histogram())
         if not outcomes and OPERATIONS[name].afterwards and service.count:
             outcomes = {str(Outcome.OK): service.count}
         if not outcomes:
             continue
         found[name] = operation_block(
-            outcomes, measured.tried(name), measured.tried(name, corrected=True)
+            outcomes, measured.tried(recorded), measured.tried(recorded, corrected=True)
         )
     return found
+
+
+def _warm_up(start: Mapping[str, Any], measured: Measurements) -> dict[str, Any] | None:
+    """What began before anything was judged; None where there was no warm-up."""
+    length_s = start.get("warm_up_s")
+    if not length_s:
+        return None
+    return {"length_s": length_s, "operations": _operations(measured, WARM_UP)}
 
 
 def operation_block(

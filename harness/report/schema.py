@@ -154,6 +154,33 @@ class OperationFigures(Part):
     corrected_ms: Times = Times()
 
 
+class WarmUp(Part):
+    """What began in the warm-up: measured like the rest, and not judged."""
+
+    length_s: FiniteFloat | None = None
+    operations: dict[str, OperationFigures] = Field(default_factory=dict)
+
+
+class StepFigures(Part):
+    """An operation in one part of the run, by when it ended."""
+
+    count: Count | None = None
+    errors: Count | None = None
+    p50_ms: FiniteFloat | None = None
+    p95_ms: FiniteFloat | None = None
+
+
+class Step(Part):
+    """A part of the run: a step or ramp of the schedule, or the drain (seconds of the run)."""
+
+    name: str
+    from_s: FiniteFloat | None = None
+    to_s: FiniteFloat | None = None
+    guests: Count | None = None
+    """that came in it"""
+    operations: dict[str, StepFigures] = Field(default_factory=dict)
+
+
 class Arrivals(Part):
     """The schedule against what really happened."""
 
@@ -278,6 +305,8 @@ class RunRecord(Part):
     not_judged: list[str] = Field(default_factory=list)
     """errors that no objective looks at"""
     operations: dict[str, OperationFigures] = Field(default_factory=dict)
+    warm_up: WarmUp | None = None
+    parts: list[Step] = Field(default_factory=list)
     arrivals: Arrivals = Arrivals()
     session_length_ms: Times = Times()
     little: Little | None = None

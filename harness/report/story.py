@@ -24,6 +24,7 @@ from harness.report.schema import (
     Objective,
     OperationFigures,
     RunRecord,
+    StepFigures,
     Times,
 )
 from harness.report.wording import in_words
@@ -71,6 +72,7 @@ LATER = f"later than {LATE_MS:.0f} ms"
 MOST_REASONS = 3
 SHARES = {"p90": 0.9, "p95": 0.95, "p99": 0.99, "p99_9": 0.999}
 TOO_FEW = "too few"
+FEWEST_FOR_P95 = 20
 WORDS = {"PASS": "met", "FAIL": "missed", "NO_DATA": "no data", "INVALID": "not valid"}
 SECRET = re.compile(r"secret|token|passw|credential|api.?key|authori[sz]ation|client.?id", re.I)
 PERCENTILE = re.compile(r"\bp\d+(\.\d+)?\b")
@@ -104,6 +106,46 @@ def workload_line(record: RunRecord) -> str:
         many = f"{slots:,}" if isinstance(slots, int) else "some"
         return f"closed workload: {many} guests at a time, the next comes when one has left"
     return ""
+
+
+PART_HEAD = ("Part", "From", "To", "Guests", "Opened", "Errors", "Replies", "Errors", "p50", "p95")
+
+
+def part_rows(record: RunRecord) -> list[tuple[str, ...]]:
+    """The parts of the run, a row each as :data:`PART_HEAD` says; none where there is only one."""
+    rows: list[tuple[str, ...]] = []
+    for part in record.parts:
+        opened, reply = (
+            part.operations.get(name, StepFigures()) for name in ("session_open", "reply")
+        )
+        few = (reply.count or 0) < FEWEST_FOR_P95
+        rows.append(
+            (
+                part.name,
+                length_text(part.from_s),
+                length_text(part.to_s),
+                count_text(part.guests),
+                count_text(opened.count),
+                count_text(opened.errors),
+                count_text(reply.count),
+                count_text(reply.errors),
+                ms_text(reply.p50_ms),
+                TOO_FEW if few else ms_text(reply.p95_ms),
+            )
+        )
+    return rows
+
+
+def warm_up_line(record: RunRecord) -> str:
+    """What was left out of what is judged; empty where nothing was."""
+    found = record.warm_up
+    if found is None:
+        return ""
+    reply = found.operations.get("reply")
+    told = f"warm-up: what began in the first {length_text(found.length_s)} is not judged"
+    if reply is None or reply.count is None:
+        return told
+    return f"{told} ({reply.count:,} replies, p50 {time_text(reply, 'service', 'p50')})"
 
 
 def verdict_word(record: RunRecord) -> str:

@@ -39,6 +39,8 @@ def show_summary(
     if record.get("operations"):
         closed = record.get("workload") == "closed"
         console.print(operations_table(record["operations"], corrected=not closed))
+    if record.get("parts") or record.get("warm_up"):
+        _show_parts(RunRecord.model_validate(record), console)
     console.print(account_line(record))
     if record.get("sessions"):
         console.print(identity_line(record["sessions"]), soft_wrap=True)
@@ -55,6 +57,21 @@ def show_summary(
     console.print(verdict_line(record), soft_wrap=True)
     if report:
         console.print(Text.assemble(("report   ", "dim"), report), soft_wrap=True)
+
+
+def _show_parts(record: RunRecord, console: Console) -> None:
+    if line := story.warm_up_line(record):
+        console.print(line, highlight=False, soft_wrap=True)
+    rows = story.part_rows(record)
+    if not rows:
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for number, name in enumerate(story.PART_HEAD):
+        table.add_column(name.lower(), justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    console.print()
 
 
 def workload_line(record: Mapping[str, Any]) -> str:

@@ -231,3 +231,25 @@ class Gone(Guest):
     told = reasons(tmp_path)
     assert "10 of 20 slots ended for good" in told
     assert "the mix asked for was not offered: of " in told
+
+
+@pytest.mark.parametrize("how", ["option", "shape"])
+def test_the_warm_up_is_measured_and_not_judged(simulator: Any, tmp_path: Path, how: str) -> None:
+    shape = SHAPE.format(rate=10, over="5s", slots=40)
+    if how == "shape":
+        shape += "    warm_up = '2s'\n"
+    file = story(tmp_path, TALK, shape=shape)
+    options = ("--warm-up", "2s") if how == "option" else ()
+    code, output = run(simulator, tmp_path, file, *options)
+    assert passed(code, output), output
+    record = json.loads((only_run(tmp_path) / "run.json").read_text())
+    judged, apart = (block["operations"]["reply"]["count"] for block in (record, record["warm_up"]))
+    assert 15 <= apart <= 25
+    assert judged + apart == record["questions"]["asked"] == record["arrivals"]["started"]
+
+
+def test_a_warm_up_as_long_as_the_run_is_refused(simulator: Any, tmp_path: Path) -> None:
+    file = story(tmp_path, TALK)
+    code, output = run(simulator, tmp_path, file, "-t", "5", "--warm-up", "5s")
+    assert code == 8, output
+    assert "--warm-up: 5s of a run of 5s: nothing would be judged" in output

@@ -1,6 +1,6 @@
 """Samples become outcomes and histograms, interval by interval."""
 
-from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, Recorder
+from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, WARM_UP, Recorder
 from harness.measure.sample import Outcome, Sample
 
 MS = 1_000_000
@@ -43,3 +43,15 @@ def test_the_counts_that_rise_with_each_message_are_taken_like_the_others() -> N
     recorder.replies_received += 2
     assert recorder.take().counts == {"expected": 3, "replies_received": 2}
     assert recorder.take().counts == {}
+
+
+def test_what_began_in_the_warm_up_is_apart_wherever_it_ended() -> None:
+    recorder = Recorder()
+    recorder.judged_from_ns = 100 * MS
+    recorder.add(Sample("reply", 0, 99 * MS, 500 * MS, 500 * MS))
+    recorder.add(Sample("reply", 0, 99 * MS, 900 * MS, 900 * MS, Outcome.TIMEOUT))
+    recorder.add(Sample("reply", 0, 100 * MS, 300 * MS, 300 * MS))
+    taken = recorder.take()
+    assert taken.outcomes["reply"] == {Outcome.OK: 1}
+    assert taken.outcomes[f"{WARM_UP}reply"] == {Outcome.OK: 1, Outcome.TIMEOUT: 1}
+    assert taken.histograms[f"{WARM_UP}reply.service"].count == 2
