@@ -1,8 +1,9 @@
-"""Little's law on a run's own account: occupancy = arrival rate * time in session.
+"""Does the account of guests in session agree with itself?
 
-The three are counted at different places: the area under the occupancy as guests come and go, the
-arrivals by the schedule, the lengths of the sessions that ended. The law holds for any arrivals and
-any service; where the figures break it, they are wrong, not the service.
+The area under the occupancy against the arrivals times the length of the sessions that ended. Both
+sides are noted by us as guests come and go, so this is bookkeeping: it finds guests who were
+counted twice, or never left, and no more. It has the form of Little's law (occupancy = arrival rate
+* time in session), but it is no independent test of it.
 """
 
 from collections.abc import Iterable
@@ -48,7 +49,7 @@ def broken(little: dict[str, Any] | None) -> str:
     if little is None or little["off"] <= TOLERANCE:
         return ""
     return (
-        f"Little's law does not hold: {little['occupancy']:.3g} guests in session on average, but "
-        f"{little['arrivals_per_s']:.3g}/s * {little['in_session_s']:.3g} s = "
+        f"the account of guests does not hold: {little['occupancy']:.3g} in session on average, "
+        f"but {little['arrivals_per_s']:.3g}/s * {little['in_session_s']:.3g} s = "
         f"{little['expected_occupancy']:.3g}: arrivals or sessions were miscounted"
     )

@@ -235,7 +235,7 @@ class Objective(Part):
 
 
 class Little(Part):
-    """Both sides of Little's law; ``off`` is how far they are apart, as a share."""
+    """Both sides of the account of guests; ``off`` is how far they are apart, as a share."""
 
     occupancy: FiniteFloat | None = None
     expected_occupancy: FiniteFloat | None = None

@@ -338,7 +338,14 @@ def length_rows(record: RunRecord) -> list[Row]:
             f"{little.expected_occupancy:,.1f}"
         )
         note = "" if little.off is None else f"{percent_text(little.off)} apart"
-        rows.append(Row(key="little", label="Cross-check (Little's law)", figure=figure, note=note))
+        rows.append(
+            Row(
+                key="little",
+                label="Account of guests (area against arrivals times length)",
+                figure=figure,
+                note=note,
+            )
+        )
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Little's law holds for an honest account and finds one that was miscounted."""
+"""An honest account of guests holds, and one that was miscounted is found."""
 
 from harness.measure.snapshot import Interval
 from harness.report.little import broken, check_little
@@ -38,7 +38,7 @@ def test_lost_sessions_and_double_arrivals_are_told() -> None:
         found = check_little(
             intervals(started=started, ended=100, ended_ms=500_000, area_ms=area_ms), 60.0
         )
-        assert "Little's law does not hold" in broken(found)
+        assert "the account of guests does not hold" in broken(found)
 
 
 def test_a_handful_of_sessions_says_nothing() -> None:
