@@ -282,7 +282,7 @@ class Run:
 
     def _gone(self, session: GuestSession, length_ns: int) -> None:
         self._open.pop(session, None)
-        self.recorder.add_session_length(length_ns)
+        self.recorder.add_session_length(length_ns, cut=self._phase == "clearing")
         if not self._open:
             self._quiet.set()
 

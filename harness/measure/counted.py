@@ -144,7 +144,7 @@ def _payload(text: str) -> bytes:
         raise ConfigError(f"not an HDR histogram: {error}") from error
     if cookie != COMPRESSED_COOKIE or header[0] != COOKIE:
         raise ConfigError("not an HDR histogram: unknown version")
-    if header[2:6] != (0, DIGITS, LOWEST_US, HIGHEST_US):
+    if header[2:5] != (0, DIGITS, LOWEST_US) or header[5] > HIGHEST_US:
         raise ConfigError("not a histogram of ours: other range or digits")
     body = payload[HEADER.size : HEADER.size + header[1]]
     if body and body[-1] >= 128:

@@ -88,6 +88,8 @@ def by_reason(counts: Mapping[str, int], beginning: str) -> dict[str, int]:
 
 ARRIVAL_LATENESS = "arrival.lateness"
 """How long after its due time an arrival was started."""
+SESSION_CUT = "session.cut"
+"""How long those had been in session whom the end of the run cleared: at least so long."""
 SESSION_LENGTH = "session.length"
 """How long guests were in session, from arrival to the end of their way out."""
 
@@ -224,9 +226,9 @@ class Recorder:
         """How late an arrival was started."""
         self._gather(self._plain, ARRIVAL_LATENESS, late_ns)
 
-    def add_session_length(self, length_ns: int) -> None:
-        """How long a guest was in session."""
-        self._gather(self._plain, SESSION_LENGTH, length_ns)
+    def add_session_length(self, length_ns: int, *, cut: bool = False) -> None:
+        """How long a guest was in session; ``cut``: the end of the run ended it."""
+        self._gather(self._plain, SESSION_CUT if cut else SESSION_LENGTH, length_ns)
 
     def count(self, what: str, by: int = 1) -> None:
         """Add to a plain count, such as ``late`` or ``cross_talk``."""

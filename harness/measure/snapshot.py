@@ -13,7 +13,7 @@ Two files per process, both only ever appended to, one flush per interval:
     values are microseconds. Tags: ``OPERATION.service``, ``OPERATION.corrected``,
     ``OPERATION.censored`` and ``OPERATION.censored_corrected`` (of these the lower bounds),
     ``OPERATION.cut`` (how long was waited when the run ended), ``lag.arrival``, ``lag.loop``,
-    ``arrival.lateness``, ``session.length``.
+    ``arrival.lateness``, ``session.length``, ``session.cut``.
 
 An interval is a second long in the first hour of a run, ten seconds until a day has passed, and a
 minute after that (:func:`interval_s`), so that a soak's files stay small; a crash loses at most

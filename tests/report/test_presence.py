@@ -6,8 +6,8 @@ import pytest
 
 from harness.measure.counted import Counted, decoded
 from harness.measure.histogram import Histogram
-from harness.measure.recorder import SESSION_LENGTH
-from harness.report.presence import expected_occupancy, occupancy_over_expected
+from harness.measure.recorder import SESSION_CUT, SESSION_LENGTH
+from harness.report.presence import expected_occupancy, occupancy_over_expected, stays
 from harness.report.series import Series
 
 WIDTH_S = 60.0
@@ -40,7 +40,7 @@ def simulated(minutes: int, *, stuck: float = 0.0, seed: int = 1) -> Series:
         covered=[True] * minutes,
         rates={"started": list(started)},
         sessions={"occupancy": list(occupancy)},
-        totals={SESSION_LENGTH: counted(lengths)},
+        totals={SESSION_LENGTH: counted(lengths), SESSION_CUT: counted([60.0])},
         phases={"running": 0.0},
     )
 
@@ -61,6 +61,30 @@ def test_long_stays_and_a_swinging_load_are_expected() -> None:
     assert len(known) in (199, 200)  # the histogram rounds up
     assert all(0.75 < share < 1.25 for share in known)
     assert sum(known) / len(known) == pytest.approx(1, abs=0.03)
+
+
+def test_a_stay_that_the_end_of_the_run_cut_is_longer_than_it_looks() -> None:
+    """Guests of whom one in ten stays for three hours, in a run of eight."""
+    rng = random.Random(3)
+    natural: list[float] = []
+    cut: list[float] = []
+    for minute in range(480):
+        for _ in range(rng.randint(6, 14)):
+            length_s = 10_800 + rng.uniform(0, 600) if rng.random() < 0.1 else 90.0
+            left_s = (480 - minute) * WIDTH_S
+            (natural if length_s <= left_s else cut).append(min(length_s, left_s))
+    length_s, shares = stays(counted(natural), counted(cut))
+    assert shares.sum() == pytest.approx(1)
+    assert shares[length_s > 3600].sum() == pytest.approx(0.1, abs=0.01)
+    mean_s = float(length_s @ shares)
+    assert mean_s == pytest.approx(0.9 * 90 + 0.1 * 11_100, rel=0.1)
+    naive = float(sum(natural + cut)) / len(natural + cut)
+    assert naive < 0.9 * mean_s  # as if each stay had ended by itself
+
+
+def test_who_stays_longer_than_anybody_who_left_is_stuck_and_not_expected() -> None:
+    length_s, shares = stays(counted([100.0] * 99), counted([5000.0]))
+    assert float(length_s @ shares) == pytest.approx(100, rel=0.001)
 
 
 def test_sessions_that_get_stuck_come_on_top() -> None:
