@@ -443,8 +443,8 @@ def try_cell(cell: Cell, twin: Twin, *, seed: int) -> Outcome:
             clear = not opened and not outcome.left and not lost
             if outcome.code == 0 and not clear:
                 broken.append("exit code 0 though not all is clear")
-            # A guest who had left already when the second signal came is ended by it.
-            left = cell.mode == BY_HAND and outcome.code == -signal.SIGINT
+            # Who had come to the end already when the second signal came is ended by it.
+            left = clear and cell.ending == "two SIGINTs" and outcome.code == -signal.SIGINT
             killed = cell.ending.startswith("kill -9") or cell.ending == RESTARTED
             if not killed and not left and outcome.code not in OURS:
                 broken.append(f"exit code {outcome.code} is none of ours")
