@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fakes import FakeServer
 from guests import ID
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from liar import BEFORE_CLEAR, CLEARS, CONFIGURES, LIES, Liar, Plan, asking_for
 
@@ -110,19 +110,23 @@ def moves(kinds: Sequence[str], most: int, *, least: int = 0) -> st.SearchStrate
 # What leads on is drawn more often: a story that ends at its first step tells little.
 PLANS = st.builds(
     Plan,
-    configures=moves([*["answer"] * 5, *CONFIGURES], 4, least=2),
+    configures=moves([*["answer"] * 5, *["limit"] * 3, *CONFIGURES], 4, least=2),
     clears=moves([*["ignore"] * 3, *CLEARS], 2, least=1),
     lies=st.lists(moves(LIES, 2), max_size=3),
     lies_at_clear=moves(BEFORE_CLEAR, 1),
 )
 STORIES = st.lists(
-    st.one_of(moves(LIES, 2), st.sampled_from(["new", "new", "drop", "again", "clear"])),
+    st.one_of(moves(LIES, 2), st.sampled_from(["new", "new", "new", "drop", "again", "clear"])),
     min_size=1,
     max_size=4,
 )
 
 
 @settings(max_examples=200)
+@example(plan=Plan(("answer", "limit"), ("ignore",)), acts=["new"])
+@example(plan=Plan(("error without name, then answer",), ("ignore",)), acts=[[]])
+@example(plan=Plan(clears=("ignore",)), acts=[["cleared"]])
+@example(plan=Plan(clears=("ignore",)), acts=[["4006 foreign"]])
 @given(plan=PLANS, acts=STORIES)
 def test_what_is_open_at_a_service_that_lies_is_listed(
     plan: Plan, acts: list[str | list[str]]
