@@ -12,10 +12,14 @@ from typing import Any
 
 
 class Mix:
-    """The classes of one process's arrivals; ``shares`` are what each is to get of all (sum 1)."""
+    """The classes of one process's arrivals; ``shares`` are what each is to get of all (sum 1).
 
-    def __init__(self, shares: Mapping[str, float], rng: Random) -> None:
+    ``alone``: it is the only process of the run.
+    """
+
+    def __init__(self, shares: Mapping[str, float], rng: Random, *, alone: bool = True) -> None:
         self._shares = dict(shares)
+        self._alone = alone
         self._rng = rng
         self._slots = Counter[str]()
 
@@ -35,11 +39,11 @@ class Mix:
     def draw(self) -> str:
         """The class of the next arrival.
 
-        By weight; where this process has no slots of some class, as a worker may, by the slots
-        that it has: Locust hands those out by weight over all workers.
+        By weight. A worker may have few slots of a class or none, because Locust hands them out by
+        weight over all workers together: there it is by the slots that it has.
         """
         here = {kind: many for kind, many in self._slots.items() if many > 0}
-        if here and here.keys() < self._shares.keys():
+        if here and not self._alone:
             kinds, weights = list(here), [float(many) for many in here.values()]
         else:
             kinds, weights = list(self._shares), list(self._shares.values())

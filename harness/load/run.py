@@ -178,7 +178,7 @@ class Run:
                 until=until,
             )
         shares = shares_of(environment.user_classes, environment.parsed_options.num_users or 1)
-        self._mix = Mix(shares, random.Random(f"{seed()} {worker} mix"))
+        self._mix = Mix(shares, random.Random(f"{seed()} {worker} mix"), alone=workers == 1)
         if warm_up_s:
             self.recorder.judged_from_ns = monotonic_ns() + LEAD_NS + int(warm_up_s * 1e9)
         self._door = Door(arrivals, max_sessions=max_sessions, max_per_s=max_per_s, mix=self._mix)

@@ -18,6 +18,8 @@ LATE_MS = 100.0
 """A generator that is later than this measures itself."""
 MOST_LATE = 0.01
 """In a larger share of the time it may not be so late, or the run is INVALID."""
+FEWEST_BEATS = 50
+"""A process that was there for less than a second has no share of the time to speak of."""
 LONGEST_S = 5.0
 """Nor may it stand still for so long at a stretch."""
 
@@ -71,11 +73,12 @@ class Lateness:
     process: str
     share: float
     longest_s: float
+    enough: bool = True
 
     @property
     def too_late(self) -> bool:
         """Whether what was measured beside it may be the generator's own."""
-        return self.share > MOST_LATE or self.longest_s >= LONGEST_S
+        return (self.share > MOST_LATE and self.enough) or self.longest_s >= LONGEST_S
 
     def text(self) -> str:
         """In a sentence."""
@@ -90,7 +93,12 @@ class Lateness:
 def lateness(beats_of: Mapping[str, Histogram]) -> list[Lateness]:
     """Of each process by itself, from the beats of its loop; the worst first."""
     found = [
-        Lateness(process, beats.count_above_ms(LATE_MS) / beats.count, (beats.max_ms or 0) / 1000)
+        Lateness(
+            process,
+            beats.count_above_ms(LATE_MS) / beats.count,
+            (beats.max_ms or 0) / 1000,
+            beats.count >= FEWEST_BEATS,
+        )
         for process, beats in beats_of.items()
         if beats.count
     ]
