@@ -157,9 +157,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--sim-from", metavar="FILE", help="answer as in a recording (simulate --from)")
     add("--sim-bot-delay", metavar="TIME", help="time the bot needs for an answer")
+    add("--sim-like", choices=("live",), help="live: as the real service is (simulate --like)")
     add(
         "--sim-limits",
-        default="off",
         choices=("off", "documented"),
         help="rate limits; off by default: launch.py is above the documented 1,000 connections/min",
     )
@@ -200,6 +200,7 @@ def check_numbers(args: argparse.Namespace) -> None:
                 ("--sim-fault", args.sim_fault),
                 ("--sim-tls", args.sim_tls),
                 ("--sim-bot", args.sim_bot),
+                ("--sim-like", args.sim_like),
                 ("--sim-from", args.sim_from),
                 ("--sim-bot-delay", args.sim_bot_delay),
                 ("--sim-seed", args.sim_seed is not None),
@@ -276,7 +277,9 @@ def run_time_of(args: argparse.Namespace, plan: dict[str, Any]) -> float:
 
 
 def simulator_options(args: argparse.Namespace) -> list[str]:
-    options = ["--limits", args.sim_limits]
+    options = ["--limits", args.sim_limits or ("documented" if args.sim_like else "off")]
+    if args.sim_like:
+        options += ["--like", args.sim_like]
     for fault in args.sim_fault:
         options += ["--fault", fault]
     if args.sim_tls:

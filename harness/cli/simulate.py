@@ -20,6 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  harness simulate --port 8080 --tls --bot-delay exponential:200ms\n"
         "  harness simulate --seed 7 --fault ignore_clear=0.05 --fault cut=0.02,how=rst\n"
         "  harness simulate --limits off --bot lifelike --seed 1\n"
+        "  harness simulate --like live\n"
         "  harness simulate --bot-greets text --bot-messages 2 --bot-gap 1s --questions FILE\n"
         "  harness simulate --fault no_reply=1,from=9s --fault interruption=0.1\n\n"
         "while it runs (PORT as in the url):\n"

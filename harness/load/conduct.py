@@ -169,6 +169,8 @@ def read_conduct(
     greets: dict[str, bool | None] = {**on_off, "": terms.greets}
     # A flow that greets after Join may be silent before its first answer, and the other way round.
     same = learned is not None and learned.joined == joins
+    many = learned is not None and (learned.turn_messages or 0) > 1
+    turns = many if terms.turns is None else terms.turns
     file = Path(parsed.sign_ins) if parsed.sign_ins else terms.sign_ins
     return Conduct(
         paced=paced,
@@ -179,7 +181,7 @@ def read_conduct(
         replies=_one_of("--replies", parsed.replies, replies),
         greets=_one_of("--greets", parsed.greets, greets),
         learned_greets=learned.greets if learned is not None and same else None,
-        turns=_one_of("--turns", parsed.turns, {**on_off, "": bool(terms.turns)}),
+        turns=_one_of("--turns", parsed.turns, {**on_off, "": turns}),
         turn_silence_s=_silence_s(parsed.turn_silence),
         listen=_one_of("--listen", parsed.listen, on_off),
         sign_ins=() if file is None else read_sign_ins(file),

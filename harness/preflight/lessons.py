@@ -14,6 +14,9 @@ TOKENS_PER_SESSION = 1 / 51
 TOKENS_OF_AN_AGENT = (0.5, 1.2)
 """AI tokens an interaction of a virtual agent, and of an agentic one (the same pages)."""
 SLOW_FIRST_S = 10.0
+TURN_SILENCE_S = 1.0
+"""What a run takes for the end of a turn, unless it is told otherwise (``--turn-silence``)."""
+SILENCE_SHARE = 0.5
 
 
 def check_visit(meeting: Meeting, *, replies: bool | None) -> Check:
@@ -84,11 +87,20 @@ def _lines(learned: Learned, sessions: int | None) -> Iterator[tuple[str, Status
         many = _messages(learned.greeting_messages or 0)
         text = f"yes, {when}: {many}" if learned.greets else "no"
         yield "greets", Status.OK, text
+    elif learned.turn_messages is not None:
+        text = (
+            "not known: it answered the same text in other words the second time; write greets = "
+        )
+        yield "greets", Status.OK, text + "true or false"
     if learned.turn_messages is not None:
-        text = f"{_messages(learned.turn_messages)} to the second text"
+        text = f"{_messages(learned.turn_messages)} (the longer of two)"
         if learned.turn_messages > 1:
-            text += ": guests wait for all of them with turns = true"
-        yield "turn", Status.OK, text
+            text += ": runs wait for all of them, where turns is not written"
+        gap_s = learned.turn_gap_s or 0.0
+        slow = gap_s > SILENCE_SHARE * TURN_SILENCE_S
+        if slow:
+            text += f"; up to {gap_s:.2g} s apart: run with --turn-silence {3 * gap_s:.2g}s"
+        yield "turn", Status.WARN if slow else Status.OK, text
     if learned.first_message_s is not None and learned.last_message_s is not None:
         slow = learned.first_message_s > SLOW_FIRST_S
         text = f"first message after {learned.first_message_s:.3g} s, last after "

@@ -19,7 +19,9 @@ class Learned:
     """whether the flow says something by itself: after Join, or before its first answer"""
     greeting_messages: int | None = None
     turn_messages: int | None = None
-    """messages of the answer to the second text"""
+    """messages of an answer, without a greeting before it; the longer of two"""
+    turn_gap_s: float | None = None
+    """the longest time between two messages of an answer"""
     first_message_s: float | None = None
     """from a text to the first message of its answer; the longer of two"""
     last_message_s: float | None = None

@@ -7,6 +7,7 @@ really on the wire.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,9 @@ SILENCE_S = 5.0
 TURN_WITHIN_S = 45.0
 CLEAR_WITHIN_S = 10.0
 CLOSE_WITHIN_S = 3.0
-TEXTS = (
-    "Hello, this is a test of the way here. It ends by itself.",
-    "Thank you, that is all that was needed.",
-)
+TEXT = "Hello, this is a test of the way here. It ends by itself."
+TIMES_SAID = 2
+"""The same text twice: what is said to the first only is what the flow says of itself."""
 _ISO_MS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _HEX32 = re.compile(r"[0-9a-f]{32}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -242,9 +242,9 @@ def _visit(guest: GuestSession, meeting: Meeting, patience: Patience, *, quick: 
     if meeting.joined:
         meeting.spoke_wall_ns = wall_ns()
         meeting.greeting = _listen(guest, meeting, guest.join, patience, quick=quick)
-    for text in TEXTS[:1] if quick else TEXTS:
+    for _ in range(1 if quick else TIMES_SAID):
         meeting.spoke_wall_ns = meeting.spoke_wall_ns or wall_ns()
-        turn = _listen(guest, meeting, lambda text=text: guest.say(text), patience, quick=quick)  # type: ignore[misc]
+        turn = _listen(guest, meeting, lambda: guest.say(TEXT), patience, quick=quick)
         meeting.turns.append(turn)
         if turn.refusal:
             return
@@ -287,14 +287,21 @@ def learn(meeting: Meeting) -> dict[str, Any]:
         "first_message_s": max((turn.first_s or 0.0 for turn in turns), default=None),
         "last_message_s": max((turn.last_s or 0.0 for turn in turns), default=None),
     }
-    if len(meeting.turns) == len(TEXTS) and turns:
-        first, second = (len(turn.messages) for turn in meeting.turns)
-        found["turn_messages"] = second
-        # Without a Join what the flow says of itself comes with its first answer.
-        by_itself = (
-            len(meeting.greeting.messages) if meeting.greeting is not None else first - second
-        )
-        found["greets"], found["greeting_messages"] = by_itself > 0, max(0, by_itself)
+    if len(meeting.turns) == TIMES_SAID and turns:
+        by_itself = _by_itself(meeting)
+        answers = [
+            meeting.turns[0].messages[0 if meeting.joined else by_itself or 0 :],
+            meeting.turns[1].messages,
+        ]
+        found["turn_messages"] = max(map(len, answers))
+        gaps = [
+            (after.at_ns - before.at_ns) / 1e9
+            for answer in answers
+            for before, after in pairwise(answer)
+        ]
+        found["turn_gap_s"] = max(gaps, default=None)
+        found["greeting_messages"] = by_itself
+        found["greets"] = None if by_itself is None else by_itself > 0
     said = [heard.body for heard in meeting.heard if heard.speaks]
     if said:
         found["answered_by"] = str(said[-1].get("originatingEntity") or "") or None
@@ -308,6 +315,24 @@ def learn(meeting: Meeting) -> dict[str, Any]:
         if closed is not None:
             found["retired_s"] = max(0.0, (closed - cleared) / 1e9)
     return {key: round(v, 6) if type(v) is float else v for key, v in found.items()}
+
+
+def _by_itself(meeting: Meeting) -> int | None:
+    """How many messages the flow says of itself; None where it can't be told.
+
+    Without a Join these come with the first answer, before what is said to the same text again.
+    Their number alone tells nothing: a flow may answer now in one message and now in three.
+    """
+    if meeting.greeting is not None:
+        return len(meeting.greeting.messages)
+    first, second = ([_said(heard) for heard in turn.messages] for turn in meeting.turns)
+    if len(first) <= 1:
+        return 0
+    return next((number for number, said in enumerate(first) if said in second), None)
+
+
+def _said(heard: Heard) -> str:
+    return f"{heard.body.get('text')} {heard.body.get('content')}"
 
 
 def _form_of_id(value: object) -> str:

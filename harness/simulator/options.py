@@ -18,6 +18,7 @@ from harness.simulator.distributions import read_distribution
 from harness.simulator.faults import FAULTS, read_fault
 from harness.simulator.ids import Ids
 from harness.simulator.limits import Limits, read_limits
+from harness.simulator.presets import LIVE, PRESETS
 from harness.simulator.reading import fill, whole
 from harness.simulator.rehearsal import read_rehearsal
 from harness.simulator.settings import (
@@ -57,6 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", metavar="N", help="make ids, faults and service times repeatable")
     add("--deployment-id", metavar="ID", help="id of the deployment (default: a random one)")
     add("--profile", metavar="FILE", help="a TOML file with any of these settings and more")
+    add(
+        "--like",
+        choices=PRESETS,
+        help="live: as the real service differs from the plainest reading of it: the life-like "
+        "bot, the documented limits, external purposes, lags of analytics and of disconnects; what "
+        "is said beside it wins",
+    )
     bot = parser.add_argument_group("who answers")
     add = bot.add_argument
     add(
@@ -175,7 +183,7 @@ def read(args: argparse.Namespace) -> Settings:
         read_fault(name, value)
     if args.stamps and (args.tls or not KERNEL_STAMPS):
         raise ConfigError("--stamps needs Linux and a connection without TLS")
-    knobs = fill(Knobs(), profile.get("knobs", {}), "profile: knobs")
+    knobs = fill(LIVE if args.like else Knobs(), profile.get("knobs", {}), "profile: knobs")
     return Settings(
         deployments=_deployments(args, profile, seed),
         host=args.host,
@@ -239,18 +247,18 @@ def _bot(args: argparse.Namespace, table: Mapping[str, Any]) -> BotSettings:
     times = {name: table.pop(name, None) for name in ("time", "gap", "greeting_time")}
     messages = table.pop("messages", None)
     script = table.pop("script", None)
-    bot = BotSettings()
+    bot = LIFELIKE if args.like else BotSettings()
     match args.bot:
         case None:
             pass
         case ["default"]:
-            script = None
+            bot, script = BotSettings(), None
         case ["lifelike"]:
             bot, script = LIFELIKE, None
         case ["off"]:
             script = None
         case ["script", file]:
-            script = file
+            bot, script = BotSettings(), file
         case other:
             words = " ".join(other)
             raise ConfigError(

@@ -123,6 +123,15 @@ def test_whether_the_flow_greets_is_known_from_a_preflight(tmp_path: Path) -> No
     assert greets(learned=Learned(greets=False, joined=False)) is False
 
 
+def test_answers_of_several_messages_are_known_from_a_preflight(tmp_path: Path) -> None:
+    here, written = terms(tmp_path, url=URL), terms(tmp_path, "turns = false\n", url=URL)
+    several, one = Learned(turn_messages=3), Learned(turn_messages=1)
+    assert read_conduct(parsed(), here, several).turns is True
+    assert read_conduct(parsed(), here, one).turns is False
+    assert read_conduct(parsed(), written, several).turns is False
+    assert read_conduct(parsed("--turns", "off"), here, several).turns is False
+
+
 def test_the_master_tells_its_workers_what_was_learnt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

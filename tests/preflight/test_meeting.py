@@ -15,12 +15,6 @@ from harness.targets import Terms, resolve_target
 pytestmark = pytest.mark.process
 
 SHORT = Patience(first_s=1.5, silence_s=0.5, turn_s=4.0)
-GREETS_WITH_THE_FIRST = """
-fallback = "You said so."
-[[answer]]
-to = "Hello"
-say = ["Welcome", "I am a bot.", "You said so."]
-"""
 BUBBLES = """
 greeting = "Welcome"
 [[answer]]
@@ -48,6 +42,7 @@ def test_a_plain_flow(tmp_path: Path) -> None:
     assert check_visit(meeting, replies=True).status is Status.OK
     found = learn(meeting)
     assert (found["joined"], found["greets"], found["turn_messages"]) == (False, False, 1)
+    assert found["turn_gap_s"] is None
     assert (found["id_form"], found["answered_by"]) == ("32 hexadecimal digits", "Bot")
     assert found["time_form"] == "ISO 8601, milliseconds, Z"
     assert 0 < found["clear_s"] < 5
@@ -58,7 +53,6 @@ def test_a_plain_flow(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("script", "more", "greets", "greeting", "turn"),
     [
-        (GREETS_WITH_THE_FIRST, "", True, 2, 1),
         (BUBBLES, "", False, 0, 2),
         (BUBBLES, "auto_join = true\n", True, 1, 2),
     ],
@@ -74,6 +68,36 @@ def test_greetings_and_turns(
         greeting,
         turn,
     )
+
+
+CHANGES_ITS_WORDS = """
+greeting = "Welcome"
+[[answer]]
+to = "Hello"
+say = ["One", "Two"]
+hand_over = true
+"""
+
+
+def test_a_flow_that_says_something_else_each_time_leaves_it_open(tmp_path: Path) -> None:
+    (tmp_path / "bot.toml").write_text(CHANGES_ITS_WORDS)
+    options = ("--bot", "script", str(tmp_path / "bot.toml"), "--agents", "1")
+    with Simulated(*options) as world:
+        found = learn(visit(world, tmp_path))
+    assert (found["greets"], found["greeting_messages"]) == (None, None)
+
+
+def test_the_number_of_messages_alone_says_nothing_of_a_greeting(tmp_path: Path) -> None:
+    """Now one message, now three: each of several seeds is told as it is, or not at all."""
+    for seed in range(4):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        bot = ("--bot", "lifelike", "--bot-delay", "20ms", "--bot-gap", "5ms")
+        with Simulated(*bot, "--greeting-delay", "10ms", "--seed", str(seed)) as world:
+            found = learn(visit(world, folder))
+        assert found["greets"] in (True, None)
+        assert found["greeting_messages"] in (1, None)
+        assert 1 <= found["turn_messages"] <= 3
 
 
 def test_times_are_those_that_were_planted(tmp_path: Path) -> None:
