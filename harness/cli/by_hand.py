@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from harness.cli.frames import Frames
 from harness.errors import (
     ConfigError,
+    NotPossible,
     ReplyTimeout,
     ServiceError,
     SessionExpired,
@@ -110,7 +111,7 @@ def _command(guest: GuestSession, shown: Frames, line: str) -> None:
                 shown.say(KNOWN)
             case _:
                 guest.say(line)
-    except (ConfigError, ReplyTimeout) as error:
+    except (ConfigError, NotPossible, ReplyTimeout) as error:
         shown.say(str(error))
     except (SessionExpired, SessionNotFound):
         raise

@@ -147,6 +147,8 @@ class Questions:
         for question in reversed(self.open):
             if greeting is (question.operation == GREETING):
                 return question
+        if self.open:
+            return self.open[-1]
         newest = self.newest
         if newest is not None and newest.waiting and newest.outcome is _OK:
             return newest  # a message has come, but not one that fits

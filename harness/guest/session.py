@@ -288,7 +288,7 @@ class GuestSession:
         if whole or not plain:
             question = self._questions.wait_for(content=not plain, turn=whole)
         seen: list[str] = []
-        arrived = self._next_that(fits, deadline, seen)
+        arrived = self._next_that(fits, deadline, seen, greeting=not plain)
         if arrived is None:
             self._questions.end_wait(monotonic_ns())
             raise ReplyTimeout("reply", limit_s, (*seen, *self.line.inbox.take_odd()))
@@ -317,15 +317,20 @@ class GuestSession:
             arrived.question.taken = True
         return arrived.message.text or readable(arrived.message)
 
-    def _next_that(self, fits: Condition, deadline: int, seen: list[str]) -> Arrived | None:
-        """The next message that fits, or None when the time is over; ``seen`` gets the others."""
+    def _next_that(
+        self, fits: Condition, deadline: int, seen: list[str], *, greeting: bool = True
+    ) -> Arrived | None:
+        """The next message that fits, or None when the time is over; ``seen`` gets the others.
+
+        Without ``greeting`` what is known to be one does not count, once a text was said.
+        """
         line = self.line
         inbox = line.inbox
         while True:
             while inbox.replies:
                 arrived = inbox.replies.popleft()
                 message = self._newest = arrived.message
-                if fits(message):
+                if fits(message) and (greeting or not self._is_greeting(arrived)):
                     return arrived
                 seen.append(shown(message))
             if inbox.failure is not None:
@@ -343,6 +348,15 @@ class GuestSession:
                 self._lasting.come_back(lost)
                 continue
             line.rest(deadline)
+
+    def _is_greeting(self, arrived: Arrived) -> bool:
+        question, newest = arrived.question, self._questions.newest
+        return (
+            question is not None
+            and question.operation is GREETING
+            and newest is not None
+            and newest.operation is REPLY
+        )
 
     def _rest_of_turn(
         self, question: Question | None, first: Arrived, deadline: int, limit_s: float

@@ -53,7 +53,7 @@ from harness.load.stay import Stay, Visit
 from harness.load.upkeep import Upkeep
 from harness.measure.histogram import Histogram
 from harness.measure.lag import LoopLag
-from harness.measure.recorder import GUESTS_ARRIVED, GUESTS_FAILED
+from harness.measure.recorder import GUESTS_ARRIVED, GUESTS_FAILED, STORIES_TOLD
 from harness.measure.sample import Sample
 from harness.measure.snapshot import IntervalWriter
 from harness.report.mix import count_name
@@ -299,11 +299,10 @@ class Run:
         return self.slots is None or self.slots.to_spare or self._door.shut
 
     def tell_once(self, key: str, sentence: str) -> None:
-        """Say something once, however often it happens; only so much is told."""
+        """Tell in the record of a story that broke off: each ``key`` once, and only so many."""
         if key not in self._told and len(self._told) < TOLD_AT_MOST:
             self._told.add(key)
-            with contextlib.suppress(OSError):
-                print(sentence, flush=True)
+            self.recorder.count(STORIES_TOLD + sentence)
 
     def note_mistake(self, error: BaseException) -> None:
         """A story has ended by an error of its own: the run is not valid."""

@@ -100,7 +100,9 @@ class ScriptUser(GuestUser):
         if isinstance(end, NotPossible) and feeder is not None:
             # the first row like it; the file's first line is its header
             line = feeder.table.rows.index(tuple(self._row.values())) + 2
-            end = NotPossible(end.what, f"{end.details} ({feeder.table.name}, line {line})")
+            end = NotPossible(
+                end.what, f"{end.details} ({Path(feeder.table.name).name}, line {line})"
+            )
         super().note_end(session, end)
 
     @classmethod

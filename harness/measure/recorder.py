@@ -48,6 +48,8 @@ STORIES_FINISHED = "stories_finished"
 STORIES_CUT = "stories_cut"
 STORIES_BROKEN = "stories_broken:"
 """Begins the plain counts of stories that broke off, by where."""
+STORIES_TOLD = "stories_told:"
+"""Begins the plain counts of sentences that tell of stories which broke off."""
 _ACCOUNTS = frozenset(
     {
         GUESTS_CONNECTED,
@@ -74,7 +76,7 @@ _ACCOUNTS = frozenset(
 
 def has_own_place(count: str) -> bool:
     """Whether a plain count has a place of its own in the record."""
-    return count in _ACCOUNTS or count.startswith((GUESTS_FAILED, STORIES_BROKEN))
+    return count in _ACCOUNTS or count.startswith((GUESTS_FAILED, STORIES_BROKEN, STORIES_TOLD))
 
 
 def by_reason(counts: Mapping[str, int], beginning: str) -> dict[str, int]:

@@ -23,6 +23,7 @@ from harness.measure.recorder import (
     STORIES_BROKEN,
     STORIES_CUT,
     STORIES_FINISHED,
+    STORIES_TOLD,
     UNASKED,
     WARM_UP,
     by_reason,
@@ -136,6 +137,7 @@ def stories_block(counts: Mapping[str, int]) -> dict[str, Any]:
         "broken_off": sum(where.values()),
         "cut": counts.get(STORIES_CUT, 0),
         "where": [{"step": step, "count": many} for step, many in most],
+        "told": sorted(by_reason(counts, STORIES_TOLD)),
     }
 
 

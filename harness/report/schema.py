@@ -108,6 +108,8 @@ class Stories(Part):
     broken_off: Count | None = None
     cut: Count | None = None
     where: list[BrokenOff] = Field(default_factory=list)
+    told: list[str] = Field(default_factory=list)
+    """what the service gave that stories could not go on with, each kind once"""
 
 
 class Guests(Part):

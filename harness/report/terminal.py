@@ -210,6 +210,7 @@ def _notes(record: Mapping[str, Any]) -> list[Text]:
     questions = record.get("questions") or {}
     if questions.get("advice"):
         notes.append(Text(questions["advice"], style="yellow"))
+    notes += [Text(told, style="yellow") for told in (record.get("stories") or {}).get("told", ())]
     if record.get("not_judged"):
         notes.append(Text(f"not judged: {'; '.join(record['not_judged'])}", style="yellow"))
     arrivals = record.get("arrivals") or {}

@@ -9,6 +9,7 @@ import pytest
 from locusts import ROOT, finish, only_run, passed, start
 
 from harness.errors import ConfigError
+from harness.exit_codes import ExitCode
 from harness.ledger.tokens import guest_tag
 from harness.load.script import ScriptUser, open_script
 from harness.protocol.requests import attributes_size
@@ -52,5 +53,31 @@ def test_the_example_runs_as_load(simulator: Any, tmp_path: Path) -> None:
     run = json.loads((only_run(tmp_path) / "run.json").read_text())
     assert run["sessions"]["leftover"] == 0, output
     assert run["sessions"]["cleared"] >= 1
-    assert run["operations"]["reply"]["outcomes"].keys() == {"ok"}
+    assert run["operations"]["reply"]["outcomes"].keys() <= {"ok", "cut_short"}
     assert passed(code, output), output
+
+
+@pytest.mark.process
+def test_a_choice_that_is_not_offered_ends_that_story_and_the_run_goes_on(
+    simulator: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "words.csv").write_text("word\nmenu\nother\n")
+    (tmp_path / "s.yaml").write_text(
+        "feeder: words.csv\nscenarios:\n  pick one:\n    - say: '{{word}}'\n    - waitForReply\n"
+        "    - choose: First\n    - waitForReply\n"
+    )
+    (tmp_path / "guests.py").write_text(
+        "from harness.load import ScriptUser\n\n\nclass Guest(ScriptUser):\n    script = 's.yaml'\n"
+    )
+    words = ("-u", "2", "-r", "2", "-t", "4s", "--stop-timeout", "9", "--listen", "off")
+    code, output = finish(start(tmp_path / "guests.py", tmp_path, simulator.url, *words))
+    run = json.loads((only_run(tmp_path) / "run.json").read_text())
+    assert (code, run["verdict"]) == (ExitCode.OBJECTIVES, "FAIL"), output
+    stories, guests = run["stories"], run["guests"]
+    assert stories["broken_off"] == guests["why"]["broken_off"] > 2
+    step = "pick one, step 3: choose: the choice was not offered"
+    assert stories["where"] == [{"step": step, "count": stories["broken_off"]}]
+    (told,) = stories["told"]
+    assert "pick one, step 3" in told
+    assert "'First'" in told
+    assert "words.csv, line 2" in told
