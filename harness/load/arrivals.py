@@ -84,6 +84,11 @@ class Arrivals:
             self.counts.dropped += 1
         return None
 
+    @property
+    def over(self) -> bool:
+        """Whether no arrival of this process's share is to come any more."""
+        return self._next is None
+
     def is_late(self, due_ns: int, now_ns: int) -> bool:
         """Whether an arrival that is started now counts as late."""
         return now_ns - due_ns > self._late_ns

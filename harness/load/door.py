@@ -100,6 +100,13 @@ class Door:
         return due_ns
 
     @property
+    def over(self) -> bool:
+        """Whether the whole schedule is behind us and nobody waits for a slot."""
+        if self.arrivals is None or self.slots is None:
+            return False
+        return self.arrivals.over and not self.slots.any_waiting
+
+    @property
     def at_cap(self) -> bool:
         """Whether the cap on sessions has turned a guest away."""
         return bool(self._present.at_cap)

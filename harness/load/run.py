@@ -76,6 +76,8 @@ TOLD_AT_MOST = 20
 """So many different sentences are told of what the service did to stories."""
 CLEARING_S = 2.0
 """What clearing takes beside its rate: the last proofs on their way, and the files to close."""
+OVER_FOR = 2
+"""So many looks in a row: a guest who has just come may not be in session yet."""
 LEAD_NS = 500_000_000
 """From the start of a run to the start of its schedule: the slots have to be there first."""
 
@@ -164,6 +166,8 @@ class Run:
         """set while no guest is in session"""
         self._quiet.set()
         self._hurried = Event()
+        self._over_for = 0
+        """looks in a row at which no guest was there and none could come"""
         self._finished = False
         self._closed = Event()
         self._phase = "running"
@@ -333,10 +337,14 @@ class Run:
         self._door.slot_done()
 
     def _end_without_slots(self) -> None:
-        """Nobody waits for a time limit without a single slot left, or once the cap is reached."""
+        """Nobody waits for a time limit when no guest can come any more: without a single slot
+        left, once the cap is reached, or when the schedule is over."""
         runner, ended = self.environment.runner, self._door.slots_ended
-        if self._door.at_cap and not self._open and not self._door.shut:
-            if isinstance(runner, LocalRunner):
+        over = (self._door.at_cap or self._door.over) and not self._open and not self._door.shut
+        self._over_for = self._over_for + 1 if over else 0
+        if over:
+            headless = isinstance(runner, LocalRunner) and self.environment.web_ui is None
+            if headless and self._over_for > OVER_FOR:
                 self._stop_arrivals()
                 gevent.spawn(runner.quit)
             return

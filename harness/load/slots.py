@@ -62,6 +62,11 @@ class Slots:
                 free.remove((place, user))
 
     @property
+    def any_waiting(self) -> bool:
+        """Whether an arrival is waiting for a slot."""
+        return any(self._waiting.values())
+
+    @property
     def short(self) -> int:
         """Arrivals that are late by now because no slot of their class is free."""
         now_ns = monotonic_ns()

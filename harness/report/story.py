@@ -145,7 +145,9 @@ def warm_up_line(record: RunRecord) -> str:
     told = f"warm-up: what began in the first {length_text(found.length_s)} is not judged"
     if reply is None or reply.count is None:
         return told
-    return f"{told} ({reply.count:,} replies, p50 {time_text(reply, 'service', 'p50')})"
+    errors = reply.count - reply.outcomes.get("ok", 0) if reply.outcomes else 0
+    failed = f", {errors:,} of them errors" if errors else ""
+    return f"{told} ({reply.count:,} replies{failed}, p50 {time_text(reply, 'service', 'p50')})"
 
 
 def verdict_word(record: RunRecord) -> str:

@@ -253,3 +253,15 @@ def test_a_warm_up_as_long_as_the_run_is_refused(simulator: Any, tmp_path: Path)
     code, output = run(simulator, tmp_path, file, "-t", "5", "--warm-up", "5s")
     assert code == 8, output
     assert "--warm-up: 5s of a run of 5s: nothing would be judged" in output
+
+
+def test_nobody_waits_for_a_time_limit_when_the_schedule_is_over(
+    simulator: Any, tmp_path: Path
+) -> None:
+    file = story(tmp_path, TALK, shape=SHAPE.format(rate=10, over="2s", slots=20))
+    began = time.monotonic()
+    code, output = run(simulator, tmp_path, file, "-t", "10m")
+    assert time.monotonic() - began < 55
+    assert passed(code, output), output
+    record = json.loads((only_run(tmp_path) / "run.json").read_text())
+    assert record["arrivals"]["started"] == 20
