@@ -52,8 +52,9 @@ LIES = (
     "read-only",
     "junk",
 )
-BEFORE_CLEAR = tuple(lie for lie in LIES if lie != "cleared")
-"""A SessionClearedEvent after a Clear that was not honoured can't be told from the proof."""
+AT_CLEAR = tuple(lie for lie in LIES if lie != "connection closed")
+"""SessionClearedEvent with ConnectionClosedEvent after a Clear that was not honoured can't be told
+from the proof; nor with the echo of that Clear (see :meth:`Liar._event`)."""
 
 
 @dataclass
@@ -170,7 +171,8 @@ class Liar:
             "limit": (_limited(name),),
             "echo only": (echo,),
         }
-        _say(peer, *self._lie(self.plan.lies_at_clear, name), *answers.get(move, ()))
+        lies = [lie for lie in self.plan.lies_at_clear if move != "echo only" or lie != "cleared"]
+        _say(peer, *self._lie(lies, name), *answers.get(move, ()))
         return True
 
     def _lie(self, lies: Sequence[str], name: str) -> list[object]:

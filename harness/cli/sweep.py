@@ -291,6 +291,7 @@ ENDINGS = {
     Ending.REFUSED: "could not be cleared: the deployment has Clear Conversation switched off",
     Ending.RATE_LIMITED: "were refused by the service's rate limits; sweep again, more slowly",
     Ending.UNANSWERED: "did not answer",
+    Ending.UNCONFIRMED: "were said to be cleared by an event that may have been another session's",
     Ending.CUT: "lost their connection before the proof",
     Ending.UNREACHABLE: "could not be reached: no connection to the service",
     Ending.SIGNED_IN: "are signed-in guests', whom the service only knows by a valid sign-in: give "

@@ -52,8 +52,8 @@ def end_session(line: Line, *, lost_ns: int | None = None, sign_ins: Iterable[st
     except TransportError:
         return Ending.CUT
     ending = line.clear(within_s=line.settings.clear_within_s)
-    if ending.proof:
-        line.await_retirement(within_s=line.settings.close_within_s)
+    if ending is Ending.CLEARED:
+        ending = line.confirm(within_s=line.settings.close_within_s)
     line.close()
     if ending is not Ending.CLEARED:
         return ending  # even if the old session is over, the empty one that we made is not

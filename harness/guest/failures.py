@@ -38,6 +38,9 @@ class Ending(StrEnum):
     """clearing is switched off for this deployment"""
     RATE_LIMITED = "clear_rate_limited"
     UNANSWERED = "clear_unanswered"
+    UNCONFIRMED = "clear_unconfirmed"
+    """SessionClearedEvent came, but neither the echo of our Clear nor ConnectionClosedEvent: it
+    may have been another session's"""
     CUT = "cut"
     """the connection was lost before the proof"""
     UNREACHABLE = "unreachable"

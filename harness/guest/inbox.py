@@ -67,16 +67,14 @@ class Inbox:
     """Receiver of one guest's frames, over all connections that follow each other.
 
     ``owner`` begins the tracingIds of this session and ``lane`` (which begins with it) those of
-    this connection: a session may have several. ``on_cleared`` is called the moment the proof
-    arrives, ``on_first_message`` with the service's id of the first message of ours that it has
-    accepted.
+    this connection: a session may have several. ``on_first_message`` is called with the service's
+    id of the first message of ours that it has accepted.
     """
 
     __slots__ = (
         "_lane",
         "_newest",
         "_newest_before",
-        "_on_cleared",
         "_on_first_message",
         "_owner",
         "_recorder",
@@ -84,6 +82,8 @@ class Inbox:
         "answered_ns",
         "answers",
         "bell",
+        "clear_echoed",
+        "clear_id",
         "cleared_ns",
         "close_reason",
         "closed_code",
@@ -106,7 +106,6 @@ class Inbox:
         session: SessionState,
         recorder: Recorder,
         *,
-        on_cleared: Callable[[], None],
         on_first_message: Callable[[str], None],
         seen: Seen,
         owner: str,
@@ -114,7 +113,6 @@ class Inbox:
     ) -> None:
         self.session = session
         self._recorder = recorder
-        self._on_cleared = on_cleared
         self._on_first_message: Callable[[str], None] | None = on_first_message
         self._seen = seen
         self._owner = owner
@@ -140,6 +138,10 @@ class Inbox:
         """The newest error answer, until somebody takes it."""
         self.odd: deque[str] | None = None
         """what came that is not understood, in words; see :meth:`take_odd`"""
+        self.clear_id = ""
+        """of the newest Clear of this connection"""
+        self.clear_echoed = False
+        """the service has taken that one in"""
         self.cleared_ns = 0
         self.lost_ns = 0
         """when the last connection ended"""
@@ -187,7 +189,7 @@ class Inbox:
 
     def part(self) -> None:
         """Its session is over: nobody is told any more, and nothing holds the session here."""
-        self._on_cleared, self._on_first_message = nothing, None
+        self._on_first_message = None
 
     # Called by the connection.
 
@@ -250,7 +252,8 @@ class Inbox:
             elif not typing:
                 self._keep(message, arrived_ns, seen_ns)
         elif presence == "Clear":
-            awaited = True  # though it proves nothing yet
+            awaited = True  # though it proves nothing by itself
+            self.clear_echoed = self.clear_echoed or tracing_id == self.clear_id
         elif request := self.pending.pop(tracing_id or "", None):
             operation, due_ns, sent_ns = request
             self._recorder.add_ok(operation, due_ns, sent_ns, arrived_ns, seen_ns)
@@ -309,7 +312,6 @@ class Inbox:
                 # It names no session: without a Clear of ours it may be another one's.
                 return Finding.DUPLICATE if self.cleared_ns else Finding.UNASKED_CLEAR
             self.cleared_ns = arrived_ns
-            self._on_cleared()
             self.pending.finish("clear", arrived_ns, seen_ns)
         elif isinstance(event, events.ConnectionClosed):
             if self.cleared_ns and not self.retired:
@@ -378,6 +380,10 @@ class Inbox:
         tracing_id = failure.tracing_id
         if self.answers is not None and tracing_id in self.answers:
             return self._on_answer(error, tracing_id, arrived_ns)
+        if tracing_id == self.clear_id and self.session.state is _CLEARED:
+            self.session.got(Got.CLEAR_REFUSED)
+            self.cleared_ns, self.failure = 0, error
+            return Finding.EXPECTED
         request = self.pending.pop(tracing_id or "", None)
         by_name = request is not None
         if request is None and self.pending and tracing_id is None:

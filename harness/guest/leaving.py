@@ -69,7 +69,7 @@ class Leaving:
             self._secure_quietly()
         ending = line.clear(within_s=line.settings.clear_within_s)
         if ending is Ending.CLEARED:
-            line.await_retirement(within_s=line.settings.close_within_s)
+            ending = line.confirm(within_s=line.settings.close_within_s)
         line.inbox.pending.give_up(Outcome.LOST)
         line.close()
         if ending is Ending.NEVER:  # an answer may have come while the connection was closed

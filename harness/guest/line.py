@@ -60,7 +60,6 @@ class Line:
         token: str,
         recorder: Recorder,
         *,
-        on_cleared: Callable[[], None] = nothing,
         on_first_message: Callable[[str], None] = nothing,
         owner: str = "",
         number: int = 0,
@@ -87,7 +86,6 @@ class Line:
         self.inbox = Inbox(
             self.session,
             recorder,
-            on_cleared=on_cleared,
             on_first_message=on_first_message,
             seen=settings.seen,
             owner=self.owner,
@@ -255,7 +253,8 @@ class Line:
         try:
             while True:
                 inbox.failure = None
-                self.send(requests.clear(self.token, self.next_id()), "clear", None)
+                inbox.clear_id, inbox.clear_echoed = self.next_id(), False
+                self.send(requests.clear(self.token, inbox.clear_id), "clear", None)
                 if self.state in CLEARABLE:
                     self.session.do(Did.CLEAR)  # it has left: what came before was no answer
                 self._await(
@@ -281,6 +280,18 @@ class Line:
             return ending_of(error)
         except TransportError:
             return Ending.CLEARED if inbox.cleared_ns else Ending.CUT
+
+    def confirm(self, *, within_s: float) -> Ending:
+        """After SessionClearedEvent: what else the service says of it, which it does at once.
+
+        It takes our Clear in (the echo) and retires the connection. An event with neither of these
+        names nobody: only a resume can tell whether it was ours.
+        """
+        self.await_retirement(within_s=within_s)
+        inbox = self.inbox
+        if inbox.failure is not None and self.state is not State.CLEARED:
+            return ending_of(self._take_failure())
+        return Ending.CLEARED if inbox.clear_echoed or inbox.retired else Ending.UNCONFIRMED
 
     def await_retirement(self, *, within_s: float) -> None:
         """After a Clear, give the service a moment to send its ConnectionClosedEvent."""

@@ -10,7 +10,7 @@ from harness.protocol.session import SessionState, State
 
 CLEARABLE = frozenset({State.OPEN, State.READ_ONLY, State.CLEARING})
 """In these a Clear can be sent on the connection that there is."""
-UNSETTLED = frozenset({Ending.CUT, Ending.UNREACHABLE, Ending.EXPIRED})
+UNSETTLED = frozenset({Ending.CUT, Ending.UNREACHABLE, Ending.EXPIRED, Ending.UNCONFIRMED})
 """After these a new connection may still tell what became of the session."""
 
 _PROVED = {

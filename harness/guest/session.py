@@ -98,7 +98,6 @@ class GuestSession:
             settings,
             token,
             recorder,
-            on_cleared=self._note_cleared,
             on_first_message=self._note_first_message,
         )
         self._lasting = Lasting(self.line, recorder)
@@ -589,9 +588,6 @@ class GuestSession:
         entry = self._leaving.entry
         if entry is not None and entry.stage not in OVER:
             self._ledger.mark(entry, entry.stage, entry.reason, message_id=message_id)
-
-    def _note_cleared(self) -> None:
-        self._leaving.mark(Stage.CLEARED)
 
     # Questions and replies.
 

@@ -11,9 +11,10 @@ because the service promises no order of messages.
 
 What counts as proof follows from the table. SessionClearedEvent names no session, so it proves
 something only after our own Clear has left (state CLEARING): at any other time it may be another
-session's. "Expired" is the service's word, not yet a proof: a resume has to show it. And a token
-for which a session may ever have been made (:attr:`SessionState.may_exist`) is never again one
-that has none: a refusal only speaks of the request that it answers.
+session's, and so it was if our Clear is refused afterwards. "Expired" is the service's word, not
+yet a proof: a resume has to show it. And a token for which a session may ever have been made
+(:attr:`SessionState.may_exist`) is never again one that has none: a refusal only speaks of the
+request that it answers.
 """
 
 from enum import StrEnum
@@ -106,6 +107,8 @@ TRANSITIONS: MappingProxyType[tuple[State, Did | Got], State] = MappingProxyType
         (State.CLEARING, Got.DISCONNECTED_FOR_GOOD): State.CLEARING,
         (State.CLEARING, Got.EXPIRED): State.EXPIRED,
         (State.CLEARING, Got.CONNECTION_LOST): State.LOST,
+        # The event before it was another session's: this one was not cleared.
+        (State.CLEARED, Got.CLEAR_REFUSED): State.OPEN,
         (State.LOST, Did.CONFIGURE): State.OPENING,
         (State.LOST, Did.START_NEW): State.OPENING,
     }

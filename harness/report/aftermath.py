@@ -27,6 +27,7 @@ ENDINGS: MappingProxyType[str, str] = MappingProxyType(
         "signed_in": "Signed-in guests', whose sign-in was not given",
         "rate_limited": "Refused by the service's rate limits",
         "unanswered": "Did not answer",
+        "clear_unconfirmed": "Said to be cleared by an event that may have been another's",
         "cut": "Lost their connection before the proof",
         "unreachable": "Could not be reached",
         "error": "Answered with an error",

@@ -40,12 +40,10 @@ class Rig:
     def __init__(self, seen: Seen | None = None, owner: str = "own-") -> None:
         self.recorder = Recorder()
         self.session = SessionState()
-        self.cleared = 0
         self.first: list[str] = []
         self.inbox = Inbox(
             self.session,
             self.recorder,
-            on_cleared=self.note_cleared,
             on_first_message=self.first.append,
             seen=seen or Seen(),
             owner=owner,
@@ -54,8 +52,9 @@ class Rig:
         self.session.do(Did.CONFIGURE)
         self.inbox.pending.expect("open", "session_open", 0, 1)
 
-    def note_cleared(self) -> None:
-        self.cleared += 1
+    @property
+    def cleared(self) -> int:
+        return int(self.session.state is State.CLEARED)
 
     def get(self, *frames: bytes) -> None:
         for data in frames:
@@ -111,6 +110,18 @@ def test_a_proof_that_nobody_asked_for_proves_nothing(rig: Rig) -> None:
     rig.get(FORBIDDEN, CLEARED)  # the Clear was refused: the event is not its answer
     assert (rig.cleared, rig.session.state) == (0, State.OPEN)
     assert rig.recorder.take().counts["unasked_clear"] == 3
+
+
+def test_an_event_before_the_refusal_of_our_clear_was_another_sessions(rig: Rig) -> None:
+    rig.get(CONFIGURED)
+    rig.session.do(Did.CLEAR)
+    rig.inbox.clear_id = "c"
+    rig.inbox.pending.expect("c", "clear", 0, 1)
+    rig.get(CLEARED)
+    assert rig.session.state is State.CLEARED
+    rig.get(frame("string", "no", 403, tracingId="c"))
+    assert (rig.session.state, rig.inbox.cleared_ns) == (State.OPEN, 0)
+    assert rig.inbox.failure is not None
 
 
 @pytest.mark.parametrize("named", [True, False])
@@ -309,7 +320,7 @@ def test_an_inbox_whose_session_is_over_tells_nobody(rig: Rig) -> None:
     rig.inbox.pending.expect("a", "delivered", 0, 1)
     rig.session.do(Did.CLEAR)
     rig.get(echo("a"), CLEARED)
-    assert (rig.cleared, rig.first, rig.session.state) == (0, [], State.CLEARED)
+    assert (rig.first, rig.session.state) == ([], State.CLEARED)
 
 
 def at(time: str | None, message_id: str) -> bytes:

@@ -11,7 +11,7 @@ from fakes import FakeServer
 from guests import ID
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from liar import BEFORE_CLEAR, CLEARS, CONFIGURES, LIES, Liar, Plan, asking_for
+from liar import AT_CLEAR, CLEARS, CONFIGURES, LIES, Liar, Plan, asking_for
 
 from harness.config import parse_target
 from harness.guest.failures import STORY_ENDS, Ending
@@ -113,7 +113,7 @@ PLANS = st.builds(
     configures=moves([*["answer"] * 5, *["limit"] * 3, *CONFIGURES], 4, least=2),
     clears=moves([*["ignore"] * 3, *CLEARS], 2, least=1),
     lies=st.lists(moves(LIES, 2), max_size=3),
-    lies_at_clear=moves(BEFORE_CLEAR, 1),
+    lies_at_clear=moves(AT_CLEAR, 1),
 )
 STORIES = st.lists(
     st.one_of(moves(LIES, 2), st.sampled_from(["new", "new", "new", "drop", "again", "clear"])),
