@@ -30,6 +30,10 @@ class Lifeline:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go: who was started takes it that we are gone."""
         self.started()
         os.close(self._ours)
 

@@ -1,6 +1,7 @@
 """A level of a capacity search as a process: started, looked at, ended when it has said enough."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from harness.cli.deferral import deferred_stops
 from harness.errors import ConfigError
+from harness.lifeline import Lifeline
 from harness.report.levels import held_for
 from harness.report.opening import SEARCH, START
 from harness.report.record import RECORD
@@ -76,6 +78,7 @@ def watch_run(
     out.mkdir(parents=True, exist_ok=True)
     before = set(out.iterdir())
     process: subprocess.Popen[bytes] | None = None
+    lifeline = Lifeline()  # should we be killed, the run ends in order too
     try:
         with (out / LOG).open("wb") as log, deferred_stops():
             process = subprocess.Popen(
@@ -83,13 +86,19 @@ def watch_run(
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**(os.environ if environment is None else environment), SEARCH: "1"},
+                env={
+                    **(os.environ if environment is None else environment),
+                    **lifeline.environment,
+                    SEARCH: "1",
+                },
+                pass_fds=lifeline.fds,
                 start_new_session=True,  # Ctrl-C is for us, who end the run in order
             )
+        lifeline.started()
         while _goes_on(process):
             directory = _newest(out, before)
             if directory is not None and look(directory):
-                process.terminate()
+                process.send_signal(signal.SIGINT)  # SIGTERM would cut conversations shorter
                 process.wait()
     except BaseException as error:
         if process is not None and process.poll() is None:
@@ -98,6 +107,8 @@ def watch_run(
             process.terminate()
             process.wait()
         raise
+    finally:
+        lifeline.close()
     found = _newest(out, before)
     if found is None or not (found / RECORD).is_file():
         raise ConfigError(f"{out.name} did not run: {_last_line(out / LOG)}")

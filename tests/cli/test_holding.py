@@ -18,7 +18,7 @@ from harness.measure.sample import Sample
 from harness.measure.snapshot import IntervalWriter
 
 asked = []
-signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
+signal.signal(signal.SIGINT, lambda *_: asked.append(1))
 run = out / "run-1"
 run.mkdir()
 writer = IntervalWriter(run, "w", started_ns=10**18)

@@ -211,3 +211,69 @@ def test_sigterm_clears_before_whoever_sent_it_kills(simulator: Any, tmp_path: P
             assert time.monotonic() - began < 60, "it waits for the conversations"
             time.sleep(0.1)
     assert run.record["sessions"]["cleared"] == GUESTS
+
+
+SEARCH = """
+import pathlib, sys
+from harness.cli.holding import watch_run
+watch_run(sys.argv[2:], pathlib.Path(sys.argv[1]), look=lambda _: False)
+"""
+
+
+def test_a_search_that_is_killed_ends_its_level_in_order(simulator: Any, tmp_path: Path) -> None:
+    before = open_at(simulator)
+    file = locustfile(tmp_path, messages=5000, think="100ms")
+    reports = tmp_path / "reports"
+    level = [sys.executable, "-m", "harness", "run", str(file), "-u", str(GUESTS), "-t", "10m"]
+    level += ["--stop-timeout", "1s", "--reports", str(reports), "--target", simulator.url]
+    search = subprocess.Popen([sys.executable, "-c", SEARCH, str(reports), *level], cwd=ROOT)
+    in_session(tmp_path, GUESTS)
+    below = psutil.Process(search.pid).children(recursive=True)
+    search.kill()
+    search.wait(30)
+    _, alive = psutil.wait_procs(below, timeout=60)
+    assert not alive
+    (directory,) = {path.resolve() for path in reports.iterdir() if (path / "run.json").is_file()}
+    assert open_at(simulator) <= before
+    assert list(read_leftovers(directory)) == []
+
+
+NO_FILES = """
+import resource
+import gevent
+from locust import events
+
+def take():
+    gevent.sleep(4)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    gevent.sleep(3.5)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+@events.test_start.add_listener
+def _(**_):
+    gevent.spawn(take)
+"""
+
+
+def test_no_descriptors_for_three_seconds_end_no_duty(simulator: Any, tmp_path: Path) -> None:
+    before = open_at(simulator)
+    file = locustfile(tmp_path, messages=5000, think="200ms", more=NO_FILES)
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "run", str(file), "-u", "4", "-t", "14s",
+         "--stop-timeout", "1s", "--reports", str(tmp_path / "reports"),
+         "--target", simulator.url],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    directory = only_run(tmp_path)
+    (path,) = directory.glob("intervals-*.jsonl")
+    lengths = [json.loads(line)["s"] for line in path.read_text().splitlines()]
+    assert len(lengths) >= 12, done.stdout
+    assert max(lengths) < 5
+    assert (
+        "once a second: the look at this process's needs failed"
+        in (directory / "locust.log").read_text()
+    )
+    record = json.loads((directory / "run.json").read_text())
+    assert "gap" not in str(record["reasons"])
+    assert open_at(simulator) <= before
