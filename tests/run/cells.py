@@ -178,7 +178,10 @@ class Twin:
 
     def ask(self, path: str, method: str = "GET", body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self._admin}/{path}", data=data, method=method)
+        headers = {"X-Simulator-Admin": "yes"}
+        request = urllib.request.Request(
+            f"{self._admin}/{path}", data=data, method=method, headers=headers
+        )
         with urllib.request.urlopen(request, timeout=20) as answer:
             return json.load(answer)
 
