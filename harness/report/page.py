@@ -19,6 +19,7 @@ from harness.measure.operations import OPERATIONS, ordered
 from harness.report import aftermath, figures, oddities, story
 from harness.report.agreement import disagreements
 from harness.report.limits import limit_rows
+from harness.report.manual import MEASURING, section
 from harness.report.panels import NOTHING, Panel, make_panels
 from harness.report.schema import RunRecord
 from harness.report.series import Series
@@ -40,6 +41,7 @@ def render(record: RunRecord, series: Series | None) -> str:
     panels = make_panels(record, series) if series else NOTHING
     environment = template_environment()
     scripts, divs = chart_scripts(list(panels), environment)
+    manual_title, manual = section(MEASURING)
     return environment.get_template("report.html").render(
         record=record,
         closed=story.is_closed(record),
@@ -56,6 +58,8 @@ def render(record: RunRecord, series: Series | None) -> str:
         notices=[*story.notices(record), *disagreements(record, series)],
         scripts=scripts,
         divs=divs,
+        manual_title=manual_title,
+        manual=manual,
         version=__version__,
     )
 
