@@ -327,6 +327,12 @@ CASES: dict[str, list[Case]] = {
     "no_reply": [
         Case(fault="1", ends=ReplyTimeout, outcomes={"reply": {"timeout": 1}, "clear": {"ok": 1}})
     ],
+    "late_answer": [Case(fault="1,seconds=0.1", outcomes={"clear": {"ok": 1}})],
+    "silence": [
+        Case(fault="1", ends=ReplyTimeout, outcomes={"reply": {"timeout": 1}, "clear": {"ok": 1}})
+    ],
+    "duplicate_reply": [Case(fault="1", outcomes={"clear": {"ok": 1}}, counts={"duplicate": 2})],
+    "interruption": [Case(fault="1,seconds=0.01", outcomes={"clear": {"ok": 1}})],
 }
 
 
