@@ -6,6 +6,7 @@ answers, so that slow and long ones stay together). Where the guest says what wa
 recording, the answers to that are drawn from; otherwise all are. What was personal is masked.
 """
 
+import re
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +21,9 @@ from harness.workload.recorded.reading import Recording, read_recording
 from harness.workload.recorded.redaction import Redactor, personal_of
 
 ASKS = (Kind.TEXT, Kind.CHOICE, Kind.FILE)
+A_FILE = "<file>"
+_FILE_NAME = re.compile(r"[\w.() -]{1,100}\.[A-Za-z0-9]{2,5}")
+"""A file is sent with its name as the text."""
 _NO_KEY = b"what a bot shows has no ids"
 
 
@@ -109,6 +113,8 @@ def _gaps(replies: tuple[Moment, ...]) -> tuple[float | None, ...]:
 def _said(asked: Moment, personal: Personal) -> frozenset[str]:
     """What a bot may hear of it: a text, or the payload of a choice."""
     found = {_plain(asked.text, personal)} if asked.text else set()
+    if asked.kind is Kind.FILE:
+        found.add(A_FILE)
     content = asked.body.get("content")
     for part in content if isinstance(content, list) else ():
         response = part.get("buttonResponse") if isinstance(part, dict) else None
@@ -119,5 +125,7 @@ def _said(asked: Moment, personal: Personal) -> frozenset[str]:
 
 
 def _plain(text: str, personal: Personal) -> str:
-    """A text by which the same is known again, whoever's order it is about."""
+    """A text by which the same is known again, whoever's order it is about, whichever file."""
+    if _FILE_NAME.fullmatch(text):
+        return A_FILE
     return " ".join(personal.masked(text).casefold().split())

@@ -40,7 +40,7 @@ def test_by_hand(simulator: Any, tmp_path: Path) -> None:
     assert any("→" in line and "configureSession" in line for line in lines)
     assert any("←" in line and "SessionClearedEvent" in line for line in lines)
     assert "Outbound You said: hello" in done.stdout
-    assert "the newest message offers nothing" in done.stdout
+    assert "the choice was not offered: 'nothing'; there is nothing" in done.stdout
     assert "known: /join" in done.stdout
     tokens = set(re.findall(r'"token":"([^"]+)"', done.stdout))
     assert len(tokens) == 1

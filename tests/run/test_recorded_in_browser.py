@@ -215,7 +215,7 @@ def test_a_rehearsal_answers_as_the_recording_and_the_script_passes_there(
     file, token = chat
     made = harness(tmp_path, "script", "from-har", str(file), "--out", "shop.yaml")
     assert made.returncode == 0, made.stderr
-    rehearsal = Simulator("--limits", "off", "--from", str(file))
+    rehearsal = Simulator("--limits", "off", "--seed", "3", "--from", str(file))
     try:
         words = ("--target", rehearsal.url, "--script", "shop.yaml", "--record", "again.jsonl")
         done = harness(tmp_path, "guest", *words)

@@ -12,7 +12,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from harness.units import duration_text
-from harness.workload.recorded.moments import DEEDS, Kind, Moment, moments, offered_in
+from harness.workload.recorded.moments import (
+    DEEDS,
+    Kind,
+    Moment,
+    Turn,
+    moments,
+    offered_in,
+    turns,
+)
 from harness.workload.recorded.personal import Personal
 from harness.workload.recorded.reading import Recording
 from harness.workload.recorded.redaction import personal_of
@@ -97,6 +105,7 @@ class _Writer:
 
     columns: _Columns
     files: dict[str, int]
+    turns: list[Turn] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     since_s: float = math.nan
@@ -109,10 +118,18 @@ class _Writer:
     slowest_s: float = 0.0
     asked_s: float = math.nan
 
-    def step(self, key: str, value: str = "", comment: str = "") -> None:
+    def step(
+        self, key: str, value: str = "", comment: str = "", *, unanswered: bool = False
+    ) -> None:
         """One of them."""
         line = f"    - {key}: {value}" if value else f"    - {key}"
         self.lines.append(line + (f"  # {comment}" if comment else ""))
+        if unanswered:
+            self.lines.append("      expectReply: false")
+
+    def answered(self, moment: Moment) -> bool:
+        """Whether anything came to it."""
+        return any(turn.asked is moment and turn.replies for turn in self.turns)
 
     def pause_until(self, at_s: float) -> None:
         """From the end of the last step to a moment."""
@@ -156,13 +173,13 @@ class _Writer:
         offered = any(choice in offered_in(one.body) for one in self.replies)
         self.wait("" if personal else choice)
         self._come_to(moment)
-        filled = self.columns.filled(moment.text)
+        filled, silent = self.columns.filled(moment.text), not self.answered(moment)
         if moment.kind is Kind.JOIN:
             self.step("join")
         elif moment.kind is Kind.FILE:
-            self.step("attach", _quoted(self._file(moment)))
+            self.step("attach", _quoted(self._file(moment)), unanswered=silent)
         elif choice and offered and filled == choice:
-            self.step("choose", _quoted(filled))
+            self.step("choose", _quoted(filled), unanswered=silent)
         elif len(render(filled, self.columns.values).encode("utf-8", "replace")) > MAX_TEXT_BYTES:
             self.notes.append(f"a text over the service's {MAX_TEXT_BYTES:,} bytes was left out")
             return
@@ -170,7 +187,7 @@ class _Writer:
             if choice:
                 why = "has personal data in it" if personal else "no message had offered"
                 self.notes.append(f"a choice that {why} is said as a text")
-            self.step("say", _quoted(filled))
+            self.step("say", _quoted(filled), unanswered=silent)
         else:
             return
         self.since_s = self.asked_s = moment.at_s
@@ -249,7 +266,7 @@ def _lives(found: list[Moment]) -> Iterable[list[Moment]]:
 
 
 def _write(found: list[Moment], columns: _Columns, files: dict[str, int]) -> _Writer:
-    writer = _Writer(columns, files)
+    writer = _Writer(columns, files, turns(found))
     away = over = False
     for moment in found:
         if math.isnan(writer.since_s) and moment.kind is Kind.READY:

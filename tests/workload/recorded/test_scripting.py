@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from harness.workload.feeder import parse_table
 from harness.workload.recorded.reading import Recording, read_recording
 from harness.workload.recorded.scripting import Draft, draft
-from harness.workload.script import Script, StepKind, walk
+from harness.workload.script import SPEAKING, Script, StepKind, walk
 from harness.workload.script_file import parse_script
 
 
@@ -81,6 +81,13 @@ def test_waits_stand_in_place_of_answers_and_pauses_are_rounded(tmp_path: Path) 
         ("say", "Thanks"),
         ("think", "4s"),
     ]
+    made = draft(read_recording(tmp_path / "chat.har"), data_file="chat.csv")
+    (scenario,) = parsed(made).scenarios.values()
+    assert {step.text: step.expect_reply for step in scenario.steps if step.kind in SPEAKING} == {
+        "I want to return a bicycle": None,
+        "Yes (now)": None,
+        "Thanks": False,
+    }
 
 
 def test_the_deadline_leaves_room_for_the_slowest_answer(tmp_path: Path) -> None:
