@@ -124,6 +124,10 @@ def _main(argv: Sequence[str]) -> int:
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
         return ExitCode.INVALID
+    except OSError as error:  # of files: what the network does has errors of our own
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"error: {place}{error.strerror or error}", file=sys.stderr)
+        return ExitCode.CONFIG
     except KeyboardInterrupt:
         print("stopped by hand", file=sys.stderr)
         return ExitCode.INTERRUPTED

@@ -120,7 +120,7 @@ def note_afterwards(
     try:
         bring_up_to_date(directory, key, block, operations=operations)
         write_reports(directory)
-    except (ConfigError, OSError) as error:
+    except Exception as error:  # noqa: BLE001 - what was done is done, and its exit code stands
         why = getattr(error, "strerror", None) or error
         text = f"the record in {directory} could not be brought up to date: {why}"
         console.print(text, style="yellow", soft_wrap=True)

@@ -1,8 +1,11 @@
 """The command line as a whole."""
 
 from importlib import import_module
+from pathlib import Path
 
 import pytest
+from locusts import locustfile
+from synthetic import make_run
 
 from harness.cli import main as cli
 from harness.exit_codes import ExitCode
@@ -42,3 +45,50 @@ def test_an_unknown_command_is_told_with_the_known_ones(
 ) -> None:
     assert cli.main(["fly"]) == ExitCode.USAGE
     assert "there is no command 'fly'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["report", "{run}"],
+        ["report", "{run}", "--only", "csv"],
+        ["gate", "{run}", "--slo", "{slo}", "--write"],
+        ["compare", "{run}", "{run}", "--html"],
+        [
+            "plan",
+            "--chats-per-hour",
+            "9",
+            "--handle-time",
+            "5m",
+            "--messages",
+            "4",
+            "--reports",
+            "{file}",
+        ],
+        ["run", "{locustfile}", "--reports", "{file}"],
+        ["guest", "--reports", "{file}"],
+        ["capacity", "{locustfile}", "--objective", "reply p95 < 1s", "--reports", "{file}"],
+        ["calibrate", "--reports", "{file}"],
+    ],
+)
+def test_a_place_that_can_not_be_written_to_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    run = make_run(tmp_path / "run", length_s=40)
+    for name in ("report.html", "intervals.csv", "compare.html", "drift.html"):
+        (run / f"{name}.part").mkdir()
+        (run / name).mkdir()
+    (run / ".run.json.new").mkdir()
+    (tmp_path / "slo.toml").write_text('objectives = ["leftovers == 0"]\n')
+    (tmp_path / "file").touch()
+    places = {
+        "run": run,
+        "slo": tmp_path / "slo.toml",
+        "file": tmp_path / "file",
+        "locustfile": locustfile(tmp_path),
+    }
+    code = cli.main([word.format(**places) for word in words])
+    told = capsys.readouterr().err
+    assert code in (2, 8), told
+    assert "error: " in told
+    assert "Traceback" not in told
