@@ -292,7 +292,7 @@ def _environment(args: argparse.Namespace, target: Target, directory: Path) -> d
         "HARNESS_DISK_GUARD": args.disk_guard,
         "HARNESS_WARM_UP": args.warm_up or "",
         "HARNESS_CONFIDENT": "on" if args.confident else "off",
-        "HARNESS_TERM_GRACE": args.term_grace,
+        **({"HARNESS_TERM_GRACE": args.term_grace} if args.term_grace else {}),
         **conduct_of(args),
         **({"HARNESS_METRICS_PORT": str(args.metrics_port)} if args.metrics_port else {}),
         **asked_of(args),

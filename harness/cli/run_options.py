@@ -52,9 +52,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--term-grace",
-        default="8s",
         metavar="TIME",
-        help="after SIGTERM, be cleared within this (%(default)s; docker kills after 10s): "
+        help="after SIGTERM, be cleared within this (8s; docker kills after 10s): "
         "conversations get what clearing leaves of it",
     )
     add("--processes", type=int, metavar="N", help="worker processes (-1: one a core)")
@@ -214,7 +213,8 @@ def check_numbers(args: argparse.Namespace) -> None:
     if args.metrics_port is not None and not 0 < args.metrics_port < 65536:
         raise ConfigError(f"--metrics-port: expected 1 to 65535, got {args.metrics_port}")
     seconds(args.stop_timeout, "--stop-timeout")
-    seconds(args.term_grace, "--term-grace")
+    if args.term_grace is not None:
+        seconds(args.term_grace, "--term-grace")
     if seconds(args.workers_within, "--workers-within") < 1:
         raise ConfigError(f"--workers-within: expected 1s or more, got {args.workers_within}")
     if args.master and args.expect_workers is None:
