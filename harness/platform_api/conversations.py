@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import quote
 
 from harness.errors import PlatformApiError
 from harness.platform_api.client import PlatformApi
@@ -129,7 +130,7 @@ def cleared_total(api: PlatformApi, start: datetime, end: datetime) -> int:
     Analytics counts them without reading any: a total that owes nothing to a ledger.
     """
     return sum(
-        int(_page(api, first, last, 1, size=1, segments=[CLEARED]).get("totalHits") or 0)
+        _count(_page(api, first, last, 1, size=1, segments=[CLEARED]).get("totalHits"))
         for first, last in _slices(start, end, LONGEST)
     )
 
@@ -177,18 +178,19 @@ def _details(
             answer = _page(
                 api, first, last, number, size=PAGE, conversations=conversations, segments=segments
             )
-            page, told = answer.get("conversations") or [], answer.get("totalHits")
-            total = told if isinstance(told, int) else 0
+            page, told = _objects(answer.get("conversations")), answer.get("totalHits")
+            total = _count(told)
             if number == 1 and total > MOST_RESULTS and last - first > timedelta(days=1):
                 spans[:0] = _slices(first, last, timedelta(days=1))
                 break
             for one in page:
-                if (key := str(one.get("conversationId"))) not in known:
+                key = one.get("conversationId")
+                if isinstance(key, str) and key not in known:
                     known.add(key)
                     yield one
             given += len(page)
             number += 1
-            if not page or (len(page) < PAGE if told is None else given >= total):
+            if not page or (given >= total if total else len(page) < PAGE):
                 break
             if number * PAGE > MOST_RESULTS:
                 if total > given:
@@ -214,8 +216,7 @@ def _page(
         "segmentFilters": [WEB_MESSAGING, *segments],
         "paging": {"pageSize": size, "pageNumber": number},
     }
-    answer = api.post("/api/v2/analytics/conversations/details/query", query)
-    return answer if isinstance(answer, dict) else {}
+    return _object(api.post("/api/v2/analytics/conversations/details/query", query))
 
 
 def _slices(
@@ -248,20 +249,23 @@ def conversations_of_run(
             ]
         }
         while True:
-            answer = api.post("/api/v2/conversations/participants/attributes/search", query)
-            for one in answer.get("results") or []:
-                tagged = _tagged(one, run_id)
-                if tagged is not None:
-                    found[str(one["conversationId"])] = tagged
-            if not answer.get("cursor"):
+            answer = _object(
+                api.post("/api/v2/conversations/participants/attributes/search", query)
+            )
+            for one in _objects(answer.get("results")):
+                tagged, key = _tagged(one, run_id), one.get("conversationId")
+                if tagged is not None and isinstance(key, str):
+                    found[key] = tagged
+            cursor = answer.get("cursor")
+            if not isinstance(cursor, str) or not cursor or cursor == query.get("cursor"):
                 break
-            query["cursor"] = answer["cursor"]
+            query["cursor"] = cursor
     return found
 
 
 def _tagged(one: dict[str, Any], run_id: str) -> Tagged | None:
-    for data in one.get("participantData") or []:
-        attributes = data.get("participantAttributes") or {}
+    for data in _objects(one.get("participantData")):
+        attributes = _object(data.get("participantAttributes"))
         for name, value in attributes.items():
             if value == run_id and name.endswith(RUN_ATTRIBUTE):
                 prefix = name.removesuffix(RUN_ATTRIBUTE)
@@ -273,7 +277,9 @@ def _tagged(one: dict[str, Any], run_id: str) -> Tagged | None:
 def conversation_of_message(api: PlatformApi, message_id: str) -> str | None:
     """The conversation that a message belongs to; None if the service does not know it."""
     try:
-        found = api.get(f"/api/v2/conversations/messages/{message_id}/details")
+        found = _object(
+            api.get(f"/api/v2/conversations/messages/{quote(message_id, safe='')}/details")
+        )
     except PlatformApiError as error:
         if error.status in (400, 404):
             return None
@@ -295,13 +301,15 @@ def look_now(api: PlatformApi, conversation_id: str) -> Look:
     Neither view of the vendor's definition has an end of the whole: each participant has its own.
     """
     try:
-        found = api.get(f"/api/v2/conversations/messages/{conversation_id}")
+        found = _object(
+            api.get(f"/api/v2/conversations/messages/{quote(conversation_id, safe='')}")
+        )
     except PlatformApiError as error:
         if error.status in (400, 403, 404):
             return Look(Standing.UNKNOWN)
         raise
-    legs = found.get("participants") or []
-    guests = [leg for leg in legs if leg.get("purpose") in GUESTS]
+    legs = _objects(found.get("participants"))
+    guests = [leg for leg in legs if str(leg.get("purpose")) in GUESTS]
     purpose = str(guests[0]["purpose"]) if guests else ""
     if legs and all(_is_over(leg) for leg in legs):
         return Look(Standing.ENDED, purpose)
@@ -321,7 +329,8 @@ def disconnect(api: PlatformApi, conversation_id: str) -> None:
 
     This ends what holds agents. The guest's session itself lapses by its time to live.
     """
-    api.patch(f"/api/v2/conversations/messages/{conversation_id}", {"state": "disconnected"})
+    path = f"/api/v2/conversations/messages/{quote(conversation_id, safe='')}"
+    api.patch(path, {"state": "disconnected"})
 
 
 def observe(api: PlatformApi, *, queues: list[str], flows: list[str]) -> dict[str, int]:
@@ -343,10 +352,11 @@ def observe(api: PlatformApi, *, queues: list[str], flows: list[str]) -> dict[st
             f"/api/v2/analytics/{kind}/observations/query",
             {"filter": {"type": "and", "clauses": clauses}, "metrics": metrics},
         )
-        for result in answer.get("results") or []:
-            for entry in result.get("data") or []:
-                metric = str(entry["metric"])
-                found[metric] = found.get(metric, 0) + int(entry["stats"]["count"])
+        for result in _objects(_object(answer).get("results")):
+            for entry in _objects(result.get("data")):
+                metric, stats = entry.get("metric"), _object(entry.get("stats"))
+                if isinstance(metric, str):
+                    found[metric] = found.get(metric, 0) + _count(stats.get("count"))
     return found
 
 
@@ -359,24 +369,37 @@ def _iso(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def _object(value: Any) -> dict[str, Any]:
+    """What the service should have said; nothing where it has said something else."""
+    return value if isinstance(value, dict) else {}
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
 def _is_over(leg: Mapping[str, Any]) -> bool:
-    return bool(leg.get("endTime")) or leg.get("state") in OVER
+    return bool(leg.get("endTime")) or str(leg.get("state")) in OVER
 
 
 def _segments(one: dict[str, Any], purposes: Sequence[str]) -> list[dict[str, Any]]:
     return [
         {**segment, "cleared": session.get("cleared")}
-        for participant in one.get("participants") or []
-        if participant.get("purpose") in purposes
-        for session in participant.get("sessions") or []
-        for segment in session.get("segments") or []
+        for participant in _objects(one.get("participants"))
+        if str(participant.get("purpose")) in purposes
+        for session in _objects(participant.get("sessions"))
+        for segment in _objects(session.get("segments"))
     ]
 
 
 def _seen(one: dict[str, Any]) -> Seen:
     guest = _segments(one, GUESTS)
     cleared = bool(guest) and any(part["cleared"] for part in guest)
-    purposes = [str(part.get("purpose")) for part in one.get("participants") or []]
+    purposes = [str(part.get("purpose")) for part in _objects(one.get("participants"))]
     return Seen(
         id=str(one["conversationId"]),
         standing=_standing_in_analytics(one, guest),
@@ -400,13 +423,18 @@ def _gone(guest: Sequence[dict[str, Any]]) -> datetime | None:
     ends = [str(part.get("segmentEnd") or "") for part in guest]
     if ends and all(ends):
         with suppress(ValueError):
-            return max(map(datetime.fromisoformat, ends))
+            return max(map(_moment, ends))
     return None
 
 
+def _moment(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
 def _journey_in_analytics(one: dict[str, Any]) -> str:
-    for participant in one.get("participants") or []:
-        for session in participant.get("sessions") or []:
+    for participant in _objects(one.get("participants")):
+        for session in _objects(participant.get("sessions")):
             if found := session.get("journeyCustomerId"):
                 return str(found)
     return ""

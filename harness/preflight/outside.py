@@ -147,7 +147,8 @@ class Outside:
             if seen.standing.over:
                 known["analytics_ends_s"] = _since(cleared_ns)
             if known.get("direct_shown") is False:
-                self.standing = seen.standing
+                # That it shows it as open says nothing: it shows what was a while ago.
+                self.standing = seen.standing if seen.standing.over else Standing.UNKNOWN
 
     def _ask(self, question: Callable[[], T], otherwise: T, name: str = "") -> T:
         """An answer; ``otherwise`` where there is none, whatever the reason: it was told before."""

@@ -2,9 +2,13 @@
 
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sessions import Guest, Simulated
 
 from harness.errors import PlatformApiError
@@ -22,6 +26,7 @@ from harness.platform_api.conversations import (
     standing_now,
     where_allowed,
 )
+from harness.platform_api.limits import organisation_limits
 from harness.protocol.requests import journey_id
 
 pytestmark = pytest.mark.process
@@ -181,3 +186,48 @@ def test_calls_in_the_same_queue_are_not_counted() -> None:
         api = world.api()
         assert observe(api, queues=[], flows=[world.flow_id]) == {"oFlow": 1}
         api.close()
+
+
+NAMES = ["conversations", "totalHits", "conversationId", "participants", "purpose", "sessions"]
+NAMES += ["segments", "segmentEnd", "cleared", "journeyCustomerId", "results", "cursor", "data"]
+NAMES += ["participantData", "participantAttributes", "runId", "state", "metric", "stats", "count"]
+answers = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 300_000) | st.sampled_from(["r", "customer", "x"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=5)
+    ),
+    max_leaves=20,
+)
+
+
+class Saying:
+    """A Platform API that says the same to everything, for so many times."""
+
+    def __init__(self, answer: Any) -> None:
+        self._answer, self._left = answer, 30
+
+    def get(self, _path: str) -> Any:
+        return self.post(_path, {})
+
+    def post(self, _path: str, _body: Any) -> Any:
+        self._left -= 1
+        if not self._left:
+            raise PlatformApiError(500, "enough")
+        return self._answer
+
+
+@given(answers)
+def test_whatever_the_service_says_nothing_but_its_own_error_is_raised(answer: Any) -> None:
+    for ask in (
+        lambda api: list(open_conversations(api, *SPAN)),
+        lambda api: list(conversations_of_guests(api, ["x"], *SPAN)),
+        lambda api: list(conversations_by_id(api, ["x"], *SPAN)),
+        lambda api: conversations_of_run(api, "r", *SPAN),
+        lambda api: conversation_of_message(api, "m/../x"),
+        lambda api: standing_now(api, "x"),
+        lambda api: observe(api, queues=["x"], flows=["y"]),
+        lambda api: cleared_total(api, *SPAN),
+        organisation_limits,
+    ):
+        with suppress(PlatformApiError):
+            ask(Saying(answer))

@@ -77,3 +77,11 @@ def test_a_conversation_that_goes_on_after_clear_fails(tmp_path: Path) -> None:
     outside, _ = look(tmp_path, "--knob", "conversation_end_lag_s=60", within_s=0.5)
     assert outside.standing is Standing.OPEN
     assert status_of(outside, within_s=0.5)["proved outside"] is Status.FAIL
+
+
+def test_what_lags_is_no_word_that_it_is_open(tmp_path: Path) -> None:
+    """Without the direct view only analytics tells, and it still shows the state before Clear."""
+    options = ("--knob", "direct_view=missing", "--knob", "platform_lag_s=3")
+    outside, found = look(tmp_path, *options, within_s=1.5)
+    assert found.get("analytics_ends_s") is None
+    assert outside.standing is Standing.UNKNOWN
