@@ -44,7 +44,6 @@ class Questions:
     """The questions of one session: what must be answered, and what may be."""
 
     __slots__ = (
-        "_answered",
         "_before_ns",
         "_chatty",
         "_closed",
@@ -54,6 +53,7 @@ class Questions:
         "_recorder",
         "_silence_ns",
         "_spoken",
+        "_unmeasured",
         "heard",
         "missed",
         "newest",
@@ -75,11 +75,13 @@ class Questions:
         """what was asked last, open or answered"""
         self._latest: Question | None = None
         """what was answered last"""
+        self._unmeasured: Question | None = None
+        """the same, as long as it may still turn out not to be sure"""
         self._before_ns = 0
         """when the question before the newest was sent"""
         self._last_ns = 0
         """when the newest message arrived"""
-        self._spoken = self._answered = self._closed = False
+        self._spoken = self._closed = False
         self._chatty = False
         """whether a further message has come before the guest spoke again"""
         self.span_ns = 0
@@ -95,32 +97,54 @@ class Questions:
 
     def ask(self, operation: str, due_ns: int, sent_ns: int) -> Question:
         """Something has left that must be answered."""
+        if self._unmeasured is not None:
+            self._measure()
         question = Question(operation, due_ns, sent_ns)
-        if self._latest is not None:
-            self._latest.settled = True
-        newest = self.newest
+        newest, self.newest = self.newest, question
         if newest is not None:
             self._before_ns = newest.sent_ns
-            if self._chatty and sent_ns - self._last_ns < self._silence_ns:
-                question.ambiguous = True
-        self.newest = question
+            if self._chatty:
+                question.ambiguous = sent_ns - self._last_ns < self._silence_ns
         self.open.append(question)
         self._recorder.questions_asked += 1
         return question
 
     def may_answer(self, operation: str, due_ns: int, sent_ns: int) -> None:
         """Something has left that may be answered, but need not be."""
-        if self._latest is not None:
-            self._latest.settled = True
+        if self._unmeasured is not None:
+            self._measure()
         question = Question(operation, due_ns, sent_ns)
         question.expected = False
         self._possible.append(question)
+
+    def measure(self, limit_ns: int) -> None:
+        """Measure what was answered before then, unless the story waits for certain words of it."""
+        question = self._unmeasured
+        if question is not None and question.arrived_ns < limit_ns and not question.waiting:
+            self._measure()
+
+    def _measure(self) -> None:
+        question, self._unmeasured = self._unmeasured, None
+        assert question is not None
+        recorder = self._recorder
+        if question.messages == 1 and not question.ambiguous and not question.whole_turn:
+            recorder.question_messages += 1
+            recorder.add_ok(
+                question.operation,
+                question.due_ns,
+                question.sent_ns,
+                question.arrived_ns,
+                question.seen_ns,
+            )
+        else:
+            recorder.add_answered(question)
 
     def note_spoken(self) -> None:
         """The guest has joined or said something."""
         if not self._spoken:
             self._spoken = True
             self._recorder.count(GUESTS_JOINED)
+            self._recorder.talking.add(self)
 
     def expect_greeting(self) -> None:
         """The story waits for the greeting: now it must come."""
@@ -149,19 +173,26 @@ class Questions:
                 return question
         if self.open:
             return self.open[-1]
-        newest = self.newest
-        if newest is not None and newest.waiting and newest.outcome is _OK:
-            return newest  # a message has come, but not one that fits
+        unmeasured = self._unmeasured
+        if unmeasured is not None and unmeasured.waiting and unmeasured is self.newest:
+            return unmeasured  # a message has come, but not one that fits
         return None
 
     def wait_for(self, *, content: bool, turn: bool) -> Question | None:
         """The question that a wait is for, if it has not had its answer."""
-        newest = self.newest
-        if newest is None or newest.taken or newest.settled:
+        newest = self._changeable()
+        if newest is None:
             return None
         newest.waiting = newest.waiting or content
         newest.whole_turn = newest.whole_turn or turn
         return newest
+
+    def _changeable(self) -> Question | None:
+        """The newest question, if the story has not had its answer and it is not measured."""
+        newest = self.newest
+        if newest is None or newest.taken:
+            return None
+        return newest if newest.outcome is None or newest is self._unmeasured else None
 
     def answer_by_content(
         self, arrived_ns: int, seen_ns: int, attributed: Question | None
@@ -170,8 +201,8 @@ class Questions:
 
         ``attributed`` is what it was thought to answer.
         """
-        newest = self.newest
-        if newest is None or newest.taken or newest.settled:
+        newest = self._changeable()
+        if newest is None:
             return None
         if attributed is not newest and newest.outcome is None:
             if attributed is not None and attributed.arrived_ns == arrived_ns:
@@ -187,8 +218,8 @@ class Questions:
 
     def _take_back(self, question: Question) -> None:
         """The message that had been thought to answer it was another's."""
-        if question.outcome is _OK and question in self._recorder.held:
-            self._recorder.held.remove(question)
+        if question is self._unmeasured:
+            self._unmeasured = None
             question.outcome, question.messages = None, 0
             self.open.insert(0, question)
 
@@ -206,32 +237,33 @@ class Questions:
         if self.over:
             return None
         self._last_ns = arrived_ns
-        if not self.open or arrived_ns < self.open[0].sent_ns - STAMPS_DIFFER_NS:
+        still_open = self.open
+        if not still_open or arrived_ns < still_open[0].sent_ns - STAMPS_DIFFER_NS:
+            for question in still_open:
+                question.ambiguous = True  # more of what came too early may be on its way
             return self._take_in_more(arrived_ns, seen_ns)
-        question = self.open.pop(0)
+        question = still_open.pop(0)
         # A greeting that is known to come is known to come first.
-        if self._possible or (self.open and question.operation is not GREETING):
+        if self._possible or (still_open and question.operation is not GREETING):
             question.ambiguous = True
         self._answer(question, arrived_ns, seen_ns)
         return question
 
     def _answer(self, question: Question, arrived_ns: int, seen_ns: int) -> None:
-        question.outcome, question.messages = _OK, 1
-        question.arrived_ns = question.last_ns = arrived_ns
-        question.seen_ns = question.last_seen_ns = seen_ns
-        if self._latest is not None:
-            self._latest.settled = True
-        self._latest = question
+        question.outcome = _OK
+        question.messages = 1
+        question.arrived_ns = arrived_ns
+        question.seen_ns = seen_ns
         recorder = self._recorder
-        recorder.held.append(question)
-        took_ns = arrived_ns - question.sent_ns
-        if took_ns > recorder.slowest_answer_ns:
-            recorder.slowest_answer_ns = took_ns
-        if self._before_ns and arrived_ns - self._before_ns > self.span_ns:
-            self.span_ns = arrived_ns - self._before_ns
-        if not self._answered:
-            self._answered = True
+        if self._latest is None:
             recorder.count(GUESTS_REPLIED)
+        if self._unmeasured is not None:
+            self._measure()
+        self._latest = self._unmeasured = question
+        if arrived_ns - question.sent_ns > recorder.slowest_answer_ns:
+            recorder.slowest_answer_ns = arrived_ns - question.sent_ns
+        if arrived_ns - self._before_ns > self.span_ns and self._before_ns:
+            self.span_ns = arrived_ns - self._before_ns
 
     def _take_in_more(self, arrived_ns: int, seen_ns: int) -> Question | None:
         """A message while nothing is open: late, possible, a further one, or unasked for."""
@@ -275,13 +307,13 @@ class Questions:
             question = self.open.pop(0)
             self._possible.append(question)  # its answer may still come, and explains itself
             self._miss(question, now_ns, now_ns, outcome)
-        newest = self.newest
-        if newest is None or newest.outcome is not _OK:
+        unmeasured = self._unmeasured
+        if unmeasured is None:
             return
-        if newest.waiting:
-            self._miss(newest, now_ns, now_ns, outcome)
-        elif newest.whole_turn and not newest.turn_over:
-            self.miss_turn(newest, now_ns, outcome)
+        if unmeasured.waiting:
+            self._miss(unmeasured, now_ns, now_ns, outcome)
+        elif unmeasured.whole_turn and not unmeasured.turn_over:
+            self.miss_turn(unmeasured, now_ns, outcome)
 
     def miss_turn(self, question: Question, now_ns: int, outcome: Outcome) -> None:
         """The first message of an answer has come, but the end of it was not seen."""
@@ -293,11 +325,14 @@ class Questions:
     def end(self) -> None:
         """From now on nothing counts: the session is being cleared."""
         self.over = True
-        if self._latest is not None:
-            self._latest.settled = True
+        if self._unmeasured is not None:
+            self._measure()
+        self._recorder.talking.discard(self)
 
     def _miss(self, question: Question, arrived_ns: int, seen_ns: int, outcome: Outcome) -> None:
         question.outcome, question.waiting = outcome, False
+        if question is self._unmeasured:
+            self._unmeasured = None
         if self.missed is None:
             self.missed = outcome
         stamps = question.due_ns, question.sent_ns, arrived_ns, seen_ns

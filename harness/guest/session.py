@@ -109,6 +109,7 @@ class GuestSession:
         self._questions = Questions(recorder, int(settings.turn_silence_s * 1e9))
         self.line.inbox.questions = self._questions
         self._connected = self._left = False
+        self._replies, self._turns = settings.replies, settings.turns
         self._error: BaseException | None = None
         """by which the story has ended"""
         self.step = ""
@@ -231,7 +232,10 @@ class GuestSession:
             )
         if first and self.settings.greets:
             self._questions.ask(GREETING, due + self.line.paced_ns, left)
-        self._ask(due, left, expect_reply)
+        if expect_reply or (expect_reply is None and self._replies):
+            self._questions.ask(REPLY, due + self.line.paced_ns, left)
+        else:
+            self._questions.may_answer(REPLY, due + self.line.paced_ns, left)
 
     def choose(self, text: str, *more: str, expect_reply: bool | None = None) -> None:
         """Choose what the message that was waited for last offers, or one that has come since.
@@ -281,7 +285,7 @@ class GuestSession:
         limit_s = self.settings.reply_within_s if within is None else seconds(within, "within")
         plain = containing is matching is None
         fits = anything if plain else condition(containing, matching)
-        whole = self.settings.turns if turn is None else turn
+        whole = self._turns if turn is None else turn
         deadline = monotonic_ns() + int(limit_s * 1e9)
         question = None
         if whole or not plain:
@@ -329,8 +333,12 @@ class GuestSession:
             while inbox.replies:
                 arrived = inbox.replies.popleft()
                 message = self._newest = arrived.message
-                if fits(message) and (greeting or not self._is_greeting(arrived)):
-                    return arrived
+                if fits(message):
+                    question = arrived.question
+                    if greeting or question is None or question.operation is not GREETING:
+                        return arrived
+                    if self._questions.newest is None or self._questions.newest is question:
+                        return arrived  # nothing was said after it
                 seen.append(shown(message))
             if inbox.failure is not None:
                 self._raise_failure()
@@ -347,15 +355,6 @@ class GuestSession:
                 self._lasting.come_back(lost)
                 continue
             line.rest(deadline)
-
-    def _is_greeting(self, arrived: Arrived) -> bool:
-        question, newest = arrived.question, self._questions.newest
-        return (
-            question is not None
-            and question.operation is GREETING
-            and newest is not None
-            and newest.operation is REPLY
-        )
 
     def _rest_of_turn(
         self, question: Question | None, first: Arrived, deadline: int, limit_s: float
@@ -545,7 +544,7 @@ class GuestSession:
         What our own pacing has held it back by is no part of what the guest waits.
         """
         due_ns += self.line.paced_ns
-        if self.settings.replies if expect_reply is None else expect_reply:
+        if expect_reply or (expect_reply is None and self._replies):
             self._questions.ask(REPLY, due_ns, left_ns)
         else:
             self._questions.may_answer(REPLY, due_ns, left_ns)

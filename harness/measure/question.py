@@ -1,8 +1,8 @@
 """One question of a guest: what was asked, what came of it.
 
 A question that has had its answer is not measured at once: a further message may follow, and then
-it is no longer sure which of the two was the answer. It is held (by the recorder) until the guest
-speaks again, or for :data:`HELD_NS`.
+it is no longer sure which of the two was the answer. It is held until the guest speaks again or
+leaves, or for :data:`HELD_NS`.
 """
 
 from harness.measure.sample import Outcome
@@ -23,7 +23,7 @@ class Question:
     """when the message arrived that answered it"""
     seen_ns = 0
     last_ns = 0
-    """when its last message arrived, so far"""
+    """when its last message arrived, so far, if that is not the first"""
     last_seen_ns = 0
     messages = 0
     expected = True
@@ -42,8 +42,6 @@ class Question:
     """whether it has waited for that in vain"""
     taken = False
     """whether the story has had the answer"""
-    settled = False
-    """whether the guest has spoken again or left: nothing changes any more"""
 
     def __init__(self, operation: str, due_ns: int, sent_ns: int) -> None:
         self.operation = operation

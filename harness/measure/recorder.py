@@ -7,6 +7,7 @@ stays flat however long a run is. Figures of the whole run are made by merging t
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from harness.clock import monotonic_ns
 from harness.measure.histogram import Histogram
@@ -157,6 +158,13 @@ FOLD_AT = 4096
 """So many samples are folded at once, so that memory stays flat."""
 
 
+class Talking(Protocol):
+    """Who holds a question that was answered, for a while."""
+
+    def measure(self, limit_ns: int) -> None:
+        """Measure it, if it was answered before then."""
+
+
 class Recorder:
     """Takes samples in, hands whole intervals out. One per event loop (it is not thread-safe)."""
 
@@ -171,11 +179,12 @@ class Recorder:
         self.frames_expected = 0
         self.replies_received = 0
         self.questions_asked = 0
-        """Three counts that rise with every message: attributes, because that is the cheapest."""
+        self.question_messages = 0
+        """Four counts that rise with every message: attributes, because that is the cheapest."""
         self.judged_from_ns = 0
         """what is begun before is warm-up"""
-        self.held: list[Question] = []
-        """questions that were answered and are not measured yet"""
+        self.talking: set[Talking] = set()
+        """those who may hold a question that was answered and is not measured yet"""
         self.slowest_answer_ns = 0
         """of all questions so far, in this process"""
         self._places: set[str] = set()
@@ -247,43 +256,34 @@ class Recorder:
 
     def take(self) -> Collected:
         """Hand out what was collected since the last call and start anew."""
-        self._settle()
+        limit_ns = monotonic_ns() - HELD_NS
+        for one in list(self.talking):
+            one.measure(limit_ns)
         self._fold()
         self._series.clear()
         for what, count in (
             (FRAMES_EXPECTED, self.frames_expected),
             (REPLIES_RECEIVED, self.replies_received),
             (QUESTIONS_ASKED, self.questions_asked),
+            (QUESTION_MESSAGES, self.question_messages),
         ):
             if count:
                 self.count(what, count)
-        self.frames_expected = self.replies_received = self.questions_asked = 0
+        self.frames_expected = self.replies_received = 0
+        self.questions_asked = self.question_messages = 0
         taken, self._now = self._now, Collected()
         return taken
 
-    def _settle(self) -> None:
-        """Measure the answered questions of which nothing more is to be learnt."""
-        held, self.held = self.held, []
-        limit_ns = monotonic_ns() - HELD_NS
-        messages = 0
-        for question in held:
-            if not question.settled and (question.waiting or question.arrived_ns > limit_ns):
-                self.held.append(question)
-                continue
-            question.settled = True
-            if question.outcome is Outcome.OK:
-                messages += question.messages
-                self._measure_answered(question)
-        if messages:
-            self.count(QUESTION_MESSAGES, messages)
-
-    def _measure_answered(self, question: Question) -> None:
+    def add_answered(self, question: Question) -> None:
+        """A question that a message has answered, of which nothing more is to be learnt."""
+        self.question_messages += question.messages
         operation, due, sent = question.operation, question.due_ns, question.sent_ns
         arrived, seen = question.arrived_ns, question.seen_ns
         if question.exact:
             self.add_ok(operation, due, sent, arrived, seen)
             if question.turn_over:
-                self.add_ok("turn", due, sent, question.last_ns, question.last_seen_ns)
+                last, last_seen = question.last_ns or arrived, question.last_seen_ns or seen
+                self.add_ok("turn", due, sent, last, last_seen)
             return
         warm_up = sent < self.judged_from_ns
         self._outcomes(WARM_UP + operation if warm_up else operation)[Outcome.OK] += 1
