@@ -26,7 +26,7 @@ from harness.platform_api.conversations import (
     standing_now,
 )
 from harness.reconcile.end_lag import EndLags, end_lags
-from harness.reconcile.matching import LOOKUPS, Matches, Road, Spoken, match
+from harness.reconcile.matching import FEW, LOOKUPS, Matches, Road, Spoken, match
 
 ASK_AGAIN_S = 5.0
 SILENT = (Stage.INTENDED, Stage.CONFIGURED, Stage.NEVER_CONFIGURED)
@@ -126,10 +126,12 @@ def audit(
     looks = 0
     while True:
         looks += 1
-        found = look.once()
+        # One by one costs a call each: of many sessions only when nothing else has told in time.
+        last = monotonic_ns() >= deadline
+        found = look.once(thorough=last or look.few)
         found.looks = looks
         on_look(found)
-        if found.clean or monotonic_ns() > deadline:
+        if found.clean or last:
             return found
         sleep(min(ASK_AGAIN_S, max(0.1, (deadline - monotonic_ns()) / 1e9)))
 
@@ -161,8 +163,16 @@ class _Looks:
         """conversations that are over: what has ended stays so"""
         self._shown: dict[str, Seen] = {}
 
-    def once(self) -> Audit:
-        """Ask for everything that is not known to be over yet."""
+    @property
+    def few(self) -> bool:
+        """Whether each session may be asked for by itself again and again."""
+        return len(self._sessions) <= FEW
+
+    def once(self, *, thorough: bool) -> Audit:
+        """Ask for everything that is not known to be over yet.
+
+        Unless ``thorough``, what the ledger has proof of is not looked at one by one.
+        """
         matches, api = self._matches, self._api
         matches.refused.clear()
         match(
@@ -174,6 +184,7 @@ class _Looks:
             end=self._end,
             searched_until=self._searched_until,
             closed=self._closed,
+            thorough=thorough,
         )
         spoke = [one for one in self._sessions if one.message_id]
         known = set(matches.tokens.values())
@@ -186,7 +197,7 @@ class _Looks:
             matched=Counter(str(road) for road in matches.roads.values()),
         )
         self._look_at_open(found)
-        self._look_at_ours(found)
+        self._look_at_ours(found, thorough=thorough)
         self._add_unfound(found, known)
         found.cleared = sum(one.cleared for one in self._shown.values())
         found.cleared_by_all = matches.ask(
@@ -216,7 +227,7 @@ class _Looks:
         ours = matches.tokens.keys() | matches.strangers
         found.others = sum(one.id not in ours for one in listed)
 
-    def _look_at_ours(self, found: Audit) -> None:
+    def _look_at_ours(self, found: Audit, *, thorough: bool) -> None:
         """How each of the run's conversations stands; those of leftovers come first."""
         matches = self._matches
         ids = [*matches.tokens, *matches.strangers]
@@ -231,8 +242,9 @@ class _Looks:
         for conversation in sorted(ids, key=self._is_over_in_ledger):
             standing = self._settled.get(conversation)
             if standing is None:
-                standing = self._standing(conversation, direct=left > 0)
-                left -= 1
+                wanted = thorough or not self._is_over_in_ledger(conversation)
+                standing = self._standing(conversation, direct=wanted and left > 0)
+                left -= wanted
                 if standing.over:
                     self._settled[conversation] = standing
             self._note(found, conversation, standing)
@@ -265,7 +277,7 @@ class _Looks:
             stage=row[2] if row else "",
             agent=seen is not None and seen.agent,
             started="" if seen is None else seen.started,
-            why="analytics does not show it and it can't be looked at itself" if unknown else "",
+            why="analytics does not show it, nor can it be looked at itself" if unknown else "",
         )
         if unknown:
             found.unknown.append(finding)

@@ -93,9 +93,11 @@ def match(
     end: datetime,
     searched_until: datetime | None = None,
     closed: Collection[Road] = (),
+    thorough: bool = True,
 ) -> None:
     """Find the conversations of these sessions, as far as the roads lead today.
 
+    Unless ``thorough``, of many sessions only leftovers are looked up one by one.
     Roads that are ``closed`` are not tried: a preflight has found that they lead nowhere.
     Conversations began from ``start`` to ``searched_until`` (``end`` unless given), where analytics
     is asked until ``end``. Raises PlatformApiError when the service can't be asked at all.
@@ -130,7 +132,7 @@ def match(
             if (session := missing.get(seen.journey)) is not None:
                 matches.add(seen.id, session.token, Road.JOURNEY)
     found = set(matches.tokens.values())
-    rest = [one for one in certain if one.token not in found]
+    rest = [one for one in certain if one.token not in found and (thorough or one.leftover)]
     rest.sort(key=lambda one: not one.leftover)
     _by_message(matches, rest[:LOOKUPS], api)
     matches.strangers -= matches.tokens.keys()

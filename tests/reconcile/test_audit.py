@@ -1,5 +1,6 @@
 """The four lists, each with a case of its own; what lags is waited for; wrap-up is no leftover."""
 
+import time
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,12 @@ SPAN = {"start": NOW - timedelta(hours=1), "end": NOW + timedelta(hours=1)}
 def world() -> Iterator[Simulated]:
     with Simulated("--agents", "9", "--hand-over-after", "2", "--wrapup", "60s") as running:
         yield running
+
+
+def set_few(monkeypatch: pytest.MonkeyPatch, few: int) -> None:
+    """What counts as few sessions: 0 lets a handful be treated as thousands are."""
+    for module in ("matching", "audit"):
+        monkeypatch.setattr(f"harness.reconcile.{module}.FEW", few)
 
 
 def ask(world: Simulated, directory: Path, run_id: str, **more: Any) -> Audit:
@@ -89,7 +96,7 @@ def test_each_road_leads_to_the_conversations(
     prefix: str | None,
     road: str,
 ) -> None:
-    monkeypatch.setattr("harness.reconcile.matching.FEW", few)
+    set_few(monkeypatch, few)
     knobs = ("--knob", f"journey_shown={shown}", "--knob", f"attribute_prefix={prefix or ''}")
     run_id = str(uuid.uuid4())
     with Simulated(*knobs) as world:
@@ -144,7 +151,7 @@ def test_what_is_open_is_told_in_any_world(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, few: int
 ) -> None:
     """Against the service's own count, also where the ledger claims that all were cleared."""
-    monkeypatch.setattr("harness.reconcile.matching.FEW", few)
+    set_few(monkeypatch, few)
     run_id = str(uuid.uuid4())
     with Simulated(*WORLDS[name]) as world:
         left, forged, cleared = (Guest(world, run_id) for _ in range(3))
@@ -178,7 +185,7 @@ def test_where_nothing_can_be_seen_nothing_is_clean(tmp_path: Path) -> None:
 def test_a_client_that_sees_another_division_finds_nothing_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:
-    monkeypatch.setattr("harness.reconcile.matching.FEW", few)
+    set_few(monkeypatch, few)
     profile = tmp_path / "profile.toml"
     profile.write_text(
         '[[client]]\nid = "simulated-client"\nsecret = "simulated-secret"\ndivisions = ["home"]\n'
@@ -213,3 +220,39 @@ def test_each_question_that_is_refused_is_told_and_the_others_asked(tmp_path: Pa
     assert found.cleared_by_all is None
     assert "conversationDetail:view" in found.refused["open conversations"]
     assert "attributesview" in found.refused["conversations by their attributes"]
+
+
+def test_of_many_sessions_only_leftovers_are_asked_for_one_by_one_until_the_last_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_few(monkeypatch, 0)
+    run_id = str(uuid.uuid4())
+    with Simulated("--knob", "platform_lag_s=3600") as world:
+        guests = [Guest(world, run_id) for _ in range(6)]
+        for guest in guests[:5]:
+            guest.clear()
+        ledger_of(tmp_path, *((one, Stage.CLEARED) for one in guests[:5]), (guests[5], Stage.LOST))
+        api = world.api()
+        asked: list[str] = []
+        get = api.get
+
+        def counting(path: str) -> Any:
+            asked.append(path)
+            return get(path)
+
+        monkeypatch.setattr(api, "get", counting)
+        calls: list[int] = []
+        looks: list[tuple[int, int]] = []
+
+        def on_look(found: Audit) -> None:
+            looks.append((len(found.leftovers), len(found.unknown)))
+            calls.append(len(asked))
+            asked.clear()
+
+        options: dict[str, Any] = {"api": api, "deadline_s": 0.3, "on_look": on_look}
+        found = ask(world, tmp_path, run_id, **options, sleep=lambda _: time.sleep(0.5))
+    assert looks[0] == (1, 5)
+    assert looks[-1] == (1, 0)  # at last each was asked for
+    assert calls[0] == 1
+    assert calls[-1] == 6
+    assert found.found_open == 1
