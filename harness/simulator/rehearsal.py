@@ -8,6 +8,7 @@ recording, the answers to that are drawn from; otherwise all are. What was perso
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -33,7 +34,6 @@ class Rehearsal:
 
     greetings: tuple[Turn, ...]
     answers: tuple[tuple[frozenset[str], Turn], ...]
-    personal: Personal
 
     def begin(self, draws: Random) -> "Drawn":
         """The dialogue of one service."""
@@ -60,14 +60,14 @@ class Drawn:
 
     def turn(self, heard: str) -> Turn | None:
         """An answer to that, or to anything."""
-        return self._draws.choice(self._to.get(_plain(heard, self._recorded.personal), self._all))
+        known = self._to.get(_plain(heard)) or self._to.get(_without_data(heard))
+        return self._draws.choice(known or self._all)
 
 
 def read_rehearsal(path: Path) -> Rehearsal:
     """Raises ConfigError where the file can't be read, or has no answer in it."""
     recording = read_recording(path)
-    personal = personal_of(recording)
-    redactor = Redactor(personal, key=_NO_KEY)
+    redactor = Redactor(personal_of(recording), key=_NO_KEY)
     greetings: list[Turn] = []
     answers: list[tuple[frozenset[str], Turn]] = []
     for recorded in _turns(recording):
@@ -83,10 +83,10 @@ def read_rehearsal(path: Path) -> Rehearsal:
         if asked is None or asked.kind is Kind.JOIN:
             greetings.append(turn)
         elif asked.kind in ASKS:
-            answers.append((_said(asked, personal), turn))
+            answers.append((_said(asked), turn))
     if not answers:
         raise ConfigError(f"{path}: nothing was answered in it, so there is nothing to rehearse")
-    return Rehearsal(tuple(greetings), tuple(answers), personal)
+    return Rehearsal(tuple(greetings), tuple(answers))
 
 
 def _turns(recording: Recording) -> list[moments.Turn]:
@@ -110,22 +110,28 @@ def _gaps(replies: tuple[Moment, ...]) -> tuple[float | None, ...]:
     return (None, *(max(after - before, 0.0) for before, after in pairwise(times)))
 
 
-def _said(asked: Moment, personal: Personal) -> frozenset[str]:
+def _said(asked: Moment) -> frozenset[str]:
     """What a bot may hear of it: a text, or the payload of a choice."""
-    found = {_plain(asked.text, personal)} if asked.text else set()
-    if asked.kind is Kind.FILE:
-        found.add(A_FILE)
+    heard = {asked.text} if asked.text else set()
     content = asked.body.get("content")
     for part in content if isinstance(content, list) else ():
         response = part.get("buttonResponse") if isinstance(part, dict) else None
         payload = response.get("payload") if isinstance(response, dict) else None
         if isinstance(payload, str):
-            found.add(_plain(payload, personal))
-    return frozenset(found)
+            heard.add(payload)
+    found = {form(one) for one in heard for form in (_plain, _without_data)}
+    return frozenset(found | ({A_FILE} if asked.kind is Kind.FILE else set()))
 
 
-def _plain(text: str, personal: Personal) -> str:
-    """A text by which the same is known again, whoever's order it is about, whichever file."""
-    if _FILE_NAME.fullmatch(text):
-        return A_FILE
-    return " ".join(personal.masked(text).casefold().split())
+def _plain(text: str) -> str:
+    """A text by which the same is known again."""
+    return A_FILE if _FILE_NAME.fullmatch(text) else " ".join(text.casefold().split())
+
+
+@lru_cache(maxsize=4096)
+def _without_data(text: str) -> str:
+    """The same, whoever's order it is about; that takes a while."""
+    return _plain(_ANYBODY.masked(text))
+
+
+_ANYBODY = Personal()

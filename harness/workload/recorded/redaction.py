@@ -51,6 +51,7 @@ LONG_ID = 16
 CONSTANT_IDS = frozenset({"SGVhbHRoQ2hlY2tNZXNzYWdlSWQ="})
 """The tracingId by which the vendor's SDK marks all its health checks."""
 _WORD = re.compile(r"[A-Za-z][A-Za-z_]{0,39}\d{0,3}|[a-z]{1,20}/[a-z0-9.+*-]{1,40}", re.ASCII)
+_UUID = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}|[0-9a-f]{32}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.,Z+-]{0,24}|\d{10,13}", re.ASCII)
 _COUNT = re.compile(r"\d{1,12}", re.ASCII)
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,40}")
@@ -98,8 +99,9 @@ def _secrets(value: Any, key: str, *, sealed: bool) -> Iterator[str]:
         for inner in value:
             yield from _secrets(inner, key, sealed=sealed)
     elif isinstance(value, str):
-        long_id = key in IDS and len(value) >= LONG_ID
-        if sealed or long_id or key in SECRETS | FILES or key in ("token", "tracingId"):
+        # An id in the usual form is found wherever it stands: thousands need not be remembered.
+        odd_id = key in IDS and len(value) >= LONG_ID and not _UUID.fullmatch(value)
+        if sealed or odd_id or key in SECRETS | FILES or key == "token":
             yield value
         elif key in PEOPLE:
             yield from (value, *value.split())
