@@ -30,7 +30,13 @@ from harness.preflight.checks import (
     passed,
 )
 from harness.preflight.credentials import Platform, check_credentials, open_platform
-from harness.preflight.lessons import check_origin, check_outside, check_visit, lessons
+from harness.preflight.lessons import (
+    check_flow,
+    check_origin,
+    check_outside,
+    check_visit,
+    lessons,
+)
 from harness.preflight.looking import fetch_config, fetch_domains, look_at_the_way
 from harness.preflight.mapping import Learned
 from harness.preflight.meeting import learn, meet
@@ -139,6 +145,7 @@ def _outside(
     domains = platform.deployment or fetch_domains(terms)
     domain, needed = check_origin(terms.target.origin, domains, reached=reached)
     checks.append(domain)
+    checks += check_flow(platform.deployment, terms.flows)
     checks.append(check_clock(offset_s))
     if why := _no_guest_because(args, checks, reached=reached):
         checks.append(Check(name="one guest", status=Status.SKIPPED, text=why))

@@ -8,6 +8,7 @@ from harness.platform_api.conversations import Standing
 from harness.preflight.checks import Check, Status
 from harness.preflight.mapping import Learned
 from harness.preflight.meeting import Meeting
+from harness.safe_text import safe_quote
 
 TOKENS_PER_SESSION = 1 / 51
 """AI tokens of a digital bot flow (the vendor's token pages, June 2026)."""
@@ -56,7 +57,8 @@ def check_origin(
         return Check(name=name, status=Status.SKIPPED, text=text), None
     if deployment["allowAllDomains"]:
         return Check(name=name, status=Status.OK, text="any Origin, or none"), False
-    domains = [str(one) for one in deployment.get("allowedDomains") or []]
+    listed = deployment.get("allowedDomains")
+    domains = [safe_quote(str(one)) for one in listed] if isinstance(listed, list) else []
     told = ", ".join(domains[:5]) or "none"
     if origin is None:
         if reached:
@@ -71,6 +73,21 @@ def check_origin(
     if not fits:
         text += ", which is none of these"
     return Check(name=name, status=Status.OK if fits else Status.WARN, text=text), not fits or None
+
+
+def check_flow(deployment: Mapping[str, Any] | None, flows: Sequence[str]) -> list[Check]:
+    """The flow that the deployment begins in, and whether it is one of those that are counted."""
+    flow = deployment.get("flow") if deployment is not None else None
+    found = flow.get("id") if isinstance(flow, dict) else None
+    if not isinstance(found, str) or not found:
+        return []
+    text = safe_quote(found)
+    if not flows:
+        text += f': to have what is open in it counted, write flows = ["{safe_quote(found)}"]'
+    elif found not in flows:
+        text += f", and flows names another: {', '.join(flows)}"
+    wrong = bool(flows) and found not in flows
+    return [Check(name="flow", status=Status.WARN if wrong else Status.OK, text=text)]
 
 
 def lessons(learned: Learned, *, sessions: int | None = None) -> list[Check]:

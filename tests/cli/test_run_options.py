@@ -10,6 +10,7 @@ from harness.cli.run_options import (
     conduct_of,
     configure,
     run_time_of,
+    simulator_options,
 )
 from harness.errors import ConfigError
 
@@ -81,3 +82,11 @@ def test_the_run_time_follows_the_schedule() -> None:
     assert run_time_of(parsed(), plan) == 22
     assert run_time_of(parsed("-t", "5s"), plan) == 5
     assert run_time_of(parsed(), {"arrivals": None}) == 60
+
+
+def test_the_embedded_simulator_may_be_like_the_real_service() -> None:
+    assert simulator_options(parsed()) == ["--limits", "off"]
+    live = simulator_options(parsed("--sim-like", "live"))
+    assert live == ["--limits", "documented", "--like", "live"]
+    free = simulator_options(parsed("--sim-like", "live", "--sim-limits", "off"))
+    assert free == ["--limits", "off", "--like", "live"]

@@ -1,7 +1,7 @@
 """What was learnt, as lines; and what the Origin header has to be."""
 
 from harness.preflight.checks import Status
-from harness.preflight.lessons import check_origin, lessons
+from harness.preflight.lessons import check_flow, check_origin, lessons
 from harness.preflight.mapping import Learned
 
 
@@ -38,6 +38,15 @@ def test_lines_tell_what_is_known_and_nothing_else() -> None:
     assert by_people.text == "Human"
 
 
+def test_the_flow_that_is_counted() -> None:
+    flow = {"flow": {"id": "f-1"}}
+    assert check_flow(None, ()) == check_flow({}, ()) == check_flow({"flow": None}, ()) == []
+    (hint,), (fine,), (other,) = (check_flow(flow, flows) for flows in ((), ("f-1",), ("f-2",)))
+    assert (hint.status, fine.status, other.status) == (Status.OK, Status.OK, Status.WARN)
+    assert 'write flows = ["f-1"]' in hint.text
+    assert fine.text == "f-1"
+
+
 def test_domains_and_the_origin() -> None:
     shop = {"allowAllDomains": False, "allowedDomains": ["shop.example"]}
     cases = [
@@ -47,6 +56,7 @@ def test_domains_and_the_origin() -> None:
         (None, shop, False, Status.WARN, True),
         ("https://www.shop.example", shop, True, Status.OK, None),
         ("https://notshop.example", shop, False, Status.WARN, True),
+        (None, {"allowAllDomains": False, "allowedDomains": 7}, False, Status.WARN, True),
     ]
     for origin, domains, reached, status, needed in cases:
         check, found = check_origin(origin, domains, reached=reached)

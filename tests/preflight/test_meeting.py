@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 from sessions import Simulated
 
+from harness.config import parse_target
+from harness.guest.rest import exchange_sign_in
+from harness.guest.settings import GuestSettings
 from harness.ledger.leftovers import read_leftovers
 from harness.preflight.checks import Status
 from harness.preflight.lessons import check_visit
@@ -140,3 +143,12 @@ def test_a_refused_text_is_told_in_the_services_words(tmp_path: Path) -> None:
     check = check_visit(meeting, replies=None)
     assert (meeting.ended, check.status) == (True, Status.FAIL)
     assert "403: User is unauthorized" in check.text
+
+
+def test_the_first_of_the_sign_ins_is_used(tmp_path: Path) -> None:
+    with Simulated("--deployment", "authentication=true") as world:
+        settings = GuestSettings(target=parse_target(world.url))
+        jwts = [exchange_sign_in(settings, name, "https://shop.example") for name in ("a", "b")]
+        (tmp_path / "jwts.txt").write_text("\n".join(jwts))
+        meeting = visit(world, tmp_path, f'sign_ins = "{tmp_path / "jwts.txt"}"\n', quick=True)
+    assert (meeting.ended, meeting.answered, learn(meeting)["signed_in"]) == (True, True, True)

@@ -7,6 +7,7 @@ import pytest
 
 from harness.errors import ConfigError
 from harness.simulator import options
+from harness.simulator.settings import LIFELIKE
 
 PROFILE = """
 seed = 3
@@ -201,3 +202,16 @@ def test_a_lifelike_bot_whose_values_can_be_said_each(profile) -> None:
 def test_what_makes_no_sense_of_a_bot_is_told(words, complaint) -> None:
     with pytest.raises(ConfigError, match=complaint):
         read(*words)
+
+
+def test_like_live_is_a_first_night_and_whatever_is_said_beside_it_wins(profile) -> None:
+    live = read("--like", "live")
+    assert (live.knobs.purpose_in_analytics, live.knobs.search_fields) == ("external", "documented")
+    assert live.knobs.platform_lag_s > 0 < live.knobs.disconnect_lag_s
+    assert (live.bot, live.limits) == (LIFELIKE, read().limits)
+    mine = read("--like", "live", "--bot", "off", "--limits", "off", "--knob", "platform_lag_s=1")
+    assert (mine.bot.on, mine.limits.connections_per_minute) == (False, 0)
+    assert (mine.knobs.platform_lag_s, mine.knobs.purpose_in_analytics) == (1, "external")
+    written = read("--like", "live", "--profile", profile())
+    assert (written.knobs.platform_lag_s, written.knobs.search_lag_s) == (30, 5)
+    assert str(written.bot.time) == "exponential:200ms"
