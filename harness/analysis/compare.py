@@ -6,11 +6,14 @@ looked at, some differ by chance; the intervals are widened (Bonferroni) so that
 rate holds for **all figures together**: of a hundred pairs of equal runs, at most five give any
 false word at 95 %.
 
-What no mathematics on two runs can see is how much the service changes from day to day; a known
-day-to-day spread can be given as ``between_runs``.
+What no mathematics on two runs can see is how much the service changes from run to run. Several
+base runs show it; a known spread can be given as ``between_runs``.
+
+As a gate this is a test of non-inferiority: a figure passes when the run may at most be worse by
+less than what matters, not when no difference was seen.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import exp, inf, log, sqrt
@@ -19,6 +22,7 @@ import numpy as np
 from scipy.stats import norm, t
 
 from harness.analysis.blocks import Blocks, Buckets
+from harness.analysis.shares import estimate_share
 from harness.errors import ConfigError
 
 PERCENTILES = (50.0, 90.0, 95.0, 99.0)
@@ -49,6 +53,8 @@ class Change:
     high: float | None
     word: Word
     note: str = ""
+    worst: float | None = None
+    """by how much it may be worse at most, as a share; of a figure that the gate looks at"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,55 +86,122 @@ class Rules:
 
 
 def compare_runs(
-    base: Mapping[str, Sequence[Buckets]],
+    base: Mapping[str, Sequence[Buckets]] | Sequence[Mapping[str, Sequence[Buckets]]],
     new: Mapping[str, Sequence[Buckets]],
     *,
     percentiles: Sequence[float] = PERCENTILES,
     rules: Rules | None = None,
+    named: Collection[tuple[str, float]] = (),
     seed: int = 0,
 ) -> list[Change]:
     """All percentiles of all names. A value is one histogram per interval of time, in order.
 
-    Names in only one of the runs come out as "cannot tell".
+    ``base`` is one run or several; ``named`` are the (name, percent) that the gate looks at. Names
+    that one of the runs doesn't have come out as "cannot tell".
     """
     rules = rules or Rules()
+    bases = [base] if isinstance(base, Mapping) else list(base)
     rng = np.random.default_rng(seed)
     found: list[tuple[str, float, _Pair | str]] = []
-    for name in dict.fromkeys([*base, *new]):
-        sides = Blocks(base.get(name, ())), Blocks(new.get(name, ()))
+    for name in dict.fromkeys([name for run in (*bases, new) for name in run]):
+        sides = [Blocks(run.get(name, ())) for run in bases], Blocks(new.get(name, ()))
         found.extend((name, percent, _pair(*sides, percent, rng)) for percent in percentiles)
-    many = sum(isinstance(pair, _Pair) for *_, pair in found)
-    return [_change(name, percent, pair, rules, many) for name, percent, pair in found]
+    pairs = [(name, pair) for name, _, pair in found if isinstance(pair, _Pair)]
+    spread = _Spread.of(pairs, len(bases), rules)
+    looked_at = sum((name, percent) in named for name, percent, _ in found)
+    return [
+        _change(
+            name,
+            percent,
+            pair,
+            rules,
+            spread,
+            len(pairs),
+            looked_at if (name, percent) in named else 0,
+        )
+        for name, percent, pair in found
+    ]
 
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """A percentile in both runs with the error of its logarithm and the degrees of freedom."""
+    """A percentile in the base and in the new run.
+
+    ``base`` is the geometric mean of the base runs, ``error`` that of the logarithm of the ratio
+    within the runs, ``apart`` the variance of the base runs' logarithms and ``within`` what of it
+    comes from each run's own samples.
+    """
 
     base: float
     new: float
     error: float
     freedom: float
+    apart: float
+    within: float
 
 
-def _pair(base: Blocks, new: Blocks, percent: float, rng: np.random.Generator) -> _Pair | str:
-    """The percentile in both runs, or why it can't be compared."""
-    for word, side in (("the base", base), ("the new run", new)):
+@dataclass(frozen=True, slots=True)
+class _Spread:
+    """How much a percentile differs from run to run: a variance of logarithms and its freedom."""
+
+    variance: float
+    freedom: float
+    runs: int
+
+    @classmethod
+    def of(cls, pairs: Sequence[tuple[str, _Pair]], bases: int, rules: Rules) -> "_Spread":
+        """As several base runs show it, all percentiles together; or as the rules say.
+
+        Percentiles of one operation rise and fall together, so each operation counts once.
+        """
+        if bases < 2 or not pairs or rules.between_runs:
+            return cls(rules.between_runs**2, inf, bases)
+        apart = np.array([pair.apart - pair.within for _, pair in pairs])
+        freedom = (bases - 1) * len({name for name, _ in pairs})
+        return cls(max(0.0, float(apart.mean())), freedom, bases)
+
+
+def _pair(
+    bases: Sequence[Blocks], new: Blocks, percent: float, rng: np.random.Generator
+) -> _Pair | str:
+    """The percentile in both, or why it can't be compared."""
+    word = "the base" if len(bases) == 1 else "one of the base runs"
+    for what, side in (*((word, base) for base in bases), ("the new run", new)):
         missing = side.missing(percent)
         if missing:
-            return f"{word} {missing}"
-    first, second = base.percentile(percent), new.percentile(percent)
-    if first is None or second is None:  # what nothing is missing for is there
+            return f"{what} {missing}"
+    figures = [base.percentile(percent) for base in bases]
+    second = new.percentile(percent)
+    known = [figure for figure in figures if figure is not None]
+    if len(known) < len(bases) or second is None:  # what nothing is missing for is there
         return "nothing was measured"
-    errors = (base.log_error(percent, rng), new.log_error(percent, rng))
-    freedoms = (base.freedom, new.freedom)
+    logs = np.log(known)
+    own = [base.log_error(percent, rng) for base in bases]
+    errors = [*(error / len(bases) for error in own), new.log_error(percent, rng)]
+    freedoms = [*(base.freedom for base in bases), new.freedom]
     error = sqrt(sum(e * e for e in errors))
     # Welch-Satterthwaite
     freedom = error**4 / sum(e**4 / f for e, f in zip(errors, freedoms, strict=True))
-    return _Pair(first, second, error, freedom)
+    return _Pair(
+        base=float(np.exp(logs.mean())),
+        new=second,
+        error=error,
+        freedom=freedom,
+        apart=float(logs.var(ddof=1)) if len(bases) > 1 else 0.0,
+        within=sum(error**2 for error in own) / len(bases),
+    )
 
 
-def _change(name: str, percent: float, pair: _Pair | str, rules: Rules, many: int) -> Change:
+def _change(
+    name: str,
+    percent: float,
+    pair: _Pair | str,
+    rules: Rules,
+    spread: _Spread,
+    many: int,
+    looked_at: int,
+) -> Change:
+    """``many`` figures get a word together, ``looked_at`` of them are the gate's (0: not this)."""
     if isinstance(pair, str):
         return Change(
             name=name,
@@ -142,11 +215,18 @@ def _change(name: str, percent: float, pair: _Pair | str, rules: Rules, many: in
             note=pair,
         )
     ratio = log(pair.new / pair.base)
-    error = sqrt(pair.error**2 + 2 * rules.between_runs**2)
-    reach = float(t.ppf(1 - (1 - rules.confidence) / 2 / many, pair.freedom)) * error
+    between = spread.variance * (1 + 1 / spread.runs)
+    error = sqrt(pair.error**2 + between)
+    freedom = error**4 / (pair.error**4 / pair.freedom + between**2 / spread.freedom)
+    reach = float(t.ppf(1 - (1 - rules.confidence) / 2 / many, freedom)) * error
     low, high = exp(ratio - reach) - 1, exp(ratio + reach) - 1
     change = exp(ratio) - 1
     word, note = _word(change, low, high, rules, pair.base)
+    worst = None
+    if looked_at:
+        worst = (
+            exp(ratio + float(t.ppf(1 - (1 - rules.confidence) / looked_at, freedom)) * error) - 1
+        )
     return Change(
         name=name,
         percent=percent,
@@ -157,6 +237,7 @@ def _change(name: str, percent: float, pair: _Pair | str, rules: Rules, many: in
         high=high,
         word=word,
         note=note,
+        worst=worst,
     )
 
 
@@ -180,7 +261,8 @@ def _word(change: float, low: float, high: float, rules: Rules, base: float) -> 
 class ShareChange:
     """A share (of errors, of leftovers) in both runs; the change and its interval are differences.
 
-    ``word`` is ``more``, ``fewer``, ``no difference seen`` or ``cannot tell``.
+    ``word`` is ``more``, ``fewer``, ``no difference seen`` or ``cannot tell``. ``worst`` is by how
+    much it may be more at most, looked at alone.
     """
 
     base: float | None
@@ -188,29 +270,37 @@ class ShareChange:
     low: float | None
     high: float | None
     word: str
+    worst: float | None = None
+
+
+ShareBlocks = Sequence[tuple[int, int]]
+"""(bad, all) of stretches of time, in order; one stretch where no more is known."""
 
 
 def compare_shares(
-    base: tuple[int, int],
-    new: tuple[int, int],
+    base: ShareBlocks,
+    new: ShareBlocks,
     *,
     confidence: float = 0.95,
     matters: float = 0.005,
+    looked_at: int = 1,
 ) -> ShareChange:
-    """Two shares given as (how many, of how many), e.g. (errors, attempts).
+    """Two shares, e.g. errors among attempts.
 
-    Interval by R. G. Newcombe's method 10 (1998), which stays right where nothing went wrong at
-    all. A difference of ``matters`` that could hide in the interval makes "cannot tell".
+    The interval of the difference is made of the intervals of both sides (R. G. Newcombe's method
+    10, 1998), which stays right where nothing went wrong at all. Each of these bears bad spells:
+    errors that come in bursts say less than as many that come alone. A difference of ``matters``
+    that could hide in the interval makes "cannot tell". ``looked_at`` shares and figures are a
+    gate's together.
     """
-    for bad, total in (base, new):
-        if not 0 <= bad <= total:
-            raise ConfigError(f"share: expected 0 <= part <= whole, got {bad} of {total}")
-    if not base[1] or not new[1]:
+    for side in (base, new):
+        for bad, total in side:
+            if not 0 <= bad <= total:
+                raise ConfigError(f"share: expected 0 <= part <= whole, got {bad} of {total}")
+    if not sum(total for _, total in base) or not sum(total for _, total in new):
         return ShareChange(base=None, new=None, low=None, high=None, word=str(Word.UNKNOWN))
-    z = float(norm.ppf(0.5 + confidence / 2))
-    (p1, low1, high1), (p2, low2, high2) = (_wilson(*side, z) for side in (base, new))
-    low = p2 - p1 - sqrt((p2 - low2) ** 2 + (high1 - p1) ** 2)
-    high = p2 - p1 + sqrt((high2 - p2) ** 2 + (p1 - low1) ** 2)
+    p1, p2, low, high = _difference(base, new, confidence)
+    *_, worst = _difference(base, new, 1 - 2 * (1 - confidence) / looked_at)
     if low > 0:
         word = "more"
     elif high < 0:
@@ -218,7 +308,27 @@ def compare_shares(
     else:
         within = low > -matters and high < matters
         word = str(Word.SAME if within else Word.UNKNOWN)
-    return ShareChange(base=p1, new=p2, low=low, high=high, word=word)
+    return ShareChange(base=p1, new=p2, low=low, high=high, word=word, worst=worst)
+
+
+def _difference(
+    base: ShareBlocks, new: ShareBlocks, confidence: float
+) -> tuple[float, float, float, float]:
+    """Both shares, and the interval of their difference."""
+    (p1, low1, high1), (p2, low2, high2) = (_limits(side, confidence) for side in (base, new))
+    low = p2 - p1 - sqrt((p2 - low2) ** 2 + (high1 - p1) ** 2)
+    high = p2 - p1 + sqrt((high2 - p2) ** 2 + (p1 - low1) ** 2)
+    return p1, p2, low, high
+
+
+def _limits(blocks: ShareBlocks, confidence: float) -> tuple[float, float, float]:
+    """A share and its limits: E. B. Wilson's (1927), or wider where the blocks differ."""
+    bad, whole = (sum(column) for column in zip(*blocks, strict=True))
+    share, low, high = _wilson(bad, whole, float(norm.ppf(0.5 + confidence / 2)))
+    found = estimate_share(blocks, confidence=confidence)
+    if found.spells_reach:
+        low, high = min(low, share - found.spells_reach), max(high, share + found.spells_reach)
+    return share, max(0.0, low), min(1.0, high)
 
 
 def _wilson(part: int, whole: int, z: float) -> tuple[float, float, float]:

@@ -28,6 +28,8 @@ class Share:
     low: float | None
     high: float | None
     confidence: float
+    spells_reach: float = 0.0
+    """how far the interval from the blocks reaches to each side; 0 of too few blocks"""
 
     @property
     def error_share(self) -> float | None:
@@ -61,9 +63,17 @@ def estimate_share(blocks: Sequence[tuple[int, int]], *, confidence: float = 0.9
         edges = np.linspace(0, len(rows), BLOCKS + 1).astype(int)[:-1]
         rows = np.add.reduceat(rows, edges, axis=0)
     many = len(rows)
+    reach = 0.0
     if many >= FEWEST_BLOCKS:
         rest = rows[:, 0] - figure * rows[:, 1]
         error = sqrt(many / (many - 1) * float((rest**2).sum())) / whole
         reach = float(t.ppf(1 - tail, many - 1)) * error
         low, high = min(low, max(0.0, figure - reach)), max(high, min(1.0, figure + reach))
-    return Share(count=int(whole), figure=figure, low=low, high=high, confidence=confidence)
+    return Share(
+        count=int(whole),
+        figure=figure,
+        low=low,
+        high=high,
+        confidence=confidence,
+        spells_reach=reach,
+    )

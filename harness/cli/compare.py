@@ -4,33 +4,41 @@ import argparse
 
 from harness.cli.reports_option import add_reports
 from harness.errors import ConfigError
-from harness.exit_codes import ExitCode
 from harness.report.rundir import resolve_run
 from harness.units import seconds
 
 PAGE = "compare.html"
-WEIGHT = (ExitCode.INVALID, ExitCode.OBJECTIVES, ExitCode.NO_DATA)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.description = (
-        "Compares runs with a base run: per operation and percentile the change with an interval "
-        "and a word (faster, slower, no difference seen, cannot tell), changes in errors, "
-        "leftovers and generator health, and first of all how differently they were run.\n\n"
-        "exit code: 0 nothing got worse, 3 something got worse, 5 too little data to tell "
-        "anything, 6 one of the runs is not valid itself"
+        "Compares a run with one or several base runs: per operation and percentile the change "
+        "with an interval and a word (faster, slower, no difference seen, cannot tell), changes in "
+        "errors, leftovers and generator health, and first of all how differently they were run. "
+        "Several base runs show how much runs differ anyway.\n\n"
+        "exit code: 0 none of the gate's figures is worse by what matters, 3 something got worse, "
+        "5 too little data to tell, 6 one of the runs is not valid itself"
     )
     parser.epilog = (
         "examples:\n"
         "  harness compare 20261115-main latest\n"
-        "  harness compare 20261115-main latest --html\n"
-        "  harness compare base.run monday tuesday --matters 10 --between-runs 3\n"
+        "  harness compare monday tuesday wednesday latest --html\n"
+        "  harness compare base.run latest --figure 'reply p95' --matters 10\n"
     )
-    parser.add_argument("base", metavar="BASE", help="the run to compare with")
-    parser.add_argument("runs", metavar="RUN", nargs="+", help="the runs that may be worse")
     parser.add_argument(
-        "--html", action="store_true", help=f"write {PAGE} into the directory of each RUN"
+        "runs", metavar="RUN", nargs="+", help="the base run or runs, and last the run to judge"
+    )
+    parser.add_argument(
+        "--figure",
+        action="append",
+        default=[],
+        metavar="FIGURE",
+        help="look at this figure as a gate, such as 'reply p95' or 'errors of reply' (default: "
+        "p95 and errors of replies, openings and deliveries, and leftovers)",
+    )
+    parser.add_argument(
+        "--html", action="store_true", help=f"write {PAGE} into the directory of the last RUN"
     )
     parser.add_argument(
         "--confidence",
@@ -71,10 +79,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print each comparison; the worst one's exit code."""
+    """Print the comparison; its exit code."""
     _refuse_nonsense(args)
-    base = resolve_run(args.base, args.reports)
-    others = [resolve_run(text, args.reports) for text in args.runs]
+    *bases, new = [resolve_run(text, args.reports) for text in args.runs]
     from harness.analysis.compare import Rules
     from harness.report.comparison import compare
     from harness.report.comparison_page import comparison_page
@@ -87,18 +94,20 @@ def run(args: argparse.Namespace) -> int:
         between_runs=args.between_runs / 100,
         least=seconds(args.least, "--least") * 1000,
     )
-    codes = []
-    for number, other in enumerate(others):
-        found = compare(base, other, rules=rules)
-        codes.append(found.exit_code)
-        print(("\n" if number else "") + comparison_text(found), end="")
-        if args.html:
-            (other / PAGE).write_text(comparison_page(found), encoding="utf-8")
-            print(f"\n{other / PAGE}")
-    return next((code for code in WEIGHT if code in codes), ExitCode.PASS)
+    found = compare(bases, new, rules=rules, named=args.figure)
+    print(comparison_text(found), end="")
+    if args.html:
+        try:
+            (new / PAGE).write_text(comparison_page(found), encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{new / PAGE}: can't be written: {error.strerror}") from None
+        print(f"\n{new / PAGE}")
+    return found.exit_code
 
 
 def _refuse_nonsense(args: argparse.Namespace) -> None:
+    if len(args.runs) < 2:
+        raise ConfigError("expected two runs or more: the base, and last the run to judge")
     for name, least in (("confidence", 50.0), ("negligible", 0.0), ("between_runs", 0.0)):
         value = getattr(args, name)
         if not least <= value < 100:

@@ -4,21 +4,23 @@ The mathematics and the words for times and shares are those of :mod:`harness.an
 Leftovers are counted, not estimated: one more than before is one more.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.analysis.compare import (
     Change,
     Rules,
+    ShareBlocks,
     ShareChange,
     Word,
     compare_runs,
     compare_shares,
 )
+from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.measure.operations import ordered
-from harness.report.blocks import read_blocks
+from harness.report.blocks import read_blocks, read_error_blocks
 from harness.report.figures import count_text, length_text, ms_text, percent_text
 from harness.report.reading import read_record
 from harness.report.schema import RunRecord
@@ -27,6 +29,11 @@ from harness.report.story import failures, how_rows
 SERVICE = ".service"
 NOT_TIMED = "lag"
 MORE, FEWER = "more", "fewer"
+ERRORS_OF = "errors of "
+GATE_OPERATIONS = ("reply", "session_open", "delivered")
+GATE_PERCENT = 95.0
+SHARES_MATTER = 0.005
+"""A share of errors that is higher by half a percentage point is worse."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +53,8 @@ class Counted:
     base: str
     new: str
     word: str
+    worst: float | None = None
+    """by how much a share may be more at most; of one that the gate looks at"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +70,9 @@ class Comparison:
     health: list[Difference]
     doubts: list[str]
     """Why one of the runs is not fit to be compared; empty where both are."""
+    named: list[str] = field(default_factory=list)
+    """The figures that the gate looks at."""
+    bases: int = 1
 
     @property
     def worse(self) -> list[str]:
@@ -98,29 +110,66 @@ class Comparison:
         return len(self.times) + len(self.counts)
 
     @property
+    def open(self) -> list[str]:
+        """Figures of the gate that may be worse by what matters, for all that is known."""
+        found = [
+            f"{change.name} p{change.percent:g}"
+            for change in self.times
+            if f"{change.name} p{change.percent:g}" in self.named
+            and (change.worst is None or change.worst >= self.rules.matters)
+            and not (change.word is Word.SAME and change.note)  # smaller than anybody notices
+        ]
+        return found + [
+            item.name
+            for item in self.counts
+            if item.name in self.named
+            and item.name.startswith(ERRORS_OF)
+            and (item.worst is None or item.worst >= SHARES_MATTER)
+        ]
+
+    @property
     def exit_code(self) -> ExitCode:
         """Worth of the comparison as a gate: nothing passes that could not be judged."""
         if self.doubts:
             return ExitCode.INVALID
         if self.worse:
             return ExitCode.OBJECTIVES
-        told = [change for change in self.times if change.word is not Word.UNKNOWN]
-        return ExitCode.PASS if told else ExitCode.NO_DATA
+        return ExitCode.NO_DATA if self.open or not self.named else ExitCode.PASS
 
     @property
     def summary(self) -> str:
-        """One sentence."""
+        """One sentence, or a few."""
         if self.doubts:
             return "These runs can't be compared: " + " ".join(self.doubts)
         if self.worse:
             return f"Worse: {grouped(self.worse)}."
-        if self.exit_code is ExitCode.NO_DATA:
-            return "Nothing can be told: these runs are too short."
+        better = f"Better: {grouped(self.better)}. " if self.better else ""
+        if not self.named:
+            return "Nothing can be told: the runs have no figure in common that a gate looks at."
+        if self.open:
+            return (
+                f"{better}Nothing is known to be worse, but {grouped(self.open)} may be, by as "
+                "much as matters. Longer runs would tell."
+            )
         limited = f" {len(self.unclear)} of {self.figures} figures can't be told."
-        more = limited if self.unclear else ""
-        if self.better:
-            return f"Better: {grouped(self.better)}. Nothing got worse.{more}"
-        return f"No difference was seen.{more}"
+        return (
+            f"{better}Nothing got worse by as much as matters (looked at: {grouped(self.named)})."
+            + (limited if self.unclear else "")
+        )
+
+    @property
+    def assumption(self) -> str:
+        """What the words stand on."""
+        if self.rules.between_runs:
+            share = f"{self.rules.between_runs * 100:g} %"
+            return f"Runs are taken to differ by {share} from one to the next anyway."
+        if self.bases > 1:
+            return f"How much runs differ anyway was taken from the {self.bases} base runs."
+        return (
+            "These words hold for these two runs. One base run can't show how much runs differ "
+            "anyway: where that is 3 %, every third comparison finds a change that means nothing. "
+            "Give several base runs, or --between-runs."
+        )
 
 
 def grouped(items: list[str]) -> str:
@@ -136,30 +185,72 @@ def grouped(items: list[str]) -> str:
     return "; ".join(parts)
 
 
-def compare(base_dir: Path, new_dir: Path, *, rules: Rules | None = None) -> Comparison:
-    """Compare the run in ``new_dir`` with the one in ``base_dir``.
+def compare(
+    base_dirs: Path | Sequence[Path],
+    new_dir: Path,
+    *,
+    rules: Rules | None = None,
+    named: Sequence[str] = (),
+) -> Comparison:
+    """Compare the run in ``new_dir`` with one or several base runs, the newest of them last.
 
-    Raises ConfigError where one of them is no run directory or damaged.
+    ``named`` are the figures that the gate looks at, such as ``reply p95`` or ``errors of reply``;
+    by default the p95 and the errors of replies, openings and deliveries, and leftovers.
+
+    Raises ConfigError where one of them is no run directory, damaged, or a name is unknown.
     """
     rules = rules or Rules()
-    base, new = read_record(base_dir), read_record(new_dir)
+    bases = [base_dirs] if isinstance(base_dirs, Path) else list(base_dirs)
+    records, new = [read_record(directory) for directory in bases], read_record(new_dir)
+    base = records[-1]
+    common = [name for name in base.operations if name in new.operations]
+    gate = list(named) or _gate_of(common)
+    times = _times(bases, new_dir, rules, gate)
+    counts = list(_counts((*bases, new_dir), (*records, new), rules, gate))
+    known = [f"{change.name} p{change.percent:g}" for change in times]
+    known += [item.name for item in counts]
+    for name in named:
+        if name not in known:
+            raise ConfigError(f"--figure: {name!r} is not compared; there are: {', '.join(known)}")
     return Comparison(
         base=base,
         new=new,
         rules=rules,
         differences=list(_differences(base, new)),
-        times=_times(base_dir, new_dir, rules),
-        counts=list(_counts(base, new, rules)),
+        times=times,
+        counts=counts,
         health=list(_health(base, new)),
-        doubts=[*_doubts(base, "base"), *_doubts(new, "new run")],
+        doubts=[
+            *(doubt for record in records for doubt in _doubts(record, "base")),
+            *_doubts(new, "new run"),
+        ],
+        named=[name for name in gate if name in known],
+        bases=len(bases),
     )
 
 
-def _times(base_dir: Path, new_dir: Path, rules: Rules) -> list[Change]:
-    sides = [_service(run_dir) for run_dir in (base_dir, new_dir)]
-    order = ordered([*sides[0], *sides[1]])
-    base, new = ({name: side[name] for name in order if name in side} for side in sides)
-    found = compare_runs(base, new, rules=rules)
+def _gate_of(operations: Sequence[str]) -> list[str]:
+    """What the gate looks at where nobody says."""
+    looked_at = [name for name in GATE_OPERATIONS if name in operations]
+    return [
+        *(f"{name} p{GATE_PERCENT:g}" for name in looked_at),
+        *(ERRORS_OF + name for name in looked_at),
+        *(["leftovers"] if looked_at else []),
+    ]
+
+
+def _times(
+    base_dirs: Sequence[Path], new_dir: Path, rules: Rules, gate: Sequence[str]
+) -> list[Change]:
+    bases, new = [_service(run_dir) for run_dir in base_dirs], _service(new_dir)
+    order = ordered(name for side in (*bases, new) for name in side)
+    runs = [{name: side[name] for name in order if name in side} for side in (*bases, new)]
+    named = []
+    for figure in gate:
+        name, _, percent = figure.rpartition(" p")
+        if name and percent.replace(".", "", 1).isdecimal():
+            named.append((name, float(percent)))
+    found = compare_runs(runs[:-1], runs[-1], rules=rules, named=named)
     return sorted(found, key=lambda change: order.index(change.name))  # stable: by percentile
 
 
@@ -182,15 +273,28 @@ def _differences(base: RunRecord, new: RunRecord) -> Iterator[Difference]:
             yield Difference(name=name, base=ours, new=theirs)
 
 
-def _counts(base: RunRecord, new: RunRecord, rules: Rules) -> Iterator[Counted]:
+def _counts(
+    run_dirs: Sequence[Path],
+    records: Sequence[RunRecord],
+    rules: Rules,
+    gate: Sequence[str],
+) -> Iterator[Counted]:
+    """Of the base runs together and of the new one, which is last."""
+    base, new = records[-2], records[-1]
     names = ordered(name for name in base.operations if name in new.operations)
     # The stated error rate holds for all these shares together (Bonferroni).
     confidence = 1 - (1 - rules.confidence) / max(1, len(names) + 1)
+    looked_at = sum(figure.startswith(ERRORS_OF) for figure in gate)
+    blocks = [read_error_blocks(run_dir) for run_dir in run_dirs]
     for name in names:
-        sides = [_errors(record, name) for record in (base, new)]
-        yield _shares(f"errors of {name}", sides, confidence)
-    sides = [(record.arrivals.dropped, record.arrivals.due) for record in (base, new)]
-    yield _shares("arrivals dropped", sides, confidence)
+        sides = [
+            _errors(record, name, found.get(name, ()))
+            for record, found in zip(records, blocks, strict=True)
+        ]
+        named = looked_at if ERRORS_OF + name in gate else 0
+        yield _shares(ERRORS_OF + name, _together(sides), confidence, rules.confidence, named)
+    dropped = [[(record.arrivals.dropped, record.arrivals.due)] for record in records]
+    yield _shares("arrivals dropped", _together(dropped), confidence, rules.confidence, 0)
     left = [record.sessions.leftover for record in (base, new)]
     yield Counted(
         name="leftovers",
@@ -200,22 +304,48 @@ def _counts(base: RunRecord, new: RunRecord, rules: Rules) -> Iterator[Counted]:
     )
 
 
-def _errors(record: RunRecord, name: str) -> tuple[int | None, int | None]:
+Known = Sequence[tuple[int | None, int | None]]
+"""(bad, all) of stretches of time; None where it was not recorded."""
+
+
+def _errors(record: RunRecord, name: str, blocks: ShareBlocks) -> Known:
+    """By blocks of time, if they hold all that the record counts."""
+    if name not in record.operations:
+        return [(None, None)]
     failed, _ = failures(record, name)
-    return failed, sum(record.operations[name].outcomes.values())
+    whole = sum(record.operations[name].outcomes.values())
+    if failed is not None and (failed, whole) == tuple(map(sum, zip(*blocks, strict=True))):
+        return blocks
+    return [(failed, whole)]
 
 
-def _shares(name: str, sides: list[tuple[int | None, int | None]], confidence: float) -> Counted:
-    known = [(part, whole) for part, whole in sides if part is not None and whole is not None]
-    if len(known) < 2:
-        found = ShareChange(base=None, new=None, low=None, high=None, word=str(Word.UNKNOWN))
-    else:
-        found = compare_shares(known[0], known[1], confidence=confidence)
+def _together(sides: Sequence[Known]) -> tuple[Known, Known]:
+    """All base runs' blocks, and the new run's."""
+    return [block for side in sides[:-1] for block in side], sides[-1]
+
+
+def _shares(
+    name: str, sides: tuple[Known, Known], confidence: float, gate: float, looked_at: int
+) -> Counted:
+    """``looked_at``: with how many shares of the gate it has to hold together (0: not one)."""
+    known = [
+        [(part, whole) for part, whole in side if part is not None and whole is not None]
+        for side in sides
+    ]
+    recorded = [len(found) == len(side) for found, side in zip(known, sides, strict=True)]
+    found = ShareChange(base=None, new=None, low=None, high=None, word=str(Word.UNKNOWN))
+    worst = None
+    if all(recorded):
+        found = compare_shares(*known, confidence=confidence, matters=SHARES_MATTER)
+        if looked_at:
+            worst = compare_shares(*known, confidence=gate, looked_at=looked_at).worst
     base, new = (
-        "not recorded" if part is None else f"{count_text(part)} ({percent_text(share)})"
-        for (part, _), share in zip(sides, (found.base, found.new), strict=True)
+        f"{count_text(sum(part for part, _ in side))} ({percent_text(share)})"
+        if there
+        else "not recorded"
+        for side, there, share in zip(known, recorded, (found.base, found.new), strict=True)
     )
-    return Counted(name=name, base=base, new=new, word=found.word)
+    return Counted(name=name, base=base, new=new, word=found.word, worst=worst)
 
 
 def _more_or_fewer(base: int | None, new: int | None) -> str:

@@ -57,6 +57,7 @@ def _lines(found: Comparison) -> Iterator[str]:
     yield from _columns([[item.name, item.base, item.new] for item in found.health])
     yield ""
     yield found.summary
+    yield found.assumption
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:

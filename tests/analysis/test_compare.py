@@ -147,15 +147,71 @@ def test_the_same_seed_gives_the_same_intervals() -> None:
     ],
 )
 def test_shares(base: tuple[int, int], new: tuple[int, int], word: str) -> None:
-    assert compare_shares(base, new).word == word
+    assert compare_shares([base], [new]).word == word
 
 
 def test_newcombes_published_example() -> None:
     # R. G. Newcombe, Statistics in Medicine 17 (1998), table II: 56/70 against 48/80,
     # method 10: 0.0524 to 0.3339
-    found = compare_shares((48, 80), (56, 70))
+    found = compare_shares([(48, 80)], [(56, 70)])
     assert found.low == pytest.approx(0.0524, abs=5e-5)
     assert found.high == pytest.approx(0.3339, abs=5e-5)
+
+
+def bursts(rng: np.random.Generator, factor: float = 1.0) -> list[tuple[int, int]]:
+    """An hour by the minute, in which errors come in bursts of half a minute's attempts."""
+    return [
+        (int(rng.binomial(100, 0.5)) if rng.random() < 0.05 * factor else 0, 100) for _ in range(60)
+    ]
+
+
+def test_errors_in_bursts_make_no_false_word() -> None:
+    rng = np.random.default_rng(11)
+    pairs = [compare_shares(bursts(rng), bursts(rng)).word for _ in range(100)]
+    assert sum(word in ("more", "fewer") for word in pairs) <= 10  # 11 at 5 % has p = 0.01
+    plain = [
+        compare_shares(
+            [tuple(map(sum, zip(*bursts(rng), strict=True)))],
+            [tuple(map(sum, zip(*bursts(rng), strict=True)))],
+        ).word
+        for _ in range(100)
+    ]
+    assert sum(word in ("more", "fewer") for word in plain) > 40  # as if they came alone
+    found = [compare_shares(bursts(rng), bursts(rng, 8)).word for _ in range(20)]
+    assert found.count("more") >= 15
+
+
+def spread_run(rng: np.random.Generator, spread: float, factor: float = 1.0) -> dict[str, Blocks]:
+    return one_run(rng, factor * float(np.exp(spread * rng.normal())))
+
+
+def test_several_base_runs_show_how_much_runs_differ() -> None:
+    """Runs that differ by 3 % anyway: with one base every third pair gets a word."""
+    rng = np.random.default_rng(12)
+    false = 0
+    for _ in range(20):
+        bases = [spread_run(rng, 0.03) for _ in range(4)]
+        changes = compare_runs(bases, spread_run(rng, 0.03), percentiles=[50.0, 95.0])
+        false += bool(words(changes) & {Word.FASTER, Word.SLOWER})
+    assert false <= 3  # 4 of 20 at 5 % has p = 0.016
+    found = 0
+    for _ in range(10):
+        bases = [spread_run(rng, 0.01) for _ in range(4)]
+        changes = compare_runs(bases, spread_run(rng, 0.01, 1.1), percentiles=[50.0, 95.0])
+        found += Word.SLOWER in words(changes)
+    assert found >= 8
+
+
+def test_the_gate_asks_how_much_worse_it_may_be() -> None:
+    rng = np.random.default_rng(13)
+    named = [("reply", 50.0)]
+    for change in compare_runs(one_run(rng), one_run(rng), named=named):
+        if (change.name, change.percent) != ("reply", 50.0):
+            assert change.worst is None
+            continue
+        assert change.worst is not None
+        assert change.high is not None
+        assert (change.change or 0) < change.worst < change.high
 
 
 @pytest.mark.parametrize(
@@ -165,7 +221,7 @@ def test_newcombes_published_example() -> None:
         lambda: Rules(negligible=0.1, matters=0.05),
         lambda: Rules(between_runs=-1),
         lambda: Rules(least=-1),
-        lambda: compare_shares((3, 2), (1, 2)),
+        lambda: compare_shares([(3, 2)], [(1, 2)]),
         lambda: compare_runs({"a": [[(1.0, -2)]]}, {}),
         lambda: compare_runs({"a": [[(float("inf"), 2)]]}, {}),
     ],

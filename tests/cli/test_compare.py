@@ -1,4 +1,4 @@
-"""``harness compare`` is a gate: its exit code is that of the worst pair."""
+"""``harness compare`` is a gate: a run passes that may at most be worse by less than matters."""
 
 from pathlib import Path
 
@@ -26,18 +26,32 @@ def compare(reports: Path, *words: str) -> int:
 @pytest.mark.parametrize(
     ("runs", "code"),
     [
-        (["alike"], ExitCode.PASS),
-        (["worse"], ExitCode.OBJECTIVES),
-        (["alike", "worse"], ExitCode.OBJECTIVES),
+        (["base", "alike"], ExitCode.NO_DATA),  # too few sessions for their errors
+        (["base", "worse"], ExitCode.OBJECTIVES),
+        (["base", "alike", "worse"], ExitCode.OBJECTIVES),
         (["worse", "void"], ExitCode.INVALID),
+        (["void", "alike"], ExitCode.INVALID),
     ],
 )
-def test_the_exit_code_is_that_of_the_worst_pair(
+def test_the_last_run_is_judged_by_those_before_it(
     reports: Path, capsys: pytest.CaptureFixture[str], runs: list[str], code: ExitCode
 ) -> None:
-    assert compare(reports, "base", *runs, "--matters", "15") == code
+    assert compare(reports, *runs, "--matters", "15") == code
     text = capsys.readouterr().out
-    assert all(f"new   {run}" in text for run in runs)
+    assert f"new   {runs[-1]}" in text
+    assert ("One base run can't show" in text) is (len(runs) == 2)
+
+
+def test_the_figures_of_the_gate_can_be_named(
+    reports: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = ("base", "alike", "--matters", "15")
+    assert compare(reports, *pair, "--figure", "reply p50") == ExitCode.PASS
+    assert "(looked at: reply p50)" in capsys.readouterr().out
+    assert compare(reports, *pair, "--figure", "reply p12") == ExitCode.CONFIG
+    error = capsys.readouterr().err
+    assert "--figure: 'reply p12' is not compared; there are: " in error
+    assert "reply p95" in error
 
 
 def test_runs_too_short_to_tell_do_not_pass(reports: Path) -> None:
@@ -56,6 +70,7 @@ def test_the_page_is_written_beside_the_run(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        (["base"], "expected two runs or more"),
         (["base", "nothing"], "there is no run 'nothing'"),
         (["base", "alike", "--confidence", "40"], "confidence: expected"),
         (["base", "alike", "--negligible", "9"], "--matters: expected more than --negligible"),

@@ -55,7 +55,8 @@ def test_runs_that_differ_by_seed_only_show_no_difference_at_the_stated_rate(
     for pair in range(pairs):
         base = plain_run(tmp_path / f"a{pair}", 2 * pair)
         new = plain_run(tmp_path / f"b{pair}", 2 * pair + 1)
-        wrong += compare(base, new).exit_code is not ExitCode.PASS
+        found = compare(base, new)
+        wrong += bool(found.worse or found.better)
     # 5 % of 40 is 2; more than 6 would come by chance once in 500 times.
     assert wrong <= 6
 
@@ -70,6 +71,29 @@ def test_a_planted_slowdown_of_five_percent_is_found_and_a_speed_up_too(tmp_path
         back = compare(slow, base)
         assert {"delivered p50", "reply p50"} <= set(back.better)
         assert back.exit_code is ExitCode.PASS
+
+
+def test_a_gate_does_not_pass_what_may_be_worse_by_as_much_as_matters(tmp_path: Path) -> None:
+    base, new = plain_run(tmp_path / "a", 1, values=200), plain_run(tmp_path / "b", 2, values=200)
+    found = compare(base, new)
+    assert found.named == [
+        "reply p95", "delivered p95", "errors of reply", "errors of delivered", "leftovers"
+    ]  # fmt: skip
+    assert found.exit_code is ExitCode.PASS
+    assert "Nothing got worse by as much as matters" in found.summary
+    strict = compare(base, new, rules=Rules(matters=0.012))
+    assert strict.worse == []
+    assert strict.exit_code is ExitCode.NO_DATA
+    assert "may be, by as much as matters" in strict.summary
+
+
+def test_several_base_runs_are_taken_together(tmp_path: Path) -> None:
+    bases = [plain_run(tmp_path / f"a{number}", number) for number in range(3)]
+    found = compare(bases, plain_run(tmp_path / "b", 9))
+    assert found.bases == 3
+    assert found.assumption == "How much runs differ anyway was taken from the 3 base runs."
+    void = plain_run(tmp_path / "void", 7, verdict="INVALID")
+    assert compare([bases[0], void], bases[1]).exit_code is ExitCode.INVALID
 
 
 def test_a_slowdown_that_was_called_negligible_is_no_regression(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ def test_differences_first_then_figures_and_the_summary_last(tmp_path: Path) -> 
     base = make_run(tmp_path / "base", length_s=60)
     new = make_run(tmp_path / "new", length_s=60, seed=2, leave=3)
     text = comparison_text(compare(base, new))
-    assert text.splitlines()[-1] == "Worse: more leftovers."
+    assert text.splitlines()[-2] == "Worse: more leftovers."
+    assert text.splitlines()[-1].startswith("These words hold for these two runs.")
     places = [
         text.index(part)
         for part in (
