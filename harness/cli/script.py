@@ -64,7 +64,9 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(script_schema(), indent=2))
         return ExitCode.PASS
     if args.file is None:
-        raise ConfigError("harness script check: which FILE?")
+        raise ConfigError(f"harness script {args.action}: which FILE?")
+    if args.action != "from-har" and (args.out is not None or args.force):
+        raise ConfigError("--out and --force go with from-har")
     if args.action == "from-har":
         return _from_har(args.file, args.out, force=args.force)
     loaded = read_script(args.file)
@@ -90,8 +92,11 @@ def _from_har(file: Path, out: Path | None, *, force: bool) -> int:
         written[data] = made.csv.encode()
     for name, size in made.files.items():
         written[script.parent / name] = (STAND_IN * (size // len(STAND_IN) + 1))[:size]
+    for path in () if force else written:
+        if path.exists():  # all of them or none
+            raise ConfigError(f"{path} is there already: --force replaces it, --out names another")
     for path, content in written.items():
-        _write(path, content, force=force)
+        _write(path, content)
     loaded = read_script(script)
     steps = sum(len(one.steps) for one in loaded.script.scenarios.values())
     guests = len(loaded.script.scenarios)
@@ -107,14 +112,9 @@ def _from_har(file: Path, out: Path | None, *, force: bool) -> int:
     return ExitCode.PASS
 
 
-def _write(path: Path, content: bytes, *, force: bool) -> None:
+def _write(path: Path, content: bytes) -> None:
     try:
-        with path.open("wb" if force else "xb") as file:
-            file.write(content)
-    except FileExistsError:
-        raise ConfigError(
-            f"{path} is there already: --force replaces it, --out names another"
-        ) from (None)
+        path.write_bytes(content)
     except OSError as error:
         raise ConfigError(f"{path}: can't be written ({error.strerror})") from None
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from hars import configured, har, said, socket
 
 from harness.cli.main import main
 from harness.exit_codes import ExitCode
@@ -69,6 +70,20 @@ def test_a_limit_that_would_break_is_told_with_its_own_exit_code(
     assert "would break a limit: Storm: 102 requests in a minute" in capsys.readouterr().out
 
 
+def test_all_files_of_a_recording_are_written_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("chat.har").write_text(json.dumps(har(socket([*configured(1), said(2, "Order 4711-22")]))))
+    Path("chat.csv").write_text("mine\n1\n")
+    assert main(["script", "from-har", "chat.har"]) == ExitCode.CONFIG
+    assert "chat.csv is there already: --force replaces it" in capsys.readouterr().err
+    assert not Path("chat.yaml").exists()
+    assert main(["script", "from-har", "chat.har", "--force"]) == ExitCode.PASS
+    assert Path("chat.csv").read_text() == "order_number\nEX-000001\n"
+    assert "order number in the guest's texts (1)" in capsys.readouterr().out
+
+
 def test_the_schema(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["script", "schema"]) == ExitCode.PASS
     jsonschema.Draft202012Validator.check_schema(json.loads(capsys.readouterr().out))
@@ -77,7 +92,10 @@ def test_the_schema(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["check"], "which FILE?"),
+        (["check"], "harness script check: which FILE?"),
+        (["from-har"], "harness script from-har: which FILE?"),
+        (["from-har", "SHOP"], "shop.yaml: neither a HAR nor a recording"),
+        (["check", "SHOP", "--force"], "--out and --force go with from-har"),
         (["check", "none.yaml"], "none.yaml: No such file"),
         (["check", "SHOP", "--reply", "soon"], "--reply: expected a duration"),
         (["check", "SHOP", "--guests", "4"], "4 guests need a row of their own and there are 3"),
