@@ -153,6 +153,7 @@ def _block(
         "not_in_ledger": [asdict(one) for one in found.not_in_ledger],
         "unknown": [asdict(one) for one in found.unknown],
         "left_out": found.left_out,
+        "damaged": found.damaged,
         "refused": found.refused,
         "cleared": {
             "ledger": found.cleared_in_ledger,
@@ -200,6 +201,9 @@ def _show(
     _show_cleared(found, console)
     for what, why in found.refused.items():
         console.print(f"        not told: {what}: {why}", style="yellow", soft_wrap=True)
+    for why in found.damaged:
+        told = f"it may hide sessions: {why}; try them with {sweep_command(directory)} --derive"
+        console.print(f"        {told}", style="yellow", soft_wrap=True)
     if found.left_out:
         console.print(
             f"        the service lists {found.left_out:,} more open conversations and gives no "

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from harness.clock import monotonic_ns
+from harness.ledger.leftovers import read_account
 from harness.ledger.reading import Row, ledger_files, read_rows
 from harness.ledger.store import OVER, Stage
 from harness.platform_api.client import PlatformApi
@@ -74,6 +75,8 @@ class Audit:
     """what analytics counts as cleared in these days, whoever's it is; None: it can't be asked"""
     left_out: int = 0
     """open conversations that the service lists and does not give"""
+    damaged: list[str] = field(default_factory=list)
+    """what is wrong with ledger files that may hide sessions"""
     matched: Counter[str] = field(default_factory=Counter)
     """how conversations were matched to sessions"""
     refused: dict[str, str] = field(default_factory=dict)
@@ -94,7 +97,7 @@ class Audit:
     @property
     def certain(self) -> bool:
         """Whether the service has told how each of the run's conversations stands."""
-        return self.all_visible and not self.unknown and not self.left_out
+        return self.all_visible and not (self.unknown or self.left_out or self.damaged)
 
     @property
     def clean(self) -> bool:
@@ -123,13 +126,14 @@ def audit(
     rows = [row for path in ledger_files(run_dir) for row in read_rows(path)]
     look = _Looks(rows, api, run_id, start, end, searched_until, closed)
     deadline = monotonic_ns() + int(deadline_s * 1e9)
+    damaged = read_account(run_dir).damaged
     looks = 0
     while True:
         looks += 1
         # One by one costs a call each: of many sessions only when nothing else has told in time.
         last = monotonic_ns() >= deadline
         found = look.once(thorough=last or look.few)
-        found.looks = looks
+        found.looks, found.damaged = looks, damaged
         on_look(found)
         if found.clean or last:
             return found

@@ -43,6 +43,7 @@ AUDIT: MappingProxyType[str, str] = MappingProxyType(
         "not_in_ledger": "Open, of this run, not in the ledger",
         "unknown": "Of which the service does not tell how they stand",
         "left_out": "Open conversations that it lists and does not give",
+        "damaged": "Ledger files that may hide sessions",
         "refused": "What the service would not tell",
         "cleared": "Cleared by their guests",
         "wrap_up": "Guest gone, agent still in wrap-up",
@@ -63,7 +64,8 @@ COUNTED: MappingProxyType[str, str] = MappingProxyType(
     }
 )
 HIDDEN_WHEN_EMPTY = frozenset(
-    {"observed", "matched_by", "waited_for_rate_limits_s", "endings", "left_out", "refused"}
+    {"observed", "matched_by", "waited_for_rate_limits_s", "endings", "left_out", "damaged"}
+    | {"refused"}
 )
 VERDICT = "verdict"
 """The note that the verdict stays: a sentence of its own on the page."""

@@ -256,3 +256,14 @@ def test_of_many_sessions_only_leftovers_are_asked_for_one_by_one_until_the_last
     assert calls[0] == 1
     assert calls[-1] == 6
     assert found.found_open == 1
+
+
+def test_a_damaged_ledger_may_hide_what_is_open(world: Simulated, tmp_path: Path) -> None:
+    run_id = str(uuid.uuid4())
+    guest = Guest(world, run_id)
+    guest.clear()
+    ledger_of(tmp_path, (guest, Stage.CLEARED))
+    assert ask(world, tmp_path, run_id).clean
+    (tmp_path / "ledger-torn.sqlite").write_bytes(b"no database")
+    found = ask(world, tmp_path, run_id)
+    assert (found.found_open, found.clean, len(found.damaged)) == (0, False, 1)
