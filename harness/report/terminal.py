@@ -67,7 +67,7 @@ def _show_parts(record: RunRecord, console: Console) -> None:
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for number, name in enumerate(story.PART_HEAD):
-        table.add_column(name.lower(), justify="right" if number else "left")
+        table.add_column(name.lower(), justify="right" if number else "left", no_wrap=not number)
     for row in rows:
         table.add_row(*row)
     console.print(table)
