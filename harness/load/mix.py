@@ -51,8 +51,11 @@ class Mix:
 
 
 def shares_of(user_classes: Iterable[Any], slots: int) -> dict[str, float]:
-    """What each class is to get of the arrivals: by weight; a ``fixed_count`` by its slots."""
-    classes = list(user_classes)
+    """What each class is to get of the arrivals: by weight; a ``fixed_count`` by its slots.
+
+    Users of Locust's own that open no guests (there is no ``guest`` in them) get none.
+    """
+    classes = [kind for kind in user_classes if hasattr(kind, "guest")]
     fixed = {
         kind.__name__: kind.fixed_count / max(slots, 1) for kind in classes if kind.fixed_count
     }

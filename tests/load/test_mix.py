@@ -12,7 +12,7 @@ from harness.report.mix import CHANCE, chance_of
 
 
 def kind(name: str, weight: float = 1, fixed_count: int = 0) -> Any:
-    return SimpleNamespace(__name__=name, weight=weight, fixed_count=fixed_count)
+    return SimpleNamespace(__name__=name, weight=weight, fixed_count=fixed_count, guest=None)
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,7 @@ def kind(name: str, weight: float = 1, fixed_count: int = 0) -> Any:
         ([kind("A", fixed_count=2), kind("B", 1), kind("C", 3)], {"A": 0.2, "B": 0.2, "C": 0.6}),
         ([kind("A", 1), kind("B", 0)], {"A": 1.0}),
         ([], {}),
+        ([kind("A"), SimpleNamespace(__name__="HttpUser", weight=1, fixed_count=0)], {"A": 1.0}),
     ],
 )
 def test_shares_are_by_weight_and_fixed_counts_by_slots(
