@@ -19,4 +19,5 @@ class Visitor(GuestUser):
             guest.await_reply(within="10s")
 
 
-objective("reply p95 < 5s", "session_open errors < 1%", "leftovers == 0")
+# Counts and the slowest: a percentile or a share would need more samples than a smoke run has.
+objective("reply max < 10s", "session_open errors == 0", "guests failed == 0", "leftovers == 0")

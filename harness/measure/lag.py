@@ -18,8 +18,8 @@ LATE_MS = 100.0
 """A generator that is later than this measures itself."""
 MOST_LATE = 0.01
 """In a larger share of the time it may not be so late, or the run is INVALID."""
-FEWEST_BEATS = 50
-"""A process that was there for less than a second has no share of the time to speak of."""
+LEAST_S = 0.25
+"""In a run of a few seconds a single hiccup is more than that share: so much in all is forgiven."""
 LONGEST_S = 5.0
 """Nor may it stand still for so long at a stretch."""
 
@@ -68,17 +68,19 @@ class LoopLag:
 @dataclass(frozen=True, slots=True)
 class Lateness:
     """How late the loop of one process was: the share of the time in which it was later than
-    :data:`LATE_MS`, and the longest time at a stretch for which it stood still (seconds)."""
+    :data:`LATE_MS`, the longest time at a stretch for which it stood still, and how long it was late
+    so in all (seconds)."""
 
     process: str
     share: float
     longest_s: float
-    enough: bool = True
+    late_s: float
 
     @property
     def too_late(self) -> bool:
         """Whether what was measured beside it may be the generator's own."""
-        return (self.share > MOST_LATE and self.enough) or self.longest_s >= LONGEST_S
+        too_often = self.share > MOST_LATE and self.late_s > LEAST_S
+        return too_often or self.longest_s >= LONGEST_S
 
     def text(self) -> str:
         """In a sentence."""
@@ -97,7 +99,7 @@ def lateness(beats_of: Mapping[str, Histogram]) -> list[Lateness]:
             process,
             beats.count_above_ms(LATE_MS) / beats.count,
             (beats.max_ms or 0) / 1000,
-            beats.count >= FEWEST_BEATS,
+            beats.count_above_ms(LATE_MS) * PERIOD_S,
         )
         for process, beats in beats_of.items()
         if beats.count

@@ -237,7 +237,7 @@ def judge_one(
         sure = found.sample.known
         if sure and verdict is Verdict.PASS and _within_chance(objective, low, high):
             within_chance, more = True, _more(objective, found.sample)
-            if confident:
+            if confident and not objective.by_default:
                 verdict, note = Verdict.NO_DATA, chance_text(more)
     margin = None if found.lower_bound or found.doubt else _margin(objective, found.figure)
     return Judgement(
