@@ -68,8 +68,8 @@ class LoopLag:
 @dataclass(frozen=True, slots=True)
 class Lateness:
     """How late the loop of one process was: the share of the time in which it was later than
-    :data:`LATE_MS`, the longest time at a stretch for which it stood still, and how long it was late
-    so in all (seconds)."""
+    :data:`LATE_MS`, the longest time at a stretch for which it stood still, and how long it was
+    late so in all (seconds)."""
 
     process: str
     share: float
