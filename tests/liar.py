@@ -4,6 +4,7 @@ What is open is noted when it is opened and struck when it is ended, by the serv
 of it is read from what the harness says.
 """
 
+import contextlib
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from itertools import chain, repeat
 from typing import Any
 
 from fakes import Peer
+from websockets.exceptions import InvalidState
 
 FOREIGN = "99999999-0000-4000-8000-000000000000"
 
@@ -219,7 +221,8 @@ def _then(moves: Sequence[str], honest: str) -> Iterator[str]:
 
 def _say(peer: Peer, *messages: object) -> None:
     """All in one piece, so that what was said first has been read before anybody can act on it."""
-    peer.send_all(messages)
+    with contextlib.suppress(InvalidState):  # the guest has begun to close the connection
+        peer.send_all(messages)
 
 
 def _envelope(cls: str, body: object, code: int, name: str | None) -> dict[str, Any]:
