@@ -28,7 +28,7 @@ class Customer(GuestUser):
     def look_in_and_leave(self) -> None:
         with self.guest() as guest:
             guest.join()
-            guest.await_reply(within="20s")
+            guest.await_greeting(within="20s")
 
 
 objective("reply p95 < 5s", "session_open errors < 1%", "dropped == 0", "leftovers == 0")

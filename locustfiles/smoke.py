@@ -13,7 +13,7 @@ class Visitor(GuestUser):
     def ask_one_question(self) -> None:
         with self.guest() as guest:
             guest.join()
-            guest.await_reply(within="10s")
+            guest.await_greeting(within="10s")
             guest.think()
             guest.say("Where is my order?")
             guest.await_reply(within="10s")

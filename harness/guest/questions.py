@@ -273,7 +273,8 @@ class Questions:
                 self._recorder.count(LATE_ANSWERS)
             elif question.operation == GREETING:
                 self._recorder.questions_asked += 1
-                question.ambiguous = bool(self._possible)
+                asked_since = self.newest is not None and self.newest.sent_ns > question.sent_ns
+                question.ambiguous = asked_since or bool(self._possible)
                 self._answer(question, arrived_ns, seen_ns)
             return question
         if self._closed:

@@ -98,7 +98,9 @@ def questions_block(
     found["listened"] = counts.get(LISTENED, 0)
     found["heard_more"] = counts.get(HEARD, 0)
     found["doubtful_because"] = _heard(found)
-    found["advice"] = _advice(found)
+    turns = with_warm_up(outcomes, "turn").get(Outcome.OK, 0)
+    replies = with_warm_up(outcomes, "reply").get(Outcome.OK, 0)
+    found["advice"] = _advice(found, by_turns=0 < replies <= turns)
     return found
 
 
@@ -112,15 +114,18 @@ def _heard(found: Mapping[str, Any]) -> str:
     )
 
 
-def _advice(found: Mapping[str, Any]) -> str:
-    """What to do where answers and questions do not match one to one; empty where they do."""
+def _advice(found: Mapping[str, Any], *, by_turns: bool) -> str:
+    """What to do where answers and questions do not match one to one; empty where they do.
+
+    ``by_turns``: the guests waited for all of each answer, however many messages it had.
+    """
     each, answered, ambiguous = (
         found["messages_per_question"],
         found["answered"],
         found["ambiguous"],
     )
     told = [found["doubtful_because"]] if found["doubtful_because"] else []
-    if each is not None and each > MANY_MESSAGES:
+    if each is not None and each > MANY_MESSAGES and not by_turns:
         told.append(f"a question was answered by {each:.2f} messages on average")
     if ambiguous > SOME_AMBIGUOUS * max(1, answered):
         told.append(f"of {ambiguous:,} of {answered:,} answers it is not sure what they answered")

@@ -43,6 +43,8 @@ def test_the_record_says_what_to_do_about_answers_that_do_not_match() -> None:
     found = questions_block(OUTCOMES, {QUESTION_MESSAGES: 178, QUESTIONS_AMBIGUOUS: 2})
     assert "2.00 messages" in found["advice"]
     assert "--greets" in found["advice"]
+    in_turns = {"reply": {"ok": 80}, "turn": {"ok": 80}}
+    assert questions_block(in_turns, {QUESTION_MESSAGES: 160})["advice"] == ""
     found = questions_block(OUTCOMES, {LISTENED: 20, HEARD: 3})
     assert found["doubtful_because"].startswith("3 of 20 guests")
 
