@@ -319,6 +319,25 @@ def test_a_clear_from_elsewhere_is_no_error_of_the_story(
     assert rig.leftovers() == {}
 
 
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_clear_that_is_answered_with_4007_is_settled_on_a_new_connection(
+    rig: Any, gone: bool
+) -> None:
+    with rig.guest() as guest:
+        guest.say("hello")
+        guest.await_reply(within="5s")
+        if gone:  # cleared from elsewhere, and nobody was told
+            rig.simulator.faults(lose_clear_reply=1)
+            assert not guest.connect_again().clear(within_s=0.2).proof
+            rig.simulator.faults()
+        else:  # a lie: it lives
+            rig.simulator.faults(fail="#1,at=clear,code=4007")
+    rig.simulator.faults()
+    assert rig.still_open() == set()
+    assert rig.leftovers() == {}
+    assert rig.taken().counts["end_resumes"] == 1
+
+
 def test_a_health_check_comes_back_after_a_lost_connection(rig: Any) -> None:
     with rig.guest() as guest:
         guest.drop()
