@@ -9,7 +9,7 @@ import pytest
 from harness.cli.main import COMMANDS
 from harness.cli.reports_option import add_reports
 
-WITHOUT = {"target", "simulate", "script"}
+WITHOUT = {"target", "simulate", "script", "conform"}
 
 
 def test_the_folder_is_a_path_and_reports_unless_it_is_given() -> None:

@@ -11,7 +11,6 @@ import orjson
 import pytest
 from synthetic import make_run
 
-from harness.errors import ConfigError
 from harness.report.outputs import write_report
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}\"'&\u202e$$x$$"
@@ -175,10 +174,7 @@ def test_files_that_contradict_the_record_are_told(run_dir: Path, tmp_path: Path
     assert "one of them was changed or cut short" in write_report(copy).read_text()
     damaged = next(copy.glob("histograms-*.hlog"))
     damaged.write_text(damaged.read_text().replace("HISTF", "XXXXX", 1))
-    with pytest.raises(
-        ConfigError, match=r"^histograms-\*\.hlog: \S+ of 11:06:\d\d UTC: not an HDR histogram"
-    ):
-        write_report(copy)
+    assert "one of them was changed or cut short" in write_report(copy).read_text()
 
 
 def test_making_it_again_gives_the_same_words(run_dir: Path, page: str) -> None:
