@@ -71,6 +71,7 @@ DEFAULT_OBJECTIVES = ("leftovers == 0", "guests failed < 1%")
 """What every run is judged by; an objective of the user's on guests takes the second one's place.
 """
 VERDICT_STAYS = "the verdict is that of the run itself: what is settled afterwards was left by it"
+NOT_MISSED = (Verdict.PASS, Verdict.NO_DATA)
 EXIT_CODES = {
     Verdict.PASS: ExitCode.PASS,
     Verdict.FAIL: ExitCode.OBJECTIVES,
@@ -421,9 +422,9 @@ def put_verdict(record: dict[str, Any], result: GateResult, *, aborted: Sequence
     """Write what the gate says into a record, with its exit code.
 
     A run that an objective stopped early (``aborted`` says which) does not pass any more, even
-    if the end of the run brought that figure back within its limit.
+    if the end of the run brought that figure back within its limit, or left too little to judge.
     """
-    verdict = Verdict.FAIL if aborted and result.verdict is Verdict.PASS else result.verdict
+    verdict = Verdict.FAIL if aborted and result.verdict in NOT_MISSED else result.verdict
     record["objectives"] = [
         {
             "text": judgement.objective.text,

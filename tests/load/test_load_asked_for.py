@@ -84,7 +84,7 @@ def on_start(self):
         (TALK + "    if next(number) < 3: 1 / 0", "ZeroDivisionError in story.py, line "),
         (TALK + "\ndef on_stop(self):\n    1 / 0", "ZeroDivisionError in story.py, line "),
         ("def sign_in(self):\n    raise KeyError('x')\n" + TALK, "KeyError in story.py, line "),
-        (TALK + "    raise StopUser", "3 of 3 slots ended for good before the run did"),
+        (TALK + "    raise StopUser", "of 3 slots ended for good before the run did"),
         (TALK + "    self.environment.runner.quit()", "a story ended the run by quit() or stop()"),
         (
             "@task\ndef talk(self):\n"

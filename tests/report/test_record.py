@@ -184,3 +184,14 @@ def test_an_outcome_that_no_code_produces_is_refused_with_those_that_exist(
     with pytest.raises(ConfigError, match="has no") as refused:
         parse_objective(text, KNOWN)
     assert there in str(refused.value)
+
+
+@pytest.mark.parametrize("objectives", [("reply p95 < 100ms",), ("join p95 < 1s",)])
+def test_a_run_that_an_objective_stopped_has_missed_it_whatever_came_later(
+    tmp_path: Path, objectives: tuple[str, ...]
+) -> None:
+    make_run(tmp_path, objectives=objectives)
+    write_start(tmp_path, aborted=["reply errors < 1% was 40%"])
+    record = build_record(tmp_path)
+    assert (record["verdict"], record["exit_code"]) == ("FAIL", 3)
+    assert "stopped early: reply errors < 1% was 40%" in record["reasons"]
