@@ -110,3 +110,22 @@ def passed(code: int, output: str) -> bool:
 def cut_by_hand(code: int, output: str) -> bool:
     """Whether a run ended in order, and says that it was ended by hand before its time."""
     return code == 6 and any(f"{word} by hand" in output for word in ("cut", "ended"))
+
+
+def start_elsewhere(file: Path, folder: Path, target: str, *options: str) -> Any:
+    """Plain Locust in a folder of its own: two of them stand for two machines."""
+    folder.mkdir(exist_ok=True)
+    return subprocess.Popen(
+        [sys.executable, "-m", "locust", "-f", str(file), "--headless", *options],
+        cwd=folder,
+        env={
+            **os.environ,
+            "HARNESS_TARGET": target,
+            "HARNESS_REPORTS": "reports",
+            "PYTHONPATH": str(ROOT),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )

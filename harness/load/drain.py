@@ -13,6 +13,7 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from harness.clock import monotonic_ns
 from harness.load.run import DRAIN_LIMIT_S, Run
+from harness.safe_text import safe_quote
 
 SHIP_LIMIT_S = 15.0
 DRAIN = "harness_drain"
@@ -85,9 +86,13 @@ class Barrier:
 
     def _on_drained(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
         self._drained[msg.node_id] = int(msg.data["left"])
-        for why in msg.data.get("failures", ()):
-            if why not in self.failures:
-                self.failures.append(str(why))
+        told = [safe_quote(why) for why in msg.data.get("failures", ())]
+        if msg.data.get("behind"):
+            told.append(
+                f"the copy of a worker's ledger is not whole ({safe_quote(msg.node_id, 100)}): "
+                "its own files have all of it"
+            )
+        self.failures += [why for why in told if why not in self.failures]
         if self.on_leave is not None:
             self.on_leave(msg.node_id)
 
@@ -120,10 +125,11 @@ def finish_worker(runner: WorkerRunner, run: Run) -> None:
     """
     left = run.ledger.open
     run.finish()
+    behind = False
     if run.shipper is not None:
-        run.shipper.flush(within_s=SHIP_LIMIT_S)
+        behind = not run.shipper.flush(within_s=SHIP_LIMIT_S)
         run.shipper.stop()
-    runner.send_message(DRAINED, {"left": left, "failures": run.failures})
+    runner.send_message(DRAINED, {"left": left, "failures": run.failures, "behind": behind})
 
 
 def add_failures(directory: Path, failures: list[str]) -> None:

@@ -34,6 +34,7 @@ from harness.load.live import INTERVAL, Live
 from harness.load.live_metrics import MetricsServer
 from harness.load.live_watch import AbortWatch
 from harness.load.live_web import SessionsTab
+from harness.load.master_port import MasterPort, harden_receiving
 from harness.load.mistakes import calling_place, place_of
 from harness.load.mix import shares_of
 from harness.load.muster import HELLO, Muster, describe
@@ -72,6 +73,7 @@ from harness.workload.shares import Piece, Share
 def register() -> None:
     """Listen to Locust."""
     end_with_supervisor()
+    harden_receiving()
     sys.excepthook = tell_shortly(sys.excepthook)
     for hook, listener in ((events.init_command_line_parser, add_options), (events.init, _attach)):
         hook.add_listener(listener)  # type: ignore[no-untyped-call]
@@ -145,6 +147,7 @@ class Plugin:
             register_paused(runner)
         elif isinstance(runner, MasterRunner):
             runner.register_message(INTERVAL, self._on_worker_interval)
+        self._port = MasterPort(runner) if isinstance(runner, MasterRunner) else None
 
     # Before the run.
 
@@ -424,6 +427,8 @@ class Plugin:
             self._copies.close()
             self._shares.close(self._barrier.answered)
             failures += [*self._barrier.failures, *self._copies.failures]
+            if self._port is not None and self._port.refused:
+                self._notes["refused_messages"] = self._port.refused
         if self._watcher is not None:
             self._watcher.kill(block=False)
         if self._unanswered:

@@ -257,9 +257,15 @@ class Copies:
             try:
                 self._take(msg.node_id, msg.data)
             except LedgerError as error:
-                self.failures.append(str(error))
+                self._note(str(error))
+            except Exception as error:  # noqa: BLE001 - the copies of all others go on
+                self._note(f"a part of a worker's ledger can't be copied: {type(error).__name__}")
             finally:
                 self._came.get()
+
+    def _note(self, why: str) -> None:
+        if why not in self.failures:  # it is sent again until it is taken
+            self.failures.append(why)
 
     def _take(self, node_id: str, batch: dict[str, Any]) -> None:
         worker, number = str(batch["worker"]), int(batch["number"])

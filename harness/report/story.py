@@ -555,6 +555,9 @@ def notices(record: RunRecord) -> list[str]:
         rule, reason, said = (one.get(key, UNKNOWN) for key in ("rule", "reason", "said"))
         found.append(f"The guard's rule “{rule}” was overridden ({reason}). It said: {said}.")
     found += [f"Said before the run: {sentence}." for sentence in record.how.foreseen]
+    if refused := record.how.refused_messages:
+        kinds = ", ".join(f"{count_text(many)} {why}" for why, many in sorted(refused.items()))
+        found.append(f"The master's port refused messages that no worker of the run sent: {kinds}.")
     return found
 
 

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +10,7 @@ from typing import Any
 
 import gevent
 import pytest
-from locusts import ROOT, locustfile, passed
+from locusts import locustfile, passed, start_elsewhere
 
 from harness.cli.stages import free_port
 from harness.ledger.ledger import Group, Ledger
@@ -200,24 +198,6 @@ def test_a_name_from_the_network_can_not_leave_the_folder(tmp_path: Path) -> Non
     assert wire.custom_messages.keys() == {SHIP, SHIPPED}
 
 
-def locust(file: Path, folder: Path, target: str, *options: str) -> Any:
-    folder.mkdir(exist_ok=True)
-    return subprocess.Popen(
-        [sys.executable, "-m", "locust", "-f", str(file), "--headless", *options],
-        cwd=folder,
-        env={
-            **os.environ,
-            "HARNESS_TARGET": target,
-            "HARNESS_REPORTS": "reports",
-            "PYTHONPATH": str(ROOT),
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
 @pytest.mark.process
 def test_a_killed_workers_sessions_are_swept_from_the_masters_copy(
     simulator: Any, tmp_path: Path
@@ -227,11 +207,11 @@ def test_a_killed_workers_sessions_are_swept_from_the_masters_copy(
     file = locustfile(tmp_path, messages=500, think="200ms")
     port = free_port()
     bind = ("--master-bind-host", "127.0.0.1", "--master-bind-port", port)
-    master = locust(
+    master = start_elsewhere(
         file, tmp_path / "m", simulator.url, "--master", "--expect-workers", "1", *bind,
         "-u", "6", "-r", "6", "-t", "5m", "--only-summary",
     )  # fmt: skip
-    worker = locust(file, tmp_path / "w", simulator.url, "--worker", "--master-port", port)
+    worker = start_elsewhere(file, tmp_path / "w", simulator.url, "--worker", "--master-port", port)
     deadline = time.monotonic() + 40
     copies: list[Path] = []
     while time.monotonic() < deadline:
@@ -258,13 +238,14 @@ def test_figures_of_workers_elsewhere_are_exact(simulator: Any, tmp_path: Path) 
     file = locustfile(tmp_path)
     port = free_port()
     bind = ("--master-bind-host", "127.0.0.1", "--master-bind-port", port)
-    master = locust(
+    master = start_elsewhere(
         file, tmp_path / "m", simulator.url, "--master", "--expect-workers", "2", *bind,
         "-u", "6", "-r", "6", "-t", "4s", "--only-summary",
     )  # fmt: skip
     folders = [tmp_path / name for name in ("one", "two")]
     workers = [
-        locust(file, folder, simulator.url, "--worker", "--master-port", port) for folder in folders
+        start_elsewhere(file, folder, simulator.url, "--worker", "--master-port", port)
+        for folder in folders
     ]
     output, _ = master.communicate(timeout=90)
     for worker in workers:
