@@ -1,7 +1,8 @@
-"""What this machine can carry: open files, ports, cores. Asked before a run, not during it."""
+"""What this machine can carry, and who else may read here. Asked before a run, not during it."""
 
 import os
 import resource
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,3 +99,24 @@ def shortfalls(machine: Machine, share: Share) -> tuple[str, ...]:
             f"{SESSIONS_PER_PROCESS_S:.0f}): use more processes"
         )
     return tuple(found)
+
+
+def keep_files_private() -> None:
+    """From now on what this process makes is nobody's but its user's to write, and its group's to
+    read: files 0640, folders 0750. Ledgers and files of tokens are 0600 whatever is set here.
+    """
+    before = os.umask(0o027)
+    os.umask(before | 0o027)
+
+
+def writable_by(folder: Path) -> str:
+    """Who besides its owner may put files into a folder and change those there, in words."""
+    try:
+        mode = folder.stat().st_mode
+    except OSError:
+        return ""
+    if mode & stat.S_ISVTX:  # as /tmp: everybody only what is their own
+        return ""
+    if mode & stat.S_IWOTH:
+        return "everybody on this machine"
+    return "its group" if mode & stat.S_IWGRP else ""

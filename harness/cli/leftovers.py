@@ -17,6 +17,7 @@ from harness.exit_codes import ExitCode
 from harness.ledger.leftovers import Leftover, read_account, read_leftovers
 from harness.report.console import open_console
 from harness.report.rundir import sweep_command, with_leftovers
+from harness.report.spreadsheet import harmless
 from harness.units import duration_text
 
 SHOWN = 40
@@ -93,7 +94,11 @@ def _write_json(rows: list[dict[str, Any]]) -> None:
 def _write_csv(rows: list[dict[str, Any]]) -> None:
     writer = csv.DictWriter(sys.stdout, _COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    for row in rows:
+        shown = {**row}
+        for name in ("reason", "worker", "message_id", "run"):  # tokens stay as they are
+            shown[name] = harmless(str(row[name]))
+        writer.writerow(shown)
 
 
 _COLUMNS = (

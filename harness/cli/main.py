@@ -16,6 +16,7 @@ from harness import __version__
 from harness.cli.deferral import terminated_as_by_hand
 from harness.errors import ConfigError, HarnessError, PreflightRefused
 from harness.exit_codes import ExitCode
+from harness.machine import keep_files_private
 from harness.streams import lost_output, outlast_readers
 
 NEGATIVE = re.compile(r"-\.?\d")
@@ -82,6 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is not None:
         return _main(argv)
     outlast_readers()
+    keep_files_private()
     code = _main(sys.argv[1:])
     if why := lost_output():
         print(f"warning: standard output can't be written: {why}", file=sys.stderr)

@@ -39,7 +39,13 @@ from harness.preflight.permit import permit
 from harness.preflight.room import check_room, forecast, notable
 from harness.report.console import open_console
 from harness.report.judging import read_objectives
-from harness.report.opening import LOCUST_LOG, START, make_run_directory, new_run_id
+from harness.report.opening import (
+    LOCUST_LOG,
+    START,
+    make_run_directory,
+    new_run_id,
+    others_may_write,
+)
 from harness.targets import Terms, resolve_target
 from harness.transport.probe import probe
 from harness.units import seconds
@@ -90,10 +96,8 @@ def run(args: argparse.Namespace) -> int:
         _check_target(target)
         where = f"{args.locustfile} → {target.netloc}"
         console.print(f"run {directory.name}: {where}", highlight=False, soft_wrap=True)
-        if room:
-            console.print(room, style="yellow", highlight=False, soft_wrap=True)
-        for sentence in told_settings(plan):
-            console.print(sentence, style="yellow", highlight=False, soft_wrap=True)
+        for warning in filter(None, (room, others_may_write(args.reports), *told_settings(plan))):
+            console.print(warning, style="yellow", highlight=False, soft_wrap=True)
         _tell_breaks(plan, console, real=terms is not None)
         admin = "" if simulator is None else simulator.admin
         came = _run_locust(args, target, directory, run_time_s, admin, console, above)

@@ -47,7 +47,7 @@ from harness.load.shipping import Copies, Shipper
 from harness.load.start_guard import ending_on_error
 from harness.load.trimming import trim
 from harness.load.web_guard import guard
-from harness.machine import raise_file_limit
+from harness.machine import keep_files_private, raise_file_limit
 from harness.preflight.permit import Permit
 from harness.preflight.room import RoomWatch
 from harness.report.baseline import note_counts
@@ -62,6 +62,7 @@ from harness.report.opening import (
     begin_run,
     make_run_directory,
     new_run_id,
+    others_may_write,
     target_facts,
 )
 from harness.report.rundir import sweep_command
@@ -80,6 +81,7 @@ def register() -> None:
 
 
 def _attach(environment: Any, runner: Any, **_: Any) -> None:
+    keep_files_private()
     outlast_readers()  # what Locust's process prints must not end what it does
     plugin = Plugin(environment, runner)
     environment.harness_plugin = plugin
@@ -200,6 +202,8 @@ class Plugin:
             if isinstance(self._runner, WorkerRunner):
                 self._start_work(options, directory, getattr(parsed, SHARES))
                 return
+            if warning := others_may_write(options.reports):
+                self._say(f"warning: {warning}")
             self._permit = self.admission.ask_permission()
             self.admission.check_strength(options)
             setattr(parsed, RUN_ID, run_id)

@@ -10,9 +10,7 @@ from typing import TextIO
 
 from harness.clock import utc_iso
 from harness.report.series import Series, Values
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""A cell that begins so is run as a formula by spreadsheets."""
+from harness.report.spreadsheet import harmless
 
 
 def write_csv(series: Series | None, file: TextIO) -> None:
@@ -20,7 +18,7 @@ def write_csv(series: Series | None, file: TextIO) -> None:
     rows = series.rows if series is not None else None
     writer = csv.writer(file, lineterminator="\n")
     columns = list(_columns(rows)) if rows is not None else []
-    writer.writerow(["start_utc", "start_s", "length_s", *(_plain(name) for name, _ in columns)])
+    writer.writerow(["start_utc", "start_s", "length_s", *(harmless(name) for name, _ in columns)])
     if rows is None:
         return
     for place, start in enumerate(rows.starts_s):
@@ -47,7 +45,3 @@ def _columns(rows: Series) -> Iterator[tuple[str, Values]]:
 
 def _cell(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}" if value % 1 else f"{value:.0f}"
-
-
-def _plain(name: str) -> str:
-    return f"'{name}" if name.startswith(FORMULA) else name

@@ -3,7 +3,9 @@
 import contextlib
 import os
 import platform
+import re
 import secrets
+import shlex
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +17,7 @@ from harness import __version__
 from harness.clock import KERNEL_STAMPS
 from harness.config import Target
 from harness.errors import ConfigError
+from harness.machine import writable_by
 
 START = "start.json"
 LATEST = "latest"
@@ -22,6 +25,7 @@ LOCUST_LOG = "locust.log"
 """What Locust's process prints under ``harness run``."""
 WAITING = "waiting for workers: "
 """How a line of it begins by which a master says for whom it waits."""
+RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 ENDED_BY_HAND = "stopped_by_hand"
 ENDED_FOR_WINDOW = "stopped_for_window"
 ENDED_FOR_DISK = "stopped_for_disk"
@@ -39,6 +43,11 @@ def new_run_id() -> str:
 
 def make_run_directory(reports: Path, run_id: str) -> Path:
     """Make ``reports/<run_id>`` and see that it can be written to. Raises ConfigError."""
+    if not RUN_ID.fullmatch(run_id) or run_id == LATEST:
+        raise ConfigError(
+            f"the run id {run_id[:80]!r} (HARNESS_RUN_ID) is no name of a folder: expected "
+            f"letters, digits, dots, hyphens and underscores, at most 100, and not {LATEST!r}"
+        )
     directory = reports / run_id
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -51,6 +60,17 @@ def make_run_directory(reports: Path, run_id: str) -> Path:
             f"the reports folder {reports} can't be written to: {error.strerror or error}"
         ) from error
     return directory
+
+
+def others_may_write(reports: Path) -> str:
+    """A warning where others than the user may change what is in the reports folder."""
+    who = writable_by(reports)
+    return (
+        f"{reports}/ can be written to by {who}, who could change ledgers and reports: "
+        f"chmod go-w {shlex.quote(str(reports))}"
+        if who
+        else ""
+    )
 
 
 def point_latest(directory: Path) -> None:

@@ -11,6 +11,7 @@ from harness.report.opening import (
     START,
     make_run_directory,
     new_run_id,
+    others_may_write,
     point_latest,
     read_start,
     write_start,
@@ -52,3 +53,28 @@ def test_processes_that_start_together_do_not_take_each_others_probe(tmp_path: P
         made = list(pool.map(lambda _: make_run_directory(tmp_path, "run"), range(800)))
     assert set(made) == {tmp_path / "run"}
     assert list((tmp_path / "run").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "run_id",
+    ["../elsewhere", "/tmp/x", "a/b", "..", ".", "", ".hidden", "latest", "a b", "a\n", "x" * 101],
+)
+def test_a_run_id_can_not_leave_the_reports_folder(tmp_path: Path, run_id: str) -> None:
+    with pytest.raises(ConfigError, match="no name of a folder"):
+        make_run_directory(tmp_path / "reports", run_id)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "who"),
+    [(0o755, ""), (0o750, ""), (0o775, "its group"), (0o777, "everybody"), (0o1777, "")],
+)
+def test_a_folder_that_others_may_change_is_warned_about(
+    tmp_path: Path, mode: int, who: str
+) -> None:
+    reports = tmp_path / "reports"
+    reports.mkdir()
+    reports.chmod(mode)
+    warning = others_may_write(reports)
+    assert who in warning
+    assert bool(warning) is bool(who)
