@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 from rich.console import Console
+from rich.text import Text
 
 from harness.analysis.knee import Answer, Found, answer, next_rate
 from harness.analysis.raised import Raised
@@ -166,11 +167,8 @@ def _show_level(number: int, by: Raised, load: float, level: Level, console: Con
     style = STYLES[level.judged]
     why = level.reason or ", ".join(f"{text}: {figure}" for text, figure in level.figures.items())
     at = f"level {number:>2}  {_figure(by, load):>8} {by.unit}"
-    console.print(
-        f"{at}  [{style}]{level.judged:<12}[/] {why}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    told = Text.assemble(f"{at}  ", (f"{level.judged:<12}", style), f" {why}")
+    console.print(told, highlight=False, soft_wrap=True)
 
 
 def _tell(search: Search, found: Answer, shown: dict[str, Any], console: Console) -> None:

@@ -37,7 +37,7 @@ class Frames:
 
     def say(self, text: str) -> None:
         """One line that is no frame."""
-        text = safe_text(text.replace(self._token, self._token[:8] + "…"))
+        text = safe_text(text.replace(self._token, self._token[:8] + "…")).replace("\n", "\\n")
         self._show(f"{self._clock(monotonic_ns())}   {text}")
 
     def heard(self, text: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from harness.analysis.planning import LaunchPlan, Wanted, plan_launch
 from harness.cli.plan_options import read_machines, read_wanted
@@ -152,7 +153,7 @@ def show(rows: Sequence[tuple[str, str, str]], plan: LaunchPlan, console: Consol
         table.add_row(*row)
     console.print(table)
     for warning in plan.warnings:
-        console.print(f"[bold red]warning:[/] {warning}", highlight=False)
+        console.print(Text.assemble(("warning:", "bold red"), f" {warning}"), highlight=False)
     console.print(f"arrivals to test with: {plan.arrivals}", highlight=False, soft_wrap=True)
     for command, why in plan.commands:
         console.print(f"  {command}", highlight=False, soft_wrap=True, end="")

@@ -11,11 +11,14 @@ _BLANKS = re.compile(r"[ \t]+(?=\n)")
 
 
 def open_console(*, stderr: bool = False) -> Console:
-    """A console on standard output, or on standard error."""
+    """A console on standard output, or on standard error.
+
+    Without markup: a bracket in the words of others would be read as a style, or as a broken one.
+    """
     stream = sys.stderr if stderr else sys.stdout
     if stream is None or stream.isatty():
-        return Console(stderr=stderr)
-    return Console(file=cast("IO[str]", _Trimmed(stream)))
+        return Console(stderr=stderr, markup=False, emoji=False)
+    return Console(file=cast("IO[str]", _Trimmed(stream)), markup=False, emoji=False)
 
 
 class _Trimmed(io.TextIOBase):

@@ -42,3 +42,16 @@ def test_a_terminal_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert console.is_terminal
     console.print(table())
     assert "short" in seen.getvalue()
+
+
+def test_brackets_in_the_words_of_others_are_words(capsys: pytest.CaptureFixture[str]) -> None:
+    console = open_console()
+    console.print("the service said [/x] and [bold]:smile:")
+    table = Table(box=None)
+    table.add_column("[/y]")
+    table.add_row("[/z]")
+    console.print(table)
+    told = capsys.readouterr().out
+    assert "[/x] and [bold]:smile:" in told
+    assert "[/y]" in told
+    assert "[/z]" in told
