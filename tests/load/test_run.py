@@ -216,6 +216,7 @@ def test_a_guest_who_is_never_closed_is_cleared_at_the_end(
     if number is not None:
         os.kill(process.pid, number)
     code, output = finish(process)
-    assert code in (0, 6), output  # by the time limit, by hand, or with too much lag
+    # By the time limit (then no guest had ended by itself), by hand, or with too much lag.
+    assert code in (0, 5, 6), output
     assert record(tmp_path)["sessions"]["cleared"] == 3
     assert set(simulator.truth()["open_tokens"]) == before
