@@ -24,6 +24,8 @@ DOCUMENTED = MappingProxyType(
 )
 """What guests keep to (vendor's limits page)."""
 CLOCK_OFF_S = 5.0
+MOST_LIFE_S = 1e9
+"""Of a session: what a configuration says beyond that is none."""
 
 
 class Status(StrEnum):
@@ -80,7 +82,9 @@ def check_deployment(
         text += ", guests' do not: " + ("write auto_join = true" if auto else "auto_join is on")
     found.append(Check(name="start", status=Status.OK, text=text))
     life_s = talks.get("sessionDurationSeconds")
-    text = "not stated" if life_s is None else duration_text(float(life_s))
+    text = "not stated"
+    if isinstance(life_s, int | float) and 0 <= life_s < MOST_LIFE_S:
+        text = duration_text(float(life_s))
     found.append(Check(name="session life", status=Status.OK, text=text))
     found += _sign_in(_inner(config, "auth"), sign_ins=sign_ins)
     return found

@@ -184,13 +184,13 @@ def _views(learned: Learned) -> Check:
     if not_led:
         text += f"; not by {' or '.join(not_led)}"
     if learned.attribute_prefix:
-        text += f"; attributes begin with {learned.attribute_prefix!r}"
+        text += f"; attributes begin with '{safe_quote(learned.attribute_prefix)}'"
     purposes = {
         "itself": learned.purpose_direct,
         "analytics": learned.purpose_analytics,
         "search": learned.purpose_search,
     }
-    called = [f"{purpose} ({view})" for view, purpose in purposes.items() if purpose]
+    called = [f"{safe_quote(name, 40)} ({view})" for view, name in purposes.items() if name]
     if called:
         text += f"; the guest is called {', '.join(called)}"
     return Check(name="views", status=Status.OK if led else Status.WARN, text=text)

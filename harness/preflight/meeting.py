@@ -35,6 +35,8 @@ TURN_WITHIN_S = 45.0
 CLEAR_WITHIN_S = 10.0
 CLOSE_WITHIN_S = 3.0
 TEXT = "Hello, this is a test of the way here. It ends by itself."
+MOST_HEARD = 5_000
+"""Frames that are kept of one visit: nobody says more, unless something is very wrong."""
 TIMES_SAID = 2
 """The same text twice: what is said to the first only is what the flow says of itself."""
 _ISO_MS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -225,8 +227,8 @@ class _Ear:
         code = frame.get("code")
         if "class" not in frame and "message" in frame:  # of the gateway in front
             body, code = frame["message"], code or 400
-        heard = Heard(name, code, body, at_ns)
-        self._meeting.heard.append(heard)
+        if len(self._meeting.heard) < MOST_HEARD:
+            self._meeting.heard.append(Heard(name, code, body, at_ns))
         if name == "SessionClearedEvent":
             self._meeting.cleared_wall_ns = wall_ns()
         if (
@@ -304,9 +306,10 @@ def learn(meeting: Meeting) -> dict[str, Any]:
         found["greets"] = None if by_itself is None else by_itself > 0
     said = [heard.body for heard in meeting.heard if heard.speaks]
     if said:
-        found["answered_by"] = str(said[-1].get("originatingEntity") or "") or None
+        found["answered_by"] = safe_quote(str(said[-1].get("originatingEntity") or ""), 40) or None
         found["id_form"] = _form_of_id(said[-1].get("id"))
-        channel = said[-1].get("channel") or {}
+        channel = said[-1].get("channel")
+        channel = channel if isinstance(channel, dict) else {}
         found["time_form"] = _form_of_time(channel.get("time"))
     at = {heard.name: heard.at_ns for heard in reversed(meeting.heard)}
     cleared, closed = at.get("SessionClearedEvent"), at.get("ConnectionClosedEvent")

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from harness.guard import Refusal, Rule
 from harness.platform_api.limits import CONNECTIONS, MESSAGES, REQUESTS
 from harness.preflight.checks import (
@@ -111,3 +113,15 @@ def test_a_machine_that_was_calibrated() -> None:
     (unknown,) = check_calibration(peak_per_s=20, at_once=5, safe_per_s=None, room=9000)
     assert (unknown.status, "did not find" in unknown.text) == (Status.WARN, True)
     assert check_calibration(peak_per_s=None, at_once=1, safe_per_s=None, room=None) == []
+
+
+@pytest.mark.parametrize(
+    "odd", [None, [], "x", 7, -1, 1e300, float("nan"), {"enabled": "yes"}, True]
+)
+def test_a_configuration_may_hold_anything(odd: Any) -> None:
+    talks = {"conversationClear": odd, "autoStart": odd, "sessionDurationSeconds": odd}
+    for found in (
+        {"status": odd, "auth": odd, "messenger": {"apps": {"conversations": talks}}},
+        {"status": odd, "auth": {"enabled": odd}, "messenger": odd},
+    ):
+        assert all(check.text for check in check_deployment(found))

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from sessions import Simulated
 
@@ -11,8 +12,9 @@ from harness.guest.rest import exchange_sign_in
 from harness.guest.settings import GuestSettings
 from harness.ledger.leftovers import read_leftovers
 from harness.preflight.checks import Status
-from harness.preflight.lessons import check_visit
-from harness.preflight.meeting import Meeting, Patience, learn, meet
+from harness.preflight.lessons import check_visit, lessons
+from harness.preflight.mapping import Learned
+from harness.preflight.meeting import Meeting, Patience, Turn, _Ear, learn, meet
 from harness.targets import Terms, resolve_target
 
 pytestmark = pytest.mark.process
@@ -152,3 +154,25 @@ def test_the_first_of_the_sign_ins_is_used(tmp_path: Path) -> None:
         (tmp_path / "jwts.txt").write_text("\n".join(jwts))
         meeting = visit(world, tmp_path, f'sign_ins = "{tmp_path / "jwts.txt"}"\n', quick=True)
     assert (meeting.ended, meeting.answered, learn(meeting)["signed_in"]) == (True, True, True)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"channel": "x", "originatingEntity": ["Bot"], "id": 7, "text": {"a": 1}},
+        {"channel": ["x"], "originatingEntity": "\x1b[31mBot\u202e", "text": None},
+        {"channel": {"time": 5}, "content": "x"},
+    ],
+)
+def test_whatever_a_frame_holds_something_can_be_learnt_of_it(
+    tmp_path: Path, body: dict[str, Any]
+) -> None:
+    meeting = Meeting(directory=tmp_path, token="t")
+    ear = _Ear(meeting)
+    frame = {"class": "StructuredMessage", "code": 200, "body": {"direction": "Outbound", **body}}
+    for data in (b"x", b"[]", b"7", orjson.dumps(frame)):
+        ear.on_frame(False, data, 1)
+    meeting.turns = [Turn(tuple(meeting.heard), 0)] * 2
+    learned = Learned(**learn(meeting))
+    assert learned.turn_messages == 1
+    assert "\x1b" not in str([check.text for check in lessons(learned)]) + meeting.reply
