@@ -299,7 +299,11 @@ class GuestSession:
             if arrived.question is not None:
                 arrived.question.taken = True
         elif not whole:
-            self._questions.answer_by_content(arrived.arrived_ns, arrived.seen_ns, arrived.question)
+            answered = self._questions.answer_by_content(
+                arrived.arrived_ns, arrived.seen_ns, arrived.question
+            )
+            if answered is not None:
+                answered.fits = fits
         if not whole:
             return arrived.message.text or readable(arrived.message)
         return self._rest_of_turn(question, arrived, deadline, limit_s)
@@ -528,6 +532,8 @@ class GuestSession:
     def _end(self) -> Ending:
         if self._ending is None:
             self._lasting.over = True
+            if self.line.inbox.replies:
+                self._look_at_replies()
             self._questions.close(monotonic_ns(), question_outcome(self._error))
             self._questions.end()
             self._ending = self._leaving.end()
@@ -597,10 +603,16 @@ class GuestSession:
 
     def _look_at_replies(self) -> None:
         """What came without being waited for: it was measured all the same."""
-        inbox = self.line.inbox
+        inbox, newest = self.line.inbox, self._questions.newest
         inbox.doubtful = None
         while arrived := inbox.next_reply():
             self._newest = arrived.message
+            if newest is not None and newest.fits is not None:
+                with contextlib.suppress(
+                    NotPossible
+                ):  # an expression that takes too long says nothing
+                    if newest.fits(arrived.message):
+                        newest.doubt()
 
     def _raise_failure(self) -> None:
         inbox = self.line.inbox

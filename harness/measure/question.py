@@ -5,6 +5,9 @@ it is no longer sure which of the two was the answer. It is held until the guest
 leaves, or for :data:`HELD_NS`.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from harness.measure.sample import Outcome
 
 HELD_NS = 5_000_000_000
@@ -32,6 +35,8 @@ class Question:
     """whether the message may have been the answer to something else"""
     by_content = False
     """whether the answer was known by what it said"""
+    fits: Callable[[Any], bool] | None = None
+    """what the story has waited for, once a message had it"""
     whole_turn = False
     """whether the story waits until the other side has said all"""
     waiting = False
@@ -48,6 +53,10 @@ class Question:
         """``reply`` or ``greeting``"""
         self.due_ns = due_ns
         self.sent_ns = sent_ns
+
+    def doubt(self) -> None:
+        """Another message would have been as good an answer: what it says decides nothing."""
+        self.by_content, self.ambiguous = False, True
 
     @property
     def exact(self) -> bool:

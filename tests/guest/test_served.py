@@ -21,6 +21,7 @@ from harness.measure.recorder import (
     GUESTS_SERVED,
     HEARD,
     LISTENED,
+    QUESTIONS_AMBIGUOUS,
     STORIES_BEGUN,
     STORIES_BROKEN,
     STORIES_CUT,
@@ -171,3 +172,24 @@ def test_they_listen_for_as_long_as_an_answer_may_take() -> None:
     assert listening.length_ns(recorder, questions) == 4_000_000_000
     recorder.slowest_answer_ns = 400_000_000_000
     assert listening.length_ns(recorder, questions) == 30_000_000_000
+
+
+@pytest.mark.parametrize(("pattern", "sure"), [(".", False), ("You said", True)])
+def test_a_wait_that_several_messages_fit_does_not_know_the_answer(
+    tmp_path: Path, pattern: str, sure: bool
+) -> None:
+    """A greeting after 0 s and the answer after 100 ms: ``.`` is content with the greeting."""
+    flow = Simulator("--limits", "off", "--bot-greets", "text", "--bot-delay", "100ms")
+    try:
+        rig = Rig(flow, tmp_path)
+        with rig.guest() as guest:
+            guest.say("hello")
+            guest.await_reply(within="5s", matching=pattern)
+            guest.think("0.3s")
+            guest.say("again")
+            guest.await_reply(within="5s", matching=pattern)
+        taken = rig.taken()
+        assert taken.outcomes["reply"] == {Outcome.OK: 2}
+        assert (taken.counts[QUESTIONS_AMBIGUOUS] == 0) is sure
+    finally:
+        flow.stop()
