@@ -446,8 +446,10 @@ def try_cell(cell: Cell, twin: Twin, *, seed: int) -> Outcome:
             clear = not opened and not outcome.left and not lost
             if outcome.code == 0 and not clear:
                 broken.append("exit code 0 though not all is clear")
-            # Who had come to the end already when the second signal came is ended by it.
-            left = clear and cell.ending == "two SIGINTs" and outcome.code == -signal.SIGINT
+            # Who had come to the end already when the second signal came is ended by it: of
+            # several guests by hand that may be one, while another has told of its leftover.
+            late = cell.ending == "two SIGINTs" and outcome.code == -signal.SIGINT
+            left = late and (clear or cell.mode == BY_HAND)
             killed = cell.ending.startswith("kill -9") or cell.ending == RESTARTED
             if not killed and not left and outcome.code not in OURS:
                 broken.append(f"exit code {outcome.code} is none of ours")
