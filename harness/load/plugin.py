@@ -462,7 +462,8 @@ class Plugin:
             self.interrupts.again()
         else:
             self._quitting = True
-            if not self._stopping:  # Locust leaves by itself only when a run is over: a signal came
+            # Locust leaves by itself only when a run is over: a signal came, or nobody is above us.
+            if not (self._stopping or self.interrupts.orphaned):
                 self._notes[ENDED_BY_SEARCH if SEARCH in os.environ else ENDED_BY_HAND] = True
             if not (self.interrupts.count or self.interrupts.unhurried):
                 self._hurry_in_time()  # by SIGTERM, or as if

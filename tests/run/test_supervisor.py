@@ -129,6 +129,7 @@ def test_a_run_ends_in_order(
     assert (directory / "report.html").is_file()
     if end is kill_supervisor:
         assert "harness run was killed: the run was ended early" in run.record["reasons"]
+        assert "by hand" not in str(run.record["reasons"])
 
 
 @pytest.mark.parametrize("end", [kill_supervisor_then_locust, kill_locust_then_supervisor])
