@@ -12,7 +12,7 @@ import gevent
 from gevent.socket import wait_read
 
 from harness.exit_codes import ExitCode
-from harness.lifeline import IN_ORDER, VARIABLE, signal_when_orphaned, starter
+from harness.lifeline import IN_ORDER, VARIABLE, Starter, signal_when_orphaned, starter
 
 
 class Interrupts:
@@ -26,6 +26,7 @@ class Interrupts:
         """whoever ends the run leaves conversations all the time they may have"""
         self.orphaned = False
         """``harness run`` was killed"""
+        self._above: Starter | None = None
         self._gone = False
 
     def install(self, *, supervised: bool) -> None:
@@ -40,12 +41,12 @@ class Interrupts:
             gevent.signal_handler(signal.SIGHUP, self._end_alone)
         above = starter()
         if above is not None and supervised:
+            self._above = above
             gevent.spawn(self._watch, above.fd)
             signal_when_orphaned(signal.SIGHUP)
 
     def _watch(self, fd: int) -> None:
         wait_read(fd)
-        self.orphaned = True
         self._end_alone()
 
     def _end_unhurried(self) -> None:
@@ -56,6 +57,9 @@ class Interrupts:
         """The terminal or the supervisor has gone: once, however often we are told."""
         if not self._gone:
             self._gone = True
+            if self._above is not None:
+                gevent.sleep(0.1)  # the kernel's signal may come before the pipe is closed
+                self.orphaned = self._above.gone
             os.kill(os.getpid(), signal.SIGTERM)
 
     def on_interrupt(self) -> None:
