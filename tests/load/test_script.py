@@ -54,7 +54,9 @@ def test_the_example_runs_as_load(simulator: Any, tmp_path: Path) -> None:
     assert run["sessions"]["leftover"] == 0, output
     assert run["sessions"]["cleared"] >= 1
     assert run["operations"]["reply"]["outcomes"].keys() <= {"ok", "cut_short"}
-    assert passed(code, output), output
+    assert run["guests"]["failed"] == 0
+    # Eight seconds are too few for the objectives' percentiles.
+    assert passed(code, output) or code == ExitCode.NO_DATA, output
 
 
 @pytest.mark.process

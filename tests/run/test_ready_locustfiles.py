@@ -10,10 +10,17 @@ import pytest
 from conftest import Simulator
 from locusts import ROOT, passed
 
+from harness.exit_codes import ExitCode
+
 pytestmark = pytest.mark.process
 
 READY = ROOT / "locustfiles"
 OPEN = ("load", "step", "spike", "soak", "breakpoint", "reconnect")
+
+
+def judged(code: int, output: str) -> bool:
+    """Whether nothing was missed: these runs are too short for some of their percentiles."""
+    return passed(code, output) or code == ExitCode.NO_DATA
 
 
 def run(tmp_path: Path, name: str, *words: str, simulated: bool = True) -> tuple[int, str, dict]:
@@ -36,11 +43,13 @@ def run(tmp_path: Path, name: str, *words: str, simulated: bool = True) -> tuple
 )
 def test_open_workloads_take_height_length_and_seed(tmp_path: Path, name: str) -> None:
     code, output, record = run(tmp_path, name, "--rate", "8/s", "--over", "4s", "--seed", "5")
-    assert (code == 0) if name == "load" else passed(code, output), output
+    assert code in (0, ExitCode.NO_DATA) if name == "load" else judged(code, output), output
     sessions = record["sessions"]
     assert sessions["opened"] == sessions["cleared"] > 5
     assert record["how"]["seed"] == 5
-    assert record["session_length_ms"]["p50"] > 0
+    guests = record["guests"]
+    assert guests["failed"] == 0, output
+    assert guests["arrived"] == guests["served"] + guests["cut"] == sessions["opened"]
     assert record["arrivals"]["dropped"] == 0
 
 
@@ -66,7 +75,8 @@ def test_a_soak_outlives_connections_and_counts_what_expires(
             tmp_path, "soak", "--target", twin.url, "--rate", "6/s", "--over", "6s", "--seed", "5",
             "--stay", "5s", "--silence", silence, "--max-connection-age", age, simulated=False,
         )  # fmt: skip
-        assert passed(code, output), output
+        # Guests whose session the service ends were not served; too few replies decide nothing.
+        assert code == ExitCode.OBJECTIVES if age == "off" else judged(code, output), output
         assert twin.truth()["open_tokens"] == []
     finally:
         twin.stop()
