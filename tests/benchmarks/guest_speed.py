@@ -10,6 +10,7 @@ GuestSession with ledger and recorder; *everything* adds the Locust user and Loc
 Only the pacing is off: it would sleep. Ends with 1 when a floor is missed.
 """
 
+import argparse
 import gc
 import json
 import os
@@ -426,7 +427,9 @@ class Guests:
 
                 tasks = [visit]  # noqa: RUF012 - Locust reads it from the class
 
-            self.environment = Environment(user_classes=[Visitor])
+            self.environment = Environment(
+                user_classes=[Visitor], parsed_options=argparse.Namespace(num_users=count)
+            )
             options = RunOptions(
                 terms=Terms(name="bench", target=parse_target(self.url, ca_file=self.ca_file)),
                 reports=self.directory,
