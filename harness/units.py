@@ -16,10 +16,13 @@ _PER_SECOND = {"s": 1.0, "m": 1 / 60, "min": 1 / 60, "h": 1 / 3600}
 
 def seconds(text: str | float, what: str = "duration") -> float:
     """``"1m30s"`` → 90.0. A bare number is seconds. Raises ConfigError naming ``what``."""
-    if isinstance(text, int | float) and not isinstance(text, bool):
-        value = float(text)
-    else:
-        value = _written_seconds(str(text), what)
+    if type(text) is str:  # as most stories have it, with every message
+        return _written_seconds(text, what)
+    value = float(text) if type(text) in (int, float) else _written_seconds(str(text), what)
+    return _checked(value, what, text)
+
+
+def _checked(value: float, what: str, text: str | float) -> float:
     if not math.isfinite(value) or value < 0:
         raise ConfigError(f"{what}: expected a duration of zero or more, got {text!r}")
     return value
@@ -29,11 +32,12 @@ def seconds(text: str | float, what: str = "duration") -> float:
 def _written_seconds(text: str, what: str) -> float:
     compact = text.strip().replace(" ", "").lower()
     if re.fullmatch(r"\d+(?:\.\d+)?", compact):
-        return float(compact)
+        return _checked(float(compact), what, text)
     parts = _PART.findall(compact)
     if not parts or "".join(number + unit for number, unit in parts) != compact:
         raise ConfigError(f"{what}: expected a duration such as 50ms, 20s or 1m30s, got {text!r}")
-    return math.fsum(float(number) * _SECONDS[unit] for number, unit in parts)
+    value = math.fsum(float(number) * _SECONDS[unit] for number, unit in parts)
+    return _checked(value, what, text)
 
 
 def asked_wait_s(value: object) -> float | None:

@@ -214,15 +214,14 @@ class GuestSession:
             raise ConfigError(
                 f"a text of {len(text.encode())} bytes can't be said: at most {MAX_TEXT_BYTES}"
             )
-        sent = None
-        if attributes or not self._joined:
-            sent = self._attributes(attributes, first=not self._joined)
-        first = not self._joined
-        due = self._begin_speaking()
-        if not sent and not file:
+        line = self.line
+        if self._joined and not attributes and not file:
+            due = self._begin_speaking()
             left = self._lasting.say(text, due)
         else:
-            line = self.line
+            first = not self._joined
+            sent = self._attributes(attributes, first=first) if attributes or first else None
+            due = self._begin_speaking()
             left = self._lasting.send(
                 lambda: requests.text(
                     line.token, line.next_id(), text, custom_attributes=sent, attachment_id=file
@@ -230,12 +229,12 @@ class GuestSession:
                 "delivered",
                 due,
             )
-        if first and self.settings.greets:
-            self._questions.ask(GREETING, due + self.line.paced_ns, left)
-        if expect_reply or (expect_reply is None and self._replies):
-            self._questions.ask(REPLY, due + self.line.paced_ns, left)
+            if first and self.settings.greets:
+                self._questions.ask(GREETING, due + line.paced_ns, left)
+        if self._replies if expect_reply is None else expect_reply:
+            self._questions.ask(REPLY, due + line.paced_ns, left)
         else:
-            self._questions.may_answer(REPLY, due + self.line.paced_ns, left)
+            self._questions.may_answer(REPLY, due + line.paced_ns, left)
 
     def choose(self, text: str, *more: str, expect_reply: bool | None = None) -> None:
         """Choose what the message that was waited for last offers, or one that has come since.
