@@ -107,6 +107,13 @@ def passed(code: int, output: str) -> bool:
     return code == 0 or (code == 6 and "the generator lagged" in output)
 
 
+def undecided(code: int, output: str) -> bool:
+    """Whether all guests were cut by the end of the run, so that none can be judged."""
+    return passed(code, output) or (
+        code == 5 and "FAIL" not in output and "no guest had come to an end by itself" in output
+    )
+
+
 def cut_by_hand(code: int, output: str) -> bool:
     """Whether a run ended in order, and says that it was ended by hand before its time."""
     return code == 6 and any(f"{word} by hand" in output for word in ("cut", "ended"))

@@ -83,7 +83,7 @@ def test_a_new_conversation_that_is_refused_leaves_the_old_one_on_the_list(
     try:
         rig = Rig(running, tmp_path)
         told = typed(rig, "bye\n/new\n/new\nmore\n", capsys, monkeypatch)
-        assert told.count("Too many configure requests") == 2
+        assert told.count("ConfigureSession rate too high") == 2
         assert "/new begins another conversation" in told
         assert len(rig.still_open()) == 1
         assert rig.still_open() == rig.leftovers().keys()

@@ -14,6 +14,7 @@ from conftest import Simulator
 from locusts import ROOT, locustfile
 
 from harness.analysis.ramp import Limit
+from harness.exit_codes import ExitCode
 from harness.report.calibration import Calibration, Carried, Rate, write_calibration
 
 pytestmark = pytest.mark.process
@@ -135,8 +136,10 @@ def test_no_more_sessions_than_the_cap(simulator: Any, tmp_path: Path, more: lis
         "run", str(locustfile(tmp_path)), *words, "-u", "10", "-t", "5s",
         "--override", "preflight=test", *more,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert record(tmp_path)["sessions"]["opened"] == 7
+    found = record(tmp_path)
+    assert found["sessions"]["opened"] == found["sessions"]["cleared"] == 7
+    assert done.returncode == ExitCode.INVALID, done.stdout + done.stderr
+    assert "the cap of 7 sessions was reached" in str(found["reasons"])
 
 
 @pytest.mark.timeout(240)
@@ -148,7 +151,7 @@ def test_it_stops_by_itself_before_the_window_ends(simulator: Any, tmp_path: Pat
         "run", str(locustfile(tmp_path)), *words, "-u", "2", "-t", "10m",
         "--stop-timeout", "1s", "--override", "preflight=test",
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == ExitCode.INVALID, done.stdout + done.stderr
     assert "stops by itself" in done.stdout
     found = record(tmp_path)
     assert found["how"]["stopped_for_window"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 import pytest
-from locusts import cut_by_hand, finish, in_session, locustfile, only_run, passed, start
+from locusts import cut_by_hand, finish, in_session, locustfile, only_run, start
 
 from harness.ledger.leftovers import read_account
 from harness.load.drain import add_failures
@@ -68,7 +68,7 @@ def test_a_signal_to_the_whole_group_as_from_a_terminal(simulator: Any, tmp_path
     code, output = finish(process)
     account = read_account(only_run(tmp_path))
     assert (account.intended, account.cleared, account.workers_lost) == (20, 20, 0), output
-    assert passed(code, output), output
+    assert cut_by_hand(code, output), output
 
 
 def test_a_torn_line_of_the_failures_makes_room_for_the_whole_sentence(tmp_path: Path) -> None:

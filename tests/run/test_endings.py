@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from locusts import environment_for, finish, in_session, launch, locustfile, passed
+from locusts import environment_for, finish, in_session, launch, locustfile, undecided
 
 from harness.cli.stages import free_port
 from harness.ledger.leftovers import read_account
@@ -104,11 +104,13 @@ def test_stop_in_the_web_ui_and_a_second_run(simulator: Any, tmp_path: Path, mod
             assert (account.intended, account.cleared, account.workers_lost) == (6, 6, 0)
             assert set(simulator.truth()["open_tokens"]) <= before
             record = json.loads((runs(tmp_path)[-1] / "run.json").read_text())
-            assert record["verdict"] == "PASS" or "lagged" in str(record["reasons"])
+            reasons = str(record["reasons"])  # all of its guests were cut by the end
+            assert record["verdict"] == "NO_DATA" or "lagged" in reasons, reasons
+            assert "no guest had come to an end by itself" in reasons
             assert record["operations"]["clear"]["outcomes"] == {"ok": 6}
         assert len(runs(tmp_path)) == 2
         code, output = locust.end()
-        assert passed(code, output), output
+        assert undecided(code, output), output
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -118,7 +120,7 @@ def test_autostart_to_its_time_limit(simulator: Any, tmp_path: Path, mode: str) 
     options = ("--autostart", "--autoquit", "1", "-u", "6", "-r", "6", "-t", "4s")
     with Locust(mode, file, tmp_path, simulator.url, *options) as locust:
         code, output = finish(locust.process, within_s=90)
-        assert passed(code, output), output
+        assert undecided(code, output), output
         for worker in locust.workers:
             finish(worker)
     (directory,) = runs(tmp_path)

@@ -45,7 +45,7 @@ def test_every_operation_is_one_event_with_a_time(simulator: Any, tmp_path: Path
     more = IMPATIENT + LISTENER.format(path=str(heard))
     process = start(locustfile(tmp_path, more=more), tmp_path, simulator.url, "-u", "4", "-t", "3")
     code, output = finish(process)
-    assert code in (0, 6), output  # 6: the machine was busy
+    assert code in (3, 6), output  # its guests are not served; 6: the machine was busy
     events = [json.loads(line) for line in heard.read_text().splitlines()]
     record = json.loads((only_run(tmp_path) / "run.json").read_text())
     assert all(isinstance(time_ms, float) and time_ms >= 0 for _, time_ms, _ in events)

@@ -99,7 +99,8 @@ def test_an_answer_of_several_messages_with_gaps(play, tmp_path) -> None:
         first, second, third = row["due_ms"]
         assert [second - first, third - second] == pytest.approx([60, 60], abs=0.01)
         assert len(row["answers_ms"]) == 3
-        assert all(at >= due - 1 for at, due in zip(row["answers_ms"], row["due_ms"], strict=True))
+        assert row["answers_ms"] == sorted(row["answers_ms"])
+        assert row["answers_ms"][2] - row["answers_ms"][0] > 60  # of two gaps of as much each
         delays = (await world.truth())["delays"]
         assert delays["turn"]["p50_ms"] > delays["reply"]["p50_ms"] + 100
 
