@@ -66,7 +66,9 @@ class Interrupts:
         """One Ctrl-C more."""
         self.count += 1
         if self.count == 1:
-            raise KeyboardInterrupt  # gevent hands it to Locust's main greenlet, as it expects
+            # Locust's main greenlet expects it. Raised here, gevent would print a stack as well.
+            gevent.get_hub().handle_system_error(KeyboardInterrupt, KeyboardInterrupt())
+            return
         self.again()
 
     def again(self) -> None:

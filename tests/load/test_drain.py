@@ -69,6 +69,7 @@ def test_a_signal_to_the_whole_group_as_from_a_terminal(simulator: Any, tmp_path
     account = read_account(only_run(tmp_path))
     assert (account.intended, account.cleared, account.workers_lost) == (20, 20, 0), output
     assert cut_by_hand(code, output), output
+    assert "Traceback" not in output
 
 
 def test_a_torn_line_of_the_failures_makes_room_for_the_whole_sentence(tmp_path: Path) -> None:
