@@ -108,10 +108,10 @@ def passed(code: int, output: str) -> bool:
 
 
 def undecided(code: int, output: str) -> bool:
-    """Whether all guests were cut by the end of the run, so that none can be judged."""
-    return passed(code, output) or (
-        code == 5 and "FAIL" not in output and "no guest had come to an end by itself" in output
-    )
+    """Whether the run says that all its guests were cut by its end, so that none can be judged."""
+    if code == 6:
+        return passed(code, output)
+    return code == 5 and "FAIL" not in output and "no guest had come to an end by itself" in output
 
 
 def cut_by_hand(code: int, output: str) -> bool:

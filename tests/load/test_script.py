@@ -1,6 +1,7 @@
 """A script as load: read when the class is made, rows shared fairly, played by real Locust."""
 
 import json
+import re
 import uuid
 from pathlib import Path
 from typing import Any
@@ -82,4 +83,4 @@ def test_a_choice_that_is_not_offered_ends_that_story_and_the_run_goes_on(
     (told,) = stories["told"]  # of the row that came first
     assert "pick one, step 3" in told
     assert "'First'" in told
-    assert "words.csv, line " in told
+    assert re.search(r"words\.csv, line [23]\b", told)
