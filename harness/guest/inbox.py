@@ -183,7 +183,7 @@ class Inbox:
             if time is not None and time <= self._newest_before:
                 return False
         if message.message_id and self._seen.first(message.message_id, self._lane) is None:
-            self._keep(message, at_ns, at_ns)
+            self._keep(message, bool(message.text or message.content), at_ns, at_ns)
             return True
         return False
 
@@ -231,7 +231,9 @@ class Inbox:
 
     def _on_message(self, message: events.Message, arrived_ns: int, seen_ns: int) -> bool:
         # Taken apart at once: to read eight fields of a named tuple by their names costs more.
-        direction, _, _, message_id, tracing_id, presence, typing, _, response, time, _ = message
+        direction, _, text, message_id, tracing_id, presence, typing, _, response, time, content = (
+            message
+        )
         if self.session.state is _CLEARED and presence != "Clear":
             self._recorder.count(Finding.AFTER_CLEAR)
             return True
@@ -250,7 +252,7 @@ class Inbox:
             elif presence == "Disconnect":
                 self._on_disconnect(message)
             elif not typing:
-                self._keep(message, arrived_ns, seen_ns)
+                self._keep(message, bool(text or content), arrived_ns, seen_ns)
         elif presence == "Clear":
             awaited = True  # though it proves nothing by itself
             self.clear_echoed = self.clear_echoed or tracing_id == self.clear_id
@@ -284,11 +286,12 @@ class Inbox:
         if message.read_only:
             self.session.got(Got.DISCONNECTED_FOR_GOOD)
 
-    def _keep(self, message: events.Message, arrived_ns: int, seen_ns: int) -> None:
+    def _keep(self, message: events.Message, shows: bool, arrived_ns: int, seen_ns: int) -> None:
+        """Keep one of the other side; ``shows``: it holds something to read."""
         if self.replies is None:
             self.replies = deque(maxlen=FRAMES_KEPT)
         question = None
-        if self.questions is not None and (message.text or message.content):
+        if shows and self.questions is not None:
             question = self.questions.take_in(arrived_ns, seen_ns)
         self.replies.append(_new(Arrived, (message, arrived_ns, seen_ns, question)))
         self._recorder.replies_received += 1
