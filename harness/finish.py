@@ -19,24 +19,24 @@ from typing import Any
 import orjson
 from rich.console import Console
 
-from harness.config import Target
+from harness.config.target import Target
 from harness.errors import HarnessError
 from harness.exit_codes import ExitCode
 from harness.guest.settings import GuestSettings
-from harness.ledger.leftovers import read_leftovers
-from harness.reconcile.lost import find_lost, sweep_lost
-from harness.report.afterwards import sweep_block
-from harness.report.baseline import note_counts
-from harness.report.opening import write_start
-from harness.report.record import (
+from harness.judge.record import (
     RECORD,
     build_record,
     declare_invalid,
     record_of_nothing,
     write_record,
 )
-from harness.report.rundir import sweep_command
+from harness.judge.update import sweep_block
+from harness.ledger.leftovers import read_leftovers
+from harness.reconcile.lost import find_lost, sweep_lost
+from harness.reconcile.queue_counts import note_counts
 from harness.report.terminal import show_summary
+from harness.rundir.find import sweep_command
+from harness.rundir.start import write_start
 
 Say = Callable[[str], object]
 SIMULATOR = "HARNESS_SIMULATOR"

@@ -6,15 +6,15 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from harness.config import parse_target
-from harness.guest.budget import UNLIMITED
+from harness.config.target import parse_target
+from harness.guest.rate_limit import UNLIMITED
 from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings
 from harness.ledger.ledger import Ledger
 from harness.ledger.leftovers import read_leftovers
 from harness.ledger.store import Store
+from harness.measure.model import Outcome
 from harness.measure.recorder import Collected, Recorder
-from harness.measure.sample import Outcome
 
 
 class Rig:

@@ -2,8 +2,8 @@
 
 from fakes import FakeServer, Peer
 
-from harness.config import parse_target
-from harness.guest.line import Line
+from harness.config.target import parse_target
+from harness.guest.connection import Line
 from harness.guest.settings import GuestSettings
 from harness.measure.recorder import Recorder
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
-from harness.measure.sample import Outcome, Sample
 
 MS = 1_000_000
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import gevent
 
-from harness.config import parse_target
-from harness.guest.line import Line
+from harness.config.target import parse_target
+from harness.guest.connection import Line
 from harness.guest.settings import GuestSettings
 from harness.ledger.store import Stage, Store
 from harness.ledger.tokens import guest_tag

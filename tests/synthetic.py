@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 
 from harness.clock import utc_iso
+from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder, corrected_tag, service_tag
-from harness.measure.sample import Outcome, Sample
 from harness.measure.snapshot import IntervalWriter, read_measurements
 
 START_S = 1_795_000_000

@@ -14,7 +14,7 @@ from harness import finish
 from harness.finish import finish_run
 from harness.ledger.store import Stage, Store
 from harness.report.console import open_console
-from harness.report.opening import write_start
+from harness.rundir.start import write_start
 
 pytestmark = pytest.mark.process
 

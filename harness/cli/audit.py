@@ -25,6 +25,7 @@ from harness.cli.reports_option import add_reports
 from harness.cli.which_run import take_run
 from harness.clock import utc_iso
 from harness.exit_codes import ExitCode
+from harness.judge.record import operation_block
 from harness.measure.addition import write_addition
 from harness.measure.censored import Tried
 from harness.measure.histogram import Histogram
@@ -33,8 +34,7 @@ from harness.reconcile.audit import Audit, audit
 from harness.reconcile.end_lag import EndLags
 from harness.report.console import open_console
 from harness.report.figures import ms_text
-from harness.report.record import operation_block
-from harness.report.rundir import sweep_command
+from harness.rundir.find import sweep_command
 from harness.units import duration_text, seconds
 
 SHOWN = 20

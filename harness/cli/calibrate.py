@@ -10,9 +10,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from harness.cli.other_work import OtherWork
 from harness.cli.reports_option import add_reports
-from harness.cli.rising import Rising, measure_guests, measure_messages, measure_sessions
 from harness.clock import utc_iso
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
@@ -25,16 +23,23 @@ from harness.machine import (
     raise_file_limit,
     this_machine,
 )
-from harness.report.calibration import (
+from harness.report.console import open_console
+from harness.rundir.start import make_run_directory, new_run_id
+from harness.studies.calibrate.calibration import (
     Calibration,
     Carried,
     Rate,
     as_dict,
     write_calibration,
 )
-from harness.report.calibration_page import disturbances, rows_of, write_calibration_page
-from harness.report.console import open_console
-from harness.report.opening import make_run_directory, new_run_id
+from harness.studies.calibrate.other_load import OtherWork
+from harness.studies.calibrate.page import disturbances, rows_of, write_calibration_page
+from harness.studies.calibrate.runs import (
+    Rising,
+    measure_guests,
+    measure_messages,
+    measure_sessions,
+)
 from harness.units import rate_per_s, seconds
 
 KINDS = ("plain", "tls")

@@ -8,22 +8,28 @@ import orjson
 from rich.console import Console
 from rich.text import Text
 
-from harness.analysis.knee import Answer, Found, answer, next_rate
-from harness.analysis.raised import Raised
-from harness.analysis.standing import Judged
-from harness.cli.checking import check_files
-from harness.cli.embedded import EmbeddedSimulator
 from harness.cli.reports_option import add_reports
-from harness.cli.searching import Search, begin_search, check_asked, resume_search, run_level
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
-from harness.report.capacity_answer import as_dict
-from harness.report.capacity_page import write_capacity_page
+from harness.judge.objective import parse_objective
+from harness.judge.record import KNOWN
 from harness.report.console import open_console
-from harness.report.fits import sentences
-from harness.report.levels import Level
-from harness.report.record import KNOWN
-from harness.slo.objective import parse_objective
+from harness.studies.capacity.answer import as_dict
+from harness.studies.capacity.fits import sentences
+from harness.studies.capacity.level import Level
+from harness.studies.capacity.level_verdict import Judged
+from harness.studies.capacity.load_axis import Raised
+from harness.studies.capacity.page import write_capacity_page
+from harness.studies.capacity.runner import (
+    Search,
+    begin_search,
+    check_asked,
+    resume_search,
+    run_level,
+)
+from harness.studies.capacity.search import Answer, Found, answer, next_rate
+from harness.studies.capacity.validate import check_files
+from harness.studies.simulator_process import EmbeddedSimulator
 from harness.units import duration_text
 
 STYLES = {

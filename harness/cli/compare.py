@@ -4,7 +4,7 @@ import argparse
 
 from harness.cli.reports_option import add_reports
 from harness.errors import ConfigError
-from harness.report.rundir import resolve_run
+from harness.rundir.find import resolve_run
 from harness.units import seconds
 
 PAGE = "compare.html"
@@ -82,10 +82,10 @@ def run(args: argparse.Namespace) -> int:
     """Print the comparison; its exit code."""
     _refuse_nonsense(args)
     *bases, new = [resolve_run(text, args.reports) for text in args.runs]
-    from harness.analysis.compare import Rules
-    from harness.report.comparison import compare
-    from harness.report.comparison_page import comparison_page
-    from harness.report.comparison_text import comparison_text
+    from harness.studies.compare.comparison import compare
+    from harness.studies.compare.page import comparison_page
+    from harness.studies.compare.statistics import Rules
+    from harness.studies.compare.text import comparison_text
 
     rules = Rules(
         confidence=args.confidence / 100,

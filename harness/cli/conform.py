@@ -12,8 +12,8 @@ from harness.conform.check import Checked, Finding, Stay, check_recording
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.units import duration_text
-from harness.workload.recorded.moments import Turn
-from harness.workload.recorded.reading import read_recording
+from harness.workload.har.moments import Turn
+from harness.workload.har.reading import read_recording
 
 TURNS_SHOWN = 12
 

@@ -7,15 +7,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.analysis.drift import DriftReport
-from harness.analysis.trend import Drift, Trend
 from harness.cli.reports_option import add_reports
 from harness.cli.which_run import take_run
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.report.console import open_console
-from harness.report.drift_page import assumptions, write_drift_page
-from harness.report.drifting import as_dict, assess_run
+from harness.studies.drift.assess import DriftReport
+from harness.studies.drift.figures import as_dict, assess_run
+from harness.studies.drift.page import assumptions, write_drift_page
+from harness.studies.drift.trend import Drift, Trend
 from harness.units import about_text, seconds
 
 EXIT_CODES = {

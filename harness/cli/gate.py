@@ -7,9 +7,9 @@ import orjson
 
 from harness.cli.reports_option import add_reports
 from harness.cli.which_run import take_run
+from harness.judge.record import write_record
+from harness.judge.rejudge import judge_anew, read_objectives, since_then
 from harness.report.console import open_console
-from harness.report.judging import judge_anew, read_objectives, since_then
-from harness.report.record import write_record
 from harness.report.terminal import met_lines, verdict_line
 
 

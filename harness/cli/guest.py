@@ -15,27 +15,27 @@ from random import Random
 import gevent
 
 from harness.cli.by_hand import talk
-from harness.cli.deferral import heeded
-from harness.cli.embedded import EmbeddedSimulator
 from harness.cli.frames import Frames
 from harness.cli.record_file import RecordFile
 from harness.cli.reports_option import add_reports
 from harness.clock import utc_iso
-from harness.config import parse_target
+from harness.config.target import parse_target
+from harness.config.targets_file import FILE, Terms, resolve_target
+from harness.deferral import heeded
 from harness.errors import ConfigError, HarnessError
 from harness.exit_codes import ExitCode
-from harness.guest.acting import NO_ROW, act
+from harness.guest.player import NO_ROW, act
 from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings, Observer
 from harness.ledger.ledger import Ledger
 from harness.ledger.store import FILE_NAME, OVER, Stage, Store
 from harness.measure.recorder import Recorder
-from harness.report.opening import target_facts, write_start
+from harness.rundir.start import target_facts, write_start
 from harness.streams import Printer
-from harness.targets import FILE, Terms, resolve_target
-from harness.workload.feeder import Feeder
+from harness.studies.simulator_process import EmbeddedSimulator
+from harness.workload.data import Feeder
 from harness.workload.reading import read_text
-from harness.workload.script_file import Loaded, read_script
+from harness.workload.script.file import Loaded, read_script
 
 TOLD = {
     "reconnects": "the connection was lost: trying to come back with the same token",

@@ -16,8 +16,8 @@ from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.ledger.leftovers import Leftover, read_account, read_leftovers
 from harness.report.console import open_console
-from harness.report.rundir import sweep_command, with_leftovers
 from harness.report.spreadsheet import harmless
+from harness.rundir.find import sweep_command, with_leftovers
 from harness.units import duration_text
 
 SHOWN = 40

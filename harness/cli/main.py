@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from harness import __version__
-from harness.cli.deferral import terminated_as_by_hand
+from harness.deferral import terminated_as_by_hand
 from harness.errors import ConfigError, HarnessError, PreflightRefused
 from harness.exit_codes import ExitCode
 from harness.machine import keep_files_private

@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.analysis.planning import LaunchPlan, Wanted, plan_launch
-from harness.cli.plan_options import read_machines, read_wanted
 from harness.cli.reports_option import add_reports
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.report.console import open_console
-from harness.report.opening import make_run_directory, new_run_id
-from harness.report.plan_page import write_plan_page
+from harness.rundir.start import make_run_directory, new_run_id
+from harness.studies.plan.inputs import read_machines, read_wanted
+from harness.studies.plan.page import write_plan_page
+from harness.studies.plan.plan import LaunchPlan, Wanted, plan_launch
 from harness.units import duration_text, figure_text
 
 LOCUSTFILE = '''"""The planned launch: {peak} guests a minute at the peak, {held} in session."""

@@ -11,14 +11,14 @@ from typing import Any
 import orjson
 from rich.console import Console
 
-from harness.config import Target, parse_target
+from harness.config.target import Target, parse_target
 from harness.errors import ConfigError
+from harness.judge.record import RECORD
+from harness.judge.update import bring_up_to_date
 from harness.platform_api.client import Credentials, Places, PlatformApi
 from harness.preflight.mapping import Learned
 from harness.reconcile.matching import Road
-from harness.report.afterwards import bring_up_to_date
-from harness.report.opening import START, read_start
-from harness.report.record import RECORD
+from harness.rundir.start import START, read_start
 from harness.transport.route import why_not
 
 MARGIN = timedelta(minutes=5)

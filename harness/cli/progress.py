@@ -19,8 +19,8 @@ from harness.measure.histogram import Histogram
 from harness.measure.operations import OPERATIONS
 from harness.measure.recorder import LAG_LOOP, service_tag
 from harness.measure.snapshot import HISTOGRAMS, INTERVALS
-from harness.report.opening import LOCUST_LOG, WAITING
 from harness.report.terminal import milliseconds
+from harness.rundir.start import LOCUST_LOG, WAITING
 from harness.units import duration_text
 
 PHASES = {

@@ -7,9 +7,9 @@ from harness.cli.reports_option import add_reports
 from harness.cli.which_run import take_run
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
-from harness.report.asking import resolve_going_on
 from harness.report.console import open_console
 from harness.report.terminal import show_summary
+from harness.rundir.control import resolve_going_on
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from harness.report.rundir import REPORTS
+from harness.rundir.find import REPORTS
 
 
 def add_reports(parser: argparse.ArgumentParser) -> None:

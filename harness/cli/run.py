@@ -15,9 +15,6 @@ from typing import Any
 
 from rich.console import Console
 
-from harness.cli.embedded import LOG as SIMULATOR_LOG
-from harness.cli.embedded import EmbeddedSimulator
-from harness.cli.inspected import inspect_locustfile, told_settings
 from harness.cli.progress import Progress, shown
 from harness.cli.run_options import (
     asked_of,
@@ -28,25 +25,28 @@ from harness.cli.run_options import (
     simulator_options,
 )
 from harness.cli.stages import STAGES, Stages, end_group, free_port
-from harness.config import Target, parse_target
+from harness.config.guard import Intent, Rule, parse_overrides
+from harness.config.target import Target, parse_target
+from harness.config.targets_file import Terms, resolve_target
 from harness.errors import ConfigError, TransportError
 from harness.exit_codes import ExitCode
 from harness.finish import SIMULATOR, finish_run, finished_before
-from harness.guard import Intent, Rule, parse_overrides
-from harness.lifeline import Lifeline, Starter, starter
+from harness.judge.rejudge import read_objectives
 from harness.machine import this_machine
+from harness.preflight.disk import check_room, forecast, notable
 from harness.preflight.permit import permit
-from harness.preflight.room import check_room, forecast, notable
+from harness.processes import Lifeline, Starter, starter
 from harness.report.console import open_console
-from harness.report.judging import read_objectives
-from harness.report.opening import (
+from harness.rundir.start import (
     LOCUST_LOG,
     START,
     make_run_directory,
     new_run_id,
     others_may_write,
 )
-from harness.targets import Terms, resolve_target
+from harness.studies.inspect_locustfile import inspect_locustfile, told_settings
+from harness.studies.simulator_process import LOG as SIMULATOR_LOG
+from harness.studies.simulator_process import EmbeddedSimulator
 from harness.transport.probe import probe
 from harness.units import seconds
 

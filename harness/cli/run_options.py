@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.cli.reports_option import add_reports
+from harness.config.targets_file import FILE
 from harness.errors import ConfigError
-from harness.targets import FILE
 from harness.units import rate_per_s, seconds
 
 DEFAULT_FILE = "locustfiles/launch.py"

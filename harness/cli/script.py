@@ -12,13 +12,13 @@ from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.report.console import open_console
 from harness.units import duration_text, seconds
-from harness.workload.estimate import Estimate, estimate
-from harness.workload.feeder import Feeder
-from harness.workload.recorded.reading import read_recording
-from harness.workload.recorded.scripting import draft
-from harness.workload.script import Script
-from harness.workload.script_file import Loaded, read_script
-from harness.workload.script_schema import script_schema
+from harness.workload.data import Feeder
+from harness.workload.har.reading import read_recording
+from harness.workload.har.scripting import draft
+from harness.workload.script.estimate import Estimate, estimate
+from harness.workload.script.file import Loaded, read_script
+from harness.workload.script.model import Script
+from harness.workload.script.schema import script_schema
 
 STAND_IN = b"A stand-in for the file that was sent. "
 

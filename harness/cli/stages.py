@@ -13,9 +13,9 @@ from typing import Any
 
 import psutil
 
-from harness.cli.deferral import heeded
-from harness.lifeline import IN_ORDER
-from harness.report.rundir import sweep_command
+from harness.deferral import heeded
+from harness.processes import IN_ORDER
+from harness.rundir.find import sweep_command
 
 
 def free_port() -> str:

@@ -21,18 +21,18 @@ from harness.cli.platform import (
 from harness.cli.reports_option import add_reports
 from harness.cli.which_run import take_runs
 from harness.clock import monotonic_ns
-from harness.config import Target
+from harness.config.target import Target
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
-from harness.guest.failures import Ending
+from harness.guest.outcomes import Ending
 from harness.guest.settings import GuestSettings
 from harness.guest.sign_ins import read_sign_ins
+from harness.judge.update import sweep_block
 from harness.ledger.leftovers import Leftover, ledger_files, read_account
 from harness.ledger.setting_aside import set_aside
 from harness.reconcile.derive import sweep_derived
 from harness.reconcile.platform_sweep import EFFECT_WITHIN_S, sweep_by_platform
 from harness.reconcile.sweep import SweepResult, find_leftovers, refuse_while_running, sweep
-from harness.report.afterwards import sweep_block
 from harness.report.console import open_console
 from harness.units import duration_text, rate_per_s, seconds
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from harness.report.rundir import RunState, resolve_run, run_state, with_leftovers
+from harness.rundir.find import RunState, resolve_run, run_state, with_leftovers
 
 NAMED = 3
 """So many other runs with leftovers are named, the newest first."""

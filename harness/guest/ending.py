@@ -9,8 +9,8 @@ from harness.errors import (
     TransportError,
     UpgradeRejected,
 )
-from harness.guest.failures import Ending, ending_of
-from harness.guest.line import Line
+from harness.guest.connection import Line
+from harness.guest.outcomes import Ending, ending_of
 from harness.protocol.events import SessionResponse
 from harness.protocol.names import ErrorCode
 

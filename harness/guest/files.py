@@ -14,10 +14,10 @@ from harness.errors import (
     ServiceError,
     TransportError,
 )
-from harness.guest.failures import outcome_of
-from harness.guest.line import Line
+from harness.guest.connection import Line
+from harness.guest.outcomes import outcome_of
+from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
-from harness.measure.sample import Outcome, Sample
 from harness.protocol import requests
 from harness.protocol.events import Other
 from harness.protocol.names import MessageClass

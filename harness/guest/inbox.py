@@ -11,19 +11,19 @@ from typing import NamedTuple
 
 from harness.clock import monotonic_ns
 from harness.errors import RateLimited, RemoteProtocolError, ServiceError, SessionExpired
-from harness.guest.failures import outcome_of, service_error
 from harness.guest.forensics import Finding, Seen
+from harness.guest.outcomes import outcome_of, service_error
 from harness.guest.pending import Pending
 from harness.guest.questions import Questions
+from harness.measure.model import Outcome
 from harness.measure.question import Question
 from harness.measure.recorder import Recorder
-from harness.measure.sample import Outcome
 from harness.protocol import events
 from harness.protocol.codec import decode
 from harness.protocol.names import HEALTH_CHECK_TRACING_ID, ErrorCode
 from harness.protocol.session import Got, SessionState, State
 from harness.safe_text import safe_quote
-from harness.transport.bell import Bell
+from harness.transport.waiter import Bell
 
 _EXPECTED, _CLEARED = Finding.EXPECTED, State.CLEARED  # an enum is slow to give its members
 _Message = events.Message

@@ -6,8 +6,8 @@ Each of them ends exactly once, with a sample that says how.
 from typing import NamedTuple
 
 from harness.clock import monotonic_ns
+from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
-from harness.measure.sample import Outcome, Sample
 
 _new = tuple.__new__  # for each request: a named tuple's own way costs five times as much
 REMEMBERED = 64

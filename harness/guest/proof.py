@@ -4,7 +4,7 @@ The one place where both are derived: the table of :mod:`harness.protocol.sessio
 known, and only an ending that is a proof takes a session off the list of leftovers.
 """
 
-from harness.guest.failures import Ending
+from harness.guest.outcomes import Ending
 from harness.ledger.store import Stage
 from harness.protocol.session import SessionState, State
 

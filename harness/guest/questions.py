@@ -19,6 +19,7 @@ import re
 from collections.abc import Callable, Iterable
 
 from harness.guest.matching import searching
+from harness.measure.model import Outcome, Sample
 from harness.measure.question import Question
 from harness.measure.recorder import (
     GUESTS_JOINED,
@@ -27,7 +28,6 @@ from harness.measure.recorder import (
     UNASKED,
     Recorder,
 )
-from harness.measure.sample import Outcome, Sample
 from harness.protocol.events import Message
 
 Condition = Callable[[Message], bool]

@@ -18,11 +18,11 @@ from harness.errors import (
     TransportError,
     UpgradeRejected,
 )
-from harness.guest.failures import STORY_ENDS, connect_outcome
-from harness.guest.line import Line
+from harness.guest.connection import Line
+from harness.guest.outcomes import STORY_ENDS, connect_outcome
 from harness.guest.rest import fetch_history
+from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
-from harness.measure.sample import Outcome, Sample
 from harness.protocol import requests
 from harness.protocol.events import SessionResponse
 from harness.protocol.names import ErrorCode

@@ -7,12 +7,12 @@ import gevent
 import orjson
 
 from harness.clock import monotonic_ns
-from harness.config import Target
+from harness.config.target import Target
 from harness.errors import RemoteProtocolError, ServiceError, TransportError
-from harness.guest.line import Line
+from harness.guest.connection import Line
 from harness.guest.settings import GuestSettings
+from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
-from harness.measure.sample import Outcome, Sample
 from harness.protocol import requests
 from harness.protocol.codec import decode_history
 from harness.protocol.events import Message

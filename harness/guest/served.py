@@ -17,7 +17,8 @@ from harness.errors import (
     SessionNotFound,
     TransportError,
 )
-from harness.guest.failures import Ending
+from harness.guest.outcomes import Ending
+from harness.measure.model import Outcome
 from harness.measure.recorder import (
     GUESTS_CUT,
     GUESTS_FAILED,
@@ -27,7 +28,6 @@ from harness.measure.recorder import (
     STORIES_FINISHED,
     Recorder,
 )
-from harness.measure.sample import Outcome
 
 
 class Why(StrEnum):

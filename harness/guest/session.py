@@ -31,11 +31,11 @@ from harness.errors import (
     TransportError,
 )
 from harness.guest import files
-from harness.guest.failures import STORY_ENDS, Ending, connect_outcome
+from harness.guest.clear import Leaving, undisturbed
+from harness.guest.connection import Line
 from harness.guest.inbox import Arrived
-from harness.guest.leaving import Leaving, undisturbed
-from harness.guest.line import Line
 from harness.guest.listening import LOOK_NS
+from harness.guest.outcomes import STORY_ENDS, Ending, connect_outcome
 from harness.guest.place import place_of
 from harness.guest.questions import (
     GREETING,
@@ -55,6 +55,7 @@ from harness.guest.settings import GuestSettings
 from harness.guest.typing import Typing
 from harness.ledger.ledger import Ledger
 from harness.ledger.store import OVER, Stage
+from harness.measure.model import Outcome, Sample
 from harness.measure.question import Question
 from harness.measure.recorder import (
     GUESTS_ARRIVED,
@@ -64,7 +65,6 @@ from harness.measure.recorder import (
     STORIES_BEGUN,
     Recorder,
 )
-from harness.measure.sample import Outcome, Sample
 from harness.protocol import requests
 from harness.protocol.events import Message
 from harness.protocol.names import MAX_TEXT_BYTES

@@ -4,11 +4,11 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from harness.config import Target
+from harness.config.target import Target
 from harness.errors import ReplyTimeout, ServiceError, TransportError
-from harness.guest.budget import DOCUMENTED, Budget, ConnectionBudget
 from harness.guest.forensics import Seen
 from harness.guest.listening import Listening
+from harness.guest.rate_limit import DOCUMENTED, Budget, ConnectionBudget
 from harness.protocol.names import ErrorCode
 from harness.transport.dial import Address
 

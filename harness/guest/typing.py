@@ -2,7 +2,7 @@
 
 from harness.clock import monotonic_ns
 from harness.errors import ServiceError
-from harness.guest.line import Line
+from harness.guest.connection import Line
 from harness.measure.recorder import Recorder
 
 TYPING_EVERY_NS = 5_000_000_000

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.clock import wall_ns
 from harness.errors import LedgerError
-from harness.ledger.reading import (
+from harness.ledger.reader import (
     NOT_OVER,
     Contents,
     Process,

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from harness.clock import wall_ns
-from harness.ledger.reading import read_contents, salvage
+from harness.ledger.reader import read_contents, salvage
 from harness.ledger.store import Store
 
 

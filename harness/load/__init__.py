@@ -5,10 +5,10 @@ registers the harness with Locust, as Locust's plugins do; a run begins with Loc
 """
 
 from harness.load import plugin as _plugin
-from harness.load.asked import as_asked, irregular, over, rate, seed, silence, slots_for, stay
 from harness.load.objectives import objective
+from harness.load.parameters import as_asked, irregular, over, rate, seed, silence, slots_for, stay
 from harness.load.script import ScriptUser
-from harness.load.shapes import ArrivalShape
+from harness.load.shape import ArrivalShape
 from harness.load.user import GuestUser
 from harness.workload.arrivals import from_csv, poisson, ramp, spike, steady, steps, then
 from harness.workload.texts import texts

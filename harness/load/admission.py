@@ -11,28 +11,28 @@ from typing import Any, NoReturn
 import gevent
 
 from harness.clock import monotonic_ns
+from harness.config.guard import Intent, Rule
 from harness.errors import ConfigError, PreflightRefused
 from harness.exit_codes import ExitCode
-from harness.guard import Intent, Rule
-from harness.load.asked import occupancy
-from harness.load.foresight import (
+from harness.judge.objective import Objective, parse_objective
+from harness.judge.record import KNOWN
+from harness.judge.rejudge import read_objectives
+from harness.load.cluster.handshake import Muster, describe
+from harness.load.limit_checks import (
     beyond_waits,
     check_rows,
     might_break,
     origins_left_out,
     would_break,
 )
-from harness.load.muster import Muster, describe
 from harness.load.options import RunOptions, read_options
+from harness.load.parameters import occupancy
 from harness.load.script import ScriptUser
-from harness.load.shapes import ArrivalShape, check_only_one, peak_per_s
+from harness.load.shape import ArrivalShape, check_only_one, peak_per_s
 from harness.machine import LINGER_S, Share, shortfalls, this_machine
+from harness.preflight.disk import Forecast, as_dict, check_room, forecast, notable
 from harness.preflight.permit import Permit, permit
-from harness.preflight.room import Forecast, as_dict, check_room, forecast, notable
-from harness.report.judging import read_objectives
-from harness.report.opening import WAITING
-from harness.report.record import KNOWN
-from harness.slo.objective import Objective, parse_objective
+from harness.rundir.start import WAITING
 from harness.units import duration_text, seconds
 
 WAIT_UNTOLD_S = 1.5

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.clock import monotonic_ns
+from harness.workload.partition import Piece, Share
 from harness.workload.schedule import Schedule
-from harness.workload.shares import Piece, Share
 
 
 @dataclass(slots=True)

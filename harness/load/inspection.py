@@ -16,10 +16,10 @@ from locust import events
 from locust.util.load_locustfile import load_locustfile
 
 from harness.errors import HarnessError
-from harness.load.asked import looked_at, occupancy
 from harness.load.configured import settings
-from harness.load.foresight import check_rows, might_break, would_break
-from harness.load.shapes import ArrivalShape, check_only_one, peak_per_s
+from harness.load.limit_checks import check_rows, might_break, would_break
+from harness.load.parameters import looked_at, occupancy
+from harness.load.shape import ArrivalShape, check_only_one, peak_per_s
 from harness.load.user import GuestUser
 
 

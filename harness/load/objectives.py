@@ -4,8 +4,8 @@ from typing import Any
 
 from locust import events
 
-from harness.report.record import KNOWN
-from harness.slo.objective import parse_objective
+from harness.judge.objective import parse_objective
+from harness.judge.record import KNOWN
 
 
 def objective(*texts: str) -> None:

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.config import Target
+from harness.config.guard import Rule, parse_overrides
+from harness.config.target import Target
+from harness.config.targets_file import FILE, Terms, resolve_target
 from harness.errors import ConfigError
-from harness.guard import Rule, parse_overrides
-from harness.load.conduct import OPTIONS, Conduct, read_conduct
+from harness.load.guest_options import OPTIONS, Conduct, read_conduct
 from harness.preflight.mapping import Learned
 from harness.preflight.stamp import read_learned
-from harness.targets import FILE, Terms, resolve_target
 from harness.units import seconds
 
 HOW_TO_SIMULATE = (

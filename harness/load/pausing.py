@@ -11,7 +11,7 @@ from typing import Any
 from locust.runners import MasterRunner, WorkerRunner
 
 from harness.load.run import Run
-from harness.report.asking import PAUSE, STOP
+from harness.rundir.control import PAUSE, STOP
 
 PAUSED = "harness_paused"
 

@@ -26,33 +26,34 @@ from harness.load.admission import (
     tell_shortly,
     warm_up_s,
 )
-from harness.load.asked import seed
-from harness.load.drain import Barrier, add_failures, finish_worker, register_worker
+from harness.load.cluster.drain import Barrier, add_failures, finish_worker, register_worker
+from harness.load.cluster.handshake import HELLO, Muster, describe
+from harness.load.cluster.leases import Lease, Shares
+from harness.load.cluster.master_port import MasterPort, harden_receiving
+from harness.load.cluster.replication import Copies, Shipper
 from harness.load.duties import Duties
-from harness.load.interrupts import Interrupts, end_with_supervisor, watch_parent
-from harness.load.live import INTERVAL, Live
-from harness.load.live_metrics import MetricsServer
-from harness.load.live_watch import AbortWatch
-from harness.load.live_web import SessionsTab
-from harness.load.master_port import MasterPort, harden_receiving
-from harness.load.mistakes import calling_place, place_of
+from harness.load.live.prometheus import MetricsServer
+from harness.load.live.totals import INTERVAL, Live
+from harness.load.live.watch import AbortWatch
+from harness.load.live.web import SessionsTab
+from harness.load.live.web_guard import guard
 from harness.load.mix import shares_of
-from harness.load.muster import HELLO, Muster, describe
 from harness.load.options import LEARNED, RUN_ID, SHARES, RunOptions, add_options
+from harness.load.parameters import seed
 from harness.load.pausing import Asked, register_paused
 from harness.load.run import LEAD_NS, Run, time_to_clear_s
-from harness.load.shapes import schedule_facts
-from harness.load.sharing import Lease, Shares
-from harness.load.shipping import Copies, Shipper
+from harness.load.script_errors import calling_place, place_of
+from harness.load.shape import schedule_facts
+from harness.load.signals import Interrupts, end_with_supervisor, watch_parent
 from harness.load.start_guard import ending_on_error
 from harness.load.trimming import trim
-from harness.load.web_guard import guard
 from harness.machine import keep_files_private, raise_file_limit
+from harness.preflight.disk import RoomWatch
 from harness.preflight.permit import Permit
-from harness.preflight.room import RoomWatch
-from harness.report.baseline import note_counts
+from harness.reconcile.queue_counts import note_counts
 from harness.report.console import open_console
-from harness.report.opening import (
+from harness.rundir.find import sweep_command
+from harness.rundir.start import (
     ABORTED,
     ENDED_BY_HAND,
     ENDED_BY_SEARCH,
@@ -65,10 +66,9 @@ from harness.report.opening import (
     others_may_write,
     target_facts,
 )
-from harness.report.rundir import sweep_command
 from harness.streams import outlast_readers
 from harness.transport.route import check_sources
-from harness.workload.shares import Piece, Share
+from harness.workload.partition import Piece, Share
 
 
 def register() -> None:

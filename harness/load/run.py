@@ -27,40 +27,40 @@ from locust.runners import STATE_RUNNING, LocalRunner
 
 from harness.clock import monotonic_ns, utc_iso, wall_ns
 from harness.errors import LedgerError
-from harness.guest.failures import sign_in_outcome
 from harness.guest.listening import Listening
+from harness.guest.outcomes import sign_in_outcome
 from harness.guest.served import Why
 from harness.guest.session import GuestSession
 from harness.guest.settings import SignIn
+from harness.judge.mix import count_name
+from harness.judge.story_errors import NO_STORIES
 from harness.ledger.ledger import Ledger
-from harness.ledger.reading import meta_of_this_process
+from harness.ledger.reader import meta_of_this_process
 from harness.ledger.store import FILE_NAME, Stage, Store
 from harness.ledger.tokens import Tokens
 from harness.load.arrivals import Arrivals
-from harness.load.asked import seed
-from harness.load.bridge import BridgedRecorder
-from harness.load.door import Door
+from harness.load.cluster.leases import Lease
+from harness.load.cluster.replication import Shipper
+from harness.load.dispatch import Door
 from harness.load.duties import Duties
-from harness.load.mistakes import Mistakes
+from harness.load.health import Upkeep
+from harness.load.locust_stats import BridgedRecorder
 from harness.load.mix import Mix, shares_of
 from harness.load.node import new_node_name
+from harness.load.occupancy import Stay, Visit
 from harness.load.options import RunOptions
-from harness.load.shapes import ArrivalShape
-from harness.load.sharing import Lease
-from harness.load.shipping import Shipper
+from harness.load.parameters import seed
+from harness.load.script_errors import Mistakes
+from harness.load.shape import ArrivalShape
 from harness.load.slots import Slots
-from harness.load.stay import Stay, Visit
-from harness.load.upkeep import Upkeep
 from harness.measure.histogram import Histogram
 from harness.measure.lag import LoopLag
+from harness.measure.model import Sample
 from harness.measure.recorder import GUESTS_ARRIVED, GUESTS_FAILED, STORIES_TOLD
-from harness.measure.sample import Sample
 from harness.measure.snapshot import IntervalWriter
-from harness.report.mix import count_name
-from harness.report.opening import START, begin_run, target_facts
-from harness.report.story_errors import NO_STORIES
+from harness.rundir.start import START, begin_run, target_facts
 from harness.units import seconds
-from harness.workload.shares import Share
+from harness.workload.partition import Share
 
 BY_CHOICE = (InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser)
 """With these a story tells Locust what to do next: it has come to its end."""

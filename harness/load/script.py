@@ -11,13 +11,13 @@ from locust import task
 from locust.exception import StopUser
 
 from harness.errors import ConfigError, NotPossible
-from harness.guest.acting import NO_ROW, act
+from harness.guest.player import NO_ROW, act
 from harness.guest.session import GuestSession
 from harness.load.run import Run
 from harness.load.user import GuestUser
-from harness.workload.feeder import Feeder, Mode, Row
-from harness.workload.script import Script
-from harness.workload.script_file import read_script
+from harness.workload.data import Feeder, Mode, Row
+from harness.workload.script.file import read_script
+from harness.workload.script.model import Script
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

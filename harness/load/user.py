@@ -10,11 +10,11 @@ from locust.exception import RescheduleTask, StopUser
 
 from harness.clock import monotonic_ns
 from harness.errors import ConfigError, LedgerError, NotPossible
-from harness.guest.failures import STORY_ENDS
+from harness.guest.outcomes import STORY_ENDS
 from harness.guest.rest import exchange_sign_in
 from harness.guest.session import GuestSession
 from harness.guest.settings import SignIn
-from harness.load.conduct import max_age_s
+from harness.load.guest_options import max_age_s
 from harness.load.run import Run
 from harness.units import seconds
 from harness.workload.think import draws, parse_think

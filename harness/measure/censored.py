@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from harness.measure.histogram import Histogram
 from harness.measure.histogram import rank as rank_of
+from harness.measure.model import Outcome
 from harness.measure.recorder import (
     QUESTIONS_AMBIGUOUS,
     REPLIES_AMBIGUOUS,
@@ -21,7 +22,6 @@ from harness.measure.recorder import (
     cut_tag,
     service_tag,
 )
-from harness.measure.sample import Outcome
 
 WAITED_FOR = ("connect", "session_open")
 """What a guest waits for who is due."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from harness.measure.sample import Outcome
+from harness.measure.model import Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

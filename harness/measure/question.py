@@ -8,7 +8,7 @@ leaves, or for :data:`HELD_NS`.
 from collections.abc import Callable
 from typing import Any
 
-from harness.measure.sample import Outcome
+from harness.measure.model import Outcome
 
 HELD_NS = 5_000_000_000
 """So long a further message makes an answer doubtful; one that comes later is another matter."""

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from harness.clock import monotonic_ns
 from harness.measure.histogram import Histogram
+from harness.measure.model import CENSORED, TIMED, Outcome, Sample
 from harness.measure.question import HELD_NS, Question
-from harness.measure.sample import CENSORED, TIMED, Outcome, Sample
 
 LAG_ARRIVAL = "lag.arrival"
 LAG_LOOP = "lag.loop"

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import urllib3
 
 from harness.clock import monotonic_ns
-from harness.config import Target
+from harness.config.target import Target
 from harness.errors import ConfigError, PlatformApiError
 from harness.units import asked_wait_s
 

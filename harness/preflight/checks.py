@@ -6,7 +6,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
-from harness.guard import Refusal
+from harness.config.guard import Refusal
 from harness.platform_api.limits import CONNECTIONS, MESSAGES, REQUESTS, WORDS
 from harness.protocol.names import (
     CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE,

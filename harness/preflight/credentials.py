@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from harness.config.targets_file import Terms
 from harness.errors import ConfigError, PlatformApiError
 from harness.platform_api.client import Credentials, Places, PlatformApi
 from harness.platform_api.conversations import (
@@ -20,7 +21,6 @@ from harness.platform_api.conversations import (
 )
 from harness.platform_api.limits import organisation_limits
 from harness.preflight.checks import Check, Status
-from harness.targets import Terms
 
 PATIENCE_S = 10.0
 TRIES = 2

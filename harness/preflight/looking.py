@@ -8,9 +8,9 @@ from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from harness.config.targets_file import Terms
 from harness.errors import ConfigError, TransportError
 from harness.preflight.checks import Check, Status
-from harness.targets import Terms
 from harness.transport.dial import Address
 from harness.transport.http import request
 from harness.transport.probe import probe

@@ -14,19 +14,19 @@ from typing import Any
 import orjson
 
 from harness.clock import monotonic_ns, wall_ns
+from harness.config.targets_file import Terms
 from harness.errors import ConfigError, HarnessError
 from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings
 from harness.guest.sign_ins import read_sign_ins
 from harness.ledger.ledger import Ledger
 from harness.ledger.leftovers import read_leftovers
-from harness.ledger.reading import meta_of_this_process
+from harness.ledger.reader import meta_of_this_process
 from harness.ledger.store import FILE_NAME, Store
 from harness.ledger.tokens import Tokens, guest_tag
 from harness.measure.recorder import Recorder
-from harness.report.opening import make_run_directory, new_run_id, target_facts, write_start
+from harness.rundir.start import make_run_directory, new_run_id, target_facts, write_start
 from harness.safe_text import safe_quote
-from harness.targets import Terms
 
 FIRST_WITHIN_S = 20.0
 SILENCE_S = 5.0

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from harness.config.guard import Intent, Rule, refusals, standing, stop_by
+from harness.config.targets_file import Terms
 from harness.errors import PreflightRefused
-from harness.guard import Intent, Rule, refusals, standing, stop_by
 from harness.preflight.stamp import read_stamp
-from harness.targets import Terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

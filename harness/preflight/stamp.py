@@ -9,10 +9,10 @@ from typing import Any
 
 import orjson
 
+from harness.config.guard import Stamp
+from harness.config.targets_file import Terms
 from harness.errors import ConfigError
-from harness.guard import Stamp
 from harness.preflight.mapping import Learned
-from harness.targets import Terms
 
 FOLDER = ".preflight"
 TABLE = "preflight.json"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from harness.clock import monotonic_ns
 from harness.ledger.leftovers import read_account
-from harness.ledger.reading import Row, ledger_files, read_rows
+from harness.ledger.reader import Row, ledger_files, read_rows
 from harness.ledger.store import OVER, Stage
 from harness.platform_api.client import PlatformApi
 from harness.platform_api.conversations import (

@@ -13,11 +13,11 @@ import orjson
 from gevent.pool import Pool
 
 from harness.clock import monotonic_ns, wall_ns
+from harness.guest.connection import Line
 from harness.guest.ending import end_session
-from harness.guest.failures import Ending
-from harness.guest.line import Line
+from harness.guest.outcomes import Ending
 from harness.guest.settings import GuestSettings
-from harness.ledger.reading import ledger_files, opened, read_contents, read_rows
+from harness.ledger.reader import ledger_files, opened, read_contents, read_rows
 from harness.ledger.store import FILE_NAME, Stage, Store
 from harness.ledger.tokens import claimed, derive, run_secret
 from harness.measure.recorder import Recorder

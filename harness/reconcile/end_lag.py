@@ -9,7 +9,7 @@ conversation may seem to have ended before the proof (counted, and taken for no 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from harness.ledger.reading import Row
+from harness.ledger.reader import Row
 from harness.ledger.store import Stage
 from harness.platform_api.conversations import Seen
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import gevent
 
 from harness.clock import monotonic_ns
-from harness.guest.failures import Ending
+from harness.guest.outcomes import Ending
 from harness.guest.settings import GuestSettings
 from harness.ledger.leftovers import Leftover, ledger_files, read_process
-from harness.ledger.reading import HEARTBEAT_FRESH_S
+from harness.ledger.reader import HEARTBEAT_FRESH_S
 from harness.reconcile.sweep import SweepResult, find_leftovers, sweep
 
 CLEARS_PER_S = 50.0

@@ -14,9 +14,9 @@ from gevent.pool import Pool
 
 from harness.clock import monotonic_ns
 from harness.errors import ConfigError, LedgerError
+from harness.guest.connection import Line
 from harness.guest.ending import end_session
-from harness.guest.failures import Ending
-from harness.guest.line import Line
+from harness.guest.outcomes import Ending
 from harness.guest.settings import GuestSettings
 from harness.ledger.leftovers import Leftover, ledger_files, read_leftovers, read_process, settle
 from harness.measure.recorder import Recorder

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 from harness.clock import utc_iso
 from harness.report import story
 from harness.report.figures import with_unit
-from harness.report.schema import Objective, RunRecord
+from harness.rundir.schema import Objective, RunRecord
 
 FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 can't hold in any form (section 2.2 of the recommendation)."""

@@ -7,9 +7,9 @@ from harness.protocol.names import (
     REQUESTS_PER_CONNECTION_PER_MINUTE,
 )
 from harness.report.figures import count_text, percent_text
-from harness.report.schema import RunRecord
-from harness.report.series import Series, Values
 from harness.report.story import Row
+from harness.rundir.intervals import Series, Values
+from harness.rundir.schema import RunRecord
 
 MINUTE_S = 60.0
 REFUSED = "rate_limited"

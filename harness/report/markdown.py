@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from harness.report import story
 from harness.report.figures import count_text, length_text, moment_text, percent_text
-from harness.report.schema import RunRecord
+from harness.rundir.schema import RunRecord
 
 MARKS = {"PASS": "✅", "FAIL": "❌", "NO_DATA": "⚪", "INVALID": "⚠️", None: "⚪"}
 SPECIAL = re.compile(r"[\\`*_{}\[\]|~>]|^[-+#=]")

@@ -5,14 +5,14 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from types import MappingProxyType
 
-from harness.report.agreement import disagreements
-from harness.report.interval_csv import write_csv
+from harness.judge.reading import read_live_record, read_record
+from harness.report.consistency import disagreements
+from harness.report.csv_files import write_csv
+from harness.report.html.page import PAGE, render
 from harness.report.junit import junit
 from harness.report.markdown import markdown
-from harness.report.page import PAGE, render
-from harness.report.reading import read_live_record, read_record
-from harness.report.schema import RunRecord
-from harness.report.series import Series, read_series
+from harness.rundir.intervals import Series, read_series
+from harness.rundir.schema import RunRecord
 
 LIVE_PAGE = "live.html"
 Maker = Callable[[RunRecord, Series | None], str]

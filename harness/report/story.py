@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from harness.judge.gate import WITHIN_CHANCE, chance_text
 from harness.measure.lag import LATE_MS, MOST_LATE
 from harness.report.figures import (
     UNKNOWN,
@@ -18,7 +19,8 @@ from harness.report.figures import (
     share_text,
     with_unit,
 )
-from harness.report.schema import (
+from harness.report.wording import in_words
+from harness.rundir.schema import (
     Arrivals,
     Generator,
     Objective,
@@ -27,8 +29,6 @@ from harness.report.schema import (
     StepFigures,
     Times,
 )
-from harness.report.wording import in_words
-from harness.slo.gate import WITHIN_CHANCE, chance_text
 
 VERDICTS = {
     "PASS": ("Passed", "every objective was met and every session is accounted for"),

@@ -9,10 +9,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from harness.judge.gate import chance_text
 from harness.measure.operations import OPERATIONS
 from harness.report import story
-from harness.report.schema import Objective, RunRecord
-from harness.slo.gate import chance_text
+from harness.rundir.schema import Objective, RunRecord
 
 STYLES = {"PASS": "bold green", "FAIL": "bold red", "NO_DATA": "bold yellow", "INVALID": "bold red"}
 SHOWN = ("p50", "p95", "p99", "max")

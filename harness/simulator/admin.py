@@ -14,9 +14,9 @@ import orjson
 from aiohttp import web
 
 from harness.errors import ConfigError
-from harness.simulator import account
-from harness.simulator.conversing import disconnect
+from harness.simulator.behaviour.conversing import disconnect
 from harness.simulator.rest import json_response
+from harness.simulator.truth import account
 
 if TYPE_CHECKING:
     from harness.simulator.service import Service

@@ -13,14 +13,14 @@ from typing import Any
 
 from harness.clock import KERNEL_STAMPS
 from harness.errors import ConfigError
-from harness.simulator.dialogue import read_dialogue
-from harness.simulator.distributions import read_distribution
-from harness.simulator.faults import FAULTS, read_fault
-from harness.simulator.ids import Ids
+from harness.simulator.behaviour.dialogue import read_dialogue
+from harness.simulator.behaviour.distributions import read_distribution
+from harness.simulator.behaviour.faults import FAULTS, read_fault
+from harness.simulator.behaviour.rehearsal import read_rehearsal
+from harness.simulator.guest_api.ids import Ids
 from harness.simulator.limits import Limits, read_limits
 from harness.simulator.presets import LIVE, PRESETS
 from harness.simulator.reading import fill, whole
-from harness.simulator.rehearsal import read_rehearsal
 from harness.simulator.settings import (
     LIFELIKE,
     AgentSettings,

@@ -18,21 +18,15 @@ import uvloop
 from aiohttp import web
 
 from harness.errors import ConfigError
-from harness.lifeline import starter
-from harness.simulator import (
-    admin,
-    attachments,
-    authentication,
-    browsers,
-    configuration,
-    history,
-    platform_access,
-    platform_conversations,
-    platform_counts,
-    platform_query,
-    upgrade,
-)
+from harness.processes import starter
+from harness.simulator import admin
 from harness.simulator.certificates import private_ca
+from harness.simulator.guest_api import attachments, authentication, configuration, history, upgrade
+from harness.simulator.guest_api import cors as browsers
+from harness.simulator.platform_api import access as platform_access
+from harness.simulator.platform_api import conversations as platform_conversations
+from harness.simulator.platform_api import counts as platform_counts
+from harness.simulator.platform_api import query as platform_query
 from harness.simulator.service import Service
 from harness.simulator.settings import Settings
 

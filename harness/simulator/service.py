@@ -12,25 +12,25 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from harness.simulator import frames
-from harness.simulator.agents import Agents
-from harness.simulator.bots import Bot
-from harness.simulator.connection import Connection
-from harness.simulator.conversations import Conversations
-from harness.simulator.faults import FaultPlan
-from harness.simulator.ids import Ids
-from harness.simulator.questions import Question, Questions
+from harness.simulator.behaviour.agents import Agents
+from harness.simulator.behaviour.bots import Bot
+from harness.simulator.behaviour.faults import FaultPlan
+from harness.simulator.behaviour.stalling import Stall
+from harness.simulator.guest_api import frames
+from harness.simulator.guest_api.connection import Connection
+from harness.simulator.guest_api.ids import Ids
 from harness.simulator.settings import ApiClient, Settings
-from harness.simulator.stalling import Stall
-from harness.simulator.state import (
+from harness.simulator.tokens import Signer
+from harness.simulator.truth.conversations import Conversations
+from harness.simulator.truth.questions import Question, Questions
+from harness.simulator.truth.state import (
     Attachment,
     Conversation,
     Deployment,
     Session,
     SessionEnd,
 )
-from harness.simulator.tokens import Signer
-from harness.simulator.truth import Tally, Truth
+from harness.simulator.truth.truth import Tally, Truth
 
 KEEP_PER_TOKEN = 20
 """Ended sessions remembered of one token, which may be used again and again."""

@@ -8,10 +8,10 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.simulator.dialogue import DEFAULT, Dialogue
-from harness.simulator.distributions import Distribution
+from harness.simulator.behaviour.dialogue import DEFAULT, Dialogue
+from harness.simulator.behaviour.distributions import Distribution
+from harness.simulator.behaviour.rehearsal import Rehearsal
 from harness.simulator.limits import DOCUMENTED, Limits
-from harness.simulator.rehearsal import Rehearsal
 
 FIFTY_MS = Distribution("constant", 0.05, 0.0)
 NONE = Distribution("constant", 0.0, 0.0)

@@ -19,7 +19,7 @@ from gevent import socket as gsocket
 from gevent.select import select
 
 from harness.clock import monotonic_ns
-from harness.config import Target
+from harness.config.target import Target
 from harness.errors import ConnectFailed
 from harness.transport.route import bind_source, tunnel
 

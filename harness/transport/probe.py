@@ -1,6 +1,6 @@
 """Is there a guest API at this address that would let us in? Connects, upgrades, closes."""
 
-from harness.config import Target
+from harness.config.target import Target
 from harness.transport.dial import Address
 from harness.transport.route import check_sources
 from harness.transport.websocket import connect

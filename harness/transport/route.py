@@ -8,7 +8,7 @@ from base64 import b64encode
 
 from gevent import socket as gsocket
 
-from harness.config import Target
+from harness.config.target import Target
 from harness.errors import ConfigError
 from harness.safe_text import safe_quote, without_secret
 

@@ -20,7 +20,6 @@ from gevent.hub import get_hub
 
 from harness.clock import KERNEL_STAMPS, monotonic_ns, wall_to_monotonic_ns
 from harness.errors import ConnectionLost
-from harness.transport.bell import Bell
 from harness.transport.dial import Address, Link, dial
 from harness.transport.frames import (
     CLOSE,
@@ -35,6 +34,7 @@ from harness.transport.frames import (
     read_close,
 )
 from harness.transport.upgrade import Upgrade
+from harness.transport.waiter import Bell
 
 _SO_TIMESTAMPNS = 35  # not named by the socket module; same number on every Linux we run on
 _TIMESPEC = struct.Struct("@ll")

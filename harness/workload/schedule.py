@@ -1,7 +1,7 @@
 """Schedules: the due time of the i-th arrival without living through those before it.
 
-A schedule can't drift, and any worker can compute any part of it (``harness.workload.shares`` says
-which part is whose). Users make them with ``harness.workload.arrivals``.
+A schedule can't drift, and any worker can compute any part of it (``harness.workload.partition``
+says which part is whose). Users make them with ``harness.workload.arrivals``.
 """
 
 from abc import ABC, abstractmethod

@@ -366,8 +366,8 @@ class Guests:
             self._start_sessions(count, more)
 
     def _start_sessions(self, count: int, more: bool) -> None:
-        from harness.config import parse_target
-        from harness.guest.budget import UNLIMITED
+        from harness.config.target import parse_target
+        from harness.guest.rate_limit import UNLIMITED
         from harness.guest.session import GuestSession
         from harness.guest.settings import GuestSettings
         from harness.ledger.ledger import Ledger
@@ -408,13 +408,13 @@ class Guests:
     def _start_users(self, count: int, more: bool) -> None:
         from locust.env import Environment
 
-        from harness.config import parse_target
+        from harness.config.target import parse_target
+        from harness.config.targets_file import Terms
         from harness.guest.settings import GuestSettings
         from harness.load import GuestUser
-        from harness.load.conduct import Conduct
+        from harness.load.guest_options import Conduct
         from harness.load.options import RunOptions
         from harness.load.run import Run
-        from harness.targets import Terms
 
         bench = self
 

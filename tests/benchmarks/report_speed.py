@@ -19,9 +19,9 @@ from pathlib import Path
 import orjson
 
 from harness.clock import utc_iso
+from harness.measure.model import Sample
 from harness.measure.operations import OPERATIONS
 from harness.measure.recorder import Recorder
-from harness.measure.sample import Sample
 from harness.measure.snapshot import IntervalWriter
 
 START_S = 1_795_000_000

@@ -36,7 +36,7 @@ from random import Random
 import psutil
 from scipy.optimize import brentq
 
-from harness.analysis.queueing import erlang_b
+from harness.studies.queueing import erlang_b
 
 TOP = 200.0
 """Replies a second that workers alone could give at the very most."""

@@ -20,10 +20,10 @@ import aiohttp
 import uvloop
 from scipy.stats import t
 
-from harness.analysis.blocks import Blocks
-from harness.analysis.queueing import Queue
-from harness.simulator.bots import WorkQueue
-from harness.simulator.distributions import read_distribution
+from harness.measure.blocks import Blocks
+from harness.simulator.behaviour.bots import WorkQueue
+from harness.simulator.behaviour.distributions import read_distribution
+from harness.studies.queueing import Queue
 
 SEED = 3
 ARRIVALS = 11

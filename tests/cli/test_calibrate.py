@@ -10,7 +10,7 @@ from locusts import ROOT
 
 from harness.cli.main import main
 from harness.exit_codes import ExitCode
-from harness.report.calibration import CALIBRATION, read_calibration
+from harness.studies.calibrate.calibration import CALIBRATION, read_calibration
 
 
 @pytest.mark.process

@@ -13,8 +13,8 @@ from hars import came, configured, har, left, said, socket
 import harness
 from harness.cli.main import main
 from harness.exit_codes import ExitCode
-from harness.workload.script import StepKind
-from harness.workload.script_file import read_script
+from harness.workload.script.file import read_script
+from harness.workload.script.model import StepKind
 
 PAGE = (Path(harness.__file__).parent / "docs" / "scripts.md").read_text()
 SCRIPTS = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)

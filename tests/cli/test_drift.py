@@ -1,4 +1,4 @@
-"""The drift command: table, JSON and exit codes. (What it finds: tests/report/test_drifting.py.)"""
+"""The drift command: table, JSON and exit codes. (What it finds: studies/drift/test_figures.py.)"""
 
 import json
 from pathlib import Path
@@ -10,8 +10,8 @@ from harness.cli.main import main
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.ledger.store import Stage, Store
+from harness.measure.model import Sample
 from harness.measure.recorder import Recorder
-from harness.measure.sample import Sample
 from harness.measure.snapshot import IntervalWriter
 
 

@@ -8,7 +8,7 @@ import pytest
 from synthetic import make_run
 
 from harness.cli.main import main
-from harness.report.record import VERDICT_STAYS
+from harness.judge.record import VERDICT_STAYS
 
 
 @pytest.fixture

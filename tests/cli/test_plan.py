@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 from locusts import ROOT
 
-from harness.analysis.ramp import Limit
-from harness.cli.inspected import inspect_locustfile
 from harness.cli.main import main
 from harness.exit_codes import ExitCode
-from harness.report.calibration import (
+from harness.studies.calibrate.calibration import (
     Calibration,
     Carried,
     HeldSessions,
     Rate,
     write_calibration,
 )
+from harness.studies.calibrate.limit import Limit
+from harness.studies.inspect_locustfile import inspect_locustfile
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 

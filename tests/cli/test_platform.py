@@ -15,11 +15,11 @@ from harness.cli.platform import (
     span_of,
     target_of,
 )
-from harness.config import parse_target
+from harness.config.target import parse_target
 from harness.errors import ConfigError
 from harness.preflight.mapping import Learned
 from harness.reconcile.matching import Road
-from harness.report.opening import target_facts, write_start
+from harness.rundir.start import target_facts, write_start
 
 URL = "ws://127.0.0.1:8080/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef"
 

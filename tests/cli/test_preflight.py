@@ -13,9 +13,9 @@ import pytest
 from conftest import Simulator
 from locusts import ROOT, locustfile
 
-from harness.analysis.ramp import Limit
 from harness.exit_codes import ExitCode
-from harness.report.calibration import Calibration, Carried, Rate, write_calibration
+from harness.studies.calibrate.calibration import Calibration, Carried, Rate, write_calibration
+from harness.studies.calibrate.limit import Limit
 
 pytestmark = pytest.mark.process
 

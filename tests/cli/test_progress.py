@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.cli.progress import Display, Progress, Tail, shown
+from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
-from harness.measure.sample import Outcome, Sample
 from harness.measure.snapshot import IntervalWriter
 
 MS = 1_000_000

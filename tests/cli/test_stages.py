@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from harness.cli.stages import STAGES, Stages, end_group, free_port
-from harness.lifeline import IN_ORDER
+from harness.processes import IN_ORDER
 
 pytestmark = pytest.mark.process
 

@@ -13,9 +13,9 @@ import pytest
 from harness.cli.main import main
 from harness.cli.sweep import ENDINGS
 from harness.exit_codes import ExitCode
-from harness.guest.failures import Ending
+from harness.guest.outcomes import Ending
 from harness.ledger.store import Stage, Store
-from harness.report.opening import write_start
+from harness.rundir.start import write_start
 
 
 def make_run(directory: Path, target: str | None) -> Path:

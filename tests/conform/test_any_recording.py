@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from harness.conform.check import check_recording
 from harness.errors import ConfigError
-from harness.simulator.rehearsal import read_rehearsal
-from harness.workload.feeder import parse_table
-from harness.workload.recorded.reading import read_recording
-from harness.workload.recorded.scripting import draft
-from harness.workload.script_file import parse_script
+from harness.simulator.behaviour.rehearsal import read_rehearsal
+from harness.workload.data import parse_table
+from harness.workload.har.reading import read_recording
+from harness.workload.har.scripting import draft
+from harness.workload.script.file import parse_script
 
 KEYS = (
     "type", "class", "code", "body", "tracingId", "action", "message", "token", "text", "content",

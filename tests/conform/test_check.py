@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.conform.check import Checked, check_recording
-from harness.workload.recorded.reading import Recording, read_recording
-from harness.workload.recorded.redaction import Redactor, personal_of
+from harness.workload.har.reading import Recording, read_recording
+from harness.workload.har.redaction import Redactor, personal_of
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "frames"
 ODD_ON_PURPOSE = {

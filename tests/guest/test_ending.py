@@ -4,7 +4,7 @@ from fakes import FakeServer, Peer
 from guests import cleared, configured, line_to
 
 from harness.guest.ending import end_session
-from harness.guest.failures import Ending
+from harness.guest.outcomes import Ending
 
 
 def test_ending_a_live_session_from_a_new_connection_clears_it() -> None:

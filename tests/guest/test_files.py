@@ -10,9 +10,9 @@ from guests import configured, line_to
 
 from harness.errors import ConfigError, RemoteProtocolError, ReplyTimeout, ServiceError
 from harness.guest import files
-from harness.guest.failures import STORY_ENDS
+from harness.guest.outcomes import STORY_ENDS
+from harness.measure.model import Outcome
 from harness.measure.recorder import Recorder
-from harness.measure.sample import Outcome
 from harness.transport import http
 
 PICTURE = bytes(range(256)) * 1024

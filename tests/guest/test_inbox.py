@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from harness.errors import RateLimited
 from harness.guest.forensics import Seen
 from harness.guest.inbox import Inbox, nothing
+from harness.measure.model import Outcome
 from harness.measure.recorder import Recorder
-from harness.measure.sample import Outcome
 from harness.protocol.codec import decode_history
 from harness.protocol.session import Did, SessionState, State
 

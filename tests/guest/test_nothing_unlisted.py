@@ -13,8 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from liar import AT_CLEAR, CLEARS, CONFIGURES, LIES, Liar, Plan, asking_for
 
-from harness.config import parse_target
-from harness.guest.failures import STORY_ENDS, Ending
+from harness.config.target import parse_target
+from harness.guest.outcomes import STORY_ENDS, Ending
 from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings
 from harness.ledger.ledger import Ledger

@@ -1,8 +1,8 @@
 """Each request ends exactly once and says how; what was given up is known when it comes late."""
 
 from harness.guest.pending import REMEMBERED, Pending
+from harness.measure.model import Outcome
 from harness.measure.recorder import Recorder
-from harness.measure.sample import Outcome
 
 
 def test_the_oldest_of_an_operation_ends_well_and_the_others_wait() -> None:

@@ -16,8 +16,8 @@ from harness.guest.questions import (
     readable,
     shown,
 )
+from harness.measure.model import Outcome
 from harness.measure.recorder import Recorder
-from harness.measure.sample import Outcome
 from harness.protocol.codec import _message
 from harness.protocol.events import Message
 

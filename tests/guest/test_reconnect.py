@@ -21,8 +21,8 @@ from harness.errors import (
 )
 from harness.guest.reconnect import Lasting, resume
 from harness.ledger.store import Stage
+from harness.measure.model import Outcome
 from harness.measure.recorder import Recorder
-from harness.measure.sample import Outcome
 
 
 @pytest.mark.parametrize(

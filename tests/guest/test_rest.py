@@ -7,10 +7,10 @@ import pytest
 from conftest import Simulator
 from guest_rig import Rig
 
-from harness.config import parse_target
+from harness.config.target import parse_target
 from harness.errors import ServiceError
 from harness.guest.rest import api_origin, exchange_sign_in, fetch_history
-from harness.measure.sample import Outcome
+from harness.measure.model import Outcome
 
 ID = "12345678-90ab-cdef-1234-567890abcdef"
 

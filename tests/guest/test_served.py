@@ -9,11 +9,12 @@ import pytest
 from conftest import Simulator
 from guest_rig import Rig
 
-from harness.config import parse_target
+from harness.config.target import parse_target
 from harness.errors import ConnectFailed, NotPossible, ReplyTimeout, ServiceError
-from harness.guest.acting import NO_ROW, act
 from harness.guest.listening import Listening
+from harness.guest.player import NO_ROW, act
 from harness.guest.questions import Questions
+from harness.measure.model import Outcome
 from harness.measure.recorder import (
     GUESTS_ARRIVED,
     GUESTS_CUT,
@@ -30,8 +31,7 @@ from harness.measure.recorder import (
     Recorder,
     by_reason,
 )
-from harness.measure.sample import Outcome
-from harness.workload.script_file import parse_script
+from harness.workload.script.file import parse_script
 
 pytestmark = pytest.mark.process
 

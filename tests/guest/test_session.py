@@ -15,7 +15,7 @@ from conftest import Simulator
 from guest_rig import Rig
 
 from harness.clock import monotonic_ns
-from harness.config import parse_target
+from harness.config.target import parse_target
 from harness.errors import (
     ConfigError,
     ConnectFailed,
@@ -25,13 +25,13 @@ from harness.errors import (
     ReplyTimeout,
     UpgradeRejected,
 )
-from harness.guest.budget import MINUTE_NS, Budget, ConnectionBudget
-from harness.guest.failures import STORY_ENDS
+from harness.guest.outcomes import STORY_ENDS
+from harness.guest.rate_limit import MINUTE_NS, Budget, ConnectionBudget
 from harness.guest.rest import exchange_sign_in
 from harness.guest.session import GuestSession
 from harness.ledger.ledger import Ledger
 from harness.ledger.store import Stage
-from harness.measure.sample import Outcome
+from harness.measure.model import Outcome
 
 pytestmark = pytest.mark.process
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.config import parse_target
+from harness.config.target import parse_target
 from harness.errors import ConnectFailed, ServiceError
 from harness.guest.settings import GuestSettings
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.load.pausing import PAUSED, Asked, register_paused
-from harness.report.asking import PAUSE, STOP
+from harness.rundir.control import PAUSE, STOP
 
 
 class Run:

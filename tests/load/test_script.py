@@ -14,8 +14,8 @@ from harness.exit_codes import ExitCode
 from harness.ledger.tokens import guest_tag
 from harness.load.script import ScriptUser, open_script
 from harness.protocol.requests import attributes_size
-from harness.report.opening import new_run_id
-from harness.workload.script_file import OWN_ATTRIBUTE_BYTES
+from harness.rundir.start import new_run_id
+from harness.workload.script.file import OWN_ATTRIBUTE_BYTES
 
 
 def test_rows_are_shared_among_workers(tmp_path: Path) -> None:

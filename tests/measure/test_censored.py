@@ -6,8 +6,8 @@ import pytest
 
 from harness.measure.censored import Figure, Tried, tried
 from harness.measure.histogram import Histogram
+from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
-from harness.measure.sample import Outcome, Sample
 
 MS = 1_000_000
 

@@ -1,7 +1,7 @@
 """Samples become outcomes and histograms, interval by interval."""
 
+from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, WARM_UP, Recorder
-from harness.measure.sample import Outcome, Sample
 
 MS = 1_000_000
 

@@ -7,8 +7,8 @@ from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 
 from harness.measure.histogram import DIGITS, HIGHEST_US, LOWEST_US
+from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
-from harness.measure.sample import Outcome, Sample
 from harness.measure.snapshot import (
     IntervalWriter,
     interval_s,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from harness.config import parse_target
+from harness.config.target import parse_target
 from harness.errors import ConfigError, PlatformApiError
 from harness.platform_api.client import Credentials, Places, PlatformApi
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from harness.guard import Refusal, Rule
+from harness.config.guard import Refusal, Rule
 from harness.platform_api.limits import CONNECTIONS, MESSAGES, REQUESTS
 from harness.preflight.checks import (
     Status,

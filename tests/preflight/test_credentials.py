@@ -6,11 +6,11 @@ import pytest
 from proxies import Proxy
 from sessions import Simulated
 
-from harness.config import parse_target
+from harness.config.target import parse_target
+from harness.config.targets_file import Terms, resolve_target
 from harness.platform_api.limits import CONNECTIONS
 from harness.preflight.checks import Check, Status
 from harness.preflight.credentials import check_credentials
-from harness.targets import Terms, resolve_target
 
 LOCAL = parse_target("ws://127.0.0.1:1/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef")
 GOOD = {"T_ID": "simulated-client", "T_SECRET": "simulated-secret"}

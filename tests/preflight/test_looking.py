@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from sessions import Simulated
 
+from harness.config.targets_file import Terms, resolve_target
 from harness.preflight.checks import Status
 from harness.preflight.looking import fetch_config, fetch_domains, look_at_the_way
-from harness.targets import Terms, resolve_target
 
 pytestmark = pytest.mark.process
 

@@ -7,7 +7,8 @@ import orjson
 import pytest
 from sessions import Simulated
 
-from harness.config import parse_target
+from harness.config.target import parse_target
+from harness.config.targets_file import Terms, resolve_target
 from harness.guest.rest import exchange_sign_in
 from harness.guest.settings import GuestSettings
 from harness.ledger.leftovers import read_leftovers
@@ -15,7 +16,6 @@ from harness.preflight.checks import Status
 from harness.preflight.lessons import check_visit, lessons
 from harness.preflight.mapping import Learned
 from harness.preflight.meeting import Meeting, Patience, Turn, _Ear, learn, meet
-from harness.targets import Terms, resolve_target
 
 pytestmark = pytest.mark.process
 

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-from harness.config import parse_target
+from harness.config.target import parse_target
+from harness.config.targets_file import Terms
 from harness.preflight.mapping import Learned
 from harness.preflight.stamp import FOLDER, read_learned, read_stamp, write_stamp
-from harness.targets import Terms
 
 TERMS = Terms(
     name="t",

@@ -10,10 +10,10 @@ import pytest
 from conftest import Simulator
 
 from harness.clock import wall_ns
-from harness.config import parse_target
+from harness.config.target import parse_target
 from harness.errors import ConfigError, LedgerError
-from harness.guest.failures import Ending
-from harness.guest.line import Line
+from harness.guest.connection import Line
+from harness.guest.outcomes import Ending
 from harness.guest.rest import exchange_sign_in
 from harness.guest.settings import GuestSettings
 from harness.ledger.leftovers import read_leftovers

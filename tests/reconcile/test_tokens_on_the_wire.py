@@ -14,7 +14,7 @@ import pytest
 from relay import Relay, websocket_payloads
 from sessions import Guest, Simulated, ledger_of, settings_for
 
-from harness.config import parse_target
+from harness.config.target import parse_target
 from harness.guest.session import GuestSession
 from harness.ledger.ledger import Ledger
 from harness.ledger.leftovers import read_leftovers

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.report.junit import junit
-from harness.report.schema import RunRecord
+from harness.rundir.schema import RunRecord
 
 
 def suite(**parts: object) -> ET.Element:

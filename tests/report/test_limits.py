@@ -1,8 +1,8 @@
 """How near a run came to the limits."""
 
 from harness.report.limits import busiest_minute, limit_rows
-from harness.report.schema import RunRecord
-from harness.report.series import Series
+from harness.rundir.intervals import Series
+from harness.rundir.schema import RunRecord
 
 
 def series(width_s: float, ok: list[float | None], refused: list[float | None]) -> Series:

@@ -3,11 +3,11 @@
 import re
 from pathlib import Path
 
-from harness.measure.sample import Outcome
-from harness.report.accounts import ENDS
+from harness.judge.accounts import ENDS
+from harness.measure.model import Outcome
 from harness.report.manual import MEASURING, anchor, page, section
 
-TEMPLATE = Path(__file__).parent.parent.parent / "harness/report/templates/report.html"
+TEMPLATE = Path(__file__).parent.parent.parent / "harness/report/html/templates/report.html"
 
 
 def test_a_page_is_a_section_whose_headings_can_be_linked_to() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from harness.report import story
 from harness.report.figures import UNKNOWN
-from harness.report.schema import RunRecord
+from harness.rundir.schema import RunRecord
 
 
 def record(**parts: object) -> RunRecord:

@@ -13,8 +13,8 @@ from harness.cli.main import main
 from harness.report.junit import junit
 from harness.report.markdown import markdown
 from harness.report.outputs import write_report
-from harness.report.schema import RunRecord
 from harness.report.terminal import show_summary
+from harness.rundir.schema import RunRecord
 
 CHANCE = "met, but within chance: about 199 more samples would decide"
 OBJECTIVE = {

@@ -2,9 +2,9 @@
 
 import pytest
 
-from harness.report.record import COUNTERS, KNOWN
+from harness.judge.objective import parse_objective
+from harness.judge.record import COUNTERS, KNOWN
 from harness.report.wording import in_words
-from harness.slo.objective import parse_objective
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,14 @@ from pathlib import Path
 from cells import ROOT, Twin
 
 from harness.ledger.leftovers import read_account, read_leftovers
-from harness.ledger.reading import ledger_files
+from harness.ledger.reader import ledger_files
 
 CLIENT = """
 import sys
 from pathlib import Path
 import gevent
-from harness.config import parse_target
-from harness.guest.failures import STORY_ENDS
+from harness.config.target import parse_target
+from harness.guest.outcomes import STORY_ENDS
 from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings
 from harness.ledger.ledger import Ledger

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from browser import Browser
 
-from harness.analysis.drift import Side, Watched, assess
-from harness.report.drift_page import write_drift_page
+from harness.studies.drift.assess import Side, Watched, assess
+from harness.studies.drift.page import write_drift_page
 
 pytestmark = pytest.mark.browser
 

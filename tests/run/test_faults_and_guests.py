@@ -26,7 +26,7 @@ from harness.errors import (
 from harness.guest.session import GuestSession
 from harness.ledger.leftovers import read_account
 from harness.protocol.session import Got
-from harness.simulator.faults import FAULTS
+from harness.simulator.behaviour.faults import FAULTS
 
 pytestmark = pytest.mark.process
 

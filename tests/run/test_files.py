@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from locusts import ROOT
 
-from harness.ledger.reading import ledger_files, read_rows
+from harness.ledger.reader import ledger_files, read_rows
 
 pytestmark = pytest.mark.process
 

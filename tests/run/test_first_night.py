@@ -18,7 +18,7 @@ from locusts import ROOT, locustfile
 
 from harness.exit_codes import ExitCode
 from harness.ledger.leftovers import read_leftovers
-from harness.ledger.reading import read_rows
+from harness.ledger.reader import read_rows
 
 pytestmark = pytest.mark.process
 

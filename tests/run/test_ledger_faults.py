@@ -16,8 +16,8 @@ import pytest
 from locusts import finish, in_session, locustfile, only_run, passed, start
 
 from harness.ledger.leftovers import read_account, read_leftovers
-from harness.preflight.room import free_bytes
-from harness.report.opening import write_start
+from harness.preflight.disk import free_bytes
+from harness.rundir.start import write_start
 
 pytestmark = pytest.mark.process
 

@@ -13,8 +13,8 @@ from browser import Browser
 from conftest import Simulator
 from guest_page import guest_page
 
-from harness.workload.script import StepKind, walk
-from harness.workload.script_file import read_script
+from harness.workload.script.file import read_script
+from harness.workload.script.model import StepKind, walk
 
 pytestmark = [pytest.mark.browser, pytest.mark.process]
 

@@ -216,7 +216,7 @@ def test_sigterm_clears_before_whoever_sent_it_kills(simulator: Any, tmp_path: P
 
 SEARCH = """
 import pathlib, sys
-from harness.cli.holding import watch_run
+from harness.studies.run_process import watch_run
 watch_run(sys.argv[2:], pathlib.Path(sys.argv[1]), look=lambda _: False)
 """
 

@@ -2,10 +2,10 @@
 
 import os
 
-from harness.simulator import account
 from harness.simulator.service import Service
 from harness.simulator.settings import Knobs
-from harness.simulator.state import SessionEnd
+from harness.simulator.truth import account
+from harness.simulator.truth.state import SessionEnd
 
 
 def opened(service: Service, token: str):

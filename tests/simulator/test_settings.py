@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import harness.simulator
-from harness.simulator.actions import HANDLERS
-from harness.simulator.faults import FAULTS, STEPS
+from harness.simulator.behaviour.faults import FAULTS, STEPS
+from harness.simulator.guest_api.actions import HANDLERS
 from harness.simulator.limits import DOCUMENTED, Limits
 from harness.simulator.settings import DeploymentSettings, Knobs
 

@@ -7,7 +7,7 @@ import pytest
 from fakes import FakeServer, Peer
 from proxies import Proxy
 
-from harness.config import Target, parse_target
+from harness.config.target import Target, parse_target
 from harness.errors import ConfigError, ConnectFailed
 from harness.transport.dial import Address, dial
 from harness.transport.route import check_sources

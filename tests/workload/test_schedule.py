@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from harness.errors import ConfigError
 from harness.workload.arrivals import poisson, ramp, spike, steady, steps, then
+from harness.workload.partition import Partition
 from harness.workload.schedule import Poisson, Rates, Schedule
-from harness.workload.shares import Partition
 
 NS = 1_000_000_000
 

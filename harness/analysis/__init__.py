@@ -1,1 +1,0 @@
-"""The mathematics behind drift, comparison, capacity and planning: numbers in, verdicts out."""

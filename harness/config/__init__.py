@@ -1,0 +1,1 @@
+"""What a run is pointed at and what it may do there: targets, windows, caps."""

@@ -1,0 +1,107 @@
+"""The way out of a session: note ``clearing``, send Clear, wait for the proof, note what came.
+
+Whatever goes wrong on the way has its word, and a session without proof stays a leftover.
+"""
+
+import contextlib
+from collections.abc import Callable
+
+import gevent
+
+from harness.clock import monotonic_ns
+from harness.errors import LedgerError
+from harness.guest.connection import Line
+from harness.guest.ending import end_session
+from harness.guest.outcomes import Ending
+from harness.guest.proof import CLEARABLE, UNSETTLED, ending_of_state, settled, stage_of
+from harness.ledger.ledger import Entry, Ledger
+from harness.ledger.store import Stage
+from harness.measure.model import Outcome
+from harness.measure.recorder import Recorder
+from harness.protocol.session import State
+
+MOST_WAIT_S = 30.0
+"""Of what the service asks for when it refuses a connection: the end of a run waits for us."""
+
+
+class Leaving:
+    """One session's line in the ledger, from announcement to end."""
+
+    __slots__ = ("_ledger", "_line", "_recorder", "entry")
+
+    def __init__(self, line: Line, ledger: Ledger, recorder: Recorder) -> None:
+        self._line = line
+        self._ledger = ledger
+        self._recorder = recorder
+        self.entry: Entry | None = None
+
+    def mark(self, stage: Stage, reason: str = "") -> None:
+        """Move the session on in the ledger, if it is there."""
+        if self.entry is not None:
+            self._ledger.mark(self.entry, stage, reason)
+
+    def end(self) -> Ending:
+        """End the session as well as it can be ended, and note how. Never raises."""
+        line, settings = self._line, self._line.settings
+        if self.entry is None:
+            return Ending.NEVER
+        first = ending = self._clear_here()
+        lost_ns = line.inbox.lost_ns or monotonic_ns()
+        wait_s = 0.0
+        for attempt in range(settings.end_attempts):
+            if ending not in UNSETTLED:
+                break
+            if attempt:
+                backoff_s = settings.end_backoff_s * 2 ** (attempt - 1)
+                gevent.sleep(max(backoff_s, min(wait_s, MOST_WAIT_S)))
+            self._recorder.count("end_resumes")
+            again = Line(settings, line.token, self._recorder)
+            ending = settled(first, end_session(again, lost_ns=lost_ns))
+            wait_s = again.asked_to_wait_s
+        self._note(ending)
+        return ending
+
+    def _clear_here(self) -> Ending:
+        """Clear on the connection that we have."""
+        line = self._line
+        if line.state in CLEARABLE and line.connected:
+            self.mark(Stage.CLEARING)
+            self._secure_quietly()
+        ending = line.clear(within_s=line.settings.clear_within_s)
+        if ending is Ending.CLEARED:
+            ending = line.confirm(within_s=line.settings.close_within_s)
+        line.inbox.pending.give_up(Outcome.LOST)
+        line.close()
+        if ending is Ending.NEVER:  # an answer may have come while the connection was closed
+            return ending_of_state(line.session) or Ending.CUT
+        return ending
+
+    def _note(self, ending: Ending) -> None:
+        stage, reason = stage_of(ending)
+        if ending is Ending.NEVER:
+            reason = "refused" if self._line.state is State.REFUSED else "not connected"
+        self.mark(stage, reason)
+        if ending is Ending.REFUSED:
+            self._recorder.count("clear_is_off")
+        self._secure_quietly()
+
+    def _secure_quietly(self) -> None:
+        """On the way out a broken ledger must not keep us from sending Clear."""
+        with contextlib.suppress(LedgerError):  # the ledger itself has told the run, which stops
+            self._ledger.secure()
+
+
+def undisturbed(work: Callable[[], object]) -> None:
+    """Do it in a greenlet that nobody else can kill, and wait for it.
+
+    Raises what came to the caller meanwhile, such as a kill, once the work is done.
+    """
+    working = gevent.spawn(work)
+    killed: BaseException | None = None
+    while not working.ready():
+        try:
+            working.join()
+        except BaseException as error:  # noqa: BLE001 - raised again below, when it is safe
+            killed = error
+    if killed is not None:
+        raise killed

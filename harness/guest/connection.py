@@ -1,0 +1,423 @@
+"""A guest's line to the service: one token, one connection at a time, requests and their answers.
+
+It knows the wire and measures it; it knows no ledger. :class:`harness.guest.session.GuestSession`
+puts the ledger around it, and the sweep uses it as it is.
+"""
+
+import contextlib
+import uuid
+from collections.abc import Callable
+
+from harness.clock import monotonic_ns
+from harness.errors import (
+    ConnectionLost,
+    RateLimited,
+    ReplyTimeout,
+    ServiceError,
+    TransportError,
+)
+from harness.guest.inbox import Inbox, nothing
+from harness.guest.outcomes import Ending, connect_outcome, ending_of
+from harness.guest.proof import CLEARABLE, ending_of_state
+from harness.guest.rate_limit import UNLIMITED, Pace
+from harness.guest.settings import GuestSettings, Observer
+from harness.measure.model import Outcome, Sample
+from harness.measure.recorder import Recorder
+from harness.protocol import requests
+from harness.protocol.codec import encode_request, encode_text, text_head
+from harness.protocol.events import Other, SessionResponse
+from harness.protocol.session import Did, SessionState, State
+from harness.transport.websocket import WebSocket, connect
+
+_OPEN, _EXPIRED = State.OPEN, State.EXPIRED  # an enum is slow to give its members
+PHASES = ("dns", "tcp", "proxy", "tls", "upgrade")
+
+
+class Line:
+    """Requests of one token. All methods but :meth:`close` raise TransportError when it is cut."""
+
+    __slots__ = (
+        "_check_after_ns",
+        "_lane",
+        "_pace",
+        "_recorder",
+        "_requests",
+        "_sent_ns",
+        "_text_head",
+        "_websocket",
+        "asked_to_wait_s",
+        "inbox",
+        "owner",
+        "paced_ns",
+        "session",
+        "settings",
+        "token",
+    )
+
+    def __init__(
+        self,
+        settings: GuestSettings,
+        token: str,
+        recorder: Recorder,
+        *,
+        on_first_message: Callable[[str], None] = nothing,
+        owner: str = "",
+        number: int = 0,
+    ) -> None:
+        """``owner`` and ``number`` are given to further connections of one session."""
+        self.settings = settings
+        self.token = token
+        self.session = SessionState()
+        self.owner = owner or str(uuid.uuid4())[:24]
+        self._lane = f"{self.owner}{number:02x}"
+        self._recorder = recorder
+        self._websocket: WebSocket | None = None
+        self._pace = None if settings.budget == UNLIMITED else Pace(settings.budget)
+        self.paced_ns = 0
+        """by how much the last message, or the opening of the session, was held back by our pacing:
+        that is no part of what the guest waits for the service"""
+        self._text_head = text_head(token)
+        self._check_after_ns = int(settings.health_check_every_s * 1e9)
+        self._requests = 0
+        self.asked_to_wait_s = 0.0
+        """for how long the service has asked us not to connect again (Retry-After)"""
+        self._sent_ns = 0
+        """when the newest request left"""
+        self.inbox = Inbox(
+            self.session,
+            recorder,
+            on_first_message=on_first_message,
+            seen=settings.seen,
+            owner=self.owner,
+            lane=self._lane,
+        )
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is an open connection."""
+        return self._websocket is not None and not self._websocket.closed
+
+    @property
+    def state(self) -> State:
+        """Where the session stands."""
+        return self.session.state
+
+    def connect(self, *, due_ns: int | None = None) -> None:
+        """Dial and upgrade; counts ``connect`` and its phases. Raises TransportError."""
+        settings = self.settings
+        self.paced_ns = 0
+        if settings.connections is not None and (waited_s := settings.connections.acquire()) > 0:
+            self._recorder.count("paced_connects")
+            self.paced_ns = int(waited_s * 1e9)
+        started = monotonic_ns()
+        due = started if due_ns is None else due_ns + self.paced_ns
+        self.inbox.begin()
+        observer = settings.observer
+        receiver = self.inbox if observer is None else _Observed(self.inbox, observer)
+        if self._pace is not None:
+            self._pace.begin()
+        try:
+            self._websocket = connect(
+                settings.address,
+                settings.target.resource,
+                receiver,
+                timeout_s=settings.connect_within_s,
+                origin=settings.target.origin,
+            )
+        except TransportError as error:
+            now = monotonic_ns()
+            self.inbox.connected = False
+            self._recorder.add(Sample("connect", due, started, now, now, connect_outcome(error)))
+            raise
+        phases = self._websocket.phases
+        for phase in PHASES:
+            if phase in phases:
+                self._recorder.add_phase(phase, phases[phase])
+        now = monotonic_ns()
+        arrived = min(now, started + phases["connect"])
+        self._recorder.add(Sample("connect", due, started, arrived, now))
+
+    def configure(
+        self,
+        *,
+        due_ns: int | None = None,
+        operation: str = "session_open",
+        start_new: bool = False,
+        sign_in: str = "",
+    ) -> SessionResponse:
+        """Open the session, or resume it. ``start_new`` is legal for a read-only session only.
+
+        ``sign_in`` is used instead of that of the settings.
+
+        Raises ServiceError, ReplyTimeout or ConnectionLost.
+        """
+        inbox, tracing_id, jwt = self.inbox, self.next_id(), sign_in or self.settings.jwt()
+        self.session.do(Did.START_NEW if start_new else Did.CONFIGURE)
+        inbox.response, inbox.failure, inbox.configure_id = None, None, tracing_id
+        self.send(
+            requests.configure_session(
+                self.token,
+                self.settings.target.deployment_id,
+                tracing_id,
+                start_new=start_new,
+                sign_in=jwt,
+            ),
+            operation,
+            due_ns,
+        )
+        self.paced_ns = 0
+        self._await(
+            lambda: inbox.response is not None or inbox.failure is not None,
+            "SessionResponse",
+            self.settings.open_within_s,
+            operation,
+        )
+        if inbox.response is None:
+            raise self._take_failure()
+        inbox.failure = None  # what came before the answer was not its own
+        return inbox.response
+
+    def say(self, body: str, *, first: bool = False, due_ns: int | None = None) -> int:
+        """Send a text as :meth:`speak` does; its stamp. ``first`` adds the run's attributes."""
+        attributes = self.settings.first_attributes(self.token) if first else None
+        if attributes:
+            request = requests.text(self.token, self.next_id(), body, custom_attributes=attributes)
+            return self.speak(request, "delivered", due_ns)
+        if self.session.state is not _OPEN or self._pace is not None:
+            self._begin_speaking()
+        tracing_id = self.next_id()
+        data = encode_text(self._text_head, tracing_id, body)
+        return self._send(data, tracing_id, "delivered", due_ns)
+
+    def speak(self, request: requests.Request, operation: str, due_ns: int | None) -> int:
+        """Send something that belongs to the conversation; its stamp. Does not wait for answers.
+
+        It does wait when the guest has used up its budget (counted as ``paced``).
+        """
+        self._begin_speaking()
+        return self.send(request, operation, due_ns)
+
+    def _begin_speaking(self) -> None:
+        if self.session.state is not _OPEN:  # where speaking changes nothing
+            self.session.do(Did.SPEAK)
+        if self._pace is not None:
+            self._keep_pace(self._pace.book(monotonic_ns(), message=True))
+
+    def health_check(self, *, within_s: float) -> None:
+        """Send an echo request and wait for its answer. Raises ReplyTimeout or ConnectionLost."""
+        tracing_id = self._send_health_check()
+        self._await(
+            lambda: tracing_id not in self.inbox.pending,
+            "health check answer",
+            within_s,
+            "health_check",
+        )
+        self.check()  # where the connection was lost nothing is pending either
+
+    def ask(self, request: requests.Request, what: str, within_s: float) -> Other:
+        """Send a request that is answered once, to us; the answer. Not measured by itself.
+
+        Raises ServiceError, ReplyTimeout or ConnectionLost.
+        """
+        if self._pace is not None:
+            self._keep_pace(self._pace.book(monotonic_ns(), message=False))
+        tracing_id = request["tracingId"]
+        self.inbox.want(tracing_id)
+        try:
+            self.send(request, "", None)
+            return self.await_answer(tracing_id, what, within_s)
+        finally:
+            self.inbox.pending.pop(tracing_id, None)
+
+    def await_answer(self, key: str, what: str, within_s: float) -> Other:
+        """Wait for an answer that was asked for by :meth:`Inbox.want`; raises as :meth:`ask`."""
+        answers = self.inbox.answers
+        assert answers is not None
+        try:
+            self._await(lambda: answers[key] is not None, what, within_s, None)
+            answer = answers[key]
+        finally:
+            del answers[key]
+        if isinstance(answer, ServiceError):
+            raise answer
+        assert answer is not None
+        return answer
+
+    def clear(self, *, within_s: float) -> Ending:
+        """Send Presence Clear and wait for the proof. Never raises."""
+        inbox = self.inbox
+        known = ending_of_state(self.session)
+        if known is not None or inbox.retired:
+            return known or Ending.CUT
+        deadline = monotonic_ns() + int(within_s * 1e9)
+        try:
+            while True:
+                inbox.failure = None
+                inbox.clear_id, inbox.clear_echoed = self.next_id(), False
+                self.send(requests.clear(self.token, inbox.clear_id), "clear", None)
+                if self.state in CLEARABLE:
+                    self.session.do(Did.CLEAR)  # it has left: what came before was no answer
+                self._await(
+                    lambda: self.state is not State.CLEARING or inbox.failure is not None,
+                    "SessionClearedEvent",
+                    (deadline - monotonic_ns()) / 1e9,
+                    "clear",
+                )
+                if inbox.cleared_ns:
+                    return Ending.CLEARED
+                if inbox.failure is None and not inbox.connected:
+                    return Ending.CUT
+                error = self._take_failure()
+                if not isinstance(error, RateLimited):
+                    return ending_of(error)
+                left_s = (deadline - monotonic_ns()) / 1e9
+                if error.retry_after_s >= left_s:
+                    return Ending.RATE_LIMITED
+                self.pause(error.retry_after_s)
+        except ReplyTimeout:
+            return Ending.UNANSWERED
+        except ServiceError as error:
+            return ending_of(error)
+        except TransportError:
+            return Ending.CLEARED if inbox.cleared_ns else Ending.CUT
+
+    def confirm(self, *, within_s: float) -> Ending:
+        """After SessionClearedEvent: what else the service says of it, which it does at once.
+
+        It takes our Clear in (the echo) and retires the connection. An event with neither of these
+        names nobody: only a resume can tell whether it was ours.
+        """
+        self.await_retirement(within_s=within_s)
+        inbox = self.inbox
+        if inbox.failure is not None and self.state is not State.CLEARED:
+            return ending_of(self._take_failure())
+        return Ending.CLEARED if inbox.clear_echoed or inbox.retired else Ending.UNCONFIRMED
+
+    def await_retirement(self, *, within_s: float) -> None:
+        """After a Clear, give the service a moment to send its ConnectionClosedEvent."""
+        deadline = monotonic_ns() + int(within_s * 1e9)
+        while self.connected and not self.inbox.retired:
+            left_s = (deadline - monotonic_ns()) / 1e9
+            if left_s <= 0 or not self.inbox.bell.wait(left_s):
+                return
+
+    def pause(self, duration_s: float) -> None:
+        """Do nothing for a while. Raises ConnectionLost or SessionExpired when either happens."""
+        deadline = monotonic_ns() + int(duration_s * 1e9)
+        while True:
+            self.check()
+            if monotonic_ns() >= deadline:
+                return
+            self.rest(deadline)
+
+    def rest(self, until_ns: int) -> None:
+        """Sleep until something comes or the time is over; ask for an echo when that is due."""
+        due = self._sent_ns + self._check_after_ns
+        if due < until_ns and self._sent_ns and self._check_after_ns:
+            if due <= monotonic_ns():
+                if self.state in (State.OPEN, State.READ_ONLY) and self.connected:
+                    self.inbox.pending.give_up_older_than(self.settings.health_check_every_s / 2)
+                    self._send_health_check()
+                return
+            until_ns = due
+        self.inbox.bell.doze(until_ns)
+
+    def check(self) -> None:
+        """Raises ConnectionLost or SessionExpired if the session can't go on."""
+        inbox, expired = self.inbox, self.session.state is _EXPIRED
+        if inbox.connected and not inbox.retired and not expired:
+            return
+        if expired:
+            raise self._take_failure()
+        if inbox.retired and self.session.state is not State.CLEARED:
+            why = inbox.close_reason or "the service retired this connection"
+            self.close()
+            raise ConnectionLost(None, why)
+        if not inbox.connected:
+            raise ConnectionLost(inbox.closed_code, inbox.close_reason)
+
+    def send(self, request: requests.Request, operation: str, due_ns: int | None) -> int:
+        """Write one request and note what it measures; its stamp."""
+        return self._send(encode_request(request), request["tracingId"], operation, due_ns)
+
+    def _send(self, data: bytes, tracing_id: str, operation: str, due_ns: int | None) -> int:
+        if self._websocket is None:
+            raise ConnectionLost(None)
+        sent = self._websocket.send(data)
+        if self.settings.observer is not None:
+            _show(self.settings.observer, True, data, sent)
+        inbox = self.inbox
+        due = sent if due_ns is None else due_ns + self.paced_ns
+        inbox.pending.expect(tracing_id, operation, due, sent)
+        self._sent_ns = sent
+        if not inbox.connected:  # the kernel did not take it: the connection was dead
+            inbox.pending.give_up(Outcome.LOST)
+            raise ConnectionLost(inbox.closed_code, inbox.close_reason)
+        return sent
+
+    def close(self) -> None:
+        """Close the connection in order, if there is one."""
+        if self._websocket is not None:
+            self._websocket.close(wait_s=self.settings.close_within_s)
+
+    def drop(self) -> None:
+        """Cut the connection on purpose, as a guest does whose phone loses its network."""
+        if self._websocket is not None:
+            self._websocket.abort()
+
+    def next_id(self) -> str:
+        """A tracingId of the shape of a UUID; it tells whose it is and in what order."""
+        self._requests += 1
+        return f"{self._lane}{self._requests:010x}"
+
+    def _keep_pace(self, wait_ns: int) -> None:
+        self.paced_ns = wait_ns
+        if wait_ns:
+            self._recorder.count("paced")
+            self.pause(wait_ns / 1e9)
+
+    def _send_health_check(self) -> str:
+        self.session.do(Did.CHECK)
+        if self._pace is not None:
+            self._pace.book(monotonic_ns(), message=False)
+        request = requests.health_check(self.token)
+        self.send(request, "health_check", None)
+        return str(request["tracingId"])
+
+    def _await(
+        self, done: Callable[[], bool], what: str, within_s: float, operation: str | None
+    ) -> None:
+        deadline = monotonic_ns() + int(within_s * 1e9)
+        while not done():
+            self.check()
+            left_s = (deadline - monotonic_ns()) / 1e9
+            if left_s <= 0:
+                if operation:
+                    self.inbox.pending.give_up(Outcome.TIMEOUT, operation=operation)
+                raise ReplyTimeout(what, within_s, self.inbox.take_odd())
+            self.inbox.bell.doze(deadline)
+
+    def _take_failure(self) -> ServiceError:
+        failure, self.inbox.failure = self.inbox.failure, None
+        return failure or ServiceError(0, "the service answered with an error")
+
+
+def _show(observer: Observer, outgoing: bool, data: bytes, at_ns: int) -> None:
+    """Whatever becomes of who looks on, the session goes on."""
+    with contextlib.suppress(Exception):
+        observer(outgoing, data, at_ns)
+
+
+class _Observed:
+    """An inbox that somebody looks at."""
+
+    def __init__(self, inbox: Inbox, observer: Observer) -> None:
+        self._observer = observer
+        self._inbox = inbox
+        self.on_end = inbox.on_end
+        self.wake = inbox.wake
+
+    def on_frame(self, data: bytes, arrived_ns: int, seen_ns: int) -> bool:
+        """Show it, then take it in."""
+        _show(self._observer, False, data, arrived_ns)
+        return self._inbox.on_frame(data, arrived_ns, seen_ns)

@@ -1,0 +1,121 @@
+"""A guest who follows a script: each step of the conversation as a deed of the session."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from random import Random
+from types import MappingProxyType
+
+from harness.guest.session import GuestSession
+from harness.workload.data import Row
+from harness.workload.patterns import javascript
+from harness.workload.script.model import (
+    COLUMN,
+    PAUSES,
+    Script,
+    Step,
+    StepKind,
+    columns_in,
+    render,
+    walk,
+)
+
+# Told again so often while a step of typing lasts; the session itself keeps the vendor's pace.
+TYPING_EVERY_S = 5.0
+
+NO_ROW: Row = MappingProxyType({})
+"""For scripts without data."""
+NO_TEXTS: Mapping[str, Sequence[str]] = MappingProxyType({})
+
+
+def act(
+    guest: GuestSession,
+    script: Script,
+    scenario: str,
+    *,
+    row: Row,
+    rng: Random,
+    folder: Path,
+    texts: Mapping[str, Sequence[str]] = NO_TEXTS,
+) -> None:
+    """Play a scenario in an open session.
+
+    ``row`` fills the columns; of ``texts`` each ``say`` that names a set draws one, which the
+    steps after it mean as well; ``folder`` is where the files of ``attach`` are looked for. A reply
+    that doesn't come raises ReplyTimeout as it does for a guest in a locustfile; everything else
+    that ends a guest's story comes through as well. ``clear`` ends the scenario.
+    """
+    drawn = {name: rng.choice(found) for name, found in texts.items()}
+    values: Row = {**row, **drawn} if drawn else row
+    pause_s, before = script.pause_before_texts_s, None
+    for number, step in enumerate(walk(script.scenarios[scenario].steps), 1):
+        guest.step = f"{scenario}, step {number}: {step.kind}"
+        if step.kind is StepKind.CLEAR:
+            guest.clear()
+            return
+        if pause_s and step.kind is StepKind.SAY and before not in PAUSES:
+            guest.think(pause_s)
+        before = step.kind
+        if drawn and step.kind is StepKind.SAY:
+            named = columns_in(step.text) & texts.keys()
+            values = {**values, **{name: rng.choice(texts[name]) for name in sorted(named)}}
+        _do(guest, script, scenario, step, row=values, rng=rng, folder=folder)
+
+
+def _do(
+    guest: GuestSession,
+    script: Script,
+    scenario: str,
+    step: Step,
+    *,
+    row: Row,
+    rng: Random,
+    folder: Path,
+) -> None:
+    text = step.text
+    match step.kind:
+        case StepKind.SAY:
+            attributes = _attributes(script, scenario, step, row)
+            guest.say(render(text, row), attributes=attributes, expect_reply=step.expect_reply)
+        case StepKind.JOIN:
+            guest.join(attributes=_attributes(script, scenario, step, row))
+        case StepKind.WAIT_ANY:
+            guest.await_reply(within=script.within_s(step))
+        case StepKind.WAIT_CONTAINING:
+            guest.await_reply(within=script.within_s(step), containing=render(text, row))
+        case StepKind.WAIT_MATCHING:
+            guest.await_reply(within=script.within_s(step), matching=_pattern(text, row))
+        case StepKind.CHOOSE:
+            guest.choose(render(text, row), expect_reply=step.expect_reply)
+        case StepKind.ATTACH:
+            file = folder / render(text, row)
+            guest.say(file.name, file=guest.upload(file), expect_reply=step.expect_reply)
+        case StepKind.THINK:
+            guest.think(step.think_time(rng))
+        case StepKind.TYPING:
+            _type(guest, step.duration_s)
+        case StepKind.IDLE:
+            guest.idle(step.duration_s)
+        case StepKind.DROP:
+            guest.drop()
+        case StepKind.RECONNECT:
+            guest.reconnect()
+
+
+def _attributes(script: Script, scenario: str, step: Step, row: Row) -> dict[str, str] | None:
+    found = script.attributes_of(scenario, step)
+    return {key: render(value, row) for key, value in found.items()} or None
+
+
+def _pattern(text: str, row: Row) -> re.Pattern[str]:
+    """A regular expression in which a column stands for its value, letter by letter."""
+    return javascript(COLUMN.sub(lambda found: re.escape(row[found[1]]), text))
+
+
+def _type(guest: GuestSession, typing_s: float) -> None:
+    while True:
+        guest.typing()
+        guest.idle(min(typing_s, TYPING_EVERY_S))
+        typing_s -= TYPING_EVERY_S
+        if typing_s <= 0:
+            return

@@ -1,0 +1,535 @@
+"""The gate: objectives judged on the figures of a run.
+
+Figures are a mapping shaped like ``run.json``: ``sessions``, ``operations``, ``generator``,
+``forensics``, ``arrivals``, ``questions``, ``stories``, ``guests``. Nothing is ever assumed: a
+figure that is missing, empty or not a number gives NO_DATA, and what was not measured can fail but
+never pass.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from math import isfinite
+from typing import Any
+
+from harness.judge.certainty import (
+    FEWEST_OF_A_SHARE,
+    more_to_be_above,
+    more_to_be_below,
+    rank_bounds,
+    samples_needed,
+    share_bounds,
+)
+from harness.judge.objective import GENERATOR_LAG, Kind, Objective, Op, Unit, amount_text
+
+Figures = Mapping[str, Any]
+Time = tuple[float | None, bool, bool]
+"""Milliseconds, or None where nothing was recorded; whether they are a lower bound only; whether
+the figure hangs on what the end of the run cut short."""
+Percentile = Callable[[str, Kind, float], Time]
+"""(operation, kind, percent 0-100) → what is known of it."""
+
+# Where the run record keeps plain numbers, in the order in which a counter is looked for.
+SECTIONS = ("sessions", "forensics", "arrivals", "generator")
+ENDED = {
+    "guests": (("served", "failed"), "guest", "had come to an end by itself"),
+    "stories": (("finished", "broken_off"), "story", "had come to an end by itself"),
+    "questions": (("asked",), "question", "was asked"),
+}
+"""Of each group: what its shares are shares of, one of it, and what none of them did."""
+WITHIN_CHANCE = "met, but within chance"
+MOST_AMBIGUOUS = 0.05
+"""With more than this share of the answers ambiguous nobody can say how fast they came."""
+
+
+class Verdict(StrEnum):
+    """What can be said about an objective or a run."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    NO_DATA = "NO_DATA"
+    INVALID = "INVALID"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """One objective and what the run says about it.
+
+    ``margin`` is what is left until the limit in the objective's unit, negative when missed;
+    ``margin_share`` is the same as a share of the limit, None where the limit is zero.
+    """
+
+    objective: Objective
+    verdict: Verdict
+    figure: float | None
+    margin: float | None = None
+    margin_share: float | None = None
+    note: str = ""
+    lower_bound: bool = False
+    """the true figure is higher: its rank lies among what never came"""
+    low: float | None = None
+    high: float | None = None
+    """below and above which the true figure is not, each at 95 %; None where nothing bounds it"""
+    within_chance: bool = False
+    """it is met, but the true figure may well miss it"""
+    more_samples: int | None = None
+    """about how many more would decide, where that can be told"""
+
+    def text(self) -> str:
+        """One line: verdict, objective, figure, margin."""
+        unit = self.objective.unit
+        if self.figure is None:
+            return f"{self.verdict}  {self.objective.text}  {self.note}"
+        shown = ("> " if self.lower_bound else "") + amount_text(self.figure, unit)
+        margin = ""
+        if self.margin is not None and self.objective.op is not Op.EQUAL:
+            side = "left" if self.margin >= 0 else "over"
+            margin = f", {amount_text(abs(self.margin), unit)} {side}"
+        between = interval_text(self.low, self.high, unit)
+        if between:
+            shown = f"{shown} ({between})"
+        note = f" ({self.note})" if self.note else ""
+        return f"{self.verdict}  {self.objective.text}  was {shown}{margin}{note}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``run.json``: plain values only."""
+        return {
+            "objective": self.objective.text,
+            "verdict": str(self.verdict),
+            "figure": self.figure,
+            "limit": self.objective.limit,
+            "unit": str(self.objective.unit),
+            "margin": self.margin,
+            "margin_share": self.margin_share,
+            "note": self.note,
+            "lower_bound": self.lower_bound,
+            "low": self.low,
+            "high": self.high,
+            "within_chance": self.within_chance,
+            "more_samples": self.more_samples,
+        }
+
+
+def interval_text(low: float | None, high: float | None, unit: Unit) -> str:
+    """Where the true figure lies: ``up to 3%``, ``2.7s to 3.4s``; empty where nothing is known."""
+    if high is None:
+        return f"{amount_text(low, unit)} or more" if low else ""
+    return (
+        f"{amount_text(low, unit)} to {amount_text(high, unit)}"
+        if low
+        else (f"up to {amount_text(high, unit)}")
+    )
+
+
+def chance_text(more_samples: int | None) -> str:
+    """What to say of an objective that is met within chance."""
+    more = "" if more_samples is None else f": about {more_samples:,} more samples would decide"
+    return f"{WITHIN_CHANCE}{more}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateResult:
+    """The run's verdict with everything it rests on. ``reasons`` are why it is INVALID."""
+
+    verdict: Verdict
+    judgements: tuple[Judgement, ...]
+    reasons: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``run.json``."""
+        return {
+            "verdict": str(self.verdict),
+            "objectives": [judgement.as_dict() for judgement in self.judgements],
+            "invalid_because": list(self.reasons),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """How many cases a figure rests on, and how sure that makes it (all of it asked for late)."""
+
+    size: int
+    needed: int
+    bounds: Callable[[], tuple[float | None, float | None]]
+    """below and above which the true figure is not, each at 95 %; None where there is no bound"""
+    more_below: Callable[[float], int | None]
+    """how many more would show that the figure is below a limit, if it stays what it is"""
+    known: bool = True
+    """whether the cases themselves are there to be asked"""
+    more_above: Callable[[float], int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A figure, or None with the reason; ``certain`` when absence can't have made it look good."""
+
+    figure: float | None
+    note: str = ""
+    certain: bool = True
+    lower_bound: bool = False
+    doubt: str = ""
+    """why nobody can say, unless the objective is missed for certain"""
+    sample: Sample | None = None
+    """what the figure rests on, where it is one of a sample"""
+
+
+def judge(
+    objectives: Sequence[Objective],
+    figures: Figures,
+    *,
+    percentile: Percentile,
+    invalid: Sequence[str] = (),
+    unfinished: bool = False,
+    confident: bool = False,
+) -> GateResult:
+    """Judge a run. ``invalid`` are the caller's reasons why its figures can't be believed.
+
+    While it is ``unfinished``, counts that can still grow to what is asked for are NO_DATA; with
+    ``confident`` so is what is met within chance.
+
+    INVALID outweighs everything, then FAIL, then NO_DATA; a run without objectives passes when
+    something was measured at all.
+    """
+    judgements = tuple(
+        judge_one(item, figures, percentile=percentile, unfinished=unfinished, confident=confident)
+        for item in objectives
+    )
+    verdicts = {judgement.verdict for judgement in judgements}
+    if invalid:
+        verdict = Verdict.INVALID
+    elif Verdict.FAIL in verdicts:
+        verdict = Verdict.FAIL
+    elif Verdict.NO_DATA in verdicts or (not objectives and not _anything(figures)):
+        verdict = Verdict.NO_DATA
+    else:
+        verdict = Verdict.PASS
+    return GateResult(verdict=verdict, judgements=judgements, reasons=tuple(invalid))
+
+
+def judge_one(
+    objective: Objective,
+    figures: Figures,
+    *,
+    percentile: Percentile,
+    unfinished: bool = False,
+    confident: bool = False,
+) -> Judgement:
+    """One objective on its own; ``unfinished`` and ``confident`` as in :func:`judge`."""
+    if objective.figure == "value":
+        found = _counter(objective, figures)
+    elif objective.subject == GENERATOR_LAG:
+        found = _generator_lag(objective, figures)
+    elif objective.subject in ENDED:
+        found = _of_group(objective, figures)
+    else:
+        found = _operation(objective, figures, percentile)
+    if found.figure is None:
+        note = found.doubt or found.note
+        return Judgement(objective=objective, verdict=Verdict.NO_DATA, figure=None, note=note)
+    verdict, note = _verdict(objective, found)
+    if unfinished and verdict is Verdict.FAIL and _can_grow(objective, found.figure):
+        verdict, note = Verdict.NO_DATA, "not known before the end"
+    low = high = more = None
+    within_chance = False
+    if found.sample is not None and not found.lower_bound and not found.doubt:
+        low, high = found.sample.bounds()
+        verdict, note = _few(objective, found.sample, verdict, note, low, high)
+        sure = found.sample.known
+        if sure and verdict is Verdict.PASS and _within_chance(objective, low, high):
+            within_chance, more = True, _more(objective, found.sample)
+            if confident and not objective.by_default:
+                verdict, note = Verdict.NO_DATA, chance_text(more)
+    margin = None if found.lower_bound or found.doubt else _margin(objective, found.figure)
+    return Judgement(
+        low=low,
+        high=high,
+        within_chance=within_chance,
+        more_samples=more,
+        objective=objective,
+        verdict=verdict,
+        figure=found.figure,
+        margin=margin,
+        margin_share=margin / objective.limit if objective.limit and margin is not None else None,
+        note=note,
+        lower_bound=found.lower_bound,
+    )
+
+
+def _verdict(objective: Objective, found: _Found) -> tuple[Verdict, str]:
+    assert found.figure is not None
+    holds = objective.op.holds(found.figure, objective.limit)
+    upper = objective.op in (Op.LESS, Op.AT_MOST, Op.EQUAL)
+    if found.lower_bound:
+        if upper:
+            return Verdict.FAIL, found.note  # nobody waits for ever
+        return (Verdict.PASS if holds else Verdict.NO_DATA), found.note
+    if found.doubt and (holds or objective.unit is Unit.MS):
+        return Verdict.NO_DATA, found.doubt
+    if holds and not found.certain:
+        return Verdict.NO_DATA, found.note
+    return (Verdict.PASS if holds else Verdict.FAIL), found.note
+
+
+def _few(
+    objective: Objective,
+    sample: Sample,
+    verdict: Verdict,
+    note: str,
+    low: float | None,
+    high: float | None,
+) -> tuple[Verdict, str]:
+    """With too few samples nobody can say, unless even they show that the objective is missed."""
+    missing = sample.needed - sample.size
+    if missing <= 0:
+        return verdict, note
+    told = f"{sample.size:,} samples, {missing:,} more are needed"
+    if objective.by_default and verdict is Verdict.PASS:
+        return verdict, told
+    upper = objective.op in (Op.LESS, Op.AT_MOST, Op.EQUAL)
+    bound = low if upper else high
+    if (
+        verdict is Verdict.FAIL
+        and bound is not None
+        and not objective.op.holds(bound, objective.limit)
+    ):
+        return verdict, note
+    return Verdict.NO_DATA, told
+
+
+def _within_chance(objective: Objective, low: float | None, high: float | None) -> bool:
+    """Whether the true figure may well miss an objective that the measured one meets."""
+    if objective.op is Op.EQUAL:
+        return False  # of what was seen, and of nothing more
+    if objective.op in (Op.LESS, Op.AT_MOST):
+        return high is None or not objective.op.holds(high, objective.limit)
+    return low is None or not objective.op.holds(low, objective.limit)
+
+
+def _more(objective: Objective, sample: Sample) -> int | None:
+    upper = objective.op in (Op.LESS, Op.AT_MOST)
+    return (sample.more_below if upper else sample.more_above)(objective.limit)
+
+
+def _can_grow(objective: Objective, figure: float) -> bool:
+    """Whether a count of a run that goes on can still come to hold."""
+    more = objective.op in (Op.MORE, Op.AT_LEAST, Op.EQUAL) and figure <= objective.limit
+    return objective.unit is Unit.COUNT and more
+
+
+def _margin(objective: Objective, figure: float) -> float:
+    if objective.op in (Op.LESS, Op.AT_MOST):
+        return objective.limit - figure
+    if objective.op in (Op.MORE, Op.AT_LEAST):
+        return figure - objective.limit
+    return -abs(figure - objective.limit)
+
+
+def _operation(objective: Objective, figures: Figures, percentile: Percentile) -> _Found:
+    name = objective.subject
+    entry = _section(_section(figures, "operations"), name)
+    outcomes = {key: _number(value) for key, value in _section(entry, "outcomes").items()}
+    if None in outcomes.values():
+        return _Found(None, f"the outcomes of {name} are not all numbers")
+    ended = sum(number or 0.0 for number in outcomes.values())
+    timed = _number(entry.get("count")) or 0.0
+    attempts = max(timed, ended)
+    if attempts <= 0:
+        nothing = f"no {name} was measured"
+        if objective.figure == "count":
+            return _Found(0.0, nothing, certain=False)
+        return _Found(None, nothing)
+    if objective.figure == "count":
+        return _Found(attempts)
+    doubt = _doubt(name, entry, figures, attempts)
+    if objective.unit is Unit.MS:
+        return _time(objective, entry, figures, percentile, doubt)
+    if ended <= 0:
+        return _Found(None, f"the outcomes of {name} are not in the record")
+    amount = _failed(entry, outcomes)
+    if objective.figure != "errors":
+        amount = outcomes.get(objective.figure) or 0.0
+    if objective.unit is not Unit.SHARE:
+        return _Found(amount, doubt=doubt)
+    return _Found(amount / ended, doubt=doubt, sample=_of_share(amount, ended))
+
+
+def _failed(entry: Figures, outcomes: Mapping[str, float | None]) -> float:
+    """How much did not end well: what the end of the run cut short too early to tell aside."""
+    ended = sum(number or 0.0 for number in outcomes.values())
+    return ended - (outcomes.get("ok") or 0.0) - (_number(entry.get("cut_early")) or 0.0)
+
+
+def _doubt(name: str, entry: Figures, figures: Figures, attempts: float) -> str:
+    """Why the answers of an operation can't be told apart."""
+    ambiguous = _number(entry.get("ambiguous")) or 0.0
+    if name == "reply":
+        heard = _section(figures, "questions").get("doubtful_because")
+        if heard:
+            return str(heard)
+    if ambiguous > attempts * MOST_AMBIGUOUS:
+        return (
+            f"of {ambiguous:,.0f} of {attempts:,.0f} answers it is not sure what they answered "
+            f"(more than {MOST_AMBIGUOUS:.0%})"
+        )
+    return ""
+
+
+def _time(
+    objective: Objective, entry: Figures, figures: Figures, percentile: Percentile, doubt: str
+) -> _Found:
+    name, kind = objective.subject, objective.kind or Kind.SERVICE
+    if kind is Kind.CORRECTED and figures.get("workload") == "closed":
+        return _Found(None, "a closed workload has no schedule that a time could be corrected by")
+    nothing = f"no {kind} time of {name} was measured"
+    if (_number(entry.get("count")) or 0.0) <= 0:
+        return _Found(None, nothing)
+    times, key = _section(entry, f"{kind}_ms"), _key(objective)
+    value = _number(times.get(key))
+    lower_bound, unsure = (key in (times.get(flag) or ()) for flag in ("lower_bounds", "unsure"))
+    if value is None:
+        percent = 100.0 if objective.percent is None else objective.percent
+        found, lower_bound, unsure = percentile(name, kind, percent)
+        value = _number(found)
+    if value is None:
+        return _Found(None, nothing, doubt=doubt)
+    outcomes = {key: _number(number) for key, number in _section(entry, "outcomes").items()}
+    if lower_bound and not (unsure and doubt):
+        return _Found(value, _never(entry, outcomes, kind), lower_bound=True)
+    if unsure and not doubt:
+        cut = outcomes.get("cut_short") or 0.0
+        doubt = f"{cut:,.0f} were still waited for when the run ended"
+    whole = (_number(entry.get("count")) or 0.0) - sum(
+        _number(entry.get(left_out)) or 0.0 for left_out in ("ambiguous", "cut_early")
+    )
+    return _Found(value, doubt=doubt, sample=_of_times(objective, whole, percentile))
+
+
+def _never(entry: Figures, outcomes: Mapping[str, float | None], kind: Kind) -> str:
+    """How much never came, and what became of it."""
+    ended = sum(number or 0.0 for number in outcomes.values())
+    failed = {name: number for name, number in outcomes.items() if name != "ok" and number}
+    dropped = _number(entry.get("never_started")) or 0.0
+    if dropped and kind is Kind.CORRECTED:
+        failed["dropped"] = dropped
+        ended += dropped
+    shown = ", ".join(f"{name} {number:,.0f}" for name, number in failed.items())
+    never = _failed(entry, outcomes) + failed.get("dropped", 0.0)
+    share = never / ended if ended else 0.0
+    return f"{never:,.0f} of {ended:,.0f} ({share:.1%}) never came: {shown}"
+
+
+def _of_group(objective: Objective, figures: Figures) -> _Found:
+    """A count of guests, stories or questions by what became of them."""
+    section = _section(figures, objective.subject)
+    value = _number(section.get(objective.figure))
+    whole_of, one, did = ENDED[objective.subject]
+    parts = [_number(section.get(name)) for name in whole_of]
+    if value is None or None in parts:
+        return _Found(None, f"{objective.subject} {objective.figure} is not in the record")
+    whole = sum(part or 0.0 for part in parts)
+    cut = _number(section.get("cut")) or 0.0
+    note = f"{cut:,.0f} more were cut short by the end of the run" if cut else ""
+    if objective.figure not in ("failed", "broken_off") and objective.subject != "questions":
+        whole += cut
+    if whole <= 0:
+        return _Found(None, f"no {one} {did}" + (f"; {note}" if note else ""))
+    if objective.unit is not Unit.SHARE:
+        return _Found(value, note)
+    return _Found(value / whole, note, sample=_of_share(value, whole))
+
+
+def _key(objective: Objective) -> str:
+    """The figure's key in the run record: ``max``, ``p95``, ``p99_9``."""
+    if objective.percent is None:
+        return "max"
+    return f"p{objective.percent:g}".replace(".", "_")
+
+
+def _of_share(hits: float, whole: float) -> Sample:
+    """What so many cases of so many say of a share."""
+    many = round(whole)
+    return Sample(
+        size=many,
+        needed=FEWEST_OF_A_SHARE,
+        bounds=lambda: share_bounds(round(hits), many),
+        more_below=lambda limit: more_to_be_below(round(hits), many, limit),
+        more_above=lambda limit: more_to_be_above(round(hits), many, limit),
+    )
+
+
+def _of_times(objective: Objective, whole: float, percentile: Percentile) -> Sample | None:
+    """What so many times say of a percentile; nothing where it is the highest that counts."""
+    percent, size = objective.percent, round(whole)
+    if percent is None or size <= 0:
+        return None
+
+    def at(rank: int | None) -> float | None:
+        if rank is None:
+            return None
+        found, lower_bound, _ = percentile(
+            objective.subject, objective.kind or Kind.SERVICE, 100 * (rank - 0.5) / size
+        )
+        return None if lower_bound else found
+
+    def slower(limit: float) -> int:
+        """How many are not within the limit."""
+        low, high = 0, size
+        while low < high:
+            middle = (low + high + 1) // 2
+            value = at(middle)
+            low, high = (
+                (middle, high) if value is not None and value <= limit else (low, middle - 1)
+            )
+        return size - low
+
+    share = 1 - percent / 100
+    ranks = rank_bounds(percent, size)
+    slowest, never, _ = percentile(objective.subject, objective.kind or Kind.SERVICE, 100.0)
+    return Sample(
+        size=size,
+        needed=samples_needed(percent),
+        known=slowest is not None or never,
+        bounds=lambda: (at(ranks[0]), at(ranks[1])),
+        more_below=lambda limit: more_to_be_below(slower(limit), size, share),
+        more_above=lambda limit: more_to_be_above(slower(limit), size, share),
+    )
+
+
+def _generator_lag(objective: Objective, figures: Figures) -> _Found:
+    times = _section(_section(figures, "generator"), "lag_loop_ms")
+    value = _number(times.get(_key(objective)))
+    kept = ", ".join(str(name) for name in times) or "nothing"
+    return _Found(value, "" if value is not None else f"the record keeps of it: {kept}")
+
+
+def _counter(objective: Objective, figures: Figures) -> _Found:
+    name = objective.subject
+    value = None
+    for section in SECTIONS:
+        value = _number(_section(figures, section).get(name))
+        if value is not None:
+            break
+    if value is None:
+        return _Found(None, f"{name} is not in the record")
+    opened = _number(_section(figures, "sessions").get("opened")) or 0.0
+    if objective.unit is Unit.SHARE:
+        if opened <= 0:
+            return _Found(None, "no session was opened")
+        return _Found(value / opened)
+    return _Found(value, "" if opened > 0 else "no session was opened", certain=opened > 0)
+
+
+def _anything(figures: Figures) -> bool:
+    operations = _section(figures, "operations")
+    return any((_number(_section(operations, name).get("count")) or 0.0) > 0 for name in operations)
+
+
+def _section(mapping: Figures, name: str) -> Figures:
+    inner = mapping.get(name)
+    return inner if isinstance(inner, Mapping) else {}
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if isfinite(value) and value >= 0 else None

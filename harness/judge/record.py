@@ -1,0 +1,540 @@
+"""``run.json``: everything a run says, made from the files it left, also after a crash.
+
+A pure function of the run directory: it can be made again at any time.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from harness.clock import utc_iso
+from harness.exit_codes import ExitCode
+from harness.judge.accounts import (
+    GROUPS,
+    guests_block,
+    not_judged,
+    questions_block,
+    stories_block,
+    unbalanced,
+    with_warm_up,
+)
+from harness.judge.gaps import gaps, left_out
+from harness.judge.gate import GateResult, Percentile, Time, Verdict, judge
+from harness.judge.littles_law import broken, check_little
+from harness.judge.mix import is_mix_count, mix_block, mix_complaints
+from harness.judge.objective import Kind, Known, Objective, parse_objective
+from harness.judge.parts import parts_block
+from harness.judge.story_errors import errors_block, is_story_error, sentences
+from harness.judge.validity import not_offered
+from harness.ledger.leftovers import IN_USE, Account, ledger_files, read_account
+from harness.measure.censored import Tried
+from harness.measure.histogram import Histogram
+from harness.measure.lag import complaints, lateness
+from harness.measure.model import Outcome
+from harness.measure.operations import OPERATIONS, outcomes_of
+from harness.measure.recorder import (
+    ARRIVAL_LATENESS,
+    GUESTS_CONNECTED,
+    GUESTS_JOINED,
+    GUESTS_REPLIED,
+    GUESTS_SERVED,
+    LAG_ARRIVAL,
+    LAG_LOOP,
+    REPLIES_RECEIVED,
+    SESSION_LENGTH,
+    STORIES_FINISHED,
+    WARM_UP,
+    has_own_place,
+    service_tag,
+)
+from harness.measure.snapshot import (
+    INTERVALS,
+    Interval,
+    Measurements,
+    read_intervals,
+    read_measurements,
+)
+from harness.rundir.lost_arrivals import lost_arrivals
+from harness.rundir.start import ABORTED, read_start
+
+SCHEMA = 1
+RECORD = "run.json"
+QUANTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p99_9": 99.9, "max": 100.0}
+HOW_NOT = ("run_id", "objectives", "baseline", "platform", "learned")
+"""Of ``start.json``: what does not say how the run was made, or has a place of its own."""
+DEFAULT_OBJECTIVES = ("leftovers == 0", "guests failed < 1%")
+"""What every run is judged by; an objective of the user's on guests takes the second one's place.
+"""
+VERDICT_STAYS = "the verdict is that of the run itself: what is settled afterwards was left by it"
+NOT_MISSED = (Verdict.PASS, Verdict.NO_DATA)
+EXIT_CODES = {
+    Verdict.PASS: ExitCode.PASS,
+    Verdict.FAIL: ExitCode.OBJECTIVES,
+    Verdict.NO_DATA: ExitCode.NO_DATA,
+    Verdict.INVALID: ExitCode.INVALID,
+}
+
+FORENSICS = (
+    "duplicate",
+    "after_clear",
+    "unasked_clear",
+    "unmatched_echo",
+    "expected",
+    "late_message",
+    "out_of_order",
+    "cross_talk",
+    "reconnects",
+    "going_away",
+    "renewed",
+    "resumed_anew",
+    "recovered",
+    "paced",
+    "paced_connects",
+    "clear_is_off",
+    "typing_is_off",
+    "bad_frame",
+    "unknown_frame",
+    "rate_limited",
+    "disconnected_by_service",
+    "logged_out",
+    "end_resumes",
+    "out_of_range",
+)
+"""Counts kept by the guests; those that never happened in a run are zero."""
+COUNTERS = (
+    "intended",
+    "opened",
+    "cleared",
+    "leftover",
+    "ended_by_service",
+    "never_configured",
+    "settled",
+    "disconnected",
+    "due",
+    "started",
+    "late",
+    "dropped",
+    "paused",
+    "workers_lost",
+    *FORENSICS,
+)
+"""Plain numbers of a record that an objective may name."""
+
+
+KNOWN = Known(
+    operations=tuple(OPERATIONS),
+    counters=COUNTERS,
+    outcomes=tuple(Outcome),
+    outcomes_of={name: outcomes_of(name) for name in OPERATIONS},
+    groups=GROUPS,
+)
+
+
+def objectives_of(texts: Sequence[str]) -> tuple[str, ...]:
+    """What a run is judged by: the defaults, as far as they are not replaced, and its own."""
+    own = dict.fromkeys(texts)
+    replaced = any(parse_objective(text, KNOWN).subject == "guests" for text in own)
+    defaults = DEFAULT_OBJECTIVES[:1] if replaced else DEFAULT_OBJECTIVES
+    return tuple(dict.fromkeys([*defaults, *own]))
+
+
+def build_record(directory: Path, *, incomplete: str = "", live: bool = False) -> dict[str, Any]:
+    """The record of a run from its files; ``incomplete`` says why it ended early, if it did.
+
+    ``live``: of a run that is going on. Then it says how the run stands by now; sessions whose
+    process is at work are in session and no leftovers.
+
+    Raises ConfigError or LedgerError when files are there but can't be read.
+    """
+    start = read_start(directory)
+    account = read_account(directory)
+    measured = read_measurements(directory)
+    intervals = [
+        interval
+        for path in sorted(directory.glob(INTERVALS.format(worker="*")))
+        for interval in read_intervals(path)
+    ]
+    for kind, many in lost_arrivals(directory, intervals).items():
+        measured.arrivals[kind] = measured.arrivals.get(kind, 0) + many
+    record: dict[str, Any] = {
+        "schema": SCHEMA,
+        "run_id": directory.name,
+        "verdict": "",
+        "exit_code": 0,
+        "reasons": [],
+        "complete": not incomplete and not account.workers_lost and not live,
+        "workload": _workload(start),
+        **_times(start, intervals),
+        "sessions": sessions_block(account),
+        "funnel": _funnel(account, measured),
+        "operations": _operations(measured),
+        "warm_up": _warm_up(start, measured),
+        "parts": parts_block(
+            directory, (start.get("schedule") or {}).get("parts") or (), intervals
+        ),
+        "replies": _replies(measured),
+        "questions": questions_block(measured.outcomes, measured.counts),
+        "stories": stories_block(measured.counts),
+        "guests": guests_block(measured.counts),
+        "arrivals": measured.arrivals,
+        "arrival_lateness_ms": _figures(measured.histograms.get(ARRIVAL_LATENESS, Histogram())),
+        "session_length_ms": _figures(measured.histograms.get(SESSION_LENGTH, Histogram())),
+        "little": None,
+        "generator": _generator(start, account, measured, intervals),
+        "forensics": dict.fromkeys(FORENSICS, 0)
+        | {
+            name: count
+            for name, count in measured.counts.items()
+            if not (has_own_place(name) or is_story_error(name) or is_mix_count(name))
+        },
+        "story_errors": errors_block(measured.counts),
+        "mix": mix_block(measured.counts, start.get("mix") or {}),
+        "how": {key: value for key, value in start.items() if key not in HOW_NOT},
+        "baseline": start.get("baseline"),
+        "sweep": None,
+        "audit": None,
+    }
+    if record["workload"] == "closed":
+        for blocks in (record["operations"], (record["warm_up"] or {}).get("operations", {})):
+            for entry in blocks.values():
+                entry["corrected_ms"] = {}  # nobody was due by a schedule
+    if live:
+        record["live"] = True
+        in_session = record["sessions"]["leftover_reasons"].pop(IN_USE, 0)
+        record["sessions"]["leftover"] -= in_session
+        record["sessions"]["in_session"] = in_session
+    if record["complete"]:
+        record["little"] = check_little(intervals, record["duration_s"])
+    asked = start.get("objectives", ())
+    objectives = [
+        replace(parse_objective(text, KNOWN), by_default=text not in asked)
+        for text in objectives_of(asked)
+    ]
+    load = (
+        []
+        if live
+        else not_offered(start, intervals, measured.arrivals, {item.subject for item in objectives})
+    )
+    if not live and start.get("schedule"):
+        load += mix_complaints(record["mix"])
+    record["not_offered"] = load
+    invalid = [
+        *_invalid(record, directory, measured, account, incomplete),
+        *left_out(measured.damaged),
+        *([] if live else gaps(intervals)),
+        *load,
+    ]
+    _judge(record, start, objectives, measured, invalid, unfinished=live)
+    if account.damaged and not account.intended:
+        record["sessions"] = record["funnel"] = {}  # not known, which is not none
+    return record
+
+
+def write_record(directory: Path, record: dict[str, Any]) -> Path:
+    """Write ``run.json`` in one step, so that nobody ever reads a half of it."""
+    path = directory / RECORD
+    beside = directory / f".{RECORD}.new"
+    beside.write_bytes(orjson.dumps(record, option=orjson.OPT_INDENT_2))
+    return beside.replace(path)
+
+
+def sessions_block(account: Account) -> dict[str, Any]:
+    """The account: ``intended`` is the sum of the six classes that follow ``opened``."""
+    return {
+        "intended": account.intended,
+        "opened": account.opened,
+        "cleared": account.cleared,
+        "ended_by_service": account.ended_by_service,
+        "never_configured": account.never_configured,
+        "settled": account.settled,
+        "disconnected": account.disconnected,
+        "leftover": account.leftover,
+        "leftover_reasons": dict(account.reasons),
+        "balanced": account.balanced,
+    }
+
+
+def _funnel(account: Account, measured: Measurements) -> dict[str, int]:
+    """How many sessions came as far as each step."""
+    configured = with_warm_up(measured.outcomes, "session_open").get(Outcome.OK, 0)
+    return {
+        "intended": account.intended,
+        "connected": measured.counts.get(GUESTS_CONNECTED, 0),
+        "configured": configured,
+        "joined": measured.counts.get(GUESTS_JOINED, 0),
+        "replied": measured.counts.get(GUESTS_REPLIED, 0),
+        "finished": measured.counts.get(STORIES_FINISHED, 0),
+        "served": measured.counts.get(GUESTS_SERVED, 0),
+        "cleared": account.cleared,
+    }
+
+
+def _replies(measured: Measurements) -> dict[str, int]:
+    """Messages of the other side: how many came, and how often one was waited for in vain."""
+    awaited = with_warm_up(measured.outcomes, "reply")
+    return {
+        "received": measured.counts.get(REPLIES_RECEIVED, 0),
+        "answered": awaited.get(Outcome.OK, 0),
+        "no_reply": awaited.get(Outcome.TIMEOUT, 0),
+    }
+
+
+def _operations(measured: Measurements, beginning: str = "") -> dict[str, Any]:
+    """Of what is judged, or of what began in the warm-up, as ``beginning`` says."""
+    found = {}
+    for name in OPERATIONS:
+        recorded = beginning + name
+        outcomes = measured.outcomes.get(recorded)
+        service = measured.histograms.get(service_tag(recorded), Histogram())
+        if not outcomes and OPERATIONS[name].afterwards and service.count:
+            outcomes = {str(Outcome.OK): service.count}
+        if not outcomes:
+            continue
+        found[name] = operation_block(
+            outcomes, measured.tried(recorded), measured.tried(recorded, corrected=True)
+        )
+    return found
+
+
+def _warm_up(start: Mapping[str, Any], measured: Measurements) -> dict[str, Any] | None:
+    """What began before anything was judged; None where there was no warm-up."""
+    length_s = start.get("warm_up_s")
+    if not length_s:
+        return None
+    return {"length_s": length_s, "operations": _operations(measured, WARM_UP)}
+
+
+def operation_block(
+    outcomes: Mapping[str, int], service: Tried, corrected: Tried
+) -> dict[str, Any]:
+    """An operation's figures as they stand in a record."""
+    return {
+        "count": sum(outcomes.values()),
+        "outcomes": dict(outcomes),
+        "ambiguous": service.ambiguous,
+        "cut_early": service.cut_early,
+        **({"never_started": corrected.never_started} if corrected.never_started else {}),
+        "service_ms": times_block(service),
+        "corrected_ms": times_block(corrected),
+    }
+
+
+def times_block(tried: Tried) -> dict[str, Any]:
+    """Percentiles over all that was tried; ``lower_bounds`` names those that are no more."""
+    found = {name: tried.at(percent) for name, percent in QUANTILES.items()}
+    block: dict[str, Any] = {name: figure.ms for name, figure in found.items()}
+    block["mean"] = None if tried.without or not tried.came else tried.exact().mean_ms
+    flags = {
+        "lower_bounds": [name for name, figure in found.items() if figure.at_least],
+        "unsure": [name for name, figure in found.items() if figure.unsure],
+    }
+    return block | {flag: names for flag, names in flags.items() if names}
+
+
+def percentile_of(measured: Measurements) -> Percentile:
+    """How the gate asks for any percentile of a run."""
+
+    def percentile(operation: str, kind: Kind, percent: float) -> Time:
+        return measured.tried(operation, corrected=kind is Kind.CORRECTED).at(percent)
+
+    return percentile
+
+
+def _figures(histogram: Histogram) -> dict[str, float | None]:
+    values = histogram.percentiles_ms(list(QUANTILES.values()))
+    figures = dict(zip(QUANTILES, values, strict=True))
+    return {**figures, "mean": histogram.mean_ms}
+
+
+def _generator(
+    start: dict[str, Any],
+    account: Account,
+    measured: Measurements,
+    intervals: list[Interval],
+) -> dict[str, Any]:
+    arrival = measured.histograms.get(LAG_ARRIVAL, Histogram())
+    loop = measured.histograms.get(LAG_LOOP, Histogram())
+    worst = next(iter(lateness(measured.loop_lag)), None)
+    return {
+        "lag_loop_ms": _figures(loop),
+        "lag_arrival_ms": _figures(arrival),
+        "late_share": None if worst is None else worst.share,
+        "stood_still_s": None if worst is None else worst.longest_s,
+        "latest_process": None if worst is None else worst.process,
+        "arrival_stamps": start.get("arrival_stamps"),
+        "workers": account.workers,
+        "workers_lost": account.workers_lost,
+        "cpu_max": max((i.process.get("cpu", 0.0) for i in intervals), default=None),
+        "rss_mb_max": max((i.process.get("rss_mb", 0.0) for i in intervals), default=None),
+    }
+
+
+def _workload(start: Mapping[str, Any]) -> str | None:
+    """Open or closed; None of a run from before that was written down."""
+    if "schedule" not in start:
+        return None
+    return "open" if start["schedule"] else "closed"
+
+
+def _times(start: dict[str, Any], intervals: list[Interval]) -> dict[str, Any]:
+    ended_s = max((interval.ended_s for interval in intervals), default=None)
+    began_s = min((interval.ended_s - interval.length_s for interval in intervals), default=None)
+    return {
+        "started": start.get("started") or _iso(began_s),
+        "ended": _iso(ended_s),
+        "duration_s": None if ended_s is None or began_s is None else round(ended_s - began_s, 3),
+    }
+
+
+def _iso(at_s: float | None) -> str | None:
+    if at_s is None:
+        return None
+    return datetime.fromtimestamp(at_s, tz=UTC).isoformat(timespec="milliseconds")
+
+
+def _judge(
+    record: dict[str, Any],
+    start: dict[str, Any],
+    objectives: Sequence[Objective],
+    measured: Measurements,
+    invalid: Sequence[str],
+    *,
+    unfinished: bool,
+) -> None:
+    record["not_judged"] = not_judged(record["operations"], objectives)
+    result = judge(
+        objectives,
+        record,
+        percentile=percentile_of(measured),
+        invalid=invalid,
+        unfinished=unfinished,
+        confident=bool(start.get("confident")),
+    )
+    put_verdict(record, result, aborted=start.get(ABORTED, ()))
+
+
+def put_verdict(record: dict[str, Any], result: GateResult, *, aborted: Sequence[str] = ()) -> None:
+    """Write what the gate says into a record, with its exit code.
+
+    A run that an objective stopped early (``aborted`` says which) does not pass any more, even
+    if the end of the run brought that figure back within its limit, or left too little to judge.
+    """
+    verdict = Verdict.FAIL if aborted and result.verdict in NOT_MISSED else result.verdict
+    record["objectives"] = [
+        {
+            "text": judgement.objective.text,
+            "verdict": str(judgement.verdict),
+            "figure": judgement.figure,
+            "limit": judgement.objective.limit,
+            "unit": str(judgement.objective.unit),
+            "margin": judgement.margin_share,
+            "note": judgement.note,
+            "lower_bound": judgement.lower_bound,
+            "low": judgement.low,
+            "high": judgement.high,
+            "within_chance": judgement.within_chance,
+            "more_samples": judgement.more_samples,
+        }
+        for judgement in result.judgements
+    ]
+    record["verdict"] = str(verdict)
+    missed = [j.text() for j in result.judgements if j.verdict is not Verdict.PASS]
+    record["invalid_because"] = list(result.reasons)
+    stopped = [f"stopped early: {why}" for why in aborted]
+    record["reasons"] = [*result.reasons, *stopped, *missed]
+    record["exit_code"] = int(exit_code_of(record))
+
+
+def _invalid(
+    record: dict[str, Any],
+    directory: Path,
+    measured: Measurements,
+    account: Account,
+    incomplete: str,
+) -> list[str]:
+    reasons = [*account.damaged, *([incomplete] if incomplete else [])]
+    if account.workers_lost:
+        reasons.append(
+            f"{account.workers_lost} of {account.workers} processes ended without an orderly end"
+        )
+    if not account.balanced:
+        reasons.append("the account of sessions does not add up")
+    if record["complete"]:
+        reasons += unbalanced(record)
+    measuring = set(measured.workers)
+    silent = [p.name for p in ledger_files(directory) if p.stem.partition("-")[2] not in measuring]
+    if silent:
+        reasons.append(f"there are no measurements beside {', '.join(silent)}")
+    reasons += complaints(lateness(measured.loop_lag))
+    reasons += sentences(record["story_errors"])
+    if miscounted := broken(record["little"]):
+        reasons.append(miscounted)
+    failures = directory / "failures.txt"
+    if failures.exists():
+        reasons += failures.read_text().splitlines()
+    return reasons
+
+
+def declare_invalid(record: dict[str, Any], why: str) -> None:
+    """Something that came up after the gate has judged makes the run INVALID."""
+    record["verdict"] = str(Verdict.INVALID)
+    record["invalid_because"] = [*record.get("invalid_because", ()), why]
+    record["reasons"] = [why, *record["reasons"]]
+    record["exit_code"] = int(exit_code_of(record))
+
+
+def exit_code_of(record: Mapping[str, Any]) -> ExitCode:
+    """The process exit code of a record; leftovers weigh most (see ``harness.exit_codes``)."""
+    if sessions_as_left(record).get("leftover"):
+        return ExitCode.LEFTOVERS
+    return EXIT_CODES[Verdict(record["verdict"])]
+
+
+def sessions_as_left(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The account when the run had ended, before any sweep or audit."""
+    at_end: dict[str, Any] | None = record.get("sessions_at_end")
+    if at_end is not None:
+        return at_end
+    sessions: dict[str, Any] = dict(record.get("sessions") or {})
+    if VERDICT_STAYS in (block.get("verdict") for block in later_blocks(record)):
+        # Brought up to date by a harness that did not keep it: what was settled was left.
+        sessions["leftover"] = sessions.get("leftover", 0) + sessions.get("settled", 0)
+        sessions["settled"] = 0
+    return sessions
+
+
+def later_blocks(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a sweep and an audit have added."""
+    return [block for key in ("sweep", "audit") if isinstance(block := record.get(key), dict)]
+
+
+def record_of_nothing(directory: Path, *why: str) -> dict[str, Any]:
+    """The record of a run whose files can't be read, so that there is one all the same.
+
+    What the ledger says of leftovers is in it, if that at least can be read.
+    """
+    sessions: dict[str, Any] = {}
+    with suppress(Exception):  # whatever is wrong, it has been said why there is no more
+        account = read_account(directory)
+        if account.intended or not account.damaged:
+            sessions = sessions_block(account)
+    record = {
+        "schema": SCHEMA,
+        "run_id": directory.name,
+        "verdict": str(Verdict.INVALID),
+        "exit_code": int(ExitCode.INVALID),
+        "reasons": list(why),
+        "complete": False,
+        "ended": utc_iso(),
+        "sessions": sessions,
+        "operations": {},
+        "generator": {},
+    }
+    if sessions:
+        record["exit_code"] = int(exit_code_of(record))
+    return record

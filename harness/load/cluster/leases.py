@@ -1,0 +1,184 @@
+"""Master and workers agree on who starts which arrivals, also when a worker joins or is lost.
+
+Each worker asks once a second for its share of the schedule and for a *lease*: the arrival up to
+which it may go. The master leases a few seconds ahead. When somebody joins or is lost it cuts the
+schedule at the furthest arrival that it has ever leased to anybody and shares what follows among
+those who are there. So no arrival is started twice, however slow a message or a worker is: nobody
+starts what lies beyond its lease, and every lease beyond a cut comes together with the new share.
+What a lost worker had still been given before the cut counts as dropped (see ``lost_arrivals``).
+"""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gevent
+from locust.exception import RPCError
+from locust.runners import MasterRunner, WorkerRunner
+
+from harness.clock import monotonic_ns, utc_iso
+from harness.load.arrivals import Arrivals
+from harness.rundir.lost_arrivals import write_shares
+from harness.workload.partition import Partition, Piece
+from harness.workload.schedule import Schedule
+
+ASK = "harness_share"
+GRANT = "harness_lease"
+EVERY_S = 1.0
+LEASE_NS = 5_000_000_000
+"""So far ahead of the present a worker may go."""
+LOST_AFTER_NS = 5_000_000_000
+"""A worker that has not asked for so long has no part in what follows."""
+
+
+class Shares:
+    """The master's side."""
+
+    def __init__(self, runner: MasterRunner, say: Callable[[str], None]) -> None:
+        self._runner = runner
+        self._say = say
+        self._schedule: Schedule | None = None
+        self._directory: Path | None = None
+        self._partition = Partition(0, ())
+        self._began_ns = 0
+        self._ended_at: int | None = None
+        """the first arrival that was not due any more when the run was stopped"""
+        self._leased = 0
+        """the furthest arrival that was ever leased to anybody"""
+        self._heard_ns: dict[str, int] = {}
+        self._names: dict[str, str] = {}
+        self._gone: dict[str, int] = {}
+        """arrivals that were a worker's who is gone, by its Locust id"""
+        self._changes: list[dict[str, Any]] = []
+        runner.register_message(ASK, self._on_ask)
+
+    def open(self, schedule: Schedule, directory: Path, *, lead_ns: int) -> dict[str, Any]:
+        """A run begins with the workers that are ready; what to tell them with their orders."""
+        ready = [worker.id for worker in self._runner.clients.ready]
+        self._schedule, self._directory = schedule, directory
+        self._partition = Partition(schedule.count, ready)
+        self._began_ns = monotonic_ns() + lead_ns
+        self._heard_ns = dict.fromkeys(ready, monotonic_ns() + lead_ns)
+        self._names, self._gone, self._changes, self._ended_at = {}, {}, [], None
+        self._leased = schedule.index_at(2 * LEASE_NS)  # the first question may take its time
+        places = {worker: place for place, worker in enumerate(ready)}
+        return {"places": places, "until": self._leased}
+
+    def look(self) -> None:
+        """Once a second: is anybody lost, has anybody come?"""
+        if self._schedule is None or self._ended_at is not None:
+            return
+        now_ns = monotonic_ns()
+        here = [
+            worker for worker, heard in self._heard_ns.items() if now_ns - heard < LOST_AFTER_NS
+        ]
+        if here and set(here) != set(self._partition.workers):
+            self._cut(here)
+
+    def leave(self, worker: str) -> None:
+        """A worker has come to its end by itself."""
+        self._heard_ns.pop(worker, None)
+        self.look()
+
+    def freeze(self) -> None:
+        """No more arrivals: who goes from now on goes because the run is ending."""
+        if self._schedule is not None:
+            self._ended_at = self._schedule.index_at(self._elapsed_ns())
+
+    def close(self, answered: set[str]) -> None:
+        """The run is over; who is not among those that ended in order took arrivals along."""
+        if self._schedule is None or self._ended_at is None:
+            return
+        for worker in set(self._partition.workers) - answered:
+            self._gone[worker] = self._partition.assigned(worker, self._ended_at)
+        if self._changes or self._gone:
+            self._write()
+        self._schedule = None
+
+    def _cut(self, here: list[str]) -> None:
+        before = self._partition.workers
+        first = min(self._leased, self._partition.count)
+        self._partition.change(first, here)
+        for worker in set(before) - set(here):
+            self._gone[worker] = self._partition.assigned(worker, self._partition.count)
+        for worker in here:
+            self._gone.pop(worker, None)
+        came, went = len(set(here) - set(before)), len(set(before) - set(here))
+        told = [f"{many} {word}" for many, word in ((went, "lost"), (came, "joined")) if many]
+        where = (
+            f"from arrival {first:,} on" if first < self._partition.count else "too late to help"
+        )
+        self._say(f"workers: {', '.join(told)}; {len(here)} share the schedule {where}")
+        names = [self._names.get(worker, worker) for worker in here]
+        self._changes.append({"at": utc_iso(), "first": first, "workers": names})
+        self._write()
+
+    def _write(self) -> None:
+        assert self._directory is not None
+        gone = {self._names.get(worker, worker): many for worker, many in self._gone.items()}
+        try:
+            write_shares(self._directory, self._changes, gone)
+        except OSError as error:
+            self._say(f"the shares of the workers can't be written: {error.strerror or error}")
+
+    def _on_ask(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
+        schedule, worker = self._schedule, msg.node_id
+        if schedule is None:
+            return
+        self._heard_ns[worker] = monotonic_ns()
+        self._names[worker] = str(msg.data["worker"])
+        elapsed_ns = self._elapsed_ns()
+        until = 0
+        if worker in self._partition.workers:
+            until = schedule.index_at(elapsed_ns + LEASE_NS)
+            self._leased = max(self._leased, until)
+        pieces = [(p.first, p.place, p.places) for p in self._partition.pieces_of(worker)]
+        answer = {"pieces": pieces, "until": until, "elapsed_ns": elapsed_ns}
+        self._runner.send_message(GRANT, answer, worker)
+
+    def _elapsed_ns(self) -> int:
+        return monotonic_ns() - self._began_ns
+
+
+class Lease:
+    """The worker's side: asks, and hands what was granted to the arrivals of this process."""
+
+    def __init__(
+        self,
+        runner: WorkerRunner,
+        worker: str,
+        arrivals: Arrivals,
+        *,
+        joined: bool,
+        on_change: Callable[[], None],
+        on_conflict: Callable[[str], None],
+    ) -> None:
+        self._runner = runner
+        self._worker = worker
+        self._arrivals = arrivals
+        self._moving = joined
+        self._on_change = on_change
+        self._on_conflict = on_conflict
+        runner.custom_messages.pop(GRANT, None)  # of the run before, in the web UI
+        runner.register_message(GRANT, self._on_grant)
+        self._asker = gevent.spawn(self._ask_forever)
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._asker.kill(block=False)
+
+    def _ask_forever(self) -> None:
+        while True:
+            with contextlib.suppress(RPCError):  # without an answer the lease runs out
+                self._runner.send_message(ASK, {"worker": self._worker})
+            gevent.sleep(EVERY_S)
+
+    def _on_grant(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
+        if self._moving:  # it came in mid-run: the schedule began at the master's time
+            self._arrivals.move(monotonic_ns() - int(msg.data["elapsed_ns"]))
+            self._moving = False
+        pieces = [Piece(*map(int, piece)) for piece in msg.data["pieces"]]
+        if not self._arrivals.grant(pieces, int(msg.data["until"])):
+            self._on_conflict("the master has given away arrivals that this worker had taken")
+        self._on_change()

@@ -1,0 +1,175 @@
+"""What all processes of a run have measured so far, in the process that leads it.
+
+Each process hands in its interval once a second: the local run directly, workers by a message to
+their master. Out of these come the figures by which a run is stopped early, the Sessions tab and
+the Prometheus endpoint. The record of a run never rests on this: it is made from the files.
+"""
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from typing import Any
+
+from harness.clock import monotonic_ns
+from harness.errors import ConfigError
+from harness.judge.accounts import guests_block, questions_block, stories_block
+from harness.judge.objective import Kind
+from harness.measure.censored import Figure, Tried, ambiguous, tried
+from harness.measure.histogram import Histogram
+from harness.measure.operations import OPERATIONS
+from harness.measure.recorder import LAG_LOOP, service_tag
+
+INTERVAL = "harness_interval"
+"""The message by which a worker hands its interval to the master."""
+KEPT_POINTS = 600
+"""Seconds of history kept for the Sessions tab; older ones are let go, so memory stays flat."""
+QUIET_AFTER_S = 5.0
+"""A process that has said nothing for so long is shown as quiet."""
+TOTALS = ("intended", "opened", "cleared", "leftover", "occupancy")
+COUNTED = (*TOTALS, "never_configured", "ended_by_service")
+"""Running totals by which a run may be stopped."""
+
+
+class Live:
+    """Running totals over all processes."""
+
+    def __init__(self) -> None:
+        self.began_ns = monotonic_ns()
+        self.outcomes: dict[str, dict[str, int]] = {}
+        self.counts: dict[str, int] = {}
+        self.arrivals: dict[str, int] = {}
+        self.histograms: dict[str, Histogram] = {}
+        """of the whole run so far, by tag"""
+        self.newest: dict[str, dict[str, Any]] = {}
+        """each process's last interval"""
+        self.points: deque[dict[str, Any]] = deque(maxlen=KEPT_POINTS)
+        self._heard_ns: dict[str, int] = {}
+        self._recent: dict[str, dict[str, Histogram]] = {}
+
+    def take_encoded(
+        self, process: str, row: Mapping[str, Any], encoded: Mapping[str, str]
+    ) -> None:
+        """:meth:`take`, as a worker sends it. What is damaged is left out: it is only for show."""
+        histograms: dict[str, Histogram] = {}
+        for tag, text in encoded.items():
+            histogram = Histogram()
+            try:
+                histogram.merge_encoded(text)
+            except ConfigError:
+                continue
+            histograms[tag] = histogram
+        self.take(process, row, histograms)
+
+    def take(
+        self, process: str, row: Mapping[str, Any], histograms: Mapping[str, Histogram]
+    ) -> None:
+        """Add one interval of one process."""
+        self.newest[process] = dict(row)
+        self._heard_ns[process] = monotonic_ns()
+        for totals, more in ((self.counts, row["counts"]), (self.arrivals, row["arrivals"])):
+            for name, number in more.items():
+                totals[name] = totals.get(name, 0) + number
+        for operation, outcomes in row["outcomes"].items():
+            known = self.outcomes.setdefault(str(operation), {})
+            for outcome, number in outcomes.items():
+                known[str(outcome)] = known.get(str(outcome), 0) + number
+        for tag, histogram in histograms.items():
+            self.histograms.setdefault(tag, Histogram()).merge(histogram)
+        self._recent[process] = dict(histograms)
+
+    def total(self, block: str, name: str) -> int:
+        """The sum over all processes of one number of their last interval."""
+        return sum(int(row[block].get(name, 0)) for row in self.newest.values())
+
+    def most_in_session(self) -> int:
+        """Guests in session in the process that has most of them."""
+        return max(
+            (int(r["sessions"].get("occupancy", 0)) for r in self.newest.values()), default=0
+        )
+
+    def left_by_reason(self) -> dict[str, int]:
+        """Leftovers of all processes, by the reason that the ledger gives."""
+        found = Counter[str]()
+        for row in self.newest.values():
+            found.update(row.get("left_by_reason", {}))
+        return dict(found)
+
+    def quiet(self) -> list[str]:
+        """Processes that have said nothing for a while."""
+        limit = monotonic_ns() - int(QUIET_AFTER_S * 1e9)
+        return sorted(name for name, heard in self._heard_ns.items() if heard < limit)
+
+    def recent(self, tag: str) -> Histogram:
+        """The last interval of all processes under one tag."""
+        merged = Histogram()
+        for histograms in self._recent.values():
+            if tag in histograms:
+                merged.merge(histograms[tag])
+        return merged
+
+    def lag(self, *, recent: bool = False) -> Histogram:
+        """How late the event loops were, by time, of the whole run or the last interval."""
+        return self.recent(LAG_LOOP) if recent else self.histograms.get(LAG_LOOP, Histogram())
+
+    def lost(self) -> list[str]:
+        """Processes that fell silent before they had come to their end."""
+        return [name for name in self.quiet() if self.newest[name].get("phase") != "ended"]
+
+    def figures(self) -> dict[str, Any]:
+        """The run so far in the shape of ``run.json``, as the gate takes it."""
+        lag = self.lag()
+        p50, p99, most = lag.percentiles_ms([50, 99, 100])
+        return {
+            "sessions": {name: self.total("sessions", name) for name in COUNTED},
+            "operations": {
+                name: {
+                    "count": sum(outcomes.values()),
+                    "outcomes": outcomes,
+                    "ambiguous": ambiguous(name, self.counts),
+                    "cut_early": self._tried(name).cut_early,
+                }
+                for name, outcomes in self.outcomes.items()
+            },
+            "questions": questions_block(self.outcomes, self.counts),
+            "stories": stories_block(self.counts),
+            "guests": guests_block(self.counts),
+            "arrivals": self.arrivals,
+            "forensics": self.counts,
+            "generator": {
+                "lag_loop_ms": {"p50": p50, "p99": p99, "max": most},
+                "workers_lost": len(self.lost()),
+            },
+        }
+
+    def percentile(self, operation: str, kind: Kind, percent: float) -> Figure:
+        """A time of the run so far."""
+        return self._tried(operation, corrected=kind is Kind.CORRECTED).at(percent)
+
+    def _tried(self, operation: str, *, corrected: bool = False) -> Tried:
+        outcomes = self.outcomes.get(operation, {})
+        return tried(
+            operation,
+            self.histograms,
+            outcomes,
+            self.counts,
+            corrected=corrected,
+            dropped=self.arrivals.get("dropped", 0),
+        )
+
+    def add_point(self, at_s: float) -> None:
+        """Keep the present state as one point of the history."""
+        lag = self.lag(recent=True).percentile_ms(99)
+        times = {}
+        for name in OPERATIONS:
+            values = self.recent(service_tag(name)).percentiles_ms([50, 95])
+            if values[0] is not None:
+                times[name] = values
+        self.points.append(
+            {
+                "t": round(at_s, 1),
+                **{name: self.total("sessions", name) for name in TOTALS},
+                **{name: self.arrivals.get(name, 0) for name in ("due", "late", "dropped")},
+                "left": self.left_by_reason(),
+                "lag_p99_ms": lag,
+                "times_ms": times,
+            }
+        )

@@ -1,0 +1,110 @@
+"""What the person who starts a run asks of a ready locustfile: height, length, seed, occupancy.
+
+``harness run --rate 30/min --over 10m --seed 7`` sets the environment that is read here, and so can
+anybody who runs plain Locust. A locustfile names a default for each::
+
+    arrivals = as_asked(rate="30/min", over="10m")
+"""
+
+import os
+import secrets
+from math import ceil
+
+from harness.errors import ConfigError
+from harness.load.shape import peak_per_s
+from harness.units import rate_per_s, seconds
+from harness.workload.arrivals import Schedule, poisson, steady
+
+RATE = "HARNESS_RATE"
+OVER = "HARNESS_OVER"
+ARRIVALS = "HARNESS_ARRIVALS"
+STAY = "HARNESS_STAY"
+SILENCE = "HARNESS_SILENCE"
+SEED = "HARNESS_SEED"
+OCCUPANCY = "HARNESS_OCCUPANCY"
+ASKED = "HARNESS_ASKED"
+"""Which of them a locustfile has looked at, so that one which is ignored can be refused. Kept in
+the environment because each is read while a locustfile is imported, before there is a run."""
+ROOM = 1.5
+"""Slots beyond the mean occupancy: arrivals come in clusters and sessions differ in length."""
+
+
+def rate(default: str) -> float:
+    """Guests per second: what ``--rate`` says, or ``default`` such as ``"30/min"``."""
+    return rate_per_s(_value(RATE, default), RATE)
+
+
+def over(default: str) -> float:
+    """Seconds that arrivals go on: what ``--over`` says, or ``default`` such as ``"10m"``."""
+    return seconds(_value(OVER, default), OVER)
+
+
+def stay(default: str) -> float:
+    """Seconds that guests who stay for long remain: what ``--stay`` says, or ``default``."""
+    return seconds(_value(STAY, default), STAY)
+
+
+def silence(default: str) -> float:
+    """Seconds that such a guest is silent at a time: what ``--silence`` says, or ``default``."""
+    return seconds(_value(SILENCE, default), SILENCE)
+
+
+def occupancy() -> int | None:
+    """Guests to keep in session instead of the locustfile's schedule: what ``--occupancy`` says."""
+    text = _value(OCCUPANCY, "")
+    if text and not (text.isdecimal() and int(text) > 0):
+        raise ConfigError(f"{OCCUPANCY}: expected a number of guests at once, got {text!r}")
+    return int(text) if text else None
+
+
+def seed() -> int:
+    """The seed of this run: what ``--seed`` says, or one drawn now and recorded.
+
+    Processes that are forked later, and the run itself, see the same one.
+    """
+    text = _value(SEED, "")
+    if not text:
+        text = os.environ[SEED] = str(secrets.randbelow(2**31))
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(f"{SEED}: expected a whole number, got {text!r}") from None
+
+
+def irregular(schedule: Schedule) -> Schedule:
+    """The same mean rate as independent people come (Poisson), or evenly with ``--arrivals even``.
+
+    Drawn from the run's seed, so that it can be repeated.
+    """
+    kind = _value(ARRIVALS, "poisson")
+    if kind not in ("poisson", "even"):
+        raise ConfigError(f"{ARRIVALS}: expected poisson or even, got {kind!r}")
+    return schedule if kind == "even" else poisson(schedule, seed=seed())
+
+
+def as_asked(*, rate: str, over: str) -> Schedule:
+    """The plain case: a mean rate, held, guests coming as independent people do.
+
+    ``rate`` and ``over`` are what holds when nothing else is asked for.
+    """
+    per_second = rate_per_s(_value(RATE, rate), RATE)
+    return irregular(steady(per_second=per_second, over=seconds(_value(OVER, over), OVER)))
+
+
+def slots_for(arrivals: Schedule | float, in_session: str | float) -> int:
+    """Slots for a schedule (or a rate per second) and the time that a guest stays, on average.
+
+    There is room for clusters of guests beyond the mean.
+    """
+    per_second = peak_per_s(arrivals) if isinstance(arrivals, Schedule) else arrivals
+    return max(10, ceil(per_second * seconds(in_session, "slots_for()") * ROOM) + 5)
+
+
+def looked_at() -> list[str]:
+    """The names that this process has asked for."""
+    return sorted(filter(None, os.environ.get(ASKED, "").split(",")))
+
+
+def _value(name: str, default: str) -> str:
+    os.environ[ASKED] = ",".join({*looked_at(), name})
+    return os.environ.get(name, "") or default

@@ -1,0 +1,86 @@
+"""An open workload: guests arrive when the schedule says, whether or not we are ready for them.
+
+::
+
+    class Rising(ArrivalShape):
+        arrivals = ramp(per_minute=(2, 20), over="20m")
+        slots = 60
+
+Locust's users are the *slots*: each has room for one guest at a time. A slot takes the next arrival
+and waits until it is due. When all slots are busy arrivals start late, and that is counted; an
+arrival that would start later than ``drop_after`` is dropped, and that is counted too. Nothing is
+made up for in a burst, and the schedule never moves.
+"""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from locust import LoadTestShape
+
+from harness.errors import ConfigError
+from harness.judge.parts import schedule_parts
+from harness.units import seconds
+from harness.workload.arrivals import Schedule
+
+
+def peak_per_s(schedule: Schedule) -> float:
+    """The highest mean rate, looked for at two thousand moments."""
+    length_s = schedule.duration_s
+    return max(schedule.rate_at(length_s * moment / 2000) for moment in range(2000))
+
+
+def schedule_facts(schedule: Schedule) -> dict[str, Any]:
+    """What the record keeps of a schedule, to say afterwards how far the run came in it."""
+    return {
+        "count": schedule.count,
+        "duration_s": schedule.duration_s,
+        "parts": schedule_parts(schedule),
+    }
+
+
+def check_only_one(shapes: Iterable[LoadTestShape]) -> None:
+    """Locust would take the first shape and say nothing of the others. Raises ConfigError."""
+    names = [type(shape).__name__ for shape in shapes]
+    if len(names) > 1:
+        raise ConfigError(
+            f"there are {len(names)} shapes ({', '.join(names)}), a run has one: put schedules "
+            "after each other with then(...), and mark a shape that others are made from with "
+            "abstract = True"
+        )
+
+
+class ArrivalShape(LoadTestShape):
+    """Set ``arrivals`` and, if the default is not enough, ``slots``."""
+
+    abstract = True
+    use_common_options = True  # -u is the number of slots, -t may cut the schedule short
+
+    arrivals: ClassVar[Schedule]
+    slots: ClassVar[int] = 100
+    late_after: ClassVar[str] = "100ms"
+    """an arrival that starts later than this counts as late"""
+    drop_after: ClassVar[str] = "5s"
+    """an arrival that could only start later than this is not started at all"""
+
+    warm_up: ClassVar[str] = "0s"
+    """so long from the beginning nothing is judged; ``--warm-up`` wins over it"""
+
+    def tick(self) -> None:
+        """Unused: the harness takes the shape over before Locust asks it (see plugin)."""
+        return
+
+    @classmethod
+    def checked(cls) -> "type[ArrivalShape]":
+        """Itself, when it makes sense. Raises ConfigError naming the class and the attribute."""
+        name = cls.__name__
+        if not isinstance(getattr(cls, "arrivals", None), Schedule):
+            raise ConfigError(
+                f"{name}.arrivals: expected a schedule such as steady(...) or ramp(...)"
+            )
+        if not isinstance(cls.slots, int) or cls.slots < 1:
+            raise ConfigError(f"{name}.slots: expected one slot or more, got {cls.slots!r}")
+        seconds(cls.warm_up, f"{name}.warm_up")
+        late = seconds(cls.late_after, f"{name}.late_after")
+        if seconds(cls.drop_after, f"{name}.drop_after") < late:
+            raise ConfigError(f"{name}.drop_after: expected no less than late_after")
+        return cls

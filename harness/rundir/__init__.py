@@ -1,0 +1,1 @@
+"""A run's directory: start file, intervals, the form of its record, requests to a live run."""

@@ -1,0 +1,121 @@
+"""Finds the run that somebody means: by its directory, its id, or as ``latest``.
+
+``latest`` is the run that was begun last, whatever became of it: one that was killed has left
+the most behind.
+"""
+
+import shlex
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+
+import orjson
+
+from harness.errors import ConfigError
+from harness.ledger.leftovers import holds_leftovers
+from harness.ledger.reader import ledger_files, read_process
+from harness.rundir.start import LATEST, START
+
+REPORTS = Path("reports")
+RECORD = "run.json"
+MARKS = (RECORD, START)
+NO_RUNS = ("guest-", "preflight-")
+"""Directories of single sessions, which are no runs; what they left is found all the same."""
+
+
+class RunState(StrEnum):
+    """What became of a run."""
+
+    GOING_ON = "going on"
+    ENDED = "ended"
+    KILLED = "killed"
+    """its processes are gone, without a record of its end"""
+    BEGUN = "begun"
+    """none of its processes has had a guest, so far"""
+
+
+def run_state(run_dir: Path) -> RunState:
+    """What became of a run, by its record and by the processes that its ledgers name."""
+    processes = [read_process(path) for path in ledger_files(run_dir)]
+    if any(process.alive for process in processes):
+        return RunState.GOING_ON
+    if (run_dir / RECORD).is_file():
+        return RunState.ENDED
+    if not processes:
+        return RunState.BEGUN
+    return RunState.ENDED if all(process.ended for process in processes) else RunState.KILLED
+
+
+def with_leftovers(reports_dir: Path) -> Iterator[Path]:
+    """All directories under the folder, at any depth, whose ledgers list sessions without proof.
+
+    Sessions of processes that are still at work don't count. The one begun last comes first.
+    """
+    if not reports_dir.is_dir():
+        return
+    found = {path.parent for path in reports_dir.rglob("ledger-*.sqlite")}
+    for run_dir in sorted(found, key=_begun, reverse=True):
+        if any(
+            holds_leftovers(path) and not read_process(path).alive for path in ledger_files(run_dir)
+        ):
+            yield run_dir
+
+
+def resolve_run(text: str, reports_dir: Path = REPORTS) -> Path:
+    """The directory of the run ``text``: a path, a run id under ``reports_dir``, or ``latest``.
+
+    Raises ConfigError naming the runs that there are.
+    """
+    if not text.strip():
+        raise ConfigError("expected a run: its directory, its id, or latest; got nothing")
+    if text == LATEST:
+        there = runs(reports_dir)
+        if not there:
+            raise ConfigError(f"there is no run in {reports_dir}/ yet")
+        return there[-1]
+    for path in (Path(text), reports_dir / text):
+        if path.is_dir():
+            return path.parent / path.readlink() if path.is_symlink() else path
+        if path.name in MARKS and path.is_file():
+            return path.parent
+    known = [path.name for path in runs(reports_dir)][-5:]
+    told = f"the last ones are {', '.join(known)}" if known else f"{reports_dir}/ holds none"
+    raise ConfigError(f"there is no run {text!r}; {told}")
+
+
+def sweep_command(run_dir: Path) -> str:
+    """What to type, from here, to end what a run has left behind."""
+    known = run_dir.resolve().parent == REPORTS.resolve()
+    return f"harness sweep {run_dir.name if known else shlex.quote(str(run_dir))}"
+
+
+def runs(reports_dir: Path) -> list[Path]:
+    """Run directories, the one begun last at the end."""
+    if not reports_dir.is_dir():
+        return []
+    found = [
+        path
+        for path in reports_dir.iterdir()
+        if not path.is_symlink()  # the link "latest" is no run of its own
+        and not path.name.startswith(NO_RUNS)
+        and (any((path / mark).is_file() for mark in MARKS) or ledger_files(path))
+    ]
+    return sorted(found, key=_begun)
+
+
+def _begun(run_dir: Path) -> tuple[float, str]:
+    """When a run was begun, for sorting: as it says itself, else by the age of its files."""
+    try:
+        started = orjson.loads((run_dir / START).read_bytes())["started"]
+        when = datetime.fromisoformat(started)
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp(), run_dir.name
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # killed before it could say, or damaged
+    stamps = []
+    for path in (*(run_dir / mark for mark in MARKS), *ledger_files(run_dir)):
+        try:
+            stamps.append(path.stat().st_mtime)
+        except OSError:
+            continue
+    return min(stamps, default=0.0), run_dir.name

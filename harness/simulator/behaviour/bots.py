@@ -1,0 +1,318 @@
+"""The service model: who answers a text, and when.
+
+With workers, an answer waits in one queue for the first free worker (first come, first served), so
+that queueing theory (M/M/c, M/D/c, M/G/c) predicts the waiting exactly. The times are computed on
+a virtual schedule when the text arrives and only carried out by timers, so that a timer's lateness
+never adds up.
+"""
+
+import heapq
+from dataclasses import dataclass, replace
+from random import Random
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from harness.simulator.behaviour.conversing import disconnect, reply, say_unasked, typing
+from harness.simulator.behaviour.dialogue import Turn, spoken
+from harness.simulator.behaviour.distributions import Distribution
+from harness.simulator.truth.questions import Question
+from harness.simulator.truth.state import Conversation, Session
+
+if TYPE_CHECKING:
+    from harness.simulator.service import Service
+
+
+TIMER_LATE_S = 0.0005
+"""The event loop's timers count whole milliseconds and so fire half of one late on average."""
+
+
+GREETS_ON_TEXT = ("text", "either")
+FILLERS = ("One moment, please.", "I am looking into it.", "Nearly there.")
+"""What precedes the answer where an answer has several messages and the dialogue gives one."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """One turn of the bot under way. Times are monotonic."""
+
+    session: Session
+    conversation: Conversation
+    turn: Turn
+    heard: str
+    question: Question | None
+    arrived: float
+    """When the kernel had the question; without stamps, when it was read."""
+    read: float
+    moments: list[float]
+    """When each message is due."""
+    greeting: bool = False
+
+
+class WorkQueue:
+    """``workers`` servers with one queue; 0 workers: as many as needed.
+
+    They may hinder each other: with ``contention`` s and ``coherency`` k, work that begins while n
+    are busy (itself counted) takes 1 + s(n - 1) + kn(n - 1) times as long, as in the Universal
+    Scalability Law (N. J. Gunther, 1993).
+    """
+
+    __slots__ = ("_coherency", "_contention", "_free_at", "_sample", "done", "workers")
+
+    def __init__(
+        self,
+        workers: int,
+        time: Distribution,
+        seed: str | None,
+        *,
+        contention: float = 0.0,
+        coherency: float = 0.0,
+    ) -> None:
+        self.workers = workers
+        self._contention = contention
+        self._coherency = coherency
+        self._free_at = [0.0] * workers
+        self._sample = time.sampler(Random() if seed is None else Random(seed))
+        self.done = 0
+
+    def finish(self, arrival: float, *, burden: float = 1.0, work_s: float | None = None) -> float:
+        """When work that arrives now will be done; times in seconds of any one clock.
+
+        ``burden`` makes it take so many times as long; ``work_s`` is how long it takes, if that is
+        not to be drawn.
+        """
+        self.done += 1
+        if work_s is None:
+            work_s = self._sample()
+        if not self.workers:
+            return arrival + work_s * burden
+        start = max(heapq.heappop(self._free_at), arrival)
+        if self._contention or self._coherency:
+            others = sum(free_at > start for free_at in self._free_at)
+            burden *= 1 + others * (self._contention + self._coherency * (others + 1))
+        end = start + work_s * burden
+        heapq.heappush(self._free_at, end)
+        return end
+
+    def waiting_s(self, now: float) -> float:
+        """How long work arriving now would wait."""
+        return max(min(self._free_at) - now, 0.0) if self._free_at else 0.0
+
+
+class Bot:
+    """Greets and answers, through the queue, and hands over to the agents."""
+
+    def __init__(self, service: "Service") -> None:
+        settings = service.settings.bot
+        seed = service.settings.seed
+        self.on = settings.on
+        self.hand_over_after = settings.hand_over_after
+        self.queue = WorkQueue(
+            settings.workers,
+            settings.time,
+            None if seed is None else f"{seed}:service",
+            contention=settings.contention,
+            coherency=settings.coherency,
+        )
+        self.silent_until = 0.0
+        """The flow has fallen silent, until then (monotonic)."""
+        self._greets = settings.greets
+        self._messages = settings.messages
+        self._typing_s = settings.typing_s
+        self._draws = Random() if seed is None else Random(f"{seed}:turns")
+        self.dialogue = settings.dialogue.begin(self._draws)
+        self._gap = settings.gap.sampler(self._draws)
+        time = settings.greeting_time
+        self._greeting_time = None if time is None else time.sampler(self._draws)
+        self._memory = settings.memory_sessions
+        self._slower_per_s = settings.slower_per_hour / 3600
+        self._began = monotonic()
+        self._service = service
+
+    def greet(self, session: Session, conversation: Conversation) -> None:
+        """The answer to a Join."""
+        if not self.on:
+            self._hand_over(session, conversation)
+            return
+        greeting = self.dialogue.greeting
+        if greeting is None or self._greets in ("off", "text"):
+            return
+        if self._greets == "either" and conversation.greeted:
+            return
+        conversation.greeted = True
+        now = monotonic()
+        time, first_s = self._greeting_time, greeting.first_s
+        if first_s is not None:
+            due = now + first_s
+        else:
+            due = self._finish(now, None) if time is None else now + time()
+        self._begin(session, conversation, greeting, "", now, due, greeting=True)
+
+    def answer(self, session: Session, conversation: Conversation, heard: str) -> None:
+        """The answer to a text, by whoever has the conversation."""
+        service = self._service
+        faults = service.faults
+        if faults.active:
+            interruption = faults.strikes("interruption")
+            if interruption:
+                service.later(interruption.seconds, self._interrupt, session, conversation)
+        if conversation.waiting:
+            return
+        if conversation.agent is not None:
+            service.agents.answer(session, conversation, heard)
+            return
+        if not self.on:
+            self._hand_over(session, conversation)
+            return
+        late = None
+        if faults.active:
+            silence = faults.strikes("silence")
+            if silence:
+                now = monotonic()
+                lasts = silence.seconds or float("inf")
+                self.silent_until = max(self.silent_until, now + lasts)
+            if self._is_silent() or faults.strikes("no_reply"):
+                return
+            late = faults.strikes("late_answer")
+        now = monotonic()
+        not_before = now
+        greeting = self.dialogue.greeting
+        if greeting is not None and not conversation.greeted and self._greets in GREETS_ON_TEXT:
+            conversation.greeted = True
+            if greeting.first_s is not None:
+                not_before += greeting.first_s
+            elif self._greeting_time is not None:
+                not_before += self._greeting_time()
+            self._begin(session, conversation, greeting, "", now, not_before, greeting=True)
+        turn = self.dialogue.turn(heard)
+        if turn is not None:
+            due = max(self._finish(now, turn.first_s), not_before)
+            if late:
+                due += late.seconds
+            self._begin(session, conversation, turn, heard, now, due)
+
+    def _is_silent(self) -> bool:
+        return self.silent_until > monotonic() and self._service.faults.armed("silence")
+
+    def _finish(self, now: float, work_s: float | None) -> float:
+        """When the bot is done with what comes now."""
+        open_now = len(self._service.by_serial)
+        burden = max(1.0, open_now / self._memory) if self._memory else 1.0
+        burden *= 1 + self._slower_per_s * (now - self._began)
+        return self.queue.finish(now, burden=burden, work_s=work_s)
+
+    def _begin(
+        self,
+        session: Session,
+        conversation: Conversation,
+        turn: Turn,
+        heard: str,
+        now: float,
+        due: float,
+        *,
+        greeting: bool = False,
+    ) -> None:
+        service = self._service
+        if self._messages != (1, 1) and len(turn.parts) == 1 and not greeting:
+            turn = self._in_several(turn)
+        moments = [due]
+        for number in range(1, len(turn.parts)):
+            after = turn.after[number] if number < len(turn.after) else None
+            moments.append(moments[-1] + (self._gap() if after is None else after))
+        question = service.question
+        if question is not None and turn.parts and not greeting:
+            question.due = [moment - question.came_s for moment in moments]
+        arrived = service.arrived_s or now
+        answer = Answer(
+            session, conversation, turn, heard, question, arrived, now, moments, greeting
+        )
+        self._wait(answer, 0)
+
+    def _in_several(self, turn: Turn) -> Turn:
+        """The same answer with others before it."""
+        before = self._draws.randint(*self._messages) - 1
+        fillers = tuple({"text": FILLERS[number % len(FILLERS)]} for number in range(before))
+        return replace(turn, parts=(*fillers, *turn.parts), after=())
+
+    def _wait(self, answer: Answer, number: int) -> None:
+        """Say a message of the answer when it is due, typing before it."""
+        now = monotonic()
+        loop = self._service.loop
+        delay = answer.moments[number] - now - TIMER_LATE_S
+        typing_s = answer.turn.typing_s if number == 0 else 0.0
+        typing_s = typing_s or self._typing_s
+        if typing_s:
+            loop.call_later(max(delay - typing_s, 0), typing, self._service, answer.session)
+        if delay > 0:
+            loop.call_later(delay, self._say, answer, number)
+        else:
+            self._say(answer, number)
+
+    def _say(self, answer: Answer, number: int) -> None:
+        service = self._service
+        if service.stall.on:
+            service.stall.hold(self._say, answer, number)
+            return
+        moments, parts = answer.moments, answer.turn.parts
+        last = len(parts) - 1
+        while parts:
+            if self.silent_until and self._is_silent():
+                self._note_unsaid(answer, number)
+                return
+            self._say_one(answer, number)
+            if number == last:
+                break
+            number += 1
+            if moments[number] > moments[number - 1]:
+                self._wait(answer, number)
+                return
+        self._end_turn(answer.session, answer.conversation, answer.turn)
+
+    def _note_unsaid(self, answer: Answer, number: int) -> None:
+        if answer.question is not None and not answer.greeting:
+            answer.question.unheard += len(answer.moments) - number
+
+    def _say_one(self, answer: Answer, number: int) -> None:
+        service = self._service
+        part = spoken(answer.turn.parts[number], answer.heard)
+        sent = reply(
+            service,
+            answer.session,
+            answer.conversation,
+            part,
+            answer.question,
+            greeting=answer.greeting,
+        )
+        if not sent:
+            return
+        truth = service.truth
+        took_s = monotonic() - answer.arrived
+        if answer.greeting:
+            truth.delay("greeting", took_s)
+            return
+        if number == len(answer.moments) - 1:
+            truth.delay("turn", took_s)
+        if number:
+            return
+        truth.delay("reply", took_s)
+        if service.settings.stamps:
+            due = answer.moments[0]
+            truth.delay("reply.planted", due - answer.read)
+            truth.delay("reply.read_late", answer.read - answer.arrived)
+            truth.delay("reply.written_late", monotonic() - due)
+
+    def _interrupt(self, session: Session, conversation: Conversation) -> None:
+        agent = conversation.agent or "Agent 1"
+        say_unasked(self._service, session, conversation, "Is there anything else?", agent)
+
+    def _end_turn(self, session: Session, conversation: Conversation, turn: Turn) -> None:
+        if session.ended is not None or not conversation.open:
+            return
+        limit = self.hand_over_after
+        if turn.end:
+            disconnect(self._service, session, "endpoint")
+        elif turn.hand_over or (limit and conversation.guest_texts >= limit):
+            self._hand_over(session, conversation)
+
+    def _hand_over(self, session: Session, conversation: Conversation) -> None:
+        if self._service.agents.number:
+            self._service.agents.queue(session, conversation)

@@ -1,0 +1,169 @@
+"""The other side of a conversation: bot and agent answers, ending by them, and threading."""
+
+from collections import deque
+from collections.abc import Mapping
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from harness.simulator.guest_api import frames
+from harness.simulator.limits import over
+from harness.simulator.truth.questions import Question
+from harness.simulator.truth.state import Conversation, Session
+
+if TYPE_CHECKING:
+    from harness.simulator.service import Service
+
+
+def conversation_of(service: "Service", session: Session) -> Conversation:
+    """The conversation that a guest's message belongs to.
+
+    An open one; one that was disconnected within the threading time, which opens again; or a new
+    one. A cleared conversation is never continued: clearing ends the session too.
+    """
+    conversation = session.conversation
+    if conversation is None:
+        return service.conversations.start(session)
+    if conversation.end is not None:
+        if service.now() - conversation.end > service.threading_s:
+            return service.conversations.start(session)
+        service.conversations.reopen(session, conversation)
+    return conversation
+
+
+def outbound(
+    service: "Service",
+    session: Session,
+    conversation: Conversation,
+    part: Mapping[str, Any],
+    agent: str | None = None,
+) -> bool | None:
+    """Send one message of the other side to every connection.
+
+    None if nobody is there for it any more; False if no connection got it as it is. ``part`` holds
+    ``text``, ``content`` or ``type``; the sender is ``agent``, or whoever has the conversation.
+    """
+    if session.ended is not None or not conversation.open:
+        return None
+    number, at, correlation = service.spoken(session, conversation, "reply")
+    agent = agent or conversation.agent
+    sender, entity = ("Bot", "Bot") if agent is None else (agent, "Human")
+    if len(part) == 1 and "text" in part:
+        frame = frames.outbound_text(
+            part["text"], number, at, correlation=correlation, sender=sender, entity=entity
+        )
+    else:
+        body: dict[str, Any] = {
+            "type": "Text",
+            "direction": "Outbound",
+            "id": number,
+            "channel": {"time": at, "type": "Private", "from": {"nickname": sender}},
+            "originatingEntity": entity,
+            "metadata": {"correlationId": correlation},
+            **part,
+        }
+        frame = frames.message("StructuredMessage", body)
+    for tally in session.tallies:
+        tally.replies += 1
+    service.keep(session, frame)
+    arrived = service.fan_out(session, frame)
+    if service.faults.active:
+        if service.faults.strikes("duplicate_reply"):
+            service.fan_out(session, frame)
+        if service.faults.strikes("cross_talk"):
+            _cross_talk(service, session, frame)
+    return arrived
+
+
+def _cross_talk(service: "Service", session: Session, frame: bytes) -> None:
+    """The fault: somebody else gets this session's message too (the longest connected one)."""
+    others = [one for one in service.connections if one.session not in (None, session)]
+    if others:
+        min(others, key=lambda one: (one.opened, one.id)).send(frame)
+
+
+def reply(
+    service: "Service",
+    session: Session,
+    conversation: Conversation,
+    part: Mapping[str, Any],
+    question: Question | None,
+    *,
+    greeting: bool = False,
+) -> bool:
+    """A message of an answer, or a greeting; enters it in the question's row.
+
+    False if nobody is there for it any more.
+    """
+    arrived = outbound(service, session, conversation, part)
+    if question is not None:
+        if arrived:
+            said = question.greetings if greeting else question.answers
+            said.append(monotonic() - question.came_s)
+        else:
+            question.unheard += 1
+    return arrived is not None
+
+
+def say_unasked(
+    service: "Service", session: Session, conversation: Conversation, text: str, agent: str | None
+) -> bool:
+    """An agent says something that answers nothing. False if nobody is there any more."""
+    arrived = outbound(service, session, conversation, {"text": text}, agent)
+    if arrived:
+        now = service.now()
+        service.truth.questions.say_unasked("agent", session.serial, session.run_id, now)
+    return arrived is not None
+
+
+def typing(service: "Service", session: Session, duration_ms: int = 5000) -> None:
+    """The other side is typing, if it has not said so too often. Not part of the history."""
+    conversation = session.conversation
+    if session.ended is not None or conversation is None:
+        return
+    limit = service.limits.typings_per_conversation_per_minute
+    if limit:
+        if conversation.typing_times is None:
+            conversation.typing_times = deque()
+        if over(conversation.typing_times, limit, window_s=60, now=service.now()):
+            return
+    number, at = service.head(conversation)
+    head = {"id": number, "channel": {"time": at, "type": "Private", "from": {}}}
+    body = frames.typing(head, duration_ms, service.knobs.typing_field)
+    service.fan_out(session, frames.message("StructuredMessage", body))
+
+
+def disconnect(service: "Service", session: Session, disconnect_type: str) -> None:
+    """Agent, flow or Platform API end the conversation; what the guest is told is a setting."""
+    conversation = session.conversation
+    if conversation is None or not conversation.open or session.ended is not None:
+        return
+    number, at = service.head(conversation)
+    service.conversations.end(conversation, disconnect_type)
+    service.note(session, "disconnected", disconnect_type)
+    mode = session.deployment.settings.disconnect
+    if mode == "off":
+        return
+    session.read_only = mode == "read_only"
+    agent = conversation.agent
+    head = {
+        "id": number,
+        "channel": {"time": at, "type": "Private", "from": {"nickname": agent or "Bot"}, "to": {}},
+        "originatingEntity": "Bot" if agent is None else "Human",
+        "metadata": {"readOnly": "true" if session.read_only else "false"},
+    }
+    frame = frames.message("StructuredMessage", frames.presence("Outbound", "Disconnect", head))
+    service.keep(session, frame)
+    service.fan_out(session, frame)
+
+
+def disconnect_conversation(
+    service: "Service", conversation: Conversation, disconnect_type: str
+) -> None:
+    """The Platform API ends a conversation, whether or not its guest's session still lives."""
+    deployment = service.deployments.get(conversation.deployment_id)
+    session = deployment.sessions.get(conversation.token) if deployment else None
+    if session is not None and session.conversation is conversation:
+        disconnect(service, session, disconnect_type)
+    else:
+        service.conversations.end(conversation, disconnect_type)
+    service.agents.wrapped_up(conversation)

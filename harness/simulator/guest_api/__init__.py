@@ -1,0 +1,1 @@
+"""The guest's side: the websocket and its REST calls."""

@@ -1,0 +1,253 @@
+"""Files of a guest: announced on the socket, uploaded by HTTP PUT, then sent with a message."""
+
+from base64 import b64encode
+from hashlib import md5
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from harness.simulator.guest_api import frames
+from harness.simulator.guest_api.checking import session_for
+from harness.simulator.guest_api.sessions import BLOCKED_EXTENSIONS
+from harness.simulator.truth.state import Attachment, Session
+
+if TYPE_CHECKING:
+    from harness.simulator.guest_api.connection import Connection
+    from harness.simulator.service import Service
+
+URL_LIFE_S = 600
+"""A pre-signed address is good for ten minutes (vendor's mobile SDK)."""
+FORBIDDEN_IN_NAMES = frozenset('/\\:*?"<>|\x00')
+
+
+def announce(connection: "Connection", request: dict[str, Any], tracing_id: str | None) -> None:
+    """onAttachment: an address to upload to, or GenerateUrlError."""
+    session = session_for(connection, request, tracing_id)
+    if session is None:
+        return
+    service = connection.service
+    given = request.get("attachmentId")
+    attachment_id = given if isinstance(given, str) and given else service.ids.uuid()
+    name, kind, size = (request.get(key) for key in ("fileName", "fileType", "fileSize"))
+    for key, value in (("fileName", name), ("fileType", kind), ("fileSize", size)):
+        if value is None:
+            connection.refuse(4020, f"Missing parameter: {key}", tracing_id)
+            return
+    if not isinstance(name, str) or not isinstance(kind, str) or type(size) is not int:
+        connection.refuse(400, "Request failed.", tracing_id)
+        return
+    refusal = _objection(connection, session, name, size)
+    if refusal is not None:
+        _url_error(connection, attachment_id, *refusal, tracing_id)
+        return
+    attachment = Attachment(
+        attachment_id,
+        name,
+        kind,
+        size,
+        md5=_text(request.get("fileMd5")),
+        signature=service.ids.hex(),
+    )
+    attachment.expires = service.now() + URL_LIFE_S
+    if session.attachments is None:
+        session.attachments = {}
+    session.attachments[attachment_id] = attachment
+    body = {
+        "attachmentId": attachment_id,
+        "headers": {"x-amz-tagging": f"attachmentId={attachment_id}"},
+        "url": address(connection.base, session, attachment, "upload"),
+        "fileName": name,
+        "fileSize": size,
+        "fileType": kind,
+    }
+    connection.send(frames.response("PresignedUrlResponse", body, tracing_id))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _objection(
+    connection: "Connection", session: Session, name: str, size: int
+) -> tuple[int, str] | None:
+    limits = connection.service.limits
+    if not session.deployment.settings.attachments:
+        return 4000, "Feature unavailable"
+    if limits.attachment_name_characters and len(name) >= limits.attachment_name_characters:
+        return 4005, "File name is too long"
+    stem, dot, extension = name.rpartition(".")
+    if not stem or not dot or not extension or not FORBIDDEN_IN_NAMES.isdisjoint(name):
+        return 4004, "File name is invalid"
+    if f".{extension.lower()}" in BLOCKED_EXTENSIONS:
+        return 4001, "File type is not supported"
+    if size <= 0:
+        return 4102, "File size is zero"
+    if limits.attachment_bytes and size > limits.attachment_bytes:
+        return 4002, "File size is too large"
+    return None
+
+
+def _url_error(
+    connection: "Connection", attachment_id: str, code: int, text: str, tracing_id: str | None
+) -> None:
+    body = {
+        "attachmentId": attachment_id,
+        "errorCode": code,
+        "errorMessage": text,
+        "name": "GenerateUrlError",
+        "message": text,
+    }
+    connection.service.truth.count(f"error_{code}")
+    form = connection.service.knobs.generate_url_error_form
+    status = 400 if form == "response" else 200
+    connection.send(
+        frames.envelope(form, "GenerateUrlError", body, code=status, tracing_id=tracing_id)
+    )
+
+
+def address(base: str, session: Session, attachment: Attachment, verb: str) -> str:
+    """A pre-signed address; knowing it is the right to use it, as with the real store."""
+    return f"{base}/{verb}/{session.serial}/{attachment.id}?signature={attachment.signature}"
+
+
+def fetch(connection: "Connection", request: dict[str, Any], tracing_id: str | None) -> None:
+    """getAttachment: a fresh download address (empty headers tell it from an upload's)."""
+    session = session_for(connection, request, tracing_id)
+    if session is None:
+        return
+    attachment = _find(connection, session, request.get("attachmentId"), tracing_id)
+    if attachment is None:
+        return
+    attachment.expires = connection.service.now() + URL_LIFE_S
+    body = {
+        "attachmentId": attachment.id,
+        "headers": {},
+        "url": address(connection.base, session, attachment, "download"),
+        "fileName": attachment.name,
+        "fileSize": attachment.size,
+        "fileType": attachment.type,
+    }
+    connection.send(frames.response("PresignedUrlResponse", body, tracing_id))
+
+
+def delete(connection: "Connection", request: dict[str, Any], tracing_id: str | None) -> None:
+    """deleteAttachment: only one that has not been sent."""
+    session = session_for(connection, request, tracing_id)
+    if session is None:
+        return
+    wanted = request.get("attachmentId")
+    attachment = (session.attachments or {}).get(wanted) if isinstance(wanted, str) else None
+    if attachment is None or attachment.sent:
+        connection.refuse(4009, "Attachment not found", tracing_id)
+        return
+    assert session.attachments is not None
+    del session.attachments[attachment.id]
+    connection.service.uploaded_bytes -= len(attachment.uploaded or b"")
+    body = {"attachmentId": attachment.id}
+    connection.send(frames.message("AttachmentDeletedResponse", body, tracing_id))
+
+
+def _find(
+    connection: "Connection", session: Session, wanted: object, tracing_id: str | None
+) -> Attachment | None:
+    """An uploaded attachment of the session; None after saying what is wrong with it."""
+    attachment = (session.attachments or {}).get(wanted) if isinstance(wanted, str) else None
+    if attachment is None:
+        connection.refuse(4009, "Attachment not found", tracing_id)
+    elif not attachment.complete and attachment.expires <= connection.service.now():
+        connection.refuse(4008, "Attachment has expired", tracing_id)
+    elif not attachment.complete:
+        connection.refuse(4010, "Attachment has not been uploaded", tracing_id)
+    else:
+        return attachment
+    return None
+
+
+def attach(
+    connection: "Connection", session: Session, wanted: object, tracing_id: str | None
+) -> dict[str, Any] | None:
+    """Send an uploaded file with a message: its form in the echo; None after refusing."""
+    attachment_id = wanted.get("id") if isinstance(wanted, dict) else None
+    attachment = _find(connection, session, attachment_id, tracing_id)
+    if attachment is None:
+        return None
+    attachment.sent = True
+    family = attachment.type.partition("/")[0].capitalize()
+    return {
+        "id": attachment.id,
+        "url": address(connection.base, session, attachment, "download"),
+        "filename": attachment.name,
+        "fileSize": attachment.size,
+        "mediaType": family if family in ("Image", "Video", "Audio") else "File",
+        "mime": attachment.type,
+    }
+
+
+def add_routes(app: web.Application, service: "Service") -> None:
+    """The store that pre-signed addresses lead to."""
+
+    def find(request: web.Request) -> tuple[Session, Attachment] | None:
+        serial = request.match_info["session"]
+        session = service.by_serial.get(int(serial)) if serial.isdecimal() else None
+        attachment = (session.attachments or {}).get(request.match_info["id"]) if session else None
+        if session is None or attachment is None or attachment.expires <= service.now():
+            return None
+        return (
+            (session, attachment)
+            if request.query.get("signature") == attachment.signature
+            else None
+        )
+
+    async def upload(request: web.Request) -> web.Response:
+        found = find(request)
+        if found is None or request.headers.get("x-amz-tagging") != f"attachmentId={found[1].id}":
+            return web.Response(status=403, text="AccessDenied")
+        session, attachment = found
+        data = await request.read()
+        error = _content_error(attachment, data)
+        at = frames.iso_ms(service.now())
+        if error is not None:
+            body = {"attachmentId": attachment.id, "errorCode": 4003}
+            body |= {"errorMessage": error, "timestamp": at}
+            code = service.knobs.upload_failure_code
+            service.fan_out(
+                session, frames.envelope("message", "UploadFailureEvent", body, code=code)
+            )
+            return web.Response(status=200)
+        attachment.complete = True
+        service.keep_upload(attachment, data)
+        body = {
+            "attachmentId": attachment.id,
+            "downloadUrl": address(
+                f"{request.scheme}://{request.host}", session, attachment, "download"
+            ),
+            "timestamp": at,
+        }
+        service.note(session, "upload", attachment.id)
+        service.fan_out(session, frames.message("UploadSuccessEvent", body))
+        return web.Response(status=200)
+
+    async def download(request: web.Request) -> web.Response:
+        found = find(request)
+        if found is None or found[1].uploaded is None:
+            return web.Response(status=403, text="AccessDenied")
+        return web.Response(body=found[1].uploaded, content_type=_mime(found[1].type))
+
+    app.router.add_put("/upload/{session}/{id}", upload)
+    app.router.add_get("/download/{session}/{id}", download)
+
+
+def _mime(given: str) -> str:
+    """What the guest said it was, as far as it can be said in a header."""
+    plain = given.isascii() and given.isprintable() and given.count("/") == 1 and " " not in given
+    return given if plain and ";" not in given else "application/octet-stream"
+
+
+def _content_error(attachment: Attachment, data: bytes) -> str | None:
+    if len(data) != attachment.size:
+        return f"File has {len(data)} bytes instead of {attachment.size}"
+    digest = md5(data, usedforsecurity=False)
+    forms = (digest.hexdigest(), b64encode(digest.digest()).decode())
+    if attachment.md5 and attachment.md5 not in forms and attachment.md5.lower() not in forms:
+        return "File content does not match its MD5"
+    return None

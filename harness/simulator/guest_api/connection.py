@@ -1,0 +1,194 @@
+"""One guest's websocket: reading requests, writing frames, closing, and being cut.
+
+Frames are written straight to the transport in the order of the calls, so that handlers need not
+be coroutines; with compression switched on they go through aiohttp's writer instead.
+"""
+
+import asyncio
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from aiohttp import WSMsgType, web
+
+from harness.simulator.guest_api import frames
+from harness.simulator.guest_api.frame_faults import send_with_faults
+from harness.simulator.truth.stamping import StampedSocket
+
+if TYPE_CHECKING:
+    from harness.simulator.service import Service
+    from harness.simulator.truth.state import Deployment, Session
+
+BUFFER_LIMIT = 8 * 1024 * 1024
+"""A client that reads so slowly that this many bytes wait for it is cut."""
+
+
+def cut_transport(transport: asyncio.Transport, how: str) -> None:
+    """End a TCP connection at once: with a reset (``rst``), or plainly (``fin``)."""
+    if how == "rst":
+        raw = transport.get_extra_info("socket")
+        if raw is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+    else:
+        transport.close()
+
+
+class Connection:
+    """A connected websocket. ``session`` is None until it has configured one."""
+
+    __slots__ = (
+        "_awaited",
+        "_compress",
+        "_ws",
+        "base",
+        "closing",
+        "deployment",
+        "echo_times",
+        "held",
+        "id",
+        "last_active",
+        "muted",
+        "opened",
+        "request_times",
+        "service",
+        "session",
+        "stamped",
+        "transport",
+    )
+
+    def __init__(
+        self,
+        service: "Service",
+        deployment: "Deployment",
+        ws: "web.WebSocketResponse[bool]",
+        transport: asyncio.Transport,
+        *,
+        base: str,
+    ) -> None:
+        self.base = base
+        self.service = service
+        self.deployment = deployment
+        self.transport = transport
+        self.id = service.ids.hex()[:16]
+        self.session: Session | None = None
+        self.opened = self.last_active = service.now()
+        self.request_times: deque[float] | None = None
+        self.echo_times: deque[float] | None = None
+        self.held: bytes | None = None
+        self.closing = False
+        self.muted = False
+        self.stamped: StampedSocket | None = None
+        if service.settings.stamps:
+            self.stamped = StampedSocket(transport, service.loop)
+        self._ws = ws
+        self._compress = bool(ws.compress)
+        self._awaited: set[asyncio.Task[object]] | None = None
+
+    def send(self, frame: bytes) -> bool:
+        """Send one frame's JSON, with whatever frame faults are on; False if they spoilt it."""
+        if self.service.faults.frames:
+            return send_with_faults(self, frame)
+        self.write(frame)
+        return True
+
+    def refuse(self, code: int, text: str, tracing_id: str | None) -> None:
+        """Answer a request with an error, in the class that the knob says."""
+        service = self.service
+        service.truth.count(f"error_{code}")
+        self._mark_refused(code)
+        if service.knobs.error_class == "string":
+            self.send(frames.error(code, text, tracing_id))
+            return
+        body = {"name": "Error", "message": text, "errorCode": code, "errorMessage": text}
+        self.send(frames.envelope("response", "Error", body, code=code, tracing_id=tracing_id))
+
+    def refuse_rate(
+        self, wait_s: float, text: str, tracing_id: str | None, *, code: int = 4029
+    ) -> None:
+        """429 with the whole seconds to wait; ``code`` is the errorCode in it."""
+        self.service.truth.count("error_429")
+        self._mark_refused(429)
+        self.send(frames.too_many(max(1, -int(-wait_s // 1)), text, tracing_id, code=code))
+
+    def _mark_refused(self, code: int) -> None:
+        question = self.service.question
+        if question is not None:
+            question.refused = code
+
+    def retire(self, reason: str | None = None) -> None:
+        """Tell the connection that it no longer belongs to a session."""
+        service = self.service
+        body = {} if reason is None else {service.knobs.closed_reason_field: reason}
+        self.send(frames.message("ConnectionClosedEvent", body))
+        if service.knobs.closed_connection_code:
+            service.later(0.05, self.close, service.knobs.closed_connection_code)
+
+    def write(self, frame: bytes) -> None:
+        """Write one frame as it is; nothing once the connection is closing."""
+        self.push(frames.text_frame(frame), frame)
+
+    def push(self, ready: bytes, frame: bytes) -> None:
+        """``write``, for a frame that has its websocket header already."""
+        if self.closing or self.muted:
+            return
+        if self.service.stall.on:
+            self.service.stall.hold(self.push, ready, frame)
+            return
+        if self._compress:
+            self._later(self._ws.send_frame(frame, WSMsgType.TEXT))
+            return
+        transport = self.transport
+        if transport.is_closing():
+            return
+        if self.stamped is not None:
+            self.stamped.send(ready)
+        else:
+            transport.write(ready)
+        if transport.get_write_buffer_size() > BUFFER_LIMIT:
+            self.service.log("a connection that reads too slowly was cut")
+            self.cut()
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Start the closing handshake from our side."""
+        if not self.closing:
+            self.closing = True
+            self._later(self._ws.close(code=code, message=reason.encode()))
+
+    def cut(self, how: str = "fin") -> None:
+        """End the TCP connection without a close frame: ``fin``, or ``rst`` (a reset)."""
+        self.closing = True
+        cut_transport(self.transport, how)
+
+    def _later(self, work: "asyncio.Future[object] | object") -> None:
+        task: asyncio.Task[object] = asyncio.ensure_future(work)  # type: ignore[arg-type]
+        if self._awaited is None:
+            self._awaited = set()
+        self._awaited.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[object]") -> None:
+        if self._awaited is not None:
+            self._awaited.discard(task)
+        if not task.cancelled():
+            task.exception()  # a peer that vanished meanwhile is no news
+
+    async def read(self, handle: Callable[["Connection", bytes], None]) -> None:
+        """Hand each message to ``handle`` until the connection ends."""
+        receive = self._ws.receive
+        stamped = self.stamped
+        while True:
+            got = await receive()
+            kind = got.type
+            if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
+                if stamped is not None:
+                    self.service.arrived_s = stamped.arrived_ns / 1e9
+                handle(self, got.data)
+            elif kind is WSMsgType.PING:
+                await self._ws.pong(got.data)
+                if self.service.knobs.pings_keep_alive:
+                    self.last_active = self.service.now()
+            elif kind is not WSMsgType.PONG:
+                return

@@ -1,0 +1,218 @@
+"""onMessage: what a guest may say, and what the service makes of it.
+
+Checks come in a fixed order: session (4007, 4006), rate (429), read-only (409), shape (400, 4020),
+size (4011), custom attributes (4013), attachments (4008 to 4010). A refused message leaves nothing.
+"""
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from harness.simulator.behaviour.conversing import conversation_of
+from harness.simulator.guest_api import attachments, frames, presence
+from harness.simulator.guest_api.checking import (
+    count_misplaced,
+    may_speak,
+    session_for,
+    take_attributes,
+)
+from harness.simulator.limits import over
+from harness.simulator.truth.state import Session
+
+if TYPE_CHECKING:
+    from harness.simulator.guest_api.connection import Connection
+
+BUTTON_RESPONSES = ("QuickReply", "Button", "DatePicker", "ListPicker", "Form")
+
+
+def on_message(connection: "Connection", request: dict[str, Any], tracing_id: str | None) -> None:
+    """A guest's text, answer or event."""
+    session = connection.session
+    if (
+        session is None
+        or session.ended is not None
+        or session.expires <= connection.last_active
+        or request.get("token") != session.token
+    ):  # perhaps not in order: look closer
+        session = session_for(connection, request, tracing_id)
+        if session is None:
+            return
+    service = connection.service
+    limit = service.message_limit
+    if limit:
+        if session.message_times is None:
+            session.message_times = deque()
+        wait = over(session.message_times, limit, window_s=1, now=service.now())
+        if wait:
+            connection.refuse_rate(wait, "Message rate too high for this session", tracing_id)
+            return
+    message = request.get("message")
+    if not isinstance(message, dict):
+        connection.refuse(4020, "Missing parameter: message", tracing_id)
+        return
+    if "channel" in request:
+        count_misplaced(connection, request["channel"])
+    kind = message.get("type", "Text")
+    if service.text_limit and kind != "Event" and kind != "Receipt":
+        wait = over(service.text_times, service.text_limit, window_s=1, now=service.now())
+        if wait:
+            connection.refuse_rate(wait, "Message rate too high", tracing_id)
+            return
+    if kind == "Text" or kind == "Structured" or kind is None:
+        _text(connection, session, message, tracing_id)
+    elif kind == "Event":
+        presence.on_event(connection, session, message, tracing_id)
+    elif kind == "Receipt":
+        service.note(session, "receipt")
+    else:
+        connection.refuse(400, "Request failed.", tracing_id)
+
+
+def _text(
+    connection: "Connection", session: Session, message: dict[str, Any], tracing_id: str | None
+) -> None:
+    service = connection.service
+    if not may_speak(connection, session, tracing_id):
+        return
+    text = message.get("text")
+    if type(text) is not str:
+        if text is not None:
+            connection.refuse(400, "Request failed.", tracing_id)
+            return
+        if not message.get("content"):
+            connection.refuse(4020, "Missing parameter: text", tracing_id)
+            return
+        text = ""
+    limit = service.limits.text_bytes
+    if len(text) * 4 > limit > 0 and (size := len(text.encode())) > limit:
+        connection.refuse(4011, f"Message length {size} is larger than {limit}", tracing_id)
+        return
+    own = message.get("metadata")
+    if own is not None and not _all_strings(own):
+        connection.refuse(400, "Request failed.", tracing_id)
+        return
+    content = message.get("content")
+    sent: list[Any] | None = None
+    if content is not None:
+        sent = _content(connection, session, content, tracing_id)
+        if sent is None:
+            return
+    if "channel" in message and not take_attributes(connection, session, message, tracing_id):
+        return
+    conversation = session.conversation
+    if conversation is None or conversation.end is not None:
+        conversation = conversation_of(service, session)
+    conversation.guest_texts += 1
+    for tally in session.tallies:
+        tally.texts += 1
+    number, at, correlation = service.spoken(session, conversation, "text")
+    kind = message.get("type") or "Text"
+    frame = frames.inbound_text(text, kind, number, at, correlation, tracing_id, own, sent)
+    service.keep(session, frame)
+    service.fan_out(session, frame)
+    service.answer(session, conversation, _meant(text, content) if content else text)
+
+
+def question_kind(message: object) -> str | None:
+    """``text``, ``choice`` or ``join`` of a message that can be answered; None for any other."""
+    if not isinstance(message, dict):
+        return None
+    kind = message.get("type") or "Text"
+    if kind == "Text" or kind == "Structured":
+        content = message.get("content")
+        chosen = isinstance(content, list) and any(
+            isinstance(part, dict) and part.get("contentType") == "ButtonResponse"
+            for part in content
+        )
+        return "choice" if chosen else "text"
+    return "join" if presence.presence_type(message) == "Join" else None
+
+
+def _all_strings(metadata: object) -> bool:
+    return isinstance(metadata, dict) and all(isinstance(v, str) for v in metadata.values())
+
+
+def _content(
+    connection: "Connection", session: Session, content: object, tracing_id: str | None
+) -> list[Any] | None:
+    """What the echo shows of a message's content; None after refusing it."""
+    if not isinstance(content, list):
+        connection.refuse(400, "Request failed.", tracing_id)
+        return None
+    shown = []
+    for part in content:
+        kind = part.get("contentType") if isinstance(part, dict) else None
+        if kind == "Attachment":
+            attached = attachments.attach(connection, session, part.get("attachment"), tracing_id)
+            if attached is None:
+                return None
+            shown.append({"contentType": "Attachment", "attachment": attached})
+        elif kind == "ButtonResponse":
+            button = part.get("buttonResponse")
+            if not isinstance(button, dict) or button.get("type") not in BUTTON_RESPONSES:
+                connection.refuse(400, "Request failed.", tracing_id)
+                return None
+            if not _can_be_said(part):
+                connection.refuse(400, "Request failed.", tracing_id)
+                return None
+            shown.append(part)
+        else:
+            connection.refuse(400, "Request failed.", tracing_id)
+            return None
+    return shown
+
+
+def _can_be_said(part: object) -> bool:
+    """Whether it can be echoed: nesting may be deeper in what is read than in what is written."""
+    try:
+        frames.dumps(part)
+    except TypeError:  # what orjson raises for it
+        return False
+    return True
+
+
+def _meant(text: str, content: object) -> str:
+    """What the bot hears: a button's payload, else the text."""
+    for part in content if isinstance(content, list) else ():
+        button = part.get("buttonResponse")
+        if isinstance(button, dict) and isinstance(button.get("payload"), str):
+            return str(button["payload"])
+    return text
+
+
+def echo(connection: "Connection", request: dict[str, Any], tracing_id: str | None) -> None:
+    """A health check: answered to this connection only, with the session's expiry as strings.
+
+    One that has expired is told so by SessionExpiredEvent, as the vendor's own clients expect.
+    """
+    service = connection.service
+    limit = service.limits.health_checks_per_connection_per_minute
+    if limit:
+        if connection.echo_times is None:
+            connection.echo_times = deque()
+        wait = over(connection.echo_times, limit, window_s=60, now=service.now())
+        if wait:
+            connection.refuse_rate(wait, "Too many health checks on this connection", tracing_id)
+            return
+    session = connection.session
+    if session is not None and session.ended is None and session.expires <= service.now():
+        service.expire(session)
+    if session is not None and session.ended is not None:
+        kind = service.knobs.session_expired_type
+        connection.send(frames.envelope(kind, "SessionExpiredEvent", {}, tracing_id=tracing_id))
+        return
+    session = session_for(connection, request, tracing_id)
+    if session is None:
+        return
+    message = request.get("message")
+    said = message.get("text") if isinstance(message, dict) else None
+    body = {
+        "text": said if isinstance(said, str) else "ping",
+        "type": "Text",
+        "direction": "Inbound",
+        "id": service.ids.hex(),
+        "metadata": {
+            "durationSeconds": str(int(session.deployment.settings.session_duration_s)),
+            "expirationDate": str(int(session.expires)),
+        },
+    }
+    connection.send(frames.response("StructuredMessage", body, tracing_id))

@@ -1,0 +1,1 @@
+"""What really happened, for tests and reports to be held to."""

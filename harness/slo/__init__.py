@@ -1,1 +1,0 @@
-"""Objectives and the gate that judges them: pure, on figures shaped like ``run.json``."""

@@ -1,0 +1,1 @@
+"""How much load can this machine make?"""

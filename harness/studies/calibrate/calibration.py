@@ -1,0 +1,213 @@
+"""``calibration.json``: what this machine can generate, measured by ``harness calibrate``.
+
+Kept in the reports folder, so that ``harness plan`` and ``harness preflight`` find it there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from harness.errors import ConfigError
+from harness.measure.histogram import Histogram
+from harness.measure.recorder import LAG_LOOP, service_tag
+from harness.measure.snapshot import HISTOGRAMS, INTERVALS, read_histograms, read_intervals
+from harness.studies.calibrate.limit import Limit, Second
+
+CALIBRATION = "calibration.json"
+SCHEMA = 1
+QUIET = 0.1
+"""Of a machine that others may use while it is calibrated."""
+SAFE = 0.7
+"""The part of what was reached that a plan counts on: nobody drives at the edge."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """What was reached per second before something spoiled it, and what that was."""
+
+    per_s: float
+    lag_ms: float
+    limit: Limit
+
+    @property
+    def safe_per_s(self) -> float:
+        """What to count on."""
+        return self.per_s * SAFE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldSessions:
+    """``held`` were in session at once; ``room`` is how many would fit, and what ends it."""
+
+    held: int
+    lag_ms: float
+    kib_each: float | None
+    """None where the memory did not grow enough to tell"""
+    room: int
+    room_ends_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """What one machine carries over one kind of connection; None where it was not measured."""
+
+    guests: Rate | None
+    messages: Rate | None
+    sessions: HeldSessions | None
+    others: float | None = None
+    """the share of the machine that other work took meanwhile; None: not known"""
+
+    @property
+    def disturbed(self) -> str:
+        """What to say where other work took so much that the figures are too low, else nothing."""
+        if self.others is None or self.others <= QUIET:
+            return ""
+        return f"while other work took {self.others:.0%} of the machine"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """All of it. ``kinds`` are ``plain`` and ``tls``; ``made`` is an ISO time in UTC."""
+
+    made: str
+    host: str
+    cores: int
+    processes: int
+    kinds: Mapping[str, Carried]
+
+    def best(self, *, tls: bool = True) -> Carried:
+        """As real deployments are reached (TLS), or what there is."""
+        wanted = "tls" if tls else "plain"
+        return self.kinds.get(wanted) or next(iter(self.kinds.values()))
+
+
+def write_calibration(reports: Path, found: Calibration) -> Path:
+    """Write it in one step. Raises ConfigError when the folder can't be written to."""
+    path = reports / CALIBRATION
+    beside = reports / f".{CALIBRATION}"
+    try:
+        reports.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(orjson.dumps(as_dict(found), option=orjson.OPT_INDENT_2))
+        return beside.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path} can't be written: {error.strerror or error}") from error
+
+
+def as_dict(found: Calibration) -> dict[str, Any]:
+    """Plain values, as in the file."""
+    return {"schema": SCHEMA, **asdict(found)}
+
+
+def read_calibration(path: Path) -> Calibration:
+    """A calibration from its file. Raises ConfigError when it is none."""
+    try:
+        found = orjson.loads(path.read_bytes())
+        if found["schema"] != SCHEMA:
+            raise ConfigError(f"{path} has schema {found['schema']}, expected {SCHEMA}")
+        kinds = {name: _carried(kind, path) for name, kind in found["kinds"].items()}
+        if not kinds:
+            raise ConfigError(f"{path}: nothing was measured")
+        return Calibration(
+            made=str(found["made"]),
+            host=str(found["host"]),
+            cores=int(found["cores"]),
+            processes=int(found["processes"]),
+            kinds=kinds,
+        )
+    except OSError as error:
+        raise ConfigError(f"{path} can't be read: {error.strerror or error}") from error
+    except KeyError as error:
+        raise ConfigError(f"{path} is not a calibration: {error} is missing in it") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(
+            f"{path} is not a calibration: expected what harness calibrate writes"
+        ) from error
+
+
+def _carried(kind: Mapping[str, Any], path: Path) -> Carried:
+    def rate(name: str) -> Rate | None:
+        found = kind[name]
+        if found is None:
+            return None
+        per_s = float(found["per_s"])
+        if not 0 < per_s < inf:
+            raise ConfigError(f"{path}: {name}: expected a rate above zero, got {per_s:g}")
+        limit = Limit(found["limit"])
+        return Rate(per_s=per_s, lag_ms=float(found["lag_ms"]), limit=limit)
+
+    held, others = kind["sessions"], kind.get("others")
+    return Carried(
+        guests=rate("guests"),
+        messages=rate("messages"),
+        sessions=None if held is None else HeldSessions(**held),
+        others=None if others is None else float(others),
+    )
+
+
+def read_rise(directory: Path, operation: str) -> list[Second]:
+    """The seconds of a run whose load rises, while it goes on or afterwards.
+
+    ``operation`` is what counts as done. Lag is the worse of the loop's and the arrivals', answers
+    are the service times of ``operation``. Only whole seconds of all processes are given.
+    """
+    done: dict[int, float] = {}
+    last: dict[str, int] = {}
+    for path in directory.glob(INTERVALS.format(worker="*")):
+        for interval in read_intervals(path):
+            if interval.phase != "running":
+                continue
+            at = int(interval.ended_s - interval.length_s / 2)
+            last[interval.worker] = max(at, last.get(interval.worker, at))
+            ok = interval.outcomes.get(operation, {}).get("ok", 0)
+            done[at] = done.get(at, 0) + ok / interval.length_s
+    lag: dict[int, float] = {}
+    answers: dict[int, Histogram] = {}
+    for path in directory.glob(HISTOGRAMS.format(worker="*")):
+        for line in read_histograms(path):
+            at = int(line.started_s + line.length_s / 2)
+            if line.tag == LAG_LOOP:
+                one = Histogram()
+                one.merge_encoded(line.encoded)
+                lag[at] = max(lag.get(at, 0.0), one.percentile_ms(99.0) or 0.0)
+            elif line.tag == service_tag(operation):
+                answers.setdefault(at, Histogram()).merge_encoded(line.encoded)
+    whole = min(last.values(), default=0)
+    return [
+        Second(
+            done=done[at],
+            lag_ms=lag.get(at, 0.0),
+            answer_ms=(answers[at].percentile_ms(50.0) or 0.0) if at in answers else 0.0,
+        )
+        for at in sorted(done)
+        if at <= whole
+    ]
+
+
+def read_held(directory: Path) -> tuple[int, float, float | None]:
+    """(sessions held at most, lag p99 in ms while they were, KiB that each took) of a run.
+
+    Memory is the growth of all processes from their first second to the moment of the most
+    sessions. Raises ConfigError when no session was held.
+    """
+    first: dict[str, float] = {}
+    rows: dict[int, list[tuple[str, int, float]]] = {}
+    for path in directory.glob(INTERVALS.format(worker="*")):
+        for interval in read_intervals(path):
+            rss = interval.process.get("rss_mb", 0.0)
+            first.setdefault(interval.worker, rss)
+            at = int(interval.ended_s)
+            rows.setdefault(at, []).append(
+                (interval.worker, interval.sessions.get("occupancy", 0), rss)
+            )
+    most_at = max(rows, key=lambda at: sum(row[1] for row in rows[at]), default=None)
+    held = 0 if most_at is None else sum(row[1] for row in rows[most_at])
+    if most_at is None or not held:
+        raise ConfigError(f"{directory.name}: no session was held")
+    grown_mb = sum(rss - first[worker] for worker, _, rss in rows[most_at])
+    lags = [second.lag_ms for second in read_rise(directory, "health_check") if second.lag_ms]
+    lag = sorted(lags)[len(lags) // 2] if lags else 0.0
+    return held, lag, grown_mb * 1e6 / 1024 / held if grown_mb > 0 else None

@@ -1,0 +1,142 @@
+"""The answer of a capacity search as a page for people who decide."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness import __version__
+from harness.report.html.page import template_environment
+from harness.report.wording import in_words
+from harness.studies.capacity.chart import KneeChart, Measured, knee_chart
+from harness.studies.capacity.fits import sentences
+from harness.studies.capacity.load_axis import Raised
+from harness.units import duration_text
+
+PAGE = "capacity.html"
+WORDS = {
+    "under": "met",
+    "close": "too close to call",
+    "over": "missed",
+    "inconclusive": "the generator was the limit",
+}
+TONES = {"under": "good", "close": "near", "over": "bad", "inconclusive": "dull"}
+
+
+def write_capacity_page(directory: Path, found: Mapping[str, Any]) -> Path:
+    """Write ``capacity.html`` from the answer (as ``harness capacity --json`` prints it)."""
+    path = directory / PAGE
+    part = path.with_suffix(".html.part")
+    part.write_text(render(found), encoding="utf-8")
+    part.replace(path)
+    return path
+
+
+def render(found: Mapping[str, Any]) -> str:
+    """The page's HTML; everything that comes from outside is escaped."""
+    by = Raised(found["by"])
+    levels = sorted(found["levels"], key=by.load_of)
+    highest = max(map(by.load_of, levels), default=1.0)
+    rows = [
+        {
+            "load": _load(by, by.load_of(level)),
+            "width": round(100 * by.load_of(level) / highest, 2),
+            "tone": TONES[level["judged"]],
+            "word": WORDS[level["judged"]],
+            "why": level["reason"]
+            or ", ".join(f"{text}: {figure}" for text, figure in level["figures"].items()),
+            "beside": _beside(by, level),
+            "replies": _number(level["replies_per_s"]),
+            "run": level["run"],
+        }
+        for level in levels
+    ]
+    top: Mapping[str, Any] = max(
+        (level for level in levels if level["judged"] == "under"), key=by.load_of, default={}
+    )
+    return (
+        template_environment()
+        .get_template("capacity.html")
+        .render(
+            version=__version__,
+            found=found,
+            headline=_headline(found, by),
+            tone="pass" if found["found"] in ("knee", "at least") else "no_data",
+            rows=rows,
+            level_count=len(rows),
+            chart=_chart(found, by, levels),
+            unit=by.words,
+            by_rate=by is Raised.RATE,
+            centre=_number_of(found.get("centre")),
+            wanted=_number_of(found.get("wanted")),
+            objective=_objective(found["broke_first"].partition(": ")[0]),
+            top={
+                "beside": _beside(by, top),
+                "stay": "-" if not top.get("session_s") else duration_text(top["session_s"]),
+            }
+            if top
+            else None,
+            fits=sentences(found["fits"]) if found.get("fits") else [],
+            minutes=f"{found['minutes']:.1f}",
+        )
+    )
+
+
+def _headline(found: Mapping[str, Any], by: Raised) -> str:
+    low, high = found["low"], found["high"]
+    match found["found"]:
+        case "knee":
+            return f"{low:,.0f} to {high:,.0f} {by.words}"
+        case "at least" | "the generator is the limit":
+            return f"At least {low:,.0f} {by.words}"
+        case "at most":
+            return f"Fewer than {high:,.0f} {by.words}"
+        case _:
+            return "Not found yet"
+
+
+def _load(by: Raised, load: float) -> str:
+    return _number(by.shown(load)) if by is Raised.RATE else f"{load:,.0f}"
+
+
+def _beside(by: Raised, level: Mapping[str, Any]) -> str:
+    """The other quantity: measured at that level."""
+    if by is Raised.RATE:
+        return _number(level.get("occupancy"))
+    per_s = level.get("arrivals_per_s")
+    return _number(None if per_s is None else per_s * 60)
+
+
+def _chart(
+    found: Mapping[str, Any], by: Raised, levels: Sequence[Mapping[str, Any]]
+) -> KneeChart | None:
+    answered = found["found"] == "knee" and found["high"] is not None
+    measured = [
+        Measured(
+            load=by.shown(by.load_of(level)),
+            of_limit=level["of_limit"],
+            tone=TONES[level["judged"]],
+        )
+        for level in levels
+        if level.get("of_limit")
+    ]
+    return knee_chart(
+        measured,
+        low=found["low"] if answered else None,
+        high=found["high"] if answered else None,
+    )
+
+
+def _objective(text: str) -> str:
+    """In plain words, with the written form beside it."""
+    words = in_words(text)
+    return f"{words} ({text})" if words else text
+
+
+def _number_of(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 100 else f"{value:,.1f}"

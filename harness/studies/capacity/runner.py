@@ -1,0 +1,230 @@
+"""A capacity search on disk: what was asked, the levels tried, and how one level is run."""
+
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from harness.errors import ConfigError
+from harness.rundir.start import make_run_directory, new_run_id
+from harness.studies.capacity.crossing import Reading
+from harness.studies.capacity.level import Level, judge_run, look_at
+from harness.studies.capacity.level_verdict import Judged
+from harness.studies.capacity.load_axis import Raised
+from harness.studies.capacity.search import Found, SearchPlan, Tried, answer
+from harness.studies.run_process import Say, hold_level
+from harness.units import seconds
+
+SEARCH = "search.json"
+SCHEMA = 1
+FILLED = 0.6
+"""Of the warm-up, in which the guests of an occupancy come one after the other."""
+LONGEST_HOLD_S = 86400.0
+LONGEST = 16
+"""A level is held at most so many times as long as until the first look, unless asked otherwise."""
+
+
+@dataclass(slots=True)
+class Search:
+    """A search on disk: what was asked and the levels tried. Written after each level."""
+
+    directory: Path
+    asked: dict[str, Any]
+    levels: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def by(self) -> Raised:
+        """What is raised from level to level."""
+        return Raised(self.asked.get("by") or Raised.RATE)
+
+    @property
+    def plan(self) -> SearchPlan:
+        """The search's plan, in guests per second or guests at once."""
+        whole = self.by is Raised.OCCUPANCY
+        return SearchPlan(
+            start=self.by.parse(self.asked["start"], "--start"),
+            highest=self.by.parse(self.asked["highest"], "--highest"),
+            lowest=1.0 if whole else 0.0,
+            resolution=self.asked["resolution"],
+            max_levels=self.asked["max_levels"],
+            whole=whole,
+        )
+
+    @property
+    def hold_s(self) -> float:
+        """Judged time of a level until the first look."""
+        return seconds(self.asked["hold"])
+
+    @property
+    def longest_s(self) -> float:
+        """Judged time of a level at most."""
+        longest = self.asked.get("longest")
+        return seconds(longest) if longest else LONGEST * self.hold_s
+
+    @property
+    def tried(self) -> list[Tried]:
+        """The levels as the search wants them."""
+        return [
+            Tried(
+                rate=self.by.load_of(level),
+                judged=Judged(level["judged"]),
+                minutes=level["minutes"],
+                reason=level["reason"],
+                reading=Reading(**level["reading"]) if level.get("reading") else None,
+            )
+            for level in self.levels
+        ]
+
+    def save(self) -> None:
+        """Write the state in one step."""
+        beside = self.directory / f".{SEARCH}"
+        data = {"schema": SCHEMA, "asked": self.asked, "levels": self.levels}
+        beside.write_bytes(orjson.dumps(data, option=orjson.OPT_INDENT_2))
+        beside.replace(self.directory / SEARCH)
+
+
+def begin_search(asked: Mapping[str, Any], out: Path) -> Search:
+    """A new search in a folder of its own. Raises ConfigError for what makes no sense.
+
+    ``asked`` holds locustfile, target, by, slo, objectives, start, highest, hold, longest, warm_up,
+    resolution, max_levels, processes, seed and sim_profile, as written on the command line.
+    """
+    search = check_asked(asked)
+    search.directory = make_run_directory(out, f"capacity-{new_run_id()}")
+    if asked["objectives"]:
+        lines = "\n".join(f"    {orjson.dumps(text).decode()}," for text in asked["objectives"])
+        (search.directory / "objectives.toml").write_text(f"objectives = [\n{lines}\n]\n")
+    search.save()
+    return search
+
+
+def check_asked(asked: Mapping[str, Any]) -> Search:
+    """A search without a folder yet. Raises ConfigError that names the option."""
+    search = Search(Path(), dict(asked))
+    if asked["slo"] and asked["objectives"]:
+        raise ConfigError("give --objective or --slo, not both")
+    for name in ("hold", "warm_up"):
+        length_s = seconds(asked[name], f"--{name.replace('_', '-')}")
+        if not 1 <= length_s <= LONGEST_HOLD_S:
+            raise ConfigError(
+                f"--{name.replace('_', '-')}: expected one second or more and up to a day, "
+                f"got {asked[name]!r}"
+            )
+    if asked["longest"] and seconds(asked["longest"], "--longest") < search.hold_s:
+        raise ConfigError(f"--longest: expected no less than --hold, got {asked['longest']!r}")
+    resolution, levels = asked["resolution"], asked["max_levels"]
+    if not 0 < resolution < 1:
+        raise ConfigError(
+            f"--resolution: expected a share between 0 and 1 such as 0.08, got {resolution:g}"
+        )
+    if levels < 1:
+        raise ConfigError(f"--max-levels: expected one or more, got {levels}")
+    if asked["processes"] is not None and asked["processes"] < 1:
+        raise ConfigError(f"--processes: expected one or more, got {asked['processes']}")
+    start = search.by.parse(asked["start"], "--start")
+    if start > search.by.parse(asked["highest"], "--highest"):
+        raise ConfigError(
+            f"--start: expected no more than --highest ({asked['highest']}), got {asked['start']!r}"
+        )
+    if asked["processes"] and search.by is Raised.OCCUPANCY and start < asked["processes"]:
+        raise ConfigError(f"--start: {start:g} guests are too few for --processes")
+    if not Path(asked["locustfile"]).is_file():
+        raise ConfigError(f"there is no locustfile {asked['locustfile']!r}")
+    _ = search.plan
+    return search
+
+
+def resume_search(directory: Path) -> Search:
+    """A search from its folder. Raises ConfigError when there is none that can go on."""
+    path = directory / SEARCH
+    try:
+        found = orjson.loads(path.read_bytes())
+        if found["schema"] != SCHEMA:
+            raise ConfigError(f"{path} has schema {found['schema']}, expected {SCHEMA}")
+        search = Search(directory, dict(found["asked"]), list(found["levels"]))
+        _ = search.plan, search.tried, search.hold_s, search.longest_s, search.asked["target"]
+    except OSError as error:
+        raise ConfigError(
+            f"{path} is not a search that can go on: {error.strerror or error}"
+        ) from error
+    except KeyError as error:
+        raise ConfigError(
+            f"{path} is not a search that can go on: {error} is missing in it"
+        ) from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path} is not a search that can go on: {error}") from error
+    return search
+
+
+def run_level(search: Search, load: float, target: str, say: Say) -> Level:
+    """Run one level and add it to the search; ``load`` in its unit. Raises ConfigError."""
+    began = time.monotonic()
+    warmup_s = seconds(search.asked["warm_up"])
+    number = len(search.levels) + 1
+    out = search.directory / f"level-{number:02}"
+
+    def settled(directory: Path, judged_s: float) -> bool:
+        """Clear by itself, or enough for the search as a whole."""
+        look = look_at(directory, warmup_s=warmup_s, judged_s=judged_s, longest_s=search.longest_s)
+        if look.clear or look.reading is None:
+            return look.clear
+        so_far = Tried(rate=load, judged=Judged.CLOSE, reading=look.reading)
+        return answer(search.plan, [*search.tried, so_far]).found is Found.KNEE
+
+    held = hold_level(
+        _command(search, load, target, out),
+        out,
+        warmup_s=warmup_s,
+        hold_s=search.hold_s,
+        longest_s=search.longest_s,
+        settled=settled,
+        say=say,
+    )
+    level = judge_run(
+        held.directory,
+        warmup_s=warmup_s,
+        judged_s=held.judged_s,
+        longest_s=search.longest_s,
+        guests=load if search.by is Raised.OCCUPANCY else None,
+    )
+    search.levels.append(
+        {
+            search.by.key: load,
+            "minutes": round((warmup_s + level.held_s) / 60, 3),
+            "took_s": round(time.monotonic() - began, 1),
+            "run": str(held.directory.relative_to(search.directory.resolve())),
+            **asdict(level),
+            "judged": str(level.judged),
+        }
+    )
+    search.save()
+    return level
+
+
+def _command(search: Search, load: float, target: str, out: Path) -> list[str]:
+    asked = search.asked
+    warmup_s = seconds(asked["warm_up"])
+    length_s = warmup_s + search.longest_s
+    command = [
+        sys.executable, "-m", "harness", "run", asked["locustfile"], "--target", target,
+        "--reports", str(out),
+    ]  # fmt: skip
+    if search.by is Raised.RATE:
+        command += ["--rate", f"{load:.6f}/s", "--over", f"{length_s:g}s"]
+    else:  # all of them are there well before anything is judged
+        per_s = load / (FILLED * warmup_s)
+        command += ["--occupancy", f"{load:.0f}", "--spawn-rate", f"{per_s:.4f}"]
+        command += ["--run-time", f"{length_s + 2:g}s"]
+    if asked["processes"]:
+        command += ["--processes", str(asked["processes"])]
+    if asked.get("seed") is not None:  # no two levels see the same arrivals
+        command += ["--seed", str(asked["seed"] + len(search.levels) + 1)]
+    own = search.directory / "objectives.toml"
+    file = asked["slo"] or (str(own) if own.is_file() else "")
+    if file:
+        command += ["--slo", file]
+    return command

@@ -1,0 +1,349 @@
+"""The search for the highest load that still meets the objectives: which level to try next.
+
+The state is the list of levels tried, nothing else, so a search is resumed by handing that list in
+again. First the load is raised by a factor until a level is *over*; then the gap is halved. As soon
+as a level's figure lies near its limit, levels around it are read together until it is certain
+enough where the curve crosses (``harness.studies.capacity.crossing``). Without readings, a level
+that is *close* (the objective's interval encloses its limit) marks the knee itself: the gaps on
+both sides of it are narrowed. A level at which the generator was the limit is *inconclusive*: the
+search stays below it and never calls it the service's limit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from math import ceil, floor, inf, isfinite, sqrt
+
+from harness.errors import ConfigError
+from harness.studies.capacity.crossing import Crossing, Reading, find_crossing, is_near
+from harness.studies.capacity.level_verdict import Judged
+from harness.units import figure_text
+
+SAME_RATE = 1e-9
+NEARBY = 0.15
+"""Levels that far from the likeliest crossing, as a share, count as read around it."""
+STEPS = (0.8, 0.4, 1.2)
+"""How far from it the next ones are read, in parts of the resolution."""
+WIDER = (0.8, 1.2, 1.6)
+"""The same while not even the slope is certain."""
+
+
+class Found(StrEnum):
+    """What kind of answer it is."""
+
+    SEARCHING = "searching"
+    KNEE = "knee"
+    AT_LEAST = "at least"
+    AT_MOST = "at most"
+    GENERATOR = "the generator is the limit"
+    UNCLEAR = "unclear"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """A level that was run; ``reason`` says what decided (the objective that broke first).
+
+    ``reading`` is how far the objective that is nearest to breaking is from its limit.
+    """
+
+    rate: float
+    judged: Judged
+    minutes: float = 0.0
+    reason: str = ""
+    reading: Reading | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchPlan:
+    """Where to look and how finely. Loads in any one unit: guests per second, guests at once.
+
+    The search ends when the interval's ends differ by ``resolution`` (a share) or after
+    ``max_levels`` levels. ``highest`` and ``lowest`` are never passed. ``whole``: only whole
+    numbers are loads, so two that follow each other are as near as there is.
+    """
+
+    start: float
+    highest: float
+    lowest: float = 0.0
+    factor: float = 2.0
+    resolution: float = 0.08
+    max_levels: int = 24
+    whole: bool = False
+
+    def __post_init__(self) -> None:
+        rates = (self.start, self.highest, self.lowest, self.factor, self.resolution)
+        if not all(isfinite(value) for value in rates):
+            raise ConfigError("capacity: expected finite numbers")
+        if not 0 <= self.lowest <= self.start <= self.highest or self.start <= 0:
+            raise ConfigError(
+                "capacity: expected lowest <= start <= highest and start above zero, got "
+                f"{self.lowest:g}, {self.start:g}, {self.highest:g}"
+            )
+        if self.factor <= 1 or not 0 < self.resolution < 1 or self.max_levels < 1:
+            raise ConfigError(
+                "capacity: expected a factor above 1, a resolution between 0 and 1, and levels"
+            )
+        if self.whole and any(load % 1 for load in (self.start, self.highest, self.lowest)):
+            raise ConfigError("capacity: expected whole numbers of guests")
+
+    def below(self, load: float) -> float:
+        """The highest load there is that is not above this one."""
+        return max(1.0, float(floor(load))) if self.whole and load < inf else load
+
+    def above(self, load: float) -> float:
+        """The lowest load there is that is not below this one."""
+        return float(ceil(load)) if self.whole and load < inf else load
+
+    def between(self, low: float, high: float) -> float:
+        """The middle of two loads that are apart."""
+        middle = sqrt(low * high)
+        return float(round(middle)) if self.whole else middle
+
+    def apart(self, low: float, high: float, share: float) -> bool:
+        """Whether two loads differ by more than a share, and there are others between them."""
+        return high / low > (1 + share) * (1 + SAME_RATE) and not (self.whole and high - low <= 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The knee lies between ``low`` (met) and ``high`` (missed, or infinite).
+
+    ``centre`` is the likeliest place: the middle of the levels that were too close to call, or of
+    the interval; None where the interval has no two ends.
+    """
+
+    found: Found
+    low: float
+    high: float
+    centre: float | None
+    broke_first: str
+    levels: int
+    minutes: float
+
+    def headroom(self, wanted: float) -> float:
+        """How far the proven load lies above a wanted one, as a share; negative when below."""
+        if not wanted > 0:
+            raise ConfigError(f"capacity: wanted: expected a rate above zero, got {wanted!r}")
+        return self.low / wanted - 1
+
+    def text(self, unit: str, scale: float = 1.0) -> str:
+        """For a person: ``382 to 394 guests/min``; ``scale`` is by what the unit is larger."""
+        low, high = figure_text(self.low * scale), figure_text(self.high * scale)
+        match self.found:
+            case Found.KNEE:
+                return f"{low} to {high} {unit}"
+            case Found.AT_LEAST:
+                return f"at least {low} {unit}: the highest load allowed was still met"
+            case Found.AT_MOST:
+                return f"below {high} {unit}: the lowest load tried was already over"
+            case Found.GENERATOR:
+                return (
+                    f"at least {low} {unit}: beyond that the generator is the limit, "
+                    "the service's own was not found"
+                )
+            case Found.SEARCHING:
+                return f"so far between {low} and {high} {unit}"
+            case Found.UNCLEAR if not self.low:
+                return "not found: no level was clearly met"
+            case Found.UNCLEAR if self.high == inf:
+                return f"at least {low} {unit}, not searched further"
+            case Found.UNCLEAR:
+                return f"between {low} and {high} {unit}, not narrowed further"
+
+
+def next_rate(plan: SearchPlan, tried: Sequence[Tried]) -> float | None:
+    """The load to try next, or None when the search is over."""
+    view = _View(plan, tried)
+    if len(tried) >= plan.max_levels:
+        return None
+    if not tried:
+        return plan.start
+    again = view.worth_repeating()
+    if again is not None:
+        return again
+    if view.readable:
+        return _read_on(plan, view)
+    if view.low == 0:
+        if view.ceiling <= plan.lowest * (1 + SAME_RATE):
+            return None
+        down = plan.below(view.first_not_under / plan.factor)
+        return max(down, plan.lowest) if down > plan.start / plan.factor**12 else None
+    if view.ceiling == inf and not view.close:
+        # After a level that was close the knee is near, so step carefully.
+        step = 1 + plan.resolution if view.met_close else plan.factor
+        return None if view.low >= plan.highest else min(plan.above(view.low * step), plan.highest)
+    return _narrow(plan, view)
+
+
+def answer(plan: SearchPlan, tried: Sequence[Tried]) -> Answer:
+    """What the levels tried so far say."""
+    view = _View(plan, tried)
+    going = next_rate(plan, tried) is not None
+    high = view.over if view.over < inf else view.generator
+    if going:
+        found = Found.SEARCHING
+    elif view.low == 0:
+        found = Found.AT_MOST if view.over < inf else Found.UNCLEAR
+    elif view.over == inf and view.generator < inf:
+        found = Found.GENERATOR
+    elif view.over == inf:
+        met_all = not view.close and view.low >= plan.highest * (1 - SAME_RATE)
+        found = Found.AT_LEAST if met_all else Found.UNCLEAR
+    else:
+        found = Found.UNCLEAR if _stopped_early(plan, view) else Found.KNEE
+    middle = view.close or [view.low, high]
+    low, centre = view.low, sqrt(middle[0] * middle[-1]) if view.low > 0 and high < inf else None
+    crossing = view.crossing
+    if crossing is not None:
+        low, centre, high = crossing.low, crossing.centre, crossing.high
+        if not going:
+            found = Found.UNCLEAR if _wide(plan, crossing) else Found.KNEE
+        if plan.whole:  # outwards: the interval stays as sure as it was
+            low, high = float(floor(low)), plan.above(high)
+    reasons = [t.reason for t in tried if t.judged is Judged.OVER and t.rate == view.over]
+    reasons += [t.reason for t in tried if t.judged is Judged.CLOSE]
+    return Answer(
+        found=found,
+        low=low,
+        high=high,
+        centre=centre,
+        broke_first=next(filter(None, reasons), ""),
+        levels=len(tried),
+        minutes=sum(t.minutes for t in tried),
+    )
+
+
+class _View:
+    """The levels tried, rate by rate; several runs of one rate are put together."""
+
+    def __init__(self, plan: SearchPlan, tried: Sequence[Tried]) -> None:
+        runs: dict[float, list[Judged]] = {}
+        for level in tried:
+            if not (isfinite(level.rate) and level.rate > 0):
+                raise ConfigError(f"capacity: a level with rate {level.rate!r}")
+            runs.setdefault(level.rate, []).append(level.judged)
+        self._runs = runs
+        self._plan = plan
+        said = {rate: _together(found) for rate, found in runs.items()}
+        under = [rate for rate, judged in said.items() if judged is Judged.UNDER]
+        over = [rate for rate, judged in said.items() if judged is Judged.OVER]
+        # Where a lower level was over and a higher one under, chance spoke; both ends give way.
+        self.low = max((r for r in under if r < min(over, default=inf)), default=0.0)
+        self.over = min((r for r in over if r > max(under, default=0.0)), default=inf)
+        self.generator = min(
+            (r for r, judged in said.items() if judged is Judged.INCONCLUSIVE and r > self.low),
+            default=inf,
+        )
+        self.close = sorted(
+            rate
+            for rate, judged in said.items()
+            if self.low < rate < self.over and judged is not Judged.INCONCLUSIVE
+        )
+        last = min(self.over, self.close[-1] if self.close else inf)
+        self.readings = [
+            (level.rate, level.reading)
+            for level in tried
+            if level.reading is not None
+            and level.judged is not Judged.INCONCLUSIVE
+            and self.low / (1 + NEARBY) <= level.rate
+            and level.rate <= min(self.over, last * (1 + NEARBY)) * (1 + NEARBY / 2)
+        ]
+        """of the levels between those that are clear, and a little beyond"""
+        self.met_close = Judged.CLOSE in said.values()
+        self.first_not_under = min(
+            (r for r, judged in said.items() if judged is not Judged.UNDER), default=plan.start
+        )
+
+    @property
+    def crossing(self) -> Crossing | None:
+        """Where the readings cross the limit, unless the generator gives up before that."""
+        found = find_crossing(self.readings)
+        return found if found is not None and found.centre < self.generator else None
+
+    @property
+    def readable(self) -> bool:
+        """Whether there is a reading near the limit, and a level that was not fine."""
+        return bool(self.close or self.over < inf) and any(
+            is_near(reading) for _, reading in self.readings
+        )
+
+    @property
+    def ceiling(self) -> float:
+        """The lowest load that is known not to be fine."""
+        return min(self.over, self.generator, *(self.close[:1] or [inf]))
+
+    def worth_repeating(self) -> float | None:
+        """A level at which the generator struggled once gets a second chance."""
+        for rate, found in self._runs.items():
+            if found == [Judged.INCONCLUSIVE] and self.low < rate < self.over:
+                return rate
+        return None
+
+
+def _together(found: Sequence[Judged]) -> Judged:
+    """Several runs of one rate: inconclusive ones count only when alone, contradiction is close."""
+    clear = {judged for judged in found if judged is not Judged.INCONCLUSIVE}
+    if not clear:
+        return Judged.INCONCLUSIVE
+    return clear.pop() if len(clear) == 1 else Judged.CLOSE
+
+
+def _stopped_early(plan: SearchPlan, view: _View) -> bool:
+    """Did the number of levels end the search before it was narrow enough?"""
+    return view.over < inf and view.low > 0 and _narrow(plan, view) is not None
+
+
+def _read_on(plan: SearchPlan, view: _View) -> float | None:
+    """The next level to read around the likeliest crossing, None when it is certain enough."""
+    crossing = view.crossing
+    if crossing is not None and not _wide(plan, crossing):
+        return None
+    top = min(view.over, view.generator)
+    if not view.close and view.low > 0:
+        if not plan.apart(view.low, top, plan.resolution):
+            return None
+        if top / view.low > (1 + plan.resolution) ** 3:
+            return plan.between(view.low, top)
+    if crossing is not None:
+        guess, steps = crossing.centre, STEPS
+    elif view.close:
+        guess, steps = sqrt(view.close[0] * view.close[-1]), WIDER
+    else:
+        guess, steps = sqrt(max(view.low, top / 4) * top), WIDER
+    below = sum(guess / (1 + NEARBY) < rate < guess for rate, _ in view.readings)
+    above = sum(guess <= rate < guess * (1 + NEARBY) for rate, _ in view.readings)
+    # A line is best known where its points lie apart, its zero where they lie around it.
+    step = 1 + plan.resolution * steps[min(below, above) % len(steps)]
+    wanted = plan.below(guess / step) if below <= above else plan.above(guess * step)
+    part = 1 + plan.resolution / 2
+    highest = min(plan.highest, plan.below(view.generator / part), plan.above(view.over * part))
+    return max(min(wanted, highest), plan.lowest, plan.above(view.low / (1 + plan.resolution)))
+
+
+def _wide(plan: SearchPlan, crossing: Crossing) -> bool:
+    """Is the crossing not yet known as finely as asked?"""
+    if crossing.width <= plan.resolution:
+        return False
+    return not plan.whole or ceil(crossing.high) - floor(crossing.low) > 1
+
+
+def _narrow(plan: SearchPlan, view: _View) -> float | None:
+    """The next level inside the bracket, None when it is narrow enough."""
+    top = min(view.over, view.generator)
+    if view.close:
+        # The knee is here: its ends lie next to what was close, no need to halve the way there.
+        half = plan.resolution / 2
+        first, last = view.close[0], view.close[-1]
+        if plan.apart(view.low, first, half):
+            return max(_inside(plan, first / (1 + half), view.low, first), plan.lowest)
+        if plan.apart(last, top, half) and last < plan.highest:
+            return min(_inside(plan, last * (1 + half), last, top), plan.highest)
+        return None
+    if not plan.apart(view.low, top, plan.resolution):
+        return None
+    return plan.between(view.low, top)
+
+
+def _inside(plan: SearchPlan, load: float, low: float, high: float) -> float:
+    """A load near ``load`` that lies between two that are apart, and is neither."""
+    return min(max(float(round(load)), low + 1), high - 1) if plan.whole else load

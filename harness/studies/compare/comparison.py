@@ -1,0 +1,381 @@
+"""Two runs side by side: how differently they were run, and what changed from one to the other.
+
+The mathematics and the words for times and shares are those of
+:mod:`harness.studies.compare.statistics`.
+Leftovers are counted, not estimated: one more than before is one more.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.errors import ConfigError
+from harness.exit_codes import ExitCode
+from harness.judge.reading import read_record
+from harness.measure.operations import ordered
+from harness.report.figures import count_text, length_text, ms_text, percent_text
+from harness.report.story import failures, how_rows
+from harness.rundir.schema import RunRecord
+from harness.studies.compare.blocks import read_blocks, read_error_blocks
+from harness.studies.compare.statistics import (
+    Change,
+    Rules,
+    ShareBlocks,
+    ShareChange,
+    Word,
+    compare_runs,
+    compare_shares,
+)
+
+SERVICE = ".service"
+NOT_TIMED = "lag"
+MORE, FEWER = "more", "fewer"
+ERRORS_OF = "errors of "
+GATE_OPERATIONS = ("reply", "session_open", "delivered")
+GATE_PERCENT = 95.0
+SHARES_MATTER = 0.005
+"""A share of errors that is higher by half a percentage point is worse."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Something about how the runs were made that is not the same."""
+
+    name: str
+    base: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """A count or a share in both runs and a word for the change."""
+
+    name: str
+    base: str
+    new: str
+    word: str
+    worst: float | None = None
+    """by how much a share may be more at most; of one that the gate looks at"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What changed between two runs."""
+
+    base: RunRecord
+    new: RunRecord
+    rules: Rules
+    differences: list[Difference]
+    times: list[Change]
+    counts: list[Counted]
+    health: list[Difference]
+    doubts: list[str]
+    """Why one of the runs is not fit to be compared; empty where both are."""
+    named: list[str] = field(default_factory=list)
+    """The figures that the gate looks at."""
+    bases: int = 1
+
+    @property
+    def worse(self) -> list[str]:
+        """What got worse, each in a few words."""
+        slower = [
+            f"{change.name} p{change.percent:g}"
+            for change in self.times
+            if change.word is Word.SLOWER
+        ]
+        return slower + [f"more {item.name}" for item in self.counts if item.word == MORE]
+
+    @property
+    def better(self) -> list[str]:
+        """What got better."""
+        faster = [
+            f"{change.name} p{change.percent:g}"
+            for change in self.times
+            if change.word is Word.FASTER
+        ]
+        return faster + [f"fewer {item.name}" for item in self.counts if item.word == FEWER]
+
+    @property
+    def unclear(self) -> list[str]:
+        """What can't be told."""
+        found = [
+            f"{change.name} p{change.percent:g}"
+            for change in self.times
+            if change.word is Word.UNKNOWN
+        ]
+        return found + [item.name for item in self.counts if item.word == Word.UNKNOWN]
+
+    @property
+    def figures(self) -> int:
+        """How many figures were compared."""
+        return len(self.times) + len(self.counts)
+
+    @property
+    def open(self) -> list[str]:
+        """Figures of the gate that may be worse by what matters, for all that is known."""
+        found = [
+            f"{change.name} p{change.percent:g}"
+            for change in self.times
+            if f"{change.name} p{change.percent:g}" in self.named
+            and (change.worst is None or change.worst >= self.rules.matters)
+            and not (change.word is Word.SAME and change.note)  # smaller than anybody notices
+        ]
+        return found + [
+            item.name
+            for item in self.counts
+            if item.name in self.named
+            and item.name.startswith(ERRORS_OF)
+            and (item.worst is None or item.worst >= SHARES_MATTER)
+        ]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Worth of the comparison as a gate: nothing passes that could not be judged."""
+        if self.doubts:
+            return ExitCode.INVALID
+        if self.worse:
+            return ExitCode.OBJECTIVES
+        return ExitCode.NO_DATA if self.open or not self.named else ExitCode.PASS
+
+    @property
+    def summary(self) -> str:
+        """One sentence, or a few."""
+        if self.doubts:
+            return "These runs can't be compared: " + " ".join(self.doubts)
+        if self.worse:
+            return f"Worse: {grouped(self.worse)}."
+        better = f"Better: {grouped(self.better)}. " if self.better else ""
+        if not self.named:
+            return "Nothing can be told: the runs have no figure in common that a gate looks at."
+        if self.open:
+            return (
+                f"{better}Nothing is known to be worse, but {grouped(self.open)} may be, by as "
+                "much as matters. Longer runs would tell."
+            )
+        limited = f" {len(self.unclear)} of {self.figures} figures can't be told."
+        return (
+            f"{better}Nothing got worse by as much as matters (looked at: {grouped(self.named)})."
+            + (limited if self.unclear else "")
+        )
+
+    @property
+    def assumption(self) -> str:
+        """What the words stand on."""
+        if self.rules.between_runs:
+            share = f"{self.rules.between_runs * 100:g} %"
+            return f"Runs are taken to differ by {share} from one to the next anyway."
+        if self.bases > 1:
+            return f"How much runs differ anyway was taken from the {self.bases} base runs."
+        return (
+            "These words hold for these two runs. One base run can't show how much runs differ "
+            "anyway: where that is 3 %, every third comparison finds a change that means nothing. "
+            "Give several base runs, or --between-runs."
+        )
+
+
+def grouped(items: list[str]) -> str:
+    """``reply p50, reply p95, more leftovers`` → ``reply p50 and p95; more leftovers``."""
+    found: dict[str, list[str]] = {}
+    for item in items:
+        name, _, percentile = item.rpartition(" p")
+        found.setdefault(name or item, []).extend([f"p{percentile}"] if name else [])
+    parts = []
+    for name, percentiles in found.items():
+        last = [" and ".join(percentiles[-2:])] if percentiles else []
+        parts.append(" ".join([name, ", ".join([*percentiles[:-2], *last])]).strip())
+    return "; ".join(parts)
+
+
+def compare(
+    base_dirs: Path | Sequence[Path],
+    new_dir: Path,
+    *,
+    rules: Rules | None = None,
+    named: Sequence[str] = (),
+) -> Comparison:
+    """Compare the run in ``new_dir`` with one or several base runs, the newest of them last.
+
+    ``named`` are the figures that the gate looks at, such as ``reply p95`` or ``errors of reply``;
+    by default the p95 and the errors of replies, openings and deliveries, and leftovers.
+
+    Raises ConfigError where one of them is no run directory, damaged, or a name is unknown.
+    """
+    rules = rules or Rules()
+    bases = [base_dirs] if isinstance(base_dirs, Path) else list(base_dirs)
+    records, new = [read_record(directory) for directory in bases], read_record(new_dir)
+    base = records[-1]
+    common = [name for name in base.operations if name in new.operations]
+    gate = list(named) or _gate_of(common)
+    times = _times(bases, new_dir, rules, gate)
+    counts = list(_counts((*bases, new_dir), (*records, new), rules, gate))
+    known = [f"{change.name} p{change.percent:g}" for change in times]
+    known += [item.name for item in counts]
+    for name in named:
+        if name not in known:
+            raise ConfigError(f"--figure: {name!r} is not compared; there are: {', '.join(known)}")
+    return Comparison(
+        base=base,
+        new=new,
+        rules=rules,
+        differences=list(_differences(base, new)),
+        times=times,
+        counts=counts,
+        health=list(_health(base, new)),
+        doubts=[
+            *(doubt for record in records for doubt in _doubts(record, "base")),
+            *_doubts(new, "new run"),
+        ],
+        named=[name for name in gate if name in known],
+        bases=len(bases),
+    )
+
+
+def _gate_of(operations: Sequence[str]) -> list[str]:
+    """What the gate looks at where nobody says."""
+    looked_at = [name for name in GATE_OPERATIONS if name in operations]
+    return [
+        *(f"{name} p{GATE_PERCENT:g}" for name in looked_at),
+        *(ERRORS_OF + name for name in looked_at),
+        *(["leftovers"] if looked_at else []),
+    ]
+
+
+def _times(
+    base_dirs: Sequence[Path], new_dir: Path, rules: Rules, gate: Sequence[str]
+) -> list[Change]:
+    bases, new = [_service(run_dir) for run_dir in base_dirs], _service(new_dir)
+    order = ordered(name for side in (*bases, new) for name in side)
+    runs = [{name: side[name] for name in order if name in side} for side in (*bases, new)]
+    named = []
+    for figure in gate:
+        name, _, percent = figure.rpartition(" p")
+        if name and percent.replace(".", "", 1).isdecimal():
+            named.append((name, float(percent)))
+    found = compare_runs(runs[:-1], runs[-1], rules=rules, named=named)
+    return sorted(found, key=lambda change: order.index(change.name))  # stable: by percentile
+
+
+def _service(run_dir: Path) -> dict[str, list[list[tuple[float, int]]]]:
+    return {
+        tag.removesuffix(SERVICE): [list(block) for block in blocks]
+        for tag, blocks in read_blocks(run_dir).items()
+        if tag.endswith(SERVICE)
+    }
+
+
+def _differences(base: RunRecord, new: RunRecord) -> Iterator[Difference]:
+    sides = [{row.label: row.figure for row in how_rows(record)} for record in (base, new)]
+    for side, record in zip(sides, (base, new), strict=True):
+        side["Arrivals due"] = count_text(record.arrivals.due)
+        side["Length"] = length_text(record.duration_s)
+    for name in dict.fromkeys([*sides[0], *sides[1]]):
+        ours, theirs = (side.get(name, "not set") for side in sides)
+        if ours != theirs:
+            yield Difference(name=name, base=ours, new=theirs)
+
+
+def _counts(
+    run_dirs: Sequence[Path],
+    records: Sequence[RunRecord],
+    rules: Rules,
+    gate: Sequence[str],
+) -> Iterator[Counted]:
+    """Of the base runs together and of the new one, which is last."""
+    base, new = records[-2], records[-1]
+    names = ordered(name for name in base.operations if name in new.operations)
+    # The stated error rate holds for all these shares together (Bonferroni).
+    confidence = 1 - (1 - rules.confidence) / max(1, len(names) + 1)
+    looked_at = sum(figure.startswith(ERRORS_OF) for figure in gate)
+    blocks = [read_error_blocks(run_dir) for run_dir in run_dirs]
+    for name in names:
+        sides = [
+            _errors(record, name, found.get(name, ()))
+            for record, found in zip(records, blocks, strict=True)
+        ]
+        named = looked_at if ERRORS_OF + name in gate else 0
+        yield _shares(ERRORS_OF + name, _together(sides), confidence, rules.confidence, named)
+    dropped = [[(record.arrivals.dropped, record.arrivals.due)] for record in records]
+    yield _shares("arrivals dropped", _together(dropped), confidence, rules.confidence, 0)
+    left = [record.sessions.leftover for record in (base, new)]
+    yield Counted(
+        name="leftovers",
+        base=count_text(left[0]),
+        new=count_text(left[1]),
+        word=_more_or_fewer(left[0], left[1]),
+    )
+
+
+Known = Sequence[tuple[int | None, int | None]]
+"""(bad, all) of stretches of time; None where it was not recorded."""
+
+
+def _errors(record: RunRecord, name: str, blocks: ShareBlocks) -> Known:
+    """By blocks of time, if they hold all that the record counts."""
+    if name not in record.operations:
+        return [(None, None)]
+    failed, _ = failures(record, name)
+    whole = sum(record.operations[name].outcomes.values())
+    if failed is not None and (failed, whole) == tuple(map(sum, zip(*blocks, strict=True))):
+        return blocks
+    return [(failed, whole)]
+
+
+def _together(sides: Sequence[Known]) -> tuple[Known, Known]:
+    """All base runs' blocks, and the new run's."""
+    return [block for side in sides[:-1] for block in side], sides[-1]
+
+
+def _shares(
+    name: str, sides: tuple[Known, Known], confidence: float, gate: float, looked_at: int
+) -> Counted:
+    """``looked_at``: with how many shares of the gate it has to hold together (0: not one)."""
+    known = [
+        [(part, whole) for part, whole in side if part is not None and whole is not None]
+        for side in sides
+    ]
+    recorded = [len(found) == len(side) for found, side in zip(known, sides, strict=True)]
+    found = ShareChange(base=None, new=None, low=None, high=None, word=str(Word.UNKNOWN))
+    worst = None
+    if all(recorded):
+        found = compare_shares(*known, confidence=confidence, matters=SHARES_MATTER)
+        if looked_at:
+            worst = compare_shares(*known, confidence=gate, looked_at=looked_at).worst
+    base, new = (
+        f"{count_text(sum(part for part, _ in side))} ({percent_text(share)})"
+        if there
+        else "not recorded"
+        for side, there, share in zip(known, recorded, (found.base, found.new), strict=True)
+    )
+    return Counted(name=name, base=base, new=new, word=found.word, worst=worst)
+
+
+def _more_or_fewer(base: int | None, new: int | None) -> str:
+    if base is None or new is None:
+        return str(Word.UNKNOWN)
+    if base == new:
+        return str(Word.SAME)
+    return MORE if new > base else FEWER
+
+
+def _health(base: RunRecord, new: RunRecord) -> Iterator[Difference]:
+    sides = []
+    for record in (base, new):
+        found = record.generator
+        sides.append(
+            {
+                "Generator late, of the time": percent_text(found.late_share),
+                "Event loop lag p99": ms_text(found.lag_loop_ms.p99),
+                "Highest CPU of one process": percent_text(found.cpu_max),
+                "Workers lost": count_text(found.workers_lost),
+                "Verdict": record.verdict or "none",
+            }
+        )
+    for name in sides[0]:
+        yield Difference(name=name, base=sides[0][name], new=sides[1][name])
+
+
+def _doubts(record: RunRecord, side: str) -> Iterator[str]:
+    if record.verdict == "INVALID":
+        yield f"The {side} ({record.run_id}) is not valid itself."
+    elif record.complete is False:
+        yield f"The {side} ({record.run_id}) did not come to its end."

@@ -1,0 +1,339 @@
+"""Two runs compared: the change of each percentile with an interval, and a word for it.
+
+The samples of a run are not independent: the service has good and bad minutes. So the uncertainty
+of a percentile is taken from blocks of time (``harness.measure.blocks``). Where many figures are
+looked at, some differ by chance; the intervals are widened (Bonferroni) so that the stated error
+rate holds for **all figures together**: of a hundred pairs of equal runs, at most five give any
+false word at 95 %.
+
+What no mathematics on two runs can see is how much the service changes from run to run. Several
+base runs show it; a known spread can be given as ``between_runs``.
+
+As a gate this is a test of non-inferiority: a figure passes when the run may at most be worse by
+less than what matters, not when no difference was seen.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from math import exp, inf, log, sqrt
+
+import numpy as np
+from scipy.stats import norm, t
+
+from harness.errors import ConfigError
+from harness.measure.blocks import Blocks, Buckets
+from harness.measure.shares import estimate_share
+
+PERCENTILES = (50.0, 90.0, 95.0, 99.0)
+
+
+class Word(StrEnum):
+    """What can be said about a change."""
+
+    FASTER = "faster"
+    SLOWER = "slower"
+    SAME = "no difference seen"
+    UNKNOWN = "cannot tell"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One percentile in both runs. ``change``, ``low``, ``high`` are shares: 0.05 is 5 % slower.
+
+    ``low`` and ``high`` are None where no interval can be given; ``note`` says why.
+    """
+
+    name: str
+    percent: float
+    base: float | None
+    new: float | None
+    change: float | None
+    low: float | None
+    high: float | None
+    word: Word
+    note: str = ""
+    worst: float | None = None
+    """by how much it may be worse at most, as a share; of a figure that the gate looks at"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """How sure to be and what matters.
+
+    ``confidence`` holds for all figures together. A change below ``negligible`` never gets a word.
+    "No difference seen" needs an interval within plus or minus ``matters``; a wider one, in which a
+    change that matters could hide, is "cannot tell". ``between_runs`` is the standard deviation of
+    a percentile from run to run, as a share, where it is known. ``least`` is what a change amounts
+    to at least, in the unit of the values: a smaller one is nothing, whatever share it is.
+    """
+
+    confidence: float = 0.95
+    negligible: float = 0.01
+    matters: float = 0.05
+    between_runs: float = 0.0
+    least: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0.5 <= self.confidence < 1:
+            raise ConfigError(f"confidence: expected 0.5 up to below 1, got {self.confidence!r}")
+        if not 0 <= self.negligible < self.matters < 1:
+            raise ConfigError("expected 0 <= negligible < matters < 1")
+        if not 0 <= self.between_runs < 1:
+            raise ConfigError(f"between_runs: expected 0 up to below 1, got {self.between_runs!r}")
+        if not 0 <= self.least < inf:
+            raise ConfigError(f"least: expected 0 or more, got {self.least!r}")
+
+
+def compare_runs(
+    base: Mapping[str, Sequence[Buckets]] | Sequence[Mapping[str, Sequence[Buckets]]],
+    new: Mapping[str, Sequence[Buckets]],
+    *,
+    percentiles: Sequence[float] = PERCENTILES,
+    rules: Rules | None = None,
+    named: Collection[tuple[str, float]] = (),
+    seed: int = 0,
+) -> list[Change]:
+    """All percentiles of all names. A value is one histogram per interval of time, in order.
+
+    ``base`` is one run or several; ``named`` are the (name, percent) that the gate looks at. Names
+    that one of the runs doesn't have come out as "cannot tell".
+    """
+    rules = rules or Rules()
+    bases = [base] if isinstance(base, Mapping) else list(base)
+    rng = np.random.default_rng(seed)
+    found: list[tuple[str, float, _Pair | str]] = []
+    for name in dict.fromkeys([name for run in (*bases, new) for name in run]):
+        sides = [Blocks(run.get(name, ())) for run in bases], Blocks(new.get(name, ()))
+        found.extend((name, percent, _pair(*sides, percent, rng)) for percent in percentiles)
+    pairs = [(name, pair) for name, _, pair in found if isinstance(pair, _Pair)]
+    spread = _Spread.of(pairs, len(bases), rules)
+    looked_at = sum((name, percent) in named for name, percent, _ in found)
+    return [
+        _change(
+            name,
+            percent,
+            pair,
+            rules,
+            spread,
+            len(pairs),
+            looked_at if (name, percent) in named else 0,
+        )
+        for name, percent, pair in found
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """A percentile in the base and in the new run.
+
+    ``base`` is the geometric mean of the base runs, ``error`` that of the logarithm of the ratio
+    within the runs, ``apart`` the variance of the base runs' logarithms and ``within`` what of it
+    comes from each run's own samples.
+    """
+
+    base: float
+    new: float
+    error: float
+    freedom: float
+    apart: float
+    within: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Spread:
+    """How much a percentile differs from run to run: a variance of logarithms and its freedom."""
+
+    variance: float
+    freedom: float
+    runs: int
+
+    @classmethod
+    def of(cls, pairs: Sequence[tuple[str, _Pair]], bases: int, rules: Rules) -> "_Spread":
+        """As several base runs show it, all percentiles together; or as the rules say.
+
+        Percentiles of one operation rise and fall together, so each operation counts once.
+        """
+        if bases < 2 or not pairs or rules.between_runs:
+            return cls(rules.between_runs**2, inf, bases)
+        apart = np.array([pair.apart - pair.within for _, pair in pairs])
+        freedom = (bases - 1) * len({name for name, _ in pairs})
+        return cls(max(0.0, float(apart.mean())), freedom, bases)
+
+
+def _pair(
+    bases: Sequence[Blocks], new: Blocks, percent: float, rng: np.random.Generator
+) -> _Pair | str:
+    """The percentile in both, or why it can't be compared."""
+    word = "the base" if len(bases) == 1 else "one of the base runs"
+    for what, side in (*((word, base) for base in bases), ("the new run", new)):
+        missing = side.missing(percent)
+        if missing:
+            return f"{what} {missing}"
+    figures = [base.percentile(percent) for base in bases]
+    second = new.percentile(percent)
+    known = [figure for figure in figures if figure is not None]
+    if len(known) < len(bases) or second is None:  # what nothing is missing for is there
+        return "nothing was measured"
+    logs = np.log(known)
+    own = [base.log_error(percent, rng) for base in bases]
+    errors = [*(error / len(bases) for error in own), new.log_error(percent, rng)]
+    freedoms = [*(base.freedom for base in bases), new.freedom]
+    error = sqrt(sum(e * e for e in errors))
+    # Welch-Satterthwaite
+    freedom = error**4 / sum(e**4 / f for e, f in zip(errors, freedoms, strict=True))
+    return _Pair(
+        base=float(np.exp(logs.mean())),
+        new=second,
+        error=error,
+        freedom=freedom,
+        apart=float(logs.var(ddof=1)) if len(bases) > 1 else 0.0,
+        within=sum(error**2 for error in own) / len(bases),
+    )
+
+
+def _change(
+    name: str,
+    percent: float,
+    pair: _Pair | str,
+    rules: Rules,
+    spread: _Spread,
+    many: int,
+    looked_at: int,
+) -> Change:
+    """``many`` figures get a word together, ``looked_at`` of them are the gate's (0: not this)."""
+    if isinstance(pair, str):
+        return Change(
+            name=name,
+            percent=percent,
+            base=None,
+            new=None,
+            change=None,
+            low=None,
+            high=None,
+            word=Word.UNKNOWN,
+            note=pair,
+        )
+    ratio = log(pair.new / pair.base)
+    between = spread.variance * (1 + 1 / spread.runs)
+    error = sqrt(pair.error**2 + between)
+    freedom = error**4 / (pair.error**4 / pair.freedom + between**2 / spread.freedom)
+    reach = float(t.ppf(1 - (1 - rules.confidence) / 2 / many, freedom)) * error
+    low, high = exp(ratio - reach) - 1, exp(ratio + reach) - 1
+    change = exp(ratio) - 1
+    word, note = _word(change, low, high, rules, pair.base)
+    worst = None
+    if looked_at:
+        worst = (
+            exp(ratio + float(t.ppf(1 - (1 - rules.confidence) / looked_at, freedom)) * error) - 1
+        )
+    return Change(
+        name=name,
+        percent=percent,
+        base=pair.base,
+        new=pair.new,
+        change=change,
+        low=low,
+        high=high,
+        word=word,
+        note=note,
+        worst=worst,
+    )
+
+
+def _word(change: float, low: float, high: float, rules: Rules, base: float) -> tuple[Word, str]:
+    least = rules.least / base
+    matters = max(rules.matters, least)
+    if -least < low and high < least:
+        return Word.SAME, ""
+    if low > 0 or high < 0:
+        if abs(change) < least:
+            return Word.SAME, "smaller than these figures are exact, taken as nothing"
+        if abs(change) < rules.negligible:
+            return Word.SAME, f"below {rules.negligible:.2g} of the base, taken as nothing"
+        return (Word.SLOWER if change > 0 else Word.FASTER), ""
+    if low > -matters and high < matters:
+        return Word.SAME, ""
+    return Word.UNKNOWN, "the interval is too wide: longer runs would tell"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareChange:
+    """A share (of errors, of leftovers) in both runs; the change and its interval are differences.
+
+    ``word`` is ``more``, ``fewer``, ``no difference seen`` or ``cannot tell``. ``worst`` is by how
+    much it may be more at most, looked at alone.
+    """
+
+    base: float | None
+    new: float | None
+    low: float | None
+    high: float | None
+    word: str
+    worst: float | None = None
+
+
+ShareBlocks = Sequence[tuple[int, int]]
+"""(bad, all) of stretches of time, in order; one stretch where no more is known."""
+
+
+def compare_shares(
+    base: ShareBlocks,
+    new: ShareBlocks,
+    *,
+    confidence: float = 0.95,
+    matters: float = 0.005,
+    looked_at: int = 1,
+) -> ShareChange:
+    """Two shares, e.g. errors among attempts.
+
+    The interval of the difference is made of the intervals of both sides (R. G. Newcombe's method
+    10, 1998), which stays right where nothing went wrong at all. Each of these bears bad spells:
+    errors that come in bursts say less than as many that come alone. A difference of ``matters``
+    that could hide in the interval makes "cannot tell". ``looked_at`` shares and figures are a
+    gate's together.
+    """
+    for side in (base, new):
+        for bad, total in side:
+            if not 0 <= bad <= total:
+                raise ConfigError(f"share: expected 0 <= part <= whole, got {bad} of {total}")
+    if not sum(total for _, total in base) or not sum(total for _, total in new):
+        return ShareChange(base=None, new=None, low=None, high=None, word=str(Word.UNKNOWN))
+    p1, p2, low, high = _difference(base, new, confidence)
+    *_, worst = _difference(base, new, 1 - 2 * (1 - confidence) / looked_at)
+    if low > 0:
+        word = "more"
+    elif high < 0:
+        word = "fewer"
+    else:
+        within = low > -matters and high < matters
+        word = str(Word.SAME if within else Word.UNKNOWN)
+    return ShareChange(base=p1, new=p2, low=low, high=high, word=word, worst=worst)
+
+
+def _difference(
+    base: ShareBlocks, new: ShareBlocks, confidence: float
+) -> tuple[float, float, float, float]:
+    """Both shares, and the interval of their difference."""
+    (p1, low1, high1), (p2, low2, high2) = (_limits(side, confidence) for side in (base, new))
+    low = p2 - p1 - sqrt((p2 - low2) ** 2 + (high1 - p1) ** 2)
+    high = p2 - p1 + sqrt((high2 - p2) ** 2 + (p1 - low1) ** 2)
+    return p1, p2, low, high
+
+
+def _limits(blocks: ShareBlocks, confidence: float) -> tuple[float, float, float]:
+    """A share and its limits: E. B. Wilson's (1927), or wider where the blocks differ."""
+    bad, whole = (sum(column) for column in zip(*blocks, strict=True))
+    share, low, high = _wilson(bad, whole, float(norm.ppf(0.5 + confidence / 2)))
+    found = estimate_share(blocks, confidence=confidence)
+    if found.spells_reach:
+        low, high = min(low, share - found.spells_reach), max(high, share + found.spells_reach)
+    return share, max(0.0, low), min(1.0, high)
+
+
+def _wilson(part: int, whole: int, z: float) -> tuple[float, float, float]:
+    share = part / whole
+    middle = share + z * z / (2 * whole)
+    reach = z * sqrt(share * (1 - share) / whole + z * z / (4 * whole * whole))
+    scale = 1 + z * z / whole
+    return share, max(0.0, (middle - reach) / scale), min(1.0, (middle + reach) / scale)

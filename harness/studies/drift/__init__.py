@@ -1,0 +1,1 @@
+"""Does a long run get worse as it goes on?"""

@@ -1,0 +1,283 @@
+"""Does anything drift in a run? From its files to the figures that are watched, and the verdict."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from math import inf, nan
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from harness.errors import ConfigError
+from harness.judge.objective import Kind, Op, parse_objective
+from harness.judge.record import KNOWN
+from harness.ledger.leftovers import read_account
+from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, service_tag
+from harness.rundir.intervals import Series, Values, read_series
+from harness.rundir.start import read_start
+from harness.studies.drift.assess import DriftReport, Side, Watched, assess
+from harness.studies.drift.occupancy import occupancy_over_expected
+from harness.units import seconds
+
+FEWEST_BINS = 20
+TIMED = ("session_open", "delivered", "reply", "clear", "resume")
+"""Operations whose p50 and p95 are watched, where they happened."""
+ERRORS_MATTER = 0.005
+"""A change of the share of errors by half a percentage point over the run counts."""
+TIMES_MATTER_MS = 1.0
+"""Nobody waits longer for less than a millisecond, also where that is a large share."""
+LAG_MATTERS_MS = 5.0
+DESCRIPTORS_MATTER = 10.0
+"""A process has about twenty, and one more for each guest in session."""
+RESUMES_MATTER = 1.0
+"""A minute, over the run."""
+
+
+def assess_run(
+    run_dir: Path,
+    *,
+    warmup_s: float | None = None,
+    tolerated_leak: float = 0.001,
+    limits: Mapping[str, str] = MappingProxyType({}),
+    seed: int = 0,
+) -> DriftReport:
+    """Judge a soak from its run directory. Raises ConfigError when there is nothing to judge.
+
+    ``limits`` are by figure, as people write them; the run's own objectives hold beside them.
+    """
+    series = read_series(run_dir)
+    if series is None:
+        raise ConfigError(f"{run_dir.name}: there are no measurements to judge")
+    account = read_account(run_dir)
+    watched = list(watched_of(series))
+    units = {one.name: one.unit for one in watched}
+    known = limits_of_objectives(run_dir) | read_limits(limits, units)
+    return assess(
+        [replace(one, limit=known.get(one.name)) for one in watched],
+        sessions=account.opened,
+        # What a sweep has ended since then was left over by the run all the same.
+        leftovers=account.leftover + account.settled + account.disconnected,
+        ended_later=account.settled + account.disconnected,
+        duration_s=len(series) * series.width_s,
+        tolerated_leak=tolerated_leak,
+        warmup_s=warmup_s,
+        seed=seed,
+    )
+
+
+def limits_of_objectives(run_dir: Path) -> dict[str, float]:
+    """Where a watched figure of the service would miss an objective of its run."""
+    found: dict[str, float] = {}
+    for text in read_start(run_dir).get("objectives", ()):
+        objective = parse_objective(text, KNOWN)
+        if objective.op not in (Op.LESS, Op.AT_MOST) or objective.kind is Kind.CORRECTED:
+            continue
+        name = f"{objective.subject} {objective.figure}"
+        if objective.percent is not None:
+            name = f"{objective.subject} p{objective.percent:g}"
+        found[name] = min(objective.limit, found.get(name, objective.limit))
+    return found
+
+
+def read_limits(limits: Mapping[str, str], units: Mapping[str, str]) -> dict[str, float]:
+    """``{"reply p95": "5s", "memory": "2000", "reply errors": "1%"}`` in each figure's own unit.
+
+    Raises ConfigError naming the figure, or those that there are.
+    """
+    found = {}
+    for name, text in limits.items():
+        if name not in units:
+            raise ConfigError(f"--limit: {name!r} is not watched; there are: {', '.join(units)}")
+        what, unit, text = f"--limit: {name}", units[name], text.strip()
+        if unit in ("ms", "s"):
+            found[name] = seconds(text, what) * (1000 if unit == "ms" else 1)
+            continue
+        try:
+            number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            number = nan
+        if not 0 <= number < inf:
+            kind = {"share": "a share such as 1%", "MB": "megabytes"}.get(unit, "a number")
+            raise ConfigError(f"{what}: expected {kind}, got {text!r}")
+        found[name] = number
+    return found
+
+
+def watched_of(series: Series) -> Iterator[Watched]:
+    """The service's figures, then the harness's own; those with too few bins are left out."""
+    load = series.sessions.get("occupancy", [])
+    for operation in TIMED:
+        bands = series.bands_ms.get(service_tag(operation), {})
+        for percent in (50.0, 95.0):
+            if percent in bands:
+                name = f"{operation} p{percent:g}"
+                yield from _watched(
+                    series,
+                    name,
+                    Side.SERVICE,
+                    bands[percent],
+                    load,
+                    unit="ms",
+                    floor=TIMES_MATTER_MS,
+                    less_is_better=True,
+                )
+    for operation in TIMED:
+        shares, trials = _error_shares(series, operation)
+        yield from _watched(
+            series,
+            f"{operation} errors",
+            Side.SERVICE,
+            shares,
+            None,
+            trials=trials,
+            matters=ERRORS_MATTER,
+            relative=False,
+            unit="share",
+            less_is_better=True,
+        )
+    yield from _watched(
+        series,
+        "resumes a minute",
+        Side.SERVICE,
+        _per_minute(series, "reconnects"),
+        None,
+        matters=RESUMES_MATTER,
+        relative=False,
+        fills=True,
+        less_is_better=True,
+    )
+    shares = occupancy_over_expected(series)
+    yield from _watched(
+        series, "occupancy over expected", Side.SERVICE, shares, None, matters=0.1, fills=True
+    )
+    for tag in (LAG_ARRIVAL, LAG_LOOP):
+        yield from _watched(
+            series,
+            f"{tag} p95",
+            Side.HARNESS,
+            series.bands_ms.get(tag, {}).get(95.0, []),
+            load,
+            matters=LAG_MATTERS_MS,
+            relative=False,
+            unit="ms",
+            less_is_better=True,
+        )
+    for name, words, unit, floor in (
+        ("rss_mb", "memory", "MB", 0.0),
+        ("fds", "descriptors", "", DESCRIPTORS_MATTER),
+    ):
+        values = series.process.get(name, [])
+        yield from _watched(
+            series,
+            words,
+            Side.HARNESS,
+            values,
+            load,
+            fills=True,
+            unit=unit,
+            floor=floor,
+            less_is_better=True,
+        )
+
+
+def _watched(
+    series: Series,
+    name: str,
+    side: Side,
+    values: Values,
+    load: Values | None,
+    *,
+    trials: Values | None = None,
+    **how: Any,
+) -> Iterator[Watched]:
+    loads: Values = load or [0.0] * len(values)
+    tried: Values = trials or [1.0] * len(values)
+    rows = [
+        (at, value, beside, many)
+        for at, value, beside, many in zip(series.starts_s, values, loads, tried, strict=False)
+        if value is not None and beside is not None and many is not None
+    ]
+    if len(rows) >= FEWEST_BINS:
+        at_s, figures, beside_them, many = zip(*rows, strict=True)
+        follows = len(set(beside_them)) > 1
+        yield Watched(
+            name=name,
+            side=side,
+            at_s=at_s,
+            values=figures,
+            load=beside_them if follows else None,
+            trials=None if trials is None else many,
+            **how,
+        )
+
+
+def _per_minute(series: Series, name: str) -> Values:
+    """A count of the guests by the minute; nothing where it never happened."""
+    counted = series.counts.get(name, [])
+    if not any(counted):
+        return []
+    return [60 * (value or 0.0) / series.width_s for value in counted]
+
+
+def _error_shares(series: Series, operation: str) -> tuple[Values, Values]:
+    """The share of errors in each bin, and of how many."""
+    prefix = f"{operation}."
+    counted = {
+        name.removeprefix(prefix): values
+        for name, values in series.operations.items()
+        if name.startswith(prefix)
+    }
+    shares: Values = []
+    trials: Values = []
+    for place in range(len(series)):
+        counts = {name: values[place] or 0.0 for name, values in counted.items()}
+        total = sum(counts.values())
+        shares.append(None if not total else 1 - counts.get("ok", 0.0) / total)
+        trials.append(total or None)
+    # Without a single error there is no series to speak of: the share is zero throughout.
+    return (shares, trials) if any(shares) else ([], [])
+
+
+def as_dict(report: DriftReport) -> Mapping[str, Any]:
+    """The report as plain values."""
+    return {
+        "verdict": str(report.verdict),
+        "sentence": report.sentence,
+        "leak": None
+        if report.leak is None
+        else {
+            "verdict": str(report.leak.verdict),
+            "share": report.leak.share,
+            "low": report.leak.low,
+            "high": report.leak.high,
+            "tolerated": report.leak.tolerated,
+            "per_hour": report.leak.per_hour,
+            "ended_later": report.leak.ended_later,
+        },
+        "findings": [
+            {
+                "name": finding.name,
+                "side": str(finding.side),
+                "verdict": str(finding.trend.verdict),
+                "change": finding.trend.change,
+                "low": finding.trend.low,
+                "high": finding.trend.high,
+                "relative": finding.trend.relative,
+                "unit": finding.watched.unit,
+                "level": finding.trend.level,
+                "slope_per_h": finding.trend.slope_per_h,
+                "span_s": finding.trend.span_s,
+                "cut_s": finding.trend.cut_s,
+                "step": None if finding.trend.step is None else asdict(finding.trend.step),
+                "limit": finding.watched.limit,
+                "limit_in_s": _finite(finding.limit_in_s),
+                "longer_s": finding.trend.longer_s,
+                "note": finding.trend.note,
+            }
+            for finding in report.findings
+        ],
+    }
+
+
+def _finite(span: tuple[float, float] | None) -> list[float | None] | None:
+    """Earliest and latest; None for a latest that never comes."""
+    return None if span is None else [at if at < inf else None for at in span]

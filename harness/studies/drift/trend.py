@@ -1,0 +1,499 @@
+"""Does a figure drift over a run? A robust slope with an interval, and a verdict.
+
+Slope: Theil-Sen, the median of the slopes of all pairs of points (P. K. Sen, 1968), which a few
+wild minutes don't move. Interval: residuals resampled in blocks (H. R. Künsch, 1989), because one
+minute resembles the next; never narrower than the likeness of neighbours implies. Diurnal load:
+give the load beside the figure, then what the figure owes to the load is taken out before the slope
+is, and the uncertainty of that is part of the interval.
+
+A change that comes late and at once is no slope: beside it, one change of level is looked for
+(:mod:`harness.studies.drift.level_change`). The stated confidence holds for all of it together.
+Shares of errors are given with their trials: their line is a mean, not a median (most of rare
+events are nought), and no surer than so many trials can be.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from math import inf, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import chi2, t
+
+from harness.errors import ConfigError
+from harness.studies.drift.level_change import best_change, level_change
+from harness.units import duration_text
+
+Floats = NDArray[np.float64]
+
+POINTS = 64
+FEWEST_POINTS = 20
+REPLICATES = 160
+WARMUP_AT_MOST = 0.25
+# What fills up and then stays, as memory does, may take longer: half the run.
+FILLING_AT_MOST = 0.5
+WILD = 1.5
+# What drawing in takes from the spread of ordinary (normal) residuals at that limit.
+TAMING_COSTS = 1.133
+# Neighbours so alike that the points are worth fewer independent ones than this decide nothing.
+FEWEST_WORTH = 8.0
+# The bootstrap comes out a little narrow in the far tails; with this the share of flat runs outside
+# a 99 % interval is one in a hundred (found by simulation over likenesses from 0 to 0.9).
+SAFETY = 1.2
+# How many standard errors above its estimate the likeness of neighbours is taken to be; with two,
+# reports of twelve flat figures stay within their error rate up to a likeness of 0.98 (simulated).
+DOUBT = 2.0
+MOST_ALIKE = 0.99
+# Each figure is asked three things: its slope, one change of level, its last tenth.
+TESTS = 3
+# The cut of the warm-up makes what is left look calmer than it is: a change of level has to be so
+# much less likely than stated (found by simulation over likenesses of neighbours up to 0.98).
+STEP_SAFETY = 4.0
+# A change of level is told in place of a slope where it leaves so much less unexplained.
+STEP_FITS = 0.9
+# Above this the load rose or fell together with time, and the two can't be told apart.
+COLLINEAR = 0.95
+
+
+class Drift(StrEnum):
+    """What can be said about a figure over a run."""
+
+    FLAT = "flat"
+    DRIFTING = "drifting"
+    IMPROVING = "improving"
+    """it drifts, and for the better"""
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A change of level at one moment: seconds as the times are, and the level on both sides."""
+
+    at_s: float
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trend:
+    """``change`` is the figure's change over the span, as a share of ``level`` when ``relative``.
+
+    ``step`` is there when the figure changed at one moment rather than all the time.
+    ``level`` is the figure at the end of the span, freed of the load. ``longer_s`` is how much
+    longer an undecided run would have to be, None where that can't be said. ``slope_per_h`` is in
+    the figure's own unit.
+    """
+
+    verdict: Drift
+    change: float | None
+    low: float | None
+    high: float | None
+    relative: bool
+    slope_per_h: float | None
+    slope_low_per_h: float | None
+    slope_high_per_h: float | None
+    level: float | None
+    span_s: float
+    points: int
+    cut_s: float = 0.0
+    """what was cut off at the start as warm-up"""
+    longer_s: float | None = None
+    note: str = ""
+    step: Step | None = None
+
+    @property
+    def falls(self) -> bool:
+        """Whether it went down: by its step, if there is one, or else by its slope."""
+        if self.step is not None:
+            return self.step.after < self.step.before
+        return self.change is not None and self.change < 0
+
+    def limit_reached_in_s(self, limit: float) -> tuple[float, float] | None:
+        """Earliest and latest time from the end of the span at which ``limit`` is reached.
+
+        None unless the figure drifts towards it; infinite where the slow end never gets there.
+        """
+        slopes = (self.slope_low_per_h, self.slope_high_per_h)
+        drifts = self.verdict is Drift.DRIFTING and self.step is None
+        if not drifts or self.level is None or None in slopes:
+            return None
+        away = limit - self.level
+        times = [away / s * 3600 if s and away / s > 0 else inf for s in slopes if s is not None]
+        return None if min(times) == inf else (min(times), max(times))
+
+
+def trend(
+    at_s: Sequence[float],
+    values: Sequence[float],
+    *,
+    load: Sequence[float] | None = None,
+    trials: Sequence[float] | None = None,
+    matters: float = 0.05,
+    material: float | None = None,
+    floor: float = 0.0,
+    relative: bool = True,
+    fills: bool = False,
+    warmup_s: float | None = None,
+    confidence: float = 0.98,
+    seed: int = 0,
+) -> Trend:
+    """The trend of a figure measured at times ``at_s`` (seconds, rising).
+
+    ``trials``: the figure is a share of so many each time.
+    ``matters``: a change over the span as large as this counts; a share of the figure's level, or
+    in its own unit with ``relative=False``. *Drifting* needs the interval to leave out zero and the
+    change to be ``material`` at least (None: a fifth of ``matters``); *flat* needs the interval
+    within plus or minus ``matters``; everything else is *undecided*. A change of less than
+    ``floor``, in the figure's own unit, never matters. ``warmup_s`` is cut off the
+    start; None finds it (MSER, K. P. White 1997, at most a quarter, or half where the figure
+    ``fills`` up before it stays).
+    """
+    times, figures, loads, many = _checked(at_s, values, load, trials, matters, confidence)
+    least = matters / 5 if material is None else material
+    if warmup_s is None:
+        cut = _warmup(times, figures, FILLING_AT_MOST if fills else WARMUP_AT_MOST)
+    else:
+        cut = int(np.searchsorted(times, times[0] + warmup_s)) if times.size else 0
+    cut_s = float(times[min(cut, times.size - 1)] - times[0]) if times.size else 0.0
+    times, figures = times[cut:], figures[cut:]
+    loads = None if loads is None else loads[cut:]
+    many = None if many is None else many[cut:]
+    each = 1 - (1 - confidence) / TESTS
+    span_s = float(times[-1] - times[0]) if times.size else 0.0
+
+    def undecided(points: int, note: str, step: Step | None = None) -> Trend:
+        return _undecided(span_s, points, relative, note, cut_s, step)
+
+    if times.size < FEWEST_POINTS:
+        note = f"{times.size} points after the warm-up, at least {FEWEST_POINTS} are needed"
+        return undecided(times.size, note)
+    series = _Series(times, figures, loads, many)
+    if series.collinear:
+        note = "the load rose or fell all the time, its effect can't be told from a drift"
+        return undecided(series.size, note)
+    slope, intercept = series.fit()
+    middle = float(series.time[-1])
+    level = intercept + slope * middle
+    step = series.step((1 - each) / STEP_SAFETY, matters=least, floor=floor, relative=relative)
+    scale = abs(level) if relative else 1.0
+    if scale <= 0:
+        return undecided(series.size, "a level of zero has no relative change", step)
+    matters, least = max(matters, floor / scale), max(least, floor / scale)
+    error, worth, freedom = series.slope_error(np.random.default_rng(seed))
+    if worth >= FEWEST_WORTH:
+        reach = float(t.ppf(0.5 + each / 2, freedom)) * error
+        slopes = (slope - reach, slope, slope + reach)
+    elif (spread := series.spread()) < matters * scale:
+        # So few can't tell a slope, but a figure that has hardly moved at all has none to tell.
+        most = spread / span_s
+        slopes = (-most, min(max(slope, -most), most), most)
+    else:
+        note = f"neighbouring points are so alike that all are worth only {worth:.1f} of them"
+        return undecided(series.size, note, step)
+    low, change, high = (float(s) * span_s / scale for s in slopes)
+    verdict = Drift.UNDECIDED
+    if (low > 0 or high < 0) and abs(change) >= least:
+        verdict = Drift.DRIFTING
+    elif max(abs(low), abs(high)) < matters:
+        verdict = Drift.FLAT
+    if step is not None and verdict is Drift.DRIFTING and not series.better_as_step:
+        step = None
+    if step is not None:
+        verdict = Drift.DRIFTING
+    return Trend(
+        verdict=verdict,
+        change=change,
+        low=low,
+        high=high,
+        relative=relative,
+        slope_per_h=slopes[1] * 3600,
+        slope_low_per_h=slopes[0] * 3600,
+        slope_high_per_h=slopes[2] * 3600,
+        level=level,
+        span_s=span_s,
+        points=series.size,
+        cut_s=cut_s,
+        longer_s=_longer(verdict, abs(change), high - change, matters, least, span_s),
+        step=step,
+    )
+
+
+def rate_interval(
+    events: int, exposure: float, *, confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """(low, rate, high) of a count over an exposure: exact Poisson limits (F. Garwood, 1936)."""
+    if events < 0 or not 0 < exposure < inf:
+        raise ConfigError(f"rate: expected a count over an exposure, got {events} over {exposure}")
+    tail = (1 - confidence) / 2
+    low = float(chi2.ppf(tail, 2 * events)) / 2 if events else 0.0
+    high = float(chi2.ppf(1 - tail, 2 * events + 2)) / 2
+    return low / exposure, events / exposure, high / exposure
+
+
+class _Series:
+    """At most POINTS points (medians of neighbours), with the load's effect ready to be removed.
+
+    With ``trials`` the points are shares of all the trials of the neighbours together.
+    """
+
+    def __init__(
+        self,
+        times: Floats,
+        figures: Floats,
+        loads: Floats | None,
+        trials: Floats | None = None,
+    ) -> None:
+        parts = np.array_split(np.arange(times.size), min(POINTS, times.size))
+        self.time: Floats = np.array([times[part].mean() for part in parts])
+        self.size = len(parts)
+        self._trials: Floats | None = None
+        if trials is None:
+            self.figure: Floats = np.array([np.median(figures[part]) for part in parts])
+        else:
+            self._trials = np.array([trials[part].sum() for part in parts])
+            self.figure = np.array([np.average(figures[p], weights=trials[p]) for p in parts])
+        self.better_as_step = False
+        """Whether one change of level fits better than a line; known after :meth:`step`."""
+        self._first, self._second = np.triu_indices(self.size, k=1)
+        self._gaps = self.time[self._second] - self.time[self._first]
+        self._basis: Floats | None = None
+        self.collinear = False
+        if loads is not None:
+            load = np.array([loads[part].mean() for part in parts])
+            spread = float(load.std())
+            if spread > 1e-9 * max(1.0, abs(float(load.mean()))):
+                unit = (load - load.mean()) / spread
+                # Straight and bent: times rise faster than in proportion when load is high.
+                self._basis = np.column_stack([unit, unit**2 - (unit**2).mean()])
+                self.collinear = abs(float(np.corrcoef(unit, self.time)[0, 1])) > COLLINEAR
+
+    def fit(self) -> tuple[float, float]:
+        """Slope per second and intercept of the figure freed of the load."""
+        return self._line(self._freed(self.figure))
+
+    def step(self, chance: float, *, matters: float, floor: float, relative: bool) -> Step | None:
+        """A change of level that mere noise shows at most so often, and that is large enough."""
+        freed = self._freed(self.figure)
+        slope, intercept = self._line(freed)
+        place, rest = best_change(freed)
+        # What wanders looks calmest where it was cut; its longer part alone shows it better.
+        longer = rest[:place] if 2 * place > self.size else rest[place:]
+        alike = max(_likeness(self._tamed(part), self._used) for part in (rest, longer))
+        found = level_change(freed, alike)
+        size = abs(found.after - found.before)
+        scale = max(abs(found.before), abs(found.after)) if relative else 1.0
+        if min(found.chance, found.chance_last) > chance or size < max(matters * scale, floor):
+            return None
+        beside_line = float(np.abs(freed - intercept - slope * self.time).mean())
+        self.better_as_step = found.left < STEP_FITS * beside_line
+        at_s = float(self.time[found.place - 1 : found.place + 1].mean())
+        return Step(at_s=at_s, before=found.before, after=found.after)
+
+    @property
+    def _used(self) -> int:
+        """What a fit takes from the freedom of the points."""
+        return 2 + (0 if self._basis is None else self._basis.shape[1])
+
+    def _tamed(self, rest: Floats) -> Floats:
+        return rest if self._trials is not None else _tamed(rest)
+
+    def spread(self) -> float:
+        """From the lowest to the highest point, freed of the load."""
+        return float(np.ptp(self._freed(self.figure)))
+
+    def slope_error(self, rng: np.random.Generator) -> tuple[float, float, float]:
+        """Standard error of the slope, the independent points that the series is worth, freedom."""
+        freed = self._freed(self.figure)
+        slope, intercept = self._line(freed)
+        line = intercept + slope * self.time
+        rest = self._tamed(freed - line)
+        used = self._used
+        alike = _likeness(rest, used)
+        worth = (self.size - used) * (1 - alike) / (1 + alike)
+        # Long enough blocks for the likeness at hand (D. N. Politis, H. White, 2004, for AR(1)).
+        wanted = (2 * alike / (1 - alike**2)) ** (2 / 3) * self.size ** (1 / 3) * 1.5
+        block = int(min(max(2.0, wanted), self.size / 5))
+        starts = rng.integers(0, self.size - block + 1, size=(REPLICATES, -(-self.size // block)))
+        picks = (starts[:, :, None] + np.arange(block)).reshape(REPLICATES, -1)
+        drawn = line + rest[picks[:, : self.size]] @ self._without_load()
+        slopes = np.array([self._line(row)[0] for row in drawn])
+        # Residuals are smaller than errors by what was fitted; blocks lose their own mean.
+        lost = self.size / max(1.0, self.size - used - (block - 1))
+        blocked = SAFETY * float(np.std(slopes, ddof=1)) * sqrt(lost)
+        modelled, freedom = self._error_where_alike(rest, alike)
+        return max(blocked, modelled, self._error_of_trials()), worth, freedom
+
+    def _error_of_trials(self) -> float:
+        """The least error that a slope of shares has, of so many trials; 0 of other figures."""
+        if self._trials is None:
+            return 0.0
+        bad = float((self.figure * self._trials).sum())
+        share = (bad + 0.5) / (float(self._trials.sum()) + 1)
+        centred = self.time - self.time.mean()
+        weights = centred / float(centred @ centred)
+        return sqrt(float((weights**2 * share * (1 - share) / self._trials).sum()))
+
+    def _error_where_alike(self, rest: Floats, alike: float) -> tuple[float, float]:
+        """The slope's error and its degrees of freedom if neighbours are so alike (AR(1) noise).
+
+        The residuals of such noise are much smaller than the noise; both the scale and its degrees
+        of freedom follow from their expected square (F. E. Satterthwaite, 1946).
+        """
+        columns = [np.ones(self.size), self._unit_time()]
+        whole = np.column_stack(columns if self._basis is None else [*columns, self._basis])
+        solved = np.linalg.pinv(whole)
+        noise = alike ** np.abs(np.subtract.outer(np.arange(self.size), np.arange(self.size)))
+        left = noise - whole @ (solved @ noise)
+        expected = float(np.trace(left))
+        weights = solved[1]
+        variance = float(rest @ rest) / expected * float(weights @ noise @ weights)
+        freedom = expected**2 / float((left * left.T).sum())
+        return sqrt(variance) / float(self.time.std()), freedom
+
+    def _line(self, figure: Floats) -> tuple[float, float]:
+        if self._trials is not None:
+            slope, intercept = np.polyfit(self.time, figure, 1)
+            return float(slope), float(intercept)
+        slopes = (figure[self._second] - figure[self._first]) / self._gaps
+        slope = float(np.median(slopes))
+        return slope, float(np.median(figure - slope * self.time))
+
+    def _without_load(self) -> Floats:
+        """What takes the effect of the load out of rows of noise, by plain least squares."""
+        if self._basis is None:
+            return np.eye(self.size)
+        whole = np.column_stack([np.ones(self.size), self._unit_time(), self._basis])
+        hat = self._basis @ np.linalg.pinv(whole)[2:]
+        without: Floats = (np.eye(self.size) - hat).T
+        return without
+
+    def _unit_time(self) -> Floats:
+        unit: Floats = (self.time - self.time.mean()) / self.time.std()
+        return unit
+
+    def _freed(self, figure: Floats) -> Floats:
+        """The figure without what it owes to the load, found beside a straight line in time."""
+        if self._basis is None:
+            return figure
+        whole = np.column_stack([np.ones(self.size), self._unit_time(), self._basis])
+        weight = np.ones(self.size)
+        effect = np.zeros(whole.shape[1])
+        for _ in range(5):  # reweighted, so that wild points don't shape the effect of the load
+            root = np.sqrt(weight)
+            effect = np.linalg.lstsq(whole * root[:, None], figure * root, rcond=None)[0]
+            rest = figure - whole @ effect
+            usual = 1.4826 * float(np.median(np.abs(rest - np.median(rest)))) or 1.0
+            weight = 1.0 / np.maximum(1.0, np.abs(rest) / (1.345 * usual))
+        freed: Floats = figure - self._basis @ effect[2:]
+        return freed
+
+
+def _tamed(rest: Floats) -> Floats:
+    """Residuals with wild ones drawn in to WILD usual ones: they hardly move a median of slopes.
+
+    Left as they are, a bad minute would be resampled as if each stretch might have several.
+    """
+    middle = float(np.median(rest))
+    usual = 1.4826 * float(np.median(np.abs(rest - middle)))
+    if usual <= 0:
+        return rest
+    return TAMING_COSTS * np.clip(rest, middle - WILD * usual, middle + WILD * usual)
+
+
+def _likeness(rest: Floats, used: int) -> float:
+    """The most alike that neighbours may well be: their autocorrelation, two standard errors up.
+
+    Freed of what fitting takes from it (M. G. Kendall, 1954). Too little would make a flat run
+    drift, too much only asks for a longer one.
+    """
+    centred = rest - rest.mean()
+    power = float((centred**2).sum())
+    alike = float((centred[1:] * centred[:-1]).sum()) / power if power > 0 else 0.0
+    if alike <= 0:
+        return 0.0
+    alike = min(1.0, alike + (used + 4 * alike) / rest.size)
+    return min(MOST_ALIKE, alike + DOUBT * sqrt((1 - alike**2) / rest.size + rest.size**-2))
+
+
+def _warmup(times: Floats, figures: Floats, at_most: float) -> int:
+    """How many points to cut off so that the mean of the rest is known best (MSER).
+
+    Freed of the slope that the part has which is never cut: a drift is no warm-up, and would
+    otherwise lose its beginning.
+    """
+    many = figures.size
+    longest = int(many * at_most)
+    if many - longest < 2:
+        return 0
+    slope, _ = _Series(times[longest:], figures[longest:], None).fit()
+    level = figures - slope * times
+    tests = [float(level[cut:].var()) / (many - cut) for cut in range(longest + 1)]
+    return int(np.argmin(tests))
+
+
+def _longer(
+    verdict: Drift, change: float, reach: float, matters: float, least: float, span_s: float
+) -> float | None:
+    """How much longer: the error of a change over the span shrinks with the root of the span."""
+    if verdict is not Drift.UNDECIDED:
+        return None
+    # To be called flat the interval has to fit; to be called drifting it has to leave out zero.
+    wanted = max(change if change >= least else 0.0, matters - change)
+    if wanted <= 0:
+        return None
+    factor = (reach / wanted) ** 2 * 1.1
+    return (factor - 1) * span_s if 1 < factor < 1000 else None
+
+
+def _undecided(
+    span_s: float, points: int, relative: bool, note: str, cut_s: float, step: Step | None
+) -> Trend:
+    """Nothing can be said of a slope; a change of level is one all the same."""
+    return Trend(
+        verdict=Drift.UNDECIDED if step is None else Drift.DRIFTING,
+        change=None,
+        low=None,
+        high=None,
+        relative=relative,
+        slope_per_h=None,
+        slope_low_per_h=None,
+        slope_high_per_h=None,
+        level=None,
+        span_s=span_s,
+        points=points,
+        cut_s=cut_s,
+        note=note if step is None else "",
+        step=step,
+    )
+
+
+def _checked(
+    at_s: Sequence[float],
+    values: Sequence[float],
+    load: Sequence[float] | None,
+    trials: Sequence[float] | None,
+    matters: float,
+    confidence: float,
+) -> tuple[Floats, Floats, Floats | None, Floats | None]:
+    if any(len(row) != len(at_s) for row in (values, load, trials) if row is not None):
+        raise ConfigError("trend: times, values, load and trials have different lengths")
+    if matters <= 0 or not 0.5 <= confidence < 1:
+        raise ConfigError("trend: expected matters above 0 and confidence 0.5 up to below 1")
+    times, figures = np.asarray(at_s, dtype=float), np.asarray(values, dtype=float)
+    loads = None if load is None else np.asarray(load, dtype=float)
+    many = None if trials is None else np.asarray(trials, dtype=float)
+    known = np.isfinite(figures) & np.isfinite(times)
+    if loads is not None:
+        known &= np.isfinite(loads)
+    if many is not None:
+        known &= many > 0
+    times, figures = times[known], figures[known]
+    if (np.diff(times) <= 0).any():
+        raise ConfigError(f"trend: times do not rise ({duration_text(float(times[0]))} on)")
+    return (
+        times,
+        figures,
+        None if loads is None else loads[known],
+        None if many is None else many[known],
+    )

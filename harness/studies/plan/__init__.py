@@ -1,0 +1,1 @@
+"""From expected traffic to a test: guests at once, agents, machines, commands."""

@@ -1,0 +1,134 @@
+"""A level of a capacity search as a process: started, looked at, ended when it has said enough."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.deferral import deferred_stops
+from harness.errors import ConfigError
+from harness.judge.record import RECORD
+from harness.processes import Lifeline
+from harness.rundir.start import SEARCH, START
+from harness.studies.capacity.level import held_for
+
+Say = Callable[[str], object]
+LOG = "harness.log"
+POLL_S = 0.5
+SETTLED_S = 1.0
+"""So long after a moment everything that was measured until then is on disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A level that has run: its run directory, and the seconds by which it is judged."""
+
+    directory: Path
+    judged_s: float
+
+
+def hold_level(
+    command: Sequence[str],
+    out: Path,
+    *,
+    warmup_s: float,
+    hold_s: float,
+    longest_s: float,
+    settled: Callable[[Path, float], bool],
+    say: Say,
+) -> Held:
+    """Run ``command`` (a ``harness run`` into ``out``) until it is ``settled``, then drain it.
+
+    That is asked, with the run's directory and the judged seconds, when it has been judged for
+    ``hold_s``, twice that, and so on, at most for ``longest_s``. Raises ConfigError when it did not
+    run. KeyboardInterrupt drains it too.
+    """
+    judged_s, look_s = longest_s, hold_s
+
+    def look(directory: Path) -> bool:
+        nonlocal judged_s, look_s
+        # At the longest it ends by itself.
+        if look_s >= longest_s or held_for(directory, warmup_s=warmup_s) < look_s + SETTLED_S:
+            return False
+        enough = settled(directory, look_s)
+        if enough:
+            judged_s = look_s
+        look_s *= 2
+        return enough
+
+    directory = watch_run(command, out, look=look, say=say)
+    return Held(directory, judged_s)
+
+
+def watch_run(
+    command: Sequence[str],
+    out: Path,
+    *,
+    look: Callable[[Path], bool],
+    say: Say = print,
+    environment: Mapping[str, str] | None = None,
+) -> Path:
+    """Run ``command`` (a ``harness run`` into ``out``) to its end, or until ``look`` says so.
+
+    ``look`` is asked twice a second with the run's directory; the run is then drained. The
+    directory of the run. Raises ConfigError when it did not run. KeyboardInterrupt drains it too.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    before = set(out.iterdir())
+    process: subprocess.Popen[bytes] | None = None
+    lifeline = Lifeline()  # should we be killed, the run ends in order too
+    try:
+        with (out / LOG).open("wb") as log, deferred_stops():
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={
+                    **(os.environ if environment is None else environment),
+                    **lifeline.environment,
+                    SEARCH: "1",
+                },
+                pass_fds=lifeline.fds,
+                start_new_session=True,  # Ctrl-C is for us, who end the run in order
+            )
+        lifeline.started()
+        while _goes_on(process):
+            directory = _newest(out, before)
+            if directory is not None and look(directory):
+                process.send_signal(signal.SIGINT)  # SIGTERM would cut conversations shorter
+                process.wait()
+    except BaseException as error:
+        if process is not None and process.poll() is None:
+            if isinstance(error, KeyboardInterrupt):
+                say("ending this run in order; it is not counted")
+            process.terminate()
+            process.wait()
+        raise
+    finally:
+        lifeline.close()
+    found = _newest(out, before)
+    if found is None or not (found / RECORD).is_file():
+        raise ConfigError(f"{out.name} did not run: {_last_line(out / LOG)}")
+    return found.resolve()
+
+
+def _goes_on(process: "subprocess.Popen[bytes]") -> bool:
+    try:
+        process.wait(POLL_S)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
+
+
+def _newest(out: Path, before: set[Path]) -> Path | None:
+    runs = [path for path in set(out.iterdir()) - before if (path / START).is_file()]
+    return next((path for path in runs if not path.is_symlink()), None)
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    told = [line for line in lines if line.startswith("error: ")]
+    return (told or lines or ["no reason given"])[-1].removeprefix("error: ")

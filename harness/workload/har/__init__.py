@@ -1,0 +1,1 @@
+"""A recorded conversation (HAR) and the script made from it."""

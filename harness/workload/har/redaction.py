@@ -1,0 +1,198 @@
+"""Frames without what is a person's or a secret, in the form that they had.
+
+What a frame is made of (its keys, types, numbers of time, words of the protocol) stays; ids become
+other ids of the same form, the same for the same, so that what belongs together still does; texts
+lose what :mod:`harness.workload.har.personal` finds; every other text becomes its length.
+"""
+
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from harness.workload.har.personal import Personal
+from harness.workload.har.reading import Recording
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# Keys whose texts are words of the protocol, and say nothing of a person.
+WORDS = _words(
+    "action type class direction contentType eventType originatingEntity status mediaType idType "
+    "readOnly durationSeconds expirationDate formComponentType autoCompleteType keyboardType "
+    "dateDisplayFormat reasonCode time timestamp dateTime dateMinimum dateMaximum fileType mime "
+    "listType"
+)
+TIMES = _words("time timestamp dateTime dateMinimum dateMaximum")
+IDS = _words(
+    "token tracingId id messageId correlationId attachmentId deploymentId originatingMessageId "
+    "parentMessageId customMessageId sessionId offeringId cannedResponseId connectionId requestId "
+    "rmid externalContactId deviceTokenId"
+)
+TEXTS = _words(
+    "text title subtitle description errorMessage message body payload summaryText buttonText "
+    "placeholderText buttonLabel header footer textback submitLabel reason value"
+)
+SECRETS = _words("jwt code resumeToken refreshToken idToken nonce codeVerifier")
+NUMBERS = _words(
+    "code errorCode retryAfter durationSeconds expirationDate exp maxFileSizeKB fileSize version "
+    "contentSizeBytes maxCustomDataBytes sessionDurationSeconds duration durationMs mode"
+)
+PEOPLE = _words("nickname firstName lastName email phoneNumber userName")
+FILES = _words("fileName filename")
+SEALED = frozenset({"customAttributes", "headers"})
+"""Objects of which no value stays, whatever its key."""
+LONG_ID = 16
+"""A shorter id (``yes``, ``option-1``) may be a word that somebody chose."""
+CONSTANT_IDS = frozenset({"SGVhbHRoQ2hlY2tNZXNzYWdlSWQ="})
+"""The tracingId by which the vendor's SDK marks all its health checks."""
+_WORD = re.compile(r"[A-Za-z][A-Za-z_]{0,39}\d{0,3}|[a-z]{1,20}/[a-z0-9.+*-]{1,40}", re.ASCII)
+_UUID = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}|[0-9a-f]{32}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.,Z+-]{0,24}|\d{10,13}", re.ASCII)
+_COUNT = re.compile(r"\d{1,12}", re.ASCII)
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,40}")
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}$")
+
+
+def personal_of(recording: Recording) -> Personal:
+    """Knows what must not stand in anything made of a recording.
+
+    The tokens of its sessions, and what its frames name as a secret, an id, a person or one of the
+    customer's own attributes; and whoever is named in a text. A bot's name is no secret.
+    """
+    personal = Personal(session.token for session in recording.sessions)
+    for frame in recording.frames():
+        learn(personal, frame.value)
+    return personal
+
+
+def learn(personal: Personal, value: Any) -> None:
+    """What one frame says of secrets and people."""
+    personal.learn(set(_secrets(value, "", sealed=False)) - CONSTANT_IDS)
+    for text in _texts(value):
+        personal.learn_from(text)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key == "text" and isinstance(inner, str):
+                yield inner
+            else:
+                yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
+
+
+def _secrets(value: Any, key: str, *, sealed: bool) -> Iterator[str]:
+    if isinstance(value, dict):
+        by_bot = value.get("originatingEntity") == "Bot"
+        for one, inner in value.items():
+            if not (by_bot and one == "channel"):
+                yield from _secrets(inner, str(one), sealed=sealed or one in SEALED)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _secrets(inner, key, sealed=sealed)
+    elif isinstance(value, str):
+        # An id in the usual form is found wherever it stands: thousands need not be remembered.
+        odd_id = key in IDS and len(value) >= LONG_ID and not _UUID.fullmatch(value)
+        if sealed or odd_id or key in SECRETS | FILES or key == "token":
+            yield value
+        elif key in PEOPLE:
+            yield from (value, *value.split())
+
+
+class Redactor:
+    """Takes out of the frames of one recording what must not be passed on.
+
+    ``key`` makes the ids that stand for others; with ``texts`` False no text stays at all.
+    """
+
+    def __init__(self, personal: Personal, *, key: bytes, texts: bool = True) -> None:
+        self._personal = personal
+        self._key = key
+        self._texts = texts
+        self._files: dict[str, str] = {}
+        """what stands for each name of a file, also where it is said as a text"""
+
+    def frame(self, data: str) -> str:
+        """One message; what is not JSON becomes a text that is not JSON either."""
+        try:
+            value = json.loads(data)
+        except (ValueError, RecursionError):
+            return f"<no JSON, {len(data):,} characters>"
+        return json.dumps(self.value(value), ensure_ascii=False, separators=(",", ":"))
+
+    def value(self, value: Any, key: str = "", within: str = "") -> Any:
+        """Any part of a frame, which stood under ``key`` in the object ``within``."""
+        if isinstance(value, dict):
+            around = within if within in SEALED else key
+            return {self.key(one): self.value(inner, one, around) for one, inner in value.items()}
+        if isinstance(value, list):
+            return [self.value(inner, key, within) for inner in value]
+        if isinstance(value, str):
+            return self._string(value, key, within)
+        if isinstance(value, bool) or value is None or key in NUMBERS:
+            return value
+        return type(value)()
+
+    def key(self, key: str) -> str:
+        """A key; one that is no name, or has somebody's data in it, becomes its length."""
+        plain = _KEY.fullmatch(key) is not None and not self._personal.find(key)
+        return key if plain or key in WORDS | IDS | TEXTS else f"<key of {len(key)}>"
+
+    def _string(self, value: str, key: str, within: str) -> str:
+        if within in SEALED or not value:
+            return _length(value)
+        if key in IDS:
+            return self.pseudonym(value)
+        if key in WORDS and _is_word(key, value) and not self._personal.knows(value):
+            return value
+        if key in FILES:
+            found = _SUFFIX.search(value)
+            return self._files.setdefault(value, f"file{found[0] if found else ''}")
+        if key in PEOPLE:
+            return "Somebody"
+        if key.lower().endswith(("url", "image", "video")):
+            return "https://example.com/"
+        if key in TEXTS and self._texts and key not in SECRETS:
+            return self._files.get(value) or self._personal.masked(value)
+        return _length(value)
+
+    def pseudonym(self, value: str) -> str:
+        """Another id of the same form: digits and letters become others of their kind."""
+        if value in CONSTANT_IDS or not value:
+            return value
+        seed = hmac.new(self._key, value.encode("utf-8", "surrogatepass"), hashlib.sha256)
+        drawn = hashlib.shake_128(seed.digest()).digest(len(value))
+        hexadecimal = re.fullmatch(r"[0-9a-f-]+", value) is not None
+        return "".join(
+            _another(char, number, hexadecimal=hexadecimal)
+            for char, number in zip(value, drawn, strict=True)
+        )
+
+
+def _is_word(key: str, value: str) -> bool:
+    if key in NUMBERS:
+        return _COUNT.fullmatch(value) is not None
+    return (_TIME if key in TIMES else _WORD).fullmatch(value) is not None
+
+
+def _another(char: str, number: int, *, hexadecimal: bool) -> str:
+    if hexadecimal and char != "-":
+        return "0123456789abcdef"[number % 16]
+    if char.isdigit():
+        return str(number % 10)
+    if char.isalpha():
+        letter = chr(ord("a") + number % 26)
+        return letter.upper() if char.isupper() else letter
+    return char if char in "-_.=+/:" else "-"
+
+
+def _length(value: str) -> str:
+    return f"<text of {len(value)}>" if value else ""

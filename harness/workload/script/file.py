@@ -1,0 +1,261 @@
+"""Scripts read from files: every error names file, line and key before anything is sent."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from harness.errors import ConfigError
+from harness.workload.data import Row, Table, read_table
+from harness.workload.reading import read_text
+from harness.workload.script.model import (
+    ACTIONS,
+    COLUMN,
+    FeederFile,
+    Scenario,
+    Script,
+    Step,
+    StepKind,
+    TextSet,
+    check_placeholders,
+    columns_in,
+    render,
+)
+from harness.workload.texts import MAX_TEXT_BYTES
+from harness.workload.yaml_lines import Lined, load_lined
+
+# The service's documented limits (vendor's "Web Messaging" limits page, October 2026).
+MAX_ATTRIBUTE_BYTES = 2048
+MAX_FILE_BYTES = 10_485_760
+OWN_ATTRIBUTE_BYTES = 64
+"""Room for the run's id and the guest's name, which a run adds to find its conversations again."""
+MAX_STEPS = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A script with the rows it is fed from, if any, and its sets of texts by name."""
+
+    script: Script
+    table: Table | None
+    texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def read_script(path: Path) -> Loaded:
+    """A script, its feeder's rows and its sets of texts. ConfigError names file, line and key."""
+    name, folder = str(path), path.parent
+    lined = load_lined(read_text(path), name=name)
+    script = _validated(lined, name)
+    table = None
+    if script.feeder is not None:
+        try:
+            table = read_table(folder / script.feeder.file)
+        except ConfigError as error:
+            raise ConfigError(f"{name}, line {lined.line(('feeder',))}, feeder: {error}") from None
+    sets = _sets(script, lined, folder, name=name)
+    check_texts(script, lined, Values(table, sets), name=name)
+    check_files(script, lined, folder, table, name=name)
+    return Loaded(script=script, table=table, texts=sets)
+
+
+def parse_script(text: str, *, name: str, table: Table | None = None) -> Script:
+    """A script from its text; ``table`` holds the rows of its feeder."""
+    lined = load_lined(text, name=name)
+    script = _validated(lined, name)
+    check_texts(script, lined, Values(table, _sets(script, lined, Path(), name=name)), name=name)
+    return script
+
+
+def _sets(script: Script, lined: Lined, folder: Path, *, name: str) -> dict[str, tuple[str, ...]]:
+    found = {}
+    for key, one in script.texts.items():
+        try:
+            found[key] = one.read(folder)
+        except ConfigError as error:
+            place = f"{name}, line {lined.line(('texts', key))}, {key}"
+            raise ConfigError(f"{place}: {error}") from None
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """What may stand for a name in double braces: a column's values, or a set of texts."""
+
+    table: Table | None
+    sets: Mapping[str, tuple[str, ...]]
+
+    def sizes(self, text: str, place: str, *, pattern: bool = False) -> tuple[int, int]:
+        """UTF-8 bytes of a text with the shortest and the longest values. Raises ConfigError."""
+        try:
+            check_placeholders(text, self.names, pattern=pattern)
+        except ValueError as error:
+            raise ConfigError(f"{place}: {error}") from None
+        least = most = len(COLUMN.sub("", text).encode())
+        for name in COLUMN.findall(text):
+            low, high = self._sizes_of(name, place)
+            least, most = least + low, most + high
+        return least, most
+
+    @property
+    def names(self) -> frozenset[str]:
+        """All of them."""
+        columns = () if self.table is None else self.table.columns
+        return frozenset(columns) | self.sets.keys()
+
+    def _sizes_of(self, name: str, place: str) -> tuple[int, int]:
+        table = self.table
+        if name in self.sets:
+            if table is not None and name in table.columns:
+                raise ConfigError(f"{place}: {name!r} is both a column of {table.name} and a set")
+            sizes = [len(text.encode()) for text in self.sets[name]]
+            return min(sizes), max(sizes)
+        if table is None:
+            raise ConfigError(f"{place}: {{{{{name}}}}} needs a feeder with that column")
+        if name not in table.columns:
+            there = ", ".join(table.columns)
+            raise ConfigError(f"{place}: {table.name} has no column '{name}'; it has: {there}")
+        return table.shortest(name), table.longest(name)
+
+
+def _validated(lined: Lined, name: str) -> Script:
+    if not isinstance(lined.value, dict):
+        raise ConfigError(f"{name}, line 1: expected keys such as scenarios")
+    try:
+        return Script.model_validate(lined.value)
+    except ValidationError as error:
+        raise ConfigError(_sentence(error, lined, name)) from None
+    except RecursionError:
+        raise ConfigError(f"{name}: nested too deeply") from None
+
+
+def _sentence(error: ValidationError, lined: Lined, name: str) -> str:
+    """The first error, unknown keys before others: they are what the others come from."""
+    found = sorted(error.errors(), key=lambda one: one["type"] != "extra_forbidden")[0]
+    path: list[str | int] = []
+    for part in found["loc"]:
+        # A list in the place of a mapping was read as its steps: that part is not in the file.
+        listed = part == "steps" and isinstance(_at(lined.value, path), list)
+        if part != "[key]" and not listed:
+            path.append(part)
+    place = f"{name}, line {lined.line(tuple(path))}"
+    key = next((str(part) for part in reversed(path) if isinstance(part, str)), "")
+    match found["type"]:
+        case "extra_forbidden":
+            inside = len(path) > 1 and isinstance(path[-2], int)
+            there = ACTIONS if inside else f"keys here: {', '.join(_keys(path))}"
+            return f"{place}: unknown key '{key}'; {there}"
+        case "missing":
+            return f"{place}: '{key}' is missing"
+        case "too_short":
+            return f"{place}, {key}: empty"
+        case "model_type":
+            return f"{place}, {key}: expected {'a step' if isinstance(path[-1], int) else 'keys'}"
+    what = str(found["msg"]).removeprefix("Value error, ")
+    return f"{place}, {key}: {what[:1].lower()}{what[1:]}" if key else f"{place}: {what}"
+
+
+def _keys(path: Sequence[str | int]) -> list[str]:
+    """Keys of the mapping in which the last part of a path stands."""
+    model: type[BaseModel] = Script
+    if path[0] == "scenarios":
+        model = Scenario
+    elif path[0] == "feeder":
+        model = FeederFile
+    elif path[0] == "texts":
+        model = TextSet
+    return list(model.model_fields)
+
+
+def _at(value: Any, path: Sequence[str | int]) -> Any:
+    """What a path leads to, None when it leads nowhere."""
+    for part in path:
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value
+
+
+def check_texts(script: Script, lined: Lined, values: Values, *, name: str) -> None:
+    """Columns exist, and texts and attributes keep the service's limits in every row."""
+    for scenario_name, scenario in script.scenarios.items():
+        root = _root(lined, scenario_name)
+        for path, step in _placed(scenario.steps, root):
+            line = f"{name}, line {lined.line((*path, str(step.kind)))}"
+            if step.kind is StepKind.ATTACH and columns_in(step.text) & values.sets.keys():
+                raise ConfigError(f"{line}, {step.kind}: a set of texts is no file")
+            matching = step.kind is StepKind.WAIT_MATCHING
+            least, most = values.sizes(step.text, f"{line}, {step.kind}", pattern=matching)
+            if step.kind in (StepKind.SAY, StepKind.CHOOSE):
+                if most > MAX_TEXT_BYTES:
+                    raise ConfigError(
+                        f"{line}, {step.kind}: {most} bytes; the service takes {MAX_TEXT_BYTES}"
+                    )
+                if not least:
+                    raise ConfigError(f"{line}, {step.kind}: empty in a row of the data")
+            _check_attributes(script.attributes_of(scenario_name, step), values, line)
+        many = sum(_length(step) for step in scenario.steps)
+        if many > MAX_STEPS:
+            line = f"{name}, line {lined.line(root)}"
+            raise ConfigError(f"{line}: {many:,} steps with all repeats; at most {MAX_STEPS:,}")
+
+
+def _placed(
+    steps: tuple[Step, ...], root: tuple[str | int, ...]
+) -> Iterator[tuple[tuple[str | int, ...], Step]]:
+    for i, step in enumerate(steps):
+        yield (*root, i), step
+        if step.steps:
+            yield from _placed(step.steps, (*root, i, "steps"))
+
+
+def _length(step: Step) -> int:
+    inner = sum(_length(part) for part in step.steps or ())
+    return 1 if step.repeat is None else step.repeat * inner
+
+
+def check_files(
+    script: Script, lined: Lined, folder: Path, table: Table | None, *, name: str
+) -> None:
+    """Files to attach are there, in every row, and the service takes their size."""
+    for scenario_name, scenario in script.scenarios.items():
+        for path, step in _placed(scenario.steps, _root(lined, scenario_name)):
+            if step.kind is not StepKind.ATTACH:
+                continue
+            line = f"{name}, line {lined.line((*path, str(step.kind)))}, {step.kind}"
+            columns = columns_in(step.text)
+            rows: Iterable[Row] = ({},)
+            if table is not None and columns:
+                rows = (table.row(index) for index in range(len(table.rows)))
+            for file in dict.fromkeys(folder / render(step.text, row) for row in rows):
+                if not file.is_file():
+                    raise ConfigError(f"{line}: there is no file {file}")
+                if file.stat().st_size > MAX_FILE_BYTES:
+                    raise ConfigError(
+                        f"{line}: {file} has {file.stat().st_size:,} bytes; the service takes "
+                        f"{MAX_FILE_BYTES:,}"
+                    )
+
+
+def _root(lined: Lined, scenario: str) -> tuple[str | int, ...]:
+    """The path of a scenario's list of steps."""
+    root: tuple[str | int, ...] = ("scenarios", scenario)
+    return (*root, "steps") if (*root, "steps") in lined.lines else root
+
+
+def _check_attributes(attributes: Mapping[str, str], values: Values, line: str) -> None:
+    for key in attributes:
+        if COLUMN.search(key):
+            raise ConfigError(f"{line}, attributes: {key!r}: only values are filled from the data")
+    size = sum(
+        len(key.encode()) + values.sizes(value, f"{line}, attributes")[1]
+        for key, value in attributes.items()
+    )
+    limit = MAX_ATTRIBUTE_BYTES - OWN_ATTRIBUTE_BYTES
+    if size > limit:
+        raise ConfigError(
+            f"{line}, attributes: {size} bytes; the service takes {MAX_ATTRIBUTE_BYTES}, of which "
+            f"{OWN_ATTRIBUTE_BYTES} are kept for the run's own"
+        )

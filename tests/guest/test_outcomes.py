@@ -1,0 +1,63 @@
+"""Each error answer has its exception and its word, and only the service's own word proves."""
+
+import pytest
+
+from harness.errors import (
+    ConnectFailed,
+    ConnectionLost,
+    Forbidden,
+    RateLimited,
+    ServiceError,
+    SessionExpired,
+    SessionNotFound,
+    UpgradeRejected,
+)
+from harness.guest.outcomes import (
+    Ending,
+    connect_outcome,
+    ending_of,
+    outcome_of,
+    service_error,
+    sign_in_outcome,
+)
+from harness.measure.model import Outcome
+from harness.protocol.events import Failure
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "outcome", "ending"),
+    [
+        (403, Forbidden, Outcome.FORBIDDEN, Ending.REFUSED),
+        (429, RateLimited, Outcome.RATE_LIMITED, Ending.RATE_LIMITED),
+        (4029, RateLimited, Outcome.RATE_LIMITED, Ending.RATE_LIMITED),
+        (4006, SessionExpired, Outcome.EXPIRED, Ending.EXPIRED),
+        (4007, SessionNotFound, Outcome.SERVICE_ERROR, Ending.CUT),
+        (5000, ServiceError, Outcome.SERVICE_ERROR, Ending.ERROR),
+    ],
+)
+def test_an_error_answer(code: int, kind: type, outcome: Outcome, ending: Ending) -> None:
+    error = service_error(Failure(code, "text", "id", 2.0))
+    assert type(error) is kind
+    assert (outcome_of(error), ending_of(error)) == (outcome, ending)
+
+
+def test_that_a_session_is_said_to_have_expired_is_no_proof() -> None:
+    assert {ending for ending in Ending if ending.proof} == {
+        Ending.CLEARED,
+        Ending.GONE,
+        Ending.ENDED,
+        Ending.NEVER,
+    }
+
+
+def test_how_connecting_failed() -> None:
+    assert connect_outcome(UpgradeRejected(429)) is Outcome.RATE_LIMITED
+    assert connect_outcome(UpgradeRejected(403)) is Outcome.REFUSED
+    assert connect_outcome(ConnectFailed("tcp", "nothing within 1 s")) is Outcome.TIMEOUT
+    assert connect_outcome(ConnectionLost(None)) is Outcome.REFUSED
+
+
+def test_how_signing_in_failed() -> None:
+    assert sign_in_outcome(service_error(Failure(401, "no", None, None))) is Outcome.SERVICE_ERROR
+    assert sign_in_outcome(ConnectFailed("tcp", "nothing within 1 s")) is Outcome.TIMEOUT
+    assert sign_in_outcome(ZeroDivisionError()) is Outcome.REFUSED

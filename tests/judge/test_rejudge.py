@@ -1,0 +1,55 @@
+"""An old run judged anew: other objectives, the same figures, and what was INVALID stays so."""
+
+from pathlib import Path
+
+import orjson
+import pytest
+from synthetic import make_run
+
+from harness.errors import ConfigError
+from harness.judge.objective import parse_objective
+from harness.judge.record import KNOWN
+from harness.judge.rejudge import judge_anew, read_objectives
+
+
+def test_the_file_is_read_and_its_faults_are_placed(tmp_path: Path) -> None:
+    file = tmp_path / "slo.toml"
+    file.write_text('objectives = ["reply p95 < 5s"]\n')
+    assert [objective.text for objective in read_objectives(file)] == ["reply p95 < 5s"]
+    file.write_text('\nobjectives = ["replie p95 < 5s"]\n')
+    with pytest.raises(ConfigError, match=r"slo.toml, line 2.*did you mean reply"):
+        read_objectives(file)
+    with pytest.raises(ConfigError, match="there is no file"):
+        read_objectives(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict", "code"),
+    [
+        ("reply p95 < 1m", "PASS", 0),
+        ("reply p97 < 1ms", "FAIL", 3),  # a percentile that the record does not hold
+        ("upload p95 < 1s", "NO_DATA", 5),
+    ],
+)
+def test_verdicts(tmp_path: Path, text: str, verdict: str, code: int) -> None:
+    run_dir = make_run(tmp_path / "r", length_s=30)
+    record = judge_anew(run_dir, [parse_objective(text, KNOWN)])
+    assert (record["verdict"], record["exit_code"]) == (verdict, code)
+
+
+def test_new_objectives_can_not_mend_a_measurement(tmp_path: Path) -> None:
+    run_dir = make_run(tmp_path / "r", length_s=30)
+    path = run_dir / "run.json"
+    record = orjson.loads(path.read_bytes())
+    path.write_bytes(orjson.dumps(record | {"invalid_because": ["the generator lagged"]}))
+    again = judge_anew(run_dir, [parse_objective("reply p95 < 1m", KNOWN)])
+    assert (again["verdict"], again["exit_code"]) == ("INVALID", 6)
+    assert "the generator lagged" in again["reasons"]
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    objectives = [parse_objective("leftovers == 0", KNOWN)]
+    with pytest.raises(ConfigError, match="no such run directory"):
+        judge_anew(tmp_path / "none", objectives)
+    with pytest.raises(ConfigError, match="not a run directory"):
+        judge_anew(tmp_path, objectives)

@@ -1,0 +1,109 @@
+"""A run whose load was not the one that was asked for is told so, and why."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from harness.judge.validity import NOT_OFFERED, not_offered
+from harness.measure.snapshot import Interval
+
+
+def interval(ended_s: float, phase: str = "running") -> Interval:
+    return Interval(
+        worker="w",
+        ended_s=ended_s,
+        length_s=1.0,
+        phase=phase,
+        sessions={},
+        arrivals={},
+        outcomes={},
+        counts={},
+        process={},
+    )
+
+
+ALL = {"schedule": {"count": 600, "duration_s": 60.0}, "options": {"run_time_s": 62}, "slots": 20}
+CLOSED = {"schedule": None, "options": {"run_time_s": 60}, "slots": 20}
+
+
+def told(
+    start: dict[str, Any], arrivals: dict[str, int], *judged: str, ran_s: int = 60
+) -> list[str]:
+    intervals = [interval(second) for second in range(1, ran_s)]
+    intervals += [interval(ran_s, "finishing"), interval(ran_s + 1, "clearing")]
+    found = not_offered(start, intervals, arrivals, judged)
+    assert all(sentence.startswith(NOT_OFFERED) for sentence in found)
+    return [sentence.removeprefix(NOT_OFFERED) for sentence in found]
+
+
+@pytest.mark.parametrize("start", [ALL, CLOSED])
+def test_a_run_as_it_was_asked_for_has_nothing_to_tell(start: dict[str, Any]) -> None:
+    assert told(start, {"due": 600, "dropped": 3, "late": 3}) == []
+
+
+def test_dropped_and_late_arrivals_are_told_with_their_cause() -> None:
+    (sentence,) = told(ALL, {"due": 600, "dropped": 160, "late": 30, "no_slot": 190})
+    assert "160 were dropped and 30 late, for want of free slots (190)" in sentence
+    (sentence,) = told(ALL, {"due": 600, "dropped": 0, "late": 30, "no_slot": 2})
+    assert "the generator itself" in sentence
+
+
+def test_an_objective_decides_only_about_what_it_names() -> None:
+    arrivals = {"due": 600, "dropped": 160, "late": 3, "no_slot": 163}
+    assert told(ALL, arrivals, "dropped") == []
+    assert len(told(ALL, arrivals, "late")) == 1
+
+
+def test_slots_that_are_gone_are_told() -> None:
+    assert told(CLOSED, {"due": 600, "slots_gone": 3}) == [
+        "3 of 20 slots ended for good before the run did"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("more", "by"),
+    [
+        ({"stopped_by_hand": True}, "the schedule was cut by hand after 7s of 1m"),
+        ({"options": {"run_time_s": 7}}, "the schedule was cut by the run time of 7s after 7s"),
+        ({"stopped_for_window": "x"}, "cut for the end of the target's window"),
+        ({}, "the schedule was cut after 7s of 1m, when 70 of its 600 arrivals had come due"),
+    ],
+)
+def test_a_cut_schedule_says_by_whom_and_how_far_it_came(more: dict[str, Any], by: str) -> None:
+    (sentence,) = told(ALL | more, {"due": 70}, ran_s=7)
+    assert by in sentence
+
+
+@pytest.mark.parametrize("more", [{"aborted": ["x"]}, {"stopped_by_search": True}])
+def test_what_an_objective_or_a_search_ends_was_not_cut(more: dict[str, Any]) -> None:
+    assert told(ALL | more, {"due": 70}, ran_s=7) == []
+    assert told(CLOSED | more, {"due": 70}, ran_s=7) == []
+
+
+def test_the_cap_is_told_with_the_second_in_which_it_was_reached() -> None:
+    full = replace(interval(5.2), arrivals={"at_cap": 1})
+    found = not_offered(CLOSED | {"cap": 400}, [interval(1), full], {"due": 400, "at_cap": 1}, ())
+    assert found == [
+        f"{NOT_OFFERED}the cap of 400 sessions was reached at second 5; no guest came after that"
+    ]
+
+
+def test_a_closed_run_that_ends_before_its_time_was_cut_unless_its_rows_were_used_up() -> None:
+    (sentence,) = told(CLOSED | {"stopped_by_hand": True}, {"due": 70}, ran_s=7)
+    assert sentence == "the run was ended by hand after 7s of 1m"
+    assert told(CLOSED, {"due": 70, "slots_done": 20}, ran_s=7) == []
+
+
+def test_a_closed_run_whose_first_and_last_interval_are_not_whole_was_not_cut() -> None:
+    assert told(CLOSED, {"due": 70}, ran_s=59) == []
+    assert told(CLOSED, {"due": 70}, ran_s=58) == []
+    assert told(CLOSED, {"due": 70}, ran_s=57) != []
+
+
+def test_what_was_due_in_a_pause_was_not_offered_unless_an_objective_says_how_much_may_be() -> None:
+    arrivals = {"due": 600, "started": 590, "paused": 10}
+    (sentence,) = told(ALL, arrivals, ran_s=62)
+    assert sentence == "of 600 arrivals due, 10 fell into a pause of the run: no guest came"
+    assert told(ALL, arrivals, "paused", ran_s=62) == []
+    assert told(ALL, arrivals | {"paused": 6}, ran_s=62) == []

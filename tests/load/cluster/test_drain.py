@@ -1,0 +1,78 @@
+"""Distributed: all closes are in the result, and a lost worker is never a pass."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from locusts import cut_by_hand, finish, in_session, locustfile, only_run, start
+
+from harness.ledger.leftovers import read_account
+from harness.load.cluster.drain import add_failures
+
+pytestmark = pytest.mark.process
+
+
+def run_two(simulator: Any, directory: Path) -> Any:
+    file = locustfile(directory, messages=200, think="200ms")
+    process = start(
+        file, directory, simulator.url, "-u", "20", "-r", "20", "-t", "5m", "--processes", "2"
+    )
+    in_session(directory, 20)
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_all_closes_of_all_workers_are_in_the_result(
+    simulator: Any, tmp_path: Path, number: signal.Signals
+) -> None:
+    process = run_two(simulator, tmp_path)
+    os.kill(process.pid, number)
+    code, output = finish(process)
+    account = read_account(only_run(tmp_path))
+    assert (account.workers, account.workers_lost) == (2, 0), output
+    assert (account.intended, account.cleared) == (20, 20)
+    found = json.loads((only_run(tmp_path) / "run.json").read_text())
+    assert found["operations"]["clear"]["outcomes"] == {"ok": 20}
+    assert cut_by_hand(code, output), output
+
+
+def test_a_killed_workers_sessions_are_swept_and_it_is_never_a_pass(
+    simulator: Any, tmp_path: Path
+) -> None:
+    before = set(simulator.truth()["open_tokens"])
+    process = run_two(simulator, tmp_path)
+    victim = psutil.Process(process.pid).children()[0]
+    victim.kill()
+    time.sleep(1)
+    os.kill(process.pid, signal.SIGTERM)
+    code, output = finish(process, within_s=120)
+    assert code == 6, output
+    found = json.loads((only_run(tmp_path) / "run.json").read_text())
+    assert found["verdict"] == "INVALID"
+    assert "1 workers did not come to an orderly end" in found["reasons"]
+    account = read_account(only_run(tmp_path))
+    assert (account.intended, account.leftover, account.workers_lost) == (20, 0, 1)
+    assert 0 < account.settled < 20
+    assert account.settled + account.cleared == 20
+    assert set(simulator.truth()["open_tokens"]) <= before
+
+
+def test_a_signal_to_the_whole_group_as_from_a_terminal(simulator: Any, tmp_path: Path) -> None:
+    process = run_two(simulator, tmp_path)
+    os.killpg(process.pid, signal.SIGINT)
+    code, output = finish(process)
+    account = read_account(only_run(tmp_path))
+    assert (account.intended, account.cleared, account.workers_lost) == (20, 20, 0), output
+    assert cut_by_hand(code, output), output
+    assert "Traceback" not in output
+
+
+def test_a_torn_line_of_the_failures_makes_room_for_the_whole_sentence(tmp_path: Path) -> None:
+    (tmp_path / "failures.txt").write_text("one\nt")
+    add_failures(tmp_path, ["the ledger can't be written", "one"])
+    assert (tmp_path / "failures.txt").read_text() == "one\nthe ledger can't be written\n"

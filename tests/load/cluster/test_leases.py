@@ -1,0 +1,266 @@
+"""The schedule is shared out exactly, also when a worker joins or is lost in mid-run."""
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from locusts import ROOT, environment_for, finish, locustfile, only_run
+
+from harness.cli.stages import free_port
+from harness.load.arrivals import Arrivals
+from harness.load.cluster import leases as sharing
+from harness.load.cluster.leases import ASK, GRANT, LEASE_NS, LOST_AFTER_NS, Lease, Shares
+from harness.rundir.lost_arrivals import SHARES
+from harness.workload.arrivals import steady
+from harness.workload.partition import Piece, Share
+
+S = 1_000_000_000
+SCHEDULE = steady(per_second=20, over="60s")
+
+
+class World:
+    """A master and its workers in a time of their own; messages arrive when the test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, directory: Path, workers: str) -> None:
+        self.now_ns = 0
+        monkeypatch.setattr(sharing, "monotonic_ns", lambda: self.now_ns)
+        self.custom_messages: dict[str, Any] = {}
+        self.clients = SimpleNamespace(ready=[SimpleNamespace(id=name) for name in workers])
+        self.said: list[str] = []
+        self.shares = Shares(self, self.said.append)  # type: ignore[arg-type]
+        orders = self.shares.open(SCHEDULE, directory, lead_ns=0)
+        self.arrivals: dict[str, Arrivals] = {}
+        self.taken: dict[str, list[int]] = {}
+        self.answers: dict[str, list[dict[str, Any]]] = {}
+        for name in workers:
+            pieces = [Piece(0, orders["places"][name], len(workers))]
+            self.come(name, Share(SCHEDULE.count, pieces), int(orders["until"]))
+
+    def come(self, name: str, share: Share, until: int) -> None:
+        self.arrivals[name] = Arrivals(
+            SCHEDULE, start_ns=0, late_after_s=1, drop_after_s=1e6, share=share, until=until
+        )
+        self.taken[name], self.answers[name] = [], []
+
+    def register_message(self, name: str, listener: Any) -> None:
+        self.custom_messages[name] = listener
+
+    def send_message(self, name: str, data: Any, worker: str) -> None:
+        assert name == GRANT
+        self.answers[worker].append(data)
+
+    def ask(self, name: str) -> None:
+        message = SimpleNamespace(node_id=name, data={"worker": f"host-{name}"})
+        self.custom_messages[ASK](None, message)
+
+    def read(self, name: str) -> None:
+        """The worker gets to the answers that have come."""
+        for data in self.answers[name]:
+            pieces = [Piece(*piece) for piece in data["pieces"]]
+            assert self.arrivals[name].grant(pieces, data["until"]), "given away twice"
+        self.answers[name].clear()
+
+    def start_due(self, name: str) -> None:
+        while (due_ns := self.arrivals[name].take(self.now_ns)) is not None:
+            self.arrivals[name].started(due_ns)
+            self.taken[name].append(due_ns * 20 // S)
+
+    def all_taken(self) -> list[int]:
+        return sorted(index for indices in self.taken.values() for index in indices)
+
+
+def test_nothing_is_started_twice_whatever_stalls(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for seed in range(20):
+        dice = random.Random(seed)
+        world = World(monkeypatch, tmp_path, "abc")
+        asleep: dict[str, int] = {}
+        for second in range(75):
+            world.now_ns = second * S
+            if second == 20:
+                world.come("d", Share(SCHEDULE.count, []), 0)
+            for name in list(world.taken):
+                if asleep.get(name, 0) > second:
+                    continue
+                if second < 50 and dice.random() < 0.04:
+                    asleep[name] = second + dice.randint(2, 15)
+                    continue
+                # A worker may get to its timers before its messages, or the other way round.
+                steps = [world.start_due, world.read]
+                for step in dice.sample(steps, 2):
+                    step(name)
+                world.ask(name)
+            world.shares.look()
+        taken = world.all_taken()
+        assert len(taken) == len(set(taken)), "started twice"
+        # All came back in time, so nothing was lost either.
+        assert taken == list(range(SCHEDULE.count))
+        assert world.taken["d"]
+
+
+def test_a_lost_workers_part_ends_at_a_cut_and_the_rest_is_shared(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    world = World(monkeypatch, tmp_path, "ab")
+    for second in range(70):
+        world.now_ns = second * S
+        for name in "ab" if second < 10 else "b":
+            world.read(name)
+            world.start_due(name)
+            world.ask(name)
+        world.shares.look()
+    world.shares.freeze()
+    world.shares.close({"b"})
+    told = json.loads((tmp_path / SHARES).read_text())
+    (change,) = told["changes"]
+    assert change["workers"] == ["host-b"]
+    lost = told["gone"]["host-a"] - len(world.taken["a"])
+    assert 0 < lost <= (LEASE_NS + LOST_AFTER_NS) // S * 10 + 10
+    assert len(world.all_taken()) == SCHEDULE.count - lost
+    assert [index for index in range(change["first"], SCHEDULE.count)] == [
+        index for index in world.taken["b"] if index >= change["first"]
+    ]
+    (said,) = world.said
+    assert re.match(r"workers: 1 lost; 1 share the schedule from arrival [\d,]+ on", said)
+
+
+def test_who_has_no_answer_at_the_end_takes_along_what_was_due_by_then(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    world = World(monkeypatch, tmp_path, "ab")
+    world.now_ns = 4 * S
+    world.ask("a")
+    world.ask("b")
+    world.shares.freeze()
+    world.now_ns = 9 * S  # waiting for the answers took its time
+    world.shares.leave("a")  # in order, because the run is ending
+    world.shares.close({"a"})
+    assert json.loads((tmp_path / SHARES).read_text()) == {"changes": [], "gone": {"host-b": 40}}
+
+
+def test_a_worker_that_joins_takes_over_the_masters_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sharing, "monotonic_ns", lambda: 100 * S)
+    listeners: dict[str, Any] = {}
+    runner = SimpleNamespace(
+        custom_messages={},
+        register_message=lambda name, listener: listeners.update({name: listener}),
+        send_message=lambda *_: None,
+    )
+    arrivals = Arrivals(
+        SCHEDULE, start_ns=99 * S, late_after_s=1, drop_after_s=1, until=0,
+        share=Share(SCHEDULE.count, []),
+    )  # fmt: skip
+    conflicts: list[str] = []
+    lease = Lease(
+        runner, "w", arrivals,  # type: ignore[arg-type]
+        joined=True, on_change=lambda: None, on_conflict=conflicts.append,
+    )  # fmt: skip
+    data = {"pieces": [(0, 0, 0), (600, 1, 2)], "until": 700, "elapsed_ns": 25 * S}
+    listeners[GRANT](None, SimpleNamespace(data=data))
+    assert arrivals.due_next_ns() == 75 * S + SCHEDULE.due_ns(601)
+    assert conflicts == []
+    arrivals.take(200 * S)
+    listeners[GRANT](None, SimpleNamespace(data=data | {"pieces": [(0, 0, 1)]}))
+    assert conflicts
+    lease.stop()
+
+
+SHAPE = """
+class Shape(ArrivalShape):
+    arrivals = steady(per_second=20, over="{over}")
+    slots = 60
+"""
+
+
+def locust(file: Path, folder: Path, target: str, *words: str) -> Any:
+    return subprocess.Popen(
+        [sys.executable, "-m", "locust", "-f", str(file), "--headless", "--only-summary", *words],
+        cwd=ROOT, env=environment_for(folder, target), text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def due_so_far(folder: Path, workers: int) -> bool:
+    """Whether so many workers have something to do."""
+    found = 0
+    for path in (folder / "reports").glob("2*/intervals-*.jsonl"):
+        rows = [json.loads(line) for line in path.read_text().splitlines()[:-1]]
+        found += sum(row["arrivals"]["started"] for row in rows) > 0
+    return found >= workers
+
+
+def wait_for(done: Any, *, within_s: float = 60) -> None:
+    deadline = time.monotonic() + within_s
+    while not done():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.2)
+
+
+@pytest.mark.process
+def test_a_worker_is_killed_and_another_joins(simulator: Any, tmp_path: Path) -> None:
+    file = locustfile(tmp_path, messages=1, more=SHAPE.format(over="35s"))
+    port = free_port()
+    master = locust(
+        file, tmp_path, simulator.url, "--master", "--expect-workers", "2",
+        "--master-bind-host", "127.0.0.1", "--master-bind-port", port,
+    )  # fmt: skip
+    worker = ("--worker", "--master-port", port)
+    first, second = (locust(file, tmp_path, simulator.url, *worker) for _ in range(2))
+    wait_for(lambda: due_so_far(tmp_path, 2))
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    third = locust(file, tmp_path, simulator.url, *worker)
+    wait_for(lambda: due_so_far(tmp_path, 3))
+    code, output = finish(master, within_s=120)
+    for one in (second, third):
+        finish(one)
+    assert code == 6, output  # a worker was lost
+    assert "Traceback" not in output
+    record = json.loads((only_run(tmp_path) / "run.json").read_text())
+    arrivals = record["arrivals"]
+    # Nothing due is done twice or vanishes: all 700 are accounted for.
+    assert arrivals["due"] == 700, (arrivals, output)
+    assert arrivals["started"] + arrivals["dropped"] == 700
+    assert 0 < arrivals["dropped"] < 350
+    assert record["sessions"]["opened"] >= arrivals["started"]
+    assert record["sessions"]["leftover"] == 0
+    told = json.loads((only_run(tmp_path) / SHARES).read_text())
+    assert len(told["gone"]) == 1
+    assert len(told["changes"]) in (1, 2)  # at once, or one after the other
+
+
+@pytest.mark.process
+def test_a_worker_with_another_schedule_can_not_join(simulator: Any, tmp_path: Path) -> None:
+    file = locustfile(tmp_path, messages=1, more=SHAPE.format(over="12s"))
+    (tmp_path / "other").mkdir()
+    other = locustfile(tmp_path / "other", messages=1, more=SHAPE.format(over="13s"))
+    port = free_port()
+    master = locust(
+        file, tmp_path, simulator.url, "--master", "--expect-workers", "1",
+        "--master-bind-host", "127.0.0.1", "--master-bind-port", port,
+    )  # fmt: skip
+    worker = ("--worker", "--master-port", port)
+    first = locust(file, tmp_path, simulator.url, *worker)
+    wait_for(lambda: due_so_far(tmp_path, 1))
+    second = locust(other, tmp_path, simulator.url, *worker)
+    finish(second)
+    code, output = finish(master, within_s=120)
+    finish(first)
+    assert code in (0, 6), output  # 6: the machine was busy
+    assert "sent home: worker" in output
+    assert "has the schedule" in output
+    record = json.loads((only_run(tmp_path) / "run.json").read_text())
+    assert record["arrivals"]["due"] == 240
+    assert record["generator"]["workers_lost"] == 0

@@ -1,0 +1,318 @@
+"""The copy of a remote worker's ledger: complete, in order, bounded, told when it is not."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gevent
+import pytest
+from locusts import locustfile, passed, start_elsewhere
+
+from harness.cli.stages import free_port
+from harness.ledger.ledger import Group, Ledger
+from harness.ledger.leftovers import ledger_files, read_account, read_leftovers
+from harness.ledger.reader import read_rows
+from harness.ledger.store import Stage, Store
+from harness.load.cluster import replication as shipping
+from harness.load.cluster.replication import SHIP, SHIPPED, Copies, Shipper
+from harness.load.node import new_node_name
+from harness.measure.histogram import Histogram
+from harness.measure.model import Sample
+from harness.measure.recorder import Recorder, service_tag
+from harness.measure.snapshot import IntervalWriter, read_measurements
+
+
+class Wire:
+    """A worker's and a master's runner, joined; ``mute`` swallows what the worker sends."""
+
+    def __init__(self) -> None:
+        self.custom_messages: dict[str, Any] = {}
+        self.mute = False
+        self.sent: list[dict[str, Any]] = []
+
+    def register_message(self, name: str, listener: Any) -> None:
+        self.custom_messages[name] = listener
+
+    def send_message(self, name: str, data: Any, node: str | None = None) -> None:
+        if name == SHIP:
+            self.sent.append(data)
+            if self.mute:
+                return
+        message = SimpleNamespace(data=data, node_id=node or "worker-1")
+        listener = self.custom_messages[name]
+        gevent.spawn(listener, environment=None, msg=message)
+
+
+def rig(
+    folder: Path, worker: str = "w", meta: dict[str, str] | None = None
+) -> tuple[Wire, Copies, Shipper]:
+    """A worker that ships what its files hold to a master, which keeps it in ``folder``."""
+    wire = Wire()
+    copies = Copies(wire)  # type: ignore[arg-type]
+    copies.open(folder)
+    return wire, copies, Shipper(wire, worker, meta or {})  # type: ignore[arg-type]
+
+
+def two_folders(folder: Path) -> tuple[Path, Path]:
+    """The worker's and the master's."""
+    here, there = folder / "worker", folder / "master"
+    here.mkdir()
+    there.mkdir()
+    return here, there
+
+
+def test_the_copy_says_what_the_ledger_says(tmp_path: Path) -> None:
+    here, there = two_folders(tmp_path)
+    wire, copies, shipper = rig(there, "w-1", {"worker": "w-1", "host": "far"})
+    store = Store(here / "ledger-w-1.sqlite", {"worker": "w-1"})
+    ledger = Ledger(store, on_commit=shipper.take)
+    entries = [ledger.intend(f"token-{n}") for n in range(5_000)]
+    ledger.secure()
+    for entry in entries:
+        ledger.mark(entry, Stage.JOINED, message_id=f"m-{entry.id}")
+    ledger.secure()
+    for entry in entries[::2]:
+        ledger.mark(entry, Stage.CLEARED)
+    ledger.close()
+    assert shipper.flush(within_s=20)
+    shipper.stop()
+    copies.close()
+    assert copies.failures == []
+    (copy,) = ledger_files(there)
+    ours = [(row[:4], row[6]) for row in read_rows(here / "ledger-w-1.sqlite")]
+    assert [(row[:4], row[6]) for row in read_rows(copy)] == ours
+    assert max(len(batch["inserts"]) + len(batch["updates"]) for batch in wire.sent) <= 2_000
+    assert read_account(there).workers_lost == 0
+
+
+def test_an_unanswered_batch_is_sent_again_and_counts_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipping, "AGAIN_AFTER_S", 0.05)
+    wire, copies, shipper = rig(tmp_path)
+    wire.mute = True
+    shipper.take(Group(inserts=[(1, "t", Stage.INTENDED, 1, 1)]))
+    assert not shipper.flush(within_s=0.3)
+    wire.mute = False
+    assert shipper.flush(within_s=5)
+    copies.close()
+    assert len(wire.sent) > 1
+    assert {batch["number"] for batch in wire.sent} == {1}
+    assert read_account(tmp_path).intended == 1
+
+
+def test_what_waits_is_bounded_and_an_incomplete_copy_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipping, "AGAIN_AFTER_S", 0.05)
+    monkeypatch.setattr(shipping, "WAITING", 100)
+    wire, copies, shipper = rig(tmp_path)
+    wire.mute = True
+    for start in range(1, 501, 50):
+        rows = [(n, f"t{n}", str(Stage.INTENDED), 1, 1) for n in range(start, start + 50)]
+        shipper.take(Group(inserts=rows))
+        gevent.sleep(0)
+    wire.mute = False
+    assert shipper.flush(within_s=5)
+    copies.close()
+    account = read_account(tmp_path)
+    assert account.intended < 500
+    (damage,) = account.damaged
+    assert "did not take all" in damage
+
+
+def test_a_file_that_is_the_workers_own_is_left_alone(tmp_path: Path) -> None:
+    wire, copies, shipper = rig(tmp_path)
+    own = tmp_path / "ledger-w.sqlite"
+    own.write_bytes(b"its own")
+    shipper.take(Group(inserts=[(1, "t", Stage.INTENDED, 1, 1)]))
+    assert shipper.flush(within_s=5)
+    shipper.take_measured(b"{}\n", b"Tag=a\n")  # the master has said that it needs nothing
+    shipper.take(Group(inserts=[(2, "t", Stage.INTENDED, 1, 1)]))
+    assert shipper.flush(within_s=0)
+    copies.close()
+    assert own.read_bytes() == b"its own"
+    assert [path.name for path in tmp_path.iterdir()] == [own.name]
+    assert len(wire.sent) == 1
+
+
+def test_measurements_come_whole_and_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipping, "MEASURED_BATCH", 1_000)
+    here, there = two_folders(tmp_path)
+    wire, copies, shipper = rig(there, "w", {"worker": "w"})
+    writer = IntervalWriter(here, "w", started_ns=10**18)
+    shipper.take_measured(b"", writer.header)
+    writer.on_write = shipper.take_measured
+    recorder = Recorder()
+    state = {"phase": "running", "sessions": {}, "arrivals": {"due": 3}, "process": {}}
+    for second in range(1, 8):
+        for number in range(50):
+            recorder.add(Sample("reply", 0, 0, 10**6 * (number + second), 10**9))
+        ended_ns = 10**18 + second * 10**9
+        writer.write(recorder.take(), ended_ns=ended_ns, length_s=1.0, state=state)
+        gevent.sleep(0)
+    writer.close()
+    assert shipper.flush(within_s=10)
+    copies.close()
+    assert copies.failures == []
+    for name in ("intervals-w.jsonl", "histograms-w.hlog"):
+        assert (there / name).read_bytes() == (here / name).read_bytes()
+    assert len([batch for batch in wire.sent if batch["intervals"]]) > 1
+    assert read_measurements(there).arrivals == {"due": 21}
+
+
+def test_measurements_that_wait_too_long_are_let_go_and_the_copy_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipping, "AGAIN_AFTER_S", 0.05)
+    monkeypatch.setattr(shipping, "MEASURED_WAITING", 1_000)
+    wire, copies, shipper = rig(tmp_path)
+    wire.mute = True
+    for _ in range(100):
+        shipper.take_measured(b"x" * 99 + b"\n", b"")
+        gevent.sleep(0)
+    wire.mute = False
+    assert shipper.flush(within_s=5)
+    copies.close()
+    assert 1_000 <= (tmp_path / "intervals-w.jsonl").stat().st_size < 3_000
+    (damage,) = read_account(tmp_path).damaged
+    assert "did not take all" in damage
+
+
+def test_a_name_from_the_network_can_not_leave_the_folder(tmp_path: Path) -> None:
+    inside = tmp_path / "run"
+    inside.mkdir()
+    wire, copies, shipper = rig(inside, "../../x/y")
+    shipper.take(Group(inserts=[(1, "t", Stage.INTENDED, 1, 1)]))
+    assert shipper.flush(within_s=5)
+    copies.close()
+    (file,) = ledger_files(inside)
+    assert "/" not in file.name
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert wire.custom_messages.keys() == {SHIP, SHIPPED}
+
+
+@pytest.mark.process
+def test_a_killed_workers_sessions_are_swept_from_the_masters_copy(
+    simulator: Any, tmp_path: Path
+) -> None:
+    # Two folders stand for two machines: the master can't see the worker's own file.
+    before = set(simulator.truth()["open_tokens"])
+    file = locustfile(tmp_path, messages=500, think="200ms")
+    port = free_port()
+    bind = ("--master-bind-host", "127.0.0.1", "--master-bind-port", port)
+    master = start_elsewhere(
+        file, tmp_path / "m", simulator.url, "--master", "--expect-workers", "1", *bind,
+        "-u", "6", "-r", "6", "-t", "5m", "--only-summary",
+    )  # fmt: skip
+    worker = start_elsewhere(file, tmp_path / "w", simulator.url, "--worker", "--master-port", port)
+    deadline = time.monotonic() + 40
+    copies: list[Path] = []
+    while time.monotonic() < deadline:
+        copies = list((tmp_path / "m").glob("reports/*/ledger-*.sqlite"))
+        if copies and sum(row.state == "joined" for row in read_leftovers(copies[0].parent)) == 6:
+            break
+        time.sleep(0.2)
+    opened = set(simulator.truth()["open_tokens"]) - before
+    assert len(opened) == 6
+    assert opened <= {left.token for left in read_leftovers(copies[0].parent)}
+    worker.kill()
+    worker.communicate()
+    time.sleep(1)
+    os.kill(master.pid, signal.SIGTERM)
+    output, _ = master.communicate(timeout=90)
+    assert master.returncode == 6, output
+    account = read_account(copies[0].parent)
+    assert (account.intended, account.settled, account.leftover) == (6, 6, 0)
+    assert set(simulator.truth()["open_tokens"]) <= before
+
+
+@pytest.mark.process
+def test_figures_of_workers_elsewhere_are_exact(simulator: Any, tmp_path: Path) -> None:
+    file = locustfile(tmp_path)
+    port = free_port()
+    bind = ("--master-bind-host", "127.0.0.1", "--master-bind-port", port)
+    master = start_elsewhere(
+        file, tmp_path / "m", simulator.url, "--master", "--expect-workers", "2", *bind,
+        "-u", "6", "-r", "6", "-t", "4s", "--only-summary",
+    )  # fmt: skip
+    folders = [tmp_path / name for name in ("one", "two")]
+    workers = [
+        start_elsewhere(file, folder, simulator.url, "--worker", "--master-port", port)
+        for folder in folders
+    ]
+    output, _ = master.communicate(timeout=90)
+    for worker in workers:
+        worker.communicate(timeout=30)
+    assert passed(master.returncode, output), output
+    (whole,) = [p for p in (tmp_path / "m" / "reports").iterdir() if not p.is_symlink()]
+    parts = [read_measurements(next((f / "reports").glob("2*"))) for f in folders]
+    merged = Histogram()
+    for part in parts:
+        merged.merge(part.histograms[service_tag("reply")])
+    entry = json.loads((whole / "run.json").read_text())["operations"]["reply"]
+    assert entry["count"] == merged.count == sum(p.outcomes["reply"]["ok"] for p in parts) > 5
+    assert entry["service_ms"]["p95"] == merged.percentile_ms(95)
+
+
+def test_two_lives_of_one_container_are_two_nodes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Restarted in place: the same host name, process 1 again, and a disk that is empty again.
+    monkeypatch.setattr("os.getpid", lambda: 1)
+    wire, copies, first = rig(tmp_path, new_node_name())
+    first.take(Group(inserts=[(n, f"a{n}", Stage.INTENDED, 1, 1) for n in range(1, 6)]))
+    assert first.flush(within_s=5)
+    first.stop()
+    second = Shipper(wire, new_node_name(), {})  # type: ignore[arg-type]
+    second.take(Group(inserts=[(n, f"b{n}", Stage.INTENDED, 1, 1) for n in range(1, 9)]))
+    assert second.flush(within_s=5)
+    copies.close()
+    assert copies.failures == []
+    listed = {left.token for left in read_leftovers(tmp_path)}
+    assert listed == {f"a{n}" for n in range(1, 6)} | {f"b{n}" for n in range(1, 9)}
+
+
+def test_what_does_not_follow_is_refused_aloud_and_makes_the_copy_incomplete(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, copies, shipper = rig(tmp_path)
+    shipper.take(Group(inserts=[(1, "t1", Stage.INTENDED, 1, 1)]))
+    assert shipper.flush(within_s=5)
+    shipper._batch = 7
+    shipper.take(Group(inserts=[(2, "t2", Stage.INTENDED, 1, 1)]))
+    assert shipper.flush(within_s=5)
+    copies.close()
+    assert any("batch 8 of w came after batch 1: it is refused" in why for why in copies.failures)
+    assert "this worker's own ledger is whole" in capsys.readouterr().err
+    assert read_account(tmp_path).damaged
+
+
+def test_who_takes_the_name_of_another_worker_is_refused_aloud(tmp_path: Path) -> None:
+    wire, copies, shipper = rig(tmp_path)
+    shipper.take(Group(inserts=[(1, "t1", Stage.INTENDED, 1, 1)]))
+    assert shipper.flush(within_s=5)
+    other = {
+        "run": "", "worker": "w", "number": 1, "inserts": [(1, "x1", Stage.INTENDED, 1, 1)],
+        "updates": [], "meta": {}, "intervals": b"", "histograms": b"",
+    }  # fmt: skip
+    wire.send_message(SHIP, other, "worker-2")
+    gevent.sleep(0.2)
+    copies.close()
+    assert any("two workers call themselves w" in why for why in copies.failures)
+    assert {left.token for left in read_leftovers(tmp_path)} == {"t1"}
+
+
+def test_a_late_word_of_the_run_before_goes_into_no_other(tmp_path: Path) -> None:
+    _, copies, shipper = rig(tmp_path, "w", {"run_id": "another-run"})
+    shipper.take(Group(inserts=[(1, "t1", Stage.INTENDED, 1, 1)]))
+    assert shipper.flush(within_s=5)
+    copies.close()
+    assert copies.failures == []
+    assert ledger_files(tmp_path) == []

@@ -1,0 +1,33 @@
+"""What a process needs is told, and what must end its run."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.load import health as upkeep
+from harness.load.health import Upkeep
+from harness.preflight.disk import RoomWatch, ending_bytes
+
+
+def test_the_needs_of_this_process(tmp_path: Path) -> None:
+    found = Upkeep(tmp_path, disk_guard=True).needs()
+    assert found["rss_mb"] > 10
+    assert found["fds"] >= 3
+    assert found["cpu"] >= 0
+
+
+def test_a_full_disk_is_a_complaint_unless_nobody_minds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    class Full(RoomWatch):
+        def __init__(self, directory: Path, needed: int) -> None:
+            asked.append(needed)
+            super().__init__(directory, 10**18)
+
+    monkeypatch.setattr(upkeep, "RoomWatch", Full)
+    (why,) = Upkeep(tmp_path / "run", disk_guard=True).complaints()
+    assert "the disk is nearly full" in why
+    assert asked == [ending_bytes() // 2]
+    assert list(Upkeep(tmp_path / "run", disk_guard=False).complaints()) == []

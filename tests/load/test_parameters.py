@@ -1,0 +1,101 @@
+"""What is asked for wins over the locustfile's default, is noted, and is refused when senseless."""
+
+import pytest
+
+from harness.errors import ConfigError
+from harness.load.parameters import (
+    as_asked,
+    irregular,
+    looked_at,
+    occupancy,
+    over,
+    rate,
+    seed,
+    silence,
+    slots_for,
+    stay,
+)
+from harness.workload.arrivals import steady
+
+
+@pytest.fixture(autouse=True)
+def _nothing_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RATE", "OVER", "SEED", "ARRIVALS", "STAY", "SILENCE", "OCCUPANCY", "ASKED"):
+        monkeypatch.setenv(f"HARNESS_{name}", "")
+
+
+def test_defaults_and_what_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (rate("30/min"), over("10m")) == (0.5, 600)
+    monkeypatch.setenv("HARNESS_RATE", "5/s")
+    monkeypatch.setenv("HARNESS_OVER", "20s")
+    assert (rate("30/min"), over("10m")) == (5, 20)
+    assert looked_at() == ["HARNESS_OVER", "HARNESS_RATE"]
+
+
+def test_how_long_guests_stay_and_are_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (stay("3h"), silence("10m")) == (10_800, 600)
+    monkeypatch.setenv("HARNESS_STAY", "5d")
+    monkeypatch.setenv("HARNESS_SILENCE", "1h")
+    assert (stay("3h"), silence("10m")) == (432_000, 3600)
+    assert looked_at() == ["HARNESS_SILENCE", "HARNESS_STAY"]
+    assert slots_for(1, 60.0) == slots_for(1, "1m")
+
+
+def test_an_occupancy_is_asked_for_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert occupancy() is None
+    monkeypatch.setenv("HARNESS_OCCUPANCY", "20")
+    assert occupancy() == 20
+
+
+def test_a_drawn_seed_stays_the_same_within_a_run() -> None:
+    assert seed() == seed()
+
+
+def test_the_same_seed_gives_the_same_arrivals(monkeypatch: pytest.MonkeyPatch) -> None:
+    schedule = steady(per_second=20, over="10s")
+
+    def dues() -> list[int]:
+        drawn = irregular(schedule)
+        return [drawn.due_ns(index) for index in range(drawn.count)]
+
+    monkeypatch.setenv("HARNESS_SEED", "7")
+    first, again = dues(), dues()
+    monkeypatch.setenv("HARNESS_SEED", "8")
+    assert first == again != dues()
+    monkeypatch.setenv("HARNESS_ARRIVALS", "even")
+    assert dues() == [schedule.due_ns(index) for index in range(schedule.count)]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "ask"),
+    [
+        ("RATE", "fast", lambda: rate("1/s")),
+        ("OVER", "soon", lambda: over("1s")),
+        ("STAY", "on", lambda: stay("1s")),
+        ("SILENCE", "gold", lambda: silence("1s")),
+        ("SEED", "x", seed),
+        ("OCCUPANCY", "0", occupancy),
+        ("OCCUPANCY", "many", occupancy),
+        ("ARRIVALS", "odd", lambda: irregular(steady(per_second=1, over="9s"))),
+    ],
+)
+def test_nonsense_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, ask) -> None:
+    monkeypatch.setenv(f"HARNESS_{name}", value)
+    with pytest.raises(ConfigError, match=f"HARNESS_{name}"):
+        ask()
+
+
+def test_the_plain_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    schedule = as_asked(rate="30/min", over="10m")
+    assert schedule.describe().startswith("Poisson (seed ")
+    assert (schedule.rate_at(5), schedule.duration_s) == (0.5, 600)
+    monkeypatch.setenv("HARNESS_RATE", "5/s")
+    monkeypatch.setenv("HARNESS_OVER", "20s")
+    schedule = as_asked(rate="30/min", over="10m")
+    assert (schedule.rate_at(5), schedule.duration_s) == (5, 20)
+    assert slots_for(schedule, "1m") == slots_for(5, "1m")
+
+
+def test_slots_leave_room_above_the_mean_occupancy() -> None:
+    assert slots_for(10, "1m") > 600
+    assert slots_for(0.01, "1s") >= 10

@@ -1,0 +1,80 @@
+"""Each chart comes with its words and a table of the same figures."""
+
+import re
+from pathlib import Path
+
+import pytest
+from synthetic import make_run
+
+from harness.judge.reading import read_record
+from harness.measure.snapshot import read_measurements
+from harness.report.figures import UNKNOWN
+from harness.report.html.panels import NOTHING, in_order, make_panels
+from harness.rundir.intervals import Series, read_series
+from harness.rundir.schema import RunRecord
+
+EMPTY = RunRecord.model_validate({"schema": 1, "run_id": "r"})
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs") / "r1", length_s=60, trouble=True)
+
+
+@pytest.fixture(scope="module")
+def series(run_dir: Path) -> Series:
+    found = read_series(run_dir)
+    assert found is not None
+    return found
+
+
+def test_everything_that_is_asked_of_a_report_is_there(run_dir: Path, series: Series) -> None:
+    made = make_panels(read_record(run_dir), series)
+    panels = {panel.key: panel for panel in made.times}
+    assert {"arrivals", "occupancy", "failures", "leftovers", "lag", "cpu"} <= panels.keys()
+    assert sum(key.startswith("time-") for key in panels) == 6
+    assert [panel.title for panel in made.percentiles] == in_order(series)
+    assert made.heat is not None
+    assert len(list(made)) == len(made.times) + 1 + 6
+
+
+def test_tables_repeat_the_figures(run_dir: Path, series: Series) -> None:
+    panels = {panel.key: panel for panel in make_panels(read_record(run_dir), series).times}
+    assert series.parts is not None
+    for panel in panels.values():
+        assert len(panel.rows) == len(series.parts)
+        assert {len(row) for row in panel.rows} == {len(panel.head)}
+    reply = panels["time-0"]
+    assert reply.title == "Service time of reply"
+    samples = sum(int(row[1].replace(",", "")) for row in reply.rows if row[1] != UNKNOWN)
+    assert samples == read_measurements(run_dir).histograms["reply.service"].count
+
+
+def test_interesting_operations_come_first(series: Series) -> None:
+    assert in_order(series) == ["reply", "delivered", "session_open", "join", "clear", "connect"]
+
+
+def test_what_was_not_recorded_gets_no_chart(run_dir: Path) -> None:
+    empty = Series(width_s=1.0, starts_s=[0.0], workers=["w0"], covered=[True])
+    empty.parts = Series(width_s=1.0, starts_s=[0.0], workers=["w0"], covered=[True])
+    made = make_panels(read_record(run_dir), empty)
+    assert list(made) == list(NOTHING) == []
+
+
+def test_phases_that_the_processes_noted_stand_in_for_those_of_the_record(
+    run_dir: Path, series: Series
+) -> None:
+    record = read_record(run_dir)
+    assert [phase.name for phase in make_panels(record, series).phases] == ["ramp", "hold"]
+    noted = make_panels(record.model_copy(update={"phases": []}), series).phases
+    assert [(phase.name, phase.t - series.starts_s[0]) for phase in noted] == [
+        ("running", 0),
+        ("finishing", 40),
+    ]
+
+
+def test_intervals_enclose_the_figure_or_say_what_is_missing(series: Series) -> None:
+    rows = {row[0]: row[1:] for row in make_panels(EMPTY, series).intervals}
+    assert list(rows) == in_order(series)
+    assert re.fullmatch(r"[\d.]+ m?s to [\d.]+ m?s", rows["reply"][1])
+    assert rows["clear"][3] == f"too few: {rows['clear'][0]} values; p99 takes 1000"

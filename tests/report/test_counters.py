@@ -1,0 +1,27 @@
+"""What was counted is told with its meaning, worst first; zeros are told as looked for."""
+
+from harness.judge.record import FORENSICS
+from harness.report import counters as oddities
+from harness.rundir.schema import RunRecord
+
+
+def record(**counts: int) -> RunRecord:
+    return RunRecord.model_validate({"schema": 1, "run_id": "r", "forensics": counts})
+
+
+def test_what_happened_comes_worst_first_and_unknown_counts_are_shown_too() -> None:
+    found = oddities.oddity_rows(record(zebra=1, duplicate=2, cross_talk=3, bad_frame=0))
+    assert [(row.label, row.figure) for row in found] == [
+        ("cross talk", "3"),
+        ("duplicate", "2"),
+        ("zebra", "1"),
+    ]
+
+
+def test_what_was_looked_for_is_told_apart_from_what_was_not() -> None:
+    assert oddities.never_seen(record(bad_frame=0, after_clear=0)) == ["after clear", "bad frame"]
+    assert oddities.never_seen(record()) == oddities.oddity_rows(record()) == []
+
+
+def test_every_count_of_a_record_has_its_meaning() -> None:
+    assert set(FORENSICS) <= oddities.MEANINGS.keys()

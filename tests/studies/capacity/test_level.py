@@ -1,0 +1,169 @@
+"""A level is judged from its files: warm-up cut off, objectives first, then the generator."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import ConfigError
+from harness.measure.model import Sample
+from harness.measure.recorder import Recorder
+from harness.measure.snapshot import IntervalWriter
+from harness.studies.capacity.level import held_for, judge_run, look_at
+from harness.studies.capacity.level_verdict import Judged
+
+MS = 1_000_000
+
+
+def level(
+    directory: Path,
+    *,
+    reply_ms: float,
+    warm_ms: float | None = None,
+    verdict: str = "PASS",
+    leftover: int = 0,
+    dropped: int = 0,
+    dropped_at: int = 40,
+    paced: int = 0,
+    little: dict[str, float] | None = None,
+) -> Path:
+    """Twenty seconds of warm-up and sixty judged ones, 100 replies each."""
+    rng = random.Random(4)
+    writer = IntervalWriter(directory, "w", started_ns=10**18)
+    for second in range(1, 91):
+        recorder = Recorder()
+        middle = warm_ms if warm_ms is not None and second <= 20 else reply_ms
+        for _ in range(100):
+            took = int(rng.expovariate(1 / middle) * MS)
+            recorder.add(Sample("reply", 0, 0, took, took))
+        for _ in range(paced if second == 40 else 0):
+            recorder.count("paced_connects")
+        writer.write(
+            recorder.take(),
+            ended_ns=10**18 + second * 10**9,
+            length_s=1.0,
+            state={
+                "phase": "running" if second <= 80 else "finishing",
+                "sessions": {"occupancy": 12},
+                "arrivals": {"started": 3, "dropped": dropped if second == dropped_at else 0},
+                "process": {},
+            },
+        )
+    writer.close()
+    record: dict[str, Any] = {
+        "verdict": verdict,
+        "little": little,
+        "reasons": ["the generator lagged"],
+        "sessions": {"leftover": leftover},
+        "objectives": [
+            {"text": "leftovers == 0", "verdict": "FAIL" if leftover else "PASS"},
+            {"text": "reply p95 < 500ms", "verdict": "PASS"},
+            {"text": "session_open errors < 1%", "verdict": "PASS"},
+        ],
+    }
+    (directory / "run.json").write_text(json.dumps(record))
+    return directory
+
+
+def test_well_below_the_limit_is_under(tmp_path: Path) -> None:
+    found = judge_run(level(tmp_path, reply_ms=100), warmup_s=20)
+    assert found.judged is Judged.UNDER
+    assert found.occupancy == pytest.approx(12)
+    assert found.replies_per_s == pytest.approx(100)
+    assert found.session_s == pytest.approx(4)
+    assert found.nearest == "reply p95 < 500ms"
+    figure = found.figures["reply p95 < 500ms"]
+    assert float(figure.split()[0]) == pytest.approx(300, rel=0.05)
+
+
+def test_well_above_is_over_and_names_what_broke(tmp_path: Path) -> None:
+    found = judge_run(level(tmp_path, reply_ms=250), warmup_s=20)
+    assert found.judged is Judged.OVER
+    assert found.reason.startswith("reply p95 < 500ms: 7")
+
+
+def test_the_warm_up_is_not_judged(tmp_path: Path) -> None:
+    found = judge_run(level(tmp_path, reply_ms=100, warm_ms=4000), warmup_s=20)
+    assert found.judged is Judged.UNDER
+
+
+def test_at_the_limit_is_close(tmp_path: Path) -> None:
+    # p95 of an exponential is three times its mean.
+    assert judge_run(level(tmp_path, reply_ms=500 / 2.996), warmup_s=20).judged is Judged.CLOSE
+
+
+@pytest.mark.parametrize("how", [{"verdict": "INVALID"}, {"dropped": 3}])
+def test_a_struggling_generator_is_never_the_services_limit(
+    tmp_path: Path, how: dict[str, Any]
+) -> None:
+    found = judge_run(level(tmp_path, reply_ms=100, **how), warmup_s=20)
+    assert found.judged is Judged.INCONCLUSIVE
+    assert "generator" in found.reason
+
+
+def test_guests_who_waited_for_our_own_limit_are_not_the_services(tmp_path: Path) -> None:
+    found = judge_run(level(tmp_path, reply_ms=100, paced=3), warmup_s=20)
+    assert found.judged is Judged.INCONCLUSIVE
+    assert "3 guests waited for the limit of new connections" in found.reason
+
+
+def test_a_level_of_occupancy_has_to_have_its_guests(tmp_path: Path) -> None:
+    directory = level(tmp_path, reply_ms=100, little={"off": 0.01})
+    held = judge_run(directory, warmup_s=20, guests=12)
+    assert held.judged is Judged.UNDER
+    assert held.arrivals_per_s == pytest.approx(3)
+    assert held.little_off == pytest.approx(0.01)
+    short = judge_run(directory, warmup_s=20, guests=13)
+    assert short.judged is Judged.INCONCLUSIVE
+    assert short.reason == "the generator was the limit: 12.0 of 13 guests were in session"
+
+
+def test_what_was_dropped_at_the_end_of_the_run_does_not_count(tmp_path: Path) -> None:
+    at_the_end = level(tmp_path, reply_ms=100, dropped=3, dropped_at=85)
+    assert judge_run(at_the_end, warmup_s=20).judged is Judged.UNDER
+
+
+def test_a_miss_counts_even_when_the_generator_struggled(tmp_path: Path) -> None:
+    found = judge_run(level(tmp_path, reply_ms=400, verdict="INVALID"), warmup_s=20)
+    assert found.judged is Judged.OVER
+
+
+def test_leftovers_are_over(tmp_path: Path) -> None:
+    found = judge_run(level(tmp_path, reply_ms=100, leftover=2), warmup_s=20)
+    assert (found.judged, found.reason) == (Judged.OVER, "2 sessions left over")
+
+
+def test_no_level_no_judgement(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"run\.json can't be read"):
+        judge_run(tmp_path, warmup_s=1)
+
+
+def test_a_level_that_goes_on_is_clear_only_when_it_would_be_judged_so(tmp_path: Path) -> None:
+    def clear(reply_ms: float, judged_s: float) -> bool:
+        directory = tmp_path / f"{reply_ms:g}-{judged_s:g}"
+        directory.mkdir()
+        level(directory, reply_ms=reply_ms)
+        (directory / "run.json").unlink()
+        (directory / "start.json").write_text(
+            json.dumps({"objectives": ["reply p95 < 500ms", "leftovers == 0"]})
+        )
+        look = look_at(directory, warmup_s=20, judged_s=judged_s, longest_s=60)
+        assert look.reading is not None
+        assert (look.reading.value > 0) is (reply_ms > 500 / 2.996 + 1)
+        return look.clear
+
+    assert held_for(tmp_path, warmup_s=20) == 0
+    assert clear(100, 10)
+    assert clear(250, 10)
+    # Ten per cent below the limit: not at the first look, but in the end.
+    assert not clear(150, 8)
+    assert clear(150, 60)
+    assert not clear(164, 60)
+
+
+def test_a_level_is_judged_by_what_was_looked_at(tmp_path: Path) -> None:
+    found = judge_run(level(tmp_path, reply_ms=100), warmup_s=20, judged_s=15, longest_s=60)
+    assert found.judged is Judged.UNDER
+    assert found.held_s == pytest.approx(15, abs=0.1)

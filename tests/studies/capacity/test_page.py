@@ -1,0 +1,115 @@
+"""The page says the answer first, and escapes what comes from outside."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.studies.capacity.page import render, write_capacity_page
+
+
+def found(**changes: Any) -> dict[str, Any]:
+    level = {
+        "rate_per_s": 6.0,
+        "judged": "under",
+        "reason": "",
+        "figures": {"reply p95 < 500ms": "310 ms (290 to 330)"},
+        "occupancy": 24.0,
+        "replies_per_s": 18.0,
+        "session_s": 4.0,
+        "run": "level-01/x",
+    }
+    over = {**level, "rate_per_s": 7.0, "judged": "over", "reason": "reply p95 <b>: 700 ms"}
+    return {
+        "by": "rate",
+        "found": "knee",
+        "low": 360.0,
+        "high": 420.0,
+        "centre": 389.0,
+        "broke_first": "reply p95 <b>: 700 ms",
+        "headroom": 0.2,
+        "levels": [over, level],
+        "minutes": 3.25,
+        "directory": "reports/capacity-1",
+        **changes,
+    }
+
+
+def test_the_answer_comes_first_and_markup_is_escaped(tmp_path: Path) -> None:
+    html = write_capacity_page(tmp_path, found()).read_text()
+    assert "<h1>360 to 420 guests a minute</h1>" in html
+    assert "reply p95 &lt;b&gt;: 700 ms" in html
+    assert "<b>:" not in html
+    assert "+20 %" in html
+    assert html.index(">360<") < html.index(">420<")
+    assert "http://" not in html
+    assert "https://" not in html
+
+
+@pytest.mark.parametrize(
+    ("kind", "headline"),
+    [
+        ("at least", "At least 360 guests a minute"),
+        ("the generator is the limit", "At least 360 guests a minute"),
+        ("at most", "Fewer than 420 guests a minute"),
+        ("searching", "Not found yet"),
+    ],
+)
+def test_every_kind_of_answer_has_its_words(kind: str, headline: str) -> None:
+    assert f"<h1>{headline}</h1>" in render(found(found=kind, headroom=None))
+
+
+def test_the_curve_is_drawn_where_levels_have_figures() -> None:
+    assert "<svg" not in render(found())
+    levels = [
+        {**level, "of_limit": shares}
+        for level, shares in zip(found()["levels"], ([1.2, 1.4, 1.6], [0.5, 0.6, 0.7]), strict=True)
+    ]
+    html = render(found(levels=levels, wanted=300.0))
+    assert html.count("<circle") == 2
+    assert "the limit" in html
+    assert "Most likely it is 389 a minute." in html
+    assert "300 guests a minute" in html
+    assert "<script" not in html
+
+
+def test_the_objective_is_told_in_plain_words() -> None:
+    html = render(found(broke_first="reply p95 < 500ms: 700 ms (600 to 800)"))
+    assert "no longer holds: 95 of 100 replies in under 500ms (reply p95 &lt; 500ms)." in html
+
+
+def test_a_search_by_occupancy_speaks_of_guests_at_once() -> None:
+    level = {**found()["levels"][1], "occupancy": 119.4, "arrivals_per_s": 21.0}
+    levels = [
+        {**level, "guests": 120.0, "of_limit": [0.5, 0.6, 0.7]},
+        {**level, "guests": 130.0, "judged": "over", "of_limit": [1.2, 1.4, 1.6]},
+    ]
+    html = render(
+        found(by="occupancy", low=120.0, high=130.0, centre=124.0, wanted=100.0, levels=levels)
+    )
+    assert "<h1>120 to 130 guests at once</h1>" in html
+    assert "So many guests may be in session before" in html
+    assert "Most likely it is 124." in html
+    assert "100 guests at once" in html
+    assert "new guests a minute at the highest level that was met</dt><dd>1,260" in html
+    assert '<th scope="row">120</th>' in html
+    assert "a minute before" not in html
+    assert "guests/min" not in html
+
+
+def test_what_the_levels_say_together_stands_below() -> None:
+    fits = {
+        "scalability": {"why_not": "takes 6 different levels"},
+        "queueing": {"says": "4 workers <b>", "doubts": ["only 3 levels"]},
+        "little": {"says": "holds"},
+    }
+    html = render(found(fits=fits))
+    assert html.index("Every level") < html.index("What the levels say together")
+    assert "4 workers &lt;b&gt;" in html
+    assert "In doubt: only 3 levels." in html
+    assert "takes 6 different levels" in html
+
+
+def test_an_empty_search_is_shown_too() -> None:
+    html = render(found(found="searching", levels=[], headroom=None))
+    assert "Not found yet" in html

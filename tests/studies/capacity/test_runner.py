@@ -1,0 +1,133 @@
+"""A search survives its process: what was asked and tried is on disk after each level."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import ConfigError
+from harness.studies.capacity.crossing import Reading
+from harness.studies.capacity.level_verdict import Judged
+from harness.studies.capacity.load_axis import Raised
+from harness.studies.capacity.runner import SEARCH, _command, begin_search, resume_search
+
+
+def asked(tmp_path: Path, **changes: Any) -> dict[str, Any]:
+    file = tmp_path / "level.py"
+    file.touch()
+    return {
+        "locustfile": str(file),
+        "target": "sim",
+        "by": "rate",
+        "slo": None,
+        "objectives": ["reply p95 < 500ms"],
+        "start": "60/min",
+        "highest": "600/min",
+        "hold": "60s",
+        "longest": None,
+        "warm_up": "15s",
+        "resolution": 0.08,
+        "max_levels": 16,
+        "processes": None,
+        "seed": None,
+        "sim_profile": None,
+        **changes,
+    }
+
+
+def test_a_search_is_resumed_as_it_was(tmp_path: Path) -> None:
+    search = begin_search(asked(tmp_path), tmp_path / "reports")
+    search.levels.append(
+        {
+            "rate_per_s": 1.0,
+            "judged": "under",
+            "minutes": 1.5,
+            "reason": "",
+            "run": "level-01/r",
+            "reading": {"value": -0.4, "error": 0.1},
+        }
+    )
+    search.save()
+    again = resume_search(search.directory)
+    assert again.plan == search.plan
+    (level,) = again.tried
+    assert (level.rate, level.judged, level.minutes) == (1.0, Judged.UNDER, 1.5)
+    assert level.reading == Reading(value=-0.4, error=0.1)
+    assert (again.hold_s, again.longest_s) == (60.0, 960.0)
+    assert "reply p95 < 500ms" in (search.directory / "objectives.toml").read_text()
+
+
+def test_a_search_by_occupancy_asks_for_guests_at_once(tmp_path: Path) -> None:
+    by = {"by": "occupancy", "start": "20", "highest": "400", "warm_up": "10s", "longest": "2m"}
+    search = begin_search(asked(tmp_path, **by), tmp_path / "reports")
+    assert (search.plan.start, search.plan.highest, search.plan.whole) == (20, 400, True)
+    search.levels.append({"guests": 20.0, "judged": "under", "minutes": 1.5, "reason": ""})
+    search.save()
+    assert [level.rate for level in resume_search(search.directory).tried] == [20]
+    words = " ".join(_command(search, 57.0, "sim", tmp_path / "out"))
+    # All of them come within six of the ten seconds of warm-up.
+    assert "--occupancy 57 --spawn-rate 9.5000 --run-time 132s" in words
+    assert "--rate" not in words
+    assert "--over" not in words
+
+
+def test_a_search_from_before_there_were_two_ways_goes_on(tmp_path: Path) -> None:
+    search = begin_search(asked(tmp_path), tmp_path / "reports")
+    del search.asked["by"]
+    search.save()
+    assert resume_search(search.directory).by is Raised.RATE
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"hold": "0s"}, "--hold: expected one second or more"),
+        ({"longest": "30s"}, "--longest: expected no less than --hold"),
+        ({"start": "fast"}, "--start: expected a rate"),
+        ({"start": "700/min"}, "--start: expected no more than --highest"),
+        ({"start": "20"}, "--start: expected a rate such as .* go with --by occupancy"),
+        ({"by": "occupancy"}, "--start: with --by occupancy expected a whole number of guests"),
+        ({"by": "occupancy", "start": "20"}, "--highest: with --by occupancy expected a whole"),
+        (
+            {"by": "occupancy", "start": "2", "highest": "9", "processes": 4},
+            "--start: 2 guests are too few for --processes",
+        ),
+        ({"warm_up": "2d"}, "--warm-up: expected one second or more and up to a day"),
+        ({"resolution": float("nan")}, "--resolution: expected a share between 0 and 1"),
+        ({"max_levels": 0}, "--max-levels: expected one or more"),
+        ({"processes": 0}, "--processes: expected one or more"),
+        ({"locustfile": "nowhere.py"}, "there is no locustfile"),
+    ],
+)
+def test_nonsense_is_refused_before_there_is_a_folder(
+    tmp_path: Path, changes: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(ConfigError, match=why):
+        begin_search(asked(tmp_path, **changes), tmp_path / "reports")
+    assert not (tmp_path / "reports").exists()
+
+
+ASKED = (
+    '"asked": {"target": "sim", "start": "1/s", "highest": "2/s", "hold": "9s", '
+    '"resolution": 0.1, "max_levels": 4'
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"schema": 7}',
+        '{"schema": 1}',
+        '{"schema": 1, "asked": {}, "levels": []}',
+        f'{{"schema": 1, {ASKED}, "by": "moons"}}, "levels": []}}',
+        f'{{"schema": 1, {ASKED}}}, "levels": [{{}}]}}',
+        f'{{"schema": 1, {ASKED}}}, "levels": [{{"rate_per_s": "x", "judged": "under"}}]}}',
+        f'{{"schema": 1, {ASKED}}}, "levels": [{{"rate_per_s": 1, "judged": "weird"}}]}}',
+    ],
+)
+def test_what_is_no_search_can_not_go_on(tmp_path: Path, text: str) -> None:
+    (tmp_path / SEARCH).write_text(text)
+    with pytest.raises(ConfigError, match=SEARCH):
+        resume_search(tmp_path)

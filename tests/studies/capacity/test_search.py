@@ -1,0 +1,291 @@
+"""The search finds planted knees, is cheap, resumes from its list, and never blames the service for
+the generator."""
+
+import heapq
+from collections.abc import Callable, Iterator
+from math import ceil, inf
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import brentq
+
+from harness.errors import ConfigError
+from harness.measure.blocks import Blocks
+from harness.studies.capacity.crossing import read_time
+from harness.studies.capacity.level_verdict import Judged, judge_level, standing
+from harness.studies.capacity.search import Found, SearchPlan, Tried, answer, next_rate
+from harness.studies.queueing import Queue
+
+PLAN = SearchPlan(start=10, highest=10_000)
+
+
+def search(plan: SearchPlan, run: Callable[[float], Tried]) -> list[Tried]:
+    tried: list[Tried] = []
+    while (rate := next_rate(plan, tried)) is not None:
+        tried.append(run(rate))
+        assert len(tried) <= plan.max_levels
+    return tried
+
+
+def sharp(knee: float, generator: float = inf) -> Callable[[float], Tried]:
+    """A service whose objective breaks exactly at the knee."""
+
+    def run(rate: float) -> Tried:
+        if rate > knee and rate <= generator * 2:
+            return Tried(rate=rate, judged=Judged.OVER, minutes=1, reason="reply p95")
+        judged = Judged.INCONCLUSIVE if rate > generator else Judged.UNDER
+        return Tried(rate=rate, judged=judged, minutes=1)
+
+    return run
+
+
+@given(st.floats(min_value=0.1, max_value=9000), st.floats(min_value=0.02, max_value=0.3))
+def test_a_sharp_knee_is_enclosed_as_finely_as_asked(knee: float, resolution: float) -> None:
+    plan = SearchPlan(start=10, highest=10_000, resolution=resolution)
+    tried = search(plan, sharp(knee))
+    found = answer(plan, tried)
+    assert found.found is Found.KNEE
+    assert found.low <= knee < found.high
+    assert found.high / found.low <= 1 + resolution
+    assert found.broke_first == "reply p95"
+    assert found.levels == found.minutes == len(tried)
+
+
+@given(st.floats(min_value=0.1, max_value=9000), st.data())
+def test_a_search_resumes_from_any_part_of_its_list(knee: float, data: st.DataObject) -> None:
+    tried = search(PLAN, sharp(knee))
+    for part in range(len(tried)):
+        assert next_rate(PLAN, tried[:part]) == tried[part].rate
+        assert answer(PLAN, tried[:part]).found is Found.SEARCHING
+    # in what order the levels were run does not matter to the answer
+    shuffled = data.draw(st.permutations(tried))
+    assert answer(PLAN, shuffled).low == answer(PLAN, tried).low
+
+
+@given(st.lists(st.sampled_from(list(Judged)), min_size=24, max_size=24))
+def test_any_course_ends_within_the_plan(course: list[Judged]) -> None:
+    plan = SearchPlan(start=10, highest=500, lowest=1)
+    said = iter(course)
+    tried = search(plan, lambda rate: Tried(rate=rate, judged=next(said)))
+    found = answer(plan, tried)
+    assert found.found is not Found.SEARCHING
+    assert all(1 <= level.rate <= 500 for level in tried)
+    assert found.low < found.high or found.low == 0
+    if found.found in (Found.KNEE, Found.AT_MOST):
+        assert any(level.judged is Judged.OVER for level in tried)
+
+
+def test_the_generators_limit_is_never_the_services() -> None:
+    tried = search(PLAN, sharp(inf, generator=300))
+    found = answer(PLAN, tried)
+    assert found.found is Found.GENERATOR
+    assert found.low <= 300
+    assert found.low > 300 / 1.2
+    assert "the service's own was not found" in found.text("guests/min")
+    # each inconclusive level had a second chance
+    rates = [level.rate for level in tried if level.judged is Judged.INCONCLUSIVE]
+    assert all(rates.count(rate) == 2 for rate in rates)
+
+
+def test_a_struggle_that_passes_is_forgiven() -> None:
+    first = iter([True])
+
+    def run(rate: float) -> Tried:
+        if rate == 40 and next(first, False):
+            return Tried(rate=rate, judged=Judged.INCONCLUSIVE)
+        return sharp(150)(rate)
+
+    assert answer(PLAN, search(PLAN, run)).found is Found.KNEE
+
+
+def test_the_ends_of_what_is_allowed_are_told_as_such() -> None:
+    plan = SearchPlan(start=10, highest=100, lowest=5)
+    top = answer(plan, search(plan, sharp(1000)))
+    assert (top.found, top.low, top.high) == (Found.AT_LEAST, 100, inf)
+    assert top.text("guests/min").startswith("at least 100 guests/min")
+    assert top.centre is None
+    bottom = answer(plan, search(plan, sharp(1)))
+    assert (bottom.found, bottom.low, bottom.high) == (Found.AT_MOST, 0, 5)
+    assert "below 5 guests/min" in bottom.text("guests/min")
+
+
+def test_contradicting_levels_widen_the_answer() -> None:
+    tried = [
+        Tried(rate=80, judged=Judged.UNDER),
+        Tried(rate=90, judged=Judged.OVER),
+        Tried(rate=100, judged=Judged.UNDER),
+        Tried(rate=110, judged=Judged.OVER),
+    ]
+    found = answer(SearchPlan(start=80, highest=500, max_levels=4), tried)
+    assert (found.low, found.high) == (80, 110)
+
+
+def test_headroom_and_words() -> None:
+    tried = search(PLAN, sharp(390))
+    found = answer(PLAN, tried)
+    assert found.headroom(found.low / 1.5) == pytest.approx(0.5)
+    assert found.text("guests/min") == f"{found.low:.4g} to {found.high:.4g} guests/min"
+    assert found.low < (found.centre or 0) < found.high
+    with pytest.raises(ConfigError, match="wanted"):
+        found.headroom(0)
+
+
+@given(st.integers(min_value=1, max_value=900), st.floats(min_value=0.02, max_value=0.3))
+def test_of_guests_at_once_only_whole_numbers_are_tried(knee: int, resolution: float) -> None:
+    plan = SearchPlan(start=10, highest=1000, lowest=1, resolution=resolution, whole=True)
+    tried = search(plan, sharp(knee + 0.5))
+    found = answer(plan, tried)
+    assert all(level.rate == int(level.rate) for level in tried)
+    assert len({level.rate for level in tried}) == len(tried)
+    assert found.found is Found.KNEE
+    assert found.low <= knee < found.high
+    assert found.high - found.low == 1 or found.high / found.low <= 1 + resolution
+
+
+@given(st.integers(min_value=2, max_value=40), st.integers(min_value=0, max_value=3))
+def test_few_guests_that_are_too_close_to_call_end_the_search(knee: int, around: int) -> None:
+    def run(guests: float) -> Tried:
+        if abs(guests - knee) <= around:
+            return Tried(rate=guests, judged=Judged.CLOSE, minutes=1)
+        judged = Judged.OVER if guests > knee else Judged.UNDER
+        return Tried(rate=guests, judged=judged, minutes=1)
+
+    plan = SearchPlan(start=4, highest=100, lowest=1, whole=True)
+    tried = search(plan, run)
+    found = answer(plan, tried)
+    assert len({level.rate for level in tried}) == len(tried)
+    assert found.low <= knee <= found.high
+    if knee - around > 1:
+        assert found.found is Found.KNEE
+
+
+def test_the_interval_of_guests_at_once_ends_at_whole_numbers() -> None:
+    plan = SearchPlan(start=50, highest=400, lowest=1, whole=True)
+
+    def run(guests: float) -> Tried:
+        reading = read_time(0.1 * guests / 60, 0.13, 0.01)  # the limit is met at 78
+        near = abs(guests / 78 - 1) < 0.03
+        judged = Judged.CLOSE if near else Judged.OVER if guests > 78 else Judged.UNDER
+        return Tried(rate=guests, judged=judged, minutes=1, reading=reading)
+
+    found = answer(plan, search(plan, run))
+    assert found.found is Found.KNEE
+    assert found.low <= 78 <= found.high
+    assert (found.low % 1, found.high % 1) == (0, 0)
+    assert found.text("guests at once") == f"{found.low:.0f} to {found.high:.0f} guests at once"
+
+
+def test_a_search_that_ran_out_of_levels_says_so() -> None:
+    plan = SearchPlan(start=10, highest=10_000, max_levels=3)
+    found = answer(plan, search(plan, sharp(9000)))
+    assert found.found is Found.UNCLEAR
+    assert found.text("guests/min") == "at least 40 guests/min, not searched further"
+    nothing = answer(plan, search(plan, sharp(9000, generator=1)))
+    assert nothing.text("guests/min") == "not found: no level was clearly met"
+
+
+def test_large_figures_are_written_out() -> None:
+    plan = SearchPlan(start=10_000, highest=40_000)
+    found = answer(plan, search(plan, sharp(39_999)))
+    assert " to 40,000 guests/min" in found.text("guests/min")
+    assert "e+" not in found.text("guests/min")
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        lambda: SearchPlan(start=0, highest=10),
+        lambda: SearchPlan(start=20, highest=10),
+        lambda: SearchPlan(start=5, highest=10, lowest=6),
+        lambda: SearchPlan(start=5, highest=inf),
+        lambda: SearchPlan(start=5, highest=10, factor=1),
+        lambda: SearchPlan(start=5, highest=10, resolution=0),
+        lambda: SearchPlan(start=5.5, highest=10, whole=True),
+        lambda: next_rate(PLAN, [Tried(rate=-1, judged=Judged.OVER)]),
+    ],
+)
+def test_nonsense_is_refused(nonsense: object) -> None:
+    assert callable(nonsense)
+    with pytest.raises(ConfigError, match="capacity"):
+        nonsense()
+
+
+# A simulated M/M/c service: the true knee follows from the response time's closed form.
+HOLD = 16  # at most so many looks' worth of time for a level
+CHUNK = 1600  # arrivals in that time at the highest rate of all
+
+
+def responses(rng: Random, servers: int, rate: float) -> Iterator[float]:
+    """Response times in order of arrival, first come first served; a second of service each."""
+    free = [0.0] * servers
+    now = 0.0
+    while True:
+        now += rng.expovariate(rate)
+        end = max(now, heapq.heappop(free)) + rng.expovariate(1.0)
+        heapq.heappush(free, end)
+        yield end - now
+
+
+def run_level(
+    rng: Random, servers: int, rate: float, limit_s: float, enough: Callable[[Tried], bool]
+) -> Tried:
+    """Warm up, then hold until the objective is clear, it is enough, or the time is up."""
+    times = responses(rng, servers, rate)
+    chunk = max(40, round(CHUNK * rate / servers))
+    for _ in range(chunk):
+        next(times)
+    intervals: list[list[tuple[float, int]]] = []
+    for held in range(1, HOLD + 1):
+        for _ in range(10):
+            part = np.array([next(times) for _ in range(chunk // 10)])
+            values, counts = np.unique(np.maximum(np.round(part, 2), 0.01), return_counts=True)
+            intervals.append(list(zip(values.tolist(), counts.tolist(), strict=True)))
+        if held & (held - 1):
+            continue
+        found = Blocks(intervals).estimate(95, confidence=0.99)
+        stands = standing(found, limit_s, held=held / HOLD)
+        reading = None
+        if found.figure and found.error_share:
+            reading = read_time(found.figure, limit_s, found.error_share * (HOLD / held) ** 0.5)
+        judged = judge_level(
+            [stands], leftovers_growing=False, generator_healthy=True, held_back=False
+        )
+        level = Tried(rate=rate, judged=judged, minutes=held + 1, reason="p95", reading=reading)
+        if judged is not Judged.CLOSE or (reading is not None and enough(level)):
+            break
+    return level
+
+
+def test_planted_knees_are_found_within_the_interval_and_for_a_fraction_of_a_stairs_cost() -> None:
+    inside = near = 0
+    spent = stair = 0.0
+    for seed in range(20):
+        rng = Random(seed)
+        servers = (2, 4, 6, 8)[seed % 4]
+        limit_s = rng.uniform(4.5, 7.0)
+
+        def p95(rate: float, servers: int = servers) -> float:
+            return Queue(arrivals_per_s=rate, service_s=1, servers=servers).response_percentile_s(
+                95
+            )
+
+        knee = float(brentq(lambda r, p95=p95, at=limit_s: p95(r) - at, 0.01, servers * 0.9999))
+        plan = SearchPlan(start=servers / 8, highest=servers * 4)
+        tried: list[Tried] = []
+        while (rate := next_rate(plan, tried)) is not None:
+
+            def enough(level: Tried, plan: SearchPlan = plan, tried: list[Tried] = tried) -> bool:
+                return answer(plan, [*tried, level]).found is Found.KNEE
+
+            tried.append(run_level(rng, servers, rate, limit_s, enough))
+        found = answer(plan, tried)
+        inside += found.low <= knee <= found.high
+        near += found.centre is not None and abs(found.centre / knee - 1) <= 0.05
+        spent += found.minutes
+        stair += (ceil((knee - plan.start) / (plan.resolution * knee)) + 1) * (HOLD + 1)
+    assert inside >= 18
+    assert near >= 18
+    assert spent <= 0.4 * stair, spent / stair

@@ -1,0 +1,171 @@
+"""Equal runs show no difference at the stated rate, planted changes are found, doubts are told."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from synthetic import START_S
+
+from harness.exit_codes import ExitCode
+from harness.measure.histogram import Histogram
+from harness.measure.recorder import Collected
+from harness.measure.snapshot import IntervalWriter
+from harness.studies.compare.comparison import compare, grouped
+from harness.studies.compare.statistics import Rules, Word
+
+INTERVALS = 30
+TYPICAL_MS = {"delivered": 110.0, "reply": 900.0}
+
+
+def plain_run(
+    directory: Path, seed: int, *, slower: float = 1.0, values: int = 60, **record: Any
+) -> Path:
+    """A run of steady traffic with lognormal times, written through the real writer."""
+    directory.mkdir()
+    dice = random.Random(seed)
+    writer = IntervalWriter(directory, "w0", started_ns=START_S * 10**9)
+    for second in range(INTERVALS):
+        collected = Collected()
+        for operation, typical in TYPICAL_MS.items():
+            histogram = collected.histograms[f"{operation}.service"] = Histogram()
+            for _ in range(values):
+                took_ms = typical * slower * dice.lognormvariate(0, 0.25)
+                histogram.record_ns(int(took_ms * 1e6))
+        writer.write(
+            collected,
+            ended_ns=(START_S + second + 1) * 10**9,
+            length_s=1.0,
+            state={"sessions": {}, "arrivals": {}, "process": {}},
+        )
+    writer.close()
+    whole = {"schema": 1, "run_id": directory.name, "verdict": "PASS", "complete": True}
+    whole["operations"] = {name: {"outcomes": {"ok": 1000}} for name in TYPICAL_MS}
+    whole["sessions"] = {"leftover": 0}
+    whole["arrivals"] = {"due": 500, "dropped": 0}
+    (directory / "run.json").write_bytes(orjson.dumps(whole | record))
+    return directory
+
+
+def test_runs_that_differ_by_seed_only_show_no_difference_at_the_stated_rate(
+    tmp_path: Path,
+) -> None:
+    pairs, wrong = 40, 0
+    for pair in range(pairs):
+        base = plain_run(tmp_path / f"a{pair}", 2 * pair)
+        new = plain_run(tmp_path / f"b{pair}", 2 * pair + 1)
+        found = compare(base, new)
+        wrong += bool(found.worse or found.better)
+    # 5 % of 40 is 2; more than 6 would come by chance once in 500 times.
+    assert wrong <= 6
+
+
+def test_a_planted_slowdown_of_five_percent_is_found_and_a_speed_up_too(tmp_path: Path) -> None:
+    for pair in range(5):
+        base = plain_run(tmp_path / f"base{pair}", pair, values=200)
+        slow = plain_run(tmp_path / f"slow{pair}", 100 + pair, values=200, slower=1.05)
+        found = compare(base, slow)
+        assert {"delivered p50", "reply p50"} <= set(found.worse)
+        assert found.exit_code is ExitCode.OBJECTIVES
+        back = compare(slow, base)
+        assert {"delivered p50", "reply p50"} <= set(back.better)
+        assert back.exit_code is ExitCode.PASS
+
+
+def test_a_gate_does_not_pass_what_may_be_worse_by_as_much_as_matters(tmp_path: Path) -> None:
+    base, new = plain_run(tmp_path / "a", 1, values=200), plain_run(tmp_path / "b", 2, values=200)
+    found = compare(base, new)
+    assert found.named == [
+        "reply p95", "delivered p95", "errors of reply", "errors of delivered", "leftovers"
+    ]  # fmt: skip
+    assert found.exit_code is ExitCode.PASS
+    assert "Nothing got worse by as much as matters" in found.summary
+    strict = compare(base, new, rules=Rules(matters=0.012))
+    assert strict.worse == []
+    assert strict.exit_code is ExitCode.NO_DATA
+    assert "may be, by as much as matters" in strict.summary
+
+
+def test_several_base_runs_are_taken_together(tmp_path: Path) -> None:
+    bases = [plain_run(tmp_path / f"a{number}", number) for number in range(3)]
+    found = compare(bases, plain_run(tmp_path / "b", 9))
+    assert found.bases == 3
+    assert found.assumption == "How much runs differ anyway was taken from the 3 base runs."
+    void = plain_run(tmp_path / "void", 7, verdict="INVALID")
+    assert compare([bases[0], void], bases[1]).exit_code is ExitCode.INVALID
+
+
+def test_a_slowdown_that_was_called_negligible_is_no_regression(tmp_path: Path) -> None:
+    base = plain_run(tmp_path / "a", 1, values=200)
+    slow = plain_run(tmp_path / "b", 2, values=200, slower=1.05)
+    assert compare(base, slow, rules=Rules(negligible=0.2, matters=0.3)).worse == []
+
+
+def test_too_few_values_can_not_pass(tmp_path: Path) -> None:
+    base = plain_run(tmp_path / "a", 1, values=1)
+    (tmp_path / "empty").mkdir()
+    empty = {"schema": 1, "run_id": "empty", "verdict": "PASS", "complete": True}
+    (tmp_path / "empty" / "run.json").write_bytes(orjson.dumps(empty))
+    found = compare(base, tmp_path / "empty")
+    assert {change.word for change in found.times} == {Word.UNKNOWN}
+    assert found.exit_code is ExitCode.NO_DATA
+    assert "Nothing can be told" in found.summary
+
+
+@pytest.mark.parametrize(
+    ("record", "worse"),
+    [
+        ({"sessions": {"leftover": 1}}, ["more leftovers"]),
+        ({"arrivals": {"due": 500, "dropped": 40}}, ["more arrivals dropped"]),
+        (
+            {"operations": {"reply": {"outcomes": {"ok": 900, "lost": 100}}}},
+            ["more errors of reply"],
+        ),
+    ],
+)
+def test_more_errors_drops_or_leftovers_are_worse(
+    tmp_path: Path, record: dict[str, Any], worse: list[str]
+) -> None:
+    base, new = plain_run(tmp_path / "a", 1), plain_run(tmp_path / "b", 2, **record)
+    found = compare(base, new)
+    assert [item for item in found.worse if item.startswith("more")] == worse
+    assert found.exit_code is ExitCode.OBJECTIVES
+    assert [item for item in compare(new, base).better if item.startswith("fewer")] == [
+        item.replace("more", "fewer") for item in worse
+    ]
+
+
+def test_what_is_not_recorded_is_not_taken_for_none(tmp_path: Path) -> None:
+    base = plain_run(tmp_path / "a", 1, sessions={}, arrivals={})
+    found = {item.name: item for item in compare(base, plain_run(tmp_path / "b", 2)).counts}
+    assert found["leftovers"].word == Word.UNKNOWN
+    assert found["arrivals dropped"].base == "not recorded"
+
+
+@pytest.mark.parametrize("flaw", [{"verdict": "INVALID"}, {"complete": False}])
+def test_a_run_that_is_no_good_can_not_be_compared(tmp_path: Path, flaw: dict[str, Any]) -> None:
+    good, bad = plain_run(tmp_path / "a", 1), plain_run(tmp_path / "b", 2, **flaw)
+    for pair in ((good, bad), (bad, good)):
+        found = compare(*pair)
+        assert found.exit_code is ExitCode.INVALID
+        assert "(b)" in found.summary
+
+
+def test_differences_in_how_they_were_run_are_told_without_secrets(tmp_path: Path) -> None:
+    base = plain_run(tmp_path / "a", 1, how={"seed": 1, "options": {"--users": 5, "--token": "x"}})
+    new = plain_run(tmp_path / "b", 2, how={"seed": 2, "options": {"--token": "y"}})
+    found = {item.name: (item.base, item.new) for item in compare(base, new).differences}
+    assert found == {"Seed": ("1", "2"), "Option --users": ("5", "not set")}
+
+
+@pytest.mark.parametrize(
+    ("items", "text"),
+    [
+        (["reply p50"], "reply p50"),
+        (["reply p50", "reply p95", "reply p99"], "reply p50, p95 and p99"),
+        (["join p50", "join p90", "more leftovers"], "join p50 and p90; more leftovers"),
+    ],
+)
+def test_percentiles_of_one_operation_are_named_together(items: list[str], text: str) -> None:
+    assert grouped(items) == text

@@ -1,0 +1,37 @@
+"""The comparison page stands alone, has no script, and escapes what came from outside."""
+
+from pathlib import Path
+
+import orjson
+from synthetic import make_run
+
+from harness.studies.compare.comparison import compare
+from harness.studies.compare.page import comparison_page
+
+HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(2)>"
+
+
+def test_it_holds_all_changes_and_no_script(tmp_path: Path) -> None:
+    base = make_run(tmp_path / "base", length_s=60)
+    new = make_run(tmp_path / "new", length_s=60, seed=2, leave=3)
+    found = compare(base, new)
+    page = comparison_page(found)
+    assert page.count("<tr>") > len(found.times)
+    assert "more leftovers" in page
+    assert "<script" not in page
+    assert "default-src 'none'" in page
+    assert page.index("How they were run") < page.index("Service times")
+
+
+def test_hostile_text_stays_text(tmp_path: Path) -> None:
+    base = make_run(tmp_path / "base", length_s=40)
+    record = orjson.loads((base / "run.json").read_bytes())
+    record |= {"run_id": HOSTILE, "how": {"target": HOSTILE, "options": {HOSTILE: HOSTILE}}}
+    record["operations"][HOSTILE] = {"outcomes": {HOSTILE: 1}}
+    (base / "run.json").write_bytes(orjson.dumps(record))
+    for path in base.glob("*.hlog"):
+        path.write_text(path.read_text().replace("Tag=reply.", f"Tag={HOSTILE}."))
+    page = comparison_page(compare(base, base))
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "&lt;script&gt;" in page

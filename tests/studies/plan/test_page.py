@@ -1,0 +1,38 @@
+"""The plan's page gives a manager the answer first, and never a better one than there is."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.studies.plan.page import write_plan_page
+from harness.studies.plan.plan import Wanted, plan_launch
+
+LAUNCH = Wanted(chats_per_h=3000, peak_factor=1.6, handle_s=480, messages=12)
+
+
+@pytest.mark.parametrize(
+    ("changes", "headline", "tone"),
+    [
+        ({}, "It fits the documented limits; the capacity is not known yet", "no_data"),
+        ({"capacity_per_min": 100}, "It fits, with 25% to spare", "pass"),
+        ({"capacity_per_min": 60}, "It does not fit: 1 thing stands against it", "fail"),
+        ({"chats_per_h": 60_000}, "It does not fit: 1 thing stands against it", "fail"),
+    ],
+)
+def test_the_answer_comes_first(
+    tmp_path: Path, changes: dict[str, float], headline: str, tone: str
+) -> None:
+    wanted = replace(LAUNCH, **changes)
+    plan = plan_launch(wanted)
+    rows = [("what <b>", "7", "because")]
+    page = write_plan_page(tmp_path, wanted, plan, rows, locustfile="x < 1")
+    html = page.read_text()
+    assert f"<h1>{headline}</h1>" in html
+    assert f'class="verdict {tone}"' in html
+    assert "what &lt;b&gt;" in html
+    assert "x &lt; 1" in html
+    assert "http://" not in html
+    assert "e+0" not in html
+    for warning in plan.warnings:
+        assert warning in html
