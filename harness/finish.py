@@ -30,10 +30,10 @@ from harness.judge.record import (
     record_of_nothing,
     write_record,
 )
-from harness.judge.update import sweep_block
+from harness.judge.rejudge import sweep_block
 from harness.ledger.leftovers import read_leftovers
-from harness.reconcile.lost import find_lost, sweep_lost
 from harness.reconcile.queue_counts import note_counts
+from harness.reconcile.sweep import find_lost, sweep_lost
 from harness.report.terminal import show_summary
 from harness.rundir.find import sweep_command
 from harness.rundir.start import write_start

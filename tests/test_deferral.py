@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.deferral import deferred_stops, terminated_as_by_hand
+from harness.processes import deferred_stops, terminated_as_by_hand
 
 SIMULATOR = """
 import sys

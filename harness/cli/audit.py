@@ -21,17 +21,15 @@ from harness.cli.platform import (
     span_of,
     target_of,
 )
-from harness.cli.reports_option import add_reports
-from harness.cli.which_run import take_run
+from harness.cli.which_run import add_reports, take_run
 from harness.clock import utc_iso
 from harness.exit_codes import ExitCode
 from harness.judge.record import operation_block
-from harness.measure.addition import write_addition
 from harness.measure.censored import Tried
 from harness.measure.histogram import Histogram
+from harness.measure.snapshot import write_addition
 from harness.platform_api.conversations import observe, where_allowed
-from harness.reconcile.audit import Audit, audit
-from harness.reconcile.end_lag import EndLags
+from harness.reconcile.audit import Audit, EndLags, audit
 from harness.report.console import open_console
 from harness.report.figures import ms_text
 from harness.rundir.find import sweep_command

@@ -10,7 +10,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from harness.cli.reports_option import add_reports
+from harness.cli.which_run import add_reports
 from harness.clock import utc_iso
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
@@ -32,9 +32,9 @@ from harness.studies.calibrate.calibration import (
     as_dict,
     write_calibration,
 )
-from harness.studies.calibrate.other_load import OtherWork
 from harness.studies.calibrate.page import disturbances, rows_of, write_calibration_page
 from harness.studies.calibrate.runs import (
+    OtherWork,
     Rising,
     measure_guests,
     measure_messages,

@@ -8,27 +8,24 @@ import orjson
 from rich.console import Console
 from rich.text import Text
 
-from harness.cli.reports_option import add_reports
+from harness.cli.which_run import add_reports
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.judge.objective import parse_objective
 from harness.judge.record import KNOWN
 from harness.report.console import open_console
-from harness.studies.capacity.answer import as_dict
-from harness.studies.capacity.fits import sentences
+from harness.studies.capacity.answer import as_dict, sentences
 from harness.studies.capacity.level import Level
-from harness.studies.capacity.level_verdict import Judged
-from harness.studies.capacity.load_axis import Raised
 from harness.studies.capacity.page import write_capacity_page
 from harness.studies.capacity.runner import (
     Search,
     begin_search,
     check_asked,
+    check_files,
     resume_search,
     run_level,
 )
-from harness.studies.capacity.search import Answer, Found, answer, next_rate
-from harness.studies.capacity.validate import check_files
+from harness.studies.capacity.search import Answer, Found, Judged, Raised, answer, next_rate
 from harness.studies.simulator_process import EmbeddedSimulator
 from harness.units import duration_text
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from harness.cli.reports_option import add_reports
+from harness.cli.which_run import add_reports
 from harness.errors import ConfigError
 from harness.rundir.find import resolve_run
 from harness.units import seconds
@@ -83,9 +83,8 @@ def run(args: argparse.Namespace) -> int:
     _refuse_nonsense(args)
     *bases, new = [resolve_run(text, args.reports) for text in args.runs]
     from harness.studies.compare.comparison import compare
-    from harness.studies.compare.page import comparison_page
+    from harness.studies.compare.page import comparison_page, comparison_text
     from harness.studies.compare.statistics import Rules
-    from harness.studies.compare.text import comparison_text
 
     rules = Rules(
         confidence=args.confidence / 100,

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import orjson
 
-from harness.cli.reports_option import add_reports
-from harness.cli.which_run import take_run
+from harness.cli.which_run import add_reports, take_run
 from harness.judge.record import write_record
 from harness.judge.rejudge import judge_anew, read_objectives, since_then
 from harness.report.console import open_console

@@ -14,14 +14,12 @@ from random import Random
 
 import gevent
 
-from harness.cli.by_hand import talk
-from harness.cli.frames import Frames
+from harness.cli.by_hand import Frames, talk
 from harness.cli.record_file import RecordFile
-from harness.cli.reports_option import add_reports
+from harness.cli.which_run import add_reports
 from harness.clock import utc_iso
 from harness.config.target import parse_target
 from harness.config.targets_file import FILE, Terms, resolve_target
-from harness.deferral import heeded
 from harness.errors import ConfigError, HarnessError
 from harness.exit_codes import ExitCode
 from harness.guest.player import NO_ROW, act
@@ -30,11 +28,11 @@ from harness.guest.settings import GuestSettings, Observer
 from harness.ledger.ledger import Ledger
 from harness.ledger.store import FILE_NAME, OVER, Stage, Store
 from harness.measure.recorder import Recorder
+from harness.processes import heeded
 from harness.rundir.start import target_facts, write_start
 from harness.streams import Printer
 from harness.studies.simulator_process import EmbeddedSimulator
-from harness.workload.data import Feeder
-from harness.workload.reading import read_text
+from harness.workload.data import Feeder, read_text
 from harness.workload.script.file import Loaded, read_script
 
 TOLD = {

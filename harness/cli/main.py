@@ -13,10 +13,10 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from harness import __version__
-from harness.deferral import terminated_as_by_hand
 from harness.errors import ConfigError, HarnessError, PreflightRefused
 from harness.exit_codes import ExitCode
 from harness.machine import keep_files_private
+from harness.processes import terminated_as_by_hand
 from harness.streams import lost_output, outlast_readers
 
 NEGATIVE = re.compile(r"-\.?\d")

@@ -14,12 +14,12 @@ from rich.console import Console
 from harness.config.target import Target, parse_target
 from harness.errors import ConfigError
 from harness.judge.record import RECORD
-from harness.judge.update import bring_up_to_date
+from harness.judge.rejudge import bring_up_to_date
 from harness.platform_api.client import Credentials, Places, PlatformApi
 from harness.preflight.mapping import Learned
 from harness.reconcile.matching import Road
 from harness.rundir.start import START, read_start
-from harness.transport.route import why_not
+from harness.transport.dial import why_not
 
 MARGIN = timedelta(minutes=5)
 """Clocks differ: the service's is asked for a little more than the run's own times."""

@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.cli.reports_option import add_reports
+from harness.cli.which_run import add_reports
 from harness.clock import utc_iso
 from harness.config.guard import Intent, Rule, refusals
 from harness.config.targets_file import FILE, Terms, resolve_target
 from harness.exit_codes import ExitCode
 from harness.machine import Share, raise_file_limit, shortfalls, this_machine
-from harness.platform_api.limits import CONNECTIONS
+from harness.platform_api.client import CONNECTIONS
 from harness.preflight.checks import (
     Check,
     Status,
@@ -44,7 +44,7 @@ from harness.preflight.outside import WITHIN_S, Outside
 from harness.preflight.stamp import write_stamp, write_table
 from harness.report.console import open_console
 from harness.studies.calibrate.calibration import CALIBRATION, read_calibration
-from harness.studies.inspect_locustfile import inspect_locustfile
+from harness.studies.run_process import inspect_locustfile
 
 STYLES = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "bold red", Status.SKIPPED: "dim"}
 

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from harness.errors import ConfigError
 from harness.measure.histogram import Histogram
-from harness.measure.operations import OPERATIONS
+from harness.measure.model import OPERATIONS
 from harness.measure.recorder import LAG_LOOP, service_tag
 from harness.measure.snapshot import HISTOGRAMS, INTERVALS
 from harness.report.terminal import milliseconds

@@ -13,9 +13,8 @@ from typing import Any
 
 from harness.clock import monotonic_ns
 from harness.errors import ConfigError
-from harness.workload.har.personal import Personal
 from harness.workload.har.reading import FORM_VERSION, HEAD_KEY, TEXT
-from harness.workload.har.redaction import Redactor, learn
+from harness.workload.har.redaction import Personal, Redactor, learn
 
 
 class RecordFile:

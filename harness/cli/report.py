@@ -3,8 +3,7 @@
 import argparse
 from pathlib import Path
 
-from harness.cli.reports_option import add_reports
-from harness.cli.which_run import take_run
+from harness.cli.which_run import add_reports, take_run
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.report.console import open_console

@@ -34,7 +34,7 @@ from harness.finish import SIMULATOR, finish_run, finished_before
 from harness.judge.rejudge import read_objectives
 from harness.machine import this_machine
 from harness.preflight.disk import check_room, forecast, notable
-from harness.preflight.permit import permit
+from harness.preflight.stamp import permit
 from harness.processes import Lifeline, Starter, starter
 from harness.report.console import open_console
 from harness.rundir.start import (
@@ -44,10 +44,10 @@ from harness.rundir.start import (
     new_run_id,
     others_may_write,
 )
-from harness.studies.inspect_locustfile import inspect_locustfile, told_settings
+from harness.studies.run_process import inspect_locustfile, told_settings
 from harness.studies.simulator_process import LOG as SIMULATOR_LOG
 from harness.studies.simulator_process import EmbeddedSimulator
-from harness.transport.probe import probe
+from harness.transport.websocket import probe
 from harness.units import seconds
 
 __all__ = ["configure", "run"]

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from harness.cli.reports_option import add_reports
+from harness.cli.which_run import add_reports
 from harness.config.targets_file import FILE
 from harness.errors import ConfigError
 from harness.units import rate_per_s, seconds

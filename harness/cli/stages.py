@@ -13,8 +13,7 @@ from typing import Any
 
 import psutil
 
-from harness.deferral import heeded
-from harness.processes import IN_ORDER
+from harness.processes import IN_ORDER, heeded
 from harness.rundir.find import sweep_command
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from harness.cli.reports_option import add_reports
+from harness.cli.which_run import add_reports
 from harness.exit_codes import ExitCode
 from harness.rundir.control import ask_to_stop, resolve_going_on
 

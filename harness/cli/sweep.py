@@ -18,18 +18,16 @@ from harness.cli.platform import (
     span_of,
     target_of,
 )
-from harness.cli.reports_option import add_reports
-from harness.cli.which_run import take_runs
+from harness.cli.which_run import add_reports, take_runs
 from harness.clock import monotonic_ns
 from harness.config.target import Target
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.guest.outcomes import Ending
-from harness.guest.settings import GuestSettings
-from harness.guest.sign_ins import read_sign_ins
-from harness.judge.update import sweep_block
+from harness.guest.settings import GuestSettings, read_sign_ins
+from harness.judge.rejudge import sweep_block
 from harness.ledger.leftovers import Leftover, ledger_files, read_account
-from harness.ledger.setting_aside import set_aside
+from harness.ledger.reader import set_aside
 from harness.reconcile.derive import sweep_derived
 from harness.reconcile.platform_sweep import EFFECT_WITHIN_S, sweep_by_platform
 from harness.reconcile.sweep import SweepResult, find_leftovers, refuse_while_running, sweep

@@ -1,4 +1,7 @@
-"""Which run a command takes, told on standard error: its state, and who else has leftovers."""
+"""Which run a command takes, told on standard error: its state, and who else has leftovers.
+
+``--reports``: the one option by which every command is told where runs are kept.
+"""
 
 import argparse
 import sys
@@ -6,7 +9,7 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from harness.rundir.find import RunState, resolve_run, run_state, with_leftovers
+from harness.rundir.find import REPORTS, RunState, resolve_run, run_state, with_leftovers
 
 NAMED = 3
 """So many other runs with leftovers are named, the newest first."""
@@ -43,3 +46,14 @@ _STATES = {
     RunState.KILLED: "it was killed: its processes are gone, without a record of its end",
     RunState.BEGUN: "it was begun, and no guest has come",
 }
+
+
+def add_reports(parser: argparse.ArgumentParser) -> None:
+    """Add it; ``args.reports`` is a Path."""
+    parser.add_argument(
+        "--reports",
+        type=Path,
+        default=REPORTS,
+        metavar="DIR",
+        help="folder of run directories (%(default)s)",
+    )

@@ -17,8 +17,7 @@ from harness.errors import (
     TransportError,
 )
 from harness.guest.inbox import Inbox, nothing
-from harness.guest.outcomes import Ending, connect_outcome, ending_of
-from harness.guest.proof import CLEARABLE, ending_of_state
+from harness.guest.outcomes import CLEARABLE, Ending, connect_outcome, ending_of, ending_of_state
 from harness.guest.rate_limit import UNLIMITED, Pace
 from harness.guest.settings import GuestSettings, Observer
 from harness.measure.model import Outcome, Sample

@@ -30,7 +30,7 @@ from harness.errors import (
     ReplyTimeout,
     TransportError,
 )
-from harness.guest import files
+from harness.guest import rest as files
 from harness.guest.clear import Leaving, undisturbed
 from harness.guest.connection import Line
 from harness.guest.inbox import Arrived
@@ -55,8 +55,7 @@ from harness.guest.settings import GuestSettings
 from harness.guest.typing import Typing
 from harness.ledger.ledger import Ledger
 from harness.ledger.store import OVER, Stage
-from harness.measure.model import Outcome, Sample
-from harness.measure.question import Question
+from harness.measure.model import Outcome, Question, Sample
 from harness.measure.recorder import (
     GUESTS_ARRIVED,
     GUESTS_CONNECTED,

@@ -1,16 +1,22 @@
-"""What all guests of a run share."""
+"""What all guests of a run share.
 
+The sign-ins of authenticated guests: a file of JWTs, each the key to a customer's account.
+"""
+
+import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from harness.config.target import Target
-from harness.errors import ReplyTimeout, ServiceError, TransportError
+from harness.errors import ConfigError, ReplyTimeout, ServiceError, TransportError
 from harness.guest.forensics import Seen
 from harness.guest.listening import Listening
 from harness.guest.rate_limit import DOCUMENTED, Budget, ConnectionBudget
 from harness.protocol.names import ErrorCode
 from harness.transport.dial import Address
+from harness.workload.data import read_text
 
 Observer = Callable[[bool, bytes, int], None]
 SignIn = str | Callable[[], str]
@@ -97,3 +103,18 @@ class GuestSettings:
     def address(self) -> Address:
         """Where to dial."""
         return Address.of(self.target, self.tls)
+
+
+_JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]*")
+
+
+def read_sign_ins(file: Path) -> tuple[str, ...]:
+    """The JWTs of a file. ConfigError names file and line and shows no secret."""
+    lines = read_text(file).splitlines()
+    for number, line in enumerate(lines, 1):
+        if line.strip() and not _JWT.fullmatch(line.strip()):
+            raise ConfigError(f"{file}, line {number}: expected a JWT (three parts with dots)")
+    found = tuple(line.strip() for line in lines if line.strip())
+    if not found:
+        raise ConfigError(f"{file}: empty; expected JWTs, one a line")
+    return found

@@ -16,27 +16,34 @@ from harness.clock import utc_iso
 from harness.exit_codes import ExitCode
 from harness.judge.accounts import (
     GROUPS,
+    errors_block,
     guests_block,
+    is_story_error,
     not_judged,
     questions_block,
+    sentences,
     stories_block,
     unbalanced,
     with_warm_up,
 )
-from harness.judge.gaps import gaps, left_out
 from harness.judge.gate import GateResult, Percentile, Time, Verdict, judge
-from harness.judge.littles_law import broken, check_little
-from harness.judge.mix import is_mix_count, mix_block, mix_complaints
 from harness.judge.objective import Kind, Known, Objective, parse_objective
 from harness.judge.parts import parts_block
-from harness.judge.story_errors import errors_block, is_story_error, sentences
-from harness.judge.validity import not_offered
+from harness.judge.validity import (
+    broken,
+    check_little,
+    gaps,
+    is_mix_count,
+    left_out,
+    mix_block,
+    mix_complaints,
+    not_offered,
+)
 from harness.ledger.leftovers import IN_USE, Account, ledger_files, read_account
 from harness.measure.censored import Tried
 from harness.measure.histogram import Histogram
 from harness.measure.lag import complaints, lateness
-from harness.measure.model import Outcome
-from harness.measure.operations import OPERATIONS, outcomes_of
+from harness.measure.model import OPERATIONS, Outcome, outcomes_of
 from harness.measure.recorder import (
     ARRIVAL_LATENESS,
     GUESTS_CONNECTED,

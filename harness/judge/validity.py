@@ -3,13 +3,30 @@
 A verdict on the service rests on the load: half of the guests are served twice as well. So a run
 whose arrivals were dropped or late, whose slots were gone, or whose schedule was cut is INVALID,
 unless an objective says what to make of that.
+
+Is the record of a run whole? Sentences for what is missing in it.
+
+Each process writes what it has measured once an interval, from its first second to its last. Where
+an interval is missing, or one stands for a much longer time than it should, nobody looked after
+the run meanwhile: what was measured then is not known, or known too coarsely to be judged.
+
+Was the mix of user classes that was asked for the one that came?
+
+Does the account of guests in session agree with itself?
+
+The area under the occupancy against the arrivals times the length of the sessions that ended. Both
+sides are noted by us as guests come and go, so this is bookkeeping: it finds guests who were
+counted twice, or never left, and no more. It has the form of Little's law (occupancy = arrival rate
+* time in session), but it is no independent test of it.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from math import ceil
+from itertools import groupby
+from math import ceil, exp, lgamma, log, log1p, sqrt
+from statistics import NormalDist
 from typing import Any
 
-from harness.measure.snapshot import Interval
+from harness.measure.snapshot import Interval, interval_s
 from harness.rundir.start import (
     ABORTED,
     ENDED_BY_HAND,
@@ -136,3 +153,146 @@ def _ran_s(intervals: Iterable[Interval]) -> float:
             last = max(last, interval.ended_s)
         coming[interval.worker] = interval.phase in ("running", "paused")
     return max(0.0, last - first)
+
+
+SPARE_S = 5.0
+TIMES = 3
+"""An interval may be so much longer than it should: a busy machine is no gap."""
+
+
+def gaps(intervals: Iterable[Interval]) -> list[str]:
+    """One sentence for each process whose intervals leave a gap, with the longest of them."""
+    found = []
+    by_worker = sorted(intervals, key=lambda one: (one.worker, one.ended_s))
+    for worker, group in groupby(by_worker, key=lambda one: one.worker):
+        longest_s = _longest_s(list(group))
+        if longest_s:
+            text = duration_text(round(longest_s))
+            found.append(f"the record of process {worker} has a gap of {text}")
+    return found
+
+
+def _longest_s(intervals: Sequence[Interval]) -> float:
+    """Of the gaps of one process; 0 when there is none."""
+    began_s = intervals[0].ended_s - intervals[0].length_s
+    before_s, longest_s = began_s, 0.0
+    for one in intervals:
+        allowed_s = TIMES * interval_s(before_s - began_s) + SPARE_S
+        # By the ends, so that a hole and an interval that is too long are the same thing.
+        step_s = one.ended_s - before_s
+        if step_s > allowed_s:
+            longest_s = max(longest_s, step_s)
+        before_s = one.ended_s
+    return longest_s
+
+
+def left_out(damaged: Sequence[str]) -> list[str]:
+    """What to say of lines that could not be read, each given as ``FILE:LINE: why``."""
+    files: dict[str, list[str]] = {}
+    for text in damaged:
+        files.setdefault(text.partition(":")[0], []).append(text)
+    return [
+        f"{name}: {len(texts)} damaged line{'' if len(texts) == 1 else 's'} left out "
+        f"(the first: {texts[0].partition(':')[2]})"
+        for name, texts in sorted(files.items())
+    ]
+
+
+PREFIX = "guests of "
+CHANCE = 1e-5
+"""A mix that comes by chance less often than this is not the one that was asked for."""
+LARGE = 1000.0
+"""From this variance on a binomial count is as good as normal."""
+
+
+def count_name(user_class: str) -> str:
+    """The plain count of guests of a class, in the intervals of a process."""
+    return f"{PREFIX}{user_class}"
+
+
+def is_mix_count(name: str) -> bool:
+    """Whether a plain count is one of these."""
+    return name.startswith(PREFIX)
+
+
+def mix_block(counts: Mapping[str, int], shares: Mapping[str, float]) -> dict[str, Any]:
+    """The record's ``mix``: guests that came of each class, and the share asked for if any was."""
+    came = {name.removeprefix(PREFIX): n for name, n in counts.items() if is_mix_count(name)}
+    return {
+        name: {"came": came.get(name, 0), "share_asked_for": shares.get(name)}
+        for name in sorted({*came, *shares})
+    }
+
+
+def mix_complaints(block: Mapping[str, Any]) -> list[str]:
+    """Why a run is INVALID for its mix; empty where it is within chance."""
+    asked = {name: one["share_asked_for"] for name, one in block.items()}
+    whole = sum(one["came"] for one in block.values())
+    if len(block) < 2 or not whole or None in asked.values():
+        return []
+    off = [
+        f"{name} {block[name]['came']:,} instead of {whole * share:,.0f}"
+        for name, share in asked.items()
+        if chance_of(block[name]["came"], whole, share) < CHANCE
+    ]
+    return [f"the mix asked for was not offered: of {whole:,} guests, {', '.join(off)}"] * bool(off)
+
+
+def chance_of(count: int, whole: int, share: float) -> float:
+    """How probable a count as far off as this one is, on its side, among independent draws."""
+    if not 0 < share < 1:
+        return 1.0 if count == whole * share else 0.0
+    mean, variance = whole * share, whole * share * (1 - share)
+    if variance > LARGE:
+        return 2 * NormalDist().cdf(-max(0.0, abs(count - mean) - 0.5) / sqrt(variance))
+    far = range(count + 1) if count < mean else range(count, whole + 1)
+    return min(1.0, 2 * sum(_binomial(k, whole, share) for k in far))
+
+
+def _binomial(k: int, n: int, p: float) -> float:
+    ways = lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)
+    return exp(ways + k * log(p) + (n - k) * log1p(-p))
+
+
+TOLERANCE = 0.05
+ENOUGH = 20
+"""Sessions below which one cut short at the end weighs too much to say anything."""
+
+
+def check_little(intervals: Iterable[Interval], duration_s: float | None) -> dict[str, Any] | None:
+    """Both sides of the law over the whole run, and how far they are apart (a share).
+
+    None where too few sessions ended, or where the run was written before this was counted.
+    """
+    last: dict[str, Interval] = {}
+    started = 0
+    for interval in intervals:
+        last[interval.worker] = interval
+        started += interval.arrivals.get("started", 0)
+    total = {
+        name: sum(interval.sessions.get(name, 0) for interval in last.values())
+        for name in ("occupancy_ms", "ended", "ended_ms")
+    }
+    if not duration_s or total["ended"] < ENOUGH or not total["ended_ms"]:
+        return None
+    stay_s = total["ended_ms"] / total["ended"] / 1000
+    rate = started / duration_s
+    occupancy = total["occupancy_ms"] / 1000 / duration_s
+    return {
+        "occupancy": occupancy,
+        "arrivals_per_s": rate,
+        "in_session_s": stay_s,
+        "expected_occupancy": rate * stay_s,
+        "off": abs(occupancy - rate * stay_s) / (rate * stay_s) if rate else 1.0,
+    }
+
+
+def broken(little: dict[str, Any] | None) -> str:
+    """The sentence for a run whose figures break the law; empty when they don't."""
+    if little is None or little["off"] <= TOLERANCE:
+        return ""
+    return (
+        f"the account of guests does not hold: {little['occupancy']:.3g} in session on average, "
+        f"but {little['arrivals_per_s']:.3g}/s * {little['in_session_s']:.3g} s = "
+        f"{little['expected_occupancy']:.3g}: arrivals or sessions were miscounted"
+    )

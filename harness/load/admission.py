@@ -31,7 +31,7 @@ from harness.load.script import ScriptUser
 from harness.load.shape import ArrivalShape, check_only_one, peak_per_s
 from harness.machine import LINGER_S, Share, shortfalls, this_machine
 from harness.preflight.disk import Forecast, as_dict, check_room, forecast, notable
-from harness.preflight.permit import Permit, permit
+from harness.preflight.stamp import Permit, permit
 from harness.rundir.start import WAITING
 from harness.units import duration_text, seconds
 

@@ -9,8 +9,7 @@ from locust.exception import StopUser
 
 from harness.clock import monotonic_ns
 from harness.load.arrivals import Arrivals, Counts
-from harness.load.mix import Mix
-from harness.load.slots import Slots
+from harness.load.slots import Mix, Slots
 
 KINDS = (
     "due",

@@ -13,8 +13,7 @@ from typing import Any, TypeVar
 from harness.config.targets_file import Terms
 from harness.errors import ConfigError
 from harness.guest.rate_limit import DOCUMENTED, UNLIMITED, ConnectionBudget
-from harness.guest.settings import GuestSettings, SignIn
-from harness.guest.sign_ins import read_sign_ins
+from harness.guest.settings import GuestSettings, SignIn, read_sign_ins
 from harness.ledger.tokens import guest_tag
 from harness.preflight.mapping import Learned
 from harness.protocol.names import CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE

@@ -1,12 +1,51 @@
-"""What a process of a run looks after beside its guests: the clock, the disk, and its own needs."""
+"""What a process of a run looks after beside its guests: the clock, the disk, and its own needs.
 
-from collections.abc import Sequence
+Watches the wall clock: what a run writes down is labelled by it, so it must not be stepped.
+
+What is done once a second, each duty guarded by itself.
+
+What one raises (no descriptor is left, a disk is full, a mistake) ends neither the others nor its
+own next time.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 
-from harness.load.clockwatch import ClockWatch
+from harness.clock import monotonic_ns, wall_ns
 from harness.preflight.disk import RoomWatch, ending_bytes
+
+STEP_S = 1.0
+"""A clock that is slewed (as time services do) never drifts so far between two looks."""
+
+
+class ClockWatch:
+    """Compares the wall clock with the monotonic one, again and again."""
+
+    def __init__(
+        self,
+        wall: Callable[[], int] = wall_ns,
+        monotonic: Callable[[], int] = monotonic_ns,
+    ) -> None:
+        self._wall = wall
+        self._monotonic = monotonic
+        self._offset_ns = wall() - monotonic()
+
+    def check(self) -> str | None:
+        """One sentence if the clock was stepped since the last look."""
+        offset_ns = self._wall() - self._monotonic()
+        step_s = (offset_ns - self._offset_ns) / 1e9
+        self._offset_ns = offset_ns
+        if abs(step_s) < STEP_S:
+            return None
+        way = "back" if step_s < 0 else "forward"
+        return (
+            f"the wall clock was stepped {way} by {abs(step_s):.1f} s: "
+            "the times in this run's record can't be trusted"
+        )
 
 
 class Upkeep:
@@ -37,3 +76,26 @@ class Upkeep:
                 "rss_mb": round(self._process.memory_info().rss / 1e6, 1),
                 "fds": self._process.num_fds(),
             }
+
+
+Result = TypeVar("Result")
+Other = TypeVar("Other")
+
+
+class Duties:
+    """Does them, and counts which could not be done."""
+
+    def __init__(self, say: Callable[[str], object]) -> None:
+        self._say = say
+        self.failed: Counter[str] = Counter()
+        """how often, by the duty's name"""
+
+    def do(self, name: str, duty: Callable[[], Result], otherwise: Other) -> Result | Other:
+        """What the duty gives, or ``otherwise``. Told the first time that it fails."""
+        try:
+            return duty()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other duties go on
+            self.failed[name] += 1
+            if self.failed[name] == 1:
+                self._say(f"once a second: {name} failed: {type(error).__name__}: {error}")
+        return otherwise

@@ -31,25 +31,22 @@ from harness.load.cluster.handshake import HELLO, Muster, describe
 from harness.load.cluster.leases import Lease, Shares
 from harness.load.cluster.master_port import MasterPort, harden_receiving
 from harness.load.cluster.replication import Copies, Shipper
-from harness.load.duties import Duties
+from harness.load.health import Duties
 from harness.load.live.prometheus import MetricsServer
-from harness.load.live.totals import INTERVAL, Live
-from harness.load.live.watch import AbortWatch
-from harness.load.live.web import SessionsTab
-from harness.load.live.web_guard import guard
-from harness.load.mix import shares_of
+from harness.load.live.totals import INTERVAL, AbortWatch, Live
+from harness.load.live.web import SessionsTab, guard
+from harness.load.locust_stats import trim
 from harness.load.options import LEARNED, RUN_ID, SHARES, RunOptions, add_options
 from harness.load.parameters import seed
 from harness.load.pausing import Asked, register_paused
 from harness.load.run import LEAD_NS, Run, time_to_clear_s
 from harness.load.script_errors import calling_place, place_of
 from harness.load.shape import schedule_facts
-from harness.load.signals import Interrupts, end_with_supervisor, watch_parent
-from harness.load.start_guard import ending_on_error
-from harness.load.trimming import trim
+from harness.load.signals import Interrupts, end_with_supervisor, ending_on_error, watch_parent
+from harness.load.slots import shares_of
 from harness.machine import keep_files_private, raise_file_limit
 from harness.preflight.disk import RoomWatch
-from harness.preflight.permit import Permit
+from harness.preflight.stamp import Permit
 from harness.reconcile.queue_counts import note_counts
 from harness.report.console import open_console
 from harness.rundir.find import sweep_command
@@ -67,7 +64,7 @@ from harness.rundir.start import (
     target_facts,
 )
 from harness.streams import outlast_readers
-from harness.transport.route import check_sources
+from harness.transport.dial import check_sources
 from harness.workload.partition import Piece, Share
 
 

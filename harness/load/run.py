@@ -32,27 +32,24 @@ from harness.guest.outcomes import sign_in_outcome
 from harness.guest.served import Why
 from harness.guest.session import GuestSession
 from harness.guest.settings import SignIn
-from harness.judge.mix import count_name
-from harness.judge.story_errors import NO_STORIES
+from harness.judge.accounts import NO_STORIES
+from harness.judge.validity import count_name
 from harness.ledger.ledger import Ledger
 from harness.ledger.reader import meta_of_this_process
 from harness.ledger.store import FILE_NAME, Stage, Store
 from harness.ledger.tokens import Tokens
 from harness.load.arrivals import Arrivals
 from harness.load.cluster.leases import Lease
-from harness.load.cluster.replication import Shipper
+from harness.load.cluster.replication import Shipper, new_node_name
 from harness.load.dispatch import Door
-from harness.load.duties import Duties
-from harness.load.health import Upkeep
+from harness.load.health import Duties, Upkeep
 from harness.load.locust_stats import BridgedRecorder
-from harness.load.mix import Mix, shares_of
-from harness.load.node import new_node_name
 from harness.load.occupancy import Stay, Visit
 from harness.load.options import RunOptions
 from harness.load.parameters import seed
 from harness.load.script_errors import Mistakes
 from harness.load.shape import ArrivalShape
-from harness.load.slots import Slots
+from harness.load.slots import Mix, Slots, shares_of
 from harness.measure.histogram import Histogram
 from harness.measure.lag import LoopLag
 from harness.measure.model import Sample

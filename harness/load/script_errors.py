@@ -7,7 +7,7 @@ import contextlib
 import traceback
 
 from harness.guest.place import own_place
-from harness.judge.story_errors import ELSEWHERE, count_name
+from harness.judge.accounts import ELSEWHERE, count_name
 
 PLACES = 5
 """So many different places are told."""

@@ -2,11 +2,16 @@
 
 Locust itself leaves at the second Ctrl-C, in the middle of its teardown, and does not mind a
 terminal or a supervisor that goes away: it would load on to the planned end, unattended.
+
+Locust goes on when a listener of its events fails; a run whose start has failed must not.
 """
 
+import logging
 import os
 import signal
+import traceback
 from collections.abc import Callable
+from typing import Any
 
 import gevent
 from gevent.socket import wait_read
@@ -105,3 +110,17 @@ def watch_parent(*, every_s: float = 0.5) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     gevent.spawn(watch)
+
+
+def ending_on_error(hook: Any, on_error: Callable[[Exception], None]) -> Callable[..., None]:
+    """A ``fire`` for an event of Locust that stops at the first listener that fails, and tells."""
+
+    def fire(*, reverse: bool = False, **kwargs: Any) -> None:
+        for handler in reversed(hook._handlers) if reverse else list(hook._handlers):
+            try:
+                handler(**kwargs)
+            except Exception as error:  # noqa: BLE001 - whatever the user's own listener raises
+                logging.error("a listener of test_start failed:\n%s", traceback.format_exc())
+                return on_error(error)
+
+    return fire

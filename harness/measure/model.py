@@ -1,7 +1,21 @@
-"""One measured operation: four stamps and an outcome."""
+"""One measured operation: four stamps and an outcome.
 
+The operations that are timed, each with its definition written once.
+
+Reports, objectives and the command line all take names and definitions from here.
+
+One question of a guest: what was asked, what came of it.
+
+A question that has had its answer is not measured at once: a further message may follow, and then
+it is no longer sure which of the two was the answer. It is held until the guest speaks again or
+leaves, or for :data:`HELD_NS`.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 
 class Outcome(StrEnum):
@@ -59,3 +73,253 @@ class Sample(NamedTuple):
     def lag_ns(self) -> int:
         """How late we were to look."""
         return self.seen_ns - self.arrived_ns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """A named thing we time: what starts its clock and what ends it."""
+
+    name: str
+    many: str
+    """several of them, in a sentence"""
+    starts: str
+    ends: str
+    afterwards: bool = False
+    """Whether no guest measures it: an audit learns it after the run."""
+
+    @property
+    def definition(self) -> str:
+        """What starts and what ends its clock, in a sentence."""
+        return f"From when {self.starts} until {self.ends}."
+
+
+_ALL = (
+    Operation(
+        name="dns",
+        many="look-ups of the host's name",
+        starts="the host name is looked up",
+        ends="its addresses are known",
+    ),
+    Operation(
+        name="tcp",
+        many="TCP connects",
+        starts="the TCP connect begins",
+        ends="the connection is established",
+    ),
+    Operation(
+        name="proxy",
+        many="ways through the proxy",
+        starts="the proxy is asked to connect",
+        ends="it has said that it is connected",
+    ),
+    Operation(
+        name="tls",
+        many="TLS handshakes",
+        starts="the TLS handshake begins",
+        ends="the handshake is complete",
+    ),
+    Operation(
+        name="upgrade",
+        many="upgrades to a websocket",
+        starts="the HTTP upgrade is written",
+        ends="the 101 answer has arrived",
+    ),
+    Operation(
+        name="connect",
+        many="connects",
+        starts="the host name is looked up",
+        ends="the 101 answer has arrived",
+    ),
+    Operation(
+        name="session_open",
+        many="openings of a session",
+        starts="configureSession is written",
+        ends="its SessionResponse has arrived",
+    ),
+    Operation(
+        name="join",
+        many="joins",
+        starts="the Presence Join is written",
+        ends="its Inbound echo has arrived",
+    ),
+    Operation(
+        name="delivered",
+        many="deliveries of a guest's message",
+        starts="a message of the guest is written",
+        ends="its Inbound echo with the same tracingId has arrived",
+    ),
+    Operation(
+        name="reply",
+        many="replies",
+        starts="a message of the guest is written that expects an answer",
+        ends="the first message of its answer has arrived (or the first that fits what the "
+        "script waits for)",
+    ),
+    Operation(
+        name="turn",
+        many="whole answers",
+        starts="a message of the guest is written that expects an answer",
+        ends="the last message of its answer has arrived, after which the other side was silent",
+    ),
+    Operation(
+        name="greeting",
+        many="greetings",
+        starts="the Presence Join is written, or the first message where the deployment greets",
+        ends="the first message of the greeting has arrived",
+    ),
+    Operation(
+        name="clear",
+        many="clearings",
+        starts="the Presence Clear is written",
+        ends="the SessionClearedEvent has arrived",
+    ),
+    Operation(
+        name="clear_to_close",
+        many="closings after Clear",
+        starts="the SessionClearedEvent has arrived",
+        ends="the ConnectionClosedEvent has arrived",
+    ),
+    Operation(
+        name="resume",
+        many="resumptions of a session",
+        starts="the connection is lost",
+        ends="the SessionResponse on a new connection has arrived",
+    ),
+    Operation(
+        name="health_check",
+        many="health checks",
+        starts="the echo request is written",
+        ends="its answer has arrived",
+    ),
+    Operation(
+        name="upload",
+        many="uploads",
+        starts="the attachment is announced",
+        ends="its UploadSuccessEvent has arrived",
+    ),
+    Operation(
+        name="history",
+        many="requests for the history",
+        starts="the history request is written",
+        ends="its answer has arrived",
+    ),
+    Operation(
+        name="conversation_end",
+        many="ends of a conversation",
+        starts="the SessionClearedEvent was seen (our clock)",
+        ends="the guest's part of the conversation was over, as 'harness audit' finds it recorded "
+        "by the service (the service's clock)",
+        afterwards=True,
+    ),
+)
+
+ALWAYS_OK = frozenset(
+    {"dns", "tcp", "proxy", "tls", "upgrade", "clear_to_close", "conversation_end"}
+)
+"""Operations that are measured only when they end well: one that fails is counted elsewhere (of a
+connection as ``connect``, of a session as ``clear``)."""
+QUESTIONS = frozenset({"reply", "turn", "greeting"})
+"""Operations that may end without an answer."""
+CONNECT_ENDS = (Outcome.OK, Outcome.TIMEOUT, Outcome.REFUSED, Outcome.RATE_LIMITED)
+WITHOUT_ANSWER = (Outcome.UNANSWERED, Outcome.CUT_SHORT)
+
+
+def outcomes_of(operation: str) -> tuple[Outcome, ...]:
+    """The outcomes in which an operation can end at all."""
+    if operation in ALWAYS_OK:
+        return (Outcome.OK,)
+    if operation == "connect":
+        return CONNECT_ENDS
+    left_out: set[Outcome] = set() if operation in QUESTIONS else {*WITHOUT_ANSWER}
+    if operation != "upload":
+        left_out.add(Outcome.PROTOCOL)
+    return tuple(outcome for outcome in Outcome if outcome not in left_out)
+
+
+OPERATIONS: MappingProxyType[str, Operation] = MappingProxyType({op.name: op for op in _ALL})
+
+FIRST = ("reply", "turn", "greeting", "delivered", "session_open", "join", "clear")
+"""What a reader looks for first."""
+
+
+def ordered(names: Iterable[str]) -> list[str]:
+    """Names in the order in which a reader looks for them; those that we don't know are last."""
+    there = set(names)
+    known = [name for name in dict.fromkeys((*FIRST, *OPERATIONS)) if name in there]
+    return known + sorted(there - set(known))
+
+
+HELD_NS = 5_000_000_000
+"""So long a further message makes an answer doubtful; one that comes later is another matter."""
+
+
+class Question:
+    """Something of ours that may be answered.
+
+    It ends exactly once, with ``outcome``: OK when a message has answered it. One is made for each
+    message of ours.
+    """
+
+    __slots__ = (
+        "ambiguous",
+        "arrived_ns",
+        "by_content",
+        "due_ns",
+        "expected",
+        "fits",
+        "last_ns",
+        "last_seen_ns",
+        "messages",
+        "operation",
+        "outcome",
+        "seen_ns",
+        "sent_ns",
+        "taken",
+        "turn_missed",
+        "turn_over",
+        "waiting",
+        "whole_turn",
+    )
+
+    def __init__(self, operation: str, due_ns: int, sent_ns: int) -> None:
+        self.operation = operation
+        """``reply`` or ``greeting``"""
+        self.due_ns = due_ns
+        self.sent_ns = sent_ns
+        self.outcome: Outcome | None = None
+        self.arrived_ns = 0
+        """when the message arrived that answered it"""
+        self.seen_ns = 0
+        self.last_ns = 0
+        """when its last message arrived, so far, if that is not the first"""
+        self.last_seen_ns = 0
+        self.messages = 0
+        self.expected = True
+        """False: an answer may come, but nobody counts on one"""
+        self.ambiguous = False
+        """whether the message may have been the answer to something else"""
+        self.by_content = False
+        """whether the answer was known by what it said"""
+        self.fits: Callable[[Any], bool] | None = None
+        """what the story has waited for, once a message had it"""
+        self.whole_turn = False
+        """whether the story waits until the other side has said all"""
+        self.waiting = False
+        """whether the story waits for an answer that fits, and has not had it"""
+        self.turn_over = False
+        """whether it has waited for that, and the other side was silent"""
+        self.turn_missed = False
+        """whether it has waited for that in vain"""
+        self.taken = False
+        """whether the story has had the answer"""
+
+    def doubt(self) -> None:
+        """Another message would have been as good an answer: what it says decides nothing."""
+        self.by_content, self.ambiguous = False, True
+
+    @property
+    def exact(self) -> bool:
+        """Whether it is sure that its answer answered it."""
+        if self.by_content:
+            return True
+        return not self.ambiguous and (self.messages <= 1 or self.whole_turn)

@@ -11,8 +11,7 @@ from typing import Protocol
 
 from harness.clock import monotonic_ns
 from harness.measure.histogram import Histogram
-from harness.measure.model import CENSORED, TIMED, Outcome, Sample
-from harness.measure.question import HELD_NS, Question
+from harness.measure.model import CENSORED, HELD_NS, TIMED, Outcome, Question, Sample
 
 LAG_ARRIVAL = "lag.arrival"
 LAG_LOOP = "lag.loop"

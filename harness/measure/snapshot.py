@@ -19,10 +19,12 @@ An interval is a second long in the first hour of a run, ten seconds until a day
 minute after that (:func:`interval_s`), so that a soak's files stay small; a crash loses at most
 the interval that was being collected. It can tear at most the last line; readers leave a torn last
 line out and say so.
+
+A histogram log beside those of a run's processes: of what became known only after the run.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,9 +32,8 @@ from typing import Any
 import orjson
 
 from harness.measure.censored import Tried, tried
-from harness.measure.counted import decoded_where_whole
-from harness.measure.histogram import Histogram
-from harness.measure.recorder import LAG_LOOP, Collected
+from harness.measure.histogram import Histogram, decoded_where_whole
+from harness.measure.recorder import LAG_LOOP, Collected, corrected_tag, service_tag
 
 INTERVALS = "intervals-{worker}.jsonl"
 HISTOGRAMS = "histograms-{worker}.hlog"
@@ -347,3 +348,30 @@ def _worker(path: Path) -> str:
 def _add(total: dict[str, int], more: Mapping[str, int]) -> None:
     for name, count in more.items():
         total[name] = total.get(name, 0) + count
+
+
+def write_addition(
+    directory: Path, name: str, operation: str, samples: Iterable[tuple[int, int]]
+) -> Histogram:
+    """Write ``histograms-NAME.hlog`` anew, in one step, and return its sum.
+
+    ``samples`` are (wall time in ns, duration in ns); each counts in its second. Nothing was
+    scheduled, so the corrected latency is the service time. Raises OSError.
+    """
+    whole = Histogram()
+    seconds: dict[int, Histogram] = {}
+    for at_ns, duration_ns in samples:
+        for histogram in (whole, seconds.setdefault(at_ns // 1_000_000_000, Histogram())):
+            histogram.record_ns(duration_ns)
+    started_s = min(seconds, default=0)
+    lines = [log_head(started_s)]
+    for at_s in sorted(seconds):
+        lines += [
+            log_line(tag, at_s - started_s, 1.0, seconds[at_s])
+            for tag in (service_tag(operation), corrected_tag(operation))
+        ]
+    path = directory / HISTOGRAMS.format(worker=name)
+    part = path.with_name(f".{path.name}.new")
+    part.write_text("".join(lines))
+    part.replace(path)
+    return whole

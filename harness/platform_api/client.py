@@ -2,6 +2,8 @@
 
 Credentials come from the environment only. They and the access token are never shown, and never
 sent unencrypted to another machine.
+
+The organisation's own limits for web messaging, as the Platform API tells them.
 """
 
 import json
@@ -11,6 +13,7 @@ from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -258,3 +261,32 @@ def _decoded(answer: urllib3.BaseHTTPResponse) -> Any:
 def _network(error: urllib3.exceptions.HTTPError) -> str:
     reason = getattr(error, "reason", None) or error
     return str(reason).rpartition(": ")[2][:200]
+
+
+NAMESPACE = "/api/v2/organizations/limits/namespaces/web.messaging"
+CONNECTIONS = "connections.rate.per.minute"
+REQUESTS = "requests.per.connection.rate.per.minute"
+MESSAGES = "messages.per.session.rate.per.second"
+WORDS = MappingProxyType(
+    {
+        CONNECTIONS: "new connections a minute",
+        REQUESTS: "requests a minute of one guest",
+        MESSAGES: "messages a second of one guest",
+    }
+)
+"""The limits that guests of a load test meet (vendor's limits page), by their keys."""
+
+
+def organisation_limits(api: PlatformApi) -> dict[str, int]:
+    """The limits of ``WORDS`` that the organisation has, by key.
+
+    The answer is ``{"entities": [{"key", "namespace", "value"}]}`` (the vendor's Python SDK,
+    LimitsEntityListing). The definition lists no permission for it. Raises PlatformApiError.
+    """
+    answer = api.get(NAMESPACE)
+    listed = answer.get("entities") if isinstance(answer, dict) else None
+    found: dict[str, int] = {}
+    for one in listed if isinstance(listed, list) else []:
+        if isinstance(one, dict) and one.get("key") in WORDS and type(one.get("value")) is int:
+            found[str(one["key"])] = int(one["value"])
+    return found

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from harness.config.guard import Refusal
-from harness.platform_api.limits import CONNECTIONS, MESSAGES, REQUESTS, WORDS
+from harness.platform_api.client import CONNECTIONS, MESSAGES, REQUESTS, WORDS
 from harness.protocol.names import (
     CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE,
     MESSAGES_PER_SESSION_PER_SECOND,

@@ -12,14 +12,13 @@ from typing import Any, NamedTuple
 
 from harness.config.targets_file import Terms
 from harness.errors import ConfigError, PlatformApiError
-from harness.platform_api.client import Credentials, Places, PlatformApi
+from harness.platform_api.client import Credentials, Places, PlatformApi, organisation_limits
 from harness.platform_api.conversations import (
     conversation_of_message,
     conversations_of_guests,
     conversations_of_run,
     observe,
 )
-from harness.platform_api.limits import organisation_limits
 from harness.preflight.checks import Check, Status
 
 PATIENCE_S = 10.0

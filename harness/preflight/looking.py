@@ -13,7 +13,7 @@ from harness.errors import ConfigError, TransportError
 from harness.preflight.checks import Check, Status
 from harness.transport.dial import Address
 from harness.transport.http import request
-from harness.transport.probe import probe
+from harness.transport.websocket import probe
 
 WITHIN_S = 10.0
 

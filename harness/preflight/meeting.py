@@ -17,8 +17,7 @@ from harness.clock import monotonic_ns, wall_ns
 from harness.config.targets_file import Terms
 from harness.errors import ConfigError, HarnessError
 from harness.guest.session import GuestSession
-from harness.guest.settings import GuestSettings
-from harness.guest.sign_ins import read_sign_ins
+from harness.guest.settings import GuestSettings, read_sign_ins
 from harness.ledger.ledger import Ledger
 from harness.ledger.leftovers import read_leftovers
 from harness.ledger.reader import meta_of_this_process

@@ -13,8 +13,8 @@ import orjson
 from gevent.pool import Pool
 
 from harness.clock import monotonic_ns, wall_ns
+from harness.guest.clear import end_session
 from harness.guest.connection import Line
-from harness.guest.ending import end_session
 from harness.guest.outcomes import Ending
 from harness.guest.settings import GuestSettings
 from harness.ledger.reader import ledger_files, opened, read_contents, read_rows

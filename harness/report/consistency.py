@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from harness.judge.reading import STILL_GOING
 from harness.measure import model as sample
-from harness.measure.counted import Counted
-from harness.measure.operations import OPERATIONS, ordered
+from harness.measure.histogram import Counted
+from harness.measure.model import OPERATIONS, ordered
 from harness.measure.recorder import service_tag
 from harness.report.figures import count_text, ms_text
 from harness.rundir.intervals import Series

@@ -2,6 +2,8 @@
 
 Rows are as wide as the recorded intervals, in long runs so wide that there are at most
 :data:`harness.rundir.intervals.MOST_ROWS`. A cell is empty where nothing was recorded.
+
+Cells of CSV files that a spreadsheet shows and does not run.
 """
 
 import csv
@@ -9,8 +11,17 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from harness.clock import utc_iso
-from harness.report.spreadsheet import harmless
 from harness.rundir.intervals import Series, Values
+from harness.safe_text import safe_text
+
+FORMULA = ("=", "+", "-", "@", "|", "%", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""A cell that begins so is run as a formula by one spreadsheet or another."""
+
+
+def harmless(cell: str) -> str:
+    """Words of somebody else, as a cell."""
+    cell = safe_text(cell).replace("\n", " ").replace("\t", " ").strip(" ")
+    return f"'{cell}" if cell.startswith(FORMULA) else cell
 
 
 def write_csv(series: Series | None, file: TextIO) -> None:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.judge.gate import chance_text
-from harness.measure.operations import OPERATIONS
+from harness.measure.model import OPERATIONS
 from harness.report import story
 from harness.rundir.schema import Objective, RunRecord
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from harness.errors import ConfigError
 from harness.judge.objective import GENERATOR_LAG, Kind, Objective, Op, Unit, parse_objective
 from harness.judge.record import KNOWN
-from harness.measure.operations import OPERATIONS
+from harness.measure.model import OPERATIONS
 
 COUNTED: MappingProxyType[str, str] = MappingProxyType(
     {

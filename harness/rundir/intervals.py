@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.measure.counted import Counted, combined, decoded_where_whole
+from harness.measure.histogram import Counted, combined, decoded_where_whole
 from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, service_tag
 from harness.measure.snapshot import (
     HISTOGRAMS,

@@ -22,7 +22,7 @@ from harness.processes import starter
 from harness.simulator import admin
 from harness.simulator.certificates import private_ca
 from harness.simulator.guest_api import attachments, authentication, configuration, history, upgrade
-from harness.simulator.guest_api import cors as browsers
+from harness.simulator.guest_api import upgrade as browsers
 from harness.simulator.platform_api import access as platform_access
 from harness.simulator.platform_api import conversations as platform_conversations
 from harness.simulator.platform_api import counts as platform_counts

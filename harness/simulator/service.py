@@ -18,11 +18,10 @@ from harness.simulator.behaviour.faults import FaultPlan
 from harness.simulator.behaviour.stalling import Stall
 from harness.simulator.guest_api import frames
 from harness.simulator.guest_api.connection import Connection
-from harness.simulator.guest_api.ids import Ids
+from harness.simulator.guest_api.frames import Ids
 from harness.simulator.settings import ApiClient, Settings
 from harness.simulator.tokens import Signer
 from harness.simulator.truth.conversations import Conversations
-from harness.simulator.truth.questions import Question, Questions
 from harness.simulator.truth.state import (
     Attachment,
     Conversation,
@@ -30,7 +29,7 @@ from harness.simulator.truth.state import (
     Session,
     SessionEnd,
 )
-from harness.simulator.truth.truth import Tally, Truth
+from harness.simulator.truth.truth import Question, Questions, Tally, Truth
 
 KEEP_PER_TOKEN = 20
 """Ended sessions remembered of one token, which may be used again and again."""

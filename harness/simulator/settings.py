@@ -2,14 +2,15 @@
 
 ``Knobs`` are the answers to what nobody outside the vendor knows; the default of each is our best
 reading, and ``FIDELITY.md`` states how sure it is.
+
+Ready sets of answers to what is unknown. Whatever is said beside one wins over it.
 """
 
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.simulator.behaviour.dialogue import DEFAULT, Dialogue
-from harness.simulator.behaviour.distributions import Distribution
+from harness.simulator.behaviour.dialogue import DEFAULT, Dialogue, Distribution
 from harness.simulator.behaviour.rehearsal import Rehearsal
 from harness.simulator.limits import DOCUMENTED, Limits
 
@@ -225,3 +226,18 @@ class Settings:
     faults: dict[str, object] = field(default_factory=dict)
     questions: Path | None = None
     """Where the row of each question is written."""
+
+
+PRESETS = ("live",)
+LIVE = Knobs(
+    purpose_in_analytics="external",
+    purpose_in_search="external",
+    platform_lag_s=20.0,
+    search_lag_s=5.0,
+    disconnect_lag_s=2.0,
+    conversation_end_lag_s=1.0,
+    close_after_clear=1000,
+)
+"""``live``: as the real service is known or likely to differ from the plainest reading, so that a
+rehearsal meets what a first night would. With it come the documented limits and the bot that greets
+and answers in several messages. Lags are guesses of ours: the real ones are not published."""

@@ -12,10 +12,9 @@ from typing import IO, Any
 
 import orjson
 
-from harness.deferral import deferred_stops
 from harness.errors import ConfigError
 from harness.finish import simulator_truth
-from harness.processes import Lifeline
+from harness.processes import Lifeline, deferred_stops
 
 START_WITHIN_S = 20.0
 LOG = "simulator.log"

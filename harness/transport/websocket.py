@@ -8,6 +8,8 @@ not block; to let a waiting greenlet go on, they schedule it.
 When bytes arrived is told by the kernel (``SO_TIMESTAMPNS``, Linux, also on TCP: the stamp of the
 last segment that a read takes), so that it does not matter how late we come to read them. Elsewhere
 the time of the read is used, and :data:`KERNEL_STAMPS` says so.
+
+Is there a guest API at this address that would let us in? Connects, upgrades, closes.
 """
 
 import contextlib
@@ -19,8 +21,9 @@ from typing import Any, Protocol
 from gevent.hub import get_hub
 
 from harness.clock import KERNEL_STAMPS, monotonic_ns, wall_to_monotonic_ns
+from harness.config.target import Target
 from harness.errors import ConnectionLost
-from harness.transport.dial import Address, Link, dial
+from harness.transport.dial import Address, Link, check_sources, dial
 from harness.transport.frames import (
     CLOSE,
     PING,
@@ -323,3 +326,29 @@ def connect(
     websocket.upgrade(timeout_s=max(0.001, left))
     websocket.phases["connect"] = dialled - started + websocket.phases["upgrade"]
     return websocket
+
+
+class _Nobody:
+    def on_frame(self, data: bytes, arrived_ns: int, seen_ns: int) -> None:
+        """Nothing is expected."""
+
+    def wake(self) -> None:
+        """Nobody waits."""
+
+    def on_end(self, code: int | None, reason: str) -> None:
+        """It may end as it likes."""
+
+
+def probe(target: Target, *, timeout_s: float = 10.0) -> dict[str, int]:
+    """Upgrade and leave again; nanoseconds by phase.
+
+    An upgrade without configureSession creates no session. Raises ConnectFailed, UpgradeRejected
+    or ConfigError.
+    """
+    check_sources(target)
+    address = Address.of(target, target.tls_context())
+    websocket = connect(
+        address, target.resource, _Nobody(), timeout_s=timeout_s, origin=target.origin
+    )
+    websocket.close(wait_s=0.5)
+    return websocket.phases

@@ -17,8 +17,7 @@ from pathlib import Path
 
 from harness.errors import ConfigError
 from harness.units import duration_text, seconds
-from harness.workload.profile import read_profile
-from harness.workload.schedule import NS, Poisson, Rates, Schedule, Segment, chain
+from harness.workload.schedule import NS, Poisson, Rates, Schedule, Segment, chain, read_profile
 
 __all__ = ["Schedule", "from_csv", "poisson", "ramp", "spike", "steady", "steps", "then"]
 
@@ -137,7 +136,7 @@ def then(*schedules: Schedule) -> Schedule:
 
 
 def from_csv(path: Path | str, *, scale: float = 1.0, over: Duration | None = None) -> Schedule:
-    """Guests per interval from a file (see ``harness.workload.profile`` for its form).
+    """Guests per interval from a file (see ``harness.workload.schedule`` for its form).
 
     ``scale`` multiplies the guests; ``over`` plays the same number of guests in another time, so
     that last Monday's day can be run in two hours.

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from harness.errors import ConfigError
-from harness.workload.reading import read_text
+from harness.workload.data import read_text
 
 # The service's documented limit (vendor's "Web Messaging" limits page, October 2026).
 MAX_TEXT_BYTES = 4096

@@ -19,8 +19,7 @@ from pathlib import Path
 import orjson
 
 from harness.clock import utc_iso
-from harness.measure.model import Sample
-from harness.measure.operations import OPERATIONS
+from harness.measure.model import OPERATIONS, Sample
 from harness.measure.recorder import Recorder
 from harness.measure.snapshot import IntervalWriter
 

@@ -20,9 +20,9 @@ import aiohttp
 import uvloop
 from scipy.stats import t
 
-from harness.measure.blocks import Blocks
+from harness.measure.statistics import Blocks
 from harness.simulator.behaviour.bots import WorkQueue
-from harness.simulator.behaviour.distributions import read_distribution
+from harness.simulator.behaviour.dialogue import read_distribution
 from harness.studies.queueing import Queue
 
 SEED = 3

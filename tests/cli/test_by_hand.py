@@ -12,8 +12,7 @@ import pytest
 from conftest import Simulator
 from guest_rig import Rig
 
-from harness.cli.by_hand import talk
-from harness.cli.frames import Frames
+from harness.cli.by_hand import Frames, talk
 
 pytestmark = pytest.mark.process
 

@@ -13,11 +13,11 @@ from harness.studies.calibrate.calibration import (
     Calibration,
     Carried,
     HeldSessions,
+    Limit,
     Rate,
     write_calibration,
 )
-from harness.studies.calibrate.limit import Limit
-from harness.studies.inspect_locustfile import inspect_locustfile
+from harness.studies.run_process import inspect_locustfile
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 

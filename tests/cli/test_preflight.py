@@ -14,8 +14,13 @@ from conftest import Simulator
 from locusts import ROOT, locustfile
 
 from harness.exit_codes import ExitCode
-from harness.studies.calibrate.calibration import Calibration, Carried, Rate, write_calibration
-from harness.studies.calibrate.limit import Limit
+from harness.studies.calibrate.calibration import (
+    Calibration,
+    Carried,
+    Limit,
+    Rate,
+    write_calibration,
+)
 
 pytestmark = pytest.mark.process
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli.main import COMMANDS
-from harness.cli.reports_option import add_reports
+from harness.cli.which_run import add_reports
 
 WITHOUT = {"target", "simulate", "script", "conform"}
 

@@ -3,7 +3,7 @@
 from fakes import FakeServer, Peer
 from guests import cleared, configured, line_to
 
-from harness.guest.ending import end_session
+from harness.guest.clear import end_session
 from harness.guest.outcomes import Ending
 
 

@@ -9,7 +9,7 @@ from fakes import FakeServer, Peer
 from guests import configured, line_to
 
 from harness.errors import ConfigError, RemoteProtocolError, ReplyTimeout, ServiceError
-from harness.guest import files
+from harness.guest import rest as files
 from harness.guest.outcomes import STORY_ENDS
 from harness.measure.model import Outcome
 from harness.measure.recorder import Recorder

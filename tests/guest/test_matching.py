@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import ConfigError, NotPossible
-from harness.guest.matching import WITHIN_S, searching
+from harness.guest.questions import WITHIN_S, searching
 
 PARTS = st.sampled_from(
     ["a", "B", ".", r"\d", r"\w+", r"\s", "[^b]", "(?:ab|c)?", "(a)", "^", "$", "é", "[A-Z]", "x*?"]

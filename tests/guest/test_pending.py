@@ -1,6 +1,6 @@
 """Each request ends exactly once and says how; what was given up is known when it comes late."""
 
-from harness.guest.pending import REMEMBERED, Pending
+from harness.guest.inbox import REMEMBERED, Pending
 from harness.measure.model import Outcome
 from harness.measure.recorder import Recorder
 

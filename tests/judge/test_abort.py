@@ -5,8 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.judge.abort import AbortState, consider_abort
-from harness.judge.gate import Judgement, judge_one
+from harness.judge.gate import AbortState, Judgement, consider_abort, judge_one
 from harness.judge.objective import Known, Objective, parse_objective
 
 KNOWN = Known(operations=("reply",), counters=("leftover",), outcomes=("ok", "timeout"))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.judge.gaps import gaps, left_out
+from harness.judge.validity import gaps, left_out
 from harness.measure.snapshot import Interval
 
 

@@ -1,6 +1,6 @@
 """An honest account of guests holds, and one that was miscounted is found."""
 
-from harness.judge.littles_law import broken, check_little
+from harness.judge.validity import broken, check_little
 from harness.measure.snapshot import Interval
 
 

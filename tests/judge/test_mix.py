@@ -3,7 +3,7 @@
 import pytest
 from scipy.stats import binomtest
 
-from harness.judge.mix import chance_of, count_name, mix_block, mix_complaints
+from harness.judge.validity import chance_of, count_name, mix_block, mix_complaints
 
 
 def told(came: dict[str, int], shares: dict[str, float]) -> list[str]:

@@ -4,8 +4,7 @@ import os
 from pathlib import Path
 
 from harness.ledger.leftovers import read_account, read_leftovers, settle
-from harness.ledger.reader import opened
-from harness.ledger.setting_aside import set_aside
+from harness.ledger.reader import opened, set_aside
 from harness.ledger.store import Stage, Store
 
 

@@ -1,6 +1,6 @@
 """A step of the wall clock is told once, with its size and its way."""
 
-from harness.load.clockwatch import ClockWatch
+from harness.load.health import ClockWatch
 
 
 class Clock:

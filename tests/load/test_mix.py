@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from harness.judge.mix import CHANCE, chance_of
-from harness.load.mix import Mix, shares_of
+from harness.judge.validity import CHANCE, chance_of
+from harness.load.slots import Mix, shares_of
 
 
 def kind(name: str, weight: float = 1, fixed_count: int = 0) -> Any:

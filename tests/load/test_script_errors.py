@@ -8,7 +8,7 @@ import pytest
 
 import harness
 from harness.exit_codes import ExitCode
-from harness.judge.story_errors import ELSEWHERE
+from harness.judge.accounts import ELSEWHERE
 from harness.load.script_errors import HOPELESS, PLACES, Mistakes
 
 STORY = """

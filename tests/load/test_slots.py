@@ -9,10 +9,9 @@ import pytest
 from locust.exception import StopUser
 
 from harness.clock import monotonic_ns
-from harness.judge.mix import CHANCE, chance_of
+from harness.judge.validity import CHANCE, chance_of
 from harness.load.arrivals import Arrivals
-from harness.load.mix import Mix
-from harness.load.slots import Slots
+from harness.load.slots import Mix, Slots
 from harness.workload.arrivals import steady
 
 S = 1_000_000_000

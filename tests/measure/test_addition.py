@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from harness.measure.addition import write_addition
-from harness.measure.snapshot import read_histograms, read_measurements
+from harness.measure.snapshot import read_histograms, read_measurements, write_addition
 
 AT = 1_800_000_000_000_000_000
 SECOND = 1_000_000_000

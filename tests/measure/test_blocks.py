@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harness.errors import ConfigError
-from harness.measure.blocks import Blocks
+from harness.measure.statistics import Blocks
 
 
 def intervals(rng: np.random.Generator, spells: float, alike: float) -> list[dict[float, int]]:

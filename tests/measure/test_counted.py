@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import ConfigError
-from harness.measure.counted import PLACES, combined, decoded
-from harness.measure.histogram import HIGHEST_US, Histogram
+from harness.measure.histogram import HIGHEST_US, PLACES, Histogram, combined, decoded
 
 DURATIONS = st.lists(st.integers(min_value=0, max_value=HIGHEST_US * 1000), max_size=30)
 ASKED = (1, 50, 95, 99, 99.9, 100)

@@ -1,6 +1,6 @@
 """Each operation is defined once and completely."""
 
-from harness.measure.operations import OPERATIONS, ordered
+from harness.measure.model import OPERATIONS, ordered
 
 
 def test_each_operation_says_what_starts_and_ends_it() -> None:

@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from harness.errors import ConfigError
-from harness.measure.shares import estimate_share
+from harness.measure.statistics import estimate_share
 
 
 def test_the_exact_interval_is_that_of_the_tables() -> None:

@@ -13,6 +13,7 @@ from sessions import Guest, Simulated
 
 from harness.errors import PlatformApiError
 from harness.platform_api import conversations
+from harness.platform_api.client import organisation_limits
 from harness.platform_api.conversations import (
     Standing,
     cleared_total,
@@ -26,7 +27,6 @@ from harness.platform_api.conversations import (
     standing_now,
     where_allowed,
 )
-from harness.platform_api.limits import organisation_limits
 from harness.protocol.requests import journey_id
 
 pytestmark = pytest.mark.process

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sessions import Simulated
 
-from harness.platform_api.limits import CONNECTIONS, MESSAGES, REQUESTS, organisation_limits
+from harness.platform_api.client import CONNECTIONS, MESSAGES, REQUESTS, organisation_limits
 
 
 @pytest.mark.process

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from harness.config.guard import Refusal, Rule
-from harness.platform_api.limits import CONNECTIONS, MESSAGES, REQUESTS
+from harness.platform_api.client import CONNECTIONS, MESSAGES, REQUESTS
 from harness.preflight.checks import (
     Status,
     check_calibration,

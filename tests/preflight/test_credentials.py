@@ -8,7 +8,7 @@ from sessions import Simulated
 
 from harness.config.target import parse_target
 from harness.config.targets_file import Terms, resolve_target
-from harness.platform_api.limits import CONNECTIONS
+from harness.platform_api.client import CONNECTIONS
 from harness.preflight.checks import Check, Status
 from harness.preflight.credentials import check_credentials
 

@@ -10,8 +10,7 @@ from harness.config.guard import Intent, Rule
 from harness.config.target import parse_target
 from harness.config.targets_file import Terms
 from harness.errors import PreflightRefused
-from harness.preflight.permit import permit
-from harness.preflight.stamp import write_stamp
+from harness.preflight.stamp import permit, write_stamp
 
 INTENT = Intent(sessions=5, at_once=5, peak_per_s=1.0, stop_timeout_s=1)
 LOCAL = parse_target("ws://127.0.0.1:1/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef")

@@ -15,7 +15,7 @@ from harness.platform_api.conversations import (
     conversations_by_id,
     conversations_of_run,
 )
-from harness.reconcile.end_lag import end_lags
+from harness.reconcile.audit import end_lags
 
 NOW = datetime.now(UTC)
 SPAN = {"start": NOW - timedelta(hours=1), "end": NOW + timedelta(hours=1)}

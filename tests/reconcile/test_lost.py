@@ -11,7 +11,7 @@ from harness.clock import wall_ns
 from harness.ledger.leftovers import read_account, read_leftovers
 from harness.ledger.reader import meta_of_this_process
 from harness.ledger.store import Stage, Store
-from harness.reconcile.lost import find_lost, sweep_lost
+from harness.reconcile.sweep import find_lost, sweep_lost
 
 pytestmark = pytest.mark.process
 

@@ -10,7 +10,7 @@ import pytest
 from synthetic import make_run
 
 from harness.judge.reading import STILL_GOING, read_record
-from harness.measure.addition import write_addition
+from harness.measure.snapshot import write_addition
 from harness.report.consistency import disagreements
 from harness.report.outputs import write_reports
 from harness.rundir.intervals import read_series

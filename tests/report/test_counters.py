@@ -1,7 +1,7 @@
 """What was counted is told with its meaning, worst first; zeros are told as looked for."""
 
 from harness.judge.record import FORENSICS
-from harness.report import counters as oddities
+from harness.report import tables as oddities
 from harness.rundir.schema import RunRecord
 
 

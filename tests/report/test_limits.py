@@ -1,6 +1,6 @@
 """How near a run came to the limits."""
 
-from harness.report.limits import busiest_minute, limit_rows
+from harness.report.tables import busiest_minute, limit_rows
 from harness.rundir.intervals import Series
 from harness.rundir.schema import RunRecord
 

@@ -25,7 +25,7 @@ LONG = "class Shape(ArrivalShape):\n    arrivals = steady(per_second=40, over='9
 STEP_BACK = """
 import gc
 import gevent
-import harness.load.clockwatch as clockwatch
+import harness.load.health as clockwatch
 from time import time_ns
 
 def step_back():

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.errors import ConfigError
-from harness.simulator.reading import CHOICES, fill, whole
+from harness.simulator.options import CHOICES, fill, whole
 from harness.simulator.settings import ApiClient, DeploymentSettings, Knobs
 
 

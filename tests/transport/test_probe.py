@@ -6,7 +6,7 @@ import pytest
 
 from harness.config.target import parse_target
 from harness.errors import UpgradeRejected
-from harness.transport.probe import probe
+from harness.transport.websocket import probe
 
 pytestmark = pytest.mark.process
 

@@ -9,8 +9,7 @@ from proxies import Proxy
 
 from harness.config.target import Target, parse_target
 from harness.errors import ConfigError, ConnectFailed
-from harness.transport.dial import Address, dial
-from harness.transport.route import check_sources
+from harness.transport.dial import Address, check_sources, dial
 
 ID = "deploymentId=12345678-90ab-cdef-1234-567890abcdef"
 

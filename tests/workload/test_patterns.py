@@ -8,7 +8,7 @@ from browser import Browser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.guest.matching import searching
+from harness.guest.questions import searching
 from harness.workload.patterns import javascript
 
 TEXTS = (

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ConfigError
-from harness.workload.profile import parse_profile, read_profile
+from harness.workload.schedule import parse_profile, read_profile
 
 MINUTE_NS = 60_000_000_000
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ConfigError
-from harness.workload.reading import read_text
+from harness.workload.data import read_text
 
 
 def test_what_is_utf_8_is_read_with_and_without_a_mark(tmp_path: Path) -> None:

@@ -9,14 +9,24 @@ histograms of all workers, wherever they ran, and rest on no last report.
 
 Tokens go with it, and Locust's channel between worker and master is neither encrypted nor
 authenticated: run master and workers on a network of their own.
+
+The name of one process of a run, as a node: never used twice, whatever host and pid are.
+
+A container that is restarted in place has the same host name and is process 1 again; two machines
+may have one host name. All that is kept of a node, its ledger, measurements, copies and leases, is
+kept under this name, so two lives must not share it.
 """
 
+import os
+import platform
+import secrets
 import sys
 from collections import OrderedDict, deque
 from pathlib import Path
 from typing import Any, NoReturn
 
 import gevent
+import psutil
 from gevent.event import Event
 from gevent.queue import Queue
 from gevent.threadpool import ThreadPool
@@ -27,8 +37,26 @@ from harness.errors import LedgerError
 from harness.ledger.ledger import Group, run_in
 from harness.ledger.reader import read_process
 from harness.ledger.store import FILE_NAME, Insert, Store, Update
-from harness.load.node import plain
 from harness.measure.snapshot import HISTOGRAMS, INTERVALS, write_whole
+
+HOST_CHARACTERS = 40
+"""The name becomes part of file names."""
+
+
+def new_node_name() -> str:
+    """Host and pid, for people; when the process was born and a nonce, so that it is the only one.
+
+    Letters, digits, dots, dashes and underscores.
+    """
+    host = plain(platform.node() or "host")[:HOST_CHARACTERS]
+    born = int(psutil.Process().create_time())
+    return f"{host}-{os.getpid()}-{born:x}-{secrets.token_hex(4)}"
+
+
+def plain(name: str) -> str:
+    """A name, fit for a file."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name)
+
 
 SHIP = "harness_ledger"
 SHIPPED = "harness_ledger_ack"

@@ -1,39 +1,125 @@
-"""The charts of a report as Bokeh figures; the page's script gives them the colours of the page."""
+"""The charts of a report as Bokeh figures; the page's script gives them the colours of the page.
+
+How every chart looks, and the legend that the page writes for it.
+
+Hardly any text enters a chart: titles, legends and what phases and incidents are called stand in
+the HTML around it. Names that do (in tooltips) lose all letters that mean something there.
+
+The percentile-by-percentile plot of one operation.
+"""
 
 import math
+import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from bokeh.models import (
+    Axis,
     BasicTicker,
     BoxZoomTool,
     ColumnDataSource,
     DatetimeTickFormatter,
     FixedTicker,
     HoverTool,
+    NumeralTickFormatter,
+    PrintfTickFormatter,
     Range1d,
+    TickFormatter,
 )
 from bokeh.models.annotations import Span
 from bokeh.models.renderers import DataRenderer
+from bokeh.models.text import BaseText
 from bokeh.plotting import figure
 
-from harness.report.html.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    RED,
-    Key,
-    Plot,
-    drawn_plainly,
-    plain,
-    tick_log,
-    value_ticks,
-)
+from harness.measure.histogram import Counted
 from harness.rundir.intervals import HEAT_ROWS_PER_DECADE, Series, Values
+
+BLUE, ORANGE, GREEN, RED, PURPLE, GREY = (
+    "#3a7fc4",
+    "#c77414",
+    "#2f9469",
+    "#d0454c",
+    "#8a63c9",
+    "#7d8793",
+)
+MOST_LOG_TICKS = 6
+LOG_DIGITS = (
+    tuple(tenth / 10 for tenth in range(10, 100)),
+    tuple(half / 2 for half in range(2, 20)),
+    (1, 2, 3, 4, 5, 6, 7, 8, 9),
+    (1, 2, 5),
+    (1, 3),
+    (1,),
+)
+"""Where a decade may be labelled, from dense to sparse."""
+MEANINGFUL = re.compile(r"[^\w .,%-]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """An entry of a chart's legend; the page writes it, so that it can be read and selected."""
+
+    text: str
+    colour: str
+    shape: str = "line"
+    """line, dash, band or box."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Plot:
+    """A Bokeh figure and its legend."""
+
+    figure: figure
+    legend: list[Key] = field(default_factory=list)
+
+
+def plain(name: str) -> str:
+    """A name fit for a tooltip."""
+    return MEANINGFUL.sub("_", name)[:40]
+
+
+def drawn_plainly(plot: figure) -> figure:
+    plot.output_backend = "svg"  # stays sharp on paper and at any zoom
+    plot.min_border_left = 70
+    plot.background_fill_alpha = 0
+    plot.border_fill_alpha = 0
+    plot.outline_line_color = None
+    plot.xgrid.grid_line_color = None
+    plot.xaxis.minor_tick_line_color = None
+    plot.yaxis.minor_tick_line_color = None
+    plot.yaxis.axis_line_color = None
+    plot.yaxis.major_tick_line_color = None
+    plot.axis.major_label_text_font_size = "11.5px"
+    plot.axis.axis_label_text_font_style = "normal"
+    plot.axis.axis_label_text_font_size = "11.5px"
+    plot.axis.major_label_text_font = "system-ui, sans-serif"
+    plot.axis.axis_label_text_font = "system-ui, sans-serif"
+    return plot
+
+
+def value_ticks(unit: str) -> TickFormatter:
+    # No formatter that needs a script: the page's security policy forbids making code from text.
+    if unit in ("ms", "s", "%"):
+        return PrintfTickFormatter(format=f"%g {unit}".replace("%g %", "%g %%"))
+    return NumeralTickFormatter(format="0,0.[00]")
+
+
+def tick_log(axis: Axis, lowest: float, highest: float) -> None:
+    """Label a logarithmic axis of milliseconds at round values, few enough to be read."""
+    decades = range(math.floor(math.log10(lowest)), math.ceil(math.log10(highest)) + 1)
+    for digits in LOG_DIGITS:
+        ticks = [digit * 10.0**decade for decade in decades for digit in digits]
+        ticks = [tick for tick in ticks if lowest <= tick <= highest]
+        if len(ticks) <= MOST_LOG_TICKS:
+            break
+    axis.ticker = FixedTicker(ticks=ticks)
+    axis.major_label_overrides = {
+        tick: f"{tick:g} ms" if tick < 1000 else f"{tick / 1000:g} s" for tick in ticks
+    }
+
 
 FAILURE_COLOURS = (RED, ORANGE, PURPLE, BLUE, GREEN, GREY)
 HEAT_COLUMNS = 120
@@ -273,3 +359,72 @@ def _row_ms(row: int) -> float:
 
 def _alpha(count: int, most: int) -> float:
     return 0.12 + 0.88 * (math.log(count) / math.log(most) if most > 1 else 1.0)
+
+
+QUANTILE_TICKS: dict[float, str] = {
+    0: "0",
+    50: "50",
+    90: "90",
+    99: "99",
+    99.9: "99.9",
+    99.99: "99.99",
+}
+MOST_POINTS = 160
+
+
+def percentiles(service: Counted, corrected: Counted | None) -> Plot:
+    """Milliseconds by percentile, the axis stretched towards 100 as HDR histograms are drawn."""
+    plot = figure(
+        height=210, sizing_mode="stretch_width", tools="", toolbar_location=None, y_axis_type="log"
+    )
+    highest_place = 1.0
+    lowest, highest = math.inf, 0.0
+    legend = []
+    for name, histogram, colour, dash in (
+        ("corrected", corrected, ORANGE, "dashed"),
+        ("service", service, BLUE, "solid"),
+    ):
+        if histogram is None or not histogram.count:
+            continue
+        quantiles, values = _curve(histogram)
+        places = _nines(quantiles)
+        highest_place = max(highest_place, places[-1])
+        lowest, highest = min(lowest, values[0]), max(highest, values[-1])
+        source = ColumnDataSource({"x": places, "ms": values, "q": quantiles})
+        line = plot.line("x", "ms", source=source, color=colour, line_width=2, line_dash=dash)
+        tips = [(name, "@ms{0,0.[00]} ms"), ("percentile", "@q{0.[0000]}")]
+        plot.add_tools(HoverTool(renderers=[line], tooltips=tips, mode="vline"))
+        legend.append(Key(text=name, colour=colour, shape="dash" if dash == "dashed" else "line"))
+    plot.x_range = Range1d(start=0, end=highest_place * 1.02)
+    plot.y_range = Range1d(start=lowest / 1.2, end=highest * 1.2)
+    tick_log(plot.yaxis[0], lowest / 1.2, highest * 1.2)
+    ticks: dict[float | str, str | BaseText] = {
+        _nines([q])[0]: text for q, text in QUANTILE_TICKS.items()
+    }
+    plot.xaxis.ticker = FixedTicker(ticks=_nines(list(QUANTILE_TICKS)))
+    plot.xaxis.major_label_overrides = ticks
+    plot.xaxis.axis_label = "percentile"
+    plot.yaxis.formatter = value_ticks("ms")
+    return Plot(figure=drawn_plainly(plot), legend=legend[::-1])
+
+
+def _curve(histogram: Counted, most: int = MOST_POINTS) -> tuple[list[float], list[float]]:
+    """(percentiles, milliseconds) of the cumulative distribution, thinned evenly to ``most``."""
+    whole, seen = histogram.count, 0
+    quantiles, values = [0.0], [0.0]
+    for value_us, count in histogram.buckets_us():
+        if not seen:
+            values[0] = value_us / 1000
+        seen += count
+        quantiles.append(100 * seen / whole)
+        values.append(value_us / 1000)
+    # The highest value stands where the last but one ends: 100 % itself lies infinitely far away.
+    quantiles[-1] = max(quantiles[-2], 100 * (1 - 1 / (2 * whole)))
+    keep = sorted(
+        {round(place) for place in np.linspace(0, len(values) - 1, min(most, len(values)))}
+    )
+    return [quantiles[place] for place in keep], [values[place] for place in keep]
+
+
+def _nines(quantiles: Sequence[float]) -> list[float]:
+    return [-math.log10(1 - quantile / 100) for quantile in quantiles]

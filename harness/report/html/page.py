@@ -3,27 +3,83 @@
 Everything that came from elsewhere (the service, a foreign run directory) is escaped by the
 template engine, and the page's own security policy lets no script run but the three that are
 written here, known by their hashes, so that a slip in escaping could still not run anything.
+
+A page that answers one question: the answer first, figures, then tables. In the report's style.
+
+Needs nothing from outside and no script; everything is escaped.
+
+Pages of the manual, as sections of a report that is read offline.
+
+They are written for the terminal and for a browser alike, so they are plain Markdown. In a report
+links to other files lead nowhere: only their words are kept.
 """
 
 import base64
 import hashlib
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
 
 from bokeh.embed import components
 from bokeh.resources import Resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from markupsafe import Markup
 
 from harness import __version__
-from harness.measure.operations import OPERATIONS, ordered
-from harness.report import aftermath, figures, story
-from harness.report import counters as oddities
+from harness.errors import ConfigError
+from harness.measure.model import OPERATIONS, ordered
+from harness.report import figures, story
+from harness.report import tables as aftermath
+from harness.report import tables as oddities
 from harness.report.consistency import disagreements
 from harness.report.html.panels import NOTHING, Panel, make_panels
-from harness.report.limits import limit_rows
-from harness.report.manual import MEASURING, section
+from harness.report.tables import limit_rows
 from harness.rundir.intervals import Series
 from harness.rundir.schema import RunRecord
+
+MEASURING = "measuring"
+
+
+def page(topic: str) -> str:
+    """The Markdown of a page."""
+    return files("harness").joinpath(f"docs/{topic}.md").read_text(encoding="utf-8")
+
+
+def section(topic: str) -> tuple[str, Markup]:
+    """The title of a page and its HTML: headings one level down, each with an id to link to."""
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = parser.parse(page(topic))
+    title = tokens[1].content
+    body = tokens[3:]  # without the title
+    for number, token in enumerate(body):
+        if token.type == "heading_open":
+            token.tag = _down(token.tag)
+            token.attrSet("id", anchor(topic, body[number + 1].content))
+        elif token.type == "heading_close":
+            token.tag = _down(token.tag)
+        elif token.children:
+            token.children = [part for part in token.children if not _is_link(part)]
+    html = parser.renderer.render(body, parser.options, {})
+    return title, Markup(html)  # our own text, and the parser lets no HTML through
+
+
+def anchor(topic: str, heading: str) -> str:
+    """The id of a heading."""
+    words = re.findall(r"[a-z0-9]+", heading.lower())
+    return "-".join([topic, *words])
+
+
+def _down(tag: str) -> str:
+    return f"h{min(int(tag[1:]) + 1, 6)}"
+
+
+def _is_link(token: Token) -> bool:
+    return token.type in ("link_open", "link_close")
+
 
 PAGE = "report.html"
 TIMES = ("p50", "p90", "p95", "p99", "p99_9", "max", "mean")
@@ -105,3 +161,73 @@ def _script(text: str) -> Script:
         raise AssertionError("a script that would end itself")  # no text from outside gets here
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
     return Script(text=Markup(text), sha256=digest)
+
+
+Cell = str | Mapping[str, object]
+"""A text, or a bar: ``{"tone": "good", "width": per cent}``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table; numbers stand at the right."""
+
+    name: str
+    number: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """A figure that stands out, what it is, and a note below."""
+
+    figure: str
+    name: str
+    note: str = ""
+    bad: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A heading with a table, or something to copy."""
+
+    heading: str
+    lede: str = ""
+    columns: Sequence[Column] = ()
+    rows: Sequence[Sequence[Cell]] = ()
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The page. ``tone`` is pass, fail, invalid or no_data."""
+
+    title: str
+    kicker: str
+    about: str
+    tone: str
+    headline: str
+    why: str
+    notices: Sequence[str] = field(default=())
+    keys: Sequence[Key] = field(default=())
+    sections: Sequence[Section] = field(default=())
+    foot: str = ""
+
+
+def render_answer(answer: Answer) -> str:
+    """The page's HTML."""
+    template = template_environment().get_template("answer.html")
+    return template.render(answer=answer, version=__version__)
+
+
+def write_answer(path: Path, answer: Answer) -> Path:
+    """Write the page in one step. Raises ConfigError when that is not possible."""
+    return write_page(path, render_answer(answer))
+
+
+def write_page(path: Path, html: str) -> Path:
+    """Write a page in one step. Raises ConfigError when that is not possible."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_text(html, encoding="utf-8")
+        return part.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path} can't be written: {error.strerror or error}") from error

@@ -10,8 +10,8 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from harness.simulator.behaviour.conversing import disconnect, reply, say_unasked, typing
-from harness.simulator.truth.questions import Question
 from harness.simulator.truth.state import Conversation, Leg, Participant, Session
+from harness.simulator.truth.truth import Question
 
 if TYPE_CHECKING:
     from harness.simulator.service import Service

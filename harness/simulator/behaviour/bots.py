@@ -13,10 +13,9 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from harness.simulator.behaviour.conversing import disconnect, reply, say_unasked, typing
-from harness.simulator.behaviour.dialogue import Turn, spoken
-from harness.simulator.behaviour.distributions import Distribution
-from harness.simulator.truth.questions import Question
+from harness.simulator.behaviour.dialogue import Distribution, Turn, spoken
 from harness.simulator.truth.state import Conversation, Session
+from harness.simulator.truth.truth import Question
 
 if TYPE_CHECKING:
     from harness.simulator.service import Service

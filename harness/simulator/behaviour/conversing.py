@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness.simulator.guest_api import frames
 from harness.simulator.limits import over
-from harness.simulator.truth.questions import Question
 from harness.simulator.truth.state import Conversation, Session
+from harness.simulator.truth.truth import Question
 
 if TYPE_CHECKING:
     from harness.simulator.service import Service

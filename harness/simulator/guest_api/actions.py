@@ -24,7 +24,7 @@ from harness.simulator.guest_api import (
 from harness.simulator.guest_api.connection import Connection
 from harness.simulator.guest_api.presence import presence_type
 from harness.simulator.limits import over
-from harness.simulator.truth.questions import Question
+from harness.simulator.truth.truth import Question
 
 if TYPE_CHECKING:
     pass

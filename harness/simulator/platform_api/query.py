@@ -8,7 +8,7 @@ from aiohttp import web
 
 from harness.simulator.guest_api.frames import iso_ms
 from harness.simulator.platform_api.access import division_of, guarded, sees
-from harness.simulator.platform_api.views import analytics, segments
+from harness.simulator.platform_api.conversations import analytics, segments
 from harness.simulator.rest import api_error, json_object, json_response
 from harness.simulator.truth.state import Conversation
 

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import ValuesView
 from typing import TYPE_CHECKING
 
-from harness.simulator.guest_api.ids import dashed
+from harness.simulator.guest_api.frames import dashed
 from harness.simulator.truth.state import Conversation, Leg, Participant, Session
 
 if TYPE_CHECKING:

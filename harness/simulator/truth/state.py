@@ -13,7 +13,7 @@ from harness.simulator.truth.truth import Tally
 if TYPE_CHECKING:
     from harness.simulator.guest_api.connection import Connection
     from harness.simulator.settings import DeploymentSettings
-    from harness.simulator.truth.questions import Question
+    from harness.simulator.truth.truth import Question
 
 
 class SessionEnd(StrEnum):

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.report.html.answer_page import Answer, Column, Key, Section, write_answer
-from harness.studies.calibrate.calibration import SAFE, Calibration, Carried, Rate
-from harness.studies.calibrate.limit import Limit
+from harness.report.html.page import Answer, Column, Key, Section, write_answer
+from harness.studies.calibrate.calibration import SAFE, Calibration, Carried, Limit, Rate
 
 PAGE = "calibration.html"
 NAMES = {"plain": "plain", "tls": "TLS"}

@@ -1,15 +1,31 @@
 """The three runs of a calibration: guests that come ever faster, guests that speak ever faster, and
-guests that stay. Each is a run of its own against a simulator of its own."""
+guests that stay. Each is a run of its own against a simulator of its own.
+
+How much of this machine others use while we measure what it can do.
+
+What others take is missing from the figures, and they make a generator late. Our own part is that
+of this process and of all its children that have ended, and theirs (``harness run`` waits for
+Locust and the simulator, Locust for its workers).
+"""
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from harness.measure.lag import LATE_MS
-from harness.studies.calibrate.calibration import HeldSessions, Rate, read_held, read_rise
-from harness.studies.calibrate.limit import find_limit, is_spoiled
+from harness.studies.calibrate.calibration import (
+    HeldSessions,
+    Rate,
+    find_limit,
+    is_spoiled,
+    read_held,
+    read_rise,
+)
 from harness.studies.run_process import watch_run
 
 SPOILED_MS = LATE_MS / 2
@@ -165,3 +181,42 @@ def _environment() -> dict[str, str]:
     ours = ("HARNESS_RATE", "HARNESS_OVER", "HARNESS_ARRIVALS", "HARNESS_SLO")
     kept = {name: value for name, value in os.environ.items() if name not in ours}
     return {**kept, "HARNESS_PACE": "off"}
+
+
+class OtherWork:
+    """The processor time of others since it was made, as a share of all there was."""
+
+    def __init__(self) -> None:
+        self._cores = sorted(os.sched_getaffinity(0))
+        self._began_s = time.monotonic()
+        self._busy_s = _busy_s(self._cores)
+        self._own_s = _own_s()
+
+    def share(self) -> float:
+        """0 to 1; ask when the children have ended."""
+        return share_of_others(
+            busy_s=_busy_s(self._cores) - self._busy_s,
+            own_s=_own_s() - self._own_s,
+            all_s=(time.monotonic() - self._began_s) * len(self._cores),
+        )
+
+
+def share_of_others(*, busy_s: float, own_s: float, all_s: float) -> float:
+    """Of ``all_s`` seconds of all cores ``busy_s`` were used, ``own_s`` of these by us."""
+    return min(1.0, max(0.0, busy_s - own_s) / all_s) if all_s > 0 else 0.0
+
+
+def _busy_s(cores: list[int]) -> float:
+    every = psutil.cpu_times(percpu=True)
+    found = 0.0
+    for core in cores:
+        if core < len(every):
+            times = every[core]._asdict()
+            kinds = ("user", "nice", "system", "irq", "softirq", "steal")
+            found += sum(times.get(kind, 0.0) for kind in kinds)
+    return found
+
+
+def _own_s() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system

@@ -7,17 +7,95 @@ enough where the curve crosses (``harness.studies.capacity.crossing``). Without 
 that is *close* (the objective's interval encloses its limit) marks the knee itself: the gaps on
 both sides of it are narrowed. A level at which the generator was the limit is *inconclusive*: the
 search stays below it and never calls it the service's limit.
+
+A level of a capacity search, judged: how each objective stands by the interval of its figure,
+and what they and the generator's state come to together.
+
+What a capacity search raises: new guests per unit of time, or guests present at once.
+
+Inside, rates are guests per second and occupancies guests; people read guests a minute.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil, floor, inf, isfinite, sqrt
+from typing import Any, Protocol
 
 from harness.errors import ConfigError
 from harness.studies.capacity.crossing import Crossing, Reading, find_crossing, is_near
-from harness.studies.capacity.level_verdict import Judged
-from harness.units import figure_text
+from harness.units import figure_text, rate_per_s
+
+
+class Judged(StrEnum):
+    """What a level showed."""
+
+    OVER = "over"
+    CLOSE = "close"
+    UNDER = "under"
+    INCONCLUSIVE = "inconclusive"
+
+
+class Standing(StrEnum):
+    """An objective at a level: by its interval, where there is one."""
+
+    MET = "met"
+    CLOSE = "close"
+    MISSED = "missed"
+
+
+class Bounds(Protocol):
+    """A figure and the interval that it lies in; None where that is not known."""
+
+    @property
+    def figure(self) -> float | None: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+
+
+def judge_level(
+    objectives: Sequence[Standing],
+    *,
+    leftovers_growing: bool,
+    generator_healthy: bool,
+    held_back: bool,
+) -> Judged:
+    """A level's verdict in the order that keeps the generator's limit from being the service's.
+
+    A missed objective or growing leftovers count even when the generator struggled: what it saw
+    was bad enough. A good result does not count then, nor when the load that was asked for was
+    ``held_back`` by anything of ours (arrivals dropped, guests missing).
+    """
+    if Standing.MISSED in objectives or leftovers_growing:
+        return Judged.OVER
+    if not generator_healthy or held_back or not objectives:
+        return Judged.INCONCLUSIVE
+    return Judged.CLOSE if Standing.CLOSE in objectives else Judged.UNDER
+
+
+def standing(estimate: Bounds, limit: float, *, held: float = 1.0) -> Standing:
+    """An upper limit against a figure's interval; CLOSE where there is none.
+
+    ``held`` is how much of its longest time the level has been held, above 0 up to 1. Looking often
+    finds by chance what one look would not, so early looks need the more distance from the limit
+    (P. C. O'Brien, T. R. Fleming, 1979).
+    """
+    low, figure, high = estimate.low, estimate.figure, estimate.high
+    if not 0 < held <= 1:
+        raise ConfigError(f"capacity: held: expected a share above 0 up to 1, got {held!r}")
+    if low is None or figure is None or high is None:
+        return Standing.CLOSE
+    wider = 1 / sqrt(held)
+    if low > 0:  # a time: its error is a share of it
+        low, high = figure * (low / figure) ** wider, figure * (high / figure) ** wider
+    else:  # a share, of which next to nothing was seen
+        low, high = 0.0, figure + (high - figure) * wider
+    if low > limit:
+        return Standing.MISSED
+    return Standing.MET if high < limit else Standing.CLOSE
+
 
 SAME_RATE = 1e-9
 NEARBY = 0.15
@@ -347,3 +425,63 @@ def _narrow(plan: SearchPlan, view: _View) -> float | None:
 def _inside(plan: SearchPlan, load: float, low: float, high: float) -> float:
     """A load near ``load`` that lies between two that are apart, and is neither."""
     return min(max(float(round(load)), low + 1), high - 1) if plan.whole else load
+
+
+MOST_GUESTS = 1_000_000
+MOST_PER_S = 10_000
+
+
+class Raised(StrEnum):
+    """The quantity of a search. An open workload has a rate, a closed one an occupancy."""
+
+    RATE = "rate"
+    OCCUPANCY = "occupancy"
+
+    @property
+    def unit(self) -> str:
+        """Short, behind a figure."""
+        return "guests/min" if self is Raised.RATE else "guests at once"
+
+    @property
+    def words(self) -> str:
+        """In a sentence, behind a figure."""
+        return "guests a minute" if self is Raised.RATE else "guests at once"
+
+    @property
+    def key(self) -> str:
+        """Under which a level on disk has its load."""
+        return "rate_per_s" if self is Raised.RATE else "guests"
+
+    def shown(self, load: float) -> float:
+        """A load in the unit that people read."""
+        return load * 60 if self is Raised.RATE else load
+
+    def load_of(self, level: Mapping[str, Any]) -> float:
+        """What a level on disk was asked to carry."""
+        return float(level[self.key])
+
+    def parse(self, text: str, option: str) -> float:
+        """A load from what was written. ConfigError names the option and says what it takes."""
+        if self is Raised.RATE:
+            if text.strip().isdecimal():
+                raise ConfigError(
+                    f"{option}: expected a rate such as 10/s or 600/min, got {text!r} "
+                    "(guests at once go with --by occupancy)"
+                )
+            load = rate_per_s(text, option)
+            if not 0 < load <= MOST_PER_S:
+                raise ConfigError(
+                    f"{option}: expected a rate above zero and up to {MOST_PER_S:,}/s, got {text!r}"
+                )
+            return load
+        if not text.strip().isdecimal():
+            raise ConfigError(
+                f"{option}: with --by occupancy expected a whole number of guests at once such as "
+                f"200, got {text!r}"
+            )
+        guests = float(text)
+        if not 1 <= guests <= MOST_GUESTS:
+            raise ConfigError(
+                f"{option}: expected 1 to {MOST_GUESTS:,} guests at once, got {text!r}"
+            )
+        return guests

@@ -3,6 +3,8 @@
 The mathematics and the words for times and shares are those of
 :mod:`harness.studies.compare.statistics`.
 Leftovers are counted, not estimated: one more than before is one more.
+
+The times of a run in blocks of time, as the comparison of runs takes them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,11 +14,13 @@ from pathlib import Path
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.judge.reading import read_record
-from harness.measure.operations import ordered
+from harness.measure.histogram import Counted
+from harness.measure.model import Outcome, ordered
+from harness.measure.snapshot import HISTOGRAMS, INTERVALS, read_intervals
 from harness.report.figures import count_text, length_text, ms_text, percent_text
 from harness.report.story import failures, how_rows
+from harness.rundir.intervals import MOST_BLOCKS, BinnedTimes, empty_series, read_span
 from harness.rundir.schema import RunRecord
-from harness.studies.compare.blocks import read_blocks, read_error_blocks
 from harness.studies.compare.statistics import (
     Change,
     Rules,
@@ -26,6 +30,56 @@ from harness.studies.compare.statistics import (
     compare_runs,
     compare_shares,
 )
+
+Buckets = Sequence[tuple[float, int]]
+"""(milliseconds, count) of a histogram."""
+
+
+def read_blocks(run_dir: Path) -> dict[str, list[Buckets]]:
+    """Per tag the histogram of each block in which it has values, in order of time.
+
+    All processes are merged. Empty where nothing was recorded. Damaged lines are left out.
+    """
+    paths = sorted(run_dir.glob(INTERVALS.format(worker="*")))
+    span = read_span(paths)
+    if span is None:
+        return {}
+    found: dict[str, list[Buckets]] = {}
+
+    def keep(tag: str, part: Counted, _at_s: float) -> None:
+        found.setdefault(tag, []).append(
+            [(value_us / 1000, count) for value_us, count in part.buckets_us()]
+        )
+
+    [series] = empty_series(span, paths, (MOST_BLOCKS,))
+    BinnedTimes(series, keep).read(sorted(run_dir.glob(HISTOGRAMS.format(worker="*"))))
+    return found
+
+
+def read_error_blocks(run_dir: Path) -> dict[str, list[tuple[int, int]]]:
+    """Per operation (did not end well, all) of each block in which it ended, in order of time.
+
+    All processes are merged.
+    """
+    paths = sorted(run_dir.glob(INTERVALS.format(worker="*")))
+    span = read_span(paths)
+    if span is None:
+        return {}
+    [series] = empty_series(span, paths, (MOST_BLOCKS,))
+    found: dict[str, list[list[int]]] = {}
+    for path in paths:
+        for interval in read_intervals(path):
+            place = series.bin_of(interval.ended_s - interval.length_s / 2)
+            for operation, outcomes in interval.outcomes.items():
+                blocks = found.setdefault(operation, [[0, 0] for _ in range(len(series))])
+                whole = sum(outcomes.values())
+                blocks[place][0] += whole - outcomes.get(Outcome.OK, 0)
+                blocks[place][1] += whole
+    return {
+        operation: [(bad, whole) for bad, whole in blocks if whole]
+        for operation, blocks in found.items()
+    }
+
 
 SERVICE = ".service"
 NOT_TIMED = "lag"
@@ -47,7 +101,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counted:
+class CountChange:
     """A count or a share in both runs and a word for the change."""
 
     name: str
@@ -67,7 +121,7 @@ class Comparison:
     rules: Rules
     differences: list[Difference]
     times: list[Change]
-    counts: list[Counted]
+    counts: list[CountChange]
     health: list[Difference]
     doubts: list[str]
     """Why one of the runs is not fit to be compared; empty where both are."""
@@ -279,7 +333,7 @@ def _counts(
     records: Sequence[RunRecord],
     rules: Rules,
     gate: Sequence[str],
-) -> Iterator[Counted]:
+) -> Iterator[CountChange]:
     """Of the base runs together and of the new one, which is last."""
     base, new = records[-2], records[-1]
     names = ordered(name for name in base.operations if name in new.operations)
@@ -297,7 +351,7 @@ def _counts(
     dropped = [[(record.arrivals.dropped, record.arrivals.due)] for record in records]
     yield _shares("arrivals dropped", _together(dropped), confidence, rules.confidence, 0)
     left = [record.sessions.leftover for record in (base, new)]
-    yield Counted(
+    yield CountChange(
         name="leftovers",
         base=count_text(left[0]),
         new=count_text(left[1]),
@@ -327,7 +381,7 @@ def _together(sides: Sequence[Known]) -> tuple[Known, Known]:
 
 def _shares(
     name: str, sides: tuple[Known, Known], confidence: float, gate: float, looked_at: int
-) -> Counted:
+) -> CountChange:
     """``looked_at``: with how many shares of the gate it has to hold together (0: not one)."""
     known = [
         [(part, whole) for part, whole in side if part is not None and whole is not None]
@@ -346,7 +400,7 @@ def _shares(
         else "not recorded"
         for side, there, share in zip(known, recorded, (found.base, found.new), strict=True)
     )
-    return Counted(name=name, base=base, new=new, word=found.word, worst=worst)
+    return CountChange(name=name, base=base, new=new, word=found.word, worst=worst)
 
 
 def _more_or_fewer(base: int | None, new: int | None) -> str:

@@ -1,10 +1,10 @@
 """Two runs compared: the change of each percentile with an interval, and a word for it.
 
 The samples of a run are not independent: the service has good and bad minutes. So the uncertainty
-of a percentile is taken from blocks of time (``harness.measure.blocks``). Where many figures are
-looked at, some differ by chance; the intervals are widened (Bonferroni) so that the stated error
-rate holds for **all figures together**: of a hundred pairs of equal runs, at most five give any
-false word at 95 %.
+of a percentile is taken from blocks of time (``harness.measure.statistics``). Where many figures
+are looked at, some differ by chance; the intervals are widened (Bonferroni) so that the stated
+error rate holds for **all figures together**: of a hundred pairs of equal runs, at most five give
+any false word at 95 %.
 
 What no mathematics on two runs can see is how much the service changes from run to run. Several
 base runs show it; a known spread can be given as ``between_runs``.
@@ -22,8 +22,7 @@ import numpy as np
 from scipy.stats import norm, t
 
 from harness.errors import ConfigError
-from harness.measure.blocks import Blocks, Buckets
-from harness.measure.shares import estimate_share
+from harness.measure.statistics import Blocks, Buckets, estimate_share
 
 PERCENTILES = (50.0, 90.0, 95.0, 99.0)
 

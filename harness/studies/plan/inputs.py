@@ -8,12 +8,11 @@ from pathlib import Path
 
 from harness.errors import ConfigError
 from harness.studies.calibrate.calibration import CALIBRATION, read_calibration
-from harness.studies.capacity.load_axis import Raised
 from harness.studies.capacity.runner import resume_search
-from harness.studies.capacity.search import answer
+from harness.studies.capacity.search import Raised, answer
 from harness.studies.plan.plan import Wanted, peak_of_intervals
 from harness.units import duration_text, rate_per_s, seconds
-from harness.workload.profile import read_profile
+from harness.workload.schedule import read_profile
 
 OPTIONS = {
     **{

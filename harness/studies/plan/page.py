@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.report.html.answer_page import Answer, Column, Key, Section, write_answer
+from harness.report.html.page import Answer, Column, Key, Section, write_answer
 from harness.studies.plan.plan import LaunchPlan, Wanted
 from harness.units import duration_text, figure_text
 

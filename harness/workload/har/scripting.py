@@ -21,9 +21,8 @@ from harness.workload.har.moments import (
     offered_in,
     turns,
 )
-from harness.workload.har.personal import Personal
 from harness.workload.har.reading import Recording
-from harness.workload.har.redaction import personal_of
+from harness.workload.har.redaction import Personal, personal_of
 from harness.workload.script.file import MAX_FILE_BYTES
 from harness.workload.script.model import DEFAULT_WITHIN, render
 from harness.workload.texts import MAX_TEXT_BYTES

@@ -18,8 +18,7 @@ from harness.ledger.leftovers import ledger_files, read_account, read_leftovers
 from harness.ledger.reader import read_rows
 from harness.ledger.store import Stage, Store
 from harness.load.cluster import replication as shipping
-from harness.load.cluster.replication import SHIP, SHIPPED, Copies, Shipper
-from harness.load.node import new_node_name
+from harness.load.cluster.replication import SHIP, SHIPPED, Copies, Shipper, new_node_name
 from harness.measure.histogram import Histogram
 from harness.measure.model import Sample
 from harness.measure.recorder import Recorder, service_tag

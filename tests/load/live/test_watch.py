@@ -7,8 +7,7 @@ from live_rows import interval
 
 from harness.judge.objective import parse_objective
 from harness.judge.record import KNOWN
-from harness.load.live.totals import Live
-from harness.load.live.watch import AbortWatch
+from harness.load.live.totals import AbortWatch, Live
 
 
 def test_it_stops_after_grace_and_delay() -> None:

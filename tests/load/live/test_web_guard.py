@@ -3,7 +3,7 @@
 import pytest
 from flask import Flask
 
-from harness.load.live.web_guard import guard, known
+from harness.load.live.web import guard, known
 
 
 @pytest.mark.parametrize(

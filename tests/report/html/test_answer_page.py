@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ConfigError
-from harness.report.html.answer_page import (
+from harness.report.html.page import (
     Answer,
     Column,
     Key,

@@ -8,7 +8,7 @@ from bokeh.models import HoverTool, Quad, Step, VArea
 from synthetic import make_run
 
 from harness.report.html import charts
-from harness.report.html.style import BLUE, Plot
+from harness.report.html.charts import BLUE, Plot
 from harness.rundir.intervals import Series, read_series
 
 

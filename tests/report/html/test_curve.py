@@ -4,10 +4,9 @@ import math
 
 import pytest
 
-from harness.measure.counted import decoded
-from harness.measure.histogram import Histogram
-from harness.report.html import curve
-from harness.report.html.style import MOST_LOG_TICKS
+from harness.measure.histogram import Histogram, decoded
+from harness.report.html import charts as curve
+from harness.report.html.charts import MOST_LOG_TICKS
 
 
 def test_the_percentile_curve_ends_at_the_highest_value_and_never_falls() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from synthetic import START_S, make_run
 
-from harness.report.html.incidents import find_incidents
+from harness.report.html.panels import find_incidents
 from harness.rundir.intervals import Series, read_series
 
 

@@ -7,7 +7,7 @@ from bokeh.models import LogAxis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.report.html.style import MOST_LOG_TICKS, plain, tick_log, value_ticks
+from harness.report.html.charts import MOST_LOG_TICKS, plain, tick_log, value_ticks
 
 
 @given(st.floats(min_value=1e-3, max_value=1e6), st.floats(min_value=1.44, max_value=1e8))

@@ -9,10 +9,9 @@ import aiohttp
 import pytest
 
 from harness.simulator.behaviour.bots import Bot
-from harness.simulator.behaviour.dialogue import read_dialogue
-from harness.simulator.behaviour.distributions import read_distribution
+from harness.simulator.behaviour.dialogue import read_dialogue, read_distribution
 from harness.simulator.settings import LIFELIKE, AgentSettings, BotSettings
-from harness.simulator.truth.questions import Questions
+from harness.simulator.truth.truth import Questions
 
 FIFTY = read_distribution("50ms", "x")
 FAST = BotSettings(time=read_distribution("10ms", "x"))

@@ -8,7 +8,7 @@ import time
 import aiohttp
 import pytest
 
-from harness.simulator.behaviour.distributions import read_distribution
+from harness.simulator.behaviour.dialogue import read_distribution
 from harness.simulator.guest_api.frames import text_frame
 from harness.simulator.settings import BotSettings
 

@@ -14,13 +14,13 @@ from harness.studies.calibrate.calibration import (
     Calibration,
     Carried,
     HeldSessions,
+    Limit,
     Rate,
     read_calibration,
     read_held,
     read_rise,
     write_calibration,
 )
-from harness.studies.calibrate.limit import Limit
 
 MS = 1_000_000
 FOUND = Calibration(

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.errors import ConfigError
-from harness.studies.calibrate.limit import Limit, Second, find_limit, is_spoiled
+from harness.studies.calibrate.calibration import Limit, Second, find_limit, is_spoiled
 
 
 def rise(

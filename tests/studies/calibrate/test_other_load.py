@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from harness.studies.calibrate.other_load import OtherWork, _own_s, share_of_others
+from harness.studies.calibrate.runs import OtherWork, _own_s, share_of_others
 
 
 def test_the_share_of_others_is_what_is_not_ours() -> None:

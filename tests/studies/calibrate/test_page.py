@@ -3,8 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from harness.studies.calibrate.calibration import Calibration, Carried, HeldSessions, Rate
-from harness.studies.calibrate.limit import Limit
+from harness.studies.calibrate.calibration import Calibration, Carried, HeldSessions, Limit, Rate
 from harness.studies.calibrate.page import disturbances, rows_of, write_calibration_page
 
 CARRIED = Carried(

@@ -6,7 +6,7 @@ import pytest
 
 from harness.studies.calibrate import runs as rising
 from harness.studies.calibrate.runs import Rising
-from harness.studies.inspect_locustfile import inspect_locustfile
+from harness.studies.run_process import inspect_locustfile
 
 ASKED = Rising(
     out=Path("unused"),

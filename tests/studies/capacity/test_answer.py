@@ -4,8 +4,7 @@ from math import inf
 from typing import Any
 
 from harness.studies.capacity.answer import as_dict
-from harness.studies.capacity.load_axis import Raised
-from harness.studies.capacity.search import Answer, Found
+from harness.studies.capacity.search import Answer, Found, Raised
 
 
 def answer(**changes: Any) -> Answer:

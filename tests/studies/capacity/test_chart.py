@@ -1,6 +1,6 @@
 """The drawing shows every level in its place, and what lies outside at its edge."""
 
-from harness.studies.capacity.chart import BOTTOM, LEFT, RIGHT, TOP, Measured, knee_chart
+from harness.studies.capacity.page import BOTTOM, LEFT, RIGHT, TOP, Measured, knee_chart
 
 
 def level(load: float, share: float, tone: str) -> Measured:

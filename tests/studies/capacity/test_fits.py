@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from harness.studies.capacity.fits import fits_of, sentences
-from harness.studies.capacity.load_axis import Raised
+from harness.studies.capacity.answer import fits_of, sentences
+from harness.studies.capacity.search import Raised
 from harness.studies.queueing import Queue
 
 LIMIT_MS = 250.0

@@ -12,7 +12,7 @@ from harness.measure.model import Sample
 from harness.measure.recorder import Recorder
 from harness.measure.snapshot import IntervalWriter
 from harness.studies.capacity.level import held_for, judge_run, look_at
-from harness.studies.capacity.level_verdict import Judged
+from harness.studies.capacity.search import Judged
 
 MS = 1_000_000
 

@@ -4,7 +4,7 @@ import pytest
 
 from harness.errors import ConfigError
 from harness.measure.statistics import Estimate
-from harness.studies.capacity.level_verdict import Judged, Standing, judge_level, standing
+from harness.studies.capacity.search import Judged, Standing, judge_level, standing
 
 MISSED, MET, CLOSE = Standing.MISSED, Standing.MET, Standing.CLOSE
 

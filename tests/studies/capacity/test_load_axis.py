@@ -3,7 +3,7 @@
 import pytest
 
 from harness.errors import ConfigError
-from harness.studies.capacity.load_axis import Raised
+from harness.studies.capacity.search import Raised
 
 
 def test_loads_are_read_and_shown_in_their_unit() -> None:

@@ -10,8 +10,8 @@ from harness.judge.record import KNOWN
 from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
 from harness.measure.snapshot import IntervalWriter
-from harness.studies.capacity.level_verdict import Standing
-from harness.studies.capacity.objective_intervals import read_standings, read_window
+from harness.studies.capacity.level import read_standings, read_window
+from harness.studies.capacity.search import Standing
 
 MS = 1_000_000
 

@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from harness.errors import ConfigError
-from harness.studies.capacity.queue_fit import fit_queue
+from harness.studies.capacity.models import fit_queue
 from harness.studies.queueing import Queue
 
 

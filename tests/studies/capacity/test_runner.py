@@ -7,9 +7,8 @@ import pytest
 
 from harness.errors import ConfigError
 from harness.studies.capacity.crossing import Reading
-from harness.studies.capacity.level_verdict import Judged
-from harness.studies.capacity.load_axis import Raised
 from harness.studies.capacity.runner import SEARCH, _command, begin_search, resume_search
+from harness.studies.capacity.search import Judged, Raised
 
 
 def asked(tmp_path: Path, **changes: Any) -> dict[str, Any]:

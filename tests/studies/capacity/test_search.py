@@ -13,10 +13,18 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 
 from harness.errors import ConfigError
-from harness.measure.blocks import Blocks
+from harness.measure.statistics import Blocks
 from harness.studies.capacity.crossing import read_time
-from harness.studies.capacity.level_verdict import Judged, judge_level, standing
-from harness.studies.capacity.search import Found, SearchPlan, Tried, answer, next_rate
+from harness.studies.capacity.search import (
+    Found,
+    Judged,
+    SearchPlan,
+    Tried,
+    answer,
+    judge_level,
+    next_rate,
+    standing,
+)
 from harness.studies.queueing import Queue
 
 PLAN = SearchPlan(start=10, highest=10_000)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harness.errors import ConfigError
-from harness.studies.capacity.validate import check_files
+from harness.studies.capacity.runner import check_files
 
 STORY = """
 from locust import task

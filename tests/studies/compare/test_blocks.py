@@ -6,7 +6,7 @@ from synthetic import make_run
 
 from harness.measure.snapshot import read_measurements
 from harness.rundir.intervals import MOST_BLOCKS
-from harness.studies.compare.blocks import read_blocks
+from harness.studies.compare.comparison import read_blocks
 
 
 def test_every_value_is_in_one_block(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harness.errors import ConfigError
-from harness.measure.blocks import Buckets
+from harness.measure.statistics import Buckets
 from harness.studies.compare.statistics import Change, Rules, Word, compare_runs, compare_shares
 
 SECONDS = 300

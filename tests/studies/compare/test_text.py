@@ -6,8 +6,8 @@ import pytest
 from synthetic import make_run
 
 from harness.studies.compare.comparison import compare
+from harness.studies.compare.page import change_text, comparison_text
 from harness.studies.compare.statistics import Change, Word
-from harness.studies.compare.text import change_text, comparison_text
 
 
 def test_differences_first_then_figures_and_the_summary_last(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from harness.studies.drift.assess import Finding, Side, Watched, assess
-from harness.studies.drift.chart import BOTTOM, LEFT, RIGHT, TOP, drift_chart
+from harness.studies.drift.page import BOTTOM, LEFT, RIGHT, TOP, drift_chart
 
 AT = np.linspace(10**9, 10**9 + 7200, 120)
 

@@ -8,8 +8,7 @@ import pytest
 
 from harness.errors import ConfigError
 from harness.ledger.store import Stage, Store
-from harness.measure.counted import decoded
-from harness.measure.histogram import Histogram
+from harness.measure.histogram import Histogram, decoded
 from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import SESSION_LENGTH, Recorder
 from harness.measure.snapshot import IntervalWriter

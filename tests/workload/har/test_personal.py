@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.workload.har.personal import KINDS, Personal
+from harness.workload.har.redaction import KINDS, Personal
 
 
 @pytest.mark.parametrize(

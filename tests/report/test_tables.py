@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from harness.judge.update import VERDICT_STAYS, sweep_block
-from harness.report.aftermath import audit_rows, baseline_rows, remark, sweep_rows
+from harness.judge.rejudge import VERDICT_STAYS, sweep_block
+from harness.report.tables import audit_rows, baseline_rows, remark, sweep_rows
 
 
 def told(rows: list[Any]) -> dict[str, str]:

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from harness.load.node import new_node_name
+from harness.load.cluster.replication import new_node_name
 
 
 def test_no_name_comes_twice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import ConfigError
-from harness.studies.capacity.scalability import fit_scalability
+from harness.studies.capacity.models import fit_scalability
 
 # Cisco benchmark, concurrency 1 to 32, from B. Schwartz, "Practical Scalability Analysis with the
 # Universal Scalability Law" (2015), whose fit is lambda 995.6486, sigma 0.02671591,

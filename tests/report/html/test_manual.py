@@ -5,7 +5,7 @@ from pathlib import Path
 
 from harness.judge.accounts import ENDS
 from harness.measure.model import Outcome
-from harness.report.manual import MEASURING, anchor, page, section
+from harness.report.html.page import MEASURING, anchor, page, section
 
 TEMPLATE = Path(__file__).parent.parent.parent / "harness/report/html/templates/report.html"
 

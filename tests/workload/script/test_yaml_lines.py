@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import ConfigError
-from harness.workload.yaml_lines import load_lined
+from harness.workload.script.file import load_lined
 
 
 def test_lines_of_keys_items_and_what_is_around_them() -> None:
