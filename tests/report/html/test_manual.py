@@ -7,7 +7,7 @@ from harness.judge.accounts import ENDS
 from harness.measure.model import Outcome
 from harness.report.html.page import MEASURING, anchor, page, section
 
-TEMPLATE = Path(__file__).parent.parent.parent / "harness/report/html/templates/report.html"
+TEMPLATE = Path(__file__).parents[3] / "harness/report/html/templates/report.html"
 
 
 def test_a_page_is_a_section_whose_headings_can_be_linked_to() -> None:

@@ -61,7 +61,7 @@ def test_the_gateways_error_has_no_class() -> None:
     }
 
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "frames"
+GOLDEN = Path(__file__).parents[2] / "golden" / "frames"
 CLASSES = {
     *("string", "SessionResponse", "StructuredMessage", "PresignedUrlResponse", "LogoutEvent"),
     *("AttachmentDeletedResponse", "UploadFailureEvent", "UploadSuccessEvent", "JwtResponse"),
