@@ -255,7 +255,7 @@ class Inbox:
             if time is not None and time <= self._newest_before:
                 return False
         if message.message_id and self._seen.first(message.message_id, self._lane) is None:
-            self._keep(message, bool(message.text or message.content), at_ns, at_ns)
+            self._keep(message, message.text or message.content, at_ns, at_ns)
             return True
         return False
 
@@ -324,7 +324,7 @@ class Inbox:
             elif presence == "Disconnect":
                 self._on_disconnect(message)
             elif not typing:
-                self._keep(message, bool(text or content), arrived_ns, seen_ns)
+                self._keep(message, text or content, arrived_ns, seen_ns)
         elif presence == "Clear":
             awaited = True  # though it proves nothing by itself
             self.clear_echoed = self.clear_echoed or tracing_id == self.clear_id
@@ -358,8 +358,8 @@ class Inbox:
         if message.read_only:
             self.session.got(Got.DISCONNECTED_FOR_GOOD)
 
-    def _keep(self, message: events.Message, shows: bool, arrived_ns: int, seen_ns: int) -> None:
-        """Keep one of the other side; ``shows``: it holds something to read."""
+    def _keep(self, message: events.Message, shows: object, arrived_ns: int, seen_ns: int) -> None:
+        """Keep one of the other side; ``shows`` is what there is to read of it, if anything."""
         if self.replies is None:
             self.replies = deque(maxlen=FRAMES_KEPT)
         question = None

@@ -298,10 +298,11 @@ class Questions:
         if self._unmeasured is not None:
             self._measure()
         self._latest = self._unmeasured = question
-        if arrived_ns - question.sent_ns > recorder.slowest_answer_ns:
-            recorder.slowest_answer_ns = arrived_ns - question.sent_ns
-        if arrived_ns - self._before_ns > self.span_ns and self._before_ns:
-            self.span_ns = arrived_ns - self._before_ns
+        took_ns, before_ns = arrived_ns - question.sent_ns, self._before_ns
+        if took_ns > recorder.slowest_answer_ns:
+            recorder.slowest_answer_ns = took_ns
+        if before_ns and arrived_ns - before_ns > self.span_ns:
+            self.span_ns = arrived_ns - before_ns
 
     def _take_in_more(self, arrived_ns: int, seen_ns: int) -> Question | None:
         """A message while nothing is open: late, possible, a further one, or unasked for."""

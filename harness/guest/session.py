@@ -68,8 +68,10 @@ from harness.protocol import requests
 from harness.protocol.events import Message
 from harness.protocol.names import MAX_TEXT_BYTES
 from harness.protocol.requests import Button
-from harness.protocol.session import ENDED
+from harness.protocol.session import ENDED, State
 from harness.units import seconds
+
+_OPEN = State.OPEN  # an enum is slow to give its members
 
 
 class GuestSession:
@@ -351,11 +353,12 @@ class GuestSession:
                     self._questions.answer_doubtfully(doubtful.arrived_ns, doubtful.seen_ns)
                     return doubtful
                 return None
-            try:
-                line.check()
-            except ConnectionLost as lost:
-                self._lasting.come_back(lost)
-                continue
+            if line.session.state is not _OPEN or inbox.retired or not inbox.connected:
+                try:
+                    line.check()
+                except ConnectionLost as lost:
+                    self._lasting.come_back(lost)
+                    continue
             line.rest(deadline)
 
     def _rest_of_turn(
