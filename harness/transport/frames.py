@@ -68,6 +68,8 @@ class FrameReader:
 
     def feed(self, data: bytes) -> list[bytes | Control]:
         """What these bytes complete. Raises FrameError; nothing may be fed after that."""
+        found: list[bytes | Control] = []
+        at = 0
         if self._rest:
             self._more.append(data)
             self._short -= len(data)
@@ -80,8 +82,17 @@ class FrameReader:
             size = len(data)
             if size > 3 and size == (data[2] << 8 | data[3]) + 4 and size - 4 <= self._max_bytes:
                 return [data[4:]]
-        found: list[bytes | Control] = []
-        at, size = 0, len(data)
+            # Nearly all others bring several of these: an echo with the reply right behind it.
+            while size - at > 3 and data.startswith(_MIDDLING_TEXT, at):
+                start = at + 4
+                end = start + (data[at + 2] << 8 | data[at + 3])
+                if end > size or end - start > self._max_bytes:
+                    break
+                found.append(data[start:end])
+                at = end
+            if at == size:
+                return found
+        size = len(data)
         needed = 2
         while size - at >= 2:
             first, length = data[at], data[at + 1]

@@ -41,6 +41,35 @@ def test_any_portions_of_any_fragments_give_the_same_messages(
     assert found == expected
 
 
+TEXTS = [serialize(Frame(Opcode.TEXT, letter * 200)) for letter in (b"a", b"b", b"c")]
+
+
+@pytest.mark.parametrize(
+    ("last", "found"),
+    [
+        (b"", []),
+        (serialize(Frame(Opcode.TEXT, b"short")), [b"short"]),
+        (serialize(Frame(Opcode.PING, b"now")), [Control(frames.PING, b"now")]),
+        (serialize(Frame(Opcode.TEXT, b"z" * 70_000)), [b"z" * 70_000]),
+        (TEXTS[0][:1], []),
+        (TEXTS[0][:3], []),
+        (TEXTS[0][:100], []),
+    ],
+)
+def test_one_read_may_bring_several_texts_and_more(last: bytes, found: list[object]) -> None:
+    reader = FrameReader(1 << 20)
+    assert reader.feed(b"".join(TEXTS) + last) == [b"a" * 200, b"b" * 200, b"c" * 200, *found]
+    if not found and last:
+        assert reader.feed(TEXTS[0][len(last) :] + TEXTS[1]) == [b"a" * 200, b"b" * 200]
+    assert reader.feed(TEXTS[2]) == [b"c" * 200]
+
+
+def test_a_text_that_is_too_large_is_found_behind_another() -> None:
+    with pytest.raises(FrameError) as error:
+        FrameReader(150).feed(serialize(Frame(Opcode.TEXT, b"x" * 130)) + TEXTS[0])
+    assert error.value.code == frames.TOO_BIG
+
+
 @given(PAYLOADS, st.sampled_from([frames.TEXT, frames.PONG]))
 def test_what_is_written_is_what_a_server_reads(payload: bytes, opcode: int) -> None:
     payload = payload if opcode == frames.TEXT else payload[:125]
