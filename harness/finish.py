@@ -23,6 +23,7 @@ from harness.config.target import Target
 from harness.errors import HarnessError
 from harness.exit_codes import ExitCode
 from harness.guest.settings import GuestSettings
+from harness.judge.reading import sweep_block
 from harness.judge.record import (
     RECORD,
     build_record,
@@ -30,12 +31,11 @@ from harness.judge.record import (
     record_of_nothing,
     write_record,
 )
-from harness.judge.rejudge import sweep_block
-from harness.ledger.leftovers import read_leftovers
+from harness.ledger.reader import read_leftovers
+from harness.ledger.runs import sweep_command
 from harness.reconcile.queue_counts import note_counts
 from harness.reconcile.sweep import find_lost, sweep_lost
 from harness.report.terminal import show_summary
-from harness.rundir.find import sweep_command
 from harness.rundir.start import write_start
 
 Say = Callable[[str], object]

@@ -11,7 +11,7 @@ from harness.guest.rate_limit import UNLIMITED
 from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings
 from harness.ledger.ledger import Ledger
-from harness.ledger.leftovers import read_leftovers
+from harness.ledger.reader import read_leftovers
 from harness.ledger.store import Store
 from harness.measure.model import Outcome
 from harness.measure.recorder import Collected, Recorder

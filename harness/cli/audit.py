@@ -25,6 +25,7 @@ from harness.cli.which_run import add_reports, take_run
 from harness.clock import utc_iso
 from harness.exit_codes import ExitCode
 from harness.judge.record import operation_block
+from harness.ledger.runs import sweep_command
 from harness.measure.censored import Tried
 from harness.measure.histogram import Histogram
 from harness.measure.snapshot import write_addition
@@ -32,7 +33,6 @@ from harness.platform_api.conversations import observe, where_allowed
 from harness.reconcile.audit import Audit, EndLags, audit
 from harness.report.console import open_console
 from harness.report.figures import ms_text
-from harness.rundir.find import sweep_command
 from harness.units import duration_text, seconds
 
 SHOWN = 20

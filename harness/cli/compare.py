@@ -4,7 +4,7 @@ import argparse
 
 from harness.cli.which_run import add_reports
 from harness.errors import ConfigError
-from harness.rundir.find import resolve_run
+from harness.ledger.runs import resolve_run
 from harness.units import seconds
 
 PAGE = "compare.html"

@@ -6,8 +6,8 @@ from pathlib import Path
 import orjson
 
 from harness.cli.which_run import add_reports, take_run
+from harness.judge.reading import judge_anew, read_objectives, since_then
 from harness.judge.record import write_record
-from harness.judge.rejudge import judge_anew, read_objectives, since_then
 from harness.report.console import open_console
 from harness.report.terminal import met_lines, verdict_line
 

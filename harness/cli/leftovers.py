@@ -13,10 +13,10 @@ from rich.table import Table
 from harness.cli.which_run import add_reports, take_run
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
-from harness.ledger.leftovers import Leftover, read_account, read_leftovers
+from harness.ledger.reader import Leftover, read_account, read_leftovers
+from harness.ledger.runs import sweep_command, with_leftovers
 from harness.report.console import open_console
 from harness.report.csv_files import harmless
-from harness.rundir.find import sweep_command, with_leftovers
 from harness.units import duration_text
 
 SHOWN = 40

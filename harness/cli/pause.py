@@ -4,7 +4,7 @@ import argparse
 
 from harness.cli.which_run import add_reports
 from harness.exit_codes import ExitCode
-from harness.rundir.control import ask_to_go_on, ask_to_pause, resolve_going_on
+from harness.ledger.runs import ask_to_go_on, ask_to_pause, resolve_going_on
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

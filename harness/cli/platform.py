@@ -13,11 +13,11 @@ from rich.console import Console
 
 from harness.config.target import Target, parse_target
 from harness.errors import ConfigError
+from harness.judge.reading import bring_up_to_date
 from harness.judge.record import RECORD
-from harness.judge.rejudge import bring_up_to_date
 from harness.platform_api.client import Credentials, Places, PlatformApi
-from harness.preflight.mapping import Learned
-from harness.reconcile.matching import Road
+from harness.preflight.stamp import Learned
+from harness.reconcile.audit import Road
 from harness.rundir.start import START, read_start
 from harness.transport.dial import why_not
 

@@ -29,7 +29,14 @@ from harness.preflight.checks import (
     check_schedule,
     passed,
 )
-from harness.preflight.credentials import Platform, check_credentials, open_platform
+from harness.preflight.credentials import (
+    Platform,
+    check_credentials,
+    fetch_config,
+    fetch_domains,
+    look_at_the_way,
+    open_platform,
+)
 from harness.preflight.lessons import (
     check_flow,
     check_origin,
@@ -37,11 +44,9 @@ from harness.preflight.lessons import (
     check_visit,
     lessons,
 )
-from harness.preflight.looking import fetch_config, fetch_domains, look_at_the_way
-from harness.preflight.mapping import Learned
 from harness.preflight.meeting import learn, meet
 from harness.preflight.outside import WITHIN_S, Outside
-from harness.preflight.stamp import write_stamp, write_table
+from harness.preflight.stamp import Learned, write_stamp, write_table
 from harness.report.console import open_console
 from harness.studies.calibrate.calibration import CALIBRATION, read_calibration
 from harness.studies.run_process import inspect_locustfile

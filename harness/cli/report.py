@@ -6,9 +6,9 @@ from pathlib import Path
 from harness.cli.which_run import add_reports, take_run
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
+from harness.ledger.runs import resolve_going_on
 from harness.report.console import open_console
 from harness.report.terminal import show_summary
-from harness.rundir.control import resolve_going_on
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -31,7 +31,7 @@ from harness.config.targets_file import Terms, resolve_target
 from harness.errors import ConfigError, TransportError
 from harness.exit_codes import ExitCode
 from harness.finish import SIMULATOR, finish_run, finished_before
-from harness.judge.rejudge import read_objectives
+from harness.judge.reading import read_objectives
 from harness.machine import this_machine
 from harness.preflight.disk import check_room, forecast, notable
 from harness.preflight.stamp import permit

@@ -13,8 +13,8 @@ from typing import Any
 
 import psutil
 
+from harness.ledger.runs import sweep_command
 from harness.processes import IN_ORDER, heeded
-from harness.rundir.find import sweep_command
 
 
 def free_port() -> str:

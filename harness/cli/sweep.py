@@ -25,12 +25,17 @@ from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.guest.outcomes import Ending
 from harness.guest.settings import GuestSettings, read_sign_ins
-from harness.judge.rejudge import sweep_block
-from harness.ledger.leftovers import Leftover, ledger_files, read_account
-from harness.ledger.reader import set_aside
+from harness.judge.reading import sweep_block
+from harness.ledger.reader import Leftover, ledger_files, read_account, set_aside
 from harness.reconcile.derive import sweep_derived
-from harness.reconcile.platform_sweep import EFFECT_WITHIN_S, sweep_by_platform
-from harness.reconcile.sweep import SweepResult, find_leftovers, refuse_while_running, sweep
+from harness.reconcile.sweep import (
+    EFFECT_WITHIN_S,
+    SweepResult,
+    find_leftovers,
+    refuse_while_running,
+    sweep,
+    sweep_by_platform,
+)
 from harness.report.console import open_console
 from harness.units import duration_text, rate_per_s, seconds
 

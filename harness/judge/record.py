@@ -35,11 +35,12 @@ from harness.judge.validity import (
     gaps,
     is_mix_count,
     left_out,
+    lost_arrivals,
     mix_block,
     mix_complaints,
     not_offered,
 )
-from harness.ledger.leftovers import IN_USE, Account, ledger_files, read_account
+from harness.ledger.reader import IN_USE, Account, ledger_files, read_account
 from harness.measure.censored import Tried
 from harness.measure.histogram import Histogram
 from harness.measure.lag import complaints, lateness
@@ -66,7 +67,6 @@ from harness.measure.snapshot import (
     read_intervals,
     read_measurements,
 )
-from harness.rundir.lost_arrivals import lost_arrivals
 from harness.rundir.start import ABORTED, read_start
 
 SCHEMA = 1

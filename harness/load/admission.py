@@ -15,8 +15,8 @@ from harness.config.guard import Intent, Rule
 from harness.errors import ConfigError, PreflightRefused
 from harness.exit_codes import ExitCode
 from harness.judge.objective import Objective, parse_objective
+from harness.judge.reading import read_objectives
 from harness.judge.record import KNOWN
-from harness.judge.rejudge import read_objectives
 from harness.load.cluster.handshake import Muster, describe
 from harness.load.limit_checks import (
     beyond_waits,

@@ -15,7 +15,7 @@ from harness.errors import ConfigError
 from harness.guest.rate_limit import DOCUMENTED, UNLIMITED, ConnectionBudget
 from harness.guest.settings import GuestSettings, SignIn, read_sign_ins
 from harness.ledger.tokens import guest_tag
-from harness.preflight.mapping import Learned
+from harness.preflight.stamp import Learned
 from harness.protocol.names import CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE
 from harness.units import duration_text, seconds
 

@@ -14,8 +14,7 @@ from harness.config.target import Target
 from harness.config.targets_file import FILE, Terms, resolve_target
 from harness.errors import ConfigError
 from harness.load.guest_options import OPTIONS, Conduct, read_conduct
-from harness.preflight.mapping import Learned
-from harness.preflight.stamp import read_learned
+from harness.preflight.stamp import Learned, read_learned
 from harness.units import seconds
 
 HOW_TO_SIMULATE = (

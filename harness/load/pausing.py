@@ -10,8 +10,8 @@ from typing import Any
 
 from locust.runners import MasterRunner, WorkerRunner
 
+from harness.ledger.runs import PAUSE, STOP
 from harness.load.run import Run
-from harness.rundir.control import PAUSE, STOP
 
 PAUSED = "harness_paused"
 

@@ -17,6 +17,7 @@ from harness.clock import monotonic_ns, utc_iso, wall_ns
 from harness.errors import ConfigError, LedgerError
 from harness.exit_codes import ExitCode
 from harness.finish import SIMULATOR, finish_run
+from harness.ledger.runs import sweep_command
 from harness.load.admission import (
     Admission,
     cap_of,
@@ -49,7 +50,6 @@ from harness.preflight.disk import RoomWatch
 from harness.preflight.stamp import Permit
 from harness.reconcile.queue_counts import note_counts
 from harness.report.console import open_console
-from harness.rundir.find import sweep_command
 from harness.rundir.start import (
     ABORTED,
     ENDED_BY_HAND,

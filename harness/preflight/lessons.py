@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 from harness.platform_api.conversations import Standing
 from harness.preflight.checks import Check, Status
-from harness.preflight.mapping import Learned
 from harness.preflight.meeting import Meeting
+from harness.preflight.stamp import Learned
 from harness.safe_text import safe_quote
 
 TOKENS_PER_SESSION = 1 / 51

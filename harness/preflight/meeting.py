@@ -19,8 +19,7 @@ from harness.errors import ConfigError, HarnessError
 from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings, read_sign_ins
 from harness.ledger.ledger import Ledger
-from harness.ledger.leftovers import read_leftovers
-from harness.ledger.reader import meta_of_this_process
+from harness.ledger.reader import meta_of_this_process, read_leftovers
 from harness.ledger.store import FILE_NAME, Store
 from harness.ledger.tokens import Tokens, guest_tag
 from harness.measure.recorder import Recorder

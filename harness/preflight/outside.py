@@ -40,7 +40,7 @@ class Outside:
 
     api: PlatformApi
     learned: dict[str, Any] = field(default_factory=dict)
-    """fields of :class:`harness.preflight.mapping.Learned`"""
+    """fields of :class:`harness.preflight.stamp.Learned`"""
     conversation: str = ""
     standing: Standing = Standing.UNKNOWN
     """the last that was told, by the conversation itself or by analytics"""

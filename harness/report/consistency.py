@@ -5,12 +5,12 @@ with. A reader must know that before believing either.
 from collections.abc import Iterator
 
 from harness.judge.reading import STILL_GOING
+from harness.judge.series import Series
 from harness.measure import model as sample
 from harness.measure.histogram import Counted
 from harness.measure.model import OPERATIONS, ordered
 from harness.measure.recorder import service_tag
 from harness.report.figures import count_text, ms_text
-from harness.rundir.intervals import Series
 from harness.rundir.schema import RunRecord, Times
 
 TIMED = tuple(sorted(sample.TIMED))

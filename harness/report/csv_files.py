@@ -1,7 +1,7 @@
 """The run over time as CSV: one row per bin, all processes merged, for spreadsheets and notebooks.
 
 Rows are as wide as the recorded intervals, in long runs so wide that there are at most
-:data:`harness.rundir.intervals.MOST_ROWS`. A cell is empty where nothing was recorded.
+:data:`harness.judge.series.MOST_ROWS`. A cell is empty where nothing was recorded.
 
 Cells of CSV files that a spreadsheet shows and does not run.
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from harness.clock import utc_iso
-from harness.rundir.intervals import Series, Values
+from harness.judge.series import Series, Values
 from harness.safe_text import safe_text
 
 FORMULA = ("=", "+", "-", "@", "|", "%", "\uff1d", "\uff0b", "\uff0d", "\uff20")

@@ -6,12 +6,12 @@ from pathlib import Path
 from types import MappingProxyType
 
 from harness.judge.reading import read_live_record, read_record
+from harness.judge.series import Series, read_series
 from harness.report.consistency import disagreements
 from harness.report.csv_files import write_csv
 from harness.report.html.page import PAGE, render
 from harness.report.junit import junit
 from harness.report.markdown import markdown
-from harness.rundir.intervals import Series, read_series
 from harness.rundir.schema import RunRecord
 
 LIVE_PAGE = "live.html"

@@ -11,13 +11,13 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
+from harness.judge.series import Series, Values
 from harness.protocol.names import (
     CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE,
     REQUESTS_PER_CONNECTION_PER_MINUTE,
 )
 from harness.report.figures import UNKNOWN, count_text, length_text, moment_text, percent_text
 from harness.report.story import Row, details, safe_text
-from harness.rundir.intervals import Series, Values
 from harness.rundir.schema import RunRecord
 
 SWEEP: MappingProxyType[str, str] = MappingProxyType(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from guest_rig import Rig
 
-from harness.ledger.leftovers import read_account
+from harness.ledger.reader import read_account
 
 
 @pytest.fixture

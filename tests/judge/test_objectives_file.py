@@ -3,8 +3,7 @@
 import pytest
 
 from harness.errors import ConfigError
-from harness.judge.objective import Known
-from harness.judge.objectives_file import parse_objectives
+from harness.judge.objective import Known, parse_objectives
 
 KNOWN = Known(operations=("reply", "delivered"), counters=("leftover",), outcomes=("ok",))
 

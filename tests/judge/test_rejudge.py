@@ -8,8 +8,8 @@ from synthetic import make_run
 
 from harness.errors import ConfigError
 from harness.judge.objective import parse_objective
+from harness.judge.reading import judge_anew, read_objectives
 from harness.judge.record import KNOWN
-from harness.judge.rejudge import judge_anew, read_objectives
 
 
 def test_the_file_is_read_and_its_faults_are_placed(tmp_path: Path) -> None:

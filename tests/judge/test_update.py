@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ConfigError
+from harness.judge.reading import VERDICT_STAYS, bring_up_to_date, sweep_block
 from harness.judge.record import build_record, write_record
-from harness.judge.rejudge import VERDICT_STAYS, bring_up_to_date, sweep_block
-from harness.ledger.leftovers import read_leftovers, settle
+from harness.ledger.reader import read_leftovers, settle
 from harness.ledger.store import Stage, Store
 
 

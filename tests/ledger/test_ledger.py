@@ -10,7 +10,7 @@ import pytest
 
 from harness.errors import LedgerError
 from harness.ledger.ledger import Ledger
-from harness.ledger.leftovers import read_account
+from harness.ledger.reader import read_account
 from harness.ledger.store import Insert, Stage, Store
 
 

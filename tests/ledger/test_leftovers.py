@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.clock import wall_ns
-from harness.ledger.leftovers import (
+from harness.ledger.reader import (
     IN_USE,
     KILLED,
     UNFINISHED,

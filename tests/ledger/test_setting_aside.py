@@ -3,8 +3,7 @@
 import os
 from pathlib import Path
 
-from harness.ledger.leftovers import read_account, read_leftovers, settle
-from harness.ledger.reader import opened, set_aside
+from harness.ledger.reader import opened, read_account, read_leftovers, set_aside, settle
 from harness.ledger.store import Stage, Store
 
 

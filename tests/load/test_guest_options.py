@@ -17,8 +17,7 @@ from harness.guest.rest import exchange_sign_in
 from harness.guest.settings import GuestSettings
 from harness.load.guest_options import Conduct, read_conduct
 from harness.load.options import add_options, read_options
-from harness.preflight.mapping import Learned
-from harness.preflight.stamp import write_stamp
+from harness.preflight.stamp import Learned, write_stamp
 
 URL = "ws://127.0.0.1:1/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef"
 LEARNED = Learned(greets=True, joined=True, analytics_ends_s=40.5)

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from harness.ledger.runs import PAUSE, STOP
 from harness.load.pausing import PAUSED, Asked, register_paused
-from harness.rundir.control import PAUSE, STOP
 
 
 class Run:

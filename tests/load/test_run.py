@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from locusts import cut_by_hand, finish, in_session, locustfile, only_run, start
 
-from harness.ledger.leftovers import read_account, read_leftovers
+from harness.ledger.reader import read_account, read_leftovers
 
 pytestmark = pytest.mark.process
 

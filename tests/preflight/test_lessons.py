@@ -2,7 +2,7 @@
 
 from harness.preflight.checks import Status
 from harness.preflight.lessons import check_flow, check_origin, lessons
-from harness.preflight.mapping import Learned
+from harness.preflight.stamp import Learned
 
 
 def test_lines_tell_what_is_known_and_nothing_else() -> None:

@@ -11,11 +11,11 @@ from harness.config.target import parse_target
 from harness.config.targets_file import Terms, resolve_target
 from harness.guest.rest import exchange_sign_in
 from harness.guest.settings import GuestSettings
-from harness.ledger.leftovers import read_leftovers
+from harness.ledger.reader import read_leftovers
 from harness.preflight.checks import Status
 from harness.preflight.lessons import check_visit, lessons
-from harness.preflight.mapping import Learned
 from harness.preflight.meeting import Meeting, Patience, Turn, _Ear, learn, meet
+from harness.preflight.stamp import Learned
 
 pytestmark = pytest.mark.process
 

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from harness.config.target import parse_target
 from harness.config.targets_file import Terms
-from harness.preflight.mapping import Learned
-from harness.preflight.stamp import FOLDER, read_learned, read_stamp, write_stamp
+from harness.preflight.stamp import FOLDER, Learned, read_learned, read_stamp, write_stamp
 
 TERMS = Terms(
     name="t",

@@ -7,7 +7,7 @@ import pytest
 from sessions import leave_open, settings_for
 
 from harness.errors import LedgerError
-from harness.ledger.leftovers import read_account
+from harness.ledger.reader import read_account
 from harness.ledger.store import Stage, Store
 from harness.ledger.tokens import Tokens
 from harness.reconcile import derive

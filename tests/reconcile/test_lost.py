@@ -8,8 +8,7 @@ import pytest
 from sessions import leave_open, settings_for
 
 from harness.clock import wall_ns
-from harness.ledger.leftovers import read_account, read_leftovers
-from harness.ledger.reader import meta_of_this_process
+from harness.ledger.reader import meta_of_this_process, read_account, read_leftovers
 from harness.ledger.store import Stage, Store
 from harness.reconcile.sweep import find_lost, sweep_lost
 

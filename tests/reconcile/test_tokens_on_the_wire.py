@@ -17,14 +17,13 @@ from sessions import Guest, Simulated, ledger_of, settings_for
 from harness.config.target import parse_target
 from harness.guest.session import GuestSession
 from harness.ledger.ledger import Ledger
-from harness.ledger.leftovers import read_leftovers
+from harness.ledger.reader import read_leftovers
 from harness.ledger.store import Stage, Store
 from harness.ledger.tokens import guest_tag
 from harness.measure.recorder import Recorder
 from harness.platform_api.client import Credentials, Places, PlatformApi
 from harness.reconcile.audit import audit
-from harness.reconcile.platform_sweep import sweep_by_platform
-from harness.reconcile.sweep import find_leftovers, sweep
+from harness.reconcile.sweep import find_leftovers, sweep, sweep_by_platform
 
 pytestmark = pytest.mark.process
 

@@ -10,10 +10,10 @@ import pytest
 from synthetic import make_run
 
 from harness.judge.reading import STILL_GOING, read_record
+from harness.judge.series import read_series
 from harness.measure.snapshot import write_addition
 from harness.report.consistency import disagreements
 from harness.report.outputs import write_reports
-from harness.rundir.intervals import read_series
 
 
 @pytest.fixture(scope="module")

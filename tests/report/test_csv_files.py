@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from synthetic import make_run
 
+from harness.judge.series import Series, read_series
 from harness.measure.snapshot import read_measurements
 from harness.report.csv_files import write_csv
-from harness.rundir.intervals import Series, read_series
 
 
 def rows(series: Series | None) -> list[dict[str, str]]:

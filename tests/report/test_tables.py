@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from harness.judge.rejudge import VERDICT_STAYS, sweep_block
+from harness.judge.reading import VERDICT_STAYS, sweep_block
 from harness.report.tables import audit_rows, baseline_rows, remark, sweep_rows
 
 

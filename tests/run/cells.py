@@ -34,8 +34,11 @@ from locusts import environment_for, launch, locustfile  # noqa: E402 - found by
 
 from harness.cli.stages import free_port  # noqa: E402 - as above
 from harness.exit_codes import ExitCode  # noqa: E402 - as above
-from harness.ledger.leftovers import read_account, read_leftovers  # noqa: E402 - as above
-from harness.ledger.reader import HEARTBEAT_FRESH_S  # noqa: E402 - as above
+from harness.ledger.reader import (  # noqa: E402 - as above
+    HEARTBEAT_FRESH_S,
+    read_account,
+    read_leftovers,
+)
 
 FAULTS: dict[str, dict[str, Any]] = {
     "none": {},

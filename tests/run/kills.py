@@ -12,8 +12,7 @@ from pathlib import Path
 
 from cells import ROOT, Twin
 
-from harness.ledger.leftovers import read_account, read_leftovers
-from harness.ledger.reader import ledger_files
+from harness.ledger.reader import ledger_files, read_account, read_leftovers
 
 CLIENT = """
 import sys

@@ -17,8 +17,7 @@ import pytest
 from locusts import ROOT, finish, in_session, locustfile, only_run
 from namespaces import NEAR, Network, NotHere
 
-from harness.ledger.leftovers import read_account, read_leftovers
-from harness.ledger.reader import ledger_files, read_process
+from harness.ledger.reader import ledger_files, read_account, read_leftovers, read_process
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
 

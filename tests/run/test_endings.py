@@ -14,7 +14,7 @@ import pytest
 from locusts import environment_for, finish, in_session, launch, locustfile, undecided
 
 from harness.cli.stages import free_port
-from harness.ledger.leftovers import read_account
+from harness.ledger.reader import read_account
 
 pytestmark = pytest.mark.process
 

@@ -24,7 +24,7 @@ from harness.errors import (
     UpgradeRejected,
 )
 from harness.guest.session import GuestSession
-from harness.ledger.leftovers import read_account
+from harness.ledger.reader import read_account
 from harness.protocol.session import Got
 from harness.simulator.behaviour.faults import FAULTS
 

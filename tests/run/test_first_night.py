@@ -17,8 +17,7 @@ from conftest import Simulator
 from locusts import ROOT, locustfile
 
 from harness.exit_codes import ExitCode
-from harness.ledger.leftovers import read_leftovers
-from harness.ledger.reader import read_rows
+from harness.ledger.reader import read_leftovers, read_rows
 
 pytestmark = pytest.mark.process
 

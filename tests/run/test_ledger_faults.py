@@ -15,7 +15,7 @@ import psutil
 import pytest
 from locusts import finish, in_session, locustfile, only_run, passed, start
 
-from harness.ledger.leftovers import read_account, read_leftovers
+from harness.ledger.reader import read_account, read_leftovers
 from harness.preflight.disk import free_bytes
 from harness.rundir.start import write_start
 

@@ -17,7 +17,7 @@ import psutil
 import pytest
 from locusts import ROOT, in_session, locustfile, only_run
 
-from harness.ledger.leftovers import read_leftovers
+from harness.ledger.reader import read_leftovers
 
 pytestmark = pytest.mark.process
 GUESTS = 6

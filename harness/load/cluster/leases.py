@@ -18,8 +18,8 @@ from locust.exception import RPCError
 from locust.runners import MasterRunner, WorkerRunner
 
 from harness.clock import monotonic_ns, utc_iso
+from harness.judge.validity import write_shares
 from harness.load.arrivals import Arrivals
-from harness.rundir.lost_arrivals import write_shares
 from harness.workload.partition import Partition, Piece
 from harness.workload.schedule import Schedule
 

@@ -19,7 +19,7 @@ from flask import Blueprint, Flask, Response, jsonify, request
 
 from harness.clock import monotonic_ns
 from harness.errors import HarnessError
-from harness.ledger.leftovers import read_leftovers
+from harness.ledger.reader import read_leftovers
 from harness.load.live.totals import Live
 from harness.measure.model import OPERATIONS
 from harness.measure.recorder import service_tag

@@ -34,8 +34,8 @@ from bokeh.models.renderers import DataRenderer
 from bokeh.models.text import BaseText
 from bokeh.plotting import figure
 
+from harness.judge.series import HEAT_ROWS_PER_DECADE, Series, Values
 from harness.measure.histogram import Counted
-from harness.rundir.intervals import HEAT_ROWS_PER_DECADE, Series, Values
 
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = (
     "#3a7fc4",

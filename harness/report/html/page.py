@@ -31,6 +31,7 @@ from markupsafe import Markup
 
 from harness import __version__
 from harness.errors import ConfigError
+from harness.judge.series import Series
 from harness.measure.model import OPERATIONS, ordered
 from harness.report import figures, story
 from harness.report import tables as aftermath
@@ -38,7 +39,6 @@ from harness.report import tables as oddities
 from harness.report.consistency import disagreements
 from harness.report.html.panels import NOTHING, Panel, make_panels
 from harness.report.tables import limit_rows
-from harness.rundir.intervals import Series
 from harness.rundir.schema import RunRecord
 
 MEASURING = "measuring"

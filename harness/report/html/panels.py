@@ -6,6 +6,7 @@ The moments of a run that a reader should look at, found in its intervals.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from harness.judge.series import BANDS, Series, Values
 from harness.measure.model import OPERATIONS, ordered
 from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, corrected_tag, service_tag
 from harness.measure.statistics import Blocks
@@ -22,7 +23,6 @@ from harness.report.html.charts import (
     percentiles,
 )
 from harness.report.story import is_closed
-from harness.rundir.intervals import BANDS, Series, Values
 from harness.rundir.schema import Incident, Phase, RunRecord
 
 LAG_MS = 100.0

@@ -17,8 +17,8 @@ import orjson
 from harness.config.targets_file import FILE, resolve_target
 from harness.errors import ConfigError
 from harness.judge.objective import parse_objective
+from harness.judge.reading import read_objectives
 from harness.judge.record import KNOWN
-from harness.judge.rejudge import read_objectives
 from harness.rundir.start import make_run_directory, new_run_id
 from harness.simulator import options as simulator_options
 from harness.studies.capacity.crossing import Reading

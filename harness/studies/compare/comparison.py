@@ -14,12 +14,12 @@ from pathlib import Path
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.judge.reading import read_record
+from harness.judge.series import MOST_BLOCKS, BinnedTimes, empty_series, read_span
 from harness.measure.histogram import Counted
 from harness.measure.model import Outcome, ordered
 from harness.measure.snapshot import HISTOGRAMS, INTERVALS, read_intervals
 from harness.report.figures import count_text, length_text, ms_text, percent_text
 from harness.report.story import failures, how_rows
-from harness.rundir.intervals import MOST_BLOCKS, BinnedTimes, empty_series, read_span
 from harness.rundir.schema import RunRecord
 from harness.studies.compare.statistics import (
     Change,

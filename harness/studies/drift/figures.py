@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from harness.errors import ConfigError
 from harness.judge.objective import Kind, Op, parse_objective
 from harness.judge.record import KNOWN
-from harness.ledger.leftovers import read_account
+from harness.judge.series import Series, Values, read_series
+from harness.ledger.reader import read_account
 from harness.measure.histogram import Counted
 from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, SESSION_CUT, SESSION_LENGTH, service_tag
-from harness.rundir.intervals import Series, Values, read_series
 from harness.rundir.start import read_start
 from harness.studies.drift.assess import DriftReport, Side, Watched, assess
 from harness.units import seconds

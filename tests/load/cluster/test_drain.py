@@ -11,7 +11,7 @@ import psutil
 import pytest
 from locusts import cut_by_hand, finish, in_session, locustfile, only_run, start
 
-from harness.ledger.leftovers import read_account
+from harness.ledger.reader import read_account
 from harness.load.cluster.drain import add_failures
 
 pytestmark = pytest.mark.process

@@ -16,10 +16,10 @@ import pytest
 from locusts import ROOT, environment_for, finish, locustfile, only_run
 
 from harness.cli.stages import free_port
+from harness.judge.validity import SHARES
 from harness.load.arrivals import Arrivals
 from harness.load.cluster import leases as sharing
 from harness.load.cluster.leases import ASK, GRANT, LEASE_NS, LOST_AFTER_NS, Lease, Shares
-from harness.rundir.lost_arrivals import SHARES
 from harness.workload.arrivals import steady
 from harness.workload.partition import Piece, Share
 

@@ -11,7 +11,7 @@ import zmq
 from locusts import locustfile, start_elsewhere
 
 from harness.cli.stages import free_port
-from harness.ledger.leftovers import read_account
+from harness.ledger.reader import read_account
 from harness.load.cluster.master_port import FORMS
 
 GOOD: dict[str, Any] = {

@@ -14,8 +14,7 @@ from locusts import locustfile, passed, start_elsewhere
 
 from harness.cli.stages import free_port
 from harness.ledger.ledger import Group, Ledger
-from harness.ledger.leftovers import ledger_files, read_account, read_leftovers
-from harness.ledger.reader import read_rows
+from harness.ledger.reader import ledger_files, read_account, read_leftovers, read_rows
 from harness.ledger.store import Stage, Store
 from harness.load.cluster import replication as shipping
 from harness.load.cluster.replication import SHIP, SHIPPED, Copies, Shipper, new_node_name

@@ -7,9 +7,9 @@ import pytest
 from bokeh.models import HoverTool, Quad, Step, VArea
 from synthetic import make_run
 
+from harness.judge.series import Series, read_series
 from harness.report.html import charts
 from harness.report.html.charts import BLUE, Plot
-from harness.rundir.intervals import Series, read_series
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from synthetic import START_S, make_run
 
+from harness.judge.series import Series, read_series
 from harness.report.html.panels import find_incidents
-from harness.rundir.intervals import Series, read_series
 
 
 def series(run_dir: Path) -> Series:

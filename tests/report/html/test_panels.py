@@ -7,10 +7,10 @@ import pytest
 from synthetic import make_run
 
 from harness.judge.reading import read_record
+from harness.judge.series import Series, read_series
 from harness.measure.snapshot import read_measurements
 from harness.report.figures import UNKNOWN
 from harness.report.html.panels import NOTHING, in_order, make_panels
-from harness.rundir.intervals import Series, read_series
 from harness.rundir.schema import RunRecord
 
 EMPTY = RunRecord.model_validate({"schema": 1, "run_id": "r"})

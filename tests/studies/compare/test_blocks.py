@@ -4,8 +4,8 @@ from pathlib import Path
 
 from synthetic import make_run
 
+from harness.judge.series import MOST_BLOCKS
 from harness.measure.snapshot import read_measurements
-from harness.rundir.intervals import MOST_BLOCKS
 from harness.studies.compare.comparison import read_blocks
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ConfigError
+from harness.judge.series import read_series
 from harness.ledger.store import Stage, Store
 from harness.measure.histogram import Histogram, decoded
 from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import SESSION_LENGTH, Recorder
 from harness.measure.snapshot import IntervalWriter
-from harness.rundir.intervals import read_series
 from harness.rundir.start import write_start
 from harness.studies.drift.assess import Side, assess
 from harness.studies.drift.figures import as_dict, assess_run, limits_of_objectives, watched_of

@@ -4,9 +4,9 @@ import random
 
 import pytest
 
+from harness.judge.series import Series
 from harness.measure.histogram import Counted, Histogram, decoded
 from harness.measure.recorder import SESSION_CUT, SESSION_LENGTH
-from harness.rundir.intervals import Series
 from harness.studies.drift.figures import expected_occupancy, occupancy_over_expected, stays
 
 WIDTH_S = 60.0

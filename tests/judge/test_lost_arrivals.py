@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ConfigError
+from harness.judge.validity import SHARES, lost_arrivals, write_shares
 from harness.measure.snapshot import Interval
-from harness.rundir.lost_arrivals import SHARES, lost_arrivals, write_shares
 
 
 def interval(worker: str, due: int, started: int) -> Interval:

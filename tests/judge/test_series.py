@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from synthetic import START_S, make_run
 
+from harness.judge.series import MOST_BINS, MOST_PARTS, MOST_ROWS, bin_width_s, read_series
 from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
 from harness.measure.snapshot import IntervalWriter, Measurements, read_measurements
-from harness.rundir.intervals import MOST_BINS, MOST_PARTS, MOST_ROWS, bin_width_s, read_series
 
 
 def write(

@@ -9,8 +9,7 @@ from harness.clock import wall_ns
 from harness.errors import ConfigError
 from harness.ledger.ledger import Ledger
 from harness.ledger.reader import meta_of_this_process
-from harness.ledger.store import FILE_NAME, Store
-from harness.rundir.control import (
+from harness.ledger.runs import (
     PAUSE,
     STOP,
     ask_to_go_on,
@@ -19,6 +18,7 @@ from harness.rundir.control import (
     is_going_on,
     resolve_going_on,
 )
+from harness.ledger.store import FILE_NAME, Store
 
 
 def going_on(run_dir: Path) -> Ledger:
