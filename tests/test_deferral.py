@@ -17,7 +17,7 @@ from harness.processes import deferred_stops, terminated_as_by_hand
 
 SIMULATOR = """
 import sys
-from harness.studies.simulator_process import EmbeddedSimulator
+from harness.studies.run_process import EmbeddedSimulator
 print("go", flush=True)
 simulator = None
 try:

@@ -30,9 +30,11 @@ from harness.studies.calibrate.calibration import (
     Carried,
     Rate,
     as_dict,
+    disturbances,
+    rows_of,
     write_calibration,
+    write_calibration_page,
 )
-from harness.studies.calibrate.page import disturbances, rows_of, write_calibration_page
 from harness.studies.calibrate.runs import (
     OtherWork,
     Rising,

@@ -82,8 +82,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the comparison; its exit code."""
     _refuse_nonsense(args)
     *bases, new = [resolve_run(text, args.reports) for text in args.runs]
-    from harness.studies.compare.comparison import compare
-    from harness.studies.compare.page import comparison_page, comparison_text
+    from harness.studies.compare.comparison import compare, comparison_page, comparison_text
     from harness.studies.compare.statistics import Rules
 
     rules = Rules(

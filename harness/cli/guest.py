@@ -31,7 +31,7 @@ from harness.measure.recorder import Recorder
 from harness.processes import heeded
 from harness.rundir.start import target_facts, write_start
 from harness.streams import Printer
-from harness.studies.simulator_process import EmbeddedSimulator
+from harness.studies.run_process import EmbeddedSimulator
 from harness.workload.data import Feeder, read_text
 from harness.workload.script.file import Loaded, read_script
 

@@ -44,9 +44,12 @@ from harness.rundir.start import (
     new_run_id,
     others_may_write,
 )
-from harness.studies.run_process import inspect_locustfile, told_settings
-from harness.studies.simulator_process import LOG as SIMULATOR_LOG
-from harness.studies.simulator_process import EmbeddedSimulator
+from harness.studies.run_process import (
+    SIMULATOR_LOG,
+    EmbeddedSimulator,
+    inspect_locustfile,
+    told_settings,
+)
 from harness.transport.websocket import probe
 from harness.units import seconds
 

@@ -9,8 +9,7 @@ from browser import Browser
 from synthetic import make_run
 
 from harness.report.outputs import write_report
-from harness.studies.compare.comparison import compare
-from harness.studies.compare.page import comparison_page
+from harness.studies.compare.comparison import compare, comparison_page
 
 pytestmark = pytest.mark.browser
 

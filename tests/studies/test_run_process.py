@@ -1,4 +1,7 @@
-"""A level as a process is ended when its figures are clear, and told apart from one that failed."""
+"""A level as a process is ended when its figures are clear, and told apart from one that failed.
+
+The simulator beside a run: started, asked, stopped; a bad option is one sentence.
+"""
 
 import sys
 from pathlib import Path
@@ -7,7 +10,7 @@ import pytest
 
 from harness.errors import ConfigError
 from harness.studies.capacity.level import look_at
-from harness.studies.run_process import hold_level
+from harness.studies.run_process import EmbeddedSimulator, hold_level
 
 LEVEL = """
 import json, pathlib, signal, sys, time
@@ -84,3 +87,26 @@ def test_a_level_that_did_not_run_says_why(tmp_path: Path) -> None:
             settled=lambda *_: True,
             say=print,
         )
+
+
+pytestmark = pytest.mark.process
+
+
+def test_it_starts_tells_the_truth_and_stops() -> None:
+    simulator = EmbeddedSimulator("--limits", "off")
+    simulator.stop()  # of one that was never begun
+    try:
+        assert simulator.truth() is None
+        assert simulator.start() == simulator.url
+        truth = simulator.truth()
+        assert truth is not None
+        assert truth["sessions"]["opened"] == 0
+    finally:
+        simulator.stop()
+        simulator.stop()
+    assert simulator.truth() is None
+
+
+def test_a_bad_option_is_told_in_its_own_words() -> None:
+    with pytest.raises(ConfigError, match=r"the simulator did not start: .*no_such_fault"):
+        EmbeddedSimulator("--fault", "no_such_fault=1").start()

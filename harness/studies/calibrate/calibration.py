@@ -3,6 +3,8 @@
 Kept in the reports folder, so that ``harness plan`` and ``harness preflight`` find it there.
 
 Where a rising load spoils the figures: the highest rate before the generator lags.
+
+What a machine can generate, as rows for the terminal and as a page.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +20,7 @@ from harness.errors import ConfigError
 from harness.measure.histogram import Histogram
 from harness.measure.recorder import LAG_LOOP, service_tag
 from harness.measure.snapshot import HISTOGRAMS, INTERVALS, read_histograms, read_intervals
+from harness.report.html.page import Answer, Column, Key, Section, write_answer
 
 WINDOW = 3
 """Seconds that are judged together: one late second says little."""
@@ -288,3 +291,151 @@ def read_held(directory: Path) -> tuple[int, float, float | None]:
     lags = [second.lag_ms for second in read_rise(directory, "health_check") if second.lag_ms]
     lag = sorted(lags)[len(lags) // 2] if lags else 0.0
     return held, lag, grown_mb * 1e6 / 1024 / held if grown_mb > 0 else None
+
+
+PAGE = "calibration.html"
+NAMES = {"plain": "plain", "tls": "TLS"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One measured figure in words."""
+
+    what: str
+    kind: str
+    reached: str
+    count_on: str
+    lag: str
+    ended_by: str
+
+
+def rows_of(found: Calibration) -> list[Row]:
+    """Everything that was measured, in order."""
+    rows = []
+    for kind, carried in found.kinds.items():
+        name = NAMES.get(kind, kind)
+        rows += [
+            _rate(carried.guests, "new guests a second", name),
+            _rate(carried.messages, "messages a second", name),
+        ]
+        held = carried.sessions
+        if held is not None:
+            each = "" if held.kib_each is None else f", at {held.kib_each:,.0f} KiB each"
+            rows.append(
+                Row(
+                    what="sessions at once",
+                    kind=name,
+                    reached=f"{held.held:,} held",
+                    count_on=f"{held.room:,}",
+                    lag=f"{held.lag_ms:,.1f} ms",
+                    ended_by=f"{held.room_ends_by}{each}",
+                )
+            )
+    return rows
+
+
+def disturbances(found: Calibration) -> str:
+    """A sentence where other work made the figures lower; empty where none did."""
+    shares = " and ".join(
+        f"{carried.others:.0%} ({NAMES.get(kind, kind)})"
+        for kind, carried in found.kinds.items()
+        if carried.disturbed
+    )
+    if not shares:
+        return ""
+    return (
+        f"Measured while other work took {shares} of this machine: alone it carries more. "
+        "Calibrate again when nothing else runs here."
+    )
+
+
+def _rate(rate: Rate | None, what: str, kind: str) -> Row:
+    if rate is None:
+        return Row(
+            what=what, kind=kind, reached="-", count_on="-", lag="-", ended_by="lagged at once"
+        )
+    least = "at least " if rate.limit is not Limit.GENERATOR else ""
+    return Row(
+        what=what,
+        kind=kind,
+        reached=f"{least}{rate.per_s:,.0f}",
+        count_on=f"{rate.safe_per_s:,.0f}",
+        lag=f"{rate.lag_ms:,.1f} ms",
+        ended_by=rate.limit,
+    )
+
+
+def write_calibration_page(folder: Path, found: Calibration) -> Path:
+    """Write ``calibration.html``. Raises ConfigError when that is not possible."""
+    best = found.best()
+    rows = rows_of(found)
+    processes = "1 process" if found.processes == 1 else f"{found.processes} processes"
+    columns = [
+        Column(""),
+        Column("Connection"),
+        Column("Reached", number=True),
+        Column("Count on", number=True),
+        Column("Lag there", number=True),
+        Column("Ended by"),
+    ]
+    answer = Answer(
+        title="What this machine can generate",
+        kicker="Calibration",
+        about=f"{found.host} · {found.cores} cores · {processes} · {found.made[:16]}",
+        tone="pass" if best.guests and not best.disturbed else "no_data",
+        headline=_headline(best),
+        why=_why(best),
+        notices=[text for text in (disturbances(found),) if text],
+        keys=_keys(
+            best, "over TLS" if best is found.kinds.get("tls") else "over plain connections"
+        ),
+        sections=[
+            Section(
+                heading="Every figure",
+                lede=f"To count on are {SAFE:.0%} of the rates that were reached, because a rate "
+                "at the edge is spoiled by the first bad minute. Sessions are what memory, files "
+                "and ports have room for.",
+                columns=columns,
+                rows=[
+                    (row.what, row.kind, row.reached, row.count_on, row.lag, row.ended_by)
+                    for row in rows
+                ],
+            )
+        ],
+        foot="Lag is how late the generator itself was, at the 99th percentile.",
+    )
+    return write_answer(folder / PAGE, answer)
+
+
+def _headline(best: Carried) -> str:
+    if best.guests is None:
+        return "How many new guests a second is not known"
+    return f"Count on {best.guests.safe_per_s:,.0f} new guests a second"
+
+
+def _why(best: Carried) -> str:
+    if best.guests is None:
+        return (
+            "The generator was late from the first seconds on, so no rate of new guests can be "
+            "vouched for. Calibrate again on a quiet machine."
+        )
+    return (
+        "So much load can come from this machine before its own lateness would show in the "
+        "figures. The simulator ran on the same machine and took its share of it: against a real "
+        "service it can be more."
+    )
+
+
+def _keys(best: Carried, over: str) -> list[Key]:
+    keys = []
+    if best.guests is not None:
+        figure = f"{best.guests.safe_per_s * 60:,.0f}"
+        keys.append(Key(figure=figure, name="new guests a minute", note=over))
+    if best.messages is not None:
+        figure = f"{best.messages.safe_per_s:,.0f}"
+        keys.append(Key(figure=figure, name="messages a second", note=over))
+    if best.sessions is not None:
+        held = best.sessions
+        note = f"by {held.room_ends_by}; {held.held:,} were held"
+        keys.append(Key(figure=f"{held.room:,}", name="room for sessions at once", note=note))
+    return keys

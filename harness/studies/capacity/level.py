@@ -28,7 +28,7 @@ from harness.measure.snapshot import (
 )
 from harness.measure.statistics import Blocks, estimate_share
 from harness.rundir.start import read_start
-from harness.studies.capacity.crossing import Reading, read_share, read_time
+from harness.studies.capacity.models import Reading, read_share, read_time
 from harness.studies.capacity.search import Judged, Standing, judge_level, standing
 
 GENERATORS_OWN = ("leftover", "dropped", "late", "workers_lost")

@@ -21,8 +21,8 @@ from harness.judge.reading import read_objectives
 from harness.judge.record import KNOWN
 from harness.rundir.start import make_run_directory, new_run_id
 from harness.simulator import options as simulator_options
-from harness.studies.capacity.crossing import Reading
 from harness.studies.capacity.level import GENERATORS_OWN, Level, judge_run, look_at
+from harness.studies.capacity.models import Reading
 from harness.studies.capacity.search import Found, Judged, Raised, SearchPlan, Tried, answer
 from harness.studies.run_process import Say, hold_level, inspect_locustfile
 from harness.units import seconds

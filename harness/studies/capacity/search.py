@@ -3,7 +3,7 @@
 The state is the list of levels tried, nothing else, so a search is resumed by handing that list in
 again. First the load is raised by a factor until a level is *over*; then the gap is halved. As soon
 as a level's figure lies near its limit, levels around it are read together until it is certain
-enough where the curve crosses (``harness.studies.capacity.crossing``). Without readings, a level
+enough where the curve crosses (``harness.studies.capacity.models``). Without readings, a level
 that is *close* (the objective's interval encloses its limit) marks the knee itself: the gaps on
 both sides of it are narrowed. A level at which the generator was the limit is *inconclusive*: the
 search stays below it and never calls it the service's limit.
@@ -23,7 +23,7 @@ from math import ceil, floor, inf, isfinite, sqrt
 from typing import Any, Protocol
 
 from harness.errors import ConfigError
-from harness.studies.capacity.crossing import Crossing, Reading, find_crossing, is_near
+from harness.studies.capacity.models import Crossing, Reading, find_crossing, is_near
 from harness.units import figure_text, rate_per_s
 
 

@@ -3,8 +3,16 @@
 from dataclasses import replace
 from pathlib import Path
 
-from harness.studies.calibrate.calibration import Calibration, Carried, HeldSessions, Limit, Rate
-from harness.studies.calibrate.page import disturbances, rows_of, write_calibration_page
+from harness.studies.calibrate.calibration import (
+    Calibration,
+    Carried,
+    HeldSessions,
+    Limit,
+    Rate,
+    disturbances,
+    rows_of,
+    write_calibration_page,
+)
 
 CARRIED = Carried(
     guests=Rate(per_s=200.0, lag_ms=20.0, limit=Limit.GENERATOR),

@@ -1,10 +1,16 @@
-"""The answer in one unit, with the other quantity beside it."""
+"""The answer in one unit, with the other quantity beside it.
+
+What the levels say together is held against a planted service; what does not apply is said.
+"""
 
 from math import inf
 from typing import Any
 
-from harness.studies.capacity.answer import as_dict
+import pytest
+
+from harness.studies.capacity.answer import as_dict, fits_of, sentences
 from harness.studies.capacity.search import Answer, Found, Raised
+from harness.studies.queueing import Queue
 
 
 def answer(**changes: Any) -> Answer:
@@ -52,3 +58,92 @@ def test_what_was_not_found_is_left_open() -> None:
     found = as_dict(Raised.OCCUPANCY, nothing, [], wanted=40.0, directory="d")
     assert (found["high"], found["centre"], found["headroom"]) == (None, None, None)
     assert found["at_the_highest_met"]["occupancy"] is None
+
+
+LIMIT_MS = 250.0
+WORKERS, SERVICE_S, TEXTS = 4, 0.05, 2
+
+
+def level(load: float, **changes: Any) -> dict[str, Any]:
+    """A level of an M/M/4 queue; ``load`` is a share of what it can do."""
+    replies_per_s = load * WORKERS / SERVICE_S
+    queue = Queue(arrivals_per_s=replies_per_s, service_s=SERVICE_S, servers=WORKERS)
+    share = queue.response_percentile_s(90) * 1000 / LIMIT_MS
+    usual = {
+        "judged": "under" if share < 1 else "over",
+        "rate_per_s": replies_per_s / TEXTS,
+        "arrivals_per_s": replies_per_s / TEXTS,
+        "replies_per_s": replies_per_s,
+        "occupancy": replies_per_s / TEXTS * 0.9,
+        "of_limit": (share * 0.98, share, share * 1.02),
+        "nearest": "reply p90 < 250ms",
+        "little_off": load / 100,
+    }
+    return {**usual, **changes}
+
+
+LEVELS = [level(load) for load in (0.2, 0.4, 0.6, 0.75, 0.85, 0.9)]
+
+
+def test_a_planted_queue_predicts_the_limit() -> None:
+    found = fits_of(Raised.RATE, LEVELS)["queueing"]
+    assert (found["servers"], found["doubts"]) == (WORKERS, [])
+    assert found["service_s"] == pytest.approx(SERVICE_S, rel=0.01)
+    knee = found["predicted"] * TEXTS / 60
+    assert Queue(arrivals_per_s=knee, service_s=SERVICE_S, servers=WORKERS).response_percentile_s(
+        90
+    ) == pytest.approx(LIMIT_MS / 1000, rel=0.01)
+    assert found["says"].startswith("4 workers of 50ms an answer would reach the limit at 2,0")
+    assert all(abs(one["off"]) < 0.02 for one in found["levels"])
+
+
+def test_the_scalability_law_comes_with_residuals_and_doubts() -> None:
+    levels = [
+        level(0.5, occupancy=float(n), replies_per_s=10 * n / (1 + 0.02 * (n - 1)))
+        for n in (1, 2, 4, 8, 16, 32)
+    ]
+    found = fits_of(Raised.OCCUPANCY, levels)["scalability"]
+    assert found["sigma"] == pytest.approx(0.02, abs=1e-4)
+    assert found["lambda"] == pytest.approx(10, rel=1e-3)
+    assert len(found["levels"]) == 6
+    assert max(abs(one["off"]) for one in found["levels"]) < 1e-3
+    few = fits_of(Raised.OCCUPANCY, levels[:5])["scalability"]
+    assert few == {"why_not": "needs 6 different levels, there are 5"}
+
+
+def test_littles_law_is_told_level_by_level() -> None:
+    found = fits_of(Raised.RATE, LEVELS)["little"]
+    assert (found["checked"], found["worst_off"]) == (6, pytest.approx(0.009))
+    assert found["says"].endswith("on 6 of 6 levels, to within 0.9%")
+    assert "why_not" in fits_of(Raised.RATE, [level(0.5, little_off=None)])["little"]
+
+
+@pytest.mark.parametrize(
+    ("by", "levels", "why"),
+    [
+        (Raised.OCCUPANCY, LEVELS, "a closed workload"),
+        (Raised.RATE, LEVELS[:2], "needs three levels in balance, there are 2"),
+        (Raised.RATE, [], "needs one percentile"),
+        (Raised.RATE, [level(0.5, nearest="session_open errors < 1%")], "needs one percentile"),
+        (Raised.RATE, [level(0.5, nearest="reply corrected p90 < 250ms")], "service time"),
+        (Raised.RATE, [*LEVELS, level(0.5, nearest="reply p50 < 250ms")], "needs one percentile"),
+    ],
+)
+def test_a_queue_that_does_not_apply(by: Raised, levels: list[dict[str, Any]], why: str) -> None:
+    assert why in fits_of(by, levels)["queueing"]["why_not"]
+
+
+def test_levels_at_which_the_generator_was_the_limit_do_not_count() -> None:
+    spoiled = [level(0.95, judged="inconclusive", of_limit=(9, 9, 9))]
+    assert fits_of(Raised.RATE, [*LEVELS, *spoiled])["queueing"]["doubts"] == []
+
+
+def test_everything_is_a_sentence_for_people() -> None:
+    found = sentences(fits_of(Raised.RATE, LEVELS[:3]))
+    assert [name for name, _, _ in found] == [
+        "Universal Scalability Law",
+        "As a queue (M/M/c)",
+        "Little's law",
+    ]
+    assert all(says for _, says, _ in found)
+    assert "only 3 levels" in found[1][2]

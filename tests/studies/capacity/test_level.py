@@ -1,4 +1,9 @@
-"""A level is judged from its files: warm-up cut off, objectives first, then the generator."""
+"""A level is judged from its files: warm-up cut off, objectives first, then the generator.
+
+A level is judged in an order that never calls the generator's limit the service's.
+
+Objectives stand by the intervals of what was measured in the window, errors as well as times.
+"""
 
 import json
 import random
@@ -8,11 +13,14 @@ from typing import Any
 import pytest
 
 from harness.errors import ConfigError
-from harness.measure.model import Sample
+from harness.judge.objective import parse_objective
+from harness.judge.record import KNOWN
+from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
 from harness.measure.snapshot import IntervalWriter
-from harness.studies.capacity.level import held_for, judge_run, look_at
-from harness.studies.capacity.search import Judged
+from harness.measure.statistics import Estimate
+from harness.studies.capacity.level import held_for, judge_run, look_at, read_standings, read_window
+from harness.studies.capacity.search import Judged, Standing, judge_level, standing
 
 MS = 1_000_000
 
@@ -167,3 +175,111 @@ def test_a_level_is_judged_by_what_was_looked_at(tmp_path: Path) -> None:
     found = judge_run(level(tmp_path, reply_ms=100), warmup_s=20, judged_s=15, longest_s=60)
     assert found.judged is Judged.UNDER
     assert found.held_s == pytest.approx(15, abs=0.1)
+
+
+MISSED, MET, CLOSE = Standing.MISSED, Standing.MET, Standing.CLOSE
+
+
+@pytest.mark.parametrize(
+    ("objectives", "growing", "healthy", "held_back", "expected"),
+    [
+        ([MET], False, True, False, Judged.UNDER),
+        ([MET, MISSED], False, True, False, Judged.OVER),
+        ([MET, MISSED], False, False, True, Judged.OVER),
+        ([MET], True, False, False, Judged.OVER),
+        ([MET], False, False, False, Judged.INCONCLUSIVE),
+        ([MET], False, True, True, Judged.INCONCLUSIVE),
+        ([CLOSE], False, False, False, Judged.INCONCLUSIVE),
+        ([MET, CLOSE], False, True, False, Judged.CLOSE),
+        ([], False, True, False, Judged.INCONCLUSIVE),
+    ],
+)
+def test_levels_are_judged_in_order(
+    objectives: list[Standing], growing: bool, healthy: bool, held_back: bool, expected: Judged
+) -> None:
+    judged = judge_level(
+        objectives, leftovers_growing=growing, generator_healthy=healthy, held_back=held_back
+    )
+    assert judged is expected
+
+
+def test_an_objective_stands_by_its_interval() -> None:
+    def estimate(low: float | None) -> Estimate:
+        return Estimate(percent=95, count=9, figure=2, low=low, high=4, confidence=0.99)
+
+    assert standing(estimate(1), 4.1) is MET
+    assert standing(estimate(1), 1.5) is CLOSE
+    assert standing(estimate(1), 0.9) is MISSED
+    assert standing(estimate(None), 9) is CLOSE
+    # at a quarter of the time the interval counts as twice as wide: 0.5 to 8
+    assert standing(estimate(1), 7.9, held=0.25) is CLOSE
+    assert standing(estimate(1), 8.1, held=0.25) is MET
+    assert standing(estimate(1), 0.4, held=0.25) is MISSED
+
+
+@pytest.mark.parametrize("held", [0, -1, 1.1, float("nan")])
+def test_a_level_is_held_for_a_part_of_its_time(held: float) -> None:
+    found = Estimate(percent=95, count=9, figure=2, low=1, high=4, confidence=0.9)
+    with pytest.raises(ConfigError, match="capacity: held"):
+        standing(found, 1, held=held)
+
+
+def run(directory: Path, *, errors_of_100: int, early: int = 0) -> Path:
+    """Ten seconds with ``early`` errors of a hundred replies each, then thirty with fewer."""
+    writer = IntervalWriter(directory, "w", started_ns=10**18)
+    for second in range(1, 41):
+        recorder = Recorder()
+        bad = early if second <= 10 else errors_of_100
+        for number in range(100):
+            outcome = Outcome.RATE_LIMITED if number < bad else Outcome.OK
+            recorder.add(Sample("reply", 0, 0, 80 * MS, 80 * MS, outcome))
+        writer.write(
+            recorder.take(),
+            ended_ns=10**18 + second * 10**9,
+            length_s=1.0,
+            state={"phase": "running", "sessions": {}, "arrivals": {}, "process": {}},
+        )
+    writer.close()
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("text", "errors_of_100", "expected"),
+    [
+        ("reply errors < 5%", 0, Standing.MET),
+        ("reply errors < 5%", 5, Standing.CLOSE),
+        ("reply errors < 5%", 9, Standing.MISSED),
+        ("reply rate_limited < 5%", 9, Standing.MISSED),
+        ("reply timeout < 5%", 9, Standing.MET),
+        ("reply p95 < 100ms", 0, Standing.MET),
+        ("reply p95 < 60ms", 0, Standing.MISSED),
+    ],
+)
+def test_by_interval(tmp_path: Path, text: str, errors_of_100: int, expected: Standing) -> None:
+    directory = run(tmp_path, errors_of_100=errors_of_100, early=50)
+    window = read_window(directory, 10)
+    found = read_standings(
+        directory, [parse_objective(text, KNOWN)], window, held=1.0, verdicts={text: "FAIL"}
+    )
+    assert found[text].standing is expected
+    assert found[text].bounded
+    reading = found[text].reading
+    if expected is not Standing.CLOSE and reading is not None:
+        assert (reading.value > 0) is (expected is Standing.MISSED)
+
+
+def test_what_has_no_interval_stands_by_the_runs_verdict(tmp_path: Path) -> None:
+    directory = run(tmp_path, errors_of_100=0)
+    text = "reply count > 100"
+    objectives = [parse_objective(text, KNOWN), parse_objective("dropped == 0", KNOWN)]
+    window = read_window(directory, 10, longest_s=5)
+    assert window.length_s == pytest.approx(5)
+    for verdict, expected in (("PASS", Standing.MET), ("FAIL", Standing.MISSED)):
+        found = read_standings(directory, objectives, window, held=1, verdicts={text: verdict})
+        assert {name: one.standing for name, one in found.items()} == {text: expected}
+    assert read_standings(directory, objectives, window, held=1, verdicts={}) == {}
+
+
+def test_a_run_without_data_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="never ran"):
+        read_window(tmp_path, 1)

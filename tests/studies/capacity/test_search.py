@@ -1,5 +1,8 @@
 """The search finds planted knees, is cheap, resumes from its list, and never blames the service for
-the generator."""
+the generator.
+
+What a search raises, as people write it; one written for the other is refused.
+"""
 
 import heapq
 from collections.abc import Callable, Iterator
@@ -14,10 +17,11 @@ from scipy.optimize import brentq
 
 from harness.errors import ConfigError
 from harness.measure.statistics import Blocks
-from harness.studies.capacity.crossing import read_time
+from harness.studies.capacity.models import read_time
 from harness.studies.capacity.search import (
     Found,
     Judged,
+    Raised,
     SearchPlan,
     Tried,
     answer,
@@ -297,3 +301,33 @@ def test_planted_knees_are_found_within_the_interval_and_for_a_fraction_of_a_sta
     assert inside >= 18
     assert near >= 18
     assert spent <= 0.4 * stair, spent / stair
+
+
+def test_loads_are_read_and_shown_in_their_unit() -> None:
+    assert Raised.RATE.parse("600/min", "--start") == pytest.approx(10)
+    assert Raised.RATE.shown(10) == 600
+    assert Raised.OCCUPANCY.parse("20", "--start") == 20
+    assert Raised.OCCUPANCY.shown(20) == 20
+    level = {"rate_per_s": 3.0, "guests": 40.0}
+    assert (Raised.RATE.load_of(level), Raised.OCCUPANCY.load_of(level)) == (3, 40)
+
+
+@pytest.mark.parametrize(
+    ("by", "text", "why"),
+    [
+        ("rate", "20", "expected a rate such as .* go with --by occupancy"),
+        ("rate", "0/s", "expected a rate above zero"),
+        ("rate", "20000/s", "up to 10,000/s"),
+        ("rate", "nan", "expected a rate"),
+        ("rate", "", "expected a rate"),
+        ("occupancy", "600/min", "with --by occupancy expected a whole number of guests"),
+        ("occupancy", "0", "expected 1 to 1,000,000 guests at once"),
+        ("occupancy", "-5", "whole number of guests at once"),
+        ("occupancy", "2.5", "whole number of guests at once"),
+        ("occupancy", "inf", "whole number of guests at once"),
+        ("occupancy", "9" * 5000, "expected 1 to 1,000,000"),
+    ],
+)
+def test_nonsense_names_the_option(by: str, text: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=f"^--start: .*{why}"):
+        Raised(by).parse(text, "--start")
