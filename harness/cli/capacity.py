@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.cli.which_run import add_reports
+from harness.config.targets_file import FILE
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.judge.objective import parse_objective
@@ -22,6 +23,7 @@ from harness.studies.capacity.runner import (
     begin_search,
     check_asked,
     check_files,
+    check_permission,
     resume_search,
     run_level,
 )
@@ -38,7 +40,8 @@ STYLES = {
 DEFAULTS = {Raised.RATE: ("30/min", "1000/min"), Raised.OCCUPANCY: ("10", "1000")}
 """First and highest level."""
 ONLY_NEW = (
-    "by", "start", "highest", "objective", "slo", "longest", "processes", "seed", "sim_profile",
+    "by", "start", "highest", "objective", "slo", "longest", "settle", "override", "ca_file",
+    "processes", "seed", "sim_profile",
 )  # fmt: skip
 
 
@@ -65,6 +68,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("locustfile", nargs="?", default="locustfiles/load.py", metavar="LOCUSTFILE")
     add("--target", default="sim", help="as for harness run; the simulator lives for all levels")
+    add("--targets", default=str(FILE), metavar="FILE", help="named targets (%(default)s)")
+    add(
+        "--override",
+        action="append",
+        default=[],
+        metavar="RULE=REASON",
+        help="as for harness run, with every level",
+    )
+    add("--ca-file", metavar="PEM", help="private CA of a wss target")
     add("--objective", action="append", default=[], metavar="TEXT", help="may be given repeatedly")
     add("--slo", metavar="FILE", help="objectives (TOML) beside those of the locustfile")
     add(
@@ -82,6 +94,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a level that is not clear by then is too close to call (16 times --hold)",
     )
     add("--warm-up", default="15s", metavar="TIME", help="not judged, at a level's start")
+    add(
+        "--settle",
+        metavar="TIME",
+        help="how long the service may take to get used to a load, as where machines are added "
+        "to it: no level counts as missed before that (twice --hold)",
+    )
     add("--resolution", type=float, default=0.08, metavar="SHARE", help="width of the answer")
     add("--max-levels", type=int, default=16, metavar="N", help="stop after so many (%(default)s)")
     add("--processes", type=int, metavar="N", help="worker processes of each level")
@@ -101,16 +119,16 @@ def run(args: argparse.Namespace) -> int:
     wanted = None if args.wanted is None else by.parse(args.wanted, "--wanted")
     asked = search.asked
     simulator = None
-    target = asked["target"]
+    target, ca_file = asked["target"], asked.get("ca_file")
     try:
         if target == "sim":
             profile = ("--profile", asked["sim_profile"]) if asked["sim_profile"] else ()
             simulator = EmbeddedSimulator("--limits", "off", *profile)
-            target = simulator.start()
+            target, ca_file = simulator.start(), simulator.ca_file
         while (load := next_rate(search.plan, search.tried)) is not None:
             number = len(search.levels) + 1
             with console.status(f"level {number}: {_figure(by, load)} {by.unit}"):
-                level = run_level(search, load, target, console.print)
+                level = run_level(search, load, target, console.print, ca_file=ca_file)
             _show_level(number, by, load, level, console)
     except KeyboardInterrupt:
         again = f"harness capacity --resume {search.directory}"
@@ -133,7 +151,7 @@ def _begin(args: argparse.Namespace) -> Search:
     objectives = [parse_objective(text, KNOWN, place="--objective").text for text in args.objective]
     names = (
         "locustfile", "target", "slo", "hold", "longest", "warm_up", "resolution", "max_levels",
-        "processes", "seed", "sim_profile",
+        "settle", "targets", "override", "ca_file", "processes", "seed", "sim_profile",
     )  # fmt: skip
     by = Raised(args.by or Raised.RATE)
     start, highest = DEFAULTS[by]
@@ -148,6 +166,7 @@ def _begin(args: argparse.Namespace) -> Search:
         by.parse(args.wanted, "--wanted")
     check_asked(asked)
     check_files(asked)
+    check_permission(asked, args.reports)
     return begin_search(asked, args.reports)
 
 
@@ -159,7 +178,9 @@ def _resume(args: argparse.Namespace) -> Search:
                 f"--{name.replace('_', '-')} and --resume do not go together: a search goes on as "
                 "it was begun"
             )
-    return resume_search(Path(args.resume))
+    search = resume_search(Path(args.resume))
+    check_permission(search.asked, search.directory.parent)
+    return search
 
 
 def _figure(by: Raised, load: float) -> str:

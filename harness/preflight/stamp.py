@@ -141,6 +141,15 @@ def read_stamp(reports: Path, terms: Terms) -> Stamp | None:
         return None
 
 
+def carry_stamp(terms: Terms, reports: Path, to: Path) -> None:
+    """Let a reports folder below another one know of its preflight. Raises ConfigError."""
+    try:
+        found = orjson.loads(_path(reports, terms).read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return  # the run says itself that there has been none
+    _write(_path(to, terms), found)
+
+
 def read_learned(reports: Path, terms: Terms) -> Learned | None:
     """What preflights of this target have taught; None where there is nothing that still holds."""
     try:

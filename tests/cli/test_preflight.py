@@ -161,3 +161,23 @@ def test_it_stops_by_itself_before_the_window_ends(simulator: Any, tmp_path: Pat
     found = record(tmp_path)
     assert found["how"]["stopped_for_window"]
     assert found["sessions"]["leftover"] == 0
+
+
+def test_a_capacity_search_goes_by_the_preflight_of_its_reports_folder(
+    simulator: Any, tmp_path: Path
+) -> None:
+    words = target(tmp_path, simulator.url)
+    search = [
+        "capacity", "locustfiles/load.py", *words, "--objective", "reply p50 < 5s", "--start",
+        "3/s", "--highest", "3/s", "--hold", "3s", "--longest", "3s", "--warm-up", "1s",
+        "--max-levels", "1", "--override", "window=agreed by phone",
+    ]  # fmt: skip
+    refused = harness(*search)
+    assert refused.returncode == 7, refused.stdout + refused.stderr
+    assert "there has been no preflight" in refused.stderr
+    assert not list((tmp_path / "reports").glob("capacity-*"))
+    assert harness("preflight", *words).returncode == 0
+    done = harness(*search)
+    assert "level  1" in done.stdout, done.stdout + done.stderr
+    (record,) = (tmp_path / "reports").glob("capacity-*/level-01/2*/run.json")
+    assert json.loads(record.read_text())["how"]["target_name"] == "twin"

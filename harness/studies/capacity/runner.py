@@ -14,11 +14,13 @@ from typing import Any
 
 import orjson
 
-from harness.config.targets_file import FILE, resolve_target
+from harness.config.guard import Intent, Rule, parse_overrides
+from harness.config.targets_file import FILE, Terms, resolve_target
 from harness.errors import ConfigError
 from harness.judge.objective import parse_objective
 from harness.judge.reading import read_objectives
 from harness.judge.record import KNOWN
+from harness.preflight.stamp import carry_stamp, permit
 from harness.rundir.start import make_run_directory, new_run_id
 from harness.simulator import options as simulator_options
 from harness.studies.capacity.level import GENERATORS_OWN, Level, judge_run, look_at
@@ -32,6 +34,8 @@ SCHEMA = 1
 FILLED = 0.6
 """Of the warm-up, in which the guests of an occupancy come one after the other."""
 LONGEST_HOLD_S = 86400.0
+SETTLE = 2
+"""Times the first look: so long no level counts as missed, unless asked otherwise."""
 LONGEST = 16
 """A level is held at most so many times as long as until the first look, unless asked otherwise."""
 
@@ -74,6 +78,12 @@ class Search:
         return seconds(longest) if longest else LONGEST * self.hold_s
 
     @property
+    def settle_s(self) -> float:
+        """How long the service may take to get used to a load."""
+        settle = self.asked.get("settle")
+        return seconds(settle) if settle else SETTLE * self.hold_s
+
+    @property
     def tried(self) -> list[Tried]:
         """The levels as the search wants them."""
         return [
@@ -99,7 +109,8 @@ def begin_search(asked: Mapping[str, Any], out: Path) -> Search:
     """A new search in a folder of its own. Raises ConfigError for what makes no sense.
 
     ``asked`` holds locustfile, target, by, slo, objectives, start, highest, hold, longest, warm_up,
-    resolution, max_levels, processes, seed and sim_profile, as written on the command line.
+    settle, resolution, max_levels, processes, seed, sim_profile, targets, override and ca_file, as
+    written on the command line.
     """
     search = check_asked(asked)
     search.directory = make_run_directory(out, f"capacity-{new_run_id()}")
@@ -124,6 +135,9 @@ def check_asked(asked: Mapping[str, Any]) -> Search:
             )
     if asked["longest"] and seconds(asked["longest"], "--longest") < search.hold_s:
         raise ConfigError(f"--longest: expected no less than --hold, got {asked['longest']!r}")
+    if asked.get("settle") and not 0 <= search.settle_s <= LONGEST_HOLD_S:
+        raise ConfigError(f"--settle: expected up to a day, got {asked['settle']!r}")
+    parse_overrides(asked.get("override") or ())
     resolution, levels = asked["resolution"], asked["max_levels"]
     if not 0 < resolution < 1:
         raise ConfigError(
@@ -168,7 +182,9 @@ def resume_search(directory: Path) -> Search:
     return search
 
 
-def run_level(search: Search, load: float, target: str, say: Say) -> Level:
+def run_level(
+    search: Search, load: float, target: str, say: Say, *, ca_file: str | None = None
+) -> Level:
     """Run one level and add it to the search; ``load`` in its unit. Raises ConfigError."""
     began = time.monotonic()
     warmup_s = seconds(search.asked["warm_up"])
@@ -183,8 +199,11 @@ def run_level(search: Search, load: float, target: str, say: Say) -> Level:
         so_far = Tried(rate=load, judged=Judged.CLOSE, reading=look.reading)
         return answer(search.plan, [*search.tried, so_far]).found is Found.KNEE
 
+    if search.asked["target"] != "sim":
+        # A level's reports folder is its own; the preflight has been in the search's.
+        carry_stamp(_terms(search.asked), search.directory.parent, out)
     held = hold_level(
-        _command(search, load, target, out),
+        _command(search, load, target, out, ca_file),
         out,
         warmup_s=warmup_s,
         hold_s=search.hold_s,
@@ -213,7 +232,9 @@ def run_level(search: Search, load: float, target: str, say: Say) -> Level:
     return level
 
 
-def _command(search: Search, load: float, target: str, out: Path) -> list[str]:
+def _command(
+    search: Search, load: float, target: str, out: Path, ca_file: str | None = None
+) -> list[str]:
     asked = search.asked
     warmup_s = seconds(asked["warm_up"])
     length_s = warmup_s + search.longest_s
@@ -227,6 +248,12 @@ def _command(search: Search, load: float, target: str, out: Path) -> list[str]:
         per_s = load / (FILLED * warmup_s)
         command += ["--occupancy", f"{load:.0f}", "--spawn-rate", f"{per_s:.4f}"]
         command += ["--run-time", f"{length_s + 2:g}s"]
+    if ca_file:
+        command += ["--ca-file", ca_file]
+    if asked["target"] != "sim":
+        command += ["--targets", asked.get("targets") or str(FILE)]
+        for override in asked.get("override") or ():
+            command += ["--override", override]
     if asked["processes"]:
         command += ["--processes", str(asked["processes"])]
     if asked.get("seed") is not None:  # no two levels see the same arrivals
@@ -252,12 +279,35 @@ def check_files(asked: Mapping[str, Any]) -> None:
     else:
         if asked["sim_profile"]:
             raise ConfigError("--sim-profile and --target do not go together")
-        resolve_target(asked["target"], FILE)
+        terms = _terms(asked)
+        highest = Raised(asked.get("by") or Raised.RATE).parse(asked["highest"], "--highest")
+        rate = terms.max_rate_per_s
+        overridden = Rule.CAP in parse_overrides(asked.get("override") or ())
+        by_rate = asked.get("by") != Raised.OCCUPANCY
+        if terms.guarded and by_rate and rate is not None and highest > rate and not overridden:
+            raise ConfigError(
+                f"--highest: {asked['highest']} is above the target's max_rate of "
+                f"{rate * 60:.4g}/min: ask for less, or give --override cap=REASON"
+            )
     if asked.get("by") == Raised.OCCUPANCY:
         environment = {"HARNESS_OCCUPANCY": asked["start"]}
     else:
         environment = {"HARNESS_RATE": asked["start"], "HARNESS_OVER": asked["hold"]}
     _check_objectives(texts + inspect_locustfile(asked["locustfile"], environment)["objectives"])
+
+
+def check_permission(asked: Mapping[str, Any], reports: Path) -> None:
+    """The target's rules, before there is a folder. Raises PreflightRefused or ConfigError."""
+    if asked["target"] == "sim":
+        return
+    intent = Intent(sessions=None, at_once=1, peak_per_s=None, stop_timeout_s=0.0)
+    overrides = parse_overrides(asked.get("override") or ())
+    permit(_terms(asked), intent, reports=reports, overrides=overrides)
+
+
+def _terms(asked: Mapping[str, Any]) -> Terms:
+    file = Path(asked.get("targets") or FILE)
+    return resolve_target(asked["target"], file, ca_file=asked.get("ca_file"))
 
 
 def _check_objectives(texts: list[str]) -> None:
