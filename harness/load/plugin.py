@@ -10,7 +10,6 @@ from typing import Any
 
 import gevent
 from locust import events
-from locust.exception import StopUser
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
 
 from harness.clock import monotonic_ns, utc_iso, wall_ns
@@ -43,7 +42,13 @@ from harness.load.pausing import Asked, register_paused
 from harness.load.run import LEAD_NS, Run, time_to_clear_s
 from harness.load.script_errors import calling_place, place_of
 from harness.load.shape import schedule_facts
-from harness.load.signals import Interrupts, end_with_supervisor, ending_on_error, watch_parent
+from harness.load.signals import (
+    Interrupts,
+    OneEnd,
+    end_with_supervisor,
+    ending_on_error,
+    watch_parent,
+)
 from harness.load.slots import shares_of
 from harness.machine import keep_files_private, raise_file_limit
 from harness.preflight.disk import RoomWatch
@@ -134,8 +139,9 @@ class Plugin:
         self._notes: dict[str, Any] = {}
         """how the run came to its end, for ``start.json``"""
         self._runs = 0
-        self._quitting = self._stopping = False
-        self.interrupts = Interrupts(hurry=self.hurry, leave=self._leave)
+        self._stopping = False
+        self._one_end = OneEnd(runner, on_story=self._on_story_end)
+        self.interrupts = Interrupts(hurry=self.hurry, leave=self._leave, one_end=self._one_end)
         self._watcher: Any = None
         self._permit = Permit()
         muster = Muster(runner) if isinstance(runner, MasterRunner) else None
@@ -365,21 +371,21 @@ class Plugin:
         print(text, flush=True)
 
     def on_test_stopping(self, **_: Any) -> None:
-        """All roads to the end come through here; returns when no guest is left in session.
-
-        A story that calls ``quit()`` ends as any other does, and the run beside it: it can't wait
-        for its own end.
-        """
+        """All roads to the end come through here; returns when no guest is left in session."""
         run = self._run
-        if run is not None and gevent.getcurrent() in self._runner.user_greenlets:
-            run.fail(f"a story ended the run by quit() or stop(): {calling_place()}")
-            raise StopUser
         self._stopping = True
+        if self.interrupts.count:  # Ctrl-C ends the shape first, and with it the run
+            self._notes[ENDED_BY_SEARCH if SEARCH in os.environ else ENDED_BY_HAND] = True
         if self._barrier is not None and self._shares is not None:
             self._shares.freeze()
             self._unanswered = self._barrier.wait(float(self._environment.stop_timeout or 0))
         elif run is not None:
             run.drain()
+
+    def _on_story_end(self) -> None:
+        """A story that calls ``quit()`` ends as any other does, and the run beside it."""
+        if (run := self._run) is not None:
+            run.fail(f"a story ended the run by quit() or stop(): {calling_place()}")
 
     def on_user_error(self, exception: BaseException, **_: Any) -> None:
         """A story has ended by an error, wherever in it that was."""
@@ -453,17 +459,15 @@ class Plugin:
 
     def on_quitting(self, **_: Any) -> None:
         """Locust is about to leave, perhaps while guests are talking: end the run first."""
+        self._one_end.enter_shutdown(self.interrupts.again)
         if self._run is None and self._directory is None:
-            return  # Locust says so twice
-        if self._quitting:  # a second SIGTERM, while we are at it
-            self.interrupts.again()
-        else:
-            self._quitting = True
-            # Locust leaves by itself only when a run is over: a signal came, or nobody is above us.
-            if not (self._stopping or self.interrupts.orphaned):
-                self._notes[ENDED_BY_SEARCH if SEARCH in os.environ else ENDED_BY_HAND] = True
-            if not (self.interrupts.count or self.interrupts.unhurried):
-                self._hurry_in_time()  # by SIGTERM, or as if
+            self._one_end.wait()  # there is no run any more, but its report is perhaps not made yet
+            return
+        # Locust leaves by itself only when a run is over: a signal came, or nobody is above us.
+        if not (self._stopping or self.interrupts.orphaned):
+            self._notes[ENDED_BY_SEARCH if SEARCH in os.environ else ENDED_BY_HAND] = True
+        if not (self.interrupts.count or self.interrupts.unhurried):
+            self._hurry_in_time()  # by SIGTERM, or as if
         self._runner.stop()
 
     def _leave(self) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import gevent
 from gevent.event import Event
+from gevent.lock import BoundedSemaphore
 from locust.exception import (
     InterruptTaskSet,
     RescheduleTask,
@@ -165,6 +166,7 @@ class Run:
         self._hurried = Event()
         self._over_for = 0
         """looks in a row at which no guest was there and none could come"""
+        self._draining = BoundedSemaphore()
         self._finished = False
         self._closed = Event()
         self._phase = "running"
@@ -368,8 +370,15 @@ class Run:
             file.write(why + "\n")
 
     def drain(self) -> int:
-        """Stop arrivals, let conversations finish, clear the rest; sessions that remain open."""
+        """Stop arrivals, let conversations finish, clear the rest; sessions that remain open.
+
+        Two who ask at once (a master's order and a signal) both wait for the one end.
+        """
         self._stop_arrivals()
+        with self._draining:
+            return self._drain()
+
+    def _drain(self) -> int:
         if self._phase == "ended":
             return self.ledger.open
         self._phase = "finishing"

@@ -1,4 +1,7 @@
-"""How a Locust process is ended from outside: by signals, or by the death of who started it.
+"""How a Locust process comes to its end: by signals, the death of who started it, a time limit, ...
+
+Locust enters its shutdown once for each of them, also while another one is being made: then it
+leaves before the run's end is done, or kills who makes it. Here there is one end for all of them.
 
 Locust itself leaves at the second Ctrl-C, in the middle of its teardown, and does not mind a
 terminal or a supervisor that goes away: it would load on to the planned end, unattended.
@@ -14,7 +17,9 @@ from collections.abc import Callable
 from typing import Any
 
 import gevent
+from gevent.event import Event
 from gevent.socket import wait_read
+from locust.exception import StopUser
 
 from harness.exit_codes import ExitCode
 from harness.processes import IN_ORDER, VARIABLE, Starter, signal_when_orphaned, starter
@@ -23,9 +28,12 @@ from harness.processes import IN_ORDER, VARIABLE, Starter, signal_when_orphaned,
 class Interrupts:
     """First: stop in order. Second: clear at once. Third: leave, and say how to sweep."""
 
-    def __init__(self, *, hurry: Callable[[], None], leave: Callable[[], None]) -> None:
+    def __init__(
+        self, *, hurry: Callable[[], None], leave: Callable[[], None], one_end: "OneEnd"
+    ) -> None:
         self._hurry = hurry
         self._leave = leave
+        self._one_end = one_end
         self.count = 0
         self.unhurried = False
         """whoever ends the run leaves conversations all the time they may have"""
@@ -70,7 +78,7 @@ class Interrupts:
     def on_interrupt(self) -> None:
         """One Ctrl-C more."""
         self.count += 1
-        if self.count == 1:
+        if self.count == 1 and not self._one_end.is_made_by(gevent.get_hub().parent):
             # Locust's main greenlet expects it. Raised here, gevent would print a stack as well.
             gevent.get_hub().handle_system_error(KeyboardInterrupt, KeyboardInterrupt())
             return
@@ -85,6 +93,98 @@ class Interrupts:
             return
         self._leave()
         os._exit(ExitCode.INTERRUPTED)
+
+
+class OneEnd:
+    """Takes all roads to the end of a run together: who comes first makes it, the others wait.
+
+    It stands before Locust's ``stop`` and ``quit``, and at the door of its shutdown.
+    """
+
+    def __init__(self, runner: Any, *, on_story: Callable[[], None]) -> None:
+        """``on_story``: a story has called ``stop`` or ``quit``; it can't wait for its own end."""
+        self._runner = runner
+        self._on_story = on_story
+        self._stop, self._quit = runner.stop, runner.quit
+        self._maker: Any = None
+        """the greenlet that makes the end now"""
+        self._made = Event()
+        self._made.set()
+        self._quit_after = False
+        self._quitting: list[Any] = []
+        """greenlets in Locust's ``quit``"""
+        self._leaver: Any = None
+        """the greenlet in Locust's shutdown"""
+        runner.stop, runner.quit = self.stop, self.quit
+
+    def stop(self, *args: Any, **kwargs: Any) -> None:
+        """End the test, or wait for the end that is being made."""
+        self._let_story_go()
+        current = gevent.getcurrent()
+        if self._maker is current:
+            return  # a listener asks for what is going on
+        if self._maker is not None:
+            self._made.wait()
+            return
+        self._maker = current
+        self._made.clear()
+        try:
+            self._stop(*args, **kwargs)
+        finally:
+            self._maker = None
+            self._made.set()
+        if self._quit_after:
+            self._quit_after = False
+            self._quit()
+
+    def quit(self) -> None:
+        """End the test and Locust's greenlets; after the end that is being made, if one is.
+
+        Whoever asks does not wait then: the end may be waiting for him.
+        """
+        self._let_story_go()
+        if self._maker is not None:
+            self._quit_after = True
+            return
+        current = gevent.getcurrent()
+        self._quitting.append(current)
+        try:
+            self._quit()
+        finally:
+            self._quitting.remove(current)
+
+    def wait(self) -> None:
+        """Until no end is being made."""
+        if self._maker is not gevent.getcurrent():
+            self._made.wait()
+
+    def is_made_by(self, greenlet: Any) -> bool:
+        """Whether it is at an end already: a Ctrl-C would interrupt that."""
+        return greenlet is not None and (
+            greenlet in (self._maker, self._leaver) or greenlet in self._quitting
+        )
+
+    def enter_shutdown(self, again: Callable[[], None]) -> None:
+        """Return for the first who comes to leave the process; the others wait till it is left.
+
+        ``again``: called when it was a signal once more.
+        """
+        current = gevent.getcurrent()
+        while self._leaver not in (None, current) and not self._leaver.dead:
+            if current is not gevent.get_hub().parent:
+                again()  # Locust's main greenlet comes when the runner has gone: nobody's wish
+            _wait_for(self._leaver)
+        self._leaver = current
+
+    def _let_story_go(self) -> None:
+        if gevent.getcurrent() in self._runner.user_greenlets:
+            self._on_story()
+            raise StopUser
+
+
+def _wait_for(greenlet: Any) -> None:
+    while not greenlet.dead:  # the main greenlet can't be joined
+        gevent.sleep(0.1)
 
 
 def end_with_supervisor() -> None:
