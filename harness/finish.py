@@ -24,18 +24,13 @@ from harness.errors import HarnessError
 from harness.exit_codes import ExitCode
 from harness.guest.settings import GuestSettings
 from harness.judge.reading import sweep_block
-from harness.judge.record import (
-    RECORD,
-    build_record,
-    declare_invalid,
-    record_of_nothing,
-    write_record,
-)
+from harness.judge.record import build_record, declare_invalid, record_of_nothing, write_record
 from harness.ledger.reader import read_leftovers
 from harness.ledger.runs import sweep_command
 from harness.reconcile.queue_counts import note_counts
 from harness.reconcile.sweep import find_lost, sweep_lost
 from harness.report.terminal import show_summary
+from harness.rundir.layout import RunDirectory
 from harness.rundir.start import write_start
 
 Say = Callable[[str], object]
@@ -118,7 +113,7 @@ def finish_run(
 def finished_before(directory: Path) -> Finished | None:
     """The end that somebody else has made of a run; None where there is none that can be read."""
     try:
-        record = orjson.loads((directory / RECORD).read_bytes())
+        record = orjson.loads(RunDirectory(directory).record.read_bytes())
         int(record["exit_code"])
     except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from locusts import ROOT
 
-from harness.ledger.store import FILE_NAME, Stage, Store
+from harness.ledger.store import Stage, Store
+from harness.rundir.layout import RunDirectory
 
 pytestmark = pytest.mark.process
 WORDS = "naïve ❤ → naïve\n"
@@ -99,7 +100,7 @@ def left(tmp_path: Path) -> Path:
     """A run directory with many sessions that nobody has ended."""
     directory = tmp_path / "a-run"
     directory.mkdir()
-    store = Store(directory / FILE_NAME.format(worker="w-1"), {"worker": "w-1"})
+    store = Store(RunDirectory(directory).ledger("w-1"), {"worker": "w-1"})
     rows = [(n, f"{n:032x}", str(Stage.JOINED), 1, 1) for n in range(3000)]
     store.write(rows, [], {})
     store.close()

@@ -24,7 +24,7 @@ from harness.machine import (
     this_machine,
 )
 from harness.report.console import open_console
-from harness.rundir.start import make_run_directory, new_run_id
+from harness.rundir.layout import make_run_directory, new_run_id
 from harness.studies.calibrate.calibration import (
     Calibration,
     Carried,

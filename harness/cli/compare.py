@@ -5,9 +5,8 @@ import argparse
 from harness.cli.which_run import add_reports
 from harness.errors import ConfigError
 from harness.ledger.runs import resolve_run
+from harness.rundir.layout import COMPARISON_PAGE
 from harness.units import seconds
-
-PAGE = "compare.html"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +37,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "p95 and errors of replies, openings and deliveries, and leftovers)",
     )
     parser.add_argument(
-        "--html", action="store_true", help=f"write {PAGE} into the directory of the last RUN"
+        "--html",
+        action="store_true",
+        help=f"write {COMPARISON_PAGE} into the directory of the last RUN",
     )
     parser.add_argument(
         "--confidence",
@@ -82,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the comparison; its exit code."""
     _refuse_nonsense(args)
     *bases, new = [resolve_run(text, args.reports) for text in args.runs]
+    from harness.report.html.page import write_page
     from harness.studies.compare.comparison import compare, comparison_page, comparison_text
     from harness.studies.compare.statistics import Rules
 
@@ -95,11 +97,8 @@ def run(args: argparse.Namespace) -> int:
     found = compare(bases, new, rules=rules, named=args.figure)
     print(comparison_text(found), end="")
     if args.html:
-        try:
-            (new / PAGE).write_text(comparison_page(found), encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"{new / PAGE}: can't be written: {error.strerror}") from None
-        print(f"\n{new / PAGE}")
+        page = write_page(new / COMPARISON_PAGE, comparison_page(found))
+        print(f"\n{page}")
     return found.exit_code
 
 

@@ -26,9 +26,10 @@ from harness.guest.player import NO_ROW, act
 from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings, Observer
 from harness.ledger.ledger import Ledger
-from harness.ledger.store import FILE_NAME, OVER, Stage, Store
+from harness.ledger.store import OVER, Stage, Store
 from harness.measure.recorder import Recorder
 from harness.processes import heeded
+from harness.rundir.layout import RunDirectory
 from harness.rundir.start import target_facts, write_start
 from harness.streams import Printer
 from harness.studies.run_process import EmbeddedSimulator
@@ -172,7 +173,7 @@ def _story(
     loaded: Loaded | None,
     shown: Frames,
 ) -> "_Came":
-    ledger = Ledger(Store(directory / FILE_NAME.format(worker="guest"), {"worker": "guest"}))
+    ledger = Ledger(Store(RunDirectory(directory).ledger("guest"), {"worker": "guest"}))
     guest = GuestSession(settings, token, ledger=ledger, recorder=_Telling(shown))
     came = _Came()
     with _interrupts(shown, came):

@@ -14,7 +14,7 @@ from harness.cli.which_run import add_reports
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.report.console import open_console
-from harness.rundir.start import make_run_directory, new_run_id
+from harness.rundir.layout import make_run_directory, new_run_id
 from harness.studies.plan.inputs import read_machines, read_wanted
 from harness.studies.plan.page import write_plan_page
 from harness.studies.plan.plan import LaunchPlan, Wanted, plan_launch

@@ -14,11 +14,11 @@ from rich.console import Console
 from harness.config.target import Target, parse_target
 from harness.errors import ConfigError
 from harness.judge.reading import bring_up_to_date
-from harness.judge.record import RECORD
 from harness.platform_api.client import Credentials, Places, PlatformApi
 from harness.preflight.stamp import Learned
 from harness.reconcile.audit import Road
-from harness.rundir.start import START, read_start
+from harness.rundir.layout import RunDirectory
+from harness.rundir.start import read_start
 from harness.transport.dial import why_not
 
 MARGIN = timedelta(minutes=5)
@@ -89,7 +89,9 @@ def target_of(directory: Path) -> Target:
     """Where the guests of a run went. Raises ConfigError when it does not say."""
     start = read_start(directory)
     if "target" not in start:
-        raise ConfigError(f"{directory / START} does not say where the run's guests went")
+        raise ConfigError(
+            f"{RunDirectory(directory).start} does not say where the run's guests went"
+        )
     target = parse_target(
         start["target"],
         ca_file=start.get("ca_file"),
@@ -142,7 +144,7 @@ def span_of(directory: Path) -> Span:
 def _ended(directory: Path) -> datetime | None:
     """When the run ended, by its record; None where there is none that says so."""
     try:
-        found = orjson.loads((directory / RECORD).read_bytes())
+        found = orjson.loads(RunDirectory(directory).record.read_bytes())
     except (OSError, orjson.JSONDecodeError):
         return None
     return _moment(found.get("ended")) if isinstance(found, dict) else None

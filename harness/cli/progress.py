@@ -18,9 +18,9 @@ from harness.errors import ConfigError
 from harness.measure.histogram import Histogram
 from harness.measure.model import OPERATIONS
 from harness.measure.recorder import LAG_LOOP, service_tag
-from harness.measure.snapshot import HISTOGRAMS, INTERVALS
 from harness.report.terminal import milliseconds
-from harness.rundir.start import LOCUST_LOG, WAITING
+from harness.rundir.layout import RunDirectory
+from harness.rundir.start import WAITING
 from harness.units import duration_text
 
 PHASES = {
@@ -60,9 +60,10 @@ class Progress:
     """The present state of a run: the newest interval of each process, added up."""
 
     def __init__(self, directory: Path, *, run_time_s: float | None) -> None:
-        self._intervals = Tail(directory, INTERVALS.format(worker="*"))
-        self._logs = Tail(directory, HISTOGRAMS.format(worker="*"))
-        self._printed = Tail(directory, LOCUST_LOG)
+        files = RunDirectory(directory)
+        self._intervals = Tail(directory, files.intervals("*").name)
+        self._logs = Tail(directory, files.histograms("*").name)
+        self._printed = Tail(directory, files.locust_log.name)
         self.waiting = ""
         """for whom, before the run begins"""
         self._newest: dict[str, dict[str, Any]] = {}

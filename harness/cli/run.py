@@ -37,19 +37,13 @@ from harness.preflight.disk import check_room, forecast, notable
 from harness.preflight.stamp import permit
 from harness.processes import Lifeline, Starter, starter
 from harness.report.console import open_console
-from harness.rundir.start import (
-    LOCUST_LOG,
-    START,
+from harness.rundir.layout import (
+    RunDirectory,
     make_run_directory,
     new_run_id,
     others_may_write,
 )
-from harness.studies.run_process import (
-    SIMULATOR_LOG,
-    EmbeddedSimulator,
-    inspect_locustfile,
-    told_settings,
-)
+from harness.studies.run_process import EmbeddedSimulator, inspect_locustfile, told_settings
 from harness.transport.websocket import probe
 from harness.units import seconds
 
@@ -90,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     simulator: EmbeddedSimulator | None = None
     try:
         if terms is None:
-            log = directory / SIMULATOR_LOG
+            log = RunDirectory(directory).simulator_log
             options = simulator_options(args)
             simulator = EmbeddedSimulator(*options, log=log, outlives_us=args.keep_sim)
             target = parse_target(simulator.start(), ca_file=simulator.ca_file)
@@ -228,7 +222,7 @@ def _run_locust(
         Lifeline() as lifeline,
         Stages(directory, display.say) as stages,
     ):
-        with (directory / LOCUST_LOG).open("wb") as log:
+        with RunDirectory(directory).locust_log.open("wb") as log:
             locust = subprocess.Popen(
                 _command(args, run_time_s),
                 env={
@@ -313,7 +307,7 @@ def _conclude(
     directory: Path, target: Target, came: _Came, simulator: str, console: Console
 ) -> int:
     """Show the end that Locust has made of the run; make it where it could not."""
-    if not (directory / START).exists():
+    if not RunDirectory(directory).start.exists():
         if came.asked:
             console.print("stopped by hand before the run began; nothing was sent")
             return int(ExitCode.INTERRUPTED)
@@ -335,17 +329,18 @@ def _conclude(
 
 
 def _why_locust_failed(directory: Path) -> str:
-    log = (directory / LOCUST_LOG).read_text(errors="replace").strip().splitlines()
+    log = RunDirectory(directory).locust_log.read_text(errors="replace").strip().splitlines()
     told = [line for line in log if line.startswith("error: ")]
     if told:
         return told[-1].removeprefix("error: ")
     last = log[-1] if log else "it said nothing"
-    return f"Locust ended before the run began: {last} (see {directory / LOCUST_LOG})"
+    return f"Locust ended before the run began: {last} (see {RunDirectory(directory).locust_log})"
 
 
 def _remove_if_refused(directory: Path) -> None:
     """A folder in which nothing was begun is not left behind."""
     with suppress(OSError):
-        if {path.name for path in directory.iterdir()} <= {SIMULATOR_LOG}:
-            (directory / SIMULATOR_LOG).unlink(missing_ok=True)
+        log = RunDirectory(directory).simulator_log
+        if set(directory.iterdir()) <= {log}:
+            log.unlink(missing_ok=True)
             directory.rmdir()

@@ -26,7 +26,7 @@ from harness.exit_codes import ExitCode
 from harness.guest.outcomes import Ending
 from harness.guest.settings import GuestSettings, read_sign_ins
 from harness.judge.reading import sweep_block
-from harness.ledger.reader import Leftover, ledger_files, read_account, set_aside
+from harness.ledger.reader import Leftover, read_account, set_aside
 from harness.reconcile.derive import sweep_derived
 from harness.reconcile.sweep import (
     EFFECT_WITHIN_S,
@@ -37,6 +37,7 @@ from harness.reconcile.sweep import (
     sweep_by_platform,
 )
 from harness.report.console import open_console
+from harness.rundir.layout import RunDirectory
 from harness.units import duration_text, rate_per_s, seconds
 
 LAGS = 3
@@ -142,7 +143,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _refuse_read_only(directory: Path) -> None:
     """What can't be noted would be swept again and again, and never be known to be ended."""
-    for path in (directory, *ledger_files(directory)):
+    for path in (directory, *RunDirectory(directory).ledgers()):
         if not os.access(path, os.W_OK):
             raise ConfigError(
                 f"{path} can't be written to: what is ended could not be noted. Copy the run's "
@@ -158,7 +159,7 @@ def _look_for_more(
     console: Console,
 ) -> int:
     """Set damaged files aside and, if asked to, try what they hide; 1 if they may hide some."""
-    for path in ledger_files(directory):
+    for path in RunDirectory(directory).ledgers():
         kept = set_aside(path)
         if kept is not None:
             console.print(

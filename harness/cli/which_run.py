@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from harness.ledger.runs import REPORTS, RunState, resolve_run, run_state, with_leftovers
+from harness.ledger.runs import RunState, resolve_run, run_state, with_leftovers
+from harness.rundir.layout import REPORTS
 
 NAMED = 3
 """So many other runs with leftovers are named, the newest first."""

@@ -12,7 +12,8 @@ from typing import Any
 from harness.judge.accounts import with_warm_up
 from harness.measure.histogram import Histogram
 from harness.measure.recorder import WARM_UP, service_tag
-from harness.measure.snapshot import HISTOGRAMS, Interval, read_histograms
+from harness.measure.snapshot import Interval, read_histograms
+from harness.rundir.layout import RunDirectory
 from harness.workload.schedule import Chain, Poisson, Rates, Schedule
 
 LEAD_S = 0.5
@@ -87,7 +88,7 @@ def parts_block(
             for outcome, many in with_warm_up(interval.outcomes, name).items():
                 outcomes[outcome] = outcomes.get(outcome, 0) + many
     tags = {service_tag(f"{what}{name}"): name for name in SHOWN for what in ("", WARM_UP)}
-    for path in sorted(directory.glob(HISTOGRAMS.format(worker="*"))):
+    for path in RunDirectory(directory).all_histograms():
         for line in read_histograms(path):
             if line.tag in tags:
                 part = _part_of(found, line.started_s + line.length_s / 2)

@@ -25,7 +25,6 @@ from harness.judge.gate import judge
 from harness.judge.objective import Objective, parse_objectives
 from harness.judge.record import (
     KNOWN,
-    RECORD,
     VERDICT_STAYS,
     build_record,
     later_blocks,
@@ -36,11 +35,12 @@ from harness.judge.record import (
     sessions_block,
     write_record,
 )
-from harness.ledger.reader import ledger_files, read_account, read_process
+from harness.ledger.reader import read_account, read_process
 from harness.ledger.runs import is_going_on
-from harness.measure.snapshot import INTERVALS, read_measurements
+from harness.measure.snapshot import read_measurements
+from harness.rundir.layout import RECORD, START, RunDirectory
 from harness.rundir.schema import SCHEMA, RunRecord
-from harness.rundir.start import ABORTED, START
+from harness.rundir.start import ABORTED
 
 ENDED_EARLY = "the run ended without writing its record; this is what it had written until then"
 STILL_GOING = "the run is still going on; this is what it has written so far"
@@ -53,20 +53,20 @@ def read_record(run_dir: Path) -> RunRecord:
     """
     if not run_dir.is_dir():
         raise ConfigError(f"{run_dir}: there is no such run directory")
-    path = run_dir / RECORD
+    path = RunDirectory(run_dir).record
     if path.exists():
         return _brought_up_to_date(parse_record(path), run_dir)
-    if not (run_dir / START).exists() and not any(run_dir.glob(INTERVALS.format(worker="*"))):
+    if not RunDirectory(run_dir).start.exists() and not any(RunDirectory(run_dir).all_intervals()):
         raise ConfigError(
             f"{run_dir}: not a run directory (expected {RECORD}, {START} or "
-            f"{INTERVALS.format(worker='WORKER')} in it)"
+            f"{RunDirectory(run_dir).intervals('WORKER').name} in it)"
         )
     return _partial(run_dir)
 
 
 def read_live_record(run_dir: Path) -> RunRecord:
     """How a run stands that is going on. Raises ConfigError when it is not, or can't be read."""
-    if not (run_dir / START).is_file():
+    if not RunDirectory(run_dir).start.is_file():
         raise ConfigError(f"{run_dir}: not a run directory (expected {START} in it)")
     if not is_going_on(run_dir):
         name = run_dir.name
@@ -143,7 +143,7 @@ def _brought_up_to_date(record: RunRecord, run_dir: Path) -> RunRecord:
 
 def _partial(run_dir: Path) -> RunRecord:
     try:
-        ledgers = ledger_files(run_dir)
+        ledgers = RunDirectory(run_dir).ledgers()
         alive = any(read_process(path).alive for path in ledgers)
         why = STILL_GOING if alive else ENDED_EARLY
         found = build_record(run_dir, incomplete=why, live=alive)  # in session is no leftover
@@ -179,11 +179,11 @@ def judge_anew(
     """
     if not directory.is_dir():
         raise ConfigError(f"{directory}: there is no such run directory")
-    path = directory / RECORD
+    path = RunDirectory(directory).record
     try:
         record: dict[str, Any] = orjson.loads(path.read_bytes())
     except FileNotFoundError:
-        why = "" if any(directory.glob("ledger-*.sqlite*")) else " (not a run directory?)"
+        why = "" if RunDirectory(directory).ledgers() else " (not a run directory?)"
         if why:
             raise ConfigError(f"{directory}: there is no {RECORD} and no ledger{why}") from None
         record = build_record(directory, incomplete="the run ended without writing its record")
@@ -251,7 +251,7 @@ def bring_up_to_date(
 
 
 def _record_of(directory: Path) -> dict[str, Any]:
-    path = directory / RECORD
+    path = RunDirectory(directory).record
     try:
         found = orjson.loads(path.read_bytes())
     except FileNotFoundError:

@@ -10,8 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from harness.clock import utc_iso
 from harness.exit_codes import ExitCode
 from harness.judge.accounts import (
@@ -40,7 +38,7 @@ from harness.judge.validity import (
     mix_complaints,
     not_offered,
 )
-from harness.ledger.reader import IN_USE, Account, ledger_files, read_account
+from harness.ledger.reader import IN_USE, Account, read_account
 from harness.measure.censored import Tried
 from harness.measure.histogram import Histogram
 from harness.measure.lag import complaints, lateness
@@ -60,17 +58,11 @@ from harness.measure.recorder import (
     has_own_place,
     service_tag,
 )
-from harness.measure.snapshot import (
-    INTERVALS,
-    Interval,
-    Measurements,
-    read_intervals,
-    read_measurements,
-)
+from harness.measure.snapshot import Interval, Measurements, read_intervals, read_measurements
+from harness.rundir.layout import RunDirectory, worker_of, write_json
 from harness.rundir.start import ABORTED, read_start
 
 SCHEMA = 1
-RECORD = "run.json"
 QUANTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p99_9": 99.9, "max": 100.0}
 HOW_NOT = ("run_id", "objectives", "baseline", "platform", "learned")
 """Of ``start.json``: what does not say how the run was made, or has a place of its own."""
@@ -163,7 +155,7 @@ def build_record(directory: Path, *, incomplete: str = "", live: bool = False) -
     measured = read_measurements(directory)
     intervals = [
         interval
-        for path in sorted(directory.glob(INTERVALS.format(worker="*")))
+        for path in RunDirectory(directory).all_intervals()
         for interval in read_intervals(path)
     ]
     for kind, many in lost_arrivals(directory, intervals).items():
@@ -244,10 +236,7 @@ def build_record(directory: Path, *, incomplete: str = "", live: bool = False) -
 
 def write_record(directory: Path, record: dict[str, Any]) -> Path:
     """Write ``run.json`` in one step, so that nobody ever reads a half of it."""
-    path = directory / RECORD
-    beside = directory / f".{RECORD}.new"
-    beside.write_bytes(orjson.dumps(record, option=orjson.OPT_INDENT_2))
-    return beside.replace(path)
+    return write_json(RunDirectory(directory).record, record)
 
 
 def sessions_block(account: Account) -> dict[str, Any]:
@@ -474,14 +463,14 @@ def _invalid(
     if record["complete"]:
         reasons += unbalanced(record)
     measuring = set(measured.workers)
-    silent = [p.name for p in ledger_files(directory) if p.stem.partition("-")[2] not in measuring]
+    silent = [p.name for p in RunDirectory(directory).ledgers() if worker_of(p) not in measuring]
     if silent:
         reasons.append(f"there are no measurements beside {', '.join(silent)}")
     reasons += complaints(lateness(measured.loop_lag))
     reasons += sentences(record["story_errors"])
     if miscounted := broken(record["little"]):
         reasons.append(miscounted)
-    failures = directory / "failures.txt"
+    failures = RunDirectory(directory).failures
     if failures.exists():
         reasons += failures.read_text().splitlines()
     return reasons

@@ -15,14 +15,8 @@ from pathlib import Path
 
 from harness.measure.histogram import Counted, combined, decoded_where_whole
 from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, service_tag
-from harness.measure.snapshot import (
-    HISTOGRAMS,
-    INTERVALS,
-    Interval,
-    TaggedHistogram,
-    read_histograms,
-    read_intervals,
-)
+from harness.measure.snapshot import Interval, TaggedHistogram, read_histograms, read_intervals
+from harness.rundir.layout import RunDirectory, worker_of
 
 MOST_ROWS = 3600
 MOST_BINS = 240
@@ -102,7 +96,7 @@ class Series:
 
 def read_series(run_dir: Path) -> Series | None:
     """Read a run directory's intervals; None when there are none. Damaged lines are left out."""
-    paths = sorted(run_dir.glob(INTERVALS.format(worker="*")))
+    paths = RunDirectory(run_dir).all_intervals()
     span = read_span(paths)
     if span is None:
         return None
@@ -126,7 +120,7 @@ def read_series(run_dir: Path) -> Series | None:
                 follower.add(interval)
         for follower in followers:
             follower.end()
-    _read_times(levels, found, sorted(run_dir.glob(HISTOGRAMS.format(worker="*"))))
+    _read_times(levels, found, RunDirectory(run_dir).all_histograms())
     return found
 
 
@@ -169,7 +163,7 @@ def empty_series(
             Series(
                 width_s=width,
                 starts_s=[start + index * width for index in range(number)],
-                workers=[path.stem.partition("-")[2] for path in paths],
+                workers=[worker_of(path) for path in paths],
                 covered=[False] * number,
             )
         )

@@ -38,6 +38,7 @@ import orjson
 
 from harness.errors import ConfigError
 from harness.measure.snapshot import Interval, interval_s
+from harness.rundir.layout import RunDirectory, write_json
 from harness.rundir.start import (
     ABORTED,
     ENDED_BY_HAND,
@@ -309,16 +310,11 @@ def broken(little: dict[str, Any] | None) -> str:
     )
 
 
-SHARES = "shares.json"
-
-
 def write_shares(
     directory: Path, changes: Sequence[Mapping[str, Any]], gone: Mapping[str, int]
 ) -> None:
     """Write the file in one step. Raises OSError."""
-    beside = directory / f".{SHARES}.new"
-    beside.write_bytes(orjson.dumps({"changes": changes, "gone": gone}))
-    beside.replace(directory / SHARES)
+    write_json(RunDirectory(directory).shares, {"changes": changes, "gone": gone})
 
 
 def lost_arrivals(directory: Path, intervals: Sequence[Interval]) -> dict[str, int]:
@@ -327,7 +323,7 @@ def lost_arrivals(directory: Path, intervals: Sequence[Interval]) -> dict[str, i
     An arrival of theirs that is in no interval as started or dropped was never started, as far as
     anybody can know. Raises ConfigError when the file can't be read.
     """
-    path = directory / SHARES
+    path = RunDirectory(directory).shares
     if not path.exists():
         return {}
     try:

@@ -26,7 +26,8 @@ import psutil
 
 from harness.clock import wall_ns
 from harness.errors import LedgerError
-from harness.ledger.store import FILE_NAME, OVER, SCHEMA_VERSION, Stage, Store
+from harness.ledger.store import OVER, SCHEMA_VERSION, Stage, Store
+from harness.rundir.layout import RunDirectory, worker_of
 
 HEARTBEAT_FRESH_S = 10.0
 """A process of another machine that has not been heard of for so long is taken for dead."""
@@ -95,11 +96,6 @@ class Contents:
     open: list[Row] = field(default_factory=list)
     """the sessions without proof of their end"""
     damage: str = ""
-
-
-def ledger_files(run_dir: Path) -> list[Path]:
-    """The ledger files of a run, one per process."""
-    return sorted(run_dir.glob(FILE_NAME.format(worker="*")))
 
 
 def read_process(path: Path) -> Process:
@@ -231,7 +227,7 @@ def _connected(uri: str) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def _copied(path: Path, *, pad: bool = False) -> Iterator[sqlite3.Connection]:
-    with tempfile.TemporaryDirectory(prefix="harness-ledger-") as folder:  # mode 0700
+    with tempfile.TemporaryDirectory(prefix="harness-copy-") as folder:  # mode 0700
         copy = Path(folder) / path.name
         shutil.copyfile(path, copy)
         log = _log_of(path)
@@ -277,7 +273,7 @@ def _meta(db: sqlite3.Connection) -> dict[str, str]:
 def _process(path: Path, meta: dict[str, str]) -> Process:
     return Process(
         run_id=meta.get("run_id", ""),
-        worker=meta.get("worker", path.stem.partition("-")[2]),
+        worker=meta.get("worker", worker_of(path)),
         ended=bool(meta.get("ended_ns")),
         heartbeat_ns=int(meta.get("heartbeat_ns") or meta.get("started_ns") or 0),
         host=meta.get("host", ""),
@@ -312,7 +308,7 @@ def set_aside(path: Path) -> Path | None:
         return None
     meta, rows = salvage(path)
     stamp = wall_ns()
-    fresh = path.with_name(f".salvaged-{stamp}.sqlite")
+    fresh = path.with_name(f".salvaged-{stamp}{path.suffix}")
     store = Store(
         fresh,
         {
@@ -437,14 +433,14 @@ class Account:
 def read_account(run_dir: Path) -> Account:
     """Count all sessions of a run."""
     account = Account()
-    for path in ledger_files(run_dir):
+    for path in RunDirectory(run_dir).ledgers():
         account.add(read_contents(path))
     return account
 
 
 def read_leftovers(run_dir: Path) -> Iterator[Leftover]:
     """All sessions of a run without proof of their end."""
-    for path in ledger_files(run_dir):
+    for path in RunDirectory(run_dir).ledgers():
         contents = read_contents(path)
         for row, token, stage, reason, intended_ns, changed_ns, message_id in contents.open:
             yield Leftover(

@@ -16,14 +16,18 @@ from pathlib import Path
 import orjson
 
 from harness.errors import ConfigError
-from harness.ledger.reader import holds_leftovers, ledger_files, read_process
-from harness.rundir.start import LATEST, START
+from harness.ledger.reader import holds_leftovers, read_process
+from harness.rundir.layout import (
+    LATEST,
+    RECORD,
+    REPORTS,
+    START,
+    VISIT_PREFIXES,
+    RunDirectory,
+    folders_with_ledgers,
+)
 
-REPORTS = Path("reports")
-RECORD = "run.json"
 MARKS = (RECORD, START)
-NO_RUNS = ("guest-", "preflight-")
-"""Directories of single sessions, which are no runs; what they left is found all the same."""
 
 
 class RunState(StrEnum):
@@ -39,10 +43,10 @@ class RunState(StrEnum):
 
 def run_state(run_dir: Path) -> RunState:
     """What became of a run, by its record and by the processes that its ledgers name."""
-    processes = [read_process(path) for path in ledger_files(run_dir)]
+    processes = [read_process(path) for path in RunDirectory(run_dir).ledgers()]
     if any(process.alive for process in processes):
         return RunState.GOING_ON
-    if (run_dir / RECORD).is_file():
+    if RunDirectory(run_dir).record.is_file():
         return RunState.ENDED
     if not processes:
         return RunState.BEGUN
@@ -56,10 +60,10 @@ def with_leftovers(reports_dir: Path) -> Iterator[Path]:
     """
     if not reports_dir.is_dir():
         return
-    found = {path.parent for path in reports_dir.rglob("ledger-*.sqlite")}
-    for run_dir in sorted(found, key=_begun, reverse=True):
+    for run_dir in sorted(folders_with_ledgers(reports_dir), key=_begun, reverse=True):
         if any(
-            holds_leftovers(path) and not read_process(path).alive for path in ledger_files(run_dir)
+            holds_leftovers(path) and not read_process(path).alive
+            for path in RunDirectory(run_dir).ledgers()
         ):
             yield run_dir
 
@@ -100,8 +104,8 @@ def runs(reports_dir: Path) -> list[Path]:
         path
         for path in reports_dir.iterdir()
         if not path.is_symlink()  # the link "latest" is no run of its own
-        and not path.name.startswith(NO_RUNS)
-        and (any((path / mark).is_file() for mark in MARKS) or ledger_files(path))
+        and not path.name.startswith(VISIT_PREFIXES)
+        and (any((path / mark).is_file() for mark in MARKS) or RunDirectory(path).ledgers())
     ]
     return sorted(found, key=_begun)
 
@@ -109,13 +113,13 @@ def runs(reports_dir: Path) -> list[Path]:
 def _begun(run_dir: Path) -> tuple[float, str]:
     """When a run was begun, for sorting: as it says itself, else by the age of its files."""
     try:
-        started = orjson.loads((run_dir / START).read_bytes())["started"]
+        started = orjson.loads(RunDirectory(run_dir).start.read_bytes())["started"]
         when = datetime.fromisoformat(started)
         return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp(), run_dir.name
     except (OSError, ValueError, KeyError, TypeError):
         pass  # killed before it could say, or damaged
     stamps = []
-    for path in (*(run_dir / mark for mark in MARKS), *ledger_files(run_dir)):
+    for path in (*(run_dir / mark for mark in MARKS), *RunDirectory(run_dir).ledgers()):
         try:
             stamps.append(path.stat().st_mtime)
         except OSError:
@@ -123,34 +127,30 @@ def _begun(run_dir: Path) -> tuple[float, str]:
     return min(stamps, default=0.0), run_dir.name
 
 
-PAUSE = "pause"
-STOP = "stop"
-
-
 def ask_to_pause(run_dir: Path) -> None:
     """No new guests from now on. Raises ConfigError when the run is not going on."""
     _going_on(run_dir)
-    _touch(run_dir / PAUSE)
+    _touch(RunDirectory(run_dir).pause)
 
 
 def ask_to_go_on(run_dir: Path) -> bool:
     """The end of a pause; whether there was one. Raises ConfigError when it is not going on."""
     _going_on(run_dir)
-    there = (run_dir / PAUSE).exists()
+    there = RunDirectory(run_dir).pause.exists()
     with contextlib.suppress(FileNotFoundError):
-        (run_dir / PAUSE).unlink()
+        RunDirectory(run_dir).pause.unlink()
     return there
 
 
 def ask_to_stop(run_dir: Path) -> None:
     """The end of the run, in order. Raises ConfigError when it is not going on."""
     _going_on(run_dir)
-    _touch(run_dir / STOP)
+    _touch(RunDirectory(run_dir).stop)
 
 
 def is_going_on(run_dir: Path) -> bool:
     """Whether any of the run's processes is at work."""
-    return any(read_process(path).alive for path in ledger_files(run_dir))
+    return any(read_process(path).alive for path in RunDirectory(run_dir).ledgers())
 
 
 def resolve_going_on(text: str, reports_dir: Path) -> Path:
@@ -167,7 +167,7 @@ def resolve_going_on(text: str, reports_dir: Path) -> Path:
 
 
 def _going_on(run_dir: Path) -> None:
-    if not (run_dir / START).is_file():
+    if not RunDirectory(run_dir).start.is_file():
         raise ConfigError(f"{run_dir}: not a run directory (expected {START} in it)")
     if not is_going_on(run_dir):
         raise ConfigError(f"the run {run_dir.name} is not going on")

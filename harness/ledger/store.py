@@ -8,8 +8,6 @@ from pathlib import Path
 
 from harness.errors import LedgerError
 
-FILE_NAME = "ledger-{worker}.sqlite"
-
 SCHEMA_VERSION = 1
 SCHEMA = """
 -- Version 1: first.

@@ -19,18 +19,17 @@ from pathlib import Path
 import orjson
 
 from harness.errors import LedgerError
+from harness.rundir.layout import RunDirectory, write_once
 
-SECRET = "secret"
-WORKERS = "workers.jsonl"
 SECRET_BYTES = 32
 
 
 def run_secret(directory: Path) -> bytes:
     """The secret of the run, made by the first who asks. Raises LedgerError."""
-    path = directory / SECRET
+    path = RunDirectory(directory).secret
     try:
         if not path.exists():
-            _make_secret(path)
+            write_once(path, secrets.token_bytes(SECRET_BYTES))  # whoever was first counts
         found = path.read_bytes()
     except OSError as error:
         raise LedgerError(
@@ -43,26 +42,9 @@ def run_secret(directory: Path) -> bytes:
     return found
 
 
-def _make_secret(path: Path) -> None:
-    """Whole or not at all, and only once, however many processes start together."""
-    beside = path.with_name(f".{SECRET}-{os.getpid()}-{secrets.token_hex(4)}")
-    handle = os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    try:
-        os.write(handle, secrets.token_bytes(SECRET_BYTES))
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    try:
-        os.link(beside, path)
-    except FileExistsError:
-        pass  # another process of this run was first: its secret counts
-    finally:
-        beside.unlink()
-
-
 def claim_number(directory: Path, name: str) -> int:
     """The next free worker number of the run: 0, 1, 2 … Never given twice. Raises LedgerError."""
-    path = directory / WORKERS
+    path = RunDirectory(directory).workers
     try:
         handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o600)
         with os.fdopen(handle, "r+b") as file:
@@ -81,7 +63,7 @@ def claim_number(directory: Path, name: str) -> int:
 def claimed(directory: Path) -> dict[str, int]:
     """The workers of a run and their numbers; empty when there is no list."""
     try:
-        lines = (directory / WORKERS).read_bytes().splitlines()
+        lines = RunDirectory(directory).workers.read_bytes().splitlines()
     except OSError:
         return {}
     found = {}

@@ -10,8 +10,8 @@ from typing import Any
 
 from locust.runners import MasterRunner, WorkerRunner
 
-from harness.ledger.runs import PAUSE, STOP
 from harness.load.run import Run
+from harness.rundir.layout import RunDirectory
 
 PAUSED = "harness_paused"
 
@@ -26,7 +26,7 @@ class Asked:
 
     def look(self, directory: Path) -> bool:
         """Pass on whether the run is paused; whether it is asked to stop."""
-        paused = (directory / PAUSE).exists()
+        paused = RunDirectory(directory).pause.exists()
         if isinstance(self._runner, MasterRunner):
             # Again and again while it lasts: a worker may come in meanwhile.
             if paused or self._paused:
@@ -34,7 +34,7 @@ class Asked:
         elif (run := self._run()) is not None:
             run.pause(paused)
         self._paused = paused
-        return (directory / STOP).exists()
+        return RunDirectory(directory).stop.exists()
 
 
 def register_paused(runner: WorkerRunner) -> None:

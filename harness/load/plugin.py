@@ -55,6 +55,7 @@ from harness.preflight.disk import RoomWatch
 from harness.preflight.stamp import Permit
 from harness.reconcile.queue_counts import note_counts
 from harness.report.console import open_console
+from harness.rundir.layout import make_run_directory, new_run_id, others_may_write
 from harness.rundir.start import (
     ABORTED,
     ENDED_BY_HAND,
@@ -63,9 +64,6 @@ from harness.rundir.start import (
     ENDED_FOR_WINDOW,
     SEARCH,
     begin_run,
-    make_run_directory,
-    new_run_id,
-    others_may_write,
     target_facts,
 )
 from harness.streams import outlast_readers

@@ -37,7 +37,7 @@ from harness.judge.accounts import NO_STORIES
 from harness.judge.validity import count_name
 from harness.ledger.ledger import Ledger
 from harness.ledger.reader import meta_of_this_process
-from harness.ledger.store import FILE_NAME, Stage, Store
+from harness.ledger.store import Stage, Store
 from harness.ledger.tokens import Tokens
 from harness.load.arrivals import Arrivals
 from harness.load.cluster.leases import Lease
@@ -56,7 +56,8 @@ from harness.measure.lag import LoopLag
 from harness.measure.model import Sample
 from harness.measure.recorder import GUESTS_ARRIVED, GUESTS_FAILED, STORIES_TOLD
 from harness.measure.snapshot import IntervalWriter
-from harness.rundir.start import START, begin_run, target_facts
+from harness.rundir.layout import RunDirectory
+from harness.rundir.start import begin_run, target_facts
 from harness.units import seconds
 from harness.workload.partition import Share
 
@@ -123,7 +124,7 @@ class Run:
         if options.conduct.listen:
             settings = replace(settings, listening=Listening(self._may_listen))
         self.settings = settings
-        if not (directory / START).exists():  # a worker with a disk of its own
+        if not RunDirectory(directory).start.exists():  # a worker with a disk of its own
             begin_run(directory, started=utc_iso(), **target_facts(options.target))
         self._tokens = Tokens.of(directory, self.name)
         started_ns = wall_ns()
@@ -142,7 +143,7 @@ class Run:
         self.shipper: Shipper | None = None
         """of a worker: tells the master what is in its files"""
         self.ledger = Ledger(
-            Store(directory / FILE_NAME.format(worker=self.name), self.meta),
+            Store(RunDirectory(directory).ledger(self.name), self.meta),
             on_failure=lambda error: self.fail(str(error)),
         )
         self._mistakes = Mistakes()
@@ -366,7 +367,7 @@ class Run:
             gevent.spawn(self.environment.runner.quit)
 
     def _write_failure(self, why: str) -> None:
-        with contextlib.suppress(OSError), (self.directory / "failures.txt").open("a") as file:
+        with contextlib.suppress(OSError), RunDirectory(self.directory).failures.open("a") as file:
             file.write(why + "\n")
 
     def drain(self) -> int:

@@ -34,9 +34,8 @@ import orjson
 from harness.measure.censored import Tried, tried
 from harness.measure.histogram import Histogram, decoded_where_whole
 from harness.measure.recorder import LAG_LOOP, Collected, corrected_tag, service_tag
+from harness.rundir.layout import RunDirectory, write_atomically
 
-INTERVALS = "intervals-{worker}.jsonl"
-HISTOGRAMS = "histograms-{worker}.hlog"
 BATCH = 256
 """So many histograms are decoded at once: quick, and still little memory."""
 
@@ -65,8 +64,8 @@ class IntervalWriter:
         self._held_s = 0.0
         self._held_arrivals: Counter[str] = Counter()
         self._newest: tuple[int, Mapping[str, Mapping[str, float] | str]] | None = None
-        self._intervals = (directory / INTERVALS.format(worker=worker)).open("ab", buffering=0)
-        self._histograms = (directory / HISTOGRAMS.format(worker=worker)).open("ab", buffering=0)
+        self._intervals = RunDirectory(directory).intervals(worker).open("ab", buffering=0)
+        self._histograms = RunDirectory(directory).histograms(worker).open("ab", buffering=0)
         self.header = log_head(self._started_s).encode()
         """how the histogram log begins"""
         write_whole(self._histograms, self.header)
@@ -218,7 +217,7 @@ class Measurements:
 def read_measurements(directory: Path) -> Measurements:
     """Merge all processes' files of a run directory, without the lines that are damaged."""
     merged = Measurements()
-    for path in sorted(directory.glob(INTERVALS.format(worker="*"))):
+    for path in RunDirectory(directory).all_intervals():
         merged.workers.append(_worker(path))
         if _is_torn(path):
             merged.torn_files.append(path.name)
@@ -227,7 +226,7 @@ def read_measurements(directory: Path) -> Measurements:
             _add(merged.arrivals, interval.arrivals)
             for operation, outcomes in interval.outcomes.items():
                 _add(merged.outcomes.setdefault(operation, {}), outcomes)
-    for path in sorted(directory.glob(HISTOGRAMS.format(worker="*"))):
+    for path in RunDirectory(directory).all_histograms():
         if _is_torn(path):
             merged.torn_files.append(path.name)
         own: dict[str, Histogram] = {}
@@ -370,8 +369,6 @@ def write_addition(
             log_line(tag, at_s - started_s, 1.0, seconds[at_s])
             for tag in (service_tag(operation), corrected_tag(operation))
         ]
-    path = directory / HISTOGRAMS.format(worker=name)
-    part = path.with_name(f".{path.name}.new")
-    part.write_text("".join(lines))
-    part.replace(path)
+    path = RunDirectory(directory).histograms(name)
+    write_atomically(path, "".join(lines))
     return whole

@@ -20,10 +20,11 @@ from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings, read_sign_ins
 from harness.ledger.ledger import Ledger
 from harness.ledger.reader import meta_of_this_process, read_leftovers
-from harness.ledger.store import FILE_NAME, Store
+from harness.ledger.store import Store
 from harness.ledger.tokens import Tokens, guest_tag
 from harness.measure.recorder import Recorder
-from harness.rundir.start import make_run_directory, new_run_id, target_facts, write_start
+from harness.rundir.layout import RunDirectory, make_run_directory, new_run_id
+from harness.rundir.start import target_facts, write_start
 from harness.safe_text import safe_quote
 
 FIRST_WITHIN_S = 20.0
@@ -169,7 +170,7 @@ def meet(
         "started_ns": started,
         "heartbeat_ns": started,
     }
-    ledger = Ledger(Store(directory / FILE_NAME.format(worker=worker), meta))
+    ledger = Ledger(Store(RunDirectory(directory).ledger(worker), meta))
     meeting = Meeting(
         directory=directory,
         token=tokens.next(),

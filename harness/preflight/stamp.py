@@ -21,6 +21,7 @@ import orjson
 from harness.config.guard import Intent, Rule, Stamp, refusals, standing, stop_by
 from harness.config.targets_file import Terms
 from harness.errors import ConfigError, PreflightRefused
+from harness.rundir.layout import RunDirectory, preflight_stamp, write_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,11 +98,6 @@ _KINDS: dict[str, Any] = {
 }
 
 
-FOLDER = ".preflight"
-TABLE = "preflight.json"
-"""In the directory of the guest's visit: the same, and every line of the table."""
-
-
 def write_stamp(
     reports: Path, terms: Terms, *, passed: bool, learned: Learned | None = None
 ) -> None:
@@ -123,7 +119,7 @@ def write_stamp(
 
 def write_table(directory: Path, table: dict[str, Any]) -> Path:
     """The whole of a preflight, for other programs. Raises ConfigError."""
-    path = directory / TABLE
+    path = RunDirectory(directory).preflight
     _write(path, table)
     return path
 
@@ -163,15 +159,13 @@ def read_learned(reports: Path, terms: Terms) -> Learned | None:
 
 
 def _path(reports: Path, terms: Terms) -> Path:
-    return reports / FOLDER / f"{terms.name or terms.fingerprint}.json"
+    return preflight_stamp(reports, terms.name or terms.fingerprint)
 
 
 def _write(path: Path, found: dict[str, Any]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f"{path.name}.new")
-        beside.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))
-        beside.replace(path)
+        write_json(path, found)
     except OSError as error:
         raise ConfigError(f"{path} can't be written: {error.strerror or error}") from error
 

@@ -30,7 +30,7 @@ from typing import TypeVar
 
 from harness.clock import monotonic_ns
 from harness.errors import PlatformApiError
-from harness.ledger.reader import Row, ledger_files, read_account, read_rows
+from harness.ledger.reader import Row, read_account, read_rows
 from harness.ledger.store import OVER, Stage
 from harness.ledger.tokens import guest_tag
 from harness.platform_api.client import PlatformApi
@@ -47,6 +47,7 @@ from harness.platform_api.conversations import (
     standing_now,
 )
 from harness.protocol.requests import journey_id
+from harness.rundir.layout import RunDirectory
 
 FEW = 200
 """A run with no more sessions has each of them looked up by its message, before all else."""
@@ -304,7 +305,7 @@ def audit(
     Its conversations began between ``start`` and ``searched_until`` (``end`` unless given). Roads
     that are ``closed`` are not tried. Raises PlatformApiError when nothing can be asked at all.
     """
-    rows = [row for path in ledger_files(run_dir) for row in read_rows(path)]
+    rows = [row for path in RunDirectory(run_dir).ledgers() for row in read_rows(path)]
     look = _Looks(rows, api, run_id, start, end, searched_until, closed)
     deadline = monotonic_ns() + int(deadline_s * 1e9)
     damaged = read_account(run_dir).damaged

@@ -17,10 +17,11 @@ from harness.guest.clear import end_session
 from harness.guest.connection import Line
 from harness.guest.outcomes import Ending
 from harness.guest.settings import GuestSettings
-from harness.ledger.reader import ledger_files, opened, read_contents, read_rows
-from harness.ledger.store import FILE_NAME, Stage, Store
+from harness.ledger.reader import opened, read_contents, read_rows
+from harness.ledger.store import Stage, Store
 from harness.ledger.tokens import claimed, derive, run_secret
 from harness.measure.recorder import Recorder
+from harness.rundir.layout import RunDirectory
 
 GAP = 100
 """A worker's tokens are given up after so many in a row that the service did not know."""
@@ -54,7 +55,7 @@ def sweep_derived(
     Raises LedgerError when the secret is gone or nothing can be noted.
     """
     secret = run_secret(run_dir)
-    known = {row[1] for path in ledger_files(run_dir) for row in read_rows(path)}
+    known = {row[1] for path in RunDirectory(run_dir).ledgers() for row in read_rows(path)}
     workers = claimed(run_dir) or {"worker 0": 0}
     result = Derived()
     deadline = monotonic_ns() + int(deadline_s * 1e9)
@@ -124,31 +125,31 @@ def _try_worker(
 def _last_known(run_dir: Path, worker: str) -> int:
     """How many sessions a worker said it had intended, by its measurements and its ledger."""
     last = 0
-    path = run_dir / f"intervals-{worker}.jsonl"
+    path = RunDirectory(run_dir).intervals(worker)
     if path.exists():
         for line in path.read_bytes().splitlines():
             try:
                 last = max(last, int(orjson.loads(line)["sessions"]["intended"]))
             except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
                 continue
-    rows = read_rows(run_dir / FILE_NAME.format(worker=worker)) if _has(run_dir, worker) else []
+    rows = read_rows(RunDirectory(run_dir).ledger(worker)) if _has(run_dir, worker) else []
     return max(last, max((row[0] for row in rows), default=0))
 
 
 def _rows_of(run_dir: Path, worker: str) -> int:
-    path = run_dir / FILE_NAME.format(worker=worker)
+    path = RunDirectory(run_dir).ledger(worker)
     return len(read_rows(path)) if path.exists() else 0
 
 
 def _has(run_dir: Path, worker: str) -> bool:
-    return (run_dir / FILE_NAME.format(worker=worker)).exists()
+    return RunDirectory(run_dir).ledger(worker).exists()
 
 
 def _note(run_dir: Path, result: Derived) -> None:
     """What was found becomes rows of a ledger file of its own: it was intended, nobody knew."""
     now = wall_ns()
     store = Store(
-        run_dir / FILE_NAME.format(worker=f"derived-{now}"),
+        RunDirectory(run_dir).ledger(f"derived-{now}"),
         {"run_id": run_dir.name, "worker": f"derived-{now}", "ended_ns": str(now)},
     )
     inserts = [
@@ -171,7 +172,7 @@ def _note(run_dir: Path, result: Derived) -> None:
 
 def _note_complete(run_dir: Path) -> None:
     """Files that had been set aside for their damage hide nothing any more."""
-    for path in ledger_files(run_dir):
+    for path in RunDirectory(run_dir).ledgers():
         if read_contents(path).damage:
             with opened(path, writable=True) as db:
                 db.execute("INSERT OR REPLACE INTO meta VALUES ('derived', ?)", (str(wall_ns()),))

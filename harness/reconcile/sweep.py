@@ -27,14 +27,7 @@ from harness.guest.clear import end_session
 from harness.guest.connection import Line
 from harness.guest.outcomes import Ending
 from harness.guest.settings import GuestSettings
-from harness.ledger.reader import (
-    HEARTBEAT_FRESH_S,
-    Leftover,
-    ledger_files,
-    read_leftovers,
-    read_process,
-    settle,
-)
+from harness.ledger.reader import HEARTBEAT_FRESH_S, Leftover, read_leftovers, read_process, settle
 from harness.ledger.store import Stage
 from harness.measure.recorder import Recorder
 from harness.platform_api.client import PlatformApi
@@ -46,6 +39,7 @@ from harness.platform_api.conversations import (
     standing_now,
 )
 from harness.reconcile.audit import Matches, Road, Spoken, match
+from harness.rundir.layout import RunDirectory
 
 AT_ONCE = 50
 """Sessions that are being ended at the same time, at most."""
@@ -76,7 +70,7 @@ def refuse_while_running(run_dirs: Iterable[Path], *, force: bool) -> None:
     for run_dir in run_dirs:
         alive = [
             process.worker
-            for path in ledger_files(run_dir)
+            for path in RunDirectory(run_dir).ledgers()
             if (process := read_process(path)).alive
         ]
         if alive and not force:
@@ -179,7 +173,7 @@ def find_lost(run_dir: Path) -> Lost:
     _await_silence(run_dir)
     files = {
         path: process.worker
-        for path in ledger_files(run_dir)
+        for path in RunDirectory(run_dir).ledgers()
         if not ((process := read_process(path)).ended or process.alive)
     }
     left = [leftover for leftover in find_leftovers([run_dir]) if leftover.file in files]
@@ -190,7 +184,7 @@ def _await_silence(run_dir: Path) -> None:
     """Until no process elsewhere seems alive, or for as long as a heartbeat counts."""
     deadline = monotonic_ns() + int((HEARTBEAT_FRESH_S + 1) * 1e9)
     while monotonic_ns() < deadline:
-        processes = [read_process(path) for path in ledger_files(run_dir)]
+        processes = [read_process(path) for path in RunDirectory(run_dir).ledgers()]
         if not any(process.alive and not process.here for process in processes):
             return
         gevent.sleep(0.25)

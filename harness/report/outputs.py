@@ -9,12 +9,12 @@ from harness.judge.reading import read_live_record, read_record
 from harness.judge.series import Series, read_series
 from harness.report.consistency import disagreements
 from harness.report.csv_files import write_csv
-from harness.report.html.page import PAGE, render
+from harness.report.html.page import render
 from harness.report.junit import junit
 from harness.report.markdown import markdown
+from harness.rundir.layout import CSV, JUNIT, LIVE_PAGE, REPORT_PAGE, SUMMARY, write_atomically
 from harness.rundir.schema import RunRecord
 
-LIVE_PAGE = "live.html"
 Maker = Callable[[RunRecord, Series | None], str]
 
 
@@ -26,13 +26,13 @@ def _csv(_record: RunRecord, series: Series | None) -> str:
 
 OUTPUTS: MappingProxyType[str, tuple[str, Maker]] = MappingProxyType(
     {
-        "html": (PAGE, render),
+        "html": (REPORT_PAGE, render),
         "markdown": (
-            "summary.md",
+            SUMMARY,
             lambda record, series: markdown(record, disagreements(record, series)),
         ),
-        "junit": ("junit.xml", lambda record, series: junit(record, disagreements(record, series))),
-        "csv": ("intervals.csv", _csv),
+        "junit": (JUNIT, lambda record, series: junit(record, disagreements(record, series))),
+        "csv": (CSV, _csv),
     }
 )
 """Kind of report → its file name and what makes its text."""
@@ -49,11 +49,7 @@ def write_reports(run_dir: Path, kinds: Collection[str] = tuple(OUTPUTS)) -> lis
     written = []
     for kind in kinds:
         name, make = OUTPUTS[kind]
-        path = run_dir / name
-        part = path.with_name(f"{name}.part")
-        part.write_text(make(record, series), encoding="utf-8")
-        part.replace(path)
-        written.append(path)
+        written.append(write_atomically(run_dir / name, make(record, series)))
     return written
 
 
@@ -63,10 +59,8 @@ def write_live_report(run_dir: Path) -> tuple[RunRecord, Path]:
     Raises ConfigError when it is not going on.
     """
     record = read_live_record(run_dir)
-    path = run_dir / LIVE_PAGE
-    part = path.with_name(f"{LIVE_PAGE}.part")
-    part.write_text(render(record, read_series(run_dir)), encoding="utf-8")
-    return record, part.replace(path)
+    page = render(record, read_series(run_dir))
+    return record, write_atomically(run_dir / LIVE_PAGE, page)
 
 
 def write_report(run_dir: Path) -> Path:

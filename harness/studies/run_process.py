@@ -22,9 +22,9 @@ import orjson
 
 from harness.errors import ConfigError
 from harness.finish import simulator_truth
-from harness.judge.record import RECORD
 from harness.processes import Lifeline, deferred_stops
-from harness.rundir.start import SEARCH, START
+from harness.rundir.layout import RunDirectory
+from harness.rundir.start import SEARCH
 from harness.studies.capacity.level import held_for
 
 Say = Callable[[str], object]
@@ -123,7 +123,7 @@ def watch_run(
     finally:
         lifeline.close()
     found = _newest(out, before)
-    if found is None or not (found / RECORD).is_file():
+    if found is None or not RunDirectory(found).record.is_file():
         raise ConfigError(f"{out.name} did not run: {_last_line(out / LOG)}")
     return found.resolve()
 
@@ -137,7 +137,7 @@ def _goes_on(process: "subprocess.Popen[bytes]") -> bool:
 
 
 def _newest(out: Path, before: set[Path]) -> Path | None:
-    runs = [path for path in set(out.iterdir()) - before if (path / START).is_file()]
+    runs = [path for path in set(out.iterdir()) - before if RunDirectory(path).start.is_file()]
     return next((path for path in runs if not path.is_symlink()), None)
 
 
@@ -202,7 +202,6 @@ def told_settings(plan: Mapping[str, Any]) -> list[str]:
 
 
 START_WITHIN_S = 20.0
-SIMULATOR_LOG = "simulator.log"
 
 
 class EmbeddedSimulator:

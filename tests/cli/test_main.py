@@ -1,5 +1,6 @@
 """The command line as a whole."""
 
+import os
 from importlib import import_module
 from pathlib import Path
 
@@ -72,13 +73,16 @@ def test_an_unknown_command_is_told_with_the_known_ones(
     ],
 )
 def test_a_place_that_can_not_be_written_to_is_one_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
 ) -> None:
     run = make_run(tmp_path / "run", length_s=40)
     for name in ("report.html", "intervals.csv", "compare.html", "drift.html"):
-        (run / f"{name}.part").mkdir()
         (run / name).mkdir()
-    (run / ".run.json.new").mkdir()
+    monkeypatch.setattr("harness.rundir.layout.secrets.token_hex", lambda _: "0")
+    (run / f".run.json-{os.getpid()}-0").mkdir()
     (tmp_path / "slo.toml").write_text('objectives = ["leftovers == 0"]\n')
     (tmp_path / "file").touch()
     places = {

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ConfigError
-from harness.judge.validity import SHARES, lost_arrivals, write_shares
+from harness.judge.validity import lost_arrivals, write_shares
 from harness.measure.snapshot import Interval
+from harness.rundir.layout import RunDirectory
 
 
 def interval(worker: str, due: int, started: int) -> Interval:
@@ -23,10 +24,10 @@ def test_what_a_lost_worker_did_not_report_any_more(tmp_path: Path) -> None:
     assert lost_arrivals(tmp_path, told) == {"due": 25 + 3, "dropped": 26 + 3}
     write_shares(tmp_path, [], {"a": 12})  # it has lived on for a little longer than was known
     assert lost_arrivals(tmp_path, told) == {"due": 0, "dropped": 0}
-    assert [path.name for path in tmp_path.iterdir()] == [SHARES]
+    assert [path.name for path in tmp_path.iterdir()] == ["shares.json"]
 
 
 def test_a_damaged_file_is_told(tmp_path: Path) -> None:
-    (tmp_path / SHARES).write_text("{torn")
+    RunDirectory(tmp_path).shares.write_text("{torn")
     with pytest.raises(ConfigError, match=r"shares\.json: can't be read"):
         lost_arrivals(tmp_path, [])

@@ -10,15 +10,14 @@ from harness.errors import ConfigError
 from harness.ledger.ledger import Ledger
 from harness.ledger.reader import meta_of_this_process
 from harness.ledger.runs import (
-    PAUSE,
-    STOP,
     ask_to_go_on,
     ask_to_pause,
     ask_to_stop,
     is_going_on,
     resolve_going_on,
 )
-from harness.ledger.store import FILE_NAME, Store
+from harness.ledger.store import Store
+from harness.rundir.layout import RunDirectory
 
 
 def going_on(run_dir: Path) -> Ledger:
@@ -30,7 +29,7 @@ def going_on(run_dir: Path) -> Ledger:
         "run_id": run_dir.name, "worker": "w", "number": "0", **meta_of_this_process(),
         "started_ns": now, "heartbeat_ns": now,
     }  # fmt: skip
-    return Ledger(Store(run_dir / FILE_NAME.format(worker="w"), meta))
+    return Ledger(Store(RunDirectory(run_dir).ledger("w"), meta))
 
 
 def test_a_run_is_asked_by_files_while_it_goes_on(tmp_path: Path) -> None:
@@ -39,11 +38,11 @@ def test_a_run_is_asked_by_files_while_it_goes_on(tmp_path: Path) -> None:
     assert is_going_on(run_dir)
     assert not ask_to_go_on(run_dir)
     ask_to_pause(run_dir)
-    assert (run_dir / PAUSE).exists()
+    assert RunDirectory(run_dir).pause.exists()
     assert ask_to_go_on(run_dir)
-    assert not (run_dir / PAUSE).exists()
+    assert not RunDirectory(run_dir).pause.exists()
     ask_to_stop(run_dir)
-    assert (run_dir / STOP).exists()
+    assert RunDirectory(run_dir).stop.exists()
     ledger.close()
     assert not is_going_on(run_dir)
     with pytest.raises(ConfigError, match="the run r1 is not going on"):

@@ -9,8 +9,6 @@ import pytest
 
 from harness.errors import LedgerError
 from harness.ledger.tokens import (
-    SECRET,
-    WORKERS,
     Tokens,
     claim_number,
     claimed,
@@ -18,6 +16,7 @@ from harness.ledger.tokens import (
     guest_tag,
     run_secret,
 )
+from harness.rundir.layout import RunDirectory
 
 
 def test_a_token_can_be_made_again_from_the_secret(tmp_path: Path) -> None:
@@ -41,11 +40,11 @@ def test_a_known_answer() -> None:
 
 def test_the_secret_is_for_the_owner_only_and_stays(tmp_path: Path) -> None:
     first = run_secret(tmp_path)
-    assert stat.S_IMODE((tmp_path / SECRET).stat().st_mode) == 0o600
+    assert stat.S_IMODE(RunDirectory(tmp_path).secret.stat().st_mode) == 0o600
     assert run_secret(tmp_path) == first
     claim_number(tmp_path, "a")
-    assert stat.S_IMODE((tmp_path / WORKERS).stat().st_mode) == 0o600
-    assert {path.name for path in tmp_path.iterdir()} == {SECRET, WORKERS}
+    assert stat.S_IMODE(RunDirectory(tmp_path).workers.stat().st_mode) == 0o600
+    assert {path.name for path in tmp_path.iterdir()} == {"secret", "workers.jsonl"}
 
 
 def _claim(directory: Path, name: str) -> tuple[bytes, int]:
@@ -62,15 +61,15 @@ def test_processes_that_start_together_share_the_secret_and_no_number(tmp_path: 
 
 
 def test_a_damaged_secret_is_told_and_not_replaced(tmp_path: Path) -> None:
-    (tmp_path / SECRET).write_bytes(b"short")
+    RunDirectory(tmp_path).secret.write_bytes(b"short")
     with pytest.raises(LedgerError, match="expected 32 bytes, not 5"):
         run_secret(tmp_path)
-    assert (tmp_path / SECRET).read_bytes() == b"short"
+    assert RunDirectory(tmp_path).secret.read_bytes() == b"short"
 
 
 def test_a_damaged_line_still_is_a_number_that_was_given(tmp_path: Path) -> None:
     claim_number(tmp_path, "a")
-    with (tmp_path / WORKERS).open("ab") as file:
+    with RunDirectory(tmp_path).workers.open("ab") as file:
         file.write(b"gar\x00bage\n")
     assert claim_number(tmp_path, "c") == 2
     assert claimed(tmp_path) == {"a": 0, "worker 1": 1, "c": 2}

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from harness.ledger.runs import PAUSE, STOP
 from harness.load.pausing import PAUSED, Asked, register_paused
+from harness.rundir.layout import RunDirectory
 
 
 class Run:
@@ -32,10 +32,10 @@ def test_the_run_of_this_process_is_paused_and_resumed(tmp_path: Path) -> None:
     run = Run()
     asked = Asked(Runner(), lambda: run)  # type: ignore[arg-type,return-value]
     assert not asked.look(tmp_path)
-    (tmp_path / PAUSE).touch()
+    RunDirectory(tmp_path).pause.touch()
     assert not asked.look(tmp_path)
-    (tmp_path / PAUSE).unlink()
-    (tmp_path / STOP).touch()
+    RunDirectory(tmp_path).pause.unlink()
+    RunDirectory(tmp_path).stop.touch()
     assert asked.look(tmp_path)
     assert run.said == [False, True, False]
 

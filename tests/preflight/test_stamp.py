@@ -5,7 +5,7 @@ from pathlib import Path
 
 from harness.config.target import parse_target
 from harness.config.targets_file import Terms
-from harness.preflight.stamp import FOLDER, Learned, read_learned, read_stamp, write_stamp
+from harness.preflight.stamp import Learned, read_learned, read_stamp, write_stamp
 
 TERMS = Terms(
     name="t",
@@ -24,7 +24,7 @@ def test_there_and_back(tmp_path: Path) -> None:
 
 def test_a_damaged_stamp_is_none(tmp_path: Path) -> None:
     write_stamp(tmp_path, TERMS, passed=True)
-    path = tmp_path / FOLDER / "t.json"
+    path = tmp_path / ".preflight" / "t.json"
     for text in ("", "[]", '{"passed": true}', '{"fingerprint": "x", "at": "now", "passed": true}'):
         path.write_text(text)
         assert read_stamp(tmp_path, TERMS) is None

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from cells import ROOT, Twin
 
-from harness.ledger.reader import ledger_files, read_account, read_leftovers
+from harness.ledger.reader import read_account, read_leftovers
+from harness.rundir.layout import RunDirectory
 
 CLIENT = """
 import sys
@@ -100,7 +101,7 @@ def _kill_one(twin: Twin, after_s: float, result: Kills) -> None:
         time.sleep(0.1)  # what was still in the socket reaches the service
         opened = twin.open_tokens() - before
         directory = Path(folder)
-        assert len(ledger_files(directory)) == 1
+        assert len(RunDirectory(directory).ledgers()) == 1
         account = read_account(directory)
         listed = {left.token for left in read_leftovers(directory)}
         result.kills += 1

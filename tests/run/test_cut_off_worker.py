@@ -17,7 +17,8 @@ import pytest
 from locusts import ROOT, finish, in_session, locustfile, only_run
 from namespaces import NEAR, Network, NotHere
 
-from harness.ledger.reader import ledger_files, read_account, read_leftovers, read_process
+from harness.ledger.reader import read_account, read_leftovers, read_process
+from harness.rundir.layout import RunDirectory
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
 
@@ -215,7 +216,7 @@ def test_the_run_ends_while_it_is_away(network: Network, twin: Twin, cluster: Cl
     account = read_account(directory)
     assert (account.leftover, account.settled) == (0, GUESTS // 2), output
     assert account.balanced
-    (copy,) = [p for p in ledger_files(directory) if "far-away" in p.name]
+    (copy,) = [p for p in RunDirectory(directory).ledgers() if "far-away" in p.name]
     assert not read_process(copy).here
     network.mend()
     time.sleep(2)

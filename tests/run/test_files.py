@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from locusts import ROOT
 
-from harness.ledger.reader import ledger_files, read_rows
+from harness.ledger.reader import read_rows
+from harness.rundir.layout import RunDirectory
 
 pytestmark = pytest.mark.process
 
@@ -51,7 +52,7 @@ def test_tokens_stand_only_in_ledgers_and_files_are_private(
     finally:
         simulator.faults()
     (run,) = [path for path in (tmp_path / "reports").iterdir() if not path.is_symlink()]
-    ledgers = ledger_files(run)
+    ledgers = RunDirectory(run).ledgers()
     tokens = {row[1] for ledger in ledgers for row in read_rows(ledger)}
     assert len(tokens) > 5, done.stdout
     assert any(token in path.read_bytes().decode("latin-1") for path in ledgers for token in tokens)

@@ -7,15 +7,14 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ConfigError
-from harness.rundir.start import (
+from harness.rundir.layout import (
     START,
+    RunDirectory,
     make_run_directory,
     new_run_id,
     others_may_write,
-    point_latest,
-    read_start,
-    write_start,
 )
+from harness.rundir.start import read_start, write_start
 
 
 def test_ids_sort_by_time_and_differ() -> None:
@@ -26,7 +25,7 @@ def test_ids_sort_by_time_and_differ() -> None:
 
 def test_latest_leads_to_the_newest(tmp_path: Path) -> None:
     for run_id in ("r-1", "r-2"):
-        point_latest(make_run_directory(tmp_path, run_id))
+        RunDirectory(make_run_directory(tmp_path, run_id)).point_latest()
     assert (tmp_path / "latest").resolve() == (tmp_path / "r-2").resolve()
 
 

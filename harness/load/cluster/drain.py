@@ -13,6 +13,7 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from harness.clock import monotonic_ns
 from harness.load.run import DRAIN_LIMIT_S, Run
+from harness.rundir.layout import RunDirectory
 from harness.safe_text import safe_quote
 
 SHIP_LIMIT_S = 15.0
@@ -134,6 +135,6 @@ def finish_worker(runner: WorkerRunner, run: Run) -> None:
 
 def add_failures(directory: Path, failures: list[str]) -> None:
     """Add sentences to ``failures.txt``; a line that a full disk has torn makes room for them."""
-    path = directory / "failures.txt"
+    path = RunDirectory(directory).failures
     told = path.read_text().rpartition("\n")[0].splitlines() if path.exists() else []
     path.write_text("".join(f"{why}\n" for why in dict.fromkeys([*told, *failures])))

@@ -36,8 +36,9 @@ from harness.clock import monotonic_ns, wall_ns
 from harness.errors import LedgerError
 from harness.ledger.ledger import Group, run_in
 from harness.ledger.reader import read_process
-from harness.ledger.store import FILE_NAME, Insert, Store, Update
-from harness.measure.snapshot import HISTOGRAMS, INTERVALS, write_whole
+from harness.ledger.store import Insert, Store, Update
+from harness.measure.snapshot import write_whole
+from harness.rundir.layout import RunDirectory
 
 HOST_CHARACTERS = 40
 """The name becomes part of file names."""
@@ -215,9 +216,9 @@ class _Copy:
 
     def __init__(self, directory: Path, worker: str, meta: dict[str, str]) -> None:
         """Create them. Raises LedgerError or OSError."""
-        self._store = Store(directory / FILE_NAME.format(worker=worker), meta)
-        self._intervals = (directory / INTERVALS.format(worker=worker)).open("ab", buffering=0)
-        self._histograms = (directory / HISTOGRAMS.format(worker=worker)).open("ab", buffering=0)
+        self._store = Store(RunDirectory(directory).ledger(worker), meta)
+        self._intervals = RunDirectory(directory).intervals(worker).open("ab", buffering=0)
+        self._histograms = RunDirectory(directory).histograms(worker).open("ab", buffering=0)
 
     def write(self, batch: dict[str, Any]) -> None:
         """Make a batch durable. Raises LedgerError."""
@@ -337,7 +338,7 @@ class Copies:
         if worker not in self._copies:
             assert self._directory is not None
             name = plain(worker)[:NAME_CHARACTERS] or "worker"
-            path = self._directory / FILE_NAME.format(worker=name)
+            path = RunDirectory(self._directory).ledger(name)
             try:
                 if path.exists():
                     there = read_process(path)

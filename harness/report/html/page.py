@@ -39,6 +39,7 @@ from harness.report import tables as oddities
 from harness.report.consistency import disagreements
 from harness.report.html.panels import NOTHING, Panel, make_panels
 from harness.report.tables import limit_rows
+from harness.rundir.layout import write_atomically
 from harness.rundir.schema import RunRecord
 
 MEASURING = "measuring"
@@ -81,7 +82,6 @@ def _is_link(token: Token) -> bool:
     return token.type in ("link_open", "link_close")
 
 
-PAGE = "report.html"
 TIMES = ("p50", "p90", "p95", "p99", "p99_9", "max", "mean")
 
 
@@ -225,9 +225,7 @@ def write_answer(path: Path, answer: Answer) -> Path:
 
 def write_page(path: Path, html: str) -> Path:
     """Write a page in one step. Raises ConfigError when that is not possible."""
-    part = path.with_name(f"{path.name}.part")
     try:
-        part.write_text(html, encoding="utf-8")
-        return part.replace(path)
+        return write_atomically(path, html)
     except OSError as error:
         raise ConfigError(f"{path} can't be written: {error.strerror or error}") from error

@@ -19,8 +19,9 @@ import orjson
 from harness.errors import ConfigError
 from harness.measure.histogram import Histogram
 from harness.measure.recorder import LAG_LOOP, service_tag
-from harness.measure.snapshot import HISTOGRAMS, INTERVALS, read_histograms, read_intervals
+from harness.measure.snapshot import read_histograms, read_intervals
 from harness.report.html.page import Answer, Column, Key, Section, write_answer
+from harness.rundir.layout import RunDirectory, write_json
 
 WINDOW = 3
 """Seconds that are judged together: one late second says little."""
@@ -168,11 +169,9 @@ class Calibration:
 def write_calibration(reports: Path, found: Calibration) -> Path:
     """Write it in one step. Raises ConfigError when the folder can't be written to."""
     path = reports / CALIBRATION
-    beside = reports / f".{CALIBRATION}"
     try:
         reports.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(orjson.dumps(as_dict(found), option=orjson.OPT_INDENT_2))
-        return beside.replace(path)
+        return write_json(path, as_dict(found))
     except OSError as error:
         raise ConfigError(f"{path} can't be written: {error.strerror or error}") from error
 
@@ -236,7 +235,7 @@ def read_rise(directory: Path, operation: str) -> list[Second]:
     """
     done: dict[int, float] = {}
     last: dict[str, int] = {}
-    for path in directory.glob(INTERVALS.format(worker="*")):
+    for path in RunDirectory(directory).all_intervals():
         for interval in read_intervals(path):
             if interval.phase != "running":
                 continue
@@ -246,7 +245,7 @@ def read_rise(directory: Path, operation: str) -> list[Second]:
             done[at] = done.get(at, 0) + ok / interval.length_s
     lag: dict[int, float] = {}
     answers: dict[int, Histogram] = {}
-    for path in directory.glob(HISTOGRAMS.format(worker="*")):
+    for path in RunDirectory(directory).all_histograms():
         for line in read_histograms(path):
             at = int(line.started_s + line.length_s / 2)
             if line.tag == LAG_LOOP:
@@ -275,7 +274,7 @@ def read_held(directory: Path) -> tuple[int, float, float | None]:
     """
     first: dict[str, float] = {}
     rows: dict[int, list[tuple[str, int, float]]] = {}
-    for path in directory.glob(INTERVALS.format(worker="*")):
+    for path in RunDirectory(directory).all_intervals():
         for interval in read_intervals(path):
             rss = interval.process.get("rss_mb", 0.0)
             first.setdefault(interval.worker, rss)

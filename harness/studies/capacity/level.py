@@ -15,18 +15,13 @@ import orjson
 from harness.errors import ConfigError
 from harness.judge.gate import Verdict
 from harness.judge.objective import Kind, Objective, Op, Unit, parse_objective
-from harness.judge.record import DEFAULT_OBJECTIVES, KNOWN, RECORD
+from harness.judge.record import DEFAULT_OBJECTIVES, KNOWN
 from harness.measure.histogram import Histogram
 from harness.measure.model import OPERATIONS, Outcome
 from harness.measure.recorder import corrected_tag, service_tag
-from harness.measure.snapshot import (
-    HISTOGRAMS,
-    INTERVALS,
-    Interval,
-    read_histograms,
-    read_intervals,
-)
+from harness.measure.snapshot import Interval, read_histograms, read_intervals
 from harness.measure.statistics import Blocks, estimate_share
+from harness.rundir.layout import RunDirectory
 from harness.rundir.start import read_start
 from harness.studies.capacity.models import Reading, read_share, read_time
 from harness.studies.capacity.search import Judged, Standing, judge_level, standing
@@ -75,7 +70,7 @@ def read_window(directory: Path, warmup_s: float, *, longest_s: float | None = N
     """
     running = [
         interval
-        for path in directory.glob(INTERVALS.format(worker="*"))
+        for path in RunDirectory(directory).all_intervals()
         for interval in read_intervals(path)
         if interval.phase == "running"
     ]
@@ -110,7 +105,7 @@ def read_standings(
 
 def intervals_of(directory: Path, window: Window) -> Iterator[Interval]:
     """The intervals of all processes that lie in the window."""
-    for path in sorted(directory.glob(INTERVALS.format(worker="*"))):
+    for path in RunDirectory(directory).all_intervals():
         for interval in read_intervals(path):
             if window.holds(interval.ended_s, interval.length_s):
                 yield interval
@@ -188,7 +183,7 @@ def _shares(
 def _blocks(directory: Path, tag: str, window: Window) -> Iterator[Sequence[tuple[float, int]]]:
     """Milliseconds and counts, one block a second over all processes."""
     seconds: dict[int, Histogram] = {}
-    for path in directory.glob(HISTOGRAMS.format(worker="*")):
+    for path in RunDirectory(directory).all_histograms():
         for line in read_histograms(path):
             if line.tag == tag and window.holds(line.started_s + line.length_s, line.length_s):
                 second = seconds.setdefault(int(line.started_s), Histogram())
@@ -372,7 +367,7 @@ def _judge(
 
 
 def _record(directory: Path) -> dict[str, Any]:
-    path = directory / RECORD
+    path = RunDirectory(directory).record
     try:
         found = orjson.loads(path.read_bytes())
     except (OSError, orjson.JSONDecodeError) as error:

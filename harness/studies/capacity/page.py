@@ -15,6 +15,7 @@ from typing import Any
 from harness import __version__
 from harness.report.html.page import template_environment
 from harness.report.wording import in_words
+from harness.rundir.layout import write_atomically
 from harness.studies.capacity.answer import sentences
 from harness.studies.capacity.search import Raised
 from harness.units import duration_text
@@ -142,11 +143,7 @@ TONES = {"under": "good", "close": "near", "over": "bad", "inconclusive": "dull"
 
 def write_capacity_page(directory: Path, found: Mapping[str, Any]) -> Path:
     """Write ``capacity.html`` from the answer (as ``harness capacity --json`` prints it)."""
-    path = directory / PAGE
-    part = path.with_suffix(".html.part")
-    part.write_text(render(found), encoding="utf-8")
-    part.replace(path)
-    return path
+    return write_atomically(directory / PAGE, render(found))
 
 
 def render(found: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from harness.judge.objective import parse_objective
 from harness.judge.reading import read_objectives
 from harness.judge.record import KNOWN
 from harness.preflight.stamp import carry_stamp, permit
-from harness.rundir.start import make_run_directory, new_run_id
+from harness.rundir.layout import make_run_directory, new_run_id, write_json
 from harness.simulator import options as simulator_options
 from harness.studies.capacity.level import GENERATORS_OWN, Level, judge_run, look_at
 from harness.studies.capacity.models import Reading
@@ -99,10 +99,8 @@ class Search:
 
     def save(self) -> None:
         """Write the state in one step."""
-        beside = self.directory / f".{SEARCH}"
         data = {"schema": SCHEMA, "asked": self.asked, "levels": self.levels}
-        beside.write_bytes(orjson.dumps(data, option=orjson.OPT_INDENT_2))
-        beside.replace(self.directory / SEARCH)
+        write_json(self.directory / SEARCH, data)
 
 
 def begin_search(asked: Mapping[str, Any], out: Path) -> Search:

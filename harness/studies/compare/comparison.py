@@ -22,11 +22,12 @@ from harness.judge.reading import read_record
 from harness.judge.series import MOST_BLOCKS, BinnedTimes, empty_series, read_span
 from harness.measure.histogram import Counted
 from harness.measure.model import Outcome, ordered
-from harness.measure.snapshot import HISTOGRAMS, INTERVALS, read_intervals
+from harness.measure.snapshot import read_intervals
 from harness.report import figures
 from harness.report.figures import UNKNOWN, count_text, length_text, ms_text, percent_text
 from harness.report.html.page import template_environment
 from harness.report.story import failures, how_rows
+from harness.rundir.layout import RunDirectory
 from harness.rundir.schema import RunRecord
 from harness.studies.compare.statistics import (
     Change,
@@ -47,7 +48,7 @@ def read_blocks(run_dir: Path) -> dict[str, list[Buckets]]:
 
     All processes are merged. Empty where nothing was recorded. Damaged lines are left out.
     """
-    paths = sorted(run_dir.glob(INTERVALS.format(worker="*")))
+    paths = RunDirectory(run_dir).all_intervals()
     span = read_span(paths)
     if span is None:
         return {}
@@ -59,7 +60,7 @@ def read_blocks(run_dir: Path) -> dict[str, list[Buckets]]:
         )
 
     [series] = empty_series(span, paths, (MOST_BLOCKS,))
-    BinnedTimes(series, keep).read(sorted(run_dir.glob(HISTOGRAMS.format(worker="*"))))
+    BinnedTimes(series, keep).read(RunDirectory(run_dir).all_histograms())
     return found
 
 
@@ -68,7 +69,7 @@ def read_error_blocks(run_dir: Path) -> dict[str, list[tuple[int, int]]]:
 
     All processes are merged.
     """
-    paths = sorted(run_dir.glob(INTERVALS.format(worker="*")))
+    paths = RunDirectory(run_dir).all_intervals()
     span = read_span(paths)
     if span is None:
         return {}

@@ -17,6 +17,7 @@ from harness import __version__
 from harness.measure.model import OPERATIONS
 from harness.report.figures import percent_text, with_unit
 from harness.report.html.page import template_environment, write_page
+from harness.rundir.layout import DRIFT_PAGE
 from harness.studies.drift.assess import DriftReport, Finding, Leak, Side
 from harness.studies.drift.trend import Drift
 from harness.units import about_text, duration_text
@@ -140,7 +141,6 @@ def _short(value: float) -> float:
     return float(f"{value:.3g}")
 
 
-PAGE = "drift.html"
 ORDER = (Drift.DRIFTING, Drift.UNDECIDED, Drift.IMPROVING, Drift.FLAT)
 TONES = {
     Drift.DRIFTING: "fail",
@@ -181,7 +181,7 @@ class Shown:
 
 def write_drift_page(run_dir: Path, report: DriftReport) -> Path:
     """Write ``drift.html`` beside the run's files. Raises ConfigError when that can't be done."""
-    return write_page(run_dir / PAGE, render(run_dir.name, report))
+    return write_page(run_dir / DRIFT_PAGE, render(run_dir.name, report))
 
 
 def render(run: str, report: DriftReport) -> str:

@@ -16,10 +16,10 @@ import pytest
 from locusts import ROOT, environment_for, finish, locustfile, only_run
 
 from harness.cli.stages import free_port
-from harness.judge.validity import SHARES
 from harness.load.arrivals import Arrivals
 from harness.load.cluster import leases as sharing
 from harness.load.cluster.leases import ASK, GRANT, LEASE_NS, LOST_AFTER_NS, Lease, Shares
+from harness.rundir.layout import RunDirectory
 from harness.workload.arrivals import steady
 from harness.workload.partition import Piece, Share
 
@@ -121,7 +121,7 @@ def test_a_lost_workers_part_ends_at_a_cut_and_the_rest_is_shared(
         world.shares.look()
     world.shares.freeze()
     world.shares.close({"b"})
-    told = json.loads((tmp_path / SHARES).read_text())
+    told = json.loads(RunDirectory(tmp_path).shares.read_text())
     (change,) = told["changes"]
     assert change["workers"] == ["host-b"]
     lost = told["gone"]["host-a"] - len(world.taken["a"])
@@ -145,7 +145,10 @@ def test_who_has_no_answer_at_the_end_takes_along_what_was_due_by_then(
     world.now_ns = 9 * S  # waiting for the answers took its time
     world.shares.leave("a")  # in order, because the run is ending
     world.shares.close({"a"})
-    assert json.loads((tmp_path / SHARES).read_text()) == {"changes": [], "gone": {"host-b": 40}}
+    assert json.loads(RunDirectory(tmp_path).shares.read_text()) == {
+        "changes": [],
+        "gone": {"host-b": 40},
+    }
 
 
 def test_a_worker_that_joins_takes_over_the_masters_time(
@@ -236,7 +239,7 @@ def test_a_worker_is_killed_and_another_joins(simulator: Any, tmp_path: Path) ->
     assert 0 < arrivals["dropped"] < 350
     assert record["sessions"]["opened"] >= arrivals["started"]
     assert record["sessions"]["leftover"] == 0
-    told = json.loads((only_run(tmp_path) / SHARES).read_text())
+    told = json.loads(RunDirectory(only_run(tmp_path)).shares.read_text())
     assert len(told["gone"]) == 1
     assert len(told["changes"]) in (1, 2)  # at once, or one after the other
 

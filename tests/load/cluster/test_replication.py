@@ -14,7 +14,7 @@ from locusts import locustfile, passed, start_elsewhere
 
 from harness.cli.stages import free_port
 from harness.ledger.ledger import Group, Ledger
-from harness.ledger.reader import ledger_files, read_account, read_leftovers, read_rows
+from harness.ledger.reader import read_account, read_leftovers, read_rows
 from harness.ledger.store import Stage, Store
 from harness.load.cluster import replication as shipping
 from harness.load.cluster.replication import SHIP, SHIPPED, Copies, Shipper, new_node_name
@@ -22,6 +22,7 @@ from harness.measure.histogram import Histogram
 from harness.measure.model import Sample
 from harness.measure.recorder import Recorder, service_tag
 from harness.measure.snapshot import IntervalWriter, read_measurements
+from harness.rundir.layout import RunDirectory
 
 
 class Wire:
@@ -80,7 +81,7 @@ def test_the_copy_says_what_the_ledger_says(tmp_path: Path) -> None:
     shipper.stop()
     copies.close()
     assert copies.failures == []
-    (copy,) = ledger_files(there)
+    (copy,) = RunDirectory(there).ledgers()
     ours = [(row[:4], row[6]) for row in read_rows(here / "ledger-w-1.sqlite")]
     assert [(row[:4], row[6]) for row in read_rows(copy)] == ours
     assert max(len(batch["inserts"]) + len(batch["updates"]) for batch in wire.sent) <= 2_000
@@ -190,7 +191,7 @@ def test_a_name_from_the_network_can_not_leave_the_folder(tmp_path: Path) -> Non
     shipper.take(Group(inserts=[(1, "t", Stage.INTENDED, 1, 1)]))
     assert shipper.flush(within_s=5)
     copies.close()
-    (file,) = ledger_files(inside)
+    (file,) = RunDirectory(inside).ledgers()
     assert "/" not in file.name
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     assert wire.custom_messages.keys() == {SHIP, SHIPPED}
@@ -313,4 +314,4 @@ def test_a_late_word_of_the_run_before_goes_into_no_other(tmp_path: Path) -> Non
     assert shipper.flush(within_s=5)
     copies.close()
     assert copies.failures == []
-    assert ledger_files(tmp_path) == []
+    assert RunDirectory(tmp_path).ledgers() == []

@@ -1,0 +1,243 @@
+"""What lies where in the directory of a run, and in the folder of all runs.
+
+No other module spells the name of such a file, and what must never be read half written is written
+by :func:`write_atomically`.
+"""
+
+import contextlib
+import os
+import re
+import secrets
+import shlex
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from harness.errors import ConfigError
+from harness.machine import writable_by
+
+REPORTS = Path("reports")
+"""The folder of all runs where nobody names another."""
+LATEST = "latest"
+"""The link in it to the run that was begun last, and how a command is told to take that one."""
+START = "start.json"
+RECORD = "run.json"
+RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+VISIT_PREFIXES = ("guest-", "preflight-")
+"""How directories of single sessions begin, which are no runs."""
+
+REPORT_PAGE = "report.html"
+LIVE_PAGE = "live.html"
+SUMMARY = "summary.md"
+JUNIT = "junit.xml"
+CSV = "intervals.csv"
+DRIFT_PAGE = "drift.html"
+COMPARISON_PAGE = "compare.html"
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """The files of one run. Nothing is made, and nothing needs to be there."""
+
+    path: Path
+
+    @property
+    def start(self) -> Path:
+        """How the run was started; without it there was none."""
+        return self.path / START
+
+    @property
+    def record(self) -> Path:
+        """What the run says of itself, made at its end."""
+        return self.path / RECORD
+
+    @property
+    def failures(self) -> Path:
+        """Sentences that make the run's figures void, one a line."""
+        return self.path / "failures.txt"
+
+    @property
+    def shares(self) -> Path:
+        """Which worker was to start which arrivals."""
+        return self.path / "shares.json"
+
+    @property
+    def pause(self) -> Path:
+        """As long as it is there no new guests come."""
+        return self.path / "pause"
+
+    @property
+    def stop(self) -> Path:
+        """When it is there the run ends in order."""
+        return self.path / "stop"
+
+    @property
+    def secret(self) -> Path:
+        """From which all guests' tokens are derived."""
+        return self.path / "secret"
+
+    @property
+    def workers(self) -> Path:
+        """The list of processes that have had guests, one JSON object a line."""
+        return self.path / "workers.jsonl"
+
+    @property
+    def locust_log(self) -> Path:
+        """What Locust's process prints under ``harness run``."""
+        return self.path / "locust.log"
+
+    @property
+    def simulator_log(self) -> Path:
+        """What the simulator prints that was started for the run."""
+        return self.path / "simulator.log"
+
+    @property
+    def preflight(self) -> Path:
+        """In the directory of a preflight's visit: every line of its table."""
+        return self.path / "preflight.json"
+
+    def ledger(self, worker: str) -> Path:
+        """The ledger of one process."""
+        return self.path / f"ledger-{worker}.sqlite"
+
+    def ledgers(self) -> list[Path]:
+        """Those of all processes."""
+        return sorted(self.path.glob(self.ledger("*").name))
+
+    def intervals(self, worker: str) -> Path:
+        """What one process has counted, an interval a line."""
+        return self.path / f"intervals-{worker}.jsonl"
+
+    def all_intervals(self) -> list[Path]:
+        """Those of all processes."""
+        return sorted(self.path.glob(self.intervals("*").name))
+
+    def histograms(self, worker: str) -> Path:
+        """The times that one process has measured."""
+        return self.path / f"histograms-{worker}.hlog"
+
+    def all_histograms(self) -> list[Path]:
+        """Those of all processes."""
+        return sorted(self.path.glob(self.histograms("*").name))
+
+    def point_latest(self) -> None:
+        """Let ``latest`` lead to this run; where links can't be made there is none."""
+        link = self.path.parent / LATEST
+        beside = _beside(link)
+        with contextlib.suppress(OSError):
+            beside.symlink_to(self.path.name)
+            beside.replace(link)
+
+
+def worker_of(path: Path) -> str:
+    """The process that a ledger, an interval file or a histogram log is of."""
+    return path.stem.partition("-")[2]
+
+
+def folders_with_ledgers(reports: Path) -> set[Path]:
+    """All directories in a folder, at any depth, in which a ledger lies."""
+    return {path.parent for path in reports.rglob(RunDirectory(reports).ledger("*").name)}
+
+
+def preflight_stamp(reports: Path, target: str) -> Path:
+    """What is remembered of the last preflight of a target."""
+    return reports / ".preflight" / f"{target}.json"
+
+
+def new_run_id() -> str:
+    """Sorts by time; the tail keeps two runs of the same second apart."""
+    return datetime.now(UTC).strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2)
+
+
+def make_run_directory(reports: Path, run_id: str) -> Path:
+    """Make ``reports/<run_id>`` and see that it can be written to. Raises ConfigError."""
+    if not RUN_ID.fullmatch(run_id) or run_id == LATEST:
+        raise ConfigError(
+            f"the run id {run_id[:80]!r} (HARNESS_RUN_ID) is no name of a folder: expected "
+            f"letters, digits, dots, hyphens and underscores, at most 100, and not {LATEST!r}"
+        )
+    directory = reports / run_id
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        # A name of its own: the workers of a run all try the same folder at the same moment.
+        probe = _beside(directory / "writable")
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"the reports folder {reports} can't be written to: {error.strerror or error}"
+        ) from error
+    return directory
+
+
+def others_may_write(reports: Path) -> str:
+    """A warning where others than the user may change what is in the reports folder."""
+    who = writable_by(reports)
+    return (
+        f"{reports}/ can be written to by {who}, who could change ledgers and reports: "
+        f"chmod go-w {shlex.quote(str(reports))}"
+        if who
+        else ""
+    )
+
+
+def write_atomically(path: Path, data: bytes | str) -> Path:
+    """Write a file so that a reader finds all of it or the old one, also after a power cut.
+
+    Raises OSError; the old file is untouched then.
+    """
+    beside = _beside(path)
+    try:
+        with beside.open("xb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+    return path
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """The same for a value, in a form that people can read."""
+    return write_atomically(path, orjson.dumps(value, option=orjson.OPT_INDENT_2))
+
+
+def write_once(path: Path, data: bytes) -> None:
+    """Write a file for the owner only, unless it is there: of several writers the first one counts.
+
+    Raises OSError.
+    """
+    beside = _beside(path)
+    handle = os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(beside, path)
+    finally:
+        beside.unlink()
+    _sync_folder(path.parent)
+
+
+def _beside(path: Path) -> Path:
+    """A name in the same folder that no other process takes."""
+    return path.with_name(f".{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name durable; some file systems can't, and then a crash may show the old file."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

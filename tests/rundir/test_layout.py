@@ -1,0 +1,105 @@
+"""The names of a run's files have one owner, and what is written is whole."""
+
+import ast
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import harness
+from harness.rundir import layout
+from harness.rundir.layout import RunDirectory, write_atomically, write_json, write_once
+
+HARNESS = Path(harness.__file__).parent
+OWNER = "rundir/layout.py"
+PAGES = (".html", ".md", ".csv")
+
+
+def nodes_of(module: str) -> Iterator[ast.AST]:
+    """All of a module but the names of templates, which are those of the pages that they make."""
+    todo: list[ast.AST] = [ast.parse((HARNESS / module).read_text())]
+    while todo:
+        node = todo.pop()
+        yield node
+        if not (isinstance(node, ast.Call) and "get_template" in ast.dump(node.func)):
+            todo += ast.iter_child_nodes(node)
+
+
+def names() -> list[str]:
+    """All names that a run directory knows, without what differs from process to process."""
+    run = RunDirectory(Path("run"))
+    of_run = [
+        getattr(run, name).name
+        for name, kind in vars(RunDirectory).items()
+        if isinstance(kind, property)
+    ]
+    per_process = [kind("").name for kind in (run.ledger, run.intervals, run.histograms)]
+    parts = [part for name in per_process for part in re.split(r"(?=\.)", name)]
+    pages = [
+        value
+        for name, value in vars(layout).items()
+        if name.isupper() and isinstance(value, str) and "." in value
+    ]
+    return [*of_run, *parts, *pages]
+
+
+def modules() -> list[str]:
+    return sorted(str(path.relative_to(HARNESS)) for path in HARNESS.rglob("*.py"))
+
+
+def test_nobody_else_spells_the_name_of_a_file_of_a_run() -> None:
+    known = {f"/{name}" if name.endswith(PAGES) else name for name in names()}
+    known = {name for name in known if "." in name or name.endswith("-")} - {".jsonl"}
+    assert {"run.json", "start.json", "ledger-", ".sqlite", "/report.html", "failures.txt"} <= known
+    spelt = [
+        f"{module}: {node.value!r}"
+        for module in modules()
+        if module != OWNER
+        for node in nodes_of(module)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if " " not in node.value and any(name in f"/{node.value}" for name in known)
+    ]
+    assert spelt == []
+
+
+def test_nobody_else_replaces_a_file() -> None:
+    """``a.replace(b)`` with one argument is a path's; so is every rename."""
+    found = set()
+    for module in modules():
+        if module.startswith("simulator/"):
+            continue  # it knows no runs; its settings are replaced so
+        for node in nodes_of(module):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                name = node.func.attr
+                moves = name == "replace" and len(node.args) == 1 and not node.keywords
+                if moves or name in ("rename", "fsync"):
+                    found.add(f"{module}: {name}")
+    # What is set aside is kept; the list of workers is only ever added to.
+    others = {"ledger/reader.py: rename", "ledger/tokens.py: fsync"}
+    assert found == {f"{OWNER}: replace", f"{OWNER}: fsync", *others}
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_json(tmp_path / "a.json", {"a": 1})
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_atomically(path, "half")
+    assert path.read_bytes() == b'{\n  "a": 1\n}'
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_first_of_several_writers_counts(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    write_once(path, b"first")
+    write_once(path, b"second")
+    assert path.read_bytes() == b"first"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
