@@ -5,8 +5,17 @@ registers the harness with Locust, as Locust's plugins do; a run begins with Loc
 """
 
 from harness.load import plugin as _plugin
-from harness.load.objectives import objective
-from harness.load.parameters import as_asked, irregular, over, rate, seed, silence, slots_for, stay
+from harness.load.parameters import (
+    as_asked,
+    irregular,
+    objective,
+    over,
+    rate,
+    seed,
+    silence,
+    slots_for,
+    stay,
+)
 from harness.load.script import ScriptUser
 from harness.load.shape import ArrivalShape
 from harness.load.user import GuestUser

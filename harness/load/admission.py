@@ -17,7 +17,7 @@ from harness.exit_codes import ExitCode
 from harness.judge.objective import Objective, parse_objective
 from harness.judge.reading import read_objectives
 from harness.judge.record import KNOWN
-from harness.load.cluster.handshake import Muster, describe
+from harness.load.cluster.handshake import Handshake, describe
 from harness.load.limit_checks import (
     beyond_waits,
     check_rows,
@@ -25,8 +25,8 @@ from harness.load.limit_checks import (
     origins_left_out,
     would_break,
 )
-from harness.load.options import RunOptions, read_options
 from harness.load.parameters import occupancy
+from harness.load.run_options import RunOptions, read_options
 from harness.load.script import ScriptUser
 from harness.load.shape import ArrivalShape, check_only_one, peak_per_s
 from harness.machine import LINGER_S, Share, shortfalls, this_machine
@@ -40,11 +40,11 @@ WAIT_LOOK_S = 0.25
 
 
 class Admission:
-    """What is asked of a run before it begins; ``muster`` is the master's."""
+    """What is asked of a run before it begins; ``handshake`` is the master's."""
 
-    def __init__(self, environment: Any, muster: Muster | None) -> None:
+    def __init__(self, environment: Any, handshake: Handshake | None) -> None:
         self._environment = environment
-        self._muster = muster
+        self._handshake = handshake
         self._began = False
         self._peak_per_s: float | None = None
         self.shape: type[ArrivalShape] | None = None
@@ -149,8 +149,8 @@ class Admission:
         try:
             free = check_room(options.reports, self.expected)
         except ConfigError as error:
-            if self._muster is not None:
-                self._muster.dismiss()
+            if self._handshake is not None:
+                self._handshake.dismiss()
             refuse(str(error), ExitCode.CONFIG)
         if told := notable(options.reports, self.expected, free):
             print(told, flush=True)
@@ -161,26 +161,26 @@ class Admission:
 
         At the end of Locust's limit the process ends with one sentence.
         """
-        parsed, muster = self._environment.parsed_options, self._muster
-        if muster is None or not parsed.headless:
+        parsed, handshake = self._environment.parsed_options, self._handshake
+        if handshake is None or not parsed.headless:
             return  # in the web UI one sees who is there
         began_ns, before = monotonic_ns(), -1
         within_s = float(parsed.expect_workers_max_wait or 0)
         gevent.sleep(WAIT_UNTOLD_S)
-        while (here := muster.here) < parsed.expect_workers and not self._began:
+        while (here := handshake.here) < parsed.expect_workers and not self._began:
             if here != before:
                 print(f"{WAITING}{here} of {parsed.expect_workers}", flush=True)
                 before = here
             if within_s and monotonic_ns() - began_ns > (within_s - WAIT_LOOK_S) * 1e9:
-                muster.dismiss()
+                handshake.dismiss()
                 came = f"only {here} of {parsed.expect_workers} workers came"
                 refuse(f"{came} within {duration_text(within_s)}", ExitCode.CONFIG)
             gevent.sleep(WAIT_LOOK_S)
 
     def end(self) -> None:
         """The run is over."""
-        if self._muster is not None:
-            self._muster.end()
+        if self._handshake is not None:
+            self._handshake.end()
 
     def check_strength(self, options: RunOptions) -> None:
         """Whether this machine, or each worker's, can carry its share."""
@@ -192,18 +192,18 @@ class Admission:
             sources=max(1, len(options.target.sources)),
             over_s=LINGER_S if shape is None else shape.arrivals.duration_s,
         )
-        if self._muster is not None and any(
+        if self._handshake is not None and any(
             issubclass(user, ScriptUser) and user.rows_are_unique()
             for user in self._environment.user_classes
         ):
-            self._muster.no_room_because = "the rows of the script's feeder are unique"
-        if self._muster is None:
+            self._handshake.no_room_because = "the rows of the script's feeder are unique"
+        if self._handshake is None:
             problems = list(shortfalls(this_machine(), share))
         else:
-            problems = self._muster.problems(describe(str(parsed.locustfile), shape), share)
+            problems = self._handshake.problems(describe(str(parsed.locustfile), shape), share)
         if problems:
-            if self._muster is not None:
-                self._muster.dismiss()
+            if self._handshake is not None:
+                self._handshake.dismiss()
             refuse("; ".join(problems), ExitCode.CONFIG)
 
 

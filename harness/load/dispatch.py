@@ -1,15 +1,222 @@
-"""Who may come in, and when: the schedule or a free slot, the cap on sessions, a pause, the end."""
+"""Who may come in, and when: the schedule or a free slot, the cap on sessions, a pause, the end.
 
+An arrival that comes due goes to the slot of its class that has been free for longest; when none
+is free it waits for one, and starts late or is dropped. Its class is drawn by weight: would it go
+to whichever slot is free for longest, the class whose stories are short would get more than its
+weight, and with slots that were all free at the start one class might get them all.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from random import Random
 from typing import Any, NamedTuple
 
 import gevent
-from gevent.event import Event
+from gevent.event import AsyncResult, Event
 from locust.exception import StopUser
 
 from harness.clock import monotonic_ns
 from harness.load.arrivals import Arrivals, Counts
-from harness.load.slots import Mix, Slots
+
+
+class Mix:
+    """The classes of one process's arrivals; ``shares`` are what each is to get of all (sum 1).
+
+    ``alone``: it is the only process of the run.
+    """
+
+    def __init__(self, shares: Mapping[str, float], rng: Random, *, alone: bool = True) -> None:
+        self._shares = dict(shares)
+        self._alone = alone
+        self._rng = rng
+        self._slots = Counter[str]()
+
+    @property
+    def several(self) -> bool:
+        """Whether there is anything to draw."""
+        return len(self._shares) > 1
+
+    def slot_came(self, kind: str) -> None:
+        """A slot of that class is in this process."""
+        self._slots[kind] += 1
+
+    def slot_went(self, kind: str) -> None:
+        """Locust has taken it away, for another process perhaps."""
+        self._slots[kind] -= 1
+
+    def draw(self) -> str:
+        """The class of the next arrival.
+
+        By weight. A worker may have few slots of a class or none, because Locust hands them out by
+        weight over all workers together: there it is by the slots that it has.
+        """
+        here = {kind: many for kind, many in self._slots.items() if many > 0}
+        if here and not self._alone:
+            kinds, weights = list(here), [float(many) for many in here.values()]
+        else:
+            kinds, weights = list(self._shares), list(self._shares.values())
+        return self._rng.choices(kinds, weights)[0]
+
+
+def shares_of(user_classes: Iterable[Any], slots: int) -> dict[str, float]:
+    """What each class is to get of the arrivals: by weight; a ``fixed_count`` by its slots.
+
+    Users of Locust's own that open no guests (there is no ``guest`` in them) get none.
+    """
+    classes = [kind for kind in user_classes if hasattr(kind, "guest")]
+    fixed = {
+        kind.__name__: kind.fixed_count / max(slots, 1) for kind in classes if kind.fixed_count
+    }
+    left = max(0.0, 1 - sum(fixed.values()))
+    free = {kind.__name__: float(kind.weight) for kind in classes if not kind.fixed_count}
+    total = sum(free.values())
+    found = fixed | {name: left * weight / total for name, weight in free.items() if total}
+    whole = sum(found.values())
+    return {name: share / whole for name, share in found.items() if share} if whole else {}
+
+
+class Slots:
+    """The free slots of one process, and the greenlet that wakes them.
+
+    Without a ``mix`` of several classes all slots are alike.
+    """
+
+    def __init__(self, arrivals: Arrivals, mix: Mix | None = None) -> None:
+        self._arrivals = arrivals
+        self._mix = mix if mix is not None and mix.several else None
+        self._free: dict[str, deque[tuple[AsyncResult[int], Any]]] = {}
+        self._waiting: dict[str, deque[int]] = {}
+        """arrivals that are due and have found no slot yet, by class"""
+        self._changed = Event()
+        self._stopped = False
+        self._waker = gevent.spawn(self._wake_forever)
+
+    def next_arrival(self, user: Any = None) -> int:
+        """Wait for the next arrival of this slot; when it was due. Raises StopUser at the end.
+
+        ``user`` is the slot's Locust user: one that Locust is taking away gets no arrival.
+        """
+        if self._stopped or _leaving(user):
+            raise StopUser
+        kind = "" if self._mix is None else type(user).__name__
+        free = self._free.setdefault(kind, deque())
+        now_ns = monotonic_ns()
+        # Those that wait in the queue would have been handed what was due before.
+        due_ns = self._next_of(kind, now_ns, slot_free=bool(free))
+        if due_ns is not None:
+            return due_ns
+        place: AsyncResult[int] = AsyncResult()
+        free.append((place, user))
+        try:
+            due_ns = place.get()
+            assert due_ns is not None
+            return due_ns
+        except gevent.GreenletExit:
+            if place.value is not None:  # handed out in this very turn of the loop
+                self._waiting.setdefault(kind, deque()).appendleft(place.value)
+                self._changed.set()
+            raise
+        finally:
+            if not place.ready():
+                free.remove((place, user))
+
+    @property
+    def any_waiting(self) -> bool:
+        """Whether an arrival is waiting for a slot."""
+        return any(self._waiting.values())
+
+    @property
+    def short(self) -> int:
+        """Arrivals that are late by now because no slot of their class is free."""
+        now_ns = monotonic_ns()
+        return sum(
+            self._arrivals.is_late(due_ns, now_ns)
+            for kind, waiting in self._waiting.items()
+            for due_ns in waiting
+            if not self._free.get(kind)
+        )
+
+    @property
+    def to_spare(self) -> bool:
+        """Whether slots of every kind wait for an arrival: the next one of any has room."""
+        return bool(self._free) and all(self._free.values())
+
+    def look_again(self) -> None:
+        """What is to come has changed, or a user is leaving, or a second has passed."""
+        for free in self._free.values():
+            for place, user in list(free):
+                if _leaving(user):
+                    free.remove((place, user))
+                    place.set_exception(StopUser())
+        self._drop_overdue(monotonic_ns())
+        self._changed.set()
+
+    def pass_by(self) -> None:
+        """A pause begins: what waits for a slot is not wanted any more."""
+        self._take_due(monotonic_ns())
+        for waiting in self._waiting.values():
+            self._arrivals.counts.paused += len(waiting)
+            waiting.clear()
+
+    def stop(self) -> None:
+        """No more arrivals: all that wait are sent home."""
+        self._stopped = True
+        self._waker.kill(block=False)
+        for free in self._free.values():
+            while free:
+                free.popleft()[0].set_exception(StopUser())
+
+    def _wake_forever(self) -> None:
+        while True:
+            due_ns = self._arrivals.due_next_ns()
+            if due_ns is None:
+                self._changed.wait()
+            else:
+                self._changed.wait(max(0.0, (due_ns - monotonic_ns()) / 1e9))
+            self._changed.clear()
+            self._hand_out()
+
+    def _hand_out(self) -> None:
+        now_ns = monotonic_ns()
+        self._take_due(now_ns)
+        for kind, free in self._free.items():
+            while free:
+                due_ns = self._next_of(kind, now_ns, slot_free=True)
+                if due_ns is None:
+                    break
+                free.popleft()[0].set(due_ns)
+
+    def _take_due(self, now_ns: int) -> None:
+        while (due_ns := self._arrivals.take(now_ns)) is not None:
+            kind = "" if self._mix is None else self._mix.draw()
+            self._waiting.setdefault(kind, deque()).append(due_ns)
+
+    def _next_of(self, kind: str, now_ns: int, *, slot_free: bool) -> int | None:
+        """The longest-waiting arrival of a class that can still be started."""
+        self._take_due(now_ns)
+        waiting, arrivals = self._waiting.get(kind), self._arrivals
+        while waiting:
+            due_ns = waiting.popleft()
+            if arrivals.drop_overdue(due_ns, now_ns, slot_free=slot_free):
+                continue
+            if not slot_free and arrivals.is_late(due_ns, now_ns):
+                arrivals.counts.no_slot += 1
+            return due_ns
+        return None
+
+    def _drop_overdue(self, now_ns: int) -> None:
+        """What has waited for too long is dropped now, and not only when a slot asks."""
+        for kind, waiting in self._waiting.items():
+            free = bool(self._free.get(kind))
+            while waiting and self._arrivals.drop_overdue(waiting[0], now_ns, slot_free=free):
+                waiting.popleft()
+
+
+def _leaving(user: Any) -> bool:
+    """Whether Locust has asked this user to stop at the end of its task."""
+    return getattr(user, "_state", "") == "stopping"
+
 
 KINDS = (
     "due",
@@ -31,7 +238,7 @@ class SlotsEnded(NamedTuple):
     done: int
 
 
-class Door:
+class Dispatcher:
     """Of one process. ``arrivals`` are those of an open workload; without them it is closed.
 
     ``max_sessions`` and ``max_per_s`` are this process's part of the cap on sessions and of the

@@ -1,4 +1,4 @@
-"""How the guests of a run conduct themselves: pace, Join, history, sign-in, connections a minute.
+"""How the guests of a run behave: pace, Join, history, sign-in, connections a minute.
 
 Said on the command line or in the environment, or in the targets file for what belongs to a
 deployment.
@@ -92,7 +92,7 @@ LEAST_SILENCE_S, MOST_SILENCE_S = 0.05, 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Conduct:
+class GuestOptions:
     """``connections_per_minute`` is the whole deployment's, 0 for no limit."""
 
     paced: bool = True
@@ -154,9 +154,9 @@ class Conduct:
         return self.sign_ins[guest % len(self.sign_ins)] if self.sign_ins else ""
 
 
-def read_conduct(
+def read_guest_options(
     parsed: argparse.Namespace, terms: Terms, learned: Learned | None = None
-) -> Conduct:
+) -> GuestOptions:
     """What the options say, or else the target's terms, or what preflights have taught.
 
     Raises ConfigError.
@@ -171,7 +171,7 @@ def read_conduct(
     many = learned is not None and (learned.turn_messages or 0) > 1
     turns = many if terms.turns is None else terms.turns
     file = Path(parsed.sign_ins) if parsed.sign_ins else terms.sign_ins
-    return Conduct(
+    return GuestOptions(
         paced=paced,
         connections_per_minute=_connections(parsed.connections, terms, paced=paced),
         history=_one_of("--history", parsed.history, on_off),

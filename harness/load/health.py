@@ -48,7 +48,7 @@ class ClockWatch:
         )
 
 
-class Upkeep:
+class ProcessHealth:
     """Asked once a second."""
 
     def __init__(self, directory: Path, *, disk_guard: bool) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from harness.clock import monotonic_ns
 
 
-class Stay:
+class Occupancy:
     """The area under the occupancy, and how long those stayed who have left."""
 
     def __init__(self, now_ns: int) -> None:
@@ -44,17 +44,17 @@ class Stay:
 class Visit:
     """One guest's time inside; a class and no generator, because thousands are held at a time."""
 
-    __slots__ = ("_came_ns", "_on_gone", "_stay")
+    __slots__ = ("_came_ns", "_occupancy", "_on_gone")
 
-    def __init__(self, stay: Stay, on_gone: Callable[[int], None]) -> None:
+    def __init__(self, stay: Occupancy, on_gone: Callable[[int], None]) -> None:
         """``on_gone`` hears of the length in nanoseconds."""
-        self._stay = stay
+        self._occupancy = stay
         self._on_gone = on_gone
         self._came_ns = 0
 
     def __enter__(self) -> None:
         self._came_ns = monotonic_ns()
-        self._stay.come(self._came_ns)
+        self._occupancy.come(self._came_ns)
 
     def __exit__(self, *_: object) -> None:
         self.end()
@@ -64,5 +64,5 @@ class Visit:
         came_ns, self._came_ns = self._came_ns, 0
         if came_ns:
             now = monotonic_ns()
-            self._stay.go(came_ns, now)
+            self._occupancy.go(came_ns, now)
             self._on_gone(now - came_ns)

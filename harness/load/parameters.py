@@ -4,13 +4,20 @@
 anybody who runs plain Locust. A locustfile names a default for each::
 
     arrivals = as_asked(rate="30/min", over="10m")
+
+``objective(...)`` in a locustfile: what the run has to meet, checked before anything is sent.
 """
 
 import os
 import secrets
 from math import ceil
+from typing import Any
+
+from locust import events
 
 from harness.errors import ConfigError
+from harness.judge.objective import parse_objective
+from harness.judge.record import KNOWN
 from harness.load.shape import peak_per_s
 from harness.units import rate_per_s, seconds
 from harness.workload.arrivals import Schedule, poisson, steady
@@ -108,3 +115,17 @@ def looked_at() -> list[str]:
 def _value(name: str, default: str) -> str:
     os.environ[ASKED] = ",".join({*looked_at(), name})
     return os.environ.get(name, "") or default
+
+
+def objective(*texts: str) -> None:
+    """State what the run has to meet, such as ``"reply p95 < 5s"`` or ``"leftovers == 0"``.
+
+    Raises ConfigError at once when a text can't be understood.
+    """
+    for text in texts:
+        parse_objective(text, KNOWN)
+
+    def attach(environment: Any, **_: Any) -> None:
+        environment.harness_objectives = [*getattr(environment, "harness_objectives", []), *texts]
+
+    events.init.add_listener(attach)  # type: ignore[no-untyped-call]

@@ -27,19 +27,20 @@ from harness.load.admission import (
     warm_up_s,
 )
 from harness.load.cluster.drain import Barrier, add_failures, finish_worker, register_worker
-from harness.load.cluster.handshake import HELLO, Muster, describe
+from harness.load.cluster.handshake import HELLO, Handshake, describe
 from harness.load.cluster.leases import Lease, Shares
 from harness.load.cluster.master_port import MasterPort, harden_receiving
 from harness.load.cluster.replication import Copies, Shipper
+from harness.load.dispatch import shares_of
 from harness.load.health import Duties
 from harness.load.live.prometheus import MetricsServer
 from harness.load.live.totals import INTERVAL, AbortWatch, Live
 from harness.load.live.web import SessionsTab, guard
 from harness.load.locust_stats import trim
-from harness.load.options import LEARNED, RUN_ID, SHARES, RunOptions, add_options
 from harness.load.parameters import seed
 from harness.load.pausing import Asked, register_paused
 from harness.load.run import LEAD_NS, Run, time_to_clear_s
+from harness.load.run_options import LEARNED, RUN_ID, SHARES, RunOptions, add_options
 from harness.load.script_errors import calling_place, place_of
 from harness.load.shape import schedule_facts
 from harness.load.signals import (
@@ -49,7 +50,6 @@ from harness.load.signals import (
     ending_on_error,
     watch_parent,
 )
-from harness.load.slots import shares_of
 from harness.machine import keep_files_private, raise_file_limit
 from harness.preflight.disk import RoomWatch
 from harness.preflight.stamp import Permit
@@ -142,8 +142,8 @@ class Plugin:
         self.interrupts = Interrupts(hurry=self.hurry, leave=self._leave, one_end=self._one_end)
         self._watcher: Any = None
         self._permit = Permit()
-        muster = Muster(runner) if isinstance(runner, MasterRunner) else None
-        self.admission = Admission(environment, muster)
+        handshake = Handshake(runner) if isinstance(runner, MasterRunner) else None
+        self.admission = Admission(environment, handshake)
         self.live = Live()
         if isinstance(runner, WorkerRunner):
             register_worker(runner)
@@ -388,7 +388,7 @@ class Plugin:
     def on_user_error(self, exception: BaseException, **_: Any) -> None:
         """A story has ended by an error, wherever in it that was."""
         if (run := self._run) is not None:
-            run.note_mistake(exception)
+            run.note_script_error(exception)
 
     def on_failed_start(self, error: Exception) -> None:
         """A listener of Locust's test_start has failed: there is no run without what it was for."""

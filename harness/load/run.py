@@ -42,15 +42,14 @@ from harness.ledger.tokens import Tokens
 from harness.load.arrivals import Arrivals
 from harness.load.cluster.leases import Lease
 from harness.load.cluster.replication import Shipper, new_node_name
-from harness.load.dispatch import Door
-from harness.load.health import Duties, Upkeep
+from harness.load.dispatch import Dispatcher, Mix, Slots, shares_of
+from harness.load.health import Duties, ProcessHealth
 from harness.load.locust_stats import BridgedRecorder
-from harness.load.occupancy import Stay, Visit
-from harness.load.options import RunOptions
+from harness.load.occupancy import Occupancy, Visit
 from harness.load.parameters import seed
-from harness.load.script_errors import Mistakes
+from harness.load.run_options import RunOptions
+from harness.load.script_errors import ScriptErrors
 from harness.load.shape import ArrivalShape
-from harness.load.slots import Mix, Slots, shares_of
 from harness.measure.histogram import Histogram
 from harness.measure.lag import LoopLag
 from harness.measure.model import Sample
@@ -120,8 +119,8 @@ class Run:
         """Sentences that make this run's figures void; also written to ``failures.txt``."""
         self.recorder = BridgedRecorder(environment)
         run_id = directory.name
-        settings = options.conduct.settings(options.terms, workers=workers, run_id=run_id)
-        if options.conduct.listen:
+        settings = options.guest_options.settings(options.terms, workers=workers, run_id=run_id)
+        if options.guest_options.listen:
             settings = replace(settings, listening=Listening(self._may_listen))
         self.settings = settings
         if not RunDirectory(directory).start.exists():  # a worker with a disk of its own
@@ -146,8 +145,8 @@ class Run:
             Store(RunDirectory(directory).ledger(self.name), self.meta),
             on_failure=lambda error: self.fail(str(error)),
         )
-        self._mistakes = Mistakes()
-        self._upkeep = Upkeep(directory, disk_guard=options.disk_guard)
+        self._script_errors = ScriptErrors()
+        self._health = ProcessHealth(directory, disk_guard=options.disk_guard)
         self._duties = Duties(partial(print, flush=True))
         self._on_interval = on_interval
         self._sign_ins = count(worker, workers)
@@ -155,7 +154,7 @@ class Run:
         gevent.config.track_greenlet_tree = False
         random.seed(f"{seed()} {worker}")  # Locust picks tasks and waits by the module's generator
         self.seeds = random.Random(f"{seed()} {worker} thinking")
-        self._stay = Stay(monotonic_ns())
+        self._occupancy = Occupancy(monotonic_ns())
         self._told: set[str] = set()
         self._open: dict[GuestSession, tuple[Any, Visit]] = {}
         """guests in session, with the greenlet that opened them: a slot may have several"""
@@ -185,7 +184,9 @@ class Run:
         self._mix = Mix(shares, random.Random(f"{seed()} {worker} mix"), alone=workers == 1)
         if warm_up_s:
             self.recorder.judged_from_ns = monotonic_ns() + LEAD_NS + int(warm_up_s * 1e9)
-        self._door = Door(arrivals, max_sessions=max_sessions, max_per_s=max_per_s, mix=self._mix)
+        self._dispatch = Dispatcher(
+            arrivals, max_sessions=max_sessions, max_per_s=max_per_s, mix=self._mix
+        )
         self._lag = LoopLag(self.recorder.add_loop_lag)
         self._lag.start()
         self._interval_began_ns = monotonic_ns()
@@ -215,7 +216,7 @@ class Run:
     @property
     def arrivals(self) -> Arrivals | None:
         """Of an open workload."""
-        return self._door.arrivals
+        return self._dispatch.arrivals
 
     @property
     def in_session(self) -> int:
@@ -225,7 +226,7 @@ class Run:
     @property
     def slots(self) -> Slots | None:
         """Of an open workload."""
-        return self._door.slots
+        return self._dispatch.slots
 
     # What slots need.
 
@@ -234,7 +235,7 @@ class Run:
 
         Raises StopUser when there is none any more.
         """
-        due_ns = self._door.next_arrival(user)
+        due_ns = self._dispatch.next_arrival(user)
         self.recorder.count(count_name(type(user).__name__))
         if self.arrivals is not None:
             self.recorder.add_lateness(monotonic_ns() - due_ns)
@@ -245,7 +246,7 @@ class Run:
 
         Empty for a stranger.
         """
-        return self.options.conduct.sign_in_of(next(self._sign_ins))
+        return self.options.guest_options.sign_in_of(next(self._sign_ins))
 
     def note_no_sign_in(self, due_ns: int, began_ns: int, error: Exception) -> None:
         """A guest who could not be signed in has no session: counted as one that did not open."""
@@ -266,7 +267,7 @@ class Run:
     ) -> GuestSession:
         """A guest with a fresh token, known to the service by its run and a name of its own."""
         return GuestSession(
-            self.options.conduct.of_guest(
+            self.options.guest_options.of_guest(
                 self.settings, sign_in=sign_in, max_age_s=max_age_s, greets=greets
             ),
             self._tokens.next(),
@@ -279,7 +280,7 @@ class Run:
 
     def occupied(self, session: GuestSession) -> Visit:
         """Count a guest as in session, so that the end of the run can find it."""
-        visit = Visit(self._stay, partial(self._gone, session))
+        visit = Visit(self._occupancy, partial(self._gone, session))
         self._open[session] = gevent.getcurrent(), visit
         self._quiet.clear()
         return visit
@@ -294,13 +295,13 @@ class Run:
 
     def pause(self, on: bool) -> None:
         """No new guests while it is on; those in session go on as always."""
-        self._door.pause(on)
+        self._dispatch.pause(on)
         if self._phase in ("running", "paused"):
             self._phase = "paused" if on else "running"
 
     def _may_listen(self) -> bool:
         """Whether a guest who has finished may stay silent: nobody waits for its slot."""
-        return self.slots is None or self.slots.to_spare or self._door.shut
+        return self.slots is None or self.slots.to_spare or self._dispatch.shut
 
     def tell_once(self, key: str, sentence: str) -> None:
         """Tell in the record of a story that broke off: each ``key`` once, and only so many."""
@@ -308,12 +309,12 @@ class Run:
             self._told.add(key)
             self.recorder.count(STORIES_TOLD + sentence)
 
-    def note_mistake(self, error: BaseException) -> None:
+    def note_script_error(self, error: BaseException) -> None:
         """A story has ended by an error of its own: the run is not valid."""
-        if name := self._mistakes.count_of(error):
+        if name := self._script_errors.count_of(error):
             self.recorder.count(name)
         # Slots count too: those that wait for their first guest have not had their chance yet.
-        if self._mistakes.hopeless(self._door.begun + self.environment.runner.user_count):
+        if self._script_errors.hopeless(self._dispatch.begun + self.environment.runner.user_count):
             self.fail(NO_STORIES)
 
     def slot_came(self, kind: str) -> None:
@@ -326,21 +327,25 @@ class Run:
         What would have come to one that is gone for good still waits for its class, and is dropped.
         """
         if error is not None:
-            self.note_mistake(error)
+            self.note_script_error(error)
         if asked:
             self._mix.slot_went(kind)
-        elif not self._door.shut:
-            self._door.slot_gone()
+        elif not self._dispatch.shut:
+            self._dispatch.slot_gone()
 
     def rows_used_up(self) -> None:
         """A slot ends because each row of its script was used once: that is its proper end."""
-        self._door.slot_done()
+        self._dispatch.slot_done()
 
     def _end_without_slots(self) -> None:
         """Nobody waits for a time limit when no guest can come any more: without a single slot
         left, once the cap is reached, or when the schedule is over."""
-        runner, ended = self.environment.runner, self._door.slots_ended
-        over = (self._door.at_cap or self._door.over) and not self._open and not self._door.shut
+        runner, ended = self.environment.runner, self._dispatch.slots_ended
+        over = (
+            (self._dispatch.at_cap or self._dispatch.over)
+            and not self._open
+            and not self._dispatch.shut
+        )
         self._over_for = self._over_for + 1 if over else 0
         if over:
             headless = isinstance(runner, LocalRunner) and self.environment.web_ui is None
@@ -348,7 +353,12 @@ class Run:
                 self._stop_arrivals()
                 gevent.spawn(runner.quit)
             return
-        if self._door.shut or not any(ended) or runner.user_count or runner.state != STATE_RUNNING:
+        if (
+            self._dispatch.shut
+            or not any(ended)
+            or runner.user_count
+            or runner.state != STATE_RUNNING
+        ):
             return
         if ended.gone:
             self.fail("every slot ended for good: no guest could come any more")
@@ -362,7 +372,7 @@ class Run:
             return
         self.failures.append(why)
         self._write_failure(why)
-        if not self._door.shut:
+        if not self._dispatch.shut:
             self._stop_arrivals()
             gevent.spawn(self.environment.runner.quit)
 
@@ -418,8 +428,8 @@ class Run:
             visit.end()
 
     def _stop_arrivals(self) -> None:
-        if not self._door.shut:
-            self._door.close()
+        if not self._dispatch.shut:
+            self._dispatch.close()
             if self.lease is not None:
                 self.lease.stop()
 
@@ -465,7 +475,7 @@ class Run:
     def _tick(self) -> None:
         """Every duty once: first what ends the run, then the files, and last who only watches."""
         do = self._duties.do
-        for why in do("the watch over clock and disk", self._upkeep.complaints, ()):
+        for why in do("the watch over clock and disk", self._health.complaints, ()):
             self.fail(why)
         if not self.ledger.balanced:
             self.fail("the live account of sessions does not add up")
@@ -476,8 +486,8 @@ class Run:
         state: dict[str, Any] = {
             "phase": self._phase,
             "sessions": self._sessions(),
-            "arrivals": self._door.since_last(now),
-            "process": do("the look at this process's needs", self._upkeep.needs, {}),
+            "arrivals": self._dispatch.since_last(now),
+            "process": do("the look at this process's needs", self._health.needs, {}),
         }
         row = {**state, "outcomes": collected.outcomes, "counts": collected.counts}
         row["left_by_reason"] = {why: n for why, n in self.ledger.reasons.items() if n}
@@ -506,5 +516,5 @@ class Run:
             "leftover": tally[Stage.LOST],
             "to_go": self.ledger.open,
             "occupancy": len(self._open),
-            **self._stay.totals(monotonic_ns()),
+            **self._occupancy.totals(monotonic_ns()),
         }

@@ -16,7 +16,7 @@ HOPELESS = 10
 NOTED = "_harness_noted"
 
 
-class Mistakes:
+class ScriptErrors:
     """Of one process."""
 
     def __init__(self) -> None:

@@ -98,7 +98,7 @@ class Interrupts:
 class OneEnd:
     """Takes all roads to the end of a run together: who comes first makes it, the others wait.
 
-    It stands before Locust's ``stop`` and ``quit``, and at the door of its shutdown.
+    It stands before Locust's ``stop`` and ``quit``, and before its shutdown.
     """
 
     def __init__(self, runner: Any, *, on_story: Callable[[], None]) -> None:

@@ -412,9 +412,9 @@ class Guests:
         from harness.config.targets_file import Terms
         from harness.guest.settings import GuestSettings
         from harness.load import GuestUser
-        from harness.load.guest_options import Conduct
-        from harness.load.options import RunOptions
+        from harness.load.guest_options import GuestOptions
         from harness.load.run import Run
+        from harness.load.run_options import RunOptions
 
         bench = self
 
@@ -433,7 +433,7 @@ class Guests:
             options = RunOptions(
                 terms=Terms(name="bench", target=parse_target(self.url, ca_file=self.ca_file)),
                 reports=self.directory,
-                conduct=Conduct(paced=False),
+                guest_options=GuestOptions(paced=False),
             )
             run_dir = self.directory / "run"
             run_dir.mkdir()

@@ -8,7 +8,7 @@ from locust.exception import StopUser
 
 from harness.clock import monotonic_ns
 from harness.load.arrivals import Arrivals
-from harness.load.dispatch import Door
+from harness.load.dispatch import Dispatcher
 from harness.workload.arrivals import steady
 
 S = 1_000_000_000
@@ -23,13 +23,13 @@ def open_workload(per_s: float = 50) -> Arrivals:
     )
 
 
-def slots_at(door: Door, number: int, came: list[int], stay_s: float = 0) -> list[Any]:
+def slots_at(dispatcher: Dispatcher, number: int, came: list[int], stay_s: float = 0) -> list[Any]:
     """So many slots, each with one guest after the other."""
 
     def slot() -> None:
         while True:
             try:
-                came.append(door.next_arrival())
+                came.append(dispatcher.next_arrival())
             except StopUser:
                 return
             gevent.sleep(stay_s)
@@ -38,85 +38,85 @@ def slots_at(door: Door, number: int, came: list[int], stay_s: float = 0) -> lis
 
 
 def test_the_cap_holds_however_many_ask_at_once() -> None:
-    door, came = Door(None, max_sessions=25), []
-    slots = slots_at(door, 10, came, 0.001)
+    dispatcher, came = Dispatcher(None, max_sessions=25), []
+    slots = slots_at(dispatcher, 10, came, 0.001)
     gevent.sleep(0.3)
     assert len(came) == 25
     assert not any(slot.ready() for slot in slots), "who waits at the cap keeps its place"
-    assert door.since_last(monotonic_ns())["started"] == 25
-    assert door.at_cap
-    door.close()
+    assert dispatcher.since_last(monotonic_ns())["started"] == 25
+    assert dispatcher.at_cap
+    dispatcher.close()
     gevent.joinall(slots, timeout=5, raise_error=True)
     assert len(came) == 25
 
 
 def test_a_cap_of_nought_lets_nobody_in() -> None:
-    door, came = Door(None, max_sessions=0), []
-    slots = slots_at(door, 3, came)
+    dispatcher, came = Dispatcher(None, max_sessions=0), []
+    slots = slots_at(dispatcher, 3, came)
     gevent.sleep(0.1)
-    door.close()
+    dispatcher.close()
     gevent.joinall(slots, timeout=5, raise_error=True)
     assert came == []
 
 
 @pytest.mark.parametrize("arrivals", [None, open_workload], ids=["closed", "open"])
 def test_nobody_comes_in_during_a_pause(arrivals: Any) -> None:
-    door, came = Door(None if arrivals is None else arrivals()), []
-    slots = slots_at(door, 2, came, 0.01)
+    dispatcher, came = Dispatcher(None if arrivals is None else arrivals()), []
+    slots = slots_at(dispatcher, 2, came, 0.01)
     gevent.sleep(0.3)
-    door.pause(True)
+    dispatcher.pause(True)
     gevent.sleep(0.1)
     before = len(came)
     assert before > 0
     gevent.sleep(0.3)
     assert len(came) == before
-    door.pause(False)
+    dispatcher.pause(False)
     gevent.sleep(0.3)
     assert len(came) > before
-    door.close()
+    dispatcher.close()
     gevent.joinall(slots, timeout=5, raise_error=True)
 
 
 def test_a_pause_does_not_outlive_the_end() -> None:
-    door, came = Door(None), []
-    door.pause(True)
-    slots = slots_at(door, 2, came)
+    dispatcher, came = Dispatcher(None), []
+    dispatcher.pause(True)
+    slots = slots_at(dispatcher, 2, came)
     gevent.sleep(0.05)
-    door.close()
+    dispatcher.close()
     gevent.joinall(slots, timeout=5, raise_error=True)
     assert came == []
-    assert door.shut
+    assert dispatcher.shut
     with pytest.raises(StopUser):
-        door.next_arrival()
+        dispatcher.next_arrival()
 
 
 def test_counts_are_told_as_they_grow() -> None:
-    door, came = Door(open_workload(100)), []
-    slots = slots_at(door, 5, came)
+    dispatcher, came = Dispatcher(open_workload(100)), []
+    slots = slots_at(dispatcher, 5, came)
     told = []
     for _ in range(3):
         gevent.sleep(0.2)
-        told.append(door.since_last(monotonic_ns()))
-    door.close()
+        told.append(dispatcher.since_last(monotonic_ns()))
+    dispatcher.close()
     gevent.joinall(slots, timeout=5, raise_error=True)
-    told.append(door.since_last(monotonic_ns()))
+    told.append(dispatcher.since_last(monotonic_ns()))
     assert sum(one["started"] for one in told) == len(came) > 30
     assert all(count >= 0 for one in told for count in one.values())
 
 
 def test_a_closed_workload_keeps_the_highest_rate() -> None:
-    door, came = Door(None, max_per_s=50), []
-    slots = slots_at(door, 20, came)
+    dispatcher, came = Dispatcher(None, max_per_s=50), []
+    slots = slots_at(dispatcher, 20, came)
     gevent.sleep(1)
-    door.close()
+    dispatcher.close()
     gevent.joinall(slots, timeout=5, raise_error=True)
     assert 20 < len(came) <= 52
 
 
 def test_who_waits_has_not_begun() -> None:
-    door = Door(open_workload(0.001))
-    slots = slots_at(door, 5, [])
+    dispatcher = Dispatcher(open_workload(0.001))
+    slots = slots_at(dispatcher, 5, [])
     gevent.sleep(0.1)
-    assert door.begun == 1  # the first arrival is due at once
-    door.close()
+    assert dispatcher.begun == 1  # the first arrival is due at once
+    dispatcher.close()
     gevent.joinall(slots, timeout=5, raise_error=True)

@@ -1,4 +1,4 @@
-"""How guests conduct themselves: options, environment, targets file, in that order."""
+"""How guests guest_options themselves: options, environment, targets file, in that order."""
 
 import json
 from argparse import Namespace
@@ -15,8 +15,8 @@ from harness.errors import ConfigError
 from harness.guest.rate_limit import DOCUMENTED, UNLIMITED
 from harness.guest.rest import exchange_sign_in
 from harness.guest.settings import GuestSettings
-from harness.load.guest_options import Conduct, read_conduct
-from harness.load.options import add_options, read_options
+from harness.load.guest_options import GuestOptions, read_guest_options
+from harness.load.run_options import add_options, read_options
 from harness.preflight.stamp import Learned, write_stamp
 
 URL = "ws://127.0.0.1:1/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef"
@@ -36,20 +36,20 @@ def terms(tmp_path: Path, more: str = "", url: str = REAL) -> Terms:
     return resolve_target("t", file)
 
 
-def conduct(where: Terms, *words: str) -> Conduct:
-    return read_conduct(parsed(*words), where)
+def guest_options(where: Terms, *words: str) -> GuestOptions:
+    return read_guest_options(parsed(*words), where)
 
 
 def test_connections_are_limited_where_somebody_else_would_mind(tmp_path: Path) -> None:
     real, here = terms(tmp_path), terms(tmp_path, url=URL)
     agreed = terms(tmp_path, "connections_per_minute = 3000\n")
     found = [
-        conduct(real),
-        conduct(here),
-        conduct(agreed),
-        conduct(here, "--connections", "5"),
-        conduct(agreed, "--connections", "off"),
-        conduct(real, "--pace", "off"),
+        guest_options(real),
+        guest_options(here),
+        guest_options(agreed),
+        guest_options(here, "--connections", "5"),
+        guest_options(agreed, "--connections", "off"),
+        guest_options(real, "--pace", "off"),
     ]
     assert [one.connections_per_minute for one in found] == [1000, 0, 3000, 5, 0, 0]
 
@@ -57,16 +57,17 @@ def test_connections_are_limited_where_somebody_else_would_mind(tmp_path: Path) 
 def test_the_limit_is_shared_among_workers(tmp_path: Path) -> None:
     real = terms(tmp_path)
     shares = [
-        conduct(real).settings(real, workers=workers, run_id="r").connections for workers in (1, 3)
+        guest_options(real).settings(real, workers=workers, run_id="r").connections
+        for workers in (1, 3)
     ]
     assert [share.limit for share in shares if share is not None] == [1000, 333]
 
 
 def test_the_command_line_wins_over_the_targets_file(tmp_path: Path) -> None:
     widget = terms(tmp_path, "auto_join = true\n")
-    assert conduct(widget).auto_join
-    assert not conduct(widget, "--auto-join", "off").auto_join
-    plain = conduct(terms(tmp_path))
+    assert guest_options(widget).auto_join
+    assert not guest_options(widget, "--auto-join", "off").auto_join
+    plain = guest_options(terms(tmp_path))
     assert (plain.auto_join, plain.history, plain.paced) == (False, True, True)
 
 
@@ -74,34 +75,34 @@ def test_an_age_of_connections_that_is_asked_for_wins(tmp_path: Path) -> None:
     here = terms(tmp_path, url=URL)
     found = []
     for words in ((), ("--max-connection-age", "off"), ("--max-connection-age", "90s")):
-        made = conduct(here, *words)
+        made = guest_options(here, *words)
         shared = made.settings(here, workers=1, run_id="r")
         for own_s in (0.0, 6600.0):
             guest = made.of_guest(shared, sign_in="", max_age_s=own_s)
             found.append(guest.max_connection_age_s)
     assert found == [0, 6600, 0, 0, 90, 90]
-    plain = conduct(here)
+    plain = guest_options(here)
     shared = plain.settings(here, workers=1, run_id="r")
     assert plain.of_guest(shared, sign_in="a.b.c", max_age_s=5).sign_in == "a.b.c"
     for nonsense in ("old", "0s", "100ms"):
         with pytest.raises(ConfigError, match="--max-connection-age"):
-            conduct(here, "--max-connection-age", nonsense)
+            guest_options(here, "--max-connection-age", nonsense)
 
 
 def test_what_the_guests_of_a_run_share(tmp_path: Path) -> None:
     real = terms(tmp_path)
     words = ("--history", "off", "--auto-join", "on", "--pace", "off")
-    made = conduct(real, *words).settings(real, workers=1, run_id="r-1")
+    made = guest_options(real, *words).settings(real, workers=1, run_id="r-1")
     assert (made.history, made.auto_join, made.budget) == (False, True, UNLIMITED)
     assert made.custom_attributes == {"runId": "r-1"}
-    assert conduct(real).settings(real, workers=1, run_id="r").budget == DOCUMENTED
+    assert guest_options(real).settings(real, workers=1, run_id="r").budget == DOCUMENTED
 
 
 def test_options_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARNESS_TARGET", URL)
     monkeypatch.setenv("HARNESS_AUTO_JOIN", "on")
     monkeypatch.setenv("HARNESS_CONNECTIONS", "60")
-    found = read_options(parsed()).conduct
+    found = read_options(parsed()).guest_options
     assert (found.auto_join, found.connections_per_minute) == (True, 60)
 
 
@@ -110,7 +111,7 @@ def test_whether_the_flow_greets_is_known_from_a_preflight(tmp_path: Path) -> No
     after_join = Learned(greets=True, joined=True)
 
     def greets(*words: str, learned: Learned | None = after_join, **own: bool) -> bool | None:
-        found = read_conduct(parsed(*words), here, learned)
+        found = read_guest_options(parsed(*words), here, learned)
         settings = found.settings(here, workers=1, run_id="r")
         return found.of_guest(settings, sign_in="", max_age_s=0, **own).greets
 
@@ -125,10 +126,10 @@ def test_whether_the_flow_greets_is_known_from_a_preflight(tmp_path: Path) -> No
 def test_answers_of_several_messages_are_known_from_a_preflight(tmp_path: Path) -> None:
     here, written = terms(tmp_path, url=URL), terms(tmp_path, "turns = false\n", url=URL)
     several, one = Learned(turn_messages=3), Learned(turn_messages=1)
-    assert read_conduct(parsed(), here, several).turns is True
-    assert read_conduct(parsed(), here, one).turns is False
-    assert read_conduct(parsed(), written, several).turns is False
-    assert read_conduct(parsed("--turns", "off"), here, several).turns is False
+    assert read_guest_options(parsed(), here, several).turns is True
+    assert read_guest_options(parsed(), here, one).turns is False
+    assert read_guest_options(parsed(), written, several).turns is False
+    assert read_guest_options(parsed("--turns", "off"), here, several).turns is False
 
 
 def test_the_master_tells_its_workers_what_was_learnt(
@@ -148,10 +149,10 @@ def test_sign_ins_are_given_out_in_turn_and_not_shown(tmp_path: Path) -> None:
     file = tmp_path / "jwts.txt"
     file.write_text("a.b.c\n\nd.e.f\n")
     here = terms(tmp_path, f'sign_ins = "{file}"\n', url=URL)
-    found = conduct(here)
+    found = guest_options(here)
     assert [found.sign_in_of(guest) for guest in range(3)] == ["a.b.c", "d.e.f", "a.b.c"]
     assert "d.e.f" not in repr(found)
-    assert Conduct().sign_in_of(7) == ""
+    assert GuestOptions().sign_in_of(7) == ""
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,7 @@ def test_sign_ins_are_given_out_in_turn_and_not_shown(tmp_path: Path) -> None:
 )
 def test_nonsense_is_refused(tmp_path: Path, words: list[str], why: str) -> None:
     with pytest.raises(ConfigError, match=why):
-        conduct(terms(tmp_path), *words)
+        guest_options(terms(tmp_path), *words)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +185,7 @@ def test_a_bad_file_of_sign_ins_is_placed_and_not_quoted(
     file = tmp_path / "jwts.txt"
     file.write_bytes(data)
     with pytest.raises(ConfigError, match=why) as told:
-        conduct(terms(tmp_path), "--sign-ins", str(file))
+        guest_options(terms(tmp_path), "--sign-ins", str(file))
     assert "password" not in str(told.value)
 
 

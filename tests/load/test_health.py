@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from harness.load import health as upkeep
-from harness.load.health import Upkeep
+from harness.load.health import ProcessHealth
 from harness.preflight.disk import RoomWatch, ending_bytes
 
 
 def test_the_needs_of_this_process(tmp_path: Path) -> None:
-    found = Upkeep(tmp_path, disk_guard=True).needs()
+    found = ProcessHealth(tmp_path, disk_guard=True).needs()
     assert found["rss_mb"] > 10
     assert found["fds"] >= 3
     assert found["cpu"] >= 0
@@ -27,7 +27,7 @@ def test_a_full_disk_is_a_complaint_unless_nobody_minds(
             super().__init__(directory, 10**18)
 
     monkeypatch.setattr(upkeep, "RoomWatch", Full)
-    (why,) = Upkeep(tmp_path / "run", disk_guard=True).complaints()
+    (why,) = ProcessHealth(tmp_path / "run", disk_guard=True).complaints()
     assert "the disk is nearly full" in why
     assert asked == [ending_bytes() // 2]
-    assert list(Upkeep(tmp_path / "run", disk_guard=False).complaints()) == []
+    assert list(ProcessHealth(tmp_path / "run", disk_guard=False).complaints()) == []

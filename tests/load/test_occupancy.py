@@ -6,7 +6,7 @@ import pytest
 from gevent import GreenletExit
 
 from harness.clock import monotonic_ns
-from harness.load.occupancy import Stay, Visit
+from harness.load.occupancy import Occupancy, Visit
 
 S = 1_000_000_000
 
@@ -18,7 +18,7 @@ def test_the_area_is_the_sum_of_all_stays() -> None:
         came = rng.randrange(60 * S)
         stays.append((came, came + rng.randrange(20 * S)))
     moves = sorted([(came, None) for came, _ in stays] + [(left, came) for came, left in stays])
-    stay = Stay(0)
+    stay = Occupancy(0)
     for at, came in moves:
         if came is None:
             stay.come(at)
@@ -30,13 +30,13 @@ def test_the_area_is_the_sum_of_all_stays() -> None:
 
 
 def test_who_is_still_inside_counts_up_to_now() -> None:
-    stay = Stay(0)
+    stay = Occupancy(0)
     stay.come(1 * S)
     assert stay.totals(4 * S) == {"occupancy_ms": 3000, "ended": 0, "ended_ms": 0}
 
 
 def test_a_visit_ends_whatever_happens_inside() -> None:
-    stay, lengths = Stay(monotonic_ns()), []
+    stay, lengths = Occupancy(monotonic_ns()), []
     with pytest.raises(GreenletExit), Visit(stay, lengths.append):
         assert stay.totals(monotonic_ns())["ended"] == 0
         raise GreenletExit

@@ -9,7 +9,7 @@ import pytest
 import harness
 from harness.exit_codes import ExitCode
 from harness.judge.accounts import ELSEWHERE
-from harness.load.script_errors import HOPELESS, PLACES, Mistakes
+from harness.load.script_errors import HOPELESS, PLACES, ScriptErrors
 
 STORY = """
 from locust import task
@@ -34,7 +34,7 @@ def raised(source: str, file: str = "/somewhere/story.py") -> Exception:
 
 
 def test_each_place_is_told_once_and_not_too_many() -> None:
-    mistakes = Mistakes()
+    mistakes = ScriptErrors()
     counted = mistakes.count_of(raised("import json\njson.loads('not json: a secret')"))
     assert "JSONDecodeError in story.py, line 2" in counted
     assert "secret" not in counted
@@ -45,19 +45,19 @@ def test_each_place_is_told_once_and_not_too_many() -> None:
 
 
 def test_an_error_that_is_heard_of_twice_counts_once() -> None:
-    error, mistakes = raised("1/0"), Mistakes()
+    error, mistakes = raised("1/0"), ScriptErrors()
     assert mistakes.count_of(error)
     assert mistakes.count_of(error) == ""
 
 
 def test_a_file_that_is_named_like_the_harness_is_the_users_own() -> None:
     beside = str(Path(harness.__file__).parent) + "_guests.py"
-    told = Mistakes().count_of(raised("import json\n\njson.loads('')", beside))
+    told = ScriptErrors().count_of(raised("import json\n\njson.loads('')", beside))
     assert "harness_guests.py, line 3" in told
 
 
 def test_a_run_is_hopeless_when_most_stories_end_so() -> None:
-    mistakes = Mistakes()
+    mistakes = ScriptErrors()
     for _ in range(HOPELESS - 1):
         mistakes.count_of(raised("1/0"))
     assert not mistakes.hopeless(HOPELESS - 1)

@@ -11,7 +11,7 @@ from locust.exception import StopUser
 from harness.clock import monotonic_ns
 from harness.judge.validity import CHANCE, chance_of
 from harness.load.arrivals import Arrivals
-from harness.load.slots import Mix, Slots
+from harness.load.dispatch import Mix, Slots
 from harness.workload.arrivals import steady
 
 S = 1_000_000_000
@@ -120,7 +120,7 @@ def test_what_was_handed_to_a_slot_that_is_killed_in_that_moment_comes_back() ->
     gevent.sleep(0)
     first = arrivals.due_next_ns()
     assert first is not None
-    while monotonic_ns() < first:  # without giving the usher its turn
+    while monotonic_ns() < first:  # without giving the greenlet its turn
         pass
     slot.kill(block=False)
     slots._hand_out()

@@ -56,7 +56,7 @@ def describe(locustfile: str, shape: type[ArrivalShape] | None) -> dict[str, Any
     }
 
 
-class Muster:
+class Handshake:
     """The master's list of who is there."""
 
     def __init__(self, runner: MasterRunner) -> None:
@@ -64,7 +64,7 @@ class Muster:
         self._said: dict[str, dict[str, Any]] = {}
         self._own: dict[str, Any] | None = None
         """what the master is, while a run goes on"""
-        self._mustered: set[str] = set()
+        self._here_at_start: set[str] = set()
         """who was there when it began"""
         self.no_room_because = ""
         """why no worker may join a run that goes on, if so"""
@@ -76,7 +76,7 @@ class Muster:
         ``everything`` is what all workers together are asked to carry.
         """
         ready = [worker.id for worker in self._runner.clients.ready]
-        self._own, self._mustered = own, set(ready)
+        self._own, self._here_at_start = own, set(ready)
         deadline = monotonic_ns() + int(HELLO_WITHIN_S * 1e9)
         while not set(ready) <= self._said.keys() and monotonic_ns() < deadline:
             gevent.sleep(0.05)
@@ -109,7 +109,7 @@ class Muster:
 
     def _on_hello(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
         self._said[msg.node_id] = dict(msg.data)
-        if self._own is not None and msg.node_id not in self._mustered:
+        if self._own is not None and msg.node_id not in self._here_at_start:
             self._check_late(msg.node_id, self._own)
 
     def end(self) -> None:

@@ -13,7 +13,7 @@ from harness.config.guard import Rule, parse_overrides
 from harness.config.target import Target
 from harness.config.targets_file import FILE, Terms, resolve_target
 from harness.errors import ConfigError
-from harness.load.guest_options import OPTIONS, Conduct, read_conduct
+from harness.load.guest_options import OPTIONS, GuestOptions, read_guest_options
 from harness.preflight.stamp import Learned, read_learned
 from harness.units import seconds
 
@@ -57,7 +57,7 @@ class RunOptions:
     """after SIGTERM everything open has to be cleared by then: who sends it kills us later"""
     learned: Learned | None = None
     """what preflights of the target have taught, if anything"""
-    conduct: Conduct = field(default_factory=Conduct)
+    guest_options: GuestOptions = field(default_factory=GuestOptions)
     """how guests keep to limits, join, sign in and come back"""
 
     @property
@@ -122,7 +122,7 @@ def read_options(parsed: argparse.Namespace) -> RunOptions:
         run_id=getattr(parsed, RUN_ID, None) or os.environ.get("HARNESS_RUN_ID"),
         term_grace_s=seconds(parsed.term_grace, "--term-grace"),
         learned=learned,
-        conduct=read_conduct(parsed, terms, learned),
+        guest_options=read_guest_options(parsed, terms, learned),
     )
 
 
