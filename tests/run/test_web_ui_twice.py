@@ -3,6 +3,7 @@
 In a real browser; alone and with workers, one of whom comes in the middle of the first run.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -38,7 +39,7 @@ class Web:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.start("--web-port", port, *options)
-        self.until(lambda: self._state() is not None)
+        self.state()
 
     def start(self, *options: str) -> Any:
         """One more process of Locust."""
@@ -62,23 +63,24 @@ class Web:
 
     def state(self) -> dict[str, Any]:
         """What the Sessions tab is told."""
-        found = self._state()
-        assert found is not None
-        return found
-
-    def _state(self) -> dict[str, Any] | None:
-        try:
-            with urllib.request.urlopen(f"{self.url}/sessions/state", timeout=5) as answer:
-                found: dict[str, Any] = json.load(answer)
-        except (OSError, ValueError):
-            return None
-        return found
+        return self._get("/sessions/state")
 
     def locust(self) -> dict[str, Any]:
         """What Locust's own page is told, which is a few seconds old."""
-        with urllib.request.urlopen(f"{self.url}/stats/requests", timeout=5) as answer:
-            found: dict[str, Any] = json.load(answer)
-        return found
+        return self._get("/stats/requests")
+
+    def _get(self, path: str) -> dict[str, Any]:
+        """The answer, as soon as there is one: a busy machine may take its time."""
+        answers: list[dict[str, Any]] = []
+
+        def answered() -> bool:
+            with contextlib.suppress(OSError, ValueError):
+                with urllib.request.urlopen(f"{self.url}{path}", timeout=5) as answer:
+                    answers.append(json.load(answer))
+            return bool(answers)
+
+        self.until(answered)
+        return answers[0]
 
     def ask(self, path: str, **form: str) -> None:
         """Post a form, as the page does."""
