@@ -1,6 +1,9 @@
 # make run    set up and do the main job against the embedded simulator; ends in a report
+# make test-fast  the tests that start no process, in under a minute
 # make test   set up and run the tests, several at once; ARGS='tests/guest -x' chooses some
+# make test-long  the matrices, the accuracy table and what else takes hours
 # make demo-capacity  find the limit of a small simulated service, in under five minutes
+# make format lay the code out and mend what the lint can mend
 # make check  formatting, lint, types, import contracts
 # make crash-matrix  every fault, mode and ending of a run, and 200 random kills (an hour or so; ARGS=--resume goes on)
 # make validity-matrix  does any run say PASS, or a time, that the truth does not bear out? (two hours or so; ARGS=--resume goes on)
@@ -13,8 +16,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 RUN_READY := $(VENV)/ready-run
 DEV_READY := $(VENV)/ready-dev
 
+# Tests start hundreds of processes: none is to compile the whole package anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
-.PHONY: help run test check crash-matrix validity-matrix clean bench-accuracy bench-guest bench-long demo-capacity
+.PHONY: help run test test-fast test-long format check crash-matrix validity-matrix clean bench-accuracy bench-guest bench-long demo-capacity
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -28,7 +34,18 @@ demo-capacity: $(RUN_READY)
 	  --warm-up 3s --resolution 0.12 --max-levels 9 --wanted 1500/min
 
 test: $(DEV_READY)
-	$(BIN)/python -m pytest $(or $(ARGS),--numprocesses 3 --dist worksteal)
+	$(BIN)/python -m pytest -m 'not long' $(or $(ARGS),--numprocesses 3 --dist worksteal)
+
+test-fast: $(DEV_READY)
+	HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -m 'not process and not long' $(or $(ARGS),--numprocesses 2)
+
+test-long: $(DEV_READY)
+	$(BIN)/python -m pytest -m long $(ARGS)
+	$(MAKE) crash-matrix validity-matrix bench-accuracy bench-long ARGS=
+
+format: $(DEV_READY)
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff format .
 
 check: $(DEV_READY)
 	$(BIN)/ruff format --check .

@@ -29,9 +29,65 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 from browser import Browser, find_chromium
 
+ROOT = Path(__file__).parent.parent
+
+# Hundreds of processes are started: none compiles the whole package anew.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # The machine is shared: property tests take the time they take.
-settings.register_profile("harness", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("harness")
+settings.register_profile("all", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("fast", parent=settings.get_profile("all"), max_examples=15)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "all"))
+
+# Fixtures that start processes: what asks for one, by whatever way, is a test of processes.
+STARTERS = {"browser", "shared_simulator", "simulate"}
+
+_started: list[str] = []
+
+
+def _note_processes(event: str, arguments: tuple[Any, ...]) -> None:
+    if event in ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn"):
+        _started.append(f"{event} {arguments[:2]}")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Draw the examples of property tests from the commit, so that it decides what is tested."""
+    if config.getoption("hypothesis_seed") is None:
+        config.option.hypothesis_seed = str(_seed_of_the_commit())
+    sys.addaudithook(_note_processes)
+
+
+def _seed_of_the_commit() -> int:
+    head = ["git", "rev-parse", "--short=8", "HEAD"]
+    try:
+        commit = subprocess.run(head, capture_output=True, check=True, text=True, cwd=ROOT).stdout
+        return int(commit, 16)
+    except (OSError, ValueError, subprocess.CalledProcessError):
+        return 1  # a copy without its history
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """How to draw the same examples again."""
+    return f"property tests: --hypothesis-seed={config.getoption('hypothesis_seed')}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts processes through a fixture."""
+    for item in items:
+        if STARTERS & set(getattr(item, "fixturenames", ())):
+            item.add_marker("process")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """A test that starts a process and does not say so would slow ``make test-fast`` down."""
+    _started.clear()
+    found = yield
+    if _started and item.get_closest_marker("process") is None:
+        pytest.fail(f"it starts processes, so mark it 'process': {_started[0]}")
+    return found
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -1,20 +1,13 @@
-"""All reports come from one reading; their text is held by golden files.
+"""All reports come from one reading; their text is held by golden files."""
 
-After a wanted change: ``HARNESS_UPDATE_GOLDEN=1 make test ARGS=tests/report/test_outputs.py``, and
-look at the difference.
-"""
-
-import os
 from pathlib import Path
 
+import agreed
 import pytest
 from synthetic import make_run
 
 from harness.errors import ConfigError
 from harness.report.outputs import OUTPUTS, write_report, write_reports
-
-GOLDEN = Path(__file__).parent.parent / "golden" / "reports"
-UPDATE = "HARNESS_UPDATE_GOLDEN" in os.environ
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +21,7 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", ["summary.md", "junit.xml", "intervals.csv"])
 def test_the_text_is_as_agreed(run_dir: Path, name: str) -> None:
-    found = (run_dir / name).read_text()
-    if UPDATE:
-        (GOLDEN / name).write_text(found)
-    assert found == (GOLDEN / name).read_text()
+    agreed.hold(f"reports/{name}", (run_dir / name).read_text())
 
 
 def test_every_kind_is_made_whole(run_dir: Path) -> None:

@@ -1,12 +1,14 @@
 """The files of a run: tokens stand in ledgers and nowhere else, and nobody else may write them."""
 
 import os
+import re
 import stat
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import agreed
 import pytest
 from locusts import ROOT
 
@@ -35,9 +37,18 @@ class Guest(GuestUser):
 """
 
 
-@pytest.mark.parametrize("more", [[], ["--processes", "2"]])
+def names_in(run: Path) -> list[str]:
+    """The run's files, each kind once: processes have names of their own."""
+    name = re.compile(r"(?<=-)(?!\d{4}\.)[^/]*?(?=(\.[a-z]+)*$)")
+    return sorted({name.sub("*", str(path.relative_to(run))) for path in run.rglob("*")})
+
+
+@pytest.mark.parametrize(
+    ("more", "names"),
+    [([], "run_files.txt"), (["--processes", "2"], "run_files_of_workers.txt")],
+)
 def test_tokens_stand_only_in_ledgers_and_files_are_private(
-    simulator: Any, tmp_path: Path, more: list[str]
+    simulator: Any, tmp_path: Path, more: list[str], names: str
 ) -> None:
     file = tmp_path / "guests.py"
     file.write_text(STORY)
@@ -52,6 +63,7 @@ def test_tokens_stand_only_in_ledgers_and_files_are_private(
     finally:
         simulator.faults()
     (run,) = [path for path in (tmp_path / "reports").iterdir() if not path.is_symlink()]
+    agreed.hold(names, "".join(f"{name}\n" for name in names_in(run)))
     ledgers = RunDirectory(run).ledgers()
     tokens = {row[1] for ledger in ledgers for row in read_rows(ledger)}
     assert len(tokens) > 5, done.stdout

@@ -3,7 +3,6 @@
 In a real browser; alone and with workers, one of whom comes in the middle of the first run.
 """
 
-import contextlib
 import json
 import os
 import subprocess
@@ -74,10 +73,12 @@ class Web:
         answers: list[dict[str, Any]] = []
 
         def answered() -> bool:
-            with contextlib.suppress(OSError, ValueError):
+            try:
                 with urllib.request.urlopen(f"{self.url}{path}", timeout=5) as answer:
                     answers.append(json.load(answer))
-            return bool(answers)
+            except (OSError, ValueError):
+                return False
+            return True
 
         self.until(answered)
         return answers[0]

@@ -48,6 +48,7 @@ def plain_run(
     return directory
 
 
+@pytest.mark.slow
 def test_runs_that_differ_by_seed_only_show_no_difference_at_the_stated_rate(
     tmp_path: Path,
 ) -> None:
@@ -61,6 +62,7 @@ def test_runs_that_differ_by_seed_only_show_no_difference_at_the_stated_rate(
     assert wrong <= 6
 
 
+@pytest.mark.slow
 def test_a_planted_slowdown_of_five_percent_is_found_and_a_speed_up_too(tmp_path: Path) -> None:
     for pair in range(5):
         base = plain_run(tmp_path / f"base{pair}", pair, values=200)
