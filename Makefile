@@ -2,6 +2,7 @@
 # make test-fast  the tests that start no process, in under a minute
 # make test   set up and run the tests, several at once; ARGS='tests/guest -x' chooses some
 # make test-long  the matrices, the accuracy table and what else takes hours
+# make coverage  which branches of the pure packages their own tests do not reach
 # make demo-capacity  find the limit of a small simulated service, in under five minutes
 # make format lay the code out and mend what the lint can mend
 # make check  formatting, lint, types, import contracts
@@ -19,8 +20,11 @@ DEV_READY := $(VENV)/ready-dev
 # Tests start hundreds of processes: none is to compile the whole package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
+# What decides and touches nothing: its own tests have to reach nearly every branch of it.
+PURE := tests/judge tests/measure tests/protocol tests/studies tests/workload
+
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast test-long format check crash-matrix validity-matrix clean bench-accuracy bench-guest bench-long demo-capacity
+.PHONY: help run test test-fast test-long coverage format check crash-matrix validity-matrix clean bench-accuracy bench-guest bench-long demo-capacity
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -37,11 +41,15 @@ test: $(DEV_READY)
 	$(BIN)/python -m pytest -m 'not long' $(or $(ARGS),--numprocesses 3 --dist worksteal)
 
 test-fast: $(DEV_READY)
-	HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -m 'not process and not long' $(or $(ARGS),--numprocesses 2)
+	HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -m 'not process and not slow and not long' $(or $(ARGS),--numprocesses 2)
 
 test-long: $(DEV_READY)
-	$(BIN)/python -m pytest -m long $(ARGS)
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -m 'long or not process' $(ARGS)
 	$(MAKE) crash-matrix validity-matrix bench-accuracy bench-long ARGS=
+
+coverage: $(DEV_READY)
+	HYPOTHESIS_PROFILE=fast $(BIN)/coverage run -m pytest -q -m 'not process and not slow and not long' $(PURE)
+	$(BIN)/coverage report
 
 format: $(DEV_READY)
 	$(BIN)/ruff check --fix --quiet .
@@ -69,7 +77,7 @@ validity-matrix: $(DEV_READY)
 	$(BIN)/python tests/run/validity.py --write harness/measure/VALIDITY_MATRIX.md $(ARGS)
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:

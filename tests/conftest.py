@@ -38,6 +38,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # The machine is shared: property tests take the time they take.
 settings.register_profile("all", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("fast", parent=settings.get_profile("all"), max_examples=15)
+settings.register_profile("long", parent=settings.get_profile("all"), max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "all"))
 
 # Fixtures that start processes: what asks for one, by whatever way, is a test of processes.

@@ -46,6 +46,7 @@ def test_a_stop_takes_effect_at_the_end_of_the_block() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.process
 def test_a_new_process_hears_its_own_signals() -> None:
     with deferred_stops():
         process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])

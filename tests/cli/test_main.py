@@ -48,6 +48,7 @@ def test_an_unknown_command_is_told_with_the_known_ones(
     assert "there is no command 'fly'" in capsys.readouterr().err
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "words",
     [

@@ -106,6 +106,7 @@ def test_the_page_and_the_json_are_kept(tmp_path: Path, capsys: pytest.CaptureFi
     assert kept["plan"]["machines"] == 1
 
 
+@pytest.mark.process
 def test_the_runs_it_tells_are_runs_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", *LAUNCH, "--json"]) == ExitCode.PASS
     commands = [one["command"] for one in json.loads(capsys.readouterr().out)["plan"]["commands"]]

@@ -4,7 +4,8 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from examples import at_most
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import RateLimited
@@ -289,7 +290,7 @@ FRAMES = st.sampled_from(
 )
 
 
-@settings(max_examples=200)
+@at_most(200)
 @given(st.lists(FRAMES, max_size=25), st.booleans())
 def test_any_order_of_frames_ends_each_request_exactly_once(frames: list[bytes], cut: bool) -> None:
     rig = Rig()

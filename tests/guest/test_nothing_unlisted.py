@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from examples import at_most
 from fakes import FakeServer
 from guests import ID
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from liar import AT_CLEAR, CLEARS, CONFIGURES, LIES, Liar, Plan, asking_for
 
@@ -122,7 +123,7 @@ STORIES = st.lists(
 )
 
 
-@settings(max_examples=200)
+@at_most(60)
 @example(plan=Plan(("answer", "limit"), ("ignore",)), acts=["new"])
 @example(plan=Plan(("error without name, then answer",), ("ignore",)), acts=[[]])
 @example(plan=Plan(clears=("ignore",)), acts=[["cleared"]])

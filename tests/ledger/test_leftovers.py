@@ -75,6 +75,7 @@ def test_sessions_of_a_process_at_work_are_in_use(tmp_path: Path) -> None:
     assert read_account(tmp_path).workers_lost == 0
 
 
+@pytest.mark.process
 def test_a_process_that_is_not_there_any_more_is_lost_at_once(tmp_path: Path) -> None:
     with subprocess.Popen(["true"]) as gone:
         pass

@@ -174,6 +174,7 @@ def test_of_another_machine_the_heartbeat_is_all_there_is() -> None:
     assert not process(host="elsewhere", heartbeat_ns=wall_ns() + 10**12).alive
 
 
+@pytest.mark.process
 def test_a_process_that_is_gone_has_no_birth() -> None:
     with subprocess.Popen(["true"]) as gone:
         pass

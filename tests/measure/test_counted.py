@@ -3,7 +3,8 @@
 import base64
 
 import pytest
-from hypothesis import given, settings
+from examples import at_most
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import ConfigError
@@ -20,7 +21,7 @@ def of(durations_ns: list[int]) -> Histogram:
     return histogram
 
 
-@settings(max_examples=40, deadline=None)
+@at_most(40)
 @given(st.lists(DURATIONS, min_size=1, max_size=5))
 def test_it_agrees_with_the_library(groups: list[list[int]]) -> None:
     whole = of([duration for group in groups for duration in group])
@@ -31,7 +32,7 @@ def test_it_agrees_with_the_library(groups: list[list[int]]) -> None:
     assert (found.count, found.max_ms) == (whole.count, whole.max_ms)
 
 
-@settings(max_examples=40, deadline=None)
+@at_most(40)
 @given(st.lists(DURATIONS.filter(bool), min_size=1, max_size=5))
 def test_combining_is_decoding_all(groups: list[list[int]]) -> None:
     texts = [of(group).encode() for group in groups]
@@ -63,7 +64,7 @@ def test_garbage_is_refused(text: str) -> None:
         decoded([text])
 
 
-@settings(max_examples=100, deadline=None)
+@at_most(100)
 @given(st.data())
 def test_a_damaged_text_is_refused_or_reads_the_same(data: st.DataObject) -> None:
     text = of([1_000_000, 5_000_000_000]).encode()

@@ -5,8 +5,9 @@ from fractions import Fraction
 from math import ceil
 
 import pytest
+from examples import at_most
 from hdrh.histogram import HdrHistogram
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import ConfigError
@@ -38,7 +39,7 @@ def test_a_value_out_of_range_is_counted_and_kept_in_the_top_bucket() -> None:
     assert (histogram.count, histogram.out_of_range) == (1, 1)
 
 
-@settings(max_examples=25, deadline=None)
+@at_most(25)
 @given(DURATIONS, DURATIONS)
 def test_merging_is_the_same_as_recording_everything_in_one(a: list[int], b: list[int]) -> None:
     merged = of(a)
@@ -48,7 +49,7 @@ def test_merging_is_the_same_as_recording_everything_in_one(a: list[int], b: lis
     assert merged.percentiles_ms([0, 50, 99.9, 100]) == whole.percentiles_ms([0, 50, 99.9, 100])
 
 
-@settings(max_examples=25, deadline=None)
+@at_most(25)
 @given(DURATIONS)
 def test_encoding_keeps_all(durations: list[int]) -> None:
     back = Histogram()
@@ -62,7 +63,7 @@ def test_garbage_is_refused() -> None:
         Histogram().merge_encoded("HISTgarbage")
 
 
-@settings(max_examples=25, deadline=None)
+@at_most(25)
 @given(DURATIONS.filter(bool))
 def test_the_quick_reading_agrees_with_the_library_s_own(durations: list[int]) -> None:
     histogram = of(durations)
@@ -79,7 +80,7 @@ def test_the_quick_reading_agrees_with_the_library_s_own(durations: list[int]) -
     assert histogram.percentiles_ms(asked) == [min(each[r - 1], highest) / 1000 for r in ranks]
 
 
-@settings(max_examples=25, deadline=None)
+@at_most(25)
 @given(DURATIONS.filter(bool), DURATIONS.filter(bool))
 def test_adding_counts_is_merging(a: list[int], b: list[int]) -> None:
     added, merged = of(a), of(a)
@@ -92,7 +93,6 @@ def test_adding_counts_is_merging(a: list[int], b: list[int]) -> None:
     assert added.encode() == merged.encode()
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(-(10**9), 3 * 7200 * 10**9), max_size=200))
 def test_many_at_once_are_the_same_as_one_by_one(durations_ns: list[int]) -> None:
     single, many = Histogram(), Histogram()
@@ -109,6 +109,7 @@ def test_many_at_once_are_the_same_as_one_by_one(durations_ns: list[int]) -> Non
     assert list(many.buckets_us()) == list(single.buckets_us())
 
 
+@at_most(25)
 @given(DURATIONS)
 def test_the_mean_is_the_librarys(durations_ns: list[int]) -> None:
     histogram = of(durations_ns)

@@ -3,7 +3,8 @@
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given, settings
+from examples import at_most
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.report.junit import junit
@@ -47,7 +48,7 @@ def test_a_missed_objective_tells_figure_limit_and_margin() -> None:
     assert error.get("message") == "reply p95 < 5s: nothing was measured"
 
 
-@settings(max_examples=60, deadline=None)
+@at_most(60)
 @given(st.text(st.characters(codec="utf-8")))
 def test_any_text_makes_xml_that_reads_back(text: str) -> None:
     found = suite(run_id=text, verdict="FAIL", reasons=[text], objectives=[objective("PASS")])

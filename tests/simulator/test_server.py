@@ -6,7 +6,8 @@ import socket
 from random import Random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import at_most
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from harness.errors import ConfigError
@@ -274,7 +275,7 @@ HTTP = st.sampled_from(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@at_most(40, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.tuples(HTTP, VALUES.map(json.dumps) | st.text()), min_size=1, max_size=12))
 def test_any_http_body_is_answered_and_never_with_500(play, calls) -> None:
     async def scenario(world):

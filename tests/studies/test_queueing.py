@@ -4,7 +4,8 @@ from math import exp, inf, log
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import at_most
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import poisson
 
@@ -85,7 +86,7 @@ def test_percentiles_invert_the_tails(queue: Queue, percent: float) -> None:
     assert response >= wait
 
 
-@settings(max_examples=25)
+@at_most(25)
 @given(queues)
 def test_the_mean_response_is_the_area_under_its_tail(queue: Queue) -> None:
     top = queue.response_percentile_s(99.9999)

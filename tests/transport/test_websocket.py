@@ -7,9 +7,10 @@ import time
 
 import gevent
 import pytest
+from examples import at_most
 from fakes import FakeServer, Peer
 from gevent.event import Event
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
@@ -262,7 +263,7 @@ WIRE = b"".join(
 )
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@at_most(30)
 @given(st.lists(st.integers(min_value=1, max_value=120), max_size=12))
 def test_any_chunking_of_the_bytes_gives_the_same_messages(sizes: list[int]) -> None:
     log = Log()

@@ -4,7 +4,8 @@ from math import sqrt
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given, settings
+from examples import at_most
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from harness.errors import ConfigError
@@ -53,7 +54,7 @@ def test_a_spike_rises_holds_and_comes_back() -> None:
     assert schedule.count == 480 + 600 + 2 * 165
 
 
-@settings(max_examples=30)
+@at_most(30)
 @given(st.lists(st.integers(min_value=0, max_value=40), min_size=2, max_size=12))
 def test_a_profile_gives_each_interval_its_guests(
     tmp_path_factory: pytest.TempPathFactory, guests: list[int]

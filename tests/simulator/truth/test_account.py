@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from hypothesis import HealthCheck, given, settings
+from examples import at_most
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from harness.simulator.limits import OFF
@@ -109,7 +110,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@at_most(80, suppress_health_check=list(HealthCheck))
 @given(st.lists(STEPS, min_size=10, max_size=60))
 def test_the_truth_is_what_a_simple_model_says(play, steps) -> None:
     """Random lives of three tokens over five sockets, valid requests and senseless ones."""

@@ -327,6 +327,7 @@ def test_a_lifelike_bot_greets_and_answers_in_bubbles(service_with) -> None:
     assert (bot._messages, LIFELIKE.messages, LIFELIKE.greets) == ((1, 1), (1, 3), "either")
 
 
+@pytest.mark.process
 def test_a_file_that_cannot_be_written_is_told(tmp_path) -> None:
     words = ["simulate", "--questions", str(tmp_path / "none" / "rows.jsonl")]
     done = subprocess.run(

@@ -102,6 +102,7 @@ def test_what_a_slow_reader_leaves_waiting_comes_whole_and_in_order(play) -> Non
     play(scenario, stamps=True)
 
 
+@pytest.mark.process
 def test_refused_with_tls() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "harness", "simulate", "--stamps", "--tls"],

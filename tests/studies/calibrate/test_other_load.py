@@ -15,6 +15,7 @@ def test_the_share_of_others_is_what_is_not_ours() -> None:
     assert share_of_others(busy_s=1, own_s=0, all_s=0) == 0
 
 
+@pytest.mark.process
 def test_the_work_of_a_childs_child_is_ours() -> None:
     work = OtherWork()
     before = _own_s()
