@@ -32,8 +32,16 @@ class Knock(GuestUser):
 SECONDS = 6
 
 
-@pytest.mark.parametrize("per_s", [50, 500])
-@pytest.mark.parametrize("kind", ["steady", "poisson"])
+@pytest.mark.parametrize(
+    ("kind", "per_s"),
+    [
+        ("poisson", 500),
+        *(
+            pytest.param(*case, marks=pytest.mark.long)
+            for case in (("steady", 50), ("steady", 500), ("poisson", 50))
+        ),
+    ],
+)
 def test_arrivals_keep_their_time(simulator: Any, tmp_path: Path, kind: str, per_s: int) -> None:
     schedule = f"steady(per_second={per_s}, over='{SECONDS}s')"
     if kind == "poisson":

@@ -14,7 +14,7 @@ from harness.studies.calibrate.calibration import CALIBRATION, read_calibration
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("kind", ["plain", "tls"])
+@pytest.mark.parametrize("kind", ["plain", pytest.param("tls", marks=pytest.mark.long)])
 def test_a_small_calibration(kind: str, tmp_path: Path) -> None:
     out = tmp_path / "reports"
     done = subprocess.run(

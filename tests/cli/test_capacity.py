@@ -74,6 +74,7 @@ def test_a_service_of_one_worker_is_over_where_it_must_be(tmp_path: Path) -> Non
     assert json.loads(again.stdout)["levels"] == found["levels"]
 
 
+@pytest.mark.long
 @pytest.mark.process
 @pytest.mark.timeout(400)  # four levels on a busy machine
 def test_a_service_that_fits_so_many_at_once_is_found_by_occupancy(tmp_path: Path) -> None:

@@ -147,6 +147,7 @@ def test_no_more_sessions_than_the_cap(simulator: Any, tmp_path: Path, more: lis
     assert "the cap of 7 sessions was reached" in str(found["reasons"])
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_it_stops_by_itself_before_the_window_ends(simulator: Any, tmp_path: Path) -> None:
     # The way out of two guests takes a minute and a bit in the guard's reckoning, so a window that

@@ -3,7 +3,7 @@
 import pytest
 from benchmarks.accuracy import Case, run_case
 
-pytestmark = [pytest.mark.process, pytest.mark.alone]
+pytestmark = [pytest.mark.process, pytest.mark.alone, pytest.mark.long]
 
 
 def test_the_delays_that_were_really_planted_are_found_again_under_load() -> None:

@@ -12,7 +12,7 @@ from matrix import Progress, run_cells, say, table
 
 pytestmark = pytest.mark.process
 
-SAMPLE = 6
+SAMPLE = 3
 SEED = 20_261_128
 
 
@@ -30,10 +30,10 @@ def test_a_sample_of_the_matrix() -> None:
 @pytest.mark.timeout(120)
 def test_kills_at_random_moments_lose_nothing() -> None:
     seed = int(os.environ.get("CRASH_SEED") or SEED)
-    result = kill_at_random(8, seed=seed)
+    result = kill_at_random(4, seed=seed)
     print(result.text)
-    assert (result.kills, result.lost, result.unbalanced) == (8, 0, 0), f"CRASH_SEED={seed}"
-    assert result.sessions > 8  # they did work before they were killed
+    assert (result.kills, result.lost, result.unbalanced) == (4, 0, 0), f"CRASH_SEED={seed}"
+    assert result.sessions > 4  # they did work before they were killed
 
 
 def test_the_matrix_is_whole() -> None:

@@ -96,7 +96,15 @@ def night(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Night]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("night", [name for name in WORLDS if name != DIVISION], indirect=True)
+@pytest.mark.parametrize(
+    "night",
+    [
+        pytest.param(name, marks=[] if name == "external" else pytest.mark.long)
+        for name in WORLDS
+        if name != DIVISION
+    ],
+    indirect=True,
+)
 def test_run_audit_and_sweep_tell_what_is_true(night: Night) -> None:
     night.simulator.faults(forbid_clear=0.5)
     ran = night.run()

@@ -59,6 +59,7 @@ def test_idle_guests_are_there_and_stay(tmp_path: Path) -> None:
     assert record["sessions"]["opened"] == record["sessions"]["cleared"] >= 20
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("age", "life_s", "silence"),
     [("1s", 600, "500ms"), ("off", 3, "20s")],

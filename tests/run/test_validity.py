@@ -11,7 +11,7 @@ from validity import Progress, run_cells, say, table
 from validity_cells import BY_NAME, CELLS, Cell, Outcome, write_story
 from validity_truth import Truth, judge, read_truth
 
-SAMPLE = 4
+SAMPLE = 2
 QUICK = (
     "nothing",
     "503",
