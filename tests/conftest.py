@@ -4,13 +4,10 @@ and a real browser where there is one.
 
 import contextlib
 import fcntl
-import json
 import os
 import signal
-import ssl
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,8 +25,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As in a shell's background. What is ignored is inherited, and the tests send it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 from browser import Browser, find_chromium
-
-ROOT = Path(__file__).parent.parent
+from processes import ROOT, Simulator
 
 # Hundreds of processes are started: none compiles the whole package anew.
 sys.dont_write_bytecode = False
@@ -110,43 +106,6 @@ def _turn(directory: Path, *, alone: bool) -> Iterator[None]:
         fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         fcntl.flock(door, fcntl.LOCK_UN)
         yield
-
-
-class Simulator:
-    """A running simulator and its own view of what happened."""
-
-    def __init__(self, *options: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "harness", "simulate", "--bot-delay", "5ms", *options],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        ready = json.loads(self.process.stdout.readline())
-        self.ca_file: str | None = ready.get("ca_file")
-        self.url = f"{ready['url']}?deploymentId={ready['deployment_id']}"
-        self.admin = ready["url"].replace("ws", "http", 1).removesuffix("/v1") + "/sim"
-
-    def truth(self) -> dict[str, Any]:
-        """What really happened."""
-        tls = ssl.create_default_context(cafile=self.ca_file) if self.ca_file else None
-        with urllib.request.urlopen(f"{self.admin}/truth", timeout=10, context=tls) as answer:
-            found: dict[str, Any] = json.load(answer)
-        return found
-
-    def faults(self, **faults: Any) -> None:
-        """Replace the set of faults."""
-        request = urllib.request.Request(
-            f"{self.admin}/faults", data=json.dumps(faults).encode(), method="PUT"
-        )
-        urllib.request.urlopen(request, timeout=10).close()
-
-    def stop(self) -> None:
-        """End the process in order."""
-        self.process.terminate()
-        self.process.wait(10)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
 
 
 @pytest.fixture(scope="session")

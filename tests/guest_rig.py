@@ -1,7 +1,5 @@
 """Guests with a ledger against the simulator, and the comparison with what really happened."""
 
-import json
-import urllib.request
 import uuid
 from pathlib import Path
 from typing import Any
@@ -70,13 +68,9 @@ class Rig:
 
     def timeline(self, token: str) -> list[dict[str, Any]]:
         """What the simulator noted about a token's sessions."""
-        with urllib.request.urlopen(f"{self.simulator.admin}/sessions/{token}", timeout=10) as a:
-            found: list[dict[str, Any]] = json.load(a)["sessions"]
+        found: list[dict[str, Any]] = self.simulator.ask(f"sessions/{token}")["sessions"]
         return found
 
     def disconnect(self, token: str) -> None:
         """The other side ends the conversation."""
-        url = f"{self.simulator.admin}/sessions/{token}/disconnect"
-        headers = {"X-Simulator-Admin": "yes"}
-        asked = urllib.request.Request(url, method="POST", headers=headers)
-        urllib.request.urlopen(asked, timeout=10).close()
+        self.simulator.ask(f"sessions/{token}/disconnect", "POST")

@@ -5,12 +5,13 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.cli.stages import free_port
+from processes import ROOT as ROOT
 
-ROOT = Path(__file__).parent.parent
+from harness.cli.stages import free_port
 
 STORY = """
 from locust import constant, task
@@ -48,12 +49,20 @@ def environment_for(directory: Path, target: str, **more: str) -> dict[str, str]
 
 
 def launch(
-    file: Path, environment: dict[str, str], *words: str, stdout: Any = subprocess.PIPE
+    file: Path,
+    environment: dict[str, str],
+    *words: str,
+    stdout: Any = subprocess.PIPE,
+    folder: Path = ROOT,
+    inside: Sequence[str] = (),
 ) -> Any:
-    """Plain Locust as a process group of its own; its output goes where it is wanted, as text."""
+    """Plain Locust as a process group of its own; its output goes where it is wanted, as text.
+
+    ``inside`` is a command that runs it, such as one that gives it a network of its own.
+    """
     return subprocess.Popen(
-        [sys.executable, "-m", "locust", "-f", str(file), *words],
-        cwd=ROOT,
+        [*inside, sys.executable, "-m", "locust", "-f", str(file), *words],
+        cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=stdout,
@@ -122,17 +131,5 @@ def cut_by_hand(code: int, output: str) -> bool:
 def start_elsewhere(file: Path, folder: Path, target: str, *options: str) -> Any:
     """Plain Locust in a folder of its own: two of them stand for two machines."""
     folder.mkdir(exist_ok=True)
-    return subprocess.Popen(
-        [sys.executable, "-m", "locust", "-f", str(file), "--headless", *options],
-        cwd=folder,
-        env={
-            **os.environ,
-            "HARNESS_TARGET": target,
-            "HARNESS_REPORTS": "reports",
-            "PYTHONPATH": str(ROOT),
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    environment = environment_for(Path(), target, PYTHONPATH=str(ROOT))
+    return launch(file, environment, "--headless", *options, folder=folder)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import gevent
+from processes import Simulator
 
 from harness.config.target import parse_target
 from harness.guest.connection import Line
@@ -44,8 +45,6 @@ class Simulated:
         self.queue_id, self.flow_id = str(uuid.uuid4()), str(uuid.uuid4())
 
     def __enter__(self) -> "Simulated":
-        from conftest import Simulator  # the fixture's own way to start one
-
         places = ("--deployment", f"queue_id={self.queue_id}")
         places += ("--deployment", f"flow_id={self.flow_id}")
         self.simulator = Simulator("--limits", "off", *places, *self._options)

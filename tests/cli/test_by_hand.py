@@ -9,8 +9,8 @@ from typing import Any
 
 import gevent
 import pytest
-from conftest import Simulator
 from guest_rig import Rig
+from processes import Simulator
 
 from harness.cli.by_hand import Frames, talk
 

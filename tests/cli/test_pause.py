@@ -6,10 +6,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from locusts import ROOT, cut_by_hand
+from processes import harness
 
 from harness.cli.main import main
 from harness.exit_codes import ExitCode
@@ -54,13 +54,6 @@ def until(what: Callable[[], bool], within_s: float = 60) -> None:
     while not what():
         assert time.monotonic() < end, "it never came to that"
         time.sleep(0.2)
-
-
-def harness(*words: str) -> Any:
-    return subprocess.run(
-        [sys.executable, "-m", "harness", *words],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=100,
-    )  # fmt: skip
 
 
 def started(reports: Path) -> int:

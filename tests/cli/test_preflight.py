@@ -2,16 +2,14 @@
 
 import json
 import platform
-import subprocess
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Simulator
-from locusts import ROOT, locustfile
+from locusts import finish, locustfile, start
+from processes import Simulator, harness
 
 from harness.exit_codes import ExitCode
 from harness.studies.calibrate.calibration import (
@@ -23,13 +21,6 @@ from harness.studies.calibrate.calibration import (
 )
 
 pytestmark = pytest.mark.process
-
-
-def harness(*words: str) -> Any:
-    return subprocess.run(
-        [sys.executable, "-m", "harness", *words],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=230,
-    )  # fmt: skip
 
 
 def target(tmp_path: Path, url: str, *, ends_in_s: int = 7200, cap: int = 1000) -> list[str]:
@@ -112,14 +103,10 @@ def test_what_could_not_be_ended_is_not_opened(tmp_path: Path) -> None:
 
 def test_plain_locust_is_guarded_too(simulator: Any, tmp_path: Path) -> None:
     target(tmp_path, simulator.url)
-    done = subprocess.run(
-        [sys.executable, "-m", "locust", "-f", str(locustfile(tmp_path)), "--headless",
-         "-u", "1", "-t", "1", "--target", "twin", "--targets", str(tmp_path / "targets.toml"),
-         "--reports", str(tmp_path / "reports")],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 7
-    assert "there has been no preflight" in done.stderr
+    words = ("-u", "1", "-t", "1", "--targets", str(tmp_path / "targets.toml"))
+    code, output = finish(start(locustfile(tmp_path), tmp_path, "twin", *words))
+    assert code == 7
+    assert "there has been no preflight" in output
 
 
 def test_an_override_is_told_and_kept(simulator: Any, tmp_path: Path) -> None:

@@ -13,24 +13,13 @@ from typing import Any
 import psutil
 import pytest
 from locusts import ROOT, cut_by_hand, locustfile
+from processes import harness
 
 from harness.cli.stages import free_port
 
 pytestmark = pytest.mark.process
 
 ID = "12345678-90ab-cdef-1234-567890abcdef"
-
-
-def harness(*words: str, **options: Any) -> Any:
-    return subprocess.run(
-        [sys.executable, "-m", "harness", *words],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=150,
-        **options,
-    )
 
 
 def start(*words: str) -> Any:

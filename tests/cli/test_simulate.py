@@ -1,29 +1,22 @@
 """``harness simulate`` as a process: ready line, TLS, signals, bad options."""
 
 import asyncio
-import json
 import signal
 import socket
 import ssl
 import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
+from processes import harness, start_simulator
 
 pytestmark = pytest.mark.process
 
 
-def start(*options: str) -> tuple[subprocess.Popen[str], dict]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "harness", "simulate", *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    return process, json.loads(process.stdout.readline())
+def start(*options: str) -> tuple[Any, dict]:
+    return start_simulator(*options, stderr=subprocess.PIPE)
 
 
 async def converse(ready: dict) -> list[str]:
@@ -118,13 +111,7 @@ def test_a_profile_and_a_script_shape_the_service(tmp_path) -> None:
     "options", [("--port", "x"), ("--fault", "fly=1"), ("--host", "no.such.host.invalid")]
 )
 def test_bad_options_give_one_sentence_and_exit_8(options) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "harness", "simulate", *options],
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
+    ended = harness("simulate", *options)
     assert ended.returncode == 8
     assert ended.stdout == ""
     assert ended.stderr.startswith("error: ")
@@ -135,13 +122,7 @@ def test_a_port_in_use_gives_one_sentence_and_exit_8() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        ended = subprocess.run(
-            [sys.executable, "-m", "harness", "simulate", "--port", str(taken.getsockname()[1])],
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=False,
-        )
+        ended = harness("simulate", "--port", str(taken.getsockname()[1]))
     assert ended.returncode == 8
     assert "is in use" in ended.stderr
     assert ended.stderr.count("\n") == 1

@@ -5,8 +5,8 @@ from typing import Any
 
 import gevent
 import pytest
-from conftest import Simulator
 from guest_rig import Rig
+from processes import Simulator
 
 from harness.errors import HarnessError, SessionExpired
 from harness.guest.clear import undisturbed

@@ -5,8 +5,8 @@ from random import Random
 from typing import Any
 
 import pytest
-from conftest import Simulator
 from guest_rig import Rig
+from processes import Simulator
 
 from harness.errors import ReplyTimeout
 from harness.guest.player import NO_ROW, act

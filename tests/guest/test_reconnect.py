@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Simulator
 from fakes import FakeServer, Peer
 from guest_rig import Rig
 from guests import configured, line_to
+from processes import Simulator
 
 from harness.errors import (
     ConnectionLost,

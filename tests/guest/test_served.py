@@ -6,8 +6,8 @@ from typing import Any
 
 import gevent
 import pytest
-from conftest import Simulator
 from guest_rig import Rig
+from processes import Simulator
 
 from harness.config.target import parse_target
 from harness.errors import ConnectFailed, NotPossible, ReplyTimeout, ServiceError

@@ -11,8 +11,8 @@ from typing import Any
 import gevent
 import orjson
 import pytest
-from conftest import Simulator
 from guest_rig import Rig
+from processes import Simulator
 
 from harness.clock import monotonic_ns
 from harness.config.target import parse_target

@@ -5,9 +5,9 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
-from conftest import Simulator
 from locust.argument_parser import LocustArgumentParser
 from locusts import finish, locustfile, only_run, start
+from processes import Simulator
 
 from harness.config.target import parse_target
 from harness.config.targets_file import Terms, resolve_target

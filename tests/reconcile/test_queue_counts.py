@@ -2,13 +2,11 @@
 
 import json
 import os
-import subprocess
-import sys
 import uuid
 from pathlib import Path
 
 import pytest
-from locusts import ROOT, environment_for, locustfile, only_run
+from locusts import environment_for, finish, launch, locustfile, only_run
 from sessions import Guest, Simulated
 
 from harness.config.target import parse_target
@@ -62,13 +60,8 @@ def test_a_run_at_a_target_that_names_its_queues(tmp_path: Path) -> None:
         )
         Guest(world, "somebody else's")  # is there before and after
         words = ("-u", "2", "-r", "2", "-t", "2", "--headless", "--only-summary")
-        done = subprocess.run(
-            [sys.executable, "-m", "locust", "-f", str(locustfile(tmp_path)), *words],
-            cwd=ROOT,
-            env={**environment_for(tmp_path, "twin"), "HARNESS_TARGETS": str(targets), **GIVEN},
-            capture_output=True, text=True, check=False, timeout=90,
-        )  # fmt: skip
-    told = done.stdout + done.stderr
+        environment = environment_for(tmp_path, "twin", HARNESS_TARGETS=str(targets), **GIVEN)
+        _, told = finish(launch(locustfile(tmp_path), environment, *words))
     assert "oFlow 1 → 1" in told, told
     record = (only_run(tmp_path) / "run.json").read_text()
     assert json.loads(record)["baseline"]["after"]["counts"]["oFlow"] == 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import gevent
 import pytest
-from conftest import Simulator
+from processes import Simulator
 
 from harness.clock import wall_ns
 from harness.config.target import parse_target

@@ -31,6 +31,7 @@ ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 from locusts import environment_for, launch, locustfile  # noqa: E402 - found by the path set above
+from processes import Simulator  # noqa: E402 - as above
 
 from harness.cli.stages import free_port  # noqa: E402 - as above
 from harness.exit_codes import ExitCode  # noqa: E402 - as above
@@ -157,43 +158,22 @@ CELLS = [
 ]
 
 
-class Twin:
+class Twin(Simulator):
     """A simulator for one cell after the other."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="twin-")
         bot = Path(self._folder.name) / "bot.toml"
         bot.write_text(BOT)
-        words = ["--bot-delay", "5ms", "--limits", "off", "--bot", "script", str(bot)]
-        self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "harness", "simulate", *words),
-                *("--deployment", "disconnect=read_only"),
-            ],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
+        super().__init__(
+            "--limits", "off", "--bot", "script", str(bot), "--deployment", "disconnect=read_only"
         )
-        assert self.process.stdout is not None
-        ready = json.loads(self.process.stdout.readline())
-        self.url = f"{ready['url']}?deploymentId={ready['deployment_id']}"
-        self._admin = ready["url"].replace("ws", "http", 1).removesuffix("/v1") + "/sim"
-
-    def ask(self, path: str, method: str = "GET", body: Any = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"X-Simulator-Admin": "yes"}
-        request = urllib.request.Request(
-            f"{self._admin}/{path}", data=data, method=method, headers=headers
-        )
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            return json.load(answer)
 
     def open_tokens(self) -> set[str]:
-        return set(self.ask("truth")["open_tokens"])
+        return set(self.truth()["open_tokens"])
 
     def stop(self) -> None:
-        self.process.terminate()
-        self.process.communicate(timeout=20)
+        super().stop()
         self._folder.cleanup()
 
 
@@ -272,17 +252,12 @@ class Running:
         """A worker as process 1 of a container would be: own pids, own host name, own disk."""
         inside = ["unshare", "--pid", "--fork", "--mount-proc", "--uts", "--kill-child"]
         inside += ["sh", "-c", 'hostname node && exec "$@"', "sh"]
-        worker = [sys.executable, "-m", "locust", "-f", str(self._file)]
-        worker += ["--worker", "--master-port", self.bus]
-        return subprocess.Popen(
-            [*(inside if os.geteuid() == 0 else ()), *worker],  # others can make no namespaces
-            cwd=ROOT,
-            env={**self._environment, "HARNESS_REPORTS": str(self.folder / f"disk-{life}")},
-            stdin=subprocess.DEVNULL,
+        return launch(
+            self._file,
+            {**self._environment, "HARNESS_REPORTS": str(self.folder / f"disk-{life}")},
+            *("--worker", "--master-port", self.bus),
             stdout=self.log,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
+            inside=inside if os.geteuid() == 0 else (),  # others can make no namespaces
         )
 
     def _start(self, file: Path, *words: str) -> Any:

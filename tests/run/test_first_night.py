@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Simulator
 from locusts import ROOT, locustfile
+from processes import Simulator
 
 from harness.exit_codes import ExitCode
 from harness.ledger.reader import read_leftovers, read_rows

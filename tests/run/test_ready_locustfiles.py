@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Simulator
 from locusts import ROOT, passed
+from processes import Simulator
 
 from harness.exit_codes import ExitCode
 

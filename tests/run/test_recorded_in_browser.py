@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from browser import Browser
-from conftest import Simulator
 from guest_page import guest_page
+from processes import Simulator
 
 from harness.workload.script.file import read_script
 from harness.workload.script.model import StepKind, walk

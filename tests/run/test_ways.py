@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Simulator
 from locusts import ROOT, locustfile
+from processes import Simulator
 from proxies import Proxy
 
 pytestmark = pytest.mark.process

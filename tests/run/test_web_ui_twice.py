@@ -5,8 +5,6 @@ In a real browser; alone and with workers, one of whom comes in the middle of th
 
 import json
 import os
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable
@@ -16,7 +14,7 @@ from urllib.parse import urlencode
 
 import pytest
 from browser import Browser
-from locusts import ROOT, environment_for, locustfile
+from locusts import environment_for, launch, locustfile
 
 from harness.cli.stages import free_port
 
@@ -42,13 +40,7 @@ class Web:
 
     def start(self, *options: str) -> Any:
         """One more process of Locust."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "locust", "-f", str(self._file), *options],
-            cwd=ROOT,
-            env=self._environment,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-        )
+        process = launch(self._file, self._environment, *options, stdout=self._log)
         self._processes.append(process)
         return process
 

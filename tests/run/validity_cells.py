@@ -39,6 +39,7 @@ from plants import (  # noqa: E402 - found by the path set above, or by pytest's
     YAML,
     Plant,
 )
+from processes import start_simulator  # noqa: E402 - as above
 from validity_truth import judge, read_truth, reasons  # noqa: E402 - as above
 
 BY_NAME = {plant.name: plant for plant in PLANTS}
@@ -168,16 +169,12 @@ class Service:
     """The simulator of one cell, perhaps behind a door that does not always open."""
 
     def __init__(self, plant: Plant, seed: int) -> None:
-        words = ["simulate", "--limits", "off", "--seed", str(seed), *plant.bot]
+        words = ["--limits", "off", "--seed", str(seed), *plant.bot]
         for fault in plant.faults:
             words += ["--fault", fault]
         if plant.door == "tls":
             words.append("--tls")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "harness", *words], cwd=ROOT, stdout=subprocess.PIPE, text=True
-        )
-        assert self.process.stdout is not None
-        ready = json.loads(self.process.stdout.readline())
+        self.process, ready = start_simulator(*words)
         self.ca_file: str | None = ready.get("ca_file")
         self._base = ready["url"].removesuffix("/v1")
         port = int(self._base.rpartition(":")[2])

@@ -4,7 +4,6 @@ import asyncio
 import importlib.util
 import json
 import subprocess
-import sys
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,6 +15,7 @@ import aiohttp
 import pytest
 import uvloop
 from aiohttp import web
+from processes import start_simulator
 
 from harness.simulator import server
 from harness.simulator.limits import OFF
@@ -209,15 +209,9 @@ def simulate() -> Iterator[Callable[..., tuple[subprocess.Popen, dict]]]:
     started: list[subprocess.Popen] = []
 
     def start(*options: str) -> tuple[subprocess.Popen, dict]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "harness", "simulate", *options],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        process, ready = start_simulator(*options, stderr=subprocess.PIPE)
         started.append(process)
-        assert process.stdout is not None
-        return process, json.loads(process.stdout.readline())
+        return process, ready
 
     yield start
     for process in started:

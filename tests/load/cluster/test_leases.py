@@ -5,15 +5,13 @@ import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from locusts import ROOT, environment_for, finish, locustfile, only_run
+from locusts import environment_for, finish, launch, locustfile, only_run
 
 from harness.cli.stages import free_port
 from harness.load.arrivals import Arrivals
@@ -188,11 +186,7 @@ class Shape(ArrivalShape):
 
 
 def locust(file: Path, folder: Path, target: str, *words: str) -> Any:
-    return subprocess.Popen(
-        [sys.executable, "-m", "locust", "-f", str(file), "--headless", "--only-summary", *words],
-        cwd=ROOT, env=environment_for(folder, target), text=True, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    return launch(file, environment_for(folder, target), "--headless", "--only-summary", *words)
 
 
 def due_so_far(folder: Path, workers: int) -> bool:

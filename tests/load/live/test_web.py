@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -14,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 from browser import Browser
-from locusts import ROOT, locustfile, only_run
+from locusts import environment_for, launch, locustfile, only_run
 
 from harness.cli.stages import free_port
 
@@ -31,24 +29,8 @@ def running(simulator: Any, tmp_path: Path) -> Iterator[tuple[Any, str]]:
     port = free_port()
     simulator.faults(ignore_clear=0.3)
     file = locustfile(tmp_path, messages=4, think="150ms")
-    command = [
-        "python", "-m", "locust", "-f", str(file), "--autostart", "-u", "8", "-r", "8",
-        "--web-port", port,
-    ]  # fmt: skip
-
-    command[0] = sys.executable
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "HARNESS_TARGET": simulator.url,
-            "HARNESS_REPORTS": str(tmp_path / "reports"),
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    options = ("--autostart", "-u", "8", "-r", "8", "--web-port", port)
+    process = launch(file, environment_for(tmp_path, simulator.url), *options)
     url = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:

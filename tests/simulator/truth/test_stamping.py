@@ -1,12 +1,12 @@
 """With stamps: the same conversation, and an account that tells planted delay from own lateness."""
 
 import asyncio
-import subprocess
 import sys
 import time
 
 import aiohttp
 import pytest
+from processes import harness
 
 from harness.simulator.behaviour.dialogue import read_distribution
 from harness.simulator.guest_api.frames import text_frame
@@ -104,12 +104,7 @@ def test_what_a_slow_reader_leaves_waiting_comes_whole_and_in_order(play) -> Non
 
 @pytest.mark.process
 def test_refused_with_tls() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "harness", "simulate", "--stamps", "--tls"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = harness("simulate", "--stamps", "--tls")
     assert done.returncode == 8
     assert "--stamps" in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,0 +1,69 @@
+"""What tests start as processes of their own: our commands, and the simulator among them."""
+
+import json
+import ssl
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+
+
+def harness(*words: str, within_s: float = 170, **options: Any) -> Any:
+    """Run a command of ours to its end; its exit code and output."""
+    return subprocess.run(
+        [sys.executable, "-m", "harness", *words],
+        **{"cwd": ROOT, "capture_output": True, "text": True, "timeout": within_s, **options},
+        check=False,
+    )
+
+
+def start_simulator(*options: str, **more: Any) -> tuple[Any, dict[str, Any]]:
+    """A simulator, and what it says when it is ready. Who starts it ends it."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harness", "simulate", *options],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        **more,
+    )
+    assert process.stdout is not None
+    return process, json.loads(process.stdout.readline())
+
+
+class Simulator:
+    """A running simulator with a quick bot, and its own view of what happened."""
+
+    def __init__(self, *options: str) -> None:
+        self.process, ready = start_simulator("--bot-delay", "5ms", *options)
+        self.ca_file: str | None = ready.get("ca_file")
+        self.url = f"{ready['url']}?deploymentId={ready['deployment_id']}"
+        self.admin = ready["url"].replace("ws", "http", 1).removesuffix("/v1") + "/sim"
+
+    def ask(self, path: str, method: str = "GET", body: Any = None) -> Any:
+        """Its answer to a question about itself, or to an order."""
+        tls = ssl.create_default_context(cafile=self.ca_file) if self.ca_file else None
+        request = urllib.request.Request(
+            f"{self.admin}/{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            method=method,
+            headers={"X-Simulator-Admin": "yes"},
+        )
+        with urllib.request.urlopen(request, timeout=20, context=tls) as answer:
+            return json.load(answer)
+
+    def truth(self) -> dict[str, Any]:
+        """What really happened."""
+        found: dict[str, Any] = self.ask("truth")
+        return found
+
+    def faults(self, **faults: Any) -> None:
+        """Replace the set of faults."""
+        self.ask("faults", "PUT", faults)
+
+    def stop(self) -> None:
+        """End the process in order."""
+        self.process.terminate()
+        self.process.communicate(timeout=20)
