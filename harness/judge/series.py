@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.measure.histogram import Counted, combined, decoded_where_whole
-from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, service_tag
+from harness.measure.histogram import Counted, combined, decoded_where_whole, rank
+from harness.measure.model import TIMED, Outcome
+from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, censored_tag, service_tag
 from harness.measure.snapshot import Interval, TaggedHistogram, read_histograms, read_intervals
 from harness.rundir.layout import RunDirectory, worker_of
 
@@ -27,6 +28,8 @@ WIDTHS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400
 BANDS = (50.0, 95.0, 99.0)
 REPLIES = service_tag("reply")
 PAUSED = "paused"
+FAILED = tuple(set(Outcome) - TIMED - {Outcome.CUT_SHORT})
+"""Outcomes of what never came and has no time at all."""
 
 HandOn = Callable[[str, Counted, float], None]
 """Takes a closed bin's tag, its histogram, and the middle of the bin in seconds."""
@@ -57,6 +60,8 @@ class Series:
     """The highest of any process: cpu (share of one core), rss_mb, fds."""
     bands_ms: dict[str, dict[float, Values]] = field(default_factory=dict)
     """Percentiles by tag, see :data:`BANDS`."""
+    bounds: dict[str, dict[float, list[bool]]] = field(default_factory=dict)
+    """Where a percentile of ``bands_ms`` is a lower bound: its rank lies among what never came."""
     samples: dict[str, Values] = field(default_factory=dict)
     """How many values each tag's percentiles stand on."""
     heat: dict[tuple[int, int], int] = field(default_factory=dict)
@@ -88,6 +93,10 @@ class Series:
             return []
         columns: dict[str, Values] = getattr(self.parts, kind)
         return columns.get(name) or [None] * len(self.parts)
+
+    def at_least(self, tag: str, quantile: float) -> list[bool]:
+        """For each bin whether the true percentile is higher than the one in ``bands_ms``."""
+        return self.bounds.get(tag, {}).get(quantile) or [False] * len(self)
 
     def bin_of(self, at_s: float) -> int:
         """The bin that holds a time; times outside fall into the first or last."""
@@ -254,8 +263,11 @@ class BinnedTimes:
             found = self._closed(tag)
             if tag in (LAG_ARRIVAL, LAG_LOOP) or tag.endswith(".service"):
                 bands = series.bands_ms.setdefault(tag, {})
-                for quantile, value in zip(BANDS, found.percentiles_ms(BANDS), strict=True):
+                for quantile, (value, least) in zip(BANDS, self._over_all(tag, found), strict=True):
                     bands.setdefault(quantile, [None] * len(series))[place] = value
+                    if least:
+                        bounds = series.bounds.setdefault(tag, {})
+                        bounds.setdefault(quantile, [False] * len(series))[place] = True
                 _values(series.samples, tag, len(series))[place] = found.count
             if tag == REPLIES:
                 for value_us, count in found.buckets_us():
@@ -263,6 +275,31 @@ class BinnedTimes:
                     series.heat[place, row] = series.heat.get((place, row), 0) + count
             self._hand_on(tag, found, middle_s)
         self._texts, self._parts = {}, {}
+
+    def _over_all(self, tag: str, found: Counted) -> list[tuple[float | None, bool]]:
+        """The percentiles over all that ended in the open bin, and which are lower bounds.
+
+        As in the record of the whole run, what never came ranks above all that did.
+        """
+        operation = tag.removesuffix(".service")
+        unknown = censored_tag(operation)
+        known = unknown in self._texts or unknown in self._parts
+        censored = self._closed(unknown) if known else None
+        came = found if censored is None else found.without(censored)
+        failed = sum(
+            values[self._place] or 0.0
+            for outcome in FAILED
+            if (values := self._series.operations.get(f"{operation}.{outcome}")) is not None
+        )
+        never = int(failed) + (0 if censored is None else censored.count)
+        if not never:
+            return [(value, False) for value in found.percentiles_ms(BANDS)]
+        percentiles = []
+        for quantile in BANDS:
+            at = rank(quantile, came.count + never)
+            least = at > came.count
+            percentiles.append(((found if least else came).at_rank_ms(at), least))
+        return percentiles
 
     def _enter(self, at_s: float) -> float:
         """Make the bin that holds ``at_s`` the open one; a time before it counts in it.

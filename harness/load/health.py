@@ -18,6 +18,8 @@ import psutil
 from harness.clock import monotonic_ns, wall_ns
 from harness.preflight.disk import RoomWatch, ending_bytes
 
+LEAST_CPU_S = 0.5
+"""Over less time a share of CPU is no more than the grain of the kernel's clock."""
 STEP_S = 1.0
 """A clock that is slewed (as time services do) never drifts so far between two looks."""
 
@@ -60,7 +62,8 @@ class ProcessHealth:
         self._clock = ClockWatch()
         self._room = RoomWatch(directory, ending_bytes() // 2) if disk_guard else None
         self._process = psutil.Process()
-        self._process.cpu_percent()
+        self._cpu = 0.0
+        self._looked_s, self._used_s = monotonic_ns() / 1e9, self._cpu_s()
 
     def complaints(self) -> Sequence[str]:
         """A sentence for each thing because of which the run must end."""
@@ -72,10 +75,26 @@ class ProcessHealth:
         """What this process takes: share of a core since the last look, megabytes, descriptors."""
         with self._process.oneshot():
             return {
-                "cpu": self._process.cpu_percent() / 100,
+                "cpu": self._cpu_share(),
                 "rss_mb": round(self._process.memory_info().rss / 1e6, 1),
                 "fds": self._process.num_fds(),
             }
+
+    def _cpu_share(self) -> float:
+        """Of one core since the last look; the same again where that was but a moment ago.
+
+        The last look of a run may come milliseconds after the one before: so short a time has
+        shares of many cores, which no process had.
+        """
+        now_s, used_s = monotonic_ns() / 1e9, self._cpu_s()
+        if now_s - self._looked_s >= LEAST_CPU_S:
+            self._cpu = (used_s - self._used_s) / (now_s - self._looked_s)
+            self._looked_s, self._used_s = now_s, used_s
+        return round(self._cpu, 3)
+
+    def _cpu_s(self) -> float:
+        used = self._process.cpu_times()
+        return float(used.user + used.system)
 
 
 Result = TypeVar("Result")

@@ -258,6 +258,22 @@ class Counted:
         found = highest_us(self.places[np.searchsorted(ends, ranks)])
         return [float(value) / 1000 for value in found]
 
+    def at_rank_ms(self, rank: int) -> float | None:
+        """The so manieth of all durations from below, the highest where there are fewer."""
+        if not len(self.places):
+            return None
+        ends = np.cumsum(self.counts)
+        place = int(np.searchsorted(ends, min(rank, int(ends[-1]))))
+        return float(highest_us(self.places[place : place + 1])[0]) / 1000
+
+    def without(self, part: "Counted") -> "Counted":
+        """All but the durations that are also in ``part``."""
+        _, ours, theirs = np.intersect1d(self.places, part.places, return_indices=True)
+        counts = self.counts.copy()
+        counts[ours] -= part.counts[theirs]
+        kept = counts > 0
+        return Counted(self.places[kept], counts[kept])
+
     def buckets_us(self) -> Iterator[tuple[int, int]]:
         """(highest equivalent value in microseconds, count) of each bucket with something in it."""
         yield from zip(highest_us(self.places).tolist(), self.counts.tolist(), strict=True)

@@ -9,7 +9,7 @@ from harness.judge.reading import read_live_record, read_record
 from harness.judge.series import Series, read_series
 from harness.report.consistency import disagreements
 from harness.report.csv_files import write_csv
-from harness.report.html.page import render
+from harness.report.html.run_page import run_page
 from harness.report.junit import junit
 from harness.report.markdown import markdown
 from harness.rundir.layout import CSV, JUNIT, LIVE_PAGE, REPORT_PAGE, SUMMARY, write_atomically
@@ -26,7 +26,7 @@ def _csv(_record: RunRecord, series: Series | None) -> str:
 
 OUTPUTS: MappingProxyType[str, tuple[str, Maker]] = MappingProxyType(
     {
-        "html": (REPORT_PAGE, render),
+        "html": (REPORT_PAGE, run_page),
         "markdown": (
             SUMMARY,
             lambda record, series: markdown(record, disagreements(record, series)),
@@ -59,7 +59,7 @@ def write_live_report(run_dir: Path) -> tuple[RunRecord, Path]:
     Raises ConfigError when it is not going on.
     """
     record = read_live_record(run_dir)
-    page = render(record, read_series(run_dir))
+    page = run_page(record, read_series(run_dir))
     return record, write_atomically(run_dir / LIVE_PAGE, page)
 
 

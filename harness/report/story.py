@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from harness.judge.gate import WITHIN_CHANCE, chance_text
@@ -26,6 +27,7 @@ from harness.rundir.schema import (
     Objective,
     OperationFigures,
     RunRecord,
+    Sessions,
     StepFigures,
     Times,
 )
@@ -40,8 +42,8 @@ VERDICTS = {
 CLASSES = (
     ("cleared", "Cleared, with the service's proof"),
     ("ended_by_service", "Ended by the service"),
-    ("never_configured", "Never configured at the service"),
-    ("settled", "Settled afterwards by a sweep"),
+    ("never_configured", "Never came to be at the service"),
+    ("settled", "Ended afterwards by a sweep"),
     ("disconnected", "Disconnected afterwards by the Platform API; their sessions lapse"),
     ("in_session", "In session now"),
     ("leftover", "Leftover: no proof of an end"),
@@ -51,7 +53,7 @@ RARE = ("in_session", "disconnected")
 STEPS = (
     ("intended", "Intended"),
     ("connected", "Connected"),
-    ("configured", "Configured"),
+    ("configured", "Opened"),
     ("joined", "Joined"),
     ("replied", "Got a reply"),
     ("finished", "Finished the story"),
@@ -89,6 +91,16 @@ class Row:
     figure: str
     share: float | None = None
     note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """A figure that stands out, what it is, and a note below."""
+
+    figure: str
+    name: str
+    note: str = ""
+    bad: bool = False
 
 
 def is_closed(record: RunRecord) -> bool:
@@ -174,8 +186,8 @@ def why(record: RunRecord) -> str:
 
 
 def account(record: RunRecord) -> str:
-    """The second sentence: what became of the sessions."""
-    found = record.sessions
+    """The second sentence: what became of the sessions, and what was done about them since."""
+    found, since = sessions_as_left(record), record.sessions
     whole = found.opened if found.intended is None else found.intended
     if whole is None or found.leftover is None:
         return "What became of its sessions is not recorded."
@@ -188,12 +200,24 @@ def account(record: RunRecord) -> str:
             "session now; none is left behind."
         )
     if found.leftover:
-        left = "1 has" if found.leftover == 1 else f"{count_text(found.leftover)} have"
-        return f"Of {count_text(whole)} {sessions}, {left} no proof of an end."
+        if since.leftover == found.leftover:
+            left = "1 has" if found.leftover == 1 else f"{count_text(found.leftover)} have"
+            return f"Of {count_text(whole)} {sessions}, {left} no proof of an end."
+        left = "1 was" if found.leftover == 1 else f"{count_text(found.leftover)} were"
+        told = f"Of {count_text(whole)} {sessions}, {left} left behind at the end of the run."
+        if since.leftover:
+            return f"{told} Since then some were ended: {count_text(since.leftover)} are open yet."
+        return f"{told} Since then {'it was' if found.leftover == 1 else 'all were'} ended."
     if found.cleared == whole:
         each = "The one session" if whole == 1 else f"All {count_text(whole)} sessions"
         return f"{each} that it opened {'was' if whole == 1 else 'were'} cleared, with proof."
     return f"Nothing is left behind: all {count_text(whole)} {sessions} are accounted for."
+
+
+def sessions_as_left(record: RunRecord) -> Sessions:
+    """The account at the end of the run, before any sweep or audit."""
+    before = (record.model_extra or {}).get("sessions_at_end")
+    return Sessions.model_validate(before) if isinstance(before, dict) else record.sessions
 
 
 def account_rows(record: RunRecord) -> list[Row]:
@@ -285,40 +309,90 @@ def in_plain(word: str) -> str:
     return word.replace("_", " ")
 
 
-def key_figures(record: RunRecord) -> list[Row]:
-    """The few figures at the top of the page."""
-    sessions, arrivals = record.sessions, record.arrivals
+def tiles(record: RunRecord) -> list[Tile]:
+    """The few figures at the top of the page: customers first, then the load, then the clean-up."""
+    guests, stories, arrivals = record.guests, record.stories, record.arrivals
     reply = record.operations.get("reply")
-    generator = record.generator
+    left = sessions_as_left(record).leftover
+    now = record.sessions.leftover
+    swept = "" if left == now else f"{count_text(now)} since a sweep"
+    closed = is_closed(record)
     return [
-        Row(key="opened", label="sessions opened", figure=count_text(sessions.opened)),
-        Row(
-            key="cleared",
-            label="cleared with proof",
-            figure=count_text(sessions.cleared),
-            note=share_text(sessions.cleared, sessions.opened),
+        Tile(
+            figure=count_text(guests.served),
+            name="customers served",
+            note=_of(guests.arrived, "who came", share_text(guests.served, guests.arrived)),
+            bad=bool(guests.failed),
         ),
-        Row(key="leftover", label="left behind", figure=count_text(sessions.leftover)),
-        Row(
-            key="reply",
-            label="reply p95",
+        Tile(
             figure=time_text(reply, "service", "p95") if reply else UNKNOWN,
-            note="service time",
+            name="to a reply, in 95 of 100 cases",
+            note=_of(reply.count if reply else None, "questions"),
         ),
-        *([] if is_closed(record) else [_dropped(arrivals)]),
-        Row(
-            key="lag",
-            label=f"of the time the generator was {LATER}",
-            figure=percent_text(generator.late_share),
-            note="" if generator.late_share is None else WITHIN_LIMIT,
+        Tile(
+            figure=count_text(stories.broken_off),
+            name="stories broken off",
+            note=_of(stories.begun, "begun"),
+            bad=bool(stories.broken_off),
+        ),
+        Tile(
+            figure=count_text(None if closed else arrivals.dropped),
+            name="turned away by the generator",
+            note="nobody is due" if closed else _of(arrivals.due, "due"),
+            bad=bool(arrivals.dropped),
+        ),
+        Tile(
+            figure=count_text(record.sessions.opened)
+            if closed
+            else share_text(arrivals.started, arrivals.due),
+            name="sessions opened" if closed else "of the planned load carried out",
+            note=_late(arrivals),
+            bad=bool(arrivals.due and (arrivals.started or 0) < arrivals.due),
+        ),
+        Tile(
+            figure=count_text(left),
+            name="sessions left behind",
+            note=swept or _of(record.sessions.intended, "sessions"),
+            bad=bool(left),
         ),
     ]
 
 
-def _dropped(arrivals: Arrivals) -> Row:
-    note = f"of {count_text(arrivals.due)} due" if arrivals.due is not None else ""
-    figure = count_text(arrivals.dropped)
-    return Row(key="dropped", label="arrivals dropped", figure=figure, note=note)
+def _of(whole: int | None, what: str, more: str = "") -> str:
+    if whole is None:
+        return ""
+    tail = f": {more}" if more not in ("", UNKNOWN) else ""
+    return f"of {count_text(whole)} {what}{tail}"
+
+
+def _late(arrivals: Arrivals) -> str:
+    return "" if not arrivals.late else f"{count_text(arrivals.late)} started late"
+
+
+def name_of_test(record: RunRecord) -> str:
+    """What people call the test: its own name, or that of its file; empty where none is known."""
+    name = (record.how.model_extra or {}).get("name")
+    return safe_text("", name) if name else PurePath(record.how.locustfile or "").stem
+
+
+def target_name(record: RunRecord) -> str:
+    """The name of the target, or where it is; empty where it is not recorded."""
+    name = (record.how.model_extra or {}).get("target_name")
+    return safe_text("", name) if name else place(record.how.target) if record.how.target else ""
+
+
+def kinds_line(record: RunRecord) -> str:
+    """The kinds of customers and how many came of each; empty where it is not recorded."""
+    mix = (record.model_extra or {}).get("mix")
+    if not isinstance(mix, dict):
+        return ""
+    came = {
+        str(name): row["came"]
+        for name, row in mix.items()
+        if isinstance(row, dict) and isinstance(row.get("came"), int)
+    }
+    told = ", ".join(f"{name} {count_text(many)}" for name, many in came.items())
+    return f"customers: {told}" if told else ""
 
 
 def length_rows(record: RunRecord) -> list[Row]:
@@ -336,14 +410,14 @@ def length_rows(record: RunRecord) -> list[Row]:
         and little.expected_occupancy is not None
     ):
         figure = (
-            f"{little.occupancy:,.1f} in session on average; arrivals times length give "
+            f"{little.occupancy:,.1f} on average; arrivals times length give "
             f"{little.expected_occupancy:,.1f}"
         )
         note = "" if little.off is None else f"{percent_text(little.off)} apart"
         rows.append(
             Row(
                 key="little",
-                label="Account of guests (area against arrivals times length)",
+                label="Guests in session at once",
                 figure=figure,
                 note=note,
             )
@@ -452,12 +526,12 @@ def generator_rows(record: RunRecord) -> list[Row]:
     }
     rows = (
         ("lag", "Generator late (decides)", lag_text(found), f"{WITHIN_LIMIT} of the time"),
+        ("cpu", "Highest CPU of one process", _cores(found.cpu_max), "of one core"),
+        ("workers_lost", "Worker processes lost", count_text(found.workers_lost), ""),
         ("lag_loop", "Event loop late for its timers", lag(found.lag_loop_ms), "by time"),
         ("lag_arrival", "From arrival to our code", lag(found.lag_arrival_ms), "by messages"),
         ("stamps", "Arrivals stamped", stamps.get(found.arrival_stamps or "", UNKNOWN), ""),
         ("workers", "Worker processes", count_text(found.workers), ""),
-        ("workers_lost", "Worker processes lost", count_text(found.workers_lost), ""),
-        ("cpu", "Highest CPU of one process", percent_text(found.cpu_max), ""),
         ("rss", "Highest memory of one process", _mb(found.rss_mb_max), ""),
     )
     return [
@@ -572,6 +646,10 @@ def _flat(found: dict[str, Any], before: str) -> Iterator[tuple[str, str]]:
             yield label, number_text(value)
         else:
             yield label, safe_text(label, value)
+
+
+def _cores(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value * 100:,.0f} %"
 
 
 def _mb(value: float | None) -> str:

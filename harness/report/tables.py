@@ -264,9 +264,10 @@ MEANINGS = {
     "paced_connects": "connections that waited for the limit of connections",
     "end_resumes": "sessions resumed only to be ended",
     "out_of_range": "durations above two hours, kept at the top of the scale",
-    "expected": "messages from the service that were as expected",
 }
 """Count → what it means; the worst first."""
+USUAL = "expected"
+"""The count of messages that were as they should be."""
 
 
 def oddity_rows(record: RunRecord) -> list[Row]:
@@ -286,7 +287,7 @@ def never_seen(record: RunRecord) -> list[str]:
 def _in_order(record: RunRecord) -> list[tuple[str, int]]:
     counts = record.forensics
     names = [name for name in MEANINGS if name in counts]
-    names += sorted(counts.keys() - MEANINGS.keys())
+    names += sorted(counts.keys() - MEANINGS.keys() - {USUAL})
     return [(name, counts[name]) for name in names]
 
 

@@ -1,5 +1,6 @@
 """What a process needs is told, and what must end its run."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,14 @@ def test_the_needs_of_this_process(tmp_path: Path) -> None:
     assert found["rss_mb"] > 10
     assert found["fds"] >= 3
     assert found["cpu"] >= 0
+
+
+def test_a_moment_is_too_short_for_a_share_of_cpu(tmp_path: Path) -> None:
+    looked = Upkeep(tmp_path, disk_guard=False)
+    end = time.process_time() + 0.03
+    while time.process_time() < end:
+        looked.needs()
+    assert looked.needs()["cpu"] == 0
 
 
 def test_a_full_disk_is_a_complaint_unless_nobody_minds(

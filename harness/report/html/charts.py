@@ -1,41 +1,28 @@
-"""The charts of a report as Bokeh figures; the page's script gives them the colours of the page.
+"""The one way in which all pages draw: SVG made here, stretched by the browser, moved by page.js.
 
-How every chart looks, and the legend that the page writes for it.
+Why our own. A page must be one file under 1 MB without network, work under its own security policy,
+print, be read by a screen reader, and cost little at the end of a run. Chart libraries for Python
+bring 1 to 4 MB of script to each page, and about two seconds of CPU to import; the small ones for
+the browser come in no package that installs with ours. What our pages need is little: steps, bands,
+bars, cells, a few marks, and one time axis that all charts share.
 
-Hardly any text enters a chart: titles, legends and what phases and incidents are called stand in
-the HTML around it. Names that do (in tooltips) lose all letters that mean something there.
-
-The percentile-by-percentile plot of one operation.
+A chart is drawn in a box of 1000 by 100 units that the browser stretches to any width; lines keep
+their thickness (``non-scaling-stroke``). Labels are HTML around the box, so they keep their size
+and can be selected. To zoom is to show a part of the box. Without the script all is there but zoom
+and tooltips. Words from outside are escaped where they enter.
 """
 
 import math
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
 
-import numpy as np
-import numpy.typing as npt
-from bokeh.models import (
-    Axis,
-    BasicTicker,
-    BoxZoomTool,
-    ColumnDataSource,
-    DatetimeTickFormatter,
-    FixedTicker,
-    HoverTool,
-    NumeralTickFormatter,
-    PrintfTickFormatter,
-    Range1d,
-    TickFormatter,
-)
-from bokeh.models.annotations import Span
-from bokeh.models.renderers import DataRenderer
-from bokeh.models.text import BaseText
-from bokeh.plotting import figure
+from markupsafe import Markup, escape
 
-from harness.judge.series import HEAT_ROWS_PER_DECADE, Series, Values
 from harness.measure.histogram import Counted
+from harness.report.figures import count_text, ms_text, number_text
+from harness.judge.series import HEAT_ROWS_PER_DECADE, Series, Values
 
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = (
     "#3a7fc4",
@@ -45,7 +32,10 @@ BLUE, ORANGE, GREEN, RED, PURPLE, GREY = (
     "#8a63c9",
     "#7d8793",
 )
-MOST_LOG_TICKS = 6
+FAILURE_COLOURS = (RED, ORANGE, PURPLE, BLUE, GREEN, GREY)
+WIDE, HIGH = 1000.0, 100.0
+"""The box that is drawn in."""
+MOST_TICKS = 6
 LOG_DIGITS = (
     tuple(tenth / 10 for tenth in range(10, 100)),
     tuple(half / 2 for half in range(2, 20)),
@@ -55,7 +45,12 @@ LOG_DIGITS = (
     (1,),
 )
 """Where a decade may be labelled, from dense to sparse."""
-MEANINGFUL = re.compile(r"[^\w .,%-]")
+TIME_STEPS_S = (
+    1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400,
+)  # fmt: skip
+MOST_TIME_TICKS = 8
+SECONDS_FROM_MS = 3000.0
+"""From so high a value on an axis of times is labelled in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,347 +63,435 @@ class Key:
     """line, dash, band or box."""
 
 
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A label beside an axis; ``at`` is its place on it, 0 to 1."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Where values lie on an axis, 0 to 1; what lies outside is drawn at its edge."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def at(self, value: float) -> float:
+        """The place of a value."""
+        low, high = self.low, self.high
+        value = min(max(value, low), high)
+        if self.log:
+            low, high, value = math.log(low), math.log(high), math.log(value)
+        return (value - low) / (high - low)
+
+
 @dataclass(slots=True, kw_only=True)
-class Plot:
-    """A Bokeh figure and its legend."""
+class Chart:
+    """What the page needs to show a chart; :class:`Drawing` makes it."""
 
-    figure: figure
-    legend: list[Key] = field(default_factory=list)
-
-
-def plain(name: str) -> str:
-    """A name fit for a tooltip."""
-    return MEANINGFUL.sub("_", name)[:40]
-
-
-def drawn_plainly(plot: figure) -> figure:
-    plot.output_backend = "svg"  # stays sharp on paper and at any zoom
-    plot.min_border_left = 70
-    plot.background_fill_alpha = 0
-    plot.border_fill_alpha = 0
-    plot.outline_line_color = None
-    plot.xgrid.grid_line_color = None
-    plot.xaxis.minor_tick_line_color = None
-    plot.yaxis.minor_tick_line_color = None
-    plot.yaxis.axis_line_color = None
-    plot.yaxis.major_tick_line_color = None
-    plot.axis.major_label_text_font_size = "11.5px"
-    plot.axis.axis_label_text_font_style = "normal"
-    plot.axis.axis_label_text_font_size = "11.5px"
-    plot.axis.major_label_text_font = "system-ui, sans-serif"
-    plot.axis.axis_label_text_font = "system-ui, sans-serif"
-    return plot
+    shapes: Markup
+    across: Sequence[Tick]
+    up: Sequence[Tick]
+    legend: Sequence[Key] = ()
+    caption: str = ""
+    """what the axis at the bottom is"""
+    tall: bool = False
+    tone: str = ""
+    """pass, fail, good, near, bad or dull: the colour of what is drawn without one of its own"""
+    span_ms: tuple[float, float] | None = None
+    """of a chart over time: its whole span since the epoch; all such charts are zoomed together"""
+    readings: str = ""
+    """what the tooltip says: a line for each name, and on it a text for each place"""
+    places: str = ""
+    """where those places are, 0 to 1; evenly spread where this is empty"""
 
 
-def value_ticks(unit: str) -> TickFormatter:
-    # No formatter that needs a script: the page's security policy forbids making code from text.
-    if unit in ("ms", "s", "%"):
-        return PrintfTickFormatter(format=f"%g {unit}".replace("%g %", "%g %%"))
-    return NumeralTickFormatter(format="0,0.[00]")
+class Drawing:
+    """Collects the shapes of one chart."""
+
+    def __init__(self, x: Scale, y: Scale) -> None:
+        self.x, self.y = x, y
+        self._shapes: list[str] = []
+
+    def grid(self, ticks: Iterable[Tick]) -> None:
+        """Lines at the labels of the axis at the left."""
+        path = "".join(f"M0 {_n(HIGH * (1 - tick.at))}h{WIDE:.0f}" for tick in ticks)
+        self._shapes.append(f'<path class="grid" d="{path}"/>')
+
+    def steps(self, edges: Sequence[float], values: Values, colour: str, width: float) -> None:
+        """Values that hold from one edge to the next; none where nothing was recorded."""
+        path, pen_up = [], True
+        for place, value in enumerate(values):
+            if value is None:
+                pen_up = True
+                continue
+            y = self._up(value)
+            start = f"M{self._across(edges[place])} {y}" if pen_up else f"V{y}"
+            path.append(f"{start}H{self._across(edges[place + 1])}")
+            pen_up = False
+        if path:
+            self._shapes.append(
+                f'<path class="line" stroke="{colour}" stroke-width="{width}" d="{"".join(path)}"/>'
+            )
+
+    def band(
+        self, edges: Sequence[float], low: Values, high: Values, colour: str, opacity: float
+    ) -> None:
+        """The area between two courses of steps."""
+        for begin, end in _stretches(low):
+            there, back = [], []
+            for place in range(begin, end):
+                bottom, top = low[place], high[place]
+                assert bottom is not None
+                left, right = self._across(edges[place]), self._across(edges[place + 1])
+                there.append(f"{left} {self._up(bottom if top is None else top)}H{right}")
+                back.append(f"{right} {self._up(bottom)}H{left}")
+            path = f"M{'L'.join(there)}L{'L'.join(reversed(back))}z"
+            self._shapes.append(f'<path fill="{colour}" fill-opacity="{opacity}" d="{path}"/>')
+
+    def boxes(
+        self,
+        boxes: Iterable[tuple[float, float, float, float]],
+        colour: str = "",
+        opacity: float = 1.0,
+        name: str = "",
+    ) -> None:
+        """Rectangles as (left, right, bottom, top)."""
+        path = []
+        for left, right, bottom, top in boxes:
+            x, y = WIDE * self.x.at(left), HIGH * (1 - self.y.at(top))
+            wide = WIDE * self.x.at(right) - x
+            high = HIGH * (1 - self.y.at(bottom)) - y
+            path.append(f"M{_n(x)} {_n(y)}h{_n(wide)}v{_n(high)}h{_n(-wide)}z")
+        if path:
+            paint = f'fill="{colour}"' if colour else f'class="{name}"'
+            self._shapes.append(f'<path {paint} fill-opacity="{opacity:g}" d="{"".join(path)}"/>')
+
+    def line(
+        self, points: Iterable[tuple[float, float]], *, colour: str = "", name: str = "line"
+    ) -> None:
+        """A line from point to point; ``name`` is a class of the style sheet."""
+        path = "L".join(f"{self._across(x)} {self._up(y)}" for x, y in points)
+        paint = f' stroke="{colour}"' if colour else ""
+        self._shapes.append(f'<path class="{name}"{paint} d="M{path}"/>')
+
+    def area(self, points: Iterable[tuple[float, float]], name: str) -> None:
+        """A filled polygon."""
+        path = "L".join(f"{self._across(x)} {self._up(y)}" for x, y in points)
+        self._shapes.append(f'<path class="{name}" d="M{path}z"/>')
+
+    def level(self, value: float, name: str) -> None:
+        """A line across the whole chart."""
+        self._shapes.append(f'<path class="{name}" d="M0 {self._up(value)}H{WIDE:.0f}"/>')
+
+    def uprights(self, places: Iterable[float], name: str) -> None:
+        """Lines from bottom to top."""
+        path = "".join(f"M{self._across(x)} 0V{HIGH:.0f}" for x in places)
+        if path:
+            self._shapes.append(f'<path class="{name}" d="{path}"/>')
+
+    def point(self, x: float, low: float, value: float, high: float, tone: str) -> None:
+        """A dot with its interval."""
+        at, here = self._across(x), self._up(value)
+        self._shapes.append(
+            f'<g class="point {escape(tone)}">'
+            f'<path class="whisker" d="M{at} {self._up(low)}V{self._up(high)}"/>'
+            f'<path class="dot" d="M{at} {here}h0"/></g>'
+        )
+
+    @property
+    def shapes(self) -> Markup:
+        """All of it; nothing from outside is in it but numbers."""
+        return Markup("".join(self._shapes))
+
+    def _across(self, x: float) -> str:
+        return _n(WIDE * self.x.at(x))
+
+    def _up(self, y: float) -> str:
+        return _n(HIGH * (1 - self.y.at(y)))
 
 
-def tick_log(axis: Axis, lowest: float, highest: float) -> None:
-    """Label a logarithmic axis of milliseconds at round values, few enough to be read."""
+def _n(value: float) -> str:
+    """A coordinate with as few letters as tell it."""
+    return f"{value:.1f}".removesuffix(".0").replace("-0.", "-.").removeprefix("-0") or "0"
+
+
+def round_ticks(
+    low: float, high: float, unit: str = "", most: int = MOST_TICKS, *, whole: bool = False
+) -> list[tuple[float, str]]:
+    """Round values from ``low`` to ``high`` with their labels, at most ``most``; 0.6 reads 0.6."""
+    rough = (high - low) / max(1, most - 1)
+    decade = math.floor(math.log10(rough))
+    if whole:
+        decade = max(decade, 0)
+    for factor, shift in ((1, 0), (2, 0), (2.5, 0), (5, 0), (1, 1), (2, 1)):
+        step, digits = factor * 10.0 ** (decade + shift), max(0, -(decade + shift))
+        digits += factor == 2.5
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        if last - first + 1 <= most and not (whole and digits):
+            break
+    tail = f" {unit}" if unit else ""
+    numbers = range(first, last + 1)
+    return [(n * step, f"{n * step:,.{digits if n else 0}f}{tail}") for n in numbers]
+
+
+def log_ticks(lowest: float, highest: float) -> list[tuple[float, str]]:
+    """Round milliseconds on a logarithmic axis, few enough to be read."""
     decades = range(math.floor(math.log10(lowest)), math.ceil(math.log10(highest)) + 1)
     for digits in LOG_DIGITS:
         ticks = [digit * 10.0**decade for decade in decades for digit in digits]
         ticks = [tick for tick in ticks if lowest <= tick <= highest]
-        if len(ticks) <= MOST_LOG_TICKS:
+        if len(ticks) <= MOST_TICKS:
             break
-    axis.ticker = FixedTicker(ticks=ticks)
-    axis.major_label_overrides = {
-        tick: f"{tick:g} ms" if tick < 1000 else f"{tick / 1000:g} s" for tick in ticks
-    }
+    return [(tick, f"{tick:.3g} ms" if tick < 1000 else f"{tick / 1000:.6g} s") for tick in ticks]
 
 
-FAILURE_COLOURS = (RED, ORANGE, PURPLE, BLUE, GREEN, GREY)
-HEAT_COLUMNS = 120
-TIME_RANGE = "time"
+def time_ticks(start_s: float, end_s: float, most: int = MOST_TIME_TICKS) -> list[Tick]:
+    """Round times of day in UTC; dates in runs of days. :file:`page.js` does the same on zoom."""
+    length = end_s - start_s
+    step = next((step for step in TIME_STEPS_S if length / step <= most), 0)
+    step = step or math.ceil(length / most / 86_400) * 86_400
+    form = "%H:%M:%S" if step < 60 else "%H:%M" if step < 86_400 else "%b %d"
+    first = math.ceil(start_s / step)
+    return [
+        Tick((n * step - start_s) / length, datetime.fromtimestamp(n * step, UTC).strftime(form))
+        for n in range(first, math.floor(end_s / step) + 1)
+    ]
 
 
-class TimePlots:
+def placed(ticks: Iterable[tuple[float, str]], scale: Scale) -> list[Tick]:
+    """Labels at the places of their values."""
+    return [Tick(scale.at(value), text) for value, text in ticks]
+
+
+class TimeCharts:
     """Makes charts over one shared, zoomable time axis."""
 
-    def __init__(self, series: Series, marks_s: Sequence[float], incidents_s: Sequence[float]):
+    def __init__(
+        self, series: Series, phases_s: Sequence[float], incidents_s: Sequence[float]
+    ) -> None:
         self._series = series
-        self._marks_s = marks_s
-        self._incidents_s = incidents_s
+        self._phases_s, self._incidents_s = phases_s, incidents_s
         start, end = series.starts_s[0], series.starts_s[-1] + series.width_s
-        self._range = Range1d(
-            start=start * 1000,
-            end=end * 1000,
-            bounds=(start * 1000, end * 1000),
-            min_interval=min(series.width_s * 4000, (end - start) * 1000),
-            name=TIME_RANGE,
-        )
-        self._middles = (np.array(series.starts_s) + series.width_s / 2) * 1000
+        self._time = Scale(start, end)
+        self._edges = [*series.starts_s, end]
 
-    def lines(self, named: Sequence[tuple[str, Values, str]], unit: str = "") -> Plot:
+    def lines(self, named: Sequence[tuple[str, Values, str]], unit: str = "") -> Chart:
         """Steps, one per (name, values, colour)."""
-        plot = self._figure(unit)
-        columns = {f"v{number}": _numbers(values) for number, (_, values, _) in enumerate(named)}
-        source = ColumnDataSource({"t": self._middles, **columns})
-        tips = [("UTC", "@t{%F %T}")]
-        for number, (name, _, colour) in enumerate(named):
-            drawn = plot.step(
-                "t", f"v{number}", source=source, mode="center", color=colour, line_width=1.6
-            )
-            tips.append((plain(name), f"@v{number}{{0,0.[00]}}{unit and ' ' + unit}"))
-            if number == 0:
-                self._hover(plot, drawn, tips)
-        self._finish(plot, _highest([values for _, values, _ in named]))
-        return Plot(
-            figure=plot, legend=[Key(text=name, colour=colour) for name, _, colour in named]
-        )
+        highest = _highest(values for _, values, _ in named)
+        drawing, up = self._begin(highest, "" if unit == "/s" else unit)
+        for _, values, colour in named:
+            drawing.steps(self._edges, values, colour, 1.6)
+        tail = f" {unit}" if unit else ""
+        texts = [
+            (name, [None if one is None else f"{_short(one)}{tail}" for one in values])
+            for name, values, _ in named
+        ]
+        legend = [Key(text=name, colour=colour) for name, _, colour in named]
+        return self._chart(drawing, up, legend, texts)
 
-    def bands(self, bands_ms: dict[float, Values], samples: Values, colour: str = BLUE) -> Plot:
-        """The median as a line with bands up to p95 and p99."""
-        highest_ms = _highest(bands_ms.values())
-        unit, scale = ("s", 1000.0) if highest_ms >= 3000 else ("ms", 1.0)
-        plot = self._figure(unit)
-        columns = {
-            f"p{quantile:g}": _numbers(values) / scale for quantile, values in bands_ms.items()
-        }
-        source = ColumnDataSource({"t": self._middles, "n": _numbers(samples), **columns})
-        for begin, end in _stretches(bands_ms[50.0]):
-            t = _edges(self._middles[begin:end], self._series.width_s * 1000)
-            p50, p95, p99 = (_doubled(columns[name][begin:end]) for name in ("p50", "p95", "p99"))
-            plot.varea(t, p95, p99, color=colour, fill_alpha=0.22)
-            plot.varea(t, p50, p95, color=colour, fill_alpha=0.4)
-        line = plot.step("t", "p50", source=source, mode="center", color=colour, line_width=2)
-        tips = [("UTC", "@t{%F %T}"), ("samples", "@n{0,0}")]
-        tips += [(f"p{quantile:g}", f"@p{quantile:g}{{0,0.[00]}} {unit}") for quantile in bands_ms]
-        self._hover(plot, line, tips)
-        self._finish(plot, highest_ms / scale)
+    def bands(self, tag: str, colour: str = BLUE) -> Chart:
+        """The median as a line with bands up to p95 and p99; what never came is marked."""
+        series = self._series
+        p50, p95, p99 = (series.bands_ms[tag][quantile] for quantile in (50.0, 95.0, 99.0))
+        highest_ms = _highest((p50, p95, p99))
+        unit, scale = ("s", 1000.0) if highest_ms >= SECONDS_FROM_MS else ("ms", 1.0)
+        p50, p95, p99 = (
+            [None if value is None else value / scale for value in values]
+            for values in (p50, p95, p99)
+        )
+        drawing, up = self._begin(highest_ms / scale, unit)
+        drawing.band(self._edges, p95, p99, colour, 0.22)
+        drawing.band(self._edges, p50, p95, colour, 0.4)
+        drawing.steps(self._edges, p50, colour, 2)
+        bounded = False
+        for quantile, values in ((95.0, p95), (99.0, p99)):
+            least = series.at_least(tag, quantile)
+            if any(least):
+                marked = [value if at else None for value, at in zip(values, least, strict=True)]
+                drawing.steps(self._edges, marked, RED, 3)
+                bounded = True
+        texts: list[tuple[str, list[str | None]]] = [
+            ("samples", [None if one is None else count_text(one) for one in series.samples[tag]])
+        ]
+        texts += [
+            (f"p{quantile:g}", [text or None for text in band_texts(series, tag, quantile)])
+            for quantile in series.bands_ms[tag]
+        ]
         legend = [
             Key(text="p50", colour=colour),
             Key(text="to p95", colour=f"{colour}9a", shape="band"),
             Key(text="to p99", colour=f"{colour}48", shape="band"),
         ]
-        return Plot(figure=plot, legend=legend)
+        if bounded:
+            legend.append(Key(text="at least so long: some never came", colour=RED))
+        return self._chart(drawing, up, legend, texts)
 
-    def stacked(self, named: Sequence[tuple[str, Values]]) -> Plot:
+    def stacked(self, named: Sequence[tuple[str, Values]]) -> Chart:
         """Bars of counts on top of each other."""
-        plot = self._figure("")
-        half = self._series.width_s * 500
-        base = np.zeros(len(self._series))
-        legend = []
+        base = [0.0] * len(self._series)
+        layers, legend = [], []
         for number, (name, values) in enumerate(named):
             colour = FAILURE_COLOURS[number % len(FAILURE_COLOURS)]
-            counts = np.nan_to_num(_numbers(values))
-            used = np.flatnonzero(counts)
-            source = ColumnDataSource(
-                {
-                    "t": self._middles[used],
-                    "left": self._middles[used] - half,
-                    "right": self._middles[used] + half,
-                    "bottom": base[used],
-                    "top": base[used] + counts[used],
-                    "count": counts[used],
-                }
-            )
-            drawn = plot.quad(
-                "left", "right", "top", "bottom", source=source, color=colour, line_width=1
-            )
-            self._hover(plot, drawn, [("UTC", "@t{%F %T}"), (plain(name), "@count{0,0}")])
-            base = base + counts
+            boxes = []
+            for place, value in enumerate(values):
+                if value:
+                    top = base[place] + value
+                    edges = self._edges
+                    boxes.append((edges[place], edges[place + 1], base[place], top))
+                    base[place] = top
+            layers.append((boxes, colour))
             legend.append(Key(text=name, colour=colour, shape="box"))
-        self._finish(plot, float(base.max(initial=1)))
-        return Plot(figure=plot, legend=legend)
+        drawing, up = self._begin(max(base, default=1.0) or 1.0, "")
+        for boxes, colour in layers:
+            drawing.boxes(boxes, colour)
+        texts = [
+            (name, [count_text(value) if value else None for value in values])
+            for name, values in named
+        ]
+        return self._chart(drawing, up, legend, texts)
 
-    def heat(self) -> Plot:
+    def heat(self, columns: int = 120) -> Chart:
         """Replies counted by time and by how long they took; darker is more."""
         series = self._series
-        step = math.ceil(len(series) / HEAT_COLUMNS)
+        step = math.ceil(len(series) / columns)
         cells: dict[tuple[int, int], int] = {}
         for (place, row), count in series.heat.items():
             cells[place // step, row] = cells.get((place // step, row), 0) + count
         most = max(cells.values())
-        start, end = series.starts_s[0] * 1000, (series.starts_s[-1] + series.width_s) * 1000
-        width = series.width_s * step * 1000
-        columns: dict[str, list[float]] = {
-            "left": [start + place * width for place, _ in cells],
-            "right": [min(end, start + (place + 1) * width) for place, _ in cells],
-            "bottom": [_row_ms(row) for _, row in cells],
-            "top": [_row_ms(row + 1) for _, row in cells],
-            "count": [float(count) for count in cells.values()],
-            "alpha": [_alpha(count, most) for count in cells.values()],
-        }
-        plot = self._figure("ms", height=260, y_axis_type="log")
-        plot.y_range = Range1d(start=min(columns["bottom"]), end=max(columns["top"]))
-        tick_log(plot.yaxis[0], min(columns["bottom"]), max(columns["top"]))
-        drawn = plot.quad(
-            "left",
-            "right",
-            "top",
-            "bottom",
-            source=ColumnDataSource(columns),
-            fill_color=BLUE,
-            fill_alpha="alpha",
-            line_color=None,
-        )
-        tips = [
-            ("UTC", "@left{%F %T}"),
-            ("took", "@bottom{0,0.[0]} to @top{0,0.[0]} ms"),
-            ("replies", "@count{0,0}"),
-        ]
-        self._hover(plot, drawn, tips, mode="mouse", at="@left")
-        self._mark(plot)
-        steps = (1, max(1, most // 10), most)
+        lowest, highest = min(row for _, row in cells), max(row for _, row in cells) + 1
+        scale = Scale(_row_ms(lowest), _row_ms(highest), log=True)
+        drawing = Drawing(self._time, scale)
+        up = placed(log_ticks(scale.low, scale.high), scale)
+        drawing.grid(up)
+        shades: dict[float, list[tuple[float, float, float, float]]] = {}
+        for (place, row), count in cells.items():
+            left = place * step
+            right = min(left + step, len(series))
+            box = (self._edges[left], self._edges[right], _row_ms(row), _row_ms(row + 1))
+            shades.setdefault(_shade(count, most), []).append(box)
+        for shade, boxes in sorted(shades.items()):
+            drawing.boxes(boxes, BLUE, shade)
         legend = [
-            Key(text=f"{count:,}", colour=f"{BLUE}{round(_alpha(count, most) * 255):02x}")
-            for count in dict.fromkeys(steps)
+            Key(
+                text=f"{count:,}",
+                colour=f"{BLUE}{round(_shade(count, most) * 255):02x}",
+                shape="box",
+            )
+            for count in dict.fromkeys((1, max(1, most // 10), most))
         ]
-        return Plot(
-            figure=plot,
-            legend=[Key(text=key.text, colour=key.colour, shape="box") for key in legend],
-        )
+        texts: dict[int, list[str]] = {}
+        for (place, row), count in sorted(cells.items(), reverse=True):
+            times = f"{ms_text(_row_ms(row))} to {ms_text(_row_ms(row + 1))}"
+            texts.setdefault(place, []).append(f"{count:,} took {times}")
+        column = [
+            ["; ".join(some[:4]) + ("; …" if len(some) > 4 else "")] * step
+            if (some := texts.get(place))
+            else [""] * step
+            for place in range(math.ceil(len(series) / step))
+        ]
+        flat = [text or None for part in column for text in part][: len(series)]
+        chart = self._chart(drawing, up, legend, [("replies", flat)])
+        chart.tall = True
+        return chart
 
-    def _figure(
-        self, unit: str, *, height: int = 168, y_axis_type: Literal["linear", "log"] = "linear"
-    ) -> figure:
-        plot = figure(
-            height=height,
-            sizing_mode="stretch_width",
-            x_range=self._range,
-            x_axis_type="datetime",
-            y_axis_type=y_axis_type,
-            tools=[BoxZoomTool(dimensions="width")],
-            toolbar_location=None,
-        )
-        plot.xaxis.formatter = DatetimeTickFormatter(
-            milliseconds="%H:%M:%S",
-            seconds="%H:%M:%S",
-            minsec="%H:%M:%S",
-            minutes="%H:%M",
-            hourmin="%H:%M",
-            hours="%H:%M",
-            days="%b %d",
-        )
-        plot.yaxis.formatter = value_ticks(unit)
-        return drawn_plainly(plot)
+    def _begin(self, highest: float, unit: str) -> tuple[Drawing, list[Tick]]:
+        scale = Scale(0.0, max(highest * 1.06, 1e-6))
+        whole = unit == "" and highest == int(highest) and highest <= 5
+        up = placed(round_ticks(0.0, scale.high, unit, 5, whole=whole), scale)
+        drawing = Drawing(self._time, scale)
+        drawing.grid(up)
+        return drawing, up
 
-    def _finish(self, plot: figure, highest: float) -> None:
-        plot.y_range = Range1d(start=0, end=max(highest * 1.06, 1e-6))
-        if highest <= 4 and highest == int(highest):
-            plot.yaxis.ticker = FixedTicker(ticks=list(range(int(highest) + 1)))
-        else:
-            plot.yaxis.ticker = BasicTicker(desired_num_ticks=4)
-        self._mark(plot)
-
-    def _mark(self, plot: figure) -> None:
-        for at_s in self._marks_s:
-            plot.add_layout(_span(at_s, GREY, "dotted"))
-        for at_s in self._incidents_s:
-            plot.add_layout(_span(at_s, RED, "dashed"))
-
-    @staticmethod
-    def _hover(
-        plot: figure,
-        drawn: DataRenderer,
-        tips: list[tuple[str, str]],
-        *,
-        mode: Literal["vline", "mouse"] = "vline",
-        at: str = "@t",
-    ) -> None:
-        plot.add_tools(
-            HoverTool(renderers=[drawn], tooltips=tips, formatters={at: "datetime"}, mode=mode)
+    def _chart(
+        self,
+        drawing: Drawing,
+        up: Sequence[Tick],
+        legend: Sequence[Key],
+        texts: Sequence[tuple[str, Sequence[str | None]]],
+    ) -> Chart:
+        drawing.uprights(self._phases_s, "phase")
+        drawing.uprights(self._incidents_s, "incident")
+        start, end = self._time.low, self._time.high
+        return Chart(
+            shapes=drawing.shapes,
+            across=time_ticks(start, end),
+            up=up,
+            legend=legend,
+            span_ms=(start * 1000, end * 1000),
+            readings=_readings(texts),
         )
 
 
-def _span(at_s: float, colour: str, dash: str) -> Span:
-    return Span(
-        location=at_s * 1000, dimension="height", line_color=colour, line_dash=dash, line_width=1.3
+def _readings(texts: Iterable[tuple[str, Sequence[str | None]]]) -> str:
+    """As ``page.js`` reads it; what separates there can't come from outside."""
+    rows = ((name, *(text or "" for text in row)) for name, row in texts)
+    return "\n".join(
+        "|".join(" ".join(cell.replace("|", "/").split()) for cell in row) for row in rows
     )
 
 
-def _numbers(values: Values) -> npt.NDArray[np.float64]:
-    return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
+def band_texts(series: Series, tag: str, quantile: float) -> list[str]:
+    """A percentile of each bin as text: ``> 2 s`` where what never came lies there."""
+    bands, least = series.bands_ms[tag][quantile], series.at_least(tag, quantile)
+    return [
+        "" if value is None else f"> {ms_text(value)}" if at else ms_text(value)
+        for value, at in zip(bands, least, strict=True)
+    ]
 
 
-def _stretches(values: Values) -> list[tuple[int, int]]:
-    """(begin, end) of each stretch of bins that hold something."""
-    found = []
-    begin: int | None = None
-    for place, value in enumerate([*values, None]):
-        if value is not None and begin is None:
-            begin = place
-        elif value is None and begin is not None:
-            found.append((begin, place))
-            begin = None
-    return found
-
-
-def _edges(middles: npt.NDArray[np.float64], width: float) -> npt.NDArray[np.float64]:
-    """Left and right edge of each bin in turn."""
-    return np.column_stack((middles - width / 2, middles + width / 2)).ravel()
-
-
-def _doubled(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.repeat(values, 2)
-
-
-def _highest(columns: Iterable[Values]) -> float:
-    values = [value for column in columns for value in column if value is not None]
-    return max(values, default=1.0) or 1.0
-
-
-def _row_ms(row: int) -> float:
-    return float(10 ** (row / HEAT_ROWS_PER_DECADE)) / 1000
-
-
-def _alpha(count: int, most: int) -> float:
-    return 0.12 + 0.88 * (math.log(count) / math.log(most) if most > 1 else 1.0)
-
-
-QUANTILE_TICKS: dict[float, str] = {
-    0: "0",
-    50: "50",
-    90: "90",
-    99: "99",
-    99.9: "99.9",
-    99.99: "99.99",
-}
+QUANTILE_TICKS = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99)
 MOST_POINTS = 160
 
 
-def percentiles(service: Counted, corrected: Counted | None) -> Plot:
+def percentiles(service: Counted, corrected: Counted | None) -> Chart:
     """Milliseconds by percentile, the axis stretched towards 100 as HDR histograms are drawn."""
-    plot = figure(
-        height=210, sizing_mode="stretch_width", tools="", toolbar_location=None, y_axis_type="log"
+    curves = [
+        (name, *percentile_curve(histogram), colour, shape)
+        for name, histogram, colour, shape in (
+            ("corrected", corrected, ORANGE, "dash"),
+            ("service", service, BLUE, "line"),
+        )
+        if histogram is not None and histogram.count
+    ]
+    lowest = min(values[0] for _, _, values, _, _ in curves)
+    highest = max(values[-1] for _, _, values, _, _ in curves)
+    last = max(1.0, *(_nines(quantiles[-1]) for _, quantiles, _, _, _ in curves))
+    drawing = Drawing(Scale(0.0, last * 1.02), Scale(lowest / 1.2, highest * 1.2, log=True))
+    up = placed(log_ticks(lowest / 1.2, highest * 1.2), drawing.y)
+    drawing.grid(up)
+    for _, quantiles, values, colour, shape in curves:
+        points = zip(map(_nines, quantiles), values, strict=True)
+        dashed = " dashed" if shape == "dash" else ""
+        drawing.line(points, colour=colour, name=f"line thick{dashed}")
+    name, quantiles, values, _, _ = curves[-1]
+    texts = [
+        ("percentile", [f"{quantile:.5g}" for quantile in quantiles]),
+        (name, [ms_text(value) for value in values]),
+    ]
+    return Chart(
+        shapes=drawing.shapes,
+        across=[
+            Tick(drawing.x.at(place), f"{quantile:g}")
+            for quantile in QUANTILE_TICKS
+            if (place := _nines(quantile)) <= drawing.x.high
+        ],
+        up=up,
+        legend=[Key(text=name, colour=colour, shape=shape) for name, _, _, colour, shape in curves][
+            ::-1
+        ],
+        caption="percentile",
+        readings=_readings(texts),
+        places="|".join(f"{drawing.x.at(_nines(quantile)):.4f}" for quantile in quantiles),
     )
-    highest_place = 1.0
-    lowest, highest = math.inf, 0.0
-    legend = []
-    for name, histogram, colour, dash in (
-        ("corrected", corrected, ORANGE, "dashed"),
-        ("service", service, BLUE, "solid"),
-    ):
-        if histogram is None or not histogram.count:
-            continue
-        quantiles, values = _curve(histogram)
-        places = _nines(quantiles)
-        highest_place = max(highest_place, places[-1])
-        lowest, highest = min(lowest, values[0]), max(highest, values[-1])
-        source = ColumnDataSource({"x": places, "ms": values, "q": quantiles})
-        line = plot.line("x", "ms", source=source, color=colour, line_width=2, line_dash=dash)
-        tips = [(name, "@ms{0,0.[00]} ms"), ("percentile", "@q{0.[0000]}")]
-        plot.add_tools(HoverTool(renderers=[line], tooltips=tips, mode="vline"))
-        legend.append(Key(text=name, colour=colour, shape="dash" if dash == "dashed" else "line"))
-    plot.x_range = Range1d(start=0, end=highest_place * 1.02)
-    plot.y_range = Range1d(start=lowest / 1.2, end=highest * 1.2)
-    tick_log(plot.yaxis[0], lowest / 1.2, highest * 1.2)
-    ticks: dict[float | str, str | BaseText] = {
-        _nines([q])[0]: text for q, text in QUANTILE_TICKS.items()
-    }
-    plot.xaxis.ticker = FixedTicker(ticks=_nines(list(QUANTILE_TICKS)))
-    plot.xaxis.major_label_overrides = ticks
-    plot.xaxis.axis_label = "percentile"
-    plot.yaxis.formatter = value_ticks("ms")
-    return Plot(figure=drawn_plainly(plot), legend=legend[::-1])
 
 
-def _curve(histogram: Counted, most: int = MOST_POINTS) -> tuple[list[float], list[float]]:
+def percentile_curve(
+    histogram: Counted, most: int = MOST_POINTS
+) -> tuple[list[float], list[float]]:
     """(percentiles, milliseconds) of the cumulative distribution, thinned evenly to ``most``."""
     whole, seen = histogram.count, 0
     quantiles, values = [0.0], [0.0]
@@ -420,11 +503,35 @@ def _curve(histogram: Counted, most: int = MOST_POINTS) -> tuple[list[float], li
         values.append(value_us / 1000)
     # The highest value stands where the last but one ends: 100 % itself lies infinitely far away.
     quantiles[-1] = max(quantiles[-2], 100 * (1 - 1 / (2 * whole)))
-    keep = sorted(
-        {round(place) for place in np.linspace(0, len(values) - 1, min(most, len(values)))}
-    )
+    many = min(most, len(values))
+    keep = sorted({round(n * (len(values) - 1) / max(1, many - 1)) for n in range(many)})
     return [quantiles[place] for place in keep], [values[place] for place in keep]
 
 
-def _nines(quantiles: Sequence[float]) -> list[float]:
-    return [-math.log10(1 - quantile / 100) for quantile in quantiles]
+def _nines(quantile: float) -> float:
+    return -math.log10(1 - quantile / 100)
+
+
+def _stretches(values: Values) -> list[tuple[int, int]]:
+    """(begin, end) of each stretch of bins that hold something."""
+    known = [value is not None for value in values]
+    edges = [place for place, (a, b) in enumerate(pairwise([False, *known, False])) if a != b]
+    return list(zip(edges[::2], edges[1::2], strict=True))
+
+
+def _highest(columns: Iterable[Values]) -> float:
+    values = [value for column in columns for value in column if value is not None]
+    return max(values, default=1.0) or 1.0
+
+
+def _row_ms(row: int) -> float:
+    return float(10 ** (row / HEAT_ROWS_PER_DECADE)) / 1000
+
+
+def _shade(count: int, most: int) -> float:
+    """How dark a cell is, in sixteen steps."""
+    return round(0.12 + 0.88 * (math.log(count) / math.log(most) if most > 1 else 1.0), 1) or 0.1
+
+
+def _short(value: float) -> str:
+    return number_text(float(f"{value:.4g}"))

@@ -1,29 +1,21 @@
-"""The report of a run as one HTML file that needs nothing from outside.
+"""The one builder of pages: verdict and tiles first, then sections of tables, charts and facts.
 
-Everything that came from elsewhere (the service, a foreign run directory) is escaped by the
-template engine, and the page's own security policy lets no script run but the three that are
-written here, known by their hashes, so that a slip in escaping could still not run anything.
-
-A page that answers one question: the answer first, figures, then tables. In the report's style.
-
-Needs nothing from outside and no script; everything is escaped.
-
-Pages of the manual, as sections of a report that is read offline.
-
-They are written for the terminal and for a browser alike, so they are plain Markdown. In a report
-links to other files lead nowhere: only their words are kept.
+A page is a value (:class:`Page`), and one template shows it. It is one file that needs nothing from
+outside. Everything that came from elsewhere (the service, a foreign run directory) is escaped by
+the template engine, and the page's own security policy lets no script run but ours, known by its
+hash: a slip in escaping could still not run anything.
 """
 
 import base64
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import ClassVar
 
-from bokeh.embed import components
-from bokeh.resources import Resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -31,29 +23,270 @@ from markupsafe import Markup
 
 from harness import __version__
 from harness.errors import ConfigError
-from harness.judge.series import Series
-from harness.measure.model import OPERATIONS, ordered
-from harness.report import figures, story
-from harness.report import tables as aftermath
-from harness.report import tables as oddities
-from harness.report.consistency import disagreements
-from harness.report.html.panels import NOTHING, Panel, make_panels
-from harness.report.tables import limit_rows
+from harness.report.html.charts import Chart
+from harness.report.story import Tile
 from harness.rundir.layout import write_atomically
-from harness.rundir.schema import RunRecord
+
+Cell = str | Markup
+"""A text, which is escaped; or markup from one of the functions below."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table. Numbers stand at the right; what is ``wide`` no phone shows."""
+
+    name: str
+    number: bool = False
+    wide: bool = False
+    name_class: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Rows under columns; the first cell of a row is its name.
+
+    ``cards``: on a phone each row is a block of its own. ``marks`` holds a class for each row.
+    """
+
+    kind: ClassVar[str] = "table"
+    label: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+    name: str = ""
+    cards: bool = False
+    marks: Sequence[str] = ()
+    last: Sequence[Cell] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A figure and what it is."""
+
+    label: str
+    figure: Cell
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Figures under each other."""
+
+    kind: ClassVar[str] = "facts"
+    rows: Sequence[Fact]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A paragraph; ``look`` is lede, aside, todo, none or footnote."""
+
+    kind: ClassVar[str] = "text"
+    text: Cell
+    look: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A list of sentences."""
+
+    kind: ClassVar[str] = "items"
+    items: Sequence[Cell]
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Something to copy."""
+
+    kind: ClassVar[str] = "code"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading within a section."""
+
+    kind: ClassVar[str] = "heading"
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A chart with its words. ``rows`` repeat it as a table."""
+
+    key: str
+    title: str
+    about: str
+    chart: Chart
+    says: str = ""
+    """more for a screen reader than the title"""
+    pill: Cell = ""
+    head: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = field(default=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """Charts beside each other where there is room; ``zoom``: with buttons for their time axis."""
+
+    kind: ClassVar[str] = "figures"
+    figures: Sequence[Figure]
+    zoom: bool = False
+    single: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folded:
+    """Blocks that show when they are asked for."""
+
+    kind: ClassVar[str] = "folded"
+    summary: str
+    blocks: "Sequence[Block]"
+
+
+Block = Table | Facts | Text | Items | Code | Heading | Figures | Folded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A heading and what stands below; ``key`` is what links lead to."""
+
+    heading: str
+    key: str = ""
+    short: str = ""
+    """its name in the page's table of contents; none where it is empty"""
+    lede: Cell = ""
+    blocks: Sequence[Block] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """The page. ``tone`` is pass, fail, invalid or no_data; ``running`` stands on each sheet."""
+
+    title: str
+    kicker: str
+    about: Cell
+    tone: str
+    headline: str
+    why: Cell
+    icon: bool = False
+    running: str = ""
+    meta: Sequence[Cell] = ()
+    notices: Sequence[Cell] = ()
+    tiles: Sequence[Tile] = ()
+    sections: Sequence[Section] = ()
+    foot: Cell = ""
+
+
+def pill(text: str, tone: str, *, icon: bool = False) -> Markup:
+    """A word of judgement in its colour."""
+    drawn = Markup(icon_of(tone)) if icon else ""
+    return Markup('<span class="pill {}">{}{}</span>').format(tone, drawn, text)
+
+
+def level(share: float, tone: str) -> Markup:
+    """A bar as long as its share (0 to 1)."""
+    width = f"{min(max(share, 0.0), 1.0) * 100:.1f}"
+    return Markup('<i class="level {}" style="width:{}%" aria-hidden="true"></i>').format(
+        tone, width
+    )
+
+
+def small(text: str) -> Markup:
+    """A remark behind a figure."""
+    return Markup(" <small>{}</small>").format(text) if text else Markup("")
+
+
+def moment(iso: str, text: str) -> Markup:
+    """A moment in UTC; the page's script adds the reader's own time."""
+    return Markup('<time datetime="{}">{}</time>').format(iso, text)
+
+
+def icon_of(tone: str) -> str:
+    """The drawing beside a verdict."""
+    path = {
+        "pass": "M5 12.5l4.5 4.5L19 7.5",
+        "fail": "M7 7l10 10M17 7L7 17",
+        "invalid": "M12 6v7.5M12 17.4v.2",
+    }.get(tone, "M7 12h10")
+    return (
+        '<svg class="icon" viewBox="0 0 24 24" aria-hidden="true" focusable="false">'
+        f'<path d="{path}"/></svg>'
+    )
+
+
+def render(page: Page) -> str:
+    """The page's HTML."""
+    drawn = any(block.kind == "figures" for part in page.sections for block in _all(part.blocks))
+    script = _asset("page.js") if drawn or page.icon else ""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            page=page,
+            contents=[part for part in page.sections if part.short],
+            style=Markup(_asset("page.css")),
+            script=Markup(script),
+            sha256=digest,
+            icon=Markup(icon_of(page.tone)) if page.icon else "",
+            running=_css_text(page.running or page.title),
+            version=__version__,
+        )
+    )
+
+
+def write_page(path: Path, page: Page) -> Path:
+    """Write a page in one step. Raises ConfigError when that is not possible."""
+    try:
+        return write_atomically(path, render(page))
+    except OSError as error:
+        raise ConfigError(f"{path} can't be written: {error.strerror or error}") from error
+
+
+def _all(blocks: Sequence[Block]) -> list[Block]:
+    found: list[Block] = []
+    for block in blocks:
+        found += [block, *(_all(block.blocks) if isinstance(block, Folded) else ())]
+    return found
+
+
+@cache
+def _asset(name: str) -> str:
+    return files("harness.report.html").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+@cache
+def _environment() -> Environment:
+    """The template engine: everything is escaped, and an unknown name is an error."""
+    return Environment(
+        loader=PackageLoader("harness.report.html"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _css_text(text: str) -> Markup:
+    """A text in a style sheet: all but letters, digits and blanks as numbers."""
+    return Markup(re.sub(r"[^\w .-]", lambda found: f"\\{ord(found[0]):x} ", text, flags=re.A))
+
 
 MEASURING = "measuring"
 
 
-def page(topic: str) -> str:
-    """The Markdown of a page."""
+def manual_page(topic: str) -> str:
+    """The Markdown of a page of the manual."""
     return files("harness").joinpath(f"docs/{topic}.md").read_text(encoding="utf-8")
 
 
-def section(topic: str) -> tuple[str, Markup]:
-    """The title of a page and its HTML: headings one level down, each with an id to link to."""
+def manual_section(topic: str) -> tuple[str, Markup]:
+    """The title of a page of the manual and its HTML, for a report that is read offline.
+
+    Headings go one level down, each with an id to link to. Links to other files would lead nowhere:
+    only their words are kept.
+    """
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
-    tokens = parser.parse(page(topic))
+    tokens = parser.parse(manual_page(topic))
     title = tokens[1].content
     body = tokens[3:]  # without the title
     for number, token in enumerate(body):
@@ -80,152 +313,3 @@ def _down(tag: str) -> str:
 
 def _is_link(token: Token) -> bool:
     return token.type in ("link_open", "link_close")
-
-
-TIMES = ("p50", "p90", "p95", "p99", "p99_9", "max", "mean")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Script:
-    """A script of the page and its hash for the security policy."""
-
-    text: Markup
-    sha256: str
-
-
-def render(record: RunRecord, series: Series | None) -> str:
-    """The page as text."""
-    panels = make_panels(record, series) if series else NOTHING
-    environment = template_environment()
-    scripts, divs = chart_scripts(list(panels), environment)
-    manual_title, manual = section(MEASURING)
-    return environment.get_template("report.html").render(
-        record=record,
-        closed=story.is_closed(record),
-        series=series,
-        story=story,
-        oddities=oddities,
-        aftermath=aftermath,
-        limits=limit_rows(record, series),
-        in_order=ordered(record.operations),
-        figures=figures,
-        operations=OPERATIONS,
-        time_names=TIMES,
-        panels=panels,
-        notices=[*story.notices(record), *disagreements(record, series)],
-        scripts=scripts,
-        divs=divs,
-        manual_title=manual_title,
-        manual=manual,
-        version=__version__,
-    )
-
-
-def template_environment() -> Environment:
-    """The template engine: everything is escaped, and an unknown name is an error."""
-    environment = Environment(
-        loader=PackageLoader("harness.report.html"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "count": figures.count_text,
-        "ms": figures.ms_text,
-        "percent": figures.percent_text,
-        "clock": figures.clock_text,
-        "moment": figures.moment_text,
-        "length": figures.length_text,
-    }
-    return environment
-
-
-def chart_scripts(
-    panels: list[Panel], environment: Environment
-) -> tuple[list[Script], dict[str, Markup]]:
-    """The page's scripts, and by chart key the element that will hold the chart."""
-    own = environment.get_template("report.js").render()
-    if not panels:
-        return [_script(own)], {}
-    code, divs = components({panel.key: panel.plot.figure for panel in panels}, wrap_script=False)
-    library = Resources(mode="inline", components=["bokeh"]).render_js()
-    inner = library[library.index(">") + 1 : library.index("</script>")]
-    inner += 'Bokeh.set_log_level("error");'
-    scripts = [_script(inner), _script(code), _script(own)]
-    return scripts, {key: Markup(div) for key, div in divs.items()}
-
-
-def _script(text: str) -> Script:
-    if "</script" in text.lower() or "<!--" in text:
-        raise AssertionError("a script that would end itself")  # no text from outside gets here
-    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-    return Script(text=Markup(text), sha256=digest)
-
-
-Cell = str | Mapping[str, object]
-"""A text, or a bar: ``{"tone": "good", "width": per cent}``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of a table; numbers stand at the right."""
-
-    name: str
-    number: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
-    """A figure that stands out, what it is, and a note below."""
-
-    figure: str
-    name: str
-    note: str = ""
-    bad: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
-    """A heading with a table, or something to copy."""
-
-    heading: str
-    lede: str = ""
-    columns: Sequence[Column] = ()
-    rows: Sequence[Sequence[Cell]] = ()
-    code: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """The page. ``tone`` is pass, fail, invalid or no_data."""
-
-    title: str
-    kicker: str
-    about: str
-    tone: str
-    headline: str
-    why: str
-    notices: Sequence[str] = field(default=())
-    keys: Sequence[Key] = field(default=())
-    sections: Sequence[Section] = field(default=())
-    foot: str = ""
-
-
-def render_answer(answer: Answer) -> str:
-    """The page's HTML."""
-    template = template_environment().get_template("answer.html")
-    return template.render(answer=answer, version=__version__)
-
-
-def write_answer(path: Path, answer: Answer) -> Path:
-    """Write the page in one step. Raises ConfigError when that is not possible."""
-    return write_page(path, render_answer(answer))
-
-
-def write_page(path: Path, html: str) -> Path:
-    """Write a page in one step. Raises ConfigError when that is not possible."""
-    try:
-        return write_atomically(path, html)
-    except OSError as error:
-        raise ConfigError(f"{path} can't be written: {error.strerror or error}") from error

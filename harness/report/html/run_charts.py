@@ -1,16 +1,16 @@
-"""What stands in a report about each chart: title, explanation, the chart, and a table of it.
+"""The charts of a run: title, explanation, the chart, and a table of it.
 
-The moments of a run that a reader should look at, found in its intervals.
+And the moments of a run that a reader should look at, found in its intervals.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.judge.series import BANDS, Series, Values
 from harness.measure.model import OPERATIONS, ordered
 from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, corrected_tag, service_tag
 from harness.measure.statistics import Blocks
-from harness.report.figures import clock_text, count_text, ms_text, number_text, percent_text
+from harness.report.figures import UNKNOWN, clock_text, count_text, ms_text, number_text
 from harness.report.html.charts import (
     BLUE,
     GREEN,
@@ -18,10 +18,11 @@ from harness.report.html.charts import (
     ORANGE,
     PURPLE,
     RED,
-    Plot,
-    TimePlots,
+    TimeCharts,
+    band_texts,
     percentiles,
 )
+from harness.report.html.page import Figure
 from harness.report.story import is_closed
 from harness.rundir.schema import Incident, Phase, RunRecord
 
@@ -98,34 +99,28 @@ def _pauses(series: Series) -> Iterator[Incident]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Panel:
-    """A chart with its words. ``rows`` repeat it as a table over the parts of the run."""
-
-    key: str
-    title: str
-    about: str
-    plot: Plot
-    head: Sequence[str] = ()
-    rows: Sequence[Sequence[str]] = field(default=())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Panels:
+class RunCharts:
     """All charts of a run's report, and what is marked in those over time."""
 
-    phases: list[Phase]
-    incidents: list[Incident]
-    times: list[Panel]
-    heat: Panel | None
-    percentiles: list[Panel]
-    intervals: list[list[str]]
+    phases: Sequence[Phase] = ()
+    incidents: Sequence[Incident] = ()
+    load: Sequence[Figure] = ()
+    """arrivals and guests in session"""
+    operations: Mapping[str, Figure] = field(default_factory=dict)
+    """service time over the run, by operation"""
+    trouble: Sequence[Figure] = ()
+    """errors and leftovers; none where there were none"""
+    generator: Sequence[Figure] = ()
+    heat: Figure | None = None
+    percentiles: Mapping[str, Figure] = field(default_factory=dict)
+    intervals: Sequence[Sequence[str]] = ()
     """Per operation: samples and the confidence intervals of p50, p95 and p99."""
 
-    def __iter__(self) -> Iterator[Panel]:
-        yield from self.times
+    def __iter__(self) -> Iterator[Figure]:
+        yield from (*self.load, *self.operations.values(), *self.trouble, *self.generator)
         if self.heat is not None:
             yield self.heat
-        yield from self.percentiles
+        yield from self.percentiles.values()
 
 
 BY_SCHEDULE = (
@@ -133,27 +128,39 @@ BY_SCHEDULE = (
     "for want of a free slot). Started below due means the load was not what was asked for."
 )
 BY_TURNS = "Guests per second. In a closed workload the next one comes when one has left."
-NOTHING = Panels(phases=[], incidents=[], times=[], heat=None, percentiles=[], intervals=[])
+NOTHING = RunCharts()
 
 
-def make_panels(record: RunRecord, series: Series) -> Panels:
+def make_charts(record: RunRecord, series: Series) -> RunCharts:
     """Everything there is to draw; all charts over time share one axis and its marks."""
     closed = is_closed(record)
     phases = record.phases or _phases(series)
     incidents = record.incidents or find_incidents(series)
-    plots = TimePlots(
-        series,
-        [phase.t for phase in phases],
-        [incident.t for incident in incidents],
+    charts = TimeCharts(
+        series, [phase.t for phase in phases], [incident.t for incident in incidents]
     )
-    return Panels(
+    names = in_order(series)
+    return RunCharts(
         phases=phases,
         incidents=incidents,
-        times=_over_time(series, plots, closed=closed),
-        heat=_heat(series, plots),
-        percentiles=_percentiles(series, closed=closed),
-        intervals=[_intervals(series, name) for name in in_order(series)],
+        load=_known(_arrivals(series, charts, closed=closed), _occupancy(series, charts)),
+        operations={
+            name: _operation(series, charts, name, key=f"time-{number}")
+            for number, name in enumerate(names)
+        },
+        trouble=_known(_failures(series, charts), _leftovers(series, charts)),
+        generator=_known(_lag(series, charts), _cpu(series, charts)),
+        heat=_heat(series, charts),
+        percentiles={
+            name: _percentiles(series, name, key=f"percentiles-{number}", closed=closed)
+            for number, name in enumerate(names)
+        },
+        intervals=[_intervals(series, name) for name in names],
     )
+
+
+def _known(*figures: Figure | None) -> list[Figure]:
+    return [figure for figure in figures if figure is not None]
 
 
 def _phases(series: Series) -> list[Phase]:
@@ -164,38 +171,25 @@ def _phases(series: Series) -> list[Phase]:
     return [Phase(name=name, t=noted[name]) for name in sorted(noted, key=lambda name: noted[name])]
 
 
-def _over_time(series: Series, plots: TimePlots, *, closed: bool) -> list[Panel]:
-    found = [_arrivals(series, plots, closed=closed), _occupancy(series, plots)]
-    for number, name in enumerate(in_order(series)):
-        found.append(_operation(series, plots, name, key=f"time-{number}"))
-    found += [_failures(series, plots), _leftovers(series, plots), _lag(series, plots)]
-    found.append(_cpu(series, plots))
-    return [panel for panel in found if panel is not None]
-
-
-def _heat(series: Series, plots: TimePlots) -> Panel | None:
+def _heat(series: Series, charts: TimeCharts) -> Figure | None:
     if not series.heat:
         return None
-    return Panel(
+    return Figure(
         key="heat",
         title="Replies by the time they took",
         about="Each cell counts the replies of one stretch of time (across) that took so long (up, "
         "logarithmic). Two dark bands mean two kinds of replies; a band that climbs means the "
         "service is slowing down.",
-        plot=plots.heat(),
+        chart=charts.heat(),
         head=("From (UTC)", "Replies", "p50", "p95", "p99"),
         rows=_band_rows(series, service_tag("reply")),
     )
 
 
-def _percentiles(series: Series, *, closed: bool) -> list[Panel]:
-    found: list[Panel] = []
-    for name in in_order(series):
-        service = series.totals[service_tag(name)]
-        corrected = None if closed else series.totals.get(corrected_tag(name))
-        plot = percentiles(service, corrected)
-        found.append(Panel(key=f"percentiles-{len(found)}", title=name, about="", plot=plot))
-    return found
+def _percentiles(series: Series, name: str, *, key: str, closed: bool) -> Figure:
+    corrected = None if closed else series.totals.get(corrected_tag(name))
+    chart = percentiles(series.totals[service_tag(name)], corrected)
+    return Figure(key=key, title=name, about="", chart=chart)
 
 
 def _intervals(series: Series, name: str) -> list[str]:
@@ -217,25 +211,25 @@ def in_order(series: Series) -> list[str]:
     )
 
 
-def _arrivals(series: Series, plots: TimePlots, *, closed: bool) -> Panel | None:
+def _arrivals(series: Series, charts: TimeCharts, *, closed: bool) -> Figure | None:
     kinds = (("due", GREY), ("started", BLUE), ("late", ORANGE), ("dropped", RED))
     named = _present(series.rates, kinds[1:2] if closed else kinds)
     if not named:
         return None
-    return Panel(
+    return Figure(
         key="arrivals",
         title="Arrivals",
         about=BY_TURNS if closed else BY_SCHEDULE,
-        plot=plots.lines(named, "/s"),
+        chart=charts.lines(named, "/s"),
         head=("From (UTC)", *(f"{name} /s" for name, _, _ in named)),
         rows=_rows(series, [(series.parts_of("rates", name), number_text) for name, _, _ in named]),
     )
 
 
-def _occupancy(series: Series, plots: TimePlots) -> Panel | None:
+def _occupancy(series: Series, charts: TimeCharts) -> Figure | None:
     return _totals(
         series,
-        plots,
+        charts,
         key="occupancy",
         title="Occupancy",
         about="Guests in session at once.",
@@ -243,10 +237,10 @@ def _occupancy(series: Series, plots: TimePlots) -> Panel | None:
     )
 
 
-def _leftovers(series: Series, plots: TimePlots) -> Panel | None:
+def _leftovers(series: Series, charts: TimeCharts) -> Figure | None:
     return _totals(
         series,
-        plots,
+        charts,
         key="leftovers",
         title="Leftovers",
         about="Sessions whose guest has gone without proof that the session ended, so far.",
@@ -256,21 +250,21 @@ def _leftovers(series: Series, plots: TimePlots) -> Panel | None:
 
 def _totals(
     series: Series,
-    plots: TimePlots,
+    charts: TimeCharts,
     *,
     key: str,
     title: str,
     about: str,
     names: Sequence[tuple[str, str]],
-) -> Panel | None:
-    named = _present(series.sessions, names)
+) -> Figure | None:
+    named = [one for one in _present(series.sessions, names) if any(one[1])]
     if not named:
         return None
-    return Panel(
+    return Figure(
         key=key,
         title=title,
         about=about,
-        plot=plots.lines(named),
+        chart=charts.lines(named),
         head=("From (UTC)", *(name for name, _, _ in named)),
         rows=_rows(
             series, [(series.parts_of("sessions", name), count_text) for name, _, _ in named]
@@ -278,27 +272,27 @@ def _totals(
     )
 
 
-def _operation(series: Series, plots: TimePlots, name: str, *, key: str) -> Panel:
+def _operation(series: Series, charts: TimeCharts, name: str, *, key: str) -> Figure:
     tag = service_tag(name)
-    return Panel(
+    return Figure(
         key=key,
         title=f"Service time of {name}",
         about=OPERATIONS[name].definition if name in OPERATIONS else "",
-        plot=plots.bands(series.bands_ms[tag], series.samples[tag]),
+        chart=charts.bands(tag),
         head=("From (UTC)", "Samples", "p50", "p95", "p99"),
         rows=_band_rows(series, tag),
     )
 
 
-def _failures(series: Series, plots: TimePlots) -> Panel | None:
+def _failures(series: Series, charts: TimeCharts) -> Figure | None:
     named = [(name, series.failures[name]) for name in sorted(series.failures)]
     if not named:
         return None
-    return Panel(
+    return Figure(
         key="failures",
         title="Errors by outcome",
         about="Operations that did not end well, over all operations.",
-        plot=plots.stacked(named),
+        chart=charts.stacked(named),
         head=("From (UTC)", *(name for name, _ in named)),
         rows=_rows(
             series, [(series.parts_of("failures", name), _none_is_none) for name, _ in named]
@@ -306,7 +300,7 @@ def _failures(series: Series, plots: TimePlots) -> Panel | None:
     )
 
 
-def _lag(series: Series, plots: TimePlots) -> Panel | None:
+def _lag(series: Series, charts: TimeCharts) -> Figure | None:
     tags = ((LAG_ARRIVAL, "from arrival to our code", BLUE), (LAG_LOOP, "event loop", PURPLE))
     named = [
         (f"{label}, p99", series.bands_ms[tag][99.0], colour)
@@ -316,30 +310,34 @@ def _lag(series: Series, plots: TimePlots) -> Panel | None:
     if not named or series.parts is None:
         return None
     parts = [series.parts.bands_ms[tag][99.0] for tag, _, _ in tags if tag in series.parts.bands_ms]
-    return Panel(
+    return Figure(
         key="lag",
         title="Generator lag",
         about="How late this machine was to look at what had already arrived, and to its own "
         "timers. High values here mean that the load was not applied as planned.",
-        plot=plots.lines(named, "ms"),
+        chart=charts.lines(named, "ms"),
         head=("From (UTC)", *(name for name, _, _ in named)),
         rows=_rows(series, [(values, ms_text) for values in parts]),
     )
 
 
-def _cpu(series: Series, plots: TimePlots) -> Panel | None:
+def _cpu(series: Series, charts: TimeCharts) -> Figure | None:
     values = series.process.get("cpu")
     if values is None:
         return None
     shares: Values = [None if value is None else value * 100 for value in values]
-    return Panel(
+    return Figure(
         key="cpu",
         title="Generator CPU",
         about="The busiest process, as a share of one core.",
-        plot=plots.lines([("CPU", shares, GREEN)], "%"),
+        chart=charts.lines([("CPU", shares, GREEN)], "%"),
         head=("From (UTC)", "CPU"),
-        rows=_rows(series, [(series.parts_of("process", "cpu"), percent_text)]),
+        rows=_rows(series, [(series.parts_of("process", "cpu"), _core_text)]),
     )
+
+
+def _core_text(share: float | None) -> str:
+    return UNKNOWN if share is None else f"{share * 100:,.0f} %"
 
 
 def _present(
@@ -352,8 +350,10 @@ def _band_rows(series: Series, tag: str) -> list[list[str]]:
     parts = series.parts
     if parts is None or tag not in parts.bands_ms:
         return []
-    columns = [(parts.samples[tag], count_text)]
-    return _rows(series, columns + [(parts.bands_ms[tag][quantile], ms_text) for quantile in BANDS])
+    columns = [[count_text(value) for value in parts.samples[tag]]]
+    columns += [[text or UNKNOWN for text in band_texts(parts, tag, q)] for q in BANDS]
+    starts = map(clock_text, parts.starts_s)
+    return [list(row) for row in zip(starts, *columns, strict=True)]
 
 
 def _rows(

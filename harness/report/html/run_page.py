@@ -1,0 +1,476 @@
+"""The report of a run as a page: for a manager first, then for whoever asks why."""
+
+from collections.abc import Iterable, Sequence
+
+from markupsafe import Markup
+
+from harness.clock import utc_iso
+from harness.measure.model import OPERATIONS, ordered
+from harness.report import story
+from harness.report.consistency import disagreements
+from harness.report.figures import (
+    UNKNOWN,
+    clock_text,
+    count_text,
+    length_text,
+    moment_text,
+    percent_text,
+)
+from harness.report.html.page import (
+    MEASURING,
+    Block,
+    Cell,
+    Column,
+    Fact,
+    Facts,
+    Figures,
+    Folded,
+    Heading,
+    Items,
+    Page,
+    Section,
+    Table,
+    Text,
+    level,
+    manual_section,
+    moment,
+    pill,
+    render,
+    small,
+)
+from harness.report.html.run_charts import NOTHING, RunCharts, make_charts
+from harness.report.story import Row
+from harness.report.tables import (
+    audit_rows,
+    baseline_rows,
+    limit_rows,
+    never_seen,
+    oddity_rows,
+    remark,
+    sweep_rows,
+)
+from harness.judge.series import Series
+from harness.rundir.schema import Objective, RunRecord
+
+TIMES = ("p50", "p90", "p95", "p99", "p99_9", "max", "mean")
+WIDE = frozenset({"p90", "p99_9", "max", "mean"})
+"""Times that no phone has room for."""
+FIRST = ("reply", "turn", "greeting", "session_open", "join", "delivered")
+"""Operations that a customer feels."""
+CONNECTING = ("connect", "dns", "tcp", "proxy", "tls", "upgrade")
+MOST_INCIDENTS = 6
+GENERATOR_SHOWN = 3
+"""So many of its figures stand on the page; the others unfold."""
+
+
+def run_page(record: RunRecord, series: Series | None) -> str:
+    """The page as text."""
+    charts = make_charts(record, series) if series else NOTHING
+    return render(
+        Page(
+            title=f"{story.verdict_word(record)} · {record.run_id}",
+            kicker="Load test report",
+            about=_about(record),
+            tone=(record.verdict or "NO_DATA").lower(),
+            icon=True,
+            headline=story.verdict_word(record),
+            why=f"{story.why(record)} {story.account(record)}",
+            running=f"{story.name_of_test(record) or 'load test'} - {record.run_id}",
+            meta=_meta(record),
+            notices=[*story.notices(record), *disagreements(record, series)],
+            tiles=story.tiles(record),
+            sections=[
+                _objectives(record),
+                _times(record, charts),
+                _over_time(charts, series),
+                _sessions(record),
+                _wire(record, series),
+                _generator(record, charts),
+                _how(record),
+                _measuring(),
+            ],
+            foot=Markup(
+                "<code>harness report {}</code> makes it again from the run directory. "
+                "A dash means: not recorded."
+            ).format(record.run_id),
+        )
+    )
+
+
+def _about(record: RunRecord) -> Markup:
+    name = story.name_of_test(record)
+    return Markup("{}{}").format(f"{name} · " if name else "", record.run_id)
+
+
+def _meta(record: RunRecord) -> list[Cell]:
+    found: list[Cell] = []
+    if where := story.target_name(record):
+        found.append(where)
+    if record.started is not None:
+        iso = utc_iso(int(record.started.timestamp() * 1e9))
+        found.append(moment(iso, moment_text(record.started)))
+    if record.duration_s is not None:
+        found.append(f"took {length_text(record.duration_s)}")
+    if kinds := story.kinds_line(record):
+        found.append(kinds)
+    if workload := story.workload_line(record):
+        found.append(workload)
+    return found
+
+
+def _objectives(record: RunRecord) -> Section:
+    rows = [
+        (
+            _objective_name(one),
+            pill(story.objective_word(one), one.verdict.lower(), icon=True),
+            story.objective_figure(one),
+            _margin(one),
+        )
+        for one in record.objectives
+    ]
+    columns = [
+        Column("Objective"),
+        Column("Verdict"),
+        Column("Measured", number=True),
+        Column("Margin", name_class="margin"),
+    ]
+    table = Table(label="Objectives", columns=columns, rows=rows, name="objectives", cards=True)
+    return Section(
+        key="objectives",
+        short="Objectives",
+        heading="Objectives",
+        blocks=[table if rows else _none("No objective was set for this run.")],
+    )
+
+
+def _objective_name(one: Objective) -> Markup:
+    words = story.objective_words(one)
+    before = Markup('<span class="words">{}</span> ').format(words) if words else Markup("")
+    return before + Markup("<code>{}</code>").format(one.text)
+
+
+def _margin(one: Objective) -> Markup:
+    text = Markup("<span>{}</span>").format(story.objective_margin(one))
+    if one.margin is None:
+        return text if one.note else Markup("")
+    width = f"{min(max(1 - one.margin, 0.0), 1.0) * 100:.1f}"
+    meter = Markup(
+        '<span class="meter {}" aria-hidden="true"><i style="width:{}%"></i></span>'
+    ).format(one.verdict.lower(), width)
+    return meter + text + small(one.note)
+
+
+def _times(record: RunRecord, charts: RunCharts) -> Section:
+    names = ordered(record.operations)
+    if not names:
+        blocks: list[Block] = [_none("No operation was measured.")]
+        return Section(
+            key="times", short="How long it took", heading="How long it took", blocks=blocks
+        )
+    first = [name for name in FIRST if name in names]
+    connecting = [name for name in CONNECTING if name in names]
+    others = [name for name in names if name not in (*first, *connecting)]
+    closed = story.is_closed(record)
+    blocks = [_percentiles(record, first or others, "Times that a customer feels", closed=closed)]
+    if warm_up := story.warm_up_line(record):
+        blocks.append(Text(f"{warm_up[:1].upper()}{warm_up[1:]}.", "aside"))
+    figures = [charts.operations[name] for name in first[:2] if name in charts.operations]
+    if first and others:
+        blocks.append(_folded("Ending a session, and the rest", record, others, charts, closed))
+    if connecting:
+        blocks.append(_folded("Connecting: TCP, TLS, upgrade", record, connecting, charts, closed))
+    rest = [charts.operations[name] for name in first[2:] if name in charts.operations]
+    curves = [charts.percentiles[name] for name in names if name in charts.percentiles]
+    if charts.heat is not None:
+        figures.append(charts.heat)
+    if figures:
+        blocks.insert(1, Figures(figures=figures))
+    if rest:
+        blocks.append(Folded(summary="More charts over time", blocks=[Figures(figures=rest)]))
+    if curves:
+        blocks.append(Folded(summary="Each percentile", blocks=[Figures(figures=curves)]))
+    if record.parts:
+        blocks.append(Folded(summary="By the parts of the run", blocks=[_parts(record)]))
+    if charts.intervals:
+        blocks.append(
+            Folded(
+                summary="How sure these figures are",
+                blocks=[
+                    Text(
+                        "Intervals that hold the true service time at 95 % each. They are taken "
+                        "from blocks of time, so that good and bad minutes are allowed for.",
+                        "lede",
+                    ),
+                    _plain(("Operation", "Samples", "p50", "p95", "p99"), charts.intervals),
+                ],
+            )
+        )
+    definitions = [Fact(name, OPERATIONS[name].definition) for name in names if name in OPERATIONS]
+    blocks.append(Folded(summary="What starts and ends each clock", blocks=[Facts(definitions)]))
+    more = (
+        Markup("")
+        if closed
+        else Markup(
+            " <b>Corrected</b> counts from when the schedule said it was due: what customers wait."
+        )
+    )
+    return Section(
+        key="times",
+        short="How long it took",
+        heading="How long it took",
+        lede=Markup(
+            "<b>Service time</b> runs from our bytes being written to the answer's arrival: the "
+            "service's own time.{} In 95 of 100 cases it took no longer than p95. "
+            '<a href="#measuring-what-never-came-lower-bounds">What never came</a> counts as '
+            "longer than the time waited: &gt; 2 s."
+        ).format(more),
+        blocks=blocks,
+    )
+
+
+def _folded(
+    summary: str, record: RunRecord, names: Sequence[str], charts: RunCharts, closed: bool
+) -> Folded:
+    figures = [charts.operations[name] for name in names if name in charts.operations]
+    table = _percentiles(record, names, summary, closed=closed)
+    return Folded(summary=summary, blocks=[table, Figures(figures=figures)] if figures else [table])
+
+
+def _percentiles(record: RunRecord, names: Sequence[str], label: str, *, closed: bool) -> Table:
+    rows: list[Sequence[Cell]] = []
+    marks: list[str] = []
+    for name in names:
+        found = record.operations[name]
+        failed, share = story.failures(record, name)
+        errors = Markup("{}{}").format(
+            count_text(failed), small(percent_text(share)) if failed else ""
+        )
+        times = [story.time_text(found, "service", time) for time in TIMES]
+        rows.append((story.in_plain(name), count_text(found.count), errors, *times))
+        marks.append("")
+        corrected = [story.time_text(found, "corrected", time) for time in TIMES]
+        if not closed and corrected != times:
+            rows.append(("corrected", "", "", *corrected))
+            marks.append("second")
+    columns = [Column("Operation"), Column("Count", number=True, wide=True)]
+    columns.append(Column("Errors", number=True))
+    columns += [Column(name.replace("_", "."), number=True, wide=name in WIDE) for name in TIMES]
+    return Table(label=label, columns=columns, rows=rows, marks=marks, name="times")
+
+
+def _parts(record: RunRecord) -> Table:
+    return _plain(story.PART_HEAD, story.part_rows(record), "Parts of the run")
+
+
+def _over_time(charts: RunCharts, series: Series | None) -> Section:
+    figures = [*charts.load, *charts.trouble]
+    if not figures or series is None:
+        text = "No interval was recorded, so nothing can be shown over time."
+        return Section(key="time", short="Over time", heading="Over time", blocks=[_none(text)])
+    marked = _marked(charts)
+    return Section(
+        key="time",
+        short="Over time",
+        heading="Over time",
+        lede="All charts over time share one axis (UTC): drag across one to zoom into all, "
+        f"double-click to see the whole run. One step is {length_text(series.width_s)}.",
+        blocks=[Figures(figures=figures, zoom=True), *marked],
+    )
+
+
+def _marked(charts: RunCharts) -> list[Block]:
+    blocks: list[Block] = []
+    if charts.phases:
+        parts = [_mark("phase", phase.t, phase.name) for phase in charts.phases]
+        blocks += [Heading("Phases (dotted)"), Items(parts)]
+    if charts.incidents:
+        told = [_mark("incident", one.t, one.text) for one in charts.incidents]
+        blocks.append(Heading("What happened (dashed)"))
+        blocks.append(Items(told[:MOST_INCIDENTS]))
+        if len(told) > MOST_INCIDENTS:
+            more = told[MOST_INCIDENTS:]
+            blocks.append(Folded(summary=f"{len(more)} more", blocks=[Items(more)]))
+    return blocks
+
+
+def _mark(kind: str, at_s: float, text: str) -> Markup:
+    return Markup(
+        '<span class="swatch mark {}" aria-hidden="true"></span><span class="at">{}</span> {}'
+    ).format(kind, clock_text(at_s), text)
+
+
+def _sessions(record: RunRecord) -> Section:
+    rows = story.account_rows(record)
+    cells: list[Sequence[Cell]] = []
+    marks = []
+    for row in rows:
+        swatch = Markup('<span class="swatch box {}" aria-hidden="true"></span>{}')
+        cells.append((swatch.format(row.key, row.label), row.figure, row.note))
+        marks.append("bad" if row.key == "leftover" and record.sessions.leftover else "")
+        if row.key == "leftover":
+            for reason, many in record.sessions.leftover_reasons.items():
+                cells.append((story.in_plain(reason), count_text(many), ""))
+                marks.append("sub")
+    columns = [
+        Column("What became of them"),
+        Column("Sessions", number=True),
+        Column("Share", number=True),
+    ]
+    blocks: list[Block] = [
+        Table(
+            label="Account",
+            columns=columns,
+            rows=cells,
+            marks=marks,
+            name="account",
+            last=("Intended", count_text(record.sessions.intended), ""),
+        )
+    ]
+    if record.sessions.leftover:
+        command = Markup("<code>harness sweep {}</code>").format(record.run_id)
+        blocks.append(Text(Markup("To end what is left behind: {}").format(command), "todo"))
+    blocks += _afterwards(record)
+    blocks += _funnel(record)
+    return Section(
+        key="account",
+        short="Sessions",
+        heading="What became of the sessions",
+        lede="Each session is in exactly one class. A leftover is a session without proof of its "
+        "end. It may still be open at the service and hold an agent.",
+        blocks=blocks,
+    )
+
+
+def _afterwards(record: RunRecord) -> list[Block]:
+    blocks: list[Block] = []
+    truth = (record.model_extra or {}).get("simulator")
+    if isinstance(truth, dict) and truth:
+        told = [f"{name} {value}" for name, value in story.details(truth) if " · " not in name]
+        blocks.append(Text(f"The simulator's own count: {' · '.join(told)}", "aside"))
+    for title, found, rows_of in (
+        ("Queues and flows", record.baseline, baseline_rows),
+        ("Sweep afterwards", record.sweep, sweep_rows),
+        ("Audit: what the service itself said", record.audit, audit_rows),
+    ):
+        if found:
+            blocks += [Heading(title), _facts(rows_of(found))]
+            if said := remark(found):
+                blocks.append(Text(said, "aside"))
+    return blocks
+
+
+def _funnel(record: RunRecord) -> list[Block]:
+    rows = [
+        (
+            row.label,
+            row.figure,
+            "" if row.share is None else level(row.share, "step"),
+            row.note,
+        )
+        for row in story.funnel_rows(record)
+    ]
+    columns = [
+        Column("Step"),
+        Column("Sessions", number=True),
+        Column("", name_class="bar"),
+        Column("Lost", wide=True, name_class="lost"),
+    ]
+    table = Table(label="Steps of a session", columns=columns, rows=rows, name="funnel")
+    told = [f"{line[:1].upper()}{line[1:]}" for line in story.accounts(record)]
+    blocks: list[Block] = [Heading("How they fared"), Items(told)] if told else []
+    lengths = story.length_rows(record)
+    return [
+        *blocks,
+        *([_facts(lengths)] if lengths else []),
+        Folded(summary="How far they came, step by step", blocks=[table]),
+    ]
+
+
+def _wire(record: RunRecord, series: Series | None) -> Section:
+    seen, unseen = oddity_rows(record), never_seen(record)
+    blocks: list[Block] = []
+    if seen:
+        blocks.append(_facts(seen))
+    if unseen:
+        blocks.append(Text(f"Looked for and never seen: {', '.join(unseen)}.", "aside"))
+    if not blocks:
+        blocks.append(_none("Nothing of the kind was recorded."))
+    if limits := limit_rows(record, series):
+        refused = any(row.key == "refused" and row.figure not in ("0", UNKNOWN) for row in limits)
+        shown: list[Block] = [Heading("Against the service's limits"), _facts(limits)]
+        blocks += (
+            shown if refused else [Folded(summary="Against the service's limits", blocks=shown[1:])]
+        )
+    return Section(
+        key="unusual",
+        short="Unusual events",
+        heading="Unusual events",
+        lede="What the service sent or refused beside the usual course of a session.",
+        blocks=blocks,
+    )
+
+
+def _generator(record: RunRecord, charts: RunCharts) -> Section:
+    rows = story.generator_rows(record)
+    more: list[Block] = [_facts(rows[GENERATOR_SHOWN:])]
+    if charts.generator:
+        more.append(Figures(figures=charts.generator))
+    blocks: list[Block] = [
+        _facts(rows[:GENERATOR_SHOWN]),
+        Folded(summary="Lag, memory and more", blocks=more),
+    ]
+    return Section(
+        key="generator",
+        short="Generator",
+        heading="The load generator",
+        lede=Markup(
+            "Whether the machine that made the load was fit to. If it was late itself, its figures "
+            "say little about the service "
+            '(<a href="#measuring-lag-of-the-generator">when it counts as late</a>).'
+        ),
+        blocks=blocks,
+    )
+
+
+def _how(record: RunRecord) -> Section:
+    rows = _facts(story.how_rows(record))
+    return Section(
+        key="how",
+        short="How it was run",
+        heading="How it was run",
+        blocks=[Folded(summary="Target, options and versions", blocks=[rows])],
+    )
+
+
+def _measuring() -> Section:
+    title, manual = manual_section(MEASURING)
+    links = Markup(" · ").join(
+        Markup('<a href="#measuring-{}">{}</a>').format(place, words)
+        for place, words in (
+            ("verdicts", "verdicts"),
+            ("how-many-samples-are-enough", "how many samples are enough"),
+            ("was-the-load-offered-that-was-asked-for", "whether the load was offered"),
+            ("questions-and-how-they-end", "how a question ends"),
+            ("which-message-answers-what", "which message answers what"),
+            ("stories-and-guests", "when a guest was served"),
+        )
+    )
+    blocks = [Folded(summary="The page of the manual", blocks=[Text(manual, "manual")])]
+    return Section(
+        key="measuring", short="How it is measured", heading=title, lede=links, blocks=blocks
+    )
+
+
+def _facts(rows: Iterable[Row]) -> Facts:
+    return Facts([Fact(row.label, row.figure, row.note) for row in rows])
+
+
+def _plain(
+    head: Sequence[str], rows: Sequence[Sequence[str]], label: str = "Confidence intervals"
+) -> Table:
+    columns = [Column(name, number=bool(place)) for place, name in enumerate(head)]
+    return Table(label=label, columns=columns, rows=rows)
+
+
+def _none(text: str) -> Text:
+    return Text(text, "none")
