@@ -28,6 +28,58 @@ def test_the_account_in_a_sentence(sessions: dict, sentence: str) -> None:
     assert story.account(record(sessions=sessions)).startswith(sentence)
 
 
+def test_after_a_sweep_the_sentence_does_not_contradict_the_verdict() -> None:
+    before = {"intended": 9, "cleared": 7, "leftover": 2}
+    for now, sentence in (
+        (0, "Of 9 sessions, 2 were left behind at the end of the run. Since then all were ended."),
+        (
+            1,
+            "Of 9 sessions, 2 were left behind at the end of the run. "
+            "Since then some were ended: 1 are open yet.",
+        ),
+    ):
+        sessions = {**before, "leftover": now, "settled": 2 - now}
+        swept = record(verdict="FAIL", sessions=sessions, sessions_at_end=before)
+        assert story.account(swept) == sentence
+        [left] = [tile for tile in story.tiles(swept) if "left behind" in tile.name]
+        assert (left.figure, left.bad) == ("2", True)
+        assert left.note == f"{now} since a sweep"
+
+
+def test_the_tiles_tell_what_a_manager_asks() -> None:
+    found = record(
+        workload="open",
+        guests={"arrived": 90, "served": 81, "failed": 9},
+        stories={"begun": 90, "broken_off": 4},
+        arrivals={"due": 100, "started": 90, "dropped": 10, "late": 3},
+        sessions={"intended": 90, "opened": 90, "leftover": 0},
+        operations={
+            "reply": {"count": 300, "service_ms": {"p95": 2000.0, "lower_bounds": ["p95"]}}
+        },
+    )
+    told = {tile.name: (tile.figure, tile.note, tile.bad) for tile in story.tiles(found)}
+    assert told == {
+        "customers served": ("81", "of 90 who came: 90.0 %", True),
+        "to a reply, in 95 of 100 cases": ("> 2.00 s", "of 300 questions", False),
+        "stories broken off": ("4", "of 90 begun", True),
+        "turned away by the generator": ("10", "of 100 due", True),
+        "of the planned load carried out": ("90.0 %", "3 started late", True),
+        "sessions left behind": ("0", "of 90 sessions", False),
+    }
+
+
+def test_the_test_its_target_and_its_customers_have_names() -> None:
+    how = {"locustfile": "tests/spring_launch.py", "target": "wss://host/v1?deploymentId=x"}
+    mix = {"Shopper": {"came": 1050, "share_asked_for": 1.0}, "Caller": {"came": 3}}
+    found = record(how=how, mix=mix)
+    assert story.name_of_test(found) == "spring_launch"
+    assert story.target_name(found) == "wss://host/v1"
+    assert story.kinds_line(found) == "customers: Shopper 1,050, Caller 3"
+    named = record(how={**how, "name": "Spring launch", "target_name": "staging"})
+    assert (story.name_of_test(named), story.target_name(named)) == ("Spring launch", "staging")
+    assert (story.name_of_test(record()), story.kinds_line(record(mix=[1]))) == ("", "")
+
+
 def test_reasons_become_sentences() -> None:
     assert story.why(record(reasons=["reply p95 was 6 s", "x."])) == "Reply p95 was 6 s. X."
     assert "no verdict" in story.why(record())
@@ -56,9 +108,11 @@ def test_many_missed_objectives_are_cut_short() -> None:
 
 def test_an_empty_record_shows_no_zero() -> None:
     empty = record()
-    rows = story.key_figures(empty) + story.account_rows(empty) + story.funnel_rows(empty)
-    rows += story.generator_rows(empty)
+    rows = story.account_rows(empty) + story.funnel_rows(empty) + story.generator_rows(empty)
     assert {row.figure for row in rows} == {UNKNOWN}
+    assert {(tile.figure, tile.note, tile.bad) for tile in story.tiles(empty)} == {
+        (UNKNOWN, "", False)
+    }
 
 
 def test_an_account_that_does_not_add_up_is_told() -> None:
@@ -157,7 +211,7 @@ def test_session_lengths_and_little_are_told_where_recorded() -> None:
     rows = story.length_rows(record(session_length_ms={"p50": 7400.0}, little=little))
     assert [row.figure for row in rows] == [
         "p50 7.40 s",
-        "10.2 in session on average; arrivals times length give 10.0",
+        "10.2 on average; arrivals times length give 10.0",
     ]
 
 

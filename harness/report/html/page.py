@@ -77,7 +77,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A paragraph; ``look`` is lede, aside, todo, none or footnote."""
+    """A paragraph; ``look`` is lede, aside, todo, none or footnote (or manual: paragraphs)."""
 
     kind: ClassVar[str] = "text"
     text: Cell
@@ -215,10 +215,10 @@ def icon_of(tone: str) -> str:
 
 def render(page: Page) -> str:
     """The page's HTML."""
-    drawn = any(block.kind == "figures" for part in page.sections for block in _all(part.blocks))
-    script = _asset("page.js") if drawn or page.icon else ""
+    kinds = {block.kind for part in page.sections for block in _all(part.blocks)}
+    script = _asset("page.js") if kinds & {"figures", "folded"} or page.meta else ""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return (
+    html = (
         _environment()
         .get_template("page.html")
         .render(
@@ -232,6 +232,7 @@ def render(page: Page) -> str:
             version=__version__,
         )
     )
+    return html.lstrip()
 
 
 def write_page(path: Path, page: Page) -> Path:

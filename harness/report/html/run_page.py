@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from markupsafe import Markup
 
 from harness.clock import utc_iso
+from harness.judge.series import Series
 from harness.measure.model import OPERATIONS, ordered
 from harness.report import story
 from harness.report.consistency import disagreements
@@ -49,7 +50,6 @@ from harness.report.tables import (
     remark,
     sweep_rows,
 )
-from harness.judge.series import Series
 from harness.rundir.schema import Objective, RunRecord
 
 TIMES = ("p50", "p90", "p95", "p99", "p99_9", "max", "mean")

@@ -20,7 +20,8 @@ from harness.errors import ConfigError
 from harness.measure.histogram import Histogram
 from harness.measure.recorder import LAG_LOOP, service_tag
 from harness.measure.snapshot import read_histograms, read_intervals
-from harness.report.html.page import Answer, Column, Key, Section, write_answer
+from harness.report.html.page import Column, Page, Section, Table, write_page
+from harness.report.story import Tile
 from harness.rundir.layout import RunDirectory, write_json
 
 WINDOW = 3
@@ -377,7 +378,8 @@ def write_calibration_page(folder: Path, found: Calibration) -> Path:
         Column("Lag there", number=True),
         Column("Ended by"),
     ]
-    answer = Answer(
+    cells = [(row.what, row.kind, row.reached, row.count_on, row.lag, row.ended_by) for row in rows]
+    page = Page(
         title="What this machine can generate",
         kicker="Calibration",
         about=f"{found.host} · {found.cores} cores · {processes} · {found.made[:16]}",
@@ -385,7 +387,7 @@ def write_calibration_page(folder: Path, found: Calibration) -> Path:
         headline=_headline(best),
         why=_why(best),
         notices=[text for text in (disturbances(found),) if text],
-        keys=_keys(
+        tiles=_tiles(
             best, "over TLS" if best is found.kinds.get("tls") else "over plain connections"
         ),
         sections=[
@@ -394,16 +396,12 @@ def write_calibration_page(folder: Path, found: Calibration) -> Path:
                 lede=f"To count on are {SAFE:.0%} of the rates that were reached, because a rate "
                 "at the edge is spoiled by the first bad minute. Sessions are what memory, files "
                 "and ports have room for.",
-                columns=columns,
-                rows=[
-                    (row.what, row.kind, row.reached, row.count_on, row.lag, row.ended_by)
-                    for row in rows
-                ],
+                blocks=[Table(label="Every figure", columns=columns, rows=cells, cards=True)],
             )
         ],
         foot="Lag is how late the generator itself was, at the 99th percentile.",
     )
-    return write_answer(folder / PAGE, answer)
+    return write_page(folder / PAGE, page)
 
 
 def _headline(best: Carried) -> str:
@@ -425,16 +423,16 @@ def _why(best: Carried) -> str:
     )
 
 
-def _keys(best: Carried, over: str) -> list[Key]:
+def _tiles(best: Carried, over: str) -> list[Tile]:
     keys = []
     if best.guests is not None:
         figure = f"{best.guests.safe_per_s * 60:,.0f}"
-        keys.append(Key(figure=figure, name="new guests a minute", note=over))
+        keys.append(Tile(figure=figure, name="new guests a minute", note=over))
     if best.messages is not None:
         figure = f"{best.messages.safe_per_s:,.0f}"
-        keys.append(Key(figure=figure, name="messages a second", note=over))
+        keys.append(Tile(figure=figure, name="messages a second", note=over))
     if best.sessions is not None:
         held = best.sessions
         note = f"by {held.room_ends_by}; {held.held:,} were held"
-        keys.append(Key(figure=f"{held.room:,}", name="room for sessions at once", note=note))
+        keys.append(Tile(figure=f"{held.room:,}", name="room for sessions at once", note=note))
     return keys

@@ -1,198 +1,253 @@
-"""The answer of a capacity search as a page for people who decide.
-
-The curve of a capacity search as a drawing: figure over load, and where it meets the limit.
-
-Plain SVG, so that the page needs no script. Its texts are numbers of ours; what comes from outside
-does not get in here.
-"""
+"""The answer of a capacity search as a page for people who decide."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import log
 from pathlib import Path
 from typing import Any
 
-from harness import __version__
-from harness.report.html.page import template_environment
+from harness.report.html import page as html
+from harness.report.html.charts import Chart, Drawing, Scale, placed, round_ticks
+from harness.report.html.page import (
+    Block,
+    Cell,
+    Column,
+    Fact,
+    Facts,
+    Figure,
+    Figures,
+    Heading,
+    Items,
+    Page,
+    Section,
+    Table,
+    level,
+    write_page,
+)
+from harness.report.story import Tile
 from harness.report.wording import in_words
-from harness.rundir.layout import write_atomically
 from harness.studies.capacity.answer import sentences
 from harness.studies.capacity.search import Raised
 from harness.units import duration_text
 
-HEIGHT = 320
-LEFT, RIGHT, TOP, BOTTOM = 64, 700, 30, 266
-LOWEST, HIGHEST = 0.1, 6.0
-"""Shares of the limit that the axis shows; what lies outside is drawn at its edge."""
-SHARES = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
-MOST_TICKS = 6
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """A level: where it is drawn, its interval, and its tone."""
-
-    x: float
-    y: float
-    top: float
-    bottom: float
-    tone: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tick:
-    """A label beside an axis."""
-
-    at: float
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KneeChart:
-    """All that the template draws; lengths in units of a drawing that is 720 wide."""
-
-    points: Sequence[Point]
-    across: Sequence[Tick]
-    up: Sequence[Tick]
-    limit_y: float
-    low_x: float | None
-    high_x: float | None
-    left: int = LEFT
-    right: int = RIGHT
-    top: int = TOP
-    bottom: int = BOTTOM
-    height: int = HEIGHT
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """A level: its load, its figure with its interval as shares of the limit, and its tone."""
-
-    load: float
-    of_limit: Sequence[float]
-    tone: str
-
-
-def knee_chart(
-    levels: Sequence[Measured], *, low: float | None, high: float | None
-) -> KneeChart | None:
-    """Loads are in the unit that is drawn. None with fewer than two levels."""
-    if len(levels) < 2:
-        return None
-    most = max(level.load for level in levels) * 1.05
-
-    def across(load: float) -> float:
-        return float(round(LEFT + (RIGHT - LEFT) * min(load / most, 1.0), 1))
-
-    points = []
-    for level in sorted(levels, key=lambda level: level.load):
-        least, figure, top = level.of_limit
-        points.append(
-            Point(
-                x=across(level.load),
-                y=_up(figure),
-                top=_up(top),
-                bottom=_up(least),
-                tone=level.tone,
-            )
-        )
-    step = _step(most)
-    return KneeChart(
-        points=points,
-        across=[
-            Tick(at=across(number * step), text=_label(number * step))
-            for number in range(int(most / step) + 1)
-        ],
-        up=[Tick(at=_up(share), text=f"{share:.0%}") for share in SHARES],
-        limit_y=_up(1.0),
-        low_x=None if low is None else across(low),
-        high_x=None if high is None else across(high),
-    )
-
-
-def _label(load: float) -> str:
-    return f"{load:,.0f}" if load >= 1000 else f"{load:,.4g}"
-
-
-def _up(share: float) -> float:
-    inside = min(max(share, LOWEST), HIGHEST)
-    part = (log(inside) - log(LOWEST)) / (log(HIGHEST) - log(LOWEST))
-    return round(BOTTOM - (BOTTOM - TOP) * part, 1)
-
-
-def _step(most: float) -> float:
-    """A round distance between labels."""
-    step = 1.0
-    while most / step > MOST_TICKS:
-        for factor in (2, 2.5, 2):  # 1, 2, 5, 10
-            step *= factor
-            if most / step <= MOST_TICKS:
-                break
-    return step
-
-
 PAGE = "capacity.html"
+LOWEST, HIGHEST = 0.1, 6.0
+"""Shares of the limit that the curve shows; what lies outside is drawn at its edge."""
+SHARES = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 WORDS = {
     "under": "met",
     "close": "too close to call",
     "over": "missed",
+    "too few": "too few guests to tell",
     "inconclusive": "the generator was the limit",
 }
-TONES = {"under": "good", "close": "near", "over": "bad", "inconclusive": "dull"}
+TONES = {"under": "good", "close": "near", "over": "bad", "too few": "dull", "inconclusive": "dull"}
 
 
 def write_capacity_page(directory: Path, found: Mapping[str, Any]) -> Path:
-    """Write ``capacity.html`` from the answer (as ``harness capacity --json`` prints it)."""
-    return write_atomically(directory / PAGE, render(found))
+    """Write ``capacity.html`` from the answer (as ``harness capacity --json`` prints it).
+
+    Raises ConfigError when that is not possible.
+    """
+    return write_page(directory / PAGE, capacity_page(found))
 
 
 def render(found: Mapping[str, Any]) -> str:
     """The page's HTML; everything that comes from outside is escaped."""
+    return html.render(capacity_page(found))
+
+
+def capacity_page(found: Mapping[str, Any]) -> Page:
+    """The page: the answer, the curve, every level, and what the levels say together."""
     by = Raised(found["by"])
     levels = sorted(found["levels"], key=by.load_of)
-    highest = max(map(by.load_of, levels), default=1.0)
-    rows = [
-        {
-            "load": _load(by, by.load_of(level)),
-            "width": round(100 * by.load_of(level) / highest, 2),
-            "tone": TONES[level["judged"]],
-            "word": WORDS[level["judged"]],
-            "why": level["reason"]
-            or ", ".join(f"{text}: {figure}" for text, figure in level["figures"].items()),
-            "beside": _beside(by, level),
-            "replies": _number(level["replies_per_s"]),
-            "run": level["run"],
-        }
-        for level in levels
-    ]
-    top: Mapping[str, Any] = max(
-        (level for level in levels if level["judged"] == "under"), key=by.load_of, default={}
+    headline = _headline(found, by)
+    sections = [_curve(found, by, levels), _levels(by, levels), _fits(found), _assumptions(found)]
+    return Page(
+        title=f"Capacity: {headline}",
+        kicker="Capacity search",
+        about=str(found["directory"]),
+        tone="pass" if found["found"] in ("knee", "at least") else "no_data",
+        headline=headline,
+        why=_why(found, by),
+        tiles=_tiles(found, by, levels),
+        sections=[section for section in sections if section is not None],
+        foot="A level counts as met or missed only when the interval of its figures lies clear of "
+        "their limits. Those that are too close to call are read together.",
     )
-    return (
-        template_environment()
-        .get_template("capacity.html")
-        .render(
-            version=__version__,
-            found=found,
-            headline=_headline(found, by),
-            tone="pass" if found["found"] in ("knee", "at least") else "no_data",
-            rows=rows,
-            level_count=len(rows),
-            chart=_chart(found, by, levels),
-            unit=by.words,
-            by_rate=by is Raised.RATE,
-            centre=_number_of(found.get("centre")),
-            wanted=_number_of(found.get("wanted")),
-            objective=_objective(found["broke_first"].partition(": ")[0]),
-            top={
-                "beside": _beside(by, top),
-                "stay": "-" if not top.get("session_s") else duration_text(top["session_s"]),
-            }
-            if top
-            else None,
-            fits=sentences(found["fits"]) if found.get("fits") else [],
-            minutes=f"{found['minutes']:.1f}",
+
+
+def _why(found: Mapping[str, Any], by: Raised) -> str:
+    match found["found"]:
+        case "knee":
+            many = "may come" if by is Raised.RATE else "may be in session"
+            told = [
+                f"So many guests {many} before the objectives are missed; the true limit lies "
+                "between these two with a confidence of 95 %."
+            ]
+            if centre := _number_of(found.get("centre")):
+                rate = " a minute" if by is Raised.RATE else ""
+                told.append(f"Most likely it is {centre}{rate}.")
+            if objective := _objective(found["broke_first"].partition(": ")[0]):
+                told.append(f"Beyond it this no longer holds: {objective}.")
+            return " ".join(told)
+        case "changed":
+            return (
+                "What was measured at the beginning did not hold at the end, so no confidence can "
+                "be stated. Search again at a time when the service is the same, or give it longer "
+                "to settle (--settle)."
+            )
+        case "at least":
+            return (
+                "The highest load that was allowed still met the objectives; the limit lies higher."
+            )
+        case "the generator is the limit":
+            return (
+                "Beyond that the load generator was the limit. The service's own limit was not "
+                "found; use more processes or machines."
+            )
+        case "at most":
+            first = f": {found['broke_first']}" if found["broke_first"] else ""
+            return f"The lowest load that was tried already missed the objectives{first}."
+        case _:
+            return "The levels tried so far do not decide it."
+
+
+def _tiles(found: Mapping[str, Any], by: Raised, levels: Sequence[Mapping[str, Any]]) -> list[Tile]:
+    tiles = []
+    met = [one for one in levels if one["judged"] == "under"]
+    if met:
+        top = max(met, key=by.load_of)
+        other = "guests in session" if by is Raised.RATE else "new guests a minute"
+        stay = top.get("session_s")
+        tiles += [
+            Tile(figure=_beside(by, top), name=f"{other} at the highest level that was met"),
+            Tile(figure=duration_text(stay) if stay else "-", name="in session, each"),
+        ]
+    if found["headroom"] is not None:
+        wanted = _number_of(found.get("wanted"))
+        tiles.append(
+            Tile(
+                figure=f"{found['headroom'] * 100:+.0f} %",
+                name="headroom against what is wanted",
+                note=f"{wanted} {by.words}" if wanted else "",
+                bad=found["headroom"] < 0,
+            )
         )
+    tiles.append(Tile(figure=str(len(levels)), name="levels tried"))
+    return [*tiles, Tile(figure=f"{found['minutes']:.1f}", name="minutes of load")]
+
+
+def _levels(by: Raised, levels: Sequence[Mapping[str, Any]]) -> Section:
+    highest = max(map(by.load_of, levels), default=1.0)
+    rows: list[Sequence[Cell]] = []
+    for one in levels:
+        again = ", held again" if one.get("again") else ""
+        figures = ", ".join(f"{text}: {figure}" for text, figure in one["figures"].items())
+        rows.append(
+            (
+                _load(by, by.load_of(one)),
+                level(by.load_of(one) / highest, TONES[one["judged"]]),
+                f"{WORDS[one['judged']]}{again}",
+                _beside(by, one),
+                _number(one["replies_per_s"]),
+                one["reason"] or figures,
+            )
+        )
+    names = (
+        ("Guests a minute", "In session")
+        if by is Raised.RATE
+        else ("Guests at once", "Guests a minute")
+    )
+    columns = [
+        Column(names[0]),
+        Column("", name_class="bar"),
+        Column("Objectives"),
+        Column(names[1], number=True),
+        Column("Replies a second", number=True),
+        Column("Figures", name_class="words"),
+    ]
+    what = "its arrival rate" if by is Raised.RATE else "how many guests were in session"
+    return Section(
+        heading="Every level",
+        lede=f"Each level is a run of its own with its own report; the bar is {what}.",
+        blocks=[Table(label="Every level", columns=columns, rows=rows, cards=True)],
+    )
+
+
+def _fits(found: Mapping[str, Any]) -> Section | None:
+    if not found.get("fits"):
+        return None
+    rows = [
+        Fact(name, says, f"In doubt: {doubts}." if doubts else "")
+        for name, says, doubts in sentences(found["fits"])
+    ]
+    return Section(
+        heading="What the levels say together",
+        lede="Checks against theory. None of them is the answer; where one is in doubt, the reason "
+        "stands beside it.",
+        blocks=[Facts(rows)],
+    )
+
+
+def _assumptions(found: Mapping[str, Any]) -> Section | None:
+    if not found.get("assumes"):
+        return None
+    blocks: list[Block] = [Items(found["assumes"])]
+    if found.get("could_not_tell"):
+        blocks += [Heading("What it could not tell"), Items(found["could_not_tell"])]
+    return Section(heading="What this rests on", blocks=blocks)
+
+
+def _curve(
+    found: Mapping[str, Any], by: Raised, levels: Sequence[Mapping[str, Any]]
+) -> Section | None:
+    measured = [one for one in levels if one.get("of_limit")]
+    if len(measured) < 2:
+        return None
+    answered = found["found"] == "knee" and found["high"] is not None
+    points = [
+        (by.shown(by.load_of(one)), one["of_limit"], TONES[one["judged"]]) for one in measured
+    ]
+    chart = knee_chart(points, band=(found["low"], found["high"]) if answered else None)
+    came = "guests came a minute" if by is Raised.RATE else "guests were in session"
+    figure = Figure(
+        key="curve",
+        title=f"The figure as a share of its limit, over {by.words}",
+        about="",
+        says="the same figures follow as a table",
+        chart=chart,
+    )
+    return Section(
+        heading="Where it breaks",
+        lede=f"Each point is a level that was run: how many {came}, and how the figure nearest to "
+        "breaking stood to its limit, with its interval. The shaded band is the answer, the dashed "
+        "line the limit.",
+        blocks=[Figures(figures=[figure], single=True)],
+    )
+
+
+def knee_chart(
+    points: Sequence[tuple[float, Sequence[float], str]], *, band: tuple[float, float] | None
+) -> Chart:
+    """Figure over load, and where it meets the limit.
+
+    Each point is a load in the unit that is drawn, its figure with its interval as shares of the
+    limit (low, figure, high), and its tone.
+    """
+    across = Scale(0.0, max(load for load, _, _ in points) * 1.05)
+    up = Scale(LOWEST, HIGHEST, log=True)
+    drawing = Drawing(across, up)
+    labels = placed([(share, f"{share:.0%}") for share in SHARES], up)
+    drawing.grid(labels)
+    if band is not None:
+        drawing.boxes([(*band, LOWEST, HIGHEST)], opacity=0.16, name="answer")
+    drawing.level(1.0, "limit")
+    for load, (low, value, high), tone in points:
+        drawing.point(load, low, value, high, tone)
+    return Chart(
+        shapes=drawing.shapes,
+        across=placed(round_ticks(0.0, across.high), across),
+        up=labels,
+        tall=True,
     )
 
 
@@ -219,26 +274,6 @@ def _beside(by: Raised, level: Mapping[str, Any]) -> str:
         return _number(level.get("occupancy"))
     per_s = level.get("arrivals_per_s")
     return _number(None if per_s is None else per_s * 60)
-
-
-def _chart(
-    found: Mapping[str, Any], by: Raised, levels: Sequence[Mapping[str, Any]]
-) -> KneeChart | None:
-    answered = found["found"] == "knee" and found["high"] is not None
-    measured = [
-        Measured(
-            load=by.shown(by.load_of(level)),
-            of_limit=level["of_limit"],
-            tone=TONES[level["judged"]],
-        )
-        for level in levels
-        if level.get("of_limit")
-    ]
-    return knee_chart(
-        measured,
-        low=found["low"] if answered else None,
-        high=found["high"] if answered else None,
-    )
 
 
 def _objective(text: str) -> str:

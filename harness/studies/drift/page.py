@@ -1,88 +1,89 @@
-"""What drifts over a soak as a page for people who don't read logs.
+"""What drifts over a soak as a page for people who don't read logs."""
 
-One watched figure over a soak as a small drawing: its course, the warm-up, the fitted slope.
-
-Plain SVG, so that the page needs no script. Its texts are numbers of ours; what comes from outside
-does not get in here.
-"""
-
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import pairwise
 from math import inf
 from pathlib import Path
 from statistics import median
 
-from harness import __version__
 from harness.measure.model import OPERATIONS
 from harness.report.figures import percent_text, with_unit
-from harness.report.html.page import template_environment, write_page
+from harness.report.html.charts import (
+    SECONDS_FROM_MS,
+    Chart,
+    Drawing,
+    Scale,
+    Tick,
+    placed,
+    round_ticks,
+)
+from harness.report.html.page import (
+    Column,
+    Fact,
+    Facts,
+    Figure,
+    Figures,
+    Items,
+    Page,
+    Section,
+    Table,
+    pill,
+    write_page,
+)
+from harness.report.story import Tile
 from harness.rundir.layout import DRIFT_PAGE
 from harness.studies.drift.assess import DriftReport, Finding, Leak, Side
 from harness.studies.drift.trend import Drift
 from harness.units import about_text, duration_text
 
-WIDTH, HEIGHT = 360, 150
-LEFT, RIGHT, TOP, BOTTOM = 62, 352, 12, 122
 LEAST_HEIGHT = 4.0
 """The drawing is at least so many times as high as the change that counts, so that what does not
 matter looks as it is: flat."""
 GAP = 3.0
 """Bins without a value interrupt the line where they are so many times as wide as usual."""
+MOST_LABELS = 4
 SPIKES = 0.02
 """So small a part of the points at each end may lie outside and is drawn at the edge."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DriftChart:
-    """All that the template draws; lengths in units of a 360 by 150 drawing.
-
-    ``lines`` are the course as points of polylines, ``fan`` the interval of the slope as a polygon,
-    ``fit`` the fitted line's ends; None where no slope could be told.
-    """
-
-    lines: Sequence[str]
-    cut_x: float
-    fit: tuple[float, float, float, float] | None
-    fan: str | None
-    limit_y: float | None
-    top_text: str
-    bottom_text: str
-    end_text: str
-
-
-def drift_chart(finding: Finding) -> DriftChart:
+def drift_chart(finding: Finding) -> Chart:
     """Draw a finding; it has two points at least."""
     watched, found = finding.watched, finding.trend
     at_s, values = watched.at_s, watched.values
-    began, ended = at_s[0], at_s[-1]
     ends = _line_ends(finding)
-    level = abs(found.level or median(values)) if watched.relative else 1.0
-    matters = max(watched.matters * level, watched.floor)
+    steady = abs(found.level or median(values)) if watched.relative else 1.0
+    matters = max(watched.matters * steady, watched.floor)
     low, high = _range(values, ends, LEAST_HEIGHT * matters)
-
-    def across(at: float) -> float:
-        return round(LEFT + (RIGHT - LEFT) * (at - began) / (ended - began), 1)
-
-    def up(value: float) -> float:
-        inside = min(max(value, low), high)
-        return round(float(BOTTOM - (BOTTOM - TOP) * (inside - low) / (high - low)), 1)
-
-    cut_x = across(began + found.cut_s)
+    drawing = Drawing(Scale(at_s[0], at_s[-1]), Scale(low, high))
+    up = placed(_labels(low, high, watched.unit), drawing.y)
+    drawing.grid(up)
+    cut_s = at_s[0] + found.cut_s
+    if found.cut_s > 0:
+        drawing.boxes([(at_s[0], cut_s, low, high)], opacity=0.12, name="warm")
+    for stretch in _stretches(at_s, values):
+        drawing.line(stretch, name="course")
+    if fan := _fan(finding, cut_s, at_s[-1]):
+        drawing.area(fan, "fan")
+    if ends is not None:
+        drawing.line([(cut_s, ends[0]), (at_s[-1], ends[1])], name="fit")
     limit = watched.limit
-    return DriftChart(
-        lines=[
-            " ".join(f"{across(at)},{up(value)}" for at, value in stretch)
-            for stretch in _stretches(at_s, values)
-        ],
-        cut_x=cut_x,
-        fit=None if ends is None else (cut_x, up(ends[0]), float(RIGHT), up(ends[1])),
-        fan=_fan(finding, cut_x, up),
-        limit_y=up(limit) if limit is not None and low < limit < high else None,
-        top_text=with_unit(_short(high), watched.unit),
-        bottom_text=with_unit(_short(low), watched.unit),
-        end_text=duration_text(ended - began),
+    if limit is not None and low < limit < high:
+        drawing.level(limit, "limit")
+    return Chart(
+        shapes=drawing.shapes,
+        across=[Tick(0.0, "start"), Tick(1.0, duration_text(at_s[-1] - at_s[0]))],
+        up=up,
+        tone=TONES[found.verdict],
     )
+
+
+def _labels(low: float, high: float, unit: str | None) -> list[tuple[float, str]]:
+    """Round values beside the axis, in the unit that fits their size."""
+    name, scale = {"share": ("%", 100.0), "count": ("", 1.0)}.get(unit or "", (unit or "", 1.0))
+    if unit == "ms" and high >= SECONDS_FROM_MS:
+        name, scale = "s", 0.001
+    ticks = round_ticks(low * scale, high * scale, name, MOST_LABELS)
+    return [(value / scale, text) for value, text in ticks]
 
 
 def _line_ends(finding: Finding) -> tuple[float, float] | None:
@@ -93,20 +94,19 @@ def _line_ends(finding: Finding) -> tuple[float, float] | None:
     return found.level - found.slope_per_h * found.span_s / 3600, found.level
 
 
-def _fan(finding: Finding, cut_x: float, up: Callable[[float], float]) -> str | None:
+def _fan(finding: Finding, cut_s: float, end_s: float) -> list[tuple[float, float]]:
     """The lines of the lowest and the highest slope, through the middle of the fitted one."""
     ends, found = _line_ends(finding), finding.trend
     if ends is None or found.slope_low_per_h is None or found.slope_high_per_h is None:
-        return None
+        return []
     middle, half_h = (ends[0] + ends[1]) / 2, found.span_s / 7200
     low, high = found.slope_low_per_h * half_h, found.slope_high_per_h * half_h
-    corners = (
-        (cut_x, middle - low),
-        (float(RIGHT), middle + low),
-        (float(RIGHT), middle + high),
-        (cut_x, middle - high),
-    )
-    return " ".join(f"{x},{up(value)}" for x, value in corners)
+    return [
+        (cut_s, middle - low),
+        (end_s, middle + low),
+        (end_s, middle + high),
+        (cut_s, middle - high),
+    ]
 
 
 def _range(
@@ -136,11 +136,6 @@ def _stretches(at_s: Sequence[float], values: Sequence[float]) -> list[list[tupl
     return found
 
 
-def _short(value: float) -> float:
-    """Three digits are enough beside an axis."""
-    return float(f"{value:.3g}")
-
-
 ORDER = (Drift.DRIFTING, Drift.UNDECIDED, Drift.IMPROVING, Drift.FLAT)
 TONES = {
     Drift.DRIFTING: "fail",
@@ -160,45 +155,102 @@ NAMED = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """One figure as the page shows it."""
-
-    name: str
-    title: str
-    whose: str
-    verdict: str
-    tone: str
-    sentence: str
-    start: str
-    end: str
-    change: str
-    interval: str
-    warm_up: str
-    limit: str
-    chart: DriftChart | None
-
-
 def write_drift_page(run_dir: Path, report: DriftReport) -> Path:
     """Write ``drift.html`` beside the run's files. Raises ConfigError when that can't be done."""
-    return write_page(run_dir / DRIFT_PAGE, render(run_dir.name, report))
+    return write_page(run_dir / DRIFT_PAGE, drift_page(run_dir.name, report))
 
 
-def render(run: str, report: DriftReport) -> str:
-    """The page's HTML; everything that comes from outside is escaped."""
-    shown = [_shown(one) for verdict in ORDER for one in report.findings if _is(one, verdict)]
+def drift_page(run: str, report: DriftReport) -> Page:
+    """What drifts first, then every figure as a drawing and as a row."""
+    found = [one for verdict in ORDER for one in report.findings if _is(one, verdict)]
+    sections = [_courses(found), _table(found)] if found else []
+    if report.leak is not None:
+        sections.append(
+            Section(
+                heading="Sessions left behind",
+                lede="Sessions without proof that they ended. At a real service each may hold an "
+                "agent for hours: harness sweep ends them.",
+                blocks=[Facts([Fact(name, figure) for name, figure in _leak(report.leak)])],
+            )
+        )
+    sections.append(
+        Section(heading="What this takes for granted", blocks=[Items(assumptions(report))])
+    )
+    headline = _headline(report)
     spans = [finding.trend.span_s for finding in report.findings]
-    template = template_environment().get_template("drift.html")
-    return template.render(
-        version=__version__,
-        run=run,
+    return Page(
+        title=f"Drift: {headline}",
+        kicker="Drift over a soak",
+        about=run,
         tone=TONES[report.verdict],
-        headline=_headline(report),
+        headline=headline,
         why=_why(report),
-        keys=_keys(report, max(spans, default=0.0)),
-        assumptions=assumptions(report),
-        figures=shown,
-        leak=None if report.leak is None else _leak(report.leak),
+        tiles=_tiles(report, max(spans, default=0.0)),
+        sections=sections,
+        foot="Slopes by Theil and Sen, intervals by resampling blocks of time; what a figure owes "
+        "to the load is taken out first.",
+    )
+
+
+def _courses(findings: Sequence[Finding]) -> Section:
+    figures = [
+        Figure(
+            key=f"course-{number}",
+            title=title_of(one.name),
+            about=_sentence(one),
+            says=f"{one.trend.verdict} over the run; the same figures follow as a table",
+            pill=pill(str(one.trend.verdict), TONES[one.trend.verdict]),
+            chart=drift_chart(one),
+        )
+        for number, one in enumerate(findings)
+        if len(one.watched.values) > 1
+    ]
+    return Section(
+        heading="Every figure over the run",
+        lede="Blue is what was measured, the straight line its trend, and the fan around it how "
+        "sure that is. The dashed line is the limit. What is shaded at the left was warm-up and "
+        "does not count. A drawing is at least four times as high as a change that would matter, "
+        "so what looks flat is flat.",
+        blocks=[Figures(figures=figures)],
+    )
+
+
+def _table(findings: Sequence[Finding]) -> Section:
+    rows = []
+    for one in findings:
+        start, end = _ends(one)
+        found, unit = one.trend, one.watched.unit
+        between = (
+            "" if found.low is None else f"{_amount(one, found.low)} to {_amount(one, found.high)}"
+        )
+        rows.append(
+            (
+                one.name,
+                WHOSE[one.side],
+                pill(str(found.verdict), TONES[found.verdict]),
+                with_unit(start, unit),
+                with_unit(end, unit),
+                _amount(one, found.change),
+                between,
+                duration_text(found.cut_s),
+                _limit(one),
+            )
+        )
+    columns = [
+        Column("Figure"),
+        Column("Of"),
+        Column("Verdict"),
+        *(
+            Column(name, number=True, wide=name == "Warm-up")
+            for name in ("From", "To", "Change", "Interval", "Warm-up")
+        ),
+        Column("Limit"),
+    ]
+    return Section(
+        heading="As a table",
+        lede="From the end of the warm-up to the end of the run; one error rate of 5 % holds for "
+        "all figures together.",
+        blocks=[Table(label="Every figure", columns=columns, rows=rows, cards=True)],
     )
 
 
@@ -278,44 +330,24 @@ def _of(many: int) -> str:
     return "one figure" if many == 1 else f"{many} figures"
 
 
-def _keys(report: DriftReport, span_s: float) -> list[tuple[str, str, bool]]:
-    """(figure, what it is, whether it is bad)."""
+def _tiles(report: DriftReport, span_s: float) -> list[Tile]:
     verdicts = [one.trend.verdict for one in report.findings]
-    keys = [
-        (str(verdicts.count(Drift.DRIFTING)), "drifting", Drift.DRIFTING in verdicts),
-        (str(verdicts.count(Drift.UNDECIDED)), "undecided", False),
-        (f"{verdicts.count(Drift.FLAT)} of {len(verdicts)}", "figures are flat", False),
-        (duration_text(span_s), "looked at, after the warm-up", False),
+    drifting = verdicts.count(Drift.DRIFTING)
+    flat = f"{verdicts.count(Drift.FLAT)} of {len(verdicts)}"
+    tiles = [
+        Tile(figure=str(drifting), name="drifting", bad=drifting > 0),
+        Tile(figure=str(verdicts.count(Drift.UNDECIDED)), name="undecided"),
+        Tile(figure=flat, name="figures are flat"),
+        Tile(figure=duration_text(span_s), name="looked at, after the warm-up"),
     ]
     leak = report.leak
     if leak is not None:
         bad = leak.verdict is Drift.DRIFTING
-        keys.append((percent_text(leak.share), "of the sessions left behind", bad))
+        share = percent_text(leak.share)
+        tiles.append(Tile(figure=share, name="of the sessions left behind", bad=bad))
         if leak.per_hour is not None:
-            keys.append((f"{leak.per_hour:,.3g}", "left behind an hour", bad))
-    return keys
-
-
-def _shown(finding: Finding) -> Shown:
-    found, watched = finding.trend, finding.watched
-    start, end = _ends(finding)
-    return Shown(
-        name=finding.name,
-        title=title_of(finding.name),
-        whose=WHOSE[finding.side],
-        verdict=str(found.verdict),
-        tone=TONES[found.verdict],
-        sentence=_sentence(finding),
-        start=with_unit(start, watched.unit),
-        end=with_unit(end, watched.unit),
-        change=_amount(finding, found.change),
-        interval=""
-        if found.low is None
-        else f"{_amount(finding, found.low)} to {_amount(finding, found.high)}",
-        warm_up=duration_text(found.cut_s),
-        limit=_limit(finding),
-        chart=drift_chart(finding) if len(watched.values) > 1 else None,
-    )
+            tiles.append(Tile(figure=f"{leak.per_hour:,.3g}", name="left behind an hour", bad=bad))
+    return tiles
 
 
 def _ends(finding: Finding) -> tuple[float | None, float | None]:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.report.html.page import Answer, Column, Key, Section, write_answer
+from harness.report.html.page import Code, Column, Page, Section, Table, write_page
+from harness.report.story import Tile
 from harness.studies.plan.plan import LaunchPlan, Wanted
 from harness.units import duration_text, figure_text
 
@@ -25,20 +26,26 @@ def write_plan_page(
     sections = [
         Section(
             heading="What it takes",
-            columns=[Column("What"), Column("Figure", number=True), Column("Why")],
-            rows=rows,
+            blocks=[
+                Table(
+                    label="What it takes",
+                    columns=[Column("What"), Column("Figure", number=True), Column("Why")],
+                    rows=rows,
+                    cards=True,
+                )
+            ],
         ),
         Section(
             heading="Runs to make",
             lede="In this order; each ends with a verdict and a report of its own. Against the "
             "real service add --target with the name of a target.",
-            code="\n".join(f"{command}   # {why}" for command, why in plan.commands),
+            blocks=[Code("\n".join(f"{command}   # {why}" for command, why in plan.commands))],
         ),
-        Section(heading="As a locustfile", code=locustfile),
+        Section(heading="As a locustfile", blocks=[Code(locustfile)]),
     ]
-    return write_answer(
+    return write_page(
         folder / PAGE,
-        Answer(
+        Page(
             title=f"Plan of a launch: {_headline(plan)}",
             kicker="Plan of a launch",
             about=f"{wanted.chats_per_h:,.0f} chats an hour, {duration_text(wanted.handle_s)} each",
@@ -46,7 +53,7 @@ def write_plan_page(
             headline=_headline(plan),
             why=_why(wanted, plan),
             notices=plan.warnings,
-            keys=_keys(wanted, plan),
+            tiles=_tiles(wanted, plan),
             sections=sections,
             foot="Agents by Erlang C, or Erlang A where guests give up; guests in session by "
             "Little's law; what chance adds by Poisson, exceeded once in a thousand.",
@@ -91,20 +98,20 @@ def _answered(wanted: Wanted, plan: LaunchPlan) -> str:
     return f"{plan.answered_within:.0%} answered within {duration_text(wanted.answer_within_s)}"
 
 
-def _keys(wanted: Wanted, plan: LaunchPlan) -> list[Key]:
+def _tiles(wanted: Wanted, plan: LaunchPlan) -> list[Tile]:
     nights = "-" if plan.nights is None else f"{plan.nights}"
     keys = [
-        Key(figure=f"{figure_text(plan.peak_per_min)}", name="new guests a minute at the peak"),
-        Key(figure=f"{plan.occupancy_high:,}", name="in session at once, chance included"),
-        Key(figure=f"{plan.agents:,}", name="agents", note=_answered(wanted, plan)),
-        Key(figure=nights, name="nights of testing", bad=plan.nights is None),
-        Key(figure=f"{plan.machines:,}", name="generator machines"),
-        Key(
+        Tile(figure=f"{figure_text(plan.peak_per_min)}", name="new guests a minute at the peak"),
+        Tile(figure=f"{plan.occupancy_high:,}", name="in session at once, chance included"),
+        Tile(figure=f"{plan.agents:,}", name="agents", note=_answered(wanted, plan)),
+        Tile(figure=nights, name="nights of testing", bad=plan.nights is None),
+        Tile(figure=f"{plan.machines:,}", name="generator machines"),
+        Tile(
             figure=f"{plan.leftover_agent_hours_per_1000_chats:,.3g} h",
             name="agents' hours lost per 1,000 chats to leftovers",
         ),
     ]
     if plan.headroom is not None:
-        keys[4:4] = [Key(figure=f"{plan.headroom:+.0%}", name="headroom", bad=plan.headroom < 0)]
+        keys[4:4] = [Tile(figure=f"{plan.headroom:+.0%}", name="headroom", bad=plan.headroom < 0)]
         del keys[3]
     return keys

@@ -5,7 +5,7 @@ from pathlib import Path
 from synthetic import START_S, make_run
 
 from harness.judge.series import Series, read_series
-from harness.report.html.panels import find_incidents
+from harness.report.html.run_charts import find_incidents
 
 
 def series(run_dir: Path) -> Series:

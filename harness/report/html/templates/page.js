@@ -38,7 +38,9 @@
     for (let at = Math.ceil(start / step) * step; at <= end; at += step) {
       const text = utc(at * 1000);
       const tick = document.createElement("span");
-      tick.style.left = `${(100 * (at - start)) / (end - start)}%`;
+      const share = (at - start) / (end - start);
+      tick.style.left = `${100 * share}%`;
+      tick.className = share < 0.03 ? "first" : share > 0.97 ? "last" : "";
       tick.textContent = step < 60 ? text.slice(11, 19) : step < DAY_S ? text.slice(11, 16) : text.slice(5, 10);
       ticks.push(tick);
     }

@@ -10,7 +10,7 @@ from harness.judge.reading import read_record
 from harness.judge.series import Series, read_series
 from harness.measure.snapshot import read_measurements
 from harness.report.figures import UNKNOWN
-from harness.report.html.panels import NOTHING, in_order, make_panels
+from harness.report.html.run_charts import NOTHING, in_order, make_charts
 from harness.rundir.schema import RunRecord
 
 EMPTY = RunRecord.model_validate({"schema": 1, "run_id": "r"})
@@ -29,25 +29,25 @@ def series(run_dir: Path) -> Series:
 
 
 def test_everything_that_is_asked_of_a_report_is_there(run_dir: Path, series: Series) -> None:
-    made = make_panels(read_record(run_dir), series)
-    panels = {panel.key: panel for panel in made.times}
-    assert {"arrivals", "occupancy", "failures", "leftovers", "lag", "cpu"} <= panels.keys()
-    assert sum(key.startswith("time-") for key in panels) == 6
-    assert [panel.title for panel in made.percentiles] == in_order(series)
+    made = make_charts(read_record(run_dir), series)
+    assert [figure.key for figure in made.load] == ["arrivals", "occupancy"]
+    assert [figure.key for figure in made.trouble] == ["failures"]
+    assert [figure.key for figure in made.generator] == ["lag", "cpu"]
+    assert list(made.operations) == list(made.percentiles) == in_order(series)
     assert made.heat is not None
-    assert len(list(made)) == len(made.times) + 1 + 6
+    assert len(list(made)) == 2 + 6 + 1 + 2 + 1 + 6
 
 
 def test_tables_repeat_the_figures(run_dir: Path, series: Series) -> None:
-    panels = {panel.key: panel for panel in make_panels(read_record(run_dir), series).times}
+    made = make_charts(read_record(run_dir), series)
     assert series.parts is not None
-    for panel in panels.values():
-        assert len(panel.rows) == len(series.parts)
-        assert {len(row) for row in panel.rows} == {len(panel.head)}
-    reply = panels["time-0"]
-    assert reply.title == "Service time of reply"
+    for figure in (*made.load, *made.operations.values(), *made.trouble, *made.generator):
+        assert len(figure.rows) == len(series.parts)
+        assert {len(row) for row in figure.rows} == {len(figure.head)}
+    reply = made.operations["reply"]
     samples = sum(int(row[1].replace(",", "")) for row in reply.rows if row[1] != UNKNOWN)
     assert samples == read_measurements(run_dir).histograms["reply.service"].count
+    assert any(cell.startswith("> ") for row in reply.rows for cell in row[2:])
 
 
 def test_interesting_operations_come_first(series: Series) -> None:
@@ -57,7 +57,7 @@ def test_interesting_operations_come_first(series: Series) -> None:
 def test_what_was_not_recorded_gets_no_chart(run_dir: Path) -> None:
     empty = Series(width_s=1.0, starts_s=[0.0], workers=["w0"], covered=[True])
     empty.parts = Series(width_s=1.0, starts_s=[0.0], workers=["w0"], covered=[True])
-    made = make_panels(read_record(run_dir), empty)
+    made = make_charts(read_record(run_dir), empty)
     assert list(made) == list(NOTHING) == []
 
 
@@ -65,8 +65,8 @@ def test_phases_that_the_processes_noted_stand_in_for_those_of_the_record(
     run_dir: Path, series: Series
 ) -> None:
     record = read_record(run_dir)
-    assert [phase.name for phase in make_panels(record, series).phases] == ["ramp", "hold"]
-    noted = make_panels(record.model_copy(update={"phases": []}), series).phases
+    assert [phase.name for phase in make_charts(record, series).phases] == ["ramp", "hold"]
+    noted = make_charts(record.model_copy(update={"phases": []}), series).phases
     assert [(phase.name, phase.t - series.starts_s[0]) for phase in noted] == [
         ("running", 0),
         ("finishing", 40),
@@ -74,7 +74,7 @@ def test_phases_that_the_processes_noted_stand_in_for_those_of_the_record(
 
 
 def test_intervals_enclose_the_figure_or_say_what_is_missing(series: Series) -> None:
-    rows = {row[0]: row[1:] for row in make_panels(EMPTY, series).intervals}
+    rows = {row[0]: row[1:] for row in make_charts(EMPTY, series).intervals}
     assert list(rows) == in_order(series)
     assert re.fullmatch(r"[\d.]+ m?s to [\d.]+ m?s", rows["reply"][1])
     assert rows["clear"][3] == f"too few: {rows['clear'][0]} values; p99 takes 1000"
