@@ -18,7 +18,7 @@ def test_the_needs_of_this_process(tmp_path: Path) -> None:
 
 
 def test_a_moment_is_too_short_for_a_share_of_cpu(tmp_path: Path) -> None:
-    looked = Upkeep(tmp_path, disk_guard=False)
+    looked = ProcessHealth(tmp_path, disk_guard=False)
     end = time.process_time() + 0.03
     while time.process_time() < end:
         looked.needs()
