@@ -25,7 +25,7 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta, binom, t
+from scipy.special import bdtr, bdtrik, betaincinv, stdtrit  # all of scipy.stats takes 0.8 s
 
 from harness.errors import ConfigError
 
@@ -93,8 +93,8 @@ class Counts:
         low = high = None
         if count:
             # P(fewer than `lower` values lie below the true percentile) <= tail, and likewise above
-            lower = int(binom.ppf(tail, count, share))
-            upper = int(binom.ppf(1.0 - tail, count, share)) + 1
+            lower = _binomial_quantile(tail, count, share)
+            upper = _binomial_quantile(1.0 - tail, count, share) + 1
             low = self.ranked(lower) if lower >= 1 else None
             high = self.ranked(upper) if upper <= count else None
         return Estimate(
@@ -112,6 +112,12 @@ def values_needed(percent: float, confidence: float = 0.95) -> int:
     share = _share(percent)
     tail = (1.0 - _confidence(confidence)) / 2.0
     return ceil(log(tail) / log(max(share, 1.0 - share)))
+
+
+def _binomial_quantile(tail: float, count: int, share: float) -> int:
+    """The fewest hits of ``count`` tries that are not exceeded with a chance of ``tail``."""
+    found = max(0, ceil(bdtrik(tail, count, share)))
+    return found - 1 if found and bdtr(found - 1, count, share) >= tail else found
 
 
 def _share(percent: float) -> float:
@@ -168,8 +174,8 @@ def estimate_share(blocks: Sequence[tuple[int, int]], *, confidence: float = 0.9
     bad, whole = map(float, rows.sum(axis=0))
     figure = float(bad / whole)
     tail = (1 - confidence) / 2
-    low = float(beta.ppf(tail, bad, whole - bad + 1)) if bad else 0.0
-    high = float(beta.ppf(1 - tail, bad + 1, whole - bad)) if bad < whole else 1.0
+    low = float(betaincinv(bad, whole - bad + 1, tail)) if bad else 0.0
+    high = float(betaincinv(bad + 1, whole - bad, 1 - tail)) if bad < whole else 1.0
     if len(rows) > BLOCKS:
         edges = np.linspace(0, len(rows), BLOCKS + 1).astype(int)[:-1]
         rows = np.add.reduceat(rows, edges, axis=0)
@@ -178,7 +184,7 @@ def estimate_share(blocks: Sequence[tuple[int, int]], *, confidence: float = 0.9
     if many >= FEWEST_BLOCKS:
         rest = rows[:, 0] - figure * rows[:, 1]
         error = sqrt(many / (many - 1) * float((rest**2).sum())) / whole
-        reach = float(t.ppf(1 - tail, many - 1)) * error
+        reach = float(stdtrit(many - 1, 1 - tail)) * error
         low, high = min(low, max(0.0, figure - reach)), max(high, min(1.0, figure + reach))
     return Share(
         count=int(whole),
@@ -273,7 +279,7 @@ class Blocks:
         low = high = error = None
         if figure is not None and not self.missing(percent):
             error = self.log_error(percent, np.random.default_rng(seed))
-            reach = float(t.ppf(0.5 + confidence / 2, self.freedom)) * error
+            reach = float(stdtrit(self.freedom, 0.5 + confidence / 2)) * error
             low, high = exp(log(figure) - reach), exp(log(figure) + reach)
         return Estimate(
             percent=percent,

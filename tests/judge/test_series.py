@@ -18,6 +18,7 @@ def write(
     *,
     times_ms: tuple[int, ...] = (10, 20, 30),
     length_s: float = 1.0,
+    lost: int = 1,
     **sessions: int,
 ) -> None:
     writer = IntervalWriter(directory, worker, started_ns=START_S * 10**9)
@@ -25,7 +26,8 @@ def write(
         recorder = Recorder()
         for took in times_ms:
             recorder.add(Sample("reply", 0, 0, took * 10**6, took * 10**6))
-        recorder.add(Sample("reply", 0, 0, 0, 0, Outcome.LOST))
+        for _ in range(lost):
+            recorder.add(Sample("reply", 0, 0, 0, 0, Outcome.LOST))
         writer.write(
             recorder.take(),
             ended_ns=int((START_S + second + length_s) * 10**9),
@@ -104,8 +106,8 @@ def test_a_process_that_ends_early_keeps_its_totals_but_occupies_nothing(tmp_pat
 
 
 def test_bins_of_several_intervals_merge_times_exactly(tmp_path: Path) -> None:
-    write(tmp_path, "w0", list(range(0, 300)), times_ms=(10,))
-    write(tmp_path, "w1", list(range(0, 300)), times_ms=(90,))
+    write(tmp_path, "w0", list(range(0, 300)), times_ms=(10,), lost=0)
+    write(tmp_path, "w1", list(range(0, 300)), times_ms=(90,), lost=0)
     series = read_series(tmp_path)
     assert series is not None
     assert series.width_s == 2
@@ -115,6 +117,34 @@ def test_bins_of_several_intervals_merge_times_exactly(tmp_path: Path) -> None:
     assert bands[99.0] == pytest.approx([90] * 150, rel=1e-3)
     assert series.parts is not None
     assert len(series.parts) <= MOST_PARTS
+
+
+def test_what_never_came_ranks_above_all_that_did(tmp_path: Path) -> None:
+    write(tmp_path, "w0", [0, 1, 2], times_ms=(10, 20, 30), lost=1)
+    series = read_series(tmp_path)
+    assert series is not None
+    assert series.bands_ms["reply.service"][50.0] == pytest.approx([20] * 3, rel=1e-3)
+    assert series.at_least("reply.service", 50.0) == [False] * 3
+    assert series.bands_ms["reply.service"][99.0] == pytest.approx([30] * 3, rel=1e-3)
+    assert series.at_least("reply.service", 99.0) == [True] * 3
+
+
+def test_who_was_not_answered_soon_is_no_fast_answer(tmp_path: Path) -> None:
+    writer = IntervalWriter(tmp_path, "w0", started_ns=START_S * 10**9)
+    recorder = Recorder()
+    for took_ms, outcome in ((1, Outcome.UNANSWERED), (800, Outcome.OK), (900, Outcome.OK)):
+        recorder.add(Sample("reply", 0, 0, took_ms * 10**6, took_ms * 10**6, outcome))
+    state = {"sessions": {}, "arrivals": {}, "process": {}}
+    writer.write(recorder.take(), ended_ns=(START_S + 1) * 10**9, length_s=1.0, state=state)
+    writer.close()
+    series = read_series(tmp_path)
+    assert series is not None
+    bands = series.bands_ms["reply.service"]
+    assert bands[50.0] == pytest.approx([900], rel=1e-3)
+    assert (series.at_least("reply.service", 50.0), series.at_least("reply.service", 95.0)) == (
+        [False],
+        [True],
+    )
 
 
 def test_a_damaged_line_is_left_out(tmp_path: Path) -> None:
