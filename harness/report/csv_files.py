@@ -2,8 +2,7 @@
 
 Rows are as wide as the recorded intervals, in long runs so wide that there are at most
 :data:`harness.judge.series.MOST_ROWS`. A cell is empty where nothing was recorded.
-
-Cells of CSV files that a spreadsheet shows and does not run.
+Cells with words of others are such that a spreadsheet shows them and does not run them.
 """
 
 import csv
@@ -14,6 +13,8 @@ from harness.clock import utc_iso
 from harness.judge.series import Series, Values
 from harness.safe_text import safe_text
 
+LOWER_BOUNDS = "lower_bounds"
+"""The column that names the percentiles whose true figures are higher: some of it never came."""
 FORMULA = ("=", "+", "-", "@", "|", "%", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """A cell that begins so is run as a formula by one spreadsheet or another."""
 
@@ -33,26 +34,39 @@ def write_csv(series: Series | None, file: TextIO) -> None:
     if rows is None:
         return
     for place, start in enumerate(rows.starts_s):
-        cells = [_cell(values[place]) for _, values in columns]
+        cells = [values[place] for _, values in columns]
         writer.writerow([utc_iso(int(start * 1e9)), f"{start:.3f}", f"{rows.width_s:g}", *cells])
 
 
-def _columns(rows: Series) -> Iterator[tuple[str, Values]]:
+def _columns(rows: Series) -> Iterator[tuple[str, list[str]]]:
     for name, values in rows.rates.items():
-        yield f"arrivals.{name}_per_s", values
+        yield f"arrivals.{name}_per_s", _cells(values)
     for name, values in rows.sessions.items():
-        yield f"sessions.{name}", values
+        yield f"sessions.{name}", _cells(values)
     for name, values in sorted(rows.operations.items()):
-        yield f"outcomes.{name}", values
+        yield f"outcomes.{name}", _cells(values)
     for tag, bands in sorted(rows.bands_ms.items()):
-        yield f"{tag}.count", rows.samples[tag]
+        yield f"{tag}.count", _cells(rows.samples[tag])
         for quantile, values in bands.items():
-            yield f"{tag}.p{quantile:g}_ms", values
+            yield f"{tag}.p{quantile:g}_ms", _cells(values)
+        if tag.endswith(".service"):
+            yield f"{tag}.{LOWER_BOUNDS}", _lower_bounds(rows, tag)
     for name, values in sorted(rows.counts.items()):
-        yield f"counts.{name}", values
+        yield f"counts.{name}", _cells(values)
     for name, values in rows.process.items():
-        yield f"process.{name}_max", values
+        yield f"process.{name}_max", _cells(values)
 
 
-def _cell(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}" if value % 1 else f"{value:.0f}"
+def _lower_bounds(rows: Series, tag: str) -> list[str]:
+    """For each row the percentiles that are lower bounds: ``p95 p99``."""
+    known = {f"p{quantile:g}": rows.at_least(tag, quantile) for quantile in rows.bands_ms[tag]}
+    return [
+        " ".join(name for name, least in known.items() if least[place])
+        for place in range(len(rows))
+    ]
+
+
+def _cells(values: Values) -> list[str]:
+    return [
+        "" if value is None else f"{value:.6g}" if value % 1 else f"{value:.0f}" for value in values
+    ]

@@ -49,3 +49,13 @@ def test_no_cell_is_a_formula() -> None:
     names = list(rows(series)[0])
     assert [name for name in names if name.startswith(("=", "+", "-", "@"))] == []
     assert any("calc" in name for name in names)
+
+
+def test_percentiles_among_what_never_came_are_named_as_lower_bounds(run_dir: Path) -> None:
+    found = rows(read_series(run_dir))
+    named = [row["reply.service.lower_bounds"] for row in found]
+    with_timeouts = [bool(int(row["outcomes.reply.timeout"] or 0)) for row in found]
+    assert any(with_timeouts)
+    assert [bool(names) for names in named] == with_timeouts
+    assert {"p95 p99"} <= set(named) <= {"", "p99", "p95 p99", "p50 p95 p99"}
+    assert not any(name.startswith("lag") and "bounds" in name for name in found[0])

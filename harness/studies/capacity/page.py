@@ -239,7 +239,7 @@ def knee_chart(
     labels = placed([(share, f"{share:.0%}") for share in SHARES], up)
     drawing.grid(labels)
     if band is not None:
-        drawing.boxes([(*band, LOWEST, HIGHEST)], opacity=0.16, name="answer")
+        drawing.boxes([(*band, LOWEST, HIGHEST)], name="answer")
     drawing.level(1.0, "limit")
     for load, (low, value, high), tone in points:
         drawing.point(load, low, value, high, tone)

@@ -59,7 +59,7 @@ def drift_chart(finding: Finding) -> Chart:
     drawing.grid(up)
     cut_s = at_s[0] + found.cut_s
     if found.cut_s > 0:
-        drawing.boxes([(at_s[0], cut_s, low, high)], opacity=0.12, name="warm")
+        drawing.boxes([(at_s[0], cut_s, low, high)], name="warm")
     for stretch in _stretches(at_s, values):
         drawing.line(stretch, name="course")
     if fan := _fan(finding, cut_s, at_s[-1]):

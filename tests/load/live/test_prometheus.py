@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 import harness.deploy
 from harness.cli.stages import free_port
 from harness.errors import ConfigError
+from harness.judge.accounts import GROUPS
 from harness.load.live.prometheus import MetricsServer
 from harness.load.live.totals import Live
 
@@ -73,3 +74,21 @@ def test_the_dashboard_asks_only_for_what_is_exported() -> None:
     assert len(queries) >= 8
     assert asked <= exported
     assert "harness_sessions" in asked
+    assert {f"harness_{group}_total" for group in GROUPS} <= asked
+
+
+def test_the_dashboard_asks_only_for_labels_that_are_exported() -> None:
+    exported = scrape(measured()).keys()
+    dashboard = json.loads(harness.deploy.path("grafana-dashboard.json").read_text())
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    for query in queries:
+        for name, label, value in re.findall(r'\b(harness_\w+)\{(\w+)="(\w+)"\}', query):
+            family = [key for key in exported if key.startswith(f"{name}[")]
+            known = value in OPERATIONS if label == "operation" else False
+            assert known or any(f"('{label}', '{value}')" in key for key in family), query
+        for label, name in re.findall(r"by \((?:le, )?(\w+)\) \(?(?:rate\()?(harness_\w+)", query):
+            family = [key for key in exported if key.startswith(f"{name}[")]
+            assert label == "le" or any(f"('{label}', " in key for key in family), query
+    places = [tuple(panel["gridPos"][key] for key in "xy") for panel in dashboard["panels"]]
+    assert len(set(places)) == len(places)
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(places)
