@@ -315,7 +315,7 @@ def tiles(record: RunRecord) -> list[Tile]:
     reply = record.operations.get("reply")
     left = sessions_as_left(record).leftover
     now = record.sessions.leftover
-    swept = "" if left == now else f"{count_text(now)} since a sweep"
+    swept = "" if left == now else f"{count_text(now)} remain after a sweep"
     closed = is_closed(record)
     return [
         Tile(

@@ -43,7 +43,7 @@ def test_after_a_sweep_the_sentence_does_not_contradict_the_verdict() -> None:
         assert story.account(swept) == sentence
         [left] = [tile for tile in story.tiles(swept) if "left behind" in tile.name]
         assert (left.figure, left.bad) == ("2", True)
-        assert left.note == f"{now} since a sweep"
+        assert left.note == f"{now} remain after a sweep"
 
 
 def test_the_tiles_tell_what_a_manager_asks() -> None:
