@@ -14,6 +14,7 @@ from harness.errors import ConfigError
 from harness.judge.accounts import GROUPS
 from harness.load.live.prometheus import MetricsServer
 from harness.load.live.totals import Live
+from harness.measure.model import OPERATIONS
 
 
 def measured() -> Live:
