@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Generator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +24,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As in a shell's background. What is ignored is inherited, and the tests send it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 from browser import Browser, find_chromium
-from processes import ROOT, Simulator
+from processes import ROOT, Simulator, StoodStill
 
 # Hundreds of processes are started: none compiles the whole package anew.
 sys.dont_write_bytecode = False
@@ -87,24 +86,57 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     return found
 
 
+TRIES = 3  # of a test whose run says that the machine stood still
+_tried = pytest.StashKey[int]()
+_void = pytest.StashKey[bool]()
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Tests marked ``alone`` wait for those of the other processes to end, and they for them."""
-    if "PYTEST_XDIST_WORKER" not in os.environ:  # one process: one test at a time
-        return (yield)
-    cache = item.config.cache
-    assert cache is not None
-    with _turn(cache.mkdir("turns"), alone=item.get_closest_marker("alone") is not None):
-        return (yield)
+def pytest_runtest_protocol(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, object, object]:
+    """Keep tests marked ``alone`` from the others; repeat, alone, what the machine made void."""
+    again = item.stash.setdefault(_tried, 0) > 0
+    with _turn(item.config, alone=again or item.get_closest_marker("alone") is not None):
+        done = yield
+    if item.stash.get(_void, False):
+        del item.stash[_void]
+        item.stash[_tried] += 1
+        item.ihook.pytest_runtest_protocol(item=item, nextitem=nextitem)
+    return done
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Tell a test that is going to be repeated, and why."""
+    report = yield
+    void = call.excinfo is not None and call.excinfo.errisinstance(StoodStill)
+    if void and item.stash[_tried] + 1 < TRIES:
+        item.stash[_void] = True
+        report.outcome = "void"  # type: ignore[assignment]
+    return report
+
+
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    """Its letter in the list of tests."""
+    return ("void for lag and repeated", "V", "VOID") if report.outcome == "void" else None
 
 
 @contextlib.contextmanager
-def _turn(directory: Path, *, alone: bool) -> Iterator[None]:
-    with (directory / "door").open("w") as door, (directory / "room").open("w") as room:
-        # Who wants the room alone keeps the door shut meanwhile, or it would wait for ever.
-        fcntl.flock(door, fcntl.LOCK_EX)
-        fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        fcntl.flock(door, fcntl.LOCK_UN)
+def _turn(config: pytest.Config, *, alone: bool) -> Iterator[None]:
+    """The right to run beside the tests of the other processes, or without them."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:  # one process: one test at a time
+        yield
+        return
+    assert config.cache is not None
+    directory = config.cache.mkdir("turns")
+    with (directory / "queue").open("w") as queue, (directory / "running").open("w") as running:
+        # Who wants to be alone keeps the others from the queue, or it would wait for ever.
+        fcntl.flock(queue, fcntl.LOCK_EX)
+        fcntl.flock(running, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(queue, fcntl.LOCK_UN)
         yield
 
 

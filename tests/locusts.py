@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from processes import ROOT as ROOT
+from processes import decided
 
 from harness.cli.stages import free_port
+from harness.exit_codes import ExitCode
 
 STORY = """
 from locust import constant, task
@@ -109,23 +111,24 @@ def only_run(directory: Path) -> Path:
 
 
 def passed(code: int, output: str) -> bool:
-    """Whether a run passed, or would have, had the machine been less busy with other things.
-
-    A generator that lags makes its run INVALID, as it should; that is not what these tests test.
-    """
-    return code == 0 or (code == 6 and "the generator lagged" in output)
+    """Whether a run passed. Raises StoodStill."""
+    return decided(code, output) == ExitCode.PASS
 
 
 def undecided(code: int, output: str) -> bool:
-    """Whether the run says that all its guests were cut by its end, so that none can be judged."""
-    if code == 6:
-        return passed(code, output)
-    return code == 5 and "FAIL" not in output and "no guest had come to an end by itself" in output
+    """Whether the run says that all its guests were cut by its end, so that none can be judged.
+
+    Raises StoodStill.
+    """
+    nothing = "no guest had come to an end by itself" in output
+    return decided(code, output) == ExitCode.NO_DATA and "FAIL" not in output and nothing
 
 
 def cut_by_hand(code: int, output: str) -> bool:
     """Whether a run ended in order, and says that it was ended by hand before its time."""
-    return code == 6 and any(f"{word} by hand" in output for word in ("cut", "ended"))
+    return code == ExitCode.INVALID and any(
+        f"{word} by hand" in output for word in ("cut", "ended")
+    )
 
 
 def start_elsewhere(file: Path, folder: Path, target: str, *options: str) -> Any:

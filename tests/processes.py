@@ -8,7 +8,23 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from harness.exit_codes import ExitCode
+
 ROOT = Path(__file__).parent.parent
+
+
+class StoodStill(Exception):
+    """A run is void because the machine stood still: what a test is about was not tried.
+
+    The one reason for which a test is repeated, alone (see ``conftest.py``).
+    """
+
+
+def decided(code: int, output: str) -> int:
+    """The exit code of a run. Raises StoodStill where its own lag meter says that it is void."""
+    if code == ExitCode.INVALID and "the generator lagged: " in output:
+        raise StoodStill(output)
+    return code
 
 
 def harness(*words: str, within_s: float = 170, **options: Any) -> Any:

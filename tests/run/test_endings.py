@@ -105,8 +105,7 @@ def test_stop_in_the_web_ui_and_a_second_run(simulator: Any, tmp_path: Path, mod
             assert set(simulator.truth()["open_tokens"]) <= before
             record = json.loads((runs(tmp_path)[-1] / "run.json").read_text())
             reasons = str(record["reasons"])  # all of its guests were cut by the end
-            assert record["verdict"] == "NO_DATA" or "lagged" in reasons, reasons
-            assert "no guest had come to an end by itself" in reasons
+            assert undecided(record["exit_code"], reasons), reasons
             assert record["operations"]["clear"]["outcomes"] == {"ok": 6}
         assert len(runs(tmp_path)) == 2
         code, output = locust.end()

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from locusts import environment_for, finish, launch, locustfile, only_run
+from locusts import environment_for, finish, launch, locustfile, only_run, passed
 
 from harness.cli.stages import free_port
 from harness.load.arrivals import Arrivals
@@ -260,7 +260,7 @@ def test_a_worker_with_another_schedule_can_not_join(simulator: Any, tmp_path: P
     finish(second)
     code, output = finish(master, within_s=120)
     finish(first)
-    assert code in (0, 6), output  # 6: the machine was busy
+    assert passed(code, output), output
     assert "sent home: worker" in output
     assert "has the schedule" in output
     record = json.loads((only_run(tmp_path) / "run.json").read_text())

@@ -52,6 +52,7 @@ def test_equal_runs_are_called_different_at_most_as_often_as_stated(spells: floa
     assert false <= 4  # 5 or more of 16 at a rate of 5 % has p = 0.001
 
 
+@pytest.mark.slow
 def test_a_planted_slowdown_of_five_per_cent_is_found() -> None:
     rng = np.random.default_rng(2)
     for _ in range(8):

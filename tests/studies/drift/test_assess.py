@@ -59,6 +59,7 @@ def test_a_planted_leak_of_half_a_per_cent_is_found() -> None:
         assert report.sentence.startswith("Sessions leak: 0.")
 
 
+@pytest.mark.slow
 def test_the_guilty_side_is_named() -> None:
     service = assess(several(1, service=0.1))
     assert service.sentence.startswith("The service drifts: reply p95 +")
@@ -123,6 +124,7 @@ def filling(seed: int, *, leak: float = 0.0, noise_mb: float = 0.05) -> Watched:
     return Watched(name="memory", side=Side.HARNESS, at_s=at, values=rss, fills=True)
 
 
+@pytest.mark.slow
 def test_memory_that_fills_up_and_stays_is_no_drift() -> None:
     for seed in range(25):
         found = assess([filling(seed)]).findings[0].trend
@@ -130,6 +132,7 @@ def test_memory_that_fills_up_and_stays_is_no_drift() -> None:
         assert 0 < found.cut_s <= 180
 
 
+@pytest.mark.slow
 def test_memory_that_leaks_is_never_called_flat_though_it_fills_up_first() -> None:
     smooth = [assess([filling(seed, leak=0.3)]).verdict for seed in range(12)]
     assert Drift.FLAT not in smooth

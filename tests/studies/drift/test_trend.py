@@ -51,11 +51,13 @@ def test_of_200_flat_runs_at_most_5_per_cent_are_called_drifting() -> None:
     assert found[Drift.FLAT] >= 150
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [{"alike": 0.9}, {"alike": 0.0}, {"warmup": 0.8}])
 def test_neither_likeness_nor_warmup_makes_flat_runs_drift(kind: dict[str, float]) -> None:
     assert verdicts(40, **kind)[Drift.DRIFTING] <= 5  # 6 of 40 at 5 % has p = 0.014
 
 
+@pytest.mark.slow
 def test_a_planted_drift_of_5_per_cent_is_found() -> None:
     found = verdicts(40, drift=0.05)
     assert found[Drift.DRIFTING] >= 38
@@ -77,6 +79,7 @@ def test_load_that_only_rises_cannot_be_told_from_a_drift() -> None:
     assert "can't be told from a drift" in found.note
 
 
+@pytest.mark.slow
 def test_the_interval_encloses_the_planted_change() -> None:
     inside = 0
     for seed in range(40):
@@ -145,6 +148,7 @@ def test_a_few_wild_minutes_do_not_move_the_verdict() -> None:
         assert abs(found.change or 0.0) < 0.025
 
 
+@pytest.mark.slow
 def test_bad_minutes_here_and_there_hide_neither_a_drift_nor_its_absence() -> None:
     """Eight spells, of five to 25 minutes each, in which all took up to 40 % longer."""
     found = {0.0: Counter[Drift](), 0.05: Counter[Drift]()}
@@ -188,6 +192,7 @@ def shares(
     return np.linspace(0, HOURS, rate.size), rng.binomial(trials, rate) / trials, many
 
 
+@pytest.mark.slow
 def test_shares_of_errors_have_a_model_of_their_own() -> None:
     """Rare errors have a median of nought all the time; what counts is how many they are."""
     kinds = {"flat": 0.002, "late": 0.002, "rising": 0.002}
