@@ -1,6 +1,5 @@
 """``harness audit``: ask the service itself what a run has left open."""
 
-import argparse
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -10,18 +9,19 @@ from typing import Any
 import orjson
 from rich.console import Console
 
+from harness.cli.parsing import Command, Namespace, argument, option
 from harness.cli.platform import (
-    add_places,
     closed_roads,
     credentials_of,
     learned_of,
     note_afterwards,
     open_api,
+    place_options,
     platform_of,
     span_of,
     target_of,
 )
-from harness.cli.which_run import add_reports, take_run
+from harness.cli.which_run import reports_option, take_run
 from harness.clock import utc_iso
 from harness.exit_codes import ExitCode
 from harness.judge.record import operation_block
@@ -43,42 +43,7 @@ END_LAG = "conversation_end"
 SHOWN_TIMES = MappingProxyType({"p50": 50.0, "p95": 95.0, "max": 100.0})
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
-    parser.description = (
-        "Compare a run's ledger with what the service itself has open, over the Platform API. The "
-        "credentials of an OAuth client come from the environment: HARNESS_CLIENT_ID and "
-        "HARNESS_CLIENT_SECRET, or the variables that the target names. What the service shows "
-        "lags behind: it is asked again until nothing of this run is open and all its "
-        "conversations are known to be over, or until the deadline. The exit code is 0 only then, "
-        "4 when something is open, 9 when it could not be told how all of them stand."
-    )
-    parser.epilog = (
-        "examples:\n"
-        "  harness audit latest\n"
-        "  harness audit 20261122-231500-ab12 --deadline 10m --queue QUEUE-ID --flow FLOW-ID\n"
-        "  harness audit latest --json\n"
-    )
-    parser.add_argument("run", metavar="RUN", help="run directory, run id, or 'latest'")
-    add_reports(parser)
-    parser.add_argument(
-        "--deadline",
-        metavar="TIME",
-        help="ask again for so long (2m, or longer where the preflight saw more lag)",
-    )
-    for kind in ("queue", "flow"):
-        parser.add_argument(
-            f"--{kind}",
-            action="append",
-            default=[],
-            metavar="ID",
-            help=f"count what is open in this {kind}, whoever's it is; several times if needed",
-        )
-    add_places(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-
-
-def run(args: argparse.Namespace) -> int:
+def run(args: Namespace) -> int:
     """Ask, compare, tell."""
     given_s = None if args.deadline is None else seconds(args.deadline, "--deadline")
     directory = take_run(args)
@@ -256,3 +221,43 @@ def _show_ends(ends: EndLags, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+COMMAND = Command(
+    "audit",
+    run,
+    [
+        argument("run", metavar="RUN", help="run directory, run id, or 'latest'"),
+        reports_option(),
+        option(
+            "--deadline",
+            metavar="TIME",
+            help="ask again for so long (2m, or longer where the preflight saw more lag)",
+        ),
+        *[
+            option(
+                f"--{kind}",
+                repeated=True,
+                metavar="ID",
+                help=f"count what is open in this {kind}, whoever's it is; several times if needed",
+            )
+            for kind in ("queue", "flow")
+        ],
+        *place_options(),
+        option("--json", flag=True, help="one JSON object"),
+    ],
+    description=(
+        "Compare a run's ledger with what the service itself has open, over the Platform API. The "
+        "credentials of an OAuth client come from the environment: HARNESS_CLIENT_ID and "
+        "HARNESS_CLIENT_SECRET, or the variables that the target names. What the service shows "
+        "lags behind: it is asked again until nothing of this run is open and all its "
+        "conversations are known to be over, or until the deadline. The exit code is 0 only then, "
+        "4 when something is open, 9 when it could not be told how all of them stand."
+    ),
+    epilog=(
+        "examples:\n"
+        "  harness audit latest\n"
+        "  harness audit 20261122-231500-ab12 --deadline 10m --queue QUEUE-ID --flow FLOW-ID\n"
+        "  harness audit latest --json\n"
+    ),
+)

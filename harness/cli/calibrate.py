@@ -1,6 +1,5 @@
 """``harness calibrate``: what this machine can generate before its own lag spoils the figures."""
 
-import argparse
 import platform
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +9,8 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from harness.cli.which_run import add_reports
+from harness.cli.parsing import Command, Namespace, option
+from harness.cli.which_run import reports_option
 from harness.clock import utc_iso
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
@@ -53,40 +53,7 @@ MEMORY_PART = 0.5
 """The part of the free memory that held sessions may take."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
-    parser.description = (
-        "Measure what this machine can generate before its own lag spoils the figures: new guests "
-        "a second, messages a second, sessions held, over plain connections and TLS. Each is a run "
-        "against a simulator on this machine that takes its share of it, so that against a real "
-        "service it can be more. The figures are kept in the reports folder, where harness plan "
-        "and harness preflight find them. Takes about seven minutes; nothing leaves the machine."
-    )
-    parser.epilog = (
-        "exit codes: 0 measured; 5 nothing could be measured; 8 bad input.\n\n"
-        "examples:\n"
-        "  harness calibrate\n"
-        "  harness calibrate --kinds tls --processes 3\n"
-        "  harness calibrate --rise 20s --held 1000 --json\n"
-    )
-    add = parser.add_argument
-    add("--kinds", default="plain,tls", metavar="LIST", help="plain, tls (%(default)s)")
-    add(
-        "--processes",
-        type=int,
-        metavar="N",
-        help="worker processes (one less than there are cores, for the simulator)",
-    )
-    add("--rise", default="40s", metavar="TIME", help="length of a rise (%(default)s)")
-    add("--top", metavar="RATE", help="end of the guests' rise (what the ports allow)")
-    add("--top-messages", metavar="RATE", help="end of the messages' rise (10000/s a process)")
-    add("--speakers", type=int, default=1000, metavar="N", help="guests who speak (%(default)s)")
-    add("--held", type=int, default=3000, metavar="N", help="sessions to hold (%(default)s)")
-    add_reports(parser)
-    add("--json", action="store_true", help="the figures as one JSON object")
-
-
-def run(args: argparse.Namespace) -> int:
+def run(args: Namespace) -> int:
     """Measure kind by kind, show and keep the figures."""
     console = open_console(stderr=args.json)
     raise_file_limit()
@@ -180,7 +147,7 @@ def _kinds(text: str) -> list[str]:
     return kinds
 
 
-def _asked(args: argparse.Namespace, machine: Machine, kind: str) -> Rising:
+def _asked(args: Namespace, machine: Machine, kind: str) -> Rising:
     processes = max(1, machine.cores - 1) if args.processes is None else args.processes
     for name in ("processes", "speakers", "held"):
         value = processes if name == "processes" else getattr(args, name)
@@ -227,3 +194,41 @@ def _asked(args: argparse.Namespace, machine: Machine, kind: str) -> Rising:
         speakers=args.speakers,
         held=args.held,
     )
+
+
+COMMAND = Command(
+    "calibrate",
+    run,
+    [
+        option("--kinds", default="plain,tls", metavar="LIST", help="plain, tls"),
+        option(
+            "--processes",
+            type=int,
+            metavar="N",
+            help="worker processes (one less than there are cores, for the simulator)",
+        ),
+        option("--rise", default="40s", metavar="TIME", help="length of a rise"),
+        option("--top", metavar="RATE", help="end of the guests' rise (what the ports allow)"),
+        option(
+            "--top-messages", metavar="RATE", help="end of the messages' rise (10000/s a process)"
+        ),
+        option("--speakers", type=int, default=1000, metavar="N", help="guests who speak"),
+        option("--held", type=int, default=3000, metavar="N", help="sessions to hold"),
+        reports_option(),
+        option("--json", flag=True, help="the figures as one JSON object"),
+    ],
+    description=(
+        "Measure what this machine can generate before its own lag spoils the figures: new guests "
+        "a second, messages a second, sessions held, over plain connections and TLS. Each is a run "
+        "against a simulator on this machine that takes its share of it, so that against a real "
+        "service it can be more. The figures are kept in the reports folder, where harness plan "
+        "and harness preflight find them. Takes about seven minutes; nothing leaves the machine."
+    ),
+    epilog=(
+        "exit codes: 0 measured; 5 nothing could be measured; 8 bad input.\n\n"
+        "examples:\n"
+        "  harness calibrate\n"
+        "  harness calibrate --kinds tls --processes 3\n"
+        "  harness calibrate --rise 20s --held 1000 --json\n"
+    ),
+)

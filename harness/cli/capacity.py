@@ -1,6 +1,5 @@
 """``harness capacity``: find the highest load that still meets the objectives."""
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,8 @@ import orjson
 from rich.console import Console
 from rich.text import Text
 
-from harness.cli.which_run import add_reports
+from harness.cli.parsing import Command, Namespace, argument, option
+from harness.cli.which_run import reports_option
 from harness.config.targets_file import FILE
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
@@ -45,73 +45,7 @@ ONLY_NEW = (
 )  # fmt: skip
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
-    parser.description = (
-        "Find the highest load at which the objectives are still met: the arrival rate of an open "
-        "workload, or with --by occupancy the guests present at once of a closed one. Each level "
-        "is a run of its own: warmed up, held until the intervals of its figures lie clear of "
-        "their limits, drained before the next. The search doubles the load until a level is over, "
-        "then narrows. The generator's limit is never called the service's. An interrupted search "
-        "goes on with --resume."
-    )
-    parser.epilog = (
-        "exit codes: 0 an answer was found; 5 the levels did not decide; 8 bad input; 130 stopped."
-        "\n\n"
-        "examples:\n"
-        "  harness capacity --objective 'reply p95 < 500ms' --start 60/min --highest 1200/min\n"
-        "  harness capacity --objective 'reply p95 < 1s' --by occupancy --start 20 --highest 2000\n"
-        "  harness capacity my_locustfile.py --slo objectives.toml --start 2/s --hold 5m\n"
-        "  harness capacity --resume reports/capacity-20261122-231500-ab12\n"
-        "  harness capacity --objective 'reply p95 < 1s' --sim-profile twin.toml --wanted 300/min\n"
-    )
-    add = parser.add_argument
-    add("locustfile", nargs="?", default="locustfiles/load.py", metavar="LOCUSTFILE")
-    add("--target", default="sim", help="as for harness run; the simulator lives for all levels")
-    add("--targets", default=str(FILE), metavar="FILE", help="named targets (%(default)s)")
-    add(
-        "--override",
-        action="append",
-        default=[],
-        metavar="RULE=REASON",
-        help="as for harness run, with every level",
-    )
-    add("--ca-file", metavar="PEM", help="private CA of a wss target")
-    add("--objective", action="append", default=[], metavar="TEXT", help="may be given repeatedly")
-    add("--slo", metavar="FILE", help="objectives (TOML) beside those of the locustfile")
-    add(
-        "--by",
-        choices=[str(by) for by in Raised],
-        help="what is raised: the arrival rate (rate), or the guests in session, each followed by "
-        "the next, whatever the locustfile's schedule says (occupancy)",
-    )
-    add("--start", metavar="LOAD", help="first level (30/min, or 10 guests at once)")
-    add("--highest", metavar="LOAD", help="never above this (1000/min, or 1000)")
-    add("--hold", default="60s", metavar="TIME", help="first look at a level after so long")
-    add(
-        "--longest",
-        metavar="TIME",
-        help="a level that is not clear by then is too close to call (16 times --hold)",
-    )
-    add("--warm-up", default="15s", metavar="TIME", help="not judged, at a level's start")
-    add(
-        "--settle",
-        metavar="TIME",
-        help="how long the service may take to get used to a load, as where machines are added "
-        "to it: no level counts as missed before that (twice --hold)",
-    )
-    add("--resolution", type=float, default=0.08, metavar="SHARE", help="width of the answer")
-    add("--max-levels", type=int, default=16, metavar="N", help="stop after so many (%(default)s)")
-    add("--processes", type=int, metavar="N", help="worker processes of each level")
-    add("--seed", type=int, metavar="N", help="repeat the arrivals of each level")
-    add("--wanted", metavar="LOAD", help="say the headroom against this load")
-    add_reports(parser)
-    add("--resume", metavar="DIR", help="go on with an interrupted search")
-    add("--sim-profile", metavar="FILE", help="profile of the embedded simulator (TOML)")
-    add("--json", action="store_true", help="the answer as one JSON object")
-
-
-def run(args: argparse.Namespace) -> int:
+def run(args: Namespace) -> int:
     """Search until the answer is narrow enough."""
     console = open_console(stderr=args.json)
     search = _resume(args) if args.resume else _begin(args)
@@ -147,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     return ExitCode.PASS if found.found in (Found.KNEE, Found.AT_LEAST) else ExitCode.NO_DATA
 
 
-def _begin(args: argparse.Namespace) -> Search:
+def _begin(args: Namespace) -> Search:
     objectives = [parse_objective(text, KNOWN, place="--objective").text for text in args.objective]
     names = (
         "locustfile", "target", "slo", "hold", "longest", "warm_up", "resolution", "max_levels",
@@ -170,7 +104,7 @@ def _begin(args: argparse.Namespace) -> Search:
     return begin_search(asked, args.reports)
 
 
-def _resume(args: argparse.Namespace) -> Search:
+def _resume(args: Namespace) -> Search:
     """What was asked stands in the folder: an option that would be ignored is refused."""
     for name in ONLY_NEW:
         if getattr(args, name) not in (None, []):
@@ -225,3 +159,84 @@ def _tell(search: Search, found: Answer, shown: dict[str, Any], console: Console
         style="dim",
         soft_wrap=True,
     )
+
+
+COMMAND = Command(
+    "capacity",
+    run,
+    [
+        argument(
+            "locustfile",
+            default="locustfiles/load.py",
+            metavar="LOCUSTFILE",
+            help="the guests of each level",
+        ),
+        option(
+            "--target", default="sim", help="as for harness run; the simulator lives for all levels"
+        ),
+        option("--targets", default=str(FILE), metavar="FILE", help="named targets"),
+        option(
+            "--override",
+            repeated=True,
+            metavar="RULE=REASON",
+            help="as for harness run, with every level",
+        ),
+        option("--ca-file", metavar="PEM", help="private CA of a wss target"),
+        option("--objective", repeated=True, metavar="TEXT", help="may be given repeatedly"),
+        option("--slo", metavar="FILE", help="objectives (TOML) beside those of the locustfile"),
+        option(
+            "--by",
+            choices=[str(by) for by in Raised],
+            help=(
+                "what is raised: the arrival rate (rate), or the guests in session, each "
+                "followed by the next, whatever the locustfile's schedule says (occupancy)"
+            ),
+        ),
+        option("--start", metavar="LOAD", help="first level (30/min, or 10 guests at once)"),
+        option("--highest", metavar="LOAD", help="never above this (1000/min, or 1000)"),
+        option("--hold", default="60s", metavar="TIME", help="first look at a level after so long"),
+        option(
+            "--longest",
+            metavar="TIME",
+            help="a level that is not clear by then is too close to call (16 times --hold)",
+        ),
+        option("--warm-up", default="15s", metavar="TIME", help="not judged, at a level's start"),
+        option(
+            "--settle",
+            metavar="TIME",
+            help=(
+                "how long the service may take to get used to a load, as where machines are added "
+                "to it: no level counts as missed before that (twice --hold)"
+            ),
+        ),
+        option(
+            "--resolution", type=float, default=0.08, metavar="SHARE", help="width of the answer"
+        ),
+        option("--max-levels", type=int, default=16, metavar="N", help="stop after so many"),
+        option("--processes", type=int, metavar="N", help="worker processes of each level"),
+        option("--seed", type=int, metavar="N", help="repeat the arrivals of each level"),
+        option("--wanted", metavar="LOAD", help="say the headroom against this load"),
+        reports_option(),
+        option("--resume", metavar="DIR", help="go on with an interrupted search"),
+        option("--sim-profile", metavar="FILE", help="profile of the embedded simulator (TOML)"),
+        option("--json", flag=True, help="the answer as one JSON object"),
+    ],
+    description=(
+        "Find the highest load at which the objectives are still met: the arrival rate of an open "
+        "workload, or with --by occupancy the guests present at once of a closed one. Each level "
+        "is a run of its own: warmed up, held until the intervals of its figures lie clear of "
+        "their limits, drained before the next. The search doubles the load until a level is over, "
+        "then narrows. The generator's limit is never called the service's. An interrupted search "
+        "goes on with --resume."
+    ),
+    epilog=(
+        "exit codes: 0 an answer was found; 5 the levels did not decide; 8 bad input; 130 stopped."
+        "\n\n"
+        "examples:\n"
+        "  harness capacity --objective 'reply p95 < 500ms' --start 60/min --highest 1200/min\n"
+        "  harness capacity --objective 'reply p95 < 1s' --by occupancy --start 20 --highest 2000\n"
+        "  harness capacity my_locustfile.py --slo objectives.toml --start 2/s --hold 5m\n"
+        "  harness capacity --resume reports/capacity-20261122-231500-ab12\n"
+        "  harness capacity --objective 'reply p95 < 1s' --sim-profile twin.toml --wanted 300/min\n"
+    ),
+)

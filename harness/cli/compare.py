@@ -1,85 +1,14 @@
 """``harness compare``: what changed from one run to others; a gate against regressions."""
 
-import argparse
-
-from harness.cli.which_run import add_reports
+from harness.cli.parsing import Command, Namespace, argument, option
+from harness.cli.which_run import reports_option
 from harness.errors import ConfigError
 from harness.ledger.runs import resolve_run
 from harness.rundir.layout import COMPARISON_PAGE
 from harness.units import seconds
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
-    parser.description = (
-        "Compares a run with one or several base runs: per operation and percentile the change "
-        "with an interval and a word (faster, slower, no difference seen, cannot tell), changes in "
-        "errors, leftovers and generator health, and first of all how differently they were run. "
-        "Several base runs show how much runs differ anyway.\n\n"
-        "exit code: 0 none of the gate's figures is worse by what matters, 3 something got worse, "
-        "5 too little data to tell, 6 one of the runs is not valid itself"
-    )
-    parser.epilog = (
-        "examples:\n"
-        "  harness compare 20261115-main latest\n"
-        "  harness compare monday tuesday wednesday latest --html\n"
-        "  harness compare base.run latest --figure 'reply p95' --matters 10\n"
-    )
-    parser.add_argument(
-        "runs", metavar="RUN", nargs="+", help="the base run or runs, and last the run to judge"
-    )
-    parser.add_argument(
-        "--figure",
-        action="append",
-        default=[],
-        metavar="FIGURE",
-        help="look at this figure as a gate, such as 'reply p95' or 'errors of reply' (default: "
-        "p95 and errors of replies, openings and deliveries, and leftovers)",
-    )
-    parser.add_argument(
-        "--html",
-        action="store_true",
-        help=f"write {COMPARISON_PAGE} into the directory of the last RUN",
-    )
-    parser.add_argument(
-        "--confidence",
-        type=float,
-        default=95.0,
-        metavar="PERCENT",
-        help="how sure to be of all words together (default: 95)",
-    )
-    parser.add_argument(
-        "--negligible",
-        type=float,
-        default=1.0,
-        metavar="PERCENT",
-        help="a change below this never gets a word (default: 1)",
-    )
-    parser.add_argument(
-        "--matters",
-        type=float,
-        default=5.0,
-        metavar="PERCENT",
-        help="'no difference seen' means: none as large as this (default: 5)",
-    )
-    parser.add_argument(
-        "--least",
-        default="500us",
-        metavar="TIME",
-        help="a change of less than this is nothing, whatever share it is: reported times are "
-        "exact to this (default: 500us)",
-    )
-    parser.add_argument(
-        "--between-runs",
-        type=float,
-        default=0.0,
-        metavar="PERCENT",
-        help="how much a percentile is known to differ from run to run anyway (default: 0)",
-    )
-    add_reports(parser)
-
-
-def run(args: argparse.Namespace) -> int:
+def run(args: Namespace) -> int:
     """Print the comparison; its exit code."""
     _refuse_nonsense(args)
     *bases, new = [resolve_run(text, args.reports) for text in args.runs]
@@ -102,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     return found.exit_code
 
 
-def _refuse_nonsense(args: argparse.Namespace) -> None:
+def _refuse_nonsense(args: Namespace) -> None:
     if len(args.runs) < 2:
         raise ConfigError("expected two runs or more: the base, and last the run to judge")
     for name, least in (("confidence", 50.0), ("negligible", 0.0), ("between_runs", 0.0)):
@@ -117,3 +46,78 @@ def _refuse_nonsense(args: argparse.Namespace) -> None:
             f"--matters: expected more than --negligible ({args.negligible:g}) and less than 100 "
             f"percent, got {args.matters:g}"
         )
+
+
+COMMAND = Command(
+    "compare",
+    run,
+    [
+        argument(
+            "runs", many=True, metavar="RUN", help="the base run or runs, and last the run to judge"
+        ),
+        option(
+            "--figure",
+            repeated=True,
+            metavar="FIGURE",
+            help=(
+                "look at this figure as a gate, such as 'reply p95' or 'errors of reply' (default: "
+                "p95 and errors of replies, openings and deliveries, and leftovers)"
+            ),
+        ),
+        option(
+            "--html", flag=True, help=f"write {COMPARISON_PAGE} into the directory of the last RUN"
+        ),
+        option(
+            "--confidence",
+            type=float,
+            default=95.0,
+            metavar="PERCENT",
+            help="how sure to be of all words together",
+        ),
+        option(
+            "--negligible",
+            type=float,
+            default=1.0,
+            metavar="PERCENT",
+            help="a change below this never gets a word",
+        ),
+        option(
+            "--matters",
+            type=float,
+            default=5.0,
+            metavar="PERCENT",
+            help="'no difference seen' means: none as large as this",
+        ),
+        option(
+            "--least",
+            default="500us",
+            metavar="TIME",
+            help=(
+                "a change of less than this is nothing, whatever share it is: reported times are "
+                "exact to this"
+            ),
+        ),
+        option(
+            "--between-runs",
+            type=float,
+            default=0.0,
+            metavar="PERCENT",
+            help="how much a percentile is known to differ from run to run anyway",
+        ),
+        reports_option(),
+    ],
+    description=(
+        "Compares a run with one or several base runs: per operation and percentile the change "
+        "with an interval and a word (faster, slower, no difference seen, cannot tell), changes in "
+        "errors, leftovers and generator health, and first of all how differently they were run. "
+        "Several base runs show how much runs differ anyway.\n\n"
+        "exit code: 0 none of the gate's figures is worse by what matters, 3 something got worse, "
+        "5 too little data to tell, 6 one of the runs is not valid itself"
+    ),
+    epilog=(
+        "examples:\n"
+        "  harness compare 20261115-main latest\n"
+        "  harness compare monday tuesday wednesday latest --html\n"
+        "  harness compare base.run latest --figure 'reply p95' --matters 10\n"
+    ),
+)

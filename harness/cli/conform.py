@@ -1,6 +1,5 @@
 """``harness conform``: whether a recording of a real deployment holds anything we don't know."""
 
-import argparse
 import json
 import secrets
 import statistics
@@ -8,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.cli.parsing import Command, Namespace, argument, option
 from harness.conform.check import Checked, Finding, Stay, check_recording
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
@@ -18,31 +18,7 @@ from harness.workload.har.reading import read_recording
 TURNS_SHOWN = 12
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
-    parser.description = (
-        "Holds each frame of the service in a recording against what this harness and its "
-        "simulator know: classes, fields, types, words, forms of times, close codes, the order at "
-        "Clear; and says how many messages came to each text, and when. What is not understood is "
-        "listed without anybody's data, ready to be sent.\n\n"
-        "FILE is a HAR export (with sensitive data) of Chrome or Edge, a file of harness guest "
-        "--record, a JSON file of frames, or a directory of such files.\n\n"
-        "exit code: 0 all frames understood, 3 some were not, 5 no frame of the service, "
-        "8 a file can't be read"
-    )
-    parser.epilog = (
-        "examples:\n"
-        "  harness conform chat.har\n"
-        "  harness conform guest.jsonl frames/ --out unknown.json\n"
-    )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a recording")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
-    parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="write what is not understood to a file, as JSON"
-    )
-
-
-def run(args: argparse.Namespace) -> int:
+def run(args: Namespace) -> int:
     """Do it."""
     key = secrets.token_bytes(32)
     checked = [check_recording(read_recording(file), key=key) for file in args.files]
@@ -172,3 +148,34 @@ def _came(turn: Turn) -> str:
         return told
     told += f" after {duration_text(turn.first_s)}"
     return told if many == 1 else f"{told} to {duration_text(turn.last_s)}"
+
+
+COMMAND = Command(
+    "conform",
+    run,
+    [
+        argument("files", many=True, type=Path, metavar="FILE", help="a recording"),
+        option("--json", flag=True, help="print JSON instead of text"),
+        option(
+            "--out",
+            type=Path,
+            metavar="FILE",
+            help="write what is not understood to a file, as JSON",
+        ),
+    ],
+    description=(
+        "Holds each frame of the service in a recording against what this harness and its "
+        "simulator know: classes, fields, types, words, forms of times, close codes, the order at "
+        "Clear; and says how many messages came to each text, and when. What is not understood is "
+        "listed without anybody's data, ready to be sent.\n\n"
+        "FILE is a HAR export (with sensitive data) of Chrome or Edge, a file of harness guest "
+        "--record, a JSON file of frames, or a directory of such files.\n\n"
+        "exit code: 0 all frames understood, 3 some were not, 5 no frame of the service, "
+        "8 a file can't be read"
+    ),
+    epilog=(
+        "examples:\n"
+        "  harness conform chat.har\n"
+        "  harness conform guest.jsonl frames/ --out unknown.json\n"
+    ),
+)

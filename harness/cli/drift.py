@@ -1,13 +1,12 @@
 """``harness drift``: does anything drift over a soak, and whose fault is it?"""
 
-import argparse
-
 import orjson
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.cli.which_run import add_reports, take_run
+from harness.cli.parsing import Command, Namespace, argument, option
+from harness.cli.which_run import reports_option, take_run
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.report.console import open_console
@@ -31,44 +30,7 @@ STYLES = {
 }
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
-    parser.description = (
-        "Judge a soak: for each figure of the service and of the harness itself a robust slope "
-        "with its interval, a search for one sudden change, and a word: flat, drifting, improving "
-        "or undecided; and whether sessions leak. The exit code is 0 when nothing got worse, 3 "
-        "when something drifts, 5 when it can't be said."
-    )
-    parser.epilog = (
-        "examples:\n"
-        "  harness drift latest\n"
-        "  harness drift 20261122-231500-ab12 --warm-up 30m --json\n"
-        "  harness drift latest --limit memory=2000 --limit 'reply p95=5s'\n"
-    )
-    parser.add_argument("run", metavar="RUN", help="run directory, run id, or 'latest'")
-    add_reports(parser)
-    parser.add_argument(
-        "--warm-up", metavar="TIME", help="cut off at the start (found by itself if not given)"
-    )
-    parser.add_argument(
-        "--tolerated-leak",
-        type=float,
-        default=0.001,
-        metavar="SHARE",
-        help="share of leftovers that is no leak yet (%(default)s)",
-    )
-    parser.add_argument(
-        "--limit",
-        action="append",
-        default=[],
-        metavar="FIGURE=VALUE",
-        help="say when a drifting figure gets there, as 'memory=2000' (MB) or 'reply p95=5s'; "
-        "the run's objectives count anyway",
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-
-
-def run(args: argparse.Namespace) -> int:
+def run(args: Namespace) -> int:
     """Judge and show, in the terminal and as a page beside the run's files."""
     if not 0 < args.tolerated_leak < 1:
         raise ConfigError(
@@ -151,3 +113,45 @@ def _remark(found: Trend) -> str:
     if found.longer_s is not None:
         return f"about {about_text(found.longer_s)} more would decide"
     return ""
+
+
+COMMAND = Command(
+    "drift",
+    run,
+    [
+        argument("run", metavar="RUN", help="run directory, run id, or 'latest'"),
+        reports_option(),
+        option(
+            "--warm-up", metavar="TIME", help="cut off at the start (found by itself if not given)"
+        ),
+        option(
+            "--tolerated-leak",
+            type=float,
+            default=0.001,
+            metavar="SHARE",
+            help="share of leftovers that is no leak yet",
+        ),
+        option(
+            "--limit",
+            repeated=True,
+            metavar="FIGURE=VALUE",
+            help=(
+                "say when a drifting figure gets there, as 'memory=2000' (MB) or 'reply p95=5s'; "
+                "the run's objectives count anyway"
+            ),
+        ),
+        option("--json", flag=True, help="one JSON object"),
+    ],
+    description=(
+        "Judge a soak: for each figure of the service and of the harness itself a robust slope "
+        "with its interval, a search for one sudden change, and a word: flat, drifting, improving "
+        "or undecided; and whether sessions leak. The exit code is 0 when nothing got worse, 3 "
+        "when something drifts, 5 when it can't be said."
+    ),
+    epilog=(
+        "examples:\n"
+        "  harness drift latest\n"
+        "  harness drift 20261122-231500-ab12 --warm-up 30m --json\n"
+        "  harness drift latest --limit memory=2000 --limit 'reply p95=5s'\n"
+    ),
+)

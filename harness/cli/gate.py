@@ -1,49 +1,18 @@
 """``harness gate``: judges a run that has been, by other objectives than it was started with."""
 
-import argparse
 from pathlib import Path
 
 import orjson
 
-from harness.cli.which_run import add_reports, take_run
+from harness.cli.parsing import Command, Namespace, argument, option
+from harness.cli.which_run import reports_option, take_run
 from harness.judge.reading import judge_anew, read_objectives, since_then
 from harness.judge.record import write_record
 from harness.report.console import open_console
 from harness.report.terminal import met_lines, verdict_line
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
-    parser.description = (
-        "Judge an old run anew by the objectives of a TOML file. Nothing is sent and, without "
-        "--write, nothing is changed. It is judged as it left things: what a sweep ended "
-        "afterwards was left by it. The exit code is that of the verdict."
-    )
-    parser.epilog = (
-        "exit codes: 0 PASS; 3 an objective was missed; 4 sessions are left over; 5 nothing to\n"
-        "judge by; 6 INVALID: the run's figures can't be trusted, whatever the objectives; 8 the\n"
-        "file of objectives or the run can't be read. Leftovers weigh most, then INVALID.\n\n"
-        "a file of objectives:\n"
-        '  objectives = ["reply p95 < 5s", "delivered errors < 1%", "leftovers == 0"]\n\n'
-        "  [[objective]]                  # one table each where a run should be stopped early\n"
-        '  expect = "session_open errors < 5%"\n'
-        "  abort_on_fail = true\n"
-        '  grace = "2m"                   # the warm-up does not stop a run\n'
-        '  delay = "30s"                  # only when missed for so long in a row\n\n'
-        "examples:\n"
-        "  harness gate latest --slo objectives.toml\n"
-        "  harness gate 20261122-140501-ab12 --slo strict.toml --json\n"
-    )
-    add = parser.add_argument
-    add("run", metavar="RUN", help="a run's directory, its id, or 'latest'")
-    add("--slo", type=Path, required=True, metavar="FILE", help="objectives (TOML)")
-    add("--confident", action="store_true", help="met within chance is not enough: NO_DATA then")
-    add("--json", action="store_true", help="print the verdict as one JSON object")
-    add("--write", action="store_true", help="put the new verdict into the run's record")
-    add_reports(parser)
-
-
-def run(args: argparse.Namespace) -> int:
+def run(args: Namespace) -> int:
     """Judge and say so."""
     objectives = read_objectives(args.slo)
     directory = take_run(args)
@@ -61,3 +30,37 @@ def run(args: argparse.Namespace) -> int:
             console.print(later, style="dim", highlight=False, soft_wrap=True)
         console.print(verdict_line(record), soft_wrap=True)
     return int(record["exit_code"])
+
+
+COMMAND = Command(
+    "gate",
+    run,
+    [
+        argument("run", metavar="RUN", help="a run's directory, its id, or 'latest'"),
+        option("--slo", type=Path, required=True, metavar="FILE", help="objectives (TOML)"),
+        option("--confident", flag=True, help="met within chance is not enough: NO_DATA then"),
+        option("--json", flag=True, help="print the verdict as one JSON object"),
+        option("--write", flag=True, help="put the new verdict into the run's record"),
+        reports_option(),
+    ],
+    description=(
+        "Judge an old run anew by the objectives of a TOML file. Nothing is sent and, without "
+        "--write, nothing is changed. It is judged as it left things: what a sweep ended "
+        "afterwards was left by it. The exit code is that of the verdict."
+    ),
+    epilog=(
+        "exit codes: 0 PASS; 3 an objective was missed; 4 sessions are left over; 5 nothing to\n"
+        "judge by; 6 INVALID: the run's figures can't be trusted, whatever the objectives; 8 the\n"
+        "file of objectives or the run can't be read. Leftovers weigh most, then INVALID.\n\n"
+        "a file of objectives:\n"
+        '  objectives = ["reply p95 < 5s", "delivered errors < 1%", "leftovers == 0"]\n\n'
+        "  [[objective]]                  # one table each where a run should be stopped early\n"
+        '  expect = "session_open errors < 5%"\n'
+        "  abort_on_fail = true\n"
+        '  grace = "2m"                   # the warm-up does not stop a run\n'
+        '  delay = "30s"                  # only when missed for so long in a row\n\n'
+        "examples:\n"
+        "  harness gate latest --slo objectives.toml\n"
+        "  harness gate 20261122-140501-ab12 --slo strict.toml --json\n"
+    ),
+)

@@ -1,6 +1,5 @@
 """``harness guest``: one guest, by hand or from a script, with each frame and its times."""
 
-import argparse
 import contextlib
 import secrets
 import shutil
@@ -15,8 +14,9 @@ from random import Random
 import gevent
 
 from harness.cli.by_hand import Frames, talk
+from harness.cli.parsing import Command, Namespace, option
 from harness.cli.record_file import RecordFile
-from harness.cli.which_run import add_reports
+from harness.cli.which_run import reports_option
 from harness.clock import utc_iso
 from harness.config.target import parse_target
 from harness.config.targets_file import FILE, Terms, resolve_target
@@ -48,50 +48,7 @@ TOLD = {
 """What a person should hear of what is counted."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
-    parser.description = (
-        "Be one guest: type what the guest says, or let a script talk, and see each frame with "
-        "its time, and how long after what it answers. Tokens are shortened. The session is always "
-        "cleared at the end, also by Ctrl-D and Ctrl-C; without --target the simulator answers.\n\n"
-        "while typing: /join /typing /drop /reconnect /history /health /choose TEXT /attach FILE\n"
-        "/new (after the other side ended it for good) /quit\n\n"
-        "exit code: 0 the story went well, 3 it did not, 4 the session may still be open"
-    )
-    parser.epilog = (
-        "examples:\n"
-        "  harness guest\n"
-        "  harness guest --target staging --script shop.yaml\n"
-        "  harness guest --script shop.yaml --scenario 'Order status' --seed 7\n"
-        "  harness guest --sim-tls --sim-fault cut=#2\n"
-        "  harness guest --target staging --record chat.jsonl    # for harness conform\n"
-    )
-    add = parser.add_argument
-    add("--target", default="", help="name of a target, or ws(s)://host:port/v1?deploymentId=UUID")
-    add("--targets", type=Path, default=FILE, metavar="FILE", help="targets file (%(default)s)")
-    add("--ca-file", metavar="FILE", help="PEM file of a private CA for wss targets")
-    add("--origin", help="Origin header of the upgrade, if the deployment asks for one")
-    add("--script", type=Path, metavar="FILE", help="conversation script (YAML) instead of typing")
-    add("--scenario", metavar="NAME", help="which of the script (default: by weight)")
-    add("--row", type=int, default=0, metavar="N", help="row of the script's data (from 0)")
-    add("--seed", type=int, default=0, metavar="N", help="for weights, texts and think times")
-    add("--auto-join", action="store_true", help="join when the session opens, as with autoStart")
-    add("--sign-in", type=Path, metavar="FILE", help="a file with the JWT to sign in with")
-    add_reports(parser)
-    add("--quiet", action="store_true", help="only the words, not the frames")
-    add("--record", type=Path, metavar="FILE", help="write the frames to a file, redacted")
-    add("--unredacted", action="store_true", help="--record: with tokens and all texts")
-    add("--sim-tls", action="store_true", help="without --target: serve wss with a private CA")
-    add(
-        "--sim-fault",
-        action="append",
-        default=[],
-        metavar="NAME=P",
-        help="without --target: switch on a fault (harness simulate --help lists them)",
-    )
-
-
-def run(args: argparse.Namespace) -> int:
+def run(args: Namespace) -> int:
     """Talk."""
     loaded = read_script(args.script) if args.script else None
     if loaded is not None and args.scenario and args.scenario not in loaded.script.scenarios:
@@ -118,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         simulator.stop()
 
 
-def _visit(args: argparse.Namespace, terms: Terms, loaded: Loaded | None, sign_in: str) -> int:
+def _visit(args: Namespace, terms: Terms, loaded: Loaded | None, sign_in: str) -> int:
     tls = terms.target.tls_context()
     token = str(uuid.uuid4())
     with contextlib.closing(Printer()) as printer, _recorded(args, token) as record:
@@ -140,7 +97,7 @@ def _visit(args: argparse.Namespace, terms: Terms, loaded: Loaded | None, sign_i
 
 
 @contextlib.contextmanager
-def _recorded(args: argparse.Namespace, token: str) -> Iterator[RecordFile | None]:
+def _recorded(args: Namespace, token: str) -> Iterator[RecordFile | None]:
     if args.record is None:
         if args.unredacted:
             raise ConfigError("--unredacted: there is no --record")
@@ -166,7 +123,7 @@ def _observer(show: Observer | None, record: RecordFile | None) -> Observer | No
 
 
 def _story(
-    args: argparse.Namespace,
+    args: Namespace,
     settings: GuestSettings,
     token: str,
     directory: Path,
@@ -219,7 +176,7 @@ def _directory(reports: Path, terms: Terms) -> Path:
     return directory
 
 
-def _play(args: argparse.Namespace, guest: GuestSession, loaded: Loaded, shown: Frames) -> None:
+def _play(args: Namespace, guest: GuestSession, loaded: Loaded, shown: Frames) -> None:
     rng = Random(args.seed)
     name = args.scenario or loaded.script.pick(rng)
     row = NO_ROW if loaded.table is None else Feeder(table=loaded.table).row_for(args.row)
@@ -282,3 +239,59 @@ class _Telling(Recorder):
         super().count(what, by)
         if what in TOLD:
             self._shown.say(TOLD[what])
+
+
+COMMAND = Command(
+    "guest",
+    run,
+    [
+        option(
+            "--target",
+            default="",
+            help="name of a target, or ws(s)://host:port/v1?deploymentId=UUID",
+        ),
+        option("--targets", type=Path, default=FILE, metavar="FILE", help="targets file"),
+        option("--ca-file", metavar="FILE", help="PEM file of a private CA for wss targets"),
+        option("--origin", help="Origin header of the upgrade, if the deployment asks for one"),
+        option(
+            "--script",
+            type=Path,
+            metavar="FILE",
+            help="conversation script (YAML) instead of typing",
+        ),
+        option("--scenario", metavar="NAME", help="which of the script (default: by weight)"),
+        option("--row", type=int, default=0, metavar="N", help="row of the script's data (from 0)"),
+        option(
+            "--seed", type=int, default=0, metavar="N", help="for weights, texts and think times"
+        ),
+        option("--auto-join", flag=True, help="join when the session opens, as with autoStart"),
+        option("--sign-in", type=Path, metavar="FILE", help="a file with the JWT to sign in with"),
+        reports_option(),
+        option("--quiet", flag=True, help="only the words, not the frames"),
+        option("--record", type=Path, metavar="FILE", help="write the frames to a file, redacted"),
+        option("--unredacted", flag=True, help="--record: with tokens and all texts"),
+        option("--sim-tls", flag=True, help="without --target: serve wss with a private CA"),
+        option(
+            "--sim-fault",
+            repeated=True,
+            metavar="NAME=P",
+            help="without --target: switch on a fault (harness simulate --help lists them)",
+        ),
+    ],
+    description=(
+        "Be one guest: type what the guest says, or let a script talk, and see each frame with "
+        "its time, and how long after what it answers. Tokens are shortened. The session is always "
+        "cleared at the end, also by Ctrl-D and Ctrl-C; without --target the simulator answers.\n\n"
+        "while typing: /join /typing /drop /reconnect /history /health /choose TEXT /attach FILE\n"
+        "/new (after the other side ended it for good) /quit\n\n"
+        "exit code: 0 the story went well, 3 it did not, 4 the session may still be open"
+    ),
+    epilog=(
+        "examples:\n"
+        "  harness guest\n"
+        "  harness guest --target staging --script shop.yaml\n"
+        "  harness guest --script shop.yaml --scenario 'Order status' --seed 7\n"
+        "  harness guest --sim-tls --sim-fault cut=#2\n"
+        "  harness guest --target staging --record chat.jsonl    # for harness conform\n"
+    ),
+)

@@ -1,6 +1,5 @@
 """``harness leftovers``: the sessions of a run that have no proof of their end."""
 
-import argparse
 import csv
 import sys
 from collections import Counter
@@ -10,7 +9,8 @@ from typing import Any
 import orjson
 from rich.table import Table
 
-from harness.cli.which_run import add_reports, take_run
+from harness.cli.parsing import Command, Namespace, argument, option
+from harness.cli.which_run import reports_option, take_run
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.ledger.reader import Leftover, read_account, read_leftovers
@@ -23,36 +23,7 @@ SHOWN = 40
 """Rows shown in the terminal; the rest is counted."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
-    parser.description = (
-        "List the sessions of a run that have no proof of their end. Tokens are shortened: "
-        "a token is the key to a conversation. The exit code is 4 when there are any, 6 when a "
-        "damaged ledger file may hide some."
-    )
-    parser.epilog = (
-        "examples:\n"
-        "  harness leftovers latest\n"
-        "  harness leftovers --all\n"
-        "  harness leftovers 20261122-231500-ab12 --json\n"
-        "  harness leftovers reports/latest --csv --show-tokens > leftovers.csv\n"
-    )
-    parser.add_argument(
-        "run",
-        metavar="RUN",
-        nargs="?",
-        help="run directory, run id, or 'latest': the run begun last, whatever became of it",
-    )
-    parser.add_argument(
-        "--all", action="store_true", help="those of every run in the folder, guests by hand too"
-    )
-    add_reports(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    parser.add_argument("--csv", action="store_true", help="one line per leftover")
-    parser.add_argument("--show-tokens", action="store_true", help="whole tokens, not shortened")
-
-
-def run(args: argparse.Namespace) -> int:
+def run(args: Namespace) -> int:
     """Print them."""
     if args.all == bool(args.run):
         raise ConfigError("expected either a run or --all")
@@ -145,3 +116,34 @@ def _show(directory: Path, found: list[Leftover], rows: list[dict[str, Any]]) ->
     shown = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
     console.print(f"\n{directory.name}: {len(found):,} left over: {shown}", style="bold")
     console.print(f"end them with: {sweep_command(directory)}", soft_wrap=True)
+
+
+COMMAND = Command(
+    "leftovers",
+    run,
+    [
+        argument(
+            "run",
+            required=False,
+            metavar="RUN",
+            help="run directory, run id, or 'latest': the run begun last, whatever became of it",
+        ),
+        option("--all", flag=True, help="those of every run in the folder, guests by hand too"),
+        reports_option(),
+        option("--json", flag=True, help="one JSON object"),
+        option("--csv", flag=True, help="one line per leftover"),
+        option("--show-tokens", flag=True, help="whole tokens, not shortened"),
+    ],
+    description=(
+        "List the sessions of a run that have no proof of their end. Tokens are shortened: "
+        "a token is the key to a conversation. The exit code is 4 when there are any, 6 when a "
+        "damaged ledger file may hide some."
+    ),
+    epilog=(
+        "examples:\n"
+        "  harness leftovers latest\n"
+        "  harness leftovers --all\n"
+        "  harness leftovers 20261122-231500-ab12 --json\n"
+        "  harness leftovers reports/latest --csv --show-tokens > leftovers.csv\n"
+    ),
+)

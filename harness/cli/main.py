@@ -1,16 +1,15 @@
 """``harness``: finds the command, runs it, and turns expected errors into one sentence.
 
-A command is a module of this package with ``HELP`` (one line), ``configure(parser)`` and
-``run(args) -> int``; only the module of the command that was asked for is imported, so that
-``harness leftovers`` does not wait for libraries that only ``harness report`` needs.
+A command is a module of this package with a ``COMMAND``; only the module of the command that was
+asked for is imported, so that ``harness leftovers`` does not wait for libraries that only ``harness
+report`` needs.
 """
 
-import argparse
-import re
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from harness import __version__
 from harness.errors import ConfigError, HarnessError, PreflightRefused
@@ -19,7 +18,11 @@ from harness.machine import keep_files_private
 from harness.processes import terminated_as_by_hand
 from harness.streams import lost_output, outlast_readers
 
-NEGATIVE = re.compile(r"-\.?\d")
+if TYPE_CHECKING:  # click is not waited for by who asks only for the list of commands
+    from harness.cli.parsing import Command
+
+COMPLETION = "_HARNESS_COMPLETE"
+"""The variable by which a shell asks for completions; its name is click's choice."""
 COMMANDS: dict[str, str] = {
     "run": "run a locustfile's guests; ends with a verdict and a report",
     "gate": "judge an old run anew by other objectives",
@@ -44,14 +47,11 @@ COMMANDS: dict[str, str] = {
 """Command → its line in ``harness --help``, in the order of a user's first week."""
 
 
-class Command(Protocol):
-    """What a command module provides."""
-
-    def configure(self, parser: argparse.ArgumentParser) -> None:
-        """Add the command's options, description and examples."""
-
-    def run(self, args: argparse.Namespace) -> int:
-        """Do it; the exit code."""
+def command_of(name: str) -> "Command":
+    """The command of that name, which must be one of ``COMMANDS``."""
+    module = import_module(f"harness.cli.{name.replace('-', '_')}")
+    _interrupted_quietly()
+    return cast("Command", module.COMMAND)
 
 
 def overview() -> str:
@@ -64,18 +64,6 @@ def overview() -> str:
         f"commands:\n{rows}\n\n"
         "'harness COMMAND --help' shows a command's options with examples.\n"
     )
-
-
-def _with_negatives(options: Sequence[str]) -> list[str]:
-    """``--hold -5s`` as ``--hold=-5s``: the option says best what is wrong with it."""
-    words: list[str] = []
-    for word in options:
-        before = words[-1] if words else ""
-        if NEGATIVE.match(word) and before.startswith("--") and "=" not in before:
-            words[-1] = f"{before}={word}"
-        else:
-            words.append(word)
-    return words
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -92,31 +80,33 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str]) -> int:
     words = list(argv)
-    if not words or words[0] in ("-h", "--help", "help"):
-        print(overview(), end="")
-        return ExitCode.PASS if words else ExitCode.USAGE
-    if words[0] == "--version":
-        print(f"harness {__version__}")
-        return ExitCode.PASS
-    name = words[0]
-    if name not in COMMANDS:
-        known = ", ".join(COMMANDS)
-        print(f"error: there is no command {name!r}; there are: {known}", file=sys.stderr)
-        return ExitCode.USAGE
-    command = cast("Command", import_module(f"harness.cli.{name.replace('-', '_')}"))
-    parser = argparse.ArgumentParser(
-        prog=f"harness {name}", formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    command.configure(parser)
-    _interrupted_quietly()
-    options, rest = words[1:], None
-    if getattr(command, "TAKES_REST", False) and "--" in options:
-        split = options.index("--")
-        options, rest = options[:split], options[split + 1 :]
+    if words[:1] == ["help"]:
+        words = [*words[1:2], "--help"]
+    if COMPLETION not in os.environ:
+        if not words or words[0] in ("-h", "--help"):
+            print(overview(), end="")
+            return ExitCode.PASS if words else ExitCode.USAGE
+        if words[0] == "--version":
+            print(f"harness {__version__}")
+            return ExitCode.PASS
+    import click
+
+    from harness.cli.commands import Commands
+    from harness.cli.parsing import sentence
+
+    commands = Commands()
+    if asked := os.environ.get(COMPLETION):
+        return commands.complete(asked)
     try:
-        words = _with_negatives(options)
-        with terminated_as_by_hand():
-            return command.run(parser.parse_args(words, argparse.Namespace(rest=rest or [])))
+        with terminated_as_by_hand(), commands.make_context("harness", words) as context:
+            return int(commands.invoke(context))
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.UsageError as error:
+        print(f"error: {sentence(error)}", file=sys.stderr)
+        if error.ctx is not None:
+            print(f"'{error.ctx.command_path} --help' shows what can be said", file=sys.stderr)
+        return ExitCode.USAGE
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return ExitCode.CONFIG

@@ -1,32 +1,12 @@
 """``harness pause``: no new guests in a run that is going on, until it is told to go on."""
 
-import argparse
-
-from harness.cli.which_run import add_reports
+from harness.cli.parsing import Command, Namespace, argument, option
+from harness.cli.which_run import reports_option
 from harness.exit_codes import ExitCode
 from harness.ledger.runs import ask_to_go_on, ask_to_pause, resolve_going_on
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
-    parser.description = (
-        "Pause a run that is going on, such as a soak: guests in session go on talking and clear "
-        "as always, but no new ones come. Arrivals that are due in the pause are counted as "
-        "paused; they are neither dropped nor made up for. Works from another terminal, within a "
-        "second, for all processes of the run."
-    )
-    parser.epilog = (
-        "examples:\n"
-        "  harness pause latest\n"
-        "  harness pause latest --resume\n"
-        "  harness stop latest          (ends it in order instead)\n"
-    )
-    parser.add_argument("run", help="a run's directory, its id, or 'latest'")
-    parser.add_argument("--resume", action="store_true", help="let new guests come again")
-    add_reports(parser)
-
-
-def run(args: argparse.Namespace) -> int:
+def run(args: Namespace) -> int:
     """Ask, and say what happens now."""
     run_dir = resolve_going_on(args.run, args.reports)
     if args.resume:
@@ -36,3 +16,26 @@ def run(args: argparse.Namespace) -> int:
         ask_to_pause(run_dir)
         print(f"{run_dir.name} is paused; to go on: harness pause {run_dir.name} --resume")
     return ExitCode.PASS
+
+
+COMMAND = Command(
+    "pause",
+    run,
+    [
+        argument("run", help="a run's directory, its id, or 'latest'"),
+        option("--resume", flag=True, help="let new guests come again"),
+        reports_option(),
+    ],
+    description=(
+        "Pause a run that is going on, such as a soak: guests in session go on talking and clear "
+        "as always, but no new ones come. Arrivals that are due in the pause are counted as "
+        "paused; they are neither dropped nor made up for. Works from another terminal, within a "
+        "second, for all processes of the run."
+    ),
+    epilog=(
+        "examples:\n"
+        "  harness pause latest\n"
+        "  harness pause latest --resume\n"
+        "  harness stop latest          (ends it in order instead)\n"
+    ),
+)

@@ -1,6 +1,5 @@
 """``harness plan``: what a launch needs, before anything is tested."""
 
-import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.cli.which_run import add_reports
+from harness.cli.parsing import Command, Namespace, option, section
+from harness.cli.which_run import reports_option
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.report.console import open_console
@@ -51,75 +51,7 @@ objective("reply p95 < 5s", "session_open errors < 1%", "dropped == 0", "leftove
 '''
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
-    parser.description = (
-        "Plans a launch from a few numbers: guests in session and new ones per minute at the peak "
-        "against the service's documented limits, agents, whether a test of that size fits the "
-        "approved window, generator machines, and what leftovers would cost in agents' hours."
-    )
-    parser.epilog = (
-        "examples:\n"
-        "  harness plan --chats-per-hour 3000 --peak-factor 1.6 --handle-time 8m --messages 12\n"
-        "  harness plan --from monday.csv --handle-time 8m --messages 12 --concurrency 3\n"
-        "  harness plan --chats-per-hour 3000 --handle-time 8m --messages 12 \\\n"
-        "      --capacity 120/min --locustfile launch_plan.py --json\n"
-        "  harness plan --chats-per-hour 3000 --handle-time 8m --messages 12 \\\n"
-        "      --capacity reports/capacity-20261122-231500-ab12\n"
-    )
-    load = parser.add_argument_group("the load")
-    load.add_argument("--chats-per-hour", metavar="N", help="chats in the busy hour")
-    load.add_argument(
-        "--from",
-        dest="profile",
-        type=Path,
-        metavar="CSV",
-        help="or: guests per interval (start,guests)",
-    )
-    load.add_argument(
-        "--peak-factor",
-        metavar="X",
-        help="worst minutes of the busy hour over its mean (default: 1)",
-    )
-    load.add_argument(
-        "--handle-time", required=True, metavar="TIME", help="length of a chat, e.g. 8m"
-    )
-    load.add_argument("--messages", required=True, metavar="N", help="messages of a guest per chat")
-    staff = parser.add_argument_group("the agents")
-    staff.add_argument("--concurrency", default="1", metavar="N", help="chats per agent at a time")
-    staff.add_argument("--to-agents", default="100%", metavar="SHARE", help="chats that reach one")
-    staff.add_argument("--answer-within", default="30s", metavar="TIME")
-    staff.add_argument(
-        "--service-level", default="80%", metavar="SHARE", help="answered in that time"
-    )
-    staff.add_argument("--patience", metavar="TIME", help="mean wait after which a guest gives up")
-    test = parser.add_argument_group("the test")
-    test.add_argument("--test-duration", default="1h", metavar="TIME")
-    test.add_argument("--window", default="6h", metavar="TIME", help="approved hours of a night")
-    test.add_argument(
-        "--capacity",
-        metavar="RATE",
-        help="measured capacity, e.g. 390/min, or the folder of a capacity search",
-    )
-    machine = parser.add_argument_group("the generator machines")
-    machine.add_argument(
-        "--calibration",
-        type=Path,
-        metavar="FILE",
-        help="what harness calibrate found (calibration.json in the reports folder, if there)",
-    )
-    machine.add_argument("--guests-per-machine", metavar="N", help="sessions at once (5000)")
-    machine.add_argument("--rate-per-machine", metavar="RATE", help="new guests (50/s)")
-    machine.add_argument("--messages-per-machine", metavar="RATE", help="messages (1000/s)")
-    cost = parser.add_argument_group("what leftovers cost")
-    cost.add_argument("--leftover-rate", default="0.5%", metavar="SHARE")
-    cost.add_argument("--leftover-time", default="1h", metavar="TIME", help="how long one stays")
-    parser.add_argument("--locustfile", type=Path, metavar="FILE", help="write a ready locustfile")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    add_reports(parser)
-
-
-def run(args: argparse.Namespace) -> int:
+def run(args: Namespace) -> int:
     """Plan, print, and write page and JSON."""
     machines = read_machines(args)
     wanted = read_wanted(args, machines)
@@ -256,3 +188,95 @@ def write_locustfile(path: Path, wanted: Wanted, plan: LaunchPlan) -> None:
         raise ConfigError(f"--locustfile: {path} is already there") from None
     except OSError as error:
         raise ConfigError(f"--locustfile: {path}: {error.strerror or error}") from None
+
+
+COMMAND = Command(
+    "plan",
+    run,
+    [
+        option("--locustfile", type=Path, metavar="FILE", help="write a ready locustfile"),
+        option("--json", flag=True, help="print JSON instead of a table"),
+        reports_option(),
+        *section(
+            "the load",
+            option("--chats-per-hour", metavar="N", help="chats in the busy hour"),
+            option(
+                "profile",
+                "--from",
+                type=Path,
+                metavar="CSV",
+                help="or: guests per interval (start,guests)",
+            ),
+            option(
+                "--peak-factor",
+                metavar="X",
+                help="worst minutes of the busy hour over its mean (default: 1)",
+            ),
+            option(
+                "--handle-time", required=True, metavar="TIME", help="length of a chat, e.g. 8m"
+            ),
+            option("--messages", required=True, metavar="N", help="messages of a guest per chat"),
+        ),
+        *section(
+            "the agents",
+            option("--concurrency", default="1", metavar="N", help="chats per agent at a time"),
+            option("--to-agents", default="100%", metavar="SHARE", help="chats that reach one"),
+            option(
+                "--answer-within",
+                default="30s",
+                metavar="TIME",
+                help="a guest's longest wait for an agent",
+            ),
+            option("--service-level", default="80%", metavar="SHARE", help="answered in that time"),
+            option("--patience", metavar="TIME", help="mean wait after which a guest gives up"),
+        ),
+        *section(
+            "the test",
+            option(
+                "--test-duration",
+                default="1h",
+                metavar="TIME",
+                help="length of the test at the peak",
+            ),
+            option("--window", default="6h", metavar="TIME", help="approved hours of a night"),
+            option(
+                "--capacity",
+                metavar="RATE",
+                help="measured capacity, e.g. 390/min, or the folder of a capacity search",
+            ),
+        ),
+        *section(
+            "the generator machines",
+            option(
+                "--calibration",
+                type=Path,
+                metavar="FILE",
+                help="what harness calibrate found (default: calibration.json of the reports)",
+            ),
+            option("--guests-per-machine", metavar="N", help="sessions at once (5000)"),
+            option("--rate-per-machine", metavar="RATE", help="new guests (50/s)"),
+            option("--messages-per-machine", metavar="RATE", help="messages (1000/s)"),
+        ),
+        *section(
+            "what leftovers cost",
+            option(
+                "--leftover-rate", default="0.5%", metavar="SHARE", help="chats that are left over"
+            ),
+            option("--leftover-time", default="1h", metavar="TIME", help="how long one stays"),
+        ),
+    ],
+    description=(
+        "Plans a launch from a few numbers: guests in session and new ones per minute at the peak "
+        "against the service's documented limits, agents, whether a test of that size fits the "
+        "approved window, generator machines, and what leftovers would cost in agents' hours."
+    ),
+    epilog=(
+        "examples:\n"
+        "  harness plan --chats-per-hour 3000 --peak-factor 1.6 --handle-time 8m --messages 12\n"
+        "  harness plan --from monday.csv --handle-time 8m --messages 12 --concurrency 3\n"
+        "  harness plan --chats-per-hour 3000 --handle-time 8m --messages 12 \\\n"
+        "      --capacity 120/min --locustfile launch_plan.py --json\n"
+        "  harness plan --chats-per-hour 3000 --handle-time 8m --messages 12 \\\n"
+        "      --capacity reports/capacity-20261122-231500-ab12\n"
+    ),
+)

@@ -1,6 +1,5 @@
 """What commands that use the Platform API share: where it is, and the time that a run spans."""
 
-import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,6 +10,7 @@ from typing import Any
 import orjson
 from rich.console import Console
 
+from harness.cli.parsing import Namespace, Option, option
 from harness.config.target import Target, parse_target
 from harness.errors import ConfigError
 from harness.judge.reading import bring_up_to_date
@@ -37,12 +37,14 @@ class Span:
     end: datetime
 
 
-def add_places(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say where the Platform API is."""
-    parser.add_argument(
-        "--api-url", metavar="URL", help="Platform API, if not beside the target (https://api…)"
+def place_options() -> tuple[Option, ...]:
+    """The options that say where the Platform API is."""
+    return (
+        option(
+            "--api-url", metavar="URL", help="Platform API, if not beside the target (https://api…)"
+        ),
+        option("--login-url", metavar="URL", help="its sign-in, if not beside the target"),
     )
-    parser.add_argument("--login-url", metavar="URL", help="its sign-in, if not beside the target")
 
 
 def platform_of(directory: Path) -> dict[str, Any]:
@@ -77,7 +79,7 @@ def credentials_of(directory: Path) -> Credentials:
 
 
 def open_api(
-    directory: Path, target: Target, credentials: Credentials, args: argparse.Namespace
+    directory: Path, target: Target, credentials: Credentials, args: Namespace
 ) -> PlatformApi:
     """The API of a target's organisation. Raises ConfigError."""
     written = platform_of(directory).get("api_url")

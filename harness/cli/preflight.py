@@ -1,6 +1,5 @@
 """``harness preflight``: everything that can be checked before a run, and a stamp that it was."""
 
-import argparse
 import platform
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.cli.which_run import add_reports
+from harness.cli.parsing import Command, Namespace, option
+from harness.cli.which_run import reports_option
 from harness.clock import utc_iso
 from harness.config.guard import Intent, Rule, refusals
 from harness.config.targets_file import FILE, Terms, resolve_target
@@ -54,38 +54,7 @@ from harness.studies.run_process import inspect_locustfile
 STYLES = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "bold red", Status.SKIPPED: "dim"}
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
-    parser.description = (
-        "Check a target before a run: the way there and its TLS, the deployment's configuration, "
-        "one guest end to end, platform credentials if there are any, this machine, the schedule "
-        "against the service's limits, approval and window. The guest says two texts, listens "
-        "after each, and clears; what this teaches (does the flow greet, how many messages a turn, "
-        "how long it all takes, how the Platform API shows it) is kept for runs, audits and "
-        "sweeps. "
-        "Runs against real deployments need a preflight that passed not long ago."
-    )
-    parser.epilog = (
-        "exit codes: 0 passed (there may be warnings); 7 something failed; 8 bad input.\n\n"
-        "examples:\n"
-        "  harness preflight --target staging\n"
-        "  harness preflight --target staging --locustfile locustfiles/load.py --users 200\n"
-        "  harness preflight --target 'ws://127.0.0.1:8080/v1?deploymentId=UUID' --no-guest\n"
-    )
-    add = parser.add_argument
-    add("--target", required=True, metavar="NAME", help="a name of the targets file, or a URL")
-    add("--targets", type=Path, default=FILE, metavar="FILE", help="targets file (%(default)s)")
-    add("--locustfile", metavar="FILE", help="check its schedule too")
-    add("-u", "--users", type=int, metavar="N", help="slots that the run will have")
-    add("--processes", type=int, default=1, metavar="N", help="processes that it will have here")
-    add("--ca-file", metavar="PEM", help="private CA of a wss target")
-    add("--origin", metavar="ORIGIN", help="Origin header of the upgrade")
-    add("--quick", action="store_true", help="one text, one reply; nothing is learnt from it")
-    add("--no-guest", action="store_true", help="send no guest (the stamp then is none)")
-    add_reports(parser)
-
-
-def run(args: argparse.Namespace) -> int:
+def run(args: Namespace) -> int:
     """Check one thing after the other and show each as it comes."""
     terms = resolve_target(args.target, args.targets, ca_file=args.ca_file, origin=args.origin)
     inspected = inspect_locustfile(args.locustfile, {}) if args.locustfile else {}
@@ -134,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _outside(
     terms: Terms,
-    args: argparse.Namespace,
+    args: Namespace,
     platform: Platform,
     plan: dict[str, Any] | None,
     console: Console,
@@ -200,7 +169,7 @@ def _table(
     }
 
 
-def _no_guest_because(args: argparse.Namespace, checks: list[Check], *, reached: bool) -> str:
+def _no_guest_because(args: Namespace, checks: list[Check], *, reached: bool) -> str:
     """Why no guest is sent; empty if one is. What could not be ended is not opened."""
     if args.no_guest:
         return "not asked for"
@@ -260,3 +229,41 @@ def _show(checks: list[Check], console: Console) -> None:
     for check in checks:
         table.add_row(Text(check.status, style=STYLES[check.status]), check.name, check.text)
     console.print(table)
+
+
+COMMAND = Command(
+    "preflight",
+    run,
+    [
+        option(
+            "--target", required=True, metavar="NAME", help="a name of the targets file, or a URL"
+        ),
+        option("--targets", type=Path, default=FILE, metavar="FILE", help="targets file"),
+        option("--locustfile", metavar="FILE", help="check its schedule too"),
+        option("-u", "--users", type=int, metavar="N", help="slots that the run will have"),
+        option(
+            "--processes", type=int, default=1, metavar="N", help="processes that it will have here"
+        ),
+        option("--ca-file", metavar="PEM", help="private CA of a wss target"),
+        option("--origin", metavar="ORIGIN", help="Origin header of the upgrade"),
+        option("--quick", flag=True, help="one text, one reply; nothing is learnt from it"),
+        option("--no-guest", flag=True, help="send no guest (the stamp then is none)"),
+        reports_option(),
+    ],
+    description=(
+        "Check a target before a run: the way there and its TLS, the deployment's configuration, "
+        "one guest end to end, platform credentials if there are any, this machine, the schedule "
+        "against the service's limits, approval and window. The guest says two texts, listens "
+        "after each, and clears; what this teaches (does the flow greet, how many messages a turn, "
+        "how long it all takes, how the Platform API shows it) is kept for runs, audits and "
+        "sweeps. "
+        "Runs against real deployments need a preflight that passed not long ago."
+    ),
+    epilog=(
+        "exit codes: 0 passed (there may be warnings); 7 something failed; 8 bad input.\n\n"
+        "examples:\n"
+        "  harness preflight --target staging\n"
+        "  harness preflight --target staging --locustfile locustfiles/load.py --users 200\n"
+        "  harness preflight --target 'ws://127.0.0.1:8080/v1?deploymentId=UUID' --no-guest\n"
+    ),
+)

@@ -1,9 +1,9 @@
 """``harness report``: makes the reports of a run from what lies in its directory."""
 
-import argparse
 from pathlib import Path
 
-from harness.cli.which_run import add_reports, take_run
+from harness.cli.parsing import Command, Namespace, argument, option
+from harness.cli.which_run import reports_option, take_run
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.ledger.runs import resolve_going_on
@@ -11,37 +11,7 @@ from harness.report.console import open_console
 from harness.report.terminal import show_summary
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
-    parser.description = (
-        "Makes the reports of a run, as often as wanted, from what the run left in its directory: "
-        "a page to read (report.html), a summary for a pull request or chat (summary.md), one case "
-        "per objective for CI (junit.xml), and the run over time (intervals.csv). A run that "
-        "crashed gives a partial report that says so."
-    )
-    parser.epilog = (
-        "examples:\n"
-        "  harness report latest\n"
-        "  harness report reports/20261122-140501-launch\n"
-        "  harness report latest --only markdown,junit\n"
-        "  harness report --live latest        (of the run that is going on now)\n"
-    )
-    parser.add_argument("run", help="a run's directory, its id, or 'latest'")
-    parser.add_argument(
-        "--live",
-        action="store_true",
-        help="how a run stands that is still going on: a summary here and live.html; "
-        "'latest' is the newest that goes on",
-    )
-    parser.add_argument(
-        "--only",
-        metavar="KIND[,KIND]",
-        help="make only these of html, markdown, junit, csv",
-    )
-    add_reports(parser)
-
-
-def run(args: argparse.Namespace) -> int:
+def run(args: Namespace) -> int:
     """Make them and print where they are."""
     if args.live:
         if args.only:
@@ -67,3 +37,37 @@ def _live(run_dir: Path) -> int:
         record.model_dump(by_alias=True, exclude_unset=True), open_console(), report=str(page)
     )
     return ExitCode.PASS
+
+
+COMMAND = Command(
+    "report",
+    run,
+    [
+        argument("run", help="a run's directory, its id, or 'latest'"),
+        option(
+            "--live",
+            flag=True,
+            help=(
+                "how a run stands that is still going on: a summary here and live.html; "
+                "'latest' is the newest that goes on"
+            ),
+        ),
+        option(
+            "--only", metavar="KIND[,KIND]", help="make only these of html, markdown, junit, csv"
+        ),
+        reports_option(),
+    ],
+    description=(
+        "Makes the reports of a run, as often as wanted, from what the run left in its directory: "
+        "a page to read (report.html), a summary for a pull request or chat (summary.md), one case "
+        "per objective for CI (junit.xml), and the run over time (intervals.csv). A run that "
+        "crashed gives a partial report that says so."
+    ),
+    epilog=(
+        "examples:\n"
+        "  harness report latest\n"
+        "  harness report reports/20261122-140501-launch\n"
+        "  harness report latest --only markdown,junit\n"
+        "  harness report --live latest        (of the run that is going on now)\n"
+    ),
+)

@@ -1,6 +1,5 @@
 """``harness run``: simulator if asked for, Locust as a process, progress, report, verdict."""
 
-import argparse
 import os
 import secrets
 import signal
@@ -15,12 +14,13 @@ from typing import Any
 
 from rich.console import Console
 
+from harness.cli.parsing import Command, Namespace
 from harness.cli.progress import Progress, shown
 from harness.cli.run_options import (
+    PARAMS,
     asked_of,
     check_numbers,
     conduct_of,
-    configure,
     run_time_of,
     simulator_options,
 )
@@ -47,10 +47,6 @@ from harness.studies.run_process import EmbeddedSimulator, inspect_locustfile, t
 from harness.transport.websocket import probe
 from harness.units import seconds
 
-__all__ = ["configure", "run"]
-
-TAKES_REST = True
-"""What stands behind ``--`` is for Locust."""
 POLL_S = 0.5
 COME_WITHIN_S = 10
 """Guests of an occupancy come one by one: all in the same second would stay in step."""
@@ -62,7 +58,7 @@ ORPHANS_WITHIN_S = 90.0
 """How long workers without a master may take to clear before they are killed and swept."""
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: Namespace) -> int:
     """Everything in order; nothing is sent before all that can be checked has been."""
     console, above = open_console(), starter()
     check_numbers(args)
@@ -117,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _terms(
-    args: argparse.Namespace,
+    args: Namespace,
     plan: dict[str, Any],
     run_time_s: float,
     overrides: dict[Rule, str],
@@ -146,7 +142,7 @@ def _terms(
     return terms
 
 
-def _check_room(args: argparse.Namespace, plan: dict[str, Any], run_time_s: float) -> str:
+def _check_room(args: Namespace, plan: dict[str, Any], run_time_s: float) -> str:
     """A sentence where the run takes much of the disk. Raises ConfigError when it won't fit."""
     if args.disk_guard == "off":
         return ""
@@ -161,7 +157,7 @@ def _check_room(args: argparse.Namespace, plan: dict[str, Any], run_time_s: floa
     return notable(out, expected, check_room(out, expected))
 
 
-def _be_a_worker(args: argparse.Namespace) -> int:
+def _be_a_worker(args: Namespace) -> int:
     """Be Locust's worker until the master lets go; what to do comes from there."""
     inspect_locustfile(args.locustfile, asked_of(args))
     command = [
@@ -207,7 +203,7 @@ class _Came:
 
 
 def _run_locust(
-    args: argparse.Namespace,
+    args: Namespace,
     target: Target,
     directory: Path,
     run_time_s: float,
@@ -255,7 +251,7 @@ def _run_locust(
     return _Came(status=status, asked=stages.asked, orphans=orphans)
 
 
-def _command(args: argparse.Namespace, run_time_s: float) -> list[str]:
+def _command(args: Namespace, run_time_s: float) -> list[str]:
     command = [
         sys.executable, "-m", "locust", "-f", args.locustfile, "--headless", "--only-summary",
         "--run-time", f"{run_time_s:.0f}s",
@@ -279,7 +275,7 @@ def _command(args: argparse.Namespace, run_time_s: float) -> list[str]:
     return command + list(args.rest)
 
 
-def _environment(args: argparse.Namespace, target: Target, directory: Path) -> dict[str, str]:
+def _environment(args: Namespace, target: Target, directory: Path) -> dict[str, str]:
     return {
         **os.environ,
         "HARNESS_TARGET": target.url if args.target == "sim" else args.target,
@@ -344,3 +340,27 @@ def _remove_if_refused(directory: Path) -> None:
         if set(directory.iterdir()) <= {log}:
             log.unlink(missing_ok=True)
             directory.rmdir()
+
+
+COMMAND = Command(
+    "run",
+    run,
+    PARAMS,
+    description=(
+        "Run a locustfile's guests against a target, show how it goes, and end with a verdict and "
+        "a report. Without a target the embedded simulator is started for the run."
+    ),
+    epilog=(
+        "stopping: Ctrl-C once lets conversations finish and clears what is open; a second time\n"
+        "clears at once; a third time leaves and says how to sweep.\n\n"
+        "examples:\n"
+        "  harness run\n"
+        "  harness run locustfiles/smoke.py -u 5 -t 20s\n"
+        "  harness run locustfiles/launch.py --processes 2 --sim-fault ignore_clear=0.05\n"
+        "  harness run locustfiles/smoke.py --target 'ws://127.0.0.1:8080/v1?deploymentId=UUID'\n"
+        "  harness run locustfiles/load.py --rate 30/min --over 10m --slo objectives.toml\n"
+        "  harness run locustfiles/smoke.py -t 1m -- --loglevel DEBUG\n"
+    ),
+    usage="harness run [LOCUSTFILE] [OPTIONS] [-- LOCUST OPTIONS]",
+    takes_rest=True,
+)

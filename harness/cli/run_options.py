@@ -1,10 +1,10 @@
 """The options of ``harness run`` and what can be said against them before anything is done."""
 
-import argparse
 from pathlib import Path
 from typing import Any
 
-from harness.cli.which_run import add_reports
+from harness.cli.parsing import Namespace, argument, option, section
+from harness.cli.which_run import reports_option
 from harness.config.targets_file import FILE
 from harness.errors import ConfigError
 from harness.units import rate_per_s, seconds
@@ -12,161 +12,7 @@ from harness.units import rate_per_s, seconds
 DEFAULT_FILE = "locustfiles/launch.py"
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
-    parser.usage = "harness run [LOCUSTFILE] [OPTIONS] [-- LOCUST OPTIONS]"
-    parser.description = (
-        "Run a locustfile's guests against a target, show how it goes, and end with a verdict and "
-        "a report. Without a target the embedded simulator is started for the run."
-    )
-    parser.epilog = (
-        "stopping: Ctrl-C once lets conversations finish and clears what is open; a second time\n"
-        "clears at once; a third time leaves and says how to sweep.\n\n"
-        "examples:\n"
-        "  harness run\n"
-        "  harness run locustfiles/smoke.py -u 5 -t 20s\n"
-        "  harness run locustfiles/launch.py --processes 2 --sim-fault ignore_clear=0.05\n"
-        "  harness run locustfiles/smoke.py --target 'ws://127.0.0.1:8080/v1?deploymentId=UUID'\n"
-        "  harness run locustfiles/load.py --rate 30/min --over 10m --slo objectives.toml\n"
-        "  harness run locustfiles/smoke.py -t 1m -- --loglevel DEBUG\n"
-    )
-    add = parser.add_argument
-    add("locustfile", nargs="?", default=DEFAULT_FILE, metavar="LOCUSTFILE")
-    add("--target", default="sim", help="sim, a name of the targets file, or a URL on this machine")
-    add("--targets", default=str(FILE), metavar="FILE", help="named targets (%(default)s)")
-    add(
-        "--override",
-        action="append",
-        default=[],
-        metavar="RULE=REASON",
-        help="go on against a rule (approval, window, cap, preflight); kept in the record",
-    )
-    add("-u", "--users", type=int, metavar="N", help="slots: guests at a time, at most")
-    add("-r", "--spawn-rate", type=float, metavar="N", help="slots started a second")
-    add("-t", "--run-time", metavar="TIME", help="e.g. 60s, 20m, 8h")
-    add(
-        "--stop-timeout",
-        default="15s",
-        metavar="TIME",
-        help="time for conversations to finish at the end (%(default)s)",
-    )
-    add(
-        "--term-grace",
-        metavar="TIME",
-        help="after SIGTERM, be cleared within this (8s; docker kills after 10s): "
-        "conversations get what clearing leaves of it",
-    )
-    add("--processes", type=int, metavar="N", help="worker processes (-1: one a core)")
-    add("--master", action="store_true", help="lead workers that run elsewhere")
-    add("--worker", action="store_true", help="be such a worker; its orders come from the master")
-    add("--expect-workers", type=int, metavar="N", help="begin when so many are there")
-    add(
-        "--workers-within",
-        default="5m",
-        metavar="TIME",
-        help="a master waits no longer for its workers (%(default)s)",
-    )
-    add("--master-host", default="127.0.0.1", metavar="HOST", help="where the master is")
-    add("--master-port", type=int, default=5557, metavar="PORT", help="its port (%(default)s)")
-    add(
-        "--bind",
-        default="127.0.0.1",
-        metavar="ADDRESS",
-        help="where a master listens (%(default)s); the traffic is neither signed nor encrypted",
-    )
-    add("--rate", metavar="RATE", help="height of a ready locustfile, e.g. 30/min or 2/s")
-    add("--over", metavar="TIME", help="length of a ready locustfile, e.g. 10m")
-    add("--stay", metavar="TIME", help="how long the long-staying guests of soak.py remain")
-    add("--silence", metavar="TIME", help="for how long at a time these say nothing")
-    add(
-        "--occupancy",
-        type=int,
-        metavar="N",
-        help="keep N guests in session, one after the other, instead of the locustfile's schedule",
-    )
-    add(
-        "--arrivals",
-        choices=("poisson", "even"),
-        help="how arrivals come that the file leaves open",
-    )
-    add("--seed", type=int, metavar="N", help="repeat arrivals, tasks and think times")
-    add("--slo", metavar="FILE", help="objectives (TOML) beside those of the locustfile")
-    add("--warm-up", metavar="TIME", help="leave so much of the beginning out of what is judged")
-    add(
-        "--confident",
-        action="store_true",
-        help="an objective that is met within chance is not enough: NO_DATA then",
-    )
-    add("--metrics-port", type=int, metavar="PORT", help="Prometheus metrics on loopback")
-    add_reports(parser)
-    add(
-        "--disk-guard",
-        choices=("on", "off"),
-        default="on",
-        help="off: begin though the disk may not hold the run, and never stop for its sake",
-    )
-    add("--ca-file", metavar="PEM", help="private CA of a wss target")
-    add("--origin", metavar="ORIGIN", help="Origin header of the upgrade")
-    add = parser.add_argument_group("guests").add_argument
-    add(
-        "--connections",
-        metavar="N",
-        help="new connections a minute at most, of all workers together, or off (the documented "
-        "1000 for targets that are not on this machine)",
-    )
-    add("--pace", choices=("documented", "off"), help="off: guests may exceed the limits")
-    add("--history", choices=("on", "off"), help="fetch what was missed after a reconnect (on)")
-    add(
-        "--max-connection-age",
-        metavar="TIME",
-        help="guests replace a connection so old, as 110m; or off (as their class says)",
-    )
-    add("--auto-join", choices=("on", "off"), help="join when a session opens, as with autoStart")
-    add("--sign-ins", metavar="FILE", help="JWTs, one a line: guests are signed in with them")
-    add(
-        "--greets",
-        choices=("on", "off"),
-        help="whether the flow says something by itself, after Join or before its first answer",
-    )
-    add("--turns", choices=("on", "off"), help="on: guests wait until the other side has said all")
-    add(
-        "--turn-silence",
-        metavar="TIME",
-        help="after so long without a message the other side has said all (1s)",
-    )
-    add("--replies", choices=("on", "off"), help="off: what guests say expects no answer")
-    add(
-        "--listen",
-        choices=("on", "off"),
-        help="off: no guest stays silent before Clear to hear what comes unasked for (on)",
-    )
-    add = parser.add_argument_group("embedded simulator (target sim)").add_argument
-    add(
-        "--sim-fault",
-        action="append",
-        default=[],
-        metavar="NAME=P",
-        help="switch on a fault (harness simulate --help lists them)",
-    )
-    add("--sim-tls", action="store_true", help="serve wss with a private CA")
-    add(
-        "--sim-bot",
-        choices=("default", "lifelike"),
-        help="lifelike greets, answers in several messages, and is slow at times",
-    )
-    add("--sim-from", metavar="FILE", help="answer as in a recording (simulate --from)")
-    add("--sim-bot-delay", metavar="TIME", help="time the bot needs for an answer")
-    add("--sim-like", choices=("live",), help="live: as the real service is (simulate --like)")
-    add(
-        "--sim-limits",
-        choices=("off", "documented"),
-        help="rate limits; off by default: launch.py is above the documented 1,000 connections/min",
-    )
-    add("--sim-seed", type=int, metavar="N", help="make the simulator repeatable")
-    add("--keep-sim", action="store_true", help="leave the simulator running, to sweep afterwards")
-
-
-def check_numbers(args: argparse.Namespace) -> None:
+def check_numbers(args: Namespace) -> None:
     for name in ("users", "spawn_rate", "occupancy"):
         value = getattr(args, name)
         if value is not None and value <= 0:
@@ -223,7 +69,7 @@ def check_numbers(args: argparse.Namespace) -> None:
         raise ConfigError("--expect-workers goes with --master")
 
 
-def asked_of(args: argparse.Namespace) -> dict[str, str]:
+def asked_of(args: Namespace) -> dict[str, str]:
     """The environment by which ready locustfiles learn what is asked of them."""
     if args.rate is not None:
         rate_per_s(args.rate, "--rate")
@@ -244,7 +90,7 @@ def asked_of(args: argparse.Namespace) -> dict[str, str]:
     return {name: str(value) for name, value in given.items() if value is not None}
 
 
-def conduct_of(args: argparse.Namespace) -> dict[str, str]:
+def conduct_of(args: Namespace) -> dict[str, str]:
     """The environment that says how guests conduct themselves; what is not given stays open."""
     if args.sign_ins is not None and not Path(args.sign_ins).is_file():
         raise ConfigError(f"--sign-ins: there is no file {args.sign_ins}")
@@ -264,7 +110,7 @@ def conduct_of(args: argparse.Namespace) -> dict[str, str]:
     return {name: str(value) for name, value in given.items() if value is not None}
 
 
-def run_time_of(args: argparse.Namespace, plan: dict[str, Any]) -> float:
+def run_time_of(args: Namespace, plan: dict[str, Any]) -> float:
     if args.run_time is not None:
         run_time_s = seconds(args.run_time, "--run-time")
     elif plan["arrivals"] is not None:
@@ -276,7 +122,7 @@ def run_time_of(args: argparse.Namespace, plan: dict[str, Any]) -> float:
     return run_time_s
 
 
-def simulator_options(args: argparse.Namespace) -> list[str]:
+def simulator_options(args: Namespace) -> list[str]:
     options = ["--limits", args.sim_limits or ("documented" if args.sim_like else "off")]
     if args.sim_like:
         options += ["--like", args.sim_like]
@@ -293,3 +139,172 @@ def simulator_options(args: argparse.Namespace) -> list[str]:
     if args.sim_seed is not None:
         options += ["--seed", str(args.sim_seed)]
     return options
+
+
+PARAMS = [
+    argument("locustfile", default=DEFAULT_FILE, metavar="LOCUSTFILE", help="the guests (Python)"),
+    option(
+        "--target",
+        default="sim",
+        help="sim, a name of the targets file, or a URL on this machine",
+    ),
+    option("--targets", default=str(FILE), metavar="FILE", help="named targets"),
+    option(
+        "--override",
+        repeated=True,
+        metavar="RULE=REASON",
+        help="go on against a rule (approval, window, cap, preflight); kept in the record",
+    ),
+    option("-u", "--users", type=int, metavar="N", help="slots: guests at a time, at most"),
+    option("-r", "--spawn-rate", type=float, metavar="N", help="slots started a second"),
+    option("-t", "--run-time", metavar="TIME", help="e.g. 60s, 20m, 8h"),
+    option(
+        "--stop-timeout",
+        default="15s",
+        metavar="TIME",
+        help="time for conversations to finish at the end",
+    ),
+    option(
+        "--term-grace",
+        metavar="TIME",
+        help=(
+            "after SIGTERM, be cleared within this (8s; docker kills after 10s): "
+            "conversations get what clearing leaves of it"
+        ),
+    ),
+    option("--processes", type=int, metavar="N", help="worker processes (-1: one a core)"),
+    option("--master", flag=True, help="lead workers that run elsewhere"),
+    option("--worker", flag=True, help="be such a worker; its orders come from the master"),
+    option("--expect-workers", type=int, metavar="N", help="begin when so many are there"),
+    option(
+        "--workers-within",
+        default="5m",
+        metavar="TIME",
+        help="a master waits no longer for its workers",
+    ),
+    option("--master-host", default="127.0.0.1", metavar="HOST", help="where the master is"),
+    option("--master-port", type=int, default=5557, metavar="PORT", help="its port"),
+    option(
+        "--bind",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="where a master listens; the traffic is neither signed nor encrypted",
+    ),
+    option("--rate", metavar="RATE", help="height of a ready locustfile, e.g. 30/min or 2/s"),
+    option("--over", metavar="TIME", help="length of a ready locustfile, e.g. 10m"),
+    option("--stay", metavar="TIME", help="how long the long-staying guests of soak.py remain"),
+    option("--silence", metavar="TIME", help="for how long at a time these say nothing"),
+    option(
+        "--occupancy",
+        type=int,
+        metavar="N",
+        help="keep N guests in session, one after the other, instead of the locustfile's schedule",
+    ),
+    option(
+        "--arrivals",
+        choices=("poisson", "even"),
+        help="how arrivals come that the file leaves open",
+    ),
+    option("--seed", type=int, metavar="N", help="repeat arrivals, tasks and think times"),
+    option("--slo", metavar="FILE", help="objectives (TOML) beside those of the locustfile"),
+    option(
+        "--warm-up", metavar="TIME", help="leave so much of the beginning out of what is judged"
+    ),
+    option(
+        "--confident",
+        flag=True,
+        help="an objective that is met within chance is not enough: NO_DATA then",
+    ),
+    option("--metrics-port", type=int, metavar="PORT", help="Prometheus metrics on loopback"),
+    reports_option(),
+    option(
+        "--disk-guard",
+        choices=("on", "off"),
+        default="on",
+        help="off: begin though the disk may not hold the run, and never stop for its sake",
+    ),
+    option("--ca-file", metavar="PEM", help="private CA of a wss target"),
+    option("--origin", metavar="ORIGIN", help="Origin header of the upgrade"),
+    *section(
+        "guests",
+        option(
+            "--connections",
+            metavar="N",
+            help=(
+                "new connections a minute at most, of all workers together, or off (the documented "
+                "1000 for targets that are not on this machine)"
+            ),
+        ),
+        option("--pace", choices=("documented", "off"), help="off: guests may exceed the limits"),
+        option(
+            "--history",
+            choices=("on", "off"),
+            help="fetch what was missed after a reconnect (on)",
+        ),
+        option(
+            "--max-connection-age",
+            metavar="TIME",
+            help="guests replace a connection so old, as 110m; or off (as their class says)",
+        ),
+        option(
+            "--auto-join",
+            choices=("on", "off"),
+            help="join when a session opens, as with autoStart",
+        ),
+        option(
+            "--sign-ins",
+            metavar="FILE",
+            help="JWTs, one a line: guests are signed in with them",
+        ),
+        option(
+            "--greets",
+            choices=("on", "off"),
+            help="whether the flow says something by itself, after Join or before its first answer",
+        ),
+        option(
+            "--turns",
+            choices=("on", "off"),
+            help="on: guests wait until the other side has said all",
+        ),
+        option(
+            "--turn-silence",
+            metavar="TIME",
+            help="after so long without a message the other side has said all (1s)",
+        ),
+        option("--replies", choices=("on", "off"), help="off: what guests say expects no answer"),
+        option(
+            "--listen",
+            choices=("on", "off"),
+            help="off: no guest stays silent before Clear to hear what comes unasked for (on)",
+        ),
+    ),
+    *section(
+        "embedded simulator (target sim)",
+        option(
+            "--sim-fault",
+            repeated=True,
+            metavar="NAME=P",
+            help="switch on a fault (harness simulate --help lists them)",
+        ),
+        option("--sim-tls", flag=True, help="serve wss with a private CA"),
+        option(
+            "--sim-bot",
+            choices=("default", "lifelike"),
+            help="lifelike greets, answers in several messages, and is slow at times",
+        ),
+        option("--sim-from", metavar="FILE", help="answer as in a recording (simulate --from)"),
+        option("--sim-bot-delay", metavar="TIME", help="time the bot needs for an answer"),
+        option(
+            "--sim-like",
+            choices=("live",),
+            help="live: as the real service is (simulate --like)",
+        ),
+        option(
+            "--sim-limits",
+            choices=("off", "documented"),
+            help="rate limits (default: off, as launch.py exceeds 1,000 connections/min)",
+        ),
+        option("--sim-seed", type=int, metavar="N", help="make the simulator repeatable"),
+        option("--keep-sim", flag=True, help="leave the simulator running, to sweep afterwards"),
+    ),
+]

@@ -1,6 +1,5 @@
 """``harness script``: what a conversation script would send, before it sends anything."""
 
-import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from harness.cli.parsing import Command, Namespace, argument, option
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.report.console import open_console
@@ -23,42 +23,7 @@ from harness.workload.script.schema import script_schema
 STAND_IN = b"A stand-in for the file that was sent. "
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
-    parser.description = (
-        "check: reads a conversation script and its data, and says what it would send, how long it "
-        "takes and which of the service's documented limits it would break. Nothing is sent.\n"
-        "schema: prints the JSON schema of scripts, for editors.\n"
-        "from-har: makes a script of what a guest did in a browser, from the HAR export of Chrome "
-        "or Edge (or from a file of harness guest --record). No token, id or reply is carried "
-        "over; personal data that a machine can tell becomes a column of invented data.\n\n"
-        "exit code: 0 the script keeps the limits, 7 it would break one, 8 it is wrong"
-    )
-    parser.epilog = (
-        "examples:\n"
-        "  harness script check shop.yaml\n"
-        "  harness script check shop.yaml --reply 200ms --guests 5000\n"
-        "  harness script schema > script.schema.json\n"
-        "  harness script from-har chat.har --out shop.yaml\n"
-    )
-    parser.add_argument("action", choices=("check", "schema", "from-har"))
-    parser.add_argument(
-        "file", nargs="?", type=Path, metavar="FILE", help="the script (YAML), or the HAR"
-    )
-    parser.add_argument(
-        "--reply", default="1s", metavar="TIME", help="how long replies take (default: 1s)"
-    )
-    parser.add_argument(
-        "--guests", type=int, metavar="N", help="check that unique rows are enough for so many"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="from-har: the script to write (default: its name)"
-    )
-    parser.add_argument("--force", action="store_true", help="from-har: replace files of that name")
-
-
-def run(args: argparse.Namespace) -> int:
+def run(args: Namespace) -> int:
     """Do it."""
     if args.action == "schema":
         print(json.dumps(script_schema(), indent=2))
@@ -184,3 +149,43 @@ def _show(found: Estimate, loaded: Loaded, console: Console) -> None:
         print(f"would break a limit: {sentence}")
     if not found.breaks:
         print("keeps the service's documented limits")
+
+
+COMMAND = Command(
+    "script",
+    run,
+    [
+        argument("action", choices=("check", "schema", "from-har"), help="what to do (see above)"),
+        argument(
+            "file", required=False, type=Path, metavar="FILE", help="the script (YAML), or the HAR"
+        ),
+        option("--reply", default="1s", metavar="TIME", help="how long replies take"),
+        option(
+            "--guests", type=int, metavar="N", help="check that unique rows are enough for so many"
+        ),
+        option("--json", flag=True, help="print JSON instead of a table"),
+        option(
+            "--out",
+            type=Path,
+            metavar="FILE",
+            help="from-har: the script to write (default: its name)",
+        ),
+        option("--force", flag=True, help="from-har: replace files of that name"),
+    ],
+    description=(
+        "check: reads a conversation script and its data, and says what it would send, how long it "
+        "takes and which of the service's documented limits it would break. Nothing is sent.\n"
+        "schema: prints the JSON schema of scripts, for editors.\n"
+        "from-har: makes a script of what a guest did in a browser, from the HAR export of Chrome "
+        "or Edge (or from a file of harness guest --record). No token, id or reply is carried "
+        "over; personal data that a machine can tell becomes a column of invented data.\n\n"
+        "exit code: 0 the script keeps the limits, 7 it would break one, 8 it is wrong"
+    ),
+    epilog=(
+        "examples:\n"
+        "  harness script check shop.yaml\n"
+        "  harness script check shop.yaml --reply 200ms --guests 5000\n"
+        "  harness script schema > script.schema.json\n"
+        "  harness script from-har chat.har --out shop.yaml\n"
+    ),
+)

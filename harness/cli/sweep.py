@@ -1,6 +1,5 @@
 """``harness sweep``: end what a run left behind."""
 
-import argparse
 import os
 from pathlib import Path
 from typing import Any
@@ -8,17 +7,18 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from harness.cli.parsing import Command, Namespace, argument, option
 from harness.cli.platform import (
-    add_places,
     closed_roads,
     credentials_of,
     learned_of,
     note_afterwards,
     open_api,
+    place_options,
     span_of,
     target_of,
 )
-from harness.cli.which_run import add_reports, take_runs
+from harness.cli.which_run import reports_option, take_runs
 from harness.clock import monotonic_ns
 from harness.config.target import Target
 from harness.errors import ConfigError
@@ -46,59 +46,7 @@ TELL_EVERY_S = 5.0
 """Where no bar can be drawn, a line so often."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
-    parser.description = (
-        "End the sessions that a run left behind: resume each with its token, send Clear, wait for "
-        "the proof, and settle it in the ledger. Can be interrupted and repeated; the exit code is "
-        "0 only when nothing is left."
-    )
-    parser.epilog = (
-        "examples:\n"
-        "  harness sweep latest\n"
-        "  harness sweep latest --dry-run\n"
-        "  harness sweep 20261122-231500-ab12 20261122-233000-cd34 --rate 5/s\n"
-    )
-    parser.add_argument(
-        "runs", metavar="RUN", nargs="+", help="run directory, run id, or 'latest'; several at once"
-    )
-    add_reports(parser)
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done")
-    parser.add_argument(
-        "--rate", default="10/s", help="new connections at most, e.g. 10/s or 600/min (%(default)s)"
-    )
-    parser.add_argument("--deadline", default="30m", help="give up after this (%(default)s)")
-    parser.add_argument(
-        "--derive",
-        action="store_true",
-        help="also try tokens that a lost or damaged ledger can't show, made again from the run's "
-        "secret",
-    )
-    parser.add_argument(
-        "--sign-ins",
-        type=Path,
-        metavar="FILE",
-        help="JWTs of signed-in guests, one a line: only with its own can such a session be "
-        "resumed and cleared",
-    )
-    parser.add_argument(
-        "--platform",
-        action="store_true",
-        help="disconnect what is left over the Platform API "
-        "(HARNESS_CLIENT_ID and HARNESS_CLIENT_SECRET in the environment, or the variables that "
-        "the target names)",
-    )
-    parser.add_argument(
-        "--effect",
-        metavar="TIME",
-        help="how long the effect of a disconnect is waited for (1m, or longer where the preflight "
-        "saw that it shows later)",
-    )
-    add_places(parser)
-    parser.add_argument("--force", action="store_true", help="also when the run is still at work")
-
-
-def run(args: argparse.Namespace) -> int:
+def run(args: Namespace) -> int:
     """Sweep run after run."""
     per_second = rate_per_s(args.rate, "--rate")
     deadline_s = seconds(args.deadline, "--deadline")
@@ -153,7 +101,7 @@ def _refuse_read_only(directory: Path) -> None:
 
 def _look_for_more(
     directory: Path,
-    args: argparse.Namespace,
+    args: Namespace,
     per_second: float,
     deadline_s: float,
     console: Console,
@@ -193,9 +141,7 @@ def _look_for_more(
     return int(bool(damaged))
 
 
-def _by_platform(
-    directory: Path, target: Target, args: argparse.Namespace, console: Console
-) -> int:
+def _by_platform(directory: Path, target: Target, args: Namespace, console: Console) -> int:
     api = open_api(directory, target, credentials_of(directory), args)
     span, learned = span_of(directory), learned_of(directory)
     effect_s = EFFECT_WITHIN_S if args.effect is None else seconds(args.effect, "--effect")
@@ -302,3 +248,67 @@ ENDINGS = {
     "theirs with --sign-ins FILE, or else only --platform can end their conversations",
     Ending.ERROR: "were answered with an error",
 }
+
+COMMAND = Command(
+    "sweep",
+    run,
+    [
+        argument(
+            "runs",
+            many=True,
+            metavar="RUN",
+            help="run directory, run id, or 'latest'; several at once",
+        ),
+        reports_option(),
+        option("--dry-run", flag=True, help="say what would be done"),
+        option("--rate", default="10/s", help="new connections at most, e.g. 10/s or 600/min"),
+        option("--deadline", default="30m", help="give up after this"),
+        option(
+            "--derive",
+            flag=True,
+            help=(
+                "also try tokens that a lost or damaged ledger can't show, made again from the "
+                "run's secret"
+            ),
+        ),
+        option(
+            "--sign-ins",
+            type=Path,
+            metavar="FILE",
+            help=(
+                "JWTs of signed-in guests, one a line: only with its own can such a session be "
+                "resumed and cleared"
+            ),
+        ),
+        option(
+            "--platform",
+            flag=True,
+            help=(
+                "disconnect what is left over the Platform API "
+                "(HARNESS_CLIENT_ID and HARNESS_CLIENT_SECRET in the environment, or the variables "
+                "that the target names)"
+            ),
+        ),
+        option(
+            "--effect",
+            metavar="TIME",
+            help=(
+                "how long the effect of a disconnect is waited for (1m, or longer where the "
+                "preflight saw that it shows later)"
+            ),
+        ),
+        *place_options(),
+        option("--force", flag=True, help="also when the run is still at work"),
+    ],
+    description=(
+        "End the sessions that a run left behind: resume each with its token, send Clear, wait for "
+        "the proof, and settle it in the ledger. Can be interrupted and repeated; the exit code is "
+        "0 only when nothing is left."
+    ),
+    epilog=(
+        "examples:\n"
+        "  harness sweep latest\n"
+        "  harness sweep latest --dry-run\n"
+        "  harness sweep 20261122-231500-ab12 20261122-233000-cd34 --rate 5/s\n"
+    ),
+)

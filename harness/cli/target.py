@@ -1,10 +1,10 @@
 """``harness target``: the file of named targets."""
 
-import argparse
 from pathlib import Path
 
 from rich.table import Table
 
+from harness.cli.parsing import Command, Namespace, argument, option
 from harness.config.targets_file import FILE, REGIONS, read_targets
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
@@ -54,18 +54,7 @@ window = "23:00-05:00"
 """
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
-    parser.description = "Write a commented file of named targets, or list what is in it."
-    parser.epilog = (
-        "examples:\n  harness target init\n  harness target list\n  harness target regions\n"
-    )
-    add = parser.add_argument
-    add("what", choices=("init", "list", "regions"), help="write the file, list it, or regions")
-    add("--targets", type=Path, default=FILE, metavar="FILE", help="targets file (%(default)s)")
-
-
-def run(args: argparse.Namespace) -> int:
+def run(args: Namespace) -> int:
     """Write or list."""
     console = open_console()
     if args.what == "init":
@@ -94,3 +83,17 @@ def run(args: argparse.Namespace) -> int:
             table.add_row(name, terms.target.netloc, zone, terms.approval or "none", cap)
     console.print(table)
     return ExitCode.PASS
+
+
+COMMAND = Command(
+    "target",
+    run,
+    [
+        argument(
+            "what", choices=("init", "list", "regions"), help="write the file, list it, or regions"
+        ),
+        option("--targets", type=Path, default=FILE, metavar="FILE", help="targets file"),
+    ],
+    description="Write a commented file of named targets, or list what is in it.",
+    epilog="examples:\n  harness target init\n  harness target list\n  harness target regions\n",
+)

@@ -3,12 +3,12 @@
 ``--reports``: the one option by which every command is told where runs are kept.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
+from harness.cli.parsing import Namespace, Option, option
 from harness.ledger.runs import RunState, resolve_run, run_state, with_leftovers
 from harness.rundir.layout import REPORTS
 
@@ -16,12 +16,12 @@ NAMED = 3
 """So many other runs with leftovers are named, the newest first."""
 
 
-def take_run(args: argparse.Namespace) -> Path:
+def take_run(args: Namespace) -> Path:
     """The run that ``args`` name, told. Raises ConfigError when there is none."""
     return take_runs(args, [args.run])[0]
 
 
-def take_runs(args: argparse.Namespace, names: Sequence[str]) -> list[Path]:
+def take_runs(args: Namespace, names: Sequence[str]) -> list[Path]:
     """The same for several, each once."""
     directories = list(dict.fromkeys(resolve_run(name, args.reports) for name in names))
     for directory in directories:
@@ -49,12 +49,8 @@ _STATES = {
 }
 
 
-def add_reports(parser: argparse.ArgumentParser) -> None:
-    """Add it; ``args.reports`` is a Path."""
-    parser.add_argument(
-        "--reports",
-        type=Path,
-        default=REPORTS,
-        metavar="DIR",
-        help="folder of run directories (%(default)s)",
+def reports_option() -> Option:
+    """The option; ``args.reports`` is a Path."""
+    return option(
+        "--reports", type=Path, default=REPORTS, metavar="DIR", help="folder of run directories"
     )

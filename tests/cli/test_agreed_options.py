@@ -1,28 +1,29 @@
 """Every command and option, agreed on: none is lost, renamed or given another default unnoticed."""
 
-import argparse
 from collections.abc import Iterator
-from importlib import import_module
+from pathlib import Path
 
 import agreed
+import click
 
-from harness.cli.main import COMMANDS
+from harness.cli.main import COMMANDS, command_of
 
 
 def options_of(name: str) -> Iterator[str]:
     """One line for each option: names, what it takes, and its default."""
-    parser = argparse.ArgumentParser(prog=f"harness {name}", add_help=False)
-    import_module(f"harness.cli.{name}").configure(parser)
-    for action in parser._actions:
-        names = ", ".join(action.option_strings) or str(action.metavar or action.dest).upper()
-        if action.nargs == 0:
+    command = command_of(name)
+    for param in command.params:
+        is_option = isinstance(param, click.Option)
+        names = ", ".join(param.opts) if is_option else param.human_readable_name
+        if isinstance(param, click.Option) and param.is_flag:
             yield f"{name} {names}"
             continue
-        takes = "|".join(map(str, action.choices)) if action.choices else str(action.metavar or "")
-        takes = takes or action.dest.upper()
-        repeated = isinstance(action, argparse._AppendAction) or action.nargs in ("*", "+")
-        default = "" if action.default in (None, []) else f" = {action.default}"
-        yield f"{name} {names}: {takes}{' ...' if repeated else ''}{default}"
+        kind = param.type
+        takes = "|".join(kind.choices) if isinstance(kind, click.Choice) else param.metavar
+        repeated = param.multiple or param.nargs == -1
+        default = param.default
+        shown = f" = {default}" if isinstance(default, (str, int, float, Path)) else ""
+        yield f"{name} {names}: {takes or names}{' ...' if repeated else ''}{shown}"
 
 
 def test_commands_and_their_options() -> None:

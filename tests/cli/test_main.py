@@ -1,7 +1,8 @@
 """The command line as a whole."""
 
 import os
-from importlib import import_module
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,15 +25,70 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_each_command_has_a_module_with_options_and_examples() -> None:
-    import argparse
-
     for name in cli.COMMANDS:
-        module = import_module(f"harness.cli.{name.replace('-', '_')}")
-        parser = argparse.ArgumentParser(prog=f"harness {name}")
-        module.configure(parser)
-        assert parser.description, name
-        assert "example" in (parser.epilog or "").lower(), name
-        assert callable(module.run), name
+        command = cli.command_of(name)
+        assert command.name == name
+        assert command.help, name
+        assert "example" in command.examples.lower(), name
+        without = [one.opts for one in command.params if not getattr(one, "help", "")]
+        assert without == [], name
+
+
+def test_options_are_not_abbreviated_and_the_like_is_suggested(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for words, meant in (
+        (["leftovers", "--rep", "x"], "--reports"),
+        (["run", "--occupanci", "3"], "--occupancy"),
+        (["sweap", "latest"], "sweep"),
+    ):
+        assert cli.main(words) == ExitCode.USAGE
+        assert f"did you mean {meant}?" in capsys.readouterr().err
+
+
+def test_what_is_missing_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, told in (
+        (["gate"], "harness gate: expected RUN"),
+        (["gate", "latest"], "harness gate: expected --slo FILE"),
+        (["gate", "latest", "--slo", "--json"], "--slo: expected FILE, got --json"),
+        (["run", "-u", "many"], "--users: 'many' is not a valid integer"),
+        (["run", "a.py", "b.py"], "got unexpected extra argument (b.py)"),
+    ):
+        assert cli.main(words) == ExitCode.USAGE
+        assert f"error: {told}" in capsys.readouterr().err
+
+
+def test_what_stands_behind_two_dashes_is_for_locust() -> None:
+    parsed = cli.command_of("run").parse("x.py", "-u", "5", "--", "--loglevel", "DEBUG", "more")
+    assert parsed.users == 5
+    assert parsed.rest == ["--loglevel", "DEBUG", "more"]
+    assert cli.command_of("simulate").parse("--bot", "script", "x.toml").bot == "script\nx.toml"
+
+
+@pytest.mark.process
+def test_help_of_one_command_imports_no_other() -> None:
+    code = (
+        "import sys, time\nfrom harness.cli.main import main\n"
+        "main(['--help'])\n"
+        "assert not {'gevent', 'locust', 'rich', 'click'} & sys.modules.keys()\n"
+        "assert time.process_time() < 0.3\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, stdout=subprocess.PIPE)
+
+
+def test_shells_are_answered(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_HARNESS_COMPLETE", "bash_complete")
+    for words, answer in (
+        ("harness sw", "plain,sweep"),
+        ("harness sweep --dr", "plain,--dry-run"),
+        ("harness capacity --by occ", "plain,occupancy"),
+    ):
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+        cli.main(words.split()[1:])
+        assert answer in capsys.readouterr().out
 
 
 def test_a_negative_value_is_answered_by_its_option(capsys: pytest.CaptureFixture[str]) -> None:

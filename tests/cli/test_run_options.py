@@ -1,24 +1,22 @@
 """What can be said against options before anything is done."""
 
-import argparse
+from argparse import Namespace
 
 import pytest
 
+from harness.cli.main import command_of
 from harness.cli.run_options import (
     asked_of,
     check_numbers,
     conduct_of,
-    configure,
     run_time_of,
     simulator_options,
 )
 from harness.errors import ConfigError
 
 
-def parsed(*words: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    configure(parser)
-    return parser.parse_args(["file.py", *words])
+def parsed(*words: str) -> Namespace:
+    return command_of("run").parse("file.py", *words)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """The files for containers and clusters: valid by their schemas, careful, true to our options."""
 
-import argparse
 from typing import Any
 
 import kubernetes_validate
@@ -9,7 +8,8 @@ import yaml
 from compose_spec import ComposeSpecification, Service
 from pydantic import ValidationError
 
-from harness.cli.run_options import check_numbers, configure
+from harness.cli.main import command_of
+from harness.cli.run_options import check_numbers
 from harness.deploy import path
 
 MANIFESTS = list(yaml.safe_load_all(path("kubernetes.yaml").read_text()))
@@ -69,9 +69,7 @@ def test_the_commands_are_ours() -> None:
     assert len(commands) == 4
     for words in commands.values():
         assert words[0] == "run"
-        parser = argparse.ArgumentParser(exit_on_error=False)
-        configure(parser)
-        check_numbers(parser.parse_args(words[1:]))
+        check_numbers(command_of("run").parse(*words[1:]))
 
 
 def test_master_and_workers_are_asked_for_the_same() -> None:

@@ -1,0 +1,237 @@
+"""Command lines by click: options in sections, examples, suggestions, refusals in one sentence.
+
+A command's module says what it takes as a list of :func:`option`, :func:`argument` and
+:func:`section`, and is given what was said as one namespace. Options are never abbreviated: what a
+script says must not mean something else when an option is added.
+"""
+
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["Command", "Namespace", "argument", "option", "section", "sentence"]
+
+WIDTH = 100
+FILE = click.Path(path_type=Path)
+SHORT_NAMES = {"help_option_names": ["-h", "--help"], "max_content_width": WIDTH}
+
+
+class Option(click.Option):
+    """An option, and the section of the help in which it stands."""
+
+    section = ""
+    takes_words = False
+    """All words up to the next option are its value."""
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        """The value; the next option's name is none."""
+        for one in value if isinstance(value, (tuple, list)) else (value,):
+            if isinstance(one, str) and one.partition("=")[0] in _names(ctx.command.params):
+                expected = self.make_metavar(ctx)
+                raise click.UsageError(f"{self.opts[-1]}: expected {expected}, got {one}", ctx)
+        return super().process_value(ctx, value)
+
+
+def option(
+    *names: str,
+    help: str = "",
+    metavar: str | None = None,
+    type: Any = None,
+    default: Any = None,
+    choices: Iterable[str] = (),
+    flag: bool = False,
+    repeated: bool = False,
+    required: bool = False,
+) -> Option:
+    """One option. A default is shown in the help; a flag is off unless it is given."""
+    if choices:
+        type = click.Choice(list(choices))
+    elif metavar is None and not flag:
+        metavar = names[0].lstrip("-").upper()
+    said: dict[str, Any] = {} if default is None else {"default": default}
+    return Option(
+        list(names),
+        help=help,
+        metavar=metavar,
+        type=FILE if type is Path else type,
+        is_flag=flag or None,
+        multiple=repeated,
+        required=required,
+        show_default=default not in (None, "") and "default" not in help,
+        **said,
+    )
+
+
+def argument(
+    name: str,
+    *,
+    help: str = "",
+    metavar: str | None = None,
+    type: Any = None,
+    choices: Iterable[str] = (),
+    default: Any = None,
+    many: bool = False,
+    required: bool = True,
+) -> click.Argument:
+    """What stands without a name."""
+    return click.Argument(
+        [name],
+        help=help,
+        metavar=metavar,
+        type=click.Choice(list(choices)) if choices else FILE if type is Path else type,
+        nargs=-1 if many else 1,
+        required=required and default is None,
+        **({} if default is None else {"default": default}),
+    )
+
+
+def section(title: str, *options: Option) -> Iterator[Option]:
+    """The options under one heading of the help."""
+    for one in options:
+        one.section = title
+        yield one
+
+
+class Command(click.Command):
+    """One command: what it takes, what its help says, and what does it."""
+
+    def __init__(
+        self,
+        name: str,
+        run: Callable[[Namespace], int],
+        params: Sequence[click.Parameter],
+        *,
+        description: str,
+        epilog: str,
+        usage: str = "",
+        takes_rest: bool = False,
+    ) -> None:
+        super().__init__(name, params=list(params), help=description, context_settings=SHORT_NAMES)
+        self.examples = epilog
+        self._run = run
+        self._usage = usage
+        self._takes_rest = takes_rest
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take the words apart; what stands behind ``--`` may be for somebody else."""
+        rest: list[str] = []
+        if self._takes_rest and "--" in args:
+            split = args.index("--")
+            args, rest = args[:split], args[split + 1 :]
+        left = super().parse_args(ctx, self._joined(args))
+        ctx.params["rest"] = rest
+        return left
+
+    def invoke(self, ctx: click.Context) -> int:
+        """Do it; the exit code."""
+        return self._run(_namespace(ctx))
+
+    def parse(self, *words: str) -> Namespace:
+        """What ``words`` say, without doing it."""
+        with self.make_context(self.name, list(words)) as ctx:
+            return _namespace(ctx)
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """The option that shows the help, in our words."""
+        found = super().get_help_option(ctx)
+        if found is not None:
+            found.help = "show this help"
+        return found
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """One line."""
+        if self._usage:
+            formatter.write(f"usage: {self._usage}\n")
+        else:
+            words = " ".join(self.collect_usage_pieces(ctx))
+            formatter.write_usage(ctx.command_path, words, prefix="usage: ")
+
+    def format_help_text(self, _: click.Context, formatter: click.HelpFormatter) -> None:
+        """Its description, as paragraphs."""
+        formatter.write_paragraph()
+        formatter.write_text(self.help or "")
+
+    def format_arguments(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """What stands without a name."""
+        named = [one for one in self.get_params(ctx) if isinstance(one, click.Argument)]
+        if named:
+            with formatter.section("arguments"):
+                formatter.write_dl([(one.make_metavar(ctx), one.help or "") for one in named])
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options section by section."""
+        sections: dict[str, list[tuple[str, str]]] = {"options": []}
+        for param in self.get_params(ctx):
+            if isinstance(param, click.Option) and (record := param.get_help_record(ctx)):
+                sections.setdefault(getattr(param, "section", "") or "options", []).append(record)
+        for title, rows in sections.items():
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows, col_max=32)
+
+    def format_epilog(self, _: click.Context, formatter: click.HelpFormatter) -> None:
+        """The examples, as they are written."""
+        formatter.write_paragraph()
+        formatter.write(self.examples.rstrip() + "\n")
+
+    def _joined(self, words: list[str]) -> list[str]:
+        """The words of an option that takes several, as one."""
+        several = {
+            name
+            for param in self.params
+            if isinstance(param, Option) and param.takes_words
+            for name in param.opts
+        }
+        joined: list[str] = []
+        taking = False
+        for word in words:
+            if taking and not word.startswith("--") and joined[-1] not in several:
+                joined[-1] += f"\n{word}"
+            else:
+                taking = word in several or (taking and not word.startswith("--"))
+                joined.append(word)
+        return joined
+
+
+def sentence(error: click.UsageError) -> str:
+    """What was expected, without click's capitals and full stop."""
+    command = error.ctx.command_path if error.ctx is not None else "harness"
+    if isinstance(error, click.NoSuchOption):
+        return f"{command} has no option {error.option_name}{_meant(error.possibilities)}"
+    if isinstance(error, click.exceptions.NoSuchCommand):
+        return f"there is no command {error.command_name!r}{_meant(error.possibilities)}"
+    if isinstance(error, click.MissingParameter) and error.param is not None:
+        return f"{command}: expected {_what(error.param, error.ctx)}"
+    if isinstance(error, click.BadParameter) and error.param is not None:
+        name = error.param.opts[-1] if isinstance(error.param, click.Option) else None
+        what = name or error.param.human_readable_name
+        return f"{what}: {_small(error.message)}"
+    return _small(error.format_message())
+
+
+def _namespace(ctx: click.Context) -> Namespace:
+    given = ctx.params.items()
+    return Namespace(**{n: list(v) if isinstance(v, tuple) else v for n, v in given})
+
+
+def _what(param: click.Parameter, ctx: click.Context | None) -> str:
+    if isinstance(param, click.Argument) or ctx is None:
+        return param.human_readable_name
+    return f"{param.opts[-1]} {param.make_metavar(ctx)}"
+
+
+def _meant(possibilities: Sequence[str] | None) -> str:
+    meant = [name for name in possibilities or () if name != "--help"]
+    return f"; did you mean {' or '.join(meant)}?" if meant else ""
+
+
+def _small(text: str) -> str:
+    text = text.strip().removesuffix(".")
+    return text[:1].lower() + text[1:] if text[1:2].islower() else text
+
+
+def _names(params: Iterable[click.Parameter]) -> set[str]:
+    return {name for param in params if isinstance(param, click.Option) for name in param.opts}
