@@ -21,7 +21,7 @@ DEV_READY := $(VENV)/ready-dev
 unexport PYTHONDONTWRITEBYTECODE
 
 # What decides and touches nothing: its own tests have to reach nearly every branch of it.
-PURE := tests/judge tests/measure tests/protocol tests/studies tests/workload
+PURE := tests/conform tests/judge tests/measure tests/protocol tests/studies tests/workload
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-fast test-long coverage format check crash-matrix validity-matrix clean bench-accuracy bench-guest bench-long demo-capacity
