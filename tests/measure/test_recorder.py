@@ -1,7 +1,7 @@
 """Samples become outcomes and histograms, interval by interval."""
 
-from harness.measure.model import Outcome, Sample
-from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, WARM_UP, Recorder
+from harness.measure.model import Outcome, Question, Sample
+from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, PLACES, WARM_UP, Recorder
 
 MS = 1_000_000
 
@@ -55,3 +55,81 @@ def test_what_began_in_the_warm_up_is_apart_wherever_it_ended() -> None:
     assert taken.outcomes["reply"] == {Outcome.OK: 1}
     assert taken.outcomes[f"{WARM_UP}reply"] == {Outcome.OK: 1, Outcome.TIMEOUT: 1}
     assert taken.histograms[f"{WARM_UP}reply.service"].count == 2
+
+
+def answered(operation: str = "reply", *, sent_ns: int = 100 * MS) -> Question:
+    """A question, due at once, whose answer took 50 ms."""
+    question = Question(operation, 0, sent_ns)
+    question.arrived_ns, question.seen_ns = sent_ns + 50 * MS, sent_ns + 51 * MS
+    question.messages = 1
+    return question
+
+
+def test_a_question_whose_answer_is_sure_has_its_time() -> None:
+    recorder = Recorder()
+    recorder.questions_asked += 1
+    recorder.add_answered(answered())
+    taken = recorder.take()
+    assert taken.outcomes["reply"] == {Outcome.OK: 1}
+    assert abs((taken.histograms["reply.service"].max_ms or 0) - 50) < 0.05
+    assert abs((taken.histograms["reply.corrected"].max_ms or 0) - 150) < 0.2
+    assert taken.counts == {"questions_asked": 1, "question_messages": 1}
+
+
+def test_an_answer_that_may_be_another_questions_is_counted_and_has_no_time() -> None:
+    recorder = Recorder()
+    for operation in ("reply", "greeting"):
+        question = answered(operation)
+        question.by_content = True
+        assert question.exact
+        question.doubt()
+        recorder.add_answered(question)
+    several = answered()
+    several.messages = 2  # which of them was the answer?
+    recorder.add_answered(several)
+    taken = recorder.take()
+    assert taken.histograms == {}
+    assert taken.outcomes == {"reply": {Outcome.OK: 2}, "greeting": {Outcome.OK: 1}}
+    assert (taken.counts["questions_ambiguous"], taken.counts["replies_ambiguous"]) == (3, 2)
+
+
+def test_an_ambiguous_answer_of_the_warm_up_is_nobodys_doubt() -> None:
+    recorder = Recorder()
+    recorder.judged_from_ns = 200 * MS
+    question = answered()
+    question.ambiguous = True
+    recorder.add_answered(question)
+    taken = recorder.take()
+    assert taken.outcomes == {f"{WARM_UP}reply": {Outcome.OK: 1}}
+    assert "questions_ambiguous" not in taken.counts
+
+
+def test_a_whole_turn_lasts_until_its_last_message() -> None:
+    recorder = Recorder()
+    question = answered()
+    question.messages, question.whole_turn, question.turn_over = 3, True, True
+    question.last_ns = question.last_seen_ns = 400 * MS
+    recorder.add_answered(question)
+    taken = recorder.take()
+    assert abs((taken.histograms["reply.service"].max_ms or 0) - 50) < 0.05
+    assert abs((taken.histograms["turn.service"].max_ms or 0) - 300) < 0.3
+
+
+def test_places_beyond_the_first_share_a_name() -> None:
+    recorder = Recorder()
+    for number in range(PLACES + 3):
+        recorder.count_place("error at ", f"line {number}")
+    recorder.count_place("error at ", "line 0")
+    counts = recorder.take().counts
+    assert (counts["error at line 0"], counts["error at elsewhere"]) == (2, 3)
+    assert sum(counts.values()) == PLACES + 4
+
+
+def test_lengths_that_the_end_of_the_run_cut_are_apart() -> None:
+    recorder = Recorder()
+    recorder.add_lateness(2 * MS)
+    recorder.add_session_length(30_000 * MS)
+    recorder.add_session_length(10_000 * MS, cut=True)
+    found = {tag: histogram.count for tag, histogram in recorder.take().histograms.items()}
+    assert sorted(found.values()) == [1, 1, 1]
+    assert len(found) == 3
