@@ -13,16 +13,16 @@ from random import Random
 
 import gevent
 
-from harness.cli.by_hand import Frames, talk
 from harness.cli.parsing import Command, Namespace, option
-from harness.cli.record_file import RecordFile
 from harness.cli.which_run import reports_option
 from harness.clock import utc_iso
 from harness.config.target import parse_target
 from harness.config.targets_file import FILE, Terms, resolve_target
 from harness.errors import ConfigError, HarnessError
 from harness.exit_codes import ExitCode
+from harness.guest.by_hand import Frames, talk
 from harness.guest.player import NO_ROW, act
+from harness.guest.record_file import RecordFile
 from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings, Observer
 from harness.ledger.ledger import Ledger

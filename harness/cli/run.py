@@ -15,7 +15,6 @@ from typing import Any
 from rich.console import Console
 
 from harness.cli.parsing import Command, Namespace
-from harness.cli.progress import Progress, shown
 from harness.cli.run_options import (
     PARAMS,
     asked_of,
@@ -24,7 +23,6 @@ from harness.cli.run_options import (
     run_time_of,
     simulator_options,
 )
-from harness.cli.stages import STAGES, Stages, end_group, free_port
 from harness.config.guard import Intent, Rule, parse_overrides
 from harness.config.target import Target, parse_target
 from harness.config.targets_file import Terms, resolve_target
@@ -44,6 +42,8 @@ from harness.rundir.layout import (
     others_may_write,
 )
 from harness.studies.run_process import EmbeddedSimulator, inspect_locustfile, told_settings
+from harness.supervise.progress import Progress, shown
+from harness.supervise.stages import STAGES, Stages, end_group, free_port
 from harness.transport.websocket import probe
 from harness.units import seconds
 

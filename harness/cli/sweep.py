@@ -8,17 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from harness.cli.parsing import Command, Namespace, argument, option
-from harness.cli.platform import (
-    closed_roads,
-    credentials_of,
-    learned_of,
-    note_afterwards,
-    open_api,
-    place_options,
-    span_of,
-    target_of,
-)
-from harness.cli.which_run import reports_option, take_runs
+from harness.cli.which_run import place_options, reports_option, take_runs
 from harness.clock import monotonic_ns
 from harness.config.target import Target
 from harness.errors import ConfigError
@@ -28,6 +18,15 @@ from harness.guest.settings import GuestSettings, read_sign_ins
 from harness.judge.reading import sweep_block
 from harness.ledger.reader import Leftover, read_account, set_aside
 from harness.reconcile.derive import sweep_derived
+from harness.reconcile.platform import (
+    closed_roads,
+    credentials_of,
+    learned_of,
+    note_afterwards,
+    open_api,
+    span_of,
+    target_of,
+)
 from harness.reconcile.sweep import (
     EFFECT_WITHIN_S,
     SweepResult,
@@ -142,7 +141,9 @@ def _look_for_more(
 
 
 def _by_platform(directory: Path, target: Target, args: Namespace, console: Console) -> int:
-    api = open_api(directory, target, credentials_of(directory), args)
+    api = open_api(
+        directory, target, credentials_of(directory), api_url=args.api_url, login_url=args.login_url
+    )
     span, learned = span_of(directory), learned_of(directory)
     effect_s = EFFECT_WITHIN_S if args.effect is None else seconds(args.effect, "--effect")
     if args.effect is None and learned.direct_shown is False:

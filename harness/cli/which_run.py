@@ -54,3 +54,13 @@ def reports_option() -> Option:
     return option(
         "--reports", type=Path, default=REPORTS, metavar="DIR", help="folder of run directories"
     )
+
+
+def place_options() -> tuple[Option, ...]:
+    """The options that say where the Platform API is."""
+    return (
+        option(
+            "--api-url", metavar="URL", help="Platform API, if not beside the target (https://api…)"
+        ),
+        option("--login-url", metavar="URL", help="its sign-in, if not beside the target"),
+    )

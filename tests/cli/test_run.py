@@ -15,7 +15,7 @@ import pytest
 from locusts import ROOT, cut_by_hand, locustfile
 from processes import harness
 
-from harness.cli.stages import free_port
+from harness.supervise.stages import free_port
 
 pytestmark = pytest.mark.process
 

@@ -33,13 +33,13 @@ sys.path.insert(0, str(ROOT / "tests"))
 from locusts import environment_for, launch, locustfile  # noqa: E402 - found by the path set above
 from processes import Simulator  # noqa: E402 - as above
 
-from harness.cli.stages import free_port  # noqa: E402 - as above
 from harness.exit_codes import ExitCode  # noqa: E402 - as above
 from harness.ledger.reader import (  # noqa: E402 - as above
     HEARTBEAT_FRESH_S,
     read_account,
     read_leftovers,
 )
+from harness.supervise.stages import free_port  # noqa: E402 - as above
 
 FAULTS: dict[str, dict[str, Any]] = {
     "none": {},

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from locusts import environment_for, finish, in_session, launch, locustfile, undecided
 
-from harness.cli.stages import free_port
 from harness.ledger.reader import read_account
+from harness.supervise.stages import free_port
 
 pytestmark = pytest.mark.process
 

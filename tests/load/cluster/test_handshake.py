@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from locusts import ROOT, locustfile
 
-from harness.cli.stages import free_port
 from harness.load.cluster.handshake import compare
+from harness.supervise.stages import free_port
 
 pytestmark = pytest.mark.process
 

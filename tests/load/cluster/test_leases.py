@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from locusts import environment_for, finish, launch, locustfile, only_run, passed
 
-from harness.cli.stages import free_port
 from harness.load.arrivals import Arrivals
 from harness.load.cluster import leases as sharing
 from harness.load.cluster.leases import ASK, GRANT, LEASE_NS, LOST_AFTER_NS, Lease, Shares
 from harness.rundir.layout import RunDirectory
+from harness.supervise.stages import free_port
 from harness.workload.arrivals import steady
 from harness.workload.partition import Piece, Share
 

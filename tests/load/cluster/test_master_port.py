@@ -10,9 +10,9 @@ import pytest
 import zmq
 from locusts import locustfile, start_elsewhere
 
-from harness.cli.stages import free_port
 from harness.ledger.reader import read_account
 from harness.load.cluster.master_port import FORMS
+from harness.supervise.stages import free_port
 
 GOOD: dict[str, Any] = {
     "harness_ledger": {

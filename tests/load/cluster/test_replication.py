@@ -12,7 +12,6 @@ import gevent
 import pytest
 from locusts import locustfile, passed, start_elsewhere
 
-from harness.cli.stages import free_port
 from harness.ledger.ledger import Group, Ledger
 from harness.ledger.reader import read_account, read_leftovers, read_rows
 from harness.ledger.store import Stage, Store
@@ -23,6 +22,7 @@ from harness.measure.model import Sample
 from harness.measure.recorder import Recorder, service_tag
 from harness.measure.snapshot import IntervalWriter, read_measurements
 from harness.rundir.layout import RunDirectory
+from harness.supervise.stages import free_port
 
 
 class Wire:

@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.cli.platform import (
+from harness.config.target import parse_target
+from harness.errors import ConfigError
+from harness.preflight.stamp import Learned
+from harness.reconcile.audit import Road
+from harness.reconcile.platform import (
     AFTER,
     MARGIN,
     closed_roads,
@@ -15,10 +19,6 @@ from harness.cli.platform import (
     span_of,
     target_of,
 )
-from harness.config.target import parse_target
-from harness.errors import ConfigError
-from harness.preflight.stamp import Learned
-from harness.reconcile.audit import Road
 from harness.rundir.start import target_facts, write_start
 
 URL = "ws://127.0.0.1:8080/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef"

@@ -1,4 +1,4 @@
-"""What commands that use the Platform API share: where it is, and the time that a run spans."""
+"""The Platform API of a run's target, what is known of it, and the time that the run spans."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,6 @@ from typing import Any
 import orjson
 from rich.console import Console
 
-from harness.cli.parsing import Namespace, Option, option
 from harness.config.target import Target, parse_target
 from harness.errors import ConfigError
 from harness.judge.reading import bring_up_to_date
@@ -35,16 +34,6 @@ class Span:
     began_until: datetime
     """none of its conversations began later"""
     end: datetime
-
-
-def place_options() -> tuple[Option, ...]:
-    """The options that say where the Platform API is."""
-    return (
-        option(
-            "--api-url", metavar="URL", help="Platform API, if not beside the target (https://api…)"
-        ),
-        option("--login-url", metavar="URL", help="its sign-in, if not beside the target"),
-    )
 
 
 def platform_of(directory: Path) -> dict[str, Any]:
@@ -79,11 +68,16 @@ def credentials_of(directory: Path) -> Credentials:
 
 
 def open_api(
-    directory: Path, target: Target, credentials: Credentials, args: Namespace
+    directory: Path,
+    target: Target,
+    credentials: Credentials,
+    *,
+    api_url: str | None = None,
+    login_url: str | None = None,
 ) -> PlatformApi:
     """The API of a target's organisation. Raises ConfigError."""
     written = platform_of(directory).get("api_url")
-    places = Places.of(target, args.api_url or written or None, args.login_url)
+    places = Places.of(target, api_url or written or None, login_url)
     return PlatformApi.towards(target, credentials, places)
 
 

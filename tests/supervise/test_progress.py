@@ -7,10 +7,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.cli.progress import Display, Progress, Tail, shown
 from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
 from harness.measure.snapshot import IntervalWriter
+from harness.supervise.progress import Display, Progress, Tail, shown
 
 MS = 1_000_000
 

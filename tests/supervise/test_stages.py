@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.cli.stages import STAGES, Stages, end_group, free_port
 from harness.processes import IN_ORDER
+from harness.supervise.stages import STAGES, Stages, end_group, free_port
 
 pytestmark = pytest.mark.process
 
