@@ -163,7 +163,7 @@ class _Steps:
 
 
 def _make_reports(directory: Path) -> list[Path]:
-    from harness.report.outputs import write_reports  # needs the chart library only now
+    from harness.report.outputs import write_reports  # a run's start need not pay for it
 
     return write_reports(directory)
 

@@ -18,7 +18,7 @@ def run(args: Namespace) -> int:
             raise ConfigError("--live makes a page; --only does not go with it")
         return _live(resolve_going_on(args.run, args.reports))
     run_dir = take_run(args)
-    from harness.report.outputs import OUTPUTS, write_reports  # needs the chart library only now
+    from harness.report.outputs import OUTPUTS, write_reports  # a run's start need not pay for it
 
     kinds = args.only.split(",") if args.only else list(OUTPUTS)
     for kind in kinds:

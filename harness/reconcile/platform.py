@@ -113,7 +113,7 @@ def note_afterwards(
 
     The ledger has it all the same, and it counts.
     """
-    from harness.report.outputs import write_reports  # needs the chart library only now
+    from harness.report.outputs import write_reports  # a run's start need not pay for it
 
     try:
         bring_up_to_date(directory, key, block, operations=operations)

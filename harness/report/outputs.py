@@ -1,19 +1,176 @@
-"""The files that a report consists of, made together from one reading of the run directory."""
+"""The files that a report consists of, made together from one reading of the run directory.
+
+Beside the page and the CSV file: a summary in Markdown, short enough for a pull request or a chat,
+and JUnit XML for CI servers, with one case per objective and one for the run as a whole. There what
+was missed is a failure, and what could not be judged is an error. Neither ever passes.
+"""
 
 import io
-from collections.abc import Callable, Collection
+import re
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from xml.etree import ElementTree as ET
 
+from harness.clock import utc_iso
 from harness.judge.reading import read_live_record, read_record
 from harness.judge.series import Series, read_series
+from harness.report import story, wording
 from harness.report.consistency import disagreements
 from harness.report.csv_files import write_csv
+from harness.report.figures import count_text, length_text, moment_text, percent_text, with_unit
 from harness.report.html.run_page import run_page
-from harness.report.junit import junit
-from harness.report.markdown import markdown
 from harness.rundir.layout import CSV, JUNIT, LIVE_PAGE, REPORT_PAGE, SUMMARY, write_atomically
-from harness.rundir.schema import RunRecord
+from harness.rundir.schema import Objective, RunRecord
+
+MARKS = {"PASS": "✅", "FAIL": "❌", "NO_DATA": "⚪", "INVALID": "⚠️", None: "⚪"}
+SPECIAL = re.compile(r"[\\`*_{}\[\]|~>]|^[-+#=]")
+"""What means something anywhere in a line, or at its beginning."""
+NUMBERED = re.compile(r"^(\d+)([.)])(?=\s|$)")
+"""What begins a numbered list."""
+
+
+def markdown(record: RunRecord, doubts: Sequence[str] = ()) -> str:
+    """The summary, ending in a newline; ``doubts`` are further notices."""
+    lines = [
+        f"## {MARKS[record.verdict]} {story.verdict_word(record)}: {escaped(record.run_id)}",
+        "",
+        escaped(f"{story.why(record)} {story.account(record)}"),
+        "",
+        escaped(story.workload_line(record)),
+        "",
+    ]
+    lines += [f"> {escaped(notice)}" for notice in (*story.notices(record), *doubts)]
+    lines += _objectives(record) + _operations(record) + _sessions(record)
+    if record.sessions.leftover:
+        lines += [f"To end what is left behind: {code(f'harness sweep {record.run_id}')}", ""]
+    lines.append(_origin(record))
+    return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
+
+
+def escaped(text: str) -> str:
+    """Text that means nothing to Markdown, HTML, or a site's @mentions."""
+    text = SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))
+    text = NUMBERED.sub(r"\1\\\2", text)
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace("@", "&#64;")
+
+
+def code(text: str) -> str:
+    """A code span; backticks and line ends can't leave it, bars can't end a table's cell."""
+    return f"`{' '.join(text.replace('`', chr(39)).split())}`".replace("|", "\\|")
+
+
+def _objectives(record: RunRecord) -> list[str]:
+    if not record.objectives:
+        return ["No objective was set.", ""]
+    rows = [
+        f"| {MARKS[item.verdict]} | {code(item.text)} | {escaped(wording.objective_figure(item))} "
+        f"| {escaped(wording.objective_margin(item))} |"
+        for item in record.objectives
+    ]
+    return ["", "| | Objective | Measured | Margin |", "|---|---|---:|---|", *rows, ""]
+
+
+def _operations(record: RunRecord) -> list[str]:
+    if not record.operations:
+        return ["No operation was measured.", ""]
+    rows, closed = [], story.is_closed(record)
+    for name, found in record.operations.items():
+        times = [story.time_text(found, "service", time) for time in ("p50", "p95", "p99")]
+        if not closed:
+            times.append(story.time_text(found, "corrected", "p99"))
+        failed, share = story.failures(record, name)
+        errors = f"{count_text(failed)} ({percent_text(share)})" if failed else count_text(failed)
+        rows.append(
+            f"| {escaped(name)} | {count_text(found.count)} | {errors} | {' | '.join(times)} |"
+        )
+    head = "| Operation | Count | Errors | p50 | p95 | p99 |"
+    line = "|---|---:|---:|---:|---:|---:|"
+    if not closed:
+        head, line = f"{head} corrected p99 |", f"{line}---:|"
+    return [head, line, *rows, ""]
+
+
+def _sessions(record: RunRecord) -> list[str]:
+    rows = [f"{row.label}: {row.figure}" for row in story.account_rows(record)]
+    lag = story.lag_text(record.generator)
+    arrivals = record.arrivals
+    accounts = [f"{text[:1].upper()}{text[1:]}." for text in story.accounts(record)]
+    return [
+        *(line for text in accounts for line in (escaped(text), "")),
+        f"Sessions intended: {count_text(record.sessions.intended)}. {'. '.join(rows)}.",
+        "",
+        f"Arrivals due: {count_text(arrivals.due)}, started late: {count_text(arrivals.late)}, "
+        f"dropped: {count_text(arrivals.dropped)}. Generator: {lag}.",
+        "",
+    ]
+
+
+def _origin(record: RunRecord) -> str:
+    how = record.how
+    parts = [story.place(how.target), how.locustfile, length_text(record.duration_s)]
+    parts.append(moment_text(record.started))
+    return f"<sub>{escaped(' · '.join(part for part in parts if part))}</sub>"
+
+
+FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 can't hold in any form (section 2.2 of the recommendation)."""
+
+
+def junit(record: RunRecord, doubts: Sequence[str] = ()) -> str:
+    """The XML document, ending in a newline."""
+    suite = ET.Element("testsuite", name=_text(f"harness {record.run_id}"))
+    for objective in record.objectives:
+        case = _case(suite, record, objective.text)
+        _judge(case, objective.verdict, _measured(objective))
+        if objective.verdict == "PASS":
+            told = f"{wording.objective_word(objective)}: {_measured(objective)}"
+            ET.SubElement(case, "system-out").text = _text(told)
+    whole = _case(suite, record, "the run as a whole")
+    _judge(whole, record.verdict, f"{story.why(record)} {story.account(record)}")
+    ET.SubElement(whole, "system-out").text = _text(
+        "\n".join([story.account(record), *story.accounts(record), *story.notices(record), *doubts])
+    )
+    suite.set("tests", str(len(suite)))
+    for kind in ("failure", "error"):
+        suite.set(f"{kind}s", str(len(suite.findall(f"testcase/{kind}"))))
+    suite.set("skipped", "0")
+    if record.started is not None:
+        suite.set("timestamp", utc_iso(int(record.started.timestamp() * 1e9)))
+    if record.duration_s is not None:
+        suite.set("time", f"{record.duration_s:.3f}")
+    ET.indent(suite)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(suite, encoding="unicode")}\n'
+
+
+def _case(suite: ET.Element, record: RunRecord, name: str) -> ET.Element:
+    return ET.SubElement(suite, "testcase", classname=_text(record.run_id), name=_text(name))
+
+
+def _judge(case: ET.Element, verdict: str | None, message: str) -> None:
+    if verdict == "PASS":
+        return
+    kind = "failure" if verdict == "FAIL" else "error"
+    found = ET.SubElement(case, kind, type=verdict or "NO_VERDICT", message=_text(message))
+    found.text = _text(message)
+
+
+def _measured(objective: Objective) -> str:
+    if objective.verdict == "NO_DATA" or objective.figure is None:
+        return f"{objective.text}: {objective.note or 'nothing was measured'}"
+    told = [f"{objective.text}: measured {wording.objective_figure(objective)}"]
+    if objective.limit is not None:
+        told.append(f"limit {with_unit(objective.limit, objective.unit)}")
+    if objective.margin is not None:
+        told.append(wording.objective_margin(objective))
+    elif objective.note:
+        told.append(objective.note)
+    return ", ".join(told)
+
+
+def _text(text: str) -> str:
+    return FORBIDDEN.sub("\ufffd", text)
+
 
 Maker = Callable[[RunRecord, Series | None], str]
 
@@ -61,8 +218,3 @@ def write_live_report(run_dir: Path) -> tuple[RunRecord, Path]:
     record = read_live_record(run_dir)
     page = run_page(record, read_series(run_dir))
     return record, write_atomically(run_dir / LIVE_PAGE, page)
-
-
-def write_report(run_dir: Path) -> Path:
-    """Make just the page; returns its path. Raises as :func:`write_reports`."""
-    return write_reports(run_dir, ["html"])[0]

@@ -3,11 +3,10 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any
 
-from harness.judge.gate import WITHIN_CHANCE, chance_text
 from harness.measure.lag import LATE_MS, MOST_LATE
+from harness.report import wording
 from harness.report.figures import (
     UNKNOWN,
     count_text,
@@ -18,13 +17,9 @@ from harness.report.figures import (
     number_text,
     percent_text,
     share_text,
-    with_unit,
 )
-from harness.report.wording import in_words
 from harness.rundir.schema import (
-    Arrivals,
     Generator,
-    Objective,
     OperationFigures,
     RunRecord,
     Sessions,
@@ -75,9 +70,7 @@ MOST_REASONS = 3
 SHARES = {"p90": 0.9, "p95": 0.95, "p99": 0.99, "p99_9": 0.999}
 TOO_FEW = "too few"
 FEWEST_FOR_P95 = 20
-WORDS = {"PASS": "met", "FAIL": "missed", "NO_DATA": "no data", "INVALID": "not valid"}
 SECRET = re.compile(r"secret|token|passw|credential|api.?key|authori[sz]ation|client.?id", re.I)
-PERCENTILE = re.compile(r"\bp\d+(\.\d+)?\b")
 USERINFO = re.compile(r"//[^/@\s]+@")
 HIDDEN = "(hidden)"
 
@@ -91,16 +84,6 @@ class Row:
     figure: str
     share: float | None = None
     note: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tile:
-    """A figure that stands out, what it is, and a note below."""
-
-    figure: str
-    name: str
-    note: str = ""
-    bad: bool = False
 
 
 def is_closed(record: RunRecord) -> bool:
@@ -175,7 +158,7 @@ def why(record: RunRecord) -> str:
     others = [reason for reason in record.reasons if not any(text in reason for text in texts)]
     sentences = [_sentence(reason) for reason in others[:MOST_REASONS]]
     for verdict, word in (("FAIL", "Missed"), ("NO_DATA", "Without data")):
-        found = [missed_text(item) for item in missed if item.verdict == verdict]
+        found = [wording.missed_text(item) for item in missed if item.verdict == verdict]
         if found:
             more = len(found) - MOST_REASONS
             tail = f" and {more} more" if more > 0 else ""
@@ -309,92 +292,6 @@ def in_plain(word: str) -> str:
     return word.replace("_", " ")
 
 
-def tiles(record: RunRecord) -> list[Tile]:
-    """The few figures at the top of the page: customers first, then the load, then the clean-up."""
-    guests, stories, arrivals = record.guests, record.stories, record.arrivals
-    reply = record.operations.get("reply")
-    left = sessions_as_left(record).leftover
-    now = record.sessions.leftover
-    swept = "" if left == now else f"{count_text(now)} remain after a sweep"
-    closed = is_closed(record)
-    return [
-        Tile(
-            figure=count_text(guests.served),
-            name="customers served",
-            note=_of(guests.arrived, "who came", share_text(guests.served, guests.arrived)),
-            bad=bool(guests.failed),
-        ),
-        Tile(
-            figure=time_text(reply, "service", "p95") if reply else UNKNOWN,
-            name="to a reply, in 95 of 100 cases",
-            note=_of(reply.count if reply else None, "questions"),
-        ),
-        Tile(
-            figure=count_text(stories.broken_off),
-            name="stories broken off",
-            note=_of(stories.begun, "begun"),
-            bad=bool(stories.broken_off),
-        ),
-        Tile(
-            figure=count_text(None if closed else arrivals.dropped),
-            name="turned away by the generator",
-            note="nobody is due" if closed else _of(arrivals.due, "due"),
-            bad=bool(arrivals.dropped),
-        ),
-        Tile(
-            figure=count_text(record.sessions.opened)
-            if closed
-            else share_text(arrivals.started, arrivals.due),
-            name="sessions opened" if closed else "of the planned load carried out",
-            note=_late(arrivals),
-            bad=bool(arrivals.due and (arrivals.started or 0) < arrivals.due),
-        ),
-        Tile(
-            figure=count_text(left),
-            name="sessions left behind",
-            note=swept or _of(record.sessions.intended, "sessions"),
-            bad=bool(left),
-        ),
-    ]
-
-
-def _of(whole: int | None, what: str, more: str = "") -> str:
-    if whole is None:
-        return ""
-    tail = f": {more}" if more not in ("", UNKNOWN) else ""
-    return f"of {count_text(whole)} {what}{tail}"
-
-
-def _late(arrivals: Arrivals) -> str:
-    return "" if not arrivals.late else f"{count_text(arrivals.late)} started late"
-
-
-def name_of_test(record: RunRecord) -> str:
-    """What people call the test: its own name, or that of its file; empty where none is known."""
-    name = (record.how.model_extra or {}).get("name")
-    return safe_text("", name) if name else PurePath(record.how.locustfile or "").stem
-
-
-def target_name(record: RunRecord) -> str:
-    """The name of the target, or where it is; empty where it is not recorded."""
-    name = (record.how.model_extra or {}).get("target_name")
-    return safe_text("", name) if name else place(record.how.target) if record.how.target else ""
-
-
-def kinds_line(record: RunRecord) -> str:
-    """The kinds of customers and how many came of each; empty where it is not recorded."""
-    mix = (record.model_extra or {}).get("mix")
-    if not isinstance(mix, dict):
-        return ""
-    came = {
-        str(name): row["came"]
-        for name, row in mix.items()
-        if isinstance(row, dict) and isinstance(row.get("came"), int)
-    }
-    told = ", ".join(f"{name} {count_text(many)}" for name, many in came.items())
-    return f"customers: {told}" if told else ""
-
-
 def length_rows(record: RunRecord) -> list[Row]:
     """How long the sessions lasted, and whether the run's own figures agree with each other."""
     rows = []
@@ -423,64 +320,6 @@ def length_rows(record: RunRecord) -> list[Row]:
             )
         )
     return rows
-
-
-def objective_figure(objective: Objective) -> str:
-    """What was measured for an objective."""
-    bound = "> " if objective.lower_bound else ""
-    between = objective_interval(objective)
-    figure = bound + with_unit(objective.figure, objective.unit)
-    return f"{figure} ({between})" if between else figure
-
-
-def objective_interval(objective: Objective) -> str:
-    """Where the true figure lies, each bound at 95 %; empty where nothing is known of it."""
-    low, high = objective.low, objective.high
-    if high is None:
-        return f"{with_unit(low, objective.unit)} or more" if low else ""
-    upper = with_unit(high, objective.unit)
-    return f"{with_unit(low, objective.unit)} to {upper}" if low else f"up to {upper}"
-
-
-def objective_word(objective: Objective) -> str:
-    """``met``, ``met, but within chance``, ``missed``, ``no data`` or ``not valid``."""
-    if objective.within_chance and objective.verdict == "PASS":
-        return WITHIN_CHANCE
-    return WORDS[objective.verdict]
-
-
-def missed_text(objective: Objective) -> str:
-    """An objective in words, with what was measured instead."""
-    words = in_words(objective.text)
-    if objective.figure is None:
-        return words or objective.text
-    if not words:
-        return f"{objective.text} (was {objective_figure(objective)})"
-    percentile = PERCENTILE.search(objective.text)
-    was = f"{percentile[0]} was" if percentile else "was"
-    if objective.unit == "count":
-        was = "there was" if objective.figure == 1 else "there were"
-    note = f"; {objective.note}" if objective.lower_bound and objective.note else ""
-    return f"{words} ({was} {objective_figure(objective)}{note})"
-
-
-def objective_words(objective: Objective) -> str:
-    """An objective in words as a sentence of its own; empty where there are none."""
-    words = in_words(objective.text)
-    return words[:1].upper() + words[1:]
-
-
-def objective_margin(objective: Objective) -> str:
-    """How far the figure stayed from the limit, in words."""
-    share = objective.margin
-    if share is None:
-        return objective.note or UNKNOWN
-    if share < 0:
-        return f"{percent_text(-share)} beyond the limit"
-    spare = f"{percent_text(share)} to spare"
-    if objective.within_chance and objective.verdict == "PASS":
-        return f"{spare}; {chance_text(objective.more_samples)}"
-    return spare
 
 
 def time_text(found: OperationFigures, clock: str, name: str) -> str:

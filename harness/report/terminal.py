@@ -11,7 +11,7 @@ from rich.text import Text
 
 from harness.judge.gate import chance_text
 from harness.measure.model import OPERATIONS
-from harness.report import story
+from harness.report import story, wording
 from harness.rundir.schema import Objective, RunRecord
 
 STYLES = {"PASS": "bold green", "FAIL": "bold red", "NO_DATA": "bold yellow", "INVALID": "bold red"}
@@ -180,11 +180,11 @@ def met_lines(record: Mapping[str, Any]) -> list[Text]:
         style = "yellow" if objective.within_chance else "dim"
         told = f"met      {objective.text}"
         if objective.figure is not None:
-            told += f"  was {story.objective_figure(objective)}"
+            told += f"  was {wording.objective_figure(objective)}"
         if objective.within_chance:
             told += f"; {chance_text(objective.more_samples)}"
         elif objective.margin is not None:
-            told += f", {story.objective_margin(objective)}"
+            told += f", {wording.objective_margin(objective)}"
         lines.append(Text(told, style=style))
     return lines
 

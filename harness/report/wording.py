@@ -4,12 +4,16 @@
 there is room: it is what is judged.
 """
 
+import re
 from types import MappingProxyType
 
 from harness.errors import ConfigError
+from harness.judge.gate import WITHIN_CHANCE, chance_text
 from harness.judge.objective import GENERATOR_LAG, Kind, Objective, Op, Unit, parse_objective
 from harness.judge.record import KNOWN
 from harness.measure.model import OPERATIONS
+from harness.report.figures import UNKNOWN, percent_text, with_unit
+from harness.rundir.schema import Objective as Judged
 
 COUNTED: MappingProxyType[str, str] = MappingProxyType(
     {
@@ -73,6 +77,68 @@ AMOUNTS = MappingProxyType(
         Op.MORE: "more than",
     }
 )
+
+
+WORDS = {"PASS": "met", "FAIL": "missed", "NO_DATA": "no data", "INVALID": "not valid"}
+PERCENTILE = re.compile(r"\bp\d+(\.\d+)?\b")
+
+
+def objective_figure(objective: Judged) -> str:
+    """What was measured for an objective."""
+    bound = "> " if objective.lower_bound else ""
+    between = objective_interval(objective)
+    figure = bound + with_unit(objective.figure, objective.unit)
+    return f"{figure} ({between})" if between else figure
+
+
+def objective_interval(objective: Judged) -> str:
+    """Where the true figure lies, each bound at 95 %; empty where nothing is known of it."""
+    low, high = objective.low, objective.high
+    if high is None:
+        return f"{with_unit(low, objective.unit)} or more" if low else ""
+    upper = with_unit(high, objective.unit)
+    return f"{with_unit(low, objective.unit)} to {upper}" if low else f"up to {upper}"
+
+
+def objective_word(objective: Judged) -> str:
+    """``met``, ``met, but within chance``, ``missed``, ``no data`` or ``not valid``."""
+    if objective.within_chance and objective.verdict == "PASS":
+        return WITHIN_CHANCE
+    return WORDS[objective.verdict]
+
+
+def missed_text(objective: Judged) -> str:
+    """An objective in words, with what was measured instead."""
+    words = in_words(objective.text)
+    if objective.figure is None:
+        return words or objective.text
+    if not words:
+        return f"{objective.text} (was {objective_figure(objective)})"
+    percentile = PERCENTILE.search(objective.text)
+    was = f"{percentile[0]} was" if percentile else "was"
+    if objective.unit == "count":
+        was = "there was" if objective.figure == 1 else "there were"
+    note = f"; {objective.note}" if objective.lower_bound and objective.note else ""
+    return f"{words} ({was} {objective_figure(objective)}{note})"
+
+
+def objective_words(objective: Judged) -> str:
+    """An objective in words as a sentence of its own; empty where there are none."""
+    words = in_words(objective.text)
+    return words[:1].upper() + words[1:]
+
+
+def objective_margin(objective: Judged) -> str:
+    """How far the figure stayed from the limit, in words."""
+    share = objective.margin
+    if share is None:
+        return objective.note or UNKNOWN
+    if share < 0:
+        return f"{percent_text(-share)} beyond the limit"
+    spare = f"{percent_text(share)} to spare"
+    if objective.within_chance and objective.verdict == "PASS":
+        return f"{spare}; {chance_text(objective.more_samples)}"
+    return spare
 
 
 def in_words(text: str) -> str:

@@ -7,7 +7,7 @@ from examples import at_most
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.report.junit import junit
+from harness.report.outputs import junit
 from harness.rundir.schema import RunRecord
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.report.markdown import code, escaped, markdown
+from harness.report.outputs import code, escaped, markdown
 from harness.rundir.schema import RunRecord
 
 HOSTILE = "x | y\n\n# Passed\n<img src=x onerror=alert(1)> @everyone [a](javascript:b) `c` **d**"

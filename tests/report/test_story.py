@@ -2,8 +2,9 @@
 
 import pytest
 
-from harness.report import story
+from harness.report import story, wording
 from harness.report.figures import UNKNOWN
+from harness.report.html.run_page import kinds_line, name_of_test, target_name, tiles
 from harness.rundir.schema import RunRecord
 
 
@@ -41,7 +42,7 @@ def test_after_a_sweep_the_sentence_does_not_contradict_the_verdict() -> None:
         sessions = {**before, "leftover": now, "settled": 2 - now}
         swept = record(verdict="FAIL", sessions=sessions, sessions_at_end=before)
         assert story.account(swept) == sentence
-        [left] = [tile for tile in story.tiles(swept) if "left behind" in tile.name]
+        [left] = [tile for tile in tiles(swept) if "left behind" in tile.name]
         assert (left.figure, left.bad) == ("2", True)
         assert left.note == f"{now} remain after a sweep"
 
@@ -57,7 +58,7 @@ def test_the_tiles_tell_what_a_manager_asks() -> None:
             "reply": {"count": 300, "service_ms": {"p95": 2000.0, "lower_bounds": ["p95"]}}
         },
     )
-    told = {tile.name: (tile.figure, tile.note, tile.bad) for tile in story.tiles(found)}
+    told = {tile.name: (tile.figure, tile.note, tile.bad) for tile in tiles(found)}
     assert told == {
         "customers served": ("81", "of 90 who came: 90.0 %", True),
         "to a reply, in 95 of 100 cases": ("> 2.00 s", "of 300 questions", False),
@@ -72,12 +73,12 @@ def test_the_test_its_target_and_its_customers_have_names() -> None:
     how = {"locustfile": "tests/spring_launch.py", "target": "wss://host/v1?deploymentId=x"}
     mix = {"Shopper": {"came": 1050, "share_asked_for": 1.0}, "Caller": {"came": 3}}
     found = record(how=how, mix=mix)
-    assert story.name_of_test(found) == "spring_launch"
-    assert story.target_name(found) == "wss://host/v1"
-    assert story.kinds_line(found) == "customers: Shopper 1,050, Caller 3"
+    assert name_of_test(found) == "spring_launch"
+    assert target_name(found) == "wss://host/v1"
+    assert kinds_line(found) == "customers: Shopper 1,050, Caller 3"
     named = record(how={**how, "name": "Spring launch", "target_name": "staging"})
-    assert (story.name_of_test(named), story.target_name(named)) == ("Spring launch", "staging")
-    assert (story.name_of_test(record()), story.kinds_line(record(mix=[1]))) == ("", "")
+    assert (name_of_test(named), target_name(named)) == ("Spring launch", "staging")
+    assert (name_of_test(record()), kinds_line(record(mix=[1]))) == ("", "")
 
 
 def test_reasons_become_sentences() -> None:
@@ -110,9 +111,7 @@ def test_an_empty_record_shows_no_zero() -> None:
     empty = record()
     rows = story.account_rows(empty) + story.funnel_rows(empty) + story.generator_rows(empty)
     assert {row.figure for row in rows} == {UNKNOWN}
-    assert {(tile.figure, tile.note, tile.bad) for tile in story.tiles(empty)} == {
-        (UNKNOWN, "", False)
-    }
+    assert {(tile.figure, tile.note, tile.bad) for tile in tiles(empty)} == {(UNKNOWN, "", False)}
 
 
 def test_an_account_that_does_not_add_up_is_told() -> None:
@@ -186,12 +185,12 @@ def test_objectives_say_how_far_from_the_limit() -> None:
             {"text": "c", "verdict": "NO_DATA"},
         ]
     ).objectives
-    assert (story.objective_figure(met), story.objective_margin(met)) == (
+    assert (wording.objective_figure(met), wording.objective_margin(met)) == (
         "1.50 s",
         "25.0 % to spare",
     )
-    assert story.objective_margin(missed) == "50.0 % beyond the limit"
-    assert story.objective_figure(unknown) == story.objective_margin(unknown) == UNKNOWN
+    assert wording.objective_margin(missed) == "50.0 % beyond the limit"
+    assert wording.objective_figure(unknown) == wording.objective_margin(unknown) == UNKNOWN
 
 
 def test_a_percentile_with_nothing_above_it_says_too_few() -> None:

@@ -10,9 +10,7 @@ from rich.console import Console
 from synthetic import make_run
 
 from harness.cli.main import main
-from harness.report.junit import junit
-from harness.report.markdown import markdown
-from harness.report.outputs import write_report
+from harness.report.outputs import junit, markdown, write_reports
 from harness.report.terminal import show_summary
 from harness.rundir.schema import RunRecord
 
@@ -56,7 +54,8 @@ def shown(record: dict[str, Any]) -> str:
 
 
 def page(directory: Path, **parts: Any) -> str:
-    return write_report(make_run(directory / "r", length_s=30, **parts)).read_text()
+    run_dir = make_run(directory / "r", length_s=30, **parts)
+    return write_reports(run_dir, ["html"])[0].read_text()
 
 
 def test_it_is_said_everywhere(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from browser import Browser
 from synthetic import make_run
 
 from harness.report.html.page import write_page
-from harness.report.outputs import write_report
+from harness.report.outputs import write_reports
 from harness.studies.compare.comparison import compare, comparison_page
 
 pytestmark = pytest.mark.browser
@@ -30,7 +30,7 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def url(run_dir: Path) -> str:
-    return write_report(run_dir).as_uri()
+    return write_reports(run_dir, ["html"])[0].as_uri()
 
 
 def show(browser: Browser, url: str, **window: int | bool) -> Browser:
@@ -218,7 +218,7 @@ def test_hostile_text_does_not_run(browser: Browser, run_dir: Path, tmp_path: Pa
     for path in (*run_dir.glob("*.jsonl"), *run_dir.glob("*.hlog")):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "run.json").write_bytes(orjson.dumps(record))
-    show(browser, write_report(tmp_path).as_uri())
+    show(browser, write_reports(tmp_path, ["html"])[0].as_uri())
     assert browser.run("window.owned === undefined")
     assert browser.run("document.images.length") == 0
     assert hostile in browser.run("document.body.innerText")
@@ -237,7 +237,7 @@ def test_the_policy_stops_a_script_that_slipped_in(browser: Browser, url: str) -
 
 def test_without_charts_the_page_still_stands(browser: Browser, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_bytes(b'{"schema": 1, "run_id": "empty"}')
-    browser.open(write_report(tmp_path).as_uri())
+    browser.open(write_reports(tmp_path, ["html"])[0].as_uri())
     assert browser.console == []
     assert "No verdict" in browser.run("document.body.innerText")
 

@@ -24,7 +24,6 @@ from markupsafe import Markup
 from harness import __version__
 from harness.errors import ConfigError
 from harness.report.html.charts import Chart
-from harness.report.story import Tile
 from harness.rundir.layout import write_atomically
 
 Cell = str | Markup
@@ -155,6 +154,16 @@ class Section:
     """its name in the page's table of contents; none where it is empty"""
     lede: Cell = ""
     blocks: Sequence[Block] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """A figure that stands out, what it is, and a note below."""
+
+    figure: str
+    name: str
+    note: str = ""
+    bad: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

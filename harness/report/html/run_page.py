@@ -1,13 +1,15 @@
 """The report of a run as a page: for a manager first, then for whoever asks why."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import PurePath
 
 from markupsafe import Markup
 
 from harness.clock import utc_iso
 from harness.judge.series import Series
 from harness.measure.model import OPERATIONS, ordered
-from harness.report import story
+from harness.report import story, wording
+from harness.report.afterwards import audit_rows, baseline_rows, remark, sweep_rows
 from harness.report.consistency import disagreements
 from harness.report.figures import (
     UNKNOWN,
@@ -16,6 +18,7 @@ from harness.report.figures import (
     length_text,
     moment_text,
     percent_text,
+    share_text,
 )
 from harness.report.html.page import (
     MEASURING,
@@ -32,6 +35,7 @@ from harness.report.html.page import (
     Section,
     Table,
     Text,
+    Tile,
     level,
     manual_section,
     moment,
@@ -41,16 +45,8 @@ from harness.report.html.page import (
 )
 from harness.report.html.run_charts import NOTHING, RunCharts, make_charts
 from harness.report.story import Row
-from harness.report.tables import (
-    audit_rows,
-    baseline_rows,
-    limit_rows,
-    never_seen,
-    oddity_rows,
-    remark,
-    sweep_rows,
-)
-from harness.rundir.schema import Objective, RunRecord
+from harness.report.unusual import limit_rows, never_seen, unusual_rows
+from harness.rundir.schema import Arrivals, Objective, RunRecord
 
 TIMES = ("p50", "p90", "p95", "p99", "p99_9", "max", "mean")
 WIDE = frozenset({"p90", "p99_9", "max", "mean"})
@@ -75,10 +71,10 @@ def run_page(record: RunRecord, series: Series | None) -> str:
             icon=True,
             headline=story.verdict_word(record),
             why=f"{story.why(record)} {story.account(record)}",
-            running=f"{story.name_of_test(record) or 'load test'} - {record.run_id}",
+            running=f"{name_of_test(record) or 'load test'} - {record.run_id}",
             meta=_meta(record),
             notices=[*story.notices(record), *disagreements(record, series)],
-            tiles=story.tiles(record),
+            tiles=tiles(record),
             sections=[
                 _objectives(record),
                 _times(record, charts),
@@ -98,32 +94,124 @@ def run_page(record: RunRecord, series: Series | None) -> str:
 
 
 def _about(record: RunRecord) -> Markup:
-    name = story.name_of_test(record)
+    name = name_of_test(record)
     return Markup("{}{}").format(f"{name} · " if name else "", record.run_id)
 
 
 def _meta(record: RunRecord) -> list[Cell]:
     found: list[Cell] = []
-    if where := story.target_name(record):
+    if where := target_name(record):
         found.append(where)
     if record.started is not None:
         iso = utc_iso(int(record.started.timestamp() * 1e9))
         found.append(moment(iso, moment_text(record.started)))
     if record.duration_s is not None:
         found.append(f"took {length_text(record.duration_s)}")
-    if kinds := story.kinds_line(record):
+    if kinds := kinds_line(record):
         found.append(kinds)
     if workload := story.workload_line(record):
         found.append(workload)
     return found
 
 
+def tiles(record: RunRecord) -> list[Tile]:
+    """The few figures at the top of the page: customers first, then the load, then the clean-up."""
+    guests, stories, arrivals = record.guests, record.stories, record.arrivals
+    reply = record.operations.get("reply")
+    left = story.sessions_as_left(record).leftover
+    now = record.sessions.leftover
+    swept = "" if left == now else f"{count_text(now)} remain after a sweep"
+    closed = story.is_closed(record)
+    return [
+        Tile(
+            figure=count_text(guests.served),
+            name="customers served",
+            note=_of(guests.arrived, "who came", share_text(guests.served, guests.arrived)),
+            bad=bool(guests.failed),
+        ),
+        Tile(
+            figure=story.time_text(reply, "service", "p95") if reply else UNKNOWN,
+            name="to a reply, in 95 of 100 cases",
+            note=_of(reply.count if reply else None, "questions"),
+        ),
+        Tile(
+            figure=count_text(stories.broken_off),
+            name="stories broken off",
+            note=_of(stories.begun, "begun"),
+            bad=bool(stories.broken_off),
+        ),
+        Tile(
+            figure=count_text(None if closed else arrivals.dropped),
+            name="turned away by the generator",
+            note="nobody is due" if closed else _of(arrivals.due, "due"),
+            bad=bool(arrivals.dropped),
+        ),
+        Tile(
+            figure=count_text(record.sessions.opened)
+            if closed
+            else share_text(arrivals.started, arrivals.due),
+            name="sessions opened" if closed else "of the planned load carried out",
+            note=_late(arrivals),
+            bad=bool(arrivals.due and (arrivals.started or 0) < arrivals.due),
+        ),
+        Tile(
+            figure=count_text(left),
+            name="sessions left behind",
+            note=swept or _of(record.sessions.intended, "sessions"),
+            bad=bool(left),
+        ),
+    ]
+
+
+def _of(whole: int | None, what: str, more: str = "") -> str:
+    if whole is None:
+        return ""
+    tail = f": {more}" if more not in ("", UNKNOWN) else ""
+    return f"of {count_text(whole)} {what}{tail}"
+
+
+def _late(arrivals: Arrivals) -> str:
+    return "" if not arrivals.late else f"{count_text(arrivals.late)} started late"
+
+
+def name_of_test(record: RunRecord) -> str:
+    """What people call the test: its own name, or that of its file; empty where none is known."""
+    name = (record.how.model_extra or {}).get("name")
+    return story.safe_text("", name) if name else PurePath(record.how.locustfile or "").stem
+
+
+def target_name(record: RunRecord) -> str:
+    """The name of the target, or where it is; empty where it is not recorded."""
+    name = (record.how.model_extra or {}).get("target_name")
+    return (
+        story.safe_text("", name)
+        if name
+        else story.place(record.how.target)
+        if record.how.target
+        else ""
+    )
+
+
+def kinds_line(record: RunRecord) -> str:
+    """The kinds of customers and how many came of each; empty where it is not recorded."""
+    mix = (record.model_extra or {}).get("mix")
+    if not isinstance(mix, dict):
+        return ""
+    came = {
+        str(name): row["came"]
+        for name, row in mix.items()
+        if isinstance(row, dict) and isinstance(row.get("came"), int)
+    }
+    told = ", ".join(f"{name} {count_text(many)}" for name, many in came.items())
+    return f"customers: {told}" if told else ""
+
+
 def _objectives(record: RunRecord) -> Section:
     rows = [
         (
             _objective_name(one),
-            pill(story.objective_word(one), one.verdict.lower(), icon=True),
-            story.objective_figure(one),
+            pill(wording.objective_word(one), one.verdict.lower(), icon=True),
+            wording.objective_figure(one),
             _margin(one),
         )
         for one in record.objectives
@@ -144,13 +232,13 @@ def _objectives(record: RunRecord) -> Section:
 
 
 def _objective_name(one: Objective) -> Markup:
-    words = story.objective_words(one)
+    words = wording.objective_words(one)
     before = Markup('<span class="words">{}</span> ').format(words) if words else Markup("")
     return before + Markup("<code>{}</code>").format(one.text)
 
 
 def _margin(one: Objective) -> Markup:
-    text = Markup("<span>{}</span>").format(story.objective_margin(one))
+    text = Markup("<span>{}</span>").format(wording.objective_margin(one))
     if one.margin is None:
         return text if one.note else Markup("")
     width = f"{min(max(1 - one.margin, 0.0), 1.0) * 100:.1f}"
@@ -387,7 +475,7 @@ def _funnel(record: RunRecord) -> list[Block]:
 
 
 def _wire(record: RunRecord, series: Series | None) -> Section:
-    seen, unseen = oddity_rows(record), never_seen(record)
+    seen, unseen = unusual_rows(record), never_seen(record)
     blocks: list[Block] = []
     if seen:
         blocks.append(_facts(seen))

@@ -20,8 +20,7 @@ from harness.errors import ConfigError
 from harness.measure.histogram import Histogram
 from harness.measure.recorder import LAG_LOOP, service_tag
 from harness.measure.snapshot import read_histograms, read_intervals
-from harness.report.html.page import Column, Page, Section, Table, write_page
-from harness.report.story import Tile
+from harness.report.html.page import Column, Page, Section, Table, Tile, write_page
 from harness.rundir.layout import RunDirectory, write_json
 
 WINDOW = 3

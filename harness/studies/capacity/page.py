@@ -19,10 +19,10 @@ from harness.report.html.page import (
     Page,
     Section,
     Table,
+    Tile,
     level,
     write_page,
 )
-from harness.report.story import Tile
 from harness.report.wording import in_words
 from harness.studies.capacity.answer import sentences
 from harness.studies.capacity.search import Raised

@@ -27,10 +27,10 @@ from harness.report.html.page import (
     Page,
     Section,
     Table,
+    Tile,
     pill,
     write_page,
 )
-from harness.report.story import Tile
 from harness.rundir.layout import DRIFT_PAGE
 from harness.studies.drift.assess import DriftReport, Finding, Leak, Side
 from harness.studies.drift.trend import Drift

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.report.html.page import Code, Column, Page, Section, Table, write_page
-from harness.report.story import Tile
+from harness.report.html.page import Code, Column, Page, Section, Table, Tile, write_page
 from harness.studies.plan.plan import LaunchPlan, Wanted
 from harness.units import duration_text, figure_text
 

@@ -24,6 +24,7 @@ from harness.report.html.page import (
     Section,
     Table,
     Text,
+    Tile,
     level,
     moment,
     pill,
@@ -31,7 +32,6 @@ from harness.report.html.page import (
     small,
     write_page,
 )
-from harness.report.story import Tile
 
 CHART = Chart(
     shapes=Markup('<path class="grid" d="M0 0h1"/>'),

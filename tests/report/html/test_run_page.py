@@ -11,7 +11,7 @@ import orjson
 import pytest
 from synthetic import make_run
 
-from harness.report.outputs import write_report
+from harness.report.outputs import write_reports
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}\"'&\u202e$$x$$"
 LIMIT_BYTES = 500_000
@@ -52,7 +52,7 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def page(run_dir: Path) -> str:
-    return write_report(run_dir).read_text()
+    return write_reports(run_dir, ["html"])[0].read_text()
 
 
 def test_verdict_and_account_come_first(page: str) -> None:
@@ -127,7 +127,7 @@ def test_hostile_text_stays_text(run_dir: Path, tmp_path: Path) -> None:
         path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
     for path in copy.glob("histograms-*.hlog"):
         path.write_text(path.read_text().replace("Tag=reply.", f"Tag={HOSTILE}."))
-    page = write_report(copy).read_text()
+    page = write_reports(copy, ["html"])[0].read_text()
     outline = Outline(page)
     assert len(re.findall(r"<script>", page)) == len(re.findall(r"</script>", page)) == 1
     assert outline.named("img") == []
@@ -137,14 +137,14 @@ def test_hostile_text_stays_text(run_dir: Path, tmp_path: Path) -> None:
 
 def test_a_record_without_intervals_says_what_is_missing(run_dir: Path, tmp_path: Path) -> None:
     shutil.copy(run_dir / "run.json", tmp_path)
-    text = Outline(write_report(tmp_path).read_text()).text
+    text = Outline(write_reports(tmp_path, ["html"])[0].read_text()).text
     assert "no interval files beside the record" in text
     assert "nothing can be shown over time" in text
 
 
 def test_an_empty_record_shows_dashes_and_no_zeros(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_bytes(b'{"schema": 1, "run_id": "empty"}')
-    page = write_report(tmp_path).read_text()
+    page = write_reports(tmp_path, ["html"])[0].read_text()
     text = Outline(page).text
     assert "No verdict" in text
     assert "What became of its sessions is not recorded." in text
@@ -160,7 +160,7 @@ def test_a_crashed_run_gives_a_partial_report(run_dir: Path, tmp_path: Path) -> 
     shutil.copytree(run_dir, crashed, ignore=shutil.ignore_patterns("run.json", "report.html"))
     for path in (*crashed.glob("*.jsonl"), *crashed.glob("*.hlog")):
         path.write_bytes(path.read_bytes()[:-40])
-    text = Outline(write_report(crashed).read_text()).text
+    text = Outline(write_reports(crashed, ["html"])[0].read_text()).text
     assert "Not valid" in text
     assert "This is a partial report: the run did not come to its end." in text
 
@@ -171,11 +171,11 @@ def test_files_that_contradict_the_record_are_told(run_dir: Path, tmp_path: Path
     record = orjson.loads((copy / "run.json").read_bytes())
     record["operations"]["reply"]["count"] -= 1
     (copy / "run.json").write_bytes(orjson.dumps(record))
-    assert "one of them was changed or cut short" in write_report(copy).read_text()
+    assert "one of them was changed or cut short" in write_reports(copy, ["html"])[0].read_text()
     damaged = next(copy.glob("histograms-*.hlog"))
     damaged.write_text(damaged.read_text().replace("HISTF", "XXXXX", 1))
-    assert "one of them was changed or cut short" in write_report(copy).read_text()
+    assert "one of them was changed or cut short" in write_reports(copy, ["html"])[0].read_text()
 
 
 def test_making_it_again_gives_the_same_words(run_dir: Path, page: str) -> None:
-    assert Outline(write_report(run_dir).read_text()).text == Outline(page).text
+    assert Outline(write_reports(run_dir, ["html"])[0].read_text()).text == Outline(page).text

@@ -1,7 +1,7 @@
 """What was counted is told with its meaning, worst first; zeros are told as looked for."""
 
 from harness.judge.record import FORENSICS
-from harness.report import tables as oddities
+from harness.report import unusual
 from harness.rundir.schema import RunRecord
 
 
@@ -10,7 +10,7 @@ def record(**counts: int) -> RunRecord:
 
 
 def test_what_happened_comes_worst_first_and_unknown_counts_are_shown_too() -> None:
-    found = oddities.oddity_rows(record(zebra=1, duplicate=2, cross_talk=3, bad_frame=0))
+    found = unusual.unusual_rows(record(zebra=1, duplicate=2, cross_talk=3, bad_frame=0))
     assert [(row.label, row.figure) for row in found] == [
         ("cross talk", "3"),
         ("duplicate", "2"),
@@ -19,9 +19,9 @@ def test_what_happened_comes_worst_first_and_unknown_counts_are_shown_too() -> N
 
 
 def test_what_was_looked_for_is_told_apart_from_what_was_not() -> None:
-    assert oddities.never_seen(record(bad_frame=0, after_clear=0)) == ["after clear", "bad frame"]
-    assert oddities.never_seen(record()) == oddities.oddity_rows(record()) == []
+    assert unusual.never_seen(record(bad_frame=0, after_clear=0)) == ["after clear", "bad frame"]
+    assert unusual.never_seen(record()) == unusual.unusual_rows(record()) == []
 
 
 def test_every_count_of_a_record_has_its_meaning() -> None:
-    assert set(FORENSICS) <= {*oddities.MEANINGS, oddities.USUAL}
+    assert set(FORENSICS) <= {*unusual.MEANINGS, unusual.USUAL}
