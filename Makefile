@@ -38,13 +38,14 @@ demo-capacity: $(RUN_READY)
 	  --warm-up 3s --resolution 0.12 --max-levels 9 --wanted 1500/min
 
 test: $(DEV_READY)
+	$(if $(ARGS),,@$(MAKE) coverage)
 	$(BIN)/python -m pytest -m 'not long' $(or $(ARGS),--numprocesses 3 --dist worksteal)
 
 test-fast: $(DEV_READY)
 	HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -m 'not process and not slow and not long' $(or $(ARGS),--numprocesses 2)
 
 test-long: $(DEV_READY)
-	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -m 'long or not process' $(ARGS)
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -m 'long or not process' --timeout 3600 $(ARGS)
 	$(MAKE) crash-matrix validity-matrix bench-accuracy bench-long ARGS=
 
 coverage: $(DEV_READY)

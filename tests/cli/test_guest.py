@@ -136,8 +136,15 @@ def test_a_target_that_is_not_there_leaves_nothing_behind(tmp_path: Path) -> Non
     assert list((tmp_path / "reports").iterdir()) == []
 
 
-@pytest.mark.parametrize("script", [False, True])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("number", "script"),
+    [
+        (signal.SIGINT, False),
+        (signal.SIGTERM, False),
+        (signal.SIGHUP, False),
+        (signal.SIGTERM, True),
+    ],
+)
 def test_who_is_stopped_clears_on_the_way_out(
     simulator: Any, tmp_path: Path, number: signal.Signals, script: bool
 ) -> None:

@@ -41,8 +41,15 @@ async def converse(ready: dict) -> list[str]:
     return seen
 
 
-@pytest.mark.parametrize("options", [(), ("--tls",)])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("options", "number"),
+    [
+        ((), signal.SIGTERM),
+        ((), signal.SIGINT),
+        ((), signal.SIGHUP),
+        (("--tls",), signal.SIGTERM),
+    ],
+)
 def test_a_guest_comes_and_goes_and_the_signal_ends_it(options, number) -> None:
     process, ready = start(*options)
     try:

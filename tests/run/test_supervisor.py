@@ -103,13 +103,23 @@ def kill_locust_then_supervisor(run: Supervised) -> None:
     run.process.kill()
 
 
+TWO_WORKERS = ("--processes", "2")
+
+
 def open_at(simulator: Any) -> set[str]:
     return set(simulator.truth()["open_tokens"])
 
 
-@pytest.mark.parametrize("workers", [(), ("--processes", "2")], ids=["alone", "two workers"])
 @pytest.mark.parametrize(
-    ("end", "code"), [(hang_up, 6), (terminate, 6), (kill_supervisor, -9), (kill_locust, 6)]
+    ("end", "code", "workers"),
+    [
+        (hang_up, 6, ()),
+        (terminate, 6, ()),
+        (kill_supervisor, -9, ()),
+        (kill_locust, 6, ()),
+        (terminate, 6, TWO_WORKERS),
+        (kill_supervisor, -9, TWO_WORKERS),
+    ],
 )
 def test_a_run_ends_in_order(
     simulator: Any,
