@@ -19,6 +19,9 @@ def run(args: Namespace) -> int:
     record = judge_anew(directory, objectives, confident=args.confident)
     if args.write:
         write_record(directory, record)
+        from harness.report.outputs import write_reports  # not needed only to judge
+
+        write_reports(directory)
     if args.json:
         keys = ("run_id", "verdict", "exit_code", "reasons", "objectives")
         print(orjson.dumps({key: record.get(key) for key in keys}).decode())
@@ -40,7 +43,7 @@ COMMAND = Command(
         option("--slo", type=Path, required=True, metavar="FILE", help="objectives (TOML)"),
         option("--confident", flag=True, help="met within chance is not enough: NO_DATA then"),
         option("--json", flag=True, help="print the verdict as one JSON object"),
-        option("--write", flag=True, help="put the new verdict into the run's record"),
+        option("--write", flag=True, help="put the new verdict into the run's record and reports"),
         reports_option(),
     ],
     description=(

@@ -25,6 +25,8 @@ COMPLETION = "_HARNESS_COMPLETE"
 """The variable by which a shell asks for completions; its name is click's choice."""
 COMMANDS: dict[str, str] = {
     "run": "run a locustfile's guests; ends with a verdict and a report",
+    "new": "write a commented locustfile or script to begin with",
+    "runs": "list the runs that there are; remove old ones",
     "gate": "judge an old run anew by other objectives",
     "target": "write or list the file of named targets",
     "preflight": "check a target, this machine and the schedule before a run",
@@ -43,6 +45,7 @@ COMMANDS: dict[str, str] = {
     "calibrate": "measure what this machine can generate before its own lag spoils the figures",
     "capacity": "find the highest load that still meets the objectives",
     "drift": "tell whether anything drifts over a soak, and whose fault it is",
+    "docs": "show the manual, or search it",
 }
 """Command → its line in ``harness --help``, in the order of a user's first week."""
 

@@ -5,6 +5,7 @@ A command's module says what it takes as a list of :func:`option`, :func:`argume
 script says must not mean something else when an option is added.
 """
 
+import re
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,9 +13,13 @@ from typing import Any
 
 import click
 
+from harness.errors import ConfigError
+
 __all__ = ["Command", "Namespace", "argument", "option", "section", "sentence"]
 
 WIDTH = 100
+NO_UNIT = re.compile(r"0*[1-9]\d*(\.\d+)?|0+\.\d+")
+"""A number that may be meant in seconds, minutes or milliseconds. (None at all needs no unit.)"""
 FILE = click.Path(path_type=Path)
 SHORT_NAMES = {"help_option_names": ["-h", "--help"], "max_content_width": WIDTH}
 
@@ -32,6 +37,11 @@ class Option(click.Option):
             if isinstance(one, str) and one.partition("=")[0] in _names(ctx.command.params):
                 expected = self.make_metavar(ctx)
                 raise click.UsageError(f"{self.opts[-1]}: expected {expected}, got {one}", ctx)
+            if self.metavar == "TIME" and isinstance(one, str) and NO_UNIT.fullmatch(one):
+                raise ConfigError(
+                    f"{self.opts[-1]}: expected a duration with its unit, such as {one}s or "
+                    f"{one}m, got {one!r}"
+                )
         return super().process_value(ctx, value)
 
 

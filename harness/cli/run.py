@@ -40,8 +40,10 @@ from harness.rundir.layout import (
     make_run_directory,
     new_run_id,
     others_may_write,
+    write_json,
 )
 from harness.studies.run_process import EmbeddedSimulator, inspect_locustfile, told_settings
+from harness.supervise.locustfiles import playable
 from harness.supervise.progress import Progress, shown
 from harness.supervise.stages import STAGES, Stages, end_group, free_port
 from harness.transport.websocket import probe
@@ -72,11 +74,16 @@ def run(args: Namespace) -> int:
         read_objectives(Path(args.slo))
     if args.seed is None:
         args.seed = secrets.randbelow(2**31)
-    plan = inspect_locustfile(args.locustfile, asked_of(args))
+    file = args.locustfile
+    args.locustfile, script = playable(file)
+    plan = inspect_locustfile(args.locustfile, asked_of(args), script)
     run_time_s = run_time_of(args, plan)
     terms = None if args.target == "sim" else _terms(args, plan, run_time_s, overrides)
     room = _check_room(args, plan, run_time_s)
     directory = make_run_directory(args.reports, new_run_id())
+    if args.name or args.note:
+        label = {"name": args.name or "", "note": args.note or ""}
+        write_json(RunDirectory(directory).label, label)
     simulator: EmbeddedSimulator | None = None
     try:
         if terms is None:
@@ -87,13 +94,13 @@ def run(args: Namespace) -> int:
         else:
             target = terms.target
         _check_target(target)
-        where = f"{args.locustfile} → {target.netloc}"
+        where = f"{file if script else args.locustfile} → {target.netloc}"
         console.print(f"run {directory.name}: {where}", highlight=False, soft_wrap=True)
         for warning in filter(None, (room, others_may_write(args.reports), *told_settings(plan))):
             console.print(warning, style="yellow", highlight=False, soft_wrap=True)
         _tell_breaks(plan, console, real=terms is not None)
         admin = "" if simulator is None else simulator.admin
-        came = _run_locust(args, target, directory, run_time_s, admin, console, above)
+        came = _run_locust(args, script, target, directory, run_time_s, admin, console, above)
         code = _conclude(directory, target, came, admin, console)
         if simulator is not None and not args.keep_sim and code == ExitCode.LEFTOVERS:
             console.print(ENDED_WITH_IT, highlight=False, soft_wrap=True)
@@ -159,14 +166,15 @@ def _check_room(args: Namespace, plan: dict[str, Any], run_time_s: float) -> str
 
 def _be_a_worker(args: Namespace) -> int:
     """Be Locust's worker until the master lets go; what to do comes from there."""
-    inspect_locustfile(args.locustfile, asked_of(args))
+    args.locustfile, script = playable(args.locustfile)
+    inspect_locustfile(args.locustfile, asked_of(args), script)
     command = [
         sys.executable, "-m", "locust", "-f", args.locustfile, "--worker",
         "--master-host", args.master_host, "--master-port", str(args.master_port),
     ]  # fmt: skip
     if args.processes:
         command += ["--processes", str(args.processes)]
-    os.execve(sys.executable, command + args.rest, {**os.environ, **asked_of(args)})
+    os.execve(sys.executable, command + args.rest, {**os.environ, **asked_of(args), **script})
 
 
 def _tell_breaks(plan: dict[str, Any], console: Console, *, real: bool) -> None:
@@ -204,6 +212,7 @@ class _Came:
 
 def _run_locust(
     args: Namespace,
+    script: dict[str, str],
     target: Target,
     directory: Path,
     run_time_s: float,
@@ -223,6 +232,7 @@ def _run_locust(
                 _command(args, run_time_s),
                 env={
                     **_environment(args, target, directory),
+                    **script,
                     **lifeline.environment,
                     **({SIMULATOR: simulator} if simulator else {}),
                 },
@@ -336,9 +346,11 @@ def _why_locust_failed(directory: Path) -> str:
 def _remove_if_refused(directory: Path) -> None:
     """A folder in which nothing was begun is not left behind."""
     with suppress(OSError):
-        log = RunDirectory(directory).simulator_log
-        if set(directory.iterdir()) <= {log}:
-            log.unlink(missing_ok=True)
+        files = RunDirectory(directory)
+        ours = {files.simulator_log, files.label}
+        if set(directory.iterdir()) <= ours:
+            for path in ours:
+                path.unlink(missing_ok=True)
             directory.rmdir()
 
 
@@ -355,6 +367,7 @@ COMMAND = Command(
         "clears at once; a third time leaves and says how to sweep.\n\n"
         "examples:\n"
         "  harness run\n"
+        "  harness run shop.yaml --rate 30/min --over 5m --name 'new menu'\n"
         "  harness run locustfiles/smoke.py -u 5 -t 20s\n"
         "  harness run locustfiles/launch.py --processes 2 --sim-fault ignore_clear=0.05\n"
         "  harness run locustfiles/smoke.py --target 'ws://127.0.0.1:8080/v1?deploymentId=UUID'\n"

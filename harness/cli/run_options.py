@@ -142,7 +142,12 @@ def simulator_options(args: Namespace) -> list[str]:
 
 
 PARAMS = [
-    argument("locustfile", default=DEFAULT_FILE, metavar="LOCUSTFILE", help="the guests (Python)"),
+    argument(
+        "locustfile",
+        default=DEFAULT_FILE,
+        metavar="LOCUSTFILE",
+        help="the guests: Python, or a script (YAML)",
+    ),
     option(
         "--target",
         default="sim",
@@ -206,6 +211,8 @@ PARAMS = [
         help="how arrivals come that the file leaves open",
     ),
     option("--seed", type=int, metavar="N", help="repeat arrivals, tasks and think times"),
+    option("--name", metavar="TEXT", help="what harness runs calls this run"),
+    option("--note", metavar="TEXT", help="a remark that harness runs shows"),
     option("--slo", metavar="FILE", help="objectives (TOML) beside those of the locustfile"),
     option(
         "--warm-up", metavar="TIME", help="leave so much of the beginning out of what is judged"

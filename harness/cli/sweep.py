@@ -263,7 +263,7 @@ COMMAND = Command(
         reports_option(),
         option("--dry-run", flag=True, help="say what would be done"),
         option("--rate", default="10/s", help="new connections at most, e.g. 10/s or 600/min"),
-        option("--deadline", default="30m", help="give up after this"),
+        option("--deadline", default="30m", metavar="TIME", help="give up after this"),
         option(
             "--derive",
             flag=True,

@@ -110,6 +110,11 @@ def runs(reports_dir: Path) -> list[Path]:
     return sorted(found, key=_begun)
 
 
+def begun_at(run_dir: Path) -> float:
+    """When a run was begun, in seconds of wall time."""
+    return _begun(run_dir)[0]
+
+
 def _begun(run_dir: Path) -> tuple[float, str]:
     """When a run was begun, for sorting: as it says itself, else by the age of its files."""
     try:

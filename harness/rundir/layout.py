@@ -50,6 +50,11 @@ class RunDirectory:
         return self.path / START
 
     @property
+    def label(self) -> Path:
+        """What its user calls it; there only if it was given a name or a note."""
+        return self.path / "label.json"
+
+    @property
     def record(self) -> Path:
         """What the run says of itself, made at its end."""
         return self.path / RECORD

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 import orjson
@@ -150,8 +151,12 @@ def _last_line(log: Path) -> str:
 HOW_ASKED = " (a shape asks with: arrivals = as_asked(rate='30/min', over='10m'))"
 
 
-def inspect_locustfile(locustfile: str, asked: Mapping[str, str]) -> dict[str, Any]:
+def inspect_locustfile(
+    locustfile: str, asked: Mapping[str, str], more: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
     """What ``harness.load.inspection`` finds; ``asked`` are HARNESS_RATE and the like.
+
+    ``more`` is in the file's environment too, whether it looks or not.
 
     Raises ConfigError when the file can't be used, or does not ask for what is asked of it.
     """
@@ -163,7 +168,7 @@ def inspect_locustfile(locustfile: str, asked: Mapping[str, str]) -> dict[str, A
         text=True,
         check=False,
         timeout=120,
-        env={**os.environ, **asked, "HARNESS_ASKED": ""},
+        env={**os.environ, **more, **asked, "HARNESS_ASKED": ""},
     )
     try:
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -43,6 +43,8 @@ def test_json_and_write(run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert [entry["text"] for entry in record["objectives"]] == [
         "reply p95 < 1m", "reply errors < 50%",
     ]  # fmt: skip
+    for name in ("junit.xml", "summary.md", "report.html"):
+        assert "reply errors" in (run_dir / name).read_text(), name
 
 
 def test_an_unknown_name_is_refused_with_its_place(

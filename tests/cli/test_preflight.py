@@ -103,7 +103,7 @@ def test_what_could_not_be_ended_is_not_opened(tmp_path: Path) -> None:
 
 def test_plain_locust_is_guarded_too(simulator: Any, tmp_path: Path) -> None:
     target(tmp_path, simulator.url)
-    words = ("-u", "1", "-t", "1", "--targets", str(tmp_path / "targets.toml"))
+    words = ("-u", "1", "-t", "1s", "--targets", str(tmp_path / "targets.toml"))
     code, output = finish(start(locustfile(tmp_path), tmp_path, "twin", *words))
     assert code == 7
     assert "there has been no preflight" in output

@@ -6,12 +6,12 @@ import pytest
 
 from harness.cli.main import COMMANDS, command_of
 
-WITHOUT = {"target", "simulate", "script", "conform"}
+WITHOUT = {"target", "simulate", "script", "conform", "new", "docs"}
 NEEDED = {
     "plan": ["--handle-time", "5m", "--messages", "4"],
     "gate": ["latest", "--slo", "x.toml"],
     "preflight": ["--target", "x"],
-    **{name: [] for name in ("run", "leftovers", "guest", "calibrate", "capacity")},
+    **{name: [] for name in ("run", "runs", "leftovers", "guest", "calibrate", "capacity")},
 }
 
 

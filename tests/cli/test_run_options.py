@@ -88,3 +88,13 @@ def test_the_embedded_simulator_may_be_like_the_real_service() -> None:
     assert live == ["--limits", "documented", "--like", "live"]
     free = simulator_options(parsed("--sim-like", "live", "--sim-limits", "off"))
     assert free == ["--limits", "off", "--like", "live"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--over", "5"), ("--sim-bot-delay", "200"), ("-t", "0.5")]
+)
+def test_a_duration_needs_its_unit(option: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=f"with its unit, such as {value}s or {value}m"):
+        parsed(option, value)
+    assert parsed(option, "0")
+    assert parsed(option, f"{value}s")

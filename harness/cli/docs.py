@@ -1,0 +1,45 @@
+"""``harness docs``: the manual, in the terminal."""
+
+from rich.markdown import Markdown
+from rich.markup import escape
+
+from harness import docs
+from harness.cli.parsing import Command, Namespace, argument, option
+from harness.errors import ConfigError
+from harness.exit_codes import ExitCode
+from harness.report.console import open_console
+
+
+def run(args: Namespace) -> int:
+    """List the topics, show one, or search all."""
+    console = open_console()
+    if args.search is not None:
+        if args.topic is not None:
+            raise ConfigError("--search looks through all topics: name none")
+        hits = list(docs.search(args.search))
+        for hit in hits:
+            place = f"[bold]{hit.topic}[/] {escape(hit.heading)}"
+            console.print(f"{place}: {escape(hit.line)}", highlight=False, soft_wrap=True)
+        if not hits:
+            raise ConfigError(f"the manual does not say {args.search!r}")
+    elif args.topic is None:
+        for topic, title in docs.topics().items():
+            console.print(f"  {topic:<16}{title}", highlight=False, markup=False)
+        console.print("\nharness docs TOPIC shows one", highlight=False)
+    else:
+        console.print(Markdown(docs.page(args.topic)))
+    return ExitCode.PASS
+
+
+COMMAND = Command(
+    "docs",
+    run,
+    [
+        argument("topic", metavar="TOPIC", required=False, help="what to read about"),
+        option("--search", metavar="WORD", help="show each line that has the word in it"),
+    ],
+    description="Show the manual: its topics, one of them, or the lines that have a word in them.",
+    epilog=(
+        "examples:\n  harness docs\n  harness docs scripts\n  harness docs --search percentile\n"
+    ),
+)

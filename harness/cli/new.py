@@ -1,0 +1,29 @@
+"""``harness new``: a commented locustfile or script to begin with."""
+
+from harness.cli.parsing import Command, Namespace, argument, option
+from harness.exit_codes import ExitCode
+from harness.supervise.locustfiles import write_new
+
+
+def run(args: Namespace) -> int:
+    """Write it, and say how it is run."""
+    path = write_new(args.name, args.like)
+    print(f"wrote {path}; try it: harness run {path}")
+    return ExitCode.PASS
+
+
+COMMAND = Command(
+    "new",
+    run,
+    [
+        argument("name", metavar="NAME", help="file to write: shop (shop.py), or shop.yaml"),
+        option("--from", "like", metavar="READY", help="copy a ready locustfile, such as load"),
+    ],
+    description=(
+        "Write a commented locustfile to begin with, or a conversation script if the name ends in "
+        ".yaml. Both run against the embedded simulator as they are. No file is replaced."
+    ),
+    epilog=(
+        "examples:\n  harness new shop\n  harness new shop.yaml\n  harness new night --from soak\n"
+    ),
+)

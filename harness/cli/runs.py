@@ -1,0 +1,68 @@
+"""``harness runs``: what runs there are, and which of them may go."""
+
+import sys
+
+import orjson
+from rich.table import Table
+
+from harness.cli.parsing import Command, Namespace, option
+from harness.cli.which_run import reports_option
+from harness.exit_codes import ExitCode
+from harness.reconcile.listing import Listed, listed_runs, prune
+from harness.report.console import open_console
+from harness.units import duration_text, seconds
+
+
+def run(args: Namespace) -> int:
+    """List them, or take old ones away."""
+    console = open_console()
+    found = listed_runs(args.reports)
+    if args.prune is not None:
+        gone = prune(found, older_s=seconds(args.prune, "--prune"), dry_run=args.dry_run)
+        verb = "would remove" if args.dry_run else "removed"
+        for one in gone:
+            console.print(f"{verb} {one.run_id}", highlight=False, soft_wrap=True)
+        console.print(f"{verb} {len(gone):,} of {len(found):,} runs", style="bold")
+        return ExitCode.PASS
+    if args.json:
+        rows = [one.as_dict() for one in found]
+        sys.stdout.write(orjson.dumps({"runs": rows}, option=orjson.OPT_INDENT_2).decode() + "\n")
+    elif not found:
+        console.print(f"there is no run in {args.reports}/ yet", highlight=False, soft_wrap=True)
+    else:
+        console.print(_table(found))
+    return ExitCode.PASS
+
+
+def _table(found: list[Listed]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("run", "name", "target", "verdict", "left over", "age", "note"):
+        table.add_column(column, justify="right" if column == "left over" else "left")
+    for one in found:
+        left = "?" if one.leftovers is None else f"{one.leftovers:,}"
+        style = "red" if one.leftovers else ""
+        verdict, age = one.verdict or one.state, duration_text(one.age_s)
+        table.add_row(one.run_id, one.name, one.target, verdict, left, age, one.note, style=style)
+    return table
+
+
+COMMAND = Command(
+    "runs",
+    run,
+    [
+        reports_option(),
+        option(
+            "--prune",
+            metavar="TIME",
+            help="remove runs that ended longer ago than this; never the newest one, and none that "
+            "has sessions left over or a damaged ledger",
+        ),
+        option("--dry-run", flag=True, help="with --prune: only say what would be removed"),
+        option("--json", flag=True, help="one JSON object"),
+    ],
+    description=(
+        "List the runs in the reports folder, the newest first: name and note (harness run --name "
+        "and --note), target, verdict, sessions left over, and age."
+    ),
+    epilog="examples:\n  harness runs\n  harness runs --json\n  harness runs --prune 30d\n",
+)

@@ -1,0 +1,93 @@
+"""The runs of a reports folder in short, and which of them may be removed."""
+
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from harness.config.target import parse_target
+from harness.errors import ConfigError
+from harness.ledger.reader import read_account, read_leftovers
+from harness.ledger.runs import RunState, begun_at, run_state, runs
+from harness.rundir.layout import RunDirectory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """One run."""
+
+    path: Path
+    name: str
+    note: str
+    target: str
+    verdict: str
+    state: RunState
+    leftovers: int | None
+    """None: a damaged ledger may hide some"""
+    age_s: float
+    """since it was begun"""
+
+    @property
+    def run_id(self) -> str:
+        """The name of its directory."""
+        return self.path.name
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "path": str(self.path), "run": self.run_id}
+
+
+def listed_runs(reports: Path) -> list[Listed]:
+    """All runs of a folder, the one begun last first. What can't be read is left empty."""
+    now_s = time.time()
+    return [_listed(path, now_s) for path in reversed(runs(reports))]
+
+
+def prune(found: list[Listed], *, older_s: float, dry_run: bool = False) -> list[Listed]:
+    """Remove the runs begun longer ago than ``older_s`` that nothing is lost with; they are given.
+
+    The first of ``found`` is the newest, and stays.
+    """
+    over = (RunState.ENDED, RunState.BEGUN)
+    gone = [one for one in found[1:] if one.age_s > older_s and one.state in over]
+    gone = [one for one in gone if one.leftovers == 0]
+    for one in () if dry_run else gone:
+        try:
+            shutil.rmtree(one.path)
+        except OSError as error:
+            raise ConfigError(f"{one.path} can't be removed: {error.strerror or error}") from None
+    return gone
+
+
+def _listed(path: Path, now_s: float) -> Listed:
+    files = RunDirectory(path)
+    start, record, label = (_object(one) for one in (files.start, files.record, files.label))
+    damaged = bool(read_account(path).damaged)
+    return Listed(
+        path=path,
+        name=str(label.get("name", "")),
+        note=str(label.get("note", "")),
+        target=str(start.get("target_name") or "") or _host(str(start.get("target", ""))),
+        verdict=str(record.get("verdict") or ""),
+        state=run_state(path),
+        leftovers=None if damaged else sum(1 for _ in read_leftovers(path)),
+        age_s=max(0.0, now_s - begun_at(path)),
+    )
+
+
+def _host(url: str) -> str:
+    try:
+        return parse_target(url).netloc
+    except ConfigError:
+        return ""
+
+
+def _object(path: Path) -> dict[str, Any]:
+    try:
+        found = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,27 @@
+"""The manual in the terminal."""
+
+import pytest
+
+from harness.cli.main import main
+from harness.docs import page, topics
+
+
+def test_topics_pages_and_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["docs"]) == 0
+    listed = capsys.readouterr().out
+    assert [name for name in topics() if f"  {name} " not in listed] == []
+    for name in topics():
+        assert main(["docs", name]) == 0
+        assert page(name).split()[1] in capsys.readouterr().out
+    assert main(["docs", "--search", "WAITFORREPLY"]) == 0
+    assert "waitForReply" in capsys.readouterr().out
+
+
+def test_what_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, why in (
+        (["docs", "nonsense"], "there is no topic 'nonsense'; there are: "),
+        (["docs", "--search", "qwertz"], "the manual does not say 'qwertz'"),
+        (["docs", "scripts", "--search", "x"], "name none"),
+    ):
+        assert main(words) == 8
+        assert why in capsys.readouterr().err
