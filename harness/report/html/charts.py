@@ -447,19 +447,25 @@ QUANTILE_TICKS = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99)
 MOST_POINTS = 160
 
 
-def percentiles(service: Counted, corrected: Counted | None) -> Chart:
-    """Milliseconds by percentile, the axis stretched towards 100 as HDR histograms are drawn."""
+def percentiles(
+    service: Counted, corrected: Counted | None, never: Sequence[int] = (0, 0)
+) -> Chart:
+    """Milliseconds by percentile, the axis stretched towards 100 as HDR histograms are drawn.
+
+    ``never``: how many never came, of each clock. They rank above all that did: a curve ends there.
+    """
     curves = [
-        (name, *percentile_curve(histogram), colour, shape)
-        for name, histogram, colour, shape in (
-            ("corrected", corrected, ORANGE, "dash"),
-            ("service", service, BLUE, "line"),
+        (name, *percentile_curve(histogram, missing), colour, shape)
+        for name, histogram, missing, colour, shape in (
+            ("corrected", corrected, never[1], ORANGE, "dash"),
+            ("service", service, never[0], BLUE, "line"),
         )
         if histogram is not None and histogram.count
     ]
     lowest = min(values[0] for _, _, values, _, _ in curves)
     highest = max(values[-1] for _, _, values, _, _ in curves)
     last = max(1.0, *(_nines(quantiles[-1]) for _, quantiles, _, _, _ in curves))
+    missing = never[0] or (corrected is not None and never[1])
     drawing = Drawing(Scale(0.0, last * 1.02), Scale(lowest / 1.2, highest * 1.2, log=True))
     up = placed(log_ticks(lowest / 1.2, highest * 1.2), drawing.y)
     drawing.grid(up)
@@ -467,6 +473,8 @@ def percentiles(service: Counted, corrected: Counted | None) -> Chart:
         points = zip(map(_nines, quantiles), values, strict=True)
         dashed = " dashed" if shape == "dash" else ""
         drawing.line(points, colour=colour, name=f"line thick{dashed}")
+    if missing:
+        drawing.uprights({_nines(quantiles[-1]) for _, quantiles, _, _, _ in curves}, "incident")
     name, quantiles, values, _, _ = curves[-1]
     texts = [
         ("percentile", [f"{quantile:.5g}" for quantile in quantiles]),
@@ -480,8 +488,12 @@ def percentiles(service: Counted, corrected: Counted | None) -> Chart:
             if (place := _nines(quantile)) <= drawing.x.high
         ],
         up=up,
-        legend=[Key(text=name, colour=colour, shape=shape) for name, _, _, colour, shape in curves][
-            ::-1
+        legend=[
+            *(
+                Key(text=name, colour=colour, shape=shape)
+                for name, _, _, colour, shape in curves[::-1]
+            ),
+            *([Key(text="beyond it nothing came", colour=RED, shape="dash")] if missing else ()),
         ],
         caption="percentile",
         readings=_readings(texts),
@@ -490,10 +502,13 @@ def percentiles(service: Counted, corrected: Counted | None) -> Chart:
 
 
 def percentile_curve(
-    histogram: Counted, most: int = MOST_POINTS
+    histogram: Counted, never: int = 0, most: int = MOST_POINTS
 ) -> tuple[list[float], list[float]]:
-    """(percentiles, milliseconds) of the cumulative distribution, thinned evenly to ``most``."""
-    whole, seen = histogram.count, 0
+    """(percentiles, milliseconds) of the cumulative distribution, thinned evenly to ``most``.
+
+    So many ``never`` came: they are counted above all that did.
+    """
+    whole, seen = histogram.count + never, 0
     quantiles, values = [0.0], [0.0]
     for value_us, count in histogram.buckets_us():
         if not seen:
@@ -502,7 +517,7 @@ def percentile_curve(
         quantiles.append(100 * seen / whole)
         values.append(value_us / 1000)
     # The highest value stands where the last but one ends: 100 % itself lies infinitely far away.
-    quantiles[-1] = max(quantiles[-2], 100 * (1 - 1 / (2 * whole)))
+    quantiles[-1] = max(quantiles[-2], min(quantiles[-1], 100 * (1 - 1 / (2 * whole))))
     many = min(most, len(values))
     keep = sorted({round(n * (len(values) - 1) / max(1, many - 1)) for n in range(many)})
     return [quantiles[place] for place in keep], [values[place] for place in keep]

@@ -3,12 +3,14 @@
 And the moments of a run that a reader should look at, found in its intervals.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.judge.series import BANDS, Series, Values
+from harness.judge.series import BANDS, FAILED, Series, Values
+from harness.measure.histogram import Counted
 from harness.measure.model import OPERATIONS, ordered
-from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, corrected_tag, service_tag
+from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, censored_tag, corrected_tag, service_tag
 from harness.measure.statistics import Blocks
 from harness.report.figures import UNKNOWN, clock_text, count_text, ms_text, number_text
 from harness.report.html.charts import (
@@ -152,8 +154,9 @@ def make_charts(record: RunRecord, series: Series) -> RunCharts:
         generator=_known(_lag(series, charts), _cpu(series, charts)),
         heat=_heat(series, charts),
         percentiles={
-            name: _percentiles(series, name, key=f"percentiles-{number}", closed=closed)
+            name: figure
             for number, name in enumerate(names)
+            if (figure := _percentiles(record, series, name, key=f"percentiles-{number}"))
         },
         intervals=[_intervals(series, name) for name in names],
     )
@@ -186,9 +189,25 @@ def _heat(series: Series, charts: TimeCharts) -> Figure | None:
     )
 
 
-def _percentiles(series: Series, name: str, *, key: str, closed: bool) -> Figure:
-    corrected = None if closed else series.totals.get(corrected_tag(name))
-    chart = percentiles(series.totals[service_tag(name)], corrected)
+def _percentiles(record: RunRecord, series: Series, name: str, *, key: str) -> Figure | None:
+    """The distribution of what came; what never did ranks above it."""
+    outcomes = series.outcomes.get(name, Counter())
+    failed = sum(outcomes[outcome] for outcome in FAILED)
+    clocks: list[Counted | None] = []
+    never: list[int] = []
+    for corrected in (False, True):
+        found = series.totals.get(corrected_tag(name) if corrected else service_tag(name))
+        censored = series.totals.get(censored_tag(name, corrected=corrected))
+        came = found if found is None or censored is None else found.without(censored)
+        clocks.append(came)
+        never.append(failed + (0 if censored is None else censored.count))
+    figures = record.operations.get(name)
+    never[1] += (figures.never_started or 0) if figures is not None else 0
+    service, corrected_times = clocks
+    if service is None or not service.count:
+        return None
+    closed = is_closed(record)
+    chart = percentiles(service, None if closed else corrected_times, never)
     return Figure(key=key, title=name, about="", chart=chart)
 
 

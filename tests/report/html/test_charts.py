@@ -206,3 +206,14 @@ def test_percentiles_of_few_or_equal_values_can_be_drawn(values_ms: list[int]) -
     assert 1 <= len(chart.up) <= MOST_TICKS
     assert [key.text for key in chart.legend] == ["service", "corrected"]
     assert len(chart.places.split("|")) == len(readings(chart)["service"])
+
+
+def test_a_curve_ends_where_the_rest_never_came() -> None:
+    came = decoded([service(*range(1, 91)).encode()])
+    quantiles, values = percentile_curve(came, 10)
+    assert quantiles[-1] == pytest.approx(90)
+    assert values[-1] == pytest.approx(90, rel=1e-2)
+    chart = percentiles(came, None, (10, 0))
+    assert paths(chart, "incident")
+    assert [key.text for key in chart.legend] == ["service", "beyond it nothing came"]
+    assert not paths(percentiles(came, None), "incident")

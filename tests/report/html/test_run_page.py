@@ -11,6 +11,10 @@ import orjson
 import pytest
 from synthetic import make_run
 
+from harness.judge.reading import read_record
+from harness.judge.series import MOST_BINS, read_series
+from harness.measure.model import OPERATIONS
+from harness.report.html.run_page import run_page
 from harness.report.outputs import write_reports
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}\"'&\u202e$$x$$"
@@ -81,6 +85,33 @@ def test_it_needs_nothing_from_outside_and_is_small(page: str) -> None:
     assert [item for item in outline.named("script") if "src" in item] == []
     assert outline.named("img") == []
     assert "url(" not in page[page.index("<style>") : page.index("</style>")]
+
+
+def test_the_longest_run_with_every_operation_stays_under_a_megabyte(run_dir: Path) -> None:
+    record, series = read_record(run_dir), read_series(run_dir)
+    assert series is not None
+    many = MOST_BINS // len(series)
+    for kind in ("rates", "sessions", "failures", "process", "samples"):
+        columns = getattr(series, kind)
+        for name in columns:
+            columns[name] = columns[name] * many
+    for bands in (series.bands_ms, series.bounds):
+        for columns in bands.values():
+            for quantile in columns:
+                columns[quantile] = columns[quantile] * many
+    series.starts_s = [series.starts_s[0] + place for place in range(len(series) * many)]
+    assert len(series) == MOST_BINS
+    for name in OPERATIONS:
+        tag = f"{name}.service"
+        for where in (series.bands_ms, series.bounds, series.samples, series.totals, series.blocks):
+            where[tag] = where["reply.service"]  # type: ignore[index]
+        series.totals[f"{name}.corrected"] = series.totals["reply.corrected"]
+        assert series.parts is not None
+        series.parts.bands_ms[tag] = series.parts.bands_ms["reply.service"]
+        series.parts.samples[tag] = series.parts.samples["reply.service"]
+    figures = record.operations["reply"]
+    record = record.model_copy(update={"operations": dict.fromkeys(OPERATIONS, figures)})
+    assert 400_000 < len(run_page(record, series).encode()) < 1_000_000
 
 
 def test_the_security_policy_allows_just_the_script_of_the_page(page: str) -> None:
