@@ -34,8 +34,6 @@ from harness.rundir.layout import RunDirectory
 from harness.rundir.start import write_start
 
 Say = Callable[[str], object]
-SIMULATOR = "HARNESS_SIMULATOR"
-"""The environment variable with the admin url of the simulator that was started for this run."""
 SETTLED_WITHIN_S = 2.0
 
 

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-VARIABLE = "HARNESS_LIFELINE"
-"""The environment variable with the descriptor of the pipe's end that the started one watches."""
+from harness.config.run_config import LIFELINE, take_variable
+
 IN_ORDER = signal.SIGUSR2
 """The signal by which ``harness run`` has Locust end its run with all the time that conversations
 may have; SIGTERM leaves them only what whoever sends it waits before he kills."""
@@ -50,7 +50,7 @@ class Lifeline:
     @property
     def environment(self) -> dict[str, str]:
         """And how it finds it."""
-        return {VARIABLE: str(self._theirs)}
+        return {LIFELINE: str(self._theirs)}
 
     def started(self) -> None:
         """The new process has its end: ours of it is closed."""
@@ -77,7 +77,7 @@ def starter() -> Starter | None:
 
     Asked once: what this process starts is not meant.
     """
-    text = os.environ.pop(VARIABLE, "")
+    text = take_variable(LIFELINE)
     with suppress(ValueError, OSError):
         fd = int(text)
         if stat.S_ISFIFO(os.fstat(fd).st_mode):

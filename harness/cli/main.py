@@ -5,13 +5,13 @@ asked for is imported, so that ``harness leftovers`` does not wait for libraries
 report`` needs.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
 from harness import __version__
+from harness.config.run_config import ENVIRONMENT
 from harness.errors import ConfigError, HarnessError, PreflightRefused
 from harness.exit_codes import ExitCode
 from harness.machine import keep_files_private
@@ -85,7 +85,7 @@ def _main(argv: Sequence[str]) -> int:
     words = list(argv)
     if words[:1] == ["help"]:
         words = [*words[1:2], "--help"]
-    if COMPLETION not in os.environ:
+    if COMPLETION not in ENVIRONMENT:
         if not words or words[0] in ("-h", "--help"):
             print(overview(), end="")
             return ExitCode.PASS if words else ExitCode.USAGE
@@ -98,7 +98,7 @@ def _main(argv: Sequence[str]) -> int:
     from harness.cli.parsing import sentence
 
     commands = Commands()
-    if asked := os.environ.get(COMPLETION):
+    if asked := ENVIRONMENT.get(COMPLETION):
         return commands.complete(asked)
     try:
         with terminated_as_by_hand(), commands.make_context("harness", words) as context:

@@ -24,11 +24,30 @@ from harness.cli.run_options import (
     simulator_options,
 )
 from harness.config.guard import Intent, Rule, parse_overrides
+from harness.config.run_config import (
+    CA_FILE,
+    CONFIDENT,
+    DISK_GUARD,
+    METRICS_PORT,
+    ORIGIN,
+    OVERRIDE,
+    REPORTS,
+    RUN_ID,
+    SIMULATOR,
+    SLO,
+    TARGET,
+    TARGETS,
+    TERM_GRACE,
+    WARM_UP,
+    RunConfig,
+    Setting,
+    child_environment,
+)
 from harness.config.target import Target, parse_target
 from harness.config.targets_file import Terms, resolve_target
 from harness.errors import ConfigError, TransportError
 from harness.exit_codes import ExitCode
-from harness.finish import SIMULATOR, finish_run, finished_before
+from harness.finish import finish_run, finished_before
 from harness.judge.reading import read_objectives
 from harness.machine import this_machine
 from harness.preflight.disk import check_room, forecast, notable
@@ -174,7 +193,7 @@ def _be_a_worker(args: Namespace) -> int:
     ]  # fmt: skip
     if args.processes:
         command += ["--processes", str(args.processes)]
-    os.execve(sys.executable, command + args.rest, {**os.environ, **asked_of(args), **script})
+    os.execve(sys.executable, command + args.rest, child_environment({**asked_of(args), **script}))
 
 
 def _tell_breaks(plan: dict[str, Any], console: Console, *, real: bool) -> None:
@@ -227,15 +246,12 @@ def _run_locust(
         Lifeline() as lifeline,
         Stages(directory, display.say) as stages,
     ):
+        asked = _asked(args, target, directory, simulator)
+        config = write_json(RunDirectory(directory).config, asked.given)
         with RunDirectory(directory).locust_log.open("wb") as log:
             locust = subprocess.Popen(
                 _command(args, run_time_s),
-                env={
-                    **_environment(args, target, directory),
-                    **script,
-                    **lifeline.environment,
-                    **({SIMULATOR: simulator} if simulator else {}),
-                },
+                env={**child_environment(config=config), **script, **lifeline.environment},
                 pass_fds=lifeline.fds,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -285,25 +301,29 @@ def _command(args: Namespace, run_time_s: float) -> list[str]:
     return command + list(args.rest)
 
 
-def _environment(args: Namespace, target: Target, directory: Path) -> dict[str, str]:
-    return {
-        **os.environ,
-        "HARNESS_TARGET": target.url if args.target == "sim" else args.target,
-        "HARNESS_TARGETS": str(args.targets),
-        "HARNESS_OVERRIDE": ";".join(args.override),
-        "HARNESS_CA_FILE": str(target.ca_file or ""),
-        "HARNESS_ORIGIN": target.origin or "",
-        "HARNESS_REPORTS": str(directory.parent),
-        "HARNESS_RUN_ID": directory.name,
-        "HARNESS_SLO": args.slo or "",
-        "HARNESS_DISK_GUARD": args.disk_guard,
-        "HARNESS_WARM_UP": args.warm_up or "",
-        "HARNESS_CONFIDENT": "on" if args.confident else "off",
-        **({"HARNESS_TERM_GRACE": args.term_grace} if args.term_grace else {}),
-        **conduct_of(args),
-        **({"HARNESS_METRICS_PORT": str(args.metrics_port)} if args.metrics_port else {}),
-        **asked_of(args),
+def _asked(args: Namespace, target: Target, directory: Path, simulator: str) -> RunConfig:
+    """What Locust's process is handed as a whole: the options, and the variables of ours."""
+    settings: dict[Setting, object] = {
+        TARGET: target.url if args.target == "sim" else args.target,
+        TARGETS: args.targets,
+        OVERRIDE: ";".join(args.override),
+        CA_FILE: target.ca_file,
+        ORIGIN: target.origin,
+        REPORTS: directory.parent,
+        RUN_ID: directory.name,
+        SLO: args.slo,
+        DISK_GUARD: args.disk_guard,
+        WARM_UP: args.warm_up,
+        CONFIDENT: "on" if args.confident else "off",
     }
+    if args.term_grace:
+        settings[TERM_GRACE] = args.term_grace
+    if args.metrics_port:
+        settings[METRICS_PORT] = args.metrics_port
+    if simulator:
+        settings[SIMULATOR] = simulator
+    given = {one.variable: value for one, value in settings.items()}
+    return RunConfig.of_process().with_given({**given, **conduct_of(args), **asked_of(args)})
 
 
 # After.
@@ -347,7 +367,7 @@ def _remove_if_refused(directory: Path) -> None:
     """A folder in which nothing was begun is not left behind."""
     with suppress(OSError):
         files = RunDirectory(directory)
-        ours = {files.simulator_log, files.label}
+        ours = {files.simulator_log, files.label, files.config}
         if set(directory.iterdir()) <= ours:
             for path in ours:
                 path.unlink(missing_ok=True)

@@ -1,10 +1,12 @@
 """The options of ``harness run`` and what can be said against them before anything is done."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from harness.cli.parsing import Namespace, argument, option, section
 from harness.cli.which_run import reports_option
+from harness.config.run_config import BEHAVIOUR, PARAMETERS, Setting
 from harness.config.targets_file import FILE
 from harness.errors import ConfigError
 from harness.units import rate_per_s, seconds
@@ -78,36 +80,20 @@ def asked_of(args: Namespace) -> dict[str, str]:
     for name in ("stay", "silence"):
         if getattr(args, name) is not None:
             seconds(getattr(args, name), f"--{name}")
-    given = {
-        "HARNESS_RATE": args.rate,
-        "HARNESS_OVER": args.over,
-        "HARNESS_ARRIVALS": args.arrivals,
-        "HARNESS_STAY": args.stay,
-        "HARNESS_SILENCE": args.silence,
-        "HARNESS_SEED": args.seed,
-        "HARNESS_OCCUPANCY": args.occupancy,
-    }
-    return {name: str(value) for name, value in given.items() if value is not None}
+    return _given(args, PARAMETERS)
 
 
 def conduct_of(args: Namespace) -> dict[str, str]:
     """The environment that says how guests conduct themselves; what is not given stays open."""
     if args.sign_ins is not None and not Path(args.sign_ins).is_file():
         raise ConfigError(f"--sign-ins: there is no file {args.sign_ins}")
-    given = {
-        "HARNESS_CONNECTIONS": args.connections,
-        "HARNESS_PACE": args.pace,
-        "HARNESS_HISTORY": args.history,
-        "HARNESS_MAX_CONNECTION_AGE": args.max_connection_age,
-        "HARNESS_AUTO_JOIN": args.auto_join,
-        "HARNESS_SIGN_INS": args.sign_ins,
-        "HARNESS_GREETS": args.greets,
-        "HARNESS_TURNS": args.turns,
-        "HARNESS_TURN_SILENCE": args.turn_silence,
-        "HARNESS_REPLIES": args.replies,
-        "HARNESS_LISTEN": args.listen,
-    }
-    return {name: str(value) for name, value in given.items() if value is not None}
+    return _given(args, BEHAVIOUR)
+
+
+def _given(args: Namespace, settings: Iterable[Setting]) -> dict[str, str]:
+    """Texts by variable, of what was given."""
+    values = {one.variable: getattr(args, one.key) for one in settings}
+    return {name: str(value) for name, value in values.items() if value is not None}
 
 
 def run_time_of(args: Namespace, plan: dict[str, Any]) -> float:

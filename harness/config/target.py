@@ -1,7 +1,6 @@
 """What a run is pointed at, validated before anything is sent."""
 
 import ipaddress
-import os
 import ssl
 import uuid
 from collections.abc import Mapping, Sequence
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+from harness.config.run_config import ENVIRONMENT
 from harness.errors import ConfigError
 
 EXAMPLE_URL = "ws://127.0.0.1:PORT/v1?deploymentId=UUID"
@@ -66,7 +66,7 @@ class Target:
         except ValueError:
             return False
 
-    def proxy_login(self, environment: Mapping[str, str] = os.environ) -> str:
+    def proxy_login(self, environment: Mapping[str, str] = ENVIRONMENT) -> str:
         """The proxy's ``user:password``; empty if it asks for none. Raises ConfigError."""
         if self.proxy is None or not self.proxy_login_env:
             return ""

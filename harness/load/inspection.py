@@ -22,6 +22,7 @@ from locust import events
 from locust.argument_parser import get_parser
 from locust.util.load_locustfile import load_locustfile
 
+from harness.config.run_config import SETTINGS
 from harness.errors import HarnessError
 from harness.load.limit_checks import check_rows, might_break, would_break
 from harness.load.parameters import looked_at, occupancy
@@ -76,7 +77,7 @@ def settings() -> list[dict[str, Any]]:
         if kind not in ("environment_variables", "config_file"):
             continue
         for name, (action, value) in values.items():
-            ours = name.startswith("HARNESS_") or action is None
+            ours = name in SETTINGS or action is None
             if ours or str(value).lower() in OFF:
                 continue
             place = file or "the environment"

@@ -8,13 +8,25 @@ anybody who runs plain Locust. A locustfile names a default for each::
 ``objective(...)`` in a locustfile: what the run has to meet, checked before anything is sent.
 """
 
-import os
 import secrets
+from dataclasses import dataclass, field
+from functools import cache
 from math import ceil
 from typing import Any
 
 from locust import events
 
+from harness.config.run_config import (
+    ARRIVALS,
+    OCCUPANCY,
+    OVER,
+    RATE,
+    SEED,
+    SILENCE,
+    STAY,
+    RunConfig,
+    Setting,
+)
 from harness.errors import ConfigError
 from harness.judge.objective import parse_objective
 from harness.judge.record import KNOWN
@@ -22,45 +34,37 @@ from harness.load.shape import peak_per_s
 from harness.units import rate_per_s, seconds
 from harness.workload.arrivals import Schedule, poisson, steady
 
-RATE = "HARNESS_RATE"
-OVER = "HARNESS_OVER"
-ARRIVALS = "HARNESS_ARRIVALS"
-STAY = "HARNESS_STAY"
-SILENCE = "HARNESS_SILENCE"
-SEED = "HARNESS_SEED"
-OCCUPANCY = "HARNESS_OCCUPANCY"
-ASKED = "HARNESS_ASKED"
-"""Which of them a locustfile has looked at, so that one which is ignored can be refused. Kept in
-the environment because each is read while a locustfile is imported, before there is a run."""
 ROOM = 1.5
 """Slots beyond the mean occupancy: arrivals come in clusters and sessions differ in length."""
 
 
 def rate(default: str) -> float:
     """Guests per second: what ``--rate`` says, or ``default`` such as ``"30/min"``."""
-    return rate_per_s(_value(RATE, default), RATE)
+    return rate_per_s(_value(RATE, default), RATE.variable)
 
 
 def over(default: str) -> float:
     """Seconds that arrivals go on: what ``--over`` says, or ``default`` such as ``"10m"``."""
-    return seconds(_value(OVER, default), OVER)
+    return seconds(_value(OVER, default), OVER.variable)
 
 
 def stay(default: str) -> float:
     """Seconds that guests who stay for long remain: what ``--stay`` says, or ``default``."""
-    return seconds(_value(STAY, default), STAY)
+    return seconds(_value(STAY, default), STAY.variable)
 
 
 def silence(default: str) -> float:
     """Seconds that such a guest is silent at a time: what ``--silence`` says, or ``default``."""
-    return seconds(_value(SILENCE, default), SILENCE)
+    return seconds(_value(SILENCE, default), SILENCE.variable)
 
 
 def occupancy() -> int | None:
     """Guests to keep in session instead of the locustfile's schedule: what ``--occupancy`` says."""
     text = _value(OCCUPANCY, "")
     if text and not (text.isdecimal() and int(text) > 0):
-        raise ConfigError(f"{OCCUPANCY}: expected a number of guests at once, got {text!r}")
+        raise ConfigError(
+            f"{OCCUPANCY.variable}: expected a number of guests at once, got {text!r}"
+        )
     return int(text) if text else None
 
 
@@ -71,11 +75,11 @@ def seed() -> int:
     """
     text = _value(SEED, "")
     if not text:
-        text = os.environ[SEED] = str(secrets.randbelow(2**31))
+        text = _process().seed
     try:
         return int(text)
     except ValueError:
-        raise ConfigError(f"{SEED}: expected a whole number, got {text!r}") from None
+        raise ConfigError(f"{SEED.variable}: expected a whole number, got {text!r}") from None
 
 
 def irregular(schedule: Schedule) -> Schedule:
@@ -83,9 +87,9 @@ def irregular(schedule: Schedule) -> Schedule:
 
     Drawn from the run's seed, so that it can be repeated.
     """
-    kind = _value(ARRIVALS, "poisson")
+    kind = _value(ARRIVALS, ARRIVALS.default)
     if kind not in ("poisson", "even"):
-        raise ConfigError(f"{ARRIVALS}: expected poisson or even, got {kind!r}")
+        raise ConfigError(f"{ARRIVALS.variable}: expected poisson or even, got {kind!r}")
     return schedule if kind == "even" else poisson(schedule, seed=seed())
 
 
@@ -94,8 +98,8 @@ def as_asked(*, rate: str, over: str) -> Schedule:
 
     ``rate`` and ``over`` are what holds when nothing else is asked for.
     """
-    per_second = rate_per_s(_value(RATE, rate), RATE)
-    return irregular(steady(per_second=per_second, over=seconds(_value(OVER, over), OVER)))
+    per_second = rate_per_s(_value(RATE, rate), RATE.variable)
+    return irregular(steady(per_second=per_second, over=seconds(_value(OVER, over), OVER.variable)))
 
 
 def slots_for(arrivals: Schedule | float, in_session: str | float) -> int:
@@ -107,14 +111,27 @@ def slots_for(arrivals: Schedule | float, in_session: str | float) -> int:
     return max(10, ceil(per_second * seconds(in_session, "slots_for()") * ROOM) + 5)
 
 
+@dataclass(slots=True)
+class _Process:
+    """What lasts as long as a process; those that it forks begin with the same."""
+
+    seed: str = field(default_factory=lambda: str(secrets.randbelow(2**31)))
+    looked_at: set[str] = field(default_factory=set)
+
+
+@cache
+def _process() -> _Process:
+    return _Process()
+
+
 def looked_at() -> list[str]:
-    """The names that this process has asked for."""
-    return sorted(filter(None, os.environ.get(ASKED, "").split(",")))
+    """The variables that this process has asked for, so that one which is ignored is refused."""
+    return sorted(_process().looked_at)
 
 
-def _value(name: str, default: str) -> str:
-    os.environ[ASKED] = ",".join({*looked_at(), name})
-    return os.environ.get(name, "") or default
+def _value(setting: Setting, default: str) -> str:
+    _process().looked_at.add(setting.variable)
+    return RunConfig.of_process().given.get(setting.variable) or default
 
 
 def objective(*texts: str) -> None:

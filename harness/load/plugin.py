@@ -1,7 +1,6 @@
 """Ties a run to Locust's events. Registered once, when :mod:`harness.load` is imported."""
 
 import contextlib
-import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -13,9 +12,10 @@ from locust import events
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
 
 from harness.clock import monotonic_ns, utc_iso, wall_ns
+from harness.config.run_config import SEARCH, SIMULATOR, RunConfig
 from harness.errors import ConfigError, LedgerError
 from harness.exit_codes import ExitCode
-from harness.finish import SIMULATOR, finish_run
+from harness.finish import finish_run
 from harness.ledger.runs import sweep_command
 from harness.load.admission import (
     Admission,
@@ -62,7 +62,6 @@ from harness.rundir.start import (
     ENDED_BY_SEARCH,
     ENDED_FOR_DISK,
     ENDED_FOR_WINDOW,
-    SEARCH,
     begin_run,
     target_facts,
 )
@@ -121,6 +120,8 @@ class Plugin:
 
     def __init__(self, environment: Any, runner: Any) -> None:
         self._environment = environment
+        self._config = RunConfig.of_process()
+        """read once: at the end there may be no descriptor left to read it with"""
         self._runner = runner
         self._directory: Path | None = None
         self.directory: Path | None = None
@@ -373,7 +374,7 @@ class Plugin:
         run = self._run
         self._stopping = True
         if self.interrupts.count:  # Ctrl-C ends the shape first, and with it the run
-            self._notes[ENDED_BY_SEARCH if SEARCH in os.environ else ENDED_BY_HAND] = True
+            self._notes[self._ended_from_outside] = True
         if self._barrier is not None and self._shares is not None:
             self._shares.freeze()
             self._unanswered = self._barrier.wait(float(self._environment.stop_timeout or 0))
@@ -448,7 +449,7 @@ class Plugin:
         finished = finish_run(
             directory,
             options.target,
-            simulator=os.environ.get(SIMULATOR, ""),
+            simulator=self._config.get(SIMULATOR),
             notes=self._notes,
             failures=self._failures,
         )
@@ -463,10 +464,14 @@ class Plugin:
             return
         # Locust leaves by itself only when a run is over: a signal came, or nobody is above us.
         if not (self._stopping or self.interrupts.orphaned):
-            self._notes[ENDED_BY_SEARCH if SEARCH in os.environ else ENDED_BY_HAND] = True
+            self._notes[self._ended_from_outside] = True
         if not (self.interrupts.count or self.interrupts.unhurried):
             self._hurry_in_time()  # by SIGTERM, or as if
         self._runner.stop()
+
+    @property
+    def _ended_from_outside(self) -> str:
+        return ENDED_BY_SEARCH if self._config.get(SEARCH) else ENDED_BY_HAND
 
     def _leave(self) -> None:
         """The third Ctrl-C: what the user must know before we are gone."""

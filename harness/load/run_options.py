@@ -4,16 +4,17 @@ The options are Locust options, so a master hands them on to its workers. None o
 """
 
 import argparse
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness.config.guard import Rule, parse_overrides
+from harness.config.run_config import LOCUST_OPTIONS, RunConfig
+from harness.config.run_config import RUN_ID as HANDED_RUN_ID
 from harness.config.target import Target
-from harness.config.targets_file import FILE, Terms, resolve_target
+from harness.config.targets_file import Terms, resolve_target
 from harness.errors import ConfigError
-from harness.load.guest_options import OPTIONS, GuestOptions, read_guest_options
+from harness.load.guest_options import GuestOptions, read_guest_options
 from harness.preflight.stamp import Learned, read_learned
 from harness.units import seconds
 
@@ -25,9 +26,6 @@ HOW_TO_SIMULATE = (
     "  HARNESS_TARGET='ws://127.0.0.1:PORT/v1?deploymentId=UUID' locust -f LOCUSTFILE"
 )
 
-TERM_GRACE = "HARNESS_TERM_GRACE"
-TERM_GRACE_DEFAULT = "8s"
-"""Docker kills ten seconds after SIGTERM, and the record takes a moment as well."""
 RUN_ID = "harness_run_id"
 SHARES = "harness_shares"
 LEARNED = "harness_learned"
@@ -68,30 +66,18 @@ class RunOptions:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the harness's options to Locust's parser (whose groups can't take Locust's extras)."""
-    for name, variable, default, text in (
-        ("--target", "HARNESS_TARGET", "", "name of a target, or ws://host:port/v1?deploymentId=…"),
-        ("--targets", "HARNESS_TARGETS", str(FILE), "TOML file of named targets"),
-        ("--override", "HARNESS_OVERRIDE", "", "RULE=REASON;… against rules for real targets"),
-        ("--ca-file", "HARNESS_CA_FILE", "", "PEM file of a private CA for wss targets"),
-        ("--origin", "HARNESS_ORIGIN", "", "Origin header of the upgrade, if the deployment asks"),
-        ("--metrics-port", "HARNESS_METRICS_PORT", "", "serve Prometheus metrics there"),
-        ("--metrics-address", "HARNESS_METRICS_ADDRESS", "127.0.0.1", "and at this address"),
-        ("--reports", "HARNESS_REPORTS", "reports", "folder for run directories"),
-        ("--disk-guard", "HARNESS_DISK_GUARD", "on", "'off': never mind the room on the disk"),
-        ("--slo", "HARNESS_SLO", "", "TOML file of objectives"),
-        ("--term-grace", TERM_GRACE, TERM_GRACE_DEFAULT, "after SIGTERM all is cleared by then"),
-        ("--warm-up", "HARNESS_WARM_UP", "", "time at the beginning that is not judged"),
-        ("--confident", "HARNESS_CONFIDENT", "off", "'on': met within chance is not enough"),
-        ("--web-host-name", "HARNESS_WEB_HOST_NAME", "", "names of the web UI, with commas"),
-        *OPTIONS,
-    ):
+    try:
+        config = RunConfig.of_process()
+    except ConfigError as error:
+        parser.error(str(error))
+    for one in LOCUST_OPTIONS:
         arguments: dict[str, Any] = {
-            "env_var": variable,
+            "env_var": one.variable,
             "include_in_web_ui": False,
-            "default": default,
-            "help": text,
+            "default": config.get(one),
+            "help": one.help,
         }
-        parser.add_argument(name, **arguments)
+        parser.add_argument(one.option, **arguments)
     # Locust's own default is every interface of the machine, without a login.
     parser.set_defaults(web_host="127.0.0.1")
 
@@ -119,7 +105,7 @@ def read_options(parsed: argparse.Namespace) -> RunOptions:
         warm_up_s=seconds(parsed.warm_up, "--warm-up") if parsed.warm_up else None,
         confident=_on_off("--confident", parsed.confident),
         disk_guard=_on_off("--disk-guard", parsed.disk_guard),
-        run_id=getattr(parsed, RUN_ID, None) or os.environ.get("HARNESS_RUN_ID"),
+        run_id=getattr(parsed, RUN_ID, None) or RunConfig.of_process().get(HANDED_RUN_ID) or None,
         term_grace_s=seconds(parsed.term_grace, "--term-grace"),
         learned=learned,
         guest_options=read_guest_options(parsed, terms, learned),

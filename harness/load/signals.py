@@ -21,8 +21,9 @@ from gevent.event import Event
 from gevent.socket import wait_read
 from locust.exception import StopUser
 
+from harness.config.run_config import ENVIRONMENT, LIFELINE
 from harness.exit_codes import ExitCode
-from harness.processes import IN_ORDER, VARIABLE, Starter, signal_when_orphaned, starter
+from harness.processes import IN_ORDER, Starter, signal_when_orphaned, starter
 
 
 class Interrupts:
@@ -192,7 +193,7 @@ def end_with_supervisor() -> None:
 
     For a process that imports a locustfile for ``harness run``.
     """
-    if VARIABLE in os.environ:
+    if LIFELINE in ENVIRONMENT:
         signal_when_orphaned(signal.SIGTERM)
 
 

@@ -7,7 +7,6 @@ The organisation's own limits for web messaging, as the Platform API tells them.
 """
 
 import json
-import os
 import time
 from base64 import b64encode
 from collections import deque
@@ -20,12 +19,11 @@ from urllib.parse import urlsplit
 import urllib3
 
 from harness.clock import monotonic_ns
+from harness.config.run_config import CLIENT_ID, CLIENT_SECRET, ENVIRONMENT
 from harness.config.target import Target
 from harness.errors import ConfigError, PlatformApiError
 from harness.units import asked_wait_s
 
-ID_VARIABLE = "HARNESS_CLIENT_ID"
-SECRET_VARIABLE = "HARNESS_CLIENT_SECRET"
 CALLS_PER_MINUTE = 280
 """The service allows 300 a minute to an OAuth client (the vendor's limits page)."""
 TRIES = 5
@@ -43,7 +41,7 @@ class Credentials:
     @classmethod
     def from_environment(
         cls,
-        environment: Mapping[str, str] = os.environ,
+        environment: Mapping[str, str] = ENVIRONMENT,
         *,
         names: tuple[str | None, str | None] = (None, None),
     ) -> "Credentials":
@@ -51,7 +49,7 @@ class Credentials:
 
         Raises ConfigError naming the variable that is missing.
         """
-        id_name, secret_name = names[0] or ID_VARIABLE, names[1] or SECRET_VARIABLE
+        id_name, secret_name = names[0] or CLIENT_ID, names[1] or CLIENT_SECRET
         for name in (id_name, secret_name):
             if not environment.get(name):
                 raise ConfigError(

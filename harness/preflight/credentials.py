@@ -7,7 +7,6 @@ The part of a preflight that touches the world: the way there, its configuration
 """
 
 import json
-import os
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
+from harness.config.run_config import ENVIRONMENT
 from harness.config.targets_file import Terms
 from harness.errors import ConfigError, PlatformApiError, TransportError
 from harness.platform_api.client import Credentials, Places, PlatformApi, organisation_limits
@@ -61,7 +61,7 @@ class Platform:
 
 
 def open_platform(
-    terms: Terms, environment: Mapping[str, str] = os.environ
+    terms: Terms, environment: Mapping[str, str] = ENVIRONMENT
 ) -> tuple[PlatformApi | None, Check | None]:
     """The API for whose client the target names variables; or why there is none."""
     if not terms.client_id_env or not terms.client_secret_env:
@@ -81,7 +81,7 @@ def open_platform(
     ), None
 
 
-def check_credentials(terms: Terms, environment: Mapping[str, str] = os.environ) -> Platform:
+def check_credentials(terms: Terms, environment: Mapping[str, str] = ENVIRONMENT) -> Platform:
     """What the client may do whose variables the target names."""
     api, instead = open_platform(terms, environment)
     if api is None:

@@ -5,13 +5,13 @@ left it so, not whose the conversations are (``harness audit`` tells that). A co
 had never stops a run; it is said why.
 """
 
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from harness.clock import utc_iso
+from harness.config.run_config import ENVIRONMENT
 from harness.config.target import Target
 from harness.errors import ConfigError, PlatformApiError
 from harness.platform_api.client import Credentials, Places, PlatformApi
@@ -26,7 +26,7 @@ def note_counts(
     directory: Path,
     moment: Literal["before", "after"],
     target: Target,
-    environment: Mapping[str, str] = os.environ,
+    environment: Mapping[str, str] = ENVIRONMENT,
 ) -> None:
     """Put the counts of now into ``start.json``, if the target names queues or flows.
 

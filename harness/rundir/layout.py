@@ -55,6 +55,11 @@ class RunDirectory:
         return self.path / "label.json"
 
     @property
+    def config(self) -> Path:
+        """What was asked of the run, as ``harness run`` hands it to Locust's process."""
+        return self.path / "run-config.json"
+
+    @property
     def record(self) -> Path:
         """What the run says of itself, made at its end."""
         return self.path / RECORD

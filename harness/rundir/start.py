@@ -21,8 +21,6 @@ ENDED_FOR_DISK = "stopped_for_disk"
 ENDED_BY_SEARCH = "stopped_by_search"
 ABORTED = "aborted"
 """Keys that say why a run was ended before its time."""
-SEARCH = "HARNESS_SEARCH"
-"""In the environment of a run: whoever started it ends it as soon as it has said enough."""
 
 
 def begin_run(directory: Path, **how: Any) -> None:

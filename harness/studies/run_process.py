@@ -21,11 +21,11 @@ from typing import IO, Any
 
 import orjson
 
+from harness.config.run_config import OVER, RATE, SEARCH, SEED, SETTINGS, child_environment
 from harness.errors import ConfigError
 from harness.finish import simulator_truth
 from harness.processes import Lifeline, deferred_stops
 from harness.rundir.layout import RunDirectory
-from harness.rundir.start import SEARCH
 from harness.studies.capacity.level import held_for
 
 Say = Callable[[str], object]
@@ -101,9 +101,9 @@ def watch_run(
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={
-                    **(os.environ if environment is None else environment),
+                    **(child_environment() if environment is None else environment),
                     **lifeline.environment,
-                    SEARCH: "1",
+                    SEARCH.variable: "1",
                 },
                 pass_fds=lifeline.fds,
                 start_new_session=True,  # Ctrl-C is for us, who end the run in order
@@ -154,7 +154,7 @@ HOW_ASKED = " (a shape asks with: arrivals = as_asked(rate='30/min', over='10m')
 def inspect_locustfile(
     locustfile: str, asked: Mapping[str, str], more: Mapping[str, str] = MappingProxyType({})
 ) -> dict[str, Any]:
-    """What ``harness.load.inspection`` finds; ``asked`` are HARNESS_RATE and the like.
+    """What ``harness.load.inspection`` finds; ``asked`` are texts by variable.
 
     ``more`` is in the file's environment too, whether it looks or not.
 
@@ -168,7 +168,7 @@ def inspect_locustfile(
         text=True,
         check=False,
         timeout=120,
-        env={**os.environ, **more, **asked, "HARNESS_ASKED": ""},
+        env=child_environment({**more, **asked}),
     )
     try:
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -178,11 +178,11 @@ def inspect_locustfile(
     if "error" in found:
         raise ConfigError(found["error"])
     _refuse_decided(found["configured"])
-    for name in asked.keys() - {"HARNESS_SEED"} - set(found["asked"]):
-        option = name.removeprefix("HARNESS_").lower()
-        how = HOW_ASKED if option in ("rate", "over") else ""
+    for name in asked.keys() - {SEED.variable} - set(found["asked"]):
+        how = HOW_ASKED if name in (RATE.variable, OVER.variable) else ""
         raise ConfigError(
-            f"--{option}: {locustfile} does not ask for it, it would change nothing{how}"
+            f"{SETTINGS[name].option}: {locustfile} does not ask for it, "
+            f"it would change nothing{how}"
         )
     return found
 
@@ -242,7 +242,7 @@ class EmbeddedSimulator:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **({} if lifeline is None else lifeline.environment)},
+                env=child_environment({} if lifeline is None else lifeline.environment),
                 pass_fds=() if lifeline is None else lifeline.fds,
                 start_new_session=True,  # Ctrl-C is for us; the simulator goes last
             )

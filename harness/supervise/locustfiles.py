@@ -5,6 +5,7 @@ import sysconfig
 from pathlib import Path
 
 import harness
+from harness.config.run_config import SCRIPT as SCRIPT_VARIABLE
 from harness.errors import ConfigError
 
 SHARE = Path("share", "harness", "locustfiles")
@@ -94,7 +95,7 @@ def playable(file: str) -> tuple[str, dict[str, str]]:
     if path.suffix in SCRIPTS:
         if not path.is_file():
             raise ConfigError(f"there is no script {file!r}")
-        return str(ready("script")), {"HARNESS_SCRIPT": str(path.resolve())}
+        return str(ready("script")), {SCRIPT_VARIABLE: str(path.resolve())}
     if path == DEFAULT and not path.exists():
         return str(ready(ELSEWHERE)), {}
     return file, {}

@@ -3,6 +3,7 @@
 import pytest
 
 from harness.errors import ConfigError
+from harness.load import parameters
 from harness.load.parameters import (
     as_asked,
     irregular,
@@ -20,8 +21,9 @@ from harness.workload.arrivals import steady
 
 @pytest.fixture(autouse=True)
 def _nothing_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RATE", "OVER", "SEED", "ARRIVALS", "STAY", "SILENCE", "OCCUPANCY", "ASKED"):
+    for name in ("RATE", "OVER", "SEED", "ARRIVALS", "STAY", "SILENCE", "OCCUPANCY"):
         monkeypatch.setenv(f"HARNESS_{name}", "")
+    parameters._process.cache_clear()
 
 
 def test_defaults_and_what_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:

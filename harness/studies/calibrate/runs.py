@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from harness.config.run_config import ARRIVALS, OVER, PACE, RATE, SLO, child_environment
 from harness.measure.lag import LATE_MS
 from harness.studies.calibrate.calibration import (
     HeldSessions,
@@ -178,9 +179,8 @@ def _command(asked: Rising, story: Path, length_s: float) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    ours = ("HARNESS_RATE", "HARNESS_OVER", "HARNESS_ARRIVALS", "HARNESS_SLO")
-    kept = {name: value for name, value in os.environ.items() if name not in ours}
-    return {**kept, "HARNESS_PACE": "off"}
+    given = {one.variable: None for one in (RATE, OVER, ARRIVALS, SLO)}
+    return child_environment({**given, PACE.variable: "off"})
 
 
 class OtherWork:

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from harness.config.run_config import CONNECTIONS
 from harness.errors import ConfigError
 from harness.judge.gate import Verdict
 from harness.judge.objective import Kind, Objective, Op, Unit, parse_objective
@@ -329,7 +330,7 @@ def _own_limit(
     if paced > PACED * started:
         return (
             f"{paced} guests waited for the limit of new connections that the harness keeps "
-            "(HARNESS_CONNECTIONS)"
+            f"({CONNECTIONS.variable})"
         )
     if guests is not None and (occupancy or 0.0) < guests * (1 - MISSING):
         return f"{occupancy or 0.0:,.1f} of {guests:,.0f} guests were in session"

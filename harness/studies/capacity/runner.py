@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from harness.config.guard import Intent, Rule, parse_overrides
+from harness.config.run_config import OCCUPANCY, OVER, RATE
 from harness.config.targets_file import FILE, Terms, resolve_target
 from harness.errors import ConfigError
 from harness.judge.objective import parse_objective
@@ -288,9 +289,9 @@ def check_files(asked: Mapping[str, Any]) -> None:
                 f"{rate * 60:.4g}/min: ask for less, or give --override cap=REASON"
             )
     if asked.get("by") == Raised.OCCUPANCY:
-        environment = {"HARNESS_OCCUPANCY": asked["start"]}
+        environment = {OCCUPANCY.variable: asked["start"]}
     else:
-        environment = {"HARNESS_RATE": asked["start"], "HARNESS_OVER": asked["hold"]}
+        environment = {RATE.variable: asked["start"], OVER.variable: asked["hold"]}
     _check_objectives(texts + inspect_locustfile(asked["locustfile"], environment)["objectives"])
 
 

@@ -1,0 +1,216 @@
+"""What may be asked of a run, each with its option, its variable and its default: one list.
+
+A run is asked for by options, or by variables of the environment. ``harness run`` writes what was
+asked as one file into the run's directory and tells Locust's process where that lies; that process
+takes the file as a whole, and no variable beside it. No other module spells a variable, or looks
+into the environment of this process.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+import orjson
+
+from harness.errors import ConfigError
+
+ENVIRONMENT: Mapping[str, str] = os.environ
+"""That of this process: where variables are looked for which a target names for itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """Something that can be asked of a run; its value is a text until it is needed."""
+
+    variable: str
+    option: str = ""
+    default: str = ""
+    help: str = ""
+
+    @property
+    def key(self) -> str:
+        """The name under which a parser of options keeps it."""
+        return self.option.removeprefix("--").replace("-", "_")
+
+
+def _option(option: str, default: str, help_text: str) -> Setting:
+    variable = f"HARNESS_{option.removeprefix('--').replace('-', '_').upper()}"
+    return Setting(variable=variable, option=option, default=default, help=help_text)
+
+
+# Where, by which rules, and what is judged.
+TARGET = _option("--target", "", "name of a target, or ws://host:port/v1?deploymentId=…")
+TARGETS = _option("--targets", "targets.toml", "TOML file of named targets")
+OVERRIDE = _option("--override", "", "RULE=REASON;… against rules for real targets")
+CA_FILE = _option("--ca-file", "", "PEM file of a private CA for wss targets")
+ORIGIN = _option("--origin", "", "Origin header of the upgrade, if the deployment asks")
+METRICS_PORT = _option("--metrics-port", "", "serve Prometheus metrics there")
+METRICS_ADDRESS = _option("--metrics-address", "127.0.0.1", "and at this address")
+REPORTS = _option("--reports", "reports", "folder for run directories")
+DISK_GUARD = _option("--disk-guard", "on", "'off': never mind the room on the disk")
+SLO = _option("--slo", "", "TOML file of objectives")
+# Docker kills ten seconds after SIGTERM, and the record takes a moment as well.
+TERM_GRACE = _option("--term-grace", "8s", "after SIGTERM all is cleared by then")
+WARM_UP = _option("--warm-up", "", "time at the beginning that is not judged")
+CONFIDENT = _option("--confident", "off", "'on': met within chance is not enough")
+WEB_HOST_NAME = _option("--web-host-name", "", "names of the web UI, with commas")
+
+# How guests behave.
+PACE = _option("--pace", "documented", "'off': guests may exceed the service's limits")
+CONNECTIONS = _option(
+    "--connections",
+    "",
+    "new connections a minute of all workers together, or 'off' (default: what the targets "
+    "file says, or the documented 1000 for targets that are not on this machine)",
+)
+HISTORY = _option("--history", "on", "'off': don't fetch missed messages after a reconnect")
+MAX_CONNECTION_AGE = _option(
+    "--max-connection-age",
+    "",
+    "guests replace a connection so old, or 'off' (default: what their class says)",
+)
+AUTO_JOIN = _option(
+    "--auto-join", "", "'on': guests join when their session opens, as a widget does with autoStart"
+)
+REPLIES = _option(
+    "--replies",
+    "",
+    "'off': what guests say expects no answer, where only agents answer; a story's own "
+    "expect_reply=True wins",
+)
+GREETS = _option(
+    "--greets",
+    "",
+    "'on' or 'off': whether the flow says something by itself after Join, or else before its "
+    "first answer (default: what the class or the targets file says, or else not known)",
+)
+TURNS = _option(
+    "--turns",
+    "",
+    "'on': guests wait until the other side has said all, as await_reply(turn=True) does",
+)
+TURN_SILENCE = _option(
+    "--turn-silence", "1s", "after so long without a message the other side has said all"
+)
+LISTEN = _option(
+    "--listen",
+    "on",
+    "'off': no guest stays silent before Clear to hear what comes unasked for; otherwise the "
+    "first 20 of each process and one in 20 do, for as long as the slowest answer took, at "
+    "most 30 s, and never while another guest waits for the slot",
+)
+SIGN_INS = _option(
+    "--sign-ins", "", "file of JWTs, one a line: guests are signed in with them in turn"
+)
+
+# What a ready locustfile asks for; it names the defaults.
+RATE = _option("--rate", "", "guests a time, such as 30/min")
+OVER = _option("--over", "", "how long they come")
+ARRIVALS = _option("--arrivals", "poisson", "poisson or even")
+STAY = _option("--stay", "", "how long guests stay who stay for long")
+SILENCE = _option("--silence", "", "how long such a guest is silent at a time")
+SEED = _option("--seed", "", "from which all that is random is drawn")
+OCCUPANCY = _option("--occupancy", "", "guests in session at once, instead of a schedule")
+
+# What one process of ours tells another that it starts.
+RUN_ID = Setting(variable="HARNESS_RUN_ID", help="the name of the run's directory")
+SIMULATOR = Setting(
+    variable="HARNESS_SIMULATOR", help="admin url of the simulator that was started for the run"
+)
+SEARCH = Setting(
+    variable="HARNESS_SEARCH", help="whoever started the run ends it as soon as it has said enough"
+)
+
+BEHAVIOUR = (
+    PACE, CONNECTIONS, HISTORY, MAX_CONNECTION_AGE, AUTO_JOIN, REPLIES, GREETS, TURNS,
+    TURN_SILENCE, LISTEN, SIGN_INS,
+)  # fmt: skip
+LOCUST_OPTIONS = (
+    TARGET, TARGETS, OVERRIDE, CA_FILE, ORIGIN, METRICS_PORT, METRICS_ADDRESS, REPORTS, DISK_GUARD,
+    SLO, TERM_GRACE, WARM_UP, CONFIDENT, WEB_HOST_NAME, *BEHAVIOUR,
+)  # fmt: skip
+"""Those that Locust's own command line takes, so that a master hands them on to its workers."""
+PARAMETERS = (RATE, OVER, ARRIVALS, STAY, SILENCE, SEED, OCCUPANCY)
+"""Those that ready locustfiles ask for while they are imported."""
+SETTINGS: Mapping[str, Setting] = MappingProxyType(
+    {one.variable: one for one in (*LOCUST_OPTIONS, *PARAMETERS, RUN_ID, SIMULATOR, SEARCH)}
+)
+
+LIFELINE = "HARNESS_LIFELINE"
+"""The variable with the descriptor of the pipe's end that a started process watches."""
+CONFIG_FILE = "HARNESS_CONFIG"
+"""The variable that names the file which a process takes as a whole."""
+SCRIPT = "HARNESS_SCRIPT"
+"""The variable by which the ready locustfile for scripts finds the script: a locustfile's own."""
+CLIENT_ID, CLIENT_SECRET = "HARNESS_CLIENT_ID", "HARNESS_CLIENT_SECRET"
+"""Where the Platform API's credentials are looked for, if a target names no others. No settings:
+they are secrets, so they are never written into a file or handed to another process by us."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """What was asked of a run. A setting that nobody gave is not in it."""
+
+    given: Mapping[str, str] = field(default_factory=dict)
+    """variable → text"""
+
+    @classmethod
+    def of_process(cls, environment: Mapping[str, str] = ENVIRONMENT) -> "RunConfig":
+        """From the file that this process was given, or else from its variables.
+
+        Raises ConfigError.
+        """
+        if file := environment.get(CONFIG_FILE):
+            return cls.read(Path(file))
+        return cls({name: environment[name] for name in SETTINGS if environment.get(name)})
+
+    @classmethod
+    def read(cls, path: Path) -> "RunConfig":
+        """What :attr:`given` of another process was written as. Raises ConfigError."""
+        try:
+            found = orjson.loads(path.read_bytes())
+        except (OSError, orjson.JSONDecodeError) as error:
+            raise ConfigError(f"{path}: what was asked of the run can't be read: {error}") from None
+        if not isinstance(found, dict):
+            raise ConfigError(f"{path}: expected a JSON object of settings")
+        for name, text in found.items():
+            if name not in SETTINGS or not isinstance(text, str):
+                raise ConfigError(f"{path}: {name}: expected a known setting with a text")
+        return cls(found)
+
+    def with_given(self, more: Mapping[str, object]) -> "RunConfig":
+        """The same with more; what is None or empty takes a setting away."""
+        texts = {name: "" if text is None else str(text) for name, text in more.items()}
+        return RunConfig({name: text for name, text in {**self.given, **texts}.items() if text})
+
+    def get(self, setting: Setting) -> str:
+        """What was asked, or the setting's default."""
+        return self.given.get(setting.variable) or setting.default
+
+
+def child_environment(
+    given: Mapping[str, object] | None = None, *, config: Path | None = None
+) -> dict[str, str]:
+    """The environment of a process that this one starts.
+
+    With ``config`` it takes that file for all settings; else it sees our own, changed by ``given``
+    (None takes one away).
+    """
+    found = dict(ENVIRONMENT)
+    if config is not None:
+        return {
+            **{name: text for name, text in found.items() if name not in SETTINGS},
+            CONFIG_FILE: str(config),
+        }
+    for name, text in (given or {}).items():
+        found.pop(name, None)
+        if text is not None:
+            found[name] = str(text)
+    return found
+
+
+def take_variable(name: str) -> str:
+    """A variable that is meant for this process alone: what it starts does not see it."""
+    return os.environ.pop(name, "")
