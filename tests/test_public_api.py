@@ -7,8 +7,6 @@ from pathlib import Path
 import agreed
 
 import harness.load
-from harness.cli.main import COMMANDS
-from harness.exit_codes import ExitCode
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -28,25 +26,6 @@ def test_locustfiles_import_only_locust_the_standard_library_and_the_public_api(
                 assert node.module in allowed, path.name
             elif isinstance(node, ast.Import):
                 assert {alias.name for alias in node.names} <= allowed, path.name
-
-
-def test_the_readme_names_each_command_and_no_other() -> None:
-    rows = set(re.findall(r"^\| `harness ([a-z-]+)` \|", README, re.MULTILINE))
-    assert rows == COMMANDS.keys()
-    used = set(
-        re.findall(r"\bharness ([a-z]+)\b(?= )", "\n".join(re.findall(r"`harness [^`]*`", README)))
-    )
-    assert used <= COMMANDS.keys()
-
-
-def test_the_readme_names_each_exit_code() -> None:
-    table = README[README.index("| exit code |") :]
-    numbers = {
-        int(n)
-        for row in re.findall(r"^\| ([\d, ]+) \|", table, re.MULTILINE)
-        for n in row.split(",")
-    }
-    assert numbers == {int(code) for code in ExitCode} - {ExitCode.INTERRUPTED}
 
 
 def test_the_readmes_locustfile_is_a_good_one(tmp_path: Path) -> None:

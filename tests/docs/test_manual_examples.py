@@ -1,0 +1,81 @@
+"""Every example of the manual is what it says it is; the short commands run."""
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from docs.manual import ROOT, Example, examples
+
+from harness.config.targets_file import read_targets
+from harness.judge.objective import parse_objectives
+from harness.judge.record import KNOWN
+
+SLO = 'objectives = ["leftovers == 0"]\n'
+
+
+def _named(example: Example) -> str:
+    return f"{example.page}: {example.text.strip().splitlines()[0][:40]}"
+
+
+@pytest.mark.process  # Locust patches the process that imports it
+@pytest.mark.parametrize("example", examples("python"), ids=_named)
+def test_locustfiles_are_good_ones(example: Example, tmp_path: Path) -> None:
+    if "GuestUser)" not in example.text:
+        compile(example.text, example.page, "exec")
+        return
+    path = tmp_path / "example.py"
+    path.write_text(example.text)
+    done = subprocess.run(
+        [sys.executable, "-m", "harness.load.inspection", path],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+    assert found.get("error") is None
+    assert found["users"]
+
+
+@pytest.mark.parametrize("example", examples("yaml", "toml", "json"), ids=_named)
+def test_files_can_be_read(example: Example, tmp_path: Path) -> None:
+    if example.language == "yaml":
+        assert yaml.safe_load(example.text)
+    elif example.language == "json":
+        assert json.loads(example.text)
+    else:
+        found = tomllib.loads(example.text)
+        if "targets" in found:
+            file = tmp_path / "targets.toml"
+            file.write_text(example.text)
+            assert read_targets(file)
+        if "objectives" in found:
+            assert parse_objectives(example.text, KNOWN, name=example.page)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    "example", [one for one in examples("console") if not one.note and "harness" in one.text],
+    ids=_named,
+)  # fmt: skip
+def test_commands_do_what_the_page_says(example: Example, tmp_path: Path) -> None:
+    if example.page == "scripts.md":
+        pytest.skip("held by the test of that page")
+    shutil.copytree(ROOT / "locustfiles", tmp_path / "locustfiles")
+    (tmp_path / "objectives.toml").write_text(SLO)
+    for line in example.text.splitlines():
+        if not line.startswith("$ harness "):
+            continue
+        words = shlex.split(line.removeprefix("$ harness "), comments=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "harness", *words],
+            cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
