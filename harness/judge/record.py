@@ -60,7 +60,7 @@ from harness.measure.recorder import (
 )
 from harness.measure.snapshot import Interval, Measurements, read_intervals, read_measurements
 from harness.rundir.layout import RunDirectory, worker_of, write_json
-from harness.rundir.start import ABORTED, read_start
+from harness.rundir.start import ABORTED, read_label, read_start
 
 SCHEMA = 1
 QUANTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p99_9": 99.9, "max": 100.0}
@@ -193,7 +193,8 @@ def build_record(directory: Path, *, incomplete: str = "", live: bool = False) -
         },
         "story_errors": errors_block(measured.counts),
         "mix": mix_block(measured.counts, start.get("mix") or {}),
-        "how": {key: value for key, value in start.items() if key not in HOW_NOT},
+        "how": {key: value for key, value in start.items() if key not in HOW_NOT}
+        | read_label(directory),
         "baseline": start.get("baseline"),
         "sweep": None,
         "audit": None,

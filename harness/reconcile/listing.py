@@ -13,6 +13,7 @@ from harness.errors import ConfigError
 from harness.ledger.reader import read_account, read_leftovers
 from harness.ledger.runs import RunState, begun_at, run_state, runs
 from harness.rundir.layout import RunDirectory
+from harness.rundir.start import read_label
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +65,13 @@ def prune(found: list[Listed], *, older_s: float, dry_run: bool = False) -> list
 
 def _listed(path: Path, now_s: float) -> Listed:
     files = RunDirectory(path)
-    start, record, label = (_object(one) for one in (files.start, files.record, files.label))
+    start, record = (_object(one) for one in (files.start, files.record))
+    label = read_label(path)
     damaged = bool(read_account(path).damaged)
     return Listed(
         path=path,
-        name=str(label.get("name", "")),
-        note=str(label.get("note", "")),
+        name=label.get("name", ""),
+        note=label.get("note", ""),
         target=str(start.get("target_name") or "") or _host(str(start.get("target", ""))),
         verdict=str(record.get("verdict") or ""),
         state=run_state(path),

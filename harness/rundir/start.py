@@ -67,6 +67,16 @@ def target_facts(target: Target) -> dict[str, Any]:
     }
 
 
+def read_label(directory: Path) -> dict[str, str]:
+    """The ``name`` and the ``note`` that the user gave the run; what was not given is left out."""
+    try:
+        found = orjson.loads(RunDirectory(directory).label.read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return {}  # a label is no reason to have no report
+    given = found if isinstance(found, dict) else {}
+    return {key: str(given[key]) for key in ("name", "note") if given.get(key)}
+
+
 def read_start(directory: Path) -> dict[str, Any]:
     """What :func:`write_start` wrote; empty if there is nothing. Raises ConfigError."""
     path = RunDirectory(directory).start

@@ -30,6 +30,7 @@ from harness.measure.recorder import (
     Recorder,
 )
 from harness.measure.snapshot import IntervalWriter
+from harness.rundir.layout import RunDirectory
 from harness.rundir.start import write_start
 
 MS = 1_000_000
@@ -105,6 +106,16 @@ def test_a_good_run_passes_with_its_figures(tmp_path: Path) -> None:
         "reply errors < 2%",
     ]
     assert build_record(tmp_path) == record
+
+
+def test_the_name_and_note_of_a_run_stand_in_its_record(tmp_path: Path) -> None:
+    make_run(tmp_path)
+    label = RunDirectory(tmp_path).label
+    label.write_text('{"name": "Spring launch", "note": ""}')
+    how = build_record(tmp_path)["how"]
+    assert (how["name"], "note" in how) == ("Spring launch", False)
+    label.write_text("[1]")
+    assert "name" not in build_record(tmp_path)["how"]
 
 
 def test_leftovers_fail_with_their_own_code(tmp_path: Path) -> None:
