@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from harness.cli.parsing import Namespace, Option, option
+from harness.errors import HarnessError
 from harness.ledger.runs import RunState, resolve_run, run_state, with_leftovers
 from harness.rundir.layout import REPORTS
 
@@ -25,7 +26,10 @@ def take_runs(args: Namespace, names: Sequence[str]) -> list[Path]:
     """The same for several, each once."""
     directories = list(dict.fromkeys(resolve_run(name, args.reports) for name in names))
     for directory in directories:
-        _tell(f"run {directory.name}: {_STATES[run_state(directory)]}")
+        state = run_state(directory)
+        _tell(f"run {directory.name}: {_STATES[state]}")
+        if state is RunState.KILLED:
+            _make_end(directory)
     taken = {directory.resolve() for directory in directories}
     others = (other for other in with_leftovers(args.reports) if other.resolve() not in taken)
     if names := [other.name for other in islice(others, NAMED + 1)]:
@@ -35,6 +39,16 @@ def take_runs(args: Namespace, names: Sequence[str]) -> list[Path]:
             f"{more}: harness leftovers --all"
         )
     return directories
+
+
+def _make_end(directory: Path) -> None:
+    from harness.judge.reading import make_end_of_killed  # takes a while to import
+
+    try:
+        if make_end_of_killed(directory):
+            _tell(f"run {directory.name}: its record was made now, of what it had written")
+    except (HarnessError, OSError) as error:
+        _tell(f"run {directory.name}: its record can't be made: {error}")
 
 
 def _tell(sentence: str) -> None:

@@ -1,14 +1,9 @@
-"""Reads the record of a run, and says in one sentence why it can't where it can't.
+"""Reads the record of a run, makes one where the run left none, and keeps it up to date.
 
-A run that ended in the middle has no ``run.json``; it is then made from the other files, and says
-of itself that it is partial.
-
-Objectives from files, and an old run judged anew by them.
-
-Brings a run's record and report up to date after a sweep or an audit.
-
-The account of sessions becomes what it is now. The verdict stays what it was: it judges the run,
-and what was ended afterwards was left behind by it all the same.
+A run that was killed has no ``run.json``; it is then made from the other files, and says of itself
+that it is partial. After a sweep or an audit the account of sessions becomes what it is now; the
+verdict stays what it was: it judges the run, and what was ended afterwards was left behind by it
+all the same. An old run may be judged anew by other objectives.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,7 +31,7 @@ from harness.judge.record import (
     write_record,
 )
 from harness.ledger.reader import read_account, read_process
-from harness.ledger.runs import is_going_on
+from harness.ledger.runs import RunState, is_going_on, run_state
 from harness.measure.snapshot import read_measurements
 from harness.rundir.layout import RECORD, START, RunDirectory
 from harness.rundir.schema import SCHEMA, RunRecord
@@ -180,15 +175,9 @@ def judge_anew(
     if not directory.is_dir():
         raise ConfigError(f"{directory}: there is no such run directory")
     path = RunDirectory(directory).record
-    try:
-        record: dict[str, Any] = orjson.loads(path.read_bytes())
-    except FileNotFoundError:
-        why = "" if RunDirectory(directory).ledgers() else " (not a run directory?)"
-        if why:
-            raise ConfigError(f"{directory}: there is no {RECORD} and no ledger{why}") from None
-        record = build_record(directory, incomplete="the run ended without writing its record")
-    except orjson.JSONDecodeError as error:
-        raise ConfigError(f"{path}: not JSON: {error}") from None
+    if not path.exists() and not RunDirectory(directory).ledgers():
+        raise ConfigError(f"{directory}: there is no {RECORD} and no ledger (not a run directory?)")
+    record = _stored_or_made(directory)
     if not isinstance(record.get("sessions"), dict) or "leftover" not in record["sessions"]:
         raise ConfigError(f"{path}: the record has no account of sessions; nothing can be judged")
     measured = read_measurements(directory)
@@ -241,7 +230,7 @@ def bring_up_to_date(
     ``operations`` are those whose figures only became known now. A run that left no record gets
     one. Raises ConfigError or LedgerError; OSError when the disk takes no more.
     """
-    record = _record_of(directory)
+    record = _stored_or_made(directory)
     record["sessions_at_end"] = sessions_as_left(record)
     record["sessions"] = sessions_block(read_account(directory))
     record["operations"] = {**record.get("operations", {}), **operations}
@@ -250,14 +239,21 @@ def bring_up_to_date(
     return record
 
 
-def _record_of(directory: Path) -> dict[str, Any]:
+def _stored_or_made(directory: Path) -> dict[str, Any]:
+    """The record as it was written; of a run that left none, made from its other files."""
     path = RunDirectory(directory).record
-    try:
-        found = orjson.loads(path.read_bytes())
-    except FileNotFoundError:
-        return build_record(directory, incomplete="the run ended without making its record")
-    except (OSError, orjson.JSONDecodeError) as error:
-        raise ConfigError(f"{path} can't be read: {error}") from error
-    if not isinstance(found, dict):
-        raise ConfigError(f"{path}: expected a JSON object")
-    return found
+    if path.exists():
+        return _object(path)
+    return build_record(directory, incomplete=ENDED_EARLY)
+
+
+def make_end_of_killed(directory: Path) -> bool:
+    """Write the record of a run of which nobody is left to do so; whether that was done now.
+
+    Before anything is swept, so that the record says what the run has left behind. Raises
+    ConfigError or LedgerError when the run's files can't be read; OSError.
+    """
+    if run_state(directory) is not RunState.KILLED:
+        return False
+    write_record(directory, build_record(directory, incomplete=ENDED_EARLY))
+    return True

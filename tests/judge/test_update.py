@@ -6,10 +6,18 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ConfigError
-from harness.judge.reading import VERDICT_STAYS, bring_up_to_date, sweep_block
+from harness.exit_codes import ExitCode
+from harness.judge.reading import (
+    ENDED_EARLY,
+    VERDICT_STAYS,
+    bring_up_to_date,
+    make_end_of_killed,
+    sweep_block,
+)
 from harness.judge.record import build_record, write_record
 from harness.ledger.reader import read_leftovers, settle
 from harness.ledger.store import Stage, Store
+from harness.rundir.layout import RunDirectory
 
 
 @pytest.fixture
@@ -39,7 +47,23 @@ def test_the_account_moves_on_and_the_verdict_stays(directory: Path) -> None:
 def test_a_run_without_a_record_gets_one(directory: Path) -> None:
     after = bring_up_to_date(directory, "sweep", sweep_block(0, 2, by="harness sweep"))
     assert after["verdict"] == "INVALID"
-    assert "ended without making its record" in after["reasons"][0]
+    assert ENDED_EARLY in after["reasons"][0]
+
+
+def test_a_killed_run_gets_its_record_from_whoever_looks_first(tmp_path: Path) -> None:
+    store = Store(RunDirectory(tmp_path).ledger("w"), {"worker": "w"})
+    store.write([(1, "t", Stage.JOINED, 1, 1)], [], {})
+    store.close()
+    assert make_end_of_killed(tmp_path)
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert (record["verdict"], record["sessions"]["leftover"]) == ("INVALID", 1)
+    assert ENDED_EARLY in record["reasons"]
+    assert not make_end_of_killed(tmp_path)
+    for left in read_leftovers(tmp_path):
+        settle(left, "sweep: cleared")
+    after = bring_up_to_date(tmp_path, "sweep", sweep_block(1, 0, by="harness sweep"))
+    assert after["sessions_at_end"]["leftover"] == 1  # the sweep is none of its merit
+    assert after["exit_code"] == record["exit_code"] == ExitCode.LEFTOVERS
 
 
 @pytest.mark.parametrize("text", ["{", "[]"])
