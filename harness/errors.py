@@ -26,6 +26,13 @@ secret that a server repeats: every text goes through :mod:`harness.safe_text`.
 from harness.safe_text import safe_quote, safe_text
 
 
+def listed(head: str, reasons: list[str]) -> str:
+    """One reason behind ``head`` in the same line, several as a list below it."""
+    if len(reasons) == 1:
+        return f"{head}: {reasons[0]}"
+    return "".join((f"{head}:", *(f"\n  - {reason}" for reason in reasons)))
+
+
 class HarnessError(Exception):
     """Root of the tree."""
 

@@ -106,7 +106,11 @@ def in_session(directory: Path, at_least: int) -> None:
 
 def only_run(directory: Path) -> Path:
     """The directory of the one run that was made."""
-    (found,) = [path for path in (directory / "reports").iterdir() if not path.is_symlink()]
+    (found,) = [
+        path
+        for path in (directory / "reports").iterdir()
+        if path.is_dir() and not path.is_symlink()
+    ]
     return found
 
 

@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -356,9 +357,10 @@ def _conclude(
 
 def _why_locust_failed(directory: Path) -> str:
     log = RunDirectory(directory).locust_log.read_text(errors="replace").strip().splitlines()
-    told = [line for line in log if line.startswith("error: ")]
+    told = [number for number, line in enumerate(log) if line.startswith("error: ")]
     if told:
-        return told[-1].removeprefix("error: ")
+        reasons = takewhile(lambda line: line.startswith("  - "), log[told[-1] + 1 :])
+        return "\n".join((log[told[-1]].removeprefix("error: "), *reasons))
     last = log[-1] if log else "it said nothing"
     return f"Locust ended before the run began: {last} (see {RunDirectory(directory).locust_log})"
 

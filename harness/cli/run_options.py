@@ -8,7 +8,7 @@ from harness.cli.parsing import Namespace, argument, option, section
 from harness.cli.which_run import reports_option
 from harness.config.run_config import BEHAVIOUR, PARAMETERS, Setting
 from harness.config.targets_file import FILE
-from harness.errors import ConfigError
+from harness.errors import ConfigError, listed
 from harness.units import rate_per_s, seconds
 
 DEFAULT_FILE = "locustfiles/launch.py"
@@ -55,9 +55,11 @@ def check_numbers(args: Namespace) -> None:
             )
         ],
     ]
-    for one, clash, other in clashing:
-        if clash:
-            raise ConfigError(f"{one} and {other} do not go together")
+    together = [f"{one} and {other}" for one, clash, other in clashing if clash]
+    if len(together) == 1:
+        raise ConfigError(f"{together[0]} do not go together")
+    if together:
+        raise ConfigError(listed("these options do not go together", together))
     if args.metrics_port is not None and not 0 < args.metrics_port < 65536:
         raise ConfigError(f"--metrics-port: expected 1 to 65535, got {args.metrics_port}")
     seconds(args.stop_timeout, "--stop-timeout")

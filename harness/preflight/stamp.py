@@ -20,7 +20,7 @@ import orjson
 
 from harness.config.guard import Intent, Rule, Stamp, refusals, standing, stop_by
 from harness.config.targets_file import Terms
-from harness.errors import ConfigError, PreflightRefused
+from harness.errors import ConfigError, PreflightRefused, listed
 from harness.rundir.layout import RunDirectory, preflight_stamp, write_json
 
 
@@ -187,8 +187,8 @@ def permit(terms: Terms, intent: Intent, *, reports: Path, overrides: Mapping[Ru
     found = refusals(terms, intent, now=now, preflight=read_stamp(reports, terms))
     stands = standing(found, overrides)
     if stands:
-        why = "; ".join(f"{refusal.rule}: {refusal.why}" for refusal in stands)
-        raise PreflightRefused(f"the run is refused: {why}")
+        why = [f"{refusal.rule}: {refusal.why}" for refusal in stands]
+        raise PreflightRefused(listed("the run is refused", why))
     window = Rule.WINDOW in {refusal.rule for refusal in found}
     return Permit(
         stop_at=None if window else stop_by(terms, intent, now),

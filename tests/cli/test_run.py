@@ -33,7 +33,7 @@ def start(*words: str) -> Any:
 
 
 def run_dir(out: Path) -> Path:
-    (found,) = [path for path in out.iterdir() if not path.is_symlink()]
+    (found,) = [path for path in out.iterdir() if path.is_dir() and not path.is_symlink()]
     return found
 
 

@@ -90,6 +90,14 @@ def test_the_embedded_simulator_may_be_like_the_real_service() -> None:
     assert free == ["--limits", "off", "--like", "live"]
 
 
+def test_several_reasons_are_a_list() -> None:
+    with pytest.raises(ConfigError) as told:
+        check_numbers(parsed("--worker", "-u", "5", "-t", "5s"))
+    assert str(told.value) == (
+        "these options do not go together:\n  - --worker and --users\n  - --worker and --run-time"
+    )
+
+
 @pytest.mark.parametrize(
     ("option", "value"), [("--over", "5"), ("--sim-bot-delay", "200"), ("-t", "0.5")]
 )

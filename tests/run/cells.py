@@ -278,7 +278,7 @@ class Running:
         reports = self.folder / "reports"
         if not reports.is_dir():
             return []
-        return [path for path in reports.iterdir() if not path.is_symlink()]
+        return [path for path in reports.iterdir() if path.is_dir() and not path.is_symlink()]
 
     def await_guests(self) -> None:
         """Until most guests are in session: some never get there under some faults."""

@@ -86,7 +86,7 @@ class Locust:
 
 
 def runs(directory: Path) -> list[Path]:
-    return sorted(p for p in (directory / "reports").iterdir() if not p.is_symlink())
+    return sorted(p for p in (directory / "reports").iterdir() if p.is_dir() and not p.is_symlink())
 
 
 @pytest.mark.parametrize("mode", MODES)

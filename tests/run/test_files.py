@@ -62,7 +62,9 @@ def test_tokens_stand_only_in_ledgers_and_files_are_private(
         )  # fmt: skip
     finally:
         simulator.faults()
-    (run,) = [path for path in (tmp_path / "reports").iterdir() if not path.is_symlink()]
+    (run,) = [
+        path for path in (tmp_path / "reports").iterdir() if path.is_dir() and not path.is_symlink()
+    ]
     agreed.hold(names, "".join(f"{name}\n" for name in names_in(run)))
     ledgers = RunDirectory(run).ledgers()
     tokens = {row[1] for ledger in ledgers for row in read_rows(ledger)}

@@ -52,6 +52,16 @@ def test_processes_that_start_together_do_not_take_each_others_probe(tmp_path: P
         made = list(pool.map(lambda _: make_run_directory(tmp_path, "run"), range(800)))
     assert set(made) == {tmp_path / "run"}
     assert list((tmp_path / "run").iterdir()) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".gitignore", "run"]
+
+
+def test_nothing_of_a_run_goes_into_a_history_unless_its_user_has_said_so(tmp_path: Path) -> None:
+    make_run_directory(tmp_path / "reports", "r")
+    ignore = tmp_path / "reports" / ".gitignore"
+    assert ignore.read_text() == "*\n"
+    ignore.write_text("own\n")
+    make_run_directory(tmp_path / "reports", "s")
+    assert ignore.read_text() == "own\n"
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,11 @@ def test_a_run_outlives_what_comes_in_at_the_port(simulator: Any, tmp_path: Path
     )  # fmt: skip
     output, _ = master.communicate(timeout=90)
     worker.communicate(timeout=30)
-    (run,) = [path for path in (tmp_path / "m" / "reports").iterdir() if not path.is_symlink()]
+    (run,) = [
+        path
+        for path in (tmp_path / "m" / "reports").iterdir()
+        if path.is_dir() and not path.is_symlink()
+    ]
     refused = json.loads((run / "run.json").read_text())["how"]["refused_messages"]
     assert refused["unknown sender"] == 5, output
     assert refused["malformed"] == 13, output
