@@ -1,7 +1,7 @@
 """``harness docs``: the manual, in the terminal."""
 
 from rich.markdown import Markdown
-from rich.markup import escape
+from rich.text import Text
 
 from harness import docs
 from harness.cli.parsing import Command, Namespace, argument, option
@@ -16,10 +16,12 @@ def run(args: Namespace) -> int:
     if args.search is not None:
         if args.topic is not None:
             raise ConfigError("--search looks through all topics: name none")
+        if not args.search.strip():
+            raise ConfigError("--search: expected a word, got nothing")
         hits = list(docs.search(args.search))
         for hit in hits:
-            place = f"[bold]{hit.topic}[/] {escape(hit.heading)}"
-            console.print(f"{place}: {escape(hit.line)}", highlight=False, soft_wrap=True)
+            told = Text.assemble((hit.topic, "bold"), f" {hit.heading}: {hit.line}")
+            console.print(told, highlight=False, soft_wrap=True)
         if not hits:
             raise ConfigError(f"the manual does not say {args.search!r}")
     elif args.topic is None:

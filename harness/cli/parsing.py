@@ -20,6 +20,8 @@ __all__ = ["Command", "Namespace", "argument", "option", "section", "sentence"]
 WIDTH = 100
 NO_UNIT = re.compile(r"0*[1-9]\d*(\.\d+)?|0+\.\d+")
 """A number that may be meant in seconds, minutes or milliseconds. (None at all needs no unit.)"""
+NO_NUMBER = re.compile(r"(.*) is not a valid (integer|float)\.", re.DOTALL)
+"""How click says it."""
 FILE = click.Path(path_type=Path)
 SHORT_NAMES = {"help_option_names": ["-h", "--help"], "max_content_width": WIDTH}
 
@@ -131,7 +133,11 @@ class Command(click.Command):
         if self._takes_rest and "--" in args:
             split = args.index("--")
             args, rest = args[:split], args[split + 1 :]
-        left = super().parse_args(ctx, self._joined(args))
+        try:
+            left = super().parse_args(ctx, self._joined(args))
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
         ctx.params["rest"] = rest
         return left
 
@@ -218,7 +224,14 @@ def sentence(error: click.UsageError) -> str:
     if isinstance(error, click.BadParameter) and error.param is not None:
         name = error.param.opts[-1] if isinstance(error.param, click.Option) else None
         what = name or error.param.human_readable_name
+        if wrong := NO_NUMBER.fullmatch(error.message):
+            kind = "a whole number" if wrong[2] == "integer" else "a number"
+            return f"{what}: expected {kind}, got {wrong[1]}"
         return f"{what}: {_small(error.message)}"
+    if isinstance(error, click.exceptions.BadOptionUsage) and error.ctx is not None:
+        named = [p for p in error.ctx.command.params if error.option_name in p.opts]
+        if named:
+            return f"{error.option_name}: expected {named[0].make_metavar(error.ctx)}, got nothing"
     return _small(error.format_message())
 
 

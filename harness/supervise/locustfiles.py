@@ -107,6 +107,8 @@ def write_new(name: str, like: str | None) -> Path:
     Raises ConfigError when the file is there already or can't be written.
     """
     path = Path(name)
+    if not path.name or name.endswith("/"):
+        raise ConfigError(f"expected the name of a file to write, got {name!r}")
     if path.suffix in SCRIPTS:
         if like is not None:
             raise ConfigError(f"--from: a ready locustfile is Python, {name} would be a script")

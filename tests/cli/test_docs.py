@@ -14,13 +14,16 @@ def test_topics_pages_and_words(capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["docs", name]) == 0
         assert page(name).split()[1] in capsys.readouterr().out
     assert main(["docs", "--search", "WAITFORREPLY"]) == 0
-    assert "waitForReply" in capsys.readouterr().out
+    found = capsys.readouterr().out
+    assert "waitForReply" in found
+    assert "[bold]" not in found
 
 
 def test_what_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     for words, why in (
         (["docs", "nonsense"], "there is no topic 'nonsense'; there are: "),
         (["docs", "--search", "qwertz"], "the manual does not say 'qwertz'"),
+        (["docs", "--search", " "], "--search: expected a word"),
         (["docs", "scripts", "--search", "x"], "name none"),
     ):
         assert main(words) == 8

@@ -51,7 +51,10 @@ def test_what_is_missing_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> 
         (["gate"], "harness gate: expected RUN"),
         (["gate", "latest"], "harness gate: expected --slo FILE"),
         (["gate", "latest", "--slo", "--json"], "--slo: expected FILE, got --json"),
-        (["run", "-u", "many"], "--users: 'many' is not a valid integer"),
+        (["run", "-u", "many"], "--users: expected a whole number, got 'many'"),
+        (["run", "-u"], "-u: expected N, got nothing"),
+        (["capacity", "--resolution", "x"], "--resolution: expected a number, got 'x'"),
+        (["target", "lost"], "WHAT: 'lost' is not one of 'init', 'list', 'regions'"),
         (["run", "a.py", "b.py"], "got unexpected extra argument (b.py)"),
     ):
         assert cli.main(words) == ExitCode.USAGE

@@ -40,6 +40,8 @@ def test_nothing_is_replaced_and_what_is_unknown_is_told(
         (["x", "--from", "loaf"], "there is no ready locustfile 'loaf'; there are: breakpoint,"),
         (["x.yaml", "--from", "load"], "--from: a ready locustfile is Python"),
         (["no/folder"], "can't be written"),
+        ([""], "expected the name of a file to write, got ''"),
+        (["a/"], "expected the name of a file to write, got 'a/'"),
     ):
         assert main(["new", *words]) == 8
         assert why in capsys.readouterr().err
