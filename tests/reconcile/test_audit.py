@@ -27,8 +27,7 @@ def world() -> Iterator[Simulated]:
 
 def set_few(monkeypatch: pytest.MonkeyPatch, few: int) -> None:
     """What counts as few sessions: 0 lets a handful be treated as thousands are."""
-    for module in ("matching", "audit"):
-        monkeypatch.setattr(f"harness.reconcile.{module}.FEW", few)
+    monkeypatch.setattr("harness.reconcile.audit.FEW", few)
 
 
 def ask(world: Simulated, directory: Path, run_id: str, **more: Any) -> Audit:
