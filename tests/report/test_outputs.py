@@ -1,5 +1,7 @@
 """All reports come from one reading; their text is held by golden files."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import agreed
@@ -46,3 +48,10 @@ def test_an_empty_record_makes_every_kind(tmp_path: Path) -> None:
     assert "No verdict" in markdown
     assert 'errors="1"' in junit
     assert csv == "start_utc,start_s,length_s\n"
+
+
+def test_a_report_costs_no_import_of_heavy_libraries_and_no_network() -> None:
+    heavy = ["scipy.stats", "scipy.optimize", "pandas", "locust", "aiohttp", "urllib3"]
+    told = f"import sys, harness.report.outputs; print([n for n in {heavy} if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
