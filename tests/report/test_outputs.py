@@ -50,7 +50,8 @@ def test_an_empty_record_makes_every_kind(tmp_path: Path) -> None:
     assert csv == "start_utc,start_s,length_s\n"
 
 
-def test_a_report_costs_no_import_of_heavy_libraries_and_no_network() -> None:
+@pytest.mark.process
+def test_a_report_costs_no_import_of_heavy_libraries() -> None:
     heavy = ["scipy.stats", "scipy.optimize", "pandas", "locust", "aiohttp", "urllib3"]
     told = f"import sys, harness.report.outputs; print([n for n in {heavy} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
