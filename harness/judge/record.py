@@ -60,9 +60,9 @@ from harness.measure.recorder import (
 )
 from harness.measure.snapshot import Interval, Measurements, read_intervals, read_measurements
 from harness.rundir.layout import RunDirectory, worker_of, write_json
+from harness.rundir.schema import SCHEMA
 from harness.rundir.start import ABORTED, read_label, read_start
 
-SCHEMA = 1
 QUANTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p99_9": 99.9, "max": 100.0}
 HOW_NOT = ("run_id", "objectives", "baseline", "platform", "learned")
 """Of ``start.json``: what does not say how the run was made, or has a place of its own."""

@@ -39,6 +39,8 @@ class Sessions(Part):
     """Only in a report of a run that is going on."""
     leftover: Count | None = None
     leftover_reasons: dict[str, Count] = Field(default_factory=dict)
+    balanced: bool | None = None
+    """Whether the classes add up to ``intended``."""
 
 
 class Funnel(Part):
@@ -77,6 +79,8 @@ class Questions(Part):
     """an error answered it"""
     lost: Count | None = None
     """with the connection or the session"""
+    open: int | None = None
+    """asked and not ended: anything but 0 makes the run INVALID"""
     ambiguous: Count | None = None
     """of the answered ones, those of which it is not sure which message answered them"""
     messages_per_question: FiniteFloat | None = None
@@ -191,6 +195,14 @@ class Arrivals(Part):
     late: Count | None = None
     dropped: Count | None = None
     paused: Count | None = None
+    no_slot: Count | None = None
+    """of those that were late or dropped, how many because no slot was free"""
+    slots_gone: Count | None = None
+    """slots that ended for good though nobody had asked them to"""
+    slots_done: Count | None = None
+    """slots that had nothing more to do"""
+    at_cap: Count | None = None
+    """processes in which the cap on sessions has turned a guest away"""
 
 
 class Generator(Part):
@@ -234,6 +246,13 @@ class Objective(Part):
     within_chance: bool = False
     """Met, but the true figure may well miss it; ``more_samples`` would decide, about."""
     more_samples: Count | None = None
+
+
+class StoryError(Part):
+    """An error of the locustfile's own that ended stories: what and where, and how often."""
+
+    what: str
+    count: Count
 
 
 class Little(Part):
@@ -306,6 +325,9 @@ class RunRecord(Part):
     questions: Questions = Questions()
     stories: Stories = Stories()
     guests: Guests = Guests()
+    invalid_because: list[str] = Field(default_factory=list)
+    not_offered: list[str] = Field(default_factory=list)
+    """in what the load given was not the load asked for"""
     not_judged: list[str] = Field(default_factory=list)
     """errors that no objective looks at"""
     operations: dict[str, OperationFigures] = Field(default_factory=dict)
@@ -313,9 +335,11 @@ class RunRecord(Part):
     parts: list[Step] = Field(default_factory=list)
     arrivals: Arrivals = Arrivals()
     session_length_ms: Times = Times()
+    arrival_lateness_ms: Times = Times()
     little: Little | None = None
     generator: Generator = Generator()
     forensics: dict[str, Count] = Field(default_factory=dict)
+    story_errors: list[StoryError] = Field(default_factory=list)
     objectives: list[Objective] = Field(default_factory=list)
     how: How = How()
     baseline: dict[str, Any] | None = None

@@ -1,14 +1,21 @@
 """The published schema is the one the models make, and real records satisfy it."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
+from pydantic import BaseModel
 from synthetic import make_run
 
+from harness.config.target import parse_target
+from harness.judge.record import build_record
 from harness.rundir import schema
+from harness.rundir.start import target_facts, write_start
 
+TARGET = parse_target("ws://127.0.0.1:1/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef")
 PUBLISHED = Path(schema.__file__).parent / "run.schema.json"
 
 
@@ -20,6 +27,31 @@ def test_the_published_schema_is_up_to_date() -> None:
 def test_a_whole_record_satisfies_it(tmp_path: Path) -> None:
     record = json.loads((make_run(tmp_path / "r", length_s=40) / "run.json").read_text())
     jsonschema.validate(record, json.loads(PUBLISHED.read_text()))
+
+
+def unknown_keys(part: object, place: str = "") -> list[str]:
+    """Keys of a record that no model of it has."""
+    if isinstance(part, BaseModel):
+        more = [f"{place}{key}" for key in part.model_extra or {}]
+        inner = [(f"{place}{name}.", getattr(part, name)) for name in type(part).model_fields]
+        return more + [key for where, one in inner for key in unknown_keys(one, where)]
+    if isinstance(part, Mapping):
+        return [key for one in part.values() for key in unknown_keys(one, f"{place}*.")]
+    if isinstance(part, list):
+        return [key for one in part for key in unknown_keys(one, f"{place}[].")]
+    return []
+
+
+@pytest.mark.parametrize("schedule", [True, False])
+def test_nothing_is_written_that_is_not_published(tmp_path: Path, schedule: bool) -> None:
+    run = make_run(tmp_path / "r", length_s=40)
+    more: dict[str, Any] = {"mix": {"Shopper": 1.0}, "warm_up_s": 5.0} if schedule else {}
+    write_start(run, **target_facts(TARGET), aborted=["why"], confident=True, **more)
+    for live in (False, True):
+        record = schema.RunRecord.model_validate(build_record(run, live=live))
+        # How a run was asked for is told as it was; the classes of guests are the user's.
+        unknown = [key for key in unknown_keys(record) if not key.startswith("how.")]
+        assert unknown in ([], ["mix"])
 
 
 @pytest.mark.parametrize(
