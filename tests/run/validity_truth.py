@@ -39,6 +39,11 @@ class Truth:
     def answered(self) -> int:
         return sum(bool(row["answers_ms"]) for row in self.texts)
 
+    @property
+    def kept(self) -> int:
+        """Nobody was there for their answers: a guest who comes back reads them in the history."""
+        return sum(bool(row["unheard"]) and not row["answers_ms"] for row in self.texts)
+
     def reply_ms(self, row: Words) -> float:
         """When the first message of its answer was written; never: for ever.
 
@@ -138,7 +143,9 @@ def _account(truth: Truth, record: Words) -> list[str]:
         found.append(f"{truth.came} questions came, {asked} are in the account")
     sure = outcomes.get("ok", 0) - account.get("ambiguous", 0)
     if sure > truth.answered:
-        found.append(f"{sure} answers are said to be sure, {truth.answered} were given")
+        read = ((record["operations"].get("history") or {}).get("outcomes") or {}).get("ok", 0)
+        if sure > truth.answered + min(truth.kept, read):
+            found.append(f"{sure} answers are said to be sure, {truth.answered} were given")
     return found
 
 

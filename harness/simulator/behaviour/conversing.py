@@ -94,11 +94,12 @@ def reply(
 
     False if nobody is there for it any more.
     """
+    before_s = monotonic()  # nobody can have it earlier; after writing, we may not get to look soon
     arrived = outbound(service, session, conversation, part)
     if question is not None:
         if arrived:
             said = question.greetings if greeting else question.answers
-            said.append(monotonic() - question.came_s)
+            said.append(before_s - question.came_s)
         else:
             question.unheard += 1
     return arrived is not None
