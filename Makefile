@@ -6,7 +6,7 @@
 # make demo-capacity  find the limit of a small simulated service, in under five minutes
 # make format lay the code out and mend what the lint can mend
 # make check  formatting, lint, types, import contracts
-# make crash-matrix  every fault, mode and ending of a run, and 200 random kills (an hour or so; ARGS=--resume goes on)
+# make crash-matrix  every fault, mode and ending of a run, and 500 random kills (two hours or so; ARGS=--resume goes on)
 # make validity-matrix  does any run say PASS, or a time, that the truth does not bear out? (two hours or so; ARGS=--resume goes on)
 # make clean  remove what set-up made (reports/ is left alone)
 

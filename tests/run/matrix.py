@@ -42,6 +42,7 @@ class Progress:
         self.seed = seed
         self.outcomes: dict[Cell, Outcome] = {}
         self.kills: dict[str, Any] = {}
+        self.families: dict[str, Any] = {}
         self._path = path
         self._lock = Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,6 +57,8 @@ class Progress:
             return
         if "kills" in row:
             self.kills = row
+        elif "families" in row:
+            self.families = row
         else:
             outcome = Outcome(Cell(**row["cell"]), **row["outcome"])
             self.outcomes[outcome.cell] = outcome
@@ -65,6 +68,11 @@ class Progress:
         cell, fields = asdict(outcome.cell), asdict(outcome)
         fields.pop("cell")
         self._write({"seed": self.seed, "cell": cell, "outcome": fields})
+
+    def add_families(self, families: int, faults: list[str], text: str) -> None:
+        """The runs of which one process was killed."""
+        row = {"seed": self.seed, "families": families, "faults": faults, "text": text}
+        self._write(row)
 
     def add_kills(self, kills: int, lost: int, text: str) -> None:
         """The random kills."""
@@ -184,6 +192,9 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, help="begin no new cell after so long")
     parser.add_argument("--only", default="", help="cells whose 'fault | mode | ending' has this")
     parser.add_argument("--kills", type=int, default=200, help="random kill -9 at the end")
+    parser.add_argument(
+        "--families", type=int, default=300, help="runs of which one process is killed, at the end"
+    )
     parser.add_argument("--write", type=Path, help="keep the table in this file up to date")
     parser.add_argument("--state", type=Path, default=STATE, help="results, a line for each cell")
     parser.add_argument(
@@ -196,7 +207,7 @@ def main() -> int:
         signal.signal(number, lambda *_: enough.set())
 
     def put_down() -> str:
-        kills = progress.kills.get("text", "")
+        kills = f"{progress.kills.get('text', '')} {progress.families.get('text', '')}".strip()
         text = table(progress.outcomes.values(), seed=args.seed, kills=kills)
         if args.write:
             args.write.write_text(text)
@@ -222,10 +233,16 @@ def main() -> int:
         result = kill_at_random(args.kills, seed=args.seed)
         progress.add_kills(result.kills, result.lost, result.text)
         print(result.text)
+    if args.families > progress.families.get("families", 0) and not enough.is_set():
+        from kills import kill_families
+
+        killed = kill_families(args.families, seed=args.seed, at_once=args.jobs)
+        progress.add_families(killed.killed.total(), killed.faults, killed.text)
+        print(killed.text, *killed.faults, sep="\n")
     text = put_down()
     if not args.write:
         print(text)
-    lost = progress.kills.get("lost", 0)
+    lost = progress.kills.get("lost", 0) or progress.families.get("faults")
     return 1 if lost or any(outcome.broken for outcome in progress.outcomes.values()) else 0
 
 

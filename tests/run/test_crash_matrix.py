@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from cells import CELLS, ENDINGS, FAULTS, MODES, Cell, Outcome
-from kills import kill_at_random
+from kills import kill_at_random, kill_families
 from matrix import Progress, run_cells, say, table
 
 pytestmark = pytest.mark.process
@@ -34,6 +34,14 @@ def test_kills_at_random_moments_lose_nothing() -> None:
     print(result.text)
     assert (result.kills, result.lost, result.unbalanced) == (4, 0, 0), f"CRASH_SEED={seed}"
     assert result.sessions > 4  # they did work before they were killed
+
+
+@pytest.mark.timeout(240)
+def test_whichever_process_of_a_run_is_killed_nothing_stays_open_unlisted() -> None:
+    seed = int(os.environ.get("CRASH_SEED") or SEED)
+    result = kill_families(4, seed=seed)
+    assert result.killed.total() == 4
+    assert result.faults == [], f"CRASH_SEED={seed}"
 
 
 def test_the_matrix_is_whole() -> None:
