@@ -2,6 +2,8 @@
 
 import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -192,3 +194,13 @@ def test_an_interrupted_matrix_goes_on_with_what_is_missing(tmp_path: Path) -> N
     assert good not in again.to_do
     assert {bad, missing} < set(again.to_do)
     assert Progress(state, seed=8, resume=True).outcomes == {}
+
+
+@pytest.mark.parametrize("script", ["validity.py", "matrix.py"])
+def test_a_matrix_starts_by_itself_as_make_starts_it(script: str) -> None:
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name(script)), "--help"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "--resume" in done.stdout

@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 
 ROOT = Path(__file__).parent.parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from plants import (  # noqa: E402 - found by the path set above, or by pytest's
     CLOSED,
