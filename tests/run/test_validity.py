@@ -196,6 +196,7 @@ def test_an_interrupted_matrix_goes_on_with_what_is_missing(tmp_path: Path) -> N
     assert Progress(state, seed=8, resume=True).outcomes == {}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("script", ["validity.py", "matrix.py"])
 def test_a_matrix_starts_by_itself_as_make_starts_it(script: str) -> None:
     done = subprocess.run(
