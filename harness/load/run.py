@@ -167,6 +167,8 @@ class Run:
         self._over_for = 0
         """looks in a row at which no guest was there and none could come"""
         self._draining = BoundedSemaphore()
+        self.visits: set[object] = set()
+        """of guests whose stories have not left them: what holds them, so that none is collected"""
         self._finished = False
         self._closed = Event()
         self._phase = "running"

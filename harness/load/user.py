@@ -1,8 +1,9 @@
 """The Locust user of this harness: a slot with room for one guest at a time."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from types import TracebackType
 from typing import Any
 
 from locust import User, constant
@@ -66,13 +67,16 @@ class GuestUser(User):
             kind = type(self).__name__
             run.slot_ended(kind, greenlet.exception, asked=self._asked_to_stop)
 
-    @contextmanager
-    def guest(self) -> Iterator[GuestSession]:
+    def guest(self) -> AbstractContextManager[GuestSession]:
         """The next guest who arrives in this slot, in session; always cleared on the way out.
 
         In an open workload this waits until the next arrival is due. What the service or the
         network does to a guest ends its story here, quietly: it has been measured.
         """
+        return _HeldVisit(self.environment, self._visit())
+
+    @contextmanager
+    def _visit(self) -> Iterator[GuestSession]:
         run = Run.of(self.environment)
         due_ns = run.next_arrival(self)
         began_ns = monotonic_ns()
@@ -121,6 +125,35 @@ class GuestUser(User):
         """The service's JWT for an authorization code of the customer's identity provider."""
         settings = Run.of(self.environment).settings
         return exchange_sign_in(settings, code, redirect_uri, code_verifier=code_verifier)
+
+
+class _HeldVisit(AbstractContextManager[GuestSession]):
+    """A guest's visit, which the run holds until it has ended.
+
+    A story may enter a guest and never leave it. Were that visit collected as garbage, its end
+    would wait for the ledger in whatever greenlet the collector happens to run: in the ledger's
+    own it waits for ever.
+    """
+
+    def __init__(self, environment: Any, visit: AbstractContextManager[GuestSession]) -> None:
+        self._environment = environment
+        self._visit = visit
+
+    def __enter__(self) -> GuestSession:
+        session = self._visit.__enter__()
+        Run.of(self._environment).visits.add(self)
+        return session
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        try:
+            return self._visit.__exit__(kind, error, trace)
+        finally:
+            Run.of(self._environment).visits.discard(self)
 
 
 def _max_age_s(kind: type[GuestUser]) -> float:

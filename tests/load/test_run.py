@@ -204,6 +204,38 @@ def test_the_end_waits_for_both_guests_of_a_slot(simulator: Any, tmp_path: Path)
     assert found["operations"]["delivered"]["count"] == 6  # the stories were not cut off
 
 
+COLLECTED_WHILE_COMMITTING = """
+import gc
+gc.disable()
+began = Forgetful.on_start
+
+def on_start(self):
+    began(self)
+    self.environment.harness_run.ledger.on_commit = lambda group: gc.collect()
+
+Forgetful.on_start = on_start
+"""
+
+
+def test_a_guest_who_is_never_closed_is_not_collected_as_garbage(
+    simulator: Any, tmp_path: Path
+) -> None:
+    """Its end would wait for the ledger in the greenlet of the ledger: the run would never end."""
+    file = tmp_path / "guests.py"
+    file.write_text(NEVER_CLOSED + COLLECTED_WHILE_COMMITTING)
+    before = set(simulator.truth()["open_tokens"])
+    process = start(file, tmp_path, simulator.url, "-u", "3", "-r", "3", "-t", "30s")
+    try:
+        in_session(tmp_path, 3)
+        os.kill(process.pid, signal.SIGTERM)
+        code, output = finish(process, within_s=30)
+    finally:
+        process.kill()
+    assert code in (0, 5, 6), output
+    assert record(tmp_path)["sessions"]["cleared"] == 3
+    assert set(simulator.truth()["open_tokens"]) == before
+
+
 @pytest.mark.parametrize("number", [None, signal.SIGTERM])
 def test_a_guest_who_is_never_closed_is_cleared_at_the_end(
     simulator: Any, tmp_path: Path, number: signal.Signals | None
