@@ -150,5 +150,6 @@ def test_a_closed_terminal_leaves_the_exit_code(left: Path) -> None:
         os.close(follower)
     assert done.returncode == 4
     assert done.stderr.splitlines() == [  # which run it took, and nothing of the terminal
-        "run a-run: it was killed: its processes are gone, without a record of its end"
+        "run a-run: it was killed: its processes are gone, without a record of its end",
+        "run a-run: its record was made now, of what it had written",
     ]
