@@ -128,7 +128,9 @@ def finish_worker(runner: WorkerRunner, run: Run) -> None:
     run.finish()
     behind = False
     if run.shipper is not None:
-        behind = not run.shipper.flush(within_s=SHIP_LIMIT_S)
+        # One that was sent home has announced no session: the master needn't have its ledger.
+        announced = run.ledger.intended > 0
+        behind = announced and not run.shipper.flush(within_s=SHIP_LIMIT_S)
         run.shipper.stop()
     runner.send_message(DRAINED, {"left": left, "failures": run.failures, "behind": behind})
 
