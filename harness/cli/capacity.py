@@ -40,7 +40,7 @@ STYLES = {
 DEFAULTS = {Raised.RATE: ("30/min", "1000/min"), Raised.OCCUPANCY: ("10", "1000")}
 """First and highest level."""
 ONLY_NEW = (
-    "by", "start", "highest", "objective", "slo", "longest", "settle", "override", "ca_file",
+    "by", "start", "highest", "objective", "slo", "longest", "override", "ca_file",
     "processes", "seed", "sim_profile",
 )  # fmt: skip
 
@@ -85,7 +85,7 @@ def _begin(args: Namespace) -> Search:
     objectives = [parse_objective(text, KNOWN, place="--objective").text for text in args.objective]
     names = (
         "locustfile", "target", "slo", "hold", "longest", "warm_up", "resolution", "max_levels",
-        "settle", "targets", "override", "ca_file", "processes", "seed", "sim_profile",
+        "targets", "override", "ca_file", "processes", "seed", "sim_profile",
     )  # fmt: skip
     by = Raised(args.by or Raised.RATE)
     start, highest = DEFAULTS[by]
@@ -201,14 +201,6 @@ COMMAND = Command(
             help="a level that is not clear by then is too close to call (16 times --hold)",
         ),
         option("--warm-up", default="15s", metavar="TIME", help="not judged, at a level's start"),
-        option(
-            "--settle",
-            metavar="TIME",
-            help=(
-                "how long the service may take to get used to a load, as where machines are added "
-                "to it: no level counts as missed before that (twice --hold)"
-            ),
-        ),
         option(
             "--resolution", type=float, default=0.08, metavar="SHARE", help="width of the answer"
         ),

@@ -92,8 +92,7 @@ def _why(found: Mapping[str, Any], by: Raised) -> str:
         case "changed":
             return (
                 "What was measured at the beginning did not hold at the end, so no confidence can "
-                "be stated. Search again at a time when the service is the same, or give it longer "
-                "to settle (--settle)."
+                "be stated. Search again at a time when the service is the same."
             )
         case "at least":
             return (

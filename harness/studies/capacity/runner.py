@@ -35,8 +35,6 @@ SCHEMA = 1
 FILLED = 0.6
 """Of the warm-up, in which the guests of an occupancy come one after the other."""
 LONGEST_HOLD_S = 86400.0
-SETTLE = 2
-"""Times the first look: so long no level counts as missed, unless asked otherwise."""
 LONGEST = 16
 """A level is held at most so many times as long as until the first look, unless asked otherwise."""
 
@@ -79,12 +77,6 @@ class Search:
         return seconds(longest) if longest else LONGEST * self.hold_s
 
     @property
-    def settle_s(self) -> float:
-        """How long the service may take to get used to a load."""
-        settle = self.asked.get("settle")
-        return seconds(settle) if settle else SETTLE * self.hold_s
-
-    @property
     def tried(self) -> list[Tried]:
         """The levels as the search wants them."""
         return [
@@ -108,7 +100,7 @@ def begin_search(asked: Mapping[str, Any], out: Path) -> Search:
     """A new search in a folder of its own. Raises ConfigError for what makes no sense.
 
     ``asked`` holds locustfile, target, by, slo, objectives, start, highest, hold, longest, warm_up,
-    settle, resolution, max_levels, processes, seed, sim_profile, targets, override and ca_file, as
+    resolution, max_levels, processes, seed, sim_profile, targets, override and ca_file, as
     written on the command line.
     """
     search = check_asked(asked)
@@ -134,8 +126,6 @@ def check_asked(asked: Mapping[str, Any]) -> Search:
             )
     if asked["longest"] and seconds(asked["longest"], "--longest") < search.hold_s:
         raise ConfigError(f"--longest: expected no less than --hold, got {asked['longest']!r}")
-    if asked.get("settle") and not 0 <= search.settle_s <= LONGEST_HOLD_S:
-        raise ConfigError(f"--settle: expected up to a day, got {asked['settle']!r}")
     parse_overrides(asked.get("override") or ())
     resolution, levels = asked["resolution"], asked["max_levels"]
     if not 0 < resolution < 1:
