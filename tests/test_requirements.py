@@ -1,4 +1,4 @@
-"""The lock files hold all that they need: pip refuses a file with hashes of which one is missing."""
+"""The lock files hold all that they need: with hashes, pip refuses a file that lacks one."""
 
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
