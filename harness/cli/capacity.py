@@ -35,6 +35,7 @@ STYLES = {
     Judged.UNDER: "green",
     Judged.CLOSE: "yellow",
     Judged.OVER: "red",
+    Judged.TOO_FEW: "magenta",
     Judged.INCONCLUSIVE: "magenta",
 }
 DEFAULTS = {Raised.RATE: ("30/min", "1000/min"), Raised.OCCUPANCY: ("10", "1000")}

@@ -145,6 +145,18 @@ def _little(levels: Levels) -> dict[str, Any]:
     }
 
 
+ASSUMES = (
+    "The service is the same during the whole search.",
+    "What is found holds for the guests of this locustfile, at these hours, in this deployment.",
+    "A level counts as missed when more than 1 % of connects, sessions, messages or replies fail, "
+    "also where no objective names them.",
+)
+"""On which every answer rests."""
+COULD_NOT_TELL = (
+    "Whether the service changed during the search (other load, added machines): no level is held "
+    "a second time. Then the stated confidence is too high; search again at another hour.",
+    "Good and bad spells of the service that are longer than a level.",
+)
 CONFIDENCE = 0.95
 """With which the limit lies between the two ends of a finished search's answer."""
 
@@ -160,6 +172,8 @@ def as_dict(
         "by": str(by),
         "unit": by.unit,
         "found": str(found.found),
+        "assumes": list(ASSUMES),
+        "could_not_tell": list(COULD_NOT_TELL),
         "low": by.shown(found.low),
         "high": None if found.high == inf else by.shown(found.high),
         "centre": None if found.centre is None else by.shown(found.centre),

@@ -4,7 +4,8 @@ How the objectives stand in a part of a run: by the intervals of their figures, 
 such. Read from the files that the run's processes write, so also while it goes on.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
@@ -21,12 +22,19 @@ from harness.measure.histogram import Histogram
 from harness.measure.model import OPERATIONS, Outcome
 from harness.measure.recorder import corrected_tag, service_tag
 from harness.measure.snapshot import Interval, read_histograms, read_intervals
-from harness.measure.statistics import Blocks, estimate_share
+from harness.measure.statistics import Blocks, Share, estimate_share
 from harness.rundir.layout import RunDirectory
 from harness.rundir.start import read_start
 from harness.studies.capacity.models import Reading, read_share, read_time
 from harness.studies.capacity.search import Judged, Standing, judge_level, standing
 
+ERRORS_OF = ("connect", "session_open", "delivered", "reply")
+"""Operations whose errors make a level missed, also where no objective names them: a service that
+sheds load answers the rest all the faster."""
+MOST_ERRORS = 0.01
+"""Of each of them. Where an objective limits an operation's errors, that limit counts instead."""
+HARDLY_ANY = MOST_ERRORS / 4
+"""A share below it is not looked at: that it is certainly small was not asked of the search."""
 GENERATORS_OWN = ("leftover", "dropped", "late", "workers_lost")
 """Counters that a level judges in their own right and not as objectives."""
 CONFIDENCE = 0.99
@@ -101,6 +109,10 @@ def read_standings(
         one = _standing(directory, objective, window, held, verdicts.get(objective.text, ""))
         if one is not None:
             found[objective.text] = one
+    for operation in ERRORS_OF:
+        errors = _errors_of(directory, operation, objectives, window, held)
+        if errors is not None:
+            found[f"{operation} errors <= {MOST_ERRORS:.0%}"] = errors
     return found
 
 
@@ -150,20 +162,9 @@ def _of_times(
 def _of_outcomes(
     directory: Path, objective: Objective, window: Window, held: float
 ) -> Found | None:
-    seconds: dict[int, list[int]] = {}
-    for interval in intervals_of(directory, window):
-        outcomes = interval.outcomes.get(objective.subject, {})
-        whole = sum(outcomes.values())
-        if objective.figure == "errors":
-            bad = whole - outcomes.get(Outcome.OK, 0)
-        else:
-            bad = outcomes.get(objective.figure, 0)
-        block = seconds.setdefault(int(interval.ended_s - interval.length_s), [0, 0])
-        block[0] += bad
-        block[1] += whole
-    share = estimate_share(
-        [(bad, whole) for _, (bad, whole) in sorted(seconds.items())], confidence=CONFIDENCE
-    )
+    errors = [kind for kind in Outcome if kind is not Outcome.OK]
+    kinds = errors if objective.figure == "errors" else [Outcome(objective.figure)]
+    share, _ = _share_of(directory, objective.subject, kinds, window)
     if share.figure is None or share.low is None or share.high is None:
         return None
     figure = f"{share.figure:.2%} ({share.low:.2%} to {share.high:.2%})"
@@ -173,6 +174,56 @@ def _of_outcomes(
     of_limit = _shares(share.low, share.figure, share.high, objective.limit)
     stands = standing(share, objective.limit, held=held)
     return Found(stands, figure, reading=reading, of_limit=of_limit)
+
+
+def _errors_of(
+    directory: Path, operation: str, objectives: Sequence[Objective], window: Window, held: float
+) -> Found | None:
+    """The errors of an operation that no objective limits; None where there are hardly any."""
+    limited = {
+        one.figure for one in objectives if one.subject == operation and one.unit is Unit.SHARE
+    }
+    if "errors" in limited:
+        return None
+    # What the end of the run has cut short is nobody's error.
+    kinds = [
+        kind
+        for kind in Outcome
+        if kind not in (Outcome.OK, Outcome.CUT_SHORT) and kind not in limited
+    ]
+    share, most = _share_of(directory, operation, kinds, window)
+    if share.figure is None or share.low is None or share.high is None:
+        return None
+    if share.figure <= HARDLY_ANY:
+        return None
+    stands = standing(share, MOST_ERRORS, held=held)
+    if stands is Standing.CLOSE and share.figure <= MOST_ERRORS:
+        stands = Standing.MET
+    how = "refused with 429" if most is Outcome.RATE_LIMITED else str(most).replace("_", " ")
+    figure = f"{share.figure:.2%} {how} ({share.low:.2%} to {share.high:.2%})"
+    reading = None
+    if share.error_share:
+        reading = read_share(share.figure, MOST_ERRORS, share.error_share / sqrt(held))
+    of_limit = _shares(share.low, share.figure, share.high, MOST_ERRORS)
+    return Found(stands, figure, reading=reading, of_limit=of_limit)
+
+
+def _share_of(
+    directory: Path, operation: str, kinds: Collection[Outcome], window: Window
+) -> tuple[Share, Outcome]:
+    """The share of some outcomes, by seconds, and the most frequent of them (OK: there is none)."""
+    seconds: dict[int, list[int]] = {}
+    many: Counter[Outcome] = Counter()
+    for interval in intervals_of(directory, window):
+        outcomes = interval.outcomes.get(operation, {})
+        bad = {kind: outcomes[kind] for kind in kinds if outcomes.get(kind)}
+        many.update(bad)
+        block = seconds.setdefault(int(interval.ended_s - interval.length_s), [0, 0])
+        block[0] += sum(bad.values())
+        block[1] += sum(outcomes.values())
+    blocks = [(bad, whole) for _, (bad, whole) in sorted(seconds.items())]
+    most = many.most_common(1)
+    return estimate_share(blocks, confidence=CONFIDENCE), most[0][0] if most else Outcome.OK
 
 
 def _shares(
@@ -340,10 +391,10 @@ def _own_limit(
 def _judge(
     record: Mapping[str, Any], found: Mapping[str, Found], own_limit: str
 ) -> tuple[Judged, str]:
-    broke = next(
-        (f"{text}: {one.figure}" for text, one in found.items() if one.standing is Standing.MISSED),
-        "",
-    )
+    missed = [(text, one) for text, one in found.items() if one.standing is Standing.MISSED]
+    # What has a figure says more than a bare FAIL.
+    missed.sort(key=lambda entry: entry[1].of_limit is None)
+    broke = next((f"{text}: {one.figure}" for text, one in missed), "")
     leftover = int(record["sessions"].get("leftover", 0))
     if leftover and not broke:
         broke = f"{leftover} sessions left over"
@@ -356,11 +407,12 @@ def _judge(
         leftovers_growing=leftover > 0,
         generator_healthy=healthy,
         held_back=bool(own_limit),
+        enough=any(one.bounded for one in found.values() if one.standing is Standing.CLOSE),
     )
     if judged is Judged.INCONCLUSIVE:
         why = "; ".join(besides[:1]) if not healthy else own_limit or "nothing was measured"
         broke = f"the generator was the limit: {why}"
-    elif judged is Judged.CLOSE:
+    elif judged in (Judged.CLOSE, Judged.TOO_FEW):
         broke = next(
             f"{text}: {one.figure}" for text, one in found.items() if one.standing is Standing.CLOSE
         )

@@ -89,11 +89,6 @@ def _why(found: Mapping[str, Any], by: Raised) -> str:
             if objective := _objective(found["broke_first"].partition(": ")[0]):
                 told.append(f"Beyond it this no longer holds: {objective}.")
             return " ".join(told)
-        case "changed":
-            return (
-                "What was measured at the beginning did not hold at the end, so no confidence can "
-                "be stated. Search again at a time when the service is the same."
-            )
         case "at least":
             return (
                 "The highest load that was allowed still met the objectives; the limit lies higher."
@@ -139,13 +134,12 @@ def _levels(by: Raised, levels: Sequence[Mapping[str, Any]]) -> Section:
     highest = max(map(by.load_of, levels), default=1.0)
     rows: list[Sequence[Cell]] = []
     for one in levels:
-        again = ", held again" if one.get("again") else ""
         figures = ", ".join(f"{text}: {figure}" for text, figure in one["figures"].items())
         rows.append(
             (
                 _load(by, by.load_of(one)),
                 level(by.load_of(one) / highest, TONES[one["judged"]]),
-                f"{WORDS[one['judged']]}{again}",
+                WORDS[one["judged"]],
                 _beside(by, one),
                 _number(one["replies_per_s"]),
                 one["reason"] or figures,
@@ -189,10 +183,12 @@ def _fits(found: Mapping[str, Any]) -> Section | None:
 
 def _assumptions(found: Mapping[str, Any]) -> Section | None:
     if not found.get("assumes"):
-        return None
-    blocks: list[Block] = [Items(found["assumes"])]
-    if found.get("could_not_tell"):
-        blocks += [Heading("What it could not tell"), Items(found["could_not_tell"])]
+        return None  # an older search
+    blocks: list[Block] = [
+        Items(found["assumes"]),
+        Heading("What it could not tell"),
+        Items(found["could_not_tell"]),
+    ]
     return Section(heading="What this rests on", blocks=blocks)
 
 

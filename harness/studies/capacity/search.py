@@ -33,6 +33,8 @@ class Judged(StrEnum):
     OVER = "over"
     CLOSE = "close"
     UNDER = "under"
+    TOO_FEW = "too few"
+    """guests came for an interval: it says nothing of the service"""
     INCONCLUSIVE = "inconclusive"
 
 
@@ -61,18 +63,22 @@ def judge_level(
     leftovers_growing: bool,
     generator_healthy: bool,
     held_back: bool,
+    enough: bool = True,
 ) -> Judged:
     """A level's verdict in the order that keeps the generator's limit from being the service's.
 
     A missed objective or growing leftovers count even when the generator struggled: what it saw
     was bad enough. A good result does not count then, nor when the load that was asked for was
-    ``held_back`` by anything of ours (arrivals dropped, guests missing).
+    ``held_back`` by anything of ours (arrivals dropped, guests missing). Without ``enough`` guests
+    no figure has an interval, however good it looks.
     """
     if Standing.MISSED in objectives or leftovers_growing:
         return Judged.OVER
     if not generator_healthy or held_back or not objectives:
         return Judged.INCONCLUSIVE
-    return Judged.CLOSE if Standing.CLOSE in objectives else Judged.UNDER
+    if Standing.CLOSE in objectives:
+        return Judged.CLOSE if enough else Judged.TOO_FEW
+    return Judged.UNDER
 
 
 def standing(estimate: Bounds, limit: float, *, held: float = 1.0) -> Standing:
@@ -97,6 +103,7 @@ def standing(estimate: Bounds, limit: float, *, held: float = 1.0) -> Standing:
     return Standing.MET if high < limit else Standing.CLOSE
 
 
+TOO_FEW = "too few guests came: hold longer (--hold, --longest), or begin higher (--start)"
 SAME_RATE = 1e-9
 NEARBY = 0.15
 """Levels that far from the likeliest crossing, as a share, count as read around it."""
@@ -197,6 +204,8 @@ class Answer:
     broke_first: str
     levels: int
     minutes: float
+    too_few: bool = False
+    """whether levels had too few guests, and none was met"""
 
     def headroom(self, wanted: float) -> float:
         """How far the proven load lies above a wanted one, as a share; negative when below."""
@@ -212,6 +221,8 @@ class Answer:
                 return f"{low} to {high} {unit}"
             case Found.AT_LEAST:
                 return f"at least {low} {unit}: the highest load allowed was still met"
+            case Found.AT_MOST if self.too_few:
+                return f"below {high} {unit}: at the loads below it {TOO_FEW}"
             case Found.AT_MOST:
                 return f"below {high} {unit}: the lowest load tried was already over"
             case Found.GENERATOR:
@@ -221,6 +232,8 @@ class Answer:
                 )
             case Found.SEARCHING:
                 return f"so far between {low} and {high} {unit}"
+            case Found.UNCLEAR if self.too_few:
+                return f"not found: {TOO_FEW}"
             case Found.UNCLEAR if not self.low:
                 return "not found: no level was clearly met"
             case Found.UNCLEAR if self.high == inf:
@@ -241,6 +254,10 @@ def next_rate(plan: SearchPlan, tried: Sequence[Tried]) -> float | None:
         return again
     if view.readable:
         return _read_on(plan, view)
+    if view.too_few and not view.close:
+        # More guests come at a higher load; at a lower one there would be fewer still.
+        up = min(plan.above(view.too_few[-1] * plan.factor), plan.highest)
+        return up if view.too_few[-1] < up < view.ceiling else None
     if view.low == 0:
         if view.ceiling <= plan.lowest * (1 + SAME_RATE):
             return None
@@ -288,6 +305,7 @@ def answer(plan: SearchPlan, tried: Sequence[Tried]) -> Answer:
         broke_first=next(filter(None, reasons), ""),
         levels=len(tried),
         minutes=sum(t.minutes for t in tried),
+        too_few=bool(view.too_few),
     )
 
 
@@ -296,10 +314,18 @@ class _View:
 
     def __init__(self, plan: SearchPlan, tried: Sequence[Tried]) -> None:
         runs: dict[float, list[Judged]] = {}
+        met = min((one.rate for one in tried if one.judged is Judged.UNDER), default=inf)
+        few: set[float] = set()
         for level in tried:
             if not (isfinite(level.rate) and level.rate > 0):
                 raise ConfigError(f"capacity: a level with rate {level.rate!r}")
-            runs.setdefault(level.rate, []).append(level.judged)
+            if level.judged is not Judged.TOO_FEW:
+                runs.setdefault(level.rate, []).append(level.judged)
+            elif level.rate > met:  # a lower one was told apart: so this one is hard to tell
+                runs.setdefault(level.rate, []).append(Judged.CLOSE)
+            else:
+                few.add(level.rate)
+        self.too_few = sorted(few) if met == inf else []
         self._runs = runs
         self._plan = plan
         said = {rate: _together(found) for rate, found in runs.items()}

@@ -35,6 +35,7 @@ def level(
     dropped: int = 0,
     dropped_at: int = 40,
     paced: int = 0,
+    refused: int = 0,
     little: dict[str, float] | None = None,
 ) -> Path:
     """Twenty seconds of warm-up and sixty judged ones, 100 replies each."""
@@ -46,6 +47,9 @@ def level(
         for _ in range(100):
             took = int(rng.expovariate(1 / middle) * MS)
             recorder.add(Sample("reply", 0, 0, took, took))
+        for number in range(100 if refused else 0):
+            outcome = Outcome.RATE_LIMITED if number < refused else Outcome.OK
+            recorder.add(Sample("delivered", 0, 0, MS, MS, outcome))
         for _ in range(paced if second == 40 else 0):
             recorder.count("paced_connects")
         writer.write(
@@ -136,6 +140,22 @@ def test_what_was_dropped_at_the_end_of_the_run_does_not_count(tmp_path: Path) -
 def test_a_miss_counts_even_when_the_generator_struggled(tmp_path: Path) -> None:
     found = judge_run(level(tmp_path, reply_ms=400, verdict="INVALID"), warmup_s=20)
     assert found.judged is Judged.OVER
+
+
+def test_a_service_that_sheds_load_is_over_though_its_answers_are_fast(tmp_path: Path) -> None:
+    found = judge_run(level(tmp_path, reply_ms=100, refused=35), warmup_s=20)
+    assert found.judged is Judged.OVER
+    assert found.reason.startswith("delivered errors <= 1%: 35.00% refused with 429")
+
+
+def test_an_objective_of_the_user_says_how_much_may_be_refused(tmp_path: Path) -> None:
+    objectives = [parse_objective("delivered rate_limited < 40%", KNOWN)]
+    directory = level(tmp_path, reply_ms=100, refused=35)
+    window = read_window(directory, 20)
+    found = read_standings(directory, objectives, window, held=1, verdicts={})
+    assert {text: one.standing for text, one in found.items()} == {
+        "delivered rate_limited < 40%": Standing.MET
+    }
 
 
 def test_leftovers_are_over(tmp_path: Path) -> None:

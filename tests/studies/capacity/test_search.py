@@ -23,6 +23,7 @@ from harness.studies.capacity.search import (
     Judged,
     Raised,
     SearchPlan,
+    Standing,
     Tried,
     answer,
     judge_level,
@@ -333,3 +334,44 @@ def test_loads_are_read_and_shown_in_their_unit() -> None:
 def test_nonsense_names_the_option(by: str, text: str, why: str) -> None:
     with pytest.raises(ConfigError, match=f"^--start: .*{why}"):
         Raised(by).parse(text, "--start")
+
+
+def few(rate: float) -> Tried:
+    return Tried(rate=rate, judged=Judged.TOO_FEW, reason="reply p95 < 1s: 351 ms")
+
+
+def test_too_few_guests_make_the_search_go_up_and_never_down() -> None:
+    plan = SearchPlan(start=1, highest=8)
+    tried = [few(1)]
+    assert next_rate(plan, tried) == 2
+    tried += [few(2), few(4)]
+    assert next_rate(plan, tried) == 8
+    tried.append(few(8))
+    assert next_rate(plan, tried) is None
+    found = answer(plan, tried)
+    assert found.found is Found.UNCLEAR
+    assert found.text("guests/s").startswith("not found: too few guests came: hold longer")
+    assert found.broke_first == ""
+
+
+def test_too_few_guests_below_a_missed_load_end_the_search_with_that_word() -> None:
+    plan = SearchPlan(start=2, highest=8)
+    tried = [Tried(rate=2, judged=Judged.OVER, reason="slow"), few(1)]
+    assert next_rate(plan, tried) is None
+    assert "hold longer" in answer(plan, tried).text("guests/s")
+
+
+def test_a_level_met_makes_lower_ones_with_too_few_guests_unimportant() -> None:
+    plan = SearchPlan(start=1, highest=8)
+    tried = [few(1), Tried(rate=2, judged=Judged.UNDER)]
+    assert next_rate(plan, tried) == 4
+    assert answer(plan, tried).low == 2
+    assert not answer(plan, tried).too_few
+
+
+def test_a_level_is_too_few_only_when_nothing_else_is_known_of_it() -> None:
+    held = {"leftovers_growing": False, "generator_healthy": True, "held_back": False}
+    close = [Standing.MET, Standing.CLOSE]
+    assert judge_level(close, **held, enough=False) is Judged.TOO_FEW
+    assert judge_level(close, **held, enough=True) is Judged.CLOSE
+    assert judge_level([*close, Standing.MISSED], **held, enough=False) is Judged.OVER
