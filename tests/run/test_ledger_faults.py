@@ -124,7 +124,7 @@ def test_a_disk_that_fills_up_ends_the_run_in_time(
     # Conversations that had begun were finished, each with its four texts.
     delivered = found["operations"]["delivered"]["outcomes"]
     assert delivered == {"ok": 4 * found["sessions"]["opened"]}
-    assert (only_run(small_disk) / "report.html").stat().st_size > 50_000
+    assert (only_run(small_disk) / "report.html").read_text().rstrip().endswith("</html>")
     assert set(simulator.truth()["open_tokens"]) <= before
 
 

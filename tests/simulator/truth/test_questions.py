@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
 
 import aiohttp
 import pytest
@@ -243,6 +244,26 @@ def test_a_stall_stands_in_the_row(play) -> None:
         assert all(row["answers_ms"][0] > 250 for row in told)
 
     play(scenario, bot=BotSettings(time=FIFTY), faults={"stall": "#2,at=text,seconds=0.3"})
+
+
+def test_an_answer_is_never_dated_later_than_it_could_be_read(play) -> None:
+    async def scenario(world):
+        written = world.service.fan_out
+
+        def write_and_lose_the_processor(session, frame):
+            arrived = written(session, frame)
+            time.sleep(0.2)
+            return arrived
+
+        guest = await world.ready()
+        world.service.fan_out = write_and_lose_the_processor
+        await guest.say("one")
+        await heard(guest, 1)
+        world.service.fan_out = written
+        (row,) = await rows(world)
+        assert row["answers_ms"][0] - row["due_ms"][0] < 100
+
+    play(scenario, bot=FAST)
 
 
 def test_an_agent_answers_what_called_them(play) -> None:
