@@ -13,7 +13,8 @@ def run(args: Namespace) -> int:
     _refuse_nonsense(args)
     *bases, new = [resolve_run(text, args.reports) for text in args.runs]
     from harness.report.html.page import write_page
-    from harness.studies.compare.comparison import compare, comparison_page, comparison_text
+    from harness.studies.compare.comparison import compare
+    from harness.studies.compare.page import comparison_page, comparison_text
     from harness.studies.compare.statistics import Rules
 
     rules = Rules(

@@ -238,14 +238,14 @@ def outcomes_of(operation: str) -> tuple[Outcome, ...]:
 
 OPERATIONS: MappingProxyType[str, Operation] = MappingProxyType({op.name: op for op in _ALL})
 
-FIRST = ("reply", "turn", "greeting", "delivered", "session_open", "join", "clear")
-"""What a reader looks for first."""
+FELT = ("reply", "turn", "greeting", "session_open", "join", "delivered")
+"""Operations that a customer feels; a reader looks for them first."""
 
 
 def ordered(names: Iterable[str]) -> list[str]:
     """Names in the order in which a reader looks for them; those that we don't know are last."""
     there = set(names)
-    known = [name for name in dict.fromkeys((*FIRST, *OPERATIONS)) if name in there]
+    known = [name for name in dict.fromkeys((*FELT, "clear", *OPERATIONS)) if name in there]
     return known + sorted(there - set(known))
 
 

@@ -10,7 +10,8 @@ from synthetic import make_run
 
 from harness.report.html.page import write_page
 from harness.report.outputs import write_reports
-from harness.studies.compare.comparison import compare, comparison_page
+from harness.studies.compare.comparison import compare
+from harness.studies.compare.page import comparison_page
 
 pytestmark = pytest.mark.browser
 

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from harness.clock import utc_iso
 from harness.judge.series import Series
-from harness.measure.model import OPERATIONS, ordered
+from harness.measure.model import FELT, OPERATIONS, ordered
 from harness.report import story, wording
 from harness.report.afterwards import audit_rows, baseline_rows, remark, sweep_rows
 from harness.report.consistency import disagreements
@@ -51,8 +51,6 @@ from harness.rundir.schema import Arrivals, Objective, RunRecord
 TIMES = ("p50", "p90", "p95", "p99", "p99_9", "max", "mean")
 WIDE = frozenset({"p90", "p99_9", "max", "mean"})
 """Times that no phone has room for."""
-FIRST = ("reply", "turn", "greeting", "session_open", "join", "delivered")
-"""Operations that a customer feels."""
 CONNECTING = ("connect", "dns", "tcp", "proxy", "tls", "upgrade")
 MOST_INCIDENTS = 6
 GENERATOR_SHOWN = 3
@@ -255,7 +253,7 @@ def _times(record: RunRecord, charts: RunCharts) -> Section:
         return Section(
             key="times", short="How long it took", heading="How long it took", blocks=blocks
         )
-    first = [name for name in FIRST if name in names]
+    first = [name for name in FELT if name in names]
     connecting = [name for name in CONNECTING if name in names]
     others = [name for name in names if name not in (*first, *connecting)]
     closed = story.is_closed(record)

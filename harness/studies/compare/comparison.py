@@ -1,21 +1,13 @@
 """Two runs side by side: how differently they were run, and what changed from one to the other.
 
 The mathematics and the words for times and shares are those of
-:mod:`harness.studies.compare.statistics`.
-Leftovers are counted, not estimated: one more than before is one more.
-
-The times of a run in blocks of time, as the comparison of runs takes them.
-
-A comparison of two runs as one HTML file; it needs no script at all.
-
-A comparison of two runs for the terminal, and the words that the page shares with it.
+:mod:`harness.studies.compare.statistics`. Leftovers are counted, not estimated: one more than
+before is one more.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from markupsafe import Markup
 
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
@@ -24,8 +16,7 @@ from harness.judge.series import MOST_BLOCKS, BinnedTimes, empty_series, read_sp
 from harness.measure.histogram import Counted
 from harness.measure.model import Outcome, ordered
 from harness.measure.snapshot import read_intervals
-from harness.report.figures import UNKNOWN, count_text, length_text, ms_text, percent_text
-from harness.report.html.page import Block, Column, Folded, Page, Section, Table, Text
+from harness.report.figures import count_text, length_text, ms_text, percent_text
 from harness.report.story import failures, how_rows
 from harness.rundir.layout import RunDirectory
 from harness.rundir.schema import RunRecord
@@ -441,215 +432,3 @@ def _doubts(record: RunRecord, side: str) -> Iterator[str]:
         yield f"The {side} ({record.run_id}) is not valid itself."
     elif record.complete is False:
         yield f"The {side} ({record.run_id}) did not come to its end."
-
-
-def comparison_text(found: Comparison) -> str:
-    """The comparison as plain lines, ending in a newline."""
-    return "\n".join(_lines(found)) + "\n"
-
-
-def change_text(change: Change) -> str:
-    """``+7.3 %  (+5.1 to +9.6)``, or a dash."""
-    if change.change is None or change.low is None or change.high is None:
-        return UNKNOWN
-    low, high = (f"{value * 100:+.1f}" for value in (change.low, change.high))
-    return f"{change.change * 100:+.1f} % ({low} to {high})"
-
-
-def _lines(found: Comparison) -> Iterator[str]:
-    yield f"base  {found.base.run_id}  {found.base.verdict or 'no verdict'}"
-    yield f"new   {found.new.run_id}  {found.new.verdict or 'no verdict'}"
-    yield ""
-    if found.differences:
-        yield "How they were run differs:"
-        yield from _columns([[item.name, item.base, item.new] for item in found.differences])
-    else:
-        yield "They were run alike."
-    yield ""
-    yield (
-        f"Service times (intervals hold for all together at {found.rules.confidence * 100:g} %):"
-    )
-    yield from _columns(
-        [
-            [
-                change.name,
-                f"p{change.percent:g}",
-                ms_text(change.base),
-                ms_text(change.new),
-                change_text(change),
-                f"{change.word} *" if change.note else str(change.word),
-            ]
-            for change in found.times
-        ]
-        or [["nothing was measured"]]
-    )
-    for note in dict.fromkeys(change.note for change in found.times if change.note):
-        yield f"  * {note}"
-    yield ""
-    yield "Errors, drops and leftovers:"
-    yield from _columns([[item.name, item.base, item.new, item.word] for item in found.counts])
-    yield ""
-    yield "Generator:"
-    yield from _columns([[item.name, item.base, item.new] for item in found.health])
-    yield ""
-    yield found.summary
-    yield found.assumption
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        yield f"  {'  '.join(cells)}".rstrip()
-
-
-LEAST_REACH = 0.1
-FIRST = ("reply", "turn", "greeting", "session_open", "join", "delivered")
-"""Operations that a customer feels; they come first."""
-TONES = {"invalid": "Can't be compared", "fail": "Worse", "no_data": "Can't tell"}
-
-
-def comparison_page(found: Comparison) -> Page:
-    """The comparison for people who decide: what got worse first, what can't be told folded."""
-    tone = (
-        "invalid"
-        if found.doubts
-        else "fail"
-        if found.worse
-        else "pass"
-        if found.exit_code == 0
-        else "no_data"
-    )
-    return Page(
-        title=f"{found.new.run_id} against {found.base.run_id}",
-        kicker="Comparison",
-        about=f"{found.new.run_id} against {found.base.run_id}",
-        tone=tone,
-        icon=True,
-        headline=TONES.get(tone) or ("Better" if found.better else "No difference seen"),
-        why=_page_why(found, tone),
-        sections=[
-            _page_times(found),
-            *_page_counts(found),
-            _page_how(found),
-            _page_assumptions(found),
-        ],
-        foot="Times are service times. A dash means: not recorded.",
-    )
-
-
-def _page_why(found: Comparison, tone: str) -> Markup:
-    why = f"{grouped(found.worse)}." if tone == "fail" else found.summary
-    if not found.differences:
-        return Markup("{}").format(why)
-    names = ", ".join(item.name for item in found.differences).lower()
-    return Markup('{} <a href="#how">They were not run alike</a>: {}.').format(why, names)
-
-
-def _page_how(found: Comparison) -> Section:
-    rows = [(item.name, item.base, item.new) for item in found.differences]
-    columns = [Column("What differs"), Column("Base"), Column("New")]
-    table = Table(label="Differences", columns=columns, rows=rows, name="differences")
-    return Section(
-        key="how",
-        heading="How they were run",
-        blocks=[table if rows else Text("They were run alike.")],
-    )
-
-
-def _page_times(found: Comparison) -> Section:
-    known = [
-        value for change in found.times for value in (change.low, change.high) if value is not None
-    ]
-    reach = max([LEAST_REACH, *(min(abs(value), 1.0) for value in known)]) * 1.05
-    first = [change for name in FIRST for change in found.times if change.name == name]
-    ranked = [*first, *(change for change in found.times if change.name not in FIRST)]
-    told = [change for change in ranked if change.word is not Word.UNKNOWN]
-    rest = [change for change in ranked if change.word is Word.UNKNOWN]
-    notes = dict.fromkeys(change.note for change in ranked if change.note)
-    blocks: list[Block] = [_change_table(told, reach)] if told else []
-    if rest:
-        summary = f"What can't be told: {len(rest)} of {len(ranked)}"
-        blocks.append(Folded(summary=summary, blocks=[_change_table(rest, reach)]))
-    blocks += [Text(f"* {note}", "footnote") for note in notes]
-    if not ranked:
-        blocks.append(Text("Nothing was measured.", "none"))
-    return Section(
-        heading="Service times",
-        lede="The bar is the interval that holds the true change; all intervals on this page hold "
-        f"together at {found.rules.confidence * 100:g} %. A bar that crosses the middle line could "
-        "be no change.",
-        blocks=blocks,
-    )
-
-
-def _change_table(changes: Sequence[Change], reach: float) -> Table:
-    rows = [
-        (
-            f"{change.name} p{change.percent:g}",
-            _word(change.word, star=bool(change.note)),
-            ms_text(change.base),
-            ms_text(change.new),
-            change_text(change),
-            _forest(change, reach),
-        )
-        for change in changes
-    ]
-    columns = [
-        Column("Operation"),
-        Column("In a word"),
-        Column("Base", number=True),
-        Column("New", number=True),
-        Column("Change", number=True),
-        Column("Slower is to the right", name_class="forest"),
-    ]
-    return Table(label="Service times", columns=columns, rows=rows, name="changes", cards=True)
-
-
-def _word(word: str, *, star: bool = False) -> Markup:
-    tone = word.replace(" ", "-")
-    return Markup('<span class="word {}">{}{}</span>').format(tone, word, " *" if star else "")
-
-
-def _forest(change: Change, reach: float) -> Markup:
-    """The interval of a change as a bar around the middle."""
-    if change.change is None or change.low is None or change.high is None:
-        return Markup('<span class="around" aria-hidden="true"></span>')
-    low, at, high = (
-        50 + 50 * min(max(value / reach, -1.0), 1.0)
-        for value in (change.low, change.change, change.high)
-    )
-    return Markup(
-        '<span class="around" aria-hidden="true">'
-        '<i class="{}" style="left:{}%;width:{}%"></i><b style="left:{}%"></b></span>'
-    ).format(change.word.replace(" ", "-"), f"{low:.2f}", f"{high - low:.2f}", f"{at:.2f}")
-
-
-def _page_counts(found: Comparison) -> list[Section]:
-    columns = [Column("What"), Column("Base", number=True), Column("New", number=True)]
-    title = "Errors, drops and leftovers"
-    counts = [(item.name, item.base, item.new, _word(item.word)) for item in found.counts]
-    counted = Table(label=title, columns=[*columns, Column("In a word")], rows=counts)
-    health = [(item.name, item.base, item.new) for item in found.health]
-    return [
-        Section(heading=title, blocks=[counted]),
-        Section(
-            heading="Generator health",
-            blocks=[Table(label="Generator health", columns=columns, rows=health)],
-        ),
-    ]
-
-
-def _page_assumptions(found: Comparison) -> Section:
-    named = grouped(found.named) or "the figures of the gate"
-    matters, sure = found.rules.matters * 100, found.rules.confidence * 100
-    return Section(
-        heading="What this takes for granted",
-        blocks=[
-            Text(found.assumption),
-            Text(
-                f"Exit code 0 means: none of {named} is worse by {matters:g} % (a share of errors: "
-                f"by half a percentage point) or more, with {sure:g} % confidence."
-            ),
-        ],
-    )

@@ -51,7 +51,7 @@ def test_tables_repeat_the_figures(run_dir: Path, series: Series) -> None:
 
 
 def test_interesting_operations_come_first(series: Series) -> None:
-    assert in_order(series) == ["reply", "delivered", "session_open", "join", "clear", "connect"]
+    assert in_order(series) == ["reply", "session_open", "join", "delivered", "clear", "connect"]
 
 
 def test_what_was_not_recorded_gets_no_chart(run_dir: Path) -> None:

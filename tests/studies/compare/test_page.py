@@ -6,7 +6,8 @@ import orjson
 from synthetic import make_run
 
 from harness.report.html.page import render
-from harness.studies.compare.comparison import compare, comparison_page
+from harness.studies.compare.comparison import compare
+from harness.studies.compare.page import comparison_page
 
 HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(2)>"
 

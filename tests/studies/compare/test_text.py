@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from synthetic import make_run
 
-from harness.studies.compare.comparison import change_text, compare, comparison_text
+from harness.studies.compare.comparison import compare
+from harness.studies.compare.page import change_text, comparison_text
 from harness.studies.compare.statistics import Change, Word
 
 
