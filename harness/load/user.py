@@ -73,11 +73,11 @@ class GuestUser(User):
         In an open workload this waits until the next arrival is due. What the service or the
         network does to a guest ends its story here, quietly: it has been measured.
         """
-        return _HeldVisit(self.environment, self._visit())
+        run = Run.of(self.environment)
+        return _HeldVisit(run.visits, self._visit(run))
 
     @contextmanager
-    def _visit(self) -> Iterator[GuestSession]:
-        run = Run.of(self.environment)
+    def _visit(self, run: Run) -> Iterator[GuestSession]:
         due_ns = run.next_arrival(self)
         began_ns = monotonic_ns()
         try:
@@ -135,13 +135,13 @@ class _HeldVisit(AbstractContextManager[GuestSession]):
     own it waits for ever.
     """
 
-    def __init__(self, environment: Any, visit: AbstractContextManager[GuestSession]) -> None:
-        self._environment = environment
+    def __init__(self, held: set[object], visit: AbstractContextManager[GuestSession]) -> None:
+        self._held = held
         self._visit = visit
 
     def __enter__(self) -> GuestSession:
         session = self._visit.__enter__()
-        Run.of(self._environment).visits.add(self)
+        self._held.add(self)
         return session
 
     def __exit__(
@@ -153,7 +153,7 @@ class _HeldVisit(AbstractContextManager[GuestSession]):
         try:
             return self._visit.__exit__(kind, error, trace)
         finally:
-            Run.of(self._environment).visits.discard(self)
+            self._held.discard(self)
 
 
 def _max_age_s(kind: type[GuestUser]) -> float:

@@ -36,6 +36,7 @@ class FakeRun:
         self.session = session
         self.failures: list[str] = []
         self.refused: list[Exception] = []
+        self.visits: set[object] = set()
         self.inside = 0
 
     def next_arrival(self, user: object) -> int:  # noqa: ARG002 - the run's form
