@@ -27,7 +27,7 @@ from harness.judge.reading import sweep_block
 from harness.judge.record import build_record, declare_invalid, record_of_nothing, write_record
 from harness.ledger.reader import read_leftovers
 from harness.ledger.runs import sweep_command
-from harness.reconcile.queue_counts import note_counts
+from harness.reconcile.platform import note_counts
 from harness.reconcile.sweep import find_lost, sweep_lost
 from harness.report.terminal import show_summary
 from harness.rundir.layout import RunDirectory

@@ -8,9 +8,8 @@ from harness.config.target import parse_target
 from harness.guest.rate_limit import UNLIMITED
 from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings
-from harness.ledger.ledger import Ledger
+from harness.ledger.ledger import Ledger, Store
 from harness.ledger.reader import read_leftovers
-from harness.ledger.store import Store
 from harness.measure.model import Outcome
 from harness.measure.recorder import Collected, Recorder
 

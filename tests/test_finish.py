@@ -12,7 +12,7 @@ from sessions import leave_open, settings_for
 
 from harness import finish
 from harness.finish import finish_run
-from harness.ledger.store import Stage, Store
+from harness.ledger.ledger import Stage, Store
 from harness.report.console import open_console
 from harness.rundir.start import write_start
 

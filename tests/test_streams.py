@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from locusts import ROOT
 
-from harness.ledger.store import Stage, Store
+from harness.ledger.ledger import Stage, Store
 from harness.rundir.layout import RunDirectory
 
 pytestmark = pytest.mark.process

@@ -11,9 +11,11 @@ from harness.reconcile.platform import (
     credentials_of,
 )
 from harness.reconcile.sweep import (
+    SweepOrder,
+    refuse_read_only,
     refuse_while_running,
+    sweep_run,
 )
-from harness.reconcile.sweep_run import SweepOrder, refuse_read_only, sweep_run
 from harness.report.console import open_console
 from harness.units import rate_per_s, seconds
 

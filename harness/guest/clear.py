@@ -29,8 +29,7 @@ from harness.guest.outcomes import (
     settled,
     stage_of,
 )
-from harness.ledger.ledger import Entry, Ledger
-from harness.ledger.store import Stage
+from harness.ledger.ledger import Entry, Ledger, Stage
 from harness.measure.model import Outcome
 from harness.measure.recorder import Recorder
 from harness.protocol.events import SessionResponse

@@ -22,7 +22,7 @@ from harness.errors import (
     TransportError,
     UpgradeRejected,
 )
-from harness.ledger.store import Stage
+from harness.ledger.ledger import Stage
 from harness.measure.model import Outcome
 from harness.protocol import events
 from harness.protocol.names import ErrorCode

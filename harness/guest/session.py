@@ -53,8 +53,7 @@ from harness.guest.rest import fetch_history
 from harness.guest.served import count_guest, count_story, question_outcome
 from harness.guest.settings import GuestSettings
 from harness.guest.typing import Typing
-from harness.ledger.ledger import Ledger
-from harness.ledger.store import OVER, Stage
+from harness.ledger.ledger import OVER, Ledger, Stage
 from harness.measure.model import Outcome, Question, Sample
 from harness.measure.recorder import (
     GUESTS_ARRIVED,

@@ -22,8 +22,7 @@ from harness.guest.player import NO_ROW, act
 from harness.guest.record_file import RecordFile
 from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings, Observer
-from harness.ledger.ledger import Ledger
-from harness.ledger.store import OVER, Stage, Store
+from harness.ledger.ledger import OVER, Ledger, Stage, Store
 from harness.measure.recorder import Recorder
 from harness.processes import heeded
 from harness.rundir.layout import RunDirectory

@@ -53,7 +53,7 @@ from harness.load.signals import (
 from harness.machine import keep_files_private, raise_file_limit
 from harness.preflight.disk import RoomWatch
 from harness.preflight.stamp import Permit
-from harness.reconcile.queue_counts import note_counts
+from harness.reconcile.platform import note_counts
 from harness.report.console import open_console
 from harness.rundir.layout import make_run_directory, new_run_id, others_may_write
 from harness.rundir.start import (

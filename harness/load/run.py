@@ -35,9 +35,8 @@ from harness.guest.session import GuestSession
 from harness.guest.settings import SignIn
 from harness.judge.accounts import NO_STORIES
 from harness.judge.validity import count_name
-from harness.ledger.ledger import Ledger
+from harness.ledger.ledger import Ledger, Stage, Store
 from harness.ledger.reader import meta_of_this_process
-from harness.ledger.store import Stage, Store
 from harness.ledger.tokens import Tokens
 from harness.load.arrivals import Arrivals
 from harness.load.cluster.leases import Lease

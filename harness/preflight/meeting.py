@@ -18,9 +18,8 @@ from harness.config.targets_file import Terms
 from harness.errors import ConfigError, HarnessError
 from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings, read_sign_ins
-from harness.ledger.ledger import Ledger
+from harness.ledger.ledger import Ledger, Store
 from harness.ledger.reader import meta_of_this_process, read_leftovers
-from harness.ledger.store import Store
 from harness.ledger.tokens import Tokens, guest_tag
 from harness.measure.recorder import Recorder
 from harness.rundir.layout import RunDirectory, make_run_directory, new_run_id

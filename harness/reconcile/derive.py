@@ -17,8 +17,8 @@ from harness.guest.clear import end_session
 from harness.guest.connection import Line
 from harness.guest.outcomes import Ending
 from harness.guest.settings import GuestSettings
+from harness.ledger.ledger import Stage, Store
 from harness.ledger.reader import opened, read_contents, read_rows
-from harness.ledger.store import Stage, Store
 from harness.ledger.tokens import claimed, derive, run_secret
 from harness.measure.recorder import Recorder
 from harness.rundir.layout import RunDirectory

@@ -370,8 +370,7 @@ class Guests:
         from harness.guest.rate_limit import UNLIMITED
         from harness.guest.session import GuestSession
         from harness.guest.settings import GuestSettings
-        from harness.ledger.ledger import Ledger
-        from harness.ledger.store import Store
+        from harness.ledger.ledger import Ledger, Store
         from harness.measure.recorder import Recorder
 
         if not more:

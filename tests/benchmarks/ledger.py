@@ -13,8 +13,7 @@ from pathlib import Path
 
 import gevent
 
-from harness.ledger.ledger import Ledger
-from harness.ledger.store import Stage, Store
+from harness.ledger.ledger import Ledger, Stage, Store
 from harness.ledger.tokens import derive
 from harness.measure.histogram import Histogram
 from harness.measure.lag import LoopLag

@@ -9,7 +9,7 @@ from sessions import Guest, Simulated, ledger_of
 from harness.cli.main import main
 from harness.clock import utc_iso
 from harness.exit_codes import ExitCode
-from harness.ledger.store import Stage
+from harness.ledger.ledger import Stage
 from harness.rundir.start import write_start
 
 RUN = "20261122-101500-ab12"

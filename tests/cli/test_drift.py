@@ -9,7 +9,7 @@ from harness.cli import drift
 from harness.cli.main import main
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
-from harness.ledger.store import Stage, Store
+from harness.ledger.ledger import Stage, Store
 from harness.measure.model import Sample
 from harness.measure.recorder import Recorder
 from harness.measure.snapshot import IntervalWriter

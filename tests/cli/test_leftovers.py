@@ -8,7 +8,7 @@ import pytest
 
 from harness.cli.main import main
 from harness.exit_codes import ExitCode
-from harness.ledger.store import Stage, Store
+from harness.ledger.ledger import Stage, Store
 
 TOKEN = "12345678-90ab-cdef-1234-567890abcdef"
 

@@ -8,7 +8,7 @@ import pytest
 from synthetic import make_run
 
 from harness.cli.main import main
-from harness.ledger.store import Stage, Store
+from harness.ledger.ledger import Stage, Store
 from harness.rundir.layout import RunDirectory, write_json
 from harness.rundir.start import write_start
 

@@ -13,8 +13,8 @@ import pytest
 from harness.cli.main import main
 from harness.exit_codes import ExitCode
 from harness.guest.outcomes import Ending
-from harness.ledger.store import Stage, Store
-from harness.reconcile.sweep_run import ENDINGS
+from harness.ledger.ledger import Stage, Store
+from harness.reconcile.sweep import ENDINGS
 from harness.rundir.start import write_start
 
 
@@ -46,7 +46,7 @@ def test_a_log_is_told_how_far_it_has_come(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("harness.reconcile.sweep_run.TELL_EVERY_S", 0.0)
+    monkeypatch.setattr("harness.reconcile.sweep.TELL_EVERY_S", 0.0)
     run = make_run(tmp_path, simulator.url)
     assert main(["sweep", str(run)]) == ExitCode.PASS
     assert f"sweeping {tmp_path.name}: 1 of 1" in capsys.readouterr().out

@@ -10,7 +10,7 @@ from processes import Simulator
 
 from harness.errors import HarnessError, SessionExpired
 from harness.guest.clear import undisturbed
-from harness.ledger.store import Stage
+from harness.ledger.ledger import Stage
 
 pytestmark = pytest.mark.process
 

@@ -18,9 +18,8 @@ from harness.config.target import parse_target
 from harness.guest.outcomes import STORY_ENDS, Ending
 from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings
-from harness.ledger.ledger import Ledger
+from harness.ledger.ledger import Ledger, Store
 from harness.ledger.reader import read_account, read_leftovers
-from harness.ledger.store import Store
 from harness.measure.recorder import Recorder
 from harness.protocol.session import State
 

@@ -20,7 +20,7 @@ from harness.errors import (
     UpgradeRejected,
 )
 from harness.guest.reconnect import Lasting, resume
-from harness.ledger.store import Stage
+from harness.ledger.ledger import Stage
 from harness.measure.model import Outcome
 from harness.measure.recorder import Recorder
 

@@ -29,8 +29,7 @@ from harness.guest.outcomes import STORY_ENDS
 from harness.guest.rate_limit import MINUTE_NS, Budget, ConnectionBudget
 from harness.guest.rest import exchange_sign_in
 from harness.guest.session import GuestSession
-from harness.ledger.ledger import Ledger
-from harness.ledger.store import Stage
+from harness.ledger.ledger import Ledger, Stage
 from harness.measure.model import Outcome
 
 pytestmark = pytest.mark.process

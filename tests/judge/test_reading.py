@@ -12,7 +12,7 @@ from synthetic import make_run
 from harness.clock import wall_ns
 from harness.errors import ConfigError
 from harness.judge.reading import read_live_record, read_record
-from harness.ledger.store import Stage, Store
+from harness.ledger.ledger import Stage, Store
 
 
 @pytest.fixture(scope="module")

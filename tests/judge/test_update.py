@@ -15,8 +15,8 @@ from harness.judge.reading import (
     sweep_block,
 )
 from harness.judge.record import build_record, write_record
+from harness.ledger.ledger import Stage, Store
 from harness.ledger.reader import read_leftovers, settle
-from harness.ledger.store import Stage, Store
 from harness.rundir.layout import RunDirectory
 
 

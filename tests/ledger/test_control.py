@@ -7,7 +7,7 @@ from synthetic import make_run
 
 from harness.clock import wall_ns
 from harness.errors import ConfigError
-from harness.ledger.ledger import Ledger
+from harness.ledger.ledger import Ledger, Store
 from harness.ledger.reader import meta_of_this_process
 from harness.ledger.runs import (
     ask_to_go_on,
@@ -16,7 +16,6 @@ from harness.ledger.runs import (
     is_going_on,
     resolve_going_on,
 )
-from harness.ledger.store import Store
 from harness.rundir.layout import RunDirectory
 
 

@@ -9,9 +9,8 @@ import gevent
 import pytest
 
 from harness.errors import LedgerError
-from harness.ledger.ledger import Ledger
+from harness.ledger.ledger import Insert, Ledger, Stage, Store
 from harness.ledger.reader import read_account
-from harness.ledger.store import Insert, Stage, Store
 
 
 def stored(path: Path) -> list[tuple[str, str, str]]:

@@ -14,6 +14,7 @@ import pytest
 
 from harness.clock import wall_ns
 from harness.errors import LedgerError
+from harness.ledger.ledger import Stage, Store
 from harness.ledger.reader import (
     Process,
     birth_of,
@@ -24,7 +25,6 @@ from harness.ledger.reader import (
     read_rows,
     salvage,
 )
-from harness.ledger.store import Stage, Store
 
 MANY = 3000
 
@@ -113,7 +113,7 @@ WRITE_UNTIL_KILLED = """
 import sys
 from pathlib import Path
 from harness.ledger.reader import meta_of_this_process
-from harness.ledger.store import Store
+from harness.ledger.ledger import Store
 store = Store(Path(sys.argv[1]), {"worker": "w", **meta_of_this_process()})
 for number in range(1, 100_000):
     store.write([(number, "t", "intended", 1, 1)], [], {})

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
+from harness.ledger.ledger import Stage, Store
 from harness.ledger.reader import opened, read_account, read_leftovers, set_aside, settle
-from harness.ledger.store import Stage, Store
 
 
 def damaged(directory: Path) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import LedgerError
-from harness.ledger.store import SCHEMA_VERSION, Stage, Store
+from harness.ledger.ledger import SCHEMA_VERSION, Stage, Store
 
 
 def rows(path: Path) -> list[tuple[int, str]]:
@@ -69,7 +69,7 @@ def test_a_failed_group_leaves_nothing_of_itself(tmp_path: Path) -> None:
 WRITE_UNTIL_KILLED = """
 import sys
 from pathlib import Path
-from harness.ledger.store import Store
+from harness.ledger.ledger import Store
 store = Store(Path(sys.argv[1]), {})
 number = 0
 while True:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sessions import Guest, Simulated, ledger_of
 
-from harness.ledger.store import Stage
+from harness.ledger.ledger import Stage
 from harness.reconcile.audit import Audit, audit
 
 pytestmark = pytest.mark.process

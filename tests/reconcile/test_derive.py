@@ -7,8 +7,8 @@ import pytest
 from sessions import leave_open, settings_for
 
 from harness.errors import LedgerError
+from harness.ledger.ledger import Stage, Store
 from harness.ledger.reader import read_account
-from harness.ledger.store import Stage, Store
 from harness.ledger.tokens import Tokens
 from harness.reconcile import derive
 from harness.reconcile.derive import sweep_derived

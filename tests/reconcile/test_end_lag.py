@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sessions import Guest, Simulated
 
+from harness.ledger.ledger import Stage
 from harness.ledger.reader import Row
-from harness.ledger.store import Stage
 from harness.platform_api.conversations import (
     Seen,
     Standing,

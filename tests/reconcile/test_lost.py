@@ -8,8 +8,8 @@ import pytest
 from sessions import leave_open, settings_for
 
 from harness.clock import wall_ns
+from harness.ledger.ledger import Stage, Store
 from harness.ledger.reader import meta_of_this_process, read_account, read_leftovers
-from harness.ledger.store import Stage, Store
 from harness.reconcile.sweep import find_lost, sweep_lost
 
 pytestmark = pytest.mark.process

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from sessions import Guest, Simulated, ledger_of
 
+from harness.ledger.ledger import Stage
 from harness.ledger.reader import read_account, read_leftovers
-from harness.ledger.store import Stage
 from harness.platform_api.conversations import open_conversations
 from harness.reconcile.sweep import sweep_by_platform
 

@@ -16,8 +16,8 @@ from harness.guest.connection import Line
 from harness.guest.outcomes import Ending
 from harness.guest.rest import exchange_sign_in
 from harness.guest.settings import GuestSettings
+from harness.ledger.ledger import Stage, Store
 from harness.ledger.reader import read_leftovers
-from harness.ledger.store import Stage, Store
 from harness.measure.recorder import Recorder
 from harness.reconcile.sweep import find_leftovers, refuse_while_running, sweep
 

@@ -34,7 +34,7 @@ from harness.guest.outcomes import STORY_ENDS
 from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings
 from harness.ledger.ledger import Ledger
-from harness.ledger.store import Store
+from harness.ledger.ledger import Store
 from harness.ledger.tokens import Tokens
 from harness.measure.recorder import Recorder
 

@@ -241,7 +241,7 @@ def test_a_read_only_disk_is_read_and_not_swept(small_disk: Path) -> None:
     make = (
         "import os, sys\n"
         "from pathlib import Path\n"
-        "from harness.ledger.store import Stage, Store\n"
+        "from harness.ledger.ledger import Stage, Store\n"
         "store = Store(Path(sys.argv[1]) / 'ledger-w.sqlite', {'worker': 'w'})\n"
         "store.write([(n, f'token-{n}', Stage.JOINED, 1, 1) for n in range(1, 8)], [], {})\n"
         "os._exit(9)\n"  # its write-ahead log stays beside it, as after a crash

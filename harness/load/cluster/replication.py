@@ -34,9 +34,8 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from harness.clock import monotonic_ns, wall_ns
 from harness.errors import LedgerError
-from harness.ledger.ledger import Group, run_in
+from harness.ledger.ledger import Group, Insert, Store, Update, run_in
 from harness.ledger.reader import read_process
-from harness.ledger.store import Insert, Store, Update
 from harness.measure.snapshot import write_whole
 from harness.rundir.layout import RunDirectory
 

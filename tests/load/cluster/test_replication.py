@@ -12,9 +12,8 @@ import gevent
 import pytest
 from locusts import locustfile, passed, start_elsewhere
 
-from harness.ledger.ledger import Group, Ledger
+from harness.ledger.ledger import Group, Ledger, Stage, Store
 from harness.ledger.reader import read_account, read_leftovers, read_rows
-from harness.ledger.store import Stage, Store
 from harness.load.cluster import replication as shipping
 from harness.load.cluster.replication import SHIP, SHIPPED, Copies, Shipper, new_node_name
 from harness.measure.histogram import Histogram

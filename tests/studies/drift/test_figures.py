@@ -8,7 +8,7 @@ import pytest
 
 from harness.errors import ConfigError
 from harness.judge.series import read_series
-from harness.ledger.store import Stage, Store
+from harness.ledger.ledger import Stage, Store
 from harness.measure.histogram import Histogram, decoded
 from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import SESSION_LENGTH, Recorder
