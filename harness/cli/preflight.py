@@ -24,9 +24,14 @@ from harness.preflight.checks import (
     check_calibration,
     check_clock,
     check_deployment,
+    check_flow,
     check_guard,
     check_limits,
+    check_origin,
+    check_outside,
     check_schedule,
+    check_visit,
+    lessons,
     passed,
 )
 from harness.preflight.credentials import (
@@ -37,15 +42,7 @@ from harness.preflight.credentials import (
     look_at_the_way,
     open_platform,
 )
-from harness.preflight.lessons import (
-    check_flow,
-    check_origin,
-    check_outside,
-    check_visit,
-    lessons,
-)
-from harness.preflight.meeting import learn, meet
-from harness.preflight.outside import WITHIN_S, Outside
+from harness.preflight.meeting import WITHIN_S, Outside, learn, meet
 from harness.preflight.stamp import Learned, write_stamp, write_table
 from harness.report.console import open_console
 from harness.studies.calibrate.calibration import CALIBRATION, read_calibration

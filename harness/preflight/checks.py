@@ -1,18 +1,26 @@
-"""What the findings of a preflight mean: pure judgements, each one line with what to do."""
+"""What the findings of a preflight mean: pure judgements, each one line with what to do.
 
-from collections.abc import Mapping, Sequence
+The lines can be read by a person and pasted into a ticket.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
 
 from harness.config.guard import Refusal
 from harness.platform_api.client import CONNECTIONS, MESSAGES, REQUESTS, WORDS
+from harness.platform_api.conversations import Standing
+from harness.preflight.meeting import Meeting
+from harness.preflight.stamp import Learned
 from harness.protocol.names import (
     CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE,
     MESSAGES_PER_SESSION_PER_SECOND,
     REQUESTS_PER_CONNECTION_PER_MINUTE,
 )
+from harness.safe_text import safe_quote
 from harness.units import duration_text
 
 DOCUMENTED = MappingProxyType(
@@ -26,6 +34,14 @@ DOCUMENTED = MappingProxyType(
 CLOCK_OFF_S = 5.0
 MOST_LIFE_S = 1e9
 """Of a session: what a configuration says beyond that is none."""
+TOKENS_PER_SESSION = 1 / 51
+"""AI tokens of a digital bot flow (the vendor's token pages, June 2026)."""
+TOKENS_OF_AN_AGENT = (0.5, 1.2)
+"""AI tokens an interaction of a virtual agent, and of an agentic one (the same pages)."""
+SLOW_FIRST_S = 10.0
+TURN_SILENCE_S = 1.0
+"""What a run takes for the end of a turn, unless it is told otherwise (``--turn-silence``)."""
+SILENCE_SHARE = 0.5
 
 
 class Status(StrEnum):
@@ -244,3 +260,196 @@ def _inner(mapping: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
             return {}
         mapping = inner
     return mapping
+
+
+def check_visit(meeting: Meeting, *, replies: bool | None) -> Check:
+    """How the visit went; a missing reply fails only where the target says ``replies = true``."""
+    name = "one guest"
+    if not meeting.ended:
+        why = meeting.failure or "no proof"
+        text = f"its session was not proved ended ({why}): harness sweep {meeting.directory}"
+        return Check(name=name, status=Status.FAIL, text=text)
+    if meeting.failure:
+        return Check(name=name, status=Status.FAIL, text=meeting.failure)
+    if meeting.refusals:
+        text = f"its text was refused with {meeting.refusals[0]}; it was cleared"
+        return Check(name=name, status=Status.FAIL, text=text)
+    if not meeting.answered:
+        status = Status.FAIL if replies else Status.WARN
+        text = "opened and cleared; nobody said anything to it"
+        if not replies:
+            text += ": if that is how it should be, write replies = false, and if not, replies = "
+            text += "true"
+        return Check(name=name, status=status, text=text)
+    text = f"opened, answered ({meeting.reply!r}), cleared"
+    return Check(name=name, status=Status.OK, text=text)
+
+
+def check_origin(
+    origin: str | None, deployment: Mapping[str, Any] | None, *, reached: bool
+) -> tuple[Check, bool | None]:
+    """Domains and the Origin header; and whether one is needed, as far as it is known.
+
+    ``deployment`` holds ``allowAllDomains`` and ``allowedDomains``; ``reached`` says whether an
+    upgrade with ``origin`` was accepted.
+    """
+    name = "domains"
+    if deployment is None or type(deployment.get("allowAllDomains")) is not bool:
+        text = "which domains are allowed is not known"
+        return Check(name=name, status=Status.SKIPPED, text=text), None
+    if deployment["allowAllDomains"]:
+        return Check(name=name, status=Status.OK, text="any Origin, or none"), False
+    listed = deployment.get("allowedDomains")
+    domains = [safe_quote(str(one)) for one in listed] if isinstance(listed, list) else []
+    told = ", ".join(domains[:5]) or "none"
+    if origin is None:
+        if reached:
+            text = f"only {told}; a connection without Origin is taken all the same"
+            return Check(name=name, status=Status.OK, text=text), False
+        hint = domains[0] if domains else "DOMAIN"
+        text = f'only {told}: write origin = "https://{hint}", or say --origin'
+        return Check(name=name, status=Status.WARN, text=text), True
+    host = (urlsplit(origin).hostname or "").lower()
+    fits = any(host == one.lower() or host.endswith(f".{one.lower()}") for one in domains)
+    text = f"only {told}; the Origin is {origin}"
+    if not fits:
+        text += ", which is none of these"
+    return Check(name=name, status=Status.OK if fits else Status.WARN, text=text), not fits or None
+
+
+def check_flow(deployment: Mapping[str, Any] | None, flows: Sequence[str]) -> list[Check]:
+    """The flow that the deployment begins in, and whether it is one of those that are counted."""
+    flow = deployment.get("flow") if deployment is not None else None
+    found = flow.get("id") if isinstance(flow, dict) else None
+    if not isinstance(found, str) or not found:
+        return []
+    text = safe_quote(found)
+    if not flows:
+        text += f': to have what is open in it counted, write flows = ["{safe_quote(found)}"]'
+    elif found not in flows:
+        text += f", and flows names another: {', '.join(flows)}"
+    wrong = bool(flows) and found not in flows
+    return [Check(name="flow", status=Status.WARN if wrong else Status.OK, text=text)]
+
+
+def lessons(learned: Learned, *, sessions: int | None = None) -> list[Check]:
+    """What was learnt of the flow and of the way out, a line each; what was not, is left out."""
+    return [
+        Check(name=name, status=status, text=text)
+        for name, status, text in _lines(learned, sessions)
+    ]
+
+
+def _lines(learned: Learned, sessions: int | None) -> Iterator[tuple[str, Status, str]]:
+    if learned.greets is not None:
+        when = "after Join" if learned.joined else "with its first answer"
+        many = _messages(learned.greeting_messages or 0)
+        text = f"yes, {when}: {many}" if learned.greets else "no"
+        yield "greets", Status.OK, text
+    elif learned.turn_messages is not None:
+        text = (
+            "not known: it answered the same text in other words the second time; write greets = "
+        )
+        yield "greets", Status.OK, text + "true or false"
+    if learned.turn_messages is not None:
+        text = f"{_messages(learned.turn_messages)} (the longer of two)"
+        if learned.turn_messages > 1:
+            text += ": runs wait for all of them, where turns is not written"
+        gap_s = learned.turn_gap_s or 0.0
+        slow = gap_s > SILENCE_SHARE * TURN_SILENCE_S
+        if slow:
+            text += f"; up to {gap_s:.2g} s apart: run with --turn-silence {3 * gap_s:.2g}s"
+        yield "turn", Status.WARN if slow else Status.OK, text
+    if learned.first_message_s is not None and learned.last_message_s is not None:
+        slow = learned.first_message_s > SLOW_FIRST_S
+        text = f"first message after {learned.first_message_s:.3g} s, last after "
+        text += f"{learned.last_message_s:.3g} s (the slower of two)"
+        if slow:
+            text += ": let guests wait longer than that"
+        yield "times", Status.WARN if slow else Status.OK, text
+    if learned.clear_s is not None:
+        text = f"proved {learned.clear_s * 1000:.3g} ms after it was asked for"
+        if learned.retired_s is not None:
+            text += f", the connection retired {learned.retired_s * 1000:.3g} ms later"
+        if learned.close_code is not None:
+            text += f", closed with {learned.close_code}"
+        yield "end", Status.OK, text
+    if learned.id_form or learned.time_form:
+        text = f"ids: {learned.id_form}; times: {learned.time_form}"
+        yield "forms", Status.OK, text
+    if learned.answered_by:
+        yield "answers by", Status.OK, learned.answered_by + _cost(learned, sessions)
+
+
+def _cost(learned: Learned, sessions: int | None) -> str:
+    if learned.answered_by != "Bot":
+        return ""
+    many = 1000 if sessions is None else sessions
+    few, most = TOKENS_OF_AN_AGENT
+    return (
+        f"; {many:,} guests take about {many * TOKENS_PER_SESSION:,.0f} AI tokens of a digital bot "
+        f"flow, {many * few:,.0f} of a virtual agent, {many * most:,.0f} of an agentic one"
+    )
+
+
+def check_outside(
+    learned: Learned, standing: Standing, *, refused: Sequence[str], within_s: float
+) -> list[Check]:
+    """What the Platform API showed of the visit, and whether it proves the conversation ended."""
+    name = "proved outside"
+    if standing.over:
+        ended = learned.ended_s
+        if ended is None:
+            ended = learned.analytics_ends_s
+        lag = "" if ended is None else f" {ended:g} s after Clear"
+        proof = Check(name=name, status=Status.OK, text=f"its conversation was over{lag}")
+    elif standing is Standing.OPEN:
+        text = f"its conversation is still open {within_s:g} s after Clear: sessions would hold "
+        text += "agents; look at it with harness audit"
+        proof = Check(name=name, status=Status.FAIL, text=text)
+    else:
+        text = "the Platform API does not show its conversation: an audit could tell nothing "
+        text += "(another division, or a permission that is lacking)"
+        proof = Check(name=name, status=Status.WARN, text=text)
+    return [proof, _views(learned), _analytics(learned, refused, within_s)]
+
+
+def _views(learned: Learned) -> Check:
+    roads = {
+        "its message": learned.message_leads,
+        "its attributes": learned.search_shown,
+        "its journey id": learned.journey_shown,
+    }
+    led = [road for road, leads in roads.items() if leads]
+    not_led = [road for road, leads in roads.items() if leads is False]
+    text = f"found by {' and '.join(led)}" if led else "found by none of the ways"
+    if not_led:
+        text += f"; not by {' or '.join(not_led)}"
+    if learned.attribute_prefix:
+        text += f"; attributes begin with '{safe_quote(learned.attribute_prefix)}'"
+    purposes = {
+        "itself": learned.purpose_direct,
+        "analytics": learned.purpose_analytics,
+        "search": learned.purpose_search,
+    }
+    called = [f"{safe_quote(name, 40)} ({view})" for view, name in purposes.items() if name]
+    if called:
+        text += f"; the guest is called {', '.join(called)}"
+    return Check(name="views", status=Status.OK if led else Status.WARN, text=text)
+
+
+def _analytics(learned: Learned, refused: Sequence[str], within_s: float) -> Check:
+    name = "analytics"
+    if learned.analytics_ends_s is not None:
+        text = f"shows a guest {learned.analytics_shows_s:g} s after its first words and its end "
+        text += f"{learned.analytics_ends_s:g} s after Clear, at most (asked every few seconds)"
+        return Check(name=name, status=Status.OK, text=text)
+    if name in refused:
+        return Check(name=name, status=Status.WARN, text="can't be asked with these credentials")
+    what = "the guest" if learned.analytics_shows_s is None else "the guest's end"
+    text = f"did not show {what} within {within_s:g} s: let audits wait longer (--deadline)"
+    return Check(name=name, status=Status.WARN, text=text)
+
+
+def _messages(count: int) -> str:
+    return "1 message" if count == 1 else f"{count} messages"

@@ -1,27 +1,43 @@
 """One guest's visit: it says two texts, listens after each until nobody says more, and clears.
 
-Everything that came is kept with its time, so that what the visit teaches is read from what was
-really on the wire.
+Everything that came is kept with its time: what the visit teaches is read from the wire.
+
+:class:`Outside` is the same visit as the operators' side shows it: under which names, and how late.
 """
 
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 from harness.clock import monotonic_ns, wall_ns
 from harness.config.targets_file import Terms
-from harness.errors import ConfigError, HarnessError
+from harness.errors import ConfigError, HarnessError, PlatformApiError
 from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings, read_sign_ins
 from harness.ledger.ledger import Ledger, Store
 from harness.ledger.reader import meta_of_this_process, read_leftovers
 from harness.ledger.tokens import Tokens, guest_tag
 from harness.measure.recorder import Recorder
+from harness.platform_api.client import PlatformApi
+from harness.platform_api.conversations import (
+    Look,
+    Seen,
+    Standing,
+    Tagged,
+    conversation_of_message,
+    conversations_by_id,
+    conversations_of_guests,
+    conversations_of_run,
+    look_now,
+)
+from harness.protocol.requests import journey_id
 from harness.rundir.layout import RunDirectory, make_run_directory, new_run_id
 from harness.rundir.start import target_facts, write_start
 from harness.safe_text import safe_quote
@@ -37,6 +53,11 @@ MOST_HEARD = 5_000
 """Frames that are kept of one visit: nobody says more, unless something is very wrong."""
 TIMES_SAID = 2
 """The same text twice: what is said to the first only is what the flow says of itself."""
+LOOK_EVERY_S = 3.0
+WITHIN_S = 90.0
+"""For so long analytics may take to show the end of the visit; it is not published how long."""
+MARGIN = timedelta(minutes=10)
+T = TypeVar("T")
 _ISO_MS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _HEX32 = re.compile(r"[0-9a-f]{32}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -347,3 +368,142 @@ def _form_of_time(value: object) -> str:
     if value is None:
         return "none"
     return "ISO 8601, milliseconds, Z" if _ISO_MS.fullmatch(str(value)) else "another form"
+
+
+@dataclass(slots=True)
+class Outside:
+    """What the Platform API showed of one visit.
+
+    It is asked while the conversation is open, and again after Clear until it is shown as over or
+    the time is up.
+    """
+
+    api: PlatformApi
+    learned: dict[str, Any] = field(default_factory=dict)
+    """fields of :class:`harness.preflight.stamp.Learned`"""
+    conversation: str = ""
+    standing: Standing = Standing.UNKNOWN
+    """the last that was told, by the conversation itself or by analytics"""
+    refused: set[str] = field(default_factory=set)
+
+    def look_while_open(self, meeting: Meeting) -> None:
+        """Find the conversation and see that it counts as open. Never raises."""
+        self._find(meeting)
+        if self.conversation:
+            now = self._ask(lambda: look_now(self.api, self.conversation), Look(Standing.UNKNOWN))
+            self.learned["direct_shown"] = now.standing is not Standing.UNKNOWN
+            self.learned["purpose_direct"] = now.purpose or None
+            self.standing = now.standing
+            self._analytics(meeting, wall_ns())
+
+    def look_after(
+        self,
+        meeting: Meeting,
+        *,
+        within_s: float = WITHIN_S,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Look until all views show the end, or the time is up. Never raises."""
+        deadline = monotonic_ns() + int(within_s * 1e9)
+        while True:
+            self._look(meeting)
+            if self._all_told() or monotonic_ns() >= deadline:
+                break
+            sleep(min(LOOK_EVERY_S, max(0.05, (deadline - monotonic_ns()) / 1e9)))
+        if "search" not in self.refused:
+            self.learned.setdefault("search_shown", False)
+
+    def _all_told(self) -> bool:
+        known = self.learned
+        direct = known.get("ended_s") is not None or known.get("direct_shown") is False
+        analytics = known.get("analytics_ends_s") is not None or "analytics" in self.refused
+        searched = known.get("search_shown") is not None or "search" in self.refused
+        return direct and analytics and searched
+
+    def _look(self, meeting: Meeting) -> None:
+        if not self.conversation:
+            self._find(meeting)
+        self._search(meeting)
+        if not self.conversation:
+            return
+        known, cleared_ns = self.learned, meeting.cleared_wall_ns or wall_ns()
+        if known.get("ended_s") is None and known.get("direct_shown") is not False:
+            now = self._ask(lambda: look_now(self.api, self.conversation), Look(Standing.UNKNOWN))
+            known["direct_shown"] = now.standing is not Standing.UNKNOWN
+            known["purpose_direct"] = now.purpose or known.get("purpose_direct")
+            self.standing = now.standing
+            if now.standing.over:
+                known["ended_s"] = _since(cleared_ns)
+        if known.get("analytics_ends_s") is None:
+            self._analytics(meeting, cleared_ns)
+
+    def _find(self, meeting: Meeting) -> None:
+        if not meeting.message_id:
+            return
+        found = self._ask(
+            lambda: conversation_of_message(self.api, meeting.message_id), None, "messages"
+        )
+        self.learned["message_leads"] = found is not None
+        self.conversation = found or self.conversation
+
+    def _search(self, meeting: Meeting) -> None:
+        if "search" in self.refused or self.learned.get("search_shown"):
+            return
+        start, end = _span(meeting)
+        nothing: dict[str, Tagged] = {}
+        found = self._ask(
+            lambda: conversations_of_run(self.api, meeting.run_id, start, end), nothing, "search"
+        )
+        for conversation, tagged in found.items():
+            self.conversation = self.conversation or conversation
+            self.learned |= {
+                "search_shown": True,
+                "attribute_prefix": tagged.prefix,
+                "purpose_search": tagged.purpose or None,
+            }
+
+    def _analytics(self, meeting: Meeting, cleared_ns: int) -> None:
+        if "analytics" in self.refused:
+            return
+        start, end = _span(meeting)
+        nothing: list[Seen] = []
+        wanted = journey_id(meeting.token)
+
+        def by_journey() -> list[Seen]:
+            return list(conversations_of_guests(self.api, [wanted], start, end))
+
+        shown = self._ask(
+            lambda: list(conversations_by_id(self.api, [self.conversation], start, end)),
+            nothing,
+            "analytics",
+        )
+        for seen in shown:
+            known = self.learned
+            known.setdefault("analytics_shows_s", _since(meeting.spoke_wall_ns))
+            known["purpose_analytics"] = seen.purpose or None
+            known["journey_shown"] = seen.journey == wanted and any(
+                one.id == seen.id for one in self._ask(by_journey, nothing)
+            )
+            if seen.standing.over:
+                known["analytics_ends_s"] = _since(cleared_ns)
+            if known.get("direct_shown") is False:
+                # That it shows it as open says nothing: it shows what was a while ago.
+                self.standing = seen.standing if seen.standing.over else Standing.UNKNOWN
+
+    def _ask(self, question: Callable[[], T], otherwise: T, name: str = "") -> T:
+        """An answer; ``otherwise`` where there is none, whatever the reason: it was told before."""
+        try:
+            return question()
+        except PlatformApiError as error:
+            if name and error.status in (400, 403, 404):
+                self.refused.add(name)
+            return otherwise
+
+
+def _span(meeting: Meeting) -> tuple[datetime, datetime]:
+    spoke = datetime.fromtimestamp((meeting.spoke_wall_ns or wall_ns()) / 1e9, UTC)
+    return spoke - MARGIN, spoke + MARGIN
+
+
+def _since(wall: int) -> float:
+    return round(max(0.0, (wall_ns() - wall) / 1e9), 1)

@@ -1,7 +1,6 @@
 """What was learnt, as lines; and what the Origin header has to be."""
 
-from harness.preflight.checks import Status
-from harness.preflight.lessons import check_flow, check_origin, lessons
+from harness.preflight.checks import Status, check_flow, check_origin, lessons
 from harness.preflight.stamp import Learned
 
 

@@ -12,8 +12,7 @@ from harness.config.targets_file import Terms, resolve_target
 from harness.guest.rest import exchange_sign_in
 from harness.guest.settings import GuestSettings
 from harness.ledger.reader import read_leftovers
-from harness.preflight.checks import Status
-from harness.preflight.lessons import check_visit, lessons
+from harness.preflight.checks import Status, check_visit, lessons
 from harness.preflight.meeting import Meeting, Patience, Turn, _Ear, learn, meet
 from harness.preflight.stamp import Learned
 

@@ -8,10 +8,8 @@ from sessions import Simulated
 
 from harness.config.targets_file import resolve_target
 from harness.platform_api.conversations import Standing
-from harness.preflight.checks import Status
-from harness.preflight.lessons import check_outside
-from harness.preflight.meeting import Patience, meet
-from harness.preflight.outside import Outside
+from harness.preflight.checks import Status, check_outside
+from harness.preflight.meeting import Outside, Patience, meet
 from harness.preflight.stamp import Learned
 
 pytestmark = pytest.mark.process
