@@ -8,8 +8,7 @@ from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.report.console import open_console
 from harness.studies.drift.figures import as_dict, assess_run
-from harness.studies.drift.page import write_drift_page
-from harness.studies.drift.text import show_drift
+from harness.studies.drift.page import show_drift, write_drift_page
 from harness.studies.drift.trend import Drift
 from harness.units import seconds
 

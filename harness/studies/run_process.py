@@ -1,8 +1,5 @@
-"""A level of a capacity search as a process: started, looked at, ended when it has said enough.
-
-What a locustfile is about to do, learnt in a process of its own (importing Locust patches).
-
-The simulator as a process of its own beside a run, and its own view of what happened.
+"""Processes of our own beside a study: a run that is watched, a locustfile that is looked at (it
+takes a process, importing Locust patches), and the simulator with its own view of what happened.
 """
 
 import json
@@ -14,7 +11,6 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any
@@ -26,54 +22,10 @@ from harness.errors import ConfigError
 from harness.finish import simulator_truth
 from harness.processes import Lifeline, deferred_stops
 from harness.rundir.layout import RunDirectory
-from harness.studies.capacity.level import held_for
 
 Say = Callable[[str], object]
 LOG = "harness.log"
 POLL_S = 0.5
-SETTLED_S = 1.0
-"""So long after a moment everything that was measured until then is on disk."""
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A level that has run: its run directory, and the seconds by which it is judged."""
-
-    directory: Path
-    judged_s: float
-
-
-def hold_level(
-    command: Sequence[str],
-    out: Path,
-    *,
-    warmup_s: float,
-    hold_s: float,
-    longest_s: float,
-    settled: Callable[[Path, float], bool],
-    say: Say,
-) -> Held:
-    """Run ``command`` (a ``harness run`` into ``out``) until it is ``settled``, then drain it.
-
-    That is asked, with the run's directory and the judged seconds, when it has been judged for
-    ``hold_s``, twice that, and so on, at most for ``longest_s``. Raises ConfigError when it did not
-    run. KeyboardInterrupt drains it too.
-    """
-    judged_s, look_s = longest_s, hold_s
-
-    def look(directory: Path) -> bool:
-        nonlocal judged_s, look_s
-        # At the longest it ends by itself.
-        if look_s >= longest_s or held_for(directory, warmup_s=warmup_s) < look_s + SETTLED_S:
-            return False
-        enough = settled(directory, look_s)
-        if enough:
-            judged_s = look_s
-        look_s *= 2
-        return enough
-
-    directory = watch_run(command, out, look=look, say=say)
-    return Held(directory, judged_s)
 
 
 def watch_run(

@@ -7,7 +7,7 @@ locustfile, the simulator's profile, the target.
 import argparse
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,10 @@ from harness.judge.record import KNOWN
 from harness.preflight.stamp import carry_stamp, permit
 from harness.rundir.layout import make_run_directory, new_run_id, write_json
 from harness.simulator import options as simulator_options
-from harness.studies.capacity.level import GENERATORS_OWN, Level, judge_run, look_at
+from harness.studies.capacity.level import GENERATORS_OWN, Level, held_for, judge_run, look_at
 from harness.studies.capacity.models import Reading
 from harness.studies.capacity.search import Found, Judged, Raised, SearchPlan, Tried, answer
-from harness.studies.run_process import Say, hold_level, inspect_locustfile
+from harness.studies.run_process import Say, inspect_locustfile, watch_run
 from harness.units import seconds
 
 SEARCH = "search.json"
@@ -35,6 +35,8 @@ SCHEMA = 1
 FILLED = 0.6
 """Of the warm-up, in which the guests of an occupancy come one after the other."""
 LONGEST_HOLD_S = 86400.0
+SETTLED_S = 1.0
+"""So long after a moment everything that was measured until then is on disk."""
 LONGEST = 16
 """A level is held at most so many times as long as until the first look, unless asked otherwise."""
 
@@ -219,6 +221,47 @@ def run_level(
     )
     search.save()
     return level
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A level that has run: its run directory, and the seconds by which it is judged."""
+
+    directory: Path
+    judged_s: float
+
+
+def hold_level(
+    command: Sequence[str],
+    out: Path,
+    *,
+    warmup_s: float,
+    hold_s: float,
+    longest_s: float,
+    settled: Callable[[Path, float], bool],
+    say: Say,
+) -> Held:
+    """Run ``command`` (a ``harness run`` into ``out``) until it is ``settled``, then drain it.
+
+    That is asked, with the run's directory and the judged seconds, when it has been judged for
+    ``hold_s``, twice that, and so on, at most for ``longest_s``. Raises ConfigError when it did not
+    run. KeyboardInterrupt drains it too.
+    """
+    judged_s, look_s = longest_s, hold_s
+
+    def look(directory: Path) -> bool:
+        nonlocal judged_s, look_s
+        # At the longest it ends by itself.
+        if look_s >= longest_s or held_for(directory, warmup_s=warmup_s) < look_s + SETTLED_S:
+            return False
+        enough = settled(directory, look_s)
+        if enough:
+            judged_s = look_s
+        look_s *= 2
+        return enough
+
+    directory = watch_run(command, out, look=look, say=say)
+    return Held(directory, judged_s)
 
 
 def _command(

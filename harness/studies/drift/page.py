@@ -1,10 +1,14 @@
-"""What drifts over a soak as a page for people who don't read logs."""
+"""What drifts over a soak: as a page for people who don't read logs, and as a table."""
 
 from collections.abc import Sequence
 from itertools import pairwise
 from math import inf
 from pathlib import Path
 from statistics import median
+
+from rich import table
+from rich.console import Console
+from rich.text import Text
 
 from harness.measure.model import OPERATIONS
 from harness.report.figures import percent_text, with_unit
@@ -33,7 +37,7 @@ from harness.report.html.page import (
 )
 from harness.rundir.layout import DRIFT_PAGE
 from harness.studies.drift.assess import DriftReport, Finding, Leak, Side
-from harness.studies.drift.trend import Drift
+from harness.studies.drift.trend import Drift, Trend
 from harness.units import about_text, duration_text
 
 LEAST_HEIGHT = 4.0
@@ -468,3 +472,59 @@ def _leak(leak: Leak) -> Sequence[tuple[str, str]]:
 
 def _is(finding: Finding, verdict: Drift) -> bool:
     return finding.trend.verdict is verdict
+
+
+STYLES = {
+    Drift.FLAT: "green",
+    Drift.IMPROVING: "green",
+    Drift.DRIFTING: "bold red",
+    Drift.UNDECIDED: "yellow",
+}
+
+
+def show_drift(report: DriftReport, console: Console) -> None:
+    rows = table.Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("figure", "of the", "verdict", "change over the run", "interval", ""):
+        rows.add_column(column)
+    for finding in report.findings:
+        found = finding.trend
+        rows.add_row(
+            finding.name,
+            str(finding.side),
+            Text(str(found.verdict), style=STYLES[found.verdict]),
+            _amount_text(found, found.change),
+            ""
+            if found.low is None
+            else f"{_amount_text(found, found.low)} to {_amount_text(found, found.high)}",
+            _remark(found),
+        )
+    if report.leak is not None:
+        leak = report.leak
+        rows.add_row(
+            "leftovers",
+            "service",
+            Text(str(leak.verdict), style=STYLES[leak.verdict]),
+            f"{leak.share:.2%} of sessions",
+            f"{leak.low:.2%} to {leak.high:.2%}",
+            f"tolerated {leak.tolerated:.2%}",
+        )
+    console.print(rows)
+    console.print(f"\n{report.sentence}", style="bold")
+    for assumption in assumptions(report):
+        console.print(assumption, style="dim")
+
+
+def _amount_text(found: Trend, value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:+.1%}" if found.relative else f"{value:+.3g}"
+
+
+def _remark(found: Trend) -> str:
+    if found.step is not None:
+        return f"changed at once from {found.step.before:.4g} to {found.step.after:.4g}"
+    if found.note:
+        return found.note
+    if found.longer_s is not None:
+        return f"about {about_text(found.longer_s)} more would decide"
+    return ""
