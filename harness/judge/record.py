@@ -26,7 +26,7 @@ from harness.judge.accounts import (
 )
 from harness.judge.gate import GateResult, Percentile, Time, Verdict, judge
 from harness.judge.objective import Kind, Known, Objective, parse_objective
-from harness.judge.parts import parts_block
+from harness.judge.series import parts_block
 from harness.judge.validity import (
     broken,
     check_little,

@@ -5,7 +5,7 @@ registers the harness with Locust, as Locust's plugins do; a run begins with Loc
 """
 
 from harness.load import plugin as _plugin
-from harness.load.parameters import (
+from harness.load.options import (
     as_asked,
     irregular,
     objective,
@@ -16,9 +16,8 @@ from harness.load.parameters import (
     slots_for,
     stay,
 )
-from harness.load.script import ScriptUser
 from harness.load.shape import ArrivalShape
-from harness.load.user import GuestUser
+from harness.load.user import GuestUser, ScriptUser
 from harness.workload.arrivals import from_csv, poisson, ramp, spike, steady, steps, then
 from harness.workload.texts import texts
 from harness.workload.think import constant, from_data, lognormal, uniform

@@ -1,14 +1,13 @@
 """Who may come in, and when: the schedule or a free slot, the cap on sessions, a pause, the end.
 
-An arrival that comes due goes to the slot of its class that has been free for longest; when none
-is free it waits for one, and starts late or is dropped. Its class is drawn by weight: would it go
-to whichever slot is free for longest, the class whose stories are short would get more than its
-weight, and with slots that were all free at the start one class might get them all.
+An arrival that comes due goes to the slot of its class that has been free for longest. When none
+is free it waits for one, and starts late or is dropped. Its class is drawn by weight: if it went
+to whichever slot is free, the class with the shortest stories would get more than its weight.
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, NamedTuple
 
@@ -17,7 +16,158 @@ from gevent.event import AsyncResult, Event
 from locust.exception import StopUser
 
 from harness.clock import monotonic_ns
-from harness.load.arrivals import Arrivals, Counts
+from harness.workload.partition import Piece, Share
+from harness.workload.schedule import Schedule
+
+
+@dataclass(slots=True)
+class Counts:
+    """Arrivals so far: due by now, started (of those late), dropped, not wanted in a pause.
+
+    ``no_slot`` are those that were late or dropped because no slot was free when they were due;
+    ``slots_gone`` are slots that ended for good, though nobody had asked them to, ``slots_done``
+    those that had nothing more to do; ``at_cap`` is 1 once the cap on sessions has turned one away.
+    """
+
+    due: int = 0
+    started: int = 0
+    late: int = 0
+    dropped: int = 0
+    paused: int = 0
+    no_slot: int = 0
+    slots_gone: int = 0
+    slots_done: int = 0
+    at_cap: int = 0
+
+
+class Arrivals:
+    """The arrivals of one process; ``share`` says which of the schedule's are its own.
+
+    ``until`` is the first arrival that it may not start yet: a worker holds a lease on its share
+    which its master extends, so that a worker that was given up can't start what others do now.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        *,
+        start_ns: int,
+        late_after_s: float,
+        drop_after_s: float,
+        share: Share | None = None,
+        until: int | None = None,
+    ) -> None:
+        self._schedule = schedule
+        self._share = Share.of(schedule.count, 0, 1) if share is None else share
+        self._until = schedule.count if until is None else until
+        self._start_ns = start_ns
+        self._late_ns = int(late_after_s * 1e9)
+        self._drop_ns = int(drop_after_s * 1e9)
+        self._taken = self._passed = -1
+        self._next = self._share.after(-1)
+        self._next_due_ns: int | None = None
+        self._closed = False
+        self.paused = False
+        """while it is set, arrivals that come due are passed by"""
+        self.counts = Counts()
+
+    def due_next_ns(self) -> int | None:
+        """When the next arrival that may be started is due; None: none, or not to be known yet."""
+        if self._next is None or self._next >= self._until or self._closed:
+            return None
+        if self._next_due_ns is None:
+            self._next_due_ns = self._due_ns(self._next)
+        return self._next_due_ns
+
+    def take(self, now_ns: int) -> int | None:
+        """The due time of an arrival that is due by now and can still be started; None: there is
+        none. Those that are too late to start are dropped on the way.
+        """
+        while (due_ns := self.due_next_ns()) is not None and due_ns <= now_ns:
+            assert self._next is not None
+            self._taken = self._next
+            self._next = self._share.after(self._taken)
+            self._next_due_ns = None
+            if self.paused:
+                self.counts.paused += 1
+                continue
+            if now_ns - due_ns <= self._drop_ns:
+                return due_ns
+            self.counts.dropped += 1
+        return None
+
+    @property
+    def over(self) -> bool:
+        """Whether no arrival of this process's share is to come any more."""
+        return self._next is None
+
+    def is_late(self, due_ns: int, now_ns: int) -> bool:
+        """Whether an arrival that is started now counts as late."""
+        return now_ns - due_ns > self._late_ns
+
+    def drop_overdue(self, due_ns: int, now_ns: int, *, slot_free: bool) -> bool:
+        """Drop an arrival that was taken, if it is too late to start it; whether it was.
+
+        Where no slot was free, that was the reason.
+        """
+        if now_ns - due_ns <= self._drop_ns:
+            return False
+        self.counts.dropped += 1
+        if not slot_free:
+            self.counts.no_slot += 1
+        return True
+
+    def take_passed(self, now_ns: int) -> None:
+        """In a pause: pass by what has come due, also when no slot asks for it."""
+        if self.paused:
+            assert self.take(now_ns) is None
+
+    def started(self, due_ns: int) -> None:
+        """Note that the arrival due then is being started now."""
+        self.counts.started += 1
+        if monotonic_ns() - due_ns > self._late_ns:
+            self.counts.late += 1
+
+    def grant(self, pieces: Sequence[Piece], until: int) -> bool:
+        """Take a new share and lease from the master; False if it cuts into what was taken."""
+        before = self._share.many(self._taken + 1)
+        self._share.set(pieces)
+        kept = self._share.many(self._taken + 1) == before
+        self._until = max(self._until, until)
+        self._next = self._share.after(self._taken)
+        self._next_due_ns = None
+        return kept
+
+    def move(self, start_ns: int) -> None:
+        """Set when the schedule began; only for a worker that has had no share of it so far."""
+        self._start_ns = start_ns
+        self._next_due_ns = None
+
+    def pass_time(self, now_ns: int) -> None:
+        """Bring the count of what is due up to date, as far as it is certain to be ours."""
+        after = self._share.after(self._passed)
+        while after is not None and after < self._until and self._due_ns(after) <= now_ns:
+            self._passed = after
+            self.counts.due += 1
+            after = self._share.after(after)
+
+    def close(self, now_ns: int, *, short: int = 0) -> None:
+        """The end of arrivals: what was due and has not been started is dropped, or was paused;
+        ``short`` of that for want of a slot.
+
+        An arrival due at this very moment was not turned away: it counts as not due any more.
+        """
+        self.take_passed(now_ns)
+        self._closed = True
+        self.pass_time(now_ns - self._late_ns)
+        counts = self.counts
+        counts.due = max(counts.due, counts.started + counts.dropped + counts.paused)
+        dropped = max(counts.dropped, counts.due - counts.started - counts.paused)
+        counts.no_slot += min(short, dropped - counts.dropped)
+        counts.dropped = dropped
+
+    def _due_ns(self, index: int) -> int:
+        return self._start_ns + self._schedule.due_ns(index)
 
 
 class Mix:
@@ -375,3 +525,66 @@ class Dispatcher:
         counts = self._present
         said, self._said = self._said, replace(counts)
         return {name: getattr(counts, name) - getattr(said, name) for name in KINDS}
+
+
+class Occupancy:
+    """The area under the occupancy, and how long those stayed who have left."""
+
+    def __init__(self, now_ns: int) -> None:
+        self._inside = 0
+        self._changed_ns = now_ns
+        self._area_ns = 0
+        self._ended = 0
+        self._ended_ns = 0
+
+    def come(self, now_ns: int) -> None:
+        """One guest more."""
+        self._pass(now_ns)
+        self._inside += 1
+
+    def go(self, came_ns: int, now_ns: int) -> None:
+        """One guest fewer, who came then."""
+        self._pass(now_ns)
+        self._inside -= 1
+        self._ended += 1
+        self._ended_ns += now_ns - came_ns
+
+    def totals(self, now_ns: int) -> dict[str, int]:
+        """Running totals: guest-milliseconds in session; guests that left, and their time."""
+        self._pass(now_ns)
+        return {
+            "occupancy_ms": self._area_ns // 1_000_000,
+            "ended": self._ended,
+            "ended_ms": self._ended_ns // 1_000_000,
+        }
+
+    def _pass(self, now_ns: int) -> None:
+        self._area_ns += self._inside * (now_ns - self._changed_ns)
+        self._changed_ns = now_ns
+
+
+class Visit:
+    """One guest's time inside; a class and no generator, because thousands are held at a time."""
+
+    __slots__ = ("_came_ns", "_occupancy", "_on_gone")
+
+    def __init__(self, stay: Occupancy, on_gone: Callable[[int], None]) -> None:
+        """``on_gone`` hears of the length in nanoseconds."""
+        self._occupancy = stay
+        self._on_gone = on_gone
+        self._came_ns = 0
+
+    def __enter__(self) -> None:
+        self._came_ns = monotonic_ns()
+        self._occupancy.come(self._came_ns)
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """The guest has left; once, whoever sees it first."""
+        came_ns, self._came_ns = self._came_ns, 0
+        if came_ns:
+            now = monotonic_ns()
+            self._occupancy.go(came_ns, now)
+            self._on_gone(now - came_ns)

@@ -24,8 +24,8 @@ from locust.util.load_locustfile import load_locustfile
 
 from harness.config.run_config import SETTINGS
 from harness.errors import HarnessError
-from harness.load.limit_checks import check_rows, might_break, would_break
-from harness.load.parameters import looked_at, occupancy
+from harness.load.admission import check_rows, might_break, would_break
+from harness.load.options import looked_at, occupancy
 from harness.load.shape import ArrivalShape, check_only_one, peak_per_s
 from harness.load.user import GuestUser
 

@@ -32,16 +32,14 @@ from harness.load.cluster.leases import Lease, Shares
 from harness.load.cluster.master_port import MasterPort, harden_receiving
 from harness.load.cluster.replication import Copies, Shipper
 from harness.load.dispatch import shares_of
-from harness.load.health import Duties
+from harness.load.health import Duties, calling_place, place_of
 from harness.load.live.prometheus import MetricsServer
 from harness.load.live.totals import INTERVAL, AbortWatch, Live
 from harness.load.live.web import SessionsTab, guard
 from harness.load.locust_stats import trim
-from harness.load.parameters import seed
+from harness.load.options import LEARNED, RUN_ID, SHARES, RunOptions, add_options, seed
 from harness.load.pausing import Asked, register_paused
 from harness.load.run import LEAD_NS, Run, time_to_clear_s
-from harness.load.run_options import LEARNED, RUN_ID, SHARES, RunOptions, add_options
-from harness.load.script_errors import calling_place, place_of
 from harness.load.shape import schedule_facts
 from harness.load.signals import (
     Interrupts,

@@ -34,20 +34,17 @@ from harness.guest.served import Why
 from harness.guest.session import GuestSession
 from harness.guest.settings import SignIn
 from harness.judge.accounts import NO_STORIES
+from harness.judge.series import LEAD_S
 from harness.judge.validity import count_name
 from harness.ledger.ledger import Ledger, Stage, Store
 from harness.ledger.reader import meta_of_this_process
 from harness.ledger.tokens import Tokens
-from harness.load.arrivals import Arrivals
 from harness.load.cluster.leases import Lease
 from harness.load.cluster.replication import Shipper, new_node_name
-from harness.load.dispatch import Dispatcher, Mix, Slots, shares_of
-from harness.load.health import Duties, ProcessHealth
+from harness.load.dispatch import Arrivals, Dispatcher, Mix, Occupancy, Slots, Visit, shares_of
+from harness.load.health import Duties, ProcessHealth, ScriptErrors
 from harness.load.locust_stats import BridgedRecorder
-from harness.load.occupancy import Occupancy, Visit
-from harness.load.parameters import seed
-from harness.load.run_options import RunOptions
-from harness.load.script_errors import ScriptErrors
+from harness.load.options import RunOptions, seed
 from harness.load.shape import ArrivalShape
 from harness.measure.histogram import Histogram
 from harness.measure.lag import LoopLag
@@ -75,8 +72,8 @@ CLEARING_S = 2.0
 """What clearing takes beside its rate: the last proofs on their way, and the files to close."""
 OVER_FOR = 2
 """So many looks in a row: a guest who has just come may not be in session yet."""
-LEAD_NS = 500_000_000
-"""From the start of a run to the start of its schedule: the slots have to be there first."""
+LEAD_NS = int(LEAD_S * 1e9)
+"""The slots have to be there before the schedule begins."""
 
 
 def time_to_clear_s(sessions: int) -> float:

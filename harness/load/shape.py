@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 from locust import LoadTestShape
 
 from harness.errors import ConfigError
-from harness.judge.parts import schedule_parts
+from harness.judge.series import schedule_parts
 from harness.units import seconds
 from harness.workload.arrivals import Schedule
 

@@ -411,9 +411,8 @@ class Guests:
         from harness.config.targets_file import Terms
         from harness.guest.settings import GuestSettings
         from harness.load import GuestUser
-        from harness.load.guest_options import GuestOptions
+        from harness.load.options import GuestOptions, RunOptions
         from harness.load.run import Run
-        from harness.load.run_options import RunOptions
 
         bench = self
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.judge.parts import DRAIN, parts_block, schedule_parts
+from harness.judge.series import DRAIN, parts_block, schedule_parts
 from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
 from harness.measure.snapshot import IntervalWriter, read_intervals

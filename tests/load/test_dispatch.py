@@ -7,8 +7,7 @@ import pytest
 from locust.exception import StopUser
 
 from harness.clock import monotonic_ns
-from harness.load.arrivals import Arrivals
-from harness.load.dispatch import Dispatcher
+from harness.load.dispatch import Arrivals, Dispatcher
 from harness.workload.arrivals import steady
 
 S = 1_000_000_000

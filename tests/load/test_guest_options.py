@@ -15,8 +15,7 @@ from harness.errors import ConfigError
 from harness.guest.rate_limit import DOCUMENTED, UNLIMITED
 from harness.guest.rest import exchange_sign_in
 from harness.guest.settings import GuestSettings
-from harness.load.guest_options import GuestOptions, read_guest_options
-from harness.load.run_options import add_options, read_options
+from harness.load.options import GuestOptions, add_options, read_guest_options, read_options
 from harness.preflight.stamp import Learned, write_stamp
 
 URL = "ws://127.0.0.1:1/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef"

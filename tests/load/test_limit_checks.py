@@ -7,15 +7,14 @@ import pytest
 from locust import between
 
 from harness.errors import ConfigError
-from harness.load.limit_checks import (
+from harness.load.admission import (
     check_rows,
     mean_think_s,
     might_break,
     origins_left_out,
     would_break,
 )
-from harness.load.script import ScriptUser, open_script
-from harness.load.user import GuestUser
+from harness.load.user import GuestUser, ScriptUser, open_script
 from harness.workload.think import uniform
 
 STORM = "scenarios:\n  Storm:\n    - repeat: 100\n      steps: [{say: a}, {think: 300ms}]\n"

@@ -6,7 +6,7 @@ import pytest
 from locust import events
 
 from harness.errors import ConfigError
-from harness.load.parameters import objective
+from harness.load.options import objective
 
 
 def test_a_good_objective_reaches_the_run() -> None:

@@ -3,8 +3,8 @@
 import pytest
 
 from harness.errors import ConfigError
-from harness.load import parameters
-from harness.load.parameters import (
+from harness.load import options as parameters
+from harness.load.options import (
     as_asked,
     irregular,
     looked_at,

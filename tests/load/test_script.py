@@ -12,7 +12,7 @@ from locusts import ROOT, finish, only_run, passed, start
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.ledger.tokens import guest_tag
-from harness.load.script import ScriptUser, open_script
+from harness.load.user import ScriptUser, open_script
 from harness.protocol.requests import attributes_size
 from harness.rundir.layout import new_run_id
 from harness.workload.script.file import OWN_ATTRIBUTE_BYTES

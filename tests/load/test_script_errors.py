@@ -9,7 +9,7 @@ import pytest
 import harness
 from harness.exit_codes import ExitCode
 from harness.judge.accounts import ELSEWHERE
-from harness.load.script_errors import HOPELESS, PLACES, ScriptErrors
+from harness.load.health import HOPELESS, PLACES, ScriptErrors
 
 STORY = """
 from locust import task

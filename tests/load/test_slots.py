@@ -10,8 +10,7 @@ from locust.exception import StopUser
 
 from harness.clock import monotonic_ns
 from harness.judge.validity import CHANCE, chance_of
-from harness.load.arrivals import Arrivals
-from harness.load.dispatch import Mix, Slots
+from harness.load.dispatch import Arrivals, Mix, Slots
 from harness.workload.arrivals import steady
 
 S = 1_000_000_000

@@ -19,7 +19,7 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from harness.clock import monotonic_ns, utc_iso
 from harness.judge.validity import write_shares
-from harness.load.arrivals import Arrivals
+from harness.load.dispatch import Arrivals
 from harness.workload.partition import Partition, Piece
 from harness.workload.schedule import Schedule
 

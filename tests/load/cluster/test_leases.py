@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from locusts import environment_for, finish, launch, locustfile, only_run, passed
 
-from harness.load.arrivals import Arrivals
 from harness.load.cluster import leases as sharing
 from harness.load.cluster.leases import ASK, GRANT, LEASE_NS, LOST_AFTER_NS, Lease, Shares
+from harness.load.dispatch import Arrivals
 from harness.rundir.layout import RunDirectory
 from harness.supervise.stages import free_port
 from harness.workload.arrivals import steady

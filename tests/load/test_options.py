@@ -7,7 +7,7 @@ import pytest
 from locust.argument_parser import LocustArgumentParser
 
 from harness.errors import ConfigError
-from harness.load.run_options import RUN_ID, add_options, read_options
+from harness.load.options import RUN_ID, add_options, read_options
 
 URL = "ws://127.0.0.1:1/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef"
 

@@ -1,0 +1,414 @@
+"""What is asked of a run: by Locust's command line, by the environment, and by the locustfile.
+
+The options are Locust options, so a master hands them on to its workers; none of them is secret. A
+locustfile reads some of them itself and names a default for each::
+
+    arrivals = as_asked(rate="30/min", over="10m")
+"""
+
+import argparse
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from math import ceil
+from pathlib import Path
+from typing import Any, TypeVar
+
+from locust import events
+
+from harness.config.guard import Rule, parse_overrides
+from harness.config.run_config import (
+    ARRIVALS,
+    LOCUST_OPTIONS,
+    OCCUPANCY,
+    OVER,
+    RATE,
+    SEED,
+    SILENCE,
+    STAY,
+    RunConfig,
+    Setting,
+)
+from harness.config.run_config import RUN_ID as HANDED_RUN_ID
+from harness.config.target import Target
+from harness.config.targets_file import Terms, resolve_target
+from harness.errors import ConfigError
+from harness.guest.rate_limit import DOCUMENTED, UNLIMITED, ConnectionBudget
+from harness.guest.settings import GuestSettings, SignIn, read_sign_ins
+from harness.judge.objective import parse_objective
+from harness.judge.record import KNOWN
+from harness.ledger.tokens import guest_tag
+from harness.load.shape import peak_per_s
+from harness.preflight.stamp import Learned, read_learned
+from harness.protocol.names import CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE
+from harness.units import duration_text, rate_per_s, seconds
+from harness.workload.arrivals import Schedule, poisson, steady
+
+Meaning = TypeVar("Meaning")
+LEAST_AGE_S = 0.5
+"""Younger connections would hardly carry anything but their own making."""
+LEAST_SILENCE_S, MOST_SILENCE_S = 0.05, 60.0
+"""Of a turn: within less nobody could say more, and nobody waits for longer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestOptions:
+    """``connections_per_minute`` is the whole deployment's, 0 for no limit."""
+
+    paced: bool = True
+    connections_per_minute: int = 0
+    history: bool = True
+    auto_join: bool = False
+    max_connection_age_s: float | None = None
+    """0: never replaced by the guest; None: as the guest's class says"""
+    replies: bool = True
+    greets: bool | None = None
+    """None: as the guest's class says, or else as a preflight has learnt"""
+    learned_greets: bool | None = None
+    turns: bool = False
+    turn_silence_s: float = 1.0
+    listen: bool = True
+    sign_ins: tuple[str, ...] = field(default=(), repr=False)
+    """JWTs, each the key to a customer's account"""
+
+    def settings(self, terms: Terms, *, workers: int, run_id: str) -> GuestSettings:
+        """What the guests of one of n workers share. Raises ConfigError."""
+        limit = self.connections_per_minute
+        return GuestSettings(
+            target=terms.target,
+            tls=terms.target.tls_context(),
+            budget=DOCUMENTED if self.paced else UNLIMITED,
+            connections=ConnectionBudget(limit, share=1 / workers) if limit else None,
+            history=self.history,
+            auto_join=self.auto_join,
+            max_connection_age_s=self.max_connection_age_s or 0.0,
+            replies=self.replies,
+            greets=self.learned_greets if self.greets is None else self.greets,
+            turns=self.turns,
+            turn_silence_s=self.turn_silence_s,
+            custom_attributes={"runId": run_id},
+            tag_of=guest_tag,
+        )
+
+    def of_guest(
+        self,
+        settings: GuestSettings,
+        *,
+        sign_in: SignIn,
+        max_age_s: float,
+        greets: bool | None = None,
+    ) -> GuestSettings:
+        """The run's settings with what is one guest's own; what was asked for wins."""
+        own: dict[str, Any] = {"sign_in": sign_in} if sign_in else {}
+        if max_age_s and self.max_connection_age_s is None:
+            own["max_connection_age_s"] = max_age_s
+        if greets is not None and self.greets is None:
+            own["greets"] = greets
+        return replace(settings, **own) if own else settings
+
+    def sign_in_of(self, guest: int) -> str:
+        """The JWT of guest number n, counted from 0 over all workers; empty where there are none.
+
+        After the last comes the first again: at that time its customer's earlier session ends.
+        """
+        return self.sign_ins[guest % len(self.sign_ins)] if self.sign_ins else ""
+
+
+def read_guest_options(
+    parsed: argparse.Namespace, terms: Terms, learned: Learned | None = None
+) -> GuestOptions:
+    """What the options say, or else the target's terms, or what preflights have taught.
+
+    Raises ConfigError.
+    """
+    paced = _one_of("--pace", parsed.pace, {"documented": True, "off": False})
+    on_off = {"on": True, "off": False}
+    joins = _one_of("--auto-join", parsed.auto_join, {**on_off, "": terms.auto_join})
+    replies = {**on_off, "": True if terms.replies is None else terms.replies}
+    greets: dict[str, bool | None] = {**on_off, "": terms.greets}
+    # A flow that greets after Join may be silent before its first answer, and the other way round.
+    same = learned is not None and learned.joined == joins
+    many = learned is not None and (learned.turn_messages or 0) > 1
+    turns = many if terms.turns is None else terms.turns
+    file = Path(parsed.sign_ins) if parsed.sign_ins else terms.sign_ins
+    return GuestOptions(
+        paced=paced,
+        connections_per_minute=_connections(parsed.connections, terms, paced=paced),
+        history=_one_of("--history", parsed.history, on_off),
+        auto_join=joins,
+        max_connection_age_s=_max_age_s(parsed.max_connection_age),
+        replies=_one_of("--replies", parsed.replies, replies),
+        greets=_one_of("--greets", parsed.greets, greets),
+        learned_greets=learned.greets if learned is not None and same else None,
+        turns=_one_of("--turns", parsed.turns, {**on_off, "": turns}),
+        turn_silence_s=_silence_s(parsed.turn_silence),
+        listen=_one_of("--listen", parsed.listen, on_off),
+        sign_ins=() if file is None else read_sign_ins(file),
+    )
+
+
+def _silence_s(text: str) -> float:
+    silence_s = seconds(text, "--turn-silence")
+    if not LEAST_SILENCE_S <= silence_s <= MOST_SILENCE_S:
+        raise ConfigError(
+            f"--turn-silence: expected a time from {duration_text(LEAST_SILENCE_S)} to "
+            f"{duration_text(MOST_SILENCE_S)}, got {text!r}"
+        )
+    return silence_s
+
+
+def _connections(text: str, terms: Terms, *, paced: bool) -> int:
+    if text == "off":
+        return 0
+    if text:
+        if not text.isdecimal() or not int(text):
+            raise ConfigError(f"--connections: expected a number above zero or off, got {text!r}")
+        return int(text)
+    if terms.connections_per_minute is not None:
+        return terms.connections_per_minute
+    return CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE if terms.guarded and paced else 0
+
+
+def _max_age_s(text: str) -> float | None:
+    if not text or text == "off":
+        return 0.0 if text else None
+    return max_age_s(text, "--max-connection-age")
+
+
+def max_age_s(text: str | float, what: str) -> float:
+    """The age of a connection as people write it. Raises ConfigError naming ``what``."""
+    age_s = seconds(text, what)
+    if age_s < LEAST_AGE_S:
+        least = duration_text(LEAST_AGE_S)
+        raise ConfigError(f"{what}: expected {least} or more, got {text!r}")
+    return age_s
+
+
+def _one_of(option: str, text: str, meanings: Mapping[str, Meaning]) -> Meaning:
+    if text not in meanings:
+        words = " or ".join(word for word in meanings if word)
+        raise ConfigError(f"{option}: expected {words}, got {text!r}")
+    return meanings[text]
+
+
+HOW_TO_SIMULATE = (
+    "no target: say where the guests go, for example\n"
+    "  harness run LOCUSTFILE                  (starts the simulator by itself)\n"
+    "or start the simulator in another terminal and name its url and deployment id:\n"
+    "  harness simulate\n"
+    "  HARNESS_TARGET='ws://127.0.0.1:PORT/v1?deploymentId=UUID' locust -f LOCUSTFILE"
+)
+
+RUN_ID = "harness_run_id"
+SHARES = "harness_shares"
+LEARNED = "harness_learned"
+"""Attributes that the master adds to Locust's options; they travel to the workers with them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What a run needs to know besides the locustfile."""
+
+    terms: Terms
+    reports: Path
+    overrides: dict[Rule, str] = field(default_factory=dict)
+    metrics: tuple[str, int] | None = None
+    """address and port of the Prometheus endpoint"""
+    slo: Path | None = None
+    """a TOML file of objectives beside those of the locustfile"""
+    warm_up_s: float | None = None
+    """so long from the beginning nothing is judged; None: as the shape says"""
+    confident: bool = False
+    """what is met within chance is NO_DATA"""
+    disk_guard: bool = True
+    """refuse a run that does not fit on the disk, and end one before the disk is full"""
+    run_id: str | None = None
+    """given by the master or by ``harness run``; otherwise made at the start"""
+    term_grace_s: float = 8.0
+    """after SIGTERM everything open has to be cleared by then: who sends it kills us later"""
+    learned: Learned | None = None
+    """what preflights of the target have taught, if anything"""
+    guest_options: GuestOptions = field(default_factory=GuestOptions)
+    """how guests keep to limits, join, sign in and come back"""
+
+    @property
+    def target(self) -> Target:
+        """Where the guests go."""
+        return self.terms.target
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the harness's options to Locust's parser (whose groups can't take Locust's extras)."""
+    try:
+        config = RunConfig.of_process()
+    except ConfigError as error:
+        parser.error(str(error))
+    for one in LOCUST_OPTIONS:
+        arguments: dict[str, Any] = {
+            "env_var": one.variable,
+            "include_in_web_ui": False,
+            "default": config.get(one),
+            "help": one.help,
+        }
+        parser.add_argument(one.option, **arguments)
+    # Locust's own default is every interface of the machine, without a login.
+    parser.set_defaults(web_host="127.0.0.1")
+
+
+def read_options(parsed: argparse.Namespace) -> RunOptions:
+    """The options of this process. Raises ConfigError with what to do about it."""
+    url = getattr(parsed, "target", "")
+    if not url:
+        raise ConfigError(HOW_TO_SIMULATE)
+    terms = resolve_target(
+        url,
+        Path(parsed.targets),
+        ca_file=parsed.ca_file or None,
+        origin=parsed.origin or None,
+    )
+    reports = Path(parsed.reports)
+    told = getattr(parsed, LEARNED, None)  # by the master, who has the reports folder
+    learned = read_learned(reports, terms) if told is None else Learned.of(told)
+    return RunOptions(
+        terms=terms,
+        overrides=parse_overrides([part for part in parsed.override.split(";") if part.strip()]),
+        reports=reports,
+        metrics=_metrics(parsed.metrics_address, parsed.metrics_port),
+        slo=Path(parsed.slo) if parsed.slo else None,
+        warm_up_s=seconds(parsed.warm_up, "--warm-up") if parsed.warm_up else None,
+        confident=_on_off("--confident", parsed.confident),
+        disk_guard=_on_off("--disk-guard", parsed.disk_guard),
+        run_id=getattr(parsed, RUN_ID, None) or RunConfig.of_process().get(HANDED_RUN_ID) or None,
+        term_grace_s=seconds(parsed.term_grace, "--term-grace"),
+        learned=learned,
+        guest_options=read_guest_options(parsed, terms, learned),
+    )
+
+
+def _on_off(option: str, text: str) -> bool:
+    if text not in ("on", "off"):
+        raise ConfigError(f"{option}: expected on or off, got {text!r}")
+    return text == "on"
+
+
+def _metrics(address: str, port: str) -> tuple[str, int] | None:
+    if not port:
+        return None
+    if not port.isdigit() or not 0 < int(port) < 65536:
+        raise ConfigError(f"--metrics-port: expected a port, got {port!r}")
+    return address, int(port)
+
+
+ROOM = 1.5
+"""Slots beyond the mean occupancy: arrivals come in clusters and sessions differ in length."""
+
+
+def rate(default: str) -> float:
+    """Guests per second: what ``--rate`` says, or ``default`` such as ``"30/min"``."""
+    return rate_per_s(_value(RATE, default), RATE.variable)
+
+
+def over(default: str) -> float:
+    """Seconds that arrivals go on: what ``--over`` says, or ``default`` such as ``"10m"``."""
+    return seconds(_value(OVER, default), OVER.variable)
+
+
+def stay(default: str) -> float:
+    """Seconds that guests who stay for long remain: what ``--stay`` says, or ``default``."""
+    return seconds(_value(STAY, default), STAY.variable)
+
+
+def silence(default: str) -> float:
+    """Seconds that such a guest is silent at a time: what ``--silence`` says, or ``default``."""
+    return seconds(_value(SILENCE, default), SILENCE.variable)
+
+
+def occupancy() -> int | None:
+    """Guests to keep in session instead of the locustfile's schedule: what ``--occupancy`` says."""
+    text = _value(OCCUPANCY, "")
+    if text and not (text.isdecimal() and int(text) > 0):
+        raise ConfigError(
+            f"{OCCUPANCY.variable}: expected a number of guests at once, got {text!r}"
+        )
+    return int(text) if text else None
+
+
+def seed() -> int:
+    """The seed of this run: what ``--seed`` says, or one drawn now and recorded.
+
+    Processes that are forked later, and the run itself, see the same one.
+    """
+    text = _value(SEED, "")
+    if not text:
+        text = _process().seed
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(f"{SEED.variable}: expected a whole number, got {text!r}") from None
+
+
+def irregular(schedule: Schedule) -> Schedule:
+    """The same mean rate as independent people come (Poisson), or evenly with ``--arrivals even``.
+
+    Drawn from the run's seed, so that it can be repeated.
+    """
+    kind = _value(ARRIVALS, ARRIVALS.default)
+    if kind not in ("poisson", "even"):
+        raise ConfigError(f"{ARRIVALS.variable}: expected poisson or even, got {kind!r}")
+    return schedule if kind == "even" else poisson(schedule, seed=seed())
+
+
+def as_asked(*, rate: str, over: str) -> Schedule:
+    """The plain case: a mean rate, held, guests coming as independent people do.
+
+    ``rate`` and ``over`` are what holds when nothing else is asked for.
+    """
+    per_second = rate_per_s(_value(RATE, rate), RATE.variable)
+    return irregular(steady(per_second=per_second, over=seconds(_value(OVER, over), OVER.variable)))
+
+
+def slots_for(arrivals: Schedule | float, in_session: str | float) -> int:
+    """Slots for a schedule (or a rate per second) and the time that a guest stays, on average.
+
+    There is room for clusters of guests beyond the mean.
+    """
+    per_second = peak_per_s(arrivals) if isinstance(arrivals, Schedule) else arrivals
+    return max(10, ceil(per_second * seconds(in_session, "slots_for()") * ROOM) + 5)
+
+
+@dataclass(slots=True)
+class _Process:
+    """What lasts as long as a process; those that it forks begin with the same."""
+
+    seed: str = field(default_factory=lambda: str(secrets.randbelow(2**31)))
+    looked_at: set[str] = field(default_factory=set)
+
+
+@cache
+def _process() -> _Process:
+    return _Process()
+
+
+def looked_at() -> list[str]:
+    """The variables that this process has asked for, so that one which is ignored is refused."""
+    return sorted(_process().looked_at)
+
+
+def _value(setting: Setting, default: str) -> str:
+    _process().looked_at.add(setting.variable)
+    return RunConfig.of_process().given.get(setting.variable) or default
+
+
+def objective(*texts: str) -> None:
+    """State what the run has to meet, such as ``"reply p95 < 5s"`` or ``"leftovers == 0"``.
+
+    Raises ConfigError at once when a text can't be understood.
+    """
+    for text in texts:
+        parse_objective(text, KNOWN)
+
+    def attach(environment: Any, **_: Any) -> None:
+        environment.harness_objectives = [*getattr(environment, "harness_objectives", []), *texts]
+
+    events.init.add_listener(attach)  # type: ignore[no-untyped-call]
