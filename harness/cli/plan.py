@@ -10,9 +10,14 @@ from harness.exit_codes import ExitCode
 from harness.report.console import open_console
 from harness.rundir.layout import make_run_directory, new_run_id
 from harness.studies.plan.inputs import read_machines, read_wanted
-from harness.studies.plan.page import write_plan_page
-from harness.studies.plan.plan import plan_launch
-from harness.studies.plan.text import locustfile_of, plan_rows, show, write_locustfile
+from harness.studies.plan.model import plan_launch
+from harness.studies.plan.page import (
+    locustfile_of,
+    plan_rows,
+    show,
+    write_locustfile,
+    write_plan_page,
+)
 
 
 def run(args: Namespace) -> int:

@@ -17,8 +17,7 @@ from harness.workload.har.reading import read_recording
 from harness.workload.har.scripting import draft
 from harness.workload.script.estimate import Estimate, estimate
 from harness.workload.script.file import Loaded, read_script
-from harness.workload.script.model import Script
-from harness.workload.script.schema import script_schema
+from harness.workload.script.model import Script, script_schema
 
 STAND_IN = b"A stand-in for the file that was sent. "
 

@@ -12,8 +12,18 @@ from harness.conform import known
 from harness.conform.form import Odd, kind_of, shown
 from harness.errors import RemoteProtocolError
 from harness.protocol.codec import decode
-from harness.workload.har.moments import Kind, Turn, moments, turns
-from harness.workload.har.reading import CLOSE, TEXT, UPGRADED, Connection, Frame, Recording
+from harness.workload.har.reading import (
+    CLOSE,
+    TEXT,
+    UPGRADED,
+    Connection,
+    Frame,
+    Kind,
+    Recording,
+    Turn,
+    moments,
+    turns,
+)
 from harness.workload.har.redaction import Redactor, personal_of
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.conform.check import Checked, Finding, Stay
 from harness.units import duration_text
-from harness.workload.har.moments import Turn
+from harness.workload.har.reading import Turn
 
 TURNS_SHOWN = 12
 

@@ -19,7 +19,7 @@ from harness.load.options import (
 from harness.load.shape import ArrivalShape
 from harness.load.user import GuestUser, ScriptUser
 from harness.workload.arrivals import from_csv, poisson, ramp, spike, steady, steps, then
-from harness.workload.texts import texts
+from harness.workload.data import texts
 from harness.workload.think import constant, from_data, lognormal, uniform
 
 __all__ = [

@@ -16,8 +16,7 @@ from gevent.event import AsyncResult, Event
 from locust.exception import StopUser
 
 from harness.clock import monotonic_ns
-from harness.workload.partition import Piece, Share
-from harness.workload.schedule import Schedule
+from harness.workload.schedule import Piece, Schedule, Share
 
 
 @dataclass(slots=True)

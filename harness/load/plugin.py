@@ -65,7 +65,7 @@ from harness.rundir.start import (
 )
 from harness.streams import outlast_readers
 from harness.transport.dial import check_sources
-from harness.workload.partition import Piece, Share
+from harness.workload.schedule import Piece, Share
 
 
 def register() -> None:

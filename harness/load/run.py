@@ -54,7 +54,7 @@ from harness.measure.snapshot import IntervalWriter
 from harness.rundir.layout import RunDirectory
 from harness.rundir.start import begin_run, target_facts
 from harness.units import seconds
-from harness.workload.partition import Share
+from harness.workload.schedule import Share
 
 BY_CHOICE = (InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser)
 """With these a story tells Locust what to do next: it has come to its end."""

@@ -1,11 +1,10 @@
 """Schedules: the due time of the i-th arrival without living through those before it.
 
-A schedule can't drift, and any worker can compute any part of it (``harness.workload.partition``
-says which part is whose). Users make them with ``harness.workload.arrivals``.
+A schedule can't drift, and any worker can compute any part of it (:class:`Share` is a
+worker's part). Users make them with ``harness.workload.arrivals``.
 
-Guests per interval from a CSV file, such as what a contact centre's report exports.
-
-A header line, then one line per interval in order, without gaps::
+Guests per interval come from a CSV file, such as what a contact centre's report exports:
+a header line, then one line per interval in order, without gaps::
 
     start,guests
     09:00,120
@@ -14,13 +13,16 @@ A header line, then one line per interval in order, without gaps::
 ``start`` is a time of day (``09:00``, ``09:00:30``), a date and time (``2026-11-16T09:00``), or an
 offset (``0``, ``15m``, ``1h30m``). All intervals have the length of the first step, the last one
 too. ``guests`` is zero or more; decimals are allowed (averages of several Mondays).
+
+Workers that join or are lost cut a schedule at an arrival; from each cut on, ``n`` of them share
+what follows, every ``n``-th for each. So each arrival is exactly one worker's, whatever happens.
 """
 
 import csv
 import io
 from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -377,3 +379,103 @@ def _check_step(starts: Sequence[Fraction], place: str) -> None:
             f"{place}: starts {duration_text(float(step))} after the line before, expected "
             f"{duration_text(float(first))}: intervals must be equally long, without gaps"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """From arrival ``first`` on: the arrivals of place ``place`` of ``places``; 0 places: none."""
+
+    first: int
+    place: int
+    places: int
+
+
+class Share:
+    """One worker's arrivals: the pieces follow each other, each ends where the next begins."""
+
+    def __init__(self, count: int, pieces: Sequence[Piece]) -> None:
+        """``count`` is how many arrivals the whole schedule has. Raises ConfigError."""
+        self._count = count
+        self._pieces: tuple[Piece, ...] = ()
+        self.set(pieces)
+
+    @classmethod
+    def of(cls, count: int, place: int, places: int) -> "Share":
+        """The same place from the first arrival to the last. Raises ConfigError."""
+        return cls(count, [Piece(0, place, places)])
+
+    def set(self, pieces: Sequence[Piece]) -> None:
+        """Replace the pieces. Raises ConfigError when they make no sense."""
+        for piece in pieces:
+            if piece.places and not 0 <= piece.place < piece.places:
+                text = f"worker {piece.place} of {piece.places}"
+                raise ConfigError(f"{text}: expected a number below {piece.places}")
+        firsts = [piece.first for piece in pieces]
+        if firsts != sorted(firsts):
+            raise ConfigError(f"the pieces of a share are out of order: they begin at {firsts}")
+        self._pieces = tuple(pieces)
+
+    def after(self, index: int) -> int | None:
+        """The first arrival of this share that comes after ``index``; None when there is none."""
+        for piece, end in self._stretches():
+            at = max(index + 1, piece.first)
+            if at >= end or not piece.places:
+                continue
+            at += (piece.place - at) % piece.places
+            if at < end:
+                return at
+        return None
+
+    def many(self, below: int) -> int:
+        """How many arrivals of this share come before arrival ``below``."""
+        found = 0
+        for piece, whole_end in self._stretches():
+            end = min(whole_end, below)
+            if piece.places and end > piece.first:
+                first = piece.first + (piece.place - piece.first) % piece.places
+                found += len(range(first, end, piece.places))
+        return found
+
+    def _stretches(self) -> Iterator[tuple[Piece, int]]:
+        """Each piece and where it ends."""
+        ends = [*(piece.first for piece in self._pieces[1:]), self._count]
+        for piece, end in zip(self._pieces, ends, strict=False):
+            yield piece, min(end, self._count)
+
+
+class Partition:
+    """Who has what: a list of workers for each stretch of the schedule."""
+
+    def __init__(self, count: int, workers: Sequence[str]) -> None:
+        self.count = count
+        self._firsts = [0]
+        self._workers = [tuple(workers)]
+
+    @property
+    def workers(self) -> tuple[str, ...]:
+        """Those who share the last stretch."""
+        return self._workers[-1]
+
+    def change(self, first: int, workers: Sequence[str]) -> None:
+        """From arrival ``first`` on these share. Raises ConfigError when that was cut before."""
+        if first < self._firsts[-1]:
+            raise ConfigError(f"arrival {first} has been given away at {self._firsts[-1]} already")
+        if first == self._firsts[-1]:
+            self._workers[-1] = tuple(workers)
+        else:
+            self._firsts.append(first)
+            self._workers.append(tuple(workers))
+
+    def pieces_of(self, worker: str) -> list[Piece]:
+        """The share of one worker."""
+        found = []
+        for first, workers in zip(self._firsts, self._workers, strict=True):
+            if worker in workers:
+                found.append(Piece(first, workers.index(worker), len(workers)))
+            else:
+                found.append(Piece(first, 0, 0))
+        return found
+
+    def assigned(self, worker: str, below: int) -> int:
+        """How many arrivals before ``below`` were one worker's."""
+        return Share(self.count, self.pieces_of(worker)).many(below)

@@ -10,6 +10,7 @@ from typing import Any
 from hars import came, configured, har, left, said, sent, socket
 from hypothesis import given
 from hypothesis import strategies as st
+from script_texts import parse_script
 
 from harness.conform.check import check_recording
 from harness.errors import ConfigError
@@ -17,7 +18,6 @@ from harness.simulator.behaviour.rehearsal import read_rehearsal
 from harness.workload.data import parse_table
 from harness.workload.har.reading import read_recording
 from harness.workload.har.scripting import draft
-from harness.workload.script.file import parse_script
 
 KEYS = (
     "type", "class", "code", "body", "tracingId", "action", "message", "token", "text", "content",

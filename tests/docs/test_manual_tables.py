@@ -15,7 +15,7 @@ from harness.load.live import prometheus
 from harness.measure.model import OPERATIONS
 from harness.rundir import layout
 from harness.rundir.schema import RunRecord
-from harness.workload.texts import Size, languages
+from harness.workload.data import Size, languages
 
 HTML = Path(harness.__file__).parent / "report" / "html"
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from guest_rig import Rig
 from processes import Simulator
+from script_texts import parse_script
 
 from harness.errors import ReplyTimeout
 from harness.guest.player import NO_ROW, act
 from harness.measure.model import Outcome
 from harness.workload.data import parse_table
-from harness.workload.script.file import parse_script
 
 pytestmark = pytest.mark.process
 

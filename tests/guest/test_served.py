@@ -8,6 +8,7 @@ import gevent
 import pytest
 from guest_rig import Rig
 from processes import Simulator
+from script_texts import parse_script
 
 from harness.config.target import parse_target
 from harness.errors import ConnectFailed, NotPossible, ReplyTimeout, ServiceError
@@ -31,7 +32,6 @@ from harness.measure.recorder import (
     Recorder,
     by_reason,
 )
-from harness.workload.script.file import parse_script
 
 pytestmark = pytest.mark.process
 

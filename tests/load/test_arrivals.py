@@ -7,7 +7,7 @@ import pytest
 from harness.clock import monotonic_ns
 from harness.load.dispatch import Arrivals
 from harness.workload.arrivals import steady
-from harness.workload.partition import Partition, Piece, Share
+from harness.workload.schedule import Partition, Piece, Share
 
 S = 1_000_000_000
 FAR = 1_000 * S

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ConfigError
-from harness.workload.texts import MAX_TEXT_BYTES, Size, languages, read_texts, texts
+from harness.workload.data import MAX_TEXT_BYTES, Size, languages, read_texts, texts
 
 
 @pytest.mark.parametrize("language", languages())

@@ -20,8 +20,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from harness.clock import monotonic_ns, utc_iso
 from harness.judge.validity import write_shares
 from harness.load.dispatch import Arrivals
-from harness.workload.partition import Partition, Piece
-from harness.workload.schedule import Schedule
+from harness.workload.schedule import Partition, Piece, Schedule
 
 ASK = "harness_share"
 GRANT = "harness_lease"

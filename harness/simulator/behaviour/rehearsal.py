@@ -15,9 +15,8 @@ from random import Random
 
 from harness.errors import ConfigError
 from harness.simulator.behaviour.dialogue import OUTBOUND_CHARACTERS, Turn
-from harness.workload.har import moments
-from harness.workload.har.moments import Kind, Moment
-from harness.workload.har.reading import Recording, read_recording
+from harness.workload.har import reading as moments
+from harness.workload.har.reading import Kind, Moment, Recording, read_recording
 from harness.workload.har.redaction import Personal, Redactor, personal_of
 
 ASKS = (Kind.TEXT, Kind.CHOICE, Kind.FILE)

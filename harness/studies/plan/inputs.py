@@ -10,7 +10,7 @@ from harness.errors import ConfigError
 from harness.studies.calibrate.calibration import CALIBRATION, read_calibration
 from harness.studies.capacity.runner import resume_search
 from harness.studies.capacity.search import Raised, answer
-from harness.studies.plan.plan import Wanted, peak_of_intervals
+from harness.studies.plan.model import Wanted, peak_of_intervals
 from harness.units import duration_text, rate_per_s, seconds
 from harness.workload.schedule import read_profile
 

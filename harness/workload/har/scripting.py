@@ -12,20 +12,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from harness.units import duration_text
-from harness.workload.har.moments import (
+from harness.workload.data import MAX_TEXT_BYTES
+from harness.workload.har.reading import (
     DEEDS,
     Kind,
     Moment,
+    Recording,
     Turn,
     moments,
     offered_in,
     turns,
 )
-from harness.workload.har.reading import Recording
 from harness.workload.har.redaction import Personal, personal_of
 from harness.workload.script.file import MAX_FILE_BYTES
 from harness.workload.script.model import DEFAULT_WITHIN, render
-from harness.workload.texts import MAX_TEXT_BYTES
 
 SHORTEST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 86_400.0

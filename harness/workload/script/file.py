@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import ConfigError
-from harness.workload.data import Row, Table, read_table, read_text
+from harness.workload.data import MAX_TEXT_BYTES, Row, Table, read_table, read_text
 from harness.workload.script.model import (
     ACTIONS,
     COLUMN,
@@ -28,7 +28,6 @@ from harness.workload.script.model import (
     columns_in,
     render,
 )
-from harness.workload.texts import MAX_TEXT_BYTES
 
 KeyPath = tuple[str | int, ...]
 
@@ -142,14 +141,6 @@ def read_script(path: Path) -> Loaded:
     check_texts(script, lined, Values(table, sets), name=name)
     check_files(script, lined, folder, table, name=name)
     return Loaded(script=script, table=table, texts=sets)
-
-
-def parse_script(text: str, *, name: str, table: Table | None = None) -> Script:
-    """A script from its text; ``table`` holds the rows of its feeder."""
-    lined = load_lined(text, name=name)
-    script = _validated(lined, name)
-    check_texts(script, lined, Values(table, _sets(script, lined, Path(), name=name)), name=name)
-    return script
 
 
 def _sets(script: Script, lined: Lined, folder: Path, *, name: str) -> dict[str, tuple[str, ...]]:

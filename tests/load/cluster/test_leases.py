@@ -19,7 +19,7 @@ from harness.load.dispatch import Arrivals
 from harness.rundir.layout import RunDirectory
 from harness.supervise.stages import free_port
 from harness.workload.arrivals import steady
-from harness.workload.partition import Piece, Share
+from harness.workload.schedule import Piece, Share
 
 S = 1_000_000_000
 SCHEDULE = steady(per_second=20, over="60s")

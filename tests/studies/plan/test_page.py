@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.studies.plan.model import Wanted, plan_launch
 from harness.studies.plan.page import write_plan_page
-from harness.studies.plan.plan import Wanted, plan_launch
 
 LAUNCH = Wanted(chats_per_h=3000, peak_factor=1.6, handle_s=480, messages=12)
 

@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import ConfigError
-from harness.workload.har.moments import Kind, moments
-from harness.workload.har.reading import read_recording
+from harness.workload.har.reading import Kind, moments, read_recording
 
 
 def written(folder: Path, value: Any, name: str = "chat.har") -> Path:

@@ -9,11 +9,11 @@ import pytest
 from hars import DEPLOYMENT, TOKEN, came, configured, got, har, left, said, sent, socket
 from hypothesis import given
 from hypothesis import strategies as st
+from script_texts import parse_script
 
 from harness.workload.data import parse_table
 from harness.workload.har.reading import Recording, read_recording
 from harness.workload.har.scripting import Draft, draft
-from harness.workload.script.file import parse_script
 from harness.workload.script.model import SPEAKING, Script, StepKind, walk
 
 

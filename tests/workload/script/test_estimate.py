@@ -3,10 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from script_texts import parse_script
 
 from harness.errors import ConfigError
 from harness.workload.script.estimate import ScenarioEstimate, estimate
-from harness.workload.script.file import parse_script
 
 
 def played(steps: str, reply_s: float = 1.0) -> ScenarioEstimate:

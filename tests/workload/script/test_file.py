@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from script_texts import parse_script
 
 from harness.errors import ConfigError
 from harness.workload.data import parse_table
-from harness.workload.script.file import parse_script, read_script
+from harness.workload.script.file import read_script
 from harness.workload.script.model import StepKind
 
 LINES = "scenarios:\n  A:\n"

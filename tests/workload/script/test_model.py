@@ -4,9 +4,9 @@ from collections import Counter
 from random import Random
 
 import pytest
+from script_texts import parse_script
 
 from harness.workload.data import parse_table
-from harness.workload.script.file import parse_script
 from harness.workload.script.model import StepKind, columns_in, render, walk
 from harness.workload.think import lognormal
 

@@ -7,11 +7,10 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from script_texts import parse_script
 
 from harness.errors import ConfigError
-from harness.workload.script.file import parse_script
-from harness.workload.script.model import StepKind
-from harness.workload.script.schema import script_schema
+from harness.workload.script.model import StepKind, script_schema
 
 VALIDATOR = jsonschema.Draft202012Validator(script_schema())
 

@@ -8,8 +8,8 @@ from scipy.stats import poisson
 
 from harness.errors import ConfigError
 from harness.protocol import names
-from harness.studies.plan import plan as planning
-from harness.studies.plan.plan import Wanted, peak_of_intervals, plan_launch
+from harness.studies.plan import model as planning
+from harness.studies.plan.model import Wanted, peak_of_intervals, plan_launch
 from harness.workload.arrivals import ramp, steady
 
 LAUNCH = Wanted(chats_per_h=3000, peak_factor=1.6, handle_s=480, messages=12)
