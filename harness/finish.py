@@ -30,8 +30,7 @@ from harness.ledger.runs import sweep_command
 from harness.reconcile.platform import note_counts
 from harness.reconcile.sweep import find_lost, sweep_lost
 from harness.report.terminal import show_summary
-from harness.rundir.layout import RunDirectory
-from harness.rundir.start import write_start
+from harness.rundir.layout import RunDirectory, write_start
 
 Say = Callable[[str], object]
 SETTLED_WITHIN_S = 2.0

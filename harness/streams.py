@@ -9,11 +9,15 @@ import errno
 import io
 import os
 import queue
+import re
 import select
 import sys
 import threading
 from collections.abc import Callable
-from typing import TextIO, cast
+from typing import IO, TYPE_CHECKING, TextIO, cast
+
+if TYPE_CHECKING:  # processes that run guests print without it
+    from rich.console import Console
 
 WAIT_S = 5.0
 """A reader that takes nothing for so long has gone, where the output does not block."""
@@ -134,3 +138,39 @@ class Printer:
 
 def _text(stream: TextIO) -> Callable[[bytes], object]:
     return lambda data: stream.write(data.decode(stream.encoding or "utf-8"))
+
+
+_BLANKS = re.compile(r"[ \t]+(?=\n)")
+
+
+def open_console(*, stderr: bool = False) -> "Console":
+    """A console on standard output, or on standard error.
+
+    Without markup: a bracket in the words of others would be read as a style, or as a broken one.
+    """
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    if stream is None or stream.isatty():
+        return Console(stderr=stderr, markup=False, emoji=False)
+    return Console(file=cast("IO[str]", _Trimmed(stream)), markup=False, emoji=False)
+
+
+class _Trimmed(io.TextIOBase):
+    """Tables are padded to their width, which a log does not need."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """That of the stream behind it."""
+        return self._stream.encoding or "utf-8"
+
+    def write(self, text: str) -> int:
+        """Rich writes whole lines."""
+        return self._stream.write(_BLANKS.sub("", text))
+
+    def flush(self) -> None:
+        """Of the stream behind it, too."""
+        self._stream.flush()

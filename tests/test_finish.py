@@ -13,8 +13,8 @@ from sessions import leave_open, settings_for
 from harness import finish
 from harness.finish import finish_run
 from harness.ledger.ledger import Stage, Store
-from harness.report.console import open_console
-from harness.rundir.start import write_start
+from harness.rundir.layout import write_start
+from harness.streams import open_console
 
 pytestmark = pytest.mark.process
 

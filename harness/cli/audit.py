@@ -19,7 +19,7 @@ from harness.reconcile.platform import (
     span_of,
     target_of,
 )
-from harness.report.console import open_console
+from harness.streams import open_console
 from harness.units import seconds
 
 DEADLINE_S = 120.0

@@ -23,8 +23,8 @@ from harness.machine import (
     raise_file_limit,
     this_machine,
 )
-from harness.report.console import open_console
 from harness.rundir.layout import make_run_directory, new_run_id
+from harness.streams import open_console
 from harness.studies.calibrate.calibration import (
     Calibration,
     Carried,

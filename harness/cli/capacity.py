@@ -9,12 +9,12 @@ from rich.text import Text
 
 from harness.cli.parsing import Command, Namespace, argument, option
 from harness.cli.which_run import reports_option
-from harness.config.targets_file import FILE
+from harness.config.target import FILE
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.judge.objective import parse_objective
 from harness.judge.record import KNOWN
-from harness.report.console import open_console
+from harness.streams import open_console
 from harness.studies.capacity.answer import as_dict, sentences
 from harness.studies.capacity.level import Level
 from harness.studies.capacity.page import write_capacity_page

@@ -7,7 +7,7 @@ from harness import docs
 from harness.cli.parsing import Command, Namespace, argument, option
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
-from harness.report.console import open_console
+from harness.streams import open_console
 
 
 def run(args: Namespace) -> int:

@@ -6,7 +6,7 @@ from harness.cli.parsing import Command, Namespace, argument, option
 from harness.cli.which_run import reports_option, take_run
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
-from harness.report.console import open_console
+from harness.streams import open_console
 from harness.studies.drift.figures import as_dict, assess_run
 from harness.studies.drift.page import show_drift, write_drift_page
 from harness.studies.drift.trend import Drift

@@ -8,8 +8,8 @@ from harness.cli.parsing import Command, Namespace, argument, option
 from harness.cli.which_run import reports_option, take_run
 from harness.judge.reading import judge_anew, read_objectives, since_then
 from harness.judge.record import write_record
-from harness.report.console import open_console
 from harness.report.terminal import met_lines, verdict_line
+from harness.streams import open_console
 
 
 def run(args: Namespace) -> int:

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from harness.cli.parsing import Command, Namespace, option
 from harness.cli.which_run import reports_option
-from harness.config.target import parse_target
-from harness.config.targets_file import FILE, Terms, resolve_target
+from harness.config.target import FILE, Terms, parse_target, resolve_target
 from harness.errors import ConfigError
 from harness.guest.visit import Visit, visit
 from harness.studies.run_process import EmbeddedSimulator

@@ -9,7 +9,7 @@ from harness.exit_codes import ExitCode
 from harness.ledger.reader import read_account, read_leftovers
 from harness.ledger.runs import with_leftovers
 from harness.reconcile.listing import leftover_row, show_leftovers, write_csv, write_json
-from harness.report.console import open_console
+from harness.streams import open_console
 
 
 def run(args: Namespace) -> int:

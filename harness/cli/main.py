@@ -94,12 +94,11 @@ def _main(argv: Sequence[str]) -> int:
             return ExitCode.PASS
     import click
 
-    from harness.cli.commands import Commands
-    from harness.cli.parsing import sentence
+    from harness.cli.parsing import Commands, sentence
 
-    commands = Commands()
+    commands = Commands(COMMANDS, command_of)
     if asked := ENVIRONMENT.get(COMPLETION):
-        return commands.complete(asked)
+        return commands.complete(COMPLETION, asked)
     try:
         with terminated_as_by_hand(), commands.make_context("harness", words) as context:
             return int(commands.invoke(context))

@@ -7,15 +7,16 @@ script says must not mean something else when an option is added.
 
 import re
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem, shell_complete
 
 from harness.errors import ConfigError
 
-__all__ = ["Command", "Namespace", "argument", "option", "section", "sentence"]
+__all__ = ["Command", "Commands", "Namespace", "argument", "option", "section", "sentence"]
 
 WIDTH = 100
 NO_UNIT = re.compile(r"0*[1-9]\d*(\.\d+)?|0+\.\d+")
@@ -258,3 +259,38 @@ def _small(text: str) -> str:
 
 def _names(params: Iterable[click.Parameter]) -> set[str]:
     return {name for param in params if isinstance(param, click.Option) for name in param.opts}
+
+
+class Commands(click.Group):
+    """``harness COMMAND``: each is imported only when it is used."""
+
+    def __init__(self, lines: Mapping[str, str], named: Callable[[str], Command]) -> None:
+        """``lines``: command → its line of help; ``named`` imports one."""
+        super().__init__("harness", no_args_is_help=False, add_help_option=False)
+        self._lines = lines
+        self._named = named
+
+    def list_commands(self, _: click.Context) -> list[str]:
+        """In the order of a user's first week."""
+        return list(self._lines)
+
+    def get_command(self, _: click.Context, cmd_name: str) -> click.Command | None:
+        """One of them, imported now."""
+        return self._named(cmd_name) if cmd_name in self._lines else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the first word names. Raises NoSuchCommand with those like it."""
+        if args[0] not in self._lines:
+            raise click.exceptions.NoSuchCommand(args[0], possibilities=self._lines, ctx=ctx)
+        return super().resolve_command(ctx, args)
+
+    def shell_complete(self, _: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands that begin so; none is imported for it."""
+        named = ((name, text) for name, text in self._lines.items() if name.startswith(incomplete))
+        return [CompletionItem(name, help=text) for name, text in named]
+
+    def complete(self, variable: str, instruction: str) -> int:
+        """Answer a shell, which has asked by ``instruction`` in that variable."""
+        return shell_complete(self, {}, "harness", variable, instruction)

@@ -7,8 +7,8 @@ from pathlib import Path
 from harness.cli.parsing import Command, Namespace, option, section
 from harness.cli.which_run import reports_option
 from harness.exit_codes import ExitCode
-from harness.report.console import open_console
 from harness.rundir.layout import make_run_directory, new_run_id
+from harness.streams import open_console
 from harness.studies.plan.inputs import read_machines, read_wanted
 from harness.studies.plan.model import plan_launch
 from harness.studies.plan.page import (

@@ -13,7 +13,7 @@ from harness.cli.parsing import Command, Namespace, option
 from harness.cli.which_run import reports_option
 from harness.clock import utc_iso
 from harness.config.guard import Intent, Rule, refusals
-from harness.config.targets_file import FILE, Terms, resolve_target
+from harness.config.target import FILE, Terms, resolve_target
 from harness.exit_codes import ExitCode
 from harness.machine import Share, raise_file_limit, shortfalls, this_machine
 from harness.platform_api.client import CONNECTIONS
@@ -44,7 +44,7 @@ from harness.preflight.credentials import (
 )
 from harness.preflight.meeting import WITHIN_S, Outside, learn, meet
 from harness.preflight.stamp import Learned, write_stamp, write_table
-from harness.report.console import open_console
+from harness.streams import open_console
 from harness.studies.calibrate.calibration import CALIBRATION, read_calibration
 from harness.studies.run_process import inspect_locustfile
 

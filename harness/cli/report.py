@@ -7,8 +7,8 @@ from harness.cli.which_run import reports_option, take_run
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.ledger.runs import resolve_going_on
-from harness.report.console import open_console
 from harness.report.terminal import show_summary
+from harness.streams import open_console
 
 
 def run(args: Namespace) -> int:

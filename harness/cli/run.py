@@ -44,8 +44,7 @@ from harness.config.run_config import (
     Setting,
     child_environment,
 )
-from harness.config.target import Target, parse_target
-from harness.config.targets_file import Terms, resolve_target
+from harness.config.target import Target, Terms, parse_target, resolve_target
 from harness.errors import ConfigError, TransportError
 from harness.exit_codes import ExitCode
 from harness.finish import finish_run, finished_before
@@ -54,7 +53,6 @@ from harness.machine import this_machine
 from harness.preflight.disk import check_room, forecast, notable
 from harness.preflight.stamp import permit
 from harness.processes import Lifeline, Starter, starter
-from harness.report.console import open_console
 from harness.rundir.layout import (
     RunDirectory,
     make_run_directory,
@@ -62,6 +60,7 @@ from harness.rundir.layout import (
     others_may_write,
     write_json,
 )
+from harness.streams import open_console
 from harness.studies.run_process import EmbeddedSimulator, inspect_locustfile, told_settings
 from harness.supervise.locustfiles import playable
 from harness.supervise.progress import Progress, shown

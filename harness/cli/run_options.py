@@ -7,7 +7,7 @@ from typing import Any
 from harness.cli.parsing import Namespace, argument, option, section
 from harness.cli.which_run import reports_option
 from harness.config.run_config import BEHAVIOUR, PARAMETERS, Setting
-from harness.config.targets_file import FILE
+from harness.config.target import FILE
 from harness.errors import ConfigError, listed
 from harness.units import rate_per_s, seconds
 

@@ -9,7 +9,7 @@ from harness.cli.parsing import Command, Namespace, option
 from harness.cli.which_run import reports_option
 from harness.exit_codes import ExitCode
 from harness.reconcile.listing import Listed, listed_runs, prune
-from harness.report.console import open_console
+from harness.streams import open_console
 from harness.units import duration_text, seconds
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from harness.cli.parsing import Command, Namespace, argument, option
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
-from harness.report.console import open_console
+from harness.streams import open_console
 from harness.units import duration_text, seconds
 from harness.workload.data import Feeder
 from harness.workload.har.reading import read_recording

@@ -16,7 +16,7 @@ from harness.reconcile.sweep import (
     refuse_while_running,
     sweep_run,
 )
-from harness.report.console import open_console
+from harness.streams import open_console
 from harness.units import rate_per_s, seconds
 
 

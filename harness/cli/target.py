@@ -5,10 +5,10 @@ from pathlib import Path
 from rich.table import Table
 
 from harness.cli.parsing import Command, Namespace, argument, option
-from harness.config.targets_file import FILE, REGIONS, read_targets
+from harness.config.target import FILE, REGIONS, read_targets
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
-from harness.report.console import open_console
+from harness.streams import open_console
 
 COMMENTED = """\
 # Deployments by name, each with the terms under which it may be loaded. Secrets never go in here.

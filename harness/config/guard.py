@@ -11,7 +11,7 @@ from datetime import datetime, time, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from harness.config.targets_file import Terms
+from harness.config.target import Terms
 from harness.errors import ConfigError
 from harness.units import duration_text
 

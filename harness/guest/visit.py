@@ -14,7 +14,7 @@ from random import Random
 import gevent
 
 from harness.clock import utc_iso
-from harness.config.targets_file import Terms
+from harness.config.target import Terms
 from harness.errors import ConfigError, HarnessError
 from harness.exit_codes import ExitCode
 from harness.guest.by_hand import Frames, talk
@@ -25,8 +25,7 @@ from harness.guest.settings import GuestSettings, Observer
 from harness.ledger.ledger import OVER, Ledger, Stage, Store
 from harness.measure.recorder import Recorder
 from harness.processes import heeded
-from harness.rundir.layout import RunDirectory
-from harness.rundir.start import target_facts, write_start
+from harness.rundir.layout import RunDirectory, target_facts, write_start
 from harness.streams import Printer
 from harness.workload.data import Feeder
 from harness.workload.script.file import Loaded

@@ -33,9 +33,8 @@ from harness.judge.record import (
 from harness.ledger.reader import read_account, read_process
 from harness.ledger.runs import RunState, is_going_on, run_state
 from harness.measure.snapshot import read_measurements
-from harness.rundir.layout import RECORD, START, RunDirectory
+from harness.rundir.layout import ABORTED, RECORD, START, RunDirectory
 from harness.rundir.schema import SCHEMA, RunRecord
-from harness.rundir.start import ABORTED
 
 ENDED_EARLY = "the run ended without writing its record; this is what it had written until then"
 STILL_GOING = "the run is still going on; this is what it has written so far"

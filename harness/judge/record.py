@@ -59,9 +59,15 @@ from harness.measure.recorder import (
     service_tag,
 )
 from harness.measure.snapshot import Interval, Measurements, read_intervals, read_measurements
-from harness.rundir.layout import RunDirectory, worker_of, write_json
+from harness.rundir.layout import (
+    ABORTED,
+    RunDirectory,
+    read_label,
+    read_start,
+    worker_of,
+    write_json,
+)
 from harness.rundir.schema import SCHEMA
-from harness.rundir.start import ABORTED, read_label, read_start
 
 QUANTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p99_9": 99.9, "max": 100.0}
 HOW_NOT = ("run_id", "objectives", "baseline", "platform", "learned")

@@ -38,13 +38,14 @@ import orjson
 
 from harness.errors import ConfigError
 from harness.measure.snapshot import Interval, interval_s
-from harness.rundir.layout import RunDirectory, write_json
-from harness.rundir.start import (
+from harness.rundir.layout import (
     ABORTED,
     ENDED_BY_HAND,
     ENDED_BY_SEARCH,
     ENDED_FOR_DISK,
     ENDED_FOR_WINDOW,
+    RunDirectory,
+    write_json,
 )
 from harness.units import duration_text
 

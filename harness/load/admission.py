@@ -31,7 +31,7 @@ from harness.protocol.names import (
     MESSAGES_PER_SESSION_PER_SECOND,
     REQUESTS_PER_CONNECTION_PER_MINUTE,
 )
-from harness.rundir.start import WAITING
+from harness.rundir.layout import WAITING
 from harness.units import duration_text, seconds
 from harness.workload.script.estimate import estimate
 from harness.workload.script.model import StepKind, walk

@@ -31,8 +31,7 @@ from harness.config.run_config import (
     Setting,
 )
 from harness.config.run_config import RUN_ID as HANDED_RUN_ID
-from harness.config.target import Target
-from harness.config.targets_file import Terms, resolve_target
+from harness.config.target import Target, Terms, resolve_target
 from harness.errors import ConfigError
 from harness.guest.rate_limit import DOCUMENTED, UNLIMITED, ConnectionBudget
 from harness.guest.settings import GuestSettings, SignIn, read_sign_ins

@@ -52,18 +52,19 @@ from harness.machine import keep_files_private, raise_file_limit
 from harness.preflight.disk import RoomWatch
 from harness.preflight.stamp import Permit
 from harness.reconcile.platform import note_counts
-from harness.report.console import open_console
-from harness.rundir.layout import make_run_directory, new_run_id, others_may_write
-from harness.rundir.start import (
+from harness.rundir.layout import (
     ABORTED,
     ENDED_BY_HAND,
     ENDED_BY_SEARCH,
     ENDED_FOR_DISK,
     ENDED_FOR_WINDOW,
     begin_run,
+    make_run_directory,
+    new_run_id,
+    others_may_write,
     target_facts,
 )
-from harness.streams import outlast_readers
+from harness.streams import open_console, outlast_readers
 from harness.transport.dial import check_sources
 from harness.workload.schedule import Piece, Share
 

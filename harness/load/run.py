@@ -51,8 +51,7 @@ from harness.measure.lag import LoopLag
 from harness.measure.model import Sample
 from harness.measure.recorder import GUESTS_ARRIVED, GUESTS_FAILED, STORIES_TOLD
 from harness.measure.snapshot import IntervalWriter
-from harness.rundir.layout import RunDirectory
-from harness.rundir.start import begin_run, target_facts
+from harness.rundir.layout import RunDirectory, begin_run, target_facts
 from harness.units import seconds
 from harness.workload.schedule import Share
 

@@ -17,7 +17,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
 from harness.config.run_config import ENVIRONMENT
-from harness.config.targets_file import Terms
+from harness.config.target import Terms
 from harness.errors import ConfigError, PlatformApiError, TransportError
 from harness.platform_api.client import Credentials, Places, PlatformApi, organisation_limits
 from harness.platform_api.conversations import (

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import orjson
 
 from harness.clock import monotonic_ns, wall_ns
-from harness.config.targets_file import Terms
+from harness.config.target import Terms
 from harness.errors import ConfigError, HarnessError, PlatformApiError
 from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings, read_sign_ins
@@ -38,8 +38,13 @@ from harness.platform_api.conversations import (
     look_now,
 )
 from harness.protocol.requests import journey_id
-from harness.rundir.layout import RunDirectory, make_run_directory, new_run_id
-from harness.rundir.start import target_facts, write_start
+from harness.rundir.layout import (
+    RunDirectory,
+    make_run_directory,
+    new_run_id,
+    target_facts,
+    write_start,
+)
 from harness.safe_text import safe_quote
 
 FIRST_WITHIN_S = 20.0

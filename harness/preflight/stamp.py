@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 
 from harness.config.guard import Intent, Rule, Stamp, refusals, standing, stop_by
-from harness.config.targets_file import Terms
+from harness.config.target import Terms
 from harness.errors import ConfigError, PreflightRefused, listed
 from harness.rundir.layout import RunDirectory, preflight_stamp, write_json
 

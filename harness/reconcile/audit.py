@@ -55,7 +55,7 @@ from harness.platform_api.conversations import (
     standing_now,
 )
 from harness.protocol.requests import journey_id
-from harness.report.figures import ms_text
+from harness.report.wording import ms_text
 from harness.rundir.layout import RunDirectory
 from harness.units import duration_text
 

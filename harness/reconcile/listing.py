@@ -19,10 +19,9 @@ from harness.config.target import parse_target
 from harness.errors import ConfigError
 from harness.ledger.reader import Leftover, read_account, read_leftovers
 from harness.ledger.runs import RunState, begun_at, run_state, runs, sweep_command
-from harness.report.console import open_console
-from harness.report.csv_files import harmless
-from harness.rundir.layout import RunDirectory
-from harness.rundir.start import read_label
+from harness.report.outputs import harmless
+from harness.rundir.layout import RunDirectory, read_label
+from harness.streams import open_console
 from harness.units import duration_text
 
 

@@ -27,8 +27,7 @@ from harness.platform_api.client import Credentials, Places, PlatformApi
 from harness.platform_api.conversations import observe
 from harness.preflight.stamp import Learned
 from harness.reconcile.audit import Road
-from harness.rundir.layout import RunDirectory
-from harness.rundir.start import read_start, write_start
+from harness.rundir.layout import RunDirectory, read_start, write_start
 from harness.transport.dial import why_not
 
 MARGIN = timedelta(minutes=5)

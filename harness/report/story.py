@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.measure.lag import LATE_MS, MOST_LATE
 from harness.report import wording
-from harness.report.figures import (
+from harness.report.wording import (
     UNKNOWN,
     count_text,
     disk_text,

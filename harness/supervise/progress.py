@@ -19,8 +19,7 @@ from harness.measure.histogram import Histogram
 from harness.measure.model import OPERATIONS
 from harness.measure.recorder import LAG_LOOP, service_tag
 from harness.report.terminal import milliseconds
-from harness.rundir.layout import RunDirectory
-from harness.rundir.start import WAITING
+from harness.rundir.layout import WAITING, RunDirectory
 from harness.units import duration_text
 
 PHASES = {

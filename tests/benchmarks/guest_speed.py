@@ -407,8 +407,7 @@ class Guests:
     def _start_users(self, count: int, more: bool) -> None:
         from locust.env import Environment
 
-        from harness.config.target import parse_target
-        from harness.config.targets_file import Terms
+        from harness.config.target import Terms, parse_target
         from harness.guest.settings import GuestSettings
         from harness.load import GuestUser
         from harness.load.options import GuestOptions, RunOptions

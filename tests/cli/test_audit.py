@@ -10,7 +10,7 @@ from harness.cli.main import main
 from harness.clock import utc_iso
 from harness.exit_codes import ExitCode
 from harness.ledger.ledger import Stage
-from harness.rundir.start import write_start
+from harness.rundir.layout import write_start
 
 RUN = "20261122-101500-ab12"
 

@@ -9,8 +9,7 @@ from synthetic import make_run
 
 from harness.cli.main import main
 from harness.ledger.ledger import Stage, Store
-from harness.rundir.layout import RunDirectory, write_json
-from harness.rundir.start import write_start
+from harness.rundir.layout import RunDirectory, write_json, write_start
 
 
 def leave_behind(run: Path) -> None:

@@ -15,7 +15,7 @@ from harness.exit_codes import ExitCode
 from harness.guest.outcomes import Ending
 from harness.ledger.ledger import Stage, Store
 from harness.reconcile.sweep import ENDINGS
-from harness.rundir.start import write_start
+from harness.rundir.layout import write_start
 
 
 def make_run(directory: Path, target: str | None) -> Path:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli.main import main
-from harness.config.targets_file import REGIONS, read_targets
+from harness.config.target import REGIONS, read_targets
 
 
 def test_what_init_writes_can_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,8 +18,7 @@ from harness.config.guard import (
     stop_by,
     window_end,
 )
-from harness.config.target import parse_target
-from harness.config.targets_file import Terms
+from harness.config.target import Terms, parse_target
 from harness.errors import ConfigError
 
 BERLIN = ZoneInfo("Europe/Berlin")

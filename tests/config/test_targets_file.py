@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.config.targets_file import REGIONS, read_targets, resolve_target
+from harness.config.target import REGIONS, read_targets, resolve_target
 from harness.errors import ConfigError
 
 ID = "12345678-90ab-cdef-1234-567890abcdef"

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from docs.manual import ROOT, Example, examples
 
-from harness.config.targets_file import read_targets
+from harness.config.target import read_targets
 from harness.judge.objective import parse_objectives
 from harness.judge.record import KNOWN
 

@@ -9,7 +9,7 @@ import pytest
 from docs.manual import PAGES
 
 import harness
-from harness.config import targets_file
+from harness.config import target as targets_file
 from harness.config.run_config import SETTINGS
 from harness.load.live import prometheus
 from harness.measure.model import OPERATIONS

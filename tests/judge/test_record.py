@@ -30,8 +30,7 @@ from harness.measure.recorder import (
     Recorder,
 )
 from harness.measure.snapshot import IntervalWriter
-from harness.rundir.layout import RunDirectory
-from harness.rundir.start import write_start
+from harness.rundir.layout import RunDirectory, write_start
 
 MS = 1_000_000
 

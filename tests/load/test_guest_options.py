@@ -9,8 +9,7 @@ from locust.argument_parser import LocustArgumentParser
 from locusts import finish, locustfile, only_run, start
 from processes import Simulator
 
-from harness.config.target import parse_target
-from harness.config.targets_file import Terms, resolve_target
+from harness.config.target import Terms, parse_target, resolve_target
 from harness.errors import ConfigError
 from harness.guest.rate_limit import DOCUMENTED, UNLIMITED
 from harness.guest.rest import exchange_sign_in

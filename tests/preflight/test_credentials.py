@@ -6,8 +6,7 @@ import pytest
 from proxies import Proxy
 from sessions import Simulated
 
-from harness.config.target import parse_target
-from harness.config.targets_file import Terms, resolve_target
+from harness.config.target import Terms, parse_target, resolve_target
 from harness.platform_api.client import CONNECTIONS
 from harness.preflight.checks import Check, Status
 from harness.preflight.credentials import check_credentials

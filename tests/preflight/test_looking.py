@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sessions import Simulated
 
-from harness.config.targets_file import Terms, resolve_target
+from harness.config.target import Terms, resolve_target
 from harness.preflight.checks import Status
 from harness.preflight.credentials import fetch_config, fetch_domains, look_at_the_way
 

@@ -7,8 +7,7 @@ import orjson
 import pytest
 from sessions import Simulated
 
-from harness.config.target import parse_target
-from harness.config.targets_file import Terms, resolve_target
+from harness.config.target import Terms, parse_target, resolve_target
 from harness.guest.rest import exchange_sign_in
 from harness.guest.settings import GuestSettings
 from harness.ledger.reader import read_leftovers

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sessions import Simulated
 
-from harness.config.targets_file import resolve_target
+from harness.config.target import resolve_target
 from harness.platform_api.conversations import Standing
 from harness.preflight.checks import Status, check_outside
 from harness.preflight.meeting import Outside, Patience, meet

@@ -7,8 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from harness.config.guard import Intent, Rule
-from harness.config.target import parse_target
-from harness.config.targets_file import Terms
+from harness.config.target import Terms, parse_target
 from harness.errors import PreflightRefused
 from harness.preflight.stamp import permit, write_stamp
 

@@ -3,8 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from harness.config.target import parse_target
-from harness.config.targets_file import Terms
+from harness.config.target import Terms, parse_target
 from harness.preflight.stamp import Learned, read_learned, read_stamp, write_stamp
 
 TERMS = Terms(

@@ -19,7 +19,7 @@ from harness.reconcile.platform import (
     span_of,
     target_of,
 )
-from harness.rundir.start import target_facts, write_start
+from harness.rundir.layout import target_facts, write_start
 
 URL = "ws://127.0.0.1:8080/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef"
 

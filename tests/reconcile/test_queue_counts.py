@@ -12,7 +12,7 @@ from sessions import Guest, Simulated
 from harness.config.target import parse_target
 from harness.judge.record import build_record
 from harness.reconcile.platform import note_counts
-from harness.rundir.start import read_start, write_start
+from harness.rundir.layout import read_start, write_start
 
 GIVEN = {"OUR_ID": "simulated-client", "OUR_SECRET": "simulated-secret"}
 NAMES = {"client_id_env": "OUR_ID", "client_secret_env": "OUR_SECRET"}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from harness.judge.reading import VERDICT_STAYS, sweep_block
-from harness.report.afterwards import audit_rows, baseline_rows, remark, sweep_rows
+from harness.report.findings import audit_rows, baseline_rows, remark, sweep_rows
 
 
 def told(rows: list[Any]) -> dict[str, str]:

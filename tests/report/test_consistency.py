@@ -12,7 +12,7 @@ from synthetic import make_run
 from harness.judge.reading import STILL_GOING, read_record
 from harness.judge.series import read_series
 from harness.measure.snapshot import write_addition
-from harness.report.consistency import disagreements
+from harness.report.findings import disagreements
 from harness.report.outputs import write_reports
 
 

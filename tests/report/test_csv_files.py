@@ -9,7 +9,7 @@ from synthetic import make_run
 
 from harness.judge.series import Series, read_series
 from harness.measure.snapshot import read_measurements
-from harness.report.csv_files import write_csv
+from harness.report.outputs import write_csv
 
 
 def rows(series: Series | None) -> list[dict[str, str]]:

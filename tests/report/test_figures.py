@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.report import figures
+from harness.report import wording as figures
 
 MAKERS = (
     figures.count_text,

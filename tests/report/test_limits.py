@@ -1,7 +1,7 @@
 """How near a run came to the limits."""
 
 from harness.judge.series import Series
-from harness.report.unusual import busiest_minute, limit_rows
+from harness.report.findings import busiest_minute, limit_rows
 from harness.rundir.schema import RunRecord
 
 

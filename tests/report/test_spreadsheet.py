@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.report.csv_files import FORMULA, harmless
+from harness.report.outputs import FORMULA, harmless
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 import pytest
 
 from harness.report import story, wording
-from harness.report.figures import UNKNOWN
 from harness.report.html.run_page import kinds_line, name_of_test, target_name, tiles
+from harness.report.wording import UNKNOWN
 from harness.rundir.schema import RunRecord
 
 

@@ -17,7 +17,7 @@ from locusts import finish, in_session, locustfile, only_run, passed, start
 
 from harness.ledger.reader import read_account, read_leftovers
 from harness.preflight.disk import free_bytes
-from harness.rundir.start import write_start
+from harness.rundir.layout import write_start
 
 pytestmark = pytest.mark.process
 

@@ -13,7 +13,7 @@ from synthetic import make_run
 from harness.config.target import parse_target
 from harness.judge.record import build_record
 from harness.rundir import schema
-from harness.rundir.start import target_facts, write_start
+from harness.rundir.layout import target_facts, write_start
 
 TARGET = parse_target("ws://127.0.0.1:1/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef")
 PUBLISHED = Path(schema.__file__).parent / "run.schema.json"

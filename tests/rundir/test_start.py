@@ -13,8 +13,9 @@ from harness.rundir.layout import (
     make_run_directory,
     new_run_id,
     others_may_write,
+    read_start,
+    write_start,
 )
-from harness.rundir.start import read_start, write_start
 
 
 def test_ids_sort_by_time_and_differ() -> None:

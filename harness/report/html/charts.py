@@ -22,7 +22,7 @@ from markupsafe import Markup, escape
 
 from harness.judge.series import HEAT_ROWS_PER_DECADE, Series, Values
 from harness.measure.histogram import Counted
-from harness.report.figures import count_text, ms_text, number_text
+from harness.report.wording import count_text, ms_text, number_text
 
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = (
     "#3a7fc4",

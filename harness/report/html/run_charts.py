@@ -12,7 +12,6 @@ from harness.measure.histogram import Counted
 from harness.measure.model import OPERATIONS, ordered
 from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, censored_tag, corrected_tag, service_tag
 from harness.measure.statistics import Blocks
-from harness.report.figures import UNKNOWN, clock_text, count_text, ms_text, number_text
 from harness.report.html.charts import (
     BLUE,
     GREEN,
@@ -26,6 +25,7 @@ from harness.report.html.charts import (
 )
 from harness.report.html.page import Figure
 from harness.report.story import is_closed
+from harness.report.wording import UNKNOWN, clock_text, count_text, ms_text, number_text
 from harness.rundir.schema import Incident, Phase, RunRecord
 
 LAG_MS = 100.0

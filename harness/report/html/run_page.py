@@ -9,16 +9,15 @@ from harness.clock import utc_iso
 from harness.judge.series import Series
 from harness.measure.model import FELT, OPERATIONS, ordered
 from harness.report import story, wording
-from harness.report.afterwards import audit_rows, baseline_rows, remark, sweep_rows
-from harness.report.consistency import disagreements
-from harness.report.figures import (
-    UNKNOWN,
-    clock_text,
-    count_text,
-    length_text,
-    moment_text,
-    percent_text,
-    share_text,
+from harness.report.findings import (
+    audit_rows,
+    baseline_rows,
+    disagreements,
+    limit_rows,
+    never_seen,
+    remark,
+    sweep_rows,
+    unusual_rows,
 )
 from harness.report.html.page import (
     MEASURING,
@@ -45,7 +44,15 @@ from harness.report.html.page import (
 )
 from harness.report.html.run_charts import NOTHING, RunCharts, make_charts
 from harness.report.story import Row
-from harness.report.unusual import limit_rows, never_seen, unusual_rows
+from harness.report.wording import (
+    UNKNOWN,
+    clock_text,
+    count_text,
+    length_text,
+    moment_text,
+    percent_text,
+    share_text,
+)
 from harness.rundir.schema import Arrivals, Objective, RunRecord
 
 TIMES = ("p50", "p90", "p95", "p99", "p99_9", "max", "mean")

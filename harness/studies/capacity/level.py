@@ -23,8 +23,7 @@ from harness.measure.model import OPERATIONS, Outcome
 from harness.measure.recorder import corrected_tag, service_tag
 from harness.measure.snapshot import Interval, read_histograms, read_intervals
 from harness.measure.statistics import Blocks, Share, estimate_share
-from harness.rundir.layout import RunDirectory
-from harness.rundir.start import read_start
+from harness.rundir.layout import RunDirectory, read_start
 from harness.studies.capacity.models import Reading, read_share, read_time
 from harness.studies.capacity.search import Judged, Standing, judge_level, standing
 

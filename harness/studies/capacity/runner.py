@@ -16,7 +16,7 @@ import orjson
 
 from harness.config.guard import Intent, Rule, parse_overrides
 from harness.config.run_config import OCCUPANCY, OVER, RATE
-from harness.config.targets_file import FILE, Terms, resolve_target
+from harness.config.target import FILE, Terms, resolve_target
 from harness.errors import ConfigError
 from harness.judge.objective import parse_objective
 from harness.judge.reading import read_objectives

@@ -16,8 +16,8 @@ from harness.judge.series import MOST_BLOCKS, BinnedTimes, empty_series, read_sp
 from harness.measure.histogram import Counted
 from harness.measure.model import Outcome, ordered
 from harness.measure.snapshot import read_intervals
-from harness.report.figures import count_text, length_text, ms_text, percent_text
 from harness.report.story import failures, how_rows
+from harness.report.wording import count_text, length_text, ms_text, percent_text
 from harness.rundir.layout import RunDirectory
 from harness.rundir.schema import RunRecord
 from harness.studies.compare.statistics import (

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from markupsafe import Markup
 
 from harness.measure.model import FELT
-from harness.report.figures import UNKNOWN, ms_text
 from harness.report.html.page import Block, Column, Folded, Page, Section, Table, Text
+from harness.report.wording import UNKNOWN, ms_text
 from harness.studies.compare.comparison import Comparison, grouped
 from harness.studies.compare.statistics import (
     Change,

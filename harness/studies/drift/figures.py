@@ -26,7 +26,7 @@ from harness.judge.series import Series, Values, read_series
 from harness.ledger.reader import read_account
 from harness.measure.histogram import Counted
 from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, SESSION_CUT, SESSION_LENGTH, service_tag
-from harness.rundir.start import read_start
+from harness.rundir.layout import read_start
 from harness.studies.drift.assess import DriftReport, Side, Watched, assess
 from harness.units import seconds
 

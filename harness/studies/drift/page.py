@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.measure.model import OPERATIONS
-from harness.report.figures import percent_text, with_unit
 from harness.report.html.charts import (
     SECONDS_FROM_MS,
     Chart,
@@ -35,6 +34,7 @@ from harness.report.html.page import (
     pill,
     write_page,
 )
+from harness.report.wording import percent_text, with_unit
 from harness.rundir.layout import DRIFT_PAGE
 from harness.studies.drift.assess import DriftReport, Finding, Leak, Side
 from harness.studies.drift.trend import Drift, Trend

@@ -9,8 +9,8 @@ from synthetic import make_run
 from harness.judge.reading import read_record
 from harness.judge.series import Series, read_series
 from harness.measure.snapshot import read_measurements
-from harness.report.figures import UNKNOWN
 from harness.report.html.run_charts import NOTHING, in_order, make_charts
+from harness.report.wording import UNKNOWN
 from harness.rundir.schema import RunRecord
 
 EMPTY = RunRecord.model_validate({"schema": 1, "run_id": "r"})

@@ -13,7 +13,7 @@ from harness.measure.histogram import Histogram, decoded
 from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import SESSION_LENGTH, Recorder
 from harness.measure.snapshot import IntervalWriter
-from harness.rundir.start import write_start
+from harness.rundir.layout import write_start
 from harness.studies.drift.assess import Side, assess
 from harness.studies.drift.figures import as_dict, assess_run, limits_of_objectives, watched_of
 from harness.studies.drift.trend import Drift

@@ -1,7 +1,7 @@
 """What was counted is told with its meaning, worst first; zeros are told as looked for."""
 
 from harness.judge.record import FORENSICS
-from harness.report import unusual
+from harness.report import findings as unusual
 from harness.rundir.schema import RunRecord
 
 

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.table import Table
 
-from harness.report.console import open_console
+from harness.streams import open_console
 
 
 def table() -> Table:

@@ -1,0 +1,379 @@
+"""What a report says beside the run's own figures.
+
+How near the run came to the limits, and what was counted that should not happen; what a sweep, an
+audit or the Platform API has found since; and where the record and the files beside it differ, so
+that one of them was cut short or changed.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+from harness.judge.reading import STILL_GOING
+from harness.judge.series import Series, Values
+from harness.measure import model as sample
+from harness.measure.histogram import Counted
+from harness.measure.model import OPERATIONS, ordered
+from harness.measure.recorder import service_tag
+from harness.protocol.names import (
+    CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE,
+    REQUESTS_PER_CONNECTION_PER_MINUTE,
+)
+from harness.report.story import Row, details, safe_text
+from harness.report.wording import (
+    UNKNOWN,
+    count_text,
+    length_text,
+    moment_text,
+    ms_text,
+    percent_text,
+)
+from harness.rundir.schema import RunRecord, Times
+
+MINUTE_S = 60.0
+
+
+REFUSED = "rate_limited"
+
+
+def limit_rows(record: RunRecord, series: Series | None) -> list[Row]:
+    """Answers 429 by operation, the busiest minute of connections, and guests kept waiting."""
+    refused = {
+        name: found.outcomes[REFUSED]
+        for name, found in record.operations.items()
+        if found.outcomes.get(REFUSED)
+    }
+    counts = record.forensics
+    rows = []
+    whole = max(sum(refused.values()), counts.get(REFUSED, 0))
+    if record.operations:
+        by = ", ".join(f"{name} {count_text(count)}" for name, count in refused.items())
+        rows.append(Row(key="refused", label="Answers 429", figure=count_text(whole), note=by))
+    peak = busiest_minute(series)
+    if peak is not None:
+        limit = CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE
+        note = f"{percent_text(peak / limit)} of the {limit:,} that a deployment allows"
+        label = "New connections in the busiest minute"
+        rows.append(Row(key="connections", label=label, figure=count_text(peak), note=note))
+    for name, label, limit_text in (
+        ("paced_connects", "Connections that waited for that limit", ""),
+        (
+            "paced",
+            "Requests that waited for their guest's limit",
+            f"{REQUESTS_PER_CONNECTION_PER_MINUTE} a minute on each connection",
+        ),
+    ):
+        if name in counts:
+            figure = count_text(counts[name])
+            rows.append(Row(key=name, label=label, figure=figure, note=limit_text))
+    return rows
+
+
+def busiest_minute(series: Series | None) -> int | None:
+    """The most connects (however they ended) within a minute; None where none is known.
+
+    With bins that do not divide a minute, or are wider than one, it is a rate for a minute.
+    """
+    rows = None if series is None else series.rows
+    if rows is None:
+        return None
+    columns = [values for name, values in rows.operations.items() if name.startswith("connect.")]
+    if not columns:
+        return None
+    counts = _summed(columns, len(rows))
+    bins = max(1, math.floor(MINUTE_S / rows.width_s))
+    window = sum(counts[:bins])
+    most = window
+    for place in range(bins, len(counts)):
+        window += counts[place] - counts[place - bins]
+        most = max(most, window)
+    span_s = min(bins, len(counts)) * rows.width_s
+    return round(most * MINUTE_S / span_s) if span_s > MINUTE_S else round(most)
+
+
+def _summed(columns: list[Values], length: int) -> list[float]:
+    return [sum(values[place] or 0.0 for values in columns) for place in range(length)]
+
+
+MEANINGS = {
+    "cross_talk": "messages of another guest's session",
+    "unasked_clear": "events that said a session was cleared though its guest had not asked for it",
+    "after_clear": "messages after the proof of Clear",
+    "duplicate": "messages that came twice",
+    "out_of_order": "messages older, by the service's clock, than one that came before",
+    "late_message": "answers to requests that had been given up",
+    "unmatched_echo": "echoes that no guest of this process had caused",
+    "bad_frame": "frames that could not be read",
+    "unknown_frame": "frames of a kind that we do not know",
+    "clear_is_off": "Clear was refused: it is switched off in this deployment's configuration",
+    "typing_is_off": "typing was refused: it is switched off in this deployment's configuration",
+    "rate_limited": "answers 429: a limit of the service was reached",
+    "disconnected_by_service": "conversations that the other side ended",
+    "logged_out": "guests whose customers were logged out (LogoutEvent)",
+    "reconnects": "connections that were lost and made again",
+    "going_away": "of these, ended by the service as idle or too old (close code 1001)",
+    "renewed": "connections that their guest replaced at their maximum age",
+    "resumed_anew": "sessions that the service had forgotten when their guest came back",
+    "recovered": "messages fetched from the history after a reconnect",
+    "paced": "requests that waited for the guest's own limit",
+    "paced_connects": "connections that waited for the limit of connections",
+    "end_resumes": "sessions resumed only to be ended",
+    "out_of_range": "durations above two hours, kept at the top of the scale",
+}
+"""Count → what it means; the worst first."""
+
+
+USUAL = "expected"
+"""The count of messages that were as they should be."""
+
+
+def unusual_rows(record: RunRecord) -> list[Row]:
+    """Everything that was counted at least once."""
+    return [
+        Row(key=name, label=_label(name), figure=count_text(count), note=MEANINGS.get(name, ""))
+        for name, count in _in_order(record)
+        if count
+    ]
+
+
+def never_seen(record: RunRecord) -> list[str]:
+    """What was looked for and did not happen."""
+    return [_label(name) for name, count in _in_order(record) if not count]
+
+
+def _in_order(record: RunRecord) -> list[tuple[str, int]]:
+    counts = record.forensics
+    names = [name for name in MEANINGS if name in counts]
+    names += sorted(counts.keys() - MEANINGS.keys() - {USUAL})
+    return [(name, counts[name]) for name in names]
+
+
+def _label(name: str) -> str:
+    return name.replace("_", " ")
+
+
+SWEEP: MappingProxyType[str, str] = MappingProxyType(
+    {
+        "when": "Done",
+        "by": "With",
+        "settled": "Sessions proved ended by it",
+        "left": "Sessions still without proof of an end",
+        "left behind at the end of the run": "Left behind at the end of the run",
+        "still left": "Still left",
+    }
+)
+ENDINGS: MappingProxyType[str, str] = MappingProxyType(
+    {
+        "cleared": "Were alive and are cleared now",
+        "gone": "Were over already",
+        "expired": "Said to have expired, which no resume has shown",
+        "refused": "Could not be cleared: Clear Conversation is switched off",
+        "signed_in": "Signed-in guests', whose sign-in was not given",
+        "rate_limited": "Refused by the service's rate limits",
+        "unanswered": "Did not answer",
+        "clear_unconfirmed": "Said to be cleared by an event that may have been another's",
+        "cut": "Lost their connection before the proof",
+        "unreachable": "Could not be reached",
+        "error": "Answered with an error",
+    }
+)
+AUDIT: MappingProxyType[str, str] = MappingProxyType(
+    {
+        "when": "Done",
+        "conversations": "Conversations in the ledger",
+        "visible": "Conversations the service showed",
+        "leftovers": "Open at the service, no proof of an end",
+        "cleared_yet_open": "Open at the service in spite of the proof",
+        "not_in_ledger": "Open, of this run, not in the ledger",
+        "unknown": "Of which the service does not tell how they stand",
+        "left_out": "Open conversations that it lists and does not give",
+        "damaged": "Ledger files that may hide sessions",
+        "refused": "What the service would not tell",
+        "cleared": "Cleared by their guests",
+        "wrap_up": "Guest gone, agent still in wrap-up",
+        "others": "Open conversations of others",
+        "ends": "Conversations whose end is known",
+        "looks": "Times asked",
+        "deadline_s": "Asked for at most",
+        "waited_for_rate_limits_s": "Waited for the Platform API's limits",
+        "matched_by": "Matched to sessions",
+        "observed": "Counted now, whoever's they are",
+    }
+)
+COUNTED: MappingProxyType[str, str] = MappingProxyType(
+    {
+        "oWaiting": "Waiting in a queue, before → after",
+        "oInteracting": "With an agent, before → after",
+        "oFlow": "In a flow, before → after",
+    }
+)
+HIDDEN_WHEN_EMPTY = frozenset(
+    {"observed", "matched_by", "waited_for_rate_limits_s", "endings", "left_out", "damaged"}
+    | {"refused"}
+)
+VERDICT = "verdict"
+"""The note that the verdict stays: a sentence of its own on the page."""
+SHOWN = 3
+
+
+def sweep_rows(block: Mapping[str, Any]) -> list[Row]:
+    """A record's ``sweep``."""
+    return list(_rows(block, SWEEP))
+
+
+def audit_rows(block: Mapping[str, Any]) -> list[Row]:
+    """A record's ``audit``."""
+    return list(_rows(block, AUDIT))
+
+
+def baseline_rows(block: Mapping[str, Any]) -> list[Row]:
+    """A record's ``baseline``: what was open in the run's queues and flows, whoever's it was."""
+    moments = {key: value for key, value in block.items() if isinstance(value, dict)}
+    counts = {
+        key: value["counts"]
+        for key, value in moments.items()
+        if isinstance(value.get("counts"), dict)
+    }
+    before, after = counts.get("before", {}), counts.get("after", {})
+    rows = [
+        Row(
+            key=str(name),
+            label=COUNTED.get(name, safe_text("", name)),
+            figure=f"{_plain(before.get(name))} → {_plain(after.get(name))}",
+        )
+        for name in {**before, **after}
+    ]
+    for key, value in moments.items():
+        if "why" in value:
+            why = safe_text("", value["why"])
+            rows.append(Row(key=key, label=f"Not counted {safe_text('', key)} the run", figure=why))
+    return rows
+
+
+def remark(block: Mapping[str, Any]) -> str:
+    """What has to be said below; empty where there is nothing."""
+    note = block.get(VERDICT)
+    return f"{note[:1].upper()}{note[1:]}." if isinstance(note, str) and note else ""
+
+
+def _rows(block: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[Row]:
+    known = [key for key in labels if key in block]
+    for key in [*known, *(key for key in block if key not in labels and key != VERDICT)]:
+        value = block[key]
+        if not value and key in HIDDEN_WHEN_EMPTY:
+            continue
+        if key == "endings" and isinstance(value, dict):
+            for ending, count in value.items():
+                label = ENDINGS.get(str(ending), safe_text("", ending))
+                yield Row(key=key, label=label, figure=_plain(count))
+        elif key in labels:
+            figure, note = _figure(key, value)
+            yield Row(key=key, label=labels[key], figure=figure, note=note)
+        else:
+            for label, text in details({key: value}):
+                yield Row(key=key, label=label[:1].upper() + label[1:], figure=text)
+
+
+def _figure(key: str, value: Any) -> tuple[str, str]:
+    """A value as text, and a remark on it. A record may hold anything: nothing is relied on."""
+    if key == "when" and isinstance(value, str):
+        return _moment(value), ""
+    if key.endswith("_s") and isinstance(value, int | float):
+        return length_text(float(value)), ""
+    if key == "ends" and isinstance(value, dict):
+        early = value.get("before_the_proof")
+        note = f"{_plain(early)} seem to have ended before the proof: two clocks" if early else ""
+        return f"{_plain(value.get('measured'))} of {_plain(value.get('cleared'))} cleared", note
+    if isinstance(value, dict):
+        return ", ".join(
+            f"{_plain(count)} {safe_text('', name)}" for name, count in value.items()
+        ), ""
+    if isinstance(value, list):
+        ids = [one.get("conversation_id") for one in value if isinstance(one, dict)]
+        named = ", ".join(safe_text("", one) for one in ids[:SHOWN])
+        more = f" and {len(ids) - SHOWN:,} more" if len(ids) > SHOWN else ""
+        return f"{len(value):,}", f"{named}{more}"
+    return _plain(value), ""
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return safe_text("", value) if value is not None else UNKNOWN
+    return count_text(value)
+
+
+def _moment(text: str) -> str:
+    try:
+        return moment_text(datetime.fromisoformat(text))
+    except ValueError:
+        return safe_text("", text)
+
+
+TIMED = tuple(sorted(sample.TIMED))
+"""Outcomes whose times are in the histograms."""
+CHECKED = {"p50": 50.0, "p95": 95.0, "p99": 99.0, "max": 100.0}
+TOLERANCE = 0.005
+"""Of a time; both come from the same three digits."""
+LEAST_MS = 0.003
+WHY = "one of them was changed or cut short"
+
+
+def disagreements(record: RunRecord, series: Series | None) -> list[str]:
+    """A sentence for each kind of it; none where all agree."""
+    if STILL_GOING in record.reasons:
+        return []  # the files grow while they are read
+    if series is None:
+        return ["There are no interval files beside the record: nothing can be shown over time."]
+    names = ordered(record.operations)
+    found = []
+    for what, differences in (
+        ("how often these happened", [_counted(record, series, name) for name in names]),
+        ("how many times were measured", [_measured(record, series, name) for name in names]),
+        ("the service times themselves", [_times(record, series, name) for name in names]),
+    ):
+        known = [difference for difference in differences if difference]
+        if known:
+            more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
+            found.append(
+                f"The record and the files beside it differ in {what}: "
+                f"{', '.join(known[:SHOWN])}{more}; {WHY}."
+            )
+    return found
+
+
+def _counted(record: RunRecord, series: Series, name: str) -> str:
+    ours = record.operations[name].count
+    held = sum(series.outcomes.get(name, {}).values())
+    if ours is None or ours == held or (name in OPERATIONS and OPERATIONS[name].afterwards):
+        return ""  # what is learnt after the run stands in no interval
+    return f"{name} {count_text(ours)} against {count_text(held)}"
+
+
+def _measured(record: RunRecord, series: Series, name: str) -> str:
+    outcomes = record.operations[name].outcomes
+    if not outcomes:
+        return ""
+    timed = sum(outcomes.get(outcome, 0) for outcome in TIMED)
+    timed -= record.operations[name].ambiguous or 0
+    total = series.totals.get(service_tag(name))
+    held = 0 if total is None else total.count
+    return f"{name} {count_text(timed)} against {count_text(held)}" if timed != held else ""
+
+
+def _times(record: RunRecord, series: Series, name: str) -> str:
+    total = series.totals.get(service_tag(name))
+    if total is None or _measured(record, series, name):
+        return ""  # said already
+    return next(_differing(record.operations[name].service_ms, total, name), "")
+
+
+def _differing(times: Times, total: Counted, name: str) -> Iterator[str]:
+    values = total.percentiles_ms(list(CHECKED.values()))
+    for quantile, value in zip(CHECKED, values, strict=True):
+        ours: float | None = getattr(times, quantile)
+        if ours is None or value is None or times.lower_bounds or times.unsure:
+            continue
+        if abs(ours - value) > max(LEAST_MS, TOLERANCE * value):
+            yield f"{name} {quantile} {ms_text(ours)} against {ms_text(value)}"
