@@ -32,7 +32,7 @@ from harness.guest.outcomes import (
 from harness.ledger.ledger import Entry, Ledger, Stage
 from harness.measure.model import Outcome
 from harness.measure.recorder import Recorder
-from harness.protocol.events import SessionResponse
+from harness.protocol.codec import SessionResponse
 from harness.protocol.names import ErrorCode
 from harness.protocol.session import State
 

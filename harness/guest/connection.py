@@ -23,8 +23,7 @@ from harness.guest.settings import GuestSettings, Observer
 from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
 from harness.protocol import requests
-from harness.protocol.codec import encode_request, encode_text, text_head
-from harness.protocol.events import Other, SessionResponse
+from harness.protocol.codec import Other, SessionResponse, encode_request, encode_text, text_head
 from harness.protocol.session import Did, SessionState, State
 from harness.transport.websocket import WebSocket, connect
 
@@ -420,3 +419,36 @@ class _Observed:
         """Show it, then take it in."""
         _show(self._observer, False, data, arrived_ns)
         return self._inbox.on_frame(data, arrived_ns, seen_ns)
+
+
+TYPING_EVERY_NS = 5_000_000_000
+"""Official clients tell of typing at most once in five seconds."""
+
+
+class Typing:
+    """The typing indicator of one guest: no more of it where it is refused."""
+
+    __slots__ = ("_off", "_told_ns", "_tracing_id")
+
+    def __init__(self) -> None:
+        self._told_ns = 0
+        self._tracing_id = ""
+        self._off = False
+
+    def next_id(self, line: Line, recorder: Recorder) -> str:
+        """The tracingId to tell it by now; empty when it is too early or refused anyway.
+
+        A refusal of the one before is counted as ``typing_is_off``.
+        """
+        inbox, before = line.inbox, self._tracing_id
+        if before and inbox.answers and isinstance(inbox.answers.get(before), ServiceError):
+            recorder.count("typing_is_off")
+            self._off, self._tracing_id = True, ""
+            inbox.forget(before)
+        now = monotonic_ns()
+        if self._off or now - self._told_ns < TYPING_EVERY_NS:
+            return ""
+        inbox.forget(before)
+        self._told_ns, self._tracing_id = now, line.next_id()
+        inbox.want(self._tracing_id)
+        return self._tracing_id

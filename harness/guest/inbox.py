@@ -2,30 +2,89 @@
 
 Runs inside the event loop. Requests that await an answer stand in :attr:`Inbox.pending` under
 their tracingId; each of them ends exactly once, with a sample that says how.
-
-The requests of one guest that await an answer, by their tracingId.
-
-Each of them ends exactly once, with a sample that says how.
 """
 
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import NamedTuple
 
 from harness.clock import monotonic_ns
 from harness.errors import RateLimited, RemoteProtocolError, ServiceError, SessionExpired
-from harness.guest.forensics import Finding, Seen
 from harness.guest.outcomes import outcome_of, service_error
 from harness.guest.questions import Questions
 from harness.measure.model import Outcome, Question, Sample
-from harness.measure.recorder import Recorder
-from harness.protocol import events
-from harness.protocol.codec import decode
+from harness.measure.recorder import FRAMES_EXPECTED, Recorder
+from harness.protocol.codec import (
+    ConnectionClosed,
+    Event,
+    Failure,
+    LoggedOut,
+    Message,
+    Other,
+    SessionCleared,
+    SessionResponse,
+    Unknown,
+    decode,
+)
+from harness.protocol.codec import SessionExpired as ExpiredEvent
 from harness.protocol.names import HEALTH_CHECK_TRACING_ID, ErrorCode
 from harness.protocol.session import Got, SessionState, State
 from harness.safe_text import safe_quote
 from harness.transport.waiter import Bell
+
+KEPT = 8_192
+"""Ids of one generation; there are two, so the newest 8,192 to 16,384 messages are remembered: a
+minute of them at the highest rates of one process, for some four megabytes."""
+
+
+class Finding(StrEnum):
+    """What a frame from the service turned out to be; the words by which frames are counted."""
+
+    EXPECTED = FRAMES_EXPECTED
+    LATE = "late_message"
+    """an echo or answer whose request had been given up"""
+    DUPLICATE = "duplicate"
+    OUT_OF_ORDER = "out_of_order"
+    """older by the service's own clock than a message that came before it"""
+    CROSS_TALK = "cross_talk"
+    """another session's"""
+    UNASKED_CLEAR = "unasked_clear"
+    """a SessionClearedEvent though no Clear of this session had left: it proves nothing"""
+    AFTER_CLEAR = "after_clear"
+    """a message after SessionClearedEvent"""
+    UNMATCHED = "unmatched_echo"
+    """an echo with a tracingId that no guest of this process has used"""
+    UNKNOWN = "unknown_frame"
+    BAD = "bad_frame"
+    """no JSON, or fields of impossible types"""
+
+
+class Seen:
+    """The message ids that the guests of this process have seen, and who saw each first.
+
+    The service gives every message an id of its own, so one that comes to a second session is
+    cross-talk: somebody's words were shown to somebody else. (Nothing in a message names its
+    session, so this is the only way to know, and which of the two it was meant for can't be known:
+    the second to see it takes it for a reply only when no other comes.)
+    """
+
+    __slots__ = ("_new", "_old")
+
+    def __init__(self) -> None:
+        self._new: dict[str, str] = {}
+        self._old: dict[str, str] = {}
+
+    def first(self, message_id: str, owner: str) -> str | None:
+        """Note that ``owner`` sees a message; who saw it first if it was seen before, else None."""
+        before = self._new.get(message_id) or self._old.get(message_id)
+        if before is None:
+            self._new[message_id] = owner
+            if len(self._new) >= KEPT:
+                self._old, self._new = self._new, {}
+        return before
+
 
 REMEMBERED = 64
 """Requests that were given up and are remembered, to know a late answer."""
@@ -98,7 +157,6 @@ class Pending(dict[str, Sent]):
 
 
 _EXPECTED, _CLEARED = Finding.EXPECTED, State.CLEARED  # an enum is slow to give its members
-_Message = events.Message
 _new = tuple.__new__  # for each reply: a named tuple's own way costs five times as much
 FRAMES_KEPT = 64
 """Outbound messages kept for a guest that doesn't look at them."""
@@ -129,7 +187,7 @@ def nothing(*_: object) -> None:
 class Arrived(NamedTuple):
     """An Outbound message, its stamps, and what it is thought to answer."""
 
-    message: events.Message
+    message: Message
     arrived_ns: int
     seen_ns: int
     question: Question | None = None
@@ -195,7 +253,7 @@ class Inbox:
         self.pending = Pending(recorder)
         self.questions: Questions | None = None
         """of a guest with a story; what arrives is matched to them at once"""
-        self.answers: dict[str, events.Other | ServiceError | None] | None = None
+        self.answers: dict[str, Other | ServiceError | None] | None = None
         """what :meth:`want` asked for, by tracingId or attachment id"""
         self.answered_ns = 0
         """when the newest of these arrived"""
@@ -203,7 +261,7 @@ class Inbox:
         """messages of the other side that nobody has looked at; see :meth:`next_reply`"""
         self.doubtful: Arrived | None = None
         """the newest message that another session saw first: a reply only for want of another"""
-        self.response: events.SessionResponse | None = None
+        self.response: SessionResponse | None = None
         self.configure_id = ""
         """of the newest configureSession of this connection: only its answer is taken for one"""
         self.failure: ServiceError | None = None
@@ -245,7 +303,7 @@ class Inbox:
         """The oldest message of the other side that was not looked at yet."""
         return self.replies.popleft() if self.replies else None
 
-    def add_missed(self, message: events.Message, at_ns: int) -> bool:
+    def add_missed(self, message: Message, at_ns: int) -> bool:
         """Take in a message from the history; True if it had not come on the connection.
 
         One older than what has come is known: ids are not remembered for a whole soak.
@@ -272,7 +330,7 @@ class Inbox:
         except RemoteProtocolError:
             self._recorder.count(Finding.BAD)
             return False
-        if type(event) is _Message:
+        if type(event) is Message:
             return self._on_message(event, arrived_ns, seen_ns)
         finding = self._on_other(event, arrived_ns, seen_ns)
         if finding is _EXPECTED:
@@ -301,7 +359,7 @@ class Inbox:
 
     # Messages.
 
-    def _on_message(self, message: events.Message, arrived_ns: int, seen_ns: int) -> bool:
+    def _on_message(self, message: Message, arrived_ns: int, seen_ns: int) -> bool:
         # Taken apart at once: to read eight fields of a named tuple by their names costs more.
         direction, _, text, message_id, tracing_id, presence, typing, _, response, time, content = (
             message
@@ -343,9 +401,7 @@ class Inbox:
             self._recorder.count(finding)
         return awaited
 
-    def _unwanted(
-        self, message: events.Message, before: str, arrived_ns: int, seen_ns: int
-    ) -> Finding:
+    def _unwanted(self, message: Message, before: str, arrived_ns: int, seen_ns: int) -> Finding:
         """One of the other side that somebody has seen before."""
         if before == self._lane:
             return Finding.DUPLICATE
@@ -353,12 +409,12 @@ class Inbox:
             self.doubtful = Arrived(message, arrived_ns, seen_ns)
         return Finding.CROSS_TALK
 
-    def _on_disconnect(self, message: events.Message) -> None:
+    def _on_disconnect(self, message: Message) -> None:
         self._recorder.count("disconnected_by_service")
         if message.read_only:
             self.session.got(Got.DISCONNECTED_FOR_GOOD)
 
-    def _keep(self, message: events.Message, shows: object, arrived_ns: int, seen_ns: int) -> None:
+    def _keep(self, message: Message, shows: object, arrived_ns: int, seen_ns: int) -> None:
         """Keep one of the other side; ``shows`` is what there is to read of it, if anything."""
         if self.replies is None:
             self.replies = deque(maxlen=FRAMES_KEPT)
@@ -368,7 +424,7 @@ class Inbox:
         self.replies.append(_new(Arrived, (message, arrived_ns, seen_ns, question)))
         self._recorder.replies_received += 1
 
-    def _unawaited(self, tracing_id: str, message: events.Message, finding: Finding) -> Finding:
+    def _unawaited(self, tracing_id: str, message: Message, finding: Finding) -> Finding:
         """The echo of something that is not pending (any more)."""
         if not tracing_id or tracing_id == HEALTH_CHECK_TRACING_ID:
             if message.is_response:
@@ -381,42 +437,42 @@ class Inbox:
         # An echo of another connection of the same session is none of our business.
         return finding if tracing_id.startswith(self._owner) else Finding.CROSS_TALK
 
-    def _on_other(self, event: events.Event, arrived_ns: int, seen_ns: int) -> Finding:
-        if isinstance(event, events.SessionCleared):
+    def _on_other(self, event: Event, arrived_ns: int, seen_ns: int) -> Finding:
+        if isinstance(event, SessionCleared):
             if not self.session.got(Got.CLEARED):
                 # It names no session: without a Clear of ours it may be another one's.
                 return Finding.DUPLICATE if self.cleared_ns else Finding.UNASKED_CLEAR
             self.cleared_ns = arrived_ns
             self.pending.finish("clear", arrived_ns, seen_ns)
-        elif isinstance(event, events.ConnectionClosed):
+        elif isinstance(event, ConnectionClosed):
             if self.cleared_ns and not self.retired:
                 cleared_ns = self.cleared_ns
                 self._recorder.add_ok("clear_to_close", cleared_ns, cleared_ns, arrived_ns, seen_ns)
             self.retired = True
             self.close_reason = event.reason
-        elif isinstance(event, events.LoggedOut):
+        elif isinstance(event, LoggedOut):
             self._recorder.count("logged_out")
             self.retired, self.close_reason = True, "the guest was logged out"
-        elif isinstance(event, events.SessionResponse):
+        elif isinstance(event, SessionResponse):
             return self._on_session_response(event, arrived_ns, seen_ns)
-        elif isinstance(event, events.Failure):
+        elif isinstance(event, Failure):
             return self._on_failure(event, arrived_ns, seen_ns)
-        elif isinstance(event, events.SessionExpired):
+        elif isinstance(event, ExpiredEvent):
             self._on_expired("the session's time to live has passed")
-        elif isinstance(event, events.Other):
+        elif isinstance(event, Other):
             return self._on_answer(event, event.tracing_id, arrived_ns)
-        elif isinstance(event, events.Unknown):
+        elif isinstance(event, Unknown):
             self._note_odd(event)
             return Finding.UNKNOWN
         return Finding.EXPECTED
 
     def _on_answer(
-        self, answer: events.Other | ServiceError, tracing_id: str | None, arrived_ns: int
+        self, answer: Other | ServiceError, tracing_id: str | None, arrived_ns: int
     ) -> Finding:
         """Something that only matters to who asked for it."""
         known = self.pending.pop(tracing_id or "", None) is not None
         key = tracing_id
-        if isinstance(answer, events.Other) and key is None:
+        if isinstance(answer, Other) and key is None:
             named = answer.body.get("attachmentId")
             key = named if isinstance(named, str) else None
         if self.answers is not None and key in self.answers:
@@ -426,10 +482,10 @@ class Inbox:
         return Finding.EXPECTED if known or tracing_id is None else Finding.LATE
 
     def _on_session_response(
-        self, response: events.SessionResponse, arrived_ns: int, seen_ns: int
+        self, response: SessionResponse, arrived_ns: int, seen_ns: int
     ) -> Finding:
         if not response.connected:  # the answer to closeSession
-            other = events.Other("SessionResponse", {}, response.tracing_id)
+            other = Other("SessionResponse", {}, response.tracing_id)
             return self._on_answer(other, response.tracing_id, arrived_ns)
         tracing_id = response.tracing_id
         ours = tracing_id == self.configure_id or (
@@ -448,7 +504,7 @@ class Inbox:
         self.pending.finish("resume", arrived_ns, seen_ns)
         return Finding.LATE if late else Finding.EXPECTED
 
-    def _on_failure(self, failure: events.Failure, arrived_ns: int, seen_ns: int) -> Finding:
+    def _on_failure(self, failure: Failure, arrived_ns: int, seen_ns: int) -> Finding:
         error = service_error(failure)
         if isinstance(error, RateLimited):
             self._recorder.count("rate_limited")
@@ -491,7 +547,7 @@ class Inbox:
             self.session.got(Got.CLEAR_REFUSED)
         return Finding.EXPECTED
 
-    def _note_odd(self, event: events.Unknown) -> None:
+    def _note_odd(self, event: Unknown) -> None:
         """Keep what it says, for who waits in vain and wants to know what did come."""
         if self.odd is None:
             self.odd = deque(maxlen=ODD_KEPT)

@@ -1,15 +1,25 @@
-"""What can go wrong, in words that are counted: error answers, failed connects, endings.
+"""How things end, in the fixed words by which they are counted.
 
-From what is known of a session to the word for its end, and from that to its ledger stage.
+The one place that derives them: from an error to the outcome of what it answered; from what is
+known of a session (the table of :mod:`harness.protocol.session`) to its ending, and from that to
+its stage in the ledger, where only a proof takes it off the list of leftovers; from a story's error
+to how the story ended and where in the user's own files.
 
-The one place where both are derived: the table of :mod:`harness.protocol.session` is what is
-known, and only an ending that is a proof takes a session off the list of leftovers.
+A guest is *served* when it came in, its story finished, all its questions were answered, and its
+session was cleared with proof.
 """
 
+import os
+import sysconfig
+import traceback
 from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
 
+import harness
 from harness.errors import (
     ConnectFailed,
+    ConnectionLost,
     Forbidden,
     HarnessError,
     NotPossible,
@@ -24,7 +34,16 @@ from harness.errors import (
 )
 from harness.ledger.ledger import Stage
 from harness.measure.model import Outcome
-from harness.protocol import events
+from harness.measure.recorder import (
+    GUESTS_CUT,
+    GUESTS_FAILED,
+    GUESTS_SERVED,
+    STORIES_BROKEN,
+    STORIES_CUT,
+    STORIES_FINISHED,
+    Recorder,
+)
+from harness.protocol.codec import Failure
 from harness.protocol.names import ErrorCode
 from harness.protocol.session import SessionState, State
 
@@ -95,7 +114,7 @@ def sign_in_outcome(error: Exception) -> Outcome:
     return Outcome.REFUSED
 
 
-def service_error(failure: events.Failure) -> ServiceError:
+def service_error(failure: Failure) -> ServiceError:
     """The error answer as the exception that says what it means."""
     code, text, tracing_id = failure.code, failure.text, failure.tracing_id
     if code in (ErrorCode.TOO_MANY_REQUESTS, ErrorCode.REQUEST_RATE_TOO_HIGH):
@@ -162,3 +181,112 @@ def settled(before: Ending, resumed: Ending) -> Ending:
 def stage_of(ending: Ending) -> tuple[Stage, str]:
     """Ledger stage and reason. Whatever is no proof leaves the session on the list."""
     return _PROVED.get(ending, (Stage.LOST, str(ending)))
+
+
+class Why(StrEnum):
+    """Why a guest was not served; the first of these that happened."""
+
+    NOT_SIGNED_IN = "not_signed_in"
+    NOT_CONNECTED = "not_connected"
+    NOT_CONFIGURED = "not_configured"
+    """connected, but no session was opened"""
+    BROKEN_OFF = "broken_off"
+    """its story broke off"""
+    NO_ANSWER = "no_answer"
+    """its story finished, but not all its questions were answered"""
+    NOT_CLEARED = "not_cleared"
+    """there is no proof that its session ended"""
+
+
+WAYS = ("served", "failed", "cut")
+"""What becomes of guests, as an objective names it."""
+
+
+def question_outcome(error: BaseException | None) -> Outcome:
+    """How the open questions of a story end that ends so."""
+    if error is not None and not isinstance(error, Exception):
+        return Outcome.CUT_SHORT  # killed: the run has ended
+    if isinstance(error, TransportError | SessionExpired | SessionNotFound):
+        return Outcome.LOST
+    return Outcome.UNANSWERED
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a story broke off: few words, never an error's own text."""
+    if isinstance(error, NotPossible):
+        return error.what
+    if isinstance(error, ReplyTimeout):
+        return f"no {error.waited_for} in time"
+    if isinstance(error, RateLimited):
+        return "rate limited"
+    if isinstance(error, SessionExpired):
+        return "the session expired"
+    if isinstance(error, ServiceError):
+        return f"the service answered {error.code}"
+    if isinstance(error, ConnectionLost):
+        return "the connection was lost"
+    if isinstance(error, TransportError):
+        return "no connection could be made again"
+    if isinstance(error, RemoteProtocolError):
+        return "an answer that means nothing"
+    return f"an error of its own, {type(error).__name__}"
+
+
+def count_story(recorder: Recorder, error: BaseException | None, place: str) -> None:
+    """Count the end of a story that had begun."""
+    if error is None:
+        recorder.count(STORIES_FINISHED)
+    elif isinstance(error, Exception):
+        recorder.count_place(STORIES_BROKEN, f"{place}: {reason_of(error)}")
+    else:
+        recorder.count(STORIES_CUT)
+
+
+def count_guest(
+    recorder: Recorder,
+    *,
+    error: BaseException | None,
+    connected: bool,
+    opened: bool,
+    missed: Outcome | None,
+    ending: Ending,
+) -> None:
+    """Count what became of a guest. ``missed``: how a question ended that got no answer."""
+    if error is not None and not isinstance(error, Exception):
+        recorder.count(GUESTS_CUT)
+        return
+    why: Why | None = None
+    if not opened:
+        why = Why.NOT_CONFIGURED if connected else Why.NOT_CONNECTED
+    elif error is not None:
+        why = Why.BROKEN_OFF
+    elif missed is not None:
+        why = Why.NO_ANSWER
+    elif not ending.proof:
+        why = Why.NOT_CLEARED
+    recorder.count(GUESTS_SERVED if why is None else GUESTS_FAILED + why)
+
+
+NOT_THEIRS = tuple(
+    folder + os.sep
+    for folder in (
+        str(Path(harness.__file__).parent),
+        *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
+    )
+)
+"""Folders whose code is not the user's."""
+
+
+def own_place(frames: traceback.StackSummary) -> tuple[str, int]:
+    """The innermost file and line that are the user's own, of a stack, outermost call first."""
+    own = [frame for frame in frames if not frame.filename.startswith(NOT_THEIRS)] or frames
+    return (Path(own[-1].filename).name, own[-1].lineno or 0) if own else ("the locustfile", 0)
+
+
+def place_of(trace: TracebackType | None) -> str:
+    """The same of an error's trace, in words; empty without one."""
+    if trace is None:
+        return ""
+    frames = traceback.StackSummary.extract(traceback.walk_tb(trace), lookup_lines=False)
+    file, line = own_place(frames)
+    return f"{file}, line {line}"

@@ -13,11 +13,6 @@ and nothing else can have brought the message:
   that more of them may be on their way.
 
 A wait for certain words, or for the whole turn, says more, and such a match is exact.
-
-Searching for a user's regular expression in what the service says, with a time limit.
-
-Some expressions need years for some texts (``(a+)+$`` is one), and the standard library's search
-can't be stopped: the process would stand still, and no Clear would leave.
 """
 
 import re
@@ -35,7 +30,7 @@ from harness.measure.recorder import (
     UNASKED,
     Recorder,
 )
-from harness.protocol.events import Message
+from harness.protocol.codec import Message
 
 WITHIN_S = 0.25
 """Of the whole process: an expression that is any good takes some microseconds."""
@@ -47,7 +42,9 @@ MOST_TEXT = 100_000
 def searching(pattern: str | re.Pattern[str]) -> Callable[[str], bool]:
     """Whether a text holds what an expression describes, as ``re`` reads it.
 
-    Raises ConfigError for what is none; the search raises NotPossible when it takes too long.
+    With a time limit: some expressions need years for some texts (``(a+)+$`` is one), and a search
+    that can't be stopped would let the process stand still, and no Clear would leave. Raises
+    ConfigError for what is none; the search raises NotPossible when it takes too long.
     """
     try:
         plain = re.compile(pattern)
@@ -479,3 +476,37 @@ def _offer(found: Offers, button: dict[str, object], kind: str) -> None:
     text, payload = button.get("text"), button.get("payload")
     if type(text) is str and text:
         found[text] = (payload if type(payload) is str else text, kind, False)
+
+
+FIRST = 20
+THEN_ONE_IN = 20
+LEAST_NS = 1_000_000_000
+LEAST_AT_FIRST_NS = 5_000_000_000
+"""The first guest of a process listens for so long: nothing is known yet."""
+MOST_NS = 30_000_000_000
+LOOK_NS = 200_000_000
+"""So often a listening guest asks whether it may go on."""
+
+
+class Listening:
+    """Which guests of a process stay silent before they leave, to hear what nobody asked for.
+
+    Counting can't see a flow whose greeting is taken for the first answer, the first answer for the
+    second, and whose last answer comes when the guest is gone. So the first guests, and one in so
+    many after them, listen: a message then shows that answers were taken for others'.
+    ``may_go_on`` says whether nobody needs what a listening guest holds.
+    """
+
+    def __init__(self, may_go_on: Callable[[], bool] = lambda: True) -> None:
+        self.may_go_on = may_go_on
+        self._stories = 0
+
+    def begins(self) -> bool:
+        """Whether the guest whose story has just finished is one of those who listen."""
+        number, self._stories = self._stories, self._stories + 1
+        return number < FIRST or number % THEN_ONE_IN == 0
+
+    def length_ns(self, recorder: Recorder, questions: Questions) -> int:
+        """For how long: an answer that was taken for another's would come within that time."""
+        least = LEAST_AT_FIRST_NS if self._stories <= 1 else LEAST_NS
+        return min(MOST_NS, max(least, recorder.slowest_answer_ns, questions.span_ns))

@@ -24,7 +24,7 @@ from harness.guest.rest import fetch_history
 from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
 from harness.protocol import requests
-from harness.protocol.events import SessionResponse
+from harness.protocol.codec import SessionResponse
 from harness.protocol.names import ErrorCode
 from harness.protocol.requests import Request
 from harness.protocol.session import State

@@ -29,8 +29,7 @@ from harness.guest.settings import GuestSettings
 from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
 from harness.protocol import requests
-from harness.protocol.codec import decode_history
-from harness.protocol.events import Message, Other
+from harness.protocol.codec import Message, Other, decode_history
 from harness.protocol.names import MessageClass
 from harness.transport import http
 

@@ -7,8 +7,8 @@
         guest.await_reply(within="20s")
 
 A connection that is lost on the way is followed by another one with the same token, and the story
-goes on. Whatever happens inside, also a kill, the way out is the same (:mod:`harness.guest.
-leaving`); it runs in a greenlet of its own, so that an impatient kill of the guest can't cut it
+goes on. Whatever happens inside, also a kill, the way out is the same (:mod:`harness.guest.clear`);
+it runs in a greenlet of its own, so that an impatient kill of the guest can't cut it
 short, and has a time limit for each step.
 """
 
@@ -32,13 +32,20 @@ from harness.errors import (
 )
 from harness.guest import rest as files
 from harness.guest.clear import Leaving, undisturbed
-from harness.guest.connection import Line
+from harness.guest.connection import Line, Typing
 from harness.guest.inbox import Arrived
-from harness.guest.listening import LOOK_NS
-from harness.guest.outcomes import STORY_ENDS, Ending, connect_outcome
-from harness.guest.place import place_of
+from harness.guest.outcomes import (
+    STORY_ENDS,
+    Ending,
+    connect_outcome,
+    count_guest,
+    count_story,
+    place_of,
+    question_outcome,
+)
 from harness.guest.questions import (
     GREETING,
+    LOOK_NS,
     REPLY,
     Condition,
     Questions,
@@ -50,9 +57,7 @@ from harness.guest.questions import (
 )
 from harness.guest.reconnect import Lasting
 from harness.guest.rest import fetch_history
-from harness.guest.served import count_guest, count_story, question_outcome
 from harness.guest.settings import GuestSettings
-from harness.guest.typing import Typing
 from harness.ledger.ledger import OVER, Ledger, Stage
 from harness.measure.model import Outcome, Question, Sample
 from harness.measure.recorder import (
@@ -64,7 +69,7 @@ from harness.measure.recorder import (
     Recorder,
 )
 from harness.protocol import requests
-from harness.protocol.events import Message
+from harness.protocol.codec import Message
 from harness.protocol.names import MAX_TEXT_BYTES
 from harness.protocol.requests import Button
 from harness.protocol.session import ENDED, State

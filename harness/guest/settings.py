@@ -11,8 +11,8 @@ from pathlib import Path
 
 from harness.config.target import Target
 from harness.errors import ConfigError, ReplyTimeout, ServiceError, TransportError
-from harness.guest.forensics import Seen
-from harness.guest.listening import Listening
+from harness.guest.inbox import Seen
+from harness.guest.questions import Listening
 from harness.guest.rate_limit import DOCUMENTED, Budget, ConnectionBudget
 from harness.protocol.names import ErrorCode
 from harness.transport.dial import Address

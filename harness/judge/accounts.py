@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from harness.guest.served import Why
+from harness.guest.outcomes import Why
 from harness.judge.objective import Objective
 from harness.measure.model import Outcome
 from harness.measure.recorder import (

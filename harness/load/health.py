@@ -13,7 +13,7 @@ from typing import TypeVar
 import psutil
 
 from harness.clock import monotonic_ns, wall_ns
-from harness.guest.place import own_place
+from harness.guest.outcomes import own_place
 from harness.judge.accounts import ELSEWHERE, count_name
 from harness.preflight.disk import RoomWatch, ending_bytes
 

@@ -28,9 +28,8 @@ from locust.runners import STATE_RUNNING, LocalRunner
 
 from harness.clock import monotonic_ns, utc_iso, wall_ns
 from harness.errors import LedgerError
-from harness.guest.listening import Listening
-from harness.guest.outcomes import sign_in_outcome
-from harness.guest.served import Why
+from harness.guest.outcomes import Why, sign_in_outcome
+from harness.guest.questions import Listening
 from harness.guest.session import GuestSession
 from harness.guest.settings import SignIn
 from harness.judge.accounts import NO_STORIES

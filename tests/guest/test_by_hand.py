@@ -12,7 +12,7 @@ import pytest
 from guest_rig import Rig
 from processes import Simulator
 
-from harness.guest.by_hand import Frames, talk
+from harness.guest.visit import Frames, talk
 
 pytestmark = pytest.mark.process
 
@@ -29,7 +29,7 @@ def typed(
         os.close(writing)
 
     gevent.spawn(type_slowly)
-    monkeypatch.setattr("harness.guest.by_hand.HEAR_OUT_S", 0.2)
+    monkeypatch.setattr("harness.guest.visit.HEAR_OUT_S", 0.2)
     with open(reading) as stdin, rig.guest() as guest:
         monkeypatch.setattr(sys, "stdin", stdin)
         talk(guest, Frames(guest.line.token, quiet=True))

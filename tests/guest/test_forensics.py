@@ -1,6 +1,6 @@
 """Who saw a message first."""
 
-from harness.guest.forensics import KEPT, Seen
+from harness.guest.inbox import KEPT, Seen
 
 
 def test_the_first_to_see_a_message_is_remembered_for_as_long_as_promised() -> None:

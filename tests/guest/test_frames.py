@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from harness.guest.by_hand import Frames
+from harness.guest.visit import Frames
 
 TOKEN = "12345678-90ab-cdef-1234-567890abcdef"
 

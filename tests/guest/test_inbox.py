@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import RateLimited
-from harness.guest.forensics import Seen
-from harness.guest.inbox import Inbox, nothing
+from harness.guest.inbox import Inbox, Seen, nothing
 from harness.measure.model import Outcome
 from harness.measure.recorder import Recorder
 from harness.protocol.codec import decode_history

@@ -21,7 +21,7 @@ from harness.guest.outcomes import (
     sign_in_outcome,
 )
 from harness.measure.model import Outcome
-from harness.protocol.events import Failure
+from harness.protocol.codec import Failure
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,7 @@ from harness.guest.questions import (
 )
 from harness.measure.model import Outcome
 from harness.measure.recorder import Recorder
-from harness.protocol.codec import _message
-from harness.protocol.events import Message
+from harness.protocol.codec import Message, _message
 
 
 def message(**body: Any) -> Message:

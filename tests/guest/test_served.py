@@ -12,9 +12,8 @@ from script_texts import parse_script
 
 from harness.config.target import parse_target
 from harness.errors import ConnectFailed, NotPossible, ReplyTimeout, ServiceError
-from harness.guest.listening import Listening
 from harness.guest.player import NO_ROW, act
-from harness.guest.questions import Questions
+from harness.guest.questions import Listening, Questions
 from harness.measure.model import Outcome
 from harness.measure.recorder import (
     GUESTS_ARRIVED,

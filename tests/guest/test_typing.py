@@ -7,7 +7,7 @@ import pytest
 from guest_rig import Rig
 from processes import Simulator
 
-from harness.guest import typing
+from harness.guest import connection as typing
 from harness.guest.session import GuestSession
 
 pytestmark = pytest.mark.process

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from harness.errors import RemoteProtocolError
 from harness.protocol import codec, requests
-from harness.protocol.events import (
+from harness.protocol.codec import (
     ConnectionClosed,
     Event,
     Failure,
