@@ -5,8 +5,7 @@ import secrets
 from pathlib import Path
 
 from harness.cli.parsing import Command, Namespace, argument, option
-from harness.conform.check import check_recording
-from harness.conform.text import facts, show_recording, to_send
+from harness.conform.check import check_recording, facts, show_recording, to_send
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.workload.har.reading import read_recording

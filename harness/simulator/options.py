@@ -15,11 +15,9 @@ from typing import Any, TypeVar
 
 from harness.clock import KERNEL_STAMPS
 from harness.errors import ConfigError
-from harness.simulator.behaviour.dialogue import read_dialogue, read_distribution
-from harness.simulator.behaviour.faults import FAULTS, read_fault
-from harness.simulator.behaviour.rehearsal import read_rehearsal
-from harness.simulator.guest_api.frames import Ids
-from harness.simulator.limits import Limits, read_limits
+from harness.simulator.dialogue import read_dialogue, read_distribution, read_rehearsal
+from harness.simulator.faults import FAULTS, read_fault
+from harness.simulator.frames import Ids
 from harness.simulator.settings import (
     LIFELIKE,
     LIVE,
@@ -29,7 +27,9 @@ from harness.simulator.settings import (
     BotSettings,
     DeploymentSettings,
     Knobs,
+    Limits,
     Settings,
+    read_limits,
 )
 from harness.units import seconds
 

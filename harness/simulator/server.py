@@ -9,38 +9,53 @@ import resource
 import signal
 import socket
 import ssl
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from ipaddress import ip_address
 from pathlib import Path
 
 import orjson
+import trustme
 import uvloop
 from aiohttp import web
 
 from harness.errors import ConfigError
 from harness.processes import starter
-from harness.simulator import admin
-from harness.simulator.certificates import private_ca
-from harness.simulator.guest_api import attachments, authentication, configuration, history, upgrade
-from harness.simulator.guest_api import upgrade as browsers
-from harness.simulator.platform_api import access as platform_access
-from harness.simulator.platform_api import conversations as platform_conversations
-from harness.simulator.platform_api import counts as platform_counts
-from harness.simulator.platform_api import query as platform_query
+from harness.simulator import admin, rest
+from harness.simulator.guest_api import attachments, authentication, messages, sessions, upgrade
+from harness.simulator.platform_api import conversations, query
 from harness.simulator.service import Service
 from harness.simulator.settings import Settings
 
-PARTS = (
-    admin,
-    attachments,
-    authentication,
-    configuration,
-    history,
-    platform_access,
-    platform_counts,
-    platform_query,
-    platform_conversations,
-)
+
+@contextmanager
+def private_ca(host: str, *more: str) -> Iterator[tuple[ssl.SSLContext, Path]]:
+    """A CA made at start and gone at exit: (the server's context, the CA's PEM file).
+
+    The certificate is for loopback, for ``host`` unless it stands for all addresses, and for the
+    names or addresses in ``more``. Raises ConfigError for what can be no name.
+    """
+    names = {"localhost", "127.0.0.1", "::1", *more}
+    try:
+        if not ip_address(host).is_unspecified:
+            names.add(host)
+    except ValueError:
+        names.add(host)
+    authority = trustme.CA()
+    try:
+        server = authority.issue_cert(*sorted(names))
+    except ValueError as error:
+        raise ConfigError(f"--tls-name: a certificate can't be made: {error}") from None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.configure_cert(context)
+    with tempfile.TemporaryDirectory(prefix="harness-simulator-") as folder:
+        ca_file = Path(folder) / "ca.pem"
+        authority.cert_pem.write_to_path(str(ca_file))
+        yield context, ca_file
+
+
+PARTS = (admin, attachments, authentication, sessions, messages, rest, query, conversations)
 BACKLOG = 4096
 SHUTDOWN_S = 0.5
 ALONE_S = 15.0
@@ -58,7 +73,7 @@ def application(service: Service) -> web.Application:
         return await upgrade.accept(service, request)
 
     app.router.add_get("/v1", guest)
-    browsers.add_rules(app, service)
+    upgrade.add_rules(app, service)
     for part in PARTS:
         part.add_routes(app, service)
     return app

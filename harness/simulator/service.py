@@ -1,6 +1,6 @@
 """The simulated service: everything it knows, and the verbs that change it.
 
-What a request means is decided in ``actions`` and its neighbours; this object opens and ends
+What a request means is decided in ``guest_api``; this object opens and ends
 sessions and conversations, keeps the account of what really happened, and delivers frames.
 """
 
@@ -12,24 +12,66 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from harness.simulator import frames
 from harness.simulator.behaviour.agents import Agents
 from harness.simulator.behaviour.bots import Bot
-from harness.simulator.behaviour.faults import FaultPlan
-from harness.simulator.behaviour.stalling import Stall
-from harness.simulator.guest_api import frames
+from harness.simulator.faults import FaultPlan
+from harness.simulator.frames import Ids
 from harness.simulator.guest_api.connection import Connection
-from harness.simulator.guest_api.frames import Ids
+from harness.simulator.rest import Signer
 from harness.simulator.settings import ApiClient, Settings
-from harness.simulator.tokens import Signer
-from harness.simulator.truth.conversations import Conversations
 from harness.simulator.truth.state import (
     Attachment,
     Conversation,
+    Conversations,
     Deployment,
     Session,
     SessionEnd,
 )
 from harness.simulator.truth.truth import Question, Questions, Tally, Truth
+
+
+class Stall:
+    """``on`` while the service stands still. What was held is recorded with how long it waited."""
+
+    __slots__ = ("_held", "_loop", "_over", "_truth", "on")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, truth: Callable[[], Truth]) -> None:
+        self.on = False
+        self._loop = loop
+        self._truth = truth
+        self._held: list[tuple[float, Callable[..., None], tuple[object, ...]]] = []
+        self._over: asyncio.Future[None] | None = None
+
+    def begin(self, seconds: float) -> None:
+        """Nothing is handled and nothing is sent for so long; nothing new if it is on already."""
+        if not self.on:
+            self.on = True
+            self._over = self._loop.create_future()
+            self._loop.call_later(seconds, self._go_on, self._over)
+
+    def hold(self, work: Callable[..., None], *args: object) -> None:
+        """Do it once the stall is over."""
+        self._held.append((time.monotonic(), work, args))
+
+    def _go_on(self, over: "asyncio.Future[None]") -> None:
+        held, self._held = self._held, []
+        self.on = False
+        now = time.monotonic()
+        for since, work, args in held:
+            self._truth().delay("stall", now - since)
+            work(*args)
+        if not over.done():
+            over.set_result(None)
+
+    async def wait(self) -> None:
+        """Return when the service no longer stands still."""
+        over = self._over
+        if self.on and over is not None:
+            since = time.monotonic()
+            await asyncio.shield(over)
+            self._truth().delay("stall", time.monotonic() - since)
+
 
 KEEP_PER_TOKEN = 20
 """Ended sessions remembered of one token, which may be used again and again."""

@@ -22,7 +22,7 @@ from scipy.stats import t
 
 from harness.measure.statistics import Blocks
 from harness.simulator.behaviour.bots import WorkQueue
-from harness.simulator.behaviour.dialogue import read_distribution
+from harness.simulator.dialogue import read_distribution
 from harness.studies.queueing import Queue
 
 SEED = 3

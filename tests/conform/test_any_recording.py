@@ -14,7 +14,7 @@ from script_texts import parse_script
 
 from harness.conform.check import check_recording
 from harness.errors import ConfigError
-from harness.simulator.behaviour.rehearsal import read_rehearsal
+from harness.simulator.dialogue import read_rehearsal
 from harness.workload.data import parse_table
 from harness.workload.har.reading import read_recording
 from harness.workload.har.scripting import draft

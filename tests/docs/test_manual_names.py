@@ -13,9 +13,8 @@ from harness.cli.main import COMMANDS
 from harness.exit_codes import ExitCode
 from harness.guest.session import GuestSession
 from harness.judge.record import KNOWN
-from harness.simulator.behaviour.faults import FAULTS
-from harness.simulator.limits import Limits
-from harness.simulator.settings import DeploymentSettings, Knobs
+from harness.simulator.faults import FAULTS
+from harness.simulator.settings import DeploymentSettings, Knobs, Limits
 
 MANUAL = "\n".join(PAGES.values())
 OPTIONS = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", MANUAL))

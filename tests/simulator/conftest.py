@@ -18,9 +18,8 @@ from aiohttp import web
 from processes import start_simulator
 
 from harness.simulator import server
-from harness.simulator.limits import OFF
 from harness.simulator.service import Service
-from harness.simulator.settings import DeploymentSettings, Knobs, Settings
+from harness.simulator.settings import OFF, DeploymentSettings, Knobs, Settings
 
 PATIENCE_S = 5.0
 DEPLOYMENT = "11111111-2222-4333-8444-555555555555"

@@ -8,9 +8,8 @@ INF our own inference. What varies from run to run is replaced by its kind.
 import re
 from hashlib import md5
 
-from harness.simulator.behaviour.dialogue import Dialogue, Turn
-from harness.simulator.limits import read_limits
-from harness.simulator.settings import AgentSettings, BotSettings, Knobs
+from harness.simulator.dialogue import Dialogue, Turn
+from harness.simulator.settings import AgentSettings, BotSettings, Knobs, read_limits
 
 VARYING = (
     (re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+"), "<jwt>"),

@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 
 from harness.errors import ConfigError
-from harness.simulator.certificates import private_ca
+from harness.simulator.server import private_ca
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "twin.example"])

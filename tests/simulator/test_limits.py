@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import ConfigError
-from harness.simulator.limits import DOCUMENTED, OFF, over, read_limits
+from harness.simulator.settings import DOCUMENTED, OFF, over, read_limits
 
 
 def test_documented_values() -> None:

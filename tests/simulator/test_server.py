@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness.errors import ConfigError
 from harness.simulator import server
-from harness.simulator.guest_api.actions import HANDLERS
+from harness.simulator.guest_api.upgrade import HANDLERS
 from harness.simulator.service import Service
 from harness.simulator.settings import DeploymentSettings, Settings
 

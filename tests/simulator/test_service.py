@@ -2,9 +2,9 @@
 
 import os
 
+from harness.simulator import admin
 from harness.simulator.service import Service
 from harness.simulator.settings import Knobs
-from harness.simulator.truth import account
 from harness.simulator.truth.state import SessionEnd
 
 
@@ -17,7 +17,7 @@ def test_a_session_ends_once(service_with) -> None:
     session = opened(service, "t")
     service.end_session(session, SessionEnd.CLEARED)
     service.end_session(session, SessionEnd.EXPIRED)
-    assert account.whole(service)["sessions"] == {
+    assert admin.whole(service)["sessions"] == {
         "opened": 1,
         "cleared": 1,
         "expired": 0,
@@ -31,7 +31,7 @@ def test_time_ends_a_session_and_its_conversation(service_with) -> None:
     session = opened(service, "t")
     service.conversations.start(session)
     assert service.find_session(service.deployments["d"], "t") is None
-    told = account.whole(service)
+    told = admin.whole(service)
     assert told["sessions"]["expired"] == 1
     assert told["conversations"]["open"] == 0
 
@@ -41,7 +41,7 @@ def test_a_replaced_session_leaves_its_conversation_open(service_with) -> None:
     session = opened(service, "t")
     service.conversations.start(session)
     service.end_session(session, SessionEnd.REPLACED)
-    told = account.whole(service)
+    told = admin.whole(service)
     assert told["sessions"]["open"] == 0
     assert told["conversations"]["open"] == 1
 
@@ -50,7 +50,7 @@ def test_timelines_are_kept_up_to_the_limit_and_it_is_said_once(service_with, ca
     service = service_with(Knobs(keep_timelines=3))
     for number in range(10):
         service.end_session(opened(service, f"t{number}"), SessionEnd.CLEARED)
-    assert [bool(account.timeline(service, f"t{n}")) for n in range(10)] == [False] * 7 + [True] * 3
+    assert [bool(admin.timeline(service, f"t{n}")) for n in range(10)] == [False] * 7 + [True] * 3
     assert capsys.readouterr().err.count("keep_timelines") == 1
 
 
@@ -59,7 +59,7 @@ def test_a_timeline_has_a_longest_length(service_with) -> None:
     session = opened(service, "t")
     for _ in range(10):
         service.note(session, "text")
-    assert len(account.timeline(service, "t")[0]["events"]) == 4
+    assert len(admin.timeline(service, "t")[0]["events"]) == 4
 
 
 def test_a_run_is_accounted_from_the_moment_it_is_named(service_with) -> None:
@@ -78,9 +78,9 @@ def test_reset_forgets_everything(service_with) -> None:
     service = service_with()
     service.conversations.start(opened(service, "t"))
     service.faults.replace({"cut": 1})
-    account.reset(service)
-    assert account.whole(service)["sessions"]["opened"] == 0
-    assert account.open_tokens(service) == []
+    admin.start_anew(service)
+    assert admin.whole(service)["sessions"]["opened"] == 0
+    assert admin.open_tokens(service) == []
     assert not service.faults.active
 
 
@@ -99,4 +99,4 @@ def test_a_token_used_again_and_again_is_remembered_within_bounds(service_with) 
     service = service_with()
     for _ in range(100):
         service.end_session(opened(service, "t"), SessionEnd.CLEARED)
-    assert len(account.timeline(service, "t")) == 20
+    assert len(admin.timeline(service, "t")) == 20

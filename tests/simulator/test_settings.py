@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 import harness.simulator
-from harness.simulator.behaviour.faults import FAULTS, STEPS
-from harness.simulator.guest_api.actions import HANDLERS
-from harness.simulator.limits import DOCUMENTED, Limits
-from harness.simulator.settings import DeploymentSettings, Knobs
+from harness.simulator.faults import FAULTS, STEPS
+from harness.simulator.guest_api.upgrade import HANDLERS
+from harness.simulator.settings import DOCUMENTED, DeploymentSettings, Knobs, Limits
 
 DOCUMENT = (Path(harness.simulator.__file__).parent / "FIDELITY.md").read_text()
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.simulator.tokens import Signer, bearer
+from harness.simulator.rest import Signer, bearer
 
 
 def test_a_token_is_good_until_its_time() -> None:

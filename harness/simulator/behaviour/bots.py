@@ -13,7 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from harness.simulator.behaviour.conversing import disconnect, reply, say_unasked, typing
-from harness.simulator.behaviour.dialogue import Distribution, Turn, spoken
+from harness.simulator.dialogue import Distribution, Turn, spoken
 from harness.simulator.truth.state import Conversation, Session
 from harness.simulator.truth.truth import Question
 

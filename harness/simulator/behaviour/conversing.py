@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from harness.simulator.guest_api import frames
-from harness.simulator.limits import over
+from harness.simulator import frames
+from harness.simulator.settings import over
 from harness.simulator.truth.state import Conversation, Session
 from harness.simulator.truth.truth import Question
 

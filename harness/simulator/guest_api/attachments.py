@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from harness.simulator.guest_api import frames
-from harness.simulator.guest_api.checking import session_for
-from harness.simulator.guest_api.sessions import BLOCKED_EXTENSIONS
+from harness.simulator import frames
+from harness.simulator.guest_api.sessions import BLOCKED_EXTENSIONS, session_for
 from harness.simulator.truth.state import Attachment, Session
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from harness.simulator.guest_api import frames, presence, sessions
-from harness.simulator.rest import api_error, json_object, json_response
-from harness.simulator.tokens import bearer
+from harness.simulator import frames
+from harness.simulator.guest_api import presence, sessions
+from harness.simulator.rest import api_error, bearer, json_object, json_response
 from harness.simulator.truth.state import Deployment, Session, SessionEnd
 
 if TYPE_CHECKING:

@@ -8,17 +8,11 @@ data wiped, ConnectionClosedEvent to every connection; the conversation ends aft
 
 from typing import TYPE_CHECKING, Any
 
+from harness.simulator import frames
 from harness.simulator.behaviour.conversing import conversation_of
-from harness.simulator.guest_api import frames
-from harness.simulator.guest_api.checking import may_speak, take_attributes
-from harness.simulator.guest_api.frames import dashed
-from harness.simulator.truth.state import Session
-
-if TYPE_CHECKING:
-    from harness.simulator.guest_api.connection import Connection
-from typing import TYPE_CHECKING
-
-from harness.simulator.truth.state import SessionEnd
+from harness.simulator.frames import dashed
+from harness.simulator.guest_api.sessions import may_speak, take_attributes
+from harness.simulator.truth.state import Session, SessionEnd
 
 if TYPE_CHECKING:
     from harness.simulator.guest_api.connection import Connection

@@ -1,14 +1,25 @@
-"""configureSession and closeSession: how connections come to a session and leave it."""
+"""Sessions and their deployment: opened, closed, looked up for a request.
+
+configureSession and closeSession are how connections come to a session and leave it. Here too are
+the checks that several actions share, and what a deployment tells of itself (getConfiguration, and
+the files of the CDN).
+"""
 
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from harness.simulator.guest_api import frames
-from harness.simulator.limits import over
+from aiohttp import web
+
+from harness.simulator import frames
+from harness.simulator.rest import api_error, guarded, json_response
+from harness.simulator.settings import over
 from harness.simulator.truth.state import Deployment, Session, SessionEnd
 
 if TYPE_CHECKING:
     from harness.simulator.guest_api.connection import Connection
+    from harness.simulator.service import Service
+    from harness.simulator.settings import DeploymentSettings
+
 
 BLOCKED_EXTENSIONS = [".ade", ".adp", ".bat", ".cmd", ".com", ".exe", ".js", ".msi", ".scr", ".vbs"]
 
@@ -192,3 +203,205 @@ def undocumented(
 ) -> None:
     """disconnectCustomer: the schema lists the name, and nobody knows what it takes or does."""
     connection.refuse(400, "Request failed.", tracing_id)
+
+
+def session_for(
+    connection: "Connection", request: dict[str, Any], tracing_id: str | None
+) -> Session | None:
+    """The session of a request; None after saying why there is none."""
+    session = connection.session
+    token = request.get("token")
+    if session is None or (token is not None and token != session.token):
+        connection.refuse(4007, "session not found error message", tracing_id)
+        return None
+    if session.ended is None and session.expires <= connection.service.now():
+        connection.service.expire(session)
+    if session.ended is not None:
+        connection.refuse(4006, "session has expired", tracing_id)
+        return None
+    return session
+
+
+READ_ONLY = "Session is read-only, no new messages allowed"
+
+
+def may_speak(connection: "Connection", session: Session, tracing_id: str | None) -> bool:
+    """Whether a text or a Join is taken; False after refusing it.
+
+    Where sign-in is on, guests who have not signed in can't send messages unless their sessions may
+    be upgraded (the vendor's definition); in which words they are refused is not known.
+    """
+    if session.read_only:
+        connection.refuse(409, READ_ONLY, tracing_id)
+        return False
+    settings, how = session.deployment.settings, connection.service.knobs.strangers
+    if (
+        not settings.authentication
+        or settings.session_upgrade
+        or session.authenticated is not None
+        or how == "allowed"
+    ):
+        return True
+    connection.service.truth.count("strangers_refused")
+    if how != "silence":
+        connection.refuse(int(how), "User is unauthorized", tracing_id)
+    return False
+
+
+def count_misplaced(connection: "Connection", channel: object) -> None:
+    """Attributes at the top level are ignored by the service since June 2026; tell how many."""
+    metadata = channel.get("metadata") if isinstance(channel, dict) else None
+    if isinstance(metadata, dict) and metadata.get("customAttributes"):
+        connection.service.truth.count("misplaced_attributes")
+
+
+def take_attributes(
+    connection: "Connection", session: Session, message: dict[str, Any], tracing_id: str | None
+) -> bool:
+    """Custom attributes of ``message.channel``; False after refusing the message for them.
+
+    Later values overwrite earlier ones. A ``runId`` names the run whose account the session is in.
+    """
+    channel = message.get("channel")
+    metadata = channel.get("metadata") if isinstance(channel, dict) else None
+    wanted = metadata.get("customAttributes") if isinstance(metadata, dict) else None
+    if wanted is None:
+        return True
+    if not isinstance(wanted, dict) or not all(isinstance(v, str) for v in wanted.values()):
+        connection.refuse(400, "Request failed.", tracing_id)
+        return False
+    service = connection.service
+    size = sum(len(key.encode()) + len(value.encode()) for key, value in wanted.items())
+    limit = service.limits.attribute_bytes
+    if limit and size > limit:
+        text = f"Custom Attributes in channel metadata is larger than {limit} bytes"
+        connection.refuse(4013, text, tracing_id)
+        return False
+    session.attributes = {**(session.attributes or {}), **wanted}
+    if session.conversation is not None:
+        session.conversation.attributes.update(wanted)
+    run_id = wanted.get("runId", wanted.get("run_id"))
+    if run_id is not None:
+        service.assign_run(session, run_id)
+    return True
+
+
+DISCONNECT_TYPES = {"off": "Send", "send": "Send", "read_only": "ReadOnly"}
+
+
+def give(connection: "Connection", request: dict[str, Any], tracing_id: str | None) -> None:
+    """getConfiguration; needs no session, only the deployment."""
+    if request.get("deploymentId") is None:
+        connection.refuse(4020, "Missing parameter: deploymentId", tracing_id)
+        return
+    if request["deploymentId"] != connection.deployment.id:
+        connection.refuse(400, "Request failed.", tracing_id)
+        return
+    limits = connection.service.limits
+    body = {
+        "allowedMedia": allowed_media(connection.deployment, limits.attachment_bytes),
+        "blockedExtensions": BLOCKED_EXTENSIONS,
+        "maxCustomDataBytes": limits.attribute_bytes,
+        "messageRoutingEnabled": True,
+        "sessionDurationSeconds": int(connection.deployment.settings.session_duration_s),
+    }
+    connection.send(frames.response("GetConfigurationResponse", body, tracing_id))
+
+
+def config_json(settings: "DeploymentSettings", http: str) -> dict[str, Any]:
+    """The deployment's configuration file; ``http`` is the origin of this service."""
+    return {
+        "id": settings.id,
+        "version": "1",
+        "languages": ["en-us"],
+        "defaultLanguage": "en-us",
+        "apiEndpoint": http,
+        "status": "Active" if settings.active else "Inactive",
+        "headlessMode": {"enabled": False},
+        "messenger": {
+            "enabled": True,
+            "apps": {
+                "conversations": {
+                    "enabled": True,
+                    "messagingEndpoint": http.replace("http", "ws", 1),
+                    "showAgentTypingIndicator": True,
+                    "showUserTypingIndicator": settings.typing,
+                    "autoStart": {"enabled": settings.auto_start},
+                    "markdown": {"enabled": False},
+                    "conversationDisconnect": {
+                        "enabled": settings.disconnect != "off",
+                        "type": DISCONNECT_TYPES[settings.disconnect],
+                    },
+                    "conversationClear": {"enabled": settings.conversation_clear},
+                    "notifications": {
+                        "enabled": False,
+                        "notificationContentType": "ExcludeMessagesContent",
+                    },
+                    "humanize": {"enabled": False},
+                    "sessionDurationSeconds": int(settings.session_duration_s),
+                }
+            },
+            "styles": {"primaryColor": "#336699"},
+            "launcherButton": {"visibility": "On"},
+            "homeScreen": {"enabled": False},
+            "fileUpload": {
+                "enableAttachments": settings.attachments,
+                "modes": [{"fileTypes": ["*/*"], "maxFileSizeKB": 10240}],
+            },
+        },
+        "position": {"alignment": "Auto", "sideSpace": 20, "bottomSpace": 12},
+        "journeyEvents": {"enabled": False},
+        "cobrowse": {"enabled": False},
+        "auth": {
+            "enabled": settings.authentication,
+            "allowSessionUpgrade": settings.session_upgrade,
+        },
+    }
+
+
+def web_deployment(settings: "DeploymentSettings") -> dict[str, Any]:
+    """GET /api/v2/webdeployments/deployments/{id}: what operators see of it."""
+    return {
+        "id": settings.id,
+        "name": "simulated",
+        "status": "Active" if settings.active else "Inactive",
+        "allowAllDomains": settings.allow_all_domains,
+        "allowedDomains": list(settings.allowed_domains),
+        "flow": {"id": settings.flow_id, "name": "simulated"},
+        "configuration": {"id": settings.id, "version": "1"},
+    }
+
+
+def add_routes(app: web.Application, service: "Service") -> None:
+    """config.json and domains.json, without credentials; 403 for an unknown id as at the CDN.
+
+    And the deployment itself, for clients of the Platform API.
+    """
+
+    async def config(request: web.Request) -> web.Response:
+        deployment = service.deployments.get(request.match_info["id"])
+        if deployment is None:
+            return web.Response(status=403, text="Forbidden")
+        return json_response(config_json(deployment.settings, f"{request.scheme}://{request.host}"))
+
+    async def domains(request: web.Request) -> web.Response:
+        deployment = service.deployments.get(request.match_info["id"])
+        if deployment is None:
+            return web.Response(status=403, text="Forbidden")
+        body = {
+            "allowAllDomains": deployment.settings.allow_all_domains,
+            "allowedDomains": list(deployment.settings.allowed_domains),
+        }
+        return json_response(body)
+
+    async def deployment(request: web.Request) -> web.Response:
+        found = service.deployments.get(request.match_info["id"])
+        if found is None:
+            return api_error(404, "not.found", "The requested resource was not found.")
+        return json_response(web_deployment(found.settings))
+
+    may = ("webDeployments:deployment:view",)
+    app.router.add_get("/api/v2/webdeployments/deployments/{id}", guarded(service, may, deployment))
+    base = "/webdeployments/v1/deployments/{id}"
+    app.router.add_get(f"{base}/config.json", config)
+    app.router.add_get(f"{base}/domains.json", domains)

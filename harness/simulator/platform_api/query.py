@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from harness.simulator.guest_api.frames import iso_ms
-from harness.simulator.platform_api.access import division_of, guarded, sees
+from harness.simulator.frames import iso_ms
 from harness.simulator.platform_api.conversations import analytics, segments
-from harness.simulator.rest import api_error, json_object, json_response
+from harness.simulator.rest import api_error, division_of, guarded, json_object, json_response, sees
 from harness.simulator.truth.state import Conversation
 
 if TYPE_CHECKING:

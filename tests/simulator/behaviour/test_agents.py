@@ -1,7 +1,6 @@
 """Agents: taking over, places, wrap-up, and leftovers that occupy them."""
 
-from harness.simulator.limits import read_limits
-from harness.simulator.settings import AgentSettings, BotSettings, Knobs
+from harness.simulator.settings import AgentSettings, BotSettings, Knobs, read_limits
 
 FAST = BotSettings(hand_over_after=1)
 

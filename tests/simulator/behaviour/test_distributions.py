@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from harness.errors import ConfigError
-from harness.simulator.behaviour.dialogue import read_distribution
+from harness.simulator.dialogue import read_distribution
 
 
 @pytest.mark.parametrize(

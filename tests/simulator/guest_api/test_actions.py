@@ -4,8 +4,7 @@ import asyncio
 
 import pytest
 
-from harness.simulator.limits import read_limits
-from harness.simulator.settings import Knobs
+from harness.simulator.settings import Knobs, read_limits
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,7 @@
 
 import pytest
 
-from harness.simulator.limits import read_limits
-from harness.simulator.settings import BotSettings, Knobs
+from harness.simulator.settings import BotSettings, Knobs, read_limits
 
 PATH = "/api/v2/webmessaging/messages"
 SILENT = BotSettings(on=False)

@@ -5,7 +5,7 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.simulator.guest_api.frames import Ids, dashed
+from harness.simulator.frames import Ids, dashed
 
 
 @given(st.integers(0, 2**40 - 1), st.integers(0, 2**24 - 1), st.integers())

@@ -5,8 +5,7 @@ import json
 
 import pytest
 
-from harness.simulator.limits import read_limits
-from harness.simulator.settings import BotSettings
+from harness.simulator.settings import BotSettings, read_limits
 
 
 def test_a_text_is_echoed_to_every_connection_and_answered(play) -> None:

@@ -7,8 +7,7 @@ import aiohttp
 import pytest
 
 from harness.simulator.guest_api.upgrade import origin_allowed
-from harness.simulator.limits import read_limits
-from harness.simulator.settings import DeploymentSettings, Knobs
+from harness.simulator.settings import DeploymentSettings, Knobs, read_limits
 
 UPGRADE = (
     b"GET /v1?deploymentId=11111111-2222-4333-8444-555555555555 HTTP/1.1\r\nHost: x\r\n"

@@ -1,6 +1,6 @@
 """Conversations: ended once, opened again, found by any id, forgotten within bounds."""
 
-from harness.simulator.guest_api.frames import dashed
+from harness.simulator.frames import dashed
 from harness.simulator.service import Service
 from harness.simulator.settings import Knobs
 

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from harness.simulator.behaviour.bots import Bot
-from harness.simulator.behaviour.dialogue import read_dialogue, read_distribution
+from harness.simulator.dialogue import read_dialogue, read_distribution
 from harness.simulator.settings import LIFELIKE, AgentSettings, BotSettings
 from harness.simulator.truth.truth import Questions
 

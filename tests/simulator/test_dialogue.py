@@ -3,7 +3,7 @@
 import pytest
 
 from harness.errors import ConfigError
-from harness.simulator.behaviour.dialogue import DEFAULT, read_dialogue, spoken
+from harness.simulator.dialogue import DEFAULT, read_dialogue, spoken
 
 SCRIPT = """
 greeting = "Hello"

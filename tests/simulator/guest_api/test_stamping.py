@@ -8,8 +8,8 @@ import aiohttp
 import pytest
 from processes import harness
 
-from harness.simulator.behaviour.dialogue import read_distribution
-from harness.simulator.guest_api.frames import text_frame
+from harness.simulator.dialogue import read_distribution
+from harness.simulator.frames import text_frame
 from harness.simulator.settings import BotSettings
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's stamps are Linux's")

@@ -13,8 +13,7 @@ from hars import came, configured, got, har, left, said, sent, socket
 from harness.errors import ConfigError
 from harness.simulator import options
 from harness.simulator.behaviour.bots import WorkQueue
-from harness.simulator.behaviour.dialogue import Distribution
-from harness.simulator.behaviour.rehearsal import Rehearsal, read_rehearsal
+from harness.simulator.dialogue import Distribution, Rehearsal, read_rehearsal
 
 JOIN = {"type": "Event", "events": [{"eventType": "Presence", "presence": {"type": "Join"}}]}
 CARD = {"contentType": "Card", "card": {"title": "For Ada Lovelace", "actions": []}}

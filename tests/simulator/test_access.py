@@ -2,8 +2,7 @@
 
 import pytest
 
-from harness.simulator.limits import read_limits
-from harness.simulator.settings import ApiClient
+from harness.simulator.settings import ApiClient, read_limits
 
 NOBODY = "/conversations/00000000-0000-4000-8000-000000000000"
 

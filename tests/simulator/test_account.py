@@ -6,8 +6,7 @@ from examples import at_most
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from harness.simulator.limits import OFF
-from harness.simulator.settings import BotSettings
+from harness.simulator.settings import OFF, BotSettings
 
 DEPLOYMENT = "11111111-2222-4333-8444-555555555555"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from harness.simulator.guest_api import frames
+from harness.simulator import frames
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_the_gateways_error_has_no_class() -> None:
     }
 
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "frames"
+GOLDEN = Path(__file__).parents[1] / "golden" / "frames"
 CLASSES = {
     *("string", "SessionResponse", "StructuredMessage", "PresignedUrlResponse", "LogoutEvent"),
     *("AttachmentDeletedResponse", "UploadFailureEvent", "UploadSuccessEvent", "JwtResponse"),

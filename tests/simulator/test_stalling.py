@@ -2,7 +2,7 @@
 
 import asyncio
 
-from harness.simulator.behaviour.stalling import Stall
+from harness.simulator.service import Stall
 from harness.simulator.truth.truth import Truth
 
 
