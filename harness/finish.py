@@ -10,7 +10,7 @@ import ssl
 import time
 import traceback
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,12 +23,11 @@ from harness.config.target import Target
 from harness.errors import HarnessError
 from harness.exit_codes import ExitCode
 from harness.guest.settings import GuestSettings
-from harness.judge.reading import sweep_block
 from harness.judge.record import build_record, declare_invalid, record_of_nothing, write_record
 from harness.ledger.reader import read_leftovers
 from harness.ledger.runs import sweep_command
-from harness.reconcile.platform import note_counts
-from harness.reconcile.sweep import find_lost, sweep_lost
+from harness.reconcile.platform import note_counts, sign_ins_of
+from harness.reconcile.sweep import ENDINGS, block_of, find_lost, sweep_lost
 from harness.report.terminal import show_summary
 from harness.rundir.layout import RunDirectory, write_start
 
@@ -55,6 +54,8 @@ class Finished:
         sweep = sweep_command(self.directory)
         try:
             show_summary(self.record, console, report=self.report, sweep=sweep)
+            for told in _not_swept(self.record.get("sweep")):
+                console.print(f"  {told}", highlight=False, soft_wrap=True)
         except Exception as error:  # noqa: BLE001 - an odd record must not cost the verdict
             with suppress(OSError, ValueError):
                 print(f"the summary can't be shown: {_told(error)}")
@@ -186,8 +187,17 @@ def _sweep_lost(directory: Path, target: Target, say: Say) -> dict[str, Any] | N
         f"{many} process{'' if many == 1 else 'es'} of the run died: sweeping their "
         f"{len(lost.leftovers)} sessions"
     )
-    result = sweep_lost(lost, GuestSettings(target=target, tls=target.tls_context()))
-    return sweep_block(result.settled, result.left, by="the end of the run, of lost processes")
+    settings = GuestSettings(target=target, tls=target.tls_context())
+    result = sweep_lost(lost, settings, sign_ins_of(directory, say))
+    return block_of(result, by="the end of the run, of lost processes")
+
+
+def _not_swept(sweep: Mapping[str, Any] | None) -> Iterator[str]:
+    """Why sessions are left that the end of the run tried to end."""
+    endings = (sweep or {}).get("endings", {})
+    for ending, words in ENDINGS.items():
+        if not ending.proof and (many := endings.get(str(ending))):
+            yield f"of lost processes {many:,} {words}"
 
 
 def _swept_before(directory: Path) -> dict[str, Any] | None:

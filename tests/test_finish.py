@@ -4,17 +4,28 @@ import errno
 import io
 import json
 import sys
+import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import Simulator
 from sessions import leave_open, settings_for
 
 from harness import finish
 from harness.finish import finish_run
+from harness.guest.connection import Line
+from harness.guest.rest import exchange_sign_in
 from harness.ledger.ledger import Stage, Store
+<<<<<<< HEAD
 from harness.rundir.layout import write_start
 from harness.streams import open_console
+=======
+from harness.measure.recorder import Recorder
+from harness.report.console import open_console
+from harness.rundir.layout import sign_ins_fact, write_start
+>>>>>>> 273e0e3 (Sweep the signed-in guests of a dead process with the run's own sign-ins, and say which are left)
 
 pytestmark = pytest.mark.process
 
@@ -35,6 +46,45 @@ def test_what_a_dead_worker_left_is_swept_and_the_run_is_void(
     assert (record["sessions"]["settled"], record["sessions"]["leftover"]) == (2, 0)
     assert not set(tokens) & set(simulator.truth()["open_tokens"])
     assert "1 process of the run died: sweeping their 2 sessions" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("left", ["there", "gone"])
+def test_a_dead_workers_signed_in_guests_are_swept_with_the_runs_own_sign_ins(
+    tmp_path: Path, left: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    running = Simulator("--limits", "off", "--deployment", "authentication=on")
+    try:
+        settings = settings_for(running)
+        jwts = [exchange_sign_in(settings, f"customer {n}", "https://shop") for n in range(8)]
+        file = tmp_path / "jwts.txt"
+        file.write_text("\n".join(jwts))
+        directory = tmp_path / "run"
+        directory.mkdir()
+        target = settings.target
+        write_start(directory, target=target.url, objectives=[], **sign_ins_fact(file))
+        meta = {"worker": "w", "host": "", "pid": "0", "share": "1/3"}
+        store = Store(directory / "ledger-w.sqlite", meta)
+        for row, jwt in enumerate((jwts[1], jwts[4], jwts[2], ""), start=1):
+            token = str(uuid.uuid4())
+            line = Line(replace(settings, sign_in=jwt), token, Recorder())
+            line.connect()
+            line.configure()
+            line.drop()
+            store.write([(row, token, Stage.CONFIGURED, 1, 1)], [], {})
+        store.close()
+        if left == "gone":
+            file.unlink()
+        finished = finish_run(directory, target)
+        finished.show(open_console())
+        told = capsys.readouterr().out
+        many = 0 if left == "there" else 3
+        assert running.truth()["sessions"]["open"] == many
+        assert finished.record["sessions"]["leftover"] == many
+        assert ("3 are signed-in guests'" in told) == bool(many)
+        assert ("run's sign-ins can't be had" in told) == bool(many)
+        assert not any(jwt in told for jwt in jwts)
+    finally:
+        running.stop()
 
 
 def test_files_that_can_not_be_read_are_told_with_what_went_wrong_before(

@@ -80,7 +80,7 @@ COMMAND = Command(
             metavar="FILE",
             help=(
                 "JWTs of signed-in guests, one a line: only with its own can such a session be "
-                "resumed and cleared"
+                "resumed and cleared (by default those of the run's own file)"
             ),
         ),
         option(

@@ -58,6 +58,8 @@ class Process:
     """the file is a master's copy of a worker's"""
     damaged: str = ""
     """what was wrong with the file that this one was saved from, if any"""
+    share: tuple[int, int] = (0, 1)
+    """the first of the run's guests that is this process's, and of how many it has one each"""
 
     @property
     def here(self) -> bool:
@@ -275,14 +277,25 @@ def _process(path: Path, meta: dict[str, str]) -> Process:
         run_id=meta.get("run_id", ""),
         worker=meta.get("worker", worker_of(path)),
         ended=bool(meta.get("ended_ns")),
-        heartbeat_ns=int(meta.get("heartbeat_ns") or meta.get("started_ns") or 0),
+        heartbeat_ns=_number(meta.get("heartbeat_ns") or meta.get("started_ns")),
         host=meta.get("host", ""),
-        pid=int(meta.get("pid") or 0),
+        pid=_number(meta.get("pid")),
         birth=meta.get("birth", ""),
         place=meta.get("place", ""),
         copy="copy_of" in meta,
         damaged="" if meta.get("derived") else meta.get("damaged", ""),
+        share=_share(meta.get("share", "")),
     )
+
+
+def _number(text: str | None) -> int:
+    """0 for what is none: a damaged line, or another machine's, is no reason to read nothing."""
+    return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 20 else 0
+
+
+def _share(text: str) -> tuple[int, int]:
+    first, _, step = text.partition("/")
+    return _number(first), max(1, _number(step))
 
 
 def _salvaged(path: Path, damage: str) -> Contents:

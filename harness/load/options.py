@@ -70,6 +70,8 @@ class GuestOptions:
     listen: bool = True
     sign_ins: tuple[str, ...] = field(default=(), repr=False)
     """JWTs, each the key to a customer's account"""
+    sign_ins_file: Path | None = None
+    """where they were read"""
 
     def settings(self, terms: Terms, *, workers: int, run_id: str) -> GuestSettings:
         """What the guests of one of n workers share. Raises ConfigError."""
@@ -144,6 +146,7 @@ def read_guest_options(
         turn_silence_s=_silence_s(parsed.turn_silence),
         listen=_one_of("--listen", parsed.listen, on_off),
         sign_ins=() if file is None else read_sign_ins(file),
+        sign_ins_file=file,
     )
 
 

@@ -62,6 +62,7 @@ from harness.rundir.layout import (
     make_run_directory,
     new_run_id,
     others_may_write,
+    sign_ins_fact,
     target_facts,
 )
 from harness.streams import open_console, outlast_readers
@@ -289,6 +290,7 @@ class Plugin:
             directory,
             started=utc_iso(),
             **target_facts(options.target),
+            **sign_ins_fact(options.guest_options.sign_ins_file),
             platform=options.terms.platform_facts,
             learned=None if options.learned is None else options.learned.as_dict(),
             locustfile=parsed.locustfile,

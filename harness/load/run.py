@@ -50,7 +50,7 @@ from harness.measure.lag import LoopLag
 from harness.measure.model import Sample
 from harness.measure.recorder import GUESTS_ARRIVED, GUESTS_FAILED, STORIES_TOLD
 from harness.measure.snapshot import IntervalWriter
-from harness.rundir.layout import RunDirectory, begin_run, target_facts
+from harness.rundir.layout import RunDirectory, begin_run, sign_ins_fact, target_facts
 from harness.units import seconds
 from harness.workload.schedule import Share
 
@@ -118,7 +118,10 @@ class Run:
             settings = replace(settings, listening=Listening(self._may_listen))
         self.settings = settings
         if not RunDirectory(directory).start.exists():  # a worker with a disk of its own
-            begin_run(directory, started=utc_iso(), **target_facts(options.target))
+            facts = target_facts(options.target) | sign_ins_fact(
+                options.guest_options.sign_ins_file
+            )
+            begin_run(directory, started=utc_iso(), **facts)
         self._tokens = Tokens.of(directory, self.name)
         started_ns = wall_ns()
         self._writer = IntervalWriter(directory, self.name, started_ns=started_ns)
@@ -126,6 +129,7 @@ class Run:
             "run_id": run_id,
             "worker": self.name,
             "number": str(self._tokens.worker),
+            "share": f"{worker}/{workers}",
             **meta_of_this_process(),
             "started_ns": str(started_ns),
             "heartbeat_ns": str(started_ns),

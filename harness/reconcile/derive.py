@@ -6,6 +6,7 @@ service opens an empty session for it, which is cleared at once.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 
 import gevent
@@ -48,6 +49,7 @@ def sweep_derived(
     *,
     per_second: float,
     deadline_s: float,
+    sign_ins: tuple[str, ...] = (),
     on_try: Callable[[Derived], None] = lambda _: None,
 ) -> Derived:
     """Try every token of every worker that no ledger row has; what is found is noted.
@@ -68,6 +70,7 @@ def sweep_derived(
             per_second=per_second,
             deadline=deadline,
             result=result,
+            sign_ins=sign_ins,
             on_try=on_try,
         )
     if result.found:
@@ -92,6 +95,7 @@ def _try_worker(
     per_second: float,
     deadline: int,
     result: Derived,
+    sign_ins: tuple[str, ...],
     on_try: Callable[[Derived], None],
 ) -> None:
     """One after the other at the given rate, until a gap of unknown ones."""
@@ -100,7 +104,8 @@ def _try_worker(
 
     def attempt(token: str) -> None:
         nonlocal unknown_in_a_row
-        ending = end_session(Line(settings, token, recorder))
+        in_time = takewhile(lambda _: monotonic_ns() < deadline, sign_ins)
+        ending = end_session(Line(settings, token, recorder), sign_ins=in_time)
         result.tried += 1
         if ending is Ending.GONE:
             unknown_in_a_row += 1

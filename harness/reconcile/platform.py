@@ -7,7 +7,7 @@ left it so, not whose the conversations are (``harness audit`` tells that). A co
 had never stops a run; it is said why.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,12 +22,13 @@ from harness.clock import utc_iso
 from harness.config.run_config import ENVIRONMENT
 from harness.config.target import Target, parse_target
 from harness.errors import ConfigError, PlatformApiError
+from harness.guest.settings import read_sign_ins
 from harness.judge.reading import bring_up_to_date
 from harness.platform_api.client import Credentials, Places, PlatformApi
 from harness.platform_api.conversations import observe
 from harness.preflight.stamp import Learned
 from harness.reconcile.audit import Road
-from harness.rundir.layout import RunDirectory, read_start, write_start
+from harness.rundir.layout import SIGN_INS, RunDirectory, read_start, write_start
 from harness.transport.dial import why_not
 
 MARGIN = timedelta(minutes=5)
@@ -50,6 +51,21 @@ def platform_of(directory: Path) -> dict[str, Any]:
     """What the run's target said of the operators' side: see ``Terms.platform_facts``."""
     found = read_start(directory).get("platform")
     return found if isinstance(found, dict) else {}
+
+
+def sign_ins_of(directory: Path, tell: Callable[[str], object]) -> tuple[str, ...]:
+    """The JWTs that the run's guests were signed in with, from the file that the run names.
+
+    Empty where it names none; where that can't be read any more it is told why.
+    """
+    named = read_start(directory).get(SIGN_INS)
+    if not named:
+        return ()
+    try:
+        return read_sign_ins(Path(str(named)))
+    except ConfigError as error:
+        tell(f"the run's sign-ins can't be had: {error}")
+        return ()
 
 
 def learned_of(directory: Path) -> Learned:

@@ -16,9 +16,11 @@ A sweep of one run, with what it says meanwhile, and what it puts into the run's
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,7 @@ from harness.reconcile.platform import (
     learned_of,
     note_afterwards,
     open_api,
+    sign_ins_of,
     span_of,
     target_of,
 )
@@ -124,8 +127,8 @@ def sweep(
 ) -> SweepResult:
     """End each leftover on a connection of its own, at most ``per_second`` new ones a second.
 
-    ``sign_ins`` are the JWTs of signed-in guests. Settles the proved ones in their ledger. Raises
-    LedgerError when that can't be written.
+    ``sign_ins`` are the JWTs of signed-in guests, in the order in which the run gave them out.
+    Settles the proved ones in their ledger. Raises LedgerError when that can't be written.
     """
     result = SweepResult(found=len(leftovers))
     recorder = Recorder()
@@ -139,11 +142,12 @@ def sweep(
 
     def end_one(leftover: Leftover) -> Ending:
         nonlocal not_before
-        first = (leftover.row - 1) % len(sign_ins) if sign_ins else 0  # very likely its own
-        ordered = sign_ins[first:] + sign_ins[:first]
         while True:
             line = Line(settings, leftover.token, recorder)
-            ending = end_session(line, sign_ins=ordered)
+            likely = _likeliest(sign_ins, leftover)
+            ending = end_session(
+                line, sign_ins=takewhile(lambda _: monotonic_ns() < deadline, likely)
+            )
             if not line.asked_to_wait_s:
                 return ending
             again = monotonic_ns() + int(line.asked_to_wait_s * 1e9)
@@ -178,6 +182,16 @@ def sweep(
     if failures:
         raise failures[0]
     return result
+
+
+def _likeliest(sign_ins: tuple[str, ...], leftover: Leftover) -> Iterator[str]:
+    """Its own first, very likely, then those of the guests who came shortly before and after it."""
+    many = len(sign_ins)
+    first, step = read_process(leftover.file).share if many else (0, 1)
+    own = first + (leftover.row - 1) * step
+    for distance in range(many):
+        away = (distance + 1) // 2 * (1 if distance % 2 else -1)
+        yield sign_ins[(own + away) % many]
 
 
 CLEARS_PER_S = 50.0
@@ -217,7 +231,7 @@ def _await_silence(run_dir: Path) -> None:
         gevent.sleep(0.25)
 
 
-def sweep_lost(lost: Lost, settings: GuestSettings) -> SweepResult:
+def sweep_lost(lost: Lost, settings: GuestSettings, sign_ins: tuple[str, ...] = ()) -> SweepResult:
     """End them. Raises LedgerError when that can't be noted."""
 
     def nobody_asks(_: Leftover, __: Ending) -> None:
@@ -229,6 +243,7 @@ def sweep_lost(lost: Lost, settings: GuestSettings) -> SweepResult:
         per_second=CLEARS_PER_S,
         deadline_s=DEADLINE_S,
         on_ending=nobody_asks,
+        sign_ins=sign_ins,
     )
 
 
@@ -388,7 +403,7 @@ class SweepOrder:
     """new connections at most"""
     deadline_s: float
     sign_ins: tuple[str, ...] = ()
-    """JWTs of signed-in guests, who can't be resumed without their own"""
+    """JWTs of signed-in guests, who can't be resumed without their own; else the run's"""
     derive: bool = False
     """also try tokens that a damaged ledger can't show"""
     platform: bool = False
@@ -402,7 +417,9 @@ class SweepOrder:
 
 def sweep_run(directory: Path, order: SweepOrder, console: Console) -> int:
     """End what one run has left behind, or say what would be done; how many are left."""
-    damaged = 0 if order.dry_run else _look_for_more(directory, order, console)
+    tell = partial(console.print, style="yellow", soft_wrap=True)
+    sign_ins = order.sign_ins or sign_ins_of(directory, tell)
+    damaged = 0 if order.dry_run else _look_for_more(directory, order, sign_ins, console)
     found = find_leftovers([directory])
     if not found:
         if not read_account(directory).damaged:
@@ -416,7 +433,7 @@ def sweep_run(directory: Path, order: SweepOrder, console: Console) -> int:
             f"in {took} at least"
         )
         return len(found)
-    left = _by_guests(directory, found, target, order, console)
+    left = _by_guests(directory, found, target, order, sign_ins, console)
     if left and order.platform:
         left = _by_platform(directory, target, order, console)
     return damaged + left
@@ -433,9 +450,7 @@ def refuse_read_only(directory: Path) -> None:
 
 
 def _look_for_more(
-    directory: Path,
-    order: SweepOrder,
-    console: Console,
+    directory: Path, order: SweepOrder, sign_ins: tuple[str, ...], console: Console
 ) -> int:
     """Set damaged files aside and, if asked to, try what they hide; 1 if they may hide some."""
     for path in RunDirectory(directory).ledgers():
@@ -453,6 +468,7 @@ def _look_for_more(
             GuestSettings(target=target, tls=target.tls_context()),
             per_second=order.per_second,
             deadline_s=order.deadline_s,
+            sign_ins=sign_ins,
         )
         console.print(
             f"{directory.name}: {result.tried:,} derived tokens tried, {result.alive:,} were alive "
@@ -524,6 +540,7 @@ def _by_guests(
     found: list[Leftover],
     target: Target,
     order: SweepOrder,
+    sign_ins: tuple[str, ...],
     console: Console,
 ) -> int:
     settings = GuestSettings(target=target, tls=target.tls_context())
@@ -552,21 +569,22 @@ def _by_guests(
             per_second=order.per_second,
             deadline_s=order.deadline_s,
             on_ending=on_ending,
-            sign_ins=order.sign_ins,
+            sign_ins=sign_ins,
         )
     for ending, count in result.endings.most_common():
         console.print(f"  {count:>6,}  {ENDINGS[ending]}", style="" if ending.proof else "red")
     if result.unreached:
         console.print(f"  {result.unreached:>6,}  not tried before the deadline", style="red")
-    note_afterwards(directory, "sweep", _block(result), console)
+    note_afterwards(directory, "sweep", block_of(result, by="harness sweep"), console)
     line = f"{directory.name}: {result.settled:,} of {result.found:,} proved ended"
     console.print(f"{line}, {result.left:,} left", style="bold")
     return result.left
 
 
-def _block(result: SweepResult) -> dict[str, Any]:
+def block_of(result: SweepResult, *, by: str) -> dict[str, Any]:
+    """What the record says of a sweep."""
     endings = {str(ending): count for ending, count in result.endings.items()}
-    return sweep_block(result.settled, result.left, by="harness sweep", endings=endings)
+    return sweep_block(result.settled, result.left, by=by, endings=endings)
 
 
 ENDINGS = {

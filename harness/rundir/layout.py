@@ -314,6 +314,15 @@ def target_facts(target: Target) -> dict[str, Any]:
     }
 
 
+SIGN_INS = "sign_ins"
+"""Key of the file that the run's guests were signed in from: its path, never what is in it."""
+
+
+def sign_ins_fact(file: Path | None) -> dict[str, Any]:
+    """What ``start.json`` says of the sign-ins, so that a sweep finds them."""
+    return {SIGN_INS: None if file is None else str(file.resolve())}
+
+
 def read_label(directory: Path) -> dict[str, str]:
     """The ``name`` and the ``note`` that the user gave the run; what was not given is left out."""
     try:
