@@ -10,7 +10,10 @@ from typing import Any
 import psutil
 import pytest
 from locusts import cut_by_hand, finish, in_session, locustfile, only_run, start
+from processes import Simulator
+from sessions import settings_for
 
+from harness.guest.rest import exchange_sign_in
 from harness.ledger.reader import read_account
 from harness.load.cluster.drain import add_failures
 
@@ -60,6 +63,28 @@ def test_a_killed_workers_sessions_are_swept_and_it_is_never_a_pass(
     assert 0 < account.settled < 20
     assert account.settled + account.cleared == 20
     assert set(simulator.truth()["open_tokens"]) <= before
+
+
+def test_a_killed_workers_signed_in_guests_are_swept_too(tmp_path: Path) -> None:
+    running = Simulator("--limits", "off", "--deployment", "authentication=on")
+    try:
+        settings = settings_for(running)
+        jwts = [exchange_sign_in(settings, f"customer {n}", "https://shop") for n in range(30)]
+        (tmp_path / "jwts.txt").write_text("\n".join(jwts))
+        file = locustfile(tmp_path, messages=200, think="200ms")
+        process = start(
+            file, tmp_path, running.url, "-u", "8", "-r", "8", "-t", "5m", "--processes", "2",
+            "--sign-ins", str(tmp_path / "jwts.txt"),
+        )  # fmt: skip
+        in_session(tmp_path, 8)
+        psutil.Process(process.pid).children()[0].kill()
+        time.sleep(2)
+        os.kill(process.pid, signal.SIGTERM)
+        code, output = finish(process)
+        assert code == 6, output
+        assert running.truth()["sessions"]["open"] == 0, output
+    finally:
+        running.stop()
 
 
 def test_a_signal_to_the_whole_group_as_from_a_terminal(simulator: Any, tmp_path: Path) -> None:
