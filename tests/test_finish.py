@@ -18,14 +18,9 @@ from harness.finish import finish_run
 from harness.guest.connection import Line
 from harness.guest.rest import exchange_sign_in
 from harness.ledger.ledger import Stage, Store
-<<<<<<< HEAD
-from harness.rundir.layout import write_start
-from harness.streams import open_console
-=======
 from harness.measure.recorder import Recorder
-from harness.report.console import open_console
 from harness.rundir.layout import sign_ins_fact, write_start
->>>>>>> 273e0e3 (Sweep the signed-in guests of a dead process with the run's own sign-ins, and say which are left)
+from harness.streams import open_console
 
 pytestmark = pytest.mark.process
 
