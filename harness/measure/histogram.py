@@ -1,33 +1,41 @@
-"""A histogram of durations; the only place that touches the HDR library.
+"""Histograms of durations, in the standard HDR form.
 
-Three significant digits from 1 microsecond to a week (a soak's guests stay for hours). The library
-drops values out of range without a word and spoils the minimum when an empty histogram is merged;
-both are mended here.
+Three significant digits from 1 microsecond to a week (a soak's guests stay for hours). A counter
+place stands for a span of values: the first 2,048 places for one microsecond each, every further
+1,024 for spans twice as wide as those before.
 
-Histograms read back from a log, many at once.
-
-A day of intervals is millions of small histograms; the library needs a counter array of its own
-for each. Here they are decoded together into what is not zero. The form is the standard one (HDR
-V2: base64 of zlib of a header and zigzag LEB128 counts, negative ones standing for runs of zeros).
+A day of intervals is millions of small histograms. :func:`decoded` reads many at once, into what is
+not zero. The encoded form is HDR's V2: base64 of zlib of a header and zigzag LEB128 counts, where a
+negative number is a run of zeros. Other HDR libraries read it.
 """
 
 import struct
 import zlib
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
-from weakref import proxy
 
 import numpy as np
 import numpy.typing as npt
-from hdrh.histogram import HdrHistogram
 
 from harness.errors import ConfigError
 
 LOWEST_US = 1
 HIGHEST_US = 7 * 86_400 * 1_000_000
 DIGITS = 3
+HALF_BITS = 10
+"""A bucket has 2 ** 11 values at three digits, of which the upper half is not in the one before."""
+MASK = (2 << HALF_BITS) - 1
+PLACES = (HIGHEST_US.bit_length() - HALF_BITS + 1) << HALF_BITS
+"""Counter places of a histogram."""
+TOP_US = (1 << HIGHEST_US.bit_length()) - 1
+"""The highest value that the last place stands for."""
+COOKIE = 0x1C849303 | 0x10
+COMPRESSED_COOKIE = 0x1C849304 | 0x10
+HEADER = struct.Struct(">iiiiqqd")
+
+Numbers = npt.NDArray[np.int64]
 
 
 def rank(percent: float, count: int) -> int:
@@ -40,53 +48,53 @@ def rank(percent: float, count: int) -> int:
 class Histogram:
     """Counts of durations. Recorded in nanoseconds, kept in microseconds, read in milliseconds."""
 
-    __slots__ = ("_hdr", "out_of_range")
+    __slots__ = ("_at", "_counts", "_top", "count", "out_of_range")
 
     def __init__(self) -> None:
-        self._hdr = _without_cycle(HdrHistogram(LOWEST_US, HIGHEST_US, DIGITS))
+        self._counts = np.zeros(PLACES, dtype=np.int64)
+        self._at = self._counts.data  # several times quicker for one place than numpy is
+        self._top = -1  # the highest place with something in it
+        self.count = 0
+        """How many durations are in it."""
         self.out_of_range = 0
-        """Values above the highest; they are counted there and in the top bucket."""
+        """Values above the highest; they are counted there and in the top place."""
 
     def record_ns(self, duration_ns: int) -> None:
         """Count one duration; less than a microsecond counts as one."""
-        if not self._hdr.record_value(max(LOWEST_US, duration_ns // 1000)):
+        value = duration_ns // 1000
+        if value < LOWEST_US:
+            value = LOWEST_US
+        elif value > TOP_US:
             self.out_of_range += 1
-            self._hdr.record_value(HIGHEST_US)
+            value = HIGHEST_US
+        bucket = (value | MASK).bit_length() - HALF_BITS - 1
+        place = (bucket << HALF_BITS) + (value >> bucket)
+        self._at[place] += 1
+        self.count += 1
+        if place > self._top:
+            self._top = place
 
     def record_many_ns(self, durations_ns: Sequence[int]) -> None:
         """Count them all; the same as one by one, at a fraction of the cost."""
         if not durations_ns:
             return
-        hdr = self._hdr
         values = np.maximum(np.array(durations_ns, dtype=np.int64) // 1000, LOWEST_US)
-        half_bits = hdr.sub_bucket_half_count_magnitude
+        beyond = values > TOP_US
+        self.out_of_range += int(np.count_nonzero(beyond))
+        values[beyond] = HIGHEST_US
         # frexp's exponent is the bit length, exactly so below 2**53 microseconds (285 years)
-        bits = np.frexp(values | hdr.sub_bucket_mask)[1].astype(np.int64)
-        bucket = bits - (half_bits + 1)
-        places = (bucket << half_bits) + (values >> bucket)
-        beyond = int(np.count_nonzero(places >= hdr.counts_len))
-        if beyond:
-            self.out_of_range += beyond
-            hdr.record_value(HIGHEST_US, beyond)
-            inside = places < hdr.counts_len
-            places, values = places[inside], values[inside]
-            if not len(values):
-                return
-        counts = np.frombuffer(hdr.counts, dtype=np.int64)
-        np.add.at(counts, places, 1)
-        hdr.total_count += len(values)
-        hdr.min_value = min(hdr.min_value, int(values.min()))
-        hdr.max_value = max(hdr.max_value, int(values.max()))
-
-    @property
-    def count(self) -> int:
-        """How many durations are in it."""
-        return int(self._hdr.total_count)
+        bucket = np.frexp(values | MASK)[1].astype(np.int64) - (HALF_BITS + 1)
+        places = (bucket << HALF_BITS) + (values >> bucket)
+        np.add.at(self._counts, places, 1)
+        self.count += len(values)
+        self._top = max(self._top, int(places.max()))
 
     def merge(self, other: "Histogram") -> None:
         """Add all of ``other``; the result is as if everything had been recorded here."""
         if other.count:
-            self._hdr.add(other._hdr)
+            self._counts += other._counts
+            self.count += other.count
+            self._top = max(self._top, other._top)
         self.out_of_range += other.out_of_range
 
     def percentiles_ms(self, quantiles: Sequence[float]) -> list[float | None]:
@@ -94,13 +102,7 @@ class Histogram:
 
         100 is the highest recorded value, exactly to the histogram's digits.
         """
-        if not self.count:
-            return [None] * len(quantiles)
-        values, counts = self._recorded()
-        ranks = [rank(quantile, self.count) for quantile in quantiles]
-        places = np.searchsorted(np.cumsum(counts), ranks)
-        highest = self._hdr.get_max_value()
-        return [min(int(value), highest) / 1000 for value in values[places]]
+        return self._counted().percentiles_ms(quantiles)
 
     def percentile_ms(self, quantile: float) -> float | None:
         """One of :meth:`percentiles_ms`."""
@@ -111,125 +113,89 @@ class Histogram:
 
         A rank beyond the highest gives the highest.
         """
-        if not self.count:
-            return None
-        values, counts = self._recorded()
-        place = int(np.searchsorted(np.cumsum(counts), min(max(1, rank), self.count)))
-        return float(min(int(values[place]), self._hdr.get_max_value())) / 1000
+        return self._counted().at_rank_ms(max(1, rank))
 
     def count_up_to_ms(self, limit_ms: float) -> int:
         """How many durations are at most so long, to the histogram's digits."""
-        if not self.count:
-            return 0
-        values, counts = self._recorded()
-        limit_us = self._hdr.get_highest_equivalent_value(int(limit_ms * 1000))
-        return int(counts[values <= limit_us].sum())
+        places, counts = self.used()
+        limit_us = int(limit_ms * 1000)
+        bucket = (limit_us | MASK).bit_length() - HALF_BITS - 1
+        highest = (bucket << HALF_BITS) + (limit_us >> bucket)
+        return int(counts[places <= highest].sum())
 
-    def used(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def used(self) -> tuple[Numbers, Numbers]:
         """Its counter places and the counts there, as :meth:`add_counts` takes them: a small copy
         of a histogram."""
-        counts = np.frombuffer(self._hdr.counts, dtype=np.int64)
-        places = np.flatnonzero(counts)
-        return places, counts[places]
+        places = np.flatnonzero(self._counts[: self._top + 1])
+        return places, self._counts[places]
 
     def without(self, part: "Histogram") -> "Histogram":
         """What is left when ``part``, which is in it, is taken out."""
         left = Histogram()
-        counts = np.frombuffer(self._hdr.counts, dtype=np.int64) - np.frombuffer(
-            part._hdr.counts, dtype=np.int64
-        )
+        counts = self._counts - part._counts
         places = np.flatnonzero(counts > 0)
         left.add_counts(places, counts[places])
         return left
 
     @property
     def mean_ms(self) -> float | None:
-        """The mean in milliseconds, each value taken as the middle of its bucket; None if empty."""
+        """The mean in milliseconds, each value taken as the middle of its span; None if empty."""
         if not self.count:
             return None
-        values, counts = self._recorded()
-        half_bits = self._hdr.sub_bucket_half_count_magnitude
-        bits = np.frexp(values.astype(np.float64))[1].astype(np.int64)
-        widths = 1 << np.maximum(bits - (half_bits + 1), 0)
-        middles = values + 1 - widths + widths // 2
+        places, counts = self.used()
+        widths = np.int64(1) << np.maximum((places >> HALF_BITS) - 1, 0)
+        middles = highest_us(places) + 1 - widths + widths // 2
         return float((middles * counts).sum() / counts.sum()) / 1000
 
     @property
     def max_ms(self) -> float | None:
         """The highest value in milliseconds, None when empty."""
-        return float(self._hdr.get_max_value()) / 1000 if self.count else None
+        return float(highest_us(np.array([self._top]))[0]) / 1000 if self.count else None
 
     def count_above_ms(self, limit_ms: float) -> int:
         """How many durations are longer than that, to the histogram's digits."""
-        if not self.count:
-            return 0
-        values, counts = self._recorded()
-        return int(counts[values > limit_ms * 1000].sum())
+        places, counts = self.used()
+        return int(counts[highest_us(places) > limit_ms * 1000].sum())
 
     def buckets_us(self) -> Iterator[tuple[int, int]]:
-        """(highest equivalent value in microseconds, count) of each bucket with something in it."""
-        values, counts = self._recorded()
-        yield from zip(values.tolist(), counts.tolist(), strict=True)
-
-    def _recorded(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """The same as two arrays.
-
-        The library walks its 31,000 counters one by one in Python for each such question, which
-        is a hundred times slower than looking at the few that hold something.
-        """
-        counts = np.frombuffer(self._hdr.counts, dtype=np.int64)
-        used = np.flatnonzero(counts)
-        half_bits = self._hdr.sub_bucket_half_count_magnitude
-        bucket = np.maximum((used >> half_bits) - 1, 0)
-        lowest = (used - (bucket << half_bits)) << bucket
-        return lowest + (1 << bucket) - 1, counts[used]
+        """(highest equivalent value in microseconds, count) of each place with something in it."""
+        return self._counted().buckets_us()
 
     def encode(self) -> str:
         """The standard compressed HDR form, base64."""
-        return str(self._hdr.encode().decode("ascii"))
+        places, counts = self.used()
+        numbers = np.empty(2 * len(places), dtype=np.int64)
+        numbers[::2] = np.diff(places, prepend=-1)
+        numbers[::2] = 1 - numbers[::2]  # the zeros before each count, negative
+        numbers[1::2] = counts
+        numbers = numbers[numbers != 0]
+        zigzag = ((numbers << 1) ^ (numbers >> 63)).astype(np.uint64)
+        most = (int(zigzag.max(initial=0)).bit_length() + 6) // 7
+        septets = zigzag[:, np.newaxis] >> (7 * np.arange(most, dtype=np.uint64))
+        digits = (septets & 127).astype(np.uint8)
+        digits[:, :-1] |= (septets[:, 1:] > 0).astype(np.uint8) << 7  # more of it follows
+        body = digits[septets > 0].tobytes()
+        header = HEADER.pack(COOKIE, len(body), 0, DIGITS, LOWEST_US, HIGHEST_US, 1.0)
+        packed = zlib.compress(header + body)
+        return b64encode(struct.pack(">ii", COMPRESSED_COOKIE, len(packed)) + packed).decode()
 
     def merge_encoded(self, text: str) -> None:
         """Merge what :meth:`encode` gave. Raises ConfigError when it is not a histogram."""
-        try:
-            self._hdr.add(_without_cycle(HdrHistogram.decode(text.encode("ascii"))))
-        except Exception as error:  # the decoder raises whatever the bytes provoke
-            raise ConfigError(f"not an HDR histogram: {error}") from error
+        found = decoded([text])
+        self.add_counts(found.places, found.counts)
 
-    def add_counts(self, places: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> None:
-        """Add counts at rising counter places, as :mod:`harness.measure.histogram` decodes them."""
+    def add_counts(self, places: Numbers, counts: Numbers) -> None:
+        """Add counts at rising counter places, as :func:`decoded` gives them."""
         if not len(places):
             return
-        held = np.frombuffer(self._hdr.counts, dtype=np.int64)
-        if places[-1] >= len(held):
+        if places[-1] >= PLACES:
             raise ConfigError("not an HDR histogram: a value out of range")
-        held[places] += counts
-        hdr = self._hdr
-        lowest = hdr.get_value_from_index(int(places[0]))
-        highest = hdr.get_highest_equivalent_value(hdr.get_value_from_index(int(places[-1])))
-        hdr.total_count += int(counts.sum())
-        hdr.min_value = min(hdr.min_value, lowest)
-        hdr.max_value = max(hdr.max_value, highest)
+        self._counts[places] += counts
+        self.count += int(counts.sum())
+        self._top = max(self._top, int(places[-1]))
 
-
-def _without_cycle(hdr: HdrHistogram) -> HdrHistogram:
-    """The same histogram, freed as soon as nobody holds it.
-
-    The library's histogram and its encoder hold each other; a process that makes some every second
-    would grow by megabytes until Python looks for cycles, which it does ever more rarely.
-    """
-    hdr.encoder.histogram = proxy(hdr)
-    return hdr
-
-
-COOKIE = 0x1C849303 | 0x10
-COMPRESSED_COOKIE = 0x1C849304 | 0x10
-HEADER = struct.Struct(">iiiiqqd")
-HALF_BITS = 10
-"""A bucket has 2 ** 11 values at three digits, of which the upper half is not in the one before."""
-PLACES = 33 * 1024
-"""More counters than a histogram of ours can have."""
-
-Numbers = npt.NDArray[np.int64]
+    def _counted(self) -> "Counted":
+        return Counted(*self.used())
 
 
 @dataclass(frozen=True, slots=True)
