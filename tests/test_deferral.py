@@ -17,7 +17,7 @@ from harness.processes import deferred_stops, terminated_as_by_hand
 
 SIMULATOR = """
 import sys
-from harness.studies.run_process import EmbeddedSimulator
+from harness.supervise.run_process import EmbeddedSimulator
 print("go", flush=True)
 simulator = None
 try:
@@ -30,7 +30,7 @@ finally:
 """
 LEVEL = """
 import pathlib, sys
-from harness.studies.run_process import watch_run
+from harness.supervise.run_process import watch_run
 print("go", flush=True)
 command = [sys.executable, "-c", "import time; time.sleep(60)", sys.argv[1]]
 watch_run(command, pathlib.Path(sys.argv[2]), look=lambda _: False)

@@ -61,9 +61,9 @@ from harness.rundir.layout import (
     write_json,
 )
 from harness.streams import open_console
-from harness.studies.run_process import EmbeddedSimulator, inspect_locustfile, told_settings
 from harness.supervise.locustfiles import playable
 from harness.supervise.progress import Progress, shown
+from harness.supervise.run_process import EmbeddedSimulator, inspect_locustfile, told_settings
 from harness.supervise.stages import STAGES, Stages, end_group, free_port
 from harness.transport.websocket import probe
 from harness.units import seconds

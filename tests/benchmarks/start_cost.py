@@ -62,7 +62,9 @@ def family(pid: int) -> list[int]:
     for child in found:
         with suppress(OSError):
             tasks = Path(f"/proc/{child}/task").iterdir()
-            found += [int(word) for task in tasks for word in (task / "children").read_text().split()]
+            found += [
+                int(word) for task in tasks for word in (task / "children").read_text().split()
+            ]
     return found
 
 
@@ -77,7 +79,10 @@ def cpu_s(pid: int) -> float:
 def has_guest(folder: Path) -> bool:
     """Whether a ledger has a session."""
     for ledger in folder.glob("*/ledger-*.sqlite"):
-        with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as db:
+        with (
+            suppress(sqlite3.Error),
+            closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as db,
+        ):
             return bool(db.execute("SELECT 1 FROM sessions").fetchone())
     return False
 

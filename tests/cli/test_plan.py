@@ -17,7 +17,7 @@ from harness.studies.calibrate.calibration import (
     Rate,
     write_calibration,
 )
-from harness.studies.run_process import inspect_locustfile
+from harness.supervise.run_process import inspect_locustfile
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 

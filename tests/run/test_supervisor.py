@@ -226,7 +226,7 @@ def test_sigterm_clears_before_whoever_sent_it_kills(simulator: Any, tmp_path: P
 
 SEARCH = """
 import pathlib, sys
-from harness.studies.run_process import watch_run
+from harness.supervise.run_process import watch_run
 watch_run(sys.argv[2:], pathlib.Path(sys.argv[1]), look=lambda _: False)
 """
 

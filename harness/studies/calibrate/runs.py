@@ -27,7 +27,7 @@ from harness.studies.calibrate.calibration import (
     read_held,
     read_rise,
 )
-from harness.studies.run_process import watch_run
+from harness.supervise.run_process import watch_run
 
 SPOILED_MS = LATE_MS / 2
 """Half of what makes a run INVALID: there has to be room for a bad minute."""

@@ -1,4 +1,4 @@
-"""Processes of our own beside a study: a run that is watched, a locustfile that is looked at (it
+"""Processes of our own beside a command: a run that is watched, a locustfile that is looked at (it
 takes a process, importing Locust patches), and the simulator with its own view of what happened.
 """
 

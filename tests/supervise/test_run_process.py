@@ -3,7 +3,7 @@
 import pytest
 
 from harness.errors import ConfigError
-from harness.studies.run_process import EmbeddedSimulator
+from harness.supervise.run_process import EmbeddedSimulator
 
 pytestmark = pytest.mark.process
 
