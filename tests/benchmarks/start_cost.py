@@ -39,11 +39,8 @@ def main(times: int) -> int:
 def measure(folder: Path) -> tuple[float, float, float]:
     """(CPU seconds to the first guest, and to the end; seconds to the first guest) of a run."""
     began = time.monotonic()
-    run = subprocess.Popen(
-        [sys.executable, "-m", "harness", "run", "locustfiles/smoke.py"]
-        + ["-u", "1", "-t", "5s", "--reports", str(folder)],
-        stdout=subprocess.DEVNULL,
-    )
+    words = ["run", "locustfiles/smoke.py", "-u", "1", "-t", "5s", "--reports", str(folder)]
+    run = subprocess.Popen([sys.executable, "-m", "harness", *words], stdout=subprocess.DEVNULL)
     # Of a process that ends, its parent knows the CPU; where a group goes with it, nobody does.
     seen: dict[int, float] = {}
     first = came_s = 0.0
