@@ -3,4 +3,4 @@
 Locustfiles import :mod:`harness.load` and nothing else. The command line is :mod:`harness.cli`.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

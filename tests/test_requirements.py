@@ -34,4 +34,4 @@ def test_a_lock_file_holds_what_each_of_its_packages_needs(name: str) -> None:
     held = locked(name)
     missing = {one: gone for one in sorted(held) if (gone := needed_by(one) - held)}
     assert missing == {}
-    assert needed_by("harness") <= held
+    assert needed_by("web-messaging-harness") <= held

@@ -68,7 +68,8 @@ scenarios:
 
 def ready_folder() -> Path:
     """The folder of the ready locustfiles: beside the sources, or as installed."""
-    places = [Path(harness.__file__).parent.parent / "locustfiles"]
+    beside = Path(harness.__file__).parent.parent
+    places = [beside / "locustfiles", beside / SHARE]
     places += [Path(root) / SHARE for root in (sysconfig.get_path("data"), site.USER_BASE) if root]
     for place in places:
         if (place / "smoke.py").is_file():
