@@ -24,7 +24,7 @@ from locust.exception import (
     StopTest,
     StopUser,
 )
-from locust.runners import STATE_RUNNING, LocalRunner
+from locust.runners import STATE_RUNNING
 
 from harness.clock import monotonic_ns, utc_iso, wall_ns
 from harness.errors import LedgerError
@@ -98,11 +98,13 @@ class Run:
         max_sessions: int | None = None,
         max_per_s: float | None = None,
         warm_up_s: float = 0.0,
+        on_over: Callable[[], None] | None = None,
     ) -> None:
         """Open the files of this process. Raises LedgerError, ConfigError or OSError.
 
         ``share`` of the schedule's arrivals are this process's (all, when it is None), for the
-        present those before ``until``; ``joined``: it came while the run was going on.
+        present those before ``until``; ``joined``: it came while the run was going on. ``on_over``
+        ends the run when no guest can come any more, where it is this process that knows.
         """
         self.environment = environment
         self.options = options
@@ -146,7 +148,7 @@ class Run:
         self._script_errors = ScriptErrors()
         self._health = ProcessHealth(directory, disk_guard=options.disk_guard)
         self._duties = Duties(partial(print, flush=True))
-        self._on_interval = on_interval
+        self._on_interval, self._on_over = on_interval, on_over
         self._sign_ins = count(worker, workers)
         # Each greenlet would keep ten frames of where it was made, for nobody to look at.
         gevent.config.track_greenlet_tree = False
@@ -348,10 +350,8 @@ class Run:
         )
         self._over_for = self._over_for + 1 if over else 0
         if over:
-            headless = isinstance(runner, LocalRunner) and self.environment.web_ui is None
-            if headless and self._over_for > OVER_FOR:
-                self._stop_arrivals()
-                gevent.spawn(runner.quit)
+            if self._over_for > OVER_FOR:
+                self._end_over()
             return
         if (
             self._dispatch.shut
@@ -362,9 +362,13 @@ class Run:
             return
         if ended.gone:
             self.fail("every slot ended for good: no guest could come any more")
-        elif isinstance(runner, LocalRunner):
+        else:
+            self._end_over()
+
+    def _end_over(self) -> None:
+        if self._on_over is not None:
             self._stop_arrivals()
-            gevent.spawn(runner.quit)
+            gevent.spawn(self._on_over)
 
     def fail(self, why: str) -> None:
         """Note that the run's record can't be trusted, and bring the run to its end."""

@@ -197,22 +197,6 @@ def end_with_supervisor() -> None:
         signal_when_orphaned(signal.SIGTERM)
 
 
-def watch_parent(*, every_s: float = 0.5) -> None:
-    """End this process in order when its parent has died.
-
-    A worker that Locust has forked would go on for a minute, until it misses its master's
-    heartbeat; its guests would go on talking for as long.
-    """
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            gevent.sleep(every_s)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    gevent.spawn(watch)
-
-
 def ending_on_error(hook: Any, on_error: Callable[[Exception], None]) -> Callable[..., None]:
     """A ``fire`` for an event of Locust that stops at the first listener that fails, and tells."""
 

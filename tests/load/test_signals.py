@@ -1,9 +1,6 @@
 """Three stages of Ctrl-C under plain Locust; a worker does not outlive its master for long."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -64,36 +61,3 @@ def test_workers_end_in_order_when_their_master_is_killed(simulator: Any, tmp_pa
     assert (len(gone), alive) == (2, [])
     account = read_account(only_run(tmp_path))
     assert (account.intended, account.cleared, account.workers_lost) == (8, 8, 0)
-
-
-WATCH = """
-import os, sys, time
-from harness.load.signals import watch_parent
-import gevent
-if os.fork():
-    time.sleep(0.3)
-    os._exit(0)
-print(os.getpid(), flush=True)
-watch_parent(every_s=0.05)
-gevent.sleep(30)
-"""
-
-
-def test_the_watch_ends_an_orphan() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", WATCH], capture_output=True, text=True, timeout=25, check=True
-    )
-    orphan = int(done.stdout)
-    # Its pipe closes a moment before the process itself is gone.
-    deadline = time.monotonic() + 5
-    while _is_running(orphan) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not _is_running(orphan)
-    assert os.getpid() != orphan
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

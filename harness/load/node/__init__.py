@@ -1,0 +1,22 @@
+"""What a process is to its run: alone, the master, or a worker. Nobody else asks what a runner is.
+
+All roles have the same four methods: ``start``, ``watch``, ``drain``, ``finish``.
+"""
+
+from typing import Any
+
+from locust.runners import MasterRunner, WorkerRunner
+
+from harness.load.node.local import LocalNode
+from harness.load.node.master import MasterNode
+from harness.load.node.role import Node
+from harness.load.node.worker import WorkerNode
+
+
+def node_of(environment: Any, runner: Any) -> Node:
+    """The role of this process."""
+    if isinstance(runner, WorkerRunner):
+        return WorkerNode(environment, runner)
+    if isinstance(runner, MasterRunner):
+        return MasterNode(environment, runner)
+    return LocalNode(environment, runner)

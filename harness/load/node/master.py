@@ -1,0 +1,86 @@
+"""The master of a run on several processes: no guest runs in it; it leads those that have some."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from locust.runners import MasterRunner
+
+from harness.load.cluster.drain import Barrier
+from harness.load.cluster.handshake import Handshake
+from harness.load.cluster.leases import Shares
+from harness.load.cluster.master_port import MasterPort
+from harness.load.cluster.replication import Copies
+from harness.load.live.totals import INTERVAL
+from harness.load.node.role import Duty, Leader, say
+from harness.load.node.worker import PAUSED
+from harness.load.options import LEARNED, RUN_ID, SHARES, RunOptions
+from harness.load.run import LEAD_NS
+
+
+class MasterNode(Leader):
+    """Tells the workers what to do, and has from them what they measured."""
+
+    def __init__(self, environment: Any, runner: MasterRunner) -> None:
+        super().__init__(environment, runner, handshake=Handshake(runner))
+        self._barrier = Barrier(runner)
+        self._copies = Copies(runner)
+        self._shares = Shares(runner, say)
+        self._barrier.on_leave = self._shares.leave
+        self._unanswered: set[str] = set()
+        runner.register_message(INTERVAL, self._on_interval)
+        self._port = MasterPort(runner)  # when everybody has said what he listens to
+
+    def _open(self, options: RunOptions, directory: Path, warm_up: float) -> None:  # noqa: ARG002
+        self._unanswered = set()
+        self._barrier.open()
+        self._copies.open(directory)
+        # Attributes that are added to Locust's options travel to the workers with their orders.
+        parsed = self.environment.parsed_options
+        setattr(parsed, RUN_ID, directory.name)
+        setattr(parsed, LEARNED, {} if options.learned is None else options.learned.as_dict())
+        setattr(parsed, SHARES, self._open_shares(directory))
+
+    def _open_shares(self, directory: Path) -> dict[str, Any]:
+        """Which part of the work is whose."""
+        shape = self.admission.shape
+        if shape is None:
+            ready = [worker.id for worker in self.runner.clients.ready]
+            return {"places": {worker: place for place, worker in enumerate(ready)}, "until": 0}
+        return self._shares.open(shape.arrivals, directory, lead_ns=LEAD_NS)
+
+    def _duties_of(self, directory: Path) -> list[Duty]:
+        return [*super()._duties_of(directory), ("the workers' shares", self._shares.look)]
+
+    def pause(self, on: bool) -> None:
+        """Tell all workers."""
+        self.runner.send_message(PAUSED, {"paused": on})
+
+    def drain(self) -> None:
+        """Wait until every worker has ended its sessions."""
+        self._shares.freeze()
+        self._unanswered = self._barrier.wait(float(self.environment.stop_timeout or 0))
+
+    def hurry(self) -> None:
+        """Tell all workers to clear at once."""
+        self._barrier.hurry()
+
+    @property
+    def in_session(self) -> int:
+        """As the workers last said."""
+        return self.live.most_in_session()
+
+    def _close(self) -> Sequence[str]:
+        self._copies.close()
+        self._shares.close(self._barrier.answered)
+        if self._port.refused:
+            self.notes["refused_messages"] = self._port.refused
+        missing = [f"{len(self._unanswered)} workers did not come to an orderly end"]
+        return [
+            *(missing if self._unanswered else ()),
+            *self._barrier.failures,
+            *self._copies.failures,
+        ]
+
+    def _on_interval(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
+        self.live.take_encoded(msg.data["process"], msg.data["row"], msg.data["encoded"])

@@ -1,0 +1,389 @@
+"""What the roles have in common, and what the two have in common that lead a run."""
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gevent
+
+from harness.clock import monotonic_ns, utc_iso, wall_ns
+from harness.config.run_config import SEARCH, SIMULATOR, RunConfig
+from harness.errors import ConfigError
+from harness.exit_codes import ExitCode
+from harness.finish import finish_run
+from harness.load.admission import Admission, cap_of, check_tasks, refuse, warm_up_s
+from harness.load.cluster.drain import add_failures
+from harness.load.cluster.handshake import Handshake
+from harness.load.dispatch import shares_of
+from harness.load.health import Duties
+from harness.load.live.prometheus import MetricsServer
+from harness.load.live.totals import AbortWatch, Live
+from harness.load.live.web import SessionsTab, guard
+from harness.load.locust_stats import trim
+from harness.load.options import RunOptions, seed
+from harness.load.run import Run
+from harness.load.shape import schedule_facts
+from harness.measure.histogram import Histogram
+from harness.preflight.disk import RoomWatch
+from harness.preflight.stamp import Permit
+from harness.reconcile.platform import note_counts
+from harness.rundir.layout import (
+    ABORTED,
+    ENDED_BY_HAND,
+    ENDED_BY_SEARCH,
+    ENDED_FOR_DISK,
+    ENDED_FOR_WINDOW,
+    RunDirectory,
+    begin_run,
+    make_run_directory,
+    new_run_id,
+    others_may_write,
+    sign_ins_fact,
+    target_facts,
+)
+from harness.streams import open_console
+
+
+def say(text: str) -> None:
+    """Tell whoever watches the run."""
+    print(text, flush=True)
+
+
+class Node(ABC):
+    """One process of a run. ``runner`` is its Locust runner."""
+
+    leads = True
+    """whether it makes the run directory and the record"""
+
+    def __init__(
+        self, environment: Any, runner: Any, *, handshake: Handshake | None = None
+    ) -> None:
+        self.environment = environment
+        self.runner = runner
+        self.admission = Admission(environment, handshake)
+        self.config = RunConfig.of_process()
+        """read once: at the end there may be no descriptor left to read it with"""
+        self.directory: Path | None = None
+        """of the present or last run"""
+        self.going = False
+        """whether a run goes on that this process has begun"""
+        self.options: RunOptions | None = None
+        self.failures: list[str] = []
+        """why the figures of the run can't be trusted"""
+
+    @property
+    def run(self) -> Run | None:
+        """This process's own, where guests run."""
+        run: Run | None = getattr(self.environment, "harness_run", None)
+        return run
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Before any run: check what was asked for, and let this process be seen."""
+
+    def start(self) -> None:
+        """A test begins: open this process's part of the run.
+
+        Raises ConfigError, LedgerError or OSError.
+        """
+        options = self.options = self.admission.check_options()
+        check_tasks(self.environment)
+        parsed = self.environment.parsed_options
+        warm_up = warm_up_s(options, self.admission.shape, parsed.run_time)
+        self._begin(options, warm_up)
+        self.going = True
+
+    @abstractmethod
+    def _begin(self, options: RunOptions, warm_up: float) -> None:
+        """Open what this role opens."""
+
+    @abstractmethod
+    def watch(self) -> None:
+        """Once a second, from the start of the process on."""
+
+    def drain(self) -> None:
+        """All roads to the end come through here; returns when no guest is left in session."""
+        if self.run is not None:
+            self.run.drain()
+
+    @abstractmethod
+    def finish(self) -> None:
+        """The test is over: close the files of this process; who leads makes the record."""
+
+    @abstractmethod
+    def fail_start(self, why: str) -> None:
+        """A listener of Locust's has failed before this process had a run of its own."""
+
+    def note_ended_from_outside(self) -> None:  # noqa: B027 - a worker's master notes it
+        """A signal has ended the run."""
+
+    def hurry(self) -> None:
+        """Skip the time for conversations to finish: clear at once."""
+        if self.run is not None:
+            self.run.hurry()
+
+    @property
+    def in_session(self) -> int:
+        """Guests in session, in the process that has most of them."""
+        return 0 if self.run is None else self.run.in_session
+
+    @abstractmethod
+    def hand_in(
+        self, process: str, row: Mapping[str, Any], histograms: Mapping[str, Histogram]
+    ) -> None:
+        """What a process has measured in the last interval."""
+
+    def open_run(self, options: RunOptions, directory: Path, **more: Any) -> Run:
+        """The run of this process. Raises LedgerError, ConfigError or OSError."""
+        self.environment.harness_run = run = Run(
+            self.environment,
+            options,
+            directory,
+            shape=self.admission.shape,
+            on_interval=self.hand_in,
+            **more,
+        )
+        return run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Early:
+    """Why a run is stopped before its time; ``noted`` is for its ``start.json``."""
+
+    reasons: Sequence[str]
+    noted: Mapping[str, Any]
+    void: bool = field(default=False)
+    """whether its figures can't be trusted then"""
+
+
+Duty = tuple[str, Callable[[], Early | None]]
+"""What is looked after once a second, and its name."""
+
+
+class Leader(Node):
+    """Leads a run, alone or as a master: makes its directory, watches it, makes its record."""
+
+    def __init__(
+        self, environment: Any, runner: Any, *, handshake: Handshake | None = None
+    ) -> None:
+        super().__init__(environment, runner, handshake=handshake)
+        self.live = Live()
+        self.notes: dict[str, Any] = {}
+        """how the run came to its end, for ``start.json``"""
+        self._permit = Permit()
+        self._runs = 0
+        self._duties: list[Duty] = []
+        self._failed = Duties(say)
+        self._paused = False
+
+    def prepare(self) -> None:
+        """Ask for permission; open the Prometheus endpoint and the tab of the web UI."""
+        options = self.admission.check_options()
+        self.admission.tell_breaks(options)
+        self.admission.take_shape()
+        self.admission.ask_permission()
+        gevent.spawn(self.admission.await_workers)
+        if options.metrics is not None:
+            address, port = options.metrics
+            try:
+                server = MetricsServer(lambda: self.live, port=port, address=address)
+            except ConfigError as error:
+                refuse(str(error), ExitCode.CONFIG)
+            self.environment.events.quit.add_listener(lambda **_: server.close())
+        if self.environment.web_ui is not None:
+            parsed = self.environment.parsed_options
+            guard(self.environment.web_ui.app, parsed.web_host or "", parsed.web_host_name)
+            SessionsTab(self.environment.web_ui, self)
+
+    def _begin(self, options: RunOptions, warm_up: float) -> None:
+        self.failures, self.notes = [], {}
+        again = self._runs > 0  # from the web UI: a run of its own
+        self._runs += 1
+        run_id = new_run_id() if again or not options.run_id else options.run_id
+        disk = self.admission.check_room(options, getattr(self.runner, "worker_count", 0))
+        self.directory = directory = make_run_directory(options.reports, run_id)
+        self.going = True
+        if warning := others_may_write(options.reports):
+            say(f"warning: {warning}")
+        self._permit = self.admission.ask_permission()
+        self.admission.check_strength(options)
+        self._write_start(options, directory, disk, warm_up)
+        note_counts(directory, "before", options.target)
+        self.live = Live()
+        self._duties = self._duties_of(directory)
+        self._failed = Duties(say)
+        self._open(options, directory, warm_up)
+
+    @abstractmethod
+    def _open(self, options: RunOptions, directory: Path, warm_up: float) -> None:
+        """Open what a process with this role needs, after the run directory."""
+
+    def _write_start(
+        self, options: RunOptions, directory: Path, disk: dict[str, Any] | None, warm_up: float
+    ) -> None:
+        environment, shape = self.environment, self.admission.shape
+        parsed = environment.parsed_options
+        begin_run(
+            directory,
+            started=utc_iso(),
+            **target_facts(options.target),
+            **sign_ins_fact(options.guest_options.sign_ins_file),
+            platform=options.terms.platform_facts,
+            learned=None if options.learned is None else options.learned.as_dict(),
+            locustfile=parsed.locustfile,
+            objectives=[
+                *getattr(environment, "harness_objectives", []),
+                *[objective.text for objective in self.admission.objectives],
+            ],
+            seed=seed(),
+            target_name=options.terms.name or None,
+            approval=options.terms.approval or None,
+            overridden=list(self._permit.overridden),
+            foreseen=self.admission.foreseen,
+            arrivals=None if shape is None else shape.arrivals.describe(),
+            schedule=None if shape is None else schedule_facts(shape.arrivals),
+            mix=shares_of(environment.user_classes, parsed.num_users or 1),
+            cap=cap_of(options, 0, 1) if shape is None else None,
+            confident=options.confident,
+            warm_up_s=warm_up,
+            slots=parsed.num_users,
+            disk=disk,
+            options={
+                "users": parsed.num_users,
+                "spawn_rate": parsed.spawn_rate,
+                "run_time_s": parsed.run_time,
+                "stop_timeout_s": environment.stop_timeout,
+                "processes": parsed.processes,
+            },
+        )
+
+    # While it goes on.
+
+    def watch(self) -> None:
+        """Every duty once, each guarded by itself; the first that says so stops the run."""
+        for name, duty in self._duties:
+            early = self._failed.do(name, duty, None)
+            if early is not None:
+                self._stop_early(early)
+                return
+
+    def _duties_of(self, directory: Path) -> list[Duty]:
+        expected = self.admission.expected
+        room = None if expected is None else RoomWatch(directory, expected.ending)
+        objectives, live = AbortWatch(self.admission.objectives, self.live), self.live
+
+        def asked() -> Early | None:
+            files = RunDirectory(directory)
+            self._look_paused(files.pause.exists())
+            if not files.stop.exists():
+                return None
+            return Early(reasons=["harness stop asked for it"], noted={ENDED_BY_HAND: True})
+
+        def disk() -> Early | None:
+            why = "" if room is None else room.look()
+            if not why:
+                return None
+            return Early(reasons=[why], noted={ENDED_FOR_DISK: utc_iso()}, void=True)
+
+        def window() -> Early | None:
+            stop_at = self._permit.stop_at
+            if stop_at is None or wall_ns() / 1e9 < stop_at.timestamp():
+                return None
+            why = f"the window closes soon: no new guests after {stop_at:%H:%M:%S}"
+            return Early(reasons=[why], noted={ENDED_FOR_WINDOW: utc_iso()})
+
+        def missed() -> Early | None:
+            reasons = objectives.look(since_s())
+            return Early(reasons=reasons, noted={ABORTED: list(reasons)}) if reasons else None
+
+        def history() -> None:
+            if self.environment.web_ui is not None:
+                live.add_point(since_s())
+
+        def since_s() -> float:
+            return (monotonic_ns() - live.began_ns) / 1e9
+
+        return [
+            ("pause and stop", asked),
+            ("the watch over the disk", disk),
+            ("the target's window", window),
+            ("the objectives", missed),
+            ("the history", history),
+            ("Locust's own history", lambda: trim(self.runner.stats, wall_ns() / 1e9)),
+        ]
+
+    def _look_paused(self, paused: bool) -> None:
+        # Again and again while it lasts: a worker may come in meanwhile.
+        if paused or self._paused:
+            self.pause(paused)
+        self._paused = paused
+
+    @abstractmethod
+    def pause(self, on: bool) -> None:
+        """No new guests while it is on."""
+
+    def _stop_early(self, early: Early) -> None:
+        """Stop first, and take notes after: the disk may be full, or no descriptor left."""
+        self._duties = []
+        gevent.spawn(self.stop_or_quit)
+        self.notes |= early.noted
+        self.failures += early.reasons if early.void else ()
+        for why in early.reasons:
+            say(f"stopping early: {why}")
+
+    def stop_or_quit(self) -> None:
+        """End the run; where there is a web UI it stays for the next one."""
+        (self.runner.quit if self.environment.web_ui is None else self.runner.stop)()
+
+    def note_ended_from_outside(self) -> None:
+        """A signal has ended it: a person's, or that of the search that the run is part of."""
+        self.notes[ENDED_BY_SEARCH if self.config.get(SEARCH) else ENDED_BY_HAND] = True
+
+    def fail_start(self, why: str) -> None:
+        """Of a run that has a directory the record says so; without one nothing was begun."""
+        if not self.going or self.directory is None:
+            self.admission.end()
+            refuse(why, ExitCode.CONFIG)
+        self.failures.append(why)
+        add_failures(self.directory, [why])
+        gevent.spawn(self.runner.quit)
+
+    # Its end.
+
+    def finish(self) -> None:
+        """Close this process's files and make the record, once a run."""
+        if (run := self.run) is not None:
+            run.finish()
+            self.failures += run.failures
+            self.environment.harness_run = None
+        options, directory = self.options, self.directory
+        if not self.going or options is None or directory is None:
+            return
+        self.going, self._duties = False, []
+        self.admission.end()
+        self.failures = list(dict.fromkeys([*self.failures, *self._close()]))
+        if self.failures:
+            with contextlib.suppress(OSError):
+                add_failures(directory, self.failures)
+        finished = finish_run(
+            directory,
+            options.target,
+            simulator=self.config.get(SIMULATOR),
+            notes=self.notes,
+            failures=self.failures,
+        )
+        self.environment.process_exit_code = finished.exit_code
+        finished.show(open_console())
+
+    def _close(self) -> Sequence[str]:
+        """Close what this role has opened; what went wrong with it, in sentences."""
+        return ()
+
+    def hand_in(
+        self, process: str, row: Mapping[str, Any], histograms: Mapping[str, Histogram]
+    ) -> None:
+        """Add it to the totals of the run."""
+        self.live.take(process, row, histograms)
