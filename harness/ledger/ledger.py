@@ -14,8 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Literal
 
 import gevent
+from gevent import monkey
 from gevent.event import Event
 from gevent.threadpool import ThreadPool
 
@@ -78,6 +80,10 @@ Update = tuple[str, str, str, int, int]
 """stage, reason, message_id, changed_ns, id"""
 
 
+FOLD_TRIES, FOLD_AGAIN_S = 10, 0.1
+"""A reader needs the file for a moment only."""
+
+
 class Store:
     """The writing side of one file. Used by one thread at a time."""
 
@@ -98,14 +104,24 @@ class Store:
             raise LedgerError(f"the ledger {path} can't be made: {error}") from error
 
     def write(
-        self, inserts: Sequence[Insert], updates: Sequence[Update], meta: Mapping[str, str]
+        self,
+        inserts: Sequence[Insert],
+        updates: Sequence[Update],
+        meta: Mapping[str, str],
+        *,
+        repeated: Literal["ABORT", "IGNORE", "REPLACE"] = "ABORT",
     ) -> None:
-        """One transaction; on return it is on the disk. Raises LedgerError, then nothing is."""
+        """One transaction; on return it is on the disk. Raises LedgerError, then nothing is.
+
+        ``repeated``: what becomes of an insert whose row is there already.
+        """
         db = self._db
         try:
             db.execute("BEGIN IMMEDIATE")
             try:
-                db.executemany("INSERT INTO sessions VALUES (?, ?, ?, '', ?, ?, '')", inserts)
+                db.executemany(
+                    f"INSERT OR {repeated} INTO sessions VALUES (?, ?, ?, '', ?, ?, '')", inserts
+                )
                 db.executemany(
                     "UPDATE sessions SET stage = ?, reason = ?, "
                     "message_id = ifnull(nullif(?, ''), message_id), changed_ns = ? WHERE id = ?",
@@ -123,13 +139,25 @@ class Store:
     def close(self) -> None:
         """Fold the write-ahead log into the file and close it, so that one file is left.
 
-        Raises LedgerError; the log stays beside the file then, and readers find it.
+        While somebody reads the file the log can't be folded: it stays beside the file then, and
+        readers find it. Raises LedgerError.
         """
         try:
-            self._db.execute("PRAGMA journal_mode = DELETE")
+            self._fold()
             self._db.close()
         except sqlite3.Error as error:
             raise LedgerError(f"the ledger {self.path} can't be closed: {error}") from error
+
+    def _fold(self) -> None:
+        for _ in range(FOLD_TRIES):
+            try:
+                self._db.execute("PRAGMA journal_mode = DELETE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                    raise
+                monkey.get_original("time", "sleep")(FOLD_AGAIN_S)  # in a thread of its own
+            else:
+                return
 
 
 @dataclass(slots=True)

@@ -136,6 +136,19 @@ def read_rows(path: Path) -> list[Row]:
         return salvage(path)[1]
 
 
+def read_meta(path: Path) -> dict[str, str]:
+    """What the file says of the process that writes it. Raises LedgerError."""
+    with opened(path) as db:
+        return _meta(db)
+
+
+def rows_after(path: Path, last: int, *, most: int) -> list[Row]:
+    """The next rows of a file that is in use, in the order of intent. Raises LedgerError."""
+    with opened(path) as db:
+        query = f"SELECT {COLUMNS} FROM sessions WHERE id > ? ORDER BY id LIMIT ?"
+        return db.execute(query, (last, most)).fetchall()
+
+
 @contextmanager
 def opened(path: Path, *, writable: bool = False) -> Iterator[sqlite3.Connection]:
     """A ledger file, checked. Raises LedgerError naming the file and what is wrong with it.

@@ -470,7 +470,7 @@ def notices(record: RunRecord) -> list[str]:
     found += [f"Said before the run: {sentence}." for sentence in record.how.foreseen]
     if refused := record.how.refused_messages:
         kinds = ", ".join(f"{count_text(many)} {why}" for why, many in sorted(refused.items()))
-        found.append(f"The master's port refused messages that no worker of the run sent: {kinds}.")
+        found.append(f"The master's port refused messages: {kinds}.")
     return found
 
 

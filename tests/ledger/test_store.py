@@ -13,6 +13,7 @@ import pytest
 
 from harness.errors import LedgerError
 from harness.ledger.ledger import SCHEMA_VERSION, Stage, Store
+from harness.ledger.reader import opened, read_contents
 
 
 def rows(path: Path) -> list[tuple[int, str]]:
@@ -45,6 +46,18 @@ def test_inserts_and_updates_of_one_group_land_together(tmp_path: Path) -> None:
         assert db.execute("SELECT message_id FROM sessions WHERE id = 1").fetchone() == ("m1",)
         assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
     db.close()
+
+
+def test_a_file_that_somebody_reads_is_closed_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "ledger-a.sqlite"
+    store = Store(path, {})
+    store.write([(1, "t1", Stage.JOINED, 1, 1)], [], {"ended_ns": "9"})
+    with opened(path) as reader:
+        assert reader.execute("SELECT count(*) FROM sessions").fetchone() == (1,)
+        store.close()
+        assert reader.execute("SELECT count(*) FROM sessions").fetchone() == (1,)
+    contents = read_contents(path)
+    assert (contents.damage, contents.process.ended, len(contents.open)) == ("", True, 1)
 
 
 def test_a_file_that_exists_is_not_touched(tmp_path: Path) -> None:

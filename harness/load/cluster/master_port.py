@@ -20,7 +20,7 @@ from locust.runners import MasterRunner
 from harness.load.cluster.drain import DRAINED
 from harness.load.cluster.handshake import HELLO
 from harness.load.cluster.leases import ASK
-from harness.load.cluster.replication import SHIP
+from harness.load.cluster.replication import BEGIN, END, GO_ON, SHIP
 from harness.load.live.totals import INTERVAL
 from harness.safe_text import safe_quote
 
@@ -144,6 +144,7 @@ def _is_batch(data: Any) -> bool:
         _is_name(data["worker"])
         and type(data["number"]) is int
         and type(data["run"]) is str
+        and data["snapshot"] in ("", BEGIN, GO_ON, END)
         and all(_is_row(row, (int, str, str, int, int)) for row in data["inserts"])
         and all(_is_row(row, (str, str, str, int, int)) for row in data["updates"])
         and all(type(key) is type(value) is str for key, value in data["meta"].items())

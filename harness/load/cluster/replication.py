@@ -1,20 +1,20 @@
 """Workers on other machines ship their ledger and measurements to the master while they run.
 
 Each worker sends what its ledger has just committed and the intervals it has just written, in
-batches, one at a time: the next goes when the last was acknowledged. What waits is bounded; should
-the master stay silent for too long, the copy is marked as incomplete and the worker's own files
-remain the full record. The master writes the copy beside its own files, unless it sees the
-worker's own ones there (one machine, one folder). So the figures of the whole are merged from the
-histograms of all workers, wherever they ran, and rest on no last report.
+batches, one at a time: the next goes when the last was acknowledged. What waits is bounded. Should
+the master be silent for too long, or find that a batch does not follow the one before, the worker
+sends all of it again from its own files, and the copy is called whole only when that has come to
+its end. The master writes the copy beside its own files, unless it sees the worker's own ones there
+(one machine, one folder). So the figures of the whole are merged from the histograms of all
+workers, wherever they ran, and rest on no last report.
 
 Tokens go with it, and Locust's channel between worker and master is neither encrypted nor
 authenticated: run master and workers on a network of their own.
 
-The name of one process of a run, as a node: never used twice, whatever host and pid are.
-
-A container that is restarted in place has the same host name and is process 1 again; two machines
-may have one host name. All that is kept of a node, its ledger, measurements, copies and leases, is
-kept under this name, so two lives must not share it.
+A process of a run has a name as a node that is never used twice, whatever host and pid are. A
+container that is restarted in place has the same host name and is process 1 again; two machines may
+have one host name. All that is kept of a node, its ledger, measurements, copies and leases, is kept
+under this name, so two lives must not share it.
 """
 
 import os
@@ -22,7 +22,10 @@ import platform
 import secrets
 import sys
 from collections import OrderedDict, deque
+from collections.abc import Mapping, Sequence
+from io import FileIO
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import gevent
@@ -35,7 +38,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from harness.clock import monotonic_ns, wall_ns
 from harness.errors import LedgerError
 from harness.ledger.ledger import Group, Insert, Store, Update, run_in
-from harness.ledger.reader import read_process
+from harness.ledger.reader import Row, read_meta, read_process, rows_after
 from harness.measure.snapshot import write_whole
 from harness.rundir.layout import RunDirectory
 
@@ -60,6 +63,8 @@ def plain(name: str) -> str:
 
 SHIP = "harness_ledger"
 SHIPPED = "harness_ledger_ack"
+BEGIN, GO_ON, END = "begin", "go on", "end"
+"""The parts of a snapshot; a batch of what has just happened is none of it."""
 NAME_CHARACTERS = 80
 """of a worker's name that came over the network, at most"""
 BATCH = 2_000
@@ -71,15 +76,51 @@ MEASURED_BATCH = 500_000
 MEASURED_WAITING = 50_000_000
 """Bytes of measurements that may wait for the master (an hour or more of silence)."""
 AGAIN_AFTER_S = 5.0
-REFUSED = "the master refused what the worker said: it does not follow what came before"
-INCOMPLETE = "the master did not take all that the worker had to say"
+SNAPSHOTS = 5
+"""So many in a row that the master does not take: it won't take another one."""
+ON_ITS_WAY = "the worker has not sent all of it again yet"
+
+
+class _Snapshot:
+    """A worker's own files, from their beginning on, part by part."""
+
+    def __init__(self, directory: Path, worker: str) -> None:
+        files = RunDirectory(directory)
+        self._ledger = files.ledger(worker)
+        self._measured = (files.intervals(worker), files.histograms(worker))
+        self._read = [0, 0]
+        self._last_row = 0
+        self.begun = False
+
+    def meta(self) -> dict[str, str]:
+        """What the ledger says of the worker. Raises LedgerError."""
+        return read_meta(self._ledger)
+
+    def rows(self) -> list[Row]:
+        """The next sessions; none when all were read. Raises LedgerError."""
+        found = rows_after(self._ledger, self._last_row, most=BATCH // 2)
+        self._last_row = found[-1][0] if found else self._last_row
+        return found
+
+    def measured(self) -> tuple[bytes, bytes]:
+        """The next parts of intervals and histograms. Raises OSError."""
+        parts = []
+        for number, path in enumerate(self._measured):
+            with path.open("rb") as file:
+                file.seek(self._read[number])
+                parts.append(file.read(MEASURED_BATCH // 2))
+            self._read[number] += len(parts[-1])
+        return parts[0], parts[1]
 
 
 class Shipper:
     """The worker's side. Give :meth:`take` to the ledger, :meth:`take_measured` to the writer."""
 
-    def __init__(self, runner: WorkerRunner, worker: str, meta: dict[str, str]) -> None:
+    def __init__(
+        self, runner: WorkerRunner, directory: Path, worker: str, meta: dict[str, str]
+    ) -> None:
         self._runner = runner
+        self._directory = directory
         self._worker = worker
         self._first = {**meta, "copy_of": worker}
         self._run = meta.get("run_id", "")
@@ -88,10 +129,17 @@ class Shipper:
         self._meta: dict[str, str] = {}
         self._measured: deque[tuple[bytes, bytes]] = deque()
         self._measured_bytes = 0
-        self._lost = False
+        self._snapshot: _Snapshot | None = None
+        """what is being sent again; what happens meanwhile waits"""
+        self._snapshots = 0
+        """begun since the master has taken one to its end"""
         self._needless = False
         """the master sees this worker's own files, or takes nothing more"""
+        self._incomplete = False
+        """it takes nothing more, and has not got all"""
         self._batch = 0
+        self._ending = False
+        """the batch on its way is the end of a snapshot"""
         self._work, self._answered, self._idle = Event(), Event(), Event()
         self._idle.set()
         runner.custom_messages.pop(SHIPPED, None)  # of the run before, in the web UI
@@ -111,42 +159,58 @@ class Shipper:
                 message_id = before[2]
             self._updates[row] = (stage, reason, message_id, changed_ns, row)
         self._meta |= group.meta
-        while len(self._inserts) + len(self._updates) > WAITING:
-            (self._inserts or self._updates).popitem(last=False)
-            self._lost = True
+        if len(self._inserts) + len(self._updates) > WAITING:
+            self._begin_snapshot()
         self._idle.clear()
         self._work.set()
 
     def take_measured(self, intervals: bytes, histograms: bytes) -> None:
         """What was just appended to the two files of measurements."""
-        if self._needless:
+        if self._needless or self._snapshot is not None:  # a snapshot reads it from the files
             return
         self._measured.append((intervals, histograms))
         self._measured_bytes += len(intervals) + len(histograms)
-        while self._measured_bytes > MEASURED_WAITING and len(self._measured) > 1:
-            self._measured_bytes -= sum(map(len, self._measured.popleft()))
-            self._lost = True
+        if self._measured_bytes > MEASURED_WAITING and len(self._measured) > 1:
+            self._begin_snapshot()
         self._idle.clear()
         self._work.set()
 
     def flush(self, *, within_s: float) -> bool:
-        """Wait until the master has everything; False when it did not answer in time."""
-        return bool(self._idle.wait(within_s))
+        """Wait until the master has everything; False when it did not take it in time."""
+        return bool(self._idle.wait(within_s)) and not self._incomplete
 
     def stop(self) -> None:
         """Send nothing more."""
         self._sender.kill()
 
+    def _begin_snapshot(self) -> None:
+        """All again, from our own files: what waits is in them."""
+        self._snapshot = _Snapshot(self._directory, self._worker)
+        self._forget_waiting()
+
+    def _forget_waiting(self) -> None:
+        self._inserts.clear()
+        self._updates.clear()
+        self._measured.clear()
+        self._measured_bytes = 0
+
     def _send_forever(self) -> None:
         while True:
             self._work.wait()
             self._work.clear()
-            while self._inserts or self._updates or self._meta or self._measured:
-                self._send(self._next_batch())
+            while self._inserts or self._updates or self._meta or self._measured or self._snapshot:
+                self._batch += 1
+                batch = {"run": self._run, "worker": self._worker, "number": self._batch}
+                self._send(batch | self._next_part())
             self._idle.set()
             gevent.sleep(0.2)  # so that a busy worker sends few messages, with much in each
 
-    def _next_batch(self) -> dict[str, Any]:
+    def _next_part(self) -> dict[str, Any]:
+        if self._snapshot is not None:
+            try:
+                return self._next_of_snapshot(self._snapshot)
+            except (LedgerError, OSError) as error:
+                self._give_up(f"its own files can't be read: {error}")
         inserts = [
             self._inserts.popitem(last=False)[1] for _ in range(min(BATCH, len(self._inserts)))
         ]
@@ -162,22 +226,27 @@ class Shipper:
         meta: dict[str, str] = {}
         if not self._inserts and not self._updates:
             meta, self._meta = self._meta, {}
-        if self._batch == 0:
+        if self._batch == 1:
             meta = {**self._first, **meta}
-        if self._lost:
-            meta["damaged"] = INCOMPLETE
-        intervals, histograms = self._next_measured()
-        self._batch += 1
-        return {
-            "run": self._run,
-            "worker": self._worker,
-            "number": self._batch,
-            "inserts": inserts,
-            "updates": updates,
-            "meta": meta,
-            "intervals": intervals,
-            "histograms": histograms,
-        }
+        return _part(inserts, updates, meta, self._next_measured())
+
+    def _next_of_snapshot(self, snapshot: _Snapshot) -> dict[str, Any]:
+        if not snapshot.begun:
+            snapshot.begun = True
+            return _part(meta={**self._first, "damaged": ON_ITS_WAY}, snapshot=BEGIN)
+        rows, measured = snapshot.rows(), snapshot.measured()
+        if not (rows or any(measured)):
+            # Nothing can happen between this look at the files and what waits from now on.
+            self._snapshot, self._ending = None, True
+            return _part(meta={**snapshot.meta(), **self._first, "damaged": ""}, snapshot=END)
+        inserts: list[Insert] = []
+        updates: list[Update] = []
+        for row, token, stage, reason, intended_ns, changed_ns, message_id in rows:
+            self._inserts.pop(row, None)  # what waits as an update may be newer than this
+            inserts.append((row, token, stage, intended_ns, changed_ns))
+            if reason or message_id:
+                updates.append((stage, reason, message_id, changed_ns, row))
+        return _part(inserts, updates, {}, measured, snapshot=GO_ON)
 
     def _next_measured(self) -> tuple[bytes, bytes]:
         intervals, histograms = [], []
@@ -198,16 +267,107 @@ class Shipper:
                 return
 
     def _on_answer(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
-        if msg.data["worker"] == self._worker and msg.data["number"] == self._batch:
-            if msg.data.get("refused"):
-                print(f"error: {REFUSED}; this worker's own ledger is whole", file=sys.stderr)
-            self._needless = bool(msg.data.get("here") or msg.data.get("refused"))
-            if self._needless:
-                self._inserts.clear()
-                self._updates.clear()
-                self._meta.clear()
-                self._measured.clear()
-            self._answered.set()
+        data = msg.data
+        if data["worker"] != self._worker or data["number"] != self._batch:
+            return
+        ended, self._ending = self._ending, False
+        if data.get("here"):
+            self._needless = True
+        elif data.get("refused"):
+            self._give_up("the master refused what this worker said")
+        elif data.get("again"):
+            self._snapshots += 1
+            if self._snapshots > SNAPSHOTS:
+                self._give_up(f"the master has not taken {SNAPSHOTS} copies of all of it")
+            else:
+                _tell("the master has missed something of this worker's ledger: all is sent again")
+                self._begin_snapshot()
+        elif ended:
+            self._snapshots = 0
+        if self._needless:
+            self._forget_waiting()
+            self._meta.clear()
+            self._snapshot = None
+        self._answered.set()
+
+    def _give_up(self, why: str) -> None:
+        _tell(f"{why}; this worker's own ledger is whole")
+        self._needless = self._incomplete = True
+        self._snapshot = None
+        self._forget_waiting()
+        self._meta = {"damaged": f"the copy is not whole: {why}"}
+
+
+def _tell(what: str) -> None:
+    print(f"error: {what}", file=sys.stderr, flush=True)
+
+
+def _part(
+    inserts: Sequence[Insert] = (),
+    updates: Sequence[Update] = (),
+    meta: Mapping[str, str] = MappingProxyType({}),
+    measured: tuple[bytes, bytes] = (b"", b""),
+    *,
+    snapshot: str = "",
+) -> dict[str, Any]:
+    return {
+        "inserts": inserts,
+        "updates": updates,
+        "meta": dict(meta),
+        "intervals": measured[0],
+        "histograms": measured[1],
+        "snapshot": snapshot,
+    }
+
+
+class _Measured:
+    """One of a worker's two files of measurements, as the master keeps it."""
+
+    def __init__(self, path: Path) -> None:
+        """Create it. Raises OSError."""
+        self._path = path
+        self._again = path.with_name(f"{path.name}.again")
+        self._file = path.open("ab", buffering=0)
+        self._new: FileIO | None = None
+
+    @property
+    def size(self) -> int:
+        """Of what comes in now."""
+        return os.fstat(self._coming.fileno()).st_size
+
+    def append(self, data: bytes) -> None:
+        """Raises OSError; a part of it may be there then."""
+        write_whole(self._coming, data)
+
+    def cut(self, size: int) -> None:
+        """Back to a former size."""
+        self._coming.truncate(size)
+
+    @property
+    def _coming(self) -> FileIO:
+        return self._new or self._file
+
+    def begin_again(self) -> None:
+        """What comes from now on goes into a new file; the old one stays until that is whole."""
+        self.drop_new()
+        self._new = self._again.open("wb", buffering=0)
+
+    def replace(self) -> None:
+        """The new file is whole: it takes the place of the old one."""
+        if self._new is not None:
+            self._again.replace(self._path)
+            self._file.close()
+            self._file, self._new = self._new, None
+
+    def drop_new(self) -> None:
+        if self._new is not None:
+            self._new.close()
+            self._new = None
+            self._again.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        self.drop_new()
+        self._file.close()
 
 
 class _Copy:
@@ -216,24 +376,44 @@ class _Copy:
     def __init__(self, directory: Path, worker: str, meta: dict[str, str]) -> None:
         """Create them. Raises LedgerError or OSError."""
         self._store = Store(RunDirectory(directory).ledger(worker), meta)
-        self._intervals = RunDirectory(directory).intervals(worker).open("ab", buffering=0)
-        self._histograms = RunDirectory(directory).histograms(worker).open("ab", buffering=0)
+        self._intervals = _Measured(RunDirectory(directory).intervals(worker))
+        self._histograms = _Measured(RunDirectory(directory).histograms(worker))
+        self._files = (self._histograms, self._intervals)
 
     def write(self, batch: dict[str, Any]) -> None:
-        """Make a batch durable. Raises LedgerError."""
+        """Make a batch durable; one that failed may be written once more. Raises LedgerError."""
+        part = batch["snapshot"]
         inserts = [tuple(row) for row in batch["inserts"]]
-        self._store.write(inserts, [tuple(row) for row in batch["updates"]], batch["meta"])
+        updates = [tuple(row) for row in batch["updates"]]
         try:
-            write_whole(self._histograms, batch["histograms"])
-            write_whole(self._intervals, batch["intervals"])
+            for file in self._files:
+                if part == BEGIN:
+                    file.begin_again()
+                elif part == END:
+                    file.replace()
+            self._store.write(
+                inserts, updates, batch["meta"], repeated="REPLACE" if part else "IGNORE"
+            )
+            sizes = [file.size for file in self._files]
+            try:
+                self._histograms.append(batch["histograms"])
+                self._intervals.append(batch["intervals"])
+            except OSError:
+                for file, size in zip(self._files, sizes, strict=True):
+                    file.cut(size)  # the same comes once more
+                raise
         except OSError as error:
             why = error.strerror or error
             raise LedgerError(f"a worker's measurements can't be written: {why}") from error
 
+    def note(self, damage: str) -> None:
+        """Why it is not whole. Raises LedgerError."""
+        self._store.write((), (), {"damaged": damage})
+
     def close(self) -> None:
         """Raises LedgerError."""
-        self._intervals.close()
-        self._histograms.close()
+        for file in self._files:
+            file.close()
         self._store.close()
 
 
@@ -247,9 +427,13 @@ class Copies:
         self._last: dict[str, int] = {}
         self._owners: dict[str, str] = {}
         """Locust's id of the worker that has a name: no other may use it"""
+        self._gaps: dict[str, str] = {}
+        """why a worker's copy is not whole: it was asked for all of it again"""
         self._came: Queue[Any] = Queue()
         self._thread: ThreadPool | None = None
         self.failures: list[str] = []
+        self.refused = 0
+        """batches that did not follow the one before"""
         self.heard_of: dict[str, str] = {}
         """worker's name by its Locust id"""
         runner.register_message(SHIP, self._on_batch)
@@ -257,8 +441,8 @@ class Copies:
     def open(self, directory: Path) -> None:
         """A run begins."""
         self._directory = directory
-        self._copies, self._last, self._owners = {}, {}, {}
-        self.heard_of, self.failures = {}, []
+        self._copies, self._last, self._owners, self._gaps = {}, {}, {}, {}
+        self.heard_of, self.failures, self.refused = {}, [], 0
         if self._thread is None:
             self._thread = ThreadPool(1)
             gevent.spawn(self._write_forever)
@@ -268,12 +452,16 @@ class Copies:
         deadline = monotonic_ns() + 2_000_000_000
         while not self._came.empty() and monotonic_ns() < deadline:
             gevent.sleep(0.01)
+        self.failures += [
+            f"{why}, and not all of it came again: the copy of its ledger is not whole"
+            for why in self._gaps.values()
+        ]
         copies, self._copies, self._directory = self._copies, {}, None
         for copy in copies.values():
             if copy is not None:
                 try:
                     copy.close()
-                except LedgerError as error:
+                except (LedgerError, OSError) as error:
                     self.failures.append(str(error))
 
     def _on_batch(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
@@ -300,35 +488,52 @@ class Copies:
         self.heard_of[node_id] = worker
         if self._directory is None or self._thread is None:
             return
-        answer: dict[str, Any] = {"worker": worker, "number": number}
-        last = self._last.get(worker, 0)
+        answer = {"worker": worker, "number": number}
         if batch["run"] not in ("", self._directory.name):  # of a run that is over
-            self._runner.send_message(SHIPPED, {**answer, "here": True}, node_id)
-            return
+            return self._answer(node_id, answer, here=True)
         if self._owners.setdefault(worker, node_id) != node_id:
             self._refuse(node_id, answer, f"two workers call themselves {plain(worker)}")
-        if number > last + 1:
-            # Something is missing between: a copy with a gap in it would look whole.
-            self._refuse(
-                node_id, answer, f"batch {number} of {plain(worker)} came after batch {last}"
-            )
-        if number > last:
-            if "heartbeat_ns" in batch["meta"]:  # by our clock: theirs may be another
-                batch["meta"]["heartbeat_ns"] = str(wall_ns())
-            copy = self._copy_of(worker, batch["meta"], node_id, answer)
-            if copy is not None:
-                run_in(self._thread, copy.write, batch)
-            self._last[worker] = number
-        here = worker in self._copies and self._copies[worker] is None
-        self._runner.send_message(SHIPPED, {**answer, "here": here}, node_id)
+        last = self._last.get(worker, 0)
+        if number == last:  # once more: our answer was late
+            return self._answer(node_id, answer, here=self._is_here(worker))
+        if number != last + 1 and batch["snapshot"] != BEGIN and not self._is_here(worker):
+            return self._ask_again(node_id, answer, last)
+        meta = batch["meta"]
+        if "heartbeat_ns" in meta:  # by our clock: theirs may be another
+            meta["heartbeat_ns"] = str(wall_ns())
+        copy = self._copy_of(worker, meta, node_id, answer)
+        if copy is not None:
+            run_in(self._thread, copy.write, batch)
+        if batch["snapshot"] == END:
+            self._gaps.pop(worker, None)
+        self._last[worker] = number
+        self._answer(node_id, answer, here=self._is_here(worker))
+
+    def _is_here(self, worker: str) -> bool:
+        """Whether the worker's own files are to be seen here."""
+        return worker in self._copies and self._copies[worker] is None
+
+    def _answer(self, node_id: str, answer: dict[str, Any], **more: bool) -> None:
+        self._runner.send_message(SHIPPED, {**answer, **more}, node_id)
+
+    def _ask_again(self, node_id: str, answer: dict[str, Any], last: int) -> None:
+        """Something is missing between: a copy with a gap in it would look whole."""
+        worker = answer["worker"]
+        why = f"batch {answer['number']} of {plain(worker)} came after batch {last}"
+        self.refused += 1
+        _tell(f"{why}: it is refused, and all of its ledger is asked for again")
+        self._gaps.setdefault(worker, why)
+        copy = self._copies.get(worker)
+        if copy is not None and self._thread is not None:
+            run_in(self._thread, copy.note, why)
+        self._answer(node_id, answer, again=True)
 
     def _refuse(self, node_id: str, answer: dict[str, Any], why: str) -> NoReturn:
         """Take nothing of it, and say so to both sides. Raises LedgerError."""
         copy = self._copies.get(answer["worker"])
         if copy is not None and self._thread is not None:
-            nothing = {"inserts": (), "updates": (), "intervals": b"", "histograms": b""}
-            run_in(self._thread, copy.write, {**nothing, "meta": {"damaged": why}})
-        self._runner.send_message(SHIPPED, {**answer, "refused": True}, node_id)
+            run_in(self._thread, copy.note, why)
+        self._answer(node_id, answer, refused=True)
         raise LedgerError(f"{why}: it is refused, and the copy of its ledger is not whole")
 
     def _copy_of(

@@ -73,8 +73,11 @@ class MasterNode(Leader):
     def _close(self) -> Sequence[str]:
         self._copies.close()
         self._shares.close(self._barrier.answered)
-        if self._port.refused:
-            self.notes["refused_messages"] = self._port.refused
+        refused = dict(self._port.refused)
+        if self._copies.refused:
+            refused["out of sequence"] = self._copies.refused
+        if refused:
+            self.notes["refused_messages"] = refused
         missing = [f"{len(self._unanswered)} workers did not come to an orderly end"]
         return [
             *(missing if self._unanswered else ()),

@@ -68,7 +68,7 @@ class WorkerNode(Node):
             max_sessions=cap_of(options, place, len(places)) if shape is None else None,
             max_per_s=rate_of(options, place, len(places)),
         )
-        run.ship_to(Shipper(self.runner, run.name, run.meta))
+        run.ship_to(Shipper(self.runner, self.directory, run.name, run.meta))
         if run.arrivals is not None and run.slots is not None:
             run.lease = Lease(
                 self.runner,

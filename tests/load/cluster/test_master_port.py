@@ -18,7 +18,7 @@ GOOD: dict[str, Any] = {
     "harness_ledger": {
         "run": "", "worker": "w", "number": 1, "inserts": [[1, "t", "intended", 1, 1]],
         "updates": [["lost", "", "", 2, 1]], "meta": {"a": "b"},
-        "intervals": b"", "histograms": b"",
+        "intervals": b"", "histograms": b"", "snapshot": "",
     },
     "harness_share": {"worker": "w"},
     "harness_drained": {"left": 0, "failures": ["x"], "behind": False},

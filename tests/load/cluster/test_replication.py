@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import time
 from pathlib import Path
@@ -46,13 +47,58 @@ class Wire:
 
 
 def rig(
-    folder: Path, worker: str = "w", meta: dict[str, str] | None = None
+    folder: Path, worker: str = "w", meta: dict[str, str] | None = None, *, own: Path | None = None
 ) -> tuple[Wire, Copies, Shipper]:
     """A worker that ships what its files hold to a master, which keeps it in ``folder``."""
     wire = Wire()
     copies = Copies(wire)  # type: ignore[arg-type]
     copies.open(folder)
-    return wire, copies, Shipper(wire, worker, meta or {})  # type: ignore[arg-type]
+    own = own or folder / "nowhere"
+    return wire, copies, Shipper(wire, own, worker, meta or {})  # type: ignore[arg-type]
+
+
+STATE = {"phase": "running", "sessions": {}, "arrivals": {"due": 3}, "process": {}}
+
+
+class Worker:
+    """One with files of its own, whose ledger and measurements are shipped."""
+
+    def __init__(self, folder: Path, shipper: Shipper) -> None:
+        self.folder, self.shipper, self.second = folder, shipper, 0
+        self.ledger = Ledger(Store(folder / "ledger-w.sqlite", {"worker": "w"}))
+        self.ledger.on_commit = shipper.take
+        self.writer = IntervalWriter(folder, "w", started_ns=10**18)
+        shipper.take_measured(b"", self.writer.header)
+        self.writer.on_write = shipper.take_measured
+        self.recorder = Recorder()
+
+    def work(self, sessions: int) -> None:
+        """So many sessions more, one in three of them over, and an interval."""
+        entries = [self.ledger.intend(f"token-{self.second}-{n}") for n in range(sessions)]
+        self.ledger.secure()
+        for entry in entries:
+            self.ledger.mark(entry, Stage.JOINED, message_id=f"m-{entry.id}")
+        for entry in entries[::3]:
+            self.ledger.mark(entry, Stage.CLEARED)
+        self.ledger.secure()
+        for number in range(20):
+            self.recorder.add(Sample("reply", 0, 0, 10**6 * (number + self.second), 10**9))
+        self.second += 1
+        ended_ns = 10**18 + self.second * 10**9
+        self.writer.write(self.recorder.take(), ended_ns=ended_ns, length_s=1.0, state=STATE)
+
+    def close(self) -> None:
+        self.writer.close()
+        self.ledger.close()
+
+    def is_copied_to(self, folder: Path) -> bool:
+        """Whether all that its files hold is there, and nothing else."""
+        same = [
+            (folder / name).read_bytes() == (self.folder / name).read_bytes()
+            for name in ("intervals-w.jsonl", "histograms-w.hlog")
+        ]
+        rows, copied = (read_rows(at / "ledger-w.sqlite") for at in (self.folder, folder))
+        return all(same) and rows == copied
 
 
 def two_folders(folder: Path) -> tuple[Path, Path]:
@@ -103,24 +149,31 @@ def test_an_unanswered_batch_is_sent_again_and_counts_once(
     assert read_account(tmp_path).intended == 1
 
 
-def test_what_waits_is_bounded_and_an_incomplete_copy_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("bound", ["WAITING", "MEASURED_WAITING"])
+def test_what_waits_is_bounded_and_then_all_is_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
     monkeypatch.setattr(shipping, "AGAIN_AFTER_S", 0.05)
-    monkeypatch.setattr(shipping, "WAITING", 100)
-    wire, copies, shipper = rig(tmp_path)
+    monkeypatch.setattr(shipping, bound, 300)
+    here, there = two_folders(tmp_path)
+    wire, copies, shipper = rig(there, own=here)
+    worker = Worker(here, shipper)
     wire.mute = True
-    for start in range(1, 501, 50):
-        rows = [(n, f"t{n}", str(Stage.INTENDED), 1, 1) for n in range(start, start + 50)]
-        shipper.take(Group(inserts=rows))
+    for _ in range(10):
+        worker.work(100)
         gevent.sleep(0)
+        assert len(shipper._inserts) + len(shipper._updates) <= shipping.WAITING
+        assert shipper._measured_bytes <= max(shipping.MEASURED_WAITING, 2_000)
     wire.mute = False
-    assert shipper.flush(within_s=5)
+    worker.work(10)
+    worker.close()
+    assert shipper.flush(within_s=20)
     copies.close()
-    account = read_account(tmp_path)
-    assert account.intended < 500
-    (damage,) = account.damaged
-    assert "did not take all" in damage
+    assert copies.failures == []
+    assert worker.is_copied_to(there)
+    account = read_account(there)
+    assert (account.intended, account.damaged, account.workers_lost) == (1010, [], 0)
+    assert any(batch["snapshot"] for batch in wire.sent)
 
 
 def test_a_file_that_is_the_workers_own_is_left_alone(tmp_path: Path) -> None:
@@ -165,24 +218,6 @@ def test_measurements_come_whole_and_in_order(
     assert read_measurements(there).arrivals == {"due": 21}
 
 
-def test_measurements_that_wait_too_long_are_let_go_and_the_copy_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shipping, "AGAIN_AFTER_S", 0.05)
-    monkeypatch.setattr(shipping, "MEASURED_WAITING", 1_000)
-    wire, copies, shipper = rig(tmp_path)
-    wire.mute = True
-    for _ in range(100):
-        shipper.take_measured(b"x" * 99 + b"\n", b"")
-        gevent.sleep(0)
-    wire.mute = False
-    assert shipper.flush(within_s=5)
-    copies.close()
-    assert 1_000 <= (tmp_path / "intervals-w.jsonl").stat().st_size < 3_000
-    (damage,) = read_account(tmp_path).damaged
-    assert "did not take all" in damage
-
-
 def test_a_name_from_the_network_can_not_leave_the_folder(tmp_path: Path) -> None:
     inside = tmp_path / "run"
     inside.mkdir()
@@ -196,13 +231,27 @@ def test_a_name_from_the_network_can_not_leave_the_folder(tmp_path: Path) -> Non
     assert wire.custom_messages.keys() == {SHIP, SHIPPED}
 
 
+LOSSY = """
+from harness.load.cluster.replication import Shipper
+
+whole = Shipper._send
+
+def lossy(self, batch):
+    if batch["number"] not in (1, 3):
+        whole(self, batch)
+
+Shipper._send = lossy
+"""
+
+
 @pytest.mark.process
+@pytest.mark.parametrize("more", ["", LOSSY], ids=["", "batches are lost"])
 def test_a_killed_workers_sessions_are_swept_from_the_masters_copy(
-    simulator: Any, tmp_path: Path
+    simulator: Any, tmp_path: Path, more: str
 ) -> None:
     # Two folders stand for two machines: the master can't see the worker's own file.
     before = set(simulator.truth()["open_tokens"])
-    file = locustfile(tmp_path, messages=500, think="200ms")
+    file = locustfile(tmp_path, messages=500, think="200ms", more=more)
     port = free_port()
     bind = ("--master-bind-host", "127.0.0.1", "--master-bind-port", port)
     master = start_elsewhere(
@@ -229,6 +278,9 @@ def test_a_killed_workers_sessions_are_swept_from_the_masters_copy(
     account = read_account(copies[0].parent)
     assert (account.intended, account.settled, account.leftover) == (6, 6, 0)
     assert set(simulator.truth()["open_tokens"]) <= before
+    assert ("all of its ledger is asked for again" in output) == bool(more), output
+    told = json.loads((copies[0].parent / "run.json").read_text())["how"]["refused_messages"]
+    assert ("out of sequence" in told) == bool(more)
 
 
 @pytest.mark.process
@@ -270,7 +322,7 @@ def test_two_lives_of_one_container_are_two_nodes(
     first.take(Group(inserts=[(n, f"a{n}", Stage.INTENDED, 1, 1) for n in range(1, 6)]))
     assert first.flush(within_s=5)
     first.stop()
-    second = Shipper(wire, new_node_name(), {})  # type: ignore[arg-type]
+    second = Shipper(wire, tmp_path, new_node_name(), {})  # type: ignore[arg-type]
     second.take(Group(inserts=[(n, f"b{n}", Stage.INTENDED, 1, 1) for n in range(1, 9)]))
     assert second.flush(within_s=5)
     copies.close()
@@ -279,19 +331,81 @@ def test_two_lives_of_one_container_are_two_nodes(
     assert listed == {f"a{n}" for n in range(1, 6)} | {f"b{n}" for n in range(1, 9)}
 
 
-def test_what_does_not_follow_is_refused_aloud_and_makes_the_copy_incomplete(
+@pytest.mark.parametrize("seed", range(4))
+def test_what_does_not_follow_is_refused_aloud_and_all_is_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], seed: int
+) -> None:
+    # Batches that are lost on the way, also those of what is being sent again.
+    monkeypatch.setattr(shipping, "AGAIN_AFTER_S", 0.05)
+    monkeypatch.setattr(shipping, "BATCH", 100)
+    monkeypatch.setattr(shipping, "SNAPSHOTS", 1000)
+    chance = random.Random(seed)
+    here, there = two_folders(tmp_path)
+    wire, copies, shipper = rig(there, own=here)
+    worker = Worker(here, shipper)
+    deliver, lost, losing = wire.send_message, 0, True
+
+    def lose_some(name: str, data: Any, node: str | None = None) -> None:
+        nonlocal lost
+        if name == SHIP and losing and lost < 12 and chance.random() < 0.3:
+            lost += 1
+            shipper._answered.set()  # it takes the batch for taken
+        else:
+            deliver(name, data, node)
+
+    monkeypatch.setattr(wire, "send_message", lose_some)
+    for _ in range(8):
+        worker.work(150)
+        gevent.sleep(0.03)
+    worker.close()
+    assert shipper.flush(within_s=30)
+    losing = False
+    worker.shipper.take(Group(meta={"last": "word"}))  # so that a lost last batch shows as well
+    assert shipper.flush(within_s=30)
+    copies.close()
+    assert lost > 3
+    assert copies.failures == []
+    assert copies.refused > 0
+    told = capsys.readouterr().err
+    assert "it is refused, and all of its ledger is asked for again" in told
+    assert "all is sent again" in told
+    assert worker.is_copied_to(there)
+    account = read_account(there)
+    assert (account.intended, account.damaged, account.workers_lost) == (1200, [], 0)
+    assert sorted(path.name for path in there.iterdir()) == [
+        "histograms-w.hlog", "intervals-w.jsonl", "ledger-w.sqlite",
+    ]  # fmt: skip
+
+
+def test_a_copy_that_can_not_be_made_whole_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _, copies, shipper = rig(tmp_path)
+    _, copies, shipper = rig(tmp_path)  # its own files are gone
     shipper.take(Group(inserts=[(1, "t1", Stage.INTENDED, 1, 1)]))
     assert shipper.flush(within_s=5)
     shipper._batch = 7
     shipper.take(Group(inserts=[(2, "t2", Stage.INTENDED, 1, 1)]))
-    assert shipper.flush(within_s=5)
+    assert not shipper.flush(within_s=5)
     copies.close()
-    assert any("batch 8 of w came after batch 1: it is refused" in why for why in copies.failures)
-    assert "this worker's own ledger is whole" in capsys.readouterr().err
+    (why,) = copies.failures
+    assert "batch 8 of w came after batch 1, and not all of it came again" in why
+    assert "its own files can't be read" in capsys.readouterr().err
     assert read_account(tmp_path).damaged
+
+
+def test_what_is_open_stays_listed_while_all_is_sent_again(tmp_path: Path) -> None:
+    here, there = two_folders(tmp_path)
+    _, copies, shipper = rig(there, own=here)
+    worker = Worker(here, shipper)
+    worker.work(30)
+    assert shipper.flush(within_s=5)
+    before = {left.token for left in read_leftovers(there)}
+    assert len(before) == 20
+    batch = {"run": "", "worker": "w", "number": 99} | shipping._part(snapshot=shipping.BEGIN)
+    copies._take("worker-1", batch)  # and the worker dies
+    assert {left.token for left in read_leftovers(there)} == before
+    copies.close()
+    worker.close()
 
 
 def test_who_takes_the_name_of_another_worker_is_refused_aloud(tmp_path: Path) -> None:
