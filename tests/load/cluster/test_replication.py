@@ -279,8 +279,8 @@ def test_a_killed_workers_sessions_are_swept_from_the_masters_copy(
     assert (account.intended, account.settled, account.leftover) == (6, 6, 0)
     assert set(simulator.truth()["open_tokens"]) <= before
     assert ("all of its ledger is asked for again" in output) == bool(more), output
-    told = json.loads((copies[0].parent / "run.json").read_text())["how"]["refused_messages"]
-    assert ("out of sequence" in told) == bool(more)
+    told = json.loads((copies[0].parent / "run.json").read_text())["how"]
+    assert ("out of sequence" in told.get("refused_messages", {})) == bool(more)
 
 
 @pytest.mark.process
