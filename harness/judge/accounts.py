@@ -14,7 +14,7 @@ from typing import Any
 
 from harness.guest.outcomes import Why
 from harness.judge.objective import Objective
-from harness.measure.model import Outcome
+from harness.measure.model import GROUPS, Outcome
 from harness.measure.recorder import (
     GUESTS_ARRIVED,
     GUESTS_CUT,
@@ -48,13 +48,6 @@ ENDS: Mapping[str, tuple[Outcome, ...]] = MappingProxyType(
     }
 )
 """How questions end, by the outcomes of their operations; all other outcomes are ``failed``."""
-QUESTIONS = ("asked", *ENDS, "failed", "ambiguous")
-STORIES = ("begun", "finished", "broken_off", "cut")
-GUESTS = ("arrived", "served", "failed", "cut")
-GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"guests": GUESTS, "stories": STORIES, "questions": QUESTIONS}
-)
-"""What an objective may name of each account."""
 MANY_MESSAGES = 1.2
 """With more messages to a question than this, answers come in parts."""
 SOME_AMBIGUOUS = 0.01

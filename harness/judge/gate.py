@@ -24,6 +24,7 @@ from harness.judge.certainty import (
     share_bounds,
 )
 from harness.judge.objective import GENERATOR_LAG, Kind, Objective, Op, Unit, amount_text
+from harness.measure.model import COUNTERS
 from harness.units import duration_text
 
 Figures = Mapping[str, Any]
@@ -33,8 +34,6 @@ the figure hangs on what the end of the run cut short."""
 Percentile = Callable[[str, Kind, float], Time]
 """(operation, kind, percent 0-100) → what is known of it."""
 
-# Where the run record keeps plain numbers, in the order in which a counter is looked for.
-SECTIONS = ("sessions", "forensics", "arrivals", "generator")
 ENDED = {
     "guests": (("served", "failed"), "guest", "had come to an end by itself"),
     "stories": (("finished", "broken_off"), "story", "had come to an end by itself"),
@@ -508,11 +507,8 @@ def _generator_lag(objective: Objective, figures: Figures) -> _Found:
 
 def _counter(objective: Objective, figures: Figures) -> _Found:
     name = objective.subject
-    value = None
-    for section in SECTIONS:
-        value = _number(_section(figures, section).get(name))
-        if value is not None:
-            break
+    known = COUNTERS.get(name)
+    value = None if known is None else _number(_section(figures, known.section).get(name))
     if value is None:
         return _Found(None, f"{name} is not in the record")
     opened = _number(_section(figures, "sessions").get("opened")) or 0.0

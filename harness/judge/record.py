@@ -13,7 +13,6 @@ from typing import Any
 from harness.clock import utc_iso
 from harness.exit_codes import ExitCode
 from harness.judge.accounts import (
-    GROUPS,
     errors_block,
     guests_block,
     is_story_error,
@@ -42,7 +41,15 @@ from harness.ledger.reader import IN_USE, Account, read_account
 from harness.measure.censored import Tried
 from harness.measure.histogram import Histogram
 from harness.measure.lag import complaints, lateness
-from harness.measure.model import OPERATIONS, Outcome, outcomes_of
+from harness.measure.model import (
+    COUNTERS,
+    GROUPS,
+    OPERATIONS,
+    Outcome,
+    Section,
+    counters_of,
+    outcomes_of,
+)
 from harness.measure.recorder import (
     ARRIVAL_LATENESS,
     GUESTS_CONNECTED,
@@ -84,56 +91,9 @@ EXIT_CODES = {
     Verdict.INVALID: ExitCode.INVALID,
 }
 
-FORENSICS = (
-    "duplicate",
-    "after_clear",
-    "unasked_clear",
-    "unmatched_echo",
-    "expected",
-    "late_message",
-    "out_of_order",
-    "cross_talk",
-    "reconnects",
-    "going_away",
-    "renewed",
-    "resumed_anew",
-    "recovered",
-    "paced",
-    "paced_connects",
-    "clear_is_off",
-    "typing_is_off",
-    "bad_frame",
-    "unknown_frame",
-    "rate_limited",
-    "disconnected_by_service",
-    "logged_out",
-    "end_resumes",
-    "out_of_range",
-)
-"""Counts kept by the guests; those that never happened in a run are zero."""
-COUNTERS = (
-    "intended",
-    "opened",
-    "cleared",
-    "leftover",
-    "ended_by_service",
-    "never_configured",
-    "settled",
-    "disconnected",
-    "due",
-    "started",
-    "late",
-    "dropped",
-    "paused",
-    "workers_lost",
-    *FORENSICS,
-)
-"""Plain numbers of a record that an objective may name."""
-
-
 KNOWN = Known(
     operations=tuple(OPERATIONS),
-    counters=COUNTERS,
+    counters=tuple(one.name for one in COUNTERS.values() if one.judged and not one.grouped),
     outcomes=tuple(Outcome),
     outcomes_of={name: outcomes_of(name) for name in OPERATIONS},
     groups=GROUPS,
@@ -191,7 +151,7 @@ def build_record(directory: Path, *, incomplete: str = "", live: bool = False) -
         "session_length_ms": _figures(measured.histograms.get(SESSION_LENGTH, Histogram())),
         "little": None,
         "generator": _generator(start, account, measured, intervals),
-        "forensics": dict.fromkeys(FORENSICS, 0)
+        "forensics": dict.fromkeys(counters_of(Section.FORENSICS), 0)
         | {
             name: count
             for name, count in measured.counts.items()

@@ -16,6 +16,7 @@ from gevent.event import AsyncResult, Event
 from locust.exception import StopUser
 
 from harness.clock import monotonic_ns
+from harness.measure.model import Section, counters_of
 from harness.workload.schedule import Piece, Schedule, Share
 
 
@@ -367,19 +368,6 @@ def _leaving(user: Any) -> bool:
     return getattr(user, "_state", "") == "stopping"
 
 
-KINDS = (
-    "due",
-    "started",
-    "late",
-    "dropped",
-    "paused",
-    "no_slot",
-    "slots_gone",
-    "slots_done",
-    "at_cap",
-)
-
-
 class SlotsEnded(NamedTuple):
     """Slots that ended before the run did: for good, or because their rows were used up."""
 
@@ -523,7 +511,10 @@ class Dispatcher:
             self.slots.look_again()
         counts = self._present
         said, self._said = self._said, replace(counts)
-        return {name: getattr(counts, name) - getattr(said, name) for name in KINDS}
+        return {
+            name: getattr(counts, name) - getattr(said, name)
+            for name in counters_of(Section.ARRIVALS)
+        }
 
 
 class Occupancy:

@@ -1,8 +1,7 @@
-"""One measured operation: four stamps and an outcome.
+"""What is measured: operations with their outcomes, counts, questions.
 
-The operations that are timed, each with its definition written once.
-
-Reports, objectives and the command line all take names and definitions from here.
+The registries :data:`OPERATIONS` and :data:`COUNTERS` are the one place that says which there are:
+reports, objectives and the command line all take names and wording from here.
 
 One question of a guest: what was asked, what came of it.
 
@@ -247,6 +246,188 @@ def ordered(names: Iterable[str]) -> list[str]:
     there = set(names)
     known = [name for name in dict.fromkeys((*FELT, "clear", *OPERATIONS)) if name in there]
     return known + sorted(there - set(known))
+
+
+class Section(StrEnum):
+    """Where a count stands in ``run.json``."""
+
+    SESSIONS = "sessions"
+    ARRIVALS = "arrivals"
+    GENERATOR = "generator"
+    FORENSICS = "forensics"
+    GUESTS = "guests"
+    STORIES = "stories"
+    QUESTIONS = "questions"
+
+
+class CountedBy(StrEnum):
+    """Who keeps a count."""
+
+    LEDGER = "the ledger of each process, at any moment"
+    SCHEDULE = "the dispatch of arrivals in each process"
+    GUESTS = "the guests of each process"
+    FILES = "whoever reads the files of the run, at its end or later"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counter:
+    """A plain number of a run: what it is called, what it counts, who counts it."""
+
+    name: str
+    section: Section
+    many: str
+    """several of them, in a sentence"""
+    by: CountedBy
+    more: str = ""
+    """what else a reader has to know"""
+    judged: bool = True
+    """whether an objective may name it"""
+    alarming: bool = False
+    """whether the summary tells it when there is one"""
+    marked: bool = False
+    """whether the charts mark the first, as they do of an alarming one"""
+
+    @property
+    def grouped(self) -> bool:
+        """Whether it is one of an account's ways to end, such as ``guests failed``."""
+        return self.section in (Section.GUESTS, Section.STORIES, Section.QUESTIONS)
+
+    @property
+    def objective(self) -> str:
+        """What an objective calls it."""
+        return f"{self.section} {self.name}" if self.grouped else self.name
+
+    @property
+    def meaning(self) -> str:
+        """What it counts, with what else a reader has to know."""
+        return f"{self.many}: {self.more}" if self.more else self.many
+
+
+def _of(section: Section, by: CountedBy, **many: str) -> list[Counter]:
+    return [Counter(name=name, section=section, many=text, by=by) for name, text in many.items()]
+
+
+def _unusual(name: str, many: str, more: str = "", **flags: Any) -> Counter:
+    flags |= {"section": Section.FORENSICS, "by": CountedBy.GUESTS}
+    return Counter(name=name, many=many, more=more, **flags)
+
+
+USUAL = "expected"
+"""The one count of what is as it should be."""
+_COUNTERS = (
+    *_of(
+        Section.SESSIONS,
+        CountedBy.LEDGER,
+        intended="sessions intended",
+        opened="sessions opened",
+        cleared="sessions cleared with proof",
+        ended_by_service="sessions ended by the service",
+        never_configured="sessions that never came to be",
+        leftover="sessions left behind",
+    ),
+    *_of(
+        Section.SESSIONS,
+        CountedBy.FILES,
+        settled="sessions settled by a sweep",
+        disconnected="sessions whose conversation the Platform API ended",
+    ),
+    *_of(
+        Section.ARRIVALS,
+        CountedBy.SCHEDULE,
+        due="arrivals due",
+        started="arrivals started",
+        late="arrivals started late",
+        dropped="arrivals dropped",
+        paused="arrivals that fell into a pause",
+    ),
+    *(
+        Counter(name=name, section=Section.ARRIVALS, many=many, by=CountedBy.SCHEDULE, judged=False)
+        for name, many in (
+            ("no_slot", "arrivals late or dropped for want of a free slot"),
+            ("slots_gone", "slots that ended for good though nobody had asked them to"),
+            ("slots_done", "slots that had nothing more to do"),
+            ("at_cap", "processes in which the cap on sessions has turned a guest away"),
+        )
+    ),
+    *_of(Section.GENERATOR, CountedBy.FILES, workers_lost="worker processes lost"),
+    # The worst first: in this order they are shown.
+    _unusual("cross_talk", "messages of another guest's session", alarming=True),
+    _unusual("unasked_clear", "SessionClearedEvents that nobody had asked for", alarming=True),
+    _unusual("after_clear", "messages after the proof of Clear", alarming=True),
+    _unusual("duplicate", "messages that came twice"),
+    _unusual("out_of_order", "messages older, by the service's clock, than one before them"),
+    _unusual("late_message", "answers to requests that had been given up"),
+    _unusual("unmatched_echo", "echoes that no guest of this process had caused"),
+    _unusual("bad_frame", "frames that could not be read"),
+    _unusual("unknown_frame", "frames of a kind that we do not know"),
+    _unusual(
+        "clear_is_off",
+        "refusals of Clear",
+        "switch on 'Conversation Clear' in the Messenger configuration of this deployment, or "
+        "every session stays open until it expires",
+        alarming=True,
+    ),
+    _unusual("typing_is_off", "refusals of typing", "this deployment has it switched off"),
+    _unusual("rate_limited", "answers 429", "a limit of the service was reached", marked=True),
+    _unusual("disconnected_by_service", "conversations that the other side ended"),
+    _unusual("logged_out", "guests whose customers were logged out", "LogoutEvent"),
+    _unusual("reconnects", "connections lost and made again", marked=True),
+    _unusual(
+        "going_away", "connections ended by the service as idle or too old", "close code 1001"
+    ),
+    _unusual("renewed", "connections replaced at their maximum age"),
+    _unusual("resumed_anew", "sessions that the service had forgotten when their guest came back"),
+    _unusual("recovered", "messages fetched from the history after a reconnect"),
+    _unusual("paced", "requests that waited for the guest's own limit"),
+    _unusual("paced_connects", "connections that waited for the limit of connections"),
+    _unusual("end_resumes", "sessions resumed only to be ended"),
+    _unusual("out_of_range", "durations above two hours", "kept at the top of the scale"),
+    _unusual(USUAL, "messages that were as they should be"),
+    *_of(
+        Section.GUESTS,
+        CountedBy.GUESTS,
+        arrived="guests who arrived",
+        served="guests who were served",
+        failed="guests who were not served",
+        cut="guests cut short by the end of the run",
+    ),
+    *_of(
+        Section.STORIES,
+        CountedBy.GUESTS,
+        begun="stories that began",
+        finished="stories that finished",
+        broken_off="stories that broke off",
+        cut="stories cut short by the end of the run",
+    ),
+    *_of(
+        Section.QUESTIONS,
+        CountedBy.GUESTS,
+        asked="questions asked",
+        answered="questions that were answered",
+        timed_out="questions whose answer did not come in time",
+        unanswered="questions that were not answered",
+        cut_short="questions cut short by the end of the run",
+        lost="questions lost with their connection",
+        failed="questions that were answered with an error",
+        ambiguous="answers of which it is not sure what they answered",
+    ),
+)
+
+COUNTERS: MappingProxyType[str, Counter] = MappingProxyType(
+    {one.objective: one for one in _COUNTERS}
+)
+"""The counts of a run, by what an objective calls them. Of an account the first is the whole."""
+
+
+def counters_of(section: Section, by: CountedBy | None = None) -> tuple[str, ...]:
+    """Names of the counts of a section, in order; only those that somebody keeps, if given."""
+    return tuple(one.name for one in _COUNTERS if one.section is section and by in (None, one.by))
+
+
+GROUPS: MappingProxyType[str, tuple[str, ...]] = MappingProxyType(
+    {str(one): counters_of(one) for one in (Section.GUESTS, Section.STORIES, Section.QUESTIONS)}
+)
+"""The accounts, and what an objective may name of each."""
 
 
 HELD_NS = 5_000_000_000

@@ -15,7 +15,7 @@ from harness.judge.reading import STILL_GOING
 from harness.judge.series import Series, Values
 from harness.measure import model as sample
 from harness.measure.histogram import Counted
-from harness.measure.model import OPERATIONS, ordered
+from harness.measure.model import COUNTERS, OPERATIONS, USUAL, Section, counters_of, ordered
 from harness.measure.recorder import service_tag
 from harness.protocol.names import (
     CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE,
@@ -97,42 +97,10 @@ def _summed(columns: list[Values], length: int) -> list[float]:
     return [sum(values[place] or 0.0 for values in columns) for place in range(length)]
 
 
-MEANINGS = {
-    "cross_talk": "messages of another guest's session",
-    "unasked_clear": "events that said a session was cleared though its guest had not asked for it",
-    "after_clear": "messages after the proof of Clear",
-    "duplicate": "messages that came twice",
-    "out_of_order": "messages older, by the service's clock, than one that came before",
-    "late_message": "answers to requests that had been given up",
-    "unmatched_echo": "echoes that no guest of this process had caused",
-    "bad_frame": "frames that could not be read",
-    "unknown_frame": "frames of a kind that we do not know",
-    "clear_is_off": "Clear was refused: it is switched off in this deployment's configuration",
-    "typing_is_off": "typing was refused: it is switched off in this deployment's configuration",
-    "rate_limited": "answers 429: a limit of the service was reached",
-    "disconnected_by_service": "conversations that the other side ended",
-    "logged_out": "guests whose customers were logged out (LogoutEvent)",
-    "reconnects": "connections that were lost and made again",
-    "going_away": "of these, ended by the service as idle or too old (close code 1001)",
-    "renewed": "connections that their guest replaced at their maximum age",
-    "resumed_anew": "sessions that the service had forgotten when their guest came back",
-    "recovered": "messages fetched from the history after a reconnect",
-    "paced": "requests that waited for the guest's own limit",
-    "paced_connects": "connections that waited for the limit of connections",
-    "end_resumes": "sessions resumed only to be ended",
-    "out_of_range": "durations above two hours, kept at the top of the scale",
-}
-"""Count → what it means; the worst first."""
-
-
-USUAL = "expected"
-"""The count of messages that were as they should be."""
-
-
 def unusual_rows(record: RunRecord) -> list[Row]:
     """Everything that was counted at least once."""
     return [
-        Row(key=name, label=_label(name), figure=count_text(count), note=MEANINGS.get(name, ""))
+        Row(key=name, label=_label(name), figure=count_text(count), note=_meaning(name))
         for name, count in _in_order(record)
         if count
     ]
@@ -145,9 +113,13 @@ def never_seen(record: RunRecord) -> list[str]:
 
 def _in_order(record: RunRecord) -> list[tuple[str, int]]:
     counts = record.forensics
-    names = [name for name in MEANINGS if name in counts]
-    names += sorted(counts.keys() - MEANINGS.keys() - {USUAL})
-    return [(name, counts[name]) for name in names]
+    known = counters_of(Section.FORENSICS)
+    names = [*known, *sorted(counts.keys() - {*known})]
+    return [(name, counts[name]) for name in names if name in counts and name != USUAL]
+
+
+def _meaning(name: str) -> str:
+    return COUNTERS[name].meaning if name in COUNTERS else ""
 
 
 def _label(name: str) -> str:

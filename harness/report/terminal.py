@@ -10,20 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.judge.gate import chance_text
-from harness.measure.model import OPERATIONS
+from harness.measure.model import COUNTERS, OPERATIONS
 from harness.report import story, wording
 from harness.rundir.schema import Objective, RunRecord
 
 STYLES = {"PASS": "bold green", "FAIL": "bold red", "NO_DATA": "bold yellow", "INVALID": "bold red"}
 SHOWN = ("p50", "p95", "p99", "max")
-FINDINGS = {
-    "cross_talk": "cross-talk: guests were sent messages of another session",
-    "unasked_clear": "guests were told that their session was cleared though they had not asked",
-    "after_clear": "messages came after the service had said that the session was cleared",
-    "clear_is_off": "Clear was refused: switch on 'Conversation Clear' in the Messenger "
-    "configuration of this deployment, or every session stays open until it expires",
-}
-"""Counts that are worth a line of their own when they are not zero."""
 
 
 def show_summary(
@@ -226,10 +218,10 @@ def _notes(record: Mapping[str, Any]) -> list[Text]:
                 style="yellow",
             )
         )
-    for name, words in FINDINGS.items():
-        count = (record.get("forensics") or {}).get(name)
-        if count:
-            notes.append(Text(f"{words} ({count:,})", style="red"))
+    for one in COUNTERS.values():
+        count = (record.get("forensics") or {}).get(one.name)
+        if count and one.alarming:
+            notes.append(Text(f"{count:,} {one.meaning}", style="red"))
     truth = record.get("simulator")
     if truth:
         notes.append(

@@ -13,7 +13,7 @@ from harness.errors import ConfigError
 from harness.judge.gate import WITHIN_CHANCE, chance_text
 from harness.judge.objective import GENERATOR_LAG, Kind, Objective, Op, Unit, parse_objective
 from harness.judge.record import KNOWN
-from harness.measure.model import OPERATIONS
+from harness.measure.model import COUNTERS, GROUPS, OPERATIONS
 from harness.rundir.schema import Objective as Judged
 from harness.units import duration_text, size_text
 
@@ -105,50 +105,6 @@ def disk_text(disk: Mapping[str, int | bool | None]) -> str:
     return f"{UNKNOWN if total is None else size_text(total)} expected{room}"
 
 
-COUNTED: MappingProxyType[str, str] = MappingProxyType(
-    {
-        "leftover": "sessions left behind",
-        "dropped": "arrivals dropped",
-        "late": "arrivals started late",
-        "due": "arrivals due",
-        "started": "arrivals started",
-        "intended": "sessions intended",
-        "opened": "sessions opened",
-        "cleared": "sessions cleared with proof",
-        "ended_by_service": "sessions ended by the service",
-        "never_configured": "sessions that never came to be",
-        "settled": "sessions settled by a sweep",
-        "disconnected": "sessions whose conversation the Platform API ended",
-        "workers_lost": "worker processes lost",
-        "cross_talk": "messages of another guest's session",
-        "after_clear": "messages after the proof of Clear",
-        "duplicate": "messages that came twice",
-        "rate_limited": "answers 429",
-        "reconnects": "connections lost and made again",
-        "going_away": "connections ended by the service as idle or too old",
-        "renewed": "connections replaced at their maximum age",
-    }
-)
-GROUPED: MappingProxyType[str, str] = MappingProxyType(
-    {
-        "guests failed": "guests who were not served",
-        "guests served": "guests who were served",
-        "guests cut": "guests cut short by the end of the run",
-        "guests arrived": "guests who arrived",
-        "stories broken_off": "stories that broke off",
-        "stories finished": "stories that finished",
-        "stories cut": "stories cut short by the end of the run",
-        "stories begun": "stories that began",
-        "questions asked": "questions asked",
-        "questions answered": "questions that were answered",
-        "questions timed_out": "questions whose answer did not come in time",
-        "questions unanswered": "questions that were not answered",
-        "questions cut_short": "questions cut short by the end of the run",
-        "questions failed": "questions that were answered with an error",
-        "questions lost": "questions lost with their connection",
-        "questions ambiguous": "answers of which it is not sure what they answered",
-    }
-)
 TIMES = MappingProxyType(
     {
         Op.LESS: "in under",
@@ -241,10 +197,9 @@ def in_words(text: str) -> str:
         often = "" if objective.percent is None else f", {_share(objective.percent)} times"
         return f"the load generator itself late {_late(objective)}{often}"
     if objective.figure == "value":
-        return _amount(objective, COUNTED.get(objective.subject) or _plain(objective.subject))
-    if objective.subject in KNOWN.groups:
-        group = f"{objective.subject} {objective.figure}"
-        return _amount(objective, GROUPED.get(group) or _plain(group))
+        return _amount(objective, _counted(objective.subject))
+    if objective.subject in GROUPS:
+        return _amount(objective, _counted(f"{objective.subject} {objective.figure}"))
     many = OPERATIONS[objective.subject].many
     if objective.unit is Unit.MS:
         whose = (
@@ -282,6 +237,10 @@ def _amount(objective: Objective, what: str) -> str:
         word = "less than" if objective.op is Op.LESS else AMOUNTS[objective.op]
         return f"{what}: {word} {objective.limit_text}"
     return f"{AMOUNTS[objective.op]} {objective.limit_text} {what}"
+
+
+def _counted(name: str) -> str:
+    return COUNTERS[name].many if name in COUNTERS else _plain(name)
 
 
 def _plain(name: str) -> str:

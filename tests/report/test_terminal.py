@@ -55,7 +55,7 @@ def test_everything_is_there() -> None:
 
 def test_findings_about_messages_have_a_line_each() -> None:
     shown = text({"sessions": SESSIONS, "run_id": "r", "forensics": {"cross_talk": 3, "late": 1}})
-    assert "messages of another session (3)" in shown
+    assert "3 messages of another guest's session" in shown
     assert "Conversation Clear" not in shown
     assert "'Conversation Clear'" in text(
         {"sessions": SESSIONS, "run_id": "r", "forensics": {"clear_is_off": 2}}

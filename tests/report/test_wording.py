@@ -3,7 +3,7 @@
 import pytest
 
 from harness.judge.objective import parse_objective
-from harness.judge.record import COUNTERS, KNOWN
+from harness.judge.record import KNOWN
 from harness.report.wording import in_words
 
 
@@ -37,7 +37,7 @@ def test_an_objective_in_words(text: str, words: str) -> None:
     assert in_words(text) == words
 
 
-@pytest.mark.parametrize("name", COUNTERS)
+@pytest.mark.parametrize("name", KNOWN.counters)
 def test_every_counter_has_words(name: str) -> None:
     assert parse_objective(f"{name} <= 2", KNOWN).subject == name
     assert in_words(f"{name} <= 2").startswith("at most 2 ")

@@ -16,9 +16,9 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from harness.errors import ConfigError
-from harness.judge.accounts import GROUPS
 from harness.load.live.totals import TOTALS, Live
 from harness.measure.histogram import Histogram
+from harness.measure.model import GROUPS
 from harness.measure.recorder import SESSION_LENGTH, corrected_tag, service_tag
 
 BOUNDS_S = (

@@ -23,7 +23,7 @@ from harness.judge.gate import AbortState, consider_abort, judge_one
 from harness.judge.objective import GENERATOR_LAG, Kind, Objective, Unit
 from harness.measure.censored import Figure, Tried, ambiguous, tried
 from harness.measure.histogram import Histogram
-from harness.measure.model import OPERATIONS
+from harness.measure.model import OPERATIONS, CountedBy, Section, counters_of
 from harness.measure.recorder import (
     LAG_LOOP,
     censored_tag,
@@ -38,9 +38,8 @@ KEPT_POINTS = 600
 """Seconds of history kept for the Sessions tab; older ones are let go, so memory stays flat."""
 QUIET_AFTER_S = 5.0
 """A process that has said nothing for so long is shown as quiet."""
-TOTALS = ("intended", "opened", "cleared", "leftover", "occupancy")
-COUNTED = (*TOTALS, "never_configured", "ended_by_service")
-"""Running totals by which a run may be stopped."""
+TOTALS = (*counters_of(Section.SESSIONS, CountedBy.LEDGER), "occupancy")
+"""Running totals of the sessions, by which a run may be stopped."""
 
 
 class Live:
@@ -133,7 +132,7 @@ class Live:
         lag = self.lag()
         p50, p99, most = lag.percentiles_ms([50, 99, 100])
         return {
-            "sessions": {name: self.total("sessions", name) for name in COUNTED},
+            "sessions": {name: self.total("sessions", name) for name in TOTALS},
             "operations": {
                 name: {
                     "count": sum(outcomes.values()),
@@ -208,7 +207,7 @@ class Mark:
         """As it is now; of the histograms only those that are asked for."""
         return cls(
             at_s=at_s,
-            sessions={name: live.total("sessions", name) for name in COUNTED},
+            sessions={name: live.total("sessions", name) for name in TOTALS},
             outcomes={name: dict(many) for name, many in live.outcomes.items()},
             counts=dict(live.counts),
             arrivals=dict(live.arrivals),

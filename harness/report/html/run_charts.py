@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from harness.judge.series import BANDS, FAILED, Series, Values
 from harness.measure.histogram import Counted
-from harness.measure.model import OPERATIONS, ordered
+from harness.measure.model import COUNTERS, OPERATIONS, ordered
 from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, censored_tag, corrected_tag, service_tag
 from harness.measure.statistics import Blocks
 from harness.report.html.charts import (
@@ -35,13 +35,6 @@ SILENT_BINS = 3
 ENDED = "ended"
 SAME_PAUSE_S = 5.0
 """The processes of a run hear of a pause at moments that lie no farther apart."""
-COUNTED = {
-    "cross_talk": "cross-talk: a message of another session",
-    "unasked_clear": "SessionClearedEvent that nobody asked for",
-    "after_clear": "message after the proof of Clear",
-    "rate_limited": "answer 429",
-    "reconnects": "lost connection made again",
-}
 
 
 def find_incidents(series: Series) -> list[Incident]:
@@ -58,8 +51,9 @@ def _all(series: Series) -> Iterator[Incident]:
     ]
     yield from _first(series, dropped, "first arrival dropped, for want of a free slot")
     yield from _first(series, series.sessions.get("leftover", []), "first leftover", total=True)
-    for name, words in COUNTED.items():
-        yield from _first(series, series.counts.get(name, []), f"first {words}")
+    for one in COUNTERS.values():
+        if one.alarming or one.marked:
+            yield from _first(series, series.counts.get(one.name, []), f"first of the {one.many}")
     for tag, words in ((LAG_ARRIVAL, "to look at arrivals"), (LAG_LOOP, "for its timers")):
         yield from _worst_lag(series, tag, words)
     yield from _silent(series)

@@ -10,10 +10,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import harness.deploy
 from harness.errors import ConfigError
-from harness.judge.accounts import GROUPS
 from harness.load.live.prometheus import MetricsServer
 from harness.load.live.totals import Live
-from harness.measure.model import OPERATIONS
+from harness.measure.model import GROUPS, OPERATIONS
 from harness.supervise.stages import free_port
 
 
