@@ -7,6 +7,9 @@ A cell holds when
 3. the exit code is one of ours, and not 0 unless all is clear;
 4. after ``harness sweep`` the service has nothing open;
 5. a second sweep finds nothing to do.
+
+And it must have been able to break: by the service's own count guests came. Whether the fault
+struck before the ending is kept beside it.
 """
 
 import json
@@ -118,6 +121,9 @@ scenarios:
 {steps}
 """
 ENDS_WITHIN_S = 100
+COMMIT = subprocess.run(
+    ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+).stdout.strip()
 SETTLE_S = 0.4
 """Most guests are in session; so long for the others to come."""
 
@@ -146,6 +152,11 @@ class Outcome:
     intended: int = 0
     left: int = 0
     open: int = 0
+    opened: int | None = None
+    """Sessions that the service opened in all; None where that was not kept."""
+    struck: int | None = None
+    """How often the service's fault struck."""
+    commit: str = field(default_factory=lambda: COMMIT)
     took_s: float = 0.0
     told: str = ""
     when: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
@@ -410,11 +421,14 @@ def try_cell(cell: Cell, twin: Twin, *, seed: int) -> Outcome:
             directories = running.directories
             accounts = [read_account(directory) for directory in directories]
             listed = {left.token for place in directories for left in read_leftovers(place)}
-            opened = twin.open_tokens()
+            truth = twin.truth()
+            opened = set(truth["open_tokens"])
+            outcome.opened = truth["sessions"]["opened"]
+            outcome.struck = sum(truth["faults"].values())
             outcome.intended = sum(account.intended for account in accounts)
             outcome.left = sum(account.leftover for account in accounts)
             outcome.open = len(opened)
-            if outcome.intended == 0 and cell.mode != BY_HAND:  # whose directories may be gone
+            if not outcome.opened and not outcome.struck:
                 broken.append("no guest ever came")
             if not opened <= listed:
                 broken.append(f"{len(opened - listed)} open sessions are not listed")

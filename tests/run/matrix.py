@@ -11,6 +11,7 @@ import random
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -30,8 +31,8 @@ what is open at the service is listed by the ledger; the classes of the account 
 the exit code is one of ours and not 0 unless all is clear; after `harness sweep` nothing
 is open; a second sweep has nothing to do. `ok` means that all five hold; the figures are the
 sessions that were open at the service / listed by the ledger before the sweep, and the
-exit code. A dash is a cell that makes no sense (one process is both master and worker),
-a dot one that has not been run.
+exit code. `°` marks a cell whose run ended before the fault could strike. A dash is a cell
+that makes no sense (one process is both master and worker), a dot one that has not been run.
 """
 
 
@@ -60,7 +61,7 @@ class Progress:
         elif "families" in row:
             self.families = row
         else:
-            outcome = Outcome(Cell(**row["cell"]), **row["outcome"])
+            outcome = Outcome(Cell(**row["cell"]), **{"commit": "", **row["outcome"]})
             self.outcomes[outcome.cell] = outcome
 
     def add(self, outcome: Outcome) -> None:
@@ -134,8 +135,8 @@ def say(outcome: Outcome) -> None:
     word = "BROKEN " + "; ".join(outcome.broken) if outcome.broken else "holds"
     print(
         f"{outcome.took_s:5.1f} s  {cell.fault} | {cell.mode} | {cell.ending}: {word} "
-        f"(intended {outcome.intended}, open {outcome.open}, listed {outcome.left}, "
-        f"exit code {outcome.code})",
+        f"(opened {outcome.opened}, the fault struck {outcome.struck} times, open {outcome.open}, "
+        f"listed {outcome.left}, exit code {outcome.code})",
         flush=True,
     )
     if outcome.broken:
@@ -152,6 +153,8 @@ def table(outcomes: Iterable[Outcome], *, seed: int, kills: str) -> str:
         f"`make crash-matrix`, {_span(by_cell.values())}, seed {seed}: {held} of {len(by_cell)} "
         f"cells hold, of {len(CELLS)} in all. {kills}".rstrip(),
         "",
+        f"The code: {_commits(by_cell.values())}.",
+        "",
         HEAD,
         "| fault | mode | " + " | ".join(ENDINGS) + " |",
         "|---|---|" + "---|" * len(ENDINGS),
@@ -167,6 +170,8 @@ def table(outcomes: Iterable[Outcome], *, seed: int, kills: str) -> str:
                 row.append("·")
             else:
                 word = "**BROKEN**" if outcome.broken else "ok"
+                if fault != "none" and outcome.struck == 0:
+                    word += "°"
                 row.append(f"{word} {outcome.open}/{outcome.left} ({outcome.code})")
         lines.append(f"| {fault} | {mode} | " + " | ".join(row) + " |")
     broken = [outcome for outcome in by_cell.values() if outcome.broken]
@@ -177,6 +182,12 @@ def table(outcomes: Iterable[Outcome], *, seed: int, kills: str) -> str:
             for o in broken
         ]
     return "\n".join(lines) + "\n"
+
+
+def _commits(outcomes: Iterable[Outcome]) -> str:
+    """Which code the cells are of, the most cells first."""
+    counted = Counter(outcome.commit or "not kept" for outcome in outcomes)
+    return ", ".join(f"{commit} ({cells} cells)" for commit, cells in counted.most_common())
 
 
 def _span(outcomes: Iterable[Outcome]) -> str:
