@@ -172,5 +172,7 @@ class _Trimmed(io.TextIOBase):
         return self._stream.write(_BLANKS.sub("", text))
 
     def flush(self) -> None:
-        """Of the stream behind it, too."""
-        self._stream.flush()
+        """Of the stream behind it, too, unless that has been closed: Python 3.13 and newer tell of
+        a wrapper that fails to flush as it is collected."""
+        if not self._stream.closed:
+            self._stream.flush()

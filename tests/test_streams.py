@@ -153,3 +153,13 @@ def test_a_closed_terminal_leaves_the_exit_code(left: Path) -> None:
         "run a-run: it was killed: its processes are gone, without a record of its end",
         "run a-run: its record was made now, of what it had written",
     ]
+
+
+def test_a_console_outlives_its_stream_in_silence() -> None:
+    words = "import gc, io, sys; from harness.streams import open_console; "
+    words += "sys.stdout = io.StringIO(); console = open_console(); sys.stdout.close(); "
+    words += "del console; gc.collect()"
+    # What a finalizer raises is told by Python 3.13 and newer, and by every Python's -X dev.
+    command = [sys.executable, "-X", "dev", "-W", "ignore", "-c", words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=True)
+    assert done.stderr == b""
