@@ -3,11 +3,17 @@
 import os
 import resource
 import stat
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.errors import ConfigError
+
 PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
-MEMORY = Path("/proc/meminfo")
+PROCESS = Path("/proc/self/stat")
+MACOS_PORTS = (49_152, 65_535)
+MACOS_FILES = (65_536, 10_240)
+"""Tried where the kernel refuses the limit that it states, as macOS does."""
 FILES_SPARE = 200
 """Descriptors that a process needs besides one for each session."""
 PORTS_SPARE = 1000
@@ -44,12 +50,15 @@ def raise_file_limit() -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY:
         hard = max(soft, 1_048_576)
-    if soft < hard:
+    for most in (hard, *MACOS_FILES):
+        if not soft < most <= hard:
+            continue
         try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard if most < hard else most))
         except (OSError, ValueError):
-            return soft
-    return hard
+            continue
+        return most
+    return soft
 
 
 def this_machine() -> Machine:
@@ -57,21 +66,36 @@ def this_machine() -> Machine:
     try:
         low, high = (int(word) for word in PORT_RANGE.read_text().split())
     except (OSError, ValueError):
-        low, high = 32_768, 60_999
+        low, high = MACOS_PORTS if sys.platform == "darwin" else (32_768, 60_999)
     return Machine(
         files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         ports=high - low + 1,
-        cores=len(os.sched_getaffinity(0)),
+        cores=len(usable_cores()),
     )
+
+
+def usable_cores() -> list[int]:
+    """The numbers of the cores that this process may run on; on macOS all."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def check_platform() -> None:
+    """Raises ConfigError on a Linux that does not show its processes: whether a run is still going
+    on could not be told.
+    """
+    if sys.platform == "linux" and not PROCESS.exists():
+        raise ConfigError("/proc is not mounted. Mount it: mount -t proc proc /proc")
 
 
 def available_memory_mb() -> float | None:
     """Memory that processes could still take without swapping; None where nobody says."""
+    import psutil  # takes a while to import, and few commands need it
+
     try:
-        lines = MEMORY.read_text().splitlines()
-        (kib,) = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
-        return int(kib) / 1024
-    except (OSError, ValueError):
+        return psutil.virtual_memory().available / 2**20
+    except (OSError, psutil.Error, ValueError):
         return None
 
 

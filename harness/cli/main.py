@@ -14,7 +14,7 @@ from harness import __version__
 from harness.config.run_config import ENVIRONMENT
 from harness.errors import ConfigError, HarnessError, PreflightRefused
 from harness.exit_codes import ExitCode
-from harness.machine import keep_files_private
+from harness.machine import check_platform, keep_files_private
 from harness.processes import terminated_as_by_hand
 from harness.streams import lost_output, outlast_readers
 
@@ -101,6 +101,7 @@ def _main(argv: Sequence[str]) -> int:
         return commands.complete(COMPLETION, asked)
     try:
         with terminated_as_by_hand(), commands.make_context("harness", words) as context:
+            check_platform()
             return int(commands.invoke(context))
     except click.exceptions.Exit as ended:
         return ended.exit_code

@@ -5,13 +5,12 @@ import errno
 import gc
 import logging
 import os
-import resource
 import signal
 import socket
 import ssl
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -21,6 +20,7 @@ import uvloop
 from aiohttp import web
 
 from harness.errors import ConfigError
+from harness.machine import raise_file_limit
 from harness.processes import starter
 from harness.simulator import admin, rest
 from harness.simulator.guest_api import attachments, authentication, messages, sessions, upgrade
@@ -190,17 +190,10 @@ def orphaned(fd: int, service: Service, stop: asyncio.Event) -> None:
     look()
 
 
-def allow_many_connections() -> None:
-    """Take as many file descriptors as this process may have: one is needed per guest."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # where "most" is more than the system really gives
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
 def run(settings: Settings) -> None:
     """The whole simulator, in this process. Raises ConfigError if the port can't be had."""
     sock = listen(settings.host, settings.port)
-    allow_many_connections()
+    raise_file_limit()  # one is needed per guest
     # hardly anything here is cyclic: looking for it after every 700 objects costs a tenth of all
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)

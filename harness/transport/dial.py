@@ -13,6 +13,7 @@ import os
 import random
 import socket
 import ssl
+import sys
 from base64 import b64encode
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -45,7 +46,7 @@ def bind_source(
     if not fitting:
         raise OSError(f"no source address fits {family.name}")
     source = random.choice(fitting)
-    if family == socket.AF_INET:
+    if family == socket.AF_INET and sys.platform == "linux":
         sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
     try:
         sock.bind((source, 0))

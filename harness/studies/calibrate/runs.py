@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 
 from harness.config.run_config import ARRIVALS, OVER, PACE, RATE, SLO, child_environment
+from harness.machine import usable_cores
 from harness.measure.lag import LATE_MS
 from harness.studies.calibrate.calibration import (
     HeldSessions,
@@ -187,7 +188,7 @@ class OtherWork:
     """The processor time of others since it was made, as a share of all there was."""
 
     def __init__(self) -> None:
-        self._cores = sorted(os.sched_getaffinity(0))
+        self._cores = usable_cores()
         self._began_s = time.monotonic()
         self._busy_s = _busy_s(self._cores)
         self._own_s = _own_s()
