@@ -5,11 +5,11 @@ Used by ``harness capacity locustfiles/capacity.py``; ``make demo-capacity`` sho
 
 from locust import task
 
-from harness.load import ArrivalShape, GuestUser, as_asked, slots_for
+from harness.load import ArrivalShape, GuestUser, from_options, poisson, slots_for
 
 
 class Visits(ArrivalShape):
-    arrivals = as_asked(rate="60/min", over="1m")
+    arrivals = poisson(from_options(rate="60/min", over="1m"))
     slots = slots_for(arrivals, "20s")
 
 

@@ -5,11 +5,11 @@ Height and length: ``harness run locustfiles/load.py --rate 30/min --over 10m``.
 
 from locust import task
 
-from harness.load import ArrivalShape, GuestUser, as_asked, objective, slots_for
+from harness.load import ArrivalShape, GuestUser, from_options, objective, poisson, slots_for
 
 
 class UsualDay(ArrivalShape):
-    arrivals = as_asked(rate="30/min", over="5m")
+    arrivals = poisson(from_options(rate="30/min", over="5m"))
     slots = slots_for(arrivals, "1m")
 
 

@@ -6,11 +6,11 @@ Measures ``resume``, from the loss to the session answered on a new connection. 
 
 from locust import task
 
-from harness.load import ArrivalShape, GuestUser, as_asked, objective, slots_for
+from harness.load import ArrivalShape, GuestUser, from_options, objective, poisson, slots_for
 
 
 class Commuters(ArrivalShape):
-    arrivals = as_asked(rate="30/min", over="5m")
+    arrivals = poisson(from_options(rate="30/min", over="5m"))
     slots = slots_for(arrivals, "1m")
 
 

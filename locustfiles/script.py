@@ -6,13 +6,13 @@
 import os
 from pathlib import Path
 
-from harness.load import ArrivalShape, ScriptUser, as_asked, objective, slots_for
+from harness.load import ArrivalShape, ScriptUser, from_options, objective, poisson, slots_for
 
 EXAMPLE = Path(__file__).parent / "scripts" / "order.yaml"
 
 
 class Arriving(ArrivalShape):
-    arrivals = as_asked(rate="60/min", over="5m")
+    arrivals = poisson(from_options(rate="60/min", over="5m"))
     slots = slots_for(arrivals, "2m")
 
 

@@ -9,13 +9,22 @@ from time import monotonic
 
 from locust import task
 
-from harness.load import ArrivalShape, GuestUser, as_asked, objective, silence, slots_for, stay
+from harness.load import (
+    ArrivalShape,
+    GuestUser,
+    from_options,
+    objective,
+    poisson,
+    silence,
+    slots_for,
+    stay,
+)
 
 STAY_S, SILENCE_S = stay("3h"), silence("10m")
 
 
 class LongDay(ArrivalShape):
-    arrivals = as_asked(rate="10/min", over="8h")
+    arrivals = poisson(from_options(rate="10/min", over="8h"))
     slots = slots_for(arrivals, 0.9 * 120 + 0.1 * STAY_S)
 
 

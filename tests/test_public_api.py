@@ -44,3 +44,60 @@ def test_files_that_the_readme_shows_are_there() -> None:
     links = re.findall(r"\]\(([^)#]+)\)", README)
     missing = [link for link in links if "://" not in link and not (ROOT / link).exists()]
     assert missing == []
+
+
+def test_every_exception_of_a_story_can_be_named_from_the_public_api() -> None:
+    from harness.guest.outcomes import STORY_ENDS
+
+    public = {getattr(harness.load, name) for name in harness.load.__all__}
+    assert set(STORY_ENDS) <= public
+    kinds = {kind for end in STORY_ENDS for kind in end.__subclasses__()}
+    assert kinds <= public
+
+
+def test_a_typed_locustfile_needs_nothing_from_inside(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    file = tmp_path / "typed.py"
+    file.write_text(TYPED)
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--config-file", "pyproject.toml", str(file)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert checked.returncode == 0, checked.stdout
+
+
+TYPED = """
+from locust import task
+
+from harness.load import ArrivalShape, GuestSession, GuestUser, Message, ReplyTimeout, Schedule
+from harness.load import from_options, poisson
+
+
+def arrivals() -> Schedule:
+    return poisson(from_options(rate="30/min", over="1m"))
+
+
+def ask(guest: GuestSession, text: str) -> str:
+    guest.say(text)
+    try:
+        return guest.await_reply(within="20s")
+    except ReplyTimeout as late:
+        return f"nothing within {late.waited_s} s"
+
+
+class Day(ArrivalShape):
+    arrivals = arrivals()
+
+
+class Customer(GuestUser):
+    @task
+    def story(self) -> None:
+        with self.guest() as guest:
+            ask(guest, "Where is my order?")
+            said: list[Message] = guest.history()
+            assert said
+"""

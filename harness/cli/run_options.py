@@ -196,7 +196,7 @@ PARAMS = [
     option(
         "--arrivals",
         choices=("poisson", "even"),
-        help="how arrivals come that the file leaves open",
+        help="independent or evenly spaced, instead of what the file says",
     ),
     option("--seed", type=int, metavar="N", help="repeat arrivals, tasks and think times"),
     option("--name", metavar="TEXT", help="what harness runs calls this run"),

@@ -108,7 +108,7 @@ SIGN_INS = _option(
 # What a ready locustfile asks for; it names the defaults.
 RATE = _option("--rate", "", "guests a time, such as 30/min")
 OVER = _option("--over", "", "how long they come")
-ARRIVALS = _option("--arrivals", "poisson", "poisson or even")
+ARRIVALS = _option("--arrivals", "", "poisson or even, instead of what the locustfile says")
 STAY = _option("--stay", "", "how long guests stay who stay for long")
 SILENCE = _option("--silence", "", "how long such a guest is silent at a time")
 SEED = _option("--seed", "", "from which all that is random is drawn")

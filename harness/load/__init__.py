@@ -2,14 +2,31 @@
 
 A locustfile imports ``locust`` and this package and nothing else of the harness. Importing it
 registers the harness with Locust, as Locust's plugins do; a run begins with Locust's own test.
+
+The exceptions are those that a story may end by; a locustfile needs to catch none of them.
 """
 
+from harness.errors import (
+    ConnectFailed,
+    ConnectionLost,
+    Forbidden,
+    NotPossible,
+    RateLimited,
+    RemoteProtocolError,
+    ReplyTimeout,
+    ServiceError,
+    SessionExpired,
+    SessionNotFound,
+    TransportError,
+    UpgradeRejected,
+)
+from harness.guest.session import GuestSession
 from harness.load import plugin as _plugin
 from harness.load.options import (
-    as_asked,
-    irregular,
+    from_options,
     objective,
     over,
+    poisson,
     rate,
     seed,
     silence,
@@ -18,19 +35,34 @@ from harness.load.options import (
 )
 from harness.load.shape import ArrivalShape
 from harness.load.user import GuestUser, ScriptUser
-from harness.workload.arrivals import from_csv, poisson, ramp, spike, steady, steps, then
+from harness.protocol.codec import Message
+from harness.workload.arrivals import Schedule, from_csv, ramp, spike, steady, steps, then
 from harness.workload.data import texts
 from harness.workload.think import constant, from_data, lognormal, uniform
 
 __all__ = [
     "ArrivalShape",
+    "ConnectFailed",
+    "ConnectionLost",
+    "Forbidden",
+    "GuestSession",
     "GuestUser",
+    "Message",
+    "NotPossible",
+    "RateLimited",
+    "RemoteProtocolError",
+    "ReplyTimeout",
+    "Schedule",
     "ScriptUser",
-    "as_asked",
+    "ServiceError",
+    "SessionExpired",
+    "SessionNotFound",
+    "TransportError",
+    "UpgradeRejected",
     "constant",
     "from_csv",
     "from_data",
-    "irregular",
+    "from_options",
     "lognormal",
     "objective",
     "over",

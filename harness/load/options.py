@@ -3,7 +3,7 @@
 The options are Locust options, so a master hands them on to its workers; none of them is secret. A
 locustfile reads some of them itself and names a default for each::
 
-    arrivals = as_asked(rate="30/min", over="10m")
+    arrivals = from_options(rate="30/min", over="10m")
 """
 
 import argparse
@@ -42,7 +42,9 @@ from harness.load.shape import peak_per_s
 from harness.preflight.stamp import Learned, read_learned
 from harness.protocol.names import CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE
 from harness.units import duration_text, rate_per_s, seconds
-from harness.workload.arrivals import Schedule, poisson, steady
+from harness.workload import arrivals
+from harness.workload.arrivals import Schedule, steady
+from harness.workload.schedule import Poisson
 
 Meaning = TypeVar("Meaning")
 LEAST_AGE_S = 0.5
@@ -350,24 +352,37 @@ def seed() -> int:
         raise ConfigError(f"{SEED.variable}: expected a whole number, got {text!r}") from None
 
 
-def irregular(schedule: Schedule) -> Schedule:
-    """The same mean rate as independent people come (Poisson), or evenly with ``--arrivals even``.
+def poisson(schedule: Schedule, *, seed: int | None = None) -> Schedule:
+    """Independent arrivals (Poisson) with the mean rate of ``schedule``.
 
-    Drawn from the run's seed, so that it can be repeated.
+    Drawn from the run's seed, or from one of their own. ``--arrivals even`` spaces them evenly
+    again. Raises ConfigError for what can't be drawn from, or where chance gives nobody at all.
     """
-    kind = _value(ARRIVALS, ARRIVALS.default)
-    if kind not in ("poisson", "even"):
-        raise ConfigError(f"{ARRIVALS.variable}: expected poisson or even, got {kind!r}")
-    return schedule if kind == "even" else poisson(schedule, seed=seed())
+    return schedule if _arrivals() == "even" else _drawn(schedule, seed)
 
 
-def as_asked(*, rate: str, over: str) -> Schedule:
-    """The plain case: a mean rate, held, guests coming as independent people do.
+def from_options(*, rate: str, over: str) -> Schedule:
+    """What ``--rate`` and ``--over`` ask for: a rate that is held for a time, evenly spaced.
 
-    ``rate`` and ``over`` are what holds when nothing else is asked for.
+    ``rate`` (such as ``"30/min"``) and ``over`` (such as ``"10m"``) hold where nothing else is
+    asked for. ``--arrivals poisson`` makes the arrivals independent, as :func:`poisson` does.
     """
     per_second = rate_per_s(_value(RATE, rate), RATE.variable)
-    return irregular(steady(per_second=per_second, over=seconds(_value(OVER, over), OVER.variable)))
+    schedule = steady(per_second=per_second, over=seconds(_value(OVER, over), OVER.variable))
+    return _drawn(schedule, None) if _arrivals() == "poisson" else schedule
+
+
+def _drawn(schedule: Schedule, own_seed: int | None) -> Schedule:
+    if isinstance(schedule, Poisson) and _arrivals() == "poisson":
+        return schedule  # from_options has drawn it already
+    return arrivals.poisson(schedule, seed=seed() if own_seed is None else own_seed)
+
+
+def _arrivals() -> str:
+    kind = _value(ARRIVALS, "")
+    if kind not in ("", "poisson", "even"):
+        raise ConfigError(f"{ARRIVALS.variable}: expected poisson or even, got {kind!r}")
+    return kind
 
 
 def slots_for(arrivals: Schedule | float, in_session: str | float) -> int:

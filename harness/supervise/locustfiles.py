@@ -19,12 +19,13 @@ LOCUSTFILE = '''"""One line on what this tests. Run it: harness run {name}"""
 
 from locust import task
 
-from harness.load import ArrivalShape, GuestUser, as_asked, objective, slots_for
+from harness.load import ArrivalShape, GuestUser, from_options, objective, poisson, slots_for
 
 
 class Arrivals(ArrivalShape):
-    # New guests come at this rate. On the command line: --rate 2/s --over 20m
-    arrivals = as_asked(rate="30/min", over="2m")
+    # New guests come at this rate, independently of each other. On the command line: --rate 2/s
+    # --over 20m
+    arrivals = poisson(from_options(rate="30/min", over="2m"))
     # Room for guests at a time; slots_for computes it from how long one stays.
     slots = slots_for(arrivals, "1m")
 

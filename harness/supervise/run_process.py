@@ -100,7 +100,7 @@ def _last_line(log: Path) -> str:
     return (told or lines or ["no reason given"])[-1].removeprefix("error: ")
 
 
-HOW_ASKED = " (a shape asks with: arrivals = as_asked(rate='30/min', over='10m'))"
+HOW_ASKED = " (a shape asks with: arrivals = from_options(rate='30/min', over='10m'))"
 
 
 def inspect_locustfile(

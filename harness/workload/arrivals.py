@@ -6,7 +6,7 @@ Written in locustfiles::
 
 The i-th arrival (from 0) is due when the area under the rate reaches ``i``; the first guest thus
 comes as soon as the rate leaves zero, and there are as many arrivals as the area, rounded up.
-``poisson(schedule, seed=1)`` gives the same mean rate with the irregularity of independent people.
+``poisson(schedule, seed=1)`` gives the same mean rate with arrivals that are independent.
 Everything that makes no sense is a ConfigError that names the function and the argument.
 """
 

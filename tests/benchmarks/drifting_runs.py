@@ -21,10 +21,10 @@ from harness.units import seconds
 
 STORY = """
 from locust import task
-from harness.load import ArrivalShape, GuestUser, irregular, over, rate, slots_for, steady
+from harness.load import ArrivalShape, GuestUser, over, poisson, rate, slots_for, steady
 
 class LongDay(ArrivalShape):
-    arrivals = irregular(steady(per_second=rate("10/s"), over=over("5m")))
+    arrivals = poisson(steady(per_second=rate("10/s"), over=over("5m")))
     slots = slots_for(rate("10/s"), "8s")
 
 class Customer(GuestUser):

@@ -48,10 +48,10 @@ DRAWN = 400_000
 
 ONE_QUESTION = """
 from locust import task
-from harness.load import ArrivalShape, GuestUser, irregular, over, rate, slots_for, steady
+from harness.load import ArrivalShape, GuestUser, over, poisson, rate, slots_for, steady
 
 class Visits(ArrivalShape):
-    arrivals = irregular(steady(per_second=rate("1/s"), over=over("1m")))
+    arrivals = poisson(steady(per_second=rate("1/s"), over=over("1m")))
     slots = slots_for(rate("1/s"), "4s")
 
 class Visitor(GuestUser):
@@ -63,10 +63,10 @@ class Visitor(GuestUser):
 """
 FOUR_QUESTIONS = f"""
 from locust import task
-from harness.load import ArrivalShape, GuestUser, irregular, over, rate, slots_for, steady
+from harness.load import ArrivalShape, GuestUser, over, poisson, rate, slots_for, steady
 
 class Visits(ArrivalShape):
-    arrivals = irregular(steady(per_second=rate("1/s"), over=over("1m")))
+    arrivals = poisson(steady(per_second=rate("1/s"), over=over("1m")))
     slots = slots_for(rate("1/s"), "8s")
 
 class Visitor(GuestUser):

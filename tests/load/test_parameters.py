@@ -5,11 +5,11 @@ import pytest
 from harness.errors import ConfigError
 from harness.load import options as parameters
 from harness.load.options import (
-    as_asked,
-    irregular,
+    from_options,
     looked_at,
     occupancy,
     over,
+    poisson,
     rate,
     seed,
     silence,
@@ -57,7 +57,7 @@ def test_the_same_seed_gives_the_same_arrivals(monkeypatch: pytest.MonkeyPatch) 
     schedule = steady(per_second=20, over="10s")
 
     def dues() -> list[int]:
-        drawn = irregular(schedule)
+        drawn = poisson(schedule)
         return [drawn.due_ns(index) for index in range(drawn.count)]
 
     monkeypatch.setenv("HARNESS_SEED", "7")
@@ -78,7 +78,7 @@ def test_the_same_seed_gives_the_same_arrivals(monkeypatch: pytest.MonkeyPatch) 
         ("SEED", "x", seed),
         ("OCCUPANCY", "0", occupancy),
         ("OCCUPANCY", "many", occupancy),
-        ("ARRIVALS", "odd", lambda: irregular(steady(per_second=1, over="9s"))),
+        ("ARRIVALS", "odd", lambda: poisson(steady(per_second=1, over="9s"))),
     ],
 )
 def test_nonsense_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, ask) -> None:
@@ -87,15 +87,38 @@ def test_nonsense_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: st
         ask()
 
 
-def test_the_plain_case(monkeypatch: pytest.MonkeyPatch) -> None:
-    schedule = as_asked(rate="30/min", over="10m")
-    assert schedule.describe().startswith("Poisson (seed ")
-    assert (schedule.rate_at(5), schedule.duration_s) == (0.5, 600)
+def test_the_plain_case_is_even_unless_it_is_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    schedule = from_options(rate="30/min", over="10m")
+    assert (schedule.rate_at(5), schedule.duration_s, schedule.count) == (0.5, 600, 300)
+    gaps = {schedule.due_ns(n + 1) - schedule.due_ns(n) for n in range(299)}
+    assert gaps == {2_000_000_000}
+    assert poisson(schedule).describe().startswith("Poisson (seed ")
     monkeypatch.setenv("HARNESS_RATE", "5/s")
     monkeypatch.setenv("HARNESS_OVER", "20s")
-    schedule = as_asked(rate="30/min", over="10m")
+    schedule = from_options(rate="30/min", over="10m")
     assert (schedule.rate_at(5), schedule.duration_s) == (5, 20)
     assert slots_for(schedule, "1m") == slots_for(5, "1m")
+
+
+def test_arrivals_as_asked_win_over_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_SEED", "7")
+    monkeypatch.setenv("HARNESS_ARRIVALS", "poisson")
+    drawn = from_options(rate="30/min", over="10m")
+    assert drawn.describe().startswith("Poisson (seed 7)")
+    assert poisson(drawn) == drawn  # it is drawn once
+    assert steady(per_second=1, over="9s").describe().startswith("1 guest")  # it asks for nothing
+    monkeypatch.setenv("HARNESS_ARRIVALS", "even")
+    plain = steady(per_second=1, over="9s")
+    assert poisson(plain, seed=3) == plain
+    assert looked_at() == ["HARNESS_ARRIVALS", "HARNESS_OVER", "HARNESS_RATE", "HARNESS_SEED"]
+
+
+def test_a_seed_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_SEED", "7")
+    plain = steady(per_second=1, over="9s")
+    assert poisson(plain, seed=3).describe().startswith("Poisson (seed 3)")
+    with pytest.raises(ConfigError, match="expected steady"):
+        poisson(poisson(plain))
 
 
 def test_slots_leave_room_above_the_mean_occupancy() -> None:

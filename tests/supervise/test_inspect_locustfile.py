@@ -26,7 +26,7 @@ def test_schedule_peak_and_what_is_asked(tmp_path: Path) -> None:
 
 
 def test_what_it_does_not_ask_for_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"--over: .* does not ask for it.*as_asked"):
+    with pytest.raises(ConfigError, match=r"--over: .* does not ask for it.*from_options"):
         inspect_locustfile(str(locustfile(tmp_path)), {"HARNESS_OVER": "5s"})
 
 

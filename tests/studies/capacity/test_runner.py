@@ -144,10 +144,10 @@ def test_what_is_no_search_can_not_go_on(tmp_path: Path, text: str) -> None:
 
 STORY = """
 from locust import task
-from harness.load import ArrivalShape, GuestUser, as_asked, objective
+from harness.load import ArrivalShape, GuestUser, from_options, objective
 
 class Visits(ArrivalShape):
-    arrivals = as_asked(rate="1/s", over="1m")
+    arrivals = from_options(rate="1/s", over="1m")
 
 class Guest(GuestUser):
     @task
@@ -221,8 +221,8 @@ def test_a_search_needs_something_that_breaks() -> None:
 
 @pytest.mark.process
 def test_a_locustfile_that_does_not_rise_is_refused() -> None:
-    fixed = STORY.replace('as_asked(rate="1/s"', "steady(per_second=1").replace(
-        "as_asked", "steady"
+    fixed = STORY.replace('from_options(rate="1/s"', "steady(per_second=1").replace(
+        "from_options", "steady"
     )
     Path("story.py").write_text(fixed)
     with pytest.raises(ConfigError, match=r"story\.py does not ask for it"):
