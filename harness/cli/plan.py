@@ -1,46 +1,52 @@
 """``harness plan``: what a launch needs, before anything is tested."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 
 from harness.cli.parsing import Command, Namespace, option, section
 from harness.cli.which_run import reports_option
+from harness.config.target import FILE
 from harness.exit_codes import ExitCode
-from harness.rundir.layout import make_run_directory, new_run_id
+from harness.rundir.layout import make_run_directory, new_run_id, write_json
 from harness.streams import open_console
-from harness.studies.plan.inputs import read_machines, read_wanted
+from harness.studies.plan.inputs import read_inputs
+from harness.studies.plan.locustfile import locustfile_of, write_locustfile
 from harness.studies.plan.model import plan_launch
-from harness.studies.plan.page import (
-    locustfile_of,
-    plan_rows,
-    show,
-    write_locustfile,
-    write_plan_page,
-)
+from harness.studies.plan.page import plan_rows, show, write_plan_page
 
 
 def run(args: Namespace) -> int:
-    """Plan, print, and write page and JSON."""
-    machines = read_machines(args)
-    wanted = read_wanted(args, machines)
-    plan = plan_launch(wanted)
+    """Plan, print, and write locustfile, page and JSON."""
+    given = read_inputs(args)
+    wanted = given.wanted
+    folder = args.reports / f"plan-{new_run_id()}"
+    path = args.locustfile or folder / "launch_plan.py"
+    plan = plan_launch(
+        wanted, locustfile=quote(str(path)), target=given.target, guarded=given.guarded
+    )
+    locustfile = locustfile_of(wanted, plan)
     if args.locustfile is not None:
-        write_locustfile(args.locustfile, wanted, plan)
-    folder = make_run_directory(args.reports, f"plan-{new_run_id()}")
-    rows = plan_rows(wanted, plan, machines.source)
-    page = write_plan_page(folder, wanted, plan, rows, locustfile=locustfile_of(wanted, plan))
-    told = {"wanted": asdict(wanted), "machines": machines.source, "plan": plan.as_dict()}
-    text = json.dumps(told, indent=2)
-    (folder / "plan.json").write_text(text)
+        write_locustfile(path, locustfile)
+    make_run_directory(args.reports, folder.name)
+    if args.locustfile is None:
+        write_locustfile(path, locustfile)
+    rows = plan_rows(wanted, plan, machines=given.machines, arrivals=given.arrivals)
+    page = write_plan_page(folder, wanted, plan, rows, locustfile=locustfile)
+    told = {
+        "wanted": asdict(wanted),
+        "machines": given.machines,
+        "arrivals": given.arrivals,
+        "locustfile": str(path),
+        "plan": plan.as_dict(),
+    }
+    kept = write_json(folder / "plan.json", told)
     if args.json:
-        print(text)
+        print(kept.read_text())
         return ExitCode.PASS
     console = open_console()
     show(rows, plan, console)
-    if args.locustfile is not None:
-        print(f"wrote {args.locustfile}")
-    console.print(f"page  {page}", highlight=False, soft_wrap=True)
+    console.print(f"locustfile  {path}\npage  {page}", highlight=False, soft_wrap=True)
     return ExitCode.PASS
 
 
@@ -48,7 +54,14 @@ COMMAND = Command(
     "plan",
     run,
     [
-        option("--locustfile", type=Path, metavar="FILE", help="write a ready locustfile"),
+        option(
+            "--locustfile",
+            type=Path,
+            metavar="FILE",
+            help="where the locustfile of the plan is written (default: beside the page)",
+        ),
+        option("--target", metavar="TARGET", help="named in every printed command; its caps count"),
+        option("--targets", type=Path, default=str(FILE), metavar="FILE", help="named targets"),
         option("--json", flag=True, help="print JSON instead of a table"),
         reports_option(),
         *section(
@@ -59,15 +72,24 @@ COMMAND = Command(
                 "--from",
                 type=Path,
                 metavar="CSV",
-                help="or: guests per interval (start,guests)",
+                help="or: guests per interval (start,guests), read in quarters of an hour or more",
             ),
             option(
                 "--peak-factor",
                 metavar="X",
-                help="worst minutes of the busy hour over its mean (default: 1)",
+                help="worst quarter of the busy hour over its mean (default: 1)",
             ),
             option(
-                "--handle-time", required=True, metavar="TIME", help="length of a chat, e.g. 8m"
+                "--handle-time",
+                required=True,
+                metavar="TIME",
+                help="length of a chat without waiting, e.g. 8m",
+            ),
+            option(
+                "--bot-time",
+                default="0s",
+                metavar="TIME",
+                help="the part of it before an agent is asked for",
             ),
             option("--messages", required=True, metavar="N", help="messages of a guest per chat"),
         ),
@@ -75,6 +97,7 @@ COMMAND = Command(
             "the agents",
             option("--concurrency", default="1", metavar="N", help="chats per agent at a time"),
             option("--to-agents", default="100%", metavar="SHARE", help="chats that reach one"),
+            option("--shrinkage", default="0%", metavar="SHARE", help="paid time without chats"),
             option(
                 "--answer-within",
                 default="30s",
@@ -92,11 +115,23 @@ COMMAND = Command(
                 metavar="TIME",
                 help="length of the test at the peak",
             ),
-            option("--window", default="6h", metavar="TIME", help="approved hours of a night"),
+            option(
+                "--window",
+                metavar="TIME",
+                help="approved hours of a night (default: the target's, or 6h)",
+            ),
             option(
                 "--capacity",
                 metavar="RATE",
                 help="measured capacity, e.g. 390/min, or the folder of a capacity search",
+            ),
+            option(
+                "--ai-tokens-per-guest",
+                metavar="N",
+                help=(
+                    "what a guest costs: 1.2 with an agentic virtual agent, 0.5 with a virtual "
+                    "agent, 0.02 with a digital bot flow"
+                ),
             ),
         ),
         *section(
@@ -122,14 +157,15 @@ COMMAND = Command(
     description=(
         "Plans a launch from a few numbers: guests in session and new ones per minute at the peak "
         "against the service's documented limits, agents, whether a test of that size fits the "
-        "approved window, generator machines, and what leftovers would cost in agents' hours."
+        "approved window, generator machines, what the runs and leftovers cost. Writes the "
+        "locustfile of the plan, and prints the commands that run it."
     ),
     epilog=(
         "examples:\n"
         "  harness plan --chats-per-hour 3000 --peak-factor 1.6 --handle-time 8m --messages 12\n"
         "  harness plan --from monday.csv --handle-time 8m --messages 12 --concurrency 3\n"
         "  harness plan --chats-per-hour 3000 --handle-time 8m --messages 12 \\\n"
-        "      --capacity 120/min --locustfile launch_plan.py --json\n"
+        "      --capacity 120/min --locustfile launch_plan.py --target staging\n"
         "  harness plan --chats-per-hour 3000 --handle-time 8m --messages 12 \\\n"
         "      --capacity reports/capacity-20261122-231500-ab12\n"
     ),

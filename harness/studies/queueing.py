@@ -14,6 +14,8 @@ from math import exp, expm1, fsum, inf, isfinite, log, sqrt
 import numpy as np
 from scipy.integrate import quad
 from scipy.optimize import brentq
+from scipy.signal import fftconvolve
+from scipy.stats import poisson
 
 from harness.errors import ConfigError
 
@@ -77,6 +79,10 @@ class Queue:
     def mean_response_s(self) -> float:
         """Mean time in queue and service."""
         return self.mean_wait_s + self.service_s
+
+    def served_within(self, wait_s: float) -> float:
+        """P(an arrival is served after a wait of at most wait_s)."""
+        return 1.0 - self.wait_above(wait_s)
 
     def wait_above(self, wait_s: float) -> float:
         """P(wait > wait_s)."""
@@ -209,6 +215,26 @@ class ImpatientQueue:
         return -top - log(whole), (unit + above) / whole, waiting / whole
 
 
+def at_once_percentile(queue: Queue | ImpatientQueue, elsewhere: float, share: float) -> int:
+    """How many are in service, waiting, or elsewhere, so that fewer or as many are for ``share``.
+
+    ``elsewhere`` is the mean of an independent Poisson number of guests who need no server.
+    """
+    leave = 1.0 / queue.patience_s if isinstance(queue, ImpatientQueue) else 0.0
+    top = int(queue.load + elsewhere + 12 * sqrt(queue.load + elsewhere) + 40)
+    while True:
+        n = np.arange(1, top + 1)
+        leaving = np.minimum(n, queue.servers) / queue.service_s
+        leaving = leaving + np.maximum(0, n - queue.servers) * leave
+        logs = np.concatenate(([0.0], np.cumsum(np.log(queue.arrivals_per_s / leaving))))
+        weights = np.exp(logs - logs.max())
+        if weights[-1] < 1e-12 or top > MAX_SERVERS * 10:
+            break
+        top *= 2
+    whole = fftconvolve(weights / weights.sum(), poisson.pmf(np.arange(top), elsewhere))
+    return int(np.searchsorted(np.cumsum(whole), share))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LittleCheck:
     """Occupancy against arrival rate times time in session. ``holds`` is None: cannot tell."""
@@ -257,11 +283,11 @@ def servers_needed(load: float, enough: Callable[[int], bool]) -> int:
     """
     _need(load=load)
     low, high = 0, max(1, int(load))
-    while not enough(high):
+    while high > MAX_SERVERS or not enough(high):
         low, high = high, high * 2
         if high > MAX_SERVERS:
             raise ConfigError(
-                f"not even {MAX_SERVERS} servers would be enough for {load:g} erlangs"
+                f"not even {MAX_SERVERS:,} servers would be enough for {load:,.0f} erlangs"
             )
     while high - low > 1:
         middle = (low + high) // 2

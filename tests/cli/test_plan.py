@@ -2,12 +2,16 @@
 
 import ast
 import json
+import shlex
+from html import unescape
 from pathlib import Path
 
 import pytest
 from locusts import ROOT
 
+from harness.cli.capacity import COMMAND as capacity_command
 from harness.cli.main import main
+from harness.cli.run import COMMAND as run_command
 from harness.exit_codes import ExitCode
 from harness.studies.calibrate.calibration import (
     Calibration,
@@ -44,16 +48,26 @@ LAUNCH = [
 def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", *LAUNCH, "--capacity", "60/min"]) == ExitCode.PASS
     out = capsys.readouterr().out
-    for words in ("80/min", "640", "agents", "headroom", "-25%", "warning:", "ramp(per_minute="):
+    for words in (
+        "80/min",
+        "662",
+        "agents",
+        "headroom",
+        "-25%",
+        "does not fit:",
+        "warning:",
+        "assumed:",
+        "could not be told:",
+    ):
         assert words in out
 
 
 def test_json_is_the_same_plan(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", *LAUNCH, "--json"]) == ExitCode.PASS
     found = json.loads(capsys.readouterr().out)
-    assert found["plan"]["occupancy"] == pytest.approx(640)
+    assert found["plan"]["session_s"] == pytest.approx(480 + found["plan"]["agents"]["mean_wait_s"])
     assert found["wanted"]["handle_s"] == 480
-    assert found["plan"]["warnings"] == []
+    assert found["plan"]["obstacles"] == []
 
 
 def test_a_profile_of_historical_arrivals(
@@ -63,8 +77,12 @@ def test_a_profile_of_historical_arrivals(
     file.write_text("start,guests\n09:00,100\n09:30,300\n10:00,200\n")
     options = ["--from", str(file), "--handle-time", "8m", "--messages", "12", "--json"]
     assert main(["plan", *options]) == ExitCode.PASS
-    wanted = json.loads(capsys.readouterr().out)["wanted"]
+    found = json.loads(capsys.readouterr().out)
+    wanted = found["wanted"]
     assert (wanted["chats_per_h"], wanted["peak_factor"]) == (500, pytest.approx(1.2))
+    assert found["arrivals"] == (
+        "monday.csv in intervals of 30m: what is worse for less than that is not seen"
+    )
 
 
 def test_the_locustfile_is_ready_and_never_replaces_one(
@@ -104,21 +122,60 @@ def test_the_page_and_the_json_are_kept(tmp_path: Path, capsys: pytest.CaptureFi
     assert "class Launch(ArrivalShape)" in html
     kept = json.loads((page.parent / "plan.json").read_text())
     assert kept["plan"]["machines"] == 1
+    assert Path(kept["locustfile"]).read_text() in unescape(html)
+
+
+TARGETS = """
+[targets.staging]
+url = "ws://127.0.0.1:9/v1?deploymentId=11111111-1111-4111-8111-111111111111"
+treat_as_real = true
+time_zone = "Europe/Berlin"
+approval = "TICKET-1"
+window = "22:00-02:00"
+max_sessions = 1000
+max_rate = "60/min"
+"""
+
+
+def test_the_target_is_named_in_every_command_and_its_caps_count(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.toml").write_text(TARGETS)
+    words = ["--target", "staging", "--targets", "mine.toml", "--json"]
+    assert main(["plan", *LAUNCH, *words]) == ExitCode.PASS
+    found = json.loads(capsys.readouterr().out)
+    commands = [run["command"] for run in found["plan"]["runs"]]
+    assert commands[0] == "harness preflight --target staging --targets mine.toml"
+    assert all(" --target staging --targets mine.toml" in command for command in commands)
+    assert not any("80/min" in command for command in commands)
+    assert found["wanted"]["window_s"] == 4 * 3600
+    told = " ".join(found["plan"]["obstacles"])
+    assert "max_rate is 60/min" in told
+    assert "max_sessions is 1,000" in told
+    assert main(["plan", *LAUNCH, "--target", "nobody", "--targets", "mine.toml"]) == (
+        ExitCode.CONFIG
+    )
+    assert "nobody" in capsys.readouterr().err
 
 
 @pytest.mark.process
-def test_the_runs_it_tells_are_runs_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_runs_it_tells_can_be_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", *LAUNCH, "--json"]) == ExitCode.PASS
-    commands = [one["command"] for one in json.loads(capsys.readouterr().out)["plan"]["commands"]]
+    found = json.loads(capsys.readouterr().out)
+    commands = [run["command"] for run in found["plan"]["runs"]]
     assert len(commands) == 5
+    parsers = {"run": run_command, "capacity": capacity_command}
     for command in commands:
-        program, verb, file, *options = command.split()
-        assert (program, verb in ("run", "capacity")) == ("harness", True)
-        assert (ROOT / file).is_file()
+        program, verb, file, *options = shlex.split(command)
+        assert program == "harness"
+        assert file == found["locustfile"]
+        parsers[verb].make_context(verb, [file, *options])  # knows each of the options
         if "--rate" in options:
             rate = options[options.index("--rate") + 1]
             asked = {"HARNESS_RATE": rate, "HARNESS_OVER": "10m"}
-            assert inspect_locustfile(str(ROOT / file), asked)["arrivals"] is not None
+            arrivals = inspect_locustfile(file, asked)["arrivals"]
+            expected = float(rate.removesuffix("/min")) * 10
+            assert arrivals["count"] == pytest.approx(expected, abs=4 * expected**0.5)
 
 
 def test_a_calibration_says_how_many_machines(
@@ -138,34 +195,51 @@ def test_a_calibration_says_how_many_machines(
         assert main(["plan", *LAUNCH, *where, "--json"]) == ExitCode.PASS
         told = json.loads(capsys.readouterr().out)
         assert told["wanted"]["machine_guests_per_s"] == pytest.approx(0.7)
-        assert told["plan"]["machines"] == 3  # 109 in the worst minute
+        assert told["plan"]["machines"] == 4  # 2.6 for the worst minute, 0.9 held
     assert main(["plan", *LAUNCH, "--calibration", str(path), "--rate-per-machine", "9/s"]) == 0
     assert "load-1, calibrated 2026-11-24" in next(tmp_path.glob("reports/*/*.html")).read_text()
 
 
-def test_the_capacity_of_a_search(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = tmp_path / "capacity-1"
-    folder.mkdir()
-    level = {"judged": "under", "minutes": 1, "reason": "", "reading": None}
-    levels = [
-        {**level, "rate_per_s": 2.0},
-        {**level, "rate_per_s": 2.05, "judged": "over"},
-    ]
+def search_of(folder: Path, levels: list[dict[str, object]], **more: object) -> str:
+    """A search as it lies on disk."""
+    common = {"minutes": 1, "reason": "", "reading": None}
     asked = {"start": "2/s", "highest": "9/s", "resolution": 0.08, "max_levels": 9}
-    asked |= {"hold": "60s", "longest": None, "target": "sim"}
-    (folder / "search.json").write_text(json.dumps({"schema": 1, "asked": asked, "levels": levels}))
-    assert main(["plan", *LAUNCH, "--capacity", str(folder), "--json"]) == ExitCode.PASS
-    assert json.loads(capsys.readouterr().out)["plan"]["headroom"] == pytest.approx(0.5)
-    # 3,000 chats an hour with a factor of 1.6 for eight minutes each: 640 at once
-    by = asked | {"by": "occupancy", "start": "600", "highest": "900"}
-    at_once = [{**level, "guests": 800.0}, {**level, "guests": 810.0, "judged": "over"}]
-    search = json.dumps({"schema": 1, "asked": by, "levels": at_once})
-    (folder / "search.json").write_text(search)
-    assert main(["plan", *LAUNCH, "--capacity", str(folder)]) == ExitCode.PASS
+    asked |= {"hold": "60s", "longest": None, "target": "sim", **more}
+    found = {"schema": 1, "asked": asked, "levels": [common | level for level in levels]}
+    folder.mkdir(exist_ok=True)
+    (folder / "search.json").write_text(json.dumps(found))
+    return str(folder)
+
+
+def test_the_capacity_of_a_search(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    launch = [*LAUNCH, "--to-agents", "0%"]
+    # 80 a minute of eight minutes and twelve messages each: 640 at once, 16 messages a second
+    like = {"arrivals_per_s": 2.0, "session_s": 450.0, "occupancy": 900.0, "replies_per_s": 23.0}
+    over = {"rate_per_s": 2.05, "judged": "over"}
+    met = {"rate_per_s": 2.0, "judged": "under"}
+    folder = search_of(tmp_path / "capacity-1", [met | like, over])
+    assert main(["plan", *launch, "--capacity", folder, "--json"]) == ExitCode.PASS
+    plan = json.loads(capsys.readouterr().out)["plan"]
+    assert plan["headroom"] == pytest.approx(900 / 640 - 1)
+    assert plan["headroom_by"] == "guests in session"
+    # sessions of 0.42 s: nothing is said, neither in the terminal nor on the page
+    other = {"arrivals_per_s": 2.0, "session_s": 0.42, "occupancy": 0.84, "replies_per_s": 2.0}
+    folder = search_of(tmp_path / "capacity-1", [met | other, over])
+    assert main(["plan", *launch, "--capacity", folder]) == ExitCode.PASS
+    told = capsys.readouterr().out
+    assert "gone when demand" not in told
+    assert "stay 420ms (the plan's: 8m) and have 1 messages answered each" in told
+    # guests at once, each followed by the next
+    levels: list[dict[str, object]] = [
+        {"guests": 800.0, "judged": "under"},
+        {"guests": 810.0, "judged": "over"},
+    ]
+    by = {"by": "occupancy", "start": "600", "highest": "900"}
+    folder = search_of(tmp_path / "capacity-1", levels, **by)
+    assert main(["plan", *launch, "--capacity", folder]) == ExitCode.PASS
     told = " ".join(capsys.readouterr().out.split())
     assert "+25%" in told
     assert "800 guests at once" in told
-    levels[0]["judged"] = "over"
-    (folder / "search.json").write_text(json.dumps({"schema": 1, "asked": asked, "levels": levels}))
-    assert main(["plan", *LAUNCH, "--capacity", str(folder)]) == ExitCode.CONFIG
+    folder = search_of(tmp_path / "capacity-1", [met | {"judged": "over"}, over])
+    assert main(["plan", *launch, "--capacity", folder]) == ExitCode.CONFIG
     assert "has not found any load that is met" in capsys.readouterr().err

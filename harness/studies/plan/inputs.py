@@ -5,12 +5,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
+from typing import Any
 
+from harness.config.target import FILE, Terms, resolve_target
 from harness.errors import ConfigError
 from harness.studies.calibrate.calibration import CALIBRATION, read_calibration
+from harness.studies.capacity.answer import highest_met
 from harness.studies.capacity.runner import resume_search
 from harness.studies.capacity.search import Raised, answer
-from harness.studies.plan.model import Wanted, peak_of_intervals
+from harness.studies.plan.model import BusyHour, Capacity, Wanted, busy_hour
 from harness.units import duration_text, rate_per_s, seconds
 from harness.workload.schedule import read_profile
 
@@ -18,15 +22,17 @@ OPTIONS = {
     **{
         name: f"--{name.replace(' ', '-')}"
         for name in (
-            "chats per hour", "peak factor", "handle time", "messages", "concurrency", "to agents",
-            "answer within", "service level", "patience", "test duration", "window", "capacity",
-            "leftover rate", "leftover time", "guests per machine",
+            "chats per hour", "peak factor", "handle time", "bot time", "messages", "concurrency",
+            "to agents", "shrinkage", "answer within", "service level", "patience",
+            "test duration", "window", "capacity", "leftover rate", "leftover time",
+            "ai tokens per guest", "guests per machine",
         )
     },
     "new guests per second and machine": "--rate-per-machine",
     "messages per second and machine": "--messages-per-machine",
 }  # fmt: skip
 """In which option it is written what a plan may find wrong."""
+WINDOW_S = 6 * 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +45,108 @@ class Machines:
     source: str
 
 
-def read_machines(args: argparse.Namespace) -> Machines:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What is wanted, and from where the machines' and the arrivals' figures are known.
+
+    ``target`` are the words that name it in a command; ``guarded``: it needs a preflight.
+    """
+
+    wanted: Wanted
+    machines: str
+    arrivals: str
+    target: str
+    guarded: bool
+
+
+def read_inputs(args: argparse.Namespace) -> Inputs:
+    """All of it, nothing written yet. ConfigError names the option, or file and line."""
+    machines = _read_machines(args)
+    if (args.chats_per_hour is None) == (args.profile is None):
+        raise ConfigError("give either --chats-per-hour or --from CSV")
+    if args.profile is None:
+        hour = BusyHour(
+            chats_per_h=_number("--chats-per-hour", args.chats_per_hour), peak_factor=1.0, how=""
+        )
+    else:
+        hour = _read_busy_hour(args.profile)
+    peak, how = hour.peak_factor, hour.how
+    if args.peak_factor is not None:
+        peak, how = _number("--peak-factor", args.peak_factor), ""
+    if args.profile is not None and how:
+        how = f"{args.profile.name} {how}"
+    target, terms = "", None
+    if args.target is not None:
+        terms = resolve_target(args.target, args.targets)
+        target = f"--target {quote(args.target)}"
+        if args.targets != FILE:
+            target += f" --targets {quote(str(args.targets))}"
+    patience, tokens = args.patience, args.ai_tokens_per_guest
+    with _named(args):
+        wanted = Wanted(
+            chats_per_h=hour.chats_per_h,
+            peak_factor=peak,
+            handle_s=seconds(args.handle_time, "--handle-time"),
+            bot_s=seconds(args.bot_time, "--bot-time"),
+            messages=_number("--messages", args.messages),
+            concurrency=_number("--concurrency", args.concurrency),
+            to_agents=_share("--to-agents", args.to_agents),
+            shrinkage=_share("--shrinkage", args.shrinkage),
+            answer_within_s=seconds(args.answer_within, "--answer-within"),
+            service_level=_share("--service-level", args.service_level),
+            patience_s=None if patience is None else seconds(patience, "--patience"),
+            test_s=seconds(args.test_duration, "--test-duration"),
+            window_s=_window_s(args.window, terms),
+            leftover_share=_share("--leftover-rate", args.leftover_rate),
+            leftover_s=seconds(args.leftover_time, "--leftover-time"),
+            ai_tokens=None if tokens is None else _number("--ai-tokens-per-guest", tokens),
+            capacity=None if args.capacity is None else read_capacity(args.capacity),
+            machine_guests=machines.guests,
+            machine_guests_per_s=machines.guests_per_s,
+            machine_messages_per_s=machines.messages_per_s,
+            **_caps(terms),
+        )
+    return Inputs(
+        wanted=wanted,
+        machines=machines.source,
+        arrivals=how,
+        target=target,
+        guarded=terms is not None and terms.guarded,
+    )
+
+
+def read_capacity(text: str) -> Capacity:
+    """A rate as written, or what the folder of a search has proved."""
+    folder = Path(text)
+    if not folder.is_dir():
+        try:
+            return Capacity(per_min=rate_per_s(text) * 60)
+        except ConfigError:
+            raise ConfigError(
+                "--capacity: expected a rate such as 390/min or the folder of a capacity search, "
+                f"got {text!r}"
+            ) from None
+    search = resume_search(folder)
+    found = answer(search.plan, search.tried)
+    if found.low <= 0:
+        raise ConfigError(f"--capacity: the search in {folder} has not found any load that is met")
+    level = highest_met(search.by, found, search.levels)
+    per_s, at_once = level.get("arrivals_per_s"), level.get("occupancy")
+    replies, session_s = level.get("replies_per_s"), level.get("session_s")
+    # What the level showed, at the load that was proved.
+    more = found.low / search.by.load_of(level) if level else 1.0
+    by_rate = search.by is Raised.RATE
+    return Capacity(
+        per_min=found.low * 60 if by_rate else None,
+        at_once=found.low if not by_rate else at_once * more if at_once else None,
+        messages_per_s=replies * more if replies else None,
+        session_s=session_s or None,
+        messages=replies / per_s if replies and per_s else None,
+        source=f"the search in {folder}",
+    )
+
+
+def _read_machines(args: argparse.Namespace) -> Machines:
     """By the options, else by a calibration, else by defaults. ConfigError names the option."""
     path = args.calibration or args.reports / CALIBRATION
     guests, guests_per_s, messages_per_s = 5000.0, 50.0, 1000.0
@@ -69,70 +176,41 @@ def read_machines(args: argparse.Namespace) -> Machines:
     )
 
 
-def read_capacity(text: str) -> dict[str, float]:
-    """Guests a minute or at once: a rate as written, or what the folder of a search has proved."""
-    folder = Path(text)
-    if not folder.is_dir():
-        try:
-            return {"capacity_per_min": rate_per_s(text) * 60}
-        except ConfigError:
-            raise ConfigError(
-                "--capacity: expected a rate such as 390/min or the folder of a capacity search, "
-                f"got {text!r}"
-            ) from None
-    search = resume_search(folder)
-    found = answer(search.plan, search.tried)
-    if found.low <= 0:
-        raise ConfigError(f"--capacity: the search in {folder} has not found any load that is met")
-    name = "capacity_per_min" if search.by is Raised.RATE else "capacity_at_once"
-    return {name: search.by.shown(found.low)}
-
-
-def read_wanted(args: argparse.Namespace, machines: Machines) -> Wanted:
-    """The options as values. ConfigError names the option."""
-    if (args.chats_per_hour is None) == (args.profile is None):
-        raise ConfigError("give either --chats-per-hour or --from CSV")
-    if args.profile is None:
-        chats = _number("--chats-per-hour", args.chats_per_hour)
-        peak = 1.0
-    else:
-        profile = read_profile(args.profile)
-        interval_s = profile.interval_ns / 1e9
-        if not 1 <= interval_s <= 3600:
-            raise ConfigError(
-                f"{args.profile}: intervals of {duration_text(interval_s)} do not show the busy "
-                "hour; expected 1s to 1h"
-            )
-        try:
-            chats, peak = peak_of_intervals(
-                [float(guests) for guests in profile.guests], interval_s
-            )
-        except ConfigError as error:
-            raise ConfigError(f"{args.profile}: {error}") from None
-    if args.peak_factor is not None:
-        peak = _number("--peak-factor", args.peak_factor)
-    patience = args.patience
-    capacity = args.capacity
-    with _named(args):
-        return Wanted(
-            chats_per_h=chats,
-            peak_factor=peak,
-            handle_s=seconds(args.handle_time, "--handle-time"),
-            messages=_number("--messages", args.messages),
-            concurrency=_number("--concurrency", args.concurrency),
-            to_agents=_share("--to-agents", args.to_agents),
-            answer_within_s=seconds(args.answer_within, "--answer-within"),
-            service_level=_share("--service-level", args.service_level),
-            patience_s=None if patience is None else seconds(patience, "--patience"),
-            test_s=seconds(args.test_duration, "--test-duration"),
-            window_s=seconds(args.window, "--window"),
-            leftover_share=_share("--leftover-rate", args.leftover_rate),
-            leftover_s=seconds(args.leftover_time, "--leftover-time"),
-            **({} if capacity is None else read_capacity(capacity)),
-            machine_guests=machines.guests,
-            machine_guests_per_s=machines.guests_per_s,
-            machine_messages_per_s=machines.messages_per_s,
+def _read_busy_hour(file: Path) -> BusyHour:
+    profile = read_profile(file)
+    interval_s = profile.interval_ns / 1e9
+    if not 1 <= interval_s <= 3600:
+        raise ConfigError(
+            f"{file}: intervals of {duration_text(interval_s)} do not show the busy "
+            "hour; expected 1s to 1h"
         )
+    try:
+        return busy_hour([float(guests) for guests in profile.guests], interval_s)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from None
+
+
+def _window_s(text: str | None, terms: Terms | None) -> float:
+    """As written, else as long as the target's window is, else six hours."""
+    if text is not None:
+        return seconds(text, "--window")
+    if terms is None or not terms.guarded:
+        return WINDOW_S
+    opens, ends = (moment.hour * 3600 + moment.minute * 60 for moment in terms.window)
+    return float((ends - opens) % 86_400 or 86_400)
+
+
+def _caps(terms: Terms | None) -> dict[str, Any]:
+    """What the target's own terms allow."""
+    if terms is None:
+        return {}
+    most = terms.max_rate_per_s
+    found = {
+        "most_per_min": None if most is None else most * 60,
+        "most_sessions": terms.max_sessions,
+        "connections_per_min": terms.connections_per_minute,
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 @contextmanager
@@ -147,8 +225,6 @@ def _named(args: argparse.Namespace) -> Iterator[None]:
         option = OPTIONS[what]
         if what == "chats per hour" and args.profile is not None:
             option = f"{args.profile}: chats in the busy hour"
-        if what == "peak factor" and args.peak_factor is None:
-            option = f"{args.profile}: the busiest interval over its hour's mean"
         raise ConfigError(f"{option}: {why}") from None
 
 

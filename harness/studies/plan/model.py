@@ -1,40 +1,79 @@
-"""What a launch needs: load, connections, agents, the test of it, and what leftovers would cost."""
+"""What a launch needs: load, connections, agents, machines, the test of it and what it costs."""
 
-from dataclasses import dataclass, fields
-from math import ceil, inf, isfinite
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import ceil, isfinite, sqrt
 
 from scipy.stats import poisson
 
 from harness.errors import ConfigError
-from harness.studies.queueing import ImpatientQueue, Queue, servers_needed
+from harness.protocol.names import CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE as CONNECTIONS_PER_MINUTE
+from harness.protocol.names import REQUESTS_PER_CONNECTION_PER_MINUTE
+from harness.studies.queueing import ImpatientQueue, Queue, at_once_percentile, servers_needed
 from harness.units import duration_text, figure_text
 
-# Documented limits of the service (vendor's "Web Messaging" limits page, October 2026).
-CONNECTIONS_PER_MINUTE = 1000
-REQUESTS_PER_CONNECTION_PER_MINUTE = 60
-# A count that a Poisson minute exceeds once in a thousand.
 ALLOWANCE = 0.999
-# Requests of a guest beside the messages: configure, join, clear.
+"""A count by chance is stated so that it is exceeded once in a thousand."""
 FIXED_REQUESTS = 3
+"""Requests of a guest beside the messages: configure, the greeting's health check, clear."""
+BIN_S = 900.0
+"""Arrivals are looked at in intervals no shorter: what chance does in a minute is no peak."""
+SAME = 0.2
+"""A search's guests and the plan's differ by no more in session length and messages."""
+SPARE = 1.1
+"""Slots of the test over what chance asks for."""
+MOST_BUSY = 0.9
+MOST_GIVE_UP = 0.05
+SESSIONS_OF_A_TEST = 3
+"""A test that is shorter than so many chats has hardly reached its load."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """What a deployment was found to carry; None where it is not known.
+
+    ``session_s`` and ``messages`` are those of the guests it was found with; None for a figure that
+    was typed in, of which it is assumed that they were the plan's.
+    """
+
+    per_min: float | None = None
+    at_once: float | None = None
+    messages_per_s: float | None = None
+    session_s: float | None = None
+    messages: float | None = None
+    source: str = "as given"
+
+    def figures(self) -> str:
+        """What is known, in words."""
+        parts = (
+            (self.per_min, "guests/min"),
+            (self.at_once, "guests at once"),
+            (self.messages_per_s, "messages/s"),
+        )
+        return ", ".join(f"{figure_text(value)} {unit}" for value, unit in parts if value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """What is expected, with units in the names. Shares are 0 to 1.
 
-    ``chats_per_h`` is the mean of the busy hour, ``peak_factor`` how much its worst minutes lie
-    above it. ``concurrency`` is chats per agent at a time; ``patience_s`` None means that nobody
-    gives up waiting. ``to_agents`` is the share of chats that reach an agent. ``leftover_s`` is how
-    long a chat that was left over keeps its place with an agent. A measured capacity is of new
-    guests a minute, or of guests at once.
+    ``chats_per_h`` is the mean of the busy hour, ``peak_factor`` how much its worst quarter lies
+    above it. ``handle_s`` is the length of a chat without waiting, ``bot_s`` the part of it before
+    an agent is asked for. ``concurrency`` is chats per agent at a time; ``patience_s`` None means
+    that nobody gives up waiting. ``to_agents`` is the share of chats that reach an agent,
+    ``shrinkage`` the share of paid time in which an agent takes no chats. ``leftover_s`` is how
+    long a chat that was left over keeps its place with an agent. ``most_per_min`` and
+    ``most_sessions`` are the target's own caps.
     """
 
     chats_per_h: float
     handle_s: float
     messages: float
     peak_factor: float = 1.0
+    bot_s: float = 0.0
     concurrency: float = 1.0
     to_agents: float = 1.0
+    shrinkage: float = 0.0
     answer_within_s: float = 30.0
     service_level: float = 0.8
     patience_s: float | None = None
@@ -42,13 +81,17 @@ class Wanted:
     window_s: float = 6 * 3600.0
     leftover_share: float = 0.005
     leftover_s: float = 3600.0
-    capacity_per_min: float | None = None
-    capacity_at_once: float | None = None
+    ai_tokens: float | None = None
+    capacity: Capacity | None = None
+    connections_per_min: int = CONNECTIONS_PER_MINUTE
+    most_per_min: float | None = None
+    most_sessions: int | None = None
     machine_guests: float = 5000.0
     machine_guests_per_s: float = 50.0
     machine_messages_per_s: float = 1000.0
 
     def __post_init__(self) -> None:
+        capacity = self.capacity or Capacity()
         above_zero = {
             "chats per hour": self.chats_per_h,
             "handle time": self.handle_s,
@@ -60,8 +103,8 @@ class Wanted:
             "test duration": self.test_s,
             "window": self.window_s,
             "leftover time": self.leftover_s,
-            "capacity": 1.0 if self.capacity_per_min is None else self.capacity_per_min,
-            "capacity at once": 1.0 if self.capacity_at_once is None else self.capacity_at_once,
+            "capacity": 1.0 if capacity.per_min is None else capacity.per_min,
+            "capacity at once": 1.0 if capacity.at_once is None else capacity.at_once,
             "guests per machine": self.machine_guests,
             "new guests per second and machine": self.machine_guests_per_s,
             "messages per second and machine": self.machine_messages_per_s,
@@ -73,26 +116,34 @@ class Wanted:
             ("to agents", self.to_agents),
             ("service level", self.service_level),
             ("leftover rate", self.leftover_share),
+            ("shrinkage", self.shrinkage),
         ):
             if not 0 <= share <= 1:
                 raise ConfigError(f"{name}: expected 0% to 100%, got {share * 100:g}%")
         if not 0 < self.service_level < 1:
             raise ConfigError("service level: expected above 0% and below 100%")
         for name, value, least, most, text in (
-            ("peak factor", self.peak_factor, 1, 100, "1 to 100"),
             ("chats per hour", self.chats_per_h, 1, 36_000_000, "1 to 36,000,000"),
+            ("peak factor", self.peak_factor, 1, 100, "1 to 100"),
             ("handle time", self.handle_s, 10, 86_400, "10s to a day"),
-            ("messages", self.messages, 0, 10_000, "up to 10,000 of one guest"),
+            ("messages", self.messages, 1, 10_000, "1 to 10,000 of one guest"),
             ("concurrency", self.concurrency, 1, 100, "1 to 100 chats of one agent"),
+            ("shrinkage", self.shrinkage * 100, 0, 95, "0% to 95%"),
             ("answer within", self.answer_within_s, 0, 86_400, "up to a day"),
             ("patience", self.patience_s or 1, 1, 86_400, "1s to a day"),
             ("test duration", self.test_s, 60, 30 * 86_400, "1m to 30 days"),
             ("window", self.window_s, 60, 86_400, "1m to a day"),
             ("leftover time", self.leftover_s, 0, 7 * 86_400, "up to 7 days"),
+            ("ai tokens per guest", self.ai_tokens or 0, 0, 1000, "0 to 1,000"),
         ):
             if not least <= value <= most:
                 told = duration_text(value) if "d" in text.split()[-1] else f"{value:,.6g}"
                 raise ConfigError(f"{name}: expected {text}, got {told}; is the unit right?")
+        if not 0 <= self.bot_s < self.handle_s:
+            raise ConfigError(
+                f"bot time: expected less than the handle time ({duration_text(self.handle_s)}), "
+                f"got {duration_text(self.bot_s)}"
+            )
         if self.peak_per_s > 10_000:
             raise ConfigError(
                 f"chats per hour: {self.peak_per_s:,.6g} new guests a second; is the unit right?"
@@ -100,212 +151,305 @@ class Wanted:
 
     @property
     def peak_per_s(self) -> float:
-        """New guests per second in the worst minutes."""
+        """New guests per second in the worst quarter of an hour."""
         return self.chats_per_h * self.peak_factor / 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Agents:
+    """``places`` are chats that ``on_duty`` agents hold at once; ``on_roster`` has shrinkage in."""
+
+    places: int
+    on_duty: int
+    on_roster: int
+    answered_within: float
+    gives_up: float
+    mean_wait_s: float
+    busy: float
+    model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedRun:
+    """A command to type, what it is for, and what it sends; None where that can't be known."""
+
+    command: str
+    why: str
+    guests: int | None = None
+    messages: int | None = None
+    ai_tokens: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchPlan:
-    """The answer. ``warnings`` are sentences about what will not work as wanted."""
+    """The answer.
+
+    ``obstacles`` are sentences about what will not work as wanted, ``warnings`` about what is to be
+    doubted, ``unknown`` about what the plan could not tell.
+    """
 
     peak_per_min: float
     peak_minute: int
+    session_s: float
     occupancy: float
     occupancy_high: int
+    messages_per_s: float
     connections_share: float
     requests_per_min: float
     requests_share: float
-    agent_slots: int
-    agents: int
-    answered_within: float
-    abandoned: float
-    model: str
+    agents: Agents
     test_guests: int
     nights: int | None
     machines: int
-    machines_for: str
+    machine_shares: dict[str, float]
     leftover_chats_per_h: float
     leftover_agents: float
     leftover_agent_hours_per_1000_chats: float
     headroom: float | None
-    arrivals: str
+    headroom_by: str
     slots: int
-    commands: tuple[tuple[str, str], ...]
-    """runs to make: (command, what it is for)"""
+    runs: tuple[PlannedRun, ...]
+    obstacles: tuple[str, ...]
     warnings: tuple[str, ...]
+    assumptions: tuple[str, ...]
+    unknown: tuple[str, ...]
 
     def as_dict(self) -> dict[str, object]:
         """For ``--json``."""
-        found = {field.name: getattr(self, field.name) for field in fields(self)}
-        commands = [{"command": command, "why": why} for command, why in self.commands]
-        return found | {"warnings": list(self.warnings), "commands": commands}
+        return asdict(self)
 
 
-def plan_launch(wanted: Wanted) -> LaunchPlan:
-    """Everything that follows from the wanted load."""
+def plan_launch(
+    wanted: Wanted, *, locustfile: str = "launch_plan.py", target: str = "", guarded: bool = False
+) -> LaunchPlan:
+    """Everything that follows from the wanted load.
+
+    The runs play ``locustfile``; ``target`` are the words that name it in a command, ``guarded``
+    says that it needs a preflight.
+    """
     per_min = wanted.peak_per_s * 60
     peak_minute = int(poisson.ppf(ALLOWANCE, per_min))
-    occupancy = wanted.peak_per_s * wanted.handle_s
-    high = max(1, int(poisson.ppf(ALLOWANCE, occupancy)))
-    requests = (wanted.messages + FIXED_REQUESTS) / max(wanted.handle_s / 60, 1.0) + 1
-    slots, answered, abandoned, model = _agents(wanted)
-    guests = ceil(wanted.peak_per_s * wanted.test_s)
-    nights = _nights(wanted)
-    machines, machines_for = _machines(wanted, high, peak_minute)
+    agents, at_once = _agents(wanted)
+    occupancy, high = at_once
+    session_s = occupancy / wanted.peak_per_s
+    requests = (wanted.messages + FIXED_REQUESTS) / max(session_s / 60, 1.0) + 1
+    nights = _nights(wanted, session_s)
+    shares = _machine_shares(wanted, high, peak_minute)
     leftovers_per_h = wanted.chats_per_h * wanted.leftover_share * wanted.to_agents
     # A leftover holds one of its agent's places for as long as it stays.
     busy = leftovers_per_h * wanted.leftover_s / 3600 / wanted.concurrency
-    headroom, tight = _headroom(wanted, per_min, occupancy)
-    ramp_s = max(60, min(600, round(wanted.test_s / 6)))
+    messages_per_s = wanted.peak_per_s * wanted.messages
+    headroom, by, unlike = _headroom(wanted, per_min, occupancy, session_s)
+    runs = _runs(wanted, per_min, peak_minute, session_s, f"{locustfile} {target}".strip())
+    if guarded:
+        first = PlannedRun(command=f"harness preflight {target}", why="may this target be loaded")
+        runs = (first, *runs)
     return LaunchPlan(
         peak_per_min=per_min,
         peak_minute=peak_minute,
+        session_s=session_s,
         occupancy=occupancy,
         occupancy_high=high,
-        connections_share=peak_minute / CONNECTIONS_PER_MINUTE,
+        messages_per_s=messages_per_s,
+        connections_share=peak_minute / wanted.connections_per_min,
         requests_per_min=requests,
         requests_share=requests / REQUESTS_PER_CONNECTION_PER_MINUTE,
-        agent_slots=slots,
-        agents=ceil(slots / wanted.concurrency),
-        answered_within=answered,
-        abandoned=abandoned,
-        model=model,
-        test_guests=guests,
+        agents=agents,
+        test_guests=ceil(wanted.peak_per_s * wanted.test_s),
         nights=nights,
-        machines=machines,
-        machines_for=machines_for,
+        machines=max(1, ceil(sum(shares.values()))),
+        machine_shares=shares,
         leftover_chats_per_h=leftovers_per_h,
         leftover_agents=busy,
         leftover_agent_hours_per_1000_chats=busy / wanted.chats_per_h * 1000,
         headroom=headroom,
-        arrivals=_arrivals(per_min, ramp_s, wanted.test_s),
-        slots=high,
-        commands=_commands(wanted, per_min, peak_minute),
-        warnings=(*_warnings(wanted, peak_minute, requests, nights), *tight),
+        headroom_by=by,
+        slots=slots_for(occupancy),
+        runs=runs,
+        obstacles=_obstacles(wanted, peak_minute, requests, nights, session_s, headroom),
+        warnings=_warnings(wanted, agents, session_s),
+        assumptions=_assumptions(wanted),
+        unknown=(*unlike, *_unknown(wanted)),
     )
+
+
+def slots_for(at_once: float) -> int:
+    """Room for so many guests on average, for what chance adds, and a tenth to spare."""
+    return ceil(SPARE * (at_once + 3.1 * sqrt(at_once) + 3))
+
+
+def _agents(wanted: Wanted) -> tuple[Agents, tuple[float, int]]:
+    """The agents, and (guests in session on average, at most by chance)."""
+    arrivals = wanted.peak_per_s * wanted.to_agents
+    alone = wanted.peak_per_s * wanted.handle_s  # if nobody waited
+    if arrivals == 0:
+        none = Agents(
+            places=0, on_duty=0, on_roster=0, answered_within=1.0, gives_up=0.0, mean_wait_s=0.0,
+            busy=0.0, model="none needed",
+        )  # fmt: skip
+        return none, (alone, max(1, int(poisson.ppf(ALLOWANCE, alone))))
+    service_s, patience_s = wanted.handle_s - wanted.bot_s, wanted.patience_s
+
+    def queue(servers: int) -> Queue | ImpatientQueue:
+        if patience_s is None:
+            return Queue(arrivals_per_s=arrivals, service_s=service_s, servers=servers)
+        return ImpatientQueue(
+            arrivals_per_s=arrivals, service_s=service_s, servers=servers, patience_s=patience_s
+        )
+
+    def answered(servers: int) -> float:
+        return queue(servers).served_within(wanted.answer_within_s)
+
+    load = arrivals * service_s
+    needed = servers_needed(load, lambda servers: answered(servers) >= wanted.service_level)
+    on_duty = ceil(needed / wanted.concurrency - 1e-9)
+    places = max(needed, int(on_duty * wanted.concurrency))
+    found = queue(places)
+    gives_up = found.abandon_probability if isinstance(found, ImpatientQueue) else 0.0
+    agents = Agents(
+        places=places,
+        on_duty=on_duty,
+        on_roster=ceil(on_duty / (1 - wanted.shrinkage) - 1e-9),
+        answered_within=answered(places),
+        gives_up=gives_up,
+        mean_wait_s=found.mean_wait_s,
+        busy=found.utilisation,
+        model="Erlang C" if patience_s is None else "Erlang A",
+    )
+    elsewhere = alone - load  # with the bot
+    occupancy = elsewhere + arrivals * found.mean_wait_s + load * (1 - gives_up)
+    return agents, (occupancy, max(1, at_once_percentile(found, elsewhere, ALLOWANCE)))
 
 
 def _headroom(
-    wanted: Wanted, per_min: float, occupancy: float
-) -> tuple[float | None, tuple[str, ...]]:
-    """How far the measured capacity lies above the peak, as a share, and the warning if below."""
-    if wanted.capacity_per_min is not None:
-        headroom = wanted.capacity_per_min / per_min - 1
-        capacity = f"{figure_text(wanted.capacity_per_min)} guests/min"
-    elif wanted.capacity_at_once is not None:
-        headroom = wanted.capacity_at_once / occupancy - 1
-        capacity = f"{wanted.capacity_at_once:,.0f} guests at once"
-    else:
-        return None, ()
-    if headroom >= 0:
-        return headroom, ()
-    below = f"{-headroom:.0%}" if headroom > -0.995 else "more than 99%"
-    return headroom, (
-        f"the measured capacity of {capacity} is {below} below the peak: it will not hold",
-    )
-
-
-def _machines(wanted: Wanted, held: int, peak_minute: int) -> tuple[int, str]:
-    """How many generator machines, and what for."""
-    per_s = peak_minute / 60
-    needs = {
-        "guests held": held / wanted.machine_guests,
-        "new guests per second": per_s / wanted.machine_guests_per_s,
-        "messages per second": per_s * wanted.messages / wanted.machine_messages_per_s,
+    wanted: Wanted, per_min: float, occupancy: float, session_s: float
+) -> tuple[float | None, str, tuple[str, ...]]:
+    """How far the capacity lies above the peak, as a share; by which figure; why not, if not."""
+    found = wanted.capacity
+    if found is None:
+        return None, "", ()
+    unlike = [
+        f"stay {duration_text(measured)} (the plan's: {duration_text(planned)})"
+        for measured, planned in [(found.session_s, session_s)]
+        if measured is not None and _differ(measured, planned)
+    ] + [
+        f"have {figure_text(measured)} messages answered each (the plan's: {figure_text(planned)})"
+        for measured, planned in [(found.messages, wanted.messages)]
+        if measured is not None and _differ(measured, planned)
+    ]
+    if unlike:
+        return None, "", (
+            f"The headroom: the guests of {found.source} {' and '.join(unlike)}. What it found "
+            "holds for such guests only; search with the locustfile of this plan.",
+        )  # fmt: skip
+    measured = {
+        "new guests": (found.per_min, per_min),
+        "guests in session": (found.at_once, occupancy),
+        "messages": (found.messages_per_s, wanted.peak_per_s * wanted.messages),
     }
-    most = max(needs, key=lambda what: ceil(needs[what]))
-    return max(1, ceil(needs[most])), most
+    known = {name: has / needs - 1 for name, (has, needs) in measured.items() if has is not None}
+    tightest = min(known, key=lambda name: known[name])
+    return known[tightest], tightest, ()
 
 
-def _commands(wanted: Wanted, per_min: float, peak_minute: int) -> tuple[tuple[str, str], ...]:
-    """The runs that a launch of this size asks for, with the ready locustfiles."""
-    mean = wanted.chats_per_h / 60
-    hold = duration_text(wanted.test_s)
-    night = duration_text(max(60.0, wanted.window_s - 2 * wanted.handle_s))
-    return (
-        ("harness run locustfiles/smoke.py -u 1 -t 1m", "does one guest get through"),
-        (
-            f"harness run locustfiles/load.py --rate {_rate(per_min)}/min --over {hold}",
-            "the peak, held",
-        ),
-        (
-            f"harness run locustfiles/spike.py --rate {peak_minute}/min --over 10m",
-            "the worst minute by chance",
-        ),
-        (
-            f"harness capacity locustfiles/load.py --objective 'reply p95 < 5s' "
-            f"--start {_rate(per_min / 4)}/min --highest {_rate(per_min * 3)}/min",
-            "where the limit is",
-        ),
-        (
-            f"harness run locustfiles/soak.py --rate {_rate(mean)}/min --over {night}",
-            "a night at the mean: does anything drift",
-        ),
-    )
+def _differ(one: float, other: float) -> bool:
+    return max(one, other) / min(one, other) > 1 + SAME
 
 
-def _rate(per_min: float) -> str:
-    """As ``--rate`` takes it: no separators, no exponents."""
-    return f"{per_min:.0f}" if per_min >= 1000 else f"{per_min:.4g}"
+def _machine_shares(wanted: Wanted, held: int, peak_minute: int) -> dict[str, float]:
+    """What each need takes of one generator machine. It serves all of them, so they add up."""
+    per_s = peak_minute / 60
+    return {
+        "guests held": held / wanted.machine_guests,
+        "new guests": per_s / wanted.machine_guests_per_s,
+        "messages": per_s * wanted.messages / wanted.machine_messages_per_s,
+    }
 
 
-def _arrivals(per_min: float, ramp_s: int, test_s: float) -> str:
-    """The test's arrivals as a locustfile writes them."""
-    high = float(f"{per_min:.4g}")
-    hold = max(1, round(test_s) - ramp_s)
-    return (
-        f"ramp(per_minute=({float(f'{high / 10:.3g}'):g}, {high:g}), "
-        f'over="{duration_text(ramp_s)}") + '
-        f'steady(per_minute={high:g}, over="{duration_text(hold)}")'
-    )
+def _runs(
+    wanted: Wanted,
+    per_min: float,
+    peak_minute: int,
+    session_s: float,
+    what: str,
+) -> tuple[PlannedRun, ...]:
+    """The runs that a launch of this size asks for; ``what`` is their locustfile, and the target.
 
+    None has more new guests in a minute than the limits allow, by chance neither.
+    """
+    even = min(float(wanted.connections_per_min), wanted.most_per_min or float("inf"))
+    random = min(_most_by_chance(wanted.connections_per_min), even)
+    drain_s = ceil(session_s * 1.2 + 30)
 
-def _agents(wanted: Wanted) -> tuple[int, float, float, str]:
-    """Places with agents, share answered in time, share that gives up, and by which model."""
-    arrivals = wanted.peak_per_s * wanted.to_agents
-    if arrivals == 0:
-        return 0, 1.0, 0.0, "none needed"
-    service = {"arrivals_per_s": arrivals, "service_s": wanted.handle_s}
-    patience = wanted.patience_s
-    if patience is None:
-
-        def waiting(servers: int) -> float:
-            queue = Queue(**service, servers=servers)
-            return 1 - queue.wait_above(wanted.answer_within_s)
-
-        slots = servers_needed(
-            arrivals * wanted.handle_s, lambda n: waiting(n) >= wanted.service_level
+    def run(rate: float, limit: float, over_s: float, why: str, more: str = "") -> PlannedRun:
+        limited = min(rate, limit)
+        if limited < rate:
+            why += f"; as much of {rate_text(rate)}/min as the limits allow"
+        guests = ceil(float(rate_text(limited)) * over_s / 60 - 1e-9)
+        return PlannedRun(
+            command=f"harness run {what} --rate {rate_text(limited)}/min "
+            f"--over {duration_text(over_s)} --stop-timeout {duration_text(drain_s)}{more}",
+            why=why,
+            guests=guests,
+            messages=round(guests * wanted.messages),
+            ai_tokens=None if wanted.ai_tokens is None else guests * wanted.ai_tokens,
         )
-        return slots, waiting(slots), 0.0, "Erlang C"
 
-    def with_patience(servers: int) -> ImpatientQueue:
-        return ImpatientQueue(**service, servers=servers, patience_s=patience)
-
-    slots = servers_needed(
-        arrivals * wanted.handle_s,
-        lambda n: with_patience(n).served_within(wanted.answer_within_s) >= wanted.service_level,
+    hold = duration_text(max(60.0, float(ceil(session_s))))
+    highest = min(per_min * 3, random)
+    search = PlannedRun(
+        command=f"harness capacity {what} --objective 'reply p95 < 5s' "
+        f"--start {rate_text(min(per_min / 4, highest))}/min --highest {rate_text(highest)}/min "
+        f"--warm-up {hold} --hold {hold}"
+        + (f" --wanted {rate_text(per_min)}/min" if per_min <= highest else ""),
+        why="where the limit is",
     )
-    found = with_patience(slots)
-    served = found.served_within(wanted.answer_within_s)
-    return slots, served, found.abandon_probability, "Erlang A"
+    night_s = max(60.0, wanted.window_s - session_s - drain_s)
+    return (
+        run(1, even, 60, "does one guest get through", " --arrivals even"),
+        run(per_min, random, wanted.test_s, "the peak, held"),
+        run(peak_minute, even, 600, "the worst minute, for ten", " --arrivals even"),
+        search,
+        run(wanted.chats_per_h / 60, random, night_s, "a night at the mean: does anything drift"),
+    )
 
 
-def _nights(wanted: Wanted) -> int | None:
+def _most_by_chance(limit: int) -> float:
+    """The highest mean of a Poisson minute that exceeds ``limit`` no more than once in 1,000."""
+    low, high = 0.0, float(limit)
+    while high - low > 1e-3 * limit:
+        middle = (low + high) / 2
+        low, high = (middle, high) if poisson.ppf(ALLOWANCE, middle) <= limit else (low, middle)
+    return low
+
+
+def rate_text(per_min: float) -> str:
+    """As ``--rate`` takes it: no separators, no exponents, never more than was meant."""
+    return f"{int(per_min + 1e-9)}" if per_min >= 1000 else f"{float(f'{per_min:.4g}'):g}"
+
+
+def _nights(wanted: Wanted, session_s: float) -> int | None:
     """Nights that a test takes; None when not even its start and end fit into one window."""
     # Each night has to fill up to the load and to drain again.
-    usable = wanted.window_s - 2 * wanted.handle_s
+    usable = wanted.window_s - 2 * session_s
     return ceil(wanted.test_s / usable) if usable > 0 else None
 
 
-def _warnings(
-    wanted: Wanted, peak_minute: int, requests: float, nights: int | None
+def _obstacles(
+    wanted: Wanted,
+    peak_minute: int,
+    requests: float,
+    nights: int | None,
+    session_s: float,
+    headroom: float | None,
 ) -> tuple[str, ...]:
     found = []
-    if peak_minute > CONNECTIONS_PER_MINUTE:
+    limit, per_min = wanted.connections_per_min, wanted.peak_per_s * 60
+    if peak_minute > limit:
         found.append(
             f"{peak_minute:,} new connections in the worst minute break the documented limit of "
-            f"{CONNECTIONS_PER_MINUTE:,} a minute per deployment: ask for more, or use "
-            f"{ceil(peak_minute / CONNECTIONS_PER_MINUTE)} deployments"
+            f"{limit:,} a minute per deployment: ask for more, or use "
+            f"{ceil(peak_minute / limit)} deployments"
         )
     if requests > REQUESTS_PER_CONNECTION_PER_MINUTE:
         found.append(
@@ -314,25 +458,124 @@ def _warnings(
         )
     if nights is None:
         found.append(
-            f"conversations of {duration_text(wanted.handle_s)} cannot fill up and drain within a "
+            f"conversations of {duration_text(session_s)} cannot fill up and drain within a "
             f"window of {duration_text(wanted.window_s)}"
+        )
+    if wanted.most_per_min is not None and per_min > wanted.most_per_min:
+        found.append(
+            f"the target's max_rate is {figure_text(wanted.most_per_min)}/min, the peak is "
+            f"{figure_text(per_min)}/min: a test of the peak would be refused"
+        )
+    guests = ceil(wanted.peak_per_s * wanted.test_s)
+    if wanted.most_sessions is not None and guests > wanted.most_sessions:
+        found.append(
+            f"the target's max_sessions is {wanted.most_sessions:,}, a test at the peak has "
+            f"{guests:,} guests: it would be refused"
+        )
+    if headroom is not None and headroom < 0 and wanted.capacity is not None:
+        below = f"{-headroom:.0%}" if headroom > -0.995 else "more than 99%"
+        found.append(
+            f"the measured capacity of {wanted.capacity.figures()} is {below} below the peak: "
+            "it will not hold"
         )
     return tuple(found)
 
 
-def peak_of_intervals(guests: list[float], interval_s: float) -> tuple[float, float]:
-    """(guests per hour of the busiest hour, peak factor in it) from guests per interval.
+def _warnings(wanted: Wanted, agents: Agents, session_s: float) -> tuple[str, ...]:
+    found = []
+    if wanted.test_s < SESSIONS_OF_A_TEST * session_s:
+        found.append(
+            f"a test of {duration_text(wanted.test_s)} is shorter than three chats of "
+            f"{duration_text(session_s)}: it hardly reaches its load (--test-duration)"
+        )
+    if agents.gives_up > MOST_GIVE_UP:
+        found.append(
+            f"{agents.gives_up:.1%} of the guests who ask for an agent give up before one comes, "
+            f"although {agents.answered_within:.0%} are answered in time: more agents, or a higher "
+            "--service-level"
+        )
+    if agents.busy > MOST_BUSY:
+        found.append(
+            f"the agents are {agents.busy:.0%} busy at the peak: nothing is left for a longer chat "
+            "or a missing colleague"
+        )
+    return tuple(found)
 
-    ConfigError when nobody came at all.
+
+def _assumptions(wanted: Wanted) -> tuple[str, ...]:
+    found = [
+        "Guests come independently of each other (Poisson), at the peak rate for long enough to "
+        "settle.",
+        f"The documented limits hold: {wanted.connections_per_min:,} new connections a minute per "
+        f"deployment, {REQUESTS_PER_CONNECTION_PER_MINUTE} requests a minute on one connection.",
+        "Every chat has the stated length on average, also one that stays with the bot; its "
+        "messages are spread evenly over it.",
+    ]
+    if wanted.to_agents:
+        found.append(
+            "Agents take chats from one queue in the order of arrival; their part of a chat is "
+            "exponentially distributed, and just as long when they have "
+            f"{wanted.concurrency:g} at a time."
+        )
+        found.append(
+            "Nobody gives up waiting."
+            if wanted.patience_s is None
+            else "Patience is exponentially distributed, and the same for all."
+        )
+    if wanted.shrinkage == 0 and wanted.to_agents:
+        found.append("Agents are never away (--shrinkage 0%).")
+    if wanted.capacity is not None and wanted.capacity.session_s is None:
+        found.append("The capacity was found with chats of this length and as many messages.")
+    return tuple(found)
+
+
+def _unknown(wanted: Wanted) -> tuple[str, ...]:
+    found = ["How many sessions at once the service allows: no such limit is published."]
+    if wanted.capacity is None:
+        found.append("What the deployment carries: measure it with harness capacity, plan again.")
+    if wanted.ai_tokens is None:
+        found.append("AI tokens: give --ai-tokens-per-guest where the flow is a virtual agent.")
+    found.append("What the search for the limit sends: that depends on where it ends.")
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusyHour:
+    """The busiest hour of a profile: guests in it, its worst interval over its mean, how read."""
+
+    chats_per_h: float
+    peak_factor: float
+    how: str
+
+
+def busy_hour(guests: Sequence[float], interval_s: float) -> BusyHour:
+    """The busiest hour in intervals of a quarter of an hour or longer.
+
+    Shorter ones are put together (the last takes what is left over): the fullest of sixty minutes
+    is always far above their mean, also where nothing but chance is at work. ConfigError when
+    nobody came at all.
     """
     if not guests or interval_s <= 0 or max(guests) <= 0:
         raise ConfigError("the profile has no guests to plan for")
-    per_hour = max(1, round(3600 / interval_s))
-    busiest, at = -inf, 0
-    for start in range(max(1, len(guests) - per_hour + 1)):
-        total = sum(guests[start : start + per_hour])
-        if total > busiest:
-            busiest, at = total, start
-    hour = guests[at : at + per_hour]
-    mean = busiest / (len(hour) * interval_s) * 3600
-    return mean, max(hour) / interval_s * 3600 / mean
+    together = min(len(guests), max(1, ceil(BIN_S / interval_s - 1e-9)))
+    bins: list[tuple[float, float]] = []  # guests, seconds
+    for start in range(0, len(guests) - together + 1, together):
+        last = start + 2 * together > len(guests)
+        part = guests[start:] if last else guests[start : start + together]
+        bins.append((sum(part), len(part) * interval_s))
+    many = max(1, round(3600 / (together * interval_s)))
+    hours = [bins[start : start + many] for start in range(max(1, len(bins) - many + 1))]
+    mean, hour = max(
+        ((sum(one for one, _ in hour) / sum(s for _, s in hour), hour) for hour in hours),
+        key=lambda found: found[0],
+    )
+    if mean <= 0:
+        raise ConfigError("the profile has no guests to plan for")
+    length = duration_text(together * interval_s)
+    how = f"in intervals of {length}"
+    if together > 1:
+        how += f" ({together} of {duration_text(interval_s)} together, so that chance is no peak)"
+    elif interval_s > BIN_S:
+        how += ": what is worse for less than that is not seen"
+    peak = max(one / s for one, s in hour) / mean
+    return BusyHour(chats_per_h=mean * 3600, peak_factor=peak, how=how)

@@ -1,50 +1,77 @@
-"""A plan's figures follow from closed forms; what breaks a limit is warned about."""
+"""A plan's figures follow from closed forms; what breaks a limit is told, what is doubtful too."""
 
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from scipy.stats import poisson
 
 from harness.errors import ConfigError
-from harness.protocol import names
-from harness.studies.plan import model as planning
-from harness.studies.plan.model import Wanted, peak_of_intervals, plan_launch
-from harness.workload.arrivals import ramp, steady
+from harness.studies.plan.model import (
+    Capacity,
+    LaunchPlan,
+    Wanted,
+    busy_hour,
+    plan_launch,
+    slots_for,
+)
 
 LAUNCH = Wanted(chats_per_h=3000, peak_factor=1.6, handle_s=480, messages=12)
 
 
-def test_load_follows_from_littles_law_with_a_poisson_allowance() -> None:
-    plan = plan_launch(LAUNCH)
+def test_load_follows_from_littles_law_and_chance() -> None:
+    plan = plan_launch(replace(LAUNCH, to_agents=0))
     assert plan.peak_per_min == pytest.approx(80)
     assert plan.occupancy == pytest.approx(80 * 8)
+    assert plan.occupancy_high == poisson.ppf(0.999, 640)
     assert poisson.cdf(plan.peak_minute, 80) >= 0.999 > poisson.cdf(plan.peak_minute - 1, 80)
-    assert plan.slots == plan.occupancy_high == poisson.ppf(0.999, 640)
+    assert plan.messages_per_s == pytest.approx(16)
     assert plan.test_guests == 4800
-    assert plan.warnings == ()
+    assert plan.obstacles == plan.warnings == ()
+
+
+def test_waiting_is_time_in_session_too() -> None:
+    plan = plan_launch(LAUNCH)
+    assert plan.agents.mean_wait_s > 10
+    assert plan.occupancy == pytest.approx(80 * (480 + plan.agents.mean_wait_s) / 60)
+    assert plan.session_s == pytest.approx(480 + plan.agents.mean_wait_s)
+    # a queue grows long at times: far beyond what chance does to a number without one
+    assert plan.occupancy_high > poisson.ppf(0.999, plan.occupancy) * 1.2
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 50, 700, 20_000])
+def test_slots_leave_a_tenth_to_spare(at_once: float) -> None:
+    high = int(poisson.ppf(0.999, at_once))
+    assert 1.1 * high <= slots_for(at_once) <= 1.1 * high + 8
 
 
 def test_agents_are_those_of_the_published_erlang_c_example() -> None:
     # callcentrehelper.com, "Erlang C formula made simple": 200 calls an hour of 3 minutes with 80 %
     # answered in 20 s need 14 agents (88.8 %), before shrinkage
-    plan = plan_launch(Wanted(chats_per_h=200, handle_s=180, messages=4, answer_within_s=20))
-    assert (plan.agents, plan.model) == (14, "Erlang C")
-    assert plan.answered_within == pytest.approx(0.888, abs=5e-4)
+    asked = Wanted(chats_per_h=200, handle_s=180, messages=4, answer_within_s=20)
+    agents = plan_launch(asked).agents
+    assert (agents.on_duty, agents.on_roster, agents.model) == (14, 14, "Erlang C")
+    assert agents.answered_within == pytest.approx(0.888, abs=5e-4)
+    # the same page adds 30 % of shrinkage: 14 / 0.7 = 20
+    assert plan_launch(replace(asked, shrinkage=0.3)).agents.on_roster == 20
 
 
 def test_patience_concurrency_and_bots_lower_the_need() -> None:
-    plain = plan_launch(LAUNCH)
-    patient = plan_launch(replace(LAUNCH, patience_s=120))
+    plain = plan_launch(LAUNCH).agents
+    patient = plan_launch(replace(LAUNCH, patience_s=120)).agents
     assert patient.model == "Erlang A"
-    assert patient.agents < plain.agents
-    assert patient.abandoned > 0
-    three = plan_launch(replace(LAUNCH, concurrency=3))
-    assert three.agent_slots == plain.agent_slots
-    assert three.agents == -(-plain.agent_slots // 3)
-    bots = plan_launch(replace(LAUNCH, to_agents=0.25))
-    assert bots.agents < plain.agents / 3
-    assert plan_launch(replace(LAUNCH, to_agents=0)).agents == 0
+    assert patient.on_duty < plain.on_duty
+    assert patient.gives_up > 0
+    three = plan_launch(replace(LAUNCH, concurrency=3)).agents
+    assert three.on_duty == -(-plain.places // 3)
+    assert three.places == three.on_duty * 3
+    some = plan_launch(replace(LAUNCH, to_agents=0.25)).agents
+    assert some.on_duty < plain.on_duty / 3
+    assert plan_launch(replace(LAUNCH, to_agents=0)).agents.on_duty == 0
+    first = plan_launch(replace(LAUNCH, bot_s=240))  # half of each chat: the guests stay, agents go
+    assert first.agents.on_duty == pytest.approx(plain.on_duty / 2, rel=0.02)
+    assert first.occupancy == pytest.approx(plan_launch(LAUNCH).occupancy, rel=0.03)
 
 
 def test_leftovers_cost_the_time_they_keep_an_agents_place() -> None:
@@ -55,58 +82,155 @@ def test_leftovers_cost_the_time_they_keep_an_agents_place() -> None:
     assert plan.leftover_agent_hours_per_1000_chats == pytest.approx(10)
 
 
-def test_limits_windows_and_capacity_are_checked() -> None:
+def test_limits_and_windows_are_checked() -> None:
     crowded = plan_launch(replace(LAUNCH, chats_per_h=60_000))
-    assert any("limit of 1,000 a minute per deployment" in w for w in crowded.warnings)
-    huge = plan_launch(replace(LAUNCH, chats_per_h=2_000_000))
-    assert not any("e+0" in command for command, _ in huge.commands)
-    assert "--rate 53333/min" in huge.commands[1][0]
+    assert any("limit of 1,000 a minute per deployment" in one for one in crowded.obstacles)
     chatty = plan_launch(replace(LAUNCH, messages=600))
-    assert any("limit of 60" in w for w in chatty.warnings)
+    assert any("limit of 60" in one for one in chatty.obstacles)
     assert plan_launch(replace(LAUNCH, test_s=6 * 3600)).nights == 2
     endless = plan_launch(replace(LAUNCH, handle_s=4 * 3600))
     assert endless.nights is None
-    assert any("cannot fill up and drain" in w for w in endless.warnings)
-    small = plan_launch(replace(LAUNCH, capacity_per_min=60))
-    assert small.headroom == pytest.approx(-0.25)
-    assert any("25% below the peak" in w for w in small.warnings)
-    assert plan_launch(replace(LAUNCH, capacity_per_min=100)).headroom == pytest.approx(0.25)
-    held = plan_launch(replace(LAUNCH, capacity_at_once=320))  # of 640
-    assert held.headroom == pytest.approx(-0.5)
-    assert any("capacity of 320 guests at once is 50% below" in w for w in held.warnings)
+    assert any("cannot fill up and drain" in one for one in endless.obstacles)
+    capped = plan_launch(replace(LAUNCH, most_per_min=60, most_sessions=4000))
+    assert any("max_rate is 60/min" in one for one in capped.obstacles)
+    assert any("max_sessions is 4,000" in one for one in capped.obstacles)
 
 
-def test_machines_are_for_whatever_is_scarcer() -> None:
-    held = plan_launch(replace(LAUNCH, machine_guests=100))
-    assert (held.machines, held.machines_for) == (-(-held.occupancy_high // 100), "guests held")
-    fast = plan_launch(replace(LAUNCH, machine_guests_per_s=0.5))
-    assert fast.machines_for == "new guests per second"
-    assert fast.machines == 4
+def rates_of(plan: LaunchPlan) -> list[tuple[float, bool]]:
+    """The rates that the printed commands ask for, and whether these come evenly."""
+    found = []
+    for run in plan.runs:
+        words = run.command.split()
+        found += [
+            (float(words[at + 1].removesuffix("/min")), "even" in words)
+            for at, word in enumerate(words)
+            if word in ("--rate", "--start", "--highest", "--wanted")
+        ]
+    return found
 
-    chatty = plan_launch(replace(LAUNCH, machine_messages_per_s=5))
-    assert (chatty.machines, chatty.machines_for) == (5, "messages per second")  # 22 a second
+
+@pytest.mark.parametrize("chats_per_h", [60, 3000, 33_000, 36_000, 60_000, 2_000_000])
+@pytest.mark.parametrize("most", [None, 50.0])
+def test_no_printed_command_exceeds_a_limit(chats_per_h: float, most: float | None) -> None:
+    plan = plan_launch(replace(LAUNCH, chats_per_h=chats_per_h, to_agents=0, most_per_min=most))
+    rates = rates_of(plan)
+    assert len(rates) >= 6
+    for rate, even in rates:
+        assert rate <= (most or 1000)
+        assert even or poisson.ppf(0.999, rate) <= 1000
+    assert not any("e+0" in run.command for run in plan.runs)
 
 
-def test_the_arrivals_can_be_run_as_they_are_written() -> None:
+def test_a_spike_is_stated_as_its_peak() -> None:
     plan = plan_launch(LAUNCH)
-    schedule = eval(plan.arrivals, {"ramp": ramp, "steady": steady})
-    assert schedule.duration_s == LAUNCH.test_s
-    assert schedule.rate_at(1800) * 60 == pytest.approx(plan.peak_per_min)
+    (spike,) = (run for run in plan.runs if "worst minute" in run.why)
+    assert f"--rate {plan.peak_minute}/min" in spike.command
+    assert "--arrivals even" in spike.command  # chance is in the figure already
+    assert spike.guests == plan.peak_minute * 10
+
+
+def test_what_the_runs_send_is_told() -> None:
+    plan = plan_launch(replace(LAUNCH, ai_tokens=1.2))
+    held = next(run for run in plan.runs if "the peak" in run.why)
+    assert (held.guests, held.messages) == (4800, 57_600)
+    assert held.ai_tokens == pytest.approx(5760)
+    assert plan_launch(LAUNCH).runs[1].ai_tokens is None
+
+
+def test_all_runs_play_the_plans_file_against_its_target() -> None:
+    plan = plan_launch(LAUNCH, locustfile="x.py", target="--target staging", guarded=True)
+    assert plan.runs[0].command == "harness preflight --target staging"
+    for run in plan.runs[1:]:
+        assert run.command.split()[2:5] == ["x.py", "--target", "staging"]
+
+
+def test_headroom_is_that_of_the_tightest_figure() -> None:
+    asked = replace(LAUNCH, to_agents=0)
+    assert plan_launch(asked).headroom is None
+    above = plan_launch(replace(asked, capacity=Capacity(per_min=100)))
+    assert above.headroom == pytest.approx(0.25)
+    small = plan_launch(replace(asked, capacity=Capacity(per_min=60)))
+    assert small.headroom == pytest.approx(-0.25)
+    assert any("25% below the peak" in one for one in small.obstacles)
+    found = Capacity(per_min=100, at_once=720, messages_per_s=24, session_s=440, messages=14)
+    tight = plan_launch(replace(asked, capacity=found))
+    assert (tight.headroom, tight.headroom_by) == (pytest.approx(0.125), "guests in session")
+
+
+@pytest.mark.parametrize(
+    ("session_s", "messages", "told"),
+    [
+        (0.42, 1.0, "stay 420ms (the plan's: 8m) and have 1 messages answered each"),
+        (480.0, 9.0, "have 9 messages answered each (the plan's: 12)"),
+        (600.0, 12.0, "stay 10m (the plan's: 8m)"),
+    ],
+)
+def test_a_search_with_other_guests_says_nothing_of_the_headroom(
+    session_s: float, messages: float, told: str
+) -> None:
+    # 480 guests a minute of 0.42 s each: by the rate alone that would be 500 % to spare
+    found = Capacity(per_min=480, session_s=session_s, messages=messages, source="the search")
+    plan = plan_launch(replace(LAUNCH, to_agents=0, capacity=found))
+    assert plan.headroom is None
+    assert told in plan.unknown[0]
+
+
+def test_one_machine_serves_all_needs() -> None:
+    # 0.64 + 0.80 + 0.15 of a machine are two, though each of them alone fits one
+    plan = plan_launch(LAUNCH)
+    held, per_s = plan.occupancy_high, plan.peak_minute / 60
+    needs = plan_launch(
+        replace(
+            LAUNCH,
+            machine_guests=held / 0.64,
+            machine_guests_per_s=per_s / 0.80,
+            machine_messages_per_s=per_s * 12 / 0.15,
+        )
+    )
+    assert list(needs.machine_shares.values()) == pytest.approx([0.64, 0.80, 0.15])
+    assert needs.machines == 2
+
+
+def test_doubts_are_told() -> None:
+    def warned(**changes: float) -> str:
+        return "; ".join(plan_launch(replace(LAUNCH, **changes)).warnings)
+
+    assert "shorter than three chats" in warned(test_s=1200)
+    assert "shorter" not in warned(test_s=1800)
+    assert "98% busy" in warned()
+    assert warned(chats_per_h=100, answer_within_s=5, patience_s=600) == ""
+    assert "give up before one comes" in warned(patience_s=40, service_level=0.6)
 
 
 def test_a_plan_is_plain_json() -> None:
     found = json.loads(json.dumps(plan_launch(LAUNCH).as_dict(), allow_nan=False))
-    assert found["agents"] == plan_launch(LAUNCH).agents
+    assert found["agents"]["places"] == plan_launch(LAUNCH).agents.places
 
 
 def test_the_busiest_hour_of_a_profile() -> None:
     # quarters of an hour; the busiest hour is 20 + 40 + 30 + 30
-    mean, peak = peak_of_intervals([5, 10, 20, 40, 30, 30, 10], 900)
-    assert mean == pytest.approx(120)
-    assert peak == pytest.approx(40 * 4 / 120)
-    assert peak_of_intervals([100], 7200) == (pytest.approx(50), pytest.approx(1))
+    hour = busy_hour([5, 10, 20, 40, 30, 30, 10], 900)
+    assert hour.chats_per_h == pytest.approx(120)
+    assert hour.peak_factor == pytest.approx(40 * 4 / 120)
+    assert hour.how == "in intervals of 15m"
+    long = busy_hour([100], 7200)
+    assert (long.chats_per_h, long.peak_factor) == (pytest.approx(50), pytest.approx(1))
+    assert "is not seen" in long.how
     with pytest.raises(ConfigError, match="no guests"):
-        peak_of_intervals([0, 0], 900)
+        busy_hour([0, 0], 900)
+
+
+def test_chance_in_short_intervals_is_no_peak() -> None:
+    draw = np.random.default_rng(7)
+    factors = [busy_hour(draw.poisson(20, 480).tolist(), 60).peak_factor for _ in range(40)]
+    assert max(factors) < 1.2  # the fullest minute of an hour: 1.5 times the mean
+    hour = busy_hour([20.0] * 480, 60)
+    assert (hour.chats_per_h, hour.peak_factor) == (pytest.approx(1200), pytest.approx(1))
+    assert "15 of 1m together" in hour.how
+    # a real peak of a quarter of an hour is still one, and what is left over is not lost
+    assert busy_hour([20.0] * 60 + [60.0] * 15 + [20.0] * 60, 60).peak_factor == pytest.approx(2)
+    assert busy_hour([10.0] * 45 + [30.0] * 16, 60).chats_per_h == pytest.approx(930 / 61 * 60)
+    assert busy_hour([4.0] * 20, 7 * 60).how.startswith("in intervals of 21m (3 of 7m")
 
 
 @pytest.mark.parametrize(
@@ -124,14 +248,11 @@ def test_the_busiest_hour_of_a_profile() -> None:
         ("service_level", 1, "service level"),
         ("leftover_share", -0.1, "leftover rate"),
         ("patience_s", 0, "patience"),
-        ("capacity_per_min", 0, "capacity"),
+        ("shrinkage", 0.99, "shrinkage: expected 0% to 95%"),
+        ("bot_s", 480, "bot time: expected less than the handle time"),
+        ("ai_tokens", -1, "ai tokens per guest"),
     ],
 )
 def test_nonsense_is_refused_with_the_reason(field: str, value: float, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         replace(LAUNCH, **{field: value})
-
-
-def test_the_limits_are_the_protocols() -> None:
-    assert planning.CONNECTIONS_PER_MINUTE == names.CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE
-    assert planning.REQUESTS_PER_CONNECTION_PER_MINUTE == names.REQUESTS_PER_CONNECTION_PER_MINUTE

@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from harness.studies.plan.model import Wanted, plan_launch
+from harness.studies.plan.model import Capacity, Wanted, plan_launch
 from harness.studies.plan.page import write_plan_page
 
 LAUNCH = Wanted(chats_per_h=3000, peak_factor=1.6, handle_s=480, messages=12)
@@ -15,13 +16,13 @@ LAUNCH = Wanted(chats_per_h=3000, peak_factor=1.6, handle_s=480, messages=12)
     ("changes", "headline", "tone"),
     [
         ({}, "It fits the documented limits; the capacity is not known yet", "no_data"),
-        ({"capacity_per_min": 100}, "It fits, with 25% to spare", "pass"),
-        ({"capacity_per_min": 60}, "It does not fit: 1 thing stands against it", "fail"),
+        ({"capacity": Capacity(per_min=100)}, "It fits, with 25% to spare", "pass"),
+        ({"capacity": Capacity(per_min=60)}, "It does not fit: 1 thing stands against it", "fail"),
         ({"chats_per_h": 60_000}, "It does not fit: 1 thing stands against it", "fail"),
     ],
 )
 def test_the_answer_comes_first(
-    tmp_path: Path, changes: dict[str, float], headline: str, tone: str
+    tmp_path: Path, changes: dict[str, Any], headline: str, tone: str
 ) -> None:
     wanted = replace(LAUNCH, **changes)
     plan = plan_launch(wanted)
@@ -34,5 +35,5 @@ def test_the_answer_comes_first(
     assert "x &lt; 1" in html
     assert "http://" not in html
     assert "e+0" not in html
-    for warning in plan.warnings:
-        assert warning in html
+    for sentence in (*plan.obstacles, *plan.warnings, *plan.assumptions, *plan.unknown):
+        assert sentence in html
