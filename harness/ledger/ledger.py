@@ -11,6 +11,7 @@ import os
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -23,6 +24,7 @@ from gevent.threadpool import ThreadPool
 
 from harness.clock import wall_ns
 from harness.errors import LedgerError
+from harness.rundir.layout import sync_folder
 
 SCHEMA_VERSION = 1
 SCHEMA = """
@@ -84,22 +86,44 @@ FOLD_TRIES, FOLD_AGAIN_S = 10, 0.1
 """A reader needs the file for a moment only."""
 
 
+def _make(path: Path, meta: Mapping[str, str]) -> None:
+    """Make the file under a name that nobody reads, and give it its own when it is on the disk."""
+    unready = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        os.close(os.open(unready, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        with closing(_connected(unready)) as db:
+            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            db.executescript(SCHEMA)
+            db.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # close() says nothing of a full disk
+        os.link(unready, path)  # unlike a rename, this replaces nothing
+        sync_folder(path.parent)
+    finally:
+        for left in path.parent.glob(f"{unready.name}*"):
+            left.unlink()
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    # FULL: each commit is on the disk itself when it returns, so that not even a power
+    # cut loses an intent. Commits are grouped, so one of these serves many sessions.
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    return db
+
+
 class Store:
     """The writing side of one file. Used by one thread at a time."""
 
     def __init__(self, path: Path, meta: Mapping[str, str]) -> None:
-        """Make the file (mode 0600). Raises LedgerError when it exists or can't be made."""
+        """Make the file (mode 0600). Raises LedgerError when it exists or can't be made.
+
+        Whoever dies meanwhile leaves no ledger: a file of this name is whole from its first moment.
+        """
         self.path = path
         try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            # FULL: each commit is on the disk itself when it returns, so that not even a power
-            # cut loses an intent. Commits are grouped, so one of these serves many sessions.
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            self._db.executescript(SCHEMA)
-            self.write((), (), {"ended_ns": "", **meta})
+            _make(path, {"ended_ns": "", **meta})
+            self._db = _connected(path)
         except (OSError, sqlite3.Error) as error:
             raise LedgerError(f"the ledger {path} can't be made: {error}") from error
 

@@ -217,7 +217,7 @@ def write_atomically(path: Path, data: bytes | str) -> Path:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     return path
 
 
@@ -242,7 +242,7 @@ def write_once(path: Path, data: bytes) -> None:
             os.link(beside, path)
     finally:
         beside.unlink()
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _beside(path: Path) -> Path:
@@ -250,7 +250,7 @@ def _beside(path: Path) -> Path:
     return path.with_name(f".{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a new name durable; some file systems can't, and then a crash may show the old file."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)

@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from harness.errors import LedgerError
 from harness.ledger.ledger import SCHEMA_VERSION, Stage, Store
 from harness.ledger.reader import opened, read_contents
+from harness.rundir.layout import RunDirectory
 
 
 def rows(path: Path) -> list[tuple[int, str]]:
@@ -81,6 +83,7 @@ def test_a_failed_group_leaves_nothing_of_itself(tmp_path: Path) -> None:
 
 WRITE_UNTIL_KILLED = """
 import sys
+import time
 from pathlib import Path
 from harness.ledger.ledger import Store
 store = Store(Path(sys.argv[1]), {})
@@ -126,3 +129,34 @@ def test_a_full_disk_is_an_error_and_what_was_written_stays(tmp_path: Path) -> N
     )
     assert "LedgerError" in done.stderr
     assert len(rows(path)) == int(done.stdout.split()[-1]) > 0
+
+
+MAKING = """
+import sys
+from itertools import count
+from pathlib import Path
+from harness.ledger.ledger import Store
+print("ready", flush=True)
+for number in count():
+    Store(Path(sys.argv[1]) / f"ledger-{number}.sqlite", {"worker": str(number)})
+"""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("after_s", [0.01 * step for step in range(1, 13)])
+def test_a_process_killed_while_it_makes_a_ledger_leaves_none_that_looks_damaged(
+    tmp_path: Path, after_s: float
+) -> None:
+    """Else a sweep would say for ever that sessions may be hidden there, where there were none."""
+    maker = subprocess.Popen(
+        [sys.executable, "-c", MAKING, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert maker.stdout is not None
+    maker.stdout.readline()
+    time.sleep(after_s)
+    maker.kill()
+    maker.wait(10)
+    maker.stdout.close()
+    made = [read_contents(path) for path in RunDirectory(tmp_path).ledgers()]
+    assert [contents.damage for contents in made if contents.damage] == []
+    assert [c.process.worker for c in made] == [c.path.stem.removeprefix("ledger-") for c in made]
