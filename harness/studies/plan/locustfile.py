@@ -17,7 +17,7 @@ from time import monotonic
 
 from locust import task
 
-from harness.load import ArrivalShape, GuestUser, as_asked, objective, rate
+from harness.load import ArrivalShape, GuestUser, from_options, objective, poisson, rate
 
 SESSION_S = {session}  # a chat, waiting included
 MESSAGES = {messages}  # of a guest, on average
@@ -26,7 +26,7 @@ AT_ONCE = rate("{rate}/min") * SESSION_S
 
 
 class Launch(ArrivalShape):
-    arrivals = as_asked(rate="{rate}/min", over="{over}")
+    arrivals = poisson(from_options(rate="{rate}/min", over="{over}"))
     # What chance adds to the mean, and a tenth to spare.
     slots = ceil({spare} * (AT_ONCE + 3.1 * sqrt(AT_ONCE) + 3))
 
