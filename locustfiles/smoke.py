@@ -13,10 +13,10 @@ class Visitor(GuestUser):
     def ask_one_question(self) -> None:
         with self.guest() as guest:
             guest.join()
-            guest.await_greeting(within="10s")
+            guest.await_greeting(within="20s")
             guest.think()
             guest.say("Where is my order?")
-            guest.await_reply(within="10s")
+            guest.await_reply(within="20s")
 
 
 # Counts and the slowest: a percentile or a share would need more samples than a smoke run has.

@@ -18,6 +18,8 @@ from harness.protocol.names import ErrorCode
 from harness.transport.dial import Address
 from harness.workload.data import read_text
 
+REPLY_WITHIN_S = 30.0
+"""How long a wait for a reply lasts that names no time of its own."""
 Observer = Callable[[bool, bytes, int], None]
 SignIn = str | Callable[[], str]
 """A JWT lives for 15 minutes: who may reconnect later gives a function, asked each time."""
@@ -37,7 +39,7 @@ class GuestSettings:
     connect_within_s: float = 10.0
     open_within_s: float = 10.0
     deliver_within_s: float = 30.0
-    reply_within_s: float = 30.0
+    reply_within_s: float = REPLY_WITHIN_S
     clear_within_s: float = 5.0
     close_within_s: float = 1.0
     end_attempts: int = 3

@@ -5,9 +5,13 @@ Limits that stories would break are told: a script is played on paper
 (:mod:`harness.workload.script.estimate`), of a task in Python only the think time is looked at.
 """
 
+import ast
+import inspect
 import math
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from textwrap import dedent
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
@@ -17,6 +21,7 @@ from harness.clock import monotonic_ns
 from harness.config.guard import Intent, Rule
 from harness.errors import ConfigError, PreflightRefused
 from harness.exit_codes import ExitCode
+from harness.guest.settings import REPLY_WITHIN_S
 from harness.judge.objective import Objective, Op, Unit, parse_objective
 from harness.judge.reading import read_objectives
 from harness.judge.record import KNOWN
@@ -90,31 +95,64 @@ def might_break(users: Iterable[type]) -> list[str]:
 
 
 def beyond_waits(users: Iterable[type], objectives: Iterable[Objective]) -> list[str]:
-    """One sentence for each objective on replies whose limit no wait of a script reaches.
+    """One sentence for each objective on replies whose limit some wait of a story does not reach.
 
-    A wait that ends before the limit says only that the answer takes longer than the wait.
+    A wait that ends before the limit says only that the answer takes longer than the wait. Of a
+    story in Python the waits are known that its source names (``within="2s"``), and those that
+    name none.
     """
     found = []
+    upper = [
+        objective
+        for objective in objectives
+        if objective.op in (Op.LESS, Op.AT_MOST)
+        and objective.unit is Unit.MS
+        and objective.subject in ("reply", "turn", "greeting")
+    ]
     for user in users:
-        if not issubclass(user, ScriptUser):
-            continue
-        script = user.opened().script
-        waits = [
-            script.within_s(step)
-            for scenario in script.scenarios.values()
-            for step in walk(scenario.steps)
-            if step.kind in WAITS
+        if issubclass(user, ScriptUser):
+            where, waits = str(user.script), _script_waits_s(user)
+        else:
+            where, waits = user.__name__, _source_waits_s(user)
+        shortest = min(waits, default=math.inf)
+        found += [
+            f"{where}: a wait for a reply ends after "
+            f"{duration_text(shortest)}, which is not longer than the limit of "
+            f"'{objective.text}': what takes longer is only known to take longer than that"
+            for objective in upper
+            if objective.limit >= shortest * 1000
         ]
-        for objective in objectives:
-            upper = objective.op in (Op.LESS, Op.AT_MOST) and objective.unit is Unit.MS
-            if not (waits and upper and objective.subject in ("reply", "turn", "greeting")):
-                continue
-            if objective.limit >= min(waits) * 1000:
-                found.append(
-                    f"{user.script}: a wait for a reply ends after "
-                    f"{duration_text(min(waits))}, which is not longer than the limit of "
-                    f"'{objective.text}': what takes longer is only known to take longer than that"
-                )
+    return found
+
+
+def _script_waits_s(user: type[ScriptUser]) -> list[float]:
+    script = user.opened().script
+    return [
+        script.within_s(step)
+        for scenario in script.scenarios.values()
+        for step in walk(scenario.steps)
+        if step.kind in WAITS
+    ]
+
+
+def _source_waits_s(user: type) -> list[float]:
+    """How long the waits for a reply last that the source of a user class names."""
+    try:
+        tree = ast.parse(dedent(inspect.getsource(user)))
+    except (OSError, TypeError, SyntaxError):
+        return []  # made at run time: it has no source
+    found = []
+    for call in ast.walk(tree):
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+            continue
+        if call.func.attr not in ("await_reply", "await_greeting"):
+            continue
+        within = next((word.value for word in call.keywords if word.arg == "within"), None)
+        if within is None:
+            found.append(REPLY_WITHIN_S)
+        elif isinstance(within, ast.Constant) and isinstance(within.value, str | int | float):
+            with suppress(ConfigError):  # the guest who waits is told what is wrong with it
+                found.append(seconds(within.value, "within"))
     return found
 
 

@@ -7,7 +7,10 @@ import pytest
 from locust import between
 
 from harness.errors import ConfigError
+from harness.judge.objective import parse_objective
+from harness.judge.record import KNOWN
 from harness.load.admission import (
+    beyond_waits,
     check_rows,
     mean_think_s,
     might_break,
@@ -75,3 +78,43 @@ def test_unique_rows_must_be_enough_for_an_open_workload(tmp_path: Path) -> None
     check_rows([calm, thinking("1s")], 3)
     with pytest.raises(ConfigError, match="3 guests need a row of their own and there are 2"):
         check_rows([calm], 3)
+
+
+class Hasty(GuestUser):
+    abstract = True
+
+    def talk(self) -> None:
+        with self.guest() as guest:
+            guest.say("hello")
+            guest.await_reply(within="2s")
+
+
+class Patient(GuestUser):
+    abstract = True
+
+    def talk(self) -> None:
+        with self.guest() as guest:
+            guest.await_greeting(within=60)
+            guest.say("hello")
+            guest.await_reply()
+
+
+@pytest.mark.parametrize(
+    ("objective", "told"),
+    [
+        ("reply p95 < 5s", ["Hasty: a wait for a reply ends after 2s"]),
+        ("reply p95 < 1s", []),
+        ("greeting p50 <= 2s", ["Hasty"]),
+        ("reply p95 > 5s", []),
+        ("connect p95 < 5s", []),
+        ("reply p99 < 30s", ["Hasty", "Patient: a wait for a reply ends after 30s"]),
+    ],
+)
+def test_a_limit_that_no_wait_of_a_python_story_reaches_is_told(
+    objective: str, told: list[str]
+) -> None:
+    made_at_run_time = type("Made", (GuestUser,), {"abstract": True})
+    found = beyond_waits([Hasty, Patient, made_at_run_time], [parse_objective(objective, KNOWN)])
+    assert len(found) == len(told)
+    for sentence, start in zip(found, told, strict=True):
+        assert sentence.startswith(start)
