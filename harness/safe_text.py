@@ -41,9 +41,14 @@ def safe_text(text: str) -> str:
 
 def safe_quote(text: str, most: int = MOST) -> str:
     """What a server says, on one line; an id in it may be a guest's token, so ids are shortened."""
-    text = _ID.sub(r"\1…", text[: 4 * most])
+    text = without_ids(text[: 4 * most])
     text = safe_text(text).replace("\n", "\\n").replace("\t", " ")
     return text if len(text) <= most else f"{text[:most]}…"
+
+
+def without_ids(text: str) -> str:
+    """A text with its ids shortened to their first eight letters: one may be a guest's token."""
+    return _ID.sub(r"\1…", text)
 
 
 def without_secret(text: str, *secrets: str) -> str:

@@ -2,9 +2,12 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import agreed
+import pytest
 
 import harness.load
 
@@ -55,10 +58,8 @@ def test_every_exception_of_a_story_can_be_named_from_the_public_api() -> None:
     assert kinds <= public
 
 
+@pytest.mark.process
 def test_a_typed_locustfile_needs_nothing_from_inside(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
     file = tmp_path / "typed.py"
     file.write_text(TYPED)
     checked = subprocess.run(

@@ -16,6 +16,7 @@ from gevent.event import AsyncResult, Event
 from locust.exception import StopUser
 
 from harness.clock import monotonic_ns
+from harness.load.logs import LOG
 from harness.measure.model import Section, counters_of
 from harness.workload.schedule import Piece, Schedule, Share
 
@@ -67,6 +68,8 @@ class Arrivals:
         self._next = self._share.after(-1)
         self._next_due_ns: int | None = None
         self._closed = False
+        self._told: list[Piece] = []
+        """the share that was logged last"""
         self.paused = False
         """while it is set, arrivals that come due are passed by"""
         self.counts = Counts()
@@ -133,6 +136,9 @@ class Arrivals:
         before = self._share.many(self._taken + 1)
         self._share.set(pieces)
         kept = self._share.many(self._taken + 1) == before
+        if (told := list(pieces)) != self._told:
+            self._told = told
+            LOG.info("share of the schedule: %s", told)
         self._until = max(self._until, until)
         self._next = self._share.after(self._taken)
         self._next_due_ns = None
@@ -424,6 +430,8 @@ class Dispatcher:
             gevent.wait([self._going, self._shut], count=1)  # while the run is paused
         # Between this look at the cap and the counting nobody else may have a turn.
         if self._max_sessions is not None and self._admitted >= self._max_sessions:
+            if not self._present.at_cap:
+                LOG.info("the cap of %s sessions is reached", self._max_sessions)
             self._present.at_cap = 1
             self._shut.wait()  # the cap is reached; those in session may finish
         if self.shut:

@@ -13,8 +13,9 @@ from harness.ledger.runs import sweep_command
 from harness.load.admission import refuse, tell_shortly
 from harness.load.cluster.master_port import harden_receiving
 from harness.load.health import Duties, calling_place, place_of
+from harness.load.logs import LOG, install
 from harness.load.node import node_of
-from harness.load.node.role import Node, say
+from harness.load.node.role import Node
 from harness.load.options import add_options
 from harness.load.run import time_to_clear_s
 from harness.load.signals import Interrupts, OneEnd, end_with_supervisor, ending_on_error
@@ -38,6 +39,7 @@ def _attach(environment: Any, runner: Any, **_: Any) -> None:
     outlast_readers()  # what Locust's process prints must not end what it does
     node = node_of(environment, runner)
     raise_file_limit()
+    install(lambda: node.label)
     plugin = Plugin(node)
     node.prepare()
     plugin.listen()
@@ -72,7 +74,7 @@ class Plugin:
         gevent.spawn(self._watch_forever)
 
     def _watch_forever(self) -> None:
-        do = Duties(say).do
+        do = Duties(LOG.error).do
         while True:
             gevent.sleep(WATCH_EVERY_S)
             do("the watch over the run", self._node.watch, None)

@@ -43,6 +43,7 @@ from harness.load.cluster.replication import Shipper, new_node_name
 from harness.load.dispatch import Arrivals, Dispatcher, Mix, Occupancy, Slots, Visit, shares_of
 from harness.load.health import Duties, ProcessHealth, ScriptErrors
 from harness.load.locust_stats import BridgedRecorder
+from harness.load.logs import LOG
 from harness.load.options import RunOptions, seed
 from harness.load.shape import ArrivalShape
 from harness.measure.histogram import Histogram
@@ -147,7 +148,7 @@ class Run:
         )
         self._script_errors = ScriptErrors()
         self._health = ProcessHealth(directory, disk_guard=options.disk_guard)
-        self._duties = Duties(partial(print, flush=True))
+        self._duties = Duties(LOG.error)
         self._on_interval, self._on_over = on_interval, on_over
         self._sign_ins = count(worker, workers)
         # Each greenlet would keep ten frames of where it was made, for nobody to look at.
@@ -297,6 +298,8 @@ class Run:
 
     def pause(self, on: bool) -> None:
         """No new guests while it is on; those in session go on as always."""
+        if on is not (self._phase == "paused"):
+            LOG.info("paused" if on else "going on")
         self._dispatch.pause(on)
         if self._phase in ("running", "paused"):
             self._phase = "paused" if on else "running"
@@ -367,6 +370,7 @@ class Run:
 
     def _end_over(self) -> None:
         if self._on_over is not None:
+            LOG.info("no guest can come any more: ending the run")
             self._stop_arrivals()
             gevent.spawn(self._on_over)
 
@@ -375,6 +379,7 @@ class Run:
         if why in self.failures:
             return
         self.failures.append(why)
+        LOG.error("the figures can't be trusted: %s", why)
         self._write_failure(why)
         if not self._dispatch.shut:
             self._stop_arrivals()
@@ -397,15 +402,18 @@ class Run:
         if self._phase == "ended":
             return self.ledger.open
         self._phase = "finishing"
+        LOG.info("no new guests; %s in session may finish", len(self._open))
         if not self.failures:
             grace_s = float(self.environment.stop_timeout or 0)
             self._wait_for_guests(grace_s, self._hurried)
         self._phase = "clearing"
+        LOG.info("clearing %s sessions", len(self._open))
         for slot in dict.fromkeys(opener for opener, _ in self._open.values()):
             slot.kill(block=False)
             gevent.sleep(1 / CLEARS_PER_S)
         self._wait_for_guests(DRAIN_LIMIT_S)
         self._phase = "ended"
+        LOG.info("ended; %s sessions without proof of their end", self.ledger.open)
         return self.ledger.open
 
     def _wait_for_guests(self, limit_s: float, *or_until: Event) -> None:
@@ -422,6 +430,7 @@ class Run:
         for session, (opener, visit) in list(self._open.items()):
             if opener.dead and session not in self._abandoned:
                 self._abandoned.add(session)
+                LOG.debug("ending a session whose story has gone")
                 gevent.spawn(self._end_for, session, visit)
 
     def _end_for(self, session: GuestSession, visit: Visit) -> None:
@@ -439,6 +448,7 @@ class Run:
 
     def hurry(self) -> None:
         """Clear at once instead of letting conversations finish (the second Ctrl-C)."""
+        LOG.info("in a hurry: clearing at once")
         self._stop_arrivals()
         self._hurried.set()
 

@@ -9,10 +9,8 @@ terminal or a supervisor that goes away: it would load on to the planned end, un
 Locust goes on when a listener of its events fails; a run whose start has failed must not.
 """
 
-import logging
 import os
 import signal
-import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +21,7 @@ from locust.exception import StopUser
 
 from harness.config.run_config import ENVIRONMENT, LIFELINE
 from harness.exit_codes import ExitCode
+from harness.load.logs import LOG
 from harness.processes import IN_ORDER, Starter, signal_when_orphaned, starter
 
 
@@ -205,7 +204,7 @@ def ending_on_error(hook: Any, on_error: Callable[[Exception], None]) -> Callabl
             try:
                 handler(**kwargs)
             except Exception as error:  # noqa: BLE001 - whatever the user's own listener raises
-                logging.error("a listener of test_start failed:\n%s", traceback.format_exc())
+                LOG.exception("a listener of test_start failed")
                 return on_error(error)
 
     return fire

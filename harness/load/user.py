@@ -18,11 +18,12 @@ from locust.exception import RescheduleTask, StopUser
 
 from harness.clock import monotonic_ns
 from harness.errors import ConfigError, LedgerError, NotPossible
-from harness.guest.outcomes import STORY_ENDS
+from harness.guest.outcomes import STORY_ENDS, reason_of
 from harness.guest.player import NO_ROW, act
 from harness.guest.rest import exchange_sign_in
 from harness.guest.session import GuestSession
 from harness.guest.settings import SignIn
+from harness.load.logs import LOG
 from harness.load.options import max_age_s
 from harness.load.run import Run
 from harness.units import seconds
@@ -119,6 +120,7 @@ class GuestUser(User):
 
     def note_end(self, session: GuestSession, end: Exception) -> None:
         """A story has broken off by what the service or the network did."""
+        LOG.debug("a story broke off in %s: %s", session.step, reason_of(end))
         if isinstance(end, NotPossible):
             told = f"a guest's story broke off in {session.step}: {end}"
             Run.of(self.environment).tell_once(f"{session.step}: {end.what}", told)

@@ -11,6 +11,8 @@ from harness.transport.dial import check_sources
 class LocalNode(Leader):
     """Everything in one process."""
 
+    role = "local"
+
     def _begin(self, options: RunOptions, warm_up: float) -> None:
         check_sources(options.target)
         super()._begin(options, warm_up)

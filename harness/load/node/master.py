@@ -12,7 +12,8 @@ from harness.load.cluster.leases import Shares
 from harness.load.cluster.master_port import MasterPort
 from harness.load.cluster.replication import Copies
 from harness.load.live.totals import INTERVAL
-from harness.load.node.role import Duty, Leader, say
+from harness.load.logs import LOG
+from harness.load.node.role import Duty, Leader
 from harness.load.node.worker import PAUSED
 from harness.load.options import LEARNED, RUN_ID, SHARES, RunOptions
 from harness.load.run import LEAD_NS
@@ -21,11 +22,13 @@ from harness.load.run import LEAD_NS
 class MasterNode(Leader):
     """Tells the workers what to do, and has from them what they measured."""
 
+    role = "master"
+
     def __init__(self, environment: Any, runner: MasterRunner) -> None:
         super().__init__(environment, runner, handshake=Handshake(runner))
         self._barrier = Barrier(runner)
         self._copies = Copies(runner)
-        self._shares = Shares(runner, say)
+        self._shares = Shares(runner, LOG.warning)
         self._barrier.on_leave = self._shares.leave
         self._unanswered: set[str] = set()
         runner.register_message(INTERVAL, self._on_interval)
@@ -54,12 +57,17 @@ class MasterNode(Leader):
 
     def pause(self, on: bool) -> None:
         """Tell all workers."""
+        if on is not self._paused:
+            LOG.info("%s all workers", "pausing" if on else "going on with")
         self.runner.send_message(PAUSED, {"paused": on})
 
     def drain(self) -> None:
         """Wait until every worker has ended its sessions."""
+        LOG.info("waiting for every worker to end its sessions")
         self._shares.freeze()
         self._unanswered = self._barrier.wait(float(self.environment.stop_timeout or 0))
+        for worker in sorted(self._unanswered):
+            LOG.warning("worker %s did not come to an orderly end", worker)
 
     def hurry(self) -> None:
         """Tell all workers to clear at once."""

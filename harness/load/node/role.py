@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gevent
 
@@ -23,6 +23,7 @@ from harness.load.live.prometheus import MetricsServer
 from harness.load.live.totals import AbortWatch, Live
 from harness.load.live.web import SessionsTab, guard
 from harness.load.locust_stats import trim
+from harness.load.logs import LOG
 from harness.load.options import RunOptions, seed
 from harness.load.run import Run
 from harness.load.shape import schedule_facts
@@ -47,16 +48,13 @@ from harness.rundir.layout import (
 from harness.streams import open_console
 
 
-def say(text: str) -> None:
-    """Tell whoever watches the run."""
-    print(text, flush=True)
-
-
 class Node(ABC):
     """One process of a run. ``runner`` is its Locust runner."""
 
     leads = True
     """whether it makes the run directory and the record"""
+    role: ClassVar[str]
+    """in one word"""
 
     def __init__(
         self, environment: Any, runner: Any, *, handshake: Handshake | None = None
@@ -80,6 +78,12 @@ class Node(ABC):
         run: Run | None = getattr(self.environment, "harness_run", None)
         return run
 
+    @property
+    def label(self) -> str:
+        """Run, role and node, for the lines that this process logs."""
+        run = "no run" if self.directory is None else f"run {self.directory.name}"
+        return f"{run}, {self.role if self.run is None else f'{self.role} {self.run.name}'}"
+
     @abstractmethod
     def prepare(self) -> None:
         """Before any run: check what was asked for, and let this process be seen."""
@@ -95,6 +99,7 @@ class Node(ABC):
         warm_up = warm_up_s(options, self.admission.shape, parsed.run_time)
         self._begin(options, warm_up)
         self.going = True
+        LOG.info("begun: %s slots, target %s", parsed.num_users, options.target.host)
 
     @abstractmethod
     def _begin(self, options: RunOptions, warm_up: float) -> None:
@@ -176,7 +181,7 @@ class Leader(Node):
         self._permit = Permit()
         self._runs = 0
         self._duties: list[Duty] = []
-        self._failed = Duties(say)
+        self._failed = Duties(LOG.error)
         self._paused = False
 
     def prepare(self) -> None:
@@ -207,14 +212,14 @@ class Leader(Node):
         self.directory = directory = make_run_directory(options.reports, run_id)
         self.going = True
         if warning := others_may_write(options.reports):
-            say(f"warning: {warning}")
+            LOG.warning(warning)
         self._permit = self.admission.ask_permission()
         self.admission.check_strength(options)
         self._write_start(options, directory, disk, warm_up)
         note_counts(directory, "before", options.target)
         self.live = Live()
         self._duties = self._duties_of(directory)
-        self._failed = Duties(say)
+        self._failed = Duties(LOG.error)
         self._open(options, directory, warm_up)
 
     @abstractmethod
@@ -332,7 +337,7 @@ class Leader(Node):
         self.notes |= early.noted
         self.failures += early.reasons if early.void else ()
         for why in early.reasons:
-            say(f"stopping early: {why}")
+            LOG.warning("stopping early: %s", why)
 
     def stop_or_quit(self) -> None:
         """End the run; where there is a web UI it stays for the next one."""

@@ -14,6 +14,7 @@ from harness.load.cluster.handshake import HELLO, describe
 from harness.load.cluster.leases import Lease
 from harness.load.cluster.replication import Shipper
 from harness.load.live.totals import INTERVAL
+from harness.load.logs import LOG
 from harness.load.node.role import Node
 from harness.load.options import SHARES, RunOptions
 from harness.measure.histogram import Histogram
@@ -29,6 +30,7 @@ class WorkerNode(Node):
     """Does its share, and tells its master what it measured and what its ledger says."""
 
     leads = False
+    role = "worker"
 
     def __init__(self, environment: Any, runner: WorkerRunner) -> None:
         super().__init__(environment, runner)
@@ -68,6 +70,7 @@ class WorkerNode(Node):
             max_sessions=cap_of(options, place, len(places)) if shape is None else None,
             max_per_s=rate_of(options, place, len(places)),
         )
+        LOG.info("share: %s of %s", "none so far" if place is None else place + 1, len(places))
         run.ship_to(Shipper(self.runner, self.directory, run.name, run.meta))
         if run.arrivals is not None and run.slots is not None:
             run.lease = Lease(
@@ -85,6 +88,7 @@ class WorkerNode(Node):
         """
         if self._parent is not None and os.getppid() != self._parent:
             self._parent = None
+            LOG.warning("the master's process has died: ending in order")
             os.kill(os.getpid(), signal.SIGTERM)
 
     def finish(self) -> None:
@@ -92,6 +96,7 @@ class WorkerNode(Node):
         if (run := self.run) is not None:
             finish_worker(self.runner, run)
             self.environment.harness_run = None
+            LOG.info("ended: the master has been told")
         self.going = False
 
     def fail_start(self, why: str) -> None:

@@ -69,7 +69,7 @@ def test_nobody_else_asks_what_a_runner_is() -> None:
     assert found == []
 
 
-def test_a_duty_that_fails_takes_no_other_along(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_duty_that_fails_takes_no_other_along(caplog: pytest.LogCaptureFixture) -> None:
     runner, done = Runner(), []
     node = LocalNode(environment(), runner)
 
@@ -91,7 +91,7 @@ def test_a_duty_that_fails_takes_no_other_along(capsys: pytest.CaptureFixture[st
     node.watch()
     assert (len(done), runner.quits, node.failures) == (3, 1, ["enough"])
     assert node.notes == {"why": 1}
-    told = capsys.readouterr().out
+    told = caplog.text
     assert told.count("one failed") == 1
     assert "stopping early: enough" in told
 

@@ -1,0 +1,78 @@
+"""Lines of ours name run and node; none holds a token, at whatever level."""
+
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from locusts import environment_for, finish, launch, locustfile, only_run
+
+from harness.ledger.reader import read_process, read_rows
+from harness.load.logs import RunContext
+from harness.rundir.layout import RunDirectory
+
+TOKEN = "0b7a51a4-5f6e-4b5a-9d3a-0123456789ab"
+
+
+def record(name: str, text: str, *args: Any, error: BaseException | None = None) -> Any:
+    info = None if error is None else (type(error), error, error.__traceback__)
+    return logging.LogRecord(name, logging.INFO, "file.py", 1, text, args, info)
+
+
+def test_run_and_node_stand_before_each_line_of_ours_once() -> None:
+    context = RunContext(lambda: "run 1, worker a")
+    line = record("harness.load", "clearing %s sessions", 3)
+    for _ in range(2):  # two handlers
+        assert context.filter(line)
+    assert line.getMessage() == "run 1, worker a: clearing 3 sessions"
+    others = record("locust.runners", "Ramping to %s users", 3)
+    assert context.filter(others)
+    assert others.getMessage() == "Ramping to 3 users"
+
+
+@pytest.mark.parametrize("name", ["harness.guest", "locust.user", "websockets.client"])
+def test_a_token_is_shortened_wherever_it_stands(name: str) -> None:
+    context = RunContext(lambda: "run 1")
+    error = ValueError(f"no session {TOKEN}")
+    line = record(name, "guest %s said %s", TOKEN, f'{{"token":"{TOKEN}"}}', error=error)
+    context.filter(line)
+    whole = logging.Formatter("%(message)s").format(line)
+    assert TOKEN not in whole
+    assert "0b7a51a4…" in whole
+    assert "ValueError: no session 0b7a51a4…" in whole
+
+
+@pytest.mark.process
+def test_a_run_on_two_workers_tells_what_it_decides_and_no_token(
+    simulator: Any, tmp_path: Path
+) -> None:
+    file = locustfile(tmp_path, more=BROKEN)
+    process = launch(
+        file, environment_for(tmp_path, simulator.url), "--headless", "--only-summary",
+        "--processes", "2", "-u", "4", "-r", "4", "-t", "3", "--loglevel", "DEBUG",
+    )  # fmt: skip
+    _, output = finish(process)
+    directory = only_run(tmp_path)
+    ours = [line for line in output.splitlines() if "/harness.load: " in line]
+    told = re.compile(rf"\[\d{{4}}-[\d :,-]+\] \S+/[A-Z]+/harness\.load: run {directory.name}, ")
+    assert [line for line in ours if not told.match(line) and "no run" not in line] == []
+    for word in ("master: begun", "master: waiting for every worker", "no new guests", "ended; 0"):
+        assert any(word in line for line in ours), (word, output)
+    nodes = {match[1] for line in ours if (match := re.search(r", worker (\S+):", line))}
+    ledgers = RunDirectory(directory).ledgers()
+    assert nodes == {read_process(path).worker for path in ledgers}
+    assert any("a story broke off in" in line for line in ours), output
+    assert "the story quotes" in output
+    tokens = {row[1] for path in ledgers for row in read_rows(path)}
+    assert len(tokens) > 4
+    assert all(re.fullmatch(r"[0-9a-f-]{36}", token) for token in tokens)
+    assert [token for token in tokens if token in output] == []
+
+
+BROKEN = """
+            self.stories = getattr(self, "stories", 0) + 1
+            if self.stories % 3 == 0:
+                raise ValueError(f"the story quotes {guest.line.token}")
+            guest.choose("what nobody has offered")
+"""
