@@ -28,6 +28,7 @@ from harness.protocol.session import Did, SessionState, State
 from harness.transport.websocket import WebSocket, connect
 
 _OPEN, _EXPIRED = State.OPEN, State.EXPIRED  # an enum is slow to give its members
+_TWO_DIGITS = tuple(f"{number:02x}" for number in range(256))
 PHASES = ("dns", "tcp", "proxy", "tls", "upgrade")
 
 
@@ -36,7 +37,9 @@ class Line:
 
     __slots__ = (
         "_check_after_ns",
+        "_ids",
         "_lane",
+        "_look_ns",
         "_pace",
         "_recorder",
         "_requests",
@@ -77,10 +80,14 @@ class Line:
         self._text_head = text_head(token)
         self._check_after_ns = int(settings.health_check_every_s * 1e9)
         self._requests = 0
+        self._ids = ""
+        """what the ids of the newest requests begin with"""
         self.asked_to_wait_s = 0.0
         """for how long the service has asked us not to connect again (Retry-After)"""
         self._sent_ns = 0
         """when the newest request left"""
+        self._look_ns = 0 if self._check_after_ns else 1 << 63
+        """not before then is it worth looking whether a health check is due"""
         self.inbox = Inbox(
             self.session,
             recorder,
@@ -175,12 +182,8 @@ class Line:
         inbox.failure = None  # what came before the answer was not its own
         return inbox.response
 
-    def say(self, body: str, *, first: bool = False, due_ns: int | None = None) -> int:
-        """Send a text as :meth:`speak` does; its stamp. ``first`` adds the run's attributes."""
-        attributes = self.settings.first_attributes(self.token) if first else None
-        if attributes:
-            request = requests.text(self.token, self.next_id(), body, custom_attributes=attributes)
-            return self.speak(request, "delivered", due_ns)
+    def say(self, body: str, due_ns: int | None = None) -> int:
+        """Send a text with nothing else as :meth:`speak` does; its stamp."""
         if self.session.state is not _OPEN or self._pace is not None:
             self._begin_speaking()
         tracing_id = self.next_id()
@@ -308,17 +311,20 @@ class Line:
                 return
             self.rest(deadline)
 
-    def rest(self, until_ns: int) -> None:
-        """Sleep until something comes or the time is over; ask for an echo when that is due."""
-        due = self._sent_ns + self._check_after_ns
-        if due < until_ns and self._sent_ns and self._check_after_ns:
-            if due <= monotonic_ns():
-                if self.state in (State.OPEN, State.READ_ONLY) and self.connected:
-                    self.inbox.pending.give_up_older_than(self.settings.health_check_every_s / 2)
-                    self._send_health_check()
-                return
-            until_ns = due
-        self.inbox.bell.doze(until_ns)
+    def rest(self, until_ns: int) -> bool:
+        """Sleep until something comes or the time is over; ask for an echo when that is due.
+
+        False where it may be over: nothing has come that the guest is to be woken for.
+        """
+        if self._look_ns < until_ns:
+            look_ns = self._look_ns = self._sent_ns + self._check_after_ns
+            if look_ns > monotonic_ns():
+                until_ns = min(until_ns, look_ns)
+            elif self.state in (State.OPEN, State.READ_ONLY) and self.connected:
+                self.inbox.pending.give_up_older_than(self.settings.health_check_every_s / 2)
+                self._send_health_check()
+                return False
+        return self.inbox.bell.doze(until_ns)
 
     def check(self) -> None:
         """Raises ConnectionLost or SessionExpired if the session can't go on."""
@@ -345,8 +351,11 @@ class Line:
         if self.settings.observer is not None:
             _show(self.settings.observer, True, data, sent)
         inbox = self.inbox
-        due = sent if due_ns is None else due_ns + self.paced_ns
-        inbox.pending.expect(tracing_id, operation, due, sent)
+        if due_ns is None:
+            due_ns = sent
+        elif self.paced_ns:
+            due_ns += self.paced_ns
+        inbox.pending[tracing_id] = operation, due_ns, sent
         self._sent_ns = sent
         if not inbox.connected:  # the kernel did not take it: the connection was dead
             inbox.pending.give_up(Outcome.LOST)
@@ -365,8 +374,11 @@ class Line:
 
     def next_id(self) -> str:
         """A tracingId of the shape of a UUID; it tells whose it is and in what order."""
-        self._requests += 1
-        return f"{self._lane}{self._requests:010x}"
+        number = self._requests = self._requests + 1
+        low = number & 0xFF
+        if low <= 1:  # nearly always only the last two digits change
+            self._ids = f"{self._lane}{number >> 8:08x}"
+        return self._ids + _TWO_DIGITS[low]
 
     def _keep_pace(self, wait_ns: int) -> None:
         self.paced_ns = wait_ns

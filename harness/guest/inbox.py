@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import NamedTuple
 
 from harness.clock import monotonic_ns
 from harness.errors import RateLimited, RemoteProtocolError, ServiceError, SessionExpired
@@ -78,11 +77,12 @@ class Seen:
 
     def first(self, message_id: str, owner: str) -> str | None:
         """Note that ``owner`` sees a message; who saw it first if it was seen before, else None."""
-        before = self._new.get(message_id) or self._old.get(message_id)
+        new = self._new
+        before = new.get(message_id) or self._old.get(message_id)
         if before is None:
-            self._new[message_id] = owner
-            if len(self._new) >= KEPT:
-                self._old, self._new = self._new, {}
+            new[message_id] = owner
+            if len(new) >= KEPT:
+                self._old, self._new = new, {}
         return before
 
 
@@ -90,15 +90,9 @@ REMEMBERED = 64
 """Requests that were given up and are remembered, to know a late answer."""
 
 
-class Sent(NamedTuple):
-    """A request on its way: what it measures, when it was due and when it was sent.
-
-    One of operation ``""`` is not measured.
-    """
-
-    operation: str
-    due_ns: int
-    sent_ns: int
+Sent = tuple[str, int, int]
+"""A request on its way: the operation that it measures (``""``: none), when it was due and when it
+was sent. A plain tuple, because one is made for each message."""
 
 
 class Pending(dict[str, Sent]):
@@ -111,38 +105,34 @@ class Pending(dict[str, Sent]):
         self._recorder = recorder
         self._given_up: set[str] | None = None
 
-    def expect(self, tracing_id: str, operation: str, due_ns: int, sent_ns: int) -> None:
-        """Note a request that will be answered."""
-        self[tracing_id] = _new(Sent, (operation, due_ns, sent_ns))
-
     def finish(self, operation: str, arrived_ns: int, seen_ns: int) -> None:
         """The oldest request of an operation, if there is one, has ended well."""
         for tracing_id, request in self.items():
-            if request.operation == operation:
+            if request[0] == operation:
                 del self[tracing_id]
                 self.end(request, arrived_ns, seen_ns, Outcome.OK)
                 return
 
     def end(self, request: Sent, arrived_ns: int, seen_ns: int, outcome: Outcome) -> None:
         """Measure one that has been taken out."""
-        if request.operation:
+        if request[0]:
             self._recorder.add(Sample(*request, arrived_ns, seen_ns, outcome))
 
     def give_up(self, outcome: Outcome, *, operation: str | None = None) -> None:
         """End what is pending (of one operation, or all) with an outcome, waited until now."""
         now = monotonic_ns()
         for tracing_id, request in list(self.items()):
-            if operation is None or request.operation == operation:
+            if operation is None or request[0] == operation:
                 self._give_up(tracing_id, now, outcome)
 
     def give_up_older_than(self, age_s: float) -> None:
         """End messages whose echo has not come for so long as time-outs."""
         now = monotonic_ns()
         limit = now - int(age_s * 1e9)
-        for tracing_id, request in list(self.items()):
-            if request.sent_ns >= limit:
+        for tracing_id, (operation, _, sent_ns) in list(self.items()):
+            if sent_ns >= limit:
                 return
-            if request.operation in ("delivered", "health_check"):
+            if operation in ("delivered", "health_check"):
                 self._give_up(tracing_id, now, Outcome.TIMEOUT)
 
     def was_given_up(self, tracing_id: str) -> bool:
@@ -157,7 +147,6 @@ class Pending(dict[str, Sent]):
 
 
 _EXPECTED, _CLEARED = Finding.EXPECTED, State.CLEARED  # an enum is slow to give its members
-_new = tuple.__new__  # for each reply: a named tuple's own way costs five times as much
 FRAMES_KEPT = 64
 """Outbound messages kept for a guest that doesn't look at them."""
 
@@ -184,13 +173,9 @@ def nothing(*_: object) -> None:
     """For those who need not be told."""
 
 
-class Arrived(NamedTuple):
-    """An Outbound message, its stamps, and what it is thought to answer."""
-
-    message: Message
-    arrived_ns: int
-    seen_ns: int
-    question: Question | None = None
+Arrived = tuple[Message, object, int, int, Question | None]
+"""An Outbound message, what there is to read of it (if anything), when it arrived and was seen, and
+what it is thought to answer. A plain tuple, because one is made for each message."""
 
 
 class Inbox:
@@ -406,7 +391,7 @@ class Inbox:
         if before == self._lane:
             return Finding.DUPLICATE
         if message.text or message.content:
-            self.doubtful = Arrived(message, arrived_ns, seen_ns)
+            self.doubtful = (message, True, arrived_ns, seen_ns, None)
         return Finding.CROSS_TALK
 
     def _on_disconnect(self, message: Message) -> None:
@@ -421,7 +406,7 @@ class Inbox:
         question = None
         if shows and self.questions is not None:
             question = self.questions.take_in(arrived_ns, seen_ns)
-        self.replies.append(_new(Arrived, (message, arrived_ns, seen_ns, question)))
+        self.replies.append((message, shows, arrived_ns, seen_ns, question))
         self._recorder.replies_received += 1
 
     def _unawaited(self, tracing_id: str, message: Message, finding: Finding) -> Finding:
@@ -525,7 +510,7 @@ class Inbox:
             outcome = outcome_of(error)
             self.pending.end(request, arrived_ns, seen_ns, outcome)
             if self.questions is not None:
-                self.questions.fail(request.sent_ns, arrived_ns, seen_ns, outcome)
+                self.questions.fail(request[2], arrived_ns, seen_ns, outcome)
         elif tracing_id:  # nobody waits for it any more, or nobody here ever did
             late = tracing_id.startswith(self._owner) or self.pending.was_given_up(tracing_id)
             if late and isinstance(error, SessionExpired):
@@ -537,13 +522,14 @@ class Inbox:
         self.failure = error
         if request is None:
             return Finding.UNMATCHED
-        if request.operation == "session_open":
+        operation = request[0]
+        if operation == "session_open":
             # What names no request may be the answer to another one: it refuses nothing.
             refused = by_name and (error.code < 500 or 4000 <= error.code < 5000)
             self.session.got(Got.REFUSED if refused else Got.UNCLEAR)
-        elif request.operation == "resume":
+        elif operation == "resume":
             self.session.got(Got.UNCLEAR)
-        elif request.operation == "clear":
+        elif operation == "clear":
             self.session.got(Got.CLEAR_REFUSED)
         return Finding.EXPECTED
 

@@ -22,7 +22,7 @@ from functools import lru_cache
 import regex
 
 from harness.errors import ConfigError, NotPossible
-from harness.measure.model import Outcome, Question, Sample
+from harness.measure.model import Outcome, Question, Sample, Wait
 from harness.measure.recorder import (
     GUESTS_JOINED,
     GUESTS_REPLIED,
@@ -87,6 +87,7 @@ class Questions:
         "_possible",
         "_recorder",
         "_silence_ns",
+        "_span_ns",
         "_spoken",
         "_unmeasured",
         "heard",
@@ -94,7 +95,6 @@ class Questions:
         "newest",
         "open",
         "over",
-        "span_ns",
     )
 
     def __init__(self, recorder: Recorder, silence_ns: int) -> None:
@@ -119,8 +119,7 @@ class Questions:
         self._spoken = self._closed = False
         self._chatty = False
         """whether a further message has come before the guest spoke again"""
-        self.span_ns = 0
-        """the longest time from asking a question to the answer of the next"""
+        self._span_ns = 0
         self.heard = 0
         """messages after the story's end that nothing explains"""
         self.missed: Outcome | None = None
@@ -132,8 +131,10 @@ class Questions:
 
     def ask(self, operation: str, due_ns: int, sent_ns: int) -> Question:
         """Something has left that must be answered."""
-        if self._unmeasured is not None:
-            self._measure()
+        unmeasured = self._unmeasured
+        if unmeasured is not None:
+            self._unmeasured = None
+            self._recorder.add_answered(unmeasured)
         question = Question(operation, due_ns, sent_ns)
         newest, self.newest = self.newest, question
         if newest is not None:
@@ -146,33 +147,27 @@ class Questions:
 
     def may_answer(self, operation: str, due_ns: int, sent_ns: int) -> None:
         """Something has left that may be answered, but need not be."""
-        if self._unmeasured is not None:
-            self._measure()
-        question = Question(operation, due_ns, sent_ns)
-        question.expected = False
-        self._possible.append(question)
+        self._measure()
+        self._possible.append(Question(operation, due_ns, sent_ns))
+
+    @property
+    def longest_ns(self) -> int:
+        """From asking a question to its answer, the last one's, or to the answer of the next."""
+        latest = self._latest
+        took_ns = 0 if latest is None else latest.arrived_ns - latest.sent_ns
+        return max(self._span_ns, took_ns)
 
     def measure(self, limit_ns: int) -> None:
         """Measure what was answered before then, unless the story waits for certain words of it."""
         question = self._unmeasured
-        if question is not None and question.arrived_ns < limit_ns and not question.waiting:
-            self._measure()
+        if question is None or question.content is Wait.OPEN or question.arrived_ns >= limit_ns:
+            return
+        self._measure()
 
     def _measure(self) -> None:
         question, self._unmeasured = self._unmeasured, None
-        assert question is not None
-        recorder = self._recorder
-        if question.messages == 1 and not question.ambiguous and not question.whole_turn:
-            recorder.question_messages += 1
-            recorder.add_ok(
-                question.operation,
-                question.due_ns,
-                question.sent_ns,
-                question.arrived_ns,
-                question.seen_ns,
-            )
-        else:
-            recorder.add_answered(question)
+        if question is not None:
+            self._recorder.add_answered(question)
 
     def note_spoken(self) -> None:
         """The guest has joined or said something."""
@@ -184,9 +179,8 @@ class Questions:
     def expect_greeting(self) -> None:
         """The story waits for the greeting: now it must come."""
         for question in self._possible:
-            if question.operation == GREETING and not question.expected:
+            if question.operation == GREETING and question.outcome is None:
                 self._possible.remove(question)
-                question.expected = True
                 self._recorder.questions_asked += 1
                 self.open.insert(0, question)
                 self.newest = self.newest or question
@@ -209,17 +203,20 @@ class Questions:
         if self.open:
             return self.open[-1]
         unmeasured = self._unmeasured
-        if unmeasured is not None and unmeasured.waiting and unmeasured is self.newest:
-            return unmeasured  # a message has come, but not one that fits
-        return None
+        if unmeasured is None or unmeasured is not self.newest:
+            return None
+        # A message may have come, but not one that fits.
+        return unmeasured if unmeasured.content is Wait.OPEN else None
 
     def wait_for(self, *, content: bool, turn: bool) -> Question | None:
         """The question that a wait is for, if it has not had its answer."""
         newest = self._changeable()
         if newest is None:
             return None
-        newest.waiting = newest.waiting or content
-        newest.whole_turn = newest.whole_turn or turn
+        if content:
+            newest.content = Wait.OPEN
+        if turn and newest.turn is Wait.NONE:
+            newest.turn = Wait.OPEN
         return newest
 
     def _changeable(self) -> Question | None:
@@ -248,7 +245,7 @@ class Questions:
             newest.arrived_ns, newest.seen_ns = arrived_ns, seen_ns
         else:
             return None
-        newest.by_content, newest.waiting, newest.taken = True, False, True
+        newest.content, newest.taken = Wait.MET, True
         return newest
 
     def _take_back(self, question: Question) -> None:
@@ -273,11 +270,15 @@ class Questions:
             return None
         self._last_ns = arrived_ns
         still_open = self.open
-        if not still_open or arrived_ns < still_open[0].sent_ns - STAMPS_DIFFER_NS:
+        if not still_open:
+            return self._take_in_more(arrived_ns, seen_ns)
+        question = still_open[0]
+        sent_ns = question.sent_ns
+        if arrived_ns < sent_ns and arrived_ns < sent_ns - STAMPS_DIFFER_NS:
             for question in still_open:
                 question.ambiguous = True  # more of what came too early may be on its way
             return self._take_in_more(arrived_ns, seen_ns)
-        question = still_open.pop(0)
+        del still_open[0]
         # A greeting that is known to come is known to come first.
         if self._possible or (still_open and question.operation is not GREETING):
             question.ambiguous = True
@@ -289,17 +290,14 @@ class Questions:
         question.messages = 1
         question.arrived_ns = arrived_ns
         question.seen_ns = seen_ns
-        recorder = self._recorder
         if self._latest is None:
-            recorder.count(GUESTS_REPLIED)
+            self._recorder.count(GUESTS_REPLIED)
         if self._unmeasured is not None:
             self._measure()
         self._latest = self._unmeasured = question
-        took_ns, before_ns = arrived_ns - question.sent_ns, self._before_ns
-        if took_ns > recorder.slowest_answer_ns:
-            recorder.slowest_answer_ns = took_ns
-        if before_ns and arrived_ns - before_ns > self.span_ns:
-            self.span_ns = arrived_ns - before_ns
+        before_ns = self._before_ns
+        if before_ns and arrived_ns - before_ns > self._span_ns:
+            self._span_ns = arrived_ns - before_ns
 
     def _take_in_more(self, arrived_ns: int, seen_ns: int) -> Question | None:
         """A message while nothing is open: late, possible, a further one, or unasked for."""
@@ -319,12 +317,12 @@ class Questions:
         if latest is None:
             self._recorder.count(UNASKED)
             return None
-        if latest.turn_over:
+        if latest.turn is Wait.MET:
             latest.ambiguous = self._chatty = True
             return None
         latest.messages += 1
-        latest.last_ns, latest.last_seen_ns = arrived_ns, seen_ns
-        if not latest.whole_turn:
+        latest.last = arrived_ns, seen_ns
+        if latest.turn is Wait.NONE:
             self._chatty = True
         return latest
 
@@ -347,45 +345,50 @@ class Questions:
         unmeasured = self._unmeasured
         if unmeasured is None:
             return
-        if unmeasured.waiting:
+        if unmeasured.content is Wait.OPEN:
             self._miss(unmeasured, now_ns, now_ns, outcome)
-        elif unmeasured.whole_turn and not unmeasured.turn_over:
-            self.miss_turn(unmeasured, now_ns, outcome)
+        else:
+            self.miss_turn(unmeasured, now_ns, now_ns, outcome)
 
-    def miss_turn(self, question: Question, now_ns: int, outcome: Outcome) -> None:
-        """The first message of an answer has come, but the end of it was not seen."""
-        if not question.turn_missed:
-            question.turn_missed = True
-            stamps = question.due_ns, question.sent_ns, now_ns, now_ns
+    def end_turn(self, question: Question) -> None:
+        """The other side has been silent: it has said all."""
+        if question.outcome is _OK:
+            question.taken = True
+            question.content = Wait.NONE
+            if question.turn is Wait.OPEN:
+                question.turn = Wait.MET
+
+    def miss_turn(
+        self, question: Question, arrived_ns: int, seen_ns: int, outcome: Outcome
+    ) -> None:
+        """The end of an answer was not seen, if anybody waited for it."""
+        if question.turn is Wait.OPEN:
+            question.turn = Wait.MISSED
+            stamps = question.due_ns, question.sent_ns, arrived_ns, seen_ns
             self._recorder.add(Sample(TURN, *stamps, outcome))
 
     def end(self) -> None:
         """From now on nothing counts: the session is being cleared."""
         self.over = True
-        if self._unmeasured is not None:
-            self._measure()
+        self._measure()
         self._recorder.talking.discard(self)
 
     def _miss(self, question: Question, arrived_ns: int, seen_ns: int, outcome: Outcome) -> None:
-        question.outcome, question.waiting = outcome, False
+        question.outcome, question.content = outcome, Wait.NONE
         if question is self._unmeasured:
             self._unmeasured = None
         if self.missed is None:
             self.missed = outcome
         stamps = question.due_ns, question.sent_ns, arrived_ns, seen_ns
         self._recorder.add(Sample(question.operation, *stamps, outcome))
-        if question.whole_turn:
-            self._recorder.add(Sample(TURN, *stamps, outcome))
+        self.miss_turn(question, arrived_ns, seen_ns, outcome)
 
 
-def anything(message: Message) -> bool:
-    """Any message that shows something."""
-    return bool(message.text or message.content)
+def condition(containing: str | None, matching: str | re.Pattern[str] | None) -> Condition | None:
+    """What a reply has to be like; None where all will do.
 
-
-def condition(containing: str | None, matching: str | re.Pattern[str] | None) -> Condition:
-    """What a reply has to be like. Raises ConfigError for a wrong regular expression; one that
-    takes too long raises NotPossible when a message is looked at.
+    Raises ConfigError for a wrong regular expression; one that takes too long raises NotPossible
+    when a message is looked at.
 
     ``containing`` takes no notice of case, as ovotech's genesys-web-messaging-tester does not.
     Both look at all that a reply shows: its text, and titles and choices of cards and the like.
@@ -399,7 +402,7 @@ def condition(containing: str | None, matching: str | re.Pattern[str] | None) ->
     if matching is not None:
         search = searching(matching)
         return lambda message: search(message.text if not message.content else readable(message))
-    return anything
+    return None
 
 
 SHOWN_KEYS = ("title", "subtitle", "description", "text", "filename", "dateTime")
@@ -509,4 +512,4 @@ class Listening:
     def length_ns(self, recorder: Recorder, questions: Questions) -> int:
         """For how long: an answer that was taken for another's would come within that time."""
         least = LEAST_AT_FIRST_NS if self._stories <= 1 else LEAST_NS
-        return min(MOST_NS, max(least, recorder.slowest_answer_ns, questions.span_ns))
+        return min(MOST_NS, max(least, recorder.slowest_answer_ns(), questions.longest_ns))

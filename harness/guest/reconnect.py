@@ -154,7 +154,7 @@ class Lasting:
             try:
                 if line.session.state is not _OPEN or inbox.retired or not inbox.connected:
                     self._check()
-                return line.say(text, due_ns=due_ns)
+                return line.say(text, due_ns)
             except ConnectionLost as lost:
                 self.come_back(lost)
 

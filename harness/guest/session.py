@@ -49,7 +49,6 @@ from harness.guest.questions import (
     REPLY,
     Condition,
     Questions,
-    anything,
     condition,
     offering,
     readable,
@@ -115,6 +114,9 @@ class GuestSession:
         self.line.inbox.questions = self._questions
         self._connected = self._left = False
         self._replies, self._turns = settings.replies, settings.turns
+        self._reply_within_ns = int(settings.reply_within_s * 1e9)
+        self._met: tuple[Question, Condition] | None = None
+        """what was known by its content to be answered last, and what it had to be like"""
         self._error: BaseException | None = None
         """by which the story has ended"""
         self.step = ""
@@ -236,10 +238,7 @@ class GuestSession:
             )
             if first and self.settings.greets:
                 self._questions.ask(GREETING, due + line.paced_ns, left)
-        if self._replies if expect_reply is None else expect_reply:
-            self._questions.ask(REPLY, due + line.paced_ns, left)
-        else:
-            self._questions.may_answer(REPLY, due + line.paced_ns, left)
+        self._ask(due, left, expect_reply)
 
     def choose(self, text: str, *more: str, expect_reply: bool | None = None) -> None:
         """Choose what the message that was waited for last offers, or one that has come since.
@@ -286,75 +285,81 @@ class GuestSession:
         text is all that it said, in lines. Raises ReplyTimeout showing what did come,
         ConnectionLost, SessionExpired, or the ServiceError that answered us.
         """
-        limit_s = self.settings.reply_within_s if within is None else seconds(within, "within")
-        plain = containing is matching is None
-        fits = anything if plain else condition(containing, matching)
+        within_ns = self._within_ns(within)
+        deadline = monotonic_ns() + within_ns
         whole = self._turns if turn is None else turn
-        deadline = monotonic_ns() + int(limit_s * 1e9)
-        question = None
-        if whole or not plain:
-            question = self._questions.wait_for(content=not plain, turn=whole)
+        fits = question = None
+        if whole or containing is not None or matching is not None:
+            fits = condition(containing, matching)
+            question = self._questions.wait_for(content=fits is not None, turn=whole)
         seen: list[str] = []
-        arrived = self._next_that(fits, deadline, seen, greeting=not plain)
+        arrived = self._next_that(fits, deadline, seen)
         if arrived is None:
             self._questions.end_wait(monotonic_ns())
-            raise ReplyTimeout("reply", limit_s, (*seen, *self.line.inbox.take_odd()))
-        if plain:
-            if arrived.question is not None:
-                arrived.question.taken = True
-        elif not whole:
-            answered = self._questions.answer_by_content(
-                arrived.arrived_ns, arrived.seen_ns, arrived.question
-            )
+            raise ReplyTimeout("reply", within_ns / 1e9, (*seen, *self.line.inbox.take_odd()))
+        message, _, arrived_ns, seen_ns, answered = arrived
+        if fits is None:
             if answered is not None:
-                answered.fits = fits
+                answered.taken = True
+        elif not whole:
+            newest = self._questions.answer_by_content(arrived_ns, seen_ns, answered)
+            self._met = None if newest is None else (newest, fits)
         if not whole:
-            return arrived.message.text or readable(arrived.message)
-        return self._rest_of_turn(question, arrived, deadline, limit_s)
+            return message.text or readable(message)
+        return self._rest_of_turn(question, arrived, deadline, within_ns)
 
     def await_greeting(self, *, within: str | float | None = None) -> str:
         """Wait for what the flow says by itself, after Join or before its first answer; its text.
 
         Raises what :meth:`await_reply` does.
         """
-        limit_s = self.settings.reply_within_s if within is None else seconds(within, "within")
+        within_ns = self._within_ns(within)
         self._questions.expect_greeting()
         seen: list[str] = []
-        arrived = self._next_that(anything, monotonic_ns() + int(limit_s * 1e9), seen)
+        arrived = self._next_that(None, monotonic_ns() + within_ns, seen, True)
         if arrived is None:
             self._questions.end_wait(monotonic_ns(), greeting=True)
-            raise ReplyTimeout("greeting", limit_s, (*seen, *self.line.inbox.take_odd()))
-        if arrived.question is not None:
-            arrived.question.taken = True
-        return arrived.message.text or readable(arrived.message)
+            raise ReplyTimeout("greeting", within_ns / 1e9, (*seen, *self.line.inbox.take_odd()))
+        message, *_, answered = arrived
+        if answered is not None:
+            answered.taken = True
+        return message.text or readable(message)
+
+    def _within_ns(self, within: str | float | None) -> int:
+        if within is None:
+            return self._reply_within_ns
+        return int(seconds(within, "within") * 1e9)
 
     def _next_that(
-        self, fits: Condition, deadline: int, seen: list[str], *, greeting: bool = True
+        self, fits: Condition | None, deadline: int, seen: list[str], greeting: bool = False
     ) -> Arrived | None:
         """The next message that fits, or None when the time is over; ``seen`` gets the others.
 
-        Without ``greeting`` what is known to be one does not count, once a text was said.
+        Without a condition any message fits that shows something; then what is known to be a
+        greeting does not count, once a text was said, unless ``greeting`` says otherwise.
         """
         line = self.line
         inbox = line.inbox
+        may_be_over = False
         while True:
             while inbox.replies:
                 arrived = inbox.replies.popleft()
-                message = self._newest = arrived.message
-                if fits(message):
-                    question = arrived.question
-                    if greeting or question is None or question.operation is not GREETING:
+                message, shows, _, _, question = arrived
+                self._newest = message
+                if fits(message) if fits is not None else shows:
+                    if question is None or question.operation is not GREETING:
                         return arrived
-                    if self._questions.newest is None or self._questions.newest is question:
-                        return arrived  # nothing was said after it
+                    newest = self._questions.newest
+                    if greeting or fits is not None or newest is None or newest is question:
+                        return arrived  # also where nothing was said after it
                 seen.append(shown(message))
             if inbox.failure is not None:
                 self._raise_failure()
-            if monotonic_ns() >= deadline:
+            if may_be_over and monotonic_ns() >= deadline:
                 doubtful = inbox.doubtful
-                if doubtful is not None and fits(doubtful.message):
+                if doubtful is not None and (fits is None or fits(doubtful[0])):
                     inbox.doubtful = None
-                    self._questions.answer_doubtfully(doubtful.arrived_ns, doubtful.seen_ns)
+                    self._questions.answer_doubtfully(doubtful[2], doubtful[3])
                     return doubtful
                 return None
             if line.session.state is not _OPEN or inbox.retired or not inbox.connected:
@@ -363,30 +368,30 @@ class GuestSession:
                 except ConnectionLost as lost:
                     self._lasting.come_back(lost)
                     continue
-            line.rest(deadline)
+            may_be_over = not line.rest(deadline)
 
     def _rest_of_turn(
-        self, question: Question | None, first: Arrived, deadline: int, limit_s: float
+        self, question: Question | None, first: Arrived, deadline: int, within_ns: int
     ) -> str:
         """Wait until the other side has been silent; what it said, in lines."""
         silence_ns = int(self.settings.turn_silence_s * 1e9)
-        said = [first.message.text or readable(first.message)]
-        last_ns = first.arrived_ns
+        message, _, last_ns, _, _ = first
+        lines = [message.text or readable(message)]
         while True:
             over_ns = last_ns + silence_ns
             if over_ns > deadline:
                 if question is not None:
-                    self._questions.miss_turn(question, monotonic_ns(), Outcome.TIMEOUT)
-                raise ReplyTimeout("end of the turn", limit_s, tuple(map(repr, said)))
-            more = self._next_that(anything, over_ns, [])
+                    now = monotonic_ns()
+                    self._questions.miss_turn(question, now, now, Outcome.TIMEOUT)
+                raise ReplyTimeout("end of the turn", within_ns / 1e9, tuple(map(repr, lines)))
+            more = self._next_that(None, over_ns, [], True)
             if more is None:
                 break
-            said.append(more.message.text or readable(more.message))
-            last_ns = more.arrived_ns
-        if question is not None and question.outcome is Outcome.OK:
-            question.taken = question.turn_over = True
-            question.waiting = False
-        return "\n".join(said)
+            message, _, last_ns, _, _ = more
+            lines.append(message.text or readable(message))
+        if question is not None:
+            self._questions.end_turn(question)
+        return "\n".join(lines)
 
     def think(self, duration: str | float | None = None) -> None:
         """Pause as a person does; the next message is due when the pause is over."""
@@ -554,8 +559,9 @@ class GuestSession:
 
         What our own pacing has held it back by is no part of what the guest waits.
         """
-        due_ns += self.line.paced_ns
-        if expect_reply or (expect_reply is None and self._replies):
+        if self.line.paced_ns:
+            due_ns += self.line.paced_ns
+        if self._replies if expect_reply is None else expect_reply:
             self._questions.ask(REPLY, due_ns, left_ns)
         else:
             self._questions.may_answer(REPLY, due_ns, left_ns)
@@ -603,21 +609,20 @@ class GuestSession:
 
     def _looked_at(self) -> list[Message]:
         """What a guest who looks now sees of the other side, the newest first."""
-        come = [arrived.message for arrived in reversed(self.line.inbox.replies or ())]
+        come = [message for message, *_ in reversed(self.line.inbox.replies or ())]
         return come if self._newest is None else [*come, self._newest]
 
     def _look_at_replies(self) -> None:
         """What came without being waited for: it was measured all the same."""
-        inbox, newest = self.line.inbox, self._questions.newest
+        inbox = self.line.inbox
         inbox.doubtful = None
         while arrived := inbox.next_reply():
-            self._newest = arrived.message
-            if newest is not None and newest.fits is not None:
-                with contextlib.suppress(
-                    NotPossible
-                ):  # an expression that takes too long says nothing
-                    if newest.fits(arrived.message):
-                        newest.doubt()
+            message = self._newest = arrived[0]
+            if self._met is not None and self._met[0] is self._questions.newest:
+                question, fits = self._met
+                with contextlib.suppress(NotPossible):  # one that takes too long says nothing
+                    if fits(message):
+                        question.doubt()
 
     def _raise_failure(self) -> None:
         inbox = self.line.inbox

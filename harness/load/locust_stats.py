@@ -12,12 +12,12 @@ charts of its pages. In the process that leads a run both would grow for as long
 """
 
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from locust.stats import StatsEntry, bucket_response_time
 
+from harness.measure.histogram import Durations
 from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
 
@@ -47,12 +47,12 @@ class BridgedRecorder(Recorder):
         super()._add_failed(sample)
         self._fire(sample.operation, sample.service_ns, _SHOWN[sample.outcome])
 
-    def _show(self, operation: str, service_ns: Sequence[int]) -> None:
+    def _show(self, operation: str, service_ns: Durations) -> None:
         stats = getattr(self._environment.runner, "stats", None)
         listeners = self._environment.events.request._handlers
         if stats is None or any(one.__module__ != "locust.runners" for one in listeners):
             for duration_ns in service_ns:
-                self._fire(operation, duration_ns, None)
+                self._fire(operation, int(duration_ns), None)
             return
         batch = _batch(stats, operation, service_ns)
         stats.total.extend(batch)
@@ -74,9 +74,9 @@ def _milliseconds(service_ns: int) -> float:
     return max(0, service_ns) / 1e6
 
 
-def _batch(stats: Any, operation: str, service_ns: Sequence[int]) -> Any:
+def _batch(stats: Any, operation: str, service_ns: Durations) -> Any:
     now = time.time()
-    times_ns = np.maximum(np.array(service_ns, dtype=np.int64), 0)
+    times_ns = np.maximum(np.asarray(service_ns, dtype=np.int64), 0)
     batch: Any = StatsEntry(stats, operation, METHOD)  # whose types say int where floats are kept
     batch.num_requests = len(service_ns)
     batch.num_reqs_per_sec[int(now)] = len(service_ns)

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from harness.errors import ConfigError
 
+Durations = Sequence[int] | npt.NDArray[np.int64]
 LOWEST_US = 1
 HIGHEST_US = 7 * 86_400 * 1_000_000
 DIGITS = 3
@@ -74,9 +75,9 @@ class Histogram:
         if place > self._top:
             self._top = place
 
-    def record_many_ns(self, durations_ns: Sequence[int]) -> None:
+    def record_many_ns(self, durations_ns: Durations) -> None:
         """Count them all; the same as one by one, at a fraction of the cost."""
-        if not durations_ns:
+        if not len(durations_ns):
             return
         values = np.maximum(np.array(durations_ns, dtype=np.int64) // 1000, LOWEST_US)
         beyond = values > TOP_US

@@ -10,11 +10,11 @@ it is no longer sure which of the two was the answer. It is held until the guest
 leaves, or for :data:`HELD_NS`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 
 class Outcome(StrEnum):
@@ -67,11 +67,6 @@ class Sample(NamedTuple):
     def corrected_ns(self) -> int:
         """What a guest of an open workload waits; never smaller than the service time."""
         return self.arrived_ns - min(self.due_ns, self.sent_ns)
-
-    @property
-    def lag_ns(self) -> int:
-        """How late we were to look."""
-        return self.seen_ns - self.arrived_ns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -434,6 +429,18 @@ HELD_NS = 5_000_000_000
 """So long a further message makes an answer doubtful; one that comes later is another matter."""
 
 
+class Wait(Enum):
+    """What a story waits for beyond the first message of an answer, and whether it has had it."""
+
+    NONE = "nothing"
+    OPEN = "waited for"
+    MET = "has come"
+    MISSED = "waited for in vain"
+
+
+_NOTHING = Wait.NONE  # an enum is slow to give its members
+
+
 class Question:
     """Something of ours that may be answered.
 
@@ -444,22 +451,16 @@ class Question:
     __slots__ = (
         "ambiguous",
         "arrived_ns",
-        "by_content",
+        "content",
         "due_ns",
-        "expected",
-        "fits",
-        "last_ns",
-        "last_seen_ns",
+        "last",
         "messages",
         "operation",
         "outcome",
         "seen_ns",
         "sent_ns",
         "taken",
-        "turn_missed",
-        "turn_over",
-        "waiting",
-        "whole_turn",
+        "turn",
     )
 
     def __init__(self, operation: str, due_ns: int, sent_ns: int) -> None:
@@ -471,36 +472,23 @@ class Question:
         self.arrived_ns = 0
         """when the message arrived that answered it"""
         self.seen_ns = 0
-        self.last_ns = 0
-        """when its last message arrived, so far, if that is not the first"""
-        self.last_seen_ns = 0
         self.messages = 0
-        self.expected = True
-        """False: an answer may come, but nobody counts on one"""
+        self.last: tuple[int, int] | None = None
+        """when its last message arrived and was seen, so far, if that is not the first"""
         self.ambiguous = False
         """whether the message may have been the answer to something else"""
-        self.by_content = False
-        """whether the answer was known by what it said"""
-        self.fits: Callable[[Any], bool] | None = None
-        """what the story has waited for, once a message had it"""
-        self.whole_turn = False
-        """whether the story waits until the other side has said all"""
-        self.waiting = False
-        """whether the story waits for an answer that fits, and has not had it"""
-        self.turn_over = False
-        """whether it has waited for that, and the other side was silent"""
-        self.turn_missed = False
-        """whether it has waited for that in vain"""
         self.taken = False
         """whether the story has had the answer"""
+        self.content = self.turn = _NOTHING
+        """an answer with certain words; all that the other side says until it is silent"""
 
     def doubt(self) -> None:
         """Another message would have been as good an answer: what it says decides nothing."""
-        self.by_content, self.ambiguous = False, True
+        self.content, self.ambiguous = _NOTHING, True
 
     @property
     def exact(self) -> bool:
         """Whether it is sure that its answer answered it."""
-        if self.by_content:
+        if self.content is Wait.MET:
             return True
-        return not self.ambiguous and (self.messages <= 1 or self.whole_turn)
+        return not self.ambiguous and (self.messages <= 1 or self.turn is not _NOTHING)

@@ -131,6 +131,9 @@ def encode_request(request: Request) -> bytes:
     return orjson.dumps(request)
 
 
+_TEXT, _ID = b'","message":{"type":"Text","text":', b',"metadata":{"id":"'
+
+
 def text_head(token: str) -> bytes:
     """What every plain text of one guest begins with, for :func:`encode_text`."""
     return b'{"action":"onMessage","token":%b,"tracingId":"' % orjson.dumps(token)
@@ -142,15 +145,7 @@ def encode_text(head: bytes, tracing_id: str, body: str) -> bytes:
     ``tracing_id`` goes in as it is: ASCII without quotes or backslashes.
     """
     plain_id = tracing_id.encode()
-    return (
-        head
-        + plain_id
-        + b'","message":{"type":"Text","text":'
-        + orjson.dumps(body)
-        + b',"metadata":{"id":"'
-        + plain_id
-        + b'"}}}'
-    )
+    return b"".join((head, plain_id, _TEXT, orjson.dumps(body), _ID, plain_id, b'"}}}'))
 
 
 def decode(data: bytes) -> Event:

@@ -21,7 +21,6 @@ NO_STATUS = 1005
 """The code of a close frame that gives none."""
 _FIN = 0x80
 _WHOLE_TEXT = _FIN | TEXT
-_MIDDLING_TEXT = bytes((_WHOLE_TEXT, 126))
 _SHORT = struct.Struct(">BB4s").pack
 _MIDDLING = struct.Struct(">BBH4s").pack
 _LONG = struct.Struct(">BBQ4s").pack
@@ -77,16 +76,14 @@ class FrameReader:
                 return []
             data = b"".join((self._rest, *self._more))
             self._more.clear()
-        elif data.startswith(_MIDDLING_TEXT) and self._parts is None:
-            # Nearly every read brings one whole message of 126 to 65,535 bytes and nothing else.
-            size = len(data)
-            if size > 3 and size == (data[2] << 8 | data[3]) + 4 and size - 4 <= self._max_bytes:
-                return [data[4:]]
-            # Nearly all others bring several of these: an echo with the reply right behind it.
-            while size - at > 3 and data.startswith(_MIDDLING_TEXT, at):
+        elif self._parts is None:
+            # Nearly every read brings whole messages of 126 to 65,535 bytes and nothing else.
+            size, max_bytes = len(data), self._max_bytes
+            while size - at > 3 and data[at] == _WHOLE_TEXT and data[at + 1] == 126:
                 start = at + 4
-                end = start + (data[at + 2] << 8 | data[at + 3])
-                if end > size or end - start > self._max_bytes:
+                length = data[at + 2] << 8 | data[at + 3]
+                end = start + length
+                if end > size or length > max_bytes:
                     break
                 found.append(data[start:end])
                 at = end

@@ -251,7 +251,7 @@ def test_a_young_connection_is_kept_and_one_dropped_on_purpose_is_not_replaced(r
 @pytest.mark.process
 def test_an_answer_on_its_way_is_awaited_before_a_connection_is_replaced(rig: Any) -> None:
     with rig.guest(max_connection_age_s=0.2) as guest:
-        guest.line.inbox.pending.expect("on-its-way", "delivered", 0, 0)
+        guest.line.inbox.pending["on-its-way"] = ("delivered", 0, 0)
         guest.idle("600ms")
         assert rig.taken().counts["renewed"] == 0
         del guest.line.inbox.pending["on-its-way"]

@@ -167,9 +167,9 @@ def test_they_listen_for_as_long_as_an_answer_may_take() -> None:
     assert listening.length_ns(recorder, questions) == 5_000_000_000
     listening.begins()
     assert listening.length_ns(recorder, questions) == 1_000_000_000
-    recorder.slowest_answer_ns = 4_000_000_000
+    recorder.add_ok("reply", 0, 0, 4_000_000_000, 4_000_000_000)
     assert listening.length_ns(recorder, questions) == 4_000_000_000
-    recorder.slowest_answer_ns = 400_000_000_000
+    recorder.add_ok("reply", 0, 0, 400_000_000_000, 400_000_000_000)
     assert listening.length_ns(recorder, questions) == 30_000_000_000
 
 

@@ -10,7 +10,7 @@ STAMP = st.integers(min_value=0, max_value=10**15)
 
 def test_a_late_start_shows_in_the_corrected_latency_only() -> None:
     sample = Sample("delivered", due_ns=0, sent_ns=700, arrived_ns=1000, seen_ns=1300)
-    assert (sample.service_ns, sample.corrected_ns, sample.lag_ns) == (300, 1000, 300)
+    assert (sample.service_ns, sample.corrected_ns) == (300, 1000)
 
 
 @given(due=STAMP, sent=STAMP, took=STAMP)

@@ -1,6 +1,6 @@
 """Samples become outcomes and histograms, interval by interval."""
 
-from harness.measure.model import Outcome, Question, Sample
+from harness.measure.model import Outcome, Question, Sample, Wait
 from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, PLACES, WARM_UP, Recorder
 
 MS = 1_000_000
@@ -80,7 +80,7 @@ def test_an_answer_that_may_be_another_questions_is_counted_and_has_no_time() ->
     recorder = Recorder()
     for operation in ("reply", "greeting"):
         question = answered(operation)
-        question.by_content = True
+        question.content = Wait.MET
         assert question.exact
         question.doubt()
         recorder.add_answered(question)
@@ -107,8 +107,7 @@ def test_an_ambiguous_answer_of_the_warm_up_is_nobodys_doubt() -> None:
 def test_a_whole_turn_lasts_until_its_last_message() -> None:
     recorder = Recorder()
     question = answered()
-    question.messages, question.whole_turn, question.turn_over = 3, True, True
-    question.last_ns = question.last_seen_ns = 400 * MS
+    question.messages, question.turn, question.last = 3, Wait.MET, (400 * MS, 400 * MS)
     recorder.add_answered(question)
     taken = recorder.take()
     assert abs((taken.histograms["reply.service"].max_ms or 0) - 50) < 0.05
