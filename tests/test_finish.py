@@ -151,3 +151,11 @@ def test_a_mistake_of_ours_costs_neither_verdict_nor_exit_code_nor_the_hint(
     assert f"harness sweep {directory}" in told
     assert "verdict" in told
     assert "a mistake" in told
+
+
+def test_the_simulators_own_count_does_not_go_through_a_proxy(
+    simulator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert finish.simulator_truth(simulator.admin, None) is not None
