@@ -258,13 +258,4 @@ def _record(
         "how": start,
         "sweep": None,
         "audit": None,
-        "phases": [
-            {"name": "ramp", "t": START_S},
-            {"name": "hold", "t": START_S + length_s * 0.4},
-        ],
-        "incidents": [
-            {"t": START_S + length_s * 0.55, "text": "The service answered slowly: reply p95 2.4 s"}
-        ]
-        if trouble
-        else [],
     }

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from harness.clock import utc_iso
 from harness.exit_codes import ExitCode
 from harness.judge.accounts import (
@@ -72,9 +74,10 @@ from harness.rundir.layout import (
     read_label,
     read_start,
     worker_of,
+    write_atomically,
     write_json,
 )
-from harness.rundir.schema import SCHEMA
+from harness.rundir.schema import SCHEMA, written
 
 QUANTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p99_9": 99.9, "max": 100.0}
 HOW_NOT = ("run_id", "objectives", "baseline", "platform", "learned")
@@ -202,8 +205,19 @@ def build_record(directory: Path, *, incomplete: str = "", live: bool = False) -
 
 
 def write_record(directory: Path, record: dict[str, Any]) -> Path:
-    """Write ``run.json`` in one step, so that nobody ever reads a half of it."""
-    return write_json(RunDirectory(directory).record, record)
+    """Write ``run.json`` in one step, so that nobody ever reads a half of it. Raises OSError.
+
+    A record that does not keep to its published shape is a mistake of ours; it is kept all the
+    same, and says so.
+    """
+    path = RunDirectory(directory).record
+    try:
+        return write_atomically(path, written(record))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        why = f"this record does not keep to its schema: {place}: {first['msg']}"
+        return write_json(path, {**record, "reasons": [*record.get("reasons", ()), why]})
 
 
 def sessions_block(account: Account) -> dict[str, Any]:

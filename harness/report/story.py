@@ -63,7 +63,11 @@ QUESTION_ENDS = (
     ("failed", "answered by an error"),
     ("lost", "lost with the connection"),
 )
-SHOWN_ELSEWHERE = frozenset({"started", "run_id", "objectives"})
+SHOWN_ELSEWHERE = {
+    *("started", "run_id", "objectives", "target", "deployment_id", "locustfile", "host", "seed"),
+    *("disk", "versions", "options", "foreseen", "overridden", "refused_messages"),
+}
+"""Of how a run was made: what has a row of its own, or a place of its own."""
 WITHIN_LIMIT = f"valid up to {MOST_LATE:.0%}"
 LATER = f"later than {LATE_MS:.0f} ms"
 MOST_REASONS = 3
@@ -93,12 +97,11 @@ def is_closed(record: RunRecord) -> bool:
 
 def workload_line(record: RunRecord) -> str:
     """Open or closed, and what that means here; empty where it is not recorded."""
-    more = record.how.model_extra or {}
+    how = record.how
     if record.workload == "open":
-        return f"open workload: guests come by a schedule, {more.get('arrivals') or UNKNOWN}"
+        return f"open workload: guests come by a schedule, {how.arrivals or UNKNOWN}"
     if record.workload == "closed":
-        slots = more.get("slots")
-        many = f"{slots:,}" if isinstance(slots, int) else "some"
+        many = "some" if how.slots is None else f"{how.slots:,}"
         return f"closed workload: {many} guests at a time, the next comes when one has left"
     return ""
 
@@ -199,8 +202,7 @@ def account(record: RunRecord) -> str:
 
 def sessions_as_left(record: RunRecord) -> Sessions:
     """The account at the end of the run, before any sweep or audit."""
-    before = (record.model_extra or {}).get("sessions_at_end")
-    return Sessions.model_validate(before) if isinstance(before, dict) else record.sessions
+    return record.sessions_at_end or record.sessions
 
 
 def account_rows(record: RunRecord) -> list[Row]:
@@ -400,11 +402,10 @@ def how_rows(record: RunRecord) -> list[Row]:
         ("Length", length_text(record.duration_s)),
     ]
     pairs += [("Disk", disk_text(how.disk))] if how.disk else []
-    more = how.model_extra or {}
     pairs += [
         (name.replace("_", " ").capitalize(), value)
-        for name, value in more.items()
-        if name not in SHOWN_ELSEWHERE and value not in (None, [], {})
+        for name, value in how.model_dump(exclude_unset=True, exclude=SHOWN_ELSEWHERE).items()
+        if value not in (None, [], {})
     ]
     pairs += [(f"Version of {name}", version) for name, version in how.versions.items()]
     pairs += [(f"Option {name}", value) for name, value in how.options.items() if value is not None]

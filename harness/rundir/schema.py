@@ -1,22 +1,30 @@
 """The shape of ``run.json``, version 1: the one place that says which keys there are.
 
-The published ``run.schema.json`` is made from these models (``python -m harness.rundir.schema``
-prints it). Every key may be missing, as in the record of a run that crashed: then it is None here
-and "not recorded" in a report, never 0. Unknown keys are kept, so that a later harness may add some
-without a new version.
+A record is written by these models (:func:`written`), and the published ``run.schema.json`` is made
+from them (``python -m harness.rundir.schema`` prints it). Every key may be missing, as in the
+record of a run that crashed: then it is None here and "not recorded" in a report, never 0. Unknown
+keys are kept, so that a later harness may add some without a new version.
 """
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PlainSerializer
 
 SCHEMA = 1
 """The version written by this harness and the highest that it reads."""
 
 Count = Annotated[int, Field(ge=0)]
 Verdict = Literal["PASS", "FAIL", "NO_DATA", "INVALID"]
+
+
+def _iso(at: datetime) -> str:
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Moment = Annotated[datetime, PlainSerializer(_iso, when_used="json")]
 
 
 class Part(BaseModel):
@@ -259,16 +267,74 @@ class Little(Part):
     """Both sides of the account of guests; ``off`` is how far they are apart, as a share."""
 
     occupancy: FiniteFloat | None = None
+    arrivals_per_s: FiniteFloat | None = None
+    in_session_s: FiniteFloat | None = None
     expected_occupancy: FiniteFloat | None = None
     off: FiniteFloat | None = None
+
+
+class MixShare(Part):
+    """Guests of one user class, and the share of all that was asked for, if any was."""
+
+    came: Count | None = None
+    share_asked_for: FiniteFloat | None = None
+
+
+class Conversations(Part):
+    """Conversations by the simulator's own account."""
+
+    opened: Count | None = None
+    ended: Count | None = None
+    open: Count | None = None
+
+
+class Simulator(Part):
+    """What the embedded simulator says of the sessions that it had."""
+
+    opened: Count | None = None
+    cleared: Count | None = None
+    expired: Count | None = None
+    replaced: Count | None = None
+    open: Count | None = None
+    conversations: Conversations | None = None
 
 
 class How(Part):
     """How the run was made; never a secret, never a whole token."""
 
+    started: Moment | None = None
+    name: str | None = None
+    """by which the user calls the run; ``note`` is what he remarked"""
+    note: str | None = None
     target: str | None = None
+    target_name: str | None = None
     deployment_id: str | None = None
+    ca_file: str | None = None
+    origin: str | None = None
+    proxy: str | None = None
+    proxy_login_env: str | None = None
+    sources: list[str] = Field(default_factory=list)
+    sign_ins: str | None = None
+    """the file that guests were signed in from"""
+    approval: str | None = None
     locustfile: str | None = None
+    arrivals: str | None = None
+    schedule: dict[str, Any] | None = None
+    """of an open workload: ``count``, ``duration_s`` and ``parts``"""
+    slots: int | None = None
+    mix: dict[str, FiniteFloat] = Field(default_factory=dict)
+    cap: int | None = None
+    """most sessions that the target allows a closed workload"""
+    confident: bool | None = None
+    warm_up_s: FiniteFloat | None = None
+    arrival_stamps: str | None = None
+    stopped_by_hand: bool | None = None
+    stopped_by_search: bool | None = None
+    stopped_for_window: str | None = None
+    stopped_for_disk: str | None = None
+    """when it was stopped, for the end of the target's window or for want of room"""
+    aborted: list[str] = Field(default_factory=list)
+    """objectives that stopped it"""
     options: dict[str, Any] = Field(default_factory=dict)
     versions: dict[str, str | None] = Field(default_factory=dict)
     seed: int | str | None = None
@@ -281,20 +347,6 @@ class How(Part):
     """Each ``rule`` of the guard that was overridden, what it ``said``, and the ``reason``."""
     refused_messages: dict[str, int] = Field(default_factory=dict)
     """What came in at the master's port and was not taken, by why."""
-
-
-class Phase(Part):
-    """A named part of the load's shape, from ``t`` (seconds since the epoch) on."""
-
-    name: str
-    t: FiniteFloat
-
-
-class Incident(Part):
-    """Something that happened at ``t`` (seconds since the epoch)."""
-
-    t: FiniteFloat
-    text: str
 
 
 class RunRecord(Part):
@@ -316,10 +368,12 @@ class RunRecord(Part):
     """Open: guests come by a schedule. Closed: the next comes when one has left."""
     live: bool | None = None
     """Made while the run was going on: how it stood by then."""
-    started: datetime | None = None
-    ended: datetime | None = None
+    started: Moment | None = None
+    ended: Moment | None = None
     duration_s: FiniteFloat | None = Field(default=None, ge=0)
     sessions: Sessions = Sessions()
+    sessions_at_end: Sessions | None = None
+    """The account before any sweep or audit, where there was one since."""
     funnel: Funnel = Funnel()
     replies: Replies = Replies()
     questions: Questions = Questions()
@@ -337,6 +391,7 @@ class RunRecord(Part):
     session_length_ms: Times = Times()
     arrival_lateness_ms: Times = Times()
     little: Little | None = None
+    mix: dict[str, MixShare] = Field(default_factory=dict)
     generator: Generator = Generator()
     forensics: dict[str, Count] = Field(default_factory=dict)
     story_errors: list[StoryError] = Field(default_factory=list)
@@ -346,8 +401,16 @@ class RunRecord(Part):
     """Open conversations of the run's queues and flows ``before`` and ``after`` it."""
     sweep: dict[str, Any] | None = None
     audit: dict[str, Any] | None = None
-    phases: list[Phase] = Field(default_factory=list)
-    incidents: list[Incident] = Field(default_factory=list)
+    simulator: Simulator | None = None
+
+
+def written(record: Mapping[str, Any]) -> bytes:
+    """A record as it stands in its file, in a form that people can read.
+
+    Raises ValidationError for one that is none.
+    """
+    model = RunRecord.model_validate(record)
+    return model.model_dump_json(by_alias=True, exclude_unset=True, indent=2).encode()
 
 
 def published() -> str:

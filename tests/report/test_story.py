@@ -78,7 +78,7 @@ def test_the_test_its_target_and_its_customers_have_names() -> None:
     assert kinds_line(found) == "customers: Shopper 1,050, Caller 3"
     named = record(how={**how, "name": "Spring launch", "target_name": "staging"})
     assert (name_of_test(named), target_name(named)) == ("Spring launch", "staging")
-    assert (name_of_test(record()), kinds_line(record(mix=[1]))) == ("", "")
+    assert (name_of_test(record()), kinds_line(record())) == ("", "")
 
 
 def test_reasons_become_sentences() -> None:

@@ -6,6 +6,7 @@ And the moments of a run that a reader should look at, found in its intervals.
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from harness.judge.series import BANDS, FAILED, Series, Values
 from harness.measure.histogram import Counted
@@ -26,7 +27,7 @@ from harness.report.html.charts import (
 from harness.report.html.page import Figure
 from harness.report.story import is_closed
 from harness.report.wording import UNKNOWN, clock_text, count_text, ms_text, number_text
-from harness.rundir.schema import Incident, Phase, RunRecord
+from harness.rundir.schema import RunRecord
 
 LAG_MS = 100.0
 """Generator lag at p99 from which on it is worth a mark."""
@@ -35,6 +36,20 @@ SILENT_BINS = 3
 ENDED = "ended"
 SAME_PAUSE_S = 5.0
 """The processes of a run hear of a pause at moments that lie no farther apart."""
+
+
+class Phase(NamedTuple):
+    """A named part of the run, from ``t`` (seconds since the epoch) on."""
+
+    name: str
+    t: float
+
+
+class Incident(NamedTuple):
+    """Something that happened at ``t`` (seconds since the epoch)."""
+
+    t: float
+    text: str
 
 
 def find_incidents(series: Series) -> list[Incident]:
@@ -130,8 +145,7 @@ NOTHING = RunCharts()
 def make_charts(record: RunRecord, series: Series) -> RunCharts:
     """Everything there is to draw; all charts over time share one axis and its marks."""
     closed = is_closed(record)
-    phases = record.phases or _phases(series)
-    incidents = record.incidents or find_incidents(series)
+    phases, incidents = _phases(series), find_incidents(series)
     charts = TimeCharts(
         series, [phase.t for phase in phases], [incident.t for incident in incidents]
     )

@@ -181,13 +181,13 @@ def _late(arrivals: Arrivals) -> str:
 
 def name_of_test(record: RunRecord) -> str:
     """What people call the test: its own name, or that of its file; empty where none is known."""
-    name = (record.how.model_extra or {}).get("name")
+    name = record.how.name
     return story.safe_text("", name) if name else PurePath(record.how.locustfile or "").stem
 
 
 def target_name(record: RunRecord) -> str:
     """The name of the target, or where it is; empty where it is not recorded."""
-    name = (record.how.model_extra or {}).get("target_name")
+    name = record.how.target_name
     return (
         story.safe_text("", name)
         if name
@@ -199,14 +199,7 @@ def target_name(record: RunRecord) -> str:
 
 def kinds_line(record: RunRecord) -> str:
     """The kinds of customers and how many came of each; empty where it is not recorded."""
-    mix = (record.model_extra or {}).get("mix")
-    if not isinstance(mix, dict):
-        return ""
-    came = {
-        str(name): row["came"]
-        for name, row in mix.items()
-        if isinstance(row, dict) and isinstance(row.get("came"), int)
-    }
+    came = {name: row.came for name, row in record.mix.items() if row.came is not None}
     told = ", ".join(f"{name} {count_text(many)}" for name, many in came.items())
     return f"customers: {told}" if told else ""
 
@@ -436,9 +429,9 @@ def _sessions(record: RunRecord) -> Section:
 
 def _afterwards(record: RunRecord) -> list[Block]:
     blocks: list[Block] = []
-    truth = (record.model_extra or {}).get("simulator")
-    if isinstance(truth, dict) and truth:
-        told = [f"{name} {value}" for name, value in story.details(truth) if " · " not in name]
+    if record.simulator is not None:
+        counts = record.simulator.model_dump(exclude_unset=True, exclude={"conversations"})
+        told = [f"{name} {value}" for name, value in story.details(counts)]
         blocks.append(Text(f"The simulator's own count: {' · '.join(told)}", "aside"))
     for title, found, rows_of in (
         ("Queues and flows", record.baseline, baseline_rows),

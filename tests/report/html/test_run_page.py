@@ -147,8 +147,6 @@ def test_hostile_text_stays_text(run_dir: Path, tmp_path: Path) -> None:
     record["how"]["versions"] = {HOSTILE: HOSTILE}
     record["sessions"]["leftover_reasons"] = {HOSTILE: 2}
     record["sweep"] = record["audit"] = {HOSTILE: {"x": HOSTILE}}
-    record["phases"] = [{"name": HOSTILE, "t": record["phases"][0]["t"]}]
-    record["incidents"] = [{"text": HOSTILE, "t": record["phases"][0]["t"]}]
     (copy / "run.json").write_bytes(orjson.dumps(record))
     for path in copy.glob("intervals-*.jsonl"):
         rows = [orjson.loads(line) for line in path.read_bytes().splitlines()]
