@@ -13,7 +13,7 @@ from processes import ROOT as ROOT
 from processes import decided
 
 from harness.exit_codes import ExitCode
-from harness.supervise.stages import free_port
+from harness.supervise.locust_process import free_port
 
 STORY = """
 from locust import constant, task

@@ -17,7 +17,7 @@ from harness.processes import deferred_stops, terminated_as_by_hand
 
 SIMULATOR = """
 import sys
-from harness.supervise.run_process import EmbeddedSimulator
+from harness.supervise.simulator import EmbeddedSimulator
 print("go", flush=True)
 simulator = None
 try:

@@ -28,7 +28,7 @@ from harness.studies.capacity.runner import (
     run_level,
 )
 from harness.studies.capacity.search import Answer, Found, Judged, Raised, answer, next_rate
-from harness.supervise.run_process import EmbeddedSimulator
+from harness.supervise.simulator import EmbeddedSimulator
 from harness.units import duration_text
 
 STYLES = {

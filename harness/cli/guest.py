@@ -8,7 +8,7 @@ from harness.cli.which_run import reports_option
 from harness.config.target import FILE, Terms, parse_target, resolve_target
 from harness.errors import ConfigError
 from harness.guest.visit import Visit, visit
-from harness.supervise.run_process import EmbeddedSimulator
+from harness.supervise.simulator import EmbeddedSimulator
 from harness.workload.data import read_text
 from harness.workload.script.file import read_script
 

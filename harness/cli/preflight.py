@@ -46,7 +46,7 @@ from harness.preflight.meeting import WITHIN_S, Outside, learn, meet
 from harness.preflight.stamp import Learned, write_stamp, write_table
 from harness.streams import open_console
 from harness.studies.calibrate.calibration import CALIBRATION, read_calibration
-from harness.supervise.run_process import inspect_locustfile
+from harness.supervise.locust_process import inspect_locustfile
 
 STYLES = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "bold red", Status.SKIPPED: "dim"}
 

@@ -1,8 +1,8 @@
-"""``python -m harness.load.inspection FILE``: what a locustfile contains, before anything is sent.
+"""What a locustfile contains, before anything is sent.
 
-Prints one JSON object: ``{"users": [...], "objectives": [...], "arrivals": {...} | null,
+:func:`inspect` gives ``{"users": [...], "objectives": [...], "arrivals": {...} | null,
 "asked": [...], "breaks": [...], "may_break": [...], "configured": [...]}`` or, when the file can't
-be used, ``{"error": "one sentence naming file and line"}``. Always exits 0.
+be used, ``{"error": "one sentence naming file and line"}``.
 
 What Locust's own environment variables and configuration files say, beside its command line.
 
@@ -10,8 +10,6 @@ What Locust's own environment variables and configuration files say, beside its 
 says would be obeyed silently. So it is found out before, and told or refused.
 """
 
-import json
-import sys
 import traceback
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -144,7 +142,3 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, HarnessError):
         return str(error)
     return f"{type(error).__name__}: {error}"
-
-
-if __name__ == "__main__":
-    print(json.dumps(inspect(Path(sys.argv[1]))))

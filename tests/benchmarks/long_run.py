@@ -56,7 +56,7 @@ class Memory:
         for process in root.children(recursive=True):
             try:
                 words = process.cmdline()
-                if "locust" in words:
+                if "harness.load" in words:
                     now[_role(process)] = process.memory_info().rss
                 elif "simulate" in words:
                     now["simulator"] = process.memory_info().rss
@@ -90,7 +90,7 @@ class Memory:
 
 def _role(process: psutil.Process) -> str:
     parent = process.parent()
-    forked = parent is not None and "locust" in parent.cmdline()
+    forked = parent is not None and "harness.load" in parent.cmdline()
     return f"run worker {process.pid}" if forked else "run master"
 
 

@@ -360,7 +360,7 @@ def go_first(pid: int) -> None:
                 if process.pid in seen or time.time() - process.create_time() < 3:
                     continue
                 words = process.cmdline()
-                priority = 6 if "simulate" in words else 5 if "locust" in words else None
+                priority = 6 if "simulate" in words else 5 if "harness.load" in words else None
                 if priority is not None:
                     os.sched_setscheduler(process.pid, os.SCHED_FIFO, os.sched_param(priority))
                 seen.add(process.pid)

@@ -21,7 +21,7 @@ from harness.studies.calibrate.calibration import (
     Rate,
     write_calibration,
 )
-from harness.supervise.run_process import inspect_locustfile
+from harness.supervise.locust_process import inspect_locustfile
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 

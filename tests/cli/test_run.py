@@ -15,7 +15,7 @@ import pytest
 from locusts import ROOT, cut_by_hand, locustfile
 from processes import harness
 
-from harness.supervise.stages import free_port
+from harness.supervise.locust_process import free_port
 
 pytestmark = pytest.mark.process
 
@@ -119,7 +119,9 @@ def test_kill_9_of_locust_in_mid_run(simulator: Any, tmp_path: Path) -> None:
     )
     wait_for_guests(out, 15)
     (locust,) = [
-        child for child in psutil.Process(process.pid).children() if "locust" in child.cmdline()
+        child
+        for child in psutil.Process(process.pid).children()
+        if "harness.load" in child.cmdline()
     ]
     locust.kill()
     output, _ = process.communicate(timeout=60)
@@ -142,7 +144,9 @@ def test_kill_9_of_the_master_lets_its_workers_end_in_order(simulator: Any, tmp_
     )  # fmt: skip
     wait_for_guests(out, 4)
     (locust,) = [
-        child for child in psutil.Process(process.pid).children() if "locust" in child.cmdline()
+        child
+        for child in psutil.Process(process.pid).children()
+        if "harness.load" in child.cmdline()
     ]
     locust.kill()
     output, _ = process.communicate(timeout=90)

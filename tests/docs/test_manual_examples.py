@@ -32,7 +32,8 @@ def test_locustfiles_are_good_ones(example: Example, tmp_path: Path) -> None:
     path = tmp_path / "example.py"
     path.write_text(example.text)
     done = subprocess.run(
-        [sys.executable, "-m", "harness.load.inspection", path],
+        [sys.executable, "-m", "harness.load", path],
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=60,

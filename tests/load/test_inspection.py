@@ -15,8 +15,9 @@ pytestmark = pytest.mark.process
 
 def inspect(path: Path, **asked: str) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-m", "harness.load.inspection", str(path)],
+        [sys.executable, "-m", "harness.load", str(path)],
         cwd=ROOT,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=True,

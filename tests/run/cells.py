@@ -42,7 +42,7 @@ from harness.ledger.reader import (  # noqa: E402 - as above
     read_account,
     read_leftovers,
 )
-from harness.supervise.stages import free_port  # noqa: E402 - as above
+from harness.supervise.locust_process import free_port  # noqa: E402 - as above
 
 FAULTS: dict[str, dict[str, Any]] = {
     "none": {},

@@ -234,7 +234,7 @@ def _family(pid: int) -> list[tuple[str, psutil.Process]]:
     supervisor = psutil.Process(pid)
     found = [("supervisor", supervisor)]
     for child in supervisor.children():
-        if any("locust" in word for word in child.cmdline()):
+        if "harness.load" in child.cmdline():
             found.append(("Locust", child))
             found += [("worker", one) for one in child.children()]
     return found

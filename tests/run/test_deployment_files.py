@@ -9,8 +9,8 @@ from compose_spec import ComposeSpecification, Service
 from pydantic import ValidationError
 
 from harness.cli.main import command_of
-from harness.cli.run_options import check_numbers
 from harness.deploy import path
+from harness.supervise.parameters import check_numbers
 
 MANIFESTS = list(yaml.safe_load_all(path("kubernetes.yaml").read_text()))
 COMPOSE = yaml.safe_load(path("compose.yaml").read_text())

@@ -89,17 +89,17 @@ def kill_supervisor(run: Supervised) -> None:
 
 
 def kill_locust(run: Supervised) -> None:
-    run.child("locust").kill()
+    run.child("harness.load").kill()
 
 
 def kill_supervisor_then_locust(run: Supervised) -> None:
-    locust = run.child("locust")
+    locust = run.child("harness.load")
     run.process.kill()
     locust.kill()
 
 
 def kill_locust_then_supervisor(run: Supervised) -> None:
-    run.child("locust").kill()
+    run.child("harness.load").kill()
     run.process.kill()
 
 

@@ -27,7 +27,8 @@ from harness.simulator import options as simulator_options
 from harness.studies.capacity.level import GENERATORS_OWN, Level, held_for, judge_run, look_at
 from harness.studies.capacity.models import Reading
 from harness.studies.capacity.search import Found, Judged, Raised, SearchPlan, Tried, answer
-from harness.supervise.run_process import Say, inspect_locustfile, watch_run
+from harness.supervise.locust_process import inspect_locustfile
+from harness.supervise.run_process import Say, watch_run
 from harness.units import seconds
 
 SEARCH = "search.json"

@@ -9,7 +9,7 @@ import pytest
 from locusts import ROOT, locustfile
 
 from harness.load.cluster.handshake import compare
-from harness.supervise.stages import free_port
+from harness.supervise.locust_process import free_port
 
 pytestmark = pytest.mark.process
 

@@ -13,7 +13,7 @@ from harness.errors import ConfigError
 from harness.load.live.prometheus import MetricsServer
 from harness.load.live.totals import Live
 from harness.measure.model import GROUPS, OPERATIONS
-from harness.supervise.stages import free_port
+from harness.supervise.locust_process import free_port
 
 
 def measured() -> Live:

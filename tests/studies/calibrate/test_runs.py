@@ -6,7 +6,7 @@ import pytest
 
 from harness.studies.calibrate import runs as rising
 from harness.studies.calibrate.runs import Rising
-from harness.supervise.run_process import inspect_locustfile
+from harness.supervise.locust_process import inspect_locustfile
 
 ASKED = Rising(
     out=Path("unused"),

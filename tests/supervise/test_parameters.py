@@ -5,14 +5,14 @@ from argparse import Namespace
 import pytest
 
 from harness.cli.main import command_of
-from harness.cli.run_options import (
-    asked_of,
+from harness.errors import ConfigError
+from harness.supervise.parameters import (
+    behaviour_of,
     check_numbers,
-    conduct_of,
+    parameters_of,
     run_time_of,
     simulator_options,
 )
-from harness.errors import ConfigError
 
 
 def parsed(*words: str) -> Namespace:
@@ -48,23 +48,23 @@ def test_clashes(words: list[str], why: str) -> None:
 
 
 def test_what_is_asked_travels_by_the_environment() -> None:
-    asked = asked_of(parsed("--rate", "30/min", "--over", "5m", "--seed", "0"))
+    asked = parameters_of(parsed("--rate", "30/min", "--over", "5m", "--seed", "0"))
     assert asked == {"HARNESS_RATE": "30/min", "HARNESS_OVER": "5m", "HARNESS_SEED": "0"}
-    assert asked_of(parsed("--occupancy", "20")) == {"HARNESS_OCCUPANCY": "20"}
+    assert parameters_of(parsed("--occupancy", "20")) == {"HARNESS_OCCUPANCY": "20"}
     for words in (["--rate", "fast"], ["--over", "soon"]):
         with pytest.raises(ConfigError, match=words[0]):
-            asked_of(parsed(*words))
+            parameters_of(parsed(*words))
 
 
 def test_how_guests_conduct_themselves_travels_by_the_environment() -> None:
-    assert conduct_of(parsed()) == {}
-    assert conduct_of(parsed("--auto-join", "on", "--connections", "60", "--history", "off")) == {
+    assert behaviour_of(parsed()) == {}
+    assert behaviour_of(parsed("--auto-join", "on", "--connections", "60", "--history", "off")) == {
         "HARNESS_AUTO_JOIN": "on",
         "HARNESS_CONNECTIONS": "60",
         "HARNESS_HISTORY": "off",
     }
     words = ("--greets", "on", "--turns", "on", "--turn-silence", "2s", "--replies", "off")
-    assert conduct_of(parsed(*words, "--listen", "off")) == {
+    assert behaviour_of(parsed(*words, "--listen", "off")) == {
         "HARNESS_GREETS": "on",
         "HARNESS_TURNS": "on",
         "HARNESS_TURN_SILENCE": "2s",
@@ -72,7 +72,7 @@ def test_how_guests_conduct_themselves_travels_by_the_environment() -> None:
         "HARNESS_LISTEN": "off",
     }
     with pytest.raises(ConfigError, match=r"--sign-ins: there is no file gone\.txt"):
-        conduct_of(parsed("--sign-ins", "gone.txt"))
+        behaviour_of(parsed("--sign-ins", "gone.txt"))
 
 
 def test_the_run_time_follows_the_schedule() -> None:

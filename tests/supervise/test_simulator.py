@@ -3,7 +3,8 @@
 import pytest
 
 from harness.errors import ConfigError
-from harness.supervise.run_process import EmbeddedSimulator
+from harness.finish import simulator_truth
+from harness.supervise.simulator import EmbeddedSimulator
 
 pytestmark = pytest.mark.process
 
@@ -12,15 +13,14 @@ def test_it_starts_tells_the_truth_and_stops() -> None:
     simulator = EmbeddedSimulator("--limits", "off")
     simulator.stop()  # of one that was never begun
     try:
-        assert simulator.truth() is None
         assert simulator.start() == simulator.url
-        truth = simulator.truth()
+        truth = simulator_truth(simulator.admin, None, within_s=0)
         assert truth is not None
         assert truth["sessions"]["opened"] == 0
     finally:
         simulator.stop()
         simulator.stop()
-    assert simulator.truth() is None
+    assert simulator_truth(simulator.admin, None, within_s=0) is None
 
 
 def test_a_bad_option_is_told_in_its_own_words() -> None:

@@ -1,0 +1,67 @@
+"""``python -m harness.load FILE``: say what is in a locustfile, then be the Locust that runs it.
+
+``harness run`` has to know what a file would do before anything is sent, and Locust imports it
+anew. What both need takes a second to import, so one process does both: it looks at the file in a
+child, of which nothing is left but a line of JSON on standard output. Then a line of JSON on
+standard input says how Locust is to run; the end of the input says that it is not wanted.
+"""
+
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from gevent.monkey import get_original
+from gevent.os import fork_gevent
+from locust.main import main as run_locust
+
+from harness.load.inspection import inspect
+
+# Gevent's own would leave the descriptor open, and wait, until an event loop runs.
+wait_for, close = (get_original("os", name) for name in ("waitpid", "close"))
+
+
+def main(locustfile: str) -> None:
+    """Answer, wait for the order, and obey it."""
+    answers = os.dup(1)
+    os.dup2(2, 1)  # what the file prints is no answer
+    child = fork_gevent()
+    if not child:
+        _look_at(Path(locustfile), answers)
+    wait_for(child, 0)
+    close(answers)
+    if order := sys.stdin.readline():
+        _become_locust(**json.loads(order))
+
+
+def _look_at(path: Path, answers: int) -> None:
+    """Answer, and leave without a word of Locust's."""
+    try:
+        os.write(answers, f"{json.dumps(inspect(path))}\n".encode())
+    except SystemExit as end:  # the file's own
+        print(end, file=sys.stderr)
+    except BaseException:  # noqa: BLE001 - this process is left here, however that comes about
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(0)
+
+
+def _become_locust(words: list[str], environment: dict[str, str], log: str) -> None:
+    for path, flags, numbers in (
+        (os.devnull, os.O_RDONLY, (0,)),
+        (log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, (1, 2)),
+    ):
+        file = os.open(path, flags, 0o666)
+        for number in numbers:
+            os.dup2(file, number)
+        close(file)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = ["locust", *words]
+    run_locust()  # type: ignore[no-untyped-call]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

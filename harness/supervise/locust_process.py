@@ -1,0 +1,263 @@
+"""Locust as a process: it looks at a locustfile, runs it, and is ended in three stages."""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType, MappingProxyType
+from typing import Any
+
+from harness.config.run_config import OVER, RATE, SEED, SETTINGS, child_environment
+from harness.errors import ConfigError
+from harness.processes import IN_ORDER, Lifeline, deferred_stops, heeded
+
+LOOKS_WITHIN_S = 120.0
+"""A locustfile that takes longer to import is not run."""
+HOW_ASKED = " (a shape asks with: arrivals = from_options(rate='30/min', over='10m'))"
+NO_SCRIPT: Mapping[str, str] = MappingProxyType({})
+
+
+class LocustProcess:
+    """A process that says what a locustfile would do, and is then the Locust that runs it.
+
+    Where it is not told to run it, it ends with the ``with`` block. Should we die it ends by
+    itself, once it runs guests in order.
+    """
+
+    def __init__(
+        self, locustfile: str, asked: Mapping[str, str], script: Mapping[str, str] = NO_SCRIPT
+    ) -> None:
+        """``asked`` are texts by variable; ``script`` is in the file's environment beside them.
+
+        Raises ConfigError where there is no such file.
+        """
+        if not Path(locustfile).is_file():
+            raise ConfigError(f"there is no locustfile {locustfile!r}")
+        self._locustfile = locustfile
+        self._asked, self._script = asked, script
+        self._begun = False
+        with ExitStack() as held:
+            self._lifeline = held.enter_context(Lifeline())
+            self._errors = held.enter_context(tempfile.TemporaryFile())
+            self._started_by = self._lifeline.environment
+            with deferred_stops():
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "harness.load", locustfile],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=self._errors,
+                    env=child_environment({**script, **asked, **self._started_by}),
+                    pass_fds=self._lifeline.fds,
+                    start_new_session=True,  # Ctrl-C reaches us alone: we hand it on in stages
+                )
+                held.callback(self._end)
+            self._held = held.pop_all()
+        self._lifeline.started()
+
+    def __enter__(self) -> "LocustProcess":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
+
+    def plan(self) -> dict[str, Any]:
+        """What :mod:`harness.load.inspection` finds in the file.
+
+        Raises ConfigError when the file can't be used, or does not ask for what is asked of it.
+        """
+        found = self._answer()
+        if "error" in found:
+            raise ConfigError(found["error"])
+        _refuse_decided(found["configured"])
+        for name in self._asked.keys() - {SEED.variable} - set(found["asked"]):
+            how = HOW_ASKED if name in (RATE.variable, OVER.variable) else ""
+            raise ConfigError(
+                f"{SETTINGS[name].option}: {self._locustfile} does not ask for it, "
+                f"it would change nothing{how}"
+            )
+        return found
+
+    def begin(self, words: Sequence[str], *, config: Path, log: Path) -> subprocess.Popen[bytes]:
+        """Have Locust begin with these words of its command line; the process that it is.
+
+        ``config`` is what was asked of the run as a file; what Locust prints goes to ``log``.
+        """
+        self._begun = True
+        log.touch()
+        environment = {**child_environment(config=config), **self._script, **self._started_by}
+        order = {"words": list(words), "environment": environment, "log": str(log.absolute())}
+        pipe = self._process.stdin
+        assert pipe is not None
+        with contextlib.suppress(BrokenPipeError), pipe:  # its end is seen by who waits for it
+            pipe.write(f"{json.dumps(order)}\n".encode())
+        return self._process
+
+    def _answer(self) -> dict[str, Any]:
+        pipe = self._process.stdout
+        assert pipe is not None
+        text, deadline = b"", time.monotonic() + LOOKS_WITHIN_S
+        while not text.endswith(b"\n"):
+            left_s = max(0.0, deadline - time.monotonic())
+            if not select.select([pipe], [], [], left_s)[0]:
+                raise ConfigError(
+                    f"{self._locustfile} was not imported within {LOOKS_WITHIN_S:.0f} s"
+                )
+            part = os.read(pipe.fileno(), 65_536)
+            if not part:
+                raise ConfigError(f"{self._locustfile} can't be imported: {self._last_error()}")
+            text += part
+        found: dict[str, Any] = json.loads(text)
+        return found
+
+    def _last_error(self) -> str:
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        return (lines or ["no reason given"])[-1]
+
+    def _end(self) -> None:
+        """Nothing has been sent before it was told to begin."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(BrokenPipeError):
+                assert pipe is not None
+                pipe.close()
+        if not self._begun:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+
+def inspect_locustfile(
+    locustfile: str, asked: Mapping[str, str], script: Mapping[str, str] = NO_SCRIPT
+) -> dict[str, Any]:
+    """:meth:`LocustProcess.plan` of a file that is not run now."""
+    with LocustProcess(locustfile, asked, script) as locust:
+        return locust.plan()
+
+
+def _refuse_decided(configured: Sequence[Mapping[str, Any]]) -> None:
+    """What Locust would obey without our knowing of it."""
+    decided = [f"{item['name']} of {item['place']}" for item in configured if item["decided"]]
+    if decided:
+        raise ConfigError(
+            f"{', '.join(decided)}: harness run decides this by its own options (see --help); take "
+            "it away, or run plain Locust"
+        )
+
+
+def told_settings(plan: Mapping[str, Any]) -> list[str]:
+    """Sentences on Locust's own settings that hold for the run though nobody typed them."""
+    return [
+        f"Locust also obeys {item['name']} of {item['place']}"
+        for item in plan["configured"]
+        if not item["decided"]
+    ]
+
+
+def free_port() -> str:
+    """A TCP port of the loopback interface that nobody has now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+def end_group(group: int, *, within_s: float, say: Callable[[str], None]) -> bool:
+    """See that no process of Locust's is left: workers that outlive their master clear and go.
+
+    Whether there were any.
+    """
+    if not _group_lives(group):
+        return False
+    say("Locust's main process is gone: its workers clear what they have open")
+    deadline = time.monotonic() + within_s
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGTERM)
+        while _group_lives(group) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        os.killpg(group, signal.SIGKILL)
+    return True
+
+
+def _group_lives(group: int) -> bool:
+    import psutil  # at the end: a run's start need not pay for it
+
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                return True
+    return False
+
+
+STAGES = ("finish", "clear at once", "leave")
+
+
+class Stages:
+    """Ctrl-C, SIGTERM or a terminal that has gone, in three stages: finish, clear at once, leave.
+
+    Entered before Locust is started, so that no signal can end us and leave it behind; what came
+    too early is handed on by :meth:`begin`.
+    """
+
+    def __init__(self, run_dir: Path, say: Callable[[str], None]) -> None:
+        self._locust: subprocess.Popen[bytes] | None = None
+        self._run_dir = run_dir
+        self._say = say
+        self._before: dict[int, Any] = {}
+        self._first = signal.SIGTERM
+        self.asked = 0
+
+    def __enter__(self) -> "Stages":
+        for number in heeded():
+            self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def begin(self, locust: "subprocess.Popen[bytes]") -> None:
+        """Locust has been started: from now on it is told."""
+        self._locust = locust
+        for stage in range(1, self.asked + 1):
+            self._tell(locust, stage)
+
+    def end(self) -> None:
+        """End the run in order, unless that is being done."""
+        if not self.asked:
+            self._ask(signal.SIGTERM)
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        if number == signal.SIGHUP and self.asked:
+            return  # a terminal that goes away may say so twice: nobody has asked once more
+        self._ask(number)
+
+    def _ask(self, number: int) -> None:
+        if not self.asked:
+            # By hand, conversations have all their time; who sends SIGTERM kills before long.
+            self._first = IN_ORDER if number == signal.SIGINT else signal.SIGTERM
+        self.asked += 1
+        if self._locust is not None:
+            self._tell(self._locust, self.asked)
+
+    def _tell(self, locust: "subprocess.Popen[bytes]", stage: int) -> None:
+        """Act first, speak second."""
+        if stage == 1:
+            locust.send_signal(self._first)
+            self._say("stopping: no new guests, conversations may finish (again to clear at once)")
+        elif stage == 2:
+            locust.send_signal(signal.SIGUSR1)
+            self._say("clearing at once (a third time leaves sessions behind)")
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(locust.pid, signal.SIGKILL)
+            from harness.ledger.runs import sweep_command  # with it come the ledgers
+
+            self._say(f"left. End what remains with: {sweep_command(self._run_dir)}")

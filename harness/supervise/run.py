@@ -1,0 +1,392 @@
+"""One run: what it is asked for is checked, Locust runs it, and its end is shown.
+
+What the start of a run does not need is imported where it is used: a run of the simulator begins
+without the libraries of sockets, reports and figures.
+"""
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from harness.config.guard import Intent, Rule, parse_overrides
+from harness.config.run_config import (
+    CA_FILE,
+    CONFIDENT,
+    DISK_GUARD,
+    METRICS_PORT,
+    ORIGIN,
+    OVERRIDE,
+    REPORTS,
+    RUN_ID,
+    SIMULATOR,
+    SLO,
+    TARGET,
+    TARGETS,
+    TERM_GRACE,
+    WARM_UP,
+    RunConfig,
+    Setting,
+    child_environment,
+)
+from harness.config.target import Target, Terms, parse_target, resolve_target
+from harness.errors import ConfigError, TransportError
+from harness.exit_codes import ExitCode
+from harness.machine import this_machine
+from harness.processes import Starter, starter
+from harness.rundir.layout import (
+    RunDirectory,
+    make_run_directory,
+    new_run_id,
+    others_may_write,
+    write_json,
+)
+from harness.streams import open_console
+from harness.supervise.locust_process import (
+    STAGES,
+    LocustProcess,
+    Stages,
+    end_group,
+    free_port,
+    inspect_locustfile,
+    told_settings,
+)
+from harness.supervise.locustfiles import playable
+from harness.supervise.parameters import (
+    behaviour_of,
+    parameters_of,
+    run_time_of,
+    simulator_options,
+)
+from harness.supervise.progress import Progress, shown
+from harness.supervise.simulator import EmbeddedSimulator
+from harness.units import seconds
+
+POLL_S = 0.5
+COME_WITHIN_S = 10
+"""Guests of an occupancy come one by one: all in the same second would stay in step."""
+ENDED_WITH_IT = (
+    "the simulator ends with the run, and what is open in it too: with --keep-sim it stays, "
+    "to rehearse a sweep"
+)
+ORPHANS_WITHIN_S = 90.0
+"""How long workers without a master may take to clear before they are killed and swept."""
+
+
+def supervise(args: Namespace) -> int:
+    """A run from its checks to its verdict; the exit code.
+
+    Nothing is sent before all that can be checked has been. ``args`` are those of ``harness run``.
+    """
+    console, above = open_console(), starter()
+    if args.occupancy is not None:
+        args.users = args.occupancy
+        args.spawn_rate = args.spawn_rate or max(1.0, args.occupancy / COME_WITHIN_S)
+    overrides = parse_overrides(args.override)
+    if args.slo is not None:
+        from harness.judge.reading import read_objectives
+
+        read_objectives(Path(args.slo))
+    if args.seed is None:
+        args.seed = secrets.randbelow(2**31)
+    locustfile, script = playable(args.locustfile)
+    with LocustProcess(locustfile, parameters_of(args), script) as locust:
+        plan = locust.plan()
+        run_time_s = run_time_of(args, plan)
+        terms = None if args.target == "sim" else _terms(args, plan, run_time_s, overrides)
+        room = _check_room(args, plan, run_time_s)
+        directory = make_run_directory(args.reports, new_run_id())
+        if args.name or args.note:
+            label = {"name": args.name or "", "note": args.note or ""}
+            write_json(RunDirectory(directory).label, label)
+        try:
+            with _target(args, terms, directory, console) as (target, simulator):
+                where = f"{args.locustfile if script else locustfile} → {target.netloc}"
+                _tell(console, f"run {directory.name}: {where}", style="")
+                for warning in (room, others_may_write(args.reports), *told_settings(plan)):
+                    _tell(console, warning)
+                _tell_breaks(plan, console, real=terms is not None)
+                admin = "" if simulator is None else simulator.admin
+                words = _words(args, locustfile, run_time_s)
+                asked = _asked(args, target, directory, admin)
+                came = _run_locust(locust, words, asked, directory, run_time_s, console, above)
+                code = _conclude(directory, target, came, admin, console)
+                if simulator is not None and not args.keep_sim and code == ExitCode.LEFTOVERS:
+                    _tell(console, ENDED_WITH_IT, style="")
+                return code
+        finally:
+            _remove_if_refused(directory)
+
+
+def be_a_worker(args: Namespace) -> int:
+    """Be Locust's worker until the master lets go; what to do comes from there."""
+    locustfile, script = playable(args.locustfile)
+    asked = parameters_of(args)
+    inspect_locustfile(locustfile, asked, script)
+    command = [
+        sys.executable, "-m", "locust", "-f", locustfile, "--worker",
+        "--master-host", args.master_host, "--master-port", str(args.master_port),
+    ]  # fmt: skip
+    if args.processes:
+        command += ["--processes", str(args.processes)]
+    os.execve(sys.executable, command + args.rest, child_environment({**asked, **script}))
+
+
+# Before.
+
+
+def _terms(
+    args: Namespace, plan: Mapping[str, Any], run_time_s: float, overrides: dict[Rule, str]
+) -> Terms:
+    """The target's terms, when they permit this run. Raises PreflightRefused or ConfigError."""
+    from harness.preflight.stamp import permit
+
+    terms = resolve_target(
+        args.target, Path(args.targets), ca_file=args.ca_file, origin=args.origin
+    )
+    arrivals = plan["arrivals"]
+    intent = Intent(
+        sessions=None if arrivals is None else arrivals["count"],
+        at_once=_at_once(args, plan),
+        peak_per_s=None if arrivals is None else arrivals["peak_per_s"],
+        stop_timeout_s=seconds(args.stop_timeout, "--stop-timeout"),
+    )
+    given = permit(terms, intent, reports=args.reports, overrides=overrides)
+    console = open_console()
+    for entry in given.overridden:
+        text = f"overridden: {entry['rule']} ({entry['reason']}): {entry['said']}"
+        _tell(console, text, style="bold yellow")
+    if given.stop_at is not None:
+        left_s = given.stop_at.timestamp() - time.time()
+        if run_time_s > left_s:
+            text = f"the window ends before the run: it stops by itself at {given.stop_at:%H:%M:%S}"
+            _tell(console, text)
+    return terms
+
+
+def _check_room(args: Namespace, plan: Mapping[str, Any], run_time_s: float) -> str:
+    """A sentence where the run takes much of the disk. Raises ConfigError when it won't fit."""
+    if args.disk_guard == "off":
+        return ""
+    from harness.preflight.disk import check_room, forecast, notable
+
+    arrivals, out = plan["arrivals"], args.reports
+    processes = args.processes or args.expect_workers or 1
+    expected = forecast(
+        sessions=None if arrivals is None else arrivals["count"],
+        duration_s=run_time_s,
+        at_once=_at_once(args, plan),
+        processes=processes if processes > 0 else this_machine().cores,
+    )
+    return notable(out, expected, check_room(out, expected))
+
+
+def _at_once(args: Namespace, plan: Mapping[str, Any]) -> int:
+    arrivals = plan["arrivals"]
+    return int(args.users or (1 if arrivals is None else arrivals["slots"]))
+
+
+@contextmanager
+def _target(
+    args: Namespace, terms: Terms | None, directory: Path, console: Console
+) -> Iterator[tuple[Target, EmbeddedSimulator | None]]:
+    """Where the guests go, and the simulator that is started for them where there are no terms.
+
+    It is never stopped under a run: Locust has ended when the block has. Raises ConfigError.
+    """
+    if terms is not None:
+        _check_target(terms.target)
+        yield terms.target, None
+        return
+    log = RunDirectory(directory).simulator_log
+    simulator = EmbeddedSimulator(*simulator_options(args), log=log, outlives_us=args.keep_sim)
+    try:
+        yield parse_target(simulator.start(), ca_file=simulator.ca_file), simulator
+    finally:
+        if args.keep_sim:
+            where = f"{simulator.url} (pid {simulator.pid})"
+            _tell(console, f"the simulator goes on at {where}", style="")
+        else:
+            simulator.stop()
+
+
+def _check_target(target: Target) -> None:
+    """Reachable, and willing to upgrade? An upgrade alone creates no session."""
+    from harness.transport.websocket import probe
+
+    try:
+        probe(target)
+    except TransportError as error:
+        raise ConfigError(f"the target {target.netloc} can't be used: {error}") from error
+
+
+def _tell_breaks(plan: Mapping[str, Any], console: Console, *, real: bool) -> None:
+    """Limits that the guests' stories would break, or with their think times may break."""
+    told = [f"would break a limit: {sentence}" for sentence in plan["breaks"]]
+    if real:  # the embedded simulator has no limits unless it is asked for them
+        told += [f"may break a limit: {sentence}" for sentence in plan["may_break"]]
+    if told:
+        told.append("guests keep the limits by waiting, which is counted (paced)")
+    for sentence in told:
+        _tell(console, sentence)
+
+
+def _tell(console: Console, sentence: str, *, style: str = "yellow") -> None:
+    if sentence:
+        console.print(sentence, style=style, highlight=False, soft_wrap=True)
+
+
+# During.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Came:
+    """How Locust came to its end."""
+
+    status: int
+    asked: int
+    """how often somebody has asked the run to stop"""
+    orphans: bool
+    """processes of its were left when its main process had ended, and had to be seen to"""
+
+
+def _run_locust(
+    process: LocustProcess,
+    words: list[str],
+    asked: RunConfig,
+    directory: Path,
+    run_time_s: float,
+    console: Console,
+    above: Starter | None,
+) -> _Came:
+    """Locust to its end, which it makes by itself should we die before it."""
+    files = RunDirectory(directory)
+    progress = Progress(directory, run_time_s=run_time_s)
+    with shown(progress, console) as display, Stages(directory, display.say) as stages:
+        config = write_json(files.config, asked.given)
+        locust = process.begin(words, config=config, log=files.locust_log)
+        stages.begin(locust)
+        try:
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    status = locust.wait(POLL_S)
+                    break
+                if above is not None and above.gone:
+                    stages.end()  # whoever has had us run it is gone
+        finally:
+            if locust.poll() is None:  # a mistake of ours must not leave it running
+                stages.end()
+                locust.wait()
+        orphans = stages.asked < len(STAGES) and end_group(
+            locust.pid, within_s=ORPHANS_WITHIN_S, say=display.say
+        )
+    return _Came(status=status, asked=stages.asked, orphans=orphans)
+
+
+def _words(args: Namespace, locustfile: str, run_time_s: float) -> list[str]:
+    """Locust's command line."""
+    words = [
+        "-f", locustfile, "--headless", "--only-summary", "--run-time", f"{run_time_s:.0f}s",
+        "--stop-timeout", f"{seconds(args.stop_timeout, '--stop-timeout'):g}",
+    ]  # fmt: skip
+    if args.users:
+        words += ["--users", str(args.users)]
+    if args.spawn_rate or args.users:
+        words += ["--spawn-rate", f"{args.spawn_rate or args.users:g}"]
+    if args.processes:
+        # A port of its own, on loopback: two runs at once must not take each other's workers.
+        port = free_port()
+        words += ["--processes", str(args.processes), "--master-bind-host", "127.0.0.1"]
+        words += ["--master-bind-port", port, "--master-port", port]
+    if args.master:
+        words += [
+            "--master", "--expect-workers", str(args.expect_workers),
+            "--expect-workers-max-wait", f"{seconds(args.workers_within, '--workers-within'):.0f}",
+            "--master-bind-host", args.bind, "--master-bind-port", str(args.master_port),
+        ]  # fmt: skip
+    return words + list(args.rest)
+
+
+def _asked(args: Namespace, target: Target, directory: Path, simulator: str) -> RunConfig:
+    """What Locust's process is handed as a whole: the options, and the variables of ours."""
+    settings: dict[Setting, object] = {
+        TARGET: target.url if args.target == "sim" else args.target,
+        TARGETS: args.targets,
+        OVERRIDE: ";".join(args.override),
+        CA_FILE: target.ca_file,
+        ORIGIN: target.origin,
+        REPORTS: directory.parent,
+        RUN_ID: directory.name,
+        SLO: args.slo,
+        DISK_GUARD: args.disk_guard,
+        WARM_UP: args.warm_up,
+        CONFIDENT: "on" if args.confident else "off",
+    }
+    # Where these are not given, the variables of our own environment hold.
+    also = {TERM_GRACE: args.term_grace, METRICS_PORT: args.metrics_port, SIMULATOR: simulator}
+    settings |= {one: value for one, value in also.items() if value}
+    given = {one.variable: value for one, value in settings.items()}
+    return RunConfig.of_process().with_given({**given, **behaviour_of(args), **parameters_of(args)})
+
+
+# After.
+
+
+def _conclude(
+    directory: Path, target: Target, came: _Came, simulator: str, console: Console
+) -> int:
+    """Show the end that Locust has made of the run; make it where it could not."""
+    if not RunDirectory(directory).start.exists():
+        if came.asked:
+            console.print("stopped by hand before the run began; nothing was sent")
+            return int(ExitCode.INTERRUPTED)
+        raise ConfigError(_why_locust_failed(directory))
+    from harness.finish import finish_run, finished_before
+
+    killed = came.status < 0
+    finished = None if killed or came.orphans else finished_before(directory)
+    if finished is None:
+        incomplete = f"Locust was ended by {signal.Signals(-came.status).name}" if killed else ""
+        finished = finish_run(
+            directory,
+            target,
+            incomplete=incomplete,
+            sweep=came.asked < len(STAGES),
+            simulator=simulator,
+            say=partial(_tell, console, style="bold"),
+        )
+    finished.show(console)
+    return finished.exit_code
+
+
+def _why_locust_failed(directory: Path) -> str:
+    log = RunDirectory(directory).locust_log.read_text(errors="replace").strip().splitlines()
+    told = [number for number, line in enumerate(log) if line.startswith("error: ")]
+    if told:
+        reasons = takewhile(lambda line: line.startswith("  - "), log[told[-1] + 1 :])
+        return "\n".join((log[told[-1]].removeprefix("error: "), *reasons))
+    last = log[-1] if log else "it said nothing"
+    return f"Locust ended before the run began: {last} (see {RunDirectory(directory).locust_log})"
+
+
+def _remove_if_refused(directory: Path) -> None:
+    """A folder in which nothing was begun is not left behind."""
+    with suppress(OSError):
+        files = RunDirectory(directory)
+        ours = {files.simulator_log, files.label, files.config}
+        if set(directory.iterdir()) <= ours:
+            for path in ours:
+                path.unlink(missing_ok=True)
+            directory.rmdir()
