@@ -6,6 +6,8 @@ registers the harness with Locust, as Locust's plugins do; a run begins with Loc
 The exceptions are those that a story may end by; a locustfile needs to catch none of them.
 """
 
+import locust as _locust  # noqa: F401 - it patches the libraries that all below import
+
 from harness.errors import (
     ConnectFailed,
     ConnectionLost,
