@@ -44,6 +44,7 @@ COMMANDS: dict[str, str] = {
     "compare": "tell what changed from one run to another",
     "calibrate": "measure what this machine can generate before its own lag spoils the figures",
     "capacity": "find the highest load that still meets the objectives",
+    "deploy": "write what a run on several machines needs: for Kubernetes, or for Compose",
     "drift": "tell whether anything drifts over a soak, and whose fault it is",
     "docs": "show the manual, or search it",
 }

@@ -34,9 +34,16 @@ class LocustProcess:
     """
 
     def __init__(
-        self, locustfile: str, asked: Mapping[str, str], script: Mapping[str, str] = NO_SCRIPT
+        self,
+        locustfile: str,
+        asked: Mapping[str, str],
+        script: Mapping[str, str] = NO_SCRIPT,
+        *,
+        folder: Path | None = None,
     ) -> None:
         """``asked`` are texts by variable; ``script`` is in the file's environment beside them.
+
+        ``folder`` is where it is imported, if not here.
 
         Raises ConfigError where there is no such file.
         """
@@ -56,6 +63,7 @@ class LocustProcess:
                     stdout=subprocess.PIPE,
                     stderr=self._errors,
                     env=child_environment({**script, **asked, **self._started_by}),
+                    cwd=folder,
                     pass_fds=self._lifeline.fds,
                     start_new_session=True,  # Ctrl-C reaches us alone: we hand it on in stages
                 )
@@ -136,10 +144,14 @@ class LocustProcess:
 
 
 def inspect_locustfile(
-    locustfile: str, asked: Mapping[str, str], script: Mapping[str, str] = NO_SCRIPT
+    locustfile: str,
+    asked: Mapping[str, str],
+    script: Mapping[str, str] = NO_SCRIPT,
+    *,
+    folder: Path | None = None,
 ) -> dict[str, Any]:
     """:meth:`LocustProcess.plan` of a file that is not run now."""
-    with LocustProcess(locustfile, asked, script) as locust:
+    with LocustProcess(locustfile, asked, script, folder=folder) as locust:
         return locust.plan()
 
 

@@ -31,6 +31,7 @@ from harness.config.run_config import (
     OVERRIDE,
     REPORTS,
     RUN_ID,
+    SEED,
     SIMULATOR,
     SLO,
     TARGET,
@@ -100,7 +101,7 @@ def supervise(args: Namespace) -> int:
 
         read_objectives(Path(args.slo))
     if args.seed is None:
-        args.seed = secrets.randbelow(2**31)
+        args.seed = RunConfig.of_process().get(SEED) or secrets.randbelow(2**31)
     locustfile, script = playable(args.locustfile)
     with LocustProcess(locustfile, parameters_of(args), script) as locust:
         plan = locust.plan()

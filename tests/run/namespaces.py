@@ -4,13 +4,28 @@ The addresses exist only inside the namespaces. The cut is in the middle: neithe
 is sent just does not arrive.
 """
 
+import json
 import os
 import shutil
 import subprocess
+import sys
 import uuid
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from locusts import ROOT
+
 NEAR, FAR = "198.18.77.1", "198.18.77.2"  # RFC 2544: reserved for benchmarks, routed nowhere
+TARGETS = """\
+[targets.beyond]
+url = "{url}"
+config_url = "{config_url}"
+ca_file = "{ca_file}"
+time_zone = "UTC"
+window = "{opens:%H:%M}-{ends:%H:%M}"
+approval = "a network of our own that nobody else is in"
+max_sessions = 5000
+"""
 
 
 class NotHere(Exception):
@@ -74,6 +89,55 @@ class Network:
         """Take it all down."""
         for name in (self._near, self._far, self._switch):
             subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+
+
+class Twin:
+    """The simulator at the near end; it is asked from there."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        words = ("--host", "0.0.0.0", "--tls", "--tls-name", NEAR, "--bot-delay", "5ms")
+        self.process = subprocess.Popen(
+            network.near(sys.executable, "-m", "harness", "simulate", *words, "--limits", "off"),
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.ready = json.loads(self.process.stdout.readline())
+        self.port = self.ready["url"].rpartition(":")[2].removesuffix("/v1")
+
+    def open_tokens(self) -> set[str]:
+        ask = (
+            "import ssl, sys, urllib.request\n"
+            "context = ssl.create_default_context(cafile=sys.argv[2])\n"
+            "print(urllib.request.urlopen(sys.argv[1], context=context).read().decode())\n"
+        )
+        url = f"https://127.0.0.1:{self.port}/sim/truth"
+        done = subprocess.run(
+            self._network.near(sys.executable, "-c", ask, url, self.ready["ca_file"]),
+            capture_output=True, text=True, check=True, timeout=20,
+        )  # fmt: skip
+        return set(json.loads(done.stdout)["open_tokens"])
+
+    def targets(self, file: Path) -> Path:
+        deployment = self.ready["deployment_id"]
+        now = datetime.now(UTC)
+        file.write_text(
+            TARGETS.format(
+                url=f"wss://{NEAR}:{self.port}/v1?deploymentId={deployment}",
+                config_url=f"https://{NEAR}:{self.port}"
+                f"/webdeployments/v1/deployments/{deployment}/config.json",
+                ca_file=self.ready["ca_file"],
+                opens=now - timedelta(hours=2),
+                ends=now + timedelta(hours=2),
+            )
+        )
+        return file
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.communicate(timeout=20)
 
 
 def _ip(*words: str) -> None:

@@ -8,14 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from locusts import ROOT, finish, in_session, locustfile, only_run
-from namespaces import NEAR, Network, NotHere
+from namespaces import NEAR, Network, NotHere, Twin
 
 from harness.ledger.reader import read_account, read_leftovers, read_process
 from harness.rundir.layout import RunDirectory
@@ -24,16 +23,6 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
 
 BUS = "5557"  # nobody else is in the namespace
 GUESTS = 8
-TARGETS = """\
-[targets.beyond]
-url = "{url}"
-config_url = "{config_url}"
-ca_file = "{ca_file}"
-time_zone = "UTC"
-window = "{opens:%H:%M}-{ends:%H:%M}"
-approval = "a network of our own that nobody else is in"
-max_sessions = 5000
-"""
 
 
 @pytest.fixture
@@ -44,55 +33,6 @@ def network() -> Iterator[Network]:
         pytest.skip(str(why))
     yield made
     made.close()
-
-
-class Twin:
-    """The simulator at the near end; it is asked from there."""
-
-    def __init__(self, network: Network) -> None:
-        self._network = network
-        words = ("--host", "0.0.0.0", "--tls", "--tls-name", NEAR, "--bot-delay", "5ms")
-        self.process = subprocess.Popen(
-            network.near(sys.executable, "-m", "harness", "simulate", *words, "--limits", "off"),
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        self.ready = json.loads(self.process.stdout.readline())
-        self.port = self.ready["url"].rpartition(":")[2].removesuffix("/v1")
-
-    def open_tokens(self) -> set[str]:
-        ask = (
-            "import ssl, sys, urllib.request\n"
-            "context = ssl.create_default_context(cafile=sys.argv[2])\n"
-            "print(urllib.request.urlopen(sys.argv[1], context=context).read().decode())\n"
-        )
-        url = f"https://127.0.0.1:{self.port}/sim/truth"
-        done = subprocess.run(
-            self._network.near(sys.executable, "-c", ask, url, self.ready["ca_file"]),
-            capture_output=True, text=True, check=True, timeout=20,
-        )  # fmt: skip
-        return set(json.loads(done.stdout)["open_tokens"])
-
-    def targets(self, file: Path) -> Path:
-        deployment = self.ready["deployment_id"]
-        now = datetime.now(UTC)
-        file.write_text(
-            TARGETS.format(
-                url=f"wss://{NEAR}:{self.port}/v1?deploymentId={deployment}",
-                config_url=f"https://{NEAR}:{self.port}"
-                f"/webdeployments/v1/deployments/{deployment}/config.json",
-                ca_file=self.ready["ca_file"],
-                opens=now - timedelta(hours=2),
-                ends=now + timedelta(hours=2),
-            )
-        )
-        return file
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.communicate(timeout=20)
 
 
 @pytest.fixture

@@ -1,0 +1,173 @@
+"""``harness deploy``: what a run on several machines needs, written as files to apply."""
+
+import re
+import secrets
+import tempfile
+from pathlib import Path
+
+from harness.cli.parsing import Command, Namespace, argument, option
+from harness.cli.run import COMMAND as RUN
+from harness.cli.run_options import PARAMS
+from harness.config.run_config import PARAMETERS, SEED
+from harness.config.target import FILE, Terms, read_targets
+from harness.deploy.manifests import FILES, SIGN_INS, Deployment, compose, kubernetes
+from harness.errors import ConfigError
+from harness.exit_codes import ExitCode
+from harness.supervise.locust_process import inspect_locustfile
+from harness.supervise.locustfiles import playable
+from harness.supervise.parameters import check_numbers, parameters_of
+from harness.units import seconds
+
+NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
+FILE_NAME = re.compile(r"[-._a-zA-Z0-9]{1,100}")
+MOST_BYTES = 900_000
+"""A ConfigMap may hold 1 MiB, and what is no text is encoded in it."""
+WRITERS = {"kubernetes": kubernetes, "compose": compose}
+
+
+def run(args: Namespace) -> int:
+    """Check all that a container would refuse, and write."""
+    if not NAME.fullmatch(args.name):
+        raise ConfigError(
+            f"--name: expected a letter, then small letters, digits and hyphens, at most 40, "
+            f"got {args.name!r}"
+        )
+    if args.workers < 1:
+        raise ConfigError(f"--workers: expected one or more, got {args.workers}")
+    if not args.image.strip() or any(sign.isspace() for sign in args.image):
+        raise ConfigError(f"--image: expected the name of an image, got {args.image!r}")
+    if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
+        raise ConfigError(f"--out: {args.out} is there already; it was left as it is")
+    terms = _terms(args)
+    ca_file = terms.target.ca_file
+    files = _files([args.locustfile, *args.file, *([ca_file] if ca_file else [])])
+    files["targets.toml"] = args.targets.read_bytes()
+    if sum(map(len, files.values())) > MOST_BYTES:
+        raise ConfigError(f"the files are more than {MOST_BYTES:,} bytes: build them into an image")
+    named = [
+        word
+        for one in PARAMETERS
+        if getattr(args, one.key, None) is not None
+        for word in (one.option, str(getattr(args, one.key)))
+    ]
+    asked = RUN.parse(f"{FILES}/{args.locustfile.name}", *named, *args.rest)
+    parameters = parameters_of(asked)
+    parameters.setdefault(SEED.variable, str(secrets.randbelow(2**31)))
+    wanted = Deployment(
+        name=args.name,
+        image=args.image,
+        workers=args.workers,
+        target=args.target,
+        locustfile=args.locustfile.name,
+        files=files,
+        parameters=parameters,
+        ca_file=ca_file.name if ca_file else "",
+        sign_ins=terms.sign_ins is not None,
+        more=tuple(args.rest),
+        term_grace_s=round(seconds(args.term_grace, "--term-grace")),
+    )
+    check_numbers(RUN.parse(*wanted.master[1:]))
+    _inspect(wanted)
+    for path, text in WRITERS[args.what](wanted).items():
+        place = args.out / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(text if isinstance(text, bytes) else text.encode())
+    first = "README.md" if args.what == "kubernetes" else "compose.yaml"
+    print(f"wrote {args.out}; {args.out / first} says what to type")
+    if "@sha256:" not in args.image:
+        print("the image has no digest: nothing holds master and workers to the same one")
+    return ExitCode.PASS
+
+
+def _terms(args: Namespace) -> Terms:
+    targets = read_targets(args.targets)
+    if args.target not in targets:
+        known = ", ".join(targets)
+        raise ConfigError(f"{args.targets}: there is no target {args.target!r}; there are: {known}")
+    terms = targets[args.target]
+    if terms.target.loopback:
+        raise ConfigError(f"{args.target} is on this machine: a container would not find it")
+    if terms.sign_ins is not None and str(terms.sign_ins) != SIGN_INS:
+        raise ConfigError(
+            f'{args.targets}: [targets.{args.target}] sign_ins: expected "{SIGN_INS}", which is '
+            f"where containers find them, got {str(terms.sign_ins)!r}"
+        )
+    return terms
+
+
+def _files(paths: list[Path]) -> dict[str, bytes]:
+    """Contents by name. Raises ConfigError."""
+    found: dict[str, bytes] = {}
+    for path in paths:
+        if not FILE_NAME.fullmatch(path.name):
+            raise ConfigError(f"{path}: expected a name of letters, digits, dots and hyphens")
+        if path.name in (*found, "targets.toml"):
+            raise ConfigError(f"{path}: there are two files of the name {path.name}")
+        try:
+            found[path.name] = path.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"{path} can't be read: {error.strerror or error}") from None
+    return found
+
+
+def _inspect(wanted: Deployment) -> None:
+    """Import the locustfile as a container will find it: with no other file beside it."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = Path(folder) / FILES
+        files.mkdir()
+        for name, content in wanted.files.items():
+            (files / name).write_bytes(content)
+        path, script = playable(str(files / wanted.locustfile))
+        asked = {key: text for key, text in wanted.parameters.items() if key != SEED.variable}
+        try:
+            inspect_locustfile(path, asked, script, folder=Path(folder))
+        except ConfigError as error:
+            text = str(error).replace(f"{folder}/", "")
+            raise ConfigError(f"{text} (what it reads or imports is named by --file)") from None
+
+
+COMMAND = Command(
+    "deploy",
+    run,
+    [
+        argument("what", choices=WRITERS, metavar="kubernetes|compose", help="for what"),
+        argument("locustfile", type=Path, metavar="LOCUSTFILE", help="Python, or a script (YAML)"),
+        option("--target", required=True, metavar="NAME", help="a name of the targets file"),
+        option("--targets", type=Path, default=FILE, metavar="FILE", help="named targets"),
+        option("--workers", type=int, required=True, metavar="N", help="workers, one core each"),
+        option("--image", required=True, help="built from the Dockerfile, best with its digest"),
+        option("--name", default="harness", metavar="NAME", help="what everything is called"),
+        option(
+            "--file",
+            type=Path,
+            repeated=True,
+            metavar="FILE",
+            help="what the locustfile reads or imports: goes into the same folder",
+        ),
+        *(one for one in PARAMS if one.name in {parameter.key for parameter in PARAMETERS}),
+        option(
+            "--term-grace",
+            default="150s",
+            metavar="TIME",
+            help="a container that is stopped has so long to clear",
+        ),
+        option("--out", type=Path, default=Path("deploy"), metavar="DIR", help="a new folder"),
+    ],
+    description=(
+        "Write what a run on several machines needs: files, preflight, master, workers, sweep and "
+        "a way to the report, with the commands to type. The locustfile is imported as a container "
+        "will find it, so that what is missing shows now. Credentials are never written: they come "
+        "from a Secret, or from a file that stays with you."
+    ),
+    epilog=(
+        "what stands behind -- is for the master's harness run.\n\n"
+        "examples:\n"
+        "  harness deploy kubernetes load.py --target staging --workers 4 --rate 5/s \\\n"
+        "    --over 20m --image registry.example/harness@sha256:DIGEST\n"
+        "  harness deploy compose shop.yaml --target staging --workers 2 --image harness:1\n"
+        "  harness deploy compose load.py --target staging --workers 2 \\\n"
+        "    --image harness:1 --file slo.toml -- --slo files/slo.toml --warm-up 1m\n"
+    ),
+    usage="harness deploy kubernetes|compose LOCUSTFILE [OPTIONS] [-- OPTIONS OF harness run]",
+    takes_rest=True,
+)

@@ -1,0 +1,110 @@
+"""``harness deploy`` writes nothing that a container would refuse, and replaces nothing."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harness.cli.main import main
+from harness.exit_codes import ExitCode
+
+pytestmark = pytest.mark.process
+
+TARGETS = """\
+[targets.staging]
+url = "wss://webmessaging.mypurecloud.de/v1?deploymentId=00000000-0000-0000-0000-000000000000"
+{more}
+
+[targets.here]
+url = "ws://127.0.0.1:8080/v1?deploymentId=00000000-0000-0000-0000-000000000000"
+"""
+STORY = """\
+from locust import task
+from harness.load import GuestUser
+{more}
+
+class Guest(GuestUser):
+    @task
+    def talk(self):
+        with self.guest() as guest:
+            guest.say("hello")
+            guest.await_reply(within="5s")
+"""
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("targets.toml").write_text(TARGETS.format(more=""))
+    Path("shop.py").write_text(STORY.format(more=""))
+    return tmp_path
+
+
+def deploy(*more: str) -> int:
+    given = ["--target", "staging", "--workers", "2", "--image", "harness:1"]
+    return main(["deploy", "kubernetes", "shop.py", *given, *more])
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--workers", "0"], "--workers: expected one or more"),
+        (["--name", "Shop_1"], "--name: expected a letter"),
+        (["--image", "a b"], "--image: expected the name of an image"),
+        (["--target", "nobody"], "there is no target 'nobody'; there are: staging, here"),
+        (["--target", "here"], "is on this machine"),
+        (["--rate", "5/min"], "--rate: files/shop.py does not ask for it"),
+        (["--file", "none.csv"], "none.csv can't be read"),
+        (["--", "--workers", "2"], "no option --workers"),
+        (["--", "--worker"], "do not go together"),
+        (["--", "--processes", "2"], "do not go together"),
+    ],
+)
+def test_what_would_fail_there_is_refused_here(
+    words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert deploy(*words) in (ExitCode.CONFIG, ExitCode.USAGE)
+    assert sentence in capsys.readouterr().err.replace("\n", " ")
+    assert not Path("deploy").exists()
+
+
+def test_a_module_beside_the_locustfile_is_missed_until_it_is_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("words.py").write_text("GREETING = 'hello'\n")
+    Path("shop.py").write_text(STORY.format(more="from words import GREETING"))
+    assert deploy() == ExitCode.CONFIG
+    error = capsys.readouterr().err
+    assert "No module named 'words'" in error
+    assert "--file" in error
+    assert deploy("--file", "words.py") == ExitCode.PASS
+    assert Path("deploy/prepare/files/words.py").read_text() == "GREETING = 'hello'\n"
+
+
+def test_nothing_is_replaced() -> None:
+    assert deploy() == ExitCode.PASS
+    before = Path("deploy/run/master.yaml").read_text()
+    assert deploy("--name", "other") == ExitCode.CONFIG
+    assert Path("deploy/run/master.yaml").read_text() == before
+
+
+def test_a_script_is_deployed_by_its_own_name() -> None:
+    assert main(["new", "menu.yaml"]) == ExitCode.PASS
+    given = ["--target", "staging", "--workers", "2", "--image", "harness:1"]
+    assert main(["deploy", "compose", "menu.yaml", *given, "--rate", "5/min"]) == ExitCode.PASS
+    services = yaml.safe_load(Path("deploy/compose.yaml").read_text())["services"]
+    assert "files/menu.yaml" in services["worker"]["command"]
+    assert services["worker"]["environment"]["HARNESS_RATE"] == "5/min"
+    assert Path("deploy/files/menu.yaml").is_file()
+
+
+def test_signed_in_guests_need_their_file_where_containers_find_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("targets.toml").write_text(TARGETS.format(more='sign_ins = "jwts.txt"'))
+    assert deploy() == ExitCode.CONFIG
+    assert 'expected "sign-ins/jwts"' in capsys.readouterr().err
+    Path("targets.toml").write_text(TARGETS.format(more='sign_ins = "sign-ins/jwts"'))
+    assert deploy() == ExitCode.PASS
+    assert "shop-sign-ins" not in Path("deploy/README.md").read_text()
+    assert "harness-sign-ins --from-file=jwts=" in Path("deploy/README.md").read_text()

@@ -1,0 +1,145 @@
+"""What ``harness deploy`` writes is done: each command as it stands there, in a network of its own.
+
+Each pod is a process with a host name and a disk of its own; only the container is missing.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from locusts import ROOT, in_session
+from namespaces import Network, NotHere, Twin
+
+from harness.cli.main import main
+from harness.exit_codes import ExitCode
+
+pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
+
+
+class Cluster:
+    """Runs what stands in the manifests, and keeps the disks."""
+
+    def __init__(self, network: Network, written: Path, folder: Path) -> None:
+        self._network = network
+        self._folder = folder
+        self._written = written
+        hosts = folder / "hosts"
+        hosts.write_text("127.0.0.1 localhost\n127.0.0.1 shop-master\n")
+        self._hosts = hosts
+        self._lives = 0
+        self.claim = folder / "claim"
+        self.claim.mkdir()
+        self.running: list[Any] = []
+        self._said: dict[int, Path] = {}
+
+    def container(self, name: str, *, host: str = "", claim: bool = False) -> Any:
+        """A container of that name, started; without the claim on an empty disk."""
+        (found,) = (c for c in self._containers() if c["name"] == name)
+        self._lives += 1
+        home = self._folder / f"life-{self._lives}"
+        home.mkdir()
+        (home / "files").symlink_to(self._written / "prepare" / "files")
+        disk = self.claim if claim else home / "disk"
+        disk.mkdir(exist_ok=True)
+        (home / "reports").symlink_to(disk)
+        script = 'hostname "$0" && mount --bind "$1" /etc/hosts && shift && exec "$@"'
+        inside = ("unshare", "--uts", "--mount", "sh", "-c", script, host or name)
+        environment = {one["name"]: one["value"] for one in found["env"]}
+        with (home / "said.log").open("wb") as log:
+            process = subprocess.Popen(
+                self._network.near(
+                    *inside, str(self._hosts), sys.executable, "-m", "harness", *found["args"]
+                ),
+                cwd=home,
+                env={**os.environ, **environment, "PYTHONPATH": str(ROOT)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._said[process.pid] = home / "said.log"
+        self.running.append(process)
+        return process
+
+    def end(self, process: Any, *, within_s: float = 90) -> tuple[int, str]:
+        """Its exit code, and all that it has said."""
+        process.wait(within_s)
+        return process.returncode, self._said[process.pid].read_text()
+
+    def _containers(self) -> Iterator[dict[str, Any]]:
+        for path in self._written.rglob("*.yaml"):
+            for manifest in yaml.safe_load_all(path.read_text()):
+                if manifest["kind"] == "Job":
+                    pod = manifest["spec"]["template"]["spec"]
+                    yield from (*pod.get("initContainers", ()), *pod["containers"])
+
+    def disk(self, life: int) -> Path:
+        """Where the reports of a life are."""
+        return self._folder / f"life-{life}"
+
+    def close(self) -> None:
+        for process in self.running:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    try:
+        made = Network()
+    except NotHere as why:
+        pytest.skip(str(why))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def twin(network: Network) -> Iterator[Twin]:
+    running = Twin(network)
+    yield running
+    running.stop()
+
+
+def test_a_worker_is_killed_and_started_anew_and_nothing_stays_open(
+    network: Network, twin: Twin, tmp_path: Path
+) -> None:
+    targets, written = twin.targets(tmp_path / "targets.toml"), tmp_path / "written"
+    words = ["deploy", "kubernetes", str(ROOT / "locustfiles/load.py"), "--name", "shop"]
+    words += ["--target", "beyond", "--targets", str(targets), "--image", "harness:1"]
+    words += ["--workers", "2", "--rate", "6/s", "--over", "20s", "--out", str(written)]
+    assert main([*words, "--", "--stop-timeout", "5s"]) == ExitCode.PASS
+    cluster = Cluster(network, written, tmp_path)
+    try:
+        code, said = cluster.end(cluster.container("preflight", claim=True))
+        assert code == ExitCode.PASS, said
+        master = cluster.container("master", claim=True)
+        workers = [cluster.container("worker", host=f"shop-worker-{n}") for n in range(2)]
+        for life in (3, 4):
+            in_session(cluster.disk(life), 5)
+        time.sleep(1.5)  # the master's copy of its ledger is complete to within a second
+        os.killpg(workers[0].pid, signal.SIGKILL)
+        assert twin.open_tokens(), "it had guests in session"
+        anew = cluster.container("worker", host="shop-worker-0")
+        code, said = cluster.end(master, within_s=150)
+        # One worker was lost: the run can't be a pass, whatever else it is.
+        assert code in (ExitCode.INVALID, ExitCode.LEFTOVERS), said
+        for process in (workers[1], anew):
+            code, said = cluster.end(process)
+            assert code == ExitCode.PASS, said
+        code, said = cluster.end(cluster.container("sweep", claim=True))
+        assert code == ExitCode.PASS, said
+        assert twin.open_tokens() == set()
+        latest = (cluster.claim / "latest").resolve()
+        assert re.match(r"\d{8}-", latest.name)
+        assert (latest / "report.html").stat().st_size > 10_000
+    finally:
+        cluster.close()
