@@ -17,6 +17,7 @@ class Session:
     def __init__(self, enter: BaseException | None = None) -> None:
         self._enter = enter
         self.left = False
+        self.step = ""
 
     def __enter__(self) -> "Session":
         if self._enter is not None:
