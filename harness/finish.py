@@ -22,12 +22,13 @@ from rich.console import Console
 from harness.config.target import Target
 from harness.errors import HarnessError
 from harness.exit_codes import ExitCode
+from harness.guest.outcomes import Ending
 from harness.guest.settings import GuestSettings
 from harness.judge.record import build_record, declare_invalid, record_of_nothing, write_record
 from harness.ledger.reader import read_leftovers
 from harness.ledger.runs import sweep_command
 from harness.reconcile.platform import note_counts, sign_ins_of
-from harness.reconcile.sweep import ENDINGS, block_of, find_lost, sweep_lost
+from harness.reconcile.sweep import block_of, find_lost, sweep_lost
 from harness.report.terminal import show_summary
 from harness.rundir.layout import RunDirectory, write_start
 
@@ -199,9 +200,9 @@ def _sweep_lost(directory: Path, target: Target, say: Say) -> dict[str, Any] | N
 def _not_swept(sweep: Mapping[str, Any] | None) -> Iterator[str]:
     """Why sessions are left that the end of the run tried to end."""
     endings = (sweep or {}).get("endings", {})
-    for ending, words in ENDINGS.items():
+    for ending in Ending:
         if not ending.proof and (many := endings.get(str(ending))):
-            yield f"of lost processes {many:,} {words}"
+            yield f"of lost processes {many:,} {ending.words}"
 
 
 def _swept_before(directory: Path) -> dict[str, Any] | None:

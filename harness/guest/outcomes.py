@@ -12,9 +12,11 @@ session was cleared with proof.
 import os
 import sysconfig
 import traceback
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 import harness
 from harness.errors import (
@@ -80,7 +82,12 @@ class Ending(StrEnum):
     @property
     def proof(self) -> bool:
         """Whether it is certain that no session is left."""
-        return self in (Ending.CLEARED, Ending.GONE, Ending.ENDED, Ending.NEVER)
+        return _MEANINGS[self].stage is not Stage.LOST
+
+    @property
+    def words(self) -> str:
+        """What became of sessions that ended so: the predicate of a sentence."""
+        return _MEANINGS[self].words
 
 
 def ending_of(error: ServiceError) -> Ending:
@@ -154,12 +161,42 @@ CLEARABLE = frozenset({State.OPEN, State.READ_ONLY, State.CLEARING})
 UNSETTLED = frozenset({Ending.CUT, Ending.UNREACHABLE, Ending.EXPIRED, Ending.UNCONFIRMED})
 """After these a new connection may still tell what became of the session."""
 
-_PROVED = {
-    Ending.CLEARED: (Stage.CLEARED, ""),
-    Ending.GONE: (Stage.CLEARED, str(Ending.GONE)),
-    Ending.ENDED: (Stage.ENDED, str(Ending.EXPIRED)),
-    Ending.NEVER: (Stage.NEVER_CONFIGURED, ""),
+
+class _Meaning(NamedTuple):
+    words: str
+    stage: Stage = Stage.LOST
+    """of the ledger; LOST is no proof and leaves the session on the list"""
+    reason: str | None = None
+    """that the ledger keeps with it; None: the ending's own word"""
+
+
+_MEANINGS: Mapping[Ending, _Meaning] = {
+    Ending.CLEARED: _Meaning("were alive and are cleared now", Stage.CLEARED, ""),
+    Ending.GONE: _Meaning("were over already: the service no longer knew them", Stage.CLEARED),
+    Ending.ENDED: _Meaning(
+        "were ended by the service, as a resume has shown", Stage.ENDED, str(Ending.EXPIRED)
+    ),
+    Ending.NEVER: _Meaning("never came to be", Stage.NEVER_CONFIGURED, ""),
+    Ending.EXPIRED: _Meaning("are said to have expired, but no resume has shown it"),
+    Ending.REFUSED: _Meaning(
+        "could not be cleared: the deployment has Clear Conversation switched off"
+    ),
+    Ending.RATE_LIMITED: _Meaning(
+        "were refused by the service's rate limits; sweep again, more slowly"
+    ),
+    Ending.UNANSWERED: _Meaning("did not answer"),
+    Ending.UNCONFIRMED: _Meaning(
+        "were said to be cleared by an event that may have been another session's"
+    ),
+    Ending.CUT: _Meaning("lost their connection before the proof"),
+    Ending.UNREACHABLE: _Meaning("could not be reached: no connection to the service"),
+    Ending.SIGNED_IN: _Meaning(
+        "are signed-in guests', whom the service only knows by a valid sign-in: give theirs with "
+        "--sign-ins FILE, or else only --platform can end their conversations"
+    ),
+    Ending.ERROR: _Meaning("were answered with an error"),
 }
+"""The one table of endings: to ledger stages, and to words for people."""
 
 
 def ending_of_state(session: SessionState) -> Ending | None:
@@ -180,7 +217,8 @@ def settled(before: Ending, resumed: Ending) -> Ending:
 
 def stage_of(ending: Ending) -> tuple[Stage, str]:
     """Ledger stage and reason. Whatever is no proof leaves the session on the list."""
-    return _PROVED.get(ending, (Stage.LOST, str(ending)))
+    meaning = _MEANINGS[ending]
+    return meaning.stage, str(ending) if meaning.reason is None else meaning.reason
 
 
 class Why(StrEnum):

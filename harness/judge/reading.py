@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from harness.clock import utc_iso
 from harness.errors import ConfigError, LedgerError
+from harness.guest.outcomes import Ending
 from harness.judge.gate import judge
 from harness.judge.objective import Objective, parse_objectives
 from harness.judge.record import (
@@ -120,17 +121,7 @@ def _brought_up_to_date(record: RunRecord, run_dir: Path) -> RunRecord:
         return record
     if account.intended != before.intended or account.leftover >= before.leftover:
         return record
-    sessions = before.model_copy(
-        update={
-            "cleared": account.cleared,
-            "ended_by_service": account.ended_by_service,
-            "never_configured": account.never_configured,
-            "settled": account.settled,
-            "disconnected": account.disconnected,
-            "leftover": account.leftover,
-            "leftover_reasons": dict(account.reasons),
-        }
-    )
+    sessions = before.model_copy(update=sessions_block(account))
     sweep = {"left behind at the end of the run": before.leftover, "still left": account.leftover}
     return record.model_copy(update={"sessions": sessions, "sweep": sweep})
 
@@ -215,6 +206,11 @@ NOTHING: MappingProxyType[str, dict[str, Any]] = MappingProxyType({})
 def sweep_block(settled: int, left: int, *, by: str, **more: Any) -> dict[str, Any]:
     """The record's ``sweep``: how many sessions were proved ended, how many remain, and when."""
     return {"settled": settled, "left": left, "by": by, "when": utc_iso(), **more}
+
+
+def ending_words(ending: str) -> str:
+    """What a sweep says of sessions that ended so; the word itself where it is none of ours."""
+    return Ending(ending).words if ending in tuple(Ending) else ending
 
 
 def bring_up_to_date(

@@ -572,7 +572,7 @@ def _by_guests(
             sign_ins=sign_ins,
         )
     for ending, count in result.endings.most_common():
-        console.print(f"  {count:>6,}  {ENDINGS[ending]}", style="" if ending.proof else "red")
+        console.print(f"  {count:>6,}  {ending.words}", style="" if ending.proof else "red")
     if result.unreached:
         console.print(f"  {result.unreached:>6,}  not tried before the deadline", style="red")
     note_afterwards(directory, "sweep", block_of(result, by="harness sweep"), console)
@@ -585,19 +585,3 @@ def block_of(result: SweepResult, *, by: str) -> dict[str, Any]:
     """What the record says of a sweep."""
     endings = {str(ending): count for ending, count in result.endings.items()}
     return sweep_block(result.settled, result.left, by=by, endings=endings)
-
-
-ENDINGS = {
-    Ending.CLEARED: "were alive and are cleared now",
-    Ending.GONE: "were over already: the service no longer knew them",
-    Ending.EXPIRED: "are said to have expired, but no resume has shown it",
-    Ending.REFUSED: "could not be cleared: the deployment has Clear Conversation switched off",
-    Ending.RATE_LIMITED: "were refused by the service's rate limits; sweep again, more slowly",
-    Ending.UNANSWERED: "did not answer",
-    Ending.UNCONFIRMED: "were said to be cleared by an event that may have been another session's",
-    Ending.CUT: "lost their connection before the proof",
-    Ending.UNREACHABLE: "could not be reached: no connection to the service",
-    Ending.SIGNED_IN: "are signed-in guests', whom the service only knows by a valid sign-in: give "
-    "theirs with --sign-ins FILE, or else only --platform can end their conversations",
-    Ending.ERROR: "were answered with an error",
-}

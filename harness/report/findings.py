@@ -11,7 +11,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from harness.judge.reading import STILL_GOING
+from harness.judge.reading import STILL_GOING, ending_words
 from harness.judge.series import Series, Values
 from harness.measure import model as sample
 from harness.measure.histogram import Counted
@@ -136,21 +136,6 @@ SWEEP: MappingProxyType[str, str] = MappingProxyType(
         "still left": "Still left",
     }
 )
-ENDINGS: MappingProxyType[str, str] = MappingProxyType(
-    {
-        "cleared": "Were alive and are cleared now",
-        "gone": "Were over already",
-        "expired": "Said to have expired, which no resume has shown",
-        "refused": "Could not be cleared: Clear Conversation is switched off",
-        "signed_in": "Signed-in guests', whose sign-in was not given",
-        "rate_limited": "Refused by the service's rate limits",
-        "unanswered": "Did not answer",
-        "clear_unconfirmed": "Said to be cleared by an event that may have been another's",
-        "cut": "Lost their connection before the proof",
-        "unreachable": "Could not be reached",
-        "error": "Answered with an error",
-    }
-)
 AUDIT: MappingProxyType[str, str] = MappingProxyType(
     {
         "when": "Done",
@@ -238,8 +223,8 @@ def _rows(block: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[Row]:
             continue
         if key == "endings" and isinstance(value, dict):
             for ending, count in value.items():
-                label = ENDINGS.get(str(ending), safe_text("", ending))
-                yield Row(key=key, label=label, figure=_plain(count))
+                label = safe_text("", ending_words(str(ending)))
+                yield Row(key=key, label=label[:1].upper() + label[1:], figure=_plain(count))
         elif key in labels:
             figure, note = _figure(key, value)
             yield Row(key=key, label=labels[key], figure=figure, note=note)

@@ -12,9 +12,9 @@ import pytest
 
 from harness.cli.main import main
 from harness.exit_codes import ExitCode
-from harness.guest.outcomes import Ending
-from harness.ledger.ledger import Stage, Store
-from harness.reconcile.sweep import ENDINGS
+from harness.guest.outcomes import Ending, stage_of
+from harness.judge.reading import ending_words
+from harness.ledger.ledger import OVER, Stage, Store
 from harness.rundir.layout import write_start
 
 
@@ -73,8 +73,12 @@ def test_a_run_that_does_not_say_where_its_guests_went(
 
 
 def test_every_ending_has_its_words() -> None:
-    # A sweep resumes: it never finds that nothing was sent, and never believes "expired".
-    assert ENDINGS.keys() == set(Ending) - {Ending.ENDED, Ending.NEVER}
+    words = [ending.words for ending in Ending]
+    assert len(set(words)) == len(words)
+    assert [ending for ending in Ending if ending_words(str(ending)) != ending.words] == []
+    assert ending_words("of a later harness") == "of a later harness"
+    proved = {ending for ending in Ending if ending.proof}
+    assert proved == {ending for ending in Ending if stage_of(ending)[0] in OVER}
 
 
 @pytest.mark.process

@@ -13,11 +13,14 @@ def told(rows: list[Any]) -> dict[str, str]:
 
 
 def test_a_sweep_tells_how_its_sessions_ended() -> None:
-    block = sweep_block(3, 1, by="harness sweep", endings={"cleared": 2, "gone": 1, "cut": 1})
+    block = sweep_block(
+        3, 1, by="harness sweep", endings={"cleared": 2, "gone": 1, "clear_refused": 1}
+    )
     found = told(sweep_rows({**block, "verdict": VERDICT_STAYS}))
     assert found["Sessions proved ended by it"] == "3"
     assert found["Sessions still without proof of an end"] == "1"
-    assert found["Were over already"] == "1"
+    assert found["Were over already: the service no longer knew them"] == "1"
+    assert found["Could not be cleared: the deployment has Clear Conversation switched off"] == "1"
     assert found["Done"].endswith(" UTC")
     assert "verdict" not in str(found).lower()
     assert remark({"verdict": VERDICT_STAYS}).startswith("The verdict is that of the run")
