@@ -2,7 +2,8 @@
 
 Every road leads here: Locust makes the end of its own run, whether or not ``harness run`` (or
 anybody else) still watches it; where Locust itself has died, whoever watched makes it. No step
-that fails takes the others with it, and whatever happens there is a verdict and an exit code.
+that fails takes the others with it, and whatever happens there is a verdict and an exit code. What
+a step needs is imported by it: the start of a run does not pay for its end.
 """
 
 import json
@@ -14,10 +15,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
-from rich.console import Console
 
 from harness.config.target import Target
 from harness.errors import HarnessError
@@ -27,10 +27,10 @@ from harness.guest.settings import GuestSettings
 from harness.judge.record import build_record, declare_invalid, record_of_nothing, write_record
 from harness.ledger.reader import read_leftovers
 from harness.ledger.runs import sweep_command
-from harness.reconcile.platform import note_counts, sign_ins_of
-from harness.reconcile.sweep import block_of, find_lost, sweep_lost
-from harness.report.terminal import show_summary
 from harness.rundir.layout import RunDirectory, write_start
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Say = Callable[[str], object]
 SETTLED_WITHIN_S = 2.0
@@ -50,10 +50,12 @@ class Finished:
         """That of the verdict."""
         return int(self.record["exit_code"])
 
-    def show(self, console: Console) -> None:
+    def show(self, console: "Console") -> None:
         """Tell how it went; at the very least the verdict, and how to end what is left."""
         sweep = sweep_command(self.directory)
         try:
+            from harness.report.terminal import show_summary
+
             show_summary(self.record, console, report=self.report, sweep=sweep)
             for told in _not_swept(self.record.get("sweep")):
                 console.print(f"  {told}", highlight=False, soft_wrap=True)
@@ -89,7 +91,7 @@ def finish_run(
     swept = None
     if sweep:
         swept = steps.take("sweeping", lambda: _sweep_lost(directory, target, say))
-    steps.take("counts of the platform", lambda: note_counts(directory, "after", target))
+    steps.take("counts of the platform", lambda: _note_counts(directory, target))
     unmade: list[str] = []
     record = steps.take(
         "", lambda: build_record(directory, incomplete=incomplete), into=unmade
@@ -166,9 +168,15 @@ class _Steps:
 
 
 def _make_reports(directory: Path) -> list[Path]:
-    from harness.report.outputs import write_reports  # a run's start need not pay for it
+    from harness.report.outputs import write_reports
 
     return write_reports(directory)
+
+
+def _note_counts(directory: Path, target: Target) -> None:
+    from harness.reconcile.platform import note_counts
+
+    note_counts(directory, "after", target)
 
 
 def _told(error: Exception) -> str:
@@ -184,6 +192,9 @@ def _told(error: Exception) -> str:
 
 def _sweep_lost(directory: Path, target: Target, say: Say) -> dict[str, Any] | None:
     """End what processes have left that died on the way; what the record says of it."""
+    from harness.reconcile.platform import sign_ins_of
+    from harness.reconcile.sweep import block_of, find_lost, sweep_lost
+
     lost = find_lost(directory)
     if not lost.leftovers:
         return None

@@ -99,3 +99,10 @@ def size_text(size: float) -> str:
         if size >= bytes_each:
             return f"{size / bytes_each:,.3g} {unit}"
     return f"{size / 1e3:,.0f} kB"
+
+
+def milliseconds(value: float | None) -> str:
+    """Three significant digits where that makes sense, a dash where nothing was measured."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

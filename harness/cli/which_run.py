@@ -10,7 +10,6 @@ from pathlib import Path
 
 from harness.cli.parsing import Namespace, Option, option
 from harness.errors import HarnessError
-from harness.ledger.runs import RunState, resolve_run, run_state, with_leftovers
 from harness.rundir.layout import REPORTS
 
 NAMED = 3
@@ -24,10 +23,12 @@ def take_run(args: Namespace) -> Path:
 
 def take_runs(args: Namespace, names: Sequence[str]) -> list[Path]:
     """The same for several, each once."""
+    from harness.ledger.runs import RunState, resolve_run, run_state, with_leftovers
+
     directories = list(dict.fromkeys(resolve_run(name, args.reports) for name in names))
     for directory in directories:
         state = run_state(directory)
-        _tell(f"run {directory.name}: {_STATES[state]}")
+        _tell(f"run {directory.name}: {_STATES[state.name]}")
         if state is RunState.KILLED:
             _make_end(directory)
     taken = {directory.resolve() for directory in directories}
@@ -56,10 +57,10 @@ def _tell(sentence: str) -> None:
 
 
 _STATES = {
-    RunState.GOING_ON: "it is going on",
-    RunState.ENDED: "it has ended",
-    RunState.KILLED: "it was killed: its processes are gone, without a record of its end",
-    RunState.BEGUN: "it was begun, and no guest has come",
+    "GOING_ON": "it is going on",
+    "ENDED": "it has ended",
+    "KILLED": "it was killed: its processes are gone, without a record of its end",
+    "BEGUN": "it was begun, and no guest has come",
 }
 
 

@@ -23,8 +23,6 @@ from harness.workload.script.model import (
 # Told again so often while a step of typing lasts; the session itself keeps the vendor's pace.
 TYPING_EVERY_S = 5.0
 
-NO_ROW: Row = MappingProxyType({})
-"""For scripts without data."""
 NO_TEXTS: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 

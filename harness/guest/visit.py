@@ -34,7 +34,7 @@ from harness.errors import (
     SessionNotFound,
 )
 from harness.exit_codes import ExitCode
-from harness.guest.player import NO_ROW, act
+from harness.guest.player import act
 from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings, Observer
 from harness.ledger.ledger import OVER, Ledger, Stage, Store
@@ -45,7 +45,7 @@ from harness.protocol.session import State
 from harness.rundir.layout import RunDirectory, target_facts, write_start
 from harness.safe_text import safe_text
 from harness.streams import Printer
-from harness.workload.data import Feeder
+from harness.workload.data import NO_ROW, Feeder
 from harness.workload.har.reading import FORM_VERSION, HEAD_KEY, TEXT
 from harness.workload.har.redaction import Personal, Redactor, learn
 from harness.workload.script.file import Loaded

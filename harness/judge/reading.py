@@ -9,10 +9,9 @@ all the same. An old run may be judged anew by other objectives.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
-from pydantic import ValidationError
 
 from harness.clock import utc_iso
 from harness.errors import ConfigError, LedgerError
@@ -34,14 +33,16 @@ from harness.judge.record import (
 from harness.ledger.reader import read_account, read_process
 from harness.ledger.runs import RunState, is_going_on, run_state
 from harness.measure.snapshot import read_measurements
-from harness.rundir.layout import ABORTED, RECORD, START, RunDirectory
-from harness.rundir.schema import SCHEMA, RunRecord
+from harness.rundir.layout import ABORTED, RECORD, RECORD_SCHEMA, START, RunDirectory
+
+if TYPE_CHECKING:  # the models take a while to import: not while guests come
+    from harness.rundir.schema import RunRecord
 
 ENDED_EARLY = "the run ended without writing its record; this is what it had written until then"
 STILL_GOING = "the run is still going on; this is what it has written so far"
 
 
-def read_record(run_dir: Path) -> RunRecord:
+def read_record(run_dir: Path) -> "RunRecord":
     """The record of a run directory, a partial one where the run left no ``run.json``.
 
     Raises ConfigError when the directory is none of a run, or its record can't be read.
@@ -59,7 +60,7 @@ def read_record(run_dir: Path) -> RunRecord:
     return _partial(run_dir)
 
 
-def read_live_record(run_dir: Path) -> RunRecord:
+def read_live_record(run_dir: Path) -> "RunRecord":
     """How a run stands that is going on. Raises ConfigError when it is not, or can't be read."""
     if not RunDirectory(run_dir).start.is_file():
         raise ConfigError(f"{run_dir}: not a run directory (expected {START} in it)")
@@ -72,21 +73,25 @@ def read_live_record(run_dir: Path) -> RunRecord:
         raise ConfigError(f"{run_dir}: {error}") from error
 
 
-def parse_record(path: Path) -> RunRecord:
+def parse_record(path: Path) -> "RunRecord":
     """``run.json`` at ``path``. Raises ConfigError with the key that is wrong."""
     found = _object(path)
     version = found.get("schema")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise ConfigError(f'{path}: not the record of a run: expected "schema": {SCHEMA}')
-    if version > SCHEMA:
+        raise ConfigError(f'{path}: not the record of a run: expected "schema": {RECORD_SCHEMA}')
+    if version > RECORD_SCHEMA:
         raise ConfigError(
             f"{path}: written by a newer harness (schema {version}); this one reads up to "
-            f"schema {SCHEMA}: use the harness that wrote it"
+            f"schema {RECORD_SCHEMA}: use the harness that wrote it"
         )
     return _validated(found, path)
 
 
-def _validated(found: dict[str, Any], path: Path) -> RunRecord:
+def _validated(found: dict[str, Any], path: Path) -> "RunRecord":
+    from pydantic import ValidationError
+
+    from harness.rundir.schema import RunRecord
+
     try:
         return RunRecord.model_validate(found)
     except ValidationError as error:
@@ -110,7 +115,7 @@ def _object(path: Path) -> dict[str, Any]:
     return found
 
 
-def _brought_up_to_date(record: RunRecord, run_dir: Path) -> RunRecord:
+def _brought_up_to_date(record: "RunRecord", run_dir: Path) -> "RunRecord":
     """The record with what sweeps have settled since; its verdict stays that of the run's end."""
     before = record.sessions
     if not before.leftover or record.sweep is not None:
@@ -126,7 +131,7 @@ def _brought_up_to_date(record: RunRecord, run_dir: Path) -> RunRecord:
     return record.model_copy(update={"sessions": sessions, "sweep": sweep})
 
 
-def _partial(run_dir: Path) -> RunRecord:
+def _partial(run_dir: Path) -> "RunRecord":
     try:
         ledgers = RunDirectory(run_dir).ledgers()
         alive = any(read_process(path).alive for path in ledgers)

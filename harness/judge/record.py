@@ -10,8 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from harness.clock import utc_iso
 from harness.exit_codes import ExitCode
 from harness.judge.accounts import (
@@ -70,6 +68,7 @@ from harness.measure.recorder import (
 from harness.measure.snapshot import Interval, Measurements, read_intervals, read_measurements
 from harness.rundir.layout import (
     ABORTED,
+    RECORD_SCHEMA,
     RunDirectory,
     read_label,
     read_start,
@@ -77,7 +76,6 @@ from harness.rundir.layout import (
     write_atomically,
     write_json,
 )
-from harness.rundir.schema import SCHEMA, written
 
 QUANTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p99_9": 99.9, "max": 100.0}
 HOW_NOT = ("run_id", "objectives", "baseline", "platform", "learned")
@@ -130,7 +128,7 @@ def build_record(directory: Path, *, incomplete: str = "", live: bool = False) -
     for kind, many in lost_arrivals(directory, intervals).items():
         measured.arrivals[kind] = measured.arrivals.get(kind, 0) + many
     record: dict[str, Any] = {
-        "schema": SCHEMA,
+        "schema": RECORD_SCHEMA,
         "run_id": directory.name,
         "verdict": "",
         "exit_code": 0,
@@ -210,6 +208,10 @@ def write_record(directory: Path, record: dict[str, Any]) -> Path:
     A record that does not keep to its published shape is a mistake of ours; it is kept all the
     same, and says so.
     """
+    from pydantic import ValidationError
+
+    from harness.rundir.schema import written  # these take a while: not while guests come
+
     path = RunDirectory(directory).record
     try:
         return write_atomically(path, written(record))
@@ -501,7 +503,7 @@ def record_of_nothing(directory: Path, *why: str) -> dict[str, Any]:
         if account.intended or not account.damaged:
             sessions = sessions_block(account)
     record = {
-        "schema": SCHEMA,
+        "schema": RECORD_SCHEMA,
         "run_id": directory.name,
         "verdict": str(Verdict.INVALID),
         "exit_code": int(ExitCode.INVALID),

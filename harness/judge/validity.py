@@ -37,7 +37,8 @@ from typing import Any
 import orjson
 
 from harness.errors import ConfigError
-from harness.measure.snapshot import Interval, interval_s
+from harness.measure.model import interval_s
+from harness.measure.snapshot import Interval
 from harness.rundir.layout import (
     ABORTED,
     ENDED_BY_HAND,

@@ -38,21 +38,22 @@ from harness.protocol.names import (
 )
 from harness.rundir.layout import WAITING
 from harness.units import duration_text, seconds
-from harness.workload.script.estimate import estimate
-from harness.workload.script.model import StepKind, walk
 from harness.workload.think import parse_think
 
-WAITS = (StepKind.WAIT_ANY, StepKind.WAIT_CONTAINING, StepKind.WAIT_MATCHING)
 DRAWS = 200
 """From a function of unknown kind the mean is estimated."""
 
 
 def would_break(users: Iterable[type]) -> list[str]:
     """One sentence for each limit that a script of these user classes breaks for certain."""
+    scripted = [user for user in users if issubclass(user, ScriptUser)]
+    if not scripted:
+        return []
+    from harness.workload.script.estimate import estimate
+
     return [
         f"{user.script}: {sentence}"
-        for user in users
-        if issubclass(user, ScriptUser)
+        for user in scripted
         for sentence in estimate(user.opened().script).breaks
     ]
 
@@ -126,12 +127,15 @@ def beyond_waits(users: Iterable[type], objectives: Iterable[Objective]) -> list
 
 
 def _script_waits_s(user: type[ScriptUser]) -> list[float]:
+    from harness.workload.script.model import StepKind, walk
+
+    waits = (StepKind.WAIT_ANY, StepKind.WAIT_CONTAINING, StepKind.WAIT_MATCHING)
     script = user.opened().script
     return [
         script.within_s(step)
         for scenario in script.scenarios.values()
         for step in walk(scenario.steps)
-        if step.kind in WAITS
+        if step.kind in waits
     ]
 
 

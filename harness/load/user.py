@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from locust import User, constant, task
 from locust.exception import RescheduleTask, StopUser
@@ -19,7 +19,6 @@ from locust.exception import RescheduleTask, StopUser
 from harness.clock import monotonic_ns
 from harness.errors import ConfigError, LedgerError, NotPossible
 from harness.guest.outcomes import STORY_ENDS, reason_of
-from harness.guest.player import NO_ROW, act
 from harness.guest.rest import exchange_sign_in
 from harness.guest.session import GuestSession
 from harness.guest.settings import SignIn
@@ -27,10 +26,11 @@ from harness.load.logs import LOG
 from harness.load.options import max_age_s
 from harness.load.run import Run
 from harness.units import seconds
-from harness.workload.data import Feeder, Mode, Row
-from harness.workload.script.file import read_script
-from harness.workload.script.model import Script
+from harness.workload.data import NO_ROW, Feeder, Mode, Row
 from harness.workload.think import draws, parse_think
+
+if TYPE_CHECKING:  # stories in Python do without scripts
+    from harness.workload.script.model import Script
 
 
 class GuestUser(User):
@@ -187,7 +187,7 @@ def _think_function(user: GuestUser, seed: int) -> Callable[[], float]:
 class Opened:
     """A script that was read and is fit to be played."""
 
-    script: Script
+    script: "Script"
     folder: Path
     feeder: Feeder | None
     texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -236,6 +236,8 @@ class ScriptUser(GuestUser):
     @task
     def play(self) -> None:
         """The next guest plays a scenario, chosen by weight."""
+        from harness.guest.player import act
+
         playing = self._playing()
         try:
             row = playing.next_row()
@@ -290,6 +292,9 @@ def open_script(script: str, folder: Path, user: str) -> Opened:
     """The script of a user class. Raises ConfigError."""
     if not script:
         raise ConfigError(f"{user} names no script: say script = 'FILE.yaml'")
+    import harness.guest.player  # noqa: F401 - now, and not in the middle of the run
+    from harness.workload.script.file import read_script
+
     path = folder / script
     loaded = read_script(path)
     feeder = None

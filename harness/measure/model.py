@@ -492,3 +492,10 @@ class Question:
         if self.content is Wait.MET:
             return True
         return not self.ambiguous and (self.messages <= 1 or self.turn is not _NOTHING)
+
+
+def interval_s(elapsed_s: float) -> float:
+    """How long an interval is, so long after the start of a run."""
+    if elapsed_s < 3600:
+        return 1.0
+    return 10.0 if elapsed_s < 86_400 else 60.0

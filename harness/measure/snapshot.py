@@ -33,6 +33,7 @@ import orjson
 
 from harness.measure.censored import Tried, tried
 from harness.measure.histogram import Histogram, decoded_where_whole
+from harness.measure.model import interval_s
 from harness.measure.recorder import LAG_LOOP, Collected, corrected_tag, service_tag
 from harness.rundir.layout import RunDirectory, write_atomically
 
@@ -42,13 +43,6 @@ BATCH = 256
 
 OnWrite = Callable[[bytes, bytes], None]
 """(appended to the intervals, appended to the histograms): to whoever keeps a copy"""
-
-
-def interval_s(elapsed_s: float) -> float:
-    """How long an interval is, so long after the start of a run."""
-    if elapsed_s < 3600:
-        return 1.0
-    return 10.0 if elapsed_s < 86_400 else 60.0
 
 
 class IntervalWriter:

@@ -10,7 +10,7 @@ from math import sqrt
 from pathlib import Path
 
 from harness.errors import ConfigError
-from harness.measure.snapshot import interval_s
+from harness.measure.model import interval_s
 from harness.units import size_text
 
 SESSION_BYTES = 134

@@ -13,6 +13,7 @@ from harness.judge.gate import chance_text
 from harness.measure.model import COUNTERS, OPERATIONS
 from harness.report import story, wording
 from harness.rundir.schema import Objective, RunRecord
+from harness.units import milliseconds
 
 STYLES = {"PASS": "bold green", "FAIL": "bold red", "NO_DATA": "bold yellow", "INVALID": "bold red"}
 SHOWN = ("p50", "p95", "p99", "max")
@@ -192,13 +193,6 @@ def verdict_line(record: Mapping[str, Any]) -> Text:
     for reason in record.get("reasons", ()):
         line.append(f"\n         {reason}")
     return line
-
-
-def milliseconds(value: float | None) -> str:
-    """Three significant digits where that makes sense, a dash where nothing was measured."""
-    if value is None:
-        return "-"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _notes(record: Mapping[str, Any]) -> list[Text]:

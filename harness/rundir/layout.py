@@ -12,7 +12,6 @@ import secrets
 import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,8 @@ LATEST = "latest"
 """The link in it to the run that was begun last, and how a command is told to take that one."""
 START = "start.json"
 RECORD = "run.json"
+RECORD_SCHEMA = 1
+"""The version of records that this harness writes, and the highest that it reads."""
 RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 VISIT_PREFIXES = ("guest-", "preflight-")
 """How directories of single sessions begin, which are no runs."""
@@ -282,6 +283,8 @@ def write_start(directory: Path, **how: Any) -> None:
     Keys known to the report: ``started``, ``target``, ``deployment_id``, ``locustfile``,
     ``options``, ``objectives``, ``arrivals``, ``slots``.
     """
+    from importlib.metadata import version  # it takes a while to import
+
     start: dict[str, Any] = {
         "run_id": directory.name,
         "host": platform.node(),

@@ -13,9 +13,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PlainSerializer
 
-SCHEMA = 1
-"""The version written by this harness and the highest that it reads."""
-
 Count = Annotated[int, Field(ge=0)]
 Verdict = Literal["PASS", "FAIL", "NO_DATA", "INVALID"]
 

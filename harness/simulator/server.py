@@ -15,7 +15,6 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import orjson
-import trustme
 import uvloop
 from aiohttp import web
 
@@ -36,6 +35,8 @@ def private_ca(host: str, *more: str) -> Iterator[tuple[ssl.SSLContext, Path]]:
     The certificate is for loopback, for ``host`` unless it stands for all addresses, and for the
     names or addresses in ``more``. Raises ConfigError for what can be no name.
     """
+    import trustme  # for TLS alone
+
     names = {"localhost", "127.0.0.1", "::1", *more}
     try:
         if not ip_address(host).is_unspecified:

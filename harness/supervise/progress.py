@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from rich.console import Console, Group, RenderableType
@@ -15,12 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.errors import ConfigError
-from harness.measure.histogram import Histogram
 from harness.measure.model import OPERATIONS
-from harness.measure.recorder import LAG_LOOP, service_tag
-from harness.report.terminal import milliseconds
 from harness.rundir.layout import WAITING, RunDirectory
-from harness.units import duration_text
+from harness.units import duration_text, milliseconds
+
+if TYPE_CHECKING:  # with it come libraries that take a while to import
+    from harness.measure.histogram import Histogram
 
 PHASES = {
     "": "starting",
@@ -82,17 +82,8 @@ class Progress:
         for _, line in () if self._newest else self._printed.lines():
             if line.startswith(WAITING.encode()):
                 self.waiting = line.decode(errors="replace")
-        fresh: dict[str, Histogram] = {}
-        for _, line in self._logs.lines():
-            if not line.startswith(b"Tag="):
-                continue
-            fields = line.decode().split(",")
-            try:
-                fresh.setdefault(fields[0][4:], Histogram()).merge_encoded(fields[-1])
-            except ConfigError:
-                continue
-        if fresh:
-            self._histograms = fresh
+        if rows := [line for _, line in self._logs.lines() if line.startswith(b"Tag=")]:
+            self._histograms = _merged(rows) or self._histograms
 
     def _take(self, name: str, row: dict[str, Any]) -> None:
         began_s = row["t"] - row["s"]
@@ -145,17 +136,31 @@ class Progress:
     @property
     def lag_ms(self) -> float | None:
         """How late the event loops were, at p99 by time, in the newest interval."""
-        return self._histograms.get(LAG_LOOP, Histogram()).percentile_ms(99)
+        if not self._histograms:
+            return None
+        from harness.measure.recorder import LAG_LOOP
+
+        found = self._histograms.get(LAG_LOOP)
+        return None if found is None else found.percentile_ms(99)
+
+    def _measured(self, operation: str) -> "Histogram | None":
+        """An operation's service time in the newest interval."""
+        if not self._histograms:
+            return None
+        from harness.measure.recorder import service_tag
+
+        return self._histograms.get(service_tag(operation))
 
     def line(self) -> str:
         """Everything in one plain line, for logs."""
         now, left = self.total("sessions", "occupancy"), self.total("sessions", "leftover")
-        reply = self._histograms.get(service_tag("reply"), Histogram())
+        reply = self._measured("reply")
+        reply_ms = None if reply is None else reply.percentile_ms(95)
         return (
             f"{self.clock}  {self.stage}  in session {now:,}"
             f"  opened {self.total('sessions', 'opened'):,}"
             f"  cleared {self.total('sessions', 'cleared'):,}  left over {left:,}"
-            f"  errors {self.errors:,}  reply p95 {milliseconds(reply.percentile_ms(95))} ms"
+            f"  errors {self.errors:,}  reply p95 {milliseconds(reply_ms)} ms"
             f"  lag p99 {milliseconds(self.lag_ms)} ms"
         )
 
@@ -186,7 +191,7 @@ class Progress:
         for column in ("count", "p50 ms", "p95 ms", "max ms"):
             table.add_column(column, justify="right")
         for name in OPERATIONS:
-            histogram = self._histograms.get(service_tag(name))
+            histogram = self._measured(name)
             if histogram is not None and name not in ("dns", "tcp", "proxy", "tls", "upgrade"):
                 values = histogram.percentiles_ms([50, 95, 100])
                 table.add_row(name, f"{histogram.count:,}", *[milliseconds(v) for v in values])
@@ -274,3 +279,15 @@ class Display:
         if progress.phase and (due or progress.phase != self._said_phase):
             self._said_at, self._said_phase = time.monotonic(), progress.phase
             self._console.print(progress.line(), soft_wrap=True, highlight=False)
+
+
+def _merged(rows: list[bytes]) -> dict[str, "Histogram"]:
+    """The histograms of these lines by tag; what is damaged will be told by the final record."""
+    from harness.measure.histogram import Histogram
+
+    found: dict[str, Histogram] = {}
+    for row in rows:
+        fields = row.decode().split(",")
+        with suppress(ConfigError):
+            found.setdefault(fields[0][4:], Histogram()).merge_encoded(fields[-1])
+    return found

@@ -49,6 +49,8 @@ def read_text(file: Path) -> str:
 
 
 Row = Mapping[str, str]
+NO_ROW: Row = MappingProxyType({})
+"""For scripts without data."""
 
 _COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 

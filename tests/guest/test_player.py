@@ -10,9 +10,9 @@ from processes import Simulator
 from script_texts import parse_script
 
 from harness.errors import ReplyTimeout
-from harness.guest.player import NO_ROW, act
+from harness.guest.player import act
 from harness.measure.model import Outcome
-from harness.workload.data import parse_table
+from harness.workload.data import NO_ROW, parse_table
 
 pytestmark = pytest.mark.process
 

@@ -12,7 +12,7 @@ from script_texts import parse_script
 
 from harness.config.target import parse_target
 from harness.errors import ConnectFailed, NotPossible, ReplyTimeout, ServiceError
-from harness.guest.player import NO_ROW, act
+from harness.guest.player import act
 from harness.guest.questions import Listening, Questions
 from harness.measure.model import Outcome
 from harness.measure.recorder import (
@@ -31,6 +31,7 @@ from harness.measure.recorder import (
     Recorder,
     by_reason,
 )
+from harness.workload.data import NO_ROW
 
 pytestmark = pytest.mark.process
 

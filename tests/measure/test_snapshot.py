@@ -7,11 +7,10 @@ from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 
 from harness.measure.histogram import DIGITS, HIGHEST_US, LOWEST_US
-from harness.measure.model import Outcome, Sample
+from harness.measure.model import Outcome, Sample, interval_s
 from harness.measure.recorder import Recorder
 from harness.measure.snapshot import (
     IntervalWriter,
-    interval_s,
     read_intervals,
     read_measurements,
 )

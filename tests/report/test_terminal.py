@@ -2,7 +2,8 @@
 
 from rich.console import Console
 
-from harness.report.terminal import milliseconds, show_summary
+from harness.report.terminal import show_summary
+from harness.units import milliseconds
 
 
 def text(record: dict[str, object], report: str = "") -> str:

@@ -19,7 +19,6 @@ from harness.load.cluster.drain import add_failures
 from harness.load.cluster.handshake import Handshake
 from harness.load.dispatch import shares_of
 from harness.load.health import Duties
-from harness.load.live.prometheus import MetricsServer
 from harness.load.live.totals import AbortWatch, Live
 from harness.load.live.web import SessionsTab, guard
 from harness.load.locust_stats import trim
@@ -30,7 +29,6 @@ from harness.load.shape import schedule_facts
 from harness.measure.histogram import Histogram
 from harness.preflight.disk import RoomWatch
 from harness.preflight.stamp import Permit
-from harness.reconcile.platform import note_counts
 from harness.rundir.layout import (
     ABORTED,
     ENDED_BY_HAND,
@@ -192,6 +190,8 @@ class Leader(Node):
         self.admission.ask_permission()
         gevent.spawn(self.admission.await_workers)
         if options.metrics is not None:
+            from harness.load.live.prometheus import MetricsServer
+
             address, port = options.metrics
             try:
                 server = MetricsServer(lambda: self.live, port=port, address=address)
@@ -216,7 +216,10 @@ class Leader(Node):
         self._permit = self.admission.ask_permission()
         self.admission.check_strength(options)
         self._write_start(options, directory, disk, warm_up)
-        note_counts(directory, "before", options.target)
+        if options.terms.queues or options.terms.flows:
+            from harness.reconcile.platform import note_counts
+
+            note_counts(directory, "before", options.target)
         self.live = Live()
         self._duties = self._duties_of(directory)
         self._failed = Duties(LOG.error)

@@ -1,0 +1,78 @@
+"""What a start need not pay for is not imported by it: names are held here, not times."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from processes import ROOT
+
+pytestmark = pytest.mark.process
+
+LATER = {
+    "harness.studies", "harness.reconcile", "harness.report", "harness.platform_api",
+    "harness.preflight.meeting", "harness.preflight.checks", "harness.preflight.credentials",
+    "scipy", "pydantic", "prometheus_client", "bokeh", "aiohttp",
+}  # fmt: skip
+"""For the end of a run, for commands of their own, or for those who ask for it."""
+NOT_TO_SUPERVISE = {
+    "gevent", "locust", "numpy", "sqlite3", "urllib3", "requests", "websockets", "yaml", "psutil",
+    "harness.finish", "harness.guest", "harness.judge", "harness.ledger", "harness.load",
+    "harness.preflight", "harness.protocol", "harness.simulator", "harness.transport",
+    "harness.workload",
+}  # fmt: skip
+"""Of the process that starts Locust and looks after it: the simulator is a process of its own."""
+NOT_TO_SIMULATE = {"cryptography", "trustme", "numpy", "scipy", "pydantic", "rich", "gevent"}
+"""A simulator without TLS is as light as its web server."""
+
+
+def imported(names: set[str], program: str) -> set[str]:
+    """Those of ``names`` that a program in Python of its own has imported."""
+    told = f"{program}\nimport sys\nprint(*({names!r} & sys.modules.keys()))"
+    done = subprocess.run(
+        [sys.executable, "-c", told],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    return set(done.stdout.split())
+
+
+def test_who_supervises_a_run() -> None:
+    program = (
+        "import harness.cli.main as cli\ncli.command_of('run')\n"
+        "import harness.preflight.disk"  # asked for before every run
+    )
+    names = LATER | NOT_TO_SUPERVISE - {"harness.preflight"}
+    assert imported(names, program) == set()
+
+
+def test_who_simulates() -> None:
+    program = "import harness.cli.main as cli\ncli.command_of('simulate')\n"
+    found = imported(NOT_TO_SIMULATE | LATER, f"{program}import harness.simulator.server")
+    assert found == {"aiohttp"}
+
+
+STORY = """
+import sys
+from locust import task
+from harness.load import GuestUser
+
+class Guest(GuestUser):
+    @task
+    def talk(self):
+        with self.guest() as guest:
+            guest.say("hello")
+            with open({seen!r}, "w") as seen:
+                print(*sys.modules, file=seen)
+"""
+
+
+def test_who_plays_guests(simulator: Any, tmp_path: Path) -> None:
+    seen, file = tmp_path / "seen", tmp_path / "guests.py"
+    file.write_text(STORY.format(seen=str(seen)))
+    words = ("run", str(file), "-u", "1", "-t", "3s", "--target", simulator.url)
+    subprocess.run(
+        [sys.executable, "-m", "harness", *words, "--reports", str(tmp_path / "reports")],
+        cwd=ROOT, capture_output=True, timeout=90, check=False,
+    )  # fmt: skip
+    assert set(seen.read_text().split()) & LATER == set()
