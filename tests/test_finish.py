@@ -125,7 +125,15 @@ def test_the_exit_code_does_not_depend_on_who_can_be_told(
     assert (finished.exit_code, finished.record["verdict"]) == (4, "INVALID")
 
 
-@pytest.mark.parametrize("step", ["build_record", "write_record", "_make_reports", "show_summary"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        "harness.finish.build_record",
+        "harness.finish.write_record",
+        "harness.finish._make_reports",
+        "harness.report.terminal.show_summary",
+    ],
+)
 def test_a_mistake_of_ours_costs_neither_verdict_nor_exit_code_nor_the_hint(
     simulator: Any,
     tmp_path: Path,
@@ -143,7 +151,7 @@ def test_a_mistake_of_ours_costs_neither_verdict_nor_exit_code_nor_the_hint(
     store = Store(directory / "ledger-v.sqlite", {"worker": "v", "ended_ns": "9"})
     store.write([(1, "t", Stage.JOINED, 1, 1)], [], {})
     store.close()
-    monkeypatch.setattr(finish, step, mistaken)
+    monkeypatch.setattr(step, mistaken)
     finished = finish_run(directory, target)
     finished.show(open_console())
     told = capsys.readouterr().out
