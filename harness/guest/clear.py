@@ -21,7 +21,6 @@ from harness.errors import (
 )
 from harness.guest.connection import Line
 from harness.guest.outcomes import (
-    CLEARABLE,
     UNSETTLED,
     Ending,
     ending_of,
@@ -34,7 +33,7 @@ from harness.measure.model import Outcome
 from harness.measure.recorder import Recorder
 from harness.protocol.codec import SessionResponse
 from harness.protocol.names import ErrorCode
-from harness.protocol.session import State
+from harness.protocol.session import CLEARABLE, State
 
 NOT_THIS_SIGN_IN = frozenset(
     {ErrorCode.CANNOT_DOWNGRADE, ErrorCode.UNAUTHORIZED, ErrorCode.FORBIDDEN}

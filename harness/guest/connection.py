@@ -17,17 +17,25 @@ from harness.errors import (
     TransportError,
 )
 from harness.guest.inbox import Inbox, nothing
-from harness.guest.outcomes import CLEARABLE, Ending, connect_outcome, ending_of, ending_of_state
+from harness.guest.outcomes import Ending, connect_outcome, ending_of, ending_of_state
 from harness.guest.rate_limit import UNLIMITED, Pace
 from harness.guest.settings import GuestSettings, Observer
 from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
 from harness.protocol import requests
 from harness.protocol.codec import Other, SessionResponse, encode_request, encode_text, text_head
-from harness.protocol.session import Did, SessionState, State
+from harness.protocol.session import (
+    AWAITS_CLEARED,
+    CLEARABLE,
+    CLEARED,
+    ConnectionState,
+    Send,
+    SessionState,
+    State,
+)
 from harness.transport.websocket import WebSocket, connect
 
-_OPEN, _EXPIRED = State.OPEN, State.EXPIRED  # an enum is slow to give its members
+_OPEN, _CONNECTED = State.OPEN, ConnectionState.OPEN  # an enum is slow to give its members
 _TWO_DIGITS = tuple(f"{number:02x}" for number in range(256))
 PHASES = ("dns", "tcp", "proxy", "tls", "upgrade")
 
@@ -100,7 +108,7 @@ class Line:
     @property
     def connected(self) -> bool:
         """Whether there is an open connection."""
-        return self._websocket is not None and not self._websocket.closed
+        return self.session.connection is _CONNECTED
 
     @property
     def state(self) -> State:
@@ -131,7 +139,7 @@ class Line:
             )
         except TransportError as error:
             now = monotonic_ns()
-            self.inbox.connected = False
+            self.inbox.end()
             self._recorder.add(Sample("connect", due, started, now, now, connect_outcome(error)))
             raise
         phases = self._websocket.phases
@@ -157,7 +165,7 @@ class Line:
         Raises ServiceError, ReplyTimeout or ConnectionLost.
         """
         inbox, tracing_id, jwt = self.inbox, self.next_id(), sign_in or self.settings.jwt()
-        self.session.do(Did.START_NEW if start_new else Did.CONFIGURE)
+        self.session.send(Send.START_NEW if start_new else Send.CONFIGURE)
         inbox.response, inbox.failure, inbox.configure_id = None, None, tracing_id
         self.send(
             requests.configure_session(
@@ -200,7 +208,7 @@ class Line:
 
     def _begin_speaking(self) -> None:
         if self.session.state is not _OPEN:  # where speaking changes nothing
-            self.session.do(Did.SPEAK)
+            self.session.send(Send.SPEAK)
         if self._pace is not None:
             self._keep_pace(self._pace.book(monotonic_ns(), message=True))
 
@@ -248,25 +256,25 @@ class Line:
         """Send Presence Clear and wait for the proof. Never raises."""
         inbox = self.inbox
         known = ending_of_state(self.session)
-        if known is not None or inbox.retired:
+        if known is not None or self.session.connection is ConnectionState.RETIRED:
             return known or Ending.CUT
         deadline = monotonic_ns() + int(within_s * 1e9)
         try:
             while True:
                 inbox.failure = None
-                inbox.clear_id, inbox.clear_echoed = self.next_id(), False
+                inbox.clear_id = self.next_id()
                 self.send(requests.clear(self.token, inbox.clear_id), "clear", None)
                 if self.state in CLEARABLE:
-                    self.session.do(Did.CLEAR)  # it has left: what came before was no answer
+                    self.session.send(Send.CLEAR)  # it has left: what came before was no answer
                 self._await(
-                    lambda: self.state is not State.CLEARING or inbox.failure is not None,
+                    lambda: self.state not in AWAITS_CLEARED or inbox.failure is not None,
                     "SessionClearedEvent",
                     (deadline - monotonic_ns()) / 1e9,
                     "clear",
                 )
-                if inbox.cleared_ns:
+                if self.state in CLEARED:
                     return Ending.CLEARED
-                if inbox.failure is None and not inbox.connected:
+                if inbox.failure is None and not self.connected:
                     return Ending.CUT
                 error = self._take_failure()
                 if not isinstance(error, RateLimited):
@@ -280,7 +288,7 @@ class Line:
         except ServiceError as error:
             return ending_of(error)
         except TransportError:
-            return Ending.CLEARED if inbox.cleared_ns else Ending.CUT
+            return Ending.CLEARED if self.state in CLEARED else Ending.CUT
 
     def confirm(self, *, within_s: float) -> Ending:
         """After SessionClearedEvent: what else the service says of it, which it does at once.
@@ -289,15 +297,15 @@ class Line:
         names nobody: only a resume can tell whether it was ours.
         """
         self.await_retirement(within_s=within_s)
-        inbox = self.inbox
-        if inbox.failure is not None and self.state is not State.CLEARED:
+        if self.inbox.failure is not None and self.state not in CLEARED:
             return ending_of(self._take_failure())
-        return Ending.CLEARED if inbox.clear_echoed or inbox.retired else Ending.UNCONFIRMED
+        retired = self.session.connection is ConnectionState.RETIRED
+        return Ending.CLEARED if retired or self.state is State.PROVED else Ending.UNCONFIRMED
 
     def await_retirement(self, *, within_s: float) -> None:
         """After a Clear, give the service a moment to send its ConnectionClosedEvent."""
         deadline = monotonic_ns() + int(within_s * 1e9)
-        while self.connected and not self.inbox.retired:
+        while self.connected:
             left_s = (deadline - monotonic_ns()) / 1e9
             if left_s <= 0 or not self.inbox.bell.wait(left_s):
                 return
@@ -328,16 +336,16 @@ class Line:
 
     def check(self) -> None:
         """Raises ConnectionLost or SessionExpired if the session can't go on."""
-        inbox, expired = self.inbox, self.session.state is _EXPIRED
-        if inbox.connected and not inbox.retired and not expired:
-            return
-        if expired:
+        inbox, session = self.inbox, self.session
+        if session.state is State.EXPIRED:
             raise self._take_failure()
-        if inbox.retired and self.session.state is not State.CLEARED:
+        if session.connection is _CONNECTED:
+            return
+        if session.connection is ConnectionState.RETIRED and session.state not in CLEARED:
             why = inbox.close_reason or "the service retired this connection"
             self.close()
             raise ConnectionLost(None, why)
-        if not inbox.connected:
+        if self._websocket is None or self._websocket.closed:
             raise ConnectionLost(inbox.closed_code, inbox.close_reason)
 
     def send(self, request: requests.Request, operation: str, due_ns: int | None) -> int:
@@ -357,7 +365,7 @@ class Line:
             due_ns += self.paced_ns
         inbox.pending[tracing_id] = operation, due_ns, sent
         self._sent_ns = sent
-        if not inbox.connected:  # the kernel did not take it: the connection was dead
+        if self.session.connection is not _CONNECTED:  # it was dead: the kernel did not take it
             inbox.pending.give_up(Outcome.LOST)
             raise ConnectionLost(inbox.closed_code, inbox.close_reason)
         return sent
@@ -369,6 +377,8 @@ class Line:
 
     def drop(self) -> None:
         """Cut the connection on purpose, as a guest does whose phone loses its network."""
+        if self.session.connection is not ConnectionState.RETIRED:
+            self.session.connection = ConnectionState.DROPPED
         if self._websocket is not None:
             self._websocket.abort()
 
@@ -387,7 +397,7 @@ class Line:
             self.pause(wait_ns / 1e9)
 
     def _send_health_check(self) -> str:
-        self.session.do(Did.CHECK)
+        self.session.send(Send.CHECK)
         if self._pace is not None:
             self._pace.book(monotonic_ns(), message=False)
         request = requests.health_check(self.token)

@@ -29,7 +29,15 @@ from harness.protocol.codec import (
 )
 from harness.protocol.codec import SessionExpired as ExpiredEvent
 from harness.protocol.names import HEALTH_CHECK_TRACING_ID, ErrorCode
-from harness.protocol.session import Got, SessionState, State
+from harness.protocol.session import (
+    AWAITS_CONFIGURED,
+    CLEARED,
+    ENDED,
+    ConnectionState,
+    Receive,
+    SessionState,
+    State,
+)
 from harness.safe_text import safe_quote
 from harness.transport.waiter import Bell
 
@@ -146,7 +154,7 @@ class Pending(dict[str, Sent]):
         self.end(self.pop(tracing_id), now, now, outcome)
 
 
-_EXPECTED, _CLEARED = Finding.EXPECTED, State.CLEARED  # an enum is slow to give its members
+_EXPECTED, _OPEN = Finding.EXPECTED, State.OPEN  # an enum is slow to give its members
 FRAMES_KEPT = 64
 """Outbound messages kept for a guest that doesn't look at them."""
 
@@ -187,6 +195,7 @@ class Inbox:
     """
 
     __slots__ = (
+        "_cleared_ns",
         "_lane",
         "_newest",
         "_newest_before",
@@ -197,13 +206,10 @@ class Inbox:
         "answered_ns",
         "answers",
         "bell",
-        "clear_echoed",
         "clear_id",
-        "cleared_ns",
         "close_reason",
         "closed_code",
         "configure_id",
-        "connected",
         "doubtful",
         "failure",
         "lost_ns",
@@ -212,7 +218,6 @@ class Inbox:
         "questions",
         "replies",
         "response",
-        "retired",
         "session",
     )
 
@@ -255,23 +260,23 @@ class Inbox:
         """what came that is not understood, in words; see :meth:`take_odd`"""
         self.clear_id = ""
         """of the newest Clear of this connection"""
-        self.clear_echoed = False
-        """the service has taken that one in"""
-        self.cleared_ns = 0
+        self._cleared_ns = 0
         self.lost_ns = 0
         """when the last connection ended"""
-        self.retired = False
-        """ConnectionClosedEvent has come: the service wants us to close the connection."""
-        self.connected = False
         self.closed_code: int | None = None
         self.close_reason = ""
 
     def begin(self) -> None:
         """A new connection begins; what has come and was not looked at is kept."""
-        self.connected, self.retired = True, False
+        self.session.connection = ConnectionState.OPEN
         self.closed_code, self.close_reason = None, ""
         self.response = self.failure = None
         self.configure_id = ""
+
+    def end(self) -> None:
+        """There is no connection any more; why there is none does not change."""
+        if self.session.connection is ConnectionState.OPEN:
+            self.session.connection = ConnectionState.LOST
 
     def want(self, key: str) -> None:
         """Keep the answer to one request, by its tracingId or the id of an attachment."""
@@ -330,14 +335,14 @@ class Inbox:
 
     def on_end(self, code: int | None, reason: str) -> None:
         """The connection has ended."""
-        self.connected = False
+        self.end()
         self._newest_before = self._newest
         self.lost_ns = monotonic_ns()
         self.closed_code, self.close_reason = code, reason
-        if self.session.state in (State.CLEARED, State.EXPIRED):
+        if self.session.state in ENDED:
             self.pending.clear()
         else:
-            self.session.got(Got.CONNECTION_LOST)
+            self.session.receive(Receive.CONNECTION_LOST)
             self.pending.give_up(Outcome.LOST)
         self.bell.close()
         self.bell.ring()
@@ -349,7 +354,8 @@ class Inbox:
         direction, _, text, message_id, tracing_id, presence, typing, _, response, time, content = (
             message
         )
-        if self.session.state is _CLEARED and presence != "Clear":
+        state = self.session.state
+        if state is not _OPEN and state in CLEARED and presence != "Clear":
             self._recorder.count(Finding.AFTER_CLEAR)
             return True
         finding = _EXPECTED
@@ -370,7 +376,8 @@ class Inbox:
                 self._keep(message, text or content, arrived_ns, seen_ns)
         elif presence == "Clear":
             awaited = True  # though it proves nothing by itself
-            self.clear_echoed = self.clear_echoed or tracing_id == self.clear_id
+            if tracing_id == self.clear_id:
+                self.session.receive(Receive.CLEAR_ECHOED)
         elif request := self.pending.pop(tracing_id or "", None):
             operation, due_ns, sent_ns = request
             self._recorder.add_ok(operation, due_ns, sent_ns, arrived_ns, seen_ns)
@@ -397,7 +404,7 @@ class Inbox:
     def _on_disconnect(self, message: Message) -> None:
         self._recorder.count("disconnected_by_service")
         if message.read_only:
-            self.session.got(Got.DISCONNECTED_FOR_GOOD)
+            self.session.receive(Receive.DISCONNECTED_FOR_GOOD)
 
     def _keep(self, message: Message, shows: object, arrived_ns: int, seen_ns: int) -> None:
         """Keep one of the other side; ``shows`` is what there is to read of it, if anything."""
@@ -424,20 +431,23 @@ class Inbox:
 
     def _on_other(self, event: Event, arrived_ns: int, seen_ns: int) -> Finding:
         if isinstance(event, SessionCleared):
-            if not self.session.got(Got.CLEARED):
+            if not self.session.receive(Receive.CLEARED):
                 # It names no session: without a Clear of ours it may be another one's.
-                return Finding.DUPLICATE if self.cleared_ns else Finding.UNASKED_CLEAR
-            self.cleared_ns = arrived_ns
+                again = self.session.state in CLEARED
+                return Finding.DUPLICATE if again else Finding.UNASKED_CLEAR
+            self._cleared_ns = arrived_ns
             self.pending.finish("clear", arrived_ns, seen_ns)
         elif isinstance(event, ConnectionClosed):
-            if self.cleared_ns and not self.retired:
-                cleared_ns = self.cleared_ns
+            state, connection = self.session.state, self.session.connection
+            if state in CLEARED and connection is not ConnectionState.RETIRED:
+                cleared_ns = self._cleared_ns
                 self._recorder.add_ok("clear_to_close", cleared_ns, cleared_ns, arrived_ns, seen_ns)
-            self.retired = True
+            self.session.connection = ConnectionState.RETIRED
             self.close_reason = event.reason
         elif isinstance(event, LoggedOut):
             self._recorder.count("logged_out")
-            self.retired, self.close_reason = True, "the guest was logged out"
+            self.session.connection = ConnectionState.RETIRED
+            self.close_reason = "the guest was logged out"
         elif isinstance(event, SessionResponse):
             return self._on_session_response(event, arrived_ns, seen_ns)
         elif isinstance(event, Failure):
@@ -474,15 +484,15 @@ class Inbox:
             return self._on_answer(other, response.tracing_id, arrived_ns)
         tracing_id = response.tracing_id
         ours = tracing_id == self.configure_id or (
-            tracing_id is None and self.session.state is State.OPENING
+            tracing_id is None and self.session.state in AWAITS_CONFIGURED
         )
         if not ours:
-            self.session.got(Got.ANOTHER_CONFIGURED)
+            self.session.receive(Receive.ANOTHER_CONFIGURED)
             known = tracing_id is None or tracing_id.startswith(self._owner)
             return Finding.DUPLICATE if known else Finding.CROSS_TALK
-        late = self.session.state is not State.OPENING
-        got = Got.CONFIGURED_READ_ONLY if response.read_only else Got.CONFIGURED
-        if not self.session.got(got):
+        late = self.session.state not in AWAITS_CONFIGURED
+        got = Receive.CONFIGURED_READ_ONLY if response.read_only else Receive.CONFIGURED
+        if not self.session.receive(got):
             return Finding.DUPLICATE
         self.response = response
         self.pending.finish("session_open", arrived_ns, seen_ns)
@@ -496,9 +506,9 @@ class Inbox:
         tracing_id = failure.tracing_id
         if self.answers is not None and tracing_id in self.answers:
             return self._on_answer(error, tracing_id, arrived_ns)
-        if tracing_id == self.clear_id and self.session.state is _CLEARED:
-            self.session.got(Got.CLEAR_REFUSED)
-            self.cleared_ns, self.failure = 0, error
+        if tracing_id == self.clear_id and self.session.state in CLEARED:
+            self.session.receive(Receive.CLEAR_REFUSED)
+            self.failure = error
             return Finding.EXPECTED
         request = self.pending.pop(tracing_id or "", None)
         by_name = request is not None
@@ -526,11 +536,11 @@ class Inbox:
         if operation == "session_open":
             # What names no request may be the answer to another one: it refuses nothing.
             refused = by_name and (error.code < 500 or 4000 <= error.code < 5000)
-            self.session.got(Got.REFUSED if refused else Got.UNCLEAR)
+            self.session.receive(Receive.REFUSED if refused else Receive.UNCLEAR)
         elif operation == "resume":
-            self.session.got(Got.UNCLEAR)
+            self.session.receive(Receive.UNCLEAR)
         elif operation == "clear":
-            self.session.got(Got.CLEAR_REFUSED)
+            self.session.receive(Receive.CLEAR_REFUSED)
         return Finding.EXPECTED
 
     def _note_odd(self, event: Unknown) -> None:
@@ -547,6 +557,6 @@ class Inbox:
         return told
 
     def _on_expired(self, text: str) -> None:
-        if self.session.got(Got.EXPIRED):
+        if self.session.receive(Receive.EXPIRED):
             self.failure = SessionExpired(ErrorCode.SESSION_EXPIRED, text)
             self.pending.give_up(Outcome.EXPIRED)

@@ -47,7 +47,7 @@ from harness.measure.recorder import (
 )
 from harness.protocol.codec import Failure
 from harness.protocol.names import ErrorCode
-from harness.protocol.session import SessionState, State
+from harness.protocol.session import CLEARABLE, CLEARED, SessionState, State
 
 
 class Ending(StrEnum):
@@ -156,8 +156,6 @@ STORY_ENDS: tuple[type[HarnessError], ...] = (
 """What may end a guest's story without being an error of the harness: it is measured already."""
 
 
-CLEARABLE = frozenset({State.OPEN, State.READ_ONLY, State.CLEARING})
-"""In these a Clear can be sent on the connection that there is."""
 UNSETTLED = frozenset({Ending.CUT, Ending.UNREACHABLE, Ending.EXPIRED, Ending.UNCONFIRMED})
 """After these a new connection may still tell what became of the session."""
 
@@ -203,7 +201,7 @@ def ending_of_state(session: SessionState) -> Ending | None:
     """The ending that the state alone tells; None where Clear has to be sent to know one."""
     if session.never_existed:
         return Ending.NEVER
-    if session.state is State.CLEARED:
+    if session.state in CLEARED:
         return Ending.CLEARED
     if session.state is State.EXPIRED:
         return Ending.EXPIRED
@@ -219,6 +217,19 @@ def stage_of(ending: Ending) -> tuple[Stage, str]:
     """Ledger stage and reason. Whatever is no proof leaves the session on the list."""
     meaning = _MEANINGS[ending]
     return meaning.stage, str(ending) if meaning.reason is None else meaning.reason
+
+
+class Story(StrEnum):
+    """How far a guest has come."""
+
+    ARRIVED = "arrived"
+    CONNECTED = "connected"
+    BEGUN = "begun"
+    """its session is configured"""
+    TALKING = "talking"
+    """it has joined or said something: there may be a conversation"""
+    LEFT = "left"
+    """its session was ended, or left as it is, and it was counted"""
 
 
 class Why(StrEnum):
@@ -282,20 +293,23 @@ def count_story(recorder: Recorder, error: BaseException | None, place: str) -> 
 
 def count_guest(
     recorder: Recorder,
+    story: Story,
     *,
     error: BaseException | None,
-    connected: bool,
-    opened: bool,
     missed: Outcome | None,
     ending: Ending,
 ) -> None:
-    """Count what became of a guest. ``missed``: how a question ended that got no answer."""
+    """Count what became of a guest, once. ``missed``: how a question ended that got no answer."""
+    if story is Story.LEFT:
+        return
     if error is not None and not isinstance(error, Exception):
         recorder.count(GUESTS_CUT)
         return
     why: Why | None = None
-    if not opened:
-        why = Why.NOT_CONFIGURED if connected else Why.NOT_CONNECTED
+    if story is Story.ARRIVED:
+        why = Why.NOT_CONNECTED
+    elif story is Story.CONNECTED:
+        why = Why.NOT_CONFIGURED
     elif error is not None:
         why = Why.BROKEN_OFF
     elif missed is not None:

@@ -17,6 +17,7 @@ A wait for certain words, or for the whole turn, says more, and such a match is 
 
 import re
 from collections.abc import Callable, Iterable
+from enum import Enum
 from functools import lru_cache
 
 import regex
@@ -75,26 +76,38 @@ STAMPS_DIFFER_NS = 100_000
 """A kernel's stamp is converted between clocks, and may fall a little before its cause."""
 
 
+class Phase(Enum):
+    """Where a guest is in its story, as far as questions are concerned."""
+
+    SILENT = "has not spoken"
+    TALKING = "talking"
+    CLOSED = "listening"
+    """its story has ended: what comes now answers nothing that is open"""
+    OVER = "leaving"
+    """the session is being cleared, and nothing counts any more"""
+
+
+_TALKING, _OVER = Phase.TALKING, Phase.OVER
+
+
 class Questions:
     """The questions of one session: what must be answered, and what may be."""
 
     __slots__ = (
         "_before_ns",
         "_chatty",
-        "_closed",
         "_last_ns",
         "_latest",
         "_possible",
         "_recorder",
         "_silence_ns",
         "_span_ns",
-        "_spoken",
         "_unmeasured",
         "heard",
         "missed",
         "newest",
         "open",
-        "over",
+        "phase",
     )
 
     def __init__(self, recorder: Recorder, silence_ns: int) -> None:
@@ -116,7 +129,7 @@ class Questions:
         """when the question before the newest was sent"""
         self._last_ns = 0
         """when the newest message arrived"""
-        self._spoken = self._closed = False
+        self.phase = Phase.SILENT
         self._chatty = False
         """whether a further message has come before the guest spoke again"""
         self._span_ns = 0
@@ -124,8 +137,6 @@ class Questions:
         """messages after the story's end that nothing explains"""
         self.missed: Outcome | None = None
         """how the first question ended that got no answer, if there is one"""
-        self.over = False
-        """Set while the session is being cleared: nothing counts any more."""
 
     # What the guest does.
 
@@ -171,8 +182,8 @@ class Questions:
 
     def note_spoken(self) -> None:
         """The guest has joined or said something."""
-        if not self._spoken:
-            self._spoken = True
+        if self.phase is Phase.SILENT:
+            self.phase = _TALKING
             self._recorder.count(GUESTS_JOINED)
             self._recorder.talking.add(self)
 
@@ -266,7 +277,7 @@ class Questions:
 
     def take_in(self, arrived_ns: int, seen_ns: int) -> Question | None:
         """A message of the other side has arrived; what it answers."""
-        if self.over:
+        if self.phase is _OVER:
             return None
         self._last_ns = arrived_ns
         still_open = self.open
@@ -311,7 +322,7 @@ class Questions:
                 question.ambiguous = asked_since or bool(self._possible)
                 self._answer(question, arrived_ns, seen_ns)
             return question
-        if self._closed:
+        if self.phase is Phase.CLOSED:
             self.heard += 1
         latest = self._latest
         if latest is None:
@@ -337,7 +348,8 @@ class Questions:
 
     def close(self, now_ns: int, outcome: Outcome) -> None:
         """The story has ended, and with it every question that is open; safe to call twice."""
-        self._closed = True
+        if self.phase is not _OVER:
+            self.phase = Phase.CLOSED
         while self.open:
             question = self.open.pop(0)
             self._possible.append(question)  # its answer may still come, and explains itself
@@ -369,7 +381,7 @@ class Questions:
 
     def end(self) -> None:
         """From now on nothing counts: the session is being cleared."""
-        self.over = True
+        self.phase = _OVER
         self._measure()
         self._recorder.talking.discard(self)
 

@@ -20,6 +20,7 @@ from harness.errors import (
 )
 from harness.guest.connection import Line
 from harness.guest.outcomes import STORY_ENDS, connect_outcome
+from harness.guest.questions import Phase, Questions
 from harness.guest.rest import fetch_history
 from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
@@ -27,10 +28,11 @@ from harness.protocol import requests
 from harness.protocol.codec import SessionResponse
 from harness.protocol.names import ErrorCode
 from harness.protocol.requests import Request
-from harness.protocol.session import State
+from harness.protocol.session import ConnectionState, State
 
 # An enum is slow to give its members.
 _OPEN, _READ_ONLY, _LOST = State.OPEN, State.READ_ONLY, State.LOST
+_CONNECTED = ConnectionState.OPEN
 FORBIDDEN = 403
 GOING_AWAY = 1001
 """Close code by which the service ends a connection that is idle or too old."""
@@ -82,21 +84,19 @@ class Lasting:
     connection on purpose.
     """
 
-    __slots__ = ("_line", "_made_ns", "_max_age_ns", "_recorder", "away", "over")
+    __slots__ = ("_line", "_made_ns", "_max_age_ns", "_questions", "_recorder")
 
-    def __init__(self, line: Line, recorder: Recorder) -> None:
+    def __init__(self, line: Line, questions: Questions, recorder: Recorder) -> None:
+        """``questions``: where they are over the guest is leaving, and does not come back."""
         settings = line.settings
         self._line = line
+        self._questions = questions
         self._recorder = recorder
         # Who does not come back can't have a connection replaced either.
         age_s = settings.max_connection_age_s if settings.reconnect_within_s else 0.0
         self._max_age_ns = int(age_s * 1e9)
         self._made_ns = monotonic_ns()
         """when the present connection was made, nearly"""
-        self.away = False
-        """The connection was dropped on purpose; the next thing to do brings the guest back."""
-        self.over = False
-        """The guest is leaving: it does not come back any more."""
 
     def keep(self) -> None:
         """Have a connection."""
@@ -108,7 +108,7 @@ class Lasting:
     def rest_until(self, due_ns: int) -> None:
         """Do nothing until then but stay connected, unless away on purpose."""
         while True:
-            if self.away:
+            if self._line.session.connection is ConnectionState.DROPPED:
                 return gevent.sleep(max(0.0, (due_ns - monotonic_ns()) / 1e9))
             try:
                 until_ns = self._renewed_until(due_ns) if self._max_age_ns else due_ns
@@ -125,7 +125,7 @@ class Lasting:
         """
         line, now = self._line, monotonic_ns()
         old_ns = self._made_ns + self._max_age_ns
-        if now >= old_ns and line.inbox.connected and not self.over:
+        if now >= old_ns and line.connected and self._questions.phase is not Phase.OVER:
             if line.inbox.pending and now < old_ns + ANSWERS_WITHIN_NS:
                 return min(due_ns, now + ANSWERS_LOOK_NS)
             line.close()
@@ -149,10 +149,10 @@ class Lasting:
     def say(self, text: str, due_ns: int) -> int:
         """The same for a text with nothing else."""
         line = self._line
-        inbox = line.inbox
+        session = line.session
         while True:
             try:
-                if line.session.state is not _OPEN or inbox.retired or not inbox.connected:
+                if session.state is not _OPEN or session.connection is not _CONNECTED:
                     self._check()
                 return line.say(text, due_ns)
             except ConnectionLost as lost:
@@ -192,14 +192,16 @@ class Lasting:
         Raises SessionNotFound when the service had forgotten the session meanwhile.
         """
         line = self._line
-        if not line.settings.reconnect_within_s or line.inbox.retired or self.over:
+        connection = line.session.connection
+        may = line.settings.reconnect_within_s and self._questions.phase is not Phase.OVER
+        if not may or connection is ConnectionState.RETIRED:
             raise lost
         self._recorder.count("reconnects")
         if lost.code == GOING_AWAY:
             self._recorder.count("going_away")
         # Who stayed away on purpose is due now.
-        since_ns, self.away = monotonic_ns() if self.away else 0, False
-        self._resume(since_ns=since_ns)
+        dropped = connection is ConnectionState.DROPPED
+        self._resume(since_ns=monotonic_ns() if dropped else 0)
 
     def _resume(self, *, since_ns: int) -> None:
         response = resume(self._line, self._recorder, since_ns=since_ns)

@@ -37,6 +37,7 @@ from harness.guest.inbox import Arrived
 from harness.guest.outcomes import (
     STORY_ENDS,
     Ending,
+    Story,
     connect_outcome,
     count_guest,
     count_story,
@@ -48,6 +49,7 @@ from harness.guest.questions import (
     LOOK_NS,
     REPLY,
     Condition,
+    Phase,
     Questions,
     condition,
     offering,
@@ -71,10 +73,11 @@ from harness.protocol import requests
 from harness.protocol.codec import Message
 from harness.protocol.names import MAX_TEXT_BYTES
 from harness.protocol.requests import Button
-from harness.protocol.session import ENDED, State
+from harness.protocol.session import ENDED, ConnectionState, State
 from harness.units import seconds
 
-_OPEN = State.OPEN  # an enum is slow to give its members
+# An enum is slow to give its members.
+_OPEN, _CONNECTED, _TALKING = State.OPEN, ConnectionState.OPEN, Story.TALKING
 
 
 class GuestSession:
@@ -104,15 +107,14 @@ class GuestSession:
             recorder,
             on_first_message=self._note_first_message,
         )
-        self._lasting = Lasting(self.line, recorder)
         self._leaving = Leaving(self.line, ledger, recorder)
         self._ending: Ending | None = None
-        self._joined = False
+        self._story = Story.ARRIVED
         self._spoke_due_ns: int | None = None
         """when the think time before the next message is over: that message's due time"""
         self._questions = Questions(recorder, int(settings.turn_silence_s * 1e9))
         self.line.inbox.questions = self._questions
-        self._connected = self._left = False
+        self._lasting = Lasting(self.line, self._questions, recorder)
         self._replies, self._turns = settings.replies, settings.turns
         self._reply_within_ns = int(settings.reply_within_s * 1e9)
         self._met: tuple[Question, Condition] | None = None
@@ -125,7 +127,6 @@ class GuestSession:
         self._others: list[Line] | None = None
         self._typing: Typing | None = None
         self._max_attribute_bytes: int | None = None
-        self.opened_ns: int | None = None
 
     # The story.
 
@@ -147,7 +148,7 @@ class GuestSession:
     ) -> None:
         if not isinstance(error, self._ends_by_choice):
             self._error = error
-        if self._left:
+        if self._story is Story.LEFT:
             return  # it was abandoned
         self.step = self.step or place_of(trace)
         count_story(self._recorder, self._error, self.step)
@@ -169,7 +170,7 @@ class GuestSession:
         self._ledger.secure()  # the promise: on disk before the first byte that creates a session
         response = line.configure(due_ns=self._arrival_due_ns)
         self._max_attribute_bytes = response.max_custom_data_bytes
-        self.opened_ns = monotonic_ns()
+        self._story = Story.BEGUN
         self._recorder.count(STORIES_BEGUN)
         leaving.mark(Stage.CONFIGURED)
         if self.settings.auto_join and response.new_session:
@@ -186,7 +187,7 @@ class GuestSession:
             outcome = connect_outcome(error)
             self._recorder.add(Sample("session_open", due, began, now, now, outcome))
             raise
-        self._connected = True
+        self._story = Story.CONNECTED
 
     def join(self, *, attributes: Mapping[str, str] | None = None) -> None:
         """Enter without a text: the conversation starts and the flow may greet."""
@@ -222,11 +223,11 @@ class GuestSession:
                 f"a text of {len(text.encode())} bytes can't be said: at most {MAX_TEXT_BYTES}"
             )
         line = self.line
-        if self._joined and not attributes and not file:
+        if self._story is _TALKING and not attributes and not file:
             due = self._begin_speaking()
             left = self._lasting.say(text, due)
         else:
-            first = not self._joined
+            first = self._story is not _TALKING
             sent = self._attributes(attributes, first=first) if attributes or first else None
             due = self._begin_speaking()
             left = self._lasting.send(
@@ -339,7 +340,7 @@ class GuestSession:
         greeting does not count, once a text was said, unless ``greeting`` says otherwise.
         """
         line = self.line
-        inbox = line.inbox
+        inbox, session = line.inbox, line.session
         may_be_over = False
         while True:
             while inbox.replies:
@@ -362,7 +363,7 @@ class GuestSession:
                     self._questions.answer_doubtfully(doubtful[2], doubtful[3])
                     return doubtful
                 return None
-            if line.session.state is not _OPEN or inbox.retired or not inbox.connected:
+            if session.state is not _OPEN or session.connection is not _CONNECTED:
                 try:
                     line.check()
                 except ConnectionLost as lost:
@@ -454,7 +455,6 @@ class GuestSession:
 
     def drop(self) -> None:
         """Cut the connection on purpose; the session lives on."""
-        self._lasting.away = True
         self.line.drop()
 
     def reconnect(self) -> None:
@@ -466,7 +466,7 @@ class GuestSession:
 
         The service allows three; a fourth retires the oldest. It ends with the session.
         """
-        if self._lasting.over or self.line.state in ENDED:
+        if self._questions.phase is Phase.OVER or self.line.state in ENDED:
             raise ConnectionLost(None, "the session is over")  # this would make another one
         others = self._others = self._others or []
         line = Line(
@@ -484,7 +484,7 @@ class GuestSession:
     def start_new(self) -> None:
         """After the other side has ended the conversation for good: a new one, same token."""
         self._lasting.start_new()
-        self._joined = False
+        self._story = Story.BEGUN
         if self.settings.auto_join:
             self.join()
 
@@ -497,7 +497,7 @@ class GuestSession:
     def abandon(self) -> None:
         """End the session of a story that has gone without leaving: it counts as cut."""
         self._error = self._error or GreenletExit()
-        if self.opened_ns is not None and not self._left:
+        if self._story in (Story.BEGUN, Story.TALKING):
             count_story(self._recorder, self._error, self.step)
         undisturbed(self._leave)
 
@@ -527,21 +527,17 @@ class GuestSession:
 
     def _leave(self) -> None:
         ending = self._end()
-        if self._left:
-            return
-        self._left = True
         count_guest(
             self._recorder,
+            self._story,
             error=self._error,
-            connected=self._connected,
-            opened=self.opened_ns is not None,
             missed=self._questions.missed,
             ending=ending,
         )
+        self._story = Story.LEFT
 
     def _end(self) -> Ending:
         if self._ending is None:
-            self._lasting.over = True
             if self.line.inbox.replies:
                 self._look_at_replies()
             self._questions.close(monotonic_ns(), question_outcome(self._error))
@@ -574,9 +570,9 @@ class GuestSession:
             self._look_at_replies()
         if inbox.failure is not None:
             self._raise_failure()
-        if not self._joined:
+        if self._story is not _TALKING:
             # Before the first message leaves: from now on there may be a conversation.
-            self._joined = True
+            self._story = _TALKING
             self._questions.note_spoken()
             self._leaving.mark(Stage.JOINED)
             self._ledger.secure()

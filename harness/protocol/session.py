@@ -10,11 +10,11 @@ does and the table does not foresee is *unexpected*: it changes nothing either a
 because the service promises no order of messages.
 
 What counts as proof follows from the table. SessionClearedEvent names no session, so it proves
-something only after our own Clear has left (state CLEARING): at any other time it may be another
-session's, and so it was if our Clear is refused afterwards. "Expired" is the service's word, not
-yet a proof: a resume has to show it. And a token for which a session may ever have been made
-(:attr:`SessionState.may_exist`) is never again one that has none: a refusal only speaks of the
-request that it answers.
+something only after our own Clear has left: at any other time it may be another session's, and so
+it was if our Clear is refused afterwards; the echo of our Clear beside it makes it sure. "Expired"
+is the service's word, not yet a proof: a resume has to show it. And a session that may exist
+(:attr:`SessionState.never_existed`) is never again one that does not: a refusal only speaks of the
+request that it answers, so the states of a first configureSession and of a further one differ.
 """
 
 from enum import StrEnum
@@ -29,24 +29,44 @@ class State(StrEnum):
     NEW = "new"
     """nothing was sent yet"""
     OPENING = "opening"
-    """configureSession was sent"""
+    """configureSession was sent for a token that has had no session"""
+    REOPENING = "reopening"
+    """configureSession was sent for one that may have a session"""
     OPEN = "open"
     """configured; the guest may speak"""
     READ_ONLY = "read_only"
     """the other side ended the conversation for good; the session lives"""
     CLEARING = "clearing"
     """Clear was sent"""
+    CLEAR_ECHOED = "clear_echoed"
+    """and the service has taken it in"""
     CLEARED = "cleared"
-    """SessionClearedEvent has come: the proof"""
+    """SessionClearedEvent has come after our Clear"""
+    PROVED = "proved"
+    """and so has the echo of our Clear"""
     EXPIRED = "expired"
     """the service says that it has let the session go; only a resume can prove it"""
     REFUSED = "refused"
     """configureSession was refused by name, and nothing else says that there is a session"""
     LOST = "lost"
-    """this connection has no session any more, or has ended; the session may live on"""
+    """this connection has no session any more, or has ended; there may be one, also before the
+    first configureSession where the service has spoken of one"""
 
 
-class Did(StrEnum):
+class ConnectionState(StrEnum):
+    """What a session has to speak by."""
+
+    NONE = "none"
+    """no connection was made yet"""
+    OPEN = "open"
+    RETIRED = "retired"
+    """the service has asked us to close it: no other follows"""
+    LOST = "lost"
+    DROPPED = "dropped"
+    """cut by the guest on purpose, who may come back"""
+
+
+class Send(StrEnum):
     """What this guest does."""
 
     CONFIGURE = "configure"
@@ -57,104 +77,127 @@ class Did(StrEnum):
     """configureSession with startNew: only a session that is read-only may be left behind so"""
 
 
-class Got(StrEnum):
+class Receive(StrEnum):
     """What the service or the network does."""
 
     CONFIGURED = "SessionResponse"
     CONFIGURED_READ_ONLY = "SessionResponse, read-only"
     ANOTHER_CONFIGURED = "SessionResponse to another request"
-    """changes no state, but there may be a session"""
+    """there may be a session"""
     REFUSED = "error answer to configureSession"
     UNCLEAR = "error answer to configureSession that proves nothing"
     """to a resume, or an error of the service's own: there may well be a session"""
     DISCONNECTED_FOR_GOOD = "Disconnect, read-only"
+    CLEAR_ECHOED = "echo of our Clear"
     CLEARED = "SessionClearedEvent"
     CLEAR_REFUSED = "error answer to Clear"
     EXPIRED = "SessionExpiredEvent"
     CONNECTION_LOST = "end of the connection"
 
 
-TRANSITIONS: MappingProxyType[tuple[State, Did | Got], State] = MappingProxyType(
+def _answers(state: State, refused: State) -> dict[tuple[State, Send | Receive], State]:
+    """What may follow a configureSession."""
+    return {
+        (state, Receive.CONFIGURED): State.OPEN,
+        (state, Receive.CONFIGURED_READ_ONLY): State.READ_ONLY,
+        (state, Receive.REFUSED): refused,
+        (state, Receive.UNCLEAR): State.LOST,
+        (state, Receive.EXPIRED): State.EXPIRED,
+        (state, Receive.CONNECTION_LOST): State.LOST,
+    }
+
+
+def _on_the_way_out(state: State) -> dict[tuple[State, Send | Receive], State]:
+    """What may follow a Clear but its proof."""
+    return {
+        (state, Send.CLEAR): State.CLEARING,  # once more, after a 429
+        (state, Receive.CLEAR_REFUSED): State.OPEN,
+        (state, Receive.DISCONNECTED_FOR_GOOD): state,
+        (state, Receive.EXPIRED): State.EXPIRED,
+        (state, Receive.CONNECTION_LOST): State.LOST,
+    }
+
+
+TRANSITIONS: MappingProxyType[tuple[State, Send | Receive], State] = MappingProxyType(
     {
-        (State.NEW, Did.CONFIGURE): State.OPENING,
-        (State.OPENING, Got.CONFIGURED): State.OPEN,
-        (State.OPENING, Got.CONFIGURED_READ_ONLY): State.READ_ONLY,
-        (State.OPENING, Got.REFUSED): State.REFUSED,
-        (State.OPENING, Got.UNCLEAR): State.LOST,
-        (State.OPENING, Got.EXPIRED): State.EXPIRED,
-        (State.OPENING, Got.CONNECTION_LOST): State.LOST,
+        (State.NEW, Send.CONFIGURE): State.OPENING,
+        # An answer before we have asked: the token is not ours alone.
+        (State.NEW, Receive.CONFIGURED): State.LOST,
+        (State.NEW, Receive.CONFIGURED_READ_ONLY): State.LOST,
+        (State.NEW, Receive.ANOTHER_CONFIGURED): State.LOST,
+        (State.NEW, Receive.EXPIRED): State.LOST,
+        **_answers(State.OPENING, State.REFUSED),
+        (State.OPENING, Receive.ANOTHER_CONFIGURED): State.REOPENING,
+        **_answers(State.REOPENING, State.LOST),
         # The answer may come after an error that was not its own: then the session lives.
-        (State.REFUSED, Got.CONFIGURED): State.OPEN,
-        (State.REFUSED, Got.CONFIGURED_READ_ONLY): State.READ_ONLY,
-        (State.EXPIRED, Got.CONFIGURED): State.OPEN,
-        (State.EXPIRED, Got.CONFIGURED_READ_ONLY): State.READ_ONLY,
-        (State.LOST, Got.CONFIGURED): State.OPEN,
-        (State.LOST, Got.CONFIGURED_READ_ONLY): State.READ_ONLY,
-        (State.OPEN, Did.SPEAK): State.OPEN,
-        (State.OPEN, Did.CHECK): State.OPEN,
-        (State.OPEN, Did.CLEAR): State.CLEARING,
-        (State.OPEN, Got.DISCONNECTED_FOR_GOOD): State.READ_ONLY,
-        (State.OPEN, Got.EXPIRED): State.EXPIRED,
-        (State.OPEN, Got.CONNECTION_LOST): State.LOST,
-        (State.READ_ONLY, Did.CHECK): State.READ_ONLY,
-        (State.READ_ONLY, Did.CLEAR): State.CLEARING,
-        (State.READ_ONLY, Did.START_NEW): State.OPENING,
-        (State.READ_ONLY, Got.EXPIRED): State.EXPIRED,
-        (State.READ_ONLY, Got.CONNECTION_LOST): State.LOST,
-        (State.CLEARING, Did.CLEAR): State.CLEARING,  # once more, after a 429
-        (State.CLEARING, Got.CLEARED): State.CLEARED,
-        (State.CLEARING, Got.CLEAR_REFUSED): State.OPEN,
-        (State.CLEARING, Got.DISCONNECTED_FOR_GOOD): State.CLEARING,
-        (State.CLEARING, Got.EXPIRED): State.EXPIRED,
-        (State.CLEARING, Got.CONNECTION_LOST): State.LOST,
+        (State.REFUSED, Receive.CONFIGURED): State.OPEN,
+        (State.REFUSED, Receive.CONFIGURED_READ_ONLY): State.READ_ONLY,
+        (State.REFUSED, Receive.ANOTHER_CONFIGURED): State.LOST,
+        (State.REFUSED, Receive.EXPIRED): State.LOST,
+        (State.EXPIRED, Receive.CONFIGURED): State.OPEN,
+        (State.EXPIRED, Receive.CONFIGURED_READ_ONLY): State.READ_ONLY,
+        (State.LOST, Receive.CONFIGURED): State.OPEN,
+        (State.LOST, Receive.CONFIGURED_READ_ONLY): State.READ_ONLY,
+        (State.OPEN, Send.SPEAK): State.OPEN,
+        (State.OPEN, Send.CHECK): State.OPEN,
+        (State.OPEN, Send.CLEAR): State.CLEARING,
+        (State.OPEN, Receive.DISCONNECTED_FOR_GOOD): State.READ_ONLY,
+        (State.OPEN, Receive.EXPIRED): State.EXPIRED,
+        (State.OPEN, Receive.CONNECTION_LOST): State.LOST,
+        (State.READ_ONLY, Send.CHECK): State.READ_ONLY,
+        (State.READ_ONLY, Send.CLEAR): State.CLEARING,
+        (State.READ_ONLY, Send.START_NEW): State.REOPENING,
+        (State.READ_ONLY, Receive.EXPIRED): State.EXPIRED,
+        (State.READ_ONLY, Receive.CONNECTION_LOST): State.LOST,
+        **_on_the_way_out(State.CLEARING),
+        (State.CLEARING, Receive.CLEAR_ECHOED): State.CLEAR_ECHOED,
+        (State.CLEARING, Receive.CLEARED): State.CLEARED,
+        **_on_the_way_out(State.CLEAR_ECHOED),
+        (State.CLEAR_ECHOED, Receive.CLEARED): State.PROVED,
+        (State.CLEARED, Receive.CLEAR_ECHOED): State.PROVED,
         # The event before it was another session's: this one was not cleared.
-        (State.CLEARED, Got.CLEAR_REFUSED): State.OPEN,
-        (State.LOST, Did.CONFIGURE): State.OPENING,
-        (State.LOST, Did.START_NEW): State.OPENING,
+        (State.CLEARED, Receive.CLEAR_REFUSED): State.OPEN,
+        (State.PROVED, Receive.CLEAR_REFUSED): State.OPEN,
+        (State.LOST, Send.CONFIGURE): State.REOPENING,
+        (State.LOST, Send.START_NEW): State.REOPENING,
     }
 )
 
-ENDED = frozenset({State.CLEARED, State.EXPIRED})
-"""The service itself has said that the session is over: only the first is a proof."""
-
-_TELL_OF_A_SESSION = frozenset(
-    {Got.CONFIGURED, Got.CONFIGURED_READ_ONLY, Got.ANOTHER_CONFIGURED, Got.EXPIRED}
-)
+AWAITS_CONFIGURED = frozenset({State.OPENING, State.REOPENING})
+AWAITS_CLEARED = frozenset({State.CLEARING, State.CLEAR_ECHOED})
+CLEARABLE = frozenset({State.OPEN, State.READ_ONLY, *AWAITS_CLEARED})
+"""In these a Clear can be sent on the connection that there is."""
+CLEARED = frozenset({State.CLEARED, State.PROVED})
+ENDED = frozenset({*CLEARED, State.EXPIRED})
+"""The service itself has said that the session is over: only CLEARED is a proof."""
 
 
 class SessionState:
-    """One session's place in the table."""
+    """One session's place in the table, and what it has to speak by."""
 
-    __slots__ = ("may_exist", "state")
+    __slots__ = ("connection", "state")
 
     def __init__(self) -> None:
         self.state = State.NEW
-        self.may_exist = False
-        """A request that could make the session has left and was not refused, or an answer says
-        that there is one. It never becomes false again."""
+        self.connection = ConnectionState.NONE
 
     @property
     def never_existed(self) -> bool:
-        """Nothing that could make the session has left, or all of it was refused."""
-        return not self.may_exist and self.state in (State.NEW, State.REFUSED)
+        """Nothing that could make the session has left, or all of it was refused, and no answer
+        says that there is one."""
+        return self.state in (State.NEW, State.REFUSED)
 
-    def do(self, what: Did) -> None:
+    def send(self, what: Send) -> None:
         """Note what we are about to do. Raises LocalProtocolError, state unchanged, if illegal."""
         after = TRANSITIONS.get((self.state, what))
         if after is None:
             raise LocalProtocolError(f"a guest can't {what} while the session is {self.state}")
         self.state = after
 
-    def got(self, what: Got) -> bool:
+    def receive(self, what: Receive) -> bool:
         """Note what came; False, state unchanged, if the table does not foresee it here."""
-        if what is Got.REFUSED and self.may_exist:
-            what = Got.UNCLEAR  # refused is this request only, not the session that there is
-        elif what in _TELL_OF_A_SESSION:
-            self.may_exist = True
         after = TRANSITIONS.get((self.state, what))
         if after is None:
             return False
-        if self.state is State.OPENING and after is State.LOST:
-            self.may_exist = True
         self.state = after
         return True

@@ -13,7 +13,8 @@ from harness.guest.inbox import Inbox, Seen, nothing
 from harness.measure.model import Outcome
 from harness.measure.recorder import Recorder
 from harness.protocol.codec import decode_history
-from harness.protocol.session import Did, SessionState, State
+from harness.protocol.session import CLEARED as CLEARED_STATES
+from harness.protocol.session import ConnectionState, Send, SessionState, State
 
 
 def frame(cls: str, body: object, code: int = 200, **more: object) -> bytes:
@@ -49,12 +50,12 @@ class Rig:
             owner=owner,
             lane=owner + "00",
         )
-        self.session.do(Did.CONFIGURE)
+        self.session.send(Send.CONFIGURE)
         self.inbox.pending["open"] = ("session_open", 0, 1)
 
     @property
     def cleared(self) -> int:
-        return int(self.session.state is State.CLEARED)
+        return int(self.session.state in CLEARED_STATES)
 
     def get(self, *frames: bytes) -> None:
         for data in frames:
@@ -87,15 +88,17 @@ def test_outbound_messages_are_kept_in_order_and_doubles_are_counted(rig: Rig) -
 
 def test_the_proof_ends_the_clear_and_what_comes_after_is_counted(rig: Rig) -> None:
     rig.get(CONFIGURED)
-    rig.session.do(Did.CLEAR)
+    rig.session.send(Send.CLEAR)
+    rig.inbox.clear_id = "c"
     rig.inbox.pending["c"] = ("clear", 0, 1)
     clear_echo = echo(
         "c", type="Event", events=[{"eventType": "Presence", "presence": {"type": "Clear"}}]
     )
     rig.get(clear_echo)
-    assert (rig.cleared, rig.session.state) == (0, State.CLEARING)
+    assert (rig.cleared, rig.session.state) == (0, State.CLEAR_ECHOED)
     rig.get(CLEARED, CLOSED, reply("9"))
-    assert (rig.cleared, rig.session.state, rig.inbox.retired) == (1, State.CLEARED, True)
+    assert (rig.cleared, rig.session.state) == (1, State.PROVED)
+    assert rig.session.connection is ConnectionState.RETIRED
     taken = rig.recorder.take()
     assert taken.outcomes["clear"] == {Outcome.OK: 1}
     assert taken.outcomes["clear_to_close"] == {Outcome.OK: 1}
@@ -105,7 +108,7 @@ def test_the_proof_ends_the_clear_and_what_comes_after_is_counted(rig: Rig) -> N
 def test_a_proof_that_nobody_asked_for_proves_nothing(rig: Rig) -> None:
     rig.get(CLEARED, CONFIGURED, CLEARED)
     assert (rig.cleared, rig.session.state) == (0, State.OPEN)
-    rig.session.do(Did.CLEAR)
+    rig.session.send(Send.CLEAR)
     rig.inbox.pending["c"] = ("clear", 0, 1)
     rig.get(FORBIDDEN, CLEARED)  # the Clear was refused: the event is not its answer
     assert (rig.cleared, rig.session.state) == (0, State.OPEN)
@@ -114,13 +117,13 @@ def test_a_proof_that_nobody_asked_for_proves_nothing(rig: Rig) -> None:
 
 def test_an_event_before_the_refusal_of_our_clear_was_another_sessions(rig: Rig) -> None:
     rig.get(CONFIGURED)
-    rig.session.do(Did.CLEAR)
+    rig.session.send(Send.CLEAR)
     rig.inbox.clear_id = "c"
     rig.inbox.pending["c"] = ("clear", 0, 1)
     rig.get(CLEARED)
     assert rig.session.state is State.CLEARED
     rig.get(frame("string", "no", 403, tracingId="c"))
-    assert (rig.session.state, rig.inbox.cleared_ns) == (State.OPEN, 0)
+    assert rig.session.state is State.OPEN
     assert rig.inbox.failure is not None
 
 
@@ -134,7 +137,7 @@ def test_the_answer_counts_also_after_an_error(named: bool) -> None:
     assert rig.session.never_existed is named
     body = {"connected": True, "newSession": True}
     rig.get(frame("SessionResponse", body, tracingId="another's"))
-    assert rig.session.state is (State.REFUSED if named else State.LOST)
+    assert rig.session.state is State.LOST
     assert not rig.session.never_existed
     rig.get(frame("SessionResponse", body, tracingId="open"))
     assert rig.session.state is State.OPEN
@@ -142,7 +145,7 @@ def test_the_answer_counts_also_after_an_error(named: bool) -> None:
 
 def test_a_refused_clear_leaves_the_session_open(rig: Rig) -> None:
     rig.get(CONFIGURED)
-    rig.session.do(Did.CLEAR)
+    rig.session.send(Send.CLEAR)
     rig.inbox.pending["c"] = ("clear", 0, 1)
     rig.get(FORBIDDEN)
     assert rig.session.state is State.OPEN
@@ -296,7 +299,7 @@ def test_any_order_of_frames_ends_each_request_exactly_once(frames: list[bytes],
     rig.get(CONFIGURED)
     rig.inbox.pending["a"] = ("delivered", 0, 1)
     rig.inbox.pending["b"] = ("join", 0, 1)
-    rig.session.do(Did.CLEAR)
+    rig.session.send(Send.CLEAR)
     rig.inbox.pending["c"] = ("clear", 0, 1)
     rig.get(*frames)
     if cut:
@@ -318,7 +321,7 @@ def test_an_inbox_whose_session_is_over_tells_nobody(rig: Rig) -> None:
     rig.get(CONFIGURED)
     rig.inbox.part()
     rig.inbox.pending["a"] = ("delivered", 0, 1)
-    rig.session.do(Did.CLEAR)
+    rig.session.send(Send.CLEAR)
     rig.get(echo("a"), CLEARED)
     assert (rig.first, rig.session.state) == ([], State.CLEARED)
 
@@ -369,5 +372,5 @@ def test_what_is_not_understood_is_counted_and_kept_for_who_waits_in_vain(rig: R
 
 def test_a_guest_who_is_logged_out_has_no_connection_any_more(rig: Rig) -> None:
     rig.get(CONFIGURED, frame("LogoutEvent", {}))
-    assert rig.inbox.retired
+    assert rig.session.connection is ConnectionState.RETIRED
     assert rig.recorder.take().counts["logged_out"] == 1

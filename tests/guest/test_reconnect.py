@@ -19,6 +19,7 @@ from harness.errors import (
     SessionNotFound,
     UpgradeRejected,
 )
+from harness.guest.questions import Questions
 from harness.guest.reconnect import Lasting, resume
 from harness.ledger.ledger import Stage
 from harness.measure.model import Outcome
@@ -131,7 +132,7 @@ def test_a_session_that_was_forgotten_meanwhile_is_told() -> None:
         line = line_to(server, recorder)
         cut(line)
         with pytest.raises(SessionNotFound, match="no longer knew"):
-            Lasting(line, recorder).come_back(ConnectionLost(None))
+            Lasting(line, Questions(recorder, 1), recorder).come_back(ConnectionLost(None))
         line.close()
     assert recorder.take().counts["resumed_anew"] == 1
 

@@ -25,7 +25,7 @@ from harness.errors import (
 )
 from harness.guest.session import GuestSession
 from harness.ledger.reader import read_account
-from harness.protocol.session import Got
+from harness.protocol.session import Receive
 from harness.simulator.faults import FAULTS
 
 pytestmark = pytest.mark.process
@@ -72,7 +72,8 @@ def begin_anew(guest: GuestSession, rig: Rig) -> None:
     """The other side ends the conversation for good; the guest would begin another one."""
     guest.say("one")
     guest.await_reply(within="1s", containing="one")
-    guest.line.session.got(Got.DISCONNECTED_FOR_GOOD)  # as if it had; the shared one never does
+    # As if it had; the shared one never does.
+    guest.line.session.receive(Receive.DISCONNECTED_FOR_GOOD)
     guest.start_new()
 
 
