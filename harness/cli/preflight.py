@@ -69,7 +69,7 @@ def run(args: Namespace) -> int:
             peak_per_s=peak,
             at_once=at_once,
             connections_per_min=terms.connections_per_minute or limits.get(CONNECTIONS),
-            breaks=[*inspected["breaks"], *inspected["may_break"]],
+            breaks=inspected["may_break"],
         )
     processes = max(1, args.processes)
     checks += _machine(terms, at_once=at_once, peak=peak, processes=processes)
@@ -79,6 +79,7 @@ def run(args: Namespace) -> int:
         at_once=at_once,
         peak_per_s=peak,
         stop_timeout_s=15.0,
+        breaks=inspected.get("breaks", ()),
     )
     found = refusals(terms, intent, now=datetime.now(UTC), preflight=None)
     rules = tuple(refusal for refusal in found if refusal.rule is not Rule.PREFLIGHT)

@@ -24,7 +24,7 @@ PARAMS = [
         "--override",
         repeated=True,
         metavar="RULE=REASON",
-        help="go on against a rule (approval, window, cap, preflight); kept in the record",
+        help="go on against a rule (approval, window, cap, preflight, limits); the record keeps it",
     ),
     option("-u", "--users", type=int, metavar="N", help="slots: guests at a time, at most"),
     option("-r", "--spawn-rate", type=float, metavar="N", help="slots started a second"),
@@ -166,6 +166,7 @@ PARAMS = [
             help="lifelike greets, answers in several messages, and is slow at times",
         ),
         option("--sim-from", metavar="FILE", help="answer as in a recording (simulate --from)"),
+        option("--sim-profile", metavar="FILE", help="settings (TOML; simulate --profile)"),
         option("--sim-bot-delay", metavar="TIME", help="time the bot needs for an answer"),
         option(
             "--sim-like",

@@ -77,8 +77,8 @@ def run(args: Namespace) -> int:
         for column in ("name", "host", "window", "approval", "sessions at most"):
             table.add_column(column)
         for name, terms in read_targets(args.targets).items():
-            opens, ends = (f"{moment:%H:%M}" for moment in terms.window)
-            zone = "free" if not terms.guarded else f"{opens}-{ends} {terms.zone or 'zone unknown'}"
+            zone = f" {terms.zone or 'zone unknown'}" if terms.window else ""
+            zone = f"{terms.window_text}{zone}" if terms.guarded else "free"
             cap = "none" if terms.max_sessions is None else f"{terms.max_sessions:,}"
             table.add_row(name, terms.target.netloc, zone, terms.approval or "none", cap)
     console.print(table)

@@ -1,8 +1,8 @@
 """May this run begin, and when must it be over? Pure: the time is handed in.
 
-A target on this machine is free. Anything else needs an approval, its window, a cap on sessions
-and a fresh preflight. Each of the four can be overridden, one by one, with a reason that goes into
-the run's record; nothing is overridden by default.
+A target on this machine is free. Anything else needs an approval, its window, a cap on sessions, a
+fresh preflight, and stories that break no limit. Each of the five can be overridden, one by one,
+with a reason that goes into the run's record; nothing is overridden by default.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,6 +32,7 @@ class Rule(StrEnum):
     WINDOW = "window"
     CAP = "cap"
     PREFLIGHT = "preflight"
+    LIMITS = "limits"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +45,16 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """What a run is about to do. ``sessions`` is None where only the cap limits it."""
+    """What a run is about to do. ``sessions`` is None where only the cap limits it.
+
+    ``breaks`` says which limits of the service its stories break for certain, a sentence each.
+    """
 
     sessions: int | None
     at_once: int
     peak_per_s: float | None
     stop_timeout_s: float
+    breaks: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +88,11 @@ def window_end(window: tuple[time, time], zone: ZoneInfo, now: datetime) -> date
 
 
 def stop_by(terms: Terms, intent: Intent, now: datetime) -> datetime | None:
-    """When arrivals must end for the way out to fit into the window; None when it is closed."""
-    closes = None if terms.zone is None else window_end(terms.window, terms.zone, now)
+    """When arrivals must end for the way out to fit into the window; None when it is closed, or
+    always open."""
+    if terms.zone is None or terms.window is None:
+        return None
+    closes = window_end(terms.window, terms.zone, now)
     if closes is None:
         return None
     return datetime.fromtimestamp(closes.timestamp() - drain_s(intent), tz=closes.tzinfo)
@@ -101,6 +109,7 @@ def refusals(
         (Rule.WINDOW, _window(terms, intent, now)),
         (Rule.CAP, _cap(terms, intent)),
         (Rule.PREFLIGHT, _preflight(terms, now, preflight)),
+        (Rule.LIMITS, _limits(intent)),
     ]
     return tuple(Refusal(rule=rule, why=why) for rule, why in found if why)
 
@@ -119,6 +128,8 @@ def _approval(terms: Terms) -> str:
 
 
 def _window(terms: Terms, intent: Intent, now: datetime) -> str:
+    if terms.window is None:
+        return ""
     if terms.zone is None:
         return f"the region of {terms.target.host} is not known: write region or time_zone"
     opens, ends = (f"{moment:%H:%M}" for moment in terms.window)
@@ -161,6 +172,12 @@ def _preflight(terms: Terms, now: datetime, stamp: Stamp | None) -> str:
         limit = duration_text(FRESH_S)
         return f"the last preflight is {duration_text(abs(age_s))} old (at most {limit}): {ask}"
     return ""
+
+
+def _limits(intent: Intent) -> str:
+    if not intent.breaks:
+        return ""
+    return f"the script breaks a limit of the service: {'; '.join(intent.breaks)}"
 
 
 def parse_overrides(texts: Sequence[str]) -> dict[Rule, str]:

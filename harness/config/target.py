@@ -191,6 +191,7 @@ def deployment_id(text: str) -> str:
 
 FILE = Path("targets.toml")
 WINDOW = "23:00-05:00"
+ALWAYS = "always"
 """When the vendor lets load tests run, in the region's own time (vendor's load test FAQ)."""
 
 # Region, the domain of its guest sockets (webmessaging.DOMAIN), and its own time.
@@ -228,12 +229,15 @@ _KEYS = (*_TEXTS, *_TRUTHS, *_NUMBERS, *_LISTS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """Under which terms a deployment may be loaded. ``window`` is (from, to) in ``zone``."""
+    """Under which terms a deployment may be loaded.
+
+    ``window`` is (from, to) in ``zone``; None: runs may go on at any time.
+    """
 
     name: str
     target: Target
     zone: ZoneInfo | None = None
-    window: tuple[time, time] = (time(23), time(5))
+    window: tuple[time, time] | None = (time(23), time(5))
     approval: str = ""
     max_sessions: int | None = None
     max_rate_per_s: float | None = None
@@ -260,6 +264,14 @@ class Terms:
     flows: tuple[str, ...] = ()
     """ids of the flows that they begin in"""
     written: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def window_text(self) -> str:
+        """As the targets file has it."""
+        if self.window is None:
+            return ALWAYS
+        opens, ends = self.window
+        return f"{opens:%H:%M}-{ends:%H:%M}"
 
     @property
     def guarded(self) -> bool:
@@ -406,11 +418,13 @@ def _terms(name: str, table: Any, file: Path) -> Terms:
         raise ConfigError(f"{place}: {error}") from None
 
 
-def parse_window(text: str) -> tuple[time, time]:
-    """``"23:00-05:00"`` as two times of day. Raises ConfigError."""
+def parse_window(text: str) -> tuple[time, time] | None:
+    """``"23:00-05:00"`` as two times of day; None for ``"always"``. Raises ConfigError."""
+    if text.strip() == ALWAYS:
+        return None
     match = _WINDOW.fullmatch(text.strip())
     if match is None:
-        raise ConfigError(f"window: expected a form such as {WINDOW}, got {text!r}")
+        raise ConfigError(f"window: expected a form such as {WINDOW}, or {ALWAYS}, got {text!r}")
     start, end = time(int(match[1]), int(match[2])), time(int(match[3]), int(match[4]))
     if start == end:
         raise ConfigError(f"window: {text!r} has no length")

@@ -27,7 +27,7 @@ from harness.judge.reading import read_objectives
 from harness.judge.record import KNOWN
 from harness.load.cluster.handshake import Handshake, describe
 from harness.load.options import RunOptions, occupancy, read_options
-from harness.load.shape import ArrivalShape, check_only_one, peak_per_s
+from harness.load.shape import ArrivalShape, check_only_one, no_arrivals, peak_per_s
 from harness.load.user import GuestUser, ScriptUser
 from harness.machine import LINGER_S, Share, shortfalls, this_machine
 from harness.preflight.disk import Forecast, as_dict, check_room, forecast, notable
@@ -267,6 +267,8 @@ class Admission:
         told += beyond_waits(
             users, [*(parse_objective(one, KNOWN) for one in own), *self.objectives]
         )
+        if self.shape is not None and (nobody := no_arrivals(self.shape.arrivals)):
+            told.append(nobody)
         self.foreseen = told
         for sentence in told:
             print(sentence, file=sys.stderr, flush=True)
@@ -280,6 +282,7 @@ class Admission:
             at_once=environment.parsed_options.num_users or 1,
             peak_per_s=self._peak_per_s,
             stop_timeout_s=float(environment.stop_timeout or 0),
+            breaks=list(would_break(environment.user_classes)),
         )
         try:
             return permit(

@@ -24,7 +24,7 @@ from harness.config.run_config import SETTINGS
 from harness.errors import HarnessError
 from harness.load.admission import check_rows, might_break, would_break
 from harness.load.options import looked_at, occupancy
-from harness.load.shape import ArrivalShape, check_only_one, peak_per_s
+from harness.load.shape import ArrivalShape, check_only_one, no_arrivals, peak_per_s
 from harness.load.user import GuestUser
 
 DECIDED = (
@@ -120,6 +120,7 @@ def inspect(path: Path) -> dict[str, Any]:
                 "duration_s": schedule.duration_s,
                 "slots": checked.slots,
                 "peak_per_s": peak_per_s(schedule),
+                "warning": no_arrivals(schedule),
             }
     return found
 

@@ -29,6 +29,16 @@ def peak_per_s(schedule: Schedule) -> float:
     return max(schedule.rate_at(length_s * moment / 2000) for moment in range(2000))
 
 
+def no_arrivals(schedule: Schedule) -> str:
+    """A sentence where the schedule brings nobody: few were expected, and chance drew none."""
+    if schedule.count:
+        return ""
+    return (
+        f"no guest will come: {schedule.describe()} drew no arrival. Take a higher rate, a longer "
+        "time or another seed"
+    )
+
+
 def schedule_facts(schedule: Schedule) -> dict[str, Any]:
     """What the record keeps of a schedule, to say afterwards how far the run came in it."""
     return {

@@ -239,13 +239,17 @@ def check_calibration(
 
 
 def check_guard(found: tuple[Refusal, ...], *, guarded: bool) -> list[Check]:
-    """Approval, window and cap as a run of now would find them."""
+    """Approval, window, cap and limits, as a run that began now would find them."""
     if not guarded:
         text = "on this machine: no approval, window or cap is needed"
         return [Check(name="terms", status=Status.OK, text=text)]
     if not found:
-        return [Check(name="terms", status=Status.OK, text="approval, window and cap are in order")]
-    return [Check(name=refusal.rule, status=Status.WARN, text=refusal.why) for refusal in found]
+        text = "approval, window, cap and limits are in order"
+        return [Check(name="terms", status=Status.OK, text=text)]
+    return [
+        Check(name=refusal.rule, status=Status.WARN, text=f"will be refused: {refusal.why}")
+        for refusal in found
+    ]
 
 
 def passed(checks: list[Check]) -> bool:

@@ -118,8 +118,10 @@ def ready_line(service: Service, sock: socket.socket, ca_file: str | None) -> di
     line: dict[str, object] = {
         "url": f"{'wss' if ca_file else 'ws'}://{shown}:{port}/v1",
         "deployment_id": next(iter(service.deployments)),
+        "target": "",
         "pid": os.getpid(),
     }
+    line["target"] = f"{line['url']}?deploymentId={line['deployment_id']}"
     if ca_file:
         line["ca_file"] = ca_file
     return line

@@ -46,6 +46,7 @@ def check_numbers(args: Namespace) -> None:
                 ("--sim-bot", args.sim_bot),
                 ("--sim-like", args.sim_like),
                 ("--sim-from", args.sim_from),
+                ("--sim-profile", args.sim_profile),
                 ("--sim-bot-delay", args.sim_bot_delay),
                 ("--sim-seed", args.sim_seed is not None),
                 ("--keep-sim", args.keep_sim),
@@ -111,6 +112,8 @@ def run_time_of(args: Namespace, plan: Mapping[str, Any]) -> float:
 def simulator_options(args: Namespace) -> list[str]:
     """What the embedded simulator is started with."""
     options = ["--limits", args.sim_limits or ("documented" if args.sim_like else "off")]
+    if args.sim_profile:
+        options += ["--profile", args.sim_profile]
     if args.sim_like:
         options += ["--like", args.sim_like]
     for fault in args.sim_fault:

@@ -118,6 +118,8 @@ def supervise(args: Namespace) -> int:
                 _tell(console, f"run {directory.name}: {where}", style="")
                 for warning in (room, others_may_write(args.reports), *told_settings(plan)):
                     _tell(console, warning)
+                if plan["arrivals"] is not None:
+                    _tell(console, plan["arrivals"]["warning"])
                 _tell_breaks(plan, console, real=terms is not None)
                 admin = "" if simulator is None else simulator.admin
                 words = _words(args, locustfile, run_time_s)
@@ -163,6 +165,7 @@ def _terms(
         at_once=_at_once(args, plan),
         peak_per_s=None if arrivals is None else arrivals["peak_per_s"],
         stop_timeout_s=seconds(args.stop_timeout, "--stop-timeout"),
+        breaks=plan["breaks"],
     )
     given = permit(terms, intent, reports=args.reports, overrides=overrides)
     console = open_console()

@@ -54,7 +54,7 @@ def test_a_target_on_this_machine_is_free_unless_it_is_treated_as_real() -> None
     local = parse_target("ws://127.0.0.1:1/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef")
     free = Terms(name="", target=local)
     assert refusals(free, INTENT, now=MIDNIGHT, preflight=None) == ()
-    assert broken(replace(free, treat_as_real=True), preflight=None) == set(Rule)
+    assert broken(replace(free, treat_as_real=True), preflight=None) == set(Rule) - {Rule.LIMITS}
 
 
 @pytest.mark.parametrize(
@@ -150,3 +150,18 @@ def test_overrides_are_one_by_one_and_need_a_reason() -> None:
     for bad in ("approval", "approval=", "all=because", "=x"):
         with pytest.raises(ConfigError, match="RULE=REASON"):
             parse_overrides([bad])
+
+
+def test_a_window_may_be_always() -> None:
+    noon = MIDNIGHT.replace(hour=12)
+    always = replace(REAL, window=None, zone=None)
+    assert broken(always, now=noon, preflight=stamp(noon, of=always)) == set()
+    assert stop_by(always, INTENT, noon) is None
+
+
+def test_a_story_that_breaks_a_limit_is_refused_and_can_be_overridden() -> None:
+    intent = replace(INTENT, breaks=["A: 9 messages in a second; the service takes 5"])
+    found = refusals(REAL, intent, now=MIDNIGHT, preflight=stamp())
+    assert [refusal.rule for refusal in found] == [Rule.LIMITS]
+    assert "9 messages in a second" in found[0].why
+    assert standing(found, parse_overrides(["limits=agreed by phone"])) == ()

@@ -35,6 +35,14 @@ def test_the_launch_file_is_understood() -> None:
     assert "leftovers == 0" in found["objectives"]
 
 
+def test_a_schedule_that_draws_nobody_is_told_and_not_refused(tmp_path: Path) -> None:
+    text = (ROOT / "locustfiles" / "load.py").read_text()
+    (tmp_path / "rare.py").write_text(text)
+    found = inspect(tmp_path / "rare.py", HARNESS_RATE="1/h", HARNESS_OVER="1s")
+    assert found["arrivals"]["count"] == 0
+    assert found["arrivals"]["warning"].startswith("no guest will come: ")
+
+
 def test_an_occupancy_sets_the_schedule_aside() -> None:
     found = inspect(ROOT / "locustfiles" / "load.py", HARNESS_OCCUPANCY="12")
     assert found["arrivals"] is None

@@ -98,6 +98,7 @@ def test_clock_and_guard() -> None:
     assert check_guard((), guarded=False)[0].status is Status.OK
     (told,) = check_guard((Refusal(rule=Rule.WINDOW, why="closed"),), guarded=True)
     assert (told.name, told.status) == ("window", Status.WARN)
+    assert told.text == "will be refused: closed"
 
 
 def test_a_machine_that_was_calibrated() -> None:

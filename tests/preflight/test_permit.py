@@ -1,5 +1,6 @@
 """The gate by the real clock: refused with every rule, permitted, overridden with its reason."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -38,7 +39,7 @@ def test_all_in_order(tmp_path: Path) -> None:
 def test_every_broken_rule_is_named(tmp_path: Path) -> None:
     bad = terms(opens_in_h=3, approval="", max_sessions=None)
     with pytest.raises(PreflightRefused) as caught:
-        permit(bad, INTENT, reports=tmp_path, overrides={})
+        permit(bad, replace(INTENT, breaks=["too fast"]), reports=tmp_path, overrides={})
     assert all(f"{rule}: " in str(caught.value) for rule in Rule)
 
 

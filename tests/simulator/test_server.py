@@ -50,6 +50,7 @@ def test_the_ready_line(host, ca_file, start) -> None:
     assert line["url"].startswith(start)
     assert line["url"].endswith("/v1")
     assert line["deployment_id"] == "d-1"
+    assert line["target"] == f"{line['url']}?deploymentId=d-1"
     assert line.get("ca_file") == ca_file
 
 

@@ -344,8 +344,13 @@ def _terms(asked: Mapping[str, Any]) -> Terms:
 
 
 def _check_objectives(texts: list[str]) -> None:
-    """A search needs something that breaks under load; with no objective at all there are ours."""
-    if texts and all(
+    """A search needs something that breaks under load."""
+    if not texts:
+        raise ConfigError(
+            "no objective: what is a load too high for? Give one, such as "
+            "--objective 'reply p95 < 5s'"
+        )
+    if all(
         parse_objective(text, KNOWN, place="objectives").subject in GENERATORS_OWN for text in texts
     ):
         raise ConfigError(

@@ -196,6 +196,8 @@ def _window_s(text: str | None, terms: Terms | None) -> float:
         return seconds(text, "--window")
     if terms is None or not terms.guarded:
         return WINDOW_S
+    if terms.window is None:
+        return 86_400.0
     opens, ends = (moment.hour * 3600 + moment.minute * 60 for moment in terms.window)
     return float((ends - opens) % 86_400 or 86_400)
 

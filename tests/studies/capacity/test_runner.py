@@ -177,7 +177,7 @@ def test_a_good_search_has_nothing_against_it() -> None:
     Path("twin.toml").write_text('[bot]\ntime = "50ms"\n')
     Path("slo.toml").write_text('objectives = ["reply p95 < 5s"]')
     check_files(asked_of_files(sim_profile="twin.toml", slo="slo.toml"))
-    check_files(asked_of_files(by="occupancy", start="20"))
+    check_files(asked_of_files(by="occupancy", start="20", objectives=["reply p95 < 5s"]))
 
 
 @pytest.mark.parametrize(
@@ -212,6 +212,8 @@ def test_what_is_wrong_with_a_file_is_told(
 
 @pytest.mark.process
 def test_a_search_needs_something_that_breaks() -> None:
+    with pytest.raises(ConfigError, match=r"no objective: "):
+        check_files(asked_of_files())
     with Path("story.py").open("a") as file:
         file.write('objective("dropped == 0")\n')
     with pytest.raises(ConfigError, match=r"no objective breaks under load .*dropped == 0"):
@@ -225,6 +227,9 @@ def test_a_locustfile_that_does_not_rise_is_refused() -> None:
         "from_options", "steady"
     )
     Path("story.py").write_text(fixed)
+    some = ["reply p95 < 5s"]
     with pytest.raises(ConfigError, match=r"story\.py does not ask for it"):
-        check_files(asked_of_files())
-    check_files(asked_of_files(by="occupancy", start="20"))  # its schedule is set aside
+        check_files(asked_of_files(objectives=some))
+    check_files(
+        asked_of_files(by="occupancy", start="20", objectives=some)
+    )  # its schedule is set aside
