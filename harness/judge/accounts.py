@@ -69,10 +69,10 @@ WORDS = MappingProxyType(
 
 def with_warm_up(outcomes: Mapping[str, Mapping[str, int]], operation: str) -> dict[str, int]:
     """How often an operation ended in each outcome, whether or not it was begun in the warm-up."""
-    found = dict(outcomes.get(operation, {}))
+    counts = dict(outcomes.get(operation, {}))
     for outcome, many in outcomes.get(WARM_UP + operation, {}).items():
-        found[outcome] = found.get(outcome, 0) + many
-    return found
+        counts[outcome] = counts.get(outcome, 0) + many
+    return counts
 
 
 def questions_block(
@@ -83,27 +83,27 @@ def questions_block(
     for operation in ASKED:
         for outcome, many in with_warm_up(outcomes, operation).items():
             ended[outcome] = ended.get(outcome, 0) + many
-    found: dict[str, Any] = {"asked": counts.get(QUESTIONS_ASKED, 0)}
-    found |= {name: sum(ended.get(one, 0) for one in ends) for name, ends in ENDS.items()}
+    block: dict[str, Any] = {"asked": counts.get(QUESTIONS_ASKED, 0)}
+    block |= {name: sum(ended.get(one, 0) for one in ends) for name, ends in ENDS.items()}
     known = {outcome for ends in ENDS.values() for outcome in ends}
-    found["failed"] = sum(many for outcome, many in ended.items() if outcome not in known)
-    found["open"] = found["asked"] - sum(ended.values())
-    found["ambiguous"] = counts.get(QUESTIONS_AMBIGUOUS, 0)
-    messages, answered = counts.get(QUESTION_MESSAGES, 0), found["answered"]
-    found["messages_per_question"] = round(messages / answered, 3) if answered else None
-    found["late_answers"] = counts.get(LATE_ANSWERS, 0)
-    found["unasked"] = counts.get(UNASKED, 0)
-    found["listened"] = counts.get(LISTENED, 0)
-    found["heard_more"] = counts.get(HEARD, 0)
-    found["doubtful_because"] = _heard(found)
+    block["failed"] = sum(many for outcome, many in ended.items() if outcome not in known)
+    block["open"] = block["asked"] - sum(ended.values())
+    block["ambiguous"] = counts.get(QUESTIONS_AMBIGUOUS, 0)
+    messages, answered = counts.get(QUESTION_MESSAGES, 0), block["answered"]
+    block["messages_per_question"] = round(messages / answered, 3) if answered else None
+    block["late_answers"] = counts.get(LATE_ANSWERS, 0)
+    block["unasked"] = counts.get(UNASKED, 0)
+    block["listened"] = counts.get(LISTENED, 0)
+    block["heard_more"] = counts.get(HEARD, 0)
+    block["doubtful_because"] = _heard(block)
     turns = with_warm_up(outcomes, "turn").get(Outcome.OK, 0)
     replies = with_warm_up(outcomes, "reply").get(Outcome.OK, 0)
-    found["advice"] = _advice(found, by_turns=0 < replies <= turns)
-    return found
+    block["advice"] = _advice(block, by_turns=0 < replies <= turns)
+    return block
 
 
-def _heard(found: Mapping[str, Any]) -> str:
-    heard, listened = found["heard_more"], found["listened"]
+def _heard(block: Mapping[str, Any]) -> str:
+    heard, listened = block["heard_more"], block["listened"]
     if not heard:
         return ""
     return (
@@ -112,22 +112,24 @@ def _heard(found: Mapping[str, Any]) -> str:
     )
 
 
-def _advice(found: Mapping[str, Any], *, by_turns: bool) -> str:
+def _advice(block: Mapping[str, Any], *, by_turns: bool) -> str:
     """What to do where answers and questions do not match one to one; empty where they do.
 
     ``by_turns``: the guests waited for all of each answer, however many messages it had.
     """
     each, answered, ambiguous = (
-        found["messages_per_question"],
-        found["answered"],
-        found["ambiguous"],
+        block["messages_per_question"],
+        block["answered"],
+        block["ambiguous"],
     )
-    told = [found["doubtful_because"]] if found["doubtful_because"] else []
+    reasons = [block["doubtful_because"]] if block["doubtful_because"] else []
     if each is not None and each > MANY_MESSAGES and not by_turns:
-        told.append(f"a question was answered by {each:.2f} messages on average")
+        reasons.append(f"a question was answered by {each:.2f} messages on average")
     if ambiguous > SOME_AMBIGUOUS * max(1, answered):
-        told.append(f"of {ambiguous:,} of {answered:,} answers it is not sure what they answered")
-    return f"{'; '.join(told)}. To be sure, {DECLARE}" if told else ""
+        reasons.append(
+            f"of {ambiguous:,} of {answered:,} answers it is not sure what they answered"
+        )
+    return f"{'; '.join(reasons)}. To be sure, {DECLARE}" if reasons else ""
 
 
 def stories_block(counts: Mapping[str, int]) -> dict[str, Any]:
@@ -158,20 +160,20 @@ def guests_block(counts: Mapping[str, int]) -> dict[str, Any]:
 
 def unbalanced(record: Mapping[str, Any]) -> list[str]:
     """One sentence for each account that does not add up."""
-    found = []
+    sentences = []
     questions, stories, guests = (record[name] for name in ("questions", "stories", "guests"))
     if questions["open"]:
-        found.append(
+        sentences.append(
             f"the account of questions does not add up: {questions['asked']:,} asked, "
             f"{questions['asked'] - questions['open']:,} ended"
         )
     for name, block, whole in (("stories", stories, "begun"), ("guests", guests, "arrived")):
         ended = sum(block[part] for part in GROUPS[name][1:])
         if ended != block[whole]:
-            found.append(
+            sentences.append(
                 f"the account of {name} does not add up: {block[whole]:,} {whole}, {ended:,} ended"
             )
-    return found
+    return sentences
 
 
 def not_judged(operations: Mapping[str, Any], objectives: Iterable[Objective]) -> list[str]:
@@ -181,7 +183,7 @@ def not_judged(operations: Mapping[str, Any], objectives: Iterable[Objective]) -
         for objective in objectives
         if objective.figure == "errors" or objective.figure in tuple(Outcome)
     }
-    found = []
+    sentences = []
     for name in JUDGED_FOR_ERRORS:
         entry = operations.get(name)
         if entry is None or name in looked_at:
@@ -191,8 +193,8 @@ def not_judged(operations: Mapping[str, Any], objectives: Iterable[Objective]) -
         if many > 0:
             what, became = WORDS[name]
             shown = ", ".join(f"{word} {number:,}" for word, number in failed.items())
-            found.append(f"{many:,} of {entry['count']:,} {what} {became} ({shown})")
-    return found
+            sentences.append(f"{many:,} of {entry['count']:,} {what} {became} ({shown})")
+    return sentences
 
 
 PREFIX = "story error: "
@@ -213,12 +215,12 @@ def is_story_error(count: str) -> bool:
 
 def errors_block(counts: Mapping[str, int]) -> list[dict[str, Any]]:
     """The record's ``story_errors``: what ended stories, and how often, the most frequent first."""
-    found = [
+    rows = [
         {"what": name.removeprefix(PREFIX), "count": number}
         for name, number in counts.items()
         if is_story_error(name)
     ]
-    return sorted(found, key=lambda entry: (-entry["count"], entry["what"]))
+    return sorted(rows, key=lambda entry: (-entry["count"], entry["what"]))
 
 
 def sentences(block: list[dict[str, Any]]) -> list[str]:

@@ -95,15 +95,14 @@ class Judgement:
         return f"{self.verdict}  {self.objective.text}  was {shown}{margin}{note}"
 
     def as_dict(self) -> dict[str, Any]:
-        """For ``run.json``: plain values only."""
+        """As it stands in ``run.json``."""
         return {
-            "objective": self.objective.text,
+            "text": self.objective.text,
             "verdict": str(self.verdict),
             "figure": self.figure,
             "limit": self.objective.limit,
             "unit": str(self.objective.unit),
-            "margin": self.margin,
-            "margin_share": self.margin_share,
+            "margin": self.margin_share,
             "note": self.note,
             "lower_bound": self.lower_bound,
             "low": self.low,
@@ -138,14 +137,6 @@ class GateResult:
     judgements: tuple[Judgement, ...]
     reasons: tuple[str, ...] = ()
 
-    def as_dict(self) -> dict[str, Any]:
-        """For ``run.json``."""
-        return {
-            "verdict": str(self.verdict),
-            "objectives": [judgement.as_dict() for judgement in self.judgements],
-            "invalid_because": list(self.reasons),
-        }
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
@@ -163,7 +154,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Measured:
     """A figure, or None with the reason; ``certain`` when absence can't have made it look good."""
 
     figure: float | None
@@ -219,30 +210,30 @@ def judge_one(
 ) -> Judgement:
     """One objective on its own; ``unfinished`` and ``confident`` as in :func:`judge`."""
     if objective.figure == "value":
-        found = _counter(objective, figures)
+        measured = _counter(objective, figures)
     elif objective.subject == GENERATOR_LAG:
-        found = _generator_lag(objective, figures)
+        measured = _generator_lag(objective, figures)
     elif objective.subject in ENDED:
-        found = _of_group(objective, figures)
+        measured = _of_group(objective, figures)
     else:
-        found = _operation(objective, figures, percentile)
-    if found.figure is None:
-        note = found.doubt or found.note
+        measured = _operation(objective, figures, percentile)
+    if measured.figure is None:
+        note = measured.doubt or measured.note
         return Judgement(objective=objective, verdict=Verdict.NO_DATA, figure=None, note=note)
-    verdict, note = _verdict(objective, found)
-    if unfinished and verdict is Verdict.FAIL and _can_grow(objective, found.figure):
+    verdict, note = _verdict(objective, measured)
+    if unfinished and verdict is Verdict.FAIL and _can_grow(objective, measured.figure):
         verdict, note = Verdict.NO_DATA, "not known before the end"
     low = high = more = None
     within_chance = False
-    if found.sample is not None and not found.lower_bound and not found.doubt:
-        low, high = found.sample.bounds()
-        verdict, note = _few(objective, found.sample, verdict, note, low, high)
-        sure = found.sample.known
+    if measured.sample is not None and not measured.lower_bound and not measured.doubt:
+        low, high = measured.sample.bounds()
+        verdict, note = _few(objective, measured.sample, verdict, note, low, high)
+        sure = measured.sample.known
         if sure and verdict is Verdict.PASS and _within_chance(objective, low, high):
-            within_chance, more = True, _more(objective, found.sample)
+            within_chance, more = True, _more(objective, measured.sample)
             if confident and not objective.by_default:
                 verdict, note = Verdict.NO_DATA, chance_text(more)
-    margin = None if found.lower_bound or found.doubt else _margin(objective, found.figure)
+    margin = None if measured.lower_bound or measured.doubt else _margin(objective, measured.figure)
     return Judgement(
         low=low,
         high=high,
@@ -250,27 +241,27 @@ def judge_one(
         more_samples=more,
         objective=objective,
         verdict=verdict,
-        figure=found.figure,
+        figure=measured.figure,
         margin=margin,
         margin_share=margin / objective.limit if objective.limit and margin is not None else None,
         note=note,
-        lower_bound=found.lower_bound,
+        lower_bound=measured.lower_bound,
     )
 
 
-def _verdict(objective: Objective, found: _Found) -> tuple[Verdict, str]:
-    assert found.figure is not None
-    holds = objective.op.holds(found.figure, objective.limit)
+def _verdict(objective: Objective, measured: _Measured) -> tuple[Verdict, str]:
+    assert measured.figure is not None
+    holds = objective.op.holds(measured.figure, objective.limit)
     upper = objective.op in (Op.LESS, Op.AT_MOST, Op.EQUAL)
-    if found.lower_bound:
+    if measured.lower_bound:
         if upper:
-            return Verdict.FAIL, found.note  # nobody waits for ever
-        return (Verdict.PASS if holds else Verdict.NO_DATA), found.note
-    if found.doubt and (holds or objective.unit is Unit.MS):
-        return Verdict.NO_DATA, found.doubt
-    if holds and not found.certain:
-        return Verdict.NO_DATA, found.note
-    return (Verdict.PASS if holds else Verdict.FAIL), found.note
+            return Verdict.FAIL, measured.note  # nobody waits for ever
+        return (Verdict.PASS if holds else Verdict.NO_DATA), measured.note
+    if measured.doubt and (holds or objective.unit is Unit.MS):
+        return Verdict.NO_DATA, measured.doubt
+    if holds and not measured.certain:
+        return Verdict.NO_DATA, measured.note
+    return (Verdict.PASS if holds else Verdict.FAIL), measured.note
 
 
 def _few(
@@ -285,9 +276,9 @@ def _few(
     missing = sample.needed - sample.size
     if missing <= 0:
         return verdict, note
-    told = f"{sample.size:,} samples, {missing:,} more are needed"
+    too_few = f"{sample.size:,} samples, {missing:,} more are needed"
     if objective.by_default and verdict is Verdict.PASS:
-        return verdict, told
+        return verdict, too_few
     upper = objective.op in (Op.LESS, Op.AT_MOST, Op.EQUAL)
     bound = low if upper else high
     if (
@@ -296,7 +287,7 @@ def _few(
         and not objective.op.holds(bound, objective.limit)
     ):
         return verdict, note
-    return Verdict.NO_DATA, told
+    return Verdict.NO_DATA, too_few
 
 
 def _within_chance(objective: Objective, low: float | None, high: float | None) -> bool:
@@ -327,33 +318,33 @@ def _margin(objective: Objective, figure: float) -> float:
     return -abs(figure - objective.limit)
 
 
-def _operation(objective: Objective, figures: Figures, percentile: Percentile) -> _Found:
+def _operation(objective: Objective, figures: Figures, percentile: Percentile) -> _Measured:
     name = objective.subject
     entry = _section(_section(figures, "operations"), name)
     outcomes = {key: _number(value) for key, value in _section(entry, "outcomes").items()}
     if None in outcomes.values():
-        return _Found(None, f"the outcomes of {name} are not all numbers")
+        return _Measured(None, f"the outcomes of {name} are not all numbers")
     ended = sum(number or 0.0 for number in outcomes.values())
     timed = _number(entry.get("count")) or 0.0
     attempts = max(timed, ended)
     if attempts <= 0:
         nothing = f"no {name} was measured"
         if objective.figure == "count":
-            return _Found(0.0, nothing, certain=False)
-        return _Found(None, nothing)
+            return _Measured(0.0, nothing, certain=False)
+        return _Measured(None, nothing)
     if objective.figure == "count":
-        return _Found(attempts)
+        return _Measured(attempts)
     doubt = _doubt(name, entry, figures, attempts)
     if objective.unit is Unit.MS:
         return _time(objective, entry, figures, percentile, doubt)
     if ended <= 0:
-        return _Found(None, f"the outcomes of {name} are not in the record")
+        return _Measured(None, f"the outcomes of {name} are not in the record")
     amount = _failed(entry, outcomes)
     if objective.figure != "errors":
         amount = outcomes.get(objective.figure) or 0.0
     if objective.unit is not Unit.SHARE:
-        return _Found(amount, doubt=doubt)
-    return _Found(amount / ended, doubt=doubt, sample=_of_share(amount, ended))
+        return _Measured(amount, doubt=doubt)
+    return _Measured(amount / ended, doubt=doubt, sample=_of_share(amount, ended))
 
 
 def _failed(entry: Figures, outcomes: Mapping[str, float | None]) -> float:
@@ -379,32 +370,34 @@ def _doubt(name: str, entry: Figures, figures: Figures, attempts: float) -> str:
 
 def _time(
     objective: Objective, entry: Figures, figures: Figures, percentile: Percentile, doubt: str
-) -> _Found:
+) -> _Measured:
     name, kind = objective.subject, objective.kind or Kind.SERVICE
     if kind is Kind.CORRECTED and figures.get("workload") == "closed":
-        return _Found(None, "a closed workload has no schedule that a time could be corrected by")
+        return _Measured(
+            None, "a closed workload has no schedule that a time could be corrected by"
+        )
     nothing = f"no {kind} time of {name} was measured"
     if (_number(entry.get("count")) or 0.0) <= 0:
-        return _Found(None, nothing)
+        return _Measured(None, nothing)
     times, key = _section(entry, f"{kind}_ms"), _key(objective)
     value = _number(times.get(key))
     lower_bound, unsure = (key in (times.get(flag) or ()) for flag in ("lower_bounds", "unsure"))
     if value is None:
         percent = 100.0 if objective.percent is None else objective.percent
-        found, lower_bound, unsure = percentile(name, kind, percent)
-        value = _number(found)
+        value_ms, lower_bound, unsure = percentile(name, kind, percent)
+        value = _number(value_ms)
     if value is None:
-        return _Found(None, nothing, doubt=doubt)
+        return _Measured(None, nothing, doubt=doubt)
     outcomes = {key: _number(number) for key, number in _section(entry, "outcomes").items()}
     if lower_bound and not (unsure and doubt):
-        return _Found(value, _never(entry, outcomes, kind), lower_bound=True)
+        return _Measured(value, _never(entry, outcomes, kind), lower_bound=True)
     if unsure and not doubt:
         cut = outcomes.get("cut_short") or 0.0
         doubt = f"{cut:,.0f} were still waited for when the run ended"
     whole = (_number(entry.get("count")) or 0.0) - sum(
         _number(entry.get(left_out)) or 0.0 for left_out in ("ambiguous", "cut_early")
     )
-    return _Found(value, doubt=doubt, sample=_of_times(objective, whole, percentile))
+    return _Measured(value, doubt=doubt, sample=_of_times(objective, whole, percentile))
 
 
 def _never(entry: Figures, outcomes: Mapping[str, float | None], kind: Kind) -> str:
@@ -421,24 +414,24 @@ def _never(entry: Figures, outcomes: Mapping[str, float | None], kind: Kind) -> 
     return f"{never:,.0f} of {ended:,.0f} ({share:.1%}) never came: {shown}"
 
 
-def _of_group(objective: Objective, figures: Figures) -> _Found:
+def _of_group(objective: Objective, figures: Figures) -> _Measured:
     """A count of guests, stories or questions by what became of them."""
     section = _section(figures, objective.subject)
     value = _number(section.get(objective.figure))
     whole_of, one, did = ENDED[objective.subject]
     parts = [_number(section.get(name)) for name in whole_of]
     if value is None or None in parts:
-        return _Found(None, f"{objective.subject} {objective.figure} is not in the record")
+        return _Measured(None, f"{objective.subject} {objective.figure} is not in the record")
     whole = sum(part or 0.0 for part in parts)
     cut = _number(section.get("cut")) or 0.0
     note = f"{cut:,.0f} more were cut short by the end of the run" if cut else ""
     if objective.figure not in ("failed", "broken_off") and objective.subject != "questions":
         whole += cut
     if whole <= 0:
-        return _Found(None, f"no {one} {did}" + (f"; {note}" if note else ""))
+        return _Measured(None, f"no {one} {did}" + (f"; {note}" if note else ""))
     if objective.unit is not Unit.SHARE:
-        return _Found(value, note)
-    return _Found(value / whole, note, sample=_of_share(value, whole))
+        return _Measured(value, note)
+    return _Measured(value / whole, note, sample=_of_share(value, whole))
 
 
 def _key(objective: Objective) -> str:
@@ -469,10 +462,10 @@ def _of_times(objective: Objective, whole: float, percentile: Percentile) -> Sam
     def at(rank: int | None) -> float | None:
         if rank is None:
             return None
-        found, lower_bound, _ = percentile(
+        value_ms, lower_bound, _ = percentile(
             objective.subject, objective.kind or Kind.SERVICE, 100 * (rank - 0.5) / size
         )
-        return None if lower_bound else found
+        return None if lower_bound else value_ms
 
     def slower(limit: float) -> int:
         """How many are not within the limit."""
@@ -498,25 +491,25 @@ def _of_times(objective: Objective, whole: float, percentile: Percentile) -> Sam
     )
 
 
-def _generator_lag(objective: Objective, figures: Figures) -> _Found:
+def _generator_lag(objective: Objective, figures: Figures) -> _Measured:
     times = _section(_section(figures, "generator"), "lag_loop_ms")
     value = _number(times.get(_key(objective)))
     kept = ", ".join(str(name) for name in times) or "nothing"
-    return _Found(value, "" if value is not None else f"the record keeps of it: {kept}")
+    return _Measured(value, "" if value is not None else f"the record keeps of it: {kept}")
 
 
-def _counter(objective: Objective, figures: Figures) -> _Found:
+def _counter(objective: Objective, figures: Figures) -> _Measured:
     name = objective.subject
     known = COUNTERS.get(name)
     value = None if known is None else _number(_section(figures, known.section).get(name))
     if value is None:
-        return _Found(None, f"{name} is not in the record")
+        return _Measured(None, f"{name} is not in the record")
     opened = _number(_section(figures, "sessions").get("opened")) or 0.0
     if objective.unit is Unit.SHARE:
         if opened <= 0:
-            return _Found(None, "no session was opened")
-        return _Found(value / opened)
-    return _Found(value, "" if opened > 0 else "no session was opened", certain=opened > 0)
+            return _Measured(None, "no session was opened")
+        return _Measured(value / opened)
+    return _Measured(value, "" if opened > 0 else "no session was opened", certain=opened > 0)
 
 
 def _anything(figures: Figures) -> bool:

@@ -324,17 +324,17 @@ def parse_objectives(text: str, known: Known, *, name: str) -> tuple[Objective, 
         if key not in TOP_KEYS:
             place = f"{name}, line {_line_of_key(text, key)}"
             raise ConfigError(f"{place}: unknown key '{key}'; there are: {', '.join(TOP_KEYS)}")
-    found = [*_short(data, text, known, name), *_tables(data, text, known, name)]
-    if not found:
+    objectives = [*_short(data, text, known, name), *_tables(data, text, known, name)]
+    if not objectives:
         raise ConfigError(f'{name}: no objective in it; write objectives = ["reply p95 < 5s"]')
     seen: set[tuple[object, ...]] = set()
-    for objective in found:
+    for objective in objectives:
         same = (objective.subject, objective.figure, objective.percent, objective.kind)
         key_ = (*same, objective.op, objective.limit, objective.unit)
         if key_ in seen:
             raise ConfigError(f"{name}: {objective.text!r} is there twice")
         seen.add(key_)
-    return tuple(found)
+    return tuple(objectives)
 
 
 def _short(data: Mapping[str, Any], text: str, known: Known, name: str) -> list[Objective]:
@@ -342,7 +342,7 @@ def _short(data: Mapping[str, Any], text: str, known: Known, name: str) -> list[
     if not isinstance(items, list):
         place = f"{name}, line {_line_of_key(text, 'objectives')}"
         raise ConfigError(f"{place}: objectives: expected a list of texts")
-    found = []
+    objectives = []
     at = _line_of_key(text, "objectives") - 1
     for number, item in enumerate(items, start=1):
         if not isinstance(item, str):
@@ -350,8 +350,8 @@ def _short(data: Mapping[str, Any], text: str, known: Known, name: str) -> list[
             raise ConfigError(f"{place}: expected a text, got {item!r}")
         at = _find(text, item, after=at)
         place = f"{name}, line {at + 1}, objectives, item {number}"
-        found.append(parse_objective(item, known, place=place))
-    return found
+        objectives.append(parse_objective(item, known, place=place))
+    return objectives
 
 
 def _tables(data: Mapping[str, Any], text: str, known: Known, name: str) -> list[Objective]:
@@ -363,7 +363,7 @@ def _tables(data: Mapping[str, Any], text: str, known: Known, name: str) -> list
     starts = [i for i, line in enumerate(lines) if _TABLE.match(line)]
     if len(starts) != len(tables):  # written inline; no better place is known
         starts = [_line_of_key(text, "objective") - 1] * len(tables)
-    found = []
+    objectives = []
     for start, table in zip(starts, tables, strict=True):
         for key in table:
             if key not in TABLE_KEYS:
@@ -377,7 +377,7 @@ def _tables(data: Mapping[str, Any], text: str, known: Known, name: str) -> list
         if not isinstance(abort, bool):
             line = _line_of_key(text, "abort_on_fail", after=start)
             raise ConfigError(f"{name}, line {line}, abort_on_fail: expected true or false")
-        found.append(
+        objectives.append(
             parse_objective(
                 table["expect"],
                 known,
@@ -388,7 +388,7 @@ def _tables(data: Mapping[str, Any], text: str, known: Known, name: str) -> list
                 place=place,
             )
         )
-    return found
+    return objectives
 
 
 def _line_of_key(text: str, key: str, *, after: int = 0) -> int:

@@ -75,8 +75,8 @@ def read_live_record(run_dir: Path) -> "RunRecord":
 
 def parse_record(path: Path) -> "RunRecord":
     """``run.json`` at ``path``. Raises ConfigError with the key that is wrong."""
-    found = _object(path)
-    version = found.get("schema")
+    record = _object(path)
+    version = record.get("schema")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise ConfigError(f'{path}: not the record of a run: expected "schema": {RECORD_SCHEMA}')
     if version > RECORD_SCHEMA:
@@ -84,16 +84,16 @@ def parse_record(path: Path) -> "RunRecord":
             f"{path}: written by a newer harness (schema {version}); this one reads up to "
             f"schema {RECORD_SCHEMA}: use the harness that wrote it"
         )
-    return _validated(found, path)
+    return _validated(record, path)
 
 
-def _validated(found: dict[str, Any], path: Path) -> "RunRecord":
+def _validated(record: dict[str, Any], path: Path) -> "RunRecord":
     from pydantic import ValidationError
 
     from harness.rundir.schema import RunRecord
 
     try:
-        return RunRecord.model_validate(found)
+        return RunRecord.model_validate(record)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
@@ -102,7 +102,7 @@ def _validated(found: dict[str, Any], path: Path) -> "RunRecord":
 
 def _object(path: Path) -> dict[str, Any]:
     try:
-        found = orjson.loads(path.read_bytes())
+        value = orjson.loads(path.read_bytes())
     except orjson.JSONDecodeError as error:
         raise ConfigError(
             f"{path}: not JSON: {error} (was the file cut short? move it away and "
@@ -110,9 +110,9 @@ def _object(path: Path) -> dict[str, Any]:
         ) from error
     except OSError as error:
         raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise ConfigError(f"{path}: expected a JSON object")
-    return found
+    return value
 
 
 def _brought_up_to_date(record: "RunRecord", run_dir: Path) -> "RunRecord":
@@ -136,13 +136,15 @@ def _partial(run_dir: Path) -> "RunRecord":
         ledgers = RunDirectory(run_dir).ledgers()
         alive = any(read_process(path).alive for path in ledgers)
         why = STILL_GOING if alive else ENDED_EARLY
-        found = build_record(run_dir, incomplete=why, live=alive)  # in session is no leftover
-        if not ledgers or (read_account(run_dir).damaged and not found["sessions"].get("intended")):
-            found["sessions"] = found["funnel"] = {}  # not known, which is not none
-            found["objectives"] = []
+        record = build_record(run_dir, incomplete=why, live=alive)  # in session is no leftover
+        if not ledgers or (
+            read_account(run_dir).damaged and not record["sessions"].get("intended")
+        ):
+            record["sessions"] = record["funnel"] = {}  # not known, which is not none
+            record["objectives"] = []
     except LedgerError as error:
-        found = record_of_nothing(run_dir, f"{ENDED_EARLY}; {error}")
-    return _validated(found, run_dir)
+        record = record_of_nothing(run_dir, f"{ENDED_EARLY}; {error}")
+    return _validated(record, run_dir)
 
 
 def read_objectives(path: Path) -> tuple[Objective, ...]:

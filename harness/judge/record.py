@@ -177,10 +177,10 @@ def build_record(directory: Path, *, incomplete: str = "", live: bool = False) -
         record["sessions"]["in_session"] = in_session
     if record["complete"]:
         record["little"] = check_little(intervals, record["duration_s"])
-    asked = start.get("objectives", ())
+    texts = start.get("objectives", ())
     objectives = [
-        replace(parse_objective(text, KNOWN), by_default=text not in asked)
-        for text in objectives_of(asked)
+        replace(parse_objective(text, KNOWN), by_default=text not in texts)
+        for text in objectives_of(texts)
     ]
     load = (
         []
@@ -265,7 +265,7 @@ def _replies(measured: Measurements) -> dict[str, int]:
 
 def _operations(measured: Measurements, beginning: str = "") -> dict[str, Any]:
     """Of what is judged, or of what began in the warm-up, as ``beginning`` says."""
-    found = {}
+    blocks = {}
     for name in OPERATIONS:
         recorded = beginning + name
         outcomes = measured.outcomes.get(recorded)
@@ -274,10 +274,10 @@ def _operations(measured: Measurements, beginning: str = "") -> dict[str, Any]:
             outcomes = {str(Outcome.OK): service.count}
         if not outcomes:
             continue
-        found[name] = operation_block(
+        blocks[name] = operation_block(
             outcomes, measured.tried(recorded), measured.tried(recorded, corrected=True)
         )
-    return found
+    return blocks
 
 
 def _warm_up(start: Mapping[str, Any], measured: Measurements) -> dict[str, Any] | None:
@@ -305,12 +305,12 @@ def operation_block(
 
 def times_block(tried: Tried) -> dict[str, Any]:
     """Percentiles over all that was tried; ``lower_bounds`` names those that are no more."""
-    found = {name: tried.at(percent) for name, percent in QUANTILES.items()}
-    block: dict[str, Any] = {name: figure.ms for name, figure in found.items()}
+    figures = {name: tried.at(percent) for name, percent in QUANTILES.items()}
+    block: dict[str, Any] = {name: figure.ms for name, figure in figures.items()}
     block["mean"] = None if tried.without or not tried.came else tried.exact().mean_ms
     flags = {
-        "lower_bounds": [name for name, figure in found.items() if figure.at_least],
-        "unsure": [name for name, figure in found.items() if figure.unsure],
+        "lower_bounds": [name for name, figure in figures.items() if figure.at_least],
+        "unsure": [name for name, figure in figures.items() if figure.unsure],
     }
     return block | {flag: names for flag, names in flags.items() if names}
 
@@ -404,23 +404,7 @@ def put_verdict(record: dict[str, Any], result: GateResult, *, aborted: Sequence
     if the end of the run brought that figure back within its limit, or left too little to judge.
     """
     verdict = Verdict.FAIL if aborted and result.verdict in NOT_MISSED else result.verdict
-    record["objectives"] = [
-        {
-            "text": judgement.objective.text,
-            "verdict": str(judgement.verdict),
-            "figure": judgement.figure,
-            "limit": judgement.objective.limit,
-            "unit": str(judgement.objective.unit),
-            "margin": judgement.margin_share,
-            "note": judgement.note,
-            "lower_bound": judgement.lower_bound,
-            "low": judgement.low,
-            "high": judgement.high,
-            "within_chance": judgement.within_chance,
-            "more_samples": judgement.more_samples,
-        }
-        for judgement in result.judgements
-    ]
+    record["objectives"] = [judgement.as_dict() for judgement in result.judgements]
     record["verdict"] = str(verdict)
     missed = [j.text() for j in result.judgements if j.verdict is not Verdict.PASS]
     record["invalid_because"] = list(result.reasons)

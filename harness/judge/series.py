@@ -116,27 +116,27 @@ def read_series(run_dir: Path) -> Series | None:
     if span is None:
         return None
     levels = empty_series(span, paths, (MOST_ROWS, MOST_BINS, MOST_BLOCKS, MOST_PARTS))
-    rows, found, _, parts = levels
-    found.rows, found.parts = rows, parts
+    rows, series, _, parts = levels
+    series.rows, series.parts = rows, parts
     for path in paths:
-        followers = [_Sessions(series) for series in (rows, found, parts)]
+        followers = [_Sessions(one) for one in (rows, series, parts)]
         for interval in read_intervals(path):
             began = interval.ended_s - interval.length_s
             phase = interval.phase
             if phase == PAUSED:
-                if found.last.get(interval.worker, (0.0, ""))[1] != PAUSED:
-                    found.pauses.append(began)
+                if series.last.get(interval.worker, (0.0, ""))[1] != PAUSED:
+                    series.pauses.append(began)
                 phase = "running"  # a pause is a moment of the run and not the end of a phase
-            found.phases[phase] = min(found.phases.get(phase, began), began)
-            found.last[interval.worker] = (interval.ended_s, interval.phase)
+            series.phases[phase] = min(series.phases.get(phase, began), began)
+            series.last[interval.worker] = (interval.ended_s, interval.phase)
             for operation, outcomes in interval.outcomes.items():
-                found.outcomes.setdefault(operation, Counter()).update(outcomes)
+                series.outcomes.setdefault(operation, Counter()).update(outcomes)
             for follower in followers:
                 follower.add(interval)
         for follower in followers:
             follower.end()
-    _read_times(levels, found, RunDirectory(run_dir).all_histograms())
-    return found
+    _read_times(levels, series, RunDirectory(run_dir).all_histograms())
+    return series
 
 
 def bin_width_s(span_s: float, narrowest_s: float, most: int) -> float:
@@ -170,11 +170,11 @@ def empty_series(
 ) -> list[Series]:
     """Series with nothing in them yet, from fine to coarse, each within its number of bins."""
     start, end, width = span
-    found = []
+    levels = []
     for most in mosts:
         width = bin_width_s(end - start, width, most)
         number = max(1, math.ceil((end - start) / width - 1e-6))
-        found.append(
+        levels.append(
             Series(
                 width_s=width,
                 starts_s=[start + index * width for index in range(number)],
@@ -182,7 +182,7 @@ def empty_series(
                 covered=[False] * number,
             )
         )
-    return found
+    return levels
 
 
 class _Sessions:
@@ -266,23 +266,25 @@ class BinnedTimes:
         series, place = self._series, self._place
         middle_s = series.starts_s[place] + series.width_s / 2
         for tag in (*self._texts, *self._parts):
-            found = self._closed(tag)
+            histogram = self._closed(tag)
             if tag in (LAG_ARRIVAL, LAG_LOOP) or tag.endswith(".service"):
                 bands = series.bands_ms.setdefault(tag, {})
-                for quantile, (value, least) in zip(BANDS, self._over_all(tag, found), strict=True):
+                for quantile, (value, least) in zip(
+                    BANDS, self._over_all(tag, histogram), strict=True
+                ):
                     bands.setdefault(quantile, [None] * len(series))[place] = value
                     if least:
                         bounds = series.bounds.setdefault(tag, {})
                         bounds.setdefault(quantile, [False] * len(series))[place] = True
-                _values(series.samples, tag, len(series))[place] = found.count
+                _values(series.samples, tag, len(series))[place] = histogram.count
             if tag == REPLIES:
-                for value_us, count in found.buckets_us():
+                for value_us, count in histogram.buckets_us():
                     row = math.floor(math.log10(max(1, value_us)) * HEAT_ROWS_PER_DECADE)
                     series.heat[place, row] = series.heat.get((place, row), 0) + count
-            self._hand_on(tag, found, middle_s)
+            self._hand_on(tag, histogram, middle_s)
         self._texts, self._parts = {}, {}
 
-    def _over_all(self, tag: str, found: Counted) -> list[tuple[float | None, bool]]:
+    def _over_all(self, tag: str, histogram: Counted) -> list[tuple[float | None, bool]]:
         """The percentiles over all that ended in the open bin, and which are lower bounds.
 
         As in the record of the whole run, what never came ranks above all that did.
@@ -291,7 +293,7 @@ class BinnedTimes:
         unknown = censored_tag(operation)
         known = unknown in self._texts or unknown in self._parts
         censored = self._closed(unknown) if known else None
-        came = found if censored is None else found.without(censored)
+        came = histogram if censored is None else histogram.without(censored)
         failed = sum(
             values[self._place] or 0.0
             for outcome in FAILED
@@ -299,12 +301,12 @@ class BinnedTimes:
         )
         never = int(failed) + (0 if censored is None else censored.count)
         if not never:
-            return [(value, False) for value in found.percentiles_ms(BANDS)]
+            return [(value, False) for value in histogram.percentiles_ms(BANDS)]
         percentiles = []
         for quantile in BANDS:
             at = rank(quantile, came.count + never)
             least = at > came.count
-            percentiles.append(((found if least else came).at_rank_ms(at), least))
+            percentiles.append(((histogram if least else came).at_rank_ms(at), least))
         return percentiles
 
     def _enter(self, at_s: float) -> float:
@@ -324,15 +326,15 @@ class BinnedTimes:
         return decoded_where_whole(self._texts[tag], [])  # the record tells what is left out
 
 
-def _read_times(levels: list[Series], found: Series, paths: list[Path]) -> None:
+def _read_times(levels: list[Series], series: Series, paths: list[Path]) -> None:
     def to_totals(tag: str, part: Counted, _at_s: float) -> None:
-        before = found.totals.get(tag)
-        found.totals[tag] = part if before is None else combined([before, part])
+        before = series.totals.get(tag)
+        series.totals[tag] = part if before is None else combined([before, part])
 
     def to_parts(tag: str, part: Counted, at_s: float) -> None:
         if tag.endswith(".service"):
             buckets = [(value_us / 1000, count) for value_us, count in part.buckets_us()]
-            found.blocks.setdefault(tag, []).append(buckets)
+            series.blocks.setdefault(tag, []).append(buckets)
         parts.add(tag, part, at_s)
 
     parts = BinnedTimes(levels[3], to_totals)
@@ -376,23 +378,23 @@ class _Part:
 def schedule_parts(schedule: Schedule) -> list[dict[str, Any]]:
     """The stretches of a schedule in which its rate is steady or a straight line."""
     if isinstance(schedule, Chain):
-        found = []
+        parts = []
         for part, start_ns in zip(schedule.parts, schedule.starts_ns, strict=False):
             for one in schedule_parts(part):
                 shifted = {key: one[key] + start_ns / 1e9 for key in ("from_s", "to_s")}
-                found.append(one | shifted)
-        return found
+                parts.append(one | shifted)
+        return parts
     if isinstance(schedule, Poisson):
         return schedule_parts(schedule.base)
     if not isinstance(schedule, Rates):
         return [{"name": schedule.describe(), "from_s": 0.0, "to_s": schedule.duration_s}]
-    found = []
+    parts = []
     for segment, start_ns in zip(schedule.segments, schedule.starts_ns, strict=False):
         first, last = (60 * float(rate) for rate in (segment.first, segment.last))
         name = f"{first:.4g}/min" if first == last else f"{first:.4g} to {last:.4g}/min"
         end_ns = start_ns + segment.length_ns
-        found.append({"name": name, "from_s": start_ns / 1e9, "to_s": end_ns / 1e9})
-    return found
+        parts.append({"name": name, "from_s": start_ns / 1e9, "to_s": end_ns / 1e9})
+    return parts
 
 
 def parts_block(
@@ -409,17 +411,17 @@ def parts_block(
     running = [one.ended_s for one in intervals if one.phase in RUNNING]
     drained = max(running, default=began)
     first = began + LEAD_S if parts else began
-    found = [
+    stretches = [
         _Part(str(part["name"]), first + float(part["from_s"]), first + float(part["to_s"]))
         for part in parts
         if first + float(part["from_s"]) < drained
     ] or [_Part("guests come", began, drained)]
-    found[0].from_s, found[-1].to_s = began, drained
-    found.append(_Part(DRAIN, drained, ended))
-    if len(found) < 3:
+    stretches[0].from_s, stretches[-1].to_s = began, drained
+    stretches.append(_Part(DRAIN, drained, ended))
+    if len(stretches) < 3:
         return []
     for interval in intervals:
-        part = _part_of(found, interval.ended_s - interval.length_s / 2)
+        part = _part_of(stretches, interval.ended_s - interval.length_s / 2)
         part.guests += interval.arrivals.get("started", 0)
         for name in SHOWN:
             outcomes = part.outcomes.setdefault(name, {})
@@ -429,10 +431,10 @@ def parts_block(
     for path in RunDirectory(directory).all_histograms():
         for line in read_histograms(path):
             if line.tag in tags:
-                part = _part_of(found, line.started_s + line.length_s / 2)
+                part = _part_of(stretches, line.started_s + line.length_s / 2)
                 times = part.times.setdefault(tags[line.tag], Histogram())
                 times.merge_encoded(line.encoded)
-    return [_block(part, began) for part in found]
+    return [_block(part, began) for part in stretches]
 
 
 def _part_of(parts: Sequence[_Part], at_s: float) -> _Part:

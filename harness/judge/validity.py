@@ -176,14 +176,14 @@ TIMES = 3
 
 def gaps(intervals: Iterable[Interval]) -> list[str]:
     """One sentence for each process whose intervals leave a gap, with the longest of them."""
-    found = []
+    sentences = []
     by_worker = sorted(intervals, key=lambda one: (one.worker, one.ended_s))
     for worker, group in groupby(by_worker, key=lambda one: one.worker):
         longest_s = _longest_s(list(group))
         if longest_s:
             text = duration_text(round(longest_s))
-            found.append(f"the record of process {worker} has a gap of {text}")
-    return found
+            sentences.append(f"the record of process {worker} has a gap of {text}")
+    return sentences
 
 
 def _longest_s(intervals: Sequence[Interval]) -> float:
@@ -240,13 +240,13 @@ def mix_block(counts: Mapping[str, int], shares: Mapping[str, float]) -> dict[st
 
 def mix_complaints(block: Mapping[str, Any]) -> list[str]:
     """Why a run is INVALID for its mix; empty where it is within chance."""
-    asked = {name: one["share_asked_for"] for name, one in block.items()}
+    shares = {name: one["share_asked_for"] for name, one in block.items()}
     whole = sum(one["came"] for one in block.values())
-    if len(block) < 2 or not whole or None in asked.values():
+    if len(block) < 2 or not whole or None in shares.values():
         return []
     off = [
         f"{name} {block[name]['came']:,} instead of {whole * share:,.0f}"
-        for name, share in asked.items()
+        for name, share in shares.items()
         if chance_of(block[name]["came"], whole, share) < CHANCE
     ]
     return [f"the mix asked for was not offered: of {whole:,} guests, {', '.join(off)}"] * bool(off)

@@ -60,17 +60,17 @@ def would_break(users: Iterable[type]) -> list[str]:
 
 def origins_left_out(users: Iterable[type], origin: str | None) -> list[str]:
     """One sentence for each script that was written for another Origin than the run sends."""
-    found = []
+    sentences = []
     for user in users:
         if not issubclass(user, ScriptUser):
             continue
         config = user.opened().script.config
         if config is not None and config.origin and config.origin != origin:
-            found.append(
+            sentences.append(
                 f"{user.script} names the Origin {config.origin}, this run sends "
                 f"{origin or 'none'}: say --origin where the deployment asks for one"
             )
-    return found
+    return sentences
 
 
 def might_break(users: Iterable[type]) -> list[str]:
@@ -78,7 +78,7 @@ def might_break(users: Iterable[type]) -> list[str]:
 
     Raises ConfigError for what is no think time.
     """
-    found = []
+    sentences = []
     for user in users:
         if not issubclass(user, GuestUser) or issubclass(user, ScriptUser):
             continue
@@ -86,13 +86,13 @@ def might_break(users: Iterable[type]) -> list[str]:
         if mean_s is None or mean_s * REQUESTS_PER_CONNECTION_PER_MINUTE >= 60:
             continue
         per_min = "no end of" if mean_s == 0 else f"about {60 / mean_s:,.0f}"
-        found.append(
+        sentences.append(
             f"{user.__name__}: with a think time of {duration_text(round(mean_s, 3))} a guest who "
             f"talks for a minute and is answered at once makes {per_min} requests; the service "
             f"takes {REQUESTS_PER_CONNECTION_PER_MINUTE} a minute on one connection, and "
             f"{MESSAGES_PER_SESSION_PER_SECOND} messages a second"
         )
-    return found
+    return sentences
 
 
 def beyond_waits(users: Iterable[type], objectives: Iterable[Objective]) -> list[str]:
@@ -102,7 +102,7 @@ def beyond_waits(users: Iterable[type], objectives: Iterable[Objective]) -> list
     story in Python the waits are known that its source names (``within="2s"``), and those that
     name none.
     """
-    found = []
+    sentences = []
     upper = [
         objective
         for objective in objectives
@@ -116,14 +116,14 @@ def beyond_waits(users: Iterable[type], objectives: Iterable[Objective]) -> list
         else:
             where, waits = user.__name__, _source_waits_s(user)
         shortest = min(waits, default=math.inf)
-        found += [
+        sentences += [
             f"{where}: a wait for a reply ends after "
             f"{duration_text(shortest)}, which is not longer than the limit of "
             f"'{objective.text}': what takes longer is only known to take longer than that"
             for objective in upper
             if objective.limit >= shortest * 1000
         ]
-    return found
+    return sentences
 
 
 def _script_waits_s(user: type[ScriptUser]) -> list[float]:
@@ -145,7 +145,7 @@ def _source_waits_s(user: type) -> list[float]:
         tree = ast.parse(dedent(inspect.getsource(user)))
     except (OSError, TypeError, SyntaxError):
         return []  # made at run time: it has no source
-    found = []
+    waits_s = []
     for call in ast.walk(tree):
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
             continue
@@ -153,11 +153,11 @@ def _source_waits_s(user: type) -> list[float]:
             continue
         within = next((word.value for word in call.keywords if word.arg == "within"), None)
         if within is None:
-            found.append(REPLY_WITHIN_S)
+            waits_s.append(REPLY_WITHIN_S)
         elif isinstance(within, ast.Constant) and isinstance(within.value, str | int | float):
             with suppress(ConfigError):  # the guest who waits is told what is wrong with it
-                found.append(seconds(within.value, "within"))
-    return found
+                waits_s.append(seconds(within.value, "within"))
+    return waits_s
 
 
 def mean_think_s(think: Any, what: str) -> float | None:
@@ -196,11 +196,12 @@ WAIT_LOOK_S = 0.25
 
 
 class Admission:
-    """What is asked of a run before it begins; ``handshake`` is the master's."""
+    """What is asked of a run before it begins."""
 
-    def __init__(self, environment: Any, handshake: Handshake | None) -> None:
+    def __init__(self, environment: Any) -> None:
         self._environment = environment
-        self._handshake = handshake
+        self.handshake: Handshake | None = None
+        """the master's"""
         self._began = False
         self._peak_per_s: float | None = None
         self.shape: type[ArrivalShape] | None = None
@@ -255,22 +256,22 @@ class Admission:
     def tell_breaks(self, options: RunOptions) -> None:
         """What scripts would break, before the run and not by 429s at night."""
         users = self._environment.user_classes
-        told = [f"would break a limit: {sentence}" for sentence in would_break(users)]
+        warnings = [f"would break a limit: {sentence}" for sentence in would_break(users)]
         try:
             perhaps = [f"may break a limit: {sentence}" for sentence in might_break(users)]
         except ConfigError as error:
             refuse(str(error), ExitCode.CONFIG)
         if options.terms.guarded:
-            told += perhaps
-            told += origins_left_out(users, options.terms.target.origin)
+            warnings += perhaps
+            warnings += origins_left_out(users, options.terms.target.origin)
         own = getattr(self._environment, "harness_objectives", ())
-        told += beyond_waits(
+        warnings += beyond_waits(
             users, [*(parse_objective(one, KNOWN) for one in own), *self.objectives]
         )
         if self.shape is not None and (nobody := no_arrivals(self.shape.arrivals)):
-            told.append(nobody)
-        self.foreseen = told
-        for sentence in told:
+            warnings.append(nobody)
+        self.foreseen = warnings
+        for sentence in warnings:
             print(sentence, file=sys.stderr, flush=True)
 
     def ask_permission(self) -> Permit:
@@ -308,11 +309,11 @@ class Admission:
         try:
             free = check_room(options.reports, self.expected)
         except ConfigError as error:
-            if self._handshake is not None:
-                self._handshake.dismiss()
+            if self.handshake is not None:
+                self.handshake.dismiss()
             refuse(str(error), ExitCode.CONFIG)
-        if told := notable(options.reports, self.expected, free):
-            print(told, flush=True)
+        if warning := notable(options.reports, self.expected, free):
+            print(warning, flush=True)
         return as_dict(self.expected, free)
 
     def await_workers(self) -> None:
@@ -320,7 +321,7 @@ class Admission:
 
         At the end of Locust's limit the process ends with one sentence.
         """
-        parsed, handshake = self._environment.parsed_options, self._handshake
+        parsed, handshake = self._environment.parsed_options, self.handshake
         if handshake is None or not parsed.headless:
             return  # in the web UI one sees who is there
         began_ns, before = monotonic_ns(), -1
@@ -338,8 +339,8 @@ class Admission:
 
     def end(self) -> None:
         """The run is over."""
-        if self._handshake is not None:
-            self._handshake.end()
+        if self.handshake is not None:
+            self.handshake.end()
 
     def check_strength(self, options: RunOptions) -> None:
         """Whether this machine, or each worker's, can carry its share."""
@@ -351,18 +352,18 @@ class Admission:
             sources=max(1, len(options.target.sources)),
             over_s=LINGER_S if shape is None else shape.arrivals.duration_s,
         )
-        if self._handshake is not None and any(
+        if self.handshake is not None and any(
             issubclass(user, ScriptUser) and user.rows_are_unique()
             for user in self._environment.user_classes
         ):
-            self._handshake.no_room_because = "the rows of the script's feeder are unique"
-        if self._handshake is None:
+            self.handshake.no_room_because = "the rows of the script's feeder are unique"
+        if self.handshake is None:
             problems = list(shortfalls(this_machine(), share))
         else:
-            problems = self._handshake.problems(describe(str(parsed.locustfile), shape), share)
+            problems = self.handshake.problems(describe(str(parsed.locustfile), shape), share)
         if problems:
-            if self._handshake is not None:
-                self._handshake.dismiss()
+            if self.handshake is not None:
+                self.handshake.dismiss()
             refuse("; ".join(problems), ExitCode.CONFIG)
 
 
@@ -379,19 +380,19 @@ def check_tasks(environment: Any) -> None:
 def warm_up_s(options: RunOptions, shape: type[ArrivalShape] | None, run_time_s: Any) -> float:
     """How long the beginning is not judged. Raises ConfigError when nothing else would be left."""
     if options.warm_up_s is not None:
-        found, what = options.warm_up_s, "--warm-up"
+        length_s, what = options.warm_up_s, "--warm-up"
     else:
-        found = 0.0 if shape is None else seconds(shape.warm_up, f"{shape.__name__}.warm_up")
+        length_s = 0.0 if shape is None else seconds(shape.warm_up, f"{shape.__name__}.warm_up")
         what = "warm_up" if shape is None else f"{shape.__name__}.warm_up"
     limits = [float(run_time_s)] if run_time_s else []
     if shape is not None:
         limits.append(shape.arrivals.duration_s)
-    if found and limits and found >= min(limits):
+    if length_s and limits and length_s >= min(limits):
         raise ConfigError(
-            f"{what}: {duration_text(found)} of a run of {duration_text(min(limits))}: "
+            f"{what}: {duration_text(length_s)} of a run of {duration_text(min(limits))}: "
             "nothing would be judged"
         )
-    return found
+    return length_s
 
 
 def cap_of(options: RunOptions, place: int | None, places: int) -> int | None:

@@ -68,8 +68,8 @@ class Arrivals:
         self._next = self._share.after(-1)
         self._next_due_ns: int | None = None
         self._closed = False
-        self._told: list[Piece] = []
-        """the share that was logged last"""
+        self._granted: list[Piece] = []
+        """the share that the master gave last"""
         self.paused = False
         """while it is set, arrivals that come due are passed by"""
         self.counts = Counts()
@@ -136,9 +136,9 @@ class Arrivals:
         before = self._share.many(self._taken + 1)
         self._share.set(pieces)
         kept = self._share.many(self._taken + 1) == before
-        if (told := list(pieces)) != self._told:
-            self._told = told
-            LOG.info("share of the schedule: %s", told)
+        if (granted := list(pieces)) != self._granted:
+            self._granted = granted
+            LOG.info("share of the schedule: %s", granted)
         self._until = max(self._until, until)
         self._next = self._share.after(self._taken)
         self._next_due_ns = None
@@ -227,9 +227,9 @@ def shares_of(user_classes: Iterable[Any], slots: int) -> dict[str, float]:
     left = max(0.0, 1 - sum(fixed.values()))
     free = {kind.__name__: float(kind.weight) for kind in classes if not kind.fixed_count}
     total = sum(free.values())
-    found = fixed | {name: left * weight / total for name, weight in free.items() if total}
-    whole = sum(found.values())
-    return {name: share / whole for name, share in found.items() if share} if whole else {}
+    shares = fixed | {name: left * weight / total for name, weight in free.items() if total}
+    whole = sum(shares.values())
+    return {name: share / whole for name, share in shares.items() if share} if whole else {}
 
 
 class Slots:
@@ -409,7 +409,7 @@ class Dispatcher:
         self._going.set()
         self._counts = Counts()
         """of a closed workload"""
-        self._said = Counts()
+        self._last = Counts()
 
     @property
     def begun(self) -> int:
@@ -518,9 +518,9 @@ class Dispatcher:
             self.arrivals.take_passed(now_ns)
             self.slots.look_again()
         counts = self._present
-        said, self._said = self._said, replace(counts)
+        before, self._last = self._last, replace(counts)
         return {
-            name: getattr(counts, name) - getattr(said, name)
+            name: getattr(counts, name) - getattr(before, name)
             for name in counters_of(Section.ARRIVALS)
         }
 

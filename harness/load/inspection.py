@@ -69,7 +69,7 @@ def settings() -> list[dict[str, Any]]:
     """All that is set, as plain data."""
     parser = get_parser()
     parser.parse_known_args([])
-    found = []
+    rows = []
     for source, values in parser.get_source_to_settings_dict().items():
         kind, _, file = source.partition("|")
         if kind not in ("environment_variables", "config_file"):
@@ -80,8 +80,8 @@ def settings() -> list[dict[str, Any]]:
                 continue
             place = file or "the environment"
             setting = Setting(name=name, place=place, decided=action.dest in DECIDED)
-            found.append(asdict(setting))
-    return found
+            rows.append(asdict(setting))
+    return rows
 
 
 def inspect(path: Path) -> dict[str, Any]:
@@ -95,14 +95,14 @@ def inspect(path: Path) -> dict[str, Any]:
     guests = [name for name, user in users.items() if issubclass(user, GuestUser)]
     if not guests:
         return {"error": f"{path}: no class inherits from GuestUser, so there would be no guests"}
-    found: dict[str, Any] = {"users": guests, "objectives": _objectives(), "arrivals": None}
+    contents: dict[str, Any] = {"users": guests, "objectives": _objectives(), "arrivals": None}
     try:
         check_only_one(shapes)
         closed = occupancy() is not None
-        found["asked"] = looked_at()
-        found["configured"] = settings()
-        found["breaks"] = would_break(users.values())
-        found["may_break"] = might_break(users.values())
+        contents["asked"] = looked_at()
+        contents["configured"] = settings()
+        contents["breaks"] = would_break(users.values())
+        contents["may_break"] = might_break(users.values())
     except HarnessError as error:
         return {"error": f"{path}: {error}"}
     for shape in shapes:
@@ -113,7 +113,7 @@ def inspect(path: Path) -> dict[str, Any]:
             except HarnessError as error:
                 return {"error": f"{path}: {error}"}
             schedule = checked.arrivals
-            found["arrivals"] = {
+            contents["arrivals"] = {
                 "shape": checked.__name__,
                 "schedule": schedule.describe(),
                 "count": schedule.count,
@@ -122,7 +122,7 @@ def inspect(path: Path) -> dict[str, Any]:
                 "peak_per_s": peak_per_s(schedule),
                 "warning": no_arrivals(schedule),
             }
-    return found
+    return contents
 
 
 def _objectives() -> list[str]:

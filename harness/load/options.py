@@ -272,8 +272,8 @@ def read_options(parsed: argparse.Namespace) -> RunOptions:
         origin=parsed.origin or None,
     )
     reports = Path(parsed.reports)
-    told = getattr(parsed, LEARNED, None)  # by the master, who has the reports folder
-    learned = read_learned(reports, terms) if told is None else Learned.of(told)
+    from_master = getattr(parsed, LEARNED, None)  # by the master, who has the reports folder
+    learned = read_learned(reports, terms) if from_master is None else Learned.of(from_master)
     return RunOptions(
         terms=terms,
         overrides=parse_overrides([part for part in parsed.override.split(";") if part.strip()]),

@@ -122,8 +122,8 @@ class GuestUser(User):
         """A story has broken off by what the service or the network did."""
         LOG.debug("a story broke off in %s: %s", session.step, reason_of(end))
         if isinstance(end, NotPossible):
-            told = f"a guest's story broke off in {session.step}: {end}"
-            Run.of(self.environment).tell_once(f"{session.step}: {end.what}", told)
+            sentence = f"a guest's story broke off in {session.step}: {end}"
+            Run.of(self.environment).tell_once(f"{session.step}: {end.what}", sentence)
 
     def sign_in(self) -> SignIn:
         """The JWT of the next guest, empty for a stranger: by default the next of ``--sign-ins``.
@@ -148,8 +148,8 @@ class _HeldVisit(AbstractContextManager[GuestSession]):
     own it waits for ever.
     """
 
-    def __init__(self, held: set[object], visit: AbstractContextManager[GuestSession]) -> None:
-        self._held = held
+    def __init__(self, visits: set[object], visit: AbstractContextManager[GuestSession]) -> None:
+        self._held = visits
         self._visit = visit
 
     def __enter__(self) -> GuestSession:
@@ -278,14 +278,14 @@ class ScriptUser(GuestUser):
 
     def _playing(self) -> Playing:
         run = Run.of(self.environment)
-        found: dict[type, Playing] = vars(self.environment).setdefault("harness_scripts", {})
+        at_work: dict[type, Playing] = vars(self.environment).setdefault("harness_scripts", {})
         kind = type(self)
-        if kind not in found:
-            found[kind] = Playing(
+        if kind not in at_work:
+            at_work[kind] = Playing(
                 rows=self._opened.rows_of(run.worker, run.workers),
                 rng=Run.rng_of(self.environment),
             )
-        return found[kind]
+        return at_work[kind]
 
 
 def open_script(script: str, folder: Path, user: str) -> Opened:

@@ -101,10 +101,10 @@ class Live:
 
     def left_by_reason(self) -> dict[str, int]:
         """Leftovers of all processes, by the reason that the ledger gives."""
-        found = Counter[str]()
+        reasons = Counter[str]()
         for row in self.newest.values():
-            found.update(row.get("left_by_reason", {}))
-        return dict(found)
+            reasons.update(row.get("left_by_reason", {}))
+        return dict(reasons)
 
     def quiet(self) -> list[str]:
         """Processes that have said nothing for a while."""
@@ -216,20 +216,20 @@ class Mark:
 
     def to(self, later: "Mark") -> Live:
         """What has happened between the two."""
-        found = Live()
-        found.outcomes = {
+        between = Live()
+        between.outcomes = {
             name: _less(many, self.outcomes.get(name, {})) for name, many in later.outcomes.items()
         }
-        found.counts = _less(later.counts, self.counts)
-        found.arrivals = _less(later.arrivals, self.arrivals)
-        found.newest[EVERYTHING] = {"sessions": _less(later.sessions, self.sessions)}
+        between.counts = _less(later.counts, self.counts)
+        between.arrivals = _less(later.arrivals, self.arrivals)
+        between.newest[EVERYTHING] = {"sessions": _less(later.sessions, self.sessions)}
         for tag, used in later.histograms.items():
             whole, before = Histogram(), Histogram()
             whole.add_counts(*used)
             if tag in self.histograms:
                 before.add_counts(*self.histograms[tag])
-            found.histograms[tag] = whole.without(before)
-        return found
+            between.histograms[tag] = whole.without(before)
+        return between
 
 
 NOTHING = Mark(at_s=0.0, sessions={}, outcomes={}, counts={}, arrivals={}, histograms={})

@@ -97,19 +97,19 @@ class SessionsTab:
             return []
         if monotonic_ns() - self._looked_ns > LOOK_EVERY_S * 1e9:
             self._looked_ns = monotonic_ns()
-            found = []
+            rows = []
             try:
                 for left in read_leftovers(directory):
                     if left.state != "lost":
                         continue  # still in session
-                    found.append(
+                    rows.append(
                         {"token": left.short_token, "reason": left.reason, "worker": left.worker}
                     )
-                    if len(found) == LISTED:
+                    if len(rows) == LISTED:
                         break
             except HarnessError:
                 return self._leftovers  # the file is being written at this moment
-            self._leftovers = found
+            self._leftovers = rows
         return self._leftovers
 
     def _stop(self) -> Response:
@@ -150,16 +150,16 @@ def known(host: str, bound: str, names: str = "") -> bool:
     if name == "localhost" or name in others | {bound.lower()} - {""}:
         return True
     try:
-        asked = ipaddress.ip_address(name)
+        address = ipaddress.ip_address(name)
     except ValueError:
         return False
     try:
         listening = ipaddress.ip_address(bound or "0.0.0.0")
     except ValueError:
-        return asked.is_loopback
+        return address.is_loopback
     if listening.is_unspecified:
         return True
-    return asked == listening or (asked.is_loopback and listening.is_loopback)
+    return address == listening or (address.is_loopback and listening.is_loopback)
 
 
 def _keeper(bound: str, names: str) -> Callable[[], Response | None]:

@@ -25,7 +25,8 @@ class MasterNode(Leader):
     role = "master"
 
     def __init__(self, environment: Any, runner: MasterRunner) -> None:
-        super().__init__(environment, runner, handshake=Handshake(runner))
+        super().__init__(environment, runner)
+        self.admission.handshake = Handshake(runner)
         self._barrier = Barrier(runner)
         self._copies = Copies(runner)
         self._shares = Shares(runner, LOG.warning)

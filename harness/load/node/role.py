@@ -3,9 +3,8 @@
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import gevent
 
@@ -16,7 +15,6 @@ from harness.exit_codes import ExitCode
 from harness.finish import finish_run
 from harness.load.admission import Admission, cap_of, check_tasks, refuse, warm_up_s
 from harness.load.cluster.drain import add_failures
-from harness.load.cluster.handshake import Handshake
 from harness.load.dispatch import shares_of
 from harness.load.health import Duties
 from harness.load.live.totals import AbortWatch, Live
@@ -45,6 +43,9 @@ from harness.rundir.layout import (
 )
 from harness.streams import open_console
 
+Row = Mapping[str, Any]
+Histograms = Mapping[str, Histogram]
+
 
 class Node(ABC):
     """One process of a run. ``runner`` is its Locust runner."""
@@ -54,12 +55,10 @@ class Node(ABC):
     role: ClassVar[str]
     """in one word"""
 
-    def __init__(
-        self, environment: Any, runner: Any, *, handshake: Handshake | None = None
-    ) -> None:
+    def __init__(self, environment: Any, runner: Any) -> None:
         self.environment = environment
         self.runner = runner
-        self.admission = Admission(environment, handshake)
+        self.admission = Admission(environment)
         self.config = RunConfig.of_process()
         """read once: at the end there may be no descriptor left to read it with"""
         self.directory: Path | None = None
@@ -134,9 +133,7 @@ class Node(ABC):
         return 0 if self.run is None else self.run.in_session
 
     @abstractmethod
-    def hand_in(
-        self, process: str, row: Mapping[str, Any], histograms: Mapping[str, Histogram]
-    ) -> None:
+    def hand_in(self, process: str, row: Row, histograms: Histograms) -> None:
         """What a process has measured in the last interval."""
 
     def open_run(self, options: RunOptions, directory: Path, **more: Any) -> Run:
@@ -152,13 +149,12 @@ class Node(ABC):
         return run
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Early:
+class Early(NamedTuple):
     """Why a run is stopped before its time; ``noted`` is for its ``start.json``."""
 
     reasons: Sequence[str]
     noted: Mapping[str, Any]
-    void: bool = field(default=False)
+    void: bool = False
     """whether its figures can't be trusted then"""
 
 
@@ -169,10 +165,8 @@ Duty = tuple[str, Callable[[], Early | None]]
 class Leader(Node):
     """Leads a run, alone or as a master: makes its directory, watches it, makes its record."""
 
-    def __init__(
-        self, environment: Any, runner: Any, *, handshake: Handshake | None = None
-    ) -> None:
-        super().__init__(environment, runner, handshake=handshake)
+    def __init__(self, environment: Any, runner: Any) -> None:
+        super().__init__(environment, runner)
         self.live = Live()
         self.notes: dict[str, Any] = {}
         """how the run came to its end, for ``start.json``"""
@@ -390,8 +384,6 @@ class Leader(Node):
         """Close what this role has opened; what went wrong with it, in sentences."""
         return ()
 
-    def hand_in(
-        self, process: str, row: Mapping[str, Any], histograms: Mapping[str, Histogram]
-    ) -> None:
+    def hand_in(self, process: str, row: Row, histograms: Histograms) -> None:
         """Add it to the totals of the run."""
         self.live.take(process, row, histograms)

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Mapping
 from typing import Any
 
 from locust.runners import WorkerRunner
@@ -15,9 +14,8 @@ from harness.load.cluster.leases import Lease
 from harness.load.cluster.replication import Shipper
 from harness.load.live.totals import INTERVAL
 from harness.load.logs import LOG
-from harness.load.node.role import Node
+from harness.load.node.role import Histograms, Node, Row
 from harness.load.options import SHARES, RunOptions
-from harness.measure.histogram import Histogram
 from harness.rundir.layout import make_run_directory
 from harness.transport.dial import check_sources
 from harness.workload.schedule import Piece, Share
@@ -104,9 +102,7 @@ class WorkerNode(Node):
         self.admission.end()
         refuse(why, ExitCode.CONFIG)
 
-    def hand_in(
-        self, process: str, row: Mapping[str, Any], histograms: Mapping[str, Histogram]
-    ) -> None:
+    def hand_in(self, process: str, row: Row, histograms: Histograms) -> None:
         """To the master."""
         encoded = {tag: histogram.encode() for tag, histogram in histograms.items()}
         self.runner.send_message(INTERVAL, {"process": process, "row": row, "encoded": encoded})
