@@ -1,51 +1,81 @@
 """The live totals for Prometheus: one endpoint in the process that leads the run.
 
-Histograms have classic buckets in seconds, cut from ours, which are finer by far.
+Histograms have classic buckets in seconds, cut from ours. (Native ones are scraped as protobuf,
+which the client library can't write.) Where people wait, from 10 ms to 20 s, a bucket is at most
+5 % wide, and so is the error of a percentile.
 """
 
-from bisect import bisect_left
-from collections.abc import Iterator
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 from prometheus_client import start_http_server
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
+    InfoMetricFamily,
 )
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from harness.clock import monotonic_ns
 from harness.errors import ConfigError
 from harness.load.live.totals import TOTALS, Live
-from harness.measure.histogram import Histogram
+from harness.measure.histogram import Histogram, highest_us
 from harness.measure.model import GROUPS
 from harness.measure.recorder import SESSION_LENGTH, corrected_tag, service_tag
 
-BOUNDS_S = (
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0,
-    60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0,
-)  # fmt: skip
+GAUGES = ("leftover", "occupancy")
+"""Of the sessions' totals those that may fall."""
+LINGERS_S = 65.0
+"""At most so long the endpoint stays for a last scrape; most come at least once a minute."""
+
+
+def _bounds_s(lowest: float, highest: float, number: int) -> tuple[float, ...]:
+    """Bounds of buckets, each wider than the one before by the same factor."""
+    return tuple(float(f"{bound:.4g}") for bound in np.geomspace(lowest, highest, number))
+
+
+TIMES_S = (*_bounds_s(0.0001, 0.0083, 24), *_bounds_s(0.01, 20, 161), *_bounds_s(25, 3600, 20))
+LENGTHS_S = _bounds_s(1, 86_400, 60)
 
 
 class LiveCollector(Collector):
     """Makes metrics of the present totals at each scrape; keeps nothing of its own.
 
-    ``source`` gives the totals of the present run, because a web UI may start one after another.
+    ``source`` gives the totals of the present run, because a web UI may start one after another;
+    ``facts`` says which run that is.
     """
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: Callable[[], Live], facts: Callable[[], Mapping[str, str]]) -> None:
         self._source = source
+        self._facts = facts
+        self.scraped_s: deque[float] = deque(maxlen=3)
+        """when the last scrapes were"""
 
     def collect(self) -> Iterator[Any]:
-        """All families."""
-        live: Live = self._source()
-        sessions = GaugeMetricFamily(
+        """All families. Between them others have their turn: guests may run in this process."""
+        for family in self._families(self._source()):
+            yield family
+            time.sleep(0)
+        self.scraped_s.append(monotonic_ns() / 1e9)
+
+    def _families(self, live: Live) -> Iterator[Any]:
+        yield InfoMetricFamily("harness_run", "Which run this is", value=dict(self._facts()))
+        sessions = CounterMetricFamily(
             "harness_sessions", "Sessions of this run by what became of them", labels=["state"]
         )
         for state in TOTALS:
-            if state != "occupancy":
+            if state not in GAUGES:
                 sessions.add_metric([state], live.total("sessions", state))
         yield sessions
+        yield GaugeMetricFamily(
+            "harness_leftovers",
+            "Sessions without proof of their end",
+            value=live.total("sessions", "leftover"),
+        )
         yield GaugeMetricFamily(
             "harness_occupancy", "Guests in session now", value=live.total("sessions", "occupancy")
         )
@@ -76,11 +106,12 @@ class LiveCollector(Collector):
                 (corrected, corrected_tag(operation)),
             ):
                 if tag in live.histograms:
-                    _add(family, [operation], live.histograms[tag])
+                    _add(family, [operation], live.histograms[tag], TIMES_S)
+            time.sleep(0)
         yield service
         yield corrected
         length = HistogramMetricFamily("harness_session_seconds", "How long guests were in session")
-        _add(length, [], live.histograms.get(SESSION_LENGTH, Histogram()))
+        _add(length, [], live.histograms.get(SESSION_LENGTH, Histogram()), LENGTHS_S)
         yield length
         lag = GaugeMetricFamily(
             "harness_generator_lag_seconds",
@@ -119,14 +150,16 @@ class LiveCollector(Collector):
         )
 
 
-def _add(family: HistogramMetricFamily, labels: list[str], histogram: Histogram) -> None:
-    counts = [0] * (len(BOUNDS_S) + 1)
-    for highest_us, count in histogram.buckets_us():
-        counts[bisect_left(BOUNDS_S, highest_us / 1e6)] += count
-    total, buckets = 0, []
-    for bound, count in zip([*map(str, BOUNDS_S), "+Inf"], counts, strict=True):
-        total += count
-        buckets.append((bound, float(total)))
+def _add(
+    family: HistogramMetricFamily,
+    labels: list[str],
+    histogram: Histogram,
+    bounds: tuple[float, ...],
+) -> None:
+    places, counts = histogram.used()
+    within = np.searchsorted(bounds, highest_us(places) / 1e6)
+    sums = np.cumsum(np.bincount(within, counts, len(bounds) + 1)).tolist()
+    buckets = list(zip([*map(str, bounds), "+Inf"], sums, strict=True))
     mean_ms = histogram.mean_ms or 0.0
     family.add_metric(labels, buckets=buckets, sum_value=mean_ms / 1000 * histogram.count)
 
@@ -134,16 +167,36 @@ def _add(family: HistogramMetricFamily, labels: list[str], histogram: Histogram)
 class MetricsServer:
     """The endpoint; :meth:`close` frees the port."""
 
-    def __init__(self, source: Any, *, port: int, address: str) -> None:
+    def __init__(
+        self,
+        source: Callable[[], Live],
+        *,
+        port: int,
+        address: str,
+        facts: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
         """Listen. Raises ConfigError when the port can't be had."""
         registry = CollectorRegistry()
-        registry.register(LiveCollector(source))
+        self._collector = LiveCollector(source, facts)
+        registry.register(self._collector)
+        self._collector.scraped_s.clear()  # to register is to be asked once
         try:
             self._server, self._thread = start_http_server(port, addr=address, registry=registry)
         except OSError as error:
             raise ConfigError(
                 f"--metrics-port {port}: can't listen on {address}: {error.strerror or error}"
             ) from error
+
+    def linger(self) -> None:
+        """Where somebody scrapes again and again, wait until the last figures were fetched too."""
+        scraped_s = self._collector.scraped_s
+        if len(scraped_s) < 3:
+            return
+        last_s = scraped_s[-1]
+        pause_s = max(last_s - scraped_s[-2], scraped_s[-2] - scraped_s[-3])
+        until_s = min(last_s + 2 * pause_s, monotonic_ns() / 1e9 + LINGERS_S)
+        while scraped_s[-1] == last_s and monotonic_ns() / 1e9 < until_s:
+            time.sleep(0.05)
 
     def close(self) -> None:
         """Stop listening."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import gevent
 
+from harness import __version__
 from harness.clock import monotonic_ns, utc_iso, wall_ns
 from harness.config.run_config import SEARCH, SIMULATOR, RunConfig
 from harness.errors import ConfigError
@@ -188,14 +189,30 @@ class Leader(Node):
 
             address, port = options.metrics
             try:
-                server = MetricsServer(lambda: self.live, port=port, address=address)
+                server = MetricsServer(
+                    lambda: self.live, port=port, address=address, facts=self._facts
+                )
             except ConfigError as error:
                 refuse(str(error), ExitCode.CONFIG)
-            self.environment.events.quit.add_listener(lambda **_: server.close())
+            self.environment.events.quit.add_listener(lambda **_: self._close_metrics(server))
         if self.environment.web_ui is not None:
             parsed = self.environment.parsed_options
             guard(self.environment.web_ui.app, parsed.web_host or "", parsed.web_host_name)
             SessionsTab(self.environment.web_ui, self)
+
+    def _close_metrics(self, server: MetricsServer) -> None:
+        if not {ENDED_BY_HAND, ENDED_BY_SEARCH} & self.notes.keys():
+            server.linger()
+        server.close()
+
+    def _facts(self) -> dict[str, str]:
+        """Which run this is, for those who watch several."""
+        return {
+            "run_id": "" if self.directory is None else self.directory.name,
+            "target": "" if self.options is None else self.options.target.netloc,
+            "locustfile": Path(self.environment.parsed_options.locustfile).name,
+            "version": __version__,
+        }
 
     def _begin(self, options: RunOptions, warm_up: float) -> None:
         self.failures, self.notes = [], {}

@@ -2,6 +2,8 @@
 
 import json
 import re
+import threading
+import time
 import urllib.request
 
 import pytest
@@ -12,7 +14,9 @@ import harness.deploy
 from harness.errors import ConfigError
 from harness.load.live.prometheus import MetricsServer
 from harness.load.live.totals import Live
+from harness.measure.histogram import Histogram
 from harness.measure.model import GROUPS, OPERATIONS
+from harness.measure.recorder import service_tag
 from harness.supervise.locust_process import free_port
 
 
@@ -41,15 +45,24 @@ def scrape(live: Live) -> dict[str, float]:
 def test_the_figures_arrive() -> None:
     found = scrape(measured())
     assert found["harness_occupancy[]"] == 7
-    assert found["harness_sessions[('state', 'leftover')]"] == 1
+    assert found["harness_leftovers[]"] == 1
+    assert found["harness_sessions_total[('state', 'opened')]"] == 13
     assert found["harness_operations_total[('operation', 'reply'), ('outcome', 'ok')]"] == 4
     assert found["harness_operations_total[('operation', 'reply'), ('outcome', 'lost')]"] == 1
     assert found["harness_service_seconds_count[('operation', 'reply')]"] == 4
-    assert found["harness_service_seconds_bucket[('le', '0.025'), ('operation', 'reply')]"] == 2
+    up_to = dict(buckets(found, "reply"))
+    assert [count for bound, count in up_to.items() if 0.0201 < bound < 0.039] == [2] * 14
     assert found["harness_service_seconds_bucket[('le', '+Inf'), ('operation', 'reply')]"] == 4
     assert found["harness_service_seconds_sum[('operation', 'reply')]"] == pytest.approx(
         0.77, rel=0.01
     )
+
+
+def buckets(found: dict[str, float], operation: str) -> list[tuple[float, float]]:
+    """Each bound of the service's times, with the count up to it."""
+    name = re.compile(r"harness_service_seconds_bucket\[\('le', '(.*?)'\), .*'(.*?)'\)\]")
+    named = ((name.fullmatch(key), count) for key, count in found.items())
+    return sorted((float(key[1]), n) for key, n in named if key and key[2] == operation)
 
 
 def test_a_run_without_data_is_scraped_too() -> None:
@@ -73,7 +86,7 @@ def test_the_dashboard_asks_only_for_what_is_exported() -> None:
     asked = {name for query in queries for name in re.findall(r"\bharness_\w+", query)}
     assert len(queries) >= 8
     assert asked <= exported
-    assert "harness_sessions" in asked
+    assert "harness_sessions_total" in asked
     assert {f"harness_{group}_total" for group in GROUPS} <= asked
 
 
@@ -92,3 +105,59 @@ def test_the_dashboard_asks_only_for_labels_that_are_exported() -> None:
     places = [tuple(panel["gridPos"][key] for key in "xy") for panel in dashboard["panels"]]
     assert len(set(places)) == len(places)
     assert len({panel["id"] for panel in dashboard["panels"]}) == len(places)
+
+
+@pytest.mark.parametrize("middle_ms", [11, 51, 340, 4_700, 13_000])
+def test_a_percentile_of_the_buckets_is_within_five_per_cent_of_ours(middle_ms: float) -> None:
+    """Also where all values lie in one bucket, at its lower end."""
+    for spread in (1.001, 1.5):
+        histogram = Histogram()
+        values_ms = [middle_ms * spread ** (n / 500 - 1) for n in range(1000)]
+        for value in values_ms:
+            histogram.record_ns(int(value * 1e6))
+        live = Live()
+        live.outcomes["reply"] = {"ok": 1000}
+        live.histograms[service_tag("reply")] = histogram
+        found = scrape(live)
+        cumulated = buckets(found, "reply")
+        lower, below = 0.0, 0.0
+        for upper, count in cumulated:
+            if count >= 950:
+                break
+            lower, below = upper, count
+        quantile_ms = 1000 * (lower + (upper - lower) * (950 - below) / (count - below))
+        assert quantile_ms == pytest.approx(histogram.percentile_ms(95), rel=0.05)
+
+
+def test_the_run_says_which_it_is() -> None:
+    port = int(free_port())
+    facts = {"run_id": "20261128-1", "target": "staging.example"}
+    server = MetricsServer(Live, port=port, address="127.0.0.1", facts=lambda: facts)
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            assert 'run_id="20261128-1"' in answer.read().decode()
+    finally:
+        server.close()
+
+
+def fetch(port: int) -> None:
+    urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read()
+
+
+def test_the_end_waits_for_one_more_scrape_of_who_scrapes_again_and_again() -> None:
+    port = int(free_port())
+    server = MetricsServer(Live, port=port, address="127.0.0.1")
+    try:
+        server.linger()  # nobody has ever scraped: at once
+        for _ in range(3):
+            fetch(port)
+            time.sleep(0.5)
+        late = threading.Timer(0.3, fetch, [port])
+        late.start()
+        began = time.monotonic()
+        server.linger()
+        assert not late.is_alive() or time.monotonic() - began > 0.2
+        late.join()
+        server.linger()  # and whoever does not come again is not waited for long
+    finally:
+        server.close()
