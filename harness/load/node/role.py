@@ -194,16 +194,17 @@ class Leader(Node):
                 )
             except ConfigError as error:
                 refuse(str(error), ExitCode.CONFIG)
-            self.environment.events.quit.add_listener(lambda **_: self._close_metrics(server))
+
+            def close(**_: Any) -> None:
+                if not {ENDED_BY_HAND, ENDED_BY_SEARCH} & self.notes.keys():
+                    server.linger()
+                server.close()
+
+            self.environment.events.quit.add_listener(close)
         if self.environment.web_ui is not None:
             parsed = self.environment.parsed_options
             guard(self.environment.web_ui.app, parsed.web_host or "", parsed.web_host_name)
             SessionsTab(self.environment.web_ui, self)
-
-    def _close_metrics(self, server: MetricsServer) -> None:
-        if not {ENDED_BY_HAND, ENDED_BY_SEARCH} & self.notes.keys():
-            server.linger()
-        server.close()
 
     def _facts(self) -> dict[str, str]:
         """Which run this is, for those who watch several."""
