@@ -296,13 +296,12 @@ def _weighted_quantile(values: np.ndarray, weights: np.ndarray, share: float) ->
 
 def _leftovers(wanted: Wanted, draw: np.random.Generator) -> dict[str, float]:
     """Agents that leftovers keep busy, at the mean rate of the busy hour."""
-    many, rate = 1_000_000, wanted.chats_per_h / 3600
-    length_s = many / rate
-    came = np.sort(draw.uniform(0, length_s, many))
-    mine = draw.random(many) < wanted.leftover_share * wanted.to_agents
-    stays = draw.exponential(wanted.leftover_s, many)
-    held = np.minimum(came + stays, length_s)[mine] - came[mine]
-    return {"leftovers": float(held.sum() / length_s / wanted.concurrency)}
+    rate = wanted.chats_per_h / 3600 * wanted.leftover_share * wanted.to_agents
+    if not rate:
+        return {"leftovers": 0.0}
+    came = np.cumsum(draw.exponential(1 / rate, 200_000))
+    held = np.minimum(draw.exponential(wanted.leftover_s, came.size), came[-1] - came)
+    return {"leftovers": float(held.sum() / came[-1] / wanted.concurrency)}
 
 
 if __name__ == "__main__":

@@ -406,12 +406,17 @@ def _runs(
     )
     night_s = max(60.0, wanted.window_s - session_s - drain_s)
     return (
-        run(1, even, 60, "does one guest get through", " --arrivals even"),
+        run(_few(wanted.messages), even, 60, "do a few guests get through", " --arrivals even"),
         run(per_min, random, wanted.test_s, "the peak, held"),
         run(peak_minute, even, 600, "the worst minute, for ten", " --arrivals even"),
         search,
         run(wanted.chats_per_h / 60, random, night_s, "a night at the mean: does anything drift"),
     )
+
+
+def _few(messages: float) -> int:
+    """Guests of the first run: as many as shares and percentiles need to be judged at all."""
+    return max(10, ceil(25 / messages))
 
 
 def _most_by_chance(limit: int) -> float:

@@ -4,7 +4,7 @@ import pytest
 
 from tests.benchmarks.plans import LAUNCHES, WHY, Launch, compare
 
-ROUGHLY = {"wait, s": 0.25, "leftovers": 0.15, "give up": 0.1, "at most": 0.1, "worst minute": 0.1}
+ROUGHLY = {"wait, s": 0.25, "give up": 0.1, "at most": 0.1, "worst minute": 0.1}
 """What so few guests leave to chance; the whole table has 5 % for all of them."""
 
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -192,7 +193,7 @@ def test_one_machine_serves_all_needs() -> None:
 
 
 def test_doubts_are_told() -> None:
-    def warned(**changes: float) -> str:
+    def warned(**changes: Any) -> str:
         return "; ".join(plan_launch(replace(LAUNCH, **changes)).warnings)
 
     assert "shorter than three chats" in warned(test_s=1200)

@@ -1,0 +1,88 @@
+"""The printed commands, run as they are: what the simulator then saw is what the plan said."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from math import sqrt
+from pathlib import Path
+
+import pytest
+
+from harness.config.run_config import LISTEN
+from harness.exit_codes import ExitCode
+from harness.supervise.run_process import EmbeddedSimulator
+
+LAUNCH = (
+    "--chats-per-hour", "6000", "--handle-time", "12s", "--messages", "3.5", "--to-agents", "0%",
+    "--test-duration", "90s",
+)  # fmt: skip
+SESSION_S, BOT_DELAY = 12.0, "1s"
+SPIKE_S = 40
+"""Instead of the ten minutes that are printed."""
+
+
+def harness(*words: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "harness", *words],
+        cwd=folder, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+
+@pytest.mark.process
+@pytest.mark.long
+def test_the_printed_commands_make_the_load_that_was_planned(tmp_path: Path) -> None:
+    told = json.loads(harness("plan", *LAUNCH, "--json", folder=tmp_path).stdout)
+    smoke, held, spike, *_ = told["plan"]["runs"]
+    cut = spike["command"].replace("--over 10m", f"--over {SPIKE_S}s")
+    assert cut != spike["command"]
+    for command, guests, over_s in (
+        (smoke["command"], smoke["guests"], 60),
+        (held["command"], held["guests"], 90),
+        (cut, spike["guests"] * SPIKE_S / 600, SPIKE_S),
+    ):
+        even = "even" in command
+        chance = 1 if even else 4 * sqrt(guests)
+        seen = run_and_watch(command, tmp_path, over_s=over_s)
+        assert seen["opened"] == pytest.approx(guests, abs=chance)
+        said = seen["texts"] / seen["opened"]
+        assert said == pytest.approx(3.5, abs=4 * 0.5 / sqrt(seen["opened"]))
+        if command != smoke["command"]:
+            expected = guests / over_s * SESSION_S
+            # of a mean over some sessions' lengths, by chance and with their coming and going
+            off = 0.1 * expected if even else 4 * sqrt(expected / (over_s / SESSION_S))
+            assert seen["at_once"] == pytest.approx(expected, abs=off)
+
+
+def run_and_watch(command: str, folder: Path, *, over_s: float) -> dict[str, float]:
+    """What the simulator counted; ``at_once`` is the mean when it had filled, before the end."""
+    simulator = EmbeddedSimulator("--bot-delay", BOT_DELAY)
+    try:
+        words = [*shlex.split(command)[1:], "--target", simulator.start()]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "harness", *words],
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            # The first 20 guests listen for some seconds before they leave: too many of so few.
+            env={**os.environ, LISTEN.variable: "off"},
+        )
+        began, at_once = 0.0, []
+        while process.poll() is None:
+            time.sleep(0.5)
+            sessions = (simulator.truth() or {})["sessions"]
+            now = time.monotonic()
+            began = began or (now if sessions["opened"] else 0.0)
+            if began and SESSION_S + 2 < now - began < over_s:
+                at_once.append(sessions["open"])
+        truth = simulator.truth() or {}
+    finally:
+        simulator.stop()
+    assert process.returncode == ExitCode.PASS
+    assert truth["sessions"]["open"] == 0
+    return {
+        "opened": truth["sessions"]["opened"],
+        "texts": truth["messages"]["texts"],
+        "at_once": sum(at_once) / max(1, len(at_once)),
+    }
