@@ -19,7 +19,7 @@ from typing import Any
 
 from harness.judge.accounts import with_warm_up
 from harness.measure.histogram import Counted, Histogram, combined, decoded_where_whole, rank
-from harness.measure.model import TIMED, Outcome
+from harness.measure.model import COMING, TIMED, Outcome, Phase
 from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, WARM_UP, censored_tag, service_tag
 from harness.measure.snapshot import Interval, TaggedHistogram, read_histograms, read_intervals
 from harness.rundir.layout import RunDirectory, worker_of
@@ -33,7 +33,6 @@ HEAT_ROWS_PER_DECADE = 12
 WIDTHS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 BANDS = (50.0, 95.0, 99.0)
 REPLIES = service_tag("reply")
-PAUSED = "paused"
 FAILED = tuple(set(Outcome) - TIMED - {Outcome.CUT_SHORT})
 """Outcomes of what never came and has no time at all."""
 
@@ -123,10 +122,10 @@ def read_series(run_dir: Path) -> Series | None:
         for interval in read_intervals(path):
             began = interval.ended_s - interval.length_s
             phase = interval.phase
-            if phase == PAUSED:
-                if series.last.get(interval.worker, (0.0, ""))[1] != PAUSED:
+            if phase == Phase.PAUSED:
+                if series.last.get(interval.worker, (0.0, ""))[1] != Phase.PAUSED:
                     series.pauses.append(began)
-                phase = "running"  # a pause is a moment of the run and not the end of a phase
+                phase = Phase.RUNNING  # a pause is a moment of the run and not the end of a phase
             series.phases[phase] = min(series.phases.get(phase, began), began)
             series.last[interval.worker] = (interval.ended_s, interval.phase)
             for operation, outcomes in interval.outcomes.items():
@@ -362,7 +361,6 @@ SHOWN = ("session_open", "reply")
 MOST_SCHEDULE_PARTS = 24
 """A schedule of more parts than this is a curve, which the charts show better."""
 DRAIN = "drain"
-RUNNING = ("running", "paused")
 
 
 @dataclass(slots=True)
@@ -408,7 +406,7 @@ def parts_block(
         return []
     began = min(one.ended_s - one.length_s for one in intervals)
     ended = max(one.ended_s for one in intervals)
-    running = [one.ended_s for one in intervals if one.phase in RUNNING]
+    running = [one.ended_s for one in intervals if one.phase in COMING]
     drained = max(running, default=began)
     first = began + LEAD_S if parts else began
     stretches = [

@@ -37,7 +37,7 @@ from typing import Any
 import orjson
 
 from harness.errors import ConfigError
-from harness.measure.model import interval_s
+from harness.measure.model import COMING, interval_s
 from harness.measure.snapshot import Interval
 from harness.rundir.layout import (
     ABORTED,
@@ -165,7 +165,7 @@ def _ran_s(intervals: Iterable[Interval]) -> float:
         first = min(first, interval.ended_s - interval.length_s)
         if coming.get(interval.worker, True):
             last = max(last, interval.ended_s)
-        coming[interval.worker] = interval.phase in ("running", "paused")
+        coming[interval.worker] = interval.phase in COMING
     return max(0.0, last - first)
 
 

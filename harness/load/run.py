@@ -48,7 +48,7 @@ from harness.load.options import RunOptions, seed
 from harness.load.shape import ArrivalShape
 from harness.measure.histogram import Histogram
 from harness.measure.lag import LoopLag
-from harness.measure.model import Sample
+from harness.measure.model import COMING, Phase, Sample
 from harness.measure.recorder import GUESTS_ARRIVED, GUESTS_FAILED, STORIES_TOLD
 from harness.measure.snapshot import IntervalWriter
 from harness.rundir.layout import RunDirectory, begin_run, sign_ins_fact, target_facts
@@ -172,7 +172,7 @@ class Run:
         """of guests whose stories have not left them: what holds them, so that none is collected"""
         self._finished = False
         self._closed = Event()
-        self._phase = "running"
+        self._phase = Phase.RUNNING
         arrivals = None
         if shape is not None:
             arrivals = Arrivals(
@@ -290,7 +290,7 @@ class Run:
 
     def _gone(self, session: GuestSession, length_ns: int) -> None:
         self._open.pop(session, None)
-        self.recorder.add_session_length(length_ns, cut=self._phase == "clearing")
+        self.recorder.add_session_length(length_ns, cut=self._phase is Phase.CLEARING)
         if not self._open:
             self._quiet.set()
 
@@ -298,11 +298,11 @@ class Run:
 
     def pause(self, on: bool) -> None:
         """No new guests while it is on; those in session go on as always."""
-        if on is not (self._phase == "paused"):
+        if on is not (self._phase is Phase.PAUSED):
             LOG.info("paused" if on else "going on")
         self._dispatch.pause(on)
-        if self._phase in ("running", "paused"):
-            self._phase = "paused" if on else "running"
+        if self._phase in COMING:
+            self._phase = Phase.PAUSED if on else Phase.RUNNING
 
     def _may_listen(self) -> bool:
         """Whether a guest who has finished may stay silent: nobody waits for its slot."""
@@ -399,20 +399,20 @@ class Run:
             return self._drain()
 
     def _drain(self) -> int:
-        if self._phase == "ended":
+        if self._phase is Phase.ENDED:
             return self.ledger.open
-        self._phase = "finishing"
+        self._phase = Phase.FINISHING
         LOG.info("no new guests; %s in session may finish", len(self._open))
         if not self.failures:
             grace_s = float(self.environment.stop_timeout or 0)
             self._wait_for_guests(grace_s, self._hurried)
-        self._phase = "clearing"
+        self._phase = Phase.CLEARING
         LOG.info("clearing %s sessions", len(self._open))
         for slot in dict.fromkeys(opener for opener, _ in self._open.values()):
             slot.kill(block=False)
             gevent.sleep(1 / CLEARS_PER_S)
         self._wait_for_guests(DRAIN_LIMIT_S)
-        self._phase = "ended"
+        self._phase = Phase.ENDED
         LOG.info("ended; %s sessions without proof of their end", self.ledger.open)
         return self.ledger.open
 

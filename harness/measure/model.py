@@ -243,6 +243,22 @@ def ordered(names: Iterable[str]) -> list[str]:
     return known + sorted(there - set(known))
 
 
+class Phase(StrEnum):
+    """What a process of a run is doing; each interval says what it was at its end."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    FINISHING = "finishing"
+    """no new guests; conversations may finish"""
+    CLEARING = "clearing"
+    """what is still open is being cleared"""
+    ENDED = "ended"
+
+
+COMING = (Phase.RUNNING, Phase.PAUSED)
+"""Phases before the way out: guests come, or would if the run were not paused."""
+
+
 class Section(StrEnum):
     """Where a count stands in ``run.json``."""
 

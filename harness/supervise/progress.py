@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.errors import ConfigError
-from harness.measure.model import OPERATIONS
+from harness.measure.model import OPERATIONS, Phase
 from harness.rundir.layout import WAITING, RunDirectory
 from harness.units import duration_text, milliseconds
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:  # with it come libraries that take a while to import
 
 PHASES = {
     "": "starting",
-    "running": "running",
-    "paused": "paused; harness pause RUN --resume goes on",
-    "finishing": "no new guests; conversations may finish",
-    "clearing": "clearing what is still open",
-    "ended": "ended",
+    Phase.RUNNING: "running",
+    Phase.PAUSED: "paused; harness pause RUN --resume goes on",
+    Phase.FINISHING: "no new guests; conversations may finish",
+    Phase.CLEARING: "clearing what is still open",
+    Phase.ENDED: "ended",
 }
 EVERY_S = 0.5
 PLAIN_EVERY_S = 5.0
@@ -116,7 +116,7 @@ class Progress:
     def stage(self) -> str:
         """The phase in words; at the end with how far it has come."""
         words = PHASES[self.phase] if self.phase or not self.waiting else self.waiting
-        if self.phase not in ("finishing", "clearing"):
+        if self.phase not in (Phase.FINISHING, Phase.CLEARING):
             return words
         opened, cleared = (self.total("sessions", key) for key in ("opened", "cleared"))
         to_go = self.total("sessions", "occupancy")
@@ -128,7 +128,7 @@ class Progress:
         if self._began_s is None:
             return ""
         gone = max(0.0, time.time() - self._began_s)
-        if self._run_time_s is None or self.phase != "running":
+        if self._run_time_s is None or self.phase != Phase.RUNNING:
             return duration_text(round(gone))
         left = duration_text(max(0, round(self._run_time_s - gone)))
         return f"{duration_text(round(gone))}, {left} left"

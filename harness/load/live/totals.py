@@ -23,7 +23,7 @@ from harness.judge.gate import AbortState, consider_abort, judge_one
 from harness.judge.objective import GENERATOR_LAG, Kind, Objective, Unit
 from harness.measure.censored import Figure, Tried, ambiguous, tried
 from harness.measure.histogram import Histogram
-from harness.measure.model import OPERATIONS, CountedBy, Section, counters_of
+from harness.measure.model import OPERATIONS, CountedBy, Phase, Section, counters_of
 from harness.measure.recorder import (
     LAG_LOOP,
     censored_tag,
@@ -125,7 +125,7 @@ class Live:
 
     def lost(self) -> list[str]:
         """Processes that fell silent before they had come to their end."""
-        return [name for name in self.quiet() if self.newest[name].get("phase") != "ended"]
+        return [name for name in self.quiet() if self.newest[name].get("phase") != Phase.ENDED]
 
     def figures(self) -> dict[str, Any]:
         """The run so far in the shape of ``run.json``, as the gate takes it."""

@@ -93,8 +93,8 @@ class WorkerNode(Node):
         """Close the files, see that the master has what is in them, and say so."""
         if (run := self.run) is not None:
             finish_worker(self.runner, run)
+            LOG.info("the master has been told")
             self.environment.harness_run = None
-            LOG.info("ended: the master has been told")
         self.going = False
 
     def fail_start(self, why: str) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from harness.judge.series import BANDS, FAILED, Series, Values
 from harness.measure.histogram import Counted
-from harness.measure.model import COUNTERS, OPERATIONS, ordered
+from harness.measure.model import COUNTERS, OPERATIONS, Phase, ordered
 from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, censored_tag, corrected_tag, service_tag
 from harness.measure.statistics import Blocks
 from harness.report.html.charts import (
@@ -33,12 +33,11 @@ LAG_MS = 100.0
 """Generator lag at p99 from which on it is worth a mark."""
 SILENT_BINS = 3
 """So many bins without a word before the end make a process lost."""
-ENDED = "ended"
 SAME_PAUSE_S = 5.0
 """The processes of a run hear of a pause at moments that lie no farther apart."""
 
 
-class Phase(NamedTuple):
+class PhaseStart(NamedTuple):
     """A named part of the run, from ``t`` (seconds since the epoch) on."""
 
     name: str
@@ -97,7 +96,7 @@ def _worst_lag(series: Series, tag: str, words: str) -> Iterator[Incident]:
 def _silent(series: Series) -> Iterator[Incident]:
     end = max((at_s for at_s, _ in series.last.values()), default=0.0)
     for worker, (at_s, phase) in series.last.items():
-        if phase != ENDED and end - at_s > SILENT_BINS * series.width_s:
+        if phase != Phase.ENDED and end - at_s > SILENT_BINS * series.width_s:
             yield Incident(t=at_s, text=f"last word of process {worker}, well before the end")
 
 
@@ -113,7 +112,7 @@ def _pauses(series: Series) -> Iterator[Incident]:
 class RunCharts:
     """All charts of a run's report, and what is marked in those over time."""
 
-    phases: Sequence[Phase] = ()
+    phases: Sequence[PhaseStart] = ()
     incidents: Sequence[Incident] = ()
     load: Sequence[Figure] = ()
     """arrivals and guests in session"""
@@ -174,12 +173,14 @@ def _known(*figures: Figure | None) -> list[Figure]:
     return [figure for figure in figures if figure is not None]
 
 
-def _phases(series: Series) -> list[Phase]:
+def _phases(series: Series) -> list[PhaseStart]:
     """The phases that the processes themselves noted; none where there was only one."""
     noted = {name: at_s for name, at_s in series.phases.items() if name}
     if len(noted) < 2:
         return []
-    return [Phase(name=name, t=noted[name]) for name in sorted(noted, key=lambda name: noted[name])]
+    return [
+        PhaseStart(name=name, t=noted[name]) for name in sorted(noted, key=lambda name: noted[name])
+    ]
 
 
 def _heat(series: Series, charts: TimeCharts) -> Figure | None:

@@ -18,6 +18,7 @@ import orjson
 
 from harness.errors import ConfigError
 from harness.measure.histogram import Histogram
+from harness.measure.model import Phase
 from harness.measure.recorder import LAG_LOOP, service_tag
 from harness.measure.snapshot import read_histograms, read_intervals
 from harness.report.html.page import Column, Page, Section, Table, Tile, write_page
@@ -237,7 +238,7 @@ def read_rise(directory: Path, operation: str) -> list[Second]:
     last: dict[str, int] = {}
     for path in RunDirectory(directory).all_intervals():
         for interval in read_intervals(path):
-            if interval.phase != "running":
+            if interval.phase != Phase.RUNNING:
                 continue
             at = int(interval.ended_s - interval.length_s / 2)
             last[interval.worker] = max(at, last.get(interval.worker, at))

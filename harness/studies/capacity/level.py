@@ -19,7 +19,7 @@ from harness.judge.gate import Verdict
 from harness.judge.objective import Kind, Objective, Op, Unit, parse_objective
 from harness.judge.record import DEFAULT_OBJECTIVES, KNOWN
 from harness.measure.histogram import Histogram
-from harness.measure.model import OPERATIONS, Outcome
+from harness.measure.model import OPERATIONS, Outcome, Phase
 from harness.measure.recorder import corrected_tag, service_tag
 from harness.measure.snapshot import Interval, read_histograms, read_intervals
 from harness.measure.statistics import Blocks, Share, estimate_share
@@ -80,7 +80,7 @@ def read_window(directory: Path, warmup_s: float, *, longest_s: float | None = N
         interval
         for path in RunDirectory(directory).all_intervals()
         for interval in read_intervals(path)
-        if interval.phase == "running"
+        if interval.phase == Phase.RUNNING
     ]
     if not running:
         raise ConfigError(f"{directory.name}: the level never ran")

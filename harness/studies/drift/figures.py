@@ -25,6 +25,7 @@ from harness.judge.record import KNOWN
 from harness.judge.series import Series, Values, read_series
 from harness.ledger.reader import read_account
 from harness.measure.histogram import Counted
+from harness.measure.model import Phase
 from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, SESSION_CUT, SESSION_LENGTH, service_tag
 from harness.rundir.layout import read_start
 from harness.studies.drift.assess import DriftReport, Side, Watched, assess
@@ -48,7 +49,7 @@ def occupancy_over_expected(series: Series) -> Values:
     expected = expected_occupancy(started, series.width_s, lengths, cut)
     first_s = series.starts_s[0] + (lengths.max_ms or 0.0) / 1000
     last_s = min(
-        (at for phase, at in series.phases.items() if phase not in ("", "running")),
+        (at for phase, at in series.phases.items() if phase not in ("", Phase.RUNNING)),
         default=series.starts_s[-1] + series.width_s,
     )
     return [
