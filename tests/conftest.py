@@ -2,12 +2,15 @@
 and a real browser where there is one.
 """
 
+import atexit
 import contextlib
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -29,6 +32,9 @@ from processes import ROOT, Simulator, StoodStill
 # Hundreds of processes are started: none compiles the whole package anew.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# What the simulator keeps for its user is kept apart from the tester's own.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="harness-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 # The machine is shared: property tests take the time they take.
 settings.register_profile("all", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -199,7 +199,7 @@ def _one_of(option: str, text: str, meanings: Mapping[str, Meaning]) -> Meaning:
 HOW_TO_SIMULATE = (
     "no target: say where the guests go, for example\n"
     "  harness run LOCUSTFILE                  (starts the simulator by itself)\n"
-    "or start the simulator in another terminal and name its url and deployment id:\n"
+    "or start the simulator in another terminal and name its target:\n"
     "  harness simulate\n"
     "  HARNESS_TARGET='ws://127.0.0.1:PORT/v1?deploymentId=UUID' locust -f LOCUSTFILE"
 )

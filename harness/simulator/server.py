@@ -10,14 +10,16 @@ import socket
 import ssl
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 import uvloop
 from aiohttp import web
 
+from harness.config.run_config import ENVIRONMENT
 from harness.errors import ConfigError
 from harness.machine import raise_file_limit
 from harness.processes import starter
@@ -27,10 +29,16 @@ from harness.simulator.platform_api import conversations, query
 from harness.simulator.service import Service
 from harness.simulator.settings import Settings
 
+if TYPE_CHECKING:
+    import trustme
+
 
 @contextmanager
 def private_ca(host: str, *more: str) -> Iterator[tuple[ssl.SSLContext, Path]]:
-    """A CA made at start and gone at exit: (the server's context, the CA's PEM file).
+    """A CA that stays the same for this user: (the server's context, the CA's PEM file).
+
+    Where nothing can be kept (a read-only home, an unknown user) it is made at start and gone at
+    exit.
 
     The certificate is for loopback, for ``host`` unless it stands for all addresses, and for the
     names or addresses in ``more``. Raises ConfigError for what can be no name.
@@ -43,17 +51,55 @@ def private_ca(host: str, *more: str) -> Iterator[tuple[ssl.SSLContext, Path]]:
             names.add(host)
     except ValueError:
         names.add(host)
-    authority = trustme.CA()
+    authority, ca_file = kept_ca(kept_in()) or (trustme.CA(), None)
     try:
         server = authority.issue_cert(*sorted(names))
     except ValueError as error:
         raise ConfigError(f"--tls-name: a certificate can't be made: {error}") from None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     server.configure_cert(context)
+    if ca_file is not None:
+        yield context, ca_file
+        return
     with tempfile.TemporaryDirectory(prefix="harness-simulator-") as folder:
         ca_file = Path(folder) / "ca.pem"
         authority.cert_pem.write_to_path(str(ca_file))
         yield context, ca_file
+
+
+def kept_in() -> Path | None:
+    """Where this user's programs keep their state; None for a user who has no home."""
+    with suppress(RuntimeError):
+        folder = ENVIRONMENT.get("XDG_STATE_HOME") or Path.home() / ".local/state"
+        return Path(folder, "harness", "simulator")
+    return None
+
+
+def kept_ca(folder: Path | None) -> "tuple[trustme.CA, Path] | None":
+    """The CA in ``folder``, made there if there is none; None where that can't be."""
+    import trustme
+
+    if folder is None:
+        return None
+    whole, cert = folder / "ca-key.pem", folder / "ca.pem"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not whole.exists():
+            made = trustme.CA()
+            with tempfile.NamedTemporaryFile(dir=folder) as file:  # readable by its owner alone
+                file.write(made.cert_pem.bytes() + made.private_key_pem.bytes())
+                file.flush()
+                with suppress(FileExistsError):  # another simulator was quicker: its CA is ours
+                    os.link(file.name, whole)
+        text = whole.read_bytes()
+        authority = trustme.CA.from_pem(text, text)
+        if not cert.exists() or cert.read_bytes() != authority.cert_pem.bytes():
+            with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+                file.write(authority.cert_pem.bytes())
+            Path(file.name).replace(cert)
+    except (OSError, ValueError):
+        return None
+    return authority, cert
 
 
 PARTS = (admin, attachments, authentication, sessions, messages, rest, query, conversations)

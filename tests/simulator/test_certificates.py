@@ -1,7 +1,8 @@
-"""The private CA: usable by a client that trusts it, and gone afterwards."""
+"""The private CA: usable by a client that trusts it, and the same at the next start."""
 
 import ssl
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -10,11 +11,37 @@ from harness.simulator.server import private_ca
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "twin.example"])
-def test_the_ca_file_is_there_while_needed(host) -> None:
-    with private_ca(host) as (context, ca_file):
-        assert isinstance(context, ssl.SSLContext)
+def test_the_ca_stays_the_same(host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    found = set()
+    for _ in range(2):
+        with private_ca(host) as (context, ca_file):
+            assert isinstance(context, ssl.SSLContext)
+            ssl.create_default_context(cafile=str(ca_file))
+        found.add((ca_file, ca_file.read_bytes()))
+    assert len(found) == 1
+    (key,) = tmp_path.rglob("ca-key.pem")
+    assert key.stat().st_mode & 0o077 == 0
+    assert sorted(path.name for path in key.parent.iterdir()) == ["ca-key.pem", "ca.pem"]
+
+
+def test_where_nothing_can_be_kept_the_ca_is_gone_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    with private_ca("127.0.0.1") as (_, ca_file):
         ssl.create_default_context(cafile=str(ca_file))
     assert not ca_file.exists()
+
+
+def test_a_damaged_ca_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    folder = tmp_path / "harness/simulator"
+    folder.mkdir(parents=True)
+    (folder / "ca-key.pem").write_text("garbage")
+    with private_ca("127.0.0.1") as (_, ca_file):
+        ssl.create_default_context(cafile=str(ca_file))
 
 
 def handshake(server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> None:
