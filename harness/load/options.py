@@ -265,6 +265,8 @@ def read_options(parsed: argparse.Namespace) -> RunOptions:
     url = getattr(parsed, "target", "")
     if not url:
         raise ConfigError(HOW_TO_SIMULATE)
+    if getattr(parsed, "host", None):
+        raise ConfigError(f"--host: got {parsed.host!r}; name the target with --target instead")
     terms = resolve_target(
         url,
         Path(parsed.targets),

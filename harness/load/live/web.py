@@ -34,8 +34,11 @@ LOOK_EVERY_S = 3.0
 class SessionsTab:
     """Adds the tab to a running web UI."""
 
-    def __init__(self, web_ui: Any, plugin: Any) -> None:
+    def __init__(self, web_ui: Any, plugin: Any, target: str) -> None:
+        """``target`` is the host and port that guests go to."""
         self._plugin = plugin
+        self._target = target
+        web_ui.environment.host = target  # what the form shows
         self._leftovers: list[dict[str, Any]] = []
         self._looked_ns = 0
         app: Flask = web_ui.app
@@ -53,6 +56,14 @@ class SessionsTab:
             blueprint.add_url_rule(rule, name, guard(getattr(self, f"_{name}")), methods=methods)
         app.register_blueprint(blueprint)
         app.after_request(_add_script)
+        app.before_request(self._keep_target)
+
+    def _keep_target(self) -> Response | None:
+        """Guests go where the run was pointed at: another host in the form is refused."""
+        if request.path != "/swarm" or request.form.get("host", "") in ("", self._target):
+            return None
+        why = f"the target is {self._target}; start Locust with another --target to change it"
+        return jsonify({"success": False, "message": why})
 
     def _page(self) -> Response:
         return Response((PAGE / "sessions.html").read_text(), mimetype="text/html")
@@ -77,6 +88,7 @@ class SessionsTab:
         return jsonify(
             {
                 "run": "" if self._plugin.directory is None else self._plugin.directory.name,
+                "target": self._target,
                 "phase": max((row.get("phase", "") for row in live.newest.values()), default=""),
                 "sessions": figures["sessions"],
                 "arrivals": figures["arrivals"],

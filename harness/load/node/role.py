@@ -204,7 +204,7 @@ class Leader(Node):
         if self.environment.web_ui is not None:
             parsed = self.environment.parsed_options
             guard(self.environment.web_ui.app, parsed.web_host or "", parsed.web_host_name)
-            SessionsTab(self.environment.web_ui, self)
+            SessionsTab(self.environment.web_ui, self, options.terms.target.netloc)
 
     def _facts(self) -> dict[str, str]:
         """Which run this is, for those who watch several."""

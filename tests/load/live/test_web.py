@@ -83,6 +83,21 @@ def test_the_tab_shows_the_run_and_its_button_drains(
     assert sessions["leftover"] > 0
 
 
+def test_the_target_is_named_and_cannot_be_changed_in_the_form(
+    running: tuple[Any, str], simulator: Any
+) -> None:
+    _, url = running
+    target = simulator.url.split("/")[2]
+    assert ask(f"{url}/sessions/state")["target"] == target
+    other = b"user_count=1&spawn_rate=1&host=http://elsewhere.example"
+    with urllib.request.urlopen(f"{url}/swarm", data=other, timeout=5) as answer:
+        told = json.load(answer)
+    assert told["success"] is False
+    assert target in told["message"]
+    with urllib.request.urlopen(f"{url}/", timeout=5) as answer:
+        assert f'"host": "{target}"' in answer.read().decode()
+
+
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
 def test_the_page_alone_fits_and_has_no_complaint(
     browser: Browser, running: tuple[Any, str], width: int, dark: bool
