@@ -3,14 +3,14 @@
 from fakes import FakeServer, Peer
 
 from harness.config.target import parse_target
-from harness.guest.connection import Line
+from harness.guest.connection import Connection
 from harness.guest.settings import GuestSettings
 from harness.measure.recorder import Recorder
 
 ID = "12345678-90ab-cdef-1234-567890abcdef"
 
 
-def line_to(server: FakeServer, recorder: Recorder | None = None, **settings: float) -> Line:
+def line_to(server: FakeServer, recorder: Recorder | None = None, **settings: float) -> Connection:
     target = parse_target(f"ws://127.0.0.1:{server.port}/v1?deploymentId={ID}")
     times = {
         "clear_within_s": 0.3,
@@ -20,7 +20,7 @@ def line_to(server: FakeServer, recorder: Recorder | None = None, **settings: fl
         "reconnect_within_s": 0.3,
         **settings,
     }
-    return Line(
+    return Connection(
         GuestSettings(target=target, **times),  # type: ignore[arg-type]
         "token-1",
         recorder or Recorder(),

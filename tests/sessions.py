@@ -9,12 +9,13 @@ import gevent
 from processes import Simulator
 
 from harness.config.target import parse_target
-from harness.guest.connection import Line
+from harness.guest.connection import Connection
 from harness.guest.settings import GuestSettings
 from harness.ledger.ledger import Stage, Store
 from harness.ledger.tokens import guest_tag
 from harness.measure.recorder import Recorder
 from harness.platform_api.client import Credentials, Places, PlatformApi
+from harness.protocol.requests import text
 
 
 def settings_for(simulator: Any, **more: Any) -> GuestSettings:
@@ -28,10 +29,10 @@ def leave_open(simulator: Any, count: int, tokens: list[str] | None = None) -> l
     """The tokens of so many sessions whose guests have spoken and gone."""
     made = tokens or [str(uuid.uuid4()) for _ in range(count)]
     for token in made:
-        line = Line(settings_for(simulator), token, Recorder())
+        line = Connection(settings_for(simulator), token, Recorder())
         line.connect()
         line.configure()
-        line.say("hello", first=True)
+        line.say("hello")
         gevent.sleep(0.02)
         line.drop()
     return made
@@ -72,7 +73,7 @@ class Guest:
         self.tag = guest_tag(self.token)
         self.message_id = ""
         attributes = {"runId": run_id, "guest": self.tag}
-        self._line = Line(
+        self._line = Connection(
             settings_for(world, custom_attributes=attributes),
             self.token,
             Recorder(),
@@ -81,7 +82,13 @@ class Guest:
         self._line.connect()
         self._line.configure()
         for number in range(texts):
-            self._line.say("hello", first=number == 0)
+            if number:
+                self._line.say("hello")
+            else:
+                first = text(
+                    self.token, self._line.next_id(), "hello", custom_attributes=attributes
+                )
+                self._line.speak(first, "delivered", None)
             gevent.sleep(0.05 if texts > 1 else 0)
         deadline = time.monotonic() + 5
         while wait and not self.message_id and time.monotonic() < deadline:

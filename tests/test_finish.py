@@ -15,7 +15,7 @@ from sessions import leave_open, settings_for
 
 from harness import finish
 from harness.finish import finish_run
-from harness.guest.connection import Line
+from harness.guest.connection import Connection
 from harness.guest.rest import exchange_sign_in
 from harness.ledger.ledger import Stage, Store
 from harness.measure.recorder import Recorder
@@ -61,7 +61,7 @@ def test_a_dead_workers_signed_in_guests_are_swept_with_the_runs_own_sign_ins(
         store = Store(directory / "ledger-w.sqlite", meta)
         for row, jwt in enumerate((jwts[1], jwts[4], jwts[2], ""), start=1):
             token = str(uuid.uuid4())
-            line = Line(replace(settings, sign_in=jwt), token, Recorder())
+            line = Connection(replace(settings, sign_in=jwt), token, Recorder())
             line.connect()
             line.configure()
             line.drop()

@@ -19,7 +19,7 @@ from harness.errors import (
     TransportError,
     UpgradeRejected,
 )
-from harness.guest.connection import Line
+from harness.guest.connection import Connection
 from harness.guest.outcomes import (
     UNSETTLED,
     Ending,
@@ -41,7 +41,9 @@ NOT_THIS_SIGN_IN = frozenset(
 """Answers to configureSession where the session is a signed-in guest's, and another one's."""
 
 
-def end_session(line: Line, *, lost_ns: int | None = None, sign_ins: Iterable[str] = ()) -> Ending:
+def end_session(
+    connection: Connection, *, lost_ns: int | None = None, sign_ins: Iterable[str] = ()
+) -> Ending:
     """Make a new connection for a token and end its session, with proof. Never raises.
 
     The answer to configureSession tells what is left of it: ``newSession`` true means that the
@@ -52,46 +54,48 @@ def end_session(line: Line, *, lost_ns: int | None = None, sign_ins: Iterable[st
     signed-in guest's, ``sign_ins`` (JWTs) are tried one after the other.
     """
     try:
-        line.connect()
-        response = _resume(line, lost_ns, sign_ins)
+        connection.connect()
+        response = _resume(connection, lost_ns, sign_ins)
     except UpgradeRejected as rejected:
-        line.asked_to_wait_s = rejected.retry_after_s or 0.0
+        connection.retry_after_s = rejected.retry_after_s or 0.0
         return Ending.UNREACHABLE
     except ConnectFailed:
         return Ending.UNREACHABLE
     except ServiceError as error:
-        line.close()
+        connection.close()
         if error.code == ErrorCode.CANNOT_DOWNGRADE or (
-            line.settings.sign_in and error.code in NOT_THIS_SIGN_IN
+            connection.settings.sign_in and error.code in NOT_THIS_SIGN_IN
         ):
             return Ending.SIGNED_IN
         ending = ending_of(error)
         return ending if ending in (Ending.EXPIRED, Ending.RATE_LIMITED) else Ending.ERROR
     except ReplyTimeout:
-        line.close()
+        connection.close()
         return Ending.UNANSWERED
     except TransportError:
         return Ending.CUT
-    ending = line.clear(within_s=line.settings.clear_within_s)
+    ending = connection.clear(within_s=connection.settings.clear_within_s)
     if ending is Ending.CLEARED:
-        ending = line.confirm(within_s=line.settings.close_within_s)
-    line.close()
+        ending = connection.confirm(within_s=connection.settings.close_within_s)
+    connection.close()
     if ending is not Ending.CLEARED:
         return ending  # even if the old session is over, the empty one that we made is not
-    told = response.new_session and response.tracing_id == line.inbox.configure_id
-    return Ending.GONE if told else ending
+    gone = response.new_session and response.tracing_id == connection.inbox.configure_id
+    return Ending.GONE if gone else ending
 
 
-def _resume(line: Line, lost_ns: int | None, sign_ins: Iterable[str]) -> SessionResponse:
+def _resume(
+    connection: Connection, lost_ns: int | None, sign_ins: Iterable[str]
+) -> SessionResponse:
     try:
-        return line.configure(due_ns=lost_ns, operation="resume")
+        return connection.configure(due_ns=lost_ns, operation="resume")
     except ServiceError as error:
         if error.code != ErrorCode.CANNOT_DOWNGRADE:
             raise
         refused = error
     for sign_in in sign_ins:
         try:
-            return line.configure(due_ns=lost_ns, operation="resume", sign_in=sign_in)
+            return connection.configure(due_ns=lost_ns, operation="resume", sign_in=sign_in)
         except ServiceError as error:
             if error.code not in NOT_THIS_SIGN_IN:
                 raise
@@ -102,13 +106,13 @@ MOST_WAIT_S = 30.0
 """Of what the service asks for when it refuses a connection: the end of a run waits for us."""
 
 
-class Leaving:
-    """One session's line in the ledger, from announcement to end."""
+class Clearing:
+    """One session's row in the ledger, from announcement to end."""
 
-    __slots__ = ("_ledger", "_line", "_recorder", "entry")
+    __slots__ = ("_connection", "_ledger", "_recorder", "entry")
 
-    def __init__(self, line: Line, ledger: Ledger, recorder: Recorder) -> None:
-        self._line = line
+    def __init__(self, connection: Connection, ledger: Ledger, recorder: Recorder) -> None:
+        self._connection = connection
         self._ledger = ledger
         self._recorder = recorder
         self.entry: Entry | None = None
@@ -120,11 +124,11 @@ class Leaving:
 
     def end(self) -> Ending:
         """End the session as well as it can be ended, and note how. Never raises."""
-        line, settings = self._line, self._line.settings
+        connection, settings = self._connection, self._connection.settings
         if self.entry is None:
             return Ending.NEVER
         first = ending = self._clear_here()
-        lost_ns = line.inbox.lost_ns or monotonic_ns()
+        lost_ns = connection.inbox.lost_ns or monotonic_ns()
         wait_s = 0.0
         for attempt in range(settings.end_attempts):
             if ending not in UNSETTLED:
@@ -133,31 +137,31 @@ class Leaving:
                 backoff_s = settings.end_backoff_s * 2 ** (attempt - 1)
                 gevent.sleep(max(backoff_s, min(wait_s, MOST_WAIT_S)))
             self._recorder.count("end_resumes")
-            again = Line(settings, line.token, self._recorder)
+            again = Connection(settings, connection.token, self._recorder)
             ending = settled(first, end_session(again, lost_ns=lost_ns))
-            wait_s = again.asked_to_wait_s
+            wait_s = again.retry_after_s
         self._note(ending)
         return ending
 
     def _clear_here(self) -> Ending:
         """Clear on the connection that we have."""
-        line = self._line
-        if line.state in CLEARABLE and line.connected:
+        connection = self._connection
+        if connection.state in CLEARABLE and connection.connected:
             self.mark(Stage.CLEARING)
             self._secure_quietly()
-        ending = line.clear(within_s=line.settings.clear_within_s)
+        ending = connection.clear(within_s=connection.settings.clear_within_s)
         if ending is Ending.CLEARED:
-            ending = line.confirm(within_s=line.settings.close_within_s)
-        line.inbox.pending.give_up(Outcome.LOST)
-        line.close()
+            ending = connection.confirm(within_s=connection.settings.close_within_s)
+        connection.inbox.pending.give_up(Outcome.LOST)
+        connection.close()
         if ending is Ending.NEVER:  # an answer may have come while the connection was closed
-            return ending_of_state(line.session) or Ending.CUT
+            return ending_of_state(connection.session) or Ending.CUT
         return ending
 
     def _note(self, ending: Ending) -> None:
         stage, reason = stage_of(ending)
         if ending is Ending.NEVER:
-            reason = "refused" if self._line.state is State.REFUSED else "not connected"
+            reason = "refused" if self._connection.state is State.REFUSED else "not connected"
         self.mark(stage, reason)
         if ending is Ending.REFUSED:
             self._recorder.count("clear_is_off")
@@ -169,7 +173,7 @@ class Leaving:
             self._ledger.secure()
 
 
-def undisturbed(work: Callable[[], object]) -> None:
+def shielded(work: Callable[[], object]) -> None:
     """Do it in a greenlet that nobody else can kill, and wait for it.
 
     Raises what came to the caller meanwhile, such as a kill, once the work is done.

@@ -1,4 +1,4 @@
-"""A guest's line to the service: one token, one connection at a time, requests and their answers.
+"""A guest's connection to the service: one token, one websocket at a time, requests and answers.
 
 It knows the wire and measures it; it knows no ledger. :class:`harness.guest.session.GuestSession`
 puts the ledger around it, and the sweep uses it as it is.
@@ -40,7 +40,7 @@ _TWO_DIGITS = tuple(f"{number:02x}" for number in range(256))
 PHASES = ("dns", "tcp", "proxy", "tls", "upgrade")
 
 
-class Line:
+class Connection:
     """Requests of one token. All methods but :meth:`close` raise TransportError when it is cut."""
 
     __slots__ = (
@@ -54,10 +54,10 @@ class Line:
         "_sent_ns",
         "_text_head",
         "_websocket",
-        "asked_to_wait_s",
         "inbox",
         "owner",
         "paced_ns",
+        "retry_after_s",
         "session",
         "settings",
         "token",
@@ -90,7 +90,7 @@ class Line:
         self._requests = 0
         self._ids = ""
         """what the ids of the newest requests begin with"""
-        self.asked_to_wait_s = 0.0
+        self.retry_after_s = 0.0
         """for how long the service has asked us not to connect again (Retry-After)"""
         self._sent_ns = 0
         """when the newest request left"""
@@ -307,7 +307,7 @@ class Line:
         deadline = monotonic_ns() + int(within_s * 1e9)
         while self.connected:
             left_s = (deadline - monotonic_ns()) / 1e9
-            if left_s <= 0 or not self.inbox.bell.wait(left_s):
+            if left_s <= 0 or not self.inbox.waiter.wait(left_s):
                 return
 
     def pause(self, duration_s: float) -> None:
@@ -332,7 +332,7 @@ class Line:
                 self.inbox.pending.give_up_older_than(self.settings.health_check_every_s / 2)
                 self._send_health_check()
                 return False
-        return self.inbox.bell.doze(until_ns)
+        return self.inbox.waiter.wait_until(until_ns)
 
     def check(self) -> None:
         """Raises ConnectionLost or SessionExpired if the session can't go on."""
@@ -415,7 +415,7 @@ class Line:
                 if operation:
                     self.inbox.pending.give_up(Outcome.TIMEOUT, operation=operation)
                 raise ReplyTimeout(what, within_s, self.inbox.take_odd())
-            self.inbox.bell.doze(deadline)
+            self.inbox.waiter.wait_until(deadline)
 
     def _take_failure(self) -> ServiceError:
         failure, self.inbox.failure = self.inbox.failure, None
@@ -457,12 +457,12 @@ class Typing:
         self._tracing_id = ""
         self._off = False
 
-    def next_id(self, line: Line, recorder: Recorder) -> str:
+    def next_id(self, connection: Connection, recorder: Recorder) -> str:
         """The tracingId to tell it by now; empty when it is too early or refused anyway.
 
         A refusal of the one before is counted as ``typing_is_off``.
         """
-        inbox, before = line.inbox, self._tracing_id
+        inbox, before = connection.inbox, self._tracing_id
         if before and inbox.answers and isinstance(inbox.answers.get(before), ServiceError):
             recorder.count("typing_is_off")
             self._off, self._tracing_id = True, ""
@@ -471,6 +471,6 @@ class Typing:
         if self._off or now - self._told_ns < TYPING_EVERY_NS:
             return ""
         inbox.forget(before)
-        self._told_ns, self._tracing_id = now, line.next_id()
+        self._told_ns, self._tracing_id = now, connection.next_id()
         inbox.want(self._tracing_id)
         return self._tracing_id

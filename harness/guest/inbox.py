@@ -39,7 +39,7 @@ from harness.protocol.session import (
     State,
 )
 from harness.safe_text import safe_quote
-from harness.transport.waiter import Bell
+from harness.transport.waiter import Waiter
 
 KEPT = 8_192
 """Ids of one generation; there are two, so the newest 8,192 to 16,384 messages are remembered: a
@@ -205,7 +205,6 @@ class Inbox:
         "_seen",
         "answered_ns",
         "answers",
-        "bell",
         "clear_id",
         "close_reason",
         "closed_code",
@@ -219,6 +218,7 @@ class Inbox:
         "replies",
         "response",
         "session",
+        "waiter",
     )
 
     def __init__(
@@ -239,7 +239,7 @@ class Inbox:
         self._lane = lane
         self._newest = self._newest_before = ""
         """the service's time of its newest message, now and when the last connection ended"""
-        self.bell = Bell()
+        self.waiter = Waiter()
         self.pending = Pending(recorder)
         self.questions: Questions | None = None
         """of a guest with a story; what arrives is matched to them at once"""
@@ -331,7 +331,7 @@ class Inbox:
 
     def wake(self) -> None:
         """Let the story go on, at once; the last thing of a turn of the event loop."""
-        self.bell.wake()
+        self.waiter.wake()
 
     def on_end(self, code: int | None, reason: str) -> None:
         """The connection has ended."""
@@ -344,8 +344,8 @@ class Inbox:
         else:
             self.session.receive(Receive.CONNECTION_LOST)
             self.pending.give_up(Outcome.LOST)
-        self.bell.close()
-        self.bell.ring()
+        self.waiter.close()
+        self.waiter.notify()
 
     # Messages.
 
@@ -548,13 +548,13 @@ class Inbox:
         if self.odd is None:
             self.odd = deque(maxlen=ODD_KEPT)
         name = safe_quote(event.message_class or "no class")
-        said = f" ({safe_quote(event.text)})" if event.text else ""
-        self.odd.append(f"a frame of {name}{said}")
+        text = f" ({safe_quote(event.text)})" if event.text else ""
+        self.odd.append(f"a frame of {name}{text}")
 
     def take_odd(self) -> tuple[str, ...]:
         """What came that is not understood, and was not told yet."""
-        told, self.odd = tuple(self.odd or ()), None
-        return told
+        odd, self.odd = tuple(self.odd or ()), None
+        return odd
 
     def _on_expired(self, text: str) -> None:
         if self.session.receive(Receive.EXPIRED):

@@ -90,19 +90,6 @@ class Ending(StrEnum):
         return _MEANINGS[self].words
 
 
-def ending_of(error: ServiceError) -> Ending:
-    """The word for an error answer to the ending of a session."""
-    if isinstance(error, Forbidden):
-        return Ending.REFUSED
-    if isinstance(error, SessionExpired):
-        return Ending.EXPIRED
-    if isinstance(error, SessionNotFound):
-        return Ending.CUT  # the connection is none of the session's, if there still is one
-    if isinstance(error, RateLimited):
-        return Ending.RATE_LIMITED
-    return Ending.ERROR
-
-
 def connect_outcome(error: TransportError) -> Outcome:
     """The word by which a connection that could not be made is counted."""
     if isinstance(error, UpgradeRejected):
@@ -112,13 +99,44 @@ def connect_outcome(error: TransportError) -> Outcome:
     return Outcome.REFUSED
 
 
+class _Answer(NamedTuple):
+    outcome: Outcome
+    ending: Ending
+    """where it answers the ending of a session"""
+    words: str = ""
+    """why a story broke off"""
+
+
+_ANSWERS: Mapping[type[ServiceError], _Answer] = {
+    RateLimited: _Answer(Outcome.RATE_LIMITED, Ending.RATE_LIMITED, "rate limited"),
+    SessionExpired: _Answer(Outcome.EXPIRED, Ending.EXPIRED, "the session expired"),
+    # The connection is none of the session's, if there still is one.
+    SessionNotFound: _Answer(Outcome.SERVICE_ERROR, Ending.CUT),
+    Forbidden: _Answer(Outcome.FORBIDDEN, Ending.REFUSED),
+    ServiceError: _Answer(Outcome.SERVICE_ERROR, Ending.ERROR),
+}
+"""The one table of error answers."""
+
+
+def ending_of(error: ServiceError) -> Ending:
+    """The word for an error answer to the ending of a session."""
+    return _ANSWERS[type(error)].ending
+
+
+def outcome_of(error: Exception) -> Outcome:
+    """The word by which what went wrong is counted where a request was to be answered."""
+    if isinstance(error, ServiceError):
+        return _ANSWERS[type(error)].outcome
+    if isinstance(error, ReplyTimeout):
+        return Outcome.TIMEOUT
+    return Outcome.LOST if isinstance(error, TransportError) else Outcome.PROTOCOL
+
+
 def sign_in_outcome(error: Exception) -> Outcome:
     """The word by which a guest is counted who could not be signed in."""
-    if isinstance(error, ServiceError):
-        return outcome_of(error)
     if isinstance(error, TransportError):
         return connect_outcome(error)
-    return Outcome.REFUSED
+    return outcome_of(error) if isinstance(error, ServiceError) else Outcome.REFUSED
 
 
 def service_error(failure: Failure) -> ServiceError:
@@ -126,24 +144,12 @@ def service_error(failure: Failure) -> ServiceError:
     code, text, tracing_id = failure.code, failure.text, failure.tracing_id
     if code in (ErrorCode.TOO_MANY_REQUESTS, ErrorCode.REQUEST_RATE_TOO_HIGH):
         return RateLimited(code, text, tracing_id, retry_after_s=failure.retry_after_s or 1.0)
-    if code == ErrorCode.SESSION_EXPIRED:
-        return SessionExpired(code, text, tracing_id)
-    if code == ErrorCode.SESSION_NOT_FOUND:
-        return SessionNotFound(code, text, tracing_id)
-    if code == ErrorCode.FORBIDDEN:
-        return Forbidden(code, text, tracing_id)
-    return ServiceError(code, text, tracing_id)
-
-
-def outcome_of(error: ServiceError) -> Outcome:
-    """The word by which an error answer is counted."""
-    if isinstance(error, RateLimited):
-        return Outcome.RATE_LIMITED
-    if isinstance(error, SessionExpired):
-        return Outcome.EXPIRED
-    if isinstance(error, Forbidden):
-        return Outcome.FORBIDDEN
-    return Outcome.SERVICE_ERROR
+    kinds: Mapping[int, type[ServiceError]] = {
+        ErrorCode.SESSION_EXPIRED: SessionExpired,
+        ErrorCode.SESSION_NOT_FOUND: SessionNotFound,
+        ErrorCode.FORBIDDEN: Forbidden,
+    }
+    return kinds.get(code, ServiceError)(code, text, tracing_id)
 
 
 STORY_ENDS: tuple[type[HarnessError], ...] = (
@@ -247,10 +253,6 @@ class Why(StrEnum):
     """there is no proof that its session ended"""
 
 
-WAYS = ("served", "failed", "cut")
-"""What becomes of guests, as an objective names it."""
-
-
 def question_outcome(error: BaseException | None) -> Outcome:
     """How the open questions of a story end that ends so."""
     if error is not None and not isinstance(error, Exception):
@@ -266,12 +268,8 @@ def reason_of(error: BaseException) -> str:
         return error.what
     if isinstance(error, ReplyTimeout):
         return f"no {error.waited_for} in time"
-    if isinstance(error, RateLimited):
-        return "rate limited"
-    if isinstance(error, SessionExpired):
-        return "the session expired"
     if isinstance(error, ServiceError):
-        return f"the service answered {error.code}"
+        return _ANSWERS[type(error)].words or f"the service answered {error.code}"
     if isinstance(error, ConnectionLost):
         return "the connection was lost"
     if isinstance(error, TransportError):

@@ -43,7 +43,7 @@ def act(
     that doesn't come raises ReplyTimeout as it does for a guest in a locustfile; everything else
     that ends a guest's story comes through as well. ``clear`` ends the scenario.
     """
-    drawn = {name: rng.choice(found) for name, found in texts.items()}
+    drawn = {name: rng.choice(forms) for name, forms in texts.items()}
     values: Row = {**row, **drawn} if drawn else row
     pause_s, before = script.pause_before_texts_s, None
     for number, step in enumerate(walk(script.scenarios[scenario].steps), 1):
@@ -101,13 +101,13 @@ def _do(
 
 
 def _attributes(script: Script, scenario: str, step: Step, row: Row) -> dict[str, str] | None:
-    found = script.attributes_of(scenario, step)
-    return {key: render(value, row) for key, value in found.items()} or None
+    attributes = script.attributes_of(scenario, step)
+    return {key: render(value, row) for key, value in attributes.items()} or None
 
 
 def _pattern(text: str, row: Row) -> re.Pattern[str]:
     """A regular expression in which a column stands for its value, letter by letter."""
-    return javascript(COLUMN.sub(lambda found: re.escape(row[found[1]]), text))
+    return javascript(COLUMN.sub(lambda match: re.escape(row[match[1]]), text))
 
 
 def _type(guest: GuestSession, typing_s: float) -> None:

@@ -447,30 +447,30 @@ def offers(message: Message) -> Offers:
     Quick replies, buttons of cards and carousels, the times of a date picker and the items of a
     list picker; what a button only links to is no choice.
     """
-    found: Offers = {}
+    offered: Offers = {}
     for part in message.content:
         if type(part) is not dict:
             continue
         quick = part.get("quickReply")
         if type(quick) is dict:
-            _offer(found, quick, "QuickReply")
+            _offer(offered, quick, "QuickReply")
         carousel = part.get("carousel")
         cards = carousel.get("cards") if type(carousel) is dict else [part.get("card")]
         for card in cards if type(cards) is list else ():
             for action in (card.get("actions") or ()) if type(card) is dict else ():
                 if type(action) is dict and action.get("type") == "Postback":
-                    _offer(found, action, "Button")
+                    _offer(offered, action, "Button")
         picker = part.get("datePicker")
         for time in (picker.get("availableTimes") or ()) if type(picker) is dict else ():
             if type(time) is dict and type(time.get("dateTime")) is str:
-                found[time["dateTime"]] = (time["dateTime"], "DatePicker", True)
+                offered[time["dateTime"]] = (time["dateTime"], "DatePicker", True)
         listed = part.get("listPicker")
         for section in (listed.get("sections") or ()) if type(listed) is dict else ():
             for item in (section.get("items") or ()) if type(section) is dict else ():
                 if type(item) is dict and type(item.get("title")) is str and item["title"]:
                     payload = item["id"] if type(item.get("id")) is str else item["title"]
-                    found[item["title"]] = (payload, "ListPicker", True)
-    return found
+                    offered[item["title"]] = (payload, "ListPicker", True)
+    return offered
 
 
 def offering(messages: Iterable[Message], text: str) -> tuple[Message | None, Offers]:
@@ -487,10 +487,10 @@ def offering(messages: Iterable[Message], text: str) -> tuple[Message | None, Of
     return None, there
 
 
-def _offer(found: Offers, button: dict[str, object], kind: str) -> None:
+def _offer(offered: Offers, button: dict[str, object], kind: str) -> None:
     text, payload = button.get("text"), button.get("payload")
     if type(text) is str and text:
-        found[text] = (payload if type(payload) is str else text, kind, False)
+        offered[text] = (payload if type(payload) is str else text, kind, False)
 
 
 FIRST = 20

@@ -18,7 +18,7 @@ from harness.errors import (
     TransportError,
     UpgradeRejected,
 )
-from harness.guest.connection import Line
+from harness.guest.connection import Connection
 from harness.guest.outcomes import STORY_ENDS, connect_outcome
 from harness.guest.questions import Phase, Questions
 from harness.guest.rest import fetch_history
@@ -26,29 +26,26 @@ from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
 from harness.protocol import requests
 from harness.protocol.codec import SessionResponse
-from harness.protocol.names import ErrorCode
+from harness.protocol.names import CLOSE_GOING_AWAY, ErrorCode
 from harness.protocol.requests import Request
 from harness.protocol.session import ConnectionState, State
 
 # An enum is slow to give its members.
 _OPEN, _READ_ONLY, _LOST = State.OPEN, State.READ_ONLY, State.LOST
 _CONNECTED = ConnectionState.OPEN
-FORBIDDEN = 403
-GOING_AWAY = 1001
-"""Close code by which the service ends a connection that is idle or too old."""
 ANSWERS_WITHIN_NS = 10_000_000_000
 """For so long a connection that is due to be replaced is kept for answers that are on their way."""
 ANSWERS_LOOK_NS = 100_000_000
 
 
-def resume(line: Line, recorder: Recorder, *, since_ns: int = 0) -> SessionResponse:
+def resume(connection: Connection, recorder: Recorder, *, since_ns: int = 0) -> SessionResponse:
     """Connect again and resume the session; timed as ``resume`` from the loss or ``since_ns``.
 
     Raises the last TransportError or ReplyTimeout when the limit is over, or the ServiceError
     that answered.
     """
-    settings = line.settings
-    lost_ns = since_ns or line.inbox.lost_ns or monotonic_ns()
+    settings = connection.settings
+    lost_ns = since_ns or connection.inbox.lost_ns or monotonic_ns()
     deadline = lost_ns + int(settings.reconnect_within_s * 1e9)
     wait_s = 0.0
     while True:
@@ -57,19 +54,19 @@ def resume(line: Line, recorder: Recorder, *, since_ns: int = 0) -> SessionRespo
         wait_s = settings.reconnect_every_s
         error: TransportError | ReplyTimeout | RateLimited
         try:
-            line.connect(due_ns=lost_ns)
-            return line.configure(due_ns=lost_ns, operation="resume")
+            connection.connect(due_ns=lost_ns)
+            return connection.configure(due_ns=lost_ns, operation="resume")
         except RateLimited as limited:
             wait_s = max(wait_s, limited.retry_after_s)
             error = limited
         except UpgradeRejected as rejected:
-            if rejected.status == FORBIDDEN:
+            if rejected.status == ErrorCode.FORBIDDEN:
                 raise
             wait_s = max(wait_s, rejected.retry_after_s or 0.0)
             error = rejected
         except (TransportError, ReplyTimeout) as failed:
             error = failed
-        line.close()
+        connection.close()
         now = monotonic_ns()
         if now + int(wait_s * 1e9) >= deadline:
             outcome = connect_outcome(error) if isinstance(error, TransportError) else Outcome.LOST
@@ -77,19 +74,19 @@ def resume(line: Line, recorder: Recorder, *, since_ns: int = 0) -> SessionRespo
             raise error
 
 
-class Lasting:
-    """A line whose lost connections are followed by new ones, where the settings allow it.
+class Reconnecting:
+    """A connection whose lost connections are followed by new ones, where the settings allow it.
 
     Everything raises the ConnectionLost when they do not, or when the service has retired the
     connection on purpose.
     """
 
-    __slots__ = ("_line", "_made_ns", "_max_age_ns", "_questions", "_recorder")
+    __slots__ = ("_connection", "_made_ns", "_max_age_ns", "_questions", "_recorder")
 
-    def __init__(self, line: Line, questions: Questions, recorder: Recorder) -> None:
+    def __init__(self, connection: Connection, questions: Questions, recorder: Recorder) -> None:
         """``questions``: where they are over the guest is leaving, and does not come back."""
-        settings = line.settings
-        self._line = line
+        settings = connection.settings
+        self._connection = connection
         self._questions = questions
         self._recorder = recorder
         # Who does not come back can't have a connection replaced either.
@@ -101,34 +98,34 @@ class Lasting:
     def keep(self) -> None:
         """Have a connection."""
         try:
-            self._line.check()
+            self._connection.check()
         except ConnectionLost as lost:
-            self.come_back(lost)
+            self.reconnect(lost)
 
     def rest_until(self, due_ns: int) -> None:
         """Do nothing until then but stay connected, unless away on purpose."""
         while True:
-            if self._line.session.connection is ConnectionState.DROPPED:
+            if self._connection.session.connection is ConnectionState.DROPPED:
                 return gevent.sleep(max(0.0, (due_ns - monotonic_ns()) / 1e9))
             try:
                 until_ns = self._renewed_until(due_ns) if self._max_age_ns else due_ns
-                self._line.pause(max(0.0, (until_ns - monotonic_ns()) / 1e9))
+                self._connection.pause(max(0.0, (until_ns - monotonic_ns()) / 1e9))
                 if until_ns >= due_ns:
                     return None
             except ConnectionLost as lost:
-                self.come_back(lost)
+                self.reconnect(lost)
 
     def _renewed_until(self, due_ns: int) -> int:
         """Replace a connection that has reached its age; when to look again, ``due_ns`` at most.
 
         In order: closed by us, then resumed as after a loss, but counted apart (``renewed``).
         """
-        line, now = self._line, monotonic_ns()
+        connection, now = self._connection, monotonic_ns()
         old_ns = self._made_ns + self._max_age_ns
-        if now >= old_ns and line.connected and self._questions.phase is not Phase.OVER:
-            if line.inbox.pending and now < old_ns + ANSWERS_WITHIN_NS:
+        if now >= old_ns and connection.connected and self._questions.phase is not Phase.OVER:
+            if connection.inbox.pending and now < old_ns + ANSWERS_WITHIN_NS:
                 return min(due_ns, now + ANSWERS_LOOK_NS)
-            line.close()
+            connection.close()
             self._recorder.count("renewed")
             self._resume(since_ns=monotonic_ns())
             old_ns = self._made_ns + self._max_age_ns
@@ -138,38 +135,38 @@ class Lasting:
         self, request: Callable[[], Request], operation: str, due_ns: int | None = None
     ) -> int:
         """Send on this connection, or on the next one; the stamp."""
-        line = self._line
+        connection = self._connection
         while True:
             try:
                 self._check()
-                return line.speak(request(), operation, due_ns)
+                return connection.speak(request(), operation, due_ns)
             except ConnectionLost as lost:
-                self.come_back(lost)
+                self.reconnect(lost)
 
     def say(self, text: str, due_ns: int) -> int:
         """The same for a text with nothing else."""
-        line = self._line
-        session = line.session
+        connection = self._connection
+        session = connection.session
         while True:
             try:
                 if session.state is not _OPEN or session.connection is not _CONNECTED:
                     self._check()
-                return line.say(text, due_ns)
+                return connection.say(text, due_ns)
             except ConnectionLost as lost:
-                self.come_back(lost)
+                self.reconnect(lost)
 
     def health_check(self, within_s: float) -> None:
         """Ask for an echo on this connection, or on the next one."""
         while True:
             try:
-                self._line.check()
-                return self._line.health_check(within_s=within_s)
+                self._connection.check()
+                return self._connection.health_check(within_s=within_s)
             except ConnectionLost as lost:
-                self.come_back(lost)
+                self.reconnect(lost)
 
     def _check(self) -> None:
-        self._line.check()
-        if self._line.session.state in (_READ_ONLY, _LOST):
+        self._connection.check()
+        if self._connection.session.state in (_READ_ONLY, _LOST):
             raise ServiceError(
                 ErrorCode.READ_ONLY, "the other side has ended this conversation for good"
             )
@@ -180,46 +177,46 @@ class Lasting:
         As the vendor's client does it: closeSession for all connections, then startNew. If that is
         refused, the old session lives on, though not on this connection; this may be tried again.
         """
-        line = self._line
-        if line.state is _READ_ONLY:
-            request = requests.close_session(line.token, line.next_id())
-            line.ask(request, "answer to closeSession", line.settings.open_within_s)
-        line.configure(start_new=True)
+        connection = self._connection
+        if connection.state is _READ_ONLY:
+            request = requests.close_session(connection.token, connection.next_id())
+            connection.ask(request, "answer to closeSession", connection.settings.open_within_s)
+        connection.configure(start_new=True)
 
-    def come_back(self, lost: ConnectionLost) -> None:
+    def reconnect(self, lost: ConnectionLost) -> None:
         """Resume the session on a new connection and take in what was missed.
 
         Raises SessionNotFound when the service had forgotten the session meanwhile.
         """
-        line = self._line
-        connection = line.session.connection
-        may = line.settings.reconnect_within_s and self._questions.phase is not Phase.OVER
-        if not may or connection is ConnectionState.RETIRED:
+        connection = self._connection
+        before = connection.session.connection
+        may = connection.settings.reconnect_within_s and self._questions.phase is not Phase.OVER
+        if not may or before is ConnectionState.RETIRED:
             raise lost
         self._recorder.count("reconnects")
-        if lost.code == GOING_AWAY:
+        if lost.code == CLOSE_GOING_AWAY:
             self._recorder.count("going_away")
         # Who stayed away on purpose is due now.
-        dropped = connection is ConnectionState.DROPPED
+        dropped = before is ConnectionState.DROPPED
         self._resume(since_ns=monotonic_ns() if dropped else 0)
 
     def _resume(self, *, since_ns: int) -> None:
-        response = resume(self._line, self._recorder, since_ns=since_ns)
+        response = resume(self._connection, self._recorder, since_ns=since_ns)
         self._made_ns = monotonic_ns()
         if response.new_session:
             self._recorder.count("resumed_anew")
             raise SessionNotFound(
                 ErrorCode.SESSION_NOT_FOUND, "the service no longer knew this guest's session"
             )
-        if self._line.settings.history:
+        if self._connection.settings.history:
             self._take_in_missed()
 
     def _take_in_missed(self) -> None:
         try:
-            missed = fetch_history(self._line, self._recorder)
+            missed = fetch_history(self._connection, self._recorder)
         except STORY_ENDS:
             return  # counted as history; the story goes on without
         now = monotonic_ns()
         for message in missed:
-            if message.direction == "Outbound" and self._line.inbox.add_missed(message, now):
+            if message.direction == "Outbound" and self._connection.inbox.add_missed(message, now):
                 self._recorder.count("recovered")

@@ -19,11 +19,10 @@ from harness.errors import (
     ConfigError,
     HarnessError,
     RemoteProtocolError,
-    ReplyTimeout,
     ServiceError,
     TransportError,
 )
-from harness.guest.connection import Line
+from harness.guest.connection import Connection
 from harness.guest.outcomes import outcome_of
 from harness.guest.settings import GuestSettings
 from harness.measure.model import Outcome, Sample
@@ -52,7 +51,7 @@ def api_origin(target: Target, *, host: str = "api") -> str:
 
 
 def fetch_history(
-    line: Line,
+    connection: Connection,
     recorder: Recorder,
     *,
     within_s: float = 10.0,
@@ -63,25 +62,31 @@ def fetch_history(
     Errors of the server's own (5xx) are tried again after 3, 9 and 27 seconds, as the vendor's
     mobile SDK does. Raises ServiceError, TransportError, ReplyTimeout or RemoteProtocolError.
     """
-    found: list[Message] = []
+    newest_first: list[Message] = []
     for page in range(1, MAX_PAGES + 1):
-        messages, pages = _page(line, recorder, page, within_s, retry_after_s)
-        found += messages
+        messages, pages = _page(connection, recorder, page, within_s, retry_after_s)
+        newest_first += messages
         if page >= pages:
             break
-    found.reverse()
-    return found
+    newest_first.reverse()
+    return newest_first
 
 
 def _page(
-    line: Line, recorder: Recorder, page: int, within_s: float, retry_after_s: tuple[float, ...]
+    connection: Connection,
+    recorder: Recorder,
+    page: int,
+    within_s: float,
+    retry_after_s: tuple[float, ...],
 ) -> tuple[list[Message], int]:
-    target = line.settings.target
+    target = connection.settings.target
     query = urlencode({"pageNumber": page, "pageSize": PAGE_SIZE})
     url = f"{api_origin(target)}/api/v2/webmessaging/messages?{query}"
     due = monotonic_ns()
     for attempt in range(len(retry_after_s) + 1):
-        jwt = line.ask(requests.get_jwt(line.token, line.next_id()), "JwtResponse", within_s)
+        jwt = connection.ask(
+            requests.get_jwt(connection.token, connection.next_id()), "JwtResponse", within_s
+        )
         bearer = jwt.body.get("jwt")
         if type(bearer) is not str or not _BEARER.fullmatch(bearer):
             raise RemoteProtocolError("a JwtResponse holds no 'jwt'")
@@ -94,8 +99,8 @@ def _page(
                 "GET",
                 url,
                 headers=headers,
-                tls=line.settings.tls,
-                way=line.settings.address,
+                tls=connection.settings.tls,
+                way=connection.settings.address,
                 timeout_s=within_s,
             )
         except TransportError:
@@ -137,10 +142,10 @@ def exchange_sign_in(
     if answer.status != 200:
         raise ServiceError(answer.status, "the sign-in was refused")
     try:
-        found = orjson.loads(answer.body)
+        answered = orjson.loads(answer.body)
     except orjson.JSONDecodeError:
-        found = None
-    jwt = found.get("jwt") if type(found) is dict else None
+        answered = None
+    jwt = answered.get("jwt") if type(answered) is dict else None
     if type(jwt) is not str:
         raise RemoteProtocolError("the answer to a sign-in holds no 'jwt'")
     return jwt
@@ -159,7 +164,7 @@ def read(path: Path | str) -> bytes:
 
 
 def upload(
-    line: Line,
+    connection: Connection,
     recorder: Recorder,
     *,
     name: str,
@@ -178,11 +183,11 @@ def upload(
     started = monotonic_ns()
     arrived, outcome = 0, Outcome.OK
     try:
-        found = _upload(line, name, mime, data, within_s, on_progress)
-        arrived = line.inbox.answered_ns
+        found = _upload(connection, name, mime, data, within_s, on_progress)
+        arrived = connection.inbox.answered_ns
         return found
     except HarnessError as error:
-        outcome = _outcome(error)
+        outcome = outcome_of(error)
         raise
     finally:
         now = monotonic_ns()
@@ -190,7 +195,7 @@ def upload(
 
 
 def _upload(
-    line: Line,
+    connection: Connection,
     name: str,
     mime: str,
     data: bytes,
@@ -199,71 +204,50 @@ def _upload(
 ) -> str:
     attachment_id = str(uuid.uuid4())
     request = requests.announce_file(
-        line.token, line.next_id(), attachment_id, name, mime, len(data)
+        connection.token, connection.next_id(), attachment_id, name, mime, len(data)
     )
-    place = line.ask(request, "PresignedUrlResponse", within_s)
+    place = connection.ask(request, "PresignedUrlResponse", within_s)
     _refuse_failure(place)
-    url, headers = _upload_place(line, place)
+    url, headers = _upload_place(connection, place)
     if not any(name.lower() == "content-type" for name in headers):
         headers["Content-Type"] = mime  # what was announced
-    line.inbox.want(attachment_id)
+    connection.inbox.want(attachment_id)
     try:
         answer = http.request(
             "PUT",
             url,
             headers=headers,
             body=data,
-            tls=line.settings.tls,
-            way=line.settings.address,
+            tls=connection.settings.tls,
+            way=connection.settings.address,
             timeout_s=within_s,
             on_sent=None if on_progress is None else lambda sent: on_progress(sent, len(data)),
         )
         if not 200 <= answer.status < 300:
             raise ServiceError(answer.status, f"the upload of {name!r} was refused")
     except ConfigError as error:  # the request was made of what the service has said
-        line.inbox.forget(attachment_id)
+        connection.inbox.forget(attachment_id)
         raise RemoteProtocolError(f"the service named no place to upload to: {error}") from None
     except BaseException:
-        line.inbox.forget(attachment_id)
+        connection.inbox.forget(attachment_id)
         raise
-    _refuse_failure(line.await_answer(attachment_id, "UploadSuccessEvent", within_s))
+    _refuse_failure(connection.await_answer(attachment_id, "UploadSuccessEvent", within_s))
     return attachment_id
 
 
-def _upload_place(line: Line, answer: Other) -> tuple[str, dict[str, str]]:
+def _upload_place(connection: Connection, answer: Other) -> tuple[str, dict[str, str]]:
     """Where to, and the headers that the signature asks for. Raises RemoteProtocolError."""
     url, headers = answer.body.get("url"), answer.body.get("headers") or {}
     if type(url) is not str or type(headers) is not dict or len(headers) > MOST_HEADERS:
         raise RemoteProtocolError("the service named no place to upload to: no url, or odd headers")
-    if line.settings.tls is not None and not url.startswith("https:"):
+    if connection.settings.tls is not None and not url.startswith("https:"):
         raise RemoteProtocolError("the service named a place to upload to that has no TLS")
     if not all(type(value) is str for value in headers.values()):
         raise RemoteProtocolError("the service named odd headers for an upload")
     return url, dict(headers)
 
 
-def download_url(line: Line, attachment_id: str, *, within_s: float = 10.0) -> str:
-    """A fresh address of an uploaded file; these are good for about ten minutes."""
-    request = requests.refresh_file(line.token, line.next_id(), attachment_id)
-    answer = line.ask(request, "PresignedUrlResponse", within_s)
-    return str(answer.body.get("url", ""))
-
-
-def delete(line: Line, attachment_id: str, *, within_s: float = 10.0) -> None:
-    """Forget an uploaded file that was not sent. Raises ServiceError 4009 for any other."""
-    request = requests.delete_file(line.token, line.next_id(), attachment_id)
-    line.ask(request, "AttachmentDeletedResponse", within_s)
-
-
 def _refuse_failure(answer: Other) -> None:
     if answer.message_class in (MessageClass.GENERATE_URL_ERROR, MessageClass.UPLOAD_FAILURE_EVENT):
         code, text = answer.body.get("errorCode"), answer.body.get("errorMessage")
         raise ServiceError(code if type(code) is int else 400, str(text or "the file was refused"))
-
-
-def _outcome(error: HarnessError) -> Outcome:
-    if isinstance(error, ServiceError):
-        return outcome_of(error)
-    if isinstance(error, ReplyTimeout):
-        return Outcome.TIMEOUT
-    return Outcome.LOST if isinstance(error, TransportError) else Outcome.PROTOCOL

@@ -31,8 +31,8 @@ from harness.errors import (
     TransportError,
 )
 from harness.guest import rest as files
-from harness.guest.clear import Leaving, undisturbed
-from harness.guest.connection import Line, Typing
+from harness.guest.clear import Clearing, shielded
+from harness.guest.connection import Connection, Typing
 from harness.guest.inbox import Arrived
 from harness.guest.outcomes import (
     STORY_ENDS,
@@ -56,7 +56,7 @@ from harness.guest.questions import (
     readable,
     shown,
 )
-from harness.guest.reconnect import Lasting
+from harness.guest.reconnect import Reconnecting
 from harness.guest.rest import fetch_history
 from harness.guest.settings import GuestSettings
 from harness.ledger.ledger import OVER, Ledger, Stage
@@ -101,20 +101,20 @@ class GuestSession:
         self._recorder = recorder
         self._arrival_due_ns = due_ns
         self._think_s = think_s or _a_few_seconds
-        self.line = Line(
+        self.connection = Connection(
             settings,
             token,
             recorder,
             on_first_message=self._note_first_message,
         )
-        self._leaving = Leaving(self.line, ledger, recorder)
+        self._clearing = Clearing(self.connection, ledger, recorder)
         self._ending: Ending | None = None
         self._story = Story.ARRIVED
         self._spoke_due_ns: int | None = None
         """when the think time before the next message is over: that message's due time"""
         self._questions = Questions(recorder, int(settings.turn_silence_s * 1e9))
-        self.line.inbox.questions = self._questions
-        self._lasting = Lasting(self.line, self._questions, recorder)
+        self.connection.inbox.questions = self._questions
+        self._reconnecting = Reconnecting(self.connection, self._questions, recorder)
         self._replies, self._turns = settings.replies, settings.turns
         self._reply_within_ns = int(settings.reply_within_s * 1e9)
         self._met: tuple[Question, Condition] | None = None
@@ -124,7 +124,7 @@ class GuestSession:
         self.step = ""
         """where in its script the guest is, if it has one; in the end, where its story broke off"""
         self._newest: Message | None = None
-        self._others: list[Line] | None = None
+        self._others: list[Connection] | None = None
         self._typing: Typing | None = None
         self._max_attribute_bytes: int | None = None
 
@@ -136,7 +136,7 @@ class GuestSession:
             self.open()
         except BaseException as error:
             self._error = error
-            undisturbed(self._leave)
+            shielded(self._leave)
             raise
         return self
 
@@ -156,19 +156,19 @@ class GuestSession:
             if self._error is None:
                 self._listen()
         finally:
-            undisturbed(self._leave)
+            shielded(self._leave)
 
     def open(self) -> None:
         """Announce the session, connect, configure.
 
         Raises LedgerError, TransportError, ServiceError or ReplyTimeout.
         """
-        leaving, line = self._leaving, self.line
-        leaving.entry = self._ledger.intend(line.token)
+        leaving, connection = self._clearing, self.connection
+        leaving.entry = self._ledger.intend(connection.token)
         self._connect()
         self._recorder.count(GUESTS_CONNECTED)
         self._ledger.secure()  # the promise: on disk before the first byte that creates a session
-        response = line.configure(due_ns=self._arrival_due_ns)
+        response = connection.configure(due_ns=self._arrival_due_ns)
         self._max_attribute_bytes = response.max_custom_data_bytes
         self._story = Story.BEGUN
         self._recorder.count(STORIES_BEGUN)
@@ -181,7 +181,7 @@ class GuestSession:
         began = monotonic_ns()
         due = began if self._arrival_due_ns is None else self._arrival_due_ns
         try:
-            self.line.connect(due_ns=self._arrival_due_ns)
+            self.connection.connect(due_ns=self._arrival_due_ns)
         except TransportError as error:
             now = monotonic_ns()
             outcome = connect_outcome(error)
@@ -192,15 +192,17 @@ class GuestSession:
     def join(self, *, attributes: Mapping[str, str] | None = None) -> None:
         """Enter without a text: the conversation starts and the flow may greet."""
         sent = self._attributes(attributes, first=True)
-        line = self.line
+        connection = self.connection
         due = self._begin_speaking()
-        left = self._lasting.send(
-            lambda: requests.join(line.token, line.next_id(), custom_attributes=sent), "join", due
+        left = self._reconnecting.send(
+            lambda: requests.join(connection.token, connection.next_id(), custom_attributes=sent),
+            "join",
+            due,
         )
         if self.settings.greets:
-            self._questions.ask(GREETING, due + self.line.paced_ns, left)
+            self._questions.ask(GREETING, due + self.connection.paced_ns, left)
         elif self.settings.greets is None:
-            self._questions.may_answer(GREETING, due + self.line.paced_ns, left)
+            self._questions.may_answer(GREETING, due + self.connection.paced_ns, left)
 
     def say(
         self,
@@ -222,23 +224,27 @@ class GuestSession:
             raise ConfigError(
                 f"a text of {len(text.encode())} bytes can't be said: at most {MAX_TEXT_BYTES}"
             )
-        line = self.line
+        connection = self.connection
         if self._story is _TALKING and not attributes and not file:
             due = self._begin_speaking()
-            left = self._lasting.say(text, due)
+            left = self._reconnecting.say(text, due)
         else:
             first = self._story is not _TALKING
             sent = self._attributes(attributes, first=first) if attributes or first else None
             due = self._begin_speaking()
-            left = self._lasting.send(
+            left = self._reconnecting.send(
                 lambda: requests.text(
-                    line.token, line.next_id(), text, custom_attributes=sent, attachment_id=file
+                    connection.token,
+                    connection.next_id(),
+                    text,
+                    custom_attributes=sent,
+                    attachment_id=file,
                 ),
                 "delivered",
                 due,
             )
             if first and self.settings.greets:
-                self._questions.ask(GREETING, due + line.paced_ns, left)
+                self._questions.ask(GREETING, due + connection.paced_ns, left)
         self._ask(due, left, expect_reply)
 
     def choose(self, text: str, *more: str, expect_reply: bool | None = None) -> None:
@@ -257,12 +263,16 @@ class GuestSession:
         _, button, picker = offered[text]
         if more and any(offered[one][1] != Button.LIST_PICKER for one in (text, *more)):
             raise NotPossible("only one can be chosen", f"of {button}: {text!r}")
-        line, parent = self.line, newest.message_id if picker else ""
+        connection, parent = self.connection, newest.message_id if picker else ""
         chosen = [(one, offered[one][0]) for one in (text, *more)]
         due = self._begin_speaking()
-        left = self._lasting.send(
+        left = self._reconnecting.send(
             lambda: requests.choices(
-                line.token, line.next_id(), chosen, button=Button(button), parent_id=parent
+                connection.token,
+                connection.next_id(),
+                chosen,
+                button=Button(button),
+                parent_id=parent,
             ),
             "delivered",
             due,
@@ -297,7 +307,7 @@ class GuestSession:
         arrived = self._next_that(fits, deadline, seen)
         if arrived is None:
             self._questions.end_wait(monotonic_ns())
-            raise ReplyTimeout("reply", within_ns / 1e9, (*seen, *self.line.inbox.take_odd()))
+            raise ReplyTimeout("reply", within_ns / 1e9, (*seen, *self.connection.inbox.take_odd()))
         message, _, arrived_ns, seen_ns, answered = arrived
         if fits is None:
             if answered is not None:
@@ -320,7 +330,9 @@ class GuestSession:
         arrived = self._next_that(None, monotonic_ns() + within_ns, seen, True)
         if arrived is None:
             self._questions.end_wait(monotonic_ns(), greeting=True)
-            raise ReplyTimeout("greeting", within_ns / 1e9, (*seen, *self.line.inbox.take_odd()))
+            raise ReplyTimeout(
+                "greeting", within_ns / 1e9, (*seen, *self.connection.inbox.take_odd())
+            )
         message, *_, answered = arrived
         if answered is not None:
             answered.taken = True
@@ -339,8 +351,8 @@ class GuestSession:
         Without a condition any message fits that shows something; then what is known to be a
         greeting does not count, once a text was said, unless ``greeting`` says otherwise.
         """
-        line = self.line
-        inbox, session = line.inbox, line.session
+        connection = self.connection
+        inbox, session = connection.inbox, connection.session
         may_be_over = False
         while True:
             while inbox.replies:
@@ -365,11 +377,11 @@ class GuestSession:
                 return None
             if session.state is not _OPEN or session.connection is not _CONNECTED:
                 try:
-                    line.check()
+                    connection.check()
                 except ConnectionLost as lost:
-                    self._lasting.come_back(lost)
+                    self._reconnecting.reconnect(lost)
                     continue
-            may_be_over = not line.rest(deadline)
+            may_be_over = not connection.rest(deadline)
 
     def _rest_of_turn(
         self, question: Question | None, first: Arrived, deadline: int, within_ns: int
@@ -398,7 +410,7 @@ class GuestSession:
         """Pause as a person does; the next message is due when the pause is over."""
         pause_s = self._think_s() if duration is None else seconds(duration, "think")
         due = monotonic_ns() + int(pause_s * 1e9)
-        self._lasting.rest_until(due)
+        self._reconnecting.rest_until(due)
         self._spoke_due_ns = due
 
     def idle(self, duration: str | float) -> None:
@@ -407,20 +419,20 @@ class GuestSession:
         Echo requests keep the connection alive.
         """
         due = monotonic_ns() + int(seconds(duration, "idle") * 1e9)
-        self._lasting.rest_until(due)
+        self._reconnecting.rest_until(due)
         self._spoke_due_ns = due
 
     def typing(self) -> None:
         """Tell that the guest is typing, at most once in 5 s; once where it is switched off."""
-        line = self.line
+        connection = self.connection
         self._typing = self._typing or Typing()
-        if tracing_id := self._typing.next_id(line, self._recorder):
-            self._lasting.send(lambda: requests.typing(line.token, tracing_id), "")
-            line.inbox.pending.pop(tracing_id, None)  # it is answered only where it is refused
+        if tracing_id := self._typing.next_id(connection, self._recorder):
+            self._reconnecting.send(lambda: requests.typing(connection.token, tracing_id), "")
+            connection.inbox.pending.pop(tracing_id, None)  # answered only where it is refused
 
     def health_check(self, *, within: str | float = 10.0) -> None:
         """Send an echo request and wait for its answer (at most 2 a minute are allowed)."""
-        self._lasting.health_check(seconds(within, "within"))
+        self._reconnecting.health_check(seconds(within, "within"))
 
     # Files and history.
 
@@ -435,9 +447,9 @@ class GuestSession:
     ) -> str:
         """Upload a file (or ``data`` under that name); the id by which to say it."""
         content = files.read(file) if data is None else data
-        self._lasting.keep()
+        self._reconnecting.keep()
         return files.upload(
-            self.line,
+            self.connection,
             self._recorder,
             name=Path(file).name,
             mime=mime,
@@ -448,42 +460,42 @@ class GuestSession:
 
     def history(self) -> list[Message]:
         """The session's messages over REST, oldest first."""
-        self._lasting.keep()
-        return fetch_history(self.line, self._recorder)
+        self._reconnecting.keep()
+        return fetch_history(self.connection, self._recorder)
 
     # Connections.
 
     def drop(self) -> None:
         """Cut the connection on purpose; the session lives on."""
-        self.line.drop()
+        self.connection.drop()
 
     def reconnect(self) -> None:
         """Come back after :meth:`drop`."""
-        self._lasting.keep()
+        self._reconnecting.keep()
 
-    def connect_again(self) -> Line:
+    def connect_again(self) -> Connection:
         """One more connection of the same session, as of a second browser tab.
 
         The service allows three; a fourth retires the oldest. It ends with the session.
         """
-        if self._questions.phase is Phase.OVER or self.line.state in ENDED:
+        if self._questions.phase is Phase.OVER or self.connection.state in ENDED:
             raise ConnectionLost(None, "the session is over")  # this would make another one
         others = self._others = self._others or []
-        line = Line(
+        connection = Connection(
             self.settings,
-            self.line.token,
+            self.connection.token,
             self._recorder,
-            owner=self.line.owner,
+            owner=self.connection.owner,
             number=len(others) + 1,
         )
-        others.append(line)
-        line.connect()
-        line.configure(operation="resume")
-        return line
+        others.append(connection)
+        connection.connect()
+        connection.configure(operation="resume")
+        return connection
 
     def start_new(self) -> None:
         """After the other side has ended the conversation for good: a new one, same token."""
-        self._lasting.start_new()
+        self._reconnecting.start_new()
         self._story = Story.BEGUN
         if self.settings.auto_join:
             self.join()
@@ -499,7 +511,7 @@ class GuestSession:
         self._error = self._error or GreenletExit()
         if self._story in (Story.BEGUN, Story.TALKING):
             count_story(self._recorder, self._error, self.step)
-        undisturbed(self._leave)
+        shielded(self._leave)
 
     # The way out.
 
@@ -519,7 +531,7 @@ class GuestSession:
                     if now >= until:
                         self._recorder.count(LISTENED)
                         return
-                    self._lasting.rest_until(min(until, now + LOOK_NS))
+                    self._reconnecting.rest_until(min(until, now + LOOK_NS))
         finally:
             if questions.heard:
                 self._recorder.count(LISTENED)
@@ -538,14 +550,14 @@ class GuestSession:
 
     def _end(self) -> Ending:
         if self._ending is None:
-            if self.line.inbox.replies:
+            if self.connection.inbox.replies:
                 self._look_at_replies()
             self._questions.close(monotonic_ns(), question_outcome(self._error))
             self._questions.end()
-            self._ending = self._leaving.end()
-            for line in self._others or ():
-                line.close()
-            self.line.inbox.part()
+            self._ending = self._clearing.end()
+            for connection in self._others or ():
+                connection.close()
+            self.connection.inbox.part()
         return self._ending
 
     # Speaking.
@@ -555,8 +567,8 @@ class GuestSession:
 
         What our own pacing has held it back by is no part of what the guest waits.
         """
-        if self.line.paced_ns:
-            due_ns += self.line.paced_ns
+        if self.connection.paced_ns:
+            due_ns += self.connection.paced_ns
         if self._replies if expect_reply is None else expect_reply:
             self._questions.ask(REPLY, due_ns, left_ns)
         else:
@@ -564,7 +576,7 @@ class GuestSession:
 
     def _begin_speaking(self) -> int:
         """What comes before that; when it is due."""
-        inbox, due = self.line.inbox, self._spoke_due_ns or monotonic_ns()
+        inbox, due = self.connection.inbox, self._spoke_due_ns or monotonic_ns()
         self._spoke_due_ns = None
         if inbox.replies or inbox.doubtful is not None:
             self._look_at_replies()
@@ -574,7 +586,7 @@ class GuestSession:
             # Before the first message leaves: from now on there may be a conversation.
             self._story = _TALKING
             self._questions.note_spoken()
-            self._leaving.mark(Stage.JOINED)
+            self._clearing.mark(Stage.JOINED)
             self._ledger.secure()
         if inbox.pending:
             inbox.pending.give_up_older_than(self.settings.deliver_within_s)
@@ -582,7 +594,7 @@ class GuestSession:
 
     def _attributes(self, given: Mapping[str, str] | None, *, first: bool) -> Mapping[str, str]:
         """What goes with a message: the run's attributes with the first one, the story's always."""
-        ours = self.settings.first_attributes(self.line.token) if first else {}
+        ours = self.settings.first_attributes(self.connection.token) if first else {}
         if not given:
             return ours
         together = {**ours, **given}
@@ -597,7 +609,7 @@ class GuestSession:
     # The ledger.
 
     def _note_first_message(self, message_id: str) -> None:
-        entry = self._leaving.entry
+        entry = self._clearing.entry
         if entry is not None and entry.stage not in OVER:
             self._ledger.mark(entry, entry.stage, entry.reason, message_id=message_id)
 
@@ -605,12 +617,12 @@ class GuestSession:
 
     def _looked_at(self) -> list[Message]:
         """What a guest who looks now sees of the other side, the newest first."""
-        come = [message for message, *_ in reversed(self.line.inbox.replies or ())]
+        come = [message for message, *_ in reversed(self.connection.inbox.replies or ())]
         return come if self._newest is None else [*come, self._newest]
 
     def _look_at_replies(self) -> None:
         """What came without being waited for: it was measured all the same."""
-        inbox = self.line.inbox
+        inbox = self.connection.inbox
         inbox.doubtful = None
         while arrived := inbox.next_reply():
             message = self._newest = arrived[0]
@@ -621,7 +633,7 @@ class GuestSession:
                         question.doubt()
 
     def _raise_failure(self) -> None:
-        inbox = self.line.inbox
+        inbox = self.connection.inbox
         if inbox.failure is not None:
             failure, inbox.failure = inbox.failure, None
             raise failure

@@ -116,7 +116,7 @@ def read_sign_ins(file: Path) -> tuple[str, ...]:
     for number, line in enumerate(lines, 1):
         if line.strip() and not _JWT.fullmatch(line.strip()):
             raise ConfigError(f"{file}, line {number}: expected a JWT (three parts with dots)")
-    found = tuple(line.strip() for line in lines if line.strip())
-    if not found:
+    sign_ins = tuple(line.strip() for line in lines if line.strip())
+    if not sign_ins:
         raise ConfigError(f"{file}: empty; expected JWTs, one a line")
-    return found
+    return sign_ins

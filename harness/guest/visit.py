@@ -191,7 +191,7 @@ def _command(guest: GuestSession, shown: Frames, line: str) -> None:
                 guest.say(rest, file=guest.upload(rest))
             case "/health":
                 guest.health_check()
-            case "/new" if guest.line.state not in (State.READ_ONLY, State.LOST):
+            case "/new" if guest.connection.state not in (State.READ_ONLY, State.LOST):
                 shown.say("the other side has not ended this conversation for good")
             case "/new":
                 guest.start_new()
@@ -268,8 +268,8 @@ class RecordFile:
         if self.failure:
             return f"{self.path} is not whole: {self.failure}"
         what = "redacted" if self._redacted else "with the guest's token and all texts in it"
-        told = f"{self.path}: {self.frames:,} frames, {what}"
-        return f"{told}; read it before you pass it on" if self._redacted else told
+        sentence = f"{self.path}: {self.frames:,} frames, {what}"
+        return f"{sentence}; read it before you pass it on" if self._redacted else sentence
 
     def _write(self, line: dict[str, Any]) -> None:
         if self.failure:

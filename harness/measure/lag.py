@@ -94,7 +94,7 @@ class Lateness:
 
 def lateness(beats_of: Mapping[str, Histogram]) -> list[Lateness]:
     """Of each process by itself, from the beats of its loop; the worst first."""
-    found = [
+    each = [
         Lateness(
             process,
             beats.count_above_ms(LATE_MS) / beats.count,
@@ -104,12 +104,12 @@ def lateness(beats_of: Mapping[str, Histogram]) -> list[Lateness]:
         for process, beats in beats_of.items()
         if beats.count
     ]
-    return sorted(found, key=lambda one: (-one.too_late, -one.share, -one.longest_s, one.process))
+    return sorted(each, key=lambda one: (-one.too_late, -one.share, -one.longest_s, one.process))
 
 
-def complaints(found: list[Lateness]) -> list[str]:
+def complaints(processes: list[Lateness]) -> list[str]:
     """Why a run is INVALID for it; none where every process kept its time."""
-    bad = [one for one in found if one.too_late]
+    bad = [one for one in processes if one.too_late]
     if not bad:
         return []
     more = f", and {len(bad) - 1} more processes" if len(bad) > 1 else ""

@@ -223,7 +223,7 @@ def meet(
         meeting.failure = str(error)
     finally:
         ledger.close()
-        meeting.close_code = guest.line.inbox.closed_code
+        meeting.close_code = guest.connection.inbox.closed_code
     meeting.ended = not any(read_leftovers(directory))
     return meeting
 

@@ -48,21 +48,18 @@ class MessageClass(StrEnum):
 class ErrorCode(IntEnum):
     """Codes with a meaning of their own for a guest (SDK)."""
 
-    BAD_REQUEST = 400
     UNAUTHORIZED = 401
     FORBIDDEN = 403
     READ_ONLY = 409
     TOO_MANY_REQUESTS = 429
     SESSION_EXPIRED = 4006
     SESSION_NOT_FOUND = 4007
-    MESSAGE_TOO_LONG = 4011
-    CUSTOM_ATTRIBUTES_TOO_LARGE = 4013
     CANNOT_DOWNGRADE = 4017
     REQUEST_RATE_TOO_HIGH = 4029
 
 
-CLOSE_NORMAL = 1000
 CLOSE_GOING_AWAY = 1001
+"""Ends a connection that is idle or too old."""
 
 HEALTH_CHECK_TRACING_ID = "SGVhbHRoQ2hlY2tNZXNzYWdlSWQ="
 """base64 of "HealthCheckMessageId": what the vendor's SDK marks its echo requests with."""
@@ -71,11 +68,6 @@ MAX_TEXT_BYTES = 4096
 """A text longer than this is answered with 4011 (limits page)."""
 MAX_CUSTOM_ATTRIBUTE_BYTES = 2048
 """UTF-8 bytes of all keys and values together; more is answered with 4013 (limits page)."""
-MAX_TOKEN_CHARACTERS = 2048
-"""The vendor's FAQ on guest session tokens."""
 REQUESTS_PER_CONNECTION_PER_MINUTE = 60
 MESSAGES_PER_SESSION_PER_SECOND = 5
-HEALTH_CHECKS_PER_CONNECTION_PER_MINUTE = 2
 CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE = 1000
-CONNECTIONS_PER_SESSION = 3
-"""A fourth connection on the same token retires the oldest (limits page, SDK)."""

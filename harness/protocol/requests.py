@@ -86,45 +86,25 @@ def text(
     return _on_message(token, tracing_id, message, custom_attributes)
 
 
-def choice(
-    token: str,
-    tracing_id: str,
-    shown: str,
-    payload: str,
-    *,
-    button: Button = Button.QUICK_REPLY,
-    parent_id: str = "",
-    custom_attributes: Attributes = None,
-) -> Request:
-    """The answer to a quick reply, a button or a picker; ``parent_id`` is the picker's message."""
-    return choices(
-        token,
-        tracing_id,
-        [(shown, payload)],
-        button=button,
-        parent_id=parent_id,
-        custom_attributes=custom_attributes,
-    )
-
-
 def choices(
     token: str,
     tracing_id: str,
     chosen: Sequence[tuple[str, str]],
     *,
-    button: Button,
+    button: Button = Button.QUICK_REPLY,
     parent_id: str = "",
     custom_attributes: Attributes = None,
 ) -> Request:
-    """The same for several of one picker, as (text, payload), in one message.
+    """The answer to a quick reply, a button or a picker, as (text, payload), in one message.
 
-    As in the vendor's mobile SDK of July 2026 (a branch that is not released): a button response
-    for each, all with the picker's message.
+    ``parent_id`` is the picker's message; of one, several may be chosen. As in the vendor's mobile
+    SDK of July 2026 (a branch that is not released): a button response for each, all with the
+    picker's message.
     """
-    told = ", ".join(text for text, _ in chosen)
+    shown = ", ".join(text for text, _ in chosen)
     message: Request = {
         "type": "Structured",
-        "text": told,
+        "text": shown,
         "metadata": {"id": tracing_id},
         "content": [
             {
@@ -193,26 +173,6 @@ def announce_file(
         "fileName": name,
         "fileType": mime,
         "fileSize": size,
-    }
-
-
-def refresh_file(token: str, tracing_id: str, attachment_id: str) -> Request:
-    """getAttachment: ask for a fresh download address."""
-    return {
-        "action": Action.GET_ATTACHMENT,
-        "token": token,
-        "tracingId": tracing_id,
-        "attachmentId": attachment_id,
-    }
-
-
-def delete_file(token: str, tracing_id: str, attachment_id: str) -> Request:
-    """deleteAttachment: forget an uploaded file that was not sent."""
-    return {
-        "action": Action.DELETE_ATTACHMENT,
-        "token": token,
-        "tracingId": tracing_id,
-        "attachmentId": attachment_id,
     }
 
 

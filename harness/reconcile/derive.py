@@ -15,7 +15,7 @@ from gevent.pool import Pool
 
 from harness.clock import monotonic_ns, wall_ns
 from harness.guest.clear import end_session
-from harness.guest.connection import Line
+from harness.guest.connection import Connection
 from harness.guest.outcomes import Ending
 from harness.guest.settings import GuestSettings
 from harness.ledger.ledger import Stage, Store
@@ -105,7 +105,7 @@ def _try_worker(
     def attempt(token: str) -> None:
         nonlocal unknown_in_a_row
         in_time = takewhile(lambda _: monotonic_ns() < deadline, sign_ins)
-        ending = end_session(Line(settings, token, recorder), sign_ins=in_time)
+        ending = end_session(Connection(settings, token, recorder), sign_ins=in_time)
         result.tried += 1
         if ending is Ending.GONE:
             unknown_in_a_row += 1

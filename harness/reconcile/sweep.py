@@ -33,7 +33,7 @@ from harness.clock import monotonic_ns
 from harness.config.target import Target
 from harness.errors import ConfigError, LedgerError, PlatformApiError
 from harness.guest.clear import end_session
-from harness.guest.connection import Line
+from harness.guest.connection import Connection
 from harness.guest.outcomes import Ending
 from harness.guest.settings import GuestSettings
 from harness.judge.reading import sweep_block
@@ -143,18 +143,18 @@ def sweep(
     def end_one(leftover: Leftover) -> Ending:
         nonlocal not_before
         while True:
-            line = Line(settings, leftover.token, recorder)
+            line = Connection(settings, leftover.token, recorder)
             likely = _likeliest(sign_ins, leftover)
             ending = end_session(
                 line, sign_ins=takewhile(lambda _: monotonic_ns() < deadline, likely)
             )
-            if not line.asked_to_wait_s:
+            if not line.retry_after_s:
                 return ending
-            again = monotonic_ns() + int(line.asked_to_wait_s * 1e9)
+            again = monotonic_ns() + int(line.retry_after_s * 1e9)
             not_before = max(not_before, again)
             if again >= deadline:
                 return ending
-            gevent.sleep(line.asked_to_wait_s)
+            gevent.sleep(line.retry_after_s)
 
     def end(leftover: Leftover) -> None:
         ending = end_one(leftover)

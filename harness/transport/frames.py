@@ -67,7 +67,7 @@ class FrameReader:
 
     def feed(self, data: bytes) -> list[bytes | Control]:
         """What these bytes complete. Raises FrameError; nothing may be fed after that."""
-        found: list[bytes | Control] = []
+        items: list[bytes | Control] = []
         at = 0
         if self._rest:
             self._more.append(data)
@@ -85,10 +85,10 @@ class FrameReader:
                 end = start + length
                 if end > size or length > max_bytes:
                     break
-                found.append(data[start:end])
+                items.append(data[start:end])
                 at = end
             if at == size:
-                return found
+                return items
         size = len(data)
         needed = 2
         while size - at >= 2:
@@ -110,23 +110,23 @@ class FrameReader:
                 needed = end - at
                 break
             if first == _WHOLE_TEXT and self._parts is None:
-                found.append(data[start:end])
+                items.append(data[start:end])
             else:
-                self._take(first, data[start:end], found)
+                self._take(first, data[start:end], items)
             at = end
             needed = 2
         self._rest = data[at:] if at else data
         self._short = needed - len(self._rest)
-        return found
+        return items
 
-    def _take(self, first: int, payload: bytes, found: list[bytes | Control]) -> None:
+    def _take(self, first: int, payload: bytes, items: list[bytes | Control]) -> None:
         opcode, final = first & 0x0F, bool(first & _FIN)
         if first & 0x70:
             raise FrameError(PROTOCOL_ERROR, "a frame uses an extension that was not offered")
         if opcode in (CLOSE, PING, PONG):
             if not final or len(payload) > 125 or (opcode == CLOSE and len(payload) == 1):
                 raise FrameError(PROTOCOL_ERROR, "a broken control frame")
-            found.append(Control(opcode, payload))
+            items.append(Control(opcode, payload))
             return
         if opcode > BINARY:
             raise FrameError(PROTOCOL_ERROR, f"a frame of the unknown kind {opcode}")
@@ -141,7 +141,7 @@ class FrameReader:
         if len(self._parts) > _MOST_FRAGMENTS:
             raise FrameError(TOO_BIG, "a message in more fragments than allowed")
         if final:
-            found.append(b"".join(self._parts))
+            items.append(b"".join(self._parts))
             self._parts = None
 
 

@@ -8,31 +8,31 @@ from gevent.hub import get_hub
 from harness.clock import monotonic_ns
 
 
-class Bell:
-    """One waiting greenlet at a time; ringing with nobody waiting does nothing.
+class Waiter:
+    """One waiting greenlet at a time; to notify nobody does nothing.
 
     Much lighter than an event object with a timeout: one switch per wait, and in most cases no
     timer, because the one of an earlier wait is left running if it comes early enough.
     """
 
-    __slots__ = ("_due_ns", "_hub", "_ringing", "_timer", "_waiting")
+    __slots__ = ("_due_ns", "_hub", "_notified", "_timer", "_waiting")
 
     def __init__(self) -> None:
         self._waiting: Any = None
-        self._ringing = False
+        self._notified = False
         self._timer: Any = None
         self._due_ns = 0
         self._hub = get_hub()
 
     def wait(self, timeout_s: float) -> bool:
-        """Sleep until :meth:`ring` (True) or until the time is over (False)."""
+        """Sleep until :meth:`notify` (True) or until the time is over (False)."""
         deadline = monotonic_ns() + int(timeout_s * 1e9)
-        while not self.doze(deadline):
+        while not self.wait_until(deadline):
             if monotonic_ns() >= deadline:
                 return False
         return True
 
-    def doze(self, deadline_ns: int) -> bool:
+    def wait_until(self, deadline_ns: int) -> bool:
         """As :meth:`wait`, but may also return (False) before the time is over."""
         timer = self._timer
         if timer is None or deadline_ns < self._due_ns:
@@ -49,10 +49,10 @@ class Bell:
         finally:
             self._waiting = None
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Let the waiting greenlet go on, soon; may be called from anywhere."""
-        if self._waiting is not None and not self._ringing:
-            self._ringing = True
+        if self._waiting is not None and not self._notified:
+            self._notified = True
             self._hub.loop.run_callback(self._wake)
 
     def wake(self) -> None:
@@ -70,7 +70,7 @@ class Bell:
 
     def _wake(self) -> None:
         # Only now is it certain that the greenlet still waits here: it may have been killed.
-        self._ringing = False
+        self._notified = False
         self.wake()
 
     def _on_timer(self) -> None:

@@ -37,7 +37,7 @@ from harness.transport.frames import (
     read_close,
 )
 from harness.transport.upgrade import Upgrade
-from harness.transport.waiter import Bell
+from harness.transport.waiter import Waiter
 
 _SO_TIMESTAMPNS = 35  # not named by the socket module; same number on every Linux we run on
 _TIMESPEC = struct.Struct("@ll")
@@ -70,7 +70,6 @@ class WebSocket:
     __slots__ = (
         "_answered_ns",
         "_backlog",
-        "_bell",
         "_close_received",
         "_close_sent",
         "_closed",
@@ -80,6 +79,7 @@ class WebSocket:
         "_reader",
         "_receiver",
         "_recvmsg",
+        "_waiter",
         "_writer",
         "phases",
     )
@@ -97,7 +97,7 @@ class WebSocket:
         self._backlog = b""
         self._closed = False
         self._answered_ns = 0
-        self._bell = Bell()
+        self._waiter = Waiter()
         self._writer: Any = None
         self._reader = get_hub().loop.io(link.sock.fileno(), 1)
         self.phases = link.phases
@@ -131,7 +131,7 @@ class WebSocket:
             self._close_sent = True
             self._write(encode_close(1000))
         if not self._closed and wait_s > 0:
-            self._bell.wait(wait_s)
+            self._waiter.wait(wait_s)
         self._end()
 
     def abort(self) -> None:
@@ -154,7 +154,7 @@ class WebSocket:
         try:
             self._write(handshake.request())
             if self._handshake is not None and not self._closed:
-                self._bell.wait(timeout_s)
+                self._waiter.wait(timeout_s)
         except BaseException:
             self._end()
             raise
@@ -227,9 +227,9 @@ class WebSocket:
         if accepted:
             self._handshake = None
             self._answered_ns = arrived
-            self._bell.ring()
+            self._waiter.notify()
         elif self._handshake.failed:
-            self._bell.ring()
+            self._waiter.notify()
         return rest
 
     def _on_control(self, control: Control) -> None:
@@ -300,8 +300,8 @@ class WebSocket:
                 watcher.stop()
                 watcher.close()
         self._link.close()
-        self._bell.close()
-        self._bell.ring()
+        self._waiter.close()
+        self._waiter.notify()
         self._receiver.on_end(*(self._close_received or (None, "")))
 
 

@@ -32,7 +32,7 @@ def typed(
     monkeypatch.setattr("harness.guest.visit.HEAR_OUT_S", 0.2)
     with open(reading) as stdin, rig.guest() as guest:
         monkeypatch.setattr(sys, "stdin", stdin)
-        talk(guest, Frames(guest.line.token, quiet=True))
+        talk(guest, Frames(guest.connection.token, quiet=True))
     return capsys.readouterr().out
 
 

@@ -9,7 +9,7 @@ from guest_rig import Rig
 from processes import Simulator
 
 from harness.errors import HarnessError, SessionExpired
-from harness.guest.clear import undisturbed
+from harness.guest.clear import shielded
 from harness.ledger.ledger import Stage
 
 pytestmark = pytest.mark.process
@@ -63,7 +63,7 @@ def test_work_that_is_not_to_be_disturbed_outlives_two_kills_and_raises_them_the
         gevent.sleep(0.2)
         done.append("all of it")
 
-    leaver = gevent.spawn(undisturbed, work)
+    leaver = gevent.spawn(shielded, work)
     gevent.sleep(0.05)
     for _ in range(2):
         leaver.kill(block=False)

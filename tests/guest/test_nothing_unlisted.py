@@ -64,7 +64,7 @@ def tell(guest: GuestSession, act: str | Sequence[str]) -> None:
     """One step of a story: a name, or the lies that the guest hears before a reply."""
     match act:
         case "new":
-            if guest.line.state not in (State.READ_ONLY, State.LOST):
+            if guest.connection.state not in (State.READ_ONLY, State.LOST):
                 guest.say(asking_for(["read-only"]))
                 guest.await_reply(within=10)
             guest.start_new()

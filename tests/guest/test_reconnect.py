@@ -20,7 +20,7 @@ from harness.errors import (
     UpgradeRejected,
 )
 from harness.guest.questions import Questions
-from harness.guest.reconnect import Lasting, resume
+from harness.guest.reconnect import Reconnecting, resume
 from harness.ledger.ledger import Stage
 from harness.measure.model import Outcome
 from harness.measure.recorder import Recorder
@@ -94,12 +94,12 @@ def test_dropping_on_purpose_and_coming_back(rig: Any) -> None:
         guest.await_reply(within="5s")
         guest.drop()
         guest.think("50ms")
-        assert not guest.line.connected
+        assert not guest.connection.connected
         guest.reconnect()
         guest.reconnect()
         guest.say("two")
         guest.await_reply(within="5s")
-        told = str(rig.timeline(guest.line.token))
+        told = str(rig.timeline(guest.connection.token))
     assert "resumed" in told
     assert "replaced" not in told
     assert rig.outcomes("resume") == {Outcome.OK: 1}
@@ -132,7 +132,7 @@ def test_a_session_that_was_forgotten_meanwhile_is_told() -> None:
         line = line_to(server, recorder)
         cut(line)
         with pytest.raises(SessionNotFound, match="no longer knew"):
-            Lasting(line, Questions(recorder, 1), recorder).come_back(ConnectionLost(None))
+            Reconnecting(line, Questions(recorder, 1), recorder).reconnect(ConnectionLost(None))
         line.close()
     assert recorder.take().counts["resumed_anew"] == 1
 
@@ -196,7 +196,7 @@ def test_a_conversation_ended_for_good_can_be_left_behind_for_a_new_one(tmp_path
         with rig.guest() as guest:
             guest.say("hello")
             guest.await_reply(within="5s")
-            rig.disconnect(guest.line.token)
+            rig.disconnect(guest.connection.token)
             guest.idle("50ms")
             with pytest.raises(ServiceError, match="409"):
                 guest.say("still there?")
@@ -241,10 +241,10 @@ def test_a_young_connection_is_kept_and_one_dropped_on_purpose_is_not_replaced(r
     with rig.guest(max_connection_age_s=0.1) as guest:
         guest.drop()
         guest.idle("400ms")
-        assert not guest.line.connected
+        assert not guest.connection.connected
     with rig.guest(max_connection_age_s=0.1, reconnect_within_s=0) as guest:
         guest.idle("300ms")  # who never comes back keeps what it has
-        assert guest.line.connected
+        assert guest.connection.connected
     taken = rig.taken()
     assert (taken.counts["renewed"], taken.counts["reconnects"]) == (0, 0)
 
@@ -252,10 +252,10 @@ def test_a_young_connection_is_kept_and_one_dropped_on_purpose_is_not_replaced(r
 @pytest.mark.process
 def test_an_answer_on_its_way_is_awaited_before_a_connection_is_replaced(rig: Any) -> None:
     with rig.guest(max_connection_age_s=0.2) as guest:
-        guest.line.inbox.pending["on-its-way"] = ("delivered", 0, 0)
+        guest.connection.inbox.pending["on-its-way"] = ("delivered", 0, 0)
         guest.idle("600ms")
         assert rig.taken().counts["renewed"] == 0
-        del guest.line.inbox.pending["on-its-way"]
+        del guest.connection.inbox.pending["on-its-way"]
         guest.idle("500ms")
     assert rig.taken().counts["renewed"] >= 1
 

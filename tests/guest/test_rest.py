@@ -42,7 +42,7 @@ def test_a_history_that_is_refused_is_an_error_of_the_service(rig: Any) -> None:
         guest.await_reply(within="5s")
         rig.simulator.faults(fail={"probability": 1, "at": "other", "code": 403})
         with pytest.raises(ServiceError, match="403"):
-            fetch_history(guest.line, rig.recorder)
+            fetch_history(guest.connection, rig.recorder)
         rig.simulator.faults()
 
 

@@ -210,7 +210,7 @@ def test_another_sessions_message_is_a_reply_only_for_want_of_another(rig: Any) 
             guest.say(f"hello {message_id}")
             frame = {"type": "message", "class": "StructuredMessage", "code": 200}
             data = orjson.dumps({**frame, "body": {**body, "id": message_id}})
-            guest.line.inbox.on_frame(data, monotonic_ns(), monotonic_ns())
+            guest.connection.inbox.on_frame(data, monotonic_ns(), monotonic_ns())
             assert f"hello {message_id}" in guest.await_reply(within="5s")
         with pytest.raises(ReplyTimeout):
             guest.await_reply(within=0.05, containing="nobody says this")
@@ -350,7 +350,7 @@ def test_an_answer_that_is_not_understood_is_shown_to_who_waited(rig: Any) -> No
         guest.say("hello")
         guest.await_reply(within="5s")
         # what can't be routed the gateway answers, without a class
-        guest.line._websocket.send(b"nonsense")
+        guest.connection._websocket.send(b"nonsense")
         with pytest.raises(ReplyTimeout, match=r"a frame of no class \(Forbidden\)"):
             guest.await_reply(within="0.3s")
     assert rig.taken().counts["unknown_frame"] == 1
@@ -373,7 +373,7 @@ def test_a_customer_who_is_logged_out_ends_the_story_with_the_reason(tmp_path: P
             urllib.request.urlopen(revoke, timeout=10).close()
             guest.await_reply(within="5s")
         # Its session lives on at the service, and nobody could clear it: it stays on the list.
-        assert rig.still_open() == set(rig.leftovers()) == {guest.line.token}
+        assert rig.still_open() == set(rig.leftovers()) == {guest.connection.token}
     finally:
         running.stop()
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.process
 
 
 def told(rig: Any, guest: GuestSession) -> int:
-    return str(rig.timeline(guest.line.token)).count("typing")
+    return str(rig.timeline(guest.connection.token)).count("typing")
 
 
 def test_typing_is_told_at_most_once_in_five_seconds(

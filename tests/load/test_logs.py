@@ -73,6 +73,6 @@ def test_a_run_on_two_workers_tells_what_it_decides_and_no_token(
 BROKEN = """
             self.stories = getattr(self, "stories", 0) + 1
             if self.stories % 3 == 0:
-                raise ValueError(f"the story quotes {guest.line.token}")
+                raise ValueError(f"the story quotes {guest.connection.token}")
             guest.choose("what nobody has offered")
 """

@@ -12,7 +12,7 @@ from processes import Simulator
 from harness.clock import wall_ns
 from harness.config.target import parse_target
 from harness.errors import ConfigError, LedgerError
-from harness.guest.connection import Line
+from harness.guest.connection import Connection
 from harness.guest.outcomes import Ending
 from harness.guest.rest import exchange_sign_in
 from harness.guest.settings import GuestSettings
@@ -34,7 +34,7 @@ def leave(simulator: Any, directory: Path, *, alive: int, over: int) -> set[str]
     tokens = [str(uuid.uuid4()) for _ in range(alive + over)]
     for number, token in enumerate(tokens, start=1):
         if number <= alive:
-            line = Line(settings_for(simulator), token, Recorder())
+            line = Connection(settings_for(simulator), token, Recorder())
             line.connect()
             line.configure()
             line.say("hello")
@@ -129,7 +129,7 @@ def test_a_signed_in_guests_session_needs_its_sign_in(tmp_path: Path) -> None:
         store = Store(tmp_path / "ledger-w.sqlite", {"worker": "w", "ended_ns": "9"})
         for number, jwt in enumerate((*jwts[2:], ""), start=1):
             token = str(uuid.uuid4())
-            line = Line(replace(settings, sign_in=jwt), token, Recorder())
+            line = Connection(replace(settings, sign_in=jwt), token, Recorder())
             line.connect()
             line.configure()
             line.drop()

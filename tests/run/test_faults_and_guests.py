@@ -73,7 +73,7 @@ def begin_anew(guest: GuestSession, rig: Rig) -> None:
     guest.say("one")
     guest.await_reply(within="1s", containing="one")
     # As if it had; the shared one never does.
-    guest.line.session.receive(Receive.DISCONNECTED_FOR_GOOD)
+    guest.connection.session.receive(Receive.DISCONNECTED_FOR_GOOD)
     guest.start_new()
 
 
