@@ -13,13 +13,10 @@ from harness.exit_codes import ExitCode
 from harness.streams import open_console
 from harness.units import duration_text, seconds
 from harness.workload.data import Feeder
-from harness.workload.har.reading import read_recording
-from harness.workload.har.scripting import draft
-from harness.workload.script.estimate import Estimate, estimate
+from harness.workload.har.scripting import write_draft
+from harness.workload.script.estimate import Estimate, estimate, foreign_settings
 from harness.workload.script.file import Loaded, read_script
-from harness.workload.script.model import Script, script_schema
-
-STAND_IN = b"A stand-in for the file that was sent. "
+from harness.workload.script.model import script_schema
 
 
 def run(args: Namespace) -> int:
@@ -32,7 +29,7 @@ def run(args: Namespace) -> int:
     if args.action != "from-har" and (args.out is not None or args.force):
         raise ConfigError("--out and --force go with from-har")
     if args.action == "from-har":
-        return _from_har(args.file, args.out, force=args.force)
+        return _from_har(args)
     loaded = read_script(args.file)
     if args.guests is not None:
         _check_rows(loaded, args.guests)
@@ -44,43 +41,10 @@ def run(args: Namespace) -> int:
     return ExitCode.PREFLIGHT if found.breaks else ExitCode.PASS
 
 
-def _from_har(file: Path, out: Path | None, *, force: bool) -> int:
-    script = out or Path(f"{file.stem}.yaml")
-    data = script.with_suffix(".csv")
-    recording = read_recording(file)
-    made = draft(recording, data_file=data.name)
-    if not made.yaml:
-        raise ConfigError(f"{file}: a guest connected and did nothing: there is nothing to script")
-    written = {script: made.yaml.encode()}
-    if made.csv:
-        written[data] = made.csv.encode()
-    for name, size in made.files.items():
-        written[script.parent / name] = (STAND_IN * (size // len(STAND_IN) + 1))[:size]
-    for path in () if force else written:
-        if path.exists():  # all of them or none
-            raise ConfigError(f"{path} is there already: --force replaces it, --out names another")
-    for path, content in written.items():
-        _write(path, content)
-    loaded = read_script(script)
-    steps = sum(len(one.steps) for one in loaded.script.scenarios.values())
-    guests = len(loaded.script.scenarios)
-    print(f"{script}: {guests} recorded guest{'s' if guests > 1 else ''}, {steps} steps")
-    for path in [path for path in written if path != script]:
-        print(f"{path}: {'invented data' if path == data else 'a stand-in of the same size'}")
-    for sentence in made.dropped:
-        print(f"not carried over: {sentence}")
-    for sentence in made.notes:
-        print(f"note: {sentence}")
-    print(f"read {script} before you pass it on; {file} holds secrets: delete it when you are done")
-    print(f"next: harness guest --script {script}")
+def _from_har(args: Namespace) -> int:
+    for sentence in write_draft(args.file, args.out, force=args.force):
+        print(sentence)
     return ExitCode.PASS
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise ConfigError(f"{path}: can't be written ({error.strerror})") from None
 
 
 def _check_rows(loaded: Loaded, guests: int) -> None:
@@ -88,25 +52,6 @@ def _check_rows(loaded: Loaded, guests: int) -> None:
         raise ConfigError(f"--guests: expected one or more, got {guests}")
     if loaded.table is not None and loaded.script.feeder is not None:
         Feeder(table=loaded.table, mode=loaded.script.feeder.mode).check_enough(guests)
-
-
-def _foreign(script: Script) -> list[str]:
-    """What becomes of the other tool's settings."""
-    config, told = script.config, []
-    if config is None:
-        return []
-    if script.pause_before_texts_s:
-        told.append(
-            f"config: each text comes {duration_text(script.pause_before_texts_s)} after what is "
-            "before it, as ovotech's tool waits; not where the script itself pauses"
-        )
-        told.append("config: deploymentId and region are not used: say --target")
-    if config.origin:
-        told.append(
-            f"config: harness guest sends the origin {config.origin}; for a run say "
-            f"--origin {config.origin}"
-        )
-    return told
 
 
 def _show(found: Estimate, loaded: Loaded, console: Console) -> None:
@@ -142,7 +87,7 @@ def _show(found: Estimate, loaded: Loaded, console: Console) -> None:
     if loaded.table is not None and loaded.script.feeder is not None:
         mode = loaded.script.feeder.mode
         print(f"data: {loaded.table.name}, {len(loaded.table.rows):,} rows, {mode}")
-    for sentence in _foreign(loaded.script):
+    for sentence in foreign_settings(loaded.script):
         print(sentence)
     for sentence in found.breaks:
         print(f"would break a limit: {sentence}")

@@ -10,7 +10,9 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from harness.errors import ConfigError
 from harness.units import duration_text
 from harness.workload.data import MAX_TEXT_BYTES
 from harness.workload.har.reading import (
@@ -21,12 +23,14 @@ from harness.workload.har.reading import (
     Turn,
     moments,
     offered_in,
+    read_recording,
     turns,
 )
 from harness.workload.har.redaction import Personal, personal_of
-from harness.workload.script.file import MAX_FILE_BYTES
+from harness.workload.script.file import MAX_FILE_BYTES, read_script
 from harness.workload.script.model import DEFAULT_WITHIN, render
 
+STAND_IN = b"A stand-in for the file that was sent. "
 SHORTEST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 86_400.0
 LEAST_WITHIN_S = 10.0
@@ -249,6 +253,46 @@ def draft(recording: Recording, *, data_file: str) -> Draft:
         dropped=(*recording.left_out, *_dropped(recording, columns)),
         notes=(*notes, *_unclear(recording)),
     )
+
+
+def write_draft(file: Path, out: Path | None, *, force: bool) -> list[str]:
+    """Write the script of a recording and what goes with it; what there is to say of them.
+
+    The script is ``out``, or has the recording's name. All files are written or none: ``force``
+    replaces those that are there. Raises ConfigError.
+    """
+    script = out or Path(f"{file.stem}.yaml")
+    data = script.with_suffix(".csv")
+    made = draft(read_recording(file), data_file=data.name)
+    if not made.yaml:
+        raise ConfigError(f"{file}: a guest connected and did nothing: there is nothing to script")
+    written = {script: made.yaml.encode()}
+    if made.csv:
+        written[data] = made.csv.encode()
+    for name, size in made.files.items():
+        written[script.parent / name] = (STAND_IN * (size // len(STAND_IN) + 1))[:size]
+    for path in () if force else written:
+        if path.exists():
+            raise ConfigError(f"{path} is there already: --force replaces it, --out names another")
+    for path, content in written.items():
+        try:
+            path.write_bytes(content)
+        except OSError as error:
+            raise ConfigError(f"{path}: can't be written ({error.strerror})") from None
+    scenarios = read_script(script).script.scenarios
+    steps, guests = sum(len(one.steps) for one in scenarios.values()), len(scenarios)
+    beside = [path for path in written if path != script]
+    return [
+        f"{script}: {guests} recorded guest{'s' if guests > 1 else ''}, {steps} steps",
+        *(
+            f"{one}: {'invented data' if one == data else 'a stand-in of the same size'}"
+            for one in beside
+        ),
+        *(f"not carried over: {sentence}" for sentence in made.dropped),
+        *(f"note: {sentence}" for sentence in made.notes),
+        f"read {script} before you pass it on; {file} holds secrets: delete it when you are done",
+        f"next: harness guest --script {script}",
+    ]
 
 
 def _lives(found: list[Moment]) -> Iterable[list[Moment]]:

@@ -196,3 +196,22 @@ def _breaks(name: str, per_min: int, per_s: int, reply_s: float) -> tuple[str, .
             f"{MESSAGES_PER_SESSION_PER_SECOND}"
         )
     return tuple(found)
+
+
+def foreign_settings(script: Script) -> list[str]:
+    """What becomes of another tool's settings in a script, a sentence each."""
+    config, told = script.config, []
+    if config is None:
+        return []
+    if script.pause_before_texts_s:
+        told.append(
+            f"config: each text comes {duration_text(script.pause_before_texts_s)} after what is "
+            "before it, as ovotech's tool waits; not where the script itself pauses"
+        )
+        told.append("config: deploymentId and region are not used: say --target")
+    if config.origin:
+        told.append(
+            f"config: harness guest sends the origin {config.origin}; for a run say "
+            f"--origin {config.origin}"
+        )
+    return told
