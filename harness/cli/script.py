@@ -57,15 +57,8 @@ def _check_rows(loaded: Loaded, guests: int) -> None:
 def _show(found: Estimate, loaded: Loaded, console: Console) -> None:
     table = Table(show_edge=False, box=None, pad_edge=False)
     columns = (
-        "scenario",
-        "of guests",
-        "takes",
-        "texts",
-        "waits",
-        "requests",
-        "in a minute",
-        "in 1 s",
-    )
+        "scenario", "of guests", "takes", "texts", "waits", "requests", "in a minute", "in 1 s",
+    )  # fmt: skip
     for name in columns:
         table.add_column(name, justify="left" if name == "scenario" else "right")
     for one in found.scenarios:

@@ -57,7 +57,11 @@ def read_record(run_dir: Path) -> "RunRecord":
             f"{run_dir}: not a run directory (expected {RECORD}, {START} or "
             f"{RunDirectory(run_dir).intervals('WORKER').name} in it)"
         )
-    return _partial(run_dir)
+    try:
+        record = _made(run_dir)
+    except LedgerError as error:
+        record = record_of_nothing(run_dir, f"{ENDED_EARLY}; {error}")
+    return _validated(record, run_dir)
 
 
 def read_live_record(run_dir: Path) -> "RunRecord":
@@ -128,23 +132,21 @@ def _brought_up_to_date(record: "RunRecord", run_dir: Path) -> "RunRecord":
         return record
     sessions = before.model_copy(update=sessions_block(account))
     sweep = {"left behind at the end of the run": before.leftover, "still left": account.leftover}
-    return record.model_copy(update={"sessions": sessions, "sweep": sweep})
+    return record.model_copy(
+        update={"sessions": sessions, "sessions_at_end": before, "sweep": sweep}
+    )
 
 
-def _partial(run_dir: Path) -> "RunRecord":
-    try:
-        ledgers = RunDirectory(run_dir).ledgers()
-        alive = any(read_process(path).alive for path in ledgers)
-        why = STILL_GOING if alive else ENDED_EARLY
-        record = build_record(run_dir, incomplete=why, live=alive)  # in session is no leftover
-        if not ledgers or (
-            read_account(run_dir).damaged and not record["sessions"].get("intended")
-        ):
-            record["sessions"] = record["funnel"] = {}  # not known, which is not none
-            record["objectives"] = []
-    except LedgerError as error:
-        record = record_of_nothing(run_dir, f"{ENDED_EARLY}; {error}")
-    return _validated(record, run_dir)
+def _made(run_dir: Path) -> dict[str, Any]:
+    """The record of a run that has left none, from its other files. Raises LedgerError."""
+    ledgers = RunDirectory(run_dir).ledgers()
+    alive = any(read_process(path).alive for path in ledgers)
+    why = STILL_GOING if alive else ENDED_EARLY
+    record = build_record(run_dir, incomplete=why, live=alive)  # in session is no leftover
+    if not ledgers or (read_account(run_dir).damaged and not record["sessions"].get("intended")):
+        record["sessions"] = record["funnel"] = {}  # not known, which is not none
+        record["objectives"] = []
+    return record
 
 
 def read_objectives(path: Path) -> tuple[Objective, ...]:
@@ -246,7 +248,7 @@ def _stored_or_made(directory: Path) -> dict[str, Any]:
     path = RunDirectory(directory).record
     if path.exists():
         return _object(path)
-    return build_record(directory, incomplete=ENDED_EARLY)
+    return _made(directory)
 
 
 def make_end_of_killed(directory: Path) -> bool:
@@ -257,5 +259,5 @@ def make_end_of_killed(directory: Path) -> bool:
     """
     if run_state(directory) is not RunState.KILLED:
         return False
-    write_record(directory, build_record(directory, incomplete=ENDED_EARLY))
+    write_record(directory, _made(directory))
     return True

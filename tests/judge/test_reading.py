@@ -82,6 +82,8 @@ def test_what_a_sweep_settled_since_is_in_the_account(tmp_path: Path) -> None:
     swept = read_record(tmp_path)
     assert (swept.sessions.settled, swept.sessions.leftover, swept.verdict) == (1, 1, "FAIL")
     assert swept.sweep == {"left behind at the end of the run": 2, "still left": 1}
+    assert swept.sessions_at_end is not None
+    assert swept.sessions_at_end.leftover == 2
 
 
 def test_a_run_that_is_still_going_on_is_not_called_dead(run_dir: Path, tmp_path: Path) -> None:
