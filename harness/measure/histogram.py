@@ -103,7 +103,7 @@ class Histogram:
 
         100 is the highest recorded value, exactly to the histogram's digits.
         """
-        return self._counted().percentiles_ms(quantiles)
+        return self.counted().percentiles_ms(quantiles)
 
     def percentile_ms(self, quantile: float) -> float | None:
         """One of :meth:`percentiles_ms`."""
@@ -114,7 +114,7 @@ class Histogram:
 
         A rank beyond the highest gives the highest.
         """
-        return self._counted().at_rank_ms(max(1, rank))
+        return self.counted().at_rank_ms(max(1, rank))
 
     def count_up_to_ms(self, limit_ms: float) -> int:
         """How many durations are at most so long, to the histogram's digits."""
@@ -160,7 +160,7 @@ class Histogram:
 
     def buckets_us(self) -> Iterator[tuple[int, int]]:
         """(highest equivalent value in microseconds, count) of each place with something in it."""
-        return self._counted().buckets_us()
+        return self.counted().buckets_us()
 
     def encode(self) -> str:
         """The standard compressed HDR form, base64."""
@@ -195,7 +195,8 @@ class Histogram:
         self.count += int(counts.sum())
         self._top = max(self._top, int(places[-1]))
 
-    def _counted(self) -> "Counted":
+    def counted(self) -> "Counted":
+        """Only the places with something in them: a small copy."""
         return Counted(*self.used())
 
 

@@ -25,7 +25,7 @@ from harness.errors import ConfigError
 from harness.load.live.totals import TOTALS, Live
 from harness.measure.histogram import Histogram, highest_us
 from harness.measure.model import GROUPS
-from harness.measure.recorder import SESSION_LENGTH, corrected_tag, service_tag
+from harness.measure.recorder import LAG_LOOP, SESSION_LENGTH, corrected_tag, service_tag
 
 GAUGES = ("leftover", "occupancy")
 """Of the sessions' totals those that may fall."""
@@ -116,7 +116,7 @@ class LiveCollector(Collector):
         lag = GaugeMetricFamily(
             "harness_generator_lag_seconds",
             "How late the generator itself was in the last interval, p99",
-            value=(live.lag(recent=True).percentile_ms(99) or 0.0) / 1000,
+            value=(live.recent(LAG_LOOP).percentiles_ms([99])[0] or 0.0) / 1000,
         )
         yield lag
         yield from self._processes(live)

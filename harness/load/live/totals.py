@@ -13,6 +13,7 @@ objective's grace was over.
 
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from harness.judge.accounts import guests_block, questions_block, stories_block
 from harness.judge.gate import AbortState, consider_abort, judge_one
 from harness.judge.objective import GENERATOR_LAG, Kind, Objective, Unit
 from harness.measure.censored import Figure, Tried, ambiguous, tried
-from harness.measure.histogram import Histogram
+from harness.measure.histogram import Counted, Histogram, combined, decoded
 from harness.measure.model import OPERATIONS, CountedBy, Phase, Section, counters_of
 from harness.measure.recorder import (
     LAG_LOOP,
@@ -56,25 +57,20 @@ class Live:
         """each process's last interval"""
         self.points: deque[dict[str, Any]] = deque(maxlen=KEPT_POINTS)
         self._heard_ns: dict[str, int] = {}
-        self._recent: dict[str, dict[str, Histogram]] = {}
+        self._recent: dict[str, dict[str, Counted]] = {}
+        """each process's last interval: only places with something in them, as there are many"""
 
     def take_encoded(
         self, process: str, row: Mapping[str, Any], encoded: Mapping[str, str]
     ) -> None:
         """:meth:`take`, as a worker sends it. What is damaged is left out: it is only for show."""
-        histograms: dict[str, Histogram] = {}
+        histograms: dict[str, Counted] = {}
         for tag, text in encoded.items():
-            histogram = Histogram()
-            try:
-                histogram.merge_encoded(text)
-            except ConfigError:
-                continue
-            histograms[tag] = histogram
+            with suppress(ConfigError):
+                histograms[tag] = decoded([text])
         self.take(process, row, histograms)
 
-    def take(
-        self, process: str, row: Mapping[str, Any], histograms: Mapping[str, Histogram]
-    ) -> None:
+    def take(self, process: str, row: Mapping[str, Any], histograms: Mapping[str, Counted]) -> None:
         """Add one interval of one process."""
         self.newest[process] = dict(row)
         self._heard_ns[process] = monotonic_ns()
@@ -86,7 +82,9 @@ class Live:
             for outcome, number in outcomes.items():
                 known[str(outcome)] = known.get(str(outcome), 0) + number
         for tag, histogram in histograms.items():
-            self.histograms.setdefault(tag, Histogram()).merge(histogram)
+            if tag not in self.histograms:
+                self.histograms[tag] = Histogram()
+            self.histograms[tag].add_counts(histogram.places, histogram.counts)
         self._recent[process] = dict(histograms)
 
     def total(self, block: str, name: str) -> int:
@@ -111,17 +109,14 @@ class Live:
         limit = monotonic_ns() - int(QUIET_AFTER_S * 1e9)
         return sorted(name for name, heard in self._heard_ns.items() if heard < limit)
 
-    def recent(self, tag: str) -> Histogram:
+    def recent(self, tag: str) -> Counted:
         """The last interval of all processes under one tag."""
-        merged = Histogram()
-        for histograms in self._recent.values():
-            if tag in histograms:
-                merged.merge(histograms[tag])
-        return merged
+        there = [histograms[tag] for histograms in self._recent.values() if tag in histograms]
+        return combined(there) if there else decoded([])
 
-    def lag(self, *, recent: bool = False) -> Histogram:
-        """How late the event loops were, by time, of the whole run or the last interval."""
-        return self.recent(LAG_LOOP) if recent else self.histograms.get(LAG_LOOP, Histogram())
+    def lag(self) -> Histogram:
+        """How late the event loops were, by time, in the whole run."""
+        return self.histograms.get(LAG_LOOP, Histogram())
 
     def lost(self) -> list[str]:
         """Processes that fell silent before they had come to their end."""
@@ -170,7 +165,7 @@ class Live:
 
     def add_point(self, at_s: float) -> None:
         """Keep the present state as one point of the history."""
-        lag = self.lag(recent=True).percentile_ms(99)
+        lag = self.recent(LAG_LOOP).percentiles_ms([99])[0]
         times = {}
         for name in OPERATIONS:
             values = self.recent(service_tag(name)).percentiles_ms([50, 95])

@@ -22,7 +22,7 @@ from harness.errors import HarnessError
 from harness.ledger.reader import read_leftovers
 from harness.load.live.totals import Live
 from harness.measure.model import OPERATIONS
-from harness.measure.recorder import service_tag
+from harness.measure.recorder import LAG_LOOP, service_tag
 
 PAGE = Path(__file__).parent / "templates"
 LISTED = 50
@@ -93,7 +93,7 @@ class SessionsTab:
                 "sessions": figures["sessions"],
                 "arrivals": figures["arrivals"],
                 "operations": operations,
-                "lag_p99_ms": live.lag(recent=True).percentile_ms(99),
+                "lag_p99_ms": live.recent(LAG_LOOP).percentiles_ms([99])[0],
                 "processes": [
                     {"name": name, **row["process"]} for name, row in live.newest.items()
                 ],

@@ -404,4 +404,4 @@ class Leader(Node):
 
     def hand_in(self, process: str, row: Row, histograms: Histograms) -> None:
         """Add it to the totals of the run."""
-        self.live.take(process, row, histograms)
+        self.live.take(process, row, {tag: one.counted() for tag, one in histograms.items()})

@@ -1,5 +1,7 @@
 """Live totals are the sums over processes and intervals; a damaged histogram harms nothing else."""
 
+import tracemalloc
+
 from live_rows import interval
 
 from harness.judge.objective import Kind
@@ -49,3 +51,18 @@ def test_the_history_is_bounded() -> None:
     assert len(live.points) == KEPT_POINTS
     assert live.points[0]["t"] == 10
     assert live.points[-1]["times_ms"].keys() == {"reply"}
+
+
+def test_a_further_worker_costs_the_master_hardly_any_memory() -> None:
+    handed_in = interval(*range(1, 400, 7), occupancy=5)
+    live = Live()
+    live.take_encoded("worker 0", *handed_in)
+    tracemalloc.start()
+    try:
+        for number in range(1, 41):
+            live.take_encoded(f"worker {number}", *handed_in)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken / 40 < 100_000, "one histogram with all its places is more than that"
+    assert live.recent("reply.service").count == 41 * len(range(1, 400, 7))
