@@ -3,7 +3,7 @@
 # make test   set up and run the tests, several at once; ARGS='tests/guest -x' chooses some
 # make test-long  the matrices, the accuracy table and what else takes hours
 # make coverage  which branches of the pure packages their own tests do not reach
-# make demo-capacity  find the limit of a small simulated service, in under five minutes
+# make demo-capacity  find the limit of a small simulated service, in about five minutes
 # make format lay the code out and mend what the lint can mend
 # make check  formatting, lint, types, import contracts
 # make crash-matrix  every fault, mode and ending of a run, and 500 random kills (two hours or so; ARGS=--resume goes on)
@@ -35,7 +35,7 @@ run: $(RUN_READY)
 demo-capacity: $(RUN_READY)
 	@$(BIN)/harness capacity locustfiles/capacity.py --sim-profile locustfiles/capacity_twin.toml \
 	  --objective 'reply p90 < 250ms' --start 600/min --highest 4800/min --hold 8s --longest 24s \
-	  --warm-up 3s --resolution 0.12 --max-levels 9 --wanted 1500/min
+	  --warm-up 3s --settle 8s --resolution 0.12 --max-levels 9 --wanted 1500/min
 
 test: $(DEV_READY)
 	$(if $(ARGS),,@$(MAKE) coverage)

@@ -41,7 +41,7 @@ STYLES = {
 DEFAULTS = {Raised.RATE: ("30/min", "1000/min"), Raised.OCCUPANCY: ("10", "1000")}
 """First and highest level."""
 ONLY_NEW = (
-    "by", "start", "highest", "objective", "slo", "longest", "override", "ca_file",
+    "by", "start", "highest", "objective", "slo", "longest", "settle", "override", "ca_file",
     "processes", "seed", "sim_profile",
 )  # fmt: skip
 
@@ -85,8 +85,8 @@ def run(args: Namespace) -> int:
 def _begin(args: Namespace) -> Search:
     objectives = [parse_objective(text, KNOWN, place="--objective").text for text in args.objective]
     names = (
-        "locustfile", "target", "slo", "hold", "longest", "warm_up", "resolution", "max_levels",
-        "targets", "override", "ca_file", "processes", "seed", "sim_profile",
+        "locustfile", "target", "slo", "hold", "longest", "settle", "warm_up", "resolution",
+        "max_levels", "targets", "override", "ca_file", "processes", "seed", "sim_profile",
     )  # fmt: skip
     by = Raised(args.by or Raised.RATE)
     start, highest = DEFAULTS[by]
@@ -125,6 +125,8 @@ def _figure(by: Raised, load: float) -> str:
 def _show_level(number: int, by: Raised, load: float, level: Level, console: Console) -> None:
     style = STYLES[level.judged]
     why = level.reason or ", ".join(f"{text}: {figure}" for text, figure in level.figures.items())
+    if level.note:
+        why += f" ({level.note})"
     at = f"level {number:>2}  {_figure(by, load):>8} {by.unit}"
     told = Text.assemble(f"{at}  ", (f"{level.judged:<12}", style), f" {why}")
     console.print(told, highlight=False, soft_wrap=True)
@@ -132,9 +134,9 @@ def _show_level(number: int, by: Raised, load: float, level: Level, console: Con
 
 def _tell(search: Search, found: Answer, shown: dict[str, Any], console: Console) -> None:
     by = search.by
-    capacity = found.text(by.unit, by.shown(1.0))
-    sure = " (95 %)" if found.found is Found.KNEE else ""
-    console.print(f"\ncapacity  {capacity}{sure}", style="bold", highlight=False, soft_wrap=True)
+    console.print(f"\ncapacity  {shown['answer']}", style="bold", highlight=False, soft_wrap=True)
+    for doubt in found.doubts:
+        console.print(f"in doubt  {doubt}", style="yellow", highlight=False, soft_wrap=True)
     if found.broke_first:
         console.print(f"broke first  {found.broke_first}", highlight=False, soft_wrap=True)
     top = shown["at_the_highest_met"]
@@ -201,11 +203,25 @@ COMMAND = Command(
             metavar="TIME",
             help="a level that is not clear by then is too close to call (16 times --hold)",
         ),
+        option(
+            "--settle",
+            metavar="TIME",
+            help=(
+                "no level is missed before this: machines that are added under load get the time "
+                "(3 times --hold)"
+            ),
+        ),
         option("--warm-up", default="15s", metavar="TIME", help="not judged, at a level's start"),
         option(
             "--resolution", type=float, default=0.08, metavar="SHARE", help="width of the answer"
         ),
-        option("--max-levels", type=int, default=16, metavar="N", help="stop after so many"),
+        option(
+            "--max-levels",
+            type=int,
+            default=16,
+            metavar="N",
+            help="no more than so many, besides those held again",
+        ),
         option("--processes", type=int, metavar="N", help="worker processes of each level"),
         option("--seed", type=int, metavar="N", help="repeat the arrivals of each level"),
         option("--wanted", metavar="LOAD", help="say the headroom against this load"),
@@ -218,9 +234,12 @@ COMMAND = Command(
         "Find the highest load at which the objectives are still met: the arrival rate of an open "
         "workload, or with --by occupancy the guests present at once of a closed one. Each level "
         "is a run of its own: warmed up, held until the intervals of its figures lie clear of "
-        "their limits, drained before the next. The search doubles the load until a level is over, "
-        "then narrows. The generator's limit is never called the service's. An interrupted search "
-        "goes on with --resume."
+        "their limits, drained before the next. A level that gets better while it is held is held "
+        "on until it settles. The search doubles the load until a level is over, then narrows. At "
+        "the end an early level below the limit and one above it are held again: where they do not "
+        "show what they had shown, the service changed, and the answer is a range without a "
+        "confidence (exit 5). The generator's limit is never called the service's. An interrupted "
+        "search goes on with --resume."
     ),
     epilog=(
         "exit codes: 0 an answer was found; 5 the levels did not decide; 8 bad input; 130 stopped."

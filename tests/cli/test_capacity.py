@@ -58,8 +58,8 @@ def test_a_service_of_one_worker_is_over_where_it_must_be(tmp_path: Path) -> Non
     out = tmp_path / "reports"
     done = search(
         tmp_path, str(file), "--objective", "reply p50 < 400ms", "--start", "6/s", "--highest",
-        "24/s", "--hold", "9s", "--longest", "25s", "--warm-up", "1s", "--max-levels", "2",
-        "--sim-profile", str(profile), "--reports", str(out), "--json",
+        "24/s", "--hold", "9s", "--longest", "25s", "--settle", "5s", "--warm-up", "1s",
+        "--max-levels", "2", "--sim-profile", str(profile), "--reports", str(out), "--json",
     )  # fmt: skip
     found = json.loads(done.stdout) if done.stdout else {}
     assert found, done.stderr
@@ -85,7 +85,8 @@ def test_a_service_that_fits_so_many_at_once_is_found_by_occupancy(tmp_path: Pat
     profile.write_text('[bot]\ntime = "200ms"\nmemory_sessions = 10\n')
     done = search(
         tmp_path, str(file), "--by", "occupancy", "--objective", "reply p90 < 250ms", "--start",
-        "10", "--highest", "16", "--hold", "4s", "--longest", "8s", "--warm-up", "3s",
+        "10", "--highest", "16", "--hold", "4s", "--longest", "8s", "--settle", "4s",
+        "--warm-up", "3s",
         "--resolution", "0.3", "--max-levels", "4", "--sim-profile", str(profile),
         "--reports", str(tmp_path / "reports"), "--wanted", "20", "--json",
     )  # fmt: skip

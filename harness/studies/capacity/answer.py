@@ -1,4 +1,4 @@
-"""The answer of a capacity search as plain values: for ``--json``, for the page, for a plan.
+"""The answer of a capacity search as plain values: for terminal, page, ``--json`` and a plan.
 
 What the levels of a capacity search say together: scalability law, queue, Little's law.
 
@@ -146,19 +146,27 @@ def _little(levels: Levels) -> dict[str, Any]:
 
 
 ASSUMES = (
-    "The service is the same during the whole search.",
+    "The service is the same during the whole search. Two early levels are held again at its end "
+    "to see whether it still is.",
     "What is found holds for the guests of this locustfile, at these hours, in this deployment.",
     "A level counts as missed when more than 1 % of connects, sessions, messages or replies fail, "
     "also where no objective names them.",
 )
 """On which every answer rests."""
-COULD_NOT_TELL = (
-    "Whether the service changed during the search (other load, added machines): no level is held "
-    "a second time. Then the stated confidence is too high; search again at another hour.",
-    "Good and bad spells of the service that are longer than a level.",
-)
-CONFIDENCE = 0.95
-"""With which the limit lies between the two ends of a finished search's answer."""
+AT_OTHER_HOURS = "What the service carries at other hours, or in spells longer than the search."
+
+
+def could_not_tell(found: Answer, levels: Levels) -> list[str]:
+    """What a search leaves open, and what may be done about it."""
+    told = [f"{doubt[0].upper()}{doubt[1:]}." for doubt in found.doubts]
+    told += [
+        f"Level {number} {level['note']}."
+        for number, level in enumerate(levels, 1)
+        if level.get("note")
+    ]
+    if found.confidence is not None and not any(level.get("again") for level in levels):
+        told.append("Whether the service stayed the same: no level has been held again.")
+    return [*told, AT_OTHER_HOURS]
 
 
 def as_dict(
@@ -172,12 +180,13 @@ def as_dict(
         "by": str(by),
         "unit": by.unit,
         "found": str(found.found),
+        "answer": found.text(by.unit, by.shown(1.0)),
         "assumes": list(ASSUMES),
-        "could_not_tell": list(COULD_NOT_TELL),
+        "could_not_tell": could_not_tell(found, levels),
         "low": by.shown(found.low),
         "high": None if found.high == inf else by.shown(found.high),
         "centre": None if found.centre is None else by.shown(found.centre),
-        "confidence": CONFIDENCE if found.centre is not None else None,
+        "confidence": found.confidence,
         "broke_first": found.broke_first,
         "wanted": None if wanted is None else by.shown(wanted),
         "headroom": None if wanted is None or not found.low else found.headroom(wanted),

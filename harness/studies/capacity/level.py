@@ -5,9 +5,8 @@ such. Read from the files that the run's processes write, so also while it goes 
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +23,28 @@ from harness.measure.recorder import corrected_tag, service_tag
 from harness.measure.snapshot import Interval, read_histograms, read_intervals
 from harness.measure.statistics import Blocks, Share, estimate_share
 from harness.rundir.layout import RunDirectory, read_start
-from harness.studies.capacity.models import Reading, read_share, read_time
-from harness.studies.capacity.search import Judged, Standing, judge_level, standing
+from harness.studies.capacity.holding import (
+    CONFIDENCE,
+    MOST_ERRORS,
+    Change,
+    Holding,
+    Look,
+    Shown,
+    change_in,
+    look,
+    nearest,
+    show_errors,
+    show_share,
+    show_time,
+)
+from harness.studies.capacity.models import Reading
+from harness.studies.capacity.search import Judged, Standing, judge_level
 
 ERRORS_OF = ("connect", "session_open", "delivered", "reply")
 """Operations whose errors make a level missed, also where no objective names them: a service that
 sheds load answers the rest all the faster."""
-MOST_ERRORS = 0.01
-"""Of each of them. Where an objective limits an operation's errors, that limit counts instead."""
-HARDLY_ANY = MOST_ERRORS / 4
-"""A share below it is not looked at: that it is certainly small was not asked of the search."""
 GENERATORS_OWN = ("leftover", "dropped", "late", "workers_lost")
 """Counters that a level judges in their own right and not as objectives."""
-CONFIDENCE = 0.99
-"""Of a level's intervals. A search looks at many levels, and one mistake spoils it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +67,22 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """How an objective stands, its figure in words, whether the figure has an interval, and how far
-    it is from the limit where that can be read."""
+    """How an objective stands, its figure in words, and whether the figure has an interval."""
 
-    standing: Standing
+    shown: Shown
     figure: str
     bounded: bool = True
-    reading: Reading | None = None
-    of_limit: tuple[float, float, float] | None = None
-    """the figure and its interval (low, figure, high) as shares of the limit"""
+
+    @property
+    def standing(self) -> Standing:
+        """Met, missed, or too close to call."""
+        return self.shown.standing
 
 
-def read_window(directory: Path, warmup_s: float, *, longest_s: float | None = None) -> Window:
-    """The judged part of a run: all of its arrivals after the warm-up, at most ``longest_s``.
+def read_window(
+    directory: Path, warmup_s: float, *, begin_s: float = 0.0, end_s: float | None = None
+) -> Window:
+    """The judged part of a run: all of its arrivals after the warm-up, or a part of these.
 
     Raises ConfigError when it never ran.
     """
@@ -86,7 +96,7 @@ def read_window(directory: Path, warmup_s: float, *, longest_s: float | None = N
         raise ConfigError(f"{directory.name}: the level never ran")
     first = min(interval.ended_s - interval.length_s for interval in running) + warmup_s
     last = max(interval.ended_s for interval in running)
-    return Window(first, last if longest_s is None else min(last, first + longest_s))
+    return Window(first + begin_s, last if end_s is None else min(last, first + end_s))
 
 
 def read_standings(
@@ -133,7 +143,8 @@ def _standing(
             return _of_outcomes(directory, objective, window, held)
     if verdict in ("", Verdict.NO_DATA):
         return None
-    return Found(Standing.MET if verdict == Verdict.PASS else Standing.MISSED, verdict)
+    stands = Standing.MET if verdict == Verdict.PASS else Standing.MISSED
+    return Found(Shown(standing=stands), verdict)
 
 
 def _of_times(
@@ -142,20 +153,13 @@ def _of_times(
     kind = objective.kind or Kind.SERVICE
     tag = service_tag if kind is Kind.SERVICE else corrected_tag
     blocks = Blocks(list(_blocks(directory, tag(objective.subject), window)))
-    estimate = blocks.estimate(percent, confidence=CONFIDENCE)
-    if estimate.figure is None:
+    found = blocks.estimate(percent, confidence=CONFIDENCE)
+    if found.figure is None:
         return None
-    figure = f"{estimate.figure:,.0f} ms"
-    reading = of_limit = None
-    if estimate.low is not None and estimate.high is not None:
-        figure += f" ({estimate.low:,.0f} to {estimate.high:,.0f})"
-        of_limit = _shares(estimate.low, estimate.figure, estimate.high, objective.limit)
-    if estimate.error_share and objective.limit:
-        # What was stopped early was stopped because of what it showed: it counts for less.
-        error = estimate.error_share / sqrt(held)
-        reading = read_time(estimate.figure, objective.limit, error)
-    stands = standing(estimate, objective.limit, held=held)
-    return Found(stands, figure, estimate.enough, reading, of_limit)
+    figure = f"{found.figure:,.0f} ms"
+    if found.low is not None and found.high is not None:
+        figure += f" ({found.low:,.0f} to {found.high:,.0f})"
+    return Found(show_time(found, objective.limit, held), figure, found.enough)
 
 
 def _of_outcomes(
@@ -164,21 +168,15 @@ def _of_outcomes(
     errors = [kind for kind in Outcome if kind is not Outcome.OK]
     kinds = errors if objective.figure == "errors" else [Outcome(objective.figure)]
     share, _ = _share_of(directory, objective.subject, kinds, window)
-    if share.figure is None or share.low is None or share.high is None:
+    if share.figure is None:
         return None
-    figure = f"{share.figure:.2%} ({share.low:.2%} to {share.high:.2%})"
-    reading = None
-    if share.error_share and objective.limit:
-        reading = read_share(share.figure, objective.limit, share.error_share / sqrt(held))
-    of_limit = _shares(share.low, share.figure, share.high, objective.limit)
-    stands = standing(share, objective.limit, held=held)
-    return Found(stands, figure, reading=reading, of_limit=of_limit)
+    return Found(show_share(share, objective.limit, held), _share_text(share))
 
 
 def _errors_of(
     directory: Path, operation: str, objectives: Sequence[Objective], window: Window, held: float
 ) -> Found | None:
-    """The errors of an operation that no objective limits; None where there are hardly any."""
+    """The errors of an operation that no objective limits; None where there are none."""
     limited = {
         one.figure for one in objectives if one.subject == operation and one.unit is Unit.SHARE
     }
@@ -191,20 +189,15 @@ def _errors_of(
         if kind not in (Outcome.OK, Outcome.CUT_SHORT) and kind not in limited
     ]
     share, most = _share_of(directory, operation, kinds, window)
-    if share.figure is None or share.low is None or share.high is None:
+    shown = show_errors(share, held)
+    if shown is None:
         return None
-    if share.figure <= HARDLY_ANY:
-        return None
-    stands = standing(share, MOST_ERRORS, held=held)
-    if stands is Standing.CLOSE and share.figure <= MOST_ERRORS:
-        stands = Standing.MET
     how = "refused with 429" if most is Outcome.RATE_LIMITED else str(most).replace("_", " ")
-    figure = f"{share.figure:.2%} {how} ({share.low:.2%} to {share.high:.2%})"
-    reading = None
-    if share.error_share:
-        reading = read_share(share.figure, MOST_ERRORS, share.error_share / sqrt(held))
-    of_limit = _shares(share.low, share.figure, share.high, MOST_ERRORS)
-    return Found(stands, figure, reading=reading, of_limit=of_limit)
+    return Found(shown, _share_text(share, f" {how}"))
+
+
+def _share_text(share: Share, how: str = "") -> str:
+    return f"{share.figure:.2%}{how} ({share.low:.2%} to {share.high:.2%})"
 
 
 def _share_of(
@@ -225,12 +218,6 @@ def _share_of(
     return estimate_share(blocks, confidence=CONFIDENCE), most[0][0] if most else Outcome.OK
 
 
-def _shares(
-    low: float, figure: float, high: float, limit: float
-) -> tuple[float, float, float] | None:
-    return (low / limit, figure / limit, high / limit) if limit else None
-
-
 def _blocks(directory: Path, tag: str, window: Window) -> Iterator[Sequence[tuple[float, int]]]:
     """Milliseconds and counts, one block a second over all processes."""
     seconds: dict[int, Histogram] = {}
@@ -243,6 +230,8 @@ def _blocks(directory: Path, tag: str, window: Window) -> Iterator[Sequence[tupl
         yield [(value / 1000, count) for value, count in seconds[second_at].buckets_us()]
 
 
+STEADIED = {Judged.OVER: Change.WORSE, Judged.UNDER: Change.BETTER}
+"""What a level may do while it is held and be called clear all the same."""
 MISSING = 0.05
 """Of the guests that were to be in session: more, and the level was not the one asked for."""
 PACED = 0.01
@@ -272,14 +261,10 @@ class Level:
     """that objective's figure and its interval (low, figure, high) as shares of its limit"""
     nearest: str = ""
     """and that objective"""
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What a level that is still going shows: whether it is clear, and how far from the limit."""
-
-    clear: bool
-    reading: Reading | None
+    note: str = ""
+    """what became of it while it was held"""
+    unsteady: bool = False
+    """whether it still changed when its time was over"""
 
 
 def held_for(directory: Path, *, warmup_s: float) -> float:
@@ -290,53 +275,63 @@ def held_for(directory: Path, *, warmup_s: float) -> float:
         return 0.0  # its files are not there yet
 
 
-def look_at(directory: Path, *, warmup_s: float, judged_s: float, longest_s: float) -> Look:
-    """A level that is still going, by its first ``judged_s`` seconds after the warm-up.
+def look_at(
+    directory: Path,
+    *,
+    warmup_s: float,
+    holding: Holding,
+    begin_s: float = 0.0,
+    end_s: float,
+    least_s: float = 0.0,
+    suffices: Callable[[Reading], bool] = lambda _: False,
+) -> Look:
+    """A level that is still going, by some of its seconds after the warm-up.
 
     Raises ConfigError when its files can't be read.
     """
-    window = read_window(directory, warmup_s, longest_s=judged_s)
     objectives = _parsed(read_start(directory).get("objectives", ()), directory)
-    held = _held(window, longest_s)
-    found = read_standings(directory, objectives, window, held=held, verdicts={})
-    said = {one.standing for one in found.values()}
-    clear = Standing.MISSED in said or said == {Standing.MET}
-    return Look(clear, _nearest(found))
+
+    def shows(begin_s: float, end_s: float, held: float) -> dict[str, Shown]:
+        window = read_window(directory, warmup_s, begin_s=begin_s, end_s=end_s)
+        found = read_standings(directory, objectives, window, held=held, verdicts={})
+        return {text: one.shown for text, one in found.items()}
+
+    return look(holding, shows, begin_s, end_s, least_s=least_s, suffices=suffices)
 
 
 def judge_run(
     directory: Path,
     *,
     warmup_s: float,
-    judged_s: float | None = None,
+    begin_s: float = 0.0,
+    end_s: float | None = None,
     longest_s: float | None = None,
     guests: float | None = None,
 ) -> Level:
-    """Judge a finished level by its first ``judged_s`` seconds after the warm-up (or all of it).
+    """Judge a finished level by what came after the warm-up, or by a part of it.
 
     It was to be held for ``longest_s`` at most, or for exactly as long as it was; ``guests`` were
     to be in session at once, where it was a level of occupancy. Raises ConfigError when its record
     can't be read.
     """
     record = _record(directory)
-    window = read_window(directory, warmup_s, longest_s=judged_s)
+    window = read_window(directory, warmup_s, begin_s=begin_s, end_s=end_s)
     entries = record.get("objectives") or [{"text": text} for text in DEFAULT_OBJECTIVES]
-    held = 1.0 if longest_s is None else _held(window, longest_s)
-    found = read_standings(
-        directory,
-        _parsed([entry["text"] for entry in entries], directory),
-        window,
-        held=held,
-        verdicts={entry["text"]: entry.get("verdict", "") for entry in entries},
-    )
+    held = min(1.0, max(window.length_s, 0.001) / (longest_s or max(window.length_s, 0.001)))
+    objectives = _parsed([entry["text"] for entry in entries], directory)
+    verdicts = {entry["text"]: entry.get("verdict", "") for entry in entries}
+    found = read_standings(directory, objectives, window, held=held, verdicts=verdicts)
+    change = _change_of(directory, objectives, window)
     occupancy, replies_per_s, arrived_per_s = _means(directory, window)
     judged, reason = _judge(record, found, _own_limit(directory, window, occupancy, guests))
     stay = occupancy / arrived_per_s if occupancy and arrived_per_s else None
-    nearest = max(
-        (text for text, one in found.items() if one.of_limit is not None),
-        key=lambda text: (found[text].of_limit or (0, 0, 0))[1],
-        default="",
-    )
+    shown = {text: one.shown for text, one in found.items()}
+    of_limit = {text: one.of_limit for text, one in shown.items() if one.of_limit is not None}
+    first = max(of_limit, key=lambda text: of_limit[text][1], default="")
+    unsteady = change is not STEADIED.get(judged, Change.STEADY) and change is not Change.STEADY
+    note = f"got better while it was held: its first {begin_s:,.0f} s don't count" * (begin_s > 0)
+    if unsteady:
+        note = f"was still getting {change} when its time was over"
     return Level(
         judged=judged,
         reason=reason,
@@ -348,19 +343,23 @@ def judge_run(
         figures={text: one.figure for text, one in found.items()},
         enough=all(one.bounded for one in found.values()),
         held_s=round(window.length_s, 1),
-        reading=_nearest(found),
-        of_limit=found[nearest].of_limit if nearest else None,
-        nearest=nearest,
+        reading=nearest(shown),
+        of_limit=of_limit.get(first),
+        nearest=first,
+        note=note,
+        unsteady=unsteady,
     )
 
 
-def _nearest(found: Mapping[str, Found]) -> Reading | None:
-    readings = [one.reading for one in found.values() if one.reading is not None]
-    return max(readings, key=lambda reading: reading.value, default=None)
+def _change_of(directory: Path, objectives: Sequence[Objective], window: Window) -> Change:
+    """Whether its second half shows another service than its first."""
 
+    def shows(begin_s: float, end_s: float, held: float) -> dict[str, Shown]:
+        part = Window(window.first_s + begin_s, window.first_s + end_s)
+        found = read_standings(directory, objectives, part, held=held, verdicts={})
+        return {text: one.shown for text, one in found.items()}
 
-def _held(window: Window, longest_s: float) -> float:
-    return min(1.0, max(window.length_s, 0.001) / longest_s)
+    return change_in(shows, 0.0, window.length_s)
 
 
 def _own_limit(
@@ -392,7 +391,7 @@ def _judge(
 ) -> tuple[Judged, str]:
     missed = [(text, one) for text, one in found.items() if one.standing is Standing.MISSED]
     # What has a figure says more than a bare FAIL.
-    missed.sort(key=lambda entry: entry[1].of_limit is None)
+    missed.sort(key=lambda entry: entry[1].shown.of_limit is None)
     broke = next((f"{text}: {one.figure}" for text, one in missed), "")
     leftover = int(record["sessions"].get("leftover", 0))
     if leftover and not broke:

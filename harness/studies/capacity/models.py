@@ -25,7 +25,7 @@ from math import exp, inf, isfinite, log, sqrt
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq, least_squares, minimize_scalar
-from scipy.stats import t
+from scipy.stats import chi2, t
 
 from harness.errors import ConfigError
 from harness.studies.queueing import Queue
@@ -292,6 +292,9 @@ BELOW, ABOVE = -1.0, 0.7
 BENT = 0.15
 """How much of its distance from the limit a reading may be off because no curve is a line."""
 FEWEST = 3
+TRUSTED = 2
+"""Degrees of freedom by which the levels' own errors are trusted."""
+ONE_SIDE = 0.9875
 WIDTHS = 2.24
 """Standard errors to each side: 97.5 % where a line is right; it is never quite right."""
 
@@ -315,6 +318,8 @@ class Crossing:
     low: float
     centre: float
     high: float
+    chance: float = 1.0
+    """of readings that lie as far off one line"""
 
     @property
     def width(self) -> float:
@@ -334,12 +339,19 @@ def read_share(figure: float, limit: float, error_share: float) -> Reading:
     return Reading(value=log(figure / limit) / log(4), error=error_share / log(4))
 
 
-def find_crossing(levels: Sequence[tuple[float, Reading]]) -> Crossing | None:
+def find_crossing(
+    levels: Sequence[tuple[float, Reading]], *, careful: bool = False
+) -> Crossing | None:
     """``levels`` are (load, reading), all of them around the crossing.
 
-    None where they do not bound it on both sides.
+    ``careful``: as for the last word, the interval bears that so few levels say little of how much
+    they differ from one another. None where they do not bound it on both sides.
     """
-    return _line([(rate, reading) for rate, reading in levels if is_near(reading)])
+    near = [(rate, reading) for rate, reading in levels if is_near(reading)]
+    if len(near) < FEWEST:
+        return None
+    freedom = len(near) - 2 + TRUSTED
+    return _line(near, float(t.ppf(ONE_SIDE, freedom)) if careful else WIDTHS)
 
 
 def is_near(reading: Reading) -> bool:
@@ -347,9 +359,7 @@ def is_near(reading: Reading) -> bool:
     return BELOW <= reading.value <= ABOVE
 
 
-def _line(levels: Sequence[tuple[float, Reading]]) -> Crossing | None:
-    if len(levels) < FEWEST:
-        return None
+def _line(levels: Sequence[tuple[float, Reading]], widths: float) -> Crossing | None:
     weights = [1 / (r.error**2 + (BENT * r.value) ** 2) for _, r in levels]
     whole = sum(weights)
     middle = sum(w * rate for w, (rate, _) in zip(weights, levels, strict=True)) / whole
@@ -369,7 +379,7 @@ def _line(levels: Sequence[tuple[float, Reading]]) -> Crossing | None:
     )
     # Where the points lie off the line by more than their errors, all is less certain.
     more = max(1.0, off / (len(levels) - 2))
-    reach = WIDTHS**2 * more
+    reach = widths**2 * more
     # Fieller: all d with (height + slope d)^2 <= reach (1 / whole + d^2 / spread).
     a = slope**2 - reach / spread
     if a <= 0:
@@ -380,4 +390,5 @@ def _line(levels: Sequence[tuple[float, Reading]]) -> Crossing | None:
     centre = middle - height / slope
     if not 0 < low < high:
         return None
-    return Crossing(low=low, centre=centre, high=high)
+    chance = float(chi2.sf(off, len(levels) - 2))
+    return Crossing(low=low, centre=centre, high=high, chance=chance)

@@ -59,7 +59,8 @@ def capacity_page(found: Mapping[str, Any]) -> Page:
     """The page: the answer, the curve, every level, and what the levels say together."""
     by = Raised(found["by"])
     levels = sorted(found["levels"], key=by.load_of)
-    headline = _headline(found, by)
+    headline = str(found["answer"])
+    headline = headline[:1].upper() + headline[1:]
     sections = [_curve(found, by, levels), _levels(by, levels), _fits(found), _assumptions(found)]
     return Page(
         title=f"Capacity: {headline}",
@@ -89,6 +90,12 @@ def _why(found: Mapping[str, Any], by: Raised) -> str:
             if objective := _objective(found["broke_first"].partition(": ")[0]):
                 told.append(f"Beyond it this no longer holds: {objective}.")
             return " ".join(told)
+        case "changed":
+            return (
+                "What was measured at the beginning did not hold at the end, so no confidence can "
+                "be stated. Search again while the service is the same, or give it longer to "
+                "settle (--settle)."
+            )
         case "at least":
             return (
                 "The highest load that was allowed still met the objectives; the limit lies higher."
@@ -139,10 +146,10 @@ def _levels(by: Raised, levels: Sequence[Mapping[str, Any]]) -> Section:
             (
                 _load(by, by.load_of(one)),
                 level(by.load_of(one) / highest, TONES[one["judged"]]),
-                WORDS[one["judged"]],
+                WORDS[one["judged"]] + (", held again" if one.get("again") else ""),
                 _beside(by, one),
                 _number(one["replies_per_s"]),
-                one["reason"] or figures,
+                (one["reason"] or figures) + (f" ({one['note']})" if one.get("note") else ""),
             )
         )
     names = (
@@ -198,7 +205,7 @@ def _curve(
     measured = [one for one in levels if one.get("of_limit")]
     if len(measured) < 2:
         return None
-    answered = found["found"] == "knee" and found["high"] is not None
+    answered = found["found"] in ("knee", "changed") and found["high"] is not None
     points = [
         (by.shown(by.load_of(one)), one["of_limit"], TONES[one["judged"]]) for one in measured
     ]
@@ -244,19 +251,6 @@ def knee_chart(
         up=labels,
         tall=True,
     )
-
-
-def _headline(found: Mapping[str, Any], by: Raised) -> str:
-    low, high = found["low"], found["high"]
-    match found["found"]:
-        case "knee":
-            return f"{low:,.0f} to {high:,.0f} {by.words}"
-        case "at least" | "the generator is the limit":
-            return f"At least {low:,.0f} {by.words}"
-        case "at most":
-            return f"Fewer than {high:,.0f} {by.words}"
-        case _:
-            return "Not found yet"
 
 
 def _load(by: Raised, load: float) -> str:

@@ -8,7 +8,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,18 @@ from harness.judge.record import KNOWN
 from harness.preflight.stamp import carry_stamp, permit
 from harness.rundir.layout import make_run_directory, new_run_id, write_json
 from harness.simulator import options as simulator_options
+from harness.studies.capacity.holding import Holding, Look
 from harness.studies.capacity.level import GENERATORS_OWN, Level, held_for, judge_run, look_at
 from harness.studies.capacity.models import Reading
-from harness.studies.capacity.search import Found, Judged, Raised, SearchPlan, Tried, answer
+from harness.studies.capacity.search import (
+    Found,
+    Judged,
+    Raised,
+    SearchPlan,
+    Tried,
+    answer,
+    is_again,
+)
 from harness.supervise.locust_process import inspect_locustfile
 from harness.supervise.run_process import Say, watch_run
 from harness.units import seconds
@@ -36,6 +45,8 @@ SCHEMA = 1
 FILLED = 0.6
 """Of the warm-up, in which the guests of an occupancy come one after the other."""
 LONGEST_HOLD_S = 86400.0
+SETTLE = 3
+"""Times --hold that a level is held before it may be called missed, unless asked otherwise."""
 SETTLED_S = 1.0
 """So long after a moment everything that was measured until then is on disk."""
 LONGEST = 16
@@ -66,6 +77,7 @@ class Search:
             resolution=self.asked["resolution"],
             max_levels=self.asked["max_levels"],
             whole=whole,
+            again=True,
         )
 
     @property
@@ -80,6 +92,13 @@ class Search:
         return seconds(longest) if longest else LONGEST * self.hold_s
 
     @property
+    def holding(self) -> Holding:
+        """How long a level is held."""
+        settle = self.asked.get("settle")
+        settle_s = seconds(settle) if settle else SETTLE * self.hold_s
+        return Holding(hold_s=self.hold_s, longest_s=self.longest_s, settle_s=settle_s)
+
+    @property
     def tried(self) -> list[Tried]:
         """The levels as the search wants them."""
         return [
@@ -89,6 +108,8 @@ class Search:
                 minutes=level["minutes"],
                 reason=level["reason"],
                 reading=Reading(**level["reading"]) if level.get("reading") else None,
+                again=level.get("again", False),
+                unsteady=level.get("unsteady", False),
             )
             for level in self.levels
         ]
@@ -102,8 +123,8 @@ class Search:
 def begin_search(asked: Mapping[str, Any], out: Path) -> Search:
     """A new search in a folder of its own. Raises ConfigError for what makes no sense.
 
-    ``asked`` holds locustfile, target, by, slo, objectives, start, highest, hold, longest, warm_up,
-    resolution, max_levels, processes, seed, sim_profile, targets, override and ca_file, as
+    ``asked`` holds locustfile, target, by, slo, objectives, start, highest, hold, longest, settle,
+    warm_up, resolution, max_levels, processes, seed, sim_profile, targets, override and ca_file, as
     written on the command line.
     """
     search = check_asked(asked)
@@ -129,6 +150,10 @@ def check_asked(asked: Mapping[str, Any]) -> Search:
             )
     if asked["longest"] and seconds(asked["longest"], "--longest") < search.hold_s:
         raise ConfigError(f"--longest: expected no less than --hold, got {asked['longest']!r}")
+    if asked.get("settle"):
+        settle_s = seconds(asked["settle"], "--settle")
+        if not 0 <= settle_s <= LONGEST_HOLD_S:
+            raise ConfigError(f"--settle: expected up to a day, got {asked['settle']!r}")
     parse_overrides(asked.get("override") or ())
     resolution, levels = asked["resolution"], asked["max_levels"]
     if not 0 < resolution < 1:
@@ -183,13 +208,32 @@ def run_level(
     number = len(search.levels) + 1
     out = search.directory / f"level-{number:02}"
 
-    def settled(directory: Path, judged_s: float) -> bool:
-        """Clear by itself, or enough for the search as a whole."""
-        look = look_at(directory, warmup_s=warmup_s, judged_s=judged_s, longest_s=search.longest_s)
-        if look.clear or look.reading is None:
-            return look.clear
-        so_far = Tried(rate=load, judged=Judged.CLOSE, reading=look.reading)
-        return answer(search.plan, [*search.tried, so_far]).found is Found.KNEE
+    again = is_again(search.plan, search.tried)
+    least_s = max(
+        (
+            search.holding.again_s(level["held_s"], Judged(level["judged"]))
+            for level in search.levels
+            if again and search.by.load_of(level) == load
+        ),
+        default=0.0,
+    )
+    plan = replace(search.plan, again=False)
+
+    def suffices(reading: Reading) -> bool:
+        """Enough for the search as a whole."""
+        so_far = Tried(rate=load, judged=Judged.CLOSE, reading=reading)
+        return again or answer(plan, [*search.tried, so_far]).found is Found.KNEE
+
+    def looked(directory: Path, begin_s: float, end_s: float) -> Look:
+        return look_at(
+            directory,
+            warmup_s=warmup_s,
+            holding=search.holding,
+            begin_s=begin_s,
+            end_s=end_s,
+            least_s=least_s,
+            suffices=suffices,
+        )
 
     if search.asked["target"] != "sim":
         # A level's reports folder is its own; the preflight has been in the search's.
@@ -198,24 +242,25 @@ def run_level(
         _command(search, load, target, out, ca_file),
         out,
         warmup_s=warmup_s,
-        hold_s=search.hold_s,
-        longest_s=search.longest_s,
-        settled=settled,
+        holding=search.holding,
+        looked=looked,
         say=say,
     )
     level = judge_run(
         held.directory,
         warmup_s=warmup_s,
-        judged_s=held.judged_s,
+        begin_s=held.begin_s,
+        end_s=held.end_s,
         longest_s=search.longest_s,
         guests=load if search.by is Raised.OCCUPANCY else None,
     )
     search.levels.append(
         {
             search.by.key: load,
-            "minutes": round((warmup_s + level.held_s) / 60, 3),
+            "minutes": round((warmup_s + held.begin_s + level.held_s) / 60, 3),
             "took_s": round(time.monotonic() - began, 1),
             "run": str(held.directory.relative_to(search.directory.resolve())),
+            "again": again,
             **asdict(level),
             "judged": str(level.judged),
         }
@@ -226,10 +271,11 @@ def run_level(
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A level that has run: its run directory, and the seconds by which it is judged."""
+    """A level that has run: its run directory, and the judged seconds after the warm-up."""
 
     directory: Path
-    judged_s: float
+    begin_s: float
+    end_s: float
 
 
 def hold_level(
@@ -237,32 +283,34 @@ def hold_level(
     out: Path,
     *,
     warmup_s: float,
-    hold_s: float,
-    longest_s: float,
-    settled: Callable[[Path, float], bool],
+    holding: Holding,
+    looked: Callable[[Path, float, float], Look],
     say: Say,
 ) -> Held:
-    """Run ``command`` (a ``harness run`` into ``out``) until it is ``settled``, then drain it.
+    """Run ``command`` (a ``harness run`` into ``out``) for as long as the looks say, then drain it.
 
-    That is asked, with the run's directory and the judged seconds, when it has been judged for
-    ``hold_s``, twice that, and so on, at most for ``longest_s``. Raises ConfigError when it did not
-    run. KeyboardInterrupt drains it too.
+    ``looked`` is asked with the run's directory and the judged seconds. Raises ConfigError when it
+    did not run. KeyboardInterrupt drains it too.
     """
-    judged_s, look_s = longest_s, hold_s
+    begin_s, end_s = 0.0, holding.hold_s
 
     def look(directory: Path) -> bool:
-        nonlocal judged_s, look_s
+        nonlocal begin_s, end_s
         # At the longest it ends by itself.
-        if look_s >= longest_s or held_for(directory, warmup_s=warmup_s) < look_s + SETTLED_S:
+        if end_s >= holding.whole_s or held_for(directory, warmup_s=warmup_s) < end_s + SETTLED_S:
             return False
-        enough = settled(directory, look_s)
-        if enough:
-            judged_s = look_s
-        look_s *= 2
-        return enough
+        seen = looked(directory, begin_s, end_s)
+        if seen.next_s is None:
+            return True
+        if seen.begin_s > begin_s:
+            say(
+                f"  got better while it was held for {end_s:,.0f} s: it is held on until it settles"
+            )
+        begin_s, end_s = seen.begin_s, seen.next_s
+        return False
 
     directory = watch_run(command, out, look=look, say=say)
-    return Held(directory, judged_s)
+    return Held(directory, begin_s, end_s)
 
 
 def _command(
@@ -270,7 +318,7 @@ def _command(
 ) -> list[str]:
     asked = search.asked
     warmup_s = seconds(asked["warm_up"])
-    length_s = warmup_s + search.longest_s
+    length_s = warmup_s + search.holding.whole_s
     command = [
         sys.executable, "-m", "harness", "run", asked["locustfile"], "--target", target,
         "--reports", str(out),

@@ -19,11 +19,11 @@ Inside, rates are guests per second and occupancies guests; people read guests a
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import ceil, floor, inf, isfinite, sqrt
+from math import ceil, floor, hypot, inf, isfinite, sqrt
 from typing import Any, Protocol
 
 from harness.errors import ConfigError
-from harness.studies.capacity.models import Crossing, Reading, find_crossing, is_near
+from harness.studies.capacity.models import BENT, FEWEST, Crossing, Reading, find_crossing, is_near
 from harness.units import figure_text, rate_per_s
 
 
@@ -103,6 +103,22 @@ def standing(estimate: Bounds, limit: float, *, held: float = 1.0) -> Standing:
     return Standing.MET if high < limit else Standing.CLOSE
 
 
+CLEAR = (Judged.UNDER, Judged.CLOSE, Judged.OVER)
+"""Judgements that say something of the service."""
+CONFIDENCE = 0.95
+"""With which the limit lies between the two ends of a finished search's answer."""
+MOVED = 2.2
+"""Standard errors by which what is held again has to differ."""
+WIDER_AT_LAST = 2.0
+"""Times the resolution that a finished search's interval may be wide."""
+TELLING = 2.0
+"""A level whose place to the limit is known so many times worse than the best is not held again."""
+DISAGREE = 0.05
+"""Readings whose distance from their line is less likely than that do not belong together."""
+CHANGED = "a level that was held again at the end did not show what it had shown before"
+DISAGREEMENT = "the levels around the limit disagree by more than their intervals"
+SETTLES = "a level that was missed got better when it was held longer: give a longer --settle"
+UNSTEADY = "a level still changed when its time was over: give a longer --settle or --longest"
 TOO_FEW = "too few guests came: hold longer (--hold, --longest), or begin higher (--start)"
 SAME_RATE = 1e-9
 NEARBY = 0.15
@@ -118,6 +134,8 @@ class Found(StrEnum):
 
     SEARCHING = "searching"
     KNEE = "knee"
+    CHANGED = "changed"
+    """The service was not the same all the time: a range, with no confidence."""
     AT_LEAST = "at least"
     AT_MOST = "at most"
     GENERATOR = "the generator is the limit"
@@ -128,7 +146,9 @@ class Found(StrEnum):
 class Tried:
     """A level that was run; ``reason`` says what decided (the objective that broke first).
 
-    ``reading`` is how far the objective that is nearest to breaking is from its limit.
+    ``reading`` is how far the objective that is nearest to breaking is from its limit. ``again``:
+    the load had been held before, and was held again to see whether it shows the same.
+    ``unsteady``: it still changed when its time was over.
     """
 
     rate: float
@@ -136,6 +156,8 @@ class Tried:
     minutes: float = 0.0
     reason: str = ""
     reading: Reading | None = None
+    again: bool = False
+    unsteady: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +176,8 @@ class SearchPlan:
     resolution: float = 0.08
     max_levels: int = 24
     whole: bool = False
+    again: bool = False
+    """hold early levels again at the end, to see whether the service is still the same"""
 
     def __post_init__(self) -> None:
         rates = (self.start, self.highest, self.lowest, self.factor, self.resolution)
@@ -206,6 +230,13 @@ class Answer:
     minutes: float
     too_few: bool = False
     """whether levels had too few guests, and none was met"""
+    doubts: tuple[str, ...] = ()
+    """why no confidence can be stated"""
+
+    @property
+    def confidence(self) -> float | None:
+        """With which the limit lies between the two ends; None where nothing can be claimed."""
+        return CONFIDENCE if self.found is Found.KNEE else None
 
     def headroom(self, wanted: float) -> float:
         """How far the proven load lies above a wanted one, as a share; negative when below."""
@@ -218,7 +249,11 @@ class Answer:
         low, high = figure_text(self.low * scale), figure_text(self.high * scale)
         match self.found:
             case Found.KNEE:
-                return f"{low} to {high} {unit}"
+                return f"{low} to {high} {unit} ({CONFIDENCE * 100:g} %)"
+            case Found.CHANGED if self.high == inf:
+                return f"at least {low} {unit} for a while: the service changed during the search"
+            case Found.CHANGED:
+                return f"between {low} and {high} {unit}: the service changed during the search"
             case Found.AT_LEAST:
                 return f"at least {low} {unit}: the highest load allowed was still met"
             case Found.AT_MOST if self.too_few:
@@ -244,6 +279,77 @@ class Answer:
 
 def next_rate(plan: SearchPlan, tried: Sequence[Tried]) -> float | None:
     """The load to try next, or None when the search is over."""
+    rate = _next_new(plan, _first_time(tried))
+    return rate if rate is not None or not plan.again else _next_again(tried)
+
+
+def is_again(plan: SearchPlan, tried: Sequence[Tried]) -> bool:
+    """Whether the next level is an early one, held again to see whether it shows the same."""
+    return _next_new(plan, _first_time(tried)) is None
+
+
+def _first_time(tried: Sequence[Tried]) -> list[Tried]:
+    return [level for level in tried if not level.again]
+
+
+def _next_again(tried: Sequence[Tried]) -> float | None:
+    """An early level below the limit and one above it, those that tell most; None when done."""
+    again = {level.rate for level in tried if level.again}
+    first = [level for level in _first_time(tried) if level.judged in CLEAR]
+    told = [
+        (one.rate, one.reading) for one in first if one.reading is not None and is_near(one.reading)
+    ]
+    sides = (
+        [(rate, reading) for rate, reading in told if reading.value < 0],
+        [(rate, reading) for rate, reading in told if reading.value >= 0],
+    )
+    wanted = [_telling(side) for side in sides if side]
+    if not sides[0]:
+        wanted += [max((one.rate for one in first if one.judged is Judged.UNDER), default=0.0)]
+    if not sides[1]:
+        wanted += [min((one.rate for one in first if one.judged is Judged.OVER), default=0.0)]
+    return next((rate for rate in wanted if rate and rate not in again), None)
+
+
+def _telling(near: Sequence[tuple[float, Reading]]) -> float:
+    """The earliest of the levels that are known about as well as the best."""
+    best = min(reading.error + abs(reading.value) * BENT for _, reading in near)
+    return next(
+        rate
+        for rate, reading in near
+        if reading.error + abs(reading.value) * BENT <= TELLING * best
+    )
+
+
+def _doubts(tried: Sequence[Tried], crossing: Crossing | None, *, lost: bool) -> tuple[str, ...]:
+    """What speaks against a service that was the same all the time.
+
+    ``lost``: there are readings around the limit, but no line goes through them.
+    """
+    found = []
+    for level in tried:
+        for first in _first_time(tried) if level.again else ():
+            if first.rate == level.rate and _differ(first, level):
+                better = first.judged is Judged.OVER and level.judged is not Judged.OVER
+                clear = first.reading is None or not is_near(first.reading)
+                found.append(SETTLES if better and clear else CHANGED)
+    if lost or (crossing is not None and crossing.chance < DISAGREE):
+        found.append(DISAGREEMENT)
+    if any(level.unsteady for level in tried):
+        found.append(UNSTEADY)
+    return tuple(dict.fromkeys(found))
+
+
+def _differ(first: Tried, again: Tried) -> bool:
+    if {first.judged, again.judged} == {Judged.UNDER, Judged.OVER}:
+        return True
+    one, other = first.reading, again.reading
+    if one is None or other is None:
+        return False
+    return abs(one.value - other.value) > MOVED * hypot(one.error, other.error)
+
+
+def _next_new(plan: SearchPlan, tried: Sequence[Tried]) -> float | None:
     view = _View(plan, tried)
     if len(tried) >= plan.max_levels:
         return None
@@ -292,9 +398,16 @@ def answer(plan: SearchPlan, tried: Sequence[Tried]) -> Answer:
     if crossing is not None:
         low, centre, high = crossing.low, crossing.centre, crossing.high
         if not going:
-            found = Found.UNCLEAR if _wide(plan, crossing) else Found.KNEE
+            # What is held again makes it surer, and its interval more careful.
+            limit = WIDER_AT_LAST if view.careful else 1.0
+            found = Found.UNCLEAR if _wide(plan, crossing, limit) else Found.KNEE
         if plan.whole:  # outwards: the interval stays as sure as it was
             low, high = float(floor(low)), plan.above(high)
+    doubts = () if going else _doubts(tried, crossing, lost=view.near >= FEWEST and not crossing)
+    if doubts and found in (Found.KNEE, Found.AT_LEAST, Found.UNCLEAR) and low > 0:
+        found, centre = Found.CHANGED, None
+        low = min(filter(None, (low, view.low)))
+        high = inf if SETTLES in doubts else max(high, view.over) if view.over < inf else high
     reasons = [t.reason for t in tried if t.judged is Judged.OVER and t.rate == view.over]
     reasons += [t.reason for t in tried if t.judged is Judged.CLOSE]
     return Answer(
@@ -306,6 +419,7 @@ def answer(plan: SearchPlan, tried: Sequence[Tried]) -> Answer:
         levels=len(tried),
         minutes=sum(t.minutes for t in tried),
         too_few=bool(view.too_few),
+        doubts=doubts,
     )
 
 
@@ -326,6 +440,7 @@ class _View:
             else:
                 few.add(level.rate)
         self.too_few = sorted(few) if met == inf else []
+        self.careful = any(level.again for level in tried)
         self._runs = runs
         self._plan = plan
         said = {rate: _together(found) for rate, found in runs.items()}
@@ -361,15 +476,18 @@ class _View:
     @property
     def crossing(self) -> Crossing | None:
         """Where the readings cross the limit, unless the generator gives up before that."""
-        found = find_crossing(self.readings)
+        found = find_crossing(self.readings, careful=self.careful)
         return found if found is not None and found.centre < self.generator else None
+
+    @property
+    def near(self) -> int:
+        """How many readings tell about the limit."""
+        return sum(is_near(reading) for _, reading in self.readings)
 
     @property
     def readable(self) -> bool:
         """Whether there is a reading near the limit, and a level that was not fine."""
-        return bool(self.close or self.over < inf) and any(
-            is_near(reading) for _, reading in self.readings
-        )
+        return bool(self.close or self.over < inf) and self.near > 0
 
     @property
     def ceiling(self) -> float:
@@ -424,9 +542,9 @@ def _read_on(plan: SearchPlan, view: _View) -> float | None:
     return max(min(wanted, highest), plan.lowest, plan.above(view.low / (1 + plan.resolution)))
 
 
-def _wide(plan: SearchPlan, crossing: Crossing) -> bool:
+def _wide(plan: SearchPlan, crossing: Crossing, times: float = 1.0) -> bool:
     """Is the crossing not yet known as finely as asked?"""
-    if crossing.width <= plan.resolution:
+    if crossing.width <= plan.resolution * times:
         return False
     return not plan.whole or ceil(crossing.high) - floor(crossing.low) > 1
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.studies.capacity.answer import as_dict, fits_of, sentences
-from harness.studies.capacity.search import Answer, Found, Raised
+from harness.studies.capacity.search import CHANGED, Answer, Found, Raised
 from harness.studies.queueing import Queue
 
 
@@ -58,6 +58,21 @@ def test_what_was_not_found_is_left_open() -> None:
     found = as_dict(Raised.OCCUPANCY, nothing, [], wanted=40.0, directory="d")
     assert (found["high"], found["centre"], found["headroom"]) == (None, None, None)
     assert found["at_the_highest_met"]["occupancy"] is None
+
+
+def test_one_form_says_the_answer_and_what_is_open() -> None:
+    levels = [{**LEVEL, "rate_per_s": 20.0, "note": "was still getting better"}]
+    sure = as_dict(Raised.RATE, answer(), levels, wanted=None, directory="d")
+    assert (sure["answer"], sure["confidence"]) == ("1,200 to 1,320 guests/min (95 %)", 0.95)
+    assert "Level 1 was still getting better." in sure["could_not_tell"]
+    assert any("no level has been held again" in text for text in sure["could_not_tell"])
+    moved = answer(found=Found.CHANGED, centre=None, doubts=(CHANGED,))
+    open_ = as_dict(Raised.RATE, moved, levels, wanted=None, directory="d")
+    assert open_["answer"] == (
+        "between 1,200 and 1,320 guests/min: the service changed during the search"
+    )
+    assert open_["confidence"] is None
+    assert open_["could_not_tell"][0].startswith("A level that was held again at the end")
 
 
 LIMIT_MS = 250.0

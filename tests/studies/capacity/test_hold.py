@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ConfigError
+from harness.studies.capacity.holding import Holding
 from harness.studies.capacity.level import look_at
 from harness.studies.capacity.runner import hold_level
 
@@ -38,21 +39,23 @@ writer.close()
 """
 
 
+HOLDING = Holding(hold_s=10, longest_s=40)
+
+
 def held(tmp_path: Path, reply_ms: float) -> tuple[float, float]:
     script = LEVEL.format(tests=str(Path(__file__).parents[2]), reply_ms=reply_ms)
     found = hold_level(
         [sys.executable, "-c", script, str(tmp_path)],
         tmp_path,
         warmup_s=2,
-        hold_s=10,
-        longest_s=40,
-        settled=lambda run, judged_s: (
-            look_at(run, warmup_s=2, judged_s=judged_s, longest_s=40).clear
+        holding=HOLDING,
+        looked=lambda run, begin_s, end_s: look_at(
+            run, warmup_s=2, holding=HOLDING, begin_s=begin_s, end_s=end_s
         ),
         say=print,
     )
     text = (found.directory / "run.json").read_text()
-    return found.judged_s, float(text.split(":")[1].strip(" }"))
+    return found.end_s, float(text.split(":")[1].strip(" }"))
 
 
 @pytest.mark.process
@@ -79,8 +82,7 @@ def test_a_level_that_did_not_run_says_why(tmp_path: Path) -> None:
             command,
             tmp_path / "level-01",
             warmup_s=1,
-            hold_s=1,
-            longest_s=2,
-            settled=lambda *_: True,
+            holding=HOLDING,
+            looked=lambda *_: pytest.fail("it never ran"),
             say=print,
         )

@@ -19,6 +19,7 @@ from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
 from harness.measure.snapshot import IntervalWriter
 from harness.measure.statistics import Estimate
+from harness.studies.capacity.holding import Holding
 from harness.studies.capacity.level import held_for, judge_run, look_at, read_standings, read_window
 from harness.studies.capacity.search import Judged, Standing, judge_level, standing
 
@@ -177,7 +178,9 @@ def test_a_level_that_goes_on_is_clear_only_when_it_would_be_judged_so(tmp_path:
         (directory / "start.json").write_text(
             json.dumps({"objectives": ["reply p95 < 500ms", "leftovers == 0"]})
         )
-        look = look_at(directory, warmup_s=20, judged_s=judged_s, longest_s=60)
+        look = look_at(
+            directory, warmup_s=20, holding=Holding(hold_s=8, longest_s=60), end_s=judged_s
+        )
         assert look.reading is not None
         assert (look.reading.value > 0) is (reply_ms > 500 / 2.996 + 1)
         return look.clear
@@ -192,7 +195,7 @@ def test_a_level_that_goes_on_is_clear_only_when_it_would_be_judged_so(tmp_path:
 
 
 def test_a_level_is_judged_by_what_was_looked_at(tmp_path: Path) -> None:
-    found = judge_run(level(tmp_path, reply_ms=100), warmup_s=20, judged_s=15, longest_s=60)
+    found = judge_run(level(tmp_path, reply_ms=100), warmup_s=20, end_s=15, longest_s=60)
     assert found.judged is Judged.UNDER
     assert found.held_s == pytest.approx(15, abs=0.1)
 
@@ -283,7 +286,7 @@ def test_by_interval(tmp_path: Path, text: str, errors_of_100: int, expected: St
     )
     assert found[text].standing is expected
     assert found[text].bounded
-    reading = found[text].reading
+    reading = found[text].shown.reading
     if expected is not Standing.CLOSE and reading is not None:
         assert (reading.value > 0) is (expected is Standing.MISSED)
 
@@ -292,7 +295,7 @@ def test_what_has_no_interval_stands_by_the_runs_verdict(tmp_path: Path) -> None
     directory = run(tmp_path, errors_of_100=0)
     text = "reply count > 100"
     objectives = [parse_objective(text, KNOWN), parse_objective("dropped == 0", KNOWN)]
-    window = read_window(directory, 10, longest_s=5)
+    window = read_window(directory, 10, end_s=5)
     assert window.length_s == pytest.approx(5)
     for verdict, expected in (("PASS", Standing.MET), ("FAIL", Standing.MISSED)):
         found = read_standings(directory, objectives, window, held=1, verdicts={text: verdict})

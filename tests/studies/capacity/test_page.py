@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from harness.studies.capacity.page import render, write_capacity_page
 
 
@@ -23,6 +21,7 @@ def found(**changes: Any) -> dict[str, Any]:
     return {
         "by": "rate",
         "found": "knee",
+        "answer": "360 to 420 guests/min (95 %)",
         "low": 360.0,
         "high": 420.0,
         "centre": 389.0,
@@ -37,7 +36,7 @@ def found(**changes: Any) -> dict[str, Any]:
 
 def test_the_answer_comes_first_and_markup_is_escaped(tmp_path: Path) -> None:
     html = write_capacity_page(tmp_path, found()).read_text()
-    assert "<h1>360 to 420 guests a minute</h1>" in html
+    assert "<h1>360 to 420 guests/min (95 %)</h1>" in html
     assert "reply p95 &lt;b&gt;: 700 ms" in html
     assert "<b>:" not in html
     assert "+20 %" in html
@@ -46,17 +45,23 @@ def test_the_answer_comes_first_and_markup_is_escaped(tmp_path: Path) -> None:
     assert "https://" not in html
 
 
-@pytest.mark.parametrize(
-    ("kind", "headline"),
-    [
-        ("at least", "At least 360 guests a minute"),
-        ("the generator is the limit", "At least 360 guests a minute"),
-        ("at most", "Fewer than 420 guests a minute"),
-        ("searching", "Not found yet"),
-    ],
-)
-def test_every_kind_of_answer_has_its_words(kind: str, headline: str) -> None:
-    assert f"<h1>{headline}</h1>" in render(found(found=kind, headroom=None))
+def test_what_it_could_not_tell_stands_on_the_page() -> None:
+    told = {
+        "answer": "so far between 1 and 2 guests/min",
+        "assumes": ["nothing <i>"],
+        "could_not_tell": ["whether <i>"],
+    }
+    html = render(found(found="searching", headroom=None, **told))
+    assert "<h1>So far between 1 and 2 guests/min</h1>" in html
+    assert "whether &lt;i&gt;" in html
+    assert "nothing &lt;i&gt;" in html
+
+
+def test_what_was_held_again_and_what_became_of_a_level_is_told() -> None:
+    levels = [{**one, "again": True, "note": "got better"} for one in found()["levels"]]
+    html = render(found(found="changed", levels=levels))
+    assert "did not hold at the end" in html
+    assert html.count(", held again") == html.count("(got better)") == 2
 
 
 def test_the_curve_is_drawn_where_levels_have_figures() -> None:
@@ -84,9 +89,17 @@ def test_a_search_by_occupancy_speaks_of_guests_at_once() -> None:
         {**level, "guests": 130.0, "judged": "over", "of_limit": [1.2, 1.4, 1.6]},
     ]
     html = render(
-        found(by="occupancy", low=120.0, high=130.0, centre=124.0, wanted=100.0, levels=levels)
+        found(
+            by="occupancy",
+            answer="120 to 130 guests at once (95 %)",
+            low=120.0,
+            high=130.0,
+            centre=124.0,
+            wanted=100.0,
+            levels=levels,
+        )
     )
-    assert "<h1>120 to 130 guests at once</h1>" in html
+    assert "<h1>120 to 130 guests at once (95 %)</h1>" in html
     assert "So many guests may be in session before" in html
     assert "Most likely it is 124." in html
     assert "100 guests at once" in html
@@ -111,4 +124,4 @@ def test_what_the_levels_say_together_stands_below() -> None:
 
 def test_an_empty_search_is_shown_too() -> None:
     html = render(found(found="searching", levels=[], headroom=None))
-    assert "Not found yet" in html
+    assert "<h1>360 to 420 guests/min (95 %)</h1>" in html

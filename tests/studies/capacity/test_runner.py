@@ -75,7 +75,7 @@ def test_a_search_by_occupancy_asks_for_guests_at_once(tmp_path: Path) -> None:
     assert [level.rate for level in resume_search(search.directory).tried] == [20]
     words = " ".join(_command(search, 57.0, "sim", tmp_path / "out"))
     # All of them come within six of the ten seconds of warm-up.
-    assert "--occupancy 57 --spawn-rate 9.5000 --run-time 132s" in words
+    assert "--occupancy 57 --spawn-rate 9.5000 --run-time 312s" in words
     assert "--rate" not in words
     assert "--over" not in words
 

@@ -6,6 +6,7 @@ What a search raises, as people write it; one written for the other is refused.
 
 import heapq
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from math import ceil, inf
 from random import Random
 
@@ -17,8 +18,12 @@ from scipy.optimize import brentq
 
 from harness.errors import ConfigError
 from harness.measure.statistics import Blocks
-from harness.studies.capacity.models import read_time
+from harness.studies.capacity.models import Reading, read_time
 from harness.studies.capacity.search import (
+    CHANGED,
+    SETTLES,
+    UNSTEADY,
+    Answer,
     Found,
     Judged,
     Raised,
@@ -26,6 +31,7 @@ from harness.studies.capacity.search import (
     Standing,
     Tried,
     answer,
+    is_again,
     judge_level,
     next_rate,
     standing,
@@ -140,7 +146,7 @@ def test_headroom_and_words() -> None:
     tried = search(PLAN, sharp(390))
     found = answer(PLAN, tried)
     assert found.headroom(found.low / 1.5) == pytest.approx(0.5)
-    assert found.text("guests/min") == f"{found.low:.4g} to {found.high:.4g} guests/min"
+    assert found.text("guests/min") == f"{found.low:.4g} to {found.high:.4g} guests/min (95 %)"
     assert found.low < (found.centre or 0) < found.high
     with pytest.raises(ConfigError, match="wanted"):
         found.headroom(0)
@@ -188,7 +194,9 @@ def test_the_interval_of_guests_at_once_ends_at_whole_numbers() -> None:
     assert found.found is Found.KNEE
     assert found.low <= 78 <= found.high
     assert (found.low % 1, found.high % 1) == (0, 0)
-    assert found.text("guests at once") == f"{found.low:.0f} to {found.high:.0f} guests at once"
+    assert (
+        found.text("guests at once") == f"{found.low:.0f} to {found.high:.0f} guests at once (95 %)"
+    )
 
 
 def test_a_search_that_ran_out_of_levels_says_so() -> None:
@@ -375,3 +383,72 @@ def test_a_level_is_too_few_only_when_nothing_else_is_known_of_it() -> None:
     assert judge_level(close, **held, enough=False) is Judged.TOO_FEW
     assert judge_level(close, **held, enough=True) is Judged.CLOSE
     assert judge_level([*close, Standing.MISSED], **held, enough=False) is Judged.OVER
+
+
+def held_again(run: Callable[[float, bool], Tried], plan: SearchPlan) -> tuple[list[Tried], Answer]:
+    """A search that holds early levels again; ``run`` is told whether it is one of them."""
+    tried: list[Tried] = []
+    while (rate := next_rate(plan, tried)) is not None:
+        again = is_again(plan, tried)
+        tried.append(replace(run(rate, again), again=again))
+    return tried, answer(plan, tried)
+
+
+AGAIN = SearchPlan(start=10, highest=1000, again=True)
+
+
+def near(rate: float, knee: float, *, over: float = 0.3) -> Tried:
+    """A level whose reading tells how far it is from the knee."""
+    value = max(-0.9, min(0.65, (rate / knee - 1) * 2))
+    judged = Judged.OVER if value > over else Judged.UNDER if value < -over else Judged.CLOSE
+    return Tried(
+        rate=rate, judged=judged, minutes=1, reading=Reading(value=value, error=0.03), reason="slow"
+    )
+
+
+def test_a_service_that_stayed_the_same_is_held_again_and_believed() -> None:
+    tried, found = held_again(lambda rate, _: near(rate, 100), AGAIN)
+    below, above = (level.rate for level in tried if level.again)
+    assert below < 100 <= above
+    assert (found.found, found.confidence, found.doubts) == (Found.KNEE, 0.95, ())
+    assert found.low <= 100 <= found.high
+    assert found.text("guests/min").endswith("guests/min (95 %)")
+
+
+@pytest.mark.parametrize("knee_then", [80.0, 130.0])
+def test_a_service_that_changed_is_given_a_range_and_no_confidence(knee_then: float) -> None:
+    _, found = held_again(lambda rate, again: near(rate, knee_then if again else 100), AGAIN)
+    assert (found.found, found.confidence, found.centre) == (Found.CHANGED, None, None)
+    assert CHANGED in found.doubts
+    assert "changed during the search" in found.text("guests/min")
+    assert "95 %" not in found.text("guests/min")
+
+
+def test_a_limit_that_goes_away_when_held_longer_has_no_upper_end() -> None:
+    def run(rate: float, again: bool) -> Tried:
+        return Tried(rate=rate, judged=Judged.OVER if rate > 100 and not again else Judged.UNDER)
+
+    _, found = held_again(run, AGAIN)
+    assert (found.found, found.high, found.doubts) == (Found.CHANGED, inf, (SETTLES,))
+    assert found.text("guests/min").startswith("at least ")
+
+
+def test_a_level_that_still_changed_when_its_time_was_over_costs_the_confidence() -> None:
+    _, found = held_again(lambda rate, _: replace(near(rate, 100), unsteady=rate > 105), AGAIN)
+    assert (found.found, found.doubts) == (Found.CHANGED, (UNSTEADY,))
+
+
+def test_levels_that_disagree_cost_the_confidence() -> None:
+    rng = Random(3)
+
+    def run(rate: float, _: bool) -> Tried:
+        return near(rate, 100 * rng.choice((0.9, 1.1)))
+
+    _, found = held_again(run, replace(AGAIN, max_levels=16))
+    assert found.confidence is None
+
+
+def test_a_sharp_limit_is_held_again_on_both_sides() -> None:
+    tried, found = held_again(lambda rate, _: sharp(100)(rate), AGAIN)
+    assert sorted(level.rate for level in tried if level.again) == [found.low, found.high]
+    assert found.confidence == 0.95

@@ -1,0 +1,209 @@
+"""How long a level of a capacity search is held, and which part of it is judged.
+
+A level is looked at when it has been judged for a while, for twice that, and so on. A service that
+is still getting used to the load (machines are added, a cache fills) gets better while it is looked
+at: what lies before is left out, and the level is held on until it settles. No level is called
+missed before the service has had that time. One that gets worse, as a queue that grows does, is not
+called met before it has stopped doing so.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from math import hypot, log
+from statistics import NormalDist
+
+from harness.measure.statistics import Estimate, Share
+from harness.studies.capacity.models import Reading, read_share, read_time
+from harness.studies.capacity.search import Judged, Standing, standing
+
+CONFIDENCE = 0.99
+"""Of a level's intervals. A search looks at many levels, and one mistake spoils it."""
+MOST_ERRORS = 0.01
+"""Of each of the operations that count also where no objective limits their errors."""
+SETTLES = 4
+"""Times --settle that a level which was missed is held when it is held again."""
+SURE = 3.0
+"""Standard errors by which two parts of a level must differ: it is asked at each look."""
+
+
+class Change(StrEnum):
+    """What became of a level while it was held."""
+
+    STEADY = "steady"
+    BETTER = "better"
+    WORSE = "worse"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """How an objective stands in a part of a level.
+
+    ``reading`` is how far it is from its limit, ``of_limit`` its figure and interval (low, figure,
+    high) as shares of the limit; None where these can't be told.
+    """
+
+    standing: Standing
+    reading: Reading | None = None
+    of_limit: tuple[float, float, float] | None = None
+
+    @property
+    def log_of_limit(self) -> tuple[float, float] | None:
+        """The figure's logarithm and its standard error; None without an interval above nought."""
+        if self.of_limit is None or not self.of_limit[0] > 0:
+            return None
+        low, figure, high = self.of_limit
+        widths = 2 * NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
+        return log(figure), log(high / low) / widths
+
+
+Shows = Callable[[float, float, float], Mapping[str, Shown]]
+"""(from, to, share of the longest time) → every objective in these judged seconds of a level"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """Judged seconds of a level: until the first look, at most, and before it may be missed."""
+
+    hold_s: float
+    longest_s: float
+    settle_s: float = 0.0
+
+    @property
+    def whole_s(self) -> float:
+        """How long a level goes on at most, what is left out at its beginning included."""
+        return self.longest_s + self.settle_s
+
+    def again_s(self, held_s: float, judged: Judged) -> float:
+        """How long a level is held again, at least: as long as it was; or long enough to settle,
+        had it been given up too early."""
+        if judged is Judged.OVER:
+            held_s = max(held_s, SETTLES * self.settle_s)
+        return min(held_s, self.whole_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What a level shows by now, from when on it counts, and when to look again."""
+
+    begin_s: float
+    change: Change
+    next_s: float | None
+    """None: it has been held for long enough, or for as long as it may be"""
+    clear: bool
+    """by itself, whatever the other levels say"""
+    reading: Reading | None
+    """how far the objective that is nearest to breaking is from its limit"""
+
+
+def show_time(estimate: Estimate, limit: float, held: float) -> Shown:
+    """A percentile of a time; ``held`` as in :func:`standing`."""
+    of_limit = reading = None
+    if estimate.figure is not None and limit:
+        if estimate.low is not None and estimate.high is not None:
+            of_limit = (estimate.low / limit, estimate.figure / limit, estimate.high / limit)
+        if estimate.error_share:
+            # What was stopped early was stopped because of what it showed: it counts for less.
+            reading = read_time(estimate.figure, limit, estimate.error_share / held**0.5)
+    stands = standing(estimate, limit, held=held)
+    return Shown(standing=stands, reading=reading, of_limit=of_limit)
+
+
+def show_share(share: Share, limit: float, held: float) -> Shown:
+    """A share of outcomes."""
+    of_limit = reading = None
+    if share.figure is not None and limit:
+        if share.low is not None and share.high is not None:
+            of_limit = (share.low / limit, share.figure / limit, share.high / limit)
+        if share.error_share:
+            reading = read_share(share.figure, limit, share.error_share / held**0.5)
+    stands = standing(share, limit, held=held)
+    return Shown(standing=stands, reading=reading, of_limit=of_limit)
+
+
+def show_errors(share: Share, held: float) -> Shown | None:
+    """The errors of an operation that no objective limits; None where there are none.
+
+    That they are certainly few was not asked of the search: at the longest it is enough that they
+    are not certainly too many.
+    """
+    if not share.figure:
+        return None
+    shown = show_share(share, MOST_ERRORS, held)
+    if shown.standing is Standing.CLOSE and share.figure <= MOST_ERRORS and held >= 1:
+        return replace(shown, standing=Standing.MET)
+    return shown
+
+
+def nearest(shown: Mapping[str, Shown]) -> Reading | None:
+    """The reading of the objective that is nearest to breaking, or furthest beyond."""
+    readings = [one.reading for one in shown.values() if one.reading is not None]
+    return max(readings, key=lambda reading: reading.value, default=None)
+
+
+def change_between(before: Mapping[str, Shown], after: Mapping[str, Shown]) -> Change:
+    """Do two parts of one level differ by more than chance? Worse counts before better."""
+    found = set()
+    for name in before.keys() & after.keys():
+        first, then = before[name], after[name]
+        one, other = first.log_of_limit, then.log_of_limit
+        if one is not None and other is not None:
+            moved = other[0] - one[0]
+            if abs(moved) > SURE * hypot(one[1], other[1]):
+                found.add(Change.BETTER if moved < 0 else Change.WORSE)
+        elif {first.standing, then.standing} == {Standing.MET, Standing.MISSED}:
+            found.add(Change.BETTER if then.standing is Standing.MET else Change.WORSE)
+    return next((one for one in (Change.WORSE, Change.BETTER) if one in found), Change.STEADY)
+
+
+def change_in(shows: Shows, begin_s: float, end_s: float) -> Change:
+    """Whether the second half of these seconds shows another service than the first."""
+    middle_s = (begin_s + end_s) / 2
+    return change_between(shows(begin_s, middle_s, 1.0), shows(middle_s, end_s, 1.0))
+
+
+def look(
+    holding: Holding,
+    shows: Shows,
+    begin_s: float,
+    end_s: float,
+    *,
+    least_s: float = 0.0,
+    suffices: Callable[[Reading], bool] = lambda _: False,
+) -> Look:
+    """A look at a level from ``begin_s``, before which it doesn't count, until ``end_s``.
+
+    It is held until it is clear, or its reading ``suffices`` for the search as a whole, but no less
+    than ``least_s``.
+    """
+    shown = shows(begin_s, end_s, min(1.0, (end_s - begin_s) / holding.longest_s))
+    said = {one.standing for one in shown.values()}
+    missed, met = Standing.MISSED in said, said == {Standing.MET}
+    change, clear = Change.STEADY, False
+    if not missed or end_s >= holding.settle_s:
+        change = change_in(shows, begin_s, end_s)
+        if missed and change is not Change.BETTER:  # what has piled up hides that it turned
+            change = change_in(shows, (begin_s + end_s) / 2, end_s)
+        clear = change is not Change.BETTER if missed else met and change is not Change.WORSE
+    reading = nearest(shown)
+    enough = clear
+    if not missed and not clear and change is Change.STEADY and reading is not None:
+        enough = suffices(reading)
+    if change is Change.BETTER and not clear:
+        begin_s = (begin_s + end_s) / 2
+    last_s = min(max(begin_s + holding.longest_s, holding.settle_s), holding.whole_s)
+    enough = enough and end_s - begin_s >= least_s
+    return Look(
+        begin_s=begin_s,
+        change=change,
+        next_s=None if enough or end_s >= last_s else _next(holding, end_s, last_s),
+        clear=clear,
+        reading=reading,
+    )
+
+
+def _next(holding: Holding, end_s: float, last_s: float) -> float:
+    twice = end_s * 2
+    if end_s < holding.settle_s < twice:
+        return min(holding.settle_s, last_s)
+    return min(twice, last_s)

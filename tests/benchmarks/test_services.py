@@ -1,0 +1,39 @@
+"""A capacity search of a service that stays the same is right; of one that changes it says so."""
+
+import pytest
+
+from harness.studies.capacity.search import SETTLES, Found
+from tests.benchmarks.services import make, mean_truth, search
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("kind", "seeds"),
+    [("steady", range(4)), ("load shedding", range(2)), ("noise 10 %, memory 300 s", range(2))],
+)
+def test_what_is_claimed_holds_the_truth(kind: str, seeds: range) -> None:
+    claims = 0
+    for seed in seeds:
+        service = make(kind, seed)
+        searched = search(service)
+        found = searched.found
+        if found.confidence is not None:
+            claims += 1
+            assert found.low <= mean_truth(service, searched.took_s) <= found.high
+        else:
+            assert "95 %" not in found.text("texts/s")
+    assert claims >= (2 if kind == "steady" else 0)
+
+
+def test_machines_that_are_added_late_are_waited_for_or_told() -> None:
+    service = make("autoscaling x3 after 30 to 120 s, at each level", 3)
+    found = search(service).found
+    assert found.confidence is None or found.low <= service.truth(0) <= found.high
+    assert found.low > 10 or SETTLES in found.doubts
+
+
+def test_a_service_that_gets_slower_is_given_no_confidence() -> None:
+    found = search(make("slower by 20 % an hour", 1)).found
+    assert found.found is Found.CHANGED
+    assert found.doubts
