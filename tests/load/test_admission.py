@@ -63,6 +63,25 @@ def test_a_limit_that_would_break_is_told_before_the_run(simulator: Any, tmp_pat
     assert undecided(code, output), output
 
 
+def test_a_schedule_that_brings_nobody_is_told_before_the_run(
+    simulator: Any, tmp_path: Path
+) -> None:
+    file = locustfile(tmp_path, more=NOBODY)
+    process = start(file, tmp_path, simulator.url, HARNESS_SEED="3")
+    code, output = finish(process)
+    assert "no guest will come: Poisson (seed 3)" in output
+    (kept,) = json.loads((only_run(tmp_path) / "run.json").read_text())["how"]["foreseen"]
+    assert kept.startswith("no guest will come")
+    assert undecided(code, output), output
+
+
+NOBODY = """
+from harness.load import poisson
+class Shape(ArrivalShape):
+    arrivals = poisson(steady(per_minute=1, over="1s"))
+"""
+
+
 def test_a_shape_that_makes_no_sense(simulator: Any, tmp_path: Path) -> None:
     file = locustfile(tmp_path, more="class Shape(ArrivalShape):\n    slots = 3\n")
     code, output = finish(start(file, tmp_path, simulator.url))

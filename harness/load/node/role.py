@@ -180,8 +180,8 @@ class Leader(Node):
     def prepare(self) -> None:
         """Ask for permission; open the Prometheus endpoint and the tab of the web UI."""
         options = self.admission.check_options()
-        self.admission.tell_breaks(options)
         self.admission.take_shape()
+        self.admission.tell_breaks(options)
         self.admission.ask_permission()
         gevent.spawn(self.admission.await_workers)
         if options.metrics is not None:
