@@ -24,7 +24,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PURE := tests/conform tests/judge tests/measure tests/protocol tests/studies tests/workload
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast test-long coverage format check crash-matrix validity-matrix clean bench-accuracy bench-guest bench-long demo-capacity
+.PHONY: help run test test-fast test-long coverage format check crash-matrix validity-matrix clean bench-accuracy bench-guest bench-long bench-start demo-capacity
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -61,6 +61,9 @@ check: $(DEV_READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench-start: $(DEV_READY)
+	$(BIN)/python tests/benchmarks/start_cost.py $(ARGS)
 
 bench-guest: $(DEV_READY)
 	$(BIN)/python tests/benchmarks/guest_speed.py

@@ -8,6 +8,7 @@ standard input says how Locust is to run; the end of the input says that it is n
 
 import json
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -17,6 +18,7 @@ from gevent.os import fork_gevent
 from locust.main import main as run_locust
 
 from harness.load.inspection import inspect
+from harness.processes import signal_when_orphaned
 
 # Gevent's own would leave the descriptor open, and wait, until an event loop runs.
 wait_for, close = (get_original("os", name) for name in ("waitpid", "close"))
@@ -37,6 +39,8 @@ def main(locustfile: str) -> None:
 
 def _look_at(path: Path, answers: int) -> None:
     """Answer, and leave without a word of Locust's."""
+    signal_when_orphaned(signal.SIGKILL)
+    _open(os.devnull, os.O_RDONLY, 0)  # what the file reads is no order
     try:
         os.write(answers, f"{json.dumps(inspect(path))}\n".encode())
     except SystemExit as end:  # the file's own
@@ -48,15 +52,16 @@ def _look_at(path: Path, answers: int) -> None:
         os._exit(0)
 
 
+def _open(path: str, flags: int, number: int) -> None:
+    file = os.open(path, flags, 0o666)
+    os.dup2(file, number)
+    close(file)
+
+
 def _become_locust(words: list[str], environment: dict[str, str], log: str) -> None:
-    for path, flags, numbers in (
-        (os.devnull, os.O_RDONLY, (0,)),
-        (log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, (1, 2)),
-    ):
-        file = os.open(path, flags, 0o666)
-        for number in numbers:
-            os.dup2(file, number)
-        close(file)
+    _open(os.devnull, os.O_RDONLY, 0)
+    _open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 1)
+    os.dup2(1, 2)
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["locust", *words]

@@ -121,6 +121,7 @@ def test_nothing_of_the_look_is_left_in_the_process_that_runs_the_file(tmp_path:
     ("text", "why"),
     [
         ("raise SystemExit('not today')", "not today"),
+        ("input()", r"bad\.py:1: EOFError"),
         ("import os; os.kill(os.getpid(), 9)", "no reason given"),
         ("print('{}'); x = (", r"bad\.py:1"),
     ],
