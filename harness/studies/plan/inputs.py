@@ -42,6 +42,7 @@ class Machines:
     guests: float
     guests_per_s: float
     messages_per_s: float
+    processes: int
     source: str
 
 
@@ -104,6 +105,7 @@ def read_inputs(args: argparse.Namespace) -> Inputs:
             machine_guests=machines.guests,
             machine_guests_per_s=machines.guests_per_s,
             machine_messages_per_s=machines.messages_per_s,
+            machine_processes=machines.processes,
             **_caps(terms),
         )
     return Inputs(
@@ -150,7 +152,7 @@ def _read_machines(args: argparse.Namespace) -> Machines:
     """By the options, else by a calibration, else by defaults. ConfigError names the option."""
     path = args.calibration or args.reports / CALIBRATION
     guests, guests_per_s, messages_per_s = 5000.0, 50.0, 1000.0
-    source = "not calibrated: harness calibrate measures this machine"
+    processes, source = 1, "not calibrated: harness calibrate measures this machine"
     if args.calibration is not None or path.is_file():
         found = read_calibration(path)
         best = found.best()
@@ -160,6 +162,7 @@ def _read_machines(args: argparse.Namespace) -> Machines:
             guests_per_s = best.guests.safe_per_s
         if best.messages is not None:
             messages_per_s = best.messages.safe_per_s
+        processes = found.processes
         source = f"machines like {found.host or 'this one'}, calibrated {found.made[:10]}"
         if best.disturbed:
             source += f" {best.disturbed}"
@@ -172,7 +175,11 @@ def _read_machines(args: argparse.Namespace) -> Machines:
     if args.messages_per_machine is not None:
         messages_per_s = rate_per_s(args.messages_per_machine, "--messages-per-machine")
     return Machines(
-        guests=guests, guests_per_s=guests_per_s, messages_per_s=messages_per_s, source=source
+        guests=guests,
+        guests_per_s=guests_per_s,
+        messages_per_s=messages_per_s,
+        processes=processes,
+        source=source,
     )
 
 

@@ -1,6 +1,6 @@
 """What a launch needs: load, connections, agents, machines, the test of it and what it costs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil, isfinite, sqrt
 
@@ -26,6 +26,8 @@ MOST_BUSY = 0.9
 MOST_GIVE_UP = 0.05
 SESSIONS_OF_A_TEST = 3
 """A test that is shorter than so many chats has hardly reached its load."""
+MOST_WORKERS = 150
+"""One process is a run's master: each worker takes up to 0.6 % of a core of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +91,7 @@ class Wanted:
     machine_guests: float = 5000.0
     machine_guests_per_s: float = 50.0
     machine_messages_per_s: float = 1000.0
+    machine_processes: int = 1
 
     def __post_init__(self) -> None:
         capacity = self.capacity or Capacity()
@@ -209,6 +212,8 @@ class LaunchPlan:
     headroom_by: str
     slots: int
     runs: tuple[PlannedRun, ...]
+    worker: str
+    """what is typed on each further machine while a run of several goes on; empty for one"""
     obstacles: tuple[str, ...]
     warnings: tuple[str, ...]
     assumptions: tuple[str, ...]
@@ -235,12 +240,13 @@ def plan_launch(
     requests = (wanted.messages + FIXED_REQUESTS) / max(session_s / 60, 1.0) + 1
     nights = _nights(wanted, session_s)
     shares = _machine_shares(wanted, high, peak_minute)
+    machines = max(1, ceil(sum(shares.values())))
     leftovers_per_h = wanted.chats_per_h * wanted.leftover_share * wanted.to_agents
     # A leftover holds one of its agent's places for as long as it stays.
     busy = leftovers_per_h * wanted.leftover_s / 3600 / wanted.concurrency
     messages_per_s = wanted.peak_per_s * wanted.messages
     headroom, by, unlike = _headroom(wanted, per_min, occupancy, session_s)
-    runs = _runs(wanted, per_min, peak_minute, session_s, f"{locustfile} {target}".strip())
+    runs = _runs(wanted, per_min, peak_minute, session_s, f"{locustfile} {target}".strip(), shares)
     if guarded:
         first = PlannedRun(command=f"harness preflight {target}", why="may this target be loaded")
         runs = (first, *runs)
@@ -257,7 +263,7 @@ def plan_launch(
         agents=agents,
         test_guests=ceil(wanted.peak_per_s * wanted.test_s),
         nights=nights,
-        machines=max(1, ceil(sum(shares.values()))),
+        machines=machines,
         machine_shares=shares,
         leftover_chats_per_h=leftovers_per_h,
         leftover_agents=busy,
@@ -266,8 +272,14 @@ def plan_launch(
         headroom_by=by,
         slots=slots_for(occupancy),
         runs=runs,
+        worker=_worker(wanted, locustfile) if machines > 1 else "",
         obstacles=_obstacles(wanted, peak_minute, requests, nights, session_s, headroom),
-        warnings=_warnings(wanted, agents, session_s),
+        warnings=(
+            *_warnings(wanted, agents, session_s),
+            *_of_machines(
+                wanted, machines, min(per_min * 3, _most_by_chance(wanted.connections_per_min))
+            ),
+        ),
         assumptions=_assumptions(wanted),
         unknown=(*unlike, *_unknown(wanted)),
     )
@@ -372,6 +384,7 @@ def _runs(
     peak_minute: int,
     session_s: float,
     what: str,
+    shares: Mapping[str, float],
 ) -> tuple[PlannedRun, ...]:
     """The runs that a launch of this size asks for; ``what`` is their locustfile, and the target.
 
@@ -386,6 +399,11 @@ def _runs(
         if limited < rate:
             why += f"; as much of {rate_text(rate)}/min as the limits allow"
         guests = ceil(float(rate_text(limited)) * over_s / 60 - 1e-9)
+        # What it takes is in proportion to its rate; the shares are those of the worst minute.
+        machines = ceil(sum(shares.values()) * limited / peak_minute - 1e-9)
+        if machines > 1:
+            workers = machines * wanted.machine_processes
+            more += f" --master --bind 0.0.0.0 --expect-workers {workers}"
         return PlannedRun(
             command=f"harness run {what} --rate {rate_text(limited)}/min "
             f"--over {duration_text(over_s)} --stop-timeout {duration_text(drain_s)}{more}",
@@ -412,6 +430,25 @@ def _runs(
         search,
         run(wanted.chats_per_h / 60, random, night_s, "a night at the mean: does anything drift"),
     )
+
+
+def _worker(wanted: Wanted, locustfile: str) -> str:
+    processes = f" --processes {wanted.machine_processes}" if wanted.machine_processes > 1 else ""
+    return f"harness run {locustfile} --worker --master-host MASTER{processes}"
+
+
+def _of_machines(wanted: Wanted, machines: int, highest_per_min: float) -> Iterator[str]:
+    workers = machines * wanted.machine_processes
+    if workers > MOST_WORKERS:
+        yield (
+            f"{workers:,} workers are more than one master can lead ({MOST_WORKERS}): make several "
+            "runs side by side, each with its share of the rate"
+        )
+    if highest_per_min > wanted.machine_guests_per_s * 60:
+        yield (
+            f"the search for the limit runs on one machine, which carries "
+            f"{wanted.machine_guests_per_s:,.3g} new guests a second: it may end at that"
+        )
 
 
 def _few(messages: float) -> int:

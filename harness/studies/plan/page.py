@@ -44,6 +44,8 @@ def show(rows: Rows, plan: LaunchPlan, console: Console) -> None:
     line("runs to make, in this order:")
     for run in plan.runs:
         line(TerminalText.assemble(f"  {run.command}", (f"   # {_purpose(run)}", "dim")))
+    if plan.worker:
+        line(TerminalText.assemble(f"  {plan.worker}", (f"   # {ON_EACH}", "dim")))
     for heading, sentences in (
         ("assumed:", plan.assumptions),
         ("could not be told:", plan.unknown),
@@ -51,6 +53,14 @@ def show(rows: Rows, plan: LaunchPlan, console: Console) -> None:
         line(heading)
         for sentence in sentences:
             line(f"  - {sentence}", "dim")
+
+
+ON_EACH = "on each machine, with the same file, while a run with --master goes on at MASTER"
+
+
+def _commands(plan: LaunchPlan) -> str:
+    lines = [f"{run.command}   # {_purpose(run)}" for run in plan.runs]
+    return "\n".join([*lines, f"{plan.worker}   # {ON_EACH}"] if plan.worker else lines)
 
 
 def _purpose(run: PlannedRun) -> str:
@@ -181,7 +191,7 @@ def write_plan_page(
             heading="Runs to make",
             lede="In this order; each ends with a verdict and a report of its own. All play the "
             "locustfile below.",
-            blocks=[Code("\n".join(f"{run.command}   # {_purpose(run)}" for run in plan.runs))],
+            blocks=[Code(_commands(plan))],
         ),
         Section(heading="As a locustfile", blocks=[Code(locustfile)]),
         Section(heading="What this assumes", blocks=[Items(plan.assumptions)]),

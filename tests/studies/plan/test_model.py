@@ -1,6 +1,7 @@
 """A plan's figures follow from closed forms; what breaks a limit is told, what is doubtful too."""
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -190,6 +191,24 @@ def test_one_machine_serves_all_needs() -> None:
     )
     assert list(needs.machine_shares.values()) == pytest.approx([0.64, 0.80, 0.15])
     assert needs.machines == 2
+
+
+def test_runs_of_several_machines_are_led_by_a_master_and_small_ones_are_not() -> None:
+    wanted = replace(
+        LAUNCH, chats_per_h=9000, machine_guests=400, machine_processes=2, connections_per_min=5000
+    )
+    plan = plan_launch(wanted)
+    assert plan.machines > 2
+    runs = [run.command for run in plan.runs if run.command.startswith("harness run")]
+    led = [int(found[1]) for run in runs if (found := re.search(r"--expect-workers (\d+)", run))]
+    assert max(led) == plan.machines * 2
+    assert "--master" not in runs[0], "a few guests"
+    assert plan.worker == "harness run launch_plan.py --worker --master-host MASTER --processes 2"
+    assert plan_launch(LAUNCH).worker == ""
+    many = replace(wanted, chats_per_h=200_000, machine_guests=100)
+    assert any("more than one master can lead" in one for one in plan_launch(many).warnings)
+    slow = replace(wanted, machine_guests_per_s=0.5)
+    assert any("runs on one machine" in one for one in plan_launch(slow).warnings)
 
 
 def test_doubts_are_told() -> None:
