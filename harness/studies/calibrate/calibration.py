@@ -1,14 +1,11 @@
 """``calibration.json``: what this machine can generate, measured by ``harness calibrate``.
 
-Kept in the reports folder, so that ``harness plan`` and ``harness preflight`` find it there.
-
-Where a rising load spoils the figures: the highest rate before the generator lags.
-
-What a machine can generate, as rows for the terminal and as a page.
+Kept in the reports folder, so that ``harness plan`` and ``harness preflight`` find it there. A rate
+is the highest of a rising load before the generator lags.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from math import inf, isfinite
 from pathlib import Path
@@ -17,13 +14,14 @@ from typing import Any
 import orjson
 
 from harness.errors import ConfigError
-from harness.measure.histogram import Histogram
-from harness.measure.model import Phase
-from harness.measure.recorder import LAG_LOOP, service_tag
-from harness.measure.snapshot import read_histograms, read_intervals
-from harness.report.html.page import Column, Page, Section, Table, Tile, write_page
-from harness.rundir.layout import RunDirectory, write_json
+from harness.rundir.layout import write_json
 
+CALIBRATION = "calibration.json"
+SCHEMA = 1
+QUIET = 0.1
+"""Of a machine that others may use while it is calibrated."""
+SAFE = 0.7
+"""The part of what was reached that a plan counts on: nobody drives at the edge."""
 WINDOW = 3
 """Seconds that are judged together: one late second says little."""
 SPOILED_IN_A_ROW = 2
@@ -51,15 +49,20 @@ class Second:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reached:
-    """The highest rate (per second) that was held for a window before anything spoiled it."""
+class Rate:
+    """What was reached per second before something spoiled it, and what that was."""
 
     per_s: float
     lag_ms: float
     limit: Limit
 
+    @property
+    def safe_per_s(self) -> float:
+        """What to count on."""
+        return self.per_s * SAFE
 
-def find_limit(seconds: Sequence[Second], *, lag_ms: float, answer_ms: float) -> Reached | None:
+
+def find_limit(seconds: Sequence[Second], *, lag_ms: float, answer_ms: float) -> Rate | None:
     """The rate up to which the lag stayed within ``lag_ms`` and answers within ``answer_ms``.
 
     None without a single good window: then nothing can be said. Raises ConfigError for nonsense.
@@ -67,7 +70,7 @@ def find_limit(seconds: Sequence[Second], *, lag_ms: float, answer_ms: float) ->
     if not (isfinite(lag_ms) and lag_ms > 0 and isfinite(answer_ms) and answer_ms > 0):
         raise ConfigError("calibration: expected limits above zero")
     windows = [seconds[i : i + WINDOW] for i in range(0, len(seconds) - WINDOW + 1, WINDOW)]
-    best: Reached | None = None
+    best: Rate | None = None
     bad = 0
     limit = Limit.NOT_REACHED
     for window in windows:
@@ -84,11 +87,11 @@ def find_limit(seconds: Sequence[Second], *, lag_ms: float, answer_ms: float) ->
         bad = 0
         rate = sum(second.done for second in window) / WINDOW
         if best is None or rate > best.per_s:
-            best = Reached(per_s=rate, lag_ms=lag, limit=Limit.NOT_REACHED)
+            best = Rate(per_s=rate, lag_ms=lag, limit=Limit.NOT_REACHED)
     if best is None:
         return None
     ended = limit if bad == SPOILED_IN_A_ROW else Limit.NOT_REACHED
-    return Reached(per_s=best.per_s, lag_ms=best.lag_ms, limit=ended)
+    return replace(best, limit=ended)
 
 
 def is_spoiled(seconds: Sequence[Second], *, lag_ms: float, answer_ms: float) -> bool:
@@ -97,28 +100,6 @@ def is_spoiled(seconds: Sequence[Second], *, lag_ms: float, answer_ms: float) ->
     if found is not None:
         return found.limit is not Limit.NOT_REACHED
     return len(seconds) >= 4 * WINDOW
-
-
-CALIBRATION = "calibration.json"
-SCHEMA = 1
-QUIET = 0.1
-"""Of a machine that others may use while it is calibrated."""
-SAFE = 0.7
-"""The part of what was reached that a plan counts on: nobody drives at the edge."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
-    """What was reached per second before something spoiled it, and what that was."""
-
-    per_s: float
-    lag_ms: float
-    limit: Limit
-
-    @property
-    def safe_per_s(self) -> float:
-        """What to count on."""
-        return self.per_s * SAFE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,213 +207,3 @@ def _carried(kind: Mapping[str, Any], path: Path) -> Carried:
         sessions=None if held is None else HeldSessions(**held),
         others=None if others is None else float(others),
     )
-
-
-def read_rise(directory: Path, operation: str) -> list[Second]:
-    """The seconds of a run whose load rises, while it goes on or afterwards.
-
-    ``operation`` is what counts as done. Lag is the worse of the loop's and the arrivals', answers
-    are the service times of ``operation``. Only whole seconds of all processes are given.
-    """
-    done: dict[int, float] = {}
-    last: dict[str, int] = {}
-    for path in RunDirectory(directory).all_intervals():
-        for interval in read_intervals(path):
-            if interval.phase != Phase.RUNNING:
-                continue
-            at = int(interval.ended_s - interval.length_s / 2)
-            last[interval.worker] = max(at, last.get(interval.worker, at))
-            ok = interval.outcomes.get(operation, {}).get("ok", 0)
-            done[at] = done.get(at, 0) + ok / interval.length_s
-    lag: dict[int, float] = {}
-    answers: dict[int, Histogram] = {}
-    for path in RunDirectory(directory).all_histograms():
-        for line in read_histograms(path):
-            at = int(line.started_s + line.length_s / 2)
-            if line.tag == LAG_LOOP:
-                one = Histogram()
-                one.merge_encoded(line.encoded)
-                lag[at] = max(lag.get(at, 0.0), one.percentile_ms(99.0) or 0.0)
-            elif line.tag == service_tag(operation):
-                answers.setdefault(at, Histogram()).merge_encoded(line.encoded)
-    whole = min(last.values(), default=0)
-    return [
-        Second(
-            done=done[at],
-            lag_ms=lag.get(at, 0.0),
-            answer_ms=(answers[at].percentile_ms(50.0) or 0.0) if at in answers else 0.0,
-        )
-        for at in sorted(done)
-        if at <= whole
-    ]
-
-
-def read_held(directory: Path) -> tuple[int, float, float | None]:
-    """(sessions held at most, lag p99 in ms while they were, KiB that each took) of a run.
-
-    Memory is the growth of all processes from their first second to the moment of the most
-    sessions. Raises ConfigError when no session was held.
-    """
-    first: dict[str, float] = {}
-    rows: dict[int, list[tuple[str, int, float]]] = {}
-    for path in RunDirectory(directory).all_intervals():
-        for interval in read_intervals(path):
-            rss = interval.process.get("rss_mb", 0.0)
-            first.setdefault(interval.worker, rss)
-            at = int(interval.ended_s)
-            rows.setdefault(at, []).append(
-                (interval.worker, interval.sessions.get("occupancy", 0), rss)
-            )
-    most_at = max(rows, key=lambda at: sum(row[1] for row in rows[at]), default=None)
-    held = 0 if most_at is None else sum(row[1] for row in rows[most_at])
-    if most_at is None or not held:
-        raise ConfigError(f"{directory.name}: no session was held")
-    grown_mb = sum(rss - first[worker] for worker, _, rss in rows[most_at])
-    lags = [second.lag_ms for second in read_rise(directory, "health_check") if second.lag_ms]
-    lag = sorted(lags)[len(lags) // 2] if lags else 0.0
-    return held, lag, grown_mb * 1e6 / 1024 / held if grown_mb > 0 else None
-
-
-PAGE = "calibration.html"
-NAMES = {"plain": "plain", "tls": "TLS"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One measured figure in words."""
-
-    what: str
-    kind: str
-    reached: str
-    count_on: str
-    lag: str
-    ended_by: str
-
-
-def rows_of(found: Calibration) -> list[Row]:
-    """Everything that was measured, in order."""
-    rows = []
-    for kind, carried in found.kinds.items():
-        name = NAMES.get(kind, kind)
-        rows += [
-            _rate(carried.guests, "new guests a second", name),
-            _rate(carried.messages, "messages a second", name),
-        ]
-        held = carried.sessions
-        if held is not None:
-            each = "" if held.kib_each is None else f", at {held.kib_each:,.0f} KiB each"
-            rows.append(
-                Row(
-                    what="sessions at once",
-                    kind=name,
-                    reached=f"{held.held:,} held",
-                    count_on=f"{held.room:,}",
-                    lag=f"{held.lag_ms:,.1f} ms",
-                    ended_by=f"{held.room_ends_by}{each}",
-                )
-            )
-    return rows
-
-
-def disturbances(found: Calibration) -> str:
-    """A sentence where other work made the figures lower; empty where none did."""
-    shares = " and ".join(
-        f"{carried.others:.0%} ({NAMES.get(kind, kind)})"
-        for kind, carried in found.kinds.items()
-        if carried.disturbed
-    )
-    if not shares:
-        return ""
-    return (
-        f"Measured while other work took {shares} of this machine: alone it carries more. "
-        "Calibrate again when nothing else runs here."
-    )
-
-
-def _rate(rate: Rate | None, what: str, kind: str) -> Row:
-    if rate is None:
-        return Row(
-            what=what, kind=kind, reached="-", count_on="-", lag="-", ended_by="lagged at once"
-        )
-    least = "at least " if rate.limit is not Limit.GENERATOR else ""
-    return Row(
-        what=what,
-        kind=kind,
-        reached=f"{least}{rate.per_s:,.0f}",
-        count_on=f"{rate.safe_per_s:,.0f}",
-        lag=f"{rate.lag_ms:,.1f} ms",
-        ended_by=rate.limit,
-    )
-
-
-def write_calibration_page(folder: Path, found: Calibration) -> Path:
-    """Write ``calibration.html``. Raises ConfigError when that is not possible."""
-    best = found.best()
-    rows = rows_of(found)
-    processes = "1 process" if found.processes == 1 else f"{found.processes} processes"
-    columns = [
-        Column(""),
-        Column("Connection"),
-        Column("Reached", number=True),
-        Column("Count on", number=True),
-        Column("Lag there", number=True),
-        Column("Ended by"),
-    ]
-    cells = [(row.what, row.kind, row.reached, row.count_on, row.lag, row.ended_by) for row in rows]
-    page = Page(
-        title="What this machine can generate",
-        kicker="Calibration",
-        about=f"{found.host} · {found.cores} cores · {processes} · {found.made[:16]}",
-        tone="pass" if best.guests and not best.disturbed else "no_data",
-        headline=_headline(best),
-        why=_why(best),
-        notices=[text for text in (disturbances(found),) if text],
-        tiles=_tiles(
-            best, "over TLS" if best is found.kinds.get("tls") else "over plain connections"
-        ),
-        sections=[
-            Section(
-                heading="Every figure",
-                lede=f"To count on are {SAFE:.0%} of the rates that were reached, because a rate "
-                "at the edge is spoiled by the first bad minute. Sessions are what memory, files "
-                "and ports have room for.",
-                blocks=[Table(label="Every figure", columns=columns, rows=cells, cards=True)],
-            )
-        ],
-        foot="Lag is how late the generator itself was, at the 99th percentile.",
-    )
-    return write_page(folder / PAGE, page)
-
-
-def _headline(best: Carried) -> str:
-    if best.guests is None:
-        return "How many new guests a second is not known"
-    return f"Count on {best.guests.safe_per_s:,.0f} new guests a second"
-
-
-def _why(best: Carried) -> str:
-    if best.guests is None:
-        return (
-            "The generator was late from the first seconds on, so no rate of new guests can be "
-            "vouched for. Calibrate again on a quiet machine."
-        )
-    return (
-        "So much load can come from this machine before its own lateness would show in the "
-        "figures. The simulator ran on the same machine and took its share of it: against a real "
-        "service it can be more."
-    )
-
-
-def _tiles(best: Carried, over: str) -> list[Tile]:
-    keys = []
-    if best.guests is not None:
-        figure = f"{best.guests.safe_per_s * 60:,.0f}"
-        keys.append(Tile(figure=figure, name="new guests a minute", note=over))
-    if best.messages is not None:
-        figure = f"{best.messages.safe_per_s:,.0f}"
-        keys.append(Tile(figure=figure, name="messages a second", note=over))
-    if best.sessions is not None:
-        held = best.sessions
-        note = f"by {held.room_ends_by}; {held.held:,} were held"
-        keys.append(Tile(figure=f"{held.room:,}", name="room for sessions at once", note=note))
-    return keys

@@ -1,34 +1,50 @@
 """The three runs of a calibration: guests that come ever faster, guests that speak ever faster, and
 guests that stay. Each is a run of its own against a simulator of its own.
 
-How much of this machine others use while we measure what it can do.
-
-What others take is missing from the figures, and they make a generator late. Our own part is that
-of this process and of all its children that have ended, and theirs (``harness run`` waits for
-Locust and the simulator, Locust for its workers).
+What other work takes of the machine meanwhile is missing from the figures, and makes a generator
+late: it is measured too. Our own part is that of this process and of all its children that have
+ended, and theirs (``harness run`` waits for Locust and the simulator, Locust for its workers).
 """
 
+import argparse
 import os
+import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from harness.clock import utc_iso
 from harness.config.run_config import ARRIVALS, OVER, PACE, RATE, SLO, child_environment
-from harness.machine import usable_cores
+from harness.errors import ConfigError
+from harness.machine import (
+    FILES_SPARE,
+    LINGER_S,
+    PORTS_SPARE,
+    Machine,
+    available_memory_mb,
+    usable_cores,
+)
+from harness.measure.histogram import Histogram
 from harness.measure.lag import LATE_MS
+from harness.measure.model import Phase
+from harness.measure.recorder import LAG_LOOP, service_tag
+from harness.measure.snapshot import read_histograms, read_intervals
+from harness.rundir.layout import RunDirectory
 from harness.studies.calibrate.calibration import (
+    Calibration,
+    Carried,
     HeldSessions,
     Rate,
+    Second,
     find_limit,
     is_spoiled,
-    read_held,
-    read_rise,
 )
-from harness.supervise.run_process import watch_run
+from harness.supervise.run_process import Say, watch_run
+from harness.units import rate_per_s, seconds
 
 SPOILED_MS = LATE_MS / 2
 """Half of what makes a run INVALID: there has to be room for a bad minute."""
@@ -37,6 +53,13 @@ SLOW_MS = 100.0
 BOT_MS = 1
 FILL_PER_S = 100
 """Guests a second that come when they are to stay."""
+KINDS = ("plain", "tls")
+PROCESSES_A_CORE = 4
+MOST_GUESTS_PER_S = 10_000
+MOST_MESSAGES_PER_S = 1_000_000
+"""No machine has been seen to come near."""
+MEMORY_PART = 0.5
+"""The part of the free memory that held sessions may take."""
 STORY = '''"""Written by harness calibrate."""
 
 from time import monotonic
@@ -83,10 +106,9 @@ STAY = """\
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rising:
+class Rises:
     """How the runs are made. ``top_guests_per_s`` and ``top_messages_per_s`` end the rises."""
 
-    out: Path
     processes: int
     tls: bool
     rise_s: float
@@ -96,48 +118,206 @@ class Rising:
     held: int
 
 
-def measure_guests(asked: Rising) -> Rate | None:
+def read_rises(args: argparse.Namespace, machine: Machine) -> dict[str, Rises]:
+    """What was asked for, by kind of connection. ConfigError names the option."""
+    kinds = list(dict.fromkeys(part.strip() for part in args.kinds.split(",")))
+    if not set(kinds) <= set(KINDS):
+        raise ConfigError(f"--kinds: expected plain, tls or both, got {args.kinds!r}")
+    processes = max(1, machine.cores - 1) if args.processes is None else args.processes
+    for name, number in (
+        ("processes", processes),
+        ("speakers", args.speakers),
+        ("held", args.held),
+    ):
+        if number < 1:
+            raise ConfigError(f"--{name}: expected one or more, got {number}")
+    most = PROCESSES_A_CORE * machine.cores
+    if processes > most:
+        raise ConfigError(
+            f"--processes: expected up to {most} on {machine.cores} cores, got {processes}"
+        )
+    rise_s = seconds(args.rise, "--rise")
+    if not 5 <= rise_s <= 600:
+        raise ConfigError(f"--rise: expected 5s to 10m, got {args.rise!r}")
+    room = min(_room(machine, processes).values())
+    for name, number in (("speakers", args.speakers), ("held", args.held)):
+        if number > room:
+            raise ConfigError(
+                f"--{name}: {number:,} sessions at once are more than this machine's files and "
+                f"ports allow ({room:,})"
+            )
+    # A port stays taken for a while after its connection was closed, and the slots take some.
+    ports = (machine.ports - PORTS_SPARE) / (min(rise_s, LINGER_S) + 1)
+    top = min(ports, 900.0 * processes) if args.top is None else rate_per_s(args.top, "--top")
+    if not 2 <= top <= MOST_GUESTS_PER_S:
+        raise ConfigError(
+            f"--top: expected 2/s or more, up to {MOST_GUESTS_PER_S:,}/s, got {args.top!r}"
+        )
+    messages = 10_000.0 * processes
+    if args.top_messages is not None:
+        messages = rate_per_s(args.top_messages, "--top-messages")
+    if not 10 <= messages <= MOST_MESSAGES_PER_S:
+        raise ConfigError(
+            f"--top-messages: expected 10/s or more, up to {MOST_MESSAGES_PER_S:,}/s, "
+            f"got {args.top_messages!r}"
+        )
+    return {
+        kind: Rises(
+            processes=processes,
+            tls=kind == "tls",
+            rise_s=rise_s,
+            top_guests_per_s=float(int(top)),
+            top_messages_per_s=messages,
+            speakers=args.speakers,
+            held=args.held,
+        )
+        for kind in kinds
+    }
+
+
+def calibrate(
+    rises: Mapping[str, Rises], folder: Path, machine: Machine, say: Say
+) -> Calibration | None:
+    """Measure kind by kind; None where nothing could be measured."""
+    kinds = {kind: _measure(kind, one, folder / kind, machine, say) for kind, one in rises.items()}
+    if not any(one.guests or one.messages for one in kinds.values()):
+        return None
+    return Calibration(
+        made=utc_iso(),
+        host=platform.node(),
+        cores=machine.cores,
+        processes=next(iter(rises.values())).processes,
+        kinds=kinds,
+    )
+
+
+def _measure(kind: str, rises: Rises, out: Path, machine: Machine, say: Say) -> Carried:
+    """The three runs over one kind of connection, one after the other, kept in ``out``."""
+    meanwhile = OtherWork()
+    say(f"{kind}: guests that come ever faster …")
+    guests = _guests(rises, out / "guests")
+    say(f"{kind}: guests that speak ever faster …")
+    messages = _messages(rises, out / "messages")
+    say(f"{kind}: {rises.held:,} guests that stay …")
+    sessions = _sessions(rises, out / "sessions", machine)
+    others = round(meanwhile.share(), 3)
+    return Carried(guests=guests, messages=messages, sessions=sessions, others=others)
+
+
+def _room(machine: Machine, processes: int) -> dict[str, int]:
+    """How many sessions fit at once, by what ends it."""
+    return {
+        "open files": max(0, (machine.files - FILES_SPARE) * processes),
+        "ports of one address": max(0, machine.ports - PORTS_SPARE),
+    }
+
+
+def _guests(rises: Rises, out: Path) -> Rate | None:
     """Short visits at a rising rate: how many a second before the generator lags."""
-    low = max(1.0, asked.top_guests_per_s / 40)
+    low = max(1.0, rises.top_guests_per_s / 40)
+    rates = f"({low:g}, {rises.top_guests_per_s:g})"
     story = STORY.format(
-        arrivals=f"ramp(per_second=({low:g}, {asked.top_guests_per_s:g}), "
-        f'over="{asked.rise_s:g}s")',
-        slots=max(50, round(asked.top_guests_per_s)),
+        arrivals=f'ramp(per_second={rates}, over="{rises.rise_s:g}s")',
+        slots=max(50, round(rises.top_guests_per_s)),
         story=VISIT,
     )
-    return _rise(asked, "guests", story, "clear")
+    return _rise(rises, out, story, "clear", rises.rise_s)
 
 
-def measure_messages(asked: Rising) -> Rate | None:
+def _messages(rises: Rises, out: Path) -> Rate | None:
     """Guests who speak ever faster: how many messages a second before the generator lags."""
-    filled = asked.speakers / FILL_PER_S
-    low = asked.top_messages_per_s / 40
+    filled = rises.speakers / FILL_PER_S
+    low = rises.top_messages_per_s / 40
     speaking = SPEAK.format(
-        until=filled + asked.rise_s,
+        until=filled + rises.rise_s,
         low=low,
-        slope=(asked.top_messages_per_s - low) / asked.rise_s,
+        slope=(rises.top_messages_per_s - low) / rises.rise_s,
         filled=filled,
-        guests=asked.speakers,
+        guests=rises.speakers,
     )
-    return _rise(asked, "messages", _filling(asked.speakers, filled, speaking), "delivered")
+    story = _filling(rises.speakers, filled, speaking)
+    return _rise(rises, out, story, "delivered", filled + rises.rise_s)
 
 
-def measure_sessions(
-    asked: Rising, room: Callable[[float | None], tuple[int, str]]
-) -> HeldSessions:
-    """Guests who stay. ``room`` tells from the KiB of one how many would fit, and what ends it."""
-    filled = asked.held / FILL_PER_S
+def _sessions(rises: Rises, out: Path, machine: Machine) -> HeldSessions:
+    """Guests who stay: what one of them takes, how many would fit, and what ends it."""
+    filled = rises.held / FILL_PER_S
     stay_s = filled + 15
-    story = _filling(asked.held, filled, STAY.format(until=stay_s))
-    directory = watch_run(
-        _command(asked, _written(asked, "sessions", story), stay_s + 2),
-        asked.out / "sessions",
-        look=lambda _: False,
-        environment=_environment(),
-    )
+    story = _filling(rises.held, filled, STAY.format(until=stay_s))
+    room, memory_mb = _room(machine, rises.processes), available_memory_mb()
+    directory = _run(rises, out, story, stay_s, look=lambda _: False)
     held, lag_ms, kib_each = read_held(directory)
-    most, why = room(kib_each)
-    return HeldSessions(held=held, lag_ms=lag_ms, kib_each=kib_each, room=most, room_ends_by=why)
+    if memory_mb is not None and kib_each is not None:
+        room["memory"] = int(memory_mb * MEMORY_PART * 1024 / kib_each)
+    why = min(room, key=lambda name: room[name])
+    return HeldSessions(
+        held=held, lag_ms=lag_ms, kib_each=kib_each, room=room[why], room_ends_by=why
+    )
+
+
+def read_rise(directory: Path, operation: str) -> list[Second]:
+    """The seconds of a run whose load rises, while it goes on or afterwards.
+
+    ``operation`` is what counts as done. Lag is the worse of the loop's and the arrivals', answers
+    are the service times of ``operation``. Only whole seconds of all processes are given.
+    """
+    done: dict[int, float] = {}
+    last: dict[str, int] = {}
+    for path in RunDirectory(directory).all_intervals():
+        for interval in read_intervals(path):
+            if interval.phase != Phase.RUNNING:
+                continue
+            at = int(interval.ended_s - interval.length_s / 2)
+            last[interval.worker] = max(at, last.get(interval.worker, at))
+            ok = interval.outcomes.get(operation, {}).get("ok", 0)
+            done[at] = done.get(at, 0) + ok / interval.length_s
+    lag: dict[int, float] = {}
+    answers: dict[int, Histogram] = {}
+    for path in RunDirectory(directory).all_histograms():
+        for line in read_histograms(path):
+            at = int(line.started_s + line.length_s / 2)
+            if line.tag == LAG_LOOP:
+                one = Histogram()
+                one.merge_encoded(line.encoded)
+                lag[at] = max(lag.get(at, 0.0), one.percentile_ms(99.0) or 0.0)
+            elif line.tag == service_tag(operation):
+                answers.setdefault(at, Histogram()).merge_encoded(line.encoded)
+    whole = min(last.values(), default=0)
+    return [
+        Second(
+            done=done[at],
+            lag_ms=lag.get(at, 0.0),
+            answer_ms=(answers[at].percentile_ms(50.0) or 0.0) if at in answers else 0.0,
+        )
+        for at in sorted(done)
+        if at <= whole
+    ]
+
+
+def read_held(directory: Path) -> tuple[int, float, float | None]:
+    """(sessions held at most, lag p99 in ms while they were, KiB that each took) of a run.
+
+    Memory is the growth of all processes from their first second to the moment of the most
+    sessions. Raises ConfigError when no session was held.
+    """
+    first: dict[str, float] = {}
+    rows: dict[int, list[tuple[str, int, float]]] = {}
+    for path in RunDirectory(directory).all_intervals():
+        for interval in read_intervals(path):
+            rss = interval.process.get("rss_mb", 0.0)
+            first.setdefault(interval.worker, rss)
+            at = int(interval.ended_s)
+            rows.setdefault(at, []).append(
+                (interval.worker, interval.sessions.get("occupancy", 0), rss)
+            )
+    most_at = max(rows, key=lambda at: sum(row[1] for row in rows[at]), default=None)
+    held = 0 if most_at is None else sum(row[1] for row in rows[most_at])
+    if most_at is None or not held:
+        raise ConfigError(f"{directory.name}: no session was held")
+    grown_mb = sum(rss - first[worker] for worker, _, rss in rows[most_at])
+    lags = [second.lag_ms for second in read_rise(directory, "health_check") if second.lag_ms]
+    lag = sorted(lags)[len(lags) // 2] if lags else 0.0
+    return held, lag, grown_mb * 1e6 / 1024 / held if grown_mb > 0 else None
 
 
 def _filling(guests: int, filled_s: float, story: str) -> str:
@@ -145,38 +325,34 @@ def _filling(guests: int, filled_s: float, story: str) -> str:
     return STORY.format(arrivals=arrivals, slots=guests, story=story)
 
 
-def _rise(asked: Rising, name: str, story: str, operation: str) -> Rate | None:
-    filled = asked.speakers / FILL_PER_S if operation == "delivered" else 0.0
-    directory = watch_run(
-        _command(asked, _written(asked, name, story), filled + asked.rise_s + 2),
-        asked.out / name,
-        look=lambda run: is_spoiled(
-            read_rise(run, operation), lag_ms=SPOILED_MS, answer_ms=SLOW_MS
-        ),
-        environment=_environment(),
-    )
+def _rise(rises: Rises, out: Path, story: str, operation: str, length_s: float) -> Rate | None:
+    def spoiled(run: Path) -> bool:
+        return is_spoiled(read_rise(run, operation), lag_ms=SPOILED_MS, answer_ms=SLOW_MS)
+
+    directory = _run(rises, out, story, length_s, look=spoiled)
     found = find_limit(read_rise(directory, operation), lag_ms=SPOILED_MS, answer_ms=SLOW_MS)
-    if found is None:
-        return None
-    return Rate(per_s=found.per_s, lag_ms=found.lag_ms, limit=found.limit)
+    return found if found is not None and found.per_s > 0 else None
 
 
-def _written(asked: Rising, name: str, story: str) -> Path:
-    folder = asked.out / name
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "story.py"
+def _run(
+    rises: Rises, out: Path, story: str, length_s: float, *, look: Callable[[Path], bool]
+) -> Path:
+    """The directory of a run of this story in ``out``."""
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "story.py"
     path.write_text(story)
-    return path
+    command = _command(rises, path, length_s + 2)
+    return watch_run(command, out, look=look, environment=_environment())
 
 
-def _command(asked: Rising, story: Path, length_s: float) -> list[str]:
+def _command(rises: Rises, story: Path, length_s: float) -> list[str]:
     command = [
         sys.executable, "-m", "harness", "run", str(story), "--sim-bot-delay", f"{BOT_MS}ms",
         "--run-time", f"{length_s:.0f}s", "--stop-timeout", "1s", "--reports", str(story.parent),
     ]  # fmt: skip
-    if asked.processes > 1:
-        command += ["--processes", str(asked.processes)]
-    return [*command, "--sim-tls"] if asked.tls else command
+    if rises.processes > 1:
+        command += ["--processes", str(rises.processes)]
+    return [*command, "--sim-tls"] if rises.tls else command
 
 
 def _environment() -> dict[str, str]:

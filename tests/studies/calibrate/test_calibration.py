@@ -17,10 +17,9 @@ from harness.studies.calibrate.calibration import (
     Limit,
     Rate,
     read_calibration,
-    read_held,
-    read_rise,
     write_calibration,
 )
+from harness.studies.calibrate.runs import read_held, read_rise
 
 MS = 1_000_000
 FOUND = Calibration(

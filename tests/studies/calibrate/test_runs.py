@@ -5,11 +5,10 @@ from pathlib import Path
 import pytest
 
 from harness.studies.calibrate import runs as rising
-from harness.studies.calibrate.runs import Rising
+from harness.studies.calibrate.runs import Rises
 from harness.supervise.locust_process import inspect_locustfile
 
-ASKED = Rising(
-    out=Path("unused"),
+RISES = Rises(
     processes=1,
     tls=False,
     rise_s=10,
@@ -45,6 +44,6 @@ def test_the_run_goes_as_fast_as_it_is_asked_to(monkeypatch: pytest.MonkeyPatch)
     environment = rising._environment()
     assert environment["HARNESS_PACE"] == "off"
     assert "HARNESS_RATE" not in environment
-    command = rising._command(ASKED, Path("f/story.py"), 12)
+    command = rising._command(RISES, Path("f/story.py"), 12)
     assert "--sim-tls" not in command
     assert "--processes" not in command
