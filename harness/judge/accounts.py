@@ -1,11 +1,7 @@
-"""The accounts of a run beside that of its sessions: questions, stories, guests.
+"""The accounts of a run beside that of its sessions: questions, stories, guests, story errors.
 
-In each of them everything is in exactly one class, and the sum is checked.
-
-Errors that stories of the locustfile ended by, as they travel in the counts of an interval.
-
-A count is named by kind, file and line, and by nothing that the error says: there are few of them,
-and its text may hold whatever the story knows.
+In each of the first three everything is in exactly one class, and the sum is checked. Errors of the
+locustfile's own are counted by kind, file and line: their text may hold whatever the story knows.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,11 +1,7 @@
-"""The gate: objectives judged on the figures of a run.
+"""The gate: objectives judged on the figures of a run, and whether a missed one should stop it.
 
-Figures are a mapping shaped like ``run.json``: ``sessions``, ``operations``, ``generator``,
-``forensics``, ``arrivals``, ``questions``, ``stories``, ``guests``. Nothing is ever assumed: a
-figure that is missing, empty or not a number gives NO_DATA, and what was not measured can fail but
-never pass.
-
-When a missed objective should stop the run: the state between two looks, as a value.
+Figures are a mapping shaped like ``run.json``. Nothing is ever assumed: a figure that is missing,
+empty or not a number gives NO_DATA, and what was not measured can fail but never pass.
 """
 
 from collections.abc import Callable, Mapping, Sequence

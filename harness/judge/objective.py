@@ -18,9 +18,7 @@
 A bare percentile, without ``service`` or ``corrected``, means **service time**: what the service
 took, free of the generator's own lateness.
 
-Objectives from a TOML text, as ``--slo FILE`` takes them.
-
-Either the short form, or one table per objective where a run should be stopped early::
+In a TOML file (``--slo FILE``) they stand in a list, or in tables where one may stop the run::
 
     objectives = ["reply p95 < 5s", "leftovers == 0"]
 

@@ -1,25 +1,15 @@
-"""Was the load that was asked for the load that was given? Sentences for a run where it was not.
+"""Can a run be judged at all? Was the load given that was asked for, and is the record whole?
 
 A verdict on the service rests on the load: half of the guests are served twice as well. So a run
-whose arrivals were dropped or late, whose slots were gone, or whose schedule was cut is INVALID,
-unless an objective says what to make of that.
+is INVALID whose arrivals were dropped or late, whose slots were gone, whose schedule was cut or
+whose mix was another one, unless an objective says what to make of that.
 
-Is the record of a run whole? Sentences for what is missing in it.
+Each process writes what it has measured once an interval. Where one is missing, or stands for a
+much longer time than it should, what was measured then is not known well enough to be judged.
 
-Each process writes what it has measured once an interval, from its first second to its last. Where
-an interval is missing, or one stands for a much longer time than it should, nobody looked after
-the run meanwhile: what was measured then is not known, or known too coarsely to be judged.
-
-Was the mix of user classes that was asked for the one that came?
-
-Does the account of guests in session agree with itself?
-
-The area under the occupancy against the arrivals times the length of the sessions that ended. Both
-sides are noted by us as guests come and go, so this is bookkeeping: it finds guests who were
-counted twice, or never left, and no more. It has the form of Little's law (occupancy = arrival rate
-* time in session), but it is no independent test of it.
-
-Arrivals that were due at a worker that was lost: what nobody could count any more.
+The area under the occupancy must agree with the arrivals times the length of the sessions that
+ended. That is bookkeeping, not a test of Little's law whose form it has: it finds guests who were
+counted twice, or never left.
 
 The master of a distributed run writes ``shares.json`` when the share of the workers changes:
 ``{"changes": [{"at": ..., "first": arrival, "workers": [...]}], "gone": {worker: arrivals}}``,

@@ -1,13 +1,9 @@
-"""What a locustfile contains, before anything is sent.
+"""What a locustfile contains, and what is set for Locust, before anything is sent.
 
 :func:`inspect` gives ``{"users": [...], "objectives": [...], "arrivals": {...} | null,
 "asked": [...], "breaks": [...], "may_break": [...], "configured": [...]}`` or, when the file can't
-be used, ``{"error": "one sentence naming file and line"}``.
-
-What Locust's own environment variables and configuration files say, beside its command line.
-
-``harness run`` starts Locust by itself: what a forgotten ``locust.conf`` or ``LOCUST_MODE_MASTER``
-says would be obeyed silently. So it is found out before, and told or refused.
+be used, ``{"error": "one sentence naming file and line"}``. ``configured`` are the settings of
+Locust's environment variables and files: a forgotten ``locust.conf`` must not be obeyed silently.
 """
 
 import traceback

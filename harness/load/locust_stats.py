@@ -1,14 +1,11 @@
 """Shows every sample to Locust as well, for its familiar screen. Nothing reads it back.
 
-Locust's ``request`` event costs several times what a message costs us. As long as only Locust's own
-statistics listen to it, what ended well is handed to them in batches, in the form in which a
-master takes in the statistics of its workers; whoever else listens gets one event per sample.
+Locust's ``request`` event costs several times what a message costs us. While only Locust's own
+statistics listen, what ended well is handed to them in batches, in the form in which a master takes
+in those of its workers; whoever else listens gets one event per sample.
 
-Keeps Locust's own statistics from growing with the length of a run.
-
-Locust counts requests and failures of each second in dictionaries that it never trims, though it
-looks at the last twelve seconds only, and adds a row to its history every five seconds for the
-charts of its pages. In the process that leads a run both would grow for as long as the run goes on.
+Locust never trims its counts of each second, and adds a row to its history every five seconds:
+:func:`trim` keeps both from growing with the length of a run.
 """
 
 import time

@@ -1,12 +1,10 @@
-"""How a Locust process comes to its end: by signals, the death of who started it, a time limit, ...
+"""How a Locust process comes to its end: by a signal, a time limit, a story, its parent's death.
 
-Locust enters its shutdown once for each of them, also while another one is being made: then it
-leaves before the run's end is done, or kills who makes it. Here there is one end for all of them.
+Locust enters its shutdown once for each of them, also while another one goes on: then it leaves
+before the run's end is made, or kills who makes it. Here there is one end for all of them.
 
-Locust itself leaves at the second Ctrl-C, in the middle of its teardown, and does not mind a
-terminal or a supervisor that goes away: it would load on to the planned end, unattended.
-
-Locust goes on when a listener of its events fails; a run whose start has failed must not.
+Three more things that Locust does not mind: a second Ctrl-C in the middle of its teardown, a
+terminal or a supervisor that goes away, a listener of ``test_start`` that fails.
 """
 
 import os

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.load import health as upkeep
+from harness.load import health
 from harness.load.health import ProcessHealth
 from harness.preflight.disk import RoomWatch, ending_bytes
 
@@ -35,7 +35,7 @@ def test_a_full_disk_is_a_complaint_unless_nobody_minds(
             asked.append(needed)
             super().__init__(directory, 10**18)
 
-    monkeypatch.setattr(upkeep, "RoomWatch", Full)
+    monkeypatch.setattr(health, "RoomWatch", Full)
     (why,) = ProcessHealth(tmp_path / "run", disk_guard=True).complaints()
     assert "the disk is nearly full" in why
     assert asked == [ending_bytes() // 2]

@@ -4,11 +4,9 @@ Each process hands in its interval once a second: the local run directly, worker
 their master. Out of these come the figures by which a run is stopped early, the Sessions tab and
 the Prometheus endpoint. The record of a run never rests on this: it is made from the files.
 
-Stops a run early when an objective with ``abort_on_fail`` has been missed for too long.
-
+:class:`AbortWatch` stops a run that has missed an objective with ``abort_on_fail`` for too long.
 What happened long ago must neither save a run that fails now nor end one that has recovered: a
-share or a time is judged by what came in a sliding window, a plain count by all that came since the
-objective's grace was over.
+share or a time is judged by a sliding window, a plain count by all since the objective's grace.
 """
 
 from collections import Counter, deque

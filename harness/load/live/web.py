@@ -1,6 +1,4 @@
-"""The Sessions tab of Locust's web UI.
-
-The doors of Locust's web UI, kept shut to other sites.
+"""The Sessions tab of Locust's web UI, and the guard that keeps other sites out of the UI.
 
 Locust's UI lets any page that the engineer has open start and stop runs: it answers requests of
 every origin and under every name. Here a request needs a ``Host`` that this UI is known by (a name
