@@ -82,32 +82,34 @@ COMMAND = Command(
     "audit",
     run,
     [
-        argument("run", metavar="RUN", help="run directory, run id, or 'latest'"),
+        argument("run", metavar="RUN", help="a run's directory, its id, or 'latest'"),
         reports_option(),
         option(
             "--deadline",
             metavar="TIME",
-            help="ask again for so long (2m, or longer where the preflight saw more lag)",
+            help=(
+                "keep asking for this long (default: 2m, or longer if the preflight saw a longer "
+                "delay)"
+            ),
         ),
         *[
             option(
                 f"--{kind}",
                 repeated=True,
                 metavar="ID",
-                help=f"count what is open in this {kind}, whoever's it is; several times if needed",
+                help=f"also count all open conversations of this {kind}; may be repeated",
             )
             for kind in ("queue", "flow")
         ],
         *place_options(),
-        option("--json", flag=True, help="one JSON object"),
+        option("--json", flag=True, help="print one JSON object"),
     ],
     description=(
-        "Compare a run's ledger with what the service itself has open, over the Platform API. The "
-        "credentials of an OAuth client come from the environment: HARNESS_CLIENT_ID and "
-        "HARNESS_CLIENT_SECRET, or the variables that the target names. What the service shows "
-        "lags behind: it is asked again until nothing of this run is open and all its "
-        "conversations are known to be over, or until the deadline. The exit code is 0 only then, "
-        "4 when something is open, 9 when it could not be told how all of them stand."
+        "Compare a run's ledger with what the service itself shows as open, through the Platform "
+        "API. The OAuth credentials are in HARNESS_CLIENT_ID and HARNESS_CLIENT_SECRET, or in the "
+        "variables that the target names. The service shows changes late, so it is asked again "
+        "until all conversations of the run are known to be over, or until the deadline. The exit "
+        "code is 0 if all are over, 4 if something is open, 9 if some could not be checked."
     ),
     epilog=(
         "examples:\n"

@@ -39,29 +39,40 @@ COMMAND = Command(
     "calibrate",
     run,
     [
-        option("--kinds", default="plain,tls", metavar="LIST", help="plain, tls"),
+        option(
+            "--kinds",
+            default="plain,tls",
+            metavar="LIST",
+            help="connections to measure: plain, tls",
+        ),
         option(
             "--processes",
             type=int,
             metavar="N",
-            help="worker processes (one less than there are cores, for the simulator)",
+            help="worker processes (default: one less than there are cores)",
         ),
-        option("--rise", default="40s", metavar="TIME", help="length of a rise"),
-        option("--top", metavar="RATE", help="end of the guests' rise (what the ports allow)"),
+        option("--rise", default="40s", metavar="TIME", help="length of each rise"),
         option(
-            "--top-messages", metavar="RATE", help="end of the messages' rise (10000/s a process)"
+            "--top",
+            metavar="RATE",
+            help="highest rate of new guests (default: what the ports allow)",
         ),
-        option("--speakers", type=int, default=1000, metavar="N", help="guests who speak"),
-        option("--held", type=int, default=3000, metavar="N", help="sessions to hold"),
+        option(
+            "--top-messages",
+            metavar="RATE",
+            help="highest rate of messages (default: 10000/s per process)",
+        ),
+        option("--speakers", type=int, default=1000, metavar="N", help="guests that send messages"),
+        option("--held", type=int, default=3000, metavar="N", help="sessions to hold open"),
         reports_option(),
-        option("--json", flag=True, help="the figures as one JSON object"),
+        option("--json", flag=True, help="print the figures as one JSON object"),
     ],
     description=(
-        "Measure what this machine can generate before its own lag spoils the figures: new guests "
-        "a second, messages a second, sessions held, over plain connections and TLS. Each is a run "
-        "against a simulator on this machine that takes its share of it, so that against a real "
-        "service it can be more. The figures are kept in the reports folder, where harness plan "
-        "and harness preflight find them. Takes about seven minutes; nothing leaves the machine."
+        "Measure how much load this machine can generate before its own delays spoil the figures: "
+        "new guests per second, messages per second, and open sessions, over plain connections "
+        "and TLS. The simulator runs on the same machine and takes its share, so a real service "
+        "allows more. harness plan and harness preflight use the figures. Takes about seven "
+        "minutes; nothing leaves the machine."
     ),
     epilog=(
         "exit codes: 0 measured; 5 nothing could be measured; 8 bad input.\n\n"

@@ -175,71 +175,97 @@ COMMAND = Command(
             help="the guests of each level",
         ),
         option(
-            "--target", default="sim", help="as for harness run; the simulator lives for all levels"
+            "--target", default="sim", help="as for harness run; one simulator serves all levels"
         ),
-        option("--targets", default=str(FILE), metavar="FILE", help="named targets"),
+        option("--targets", default=str(FILE), metavar="FILE", help="file of named targets"),
         option(
             "--override",
             repeated=True,
             metavar="RULE=REASON",
-            help="as for harness run, with every level",
+            help="as for harness run, at every level",
         ),
         option("--ca-file", metavar="PEM", help="private CA of a wss target"),
-        option("--objective", repeated=True, metavar="TEXT", help="may be given repeatedly"),
-        option("--slo", metavar="FILE", help="objectives (TOML) beside those of the locustfile"),
+        option(
+            "--objective",
+            repeated=True,
+            metavar="TEXT",
+            help="what a level must meet, such as 'reply p95 < 1s'; may be repeated",
+        ),
+        option(
+            "--slo",
+            metavar="FILE",
+            help="more objectives (TOML), in addition to those of the locustfile",
+        ),
         option(
             "--by",
             choices=[str(by) for by in Raised],
-            help=(
-                "what is raised: the arrival rate (rate), or the guests in session, each "
-                "followed by the next, whatever the locustfile's schedule says (occupancy)"
-            ),
+            help="what is raised: the arrival rate, or the guests in session at once",
         ),
-        option("--start", metavar="LOAD", help="first level (30/min, or 10 guests at once)"),
-        option("--highest", metavar="LOAD", help="never above this (1000/min, or 1000)"),
-        option("--hold", default="60s", metavar="TIME", help="first look at a level after so long"),
+        option(
+            "--start",
+            metavar="LOAD",
+            help="load of the first level (default: 30/min, or 10 guests at once)",
+        ),
+        option(
+            "--highest",
+            metavar="LOAD",
+            help="never go above this load (default: 1000/min, or 1000 guests)",
+        ),
+        option("--hold", default="60s", metavar="TIME", help="minimum time per level"),
         option(
             "--longest",
             metavar="TIME",
-            help="a level that is not clear by then is too close to call (16 times --hold)",
+            help="maximum time per level (default: 16 times --hold)",
         ),
         option(
             "--settle",
             metavar="TIME",
             help=(
-                "no level is missed before this: machines that are added under load get the time "
-                "(3 times --hold)"
+                "never fail a level before this: machines that are added under load get this time "
+                "(default: 3 times --hold)"
             ),
         ),
-        option("--warm-up", default="15s", metavar="TIME", help="not judged, at a level's start"),
         option(
-            "--resolution", type=float, default=0.08, metavar="SHARE", help="width of the answer"
+            "--warm-up",
+            default="15s",
+            metavar="TIME",
+            help="time at the start of each level that is not judged",
+        ),
+        option(
+            "--resolution",
+            type=float,
+            default=0.08,
+            metavar="SHARE",
+            help="stop when the answer is known to this share",
         ),
         option(
             "--max-levels",
             type=int,
             default=16,
             metavar="N",
-            help="no more than so many, besides those held again",
+            help="maximum number of levels, without those held again",
         ),
-        option("--processes", type=int, metavar="N", help="worker processes of each level"),
+        option("--processes", type=int, metavar="N", help="worker processes per level"),
         option("--seed", type=int, metavar="N", help="repeat the arrivals of each level"),
-        option("--wanted", metavar="LOAD", help="say the headroom against this load"),
+        option(
+            "--wanted",
+            metavar="LOAD",
+            help="the load that you need: the answer says how much room is left above it",
+        ),
         reports_option(),
-        option("--resume", metavar="DIR", help="go on with an interrupted search"),
-        option("--sim-profile", metavar="FILE", help="profile of the embedded simulator (TOML)"),
-        option("--json", flag=True, help="the answer as one JSON object"),
+        option("--resume", metavar="DIR", help="continue an interrupted search"),
+        option("--sim-profile", metavar="FILE", help="settings of the embedded simulator (TOML)"),
+        option("--json", flag=True, help="print the answer as one JSON object"),
     ],
     description=(
-        "Find the highest load at which the objectives are still met: the arrival rate of an open "
-        "workload, or with --by occupancy the guests present at once of a closed one. Each level "
-        "is a run of its own: warmed up, held until the intervals of its figures lie clear of "
-        "their limits, drained before the next. A level that gets better while it is held is held "
-        "on until it settles. The search doubles the load until a level is over, then narrows. At "
-        "the end an early level below the limit and one above it are held again: where they do not "
-        "show what they had shown, the service changed, and the answer is a range without a "
-        "confidence (exit 5). The generator's limit is never called the service's. An interrupted "
-        "search goes on with --resume."
+        "Find the highest load at which the objectives are still met. The load is the arrival "
+        "rate of an open workload, or with --by occupancy the guests in session of a closed one. "
+        "Each level is a run of its own: it warms up, holds until its figures are clear of their "
+        "limits, and drains. A level that is still getting better is held longer. The search "
+        "doubles the load until a level fails, then narrows down. At the end it repeats one level "
+        "below the limit and one above. If they now differ, the service has changed: the answer "
+        "is a range without a confidence, with exit code 5. A limit of the generator is never "
+        "reported as one of the service."
     ),
     epilog=(
         "exit codes: 0 an answer was found; 5 the levels did not decide; 8 bad input; 130 stopped."

@@ -54,66 +54,62 @@ COMMAND = Command(
     run,
     [
         argument(
-            "runs", many=True, metavar="RUN", help="the base run or runs, and last the run to judge"
+            "runs", many=True, metavar="RUN", help="the base run or runs, then the run to judge"
         ),
         option(
             "--figure",
             repeated=True,
             metavar="FIGURE",
             help=(
-                "look at this figure as a gate, such as 'reply p95' or 'errors of reply' (default: "
-                "p95 and errors of replies, openings and deliveries, and leftovers)"
+                "figure that decides the exit code, such as 'reply p95' or 'errors of reply'; may "
+                "be repeated (default: p95 and errors of reply, session_open and delivered, and "
+                "leftovers)"
             ),
         ),
-        option(
-            "--html", flag=True, help=f"write {COMPARISON_PAGE} into the directory of the last RUN"
-        ),
+        option("--html", flag=True, help="write compare.html into the directory of the last run"),
         option(
             "--confidence",
             type=float,
             default=95.0,
             metavar="PERCENT",
-            help="how sure to be of all words together",
+            help="confidence of all words together, in per cent",
         ),
         option(
             "--negligible",
             type=float,
             default=1.0,
             metavar="PERCENT",
-            help="a change below this never gets a word",
+            help="ignore changes smaller than this, in per cent",
         ),
         option(
             "--matters",
             type=float,
             default=5.0,
             metavar="PERCENT",
-            help="'no difference seen' means: none as large as this",
+            help="a change of this size matters, in per cent: 'no difference seen' rules it out",
         ),
         option(
             "--least",
             default="500us",
             metavar="TIME",
-            help=(
-                "a change of less than this is nothing, whatever share it is: reported times are "
-                "exact to this"
-            ),
+            help="ignore changes smaller than this time",
         ),
         option(
             "--between-runs",
             type=float,
             default=0.0,
             metavar="PERCENT",
-            help="how much a percentile is known to differ from run to run anyway",
+            help="known variation of a percentile between equal runs, in per cent",
         ),
         reports_option(),
     ],
     description=(
-        "Compares a run with one or several base runs: per operation and percentile the change "
-        "with an interval and a word (faster, slower, no difference seen, cannot tell), changes in "
-        "errors, leftovers and generator health, and first of all how differently they were run. "
-        "Several base runs show how much runs differ anyway.\n\n"
-        "exit code: 0 none of the gate's figures is worse by what matters, 3 something got worse, "
-        "5 too little data to tell, 6 one of the runs is not valid itself"
+        "Compare a run with one or several base runs. For each operation and percentile it shows "
+        "the change, its interval, and a word: faster, slower, no difference seen, or cannot "
+        "tell. It also compares errors, leftovers and the generator's health, and first of all "
+        "how the runs were set up. With several base runs it knows how much equal runs "
+        "vary.\n\nexit code: 0 no deciding figure is worse by an amount that matters, 3 one is, 5 "
+        "too little data, 6 a run is not valid itself"
     ),
     epilog=(
         "examples:\n"

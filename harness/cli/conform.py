@@ -54,18 +54,17 @@ COMMAND = Command(
             "--out",
             type=Path,
             metavar="FILE",
-            help="write what is not understood to a file, as JSON",
+            help="write what is not understood to this file, as JSON",
         ),
     ],
     description=(
-        "Holds each frame of the service in a recording against what this harness and its "
-        "simulator know: classes, fields, types, words, forms of times, close codes, the order at "
-        "Clear; and says how many messages came to each text, and when. What is not understood is "
-        "listed without anybody's data, ready to be sent.\n\n"
-        "FILE is a HAR export (with sensitive data) of Chrome or Edge, a file of harness guest "
-        "--record, a JSON file of frames, or a directory of such files.\n\n"
-        "exit code: 0 all frames understood, 3 some were not, 5 no frame of the service, "
-        "8 a file can't be read"
+        "Check each frame of the service in a recording against what the harness and its "
+        "simulator know: classes, fields, types, words, times, close codes, the order at Clear. "
+        "Also says how many messages answered each text, and when. What is not known is listed "
+        "without personal data, so that you can send it to somebody.\n\nFILE is a HAR export (with "
+        "sensitive data) of Chrome or Edge, a file of harness guest --record, a JSON file of "
+        "frames, or a directory of such files.\n\nexit code: 0 everything is known, 3 something is "
+        "not, 5 there is no frame of the service, 8 a file can't be read"
     ),
     epilog=(
         "examples:\n"

@@ -37,10 +37,14 @@ COMMAND = Command(
     "docs",
     run,
     [
-        argument("topic", metavar="TOPIC", required=False, help="what to read about"),
-        option("--search", metavar="WORD", help="show each line that has the word in it"),
+        argument(
+            "topic", metavar="TOPIC", required=False, help="page to show; without one, the list"
+        ),
+        option("--search", metavar="WORD", help="show each line that contains this word"),
     ],
-    description="Show the manual: its topics, one of them, or the lines that have a word in them.",
+    description=(
+        "Show the manual: the list of its pages, one page, or all lines that contain a word."
+    ),
     epilog=(
         "examples:\n  harness docs\n  harness docs scripts\n  harness docs --search percentile\n"
     ),

@@ -61,34 +61,36 @@ COMMAND = Command(
     "drift",
     run,
     [
-        argument("run", metavar="RUN", help="run directory, run id, or 'latest'"),
+        argument("run", metavar="RUN", help="a run's directory, its id, or 'latest'"),
         reports_option(),
         option(
-            "--warm-up", metavar="TIME", help="cut off at the start (found by itself if not given)"
+            "--warm-up",
+            metavar="TIME",
+            help="ignore this much of the start (default: found by itself)",
         ),
         option(
             "--tolerated-leak",
             type=float,
             default=0.001,
             metavar="SHARE",
-            help="share of leftovers that is no leak yet",
+            help="share of leftovers that does not count as a leak",
         ),
         option(
             "--limit",
             repeated=True,
             metavar="FIGURE=VALUE",
             help=(
-                "say when a drifting figure gets there, as 'memory=2000' (MB) or 'reply p95=5s'; "
-                "the run's objectives count anyway"
+                "also say when a drifting figure will reach this value, such as memory=2000 (MB) "
+                "or 'reply p95=5s'; objectives count anyway; may be repeated"
             ),
         ),
-        option("--json", flag=True, help="one JSON object"),
+        option("--json", flag=True, help="print one JSON object"),
     ],
     description=(
-        "Judge a soak: for each figure of the service and of the harness itself a robust slope "
-        "with its interval, a search for one sudden change, and a word: flat, drifting, improving "
-        "or undecided; and whether sessions leak. The exit code is 0 when nothing got worse, 3 "
-        "when something drifts, 5 when it can't be said."
+        "Judge a soak: does anything get worse over time? Each figure of the service and of the "
+        "harness gets a slope with its interval, a search for one sudden change, and a word: "
+        "flat, drifting, improving or undecided. Also says whether sessions leak. The exit code "
+        "is 0 if nothing got worse, 3 if something drifts, 5 if it can't be said."
     ),
     epilog=(
         "examples:\n"

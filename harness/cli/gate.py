@@ -41,15 +41,21 @@ COMMAND = Command(
     [
         argument("run", metavar="RUN", help="a run's directory, its id, or 'latest'"),
         option("--slo", type=Path, required=True, metavar="FILE", help="objectives (TOML)"),
-        option("--confident", flag=True, help="met within chance is not enough: NO_DATA then"),
+        option(
+            "--confident",
+            flag=True,
+            help="an objective that chance alone may have met gives NO_DATA",
+        ),
         option("--json", flag=True, help="print the verdict as one JSON object"),
-        option("--write", flag=True, help="put the new verdict into the run's record and reports"),
+        option(
+            "--write", flag=True, help="write the new verdict into the run's record and reports"
+        ),
         reports_option(),
     ],
     description=(
-        "Judge an old run anew by the objectives of a TOML file. Nothing is sent and, without "
-        "--write, nothing is changed. It is judged as it left things: what a sweep ended "
-        "afterwards was left by it. The exit code is that of the verdict."
+        "Judge a finished run again, by the objectives of a TOML file. Sends nothing. Changes "
+        "nothing without --write. The run is judged as it ended: sessions that a later sweep "
+        "ended still count as left over. The exit code is the verdict's."
     ),
     epilog=(
         "exit codes: 0 PASS; 3 an objective was missed; 4 sessions are left over; 5 nothing to\n"

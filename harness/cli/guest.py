@@ -60,43 +60,64 @@ COMMAND = Command(
         option(
             "--target",
             default="",
-            help="name of a target, or ws(s)://host:port/v1?deploymentId=UUID",
+            help="a name from the targets file, or ws(s)://host:port/v1?deploymentId=UUID",
         ),
-        option("--targets", type=Path, default=FILE, metavar="FILE", help="targets file"),
+        option("--targets", type=Path, default=FILE, metavar="FILE", help="file of named targets"),
         option("--ca-file", metavar="FILE", help="PEM file of a private CA for wss targets"),
         option("--origin", help="Origin header of the upgrade, if the deployment asks for one"),
         option(
             "--script",
             type=Path,
             metavar="FILE",
-            help="conversation script (YAML) instead of typing",
+            help="play a conversation script (YAML) instead of typing",
         ),
-        option("--scenario", metavar="NAME", help="which of the script (default: by weight)"),
-        option("--row", type=int, default=0, metavar="N", help="row of the script's data (from 0)"),
         option(
-            "--seed", type=int, default=0, metavar="N", help="for weights, texts and think times"
+            "--scenario", metavar="NAME", help="scenario of the script (default: drawn by weight)"
         ),
-        option("--auto-join", flag=True, help="join when the session opens, as with autoStart"),
-        option("--sign-in", type=Path, metavar="FILE", help="a file with the JWT to sign in with"),
+        option(
+            "--row",
+            type=int,
+            default=0,
+            metavar="N",
+            help="row of the script's data, counted from 0",
+        ),
+        option(
+            "--seed",
+            type=int,
+            default=0,
+            metavar="N",
+            help="seed for weights, texts and think times",
+        ),
+        option(
+            "--auto-join",
+            flag=True,
+            help="join as soon as the session is open, as a widget with autoStart does",
+        ),
+        option("--sign-in", type=Path, metavar="FILE", help="file with the JWT to sign in with"),
         reports_option(),
-        option("--quiet", flag=True, help="only the words, not the frames"),
-        option("--record", type=Path, metavar="FILE", help="write the frames to a file, redacted"),
-        option("--unredacted", flag=True, help="--record: with tokens and all texts"),
+        option("--quiet", flag=True, help="show the words only, not the frames"),
+        option(
+            "--record",
+            type=Path,
+            metavar="FILE",
+            help="write the frames to a file, with personal data removed",
+        ),
+        option("--unredacted", flag=True, help="with --record: keep tokens and all texts"),
         option("--sim-tls", flag=True, help="without --target: serve wss with a private CA"),
         option(
             "--sim-fault",
             repeated=True,
             metavar="NAME=P",
-            help="without --target: switch on a fault (harness simulate --help lists them)",
+            help="without --target: switch on a fault; harness simulate --help lists them",
         ),
     ],
     description=(
-        "Be one guest: type what the guest says, or let a script talk, and see each frame with "
-        "its time, and how long after what it answers. Tokens are shortened. The session is always "
-        "cleared at the end, also by Ctrl-D and Ctrl-C; without --target the simulator answers.\n\n"
-        "while typing: /join /typing /drop /reconnect /history /health /choose TEXT /attach FILE\n"
-        "/new (after the other side ended it for good) /quit\n\n"
-        "exit code: 0 the story went well, 3 it did not, 4 the session may still be open"
+        "Be one guest. Type what the guest says, or let a script talk, and see each frame with "
+        "its time. Tokens are shortened. The session is always cleared at the end, also after "
+        "Ctrl-D and Ctrl-C. Without --target the simulator answers.\n\nwhile typing: /join /typing "
+        "/drop /reconnect /history /health /choose TEXT /attach FILE /new (after the other side "
+        "ended the conversation for good) /quit\n\nexit code: 0 the story went well, 3 it did not, "
+        "4 the session may still be open"
     ),
     epilog=(
         "examples:\n"

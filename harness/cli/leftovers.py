@@ -54,18 +54,20 @@ COMMAND = Command(
             "run",
             required=False,
             metavar="RUN",
-            help="run directory, run id, or 'latest': the run begun last, whatever became of it",
+            help="a run's directory, its id, or 'latest'",
         ),
-        option("--all", flag=True, help="those of every run in the folder, guests by hand too"),
+        option("--all", flag=True, help="of every run in the folder, and of guests by hand"),
         reports_option(),
-        option("--json", flag=True, help="one JSON object"),
-        option("--csv", flag=True, help="one line per leftover"),
-        option("--show-tokens", flag=True, help="whole tokens, not shortened"),
+        option("--json", flag=True, help="print one JSON object"),
+        option("--csv", flag=True, help="print one line per leftover"),
+        option(
+            "--show-tokens", flag=True, help="print whole tokens; by default they are shortened"
+        ),
     ],
     description=(
-        "List the sessions of a run that have no proof of their end. Tokens are shortened: "
-        "a token is the key to a conversation. The exit code is 4 when there are any, 6 when a "
-        "damaged ledger file may hide some."
+        "List the sessions of a run that have no proof of their end. Tokens are shortened, since "
+        "a token is the key to a conversation. The exit code is 0 if there are none, 4 if there "
+        "are some, 6 if a damaged ledger file may hide some."
     ),
     epilog=(
         "examples:\n"

@@ -24,28 +24,28 @@ if TYPE_CHECKING:  # click is not waited for by who asks only for the list of co
 COMPLETION = "_HARNESS_COMPLETE"
 """The variable by which a shell asks for completions; its name is click's choice."""
 COMMANDS: dict[str, str] = {
-    "run": "run a locustfile's guests; ends with a verdict and a report",
+    "run": "run a locustfile or script; ends with a verdict and a report",
     "new": "write a commented locustfile or script to begin with",
-    "runs": "list the runs that there are; remove old ones",
-    "gate": "judge an old run anew by other objectives",
+    "runs": "list the runs; remove old ones",
+    "gate": "judge a finished run by other objectives",
     "target": "write or list the file of named targets",
     "preflight": "check a target, this machine and the schedule before a run",
     "leftovers": "list the sessions of a run without proof of their end",
-    "pause": "let no new guests come in a run that is going on, until it is resumed",
-    "stop": "end a run that is going on, in order",
+    "pause": "pause a running test: no new guests until it is resumed",
+    "stop": "end a running test in order",
     "sweep": "end the sessions that a run left behind",
     "audit": "ask the service itself what a run has left open",
-    "simulate": "run the local twin of the service",
-    "report": "make the report of a run again from its directory",
+    "simulate": "run the local simulator of the service",
+    "report": "make the reports of a run again",
     "guest": "be one guest, by hand or from a script, and see each frame",
-    "script": "tell what a conversation script would send, and which limit it would break",
-    "conform": "tell what of a recorded chat, from a browser or a guest, is not known here",
-    "plan": "tell what a launch needs: load, agents, limits, nights, cost",
-    "compare": "tell what changed from one run to another",
-    "calibrate": "measure what this machine can generate before its own lag spoils the figures",
+    "script": "check a conversation script, or make one from a recorded chat",
+    "conform": "check a recorded chat for anything that the harness does not know",
+    "plan": "plan the load test of a launch: load, agents, machines, nights, cost",
+    "compare": "show what changed from one run to another",
+    "calibrate": "measure how much load this machine can generate",
     "capacity": "find the highest load that still meets the objectives",
     "deploy": "write what a run on several machines needs: for Kubernetes, or for Compose",
-    "drift": "tell whether anything drifts over a soak, and whose fault it is",
+    "drift": "show whether anything gets worse during a soak",
     "docs": "show the manual, or search it",
 }
 """Command → its line in ``harness --help``, in the order of a user's first week."""
@@ -109,7 +109,7 @@ def _main(argv: Sequence[str]) -> int:
     except click.UsageError as error:
         print(f"error: {sentence(error)}", file=sys.stderr)
         if error.ctx is not None:
-            print(f"'{error.ctx.command_path} --help' shows what can be said", file=sys.stderr)
+            print(f"see {error.ctx.command_path} --help", file=sys.stderr)
         return ExitCode.USAGE
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)

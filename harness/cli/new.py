@@ -16,12 +16,13 @@ COMMAND = Command(
     "new",
     run,
     [
-        argument("name", metavar="NAME", help="file to write: shop (shop.py), or shop.yaml"),
+        argument("name", metavar="NAME", help="file to write: shop (shop.py) or shop.yaml"),
         option("--from", "like", metavar="READY", help="copy a ready locustfile, such as load"),
     ],
     description=(
-        "Write a commented locustfile to begin with, or a conversation script if the name ends in "
-        ".yaml. Both run against the embedded simulator as they are. No file is replaced."
+        "Write a commented locustfile to start from, or a conversation script if the name ends in "
+        ".yaml. Both run against the embedded simulator as they are. Existing files are never "
+        "replaced."
     ),
     epilog=(
         "examples:\n  harness new shop\n  harness new shop.yaml\n  harness new night --from soak\n"

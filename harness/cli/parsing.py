@@ -163,8 +163,9 @@ class Command(click.Command):
         if self._usage:
             formatter.write(f"usage: {self._usage}\n")
         else:
-            words = " ".join(self.collect_usage_pieces(ctx))
-            formatter.write_usage(ctx.command_path, words, prefix="usage: ")
+            named = [one for one in self.params if isinstance(one, click.Argument)]
+            words = ["[OPTIONS]", *(_in_usage(one, ctx) for one in named)]
+            formatter.write_usage(ctx.command_path, " ".join(words), prefix="usage: ")
 
     def format_help_text(self, _: click.Context, formatter: click.HelpFormatter) -> None:
         """Its description, as paragraphs."""
@@ -245,6 +246,11 @@ def _what(param: click.Parameter, ctx: click.Context | None) -> str:
     if isinstance(param, click.Argument) or ctx is None:
         return param.human_readable_name
     return f"{param.opts[-1]} {param.make_metavar(ctx)}"
+
+
+def _in_usage(param: click.Argument, ctx: click.Context) -> str:
+    word = param.make_metavar(ctx) + "..." * (param.nargs == -1)
+    return word if param.required else f"[{word}]"
 
 
 def _meant(possibilities: Sequence[str] | None) -> str:

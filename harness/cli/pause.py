@@ -27,10 +27,9 @@ COMMAND = Command(
         reports_option(),
     ],
     description=(
-        "Pause a run that is going on, such as a soak: guests in session go on talking and clear "
-        "as always, but no new ones come. Arrivals that are due in the pause are counted as "
-        "paused; they are neither dropped nor made up for. Works from another terminal, within a "
-        "second, for all processes of the run."
+        "Pause a running test. Guests in session go on and clear as always; no new guests come. "
+        "Arrivals that are due meanwhile are counted as paused, not as dropped, and are not made "
+        "up for. Works from another terminal, for all processes of the run."
     ),
     epilog=(
         "examples:\n"

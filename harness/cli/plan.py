@@ -58,10 +58,12 @@ COMMAND = Command(
             "--locustfile",
             type=Path,
             metavar="FILE",
-            help="where the locustfile of the plan is written (default: beside the page)",
+            help="where to write the plan's locustfile (default: beside the page)",
         ),
-        option("--target", metavar="TARGET", help="named in every printed command; its caps count"),
-        option("--targets", type=Path, default=str(FILE), metavar="FILE", help="named targets"),
+        option("--target", metavar="TARGET", help="target of the printed commands"),
+        option(
+            "--targets", type=Path, default=str(FILE), metavar="FILE", help="file of named targets"
+        ),
         option("--json", flag=True, help="print JSON instead of a table"),
         reports_option(),
         *section(
@@ -72,39 +74,62 @@ COMMAND = Command(
                 "--from",
                 type=Path,
                 metavar="CSV",
-                help="or: guests per interval (start,guests), read in quarters of an hour or more",
+                help=(
+                    "instead: guests per interval (start,guests), read in intervals of 15 minutes "
+                    "or more"
+                ),
             ),
             option(
                 "--peak-factor",
                 metavar="X",
-                help="worst quarter of the busy hour over its mean (default: 1)",
+                help="worst quarter hour relative to the mean of the busy hour (default: 1)",
             ),
             option(
                 "--handle-time",
                 required=True,
                 metavar="TIME",
-                help="length of a chat without waiting, e.g. 8m",
+                help="length of a chat without waiting, such as 8m",
             ),
             option(
                 "--bot-time",
                 default="0s",
                 metavar="TIME",
-                help="the part of it before an agent is asked for",
+                help="part of it before an agent is needed",
             ),
-            option("--messages", required=True, metavar="N", help="messages of a guest per chat"),
+            option(
+                "--messages",
+                required=True,
+                metavar="N",
+                help="texts of a guest per chat",
+            ),
         ),
         *section(
             "the agents",
-            option("--concurrency", default="1", metavar="N", help="chats per agent at a time"),
-            option("--to-agents", default="100%", metavar="SHARE", help="chats that reach one"),
-            option("--shrinkage", default="0%", metavar="SHARE", help="paid time without chats"),
+            option("--concurrency", default="1", metavar="N", help="chats of an agent at once"),
+            option(
+                "--to-agents",
+                default="100%",
+                metavar="SHARE",
+                help="chats that reach an agent",
+            ),
+            option(
+                "--shrinkage",
+                default="0%",
+                metavar="SHARE",
+                help="paid time without chats",
+            ),
             option(
                 "--answer-within",
                 default="30s",
                 metavar="TIME",
-                help="a guest's longest wait for an agent",
+                help="longest wait for an agent",
             ),
-            option("--service-level", default="80%", metavar="SHARE", help="answered in that time"),
+            option(
+                "--service-level",
+                default="80%",
+                metavar="SHARE",
+                help="chats answered in that time",
+            ),
             option("--patience", metavar="TIME", help="mean wait after which a guest gives up"),
         ),
         *section(
@@ -118,18 +143,18 @@ COMMAND = Command(
             option(
                 "--window",
                 metavar="TIME",
-                help="approved hours of a night (default: the target's, or 6h)",
+                help="approved hours per night (default: the target's, or 6h)",
             ),
             option(
                 "--capacity",
                 metavar="RATE",
-                help="measured capacity, e.g. 390/min, or the folder of a capacity search",
+                help="measured capacity, such as 390/min, or the folder of a capacity search",
             ),
             option(
                 "--ai-tokens-per-guest",
                 metavar="N",
                 help=(
-                    "what a guest costs: 1.2 with an agentic virtual agent, 0.5 with a virtual "
+                    "AI tokens of one chat: 1.2 with an agentic virtual agent, 0.5 with a virtual "
                     "agent, 0.02 with a digital bot flow"
                 ),
             ),
@@ -140,25 +165,35 @@ COMMAND = Command(
                 "--calibration",
                 type=Path,
                 metavar="FILE",
-                help="what harness calibrate found (default: calibration.json of the reports)",
+                help=(
+                    "figures of harness calibrate (default: calibration.json in the reports folder)"
+                ),
             ),
-            option("--guests-per-machine", metavar="N", help="sessions at once (5000)"),
-            option("--rate-per-machine", metavar="RATE", help="new guests (50/s)"),
-            option("--messages-per-machine", metavar="RATE", help="messages (1000/s)"),
+            option("--guests-per-machine", metavar="N", help="sessions at once (default: 5000)"),
+            option("--rate-per-machine", metavar="RATE", help="new guests (default: 50/s)"),
+            option("--messages-per-machine", metavar="RATE", help="messages (default: 1000/s)"),
         ),
         *section(
             "what leftovers cost",
             option(
-                "--leftover-rate", default="0.5%", metavar="SHARE", help="chats that are left over"
+                "--leftover-rate",
+                default="0.5%",
+                metavar="SHARE",
+                help="chats that are left over",
             ),
-            option("--leftover-time", default="1h", metavar="TIME", help="how long one stays"),
+            option(
+                "--leftover-time",
+                default="1h",
+                metavar="TIME",
+                help="time a leftover stays open",
+            ),
         ),
     ],
     description=(
-        "Plans a launch from a few numbers: guests in session and new ones per minute at the peak "
-        "against the service's documented limits, agents, whether a test of that size fits the "
-        "approved window, generator machines, what the runs and leftovers cost. Writes the "
-        "locustfile of the plan, and prints the commands that run it."
+        "Plan the load test of a launch from a few numbers: guests in session and new guests per "
+        "minute at the peak, agents, generator machines, cost. Compares them with the service's "
+        "documented limits and with the approved window. Writes a locustfile for the plan and "
+        "prints the commands that run it."
     ),
     epilog=(
         "examples:\n"

@@ -75,28 +75,33 @@ COMMAND = Command(
     run,
     [
         option(
-            "--target", required=True, metavar="NAME", help="a name of the targets file, or a URL"
+            "--target", required=True, metavar="NAME", help="a name from the targets file, or a URL"
         ),
-        option("--targets", type=Path, default=FILE, metavar="FILE", help="targets file"),
-        option("--locustfile", metavar="FILE", help="check its schedule too"),
+        option("--targets", type=Path, default=FILE, metavar="FILE", help="file of named targets"),
+        option("--locustfile", metavar="FILE", help="also check its schedule against the limits"),
         option("-u", "--users", type=int, metavar="N", help="slots that the run will have"),
         option(
-            "--processes", type=int, default=1, metavar="N", help="processes that it will have here"
+            "--processes",
+            type=int,
+            default=1,
+            metavar="N",
+            help="worker processes that the run will have",
         ),
         option("--ca-file", metavar="PEM", help="private CA of a wss target"),
         option("--origin", metavar="ORIGIN", help="Origin header of the upgrade"),
-        option("--quick", flag=True, help="one text, one reply; nothing is learnt from it"),
-        option("--no-guest", flag=True, help="send no guest (the stamp then is none)"),
+        option("--quick", flag=True, help="one text and one reply only; learns nothing"),
+        option(
+            "--no-guest", flag=True, help="do not send a guest; this does not count as a preflight"
+        ),
         reports_option(),
     ],
     description=(
-        "Check a target before a run: the way there and its TLS, the deployment's configuration, "
-        "one guest end to end, platform credentials if there are any, this machine, the schedule "
-        "against the service's limits, approval and window. The guest says two texts, listens "
-        "after each, and clears; what this teaches (does the flow greet, how many messages a turn, "
-        "how long it all takes, how the Platform API shows it) is kept for runs, audits and "
-        "sweeps. "
-        "Runs against real deployments need a preflight that passed not long ago."
+        "Check everything before a run: the way to the target and its TLS, the deployment's "
+        "configuration, one guest from end to end, platform credentials if there are any, this "
+        "machine, the schedule, approval and window. The guest says two texts, listens after "
+        "each, and clears. Runs, audits and sweeps use what it learns: does the flow greet, how "
+        "many messages has an answer, how long does it take? A run against a real deployment "
+        "needs a preflight that passed in the last four hours."
     ),
     epilog=(
         "exit codes: 0 passed (there may be warnings); 7 something failed; 8 bad input.\n\n"

@@ -48,20 +48,18 @@ COMMAND = Command(
             "--live",
             flag=True,
             help=(
-                "how a run stands that is still going on: a summary here and live.html; "
-                "'latest' is the newest that goes on"
+                "report on a running test: prints a summary and writes live.html; 'latest' is the "
+                "newest running test"
             ),
         ),
-        option(
-            "--only", metavar="KIND[,KIND]", help="make only these of html, markdown, junit, csv"
-        ),
+        option("--only", metavar="KIND[,KIND]", help="make only these: html, markdown, junit, csv"),
         reports_option(),
     ],
     description=(
-        "Makes the reports of a run, as often as wanted, from what the run left in its directory: "
-        "a page to read (report.html), a summary for a pull request or chat (summary.md), one case "
-        "per objective for CI (junit.xml), and the run over time (intervals.csv). A run that "
-        "crashed gives a partial report that says so."
+        "Make the reports of a run again from its directory: a page (report.html), a summary for "
+        "a pull request or chat (summary.md), one test case per objective for CI (junit.xml), and "
+        "the run over time (intervals.csv). A run that crashed gives a partial report that says "
+        "so."
     ),
     epilog=(
         "examples:\n"

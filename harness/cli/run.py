@@ -17,8 +17,8 @@ COMMAND = Command(
     run,
     PARAMS,
     description=(
-        "Run a locustfile's guests against a target, show how it goes, and end with a verdict and "
-        "a report. Without a target the embedded simulator is started for the run."
+        "Run the guests of a locustfile or script against a target. Shows the progress, then a "
+        "verdict, and writes a report. Without --target it starts the embedded simulator."
     ),
     epilog=(
         "stopping: Ctrl-C once lets conversations finish and clears what is open; a second time\n"

@@ -12,89 +12,110 @@ PARAMS = [
         "locustfile",
         default=DEFAULT_FILE,
         metavar="LOCUSTFILE",
-        help="the guests: Python, or a script (YAML)",
+        help="the guests: a locustfile (Python) or a script (YAML)",
     ),
     option(
         "--target",
         default="sim",
-        help="sim, a name of the targets file, or a URL on this machine",
+        help="where guests go: sim, a name from the targets file, or a URL on this machine",
     ),
-    option("--targets", default=str(FILE), metavar="FILE", help="named targets"),
+    option("--targets", default=str(FILE), metavar="FILE", help="file of named targets"),
     option(
         "--override",
         repeated=True,
         metavar="RULE=REASON",
-        help="go on against a rule (approval, window, cap, preflight, limits); the record keeps it",
+        help=(
+            "ignore one rule (approval, window, cap, preflight, limits); the report shows the "
+            "reason"
+        ),
     ),
-    option("-u", "--users", type=int, metavar="N", help="slots: guests at a time, at most"),
-    option("-r", "--spawn-rate", type=float, metavar="N", help="slots started a second"),
-    option("-t", "--run-time", metavar="TIME", help="e.g. 60s, 20m, 8h"),
+    option("-u", "--users", type=int, metavar="N", help="slots: the most guests at a time"),
+    option("-r", "--spawn-rate", type=float, metavar="N", help="slots to start per second"),
+    option(
+        "-t",
+        "--run-time",
+        metavar="TIME",
+        help="length of the run: 60s, 20m, 8h (default: the schedule's, else 1m)",
+    ),
     option(
         "--stop-timeout",
         default="15s",
         metavar="TIME",
-        help="time for conversations to finish at the end",
+        help="how long conversations may go on after the end",
     ),
     option(
         "--term-grace",
         metavar="TIME",
-        help=(
-            "after SIGTERM, be cleared within this (8s; docker kills after 10s): "
-            "conversations get what clearing leaves of it"
-        ),
+        help="time to clear after SIGTERM (default: 8s; Docker kills after 10s)",
     ),
-    option("--processes", type=int, metavar="N", help="worker processes (-1: one a core)"),
-    option("--master", flag=True, help="lead workers that run elsewhere"),
-    option("--worker", flag=True, help="be such a worker; its orders come from the master"),
-    option("--expect-workers", type=int, metavar="N", help="begin when so many are there"),
+    option("--processes", type=int, metavar="N", help="worker processes; -1: one per core"),
+    option("--master", flag=True, help="lead workers on other machines"),
+    option("--worker", flag=True, help="be a worker; the master gives the orders"),
+    option(
+        "--expect-workers", type=int, metavar="N", help="start when this many workers are connected"
+    ),
     option(
         "--workers-within",
         default="5m",
         metavar="TIME",
-        help="a master waits no longer for its workers",
+        help="how long the master waits for its workers",
     ),
-    option("--master-host", default="127.0.0.1", metavar="HOST", help="where the master is"),
-    option("--master-port", type=int, default=5557, metavar="PORT", help="its port"),
+    option("--master-host", default="127.0.0.1", metavar="HOST", help="address of the master"),
+    option("--master-port", type=int, default=5557, metavar="PORT", help="port of the master"),
     option(
         "--bind",
         default="127.0.0.1",
         metavar="ADDRESS",
-        help="where a master listens; the traffic is neither signed nor encrypted",
+        help="address on which the master listens; its traffic is not encrypted",
     ),
-    option("--rate", metavar="RATE", help="height of a ready locustfile, e.g. 30/min or 2/s"),
-    option("--over", metavar="TIME", help="length of a ready locustfile, e.g. 10m"),
-    option("--stay", metavar="TIME", help="how long the long-staying guests of soak.py remain"),
-    option("--silence", metavar="TIME", help="for how long at a time these say nothing"),
+    option("--rate", metavar="RATE", help="arrival rate of a ready locustfile: 30/min or 2/s"),
+    option("--over", metavar="TIME", help="length of a ready locustfile's schedule: 10m"),
+    option("--stay", metavar="TIME", help="soak.py: how long the long-staying guests stay"),
+    option(
+        "--silence", metavar="TIME", help="soak.py: how long these guests say nothing at a time"
+    ),
     option(
         "--occupancy",
         type=int,
         metavar="N",
-        help="keep N guests in session, one after the other, instead of the locustfile's schedule",
+        help="ignore the schedule; keep N guests in session, each followed by the next",
     ),
     option(
         "--arrivals",
         choices=("poisson", "even"),
-        help="independent or evenly spaced, instead of what the file says",
+        help="spacing of arrivals, whatever the file says: independent (poisson) or even",
     ),
-    option("--seed", type=int, metavar="N", help="repeat arrivals, tasks and think times"),
-    option("--name", metavar="TEXT", help="what harness runs calls this run"),
-    option("--note", metavar="TEXT", help="a remark that harness runs shows"),
-    option("--slo", metavar="FILE", help="objectives (TOML) beside those of the locustfile"),
     option(
-        "--warm-up", metavar="TIME", help="leave so much of the beginning out of what is judged"
+        "--seed",
+        type=int,
+        metavar="N",
+        help="repeat the arrivals, tasks and think times of an earlier run",
     ),
+    option("--name", metavar="TEXT", help="name of this run in harness runs and in the report"),
+    option("--note", metavar="TEXT", help="a remark, shown beside the name"),
+    option(
+        "--slo",
+        metavar="FILE",
+        help="more objectives (TOML), in addition to those of the locustfile",
+    ),
+    option("--warm-up", metavar="TIME", help="do not judge this much of the beginning"),
     option(
         "--confident",
         flag=True,
-        help="an objective that is met within chance is not enough: NO_DATA then",
+        help="an objective that chance alone may have met gives NO_DATA",
     ),
-    option("--metrics-port", type=int, metavar="PORT", help="Prometheus metrics on loopback"),
+    option(
+        "--metrics-port",
+        type=int,
+        metavar="PORT",
+        help="serve Prometheus metrics on this port of 127.0.0.1",
+    ),
     reports_option(),
     option(
         "--disk-guard",
         choices=("on", "off"),
         default="on",
-        help="off: begin though the disk may not hold the run, and never stop for its sake",
+        help="off: start and go on even if the disk may fill up",
     ),
     option("--ca-file", metavar="PEM", help="private CA of a wss target"),
     option("--origin", metavar="ORIGIN", help="Origin header of the upgrade"),
@@ -104,51 +125,58 @@ PARAMS = [
             "--connections",
             metavar="N",
             help=(
-                "new connections a minute at most, of all workers together, or off (the documented "
-                "1000 for targets that are not on this machine)"
+                "new connections per minute, of all workers together; off: no limit (default: "
+                "1000 for a target that is not on this machine)"
             ),
         ),
-        option("--pace", choices=("documented", "off"), help="off: guests may exceed the limits"),
+        option(
+            "--pace",
+            choices=("documented", "off"),
+            help="off: guests may exceed the documented limits (default: documented)",
+        ),
         option(
             "--history",
             choices=("on", "off"),
-            help="fetch what was missed after a reconnect (on)",
+            help="fetch missed messages after a reconnect (default: on)",
         ),
         option(
             "--max-connection-age",
             metavar="TIME",
-            help="guests replace a connection so old, as 110m; or off (as their class says)",
+            help=(
+                "replace connections of this age, such as 110m; off: never (default: as the "
+                "locustfile says)"
+            ),
         ),
         option(
             "--auto-join",
             choices=("on", "off"),
-            help="join when a session opens, as with autoStart",
+            help="join as soon as the session is open, as a widget with autoStart does",
         ),
         option(
             "--sign-ins",
             metavar="FILE",
-            help="JWTs, one a line: guests are signed in with them",
+            help="JWTs of signed-in guests, one per line",
         ),
         option(
             "--greets",
             choices=("on", "off"),
-            help="whether the flow says something by itself, after Join or before its first answer",
+            help="does the flow send a greeting, after Join or before its first answer?",
         ),
         option(
             "--turns",
             choices=("on", "off"),
-            help="on: guests wait until the other side has said all",
+            help="on: a guest waits for all messages of an answer, not only the first",
         ),
         option(
             "--turn-silence",
             metavar="TIME",
-            help="after so long without a message the other side has said all (1s)",
+            help="an answer is complete after this time without a message (default: 1s)",
         ),
-        option("--replies", choices=("on", "off"), help="off: what guests say expects no answer"),
+        option("--replies", choices=("on", "off"), help="off: nobody answers what guests say"),
         option(
             "--listen",
             choices=("on", "off"),
-            help="off: no guest stays silent before Clear to hear what comes unasked for (on)",
+            help="off: guests clear at once, without listening for late messages (default: on)",
         ),
     ),
     *section(
@@ -157,28 +185,38 @@ PARAMS = [
             "--sim-fault",
             repeated=True,
             metavar="NAME=P",
-            help="switch on a fault (harness simulate --help lists them)",
+            help="switch on a fault; harness simulate --help lists them",
         ),
         option("--sim-tls", flag=True, help="serve wss with a private CA"),
         option(
             "--sim-bot",
             choices=("default", "lifelike"),
-            help="lifelike greets, answers in several messages, and is slow at times",
+            help="lifelike: greets, answers in several messages, is slow at times",
         ),
-        option("--sim-from", metavar="FILE", help="answer as in a recording (simulate --from)"),
-        option("--sim-profile", metavar="FILE", help="settings (TOML; simulate --profile)"),
+        option(
+            "--sim-from",
+            metavar="FILE",
+            help="answer as in a recording (a HAR, or a file of harness guest --record)",
+        ),
+        option(
+            "--sim-profile",
+            metavar="FILE",
+            help="settings of the simulator (TOML), as for harness simulate --profile",
+        ),
         option("--sim-bot-delay", metavar="TIME", help="time the bot needs for an answer"),
         option(
             "--sim-like",
             choices=("live",),
-            help="live: as the real service is (simulate --like)",
+            help="live: behave as the real service does, not as its documentation says",
         ),
         option(
             "--sim-limits",
             choices=("off", "documented"),
-            help="rate limits (default: off, as launch.py exceeds 1,000 connections/min)",
+            help="rate limits of the simulator (default: off)",
         ),
         option("--sim-seed", type=int, metavar="N", help="make the simulator repeatable"),
-        option("--keep-sim", flag=True, help="leave the simulator running, to sweep afterwards"),
+        option(
+            "--keep-sim", flag=True, help="leave the simulator running, for example to try a sweep"
+        ),
     ),
 ]

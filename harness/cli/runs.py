@@ -54,15 +54,14 @@ COMMAND = Command(
         option(
             "--prune",
             metavar="TIME",
-            help="remove runs that ended longer ago than this; never the newest one, and none that "
-            "has sessions left over or a damaged ledger",
+            help=(
+                "remove runs that ended longer ago than this, but never the newest one, and none "
+                "with leftovers or a damaged ledger"
+            ),
         ),
         option("--dry-run", flag=True, help="with --prune: only say what would be removed"),
-        option("--json", flag=True, help="one JSON object"),
+        option("--json", flag=True, help="print one JSON object"),
     ],
-    description=(
-        "List the runs in the reports folder, the newest first: name and note (harness run --name "
-        "and --note), target, verdict, sessions left over, and age."
-    ),
+    description="List the runs, newest first: name, note, target, verdict, leftovers and age.",
     epilog="examples:\n  harness runs\n  harness runs --json\n  harness runs --prune 30d\n",
 )

@@ -25,7 +25,7 @@ def run(args: Namespace) -> int:
         print(json.dumps(script_schema(), indent=2))
         return ExitCode.PASS
     if args.file is None:
-        raise ConfigError(f"harness script {args.action}: which FILE?")
+        raise ConfigError(f"harness script {args.action}: expected FILE, got nothing")
     if args.action != "from-har" and (args.out is not None or args.force):
         raise ConfigError("--out and --force go with from-har")
     if args.action == "from-har":
@@ -92,31 +92,38 @@ COMMAND = Command(
     "script",
     run,
     [
-        argument("action", choices=("check", "schema", "from-har"), help="what to do (see above)"),
+        argument("action", choices=("check", "schema", "from-har"), help="what to do, as above"),
         argument(
-            "file", required=False, type=Path, metavar="FILE", help="the script (YAML), or the HAR"
+            "file",
+            required=False,
+            type=Path,
+            metavar="FILE",
+            help="the script, or the recording",
         ),
-        option("--reply", default="1s", metavar="TIME", help="how long replies take"),
+        option("--reply", default="1s", metavar="TIME", help="assumed time of a reply"),
         option(
-            "--guests", type=int, metavar="N", help="check that unique rows are enough for so many"
+            "--guests",
+            type=int,
+            metavar="N",
+            help="check that the data has enough unique rows for this many guests",
         ),
         option("--json", flag=True, help="print JSON instead of a table"),
         option(
             "--out",
             type=Path,
             metavar="FILE",
-            help="from-har: the script to write (default: its name)",
+            help="from-har: script to write (default: named after the recording)",
         ),
-        option("--force", flag=True, help="from-har: replace files of that name"),
+        option("--force", flag=True, help="from-har: replace existing files"),
     ],
     description=(
-        "check: reads a conversation script and its data, and says what it would send, how long it "
-        "takes and which of the service's documented limits it would break. Nothing is sent.\n"
-        "schema: prints the JSON schema of scripts, for editors.\n"
-        "from-har: makes a script of what a guest did in a browser, from the HAR export of Chrome "
-        "or Edge (or from a file of harness guest --record). No token, id or reply is carried "
-        "over; personal data that a machine can tell becomes a column of invented data.\n\n"
-        "exit code: 0 the script keeps the limits, 7 it would break one, 8 it is wrong"
+        "check: reads a conversation script and its data. Says what it would send, how long it "
+        "takes, and which documented limits of the service it would break. Sends "
+        "nothing.\n\nschema: prints the JSON schema of scripts, for editors.\n\nfrom-har: writes a "
+        "script from a chat in a browser, recorded as HAR by Chrome or Edge, or from a file of "
+        "harness guest --record. It carries over no token, id or reply. Personal data that it can "
+        "recognise becomes a column of invented data.\n\nexit code: 0 the script keeps the limits, "
+        "7 it would break one, 8 it is wrong"
     ),
     epilog=(
         "examples:\n"

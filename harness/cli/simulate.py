@@ -46,8 +46,9 @@ COMMAND = Command(
     run,
     list(_options()),
     description=(
-        "Runs a local stand-in for the Web Messaging service. When it listens it prints one JSON "
-        "line with its url and deployment id; it stops on Ctrl-C or SIGTERM."
+        "Run a local simulator of the Web Messaging service. It prints one JSON line when it "
+        "listens, with its url, deployment id and target (the whole URL). It stops on Ctrl-C or "
+        "SIGTERM."
     ),
     epilog=(
         "examples:\n"

@@ -22,8 +22,8 @@ COMMAND = Command(
         reports_option(),
     ],
     description=(
-        "End a run that is going on, from another terminal, as Ctrl-C once would: no new guests, "
-        "conversations may finish, what is still open is cleared, then the report."
+        "End a running test from another terminal, as pressing Ctrl-C once does. No new guests "
+        "come, conversations may finish, open sessions are cleared, and the report is written."
     ),
     epilog="examples:\n  harness stop latest\n",
 )

@@ -60,18 +60,22 @@ COMMAND = Command(
             "runs",
             many=True,
             metavar="RUN",
-            help="run directory, run id, or 'latest'; several at once",
+            help="runs: directories, ids, or 'latest'",
         ),
         reports_option(),
-        option("--dry-run", flag=True, help="say what would be done"),
-        option("--rate", default="10/s", help="new connections at most, e.g. 10/s or 600/min"),
-        option("--deadline", default="30m", metavar="TIME", help="give up after this"),
+        option("--dry-run", flag=True, help="only say what would be done"),
+        option(
+            "--rate",
+            default="10/s",
+            help="maximum rate of new connections, such as 10/s or 600/min",
+        ),
+        option("--deadline", default="30m", metavar="TIME", help="give up after this time"),
         option(
             "--derive",
             flag=True,
             help=(
-                "also try tokens that a lost or damaged ledger can't show, made again from the "
-                "run's secret"
+                "if a ledger file is lost or damaged, regenerate its tokens from the run's secret "
+                "and try them"
             ),
         ),
         option(
@@ -79,34 +83,34 @@ COMMAND = Command(
             type=Path,
             metavar="FILE",
             help=(
-                "JWTs of signed-in guests, one a line: only with its own can such a session be "
-                "resumed and cleared (by default those of the run's own file)"
+                "JWTs of signed-in guests, one per line: such a session can be cleared only with "
+                "its own JWT (default: the run's own file)"
             ),
         ),
         option(
             "--platform",
             flag=True,
             help=(
-                "disconnect what is left over the Platform API "
-                "(HARNESS_CLIENT_ID and HARNESS_CLIENT_SECRET in the environment, or the variables "
-                "that the target names)"
+                "disconnect leftovers through the Platform API; its credentials are in "
+                "HARNESS_CLIENT_ID and HARNESS_CLIENT_SECRET, or in the variables that the target "
+                "names"
             ),
         ),
         option(
             "--effect",
             metavar="TIME",
             help=(
-                "how long the effect of a disconnect is waited for (1m, or longer where the "
-                "preflight saw that it shows later)"
+                "how long to wait until a disconnect shows (default: 1m, or longer if the "
+                "preflight saw a longer delay)"
             ),
         ),
         *place_options(),
-        option("--force", flag=True, help="also when the run is still at work"),
+        option("--force", flag=True, help="sweep even if the run is still going on"),
     ],
     description=(
-        "End the sessions that a run left behind: resume each with its token, send Clear, wait for "
-        "the proof, and settle it in the ledger. Can be interrupted and repeated; the exit code is "
-        "0 only when nothing is left."
+        "End the sessions that a run left behind. Resumes each with its token, sends Clear, waits "
+        "for the proof, and notes it in the ledger. You can interrupt and repeat it. The exit "
+        "code is 0 only when nothing is left."
     ),
     epilog=(
         "examples:\n"

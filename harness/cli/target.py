@@ -90,10 +90,12 @@ COMMAND = Command(
     run,
     [
         argument(
-            "what", choices=("init", "list", "regions"), help="write the file, list it, or regions"
+            "what",
+            choices=("init", "list", "regions"),
+            help="init: write the file; list: show it; regions: the vendor's regions",
         ),
-        option("--targets", type=Path, default=FILE, metavar="FILE", help="targets file"),
+        option("--targets", type=Path, default=FILE, metavar="FILE", help="file of named targets"),
     ],
-    description="Write a commented file of named targets, or list what is in it.",
+    description="Write a commented file of named targets, or show what is in it.",
     epilog="examples:\n  harness target init\n  harness target list\n  harness target regions\n",
 )

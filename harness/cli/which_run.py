@@ -67,7 +67,11 @@ _STATES = {
 def reports_option() -> Option:
     """The option; ``args.reports`` is a Path."""
     return option(
-        "--reports", type=Path, default=REPORTS, metavar="DIR", help="folder of run directories"
+        "--reports",
+        type=Path,
+        default=REPORTS,
+        metavar="DIR",
+        help="folder that holds the run directories",
     )
 
 
@@ -75,7 +79,13 @@ def place_options() -> tuple[Option, ...]:
     """The options that say where the Platform API is."""
     return (
         option(
-            "--api-url", metavar="URL", help="Platform API, if not beside the target (https://api…)"
+            "--api-url",
+            metavar="URL",
+            help="address of the Platform API (default: found from the target)",
         ),
-        option("--login-url", metavar="URL", help="its sign-in, if not beside the target"),
+        option(
+            "--login-url",
+            metavar="URL",
+            help="address of its sign-in (default: found from the target)",
+        ),
     )

@@ -159,29 +159,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     add("--port", default="0", help="port to listen on; 0 takes any free one (the default)")
-    add("--tls", action="store_true", help="serve wss with a private CA made at start")
+    add(
+        "--tls",
+        action="store_true",
+        help="serve wss with a private CA (always the same)",
+    )
     add(
         "--stamps",
         action="store_true",
-        help="record the bot's delays from the kernel's receive stamp to the write, and the own "
-        "queueing apart (Linux, not with --tls)",
+        help=(
+            "measure the bot's delays from the moment when the kernel received the text, and "
+            "report the simulator's own queueing apart (Linux, not with --tls)"
+        ),
     )
     add(
         "--tls-name",
         action="append",
         default=[],
         metavar="NAME",
-        help="host name or address that the certificate is also for, beside --host and loopback",
+        help="another host name or address for the certificate; may be repeated",
     )
     add("--seed", metavar="N", help="make ids, faults and service times repeatable")
-    add("--deployment-id", metavar="ID", help="id of the deployment (default: a random one)")
-    add("--profile", metavar="FILE", help="a TOML file with any of these settings and more")
+    add("--deployment-id", metavar="ID", help="id of the deployment (default: random)")
+    add("--profile", metavar="FILE", help="TOML file with any of these settings, and more")
     add(
         "--like",
         choices=PRESETS,
-        help="live: as the real service differs from the plainest reading of it: the life-like "
-        "bot, the documented limits, external purposes, lags of analytics and of disconnects; what "
-        "is said beside it wins",
+        help=(
+            "live: behave as the real service does where it differs from its documentation: "
+            "life-like bot, documented limits, late analytics and disconnects; other options win "
+            "over it"
+        ),
     )
     bot = parser.add_argument_group("who answers")
     add = bot.add_argument
@@ -189,16 +197,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bot",
         nargs="+",
         metavar=("WHICH", "FILE"),
-        help="'default' (greets a Join, answers each text once), 'lifelike' (greets, answers in "
-        "one to three messages, now and then slowly, as live deployments do), 'off', or "
-        "'script FILE' (TOML)",
+        help=(
+            "'default': greets a Join, answers each text once. 'lifelike': greets, answers in one "
+            "to three messages, is slow at times. 'script FILE': answers as a TOML file says. "
+            "'off': says nothing"
+        ),
     )
     add(
         "--from",
         dest="recording",
         metavar="FILE",
-        help="instead of --bot: greet and answer as in a recording of your deployment (a HAR, or a "
-        "file of harness guest --record), with its numbers of messages and its delays",
+        help=(
+            "instead of --bot: greet and answer as in a recording of your deployment (a HAR, or a "
+            "file of harness guest --record)"
+        ),
     )
     add(
         "--bot-greets",
@@ -208,48 +220,62 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--greeting-delay",
         metavar="TIME",
-        help="time until the greeting, as --bot-delay (default: on Join that of an answer, before "
-        "an answer at once)",
+        help=(
+            "time before the greeting, in the forms of --bot-delay (default: after Join as an "
+            "answer, before a first answer none)"
+        ),
     )
     add(
         "--bot-messages",
         metavar="N",
-        help="messages of an answer: 2, or drawn from 1-3 (default: 1)",
+        help="messages per answer: 2, or drawn from 1-3 (default: 1)",
     )
     add(
         "--bot-gap",
         metavar="TIME",
-        help="time between two messages of an answer, as --bot-delay (default: none)",
+        help=(
+            "time between two messages of an answer, in the forms of --bot-delay (default: none)"
+        ),
     )
     add(
         "--bot-delay",
         metavar="TIME",
-        help="time the bot needs for an answer: 50ms (the default), exponential:200ms, "
-        "lognormal:200ms,0.5 (mean, variation), uniform:1s, bimodal:50ms,1s,0.001 (two times and "
-        "the probability of the second)",
+        help=(
+            "time the bot needs for an answer: 50ms (the default), exponential:200ms, "
+            "lognormal:200ms,0.5 (mean, variation), uniform:1s, bimodal:50ms,1s,0.001 (two times, "
+            "and the probability of the second)"
+        ),
     )
     add(
         "--bot-workers",
         metavar="N",
-        help="answers worked on at once, the rest waits in a queue; 0: no queue (the default)",
+        help=(
+            "answers in progress at the same time; others wait in a queue (default: 0, no queue)"
+        ),
     )
-    add("--hand-over-after", metavar="N", help="after so many texts an agent takes over")
-    add("--agents", metavar="N", help="how many agents there are (default: 0)")
-    add("--agent-concurrency", metavar="N", help="conversations per agent (default: 3)")
+    add("--hand-over-after", metavar="N", help="an agent takes over after this many texts")
+    add("--agents", metavar="N", help="number of agents (default: 0)")
+    add(
+        "--agent-concurrency",
+        metavar="N",
+        help="conversations of an agent at once (default: 3)",
+    )
     add("--agent-time", metavar="TIME", help="time an agent needs for an answer")
-    add("--wrapup", metavar="TIME", help="time an agent stays occupied after the guest has left")
+    add("--wrapup", metavar="TIME", help="time an agent stays busy after the guest has left")
     add(
         "--questions",
         metavar="FILE",
-        help="write a JSON line for each text, choice and Join: when it came, which messages "
-        "answered it, and when",
+        help=(
+            "write a JSON line for each text, choice and Join: when it came, and which messages "
+            "answered it when"
+        ),
     )
     rules = parser.add_argument_group("rules, faults and what is unknown")
     add = rules.add_argument
     add(
         "--limits",
         metavar="WHICH",
-        help="documented (the default) or off: the service's rate limits and idle times",
+        help="the service's rate limits and idle times: documented (the default) or off",
     )
     add(
         "--limit",

@@ -92,8 +92,8 @@ def test_the_schema(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["check"], "harness script check: which FILE?"),
-        (["from-har"], "harness script from-har: which FILE?"),
+        (["check"], "harness script check: expected FILE"),
+        (["from-har"], "harness script from-har: expected FILE"),
         (["from-har", "SHOP"], "shop.yaml: neither a HAR nor a recording"),
         (["check", "SHOP", "--force"], "--out and --force go with from-har"),
         (["check", "none.yaml"], "none.yaml: No such file"),
