@@ -1,4 +1,4 @@
-"""Queues in closed form: Erlang B, C and A, waiting and response times of M/M/c, Little's law.
+"""Queues in closed form: Erlang B, C and A, waiting and response times of M/M/c.
 
 Rates are per second, times in seconds, loads in erlangs (arrival rate times service time).
 Sources: L. Kleinrock, Queueing Systems I (1975); for Erlang A: A. Mandelbaum, S. Zeltyn, "Service
@@ -75,11 +75,6 @@ class Queue:
             return inf
         return self.wait_probability * self.service_s / (self.servers - self.load)
 
-    @property
-    def mean_response_s(self) -> float:
-        """Mean time in queue and service."""
-        return self.mean_wait_s + self.service_s
-
     def served_within(self, wait_s: float) -> float:
         """P(an arrival is served after a wait of at most wait_s)."""
         return 1.0 - self.wait_above(wait_s)
@@ -89,14 +84,6 @@ class Queue:
         if self.utilisation >= 1:
             return 1.0
         return self.wait_probability * exp(-self._drain_per_s * wait_s)
-
-    def wait_percentile_s(self, percent: float) -> float:
-        """The wait that ``percent`` of the arrivals don't exceed; 0 where that many never wait."""
-        above = _above(percent)
-        if self.utilisation >= 1:
-            return inf
-        waits = self.wait_probability
-        return log(waits / above) / self._drain_per_s if waits > above else 0.0
 
     def response_above(self, time_s: float) -> float:
         """P(queue and service > time_s)."""
@@ -233,47 +220,6 @@ def at_once_percentile(queue: Queue | ImpatientQueue, elsewhere: float, share: f
         top *= 2
     whole = fftconvolve(weights / weights.sum(), poisson.pmf(np.arange(top), elsewhere))
     return int(np.searchsorted(np.cumsum(whole), share))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LittleCheck:
-    """Occupancy against arrival rate times time in session. ``holds`` is None: cannot tell."""
-
-    measured: float
-    expected: float
-    allowed_share: float
-    holds: bool | None
-
-    @property
-    def residual_share(self) -> float:
-        """How far the measured occupancy is off, as a share of the expected."""
-        return (self.measured - self.expected) / self.expected
-
-
-def check_littles_law(
-    *,
-    occupancy: float,
-    arrivals_per_s: float,
-    in_session_s: float,
-    window_s: float,
-    tolerance: float = 0.05,
-) -> LittleCheck:
-    """Does occupancy = arrival rate times mean time in session hold over a window?
-
-    It must, whatever the distributions: a violation is a fault of measuring. Sessions cut by the
-    window's ends may add up to one time in session at each end, so that much more is allowed; when
-    the window is too short for the check to mean anything, ``holds`` is None.
-    """
-    _need(occupancy=occupancy, arrivals=arrivals_per_s, time=in_session_s, window=window_s)
-    expected = arrivals_per_s * in_session_s
-    allowed = tolerance + in_session_s / window_s
-    off = abs(occupancy - expected) / expected
-    return LittleCheck(
-        measured=occupancy,
-        expected=expected,
-        allowed_share=allowed,
-        holds=None if allowed > 0.5 else off <= allowed,
-    )
 
 
 def servers_needed(load: float, enough: Callable[[int], bool]) -> int:

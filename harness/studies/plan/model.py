@@ -566,7 +566,8 @@ def _assumptions(wanted: Wanted) -> tuple[str, ...]:
         )
     if wanted.shrinkage == 0 and wanted.to_agents:
         found.append("Agents are never away (--shrinkage 0%).")
-    if wanted.capacity is not None and wanted.capacity.session_s is None:
+    capacity = wanted.capacity
+    if capacity is not None and (capacity.session_s is None or capacity.messages is None):
         found.append("The capacity was found with chats of this length and as many messages.")
     return tuple(found)
 
