@@ -487,13 +487,30 @@ class Run:
             self._tick()
 
     def _tick(self) -> None:
-        """Every duty once: first what ends the run, then the files, and last who only watches."""
+        """Every duty once, each by itself: what ends the run, the files, and last who watches."""
         do = self._duties.do
         for why in do("the watch over clock and disk", self._health.complaints, ()):
             self.fail(why)
+        do("the account of sessions", self._check_account, None)
+        do("the look for an end", self._end_without_slots, None)
+        try:
+            row, histograms = self._write_interval()
+        except Exception as error:  # noqa: BLE001 - the record has a gap, and says so
+            told = error.strerror if isinstance(error, OSError) else None
+            why = told or f"{type(error).__name__}: {error}"
+            self.fail(f"the measurements can't be written: {why}")
+        else:
+            if (watcher := self._on_interval) is not None:
+                do("handing on measurements", lambda: watcher(self.name, row, histograms), None)
+        if not self._finished:
+            do("the heartbeat", lambda: self.ledger.note("heartbeat_ns", str(wall_ns())), None)
+
+    def _check_account(self) -> None:
         if not self.ledger.balanced:
             self.fail("the live account of sessions does not add up")
-        self._end_without_slots()
+
+    def _write_interval(self) -> tuple[dict[str, Any], dict[str, Histogram]]:
+        """What was measured since the last time, as it was written. Raises OSError."""
         now = monotonic_ns()
         length_s, self._interval_began_ns = (now - self._interval_began_ns) / 1e9, now
         collected = self.recorder.take()
@@ -501,23 +518,14 @@ class Run:
             "phase": self._phase,
             "sessions": self._sessions(),
             "arrivals": self._dispatch.since_last(now),
-            "process": do("the look at this process's needs", self._health.needs, {}),
+            "process": self._duties.do("the look at this process's needs", self._health.needs, {}),
         }
         row = {**state, "outcomes": collected.outcomes, "counts": collected.counts}
         row["left_by_reason"] = {why: n for why, n in self.ledger.reasons.items() if n}
-        shown = dict(collected.histograms)
-        try:
-            self._writer.write(
-                collected, ended_ns=wall_ns(), length_s=max(length_s, 0.001), state=state
-            )
-        except OSError as error:
-            self.fail(f"the measurements can't be written: {error.strerror or error}")
-        except Exception as error:  # noqa: BLE001 - the record has a gap, and says so
-            self.fail(f"the measurements can't be written: {type(error).__name__}: {error}")
-        if not self._finished:
-            do("the heartbeat", lambda: self.ledger.note("heartbeat_ns", str(wall_ns())), None)
-        if (watcher := self._on_interval) is not None:
-            do("handing on what was measured", lambda: watcher(self.name, row, shown), None)
+        histograms = dict(collected.histograms)
+        length_s = max(length_s, 0.001)
+        self._writer.write(collected, ended_ns=wall_ns(), length_s=length_s, state=state)
+        return row, histograms
 
     def _sessions(self) -> dict[str, int]:
         tally = self.ledger.tally
