@@ -22,6 +22,12 @@ NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 FILE_NAME = re.compile(r"[-._a-zA-Z0-9]{1,100}")
 MOST_BYTES = 900_000
 """A ConfigMap may hold 1 MiB, and what is no text is encoded in it."""
+DECIDED = {
+    "--target", "--targets", "--ca-file", "--master", "--worker", "--processes", "--bind",
+    "--master-host", "--master-port", "--expect-workers", "--metrics-port", "--reports",
+    "--term-grace",
+}  # fmt: skip
+"""Options of a run that follow from where it runs."""
 WRITERS = {"kubernetes": kubernetes, "compose": compose}
 
 
@@ -36,6 +42,8 @@ def run(args: Namespace) -> int:
         raise ConfigError(f"--workers: expected one or more, got {args.workers}")
     if not args.image.strip() or any(sign.isspace() for sign in args.image):
         raise ConfigError(f"--image: expected the name of an image, got {args.image!r}")
+    if decided := sorted({word.partition("=")[0] for word in args.rest} & DECIDED):
+        raise ConfigError(f"{decided[0]}: harness deploy decides this; it does not go behind --")
     if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
         raise ConfigError(f"--out: {args.out} is there already; it was left as it is")
     terms = _terms(args)
@@ -50,6 +58,9 @@ def run(args: Namespace) -> int:
         if getattr(args, one.key, None) is not None
         for word in (one.option, str(getattr(args, one.key)))
     ]
+    more = args.rest
+    if args.occupancy is not None:
+        more = ["--occupancy", str(args.occupancy), *more]  # the master's slots follow from it
     asked = RUN.parse(f"{FILES}/{args.locustfile.name}", *named, *args.rest)
     parameters = parameters_of(asked)
     parameters.setdefault(SEED.variable, str(secrets.randbelow(2**31)))
@@ -63,7 +74,7 @@ def run(args: Namespace) -> int:
         parameters=parameters,
         ca_file=ca_file.name if ca_file else "",
         sign_ins=terms.sign_ins is not None,
-        more=tuple(args.rest),
+        more=tuple(more),
         term_grace_s=round(seconds(args.term_grace, "--term-grace")),
     )
     check_numbers(RUN.parse(*wanted.master[1:]))

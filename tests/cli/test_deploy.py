@@ -56,8 +56,10 @@ def deploy(*more: str) -> int:
         (["--rate", "5/min"], "--rate: files/shop.py does not ask for it"),
         (["--file", "none.csv"], "none.csv can't be read"),
         (["--", "--workers", "2"], "no option --workers"),
-        (["--", "--worker"], "do not go together"),
-        (["--", "--processes", "2"], "do not go together"),
+        (["--", "--worker"], "--worker: harness deploy decides this"),
+        (["--", "--target=sim"], "--target: harness deploy decides this"),
+        (["--", "--reports", "/elsewhere"], "--reports: harness deploy decides this"),
+        (["--occupancy", "5", "--", "--users", "9"], "do not go together"),
     ],
 )
 def test_what_would_fail_there_is_refused_here(
@@ -79,6 +81,13 @@ def test_a_module_beside_the_locustfile_is_missed_until_it_is_named(
     assert "--file" in error
     assert deploy("--file", "words.py") == ExitCode.PASS
     assert Path("deploy/prepare/files/words.py").read_text() == "GREETING = 'hello'\n"
+
+
+def test_an_occupancy_is_asked_of_the_master_who_hands_out_slots() -> None:
+    assert deploy("--occupancy", "5") == ExitCode.PASS
+    (job,) = yaml.safe_load_all(Path("deploy/run/master.yaml").read_text())
+    (master,) = job["spec"]["template"]["spec"]["containers"]
+    assert " --occupancy 5" in " ".join(master["args"])
 
 
 def test_nothing_is_replaced() -> None:
