@@ -110,8 +110,8 @@ def _resume(args: Namespace) -> Search:
     for name in ONLY_NEW:
         if getattr(args, name) not in (None, []):
             raise ConfigError(
-                f"--{name.replace('_', '-')} and --resume do not go together: a search goes on as "
-                "it was begun"
+                f"--{name.replace('_', '-')} and --resume do not go together: a resumed search "
+                "keeps its options"
             )
     search = resume_search(Path(args.resume))
     check_permission(search.asked, search.directory.parent)

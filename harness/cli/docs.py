@@ -15,7 +15,7 @@ def run(args: Namespace) -> int:
     console = open_console()
     if args.search is not None:
         if args.topic is not None:
-            raise ConfigError("--search looks through all topics: name none")
+            raise ConfigError("--search looks through all topics; give no TOPIC")
         if not args.search.strip():
             raise ConfigError("--search: expected a word, got nothing")
         hits = list(docs.search(args.search))
@@ -23,7 +23,7 @@ def run(args: Namespace) -> int:
             told = Text.assemble((hit.topic, "bold"), f" {hit.heading}: {hit.line}")
             console.print(told, highlight=False, soft_wrap=True)
         if not hits:
-            raise ConfigError(f"the manual does not say {args.search!r}")
+            raise ConfigError(f"{args.search!r} is not in the manual")
     elif args.topic is None:
         for topic, title in docs.topics().items():
             console.print(f"  {topic:<16}{title}", highlight=False, markup=False)

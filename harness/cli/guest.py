@@ -20,7 +20,7 @@ def run(args: Namespace) -> int:
         there = ", ".join(loaded.script.scenarios)
         raise ConfigError(f"{args.script} has no scenario {args.scenario!r}; it has: {there}")
     if args.target and (args.sim_tls or args.sim_fault):
-        raise ConfigError("--sim-tls and --sim-fault are for the embedded simulator: no --target")
+        raise ConfigError("--sim-tls and --sim-fault do not go with --target")
     sign_in = read_text(args.sign_in).strip() if args.sign_in else ""
     wanted = Visit(
         reports=args.reports,

@@ -15,7 +15,7 @@ from harness.streams import open_console
 def run(args: Namespace) -> int:
     """Print them."""
     if args.all == bool(args.run):
-        raise ConfigError("expected either a run or --all")
+        raise ConfigError("name a run, or give --all")
     runs = list(with_leftovers(args.reports)) if args.all else [take_run(args)]
     found = {directory: list(read_leftovers(directory)) for directory in runs}
     if args.json or args.csv:

@@ -15,7 +15,7 @@ def run(args: Namespace) -> int:
     """Make them and print where they are."""
     if args.live:
         if args.only:
-            raise ConfigError("--live makes a page; --only does not go with it")
+            raise ConfigError("--live and --only do not go together")
         return _live(resolve_going_on(args.run, args.reports))
     run_dir = take_run(args)
     from harness.report.outputs import OUTPUTS, write_reports  # a run's start need not pay for it

@@ -161,7 +161,7 @@ def _proxy(text: str) -> tuple[str, int]:
 
 def _login_env(name: str, proxy: str | None) -> str:
     if name and not proxy:
-        raise ConfigError("proxy_login_env: there is no proxy that it belongs to")
+        raise ConfigError("proxy_login_env: there is no proxy")
     if name and not name.isidentifier():
         raise ConfigError("proxy_login_env: expected the name of an environment variable")
     return name
@@ -427,7 +427,7 @@ def parse_window(text: str) -> tuple[time, time] | None:
         raise ConfigError(f"window: expected a form such as {WINDOW}, or {ALWAYS}, got {text!r}")
     start, end = time(int(match[1]), int(match[2])), time(int(match[3]), int(match[4]))
     if start == end:
-        raise ConfigError(f"window: {text!r} has no length")
+        raise ConfigError(f"window: {text!r} is empty; write {ALWAYS} for any time")
     return start, end
 
 

@@ -338,7 +338,7 @@ def visit(terms: Terms, wanted: Visit) -> int:
 def _recorded(wanted: Visit, token: str) -> Iterator[RecordFile | None]:
     if wanted.record is None:
         if wanted.unredacted:
-            raise ConfigError("--unredacted: there is no --record")
+            raise ConfigError("--unredacted goes with --record")
         yield None
         return
     record = RecordFile(wanted.record, token=token, redacted=not wanted.unredacted)

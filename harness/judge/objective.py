@@ -217,7 +217,7 @@ def _left(words: list[str], known: Known, where: str) -> tuple[str, Kind | None,
     if subject in known.groups:
         words_of = ", ".join(known.groups[subject])
         if len(rest) != 1 or rest[0] not in known.groups[subject]:
-            raise ConfigError(f"{where}: say what of {subject}: one of {words_of}")
+            raise ConfigError(f"{where}: {subject} needs a figure: one of {words_of}")
         return subject, None, rest[0]
     if not rest and subject not in known.operations and subject != GENERATOR_LAG:
         counter = SAME_COUNTER.get(subject, subject)
@@ -230,7 +230,7 @@ def _left(words: list[str], known: Known, where: str) -> tuple[str, Kind | None,
         raise ConfigError(f"{where}: {_unknown(subject, known)}")
     figures = _figures(subject, known)
     if not rest:
-        raise ConfigError(f"{where}: say what of {subject}: {figures}")
+        raise ConfigError(f"{where}: {subject} needs a figure: {figures}")
     if len(rest) == 2 and rest[0] not in list(Kind):
         raise ConfigError(f"{where}: {rest[0]!r}: expected 'service' or 'corrected'")
     kind = Kind(rest[0]) if len(rest) == 2 else None

@@ -389,8 +389,8 @@ def warm_up_s(options: RunOptions, shape: type[ArrivalShape] | None, run_time_s:
         limits.append(shape.arrivals.duration_s)
     if length_s and limits and length_s >= min(limits):
         raise ConfigError(
-            f"{what}: {duration_text(length_s)} of a run of {duration_text(min(limits))}: "
-            "nothing would be judged"
+            f"{what}: {duration_text(length_s)} is all of the run, which lasts "
+            f"{duration_text(min(limits))}: nothing would be judged"
         )
     return length_s
 

@@ -291,7 +291,7 @@ class ScriptUser(GuestUser):
 def open_script(script: str, folder: Path, user: str) -> Opened:
     """The script of a user class. Raises ConfigError."""
     if not script:
-        raise ConfigError(f"{user} names no script: say script = 'FILE.yaml'")
+        raise ConfigError(f"{user} names no script: write script = 'FILE.yaml'")
     import harness.guest.player  # noqa: F401 - now, and not in the middle of the run
     from harness.workload.script.file import read_script
 

@@ -97,8 +97,8 @@ def check_room(folder: Path, expected: Forecast) -> int | None:
     if free is not None and expected.total > free:
         raise ConfigError(
             f"the disk is too full: the run will write {_told(expected)} to {folder}, where "
-            f"{size_text(free)} are free: make room, choose another folder for reports, or go on "
-            "all the same with --disk-guard off"
+            f"{size_text(free)} are free. Make room, choose another folder (--reports), or ignore "
+            "this with --disk-guard off"
         )
     return free
 

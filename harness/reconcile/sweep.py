@@ -105,8 +105,8 @@ def refuse_while_running(run_dirs: Iterable[Path], *, force: bool) -> None:
         ]
         if alive and not force:
             raise ConfigError(
-                f"the run {run_dir.name} is still at work ({', '.join(alive)}): stop it first, "
-                "or sweep it all the same with --force"
+                f"the run {run_dir.name} is still going on ({', '.join(alive)}): stop it first, "
+                "or use --force"
             )
 
 
@@ -444,8 +444,8 @@ def refuse_read_only(directory: Path) -> None:
     for path in (directory, *RunDirectory(directory).ledgers()):
         if not os.access(path, os.W_OK):
             raise ConfigError(
-                f"{path} can't be written to: what is ended could not be noted. Copy the run's "
-                "directory to where it can, and sweep the copy"
+                f"{path} can't be written: the end of a session could not be noted. Copy the "
+                "run's directory to a place where it can be written, and sweep the copy"
             )
 
 

@@ -439,7 +439,7 @@ def _bot(args: argparse.Namespace, table: Mapping[str, Any]) -> BotSettings:
         )
     if args.recording is not None:
         if args.bot is not None or script is not None:
-            raise ConfigError("--from: a recording and --bot can't both say who answers")
+            raise ConfigError("--from and --bot do not go together")
         return replace(bot, dialogue=read_rehearsal(Path(args.recording)))
     return bot if script is None else replace(bot, dialogue=read_dialogue(Path(str(script))))
 

@@ -89,7 +89,7 @@ class LocustProcess:
         for name in self._asked.keys() - {SEED.variable} - set(found["asked"]):
             how = HOW_ASKED if name in (RATE.variable, OVER.variable) else ""
             raise ConfigError(
-                f"{SETTINGS[name].option}: {self._locustfile} does not ask for it, "
+                f"{SETTINGS[name].option}: {self._locustfile} does not use it, so "
                 f"it would change nothing{how}"
             )
         return found
@@ -160,8 +160,8 @@ def _refuse_decided(configured: Sequence[Mapping[str, Any]]) -> None:
     decided = [f"{item['name']} of {item['place']}" for item in configured if item["decided"]]
     if decided:
         raise ConfigError(
-            f"{', '.join(decided)}: harness run decides this by its own options (see --help); take "
-            "it away, or run plain Locust"
+            f"{', '.join(decided)}: harness run sets this by its own options (see --help). "
+            "Remove it, or run plain Locust"
         )
 
 

@@ -53,7 +53,7 @@ def deploy(*more: str) -> int:
         (["--image", "a b"], "--image: expected the name of an image"),
         (["--target", "nobody"], "there is no target 'nobody'; there are: staging, here"),
         (["--target", "here"], "is on this machine"),
-        (["--rate", "5/min"], "--rate: files/shop.py does not ask for it"),
+        (["--rate", "5/min"], "--rate: files/shop.py does not use it"),
         (["--file", "none.csv"], "none.csv can't be read"),
         (["--", "--workers", "2"], "no option --workers"),
         (["--", "--worker"], "--worker: harness deploy decides this"),

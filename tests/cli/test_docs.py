@@ -22,9 +22,9 @@ def test_topics_pages_and_words(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     for words, why in (
         (["docs", "nonsense"], "there is no topic 'nonsense'; there are: "),
-        (["docs", "--search", "qwertz"], "the manual does not say 'qwertz'"),
+        (["docs", "--search", "qwertz"], "'qwertz' is not in the manual"),
         (["docs", "--search", " "], "--search: expected a word"),
-        (["docs", "scripts", "--search", "x"], "name none"),
+        (["docs", "scripts", "--search", "x"], "give no TOPIC"),
     ):
         assert main(words) == 8
         assert why in capsys.readouterr().err

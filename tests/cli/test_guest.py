@@ -110,7 +110,7 @@ def test_an_unredacted_recording_has_to_be_asked_for(simulator: Any, tmp_path: P
     assert "with the guest's token and all texts in it" in done.stdout
     assert "I am Ada" in (tmp_path / "chat.jsonl").read_text()
     alone = guest(tmp_path, "--unredacted", target=simulator.url)
-    assert (alone.returncode, alone.stderr) == (8, "error: --unredacted: there is no --record\n")
+    assert (alone.returncode, alone.stderr) == (8, "error: --unredacted goes with --record\n")
 
 
 def test_a_session_that_may_be_open_is_told(simulator: Any, tmp_path: Path) -> None:

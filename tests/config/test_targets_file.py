@@ -95,7 +95,7 @@ def test_a_proxys_login_comes_from_the_environment(
         ("[targets.t]\n", "[targets.t]: url is missing"),
         (f'[targets.t]\nurl = "{URL}"\nwindows = "1"\n', "unknown key 'windows'"),
         (f'[targets.t]\nurl = "{URL}"\nwindow = "night"\n', "expected a form such as 23:00-05:00"),
-        (f'[targets.t]\nurl = "{URL}"\nwindow = "23:00-23:00"\n', "has no length"),
+        (f'[targets.t]\nurl = "{URL}"\nwindow = "23:00-23:00"\n', "is empty"),
         (f'[targets.t]\nurl = "{URL}"\nmax_sessions = 0\n', "max_sessions: expected"),
         (f'[targets.t]\nurl = "{URL}"\nmax_rate = "fast"\n', "max_rate: expected a rate"),
         (f'[targets.t]\nurl = "{URL}"\nregion = "mars"\n', "'mars' is not known"),

@@ -252,7 +252,7 @@ def test_a_warm_up_as_long_as_the_run_is_refused(simulator: Any, tmp_path: Path)
     file = story(tmp_path, TALK)
     code, output = run(simulator, tmp_path, file, "-t", "5", "--warm-up", "5s")
     assert code == 8, output
-    assert "--warm-up: 5s of a run of 5s: nothing would be judged" in output
+    assert "--warm-up: 5s is all of the run, which lasts 5s: nothing would be judged" in output
 
 
 def test_nobody_waits_for_a_time_limit_when_the_schedule_is_over(

@@ -99,7 +99,7 @@ def test_a_run_at_work_is_not_swept(tmp_path: Path) -> None:
         tmp_path / "ledger-w.sqlite", {"worker": "w", "host": "", "heartbeat_ns": str(wall_ns())}
     )
     store.close()
-    with pytest.raises(ConfigError, match=r"still at work \(w\)"):
+    with pytest.raises(ConfigError, match=r"still going on \(w\)"):
         refuse_while_running([tmp_path], force=False)
     refuse_while_running([tmp_path], force=True)
 

@@ -100,7 +100,7 @@ def test_a_soak_outlives_connections_and_counts_what_expires(
 def test_an_option_that_would_change_nothing_is_refused(tmp_path: Path) -> None:
     code, output, _ = run(tmp_path, "smoke", "--rate", "8/s")
     assert code == 8
-    assert "--rate: locustfiles/smoke.py does not ask for it" in output
+    assert "--rate: locustfiles/smoke.py does not use it" in output
 
 
 def test_a_rate_that_makes_no_sense(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def test_schedule_peak_and_what_is_asked(tmp_path: Path) -> None:
 
 
 def test_what_it_does_not_ask_for_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"--over: .* does not ask for it.*from_options"):
+    with pytest.raises(ConfigError, match=r"--over: .* does not use it.*from_options"):
         inspect_locustfile(str(locustfile(tmp_path)), {"HARNESS_OVER": "5s"})
 
 
@@ -60,7 +60,7 @@ def test_what_locust_would_obey_silently_is_refused(
     monkeypatch.setenv("HOME", str(tmp_path))
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ConfigError, match=f"{place}: harness run decides this"):
+    with pytest.raises(ConfigError, match=f"{place}: harness run sets this"):
         inspect_locustfile(str(locustfile(tmp_path)), {})
 
 

@@ -228,7 +228,7 @@ def test_a_locustfile_that_does_not_rise_is_refused() -> None:
     )
     Path("story.py").write_text(fixed)
     some = ["reply p95 < 5s"]
-    with pytest.raises(ConfigError, match=r"story\.py does not ask for it"):
+    with pytest.raises(ConfigError, match=r"story\.py does not use it"):
         check_files(asked_of_files(objectives=some))
     check_files(
         asked_of_files(by="occupancy", start="20", objectives=some)
