@@ -48,6 +48,17 @@ def read_text(file: Path) -> str:
         ) from None
 
 
+def csv_rows(text: str, *, name: str) -> Iterator[tuple[int, list[str]]]:
+    """(line, cells) of a CSV text, without blank lines. ConfigError says what is no CSV."""
+    reader = csv.reader(io.StringIO(text), strict=True)
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                yield reader.line_num, cells
+    except csv.Error as error:
+        raise ConfigError(f"{name}, line {reader.line_num}: not readable as CSV: {error}") from None
+
+
 Row = Mapping[str, str]
 NO_ROW: Row = MappingProxyType({})
 """For scripts without data."""
@@ -134,24 +145,17 @@ def read_table(path: Path) -> Table:
 
 def parse_table(text: str, *, name: str) -> Table:
     """The rows of a CSV text; blank lines are skipped. At least one row is needed."""
-    reader = csv.reader(io.StringIO(text), strict=True)
     columns: tuple[str, ...] = ()
     rows = []
-    try:
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                continue
-            if not columns:
-                columns = _columns(cells, f"{name}, line {reader.line_num}")
-            elif len(cells) != len(columns):
-                raise ConfigError(
-                    f"{name}, line {reader.line_num}: expected {len(columns)} values, "
-                    f"got {len(cells)}"
-                )
-            else:
-                rows.append(tuple(cells))
-    except csv.Error as error:
-        raise ConfigError(f"{name}, line {reader.line_num}: not readable as CSV: {error}") from None
+    for line, cells in csv_rows(text, name=name):
+        if not columns:
+            columns = _columns(cells, f"{name}, line {line}")
+        elif len(cells) != len(columns):
+            raise ConfigError(
+                f"{name}, line {line}: expected {len(columns)} values, got {len(cells)}"
+            )
+        else:
+            rows.append(tuple(cells))
     if not columns:
         raise ConfigError(f"{name}: empty; expected a header line and rows")
     if not rows:

@@ -18,8 +18,6 @@ Workers that join or are lost cut a schedule at an arrival; from each cut on, ``
 what follows, every ``n``-th for each. So each arrival is exactly one worker's, whatever happens.
 """
 
-import csv
-import io
 from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
@@ -34,6 +32,7 @@ from random import Random
 
 from harness.errors import ConfigError
 from harness.units import duration_text, seconds
+from harness.workload.data import csv_rows, read_text
 
 NS = 1_000_000_000
 # Expected arrivals per block of a Poisson schedule: small enough to draw one in well under a
@@ -284,22 +283,12 @@ class Profile:
 
 def read_profile(path: Path) -> Profile:
     """The profile in a file. ConfigError names file, line and what was expected."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}") from None
-    return parse_profile(text, name=str(path))
+    return parse_profile(read_text(path), name=str(path))
 
 
 def parse_profile(text: str, *, name: str) -> Profile:
     """The profile in a CSV text; ``name`` is what errors call it."""
-    reader = csv.reader(io.StringIO(text), strict=True)
-    try:
-        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
-    except csv.Error as error:
-        raise ConfigError(f"{name}, line {reader.line_num}: not readable as CSV: {error}") from None
+    rows = list(csv_rows(text, name=name))
     if not rows:
         raise ConfigError(f"{name}: empty; expected a header line 'start,guests' and intervals")
     where = _columns(rows[0][1], name)

@@ -70,5 +70,5 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         read_profile(tmp_path / "none.csv")
     latin = tmp_path / "latin.csv"
     latin.write_bytes("start,gäste\n".encode("latin-1"))
-    with pytest.raises(ConfigError, match=r"latin\.csv: not UTF-8 text \(byte 7\)"):
+    with pytest.raises(ConfigError, match=r"latin\.csv, line 1: not UTF-8 text \(byte 7\)"):
         read_profile(latin)

@@ -416,8 +416,8 @@ def _runs(
     hold = duration_text(max(60.0, float(ceil(session_s))))
     highest = min(per_min * 3, random)
     search = PlannedRun(
-        command=f"harness capacity {what} --objective 'reply p95 < 5s' "
-        f"--start {rate_text(min(per_min / 4, highest))}/min --highest {rate_text(highest)}/min "
+        command=f"harness capacity {what} --start {rate_text(min(per_min / 4, highest))}/min "
+        f"--highest {rate_text(highest)}/min "
         f"--warm-up {hold} --hold {hold}"
         + (f" --wanted {rate_text(per_min)}/min" if per_min <= highest else ""),
         why="where the limit is",

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ConfigError
+from harness.workload.data import read_text
 
 MAX_BYTES = 1_000_000_000
 TEXT, BINARY, CLOSE = 1, 2, 8
@@ -137,11 +138,9 @@ def _text(path: Path) -> str:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ConfigError(f"{path}: more than {MAX_BYTES:,} bytes")
-        return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    return read_text(path)
 
 
 def _parsed(text: str) -> Any:

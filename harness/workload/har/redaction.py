@@ -1,13 +1,11 @@
-"""Frames without what is a person's or a secret, in the form that they had.
-
-What a frame is made of (its keys, types, numbers of time, words of the protocol) stays; ids become
-other ids of the same form, the same for the same, so that what belongs together still does; texts
-lose what :mod:`harness.workload.har.redaction` finds; every other text becomes its length.
-
-What in a text is a person's or a secret, as far as a machine can tell: found, named, replaced.
+"""What in a text is a person's or a secret, as far as a machine can tell, and frames without it.
 
 Words alone do not tell a name from any other word, so names are found only where the text or the
 recording says that they are one. Who passes a recording on should read it.
+
+What a frame is made of (its keys, types, numbers of time, words of the protocol) stays; ids become
+other ids of the same form, the same for the same, so that what belongs together still does; texts
+lose what is found in them; every other text becomes its length.
 """
 
 import hashlib

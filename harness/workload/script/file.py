@@ -1,8 +1,7 @@
 """Scripts read from files: every error names file, line and key before anything is sent.
 
-YAML read into mappings, lists, texts and None, with the line of each of them.
-
-PyYAML's safe loader alone forgets lines and takes the last of two equal keys without a word.
+YAML is read with the line of each value: PyYAML's safe loader alone forgets lines, and takes the
+last of two equal keys without a word.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -98,7 +98,7 @@ def test_files_that_are_not_there_or_no_text(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.har: No such file"):
         read_recording(tmp_path / "none.har")
     (tmp_path / "x.har").write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match=r"x\.har: not UTF-8 text \(byte 0\)"):
+    with pytest.raises(ConfigError, match=r"x\.har, line 1: not UTF-8 text \(byte 0\)"):
         read_recording(tmp_path / "x.har")
     with pytest.raises(ConfigError, match="a directory without"):
         read_recording(tmp_path)
