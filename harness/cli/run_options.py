@@ -174,6 +174,11 @@ PARAMS = [
         ),
         option("--replies", choices=("on", "off"), help="off: nobody answers what guests say"),
         option(
+            "--websockets",
+            choices=("fast", "library"),
+            help="library: the websockets library reads and writes all frames, to compare (fast)",
+        ),
+        option(
             "--listen",
             choices=("on", "off"),
             help="off: guests clear at once, without listening for late messages (default: on)",

@@ -101,6 +101,11 @@ LISTEN = _option(
     "first 20 of each process and one in 20 do, for as long as the slowest answer took, at "
     "most 30 s, and never while another guest waits for the slot",
 )
+WEBSOCKETS = _option(
+    "--websockets",
+    "fast",
+    "'library': the websockets library reads and writes all frames, at a greater cost, to compare",
+)
 SIGN_INS = _option(
     "--sign-ins", "", "file of JWTs, one a line: guests are signed in with them in turn"
 )
@@ -125,7 +130,7 @@ SEARCH = Setting(
 
 BEHAVIOUR = (
     PACE, CONNECTIONS, HISTORY, MAX_CONNECTION_AGE, AUTO_JOIN, REPLIES, GREETS, TURNS,
-    TURN_SILENCE, LISTEN, SIGN_INS,
+    TURN_SILENCE, LISTEN, WEBSOCKETS, SIGN_INS,
 )  # fmt: skip
 LOCUST_OPTIONS = (
     TARGET, TARGETS, OVERRIDE, CA_FILE, ORIGIN, METRICS_PORT, METRICS_ADDRESS, REPORTS, DISK_GUARD,

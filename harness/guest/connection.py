@@ -136,6 +136,7 @@ class Connection:
                 receiver,
                 timeout_s=settings.connect_within_s,
                 origin=settings.target.origin,
+                library=settings.library,
             )
         except TransportError as error:
             now = monotonic_ns()

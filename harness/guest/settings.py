@@ -42,6 +42,8 @@ class GuestSettings:
     reply_within_s: float = REPLY_WITHIN_S
     clear_within_s: float = 5.0
     close_within_s: float = 1.0
+    library: bool = False
+    """Whether the websockets library itself makes the upgrade and reads and writes the frames."""
     end_attempts: int = 3
     """How often a new connection is made to end a session whose connection was lost."""
     end_backoff_s: float = 0.5

@@ -70,6 +70,8 @@ class GuestOptions:
     turns: bool = False
     turn_silence_s: float = 1.0
     listen: bool = True
+    library: bool = False
+    """whether the websockets library itself reads and writes the frames"""
     sign_ins: tuple[str, ...] = field(default=(), repr=False)
     """JWTs, each the key to a customer's account"""
     sign_ins_file: Path | None = None
@@ -90,6 +92,7 @@ class GuestOptions:
             greets=self.learned_greets if self.greets is None else self.greets,
             turns=self.turns,
             turn_silence_s=self.turn_silence_s,
+            library=self.library,
             custom_attributes={"runId": run_id},
             tag_of=guest_tag,
         )
@@ -147,6 +150,7 @@ def read_guest_options(
         turns=_one_of("--turns", parsed.turns, {**on_off, "": turns}),
         turn_silence_s=_silence_s(parsed.turn_silence),
         listen=_one_of("--listen", parsed.listen, on_off),
+        library=_one_of("--websockets", parsed.websockets, {"fast": False, "library": True}),
         sign_ins=() if file is None else read_sign_ins(file),
         sign_ins_file=file,
     )

@@ -6,7 +6,6 @@ server may answer and decides.
 """
 
 import contextlib
-import logging
 import os
 import re
 from base64 import b64encode
@@ -21,6 +20,7 @@ from websockets.uri import WebSocketURI
 
 from harness.errors import ConnectFailed, TransportError, UpgradeRejected
 from harness.transport.dial import Address
+from harness.transport.frames import QUIET
 from harness.units import asked_wait_s
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -31,17 +31,27 @@ _WELL_FORMED = re.compile(
     rb"HTTP/1\.1 101 [\t -~\x80-\xff]*(?:\r\n[-!#$%&'*+.^_`|~\w]+:[\t -~\x80-\xff]*)*", re.ASCII
 )
 
-_QUIET = logging.getLogger("harness.websocket")
-_QUIET.setLevel(logging.CRITICAL)  # the library would log each frame, and with it tokens
-
 
 class Upgrade:
     """One upgrade, from request to answer; it never takes a byte behind the answer's head."""
 
-    __slots__ = ("_address", "_endless", "_head", "_key", "_origin", "_path", "_protocol")
+    __slots__ = (
+        "_address",
+        "_always_library",
+        "_endless",
+        "_head",
+        "_key",
+        "_origin",
+        "_path",
+        "_protocol",
+    )
 
-    def __init__(self, address: Address, path: str, origin: str | None) -> None:
+    def __init__(
+        self, address: Address, path: str, origin: str | None, *, library: bool = False
+    ) -> None:
+        """``library``: it decides of every answer."""
         self._address = address
+        self._always_library = library
         self._path = path
         self._origin = origin
         self._key = b64encode(os.urandom(16))
@@ -77,7 +87,7 @@ class Upgrade:
         if end < 0 or self._endless:
             return False, b""
         head, mark, rest = self._head[:end], b"\r\n\r\n", self._head[end + 4 :]
-        if self._plainly_right(head):
+        if not self._always_library and self._plainly_right(head):
             return True, rest
         if head.split(b" ", 2)[1:2] == [b"101"]:
             self._library().receive_data(head + mark)
@@ -138,7 +148,7 @@ class Upgrade:
             address = self._address
             resource, _, query = self._path.partition("?")
             uri = WebSocketURI(address.tls is not None, address.host, address.port, resource, query)
-            self._protocol = ClientProtocol(uri, logger=_QUIET)
+            self._protocol = ClientProtocol(uri, logger=QUIET)
             self._protocol.key = self._key.decode()
             self._protocol.send_request(self._protocol.connect())
         return self._protocol

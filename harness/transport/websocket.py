@@ -30,10 +30,11 @@ from harness.transport.frames import (
     PONG,
     TEXT,
     Control,
+    FastFrames,
     FrameError,
-    FrameReader,
-    encode,
-    encode_close,
+    Frames,
+    LibraryFrames,
+    close_payload,
     read_close,
 )
 from harness.transport.upgrade import Upgrade
@@ -84,13 +85,11 @@ class WebSocket:
         "phases",
     )
 
-    def __init__(
-        self, link: Link, upgrade: Upgrade, receiver: Receiver, max_message_bytes: int
-    ) -> None:
+    def __init__(self, link: Link, upgrade: Upgrade, receiver: Receiver, frames: Frames) -> None:
         self._link = link
         self._handshake: Upgrade | None = upgrade
-        self._frames = FrameReader(max_message_bytes)
-        self._close_received: tuple[int, str] | None = None
+        self._frames = frames
+        self._close_received: tuple[int | None, str] | None = None
         self._close_sent = False
         self._receiver = receiver
         self._recvmsg = link.sock.recvmsg if KERNEL_STAMPS else None
@@ -116,7 +115,7 @@ class WebSocket:
         """
         if self._closed or self._close_sent or self._handshake is not None:
             raise ConnectionLost(*(self._close_received or (None, "")))
-        frame = encode(TEXT, data)
+        frame = self._frames.encode(TEXT, data)
         if self._link.tls is not None:
             frame = self._sealed(frame)
         stamp = monotonic_ns()
@@ -129,7 +128,7 @@ class WebSocket:
             return
         if not self._close_sent and self._handshake is None:
             self._close_sent = True
-            self._write(encode_close(1000))
+            self._write_frame(CLOSE, close_payload(1000))
         if not self._closed and wait_s > 0:
             self._waiter.wait(wait_s)
         self._end()
@@ -196,20 +195,17 @@ class WebSocket:
         if self._handshake is not None:
             data = self._feed_handshake(data, arrived)
         receiver, awaited = self._receiver, False
-        try:
-            for item in self._frames.feed(data):
-                if type(item) is bytes:
-                    if receiver.on_frame(item, arrived, seen):
-                        awaited = True
+        for item in self._frames.feed(data):
+            if type(item) is bytes:
+                if receiver.on_frame(item, arrived, seen):
+                    awaited = True
+            else:
+                if type(item) is FrameError:
+                    self._on_error(item)
                 else:
-                    self._on_control(item)  # type: ignore[arg-type]  # bytes or Control
-                    if self._closed:
-                        break
-        except FrameError as error:
-            if not self._close_sent:
-                self._write(encode_close(error.code))
-            # What came was no websocket any more: there is nothing more to learn from waiting.
-            self._end()
+                    self._on_control(item)  # type: ignore[arg-type]  # it is one of three
+                if self._closed:
+                    break
         if tls is not None and tls.ended:
             self._on_eof()
         if awaited:
@@ -232,16 +228,23 @@ class WebSocket:
             self._waiter.notify()
         return rest
 
+    def _on_error(self, error: FrameError) -> None:
+        self._close_received = None, error.why
+        if not self._close_sent:
+            self._write_frame(CLOSE, close_payload(error.code))
+        # What came was no websocket any more: there is nothing more to learn from waiting.
+        self._end()
+
     def _on_control(self, control: Control) -> None:
         if control.opcode == PING:
             if not self._close_sent:
-                self._write(encode(PONG, control.payload))
+                self._write_frame(PONG, control.payload)
         elif control.opcode == CLOSE:
             self._close_received = read_close(control.payload)
             if not self._close_sent:
-                code = self._close_received[0] if control.payload else 1000
+                code = read_close(control.payload)[0] if control.payload else 1000
                 self._close_sent = True
-                self._write(encode_close(code))
+                self._write_frame(CLOSE, close_payload(code))
             # Both close frames are out. The server should end the TCP connection now; there is
             # no sense in waiting for it.
             self._end()
@@ -253,6 +256,9 @@ class WebSocket:
             self._writer.stop()
 
     # Sending.
+
+    def _write_frame(self, opcode: int, payload: bytes) -> None:
+        self._write(self._frames.encode(opcode, payload))
 
     def _write(self, data: bytes) -> None:
         self._push(self._sealed(data))
@@ -313,15 +319,19 @@ def connect(
     timeout_s: float = 10.0,
     origin: str | None = None,
     max_message_bytes: int = 1 << 20,
+    library: bool = False,
 ) -> WebSocket:
     """Dial and upgrade. ``path`` is the resource with its query, such as ``/v1?deploymentId=…``.
 
+    With ``library`` the upgrade and all frames are the websockets library's work.
     Raises ConnectFailed or UpgradeRejected; nothing stays open then.
     """
     started = monotonic_ns()
     link = dial(address, timeout_s=timeout_s)
     dialled = monotonic_ns()
-    websocket = WebSocket(link, Upgrade(address, path, origin), receiver, max_message_bytes)
+    frames: Frames = (LibraryFrames if library else FastFrames)(max_message_bytes)
+    upgrade = Upgrade(address, path, origin, library=library)
+    websocket = WebSocket(link, upgrade, receiver, frames)
     left = timeout_s - (dialled - started) / 1e9
     websocket.upgrade(timeout_s=max(0.001, left))
     websocket.phases["connect"] = dialled - started + websocket.phases["upgrade"]

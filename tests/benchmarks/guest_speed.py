@@ -6,7 +6,8 @@ CPU time of the client's process counts. The kinds take turns, and the medians o
 compared: even so the ratios move by some hundredths on a machine with other work. The bare loop
 keeps no books: it sends the same bytes again and again and counts frames. An exchange is a text
 with its echo and its reply; the server is the simulator, in a process of its own. *session* is
-GuestSession with ledger and recorder; *everything* adds the Locust user and Locust's statistics.
+GuestSession with ledger and recorder; *everything* adds the Locust user and Locust's statistics;
+*library* is the same with the websockets library's own upgrade and frames.
 Only the pacing is off: it would sleep. Ends with 1 when a floor is missed.
 """
 
@@ -40,7 +41,7 @@ FLOORS = {
 }
 HELD_KIB = 12.0
 WORKS = ("exchanges", "opened", "held")
-KINDS = ("bare", "session", "everything")
+KINDS = ("bare", "session", "everything", "library")
 
 
 def main(words: list[str]) -> int:
@@ -135,7 +136,7 @@ def measure(kind: str, work: str, url: str, ca_file: str | None, held: int) -> d
     if kind == "bare":
         bare = Bare(url, ca_file)
         return {"exchanges": bare.exchanges, "opened": bare.opened, "held": bare.held}[work](held)
-    guests = Guests(url, ca_file, everything=kind == "everything")
+    guests = Guests(url, ca_file, everything=kind != "session", library=kind == "library")
     return {"exchanges": guests.exchanges, "opened": guests.opened, "held": guests.held}[work](held)
 
 
@@ -288,7 +289,8 @@ class BareLine:
 class Guests:
     """Our own, with or without Locust around them."""
 
-    def __init__(self, url: str, ca_file: str | None, *, everything: bool) -> None:
+    def __init__(self, url: str, ca_file: str | None, *, everything: bool, library: bool) -> None:
+        self.library = library
         self.directory = Path(tempfile.mkdtemp(prefix="bench-guest-"))
         self.everything = everything
         self.url, self.ca_file = url, ca_file
@@ -430,7 +432,7 @@ class Guests:
             options = RunOptions(
                 terms=Terms(name="bench", target=parse_target(self.url, ca_file=self.ca_file)),
                 reports=self.directory,
-                guest_options=GuestOptions(paced=False),
+                guest_options=GuestOptions(paced=False, library=self.library),
             )
             run_dir = self.directory / "run"
             run_dir.mkdir()

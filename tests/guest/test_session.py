@@ -406,3 +406,17 @@ replyMessage = {title = "Sizes"}
 sections = [{title = "Sizes", multipleSelection = true, items = [
   {id = "42", title = "42"}, {id = "43", title = "43"}]}]
 """
+
+
+@pytest.mark.process
+def test_a_story_is_the_same_with_the_frames_of_the_library(rig: Any) -> None:
+    with rig.guest(library=True, reconnect_every_s=0.01) as guest:
+        guest.say("hello")
+        assert guest.await_reply(within="5s") == "You said: hello"
+        guest.drop()
+        guest.reconnect()
+        guest.say("näh " * 500)
+        assert guest.await_reply(within="5s", containing="näh näh")
+        guest.health_check()
+    assert not rig.leftovers()
+    assert rig.outcomes("clear") == {Outcome.OK: 1}
