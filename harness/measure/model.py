@@ -289,6 +289,8 @@ class Counter:
     many: str
     """several of them, in a sentence"""
     by: CountedBy
+    label: str = ""
+    """what became of a session of this class"""
     more: str = ""
     """what else a reader has to know"""
     judged: bool = True
@@ -323,6 +325,14 @@ def _unusual(name: str, many: str, more: str = "", **flags: Any) -> Counter:
     return Counter(name=name, many=many, more=more, **flags)
 
 
+def _class(
+    name: str, label: str, many: str, by: CountedBy = CountedBy.LEDGER, more: str = ""
+) -> Counter:
+    """One of the classes of which each session is in exactly one."""
+    section = Section.SESSIONS
+    return Counter(name=name, section=section, many=many, by=by, label=label, more=more)
+
+
 USUAL = "expected"
 """The one count of what is as it should be."""
 _COUNTERS = (
@@ -331,17 +341,19 @@ _COUNTERS = (
         CountedBy.LEDGER,
         intended="sessions intended",
         opened="sessions opened",
-        cleared="sessions cleared with proof",
-        ended_by_service="sessions ended by the service",
-        never_configured="sessions that never came to be",
-        leftover="sessions left behind",
     ),
-    *_of(
-        Section.SESSIONS,
+    _class("cleared", "cleared", "sessions cleared with proof", more="with the service's proof"),
+    _class("ended_by_service", "ended by the service", "sessions ended by the service"),
+    _class("never_configured", "never came to be", "sessions that never came to be"),
+    _class("settled", "settled by sweep", "sessions settled by a sweep", CountedBy.FILES),
+    _class(
+        "disconnected",
+        "disconnected by the Platform API",
+        "sessions whose conversation the Platform API ended",
         CountedBy.FILES,
-        settled="sessions settled by a sweep",
-        disconnected="sessions whose conversation the Platform API ended",
+        more="their sessions lapse",
     ),
+    _class("leftover", "leftover", "sessions left behind", more="no proof of an end"),
     *_of(
         Section.ARRIVALS,
         CountedBy.SCHEDULE,
@@ -435,6 +447,10 @@ def counters_of(section: Section, by: CountedBy | None = None) -> tuple[str, ...
     return tuple(one.name for one in _COUNTERS if one.section is section and by in (None, one.by))
 
 
+CLASSES: MappingProxyType[str, str] = MappingProxyType(
+    {one.name: one.label for one in _COUNTERS if one.label}
+)
+"""The classes of the account of sessions, and what became of those in each. They add up."""
 GROUPS: MappingProxyType[str, tuple[str, ...]] = MappingProxyType(
     {str(one): counters_of(one) for one in (Section.GUESTS, Section.STORIES, Section.QUESTIONS)}
 )

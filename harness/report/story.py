@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.measure.lag import LATE_MS, MOST_LATE
+from harness.measure.model import CLASSES, COUNTERS
 from harness.report import wording
 from harness.report.wording import (
     UNKNOWN,
@@ -34,15 +35,8 @@ VERDICTS = {
     "INVALID": ("Not valid", "the generator or the record was not good enough to judge by"),
     None: ("No verdict", "this record holds no verdict"),
 }
-CLASSES = (
-    ("cleared", "Cleared, with the service's proof"),
-    ("ended_by_service", "Ended by the service"),
-    ("never_configured", "Never came to be at the service"),
-    ("settled", "Ended afterwards by a sweep"),
-    ("disconnected", "Disconnected afterwards by the Platform API; their sessions lapse"),
-    ("in_session", "In session now"),
-    ("leftover", "Leftover: no proof of an end"),
-)
+IN_SESSION = ("in_session", "in session now")
+"""The class of those who are at it, in a report of a run that goes on."""
 RARE = ("in_session", "disconnected")
 """Classes that most runs have none of: they are shown where they hold somebody."""
 STEPS = (
@@ -209,13 +203,15 @@ def account_rows(record: RunRecord) -> list[Row]:
     """The classes of the account; figures that are not recorded are dashes."""
     whole = record.sessions.intended
     rows = []
-    for key, label in CLASSES:
+    for key, label in (*CLASSES.items(), IN_SESSION):
         value = getattr(record.sessions, key)
         if key in RARE and not value:
             continue
         share = value / whole if whole and value is not None else None
         note = share_text(value, whole)
-        rows.append(Row(key=key, label=label, figure=count_text(value), share=share, note=note))
+        more = COUNTERS[key].more if key in COUNTERS else ""
+        text = label[:1].upper() + label[1:] + (f": {more}" if more else "")
+        rows.append(Row(key=key, label=text, figure=count_text(value), share=share, note=note))
     return rows
 
 
@@ -446,7 +442,7 @@ def notices(record: RunRecord) -> list[str]:
     sessions = record.sessions
     classes = [
         getattr(sessions, key)
-        for key, _ in CLASSES
+        for key in (*CLASSES, IN_SESSION[0])
         if key not in RARE or getattr(sessions, key) is not None
     ]
     if sessions.intended is not None and None not in classes and sum(classes) != sessions.intended:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.judge.gate import chance_text
-from harness.measure.model import COUNTERS, OPERATIONS
+from harness.measure.model import CLASSES, COUNTERS, OPERATIONS
 from harness.report import story, wording
 from harness.rundir.schema import Objective, RunRecord
 from harness.units import milliseconds
@@ -123,14 +123,8 @@ def account_line(record: Mapping[str, Any]) -> Text:
         f"cleared {sessions['cleared']:,}",
         f"left over {left:,}",
     ]
-    for key, words in (
-        ("in_session", "in session now"),
-        ("ended_by_service", "ended by the service"),
-        ("settled", "settled by sweep"),
-        ("disconnected", "disconnected by the platform"),
-        ("never_configured", "never opened"),
-    ):
-        if sessions.get(key):
+    for key, words in (story.IN_SESSION, *CLASSES.items()):
+        if sessions.get(key) and key not in ("cleared", "leftover"):
             parts.append(f"{words} {sessions[key]:,}")
     line = Text(" · ".join(parts), style="bold")
     reasons = sessions.get("leftover_reasons") or {}
@@ -140,22 +134,12 @@ def account_line(record: Mapping[str, Any]) -> Text:
     return line
 
 
-_DISCONNECTED = (("disconnected", "disconnected by the platform"),)
-
-
 def identity_line(sessions: Mapping[str, Any]) -> Text:
     """The accounting identity, in full: every session ever intended is in exactly one class."""
     terms = " + ".join(
         f"{words} {sessions.get(key) or 0:,}"
-        for key, words in (
-            ("cleared", "cleared"),
-            ("ended_by_service", "ended by the service"),
-            ("never_configured", "never configured"),
-            ("settled", "settled by sweep"),
-            *(_DISCONNECTED if sessions.get("disconnected") else ()),
-            *([("in_session", "in session now")] if "in_session" in sessions else []),
-            ("leftover", "leftover"),
-        )
+        for key, words in (*CLASSES.items(), story.IN_SESSION)
+        if key not in story.RARE or sessions.get(key)
     )
     text = f"  intended {sessions.get('intended') or 0:,} = {terms}"
     if sessions.get("balanced") is False:

@@ -10,9 +10,10 @@ from pydantic import BaseModel
 import harness
 from harness.guest.inbox import Finding
 from harness.judge.accounts import ENDS
-from harness.judge.record import KNOWN
+from harness.judge.record import KNOWN, sessions_block
+from harness.ledger.reader import Account
 from harness.load.dispatch import Counts
-from harness.measure.model import COUNTERS, GROUPS, CountedBy, Section, counters_of
+from harness.measure.model import CLASSES, COUNTERS, GROUPS, CountedBy, Section, counters_of
 from harness.rundir.schema import Arrivals, Guests, Questions, Sessions, Stories
 
 ROOT = Path(harness.__path__[0])
@@ -55,6 +56,11 @@ def test_every_count_is_a_key_of_the_record(section: Section, model: type[BaseMo
 
 def test_questions_end_as_the_registry_says() -> None:
     assert {"asked", *ENDS, "failed", "ambiguous"} == set(GROUPS["questions"])
+
+
+def test_the_classes_of_sessions_are_those_of_the_account() -> None:
+    account = {"intended", "opened", "leftover_reasons", "balanced"}
+    assert set(CLASSES) == set(sessions_block(Account())) - account
 
 
 def test_each_count_has_words_of_its_own() -> None:

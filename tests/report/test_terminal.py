@@ -44,7 +44,7 @@ def test_everything_is_there() -> None:
         report="reports/r-1/report.html",
     )
     assert "opened 1,032 · cleared 1,030 · left over 2" in shown
-    assert "never opened 3" in shown
+    assert "never came to be 3" in shown
     assert "(clear_unanswered 2)" in shown
     row = next(line for line in shown.splitlines() if line.startswith("reply "))
     assert row.split() == ["reply", "5,000", "10", "50.3", "61.2", "1,234", "-", "70"]
