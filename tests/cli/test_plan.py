@@ -222,6 +222,9 @@ def test_the_capacity_of_a_search(tmp_path: Path, capsys: pytest.CaptureFixture[
     plan = json.loads(capsys.readouterr().out)["plan"]
     assert plan["headroom"] == pytest.approx(900 / 640 - 1)
     assert plan["headroom_by"] == "guests in session"
+    # it has not ended: its own words, and a doubt
+    (doubt,) = plan["warnings"]
+    assert "has no sure answer (so far between 120 and 123 guests/min): search again" in doubt
     # sessions of 0.42 s: nothing is said, neither in the terminal nor on the page
     other = {"arrivals_per_s": 2.0, "session_s": 0.42, "occupancy": 0.84, "replies_per_s": 2.0}
     folder = search_of(tmp_path / "capacity-1", [met | other, over])

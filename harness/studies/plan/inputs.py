@@ -13,7 +13,7 @@ from harness.errors import ConfigError
 from harness.studies.calibrate.calibration import CALIBRATION, read_calibration
 from harness.studies.capacity.answer import highest_met
 from harness.studies.capacity.runner import resume_search
-from harness.studies.capacity.search import Raised, answer
+from harness.studies.capacity.search import Found, Raised, answer
 from harness.studies.plan.model import BusyHour, Capacity, Wanted, busy_hour
 from harness.units import duration_text, rate_per_s, seconds
 from harness.workload.schedule import read_profile
@@ -145,6 +145,8 @@ def read_capacity(text: str) -> Capacity:
         session_s=session_s or None,
         messages=replies / per_s if replies and per_s else None,
         source=f"the search in {folder}",
+        answer=found.text(search.by.unit, search.by.shown(1.0)),
+        sure=found.found in (Found.KNEE, Found.AT_LEAST, Found.GENERATOR),
     )
 
 

@@ -44,6 +44,10 @@ class Capacity:
     session_s: float | None = None
     messages: float | None = None
     source: str = "as given"
+    answer: str = ""
+    """what the search itself says"""
+    sure: bool = True
+    """whether that is a limit, or a load that was met, and nothing spoke against it"""
 
     def figures(self) -> str:
         """What is known, in words."""
@@ -530,6 +534,9 @@ def _warnings(wanted: Wanted, agents: Agents, session_s: float) -> tuple[str, ..
             f"a test of {duration_text(wanted.test_s)} is shorter than three chats of "
             f"{duration_text(session_s)}: it hardly reaches its load (--test-duration)"
         )
+    capacity = wanted.capacity
+    if capacity is not None and not capacity.sure:
+        found.append(f"{capacity.source} has no sure answer ({capacity.answer}): search again")
     if agents.gives_up > MOST_GIVE_UP:
         found.append(
             f"{agents.gives_up:.1%} of the guests who ask for an agent give up before one comes, "

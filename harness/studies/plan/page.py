@@ -140,7 +140,8 @@ def plan_rows(wanted: Wanted, plan: LaunchPlan, *, machines: str, arrivals: str)
             else f"gone when demand has grown by {plan.headroom:.0%}, at "
             f"{wanted.chats_per_h * (1 + plan.headroom):,.0f} chats an hour"
         )
-        measured = f"{wanted.capacity.figures()} ({wanted.capacity.source})"
+        found = wanted.capacity.answer
+        measured = f"{wanted.capacity.figures()} ({wanted.capacity.source}{found and f': {found}'})"
         why = f"measured {measured}, by {plan.headroom_by}; {gone}"
         rows.append(("headroom", f"{plan.headroom:+.0%}", why))
     return rows
