@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from harness.errors import ConfigError
+from harness.measure.lag import LATE_MS
 from harness.rundir.layout import write_json
 
 CALIBRATION = "calibration.json"
@@ -22,6 +23,8 @@ QUIET = 0.1
 """Of a machine that others may use while it is calibrated."""
 SAFE = 0.7
 """The part of what was reached that a plan counts on: nobody drives at the edge."""
+SPOILED_MS = LATE_MS / 2
+"""Half of what makes a run INVALID: there has to be room for a bad minute."""
 WINDOW = 3
 """Seconds that are judged together: one late second says little."""
 SPOILED_IN_A_ROW = 2

@@ -6,10 +6,28 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table as TerminalTable
 
-from harness.report.html.page import Column, Page, Section, Table, Tile, write_page
-from harness.studies.calibrate.calibration import SAFE, Calibration, Carried, Limit, Rate
+from harness.report.html.page import Column, Items, Page, Section, Table, Tile, write_page
+from harness.studies.calibrate.calibration import (
+    SAFE,
+    SPOILED_MS,
+    Calibration,
+    Carried,
+    Limit,
+    Rate,
+)
 
 PAGE = "calibration.html"
+ASSUMES = (
+    "A guest's texts are short, and each is answered by one message.",
+    f"A generator is late when its lag is above {SPOILED_MS:g} ms at the 99th percentile, half of "
+    "what voids a run.",
+    "Rates grow with the machines: two of them make twice as much.",
+)
+COULD_NOT_TELL = (
+    "What the network between here and a real service takes or delays.",
+    "How much more it would be without the simulator, which had its share of the processor.",
+    "Whether the machine goes on like this for hours: the rises last minutes.",
+)
 NAMES = {"plain": "plain", "tls": "TLS"}
 
 
@@ -127,7 +145,9 @@ def write_calibration_page(folder: Path, found: Calibration) -> Path:
                 "at the edge is spoiled by the first bad minute. Sessions are what memory, files "
                 "and ports have room for.",
                 blocks=[Table(label="Every figure", columns=columns, rows=cells, cards=True)],
-            )
+            ),
+            Section(heading="What this assumes", blocks=[Items(ASSUMES)]),
+            Section(heading="What it could not tell", blocks=[Items(COULD_NOT_TELL)]),
         ],
         foot="Lag is how late the generator itself was, at the 99th percentile.",
     )

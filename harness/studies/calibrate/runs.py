@@ -29,12 +29,12 @@ from harness.machine import (
     usable_cores,
 )
 from harness.measure.histogram import Histogram
-from harness.measure.lag import LATE_MS
 from harness.measure.model import Phase
 from harness.measure.recorder import LAG_LOOP, service_tag
 from harness.measure.snapshot import read_histograms, read_intervals
 from harness.rundir.layout import RunDirectory
 from harness.studies.calibrate.calibration import (
+    SPOILED_MS,
     Calibration,
     Carried,
     HeldSessions,
@@ -46,8 +46,6 @@ from harness.studies.calibrate.calibration import (
 from harness.supervise.run_process import Say, watch_run
 from harness.units import rate_per_s, seconds
 
-SPOILED_MS = LATE_MS / 2
-"""Half of what makes a run INVALID: there has to be room for a bad minute."""
 SLOW_MS = 100.0
 """The simulator answers after a millisecond; where half of them take this, it is at fault."""
 BOT_MS = 1

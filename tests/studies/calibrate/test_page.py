@@ -31,6 +31,8 @@ def test_the_answer_comes_first_and_markup_is_escaped(tmp_path: Path) -> None:
     assert "<h1>Count on 140 new guests a second</h1>" in html
     assert "load&lt;b&gt;1" in html
     assert "19,000" in html
+    assert "What this assumes" in html
+    assert "What it could not tell" in html
     assert "http://" not in html
     assert "https://" not in html
 
