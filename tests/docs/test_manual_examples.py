@@ -15,6 +15,7 @@ from docs.manual import ROOT, Example, examples
 from harness.config.target import read_targets
 from harness.judge.objective import parse_objectives
 from harness.judge.record import KNOWN
+from harness.simulator.dialogue import read_dialogue
 
 SLO = 'objectives = ["leftovers == 0"]\n'
 
@@ -56,6 +57,10 @@ def test_files_can_be_read(example: Example, tmp_path: Path) -> None:
             file = tmp_path / "targets.toml"
             file.write_text(example.text)
             assert read_targets(file)
+        if "answer" in found:
+            file = tmp_path / "bot.toml"
+            file.write_text(example.text)
+            assert read_dialogue(file).answers
         if "objectives" in found:
             assert parse_objectives(example.text, KNOWN, name=example.page)
 
