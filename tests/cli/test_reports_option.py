@@ -6,7 +6,7 @@ import pytest
 
 from harness.cli.main import COMMANDS, command_of
 
-WITHOUT = {"target", "simulate", "script", "conform", "new", "docs"}
+WITHOUT = {"target", "simulate", "script", "conform", "new", "docs", "deploy"}
 NEEDED = {
     "plan": ["--handle-time", "5m", "--messages", "4"],
     "gate": ["latest", "--slo", "x.toml"],
