@@ -36,12 +36,12 @@ class LocustProcess:
     def __init__(
         self,
         locustfile: str,
-        asked: Mapping[str, str],
+        parameters: Mapping[str, str],
         script: Mapping[str, str] = NO_SCRIPT,
         *,
         folder: Path | None = None,
     ) -> None:
-        """``asked`` are texts by variable; ``script`` is in the file's environment beside them.
+        """``parameters`` are texts by variable; ``script`` is in the environment beside them.
 
         ``folder`` is where it is imported, if not here.
 
@@ -50,7 +50,7 @@ class LocustProcess:
         if not Path(locustfile).is_file():
             raise ConfigError(f"there is no locustfile {locustfile!r}")
         self._locustfile = locustfile
-        self._asked, self._script = asked, script
+        self._parameters, self._script = parameters, script
         self._begun = False
         with ExitStack() as held:
             self._lifeline = held.enter_context(Lifeline())
@@ -62,7 +62,7 @@ class LocustProcess:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=self._errors,
-                    env=child_environment({**script, **asked, **self._started_by}),
+                    env=child_environment({**script, **parameters, **self._started_by}),
                     cwd=folder,
                     pass_fds=self._lifeline.fds,
                     start_new_session=True,  # Ctrl-C reaches us alone: we hand it on in stages
@@ -86,7 +86,7 @@ class LocustProcess:
         if "error" in found:
             raise ConfigError(found["error"])
         _refuse_decided(found["configured"])
-        for name in self._asked.keys() - {SEED.variable} - set(found["asked"]):
+        for name in self._parameters.keys() - {SEED.variable} - set(found["asked"]):
             how = HOW_ASKED if name in (RATE.variable, OVER.variable) else ""
             raise ConfigError(
                 f"{SETTINGS[name].option}: {self._locustfile} does not use it, so "
@@ -145,13 +145,13 @@ class LocustProcess:
 
 def inspect_locustfile(
     locustfile: str,
-    asked: Mapping[str, str],
+    parameters: Mapping[str, str],
     script: Mapping[str, str] = NO_SCRIPT,
     *,
     folder: Path | None = None,
 ) -> dict[str, Any]:
     """:meth:`LocustProcess.plan` of a file that is not run now."""
-    with LocustProcess(locustfile, asked, script, folder=folder) as locust:
+    with LocustProcess(locustfile, parameters, script, folder=folder) as locust:
         return locust.plan()
 
 
@@ -224,7 +224,7 @@ class Stages:
         self._say = say
         self._before: dict[int, Any] = {}
         self._first = signal.SIGTERM
-        self.asked = 0
+        self.stops = 0
 
     def __enter__(self) -> "Stages":
         for number in heeded():
@@ -238,26 +238,26 @@ class Stages:
     def begin(self, locust: "subprocess.Popen[bytes]") -> None:
         """Locust has been started: from now on it is told."""
         self._locust = locust
-        for stage in range(1, self.asked + 1):
+        for stage in range(1, self.stops + 1):
             self._tell(locust, stage)
 
     def end(self) -> None:
         """End the run in order, unless that is being done."""
-        if not self.asked:
+        if not self.stops:
             self._ask(signal.SIGTERM)
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
-        if number == signal.SIGHUP and self.asked:
+        if number == signal.SIGHUP and self.stops:
             return  # a terminal that goes away may say so twice: nobody has asked once more
         self._ask(number)
 
     def _ask(self, number: int) -> None:
-        if not self.asked:
+        if not self.stops:
             # By hand, conversations have all their time; who sends SIGTERM kills before long.
             self._first = IN_ORDER if number == signal.SIGINT else signal.SIGTERM
-        self.asked += 1
+        self.stops += 1
         if self._locust is not None:
-            self._tell(self._locust, self.asked)
+            self._tell(self._locust, self.stops)
 
     def _tell(self, locust: "subprocess.Popen[bytes]", stage: int) -> None:
         """Act first, speak second."""

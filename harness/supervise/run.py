@@ -123,9 +123,9 @@ def supervise(args: Namespace) -> int:
                 _tell_breaks(plan, console, real=terms is not None)
                 admin = "" if simulator is None else simulator.admin
                 words = _words(args, locustfile, run_time_s)
-                asked = _asked(args, target, directory, admin)
-                came = _run_locust(locust, words, asked, directory, run_time_s, console, above)
-                code = _conclude(directory, target, came, admin, console)
+                config = _config(args, target, directory, admin)
+                ended = _run_locust(locust, words, config, directory, run_time_s, console, above)
+                code = _conclude(directory, target, ended, admin, console)
                 if simulator is not None and not args.keep_sim and code == ExitCode.LEFTOVERS:
                     _tell(console, ENDED_WITH_IT, style="")
                 return code
@@ -136,15 +136,15 @@ def supervise(args: Namespace) -> int:
 def be_a_worker(args: Namespace) -> int:
     """Be Locust's worker until the master lets go; what to do comes from there."""
     locustfile, script = playable(args.locustfile)
-    asked = parameters_of(args)
-    inspect_locustfile(locustfile, asked, script)
+    parameters = parameters_of(args)
+    inspect_locustfile(locustfile, parameters, script)
     command = [
         sys.executable, "-m", "locust", "-f", locustfile, "--worker",
         "--master-host", args.master_host, "--master-port", str(args.master_port),
     ]  # fmt: skip
     if args.processes:
         command += ["--processes", str(args.processes)]
-    os.execve(sys.executable, command + args.rest, child_environment({**asked, **script}))
+    os.execve(sys.executable, command + args.rest, child_environment({**parameters, **script}))
 
 
 # Before.
@@ -256,11 +256,11 @@ def _tell(console: Console, sentence: str, *, style: str = "yellow") -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Came:
+class _Ended:
     """How Locust came to its end."""
 
     status: int
-    asked: int
+    stops: int
     """how often somebody has asked the run to stop"""
     orphans: bool
     """processes of its were left when its main process had ended, and had to be seen to"""
@@ -269,18 +269,18 @@ class _Came:
 def _run_locust(
     process: LocustProcess,
     words: list[str],
-    asked: RunConfig,
+    config: RunConfig,
     directory: Path,
     run_time_s: float,
     console: Console,
     above: Starter | None,
-) -> _Came:
+) -> _Ended:
     """Locust to its end, which it makes by itself should we die before it."""
     files = RunDirectory(directory)
     progress = Progress(directory, run_time_s=run_time_s)
     with shown(progress, console) as display, Stages(directory, display.say) as stages:
-        config = write_json(files.config, asked.given)
-        locust = process.begin(words, config=config, log=files.locust_log)
+        file = write_json(files.config, config.given)
+        locust = process.begin(words, config=file, log=files.locust_log)
         stages.begin(locust)
         try:
             while True:
@@ -293,10 +293,10 @@ def _run_locust(
             if locust.poll() is None:  # a mistake of ours must not leave it running
                 stages.end()
                 locust.wait()
-        orphans = stages.asked < len(STAGES) and end_group(
+        orphans = stages.stops < len(STAGES) and end_group(
             locust.pid, within_s=ORPHANS_WITHIN_S, say=display.say
         )
-    return _Came(status=status, asked=stages.asked, orphans=orphans)
+    return _Ended(status=status, stops=stages.stops, orphans=orphans)
 
 
 def _words(args: Namespace, locustfile: str, run_time_s: float) -> list[str]:
@@ -323,7 +323,7 @@ def _words(args: Namespace, locustfile: str, run_time_s: float) -> list[str]:
     return words + list(args.rest)
 
 
-def _asked(args: Namespace, target: Target, directory: Path, simulator: str) -> RunConfig:
+def _config(args: Namespace, target: Target, directory: Path, simulator: str) -> RunConfig:
     """What Locust's process is handed as a whole: the options, and the variables of ours."""
     settings: dict[Setting, object] = {
         TARGET: target.url if args.target == "sim" else args.target,
@@ -349,25 +349,25 @@ def _asked(args: Namespace, target: Target, directory: Path, simulator: str) -> 
 
 
 def _conclude(
-    directory: Path, target: Target, came: _Came, simulator: str, console: Console
+    directory: Path, target: Target, ended: _Ended, simulator: str, console: Console
 ) -> int:
     """Show the end that Locust has made of the run; make it where it could not."""
     if not RunDirectory(directory).start.exists():
-        if came.asked:
+        if ended.stops:
             console.print("stopped by hand before the run began; nothing was sent")
             return int(ExitCode.INTERRUPTED)
         raise ConfigError(_why_locust_failed(directory))
     from harness.finish import finish_run, finished_before
 
-    killed = came.status < 0
-    finished = None if killed or came.orphans else finished_before(directory)
+    killed = ended.status < 0
+    finished = None if killed or ended.orphans else finished_before(directory)
     if finished is None:
-        incomplete = f"Locust was ended by {signal.Signals(-came.status).name}" if killed else ""
+        incomplete = f"Locust was ended by {signal.Signals(-ended.status).name}" if killed else ""
         finished = finish_run(
             directory,
             target,
             incomplete=incomplete,
-            sweep=came.asked < len(STAGES),
+            sweep=ended.stops < len(STAGES),
             simulator=simulator,
             say=partial(_tell, console, style="bold"),
         )

@@ -76,8 +76,8 @@ def test_nobody_else_replaces_a_file() -> None:
                 moves = name == "replace" and len(node.args) == 1 and not node.keywords
                 if moves or name in ("rename", "fsync"):
                     found.add(f"{module}: {name}")
-    # What is set aside is kept; the list of workers is only ever added to; a copy of a worker's file
-    # that comes anew grows beside the old one and takes its place.
+    # What is set aside is kept; the list of workers is only ever added to; a file of a worker that
+    # is copied anew grows beside the old copy and takes its place.
     others = {
         "ledger/reader.py: rename",
         "ledger/tokens.py: fsync",

@@ -57,7 +57,7 @@ def test_a_signal_before_locust_is_started_reaches_it_then() -> None:
     said: list[str] = []
     with Stages(Path("run"), said.append) as stages:
         os.kill(os.getpid(), signal.SIGINT)
-        assert stages.asked == 1
+        assert stages.stops == 1
         locust = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
         assert said == []
         stages.begin(locust)
@@ -73,7 +73,7 @@ def test_who_sends_sigterm_has_less_time_and_a_terminal_hangs_up_once() -> None:
         os.kill(os.getpid(), signal.SIGHUP)
         os.kill(os.getpid(), signal.SIGHUP)
         assert locust.wait(20) == -signal.SIGTERM
-        assert stages.asked == 1
+        assert stages.stops == 1
     assert len(said) == 1
 
 
