@@ -26,8 +26,8 @@ MOST_BUSY = 0.9
 MOST_GIVE_UP = 0.05
 SESSIONS_OF_A_TEST = 3
 """A test that is shorter than so many chats has hardly reached its load."""
-MOST_WORKERS = 150
-"""One process is a run's master: each worker takes up to 0.6 % of a core of it."""
+MOST_WORKERS = 200
+"""A run's master is one process: each worker takes up to 0.25 % of its core, and half is spare."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
