@@ -8,6 +8,7 @@
 # make check  formatting, lint, types, import contracts
 # make crash-matrix  every fault, mode and ending of a run, and 500 random kills (two hours or so; ARGS=--resume goes on)
 # make validity-matrix  does any run say PASS, or a time, that the truth does not bear out? (two hours or so; ARGS=--resume goes on)
+# make evidence  how often capacity, drift and compare are right, on planted services (half an hour; ARGS='--only drift')
 # make clean  remove what set-up made (reports/ is left alone)
 
 PYTHON ?= python3
@@ -24,7 +25,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PURE := tests/conform tests/judge tests/measure tests/protocol tests/studies tests/workload
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast test-long coverage format check crash-matrix validity-matrix clean bench-accuracy bench-guest bench-long bench-start demo-capacity
+.PHONY: help run test test-fast test-long coverage format check crash-matrix validity-matrix clean bench-accuracy bench-guest bench-long bench-start demo-capacity evidence
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -73,6 +74,9 @@ bench-accuracy: $(DEV_READY)
 
 bench-long: $(DEV_READY)
 	$(BIN)/python tests/benchmarks/long_run.py $(ARGS)
+
+evidence: $(DEV_READY)
+	PYTHONPATH=. $(BIN)/python tests/benchmarks/evidence.py --write harness/studies/EVIDENCE.md $(ARGS)
 
 crash-matrix: $(DEV_READY)
 	$(BIN)/python tests/run/matrix.py --write harness/ledger/CRASH_MATRIX.md $(ARGS)
