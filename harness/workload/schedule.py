@@ -370,6 +370,52 @@ def _check_step(starts: Sequence[Fraction], place: str) -> None:
         )
 
 
+BIN_S = 900.0
+"""Arrivals are looked at in intervals no shorter: what chance does in a minute is no peak."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusyHour:
+    """The busiest hour of a profile: guests in it, its worst interval over its mean, how read."""
+
+    chats_per_h: float
+    peak_factor: float
+    how: str
+
+
+def busy_hour(guests: Sequence[float], interval_s: float) -> BusyHour:
+    """The busiest hour in intervals of a quarter of an hour or longer.
+
+    Shorter ones are put together (the last takes what is left over): the fullest of sixty minutes
+    is always far above their mean, also where nothing but chance is at work. ConfigError when
+    nobody came at all.
+    """
+    if not guests or interval_s <= 0 or max(guests) <= 0:
+        raise ConfigError("the profile has no guests to plan for")
+    together = min(len(guests), max(1, ceil(BIN_S / interval_s - 1e-9)))
+    bins: list[tuple[float, float]] = []  # guests, seconds
+    for start in range(0, len(guests) - together + 1, together):
+        last = start + 2 * together > len(guests)
+        part = guests[start:] if last else guests[start : start + together]
+        bins.append((sum(part), len(part) * interval_s))
+    many = max(1, round(3600 / (together * interval_s)))
+    hours = [bins[start : start + many] for start in range(max(1, len(bins) - many + 1))]
+    mean, hour = max(
+        ((sum(one for one, _ in hour) / sum(s for _, s in hour), hour) for hour in hours),
+        key=lambda found: found[0],
+    )
+    if mean <= 0:
+        raise ConfigError("the profile has no guests to plan for")
+    length = duration_text(together * interval_s)
+    how = f"in intervals of {length}"
+    if together > 1:
+        how += f" ({together} of {duration_text(interval_s)} together, so that chance is no peak)"
+    elif interval_s > BIN_S:
+        how += ": what is worse for less than that is not seen"
+    peak = max(one / s for one, s in hour) / mean
+    return BusyHour(chats_per_h=mean * 3600, peak_factor=peak, how=how)
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """From arrival ``first`` on: the arrivals of place ``place`` of ``places``; 0 places: none."""

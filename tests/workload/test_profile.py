@@ -3,10 +3,11 @@
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from harness.errors import ConfigError
-from harness.workload.schedule import parse_profile, read_profile
+from harness.workload.schedule import busy_hour, parse_profile, read_profile
 
 MINUTE_NS = 60_000_000_000
 
@@ -72,3 +73,29 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     latin.write_bytes("start,gäste\n".encode("latin-1"))
     with pytest.raises(ConfigError, match=r"latin\.csv, line 1: not UTF-8 text \(byte 7\)"):
         read_profile(latin)
+
+
+def test_the_busiest_hour_of_a_profile() -> None:
+    # quarters of an hour; the busiest hour is 20 + 40 + 30 + 30
+    hour = busy_hour([5, 10, 20, 40, 30, 30, 10], 900)
+    assert hour.chats_per_h == pytest.approx(120)
+    assert hour.peak_factor == pytest.approx(40 * 4 / 120)
+    assert hour.how == "in intervals of 15m"
+    long = busy_hour([100], 7200)
+    assert (long.chats_per_h, long.peak_factor) == (pytest.approx(50), pytest.approx(1))
+    assert "is not seen" in long.how
+    with pytest.raises(ConfigError, match="no guests"):
+        busy_hour([0, 0], 900)
+
+
+def test_chance_in_short_intervals_is_no_peak() -> None:
+    draw = np.random.default_rng(7)
+    factors = [busy_hour(draw.poisson(20, 480).tolist(), 60).peak_factor for _ in range(40)]
+    assert max(factors) < 1.2  # the fullest minute of an hour: 1.5 times the mean
+    hour = busy_hour([20.0] * 480, 60)
+    assert (hour.chats_per_h, hour.peak_factor) == (pytest.approx(1200), pytest.approx(1))
+    assert "15 of 1m together" in hour.how
+    # a real peak of a quarter of an hour is still one, and what is left over is not lost
+    assert busy_hour([20.0] * 60 + [60.0] * 15 + [20.0] * 60, 60).peak_factor == pytest.approx(2)
+    assert busy_hour([10.0] * 45 + [30.0] * 16, 60).chats_per_h == pytest.approx(930 / 61 * 60)
+    assert busy_hour([4.0] * 20, 7 * 60).how.startswith("in intervals of 21m (3 of 7m")

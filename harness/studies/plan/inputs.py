@@ -14,9 +14,9 @@ from harness.studies.calibrate.calibration import CALIBRATION, read_calibration
 from harness.studies.capacity.answer import highest_met
 from harness.studies.capacity.runner import resume_search
 from harness.studies.capacity.search import Found, Raised, answer
-from harness.studies.plan.model import BusyHour, Capacity, Wanted, busy_hour
+from harness.studies.plan.model import Capacity, Wanted
 from harness.units import duration_text, rate_per_s, seconds
-from harness.workload.schedule import read_profile
+from harness.workload.schedule import BusyHour, busy_hour, read_profile
 
 OPTIONS = {
     **{

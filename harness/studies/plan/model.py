@@ -1,6 +1,6 @@
 """What a launch needs: load, connections, agents, machines, the test of it and what it costs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from math import ceil, isfinite, sqrt
 
@@ -16,8 +16,6 @@ ALLOWANCE = 0.999
 """A count by chance is stated so that it is exceeded once in a thousand."""
 FIXED_REQUESTS = 3
 """Requests of a guest beside the messages: configure, the greeting's health check, clear."""
-BIN_S = 900.0
-"""Arrivals are looked at in intervals no shorter: what chance does in a minute is no peak."""
 SAME = 0.2
 """A search's guests and the plan's differ by no more in session length and messages."""
 SPARE = 1.1
@@ -587,45 +585,3 @@ def _unknown(wanted: Wanted) -> tuple[str, ...]:
         found.append("AI tokens: give --ai-tokens-per-guest where the flow is a virtual agent.")
     found.append("What the search for the limit sends: that depends on where it ends.")
     return tuple(found)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BusyHour:
-    """The busiest hour of a profile: guests in it, its worst interval over its mean, how read."""
-
-    chats_per_h: float
-    peak_factor: float
-    how: str
-
-
-def busy_hour(guests: Sequence[float], interval_s: float) -> BusyHour:
-    """The busiest hour in intervals of a quarter of an hour or longer.
-
-    Shorter ones are put together (the last takes what is left over): the fullest of sixty minutes
-    is always far above their mean, also where nothing but chance is at work. ConfigError when
-    nobody came at all.
-    """
-    if not guests or interval_s <= 0 or max(guests) <= 0:
-        raise ConfigError("the profile has no guests to plan for")
-    together = min(len(guests), max(1, ceil(BIN_S / interval_s - 1e-9)))
-    bins: list[tuple[float, float]] = []  # guests, seconds
-    for start in range(0, len(guests) - together + 1, together):
-        last = start + 2 * together > len(guests)
-        part = guests[start:] if last else guests[start : start + together]
-        bins.append((sum(part), len(part) * interval_s))
-    many = max(1, round(3600 / (together * interval_s)))
-    hours = [bins[start : start + many] for start in range(max(1, len(bins) - many + 1))]
-    mean, hour = max(
-        ((sum(one for one, _ in hour) / sum(s for _, s in hour), hour) for hour in hours),
-        key=lambda found: found[0],
-    )
-    if mean <= 0:
-        raise ConfigError("the profile has no guests to plan for")
-    length = duration_text(together * interval_s)
-    how = f"in intervals of {length}"
-    if together > 1:
-        how += f" ({together} of {duration_text(interval_s)} together, so that chance is no peak)"
-    elif interval_s > BIN_S:
-        how += ": what is worse for less than that is not seen"
-    peak = max(one / s for one, s in hour) / mean
-    return BusyHour(chats_per_h=mean * 3600, peak_factor=peak, how=how)
