@@ -42,6 +42,7 @@ def whole(service: "Service") -> dict[str, object]:
         "open_tokens": open_tokens(service),
         "connections": len(service.connections),
         "agents": service.agents.figures(),
+        "bot_workers": service.bot.queue.workers,
         "counts": truth.counts,
         "questions": truth.questions.figures(),
         "addresses": truth.addresses,

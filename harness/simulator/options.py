@@ -437,6 +437,9 @@ def _bot(args: argparse.Namespace, table: Mapping[str, Any]) -> BotSettings:
         raise ConfigError(
             "profile: bot: contention and coherency are between workers: say how many"
         )
+    whole("profile: bot: more_workers", bot.more_workers, 0, 100_000)
+    if bot.more_workers and not bot.workers:
+        raise ConfigError("profile: bot: more_workers are added to workers: say how many")
     if args.recording is not None:
         if args.bot is not None or script is not None:
             raise ConfigError("--from and --bot do not go together")

@@ -201,6 +201,9 @@ class BotSettings:
     contention: float = 0.0
     coherency: float = 0.0
     """How workers hinder each other (see ``WorkQueue``)."""
+    more_workers: int = 0
+    """So many are added once answers have had to wait for ``more_after_s`` without a break."""
+    more_after_s: float = 60.0
     memory_sessions: int = 0
     """Beyond so many open sessions an answer takes longer in proportion; 0: never."""
     greets: str = "join"

@@ -149,6 +149,7 @@ def test_nonsense_is_refused(words) -> None:
         ("[bot]\nslower_per_hour = 101", "slower_per_hour: expected a number from 0 to 100"),
         ("[bot]\ncoherency = 2", "bot: coherency: expected a number from 0 to 1"),
         ("[bot]\ncoherency = 0.1", "between workers"),
+        ("[bot]\nmore_workers = 2", "added to workers"),
         ("[agents]\nnumber = 'many'", "agents: number"),
         ("[limits]\nspeed = 3", "'speed'"),
         ("[knobs]\nspeed = 3", "'speed'"),

@@ -53,9 +53,15 @@ class WorkQueue:
     They may hinder each other: with ``contention`` s and ``coherency`` k, work that begins while n
     are busy (itself counted) takes 1 + s(n - 1) + kn(n - 1) times as long, as in the Universal
     Scalability Law (N. J. Gunther, 1993).
+
+    ``more`` workers are added, once, when work has had to wait for ``more_after_s`` without a
+    break; they take what comes from then on.
     """
 
-    __slots__ = ("_coherency", "_contention", "_free_at", "_sample", "done", "workers")
+    __slots__ = (
+        "_busy_since", "_coherency", "_contention", "_free_at", "_more", "_more_after_s", "_sample",
+        "done", "workers",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -65,11 +71,15 @@ class WorkQueue:
         *,
         contention: float = 0.0,
         coherency: float = 0.0,
+        more: int = 0,
+        more_after_s: float = 0.0,
     ) -> None:
         self.workers = workers
         self._contention = contention
         self._coherency = coherency
         self._free_at = [0.0] * workers
+        self._more, self._more_after_s = more, more_after_s
+        self._busy_since: float | None = None
         self._sample = time.sampler(Random() if seed is None else Random(seed))
         self.done = 0
 
@@ -84,6 +94,8 @@ class WorkQueue:
             work_s = self._sample()
         if not self.workers:
             return arrival + work_s * burden
+        if self._more:
+            self._add_workers(arrival)
         start = max(heapq.heappop(self._free_at), arrival)
         if self._contention or self._coherency:
             others = sum(free_at > start for free_at in self._free_at)
@@ -91,6 +103,17 @@ class WorkQueue:
         end = start + work_s * burden
         heapq.heappush(self._free_at, end)
         return end
+
+    def _add_workers(self, now: float) -> None:
+        if self._free_at[0] <= now:
+            self._busy_since = None
+        elif self._busy_since is None:
+            self._busy_since = now
+        elif now - self._busy_since >= self._more_after_s:
+            for _ in range(self._more):
+                heapq.heappush(self._free_at, now)
+            self.workers += self._more
+            self._more = 0
 
     def waiting_s(self, now: float) -> float:
         """How long work arriving now would wait."""
@@ -111,6 +134,8 @@ class Bot:
             None if seed is None else f"{seed}:service",
             contention=settings.contention,
             coherency=settings.coherency,
+            more=settings.more_workers,
+            more_after_s=settings.more_after_s,
         )
         self.silent_until = 0.0
         """The flow has fallen silent, until then (monotonic)."""

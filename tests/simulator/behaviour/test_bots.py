@@ -85,6 +85,24 @@ def test_a_bot_that_slows_down_with_time(play) -> None:
     assert 145 < told["p50_ms"] < 300
 
 
+def test_workers_are_added_once_answers_have_waited_for_long() -> None:
+    queue = WorkQueue(1, read_distribution("1s", "x"), "1", more=2, more_after_s=10)
+    # one a second is just what one worker can do: nobody waits, nothing is added
+    assert [queue.finish(float(at)) for at in range(30)] == [at + 1.0 for at in range(30)]
+    assert queue.workers == 1
+    waits = [queue.finish(30 + at / 2) - 30 - at / 2 for at in range(40)]
+    assert queue.workers == 3
+    assert max(waits) == waits[20] == pytest.approx(11.0)  # half a second more with each
+    assert waits[21:26] == pytest.approx([1.0] * 5)
+
+
+def test_the_truth_says_how_many_workers_there_are(play) -> None:
+    async def scenario(world):
+        return (await world.truth())["bot_workers"]
+
+    assert play(scenario, bot=BotSettings(workers=3)) == 3
+
+
 def test_first_come_first_served() -> None:
     queue = WorkQueue(1, read_distribution("1s", "x"), "1")
     assert [queue.finish(0.0) for _ in range(3)] == [1.0, 2.0, 3.0]
