@@ -328,7 +328,7 @@ def _list(value: Any) -> list[Any]:
 
 
 class Kind(StrEnum):
-    """What happened. The guest's deeds first."""
+    """What happened. The guest's acts first."""
 
     CONFIGURE = "configure"
     JOIN = "join"
@@ -343,14 +343,14 @@ class Kind(StrEnum):
     READY = "ready"
     """SessionResponse"""
     ECHO = "echo"
-    """the service has taken in a deed of the guest"""
+    """the service has taken in an act of the guest"""
     CLEARED = "cleared"
     CLOSED = "closed"
     """ConnectionClosedEvent"""
     DISCONNECTED = "disconnected"
 
 
-DEEDS = (Kind.JOIN, Kind.TEXT, Kind.CHOICE, Kind.FILE)
+ACTS = (Kind.JOIN, Kind.TEXT, Kind.CHOICE, Kind.FILE)
 """What an answer may come to."""
 
 
@@ -366,7 +366,7 @@ class Moment:
     body: Mapping[str, Any] = field(default_factory=dict)
     tracing_id: str = ""
     refused: int = 0
-    """the code with which the service refused the deed; 0 for none"""
+    """the code with which the service refused the act; 0 for none"""
 
 
 def moments(session: Session) -> list[Moment]:
@@ -496,7 +496,7 @@ def _presence(event: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """What came to one deed of the guest: the greeting to a join, the answer to a text.
+    """What came to one act of the guest: the greeting to a join, the answer to a text.
 
     ``asked`` is None for what came before the guest had done anything.
     """
@@ -508,12 +508,12 @@ class Turn:
 
     @property
     def first_s(self) -> float:
-        """Seconds from the deed to the first message; nan for none."""
+        """Seconds from the act to the first message; nan for none."""
         return self._after(0)
 
     @property
     def last_s(self) -> float:
-        """Seconds from the deed to the last message; nan for none."""
+        """Seconds from the act to the last message; nan for none."""
         return self._after(-1)
 
     def _after(self, index: int) -> float:
@@ -523,13 +523,13 @@ class Turn:
 
 
 def turns(found: Iterable[Moment]) -> list[Turn]:
-    """What came to each deed that the service took in, in the order of the deeds.
+    """What came to each act that the service took in, in the order of the acts.
 
-    No field of the service says what a message answers: it is the newest deed before it.
+    No field of the service says what a message answers: it is the newest act before it.
     """
     made: list[Turn] = []
     for moment in found:
-        if moment.kind in DEEDS and not moment.refused:
+        if moment.kind in ACTS and not moment.refused:
             made.append(Turn(asked=moment, replies=()))
         elif moment.kind is Kind.REPLY:
             last = made.pop() if made else Turn(asked=None, replies=())

@@ -1,7 +1,7 @@
 """A script of what a recorded guest did: the same texts and pauses, and nobody's data.
 
 Where a text has something personal in it, a column of invented data takes its place. A wait stands
-where the first message of an answer came, and the pause after it lasts until the guest's next deed,
+where the first message of an answer came, and the pause after it lasts until the guest's next act,
 so that a script does not depend on how many messages an answer has. Before a choice the wait is for
 the message that offered it.
 """
@@ -16,7 +16,7 @@ from harness.errors import ConfigError
 from harness.units import duration_text
 from harness.workload.data import MAX_TEXT_BYTES
 from harness.workload.har.reading import (
-    DEEDS,
+    ACTS,
     Kind,
     Moment,
     Recording,
@@ -114,9 +114,9 @@ class _Writer:
     since_s: float = math.nan
     """when the last step had its end in the recording"""
     asked: bool = False
-    """whether a deed has been done that nobody has waited for"""
+    """whether an act has been done that nobody has waited for"""
     replies: list[Moment] = field(default_factory=list)
-    """what came since the last deed"""
+    """what came since the last act"""
     typing_s: float = math.nan
     slowest_s: float = 0.0
     asked_s: float = math.nan
@@ -141,7 +141,7 @@ class _Writer:
             self.step("think", duration_text(pause_s))
 
     def wait(self, choice: str = "") -> None:
-        """For what has come since the last deed; for ``choice`` where it was offered."""
+        """For what has come since the last act; for ``choice`` where it was offered."""
         offering = [one for one in self.replies if choice and choice in offered_in(one.body)]
         if not self.replies or not (self.asked or offering):
             return
@@ -164,7 +164,7 @@ class _Writer:
             self.since_s = first.at_s
         self.asked = False
 
-    def deed(self, moment: Moment) -> None:
+    def act(self, moment: Moment) -> None:
         """What the guest did."""
         if moment.refused:
             self.notes.append(
@@ -197,7 +197,7 @@ class _Writer:
         self.asked, self.replies, self.typing_s = True, [], math.nan
 
     def _come_to(self, moment: Moment) -> None:
-        """Pause and type until a deed."""
+        """Pause and type until an act."""
         if not math.isnan(self.typing_s) and moment.kind is Kind.TEXT:
             self.pause_until(max(self.typing_s, self.since_s))
             typed_s = _rounded(moment.at_s - max(self.typing_s, self.since_s))
@@ -324,8 +324,8 @@ def _write(found: list[Moment], columns: _Columns, files: dict[str, int]) -> _Wr
         elif moment.kind is Kind.READY and away:
             writer.back(moment.at_s)
             away = False
-        elif moment.kind in DEEDS:
-            writer.deed(moment)
+        elif moment.kind in ACTS:
+            writer.act(moment)
         elif moment.kind is Kind.TYPING and math.isnan(writer.typing_s):
             writer.typing_s = moment.at_s
         elif moment.kind in (Kind.CLEAR, Kind.DISCONNECTED):
