@@ -102,14 +102,14 @@ def check_recording(recording: Recording, *, key: bytes) -> Checked:
     redactor = Redactor(personal_of(recording), key=key, texts=False)
     findings = _Findings(redactor)
     number = many = 0
-    for frames, asked in _runs(recording):
+    for frames, sent_ids in _runs(recording):
         for frame in frames:
             number += 1
             if not frame.outgoing:
                 many += frame.opcode == TEXT
-                for odd in _odd(frame, asked):
+                for odd in _odd(frame, sent_ids):
                     findings.add(odd.kind, ".".join(odd.path), odd.there, number, frame)
-        _check_order(frames, number - len(frames), findings, whole=asked is not None)
+        _check_order(frames, number - len(frames), findings, whole=sent_ids is not None)
     for session in recording.sessions:
         for connection in session.connections:
             if connection.status not in (None, *UPGRADED):
@@ -128,8 +128,8 @@ def _runs(recording: Recording) -> Iterator[tuple[tuple[Frame, ...], set[str] | 
     """Frames that belong in one order, and the tracingIds that were asked on them, if known."""
     for session in recording.sessions:
         for connection in session.connections:
-            asked = {_tracing_id(frame) for frame in connection.frames if frame.outgoing}
-            yield connection.frames, asked
+            sent_ids = {_tracing_id(frame) for frame in connection.frames if frame.outgoing}
+            yield connection.frames, sent_ids
     for frames in recording.loose:
         yield frames, None
 
@@ -142,7 +142,7 @@ def _tracing_id(frame: Frame) -> str:
 # One frame.
 
 
-def _odd(frame: Frame, asked: set[str] | None) -> Iterator[Odd]:
+def _odd(frame: Frame, sent_ids: set[str] | None) -> Iterator[Odd]:
     if frame.opcode == CLOSE:
         if frame.code is not None and frame.code not in known.CLOSE_CODES:
             yield Odd(("close code",), "unknown value", str(frame.code))
@@ -169,9 +169,9 @@ def _odd(frame: Frame, asked: set[str] | None) -> Iterator[Odd]:
             yield Odd((top,), "unknown class", "")
         elif body is not None:
             yield from form.check(body, (top, "body"))
-    if asked is not None and fields.get("type") == "response":
+    if sent_ids is not None and fields.get("type") == "response":
         tracing_id = _tracing_id(frame)
-        if tracing_id and tracing_id not in asked:
+        if tracing_id and tracing_id not in sent_ids:
             yield Odd((top, "tracingId"), "order", "an answer to what was not asked here")
     try:
         decode(frame.data.encode("utf-8", "replace"))

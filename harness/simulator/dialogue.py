@@ -18,7 +18,7 @@ Besides these a message may hold ``card``, ``carousel`` (a list of cards), ``dat
 
 Named distributions of service times: ``50ms``, ``exponential:50ms``, ``lognormal:50ms,0.5``.
 
-The number after the name is the mean, so that queueing theory can be applied to what was asked for.
+The number after the name is the mean, so that queueing theory applies to it.
 The second number of ``lognormal`` is the coefficient of variation (standard deviation divided by
 mean). ``bimodal:50ms,1s,0.001`` has no one middle: it takes the first time, or with the given
 probability the second.
@@ -335,19 +335,19 @@ def read_rehearsal(path: Path) -> Rehearsal:
     greetings: list[Turn] = []
     answers: list[tuple[frozenset[str], Turn]] = []
     for recorded in _turns(recording):
-        asked = recorded.asked
+        question = recorded.asked
         if not recorded.replies:
             continue
         turn = Turn(
             tuple(_recorded_part(reply, redactor) for reply in recorded.replies),
             _gaps(recorded.replies),
-            first_s=None if asked is None else recorded.first_s,
+            first_s=None if question is None else recorded.first_s,
             end=recorded.ended,
         )
-        if asked is None or asked.kind is Kind.JOIN:
+        if question is None or question.kind is Kind.JOIN:
             greetings.append(turn)
-        elif asked.kind in ASKS:
-            answers.append((_said(asked), turn))
+        elif question.kind in ASKS:
+            answers.append((_said(question), turn))
     if not answers:
         raise ConfigError(f"{path}: nothing was answered in it, so there is nothing to rehearse")
     return Rehearsal(tuple(greetings), tuple(answers))
@@ -374,17 +374,17 @@ def _gaps(replies: tuple[Moment, ...]) -> tuple[float | None, ...]:
     return (None, *(max(after - before, 0.0) for before, after in pairwise(times)))
 
 
-def _said(asked: Moment) -> frozenset[str]:
+def _said(question: Moment) -> frozenset[str]:
     """What a bot may hear of it: a text, or the payload of a choice."""
-    heard = {asked.text} if asked.text else set()
-    content = asked.body.get("content")
+    heard = {question.text} if question.text else set()
+    content = question.body.get("content")
     for part in content if isinstance(content, list) else ():
         response = part.get("buttonResponse") if isinstance(part, dict) else None
         payload = response.get("payload") if isinstance(response, dict) else None
         if isinstance(payload, str):
             heard.add(payload)
     found = {form(one) for one in heard for form in (_plain, _without_data)}
-    return frozenset(found | ({A_FILE} if asked.kind is Kind.FILE else set()))
+    return frozenset(found | ({A_FILE} if question.kind is Kind.FILE else set()))
 
 
 def _plain(text: str) -> str:

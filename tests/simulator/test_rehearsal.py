@@ -83,7 +83,7 @@ def test_a_recording_without_an_answer_is_refused(tmp_path: Path) -> None:
     parser = argparse.ArgumentParser()
     options.add_arguments(parser)
     both = ["--from", str(tmp_path / "chat.har"), "--bot", "off"]
-    with pytest.raises(ConfigError, match="--from: a recording and --bot can't both"):
+    with pytest.raises(ConfigError, match="--from and --bot do not go together"):
         options.read(parser.parse_args(both))
     with pytest.raises(ConfigError, match=r"none\.har: No such file"):
         options.read(parser.parse_args(["--from", str(tmp_path / "none.har")]))

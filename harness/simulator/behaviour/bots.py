@@ -115,10 +115,6 @@ class WorkQueue:
             self.workers += self._more
             self._more = 0
 
-    def waiting_s(self, now: float) -> float:
-        """How long work arriving now would wait."""
-        return max(min(self._free_at) - now, 0.0) if self._free_at else 0.0
-
 
 class Bot:
     """Greets and answers, through the queue, and hands over to the agents."""

@@ -334,10 +334,10 @@ def add_rules(app: web.Application, service: "Service") -> None:
         headers = allowed_headers(service, request)
         wanted = request.headers.get("Access-Control-Request-Method")
         if headers and request.method == "OPTIONS" and wanted:
-            asked = request.headers.get("Access-Control-Request-Headers", "")
+            wanted_headers = request.headers.get("Access-Control-Request-Headers", "")
             headers |= {
                 "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE",
-                "Access-Control-Allow-Headers": asked,
+                "Access-Control-Allow-Headers": wanted_headers,
                 "Access-Control-Max-Age": "600",
             }
             return web.Response(status=204, headers=headers)

@@ -330,7 +330,7 @@ def observe(
             key = (group, _stage(conversation))
             if key in counts:
                 counts[key] += 1
-    asked = [metric for metric in metrics if metric in (body.get("metrics") or metrics)]
+    shown = [metric for metric in metrics if metric in (body.get("metrics") or metrics)]
     media = _wanted(body, "mediaType")
     others = service.knobs.other_media
     results = []
@@ -339,7 +339,7 @@ def observe(
             if (number is None or number) and (not media or medium in media):
                 data = [
                     {"metric": metric, "stats": {"count": number or counts[group, metric]}}
-                    for metric in asked
+                    for metric in shown
                 ]
                 results.append({"group": {dimension: group, "mediaType": medium}, "data": data})
     return {"results": results}
@@ -351,8 +351,8 @@ def _add_counts(app: web.Application, service: "Service") -> None:
     def observing(dimension: str, metrics: tuple[str, ...], permission: str) -> Any:
         async def answer(request: web.Request) -> web.Response:
             body = await json_object(request)
-            asked = body.get("metrics") if body else None
-            if body is None or not (asked is None or isinstance(asked, list)):
+            wanted = body.get("metrics") if body else None
+            if body is None or not (wanted is None or isinstance(wanted, list)):
                 return api_error(400, "bad.request", "The request could not be understood.")
             return json_response(observe(service, body, dimension, metrics))
 

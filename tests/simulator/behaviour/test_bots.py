@@ -106,7 +106,6 @@ def test_the_truth_says_how_many_workers_there_are(play) -> None:
 def test_first_come_first_served() -> None:
     queue = WorkQueue(1, read_distribution("1s", "x"), "1")
     assert [queue.finish(0.0) for _ in range(3)] == [1.0, 2.0, 3.0]
-    assert queue.waiting_s(0.5) == 2.5
 
 
 def test_answers_wait_for_a_worker_and_the_delay_is_recorded(play) -> None:
