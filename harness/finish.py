@@ -13,7 +13,7 @@ import traceback
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +22,7 @@ import orjson
 from harness.config.target import Target
 from harness.errors import HarnessError
 from harness.exit_codes import ExitCode
-from harness.guest.outcomes import Ending
-from harness.guest.settings import GuestSettings
-from harness.judge.record import build_record, declare_invalid, record_of_nothing, write_record
-from harness.ledger.reader import read_leftovers
-from harness.ledger.runs import sweep_command
-from harness.rundir.layout import RunDirectory, write_start
+from harness.rundir.layout import RunDirectory, sweep_command, write_start
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -85,6 +80,13 @@ def finish_run(
     that was started for the run; ``notes`` go into ``start.json``; ``failures`` are told where the
     run's files can't be read.
     """
+    from harness.judge.record import (
+        build_record,
+        declare_invalid,
+        record_of_nothing,
+        write_record,
+    )
+
     steps = _Steps(say)
     if notes:
         steps.take("how the run ended can't be noted", lambda: write_start(directory, **notes))
@@ -151,7 +153,6 @@ class _Steps:
     """Takes one step after the other; what one raises is told, and the next is taken."""
 
     say: Say
-    troubles: list[str] = field(default_factory=list)
 
     def take(self, what: str, step: Callable[[], Any], *, into: list[str] | None = None) -> Any:
         """What the step gives; None when it failed. ``into``: keep why, instead of saying it."""
@@ -192,6 +193,7 @@ def _told(error: Exception) -> str:
 
 def _sweep_lost(directory: Path, target: Target, say: Say) -> dict[str, Any] | None:
     """End what processes have left that died on the way; what the record says of it."""
+    from harness.guest.settings import GuestSettings
     from harness.reconcile.platform import sign_ins_of
     from harness.reconcile.sweep import block_of, find_lost, sweep_lost
 
@@ -210,7 +212,11 @@ def _sweep_lost(directory: Path, target: Target, say: Say) -> dict[str, Any] | N
 
 def _not_swept(sweep: Mapping[str, Any] | None) -> Iterator[str]:
     """Why sessions are left that the end of the run tried to end."""
-    endings = (sweep or {}).get("endings", {})
+    endings = (sweep or {}).get("endings")
+    if not endings:
+        return
+    from harness.guest.outcomes import Ending
+
     for ending in Ending:
         if not ending.proof and (many := endings.get(str(ending))):
             yield f"of lost processes {many:,} {ending.words}"
@@ -224,6 +230,9 @@ def _swept_before(directory: Path) -> dict[str, Any] | None:
 
 def _add_truth(directory: Path, record: dict[str, Any], admin: str, target: Target) -> None:
     """The simulator's own count beside ours. What it has open, the ledger must list."""
+    from harness.judge.record import declare_invalid
+    from harness.ledger.reader import read_leftovers
+
     truth = simulator_truth(admin, target.ca_file)
     if truth is None:
         return

@@ -128,8 +128,8 @@ def test_the_exit_code_does_not_depend_on_who_can_be_told(
 @pytest.mark.parametrize(
     "step",
     [
-        "harness.finish.build_record",
-        "harness.finish.write_record",
+        "harness.judge.record.build_record",
+        "harness.judge.record.write_record",
         "harness.finish._make_reports",
         "harness.report.terminal.show_summary",
     ],

@@ -12,8 +12,7 @@ from harness.cli.which_run import reports_option
 from harness.config.target import FILE
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
-from harness.judge.objective import parse_objective
-from harness.judge.record import KNOWN
+from harness.judge.objective import KNOWN, parse_objective
 from harness.streams import open_console
 from harness.studies.capacity.answer import as_dict, sentences
 from harness.studies.capacity.level import Level

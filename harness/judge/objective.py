@@ -43,6 +43,7 @@ from types import MappingProxyType
 from typing import Any
 
 from harness.errors import ConfigError
+from harness.measure.model import COUNTERS, GROUPS, OPERATIONS, Outcome, outcomes_of
 from harness.units import duration_text, seconds
 
 GENERATOR_LAG = "generator_lag"
@@ -117,6 +118,15 @@ class Known:
         """What can be asked of an operation beside its percentiles."""
         always_well = len(self.outcomes_of.get(operation, ("", ""))) == 1
         return ("max", *([] if always_well else ["errors"]), "count", *self.ends_of(operation))
+
+
+KNOWN = Known(
+    operations=tuple(OPERATIONS),
+    counters=tuple(one.name for one in COUNTERS.values() if one.judged and not one.grouped),
+    outcomes=tuple(Outcome),
+    outcomes_of={name: outcomes_of(name) for name in OPERATIONS},
+    groups=GROUPS,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,9 +17,8 @@ from harness.clock import utc_iso
 from harness.errors import ConfigError, LedgerError
 from harness.guest.outcomes import Ending
 from harness.judge.gate import judge
-from harness.judge.objective import Objective, parse_objectives
+from harness.judge.objective import KNOWN, Objective, parse_objectives
 from harness.judge.record import (
-    KNOWN,
     VERDICT_STAYS,
     build_record,
     later_blocks,

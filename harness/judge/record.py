@@ -24,7 +24,7 @@ from harness.judge.accounts import (
     with_warm_up,
 )
 from harness.judge.gate import GateResult, Percentile, Time, Verdict, judge
-from harness.judge.objective import Kind, Known, Objective, parse_objective
+from harness.judge.objective import KNOWN, Kind, Objective, parse_objective
 from harness.judge.series import parts_block
 from harness.judge.validity import (
     broken,
@@ -42,13 +42,10 @@ from harness.measure.censored import Tried
 from harness.measure.histogram import Histogram
 from harness.measure.lag import complaints, lateness
 from harness.measure.model import (
-    COUNTERS,
-    GROUPS,
     OPERATIONS,
     Outcome,
     Section,
     counters_of,
-    outcomes_of,
 )
 from harness.measure.recorder import (
     ARRIVAL_LATENESS,
@@ -91,14 +88,6 @@ EXIT_CODES = {
     Verdict.NO_DATA: ExitCode.NO_DATA,
     Verdict.INVALID: ExitCode.INVALID,
 }
-
-KNOWN = Known(
-    operations=tuple(OPERATIONS),
-    counters=tuple(one.name for one in COUNTERS.values() if one.judged and not one.grouped),
-    outcomes=tuple(Outcome),
-    outcomes_of={name: outcomes_of(name) for name in OPERATIONS},
-    groups=GROUPS,
-)
 
 
 def objectives_of(texts: Sequence[str]) -> tuple[str, ...]:

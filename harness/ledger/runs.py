@@ -7,7 +7,6 @@ Asks a run that is going on to pause, to go on or to stop, by files in its direc
 """
 
 import contextlib
-import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -88,12 +87,6 @@ def resolve_run(text: str, reports_dir: Path = REPORTS) -> Path:
     known = [path.name for path in runs(reports_dir)][-5:]
     told = f"the last ones are {', '.join(known)}" if known else f"{reports_dir}/ holds none"
     raise ConfigError(f"there is no run {text!r}; {told}")
-
-
-def sweep_command(run_dir: Path) -> str:
-    """What to type, from here, to end what a run has left behind."""
-    known = run_dir.resolve().parent == REPORTS.resolve()
-    return f"harness sweep {run_dir.name if known else shlex.quote(str(run_dir))}"
 
 
 def runs(reports_dir: Path) -> list[Path]:

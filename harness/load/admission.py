@@ -22,9 +22,8 @@ from harness.config.guard import Intent, Rule
 from harness.errors import ConfigError, PreflightRefused
 from harness.exit_codes import ExitCode
 from harness.guest.settings import REPLY_WITHIN_S
-from harness.judge.objective import Objective, Op, Unit, parse_objective
+from harness.judge.objective import KNOWN, Objective, Op, Unit, parse_objective
 from harness.judge.reading import read_objectives
-from harness.judge.record import KNOWN
 from harness.load.cluster.handshake import Handshake, describe
 from harness.load.options import RunOptions, occupancy, read_options
 from harness.load.shape import ArrivalShape, check_only_one, no_arrivals, peak_per_s

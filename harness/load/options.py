@@ -35,8 +35,7 @@ from harness.config.target import Target, Terms, resolve_target
 from harness.errors import ConfigError
 from harness.guest.rate_limit import DOCUMENTED, UNLIMITED, ConnectionBudget
 from harness.guest.settings import GuestSettings, SignIn, read_sign_ins
-from harness.judge.objective import parse_objective
-from harness.judge.record import KNOWN
+from harness.judge.objective import KNOWN, parse_objective
 from harness.ledger.tokens import guest_tag
 from harness.load.shape import peak_per_s
 from harness.preflight.stamp import Learned, read_learned

@@ -9,7 +9,6 @@ from locust.runners import STATE_RUNNING, STATE_SPAWNING
 
 from harness.errors import ConfigError, LedgerError
 from harness.exit_codes import ExitCode
-from harness.ledger.runs import sweep_command
 from harness.load.admission import refuse, tell_shortly
 from harness.load.cluster.master_port import harden_receiving
 from harness.load.health import Duties, calling_place, place_of
@@ -20,6 +19,7 @@ from harness.load.options import add_options
 from harness.load.run import time_to_clear_s
 from harness.load.signals import Interrupts, OneEnd, end_with_supervisor, ending_on_error
 from harness.machine import keep_files_private, raise_file_limit
+from harness.rundir.layout import sweep_command
 from harness.streams import outlast_readers
 
 WATCH_EVERY_S = 1.0

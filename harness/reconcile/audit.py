@@ -36,7 +36,6 @@ from harness.errors import PlatformApiError
 from harness.judge.record import operation_block
 from harness.ledger.ledger import OVER, Stage
 from harness.ledger.reader import Row, read_account, read_rows
-from harness.ledger.runs import sweep_command
 from harness.ledger.tokens import guest_tag
 from harness.measure.censored import Tried
 from harness.measure.histogram import Histogram
@@ -56,7 +55,7 @@ from harness.platform_api.conversations import (
 )
 from harness.protocol.requests import journey_id
 from harness.report.wording import ms_text
-from harness.rundir.layout import RunDirectory
+from harness.rundir.layout import RunDirectory, sweep_command
 from harness.units import duration_text
 
 FEW = 200

@@ -18,9 +18,9 @@ from rich.table import Table
 from harness.config.target import parse_target
 from harness.errors import ConfigError
 from harness.ledger.reader import Leftover, read_account, read_leftovers
-from harness.ledger.runs import RunState, begun_at, run_state, runs, sweep_command
+from harness.ledger.runs import RunState, begun_at, run_state, runs
 from harness.report.outputs import harmless
-from harness.rundir.layout import RunDirectory, read_label
+from harness.rundir.layout import RunDirectory, read_label, sweep_command
 from harness.streams import open_console
 from harness.units import duration_text
 

@@ -11,8 +11,7 @@ from types import MappingProxyType
 
 from harness.errors import ConfigError
 from harness.judge.gate import WITHIN_CHANCE, chance_text
-from harness.judge.objective import GENERATOR_LAG, Kind, Objective, Op, Unit, parse_objective
-from harness.judge.record import KNOWN
+from harness.judge.objective import GENERATOR_LAG, KNOWN, Kind, Objective, Op, Unit, parse_objective
 from harness.measure.model import COUNTERS, GROUPS, OPERATIONS
 from harness.rundir.schema import Objective as Judged
 from harness.units import duration_text, size_text

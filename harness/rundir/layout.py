@@ -191,6 +191,12 @@ def make_run_directory(reports: Path, run_id: str) -> Path:
     return directory
 
 
+def sweep_command(run_dir: Path) -> str:
+    """What to type, from here, to end what a run has left behind."""
+    known = run_dir.resolve().parent == REPORTS.resolve()
+    return f"harness sweep {run_dir.name if known else shlex.quote(str(run_dir))}"
+
+
 def others_may_write(reports: Path) -> str:
     """A warning where others than the user may change what is in the reports folder."""
     who = writable_by(reports)

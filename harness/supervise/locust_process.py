@@ -19,6 +19,7 @@ from typing import Any
 from harness.config.run_config import OVER, RATE, SEED, SETTINGS, child_environment
 from harness.errors import ConfigError
 from harness.processes import IN_ORDER, Lifeline, deferred_stops, heeded
+from harness.rundir.layout import sweep_command
 
 LOOKS_WITHIN_S = 120.0
 """A locustfile that takes longer to import is not run."""
@@ -270,6 +271,4 @@ class Stages:
         else:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(locust.pid, signal.SIGKILL)
-            from harness.ledger.runs import sweep_command  # with it come the ledgers
-
             self._say(f"left. End what remains with: {sweep_command(self._run_dir)}")

@@ -13,8 +13,7 @@ import yaml
 from docs.manual import ROOT, Example, examples
 
 from harness.config.target import read_targets
-from harness.judge.objective import parse_objectives
-from harness.judge.record import KNOWN
+from harness.judge.objective import KNOWN, parse_objectives
 from harness.simulator.dialogue import read_dialogue
 
 SLO = 'objectives = ["leftovers == 0"]\n'

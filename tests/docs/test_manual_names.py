@@ -12,7 +12,7 @@ import harness.load
 from harness.cli.main import COMMANDS
 from harness.exit_codes import ExitCode
 from harness.guest.session import GuestSession
-from harness.judge.record import KNOWN
+from harness.judge.objective import KNOWN
 from harness.simulator.faults import FAULTS
 from harness.simulator.settings import DeploymentSettings, Knobs, Limits
 

@@ -7,8 +7,8 @@ from harness.judge.accounts import (
     stories_block,
     unbalanced,
 )
-from harness.judge.objective import parse_objective
-from harness.judge.record import KNOWN, objectives_of
+from harness.judge.objective import KNOWN, parse_objective
+from harness.judge.record import objectives_of
 from harness.measure.recorder import (
     GUESTS_ARRIVED,
     GUESTS_CUT,

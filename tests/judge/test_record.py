@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from harness.errors import ConfigError
-from harness.judge.objective import parse_objective
+from harness.judge.objective import KNOWN, parse_objective
 from harness.judge.record import (
-    KNOWN,
     build_record,
     declare_invalid,
     record_of_nothing,

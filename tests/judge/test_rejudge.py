@@ -7,9 +7,8 @@ import pytest
 from synthetic import make_run
 
 from harness.errors import ConfigError
-from harness.judge.objective import parse_objective
+from harness.judge.objective import KNOWN, parse_objective
 from harness.judge.reading import judge_anew, read_objectives
-from harness.judge.record import KNOWN
 
 
 def test_the_file_is_read_and_its_faults_are_placed(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from harness.clock import wall_ns
 from harness.errors import ConfigError
 from harness.ledger.ledger import Stage, Store
 from harness.ledger.reader import meta_of_this_process
-from harness.ledger.runs import RunState, resolve_run, run_state, sweep_command, with_leftovers
+from harness.ledger.runs import RunState, resolve_run, run_state, with_leftovers
+from harness.rundir.layout import sweep_command
 
 
 @pytest.fixture

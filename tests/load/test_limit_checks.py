@@ -7,8 +7,7 @@ import pytest
 from locust import between
 
 from harness.errors import ConfigError
-from harness.judge.objective import parse_objective
-from harness.judge.record import KNOWN
+from harness.judge.objective import KNOWN, parse_objective
 from harness.load.admission import (
     beyond_waits,
     check_rows,

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 import harness
 from harness.guest.inbox import Finding
 from harness.judge.accounts import ENDS
-from harness.judge.record import KNOWN, sessions_block
+from harness.judge.objective import KNOWN
+from harness.judge.record import sessions_block
 from harness.ledger.reader import Account
 from harness.load.dispatch import Counts
 from harness.measure.model import CLASSES, COUNTERS, GROUPS, CountedBy, Section, counters_of

@@ -2,8 +2,7 @@
 
 import pytest
 
-from harness.judge.objective import parse_objective
-from harness.judge.record import KNOWN
+from harness.judge.objective import KNOWN, parse_objective
 from harness.report.wording import in_words
 
 

@@ -12,8 +12,7 @@ from statistics import median
 from typing import Any
 
 from harness.errors import ConfigError
-from harness.judge.objective import Kind, Unit, parse_objective
-from harness.judge.record import KNOWN
+from harness.judge.objective import KNOWN, Kind, Unit, parse_objective
 from harness.studies.capacity.models import FEWEST_LEVELS, fit_queue, fit_scalability
 from harness.studies.capacity.search import Answer, Raised
 from harness.units import duration_text

@@ -15,8 +15,8 @@ import orjson
 from harness.config.run_config import CONNECTIONS
 from harness.errors import ConfigError
 from harness.judge.gate import Verdict
-from harness.judge.objective import Kind, Objective, Op, Unit, parse_objective
-from harness.judge.record import DEFAULT_OBJECTIVES, KNOWN
+from harness.judge.objective import KNOWN, Kind, Objective, Op, Unit, parse_objective
+from harness.judge.record import DEFAULT_OBJECTIVES
 from harness.measure.histogram import Histogram
 from harness.measure.model import OPERATIONS, Outcome, Phase
 from harness.measure.recorder import corrected_tag, service_tag

@@ -18,9 +18,8 @@ from harness.config.guard import Intent, Rule, parse_overrides
 from harness.config.run_config import OCCUPANCY, OVER, RATE
 from harness.config.target import FILE, Terms, resolve_target
 from harness.errors import ConfigError
-from harness.judge.objective import parse_objective
+from harness.judge.objective import KNOWN, parse_objective
 from harness.judge.reading import read_objectives
-from harness.judge.record import KNOWN
 from harness.preflight.stamp import carry_stamp, permit
 from harness.rundir.layout import make_run_directory, new_run_id, write_json
 from harness.simulator import options as simulator_options

@@ -20,8 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import ConfigError
-from harness.judge.objective import Kind, Op, parse_objective
-from harness.judge.record import KNOWN
+from harness.judge.objective import KNOWN, Kind, Op, parse_objective
 from harness.judge.series import Series, Values, read_series
 from harness.ledger.reader import read_account
 from harness.measure.histogram import Counted

@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 from live_rows import interval
 
-from harness.judge.objective import parse_objective
-from harness.judge.record import KNOWN
+from harness.judge.objective import KNOWN, parse_objective
 from harness.load.live.totals import AbortWatch, Live
 
 

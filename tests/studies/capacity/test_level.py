@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from harness.errors import ConfigError
-from harness.judge.objective import parse_objective
-from harness.judge.record import KNOWN
+from harness.judge.objective import KNOWN, parse_objective
 from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
 from harness.measure.snapshot import IntervalWriter
