@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from gevent.hub import get_hub
 
-from harness.clock import KERNEL_STAMPS, monotonic_ns, wall_to_monotonic_ns
+from harness.clock import KERNEL_STAMPS, SO_TIMESTAMPNS, monotonic_ns, wall_to_monotonic_ns
 from harness.config.target import Target
 from harness.errors import ConnectionLost
 from harness.transport.dial import Address, Link, check_sources, dial
@@ -40,7 +40,6 @@ from harness.transport.frames import (
 from harness.transport.upgrade import Upgrade
 from harness.transport.waiter import Waiter
 
-_SO_TIMESTAMPNS = 35  # not named by the socket module; same number on every Linux we run on
 _TIMESPEC = struct.Struct("@ll")
 _unpack_timespec = _TIMESPEC.unpack
 _ANCILLARY_SIZE = socket.CMSG_SPACE(_TIMESPEC.size) if KERNEL_STAMPS else 0
@@ -148,7 +147,7 @@ class WebSocket:
         handshake = self._handshake
         assert handshake is not None
         if KERNEL_STAMPS:
-            self._link.sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+            self._link.sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         self._reader.start(self._on_readable)
         try:
             self._write(handshake.request())

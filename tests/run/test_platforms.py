@@ -49,8 +49,13 @@ ctypes.CDLL = NoLibrary
 """
 
 
-def test_a_run_needs_nothing_that_only_linux_has(tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(WITHOUT_LINUX)
+@pytest.mark.parametrize("system", ["darwin", "linux"])
+def test_a_run_needs_nothing_that_only_linux_has(system: str, tmp_path: Path) -> None:
+    """``linux``: a sandbox that refuses the options of sockets."""
+    text = WITHOUT_LINUX.replace('sys.platform = "darwin"', f'sys.platform = "{system}"')
+    if system == "linux":  # which shows its processes
+        text = text.replace('startswith("/proc")', 'startswith("/proc/sys")')
+    (tmp_path / "sitecustomize.py").write_text(text)
     words = ["run", str(ROOT / "locustfiles/smoke.py"), "-u", "3", "-t", "6s"]
     done = subprocess.run(
         [sys.executable, "-m", "harness", *words], cwd=tmp_path, timeout=120, text=True,
