@@ -28,7 +28,7 @@ from harness.guest.outcomes import (
     settled,
     stage_of,
 )
-from harness.ledger.ledger import Entry, Ledger, Stage
+from harness.ledger.ledger import OVER, Entry, Ledger, Stage
 from harness.measure.model import Outcome
 from harness.measure.recorder import Recorder
 from harness.protocol.codec import SessionResponse
@@ -109,10 +109,9 @@ MOST_WAIT_S = 30.0
 class Clearing:
     """One session's row in the ledger, from announcement to end."""
 
-    __slots__ = ("_connection", "_ledger", "_recorder", "entry")
+    __slots__ = ("_ledger", "_recorder", "entry")
 
-    def __init__(self, connection: Connection, ledger: Ledger, recorder: Recorder) -> None:
-        self._connection = connection
+    def __init__(self, ledger: Ledger, recorder: Recorder) -> None:
         self._ledger = ledger
         self._recorder = recorder
         self.entry: Entry | None = None
@@ -122,12 +121,18 @@ class Clearing:
         if self.entry is not None:
             self._ledger.mark(self.entry, stage, reason)
 
-    def end(self) -> Ending:
+    def note_first_message(self, message_id: str) -> None:
+        """The service has accepted a first message of ours, under this id."""
+        entry = self.entry
+        if entry is not None and entry.stage not in OVER:
+            self._ledger.mark(entry, entry.stage, entry.reason, message_id=message_id)
+
+    def end(self, connection: Connection) -> Ending:
         """End the session as well as it can be ended, and note how. Never raises."""
-        connection, settings = self._connection, self._connection.settings
+        settings = connection.settings
         if self.entry is None:
             return Ending.NEVER
-        first = ending = self._clear_here()
+        first = ending = self._clear_here(connection)
         lost_ns = connection.inbox.lost_ns or monotonic_ns()
         wait_s = 0.0
         for attempt in range(settings.end_attempts):
@@ -140,12 +145,11 @@ class Clearing:
             again = Connection(settings, connection.token, self._recorder)
             ending = settled(first, end_session(again, lost_ns=lost_ns))
             wait_s = again.retry_after_s
-        self._note(ending)
+        self._note(connection, ending)
         return ending
 
-    def _clear_here(self) -> Ending:
+    def _clear_here(self, connection: Connection) -> Ending:
         """Clear on the connection that we have."""
-        connection = self._connection
         if connection.state in CLEARABLE and connection.connected:
             self.mark(Stage.CLEARING)
             self._secure_quietly()
@@ -158,10 +162,10 @@ class Clearing:
             return ending_of_state(connection.session) or Ending.CUT
         return ending
 
-    def _note(self, ending: Ending) -> None:
+    def _note(self, connection: Connection, ending: Ending) -> None:
         stage, reason = stage_of(ending)
         if ending is Ending.NEVER:
-            reason = "refused" if self._connection.state is State.REFUSED else "not connected"
+            reason = "refused" if connection.state is State.REFUSED else "not connected"
         self.mark(stage, reason)
         if ending is Ending.REFUSED:
             self._recorder.count("clear_is_off")

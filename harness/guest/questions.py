@@ -22,16 +22,20 @@ from functools import lru_cache
 
 import regex
 
+from harness.clock import monotonic_ns
 from harness.errors import ConfigError, NotPossible
 from harness.measure.model import Outcome, Question, Sample, Wait
 from harness.measure.recorder import (
     GUESTS_JOINED,
     GUESTS_REPLIED,
+    HEARD,
     LATE_ANSWERS,
+    LISTENED,
     UNASKED,
     Recorder,
 )
 from harness.protocol.codec import Message
+from harness.protocol.requests import Button
 
 WITHIN_S = 0.25
 """Of the whole process: an expression that is any good takes some microseconds."""
@@ -487,6 +491,22 @@ def offering(messages: Iterable[Message], text: str) -> tuple[Message | None, Of
     return None, there
 
 
+def choice(messages: Iterable[Message], *texts: str) -> tuple[list[tuple[str, str]], Button, str]:
+    """What to answer with to choose these texts: (text, payload) of each, the kind of button, and
+    the id of the picker's message. NotPossible when they are not offered together."""
+    newest, offered = offering(messages, texts[0])
+    missing = [text for text in texts if text not in offered]
+    if newest is None or missing:
+        there = ", ".join(map(repr, offered)) or "nothing"
+        why = f"{(missing or texts)[0]!r}; there is {there}"
+        raise NotPossible("the choice was not offered", why)
+    _, button, picker = offered[texts[0]]
+    if len(texts) > 1 and any(offered[text][1] != Button.LIST_PICKER for text in texts):
+        raise NotPossible("only one can be chosen", f"of {button}: {texts[0]!r}")
+    chosen = [(text, offered[text][0]) for text in texts]
+    return chosen, Button(button), newest.message_id if picker else ""
+
+
 def _offer(offered: Offers, button: dict[str, object], kind: str) -> None:
     text, payload = button.get("text"), button.get("payload")
     if type(text) is str and text:
@@ -520,6 +540,26 @@ class Listening:
         """Whether the guest whose story has just finished is one of those who listen."""
         number, self._stories = self._stories, self._stories + 1
         return number < FIRST or number % THEN_ONE_IN == 0
+
+    def listen(
+        self, recorder: Recorder, questions: Questions, rest_until: Callable[[int], None]
+    ) -> None:
+        """Stay silent, if it is this guest's turn to, until something comes or the time is over."""
+        if not self.begins():
+            return
+        questions.close(monotonic_ns(), Outcome.UNANSWERED)
+        until = monotonic_ns() + self.length_ns(recorder, questions)
+        try:
+            while not questions.heard and self.may_go_on():
+                now = monotonic_ns()
+                if now >= until:
+                    recorder.count(LISTENED)
+                    return
+                rest_until(min(until, now + LOOK_NS))
+        finally:
+            if questions.heard:
+                recorder.count(LISTENED)
+                recorder.count(HEARD)
 
     def length_ns(self, recorder: Recorder, questions: Questions) -> int:
         """For how long: an answer that was taken for another's would come within that time."""

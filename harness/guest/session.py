@@ -46,33 +46,29 @@ from harness.guest.outcomes import (
 )
 from harness.guest.questions import (
     GREETING,
-    LOOK_NS,
     REPLY,
     Condition,
     Phase,
     Questions,
+    choice,
     condition,
-    offering,
     readable,
     shown,
 )
 from harness.guest.reconnect import Reconnecting
 from harness.guest.rest import fetch_history
 from harness.guest.settings import GuestSettings
-from harness.ledger.ledger import OVER, Ledger, Stage
+from harness.ledger.ledger import Ledger, Stage
 from harness.measure.model import Outcome, Question, Sample
 from harness.measure.recorder import (
     GUESTS_ARRIVED,
     GUESTS_CONNECTED,
-    HEARD,
-    LISTENED,
     STORIES_BEGUN,
     Recorder,
 )
 from harness.protocol import requests
 from harness.protocol.codec import Message
 from harness.protocol.names import MAX_TEXT_BYTES
-from harness.protocol.requests import Button
 from harness.protocol.session import ENDED, ConnectionState, State
 from harness.units import seconds
 
@@ -101,13 +97,10 @@ class GuestSession:
         self._recorder = recorder
         self._arrival_due_ns = due_ns
         self._think_s = think_s or _a_few_seconds
+        self._clearing = Clearing(ledger, recorder)
         self.connection = Connection(
-            settings,
-            token,
-            recorder,
-            on_first_message=self._note_first_message,
+            settings, token, recorder, on_first_message=self._clearing.note_first_message
         )
-        self._clearing = Clearing(self.connection, ledger, recorder)
         self._ending: Ending | None = None
         self._story = Story.ARRIVED
         self._spoke_due_ns: int | None = None
@@ -163,8 +156,8 @@ class GuestSession:
 
         Raises LedgerError, TransportError, ServiceError or ReplyTimeout.
         """
-        leaving, connection = self._clearing, self.connection
-        leaving.entry = self._ledger.intend(connection.token)
+        clearing, connection = self._clearing, self.connection
+        clearing.entry = self._ledger.intend(connection.token)
         self._connect()
         self._recorder.count(GUESTS_CONNECTED)
         self._ledger.secure()  # the promise: on disk before the first byte that creates a session
@@ -172,7 +165,7 @@ class GuestSession:
         self._max_attribute_bytes = response.max_custom_data_bytes
         self._story = Story.BEGUN
         self._recorder.count(STORIES_BEGUN)
-        leaving.mark(Stage.CONFIGURED)
+        clearing.mark(Stage.CONFIGURED)
         if self.settings.auto_join and response.new_session:
             self.join()
 
@@ -253,25 +246,15 @@ class GuestSession:
         Of a list picker ``more`` than one may be chosen, all in one message. NotPossible when none
         of them offers it.
         """
-        newest, offered = offering(self._looked_at(), text)
-        missing = [one for one in (text, *more) if one not in offered]
-        if newest is None or missing:
-            there = ", ".join(map(repr, offered)) or "nothing"
-            raise NotPossible(
-                "the choice was not offered", f"{(missing or [text])[0]!r}; there is {there}"
-            )
-        _, button, picker = offered[text]
-        if more and any(offered[one][1] != Button.LIST_PICKER for one in (text, *more)):
-            raise NotPossible("only one can be chosen", f"of {button}: {text!r}")
-        connection, parent = self.connection, newest.message_id if picker else ""
-        chosen = [(one, offered[one][0]) for one in (text, *more)]
+        chosen, button, parent = choice(self._looked_at(), text, *more)
+        connection = self.connection
         due = self._begin_speaking()
         left = self._reconnecting.send(
             lambda: requests.choices(
                 connection.token,
                 connection.next_id(),
                 chosen,
-                button=Button(button),
+                button=button,
                 parent_id=parent,
             ),
             "delivered",
@@ -418,9 +401,7 @@ class GuestSession:
 
         Echo requests keep the connection alive.
         """
-        due = monotonic_ns() + int(seconds(duration, "idle") * 1e9)
-        self._reconnecting.rest_until(due)
-        self._spoke_due_ns = due
+        self.think(seconds(duration, "idle"))
 
     def typing(self) -> None:
         """Tell that the guest is typing, at most once in 5 s; once where it is switched off."""
@@ -518,24 +499,9 @@ class GuestSession:
     def _listen(self) -> None:
         """Before leaving: hear what comes that nothing of ours explains, if it is our turn to."""
         listening, questions = self.settings.listening, self._questions
-        if listening is None or self._ending is not None or questions.newest is None:
-            return
-        if not listening.begins():
-            return
-        questions.close(monotonic_ns(), Outcome.UNANSWERED)
-        until = monotonic_ns() + listening.length_ns(self._recorder, questions)
-        try:
+        if listening is not None and self._ending is None and questions.newest is not None:
             with contextlib.suppress(*STORY_ENDS):  # its story is over
-                while not questions.heard and listening.may_go_on():
-                    now = monotonic_ns()
-                    if now >= until:
-                        self._recorder.count(LISTENED)
-                        return
-                    self._reconnecting.rest_until(min(until, now + LOOK_NS))
-        finally:
-            if questions.heard:
-                self._recorder.count(LISTENED)
-                self._recorder.count(HEARD)
+                listening.listen(self._recorder, questions, self._reconnecting.rest_until)
 
     def _leave(self) -> None:
         ending = self._end()
@@ -554,7 +520,7 @@ class GuestSession:
                 self._look_at_replies()
             self._questions.close(monotonic_ns(), question_outcome(self._error))
             self._questions.end()
-            self._ending = self._clearing.end()
+            self._ending = self._clearing.end(self.connection)
             for connection in self._others or ():
                 connection.close()
             self.connection.inbox.part()
@@ -605,13 +571,6 @@ class GuestSession:
                 f"custom attributes of {size} bytes can't be sent: at most {limit}",
             )
         return together
-
-    # The ledger.
-
-    def _note_first_message(self, message_id: str) -> None:
-        entry = self._clearing.entry
-        if entry is not None and entry.stage not in OVER:
-            self._ledger.mark(entry, entry.stage, entry.reason, message_id=message_id)
 
     # Questions and replies.
 
