@@ -8,7 +8,7 @@
 # make check  formatting, lint, types, import contracts
 # make crash-matrix  every fault, mode and ending of a run, and 500 random kills (two hours or so; ARGS=--resume goes on)
 # make validity-matrix  does any run say PASS, or a time, that the truth does not bear out? (two hours or so; ARGS=--resume goes on)
-# make evidence  how often capacity, drift and compare are right, on planted services (half an hour; ARGS='--only drift')
+# make evidence  how often the studies are right, on planted services and simulated guests (half an hour; ARGS='--only drift')
 # make clean  remove what set-up made (reports/ is left alone)
 
 PYTHON ?= python3

@@ -1,7 +1,8 @@
 """How often the studies are right, measured on services whose truth is planted: EVIDENCE.md.
 
-Coverage of the intervals of a capacity search, false alarms and power of drift and of compare. It
-needs no network; on two free cores it takes half an hour or so. ``make evidence`` runs all of it::
+Coverage of the intervals of a capacity search, false alarms and power of drift and of compare, and
+the figures of plans. It needs no network; on two free cores it takes half an hour or so. ``make
+evidence`` runs all of it::
 
     python tests/benchmarks/evidence.py --write harness/studies/EVIDENCE.md
     python tests/benchmarks/evidence.py --only drift --many 40
@@ -26,6 +27,7 @@ from harness.measure.statistics import Buckets
 from harness.studies.compare.statistics import Word, compare_runs, compare_shares
 from harness.studies.drift.assess import Side, Watched, assess
 from harness.studies.drift.trend import Drift
+from tests.benchmarks.plans import plan_table
 from tests.benchmarks.services import KINDS, make, mean_truth, search
 
 Floats = NDArray[np.float64]
@@ -38,7 +40,7 @@ network. `make evidence` measures it anew; the date stands with each part. Seeds
 not those by which the studies were written. Behind a share stands the interval in which the true
 share lies (95 %, C. J. Clopper, E. S. Pearson, 1934).
 """
-PARTS = ("capacity", "drift", "compare")
+PARTS = ("capacity", "drift", "compare", "plan")
 
 
 def of(part: int, whole: int) -> str:
@@ -271,17 +273,25 @@ def compare(run: Callable, many: int) -> str:
     )
 
 
+def plan(run: Callable, many: int) -> str:
+    """Ten launches, planned and simulated guest by guest."""
+    del run  # a minute in one process
+    return plan_table(guests=many * 15_000) + "\n"
+
+
 MEASURED: dict[str, Callable[[Callable, int], str]] = {
     "capacity": capacity,
     "drift": drift,
     "compare": compare,
+    "plan": plan,
 }
 HEADINGS = {
     "capacity": "Capacity: do intervals of 95 % hold the truth?",
     "drift": "Drift: false alarms and power",
     "compare": "Compare: false words and power",
+    "plan": "Plan: is a launch what it was planned to be?",
 }
-MANY = {"capacity": 100, "drift": 200, "compare": 100}
+MANY = {"capacity": 100, "drift": 200, "compare": 100, "plan": 100}
 
 
 def main() -> int:
@@ -289,7 +299,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="How often the studies are right.")
     parser.add_argument("--write", type=Path, metavar="FILE", help="the page, in Markdown")
     parser.add_argument("--only", choices=PARTS, action="append", help="this part; repeatable")
-    parser.add_argument("--many", type=int, metavar="N", help="searches, reports, pairs of a row")
+    parser.add_argument(
+        "--many", type=int, metavar="N", help="searches, reports, pairs of a row; guests / 15,000"
+    )
     parser.add_argument("--at-once", type=int, default=2, metavar="N", help="processes")
     options = parser.parse_args()
     parts = _parts(options.write)
