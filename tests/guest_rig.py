@@ -55,7 +55,7 @@ class Rig:
         return set(self.simulator.truth()["open_tokens"]) - self.before
 
     def leftovers(self) -> dict[str, str]:
-        self.ledger.secure()
+        self.ledger.flush()
         return {left.token: left.reason for left in read_leftovers(self.directory)}
 
     def taken(self) -> Collected:

@@ -152,7 +152,7 @@ class Clearing:
         """Clear on the connection that we have."""
         if connection.state in CLEARABLE and connection.connected:
             self.mark(Stage.CLEARING)
-            self._secure_quietly()
+            self._flush_quietly()
         ending = connection.clear(within_s=connection.settings.clear_within_s)
         if ending is Ending.CLEARED:
             ending = connection.confirm(within_s=connection.settings.close_within_s)
@@ -169,12 +169,12 @@ class Clearing:
         self.mark(stage, reason)
         if ending is Ending.REFUSED:
             self._recorder.count("clear_is_off")
-        self._secure_quietly()
+        self._flush_quietly()
 
-    def _secure_quietly(self) -> None:
+    def _flush_quietly(self) -> None:
         """On the way out a broken ledger must not keep us from sending Clear."""
         with contextlib.suppress(LedgerError):  # the ledger itself has told the run, which stops
-            self._ledger.secure()
+            self._ledger.flush()
 
 
 def shielded(work: Callable[[], object]) -> None:

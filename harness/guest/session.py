@@ -157,10 +157,10 @@ class GuestSession:
         Raises LedgerError, TransportError, ServiceError or ReplyTimeout.
         """
         clearing, connection = self._clearing, self.connection
-        clearing.entry = self._ledger.intend(connection.token)
+        clearing.entry = self._ledger.record_intent(connection.token)
         self._connect()
         self._recorder.count(GUESTS_CONNECTED)
-        self._ledger.secure()  # the promise: on disk before the first byte that creates a session
+        self._ledger.flush()  # the promise: on disk before the first byte that creates a session
         response = connection.configure(due_ns=self._arrival_due_ns)
         self._max_attribute_bytes = response.max_custom_data_bytes
         self._story = Story.BEGUN
@@ -553,7 +553,7 @@ class GuestSession:
             self._story = _TALKING
             self._questions.note_spoken()
             self._clearing.mark(Stage.JOINED)
-            self._ledger.secure()
+            self._ledger.flush()
         if inbox.pending:
             inbox.pending.give_up_older_than(self.settings.deliver_within_s)
         return due

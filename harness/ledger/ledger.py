@@ -2,7 +2,7 @@
 
 Changes are collected and written in groups by a thread of its own, one commit after the other, so
 the event loop never waits for the disk; a greenlet that needs to know that its change is durable
-calls :meth:`Ledger.secure` and waits for the commit that covers it.
+calls :meth:`Ledger.flush` and waits for the commit that covers it.
 
 One ledger file: its schema, how it is made, and how batches of changes reach the disk.
 """
@@ -227,7 +227,7 @@ def run_in(thread: ThreadPool, work: Callable[..., None], *args: object) -> None
 
 
 class Ledger:
-    """The verbs: :meth:`intend`, :meth:`mark`, :meth:`secure`. One per process, one event loop."""
+    """Verbs: :meth:`record_intent`, :meth:`mark`, :meth:`flush`. One a process, one event loop."""
 
     def __init__(
         self,
@@ -273,8 +273,8 @@ class Ledger:
         """Sessions that have no proof of their end yet and are not given up."""
         return self._last_id - sum(self.tally[stage] for stage in OVER) - self.tally[Stage.LOST]
 
-    def intend(self, token: str) -> Entry:
-        """Announce a session. Call :meth:`secure` before anything leaves that could create it.
+    def record_intent(self, token: str) -> Entry:
+        """Announce a session. Call :meth:`flush` before anything leaves that could create it.
 
         Raises LedgerError when the ledger has failed before.
         """
@@ -306,7 +306,7 @@ class Ledger:
         self._collecting.meta[key] = value
         self._work.set()
 
-    def secure(self) -> None:
+    def flush(self) -> None:
         """Return when everything said so far is on the disk. Raises LedgerError if it can't be."""
         group = self._collecting if self._collecting else self._writing
         if group is not None:
@@ -320,7 +320,7 @@ class Ledger:
         self._closed = True
         self.note("ended_ns", str(wall_ns()))
         try:
-            self.secure()
+            self.flush()
         finally:
             self._committer.kill()
             run_in(self._thread, self._store.close)

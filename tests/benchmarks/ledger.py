@@ -25,9 +25,9 @@ EVENTS_PER_SESSION = 1 + len(STEPS)
 
 def guest(ledger: Ledger, token: str, waits: Histogram) -> None:
     """One session's way through the ledger, over a second."""
-    entry = ledger.intend(token)
+    entry = ledger.record_intent(token)
     began = time.monotonic_ns()
-    ledger.secure()
+    ledger.flush()
     waits.record_ns(time.monotonic_ns() - began)
     for number, stage in enumerate(STEPS):
         gevent.sleep(0.2)

@@ -27,13 +27,13 @@ def path(tmp_path: Path) -> Path:
 
 def test_what_is_secured_is_on_disk_for_everyone_to_see(path: Path) -> None:
     ledger = Ledger(Store(path, {}))
-    ledger.intend("t1")
-    entry = ledger.intend("t2")
-    ledger.secure()
+    ledger.record_intent("t1")
+    entry = ledger.record_intent("t2")
+    ledger.flush()
     assert stored(path) == [("t1", "intended", ""), ("t2", "intended", "")]
     ledger.mark(entry, Stage.JOINED)
     ledger.mark(entry, Stage.LOST, "cut")
-    ledger.secure()
+    ledger.flush()
     assert stored(path)[1] == ("t2", "lost", "cut")
     ledger.close()
 
@@ -52,8 +52,8 @@ def test_many_guests_share_a_commit(path: Path) -> None:
     ledger = Ledger(store)
 
     def guest(number: int) -> None:
-        ledger.intend(f"t{number}")
-        ledger.secure()
+        ledger.record_intent(f"t{number}")
+        ledger.flush()
         assert (f"t{number}", "intended", "") in stored(path)
 
     with gevent.Timeout(20):
@@ -66,7 +66,7 @@ def test_many_guests_share_a_commit(path: Path) -> None:
 
 def test_a_session_that_is_over_stays_over_and_the_tally_adds_up(path: Path) -> None:
     ledger = Ledger(Store(path, {}))
-    entries = [ledger.intend(f"t{number}") for number in range(4)]
+    entries = [ledger.record_intent(f"t{number}") for number in range(4)]
     ledger.mark(entries[0], Stage.CLEARED)
     ledger.mark(entries[0], Stage.LOST, "late news")
     ledger.mark(entries[1], Stage.LOST, "cut")
@@ -91,14 +91,14 @@ def test_a_failed_write_reaches_everyone_who_waits_and_everyone_after(path: Path
     store = Store(path, {})
     told: list[LedgerError] = []
     ledger = Ledger(store, on_failure=told.append)
-    ledger.intend("t1")
-    ledger.secure()
+    ledger.record_intent("t1")
+    ledger.flush()
     store.close()  # the next write finds the file closed
-    ledger.intend("t2")
+    ledger.record_intent("t2")
     with pytest.raises(LedgerError, match="can't be written"):
-        ledger.secure()
+        ledger.flush()
     with pytest.raises(LedgerError, match="can't be written"):
-        ledger.intend("t3")
+        ledger.record_intent("t3")
     assert len(told) == 1
 
 
@@ -114,8 +114,8 @@ def test_closing_notes_the_orderly_end_and_may_be_repeated(path: Path) -> None:
 def test_whoever_asks_is_told_of_what_has_reached_the_disk(path: Path) -> None:
     told: list[str] = []
     ledger = Ledger(Store(path, {}), on_commit=lambda g: told.extend(row[1] for row in g.inserts))
-    ledger.intend("t1")
-    ledger.secure()
+    ledger.record_intent("t1")
+    ledger.flush()
     assert told == ["t1"]
     assert stored(path) == [("t1", "intended", "")]
     ledger.close()

@@ -74,13 +74,13 @@ class Worker:
 
     def work(self, sessions: int) -> None:
         """So many sessions more, one in three of them over, and an interval."""
-        entries = [self.ledger.intend(f"token-{self.second}-{n}") for n in range(sessions)]
-        self.ledger.secure()
+        entries = [self.ledger.record_intent(f"token-{self.second}-{n}") for n in range(sessions)]
+        self.ledger.flush()
         for entry in entries:
             self.ledger.mark(entry, Stage.JOINED, message_id=f"m-{entry.id}")
         for entry in entries[::3]:
             self.ledger.mark(entry, Stage.CLEARED)
-        self.ledger.secure()
+        self.ledger.flush()
         for number in range(20):
             self.recorder.add(Sample("reply", 0, 0, 10**6 * (number + self.second), 10**9))
         self.second += 1
@@ -114,11 +114,11 @@ def test_the_copy_says_what_the_ledger_says(tmp_path: Path) -> None:
     wire, copies, shipper = rig(there, "w-1", {"worker": "w-1", "host": "far"})
     store = Store(here / "ledger-w-1.sqlite", {"worker": "w-1"})
     ledger = Ledger(store, on_commit=shipper.take)
-    entries = [ledger.intend(f"token-{n}") for n in range(5_000)]
-    ledger.secure()
+    entries = [ledger.record_intent(f"token-{n}") for n in range(5_000)]
+    ledger.flush()
     for entry in entries:
         ledger.mark(entry, Stage.JOINED, message_id=f"m-{entry.id}")
-    ledger.secure()
+    ledger.flush()
     for entry in entries[::2]:
         ledger.mark(entry, Stage.CLEARED)
     ledger.close()
