@@ -30,6 +30,8 @@ _ID = re.compile(r"\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{
 _TRICKS = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
+FORMULA = ("=", "+", "-", "@", "|", "%", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""A cell that begins so is run as a formula by one spreadsheet or another."""
 
 
 def safe_text(text: str) -> str:
@@ -49,6 +51,12 @@ def safe_quote(text: str, most: int = MOST) -> str:
 def without_ids(text: str) -> str:
     """A text with its ids shortened to their first eight letters: one may be a guest's token."""
     return _ID.sub(r"\1…", text)
+
+
+def safe_cell(cell: str) -> str:
+    """The same as a cell of a CSV file, which no spreadsheet takes for a formula."""
+    cell = safe_text(cell).replace("\n", " ").replace("\t", " ").strip(" ")
+    return f"'{cell}" if cell.startswith(FORMULA) else cell
 
 
 def without_secret(text: str, *secrets: str) -> str:

@@ -46,6 +46,13 @@ def test_who_supervises_a_run() -> None:
     assert imported(names, program) == set()
 
 
+@pytest.mark.parametrize("command", ["leftovers", "runs", "stop", "pause", "target", "new"])
+def test_commands_that_look_at_runs(command: str) -> None:
+    heavy = {"numpy", "jinja2", "locust", "websockets"} | LATER - {"harness.reconcile"}
+    program = f"import harness.cli.main as cli\ncli.command_of({command!r})\n"
+    assert imported(heavy, program) == set()
+
+
 def test_who_simulates() -> None:
     program = "import harness.cli.main as cli\ncli.command_of('simulate')\n"
     found = imported(NOT_TO_SIMULATE | LATER, f"{program}import harness.simulator.server")

@@ -19,8 +19,8 @@ from harness.config.target import parse_target
 from harness.errors import ConfigError
 from harness.ledger.reader import Leftover, read_account, read_leftovers
 from harness.ledger.runs import RunState, begun_at, run_state, runs
-from harness.report.outputs import harmless
 from harness.rundir.layout import RunDirectory, read_label, sweep_command
+from harness.safe_text import safe_cell
 from harness.streams import open_console
 from harness.units import duration_text
 
@@ -118,7 +118,7 @@ def write_csv(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         shown = {**row}
         for name in ("reason", "worker", "message_id", "run"):  # tokens stay as they are
-            shown[name] = harmless(str(row[name]))
+            shown[name] = safe_cell(str(row[name]))
         writer.writerow(shown)
 
 

@@ -23,18 +23,10 @@ from harness.report.html.run_page import run_page
 from harness.report.wording import count_text, length_text, moment_text, percent_text, with_unit
 from harness.rundir.layout import CSV, JUNIT, LIVE_PAGE, REPORT_PAGE, SUMMARY, write_atomically
 from harness.rundir.schema import Objective, RunRecord
-from harness.safe_text import safe_text
+from harness.safe_text import safe_cell
 
 LOWER_BOUNDS = "lower_bounds"
 """The column that names the percentiles whose true figures are higher: some of it never came."""
-FORMULA = ("=", "+", "-", "@", "|", "%", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""A cell that begins so is run as a formula by one spreadsheet or another."""
-
-
-def harmless(cell: str) -> str:
-    """Words of somebody else, as a cell."""
-    cell = safe_text(cell).replace("\n", " ").replace("\t", " ").strip(" ")
-    return f"'{cell}" if cell.startswith(FORMULA) else cell
 
 
 def write_csv(series: Series | None, file: TextIO) -> None:
@@ -42,7 +34,7 @@ def write_csv(series: Series | None, file: TextIO) -> None:
     rows = series.rows if series is not None else None
     writer = csv.writer(file, lineterminator="\n")
     columns = list(_columns(rows)) if rows is not None else []
-    writer.writerow(["start_utc", "start_s", "length_s", *(harmless(name) for name, _ in columns)])
+    writer.writerow(["start_utc", "start_s", "length_s", *(safe_cell(name) for name, _ in columns)])
     if rows is None:
         return
     for place, start in enumerate(rows.starts_s):
