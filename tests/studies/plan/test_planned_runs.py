@@ -13,7 +13,7 @@ import pytest
 
 from harness.config.run_config import LISTEN
 from harness.exit_codes import ExitCode
-from harness.supervise.run_process import EmbeddedSimulator
+from harness.supervise.simulator import EmbeddedSimulator
 
 LAUNCH = (
     "--chats-per-hour", "6000", "--handle-time", "12s", "--messages", "3.5", "--to-agents", "0%",
