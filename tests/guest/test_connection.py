@@ -1,6 +1,7 @@
-"""The line against a server that does exactly what each test says, and how endings are told."""
+"""The connection to a server that does exactly what each test says, and how endings are told."""
 
 import time
+import uuid
 
 import pytest
 from fakes import FakeServer, Peer
@@ -14,10 +15,11 @@ from harness.errors import (
     ServiceError,
     UpgradeRejected,
 )
+from harness.guest.connection import Connection
 from harness.guest.outcomes import Ending
 from harness.measure.model import Outcome
 from harness.measure.recorder import Recorder
-from harness.protocol.session import State
+from harness.protocol.session import Receive, State
 
 
 def test_a_session_opened_and_cleared_is_proved() -> None:
@@ -199,3 +201,36 @@ def test_a_health_check_that_is_cut_off_has_not_been_answered() -> None:
             line.health_check(within_s=5)
         line.close()
     assert recorder.take().outcomes["health_check"] == {Outcome.LOST: 1}
+
+
+def test_tracing_ids_have_the_shape_of_a_uuid_and_tell_their_order() -> None:
+    with FakeServer(configured) as server:
+        line = line_to(server)
+    ids = [line.next_id() for _ in range(70_000)]
+    assert len(set(ids)) == len(ids)
+    assert sorted(ids) == ids
+    assert {str(uuid.UUID(one)) for one in ids[:1000]} == set(ids[:1000])
+    assert all(one.startswith(line.owner) for one in ids)
+
+
+def test_a_guest_that_may_not_ask_for_an_echo_sleeps_all_the_same() -> None:
+    class Counting(Connection):
+        rests = 0
+
+        def rest(self, until_ns: int) -> bool:
+            type(self).rests += 1
+            return super().rest(until_ns)
+
+    def script(peer: Peer) -> None:
+        configured(peer)
+        peer.receive()
+
+    with FakeServer(script) as server:
+        plain = line_to(server, health_check_every_s=0.001)
+        line = Counting(plain.settings, "token-1", Recorder())
+        line.connect()
+        line.configure()
+        line.session.receive(Receive.CONNECTION_LOST)  # nothing may be asked of such a session
+        line.pause(0.2)
+        line.close()
+    assert Counting.rests < 20
