@@ -93,9 +93,9 @@ def check_deployment(
     )
     auto = auto_start(config)
     how = "by Join, before a text" if auto else "with the first text"
-    text = f"a widget's conversations begin {how} (autoStart {auto})"
+    text = f"a widget begins its conversation {how} (autoStart {auto})"
     if auto is not auto_join:
-        text += ", guests' do not: " + ("write auto_join = true" if auto else "auto_join is on")
+        text += "; guests do not: " + ("write auto_join = true" if auto else "auto_join is on")
     found.append(Check(name="start", status=Status.OK, text=text))
     life_s = talks.get("sessionDurationSeconds")
     text = "not stated"
@@ -117,17 +117,15 @@ def _sign_in(auth: Mapping[str, Any], *, sign_ins: bool) -> list[Check]:
     name = "sign-in"
     if not auth.get("enabled", False):
         if sign_ins:
-            text = "the deployment knows none: leave sign_ins away"
+            text = "the deployment has no sign-in: remove sign_ins"
             return [Check(name=name, status=Status.WARN, text=text)]
         return []
     if sign_ins:
         return [Check(name=name, status=Status.OK, text="guests sign in, as the deployment asks")]
     if auth.get("allowSessionUpgrade", False):
-        text = "the deployment knows signed-in customers; guests without a sign-in come in as "
-        text += "strangers"
+        text = "the deployment has a sign-in; guests without one are anonymous"
         return [Check(name=name, status=Status.WARN, text=text)]
-    text = "the deployment takes no messages of guests who have not signed in: write sign_ins = "
-    text += "FILE (JWTs, one a line)"
+    text = "only signed-in guests may send messages: write sign_ins = FILE (JWTs, one per line)"
     return [Check(name=name, status=Status.FAIL, text=text)]
 
 
@@ -145,7 +143,7 @@ def check_schedule(
     limit = connections_per_min or DOCUMENTED[CONNECTIONS]
     told = [Check(name="requests", status=Status.WARN, text=text) for text in breaks]
     if peak_per_s is None:
-        text = f"a closed workload of {at_once} guests: how often they connect is up to the service"
+        text = f"closed workload of {at_once} guests: the service decides how often they connect"
         return [Check(name="connections", status=Status.SKIPPED, text=text), *told]
     per_min = peak_per_s * 60
     over = per_min > limit
@@ -153,7 +151,7 @@ def check_schedule(
         Check(
             name="connections",
             status=Status.FAIL if over else Status.OK,
-            text=f"up to {per_min:,.4g} a minute, the deployment takes {limit:,}"
+            text=f"up to {per_min:,.4g} per minute; the limit is {limit:,}"
             + (": lower the rate, or ask for a higher limit" if over else ""),
         ),
         *told,
@@ -175,7 +173,7 @@ def check_limits(found: Mapping[str, int], *, connections_per_min: int | None) -
             text += (
                 f"write connections_per_minute = {limit}"
                 if key == CONNECTIONS
-                else "let their stories be slower than that"
+                else "make their stories slower"
             )
             checks.append(Check(name="limits", status=Status.WARN, text=text))
     if not checks:
@@ -193,8 +191,8 @@ def check_clock(offset_s: float | None) -> Check:
     return Check(
         name="clock",
         status=Status.WARN if off else Status.OK,
-        text=f"{round(offset_s):+d} s against the service's"
-        + (": sessions would be hard to find by time afterwards" if off else ""),
+        text=f"{round(offset_s):+d} s compared with the service's"
+        + (": it would be hard to find sessions by their time" if off else ""),
     )
 
 
@@ -213,7 +211,7 @@ def check_calibration(
     """
     found = []
     if peak_per_s is not None and safe_per_s is None:
-        text = "it did not find how many new guests a second this machine carries"
+        text = "it has no figure for new guests per second"
         found.append(Check(name="calibration", status=Status.WARN, text=text))
     if peak_per_s is not None and safe_per_s is not None:
         over = peak_per_s > safe_per_s
@@ -221,7 +219,7 @@ def check_calibration(
             Check(
                 name="calibration",
                 status=Status.WARN if over else Status.OK,
-                text=f"up to {peak_per_s:,.3g} new guests a second, this machine is good for "
+                text=f"up to {peak_per_s:,.3g} new guests per second; this machine can generate "
                 f"{safe_per_s:,.3g}"
                 + (f" (measured {disturbed})" if disturbed else "")
                 + (": use more processes or machines, or its lag spoils the figures" * over),
@@ -232,7 +230,7 @@ def check_calibration(
             Check(
                 name="calibration",
                 status=Status.WARN,
-                text=f"{at_once:,} sessions at once, this machine has room for {room:,}",
+                text=f"{at_once:,} sessions at once; this machine has room for {room:,}",
             )
         )
     return found
@@ -271,7 +269,7 @@ def check_visit(meeting: Meeting, *, replies: bool | None) -> Check:
     name = "one guest"
     if not meeting.ended:
         why = meeting.failure or "no proof"
-        text = f"its session was not proved ended ({why}): harness sweep {meeting.directory}"
+        text = f"no proof that its session ended ({why}): run harness sweep {meeting.directory}"
         return Check(name=name, status=Status.FAIL, text=text)
     if meeting.failure:
         return Check(name=name, status=Status.FAIL, text=meeting.failure)
@@ -280,10 +278,9 @@ def check_visit(meeting: Meeting, *, replies: bool | None) -> Check:
         return Check(name=name, status=Status.FAIL, text=text)
     if not meeting.answered:
         status = Status.FAIL if replies else Status.WARN
-        text = "opened and cleared; nobody said anything to it"
+        text = "opened and cleared, but nobody answered it"
         if not replies:
-            text += ": if that is how it should be, write replies = false, and if not, replies = "
-            text += "true"
+            text += ": write replies = false if that is right, replies = true if it is not"
         return Check(name=name, status=status, text=text)
     text = f"opened, answered ({meeting.reply!r}), cleared"
     return Check(name=name, status=Status.OK, text=text)
@@ -299,7 +296,7 @@ def check_origin(
     """
     name = "domains"
     if deployment is None or type(deployment.get("allowAllDomains")) is not bool:
-        text = "which domains are allowed is not known"
+        text = "the allowed domains are not known"
         return Check(name=name, status=Status.SKIPPED, text=text), None
     if deployment["allowAllDomains"]:
         return Check(name=name, status=Status.OK, text="any Origin, or none"), False
@@ -308,7 +305,7 @@ def check_origin(
     told = ", ".join(domains[:5]) or "none"
     if origin is None:
         if reached:
-            text = f"only {told}; a connection without Origin is taken all the same"
+            text = f"only {told}; but a connection without Origin was accepted"
             return Check(name=name, status=Status.OK, text=text), False
         hint = domains[0] if domains else "DOMAIN"
         text = f'only {told}: write origin = "https://{hint}", or say --origin'
@@ -329,7 +326,7 @@ def check_flow(deployment: Mapping[str, Any] | None, flows: Sequence[str]) -> li
         return []
     text = safe_quote(found)
     if not flows:
-        text += f': to have what is open in it counted, write flows = ["{safe_quote(found)}"]'
+        text += f': write flows = ["{safe_quote(found)}"] to count its open conversations'
     elif found not in flows:
         text += f", and flows names another: {', '.join(flows)}"
     wrong = bool(flows) and found not in flows
@@ -351,14 +348,12 @@ def _lines(learned: Learned, sessions: int | None) -> Iterator[tuple[str, Status
         text = f"yes, {when}: {many}" if learned.greets else "no"
         yield "greets", Status.OK, text
     elif learned.turn_messages is not None:
-        text = (
-            "not known: it answered the same text in other words the second time; write greets = "
-        )
+        text = "not known: the second answer to the same text was a different one; write greets = "
         yield "greets", Status.OK, text + "true or false"
     if learned.turn_messages is not None:
         text = f"{_messages(learned.turn_messages)} (the longer of two)"
         if learned.turn_messages > 1:
-            text += ": runs wait for all of them, where turns is not written"
+            text += ": runs wait for all of them, unless the target says turns"
         gap_s = learned.turn_gap_s or 0.0
         slow = gap_s > SILENCE_SHARE * TURN_SILENCE_S
         if slow:
@@ -369,12 +364,12 @@ def _lines(learned: Learned, sessions: int | None) -> Iterator[tuple[str, Status
         text = f"first message after {learned.first_message_s:.3g} s, last after "
         text += f"{learned.last_message_s:.3g} s (the slower of two)"
         if slow:
-            text += ": let guests wait longer than that"
+            text += ": guests have to wait longer than that"
         yield "times", Status.WARN if slow else Status.OK, text
     if learned.clear_s is not None:
-        text = f"proved {learned.clear_s * 1000:.3g} ms after it was asked for"
+        text = f"proved {learned.clear_s * 1000:.3g} ms after Clear"
         if learned.retired_s is not None:
-            text += f", the connection retired {learned.retired_s * 1000:.3g} ms later"
+            text += f"; the connection retired {learned.retired_s * 1000:.3g} ms later"
         if learned.close_code is not None:
             text += f", closed with {learned.close_code}"
         yield "end", Status.OK, text
@@ -412,8 +407,8 @@ def check_outside(
         text += "agents; look at it with harness audit"
         proof = Check(name=name, status=Status.FAIL, text=text)
     else:
-        text = "the Platform API does not show its conversation: an audit could tell nothing "
-        text += "(another division, or a permission that is lacking)"
+        text = "the Platform API does not show its conversation: an audit could not check it "
+        text += "(another division, or a missing permission)"
         proof = Check(name=name, status=Status.WARN, text=text)
     return [proof, _views(learned), _analytics(learned, refused, within_s)]
 

@@ -65,7 +65,7 @@ def open_platform(
 ) -> tuple[PlatformApi | None, Check | None]:
     """The API for whose client the target names variables; or why there is none."""
     if not terms.client_id_env or not terms.client_secret_env:
-        text = "no credentials named (client_id_env, client_secret_env): no audit by the platform"
+        text = "no credentials (client_id_env, client_secret_env): audits are not possible"
         return None, Check(name=NAME, status=Status.SKIPPED, text=text)
     url = terms.api_url or None
     try:
@@ -111,7 +111,7 @@ def _ask_all(api: PlatformApi, terms: Terms) -> Platform:
             if text:
                 found.checks.append(Check(name=NAME, status=Status.WARN, text=text))
     if not found.checks:
-        text = "signed in; it may do all that audit, sweep --platform and this need"
+        text = "signed in, with all permissions that audit, sweep --platform and preflight need"
         found.checks.append(Check(name=NAME, status=Status.OK, text=text))
     return found
 
@@ -209,7 +209,7 @@ def look_at_the_way(terms: Terms) -> list[Check]:
     checks = [Check(name="reach", status=Status.OK, text=taken)]
     if terms.target.scheme == "ws":
         plain = Status.OK if terms.target.loopback else Status.FAIL
-        checks.append(Check(name="tls", status=plain, text="none: the connection is in clear"))
+        checks.append(Check(name="tls", status=plain, text="none: the connection is not encrypted"))
     else:
         by = "a private CA" if terms.target.ca_file else "the system's CAs"
         checks.append(Check(name="tls", status=Status.OK, text=f"certificate accepted by {by}"))
@@ -219,7 +219,7 @@ def look_at_the_way(terms: Terms) -> list[Check]:
 def fetch_config(terms: Terms) -> tuple[Mapping[str, Any] | None, float | None, Check]:
     """config.json, how far this machine's clock is off (seconds), and how the fetching went."""
     if not terms.config_url:
-        text = "where config.json is kept is not known: write config_url"
+        text = "the address of config.json is not known: write config_url"
         return None, None, Check(name="config.json", status=Status.WARN, text=text)
     try:
         tls = ssl.create_default_context(cafile=terms.target.ca_file)

@@ -44,7 +44,7 @@ class Customer(GuestUser):
             guest.say("Thanks, that is all.", expect_reply=False)
 
 
-# What the run is judged by: harness gate --help explains the words.
+# What the run is judged by: harness docs objectives explains the words.
 objective("reply p95 < 5s", "session_open errors < 1%", "leftovers == 0")
 '''
 SCRIPT = """\

@@ -75,7 +75,7 @@ def test_a_calibrated_machine_is_told_what_is_too_much(simulator: Any, tmp_path:
     write_calibration(tmp_path / "reports", found)
     told = harness(*check)
     assert told.returncode == 0, told.stdout + told.stderr
-    assert "this machine is good for 0.007" in " ".join(told.stdout.split())
+    assert "this machine can generate 0.007" in " ".join(told.stdout.split())
     write_calibration(tmp_path / "reports", replace(found, host="elsewhere"))
     assert "of another machine (elsewhere)" in " ".join(harness(*check).stdout.split())
 

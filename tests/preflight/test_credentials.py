@@ -110,7 +110,10 @@ def test_the_way_there_is_the_targets_proxy_with_its_login(
         )
         terms = terms_of(world.url, tmp_path, more)
         checks = check_credentials(terms, GOOD).checks
-        assert told(checks) == "signed in; it may do all that audit, sweep --platform and this need"
+        assert (
+            told(checks)
+            == "signed in, with all permissions that audit, sweep --platform and preflight need"
+        )
         assert set(proxy.asked) == {terms.target.netloc}
         monkeypatch.setenv("T_PROXY", "me:other")
         (refused,) = check_credentials(terms, GOOD).checks
