@@ -24,7 +24,7 @@ import regex
 
 from harness.clock import monotonic_ns
 from harness.errors import ConfigError, NotPossible
-from harness.measure.model import Outcome, Question, Sample, Wait
+from harness.measure.model import GREETING, TURN, Outcome, Question, Sample, Wait
 from harness.measure.recorder import (
     GUESTS_JOINED,
     GUESTS_REPLIED,
@@ -75,7 +75,6 @@ Offers = dict[str, tuple[str, str, bool]]
 """Shown text → (payload, kind of button, whether it is a picker's)."""
 _OK = Outcome.OK  # an enum is slow to give its members
 _TIMEOUT = Outcome.TIMEOUT
-REPLY, GREETING, TURN = "reply", "greeting", "turn"
 STAMPS_DIFFER_NS = 100_000
 """A kernel's stamp is converted between clocks, and may fall a little before its cause."""
 

@@ -45,8 +45,6 @@ from harness.guest.outcomes import (
     question_outcome,
 )
 from harness.guest.questions import (
-    GREETING,
-    REPLY,
     Condition,
     Phase,
     Questions,
@@ -59,7 +57,7 @@ from harness.guest.reconnect import Reconnecting
 from harness.guest.rest import fetch_history
 from harness.guest.settings import GuestSettings
 from harness.ledger.ledger import Ledger, Stage
-from harness.measure.model import Outcome, Question, Sample
+from harness.measure.model import GREETING, REPLY, Outcome, Question, Sample
 from harness.measure.recorder import (
     GUESTS_ARRIVED,
     GUESTS_CONNECTED,
@@ -290,7 +288,7 @@ class GuestSession:
         arrived = self._next_that(fits, deadline, seen)
         if arrived is None:
             self._questions.end_wait(monotonic_ns())
-            raise ReplyTimeout("reply", within_ns / 1e9, (*seen, *self.connection.inbox.take_odd()))
+            raise ReplyTimeout(REPLY, within_ns / 1e9, (*seen, *self.connection.inbox.take_odd()))
         message, _, arrived_ns, seen_ns, answered = arrived
         if fits is None:
             if answered is not None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from harness.measure.histogram import Histogram
 from harness.measure.histogram import rank as rank_of
-from harness.measure.model import Outcome
+from harness.measure.model import GREETING, REPLY, Outcome
 from harness.measure.recorder import (
     QUESTIONS_AMBIGUOUS,
     REPLIES_AMBIGUOUS,
@@ -129,6 +129,6 @@ def tried(
 def ambiguous(operation: str, counts: Mapping[str, int]) -> int:
     """How many answers of an operation are known to have come, but not to what."""
     replies = counts.get(REPLIES_AMBIGUOUS, 0)
-    if operation == "reply":
+    if operation == REPLY:
         return replies
-    return counts.get(QUESTIONS_AMBIGUOUS, 0) - replies if operation == "greeting" else 0
+    return counts.get(QUESTIONS_AMBIGUOUS, 0) - replies if operation == GREETING else 0

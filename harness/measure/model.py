@@ -212,7 +212,10 @@ ALWAYS_OK = frozenset(
 )
 """Operations that are measured only when they end well: one that fails is counted elsewhere (of a
 connection as ``connect``, of a session as ``clear``)."""
-QUESTIONS = frozenset({"reply", "turn", "greeting"})
+REPLY, GREETING, TURN = "reply", "greeting", "turn"
+ANSWERS = (REPLY, GREETING)
+"""Operations of which each question is one."""
+QUESTIONS = frozenset({*ANSWERS, TURN})
 """Operations that may end without an answer."""
 CONNECT_ENDS = (Outcome.OK, Outcome.TIMEOUT, Outcome.REFUSED, Outcome.RATE_LIMITED)
 WITHOUT_ANSWER = (Outcome.UNANSWERED, Outcome.CUT_SHORT)

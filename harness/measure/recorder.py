@@ -13,7 +13,18 @@ import numpy as np
 
 from harness.clock import monotonic_ns
 from harness.measure.histogram import Durations, Histogram
-from harness.measure.model import CENSORED, HELD_NS, TIMED, Outcome, Question, Sample, Wait
+from harness.measure.model import (
+    ANSWERS,
+    CENSORED,
+    HELD_NS,
+    REPLY,
+    TIMED,
+    TURN,
+    Outcome,
+    Question,
+    Sample,
+    Wait,
+)
 
 LAG_ARRIVAL = "lag.arrival"
 LAG_LOOP = "lag.loop"
@@ -144,7 +155,6 @@ PLACES = 50
 """So many places of one process are told apart."""
 FOLD_AT = 4096
 """So many samples of an operation are folded at once, so that memory stays flat."""
-_ANSWERS = frozenset({"reply", "greeting"})
 _NOTHING = Wait.NONE  # an enum is slow to give its members
 
 
@@ -273,14 +283,14 @@ class Recorder:
         if question.exact:
             self.add_ok(operation, due, sent, arrived, seen)
             if question.turn is Wait.MET:
-                self.add_ok("turn", due, sent, *(question.last or (arrived, seen)))
+                self.add_ok(TURN, due, sent, *(question.last or (arrived, seen)))
             return
         self._slowest_ns = max(self._slowest_ns, arrived - sent)
         warm_up = sent < self.judged_from_ns
         self._outcomes(WARM_UP + operation if warm_up else operation)[Outcome.OK] += 1
         if not warm_up:
             self.count(QUESTIONS_AMBIGUOUS)
-            if operation == "reply":
+            if operation == REPLY:
                 self.count(REPLIES_AMBIGUOUS)
         self._show(operation, (arrived - sent,))
 
@@ -298,7 +308,7 @@ class Recorder:
             self._record(service_tag(operation), service)
             self._record(corrected_tag(operation), arrived - np.minimum(due, sent))
             self._record(LAG_ARRIVAL, seen - arrived)
-            if operation.removeprefix(WARM_UP) in _ANSWERS:
+            if operation.removeprefix(WARM_UP) in ANSWERS:
                 self._slowest_ns = max(self._slowest_ns, int(service.max()))
         self._stamps.clear()
         for operation, durations in self._phases.items():
