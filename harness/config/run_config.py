@@ -127,6 +127,9 @@ SIMULATOR = Setting(
 SEARCH = Setting(
     variable="HARNESS_SEARCH", help="whoever started the run ends it as soon as it has said enough"
 )
+FROM_MASTER = Setting(
+    variable="HARNESS_FROM_MASTER", help="a worker's parameters are those of its master"
+)
 
 BEHAVIOUR = (
     PACE, CONNECTIONS, HISTORY, MAX_CONNECTION_AGE, AUTO_JOIN, REPLIES, GREETS, TURNS,
@@ -140,7 +143,10 @@ LOCUST_OPTIONS = (
 PARAMETERS = (RATE, OVER, ARRIVALS, STAY, SILENCE, SEED, OCCUPANCY)
 """Those that ready locustfiles ask for while they are imported."""
 SETTINGS: Mapping[str, Setting] = MappingProxyType(
-    {one.variable: one for one in (*LOCUST_OPTIONS, *PARAMETERS, RUN_ID, SIMULATOR, SEARCH)}
+    {
+        one.variable: one
+        for one in (*LOCUST_OPTIONS, *PARAMETERS, RUN_ID, SIMULATOR, SEARCH, FROM_MASTER)
+    }
 )
 
 LIFELINE = "HARNESS_LIFELINE"

@@ -19,12 +19,13 @@ import gevent
 
 from harness.clock import monotonic_ns
 from harness.config.guard import Intent, Rule
+from harness.config.run_config import LOCUST_OPTIONS
 from harness.errors import ConfigError, PreflightRefused
 from harness.exit_codes import ExitCode
 from harness.guest.settings import REPLY_WITHIN_S
 from harness.judge.objective import KNOWN, Objective, Op, Unit, parse_objective
 from harness.judge.reading import read_objectives
-from harness.load.cluster.handshake import Handshake, describe
+from harness.load.cluster.handshake import Handshake, facts_of
 from harness.load.options import RunOptions, occupancy, read_options
 from harness.load.shape import ArrivalShape, check_only_one, no_arrivals, peak_per_s
 from harness.load.user import GuestUser, ScriptUser
@@ -359,11 +360,18 @@ class Admission:
         if self.handshake is None:
             problems = list(shortfalls(this_machine(), share))
         else:
-            problems = self.handshake.problems(describe(str(parsed.locustfile), shape), share)
+            asked = {one.key: getattr(parsed, one.key, None) for one in LOCUST_OPTIONS}
+            problems = self.handshake.problems(
+                {key: value for key, value in asked.items() if value is not None},
+                facts_of(self._environment, options),
+                share,
+                workers=parsed.expect_workers if parsed.headless else 1,
+            )
         if problems:
+            why = "; ".join(problems)
             if self.handshake is not None:
-                self.handshake.dismiss()
-            refuse("; ".join(problems), ExitCode.CONFIG)
+                self.handshake.dismiss(why)
+            refuse(why, ExitCode.CONFIG)
 
 
 def check_tasks(environment: Any) -> None:

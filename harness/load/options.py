@@ -20,6 +20,8 @@ from locust import events
 from harness.config.guard import Rule, parse_overrides
 from harness.config.run_config import (
     ARRIVALS,
+    CONFIG_FILE,
+    FROM_MASTER,
     LOCUST_OPTIONS,
     OCCUPANCY,
     OVER,
@@ -29,6 +31,7 @@ from harness.config.run_config import (
     STAY,
     RunConfig,
     Setting,
+    child_environment,
 )
 from harness.config.run_config import RUN_ID as HANDED_RUN_ID
 from harness.config.target import Target, Terms, resolve_target
@@ -348,9 +351,13 @@ def seed() -> int:
 
     Processes that are forked later, and the run itself, see the same one.
     """
-    text = _value(SEED, "")
-    if not text:
-        text = _process().seed
+    _process().looked_at.add(SEED.variable)
+    return run_seed()
+
+
+def run_seed() -> int:
+    """The same for the run itself: what is drawn while a locustfile is imported is told apart."""
+    text = RunConfig.of_process().given.get(SEED.variable) or _process().seed
     try:
         return int(text)
     except ValueError:
@@ -410,6 +417,39 @@ class _Process:
 @cache
 def _process() -> _Process:
     return _Process()
+
+
+def parameters() -> dict[str, str]:
+    """What the locustfile has asked for while it was imported, and the seed: variable → text."""
+    given = RunConfig.of_process().given
+    asked = {name: given.get(name, "") for name in _process().looked_at}
+    return {**asked, SEED.variable: given.get(SEED.variable) or _process().seed}
+
+
+def take_parameters(told: Mapping[str, str]) -> bool:
+    """A master's: take its seed for ours. False where that is too late, or not all that differs.
+
+    Then this process has to start anew with them.
+    """
+    own = parameters()
+    differs = {name for name, text in told.items() if own.get(name, "") != text}
+    used = SEED.variable in _process().looked_at or SEED.variable in RunConfig.of_process().given
+    if differs and (differs != {SEED.variable} or used):
+        return False
+    _process().seed = told.get(SEED.variable, own[SEED.variable])
+    return True
+
+
+def was_told() -> bool:
+    """Whether this process was started anew with a master's parameters."""
+    return bool(RunConfig.of_process().get(FROM_MASTER))
+
+
+def told_environment(told: Mapping[str, str]) -> dict[str, str]:
+    """The environment of this process when it starts anew with a master's parameters."""
+    given = RunConfig.of_process().with_given({**told, FROM_MASTER.variable: "1"}).given
+    taken_away = dict.fromkeys([CONFIG_FILE, *told])
+    return child_environment({**taken_away, **given})
 
 
 def looked_at() -> list[str]:

@@ -44,7 +44,7 @@ from harness.load.dispatch import Arrivals, Dispatcher, Mix, Occupancy, Slots, V
 from harness.load.health import Duties, ProcessHealth, ScriptErrors
 from harness.load.locust_stats import BridgedRecorder
 from harness.load.logs import LOG
-from harness.load.options import RunOptions, seed
+from harness.load.options import RunOptions, run_seed
 from harness.load.shape import ArrivalShape
 from harness.measure.histogram import Histogram
 from harness.measure.lag import LoopLag
@@ -100,12 +100,16 @@ class Run:
         max_per_s: float | None = None,
         warm_up_s: float = 0.0,
         on_over: Callable[[], None] | None = None,
+        clock_ahead_ns: int = 0,
+        held: bool = False,
     ) -> None:
         """Open the files of this process. Raises LedgerError, ConfigError or OSError.
 
         ``share`` of the schedule's arrivals are this process's (all, when it is None), for the
         present those before ``until``; ``joined``: it came while the run was going on. ``on_over``
-        ends the run when no guest can come any more, where it is this process that knows.
+        ends the run when no guest can come any more, where it is this process that knows;
+        ``held``: nobody comes in before :meth:`let_in`; ``clock_ahead_ns``: of this machine's
+        clock before the master's.
         """
         self.environment = environment
         self.options = options
@@ -126,7 +130,9 @@ class Run:
             )
             begin_run(directory, started=utc_iso(), **facts)
         self._tokens = Tokens.of(directory, self.name)
-        started_ns = wall_ns()
+        self.clock_ahead_ns = clock_ahead_ns
+        """what is measured here has the master's time"""
+        started_ns = self._wall_ns()
         self._writer = IntervalWriter(directory, self.name, started_ns=started_ns)
         self.meta = {
             "run_id": run_id,
@@ -153,8 +159,10 @@ class Run:
         self._sign_ins = count(worker, workers)
         # Each greenlet would keep ten frames of where it was made, for nobody to look at.
         gevent.config.track_greenlet_tree = False
-        random.seed(f"{seed()} {worker}")  # Locust picks tasks and waits by the module's generator
-        self.seeds = random.Random(f"{seed()} {worker} thinking")
+        random.seed(
+            f"{run_seed()} {worker}"
+        )  # Locust picks tasks and waits by the module's generator
+        self.seeds = random.Random(f"{run_seed()} {worker} thinking")
         self._occupancy = Occupancy(monotonic_ns())
         self._told: set[str] = set()
         self._open: dict[GuestSession, tuple[Any, Visit]] = {}
@@ -184,12 +192,15 @@ class Run:
                 until=until,
             )
         shares = shares_of(environment.user_classes, environment.parsed_options.num_users or 1)
-        self._mix = Mix(shares, random.Random(f"{seed()} {worker} mix"), alone=workers == 1)
+        self._mix = Mix(shares, random.Random(f"{run_seed()} {worker} mix"), alone=workers == 1)
         if warm_up_s:
             self.recorder.judged_from_ns = monotonic_ns() + LEAD_NS + int(warm_up_s * 1e9)
         self._dispatch = Dispatcher(
             arrivals, max_sessions=max_sessions, max_per_s=max_per_s, mix=self._mix
         )
+        self.held = held
+        """nobody is let in so far"""
+        self._dispatch.pause(held)
         self._lag = LoopLag(self.recorder.add_loop_lag)
         self._lag.start()
         self._interval_began_ns = monotonic_ns()
@@ -300,9 +311,17 @@ class Run:
         """No new guests while it is on; those in session go on as always."""
         if on is not (self._phase is Phase.PAUSED):
             LOG.info("paused" if on else "going on")
-        self._dispatch.pause(on)
+        self._dispatch.pause(on or self.held)
         if self._phase in COMING:
             self._phase = Phase.PAUSED if on else Phase.RUNNING
+
+    def let_in(self) -> None:
+        """Guests may come, unless the run is paused."""
+        self.held = False
+        self._dispatch.pause(self._phase is Phase.PAUSED)
+
+    def _wall_ns(self) -> int:
+        return wall_ns() - self.clock_ahead_ns
 
     def _may_listen(self) -> bool:
         """Whether a guest who has finished may stay silent: nobody waits for its slot."""
@@ -524,7 +543,7 @@ class Run:
         row["left_by_reason"] = {why: n for why, n in self.ledger.reasons.items() if n}
         histograms = dict(collected.histograms)
         length_s = max(length_s, 0.001)
-        self._writer.write(collected, ended_ns=wall_ns(), length_s=length_s, state=state)
+        self._writer.write(collected, ended_ns=self._wall_ns(), length_s=length_s, state=state)
         return row, histograms
 
     def _sessions(self) -> dict[str, int]:

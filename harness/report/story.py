@@ -468,6 +468,13 @@ def notices(record: RunRecord) -> list[str]:
     if refused := record.how.refused_messages:
         kinds = ", ".join(f"{count_text(many)} {why}" for why, many in sorted(refused.items()))
         found.append(f"The master's port refused messages: {kinds}.")
+    found += [f"Sent home: {why}." for why in record.how.sent_home]
+    for worker, ahead_s in record.how.clocks.items():
+        way = "ahead of" if ahead_s > 0 else "behind"
+        found.append(
+            f"The clock of worker {worker} was {abs(ahead_s):.1f} s {way} the master's; its times "
+            "are corrected."
+        )
     return found
 
 

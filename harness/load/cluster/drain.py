@@ -4,7 +4,7 @@ Without this the results of the teardown are lost: Locust's master tells its wor
 half a second, and leaves, while they are still clearing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,10 @@ DRAINED = "harness_drained"
 class Barrier:
     """The master's side: asks, and counts the answers."""
 
-    def __init__(self, runner: MasterRunner) -> None:
+    def __init__(self, runner: MasterRunner, sent_home: Collection[str] = ()) -> None:
         self._runner = runner
+        self._sent_home = sent_home
+        """Locust's ids of workers that had no part in the run"""
         self._expected: set[str] = set()
         self._missed: set[str] = set()
         self._watch: gevent.Greenlet[[], None] | None = None
@@ -55,7 +57,7 @@ class Barrier:
                 self._runner.send_message(DRAIN, None, worker)
             asked |= waiting
             gevent.sleep(0.05)
-        unanswered = self._expected - self._drained.keys()
+        unanswered = self._expected - self._drained.keys() - set(self._sent_home)
         if away := self._missed & self._drained.keys():
             self.failures.append(
                 f"{len(away)} workers were not heard of for a time, and came back: "
@@ -79,13 +81,16 @@ class Barrier:
             self._runner.send_message(HURRY, None, worker)
 
     def _here(self) -> set[str]:
-        return {worker.id for worker in self._runner.clients.all if worker.state != "missing"}
+        there = {worker.id for worker in self._runner.clients.all if worker.state != "missing"}
+        return there - set(self._sent_home)
 
     def _waiting(self) -> set[str]:
         """Who is here, takes part and has not answered."""
         return (self._here() & self._expected) - self._drained.keys()
 
     def _on_drained(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
+        if msg.node_id in self._sent_home:
+            return
         self._drained[msg.node_id] = int(msg.data["left"])
         told = [safe_quote(why) for why in msg.data.get("failures", ())]
         if msg.data.get("behind"):

@@ -1,54 +1,91 @@
-"""Before a distributed run begins: are all workers what the master takes them for?
+"""Before a worker takes part: is it what the master takes it for?
 
-Each worker says once what it is: versions, locustfile, schedule, and what its machine can carry.
-A master that finds a difference, or a share that is too much, refuses the run before a byte is
-sent to the target.
+A worker says hello once: versions, locustfile, parameters, schedule, and what its machine can
+carry. The master tells it the run's parameters, the seed among them: where its locustfile was
+imported with others, the worker starts anew with the master's. Before the run, or as soon as a
+worker comes in later, the master sends the run's options, and the worker says what it makes of
+them: target, terms, CA, sign-ins, scripts and own modules, or why it can't. A difference before the
+run refuses the run; a worker that comes later is sent home before it has opened anything, and costs
+the run nothing.
+
+Each second the worker asks for the master's time, so that what it measures has the master's.
 """
 
 import hashlib
 import platform
+import sys
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import gevent
-from locust.runners import MasterRunner
+import orjson
+from locust.runners import STATE_INIT, MasterRunner, WorkerRunner
 
 from harness import __version__
-from harness.clock import monotonic_ns
+from harness.clock import monotonic_ns, wall_ns
+from harness.load.logs import LOG
+from harness.load.options import RunOptions, parameters, was_told
 from harness.load.shape import ArrivalShape
+from harness.load.user import ScriptUser
 from harness.machine import Machine, Share, shortfalls, this_machine
 
 HELLO = "harness_hello"
-HELLO_WITHIN_S = 5.0
-WORDS = {
+TOLD = "harness_parameters"
+CHECK = "harness_check"
+FACTS = "harness_facts"
+WELCOME = "harness_welcome"
+ASK_CLOCK = "harness_ask_clock"
+CLOCK = "harness_clock"
+ANSWER_WITHIN_S = 10.0
+ANEW_WITHIN_S = 60.0
+"""A worker that starts anew imports its locustfile again."""
+LEAVES_WITHIN_S = 10.0
+"""A worker that was sent home and is still there is told by Locust's own order."""
+OFF_S = 1.0
+"""A clock that is further off is told."""
+GREETING = "greeting"
+"""The state of a worker that has not said who it is."""
+NONE = "none"
+ALWAYS = {
     "harness": "the harness in version",
     "locust": "Locust in version",
     "locustfile": "a locustfile with the content",
+}
+"""What parameters can't change."""
+WORDS = {
+    **ALWAYS,
+    "parameters": "the parameters",
     "schedule": "the schedule",
 }
+"""What a hello is compared by."""
+FACT_WORDS = {
+    "target": "the target",
+    "terms": "terms of the target with the digest",
+    "ca": "a CA with the digest",
+    "sign_ins": "sign-ins with the digest",
+    "scripts": "scripts, data or texts with the digest",
+}
+TOLD_ONLY = ("gevent", "websockets", "python")
 
 
-def describe(locustfile: str, shape: type[ArrivalShape] | None) -> dict[str, Any]:
-    """What this process is."""
-    digest = hashlib.sha256()
-    for name in locustfile.split(","):
-        path = Path(name.strip())
-        if path.is_file():
-            digest.update(path.read_bytes())
-    schedule = "none"
-    if shape is not None:
-        arrivals = shape.arrivals
-        last_s = arrivals.due_ns(arrivals.count - 1) / 1e9
-        schedule = f"{arrivals.describe()}, {arrivals.count:,} guests, the last at {last_s:.6f} s"
+def describe(environment: Any, shape: type[ArrivalShape] | None) -> dict[str, Any]:
+    """What this process is, whatever may be asked of it."""
+    files = environment.parsed_locustfiles or str(environment.parsed_options.locustfile).split(",")
     machine = this_machine()
     return {
         "harness": __version__,
         "locust": version("locust"),
-        "locustfile": digest.hexdigest()[:12],
-        "schedule": schedule,
+        "gevent": version("gevent"),
+        "websockets": version("websockets"),
+        "python": platform.python_version(),
+        "locustfile": _digest(_content(Path(name.strip())) for name in files),
+        "parameters": parameters(),
+        "told": was_told(),
+        "schedule": _schedule(shape),
         "host": platform.node(),
         "files": machine.files,
         "ports": machine.ports,
@@ -56,41 +93,166 @@ def describe(locustfile: str, shape: type[ArrivalShape] | None) -> dict[str, Any
     }
 
 
-class Handshake:
-    """The master's list of who is there."""
+def facts_of(environment: Any, options: RunOptions) -> dict[str, Any]:
+    """What this process makes of the run's options. Raises ConfigError."""
+    terms, guests, target = options.terms, options.guest_options, options.target
+    same = replace(guests, sign_ins=(), sign_ins_file=None, learned_greets=None)
+    ruled = (terms.guarded, terms.max_sessions, terms.max_rate_per_s, target.origin, same)
+    return {
+        "target": target.url,
+        "terms": _digest([repr(ruled).encode()]),
+        "ca": NONE if target.ca_file is None else _digest([_content(target.ca_file)]),
+        "sign_ins": _digest(map(str.encode, guests.sign_ins)) if guests.sign_ins else NONE,
+        "scripts": _scripts(environment.user_classes),
+        "modules": _own_modules(environment),
+    }
 
-    def __init__(self, runner: MasterRunner) -> None:
+
+def _schedule(shape: type[ArrivalShape] | None) -> str:
+    if shape is None:
+        return NONE
+    arrivals = shape.arrivals
+    last_s = arrivals.due_ns(arrivals.count - 1) / 1e9
+    return f"{arrivals.describe()}, {arrivals.count:,} guests, the last at {last_s:.6f} s"
+
+
+def _scripts(users: Iterable[Any]) -> str:
+    parts = []
+    for user in users:
+        if issubclass(user, ScriptUser):
+            opened = user.opened()
+            rows = () if opened.feeder is None else opened.feeder.table.rows
+            texts = sorted((name, list(said)) for name, said in opened.texts.items())
+            parts.append(opened.script.model_dump_json().encode())
+            parts.append(orjson.dumps([list(map(list, rows)), texts]))
+    return _digest(parts) if parts else NONE
+
+
+def _own_modules(environment: Any) -> dict[str, str]:
+    """What the locustfile has imported from its own folder."""
+    files = {Path(name).resolve() for name in environment.parsed_locustfiles or ()}
+    folders = {file.parent for file in files}
+    found = {}
+    for name, module in list(sys.modules.items()):
+        place = getattr(module, "__file__", None)
+        if not place or name.partition(".")[0] == "harness":
+            continue
+        path = Path(place).resolve()
+        if (
+            path not in files
+            and any(path.is_relative_to(folder) for folder in folders)
+            and not path.is_relative_to(sys.prefix)
+        ):
+            found[name] = _digest([_content(path)])
+    return found
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _digest(parts: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()[:12]
+
+
+def compare(worker: str, said: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
+    """In what a worker's hello differs from the master."""
+    return _differences(worker, said, own, ALWAYS) or _differences(worker, said, own, WORDS)
+
+
+def compare_facts(worker: str, said: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
+    """In what it differs in what it makes of the options."""
+    if said.get("trouble"):
+        return [f"worker {worker} can't take part: {said['trouble']}"]
+    found = _differences(worker, said, own, FACT_WORDS)
+    for name, digest in own["modules"].items():
+        theirs = said.get("modules", {}).get(name)
+        if theirs is not None and theirs != digest:
+            found.append(f"worker {worker} has another content of the module {name}")
+    return found
+
+
+def _differences(
+    worker: str, said: Mapping[str, Any], own: Mapping[str, Any], words: Mapping[str, str]
+) -> list[str]:
+    return [
+        f"worker {worker} has {text} {said.get(key)!r}, the master {own[key]!r}"
+        for key, text in words.items()
+        if key in own and said.get(key) != own[key]
+    ]
+
+
+class Handshake:
+    """The master's list of who is there, and of whom it has sent home."""
+
+    def __init__(self, runner: MasterRunner, own: Callable[[], dict[str, Any]]) -> None:
         self._runner = runner
+        self._describe = own
         self._said: dict[str, dict[str, Any]] = {}
-        self._own: dict[str, Any] | None = None
-        """what the master is, while a run goes on"""
+        self._facts: dict[str, dict[str, Any]] = {}
+        self._came_ns: dict[str, int] = {}
+        self._options: dict[str, Any] = {}
+        self._own_facts: dict[str, Any] | None = None
+        """what the master makes of the options, while a run goes on"""
         self._here_at_start: set[str] = set()
         """who was there when it began"""
+        self.sent_home: dict[str, str] = {}
+        """why, by Locust's id; they have no part in anything"""
+        self.clocks: dict[str, float] = {}
+        """seconds by which the clock of a worker is ahead, where that is much"""
         self.no_room_because = ""
         """why no worker may join a run that goes on, if so"""
         runner.register_message(HELLO, self._on_hello)
+        runner.register_message(FACTS, self._on_facts)
+        runner.register_message(ASK_CLOCK, self._on_ask_clock)
 
-    def problems(self, own: dict[str, Any], everything: Share) -> list[str]:
+    def problems(
+        self, options: dict[str, Any], facts: dict[str, Any], everything: Share, *, workers: int
+    ) -> list[str]:
         """Why the run can't begin, worker by worker; empty when it can.
 
-        ``everything`` is what all workers together are asked to carry.
+        ``options`` and ``facts`` are what is asked of the run, and what the master makes of that;
+        ``everything`` is what all workers together are asked to carry; so many are expected.
         """
-        ready = [worker.id for worker in self._runner.clients.ready]
-        self._own, self._here_at_start = own, set(ready)
-        deadline = monotonic_ns() + int(HELLO_WITHIN_S * 1e9)
-        while not set(ready) <= self._said.keys() and monotonic_ns() < deadline:
-            gevent.sleep(0.05)
+        own = self._describe()
+        self._options, self._own_facts, self._facts = options, facts, {}
+        ready = self._ready
+        self._wait_until(lambda: set(ready()) <= self._said.keys())
+        # One that starts anew with our parameters is away for a moment.
+        self._wait_until(
+            lambda: len(ready()) >= workers and not any(map(self._starts_anew, ready())),
+            within_s=ANEW_WITHIN_S,
+        )
+        self._here_at_start = set(ready())
+        self._wait_until(lambda: set(ready()) <= self._said.keys())
+        for worker in ready():
+            self._runner.send_message(CHECK, options, worker)
+        self._wait_until(lambda: set(ready()) & self._said.keys() <= self._facts.keys())
+        there = ready()
+        self._here_at_start = set(there)
+        if len(there) < workers:
+            return [f"only {len(there)} of {workers} workers are left"]
         found: list[str] = []
-        here = Counter(self._said[worker]["host"] for worker in ready if worker in self._said)
-        count = max(1, len(ready))
+        here = Counter(self._said[worker]["host"] for worker in there if worker in self._said)
+        count = max(1, len(there))
         per_s = None if everything.per_s is None else everything.per_s / count
         share = replace(everything, at_once=-(-everything.at_once // count), per_s=per_s)
-        for worker in ready:
+        for worker in there:
             said = self._said.get(worker)
             if said is None:
                 found.append(f"worker {worker} did not say hello: does it import harness.load?")
                 continue
-            found += compare(worker, said, own)
+            differs = compare(worker, said, own)
+            if not differs and worker not in self._facts:
+                differs = [f"worker {worker} did not say what it makes of the options"]
+            found += differs or compare_facts(worker, self._facts[worker], facts)
+            self._tell_versions(worker, said, own)
             machine = Machine(files=said["files"], ports=said["ports"], cores=said["cores"])
             here_s = replace(share, processes=here[said["host"]])
             found += [f"worker {worker}: {why}" for why in shortfalls(machine, here_s)]
@@ -101,35 +263,156 @@ class Handshake:
         """Workers that are ready to begin."""
         return len(self._runner.clients.ready)
 
-    def dismiss(self) -> None:
+    def dismiss(self, why: str = "") -> None:
         """Send the workers home; they would wait for a master that has gone."""
+        for worker in self._runner.clients.all:
+            if why:
+                self._runner.send_message(WELCOME, {"problems": [why]}, worker.id)
+        if why:
+            gevent.sleep(0.2)
         for worker in self._runner.clients.all:
             self._runner.send_message("quit", None, worker.id)
         gevent.sleep(0.2)
 
-    def _on_hello(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
-        self._said[msg.node_id] = dict(msg.data)
-        if self._own is not None and msg.node_id not in self._here_at_start:
-            self._check_late(msg.node_id, self._own)
-
     def end(self) -> None:
         """The run is over: who comes now is looked at when the next one begins."""
-        self._own = None
+        self._own_facts = None
 
-    def _check_late(self, worker: str, own: dict[str, Any]) -> None:
-        """One that comes while the run goes on is sent home if it can't take part."""
+    def _ready(self) -> list[str]:
+        return [worker.id for worker in self._runner.clients.ready]
+
+    def hold(self, worker: str) -> None:
+        """Before a run a worker counts as ready only when it has said who it is.
+
+        Locust's time limit begins when enough are ready; one that starts anew is not.
+        """
+        node = self._runner.clients.get(worker)
+        if node is None or self._own_facts is not None:
+            return
+        since_ns = monotonic_ns() - self._came_ns.setdefault(worker, monotonic_ns())
+        if worker in self._said:
+            held = self._starts_anew(worker) and since_ns < ANEW_WITHIN_S * 1e9
+        else:
+            held = since_ns < ANSWER_WITHIN_S * 1e9
+        if held:
+            node.state = GREETING
+        elif node.state == GREETING:
+            node.state = STATE_INIT
+
+    def _starts_anew(self, worker: str) -> bool:
+        """With our parameters: it will be back under another id."""
+        said = self._said.get(worker)
+        return (
+            said is not None
+            and not _differences(worker, said, self._describe(), ALWAYS)
+            and said["parameters"] != parameters()
+            and not said["told"]
+        )
+
+    def _wait_until(self, done: Callable[[], bool], within_s: float = ANSWER_WITHIN_S) -> None:
+        deadline = monotonic_ns() + int(within_s * 1e9)
+        while not done() and monotonic_ns() < deadline:
+            gevent.sleep(0.05)
+
+    def _on_hello(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
+        worker = msg.node_id
+        self._said[worker] = dict(msg.data)
+        own = self._describe()
+        alike = not _differences(worker, msg.data, own, ALWAYS)
+        if alike:
+            self._runner.send_message(TOLD, parameters(), worker)
+        self.hold(worker)
+        if self._own_facts is None or worker in self._here_at_start:
+            return
+        if self._starts_anew(worker):
+            return
         problems = compare(worker, self._said[worker], own)
         if self.no_room_because:
             problems.append(f"worker {worker} can't join: {self.no_room_because}")
         if problems:
-            print(f"sent home: {'; '.join(problems)}", flush=True)
+            self._send_home(worker, problems)
+        else:
+            self._runner.send_message(CHECK, self._options, worker)
+
+    def _on_facts(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
+        worker = msg.node_id
+        self._facts[worker] = dict(msg.data)
+        if self._own_facts is None or worker in self._here_at_start:
+            return
+        if problems := compare_facts(worker, self._facts[worker], self._own_facts):
+            self._send_home(worker, problems)
+        else:
+            self._tell_versions(worker, self._said.get(worker, {}), self._describe())
+            self._runner.send_message(WELCOME, {"problems": []}, worker)
+
+    def _send_home(self, worker: str, problems: list[str]) -> None:
+        self.sent_home[worker] = "; ".join(problems)
+        LOG.warning("sent home: %s", self.sent_home[worker])
+        self._runner.send_message(WELCOME, {"problems": problems}, worker)
+        gevent.spawn_later(LEAVES_WITHIN_S, self._make_leave, worker)
+
+    def _make_leave(self, worker: str) -> None:
+        """One that does not understand what it was told, being of another version."""
+        if worker in self._runner.clients:
             self._runner.send_message("quit", None, worker)
 
+    def _tell_versions(self, worker: str, said: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+        for name in TOLD_ONLY:
+            if said.get(name) != own[name]:
+                LOG.warning(
+                    "worker %s has %s %s, the master %s", worker, name, said.get(name), own[name]
+                )
 
-def compare(worker: str, said: dict[str, Any], own: dict[str, Any]) -> list[str]:
-    """In what a worker differs from the master."""
-    return [
-        f"worker {worker} has {words} {said.get(key)!r}, the master {own[key]!r}"
-        for key, words in WORDS.items()
-        if said.get(key) != own[key]
-    ]
+    def _on_ask_clock(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
+        now_ns, worker = wall_ns(), msg.node_id
+        answer = {"asked_ns": msg.data["asked_ns"], "wall_ns": now_ns}
+        self._runner.send_message(CLOCK, answer, worker)
+        ahead_s = msg.data["ahead_ns"] / 1e9
+        if abs(ahead_s) > OFF_S and worker not in self.sent_home:
+            if worker not in self.clocks:
+                way = "ahead of" if ahead_s > 0 else "behind"
+                LOG.warning(
+                    "the clock of worker %s is %.1f s %s the master's: its times are corrected",
+                    worker, abs(ahead_s), way,
+                )  # fmt: skip
+            self.clocks[worker] = round(ahead_s, 3)
+
+
+class MasterClock:
+    """The worker's side: by how much this machine's clock is ahead of the master's."""
+
+    BURST, BURST_S = 5, 0.1
+    """So many questions when it comes, and the time between two."""
+
+    def __init__(self, runner: WorkerRunner, on_change: Callable[[int], None]) -> None:
+        """``on_change`` is told how far it is ahead (ns), whenever that is known better."""
+        self._runner = runner
+        self._on_change = on_change
+        self._best_ns: int | None = None
+        """round trip of the answer that is believed: it can be wrong by half of that"""
+        self.ahead_ns = 0
+        self.stepped = ""
+        """that one of the two clocks was set, if so"""
+        runner.register_message(CLOCK, self._on_clock)
+
+    def ask(self) -> None:
+        """Once a second."""
+        question = {"asked_ns": monotonic_ns(), "ahead_ns": self.ahead_ns}
+        self._runner.send_message(ASK_CLOCK, question)
+
+    def ask_some(self) -> None:
+        """When a worker has come in."""
+        for _ in range(self.BURST):
+            self.ask()
+            gevent.sleep(self.BURST_S)
+
+    def _on_clock(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
+        now_ns = monotonic_ns()
+        took_ns = now_ns - msg.data["asked_ns"]
+        ahead_ns = wall_ns() - (msg.data["wall_ns"] + took_ns // 2)
+        by_ns = ahead_ns - self.ahead_ns
+        if self._best_ns is not None and abs(by_ns) > OFF_S * 1e9 + took_ns + self._best_ns:
+            self.stepped = f"the clock of a worker or of the master was set by {by_ns / 1e9:+.1f} s"
+        elif self._best_ns is None or took_ns < self._best_ns:
+            self._best_ns, self.ahead_ns = took_ns, ahead_ns
+            self._on_change(ahead_ns)

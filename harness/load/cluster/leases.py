@@ -9,7 +9,7 @@ What a lost worker had still been given before the cut counts as dropped (see ``
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,13 @@ LOST_AFTER_NS = 5_000_000_000
 class Shares:
     """The master's side."""
 
-    def __init__(self, runner: MasterRunner, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        runner: MasterRunner,
+        say: Callable[[str], None],
+        sent_home: Collection[str] = (),
+    ) -> None:
+        self._sent_home = sent_home
         self._runner = runner
         self._say = say
         self._schedule: Schedule | None = None
@@ -123,7 +129,7 @@ class Shares:
 
     def _on_ask(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
         schedule, worker = self._schedule, msg.node_id
-        if schedule is None:
+        if schedule is None or worker in self._sent_home:
             return
         self._heard_ns[worker] = monotonic_ns()
         self._names[worker] = str(msg.data["worker"])

@@ -18,7 +18,7 @@ from locust.rpc import Message, zmqrpc
 from locust.runners import MasterRunner
 
 from harness.load.cluster.drain import DRAINED
-from harness.load.cluster.handshake import HELLO
+from harness.load.cluster.handshake import ASK_CLOCK, FACTS, HELLO
 from harness.load.cluster.leases import ASK
 from harness.load.cluster.replication import BEGIN, END, GO_ON, SHIP
 from harness.load.live.totals import INTERVAL
@@ -26,6 +26,8 @@ from harness.safe_text import safe_quote
 
 MALFORMED, STRANGER = "malformed", "unknown sender"
 READY = "client_ready"
+LOCUSTFILE = "locustfile"
+"""By it a worker that was started with ``-f -`` asks for the locustfile, before it is ready."""
 MOST_BYTES = 64 << 20
 """Of one message: an interval of a busy worker has some hundred kilobytes."""
 _MOST_NAME = 300
@@ -61,8 +63,12 @@ def harden_receiving() -> None:
 class MasterPort:
     """Stands before the master's handling of messages."""
 
-    def __init__(self, runner: MasterRunner) -> None:
+    def __init__(
+        self, runner: MasterRunner, on_sign_of_life: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """``on_sign_of_life`` is told after Locust has heard that a worker is there."""
         self._runner = runner
+        self._on_sign_of_life = on_sign_of_life
         self._handle = runner.handle_message
         self._known: set[str] = set()
         self._refused: Counter[str] = Counter()
@@ -81,14 +87,17 @@ class MasterPort:
             return self._refuse(MALFORMED, client, kind)
         if kind == READY:
             self._known.add(client)
-        elif client not in self._known and client not in self._runner.clients:
+        elif kind != LOCUSTFILE and not (client in self._known or client in self._runner.clients):
             return self._refuse(STRANGER, client, kind)
         form = FORMS.get(kind)
         try:
             if form is not None and not form(data):
                 return self._refuse(MALFORMED, client, kind)
             if kind not in self._runner.custom_messages:
-                return self._handle(client, message)
+                self._handle(client, message)
+                if kind in (READY, "heartbeat"):
+                    self._on_sign_of_life(client)
+                return
             listener, concurrent = self._runner.custom_messages[kind]
             if concurrent:
                 gevent.spawn(listener, environment=self._runner.environment, msg=message)
@@ -134,9 +143,27 @@ def _is_interval(data: Any) -> bool:
 
 
 def _is_hello(data: Any) -> bool:
-    return all(type(data[name]) is int for name in ("files", "ports", "cores")) and all(
-        type(data[name]) is str for name in ("harness", "locust", "locustfile", "schedule", "host")
+    return (
+        all(type(data[name]) is int for name in ("files", "ports", "cores"))
+        and all(
+            type(data[name]) is str
+            for name in ("harness", "locust", "locustfile", "schedule", "host")
+        )
+        and _texts(data.get("parameters", {}))
     )
+
+
+def _texts(found: Any) -> bool:
+    return all(type(key) is type(value) is str for key, value in found.items())
+
+
+def _is_facts(data: Any) -> bool:
+    told = "trouble" in data or "target" in data
+    return told and _texts({**data, "modules": ""}) and _texts(data.get("modules", {}))
+
+
+def _is_clock_question(data: Any) -> bool:
+    return type(data["asked_ns"]) is type(data["ahead_ns"]) is int
 
 
 def _is_batch(data: Any) -> bool:
@@ -177,7 +204,10 @@ def _checked(form: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 FORMS: Mapping[str, Callable[[Any], bool]] = {
     INTERVAL: _checked(_is_interval),
+    LOCUSTFILE: _checked(lambda data: type(data["version"]) is str),
     HELLO: _checked(_is_hello),
+    FACTS: _checked(_is_facts),
+    ASK_CLOCK: _checked(_is_clock_question),
     SHIP: _checked(_is_batch),
     ASK: _checked(lambda data: _is_name(data["worker"])),
     DRAINED: _checked(_is_drained),

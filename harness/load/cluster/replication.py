@@ -22,7 +22,7 @@ import platform
 import secrets
 import sys
 from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
 from types import MappingProxyType
@@ -172,6 +172,12 @@ class Shipper:
         self._measured_bytes += len(intervals) + len(histograms)
         if self._measured_bytes > MEASURED_WAITING and len(self._measured) > 1:
             self._begin_snapshot()
+        self._idle.clear()
+        self._work.set()
+
+    def send_all(self) -> None:
+        """Begin with what is in our own files already."""
+        self._begin_snapshot()
         self._idle.clear()
         self._work.set()
 
@@ -420,8 +426,9 @@ class _Copy:
 class Copies:
     """The master's side: files for each worker whose own are not to be seen here."""
 
-    def __init__(self, runner: MasterRunner) -> None:
+    def __init__(self, runner: MasterRunner, sent_home: Collection[str] = ()) -> None:
         self._runner = runner
+        self._sent_home = sent_home
         self._directory: Path | None = None
         self._copies: dict[str, _Copy | None] = {}
         self._last: dict[str, int] = {}
@@ -489,7 +496,7 @@ class Copies:
         if self._directory is None or self._thread is None:
             return
         answer = {"worker": worker, "number": number}
-        if batch["run"] not in ("", self._directory.name):  # of a run that is over
+        if batch["run"] not in ("", self._directory.name) or node_id in self._sent_home:
             return self._answer(node_id, answer, here=True)
         if self._owners.setdefault(worker, node_id) != node_id:
             self._refuse(node_id, answer, f"two workers call themselves {plain(worker)}")

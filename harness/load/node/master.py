@@ -7,7 +7,7 @@ from typing import Any
 from locust.runners import MasterRunner
 
 from harness.load.cluster.drain import Barrier
-from harness.load.cluster.handshake import Handshake
+from harness.load.cluster.handshake import Handshake, describe
 from harness.load.cluster.leases import Shares
 from harness.load.cluster.master_port import MasterPort
 from harness.load.cluster.replication import Copies
@@ -26,14 +26,18 @@ class MasterNode(Leader):
 
     def __init__(self, environment: Any, runner: MasterRunner) -> None:
         super().__init__(environment, runner)
-        self.admission.handshake = Handshake(runner)
-        self._barrier = Barrier(runner)
-        self._copies = Copies(runner)
-        self._shares = Shares(runner, LOG.warning)
+        self._handshake = Handshake(runner, lambda: describe(environment, self.admission.shape))
+        self.admission.handshake = self._handshake
+        sent_home = self._handshake.sent_home
+        self._barrier = Barrier(runner, sent_home)
+        self._copies = Copies(runner, sent_home)
+        self._shares = Shares(runner, LOG.warning, sent_home)
         self._barrier.on_leave = self._shares.leave
         self._unanswered: set[str] = set()
         runner.register_message(INTERVAL, self._on_interval)
-        self._port = MasterPort(runner)  # when everybody has said what he listens to
+        self._port = MasterPort(
+            runner, self._handshake.hold
+        )  # when everybody has said what he listens to
 
     def _open(self, options: RunOptions, directory: Path, warm_up: float) -> None:  # noqa: ARG002
         self._unanswered = set()
@@ -87,6 +91,10 @@ class MasterNode(Leader):
             refused["out of sequence"] = self._copies.refused
         if refused:
             self.notes["refused_messages"] = refused
+        if self._handshake.sent_home:
+            self.notes["sent_home"] = sorted(set(self._handshake.sent_home.values()))
+        if self._handshake.clocks:
+            self.notes["clocks"] = dict(self._handshake.clocks)
         missing = [f"{len(self._unanswered)} workers did not come to an orderly end"]
         return [
             *(missing if self._unanswered else ()),

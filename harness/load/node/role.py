@@ -22,7 +22,7 @@ from harness.load.live.totals import AbortWatch, Live
 from harness.load.live.web import SessionsTab, guard
 from harness.load.locust_stats import trim
 from harness.load.logs import LOG
-from harness.load.options import RunOptions, seed
+from harness.load.options import RunOptions, run_seed
 from harness.load.run import Run
 from harness.load.shape import schedule_facts
 from harness.measure.histogram import Histogram
@@ -258,7 +258,7 @@ class Leader(Node):
                 *getattr(environment, "harness_objectives", []),
                 *[objective.text for objective in self.admission.objectives],
             ],
-            seed=seed(),
+            seed=run_seed(),
             target_name=options.terms.name or None,
             approval=options.terms.approval or None,
             overridden=list(self._permit.overridden),

@@ -1,27 +1,55 @@
 """A worker of a run on several processes: its guests run in it, its master leads the run."""
 
+import contextlib
 import os
 import signal
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
 from typing import Any
 
+import gevent
+from locust.exception import RPCError
 from locust.runners import WorkerRunner
 
+from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.load.admission import cap_of, rate_of, refuse
 from harness.load.cluster.drain import finish_worker, register_worker
-from harness.load.cluster.handshake import HELLO, describe
+from harness.load.cluster.handshake import (
+    CHECK,
+    FACTS,
+    HELLO,
+    TOLD,
+    WELCOME,
+    MasterClock,
+    describe,
+    facts_of,
+)
 from harness.load.cluster.leases import Lease
 from harness.load.cluster.replication import Shipper
 from harness.load.live.totals import INTERVAL
 from harness.load.logs import LOG
 from harness.load.node.role import Histograms, Node, Row
-from harness.load.options import SHARES, RunOptions
+from harness.load.options import (
+    SHARES,
+    RunOptions,
+    parameters,
+    read_options,
+    take_parameters,
+    told_environment,
+    was_told,
+)
+from harness.load.run import Run
 from harness.rundir.layout import make_run_directory
+from harness.safe_text import safe_quote
 from harness.transport.dial import check_sources
 from harness.workload.schedule import Piece, Share
 
 PAUSED = "harness_paused"
 """The message by which a master pauses its workers."""
+LAST_WORDS_S = 0.3
+"""For a message to leave before the process starts anew."""
 
 
 class WorkerNode(Node):
@@ -34,14 +62,23 @@ class WorkerNode(Node):
         super().__init__(environment, runner)
         self._parent = os.getppid() if environment.parsed_options.processes else None
         """of a worker that Locust has forked"""
+        self._welcome = False
+        """whether the master has let in a worker that came while the run was going on"""
+        self._clock = MasterClock(runner, self._set_clock)
         register_worker(runner)
         runner.register_message(PAUSED, self._on_paused, concurrent=True)
+        runner.register_message(TOLD, self._on_told, concurrent=True)
+        runner.register_message(CHECK, self._on_check, concurrent=True)
+        runner.register_message(WELCOME, self._on_welcome, concurrent=True)
 
     def prepare(self) -> None:
         """Tell the master what this process is."""
         self.admission.take_shape()
-        locustfile = str(self.environment.parsed_options.locustfile)
-        self.runner.send_message(HELLO, describe(locustfile, self.admission.shape))
+        self._say_hello()
+        gevent.spawn(self._clock.ask_some)
+
+    def _say_hello(self) -> None:
+        self.runner.send_message(HELLO, describe(self.environment, self.admission.shape))
 
     def _begin(self, options: RunOptions, warm_up: float) -> None:
         """As told by the master; or come in while the run is going on, with no share so far."""
@@ -67,9 +104,21 @@ class WorkerNode(Node):
             warm_up_s=0.0 if place is None else warm_up,
             max_sessions=cap_of(options, place, len(places)) if shape is None else None,
             max_per_s=rate_of(options, place, len(places)),
+            clock_ahead_ns=self._clock.ahead_ns,
+            held=place is None and not self._welcome,
         )
         LOG.info("share: %s of %s", "none so far" if place is None else place + 1, len(places))
-        run.ship_to(Shipper(self.runner, self.directory, run.name, run.meta))
+        if not run.held:
+            self._take_part(run)
+
+    def _take_part(self, run: Run) -> None:
+        """From now on guests may come, and the master hears of them."""
+        assert self.directory is not None
+        shipper = Shipper(self.runner, self.directory, run.name, run.meta)
+        if run.held:
+            shipper.send_all()
+            run.let_in()
+        run.ship_to(shipper)
         if run.arrivals is not None and run.slots is not None:
             run.lease = Lease(
                 self.runner,
@@ -82,8 +131,12 @@ class WorkerNode(Node):
 
     def watch(self) -> None:
         """Whether the parent lives: without it a forked worker would load on for a minute, until
-        it misses its master's heartbeat.
+        it misses its master's heartbeat. And what the time is.
         """
+        with contextlib.suppress(RPCError):
+            self._clock.ask()
+        if self._clock.stepped and self.run is not None:
+            self.run.fail(self._clock.stepped)
         if self._parent is not None and os.getppid() != self._parent:
             self._parent = None
             LOG.warning("the master's process has died: ending in order")
@@ -111,3 +164,56 @@ class WorkerNode(Node):
     def _on_paused(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
         if self.run is not None:
             self.run.pause(bool(msg.data["paused"]))
+
+    def _on_told(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
+        """The master's parameters: the locustfile may have been imported with others."""
+        if was_told() or msg.data == parameters():
+            return
+        if take_parameters(msg.data):
+            self._say_hello()
+            return
+        LOG.info("starting anew with the master's parameters, the seed among them")
+        if (run := self.run) is not None:
+            run.finish()  # nobody has been let in yet
+        self.runner.send_message("client_stopped", None)
+        gevent.sleep(LAST_WORDS_S)
+        os.execve(sys.executable, again_alone(sys.orig_argv), told_environment(msg.data))
+
+    def _on_check(self, environment: Any, msg: Any) -> None:
+        """What this machine makes of the master's options."""
+        try:
+            options = read_options(Namespace(**{**vars(environment.parsed_options), **msg.data}))
+            check_sources(options.target)
+            options.target.tls_context()
+            facts = facts_of(environment, options)
+        except ConfigError as error:
+            LOG.error("this worker can't take part: %s", error)
+            facts = {"trouble": str(error)}
+        self.runner.send_message(FACTS, facts)
+
+    def _on_welcome(self, environment: Any, msg: Any) -> None:
+        if problems := [safe_quote(why) for why in msg.data["problems"]]:
+            LOG.error("the master sent this worker home: %s", "; ".join(problems))
+            environment.process_exit_code = int(ExitCode.CONFIG)
+            self.runner.quit()
+            return
+        self._welcome = True
+        if (run := self.run) is not None and run.held:
+            self._take_part(run)
+
+    def _set_clock(self, ahead_ns: int) -> None:
+        if self.run is not None:
+            self.run.clock_ahead_ns = ahead_ns
+
+
+def again_alone(words: Sequence[str]) -> list[str]:
+    """The command of this process once more, for itself: one that was forked forks no others."""
+    found, skip = [], False
+    for word in words[1:]:
+        if skip or word.startswith("--processes="):
+            skip = False
+        elif word == "--processes":
+            skip = True
+        else:
+            found.append(word)
+    return [sys.executable, *found]

@@ -1,14 +1,26 @@
 """Master and workers as processes: the same run everywhere, or none at all."""
 
+import json
+import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from locusts import ROOT, locustfile
+from locusts import (
+    ROOT,
+    environment_for,
+    finish,
+    in_session,
+    launch,
+    locustfile,
+    only_run,
+)
 
-from harness.load.cluster.handshake import compare
+from harness.load.cluster.handshake import MasterClock, compare
 from harness.supervise.locust_process import free_port
 
 pytestmark = pytest.mark.process
@@ -57,3 +69,244 @@ def test_differences_are_named() -> None:
     assert compare("w", dict(own), own) == []
     (why,) = compare("w", own | {"harness": "1"}, own)
     assert why == "worker w has the harness in version '1', the master '2'"
+
+
+# Two folders stand for two machines: no file of one is seen by the other, but the locustfile.
+
+OPEN = """
+class Shape(ArrivalShape):
+    arrivals = poisson(from_options(rate="300/min", over="6s"))
+    slots = 40
+"""
+
+
+class Cluster:
+    """A master and its workers, plain Locust all of them."""
+
+    def __init__(self, folder: Path, target: str, file: Path, *master: str) -> None:
+        self.folder, self.target, self.port = folder, target, free_port()
+        self.processes: list[Any] = []
+        words = ("--headless", "--only-summary", "--master", "--master-bind-host", "127.0.0.1")
+        words += ("--master-bind-port", self.port, *master)
+        self.master = self._start(file, "m", *words)
+
+    def __enter__(self) -> "Cluster":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
+
+    def worker(self, file: Path | str, name: str = "w", **more: str) -> Any:
+        return self._start(file, name, "--worker", "--master-port", self.port, **more)
+
+    def _start(self, file: Path | str, name: str, *words: str, **more: str) -> Any:
+        home = self.folder / name
+        home.mkdir(exist_ok=True)
+        path = os.pathsep.join([*([more.pop("PATCHES")] if "PATCHES" in more else []), str(ROOT)])
+        environment = environment_for(Path(), self.target, PYTHONPATH=path, **more)
+        process = launch(Path(file), environment, *words, folder=home)
+        self.processes.append(process)
+        return process
+
+    @property
+    def faults(self) -> list[str]:
+        """Why the run does not pass, but for a machine that had no time for it."""
+        return [one for one in self.record["reasons"] if "the generator lagged" not in one]
+
+    @property
+    def record(self) -> Any:
+        return json.loads((only_run(self.folder / "m") / "run.json").read_text())
+
+
+def opened(simulator: Any) -> int:
+    return int(simulator.truth()["sessions"]["opened"])
+
+
+@pytest.mark.parametrize("way", ["its own copy", "-f -"])
+def test_the_seed_and_what_else_is_asked_for_come_from_the_master(
+    simulator: Any, tmp_path: Path, way: str
+) -> None:
+    before = opened(simulator)
+    file = locustfile(tmp_path, messages=1, more=OPEN)
+    text = file.read_text().replace("import Arr", "import from_options, poisson, Arr")
+    file.write_text(text)
+    with Cluster(tmp_path, simulator.url, file, "--expect-workers", "2") as cluster:
+        mine = "-" if way == "-f -" else file
+        workers = [
+            cluster.worker(mine, "one"),
+            cluster.worker(mine, "two", HARNESS_SEED="5", HARNESS_RATE="600/min"),
+        ]
+        code, output = finish(cluster.master, within_s=120)
+        told = [finish(worker)[1] for worker in workers]
+        assert cluster.faults == [], (code, output, told)
+        assert all("starting anew with the master's parameters" in one for one in told)
+        due = cluster.record["arrivals"]["due"]
+        assert opened(simulator) - before == due > 10
+        seed = cluster.record["how"]["seed"]
+        assert all("Traceback" not in one for one in told), seed
+
+
+def put_targets(folder: Path, target: str) -> None:
+    (folder / "m").mkdir()
+    (folder / "m" / "targets.toml").write_text(f'[targets.shop]\nurl = "{target}"\n')
+
+
+def put_others_data(folder: Path, target: str) -> None:
+    script = "feeder: rows.csv\nscenarios:\n  a:\n    - say: '{{n}}'\n    - waitForReply\n"
+    for name, rows in (("m", "n\n1\n2\n"), ("w", "n\n1\n3\n")):
+        (folder / name).mkdir()
+        (folder / name / "s.yaml").write_text(script)
+        (folder / name / "rows.csv").write_text(rows)
+        user = (
+            "from harness.load import ScriptUser\nclass Guest(ScriptUser):\n    script = 's.yaml'\n"
+        )
+        (folder / name / "guests.py").write_text(user)
+
+
+def put_others_module(folder: Path, target: str) -> None:
+    for name in ("m", "w"):
+        (folder / name).mkdir()
+        locustfile(folder / name, more="import shop")
+        (folder / name / "shop.py").write_text(f"TEXT = {name!r}\n")
+
+
+@pytest.mark.parametrize(
+    ("prepare", "target", "why"),
+    [
+        (put_targets, "shop", "can't take part: the target 'shop' is not"),
+        (put_others_data, "", "has scripts, data or texts with the digest"),
+        (put_others_module, "", "has another content of the module shop"),
+    ],
+    ids=["no targets.toml", "other data", "other module"],
+)
+def test_what_a_worker_lacks_is_told_by_the_master_before_anything_is_sent(
+    simulator: Any, tmp_path: Path, prepare: Callable[..., None], target: str, why: str
+) -> None:
+    before = opened(simulator)
+    prepare(tmp_path, simulator.url)
+    files = [tmp_path / name / "guests.py" for name in ("m", "w")]
+    if not files[0].exists():
+        files = [locustfile(tmp_path)] * 2
+    words = ("--expect-workers", "1", "-u", "2", "-t", "3s")
+    with Cluster(tmp_path, target or simulator.url, files[0], *words) as cluster:
+        worker = cluster.worker(files[1])
+        code, output = finish(cluster.master, within_s=60)
+        assert code == 8, output
+        assert why in output
+        code, output = finish(worker)
+        assert code == 8, output
+        assert "the master sent this worker home" in output
+        assert "Traceback" not in output
+        assert opened(simulator) == before
+
+
+def test_a_late_worker_that_can_not_take_part_costs_the_run_nothing(
+    simulator: Any, tmp_path: Path
+) -> None:
+    file = locustfile(tmp_path, messages=3, think="200ms")
+    (tmp_path / "other").mkdir()
+    other = locustfile(tmp_path / "other", messages=2, think="200ms")
+    with Cluster(
+        tmp_path,
+        simulator.url,
+        file,
+        "--expect-workers",
+        "1",
+        "-u",
+        "6",
+        "-t",
+        "14s",
+        "--stop-timeout",
+        "5",
+    ) as cluster:
+        first = cluster.worker(file)
+        in_session(tmp_path / "m", 6)
+        second = cluster.worker(other, "late")
+        code, told = finish(second, within_s=30)
+        assert code == 8, told
+        assert "the master sent this worker home: worker" in told
+        code, output = finish(cluster.master, within_s=120)
+        finish(first)
+        assert cluster.faults == [], (code, output)
+        record = cluster.record
+        (why,) = record["how"]["sent_home"]
+        assert "has a locustfile with the content" in why
+        assert record["generator"]["workers_lost"] == 0
+        assert simulator.truth()["sessions"]["open"] == 0
+
+
+def test_a_worker_whose_clock_is_ahead_measures_by_the_masters(
+    simulator: Any, tmp_path: Path
+) -> None:
+    patches = tmp_path / "patches"
+    patches.mkdir()
+    (patches / "sitecustomize.py").write_text(
+        "import time\nns, s = time.time_ns, time.time\n"
+        "time.time_ns = lambda: ns() + 120_000_000_000\ntime.time = lambda: s() + 120\n"
+    )
+    file = locustfile(tmp_path, messages=2)
+    with Cluster(
+        tmp_path,
+        simulator.url,
+        file,
+        "--expect-workers",
+        "2",
+        "-u",
+        "6",
+        "-t",
+        "6s",
+        "--stop-timeout",
+        "5",
+    ) as cluster:
+        workers = [cluster.worker(file, "one"), cluster.worker(file, "two", PATCHES=str(patches))]
+        code, output = finish(cluster.master, within_s=120)
+        for worker in workers:
+            finish(worker)
+        assert cluster.faults == [], (code, output)
+        assert "120.0 s ahead of the master's: its times are corrected" in output
+        ((_, ahead_s),) = cluster.record["how"]["clocks"].items()
+        assert abs(ahead_s - 120) < 1
+        run = only_run(tmp_path / "m")
+        ends = [
+            json.loads(line)["t"]
+            for path in run.glob("intervals-*.jsonl")
+            for line in path.read_text().splitlines()
+        ]
+        assert max(ends) - min(ends) < 60
+        assert abs(max(ends) - time.time()) < 60
+
+
+def test_a_clock_that_is_set_is_told_and_a_slow_answer_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent: list[Any] = []
+    listen: dict[str, Any] = {}
+
+    class Runner:
+        def register_message(self, name: str, listener: Any) -> None:
+            listen[name] = listener
+
+        def send_message(self, _name: str, data: Any) -> None:
+            sent.append(data)
+
+    now = [10**12]
+    monkeypatch.setattr("harness.load.cluster.handshake.monotonic_ns", lambda: now[0])
+    monkeypatch.setattr("harness.load.cluster.handshake.wall_ns", lambda: now[0] + 7 * 10**9)
+    clock = MasterClock(Runner(), lambda _: None)  # type: ignore[arg-type]
+
+    def answer(took_s: float, *, masters_ns: int = 0) -> None:
+        clock.ask()
+        asked_ns = sent[-1]["asked_ns"]
+        now[0] += int(took_s * 1e9)
+        data = {"asked_ns": asked_ns, "wall_ns": asked_ns + int(took_s * 5e8) + masters_ns}
+        listen["harness_clock"](None, type("Message", (), {"data": data}))
+
+    answer(0.01)
+    assert clock.ahead_ns == 7 * 10**9
+    answer(5.0, masters_ns=2 * 10**9)  # who was away for five seconds knows no better
+    assert not clock.stepped
+    answer(0.01, masters_ns=30 * 10**9)
+    assert "set by -30.0 s" in clock.stepped
