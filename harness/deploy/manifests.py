@@ -76,7 +76,9 @@ class Deployment:
     @property
     def sweep(self) -> list[str]:
         """The command that ends what was left."""
-        return ["sweep", "latest", *(("--sign-ins", SIGN_INS) if self.sign_ins else ())]
+        # A lost worker's disk is lost too: what it did in its last second has to be derived.
+        signed = ("--sign-ins", SIGN_INS) if self.sign_ins else ()
+        return ["sweep", "latest", "--derive", *signed]
 
 
 def kubernetes(wanted: Deployment) -> dict[str, str | bytes]:

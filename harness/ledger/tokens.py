@@ -2,9 +2,9 @@
 
 A token so made can be made again. Should a ledger file be lost with its disk, the secret alone
 leaves a list of tokens to try (``harness sweep --derive``). The secret and the list of workers lie
-in the run directory, for the owner only. Workers that share the directory share both; a worker on
-another machine makes its own beside its own ledger, for nothing secret may travel as a Locust
-option, which goes to the workers in clear.
+in the run directory, for the owner only. Workers that share the directory share both. A worker on
+another machine makes its own beside its own ledger; the master's copy of that ledger holds it too,
+as it holds the tokens.
 """
 
 import fcntl
@@ -22,6 +22,8 @@ from harness.errors import LedgerError
 from harness.rundir.layout import RunDirectory, write_once
 
 SECRET_BYTES = 32
+SECRET = "secret"
+"""Under this name a ledger holds the secret of its worker's tokens."""
 
 
 def run_secret(directory: Path) -> bytes:
@@ -99,6 +101,12 @@ class Tokens:
     def of(cls, directory: Path, name: str) -> "Tokens":
         """Those of the worker ``name`` of a run, under a number of its own. Raises LedgerError."""
         return cls(run_secret(directory), claim_number(directory, name))
+
+    def meta(self) -> dict[str, str]:
+        """For the ledger, and so for a master's copy of it: from it all tokens can be made again,
+        should the worker be lost with its disk before it could tell of the last ones.
+        """
+        return {"number": str(self.worker), SECRET: self._secret.hex()}
 
     def next(self) -> str:
         """A fresh token."""

@@ -137,7 +137,7 @@ class Run:
         self.meta = {
             "run_id": run_id,
             "worker": self.name,
-            "number": str(self._tokens.worker),
+            **self._tokens.meta(),
             "share": f"{worker}/{workers}",
             **meta_of_this_process(),
             "started_ns": str(started_ns),

@@ -1,6 +1,7 @@
 """Tries tokens that the ledger can't show: derived again from the secret of the run.
 
-For a ledger file that is lost or damaged. A token that nobody used costs one connection: the
+For a ledger file that is lost or damaged, and for a worker that was lost with its disk before its
+master knew all. A token that nobody used costs one connection: the
 service opens an empty session for it, which is cleared at once.
 """
 
@@ -14,13 +15,14 @@ import orjson
 from gevent.pool import Pool
 
 from harness.clock import monotonic_ns, wall_ns
+from harness.errors import LedgerError
 from harness.guest.clear import end_session
 from harness.guest.connection import Connection
 from harness.guest.outcomes import Ending
 from harness.guest.settings import GuestSettings
 from harness.ledger.ledger import Stage, Store
-from harness.ledger.reader import opened, read_contents, read_rows
-from harness.ledger.tokens import claimed, derive, run_secret
+from harness.ledger.reader import opened, read_contents, read_meta, read_rows
+from harness.ledger.tokens import SECRET, claimed, derive, run_secret
 from harness.measure.recorder import Recorder
 from harness.rundir.layout import RunDirectory
 
@@ -56,12 +58,10 @@ def sweep_derived(
 
     Raises LedgerError when the secret is gone or nothing can be noted.
     """
-    secret = run_secret(run_dir)
     known = {row[1] for path in RunDirectory(run_dir).ledgers() for row in read_rows(path)}
-    workers = claimed(run_dir) or {"worker 0": 0}
     result = Derived()
     deadline = monotonic_ns() + int(deadline_s * 1e9)
-    for name, number in workers.items():
+    for name, secret, number in _may_hide(run_dir):
         least = _last_known(run_dir, name)
         _try_worker(
             (token for token in _tokens(secret, number) if token not in known),
@@ -78,6 +78,39 @@ def sweep_derived(
     if not (result.stopped or result.unproved):
         _note_complete(run_dir)
     return result
+
+
+def _may_hide(run_dir: Path) -> Iterator[tuple[str, bytes, int]]:
+    """(name, secret, number) of each worker that may have opened what no ledger here shows.
+
+    One whose ledger is whole and says that it came to its end in order has not. Raises LedgerError.
+    """
+    copies = {}
+    ended = set()
+    for path in RunDirectory(run_dir).ledgers():
+        contents = read_contents(path)
+        process = contents.process
+        if process.ended and not contents.damage:
+            ended.add(process.worker)
+        elif process.copy and (found := _secret_of(path)):
+            copies[process.worker] = found
+    here = {name: number for name, number in claimed(run_dir).items() if name not in copies}
+    if not here and not copies and not ended:
+        here = {"worker 0": 0}
+    for name, number in here.items():
+        if name not in ended:
+            yield name, run_secret(run_dir), number
+    for name, found in copies.items():
+        yield name, *found
+
+
+def _secret_of(copy: Path) -> tuple[bytes, int] | None:
+    """What a copy holds of its worker's secret and number; None where that can't be read."""
+    try:
+        meta = read_meta(copy)
+        return bytes.fromhex(meta[SECRET]), int(meta["number"])
+    except (LedgerError, KeyError, ValueError):
+        return None
 
 
 def _tokens(secret: bytes, worker: int) -> Iterator[str]:

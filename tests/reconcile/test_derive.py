@@ -1,5 +1,6 @@
 """A lost ledger: the secret alone leads to every session that was open."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,41 @@ def test_what_the_ledger_knows_is_not_tried(
     assert result.alive == 0
     assert set(known[:2]) <= set(simulator.truth()["open_tokens"])
     assert result.tried < 30
+
+
+def copy_of_lost_worker(master: Path, worker: Path, name: str, *rows: str, **meta: str) -> Tokens:
+    """What a master has of a worker whose disk is gone: the first of its sessions."""
+    worker.mkdir()
+    tokens = Tokens.of(worker, name)
+    found = {"worker": name, "copy_of": name, **tokens.meta(), **meta}
+    store = Store(master / f"ledger-{name}.sqlite", found)
+    store.write([(n, row, Stage.CLEARED, 1, 1) for n, row in enumerate(rows, 1)], [], {})
+    store.close()
+    return tokens
+
+
+def test_what_a_worker_opened_last_is_found_though_its_disk_and_its_secret_are_gone(
+    simulator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(derive, "GAP", 5)
+    master = tmp_path / "master"
+    master.mkdir()
+    tokens = copy_of_lost_worker(master, tmp_path / "worker", "far")
+    last = [tokens.next() for _ in range(2)]
+    leave_open(simulator, 2, last)
+    shutil.rmtree(tmp_path / "worker")
+    result = run(simulator, master)
+    assert result.alive == 2
+    assert set(last) & set(simulator.truth()["open_tokens"]) == set()
+
+
+def test_a_worker_that_came_to_its_end_in_order_costs_no_attempt(
+    simulator: Any, tmp_path: Path
+) -> None:
+    master = tmp_path / "master"
+    master.mkdir()
+    copy_of_lost_worker(master, tmp_path / "worker", "far", ended_ns="9")
+    assert run(simulator, master).tried == 0
 
 
 def test_what_can_not_be_asked_becomes_a_leftover(
