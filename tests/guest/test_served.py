@@ -193,3 +193,14 @@ def test_a_wait_that_several_messages_fit_does_not_know_the_answer(
         assert (taken.counts[QUESTIONS_AMBIGUOUS] == 0) is sure
     finally:
         flow.stop()
+
+
+def test_an_abandoned_guest_is_counted_once(rig: Any) -> None:
+    guest = rig.guest()
+    guest.__enter__()
+    guest.abandon()
+    guest.abandon()
+    guest.__exit__(None, None, None)
+    counts = rig.taken().counts
+    assert (counts["guests_cut"], counts["stories_cut"], counts["stories_finished"]) == (1, 1, 0)
+    assert not rig.still_open()
