@@ -8,11 +8,13 @@ import sys
 import time
 from math import sqrt
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.config.run_config import LISTEN
 from harness.exit_codes import ExitCode
+from harness.finish import simulator_truth
 from harness.supervise.simulator import EmbeddedSimulator
 
 LAUNCH = (
@@ -59,6 +61,10 @@ def test_the_printed_commands_make_the_load_that_was_planned(tmp_path: Path) -> 
 def run_and_watch(command: str, folder: Path, *, over_s: float) -> dict[str, float]:
     """What the simulator counted; ``at_once`` is the mean when it had filled, before the end."""
     simulator = EmbeddedSimulator("--bot-delay", BOT_DELAY)
+
+    def seen() -> dict[str, Any]:
+        return simulator_truth(simulator.admin, simulator.ca_file, within_s=0) or {}
+
     try:
         words = [*shlex.split(command)[1:], "--target", simulator.start()]
         process = subprocess.Popen(
@@ -68,15 +74,18 @@ def run_and_watch(command: str, folder: Path, *, over_s: float) -> dict[str, flo
             # The first 20 guests listen for some seconds before they leave: too many of so few.
             env={**os.environ, LISTEN.variable: "off"},
         )
-        began, at_once = 0.0, []
-        while process.poll() is None:
-            time.sleep(0.5)
-            sessions = (simulator.truth() or {})["sessions"]
-            now = time.monotonic()
-            began = began or (now if sessions["opened"] else 0.0)
-            if began and SESSION_S + 2 < now - began < over_s:
-                at_once.append(sessions["open"])
-        truth = simulator.truth() or {}
+        try:
+            began, at_once = 0.0, []
+            while process.poll() is None:
+                time.sleep(0.5)
+                sessions, now = seen()["sessions"], time.monotonic()
+                began = began or (now if sessions["opened"] else 0.0)
+                if began and SESSION_S + 2 < now - began < over_s:
+                    at_once.append(sessions["open"])
+        finally:
+            process.terminate()
+            process.wait()
+        truth = seen()
     finally:
         simulator.stop()
     assert process.returncode == ExitCode.PASS
