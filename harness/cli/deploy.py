@@ -141,37 +141,43 @@ COMMAND = Command(
     "deploy",
     run,
     [
-        argument("what", choices=WRITERS, metavar="kubernetes|compose", help="for what"),
+        argument(
+            "what", choices=WRITERS, metavar="kubernetes|compose", help="what to write files for"
+        ),
         argument("locustfile", type=Path, metavar="LOCUSTFILE", help="Python, or a script (YAML)"),
-        option("--target", required=True, metavar="NAME", help="a name of the targets file"),
-        option("--targets", type=Path, default=FILE, metavar="FILE", help="named targets"),
+        option("--target", required=True, metavar="NAME", help="a name from the targets file"),
+        option("--targets", type=Path, default=FILE, metavar="FILE", help="file of named targets"),
         option("--workers", type=int, required=True, metavar="N", help="workers, one core each"),
-        option("--image", required=True, help="built from the Dockerfile, best with its digest"),
-        option("--name", default="harness", metavar="NAME", help="what everything is called"),
+        option(
+            "--image", required=True, help="image built from the Dockerfile, best with its digest"
+        ),
+        option("--name", default="harness", metavar="NAME", help="name that all objects get"),
         option(
             "--file",
             type=Path,
             repeated=True,
             metavar="FILE",
-            help="what the locustfile reads or imports: goes into the same folder",
+            help="a file that the locustfile reads or imports; may be repeated",
         ),
         *(one for one in PARAMS if one.name in {parameter.key for parameter in PARAMETERS}),
         option(
             "--term-grace",
             default="150s",
             metavar="TIME",
-            help="a container that is stopped has so long to clear",
+            help="time that a stopped container has to clear",
         ),
-        option("--out", type=Path, default=Path("deploy"), metavar="DIR", help="a new folder"),
+        option(
+            "--out", type=Path, default=Path("deploy"), metavar="DIR", help="new folder to write to"
+        ),
     ],
     description=(
-        "Write what a run on several machines needs: files, preflight, master, workers, sweep and "
-        "a way to the report, with the commands to type. The locustfile is imported as a container "
-        "will find it, so that what is missing shows now. Credentials are never written: they come "
-        "from a Secret, or from a file that stays with you."
+        "Write all that a run on several machines needs: files, preflight, master, workers, "
+        "sweep, a way to the report, and the commands to type. The locustfile is imported as a "
+        "container would import it, so that you see now what is missing. Credentials are never "
+        "written: they come from a Secret, or from a file that stays with you."
     ),
     epilog=(
-        "what stands behind -- is for the master's harness run.\n\n"
+        "Options after -- go to the master's harness run.\n\n"
         "examples:\n"
         "  harness deploy kubernetes load.py --target staging --workers 4 --rate 5/s \\\n"
         "    --over 20m --image registry.example/harness@sha256:DIGEST\n"

@@ -14,7 +14,7 @@ PACKAGE = Path(harness.__file__).parent
 WORDS = (
     "usher", "muster", "conduct", "foresight", "upkeep", "oddities", "standings", "aftermath",
     "doze", "doors?", "undisturbed", "mistakes", "what has no", "a page of it",
-    "as_asked", "irregular",
+    "as_asked", "irregular", "all the same", "whoever.s", "beside it wins", "it is not minded",
 )  # fmt: skip
 """Instead: dispatcher, worker handshake, guest options, limit checks, health, counters, objective
 intervals, sweep section, wait, shielded, errors; and sentences that say who does what."""
