@@ -1,6 +1,6 @@
 """What a guest costs, as a ratio to a bare loop of socket and sans-I/O protocol in the same run.
 
-    make bench-guest            (about eight minutes)
+    make bench-guest            (about eleven minutes)
 
 CPU time of the client's process counts. The kinds take turns, and the medians of the rounds are
 compared: even so the ratios move by some hundredths on a machine with other work. The bare loop
