@@ -21,7 +21,7 @@ from harness.guest.connection import Connection
 from harness.guest.outcomes import Ending
 from harness.guest.settings import GuestSettings
 from harness.ledger.ledger import Stage, Store
-from harness.ledger.reader import opened, read_contents, read_meta, read_rows
+from harness.ledger.reader import opened, read_contents, read_meta, read_process, read_rows
 from harness.ledger.tokens import SECRET, claimed, derive, run_secret
 from harness.measure.recorder import Recorder
 from harness.rundir.layout import RunDirectory
@@ -78,6 +78,12 @@ def sweep_derived(
     if not (result.stopped or result.unproved):
         _note_complete(run_dir)
     return result
+
+
+def lost_elsewhere(run_dir: Path) -> list[str]:
+    """Workers on other machines of which only the master's copy is here, and that did not end."""
+    found = (read_process(path) for path in RunDirectory(run_dir).ledgers())
+    return sorted(one.worker for one in found if one.copy and not one.ended)
 
 
 def _may_hide(run_dir: Path) -> Iterator[tuple[str, bytes, int]]:

@@ -57,7 +57,7 @@ from harness.platform_api.conversations import (
     standing_now,
 )
 from harness.reconcile.audit import Matches, Road, Spoken, match
-from harness.reconcile.derive import sweep_derived
+from harness.reconcile.derive import lost_elsewhere, sweep_derived
 from harness.reconcile.platform import (
     closed_roads,
     credentials_of,
@@ -478,6 +478,14 @@ def _look_for_more(
         )
         block = sweep_block(result.alive, result.unproved, by="harness sweep --derive")
         note_afterwards(directory, "sweep", block, console)
+    elif lost := lost_elsewhere(directory):
+        console.print(
+            f"{directory.name}: {', '.join(lost)} did not end in order: what was opened in the "
+            "last second may not be known here. Sweep that machine's own copy of the run, or try "
+            "the tokens with --derive",
+            style="yellow",
+            soft_wrap=True,
+        )
     damaged = read_account(directory).damaged
     if damaged:
         console.print(

@@ -12,7 +12,7 @@ from harness.ledger.ledger import Stage, Store
 from harness.ledger.reader import read_account
 from harness.ledger.tokens import Tokens
 from harness.reconcile import derive
-from harness.reconcile.derive import sweep_derived
+from harness.reconcile.derive import lost_elsewhere, sweep_derived
 
 pytestmark = pytest.mark.process
 
@@ -75,6 +75,7 @@ def test_what_a_worker_opened_last_is_found_though_its_disk_and_its_secret_are_g
     master = tmp_path / "master"
     master.mkdir()
     tokens = copy_of_lost_worker(master, tmp_path / "worker", "far")
+    assert lost_elsewhere(master) == ["far"]
     last = [tokens.next() for _ in range(2)]
     leave_open(simulator, 2, last)
     shutil.rmtree(tmp_path / "worker")
@@ -90,6 +91,7 @@ def test_a_worker_that_came_to_its_end_in_order_costs_no_attempt(
     master.mkdir()
     copy_of_lost_worker(master, tmp_path / "worker", "far", ended_ns="9")
     assert run(simulator, master).tried == 0
+    assert lost_elsewhere(master) == []
 
 
 def test_what_can_not_be_asked_becomes_a_leftover(
