@@ -12,25 +12,32 @@ What a part has measured is kept beside the page's text, so ``--only`` renews on
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta
 
+from harness.judge.series import Series
+from harness.measure.histogram import Counted, Histogram, decoded
+from harness.measure.recorder import SESSION_CUT, SESSION_LENGTH
 from harness.measure.statistics import Buckets
 from harness.studies.compare.statistics import Word, compare_runs, compare_shares
 from harness.studies.drift.assess import Side, Watched, assess
+from harness.studies.drift.figures import watched_of
 from harness.studies.drift.trend import Drift
 from tests.benchmarks.plans import plan_table
 from tests.benchmarks.services import KINDS, make, mean_truth, search
 
 Floats = NDArray[np.float64]
+Run = Callable[..., Iterable[Any]]
+"""``map``, over several processes"""
 FIRST_SEED = 10_000
 """No seed from here on has been looked at while the studies were written."""
 INTRODUCTION = """# How often the studies are right
@@ -83,7 +90,7 @@ def one_search(job: tuple[str, int]) -> Search:
     )
 
 
-def capacity(run: Callable, many: int) -> str:
+def capacity(run: Run, many: int) -> str:
     """Do the intervals that claim 95 % hold the truth?"""
     jobs = [(kind, FIRST_SEED + seed) for kind in KINDS for seed in range(many)]
     found = list(run(one_search, jobs))
@@ -144,8 +151,8 @@ def one_soak(job: tuple[float, int, str]) -> str:
             Watched(
                 name=f"figure {number}",
                 side=Side.SERVICE,
-                at_s=AT_S,
-                values=values,
+                at_s=AT_S.tolist(),
+                values=values.tolist(),
                 less_is_better=planted.startswith("faster"),
             )
         )
@@ -154,14 +161,54 @@ def one_soak(job: tuple[float, int, str]) -> str:
         figures[0] = Watched(
             name="errors",
             side=Side.SERVICE,
-            at_s=AT_S,
-            values=rng.binomial(100, rate) / 100,
-            trials=np.full(AT_S.size, 100.0),
+            at_s=AT_S.tolist(),
+            values=(rng.binomial(100, rate) / 100).tolist(),
+            trials=[100.0] * AT_S.size,
             matters=0.005,
             relative=False,
         )
     report = assess(figures)
     return str(report.findings[0].trend.verdict if planted else report.verdict)
+
+
+def soak_series(seed: int) -> Series:
+    """Eight hours of ``soak.py`` at its defaults on a perfect service: who came, who was there."""
+    rng = np.random.default_rng(seed)
+    end_s = float(AT_S[-1])
+    came = np.sort(rng.uniform(0, end_s, rng.poisson(10 * end_s / 60)))
+    short = 90 + rng.lognormal(2, 0.9, came.size)
+    long = 3 * 3600 + rng.uniform(0, 600, came.size)
+    stay = np.where(rng.random(came.size) < 0.1, long, short)
+    bins = int(end_s / 60)
+    ends = np.arange(1, bins + 1) * 60
+    present = [float(((came <= at) & (came + stay > at)).sum()) for at in ends]
+    done = came + stay <= end_s
+    return Series(
+        width_s=60.0,
+        starts_s=[minute * 60.0 for minute in range(bins)],
+        workers=["w"],
+        covered=[True] * bins,
+        rates={"started": list(np.histogram(came, bins=bins, range=(0, end_s))[0] / 60)},
+        sessions={"occupancy": list(present)},
+        totals={
+            SESSION_LENGTH: _counted(stay[done]),
+            SESSION_CUT: _counted((end_s - came)[~done]),
+        },
+        phases={"running": 0.0},
+    )
+
+
+def _counted(lengths_s: Floats) -> Counted:
+    histogram = Histogram()
+    for length_s in lengths_s:
+        histogram.record_ns(int(length_s * 1e9))
+    return decoded([histogram.encode()])
+
+
+def one_default_soak(seed: int) -> str:
+    """The verdict on the guests of a soak against those that their arrivals imply."""
+    found = [one for one in watched_of(soak_series(seed)) if one.name == "occupancy over expected"]
+    return str(assess(found, confidence=1 - 0.05 / FIGURES).verdict)
 
 
 PLANTED = (
@@ -173,12 +220,13 @@ PLANTED = (
 ALIKE = (0.0, 0.6, 0.9, 0.95, 0.98)
 
 
-def drift(run: Callable, many: int) -> str:
+def drift(run: Run, many: int) -> str:
     """How often a whole report drifts where nothing is planted, and where something is."""
     jobs = [(alike, FIRST_SEED + seed, "") for alike in ALIKE for seed in range(many)]
     some = max(many // 4, 5)
     powers = [(0.6, FIRST_SEED + seed, what) for what in PLANTED for seed in range(some)]
     found = list(run(one_soak, jobs + powers))
+    soaks = list(run(one_default_soak, range(FIRST_SEED, FIRST_SEED + max(some, 20))))
     flat = [
         (f"{alike:g}", *_verdicts(found[place * many : (place + 1) * many]))
         for place, alike in enumerate(ALIKE)
@@ -193,6 +241,9 @@ def drift(run: Callable, many: int) -> str:
         f"Reports of {FIGURES} figures by the minute over eight hours, noise of {NOISE * 100:g} %. "
         "A report drifts when any of its figures does; 5 % is stated.\n\n"
         + table(("likeness of neighbouring minutes, nothing planted", *words), flat)
+        + "\n`soak.py` at its defaults (stays of three hours) on a perfect service, guests in "
+        "session against what their arrivals imply, as one of so many figures:\n\n"
+        + table(("", *words), [("occupancy over expected", *_verdicts(soaks))])
         + "\nOne of the figures planted, likeness 0.6; the words for that figure:\n\n"
         + table(("planted", *words), grew)
     )
@@ -257,7 +308,7 @@ PAIRS = (
 )
 
 
-def compare(run: Callable, many: int) -> str:
+def compare(run: Run, many: int) -> str:
     """How often a pair gets a word, whether or not something is planted."""
     jobs = [(what, FIRST_SEED + seed) for what in PAIRS for seed in range(many)]
     found = list(run(one_pair, jobs))
@@ -273,13 +324,13 @@ def compare(run: Callable, many: int) -> str:
     )
 
 
-def plan(run: Callable, many: int) -> str:
+def plan(run: Run, many: int) -> str:
     """Ten launches, planned and simulated guest by guest."""
     del run  # a minute in one process
     return plan_table(guests=many * 15_000) + "\n"
 
 
-MEASURED: dict[str, Callable[[Callable, int], str]] = {
+MEASURED: dict[str, Callable[[Run, int], str]] = {
     "capacity": capacity,
     "drift": drift,
     "compare": compare,
