@@ -30,7 +30,7 @@ from harness.studies.capacity.holding import (
     Holding,
     Look,
     Shown,
-    change_in,
+    Shows,
     look,
     nearest,
     show_errors,
@@ -230,8 +230,6 @@ def _blocks(directory: Path, tag: str, window: Window) -> Iterator[Sequence[tupl
         yield [(value / 1000, count) for value, count in seconds[second_at].buckets_us()]
 
 
-STEADIED = {Judged.OVER: Change.WORSE, Judged.UNDER: Change.BETTER}
-"""What a level may do while it is held and be called clear all the same."""
 MISSING = 0.05
 """Of the guests that were to be in session: more, and the level was not the one asked for."""
 PACED = 0.01
@@ -290,13 +288,17 @@ def look_at(
     Raises ConfigError when its files can't be read.
     """
     objectives = _parsed(read_start(directory).get("objectives", ()), directory)
+    shows = _shows(directory, objectives, warmup_s)
+    return look(holding, shows, begin_s, end_s, least_s=least_s, suffices=suffices)
 
+
+def _shows(directory: Path, objectives: Sequence[Objective], warmup_s: float) -> Shows:
     def shows(begin_s: float, end_s: float, held: float) -> dict[str, Shown]:
         window = read_window(directory, warmup_s, begin_s=begin_s, end_s=end_s)
         found = read_standings(directory, objectives, window, held=held, verdicts={})
         return {text: one.shown for text, one in found.items()}
 
-    return look(holding, shows, begin_s, end_s, least_s=least_s, suffices=suffices)
+    return shows
 
 
 def judge_run(
@@ -317,21 +319,24 @@ def judge_run(
     record = _record(directory)
     window = read_window(directory, warmup_s, begin_s=begin_s, end_s=end_s)
     entries = record.get("objectives") or [{"text": text} for text in DEFAULT_OBJECTIVES]
-    held = min(1.0, max(window.length_s, 0.001) / (longest_s or max(window.length_s, 0.001)))
+    length_s = max(window.length_s, 0.001)
+    holding = Holding(hold_s=length_s, longest_s=longest_s or length_s)
     objectives = _parsed([entry["text"] for entry in entries], directory)
     verdicts = {entry["text"]: entry.get("verdict", "") for entry in entries}
+    held = min(1.0, length_s / holding.longest_s)
     found = read_standings(directory, objectives, window, held=held, verdicts=verdicts)
-    change = _change_of(directory, objectives, window)
+    shows = _shows(directory, objectives, warmup_s)
+    seen = look(holding, shows, begin_s, begin_s + length_s)
     occupancy, replies_per_s, arrived_per_s = _means(directory, window)
     judged, reason = _judge(record, found, _own_limit(directory, window, occupancy, guests))
     stay = occupancy / arrived_per_s if occupancy and arrived_per_s else None
     shown = {text: one.shown for text, one in found.items()}
     of_limit = {text: one.of_limit for text, one in shown.items() if one.of_limit is not None}
     first = max(of_limit, key=lambda text: of_limit[text][1], default="")
-    unsteady = change is not STEADIED.get(judged, Change.STEADY) and change is not Change.STEADY
+    unsteady = seen.change is not Change.STEADY and not seen.clear
     note = f"got better while it was held: its first {begin_s:,.0f} s don't count" * (begin_s > 0)
     if unsteady:
-        note = f"was still getting {change} when its time was over"
+        note = f"was still getting {seen.change} when its time was over"
     return Level(
         judged=judged,
         reason=reason,
@@ -349,17 +354,6 @@ def judge_run(
         note=note,
         unsteady=unsteady,
     )
-
-
-def _change_of(directory: Path, objectives: Sequence[Objective], window: Window) -> Change:
-    """Whether its second half shows another service than its first."""
-
-    def shows(begin_s: float, end_s: float, held: float) -> dict[str, Shown]:
-        part = Window(window.first_s + begin_s, window.first_s + end_s)
-        found = read_standings(directory, objectives, part, held=held, verdicts={})
-        return {text: one.shown for text, one in found.items()}
-
-    return change_in(shows, 0.0, window.length_s)
 
 
 def _own_limit(

@@ -335,7 +335,7 @@ def _doubts(tried: Sequence[Tried], crossing: Crossing | None, *, lost: bool) ->
                 found.append(SETTLES if better and clear else CHANGED)
     if lost or (crossing is not None and crossing.chance < DISAGREE):
         found.append(DISAGREEMENT)
-    if any(level.unsteady for level in tried):
+    if any(level.unsteady for level in tried if level.judged in CLEAR):
         found.append(UNSTEADY)
     return tuple(dict.fromkeys(found))
 

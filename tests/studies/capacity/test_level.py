@@ -30,6 +30,7 @@ def level(
     *,
     reply_ms: float,
     warm_ms: float | None = None,
+    then_ms: float | None = None,
     verdict: str = "PASS",
     leftover: int = 0,
     dropped: int = 0,
@@ -38,12 +39,14 @@ def level(
     refused: int = 0,
     little: dict[str, float] | None = None,
 ) -> Path:
-    """Twenty seconds of warm-up and sixty judged ones, 100 replies each."""
+    """Twenty seconds of warm-up and sixty judged ones, 100 replies each; ``then_ms`` after half."""
     rng = random.Random(4)
     writer = IntervalWriter(directory, "w", started_ns=10**18)
     for second in range(1, 91):
         recorder = Recorder()
         middle = warm_ms if warm_ms is not None and second <= 20 else reply_ms
+        if then_ms is not None and second > 50:
+            middle = then_ms
         for _ in range(100):
             took = int(rng.expovariate(1 / middle) * MS)
             recorder.add(Sample("reply", 0, 0, took, took))
@@ -197,6 +200,17 @@ def test_a_level_is_judged_by_what_was_looked_at(tmp_path: Path) -> None:
     found = judge_run(level(tmp_path, reply_ms=100), warmup_s=20, end_s=15, longest_s=60)
     assert found.judged is Judged.UNDER
     assert found.held_s == pytest.approx(15, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("reply_ms", "then_ms", "note"),
+    [(100, 100, ""), (100, 160, "still getting worse"), (300, 160, "still getting better")],
+)
+def test_a_level_that_changed_to_the_end_says_so(
+    tmp_path: Path, reply_ms: float, then_ms: float, note: str
+) -> None:
+    found = judge_run(level(tmp_path, reply_ms=reply_ms, then_ms=then_ms), warmup_s=20)
+    assert (note in found.note, found.unsteady) == (True, bool(note))
 
 
 MISSED, MET, CLOSE = Standing.MISSED, Standing.MET, Standing.CLOSE
