@@ -147,6 +147,20 @@ class _Spread:
     freedom: float
     runs: int
 
+    def reach(self, pair: _Pair, miss: float, many: int) -> float:
+        """How far the logarithm of a ratio reaches to a side that is missed so often at most, when
+        ``many`` are looked at together.
+
+        What makes runs differ may move all figures together: then so many base runs say no more of
+        it than of one figure, and one mistake is all there is to make. The larger of both counts.
+        """
+        between = sqrt(self.variance * (1 + 1 / self.runs))
+        widths = float(t.ppf(1 - miss / many, self.freedom))
+        if self.freedom < inf:
+            widths = max(widths, float(t.ppf(1 - miss, self.runs - 1)))
+        within = float(t.ppf(1 - miss / many, pair.freedom)) * pair.error
+        return sqrt(within**2 + (widths * between) ** 2)
+
     @classmethod
     def of(cls, pairs: Sequence[tuple[str, _Pair]], bases: int, rules: Rules) -> "_Spread":
         """As several base runs show it, all percentiles together; or as the rules say.
@@ -214,18 +228,14 @@ def _change(
             note=pair,
         )
     ratio = log(pair.new / pair.base)
-    between = spread.variance * (1 + 1 / spread.runs)
-    error = sqrt(pair.error**2 + between)
-    freedom = error**4 / (pair.error**4 / pair.freedom + between**2 / spread.freedom)
-    reach = float(t.ppf(1 - (1 - rules.confidence) / 2 / many, freedom)) * error
+    miss = 1 - rules.confidence
+    reach = spread.reach(pair, miss / 2, many)
     low, high = exp(ratio - reach) - 1, exp(ratio + reach) - 1
     change = exp(ratio) - 1
     word, note = _word(change, low, high, rules, pair.base)
     worst = None
     if looked_at:
-        worst = (
-            exp(ratio + float(t.ppf(1 - (1 - rules.confidence) / looked_at, freedom)) * error) - 1
-        )
+        worst = exp(ratio + spread.reach(pair, miss, looked_at)) - 1
     return Change(
         name=name,
         percent=percent,
