@@ -325,6 +325,7 @@ def judge_run(
     verdicts = {entry["text"]: entry.get("verdict", "") for entry in entries}
     held = min(1.0, length_s / holding.longest_s)
     found = read_standings(directory, objectives, window, held=held, verdicts=verdicts)
+    found |= _within_chance(objectives, entries, found)
     shows = _shows(directory, objectives, warmup_s)
     seen = look(holding, shows, begin_s, begin_s + length_s)
     occupancy, replies_per_s, arrived_per_s = _means(directory, window)
@@ -354,6 +355,28 @@ def judge_run(
         note=note,
         unsteady=unsteady,
     )
+
+
+def _within_chance(
+    objectives: Sequence[Objective],
+    entries: Sequence[Mapping[str, Any]],
+    found: Mapping[str, Found],
+) -> dict[str, Found]:
+    """What the run calls a miss though its own interval holds the limit: so few can't tell."""
+    close = {}
+    for objective, entry in zip(objectives, entries, strict=True):
+        low, high = entry.get("low"), entry.get("high")
+        one = found.get(objective.text)
+        missed = one is not None and one.figure == Verdict.FAIL
+        if not missed or low is None or objective.op not in (Op.LESS, Op.AT_MOST):
+            continue
+        if low <= objective.limit:
+            share = objective.unit is Unit.SHARE
+            values = [entry["figure"], low, *([] if high is None else [high])]
+            told = [f"{value:.2%}" if share else f"{value:,.4g}" for value in values]
+            words = f"{told[0]} ({' to '.join(told[1:])})"
+            close[objective.text] = Found(Shown(standing=Standing.CLOSE), words)
+    return close
 
 
 def _own_limit(

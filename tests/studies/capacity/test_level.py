@@ -161,6 +161,21 @@ def test_an_objective_of_the_user_says_how_much_may_be_refused(tmp_path: Path) -
     }
 
 
+@pytest.mark.parametrize(("low", "judged"), [(0.001, Judged.CLOSE), (0.012, Judged.OVER)])
+def test_a_miss_of_a_few_guests_is_told_by_its_interval(
+    tmp_path: Path, low: float, judged: Judged
+) -> None:
+    directory = level(tmp_path, reply_ms=100, verdict="FAIL")
+    record = json.loads((directory / "run.json").read_text())
+    missed = {"text": "guests failed < 1%", "verdict": "FAIL", "figure": 0.023}
+    record["objectives"].append({**missed, "low": low, "high": 0.103})
+    (directory / "run.json").write_text(json.dumps(record))
+    found = judge_run(directory, warmup_s=20)
+    assert found.judged is judged
+    if judged is Judged.CLOSE:
+        assert found.reason == "guests failed < 1%: 2.30% (0.10% to 10.30%)"
+
+
 def test_leftovers_are_over(tmp_path: Path) -> None:
     found = judge_run(level(tmp_path, reply_ms=100, leftover=2), warmup_s=20)
     assert (found.judged, found.reason) == (Judged.OVER, "2 sessions left over")
