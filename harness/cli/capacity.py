@@ -15,6 +15,7 @@ from harness.exit_codes import ExitCode
 from harness.judge.objective import KNOWN, parse_objective
 from harness.streams import open_console
 from harness.studies.capacity.answer import as_dict, sentences
+from harness.studies.capacity.holding import Judged
 from harness.studies.capacity.level import Level
 from harness.studies.capacity.page import write_capacity_page
 from harness.studies.capacity.runner import (
@@ -26,7 +27,7 @@ from harness.studies.capacity.runner import (
     resume_search,
     run_level,
 )
-from harness.studies.capacity.search import Answer, Found, Judged, Raised, answer, next_rate
+from harness.studies.capacity.search import Answer, Found, Raised, answer, next_rate
 from harness.supervise.simulator import EmbeddedSimulator
 from harness.units import duration_text
 

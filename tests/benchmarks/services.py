@@ -21,8 +21,10 @@ from harness.studies.capacity.holding import (
     CONFIDENCE,
     Change,
     Holding,
+    Judged,
     Shown,
     Shows,
+    judge_level,
     look,
     show_errors,
     show_time,
@@ -31,12 +33,10 @@ from harness.studies.capacity.models import Reading
 from harness.studies.capacity.search import (
     Answer,
     Found,
-    Judged,
     SearchPlan,
     Tried,
     answer,
     is_again,
-    judge_level,
     next_rate,
 )
 

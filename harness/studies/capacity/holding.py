@@ -7,15 +7,16 @@ missed before the service has had that time. One that gets worse, as a queue tha
 called met before it has stopped doing so.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from math import hypot, log
+from math import hypot, log, sqrt
 from statistics import NormalDist
+from typing import Protocol
 
+from harness.errors import ConfigError
 from harness.measure.statistics import Estimate, Share
 from harness.studies.capacity.models import Reading, read_share, read_time
-from harness.studies.capacity.search import Judged, Standing, standing
 
 CONFIDENCE = 0.99
 """Of a level's intervals. A search looks at many levels, and one mistake spoils it."""
@@ -25,6 +26,82 @@ SETTLES = 4
 """Times --settle that a level which was missed is held when it is held again."""
 SURE = 3.0
 """Standard errors by which two parts of a level must differ: it is asked at each look."""
+
+
+class Judged(StrEnum):
+    """What a level showed."""
+
+    OVER = "over"
+    CLOSE = "close"
+    UNDER = "under"
+    TOO_FEW = "too few"
+    """guests came for an interval: it says nothing of the service"""
+    INCONCLUSIVE = "inconclusive"
+
+
+class Standing(StrEnum):
+    """An objective at a level: by its interval, where there is one."""
+
+    MET = "met"
+    CLOSE = "close"
+    MISSED = "missed"
+
+
+class Bounds(Protocol):
+    """A figure and the interval that it lies in; None where that is not known."""
+
+    @property
+    def figure(self) -> float | None: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+
+
+def judge_level(
+    objectives: Sequence[Standing],
+    *,
+    leftovers_growing: bool,
+    generator_healthy: bool,
+    held_back: bool,
+    enough: bool = True,
+) -> Judged:
+    """A level's verdict in the order that keeps the generator's limit from being the service's.
+
+    A missed objective or growing leftovers count even when the generator struggled: what it saw
+    was bad enough. A good result does not count then, nor when the load that was asked for was
+    ``held_back`` by anything of ours (arrivals dropped, guests missing). Without ``enough`` guests
+    no figure has an interval, however good it looks.
+    """
+    if Standing.MISSED in objectives or leftovers_growing:
+        return Judged.OVER
+    if not generator_healthy or held_back or not objectives:
+        return Judged.INCONCLUSIVE
+    if Standing.CLOSE in objectives:
+        return Judged.CLOSE if enough else Judged.TOO_FEW
+    return Judged.UNDER
+
+
+def standing(estimate: Bounds, limit: float, *, held: float = 1.0) -> Standing:
+    """An upper limit against a figure's interval; CLOSE where there is none.
+
+    ``held`` is how much of its longest time the level has been held, above 0 up to 1. Looking often
+    finds by chance what one look would not, so early looks need the more distance from the limit
+    (P. C. O'Brien, T. R. Fleming, 1979).
+    """
+    low, figure, high = estimate.low, estimate.figure, estimate.high
+    if not 0 < held <= 1:
+        raise ConfigError(f"capacity: held: expected a share above 0 up to 1, got {held!r}")
+    if low is None or figure is None or high is None:
+        return Standing.CLOSE
+    wider = 1 / sqrt(held)
+    if low > 0:  # a time: its error is a share of it
+        low, high = figure * (low / figure) ** wider, figure * (high / figure) ** wider
+    else:  # a share, of which next to nothing was seen
+        low, high = 0.0, figure + (high - figure) * wider
+    if low > limit:
+        return Standing.MISSED
+    return Standing.MET if high < limit else Standing.CLOSE
 
 
 class Change(StrEnum):

@@ -28,9 +28,12 @@ from harness.studies.capacity.holding import (
     MOST_ERRORS,
     Change,
     Holding,
+    Judged,
     Look,
     Shown,
     Shows,
+    Standing,
+    judge_level,
     look,
     nearest,
     show_errors,
@@ -38,7 +41,6 @@ from harness.studies.capacity.holding import (
     show_time,
 )
 from harness.studies.capacity.models import Reading
-from harness.studies.capacity.search import Judged, Standing, judge_level
 
 ERRORS_OF = ("connect", "session_open", "delivered", "reply")
 """Operations whose errors make a level missed, also where no objective names them: a service that

@@ -23,18 +23,10 @@ from harness.judge.reading import read_objectives
 from harness.preflight.stamp import carry_stamp, permit
 from harness.rundir.layout import make_run_directory, new_run_id, write_json
 from harness.simulator import options as simulator_options
-from harness.studies.capacity.holding import Holding, Look
+from harness.studies.capacity.holding import Holding, Judged, Look
 from harness.studies.capacity.level import GENERATORS_OWN, Level, held_for, judge_run, look_at
 from harness.studies.capacity.models import Reading
-from harness.studies.capacity.search import (
-    Found,
-    Judged,
-    Raised,
-    SearchPlan,
-    Tried,
-    answer,
-    is_again,
-)
+from harness.studies.capacity.search import Found, Raised, SearchPlan, Tried, answer, is_again
 from harness.supervise.locust_process import inspect_locustfile
 from harness.supervise.run_process import Say, watch_run
 from harness.units import seconds

@@ -8,13 +8,14 @@ from harness.measure.statistics import Estimate, Share
 from harness.studies.capacity.holding import (
     Change,
     Holding,
+    Judged,
     Shown,
+    Standing,
     change_between,
     look,
     show_errors,
     show_time,
 )
-from harness.studies.capacity.search import Judged, Standing
 
 HOLDING = Holding(hold_s=60, longest_s=960, settle_s=180)
 LIMIT_MS = 500.0

@@ -18,9 +18,8 @@ from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
 from harness.measure.snapshot import IntervalWriter
 from harness.measure.statistics import Estimate
-from harness.studies.capacity.holding import Holding
+from harness.studies.capacity.holding import Holding, Judged, Standing, judge_level, standing
 from harness.studies.capacity.level import held_for, judge_run, look_at, read_standings, read_window
-from harness.studies.capacity.search import Judged, Standing, judge_level, standing
 
 MS = 1_000_000
 

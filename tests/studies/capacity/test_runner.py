@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from harness.errors import ConfigError
+from harness.studies.capacity.holding import Judged
 from harness.studies.capacity.models import Reading
 from harness.studies.capacity.runner import (
     SEARCH,
@@ -18,7 +19,7 @@ from harness.studies.capacity.runner import (
     check_files,
     resume_search,
 )
-from harness.studies.capacity.search import Judged, Raised
+from harness.studies.capacity.search import Raised
 
 
 def asked(tmp_path: Path, **changes: Any) -> dict[str, Any]:

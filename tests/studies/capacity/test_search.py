@@ -18,6 +18,7 @@ from scipy.optimize import brentq
 
 from harness.errors import ConfigError
 from harness.measure.statistics import Blocks
+from harness.studies.capacity.holding import Judged, Standing, judge_level, standing
 from harness.studies.capacity.models import Reading, read_time
 from harness.studies.capacity.search import (
     CHANGED,
@@ -25,16 +26,12 @@ from harness.studies.capacity.search import (
     UNSTEADY,
     Answer,
     Found,
-    Judged,
     Raised,
     SearchPlan,
-    Standing,
     Tried,
     answer,
     is_again,
-    judge_level,
     next_rate,
-    standing,
 )
 from harness.studies.queueing import Queue
 
