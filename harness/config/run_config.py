@@ -225,3 +225,9 @@ def child_environment(
 def take_variable(name: str) -> str:
     """A variable that is meant for this process alone: what it starts does not see it."""
     return os.environ.pop(name, "")
+
+
+def replace_environment(environment: Mapping[str, str]) -> None:
+    """Give this process another environment: it becomes another program."""
+    os.environ.clear()
+    os.environ.update(environment)

@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from harness.config.run_config import METRICS_ADDRESS, TERM_GRACE
+
 HOME = "/harness"
 """The work folder of the image."""
 FILES = "files"
@@ -46,7 +48,7 @@ class Deployment:
     @property
     def environment(self) -> dict[str, str]:
         """Of every process."""
-        return {**self.parameters, "HARNESS_TERM_GRACE": f"{self.term_grace_s}s"}
+        return {**self.parameters, TERM_GRACE.variable: f"{self.term_grace_s}s"}
 
     @property
     def _target(self) -> list[str]:
@@ -264,7 +266,7 @@ def _job(
 def _master(wanted: Deployment) -> dict[str, Any]:
     preflight = _container(wanted, "preflight", wanted.preflight, "500m", ("512Mi", "1Gi"))
     master = _container(wanted, "master", wanted.master, "500m", ("512Mi", "2Gi"))
-    master["env"].append({"name": "HARNESS_METRICS_ADDRESS", "value": "0.0.0.0"})
+    master["env"].append({"name": METRICS_ADDRESS.variable, "value": "0.0.0.0"})
     ports = {"workers": BUS, "metrics": METRICS}
     master["ports"] = [{"name": name, "containerPort": port} for name, port in ports.items()]
     scrape = {"prometheus.io/scrape": "true", "prometheus.io/port": str(METRICS)}
@@ -377,7 +379,7 @@ def compose(wanted: Deployment) -> dict[str, str | bytes]:
         },
         "sweep": _composed(wanted, wanted.sweep, kept, "1g") | {"profiles": ["by-hand"]},
     }
-    services["master"]["environment"]["HARNESS_METRICS_ADDRESS"] = "0.0.0.0"
+    services["master"]["environment"][METRICS_ADDRESS.variable] = "0.0.0.0"
     whole = {
         "name": wanted.name,
         "services": services,

@@ -17,6 +17,7 @@ from gevent.monkey import get_original
 from gevent.os import fork_gevent
 from locust.main import main as run_locust
 
+from harness.config.run_config import replace_environment
 from harness.load.inspection import inspect
 from harness.processes import signal_when_orphaned
 
@@ -62,8 +63,7 @@ def _become_locust(words: list[str], environment: dict[str, str], log: str) -> N
     _open(os.devnull, os.O_RDONLY, 0)
     _open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 1)
     os.dup2(1, 2)
-    os.environ.clear()
-    os.environ.update(environment)
+    replace_environment(environment)
     sys.argv = ["locust", *words]
     run_locust()  # type: ignore[no-untyped-call]
 
