@@ -5,8 +5,8 @@ known of a session (the table of :mod:`harness.protocol.session`) to its ending,
 its stage in the ledger, where only a proof takes it off the list of leftovers; from a story's error
 to how the story ended and where in the user's own files.
 
-A guest is *served* when it came in, its story finished, all its questions were answered, and its
-session was cleared with proof.
+A guest is *served* when it came in, its story finished, all its questions were answered, all that
+it waited for came, and its session was cleared with proof.
 """
 
 import os
@@ -248,7 +248,7 @@ class Why(StrEnum):
     BROKEN_OFF = "broken_off"
     """its story broke off"""
     NO_ANSWER = "no_answer"
-    """its story finished, but not all its questions were answered"""
+    """its story finished, but not all that it asked was answered, or that it waited for came"""
     NOT_CLEARED = "not_cleared"
     """there is no proof that its session ended"""
 

@@ -139,7 +139,7 @@ class Questions:
         self.heard = 0
         """messages after the story's end that nothing explains"""
         self.missed: Outcome | None = None
-        """how the first question ended that got no answer, if there is one"""
+        """how the first question or wait ended that had nothing, if there is one"""
 
     # What the guest does.
 
@@ -204,11 +204,17 @@ class Questions:
         """A wait is over without what it waited for: what it was for has timed out."""
         question = self._waited_for(greeting)
         if question is None:
+            self.note_missed(_TIMEOUT)
             return
         if question in self.open:
             self.open.remove(question)
         self._possible.append(question)
         self._miss(question, now_ns, now_ns, _TIMEOUT)
+
+    def note_missed(self, outcome: Outcome) -> None:
+        """Something that the story asked or waited for has not come."""
+        if self.missed is None:
+            self.missed = outcome
 
     def _waited_for(self, greeting: bool) -> Question | None:
         for question in reversed(self.open):
@@ -392,8 +398,7 @@ class Questions:
         question.outcome, question.content = outcome, Wait.NONE
         if question is self._unmeasured:
             self._unmeasured = None
-        if self.missed is None:
-            self.missed = outcome
+        self.note_missed(outcome)
         stamps = question.due_ns, question.sent_ns, arrived_ns, seen_ns
         self._recorder.add(Sample(question.operation, *stamps, outcome))
         self.miss_turn(question, arrived_ns, seen_ns, outcome)

@@ -377,6 +377,7 @@ class GuestSession:
                 if question is not None:
                     now = monotonic_ns()
                     self._questions.miss_turn(question, now, now, Outcome.TIMEOUT)
+                self._questions.note_missed(Outcome.TIMEOUT)
                 raise ReplyTimeout("end of the turn", within_ns / 1e9, tuple(map(repr, lines)))
             more = self._next_that(None, over_ns, [], True)
             if more is None:

@@ -1,5 +1,6 @@
 """What becomes of guests and their stories, against the simulator."""
 
+import contextlib
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -76,6 +77,27 @@ def test_a_wait_in_vain_breaks_the_story_off_where_it_was(rig: Any) -> None:
     assert where.startswith("test_served.py, line ")
     assert where.endswith(": no reply in time")
     assert guests(taken) == {"broken_off": 1}
+
+
+def test_a_wait_in_vain_is_a_miss_of_its_own_also_where_the_story_goes_on(rig: Any) -> None:
+    with rig.guest() as guest:
+        guest.say("hello")
+        guest.await_reply(within="5s")
+        with contextlib.suppress(ReplyTimeout):
+            guest.await_reply(containing="what never comes", within="0.1s")
+    taken = rig.taken()
+    assert taken.outcomes["reply"] == {Outcome.OK: 1}
+    assert guests(taken) == {"no_answer": 1}
+
+
+def test_an_answer_whose_end_was_waited_for_in_vain_is_a_miss(rig: Any) -> None:
+    with rig.guest() as guest:
+        guest.say("hello")
+        with contextlib.suppress(ReplyTimeout):
+            guest.await_reply(turn=True, within="0.5s")  # half of the silence that ends a turn
+    taken = rig.taken()
+    assert taken.outcomes["reply"] == {Outcome.OK: 1}
+    assert guests(taken) == {"no_answer": 1}
 
 
 def test_an_error_answers_its_question(rig: Any) -> None:
