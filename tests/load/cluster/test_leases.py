@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from locusts import environment_for, finish, launch, locustfile, only_run, passed
+from locusts import environment_for, finish, launch, locustfile, only_run
 
 from harness.load.cluster import leases as sharing
 from harness.load.cluster.leases import ASK, GRANT, LEASE_NS, LOST_AFTER_NS, Lease, Shares
@@ -260,9 +260,11 @@ def test_a_worker_with_another_schedule_can_not_join(simulator: Any, tmp_path: P
     finish(second)
     code, output = finish(master, within_s=120)
     finish(first)
-    assert passed(code, output), output
     assert "sent home: worker" in output
-    assert "has the schedule" in output
+    assert "has a locustfile with the content" in output
     record = json.loads((only_run(tmp_path) / "run.json").read_text())
     assert record["arrivals"]["due"] == 240
     assert record["generator"]["workers_lost"] == 0
+    # The machine may have had no time for it; whoever was sent home is no reason.
+    late = ("the generator lagged", "the load asked for was not offered")
+    assert [why for why in record["reasons"] if not why.startswith(late)] == [], (code, output)

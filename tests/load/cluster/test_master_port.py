@@ -105,8 +105,9 @@ def test_a_run_outlives_what_comes_in_at_the_port(simulator: Any, tmp_path: Path
         if path.is_dir() and not path.is_symlink()
     ]
     refused = json.loads((run / "run.json").read_text())["how"]["refused_messages"]
-    assert refused["unknown sender"] == 5, output
-    assert refused["malformed"] == 13, output
+    # Anybody may ask for the locustfile, as Locust has it: before he is ready.
+    assert refused["unknown sender"] == len(GOOD) - 1, output
+    assert refused["malformed"] == len(GOOD) + 8, output
     assert "refused a message (unknown sender) of 'stranger'" in output
     account = read_account(run)
     opened = json.loads(next((tmp_path / "w").glob("reports/2*/start.json")).read_text())
