@@ -12,6 +12,7 @@ from harness.reconcile.platform import (
 )
 from harness.reconcile.sweep import (
     SweepOrder,
+    owners,
     refuse_read_only,
     refuse_while_running,
     sweep_run,
@@ -40,6 +41,7 @@ def run(args: Namespace) -> int:
         per_second=per_second,
         deadline_s=deadline_s,
         sign_ins=sign_ins,
+        swept_too=owners(directories),
         derive=args.derive,
         platform=args.platform,
         effect_s=effect_s,

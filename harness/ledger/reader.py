@@ -58,6 +58,8 @@ class Process:
     """the file is a master's copy of a worker's"""
     damaged: str = ""
     """what was wrong with the file that this one was saved from, if any"""
+    derived: bool = False
+    """all that the file may lack was tried"""
     share: tuple[int, int] = (0, 1)
     """the first of the run's guests that is this process's, and of how many it has one each"""
 
@@ -70,6 +72,12 @@ class Process:
         if self.host != platform.node():
             return False
         return not self.place or self.place == place_of_this_process()
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether the file is the copy of a worker that was lost: what that worker opened in its
+        last second may not be in it."""
+        return self.copy and not (self.ended or self.derived or self.alive)
 
     @property
     def alive(self) -> bool:
@@ -297,6 +305,7 @@ def _process(path: Path, meta: dict[str, str]) -> Process:
         place=meta.get("place", ""),
         copy="copy_of" in meta,
         damaged="" if meta.get("derived") else meta.get("damaged", ""),
+        derived="derived" in meta,
         share=_share(meta.get("share", "")),
     )
 
@@ -418,11 +427,18 @@ class Account:
     workers_lost: int = 0
     damaged: list[str] = field(default_factory=list)
     """what is wrong with files that may hold more sessions than could be read"""
+    cut_off: list[str] = field(default_factory=list)
+    """workers that were lost elsewhere: the master's copy may lack what they opened last"""
 
     @property
     def opened(self) -> int:
         """Sessions that existed or may exist at the service."""
         return self.intended - self.never_configured
+
+    @property
+    def may_hide(self) -> bool:
+        """Whether there may be sessions that no ledger here lists."""
+        return bool(self.damaged or self.cut_off)
 
     @property
     def balanced(self) -> bool:
@@ -438,6 +454,8 @@ class Account:
         self.workers_lost += not (process.ended or process.alive)
         if contents.damage:
             self.damaged.append(contents.damage)
+        if process.cut_off:
+            self.cut_off.append(process.worker)
         for (stage, reason), count in contents.counts.items():
             self.intended += count
             match stage:

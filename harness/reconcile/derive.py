@@ -21,7 +21,7 @@ from harness.guest.connection import Connection
 from harness.guest.outcomes import Ending
 from harness.guest.settings import GuestSettings
 from harness.ledger.ledger import Stage, Store
-from harness.ledger.reader import opened, read_contents, read_meta, read_process, read_rows
+from harness.ledger.reader import opened, read_contents, read_meta, read_rows
 from harness.ledger.tokens import SECRET, claimed, derive, run_secret
 from harness.measure.recorder import Recorder
 from harness.rundir.layout import RunDirectory
@@ -78,12 +78,6 @@ def sweep_derived(
     if not (result.stopped or result.unproved):
         _note_complete(run_dir)
     return result
-
-
-def lost_elsewhere(run_dir: Path) -> list[str]:
-    """Workers on other machines of which only the master's copy is here, and that did not end."""
-    found = (read_process(path) for path in RunDirectory(run_dir).ledgers())
-    return sorted(one.worker for one in found if one.copy and not one.ended)
 
 
 def _may_hide(run_dir: Path) -> Iterator[tuple[str, bytes, int]]:
@@ -215,8 +209,9 @@ def _note(run_dir: Path, result: Derived) -> None:
 
 
 def _note_complete(run_dir: Path) -> None:
-    """Files that had been set aside for their damage hide nothing any more."""
+    """What was damaged and set aside, or is a lost worker's copy, hides nothing any more."""
     for path in RunDirectory(run_dir).ledgers():
-        if read_contents(path).damage:
+        contents = read_contents(path)
+        if contents.damage or contents.process.cut_off:
             with opened(path, writable=True) as db:
                 db.execute("INSERT OR REPLACE INTO meta VALUES ('derived', ?)", (str(wall_ns()),))

@@ -36,7 +36,7 @@ class Listed:
     verdict: str
     state: RunState
     leftovers: int | None
-    """None: a damaged ledger may hide some"""
+    """None: there may be some that no ledger here lists"""
     age_s: float
     """since it was begun"""
 
@@ -76,7 +76,7 @@ def _listed(path: Path, now_s: float) -> Listed:
     files = RunDirectory(path)
     start, record = (_object(one) for one in (files.start, files.record))
     label = read_label(path)
-    damaged = bool(read_account(path).damaged)
+    unsure = read_account(path).may_hide
     return Listed(
         path=path,
         name=label.get("name", ""),
@@ -84,7 +84,7 @@ def _listed(path: Path, now_s: float) -> Listed:
         target=str(start.get("target_name") or "") or _host(str(start.get("target", ""))),
         verdict=str(record.get("verdict") or ""),
         state=run_state(path),
-        leftovers=None if damaged else sum(1 for _ in read_leftovers(path)),
+        leftovers=None if unsure else sum(1 for _ in read_leftovers(path)),
         age_s=max(0.0, now_s - begun_at(path)),
     )
 
@@ -142,10 +142,10 @@ def leftover_row(leftover: Leftover, *, whole: bool) -> dict[str, Any]:
 def show_leftovers(directory: Path, found: list[Leftover], rows: list[dict[str, Any]]) -> None:
     console = open_console()
     if not found:
-        damaged = read_account(directory).damaged
+        unsure = read_account(directory).may_hide
         console.print(
             f"{directory.name}: no leftover can be read, there may be some"
-            if damaged
+            if unsure
             else f"{directory.name}: nothing left over"
         )
         return

@@ -57,7 +57,7 @@ from harness.platform_api.conversations import (
     standing_now,
 )
 from harness.reconcile.audit import Matches, Road, Spoken, match
-from harness.reconcile.derive import lost_elsewhere, sweep_derived
+from harness.reconcile.derive import sweep_derived
 from harness.reconcile.platform import (
     closed_roads,
     credentials_of,
@@ -404,8 +404,10 @@ class SweepOrder:
     deadline_s: float
     sign_ins: tuple[str, ...] = ()
     """JWTs of signed-in guests, who can't be resumed without their own; else the run's"""
+    swept_too: frozenset[str] = frozenset()
+    """workers whose own ledgers are among what is swept (see :func:`owners`)"""
     derive: bool = False
-    """also try tokens that a damaged ledger can't show"""
+    """also try tokens that no ledger here shows"""
     platform: bool = False
     """disconnect over the Platform API what is left"""
     effect_s: float | None = None
@@ -415,16 +417,22 @@ class SweepOrder:
     dry_run: bool = False
 
 
+def owners(directories: Iterable[Path]) -> frozenset[str]:
+    """The workers whose own ledgers, and not only a master's copies, are in these runs."""
+    ledgers = (read_process(path) for run in directories for path in RunDirectory(run).ledgers())
+    return frozenset(process.worker for process in ledgers if not process.copy)
+
+
 def sweep_run(directory: Path, order: SweepOrder, console: Console) -> int:
     """End what one run has left behind, or say what would be done; how many are left."""
     tell = partial(console.print, style="yellow", soft_wrap=True)
     sign_ins = order.sign_ins or sign_ins_of(directory, tell)
-    damaged = 0 if order.dry_run else _look_for_more(directory, order, sign_ins, console)
+    hidden = 0 if order.dry_run else _look_for_more(directory, order, sign_ins, console)
     found = find_leftovers([directory])
     if not found:
-        if not read_account(directory).damaged:
+        if not hidden:
             console.print(f"{directory.name}: nothing to do")
-        return damaged
+        return hidden
     target = target_of(directory)
     if order.dry_run:
         took = duration_text(len(found) / order.per_second)
@@ -436,7 +444,7 @@ def sweep_run(directory: Path, order: SweepOrder, console: Console) -> int:
     left = _by_guests(directory, found, target, order, sign_ins, console)
     if left and order.platform:
         left = _by_platform(directory, target, order, console)
-    return damaged + left
+    return hidden + left
 
 
 def refuse_read_only(directory: Path) -> None:
@@ -478,22 +486,23 @@ def _look_for_more(
         )
         block = sweep_block(result.alive, result.unproved, by="harness sweep --derive")
         note_afterwards(directory, "sweep", block, console)
-    elif lost := lost_elsewhere(directory):
+    account = read_account(directory)
+    cut_off = sorted(set(account.cut_off) - order.swept_too)
+    if cut_off:
         console.print(
-            f"{directory.name}: {', '.join(lost)} did not end in order: what was opened in the "
-            "last second may not be known here. Sweep that machine's own copy of the run, or try "
-            "the tokens with --derive",
-            style="yellow",
+            f"{directory.name}: {', '.join(cut_off)} did not end in order: what was opened in the "
+            "last second may not be known here. Sweep that machine's own copy of the run together "
+            "with this one, or try the tokens with --derive",
+            style="red",
             soft_wrap=True,
         )
-    damaged = read_account(directory).damaged
-    if damaged:
+    if account.damaged:
         console.print(
             f"{directory.name}: a damaged ledger file may hide sessions: try them with --derive",
             style="red",
             soft_wrap=True,
         )
-    return int(bool(damaged))
+    return int(bool(account.damaged or cut_off))
 
 
 def _by_platform(directory: Path, target: Target, order: SweepOrder, console: Console) -> int:

@@ -7,12 +7,15 @@ from typing import Any
 import pytest
 from sessions import leave_open, settings_for
 
+from harness.cli.main import main
 from harness.errors import LedgerError
+from harness.exit_codes import ExitCode
 from harness.ledger.ledger import Stage, Store
 from harness.ledger.reader import read_account
 from harness.ledger.tokens import Tokens
 from harness.reconcile import derive
-from harness.reconcile.derive import lost_elsewhere, sweep_derived
+from harness.reconcile.derive import sweep_derived
+from harness.rundir.layout import begin_run
 
 pytestmark = pytest.mark.process
 
@@ -75,13 +78,30 @@ def test_what_a_worker_opened_last_is_found_though_its_disk_and_its_secret_are_g
     master = tmp_path / "master"
     master.mkdir()
     tokens = copy_of_lost_worker(master, tmp_path / "worker", "far")
-    assert lost_elsewhere(master) == ["far"]
+    assert read_account(master).cut_off == ["far"]
     last = [tokens.next() for _ in range(2)]
     leave_open(simulator, 2, last)
     shutil.rmtree(tmp_path / "worker")
     result = run(simulator, master)
     assert result.alive == 2
     assert set(last) & set(simulator.truth()["open_tokens"]) == set()
+    assert read_account(master).cut_off == []
+
+
+def test_a_sweep_that_can_not_know_all_of_a_lost_worker_is_no_success(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    master, worker = tmp_path / "master", tmp_path / "worker"
+    master.mkdir()
+    copy_of_lost_worker(master, worker, "far")
+    for run_dir in (master, worker):
+        begin_run(run_dir, started="2026-01-01T00:00:00Z")
+    assert main(["leftovers", str(master)]) == ExitCode.INVALID
+    assert main(["sweep", str(master)]) == ExitCode.LEFTOVERS
+    assert "far did not end in order" in capsys.readouterr().out
+    # The worker's own ledger has all, so that nothing can be hidden.
+    Store(worker / "ledger-far.sqlite", {"worker": "far", "ended_ns": "9"}).close()
+    assert main(["sweep", str(master), str(worker)]) == ExitCode.PASS
 
 
 def test_a_worker_that_came_to_its_end_in_order_costs_no_attempt(
@@ -91,7 +111,7 @@ def test_a_worker_that_came_to_its_end_in_order_costs_no_attempt(
     master.mkdir()
     copy_of_lost_worker(master, tmp_path / "worker", "far", ended_ns="9")
     assert run(simulator, master).tried == 0
-    assert lost_elsewhere(master) == []
+    assert read_account(master).cut_off == []
 
 
 def test_what_can_not_be_asked_becomes_a_leftover(
