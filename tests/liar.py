@@ -33,6 +33,8 @@ CLEARS = (
     "honour in silence",
     "forbid",
     "refuse without name",
+    "take back without name",
+    "another's",
     "limit",
     "ignore",
     "echo only",
@@ -170,6 +172,12 @@ class Liar:
             "honour": (echo, _event("SessionClearedEvent"), _event("ConnectionClosedEvent")),
             "forbid": (_error(403, name),),
             "refuse without name": (_error(400, None),),
+            "take back without name": (echo, _event("SessionClearedEvent"), _error(400, None)),
+            "another's": (
+                {**echo, "tracingId": FOREIGN},
+                _event("SessionClearedEvent"),
+                _event("ConnectionClosedEvent"),
+            ),
             "limit": (_limited(name),),
             "echo only": (echo,),
         }

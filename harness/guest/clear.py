@@ -33,7 +33,7 @@ from harness.measure.model import Outcome
 from harness.measure.recorder import Recorder
 from harness.protocol.codec import SessionResponse
 from harness.protocol.names import ErrorCode
-from harness.protocol.session import CLEARABLE, State
+from harness.protocol.session import AWAITS_CONFIGURED, CLEARABLE, State
 
 NOT_THIS_SIGN_IN = frozenset(
     {ErrorCode.CANNOT_DOWNGRADE, ErrorCode.UNAUTHORIZED, ErrorCode.FORBIDDEN}
@@ -127,12 +127,25 @@ class Clearing:
         if entry is not None and entry.stage not in OVER:
             self._ledger.mark(entry, entry.stage, entry.reason, message_id=message_id)
 
-    def end(self, connection: Connection) -> Ending:
-        """End the session as well as it can be ended, and note how. Never raises."""
+    def end(self, connection: Connection, *, others: Iterable[Connection] = ()) -> Ending:
+        """End the session as well as it can be ended, and note how. Never raises.
+
+        From now on nothing of this guest makes another one: neither this connection nor the
+        ``others`` of the session. A configureSession of theirs that is on its way may do so after
+        our Clear, so only a resume can tell then.
+        """
+        others = tuple(others)
+        asking = [other for other in others if other.state in AWAITS_CONFIGURED]
+        for each in (connection, *others):
+            each.over = True
         settings = connection.settings
         if self.entry is None:
             return Ending.NEVER
+        for other in asking:
+            other.close()
         first = ending = self._clear_here(connection)
+        if asking and ending is Ending.CLEARED:
+            ending = Ending.UNCONFIRMED
         lost_ns = connection.inbox.lost_ns or monotonic_ns()
         wait_s = 0.0
         for attempt in range(settings.end_attempts):

@@ -55,6 +55,7 @@ class Connection:
         "_text_head",
         "_websocket",
         "inbox",
+        "over",
         "owner",
         "paced_ns",
         "retry_after_s",
@@ -78,6 +79,8 @@ class Connection:
         self.token = token
         self.session = SessionState()
         self.owner = owner or str(uuid.uuid4())[:24]
+        self.over = False
+        """the session is being ended: configureSession would make another one"""
         self._lane = f"{self.owner}{number:02x}"
         self._recorder = recorder
         self._websocket: WebSocket | None = None
@@ -166,6 +169,9 @@ class Connection:
         Raises ServiceError, ReplyTimeout or ConnectionLost.
         """
         inbox, tracing_id, jwt = self.inbox, self.next_id(), sign_in or self.settings.jwt()
+        if self.over:
+            self.close()
+            raise ConnectionLost(None, "the session is over")
         self.session.send(Send.START_NEW if start_new else Send.CONFIGURE)
         inbox.response, inbox.failure, inbox.configure_id = None, None, tracing_id
         self.send(
@@ -295,11 +301,17 @@ class Connection:
         """After SessionClearedEvent: what else the service says of it, which it does at once.
 
         It takes our Clear in (the echo) and retires the connection. An event with neither of these
-        names nobody: only a resume can tell whether it was ours.
+        names nobody: only a resume can tell whether it was ours; nor can it be told where an error
+        has come that names no request, since that may be the answer to our Clear.
         """
         self.await_retirement(within_s=within_s)
-        if self.inbox.failure is not None and self.state not in CLEARED:
+        failure = self.inbox.failure
+        if failure is not None and self.state not in CLEARED:
             return ending_of(self._take_failure())
+        if failure is not None and failure.tracing_id is None:
+            return Ending.UNCONFIRMED
+        if self.inbox.foreign_clear and self.state is not State.PROVED:
+            return Ending.UNCONFIRMED
         retired = self.session.connection is ConnectionState.RETIRED
         return Ending.CLEARED if retired or self.state is State.PROVED else Ending.UNCONFIRMED
 

@@ -211,6 +211,7 @@ class Inbox:
         "configure_id",
         "doubtful",
         "failure",
+        "foreign_clear",
         "lost_ns",
         "odd",
         "pending",
@@ -260,6 +261,8 @@ class Inbox:
         """what came that is not understood, in words; see :meth:`take_odd`"""
         self.clear_id = ""
         """of the newest Clear of this connection"""
+        self.foreign_clear = False
+        """the echo of a Clear that is none of ours has come: so may be the event that follows"""
         self._cleared_ns = 0
         self.lost_ns = 0
         """when the last connection ended"""
@@ -378,6 +381,8 @@ class Inbox:
             awaited = True  # though it proves nothing by itself
             if tracing_id == self.clear_id:
                 self.session.receive(Receive.CLEAR_ECHOED)
+            elif tracing_id and not tracing_id.startswith(self._owner):
+                self.foreign_clear = True
         elif request := self.pending.pop(tracing_id or "", None):
             operation, due_ns, sent_ns = request
             self._recorder.add_ok(operation, due_ns, sent_ns, arrived_ns, seen_ns)

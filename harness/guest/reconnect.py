@@ -67,6 +67,8 @@ def resume(connection: Connection, recorder: Recorder, *, since_ns: int = 0) -> 
         except (TransportError, ReplyTimeout) as failed:
             error = failed
         connection.close()
+        if connection.over:
+            raise error
         now = monotonic_ns()
         if now + int(wait_s * 1e9) >= deadline:
             outcome = connect_outcome(error) if isinstance(error, TransportError) else Outcome.LOST

@@ -519,7 +519,7 @@ class GuestSession:
                 self._look_at_replies()
             self._questions.close(monotonic_ns(), question_outcome(self._error))
             self._questions.end()
-            self._ending = self._clearing.end(self.connection)
+            self._ending = self._clearing.end(self.connection, others=self._others or ())
             for connection in self._others or ():
                 connection.close()
             self.connection.inbox.part()

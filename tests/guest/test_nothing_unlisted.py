@@ -5,7 +5,9 @@ import tempfile
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
+import gevent
 import pytest
 from examples import at_most
 from fakes import FakeServer
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from liar import AT_CLEAR, CLEARS, CONFIGURES, LIES, Liar, Plan, asking_for
 
 from harness.config.target import parse_target
+from harness.errors import ConnectionLost
 from harness.guest.outcomes import STORY_ENDS, Ending
 from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings
@@ -93,7 +96,9 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("clear", ["honour", "ignore", "forbid"])
+@pytest.mark.parametrize(
+    "clear", ["honour", "ignore", "forbid", "take back without name", "another's"]
+)
 def test_each_way_that_once_left_sessions_unlisted(way: str, clear: str) -> None:
     plan, acts = WAYS[way]
     plan = Plan(plan.configures, (clear,), plan.lies)
@@ -101,6 +106,51 @@ def test_each_way_that_once_left_sessions_unlisted(way: str, clear: str) -> None
     assert liar.open <= listed
     if clear == "honour":
         assert not liar.open
+
+
+class SlowSecond:
+    """Lets a guest's first connection be made at once, and each other one after a moment."""
+
+    def __init__(self) -> None:
+        self._made = 0
+
+    def acquire(self) -> float:
+        """Wait until it may be made."""
+        self._made += 1
+        if self._made == 2:
+            gevent.sleep(SILENCE_S)
+        return 0.0
+
+
+@pytest.mark.parametrize("how", ["a second tab", "a tab that is not answered yet", "a reconnect"])
+def test_what_connects_while_the_story_ends_makes_no_other_session(
+    how: str, tmp_path: Path
+) -> None:
+    answered = how != "a tab that is not answered yet"
+    liar = Liar(Plan(configures=("answer", "answer" if answered else "silent")))
+    with FakeServer(liar.serve) as server:
+        ledger = Ledger(Store(tmp_path / "ledger-w.sqlite", {"worker": "w"}))
+        settings = GuestSettings(
+            target=parse_target(f"ws://127.0.0.1:{server.port}/v1?deploymentId={ID}"),
+            connections=cast("Any", SlowSecond()) if answered else None,
+            close_within_s=0.1,
+        )
+        recorder = Recorder()
+        guest = GuestSession(settings, str(uuid.uuid4()), ledger=ledger, recorder=recorder)
+        with guest:
+            if how == "a reconnect":
+                guest.drop()
+            connect = guest.reconnect if how == "a reconnect" else guest.connect_again
+            other = gevent.spawn(connect)
+            gevent.sleep(SILENCE_S / 3)
+        other.join(2)
+        assert isinstance(other.exception, ConnectionLost)
+        ledger.close()
+        assert liar.open == set()
+        assert guest._ending is not None
+        assert guest._ending.proof
+        # What is on its way may come after Clear.
+        assert answered or recorder.take().counts["end_resumes"] == 1
 
 
 def moves(kinds: Sequence[str], most: int, *, least: int = 0) -> st.SearchStrategy[list[str]]:
