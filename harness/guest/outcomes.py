@@ -253,10 +253,15 @@ class Why(StrEnum):
     """there is no proof that its session ended"""
 
 
+def was_cut(error: BaseException | None) -> bool:
+    """Whether a story that ends by this was killed: the run has ended."""
+    return error is not None and not isinstance(error, Exception)
+
+
 def question_outcome(error: BaseException | None) -> Outcome:
     """How the open questions of a story end that ends so."""
-    if error is not None and not isinstance(error, Exception):
-        return Outcome.CUT_SHORT  # killed: the run has ended
+    if was_cut(error):
+        return Outcome.CUT_SHORT
     if isinstance(error, TransportError | SessionExpired | SessionNotFound):
         return Outcome.LOST
     return Outcome.UNANSWERED
@@ -300,7 +305,8 @@ def count_guest(
     """Count what became of a guest, once. ``missed``: how a question ended that got no answer."""
     if story is Story.LEFT:
         return
-    if error is not None and not isinstance(error, Exception):
+    cut = was_cut(error)
+    if cut and missed is None:
         recorder.count(GUESTS_CUT)
         return
     why: Why | None = None
@@ -308,7 +314,7 @@ def count_guest(
         why = Why.NOT_CONNECTED
     elif story is Story.CONNECTED:
         why = Why.NOT_CONFIGURED
-    elif error is not None:
+    elif error is not None and not cut:
         why = Why.BROKEN_OFF
     elif missed is not None:
         why = Why.NO_ANSWER

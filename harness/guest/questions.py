@@ -216,6 +216,14 @@ class Questions:
         if self.missed is None:
             self.missed = outcome
 
+    def missed_by(self, now_ns: int) -> Outcome | None:
+        """What was missed already, or the end of a question that is open for longer than any answer
+        has taken so far: that the run ends now is no excuse for it."""
+        slowest_ns = self._recorder.slowest_answer_ns()
+        if slowest_ns and any(now_ns - one.sent_ns > slowest_ns for one in self.open):
+            return self.missed or Outcome.CUT_SHORT
+        return self.missed
+
     def _waited_for(self, greeting: bool) -> Question | None:
         for question in reversed(self.open):
             if greeting is (question.operation == GREETING):

@@ -43,6 +43,7 @@ from harness.guest.outcomes import (
     count_story,
     place_of,
     question_outcome,
+    was_cut,
 )
 from harness.guest.questions import (
     Condition,
@@ -503,12 +504,14 @@ class GuestSession:
                 listening.listen(self._recorder, questions, self._reconnecting.rest_until)
 
     def _leave(self) -> None:
+        killed = was_cut(self._error)
+        missed = self._questions.missed_by(monotonic_ns()) if killed else None
         ending = self._end()
         count_guest(
             self._recorder,
             self._story,
             error=self._error,
-            missed=self._questions.missed,
+            missed=missed if killed else self._questions.missed,
             ending=ending,
         )
         self._story = Story.LEFT

@@ -135,6 +135,26 @@ def test_a_guest_who_is_killed_is_cut_and_so_is_its_question(rig: Any) -> None:
     assert guests(taken) == {"cut": 1}
 
 
+def test_a_guest_cut_while_it_waits_for_longer_than_any_answer_took_is_not_served(rig: Any) -> None:
+    with rig.guest() as guest:
+        guest.say("hello")
+        guest.await_reply(within="5s")
+    rig.simulator.faults(no_reply=1)
+
+    def story() -> None:
+        with rig.guest() as guest:
+            guest.say("hello")
+            guest.await_reply(within="60s")
+
+    greenlet = gevent.spawn(story)
+    gevent.sleep(2)
+    greenlet.kill()
+    taken = rig.taken()
+    assert taken.outcomes["reply"] == {Outcome.OK: 1, Outcome.CUT_SHORT: 1}
+    assert taken.counts[STORIES_CUT] == 1
+    assert guests(taken) == {"served": 1, "no_answer": 1}
+
+
 def test_a_session_that_is_not_cleared_is_no_service(rig: Any) -> None:
     rig.simulator.faults(ignore_clear=1)
     with rig.guest():
