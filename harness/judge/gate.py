@@ -352,7 +352,7 @@ def _failed(entry: Figures, outcomes: Mapping[str, float | None]) -> float:
 def _doubt(name: str, entry: Figures, figures: Figures, attempts: float) -> str:
     """Why the answers of an operation can't be told apart."""
     ambiguous = _number(entry.get("ambiguous")) or 0.0
-    if name == "reply":
+    if name in ("reply", "turn"):
         heard = _section(figures, "questions").get("doubtful_because")
         if heard:
             return str(heard)

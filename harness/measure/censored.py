@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 from harness.measure.histogram import Histogram
 from harness.measure.histogram import rank as rank_of
-from harness.measure.model import GREETING, REPLY, Outcome
+from harness.measure.model import GREETING, REPLY, TURN, Outcome
 from harness.measure.recorder import (
     QUESTIONS_AMBIGUOUS,
     REPLIES_AMBIGUOUS,
+    TURNS_AMBIGUOUS,
     censored_tag,
     corrected_tag,
     cut_tag,
@@ -131,4 +132,6 @@ def ambiguous(operation: str, counts: Mapping[str, int]) -> int:
     replies = counts.get(REPLIES_AMBIGUOUS, 0)
     if operation == REPLY:
         return replies
+    if operation == TURN:
+        return counts.get(TURNS_AMBIGUOUS, 0)
     return counts.get(QUESTIONS_AMBIGUOUS, 0) - replies if operation == GREETING else 0

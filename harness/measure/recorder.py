@@ -41,6 +41,8 @@ QUESTIONS_AMBIGUOUS = "questions_ambiguous"
 """Plain count of questions of which it is not sure which message answered them."""
 REPLIES_AMBIGUOUS = "replies_ambiguous"
 """Those of them that are no greetings."""
+TURNS_AMBIGUOUS = "turns_ambiguous"
+"""Plain count of turns whose end was waited for, but may not have been theirs."""
 QUESTION_MESSAGES = "question_messages"
 """Plain count of the messages that answered the questions with an answer: all of each turn."""
 UNASKED = "unasked"
@@ -72,6 +74,7 @@ _ACCOUNTS = frozenset(
         QUESTIONS_ASKED,
         QUESTIONS_AMBIGUOUS,
         REPLIES_AMBIGUOUS,
+        TURNS_AMBIGUOUS,
         QUESTION_MESSAGES,
         UNASKED,
         LATE_ANSWERS,
@@ -282,17 +285,24 @@ class Recorder:
             return
         if question.exact:
             self.add_ok(operation, due, sent, arrived, seen)
-            if question.turn is Wait.MET:
+        else:
+            self._slowest_ns = max(self._slowest_ns, arrived - sent)
+            of_replies = (REPLIES_AMBIGUOUS,) if operation == REPLY else ()
+            self._add_doubtful(operation, sent, QUESTIONS_AMBIGUOUS, *of_replies)
+            self._show(operation, (arrived - sent,))
+        if question.turn is Wait.MET:
+            if question.ambiguous:
+                self._add_doubtful(TURN, sent, TURNS_AMBIGUOUS)
+            else:
                 self.add_ok(TURN, due, sent, *(question.last or (arrived, seen)))
-            return
-        self._slowest_ns = max(self._slowest_ns, arrived - sent)
-        warm_up = sent < self.judged_from_ns
+
+    def _add_doubtful(self, operation: str, sent_ns: int, *counts: str) -> None:
+        """Something has ended well, but nobody knows when."""
+        warm_up = sent_ns < self.judged_from_ns
         self._outcomes(WARM_UP + operation if warm_up else operation)[Outcome.OK] += 1
         if not warm_up:
-            self.count(QUESTIONS_AMBIGUOUS)
-            if operation == REPLY:
-                self.count(REPLIES_AMBIGUOUS)
-        self._show(operation, (arrived - sent,))
+            for what in counts:
+                self.count(what)
 
     def slowest_answer_ns(self) -> int:
         """Of all questions so far that are measured, in this process."""

@@ -14,7 +14,7 @@ from harness.judge.gate import Judgement, Percentile, Time, Verdict, judge, judg
 from harness.judge.objective import Kind, Known, parse_objective
 
 KNOWN = Known(
-    operations=("delivered", "reply", "clear"),
+    operations=("delivered", "reply", "turn", "clear"),
     counters=("opened", "leftover", "cross_talk", "dropped", "workers_lost"),
     outcomes=("ok", "timeout"),
     groups={"guests": ("arrived", "served", "failed", "cut"), "stories": ("begun", "broken_off")},
@@ -267,6 +267,15 @@ def test_answers_of_which_too_many_are_ambiguous_can_not_be_judged() -> None:
     assert verdict("reply p95 < 1s", figures)[0] is Verdict.NO_DATA
     figures["operations"]["reply"] = {**entry, "outcomes": {"ok": 50, "lost": 50}, "ambiguous": 6}
     assert verdict("reply errors < 1%", figures)[0] is Verdict.FAIL
+
+
+def test_turns_are_no_surer_than_the_replies_that_begin_them() -> None:
+    figures = run_figures()
+    entry = {"count": 100, "outcomes": {"ok": 100}, "service_ms": {"p95": 50.0}}
+    figures["operations"]["turn"] = entry
+    assert verdict("turn p95 < 1s", figures)[0] is Verdict.PASS
+    figures["questions"] = {"doubtful_because": "somebody heard more"}
+    assert verdict("turn p95 < 1s", figures)[0] is Verdict.NO_DATA
 
 
 def test_guests_and_stories_are_judged_by_those_that_came_to_an_end() -> None:

@@ -1,5 +1,6 @@
 """Samples become outcomes and histograms, interval by interval."""
 
+from harness.measure.censored import ambiguous
 from harness.measure.model import Outcome, Question, Sample, Wait
 from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, PLACES, WARM_UP, Recorder
 
@@ -102,6 +103,18 @@ def test_an_ambiguous_answer_of_the_warm_up_is_nobodys_doubt() -> None:
     taken = recorder.take()
     assert taken.outcomes == {f"{WARM_UP}reply": {Outcome.OK: 1}}
     assert "questions_ambiguous" not in taken.counts
+
+
+def test_a_turn_whose_end_may_be_anothers_is_counted_and_has_no_time() -> None:
+    recorder = Recorder()
+    for content in (Wait.NONE, Wait.MET):  # that the answer is known by its words says nothing
+        question = answered()
+        question.turn, question.content, question.ambiguous = Wait.MET, content, True
+        recorder.add_answered(question)
+    taken = recorder.take()
+    assert taken.outcomes["turn"] == {Outcome.OK: 2}
+    assert "turn.service" not in taken.histograms
+    assert ambiguous("turn", taken.counts) == 2
 
 
 def test_a_whole_turn_lasts_until_its_last_message() -> None:
