@@ -16,6 +16,8 @@ def run(args: Namespace) -> int:
     """Print them."""
     if args.all == bool(args.run):
         raise ConfigError("name a run, or give --all")
+    if args.all and not args.reports.is_dir():
+        raise ConfigError(f"--reports: there is no folder {args.reports}/")
     runs = list(with_leftovers(args.reports)) if args.all else [take_run(args)]
     found = {directory: list(read_leftovers(directory)) for directory in runs}
     if args.json or args.csv:

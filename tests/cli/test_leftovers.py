@@ -91,3 +91,14 @@ def test_the_run_that_is_taken_is_told_and_the_others_with_leftovers(
     assert {row["run"] for row in rows} == {"guest-1", "r-2", run_dir.name}
     assert main(["leftovers", "--all", "latest", *here]) == ExitCode.CONFIG
     assert main(["leftovers", "--all", "--reports", str(run_dir / "r-3")]) == ExitCode.PASS
+
+
+@pytest.mark.parametrize("name", ["none", "a file"])
+def test_a_folder_that_is_not_there_is_no_folder_without_leftovers(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a file").touch()
+    assert main(["leftovers", "--all", "--reports", str(tmp_path / name)]) == ExitCode.CONFIG
+    told = capsys.readouterr()
+    assert f"there is no folder {tmp_path / name}/" in told.err
+    assert not told.out
