@@ -75,8 +75,8 @@ COMMAND = Command(
     description=(
         "List the sessions of a run that have no proof of their end. Tokens are shortened, since "
         "a token is the key to a conversation. The exit code is 0 if there are none, 4 if there "
-        "are some, 6 if there may be some that are not listed: in a damaged ledger file, or of a "
-        "worker that was lost on another machine."
+        "are some, 6 if there may be some that are not listed: in a ledger file that "
+        "is damaged or gone, or of a worker that was lost on another machine."
     ),
     epilog=(
         "examples:\n"

@@ -22,11 +22,13 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import orjson
 import psutil
 
 from harness.clock import wall_ns
 from harness.errors import LedgerError
 from harness.ledger.ledger import OVER, SCHEMA_VERSION, Stage, Store
+from harness.ledger.tokens import claimed
 from harness.rundir.layout import RunDirectory, worker_of
 
 HEARTBEAT_FRESH_S = 10.0
@@ -426,7 +428,7 @@ class Account:
     workers: int = 0
     workers_lost: int = 0
     damaged: list[str] = field(default_factory=list)
-    """what is wrong with files that may hold more sessions than could be read"""
+    """what is wrong with files that may hold more sessions than could be read, or are gone"""
     cut_off: list[str] = field(default_factory=list)
     """workers that were lost elsewhere: the master's copy may lack what they opened last"""
 
@@ -479,7 +481,37 @@ def read_account(run_dir: Path) -> Account:
     account = Account()
     for path in RunDirectory(run_dir).ledgers():
         account.add(read_contents(path))
+    for path, intended in missing_ledgers(run_dir).items():
+        account.damaged.append(
+            f"the ledger {path} is gone: its worker intended {intended:,} sessions"
+        )
     return account
+
+
+def missing_ledgers(run_dir: Path) -> dict[Path, int]:
+    """The ledgers that are gone, and how many sessions their workers intended, as they counted.
+
+    Only of workers that wrote in this directory: another machine's ledger never was here.
+    """
+    files = RunDirectory(run_dir)
+    gone = (name for name in claimed(run_dir) if not files.ledger(name).exists())
+    counted = {files.ledger(name): counted_sessions(run_dir, name) for name in gone}
+    return {path: intended for path, intended in counted.items() if intended}
+
+
+def counted_sessions(run_dir: Path, worker: str) -> int:
+    """How many sessions a worker had intended by its last measurement; 0 if there is none."""
+    try:
+        lines = RunDirectory(run_dir).intervals(worker).read_bytes().splitlines()
+    except OSError:
+        return 0
+    most = 0
+    for line in lines:
+        try:
+            most = max(most, int(orjson.loads(line)["sessions"]["intended"]))
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+            continue
+    return most
 
 
 def read_leftovers(run_dir: Path) -> Iterator[Leftover]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import orjson
 
 from harness.errors import ConfigError
-from harness.ledger.reader import holds_leftovers, read_process
+from harness.ledger.reader import holds_leftovers, missing_ledgers, read_process
 from harness.rundir.layout import (
     LATEST,
     RECORD,
@@ -23,7 +23,7 @@ from harness.rundir.layout import (
     START,
     VISIT_PREFIXES,
     RunDirectory,
-    folders_with_ledgers,
+    folders_with_guests,
 )
 
 MARKS = (RECORD, START)
@@ -53,14 +53,15 @@ def run_state(run_dir: Path) -> RunState:
 
 
 def with_leftovers(reports_dir: Path) -> Iterator[Path]:
-    """All directories under the folder, at any depth, whose ledgers list sessions without proof.
+    """All directories under the folder, at any depth, whose ledgers list sessions without proof,
+    or are gone.
 
     Sessions of processes that are still at work don't count. The one begun last comes first.
     """
     if not reports_dir.is_dir():
         return
-    for run_dir in sorted(folders_with_ledgers(reports_dir), key=_begun, reverse=True):
-        if any(
+    for run_dir in sorted(folders_with_guests(reports_dir), key=_begun, reverse=True):
+        if missing_ledgers(run_dir) or any(
             holds_leftovers(path) and not read_process(path).alive
             for path in RunDirectory(run_dir).ledgers()
         ):

@@ -11,7 +11,6 @@ from itertools import takewhile
 from pathlib import Path
 
 import gevent
-import orjson
 from gevent.pool import Pool
 
 from harness.clock import monotonic_ns, wall_ns
@@ -21,10 +20,17 @@ from harness.guest.connection import Connection
 from harness.guest.outcomes import Ending
 from harness.guest.settings import GuestSettings
 from harness.ledger.ledger import Stage, Store
-from harness.ledger.reader import opened, read_contents, read_meta, read_rows
+from harness.ledger.reader import (
+    counted_sessions,
+    missing_ledgers,
+    opened,
+    read_contents,
+    read_meta,
+    read_rows,
+)
 from harness.ledger.tokens import SECRET, claimed, derive, run_secret
 from harness.measure.recorder import Recorder
-from harness.rundir.layout import RunDirectory
+from harness.rundir.layout import RunDirectory, worker_of
 
 GAP = 100
 """A worker's tokens are given up after so many in a row that the service did not know."""
@@ -99,9 +105,17 @@ def _may_hide(run_dir: Path) -> Iterator[tuple[str, bytes, int]]:
         here = {"worker 0": 0}
     for name, number in here.items():
         if name not in ended:
-            yield name, run_secret(run_dir), number
+            yield name, _secret_here(run_dir), number
     for name, found in copies.items():
         yield name, *found
+
+
+def _secret_here(run_dir: Path) -> bytes:
+    """The secret of the run as it is: a fresh one would lead to nothing and prove nothing."""
+    path = RunDirectory(run_dir).secret
+    if not path.exists():
+        raise LedgerError(f"the run's secret {path} is gone: its tokens can't be derived")
+    return run_secret(run_dir)
 
 
 def _secret_of(copy: Path) -> tuple[bytes, int] | None:
@@ -162,14 +176,7 @@ def _try_worker(
 
 def _last_known(run_dir: Path, worker: str) -> int:
     """How many sessions a worker said it had intended, by its measurements and its ledger."""
-    last = 0
-    path = RunDirectory(run_dir).intervals(worker)
-    if path.exists():
-        for line in path.read_bytes().splitlines():
-            try:
-                last = max(last, int(orjson.loads(line)["sessions"]["intended"]))
-            except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-                continue
+    last = counted_sessions(run_dir, worker)
     rows = read_rows(RunDirectory(run_dir).ledger(worker)) if _has(run_dir, worker) else []
     return max(last, max((row[0] for row in rows), default=0))
 
@@ -209,7 +216,14 @@ def _note(run_dir: Path, result: Derived) -> None:
 
 
 def _note_complete(run_dir: Path) -> None:
-    """What was damaged and set aside, or is a lost worker's copy, hides nothing any more."""
+    """What was damaged and set aside, is gone or is a lost worker's copy, hides nothing any more.
+
+    In the place of a ledger that is gone there is an empty one then, which says so.
+    """
+    for path in missing_ledgers(run_dir):
+        now = str(wall_ns())
+        meta = {"run_id": run_dir.name, "worker": worker_of(path), "ended_ns": now, "derived": now}
+        Store(path, meta).close()
     for path in RunDirectory(run_dir).ledgers():
         contents = read_contents(path)
         if contents.damage or contents.process.cut_off:

@@ -427,7 +427,7 @@ def sweep_run(directory: Path, order: SweepOrder, console: Console) -> int:
     """End what one run has left behind, or say what would be done; how many are left."""
     tell = partial(console.print, style="yellow", soft_wrap=True)
     sign_ins = order.sign_ins or sign_ins_of(directory, tell)
-    hidden = 0 if order.dry_run else _look_for_more(directory, order, sign_ins, console)
+    hidden = _look_for_more(directory, order, sign_ins, console)
     found = find_leftovers([directory])
     if not found:
         if not hidden:
@@ -440,7 +440,7 @@ def sweep_run(directory: Path, order: SweepOrder, console: Console) -> int:
             f"{directory.name}: would end {len(found):,} sessions at {target.netloc}, "
             f"in {took} at least"
         )
-        return len(found)
+        return hidden + len(found)
     left = _by_guests(directory, found, target, order, sign_ins, console)
     if left and order.platform:
         left = _by_platform(directory, target, order, console)
@@ -460,8 +460,11 @@ def refuse_read_only(directory: Path) -> None:
 def _look_for_more(
     directory: Path, order: SweepOrder, sign_ins: tuple[str, ...], console: Console
 ) -> int:
-    """Set damaged files aside and, if asked to, try what they hide; 1 if they may hide some."""
-    for path in RunDirectory(directory).ledgers():
+    """Set damaged files aside and, if asked to, try what they hide; 1 if they may hide some.
+
+    A dry run only looks.
+    """
+    for path in () if order.dry_run else RunDirectory(directory).ledgers():
         kept = set_aside(path)
         if kept is not None:
             console.print(
@@ -469,7 +472,7 @@ def _look_for_more(
                 style="yellow",
                 soft_wrap=True,
             )
-    if order.derive:
+    if order.derive and not order.dry_run:
         target = target_of(directory)
         result = sweep_derived(
             directory,
@@ -498,7 +501,8 @@ def _look_for_more(
         )
     if account.damaged:
         console.print(
-            f"{directory.name}: a damaged ledger file may hide sessions: try them with --derive",
+            f"{directory.name}: a ledger file that is damaged or gone may hide sessions: try them "
+            "with --derive",
             style="red",
             soft_wrap=True,
         )

@@ -153,9 +153,11 @@ def worker_of(path: Path) -> str:
     return path.stem.partition("-")[2]
 
 
-def folders_with_ledgers(reports: Path) -> set[Path]:
-    """All directories in a folder, at any depth, in which a ledger lies."""
-    return {path.parent for path in reports.rglob(RunDirectory(reports).ledger("*").name)}
+def folders_with_guests(reports: Path) -> set[Path]:
+    """All directories in a folder, at any depth, in which a ledger or a list of workers lies."""
+    files = RunDirectory(reports)
+    marks = (files.ledger("*").name, files.workers.name)
+    return {path.parent for mark in marks for path in reports.rglob(mark)}
 
 
 def preflight_stamp(reports: Path, target: str) -> Path:

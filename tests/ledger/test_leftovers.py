@@ -22,6 +22,8 @@ from harness.ledger.reader import (
     read_process,
     settle,
 )
+from harness.ledger.tokens import claim_number
+from harness.rundir.layout import RunDirectory
 
 
 def make(
@@ -127,3 +129,18 @@ def test_an_age_is_never_negative(tmp_path: Path) -> None:
     (left,) = read_leftovers(tmp_path)
     assert replace(left, intended_ns=wall_ns() + 10**12).age_s == 0
     assert left.age_s > 0
+
+
+def test_a_ledger_that_is_gone_may_hide_what_its_worker_counted(tmp_path: Path) -> None:
+    files = RunDirectory(tmp_path)
+    for name in ("counted", "elsewhere", "killed at once", "whole"):
+        claim_number(tmp_path, name)
+    for name, intended in (("counted", 2), ("killed at once", 0), ("whole", 1), ("remote", 3)):
+        line = f'{{"sessions": {{"intended": {intended}}}}}\n'
+        files.intervals(name).write_text(line + "{torn")
+    make(tmp_path, "whole", [(Stage.CLEARED, "")], ended=True)
+    account = read_account(tmp_path)
+    (why,) = account.damaged
+    assert f"{files.ledger('counted')} is gone" in why
+    assert account.may_hide
+    assert account.balanced

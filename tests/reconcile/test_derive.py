@@ -15,7 +15,8 @@ from harness.ledger.reader import read_account
 from harness.ledger.tokens import Tokens
 from harness.reconcile import derive
 from harness.reconcile.derive import sweep_derived
-from harness.rundir.layout import begin_run
+from harness.reconcile.listing import listed_runs
+from harness.rundir.layout import RunDirectory, begin_run
 
 pytestmark = pytest.mark.process
 
@@ -125,6 +126,54 @@ def test_what_can_not_be_asked_becomes_a_leftover(
     simulator.faults()
     assert read_account(tmp_path).leftover == result.unproved > 0
     assert token in simulator.truth()["open_tokens"]
+
+
+def deleted(directory: Path, simulator: Any) -> list[str]:
+    """A run of a worker that counted three sessions, two of them open; its ledger is deleted."""
+    begin_run(directory, started="2026-01-01T00:00:00Z", target=simulator.url)
+    tokens = Tokens.of(directory, "a")
+    RunDirectory(directory).intervals("a").write_text('{"sessions": {"intended": 3}}\n')
+    made = [tokens.next() for _ in range(3)]
+    return leave_open(simulator, 2, made[:2])
+
+
+def test_a_deleted_ledger_is_no_all_clear_until_its_tokens_were_tried(
+    simulator: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(derive, "GAP", 5)
+    directory = tmp_path / "r"
+    directory.mkdir()
+    opened = deleted(directory, simulator)
+    for words in (
+        ["leftovers", str(directory)],
+        ["leftovers", "--all", "--reports", str(tmp_path)],
+    ):
+        assert main(words) == ExitCode.INVALID
+        assert "ledger-a.sqlite is gone" in capsys.readouterr().err
+    (listed,) = listed_runs(tmp_path)
+    assert listed.leftovers is None
+    for more in ([], ["--dry-run"]):
+        assert main(["sweep", str(directory), *more]) == ExitCode.LEFTOVERS
+        assert "damaged or gone" in capsys.readouterr().out
+    assert main(["sweep", str(directory), "--derive", "--rate", "100/s"]) == ExitCode.PASS
+    assert set(opened) & set(simulator.truth()["open_tokens"]) == set()
+    assert main(["leftovers", str(directory)]) == ExitCode.PASS
+    assert main(["leftovers", "--all", "--reports", str(tmp_path)]) == ExitCode.PASS
+    assert main(["sweep", str(directory)]) == ExitCode.PASS
+
+
+def test_without_the_secret_nothing_is_tried_and_nothing_is_called_complete(
+    simulator: Any, tmp_path: Path
+) -> None:
+    opened = deleted(tmp_path, simulator)
+    RunDirectory(tmp_path).secret.unlink()
+    with pytest.raises(LedgerError, match=r"secret .* is gone"):
+        run(simulator, tmp_path)
+    assert read_account(tmp_path).may_hide
+    assert set(opened) <= set(simulator.truth()["open_tokens"])
 
 
 def test_a_damaged_secret_is_told(simulator: Any, tmp_path: Path) -> None:
