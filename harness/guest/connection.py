@@ -17,7 +17,7 @@ from harness.errors import (
     TransportError,
 )
 from harness.guest.inbox import Inbox, nothing
-from harness.guest.outcomes import Ending, connect_outcome, ending_of, ending_of_state
+from harness.guest.outcomes import Ending, connect_outcome, ending_of, ending_of_state, was_cut
 from harness.guest.rate_limit import UNLIMITED, Pace
 from harness.guest.settings import GuestSettings, Observer
 from harness.measure.model import Outcome, Sample
@@ -54,6 +54,7 @@ class Connection:
         "_sent_ns",
         "_text_head",
         "_websocket",
+        "in_vain",
         "inbox",
         "over",
         "owner",
@@ -62,6 +63,7 @@ class Connection:
         "session",
         "settings",
         "token",
+        "tried_ns",
     )
 
     def __init__(
@@ -93,6 +95,10 @@ class Connection:
         self._requests = 0
         self._ids = ""
         """what the ids of the newest requests begin with"""
+        self.tried_ns = 0
+        """when the newest connect began; 0 while our own pacing holds it back"""
+        self.in_vain = False
+        """it was cut while it waited to get in for longer than that had ever taken"""
         self.retry_after_s = 0.0
         """for how long the service has asked us not to connect again (Retry-After)"""
         self._sent_ns = 0
@@ -121,11 +127,11 @@ class Connection:
     def connect(self, *, due_ns: int | None = None) -> None:
         """Dial and upgrade; counts ``connect`` and its phases. Raises TransportError."""
         settings = self.settings
-        self.paced_ns = 0
+        self.paced_ns = self.tried_ns = 0
         if settings.connections is not None and (waited_s := settings.connections.acquire()) > 0:
             self._recorder.count("paced_connects")
             self.paced_ns = int(waited_s * 1e9)
-        started = monotonic_ns()
+        started = self.tried_ns = monotonic_ns()
         due = started if due_ns is None else due_ns + self.paced_ns
         self.inbox.begin()
         observer = settings.observer
@@ -141,9 +147,11 @@ class Connection:
                 origin=settings.target.origin,
                 library=settings.library,
             )
-        except TransportError as error:
+        except BaseException as error:
             now = monotonic_ns()
             self.inbox.end()
+            if was_cut(error):
+                self._note_cut("connect", now - started)
             self._recorder.add(Sample("connect", due, started, now, now, connect_outcome(error)))
             raise
         phases = self._websocket.phases
@@ -166,7 +174,8 @@ class Connection:
 
         ``sign_in`` is used instead of that of the settings.
 
-        Raises ServiceError, ReplyTimeout or ConnectionLost.
+        ``operation`` is one of :data:`harness.measure.model.OPENINGS`. Raises ServiceError,
+        ReplyTimeout or ConnectionLost.
         """
         inbox, tracing_id, jwt = self.inbox, self.next_id(), sign_in or self.settings.jwt()
         if self.over:
@@ -174,7 +183,7 @@ class Connection:
             raise ConnectionLost(None, "the session is over")
         self.session.send(Send.START_NEW if start_new else Send.CONFIGURE)
         inbox.response, inbox.failure, inbox.configure_id = None, None, tracing_id
-        self.send(
+        sent = self.send(
             requests.configure_session(
                 self.token,
                 self.settings.target.deployment_id,
@@ -186,16 +195,27 @@ class Connection:
             due_ns,
         )
         self.paced_ns = 0
-        self._await(
-            lambda: inbox.response is not None or inbox.failure is not None,
-            "SessionResponse",
-            self.settings.open_within_s,
-            operation,
-        )
+        try:
+            self._await(
+                lambda: inbox.response is not None or inbox.failure is not None,
+                "SessionResponse",
+                self.settings.open_within_s,
+                operation,
+            )
+        except BaseException as error:
+            if was_cut(error):
+                self._note_cut(operation, monotonic_ns() - sent)
+                inbox.pending.give_up(Outcome.CUT_SHORT, operation=operation)
+            raise
         if inbox.response is None:
             raise self._take_failure()
         inbox.failure = None  # what came before the answer was not its own
         return inbox.response
+
+    def _note_cut(self, operation: str, waited_ns: int) -> None:
+        slowest_ns = self._recorder.slowest_opening_ns(operation)
+        if slowest_ns and waited_ns > slowest_ns:
+            self.in_vain = True
 
     def say(self, body: str, due_ns: int | None = None) -> int:
         """Send a text with nothing else as :meth:`speak` does; its stamp."""

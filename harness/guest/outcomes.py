@@ -90,8 +90,10 @@ class Ending(StrEnum):
         return _MEANINGS[self].words
 
 
-def connect_outcome(error: TransportError) -> Outcome:
+def connect_outcome(error: BaseException) -> Outcome:
     """The word by which a connection that could not be made is counted."""
+    if was_cut(error):
+        return Outcome.CUT_SHORT
     if isinstance(error, UpgradeRejected):
         return Outcome.RATE_LIMITED if error.status == 429 else Outcome.REFUSED
     if isinstance(error, ConnectFailed) and "within" in error.why:
@@ -302,7 +304,7 @@ def count_guest(
     missed: Outcome | None,
     ending: Ending,
 ) -> None:
-    """Count what became of a guest, once. ``missed``: how a question ended that got no answer."""
+    """Count what became of a guest, once. ``missed``: how a wait in vain of its has ended."""
     if story is Story.LEFT:
         return
     cut = was_cut(error)

@@ -28,7 +28,6 @@ from harness.errors import (
     ConnectionLost,
     NotPossible,
     ReplyTimeout,
-    TransportError,
 )
 from harness.guest import rest as files
 from harness.guest.clear import Clearing, shielded
@@ -170,14 +169,14 @@ class GuestSession:
 
     def _connect(self) -> None:
         """A guest who can't connect has opened no session: both are counted."""
-        began = monotonic_ns()
-        due = began if self._arrival_due_ns is None else self._arrival_due_ns
+        connection, due = self.connection, self._arrival_due_ns
         try:
-            self.connection.connect(due_ns=self._arrival_due_ns)
-        except TransportError as error:
-            now = monotonic_ns()
-            outcome = connect_outcome(error)
-            self._recorder.add(Sample("session_open", due, began, now, now, outcome))
+            connection.connect(due_ns=due)
+        except BaseException as error:
+            if tried_ns := connection.tried_ns:
+                now, outcome = monotonic_ns(), connect_outcome(error)
+                due = tried_ns if due is None else due + connection.paced_ns
+                self._recorder.add(Sample("session_open", due, tried_ns, now, now, outcome))
             raise
         self._story = Story.CONNECTED
 
@@ -506,6 +505,8 @@ class GuestSession:
     def _leave(self) -> None:
         killed = was_cut(self._error)
         missed = self._questions.missed_by(monotonic_ns()) if killed else None
+        if self.connection.in_vain:
+            missed = missed or Outcome.CUT_SHORT
         ending = self._end()
         count_guest(
             self._recorder,

@@ -32,7 +32,7 @@ class Outcome(StrEnum):
     UNANSWERED = "unanswered"
     """a question without an answer: the story went on or ended first"""
     CUT_SHORT = "cut_short"
-    """a question without an answer: the run ended first"""
+    """something that had not come when the run ended"""
 
 
 CENSORED = frozenset({Outcome.TIMEOUT, Outcome.UNANSWERED})
@@ -217,8 +217,16 @@ ANSWERS = (REPLY, GREETING)
 """Operations of which each question is one."""
 QUESTIONS = frozenset({*ANSWERS, TURN})
 """Operations that may end without an answer."""
-CONNECT_ENDS = (Outcome.OK, Outcome.TIMEOUT, Outcome.REFUSED, Outcome.RATE_LIMITED)
-WITHOUT_ANSWER = (Outcome.UNANSWERED, Outcome.CUT_SHORT)
+OPENINGS = ("connect", "session_open", "resume")
+"""Operations that a guest waits for before it can speak. Like a question they may still be waited
+for when the run ends."""
+CONNECT_ENDS = (
+    Outcome.OK,
+    Outcome.TIMEOUT,
+    Outcome.REFUSED,
+    Outcome.RATE_LIMITED,
+    Outcome.CUT_SHORT,
+)
 
 
 def outcomes_of(operation: str) -> tuple[Outcome, ...]:
@@ -227,7 +235,9 @@ def outcomes_of(operation: str) -> tuple[Outcome, ...]:
         return (Outcome.OK,)
     if operation == "connect":
         return CONNECT_ENDS
-    left_out: set[Outcome] = set() if operation in QUESTIONS else {*WITHOUT_ANSWER}
+    left_out: set[Outcome] = set() if operation in QUESTIONS else {Outcome.UNANSWERED}
+    if operation not in (*QUESTIONS, *OPENINGS):
+        left_out.add(Outcome.CUT_SHORT)
     if operation != "upload":
         left_out.add(Outcome.PROTOCOL)
     return tuple(outcome for outcome in Outcome if outcome not in left_out)

@@ -17,6 +17,7 @@ from harness.measure.model import (
     ANSWERS,
     CENSORED,
     HELD_NS,
+    OPENINGS,
     REPLY,
     TIMED,
     TURN,
@@ -189,7 +190,7 @@ class Recorder:
         """what is begun before is warm-up"""
         self.talking: set[Talking] = set()
         """those who may hold a question that was answered and is not measured yet"""
-        self._slowest_ns = 0
+        self._slowest_ns = dict.fromkeys((*ANSWERS, *OPENINGS), 0)
         self._places: set[str] = set()
 
     def add(self, sample: Sample) -> None:
@@ -286,7 +287,7 @@ class Recorder:
         if question.exact:
             self.add_ok(operation, due, sent, arrived, seen)
         else:
-            self._slowest_ns = max(self._slowest_ns, arrived - sent)
+            self._slowest_ns[operation] = max(self._slowest_ns[operation], arrived - sent)
             of_replies = (REPLIES_AMBIGUOUS,) if operation == REPLY else ()
             self._add_doubtful(operation, sent, QUESTIONS_AMBIGUOUS, *of_replies)
             self._show(operation, (arrived - sent,))
@@ -307,7 +308,12 @@ class Recorder:
     def slowest_answer_ns(self) -> int:
         """Of all questions so far that are measured, in this process."""
         self._fold()
-        return self._slowest_ns
+        return max(self._slowest_ns[operation] for operation in ANSWERS)
+
+    def slowest_opening_ns(self, operation: str) -> int:
+        """The same of one of :data:`OPENINGS`; 0: none has ended well yet."""
+        self._fold()
+        return self._slowest_ns[operation]
 
     def _fold(self) -> None:
         for operation, stamps in self._stamps.items():
@@ -318,8 +324,9 @@ class Recorder:
             self._record(service_tag(operation), service)
             self._record(corrected_tag(operation), arrived - np.minimum(due, sent))
             self._record(LAG_ARRIVAL, seen - arrived)
-            if operation.removeprefix(WARM_UP) in ANSWERS:
-                self._slowest_ns = max(self._slowest_ns, int(service.max()))
+            name = operation.removeprefix(WARM_UP)
+            if name in self._slowest_ns:
+                self._slowest_ns[name] = max(self._slowest_ns[name], int(service.max()))
         self._stamps.clear()
         for operation, durations in self._phases.items():
             self._outcomes(operation)[Outcome.OK] += len(durations)

@@ -31,6 +31,7 @@ from harness.measure.recorder import (
     Collected,
     Recorder,
     by_reason,
+    cut_tag,
 )
 from harness.workload.data import NO_ROW
 
@@ -117,6 +118,63 @@ def test_who_can_not_connect_has_opened_no_session(rig: Any) -> None:
     taken = rig.taken()
     assert taken.outcomes["session_open"] == {Outcome.REFUSED: 1}
     assert guests(taken) == {"not_connected": 1}
+
+
+def killed_after(rig: Any, seconds: float) -> Collected:
+    """What was measured of a guest who is killed so long after its arrival."""
+
+    def story() -> None:
+        with rig.guest():
+            pass
+
+    greenlet = gevent.spawn(story)
+    gevent.sleep(seconds)
+    greenlet.kill()
+    taken: Collected = rig.taken()
+    return taken
+
+
+def test_who_is_killed_while_it_connects_has_tried_to(rig: Any) -> None:
+    rig.simulator.faults(slow_upgrade={"probability": 1, "seconds": 60})
+    taken = killed_after(rig, 0.5)
+    assert taken.outcomes["connect"] == {Outcome.CUT_SHORT: 1}
+    assert taken.outcomes["session_open"] == {Outcome.CUT_SHORT: 1}
+    for operation in ("connect", "session_open"):
+        assert taken.histograms[cut_tag(operation)].count == 1
+    assert guests(taken) == {"cut": 1}  # nobody knows how long it takes
+
+
+def test_who_is_killed_while_it_connects_for_longer_than_any_did_is_not_served(rig: Any) -> None:
+    with rig.guest():
+        pass
+    rig.taken()
+    rig.simulator.faults(slow_upgrade={"probability": 1, "seconds": 60})
+    taken = killed_after(rig, 2)
+    assert taken.outcomes["connect"] == {Outcome.CUT_SHORT: 1}
+    assert guests(taken) == {"not_connected": 1}
+
+
+def test_who_is_killed_while_it_connects_no_longer_than_others_did_is_cut(rig: Any) -> None:
+    rig.simulator.faults(slow_upgrade={"probability": 1, "seconds": 2})
+    with rig.guest():
+        pass
+    rig.taken()
+    assert guests(killed_after(rig, 0.3)) == {"cut": 1}
+
+
+def test_who_is_killed_while_it_opens_its_session_for_too_long_is_not_served(rig: Any) -> None:
+    rig.simulator.faults(drop_frame={"nth": [1]})
+    taken = killed_after(rig, 0.5)
+    assert taken.outcomes["session_open"] == {Outcome.CUT_SHORT: 1}
+    assert guests(taken) == {"cut": 1}
+    rig.simulator.faults()
+    with rig.guest():
+        pass
+    rig.taken()
+    rig.simulator.faults(drop_frame={"nth": [1]})
+    taken = killed_after(rig, 2)
+    assert taken.outcomes["session_open"] == {Outcome.CUT_SHORT: 1}
+    assert guests(taken) == {"not_configured": 1}
 
 
 def test_a_guest_who_is_killed_is_cut_and_so_is_its_question(rig: Any) -> None:

@@ -185,6 +185,8 @@ def test_leftovers_outweigh_whatever_comes_up_later(tmp_path: Path) -> None:
         ("connect forbidden == 0", "max, errors, count, ok, timeout, refused, rate_limited"),
         ("clear unanswered == 0", "max, errors, count, ok, timeout,"),
         ("reply dropped == 0", "unanswered, cut_short"),
+        ("session_open unanswered == 0", "service_error, cut_short"),
+        ("delivered cut_short == 0", "service_error"),
     ],
 )
 def test_an_outcome_that_no_code_produces_is_refused_with_those_that_exist(
