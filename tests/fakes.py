@@ -4,6 +4,7 @@ It speaks through the library's server-side protocol and has nothing in common w
 """
 
 import contextlib
+import select
 import socket
 import ssl
 import struct
@@ -97,6 +98,12 @@ class Peer:
         for data in self.protocol.data_to_send():
             if data:
                 self.sock.sendall(data)
+
+    def heed(self, within_s: float) -> None:
+        """Do nothing for a while, but answer a close frame at once."""
+        if select.select([self.sock], [], [], within_s)[0]:
+            self._read()
+            self.flush()
 
     def _read(self) -> bool:
         try:

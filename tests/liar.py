@@ -5,6 +5,7 @@ of it is read from what the harness says.
 """
 
 import contextlib
+import json
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,12 +15,20 @@ from typing import Any
 from fakes import Peer
 from websockets.exceptions import InvalidState
 
+LATE_S = 0.05
+"""How long after its refusal of it a session is told of."""
 FOREIGN = "99999999-0000-4000-8000-000000000000"
 
 CONFIGURES = (
     "answer",
     "error without name, then answer",
     "refuse, then answer",
+    "refuse, then answer late",
+    "refuse, then answer without its field",
+    "refuse, then answer with an error's code",
+    "refuse, then half an answer",
+    "answer with an error's code",
+    "answer that it is not connected",
     "silent",
     "refuse",
     "limit",
@@ -139,6 +148,13 @@ class Liar:
             _say(peer, *lies, _error(5000, name))
         elif move == "refuse, then answer":
             _say(peer, *lies, _error(400, name), answer)
+        elif move == "refuse, then answer late":
+            _say(peer, *lies, _error(400, name))
+            peer.heed(LATE_S)
+            _say(peer, answer)
+        elif damaged := _damaged(move, answer):
+            refusals = [_error(400, name)] if move.startswith("refuse") else []
+            _say(peer, *lies, *refusals, damaged)
         elif move == "error without name, then answer":
             _say(peer, *lies, _error(400, None), answer)
         else:
@@ -249,6 +265,17 @@ def _error(code: int, name: str | None) -> dict[str, Any]:
 def _limited(name: str) -> dict[str, Any]:
     body = {"retryAfter": 0.01, "errorCode": 429, "errorMessage": "too often"}
     return _envelope("TooManyRequestsErrorMessage", body, 429, name)
+
+
+def _damaged(move: str, answer: dict[str, Any]) -> object:
+    """What is left of the answer of a session that is open; None for other moves."""
+    return {
+        "refuse, then answer without its field": {**answer, "body": {"newSession": True}},
+        "refuse, then answer with an error's code": {**answer, "code": 400},
+        "refuse, then half an answer": json.dumps(answer).encode()[:-20],
+        "answer with an error's code": {**answer, "code": 400},
+        "answer that it is not connected": {**answer, "body": {"connected": False}},
+    }.get(move)
 
 
 def _response(name: str | None, *, connected: bool, new: bool = True) -> dict[str, Any]:

@@ -162,7 +162,11 @@ class Clearing:
         return ending
 
     def _clear_here(self, connection: Connection) -> Ending:
-        """Clear on the connection that we have."""
+        """Clear on the connection that we have.
+
+        A refusal proves only with the silence after it that there is no session.
+        """
+        connection.await_contradiction(within_s=connection.settings.close_within_s)
         if connection.state in CLEARABLE and connection.connected:
             self.mark(Stage.CLEARING)
             self._flush_quietly()

@@ -343,6 +343,17 @@ class Connection:
             if left_s <= 0 or not self.inbox.waiter.wait(left_s):
                 return
 
+    def await_contradiction(self, *, within_s: float) -> None:
+        """After a refusal of configureSession: whether the service says that there is a session.
+
+        What it says after our close frame, or instead of its own, nobody would read.
+        """
+        deadline = monotonic_ns() + int(within_s * 1e9)
+        while self.state is State.REFUSED and self._websocket and not self._websocket.closed:
+            left_s = (deadline - monotonic_ns()) / 1e9
+            if left_s <= 0 or not self.inbox.waiter.wait(left_s):
+                return
+
     def pause(self, duration_s: float) -> None:
         """Do nothing for a while. Raises ConnectionLost or SessionExpired when either happens."""
         deadline = monotonic_ns() + int(duration_s * 1e9)

@@ -28,7 +28,7 @@ from harness.protocol.codec import (
     decode,
 )
 from harness.protocol.codec import SessionExpired as ExpiredEvent
-from harness.protocol.names import HEALTH_CHECK_TRACING_ID, ErrorCode
+from harness.protocol.names import HEALTH_CHECK_TRACING_ID, ErrorCode, MessageClass
 from harness.protocol.session import (
     AWAITS_CONFIGURED,
     CLEARED,
@@ -155,6 +155,7 @@ class Pending(dict[str, Sent]):
 
 
 _EXPECTED, _OPEN = Finding.EXPECTED, State.OPEN  # an enum is slow to give its members
+_MAY_TELL_OF_A_SESSION = MessageClass.SESSION_RESPONSE.encode()
 FRAMES_KEPT = 64
 """Outbound messages kept for a guest that doesn't look at them."""
 
@@ -322,6 +323,9 @@ class Inbox:
             event = decode(data)
         except RemoteProtocolError:
             self._recorder.count(Finding.BAD)
+            if _MAY_TELL_OF_A_SESSION in data:  # however damaged it is
+                self.session.receive(Receive.ANOTHER_CONFIGURED)
+                return True
             return False
         if type(event) is Message:
             return self._on_message(event, arrived_ns, seen_ns)
@@ -485,6 +489,8 @@ class Inbox:
         self, response: SessionResponse, arrived_ns: int, seen_ns: int
     ) -> Finding:
         if not response.connected:  # the answer to closeSession
+            if response.tracing_id == self.configure_id:  # no, it is ours
+                self.session.receive(Receive.ANOTHER_CONFIGURED)
             other = Other("SessionResponse", {}, response.tracing_id)
             return self._on_answer(other, response.tracing_id, arrived_ns)
         tracing_id = response.tracing_id
@@ -506,6 +512,8 @@ class Inbox:
 
     def _on_failure(self, failure: Failure, arrived_ns: int, seen_ns: int) -> Finding:
         error = service_error(failure)
+        if failure.of_session:
+            self.session.receive(Receive.ANOTHER_CONFIGURED)
         if isinstance(error, RateLimited):
             self._recorder.count("rate_limited")
         tracing_id = failure.tracing_id

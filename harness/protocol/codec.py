@@ -85,12 +85,16 @@ class LoggedOut:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error answer. ``retry_after_s`` is set for 429 only."""
+    """An error answer. ``retry_after_s`` is set for 429 only.
+
+    ``of_session``: its class is SessionResponse, so that it contradicts itself.
+    """
 
     code: int
     text: str
     tracing_id: str | None = None
     retry_after_s: float | None = None
+    of_session: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +282,11 @@ def _other(envelope: dict[str, Any], body: Any) -> Event:
     if name == MessageClass.TOO_MANY_REQUESTS:
         return _too_many(code, body, tracing_id, envelope.get("message"))
     if not 200 <= code < 300 and name not in _ABOUT_FILES:
-        return Failure(code, _text_of(body) or _text_of(envelope), tracing_id)
+        text, of_session = (
+            _text_of(body) or _text_of(envelope),
+            name == MessageClass.SESSION_RESPONSE,
+        )
+        return Failure(code, text, tracing_id, of_session=of_session)
     if name == _ERROR_MESSAGE:
         inner = body.get("errorCode") if type(body) is dict else None
         text = _text_of(body) or _text_of(envelope)

@@ -83,7 +83,7 @@ class Receive(StrEnum):
     CONFIGURED = "SessionResponse"
     CONFIGURED_READ_ONLY = "SessionResponse, read-only"
     ANOTHER_CONFIGURED = "SessionResponse to another request"
-    """there may be a session"""
+    """or one that is damaged or contradicts itself: there may be a session"""
     REFUSED = "error answer to configureSession"
     UNCLEAR = "error answer to configureSession that proves nothing"
     """to a resume, or an error of the service's own: there may well be a session"""

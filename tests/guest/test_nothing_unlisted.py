@@ -14,7 +14,7 @@ from fakes import FakeServer
 from guests import ID
 from hypothesis import example, given
 from hypothesis import strategies as st
-from liar import AT_CLEAR, CLEARS, CONFIGURES, LIES, Liar, Plan, asking_for
+from liar import AT_CLEAR, CLEARS, CONFIGURES, LATE_S, LIES, Liar, Plan, asking_for
 
 from harness.config.target import parse_target
 from harness.errors import ConnectionLost
@@ -29,6 +29,7 @@ from harness.protocol.session import State
 pytestmark = pytest.mark.process
 
 SILENCE_S = 0.3
+NOT_ANSWERED = {"silent", "answer that it is not connected"}
 
 
 def play(
@@ -42,9 +43,11 @@ def play(
         guest = GuestSession(
             GuestSettings(
                 target=parse_target(f"ws://127.0.0.1:{server.port}/v1?deploymentId={ID}"),
-                open_within_s=SILENCE_S if "silent" in plan.configures else 10,
+                open_within_s=SILENCE_S if set(plan.configures) & NOT_ANSWERED else 10,
                 clear_within_s=0.1,
-                close_within_s=0.1,
+                close_within_s=10 * LATE_S
+                if "refuse, then answer late" in plan.configures
+                else 0.1,
                 end_backoff_s=0.01,
                 reconnect_every_s=0.01,
                 reconnect_within_s=0.2,
@@ -93,6 +96,14 @@ WAYS = {
     "the end of somebody else's session": (Plan(), [["4006 foreign"]]),
     "an end by name, and then the answer": (Plan(lies=[["4006 ours"]]), [[]]),
 }
+
+
+@pytest.mark.parametrize("clear", ["honour", "ignore"])
+@pytest.mark.parametrize("move", [move for move in CONFIGURES if "answer" in move])
+def test_a_refusal_does_not_unsay_an_answer_whole_or_damaged(move: str, clear: str) -> None:
+    liar, listed, _, _ = play(Plan((move,), (clear,) * 9), [])
+    assert liar.open <= listed
+    assert bool(liar.open) is (clear == "ignore")
 
 
 @pytest.mark.parametrize("way", WAYS)
