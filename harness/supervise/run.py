@@ -52,6 +52,7 @@ from harness.rundir.layout import (
     make_run_directory,
     new_run_id,
     others_may_write,
+    sweep_command,
     write_json,
 )
 from harness.streams import open_console
@@ -264,6 +265,8 @@ class _Ended:
     """how often somebody has asked the run to stop"""
     orphans: bool
     """processes of its were left when its main process had ended, and had to be seen to"""
+    begun: bool
+    """the run's own files were seen"""
 
 
 def _run_locust(
@@ -281,12 +284,14 @@ def _run_locust(
     with shown(progress, console) as display, Stages(directory, display.say) as stages:
         file = write_json(files.config, config.given)
         locust = process.begin(words, config=file, log=files.locust_log)
+        begun = False
         stages.begin(locust)
         try:
             while True:
                 with suppress(subprocess.TimeoutExpired):
                     status = locust.wait(POLL_S)
                     break
+                begun = begun or files.start.exists()
                 if above is not None and above.gone:
                     stages.end()  # whoever has had us run it is gone
         finally:
@@ -296,7 +301,7 @@ def _run_locust(
         orphans = stages.stops < len(STAGES) and end_group(
             locust.pid, within_s=ORPHANS_WITHIN_S, say=display.say
         )
-    return _Ended(status=status, stops=stages.stops, orphans=orphans)
+    return _Ended(status=status, stops=stages.stops, orphans=orphans, begun=begun)
 
 
 def _words(args: Namespace, locustfile: str, run_time_s: float) -> list[str]:
@@ -352,7 +357,10 @@ def _conclude(
     directory: Path, target: Target, ended: _Ended, simulator: str, console: Console
 ) -> int:
     """Show the end that Locust has made of the run; make it where it could not."""
-    if not RunDirectory(directory).start.exists():
+    files = RunDirectory(directory)
+    if not (files.start.exists() or files.record.is_file()):
+        if ended.begun or not files.locust_log.is_file():
+            return _conclude_without_files(directory, ended, console)
         if ended.stops:
             console.print("stopped by hand before the run began; nothing was sent")
             return int(ExitCode.INTERRUPTED)
@@ -373,6 +381,24 @@ def _conclude(
         )
     finished.show(console)
     return finished.exit_code
+
+
+WITHOUT_FILES = (ExitCode.LEFTOVERS, ExitCode.UNKNOWN, ExitCode.INVALID)
+"""What Locust's process can rightly say of a run whose files it could not find any more."""
+
+
+def _conclude_without_files(directory: Path, ended: _Ended, console: Console) -> int:
+    """Somebody has moved or deleted the run's directory under it: guests may have been there."""
+    ledgers = RunDirectory(directory).ledger("*")
+    console.print(
+        f"verdict  INVALID: the run's files were moved or deleted while it went on, so its record "
+        f"could not be written. Its ledgers were {ledgers}: bring the directory back, and end what "
+        f"is left with: {sweep_command(directory)}",
+        style="bold red",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return ended.status if ended.status in WITHOUT_FILES else int(ExitCode.INVALID)
 
 
 def _why_locust_failed(directory: Path) -> str:

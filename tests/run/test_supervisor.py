@@ -17,6 +17,7 @@ import psutil
 import pytest
 from locusts import ROOT, in_session, locustfile, only_run
 
+from harness.exit_codes import ExitCode
 from harness.ledger.reader import read_leftovers
 
 pytestmark = pytest.mark.process
@@ -210,6 +211,31 @@ def test_a_reader_who_leaves_ends_only_the_display(simulator: Any, tmp_path: Pat
     assert run.process.returncode == 6, "it was cut short, and says so"
     assert "ended by hand" in str(run.record["reasons"])
     assert open_at(simulator) <= before
+
+
+@pytest.mark.parametrize("instead", ["a file", "nothing"])
+def test_a_run_whose_folder_is_moved_away_is_told_and_never_called_a_mistake_in_its_options(
+    simulator: Any, tmp_path: Path, instead: str
+) -> None:
+    before = open_at(simulator)
+    with (
+        (tmp_path / "told").open("wb") as told,
+        Supervised(tmp_path, simulator.url, stdout=told, stderr=told) as run,
+    ):
+        reports = tmp_path / "reports"
+        directory = only_run(tmp_path)
+        reports.rename(tmp_path / "moved")
+        if instead == "a file":
+            reports.write_text("")
+        run.process.send_signal(signal.SIGINT)
+        code = run.process.wait(90)
+    said = (tmp_path / "told").read_text()
+    assert code in (ExitCode.INVALID, ExitCode.LEFTOVERS)
+    assert f"Its ledgers were {directory}/ledger-*.sqlite" in said
+    assert f"harness sweep {directory}" in said
+    assert "nothing was sent" not in said
+    listed = {left.token for left in read_leftovers(tmp_path / "moved" / directory.name)}
+    assert open_at(simulator) - before <= listed
 
 
 def test_sigterm_clears_before_whoever_sent_it_kills(simulator: Any, tmp_path: Path) -> None:
