@@ -55,10 +55,12 @@ from harness.measure.recorder import (
     GUESTS_SERVED,
     LAG_ARRIVAL,
     LAG_LOOP,
+    NEVER_ASKED,
     REPLIES_RECEIVED,
     SESSION_LENGTH,
     STORIES_FINISHED,
     WARM_UP,
+    by_reason,
     has_own_place,
     service_tag,
 )
@@ -174,7 +176,13 @@ def build_record(directory: Path, *, incomplete: str = "", live: bool = False) -
     load = (
         []
         if live
-        else not_offered(start, intervals, measured.arrivals, {item.subject for item in objectives})
+        else not_offered(
+            start,
+            intervals,
+            measured.arrivals,
+            {item.subject for item in objectives},
+            never_asked=by_reason(measured.counts, NEVER_ASKED),
+        )
     )
     if not live and start.get("schedule"):
         load += mix_complaints(record["mix"])

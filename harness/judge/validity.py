@@ -22,6 +22,7 @@ from itertools import groupby
 from math import ceil, exp, lgamma, log, log1p, sqrt
 from pathlib import Path
 from statistics import NormalDist
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -61,15 +62,18 @@ def not_offered(
     intervals: Sequence[Interval],
     arrivals: Mapping[str, int],
     judged_counters: Collection[str],
+    *,
+    never_asked: Mapping[str, int] = MappingProxyType({}),
 ) -> list[str]:
     """Why the load of a run that is over was not what its locustfile and options ask for.
 
     ``arrivals`` are the counts of all processes, lost ones included; ``judged_counters`` are those
-    that an objective of the run names: it says what may be dropped or late then.
+    that an objective of the run names: it says what may be dropped or late then. ``never_asked``
+    are arrivals that were turned away because no slot of their class asked for one, by class.
     """
     ran = _ran_s(intervals)
     reasons = [
-        _turned_away(arrivals, judged_counters),
+        _turned_away(arrivals, judged_counters, never_asked),
         _paused(arrivals, judged_counters),
         _slots_gone(arrivals, start.get("slots")),
         _cap(start, intervals),
@@ -78,14 +82,26 @@ def not_offered(
     return [f"{NOT_OFFERED}{reason}" for reason in reasons if reason]
 
 
-def _turned_away(arrivals: Mapping[str, int], judged: Collection[str]) -> str:
+def _turned_away(
+    arrivals: Mapping[str, int], judged: Collection[str], never_asked: Mapping[str, int]
+) -> str:
     due = arrivals.get("due", 0)
     many = {kind: arrivals.get(kind, 0) for kind in ("dropped", "late")}
     if sum(number for kind, number in many.items() if kind not in judged) <= ALLOWED * due:
         return ""
     told = f"of {due:,} arrivals due, {many['dropped']:,} were dropped and {many['late']:,} late"
-    no_slot = arrivals.get("no_slot", 0)
-    if no_slot * 2 >= sum(many.values()):
+    no_slot, turned_away = arrivals.get("no_slot", 0), sum(many.values())
+    for kind, number in never_asked.items():
+        slots = f"no slot of class {kind}" if kind else "no slot"
+        told += (
+            f", {number:,} of them because {slots} ever asked for a guest (its stories open none)"
+        )
+        no_slot, turned_away = no_slot - number, turned_away - number
+    if never_asked and turned_away <= ALLOWED * due:
+        return told
+    if never_asked:
+        told += f"; the other {turned_away:,}"
+    if no_slot * 2 >= turned_away:
         return f"{told}, for want of free slots ({no_slot:,}): give the shape more of them"
     return f"{told} though slots were free: the generator itself, or its master, was late"
 

@@ -201,6 +201,10 @@ class Mix:
         """Locust has taken it away, for another process perhaps."""
         self._slots[kind] -= 1
 
+    def has_slots(self, kind: str) -> bool:
+        """Whether slots of that class are in this process."""
+        return self._slots[kind] > 0
+
     def draw(self) -> str:
         """The class of the next arrival.
 
@@ -244,6 +248,8 @@ class Slots:
         self._free: dict[str, deque[tuple[AsyncResult[int], Any]]] = {}
         self._waiting: dict[str, deque[int]] = {}
         """arrivals that are due and have found no slot yet, by class"""
+        self._missed = Counter[str]()
+        """arrivals that were dropped before any slot of their class asked for one"""
         self._changed = Event()
         self._stopped = False
         self._waker = gevent.spawn(self._wake_forever)
@@ -292,6 +298,20 @@ class Slots:
             for due_ns in waiting
             if not self._free.get(kind)
         )
+
+    @property
+    def never_asked(self) -> dict[str, int]:
+        """Arrivals that are late or dropped, of each class whose slots have never asked for one."""
+        now_ns, many = monotonic_ns(), Counter(self._missed)
+        for kind, waiting in self._waiting.items():
+            many[kind] += sum(self._arrivals.is_late(due_ns, now_ns) for due_ns in waiting)
+        return {
+            kind: number
+            for kind, number in many.items()
+            if number
+            and kind not in self._free
+            and (self._mix is None or self._mix.has_slots(kind))
+        }
 
     @property
     def to_spare(self) -> bool:
@@ -367,6 +387,8 @@ class Slots:
             free = bool(self._free.get(kind))
             while waiting and self._arrivals.drop_overdue(waiting[0], now_ns, slot_free=free):
                 waiting.popleft()
+                if kind not in self._free:
+                    self._missed[kind] += 1
 
 
 def _leaving(user: Any) -> bool:
@@ -504,12 +526,19 @@ class Dispatcher:
         else:
             self._going.set()
 
-    def close(self) -> None:
-        """For good: who waits is sent home."""
+    def close(self) -> dict[str, int]:
+        """For good: who waits is sent home.
+
+        Arrivals that were turned away because no slot of their class ever asked for one, by class.
+        """
         self._shut.set()
+        never_asked: dict[str, int] = {}
         if self.arrivals is not None and self.slots is not None:
+            if not self.at_cap:  # those that asked then had to wait outside
+                never_asked = self.slots.never_asked
             self.arrivals.close(monotonic_ns(), short=self.slots.short)
             self.slots.stop()
+        return never_asked
 
     def since_last(self, now_ns: int) -> dict[str, int]:
         """How many arrivals of each kind there were since the last time this was asked."""

@@ -49,7 +49,7 @@ from harness.load.shape import ArrivalShape
 from harness.measure.histogram import Histogram
 from harness.measure.lag import LoopLag
 from harness.measure.model import COMING, Phase, Sample
-from harness.measure.recorder import GUESTS_ARRIVED, GUESTS_FAILED, STORIES_TOLD
+from harness.measure.recorder import GUESTS_ARRIVED, GUESTS_FAILED, NEVER_ASKED, STORIES_TOLD
 from harness.measure.snapshot import IntervalWriter
 from harness.rundir.layout import RunDirectory, begin_run, sign_ins_fact, target_facts
 from harness.units import seconds
@@ -461,7 +461,8 @@ class Run:
 
     def _stop_arrivals(self) -> None:
         if not self._dispatch.shut:
-            self._dispatch.close()
+            for kind, many in self._dispatch.close().items():
+                self.recorder.count(NEVER_ASKED + kind, many)
             if self.lease is not None:
                 self.lease.stop()
 

@@ -66,6 +66,9 @@ STORIES_BROKEN = "stories_broken:"
 """Begins the plain counts of stories that broke off, by where."""
 STORIES_TOLD = "stories_told:"
 """Begins the plain counts of sentences that tell of stories which broke off."""
+NEVER_ASKED = "never_asked:"
+"""Begins the plain counts of arrivals that found no slot because none of their class, though there
+were some, ever asked for one; by class."""
 _ACCOUNTS = frozenset(
     {
         GUESTS_CONNECTED,
@@ -93,7 +96,9 @@ _ACCOUNTS = frozenset(
 
 def has_own_place(count: str) -> bool:
     """Whether a plain count has a place of its own in the record."""
-    return count in _ACCOUNTS or count.startswith((GUESTS_FAILED, STORIES_BROKEN, STORIES_TOLD))
+    return count in _ACCOUNTS or count.startswith(
+        (GUESTS_FAILED, STORIES_BROKEN, STORIES_TOLD, NEVER_ASKED)
+    )
 
 
 def by_reason(counts: Mapping[str, int], beginning: str) -> dict[str, int]:

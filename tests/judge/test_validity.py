@@ -28,11 +28,15 @@ CLOSED = {"schedule": None, "options": {"run_time_s": 60}, "slots": 20}
 
 
 def told(
-    start: dict[str, Any], arrivals: dict[str, int], *judged: str, ran_s: int = 60
+    start: dict[str, Any],
+    arrivals: dict[str, int],
+    *judged: str,
+    ran_s: int = 60,
+    never_asked: dict[str, int] | None = None,
 ) -> list[str]:
     intervals = [interval(second) for second in range(1, ran_s)]
     intervals += [interval(ran_s, "finishing"), interval(ran_s + 1, "clearing")]
-    found = not_offered(start, intervals, arrivals, judged)
+    found = not_offered(start, intervals, arrivals, judged, never_asked=never_asked or {})
     assert all(sentence.startswith(NOT_OFFERED) for sentence in found)
     return [sentence.removeprefix(NOT_OFFERED) for sentence in found]
 
@@ -47,6 +51,16 @@ def test_dropped_and_late_arrivals_are_told_with_their_cause() -> None:
     assert "160 were dropped and 30 late, for want of free slots (190)" in sentence
     (sentence,) = told(ALL, {"due": 600, "dropped": 0, "late": 30, "no_slot": 2})
     assert "the generator itself" in sentence
+
+
+def test_slots_that_never_asked_for_a_guest_are_told_and_no_more_slots_are_asked_for() -> None:
+    arrivals = {"due": 24, "dropped": 15, "late": 0, "no_slot": 15}
+    (sentence,) = told(ALL | {"schedule": None}, arrivals, never_asked={"B": 15})
+    assert "15 of them because no slot of class B ever asked for a guest" in sentence
+    assert "give the shape more" not in sentence
+    (sentence,) = told(ALL | {"schedule": None}, arrivals, never_asked={"B": 9})
+    assert "9 of them because no slot of class B ever asked for a guest" in sentence
+    assert "the other 6, for want of free slots (6): give the shape more of them" in sentence
 
 
 def test_an_objective_decides_only_about_what_it_names() -> None:

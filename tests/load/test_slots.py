@@ -113,6 +113,31 @@ def test_the_class_of_an_arrival_does_not_depend_on_which_slot_is_free() -> None
     assert chance_of(came["Long"], sum(came.values()), 0.5) > CHANCE
 
 
+def test_arrivals_of_a_class_whose_slots_never_ask_are_counted_apart() -> None:
+    mix = Mix({"Long": 0.4, "Short": 0.4, "Absent": 0.2}, Random(1))
+    arrivals = Arrivals(
+        steady(per_second=40, over="60s"), start_ns=monotonic_ns(), late_after_s=0.2, drop_after_s=1
+    )
+    slots = Slots(arrivals, mix)
+    mix.slot_came("Long")
+    mix.slot_came("Short")
+
+    def slot() -> None:
+        while True:
+            slots.next_arrival(Short())
+
+    asking = gevent.spawn(slot)
+    for _ in range(15):
+        gevent.sleep(0.1)
+        slots.look_again()
+    never_asked, counts = slots.never_asked, arrivals.counts
+    slots.stop()
+    gevent.joinall([asking])
+    assert never_asked.keys() == {"Long"}  # of the third there are no slots: it wants some
+    assert 0 < counts.dropped < counts.dropped + slots.short
+    assert never_asked["Long"] > 10
+
+
 def test_what_was_handed_to_a_slot_that_is_killed_in_that_moment_comes_back() -> None:
     arrivals, slots = slots_for(100, begins_in_s=0.05)
     slot = gevent.spawn(slots.next_arrival)
