@@ -37,6 +37,7 @@ from harness.errors import (
 from harness.ledger.ledger import Stage
 from harness.measure.model import Outcome
 from harness.measure.recorder import (
+    GUESTS_ASKED_NOTHING,
     GUESTS_CUT,
     GUESTS_FAILED,
     GUESTS_SERVED,
@@ -303,6 +304,7 @@ def count_guest(
     error: BaseException | None,
     missed: Outcome | None,
     ending: Ending,
+    asked_nothing: bool,
 ) -> None:
     """Count what became of a guest, once. ``missed``: how a wait in vain of its has ended."""
     if story is Story.LEFT:
@@ -322,6 +324,8 @@ def count_guest(
         why = Why.NO_ANSWER
     elif not ending.proof:
         why = Why.NOT_CLEARED
+    if why is None and asked_nothing:
+        recorder.count(GUESTS_ASKED_NOTHING)
     recorder.count(GUESTS_SERVED if why is None else GUESTS_FAILED + why)
 
 

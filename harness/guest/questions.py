@@ -159,6 +159,11 @@ class Questions:
         self._recorder.questions_asked += 1
         return question
 
+    @property
+    def asked_nothing(self) -> bool:
+        """Whether the guest has asked nothing itself; that it may be greeted is no question."""
+        return self.newest is None or self.newest.operation == GREETING
+
     def may_answer(self, operation: str, due_ns: int, sent_ns: int) -> None:
         """Something has left that may be answered, but need not be."""
         self._measure()

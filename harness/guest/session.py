@@ -514,6 +514,7 @@ class GuestSession:
             error=self._error,
             missed=missed if killed else self._questions.missed,
             ending=ending,
+            asked_nothing=self._replies and self._questions.asked_nothing,
         )
         self._story = Story.LEFT
 

@@ -13,6 +13,7 @@ from harness.judge.objective import Objective
 from harness.measure.model import GROUPS, Outcome
 from harness.measure.recorder import (
     GUESTS_ARRIVED,
+    GUESTS_ASKED_NOTHING,
     GUESTS_CUT,
     GUESTS_FAILED,
     GUESTS_SERVED,
@@ -150,6 +151,7 @@ def guests_block(counts: Mapping[str, int]) -> dict[str, Any]:
         "served": counts.get(GUESTS_SERVED, 0),
         "failed": sum(why.values()),
         "cut": counts.get(GUESTS_CUT, 0),
+        "asked_nothing": counts.get(GUESTS_ASKED_NOTHING, 0),
         "why": {str(one): why[one] for one in Why if one in why},
     }
 

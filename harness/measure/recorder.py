@@ -56,6 +56,8 @@ HEARD = "heard_more"
 """Those of them who heard something."""
 GUESTS_ARRIVED = "guests_arrived"
 GUESTS_SERVED = "guests_served"
+GUESTS_ASKED_NOTHING = "guests_asked_nothing"
+"""Plain count of guests who were served, would have been answered, and asked no question."""
 GUESTS_CUT = "guests_cut"
 GUESTS_FAILED = "guests_failed:"
 """Begins the plain counts of guests that were not served, by why; see :func:`by_reason`."""
@@ -86,6 +88,7 @@ _ACCOUNTS = frozenset(
         HEARD,
         GUESTS_ARRIVED,
         GUESTS_SERVED,
+        GUESTS_ASKED_NOTHING,
         GUESTS_CUT,
         STORIES_BEGUN,
         STORIES_FINISHED,

@@ -261,6 +261,16 @@ def guest_line(record: RunRecord) -> str:
     return f"guests {count_text(found.arrived)}: {' · '.join(parts)}{f' ({why})' if why else ''}"
 
 
+def silence_line(record: RunRecord) -> str:
+    """That most guests asked nothing: they are served easily. Empty where that is not so."""
+    silent, served = record.guests.asked_nothing, record.guests.served
+    if not silent or not served or silent * 2 <= served:
+        return ""
+    return (
+        f"{count_text(silent)} of {count_text(served)} guests who were served never asked anything"
+    )
+
+
 def story_line(record: RunRecord) -> str:
     """How the stories ended, and where most broke off; empty where it is not recorded."""
     found = record.stories
@@ -276,8 +286,8 @@ def story_line(record: RunRecord) -> str:
 
 def accounts(record: RunRecord) -> list[str]:
     """The accounts of guests, stories and questions, a line each."""
-    lines = (guest_line(record), story_line(record), question_line(record))
-    return [line for line in lines if line]
+    lines = (guest_line, story_line, question_line, silence_line)
+    return [text for line in lines if (text := line(record))]
 
 
 def not_judged(record: RunRecord) -> str:

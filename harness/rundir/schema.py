@@ -128,6 +128,8 @@ class Guests(Part):
     served: Count | None = None
     failed: Count | None = None
     cut: Count | None = None
+    asked_nothing: Count | None = None
+    """of those who were served, how many asked no question though replies were expected"""
     why: dict[str, Count] = Field(default_factory=dict)
 
 

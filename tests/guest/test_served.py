@@ -18,6 +18,7 @@ from harness.guest.questions import Listening, Questions
 from harness.measure.model import Outcome
 from harness.measure.recorder import (
     GUESTS_ARRIVED,
+    GUESTS_ASKED_NOTHING,
     GUESTS_CUT,
     GUESTS_FAILED,
     GUESTS_SERVED,
@@ -58,6 +59,22 @@ def test_a_guest_who_was_answered_and_cleared_is_served(rig: Any) -> None:
         guest.await_reply(within="5s")
         guest.say("bye", expect_reply=False)
     assert guests(rig.taken()) == {"served": 1}
+
+
+def test_a_guest_who_asked_nothing_is_served_and_counted_as_such(rig: Any) -> None:
+    with rig.guest() as guest:
+        guest.say("hello")
+        guest.await_reply(within="5s")
+    assert GUESTS_ASKED_NOTHING not in rig.taken().counts
+    with rig.guest():
+        pass
+    with rig.guest() as guest:
+        guest.join()
+    with rig.guest(replies=False) as guest:  # where nobody is expected to answer
+        guest.say("hello")
+    taken = rig.taken()
+    assert taken.counts[GUESTS_ASKED_NOTHING] == 2
+    assert guests(taken) == {"served": 3}
 
 
 def test_a_guest_whose_question_was_not_answered_is_not_served(rig: Any) -> None:

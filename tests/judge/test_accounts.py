@@ -66,6 +66,7 @@ def test_guests_and_stories_by_what_became_of_them() -> None:
         "served": 6,
         "failed": 3,
         "cut": 1,
+        "asked_nothing": 0,
         "why": {"not_connected": 1, "broken_off": 2},
     }
     assert stories["where"] == [{"step": "a.py, line 3: no reply in time", "count": 2}]

@@ -69,6 +69,14 @@ def test_the_tiles_tell_what_a_manager_asks() -> None:
     }
 
 
+def test_that_most_guests_asked_nothing_is_told() -> None:
+    def told(silent: int, served: int) -> list[str]:
+        return story.accounts(record(guests={"served": served, "asked_nothing": silent}))
+
+    assert told(22, 24) == ["22 of 24 guests who were served never asked anything"]
+    assert told(12, 24) == told(0, 0) == []
+
+
 def test_the_test_its_target_and_its_customers_have_names() -> None:
     how = {"locustfile": "tests/spring_launch.py", "target": "wss://host/v1?deploymentId=x"}
     mix = {"Shopper": {"came": 1050, "share_asked_for": 1.0}, "Caller": {"came": 3}}
