@@ -67,20 +67,22 @@ def sweep_derived(
     known = {row[1] for path in RunDirectory(run_dir).ledgers() for row in read_rows(path)}
     result = Derived()
     deadline = monotonic_ns() + int(deadline_s * 1e9)
-    for name, secret, number in _may_hide(run_dir):
-        least = _last_known(run_dir, name)
-        _try_worker(
-            (token for token in _tokens(secret, number) if token not in known),
-            least_tries=max(0, least - _rows_of(run_dir, name)),
-            settings=settings,
-            per_second=per_second,
-            deadline=deadline,
-            result=result,
-            sign_ins=sign_ins,
-            on_try=on_try,
-        )
-    if result.found:
-        _note(run_dir, result)
+    try:
+        for name, secret, number in _may_hide(run_dir):
+            least = _last_known(run_dir, name)
+            _try_worker(
+                (token for token in _tokens(secret, number) if token not in known),
+                least_tries=max(0, least - _rows_of(run_dir, name)),
+                settings=settings,
+                per_second=per_second,
+                deadline=deadline,
+                result=result,
+                sign_ins=sign_ins,
+                on_try=on_try,
+            )
+    finally:  # also of one that is interrupted: what it has met is open, or it has opened it
+        if result.found:
+            _note(run_dir, result)
     if not (result.stopped or result.unproved):
         _note_complete(run_dir)
     return result

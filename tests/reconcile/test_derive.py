@@ -11,7 +11,7 @@ from harness.cli.main import main
 from harness.errors import LedgerError
 from harness.exit_codes import ExitCode
 from harness.ledger.ledger import Stage, Store
-from harness.ledger.reader import read_account
+from harness.ledger.reader import read_account, read_leftovers
 from harness.ledger.tokens import Tokens
 from harness.reconcile import derive
 from harness.reconcile.derive import sweep_derived
@@ -126,6 +126,22 @@ def test_what_can_not_be_asked_becomes_a_leftover(
     simulator.faults()
     assert read_account(tmp_path).leftover == result.unproved > 0
     assert token in simulator.truth()["open_tokens"]
+
+
+def test_one_that_is_broken_off_lists_what_it_has_left_open(simulator: Any, tmp_path: Path) -> None:
+    before = set(simulator.truth()["open_tokens"])
+    leave_open(simulator, 1, [Tokens.of(tmp_path, "a").next()])
+
+    def break_off(_: Any) -> None:
+        raise LedgerError("broken off")
+
+    simulator.faults(ignore_clear=1)
+    with pytest.raises(LedgerError, match="broken off"):
+        run(simulator, tmp_path, deadline_s=0.3, on_try=break_off)
+    simulator.faults()
+    listed = {left.token for left in read_leftovers(tmp_path)}
+    assert set(simulator.truth()["open_tokens"]) - before <= listed
+    assert listed
 
 
 def deleted(directory: Path, simulator: Any) -> list[str]:
