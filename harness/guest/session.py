@@ -176,7 +176,10 @@ class GuestSession:
             if tried_ns := connection.tried_ns:
                 now, outcome = monotonic_ns(), connect_outcome(error)
                 due = tried_ns if due is None else due + connection.paced_ns
-                self._recorder.add(Sample("session_open", due, tried_ns, now, now, outcome))
+                # Its own clock had not begun: who is cut in a usual connect has not waited for it.
+                early = was_cut(error) and not connection.in_vain
+                sent_ns = now if early else tried_ns
+                self._recorder.add(Sample("session_open", due, sent_ns, now, now, outcome))
             raise
         self._story = Story.CONNECTED
 
