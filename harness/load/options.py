@@ -271,14 +271,15 @@ def read_options(parsed: argparse.Namespace) -> RunOptions:
     url = getattr(parsed, "target", "")
     if not url:
         raise ConfigError(HOW_TO_SIMULATE)
-    if getattr(parsed, "host", None):
-        raise ConfigError(f"--host: got {parsed.host!r}; name the target with --target instead")
     terms = resolve_target(
         url,
         Path(parsed.targets),
         ca_file=parsed.ca_file or None,
         origin=parsed.origin or None,
     )
+    # The web UI's form posts the host that it shows, which is the target's.
+    if getattr(parsed, "host", None) not in (None, "", terms.target.netloc):
+        raise ConfigError(f"--host: got {parsed.host!r}; name the target with --target instead")
     reports = Path(parsed.reports)
     from_master = getattr(parsed, LEARNED, None)  # by the master, who has the reports folder
     learned = read_learned(reports, terms) if from_master is None else Learned.of(from_master)

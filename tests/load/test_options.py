@@ -46,3 +46,5 @@ def test_no_target_says_how_to_start_the_simulator(monkeypatch: pytest.MonkeyPat
 def test_a_host_is_refused_because_nobody_would_obey_it() -> None:
     with pytest.raises(ConfigError, match=r"--host: got 'http://x'; name the target with --target"):
         read_options(Namespace(**{**vars(parsed("--target", URL)), "host": "http://x"}))
+    for host in ("", "127.0.0.1:1"):  # what the web UI's form posts
+        read_options(Namespace(**{**vars(parsed("--target", URL)), "host": host}))

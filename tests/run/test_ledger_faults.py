@@ -187,7 +187,8 @@ def test_harness_run_on_a_disk_that_is_full_says_why(small_disk: Path, tmp_path:
         fill(small_disk / "filler")
         output, _ = process.communicate(timeout=120)
     assert process.returncode in (4, 6), output
-    assert "the run's record can't be written: No space left on device" in output
+    assert "verdict  INVALID" in output
+    assert "can't be written: No space left on device" in output, output
     assert "Traceback" not in output
     assert "open 0" in output  # by the simulator's own count: all were cleared all the same
 
@@ -253,7 +254,7 @@ def test_a_read_only_disk_is_read_and_not_swept(small_disk: Path) -> None:
     for words, code, text in (
         (["leftovers", str(directory)], 4, "7 left over"),
         (["sweep", str(directory), "--dry-run"], 4, "would end 7 sessions"),
-        (["sweep", str(directory)], 8, "what is ended could not be noted"),
+        (["sweep", str(directory)], 8, "the end of a session could not be noted"),
         (
             ["run", str(locustfile(small_disk.parent)), "--reports", str(small_disk / "r")],
             8,

@@ -116,4 +116,4 @@ def test_each_says_what_it_is_for_and_imports_nothing_of_the_inside(path: Path) 
     assert "?" in told or path.stem in ("launch", "script", "reconnect")
     froms = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert {m for m in froms if m and m.startswith("harness")} == {"harness.load"}
-    assert 20 <= len(path.read_text().splitlines()) <= 40
+    assert 20 <= len(path.read_text().splitlines()) <= 50

@@ -36,7 +36,7 @@ class Runner:
         self.stats = SimpleNamespace(total=None, entries={}, history=[])
 
     def register_message(self, name: str, listener: Any, concurrent: bool = False) -> None:
-        assert concurrent
+        assert concurrent or name == "harness_clock"  # whose answer is one stamp
         self.listeners[name] = listener
 
     def quit(self) -> None:
