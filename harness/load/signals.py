@@ -121,9 +121,9 @@ class OneEnd:
         current = gevent.getcurrent()
         if self._maker is current:
             return  # a listener asks for what is going on
-        if self._maker is not None:
+        while self._maker is not None:
             self._made.wait()
-            return
+        # A run that has ended meanwhile is not ended again by Locust; the next one may go on.
         self._maker = current
         self._made.clear()
         try:

@@ -131,6 +131,31 @@ def test_roads_meet(environment: Any, first: str, second: str) -> None:
         assert story == ["again"]
 
 
+def test_a_stop_meant_for_the_next_run_ends_it_too(environment: Any) -> None:
+    """In the web UI the next run can begin while the report of the one before is being made."""
+    runner = environment.runner
+    runner.state = "running"
+    OneEnd(runner, on_story=lambda: None)
+    ended: list[str] = []
+    begun, go_on = gevent.event.Event(), gevent.event.Event()
+
+    def slowly(**_: Any) -> None:
+        begun.set()
+        go_on.wait(5)
+        ended.append(runner.state)
+
+    environment.events.test_stop.add_listener(slowly)
+    first = gevent.spawn(runner.stop)
+    begun.wait(5)
+    runner.state = "running"  # the next run
+    second = gevent.spawn(runner.stop)
+    gevent.sleep(0)
+    go_on.set()
+    gevent.joinall([first, second], timeout=5, raise_error=True)
+    assert len(ended) == 2
+    assert runner.state == "stopped"
+
+
 @pytest.mark.parametrize("road", ["stop", "quit"])
 def test_a_listener_of_the_end_may_ask_for_it(environment: Any, road: str) -> None:
     runner = environment.runner
