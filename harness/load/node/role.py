@@ -222,6 +222,7 @@ class Leader(Node):
         run_id = new_run_id() if again or not options.run_id else options.run_id
         disk = self.admission.check_room(options, getattr(self.runner, "worker_count", 0))
         self.directory = directory = make_run_directory(options.reports, run_id)
+        self.live = Live()  # together with the name: the page shows no run with another's figures
         self.going = True
         if warning := others_may_write(options.reports):
             LOG.warning(warning)
@@ -232,7 +233,6 @@ class Leader(Node):
             from harness.reconcile.platform import note_counts
 
             note_counts(directory, "before", options.target)
-        self.live = Live()
         self._duties = self._duties_of(directory)
         self._failed = Duties(LOG.error)
         self._open(options, directory, warm_up)
