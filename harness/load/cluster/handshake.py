@@ -23,7 +23,7 @@ from typing import Any
 
 import gevent
 import orjson
-from locust.runners import STATE_INIT, MasterRunner, WorkerRunner
+from locust.runners import STATE_INIT, STATE_STOPPED, MasterRunner, WorkerRunner
 
 from harness import __version__
 from harness.clock import monotonic_ns, wall_ns
@@ -198,6 +198,7 @@ class Handshake:
         self._facts: dict[str, dict[str, Any]] = {}
         self._came_ns: dict[str, int] = {}
         self._options: dict[str, Any] = {}
+        self._has_run = False
         self._own_facts: dict[str, Any] | None = None
         """what the master makes of the options, while a run goes on"""
         self._here_at_start: set[str] = set()
@@ -277,6 +278,7 @@ class Handshake:
     def end(self) -> None:
         """The run is over: who comes now is looked at when the next one begins."""
         self._own_facts = None
+        self._has_run = True
 
     def _ready(self) -> list[str]:
         return [worker.id for worker in self._runner.clients.ready]
@@ -298,6 +300,9 @@ class Handshake:
             node.state = GREETING
         elif node.state == GREETING:
             node.state = STATE_INIT
+            # With nobody ready Locust takes the test for stopped, and shows no form to begin one.
+            if self._runner.state == STATE_STOPPED and not self._has_run:
+                self._runner.update_state(STATE_INIT)
 
     def _starts_anew(self, worker: str) -> bool:
         """With our parameters: it will be back under another id."""
