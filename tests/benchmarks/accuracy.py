@@ -26,6 +26,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from harness.measure.histogram import rank
+
 QUANTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99_9": 99.9, "max": 100.0}
 # p50 to p99 within 1 % or 0.5 ms, p99.9 and max within 2 % or 2 ms of the simulator's record.
 BOUNDS = {"p50": (0.01, 0.5), "p90": (0.01, 0.5), "p99": (0.01, 0.5)}
@@ -258,10 +260,10 @@ def _quantiles(pairs: list[tuple[float, int]]) -> dict[str, float]:
     total = sum(count for _, count in pairs)
     found = {}
     for name, quantile in QUANTILES.items():
-        rank, seen = max(1, int(quantile / 100 * total + 0.5)), 0
+        wanted, seen = rank(quantile, total), 0
         for value, count in pairs:
             seen += count
-            if seen >= rank:
+            if seen >= wanted:
                 found[name] = value
                 break
     return found
