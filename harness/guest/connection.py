@@ -17,7 +17,14 @@ from harness.errors import (
     TransportError,
 )
 from harness.guest.inbox import Inbox, nothing
-from harness.guest.outcomes import Ending, connect_outcome, ending_of, ending_of_state, was_cut
+from harness.guest.outcomes import (
+    Ending,
+    connect_outcome,
+    ending_of,
+    ending_of_state,
+    in_vain,
+    was_cut,
+)
 from harness.guest.rate_limit import UNLIMITED, Pace
 from harness.guest.settings import GuestSettings, Observer
 from harness.measure.model import Outcome, Sample
@@ -213,8 +220,7 @@ class Connection:
         return inbox.response
 
     def _note_cut(self, operation: str, waited_ns: int) -> None:
-        slowest_ns = self._recorder.slowest_opening_ns(operation)
-        if slowest_ns and waited_ns > slowest_ns:
+        if in_vain(waited_ns, self._recorder.slowest_opening_ns(operation)):
             self.in_vain = True
 
     def say(self, body: str, due_ns: int | None = None) -> int:

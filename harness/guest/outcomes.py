@@ -261,6 +261,17 @@ def was_cut(error: BaseException | None) -> bool:
     return error is not None and not isinstance(error, Exception)
 
 
+STALL_NS = 1_000_000_000
+"""By how much a wait has to be longer than any before: a stall of our own loop is no silence of the
+service, and of a few waits the newest is often a little longer than all others."""
+
+
+def in_vain(waited_ns: int, slowest_ns: int) -> bool:
+    """Whether a wait that the end of the run cut was hopeless; ``slowest_ns`` is the longest that
+    one of its kind took, 0 where none has come to its end yet."""
+    return slowest_ns > 0 and waited_ns > slowest_ns + STALL_NS
+
+
 def question_outcome(error: BaseException | None) -> Outcome:
     """How the open questions of a story end that ends so."""
     if was_cut(error):

@@ -24,6 +24,7 @@ import regex
 
 from harness.clock import monotonic_ns
 from harness.errors import ConfigError, NotPossible
+from harness.guest.outcomes import in_vain
 from harness.measure.model import GREETING, TURN, Outcome, Question, Sample, Wait
 from harness.measure.recorder import (
     GUESTS_JOINED,
@@ -222,10 +223,10 @@ class Questions:
             self.missed = outcome
 
     def missed_by(self, now_ns: int) -> Outcome | None:
-        """What was missed already, or the end of a question that is open for longer than any answer
-        has taken so far: that the run ends now is no excuse for it."""
+        """What was missed already, or the end of a question that has waited in vain: that the run
+        ends now is no excuse for it."""
         slowest_ns = self._recorder.slowest_answer_ns()
-        if slowest_ns and any(now_ns - one.sent_ns > slowest_ns for one in self.open):
+        if any(in_vain(now_ns - one.sent_ns, slowest_ns) for one in self.open):
             return self.missed or Outcome.CUT_SHORT
         return self.missed
 
