@@ -91,11 +91,11 @@ def _turned_away(
         return ""
     told = f"of {due:,} arrivals due, {many['dropped']:,} were dropped and {many['late']:,} late"
     no_slot, turned_away = arrivals.get("no_slot", 0), sum(many.values())
+    ended = arrivals.get("slots_gone", 0) or arrivals.get("slots_done", 0)
+    why = "" if ended else " (its stories open none)"  # where slots ended, another reason tells it
     for kind, number in never_asked.items():
         slots = f"no slot of class {kind}" if kind else "no slot"
-        told += (
-            f", {number:,} of them because {slots} ever asked for a guest (its stories open none)"
-        )
+        told += f", {number:,} of them because {slots} ever asked for a guest{why}"
         no_slot, turned_away = no_slot - number, turned_away - number
     if never_asked and turned_away <= ALLOWED * due:
         return told
