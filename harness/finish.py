@@ -22,7 +22,7 @@ import orjson
 from harness.config.target import Target
 from harness.errors import HarnessError
 from harness.exit_codes import ExitCode
-from harness.rundir.layout import RunDirectory, sweep_command, write_start
+from harness.rundir.layout import REPORT_PAGE, RunDirectory, sweep_command, write_start
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -120,7 +120,10 @@ def finished_before(directory: Path) -> Finished | None:
         int(record["exit_code"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    report = str(record.get("report") or directory)
+    if (directory / REPORT_PAGE).exists():
+        report = str(directory)
+    else:
+        report = f"there is none: make it with harness report {directory}"
     return Finished(directory=directory, record=record, report=report)
 
 

@@ -188,7 +188,10 @@ def test_harness_run_on_a_disk_that_is_full_says_why(small_disk: Path, tmp_path:
         output, _ = process.communicate(timeout=120)
     assert process.returncode in (4, 6), output
     assert "verdict  INVALID" in output
-    assert "can't be written: No space left on device" in output, output
+    # Room for the record may come free when the ledger is closed; the page needs more.
+    unwritten = "the run's record can't be written: No space left on device"
+    assert unwritten in output or "report   there is none: make it with harness report" in output
+    assert "the measurements can't be written: No space left on device" in output, output
     assert "Traceback" not in output
     assert "open 0" in output  # by the simulator's own count: all were cleared all the same
 
