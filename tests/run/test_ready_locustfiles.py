@@ -116,4 +116,7 @@ def test_each_says_what_it_is_for_and_imports_nothing_of_the_inside(path: Path) 
     assert "?" in told or path.stem in ("launch", "script", "reconnect")
     froms = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert {m for m in froms if m and m.startswith("harness")} == {"harness.load"}
-    assert 20 <= len(path.read_text().splitlines()) <= 50
+    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    listed = sum((node.end_lineno or 0) - node.lineno + 1 for node in imports)
+    # Beside its imports, for which the formatter may take a line a name.
+    assert 20 <= len(path.read_text().splitlines()) - listed <= 38
