@@ -197,7 +197,8 @@ def test_who_is_killed_while_it_opens_its_session_for_too_long_is_not_served(rig
     assert guests(taken) == {"not_configured": 1}
 
 
-def test_a_guest_who_is_killed_is_cut_and_so_is_its_question(rig: Any) -> None:
+def cut_in_silence(rig: Any, *, after_s: float) -> None:
+    """A guest who waits for an answer that never comes, when the run ends."""
     rig.simulator.faults(no_reply=1)
 
     def story() -> None:
@@ -206,8 +207,12 @@ def test_a_guest_who_is_killed_is_cut_and_so_is_its_question(rig: Any) -> None:
             guest.await_reply(within="60s")
 
     greenlet = gevent.spawn(story)
-    gevent.sleep(0.5)
+    gevent.sleep(after_s)
     greenlet.kill()
+
+
+def test_a_guest_who_is_killed_is_cut_and_so_is_its_question(rig: Any) -> None:
+    cut_in_silence(rig, after_s=0.5)
     taken = rig.taken()
     assert taken.outcomes["reply"] == {Outcome.CUT_SHORT: 1}
     assert guests(taken) == {"cut": 1}
@@ -217,16 +222,7 @@ def test_a_guest_cut_while_it_waits_for_longer_than_any_answer_took_is_not_serve
     with rig.guest() as guest:
         guest.say("hello")
         guest.await_reply(within="5s")
-    rig.simulator.faults(no_reply=1)
-
-    def story() -> None:
-        with rig.guest() as guest:
-            guest.say("hello")
-            guest.await_reply(within="60s")
-
-    greenlet = gevent.spawn(story)
-    gevent.sleep(2)
-    greenlet.kill()
+    cut_in_silence(rig, after_s=2)
     taken = rig.taken()
     assert taken.outcomes["reply"] == {Outcome.OK: 1, Outcome.CUT_SHORT: 1}
     assert taken.counts[STORIES_CUT] == 1
@@ -237,16 +233,7 @@ def test_a_guest_cut_in_a_wait_only_a_little_longer_than_others_is_cut(rig: Any)
     with rig.guest() as guest:
         guest.say("hello")
         guest.await_reply(within="5s")
-    rig.simulator.faults(no_reply=1)
-
-    def story() -> None:
-        with rig.guest() as guest:
-            guest.say("hello")
-            guest.await_reply(within="60s")
-
-    greenlet = gevent.spawn(story)
-    gevent.sleep(0.5)
-    greenlet.kill()
+    cut_in_silence(rig, after_s=0.5)
     assert guests(rig.taken()) == {"served": 1, "cut": 1}
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from locusts import ROOT, finish, in_session, locustfile, only_run
-from namespaces import NEAR, Network, NotHere, Twin
+from namespaces import NEAR, Network, Twin
 
 from harness.ledger.reader import read_account, read_leftovers, read_process
 from harness.rundir.layout import RunDirectory
@@ -23,23 +23,6 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
 
 BUS = "5557"  # nobody else is in the namespace
 GUESTS = 8
-
-
-@pytest.fixture
-def network() -> Iterator[Network]:
-    try:
-        made = Network()
-    except NotHere as why:
-        pytest.skip(str(why))
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def twin(network: Network) -> Iterator[Twin]:
-    running = Twin(network)
-    yield running
-    running.stop()
 
 
 class Cluster:

@@ -17,7 +17,7 @@ import psutil
 import pytest
 import yaml
 from locusts import ROOT, in_session
-from namespaces import Network, NotHere, Twin
+from namespaces import Network, Twin
 
 from harness.cli.main import main
 from harness.exit_codes import ExitCode
@@ -104,23 +104,6 @@ class Cluster:
         for process in self.running:
             if process.poll() is None:
                 self.kill(process)
-
-
-@pytest.fixture
-def network() -> Iterator[Network]:
-    try:
-        made = Network()
-    except NotHere as why:
-        pytest.skip(str(why))
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def twin(network: Network) -> Iterator[Twin]:
-    running = Twin(network)
-    yield running
-    running.stop()
 
 
 @pytest.fixture
