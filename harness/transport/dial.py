@@ -16,7 +16,7 @@ import ssl
 import sys
 from base64 import b64encode
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from itertools import count, zip_longest
 
 import gevent
 from gevent import monkey
@@ -31,12 +31,14 @@ from harness.safe_text import safe_quote, without_secret
 HEAD_LIMIT = 16_384
 # Linux: choose the port at connect, so that one address can use a port towards several servers.
 IP_BIND_ADDRESS_NO_PORT = 24
+# Whose turn it is among source addresses. Processes of one run don't all begin with the first.
+_turns = count(random.randrange(1_000_000))
 
 
 def bind_source(
     sock: socket.socket, family: socket.AddressFamily, sources: tuple[str, ...]
 ) -> None:
-    """Bind to one of the source addresses of the socket's family, any of them as likely.
+    """Bind to the next of the source addresses of the socket's family: each has its turn.
 
     Raises OSError when an address is not of this machine, or when all are of the other family.
     """
@@ -45,7 +47,7 @@ def bind_source(
     fitting = [one for one in sources if (":" in one) == (family == socket.AF_INET6)]
     if not fitting:
         raise OSError(f"no source address fits {family.name}")
-    source = random.choice(fitting)
+    source = fitting[next(_turns) % len(fitting)]
     if family == socket.AF_INET and sys.platform == "linux":
         sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
     try:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 import ssl
+import sys
 import time
 
 import gevent
@@ -11,7 +12,7 @@ import pytest
 from fakes import FakeServer, Peer
 
 from harness.errors import ConnectFailed
-from harness.transport.dial import Address, _alternating, _connect_first, dial
+from harness.transport.dial import Address, _alternating, _connect_first, bind_source, dial
 
 
 def idle(peer: Peer) -> None:
@@ -33,6 +34,18 @@ def test_plain_and_tls_phases_are_timed() -> None:
         link = dial(Address(host="127.0.0.1", port=server.port), timeout_s=5)
         link.close()
     assert link.phases.keys() == {"tcp"}  # an address needs no looking up
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
+def test_each_source_address_has_its_turn() -> None:
+    sources = ("127.0.0.2", "::1", "127.0.0.3", "127.0.0.4")
+    used = []
+    for _ in range(6):
+        with socket.socket() as sock:
+            bind_source(sock, socket.AF_INET, sources)
+            used.append(sock.getsockname()[0])
+    assert used[:3] == used[3:]
+    assert set(used) == {"127.0.0.2", "127.0.0.3", "127.0.0.4"}
 
 
 def test_a_refused_connection_names_the_phase_and_the_place() -> None:
