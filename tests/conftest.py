@@ -26,6 +26,8 @@ del os.environ["LOCUST_SKIP_MONKEY_PATCH"]
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As in a shell's background. What is ignored is inherited, and the tests send it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as under nohup
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from browser import Browser, find_chromium
 from processes import ROOT, Simulator, StoodStill
 
