@@ -33,7 +33,8 @@ import psutil
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from locusts import environment_for, launch, locustfile  # noqa: E402 - found by the path set above
+from commits import COMMIT  # noqa: E402 - found by the path set above, or by pytest's
+from locusts import environment_for, launch, locustfile  # noqa: E402 - as above
 from processes import Simulator  # noqa: E402 - as above
 
 from harness.exit_codes import ExitCode  # noqa: E402 - as above
@@ -121,9 +122,6 @@ scenarios:
 {steps}
 """
 ENDS_WITHIN_S = 100
-COMMIT = subprocess.run(
-    ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-).stdout.strip()
 SETTLE_S = 0.4
 """Most guests are in session; so long for the others to come."""
 
@@ -156,7 +154,7 @@ class Outcome:
     """Sessions that the service opened in all; None where that was not kept."""
     struck: int | None = None
     """How often the service's fault struck."""
-    commit: str = field(default_factory=lambda: COMMIT)
+    commit: str = COMMIT
     took_s: float = 0.0
     told: str = ""
     when: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))

@@ -11,7 +11,6 @@ import random
 import signal
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -23,6 +22,7 @@ from threading import Event, Lock
 from typing import Any
 
 from cells import CELLS, ENDINGS, FAULTS, MODES, ROOT, Cell, Outcome, Twin, try_cell
+from commits import counted
 
 STATE = ROOT / "reports" / "crash-matrix.jsonl"
 HEAD = """\
@@ -153,7 +153,7 @@ def table(outcomes: Iterable[Outcome], *, seed: int, kills: str) -> str:
         f"`make crash-matrix`, {_span(by_cell.values())}, seed {seed}: {held} of {len(by_cell)} "
         f"cells hold, of {len(CELLS)} in all. {kills}".rstrip(),
         "",
-        f"The code: {_commits(by_cell.values())}.",
+        f"The code: {counted(outcome.commit for outcome in by_cell.values())}.",
         "",
         HEAD,
         "| fault | mode | " + " | ".join(ENDINGS) + " |",
@@ -182,12 +182,6 @@ def table(outcomes: Iterable[Outcome], *, seed: int, kills: str) -> str:
             for o in broken
         ]
     return "\n".join(lines) + "\n"
-
-
-def _commits(outcomes: Iterable[Outcome]) -> str:
-    """Which code the cells are of, the most cells first."""
-    counted = Counter(outcome.commit or "not kept" for outcome in outcomes)
-    return ", ".join(f"{commit} ({cells} cells)" for commit, cells in counted.most_common())
 
 
 def _span(outcomes: Iterable[Outcome]) -> str:

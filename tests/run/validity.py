@@ -22,6 +22,7 @@ from pathlib import Path
 from threading import Event, Lock
 from typing import Any
 
+from commits import counted
 from plants import MODES, PLANTS, STORIES, WORKLOADS
 from validity_cells import CELLS, ROOT, Cell, Outcome, try_cell
 
@@ -59,7 +60,7 @@ class Progress:
 
     def _take(self, row: dict[str, Any]) -> None:
         if row["seed"] == self.seed:
-            outcome = Outcome(Cell(**row["cell"]), **row["outcome"])
+            outcome = Outcome(Cell(**row["cell"]), **{"commit": "", **row["outcome"]})
             if outcome.cell in CELLS:
                 self.outcomes[outcome.cell] = outcome
 
@@ -127,6 +128,8 @@ def table(outcomes: Iterable[Outcome], *, seed: int) -> str:
         "",
         f"`make validity-matrix`, {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC, "
         f"seed {seed}: {held} of {len(by_cell)} cells hold, of {len(CELLS)} in all.",
+        "",
+        f"The code: {counted(outcome.commit for outcome in by_cell.values())}.",
         "",
         HEAD,
         "| planted | story | " + " | ".join(", ".join(column) for column in columns) + " |",

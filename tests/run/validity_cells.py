@@ -24,7 +24,8 @@ import psutil
 ROOT = Path(__file__).parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from plants import (  # noqa: E402 - found by the path set above, or by pytest's
+from commits import COMMIT  # noqa: E402 - found by the path set above, or by pytest's
+from plants import (  # noqa: E402
     CLOSED,
     GOES_ON,
     LENGTH_S,
@@ -114,6 +115,7 @@ class Outcome:
     took_s: float = 0.0
     told: str = ""
     reasons: str = ""
+    commit: str = COMMIT
     when: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
 
