@@ -31,6 +31,7 @@ COMMANDS: dict[str, str] = {
     "target": "write or list the file of named targets",
     "preflight": "check a target, this machine and the schedule before a run",
     "leftovers": "list the sessions of a run without proof of their end",
+    "worker": "be a worker of a run that a master on another machine leads",
     "pause": "pause a running test: no new guests until it is resumed",
     "stop": "end a running test in order",
     "sweep": "end the sessions that a run left behind",

@@ -130,6 +130,9 @@ SEARCH = Setting(
 FROM_MASTER = Setting(
     variable="HARNESS_FROM_MASTER", help="a worker's parameters are those of its master"
 )
+HANDED_OUT = Setting(
+    variable="HARNESS_HANDED_OUT", help="folder of the files that a worker has from its master"
+)
 
 BEHAVIOUR = (
     PACE, CONNECTIONS, HISTORY, MAX_CONNECTION_AGE, AUTO_JOIN, REPLIES, GREETS, TURNS,
@@ -145,7 +148,15 @@ PARAMETERS = (RATE, OVER, ARRIVALS, STAY, SILENCE, SEED, OCCUPANCY)
 SETTINGS: Mapping[str, Setting] = MappingProxyType(
     {
         one.variable: one
-        for one in (*LOCUST_OPTIONS, *PARAMETERS, RUN_ID, SIMULATOR, SEARCH, FROM_MASTER)
+        for one in (
+            *LOCUST_OPTIONS,
+            *PARAMETERS,
+            RUN_ID,
+            SIMULATOR,
+            SEARCH,
+            FROM_MASTER,
+            HANDED_OUT,
+        )
     }
 )
 

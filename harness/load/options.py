@@ -15,6 +15,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any, TypeVar
 
+import orjson
 from locust import events
 
 from harness.config.guard import Rule, parse_overrides
@@ -22,10 +23,12 @@ from harness.config.run_config import (
     ARRIVALS,
     CONFIG_FILE,
     FROM_MASTER,
+    HANDED_OUT,
     LOCUST_OPTIONS,
     OCCUPANCY,
     OVER,
     RATE,
+    REPORTS,
     SEED,
     SILENCE,
     STAY,
@@ -210,6 +213,8 @@ HOW_TO_SIMULATE = (
     "  HARNESS_TARGET='ws://127.0.0.1:PORT/v1?deploymentId=UUID' locust -f LOCUSTFILE"
 )
 
+MANIFEST = "handed-out.json"
+"""Among the files that a worker has from its master: option → path there → path here."""
 RUN_ID = "harness_run_id"
 SHARES = "harness_shares"
 LEARNED = "harness_learned"
@@ -271,16 +276,20 @@ def read_options(parsed: argparse.Namespace) -> RunOptions:
     url = getattr(parsed, "target", "")
     if not url:
         raise ConfigError(HOW_TO_SIMULATE)
+    here = _Handed.of_process()
     terms = resolve_target(
         url,
-        Path(parsed.targets),
-        ca_file=parsed.ca_file or None,
+        Path(here.path("targets", parsed.targets)),
+        ca_file=here.path("ca_file", parsed.ca_file) or None,
         origin=parsed.origin or None,
     )
+    if terms.target.ca_file is not None:  # the targets file may name it
+        ca_file = Path(here.path("ca_file", str(terms.target.ca_file)))
+        terms = replace(terms, target=replace(terms.target, ca_file=ca_file))
     # The web UI's form posts the host that it shows, which is the target's.
     if getattr(parsed, "host", None) not in (None, "", terms.target.netloc):
         raise ConfigError(f"--host: got {parsed.host!r}; name the target with --target instead")
-    reports = Path(parsed.reports)
+    reports = Path(here.reports or parsed.reports)
     from_master = getattr(parsed, LEARNED, None)  # by the master, who has the reports folder
     learned = read_learned(reports, terms) if from_master is None else Learned.of(from_master)
     return RunOptions(
@@ -288,7 +297,7 @@ def read_options(parsed: argparse.Namespace) -> RunOptions:
         overrides=parse_overrides([part for part in parsed.override.split(";") if part.strip()]),
         reports=reports,
         metrics=_metrics(parsed.metrics_address, parsed.metrics_port),
-        slo=Path(parsed.slo) if parsed.slo else None,
+        slo=Path(here.path("slo", parsed.slo)) if parsed.slo else None,
         warm_up_s=seconds(parsed.warm_up, "--warm-up") if parsed.warm_up else None,
         confident=_on_off("--confident", parsed.confident),
         disk_guard=_on_off("--disk-guard", parsed.disk_guard),
@@ -297,6 +306,33 @@ def read_options(parsed: argparse.Namespace) -> RunOptions:
         learned=learned,
         guest_options=read_guest_options(parsed, terms, learned),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Handed:
+    """Where this process has files that its options name: a worker may have them from its master.
+
+    Its reports are then where it was told itself: the master's folder may not exist here.
+    """
+
+    paths: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    reports: str = ""
+
+    @classmethod
+    def of_process(cls) -> "_Handed":
+        config = RunConfig.of_process()
+        folder = config.get(HANDED_OUT)
+        if not folder:
+            return cls()
+        try:
+            found = orjson.loads((Path(folder) / MANIFEST).read_bytes())
+        except (OSError, orjson.JSONDecodeError) as error:
+            raise ConfigError(f"what the master handed out is gone: {error}") from None
+        return cls(found, config.get(REPORTS))
+
+    def path(self, option: str, text: str) -> str:
+        """The file that an option names, as it is here."""
+        return self.paths.get(option, {}).get(str(Path(text)), text) if text else text
 
 
 def _on_off(option: str, text: str) -> bool:

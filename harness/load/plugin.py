@@ -10,6 +10,7 @@ from locust.runners import STATE_RUNNING, STATE_SPAWNING
 from harness.errors import ConfigError, LedgerError
 from harness.exit_codes import ExitCode
 from harness.load.admission import refuse, tell_shortly
+from harness.load.cluster.handout import remove_at_end
 from harness.load.cluster.master_port import harden_receiving
 from harness.load.health import Duties, calling_place, place_of
 from harness.load.logs import LOG, install
@@ -29,6 +30,7 @@ def register() -> None:
     """Listen to Locust."""
     end_with_supervisor()
     harden_receiving()
+    remove_at_end()
     sys.excepthook = tell_shortly(sys.excepthook)
     for hook, listener in ((events.init_command_line_parser, add_options), (events.init, _attach)):
         hook.add_listener(listener)  # type: ignore[no-untyped-call]

@@ -129,7 +129,11 @@ def _scripts(users: Iterable[Any]) -> str:
 
 
 def _own_modules(environment: Any) -> dict[str, str]:
-    """What the locustfile has imported from its own folder."""
+    return {name: _digest([_content(path)]) for name, path in own_files(environment).items()}
+
+
+def own_files(environment: Any) -> dict[str, Path]:
+    """Modules that the locustfile has imported from its own folder, by name."""
     files = {Path(name).resolve() for name in environment.parsed_locustfiles or ()}
     folders = {file.parent for file in files}
     found = {}
@@ -143,7 +147,7 @@ def _own_modules(environment: Any) -> dict[str, str]:
             and any(path.is_relative_to(folder) for folder in folders)
             and not path.is_relative_to(sys.prefix)
         ):
-            found[name] = _digest([_content(path)])
+            found[name] = path
     return found
 
 

@@ -18,6 +18,7 @@ from locust.rpc import Message, zmqrpc
 from locust.runners import MasterRunner
 
 from harness.load.cluster.drain import DRAINED
+from harness.load.cluster.handout import ASK_FILES
 from harness.load.cluster.handshake import ASK_CLOCK, FACTS, HELLO
 from harness.load.cluster.leases import ASK
 from harness.load.cluster.replication import BEGIN, END, GO_ON, SHIP
@@ -28,6 +29,8 @@ MALFORMED, STRANGER = "malformed", "unknown sender"
 READY = "client_ready"
 LOCUSTFILE = "locustfile"
 """By it a worker that was started with ``-f -`` asks for the locustfile, before it is ready."""
+BEFORE_READY = (LOCUSTFILE, ASK_FILES)
+"""What somebody may ask who has no locustfile yet."""
 MOST_BYTES = 64 << 20
 """Of one message: an interval of a busy worker has some hundred kilobytes."""
 _MOST_NAME = 300
@@ -87,7 +90,9 @@ class MasterPort:
             return self._refuse(MALFORMED, client, kind)
         if kind == READY:
             self._known.add(client)
-        elif kind != LOCUSTFILE and not (client in self._known or client in self._runner.clients):
+        elif kind not in BEFORE_READY and not (
+            client in self._known or client in self._runner.clients
+        ):
             return self._refuse(STRANGER, client, kind)
         form = FORMS.get(kind)
         try:
@@ -140,6 +145,10 @@ def _is_interval(data: Any) -> bool:
         and isinstance(encoded, dict)
         and all(type(text) is str for text in encoded.values())
     )
+
+
+def _is_file_question(data: Any) -> bool:
+    return all(_is_name(data[name]) for name in ("harness", "locust", "host"))
 
 
 def _is_hello(data: Any) -> bool:
@@ -205,6 +214,7 @@ def _checked(form: Callable[[Any], bool]) -> Callable[[Any], bool]:
 FORMS: Mapping[str, Callable[[Any], bool]] = {
     INTERVAL: _checked(_is_interval),
     LOCUSTFILE: _checked(lambda data: type(data["version"]) is str),
+    ASK_FILES: _checked(_is_file_question),
     HELLO: _checked(_is_hello),
     FACTS: _checked(_is_facts),
     ASK_CLOCK: _checked(_is_clock_question),

@@ -7,6 +7,7 @@ from typing import Any
 from locust.runners import MasterRunner
 
 from harness.load.cluster.drain import Barrier
+from harness.load.cluster.handout import Handout
 from harness.load.cluster.handshake import Handshake, describe
 from harness.load.cluster.leases import Shares
 from harness.load.cluster.master_port import MasterPort
@@ -28,6 +29,7 @@ class MasterNode(Leader):
         super().__init__(environment, runner)
         self._handshake = Handshake(runner, lambda: describe(environment, self.admission.shape))
         self.admission.handshake = self._handshake
+        self._handout = Handout(runner, environment)
         sent_home = self._handshake.sent_home
         self._barrier = Barrier(runner, sent_home)
         self._copies = Copies(runner, sent_home)

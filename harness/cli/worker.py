@@ -1,0 +1,48 @@
+"""``harness worker``: what is typed on a machine that lends its cores to a run."""
+
+from pathlib import Path
+
+from harness.cli.parsing import Command, Namespace, argument, option
+from harness.supervise.worker import join_master
+
+
+def run(args: Namespace) -> int:
+    """Never returns when it has joined: this process becomes the worker."""
+    return join_master(args)
+
+
+COMMAND = Command(
+    "worker",
+    run,
+    [
+        argument("master", metavar="HOST[:PORT]", help="where the master is (port: 5557)"),
+        option(
+            "--within",
+            default="5m",
+            metavar="TIME",
+            help="how long to wait for the master",
+        ),
+        option("--processes", type=int, metavar="N", help="worker processes; -1: one per core"),
+        option(
+            "--reports",
+            type=Path,
+            default="reports",
+            metavar="DIR",
+            help="folder for this worker's own ledger and figures",
+        ),
+    ],
+    description=(
+        "Be a worker of a run that a master leads. The machine needs nothing but this package: "
+        "the locustfile, the modules beside it, scripts with their data, the targets file and a "
+        "private CA come from the master, and so do all options. Sign-ins and secrets do not."
+    ),
+    epilog=(
+        "On the master: harness run FILE --master --expect-workers N --bind ADDRESS\n"
+        "Ctrl-C lets conversations finish, again clears at once, a third time leaves.\n\n"
+        "examples:\n"
+        "  harness worker 10.0.0.1\n"
+        "  harness worker load-master:5557 --processes -1 --within 30m\n"
+    ),
+    usage="harness worker HOST[:PORT] [OPTIONS] [-- LOCUST OPTIONS]",
+    takes_rest=True,
+)

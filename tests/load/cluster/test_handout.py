@@ -1,0 +1,252 @@
+"""A worker that has nothing but the package: what it needs comes from its master."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from locusts import ROOT, in_session, locustfile
+
+from harness.cli.main import main
+from harness.errors import ConfigError
+from harness.exit_codes import ExitCode
+from harness.load.cluster.handout import ask_master, unpack
+from harness.supervise.locust_process import free_port
+from harness.supervise.worker import read_place
+
+SCRIPT = """\
+within: 10s
+feeder: rows.csv
+texts:
+  thanks: {file: said/thanks.txt}
+scenarios:
+  asking:
+    - say: "Where is order {{number}}?"
+    - waitForReplyMatching: "."
+    - say: "{{thanks}}"
+    - waitForReplyMatching: "."
+"""
+
+
+class Machines:
+    """A master in a folder with the files, and workers in empty ones."""
+
+    def __init__(self, folder: Path, target: str) -> None:
+        self.folder, self.target, self.port = folder, target, free_port()
+        self.processes: list[Any] = []
+        (folder / "m").mkdir()
+
+    def master(self, file: Path, *more: str, workers: int = 2, target: str = "") -> Any:
+        return self._start(
+            "m", "run", str(file), "--target", target or self.target, "--master",
+            "--expect-workers", str(workers), "--master-port", self.port, *more,
+        )  # fmt: skip
+
+    def worker(self, name: str, *more: str, **env: str) -> Any:
+        (self.folder / name).mkdir()
+        return self._start(name, "worker", f"127.0.0.1:{self.port}", *more, **env)
+
+    def _start(self, home: str, *words: str, **env: str) -> Any:
+        kept = {name: text for name, text in os.environ.items() if not name.startswith("HARNESS_")}
+        temporary = self.folder / "tmp"
+        temporary.mkdir(exist_ok=True)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "harness", *words],
+            cwd=self.folder / home,
+            env={**kept, "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary), **env},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.processes.append(process)
+        return process
+
+    def end(self, process: Any, within_s: float = 90) -> tuple[int, str]:
+        output, _ = process.communicate(timeout=within_s)
+        return process.returncode, output
+
+    @property
+    def left_behind(self) -> list[str]:
+        return [path.name for path in (self.folder / "tmp").glob("harness-worker-*")]
+
+    def close(self) -> None:
+        for process in self.processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
+@pytest.fixture
+def machines(simulator: Any, tmp_path: Path) -> Iterator[Machines]:
+    made = Machines(tmp_path, simulator.url)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def sessions(simulator: Any) -> tuple[int, set[str]]:
+    truth = simulator.truth()
+    return int(truth["sessions"]["opened"]), set(truth["open_tokens"])
+
+
+@pytest.mark.process
+@pytest.mark.alone
+def test_two_workers_with_nothing_but_the_package(simulator: Any, machines: Machines) -> None:
+    opened, before = sessions(simulator)
+    workers = [machines.worker(name) for name in ("one", "two")]  # who come first wait
+    master = machines.master(ROOT / "locustfiles/load.py", "--rate", "4/s", "--over", "6s")
+    code, output = machines.end(master)
+    told = [machines.end(worker) for worker in workers]
+    assert code == ExitCode.PASS, (output, told)
+    assert [code for code, _ in told] == [ExitCode.PASS] * 2, told
+    now, still_open = sessions(simulator)
+    assert now - opened > 5
+    assert still_open <= before
+    assert all("starting anew" not in output for _, output in told), told
+    assert machines.left_behind == []
+    assert [path.name for path in (machines.folder / "one").iterdir()] == ["reports"]
+
+
+@pytest.mark.process
+@pytest.mark.alone
+def test_script_data_texts_and_targets_come_from_the_master(
+    simulator: Any, machines: Machines
+) -> None:
+    opened, before = sessions(simulator)
+    home = machines.folder / "m"
+    (home / "shop" / "said").mkdir(parents=True)
+    (home / "data").mkdir()
+    script = home / "shop" / "order.yaml"
+    script.write_text(SCRIPT.replace("rows.csv", "../data/rows.csv"))
+    (home / "data" / "rows.csv").write_text("number\n17\n18\n19\n")
+    (home / "shop" / "said" / "thanks.txt").write_text("Thanks.\nBye.\n")
+    (home / "targets.toml").write_text(f'[targets.shop]\nurl = "{simulator.url}"\n')
+    (home / "slo.toml").write_text('objectives = ["leftovers == 0"]\n')
+    words = ("--rate", "3/s", "--over", "5s", "--slo", "slo.toml")
+    master = machines.master(script, *words, target="shop", workers=1)
+    worker = machines.worker("one")
+    code, output = machines.end(master)
+    worker_code, told = machines.end(worker)
+    assert code == ExitCode.PASS, (output, told)
+    assert worker_code == ExitCode.PASS, told
+    now, still_open = sessions(simulator)
+    assert now - opened > 5
+    assert still_open <= before
+
+
+@pytest.mark.process
+@pytest.mark.alone
+def test_what_a_killed_worker_had_open_is_listed(simulator: Any, machines: Machines) -> None:
+    _, before = sessions(simulator)
+    file = locustfile(machines.folder / "m", messages=30, think="400ms")
+    master = machines.master(file, "-u", "8", "-t", "12s", "--stop-timeout", "2s")
+    workers = [machines.worker(name) for name in ("one", "two")]
+    for name in ("one", "two"):
+        in_session(machines.folder / name, 3)
+    time.sleep(1.5)  # the master's copy of its ledger is complete to within a second
+    workers[0].kill()
+    code, output = machines.end(master)
+    assert code in (ExitCode.INVALID, ExitCode.LEFTOVERS), output
+    machines.end(workers[1])
+    # Whatever it had open was swept from the master's copy.
+    assert sessions(simulator)[1] <= before, output
+
+
+@pytest.mark.process
+def test_a_terminated_worker_clears_and_takes_its_files_away(
+    simulator: Any, machines: Machines
+) -> None:
+    _, before = sessions(simulator)
+    file = locustfile(machines.folder / "m", messages=30, think="400ms")
+    master = machines.master(file, "-u", "4", "-t", "30s", "--stop-timeout", "2s", workers=1)
+    worker = machines.worker("one")
+    in_session(machines.folder / "one", 3)
+    assert machines.left_behind
+    worker.terminate()
+    machines.end(worker, within_s=40)
+    assert machines.left_behind == []
+    assert sessions(simulator)[1] <= before
+    master.send_signal(signal.SIGINT)
+    machines.end(master)
+
+
+@pytest.mark.process
+def test_a_worker_with_a_locustfile_that_needs_more_says_what(machines: Machines) -> None:
+    file = locustfile(machines.folder / "m", more="open('notes.txt').read()")
+    (machines.folder / "m" / "notes.txt").write_text("x")
+    machines.master(file, "-u", "1", "-t", "3s", workers=1)
+    code, told = machines.end(machines.worker("one"))
+    assert code == ExitCode.CONFIG, told
+    assert "put what else it reads on this machine" in told
+    assert "Traceback" not in told
+    assert machines.left_behind == []
+
+
+@pytest.mark.process
+def test_another_version_is_refused_on_both_consoles(machines: Machines) -> None:
+    file = locustfile(machines.folder / "m")
+    master = machines.master(file, "-u", "1", "-t", "3s", "--workers-within", "20s", workers=1)
+    other = (
+        "import sys, harness; harness.__version__ = '0.0.1'; "
+        "from harness.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", other, "worker", f"127.0.0.1:{machines.port}"],
+        cwd=machines.folder, capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == ExitCode.CONFIG, done
+    assert "refuses this worker: it has the harness in version '0.0.1'" in done.stderr
+    assert "Traceback" not in done.stderr
+    master.send_signal(signal.SIGINT)
+    machines.end(master)
+    logs = list((machines.folder / "m").rglob("locust.log"))
+    assert any("can't take part: it has the harness" in log.read_text() for log in logs)
+
+
+def test_nobody_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["worker", f"127.0.0.1:{free_port()}", "--within", "1s"]) == ExitCode.CONFIG
+    told = capsys.readouterr()
+    assert "waiting for the master" in told.out
+    assert "Start it with harness run FILE --master" in told.err
+
+
+def test_somebody_else_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.load.cluster.handout.ANSWER_WITHIN_S", 1.0)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(ConfigError, match="does not hand out the files of a run"):
+            ask_master("127.0.0.1", port, within_s=60, say=print)
+
+
+@pytest.mark.parametrize("name", ["/etc/x", "../x", "a/../../x", "", "a\0b"])
+def test_no_file_is_written_elsewhere(tmp_path: Path, name: str) -> None:
+    answer = {"files": {name: b"x"}, "locustfiles": [name], "options": {}, "script": ""}
+    with pytest.raises(ConfigError, match="by a name that is none"):
+        unpack({**answer, "parameters": {}}, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["", ":5", "a:b", "a:0", "a:70000", "::1", "ws://a"])
+def test_what_is_no_place(text: str) -> None:
+    with pytest.raises(ConfigError, match="HOST: expected"):
+        read_place(text)
+
+
+def test_places() -> None:
+    assert read_place("10.0.0.1") == ("10.0.0.1", 5557)
+    assert read_place("master:99") == ("master", 99)
+    assert read_place("[::1]:99") == ("::1", 99)
+    assert read_place("[::1]") == ("::1", 5557)
