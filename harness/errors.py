@@ -49,11 +49,17 @@ class PreflightRefused(HarnessError):
 
 
 class TransportError(HarnessError):
-    """The connection could not be made or did not last."""
+    """The connection could not be made or did not last.
+
+    Of its kinds: ConnectFailed, UpgradeRejected and ConnectionLost.
+    """
 
 
 class ConnectFailed(TransportError):
-    """No connection. ``phase`` is one of ``dns``, ``tcp``, ``proxy``, ``tls``, ``upgrade``."""
+    """No connection could be made.
+
+    ``phase`` is one of ``dns``, ``tcp``, ``proxy``, ``tls``, ``upgrade``; ``why`` is a sentence.
+    """
 
     def __init__(self, phase: str, why: str) -> None:
         super().__init__(f"could not connect ({phase}): {why}")
@@ -62,7 +68,11 @@ class ConnectFailed(TransportError):
 
 
 class UpgradeRejected(TransportError):
-    """The server refused the websocket upgrade with an HTTP status."""
+    """The server refused the websocket upgrade.
+
+    ``status`` is the HTTP status, ``body`` the beginning of the answer, ``retry_after_s`` the
+    seconds that the server asked us to wait, or None.
+    """
 
     def __init__(self, status: int, body: str = "", retry_after_s: float | None = None) -> None:
         hint = {
@@ -76,7 +86,10 @@ class UpgradeRejected(TransportError):
 
 
 class ConnectionLost(TransportError):
-    """The connection ended while it was still needed; ``code`` is the close code, or None."""
+    """The connection ended while it was still needed.
+
+    ``code`` is the websocket close code, or None; ``reason`` is the server's text, often empty.
+    """
 
     def __init__(self, code: int | None, reason: str = "") -> None:
         how = "without a close frame" if code is None else f"with close code {code}"
@@ -99,7 +112,11 @@ class RemoteProtocolError(ProtocolError):
 
 
 class ServiceError(HarnessError):
-    """The service answered a request with an error code (the codes: the vendor's mobile SDK)."""
+    """The service answered a request with an error (the codes: the vendor's mobile SDK).
+
+    ``code`` is its number, ``text`` what it says, ``tracing_id`` our request's, or None. Of its
+    kinds: RateLimited, SessionExpired, SessionNotFound and Forbidden.
+    """
 
     def __init__(self, code: int, text: str, tracing_id: str | None = None) -> None:
         text = safe_quote(text)
@@ -110,7 +127,7 @@ class ServiceError(HarnessError):
 
 
 class RateLimited(ServiceError):
-    """429 or 4029; try again after ``retry_after_s`` seconds."""
+    """429 or 4029: too many requests. ``retry_after_s``: seconds after which to try again."""
 
     def __init__(
         self, code: int, text: str, tracing_id: str | None = None, *, retry_after_s: float = 0.0
@@ -132,7 +149,16 @@ class Forbidden(ServiceError):
 
 
 class ReplyTimeout(HarnessError):
-    """Nothing that was waited for came in time. ``seen`` lists what did come, in order."""
+    """Nothing that was waited for came in time.
+
+    ``waited_for`` says what, ``waited_s`` how long (seconds); ``seen`` lists what did come, in
+    order. A story that goes on without an answer catches it::
+
+        try:
+            guest.await_reply(within="20s")
+        except ReplyTimeout as late:
+            guest.say("Are you still there?")
+    """
 
     def __init__(self, waited_for: str, waited_s: float, seen: tuple[str, ...] = ()) -> None:
         came = "; seen meanwhile: " + ", ".join(seen) if seen else "; nothing came at all"
@@ -144,7 +170,8 @@ class ReplyTimeout(HarnessError):
 
 class NotPossible(HarnessError):
     """The story can't go on with what the service gave: a choice that is not offered, a limit that
-    leaves no room, an address that is none. ``what`` says so in few fixed words.
+    leaves no room, an address that is none. ``what`` says so in few fixed words, ``details`` in
+    those of the case.
     """
 
     def __init__(self, what: str, details: str) -> None:

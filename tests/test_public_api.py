@@ -1,15 +1,18 @@
 """What users rely on: the names locustfiles import, and a README that tells the truth."""
 
 import ast
+import inspect
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import agreed
 import pytest
 
 import harness.load
+from harness.load import GuestSession, GuestUser
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -19,6 +22,43 @@ def test_names_for_locustfiles() -> None:
     names = sorted(harness.load.__all__)
     assert [name for name in names if not hasattr(harness.load, name)] == []
     agreed.hold("load.txt", "".join(f"{name}\n" for name in names))
+
+
+def documented() -> Iterator[tuple[str, object]]:
+    """Each public name of the API, and each verb of a guest."""
+    for name in harness.load.__all__:
+        yield name, getattr(harness.load, name)
+    for kind in (GuestSession, GuestUser):
+        verbs = {name for name, value in vars(kind).items() if inspect.isfunction(value)}
+        verbs -= {"start", "stop", "note_end", "open", "abandon", "wait_time"}  # not for stories
+        for verb in sorted(name for name in verbs if not name.startswith("_")):
+            yield f"{kind.__name__}.{verb}", getattr(kind, verb)
+
+
+TIMES = re.compile(
+    r"\b(within|over|each|at|hold|rise|duration|in_session|median|value|values|low)\b"
+)
+
+
+@pytest.mark.parametrize(("name", "thing"), list(documented()), ids=lambda value: str(value)[:40])
+def test_pydoc_shows_an_example_what_is_raised_and_units(name: str, thing: object) -> None:
+    own = vars(thing).get("__doc__") if isinstance(thing, type) else thing.__doc__
+    told = own or ""
+    assert len(told) > 40, f"{name} has no docstring of its own"
+    if isinstance(thing, type) and issubclass(thing, Exception):
+        attributes = set(inspect.signature(thing.__init__).parameters) - {"self", "args", "kwargs"}
+        own_init = "__init__" in vars(thing)
+        missing = [one for one in attributes if own_init and f"``{one}``" not in told]
+        assert set(missing) <= {"code", "text", "tracing_id"}, f"{name} does not say: {missing}"
+        return
+    assert re.search(r"``[^`]*[(\[. ][^`]*``|::\n", told), f"{name} shows no example"
+    if isinstance(thing, type) and (issubclass(thing, tuple) or name == "Schedule"):
+        return  # what is only looked at raises nothing
+    assert re.search(r"[Rr]aises|ConfigError", told), f"{name} does not say what it raises"
+    if inspect.isfunction(thing):
+        timed = [one for one in inspect.signature(thing).parameters if TIMES.fullmatch(one)]
+        by_kind = name.startswith("GuestSession.")  # the class says it once for all its verbs
+        assert by_kind or not timed or re.search("unit|[Ss]econds", told), f"{name}: {timed}"
 
 
 def test_locustfiles_import_only_locust_the_standard_library_and_the_public_api() -> None:

@@ -75,7 +75,22 @@ _OPEN, _CONNECTED, _TALKING = State.OPEN, ConnectionState.OPEN, Story.TALKING
 
 
 class GuestSession:
-    """One guest, from arrival to proven end. Use it as a context manager."""
+    """One guest, from arrival to proven end: what ``self.guest()`` of a :class:`GuestUser` gives.
+
+    ::
+
+        def ask(guest: GuestSession, text: str) -> str:
+            guest.say(text)
+            return guest.await_reply(within="20s")
+
+    Times are texts with a unit (``"20s"``, ``"500ms"``) or seconds. Each verb raises what the
+    service or the network did: ReplyTimeout, NotPossible, or one of the kinds of ServiceError and
+    TransportError, or RemoteProtocolError. A story need not catch them: it ends as broken off, and
+    the session is cleared. ConfigError is a mistake of the story itself.
+
+    ``guest.step = "paying"`` names the place in the story; the report shows where stories broke
+    off.
+    """
 
     def __init__(
         self,
@@ -184,7 +199,11 @@ class GuestSession:
         self._story = Story.CONNECTED
 
     def join(self, *, attributes: Mapping[str, str] | None = None) -> None:
-        """Enter without a text: the conversation starts and the flow may greet."""
+        """Enter without a text: the conversation starts and the flow may greet.
+
+        ``guest.join()``. ``attributes`` are custom attributes. Raises NotPossible for attributes
+        over the service's limit, ConnectionLost, SessionExpired or another ServiceError.
+        """
         sent = self._attributes(attributes, first=True)
         connection = self.connection
         due = self._begin_speaking()
@@ -206,13 +225,14 @@ class GuestSession:
         file: str = "",
         expect_reply: bool | None = None,
     ) -> None:
-        """Send a text. Returns at once: delivery is measured when its echo comes.
+        """Send a text: ``guest.say("Where is my order?")``.
 
-        ``attributes`` are custom attributes, ``file`` is the id that :meth:`upload` gave. With
-        ``expect_reply=False`` nobody counts on an answer (by default a reply is expected, where
-        the run's settings don't say otherwise). Raises ConfigError for a text over 4096 bytes,
-        NotPossible for attributes over the service's limit, and what came meanwhile:
-        ConnectionLost, SessionExpired, or the ServiceError that answered an earlier message.
+        It returns at once: delivery is measured when its echo comes. ``attributes`` are custom
+        attributes, ``file`` is the id that :meth:`upload` gave. With ``expect_reply=False`` nobody
+        counts on an answer (by default a reply is expected, where the run's settings don't say
+        otherwise). Raises ConfigError for a text over 4096 bytes, NotPossible for attributes over
+        the service's limit, and what came meanwhile: ConnectionLost, SessionExpired, or the
+        ServiceError that answered an earlier message.
         """
         if len(text) * 4 > MAX_TEXT_BYTES and len(text.encode()) > MAX_TEXT_BYTES:
             raise ConfigError(
@@ -242,10 +262,11 @@ class GuestSession:
         self._ask(due, left, expect_reply)
 
     def choose(self, text: str, *more: str, expect_reply: bool | None = None) -> None:
-        """Choose what the message that was waited for last offers, or one that has come since.
+        """Choose what the other side offers: ``guest.choose("Refund")``.
 
-        Of a list picker ``more`` than one may be chosen, all in one message. NotPossible when none
-        of them offers it.
+        It looks at the message that was waited for last and at those that have come since. Of a
+        list picker ``more`` than one may be chosen, all in one message. Raises NotPossible when
+        none of them offers it, and what :meth:`say` does.
         """
         chosen, button, parent = choice(self._looked_at(), text, *more)
         connection = self.connection
@@ -271,7 +292,7 @@ class GuestSession:
         matching: str | re.Pattern[str] | None = None,
         turn: bool | None = None,
     ) -> str:
-        """Wait for the reply to what was said last, and give its text.
+        """Wait for the reply to what was said last; its text: ``guest.await_reply(within="20s")``.
 
         The reply is the first Outbound message after ours by arrival or, with ``containing`` or
         ``matching`` (a regular expression), the first one that fits; case is minded by the latter
@@ -306,7 +327,7 @@ class GuestSession:
     def await_greeting(self, *, within: str | float | None = None) -> str:
         """Wait for what the flow says by itself, after Join or before its first answer; its text.
 
-        Raises what :meth:`await_reply` does.
+        ``guest.await_greeting(within="20s")``. Raises what :meth:`await_reply` does.
         """
         within_ns = self._within_ns(within)
         self._questions.expect_greeting()
@@ -392,21 +413,31 @@ class GuestSession:
         return "\n".join(lines)
 
     def think(self, duration: str | float | None = None) -> None:
-        """Pause as a person does; the next message is due when the pause is over."""
+        """Pause as a person does, for the class's ``think_time`` or ``duration``.
+
+        ``guest.think()`` or ``guest.think("5s")``. The next message is due when the pause is over.
+        A connection that is lost meanwhile is replaced. Raises ConnectionLost or another
+        TransportError where that fails, SessionExpired, and ConfigError for what is no time.
+        """
         pause_s = self._think_s() if duration is None else seconds(duration, "think")
         due = monotonic_ns() + int(pause_s * 1e9)
         self._reconnecting.rest_until(due)
         self._spoke_due_ns = due
 
     def idle(self, duration: str | float) -> None:
-        """Stay in session and say nothing; the next message is due when that is over.
+        """Stay in session and say nothing: ``guest.idle("10m")``.
 
-        Echo requests keep the connection alive.
+        Echo requests keep the connection alive; the next message is due when that is over. Raises
+        what :meth:`think` does.
         """
         self.think(seconds(duration, "idle"))
 
     def typing(self) -> None:
-        """Tell that the guest is typing, at most once in 5 s; once where it is switched off."""
+        """Tell that the guest is typing: ``guest.typing()``.
+
+        It is sent at most once in 5 s, and once only where the deployment has switched it off.
+        Raises ConnectionLost, SessionExpired or another ServiceError.
+        """
         connection = self.connection
         self._typing = self._typing or Typing()
         if tracing_id := self._typing.next_id(connection, self._recorder):
@@ -414,7 +445,11 @@ class GuestSession:
             connection.inbox.pending.pop(tracing_id, None)  # answered only where it is refused
 
     def health_check(self, *, within: str | float = 10.0) -> None:
-        """Send an echo request and wait for its answer (at most 2 a minute are allowed)."""
+        """Send an echo request and wait for its answer: ``guest.health_check(within="10s")``.
+
+        The service allows 2 a minute. Raises ReplyTimeout, ConnectionLost, SessionExpired or
+        another ServiceError.
+        """
         self._reconnecting.health_check(seconds(within, "within"))
 
     # Files and history.
@@ -428,7 +463,13 @@ class GuestSession:
         within: str | float = 30.0,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> str:
-        """Upload a file (or ``data`` under that name); the id by which to say it."""
+        """Upload a file (or ``data`` under that name); the id by which to say it.
+
+        ``guest.say("Here it is.", file=guest.upload("photo.png"))``. ``mime`` is its type, guessed
+        from the name otherwise; ``on_progress`` is called with the bytes sent and the bytes in all.
+        Raises ConfigError for a file that can't be read, ServiceError for one that the deployment
+        does not take, ReplyTimeout, TransportError or RemoteProtocolError.
+        """
         content = files.read(file) if data is None else data
         self._reconnecting.keep()
         return files.upload(
@@ -442,24 +483,36 @@ class GuestSession:
         )
 
     def history(self) -> list[Message]:
-        """The session's messages over REST, oldest first."""
+        """The session's messages over REST, oldest first: ``guest.history()[-1].text``.
+
+        Raises ReplyTimeout, TransportError, ServiceError or RemoteProtocolError.
+        """
         self._reconnecting.keep()
         return fetch_history(self.connection, self._recorder)
 
     # Connections.
 
     def drop(self) -> None:
-        """Cut the connection on purpose; the session lives on."""
+        """Cut the connection on purpose; the session lives on.
+
+        ``guest.drop(); guest.think("5s"); guest.reconnect()``. Raises nothing.
+        """
         self.connection.drop()
 
     def reconnect(self) -> None:
-        """Come back after :meth:`drop`."""
+        """Come back after :meth:`drop`, with the same session: measured as ``resume``.
+
+        ``guest.drop(); guest.think("5s"); guest.reconnect()``. Raises TransportError, and
+        SessionNotFound where the service has forgotten the session.
+        """
         self._reconnecting.keep()
 
     def connect_again(self) -> Connection:
         """One more connection of the same session, as of a second browser tab.
 
-        The service allows three; a fourth retires the oldest. It ends with the session.
+        ``guest.connect_again()``. The service allows three; a fourth retires the oldest. It ends
+        with the session. Raises ConnectionLost where the session is over, TransportError or
+        ServiceError.
         """
         if self._questions.phase is Phase.OVER or self.connection.state in ENDED:
             raise ConnectionLost(None, "the session is over")  # this would make another one
@@ -477,14 +530,21 @@ class GuestSession:
         return connection
 
     def start_new(self) -> None:
-        """After the other side has ended the conversation for good: a new one, same token."""
+        """After the other side has ended the conversation for good: a new one, same token.
+
+        ``guest.start_new()``. Raises TransportError or ServiceError.
+        """
         self._reconnecting.start_new()
         self._story = Story.BEGUN
         if self.settings.auto_join:
             self.join()
 
     def clear(self) -> bool:
-        """End the session now; True if the service has proved it."""
+        """End the session now; True if the service has proved it.
+
+        ``proved = guest.clear()``. Without it, the end of the ``with`` block does the same. What
+        the service or the network does meanwhile raises nothing.
+        """
         if self._ending is None:
             self._listen()
         return self._end().proof

@@ -1,9 +1,39 @@
 """The public API of locustfiles: guests, arrivals and objectives on top of Locust.
 
-A locustfile imports ``locust`` and this package and nothing else of the harness. Importing it
-registers the harness with Locust, as Locust's plugins do; a run begins with Locust's own test.
+A locustfile imports ``locust`` and this package and nothing else of the harness::
 
-The exceptions are those that a story may end by; a locustfile needs to catch none of them.
+    from locust import between, task
+    from harness.load import ArrivalShape, GuestUser, objective, ramp
+
+    class Rising(ArrivalShape):
+        arrivals = ramp(per_minute=(2, 20), over="20m")
+        slots = 60
+
+    class Shopper(GuestUser):
+        think_time = between(4, 12)
+
+        @task
+        def ask_about_an_order(self):
+            with self.guest() as guest:
+                guest.say("Where is my order?")
+                guest.await_reply(within="20s")
+
+    objective("reply p95 < 5s", "leftovers == 0")
+
+* Who talks: GuestUser, ScriptUser; GuestSession is the guest and all that it can do; Message.
+* When guests arrive: ArrivalShape, Schedule; steady, ramp, steps, spike, from_csv, then, poisson;
+  slots_for.
+* What the command line asks for: from_options, rate, over, stay, silence, seed.
+* How long guests think: constant, uniform, lognormal, from_data. What they say: texts.
+* What the run has to meet: objective.
+* The exceptions are those that a story may end by; a locustfile needs to catch none of them.
+
+Durations are texts with a unit (``"500ms"``, ``"20s"``, ``"10m"``, ``"8h"``) or numbers of seconds;
+rates are guests per minute or second, and say which. ``harness docs locustfiles`` and ``harness
+docs schedules`` tell more.
+
+Importing this package registers the harness with Locust, as Locust's plugins do; a run begins with
+Locust's own test.
 """
 
 import locust as _locust  # noqa: F401 - it patches the libraries that all below import

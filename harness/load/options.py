@@ -354,22 +354,36 @@ ROOM = 1.5
 
 
 def rate(default: str) -> float:
-    """Guests per second: what ``--rate`` says, or ``default`` such as ``"30/min"``."""
+    """Guests per second: what ``--rate`` says, or ``default`` such as ``"30/min"``.
+
+    ``arrivals = ramp(per_second=(0, rate("30/min")), over="10m")``. Raises ConfigError for what is
+    no rate.
+    """
     return rate_per_s(_value(RATE, default), RATE.variable)
 
 
 def over(default: str) -> float:
-    """Seconds that arrivals go on: what ``--over`` says, or ``default`` such as ``"10m"``."""
+    """Seconds that arrivals go on: what ``--over`` says, or ``default`` such as ``"10m"``.
+
+    ``arrivals = ramp(per_minute=(0, 30), over=over("10m"))``. Raises ConfigError for what is no
+    time.
+    """
     return seconds(_value(OVER, default), OVER.variable)
 
 
 def stay(default: str) -> float:
-    """Seconds that guests who stay for long remain: what ``--stay`` says, or ``default``."""
+    """Seconds that guests who stay for long remain: what ``--stay`` says, or ``default``.
+
+    ``slots = slots_for(arrivals, stay("3h"))``. Raises ConfigError for what is no time.
+    """
     return seconds(_value(STAY, default), STAY.variable)
 
 
 def silence(default: str) -> float:
-    """Seconds that such a guest is silent at a time: what ``--silence`` says, or ``default``."""
+    """Seconds that such a guest is silent at a time: what ``--silence`` says, or ``default``.
+
+    ``guest.idle(silence("10m"))``. Raises ConfigError for what is no time.
+    """
     return seconds(_value(SILENCE, default), SILENCE.variable)
 
 
@@ -386,7 +400,8 @@ def occupancy() -> int | None:
 def seed() -> int:
     """The seed of this run: what ``--seed`` says, or one drawn now and recorded.
 
-    Processes that are forked later, and the run itself, see the same one.
+    ``dice = random.Random(seed())``. Processes that are forked later, and the run itself, see the
+    same one. Raises ConfigError for what is no whole number.
     """
     _process().looked_at.add(SEED.variable)
     return run_seed()
@@ -402,19 +417,20 @@ def run_seed() -> int:
 
 
 def poisson(schedule: Schedule, *, seed: int | None = None) -> Schedule:
-    """Independent arrivals (Poisson) with the mean rate of ``schedule``.
+    """Independent arrivals with the mean rate of a schedule: ``poisson(steady(...))``.
 
-    Drawn from the run's seed, or from one of their own. ``--arrivals even`` spaces them evenly
-    again. Raises ConfigError for what can't be drawn from, or where chance gives nobody at all.
+    They are drawn from the run's seed, or from ``seed``. ``--arrivals even`` spaces them evenly
+    again. Raises ConfigError for what can't be drawn from.
     """
     return schedule if _arrivals() == "even" else _drawn(schedule, seed)
 
 
 def from_options(*, rate: str, over: str) -> Schedule:
-    """What ``--rate`` and ``--over`` ask for: a rate that is held for a time, evenly spaced.
+    """A rate that is held for a time, evenly spaced: ``from_options(rate="30/min", over="10m")``.
 
-    ``rate`` (such as ``"30/min"``) and ``over`` (such as ``"10m"``) hold where nothing else is
-    asked for. ``--arrivals poisson`` makes the arrivals independent, as :func:`poisson` does.
+    ``--rate`` and ``--over`` win over what is given here. ``--arrivals poisson`` makes the arrivals
+    independent, as :func:`poisson` does. A rate says per what, a time has its unit. Raises
+    ConfigError for what is no rate or no time.
     """
     per_second = rate_per_s(_value(RATE, rate), RATE.variable)
     schedule = steady(per_second=per_second, over=seconds(_value(OVER, over), OVER.variable))
@@ -435,9 +451,11 @@ def _arrivals() -> str:
 
 
 def slots_for(arrivals: Schedule | float, in_session: str | float) -> int:
-    """Slots for a schedule (or a rate per second) and the time that a guest stays, on average.
+    """How many slots a schedule needs: ``slots = slots_for(arrivals, "2m")``.
 
-    There is room for clusters of guests beyond the mean.
+    ``arrivals`` is a schedule or guests per second; ``in_session`` is how long a guest stays on
+    average, a text with its unit or seconds. There is room for clusters of guests beyond the mean.
+    Raises ConfigError for what is no time.
     """
     per_second = peak_per_s(arrivals) if isinstance(arrivals, Schedule) else arrivals
     return max(10, ceil(per_second * seconds(in_session, "slots_for()") * ROOM) + 5)
@@ -500,9 +518,10 @@ def _value(setting: Setting, default: str) -> str:
 
 
 def objective(*texts: str) -> None:
-    """State what the run has to meet, such as ``"reply p95 < 5s"`` or ``"leftovers == 0"``.
+    """State what the run has to meet: ``objective("reply p95 < 5s", "leftovers == 0")``.
 
-    Raises ConfigError at once when a text can't be understood.
+    A limit on a time has its unit (``us``, ``ms``, ``s``, ``m``). Raises ConfigError at once when
+    a text can't be understood.
     """
     for text in texts:
         parse_objective(text, KNOWN)

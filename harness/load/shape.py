@@ -60,7 +60,23 @@ def check_only_one(shapes: Iterable[LoadTestShape]) -> None:
 
 
 class ArrivalShape(LoadTestShape):
-    """Set ``arrivals`` and, if the default is not enough, ``slots``."""
+    """An open workload: guests arrive when its schedule says. Inherit from it, once a file.
+
+    ::
+
+        class Rising(ArrivalShape):
+            arrivals = ramp(per_minute=(2, 20), over="20m")
+            slots = 60
+
+    ``arrivals`` is the schedule. ``slots`` is how many guests may be in session at once (100);
+    :func:`slots_for` computes it. Times are texts with a unit, or seconds:
+
+    * an arrival that starts later than ``late_after`` (``"100ms"``) counts as late;
+    * one that could only start later than ``drop_after`` (``"5s"``) is dropped;
+    * the first ``warm_up`` (``"0s"``) of the run is not judged; ``--warm-up`` wins over it.
+
+    What makes no sense is a ConfigError before the run, naming class and attribute.
+    """
 
     abstract = True
     use_common_options = True  # -u is the number of slots, -t may cut the schedule short

@@ -34,7 +34,21 @@ if TYPE_CHECKING:  # stories in Python do without scripts
 
 
 class GuestUser(User):
-    """Inherit from it, and open guests with :meth:`guest` inside a task.
+    """A slot: room for one guest at a time. Inherit from it, and open guests inside a task.
+
+    ::
+
+        class Shopper(GuestUser):
+            think_time = between(4, 12)
+
+            @task
+            def ask_about_an_order(self):
+                with self.guest() as guest:
+                    guest.say("Where is my order?")
+                    guest.await_reply(within="20s")
+
+    What a guest can do stands at :class:`GuestSession`. ``wait_time`` and ``weight`` are Locust's.
+    Times are texts with a unit, or seconds.
 
     ``think_time`` is how long a guest thinks between messages: a callable such as Locust's
     ``between(4, 12)``, a distribution of this package such as ``lognormal("6s", p95="20s")``, a
@@ -45,6 +59,8 @@ class GuestUser(User):
 
     ``max_connection_age`` is for guests who stay for hours: a connection so old (``"110m"``) is
     replaced in the next silence, with the same session; ``--max-connection-age`` wins over it.
+
+    What makes no sense is a ConfigError before the run, naming class and attribute.
     """
 
     abstract = True
@@ -82,8 +98,9 @@ class GuestUser(User):
     def guest(self) -> AbstractContextManager[GuestSession]:
         """The next guest who arrives in this slot, in session; always cleared on the way out.
 
-        In an open workload this waits until the next arrival is due. What the service or the
-        network does to a guest ends its story here, quietly: it has been measured.
+        ``with self.guest() as guest: guest.say("Hello.")``. In an open workload this waits until
+        the next arrival is due. What the service or the network does to a guest ends its story
+        here, quietly: it has been measured. What the story itself raises goes on to Locust.
         """
         run = Run.of(self.environment)
         return _HeldVisit(run.visits, self._visit(run))
@@ -129,13 +146,18 @@ class GuestUser(User):
         """The JWT of the next guest, empty for a stranger: by default the next of ``--sign-ins``.
 
         Override it where customers sign in: get an authorization code from their identity provider
-        and give it to :meth:`exchange_sign_in`. A JWT lives for 15 minutes; give a function for
-        guests who may reconnect later: it is asked whenever one connects.
+        and return ``self.exchange_sign_in(code, redirect_uri)``. A JWT lives for 15 minutes; return
+        a function for guests who may reconnect later: it is called whenever one connects. What it
+        raises of the kinds of ServiceError and TransportError ends the guest's story, and counts.
         """
         return Run.of(self.environment).next_sign_in()
 
     def exchange_sign_in(self, code: str, redirect_uri: str, *, code_verifier: str = "") -> str:
-        """The service's JWT for an authorization code of the customer's identity provider."""
+        """The service's JWT for an authorization code of the customer's identity provider.
+
+        ``return self.exchange_sign_in(code, "https://shop.example/back")``. Raises ServiceError
+        where the code is refused, TransportError or RemoteProtocolError.
+        """
         settings = Run.of(self.environment).settings
         return exchange_sign_in(settings, code, redirect_uri, code_verifier=code_verifier)
 
@@ -212,10 +234,15 @@ class Playing:
 
 
 class ScriptUser(GuestUser):
-    """Inherit from it and name a ``script``; its path counts from the locustfile's folder.
+    """A slot whose guests play a YAML script. Inherit from it and name the ``script``.
 
-    The script and its data are read when the class is made, so that what is wrong with them is
-    told before anything is sent.
+    ::
+
+        class Shop(ScriptUser):
+            script = "shop.yaml"
+
+    The path counts from the locustfile's folder. The script and its data are read when the class is
+    made: what is wrong with them is a ConfigError, naming file and line, before anything is sent.
     """
 
     abstract = True

@@ -22,13 +22,16 @@ from harness.units import asked_wait_s
 
 
 class Message(NamedTuple):
-    """A StructuredMessage: text, event or rich content (a tuple: one is made for every frame).
+    """A StructuredMessage: text, event or rich content: ``guest.history()`` lists them.
+
+    ``[message.text for message in guest.history() if message.direction == "Outbound"]`` is what
+    the other side has said. It is a tuple, as one is made for every frame.
 
     ``direction`` is Inbound for the guest's own, Outbound for the bot's or the agent's;
     ``presence`` is the first presence event's type (Join, Clear, Disconnect, SignIn) or None;
     ``typing`` says that it holds a typing event; ``read_only`` that its event has made the session
     read-only; ``is_response`` that the envelope's type was ``response``, which only the answer to
-    an echo has for certain.
+    an echo has for certain. ``time`` is the service's own, in ISO 8601, or None.
     """
 
     direction: str

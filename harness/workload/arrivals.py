@@ -31,7 +31,11 @@ Duration = str | float | int
 def steady(
     *, per_minute: Rate | None = None, per_second: Rate | None = None, over: Duration
 ) -> Schedule:
-    """The same rate throughout: ``steady(per_minute=30, over="10m")``."""
+    """The same rate throughout: ``steady(per_minute=30, over="10m")``.
+
+    Give the rate either ``per_minute`` or ``per_second`` (guests), and ``over`` as a text with its
+    unit or as seconds. Raises ConfigError for what makes no schedule.
+    """
     rates, unit = _rates("steady()", per_minute, per_second, one=True)
     length_ns = _length_ns("steady(): over", over)
     words = f"{_number(rates[0], unit)} guests/{unit} over {duration_text(length_ns / NS)}"
@@ -44,7 +48,11 @@ def ramp(
     per_second: Sequence[Rate] | None = None,
     over: Duration,
 ) -> Schedule:
-    """A straight line from one rate to another: ``ramp(per_minute=(2, 20), over="20m")``."""
+    """A straight line from one rate to another: ``ramp(per_minute=(2, 20), over="20m")``.
+
+    Give the rates either ``per_minute`` or ``per_second`` (guests), and ``over`` as a text with its
+    unit or as seconds. Raises ConfigError for what makes no schedule.
+    """
     rates, unit = _rates("ramp()", per_minute, per_second, many=2)
     length_ns = _length_ns("ramp(): over", over)
     words = (
@@ -60,7 +68,11 @@ def steps(
     per_second: Sequence[Rate] | None = None,
     each: Duration,
 ) -> Schedule:
-    """A stair: ``steps(per_minute=[10, 20, 40], each="5m")``."""
+    """A stair: ``steps(per_minute=[10, 20, 40], each="5m")``.
+
+    Give the rates either ``per_minute`` or ``per_second`` (guests), and ``each``, the length of one
+    step, as a text with its unit or as seconds. Raises ConfigError for what makes no schedule.
+    """
     rates, unit = _rates("steps()", per_minute, per_second)
     length_ns = _length_ns("steps(): each", each)
     shown = ", ".join(_number(rate, unit) for rate in rates)
@@ -80,7 +92,8 @@ def spike(
     """A usual rate with one peak: ``spike(per_minute=(10, 200), over="15m", at="5m", hold="1m")``.
 
     The rate leaves the usual one at ``at``, takes ``rise`` to reach the peak, stays there for
-    ``hold`` and takes ``rise`` again to come back.
+    ``hold`` and takes ``rise`` again to come back. Times are texts with a unit, or seconds. Raises
+    ConfigError where they don't fit into ``over``.
     """
     (usual, peak), unit = _rates("spike()", per_minute, per_second, many=2)
     total = _length_ns("spike(): over", over)
@@ -120,7 +133,11 @@ def poisson(schedule: Schedule, *, seed: int) -> Schedule:
 
 
 def then(*schedules: Schedule) -> Schedule:
-    """One after the other; ``a + b`` is the same as ``then(a, b)``."""
+    """One schedule after the other; ``a + b`` is the same as ``then(a, b)``.
+
+    ``then(ramp(per_minute=(0, 30), over="5m"), steady(per_minute=30, over="1h"))``. Raises
+    ConfigError for no schedule at all, and for more than a year.
+    """
     if not schedules:
         raise ConfigError("then(): expected at least one schedule")
     whole = chain(*schedules)
@@ -129,10 +146,13 @@ def then(*schedules: Schedule) -> Schedule:
 
 
 def from_csv(path: Path | str, *, scale: float = 1.0, over: Duration | None = None) -> Schedule:
-    """Guests per interval from a file (see ``harness.workload.schedule`` for its form).
+    """Guests per interval, from a CSV file: ``from_csv("monday.csv", scale=2, over="2h")``.
 
-    ``scale`` multiplies the guests; ``over`` plays the same number of guests in another time, so
-    that last Monday's day can be run in two hours.
+    The file has a header line ``start,guests`` and one interval a line, all of the same length;
+    ``start`` is a time of day (``09:15``), a date and time, or a time from the beginning (``15m``).
+    ``scale`` multiplies the guests. ``over`` (a text with its unit, or seconds) plays the same
+    number of guests in another time, so that last Monday's day can be run in two hours. Raises
+    ConfigError naming file and line.
     """
     if isinstance(scale, bool) or not isfinite(scale) or scale <= 0:
         raise ConfigError(f"from_csv(): scale: expected a number above zero, got {scale!r}")

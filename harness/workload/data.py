@@ -189,9 +189,12 @@ class Size(StrEnum):
 
 
 def texts(size: str = "short", *, language: str = "en", file: str | Path = "") -> tuple[str, ...]:
-    """A set of texts: built-in ones of a size and language, or the lines of a file.
+    """A set of texts to say: ``choice(texts("medium", language="de"))``, with Python's ``choice``.
 
-    Raises ConfigError for what is not there and for a file that can't be used.
+    Sizes are ``short``, ``medium``, ``long`` and ``limit`` (4096 bytes, as many as the service
+    takes); languages are ``en``, ``de``, ``fr``, ``es``, ``it``, ``pt`` and ``ja``. With ``file``
+    they are the lines of a UTF-8 file: ``texts(file="own.txt")``. Raises ConfigError for a size or
+    a language that there is not, and for a file that can't be used.
     """
     if file:
         return read_texts(Path(file))

@@ -41,7 +41,14 @@ POISSON_BLOCK = 256
 
 
 class Schedule(ABC):
-    """Arrivals over a stretch of time that begins at 0. Immutable."""
+    """When guests arrive, over a stretch of time that begins at 0. Immutable.
+
+    The functions of the public API make one; ``a + b`` puts two after each other::
+
+        arrivals: Schedule = ramp(per_minute=(2, 20), over="20m") + steady(per_minute=20, over="1h")
+
+    Rates are guests per second, times are seconds, due times are nanoseconds from the start.
+    """
 
     @property
     @abstractmethod

@@ -142,12 +142,19 @@ def draws(think: ThinkTime, seed: int) -> Iterator[float]:
 
 
 def constant(value: Duration) -> Constant:
-    """Always ``value``."""
+    """Always the same pause: ``constant("6s")``.
+
+    A text with its unit, or seconds. Raises ConfigError for what is no time.
+    """
     return Constant(_bounded(seconds(value, "constant()"), "constant()"))
 
 
 def uniform(low: Duration, high: Duration) -> Uniform:
-    """Between ``low`` and ``high``."""
+    """Any pause between two, all as likely: ``uniform("4s", "12s")``.
+
+    Texts with their unit, or seconds. Raises ConfigError for what is no time, and for a ``high``
+    below ``low``.
+    """
     low_s = _bounded(seconds(low, "uniform(): low"), "uniform(): low")
     high_s = _bounded(seconds(high, "uniform(): high"), "uniform(): high")
     if high_s < low_s:
@@ -162,7 +169,12 @@ def lognormal(
     p95: Duration | None = None,
     maximum: Duration | None = None,
 ) -> Lognormal:
-    """By its median and either its shape ``sigma`` or its 95th percentile."""
+    """Pauses as people make them, skewed to the right: ``lognormal("6s", p95="20s")``.
+
+    Give the median, and either the 95th percentile or the shape ``sigma`` (above 0, up to 5); no
+    pause is longer than ``maximum``. Times are texts with a unit, or seconds. Raises ConfigError
+    for what makes no distribution.
+    """
     median_s = _bounded(seconds(median, "lognormal(): median"), "lognormal(): median")
     if median_s <= 0:
         raise ConfigError(f"lognormal(): median: expected a time above zero, got {median!r}")
@@ -182,7 +194,10 @@ def lognormal(
 
 
 def from_data(values: Sequence[Duration]) -> FromData:
-    """Measured times."""
+    """One of the pauses that were measured, all as likely: ``from_data(["2.1s", "3.4s", "9s"])``.
+
+    Texts with their unit, or seconds. Raises ConfigError for none, and for what is no time.
+    """
     if not values:
         raise ConfigError("data(): expected at least one time")
     return FromData(tuple(_bounded(seconds(value, "data()"), "data()") for value in values))
