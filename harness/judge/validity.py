@@ -138,6 +138,8 @@ def _cut(start: Mapping[str, Any], arrivals: Mapping[str, int], ran_s: float) ->
     planned = start.get("schedule") or {}
     run_time_s = (start.get("options") or {}).get("run_time_s")
     by = next((words for key, words in CUT_BY if start.get(key)), "")
+    if planned.get("count") == 0:
+        return ""  # chance drew no arrival: the whole schedule was offered, and nothing measured
     if count := planned.get("count"):
         came = arrivals.get("due", 0)
         length_s = float(planned["duration_s"])

@@ -95,6 +95,11 @@ def test_what_an_objective_or_a_search_ends_was_not_cut(more: dict[str, Any]) ->
     assert told(CLOSED | more, {"due": 70}, ran_s=7) == []
 
 
+def test_a_schedule_that_drew_no_arrival_was_offered_as_a_whole() -> None:
+    nobody = ALL | {"schedule": {"count": 0, "duration_s": 4.0}, "options": {"run_time_s": 6}}
+    assert told(nobody, {}, ran_s=3) == []
+
+
 def test_the_cap_is_told_with_the_second_in_which_it_was_reached() -> None:
     full = replace(interval(5.2), arrivals={"at_cap": 1})
     found = not_offered(CLOSED | {"cap": 400}, [interval(1), full], {"due": 400, "at_cap": 1}, ())
