@@ -124,6 +124,8 @@ RUN_ID = Setting(variable="HARNESS_RUN_ID", help="the name of the run's director
 SIMULATOR = Setting(
     variable="HARNESS_SIMULATOR", help="admin url of the simulator that was started for the run"
 )
+SIMULATOR_NAME = "simulator"
+"""What the target of such a run is called: its port is new in each run and tells nobody anything"""
 SEARCH = Setting(
     variable="HARNESS_SEARCH", help="whoever started the run ends it as soon as it has said enough"
 )

@@ -33,6 +33,7 @@ from harness.config.run_config import (
     RUN_ID,
     SEED,
     SIMULATOR,
+    SIMULATOR_NAME,
     SLO,
     TARGET,
     TARGETS,
@@ -115,8 +116,9 @@ def supervise(args: Namespace) -> int:
             write_json(RunDirectory(directory).label, label)
         try:
             with _target(args, terms, directory, console) as (target, simulator):
-                where = f"{args.locustfile if script else locustfile} → {target.netloc}"
-                _tell(console, f"run {directory.name}: {where}", style="")
+                what = args.locustfile if script else locustfile
+                where = target.netloc if simulator is None else SIMULATOR_NAME
+                _tell(console, f"run {directory.name}: {what} → {where}", style="")
                 for warning in (room, others_may_write(args.reports), *told_settings(plan)):
                     _tell(console, warning)
                 if plan["arrivals"] is not None:

@@ -68,6 +68,8 @@ def test_a_run_with_the_embedded_simulator_over_tls(tmp_path: Path) -> None:
     record = json.loads((directory / "run.json").read_text())
     assert record["schema"] == 1
     assert record["operations"]["tls"]["count"] == int(account[1])
+    assert record["how"]["target_name"] == "simulator"
+    assert "→ simulator\n" in done.stdout, "its port is new in each run"
     assert "<html" in (directory / "report.html").read_text()[:200].lower()
     assert (out / "latest").resolve() == directory.resolve()
     secrets = [path for path in directory.iterdir() if path.name.startswith("ledger")]

@@ -10,7 +10,7 @@ import gevent
 
 from harness import __version__
 from harness.clock import monotonic_ns, utc_iso, wall_ns
-from harness.config.run_config import SEARCH, SIMULATOR, RunConfig
+from harness.config.run_config import SEARCH, SIMULATOR, SIMULATOR_NAME, RunConfig
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.finish import finish_run
@@ -246,6 +246,7 @@ class Leader(Node):
     ) -> None:
         environment, shape = self.environment, self.admission.shape
         parsed = environment.parsed_options
+        embedded = bool(self.config.get(SIMULATOR))
         begin_run(
             directory,
             started=utc_iso(),
@@ -259,7 +260,7 @@ class Leader(Node):
                 *[objective.text for objective in self.admission.objectives],
             ],
             seed=run_seed(),
-            target_name=options.terms.name or None,
+            target_name=SIMULATOR_NAME if embedded else options.terms.name or None,
             approval=options.terms.approval or None,
             overridden=list(self._permit.overridden),
             foreseen=self.admission.foreseen,
