@@ -82,27 +82,23 @@ COMMAND = Command(
     "audit",
     run,
     [
-        argument("run", metavar="RUN", help="a run's directory, its id, or 'latest'"),
+        argument("RUN", "a run's directory, its id, or 'latest'"),
         reports_option(),
         option(
-            "--deadline",
-            metavar="TIME",
-            help=(
-                "keep asking for this long (default: 2m, or longer if the preflight saw a longer "
-                "delay)"
-            ),
+            "--deadline TIME",
+            "keep asking for this long (default: 2m, or longer if the preflight saw a longer "
+            "delay)",
         ),
         *[
             option(
-                f"--{kind}",
+                f"--{kind} ID",
+                f"also count all open conversations of this {kind}; may be repeated",
                 repeated=True,
-                metavar="ID",
-                help=f"also count all open conversations of this {kind}; may be repeated",
             )
             for kind in ("queue", "flow")
         ],
         *place_options(),
-        option("--json", flag=True, help="print one JSON object"),
+        option("--json", "print one JSON object"),
     ],
     description=(
         "Compare a run's ledger with what the service itself shows as open, through the Platform "

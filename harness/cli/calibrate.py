@@ -39,33 +39,17 @@ COMMAND = Command(
     "calibrate",
     run,
     [
+        option("--kinds LIST", "connections to measure: plain, tls", default="plain,tls"),
         option(
-            "--kinds",
-            default="plain,tls",
-            metavar="LIST",
-            help="connections to measure: plain, tls",
+            "--processes N", "worker processes (default: one less than there are cores)", type=int
         ),
-        option(
-            "--processes",
-            type=int,
-            metavar="N",
-            help="worker processes (default: one less than there are cores)",
-        ),
-        option("--rise", default="40s", metavar="TIME", help="length of each rise"),
-        option(
-            "--top",
-            metavar="RATE",
-            help="highest rate of new guests (default: what the ports allow)",
-        ),
-        option(
-            "--top-messages",
-            metavar="RATE",
-            help="highest rate of messages (default: 10000/s per process)",
-        ),
-        option("--speakers", type=int, default=1000, metavar="N", help="guests that send messages"),
-        option("--held", type=int, default=3000, metavar="N", help="sessions to hold open"),
+        option("--rise TIME", "length of each rise", default="40s"),
+        option("--top RATE", "highest rate of new guests (default: what the ports allow)"),
+        option("--top-messages RATE", "highest rate of messages (default: 10000/s per process)"),
+        option("--speakers N", "guests that send messages", default=1000),
+        option("--held N", "sessions to hold open", default=3000),
         reports_option(),
-        option("--json", flag=True, help="print the figures as one JSON object"),
+        option("--json", "print the figures as one JSON object"),
     ],
     description=(
         "Measure how much load this machine can generate before its own delays spoil the figures: "

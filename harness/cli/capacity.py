@@ -168,94 +168,48 @@ COMMAND = Command(
     "capacity",
     run,
     [
-        argument(
-            "locustfile",
-            default="locustfiles/load.py",
-            metavar="LOCUSTFILE",
-            help="the guests of each level",
-        ),
+        argument("LOCUSTFILE", "the guests of each level", default="locustfiles/load.py"),
         option(
-            "--target", default="sim", help="as for harness run; one simulator serves all levels"
+            "--target TARGET", "as for harness run; one simulator serves all levels", default="sim"
         ),
-        option("--targets", default=str(FILE), metavar="FILE", help="file of named targets"),
+        option("--targets FILE", "file of named targets", default=str(FILE)),
+        option("--override RULE=REASON", "as for harness run, at every level", repeated=True),
+        option("--ca-file PEM", "private CA of a wss target"),
         option(
-            "--override",
+            "--objective TEXT",
+            "what a level must meet, such as 'reply p95 < 1s'; may be repeated",
             repeated=True,
-            metavar="RULE=REASON",
-            help="as for harness run, at every level",
         ),
-        option("--ca-file", metavar="PEM", help="private CA of a wss target"),
-        option(
-            "--objective",
-            repeated=True,
-            metavar="TEXT",
-            help="what a level must meet, such as 'reply p95 < 1s'; may be repeated",
-        ),
-        option(
-            "--slo",
-            metavar="FILE",
-            help="more objectives (TOML), in addition to those of the locustfile",
-        ),
+        option("--slo FILE", "more objectives (TOML), in addition to those of the locustfile"),
         option(
             "--by",
+            "what is raised: the arrival rate, or the guests in session at once",
             choices=[str(by) for by in Raised],
-            help="what is raised: the arrival rate, or the guests in session at once",
+        ),
+        option("--start LOAD", "load of the first level (default: 30/min, or 10 guests at once)"),
+        option("--highest LOAD", "never go above this load (default: 1000/min, or 1000 guests)"),
+        option("--hold TIME", "minimum time per level", default="60s"),
+        option("--longest TIME", "maximum time per level (default: 16 times --hold)"),
+        option(
+            "--settle TIME",
+            "never fail a level before this: machines that are added under load get this time "
+            "(default: 3 times --hold)",
         ),
         option(
-            "--start",
-            metavar="LOAD",
-            help="load of the first level (default: 30/min, or 10 guests at once)",
+            "--warm-up TIME", "time at the start of each level that is not judged", default="15s"
         ),
+        option("--resolution SHARE", "stop when the answer is known to this share", default=0.08),
+        option("--max-levels N", "maximum number of levels, without those held again", default=16),
+        option("--processes N", "worker processes per level", type=int),
+        option("--seed N", "repeat the arrivals of each level", type=int),
         option(
-            "--highest",
-            metavar="LOAD",
-            help="never go above this load (default: 1000/min, or 1000 guests)",
-        ),
-        option("--hold", default="60s", metavar="TIME", help="minimum time per level"),
-        option(
-            "--longest",
-            metavar="TIME",
-            help="maximum time per level (default: 16 times --hold)",
-        ),
-        option(
-            "--settle",
-            metavar="TIME",
-            help=(
-                "never fail a level before this: machines that are added under load get this time "
-                "(default: 3 times --hold)"
-            ),
-        ),
-        option(
-            "--warm-up",
-            default="15s",
-            metavar="TIME",
-            help="time at the start of each level that is not judged",
-        ),
-        option(
-            "--resolution",
-            type=float,
-            default=0.08,
-            metavar="SHARE",
-            help="stop when the answer is known to this share",
-        ),
-        option(
-            "--max-levels",
-            type=int,
-            default=16,
-            metavar="N",
-            help="maximum number of levels, without those held again",
-        ),
-        option("--processes", type=int, metavar="N", help="worker processes per level"),
-        option("--seed", type=int, metavar="N", help="repeat the arrivals of each level"),
-        option(
-            "--wanted",
-            metavar="LOAD",
-            help="the load that you need: the answer says how much room is left above it",
+            "--wanted LOAD",
+            "the load that you need: the answer says how much room is left above it",
         ),
         reports_option(),
-        option("--resume", metavar="DIR", help="continue an interrupted search"),
-        option("--sim-profile", metavar="FILE", help="settings of the embedded simulator (TOML)"),
-        option("--json", flag=True, help="print the answer as one JSON object"),
+        option("--resume DIR", "continue an interrupted search"),
+        option("--sim-profile FILE", "settings of the embedded simulator (TOML)"),
+        option("--json", "print the answer as one JSON object"),
     ],
     description=(
         "Find the highest load at which the objectives are still met. The load is the arrival "

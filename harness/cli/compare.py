@@ -53,53 +53,31 @@ COMMAND = Command(
     "compare",
     run,
     [
-        argument(
-            "runs", many=True, metavar="RUN", help="the base run or runs, then the run to judge"
-        ),
+        argument("runs RUN", "the base run or runs, then the run to judge", many=True),
         option(
-            "--figure",
+            "--figure FIGURE",
+            "figure that decides the exit code, such as 'reply p95' or 'errors of reply'; may "
+            "be repeated (default: p95 and errors of reply, session_open and delivered, and "
+            "leftovers)",
             repeated=True,
-            metavar="FIGURE",
-            help=(
-                "figure that decides the exit code, such as 'reply p95' or 'errors of reply'; may "
-                "be repeated (default: p95 and errors of reply, session_open and delivered, and "
-                "leftovers)"
-            ),
         ),
-        option("--html", flag=True, help="write compare.html into the directory of the last run"),
+        option("--html", "write compare.html into the directory of the last run"),
         option(
-            "--confidence",
-            type=float,
-            default=95.0,
-            metavar="PERCENT",
-            help="confidence of all words together, in per cent",
+            "--confidence PERCENT", "confidence of all words together, in per cent", default=95.0
         ),
         option(
-            "--negligible",
-            type=float,
-            default=1.0,
-            metavar="PERCENT",
-            help="ignore changes smaller than this, in per cent",
+            "--negligible PERCENT", "ignore changes smaller than this, in per cent", default=1.0
         ),
         option(
-            "--matters",
-            type=float,
+            "--matters PERCENT",
+            "a change of this size matters, in per cent: 'no difference seen' rules it out",
             default=5.0,
-            metavar="PERCENT",
-            help="a change of this size matters, in per cent: 'no difference seen' rules it out",
         ),
+        option("--least TIME", "ignore changes smaller than this time", default="500us"),
         option(
-            "--least",
-            default="500us",
-            metavar="TIME",
-            help="ignore changes smaller than this time",
-        ),
-        option(
-            "--between-runs",
-            type=float,
+            "--between-runs PERCENT",
+            "known variation of a percentile between equal runs, in per cent",
             default=0.0,
-            metavar="PERCENT",
-            help="known variation of a percentile between equal runs, in per cent",
         ),
         reports_option(),
     ],

@@ -48,14 +48,9 @@ COMMAND = Command(
     "conform",
     run,
     [
-        argument("files", many=True, type=Path, metavar="FILE", help="a recording"),
-        option("--json", flag=True, help="print JSON instead of text"),
-        option(
-            "--out",
-            type=Path,
-            metavar="FILE",
-            help="write what is not understood to this file, as JSON",
-        ),
+        argument("files FILE", "a recording", many=True, type=Path),
+        option("--json", "print JSON instead of text"),
+        option("--out FILE", "write what is not understood to this file, as JSON", type=Path),
     ],
     description=(
         "Check each frame of the service in a recording against what the harness and its "

@@ -141,34 +141,24 @@ COMMAND = Command(
     "deploy",
     run,
     [
-        argument(
-            "what", choices=WRITERS, metavar="kubernetes|compose", help="what to write files for"
-        ),
-        argument("locustfile", type=Path, metavar="LOCUSTFILE", help="Python, or a script (YAML)"),
-        option("--target", required=True, metavar="NAME", help="a name from the targets file"),
-        option("--targets", type=Path, default=FILE, metavar="FILE", help="file of named targets"),
-        option("--workers", type=int, required=True, metavar="N", help="workers, one core each"),
+        argument("what kubernetes|compose", "what to write files for", choices=WRITERS),
+        argument("LOCUSTFILE", "Python, or a script (YAML)", type=Path),
+        option("--target NAME", "a name from the targets file", required=True),
+        option("--targets FILE", "file of named targets", type=Path, default=FILE),
+        option("--workers N", "workers, one core each", type=int, required=True),
         option(
-            "--image", required=True, help="image built from the Dockerfile, best with its digest"
+            "--image IMAGE", "image built from the Dockerfile, best with its digest", required=True
         ),
-        option("--name", default="harness", metavar="NAME", help="name that all objects get"),
+        option("--name NAME", "name that all objects get", default="harness"),
         option(
-            "--file",
+            "--file FILE",
+            "a file that the locustfile reads or imports; may be repeated",
             type=Path,
             repeated=True,
-            metavar="FILE",
-            help="a file that the locustfile reads or imports; may be repeated",
         ),
         *(one for one in PARAMS if one.name in {parameter.key for parameter in PARAMETERS}),
-        option(
-            "--term-grace",
-            default="150s",
-            metavar="TIME",
-            help="time that a stopped container has to clear",
-        ),
-        option(
-            "--out", type=Path, default=Path("deploy"), metavar="DIR", help="new folder to write to"
-        ),
+        option("--term-grace TIME", "time that a stopped container has to clear", default="150s"),
+        option("--out DIR", "new folder to write to", type=Path, default=Path("deploy")),
     ],
     description=(
         "Write all that a run on several machines needs: files, preflight, master, workers, "

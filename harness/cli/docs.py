@@ -37,10 +37,8 @@ COMMAND = Command(
     "docs",
     run,
     [
-        argument(
-            "topic", metavar="TOPIC", required=False, help="page to show; without one, the list"
-        ),
-        option("--search", metavar="WORD", help="show each line that contains this word"),
+        argument("TOPIC", "page to show; without one, the list", required=False),
+        option("--search WORD", "show each line that contains this word"),
     ],
     description=(
         "Show the manual: the list of its pages, one page, or all lines that contain a word."

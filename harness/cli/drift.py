@@ -61,30 +61,21 @@ COMMAND = Command(
     "drift",
     run,
     [
-        argument("run", metavar="RUN", help="a run's directory, its id, or 'latest'"),
+        argument("RUN", "a run's directory, its id, or 'latest'"),
         reports_option(),
+        option("--warm-up TIME", "ignore this much of the start (default: found by itself)"),
         option(
-            "--warm-up",
-            metavar="TIME",
-            help="ignore this much of the start (default: found by itself)",
-        ),
-        option(
-            "--tolerated-leak",
-            type=float,
+            "--tolerated-leak SHARE",
+            "share of leftovers that does not count as a leak",
             default=0.001,
-            metavar="SHARE",
-            help="share of leftovers that does not count as a leak",
         ),
         option(
-            "--limit",
+            "--limit FIGURE=VALUE",
+            "also say when a drifting figure will reach this value, such as memory=2000 (MB) "
+            "or 'reply p95=5s'; objectives count anyway; may be repeated",
             repeated=True,
-            metavar="FIGURE=VALUE",
-            help=(
-                "also say when a drifting figure will reach this value, such as memory=2000 (MB) "
-                "or 'reply p95=5s'; objectives count anyway; may be repeated"
-            ),
         ),
-        option("--json", flag=True, help="print one JSON object"),
+        option("--json", "print one JSON object"),
     ],
     description=(
         "Judge a soak: does anything get worse over time? Each figure of the service and of the "

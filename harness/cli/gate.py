@@ -39,17 +39,11 @@ COMMAND = Command(
     "gate",
     run,
     [
-        argument("run", metavar="RUN", help="a run's directory, its id, or 'latest'"),
-        option("--slo", type=Path, required=True, metavar="FILE", help="objectives (TOML)"),
-        option(
-            "--confident",
-            flag=True,
-            help="an objective that chance alone may have met gives NO_DATA",
-        ),
-        option("--json", flag=True, help="print the verdict as one JSON object"),
-        option(
-            "--write", flag=True, help="write the new verdict into the run's record and reports"
-        ),
+        argument("RUN", "a run's directory, its id, or 'latest'"),
+        option("--slo FILE", "objectives (TOML)", type=Path, required=True),
+        option("--confident", "an objective that chance alone may have met gives NO_DATA"),
+        option("--json", "print the verdict as one JSON object"),
+        option("--write", "write the new verdict into the run's record and reports"),
         reports_option(),
     ],
     description=(

@@ -58,19 +58,12 @@ COMMAND = Command(
     "leftovers",
     run,
     [
-        argument(
-            "run",
-            required=False,
-            metavar="RUN",
-            help="a run's directory, its id, or 'latest'",
-        ),
-        option("--all", flag=True, help="of every run in the folder, and of guests by hand"),
+        argument("RUN", "a run's directory, its id, or 'latest'", required=False),
+        option("--all", "of every run in the folder, and of guests by hand"),
         reports_option(),
-        option("--json", flag=True, help="print one JSON object"),
-        option("--csv", flag=True, help="print one line per leftover"),
-        option(
-            "--show-tokens", flag=True, help="print whole tokens; by default they are shortened"
-        ),
+        option("--json", "print one JSON object"),
+        option("--csv", "print one line per leftover"),
+        option("--show-tokens", "print whole tokens; by default they are shortened"),
     ],
     description=(
         "List the sessions of a run that have no proof of their end. Tokens are shortened, since "

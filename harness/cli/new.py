@@ -16,8 +16,8 @@ COMMAND = Command(
     "new",
     run,
     [
-        argument("name", metavar="NAME", help="file to write: shop (shop.py) or shop.yaml"),
-        option("--from", "like", metavar="READY", help="copy a ready locustfile, such as load"),
+        argument("NAME", "file to write: shop (shop.py) or shop.yaml"),
+        option("--from READY", "copy a ready locustfile, such as load", name="like"),
     ],
     description=(
         "Write a commented locustfile to start from, or a conversation script if the name ends in "

@@ -49,28 +49,29 @@ class Option(click.Option):
 
 
 def option(
-    *names: str,
-    help: str = "",
-    metavar: str | None = None,
+    words: str,
+    help: str,
+    *,
+    name: str | None = None,
     type: Any = None,
     default: Any = None,
     choices: Iterable[str] = (),
-    flag: bool = False,
     repeated: bool = False,
     required: bool = False,
 ) -> Option:
-    """One option. A default is shown in the help; a flag is off unless it is given."""
-    if choices:
-        type = click.Choice(list(choices))
-    elif metavar is None and not flag:
-        metavar = names[0].lstrip("-").upper()
+    """One option, written as the help shows it: ``-u, --users N``.
+
+    Without a metavar or ``choices`` it is a flag, and off unless it is given. A default is shown in
+    the help. ``name`` is what the namespace calls it, where it is not the option's own.
+    """
+    names, metavar = _taken_apart(words)
     said: dict[str, Any] = {} if default is None else {"default": default}
     return Option(
-        list(names),
+        [*names, name] if name else names,
         help=help,
         metavar=metavar,
-        type=FILE if type is Path else type,
-        is_flag=flag or None,
+        type=click.Choice(list(choices)) if choices else FILE if type is Path else type,
+        is_flag=not (metavar or choices) or None,
         multiple=repeated,
         required=required,
         show_default=default not in (None, "") and "default" not in help,
@@ -78,22 +79,31 @@ def option(
     )
 
 
+def _taken_apart(words: str) -> tuple[list[str], str | None]:
+    """The names, and what a value is called."""
+    names = [word.rstrip(",") for word in words.split() if word.startswith("-")]
+    return names, " ".join(word for word in words.split() if not word.startswith("-")) or None
+
+
 def argument(
-    name: str,
+    words: str,
+    help: str,
     *,
-    help: str = "",
-    metavar: str | None = None,
     type: Any = None,
     choices: Iterable[str] = (),
     default: Any = None,
     many: bool = False,
     required: bool = True,
 ) -> click.Argument:
-    """What stands without a name."""
+    """What stands without a name of its own: ``RUN``, or ``runs RUN`` where many are taken.
+
+    The first word, in small letters, is what the namespace calls it.
+    """
+    name, _, metavar = words.partition(" ")
     return click.Argument(
-        [name],
+        [name.lower()],
         help=help,
-        metavar=metavar,
+        metavar=metavar or (None if name.islower() else name),
         type=click.Choice(list(choices)) if choices else FILE if type is Path else type,
         nargs=-1 if many else 1,
         required=required and default is None,

@@ -22,8 +22,8 @@ COMMAND = Command(
     "pause",
     run,
     [
-        argument("run", help="a run's directory, its id, or 'latest'"),
-        option("--resume", flag=True, help="let new guests come again"),
+        argument("RUN", "a run's directory, its id, or 'latest'"),
+        option("--resume", "let new guests come again"),
         reports_option(),
     ],
     description=(

@@ -55,138 +55,72 @@ COMMAND = Command(
     run,
     [
         option(
-            "--locustfile",
+            "--locustfile FILE",
+            "where to write the plan's locustfile (default: beside the page)",
             type=Path,
-            metavar="FILE",
-            help="where to write the plan's locustfile (default: beside the page)",
         ),
-        option("--target", metavar="TARGET", help="target of the printed commands"),
-        option(
-            "--targets", type=Path, default=str(FILE), metavar="FILE", help="file of named targets"
-        ),
-        option("--json", flag=True, help="print JSON instead of a table"),
+        option("--target TARGET", "target of the printed commands"),
+        option("--targets FILE", "file of named targets", type=Path, default=str(FILE)),
+        option("--json", "print JSON instead of a table"),
         reports_option(),
         *section(
             "the load",
-            option("--chats-per-hour", metavar="N", help="chats in the busy hour"),
+            option("--chats-per-hour N", "chats in the busy hour"),
             option(
-                "profile",
-                "--from",
+                "--from CSV",
+                "instead: guests per interval (start,guests), read in intervals of 15 minutes "
+                "or more",
                 type=Path,
-                metavar="CSV",
-                help=(
-                    "instead: guests per interval (start,guests), read in intervals of 15 minutes "
-                    "or more"
-                ),
+                name="profile",
             ),
             option(
-                "--peak-factor",
-                metavar="X",
-                help="worst quarter hour relative to the mean of the busy hour (default: 1)",
+                "--peak-factor X",
+                "worst quarter hour relative to the mean of the busy hour (default: 1)",
             ),
             option(
-                "--handle-time",
-                required=True,
-                metavar="TIME",
-                help="length of a chat without waiting, such as 8m",
+                "--handle-time TIME", "length of a chat without waiting, such as 8m", required=True
             ),
-            option(
-                "--bot-time",
-                default="0s",
-                metavar="TIME",
-                help="part of it before an agent is needed",
-            ),
-            option(
-                "--messages",
-                required=True,
-                metavar="N",
-                help="texts of a guest per chat",
-            ),
+            option("--bot-time TIME", "part of it before an agent is needed", default="0s"),
+            option("--messages N", "texts of a guest per chat", required=True),
         ),
         *section(
             "the agents",
-            option("--concurrency", default="1", metavar="N", help="chats of an agent at once"),
-            option(
-                "--to-agents",
-                default="100%",
-                metavar="SHARE",
-                help="chats that reach an agent",
-            ),
-            option(
-                "--shrinkage",
-                default="0%",
-                metavar="SHARE",
-                help="paid time without chats",
-            ),
-            option(
-                "--answer-within",
-                default="30s",
-                metavar="TIME",
-                help="longest wait for an agent",
-            ),
-            option(
-                "--service-level",
-                default="80%",
-                metavar="SHARE",
-                help="chats answered in that time",
-            ),
-            option("--patience", metavar="TIME", help="mean wait after which a guest gives up"),
+            option("--concurrency N", "chats of an agent at once", default="1"),
+            option("--to-agents SHARE", "chats that reach an agent", default="100%"),
+            option("--shrinkage SHARE", "paid time without chats", default="0%"),
+            option("--answer-within TIME", "longest wait for an agent", default="30s"),
+            option("--service-level SHARE", "chats answered in that time", default="80%"),
+            option("--patience TIME", "mean wait after which a guest gives up"),
         ),
         *section(
             "the test",
+            option("--test-duration TIME", "length of the test at the peak", default="1h"),
+            option("--window TIME", "approved hours per night (default: the target's, or 6h)"),
             option(
-                "--test-duration",
-                default="1h",
-                metavar="TIME",
-                help="length of the test at the peak",
+                "--capacity RATE",
+                "measured capacity, such as 390/min, or the folder of a capacity search",
             ),
             option(
-                "--window",
-                metavar="TIME",
-                help="approved hours per night (default: the target's, or 6h)",
-            ),
-            option(
-                "--capacity",
-                metavar="RATE",
-                help="measured capacity, such as 390/min, or the folder of a capacity search",
-            ),
-            option(
-                "--ai-tokens-per-guest",
-                metavar="N",
-                help=(
-                    "AI tokens of one chat: 1.2 with an agentic virtual agent, 0.5 with a virtual "
-                    "agent, 0.02 with a digital bot flow"
-                ),
+                "--ai-tokens-per-guest N",
+                "AI tokens of one chat: 1.2 with an agentic virtual agent, 0.5 with a virtual "
+                "agent, 0.02 with a digital bot flow",
             ),
         ),
         *section(
             "the generator machines",
             option(
-                "--calibration",
+                "--calibration FILE",
+                "figures of harness calibrate (default: calibration.json in the reports folder)",
                 type=Path,
-                metavar="FILE",
-                help=(
-                    "figures of harness calibrate (default: calibration.json in the reports folder)"
-                ),
             ),
-            option("--guests-per-machine", metavar="N", help="sessions at once (default: 5000)"),
-            option("--rate-per-machine", metavar="RATE", help="new guests (default: 50/s)"),
-            option("--messages-per-machine", metavar="RATE", help="messages (default: 1000/s)"),
+            option("--guests-per-machine N", "sessions at once (default: 5000)"),
+            option("--rate-per-machine RATE", "new guests (default: 50/s)"),
+            option("--messages-per-machine RATE", "messages (default: 1000/s)"),
         ),
         *section(
             "what leftovers cost",
-            option(
-                "--leftover-rate",
-                default="0.5%",
-                metavar="SHARE",
-                help="chats that are left over",
-            ),
-            option(
-                "--leftover-time",
-                default="1h",
-                metavar="TIME",
-                help="time a leftover stays open",
-            ),
+            option("--leftover-rate SHARE", "chats that are left over", default="0.5%"),
+            option("--leftover-time TIME", "time a leftover stays open", default="1h"),
         ),
     ],
     description=(

@@ -74,25 +74,15 @@ COMMAND = Command(
     "preflight",
     run,
     [
-        option(
-            "--target", required=True, metavar="NAME", help="a name from the targets file, or a URL"
-        ),
-        option("--targets", type=Path, default=FILE, metavar="FILE", help="file of named targets"),
-        option("--locustfile", metavar="FILE", help="also check its schedule against the limits"),
-        option("-u", "--users", type=int, metavar="N", help="slots that the run will have"),
-        option(
-            "--processes",
-            type=int,
-            default=1,
-            metavar="N",
-            help="worker processes that the run will have",
-        ),
-        option("--ca-file", metavar="PEM", help="private CA of a wss target"),
-        option("--origin", metavar="ORIGIN", help="Origin header of the upgrade"),
-        option("--quick", flag=True, help="one text and one reply only; learns nothing"),
-        option(
-            "--no-guest", flag=True, help="do not send a guest; this does not count as a preflight"
-        ),
+        option("--target NAME", "a name from the targets file, or a URL", required=True),
+        option("--targets FILE", "file of named targets", type=Path, default=FILE),
+        option("--locustfile FILE", "also check its schedule against the limits"),
+        option("-u, --users N", "slots that the run will have", type=int),
+        option("--processes N", "worker processes that the run will have", default=1),
+        option("--ca-file PEM", "private CA of a wss target"),
+        option("--origin ORIGIN", "Origin header of the upgrade"),
+        option("--quick", "one text and one reply only; learns nothing"),
+        option("--no-guest", "do not send a guest; this does not count as a preflight"),
         reports_option(),
     ],
     description=(

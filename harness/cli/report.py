@@ -43,16 +43,13 @@ COMMAND = Command(
     "report",
     run,
     [
-        argument("run", help="a run's directory, its id, or 'latest'"),
+        argument("RUN", "a run's directory, its id, or 'latest'"),
         option(
             "--live",
-            flag=True,
-            help=(
-                "report on a running test: prints a summary and writes live.html; 'latest' is the "
-                "newest running test"
-            ),
+            "report on a running test: prints a summary and writes live.html; 'latest' is the "
+            "newest running test",
         ),
-        option("--only", metavar="KIND[,KIND]", help="make only these: html, markdown, junit, csv"),
+        option("--only KIND[,KIND]", "make only these: html, markdown, junit, csv"),
         reports_option(),
     ],
     description=(

@@ -9,219 +9,157 @@ DEFAULT_FILE = "locustfiles/launch.py"
 
 PARAMS = [
     argument(
-        "locustfile",
-        default=DEFAULT_FILE,
-        metavar="LOCUSTFILE",
-        help="the guests: a locustfile (Python) or a script (YAML)",
+        "LOCUSTFILE", "the guests: a locustfile (Python) or a script (YAML)", default=DEFAULT_FILE
     ),
     option(
-        "--target",
+        "--target TARGET",
+        "where guests go: sim, a name from the targets file, or a URL on this machine",
         default="sim",
-        help="where guests go: sim, a name from the targets file, or a URL on this machine",
     ),
-    option("--targets", default=str(FILE), metavar="FILE", help="file of named targets"),
+    option("--targets FILE", "file of named targets", default=str(FILE)),
     option(
-        "--override",
+        "--override RULE=REASON",
+        "ignore one rule (approval, window, cap, preflight, limits); the report shows the reason",
         repeated=True,
-        metavar="RULE=REASON",
-        help=(
-            "ignore one rule (approval, window, cap, preflight, limits); the report shows the "
-            "reason"
-        ),
     ),
-    option("-u", "--users", type=int, metavar="N", help="slots: the most guests at a time"),
-    option("-r", "--spawn-rate", type=float, metavar="N", help="slots to start per second"),
+    option("-u, --users N", "slots: the most guests at a time", type=int),
+    option("-r, --spawn-rate N", "slots to start per second", type=float),
     option(
-        "-t",
-        "--run-time",
-        metavar="TIME",
-        help="length of the run: 60s, 20m, 8h (default: the schedule's, else 1m)",
+        "-t, --run-time TIME", "length of the run: 60s, 20m, 8h (default: the schedule's, else 1m)"
     ),
+    option("--stop-timeout TIME", "how long conversations may go on after the end", default="15s"),
     option(
-        "--stop-timeout",
-        default="15s",
-        metavar="TIME",
-        help="how long conversations may go on after the end",
+        "--term-grace TIME", "time to clear after SIGTERM (default: 8s; Docker kills after 10s)"
     ),
+    option("--processes N", "worker processes; -1: one per core", type=int),
+    option("--master", "lead workers on other machines"),
+    option("--worker", "be a worker; the master gives the orders"),
+    option("--expect-workers N", "start when this many workers are connected", type=int),
+    option("--workers-within TIME", "how long the master waits for its workers", default="5m"),
+    option("--master-host HOST", "address of the master", default="127.0.0.1"),
+    option("--master-port PORT", "port of the master", default=5557),
     option(
-        "--term-grace",
-        metavar="TIME",
-        help="time to clear after SIGTERM (default: 8s; Docker kills after 10s)",
-    ),
-    option("--processes", type=int, metavar="N", help="worker processes; -1: one per core"),
-    option("--master", flag=True, help="lead workers on other machines"),
-    option("--worker", flag=True, help="be a worker; the master gives the orders"),
-    option(
-        "--expect-workers", type=int, metavar="N", help="start when this many workers are connected"
-    ),
-    option(
-        "--workers-within",
-        default="5m",
-        metavar="TIME",
-        help="how long the master waits for its workers",
-    ),
-    option("--master-host", default="127.0.0.1", metavar="HOST", help="address of the master"),
-    option("--master-port", type=int, default=5557, metavar="PORT", help="port of the master"),
-    option(
-        "--bind",
+        "--bind ADDRESS",
+        "address on which the master listens; its traffic is not encrypted",
         default="127.0.0.1",
-        metavar="ADDRESS",
-        help="address on which the master listens; its traffic is not encrypted",
     ),
-    option("--rate", metavar="RATE", help="arrival rate of a ready locustfile: 30/min or 2/s"),
-    option("--over", metavar="TIME", help="length of a ready locustfile's schedule: 10m"),
-    option("--stay", metavar="TIME", help="soak.py: how long the long-staying guests stay"),
+    option("--rate RATE", "arrival rate of a ready locustfile: 30/min or 2/s"),
+    option("--over TIME", "length of a ready locustfile's schedule: 10m"),
+    option("--stay TIME", "soak.py: how long the long-staying guests stay"),
+    option("--silence TIME", "soak.py: how long these guests say nothing at a time"),
     option(
-        "--silence", metavar="TIME", help="soak.py: how long these guests say nothing at a time"
-    ),
-    option(
-        "--occupancy",
+        "--occupancy N",
+        "ignore the schedule; keep N guests in session, each followed by the next",
         type=int,
-        metavar="N",
-        help="ignore the schedule; keep N guests in session, each followed by the next",
     ),
     option(
         "--arrivals",
+        "spacing of arrivals, whatever the file says: independent (poisson) or even",
         choices=("poisson", "even"),
-        help="spacing of arrivals, whatever the file says: independent (poisson) or even",
     ),
-    option(
-        "--seed",
-        type=int,
-        metavar="N",
-        help="repeat the arrivals, tasks and think times of an earlier run",
-    ),
-    option("--name", metavar="TEXT", help="name of this run in harness runs and in the report"),
-    option("--note", metavar="TEXT", help="a remark, shown beside the name"),
-    option(
-        "--slo",
-        metavar="FILE",
-        help="more objectives (TOML), in addition to those of the locustfile",
-    ),
-    option("--warm-up", metavar="TIME", help="do not judge this much of the beginning"),
-    option(
-        "--confident",
-        flag=True,
-        help="an objective that chance alone may have met gives NO_DATA",
-    ),
-    option(
-        "--metrics-port",
-        type=int,
-        metavar="PORT",
-        help="serve Prometheus metrics on this port of 127.0.0.1",
-    ),
+    option("--seed N", "repeat the arrivals, tasks and think times of an earlier run", type=int),
+    option("--name TEXT", "name of this run in harness runs and in the report"),
+    option("--note TEXT", "a remark, shown beside the name"),
+    option("--slo FILE", "more objectives (TOML), in addition to those of the locustfile"),
+    option("--warm-up TIME", "do not judge this much of the beginning"),
+    option("--confident", "an objective that chance alone may have met gives NO_DATA"),
+    option("--metrics-port PORT", "serve Prometheus metrics on this port of 127.0.0.1", type=int),
     reports_option(),
     option(
         "--disk-guard",
+        "off: start and go on even if the disk may fill up",
         choices=("on", "off"),
         default="on",
-        help="off: start and go on even if the disk may fill up",
     ),
-    option("--ca-file", metavar="PEM", help="private CA of a wss target"),
-    option("--origin", metavar="ORIGIN", help="Origin header of the upgrade"),
+    option("--ca-file PEM", "private CA of a wss target"),
+    option("--origin ORIGIN", "Origin header of the upgrade"),
     *section(
         "guests",
         option(
-            "--connections",
-            metavar="N",
-            help=(
-                "new connections per minute, of all workers together; off: no limit (default: "
-                "1000 for a target that is not on this machine)"
-            ),
+            "--connections N",
+            "new connections per minute, of all workers together; off: no limit (default: "
+            "1000 for a target that is not on this machine)",
         ),
         option(
             "--pace",
+            "off: guests may exceed the documented limits (default: documented)",
             choices=("documented", "off"),
-            help="off: guests may exceed the documented limits (default: documented)",
         ),
         option(
             "--history",
+            "fetch missed messages after a reconnect (default: on)",
             choices=("on", "off"),
-            help="fetch missed messages after a reconnect (default: on)",
         ),
         option(
-            "--max-connection-age",
-            metavar="TIME",
-            help=(
-                "replace connections of this age, such as 110m; off: never (default: as the "
-                "locustfile says)"
-            ),
+            "--max-connection-age TIME",
+            "replace connections of this age, such as 110m; off: never (default: as the "
+            "locustfile says)",
         ),
         option(
             "--auto-join",
+            "join as soon as the session is open, as a widget with autoStart does",
             choices=("on", "off"),
-            help="join as soon as the session is open, as a widget with autoStart does",
         ),
-        option(
-            "--sign-ins",
-            metavar="FILE",
-            help="JWTs of signed-in guests, one per line",
-        ),
+        option("--sign-ins FILE", "JWTs of signed-in guests, one per line"),
         option(
             "--greets",
+            "does the flow send a greeting, after Join or before its first answer?",
             choices=("on", "off"),
-            help="does the flow send a greeting, after Join or before its first answer?",
         ),
         option(
             "--turns",
+            "on: a guest waits for all messages of an answer, not only the first",
             choices=("on", "off"),
-            help="on: a guest waits for all messages of an answer, not only the first",
         ),
         option(
-            "--turn-silence",
-            metavar="TIME",
-            help="an answer is complete after this time without a message (default: 1s)",
+            "--turn-silence TIME",
+            "an answer is complete after this time without a message (default: 1s)",
         ),
-        option("--replies", choices=("on", "off"), help="off: nobody answers what guests say"),
+        option("--replies", "off: nobody answers what guests say", choices=("on", "off")),
         option(
             "--websockets",
+            "library: the websockets library reads and writes all frames, to compare (fast)",
             choices=("fast", "library"),
-            help="library: the websockets library reads and writes all frames, to compare (fast)",
         ),
         option(
             "--listen",
+            "off: guests clear at once, without listening for late messages (default: on)",
             choices=("on", "off"),
-            help="off: guests clear at once, without listening for late messages (default: on)",
         ),
     ),
     *section(
         "embedded simulator (target sim)",
         option(
-            "--sim-fault",
+            "--sim-fault NAME=P",
+            "switch on a fault; harness simulate --help lists them",
             repeated=True,
-            metavar="NAME=P",
-            help="switch on a fault; harness simulate --help lists them",
         ),
-        option("--sim-tls", flag=True, help="serve wss with a private CA"),
+        option("--sim-tls", "serve wss with a private CA"),
         option(
             "--sim-bot",
+            "lifelike: greets, answers in several messages, is slow at times",
             choices=("default", "lifelike"),
-            help="lifelike: greets, answers in several messages, is slow at times",
         ),
         option(
-            "--sim-from",
-            metavar="FILE",
-            help="answer as in a recording (a HAR, or a file of harness guest --record)",
+            "--sim-from FILE",
+            "answer as in a recording (a HAR, or a file of harness guest --record)",
         ),
         option(
-            "--sim-profile",
-            metavar="FILE",
-            help="settings of the simulator (TOML), as for harness simulate --profile",
+            "--sim-profile FILE",
+            "settings of the simulator (TOML), as for harness simulate --profile",
         ),
-        option("--sim-bot-delay", metavar="TIME", help="time the bot needs for an answer"),
+        option("--sim-bot-delay TIME", "time the bot needs for an answer"),
         option(
             "--sim-like",
+            "live: behave as the real service does, not as its documentation says",
             choices=("live",),
-            help="live: behave as the real service does, not as its documentation says",
         ),
         option(
             "--sim-limits",
+            "rate limits of the simulator (default: off)",
             choices=("off", "documented"),
-            help="rate limits of the simulator (default: off)",
         ),
-        option("--sim-seed", type=int, metavar="N", help="make the simulator repeatable"),
-        option(
-            "--keep-sim", flag=True, help="leave the simulator running, for example to try a sweep"
-        ),
+        option("--sim-seed N", "make the simulator repeatable", type=int),
+        option("--keep-sim", "leave the simulator running, for example to try a sweep"),
     ),
 ]

@@ -52,15 +52,12 @@ COMMAND = Command(
     [
         reports_option(),
         option(
-            "--prune",
-            metavar="TIME",
-            help=(
-                "remove runs that ended longer ago than this, but never the newest one, and none "
-                "with leftovers or a damaged ledger"
-            ),
+            "--prune TIME",
+            "remove runs that ended longer ago than this, but never the newest one, and none "
+            "with leftovers or a damaged ledger",
         ),
-        option("--dry-run", flag=True, help="with --prune: only say what would be removed"),
-        option("--json", flag=True, help="print one JSON object"),
+        option("--dry-run", "with --prune: only say what would be removed"),
+        option("--json", "print one JSON object"),
     ],
     description="List the runs, newest first: name, note, target, verdict, leftovers and age.",
     epilog="examples:\n  harness runs\n  harness runs --json\n  harness runs --prune 30d\n",

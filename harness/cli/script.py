@@ -92,29 +92,21 @@ COMMAND = Command(
     "script",
     run,
     [
-        argument("action", choices=("check", "schema", "from-har"), help="what to do, as above"),
-        argument(
-            "file",
-            required=False,
-            type=Path,
-            metavar="FILE",
-            help="the script, or the recording",
-        ),
-        option("--reply", default="1s", metavar="TIME", help="assumed time of a reply"),
+        argument("action", "what to do, as above", choices=("check", "schema", "from-har")),
+        argument("FILE", "the script, or the recording", required=False, type=Path),
+        option("--reply TIME", "assumed time of a reply", default="1s"),
         option(
-            "--guests",
+            "--guests N",
+            "check that the data has enough unique rows for this many guests",
             type=int,
-            metavar="N",
-            help="check that the data has enough unique rows for this many guests",
         ),
-        option("--json", flag=True, help="print JSON instead of a table"),
+        option("--json", "print JSON instead of a table"),
         option(
-            "--out",
+            "--out FILE",
+            "from-har: script to write (default: named after the recording)",
             type=Path,
-            metavar="FILE",
-            help="from-har: script to write (default: named after the recording)",
         ),
-        option("--force", flag=True, help="from-har: replace existing files"),
+        option("--force", "from-har: replace existing files"),
     ],
     description=(
         "check: reads a conversation script and its data. Says what it would send, how long it "

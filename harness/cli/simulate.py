@@ -1,50 +1,145 @@
 """``harness simulate``: the local twin of the service, until it is told to stop."""
 
-import argparse
-from collections.abc import Iterator
+from dataclasses import fields
 
-from harness.cli.parsing import Command, Namespace, Option, option
+from harness.cli.parsing import Command, Namespace, Option, option, section
 from harness.exit_codes import ExitCode
 from harness.simulator import options
+from harness.simulator.faults import FAULTS
+from harness.simulator.settings import PRESETS, DeploymentSettings, Knobs, Limits, Settings
 
 
 def run(args: Namespace) -> int:
     """Serve until a signal."""
-    args.bot = args.bot.split("\n") if args.bot else None
-    settings = options.read(args)
+    settings = settings_of(args)
     from harness.simulator import server  # the libraries are needed only once the options are fine
 
     server.run(settings)
     return ExitCode.PASS
 
 
-def _options() -> Iterator[Option]:
-    """The simulator's own options, which it keeps apart from the rest of the harness."""
-    parser = argparse.ArgumentParser(add_help=False)
-    options.add_arguments(parser)
-    for group in parser._action_groups:
-        for action in group._group_actions:
-            shown = action.metavar
-            several = isinstance(shown, tuple)
-            one = option(
-                *action.option_strings,
-                action.dest,
-                help=(action.help or "") % {"default": action.default},
-                metavar=" ".join(shown) if isinstance(shown, tuple) else shown,
-                choices=tuple(action.choices or ()),
-                flag=action.nargs == 0,
-                repeated=isinstance(action, argparse._AppendAction),
-                default=None if isinstance(action.default, (bool, list)) else action.default,
-            )
-            one.takes_words = several
-            one.section = "" if group.title == "options" else group.title or ""
-            yield one
+def settings_of(args: Namespace) -> Settings:
+    """What was asked for. Raises ConfigError for anything that makes no sense."""
+    bot = args.bot.split("\n") if args.bot else None
+    return options.read(options.Said(**{**vars(args), "bot": bot}))
+
+
+def _names(settings: type[Limits] | type[Knobs] | type[DeploymentSettings]) -> str:
+    return ", ".join(one.name for one in fields(settings))
+
+
+def _which_bot() -> Option:
+    """It takes one word or two."""
+    bot = option(
+        "--bot WHICH FILE",
+        "'default': greets a Join, answers each text once. 'lifelike': greets, answers in one "
+        "to three messages, is slow at times. 'script FILE': answers as a TOML file says. "
+        "'off': says nothing",
+    )
+    bot.takes_words = True
+    return bot
 
 
 COMMAND = Command(
     "simulate",
     run,
-    list(_options()),
+    [
+        option("--host HOST", "address to listen on", default=options.HOST),
+        option("--port PORT", "port to listen on; 0 takes any free one (the default)", default="0"),
+        option("--tls", "serve wss with a private CA (always the same)"),
+        option(
+            "--stamps",
+            "measure the bot's delays from the moment when the kernel received the text, and "
+            "report the simulator's own queueing apart (Linux, not with --tls)",
+        ),
+        option(
+            "--tls-name NAME",
+            "another host name or address for the certificate; may be repeated",
+            repeated=True,
+        ),
+        option("--seed N", "make ids, faults and service times repeatable"),
+        option("--deployment-id ID", "id of the deployment (default: random)"),
+        option("--profile FILE", "TOML file with any of these settings, and more"),
+        option(
+            "--like",
+            "live: behave as the real service does where it differs from its documentation: "
+            "life-like bot, documented limits, late analytics and disconnects; other options win "
+            "over it",
+            choices=PRESETS,
+        ),
+        *section(
+            "who answers",
+            _which_bot(),
+            option(
+                "--from FILE",
+                "instead of --bot: greet and answer as in a recording of your deployment (a HAR, "
+                "or a file of harness guest --record)",
+                name="recording",
+            ),
+            option(
+                "--bot-greets WHEN",
+                "join (the default), text (before the answer to the first text), either, or off",
+            ),
+            option(
+                "--greeting-delay TIME",
+                "time before the greeting, in the forms of --bot-delay (default: after Join as an "
+                "answer, before a first answer none)",
+            ),
+            option("--bot-messages N", "messages per answer: 2, or drawn from 1-3 (default: 1)"),
+            option(
+                "--bot-gap TIME",
+                "time between two messages of an answer, in the forms of --bot-delay (default: "
+                "none)",
+            ),
+            option(
+                "--bot-delay TIME",
+                "time the bot needs for an answer: 50ms (the default), exponential:200ms, "
+                "lognormal:200ms,0.5 (mean, variation), uniform:1s, bimodal:50ms,1s,0.001 (two "
+                "times, and the probability of the second)",
+            ),
+            option(
+                "--bot-workers N",
+                "answers in progress at the same time; others wait in a queue (default: 0, no "
+                "queue)",
+            ),
+            option("--hand-over-after N", "an agent takes over after this many texts"),
+            option("--agents N", "number of agents (default: 0)"),
+            option("--agent-concurrency N", "conversations of an agent at once (default: 3)"),
+            option("--agent-time TIME", "time an agent needs for an answer"),
+            option("--wrapup TIME", "time an agent stays busy after the guest has left"),
+            option(
+                "--questions FILE",
+                "write a JSON line for each text, choice and Join: when it came, and which "
+                "messages answered it when",
+            ),
+        ),
+        *section(
+            "rules, faults and what is unknown",
+            option(
+                "--limits WHICH",
+                "the service's rate limits and idle times: documented (the default) or off",
+            ),
+            option("--limit NAME=VALUE", f"one limit, 0 for none: {_names(Limits)}", repeated=True),
+            option(
+                "--knob NAME=VALUE",
+                f"an answer to what is unknown: {_names(Knobs)}",
+                repeated=True,
+            ),
+            option(
+                "--deployment NAME=VALUE",
+                f"a setting of the deployment: {_names(DeploymentSettings)}",
+                repeated=True,
+            ),
+            option(
+                "--fault NAME=PROBABILITY",
+                "switch on a fault; instead of a probability #3 is the third event and every:10 "
+                "each tenth; options follow after commas, as 'late_answer=0.1,seconds=8', "
+                "'fail=0.5,at=text' or 'no_reply=1,from=9s' (from nine seconds after the first "
+                f"text on); known: {', '.join(FAULTS)}",
+                repeated=True,
+            ),
+        ),
+    ],
     description=(
         "Run a local simulator of the Web Messaging service. It prints one JSON line when it "
         "listens, with its url, deployment id and target (the whole URL). It stops on Ctrl-C or "

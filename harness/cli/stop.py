@@ -18,7 +18,7 @@ COMMAND = Command(
     "stop",
     run,
     [
-        argument("run", help="a run's directory, its id, or 'latest'"),
+        argument("RUN", "a run's directory, its id, or 'latest'"),
         reports_option(),
     ],
     description=(

@@ -58,56 +58,39 @@ COMMAND = Command(
     "sweep",
     run,
     [
-        argument(
-            "runs",
-            many=True,
-            metavar="RUN",
-            help="runs: directories, ids, or 'latest'",
-        ),
+        argument("runs RUN", "runs: directories, ids, or 'latest'", many=True),
         reports_option(),
-        option("--dry-run", flag=True, help="only say what would be done"),
+        option("--dry-run", "only say what would be done"),
         option(
-            "--rate",
+            "--rate RATE",
+            "maximum rate of new connections, such as 10/s or 600/min",
             default="10/s",
-            help="maximum rate of new connections, such as 10/s or 600/min",
         ),
-        option("--deadline", default="30m", metavar="TIME", help="give up after this time"),
+        option("--deadline TIME", "give up after this time", default="30m"),
         option(
             "--derive",
-            flag=True,
-            help=(
-                "if a ledger file is lost or damaged, regenerate its tokens from the run's secret "
-                "and try them"
-            ),
+            "if a ledger file is lost or damaged, regenerate its tokens from the run's secret "
+            "and try them",
         ),
         option(
-            "--sign-ins",
+            "--sign-ins FILE",
+            "JWTs of signed-in guests, one per line: such a session can be cleared only with "
+            "its own JWT (default: the run's own file)",
             type=Path,
-            metavar="FILE",
-            help=(
-                "JWTs of signed-in guests, one per line: such a session can be cleared only with "
-                "its own JWT (default: the run's own file)"
-            ),
         ),
         option(
             "--platform",
-            flag=True,
-            help=(
-                "disconnect leftovers through the Platform API; its credentials are in "
-                "HARNESS_CLIENT_ID and HARNESS_CLIENT_SECRET, or in the variables that the target "
-                "names"
-            ),
+            "disconnect leftovers through the Platform API; its credentials are in "
+            "HARNESS_CLIENT_ID and HARNESS_CLIENT_SECRET, or in the variables that the target "
+            "names",
         ),
         option(
-            "--effect",
-            metavar="TIME",
-            help=(
-                "how long to wait until a disconnect shows (default: 1m, or longer if the "
-                "preflight saw a longer delay)"
-            ),
+            "--effect TIME",
+            "how long to wait until a disconnect shows (default: 1m, or longer if the "
+            "preflight saw a longer delay)",
         ),
         *place_options(),
-        option("--force", flag=True, help="sweep even if the run is still going on"),
+        option("--force", "sweep even if the run is still going on"),
     ],
     description=(
         "End the sessions that a run left behind. Resumes each with its token, sends Clear, waits "

@@ -91,10 +91,10 @@ COMMAND = Command(
     [
         argument(
             "what",
+            "init: write the file; list: show it; regions: the vendor's regions",
             choices=("init", "list", "regions"),
-            help="init: write the file; list: show it; regions: the vendor's regions",
         ),
-        option("--targets", type=Path, default=FILE, metavar="FILE", help="file of named targets"),
+        option("--targets FILE", "file of named targets", type=Path, default=FILE),
     ],
     description="Write a commented file of named targets, or show what is in it.",
     epilog="examples:\n  harness target init\n  harness target list\n  harness target regions\n",

@@ -67,25 +67,13 @@ _STATES = {
 def reports_option() -> Option:
     """The option; ``args.reports`` is a Path."""
     return option(
-        "--reports",
-        type=Path,
-        default=REPORTS,
-        metavar="DIR",
-        help="folder that holds the run directories",
+        "--reports DIR", "folder that holds the run directories", type=Path, default=REPORTS
     )
 
 
 def place_options() -> tuple[Option, ...]:
     """The options that say where the Platform API is."""
     return (
-        option(
-            "--api-url",
-            metavar="URL",
-            help="address of the Platform API (default: found from the target)",
-        ),
-        option(
-            "--login-url",
-            metavar="URL",
-            help="address of its sign-in (default: found from the target)",
-        ),
+        option("--api-url URL", "address of the Platform API (default: found from the target)"),
+        option("--login-url URL", "address of its sign-in (default: found from the target)"),
     )

@@ -6,7 +6,6 @@ the option, or the file and the key.
 Filling settings from text or TOML values, by the type of each field.
 """
 
-import argparse
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
@@ -16,18 +15,16 @@ from typing import Any, TypeVar
 from harness.clock import KERNEL_STAMPS
 from harness.errors import ConfigError
 from harness.simulator.dialogue import read_dialogue, read_distribution, read_rehearsal
-from harness.simulator.faults import FAULTS, read_fault
+from harness.simulator.faults import read_fault
 from harness.simulator.frames import Ids
 from harness.simulator.settings import (
     LIFELIKE,
     LIVE,
-    PRESETS,
     AgentSettings,
     ApiClient,
     BotSettings,
     DeploymentSettings,
     Knobs,
-    Limits,
     Settings,
     read_limits,
 )
@@ -150,197 +147,51 @@ def whole(where: str, value: object, low: int, high: int) -> int:
 
 
 MOST_MESSAGES = 20
+HOST = "127.0.0.1"
 GREETS = ("join", "text", "either", "off")
 PROFILE_KEYS = ("seed", "bot", "agents", "limits", "knobs", "faults", "deployment", "client")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """All options of ``harness simulate``."""
-    add = parser.add_argument
-    add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    add("--port", default="0", help="port to listen on; 0 takes any free one (the default)")
-    add(
-        "--tls",
-        action="store_true",
-        help="serve wss with a private CA (always the same)",
-    )
-    add(
-        "--stamps",
-        action="store_true",
-        help=(
-            "measure the bot's delays from the moment when the kernel received the text, and "
-            "report the simulator's own queueing apart (Linux, not with --tls)"
-        ),
-    )
-    add(
-        "--tls-name",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="another host name or address for the certificate; may be repeated",
-    )
-    add("--seed", metavar="N", help="make ids, faults and service times repeatable")
-    add("--deployment-id", metavar="ID", help="id of the deployment (default: random)")
-    add("--profile", metavar="FILE", help="TOML file with any of these settings, and more")
-    add(
-        "--like",
-        choices=PRESETS,
-        help=(
-            "live: behave as the real service does where it differs from its documentation: "
-            "life-like bot, documented limits, late analytics and disconnects; other options win "
-            "over it"
-        ),
-    )
-    bot = parser.add_argument_group("who answers")
-    add = bot.add_argument
-    add(
-        "--bot",
-        nargs="+",
-        metavar=("WHICH", "FILE"),
-        help=(
-            "'default': greets a Join, answers each text once. 'lifelike': greets, answers in one "
-            "to three messages, is slow at times. 'script FILE': answers as a TOML file says. "
-            "'off': says nothing"
-        ),
-    )
-    add(
-        "--from",
-        dest="recording",
-        metavar="FILE",
-        help=(
-            "instead of --bot: greet and answer as in a recording of your deployment (a HAR, or a "
-            "file of harness guest --record)"
-        ),
-    )
-    add(
-        "--bot-greets",
-        metavar="WHEN",
-        help="join (the default), text (before the answer to the first text), either, or off",
-    )
-    add(
-        "--greeting-delay",
-        metavar="TIME",
-        help=(
-            "time before the greeting, in the forms of --bot-delay (default: after Join as an "
-            "answer, before a first answer none)"
-        ),
-    )
-    add(
-        "--bot-messages",
-        metavar="N",
-        help="messages per answer: 2, or drawn from 1-3 (default: 1)",
-    )
-    add(
-        "--bot-gap",
-        metavar="TIME",
-        help=(
-            "time between two messages of an answer, in the forms of --bot-delay (default: none)"
-        ),
-    )
-    add(
-        "--bot-delay",
-        metavar="TIME",
-        help=(
-            "time the bot needs for an answer: 50ms (the default), exponential:200ms, "
-            "lognormal:200ms,0.5 (mean, variation), uniform:1s, bimodal:50ms,1s,0.001 (two times, "
-            "and the probability of the second)"
-        ),
-    )
-    add(
-        "--bot-workers",
-        metavar="N",
-        help=(
-            "answers in progress at the same time; others wait in a queue (default: 0, no queue)"
-        ),
-    )
-    add("--hand-over-after", metavar="N", help="an agent takes over after this many texts")
-    add("--agents", metavar="N", help="number of agents (default: 0)")
-    add(
-        "--agent-concurrency",
-        metavar="N",
-        help="conversations of an agent at once (default: 3)",
-    )
-    add("--agent-time", metavar="TIME", help="time an agent needs for an answer")
-    add("--wrapup", metavar="TIME", help="time an agent stays busy after the guest has left")
-    add(
-        "--questions",
-        metavar="FILE",
-        help=(
-            "write a JSON line for each text, choice and Join: when it came, and which messages "
-            "answered it when"
-        ),
-    )
-    rules = parser.add_argument_group("rules, faults and what is unknown")
-    add = rules.add_argument
-    add(
-        "--limits",
-        metavar="WHICH",
-        help="the service's rate limits and idle times: documented (the default) or off",
-    )
-    add(
-        "--limit",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="one limit, 0 for none: " + ", ".join(item.name for item in fields(Limits)),
-    )
-    add(
-        "--knob",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="an answer to what is unknown: " + ", ".join(item.name for item in fields(Knobs)),
-    )
-    add(
-        "--deployment",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a setting of the deployment: "
-        + ", ".join(item.name for item in fields(DeploymentSettings)),
-    )
-    add(
-        "--fault",
-        action="append",
-        default=[],
-        metavar="NAME=PROBABILITY",
-        help="switch on a fault; instead of a probability #3 is the third event and every:10 each "
-        "tenth; options follow after commas, as 'late_answer=0.1,seconds=8', 'fail=0.5,at=text' or "
-        "'no_reply=1,from=9s' (from nine seconds after the first text on); known: "
-        + ", ".join(FAULTS),
-    )
+class Said:
+    """What the command line says, by option; None for what it leaves out."""
+
+    def __init__(self, **said: Any) -> None:
+        self._said = said
+
+    def __getattr__(self, option: str) -> Any:
+        return self._said.get(option)
 
 
-def read(args: argparse.Namespace) -> Settings:
+def read(said: Said) -> Settings:
     """Raises ConfigError for anything that makes no sense."""
-    profile = read_profile(Path(args.profile)) if args.profile else {}
-    if args.tls_name and not args.tls:
+    profile = read_profile(Path(said.profile)) if said.profile else {}
+    if said.tls_name and not said.tls:
         raise ConfigError("--tls-name: there is no certificate without --tls")
-    seed_text = args.seed if args.seed is not None else profile.get("seed")
+    seed_text = said.seed if said.seed is not None else profile.get("seed")
     seed = None if seed_text is None else whole("--seed", seed_text, 0, 2**63)
     limits = dict(profile.get("limits", {}))
     written = str(limits.pop("base", "documented"))
-    base = args.limits or written
-    limits |= pairs("--limit", args.limit)
-    faults = {**profile.get("faults", {}), **pairs("--fault", args.fault)}
+    base = said.limits or written
+    limits |= pairs("--limit", said.limit)
+    faults = {**profile.get("faults", {}), **pairs("--fault", said.fault)}
     for name, value in faults.items():
         read_fault(name, value)
-    if args.stamps and (args.tls or not KERNEL_STAMPS):
+    if said.stamps and (said.tls or not KERNEL_STAMPS):
         raise ConfigError("--stamps needs Linux and a connection without TLS")
-    knobs = fill(LIVE if args.like else Knobs(), profile.get("knobs", {}), "profile: knobs")
+    knobs = fill(LIVE if said.like else Knobs(), profile.get("knobs", {}), "profile: knobs")
     return Settings(
-        deployments=_deployments(args, profile, seed),
-        host=args.host,
-        port=whole("--port", args.port, 0, 65535),
-        tls=args.tls,
-        stamps=args.stamps,
-        tls_names=tuple(args.tls_name),
-        questions=None if args.questions is None else Path(args.questions),
+        deployments=_deployments(said, profile, seed),
+        host=said.host or HOST,
+        port=whole("--port", said.port or 0, 0, 65535),
+        tls=bool(said.tls),
+        stamps=bool(said.stamps),
+        tls_names=tuple(said.tls_name or ()),
+        questions=None if said.questions is None else Path(said.questions),
         seed=seed,
         limits=read_limits(base, limits),
-        knobs=fill(knobs, pairs("--knob", args.knob), "knob"),
-        bot=_bot(args, profile.get("bot", {})),
-        agents=_agents(args, profile.get("agents", {})),
+        knobs=fill(knobs, pairs("--knob", said.knob), "knob"),
+        bot=_bot(said, profile.get("bot", {})),
+        agents=_agents(said, profile.get("agents", {})),
         clients=_clients(profile.get("client", [])),
         faults=faults,
     )
@@ -365,16 +216,16 @@ def read_profile(path: Path) -> dict[str, Any]:
 
 
 def _deployments(
-    args: argparse.Namespace, profile: Mapping[str, Any], seed: int | None
+    said: Said, profile: Mapping[str, Any], seed: int | None
 ) -> tuple[DeploymentSettings, ...]:
     ids = Ids(None if seed is None else seed + 1)
     made = []
     for number, entry in enumerate(profile.get("deployment", [{}]), 1):
         fresh = DeploymentSettings(id=ids.uuid(), flow_id=ids.uuid(), queue_id=ids.uuid())
         made.append(fill(fresh, entry, f"profile: deployment {number}"))
-    first = fill(made[0], pairs("--deployment", args.deployment), "--deployment")
-    if args.deployment_id:
-        first = replace(first, id=args.deployment_id)
+    first = fill(made[0], pairs("--deployment", said.deployment), "--deployment")
+    if said.deployment_id:
+        first = replace(first, id=said.deployment_id)
     made[0] = first
     for item in made:
         if item.disconnect not in ("off", "send", "read_only"):
@@ -386,13 +237,13 @@ def _deployments(
     return tuple(made)
 
 
-def _bot(args: argparse.Namespace, table: Mapping[str, Any]) -> BotSettings:
+def _bot(said: Said, table: Mapping[str, Any]) -> BotSettings:
     table = dict(table)
     times = {name: table.pop(name, None) for name in ("time", "gap", "greeting_time")}
     messages = table.pop("messages", None)
     script = table.pop("script", None)
-    bot = LIFELIKE if args.like else BotSettings()
-    match args.bot:
+    bot = LIFELIKE if said.like else BotSettings()
+    match said.bot:
         case None:
             pass
         case ["default"]:
@@ -410,9 +261,9 @@ def _bot(args: argparse.Namespace, table: Mapping[str, Any]) -> BotSettings:
             )
     left = ("time", "gap", "greeting_time", "messages", "dialogue")
     bot = fill(bot, table, "profile: bot", leave=left)
-    if args.bot is not None:
-        bot = replace(bot, on=args.bot != ["off"])
-    given = {"time": args.bot_delay, "gap": args.bot_gap, "greeting_time": args.greeting_delay}
+    if said.bot is not None:
+        bot = replace(bot, on=said.bot != ["off"])
+    given = {"time": said.bot_delay, "gap": said.bot_gap, "greeting_time": said.greeting_delay}
     options = {"time": "--bot-delay", "gap": "--bot-gap", "greeting_time": "--greeting-delay"}
     for name, text in given.items():
         written = times[name] if text is None else text
@@ -420,18 +271,18 @@ def _bot(args: argparse.Namespace, table: Mapping[str, Any]) -> BotSettings:
             where = options[name] if text is not None else f"profile: bot: {name}"
             change: dict[str, Any] = {name: read_distribution(str(written), where)}
             bot = replace(bot, **change)
-    if args.bot_messages is not None:
-        bot = replace(bot, messages=read_messages("--bot-messages", args.bot_messages))
+    if said.bot_messages is not None:
+        bot = replace(bot, messages=read_messages("--bot-messages", said.bot_messages))
     elif messages is not None:
         bot = replace(bot, messages=read_messages("profile: bot: messages", messages))
-    if args.bot_greets is not None:
-        bot = fill(bot, {"greets": args.bot_greets}, "--bot-greets")
+    if said.bot_greets is not None:
+        bot = fill(bot, {"greets": said.bot_greets}, "--bot-greets")
     if bot.greets not in GREETS:
         raise ConfigError(f"bot: greets is one of {', '.join(GREETS)}, got {bot.greets!r}")
-    if args.bot_workers is not None:
-        bot = replace(bot, workers=whole("--bot-workers", args.bot_workers, 0, 100_000))
-    if args.hand_over_after is not None:
-        after = whole("--hand-over-after", args.hand_over_after, 0, 1_000_000)
+    if said.bot_workers is not None:
+        bot = replace(bot, workers=whole("--bot-workers", said.bot_workers, 0, 100_000))
+    if said.hand_over_after is not None:
+        after = whole("--hand-over-after", said.hand_over_after, 0, 1_000_000)
         bot = replace(bot, hand_over_after=after)
     if (bot.contention or bot.coherency) and not bot.workers:
         raise ConfigError(
@@ -440,10 +291,10 @@ def _bot(args: argparse.Namespace, table: Mapping[str, Any]) -> BotSettings:
     whole("profile: bot: more_workers", bot.more_workers, 0, 100_000)
     if bot.more_workers and not bot.workers:
         raise ConfigError("profile: bot: more_workers are added to workers: say how many")
-    if args.recording is not None:
-        if args.bot is not None or script is not None:
+    if said.recording is not None:
+        if said.bot is not None or script is not None:
             raise ConfigError("--from and --bot do not go together")
-        return replace(bot, dialogue=read_rehearsal(Path(args.recording)))
+        return replace(bot, dialogue=read_rehearsal(Path(said.recording)))
     return bot if script is None else replace(bot, dialogue=read_dialogue(Path(str(script))))
 
 
@@ -455,14 +306,14 @@ def read_messages(where: str, value: object) -> tuple[int, int]:
     return fewest, most
 
 
-def _agents(args: argparse.Namespace, table: Mapping[str, Any]) -> AgentSettings:
+def _agents(said: Said, table: Mapping[str, Any]) -> AgentSettings:
     table = dict(table)
     written = table.pop("time", None)
-    delay = args.agent_time if args.agent_time is not None else written
+    delay = said.agent_time if said.agent_time is not None else written
     given = {
-        "number": args.agents,
-        "concurrency": args.agent_concurrency,
-        "wrapup_s": args.wrapup,
+        "number": said.agents,
+        "concurrency": said.agent_concurrency,
+        "wrapup_s": said.wrapup,
     }
     agents = fill(AgentSettings(), table, "profile: agents", leave=("time",))
     agents = fill(agents, {k: v for k, v in given.items() if v is not None}, "agents")
@@ -482,10 +333,10 @@ def _clients(tables: list[Any]) -> tuple[ApiClient, ...]:
     )
 
 
-def pairs(option: str, texts: list[str]) -> dict[str, str]:
+def pairs(option: str, texts: Iterable[str] | None) -> dict[str, str]:
     """NAME=VALUE, several times."""
     found: dict[str, str] = {}
-    for text in texts:
+    for text in texts or ():
         name, sign, value = text.partition("=")
         if not sign or not name:
             raise ConfigError(f"{option}: expected NAME=VALUE, got {text!r}")

@@ -1,10 +1,10 @@
 """From the command line and a profile to settings."""
 
-import argparse
 from pathlib import Path
 
 import pytest
 
+from harness.cli.simulate import COMMAND, settings_of
 from harness.errors import ConfigError
 from harness.simulator import options
 from harness.simulator.settings import LIFELIKE
@@ -41,9 +41,7 @@ permissions = ["limits:organization:view"]
 
 
 def read(*words: str):
-    parser = argparse.ArgumentParser()
-    options.add_arguments(parser)
-    return options.read(parser.parse_args(words))
+    return settings_of(COMMAND.parse(*words))
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """A recorded deployment played again: its greetings, numbers of messages and delays, masked."""
 
-import argparse
 import json
 from collections import Counter
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import Any
 import pytest
 from hars import came, configured, got, har, left, said, sent, socket
 
+from harness.cli.simulate import COMMAND, settings_of
 from harness.errors import ConfigError
-from harness.simulator import options
 from harness.simulator.behaviour.bots import WorkQueue
 from harness.simulator.dialogue import Distribution, Rehearsal, read_rehearsal
 
@@ -80,13 +79,11 @@ def test_the_end_by_the_other_side_is_played_too(tmp_path: Path) -> None:
 def test_a_recording_without_an_answer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"chat\.har: nothing was answered in it"):
         read(tmp_path, [*configured(1), said(2, "Hello?")])
-    parser = argparse.ArgumentParser()
-    options.add_arguments(parser)
     both = ["--from", str(tmp_path / "chat.har"), "--bot", "off"]
     with pytest.raises(ConfigError, match="--from and --bot do not go together"):
-        options.read(parser.parse_args(both))
+        settings_of(COMMAND.parse(*both))
     with pytest.raises(ConfigError, match=r"none\.har: No such file"):
-        options.read(parser.parse_args(["--from", str(tmp_path / "none.har")]))
+        settings_of(COMMAND.parse("--from", str(tmp_path / "none.har")))
 
 
 def test_recorded_work_waits_for_a_worker_like_any_other() -> None:

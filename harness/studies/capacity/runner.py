@@ -4,7 +4,6 @@ What a capacity search is given in files, looked at before there is a folder: ob
 locustfile, the simulator's profile, the target.
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -399,10 +398,8 @@ def _check_objectives(texts: list[str]) -> None:
 
 
 def _check_profile(path: str) -> None:
-    parser = argparse.ArgumentParser()
-    simulator_options.add_arguments(parser)
     try:
-        simulator_options.read(parser.parse_args(["--profile", path]))
+        simulator_options.read(simulator_options.Said(profile=path))
     except ConfigError as error:
         why = str(error).removeprefix(f"{path}: ").removeprefix("profile: ")
         raise ConfigError(f"--sim-profile: {path}: {why}") from None
