@@ -15,20 +15,14 @@ COMMAND = Command(
     "worker",
     run,
     [
-        argument("master", metavar="HOST[:PORT]", help="where the master is (port: 5557)"),
+        argument("master HOST[:PORT]", "where the master is (port: 5557)"),
+        option("--within TIME", "how long to wait for the master", default="5m"),
+        option("--processes N", "worker processes; -1: one per core", type=int),
         option(
-            "--within",
-            default="5m",
-            metavar="TIME",
-            help="how long to wait for the master",
-        ),
-        option("--processes", type=int, metavar="N", help="worker processes; -1: one per core"),
-        option(
-            "--reports",
+            "--reports DIR",
+            "folder for this worker's own ledger and figures",
             type=Path,
             default="reports",
-            metavar="DIR",
-            help="folder for this worker's own ledger and figures",
         ),
     ],
     description=(
