@@ -43,6 +43,9 @@ from harness.units import duration_text
 
 ALLOWED = 0.01
 """Of the arrivals: so many may be dropped or late, or not have come due before the end."""
+HELD_BACK = 0.05
+"""Of the time of a closed workload's slots, the highest rate may keep them empty for so much: to
+fill them at the start takes a while."""
 NOT_OFFERED = "the load asked for was not offered: "
 ENDED_EARLY_S = 2.0
 """A closed workload that ends by so much before its time was cut. How long it ran is known to an
@@ -77,6 +80,7 @@ def not_offered(
         _paused(arrivals, judged_counters),
         _slots_gone(arrivals, start.get("slots")),
         _cap(start, intervals),
+        _held_back(start, arrivals, ran),
         _cut(start, arrivals, ran),
     ]
     return [f"{NOT_OFFERED}{reason}" for reason in reasons if reason]
@@ -130,6 +134,17 @@ def _cap(start: Mapping[str, Any], intervals: Sequence[Interval]) -> str:
     of = f" of {cap:,} sessions" if isinstance(cap, int) else ""
     second = max(0, ceil(max(reached) - began) - 1)
     return f"the cap{of} was reached at second {second:,}; no guest came after that"
+
+
+def _held_back(start: Mapping[str, Any], arrivals: Mapping[str, int], ran_s: float) -> str:
+    held_s, slots = arrivals.get("held_ms", 0) / 1000, start.get("slots")
+    if not isinstance(slots, int) or not ran_s or held_s <= HELD_BACK * slots * ran_s:
+        return ""
+    empty = min(held_s / ran_s, slots)
+    return (
+        f"the highest rate of the target (max_rate) held guests back: on average {empty:.3g} of "
+        f"{slots:,} slots stood empty for it"
+    )
 
 
 def _cut(start: Mapping[str, Any], arrivals: Mapping[str, int], ran_s: float) -> str:

@@ -27,7 +27,8 @@ class Counts:
 
     ``no_slot`` are those that were late or dropped because no slot was free when they were due;
     ``slots_gone`` are slots that ended for good, though nobody had asked them to, ``slots_done``
-    those that had nothing more to do; ``at_cap`` is 1 once the cap on sessions has turned one away.
+    those that had nothing more to do; ``at_cap`` is 1 once the cap on sessions has turned one away;
+    ``held_ms`` is how long slots of a closed workload stood empty for the highest rate.
     """
 
     due: int = 0
@@ -39,6 +40,7 @@ class Counts:
     slots_gone: int = 0
     slots_done: int = 0
     at_cap: int = 0
+    held_ms: int = 0
 
 
 class Arrivals:
@@ -494,8 +496,13 @@ class Dispatcher:
         now_ns = monotonic_ns()
         at_ns = max(now_ns, self._next_ns)
         self._next_ns = at_ns + self._spacing_ns
-        if at_ns > now_ns and self._shut.wait((at_ns - now_ns) / 1e9):
-            raise StopUser
+        if at_ns <= now_ns:
+            return
+        try:
+            if self._shut.wait((at_ns - now_ns) / 1e9):
+                raise StopUser
+        finally:  # also where Locust takes the slot away
+            self._counts.held_ms += (monotonic_ns() - now_ns) // 1_000_000
 
     def slot_gone(self) -> None:
         """A slot has ended, and nobody had asked it to."""

@@ -210,6 +210,8 @@ class Arrivals(Part):
     """slots that had nothing more to do"""
     at_cap: Count | None = None
     """processes in which the cap on sessions has turned a guest away"""
+    held_ms: Count | None = None
+    """for how long the highest rate (``max_rate``) kept slots of a closed workload empty"""
 
 
 class Generator(Part):

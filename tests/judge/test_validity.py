@@ -108,6 +108,15 @@ def test_the_cap_is_told_with_the_second_in_which_it_was_reached() -> None:
     ]
 
 
+def test_slots_that_the_highest_rate_kept_empty_are_told() -> None:
+    assert told(CLOSED, {"due": 60, "held_ms": 50_000}) == []  # to fill them at the start
+    (sentence,) = told(CLOSED, {"due": 60, "held_ms": 900_000})
+    assert sentence == (
+        "the highest rate of the target (max_rate) held guests back: on average 15 of 20 slots "
+        "stood empty for it"
+    )
+
+
 def test_a_closed_run_that_ends_before_its_time_was_cut_unless_its_rows_were_used_up() -> None:
     (sentence,) = told(CLOSED | {"stopped_by_hand": True}, {"due": 70}, ran_s=7)
     assert sentence == "the run was ended by hand after 7s of 1m"

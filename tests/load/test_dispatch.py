@@ -110,6 +110,17 @@ def test_a_closed_workload_keeps_the_highest_rate() -> None:
     dispatcher.close()
     gevent.joinall(slots, timeout=5, raise_error=True)
     assert 20 < len(came) <= 52
+    held_s = dispatcher.since_last(monotonic_ns())["held_ms"] / 1000
+    assert held_s > 10, "nineteen of the slots stood empty nearly all the time"
+
+
+def test_a_closed_workload_within_the_highest_rate_is_not_held_back() -> None:
+    dispatcher, came = Dispatcher(None, max_per_s=1000), []
+    slots = slots_at(dispatcher, 3, came, 0.1)
+    gevent.sleep(0.5)
+    dispatcher.close()
+    gevent.joinall(slots, timeout=5, raise_error=True)
+    assert dispatcher.since_last(monotonic_ns())["held_ms"] < 100
 
 
 def test_who_waits_has_not_begun() -> None:
