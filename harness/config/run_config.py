@@ -46,15 +46,17 @@ TARGETS = _option("--targets", "targets.toml", "TOML file of named targets")
 OVERRIDE = _option("--override", "", "RULE=REASON;… against rules for real targets")
 CA_FILE = _option("--ca-file", "", "PEM file of a private CA for wss targets")
 ORIGIN = _option("--origin", "", "Origin header of the upgrade, if the deployment asks")
-METRICS_PORT = _option("--metrics-port", "", "serve Prometheus metrics there")
-METRICS_ADDRESS = _option("--metrics-address", "127.0.0.1", "and at this address")
+METRICS_PORT = _option("--metrics-port", "", "serve Prometheus metrics on this port")
+METRICS_ADDRESS = _option("--metrics-address", "127.0.0.1", "address of the metrics port")
 REPORTS = _option("--reports", "reports", "folder for run directories")
-DISK_GUARD = _option("--disk-guard", "on", "'off': never mind the room on the disk")
+DISK_GUARD = _option("--disk-guard", "on", "'off': start and go on even if the disk may fill up")
 SLO = _option("--slo", "", "TOML file of objectives")
 # Docker kills ten seconds after SIGTERM, and the record takes a moment as well.
-TERM_GRACE = _option("--term-grace", "8s", "after SIGTERM all is cleared by then")
+TERM_GRACE = _option("--term-grace", "8s", "time to clear after SIGTERM")
 WARM_UP = _option("--warm-up", "", "time at the beginning that is not judged")
-CONFIDENT = _option("--confident", "off", "'on': met within chance is not enough")
+CONFIDENT = _option(
+    "--confident", "off", "'on': an objective that chance alone may have met gives NO_DATA"
+)
 WEB_HOST_NAME = _option("--web-host-name", "", "names of the web UI, with commas")
 
 # How guests behave.
@@ -62,14 +64,15 @@ PACE = _option("--pace", "documented", "'off': guests may exceed the service's l
 CONNECTIONS = _option(
     "--connections",
     "",
-    "new connections a minute of all workers together, or 'off' (default: what the targets "
-    "file says, or the documented 1000 for targets that are not on this machine)",
+    "new connections per minute, of all workers together; 'off': no limit (default: as the targets "
+    "file says, or the documented 1000 for a target that is not on this machine)",
 )
 HISTORY = _option("--history", "on", "'off': don't fetch missed messages after a reconnect")
 MAX_CONNECTION_AGE = _option(
     "--max-connection-age",
     "",
-    "guests replace a connection so old, or 'off' (default: what their class says)",
+    "replace connections of this age, such as 110m; 'off': never (default: as the guests' class "
+    "says)",
 )
 AUTO_JOIN = _option(
     "--auto-join", "", "'on': guests join when their session opens, as a widget does with autoStart"
@@ -77,47 +80,47 @@ AUTO_JOIN = _option(
 REPLIES = _option(
     "--replies",
     "",
-    "'off': what guests say expects no answer, where only agents answer; a story's own "
-    "expect_reply=True wins",
+    "'off': nobody answers what guests say, as where only agents answer; expect_reply=True in a "
+    "story wins",
 )
 GREETS = _option(
     "--greets",
     "",
-    "'on' or 'off': whether the flow says something by itself after Join, or else before its "
-    "first answer (default: what the class or the targets file says, or else not known)",
+    "'on' or 'off': does the flow send a greeting, after Join or before its first answer? "
+    "(default: as the guests' class or the targets file says)",
 )
 TURNS = _option(
     "--turns",
     "",
-    "'on': guests wait until the other side has said all, as await_reply(turn=True) does",
+    "'on': guests wait for all messages of an answer, as await_reply(turn=True) does",
 )
 TURN_SILENCE = _option(
-    "--turn-silence", "1s", "after so long without a message the other side has said all"
+    "--turn-silence", "1s", "an answer is complete after this time without a message"
 )
 LISTEN = _option(
     "--listen",
     "on",
-    "'off': no guest stays silent before Clear to hear what comes unasked for; otherwise the "
-    "first 20 of each process and one in 20 do, for as long as the slowest answer took, at "
-    "most 30 s, and never while another guest waits for the slot",
+    "'off': guests clear at once; 'on': some listen for late messages before Clear (the first 20 "
+    "of each process, and one in 20 after that), for as long as the slowest answer took, at most "
+    "30 s, and never while another guest waits for the slot",
 )
 WEBSOCKETS = _option(
     "--websockets",
     "fast",
     "'library': the websockets library reads and writes all frames, at a greater cost, to compare",
 )
-SIGN_INS = _option(
-    "--sign-ins", "", "file of JWTs, one a line: guests are signed in with them in turn"
-)
+SIGN_INS = _option("--sign-ins", "", "file of JWTs, one per line: guests sign in with them in turn")
 
 # What a ready locustfile asks for; it names the defaults.
-RATE = _option("--rate", "", "guests a time, such as 30/min")
-OVER = _option("--over", "", "how long they come")
-ARRIVALS = _option("--arrivals", "", "poisson or even, instead of what the locustfile says")
-STAY = _option("--stay", "", "how long guests stay who stay for long")
-SILENCE = _option("--silence", "", "how long such a guest is silent at a time")
-SEED = _option("--seed", "", "from which all that is random is drawn")
-OCCUPANCY = _option("--occupancy", "", "guests in session at once, instead of a schedule")
+RATE = _option("--rate", "", "arrival rate, such as 30/min")
+OVER = _option("--over", "", "length of the schedule, such as 10m")
+ARRIVALS = _option(
+    "--arrivals", "", "poisson or even: spacing of arrivals, whatever the locustfile says"
+)
+STAY = _option("--stay", "", "how long the long-staying guests stay")
+SILENCE = _option("--silence", "", "how long these guests say nothing at a time")
+SEED = _option("--seed", "", "repeats the arrivals, tasks and think times of an earlier run")
+OCCUPANCY = _option("--occupancy", "", "keep so many guests in session, instead of a schedule")
 
 # What one process of ours tells another that it starts.
 RUN_ID = Setting(variable="HARNESS_RUN_ID", help="the name of the run's directory")
