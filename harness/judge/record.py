@@ -116,7 +116,8 @@ def build_record(directory: Path, *, incomplete: str = "", live: bool = False) -
         for path in RunDirectory(directory).all_intervals()
         for interval in read_intervals(path)
     ]
-    for kind, many in lost_arrivals(directory, intervals).items():
+    lost = lost_arrivals(directory, intervals)
+    for kind, many in lost.items():
         measured.arrivals[kind] = measured.arrivals.get(kind, 0) + many
     record: dict[str, Any] = {
         "schema": RECORD_SCHEMA,
@@ -182,6 +183,7 @@ def build_record(directory: Path, *, incomplete: str = "", live: bool = False) -
             measured.arrivals,
             {item.subject for item in objectives},
             never_asked=by_reason(measured.counts, NEVER_ASKED),
+            lost=lost.get("dropped", 0),
         )
     )
     if not live and start.get("schedule"):

@@ -67,16 +67,18 @@ def not_offered(
     judged_counters: Collection[str],
     *,
     never_asked: Mapping[str, int] = MappingProxyType({}),
+    lost: int = 0,
 ) -> list[str]:
     """Why the load of a run that is over was not what its locustfile and options ask for.
 
     ``arrivals`` are the counts of all processes, lost ones included; ``judged_counters`` are those
     that an objective of the run names: it says what may be dropped or late then. ``never_asked``
-    are arrivals that were turned away because no slot of their class asked for one, by class.
+    are arrivals that were turned away because no slot of their class asked for one, by class;
+    ``lost`` are those among the dropped that were a lost process's to start.
     """
     ran = _ran_s(intervals)
     reasons = [
-        _turned_away(arrivals, judged_counters, never_asked),
+        _turned_away(arrivals, judged_counters, never_asked, lost),
         _paused(arrivals, judged_counters),
         _slots_gone(arrivals, start.get("slots")),
         _cap(start, intervals),
@@ -87,7 +89,10 @@ def not_offered(
 
 
 def _turned_away(
-    arrivals: Mapping[str, int], judged: Collection[str], never_asked: Mapping[str, int]
+    arrivals: Mapping[str, int],
+    judged: Collection[str],
+    never_asked: Mapping[str, int],
+    lost: int,
 ) -> str:
     due = arrivals.get("due", 0)
     many = {kind: arrivals.get(kind, 0) for kind in ("dropped", "late")}
@@ -101,9 +106,12 @@ def _turned_away(
         slots = f"no slot of class {kind}" if kind else "no slot"
         told += f", {number:,} of them because {slots} ever asked for a guest{why}"
         no_slot, turned_away = no_slot - number, turned_away - number
-    if never_asked and turned_away <= ALLOWED * due:
+    if lost:
+        told += f", {lost:,} of them because the process that was to start them was lost"
+        turned_away -= lost
+    if (never_asked or lost) and turned_away <= ALLOWED * due:
         return told
-    if never_asked:
+    if never_asked or lost:
         told += f"; the other {turned_away:,}"
     if no_slot * 2 >= turned_away:
         return f"{told}, for want of free slots ({no_slot:,}): give the shape more of them"
