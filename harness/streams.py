@@ -14,7 +14,13 @@ import select
 import sys
 import threading
 from collections.abc import Callable
-from typing import IO, TYPE_CHECKING, TextIO, cast
+from types import MappingProxyType
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
+
+import orjson
+
+from harness.clock import utc_iso, wall_ns
+from harness.safe_text import without_ids
 
 if TYPE_CHECKING:  # processes that run guests print without it
     from rich.console import Console
@@ -138,6 +144,105 @@ class Printer:
 
 def _text(stream: TextIO) -> Callable[[bytes], object]:
     return lambda data: stream.write(data.decode(stream.encoding or "utf-8"))
+
+
+def json_line(*, at_ns: int, level: str, logger: str, names: tuple[str, str], message: str) -> str:
+    """One line of a log as JSON: ``names`` are run and node; the time is UTC.
+
+    Ids are shortened: one may be a token.
+    """
+    run, node = names
+    line = {
+        "time": utc_iso(at_ns),
+        "level": level,
+        "logger": logger,
+        "run": run,
+        "node": node,
+        "message": without_ids(message),
+    }
+    return orjson.dumps(line).decode()
+
+
+def plain_line(line: str) -> str:
+    """What a line of a log says, whether it is JSON or not."""
+    if not line.startswith('{"time":'):
+        return line
+    try:
+        return str(orjson.loads(line)["message"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return line
+
+
+class JsonLines(io.TextIOBase):
+    """Makes one JSON object of each line that is printed; blank lines are left out."""
+
+    LEVELS = MappingProxyType({"error:": "ERROR", "warning:": "WARNING"})
+
+    def __init__(self, stream: TextIO, logger: str) -> None:
+        self.stream = stream
+        self.names: Callable[[], tuple[str, str]] = lambda: ("", "")
+        """run and node"""
+        self._logger = logger
+        self._begun = ""
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """That of the stream behind it."""
+        return self.stream.encoding or "utf-8"
+
+    @property
+    def buffer(self) -> Any:
+        """That of the stream behind it, which knows what was lost."""
+        return self.stream.buffer
+
+    def fileno(self) -> int:
+        """That of the stream behind it."""
+        return self.stream.fileno()
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Whole lines at once; the rest waits for its end."""
+        *lines, self._begun = (self._begun + text).split("\n")
+        told = [
+            json_line(
+                at_ns=wall_ns(),
+                level=self.LEVELS.get(line.split(" ", 1)[0], "INFO"),
+                logger=self._logger,
+                names=self.names(),
+                message=line.rstrip(),
+            )
+            for line in lines
+            if line.strip()
+        ]
+        if told:
+            self.stream.write("".join(f"{line}\n" for line in told))
+            self.stream.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        """Of the stream behind it."""
+        if not self.stream.closed:
+            self.stream.flush()
+
+
+def print_json(logger: str) -> None:
+    """From now on what this process prints is JSON, a line an object."""
+    outlast_readers()
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if not isinstance(stream, JsonLines):
+            setattr(sys, name, JsonLines(stream, logger))
+
+
+def name_in_lines(names: Callable[[], tuple[str, str]]) -> bool:
+    """Say which run and node the lines of this process are from; False where they are no JSON."""
+    found = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, JsonLines)]
+    for stream in found:
+        stream.names = names
+    return bool(found)
 
 
 _BLANKS = re.compile(r"[ \t]+(?=\n)")

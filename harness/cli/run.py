@@ -1,13 +1,14 @@
 """``harness run``: simulator if asked for, Locust as a process, progress, report, verdict."""
 
 from harness.cli.parsing import Command, Namespace
-from harness.cli.run_options import PARAMS
+from harness.cli.run_options import PARAMS, print_as_asked
 from harness.supervise.parameters import check_numbers
 from harness.supervise.run import be_a_worker, supervise
 
 
 def run(args: Namespace) -> int:
     """Nothing is sent before all that can be checked has been."""
+    print_as_asked(args)
     check_numbers(args)
     return be_a_worker(args) if args.worker else supervise(args)
 

@@ -1,10 +1,24 @@
 """The options of ``harness run``."""
 
-from harness.cli.parsing import argument, option, section
+from harness.cli.parsing import Namespace, argument, option, section
 from harness.cli.which_run import reports_option
 from harness.config.target import FILE
 
 DEFAULT_FILE = "locustfiles/launch.py"
+LOG_FORMAT = option(
+    "--log-format",
+    "json: each line that is printed or logged is a JSON object",
+    choices=("text", "json"),
+    default="text",
+)
+
+
+def print_as_asked(args: Namespace) -> None:
+    """Before anything is printed."""
+    if args.log_format == "json":
+        from harness.streams import print_json
+
+        print_json("harness.cli")
 
 
 PARAMS = [
@@ -63,6 +77,7 @@ PARAMS = [
     option("--slo FILE", "more objectives (TOML), in addition to those of the locustfile"),
     option("--warm-up TIME", "do not judge this much of the beginning"),
     option("--confident", "an objective that chance alone may have met gives NO_DATA"),
+    LOG_FORMAT,
     option("--metrics-port PORT", "serve Prometheus metrics on this port of 127.0.0.1", type=int),
     reports_option(),
     option(

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 from harness.cli.parsing import Command, Namespace, argument, option
+from harness.cli.run_options import LOG_FORMAT, print_as_asked
 from harness.supervise.worker import join_master
 
 
 def run(args: Namespace) -> int:
     """Never returns when it has joined: this process becomes the worker."""
+    print_as_asked(args)
     return join_master(args)
 
 
@@ -18,6 +20,7 @@ COMMAND = Command(
         argument("master HOST[:PORT]", "where the master is (port: 5557)"),
         option("--within TIME", "how long to wait for the master", default="5m"),
         option("--processes N", "worker processes; -1: one per core", type=int),
+        LOG_FORMAT,
         option(
             "--reports DIR",
             "folder for this worker's own ledger and figures",

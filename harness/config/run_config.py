@@ -58,6 +58,7 @@ CONFIDENT = _option(
     "--confident", "off", "'on': an objective that chance alone may have met gives NO_DATA"
 )
 WEB_HOST_NAME = _option("--web-host-name", "", "names of the web UI, with commas")
+LOG_FORMAT = _option("--log-format", "text", "'json': one JSON object a line")
 
 # How guests behave.
 PACE = _option("--pace", "documented", "'off': guests may exceed the service's limits")
@@ -145,7 +146,7 @@ BEHAVIOUR = (
 )  # fmt: skip
 LOCUST_OPTIONS = (
     TARGET, TARGETS, OVERRIDE, CA_FILE, ORIGIN, METRICS_PORT, METRICS_ADDRESS, REPORTS, DISK_GUARD,
-    SLO, TERM_GRACE, WARM_UP, CONFIDENT, WEB_HOST_NAME, *BEHAVIOUR,
+    SLO, TERM_GRACE, WARM_UP, CONFIDENT, WEB_HOST_NAME, LOG_FORMAT, *BEHAVIOUR,
 )  # fmt: skip
 """Those that Locust's own command line takes, so that a master hands them on to its workers."""
 PARAMETERS = (RATE, OVER, ARRIVALS, STAY, SILENCE, SEED, OCCUPANCY)

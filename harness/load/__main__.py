@@ -19,6 +19,7 @@ from locust.main import main as run_locust
 
 from harness.config.run_config import replace_environment
 from harness.load.inspection import inspect
+from harness.load.logs import speak_json_if_asked
 from harness.processes import signal_when_orphaned
 
 # Gevent's own would leave the descriptor open, and wait, until an event loop runs.
@@ -64,6 +65,7 @@ def _become_locust(words: list[str], environment: dict[str, str], log: str) -> N
     _open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 1)
     os.dup2(1, 2)
     replace_environment(environment)
+    speak_json_if_asked()
     sys.argv = ["locust", *words]
     run_locust()  # type: ignore[no-untyped-call]
 

@@ -1,17 +1,24 @@
 """What a process of a run logs: by the standard library, with run and node, and never a token.
 
 Each package has one logger of its own, such as ``harness.load``. Where lines go, their times and
-from which level on they are shown is Locust's to say (``--loglevel``, ``--logfile``).
+from which level on they are shown is Locust's to say (``--loglevel``, ``--logfile``). With
+``--log-format json`` each line is a JSON object, also what is printed and not logged.
 """
 
 import logging
+import sys
 import traceback
 from collections.abc import Callable
+from types import ModuleType
 
+from harness.config.run_config import LOG_FORMAT, RunConfig
 from harness.safe_text import without_ids
+from harness.streams import JsonLines, json_line, name_in_lines, print_json
 
 LOG = logging.getLogger("harness.load")
 OURS = "harness"
+HANDLED = (None, "locust", "locust.stats_logger")
+"""Loggers to which Locust gives handlers; None is the root."""
 
 
 class RunContext(logging.Filter):
@@ -27,16 +34,72 @@ class RunContext(logging.Filter):
             record.in_context = True
             text = without_ids(record.getMessage())
             ours = record.name.partition(".")[0] == OURS
-            record.msg, record.args = (f"{self._context()}: {text}" if ours else text), ()
+            before = self._context() if ours else ""
+            record.msg, record.args = (f"{before}: {text}" if before else text), ()
             if record.exc_info:
                 whole = "".join(traceback.format_exception(*record.exc_info))
                 record.exc_text = without_ids(whole).rstrip()
         return True
 
 
-def install(context: Callable[[], str]) -> None:
-    """Add it to whatever handles lines in this process."""
-    added = RunContext(context)
-    for name in (None, "locust", "locust.stats_logger"):
+class JsonFormatter(logging.Formatter):
+    """A record as one JSON object; what it was raised by follows its message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        message = record.getMessage()
+        if record.exc_info and not record.exc_text:
+            record.exc_text = "".join(traceback.format_exception(*record.exc_info)).rstrip()
+        if record.exc_text:
+            message += f"\n{record.exc_text}"
+        stream = sys.stderr
+        names = stream.names() if isinstance(stream, JsonLines) else ("", "")
+        return json_line(
+            at_ns=int(record.created * 1e9),
+            level=record.levelname,
+            logger=record.name,
+            names=names,
+            message=message,
+        )
+
+
+def speak_json_if_asked() -> None:
+    """Before Locust sets its logging up: what it and we log from then on is JSON, if that is so.
+
+    Raises ConfigError.
+    """
+    main = sys.modules.get("locust.main")
+    if RunConfig.of_process().get(LOG_FORMAT) != "json" or isinstance(sys.stdout, JsonLines):
+        return
+    print_json("harness.print")
+    if main is not None:
+        _format_after_set_up(main)
+
+
+def _format_after_set_up(main: ModuleType) -> None:
+    set_up = main.setup_logging
+
+    def setup_logging(*words: object, **more: object) -> None:
+        set_up(*words, **more)
+        for name in HANDLED:
+            for handler in logging.getLogger(name).handlers:
+                if not isinstance(handler, logging.StreamHandler):
+                    continue  # the web UI's own
+                handler.setFormatter(JsonFormatter())
+                if isinstance(handler.stream, JsonLines):
+                    handler.setStream(handler.stream.stream)
+
+    main.setup_logging = setup_logging  # type: ignore[attr-defined]
+
+
+def install(names: Callable[[], tuple[str, str]]) -> None:
+    """Add run and node, which ``names`` says, to all lines of this process."""
+    json = name_in_lines(names)
+    added = RunContext(lambda: "" if json else _label(*names()))
+    for name in HANDLED:
         for handler in logging.getLogger(name).handlers:
             handler.addFilter(added)
+
+
+def _label(run: str, node: str) -> str:
+    return f"{f'run {run}' if run else 'no run'}, {node}"

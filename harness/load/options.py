@@ -276,6 +276,7 @@ def read_options(parsed: argparse.Namespace) -> RunOptions:
     url = getattr(parsed, "target", "")
     if not url:
         raise ConfigError(HOW_TO_SIMULATE)
+    _one_of("--log-format", parsed.log_format, {"text": False, "json": True})
     here = _Handed.of_process()
     terms = resolve_target(
         url,

@@ -13,7 +13,7 @@ from harness.load.admission import refuse, tell_shortly
 from harness.load.cluster.handout import remove_at_end
 from harness.load.cluster.master_port import harden_receiving
 from harness.load.health import Duties, calling_place, place_of
-from harness.load.logs import LOG, install
+from harness.load.logs import LOG, install, speak_json_if_asked
 from harness.load.node import node_of
 from harness.load.node.role import Node
 from harness.load.options import add_options
@@ -29,6 +29,7 @@ WATCH_EVERY_S = 1.0
 def register() -> None:
     """Listen to Locust."""
     end_with_supervisor()
+    speak_json_if_asked()
     harden_receiving()
     remove_at_end()
     sys.excepthook = tell_shortly(sys.excepthook)
@@ -41,7 +42,7 @@ def _attach(environment: Any, runner: Any, **_: Any) -> None:
     outlast_readers()  # what Locust's process prints must not end what it does
     node = node_of(environment, runner)
     raise_file_limit()
-    install(lambda: node.label)
+    install(lambda: node.names)
     plugin = Plugin(node)
     node.prepare()
     plugin.listen()

@@ -17,6 +17,7 @@ from rich.text import Text
 from harness.errors import ConfigError
 from harness.measure.model import OPERATIONS, Phase
 from harness.rundir.layout import WAITING, RunDirectory
+from harness.streams import plain_line
 from harness.units import duration_text, milliseconds
 
 if TYPE_CHECKING:  # with it come libraries that take a while to import
@@ -80,8 +81,9 @@ class Progress:
             except (ValueError, KeyError, TypeError, AttributeError):
                 continue  # the final record will say that it is damaged
         for _, line in () if self._newest else self._printed.lines():
-            if line.startswith(WAITING.encode()):
-                self.waiting = line.decode(errors="replace")
+            text = plain_line(line.decode(errors="replace"))
+            if text.startswith(WAITING):
+                self.waiting = text
         if rows := [line for _, line in self._logs.lines() if line.startswith(b"Tag=")]:
             self._histograms = _merged(rows) or self._histograms
 

@@ -26,6 +26,7 @@ from harness.config.run_config import (
     CA_FILE,
     CONFIDENT,
     DISK_GUARD,
+    LOG_FORMAT,
     METRICS_PORT,
     ORIGIN,
     OVERRIDE,
@@ -56,7 +57,7 @@ from harness.rundir.layout import (
     sweep_command,
     write_json,
 )
-from harness.streams import open_console
+from harness.streams import name_in_lines, open_console, plain_line
 from harness.supervise.locust_process import (
     STAGES,
     LocustProcess,
@@ -111,6 +112,7 @@ def supervise(args: Namespace) -> int:
         terms = None if args.target == "sim" else _terms(args, plan, run_time_s, overrides)
         room = _check_room(args, plan, run_time_s)
         directory = make_run_directory(args.reports, new_run_id())
+        name_in_lines(lambda: (directory.name, "harness run"))
         if args.name or args.note:
             label = {"name": args.name or "", "note": args.note or ""}
             write_json(RunDirectory(directory).label, label)
@@ -147,7 +149,8 @@ def be_a_worker(args: Namespace) -> int:
     ]  # fmt: skip
     if args.processes:
         command += ["--processes", str(args.processes)]
-    os.execve(sys.executable, command + args.rest, child_environment({**parameters, **script}))
+    told = {**parameters, **script, LOG_FORMAT.variable: args.log_format}
+    os.execve(sys.executable, command + args.rest, child_environment(told))
 
 
 # Before.
@@ -344,6 +347,7 @@ def _config(args: Namespace, target: Target, directory: Path, simulator: str) ->
         DISK_GUARD: args.disk_guard,
         WARM_UP: args.warm_up,
         CONFIDENT: "on" if args.confident else "off",
+        LOG_FORMAT: args.log_format,
     }
     # Where these are not given, the variables of our own environment hold.
     also = {TERM_GRACE: args.term_grace, METRICS_PORT: args.metrics_port, SIMULATOR: simulator}
@@ -404,7 +408,8 @@ def _conclude_without_files(directory: Path, ended: _Ended, console: Console) ->
 
 
 def _why_locust_failed(directory: Path) -> str:
-    log = RunDirectory(directory).locust_log.read_text(errors="replace").strip().splitlines()
+    text = RunDirectory(directory).locust_log.read_text(errors="replace").strip()
+    log = list(map(plain_line, text.splitlines()))
     told = [number for number, line in enumerate(log) if line.startswith("error: ")]
     if told:
         reasons = takewhile(lambda line: line.startswith("  - "), log[told[-1] + 1 :])

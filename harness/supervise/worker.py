@@ -8,7 +8,7 @@ from argparse import Namespace
 from functools import partial
 from pathlib import Path
 
-from harness.config.run_config import HANDED_OUT, REPORTS, SCRIPT
+from harness.config.run_config import HANDED_OUT, LOG_FORMAT, REPORTS, SCRIPT
 from harness.errors import ConfigError
 from harness.streams import open_console
 from harness.supervise.locust_process import inspect_locustfile
@@ -63,7 +63,11 @@ def join_master(args: Namespace) -> int:
         ]  # fmt: skip
         if args.processes:
             command += ["--processes", str(args.processes)]
-        environment |= {HANDED_OUT.variable: str(folder), REPORTS.variable: str(args.reports)}
+        environment |= {
+            HANDED_OUT.variable: str(folder),
+            REPORTS.variable: str(args.reports),
+            LOG_FORMAT.variable: args.log_format,
+        }
         os.execve(sys.executable, command + args.rest, environment)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)

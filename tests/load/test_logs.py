@@ -1,16 +1,22 @@
 """Lines of ours name run and node; none holds a token, at whatever level."""
 
+import json
 import logging
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from locusts import environment_for, finish, launch, locustfile, only_run
+from locusts import ROOT, environment_for, finish, launch, locustfile, only_run
 
+from harness.exit_codes import ExitCode
 from harness.ledger.reader import read_process, read_rows
 from harness.load.logs import RunContext
 from harness.rundir.layout import RunDirectory
+from harness.supervise.locust_process import free_port
 
 TOKEN = "0b7a51a4-5f6e-4b5a-9d3a-0123456789ab"
 
@@ -68,6 +74,62 @@ def test_a_run_on_two_workers_tells_what_it_decides_and_no_token(
     assert len(tokens) > 4
     assert all(re.fullmatch(r"[0-9a-f-]{36}", token) for token in tokens)
     assert [token for token in tokens if token in output] == []
+
+
+def objects(text: str) -> list[dict[str, str]]:
+    """Each line of a text, which has to be an object with the keys of a log's line."""
+    found = [json.loads(line) for line in text.splitlines()]
+    keys = {"time", "level", "logger", "run", "node", "message"}
+    assert [one for one in found if set(one) != keys] == []
+    assert all(type(text) is str for one in found for text in one.values())
+    return found
+
+
+@pytest.mark.process
+def test_each_line_of_a_run_is_an_object_where_that_is_asked_for(
+    simulator: Any, tmp_path: Path
+) -> None:
+    file = locustfile(tmp_path, more=f"{BROKEN}\nprint('two\\nlines of {TOKEN}')\n")
+    words = ("--target", simulator.url, "--processes", "2", "-u", "4", "-t", "3s")
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "run", str(file), *words, "--log-format", "json",
+         "--", "--loglevel", "DEBUG"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    files = RunDirectory(only_run(tmp_path))
+    run = files.path.name
+    shown = objects(done.stdout) + objects(done.stderr)
+    assert any(one["message"].startswith("verdict") and one["run"] == run for one in shown), done
+    text = files.locust_log.read_text()
+    logged = objects(text)
+    by_logger = {one["logger"] for one in logged}
+    assert {"harness.load", "harness.print", "locust.main"} <= by_logger
+    begun = [one for one in logged if one["message"].startswith("begun: ")]
+    assert {one["run"] for one in begun} == {run}
+    nodes = {one["node"] for one in logged if one["node"].startswith("worker ")}
+    ledgers = files.ledgers()
+    assert {f"worker {read_process(path).worker}" for path in ledgers} <= nodes
+    assert "lines of 0b7a51a4…" in {one["message"] for one in logged}
+    tokens = {row[1] for path in ledgers for row in read_rows(path)}
+    assert len(tokens) > 4
+    assert [token for token in tokens if token in text + done.stdout + done.stderr] == []
+
+
+@pytest.mark.process
+def test_a_refusal_is_told_as_well_where_lines_are_objects(tmp_path: Path) -> None:
+    file = locustfile(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "run", str(file), "--master", "--expect-workers", "1",
+         "--master-port", free_port(), "--workers-within", "2s", "--log-format", "json"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == ExitCode.CONFIG
+    (error,) = objects(done.stderr)
+    assert error["level"] == "ERROR"
+    assert error["message"] == "error: only 0 of 1 workers came within 2s"
+    assert any(one["message"].endswith("0 of 1") for one in objects(done.stdout))
 
 
 BROKEN = """

@@ -6,7 +6,6 @@ worker sends, from a worker that has reported as ready, and an error in the hand
 that one.
 """
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -23,6 +22,7 @@ from harness.load.cluster.handshake import ASK_CLOCK, FACTS, HELLO
 from harness.load.cluster.leases import ASK
 from harness.load.cluster.replication import BEGIN, END, GO_ON, SHIP
 from harness.load.live.totals import INTERVAL
+from harness.load.logs import LOG
 from harness.safe_text import safe_quote
 
 MALFORMED, STRANGER = "malformed", "unknown sender"
@@ -120,7 +120,7 @@ class MasterPort:
             self._told.add((why, client))
             sender, kind = safe_quote(client, 60), safe_quote(str(kind), 60)
             text = f"master port: refused a message ({why}) of {sender!r}: {kind!r}"
-            print(text, file=sys.stderr, flush=True)
+            LOG.warning("%s", text)
 
 
 def _numbers(found: object) -> bool:

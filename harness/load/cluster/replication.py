@@ -20,7 +20,6 @@ under this name, so two lives must not share it.
 import os
 import platform
 import secrets
-import sys
 from collections import OrderedDict, deque
 from collections.abc import Collection, Mapping, Sequence
 from io import FileIO
@@ -39,6 +38,7 @@ from harness.clock import monotonic_ns, wall_ns
 from harness.errors import LedgerError
 from harness.ledger.ledger import Group, Insert, Store, Update, run_in
 from harness.ledger.reader import Row, read_meta, read_process, rows_after
+from harness.load.logs import LOG
 from harness.measure.snapshot import write_whole
 from harness.rundir.layout import RunDirectory
 
@@ -305,7 +305,7 @@ class Shipper:
 
 
 def _tell(what: str) -> None:
-    print(f"error: {what}", file=sys.stderr, flush=True)
+    LOG.error("%s", what)
 
 
 def _part(

@@ -77,10 +77,10 @@ class Node(ABC):
         return run
 
     @property
-    def label(self) -> str:
-        """Run, role and node, for the lines that this process logs."""
-        run = "no run" if self.directory is None else f"run {self.directory.name}"
-        return f"{run}, {self.role if self.run is None else f'{self.role} {self.run.name}'}"
+    def names(self) -> tuple[str, str]:
+        """The run's, and role and name of this process, for the lines that it logs."""
+        run = "" if self.directory is None else self.directory.name
+        return run, self.role if self.run is None else f"{self.role} {self.run.name}"
 
     @abstractmethod
     def prepare(self) -> None:

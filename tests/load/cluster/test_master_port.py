@@ -11,7 +11,7 @@ import zmq
 from locusts import locustfile, start_elsewhere
 
 from harness.ledger.reader import read_account
-from harness.load.cluster.master_port import FORMS
+from harness.load.cluster.master_port import BEFORE_READY, FORMS
 from harness.supervise.locust_process import free_port
 
 GOOD: dict[str, Any] = {
@@ -22,6 +22,7 @@ GOOD: dict[str, Any] = {
     },
     "harness_share": {"worker": "w"},
     "locustfile": {"version": "2"},
+    "harness_ask_files": {"harness": "1", "locust": "2", "host": "h"},
     "harness_facts": {"target": "t", "ca": "none", "modules": {"shop": "abc"}},
     "harness_ask_clock": {"asked_ns": 1, "ahead_ns": -2},
     "harness_drained": {"left": 0, "failures": ["x"], "behind": False},
@@ -105,8 +106,8 @@ def test_a_run_outlives_what_comes_in_at_the_port(simulator: Any, tmp_path: Path
         if path.is_dir() and not path.is_symlink()
     ]
     refused = json.loads((run / "run.json").read_text())["how"]["refused_messages"]
-    # Anybody may ask for the locustfile, as Locust has it: before he is ready.
-    assert refused["unknown sender"] == len(GOOD) - 1, output
+    # Anybody may ask for the locustfile, as Locust has it, and for files: before he is ready.
+    assert refused["unknown sender"] == len(GOOD) - len(BEFORE_READY), output
     assert refused["malformed"] == len(GOOD) + 8, output
     assert "refused a message (unknown sender) of 'stranger'" in output
     account = read_account(run)

@@ -333,7 +333,7 @@ def test_two_lives_of_one_container_are_two_nodes(
 
 @pytest.mark.parametrize("seed", range(4))
 def test_what_does_not_follow_is_refused_aloud_and_all_is_sent_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], seed: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, seed: int
 ) -> None:
     # Batches that are lost on the way, also those of what is being sent again.
     monkeypatch.setattr(shipping, "AGAIN_AFTER_S", 0.05)
@@ -366,7 +366,7 @@ def test_what_does_not_follow_is_refused_aloud_and_all_is_sent_again(
     assert lost > 3
     assert copies.failures == []
     assert copies.refused > 0
-    told = capsys.readouterr().err
+    told = caplog.text
     assert "it is refused, and all of its ledger is asked for again" in told
     assert "all is sent again" in told
     assert worker.is_copied_to(there)
@@ -378,7 +378,7 @@ def test_what_does_not_follow_is_refused_aloud_and_all_is_sent_again(
 
 
 def test_a_copy_that_can_not_be_made_whole_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     _, copies, shipper = rig(tmp_path)  # its own files are gone
     shipper.take(Group(inserts=[(1, "t1", Stage.INTENDED, 1, 1)]))
@@ -389,7 +389,7 @@ def test_a_copy_that_can_not_be_made_whole_says_so(
     copies.close()
     (why,) = copies.failures
     assert "batch 8 of w came after batch 1, and not all of it came again" in why
-    assert "its own files can't be read" in capsys.readouterr().err
+    assert "its own files can't be read" in caplog.text
     assert read_account(tmp_path).damaged
 
 
