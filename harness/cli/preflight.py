@@ -53,11 +53,10 @@ def _calibrated(path: Path, terms: Terms, planned: Planned) -> list[Check]:
     """Against what this machine was found to carry, if it was calibrated."""
     if not path.is_file():
         text = "not done: harness calibrate measures what this machine can generate"
-        return [Check(name="calibration", status=Status.SKIPPED, text=text)]
+        return [Check.skipped("calibration", text)]
     found = read_calibration(path)
     if found.host != platform.node():
-        text = f"{path} is of another machine ({found.host})"
-        return [Check(name="calibration", status=Status.SKIPPED, text=text)]
+        return [Check.skipped("calibration", f"{path} is of another machine ({found.host})")]
     carried = found.best(tls=terms.target.scheme == "wss")
     # Processes share the work; cores beyond those that there are carry nothing.
     share = min(planned.processes, found.cores) / found.processes

@@ -61,6 +61,26 @@ class Check:
     status: Status
     text: str
 
+    @classmethod
+    def ok(cls, name: str, text: str) -> "Check":
+        """In order."""
+        return cls(name=name, status=Status.OK, text=text)
+
+    @classmethod
+    def warn(cls, name: str, text: str) -> "Check":
+        """Something to know; a run may begin all the same."""
+        return cls(name=name, status=Status.WARN, text=text)
+
+    @classmethod
+    def fail(cls, name: str, text: str) -> "Check":
+        """No run may rest on this."""
+        return cls(name=name, status=Status.FAIL, text=text)
+
+    @classmethod
+    def skipped(cls, name: str, text: str) -> "Check":
+        """It was not looked at."""
+        return cls(name=name, status=Status.SKIPPED, text=text)
+
 
 def check_deployment(
     config: Mapping[str, Any], *, sign_ins: bool = False, auto_join: bool = False
@@ -73,19 +93,16 @@ def check_deployment(
     status = config.get("status")
     active = status == "Active"
     found.append(
-        Check(
-            name="deployment",
-            status=Status.OK if active else Status.FAIL,
-            text="active" if active else f"its status is {status!r}, not Active",
+        (Check.ok if active else Check.fail)(
+            "deployment", "active" if active else f"its status is {status!r}, not Active"
         )
     )
     talks = _inner(config, "messenger", "apps", "conversations")
     clear = _inner(talks, "conversationClear").get("enabled", False)
     found.append(
-        Check(
-            name="clear",
-            status=Status.OK if clear else Status.FAIL,
-            text="guests may end their conversations"
+        (Check.ok if clear else Check.fail)(
+            "clear",
+            "guests may end their conversations"
             if clear
             else "Clear Conversation is off: no session could be proved ended. Switch it on in the "
             "Messenger configuration",
@@ -96,12 +113,12 @@ def check_deployment(
     text = f"a widget begins its conversation {how} (autoStart {auto})"
     if auto is not auto_join:
         text += "; guests do not: " + ("write auto_join = true" if auto else "auto_join is on")
-    found.append(Check(name="start", status=Status.OK, text=text))
+    found.append(Check.ok("start", text))
     life_s = talks.get("sessionDurationSeconds")
     text = "not stated"
     if isinstance(life_s, int | float) and 0 <= life_s < MOST_LIFE_S:
         text = duration_text(float(life_s))
-    found.append(Check(name="session life", status=Status.OK, text=text))
+    found.append(Check.ok("session life", text))
     found += _sign_in(_inner(config, "auth"), sign_ins=sign_ins)
     return found
 
@@ -117,16 +134,14 @@ def _sign_in(auth: Mapping[str, Any], *, sign_ins: bool) -> list[Check]:
     name = "sign-in"
     if not auth.get("enabled", False):
         if sign_ins:
-            text = "the deployment has no sign-in: remove sign_ins"
-            return [Check(name=name, status=Status.WARN, text=text)]
+            return [Check.warn(name, "the deployment has no sign-in: remove sign_ins")]
         return []
     if sign_ins:
-        return [Check(name=name, status=Status.OK, text="guests sign in, as the deployment asks")]
+        return [Check.ok(name, "guests sign in, as the deployment asks")]
     if auth.get("allowSessionUpgrade", False):
-        text = "the deployment has a sign-in; guests without one are anonymous"
-        return [Check(name=name, status=Status.WARN, text=text)]
+        return [Check.warn(name, "the deployment has a sign-in; guests without one are anonymous")]
     text = "only signed-in guests may send messages: write sign_ins = FILE (JWTs, one per line)"
-    return [Check(name=name, status=Status.FAIL, text=text)]
+    return [Check.fail(name, text)]
 
 
 def check_schedule(
@@ -141,17 +156,16 @@ def check_schedule(
     ``breaks`` are sentences about stories that would break what one guest may do.
     """
     limit = connections_per_min or DOCUMENTED[CONNECTIONS]
-    told = [Check(name="requests", status=Status.WARN, text=text) for text in breaks]
+    told = [Check.warn("requests", text) for text in breaks]
     if peak_per_s is None:
         text = f"closed workload of {at_once} guests: the service decides how often they connect"
-        return [Check(name="connections", status=Status.SKIPPED, text=text), *told]
+        return [Check.skipped("connections", text), *told]
     per_min = peak_per_s * 60
     over = per_min > limit
     return [
-        Check(
-            name="connections",
-            status=Status.FAIL if over else Status.OK,
-            text=f"up to {per_min:,.4g} per minute; the limit is {limit:,}"
+        (Check.fail if over else Check.ok)(
+            "connections",
+            f"up to {per_min:,.4g} per minute; the limit is {limit:,}"
             + (": lower the rate, or ask for a higher limit" if over else ""),
         ),
         *told,
@@ -175,23 +189,21 @@ def check_limits(found: Mapping[str, int], *, connections_per_min: int | None) -
                 if key == CONNECTIONS
                 else "make their stories slower"
             )
-            checks.append(Check(name="limits", status=Status.WARN, text=text))
+            checks.append(Check.warn("limits", text))
     if not checks:
         told = ", ".join(f"{limit:,} {WORDS[key]}" for key, limit in found.items() if limit)
-        text = f"the organisation's own: {told or 'none'}"
-        checks = [Check(name="limits", status=Status.OK, text=text)]
+        checks = [Check.ok("limits", f"the organisation's own: {told or 'none'}")]
     return checks
 
 
 def check_clock(offset_s: float | None) -> Check:
     """This machine's clock against the service's."""
     if offset_s is None:
-        return Check(name="clock", status=Status.SKIPPED, text="the service told no time")
+        return Check.skipped("clock", "the service told no time")
     off = abs(offset_s) > CLOCK_OFF_S
-    return Check(
-        name="clock",
-        status=Status.WARN if off else Status.OK,
-        text=f"{round(offset_s):+d} s compared with the service's"
+    return (Check.warn if off else Check.ok)(
+        "clock",
+        f"{round(offset_s):+d} s compared with the service's"
         + (": it would be hard to find sessions by their time" if off else ""),
     )
 
@@ -211,15 +223,13 @@ def check_calibration(
     """
     found = []
     if peak_per_s is not None and safe_per_s is None:
-        text = "it has no figure for new guests per second"
-        found.append(Check(name="calibration", status=Status.WARN, text=text))
+        found.append(Check.warn("calibration", "it has no figure for new guests per second"))
     if peak_per_s is not None and safe_per_s is not None:
         over = peak_per_s > safe_per_s
         found.append(
-            Check(
-                name="calibration",
-                status=Status.WARN if over else Status.OK,
-                text=f"up to {peak_per_s:,.3g} new guests per second; this machine can generate "
+            (Check.warn if over else Check.ok)(
+                "calibration",
+                f"up to {peak_per_s:,.3g} new guests per second; this machine can generate "
                 f"{safe_per_s:,.3g}"
                 + (f" (measured {disturbed})" if disturbed else "")
                 + (": use more processes or machines, or its lag spoils the figures" * over),
@@ -227,10 +237,8 @@ def check_calibration(
         )
     if room is not None and at_once > room:
         found.append(
-            Check(
-                name="calibration",
-                status=Status.WARN,
-                text=f"{at_once:,} sessions at once; this machine has room for {room:,}",
+            Check.warn(
+                "calibration", f"{at_once:,} sessions at once; this machine has room for {room:,}"
             )
         )
     return found
@@ -239,15 +247,10 @@ def check_calibration(
 def check_guard(found: tuple[Refusal, ...], *, guarded: bool) -> list[Check]:
     """Approval, window, cap and limits, as a run that began now would find them."""
     if not guarded:
-        text = "on this machine: no approval, window or cap is needed"
-        return [Check(name="terms", status=Status.OK, text=text)]
+        return [Check.ok("terms", "on this machine: no approval, window or cap is needed")]
     if not found:
-        text = "approval, window, cap and limits are in order"
-        return [Check(name="terms", status=Status.OK, text=text)]
-    return [
-        Check(name=refusal.rule, status=Status.WARN, text=f"will be refused: {refusal.why}")
-        for refusal in found
-    ]
+        return [Check.ok("terms", "approval, window, cap and limits are in order")]
+    return [Check.warn(refusal.rule, f"will be refused: {refusal.why}") for refusal in found]
 
 
 def passed(checks: list[Check]) -> bool:
@@ -270,20 +273,18 @@ def check_visit(meeting: Meeting, *, replies: bool | None) -> Check:
     if not meeting.ended:
         why = meeting.failure or "no proof"
         text = f"no proof that its session ended ({why}): run harness sweep {meeting.directory}"
-        return Check(name=name, status=Status.FAIL, text=text)
+        return Check.fail(name, text)
     if meeting.failure:
-        return Check(name=name, status=Status.FAIL, text=meeting.failure)
+        return Check.fail(name, meeting.failure)
     if meeting.refusals:
-        text = f"its text was refused with {meeting.refusals[0]}; it was cleared"
-        return Check(name=name, status=Status.FAIL, text=text)
+        return Check.fail(name, f"its text was refused with {meeting.refusals[0]}; it was cleared")
     if not meeting.answered:
         status = Status.FAIL if replies else Status.WARN
         text = "opened and cleared, but nobody answered it"
         if not replies:
             text += ": write replies = false if that is right, replies = true if it is not"
         return Check(name=name, status=status, text=text)
-    text = f"opened, answered ({meeting.reply!r}), cleared"
-    return Check(name=name, status=Status.OK, text=text)
+    return Check.ok(name, f"opened, answered ({meeting.reply!r}), cleared")
 
 
 def check_origin(
@@ -296,26 +297,25 @@ def check_origin(
     """
     name = "domains"
     if deployment is None or type(deployment.get("allowAllDomains")) is not bool:
-        text = "the allowed domains are not known"
-        return Check(name=name, status=Status.SKIPPED, text=text), None
+        return Check.skipped(name, "the allowed domains are not known"), None
     if deployment["allowAllDomains"]:
-        return Check(name=name, status=Status.OK, text="any Origin, or none"), False
+        return Check.ok(name, "any Origin, or none"), False
     listed = deployment.get("allowedDomains")
     domains = [safe_quote(str(one)) for one in listed] if isinstance(listed, list) else []
     told = ", ".join(domains[:5]) or "none"
     if origin is None:
         if reached:
             text = f"only {told}; but a connection without Origin was accepted"
-            return Check(name=name, status=Status.OK, text=text), False
+            return Check.ok(name, text), False
         hint = domains[0] if domains else "DOMAIN"
         text = f'only {told}: write origin = "https://{hint}", or say --origin'
-        return Check(name=name, status=Status.WARN, text=text), True
+        return Check.warn(name, text), True
     host = (urlsplit(origin).hostname or "").lower()
     fits = any(host == one.lower() or host.endswith(f".{one.lower()}") for one in domains)
     text = f"only {told}; the Origin is {origin}"
     if not fits:
         text += ", which is none of these"
-    return Check(name=name, status=Status.OK if fits else Status.WARN, text=text), not fits or None
+    return (Check.ok if fits else Check.warn)(name, text), not fits or None
 
 
 def check_flow(deployment: Mapping[str, Any] | None, flows: Sequence[str]) -> list[Check]:
@@ -330,7 +330,7 @@ def check_flow(deployment: Mapping[str, Any] | None, flows: Sequence[str]) -> li
     elif found not in flows:
         text += f", and flows names another: {', '.join(flows)}"
     wrong = bool(flows) and found not in flows
-    return [Check(name="flow", status=Status.WARN if wrong else Status.OK, text=text)]
+    return [(Check.warn if wrong else Check.ok)("flow", text)]
 
 
 def lessons(learned: Learned, *, sessions: int | None = None) -> list[Check]:
@@ -401,15 +401,15 @@ def check_outside(
         if ended is None:
             ended = learned.analytics_ends_s
         lag = "" if ended is None else f" {ended:g} s after Clear"
-        proof = Check(name=name, status=Status.OK, text=f"its conversation was over{lag}")
+        proof = Check.ok(name, f"its conversation was over{lag}")
     elif standing is Standing.OPEN:
         text = f"its conversation is still open {within_s:g} s after Clear: sessions would hold "
         text += "agents; look at it with harness audit"
-        proof = Check(name=name, status=Status.FAIL, text=text)
+        proof = Check.fail(name, text)
     else:
         text = "the Platform API does not show its conversation: an audit could not check it "
         text += "(another division, or a missing permission)"
-        proof = Check(name=name, status=Status.WARN, text=text)
+        proof = Check.warn(name, text)
     return [proof, _views(learned), _analytics(learned, refused, within_s)]
 
 
@@ -434,7 +434,7 @@ def _views(learned: Learned) -> Check:
     called = [f"{safe_quote(name, 40)} ({view})" for view, name in purposes.items() if name]
     if called:
         text += f"; the guest is called {', '.join(called)}"
-    return Check(name="views", status=Status.OK if led else Status.WARN, text=text)
+    return (Check.ok if led else Check.warn)("views", text)
 
 
 def _analytics(learned: Learned, refused: Sequence[str], within_s: float) -> Check:
@@ -442,12 +442,12 @@ def _analytics(learned: Learned, refused: Sequence[str], within_s: float) -> Che
     if learned.analytics_ends_s is not None:
         text = f"shows a guest {learned.analytics_shows_s:g} s after its first words and its end "
         text += f"{learned.analytics_ends_s:g} s after Clear, at most (asked every few seconds)"
-        return Check(name=name, status=Status.OK, text=text)
+        return Check.ok(name, text)
     if name in refused:
-        return Check(name=name, status=Status.WARN, text="can't be asked with these credentials")
+        return Check.warn(name, "can't be asked with these credentials")
     what = "the guest" if learned.analytics_shows_s is None else "the guest's end"
     text = f"did not show {what} within {within_s:g} s: let audits wait longer (--deadline)"
-    return Check(name=name, status=Status.WARN, text=text)
+    return Check.warn(name, text)
 
 
 def _messages(count: int) -> str:

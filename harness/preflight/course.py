@@ -168,7 +168,7 @@ def _outside(
     checks += check_flow(platform.deployment, terms.flows)
     checks.append(check_clock(offset_s))
     if why := "not asked for" if no_guest else _no_guest_because(checks, reached=reached):
-        checks.append(Check(name="one guest", status=Status.SKIPPED, text=why))
+        checks.append(Check.skipped("one guest", why))
         return Found(checks=checks)
     tell("one guest is on its visit: this takes up to a minute")
     api, _ = open_platform(terms) if platform.signed_in and not quick else (None, None)
@@ -223,6 +223,6 @@ def _machine(terms: Terms, planned: Planned) -> list[Check]:
     )
     short = shortfalls(machine, share)
     if short:
-        return [Check(name="machine", status=Status.FAIL, text=why) for why in short]
+        return [Check.fail("machine", why) for why in short]
     text = f"{machine.files:,} files, {machine.ports:,} ports, {machine.cores} cores"
-    return [Check(name="machine", status=Status.OK, text=text)]
+    return [Check.ok("machine", text)]

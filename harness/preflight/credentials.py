@@ -66,7 +66,7 @@ def open_platform(
     """The API for whose client the target names variables; or why there is none."""
     if not terms.client_id_env or not terms.client_secret_env:
         text = "no credentials (client_id_env, client_secret_env): audits are not possible"
-        return None, Check(name=NAME, status=Status.SKIPPED, text=text)
+        return None, Check.skipped(NAME, text)
     url = terms.api_url or None
     try:
         credentials = Credentials.from_environment(
@@ -75,7 +75,7 @@ def open_platform(
         login = url and url.replace("https://api.", "https://login.", 1)
         places = Places.of(terms.target, url, login)
     except ConfigError as error:
-        return None, Check(name=NAME, status=Status.WARN, text=str(error))
+        return None, Check.warn(NAME, str(error))
     return PlatformApi.towards(
         terms.target, credentials, places, patience_s=PATIENCE_S, tries=TRIES
     ), None
@@ -109,10 +109,10 @@ def _ask_all(api: PlatformApi, terms: Terms) -> Platform:
         except PlatformApiError as error:
             text = _what_it_means(question, error)
             if text:
-                found.checks.append(Check(name=NAME, status=Status.WARN, text=text))
+                found.checks.append(Check.warn(NAME, text))
     if not found.checks:
         text = "signed in, with all permissions that audit, sweep --platform and preflight need"
-        found.checks.append(Check(name=NAME, status=Status.OK, text=text))
+        found.checks.append(Check.ok(NAME, text))
     return found
 
 
@@ -204,15 +204,15 @@ def look_at_the_way(terms: Terms) -> list[Check]:
     try:
         phases = probe(terms.target, timeout_s=WITHIN_S)
     except TransportError as error:
-        return [Check(name="reach", status=Status.FAIL, text=str(error))]
+        return [Check.fail("reach", str(error))]
     taken = ", ".join(f"{name} {ns / 1e6:.1f} ms" for name, ns in phases.items())
-    checks = [Check(name="reach", status=Status.OK, text=taken)]
+    checks = [Check.ok("reach", taken)]
     if terms.target.scheme == "ws":
         plain = Status.OK if terms.target.loopback else Status.FAIL
         checks.append(Check(name="tls", status=plain, text="none: the connection is not encrypted"))
     else:
         by = "a private CA" if terms.target.ca_file else "the system's CAs"
-        checks.append(Check(name="tls", status=Status.OK, text=f"certificate accepted by {by}"))
+        checks.append(Check.ok("tls", f"certificate accepted by {by}"))
     return checks
 
 
@@ -220,7 +220,7 @@ def fetch_config(terms: Terms) -> tuple[Mapping[str, Any] | None, float | None, 
     """config.json, how far this machine's clock is off (seconds), and how the fetching went."""
     if not terms.config_url:
         text = "the address of config.json is not known: write config_url"
-        return None, None, Check(name="config.json", status=Status.WARN, text=text)
+        return None, None, Check.warn("config.json", text)
     try:
         tls = ssl.create_default_context(cafile=terms.target.ca_file)
         way = Address.of(terms.target, None)
@@ -229,19 +229,18 @@ def fetch_config(terms: Terms) -> tuple[Mapping[str, Any] | None, float | None, 
             why = f"HTTP {answer.status}"
             if answer.status == 403:
                 why += " (so it is for an unknown deployment id)"
-            return None, None, Check(name="config.json", status=Status.FAIL, text=why)
+            return None, None, Check.fail("config.json", why)
         config = json.loads(answer.body)
     except (TransportError, OSError, ValueError) as error:
-        return None, None, Check(name="config.json", status=Status.FAIL, text=str(error))
+        return None, None, Check.fail("config.json", str(error))
     offset_s = None
     if told := answer.headers.get("date"):
         with suppress(ValueError):
             # The header has whole seconds: what it tells is half a second later, on average.
             offset_s = time.time() - parsedate_to_datetime(told).timestamp() - 0.5
     if not isinstance(config, dict):
-        text = "expected a JSON object"
-        return None, offset_s, Check(name="config.json", status=Status.FAIL, text=text)
-    return config, offset_s, Check(name="config.json", status=Status.OK, text="fetched and read")
+        return None, offset_s, Check.fail("config.json", "expected a JSON object")
+    return config, offset_s, Check.ok("config.json", "fetched and read")
 
 
 def fetch_domains(terms: Terms) -> Mapping[str, Any] | None:
