@@ -8,8 +8,12 @@ from harness.exit_codes import ExitCode
 from harness.machine import raise_file_limit, this_machine
 from harness.rundir.layout import make_run_directory, new_run_id
 from harness.streams import open_console
-from harness.studies.calibrate.calibration import as_dict, write_calibration
-from harness.studies.calibrate.page import show, write_calibration_page
+from harness.studies.calibrate.calibration import (
+    as_dict,
+    show,
+    write_calibration,
+    write_calibration_page,
+)
 from harness.studies.calibrate.runs import calibrate, read_rises
 
 

@@ -14,10 +14,9 @@ from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.judge.objective import KNOWN, parse_objective
 from harness.streams import open_console
-from harness.studies.capacity.answer import as_dict, sentences
+from harness.studies.capacity.answer import as_dict, sentences, write_capacity_page
 from harness.studies.capacity.holding import Judged
 from harness.studies.capacity.level import Level
-from harness.studies.capacity.page import write_capacity_page
 from harness.studies.capacity.runner import (
     Search,
     begin_search,

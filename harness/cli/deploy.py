@@ -7,7 +7,6 @@ from pathlib import Path
 
 from harness.cli.parsing import Command, Namespace, argument, option
 from harness.cli.run import COMMAND as RUN
-from harness.cli.run_options import PARAMS
 from harness.config.run_config import PARAMETERS, SEED
 from harness.config.target import FILE, Terms, read_targets
 from harness.deploy.manifests import FILES, SIGN_INS, Deployment, compose, kubernetes
@@ -156,7 +155,7 @@ COMMAND = Command(
             type=Path,
             repeated=True,
         ),
-        *(one for one in PARAMS if one.name in {parameter.key for parameter in PARAMETERS}),
+        *(one for one in RUN.params if one.name in {parameter.key for parameter in PARAMETERS}),
         option("--term-grace TIME", "time that a stopped container has to clear", default="150s"),
         option("--out DIR", "new folder to write to", type=Path, default=Path("deploy")),
     ],

@@ -11,9 +11,14 @@ from harness.exit_codes import ExitCode
 from harness.rundir.layout import make_run_directory, new_run_id, write_json
 from harness.streams import open_console
 from harness.studies.plan.inputs import read_inputs
-from harness.studies.plan.locustfile import locustfile_of, write_locustfile
 from harness.studies.plan.model import plan_launch
-from harness.studies.plan.page import plan_rows, show, write_plan_page
+from harness.studies.plan.page import (
+    locustfile_of,
+    plan_rows,
+    show,
+    write_locustfile,
+    write_plan_page,
+)
 
 
 def run(args: Namespace) -> int:

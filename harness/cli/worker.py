@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from harness.cli.parsing import Command, Namespace, argument, option
-from harness.cli.run_options import LOG_FORMAT, print_as_asked
+from harness.cli.run import LOG_FORMAT, print_as_asked
 from harness.supervise.worker import join_master
 
 

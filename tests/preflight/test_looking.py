@@ -8,7 +8,7 @@ from sessions import Simulated
 
 from harness.config.target import Terms, resolve_target
 from harness.preflight.checks import Status
-from harness.preflight.credentials import fetch_config, fetch_domains, look_at_the_way
+from harness.preflight.course import fetch_config, fetch_domains, look_at_the_way
 
 pytestmark = pytest.mark.process
 

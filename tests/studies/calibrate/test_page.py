@@ -9,8 +9,10 @@ from harness.studies.calibrate.calibration import (
     HeldSessions,
     Limit,
     Rate,
+    disturbances,
+    rows_of,
+    write_calibration_page,
 )
-from harness.studies.calibrate.page import disturbances, rows_of, write_calibration_page
 
 CARRIED = Carried(
     guests=Rate(per_s=200.0, lag_ms=20.0, limit=Limit.GENERATOR),

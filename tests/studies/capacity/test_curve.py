@@ -3,7 +3,7 @@
 import re
 
 from harness.report.html.charts import HIGH, WIDE
-from harness.studies.capacity.page import knee_chart
+from harness.studies.capacity.answer import knee_chart
 
 POINT = re.compile(
     r'<g class="point (\w+)"><path class="whisker" d="M([\d.]+) ([\d.]+)V([\d.]+)"/>'

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from harness.studies.capacity.page import render, write_capacity_page
+from harness.studies.capacity.answer import render, write_capacity_page
 
 
 def found(**changes: Any) -> dict[str, Any]:
