@@ -49,6 +49,7 @@ STEPS = (
     ("served", "Served: finished, answered, cleared"),
     ("cleared", "Cleared"),
 )
+NO_KNOWN_END = "no known end"
 QUESTION_ENDS = (
     ("answered", "answered"),
     ("timed_out", "timed out"),
@@ -240,6 +241,7 @@ def question_line(record: RunRecord) -> str:
         for key, label in QUESTION_ENDS
         if getattr(found, key) or key == "answered"
     ]
+    parts += _no_known_end(record, found.asked, *(getattr(found, key) for key, _ in QUESTION_ENDS))
     more = []
     if found.ambiguous:
         more.append(f"{count_text(found.ambiguous)} of the answers ambiguous")
@@ -257,8 +259,17 @@ def guest_line(record: RunRecord) -> str:
     parts = [f"served {count_text(found.served)}", f"not served {count_text(found.failed)}"]
     if found.cut:
         parts.append(f"cut by the end of the run {count_text(found.cut)}")
+    parts += _no_known_end(record, found.arrived, found.served, found.failed, found.cut)
     why = ", ".join(f"{in_plain(word)} {count_text(many)}" for word, many in found.why.items())
     return f"guests {count_text(found.arrived)}: {' · '.join(parts)}{f' ({why})' if why else ''}"
+
+
+def _no_known_end(record: RunRecord, began: int, *ended: int | None) -> list[str]:
+    """Those whose process was lost before it could say what became of them."""
+    missing = began - sum(number or 0 for number in ended)
+    if record.live or missing <= 0:
+        return []
+    return [f"{NO_KNOWN_END} {count_text(missing)}"]
 
 
 def silence_line(record: RunRecord) -> str:
@@ -279,6 +290,7 @@ def story_line(record: RunRecord) -> str:
     parts = [f"finished {count_text(found.finished)}", f"broken off {count_text(found.broken_off)}"]
     if found.cut:
         parts.append(f"cut by the end of the run {count_text(found.cut)}")
+    parts += _no_known_end(record, found.begun, found.finished, found.broken_off, found.cut)
     where = "; ".join(f"{one.step}: {count_text(one.count)}" for one in found.where[:MOST_REASONS])
     told = f" ({where})" if where else ""
     return f"stories {count_text(found.begun)}: {' · '.join(parts)}{told}"

@@ -235,3 +235,17 @@ def test_a_run_that_goes_on_is_told_as_such() -> None:
     assert not any("add up" in text for text in story.notices(live))
     assert [row.figure for row in story.account_rows(live) if row.key == "in_session"] == ["3"]
     assert not any(row.key == "in_session" for row in story.account_rows(record()))
+
+
+def test_the_accounts_add_up_though_a_process_was_lost() -> None:
+    parts = {
+        "guests": {"arrived": 25, "served": 23, "failed": 0, "cut": 0},
+        "stories": {"begun": 25, "finished": 23, "broken_off": 0, "cut": 0},
+        "questions": {"asked": 72, "answered": 70},
+    }
+    assert story.accounts(record(**parts)) == [
+        "guests 25: served 23 · not served 0 · no known end 2",
+        "stories 25: finished 23 · broken off 0 · no known end 2",
+        "questions asked 72 = answered 70 + no known end 2",
+    ]
+    assert "no known" not in " ".join(story.accounts(record(live=True, **parts)))
