@@ -107,7 +107,7 @@ def _turned_away(
         told += f", {number:,} of them because {slots} ever asked for a guest{why}"
         no_slot, turned_away = no_slot - number, turned_away - number
     if lost:
-        told += f", {lost:,} of them because the process that was to start them was lost"
+        told += f", {lost:,} of them because the process that was to start them was gone"
         turned_away -= lost
     if (never_asked or lost) and turned_away <= ALLOWED * due:
         return told

@@ -67,11 +67,11 @@ def test_arrivals_of_a_lost_process_are_not_put_down_to_a_late_generator() -> No
     intervals = [interval(second) for second in range(1, 63)]
     arrivals = {"due": 42, "dropped": 17, "late": 0, "no_slot": 0}
     (sentence,) = not_offered(ALL | {"schedule": None}, intervals, arrivals, (), lost=17)
-    assert "17 of them because the process that was to start them was lost" in sentence
+    assert "17 of them because the process that was to start them was gone" in sentence
     assert "late though" not in sentence
     arrivals |= {"dropped": 20, "no_slot": 3}
     (sentence,) = not_offered(ALL | {"schedule": None}, intervals, arrivals, (), lost=17)
-    assert "was lost; the other 3, for want of free slots (3)" in sentence
+    assert "was gone; the other 3, for want of free slots (3)" in sentence
 
 
 def test_an_objective_decides_only_about_what_it_names() -> None:
