@@ -30,6 +30,7 @@ def run(args: Namespace) -> int:
         row=args.row,
         seed=args.seed,
         sign_in=sign_in,
+        sign_in_file=args.sign_in,
         auto_join=args.auto_join,
         quiet=args.quiet,
         record=args.record,

@@ -42,7 +42,7 @@ from harness.measure.recorder import Recorder
 from harness.processes import heeded
 from harness.protocol.names import ErrorCode
 from harness.protocol.session import State
-from harness.rundir.layout import RunDirectory, target_facts, write_start
+from harness.rundir.layout import RunDirectory, sign_ins_fact, target_facts, write_start
 from harness.safe_text import safe_text
 from harness.streams import Printer
 from harness.workload.data import NO_ROW, Feeder
@@ -306,6 +306,8 @@ class Visit:
     row: int = 0
     seed: int = 0
     sign_in: str = ""
+    sign_in_file: Path | None = None
+    """where that was read from"""
     auto_join: bool = False
     quiet: bool = False
     record: Path | None = None
@@ -317,7 +319,7 @@ def visit(terms: Terms, wanted: Visit) -> int:
     tls = terms.target.tls_context()
     token = str(uuid.uuid4())
     with contextlib.closing(Printer()) as printer, _recorded(wanted, token) as record:
-        directory = _directory(wanted.reports, terms)
+        directory = _directory(wanted, terms)
         shown = Frames(token, quiet=wanted.quiet, show=printer.line)
         settings = GuestSettings(
             target=terms.target,
@@ -400,11 +402,12 @@ class _Came:
     lost: bool = True
 
 
-def _directory(reports: Path, terms: Terms) -> Path:
+def _directory(wanted: Visit, terms: Terms) -> Path:
     """Where the ledger is while it is needed, in a form that ``harness sweep`` understands."""
     stamp = utc_iso().replace(":", "").replace(".", "")
-    directory = reports / f"guest-{stamp}-{secrets.token_hex(2)}"  # many may begin at once
-    facts = target_facts(terms.target)
+    name = f"guest-{stamp}-{secrets.token_hex(2)}"  # many may begin at once
+    directory = wanted.reports / name
+    facts = target_facts(terms.target) | sign_ins_fact(wanted.sign_in_file)
     try:
         directory.mkdir(parents=True)
         write_start(directory, started=utc_iso(), target_name=terms.name or None, **facts)

@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import Simulator
+from sessions import settings_for
+
+from harness.guest.rest import exchange_sign_in
 
 pytestmark = pytest.mark.process
 
@@ -205,3 +209,30 @@ def test_a_terminal_that_goes_away_leaves_no_session(simulator: Any, tmp_path: P
     assert process.wait(30) == 130
     assert set(simulator.truth()["open_tokens"]) <= before
     assert list((tmp_path / "reports").iterdir()) == []
+
+
+def test_a_sweep_finds_the_sign_in_of_a_guest_who_was_killed(tmp_path: Path) -> None:
+    running = Simulator("--limits", "off", "--deployment", "authentication=on")
+    try:
+        jwt = exchange_sign_in(settings_for(running), "customer 1", "https://shop")
+        (tmp_path / "jwt").write_text(f"{jwt}\n")
+        words = ("--target", running.url, "--sign-in", "jwt")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "harness", "guest", *words],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path,
+        )  # fmt: skip
+        assert process.stdout is not None
+        assert any("SessionResponse" in line for line in process.stdout)
+        process.kill()
+        process.communicate(timeout=30)
+        assert running.truth()["sessions"]["open"] == 1
+        (directory,) = (tmp_path / "reports").glob("guest-*")
+        swept = subprocess.run(
+            [sys.executable, "-m", "harness", "sweep", str(directory)],
+            capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False,
+        )  # fmt: skip
+        assert swept.returncode == 0, swept.stdout + swept.stderr
+        assert running.truth()["sessions"]["open"] == 0
+        assert jwt not in (directory / "start.json").read_text()
+    finally:
+        running.stop()
