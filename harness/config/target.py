@@ -348,6 +348,9 @@ def read_targets(file: Path) -> dict[str, Terms]:
     """All targets of a file by name. Raises ConfigError naming file, target and key."""
     try:
         data = tomllib.loads(file.read_text())
+    except FileNotFoundError:
+        why = f"there is no file of targets {str(file)!r}; harness target init writes one"
+        raise ConfigError(why) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} can't be read: {error}") from None
     except tomllib.TOMLDecodeError as error:

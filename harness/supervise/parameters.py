@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.config.run_config import BEHAVIOUR, PARAMETERS, Setting
 from harness.errors import ConfigError, listed
-from harness.units import rate_per_s, seconds
+from harness.units import duration_text, rate_per_s, seconds
 
 
 def check_numbers(args: Namespace) -> None:
@@ -107,6 +107,24 @@ def run_time_of(args: Namespace, plan: Mapping[str, Any]) -> float:
     if run_time_s < 1:
         raise ConfigError(f"--run-time: expected one second or more, got {args.run_time}")
     return run_time_s
+
+
+CUT_SHARE = 0.9
+"""Of a schedule: what is run for less long surely lacks more arrivals than a verdict allows."""
+
+
+def too_short(args: Namespace, plan: Mapping[str, Any], run_time_s: float) -> str:
+    """A sentence where the run time cuts the schedule: now it can still be asked for otherwise."""
+    if args.run_time is None or plan["arrivals"] is None:
+        return ""
+    length_s = plan["arrivals"]["duration_s"]
+    if run_time_s >= CUT_SHARE * length_s:
+        return ""
+    short, whole = duration_text(run_time_s), duration_text(length_s)
+    return (
+        f"-t {short} cuts the schedule of {whole} short, so the verdict will be INVALID; to make "
+        f"the schedule itself shorter, use --over {short}"
+    )
 
 
 def simulator_options(args: Namespace) -> list[str]:

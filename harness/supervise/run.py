@@ -73,6 +73,7 @@ from harness.supervise.parameters import (
     parameters_of,
     run_time_of,
     simulator_options,
+    too_short,
 )
 from harness.supervise.progress import Progress, shown
 from harness.supervise.simulator import EmbeddedSimulator
@@ -121,7 +122,8 @@ def supervise(args: Namespace) -> int:
                 what = args.locustfile if script else locustfile
                 where = target.netloc if simulator is None else SIMULATOR_NAME
                 _tell(console, f"run {directory.name}: {what} → {where}", style="")
-                for warning in (room, others_may_write(args.reports), *told_settings(plan)):
+                short = too_short(args, plan, run_time_s)
+                for warning in (short, room, others_may_write(args.reports), *told_settings(plan)):
                     _tell(console, warning)
                 if plan["arrivals"] is not None:
                     _tell(console, plan["arrivals"]["warning"])

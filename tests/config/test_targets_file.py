@@ -132,3 +132,8 @@ def test_unknown_names(tmp_path: Path) -> None:
         resolve_target("t", tmp_path / "targets.toml")
     with pytest.raises(ConfigError, match="there is no target 'u'; there are: t"):
         resolve_target("u", write(tmp_path, f'[targets.t]\nurl = "{URL}"\n'))
+
+
+def test_a_file_that_is_not_there_says_how_to_begin_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"there is no file of targets .* harness target init"):
+        read_targets(tmp_path / "targets.toml")

@@ -12,6 +12,7 @@ from harness.supervise.parameters import (
     parameters_of,
     run_time_of,
     simulator_options,
+    too_short,
 )
 
 
@@ -106,3 +107,13 @@ def test_a_duration_needs_its_unit(option: str, value: str) -> None:
         parsed(option, value)
     assert parsed(option, "0")
     assert parsed(option, f"{value}s")
+
+
+def test_a_run_time_that_cuts_the_schedule_is_told_before_the_run() -> None:
+    plan = {"arrivals": {"duration_s": 300.0}}
+    told = too_short(parsed("-t", "10s"), plan, 10)
+    assert told.startswith("-t 10s cuts the schedule of 5m short, so the verdict will be INVALID")
+    assert told.endswith("use --over 10s")
+    assert too_short(parsed("-t", "5m"), plan, 300) == ""
+    assert too_short(parsed(), plan, 302) == ""
+    assert too_short(parsed("-t", "10s"), {"arrivals": None}, 10) == ""
