@@ -150,7 +150,7 @@ PLANTS = (
     Plant("texts fail", faults=("fail=0.5,at=text",), cause=UNANSWERED),
     Plant("texts get 429", faults=("limit_any=0.15",), cause=UNANSWERED),
     Plant("no answer to 30 %", faults=("no_reply=0.3",), cause=UNANSWERED),
-    Plant("the bot dies", faults=("no_reply=1,from=4s",), cause=UNANSWERED),
+    Plant("the bot dies", faults=("no_reply=1,from=2s",), cause=UNANSWERED),
     Plant("the flow falls silent", faults=("silence=#20",), cause=UNANSWERED),
     Plant("cut at a text, and back again", faults=("cut=0.2,at=text",)),
     Plant(

@@ -137,7 +137,9 @@ def test_a_verdict_names_its_cause_and_has_its_exit_code() -> None:
     assert judge(plant, 30, what, record("FAIL", reasons=["x"]), 3, words="50 refused") == []
     (told,) = judge(plant, 30, what, record("FAIL", reasons=["reply p95 missed"]), 3)
     assert told == "FAIL does not name its cause: reply p95 missed"
-    assert judge(plant, 30, what, record(), 0) == ["PASS"]
+    assert judge(plant, 30, what, record(), 0) == [
+        "PASS, and by the truth too: what was planted did not strike"
+    ]
     assert judge(PLAIN, 30, what, record("INVALID"), 6) == ["INVALID without a reason"]
     (told,) = judge(PLAIN, 30, what, record("FAIL", reasons=["x"]), 0)
     assert told == "FAIL with exit code 0"

@@ -100,7 +100,7 @@ def judge(
     if verdict == "PASS":
         broken += [f"PASS, but {lie}" for lie in truth.lies_of_pass(due)]
         if plant.cause and not broken:
-            broken.append("PASS")
+            broken.append("PASS, and by the truth too: what was planted did not strike")
     elif plant.honest:
         broken.append(f"nothing is wrong, but {verdict}: {reasons(record)}")
     elif plant.cause and not re.search(plant.cause, f"{reasons(record)}\n{words}"):
