@@ -13,6 +13,7 @@ from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import gevent
 from locust import User, constant, task
 from locust.exception import RescheduleTask, StopUser
 
@@ -85,8 +86,9 @@ class GuestUser(User):
         return greenlet
 
     def stop(self, force: bool = False) -> bool:
-        """As Locust has it."""
-        self._asked_to_stop = True
+        """As Locust has it; a story that stops its own slot has not been asked to."""
+        if gevent.getcurrent() is not self._greenlet:
+            self._asked_to_stop = True
         return bool(super().stop(force))
 
     def _on_end(self, greenlet: Any) -> None:

@@ -85,6 +85,7 @@ def on_start(self):
         (TALK + "\ndef on_stop(self):\n    1 / 0", "ZeroDivisionError in story.py, line "),
         ("def sign_in(self):\n    raise KeyError('x')\n" + TALK, "KeyError in story.py, line "),
         (TALK + "    raise StopUser", "of 3 slots ended for good before the run did"),
+        (TALK + "    self.stop(force=True)", "of 3 slots ended for good before the run did"),
         (TALK + "    self.environment.runner.quit()", "a story ended the run by quit() or stop()"),
         (
             "@task\ndef talk(self):\n"
@@ -92,7 +93,7 @@ def on_start(self):
             "a story ended the run by quit() or stop(): story.py, line ",
         ),
     ],
-    ids=["before", "after", "on_stop", "sign_in", "StopUser", "quit", "quit in session"],
+    ids=["before", "after", "on_stop", "sign_in", "StopUser", "stop", "quit", "quit in session"],
 )
 def test_errors_and_endings_of_a_story_anywhere(
     simulator: Any, tmp_path: Path, body: str, words: str
