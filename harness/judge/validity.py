@@ -181,8 +181,9 @@ def _cut(start: Mapping[str, Any], arrivals: Mapping[str, int], ran_s: float) ->
         return ""
     if run_time_s is None or ran_s >= run_time_s - ENDED_EARLY_S:
         return ""
-    how = f"the run was ended {by}".rstrip()
-    return f"{how} after {duration_text(round(ran_s, 1))} of {duration_text(run_time_s)}"
+    # Nobody need have ended it: the guests may have been late to come.
+    how = f"the run was ended {by} after" if by else "guests could come for only"
+    return f"{how} {duration_text(round(ran_s, 1))} of {duration_text(run_time_s)}"
 
 
 def _ran_s(intervals: Iterable[Interval]) -> float:

@@ -131,6 +131,8 @@ def test_slots_that_the_highest_rate_kept_empty_are_told() -> None:
 def test_a_closed_run_that_ends_before_its_time_was_cut_unless_its_rows_were_used_up() -> None:
     (sentence,) = told(CLOSED | {"stopped_by_hand": True}, {"due": 70}, ran_s=7)
     assert sentence == "the run was ended by hand after 7s of 1m"
+    (sentence,) = told(CLOSED, {"due": 70}, ran_s=7)
+    assert sentence == "guests could come for only 7s of 1m"
     assert told(CLOSED, {"due": 70, "slots_done": 20}, ran_s=7) == []
 
 
