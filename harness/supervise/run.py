@@ -114,8 +114,10 @@ def supervise(args: Namespace) -> int:
         room = _check_room(args, plan, run_time_s)
         directory = make_run_directory(args.reports, new_run_id())
         name_in_lines(lambda: (directory.name, "harness run"))
-        if args.name or args.note:
-            label = {"name": args.name or "", "note": args.note or ""}
+        # The locustfile that plays scripts says nothing of which one is played.
+        name = args.name or (Path(args.locustfile).name if script else "")
+        if name or args.note:
+            label = {"name": name, "note": args.note or ""}
             write_json(RunDirectory(directory).label, label)
         try:
             with _target(args, terms, directory, console) as (target, simulator):
