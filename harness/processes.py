@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from types import FrameType
 
 from harness.config.run_config import LIFELINE, take_variable
@@ -157,3 +158,10 @@ def terminated_as_by_hand() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def interrupted_quietly() -> None:
+    """Where this process runs on gevent, its hub would print each interrupt that it hands on."""
+    if "gevent" in sys.modules:
+        hub = import_module("gevent").get_hub()
+        hub.NOT_ERROR = (*type(hub).NOT_ERROR, KeyboardInterrupt)

@@ -15,7 +15,7 @@ from harness.config.run_config import ENVIRONMENT
 from harness.errors import ConfigError, HarnessError, PreflightRefused
 from harness.exit_codes import ExitCode
 from harness.machine import check_platform, keep_files_private
-from harness.processes import terminated_as_by_hand
+from harness.processes import interrupted_quietly, terminated_as_by_hand
 from harness.streams import lost_output, outlast_readers
 
 if TYPE_CHECKING:  # click is not waited for by who asks only for the list of commands
@@ -55,7 +55,7 @@ COMMANDS: dict[str, str] = {
 def command_of(name: str) -> "Command":
     """The command of that name, which must be one of ``COMMANDS``."""
     module = import_module(f"harness.cli.{name.replace('-', '_')}")
-    _interrupted_quietly()
+    interrupted_quietly()
     return cast("Command", module.COMMAND)
 
 
@@ -128,10 +128,3 @@ def _main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("stopped by hand", file=sys.stderr)
         return ExitCode.INTERRUPTED
-
-
-def _interrupted_quietly() -> None:
-    """Where the command runs on gevent, its hub would print each interrupt that it hands on."""
-    if "gevent" in sys.modules:
-        hub = import_module("gevent").get_hub()
-        hub.NOT_ERROR = (*type(hub).NOT_ERROR, KeyboardInterrupt)

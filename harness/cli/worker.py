@@ -4,12 +4,16 @@ from pathlib import Path
 
 from harness.cli.parsing import Command, Namespace, argument, option
 from harness.cli.run import LOG_FORMAT, print_as_asked
+from harness.processes import interrupted_quietly
 from harness.supervise.worker import join_master
 
 
 def run(args: Namespace) -> int:
     """Never returns when it has joined: this process becomes the worker."""
     print_as_asked(args)
+    import harness.load  # noqa: F401 - it patches the process, whose waiting is then gevent's
+
+    interrupted_quietly()
     return join_master(args)
 
 

@@ -214,6 +214,18 @@ def test_another_version_is_refused_on_both_consoles(machines: Machines) -> None
     assert any("can't take part: it has the harness" in log.read_text() for log in logs)
 
 
+@pytest.mark.process
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_who_waits_for_a_master_can_be_stopped(machines: Machines, number: int) -> None:
+    worker = machines.worker("one")
+    first = worker.stdout.readline()
+    assert "waiting for the master" in first
+    worker.send_signal(number)
+    code, told = machines.end(worker, within_s=20)
+    assert code == ExitCode.INTERRUPTED
+    assert told.replace(first, "") == "stopped by hand\n"  # no trace of gevent's
+
+
 def test_nobody_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["worker", f"127.0.0.1:{free_port()}", "--within", "1s"]) == ExitCode.CONFIG
     told = capsys.readouterr()
