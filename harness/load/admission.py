@@ -38,6 +38,7 @@ from harness.protocol.names import (
 )
 from harness.rundir.layout import WAITING
 from harness.units import duration_text, seconds
+from harness.workload.schedule import SPARE_S
 from harness.workload.think import parse_think
 
 DRAWS = 200
@@ -245,8 +246,7 @@ class Admission:
         options.enable_rebalancing = True  # slots go where their arrivals go when a worker is lost
         options.num_users = options.num_users or checked.slots
         options.spawn_rate = options.num_users
-        # More than the schedule: Locust's clock starts before the first guest can.
-        options.run_time = options.run_time or math.ceil(checked.arrivals.duration_s) + 2
+        options.run_time = options.run_time or math.ceil(checked.arrivals.duration_s + SPARE_S)
         self._peak_per_s = peak_per_s(checked.arrivals)
         try:
             check_rows(environment.user_classes, checked.arrivals.count)

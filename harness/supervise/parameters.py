@@ -8,6 +8,7 @@ from typing import Any
 from harness.config.run_config import BEHAVIOUR, PARAMETERS, Setting
 from harness.errors import ConfigError, listed
 from harness.units import duration_text, rate_per_s, seconds
+from harness.workload.schedule import SPARE_S
 
 
 def check_numbers(args: Namespace) -> None:
@@ -97,16 +98,23 @@ def _given(args: Namespace, settings: Iterable[Setting]) -> dict[str, str]:
 
 
 def run_time_of(args: Namespace, plan: Mapping[str, Any]) -> float:
-    """How long the run lasts, in seconds. Raises ConfigError."""
+    """How long the run may last, in seconds. Raises ConfigError."""
     if args.run_time is not None:
         run_time_s = seconds(args.run_time, "--run-time")
     elif plan["arrivals"] is not None:
-        run_time_s = plan["arrivals"]["duration_s"] + 2  # Locust's clock starts before the guests
+        run_time_s = plan["arrivals"]["duration_s"] + SPARE_S
     else:
         run_time_s = 60.0
     if run_time_s < 1:
         raise ConfigError(f"--run-time: expected one second or more, got {args.run_time}")
     return run_time_s
+
+
+def length_of(args: Namespace, plan: Mapping[str, Any], run_time_s: float) -> float:
+    """After how many seconds no guest comes any more, if nothing goes wrong."""
+    if args.run_time is not None or plan["arrivals"] is None:
+        return run_time_s
+    return float(plan["arrivals"]["duration_s"])
 
 
 CUT_SHARE = 0.9

@@ -70,6 +70,7 @@ from harness.supervise.locust_process import (
 from harness.supervise.locustfiles import playable
 from harness.supervise.parameters import (
     behaviour_of,
+    length_of,
     parameters_of,
     run_time_of,
     simulator_options,
@@ -133,7 +134,8 @@ def supervise(args: Namespace) -> int:
                 admin = "" if simulator is None else simulator.admin
                 words = _words(args, locustfile, run_time_s)
                 config = _config(args, target, directory, admin)
-                ended = _run_locust(locust, words, config, directory, run_time_s, console, above)
+                length_s = length_of(args, plan, run_time_s)
+                ended = _run_locust(locust, words, config, directory, length_s, console, above)
                 code = _conclude(directory, target, ended, admin, console)
                 if simulator is not None and not args.keep_sim and code == ExitCode.LEFTOVERS:
                     _tell(console, ENDED_WITH_IT, style="")
@@ -283,13 +285,13 @@ def _run_locust(
     words: list[str],
     config: RunConfig,
     directory: Path,
-    run_time_s: float,
+    length_s: float,
     console: Console,
     above: Starter | None,
 ) -> _Ended:
     """Locust to its end, which it makes by itself should we die before it."""
     files = RunDirectory(directory)
-    progress = Progress(directory, run_time_s=run_time_s)
+    progress = Progress(directory, run_time_s=length_s)
     with shown(progress, console) as display, Stages(directory, display.say) as stages:
         file = write_json(files.config, config.given)
         locust = process.begin(words, config=file, log=files.locust_log)

@@ -269,3 +269,16 @@ def test_nobody_waits_for_a_time_limit_when_the_schedule_is_over(
     assert passed(code, output), output
     record = json.loads((only_run(tmp_path) / "run.json").read_text())
     assert record["arrivals"]["started"] == 20
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_run_ends_by_itself_when_its_schedule_is_over(
+    simulator: Any, tmp_path: Path, processes: str
+) -> None:
+    file = locustfile(tmp_path, more=SHAPE.format(rate=5, over="2s", slots=10))
+    code, output = run(simulator, tmp_path, file, "-t", "60", "--processes", processes)
+    assert passed(code, output), output
+    assert "no guest can come any more: ending the run" in output
+    record = json.loads((only_run(tmp_path) / "run.json").read_text())
+    assert record["sessions"]["cleared"] == 10
+    assert record["duration_s"] < 30

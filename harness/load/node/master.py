@@ -1,6 +1,6 @@
 """The master of a run on several processes: no guest runs in it; it leads those that have some."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,12 @@ from harness.load.cluster.handshake import Handshake, describe
 from harness.load.cluster.leases import Shares
 from harness.load.cluster.master_port import MasterPort
 from harness.load.cluster.replication import Copies
-from harness.load.live.totals import INTERVAL
+from harness.load.live.totals import INTERVAL, Live
 from harness.load.logs import LOG
-from harness.load.node.role import Duty, Leader
+from harness.load.node.role import Duty, Early, Leader
 from harness.load.node.worker import PAUSED
 from harness.load.options import LEARNED, RUN_ID, SHARES, RunOptions
-from harness.load.run import LEAD_NS
+from harness.load.run import LEAD_NS, OVER_FOR
 
 
 class MasterNode(Leader):
@@ -60,7 +60,32 @@ class MasterNode(Leader):
         return self._shares.open(shape.arrivals, directory, lead_ns=LEAD_NS)
 
     def _duties_of(self, directory: Path) -> list[Duty]:
-        return [*super()._duties_of(directory), ("the workers' shares", self._shares.look)]
+        return [
+            *super()._duties_of(directory),
+            ("the workers' shares", self._shares.look),
+            ("the end of the schedule", self._over(self.live)),
+        ]
+
+    def _over(self, live: Live) -> Callable[[], Early | None]:
+        """Ends the run when all arrivals have come and the last guest has left.
+
+        A lost worker takes arrivals along: such a run ends by its time limit.
+        """
+        shape = self.admission.shape
+        count = 0 if shape is None else shape.arrivals.count
+        looks = 0
+
+        def look() -> Early | None:
+            nonlocal looks
+            came = sum(live.arrivals.get(kind, 0) for kind in ("started", "dropped", "paused"))
+            over = 0 < count <= came and not live.total("sessions", "occupancy")
+            looks = looks + 1 if over else 0
+            if looks <= OVER_FOR:
+                return None
+            LOG.info("no guest can come any more: ending the run")
+            return Early(reasons=(), noted={})
+
+        return look
 
     def pause(self, on: bool) -> None:
         """Tell all workers."""

@@ -151,7 +151,7 @@ class Node(ABC):
 
 
 class Early(NamedTuple):
-    """Why a run is stopped before its time; ``noted`` is for its ``start.json``."""
+    """Why a run is stopped before its time limit; ``noted`` is for its ``start.json``."""
 
     reasons: Sequence[str]
     noted: Mapping[str, Any]
