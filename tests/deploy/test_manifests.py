@@ -1,7 +1,9 @@
 """What is written for clusters and for Compose: valid by its schemas, careful, of our options."""
 
+import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from pydantic import ValidationError
 
 from harness.cli.main import command_of
 from harness.deploy.manifests import Deployment, compose, kubernetes
+from harness.rundir.layout import RunDirectory
 from harness.supervise.parameters import check_numbers
 
 VERSIONS = ("1.29", "1.33", "1.37")
@@ -222,3 +225,38 @@ def test_the_build_takes_no_tokens_and_no_targets() -> None:
     allowed = {line.removeprefix("!") for line in lines if line.startswith("!")}
     named = {word for words in copied for word in words if not word.startswith(("--", "/"))}
     assert named <= allowed
+
+
+def healthy(home: Path) -> bool:
+    """What the image's health check says of a folder."""
+    text = Path("harness/deploy/Dockerfile").read_text().replace("\\\n", "")
+    (check,) = [line for line in text.splitlines() if line.startswith("HEALTHCHECK ")]
+    command = check.partition(" CMD ")[2]
+    return subprocess.run(["sh", "-c", command], cwd=home, timeout=30, check=False).returncode == 0
+
+
+@pytest.mark.process
+def test_a_container_is_unhealthy_only_where_a_run_has_come_to_a_stop(tmp_path: Path) -> None:
+    assert healthy(tmp_path), "nothing has begun"
+    run = tmp_path / "reports" / "20261128-101500-abcd"
+    run.mkdir(parents=True)
+    (tmp_path / "reports" / "latest").symlink_to(run.name)
+    assert healthy(tmp_path), "no process has written yet"
+    files = RunDirectory(run)
+
+    def wrote(ago_s: float, name: str) -> None:
+        files.intervals(name).write_text("{}\n")
+        then = time.time() - ago_s
+        os.utime(files.intervals(name), (then, then))
+
+    wrote(5, "one")
+    wrote(200, "lost")
+    assert healthy(tmp_path), "one of its processes is at work"
+    wrote(200, "one")
+    assert not healthy(tmp_path)
+    wrote(3600, "one")
+    wrote(3600, "lost")
+    assert healthy(tmp_path), "what another container has left says nothing of this one"
+    wrote(200, "one")
+    files.record.write_text("{}")
+    assert healthy(tmp_path), "it has ended"
