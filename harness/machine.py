@@ -22,6 +22,8 @@ LINGER_S = 60.0
 """A port stays taken for so long after its connection was closed by us (TIME_WAIT in Linux)."""
 SESSIONS_PER_PROCESS_S = 1000.0
 """New sessions a second that no process has been seen to carry."""
+MOST_WORKERS = 200
+"""A run's master is one process: each worker takes up to 0.25 % of its core, and half is spare."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,16 @@ class Share:
     sources: int = 1
     over_s: float = LINGER_S
     """how long it goes on: in a short run few ports are left behind"""
+
+
+def too_many_workers(workers: int) -> str:
+    """A sentence on more workers than a master can lead; empty where they are not."""
+    if workers <= MOST_WORKERS:
+        return ""
+    return (
+        f"{workers:,} workers are more than one master can lead ({MOST_WORKERS}): make several "
+        "runs side by side, each with its share of the rate"
+    )
 
 
 def raise_file_limit() -> int:

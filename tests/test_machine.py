@@ -4,12 +4,14 @@ import resource
 from dataclasses import replace
 
 from harness.machine import (
+    MOST_WORKERS,
     Machine,
     Share,
     available_memory_mb,
     raise_file_limit,
     shortfalls,
     this_machine,
+    too_many_workers,
 )
 
 SMALL = Machine(files=1024, ports=28_000, cores=2)
@@ -52,3 +54,8 @@ def test_the_limit_on_files_is_raised_to_the_hard_one() -> None:
 def test_free_memory_is_told_where_the_system_tells_it() -> None:
     found = available_memory_mb()
     assert found is None or 1 < found < 10**8
+
+
+def test_more_workers_than_a_master_can_lead() -> None:
+    assert too_many_workers(MOST_WORKERS) == ""
+    assert "several runs side by side" in too_many_workers(MOST_WORKERS + 1)

@@ -1,8 +1,11 @@
 """``harness run``: simulator if asked for, Locust as a process, progress, report, verdict."""
 
+import sys
+
 from harness.cli.parsing import Command, Namespace, argument, option, section
 from harness.cli.which_run import reports_option
 from harness.config.target import FILE
+from harness.machine import too_many_workers
 from harness.supervise.parameters import check_numbers
 from harness.supervise.run import be_a_worker, supervise
 
@@ -19,6 +22,8 @@ def run(args: Namespace) -> int:
     """Nothing is sent before all that can be checked has been."""
     print_as_asked(args)
     check_numbers(args)
+    if sentence := too_many_workers(args.expect_workers or 0):
+        print(f"warning: {sentence}", file=sys.stderr)
     return be_a_worker(args) if args.worker else supervise(args)
 
 

@@ -307,3 +307,14 @@ def test_a_master_says_for_whom_it_waits_and_not_for_ever(simulator: Any, tmp_pa
     assert done.returncode == 8, done.stdout + done.stderr
     assert "waiting for workers: 0 of 2" in done.stdout
     assert done.stderr == "error: only 0 of 2 workers came within 4s\n"
+
+
+def test_too_many_workers_are_warned_of_before_anything_is_waited_for(tmp_path: Path) -> None:
+    file = locustfile(tmp_path)
+    port = free_port()
+    done = harness(
+        "run", str(file), "--master", "--expect-workers", "201", "--master-port", port,
+        "--workers-within", "1s", "--reports", str(tmp_path),
+    )  # fmt: skip
+    assert done.returncode == 8
+    assert "warning: 201 workers are more than one master can lead" in done.stderr

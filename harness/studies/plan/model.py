@@ -7,6 +7,7 @@ from math import ceil, isfinite, sqrt
 from scipy.stats import poisson
 
 from harness.errors import ConfigError
+from harness.machine import too_many_workers
 from harness.protocol.names import CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE as CONNECTIONS_PER_MINUTE
 from harness.protocol.names import REQUESTS_PER_CONNECTION_PER_MINUTE
 from harness.studies.queueing import ImpatientQueue, Queue, at_once_percentile, servers_needed
@@ -24,8 +25,6 @@ MOST_BUSY = 0.9
 MOST_GIVE_UP = 0.05
 SESSIONS_OF_A_TEST = 3
 """A test that is shorter than so many chats has hardly reached its load."""
-MOST_WORKERS = 200
-"""A run's master is one process: each worker takes up to 0.25 % of its core, and half is spare."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,7 +273,7 @@ def plan_launch(
         headroom_by=by,
         slots=slots_for(occupancy),
         runs=runs,
-        worker=_worker(wanted, locustfile) if machines > 1 else "",
+        worker=_worker(wanted) if machines > 1 else "",
         obstacles=_obstacles(wanted, peak_minute, requests, nights, session_s, headroom),
         warnings=(
             *_warnings(wanted, agents, session_s),
@@ -434,18 +433,15 @@ def _runs(
     )
 
 
-def _worker(wanted: Wanted, locustfile: str) -> str:
+def _worker(wanted: Wanted) -> str:
     processes = f" --processes {wanted.machine_processes}" if wanted.machine_processes > 1 else ""
-    return f"harness run {locustfile} --worker --master-host MASTER{processes}"
+    return f"harness worker MASTER{processes}"
 
 
 def _of_machines(wanted: Wanted, machines: int, highest_per_min: float) -> Iterator[str]:
     workers = machines * wanted.machine_processes
-    if workers > MOST_WORKERS:
-        yield (
-            f"{workers:,} workers are more than one master can lead ({MOST_WORKERS}): make several "
-            "runs side by side, each with its share of the rate"
-        )
+    if sentence := too_many_workers(workers):
+        yield sentence
     if highest_per_min > wanted.machine_guests_per_s * 60:
         yield (
             f"the search for the limit runs on one machine, which carries "

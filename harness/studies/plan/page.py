@@ -59,7 +59,7 @@ def show(rows: Rows, plan: LaunchPlan, console: Console) -> None:
             line(f"  - {sentence}", "dim")
 
 
-ON_EACH = "on each machine, with the same file, while a run with --master goes on at MASTER"
+ON_EACH = "on each machine, which needs only the package; MASTER is where a run with --master is"
 
 
 def _commands(plan: LaunchPlan) -> str:

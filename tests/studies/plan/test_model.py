@@ -201,7 +201,7 @@ def test_runs_of_several_machines_are_led_by_a_master_and_small_ones_are_not() -
     led = [int(found[1]) for run in runs if (found := re.search(r"--expect-workers (\d+)", run))]
     assert max(led) == plan.machines * 2
     assert "--master" not in runs[0], "a few guests"
-    assert plan.worker == "harness run launch_plan.py --worker --master-host MASTER --processes 2"
+    assert plan.worker == "harness worker MASTER --processes 2"
     assert plan_launch(LAUNCH).worker == ""
     many = replace(wanted, chats_per_h=200_000, machine_guests=100)
     assert any("more than one master can lead" in one for one in plan_launch(many).warnings)
