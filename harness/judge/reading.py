@@ -29,6 +29,7 @@ from harness.judge.record import (
     sessions_block,
     write_record,
 )
+from harness.judge.validity import left_out
 from harness.ledger.reader import read_account, read_process
 from harness.ledger.runs import RunState, is_going_on, run_state
 from harness.measure.snapshot import read_measurements
@@ -183,6 +184,8 @@ def judge_anew(
     invalid = record.get("invalid_because")
     if invalid is None:  # a record from before that key: its verdict says whether it was
         invalid = record.get("reasons", []) if record["verdict"] == "INVALID" else []
+    # The percentiles are read anew: what has been damaged since is missing in them.
+    invalid = [*invalid, *(why for why in left_out(measured.damaged) if why not in invalid)]
     as_left = {**record, "sessions": sessions_as_left(record)}
     result = judge(
         objectives,

@@ -46,6 +46,17 @@ def test_new_objectives_can_not_mend_a_measurement(tmp_path: Path) -> None:
     assert "the generator lagged" in again["reasons"]
 
 
+@pytest.mark.parametrize("files", ["histograms-*", "intervals-*"])
+def test_figures_that_were_damaged_since_the_run_do_not_pass(tmp_path: Path, files: str) -> None:
+    run_dir = make_run(tmp_path / "r", length_s=30)
+    file = next(run_dir.glob(files))
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join([*lines[:-2], b"XX" + lines[-2][2:], lines[-1]]))
+    again = judge_anew(run_dir, [parse_objective("reply p95 < 1m", KNOWN)])
+    assert again["verdict"] == "INVALID"
+    assert any("damaged line" in reason for reason in again["reasons"])
+
+
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     objectives = [parse_objective("leftovers == 0", KNOWN)]
     with pytest.raises(ConfigError, match="no such run directory"):
