@@ -22,6 +22,7 @@ from harness.judge.record import (
     VERDICT_STAYS,
     build_record,
     later_blocks,
+    operations_of,
     percentile_of,
     put_verdict,
     record_of_nothing,
@@ -32,7 +33,7 @@ from harness.judge.record import (
 from harness.judge.validity import left_out
 from harness.ledger.reader import read_account, read_process
 from harness.ledger.runs import RunState, is_going_on, run_state
-from harness.measure.snapshot import read_measurements
+from harness.measure.snapshot import Measurements, read_measurements
 from harness.rundir.layout import ABORTED, RECORD, RECORD_SCHEMA, START, RunDirectory
 
 if TYPE_CHECKING:  # the models take a while to import: not while guests come
@@ -184,8 +185,8 @@ def judge_anew(
     invalid = record.get("invalid_because")
     if invalid is None:  # a record from before that key: its verdict says whether it was
         invalid = record.get("reasons", []) if record["verdict"] == "INVALID" else []
-    # The percentiles are read anew: what has been damaged since is missing in them.
-    invalid = [*invalid, *(why for why in left_out(measured.damaged) if why not in invalid)]
+    lost = [*left_out(measured.damaged), *_changed_since(record, measured)]
+    invalid = [*invalid, *(why for why in lost if why not in invalid)]
     as_left = {**record, "sessions": sessions_as_left(record)}
     result = judge(
         objectives,
@@ -196,6 +197,35 @@ def judge_anew(
     )
     put_verdict(record, result, aborted=(record.get("how") or {}).get(ABORTED) or ())
     return record
+
+
+def _changed_since(record: Mapping[str, Any], measured: Measurements) -> list[str]:
+    """A sentence where the files, from which percentiles are read anew, are not the run's any more.
+
+    A file that is gone leaves no damaged line; without it the others would be judged as all.
+    """
+    now = operations_of(measured)
+    known: Mapping[str, Any] = record.get("operations") or {}
+    changed = sorted(
+        name for name in known if _by_count(known[name]) != _by_count(now.get(name) or {})
+    )
+    if not changed:
+        return []
+    return [
+        "the files of measurements were changed or lost after the run: they no longer give its "
+        f"figures for {', '.join(changed)}"
+    ]
+
+
+def _by_count(block: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What does not depend on how a percentile is taken."""
+    times = block.get("service_ms") or {}
+    mean = times.get("mean")
+    return (
+        block.get("outcomes") or {},
+        times.get("max"),
+        None if mean is None else round(mean, 6),
+    )
 
 
 def since_then(record: dict[str, Any]) -> str:

@@ -130,7 +130,7 @@ def build_record(directory: Path, *, incomplete: str = "", live: bool = False) -
         **_times(start, intervals),
         "sessions": sessions_block(account),
         "funnel": _funnel(account, measured),
-        "operations": _operations(measured),
+        "operations": operations_of(measured),
         "warm_up": _warm_up(start, measured),
         "parts": parts_block(
             directory, (start.get("schedule") or {}).get("parts") or (), intervals
@@ -262,7 +262,7 @@ def _replies(measured: Measurements) -> dict[str, int]:
     }
 
 
-def _operations(measured: Measurements, beginning: str = "") -> dict[str, Any]:
+def operations_of(measured: Measurements, beginning: str = "") -> dict[str, Any]:
     """Of what is judged, or of what began in the warm-up, as ``beginning`` says."""
     blocks = {}
     for name in OPERATIONS:
@@ -284,7 +284,7 @@ def _warm_up(start: Mapping[str, Any], measured: Measurements) -> dict[str, Any]
     length_s = start.get("warm_up_s")
     if not length_s:
         return None
-    return {"length_s": length_s, "operations": _operations(measured, WARM_UP)}
+    return {"length_s": length_s, "operations": operations_of(measured, WARM_UP)}
 
 
 def operation_block(

@@ -57,6 +57,19 @@ def test_figures_that_were_damaged_since_the_run_do_not_pass(tmp_path: Path, fil
     assert any("damaged line" in reason for reason in again["reasons"])
 
 
+@pytest.mark.parametrize("files", ["histograms-*", "intervals-*"])
+def test_files_of_measurements_that_are_gone_since_the_run_do_not_pass(
+    tmp_path: Path, files: str
+) -> None:
+    run_dir = make_run(tmp_path / "r", length_s=30)
+    objectives = [parse_objective("reply p95 < 1m", KNOWN)]
+    assert judge_anew(run_dir, objectives)["verdict"] == "PASS"
+    next(run_dir.glob(files)).unlink()
+    again = judge_anew(run_dir, objectives)
+    assert again["verdict"] == "INVALID"
+    assert any("changed or lost after the run" in reason for reason in again["reasons"])
+
+
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     objectives = [parse_objective("leftovers == 0", KNOWN)]
     with pytest.raises(ConfigError, match="no such run directory"):
