@@ -178,6 +178,11 @@ def _words(text: str) -> Text:
     return Text(words=frozenset(text.split()))
 
 
+def _each(form: "Form", names: str) -> dict[str, "Form"]:
+    """Fields of one kind."""
+    return dict.fromkeys(names.split(), form)
+
+
 text, whole, number, truth, anything = Text(), Number(whole=True), Number(), Truth(), Anything()
 texts = MapOf(text)
 TIME = Text(
@@ -187,8 +192,8 @@ TIME = Text(
 ID = Text(named="an id")
 
 _RECIPIENT = Object(
-    {key: text for key in ("firstName", "lastName", "nickname", "image")}
-    | {"id": ID, "idType": _words("Email Opaque Phone Topic"), "email": text}
+    _each(text, "firstName lastName nickname image email")
+    | {"id": ID, "idType": _words("Email Opaque Phone Topic")}
 )
 _CHANNEL = Object(
     {
@@ -200,126 +205,64 @@ _CHANNEL = Object(
         "metadata": Object({"customAttributes": texts}),
     }
 )
-_SHORT_MESSAGE = Object(
-    {key: text for key in ("title", "subtitle", "imageUrl", "header", "buttonLabel")}
-)
-_ACTION = Object(
-    {"type": _words("Link Postback"), "text": text, "payload": text, "url": text},
-)
+_SHORT_MESSAGE = Object(_each(text, "title subtitle imageUrl header buttonLabel"))
+_ACTION = Object(_each(text, "text payload url") | {"type": _words("Link Postback")})
 _CARD = Object(
-    {
-        "title": text,
-        "description": text,
-        "image": text,
-        "video": text,
-        "defaultAction": _ACTION,
-        "actions": ListOf(_ACTION),
-    }
+    _each(text, "title description image video")
+    | {"defaultAction": _ACTION, "actions": ListOf(_ACTION)}
 )
-_LOCATION = Object(
-    {"text": text, "address": text, "latitude": number, "longitude": number, "url": text}
-)
+_LOCATION = Object(_each(text, "text address url") | _each(number, "latitude longitude"))
 _DATE_PICKER = Object(
-    {
+    _each(text, "title subtitle imageUrl dateMinimum dateMaximum")
+    | {
         "id": ID,
-        "title": text,
-        "subtitle": text,
-        "imageUrl": text,
         "location": _LOCATION,
         "availableTimes": ListOf(Object({"dateTime": text, "duration": number})),
-        "dateMinimum": text,
-        "dateMaximum": text,
         "dateDisplayFormat": _words("dayMonthYear monthDayYear yearMonthDay"),
     }
 )
-_PICKED = Object({"id": ID, "title": text, "subtitle": text, "imageUrl": text, "value": text})
-_LIST_PICKER = Object(
-    {
-        "id": ID,
-        "receivedMessage": _SHORT_MESSAGE,
-        "replyMessage": _SHORT_MESSAGE,
-        "sections": ListOf(
-            Object({"title": text, "multipleSelection": truth, "items": ListOf(_PICKED)})
-        ),
-    }
-)
+_PICKED = Object({"id": ID} | _each(text, "title subtitle imageUrl value"))
+_SECTION = Object({"title": text, "multipleSelection": truth, "items": ListOf(_PICKED)})
+_SHOWN: dict[str, Form] = {"receivedMessage": _SHORT_MESSAGE, "replyMessage": _SHORT_MESSAGE}
+_LIST_PICKER = Object({"id": ID, **_SHOWN, "sections": ListOf(_SECTION)})
 _INPUT = Object(
-    {
-        "id": ID,
-        "title": text,
-        "subtitle": text,
-        "placeholderText": text,
-        "isRequired": truth,
-        "isMultipleLine": truth,
-        "keyboardType": text,
-        "autoCompleteType": text,
-    }
+    {"id": ID}
+    | _each(text, "title subtitle placeholderText keyboardType autoCompleteType")
+    | _each(truth, "isRequired isMultipleLine")
 )
 _BUTTON_RESPONSE = Object(
+    _each(ID, "id originatingMessageId")
+    | _each(text, "text payload")
+    | {"type": _words("Button DatePicker Form ListPicker QuickReply")}
+)
+_FORM_COMPONENT = Object(
     {
-        "id": ID,
-        "type": _words("Button DatePicker Form ListPicker QuickReply"),
-        "text": text,
-        "payload": text,
-        "originatingMessageId": ID,
+        "formComponentType": _words("DatePicker Input ListPicker WheelPicker"),
+        "datePicker": _DATE_PICKER,
+        "input": _INPUT,
+        "listPicker": _LIST_PICKER,
+        "wheelPicker": Object({"id": ID, "items": ListOf(_PICKED)}),
     }
 )
 _FORM = Object(
-    {
-        "cannedResponseId": ID,
-        "originatingMessageId": ID,
+    _each(ID, "cannedResponseId originatingMessageId")
+    | _SHOWN
+    | {
         "showSummary": truth,
-        "receivedMessage": _SHORT_MESSAGE,
-        "replyMessage": _SHORT_MESSAGE,
-        "introduction": Object(
-            {key: text for key in ("title", "subtitle", "imageUrl", "buttonText")}
-        ),
+        "introduction": Object(_each(text, "title subtitle imageUrl buttonText")),
         "formPages": ListOf(
-            Object(
-                {
-                    "title": text,
-                    "subtitle": text,
-                    "pageComponents": ListOf(
-                        Object(
-                            {
-                                "formComponentType": _words(
-                                    "DatePicker Input ListPicker WheelPicker"
-                                ),
-                                "datePicker": _DATE_PICKER,
-                                "input": _INPUT,
-                                "listPicker": _LIST_PICKER,
-                                "wheelPicker": Object({"id": ID, "items": ListOf(_PICKED)}),
-                            }
-                        )
-                    ),
-                }
-            )
+            Object(_each(text, "title subtitle") | {"pageComponents": ListOf(_FORM_COMPONENT)})
         ),
         "response": ListOf(anything),
     }
 )
 _QUICK_REPLY = Object(
-    {
-        "id": ID,
-        "text": text,
-        "payload": text,
-        "action": _words("Message"),
-        "image": text,
-        "summaryText": text,
-    }
+    {"id": ID, "action": _words("Message")} | _each(text, "text payload image summaryText")
 )
 _ATTACHMENT = Object(
-    {
-        "id": ID,
-        "url": text,
-        "filename": text,
-        "fileSize": number,
-        "contentSizeBytes": number,
-        "mediaType": _words("Audio File Image Link Video"),
-        "mime": text,
-        "sha256": text,
-        "text": text,
-    }
+    {"id": ID, "mediaType": _words("Audio File Image Link Video")}
+    | _each(text, "url filename mime sha256 text")
+    | _each(number, "fileSize contentSizeBytes")
 )
 _CONTENT = Object(
     {
@@ -351,8 +294,7 @@ _EVENT = Object(
                     "Authenticate AuthenticateCancel AuthenticateFailure Clear Disconnect Join "
                     "SessionExpired SignIn"
                 ),
-                "receivedMessage": _SHORT_MESSAGE,
-                "replyMessage": _SHORT_MESSAGE,
+                **_SHOWN,
             }
         ),
         # Named duration in the SDK and in the schema, durationMs on one page of the vendor's.
@@ -380,63 +322,39 @@ _MESSAGE = Object(
     },
     needed=("type",),
 )
-_MEDIA = Object(
-    {
-        "inbound": Object(
-            {"fileTypes": ListOf(Object({"type": text})), "maxFileSizeKB": number},
-        )
-    }
-)
+_INBOUND = Object({"fileTypes": ListOf(Object({"type": text})), "maxFileSizeKB": number})
+_ALLOWED: dict[str, Form] = {
+    "allowedMedia": Object({"inbound": _INBOUND}),
+    "blockedExtensions": ListOf(text),
+    "maxCustomDataBytes": number,
+}
 _ERROR = Object(
-    {
-        "errorCode": whole,
-        "errorMessage": text,
-        "message": text,
-        "name": text,
-        "stack": text,
-        "retryAfter": number,
-        "attachmentId": ID,
-        "timestamp": text,
-        "tracingId": ID,
-    }
+    {"errorCode": whole, "retryAfter": number}
+    | _each(text, "errorMessage message name stack timestamp")
+    | _each(ID, "attachmentId tracingId")
 )
 _NOTHING = Object({"tracingId": ID})
 
 BODIES: dict[str, Form] = {
     MessageClass.STRING: text,
     MessageClass.SESSION_RESPONSE: Object(
-        {
-            "connected": truth,
-            "newSession": truth,
-            "readOnly": truth,
-            "clearedExistingSession": truth,
-            "autoStarted": truth,
-            "allowedMedia": _MEDIA,
-            "blockedExtensions": ListOf(text),
-            "maxCustomDataBytes": number,
-            "durationSeconds": number,
-            "expirationDate": number,
-            "tracingId": ID,
-        },
+        _each(truth, "connected newSession readOnly clearedExistingSession autoStarted")
+        | _each(number, "durationSeconds expirationDate")
+        | _ALLOWED
+        | {"tracingId": ID},
         needed=("connected",),
     ),
     MessageClass.STRUCTURED_MESSAGE: _MESSAGE,
     MessageClass.PRESIGNED_URL_RESPONSE: Object(
-        {
-            "attachmentId": ID,
-            "headers": texts,
-            "url": text,
-            "fileName": text,
-            "fileSize": number,
-            "fileType": text,
-            "tracingId": ID,
-        },
+        _each(ID, "attachmentId tracingId")
+        | _each(text, "url fileName fileType")
+        | {"headers": texts, "fileSize": number},
         needed=("attachmentId", "url"),
     ),
-    MessageClass.ATTACHMENT_DELETED_RESPONSE: Object({"attachmentId": ID, "tracingId": ID}),
+    MessageClass.ATTACHMENT_DELETED_RESPONSE: Object(_each(ID, "attachmentId tracingId")),
     MessageClass.UPLOAD_FAILURE_EVENT: _ERROR,
     MessageClass.UPLOAD_SUCCESS_EVENT: Object(
-        {"attachmentId": ID, "downloadUrl": text, "timestamp": text, "tracingId": ID}
+        _each(ID, "attachmentId tracingId") | _each(text, "downloadUrl timestamp")
     ),
     # Its field is reason in the mobile SDK and reasonCode in the schema.
     MessageClass.CONNECTION_CLOSED_EVENT: Object(
@@ -449,14 +367,8 @@ BODIES: dict[str, Form] = {
         {"jwt": text, "exp": number, "tracingId": ID}, needed=("jwt", "exp")
     ),
     MessageClass.GET_CONFIGURATION_RESPONSE: Object(
-        {
-            "allowedMedia": _MEDIA,
-            "blockedExtensions": ListOf(text),
-            "maxCustomDataBytes": number,
-            "messageRoutingEnabled": truth,
-            "sessionDurationSeconds": number,
-            "tracingId": ID,
-        }
+        _ALLOWED
+        | {"messageRoutingEnabled": truth, "sessionDurationSeconds": number, "tracingId": ID}
     ),
     MessageClass.GENERATE_URL_ERROR: _ERROR,
     MessageClass.TOO_MANY_REQUESTS: _ERROR,
