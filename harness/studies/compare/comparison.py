@@ -81,7 +81,6 @@ def read_error_blocks(run_dir: Path) -> dict[str, list[tuple[int, int]]]:
 
 
 SERVICE = ".service"
-NOT_TIMED = "lag"
 MORE, FEWER = "more", "fewer"
 ERRORS_OF = "errors of "
 GATE_OPERATIONS = ("reply", "session_open", "delivered")
@@ -131,32 +130,22 @@ class Comparison:
     @property
     def worse(self) -> list[str]:
         """What got worse, each in a few words."""
-        slower = [
-            f"{change.name} p{change.percent:g}"
-            for change in self.times
-            if change.word is Word.SLOWER
-        ]
-        return slower + [f"more {item.name}" for item in self.counts if item.word == MORE]
+        return self._told(Word.SLOWER, MORE, f"{MORE} ")
 
     @property
     def better(self) -> list[str]:
         """What got better."""
-        faster = [
-            f"{change.name} p{change.percent:g}"
-            for change in self.times
-            if change.word is Word.FASTER
-        ]
-        return faster + [f"fewer {item.name}" for item in self.counts if item.word == FEWER]
+        return self._told(Word.FASTER, FEWER, f"{FEWER} ")
 
     @property
     def unclear(self) -> list[str]:
         """What can't be told."""
-        found = [
-            f"{change.name} p{change.percent:g}"
-            for change in self.times
-            if change.word is Word.UNKNOWN
-        ]
-        return found + [item.name for item in self.counts if item.word == Word.UNKNOWN]
+        return self._told(Word.UNKNOWN, Word.UNKNOWN)
+
+    def _told(self, word: Word, of_counts: str, before: str = "") -> list[str]:
+        """The times and the counts of which a word is said."""
+        times = [change.figure for change in self.times if change.word is word]
+        return times + [f"{before}{item.name}" for item in self.counts if item.word == of_counts]
 
     @property
     def figures(self) -> int:
@@ -167,9 +156,9 @@ class Comparison:
     def open(self) -> list[str]:
         """Figures of the gate that may be worse by what matters, for all that is known."""
         found = [
-            f"{change.name} p{change.percent:g}"
+            change.figure
             for change in self.times
-            if f"{change.name} p{change.percent:g}" in self.named
+            if change.figure in self.named
             and (change.worst is None or change.worst >= self.rules.matters)
             and not (change.word is Word.SAME and change.note)  # smaller than anybody notices
         ]
@@ -261,7 +250,7 @@ def compare(
     gate = list(named) or _gate_of(common)
     times = _times(bases, new_dir, rules, gate)
     counts = list(_counts((*bases, new_dir), (*records, new), rules, gate))
-    known = [f"{change.name} p{change.percent:g}" for change in times]
+    known = [change.figure for change in times]
     known += [item.name for item in counts]
     for name in named:
         if name not in known:
@@ -308,9 +297,9 @@ def _times(
     return sorted(found, key=lambda change: order.index(change.name))  # stable: by percentile
 
 
-def _service(run_dir: Path) -> dict[str, list[list[tuple[float, int]]]]:
+def _service(run_dir: Path) -> dict[str, list[Buckets]]:
     return {
-        tag.removesuffix(SERVICE): [list(block) for block in blocks]
+        tag.removesuffix(SERVICE): blocks
         for tag, blocks in read_blocks(run_dir).items()
         if tag.endswith(SERVICE)
     }
@@ -387,7 +376,7 @@ def _shares(
         for side in sides
     ]
     recorded = [len(found) == len(side) for found, side in zip(known, sides, strict=True)]
-    found = ShareChange(base=None, new=None, low=None, high=None, word=str(Word.UNKNOWN))
+    found = ShareChange(word=str(Word.UNKNOWN))
     worst = None
     if all(recorded):
         found = compare_shares(*known, confidence=confidence, matters=SHARES_MATTER)

@@ -4,14 +4,12 @@ from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
+from harness.exit_codes import ExitCode
 from harness.measure.model import FELT
 from harness.report.html.page import Block, Column, Folded, Page, Section, Table, Text
 from harness.report.wording import UNKNOWN, ms_text
 from harness.studies.compare.comparison import Comparison, grouped
-from harness.studies.compare.statistics import (
-    Change,
-    Word,
-)
+from harness.studies.compare.statistics import Change, Word
 
 
 def comparison_text(found: Comparison) -> str:
@@ -75,20 +73,18 @@ def _columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 LEAST_REACH = 0.1
+TONE_OF = {
+    ExitCode.INVALID: "invalid",
+    ExitCode.OBJECTIVES: "fail",
+    ExitCode.PASS: "pass",
+    ExitCode.NO_DATA: "no_data",
+}
 TONES = {"invalid": "Can't be compared", "fail": "Worse", "no_data": "Can't tell"}
 
 
 def comparison_page(found: Comparison) -> Page:
     """The comparison for people who decide: what got worse first, what can't be told folded."""
-    tone = (
-        "invalid"
-        if found.doubts
-        else "fail"
-        if found.worse
-        else "pass"
-        if found.exit_code == 0
-        else "no_data"
-    )
+    tone = TONE_OF[found.exit_code]
     return Page(
         title=f"{found.new.run_id} against {found.base.run_id}",
         kicker="Comparison",
@@ -155,7 +151,7 @@ def _page_times(found: Comparison) -> Section:
 def _change_table(changes: Sequence[Change], reach: float) -> Table:
     rows = [
         (
-            f"{change.name} p{change.percent:g}",
+            change.figure,
             _word(change.word, star=bool(change.note)),
             ms_text(change.base),
             ms_text(change.new),

@@ -45,15 +45,20 @@ class Change:
 
     name: str
     percent: float
-    base: float | None
-    new: float | None
-    change: float | None
-    low: float | None
-    high: float | None
     word: Word
+    base: float | None = None
+    new: float | None = None
+    change: float | None = None
+    low: float | None = None
+    high: float | None = None
     note: str = ""
     worst: float | None = None
     """by how much it may be worse at most, as a share; of a figure that the gate looks at"""
+
+    @property
+    def figure(self) -> str:
+        """``reply p95``."""
+        return f"{self.name} p{self.percent:g}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,18 +113,11 @@ def compare_runs(
     pairs = [(name, pair) for name, _, pair in found if isinstance(pair, _Pair)]
     spread = _Spread.of(pairs, len(bases), rules)
     looked_at = sum((name, percent) in named for name, percent, _ in found)
-    return [
-        _change(
-            name,
-            percent,
-            pair,
-            rules,
-            spread,
-            len(pairs),
-            looked_at if (name, percent) in named else 0,
-        )
-        for name, percent, pair in found
-    ]
+    changes = []
+    for name, percent, pair in found:
+        many = looked_at if (name, percent) in named else 0
+        changes.append(_change(name, percent, pair, rules, spread, len(pairs), many))
+    return changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,17 +214,7 @@ def _change(
 ) -> Change:
     """``many`` figures get a word together, ``looked_at`` of them are the gate's (0: not this)."""
     if isinstance(pair, str):
-        return Change(
-            name=name,
-            percent=percent,
-            base=None,
-            new=None,
-            change=None,
-            low=None,
-            high=None,
-            word=Word.UNKNOWN,
-            note=pair,
-        )
+        return Change(name=name, percent=percent, word=Word.UNKNOWN, note=pair)
     ratio = log(pair.new / pair.base)
     miss = 1 - rules.confidence
     reach = spread.reach(pair, miss / 2, many)
@@ -274,11 +262,11 @@ class ShareChange:
     much it may be more at most, looked at alone.
     """
 
-    base: float | None
-    new: float | None
-    low: float | None
-    high: float | None
     word: str
+    base: float | None = None
+    new: float | None = None
+    low: float | None = None
+    high: float | None = None
     worst: float | None = None
 
 
@@ -307,7 +295,7 @@ def compare_shares(
             if not 0 <= bad <= total:
                 raise ConfigError(f"share: expected 0 <= part <= whole, got {bad} of {total}")
     if not sum(total for _, total in base) or not sum(total for _, total in new):
-        return ShareChange(base=None, new=None, low=None, high=None, word=str(Word.UNKNOWN))
+        return ShareChange(word=str(Word.UNKNOWN))
     p1, p2, low, high = _difference(base, new, confidence)
     *_, worst = _difference(base, new, 1 - 2 * (1 - confidence) / looked_at)
     if low > 0:

@@ -1,16 +1,15 @@
 """Does anything drift in a run? From its files to the figures that are watched, and the verdict.
 
-How many guests are in session against how many their arrivals imply.
-
-Whoever arrived a while ago is still there with the probability that a session lasts so long, so the
-arrivals and the lengths of all sessions of a run give an occupancy to expect at each moment (a
-system without waiting, as M/G/∞, for which Little's law is the mean). Sessions that get stuck come
-on top of it, while ups and downs of the load, and a run's slow filling with guests who stay long,
-are in both.
+One of them is how many guests are in session against how many their arrivals imply. Whoever arrived
+a while ago is still there with the probability that a session lasts so long, so the arrivals and
+the lengths of all sessions of a run give an occupancy to expect at each moment (a system without
+waiting, as M/G/∞, for which Little's law is the mean). Sessions that get stuck come on top of it,
+while ups and downs of the load, and a run's slow filling with guests who stay long, are in both.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from math import inf, nan
 from pathlib import Path
 from types import MappingProxyType
@@ -185,88 +184,43 @@ def read_limits(limits: Mapping[str, str], units: Mapping[str, str]) -> dict[str
 def watched_of(series: Series) -> Iterator[Watched]:
     """The service's figures, then the harness's own; those with too few bins are left out."""
     load = series.sessions.get("occupancy", [])
+    service, harness = (
+        partial(_watched, series, Side.SERVICE),
+        partial(_watched, series, Side.HARNESS),
+    )
     for operation in TIMED:
         bands = series.bands_ms.get(service_tag(operation), {})
         for percent in (50.0, 95.0):
-            if percent in bands:
-                name = f"{operation} p{percent:g}"
-                yield from _watched(
-                    series,
-                    name,
-                    Side.SERVICE,
-                    bands[percent],
-                    load,
-                    unit="ms",
-                    floor=TIMES_MATTER_MS,
-                    less_is_better=True,
-                )
+            name, values = f"{operation} p{percent:g}", bands.get(percent, [])
+            yield from service(name, values, load=load, unit="ms", floor=TIMES_MATTER_MS)
+    absolute: dict[str, Any] = {"relative": False}
     for operation in TIMED:
         shares, trials = _error_shares(series, operation)
-        yield from _watched(
-            series,
-            f"{operation} errors",
-            Side.SERVICE,
-            shares,
-            None,
-            trials=trials,
-            matters=ERRORS_MATTER,
-            relative=False,
-            unit="share",
-            less_is_better=True,
-        )
-    yield from _watched(
-        series,
-        "resumes a minute",
-        Side.SERVICE,
-        _per_minute(series, "reconnects"),
-        None,
-        matters=RESUMES_MATTER,
-        relative=False,
-        fills=True,
-        less_is_better=True,
-    )
+        how = absolute | {"matters": ERRORS_MATTER, "unit": "share"}
+        yield from service(f"{operation} errors", shares, trials=trials, **how)
+    resumes = _per_minute(series, "reconnects")
+    yield from service("resumes a minute", resumes, matters=RESUMES_MATTER, fills=True, **absolute)
     shares = occupancy_over_expected(series)
-    yield from _watched(
-        series, "occupancy over expected", Side.SERVICE, shares, None, matters=0.1, fills=True
-    )
+    how = {"matters": 0.1, "fills": True, "less_is_better": False}
+    yield from service("occupancy over expected", shares, **how)
     for tag in (LAG_ARRIVAL, LAG_LOOP):
-        yield from _watched(
-            series,
-            f"{tag} p95",
-            Side.HARNESS,
-            series.bands_ms.get(tag, {}).get(95.0, []),
-            load,
-            matters=LAG_MATTERS_MS,
-            relative=False,
-            unit="ms",
-            less_is_better=True,
-        )
-    for name, words, unit, floor in (
-        ("rss_mb", "memory", "MB", 0.0),
-        ("fds", "descriptors", "", DESCRIPTORS_MATTER),
-    ):
-        values = series.process.get(name, [])
-        yield from _watched(
-            series,
-            words,
-            Side.HARNESS,
-            values,
-            load,
-            fills=True,
-            unit=unit,
-            floor=floor,
-            less_is_better=True,
-        )
+        values = series.bands_ms.get(tag, {}).get(95.0, [])
+        how = absolute | {"matters": LAG_MATTERS_MS, "unit": "ms"}
+        yield from harness(f"{tag} p95", values, load=load, **how)
+    memory, descriptors = (series.process.get(name, []) for name in ("rss_mb", "fds"))
+    yield from harness("memory", memory, load=load, fills=True, unit="MB")
+    yield from harness("descriptors", descriptors, load=load, fills=True, floor=DESCRIPTORS_MATTER)
 
 
 def _watched(
     series: Series,
-    name: str,
     side: Side,
+    name: str,
     values: Values,
-    load: Values | None,
     *,
+    load: Values | None = None,
     trials: Values | None = None,
+    less_is_better: bool = True,
     **how: Any,
 ) -> Iterator[Watched]:
     loads: Values = load or [0.0] * len(values)
@@ -286,6 +240,7 @@ def _watched(
             values=figures,
             load=beside_them if follows else None,
             trials=None if trials is None else many,
+            less_is_better=less_is_better,
             **how,
         )
 
@@ -317,41 +272,32 @@ def _error_shares(series: Series, operation: str) -> tuple[Values, Values]:
     return (shares, trials) if any(shares) else ([], [])
 
 
+LEAK = ("share", "low", "high", "tolerated", "per_hour", "ended_later")
+TREND = (
+    "change", "low", "high", "relative", "level", "slope_per_h", "span_s", "cut_s", "longer_s",
+    "note",
+)  # fmt: skip
+"""Of a leak and of a trend: what other programs are told."""
+
+
 def as_dict(report: DriftReport) -> Mapping[str, Any]:
     """The report as plain values."""
+    leak = report.leak
     return {
         "verdict": str(report.verdict),
         "sentence": report.sentence,
-        "leak": None
-        if report.leak is None
-        else {
-            "verdict": str(report.leak.verdict),
-            "share": report.leak.share,
-            "low": report.leak.low,
-            "high": report.leak.high,
-            "tolerated": report.leak.tolerated,
-            "per_hour": report.leak.per_hour,
-            "ended_later": report.leak.ended_later,
-        },
+        "leak": leak
+        and {"verdict": str(leak.verdict), **{key: getattr(leak, key) for key in LEAK}},
         "findings": [
             {
                 "name": finding.name,
                 "side": str(finding.side),
                 "verdict": str(finding.trend.verdict),
-                "change": finding.trend.change,
-                "low": finding.trend.low,
-                "high": finding.trend.high,
-                "relative": finding.trend.relative,
+                **{key: getattr(finding.trend, key) for key in TREND},
                 "unit": finding.watched.unit,
-                "level": finding.trend.level,
-                "slope_per_h": finding.trend.slope_per_h,
-                "span_s": finding.trend.span_s,
-                "cut_s": finding.trend.cut_s,
-                "step": None if finding.trend.step is None else asdict(finding.trend.step),
+                "step": finding.trend.step and asdict(finding.trend.step),
                 "limit": finding.watched.limit,
                 "limit_in_s": _finite(finding.limit_in_s),
-                "longer_s": finding.trend.longer_s,
-                "note": finding.trend.note,
             }
             for finding in report.findings
         ],
