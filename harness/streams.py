@@ -24,6 +24,7 @@ from harness.safe_text import without_ids
 
 if TYPE_CHECKING:  # processes that run guests print without it
     from rich.console import Console
+    from rich.table import Table
 
 WAIT_S = 5.0
 """A reader that takes nothing for so long has gone, where the output does not block."""
@@ -252,13 +253,33 @@ def open_console(*, stderr: bool = False) -> "Console":
     """A console on standard output, or on standard error.
 
     Without markup: a bracket in the words of others would be read as a style, or as a broken one.
+    Lines are never broken here: a terminal does that, and a log must not have it done.
     """
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
+    plain: dict[str, Any] = {
+        "markup": False, "emoji": False, "highlight": False, "soft_wrap": True,
+    }  # fmt: skip
     if stream is None or stream.isatty():
-        return Console(stderr=stderr, markup=False, emoji=False)
-    return Console(file=cast("IO[str]", _Trimmed(stream)), markup=False, emoji=False)
+        return Console(stderr=stderr, **plain)
+    return Console(file=cast("IO[str]", _Trimmed(stream)), **plain)
+
+
+def plain_table(*columns: str, left: bool = False) -> "Table":
+    """A table without lines. Columns stand at the right but the first, or all at the ``left``."""
+    from rich.table import Table
+
+    table = Table(
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+        header_style="dim",
+        show_header=bool(columns),
+    )
+    for place, name in enumerate(columns):
+        table.add_column(name, justify="right" if place and not left else "left")
+    return table
 
 
 class _Trimmed(io.TextIOBase):

@@ -50,7 +50,6 @@ def run(args: Namespace) -> int:
             f"{len(found.unknown):,} unknown, "
             f"{found.visible:,} of {found.spoke:,} conversations visible",
             style="dim",
-            highlight=False,
         )
 
     found = audit(

@@ -24,16 +24,14 @@ def run(args: Namespace) -> int:
     machine = this_machine()
     rises = read_rises(args, machine)
     folder = make_run_directory(args.reports, f"calibration-{new_run_id()}")
-    found = calibrate(
-        rises, folder, machine, lambda text: console.print(text, style="dim", highlight=False)
-    )
+    found = calibrate(rises, folder, machine, lambda text: console.print(text, style="dim"))
     if found is None:
         console.print("nothing could be measured: the machine lagged from the start", style="red")
         return ExitCode.NO_DATA
     kept = write_calibration(args.reports, found)
     page = write_calibration_page(folder, found)
     show(found, console)
-    console.print(f"kept  {kept}\npage  {page}", highlight=False, soft_wrap=True)
+    console.print(f"kept  {kept}\npage  {page}")
     if args.json:
         print(orjson.dumps(as_dict(found), option=orjson.OPT_INDENT_2).decode())
     return ExitCode.PASS

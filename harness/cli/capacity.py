@@ -66,7 +66,7 @@ def run(args: Namespace) -> int:
             _show_level(number, by, load, level, console)
     except KeyboardInterrupt:
         again = f"harness capacity --resume {search.directory}"
-        console.print(f"stopped; go on with: {again}", highlight=False, soft_wrap=True)
+        console.print(f"stopped; go on with: {again}")
         return ExitCode.INTERRUPTED
     finally:
         if simulator is not None:
@@ -75,7 +75,7 @@ def run(args: Namespace) -> int:
     shown = as_dict(by, found, search.levels, wanted=wanted, directory=str(search.directory))
     page = write_capacity_page(search.directory, shown)
     _tell(search, found, shown, console)
-    console.print(f"page  {page}", highlight=False, soft_wrap=True)
+    console.print(f"page  {page}")
     if args.json:
         print(orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode())
     return ExitCode.PASS if found.found in (Found.KNEE, Found.AT_LEAST) else ExitCode.NO_DATA
@@ -128,38 +128,32 @@ def _show_level(number: int, by: Raised, load: float, level: Level, console: Con
         why += f" ({level.note})"
     at = f"level {number:>2}  {_figure(by, load):>8} {by.unit}"
     told = Text.assemble(f"{at}  ", (f"{level.judged:<12}", style), f" {why}")
-    console.print(told, highlight=False, soft_wrap=True)
+    console.print(told)
 
 
 def _tell(search: Search, found: Answer, shown: dict[str, Any], console: Console) -> None:
     by = search.by
-    console.print(f"\ncapacity  {shown['answer']}", style="bold", highlight=False, soft_wrap=True)
+    console.print(f"\ncapacity  {shown['answer']}", style="bold")
     for doubt in found.doubts:
-        console.print(f"in doubt  {doubt}", style="yellow", highlight=False, soft_wrap=True)
+        console.print(f"in doubt  {doubt}", style="yellow")
     if found.broke_first:
-        console.print(f"broke first  {found.broke_first}", highlight=False, soft_wrap=True)
+        console.print(f"broke first  {found.broke_first}")
     top = shown["at_the_highest_met"]
     if all(top.values()):
         console.print(
             f"at the highest level that was met: {top['occupancy']:,.1f} guests in session, "
             f"{duration_text(top['session_s'])} each, {top['arrivals_per_minute']:,.1f} new ones "
-            "a minute",
-            highlight=False,
-            soft_wrap=True,
+            "a minute"
         )
     for name, says, doubts in sentences(shown["fits"]):
         doubt = f" (do not trust it: {doubts})" if doubts else ""
-        console.print(f"{name}: {says}{doubt}", style="dim", highlight=False, soft_wrap=True)
+        console.print(f"{name}: {says}{doubt}", style="dim")
     if shown["headroom"] is not None:
         console.print(
-            f"headroom against {shown['wanted']:,.4g} {by.unit}  {shown['headroom']:+.0%}",
-            highlight=False,
-            soft_wrap=True,
+            f"headroom against {shown['wanted']:,.4g} {by.unit}  {shown['headroom']:+.0%}"
         )
     console.print(
-        f"{found.levels} levels, {found.minutes:.1f} minutes; {search.directory}",
-        style="dim",
-        soft_wrap=True,
+        f"{found.levels} levels, {found.minutes:.1f} minutes; {search.directory}", style="dim"
     )
 
 

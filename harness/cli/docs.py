@@ -21,15 +21,15 @@ def run(args: Namespace) -> int:
         hits = list(docs.search(args.search))
         for hit in hits:
             told = Text.assemble((hit.topic, "bold"), f" {hit.heading}: {hit.line}")
-            console.print(told, highlight=False, soft_wrap=True)
+            console.print(told)
         if not hits:
             raise ConfigError(f"{args.search!r} is not in the manual")
     elif args.topic is None:
         for topic, title in docs.topics().items():
-            console.print(f"  {topic:<16}{title}", highlight=False, markup=False)
-        console.print("\nharness docs TOPIC shows one", highlight=False)
+            console.print(f"  {topic:<16}{title}")
+        console.print("\nharness docs TOPIC shows one")
     else:
-        console.print(Markdown(docs.page(args.topic)))
+        console.print(Markdown(docs.page(args.topic)), soft_wrap=False)
     return ExitCode.PASS
 
 

@@ -39,9 +39,9 @@ def run(args: Namespace) -> int:
         show_drift(report, console)
     try:
         page = write_drift_page(directory, report)
-        console.print(f"page  {page}", highlight=False, soft_wrap=True)
+        console.print(f"page  {page}")
     except ConfigError as error:  # the disk takes no more; the answer is known all the same
-        console.print(f"no page: {error}", style="yellow", highlight=False, soft_wrap=True)
+        console.print(f"no page: {error}", style="yellow")
     if args.json:
         print(orjson.dumps(as_dict(report), option=orjson.OPT_INDENT_2).decode())
     return EXIT_CODES[report.verdict]

@@ -28,10 +28,10 @@ def run(args: Namespace) -> int:
     else:
         console = open_console()
         for line in met_lines(record):
-            console.print(line, highlight=False, soft_wrap=True)
+            console.print(line)
         if later := since_then(record):
-            console.print(later, style="dim", highlight=False, soft_wrap=True)
-        console.print(verdict_line(record), soft_wrap=True)
+            console.print(later, style="dim")
+        console.print(verdict_line(record))
     return int(record["exit_code"])
 
 

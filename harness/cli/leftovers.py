@@ -28,7 +28,7 @@ def run(args: Namespace) -> int:
         ]
         write_json(rows) if args.json else write_csv(rows)
     elif not runs:
-        open_console().print(f"nothing left over by any run in {args.reports}/", soft_wrap=True)
+        open_console().print(f"nothing left over by any run in {args.reports}/")
     else:
         for directory, leftovers in found.items():
             rows = [leftover_row(leftover, whole=args.show_tokens) for leftover in leftovers]

@@ -51,7 +51,7 @@ def run(args: Namespace) -> int:
         return ExitCode.PASS
     console = open_console()
     show(rows, plan, console)
-    console.print(f"locustfile  {path}\npage  {page}", highlight=False, soft_wrap=True)
+    console.print(f"locustfile  {path}\npage  {page}")
     return ExitCode.PASS
 
 

@@ -3,7 +3,6 @@
 import platform
 from pathlib import Path
 
-from rich.table import Table
 from rich.text import Text
 
 from harness.cli.parsing import Command, Namespace, option
@@ -13,7 +12,7 @@ from harness.exit_codes import ExitCode
 from harness.preflight.checks import Check, Status, check_calibration
 from harness.preflight.course import Planned, check_all
 from harness.preflight.stamp import write_stamp, write_table
-from harness.streams import open_console
+from harness.streams import open_console, plain_table
 from harness.studies.calibrate.calibration import CALIBRATION, read_calibration
 from harness.supervise.locust_process import inspect_locustfile
 
@@ -35,7 +34,7 @@ def run(args: Namespace) -> int:
         no_guest=args.no_guest,
         tell=lambda text: console.print(Text(text, "dim")),
     )
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table = plain_table()
     for check in found.checks:
         table.add_row(Text(check.status, style=STYLES[check.status]), check.name, check.text)
     console.print(table)
@@ -43,7 +42,7 @@ def run(args: Namespace) -> int:
         write_stamp(args.reports, terms, passed=found.passed, learned=found.learned)
     if found.directory is not None:
         path = write_table(found.directory, found.table(terms))
-        console.print(Text.assemble(("table      ", "dim"), str(path)), soft_wrap=True)
+        console.print(Text.assemble(("table      ", "dim"), str(path)))
     verdict = ("passed", "bold green") if found.passed else ("FAILED", "bold red")
     console.print(Text.assemble(("preflight  ", "dim"), verdict))
     return ExitCode.PASS if found.passed else ExitCode.PREFLIGHT

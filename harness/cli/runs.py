@@ -9,7 +9,7 @@ from harness.cli.parsing import Command, Namespace, option
 from harness.cli.which_run import reports_option
 from harness.exit_codes import ExitCode
 from harness.reconcile.listing import Listed, listed_runs, prune
-from harness.streams import open_console
+from harness.streams import open_console, plain_table
 from harness.units import duration_text, seconds
 
 
@@ -21,23 +21,22 @@ def run(args: Namespace) -> int:
         gone = prune(found, older_s=seconds(args.prune, "--prune"), dry_run=args.dry_run)
         verb = "would remove" if args.dry_run else "removed"
         for one in gone:
-            console.print(f"{verb} {one.run_id}", highlight=False, soft_wrap=True)
+            console.print(f"{verb} {one.run_id}")
         console.print(f"{verb} {len(gone):,} of {len(found):,} runs", style="bold")
         return ExitCode.PASS
     if args.json:
         rows = [one.as_dict() for one in found]
         sys.stdout.write(orjson.dumps({"runs": rows}, option=orjson.OPT_INDENT_2).decode() + "\n")
     elif not found:
-        console.print(f"there is no run in {args.reports}/ yet", highlight=False, soft_wrap=True)
+        console.print(f"there is no run in {args.reports}/ yet")
     else:
         console.print(_table(found))
     return ExitCode.PASS
 
 
 def _table(found: list[Listed]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("run", "name", "target", "verdict", "left over", "age", "note"):
-        table.add_column(column, justify="right" if column == "left over" else "left")
+    table = plain_table("run", "name", "target", "verdict", "left over", "age", "note", left=True)
+    table.columns[4].justify = "right"
     for one in found:
         left = "?" if one.leftovers is None else f"{one.leftovers:,}"
         style = "red" if one.leftovers else ""

@@ -5,12 +5,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from harness.cli.parsing import Command, Namespace, argument, option
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
-from harness.streams import open_console
+from harness.streams import open_console, plain_table
 from harness.units import duration_text, seconds
 from harness.workload.data import Feeder
 from harness.workload.har.scripting import write_draft
@@ -55,23 +54,13 @@ def _check_rows(loaded: Loaded, guests: int) -> None:
 
 
 def _show(found: Estimate, loaded: Loaded, console: Console) -> None:
-    table = Table(show_edge=False, box=None, pad_edge=False)
-    columns = (
+    table = plain_table(
         "scenario", "of guests", "takes", "texts", "waits", "requests", "in a minute", "in 1 s",
     )  # fmt: skip
-    for name in columns:
-        table.add_column(name, justify="left" if name == "scenario" else "right")
     for one in found.scenarios:
-        table.add_row(
-            one.name,
-            f"{one.share:.0%}",
-            duration_text(one.duration_s),
-            str(one.texts),
-            str(one.waits),
-            str(one.requests),
-            str(one.peak_per_min),
-            str(one.peak_per_s),
-        )
+        counts = (one.texts, one.waits, one.requests, one.peak_per_min, one.peak_per_s)
+        takes = duration_text(one.duration_s)
+        table.add_row(one.name, f"{one.share:.0%}", takes, *map(str, counts))
     console.print(table)
     print(
         f"the mean guest: {duration_text(found.mean_duration_s)}, {found.mean_texts:.3g} texts, "

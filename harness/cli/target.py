@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-from rich.table import Table
-
 from harness.cli.parsing import Command, Namespace, argument, option
 from harness.config.target import FILE, REGIONS, read_targets
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
-from harness.streams import open_console
+from harness.streams import open_console, plain_table
 
 COMMENTED = """\
 # Deployments by name, each with the terms under which it may be loaded. Secrets never go in here.
@@ -67,15 +65,12 @@ def run(args: Namespace) -> int:
             raise ConfigError(f"{args.targets} can't be written: {error.strerror}") from error
         console.print(f"wrote {args.targets}: fill it in, then harness preflight --target NAME")
         return ExitCode.PASS
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     if args.what == "regions":
-        for column in ("region", "guest socket", "time zone"):
-            table.add_column(column)
+        table = plain_table("region", "guest socket", "time zone", left=True)
         for region, (domain, zone) in REGIONS.items():
             table.add_row(region, f"webmessaging.{domain}", zone)
     else:
-        for column in ("name", "host", "window", "approval", "sessions at most"):
-            table.add_column(column)
+        table = plain_table("name", "host", "window", "approval", "sessions at most", left=True)
         for name, terms in read_targets(args.targets).items():
             zone = f" {terms.zone or 'zone unknown'}" if terms.window else ""
             zone = f"{terms.window_text}{zone}" if terms.guarded else "free"

@@ -6,13 +6,13 @@ from typing import Any
 from pydantic import ValidationError
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from harness.judge.gate import chance_text
 from harness.measure.model import CLASSES, COUNTERS, OPERATIONS
 from harness.report import story, wording
 from harness.rundir.schema import Objective, RunRecord
+from harness.streams import plain_table
 from harness.units import milliseconds
 
 STYLES = {"PASS": "bold green", "FAIL": "bold red", "NO_DATA": "bold yellow", "INVALID": "bold red"}
@@ -28,7 +28,7 @@ def show_summary(
     """
     console.print()
     if workload := workload_line(record):
-        console.print(workload, highlight=False, soft_wrap=True)
+        console.print(workload)
     if record.get("operations"):
         closed = record.get("workload") == "closed"
         console.print(operations_table(record["operations"], corrected=not closed))
@@ -36,20 +36,20 @@ def show_summary(
         _show_parts(RunRecord.model_validate(record), console)
     console.print(account_line(record))
     if record.get("sessions"):
-        console.print(identity_line(record["sessions"]), soft_wrap=True)
+        console.print(identity_line(record["sessions"]))
     if record.get("questions"):
         for text in story.accounts(RunRecord.model_validate(record)):
-            console.print(Text(f"  {text}", style="dim"), soft_wrap=True)
+            console.print(Text(f"  {text}", style="dim"))
     for line in _notes(record):
-        console.print(Padding(line, (0, 0, 0, 2)))
+        console.print(Padding(line, (0, 0, 0, 2)), soft_wrap=False)
     if (record.get("sessions") or {}).get("leftover"):
         told = f"  end them with: {sweep or 'harness sweep ' + str(record['run_id'])}"
-        console.print(Text(told, style="bold"), soft_wrap=True)
+        console.print(Text(told, style="bold"))
     for met in met_lines(record):
-        console.print(met, soft_wrap=True)
-    console.print(verdict_line(record), soft_wrap=True)
+        console.print(met)
+    console.print(verdict_line(record))
     if report:
-        console.print(Text.assemble(("report   ", "dim"), report), soft_wrap=True)
+        console.print(Text.assemble(("report   ", "dim"), report))
 
 
 PART_HEAD = ("part", "from", "guests", "not opened", "replies", "failed", "p50", "p95")
@@ -58,13 +58,13 @@ PART_HEAD = ("part", "from", "guests", "not opened", "replies", "failed", "p50",
 
 def _show_parts(record: RunRecord, console: Console) -> None:
     if line := story.warm_up_line(record):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line)
     rows = story.part_rows(record)
     if not rows:
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for number, name in enumerate(PART_HEAD):
-        table.add_column(name, justify="right" if number else "left", no_wrap=True)
+    table = plain_table(*PART_HEAD)
+    for column in table.columns:
+        column.no_wrap = True
     for name, begins, _ends, guests, _opened, *figures in rows:
         table.add_row(name, begins, guests, *figures)
     console.print(table)
@@ -84,14 +84,8 @@ def operations_table(operations: Mapping[str, Any], *, corrected: bool = True) -
 
     A closed workload has no schedule, so nothing is ``corrected`` by one.
     """
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("operation")
-    table.add_column("count", justify="right")
-    table.add_column("errors", justify="right")
-    for name in SHOWN:
-        table.add_column(name, justify="right")
-    if corrected:
-        table.add_column("corrected p95", justify="right")
+    more = ["corrected p95"] if corrected else []
+    table = plain_table("operation", "count", "errors", *SHOWN, *more)
     for name in OPERATIONS:
         entry = operations.get(name)
         if entry is None:

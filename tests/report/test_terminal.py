@@ -7,7 +7,7 @@ from harness.units import milliseconds
 
 
 def text(record: dict[str, object], report: str = "") -> str:
-    console = Console(width=120, force_terminal=False)
+    console = Console(width=120, force_terminal=False, soft_wrap=True)
     with console.capture() as captured:
         show_summary(record, console, report=report)
     return captured.get()

@@ -47,7 +47,7 @@ RECORD: dict[str, Any] = {
 
 
 def shown(record: dict[str, Any]) -> str:
-    console = Console(width=160, force_terminal=False)
+    console = Console(width=160, force_terminal=False, soft_wrap=True)
     with console.capture() as captured:
         show_summary(record, console)
     return captured.get()

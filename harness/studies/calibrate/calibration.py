@@ -293,7 +293,7 @@ def show(found: Calibration, console: Console) -> None:
         table.add_row(row.what, row.kind, row.reached, row.count_on, row.ended_by)
     console.print(table)
     if disturbed := disturbances(found):
-        console.print(disturbed, style="yellow", highlight=False, soft_wrap=True)
+        console.print(disturbed, style="yellow")
 
 
 def _rate(rate: Rate | None, what: str, kind: str) -> Row:

@@ -6,7 +6,6 @@ from math import inf
 from pathlib import Path
 from statistics import median
 
-from rich import table
 from rich.console import Console
 from rich.text import Text
 
@@ -36,6 +35,7 @@ from harness.report.html.page import (
 )
 from harness.report.wording import percent_text, with_unit
 from harness.rundir.layout import DRIFT_PAGE
+from harness.streams import plain_table
 from harness.studies.drift.assess import DriftReport, Finding, Leak, Side
 from harness.studies.drift.trend import Drift, Trend
 from harness.units import about_text, duration_text
@@ -483,9 +483,9 @@ STYLES = {
 
 
 def show_drift(report: DriftReport, console: Console) -> None:
-    rows = table.Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("figure", "of the", "verdict", "change over the run", "interval", ""):
-        rows.add_column(column)
+    rows = plain_table(
+        "figure", "of the", "verdict", "change over the run", "interval", "", left=True
+    )
     for finding in report.findings:
         found = finding.trend
         rows.add_row(

@@ -32,7 +32,7 @@ def show(rows: Rows, plan: LaunchPlan, console: Console) -> None:
     """The table for a person."""
 
     def line(text: object, style: str | None = None) -> None:
-        console.print(text, style=style, highlight=False, soft_wrap=True)
+        console.print(text, style=style)
 
     table = TerminalTable(title="Plan of the launch", title_justify="left", show_header=False)
     table.add_column("what", style="bold")
