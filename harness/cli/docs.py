@@ -26,8 +26,12 @@ def run(args: Namespace) -> int:
             raise ConfigError(f"{args.search!r} is not in the manual")
     elif args.topic is None:
         for topic, title in docs.topics().items():
-            console.print(f"  {topic:<16}{title}")
-        console.print("\nharness docs TOPIC shows one")
+            if topic == next(iter(docs.TABLES)):
+                console.print("\nwhat long checks have measured:")
+            console.print(f"  {topic:<17}{title}")
+        console.print(
+            "\nharness docs TOPIC shows one page; harness docs --search WORD looks through all"
+        )
     else:
         console.print(Markdown(docs.page(args.topic)), soft_wrap=False)
     return ExitCode.PASS
@@ -41,7 +45,8 @@ COMMAND = Command(
         option("--search WORD", "show each line that contains this word"),
     ],
     description=(
-        "Show the manual: the list of its pages, one page, or all lines that contain a word."
+        "Show the manual: the list of its pages, one page, or all lines that contain a word. "
+        "The list ends with the tables that long checks have measured."
     ),
     epilog=(
         "examples:\n  harness docs\n  harness docs scripts\n  harness docs --search percentile\n"

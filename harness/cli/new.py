@@ -1,12 +1,21 @@
 """``harness new``: a commented locustfile or script to begin with."""
 
+from pathlib import Path
+
 from harness.cli.parsing import Command, Namespace, argument, option
+from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
-from harness.supervise.locustfiles import write_new
+from harness.supervise.locustfiles import SCRIPTS, write_new
 
 
 def run(args: Namespace) -> int:
     """Write it, and say how it is run."""
+    suffix = Path(args.name).suffix
+    if suffix not in ("", ".py", *SCRIPTS):
+        raise ConfigError(
+            f"expected a name such as shop, shop.py or shop.yaml, got {args.name!r}: nothing runs "
+            f"a {suffix} file"
+        )
     path = write_new(args.name, args.like)
     print(f"wrote {path}; try it: harness run {path}")
     return ExitCode.PASS

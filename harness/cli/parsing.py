@@ -42,8 +42,8 @@ class Option(click.Option):
                 raise click.UsageError(f"{self.opts[-1]}: expected {expected}, got {one}", ctx)
             if self.metavar == "TIME" and isinstance(one, str) and NO_UNIT.fullmatch(one):
                 raise ConfigError(
-                    f"{self.opts[-1]}: expected a duration with its unit, such as {one}s or "
-                    f"{one}m, got {one!r}"
+                    f"{self.opts[-1]}: expected a duration with its unit, such as {one}ms, {one}s "
+                    f"or {one}m, got {one!r}"
                 )
         return super().process_value(ctx, value)
 

@@ -36,6 +36,8 @@ def run(args: Namespace) -> int:
 
 def _table(found: list[Listed]) -> Table:
     table = plain_table("run", "name", "target", "verdict", "left over", "age", "note", left=True)
+    table.columns[0].no_wrap = True
+    table.columns[0].min_width = max(len(one.run_id) for one in found)  # half an id names no run
     table.columns[4].justify = "right"
     for one in found:
         left = "?" if one.leftovers is None else f"{one.leftovers:,}"

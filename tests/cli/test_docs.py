@@ -3,7 +3,7 @@
 import pytest
 
 from harness.cli.main import main
-from harness.docs import page, topics
+from harness.docs import FOLDER, TABLES, TOPICS, page, topics
 
 
 def test_topics_pages_and_words(capsys: pytest.CaptureFixture[str]) -> None:
@@ -17,6 +17,13 @@ def test_topics_pages_and_words(capsys: pytest.CaptureFixture[str]) -> None:
     found = capsys.readouterr().out
     assert "waitForReply" in found
     assert "[bold]" not in found
+
+
+def test_every_page_is_a_topic_and_so_is_every_table_of_the_package() -> None:
+    assert sorted(TOPICS) == sorted(path.stem for path in FOLDER.glob("*.md"))
+    beside = {path for path in FOLDER.parent.rglob("*.md") if path.parent != FOLDER}
+    assert set(TABLES.values()) == beside
+    assert list(topics()) == [*TOPICS, *TABLES]
 
 
 def test_what_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:

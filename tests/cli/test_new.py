@@ -41,6 +41,7 @@ def test_nothing_is_replaced_and_what_is_unknown_is_told(
         (["x.yaml", "--from", "load"], "--from: a ready locustfile is Python"),
         (["no/folder"], "can't be written"),
         ([""], "expected the name of a file to write, got ''"),
+        (["shop.txt"], "expected a name such as shop, shop.py or shop.yaml, got 'shop.txt'"),
         (["a/"], "expected the name of a file to write, got 'a/'"),
     ):
         assert main(["new", *words]) == 8

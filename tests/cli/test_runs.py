@@ -66,6 +66,17 @@ def test_a_folder_without_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main(["runs", "--reports", str(tmp_path / "none")]) == 0
     assert "there is no run" in " ".join(capsys.readouterr().out.split())
     assert main(["runs", "--prune", "30"]) == 8
-    assert "--prune: expected a duration with its unit, such as 30s or 30m" in (
+    assert "--prune: expected a duration with its unit, such as 30ms, 30s or 30m" in (
         capsys.readouterr().err
     )
+
+
+def test_an_id_is_shown_whole_however_narrow_the_terminal(
+    reports: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(reports / "20261128-131236-66fb", length_s=40)
+    write_start(run, started="2026-11-28T13:12:36Z", target_name="staging.example:443")
+    write_json(RunDirectory(run).label, {"name": "a long name", "note": "and a longer remark"})
+    monkeypatch.setenv("COLUMNS", "60")
+    assert main(["runs", "--reports", str(reports)]) == 0
+    assert "20261128-131236-66fb " in capsys.readouterr().out

@@ -38,7 +38,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("--peak-factor", "1e9", "expected 1 to 100"),
         ("--handle-time", "8 moons", "expected a duration"),
         ("--handle-time", "-8m", "expected a duration"),
-        ("--handle-time", "8", "expected a duration with its unit, such as 8s or 8m"),
+        ("--handle-time", "8", "expected a duration with its unit, such as 8ms, 8s or 8m"),
         ("--handle-time", "9d", "expected 10s to a day, got 9d; is the unit right?"),
         ("--messages", "0", "expected more than zero"),
         ("--messages", "0.5", "expected 1 to 10,000"),
