@@ -87,7 +87,7 @@ COMMAND = Command(
         "tell. It also compares errors, leftovers and the generator's health, and first of all "
         "how the runs were set up. With several base runs it knows how much equal runs "
         "vary.\n\nexit code: 0 no deciding figure is worse by an amount that matters, 3 one is, 5 "
-        "too little data, 6 a run is not valid itself"
+        "too little data, 6 one of the runs is INVALID"
     ),
     epilog=(
         "examples:\n"

@@ -61,6 +61,7 @@ QUESTION_ENDS = (
 SHOWN_ELSEWHERE = {
     *("started", "run_id", "objectives", "target", "deployment_id", "locustfile", "host", "seed"),
     *("disk", "versions", "options", "foreseen", "overridden", "refused_messages"),
+    *("name", "schedule"),  # the headline has the name; "Arrivals" says what the schedule is
 }
 """Of how a run was made: what has a row of its own, or a place of its own."""
 WITHIN_LIMIT = f"valid up to {MOST_LATE:.0%}"
@@ -421,13 +422,27 @@ def how_rows(record: RunRecord) -> list[Row]:
     ]
     pairs += [("Disk", disk_text(how.disk))] if how.disk else []
     pairs += [
-        (name.replace("_", " ").capitalize(), value)
+        _setting(name, value)
         for name, value in how.model_dump(exclude_unset=True, exclude=SHOWN_ELSEWHERE).items()
-        if value not in (None, [], {})
+        if value not in (None, "", [], {})
     ]
     pairs += [(f"Version of {name}", version) for name, version in how.versions.items()]
     pairs += [(f"Option {name}", value) for name, value in how.options.items() if value is not None]
     return [Row(key=label, label=label, figure=safe_text(label, value)) for label, value in pairs]
+
+
+def _setting(name: str, value: object) -> tuple[str, object]:
+    """A setting by its name in the record, as people write both."""
+    label = name.replace("_", " ").capitalize()
+    if name == "mix" and isinstance(value, dict):
+        return label, ", ".join(f"{kind} {percent_text(share)}" for kind, share in value.items())
+    if isinstance(value, bool):
+        return label, "yes" if value else "no"
+    if name.endswith("_s") and isinstance(value, int | float):
+        return label.removesuffix(" s"), length_text(value)
+    if isinstance(value, list):
+        return label, ", ".join(map(str, value))
+    return label, value
 
 
 def safe_text(name: str, value: object) -> str:

@@ -89,6 +89,19 @@ def test_the_test_its_target_and_its_customers_have_names() -> None:
     assert (name_of_test(record()), kinds_line(record())) == ("", "")
 
 
+def test_how_a_run_was_made_reads_as_people_write_it() -> None:
+    how = {
+        "name": "menu", "mix": {"Shopper": 0.75, "Caller": 0.25}, "confident": False,
+        "warm_up_s": 90.0, "proxy_login_env": "", "sources": ["10.0.0.1", "10.0.0.2"],
+        "schedule": {"count": 2, "duration_s": 4.0, "parts": []},
+    }  # fmt: skip
+    rows = {row.label: row.figure for row in story.how_rows(record(how=how))}
+    assert rows["Mix"] == "Shopper 75.0 %, Caller 25.0 %"
+    assert (rows["Confident"], rows["Warm up"]) == ("no", "1m30s")
+    assert rows["Sources"] == "10.0.0.1, 10.0.0.2"
+    assert not {"Name", "Schedule", "Proxy login env"} & rows.keys()
+
+
 def test_reasons_become_sentences() -> None:
     assert story.why(record(reasons=["reply p95 was 6 s", "x."])) == "Reply p95 was 6 s. X."
     assert "no verdict" in story.why(record())

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.config.run_config import SIMULATOR_NAME
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.judge.reading import read_record
@@ -305,14 +306,22 @@ def _service(run_dir: Path) -> dict[str, list[Buckets]]:
     }
 
 
+NO_SETUP = frozenset({"Note", "Disk"})
+"""What differs between any two runs and says nothing of how they were made."""
+OWN_PLACE = frozenset({"Target", "Deployment"})
+"""New in each run of the embedded simulator."""
+
+
 def _differences(base: RunRecord, new: RunRecord) -> Iterator[Difference]:
     sides = [{row.label: row.figure for row in how_rows(record)} for record in (base, new)]
+    embedded = all(record.how.target_name == SIMULATOR_NAME for record in (base, new))
+    hidden = NO_SETUP | OWN_PLACE if embedded else NO_SETUP
     for side, record in zip(sides, (base, new), strict=True):
         side["Arrivals due"] = count_text(record.arrivals.due)
         side["Length"] = length_text(record.duration_s)
     for name in dict.fromkeys([*sides[0], *sides[1]]):
         ours, theirs = (side.get(name, "not set") for side in sides)
-        if ours != theirs:
+        if ours != theirs and name not in hidden:
             yield Difference(name=name, base=ours, new=theirs)
 
 
@@ -418,6 +427,6 @@ def _health(base: RunRecord, new: RunRecord) -> Iterator[Difference]:
 
 def _doubts(record: RunRecord, side: str) -> Iterator[str]:
     if record.verdict == "INVALID":
-        yield f"The {side} ({record.run_id}) is not valid itself."
+        yield f"The {side} run ({record.run_id}) is INVALID."
     elif record.complete is False:
-        yield f"The {side} ({record.run_id}) did not come to its end."
+        yield f"The {side} run ({record.run_id}) did not come to its end."

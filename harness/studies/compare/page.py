@@ -38,22 +38,28 @@ def _lines(found: Comparison) -> Iterator[str]:
     yield (
         f"Service times (intervals hold for all together at {found.rules.confidence * 100:g} %):"
     )
-    yield from _columns(
-        [
+    shown = [change for change in found.times if not _nothing_known(change)]
+    if shown:
+        yield from _columns(
             [
-                change.name,
-                f"p{change.percent:g}",
-                ms_text(change.base),
-                ms_text(change.new),
-                change_text(change),
-                f"{change.word} *" if change.note else str(change.word),
+                [
+                    change.name,
+                    f"p{change.percent:g}",
+                    ms_text(change.base),
+                    ms_text(change.new),
+                    change_text(change),
+                    f"{change.word} *" if change.note else str(change.word),
+                ]
+                for change in shown
             ]
-            for change in found.times
-        ]
-        or [["nothing was measured"]]
-    )
-    for note in dict.fromkeys(change.note for change in found.times if change.note):
+        )
+    elif not found.times:
+        yield "  nothing was measured"
+    for note in dict.fromkeys(change.note for change in shown if change.note):
         yield f"  * {note}"
+    if len(shown) < len(found.times):
+        yield f"  can't be told: {len(found.times) - len(shown)} of {len(found.times)} percentiles"
+        yield from _columns(list(_untold(found.times)))
     yield ""
     yield "Errors, drops and leftovers:"
     yield from _columns([[item.name, item.base, item.new, item.word] for item in found.counts])
@@ -63,6 +69,17 @@ def _lines(found: Comparison) -> Iterator[str]:
     yield ""
     yield found.summary
     yield found.assumption
+
+
+def _nothing_known(change: Change) -> bool:
+    return change.word is Word.UNKNOWN and change.change is None
+
+
+def _untold(changes: Sequence[Change]) -> Iterator[list[str]]:
+    """One row per operation: its percentiles of which nothing is known, and why of the lowest."""
+    for name in dict.fromkeys(change.name for change in changes if _nothing_known(change)):
+        same = [change for change in changes if change.name == name and _nothing_known(change)]
+        yield ["", name, " ".join(f"p{one.percent:g}" for one in same), same[0].note]
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -163,6 +163,22 @@ def test_differences_in_how_they_were_run_are_told_without_secrets(tmp_path: Pat
     assert found == {"Seed": ("1", "2"), "Option --users": ("5", "not set")}
 
 
+def test_what_is_new_in_each_run_is_no_difference_in_how_they_were_run(tmp_path: Path) -> None:
+    def how(port: int, name: str) -> dict[str, Any]:
+        target = f"ws://127.0.0.1:{port}/v1?deploymentId={port}"
+        return {
+            "target": target,
+            "deployment_id": str(port),
+            "target_name": name,
+            "note": str(port),
+        }
+
+    sides = [plain_run(tmp_path / str(n), n, how=how(n, "simulator")) for n in (1, 2)]
+    assert compare(*sides).differences == []
+    sides = [plain_run(tmp_path / f"own {n}", n, how=how(n, "own")) for n in (3, 4)]
+    assert [item.name for item in compare(*sides).differences] == ["Target", "Deployment"]
+
+
 @pytest.mark.parametrize(
     ("items", "text"),
     [
