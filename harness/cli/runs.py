@@ -39,6 +39,8 @@ def _table(found: list[Listed]) -> Table:
     table.columns[0].no_wrap = True
     table.columns[0].min_width = max(len(one.run_id) for one in found)  # half an id names no run
     table.columns[4].justify = "right"
+    for column in table.columns:
+        column.overflow = "fold"
     for one in found:
         left = "?" if one.leftovers is None else f"{one.leftovers:,}"
         style = "red" if one.leftovers else ""
