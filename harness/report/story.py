@@ -188,11 +188,12 @@ def account(record: RunRecord) -> str:
         left = "1 was" if found.leftover == 1 else f"{count_text(found.leftover)} were"
         told = f"Of {count_text(whole)} {sessions}, {left} left behind at the end of the run."
         if since.leftover:
-            return f"{told} Since then some were ended: {count_text(since.leftover)} are open yet."
+            still = "1 is" if since.leftover == 1 else f"{count_text(since.leftover)} are"
+            return f"{told} Since then some were ended; {still} still open."
         return f"{told} Since then {'it was' if found.leftover == 1 else 'all were'} ended."
     if found.cleared == whole:
         each = "The one session" if whole == 1 else f"All {count_text(whole)} sessions"
-        return f"{each} that it opened {'was' if whole == 1 else 'were'} cleared, with proof."
+        return f"{each} {'was' if whole == 1 else 'were'} cleared, with proof."
     return f"Nothing is left behind: all {count_text(whole)} {sessions} are accounted for."
 
 
@@ -328,7 +329,7 @@ def length_rows(record: RunRecord) -> list[Row]:
         and little.expected_occupancy is not None
     ):
         figure = (
-            f"{little.occupancy:,.1f} on average; arrivals times length give "
+            f"{little.occupancy:,.1f} on average; arrival rate times session length gives "
             f"{little.expected_occupancy:,.1f}"
         )
         note = "" if little.off is None else f"{percent_text(little.off)} apart"
@@ -385,7 +386,12 @@ def generator_rows(record: RunRecord) -> list[Row]:
         "userspace": "by our process: stalls of the generator count as the service's time",
     }
     rows = (
-        ("lag", "Generator late (decides)", lag_text(found), f"{WITHIN_LIMIT} of the time"),
+        (
+            "lag",
+            "Generator late (decides validity)",
+            lag_text(found),
+            f"{WITHIN_LIMIT} of the time",
+        ),
         ("cpu", "Highest CPU of one process", _cores(found.cpu_max), "of one core"),
         ("workers_lost", "Worker processes lost", count_text(found.workers_lost), ""),
         ("lag_loop", "Event loop late for its timers", lag(found.lag_loop_ms), "by time"),

@@ -169,8 +169,19 @@ def verdict_line(record: Mapping[str, Any]) -> Text:
     if judged:
         line.append(f"   judged by: {', '.join(judged)}", style="dim")
     for reason in record.get("reasons", ()):
-        line.append(f"\n         {reason}")
+        line.append(f"\n         {_reason(reason, record)}")
     return line
+
+
+def _reason(reason: str, record: Mapping[str, Any]) -> str:
+    """A reason as it stands in the record, or what it says of an objective as ``met`` is told."""
+    for entry in record.get("objectives", ()):
+        if reason.startswith(f"{entry['verdict']}  {entry['text']}  was "):
+            one = Objective.model_validate(entry)
+            note = f"; {one.note}" if one.lower_bound and one.note else ""
+            figure, margin = wording.objective_figure(one), wording.objective_margin(one)
+            return f"{one.verdict:<8} {one.text}  was {figure}, {margin}{note}"
+    return reason
 
 
 def _notes(record: Mapping[str, Any]) -> list[Text]:

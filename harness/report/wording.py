@@ -176,7 +176,7 @@ def objective_words(objective: Judged) -> str:
 def objective_margin(objective: Judged) -> str:
     """How far the figure stayed from the limit, in words."""
     share = objective.margin
-    if share is None:
+    if share is None or objective.verdict == "NO_DATA":  # what can't be decided spares nothing
         return objective.note or UNKNOWN
     if share < 0:
         return f"{percent_text(-share)} beyond the limit"

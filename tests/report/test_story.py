@@ -18,8 +18,11 @@ def record(**parts: object) -> RunRecord:
         ({}, "What became of its sessions is not recorded."),
         ({"intended": 5}, "What became of its sessions is not recorded."),
         ({"intended": 0, "leftover": 0}, "No session was opened."),
-        ({"intended": 1, "cleared": 1, "leftover": 0}, "The one session that it opened was"),
-        ({"intended": 1200, "cleared": 1200, "leftover": 0}, "All 1,200 sessions that it opened"),
+        ({"intended": 1, "cleared": 1, "leftover": 0}, "The one session was cleared, with proof."),
+        (
+            {"intended": 1200, "cleared": 1200, "leftover": 0},
+            "All 1,200 sessions were cleared, with proof.",
+        ),
         ({"intended": 5, "cleared": 4, "settled": 1, "leftover": 0}, "Nothing is left behind: all"),
         ({"intended": 1200, "cleared": 1199, "leftover": 1}, "Of 1,200 sessions, 1 has no proof"),
         ({"intended": 9, "cleared": 2, "leftover": 7}, "Of 9 sessions, 7 have no proof of an end."),
@@ -36,7 +39,7 @@ def test_after_a_sweep_the_sentence_does_not_contradict_the_verdict() -> None:
         (
             1,
             "Of 9 sessions, 2 were left behind at the end of the run. "
-            "Since then some were ended: 1 are open yet.",
+            "Since then some were ended; 1 is still open.",
         ),
     ):
         sessions = {**before, "leftover": now, "settled": 2 - now}
@@ -61,7 +64,7 @@ def test_the_tiles_tell_what_a_manager_asks() -> None:
     told = {tile.name: (tile.figure, tile.note, tile.bad) for tile in tiles(found)}
     assert told == {
         "customers served": ("81", "of 90 who came: 90.0 %", True),
-        "to a reply, in 95 of 100 cases": ("> 2.00 s", "of 300 questions", False),
+        "reply time, in 95 of 100 cases": ("> 2.00 s", "of 300 questions", False),
         "stories broken off": ("4", "of 90 begun", True),
         "turned away by the generator": ("10", "of 100 due", True),
         "of the planned load carried out": ("90.0 %", "3 started late", True),
@@ -231,7 +234,7 @@ def test_session_lengths_and_little_are_told_where_recorded() -> None:
     rows = story.length_rows(record(session_length_ms={"p50": 7400.0}, little=little))
     assert [row.figure for row in rows] == [
         "p50 7.40 s",
-        "10.2 on average; arrivals times length give 10.0",
+        "10.2 on average; arrival rate times session length gives 10.0",
     ]
 
 

@@ -85,3 +85,25 @@ def test_counts_before_and_after() -> None:
     assert "oFlow 1 → ?" in text({**record, "baseline": {"before": {"counts": {"oFlow": 1}}}})
     why = {"before": {"why": "HTTP 403"}, "after": {"counts": {}}}
     assert "could not be counted: HTTP 403" in text({**record, "baseline": why})
+
+
+def test_what_is_missed_and_what_is_without_data_read_as_what_is_met() -> None:
+    few = {
+        "text": "reply p95 < 5s", "verdict": "NO_DATA", "figure": 62.4, "unit": "ms", "low": 53.3,
+        "margin": 0.98, "note": "14 samples, 6 more are needed",
+    }  # fmt: skip
+    slow = {
+        "text": "reply p95 < 10ms", "verdict": "FAIL", "figure": 53.5, "unit": "ms", "margin": -4.35
+    }  # fmt: skip
+    reasons = [
+        "a worker was lost",
+        "NO_DATA  reply p95 < 5s  was 62.4ms (53.3ms or more), 4.94s left (14 samples, …)",
+        "FAIL  reply p95 < 10ms  was 53.5ms, 43.5ms over",
+    ]
+    shown = text({"verdict": "FAIL", "reasons": reasons, "objectives": [few, slow], "sessions": {}})
+    told = [line.strip() for line in shown.splitlines()[-3:]]
+    assert told == [
+        "a worker was lost",
+        "NO_DATA  reply p95 < 5s  was 62.4 ms (53.3 ms or more), 14 samples, 6 more are needed",
+        "FAIL     reply p95 < 10ms  was 53.5 ms, 435 % beyond the limit",
+    ]

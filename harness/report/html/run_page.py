@@ -136,7 +136,7 @@ def tiles(record: RunRecord) -> list[Tile]:
         ),
         Tile(
             figure=story.time_text(reply, "service", "p95") if reply else UNKNOWN,
-            name="to a reply, in 95 of 100 cases",
+            name="reply time, in 95 of 100 cases",
             note=_of(reply.count if reply else None, "questions"),
         ),
         Tile(
@@ -237,7 +237,7 @@ def _objective_name(one: Objective) -> Markup:
 
 def _margin(one: Objective) -> Markup:
     text = Markup("<span>{}</span>").format(wording.objective_margin(one))
-    if one.margin is None:
+    if one.margin is None or one.verdict == "NO_DATA":
         return text if one.note else Markup("")
     width = f"{min(max(1 - one.margin, 0.0), 1.0) * 100:.1f}"
     meter = Markup(
