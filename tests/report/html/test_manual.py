@@ -21,7 +21,7 @@ def test_a_page_is_a_section_whose_headings_can_be_linked_to() -> None:
 
 def test_a_section_leads_nowhere_outside_the_page() -> None:
     _, html = manual_section(MEASURING)
-    assert "The last table" in html
+    assert "the last table" in html
     assert "href" not in html
     assert "<script" not in html
 
