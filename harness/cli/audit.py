@@ -1,4 +1,9 @@
-"""``harness audit``: ask the service itself what a run has left open."""
+"""Compare a run's ledger with what the service itself shows as open, through the Platform API. The
+OAuth credentials are in HARNESS_CLIENT_ID and HARNESS_CLIENT_SECRET, or in the variables that the
+target names. The service shows changes late, so it is asked again until all conversations of the
+run are known to be over, or until the deadline. The exit code is 0 if all are over, 4 if something
+is open, 9 if some could not be checked.
+"""
 
 import sys
 
@@ -78,7 +83,6 @@ def run(args: Namespace) -> int:
 
 
 COMMAND = Command(
-    "audit",
     run,
     [
         argument("RUN", "a run's directory, its id, or 'latest'"),
@@ -99,13 +103,6 @@ COMMAND = Command(
         *place_options(),
         option("--json", "print one JSON object"),
     ],
-    description=(
-        "Compare a run's ledger with what the service itself shows as open, through the Platform "
-        "API. The OAuth credentials are in HARNESS_CLIENT_ID and HARNESS_CLIENT_SECRET, or in the "
-        "variables that the target names. The service shows changes late, so it is asked again "
-        "until all conversations of the run are known to be over, or until the deadline. The exit "
-        "code is 0 if all are over, 4 if something is open, 9 if some could not be checked."
-    ),
     epilog=(
         "examples:\n"
         "  harness audit latest\n"

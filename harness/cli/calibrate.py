@@ -1,4 +1,8 @@
-"""``harness calibrate``: what this machine can generate before its own lag spoils the figures."""
+"""Measure how much load this machine can generate before its own delays spoil the figures: new
+guests per second, messages per second, and open sessions, over plain connections and TLS. The
+simulator runs on the same machine and takes its share, so a real service allows more. harness plan
+and harness preflight use the figures. Takes about seven minutes; nothing leaves the machine.
+"""
 
 import orjson
 
@@ -38,7 +42,6 @@ def run(args: Namespace) -> int:
 
 
 COMMAND = Command(
-    "calibrate",
     run,
     [
         option("--kinds LIST", "connections to measure: plain, tls", default="plain,tls"),
@@ -53,13 +56,6 @@ COMMAND = Command(
         reports_option(),
         option("--json", "print the figures as one JSON object"),
     ],
-    description=(
-        "Measure how much load this machine can generate before its own delays spoil the figures: "
-        "new guests per second, messages per second, and open sessions, over plain connections "
-        "and TLS. The simulator runs on the same machine and takes its share, so a real service "
-        "allows more. harness plan and harness preflight use the figures. Takes about seven "
-        "minutes; nothing leaves the machine."
-    ),
     epilog=(
         "exit codes: 0 measured; 5 nothing could be measured; 8 bad input.\n\n"
         "examples:\n"

@@ -1,4 +1,11 @@
-"""``harness capacity``: find the highest load that still meets the objectives."""
+"""Find the highest load at which the objectives are still met. The load is the arrival rate of an
+open workload, or with --by occupancy the guests in session of a closed one. Each level is a run of
+its own: it warms up, holds until its figures are clear of their limits, and drains. A level that is
+still getting better is held longer. The search doubles the load until a level fails, then narrows
+down. At the end it repeats one level below the limit and one above. If they now differ, the service
+has changed: the answer is a range without a confidence, with exit code 5. A limit of the generator
+is never reported as one of the service.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -158,7 +165,6 @@ def _tell(search: Search, found: Answer, shown: dict[str, Any], console: Console
 
 
 COMMAND = Command(
-    "capacity",
     run,
     [
         argument("LOCUSTFILE", "the guests of each level", default="locustfiles/load.py"),
@@ -204,16 +210,6 @@ COMMAND = Command(
         option("--sim-profile FILE", "settings of the embedded simulator (TOML)"),
         option("--json", "print the answer as one JSON object"),
     ],
-    description=(
-        "Find the highest load at which the objectives are still met. The load is the arrival "
-        "rate of an open workload, or with --by occupancy the guests in session of a closed one. "
-        "Each level is a run of its own: it warms up, holds until its figures are clear of their "
-        "limits, and drains. A level that is still getting better is held longer. The search "
-        "doubles the load until a level fails, then narrows down. At the end it repeats one level "
-        "below the limit and one above. If they now differ, the service has changed: the answer "
-        "is a range without a confidence, with exit code 5. A limit of the generator is never "
-        "reported as one of the service."
-    ),
     epilog=(
         "exit codes: 0 an answer was found; 5 the levels did not decide; 8 bad input; 130 stopped."
         "\n\n"

@@ -1,4 +1,11 @@
-"""``harness compare``: what changed from one run to others; a gate against regressions."""
+"""Compare a run with one or several base runs. For each operation and percentile it shows the
+change, its interval, and a word: faster, slower, no difference seen, or cannot tell. It also
+compares errors, leftovers and the generator's health, and first of all how the runs were set up.
+With several base runs it knows how much equal runs vary.
+
+exit code: 0 no deciding figure is worse by an amount that matters, 3 one is, 5 too little data, 6 a
+run is not valid itself
+"""
 
 from harness.cli.parsing import Command, Namespace, argument, option
 from harness.cli.which_run import reports_option
@@ -50,7 +57,6 @@ def _refuse_nonsense(args: Namespace) -> None:
 
 
 COMMAND = Command(
-    "compare",
     run,
     [
         argument("runs RUN", "the base run or runs, then the run to judge", many=True),
@@ -81,14 +87,6 @@ COMMAND = Command(
         ),
         reports_option(),
     ],
-    description=(
-        "Compare a run with one or several base runs. For each operation and percentile it shows "
-        "the change, its interval, and a word: faster, slower, no difference seen, or cannot "
-        "tell. It also compares errors, leftovers and the generator's health, and first of all "
-        "how the runs were set up. With several base runs it knows how much equal runs "
-        "vary.\n\nexit code: 0 no deciding figure is worse by an amount that matters, 3 one is, 5 "
-        "too little data, 6 one of the runs is INVALID"
-    ),
     epilog=(
         "examples:\n"
         "  harness compare 20261115-main latest\n"

@@ -1,4 +1,14 @@
-"""``harness conform``: whether a recording of a real deployment holds anything we don't know."""
+"""Check each frame of the service in a recording against what the harness and its simulator know:
+classes, fields, types, words, times, close codes, the order at Clear. Also says how many messages
+answered each text, and when. What is not known is listed without personal data, so that you can
+send it to somebody.
+
+FILE is a HAR export (with sensitive data) of Chrome or Edge, a file of harness guest --record, a
+JSON file of frames, or a directory of such files.
+
+exit code: 0 everything is known, 3 something is not, 5 there is no frame of the service, 8 a file
+can't be read
+"""
 
 import json
 import secrets
@@ -45,22 +55,12 @@ def _write(path: Path, text: str) -> None:
 
 
 COMMAND = Command(
-    "conform",
     run,
     [
         argument("files FILE", "a recording", many=True, type=Path),
         option("--json", "print JSON instead of text"),
         option("--out FILE", "write what is not understood to this file, as JSON", type=Path),
     ],
-    description=(
-        "Check each frame of the service in a recording against what the harness and its "
-        "simulator know: classes, fields, types, words, times, close codes, the order at Clear. "
-        "Also says how many messages answered each text, and when. What is not known is listed "
-        "without personal data, so that you can send it to somebody.\n\nFILE is a HAR export (with "
-        "sensitive data) of Chrome or Edge, a file of harness guest --record, a JSON file of "
-        "frames, or a directory of such files.\n\nexit code: 0 everything is known, 3 something is "
-        "not, 5 there is no frame of the service, 8 a file can't be read"
-    ),
     epilog=(
         "examples:\n"
         "  harness conform chat.har\n"

@@ -1,4 +1,8 @@
-"""``harness deploy``: what a run on several machines needs, written as files to apply."""
+"""Write all that a run on several machines needs: files, preflight, master, workers, sweep, a way
+to the report, and the commands to type. The locustfile is imported as a container would import it,
+so that you see now what is missing. Credentials are never written: they come from a Secret, or from
+a file that stays with you.
+"""
 
 import re
 import secrets
@@ -137,7 +141,6 @@ def _inspect(wanted: Deployment) -> None:
 
 
 COMMAND = Command(
-    "deploy",
     run,
     [
         argument("what kubernetes|compose", "what to write files for", choices=WRITERS),
@@ -159,12 +162,6 @@ COMMAND = Command(
         option("--term-grace TIME", "time that a stopped container has to clear", default="150s"),
         option("--out DIR", "new folder to write to", type=Path, default=Path("deploy")),
     ],
-    description=(
-        "Write all that a run on several machines needs: files, preflight, master, workers, "
-        "sweep, a way to the report, and the commands to type. The locustfile is imported as a "
-        "container would import it, so that you see now what is missing. Credentials are never "
-        "written: they come from a Secret, or from a file that stays with you."
-    ),
     epilog=(
         "Options after -- go to the master's harness run.\n\n"
         "examples:\n"

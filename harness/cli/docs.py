@@ -1,4 +1,6 @@
-"""``harness docs``: the manual, in the terminal."""
+"""Show the manual: the list of its pages, one page, or all lines that contain a word. The list ends
+with the tables that long checks have measured.
+"""
 
 from rich.markdown import Markdown
 from rich.text import Text
@@ -38,16 +40,11 @@ def run(args: Namespace) -> int:
 
 
 COMMAND = Command(
-    "docs",
     run,
     [
         argument("TOPIC", "page to show; without one, the list", required=False),
         option("--search WORD", "show each line that contains this word"),
     ],
-    description=(
-        "Show the manual: the list of its pages, one page, or all lines that contain a word. "
-        "The list ends with the tables that long checks have measured."
-    ),
     epilog=(
         "examples:\n  harness docs\n  harness docs scripts\n  harness docs --search percentile\n"
     ),

@@ -1,4 +1,8 @@
-"""``harness drift``: does anything drift over a soak, and whose fault is it?"""
+"""Judge a soak: does anything get worse over time? Each figure of the service and of the harness
+gets a slope with its interval, a search for one sudden change, and a word: flat, drifting,
+improving or undecided. Also says whether sessions leak. The exit code is 0 if nothing got worse, 3
+if something drifts, 5 if it can't be said.
+"""
 
 import orjson
 
@@ -58,7 +62,6 @@ def _pairs(texts: list[str]) -> dict[str, str]:
 
 
 COMMAND = Command(
-    "drift",
     run,
     [
         argument("RUN", "a run's directory, its id, or 'latest'"),
@@ -77,12 +80,6 @@ COMMAND = Command(
         ),
         option("--json", "print one JSON object"),
     ],
-    description=(
-        "Judge a soak: does anything get worse over time? Each figure of the service and of the "
-        "harness gets a slope with its interval, a search for one sudden change, and a word: "
-        "flat, drifting, improving or undecided. Also says whether sessions leak. The exit code "
-        "is 0 if nothing got worse, 3 if something drifts, 5 if it can't be said."
-    ),
     epilog=(
         "examples:\n"
         "  harness drift latest\n"

@@ -1,4 +1,7 @@
-"""``harness gate``: judges a run that has been, by other objectives than it was started with."""
+"""Judge a finished run again, by the objectives of a TOML file. Sends nothing. Changes nothing
+without --write. The run is judged as it ended: sessions that a later sweep ended still count as
+left over. The exit code is the verdict's.
+"""
 
 from pathlib import Path
 
@@ -36,7 +39,6 @@ def run(args: Namespace) -> int:
 
 
 COMMAND = Command(
-    "gate",
     run,
     [
         argument("RUN", "a run's directory, its id, or 'latest'"),
@@ -46,11 +48,6 @@ COMMAND = Command(
         option("--write", "write the new verdict into the run's record and reports"),
         reports_option(),
     ],
-    description=(
-        "Judge a finished run again, by the objectives of a TOML file. Sends nothing. Changes "
-        "nothing without --write. The run is judged as it ended: sessions that a later sweep "
-        "ended still count as left over. The exit code is the verdict's."
-    ),
     epilog=(
         "exit codes: 0 PASS; 3 an objective was missed; 4 sessions are left over; 5 nothing to\n"
         "judge by; 6 INVALID: the run's figures can't be trusted, whatever the objectives; 8 the\n"

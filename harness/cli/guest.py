@@ -1,4 +1,12 @@
-"""``harness guest``: one guest, by hand or from a script, with each frame and its times."""
+"""Be one guest. Type what the guest says, or let a script talk, and see each frame with its time.
+Tokens are shortened. The session is always cleared at the end, also after Ctrl-D and Ctrl-C.
+Without --target the simulator answers.
+
+while typing: /join /typing /drop /reconnect /history /health /choose TEXT /attach FILE /new (after
+the other side ended the conversation for good) /quit
+
+exit code: 0 the story went well, 3 it did not, 4 the session may still be open
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +63,6 @@ def run(args: Namespace) -> int:
 
 
 COMMAND = Command(
-    "guest",
     run,
     [
         option(
@@ -87,14 +94,6 @@ COMMAND = Command(
             repeated=True,
         ),
     ],
-    description=(
-        "Be one guest. Type what the guest says, or let a script talk, and see each frame with "
-        "its time. Tokens are shortened. The session is always cleared at the end, also after "
-        "Ctrl-D and Ctrl-C. Without --target the simulator answers.\n\nwhile typing: /join /typing "
-        "/drop /reconnect /history /health /choose TEXT /attach FILE /new (after the other side "
-        "ended the conversation for good) /quit\n\nexit code: 0 the story went well, 3 it did not, "
-        "4 the session may still be open"
-    ),
     epilog=(
         "examples:\n"
         "  harness guest\n"

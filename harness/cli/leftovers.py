@@ -1,4 +1,8 @@
-"""``harness leftovers``: the sessions of a run that have no proof of their end."""
+"""List the sessions of a run that have no proof of their end. Tokens are shortened, since a token
+is the key to a conversation. The exit code is 0 if there are none, 4 if there are some, 6 if there
+may be some that are not listed: in a ledger file that is damaged or gone, or of a worker that was
+lost on another machine.
+"""
 
 import sys
 
@@ -55,7 +59,6 @@ def run(args: Namespace) -> int:
 
 
 COMMAND = Command(
-    "leftovers",
     run,
     [
         argument("RUN", "a run's directory, its id, or 'latest'", required=False),
@@ -65,12 +68,6 @@ COMMAND = Command(
         option("--csv", "print one line per leftover"),
         option("--show-tokens", "print whole tokens; by default they are shortened"),
     ],
-    description=(
-        "List the sessions of a run that have no proof of their end. Tokens are shortened, since "
-        "a token is the key to a conversation. The exit code is 0 if there are none, 4 if there "
-        "are some, 6 if there may be some that are not listed: in a ledger file that "
-        "is damaged or gone, or of a worker that was lost on another machine."
-    ),
     epilog=(
         "examples:\n"
         "  harness leftovers latest\n"

@@ -1,4 +1,6 @@
-"""``harness new``: a commented locustfile or script to begin with."""
+"""Write a commented locustfile to start from, or a conversation script if the name ends in .yaml.
+Both run against the embedded simulator as they are. Existing files are never replaced.
+"""
 
 from pathlib import Path
 
@@ -22,17 +24,11 @@ def run(args: Namespace) -> int:
 
 
 COMMAND = Command(
-    "new",
     run,
     [
         argument("NAME", "file to write: shop (shop.py) or shop.yaml"),
         option("--from READY", "copy a ready locustfile, such as load", name="like"),
     ],
-    description=(
-        "Write a commented locustfile to start from, or a conversation script if the name ends in "
-        ".yaml. Both run against the embedded simulator as they are. Existing files are never "
-        "replaced."
-    ),
     epilog=(
         "examples:\n  harness new shop\n  harness new shop.yaml\n  harness new night --from soak\n"
     ),

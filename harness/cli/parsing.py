@@ -6,6 +6,7 @@ script says must not mean something else when an option is added.
 """
 
 import re
+import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -119,20 +120,21 @@ def section(title: str, *options: Option) -> Iterator[Option]:
 
 
 class Command(click.Command):
-    """One command: what it takes, what its help says, and what does it."""
+    """One command: what does it, and what it takes. Its module names it, and says what it is for."""
 
     def __init__(
         self,
-        name: str,
         run: Callable[[Namespace], int],
         params: Sequence[click.Parameter],
         *,
-        description: str,
         epilog: str,
         usage: str = "",
         takes_rest: bool = False,
     ) -> None:
-        super().__init__(name, params=list(params), help=description, context_settings=SHORT_NAMES)
+        name = run.__module__.rpartition(".")[2].replace("_", "-")
+        paragraphs = (sys.modules[run.__module__].__doc__ or "").split("\n\n")
+        told = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+        super().__init__(name, params=list(params), help=told, context_settings=SHORT_NAMES)
         self.examples = epilog
         self._run = run
         self._usage = usage

@@ -1,4 +1,7 @@
-"""``harness pause``: no new guests in a run that is going on, until it is told to go on."""
+"""Pause a running test. Guests in session go on and clear as always; no new guests come. Arrivals
+that are due meanwhile are counted as paused, not as dropped, and are not made up for. Works from
+another terminal, for all processes of the run.
+"""
 
 from harness.cli.parsing import Command, Namespace, argument, option
 from harness.cli.which_run import reports_option
@@ -19,18 +22,12 @@ def run(args: Namespace) -> int:
 
 
 COMMAND = Command(
-    "pause",
     run,
     [
         argument("RUN", "a run's directory, its id, or 'latest'"),
         option("--resume", "let new guests come again"),
         reports_option(),
     ],
-    description=(
-        "Pause a running test. Guests in session go on and clear as always; no new guests come. "
-        "Arrivals that are due meanwhile are counted as paused, not as dropped, and are not made "
-        "up for. Works from another terminal, for all processes of the run."
-    ),
     epilog=(
         "examples:\n"
         "  harness pause latest\n"

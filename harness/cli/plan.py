@@ -1,4 +1,7 @@
-"""``harness plan``: what a launch needs, before anything is tested."""
+"""Plan the load test of a launch from a few numbers: guests in session and new guests per minute at
+the peak, agents, generator machines, cost. Compares them with the service's documented limits and
+with the approved window. Writes a locustfile for the plan and prints the commands that run it.
+"""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -56,7 +59,6 @@ def run(args: Namespace) -> int:
 
 
 COMMAND = Command(
-    "plan",
     run,
     [
         option(
@@ -128,12 +130,6 @@ COMMAND = Command(
             option("--leftover-time TIME", "time a leftover stays open", default="1h"),
         ),
     ],
-    description=(
-        "Plan the load test of a launch from a few numbers: guests in session and new guests per "
-        "minute at the peak, agents, generator machines, cost. Compares them with the service's "
-        "documented limits and with the approved window. Writes a locustfile for the plan and "
-        "prints the commands that run it."
-    ),
     epilog=(
         "examples:\n"
         "  harness plan --chats-per-hour 3000 --peak-factor 1.6 --handle-time 8m --messages 12\n"

@@ -1,4 +1,9 @@
-"""``harness preflight``: everything that can be checked before a run, and a stamp that it was."""
+"""Check everything before a run: the way to the target and its TLS, the deployment's configuration,
+one guest from end to end, platform credentials if there are any, this machine, the schedule,
+approval and window. The guest says two texts, listens after each, and clears. Runs, audits and
+sweeps use what it learns: does the flow greet, how many messages has an answer, how long does it
+take? A run against a real deployment needs a preflight that passed in the last four hours.
+"""
 
 import platform
 from pathlib import Path
@@ -69,7 +74,6 @@ def _calibrated(path: Path, terms: Terms, planned: Planned) -> list[Check]:
 
 
 COMMAND = Command(
-    "preflight",
     run,
     [
         option("--target NAME", "a name from the targets file, or a URL", required=True),
@@ -83,14 +87,6 @@ COMMAND = Command(
         option("--no-guest", "do not send a guest; this does not count as a preflight"),
         reports_option(),
     ],
-    description=(
-        "Check everything before a run: the way to the target and its TLS, the deployment's "
-        "configuration, one guest from end to end, platform credentials if there are any, this "
-        "machine, the schedule, approval and window. The guest says two texts, listens after "
-        "each, and clears. Runs, audits and sweeps use what it learns: does the flow greet, how "
-        "many messages has an answer, how long does it take? A run against a real deployment "
-        "needs a preflight that passed in the last four hours."
-    ),
     epilog=(
         "exit codes: 0 passed (there may be warnings); 7 something failed; 8 bad input.\n\n"
         "examples:\n"

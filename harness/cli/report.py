@@ -1,4 +1,7 @@
-"""``harness report``: makes the reports of a run from what lies in its directory."""
+"""Make the reports of a run again from its directory: a page (report.html), a summary for a pull
+request or chat (summary.md), one test case per objective for CI (junit.xml), and the run over time
+(intervals.csv). A run that crashed gives a partial report that says so.
+"""
 
 from pathlib import Path
 
@@ -40,7 +43,6 @@ def _live(run_dir: Path) -> int:
 
 
 COMMAND = Command(
-    "report",
     run,
     [
         argument("RUN", "a run's directory, its id, or 'latest'"),
@@ -52,12 +54,6 @@ COMMAND = Command(
         option("--only KIND[,KIND]", "make only these: html, markdown, junit, csv"),
         reports_option(),
     ],
-    description=(
-        "Make the reports of a run again from its directory: a page (report.html), a summary for "
-        "a pull request or chat (summary.md), one test case per objective for CI (junit.xml), and "
-        "the run over time (intervals.csv). A run that crashed gives a partial report that says "
-        "so."
-    ),
     epilog=(
         "examples:\n"
         "  harness report latest\n"

@@ -1,4 +1,6 @@
-"""``harness run``: simulator if asked for, Locust as a process, progress, report, verdict."""
+"""Run the guests of a locustfile or script against a target. Shows the progress, then a verdict,
+and writes a report. Without --target it starts the embedded simulator.
+"""
 
 import sys
 
@@ -36,7 +38,6 @@ def print_as_asked(args: Namespace) -> None:
 
 
 COMMAND = Command(
-    "run",
     run,
     [
         argument(
@@ -205,10 +206,6 @@ COMMAND = Command(
             option("--keep-sim", "leave the simulator running, for example to try a sweep"),
         ),
     ],
-    description=(
-        "Run the guests of a locustfile or script against a target. Shows the progress, then a "
-        "verdict, and writes a report. Without --target it starts the embedded simulator."
-    ),
     epilog=(
         "stopping: Ctrl-C once lets conversations finish and clears what is open; a second time\n"
         "clears at once; a third time leaves and says how to sweep.\n\n"

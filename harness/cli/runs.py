@@ -1,4 +1,4 @@
-"""``harness runs``: what runs there are, and which of them may go."""
+"""List the runs, newest first: name, note, target, verdict, leftovers and age."""
 
 import sys
 
@@ -50,7 +50,6 @@ def _table(found: list[Listed]) -> Table:
 
 
 COMMAND = Command(
-    "runs",
     run,
     [
         reports_option(),
@@ -62,6 +61,5 @@ COMMAND = Command(
         option("--dry-run", "with --prune: only say what would be removed"),
         option("--json", "print one JSON object"),
     ],
-    description="List the runs, newest first: name, note, target, verdict, leftovers and age.",
     epilog="examples:\n  harness runs\n  harness runs --json\n  harness runs --prune 30d\n",
 )

@@ -1,4 +1,14 @@
-"""``harness script``: what a conversation script would send, before it sends anything."""
+"""check: reads a conversation script and its data. Says what it would send, how long it takes, and
+which documented limits of the service it would break. Sends nothing.
+
+schema: prints the JSON schema of scripts, for editors.
+
+from-har: writes a script from a chat in a browser, recorded as HAR by Chrome or Edge, or from a
+file of harness guest --record. It carries over no token, id or reply. Personal data that it can
+recognise becomes a column of invented data.
+
+exit code: 0 the script keeps the limits, 7 it would break one, 8 it is wrong
+"""
 
 import json
 from dataclasses import asdict
@@ -78,7 +88,6 @@ def _show(found: Estimate, loaded: Loaded, console: Console) -> None:
 
 
 COMMAND = Command(
-    "script",
     run,
     [
         argument("action", "what to do, as above", choices=("check", "schema", "from-har")),
@@ -97,15 +106,6 @@ COMMAND = Command(
         ),
         option("--force", "from-har: replace existing files"),
     ],
-    description=(
-        "check: reads a conversation script and its data. Says what it would send, how long it "
-        "takes, and which documented limits of the service it would break. Sends "
-        "nothing.\n\nschema: prints the JSON schema of scripts, for editors.\n\nfrom-har: writes a "
-        "script from a chat in a browser, recorded as HAR by Chrome or Edge, or from a file of "
-        "harness guest --record. It carries over no token, id or reply. Personal data that it can "
-        "recognise becomes a column of invented data.\n\nexit code: 0 the script keeps the limits, "
-        "7 it would break one, 8 it is wrong"
-    ),
     epilog=(
         "examples:\n"
         "  harness script check shop.yaml\n"

@@ -1,4 +1,6 @@
-"""``harness simulate``: the local twin of the service, until it is told to stop."""
+"""Run a local simulator of the Web Messaging service. It prints one JSON line when it listens, with
+its url, deployment id and target (the whole URL). It stops on Ctrl-C or SIGTERM.
+"""
 
 from dataclasses import fields
 
@@ -41,7 +43,6 @@ def _which_bot() -> Option:
 
 
 COMMAND = Command(
-    "simulate",
     run,
     [
         option("--host HOST", "address to listen on", default=options.HOST),
@@ -140,11 +141,6 @@ COMMAND = Command(
             ),
         ),
     ],
-    description=(
-        "Run a local simulator of the Web Messaging service. It prints one JSON line when it "
-        "listens, with its url, deployment id and target (the whole URL). It stops on Ctrl-C or "
-        "SIGTERM."
-    ),
     epilog=(
         "examples:\n"
         "  harness simulate\n"

@@ -1,4 +1,6 @@
-"""``harness stop``: end a run that is going on, in order."""
+"""End a running test from another terminal, as pressing Ctrl-C once does. No new guests come,
+conversations may finish, open sessions are cleared, and the report is written.
+"""
 
 from harness.cli.parsing import Command, Namespace, argument
 from harness.cli.which_run import reports_option
@@ -15,15 +17,10 @@ def run(args: Namespace) -> int:
 
 
 COMMAND = Command(
-    "stop",
     run,
     [
         argument("RUN", "a run's directory, its id, or 'latest'"),
         reports_option(),
     ],
-    description=(
-        "End a running test from another terminal, as pressing Ctrl-C once does. No new guests "
-        "come, conversations may finish, open sessions are cleared, and the report is written."
-    ),
     epilog="examples:\n  harness stop latest\n",
 )

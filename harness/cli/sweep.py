@@ -1,4 +1,7 @@
-"""``harness sweep``: end what a run left behind."""
+"""End the sessions that a run left behind. Resumes each with its token, sends Clear, waits for the
+proof, and notes it in the ledger. You can interrupt and repeat it. The exit code is 0 only when
+nothing is left.
+"""
 
 from pathlib import Path
 
@@ -55,7 +58,6 @@ def run(args: Namespace) -> int:
 
 
 COMMAND = Command(
-    "sweep",
     run,
     [
         argument("runs RUN", "runs: directories, ids, or 'latest'", many=True),
@@ -92,11 +94,6 @@ COMMAND = Command(
         *place_options(),
         option("--force", "sweep even if the run is still going on"),
     ],
-    description=(
-        "End the sessions that a run left behind. Resumes each with its token, sends Clear, waits "
-        "for the proof, and notes it in the ledger. You can interrupt and repeat it. The exit "
-        "code is 0 only when nothing is left."
-    ),
     epilog=(
         "examples:\n"
         "  harness sweep latest\n"

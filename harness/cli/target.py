@@ -1,4 +1,4 @@
-"""``harness target``: the file of named targets."""
+"""Write a commented file of named targets, or show what is in it."""
 
 from pathlib import Path
 
@@ -81,7 +81,6 @@ def run(args: Namespace) -> int:
 
 
 COMMAND = Command(
-    "target",
     run,
     [
         argument(
@@ -91,6 +90,5 @@ COMMAND = Command(
         ),
         option("--targets FILE", "file of named targets", type=Path, default=FILE),
     ],
-    description="Write a commented file of named targets, or show what is in it.",
     epilog="examples:\n  harness target init\n  harness target list\n  harness target regions\n",
 )

@@ -1,4 +1,7 @@
-"""``harness worker``: what is typed on a machine that lends its cores to a run."""
+"""Be a worker of a run that a master leads. The machine needs nothing but this package: the
+locustfile, the modules beside it, scripts with their data, the targets file and a private CA come
+from the master, and so do all options. Sign-ins and secrets do not.
+"""
 
 from pathlib import Path
 
@@ -18,7 +21,6 @@ def run(args: Namespace) -> int:
 
 
 COMMAND = Command(
-    "worker",
     run,
     [
         argument("master HOST[:PORT]", "where the master is (port: 5557)"),
@@ -32,11 +34,6 @@ COMMAND = Command(
             default="reports",
         ),
     ],
-    description=(
-        "Be a worker of a run that a master leads. The machine needs nothing but this package: "
-        "the locustfile, the modules beside it, scripts with their data, the targets file and a "
-        "private CA come from the master, and so do all options. Sign-ins and secrets do not."
-    ),
     epilog=(
         "On the master: harness run FILE --master --expect-workers N --bind ADDRESS\n"
         "Ctrl-C lets conversations finish, again clears at once, a third time leaves.\n\n"
