@@ -120,7 +120,7 @@ def section(title: str, *options: Option) -> Iterator[Option]:
 
 
 class Command(click.Command):
-    """One command: what does it, and what it takes. Its module names it, and says what it is for."""
+    """What does it, and what it takes. Its module names it, and says what it is for."""
 
     def __init__(
         self,
