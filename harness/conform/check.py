@@ -6,7 +6,7 @@ a guest or an agent said, and no id, is in it.
 
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from harness.conform import known
@@ -290,13 +290,8 @@ def to_send(checked: Sequence[Checked]) -> dict[str, Any]:
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
-    return {
-        "kind": finding.kind,
-        "where": finding.where,
-        "there": finding.there,
-        "times": finding.times,
-        "outline": finding.outline,
-    }
+    names = ("kind", "where", "there", "times", "outline")
+    return {name: getattr(finding, name) for name in names}
 
 
 def facts(checked: Sequence[Checked]) -> dict[str, Any]:
@@ -315,8 +310,7 @@ def facts(checked: Sequence[Checked]) -> dict[str, Any]:
 
 def _stay_facts(stay: Stay) -> dict[str, Any]:
     return {
-        "opened_s": stay.opened_s,
-        "delivered_s": list(stay.delivered_s),
+        **asdict(replace(stay, turns=())),
         "turns": [
             {
                 "to": None if turn.asked is None else str(turn.asked.kind),
@@ -326,9 +320,6 @@ def _stay_facts(stay: Stay) -> dict[str, Any]:
             }
             for turn in stay.turns
         ],
-        "clear": list(stay.clear),
-        "clear_s": stay.clear_s,
-        "closes": list(stay.closes),
     }
 
 

@@ -277,9 +277,7 @@ def _tagged(one: dict[str, Any], run_id: str) -> Tagged | None:
 def conversation_of_message(api: PlatformApi, message_id: str) -> str | None:
     """The conversation that a message belongs to; None if the service does not know it."""
     try:
-        found = _object(
-            api.get(f"/api/v2/conversations/messages/{quote(message_id, safe='')}/details")
-        )
+        found = _object(api.get(f"{_path(message_id)}/details"))
     except PlatformApiError as error:
         if error.status in (400, 404):
             return None
@@ -300,15 +298,8 @@ def look_now(api: PlatformApi, conversation_id: str) -> Look:
 
     Neither view of the vendor's definition has an end of the whole: each participant has its own.
     """
-    try:
-        found = _object(
-            api.get(f"/api/v2/conversations/messages/{quote(conversation_id, safe='')}")
-        )
-    except PlatformApiError as error:
-        if error.status in (400, 403, 404):
-            return Look(Standing.UNKNOWN)
-        raise
-    legs = _objects(found.get("participants"))
+    found = where_allowed(api.get, _path(conversation_id))
+    legs = _objects(_object(found).get("participants"))
     guests = [leg for leg in legs if str(leg.get("purpose")) in GUESTS]
     purpose = str(guests[0]["purpose"]) if guests else ""
     if legs and all(_is_over(leg) for leg in legs):
@@ -329,8 +320,11 @@ def disconnect(api: PlatformApi, conversation_id: str) -> None:
 
     This ends what holds agents. The guest's session itself lapses by its time to live.
     """
-    path = f"/api/v2/conversations/messages/{quote(conversation_id, safe='')}"
-    api.patch(path, {"state": "disconnected"})
+    api.patch(_path(conversation_id), {"state": "disconnected"})
+
+
+def _path(conversation_or_message: str) -> str:
+    return f"/api/v2/conversations/messages/{quote(conversation_or_message, safe='')}"
 
 
 def observe(api: PlatformApi, *, queues: list[str], flows: list[str]) -> dict[str, int]:

@@ -54,7 +54,7 @@ from harness.preflight.checks import (
 from harness.preflight.meeting import WITHIN_S, Outside, learn, meet
 from harness.preflight.stamp import Learned
 from harness.transport.dial import Address
-from harness.transport.http import request
+from harness.transport.http import Answer, request
 from harness.transport.websocket import probe
 
 PATIENCE_S = 10.0
@@ -245,9 +245,7 @@ def fetch_config(terms: Terms) -> tuple[Mapping[str, Any] | None, float | None, 
         text = "the address of config.json is not known: write config_url"
         return None, None, Check.warn("config.json", text)
     try:
-        tls = ssl.create_default_context(cafile=terms.target.ca_file)
-        way = Address.of(terms.target, None)
-        answer = request("GET", terms.config_url, tls=tls, way=way, timeout_s=PATIENCE_S)
+        answer = _fetch(terms, terms.config_url)
         if answer.status != 200:
             why = f"HTTP {answer.status}"
             if answer.status == 403:
@@ -266,15 +264,18 @@ def fetch_config(terms: Terms) -> tuple[Mapping[str, Any] | None, float | None, 
     return config, offset_s, Check.ok("config.json", "fetched and read")
 
 
+def _fetch(terms: Terms, url: str) -> Answer:
+    tls = ssl.create_default_context(cafile=terms.target.ca_file)
+    way = Address.of(terms.target, None)
+    return request("GET", url, tls=tls, way=way, timeout_s=PATIENCE_S)
+
+
 def fetch_domains(terms: Terms) -> Mapping[str, Any] | None:
     """``domains.json`` beside the configuration: who may connect; None where it can't be had."""
     if not terms.config_url:
         return None
     try:
-        tls = ssl.create_default_context(cafile=terms.target.ca_file)
-        way = Address.of(terms.target, None)
-        url = terms.config_url.rpartition("/")[0] + "/domains.json"
-        answer = request("GET", url, tls=tls, way=way, timeout_s=PATIENCE_S)
+        answer = _fetch(terms, terms.config_url.rpartition("/")[0] + "/domains.json")
         found = json.loads(answer.body) if answer.status == 200 else None
     except (ConfigError, TransportError, OSError, ValueError):
         return None

@@ -175,26 +175,29 @@ class Look:
 
 def show_time(estimate: Estimate, limit: float, held: float) -> Shown:
     """A percentile of a time; ``held`` as in :func:`standing`."""
-    of_limit = reading = None
-    if estimate.figure is not None and limit:
-        if estimate.low is not None and estimate.high is not None:
-            of_limit = (estimate.low / limit, estimate.figure / limit, estimate.high / limit)
-        if estimate.error_share:
-            # What was stopped early was stopped because of what it showed: it counts for less.
-            reading = read_time(estimate.figure, limit, estimate.error_share / held**0.5)
-    stands = standing(estimate, limit, held=held)
-    return Shown(standing=stands, reading=reading, of_limit=of_limit)
+    return _shown(estimate, limit, held, read_time)
 
 
 def show_share(share: Share, limit: float, held: float) -> Shown:
     """A share of outcomes."""
+    return _shown(share, limit, held, read_share)
+
+
+def _shown(
+    found: Estimate | Share,
+    limit: float,
+    held: float,
+    read: Callable[[float, float, float], Reading],
+) -> Shown:
+    low, figure, high = found.low, found.figure, found.high
     of_limit = reading = None
-    if share.figure is not None and limit:
-        if share.low is not None and share.high is not None:
-            of_limit = (share.low / limit, share.figure / limit, share.high / limit)
-        if share.error_share:
-            reading = read_share(share.figure, limit, share.error_share / held**0.5)
-    stands = standing(share, limit, held=held)
+    if figure is not None and limit:
+        if low is not None and high is not None:
+            of_limit = (low / limit, figure / limit, high / limit)
+        if found.error_share:
+            # What was stopped early was stopped because of what it showed: it counts for less.
+            reading = read(figure, limit, found.error_share / held**0.5)
+    stands = standing(found, limit, held=held)
     return Shown(standing=stands, reading=reading, of_limit=of_limit)
 
 

@@ -360,23 +360,17 @@ def is_near(reading: Reading) -> bool:
 
 
 def _line(levels: Sequence[tuple[float, Reading]], widths: float) -> Crossing | None:
-    weights = [1 / (r.error**2 + (BENT * r.value) ** 2) for _, r in levels]
-    whole = sum(weights)
-    middle = sum(w * rate for w, (rate, _) in zip(weights, levels, strict=True)) / whole
-    height = sum(w * r.value for w, (_, r) in zip(weights, levels, strict=True)) / whole
-    spread = sum(w * (rate - middle) ** 2 for w, (rate, _) in zip(weights, levels, strict=True))
+    rates, values, errors = np.array([(rate, r.value, r.error) for rate, r in levels]).T
+    weights = 1 / (errors**2 + (BENT * values) ** 2)
+    whole = float(weights.sum())
+    middle, height = (float(weights @ column) / whole for column in (rates, values))
+    spread = float(weights @ (rates - middle) ** 2)
     if spread <= 0:
         return None
-    slope = (
-        sum(w * (rate - middle) * r.value for w, (rate, r) in zip(weights, levels, strict=True))
-        / spread
-    )
+    slope = float(weights @ ((rates - middle) * values)) / spread
     if slope <= 0:
         return None
-    off = sum(
-        w * (r.value - height - slope * (rate - middle)) ** 2
-        for w, (rate, r) in zip(weights, levels, strict=True)
-    )
+    off = float(weights @ (values - height - slope * (rates - middle)) ** 2)
     # Where the points lie off the line by more than their errors, all is less certain.
     more = max(1.0, off / (len(levels) - 2))
     reach = widths**2 * more
