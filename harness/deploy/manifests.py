@@ -6,11 +6,13 @@ The same commands stand in both. They name files by paths relative to the image'
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from string import Template
 from typing import Any
 
 import yaml
 
 from harness.config.run_config import METRICS_ADDRESS, TERM_GRACE
+from harness.deploy import path
 
 HOME = "/harness"
 """The work folder of the image."""
@@ -320,38 +322,15 @@ def _steps(wanted: Deployment) -> str:
         if wanted.sign_ins
         else ""
     )
-    return f"""# {name}: {wanted.workers} workers against {wanted.target}
-
-Needs Kubernetes 1.29 or later. Add `-n NAMESPACE` to each command.
-
-```sh
-# Once. Leave the secret out where the targets file names no variables for credentials.
-kubectl create secret generic {name}-secrets --from-env-file=FILE
-{signed}kubectl apply -k prepare
-
-# The run. Its preflight comes first; a run is started anew only after `delete`.
-kubectl apply -k run
-kubectl wait --for=condition=Ready --timeout=30m pod -l {_selector(name, "master")}
-kubectl logs -f job/{name}-master
-
-# Afterwards, however it went: end what was left, fetch the report, clean up.
-kubectl delete -k run
-kubectl apply -k after
-kubectl wait --for=condition=Complete --timeout=35m job/{name}-sweep
-kubectl logs job/{name}-sweep
-kubectl cp {name}-report:{HOME}/{REPORTS} {REPORTS}
-kubectl delete -k after
-```
-
-Why a preflight has failed: `kubectl logs job/{name}-master -c preflight`. The sweep fails (exit
-code 4) while anything is left open. `kubectl delete -k prepare` deletes the ledgers too: wait with
-it until nothing is left. Network policies need a network plugin that enforces them; the traffic
-between master and workers is neither signed nor encrypted.
-"""
-
-
-def _selector(name: str, component: str) -> str:
-    return ",".join(f"{key}={text}" for key, text in _labels(name, component).items())
+    return Template(path("kubernetes.md").read_text(encoding="utf-8")).substitute(
+        name=name,
+        workers=wanted.workers,
+        target=wanted.target,
+        master=",".join(f"{key}={text}" for key, text in _labels(name, "master").items()),
+        signed=signed,
+        home=HOME,
+        reports=REPORTS,
+    )
 
 
 def compose(wanted: Deployment) -> dict[str, str | bytes]:
