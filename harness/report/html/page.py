@@ -132,7 +132,7 @@ class Figures:
     single: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Folded:
     """Blocks that show when they are asked for."""
 

@@ -20,6 +20,7 @@ from harness.report.html.charts import (
     ORANGE,
     PURPLE,
     RED,
+    Chart,
     TimeCharts,
     band_texts,
     percentiles,
@@ -133,6 +134,8 @@ class RunCharts:
         yield from self.percentiles.values()
 
 
+TableColumn = tuple[str, Values, Callable[[float | None], str]]
+"""Its name, its values, and how one is written."""
 BY_SCHEDULE = (
     "Guests per second: due by the schedule, started, started late, and dropped (never started, "
     "for want of a free slot). Started below due means the load was not what was asked for."
@@ -242,62 +245,31 @@ def in_order(series: Series) -> list[str]:
 def _arrivals(series: Series, charts: TimeCharts, *, closed: bool) -> Figure | None:
     kinds = (("due", GREY), ("started", BLUE), ("late", ORANGE), ("dropped", RED))
     named = _present(series.rates, kinds[1:2] if closed else kinds)
-    if not named:
-        return None
-    return Figure(
-        key="arrivals",
-        title="Arrivals",
-        about=BY_TURNS if closed else BY_SCHEDULE,
-        chart=charts.lines(named, "/s"),
-        head=("From (UTC)", *(f"{name} /s" for name, _, _ in named)),
-        rows=_rows(series, [(series.parts_of("rates", name), number_text) for name, _, _ in named]),
-    )
+    chart = charts.lines(named, "/s") if named else None
+    columns = [(f"{name} /s", series.parts_of("rates", name), number_text) for name, _, _ in named]
+    about = BY_TURNS if closed else BY_SCHEDULE
+    return _over_time(series, "arrivals", "Arrivals", about, chart, columns)
 
 
 def _occupancy(series: Series, charts: TimeCharts) -> Figure | None:
-    return _totals(
-        series,
-        charts,
-        key="occupancy",
-        title="Occupancy",
-        about="Guests in session at once.",
-        names=(("occupancy", BLUE),),
-    )
+    chart, columns = _total(series, charts, "occupancy", BLUE)
+    about = "Guests in session at once."
+    return _over_time(series, "occupancy", "Occupancy", about, chart, columns)
 
 
 def _leftovers(series: Series, charts: TimeCharts) -> Figure | None:
-    return _totals(
-        series,
-        charts,
-        key="leftovers",
-        title="Leftovers",
-        about="Sessions whose guest has gone without proof that the session ended, so far.",
-        names=(("leftover", RED),),
-    )
+    chart, columns = _total(series, charts, "leftover", RED)
+    about = "Sessions whose guest has gone without proof that the session ended, so far."
+    return _over_time(series, "leftovers", "Leftovers", about, chart, columns)
 
 
-def _totals(
-    series: Series,
-    charts: TimeCharts,
-    *,
-    key: str,
-    title: str,
-    about: str,
-    names: Sequence[tuple[str, str]],
-) -> Figure | None:
-    named = [one for one in _present(series.sessions, names) if any(one[1])]
-    if not named:
-        return None
-    return Figure(
-        key=key,
-        title=title,
-        about=about,
-        chart=charts.lines(named),
-        head=("From (UTC)", *(name for name, _, _ in named)),
-        rows=_rows(
-            series, [(series.parts_of("sessions", name), count_text) for name, _, _ in named]
-        ),
-    )
+def _total(
+    series: Series, charts: TimeCharts, name: str, colour: str
+) -> tuple[Chart | None, list[TableColumn]]:
+    """How many sessions are in a class; no chart where there never was one."""
+    named = [one for one in _present(series.sessions, ((name, colour),)) if any(one[1])]
+    chart = charts.lines(named) if named else None
+    return chart, [(name, series.parts_of("sessions", name), count_text) for name, _, _ in named]
 
 
 def _operation(series: Series, charts: TimeCharts, name: str, *, key: str) -> Figure:
@@ -314,39 +286,26 @@ def _operation(series: Series, charts: TimeCharts, name: str, *, key: str) -> Fi
 
 def _failures(series: Series, charts: TimeCharts) -> Figure | None:
     named = [(name, series.failures[name]) for name in sorted(series.failures)]
-    if not named:
-        return None
-    return Figure(
-        key="failures",
-        title="Errors by outcome",
-        about="Operations that did not end well, over all operations.",
-        chart=charts.stacked(named),
-        head=("From (UTC)", *(name for name, _ in named)),
-        rows=_rows(
-            series, [(series.parts_of("failures", name), _none_is_none) for name, _ in named]
-        ),
-    )
+    chart = charts.stacked(named) if named else None
+    columns = [(name, series.parts_of("failures", name), _none_is_none) for name, _ in named]
+    about = "Operations that did not end well, over all operations."
+    return _over_time(series, "failures", "Errors by outcome", about, chart, columns)
 
 
 def _lag(series: Series, charts: TimeCharts) -> Figure | None:
     tags = ((LAG_ARRIVAL, "from arrival to our code", BLUE), (LAG_LOOP, "event loop", PURPLE))
-    named = [
-        (f"{label}, p99", series.bands_ms[tag][99.0], colour)
-        for tag, label, colour in tags
-        if tag in series.bands_ms
-    ]
-    if not named or series.parts is None:
+    if series.parts is None:
         return None
-    parts = [series.parts.bands_ms[tag][99.0] for tag, _, _ in tags if tag in series.parts.bands_ms]
-    return Figure(
-        key="lag",
-        title="Generator lag",
-        about="How late this machine was to look at what had already arrived, and to its own "
-        "timers. High values here mean that the load was not applied as planned.",
-        chart=charts.lines(named, "ms"),
-        head=("From (UTC)", *(name for name, _, _ in named)),
-        rows=_rows(series, [(values, ms_text) for values in parts]),
+    both = series.bands_ms.keys() & series.parts.bands_ms.keys()
+    known = [(tag, f"{label}, p99", colour) for tag, label, colour in tags if tag in both]
+    named = [(label, series.bands_ms[tag][99.0], colour) for tag, label, colour in known]
+    chart = charts.lines(named, "ms") if named else None
+    columns = [(label, series.parts.bands_ms[tag][99.0], ms_text) for tag, label, _ in known]
+    about = (
+        "How late this machine was to look at what had already arrived, and to its own timers. "
+        "High values here mean that the load was not applied as planned."
     )
+    return _over_time(series, "lag", "Generator lag", about, chart, columns)
 
 
 def _cpu(series: Series, charts: TimeCharts) -> Figure | None:
@@ -354,13 +313,34 @@ def _cpu(series: Series, charts: TimeCharts) -> Figure | None:
     if values is None:
         return None
     shares: Values = [None if value is None else value * 100 for value in values]
+    chart = charts.lines([("CPU", shares, GREEN)], "%")
+    columns = [("CPU", series.parts_of("process", "cpu"), _core_text)]
+    about = "The busiest process, as a share of one core."
+    return _over_time(series, "cpu", "Generator CPU", about, chart, columns)
+
+
+def _over_time(
+    series: Series,
+    key: str,
+    title: str,
+    about: str,
+    chart: Chart | None,
+    columns: Sequence[TableColumn],
+) -> Figure | None:
+    """A chart with the table that says the same; none without a chart."""
+    if chart is None:
+        return None
+    starts = () if series.parts is None else series.parts.starts_s
     return Figure(
-        key="cpu",
-        title="Generator CPU",
-        about="The busiest process, as a share of one core.",
-        chart=charts.lines([("CPU", shares, GREEN)], "%"),
-        head=("From (UTC)", "CPU"),
-        rows=_rows(series, [(series.parts_of("process", "cpu"), _core_text)]),
+        key=key,
+        title=title,
+        about=about,
+        chart=chart,
+        head=("From (UTC)", *(name for name, _, _ in columns)),
+        rows=[
+            [clock_text(start), *(text(values[place]) for _, values, text in columns)]
+            for place, start in enumerate(starts)
+        ],
     )
 
 
@@ -382,18 +362,6 @@ def _band_rows(series: Series, tag: str) -> list[list[str]]:
     columns += [[text or UNKNOWN for text in band_texts(parts, tag, q)] for q in BANDS]
     starts = map(clock_text, parts.starts_s)
     return [list(row) for row in zip(starts, *columns, strict=True)]
-
-
-def _rows(
-    series: Series, columns: Sequence[tuple[Values, Callable[[float | None], str]]]
-) -> list[list[str]]:
-    parts = series.parts
-    if parts is None:
-        return []
-    return [
-        [clock_text(start), *(text(values[place]) for values, text in columns)]
-        for place, start in enumerate(parts.starts_s)
-    ]
 
 
 def _none_is_none(value: float | None) -> str:

@@ -221,12 +221,8 @@ def _objectives(record: RunRecord) -> Section:
         Column("Margin", name_class="margin"),
     ]
     table = Table(label="Objectives", columns=columns, rows=rows, name="objectives", cards=True)
-    return Section(
-        key="objectives",
-        short="Objectives",
-        heading="Objectives",
-        blocks=[table if rows else _none("No objective was set for this run.")],
-    )
+    block = table if rows else _none("No objective was set for this run.")
+    return _section("objectives", "Objectives", block)
 
 
 def _objective_name(one: Objective) -> Markup:
@@ -249,15 +245,14 @@ def _margin(one: Objective) -> Markup:
 def _times(record: RunRecord, charts: RunCharts) -> Section:
     names = ordered(record.operations)
     if not names:
-        blocks: list[Block] = [_none("No operation was measured.")]
-        return Section(
-            key="times", short="How long it took", heading="How long it took", blocks=blocks
-        )
+        return _section("times", "How long it took", _none("No operation was measured."))
     first = [name for name in FELT if name in names]
     connecting = [name for name in CONNECTING if name in names]
     others = [name for name in names if name not in (*first, *connecting)]
     closed = story.is_closed(record)
-    blocks = [_percentiles(record, first or others, "Times that a customer feels", closed=closed)]
+    blocks: list[Block] = [
+        _percentiles(record, first or others, "Times that a customer feels", closed=closed)
+    ]
     if warm_up := story.warm_up_line(record):
         blocks.append(Text(f"{warm_up[:1].upper()}{warm_up[1:]}.", "aside"))
     figures = [charts.operations[name] for name in first[:2] if name in charts.operations]
@@ -272,16 +267,16 @@ def _times(record: RunRecord, charts: RunCharts) -> Section:
     if figures:
         blocks.insert(1, Figures(figures=figures))
     if rest:
-        blocks.append(Folded(summary="More charts over time", blocks=[Figures(figures=rest)]))
+        blocks.append(Folded("More charts over time", [Figures(figures=rest)]))
     if curves:
-        blocks.append(Folded(summary="Each percentile", blocks=[Figures(figures=curves)]))
+        blocks.append(Folded("Each percentile", [Figures(figures=curves)]))
     if record.parts:
-        blocks.append(Folded(summary="By the parts of the run", blocks=[_parts(record)]))
+        blocks.append(Folded("By the parts of the run", [_parts(record)]))
     if charts.intervals:
         blocks.append(
             Folded(
-                summary="How sure these figures are",
-                blocks=[
+                "How sure these figures are",
+                [
                     Text(
                         "Intervals that hold the true service time at 95 % each. They are taken "
                         "from blocks of time, so that good and bad minutes are allowed for.",
@@ -292,7 +287,7 @@ def _times(record: RunRecord, charts: RunCharts) -> Section:
             )
         )
     definitions = [Fact(name, OPERATIONS[name].definition) for name in names if name in OPERATIONS]
-    blocks.append(Folded(summary="What starts and ends each clock", blocks=[Facts(definitions)]))
+    blocks.append(Folded("What starts and ends each clock", [Facts(definitions)]))
     more = (
         Markup("")
         if closed
@@ -300,17 +295,16 @@ def _times(record: RunRecord, charts: RunCharts) -> Section:
             " <b>Corrected</b> counts from when the schedule said it was due: what customers wait."
         )
     )
-    return Section(
-        key="times",
-        short="How long it took",
-        heading="How long it took",
+    return _section(
+        "times",
+        "How long it took",
+        *blocks,
         lede=Markup(
             "<b>Service time</b> runs from our bytes being written to the answer's arrival: the "
             "service's own time.{} In 95 of 100 cases it took no longer than p95. "
             '<a href="#measuring-what-never-came-lower-bounds">What never came</a> counts as '
             "longer than the time waited: &gt; 2 s."
         ).format(more),
-        blocks=blocks,
     )
 
 
@@ -319,7 +313,7 @@ def _folded(
 ) -> Folded:
     figures = [charts.operations[name] for name in names if name in charts.operations]
     table = _percentiles(record, names, summary, closed=closed)
-    return Folded(summary=summary, blocks=[table, Figures(figures=figures)] if figures else [table])
+    return Folded(summary, [table, Figures(figures=figures)] if figures else [table])
 
 
 def _percentiles(record: RunRecord, names: Sequence[str], label: str, *, closed: bool) -> Table:
@@ -352,15 +346,14 @@ def _over_time(charts: RunCharts, series: Series | None) -> Section:
     figures = [*charts.load, *charts.trouble]
     if not figures or series is None:
         text = "No interval was recorded, so nothing can be shown over time."
-        return Section(key="time", short="Over time", heading="Over time", blocks=[_none(text)])
-    marked = _marked(charts)
-    return Section(
-        key="time",
-        short="Over time",
-        heading="Over time",
+        return _section("time", "Over time", _none(text))
+    return _section(
+        "time",
+        "Over time",
+        Figures(figures=figures, zoom=True),
+        *_marked(charts),
         lede="All charts over time share one axis (UTC): drag across one to zoom into all, "
         f"double-click to see the whole run. One step is {length_text(series.width_s)}.",
-        blocks=[Figures(figures=figures, zoom=True), *marked],
     )
 
 
@@ -375,7 +368,7 @@ def _marked(charts: RunCharts) -> list[Block]:
         blocks.append(Items(told[:MOST_INCIDENTS]))
         if len(told) > MOST_INCIDENTS:
             more = told[MOST_INCIDENTS:]
-            blocks.append(Folded(summary=f"{len(more)} more", blocks=[Items(more)]))
+            blocks.append(Folded(f"{len(more)} more", [Items(more)]))
     return blocks
 
 
@@ -417,13 +410,13 @@ def _sessions(record: RunRecord) -> Section:
         blocks.append(Text(Markup("To end what is left behind: {}").format(command), "todo"))
     blocks += _afterwards(record)
     blocks += _funnel(record)
-    return Section(
-        key="account",
+    return _section(
+        "account",
+        "What became of the sessions",
+        *blocks,
         short="Sessions",
-        heading="What became of the sessions",
         lede="Each session is in exactly one class. A leftover is a session without proof of its "
         "end. It may still be open at the service and hold an agent.",
-        blocks=blocks,
     )
 
 
@@ -468,7 +461,7 @@ def _funnel(record: RunRecord) -> list[Block]:
     return [
         *blocks,
         *([_facts(lengths)] if lengths else []),
-        Folded(summary="How far they came, step by step", blocks=[table]),
+        Folded("How far they came, step by step", [table]),
     ]
 
 
@@ -484,15 +477,12 @@ def _wire(record: RunRecord, series: Series | None) -> Section:
     if limits := limit_rows(record, series):
         refused = any(row.key == "refused" and row.figure not in ("0", UNKNOWN) for row in limits)
         shown: list[Block] = [Heading("Against the service's limits"), _facts(limits)]
-        blocks += (
-            shown if refused else [Folded(summary="Against the service's limits", blocks=shown[1:])]
-        )
-    return Section(
-        key="unusual",
-        short="Unusual events",
-        heading="Unusual events",
+        blocks += shown if refused else [Folded("Against the service's limits", shown[1:])]
+    return _section(
+        "unusual",
+        "Unusual events",
+        *blocks,
         lede="What the service sent or refused beside the usual course of a session.",
-        blocks=blocks,
     )
 
 
@@ -503,29 +493,25 @@ def _generator(record: RunRecord, charts: RunCharts) -> Section:
         more.append(Figures(figures=charts.generator))
     blocks: list[Block] = [
         _facts(rows[:GENERATOR_SHOWN]),
-        Folded(summary="Lag, memory and more", blocks=more),
+        Folded("Lag, memory and more", more),
     ]
-    return Section(
-        key="generator",
+    return _section(
+        "generator",
+        "The load generator",
+        *blocks,
         short="Generator",
-        heading="The load generator",
         lede=Markup(
             "Whether the machine that made the load was fit to. If it was late itself, its figures "
             "say little about the service "
             '(<a href="#measuring-lag-of-the-generator">when it counts as late</a>).'
         ),
-        blocks=blocks,
     )
 
 
 def _how(record: RunRecord) -> Section:
     rows = _facts(story.how_rows(record))
-    return Section(
-        key="how",
-        short="How it was run",
-        heading="How it was run",
-        blocks=[Folded(summary="Target, options and versions", blocks=[rows])],
-    )
+    block = Folded("Target, options and versions", [rows])
+    return _section("how", "How it was run", block)
 
 
 def _measuring() -> Section:
@@ -541,10 +527,13 @@ def _measuring() -> Section:
             ("stories-and-guests", "when a guest was served"),
         )
     )
-    blocks = [Folded(summary="The page of the manual", blocks=[Text(manual, "manual")])]
-    return Section(
-        key="measuring", short="How it is measured", heading=title, lede=links, blocks=blocks
-    )
+    block = Folded("The page of the manual", [Text(manual, "manual")])
+    return _section("measuring", title, block, short="How it is measured", lede=links)
+
+
+def _section(key: str, heading: str, *blocks: Block, lede: Cell = "", short: str = "") -> Section:
+    """A part of the page that its table of contents names."""
+    return Section(key=key, short=short or heading, heading=heading, lede=lede, blocks=blocks)
 
 
 def _facts(rows: Iterable[Row]) -> Facts:

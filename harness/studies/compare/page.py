@@ -152,7 +152,7 @@ def _page_times(found: Comparison) -> Section:
     blocks: list[Block] = [_change_table(told, reach)] if told else []
     if rest:
         summary = f"What can't be told: {len(rest)} of {len(ranked)}"
-        blocks.append(Folded(summary=summary, blocks=[_change_table(rest, reach)]))
+        blocks.append(Folded(summary, [_change_table(rest, reach)]))
     blocks += [Text(f"* {note}", "footnote") for note in notes]
     if not ranked:
         blocks.append(Text("Nothing was measured.", "none"))

@@ -67,8 +67,8 @@ PAGE = Page(
                 ),
                 Facts([Fact("<fact>", pill("<met>", "pass"), "<note>")]),
                 Folded(
-                    summary="<more>",
-                    blocks=[
+                    "<more>",
+                    [
                         Heading("<h>"),
                         Text("<text>" + small("<small>"), "aside"),
                         Items(["<item>"]),
@@ -86,7 +86,7 @@ def drawn() -> Page:
     one = Figure(
         key="k", title="<title>", about="<about>", chart=CHART, head=["<a>"], rows=[["<b>"]]
     )
-    blocks = [Folded(summary="s", blocks=[Figures(figures=[one], zoom=True)])]
+    blocks = [Folded("s", [Figures(figures=[one], zoom=True)])]
     return Page(
         title="t", kicker="k", about="a", tone="pass", headline="h", why="w",
         sections=[Section(heading="Charts", blocks=blocks)],
