@@ -3,8 +3,8 @@ change, its interval, and a word: faster, slower, no difference seen, or cannot 
 compares errors, leftovers and the generator's health, and first of all how the runs were set up.
 With several base runs it knows how much equal runs vary.
 
-exit code: 0 no deciding figure is worse by an amount that matters, 3 one is, 5 too little data, 6 a
-run is not valid itself
+exit code: 0 no deciding figure is worse by an amount that matters, 3 one is, 5 too little data, 6
+one of the runs is INVALID
 """
 
 from harness.cli.parsing import Command, Namespace, argument, option
