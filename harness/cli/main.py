@@ -112,15 +112,11 @@ def _main(argv: Sequence[str]) -> int:
         if error.ctx is not None:
             print(f"see {error.ctx.command_path} --help", file=sys.stderr)
         return ExitCode.USAGE
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return ExitCode.CONFIG
-    except PreflightRefused as error:
-        print(f"error: {error}", file=sys.stderr)
-        return ExitCode.PREFLIGHT
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
-        return ExitCode.INVALID
+        if isinstance(error, ConfigError):
+            return ExitCode.CONFIG
+        return ExitCode.PREFLIGHT if isinstance(error, PreflightRefused) else ExitCode.INVALID
     except OSError as error:  # of files: what the network does has errors of our own
         place = f"{error.filename}: " if error.filename else ""
         print(f"error: {place}{error.strerror or error}", file=sys.stderr)

@@ -43,8 +43,8 @@ def erlang_c(load: float, servers: int) -> float:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Queue:
-    """An M/M/c queue: Poisson arrivals, exponential service, first come first served."""
+class _Servers:
+    """Poisson arrivals, exponential service, first come first served."""
 
     arrivals_per_s: float
     service_s: float
@@ -57,6 +57,11 @@ class Queue:
     def load(self) -> float:
         """Offered load in erlangs: the mean number of busy servers if there were enough."""
         return self.arrivals_per_s * self.service_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue(_Servers):
+    """An M/M/c queue."""
 
     @property
     def utilisation(self) -> float:
@@ -117,26 +122,14 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImpatientQueue:
+class ImpatientQueue(_Servers):
     """Erlang A (M/M/c+M): as Queue, but who waits leaves after an exponential patience."""
 
-    arrivals_per_s: float
-    service_s: float
-    servers: int
     patience_s: float
 
     def __post_init__(self) -> None:
-        _need(
-            arrivals=self.arrivals_per_s,
-            service=self.service_s,
-            servers=self.servers,
-            patience=self.patience_s,
-        )
-
-    @property
-    def load(self) -> float:
-        """Offered load in erlangs."""
-        return self.arrivals_per_s * self.service_s
+        _Servers.__post_init__(self)
+        _need(patience=self.patience_s)
 
     @property
     def wait_probability(self) -> float:

@@ -224,9 +224,6 @@ def _table(findings: Sequence[Finding]) -> Section:
     for one in findings:
         start, end = _ends(one)
         found, unit = one.trend, one.watched.unit
-        between = (
-            "" if found.low is None else f"{_amount(one, found.low)} to {_amount(one, found.high)}"
-        )
         rows.append(
             (
                 one.name,
@@ -235,7 +232,7 @@ def _table(findings: Sequence[Finding]) -> Section:
                 with_unit(start, unit),
                 with_unit(end, unit),
                 _amount(one, found.change),
-                between,
+                _between(one),
                 duration_text(found.cut_s),
                 _limit(one),
             )
@@ -374,6 +371,12 @@ def _amount(finding: Finding, value: float | None) -> str:
     return ("+" if value > 0 else "") + with_unit(float(f"{value:.2g}"), unit)
 
 
+def _between(finding: Finding) -> str:
+    """Where the change lies; empty where that can't be told."""
+    low, high = finding.trend.low, finding.trend.high
+    return "" if low is None else f"{_amount(finding, low)} to {_amount(finding, high)}"
+
+
 def _news(finding: Finding) -> str:
     """What happened to a figure that drifts, for whoever reads one sentence only."""
     found = finding.trend
@@ -492,10 +495,8 @@ def show_drift(report: DriftReport, console: Console) -> None:
             finding.name,
             str(finding.side),
             Text(str(found.verdict), style=STYLES[found.verdict]),
-            _amount_text(found, found.change),
-            ""
-            if found.low is None
-            else f"{_amount_text(found, found.low)} to {_amount_text(found, found.high)}",
+            _amount(finding, found.change),
+            _between(finding),
             _remark(found),
         )
     if report.leak is not None:
@@ -512,12 +513,6 @@ def show_drift(report: DriftReport, console: Console) -> None:
     console.print(f"\n{report.sentence}", style="bold")
     for assumption in assumptions(report):
         console.print(assumption, style="dim")
-
-
-def _amount_text(found: Trend, value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:+.1%}" if found.relative else f"{value:+.3g}"
 
 
 def _remark(found: Trend) -> str:

@@ -94,16 +94,16 @@ class Trend:
     """
 
     verdict: Drift
-    change: float | None
-    low: float | None
-    high: float | None
     relative: bool
-    slope_per_h: float | None
-    slope_low_per_h: float | None
-    slope_high_per_h: float | None
-    level: float | None
     span_s: float
     points: int
+    change: float | None = None
+    low: float | None = None
+    high: float | None = None
+    slope_per_h: float | None = None
+    slope_low_per_h: float | None = None
+    slope_high_per_h: float | None = None
+    level: float | None = None
     cut_s: float = 0.0
     """what was cut off at the start as warm-up"""
     longer_s: float | None = None
@@ -559,14 +559,7 @@ def _undecided(
     """Nothing can be said of a slope; a change of level is one all the same."""
     return Trend(
         verdict=Drift.UNDECIDED if step is None else Drift.DRIFTING,
-        change=None,
-        low=None,
-        high=None,
         relative=relative,
-        slope_per_h=None,
-        slope_low_per_h=None,
-        slope_high_per_h=None,
-        level=None,
         span_s=span_s,
         points=points,
         cut_s=cut_s,

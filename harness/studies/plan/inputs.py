@@ -14,7 +14,7 @@ from harness.studies.calibrate.calibration import CALIBRATION, read_calibration
 from harness.studies.capacity.answer import highest_met
 from harness.studies.capacity.runner import resume_search
 from harness.studies.capacity.search import Found, Raised, answer
-from harness.studies.plan.model import Capacity, Wanted
+from harness.studies.plan.model import GUESTS_PER_S, Capacity, Wanted
 from harness.units import duration_text, rate_per_s, seconds
 from harness.workload.schedule import BusyHour, busy_hour, read_profile
 
@@ -36,17 +36,6 @@ WINDOW_S = 6 * 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Machines:
-    """What one generator machine carries, and who says so."""
-
-    guests: float
-    guests_per_s: float
-    messages_per_s: float
-    processes: int
-    source: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
     """What is wanted, and from where the machines' and the arrivals' figures are known.
 
@@ -62,7 +51,7 @@ class Inputs:
 
 def read_inputs(args: argparse.Namespace) -> Inputs:
     """All of it, nothing written yet. ConfigError names the option, or file and line."""
-    machines = _read_machines(args)
+    carries, machines = _read_machines(args)
     if (args.chats_per_hour is None) == (args.profile is None):
         raise ConfigError("give either --chats-per-hour or --from CSV")
     if args.profile is None:
@@ -102,15 +91,12 @@ def read_inputs(args: argparse.Namespace) -> Inputs:
             leftover_s=seconds(args.leftover_time, "--leftover-time"),
             ai_tokens=None if tokens is None else _number("--ai-tokens-per-guest", tokens),
             capacity=None if args.capacity is None else read_capacity(args.capacity),
-            machine_guests=machines.guests,
-            machine_guests_per_s=machines.guests_per_s,
-            machine_messages_per_s=machines.messages_per_s,
-            machine_processes=machines.processes,
+            **carries,
             **_caps(terms),
         )
     return Inputs(
         wanted=wanted,
-        machines=machines.source,
+        machines=machines,
         arrivals=how,
         target=target,
         guarded=terms is not None and terms.guarded,
@@ -150,39 +136,42 @@ def read_capacity(text: str) -> Capacity:
     )
 
 
-def _read_machines(args: argparse.Namespace) -> Machines:
-    """By the options, else by a calibration, else by defaults. ConfigError names the option."""
+def _read_machines(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """What one generator machine carries, as fields of :class:`Wanted`, and who says so.
+
+    By the options, else by a calibration, else by defaults. ConfigError names the option.
+    """
     path = args.calibration or args.reports / CALIBRATION
-    guests, guests_per_s, messages_per_s = 5000.0, 50.0, 1000.0
-    processes, source = 1, "not calibrated: harness calibrate measures this machine"
+    carries: dict[str, Any] = {}
+    source = "not calibrated: harness calibrate measures this machine"
     if args.calibration is not None or path.is_file():
         found = read_calibration(path)
         best = found.best()
+        carries["machine_processes"] = found.processes
         if best.sessions is not None:
-            guests = float(best.sessions.room)
+            carries["machine_guests"] = float(best.sessions.room)
         if best.guests is not None:
-            guests_per_s = best.guests.safe_per_s
+            carries["machine_guests_per_s"] = best.guests.safe_per_s
         if best.messages is not None:
-            messages_per_s = best.messages.safe_per_s
-        processes = found.processes
+            carries["machine_messages_per_s"] = best.messages.safe_per_s
         source = f"machines like {found.host or 'this one'}, calibrated {found.made[:10]}"
         if best.disturbed:
             source += f" {best.disturbed}"
         if best.guests is None:
-            source += f"; new guests a second were not measured, {guests_per_s:g} are assumed"
-    if args.guests_per_machine is not None:
-        guests = _number("--guests-per-machine", args.guests_per_machine)
-    if args.rate_per_machine is not None:
-        guests_per_s = rate_per_s(args.rate_per_machine, "--rate-per-machine")
-    if args.messages_per_machine is not None:
-        messages_per_s = rate_per_s(args.messages_per_machine, "--messages-per-machine")
-    return Machines(
-        guests=guests,
-        guests_per_s=guests_per_s,
-        messages_per_s=messages_per_s,
-        processes=processes,
-        source=source,
-    )
+            source += f"; new guests a second were not measured, {GUESTS_PER_S:g} are assumed"
+    for option, key, read in (
+        ("guests", "machine_guests", _number),
+        ("rate", "machine_guests_per_s", _rate),
+        ("messages", "machine_messages_per_s", _rate),
+    ):
+        text = getattr(args, f"{option}_per_machine")
+        if text is not None:
+            carries[key] = read(f"--{option}-per-machine", text)
+    return carries, source
+
+
+def _rate(option: str, text: str) -> float:
+    return rate_per_s(text, option)
 
 
 def _read_busy_hour(file: Path) -> BusyHour:

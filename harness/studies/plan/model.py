@@ -21,6 +21,8 @@ SAME = 0.2
 """A search's guests and the plan's differ by no more in session length and messages."""
 SPARE = 1.1
 """Slots of the test over what chance asks for."""
+GUESTS_PER_S = 50.0
+"""New ones that a machine carries of which nothing is known."""
 MOST_BUSY = 0.9
 MOST_GIVE_UP = 0.05
 SESSIONS_OF_A_TEST = 3
@@ -90,7 +92,7 @@ class Wanted:
     most_per_min: float | None = None
     most_sessions: int | None = None
     machine_guests: float = 5000.0
-    machine_guests_per_s: float = 50.0
+    machine_guests_per_s: float = GUESTS_PER_S
     machine_messages_per_s: float = 1000.0
     machine_processes: int = 1
 
