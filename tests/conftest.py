@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,7 +47,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "all"))
 
 # Fixtures that start processes: what asks for one, by whatever way, is a test of processes.
 STARTERS = {"browser", "shared_simulator", "simulate"}
+# Tests of what decides and touches nothing: they have to reach nearly every branch of it.
+PURE = {"conform", "judge", "measure", "protocol", "studies", "workload"}
 
+TESTS = Path(__file__).parent
 _started: list[str] = []
 
 
@@ -78,10 +82,13 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what starts processes through a fixture."""
+    """Mark what starts processes through a fixture, and what coverage counts."""
     for item in items:
         if STARTERS & set(getattr(item, "fixturenames", ())):
             item.add_marker("process")
+        others = [item.get_closest_marker(name) for name in ("process", "slow", "long")]
+        if not any(others) and item.path.relative_to(TESTS).parts[0] in PURE:
+            item.add_marker("pure")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -134,8 +141,11 @@ def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] 
 
 @contextlib.contextmanager
 def _turn(config: pytest.Config, *, alone: bool) -> Iterator[None]:
-    """The right to run beside the tests of the other processes, or without them."""
-    if "PYTEST_XDIST_WORKER" not in os.environ:  # one process: one test at a time
+    """The right to run beside the tests of the other processes, or without them.
+
+    Those of another ``pytest`` of this checkout are kept apart as well.
+    """
+    if not hasattr(config, "cache"):  # switched off
         yield
         return
     assert config.cache is not None
