@@ -199,7 +199,7 @@ def check_limits(found: Mapping[str, int], *, connections_per_min: int | None) -
 def check_clock(offset_s: float | None) -> Check:
     """This machine's clock against the service's."""
     if offset_s is None:
-        return Check.skipped("clock", "the service told no time")
+        return Check.skipped("clock", "the service sent no time")
     off = abs(offset_s) > CLOCK_OFF_S
     return (Check.warn if off else Check.ok)(
         "clock",

@@ -130,7 +130,7 @@ SWEEP: MappingProxyType[str, str] = MappingProxyType(
     {
         "when": "Done",
         "by": "With",
-        "settled": "Sessions proved ended by it",
+        "settled": "Sessions it proved ended",
         "left": "Sessions still without proof of an end",
         "left behind at the end of the run": "Left behind at the end of the run",
         "still left": "Still left",
@@ -144,19 +144,19 @@ AUDIT: MappingProxyType[str, str] = MappingProxyType(
         "leftovers": "Open at the service, no proof of an end",
         "cleared_yet_open": "Open at the service in spite of the proof",
         "not_in_ledger": "Open, of this run, not in the ledger",
-        "unknown": "Of which the service does not tell how they stand",
-        "left_out": "Open conversations that it lists and does not give",
+        "unknown": "Conversations whose state the service did not show",
+        "left_out": "Open conversations listed without their details",
         "damaged": "Ledger files that may hide sessions",
-        "refused": "What the service would not tell",
+        "refused": "What the service refused to show",
         "cleared": "Cleared by their guests",
         "wrap_up": "Guest gone, agent still in wrap-up",
         "others": "Open conversations of others",
         "ends": "Conversations whose end is known",
         "looks": "Times asked",
-        "deadline_s": "Asked for at most",
+        "deadline_s": "Asked again for at most",
         "waited_for_rate_limits_s": "Waited for the Platform API's limits",
         "matched_by": "Matched to sessions",
-        "observed": "Counted now, whoever's they are",
+        "observed": "Open now, of all guests",
     }
 )
 COUNTED: MappingProxyType[str, str] = MappingProxyType(
@@ -282,7 +282,7 @@ def disagreements(record: RunRecord, series: Series | None) -> list[str]:
     if STILL_GOING in record.reasons:
         return []  # the files grow while they are read
     if series is None:
-        return ["There are no interval files beside the record: nothing can be shown over time."]
+        return ["The interval files are missing, so nothing can be shown over time."]
     names = ordered(record.operations)
     found = []
     for what, differences in (
@@ -294,7 +294,7 @@ def disagreements(record: RunRecord, series: Series | None) -> list[str]:
         if known:
             more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
             found.append(
-                f"The record and the files beside it differ in {what}: "
+                f"The record and the other files of the run differ in {what}: "
                 f"{', '.join(known[:SHOWN])}{more}; {WHY}."
             )
     return found

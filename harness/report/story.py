@@ -95,7 +95,7 @@ def workload_line(record: RunRecord) -> str:
     """Open or closed, and what that means here; empty where it is not recorded."""
     how = record.how
     if record.workload == "open":
-        return f"open workload: guests come by a schedule, {how.arrivals or UNKNOWN}"
+        return f"open workload: guests arrive by schedule: {how.arrivals or UNKNOWN}"
     if record.workload == "closed":
         many = "some" if how.slots is None else f"{how.slots:,}"
         return f"closed workload: {many} guests at a time, the next comes when one has left"
@@ -382,7 +382,7 @@ def generator_rows(record: RunRecord) -> list[Row]:
         return " · ".join(parts) or UNKNOWN
 
     stamps = {
-        "kernel": "by the kernel, before our own process was asked",
+        "kernel": "by the kernel, as they came in",
         "userspace": "by our process: stalls of the generator count as the service's time",
     }
     rows = (
@@ -394,8 +394,13 @@ def generator_rows(record: RunRecord) -> list[Row]:
         ),
         ("cpu", "Highest CPU of one process", _cores(found.cpu_max), "of one core"),
         ("workers_lost", "Worker processes lost", count_text(found.workers_lost), ""),
-        ("lag_loop", "Event loop late for its timers", lag(found.lag_loop_ms), "by time"),
-        ("lag_arrival", "From arrival to our code", lag(found.lag_arrival_ms), "by messages"),
+        ("lag_loop", "Event loop lag", lag(found.lag_loop_ms), "by time"),
+        (
+            "lag_arrival",
+            "From arrival until our code read it",
+            lag(found.lag_arrival_ms),
+            "by messages",
+        ),
         ("stamps", "Arrivals stamped", stamps.get(found.arrival_stamps or "", UNKNOWN), ""),
         ("workers", "Worker processes", count_text(found.workers), ""),
         ("rss", "Highest memory of one process", _mb(found.rss_mb_max), ""),
@@ -507,11 +512,11 @@ def notices(record: RunRecord) -> list[str]:
     for one in record.how.overridden:
         rule, reason, said = (one.get(key, UNKNOWN) for key in ("rule", "reason", "said"))
         found.append(f"The guard's rule “{rule}” was overridden ({reason}). It said: {said}.")
-    found += [f"Said before the run: {sentence}." for sentence in record.how.foreseen]
+    found += [f"Warned before the run: {sentence}." for sentence in record.how.foreseen]
     if refused := record.how.refused_messages:
         kinds = ", ".join(f"{count_text(many)} {why}" for why, many in sorted(refused.items()))
         found.append(f"The master's port refused messages: {kinds}.")
-    found += [f"Sent home: {why}." for why in record.how.sent_home]
+    found += [f"Turned away: {why}." for why in record.how.sent_home]
     for worker, ahead_s in record.how.clocks.items():
         way = "ahead of" if ahead_s > 0 else "behind"
         found.append(

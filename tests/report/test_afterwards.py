@@ -17,7 +17,7 @@ def test_a_sweep_tells_how_its_sessions_ended() -> None:
         3, 1, by="harness sweep", endings={"cleared": 2, "gone": 1, "clear_refused": 1}
     )
     found = told(sweep_rows({**block, "verdict": VERDICT_STAYS}))
-    assert found["Sessions proved ended by it"] == "3"
+    assert found["Sessions it proved ended"] == "3"
     assert found["Sessions still without proof of an end"] == "1"
     assert found["Were over already: the service no longer knew them"] == "1"
     assert found["Could not be cleared: the deployment has Clear Conversation switched off"] == "1"
@@ -43,8 +43,8 @@ def test_an_audit_names_what_is_open() -> None:
     assert found["Open at the service in spite of the proof"] == "0"
     assert found["Conversations the service showed"] == "—"
     assert found["Conversations whose end is known"].startswith("1,100 of 1,195 cleared 3 seem")
-    assert found["Asked for at most"] == "2m"
-    assert found["Counted now, whoever's they are"] == "2 oWaiting"
+    assert found["Asked again for at most"] == "2m"
+    assert found["Open now, of all guests"] == "2 oWaiting"
     assert found["Done"] == "2026-11-24 09:24:21 UTC"
 
 

@@ -88,7 +88,7 @@ def test_what_an_audit_added_is_held_against_its_own_file(run_dir: Path) -> None
 
 
 def test_what_is_not_there_and_what_still_grows(run_dir: Path) -> None:
-    assert "no interval files" in disagreements(read_record(run_dir), None)[0]
+    assert "interval files are missing" in disagreements(read_record(run_dir), None)[0]
     change(run_dir, lambda record: record.update(reasons=[STILL_GOING], operations={}))
     assert disagreements(read_record(run_dir), None) == []
     change(run_dir, lambda record: record.update(reasons=[], operations={"x": {"count": None}}))

@@ -72,7 +72,7 @@ def test_it_is_said_everywhere(tmp_path: Path) -> None:
 
 def test_open_and_closed_are_said_first_and_a_closed_run_shows_no_schedule(tmp_path: Path) -> None:
     opened, closed = shown(RECORD), shown({**RECORD, "workload": "closed"})
-    assert opened.lstrip().startswith("open workload: guests come by a schedule, 120 guests/min")
+    assert opened.lstrip().startswith("open workload: guests arrive by schedule: 120 guests/min")
     assert closed.lstrip().startswith("closed workload: 40 guests at a time")
     assert ("corrected" in opened, "corrected" in closed) == (True, False)
     texts = [

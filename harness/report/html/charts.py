@@ -327,7 +327,7 @@ class TimeCharts:
             Key(text="to p99", colour=f"{colour}48", shape="band"),
         ]
         if bounded:
-            legend.append(Key(text="at least so long: some never came", colour=RED))
+            legend.append(Key(text="lower bound: some answers never came", colour=RED))
         return self._chart(drawing, up, legend, texts)
 
     def stacked(self, named: Sequence[tuple[str, Values]]) -> Chart:
@@ -493,7 +493,11 @@ def percentiles(
                 Key(text=name, colour=colour, shape=shape)
                 for name, _, _, colour, shape in curves[::-1]
             ),
-            *([Key(text="beyond it nothing came", colour=RED, shape="dash")] if missing else ()),
+            *(
+                [Key(text="above it are those that never came", colour=RED, shape="dash")]
+                if missing
+                else ()
+            ),
         ],
         caption="percentile",
         readings=_readings(texts),

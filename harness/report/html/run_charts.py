@@ -98,7 +98,9 @@ def _silent(series: Series) -> Iterator[Incident]:
     end = max((at_s for at_s, _ in series.last.values()), default=0.0)
     for worker, (at_s, phase) in series.last.items():
         if phase != Phase.ENDED and end - at_s > SILENT_BINS * series.width_s:
-            yield Incident(t=at_s, text=f"last word of process {worker}, well before the end")
+            yield Incident(
+                t=at_s, text=f"process {worker} reported for the last time, well before the end"
+            )
 
 
 def _pauses(series: Series) -> Iterator[Incident]:
@@ -138,7 +140,7 @@ TableColumn = tuple[str, Values, Callable[[float | None], str]]
 """Its name, its values, and how one is written."""
 BY_SCHEDULE = (
     "Guests per second: due by the schedule, started, started late, and dropped (never started, "
-    "for want of a free slot). Started below due means the load was not what was asked for."
+    "for want of a free slot). Where started is below due, the load was not the planned one."
 )
 BY_TURNS = "Guests per second. In a closed workload the next one comes when one has left."
 NOTHING = RunCharts()
@@ -192,9 +194,9 @@ def _heat(series: Series, charts: TimeCharts) -> Figure | None:
     return Figure(
         key="heat",
         title="Replies by the time they took",
-        about="Each cell counts the replies of one stretch of time (across) that took so long (up, "
-        "logarithmic). Two dark bands mean two kinds of replies; a band that climbs means the "
-        "service is slowing down.",
+        about="Each cell counts replies: from left to right by when they came, upwards by how long "
+        "they took (logarithmic). Two dark bands mean two kinds of replies. A band that climbs "
+        "means that the service is slowing down.",
         chart=charts.heat(),
         head=("From (UTC)", "Replies", "p50", "p95", "p99"),
         rows=_band_rows(series, service_tag("reply")),
@@ -259,7 +261,7 @@ def _occupancy(series: Series, charts: TimeCharts) -> Figure | None:
 
 def _leftovers(series: Series, charts: TimeCharts) -> Figure | None:
     chart, columns = _total(series, charts, "leftover", RED)
-    about = "Sessions whose guest has gone without proof that the session ended, so far."
+    about = "Sessions without proof of their end, of guests who have left by then."
     return _over_time(series, "leftovers", "Leftovers", about, chart, columns)
 
 
@@ -288,7 +290,7 @@ def _failures(series: Series, charts: TimeCharts) -> Figure | None:
     named = [(name, series.failures[name]) for name in sorted(series.failures)]
     chart = charts.stacked(named) if named else None
     columns = [(name, series.parts_of("failures", name), _none_is_none) for name, _ in named]
-    about = "Operations that did not end well, over all operations."
+    about = "Operations that failed, all kinds together."
     return _over_time(series, "failures", "Errors by outcome", about, chart, columns)
 
 
@@ -302,7 +304,7 @@ def _lag(series: Series, charts: TimeCharts) -> Figure | None:
     chart = charts.lines(named, "ms") if named else None
     columns = [(label, series.parts.bands_ms[tag][99.0], ms_text) for tag, label, _ in known]
     about = (
-        "How late this machine was to look at what had already arrived, and to its own timers. "
+        "How late this machine was to read what had arrived, and how late its own timers fired. "
         "High values here mean that the load was not applied as planned."
     )
     return _over_time(series, "lag", "Generator lag", about, chart, columns)

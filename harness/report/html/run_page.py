@@ -91,8 +91,7 @@ def run_page(record: RunRecord, series: Series | None) -> str:
                 _measuring(),
             ],
             foot=Markup(
-                "<code>harness report {}</code> makes it again from the run directory. "
-                "A dash means: not recorded."
+                "<code>harness report {}</code> makes this page again. A dash means: not recorded."
             ).format(record.run_id),
         )
     )
@@ -148,7 +147,7 @@ def tiles(record: RunRecord) -> list[Tile]:
         Tile(
             figure=count_text(None if closed else arrivals.dropped),
             name="turned away by the generator",
-            note="nobody is due" if closed else _of(arrivals.due, "due"),
+            note="there is no schedule" if closed else _of(arrivals.due, "due"),
             bad=bool(arrivals.dropped),
         ),
         Tile(
@@ -278,8 +277,8 @@ def _times(record: RunRecord, charts: RunCharts) -> Section:
                 "How sure these figures are",
                 [
                     Text(
-                        "Intervals that hold the true service time at 95 % each. They are taken "
-                        "from blocks of time, so that good and bad minutes are allowed for.",
+                        "95 % confidence intervals of the service times. They are taken from "
+                        "blocks of time, so they allow for good and bad minutes.",
                         "lede",
                     ),
                     _plain(("Operation", "Samples", "p50", "p95", "p99"), charts.intervals),
@@ -473,7 +472,7 @@ def _wire(record: RunRecord, series: Series | None) -> Section:
     if unseen:
         blocks.append(Text(f"Looked for and never seen: {', '.join(unseen)}.", "aside"))
     if not blocks:
-        blocks.append(_none("Nothing of the kind was recorded."))
+        blocks.append(_none("None was recorded."))
     if limits := limit_rows(record, series):
         refused = any(row.key == "refused" and row.figure not in ("0", UNKNOWN) for row in limits)
         shown: list[Block] = [Heading("Against the service's limits"), _facts(limits)]
@@ -482,7 +481,7 @@ def _wire(record: RunRecord, series: Series | None) -> Section:
         "unusual",
         "Unusual events",
         *blocks,
-        lede="What the service sent or refused beside the usual course of a session.",
+        lede="What the service sent or refused outside the usual course of a session.",
     )
 
 
@@ -501,8 +500,8 @@ def _generator(record: RunRecord, charts: RunCharts) -> Section:
         *blocks,
         short="Generator",
         lede=Markup(
-            "Whether the machine that made the load was fit to. If it was late itself, its figures "
-            "say little about the service "
+            "Was the machine that generated the load fast enough? If it was late itself, the "
+            "figures say little about the service "
             '(<a href="#measuring-lag-of-the-generator">when it counts as late</a>).'
         ),
     )

@@ -220,12 +220,12 @@ ASSUMES = (
     "A guest's texts are short, and each is answered by one message.",
     f"A generator is late when its lag is above {SPOILED_MS:g} ms at the 99th percentile, half of "
     "what voids a run.",
-    "Rates grow with the machines: two of them make twice as much.",
+    "Two machines generate twice as much as one.",
 )
 COULD_NOT_TELL = (
-    "What the network between here and a real service takes or delays.",
-    "How much more it would be without the simulator, which had its share of the processor.",
-    "Whether the machine goes on like this for hours: the rises last minutes.",
+    "What the network on the way to a real service limits or delays.",
+    "How much more it can generate without the simulator, which took its share of the CPU.",
+    "Whether the machine can keep this up for hours: each ramp lasts minutes.",
 )
 NAMES = {"plain": "plain", "tls": "TLS"}
 
@@ -340,9 +340,8 @@ def write_calibration_page(folder: Path, found: Calibration) -> Path:
         sections=[
             Section(
                 heading="Every figure",
-                lede=f"To count on are {SAFE:.0%} of the rates that were reached, because a rate "
-                "at the edge is spoiled by the first bad minute. Sessions are what memory, files "
-                "and ports have room for.",
+                lede=f"Count on {SAFE:.0%} of the rates that were reached: the first bad minute "
+                "spoils a rate at the edge. Sessions: as many as memory, files and ports allow.",
                 blocks=[Table(label="Every figure", columns=columns, rows=cells, cards=True)],
             ),
             Section(heading="What this assumes", blocks=[Items(ASSUMES)]),
@@ -366,9 +365,9 @@ def _why(best: Carried) -> str:
             "vouched for. Calibrate again on a quiet machine."
         )
     return (
-        "So much load can come from this machine before its own lateness would show in the "
-        "figures. The simulator ran on the same machine and took its share of it: against a real "
-        "service it can be more."
+        "This machine can generate so much load before its own lag shows in the figures. The "
+        "simulator ran on the same machine and took its share: against a real service it can be "
+        "more."
     )
 
 

@@ -191,8 +191,8 @@ def drift_page(run: str, report: DriftReport) -> Page:
         why=_why(report),
         tiles=_tiles(report, max(spans, default=0.0)),
         sections=sections,
-        foot="Slopes by Theil and Sen, intervals by resampling blocks of time; what a figure owes "
-        "to the load is taken out first.",
+        foot="Slopes by Theil and Sen, intervals by resampling blocks of time; the effect of the "
+        "load is removed first.",
     )
 
 
@@ -260,7 +260,7 @@ def assumptions(report: DriftReport) -> list[str]:
     found = [
         "One error rate of 5 % holds for all figures together, for their slopes and for one "
         "sudden change of each.",
-        "What a figure owes to the number of guests in session is taken out before it is judged.",
+        "The effect of the number of guests in session on a figure is removed before it is judged.",
     ]
     span_s = max((one.trend.span_s for one in report.findings), default=0.0)
     if span_s < DAY_S:

@@ -197,7 +197,7 @@ def trend(
         most = spread / span_s
         slopes = (-most, min(max(slope, -most), most), most)
     else:
-        note = f"neighbouring points are so alike that all are worth only {worth:.1f} of them"
+        note = f"neighbouring points are correlated: all of them count as {worth:.1f} independent"
         return undecided(series.size, note, step)
     low, change, high = (float(s) * span_s / scale for s in slopes)
     verdict = Drift.UNDECIDED

@@ -215,5 +215,5 @@ def test_a_curve_ends_where_the_rest_never_came() -> None:
     assert values[-1] == pytest.approx(90, rel=1e-2)
     chart = percentiles(came, None, (10, 0))
     assert paths(chart, "incident")
-    assert [key.text for key in chart.legend] == ["service", "beyond it nothing came"]
+    assert [key.text for key in chart.legend] == ["service", "above it are those that never came"]
     assert not paths(percentiles(came, None), "incident")

@@ -35,7 +35,7 @@ def test_a_process_that_falls_silent_is_marked(tmp_path: Path) -> None:
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:30]))
     [incident] = find_incidents(series(run_dir))
-    assert incident.text == "last word of process w1, well before the end"
+    assert incident.text == "process w1 reported for the last time, well before the end"
     assert incident.t == START_S + 30
     path.write_bytes(b"".join(lines[:30]).replace(b'"running"', b'"ended"'))
     assert find_incidents(series(run_dir)) == []

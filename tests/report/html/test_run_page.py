@@ -167,7 +167,7 @@ def test_hostile_text_stays_text(run_dir: Path, tmp_path: Path) -> None:
 def test_a_record_without_intervals_says_what_is_missing(run_dir: Path, tmp_path: Path) -> None:
     shutil.copy(run_dir / "run.json", tmp_path)
     text = Outline(write_reports(tmp_path, ["html"])[0].read_text()).text
-    assert "no interval files beside the record" in text
+    assert "interval files are missing" in text
     assert "nothing can be shown over time" in text
 
 

@@ -232,7 +232,7 @@ def test_too_little_and_too_alike_is_undecided_with_the_reason() -> None:
     assert near.low == -(near.high or 0)
     found = trend(at, 800 + 5 * steps)
     assert found.verdict is Drift.UNDECIDED
-    assert "so alike" in found.note
+    assert "are correlated" in found.note
 
 
 def test_an_undecided_run_says_how_much_longer_would_decide() -> None:
