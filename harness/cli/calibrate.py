@@ -48,7 +48,7 @@ COMMAND = Command(
         option(
             "--processes N", "worker processes (default: one less than there are cores)", type=int
         ),
-        option("--rise TIME", "length of each rise", default="40s"),
+        option("--rise TIME", "length of each ramp", default="40s"),
         option("--top RATE", "highest rate of new guests (default: what the ports allow)"),
         option("--top-messages RATE", "highest rate of messages (default: 10000/s per process)"),
         option("--speakers N", "guests that send messages", default=1000),

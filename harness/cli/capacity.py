@@ -197,7 +197,11 @@ COMMAND = Command(
         option(
             "--warm-up TIME", "time at the start of each level that is not judged", default="15s"
         ),
-        option("--resolution SHARE", "stop when the answer is known to this share", default=0.08),
+        option(
+            "--resolution SHARE",
+            "stop when the answer is this narrow, as a share of itself",
+            default=0.08,
+        ),
         option("--max-levels N", "maximum number of levels, without those held again", default=16),
         option("--processes N", "worker processes per level", type=int),
         option("--seed N", "repeat the arrivals of each level", type=int),

@@ -1,7 +1,7 @@
 """Check each frame of the service in a recording against what the harness and its simulator know:
 classes, fields, types, words, times, close codes, the order at Clear. Also says how many messages
 answered each text, and when. What is not known is listed without personal data, so that you can
-send it to somebody.
+send it to the maintainers.
 
 FILE is a HAR export (with sensitive data) of Chrome or Edge, a file of harness guest --record, a
 JSON file of frames, or a directory of such files.

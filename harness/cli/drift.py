@@ -1,7 +1,7 @@
 """Judge a soak: does anything get worse over time? Each figure of the service and of the harness
 gets a slope with its interval, a search for one sudden change, and a word: flat, drifting,
 improving or undecided. Also says whether sessions leak. The exit code is 0 if nothing got worse, 3
-if something drifts, 5 if it can't be said.
+if something drifts, 5 if it is undecided.
 """
 
 import orjson

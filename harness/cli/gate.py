@@ -49,9 +49,9 @@ COMMAND = Command(
         reports_option(),
     ],
     epilog=(
-        "exit codes: 0 PASS; 3 an objective was missed; 4 sessions are left over; 5 nothing to\n"
-        "judge by; 6 INVALID: the run's figures can't be trusted, whatever the objectives; 8 the\n"
-        "file of objectives or the run can't be read. Leftovers weigh most, then INVALID.\n\n"
+        "exit codes: 0 PASS; 3 an objective was missed; 4 sessions are left over; 5 not enough\n"
+        "data; 6 INVALID: the run's figures can't be trusted, whatever the objectives; 8 the\n"
+        "file of objectives or the run can't be read. 4 outweighs 6, and 6 outweighs 3 and 5.\n\n"
         "a file of objectives:\n"
         '  objectives = ["reply p95 < 5s", "delivered errors < 1%", "leftovers == 0"]\n\n'
         "  [[objective]]                  # one table each where a run should be stopped early\n"

@@ -61,7 +61,8 @@ COMMAND = Command(
         option("-r, --spawn-rate N", "slots to start per second", type=float),
         option(
             "-t, --run-time TIME",
-            "length of the run: 60s, 20m, 8h (default: the schedule's, else 1m)",
+            "length of the run: 60s, 20m, 8h (default: the schedule's, else 1m); to shorten a "
+            "schedule, use --over",
         ),
         option(
             "--stop-timeout TIME", "how long conversations may go on after the end", default="15s"
@@ -161,7 +162,8 @@ COMMAND = Command(
             option("--replies", "off: nobody answers what guests say", choices=("on", "off")),
             option(
                 "--websockets",
-                "library: the websockets library reads and writes all frames, to compare (fast)",
+                "library: the websockets library reads and writes all frames, to compare (default: "
+                "fast)",
                 choices=("fast", "library"),
             ),
             option(

@@ -1,5 +1,6 @@
 """Words of our own that nobody else knows stay out of what users read."""
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,20 +10,48 @@ from docs.manual import ALL
 
 import harness
 from harness.cli.main import COMMANDS, main
+from harness.config.run_config import SETTINGS
+from harness.docs import TABLES, page
 
 PACKAGE = Path(harness.__file__).parent
 WORDS = (
     "usher", "muster", "conduct", "foresight", "upkeep", "oddities", "standings", "aftermath",
     "doze", "doors?", "undisturbed", "mistakes", "what has no", "a page of it",
     "as_asked", "irregular", "all the same", "whoever.s", "beside it wins", "it is not minded",
+    "never mind", "so old", "told no", "makes it again", "that it opened", "send it to somebody",
+    "to be minded", "nobody is due", "never configured",
 )  # fmt: skip
 """Instead: dispatcher, worker handshake, guest options, limit checks, health, counters, objective
-intervals, sweep section, wait, shielded, errors; and sentences that say who does what."""
+intervals, sweep section, wait, shielded, errors, unusual events, never came to be; and sentences
+that say who does what."""
+SPEAKING = ("cli", "report", "studies", "preflight", "conform", "deploy", "config", "supervise")
+"""Packages whose sentences users read: in the terminal, on pages, in refusals."""
+
+
+def sentences(path: Path) -> Iterator[str]:
+    """Each text of more than one word in a module; no docstrings."""
+    tree = ast.parse(path.read_text())
+    silent: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr):
+            silent.add(id(node.value))
+        elif isinstance(node, ast.JoinedStr):
+            silent |= {id(part) for part in node.values}
+    for node in ast.walk(tree):
+        if id(node) in silent:
+            continue
+        if isinstance(node, ast.JoinedStr):
+            parts = (part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+            yield "".join(map(str, parts))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from [node.value] * (" " in node.value)
 
 
 def texts() -> Iterator[tuple[str, str]]:
     """All that users read, with its name."""
     yield from ALL.items()
+    for topic in TABLES:
+        yield topic, page(topic)
     for template in sorted(PACKAGE.glob("**/templates/*.html")):
         yield template.name, template.read_text()
 
@@ -43,6 +72,24 @@ def test_help_uses_words_of_the_field(name: str, capsys: pytest.CaptureFixture[s
     told = capsys.readouterr().out
     assert f"harness {name}" in told
     assert private(told) == []
+
+
+@pytest.mark.parametrize("package", SPEAKING)
+def test_sentences_use_words_of_the_field(package: str) -> None:
+    modules = sorted((PACKAGE / package).rglob("*.py"))
+    found = [
+        (path.name, words, text)
+        for path in modules
+        for text in sentences(path)
+        if (words := private(text))
+    ]
+    assert modules
+    assert found == []
+
+
+def test_options_of_plain_locust_use_words_of_the_field() -> None:
+    told = {setting.variable: setting.help for setting in SETTINGS.values()}
+    assert {name: words for name, text in told.items() if (words := private(text))} == {}
 
 
 def test_a_private_word_is_found() -> None:
