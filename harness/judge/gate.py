@@ -20,7 +20,7 @@ from harness.judge.certainty import (
     share_bounds,
 )
 from harness.judge.objective import GENERATOR_LAG, Kind, Objective, Op, Unit, amount_text
-from harness.measure.model import COUNTERS
+from harness.measure.model import COUNTERS, GROUPS
 from harness.units import duration_text
 
 Figures = Mapping[str, Any]
@@ -210,7 +210,7 @@ def judge_one(
     elif objective.subject == GENERATOR_LAG:
         measured = _generator_lag(objective, figures)
     elif objective.subject in ENDED:
-        measured = _of_group(objective, figures)
+        measured = _of_group(objective, figures, unfinished=unfinished)
     else:
         measured = _operation(objective, figures, percentile)
     if measured.figure is None:
@@ -410,7 +410,7 @@ def _never(entry: Figures, outcomes: Mapping[str, float | None], kind: Kind) -> 
     return f"{never:,.0f} of {ended:,.0f} ({share:.1%}) never came: {shown}"
 
 
-def _of_group(objective: Objective, figures: Figures) -> _Measured:
+def _of_group(objective: Objective, figures: Figures, *, unfinished: bool) -> _Measured:
     """A count of guests, stories or questions by what became of them."""
     section = _section(figures, objective.subject)
     value = _number(section.get(objective.figure))
@@ -423,11 +423,33 @@ def _of_group(objective: Objective, figures: Figures) -> _Measured:
     note = f"{cut:,.0f} more were cut short by the end of the run" if cut else ""
     if objective.figure not in ("failed", "broken_off") and objective.subject != "questions":
         whole += cut
+    doubt = "" if unfinished else _no_known_end(objective, section, value, whole)
     if whole <= 0:
-        return _Measured(None, f"no {one} {did}" + (f"; {note}" if note else ""))
+        nothing = "; ".join(part for part in (f"no {one} {did}", note, doubt) if part)
+        return _Measured(None, nothing)
     if objective.unit is not Unit.SHARE:
-        return _Measured(value, note)
-    return _Measured(value / whole, note, sample=_of_share(value, whole))
+        return _Measured(value, note, doubt=doubt)
+    return _Measured(value / whole, note, doubt=doubt, sample=_of_share(value, whole))
+
+
+def _no_known_end(objective: Objective, section: Figures, value: float, whole: float) -> str:
+    """What is not known of those that were lost with their process, where it can decide.
+
+    Any number of them may have ended in the way that is asked for.
+    """
+    began, *ends = GROUPS[objective.subject]
+    if objective.subject == "questions":  # of theirs, not each class is a way to end
+        unknown = _number(section.get("open")) or 0.0
+    else:
+        ended = sum(_number(section.get(name)) or 0.0 for name in ends)
+        unknown = (_number(section.get(began)) or 0.0) - ended
+    if unknown <= 0 or objective.figure == began:
+        return ""
+    of = whole + unknown if objective.unit is Unit.SHARE else 1.0
+    extremes = (value / of, (value + unknown) / of)
+    if len({objective.op.holds(extreme, objective.limit) for extreme in extremes}) == 1:
+        return ""
+    return f"of {unknown:,.0f} more it is not known how they ended"
 
 
 def _key(objective: Objective) -> str:

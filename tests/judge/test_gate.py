@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.judge import objective as objective_module
 from harness.judge.gate import Judgement, Percentile, Time, Verdict, judge, judge_one
 from harness.judge.objective import Kind, Known, parse_objective
 
@@ -285,6 +286,27 @@ def test_guests_and_stories_are_judged_by_those_that_came_to_an_end() -> None:
     assert verdict("guests failed < 5%", figures) == (Verdict.FAIL, 0.1)
     assert verdict("guests cut == 10", figures) == (Verdict.PASS, 10)
     assert verdict("stories broken_off < 1%", figures) == (Verdict.NO_DATA, None)
+
+
+def test_guests_who_were_lost_with_their_process_may_have_ended_in_any_way() -> None:
+    figures = run_figures()
+    figures["guests"] = {"arrived": 120, "served": 100, "failed": 0, "cut": 0}
+    figures["questions"] = {"asked": 240, "answered": 200, "timed_out": 0, "open": 40}
+    found = verdict("guests failed < 1%", figures)
+    assert found == (Verdict.NO_DATA, 0.0)
+    assert verdict("guests failed < 50%", figures)[0] is Verdict.PASS  # though all of them had
+    assert verdict("guests served > 99%", figures)[0] is Verdict.NO_DATA
+    assert verdict("guests served >= 100", figures)[0] is Verdict.PASS
+    assert verdict("guests failed == 0", figures)[0] is Verdict.NO_DATA
+    assert verdict("guests arrived >= 120", figures)[0] is Verdict.PASS
+    of_questions = parse_objective("questions timed_out < 1%", objective_module.KNOWN)
+    found_of_them = judge_one(of_questions, figures, percentile=measured([]))
+    assert found_of_them.verdict is Verdict.NO_DATA
+    objective = parse_objective("guests failed < 1%", KNOWN)
+    told = judge_one(objective, figures, percentile=measured([]))
+    assert told.text().endswith("(of 20 more it is not known how they ended)")
+    going_on = judge_one(objective, figures, percentile=measured([]), unfinished=True)
+    assert going_on.verdict is Verdict.PASS  # they are in session
 
 
 def measured(values: Sequence[float]) -> Percentile:

@@ -59,8 +59,9 @@ class Barrier:
             gevent.sleep(0.05)
         unanswered = self._expected - self._drained.keys() - set(self._sent_home)
         if away := self._missed & self._drained.keys():
+            who = "1 worker was" if len(away) == 1 else f"{len(away)} workers were"
             self.failures.append(
-                f"{len(away)} workers were not heard of for a time, and came back: "
+                f"{who} not heard of for a time, and came back: "
                 "what they measured meanwhile is not the service's doing alone"
             )
         return unanswered

@@ -122,7 +122,9 @@ class MasterNode(Leader):
             self.notes["sent_home"] = sorted(set(self._handshake.sent_home.values()))
         if self._handshake.clocks:
             self.notes["clocks"] = dict(self._handshake.clocks)
-        missing = [f"{len(self._unanswered)} workers did not come to an orderly end"]
+        many = len(self._unanswered)
+        who = "1 worker" if many == 1 else f"{many} workers"
+        missing = [f"{who} did not come to an orderly end"]
         return [
             *(missing if self._unanswered else ()),
             *self._barrier.failures,
