@@ -48,7 +48,7 @@ DEFAULTS = {Raised.RATE: ("30/min", "1000/min"), Raised.OCCUPANCY: ("10", "1000"
 """First and highest level."""
 ONLY_NEW = (
     "by", "start", "highest", "objective", "slo", "longest", "settle", "override", "ca_file",
-    "processes", "seed", "sim_profile",
+    "processes", "master", "expect_workers", "bind", "master_port", "seed", "sim_profile",
 )  # fmt: skip
 
 
@@ -92,7 +92,8 @@ def _begin(args: Namespace) -> Search:
     objectives = [parse_objective(text, KNOWN, place="--objective").text for text in args.objective]
     names = (
         "locustfile", "target", "slo", "hold", "longest", "settle", "warm_up", "resolution",
-        "max_levels", "targets", "override", "ca_file", "processes", "seed", "sim_profile",
+        "max_levels", "targets", "override", "ca_file", "processes", "master", "expect_workers",
+        "bind", "master_port", "seed", "sim_profile",
     )  # fmt: skip
     by = Raised(args.by or Raised.RATE)
     start, highest = DEFAULTS[by]
@@ -114,7 +115,7 @@ def _begin(args: Namespace) -> Search:
 def _resume(args: Namespace) -> Search:
     """What was asked stands in the folder: an option that would be ignored is refused."""
     for name in ONLY_NEW:
-        if getattr(args, name) not in (None, []):
+        if getattr(args, name) not in (None, [], False):
             raise ConfigError(
                 f"--{name.replace('_', '-')} and --resume do not go together: a resumed search "
                 "keeps its options"
@@ -204,6 +205,10 @@ COMMAND = Command(
         ),
         option("--max-levels N", "maximum number of levels, without those held again", default=16),
         option("--processes N", "worker processes per level", type=int),
+        option("--master", "lead workers on other machines: harness worker HOST --again"),
+        option("--expect-workers N", "begin each level when so many are there", type=int),
+        option("--bind ADDRESS", "address on which the master listens (default: 127.0.0.1)"),
+        option("--master-port PORT", "port of the master (default: 5557)", type=int),
         option("--seed N", "repeat the arrivals of each level", type=int),
         option(
             "--wanted LOAD",
@@ -221,6 +226,8 @@ COMMAND = Command(
         "  harness capacity --objective 'reply p95 < 500ms' --start 60/min --highest 1200/min\n"
         "  harness capacity --objective 'reply p95 < 1s' --by occupancy --start 20 --highest 2000\n"
         "  harness capacity my_locustfile.py --slo objectives.toml --start 2/s --hold 5m\n"
+        "  harness capacity --target staging --master --expect-workers 4 --bind 10.0.0.1 \\\n"
+        "    --objective 'reply p95 < 1s'\n"
         "  harness capacity --resume reports/capacity-20261122-231500-ab12\n"
         "  harness capacity --objective 'reply p95 < 1s' --sim-profile twin.toml --wanted 300/min\n"
     ),

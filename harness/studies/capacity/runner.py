@@ -37,8 +37,9 @@ FILLED = 0.6
 LONGEST_HOLD_S = 86400.0
 SETTLE = 3
 """Times --hold that a level is held before it may be called missed, unless asked otherwise."""
-SETTLED_S = 1.0
-"""So long after a moment everything that was measured until then is on disk."""
+SETTLED_S, SHIPPED_S = 1.0, 3.0
+"""So long after a moment everything that was measured until then is on disk: here, and where
+workers send it from other machines."""
 LONGEST = 16
 """A level is held at most so many times as long as until the first look, unless asked otherwise."""
 
@@ -114,8 +115,8 @@ def begin_search(asked: Mapping[str, Any], out: Path) -> Search:
     """A new search in a folder of its own. Raises ConfigError for what makes no sense.
 
     ``asked`` holds locustfile, target, by, slo, objectives, start, highest, hold, longest, settle,
-    warm_up, resolution, max_levels, processes, seed, sim_profile, targets, override and ca_file, as
-    written on the command line.
+    warm_up, resolution, max_levels, processes, master, expect_workers, bind, master_port, seed,
+    sim_profile, targets, override and ca_file, as written on the command line.
     """
     search = check_asked(asked)
     search.directory = make_run_directory(out, f"capacity-{new_run_id()}")
@@ -154,17 +155,39 @@ def check_asked(asked: Mapping[str, Any]) -> Search:
         raise ConfigError(f"--max-levels: expected one or more, got {levels}")
     if asked["processes"] is not None and asked["processes"] < 1:
         raise ConfigError(f"--processes: expected one or more, got {asked['processes']}")
+    _check_master(asked)
     start = search.by.parse(asked["start"], "--start")
     if start > search.by.parse(asked["highest"], "--highest"):
         raise ConfigError(
             f"--start: expected no more than --highest ({asked['highest']}), got {asked['start']!r}"
         )
-    if asked["processes"] and search.by is Raised.OCCUPANCY and start < asked["processes"]:
-        raise ConfigError(f"--start: {start:g} guests are too few for --processes")
+    for option, workers in (
+        ("--processes", asked["processes"]),
+        ("--expect-workers", asked.get("expect_workers")),
+    ):
+        if workers and search.by is Raised.OCCUPANCY and start < workers:
+            raise ConfigError(f"--start: {start:g} guests are too few for {option}")
     if not Path(asked["locustfile"]).is_file():
         raise ConfigError(f"there is no locustfile {asked['locustfile']!r}")
     _ = search.plan
     return search
+
+
+def _check_master(asked: Mapping[str, Any]) -> None:
+    workers = asked.get("expect_workers")
+    if asked.get("master"):
+        if workers is None:
+            raise ConfigError("--master: say how many workers to wait for (--expect-workers N)")
+        if asked["processes"]:
+            raise ConfigError("--master and --processes do not go together")
+    for name in ("expect_workers", "bind", "master_port"):
+        if asked.get(name) is not None and not asked.get("master"):
+            raise ConfigError(f"--{name.replace('_', '-')} goes with --master")
+    if workers is not None and workers < 1:
+        raise ConfigError(f"--expect-workers: expected one or more, got {workers}")
+    port = asked.get("master_port")
+    if port is not None and not 0 < port < 65536:
+        raise ConfigError(f"--master-port: expected 1 to 65535, got {port}")
 
 
 def resume_search(directory: Path) -> Search:
@@ -235,6 +258,7 @@ def run_level(
         holding=search.holding,
         looked=looked,
         say=say,
+        settled_s=SHIPPED_S if search.asked.get("master") else SETTLED_S,
     )
     level = judge_run(
         held.directory,
@@ -276,18 +300,19 @@ def hold_level(
     holding: Holding,
     looked: Callable[[Path, float, float], Look],
     say: Say,
+    settled_s: float = SETTLED_S,
 ) -> Held:
     """Run ``command`` (a ``harness run`` into ``out``) for as long as the looks say, then drain it.
 
-    ``looked`` is asked with the run's directory and the judged seconds. Raises ConfigError when it
-    did not run. KeyboardInterrupt drains it too.
+    ``looked`` is asked with the run's directory and the judged seconds, ``settled_s`` after they
+    have ended. Raises ConfigError when it did not run. KeyboardInterrupt drains it too.
     """
     begin_s, end_s = 0.0, holding.hold_s
 
     def look(directory: Path) -> bool:
         nonlocal begin_s, end_s
         # At the longest it ends by itself.
-        if end_s >= holding.whole_s or held_for(directory, warmup_s=warmup_s) < end_s + SETTLED_S:
+        if end_s >= holding.whole_s or held_for(directory, warmup_s=warmup_s) < end_s + settled_s:
             return False
         seen = looked(directory, begin_s, end_s)
         if seen.next_s is None:
@@ -327,6 +352,11 @@ def _command(
             command += ["--override", override]
     if asked["processes"]:
         command += ["--processes", str(asked["processes"])]
+    if asked.get("master"):
+        command += ["--master", "--expect-workers", str(asked["expect_workers"])]
+        for name in ("bind", "master_port"):
+            if asked.get(name) is not None:
+                command += [f"--{name.replace('_', '-')}", str(asked[name])]
     if asked.get("seed") is not None:  # no two levels see the same arrivals
         command += ["--seed", str(asked["seed"] + len(search.levels) + 1)]
     own = search.directory / "objectives.toml"

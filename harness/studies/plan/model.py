@@ -1,6 +1,6 @@
 """What a launch needs: load, connections, agents, machines, the test of it and what it costs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import ceil, isfinite, sqrt
 
@@ -181,6 +181,8 @@ class PlannedRun:
 
     command: str
     why: str
+    workers: int = 0
+    """processes on other machines, where one machine is not enough"""
     guests: int | None = None
     messages: int | None = None
     ai_tokens: float | None = None
@@ -253,6 +255,7 @@ def plan_launch(
     if guarded:
         first = PlannedRun(command=f"harness preflight {target}", why="may this target be loaded")
         runs = (first, *runs)
+    workers = max(run.workers for run in runs)
     return LaunchPlan(
         peak_per_min=per_min,
         peak_minute=peak_minute,
@@ -275,13 +278,11 @@ def plan_launch(
         headroom_by=by,
         slots=slots_for(occupancy),
         runs=runs,
-        worker=_worker(wanted) if machines > 1 else "",
+        worker=_worker(wanted) if workers else "",
         obstacles=_obstacles(wanted, peak_minute, requests, nights, session_s, headroom),
         warnings=(
             *_warnings(wanted, agents, session_s),
-            *_of_machines(
-                wanted, machines, min(per_min * 3, _most_by_chance(wanted.connections_per_min))
-            ),
+            *([sentence] if (sentence := too_many_workers(workers)) else ()),
         ),
         assumptions=_assumptions(wanted),
         unknown=(*unlike, *_unknown(wanted)),
@@ -397,20 +398,26 @@ def _runs(
     random = min(_most_by_chance(wanted.connections_per_min), even)
     drain_s = ceil(session_s * 1.2 + 30)
 
+    def workers_for(per_minute: float) -> int:
+        # What it takes is in proportion to its rate; the shares are those of the worst minute.
+        machines = ceil(sum(shares.values()) * per_minute / peak_minute - 1e-9)
+        return machines * wanted.machine_processes if machines > 1 else 0
+
+    def led(workers: int) -> str:
+        return f" --master --bind 0.0.0.0 --expect-workers {workers}" if workers else ""
+
     def run(rate: float, limit: float, over_s: float, why: str, more: str = "") -> PlannedRun:
         limited = min(rate, limit)
         if limited < rate:
             why += f"; as much of {rate_text(rate)}/min as the limits allow"
         guests = ceil(float(rate_text(limited)) * over_s / 60 - 1e-9)
-        # What it takes is in proportion to its rate; the shares are those of the worst minute.
-        machines = ceil(sum(shares.values()) * limited / peak_minute - 1e-9)
-        if machines > 1:
-            workers = machines * wanted.machine_processes
-            more += f" --master --bind 0.0.0.0 --expect-workers {workers}"
+        workers = workers_for(limited)
+        more += led(workers)
         return PlannedRun(
             command=f"harness run {what} --rate {rate_text(limited)}/min "
             f"--over {duration_text(over_s)} --stop-timeout {duration_text(drain_s)}{more}",
             why=why,
+            workers=workers,
             guests=guests,
             messages=round(guests * wanted.messages),
             ai_tokens=None if wanted.ai_tokens is None else guests * wanted.ai_tokens,
@@ -422,8 +429,10 @@ def _runs(
         command=f"harness capacity {what} --start {rate_text(min(per_min / 4, highest))}/min "
         f"--highest {rate_text(highest)}/min "
         f"--warm-up {hold} --hold {hold}"
-        + (f" --wanted {rate_text(per_min)}/min" if per_min <= highest else ""),
+        + (f" --wanted {rate_text(per_min)}/min" if per_min <= highest else "")
+        + led(workers_for(highest)),
         why="where the limit is",
+        workers=workers_for(highest),
     )
     night_s = max(60.0, wanted.window_s - session_s - drain_s)
     return (
@@ -437,18 +446,7 @@ def _runs(
 
 def _worker(wanted: Wanted) -> str:
     processes = f" --processes {wanted.machine_processes}" if wanted.machine_processes > 1 else ""
-    return f"harness worker MASTER{processes}"
-
-
-def _of_machines(wanted: Wanted, machines: int, highest_per_min: float) -> Iterator[str]:
-    workers = machines * wanted.machine_processes
-    if sentence := too_many_workers(workers):
-        yield sentence
-    if highest_per_min > wanted.machine_guests_per_s * 60:
-        yield (
-            f"the search for the limit runs on one machine, which carries "
-            f"{wanted.machine_guests_per_s:,.3g} new guests a second: it may end at that"
-        )
+    return f"harness worker MASTER{processes} --again"
 
 
 def _few(messages: float) -> int:

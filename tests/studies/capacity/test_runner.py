@@ -45,6 +45,42 @@ def asked(tmp_path: Path, **changes: Any) -> dict[str, Any]:
     }
 
 
+def test_the_levels_of_a_search_over_machines_are_led_by_a_master(tmp_path: Path) -> None:
+    led = {"master": True, "expect_workers": 4, "bind": "10.0.0.1", "master_port": 6000}
+    search = begin_search(asked(tmp_path, **led), tmp_path / "reports")
+    words = _command(search, 1.0, "sim", tmp_path)
+    at = words.index("--master")
+    assert words[at : at + 7] == [
+        "--master", "--expect-workers", "4", "--bind", "10.0.0.1", "--master-port", "6000",
+    ]  # fmt: skip
+    assert "--master" not in _command(
+        begin_search(asked(tmp_path), tmp_path / "reports"), 1.0, "sim", tmp_path
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"master": True}, "say how many workers to wait for"),
+        ({"master": True, "expect_workers": 2, "processes": 2}, "do not go together"),
+        ({"expect_workers": 2}, "--expect-workers goes with --master"),
+        ({"bind": "10.0.0.1"}, "--bind goes with --master"),
+        ({"master": True, "expect_workers": 0}, "expected one or more"),
+        ({"master": True, "expect_workers": 1, "master_port": 0}, "expected 1 to 65535"),
+        (
+            {"master": True, "expect_workers": 9, "by": "occupancy", "start": "5", "highest": "9"},
+            "5 guests are too few for --expect-workers",
+        ),
+    ],
+)
+def test_what_does_not_go_with_a_search_over_machines(
+    tmp_path: Path, changes: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(ConfigError, match=why):
+        begin_search(asked(tmp_path, **changes), tmp_path / "reports")
+    assert not (tmp_path / "reports").exists()
+
+
 def test_a_search_is_resumed_as_it_was(tmp_path: Path) -> None:
     search = begin_search(asked(tmp_path), tmp_path / "reports")
     search.levels.append(

@@ -201,12 +201,13 @@ def test_runs_of_several_machines_are_led_by_a_master_and_small_ones_are_not() -
     led = [int(found[1]) for run in runs if (found := re.search(r"--expect-workers (\d+)", run))]
     assert max(led) == plan.machines * 2
     assert "--master" not in runs[0], "a few guests"
-    assert plan.worker == "harness worker MASTER --processes 2"
+    assert plan.worker == "harness worker MASTER --processes 2 --again"
     assert plan_launch(LAUNCH).worker == ""
     many = replace(wanted, chats_per_h=200_000, machine_guests=100)
     assert any("more than one master can lead" in one for one in plan_launch(many).warnings)
-    slow = replace(wanted, machine_guests_per_s=0.5)
-    assert any("runs on one machine" in one for one in plan_launch(slow).warnings)
+    (search,) = [run for run in plan.runs if run.command.startswith("harness capacity")]
+    assert search.workers > max(led), "it goes above the peak"
+    assert f"--master --bind 0.0.0.0 --expect-workers {search.workers}" in search.command
 
 
 def test_doubts_are_told() -> None:

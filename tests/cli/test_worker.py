@@ -1,0 +1,124 @@
+"""``harness worker --again``: one run after the other, each as if it were the first."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from cli.test_capacity import GUESTS
+from locusts import in_session, locustfile
+from machines import Machines, sessions
+
+from harness.cli import worker
+from harness.cli.main import main
+from harness.cli.worker import RunOver
+from harness.exit_codes import ExitCode
+from harness.rundir.layout import RunDirectory
+
+pytestmark = pytest.mark.process
+
+
+@pytest.fixture
+def machines(simulator: Any, tmp_path: Path) -> Iterator[Machines]:
+    made = Machines(tmp_path, simulator.url)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.mark.timeout(300)
+def test_workers_come_again_for_each_level_of_a_search(simulator: Any, machines: Machines) -> None:
+    opened, before = sessions(simulator)
+    file = machines.folder / "m" / "level.py"
+    file.write_text(GUESTS)
+    workers = [machines.worker(name, "--again", "--within", "2m") for name in ("one", "two")]
+    search = machines.capacity(
+        file, "--objective", "reply p50 < 3s", "--start", "3/s", "--highest", "6/s", "--hold",
+        "5s", "--longest", "6s", "--settle", "1s", "--warm-up", "2s", "--max-levels", "2", "--json",
+    )  # fmt: skip
+    code, output = machines.end(search, within_s=200)
+    for one in workers:
+        one.send_signal(signal.SIGTERM)  # they wait for the next master
+    told = [machines.end(one) for one in workers]
+    assert code in (ExitCode.PASS, ExitCode.NO_DATA), (output, told)
+    found = json.loads(output[output.index("{\n") :])
+    assert [level["rate_per_s"] for level in found["levels"]] == [3, 6], output
+    runs = [Path(found["directory"]) / level["run"] for level in found["levels"]]
+    for run in runs:
+        record = json.loads((machines.folder / "m" / run / "run.json").read_text())
+        assert record["generator"]["workers_lost"] == 0
+        assert record["generator"]["workers"] == 2, record["generator"]
+    assert [code for code, _ in told] == [ExitCode.INTERRUPTED] * 2, told
+    now, still_open = sessions(simulator)
+    assert now - opened > 40
+    assert still_open <= before
+    assert machines.left_behind == []
+
+
+def test_it_leaves_with_0_where_no_further_run_begins(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    codes = iter([0, 0, ExitCode.CONFIG])
+
+    def life(*_: object) -> int:
+        time.sleep(0.01)
+        return next(codes)
+
+    monkeypatch.setattr(worker, "_wait_for", life)
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: None)
+    words = [f"127.0.0.1:{machines.port}", "--again", "--reports", str(tmp_path)]
+    assert main(["worker", *words, "--within", "0.001s"]) == ExitCode.PASS
+    codes = iter([0, ExitCode.CONFIG])
+    assert main(["worker", *words, "--within", "5m"]) == ExitCode.CONFIG, "it was refused"
+    codes = iter([1, 1, 1])
+    assert main(["worker", *words]) == ExitCode.LOCUST, "it would be no better the next time"
+
+
+def test_a_run_is_over_when_each_of_its_processes_has_ended(tmp_path: Path) -> None:
+    over = RunOver(tmp_path, since_s=time.time() - 1)
+    files = RunDirectory(tmp_path / "20261128-101500-abcd")
+    files.path.mkdir()
+    assert not over.look()
+    files.start.write_text("{}")
+    for name, phase in (("one", "running"), ("two", "running"), ("one", "ended")):
+        with files.intervals(name).open("a") as file:
+            file.write(f'{{"phase": "{phase}"}}\n')
+        assert not over.look()
+    with files.intervals("two").open("a") as file:
+        file.write('{"phase": "ended"}\n')
+    assert over.look()
+    assert not RunOver(tmp_path, since_s=time.time() + 60).look(), "an older one"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "kill -9"])
+def test_who_ends_it_ends_the_present_life_in_order(
+    simulator: Any, machines: Machines, number: int
+) -> None:
+    _, before = sessions(simulator)
+    file = locustfile(machines.folder / "m", messages=30, think="400ms")
+    master = machines.master(file, "-u", "4", "-t", "40s", "--stop-timeout", "1s", workers=1)
+    parent = machines.worker("one", "--again")
+    in_session(machines.folder / "one", 3)
+    (life,) = psutil.Process(parent.pid).children()
+    os.kill(parent.pid, number)
+    life.wait(timeout=40)
+    assert not life.is_running()
+    assert sessions(simulator)[1] <= before, "cleared by the worker itself"
+    master.send_signal(signal.SIGINT)
+    machines.end(master)
+
+
+def test_it_does_not_come_again_where_it_was_refused(machines: Machines) -> None:
+    file = locustfile(machines.folder / "m", more="open('notes.txt').read()")
+    (machines.folder / "m" / "notes.txt").write_text("x")
+    machines.master(file, "-u", "1", "-t", "3s", workers=1)
+    code, told = machines.end(machines.worker("one", "--again"))
+    assert code == ExitCode.CONFIG, told
+    assert told.count("put what else it reads on this machine") == 1
