@@ -11,6 +11,9 @@ from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.streams import open_console
 
+MOST_BARS = 8
+"""In a row of a table that is laid out; a row of n columns has n + 1."""
+
 
 def run(args: Namespace) -> int:
     """List the topics, show one, or search all."""
@@ -35,7 +38,12 @@ def run(args: Namespace) -> int:
             "\nharness docs TOPIC shows one page; harness docs --search WORD looks through all"
         )
     else:
-        console.print(Markdown(docs.page(args.topic)), soft_wrap=False)
+        text = docs.page(args.topic)
+        most = max((line.count("|") for line in text.splitlines() if line[:1] == "|"), default=0)
+        if most > MOST_BARS:
+            console.print(Text(text))  # no terminal has room for such a table's columns
+        else:
+            console.print(Markdown(text), soft_wrap=False)
     return ExitCode.PASS
 
 

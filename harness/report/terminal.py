@@ -179,8 +179,10 @@ def _reason(reason: str, record: Mapping[str, Any]) -> str:
         if reason.startswith(f"{entry['verdict']}  {entry['text']}  was "):
             one = Objective.model_validate(entry)
             note = f"; {one.note}" if one.lower_bound and one.note else ""
-            figure, margin = wording.objective_figure(one), wording.objective_margin(one)
-            return f"{one.verdict:<8} {one.text}  was {figure}, {margin}{note}"
+            margin = wording.objective_margin(one)
+            far = "" if margin == wording.UNKNOWN else f", {margin}"
+            figure = wording.objective_figure(one)
+            return f"{one.verdict:<8} {one.text}  was {figure}{far}{note}"
     return reason
 
 

@@ -95,15 +95,20 @@ def test_what_is_missed_and_what_is_without_data_read_as_what_is_met() -> None:
     slow = {
         "text": "reply p95 < 10ms", "verdict": "FAIL", "figure": 53.5, "unit": "ms", "margin": -4.35
     }  # fmt: skip
+    left = {"text": "leftovers == 0", "verdict": "FAIL", "figure": 3.0, "unit": "count"}
     reasons = [
         "a worker was lost",
+        "FAIL  leftovers == 0  was 3",
         "NO_DATA  reply p95 < 5s  was 62.4ms (53.3ms or more), 4.94s left (14 samples, …)",
         "FAIL  reply p95 < 10ms  was 53.5ms, 43.5ms over",
     ]
-    shown = text({"verdict": "FAIL", "reasons": reasons, "objectives": [few, slow], "sessions": {}})
-    told = [line.strip() for line in shown.splitlines()[-3:]]
+    shown = text(
+        {"verdict": "FAIL", "reasons": reasons, "objectives": [few, slow, left], "sessions": {}}
+    )
+    told = [line.strip() for line in shown.splitlines()[-4:]]
     assert told == [
         "a worker was lost",
+        "FAIL     leftovers == 0  was 3",
         "NO_DATA  reply p95 < 5s  was 62.4 ms (53.3 ms or more), 14 samples, 6 more are needed",
         "FAIL     reply p95 < 10ms  was 53.5 ms, 435 % beyond the limit",
     ]
