@@ -91,16 +91,13 @@ def kubernetes(wanted: Deployment) -> dict[str, str | bytes]:
     files = sorted(wanted.files)
     return {
         "README.md": _steps(wanted),
-        "prepare/kustomization.yaml": _yaml(
-            {
-                "apiVersion": "kustomize.config.k8s.io/v1beta1",
-                "kind": "Kustomization",
-                "resources": ["claim.yaml", "network.yaml"],
-                "configMapGenerator": [
-                    {"name": f"{name}-files", "files": [f"{FILES}/{file}" for file in files]}
-                ],
-                "generatorOptions": {"disableNameSuffixHash": True},
-            }
+        "prepare/kustomization.yaml": _kustomization(
+            "claim.yaml",
+            "network.yaml",
+            configMapGenerator=[
+                {"name": f"{name}-files", "files": [f"{FILES}/{file}" for file in files]}
+            ],
+            generatorOptions={"disableNameSuffixHash": True},
         ),
         "prepare/claim.yaml": _yaml(
             {
@@ -125,9 +122,9 @@ def kubernetes(wanted: Deployment) -> dict[str, str | bytes]:
     }
 
 
-def _kustomization(*resources: str) -> str:
+def _kustomization(*resources: str, **more: Any) -> str:
     kind = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
-    return _yaml({**kind, "resources": list(resources)})
+    return _yaml({**kind, "resources": list(resources), **more})
 
 
 def _labels(name: str, component: str = "") -> dict[str, str]:
@@ -335,13 +332,9 @@ def _steps(wanted: Deployment) -> str:
 
 def compose(wanted: Deployment) -> dict[str, str | bytes]:
     """Texts by path, in one folder for ``docker compose``."""
-    kept = [f"{REPORTS}:{HOME}/{REPORTS}", f"./{FILES}:{HOME}/{FILES}:ro"]
-    own = [f"{HOME}/{REPORTS}", f"./{FILES}:{HOME}/{FILES}:ro"]
-    if wanted.sign_ins:
-        folder = SIGN_INS.removesuffix("/jwts")
-        secret = f"./{folder}:{HOME}/{folder}:ro"
-        kept.append(secret)
-        own.append(secret)
+    folders = [FILES, *([SIGN_INS.removesuffix("/jwts")] if wanted.sign_ins else [])]
+    mounted = [f"./{folder}:{HOME}/{folder}:ro" for folder in folders]
+    kept, own = [f"{REPORTS}:{HOME}/{REPORTS}", *mounted], [f"{HOME}/{REPORTS}", *mounted]
     services = {
         "preflight": _composed(wanted, wanted.preflight, kept, "1g") | {"profiles": ["by-hand"]},
         "master": _composed(wanted, wanted.master, kept, "2g")

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from math import inf, isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from rich.console import Console
@@ -230,8 +230,7 @@ COULD_NOT_TELL = (
 NAMES = {"plain": "plain", "tls": "TLS"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(NamedTuple):
     """One measured figure in words."""
 
     what: str
@@ -254,16 +253,9 @@ def rows_of(found: Calibration) -> list[Row]:
         held = carried.sessions
         if held is not None:
             each = "" if held.kib_each is None else f", at {held.kib_each:,.0f} KiB each"
-            rows.append(
-                Row(
-                    what="sessions at once",
-                    kind=name,
-                    reached=f"{held.held:,} held",
-                    count_on=f"{held.room:,}",
-                    lag=f"{held.lag_ms:,.1f} ms",
-                    ended_by=f"{held.room_ends_by}{each}",
-                )
-            )
+            reached, room = f"{held.held:,} held", f"{held.room:,}"
+            lag, ended_by = f"{held.lag_ms:,.1f} ms", f"{held.room_ends_by}{each}"
+            rows.append(Row("sessions at once", name, reached, room, lag, ended_by))
     return rows
 
 
@@ -298,24 +290,17 @@ def show(found: Calibration, console: Console) -> None:
 
 def _rate(rate: Rate | None, what: str, kind: str) -> Row:
     if rate is None:
-        return Row(
-            what=what, kind=kind, reached="-", count_on="-", lag="-", ended_by="lagged at once"
-        )
-    least = "at least " if rate.limit is not Limit.GENERATOR else ""
-    return Row(
-        what=what,
-        kind=kind,
-        reached=f"{least}{rate.per_s:,.0f}",
-        count_on=f"{rate.safe_per_s:,.0f}",
-        lag=f"{rate.lag_ms:,.1f} ms",
-        ended_by=rate.limit,
-    )
+        return Row(what, kind, "-", "-", "-", "lagged at once")
+    reached = f"{rate.per_s:,.0f}"
+    if rate.limit is not Limit.GENERATOR:
+        reached = f"at least {reached}"
+    safe, lag = f"{rate.safe_per_s:,.0f}", f"{rate.lag_ms:,.1f} ms"
+    return Row(what, kind, reached, safe, lag, rate.limit)
 
 
 def write_calibration_page(folder: Path, found: Calibration) -> Path:
     """Write ``calibration.html``. Raises ConfigError when that is not possible."""
     best = found.best()
-    rows = rows_of(found)
     processes = "1 process" if found.processes == 1 else f"{found.processes} processes"
     columns = [
         Column(""),
@@ -325,7 +310,6 @@ def write_calibration_page(folder: Path, found: Calibration) -> Path:
         Column("Lag there", number=True),
         Column("Ended by"),
     ]
-    cells = [(row.what, row.kind, row.reached, row.count_on, row.lag, row.ended_by) for row in rows]
     page = Page(
         title="What this machine can generate",
         kicker="Calibration",
@@ -342,7 +326,9 @@ def write_calibration_page(folder: Path, found: Calibration) -> Path:
                 heading="Every figure",
                 lede=f"Count on {SAFE:.0%} of the rates that were reached: the first bad minute "
                 "spoils a rate at the edge. Sessions: as many as memory, files and ports allow.",
-                blocks=[Table(label="Every figure", columns=columns, rows=cells, cards=True)],
+                blocks=[
+                    Table(label="Every figure", columns=columns, rows=rows_of(found), cards=True)
+                ],
             ),
             Section(heading="What this assumes", blocks=[Items(ASSUMES)]),
             Section(heading="What it could not tell", blocks=[Items(COULD_NOT_TELL)]),

@@ -345,12 +345,11 @@ def _headroom(
     if found is None:
         return None, "", ()
     unlike = [
-        f"stay {duration_text(measured)} (the plan's: {duration_text(planned)})"
-        for measured, planned in [(found.session_s, session_s)]
-        if measured is not None and _differ(measured, planned)
-    ] + [
-        f"have {figure_text(measured)} messages answered each (the plan's: {figure_text(planned)})"
-        for measured, planned in [(found.messages, wanted.messages)]
+        f"{verb} {said(measured)}{what} (the plan's: {said(planned)})"
+        for measured, planned, verb, said, what in (
+            (found.session_s, session_s, "stay", duration_text, ""),
+            (found.messages, wanted.messages, "have", figure_text, " messages answered each"),
+        )
         if measured is not None and _differ(measured, planned)
     ]
     if unlike:
