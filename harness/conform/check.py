@@ -81,19 +81,13 @@ class _Findings:
 
     def add(self, kind: str, where: str, there: str, number: int, frame: Frame | None) -> None:
         key = (kind, where, there)
-        before = self.found.get(key)
-        outline = None
-        if before is not None:
-            outline = before.outline
-        elif frame is not None and frame.value is not None:
-            outline = self.redactor.value(frame.value)
+        if before := self.found.get(key):
+            self.found[key] = replace(before, times=before.times + 1)
+            return
+        value = None if frame is None else frame.value
+        outline = None if value is None else self.redactor.value(value)
         self.found[key] = Finding(
-            kind=kind,
-            where=where,
-            there=there,
-            times=1 if before is None else before.times + 1,
-            first_frame=number if before is None else before.first_frame,
-            outline=outline,
+            kind=kind, where=where, there=there, times=1, first_frame=number, outline=outline
         )
 
 

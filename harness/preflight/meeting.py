@@ -395,10 +395,7 @@ class Outside:
         """Find the conversation and see that it counts as open. Never raises."""
         self._find(meeting)
         if self.conversation:
-            now = self._ask(lambda: look_now(self.api, self.conversation), Look(Standing.UNKNOWN))
-            self.learned["direct_shown"] = now.standing is not Standing.UNKNOWN
-            self.learned["purpose_direct"] = now.purpose or None
-            self.standing = now.standing
+            self._look_directly()
             self._analytics(meeting, wall_ns())
 
     def look_after(
@@ -432,15 +429,18 @@ class Outside:
         if not self.conversation:
             return
         known, cleared_ns = self.learned, meeting.cleared_wall_ns or wall_ns()
-        if known.get("ended_s") is None and known.get("direct_shown") is not False:
-            now = self._ask(lambda: look_now(self.api, self.conversation), Look(Standing.UNKNOWN))
-            known["direct_shown"] = now.standing is not Standing.UNKNOWN
-            known["purpose_direct"] = now.purpose or known.get("purpose_direct")
-            self.standing = now.standing
-            if now.standing.over:
-                known["ended_s"] = _since(cleared_ns)
+        shown = known.get("ended_s") is None and known.get("direct_shown") is not False
+        if shown and self._look_directly().over:
+            known["ended_s"] = _since(cleared_ns)
         if known.get("analytics_ends_s") is None:
             self._analytics(meeting, cleared_ns)
+
+    def _look_directly(self) -> Standing:
+        now = self._ask(lambda: look_now(self.api, self.conversation), Look(Standing.UNKNOWN))
+        self.learned["direct_shown"] = now.standing is not Standing.UNKNOWN
+        self.learned["purpose_direct"] = now.purpose or self.learned.get("purpose_direct")
+        self.standing = now.standing
+        return now.standing
 
     def _find(self, meeting: Meeting) -> None:
         if not meeting.message_id:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -237,17 +238,6 @@ def run_level(
         so_far = Tried(rate=load, judged=Judged.CLOSE, reading=reading)
         return again or answer(plan, [*search.tried, so_far]).found is Found.KNEE
 
-    def looked(directory: Path, begin_s: float, end_s: float) -> Look:
-        return look_at(
-            directory,
-            warmup_s=warmup_s,
-            holding=search.holding,
-            begin_s=begin_s,
-            end_s=end_s,
-            least_s=least_s,
-            suffices=suffices,
-        )
-
     if search.asked["target"] != "sim":
         # A level's reports folder is its own; the preflight has been in the search's.
         carry_stamp(_terms(search.asked), search.directory.parent, out)
@@ -256,7 +246,9 @@ def run_level(
         out,
         warmup_s=warmup_s,
         holding=search.holding,
-        looked=looked,
+        looked=partial(
+            look_at, warmup_s=warmup_s, holding=search.holding, least_s=least_s, suffices=suffices
+        ),
         say=say,
         settled_s=SHIPPED_S if search.asked.get("master") else SETTLED_S,
     )
@@ -298,14 +290,15 @@ def hold_level(
     *,
     warmup_s: float,
     holding: Holding,
-    looked: Callable[[Path, float, float], Look],
+    looked: Callable[..., Look],
     say: Say,
     settled_s: float = SETTLED_S,
 ) -> Held:
     """Run ``command`` (a ``harness run`` into ``out``) for as long as the looks say, then drain it.
 
-    ``looked`` is asked with the run's directory and the judged seconds, ``settled_s`` after they
-    have ended. Raises ConfigError when it did not run. KeyboardInterrupt drains it too.
+    ``looked`` is asked with the run's directory and the judged seconds, ``begin_s`` to ``end_s``,
+    ``settled_s`` after they have ended. Raises ConfigError when it did not run. KeyboardInterrupt
+    drains it too.
     """
     begin_s, end_s = 0.0, holding.hold_s
 
@@ -314,7 +307,7 @@ def hold_level(
         # At the longest it ends by itself.
         if end_s >= holding.whole_s or held_for(directory, warmup_s=warmup_s) < end_s + settled_s:
             return False
-        seen = looked(directory, begin_s, end_s)
+        seen = looked(directory, begin_s=begin_s, end_s=end_s)
         if seen.next_s is None:
             return True
         if seen.begin_s > begin_s:

@@ -83,6 +83,6 @@ def test_a_level_that_did_not_run_says_why(tmp_path: Path) -> None:
             tmp_path / "level-01",
             warmup_s=1,
             holding=HOLDING,
-            looked=lambda *_: pytest.fail("it never ran"),
+            looked=lambda *_, **__: pytest.fail("it never ran"),
             say=print,
         )
