@@ -12,7 +12,6 @@ from typing import Any
 
 from harness.errors import ConfigError
 from harness.judge.objective import KNOWN, Kind, Unit, parse_objective
-from harness.report.html import page as html
 from harness.report.html.charts import Chart, Drawing, Scale, placed, round_ticks
 from harness.report.html.page import (
     Block,
@@ -246,11 +245,6 @@ def write_capacity_page(directory: Path, found: Mapping[str, Any]) -> Path:
     Raises ConfigError when that is not possible.
     """
     return write_page(directory / PAGE, capacity_page(found))
-
-
-def render(found: Mapping[str, Any]) -> str:
-    """The page's HTML; everything that comes from outside is escaped."""
-    return html.render(capacity_page(found))
 
 
 def capacity_page(found: Mapping[str, Any]) -> Page:

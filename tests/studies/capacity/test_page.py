@@ -3,7 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from harness.studies.capacity.answer import render, write_capacity_page
+from harness.report.html import page as html
+from harness.studies.capacity.answer import capacity_page, write_capacity_page
+
+
+def render(answer: dict[str, Any]) -> str:
+    return html.render(capacity_page(answer))
 
 
 def found(**changes: Any) -> dict[str, Any]:
