@@ -18,7 +18,7 @@ grows as 1 / (capacity - load), so its inverse falls in a line; a share of error
 same factor for each step, so its logarithm does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import exp, inf, isfinite, log, sqrt
 
@@ -110,7 +110,7 @@ def fit_scalability(concurrency: Sequence[float], throughput: Sequence[float]) -
         r_squared=r_squared,
         doubts=(),
     )
-    return replace(law, doubts=_doubts(law, n, residuals))
+    return replace(law, doubts=(*_doubts(law, n, residuals),))
 
 
 def _law(n: NDArray[np.float64], lambda_: float, sigma: float, kappa: float) -> NDArray[np.float64]:
@@ -143,29 +143,27 @@ def _errors(
 
 def _doubts(
     law: Scalability, n: NDArray[np.float64], residuals: NDArray[np.float64]
-) -> tuple[str, ...]:
-    doubts = []
+) -> Iterator[str]:
     if n.size < FEWEST_LEVELS:
-        doubts.append(f"only {n.size} levels; at least {FEWEST_LEVELS} are needed")
+        yield f"only {n.size} levels; at least {FEWEST_LEVELS} are needed"
     worst = float(np.abs(residuals).max())
     if worst > LARGE_RESIDUAL:
         at = n[int(np.abs(residuals).argmax())]
-        doubts.append(f"at {at:g} the law is off by {worst:.0%}: the service does not follow it")
+        yield f"at {at:g} the law is off by {worst:.0%}: the service does not follow it"
     if n.max() < 4 * n.min():
-        doubts.append("the levels are too close together; the largest should be 4 times the least")
+        yield "the levels are too close together; the largest should be 4 times the least"
     peak = law.peak_concurrency
     if isfinite(peak) and peak > n.max():
-        doubts.append(
+        yield (
             f"the peak at {peak:.4g} lies above the highest level measured ({n.max():g}): "
             "it is extrapolated"
         )
     if law.errors is not None and law.kappa > 0:
         sure = float(t.ppf(0.975, max(1, n.size - 3)))
         if law.kappa - sure * law.errors[2] <= 0:
-            doubts.append("the coherency cost is not shown to differ from zero, so nor is a peak")
+            yield "the coherency cost is not shown to differ from zero, so nor is a peak"
     if law.sigma >= 1:
-        doubts.append("sigma is 1 or more: throughput does not grow at all")
-    return tuple(doubts)
+        yield "sigma is 1 or more: throughput does not grow at all"
 
 
 def _checked(
@@ -249,7 +247,7 @@ def fit_queue(rates: Sequence[float], times_s: Sequence[float], percent: float) 
         service_s=found.service_s,
         percent=percent,
         residuals=residuals,
-        doubts=_queue_doubts(found, rates, residuals),
+        doubts=(*_queue_doubts(found, rates, residuals),),
     )
 
 
@@ -274,17 +272,15 @@ def _best_service(
 
 def _queue_doubts(
     fit: QueueFit, rates: Sequence[float], residuals: Sequence[float]
-) -> tuple[str, ...]:
-    doubts = []
+) -> Iterator[str]:
     if len(rates) < QUEUE_FEWEST_LEVELS:
-        doubts.append(f"only {len(rates)} levels; at least {QUEUE_FEWEST_LEVELS} are needed")
+        yield f"only {len(rates)} levels; at least {QUEUE_FEWEST_LEVELS} are needed"
     worst = max(residuals, key=abs)
     if abs(worst) > QUEUE_LARGE_RESIDUAL:
         at = rates[list(residuals).index(worst)]
-        doubts.append(f"at {at:.4g} a second it is off by {worst:+.0%}: no such queue describes it")
+        yield f"at {at:.4g} a second it is off by {worst:+.0%}: no such queue describes it"
     if max(rates) * fit.service_s / fit.servers < 0.6:
-        doubts.append("no level came near what the workers can do, so their number is a guess")
-    return tuple(doubts)
+        yield "no level came near what the workers can do, so their number is a guess"
 
 
 BELOW, ABOVE = -1.0, 0.7

@@ -1,6 +1,6 @@
 """What a launch needs: load, connections, agents, machines, the test of it and what it costs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from math import ceil, isfinite, sqrt
 
@@ -279,12 +279,12 @@ def plan_launch(
         slots=slots_for(occupancy),
         runs=runs,
         worker=_worker(wanted) if workers else "",
-        obstacles=_obstacles(wanted, peak_minute, requests, nights, session_s, headroom),
+        obstacles=(*_obstacles(wanted, peak_minute, requests, nights, session_s, headroom),),
         warnings=(
             *_warnings(wanted, agents, session_s),
             *([sentence] if (sentence := too_many_workers(workers)) else ()),
         ),
-        assumptions=_assumptions(wanted),
+        assumptions=(*_assumptions(wanted),),
         unknown=(*unlike, *_unknown(wanted)),
     )
 
@@ -481,102 +481,100 @@ def _obstacles(
     nights: int | None,
     session_s: float,
     headroom: float | None,
-) -> tuple[str, ...]:
-    found = []
+) -> Iterator[str]:
     limit, per_min = wanted.connections_per_min, wanted.peak_per_s * 60
     if peak_minute > limit:
-        found.append(
+        yield (
             f"{peak_minute:,} new connections in the worst minute break the documented limit of "
             f"{limit:,} a minute per deployment: ask for more, or use "
             f"{ceil(peak_minute / limit)} deployments"
         )
     if requests > REQUESTS_PER_CONNECTION_PER_MINUTE:
-        found.append(
+        yield (
             f"{requests:.0f} requests a minute on one connection break the documented limit of "
             f"{REQUESTS_PER_CONNECTION_PER_MINUTE}: fewer messages, or longer conversations"
         )
     if nights is None:
-        found.append(
+        yield (
             f"conversations of {duration_text(session_s)} cannot fill up and drain within a "
             f"window of {duration_text(wanted.window_s)}"
         )
     if wanted.most_per_min is not None and per_min > wanted.most_per_min:
-        found.append(
+        yield (
             f"the target's max_rate is {figure_text(wanted.most_per_min)}/min, the peak is "
             f"{figure_text(per_min)}/min: a test of the peak would be refused"
         )
     guests = ceil(wanted.peak_per_s * wanted.test_s)
     if wanted.most_sessions is not None and guests > wanted.most_sessions:
-        found.append(
+        yield (
             f"the target's max_sessions is {wanted.most_sessions:,}, a test at the peak has "
             f"{guests:,} guests: it would be refused"
         )
     if headroom is not None and headroom < 0 and wanted.capacity is not None:
         below = f"{-headroom:.0%}" if headroom > -0.995 else "more than 99%"
-        found.append(
+        yield (
             f"the measured capacity of {wanted.capacity.figures()} is {below} below the peak: "
             "it will not hold"
         )
-    return tuple(found)
 
 
-def _warnings(wanted: Wanted, agents: Agents, session_s: float) -> tuple[str, ...]:
-    found = []
+def _warnings(wanted: Wanted, agents: Agents, session_s: float) -> Iterator[str]:
     if wanted.test_s < SESSIONS_OF_A_TEST * session_s:
-        found.append(
+        yield (
             f"a test of {duration_text(wanted.test_s)} is shorter than three chats of "
             f"{duration_text(session_s)}: it hardly reaches its load (--test-duration)"
         )
     capacity = wanted.capacity
     if capacity is not None and not capacity.sure:
-        found.append(f"{capacity.source} has no sure answer ({capacity.answer}): search again")
+        yield f"{capacity.source} has no sure answer ({capacity.answer}): search again"
     if agents.gives_up > MOST_GIVE_UP:
-        found.append(
+        yield (
             f"{agents.gives_up:.1%} of the guests who ask for an agent give up before one comes, "
             f"although {agents.answered_within:.0%} are answered in time: more agents, or a higher "
             "--service-level"
         )
     if agents.busy > MOST_BUSY:
-        found.append(
+        yield (
             f"the agents are {agents.busy:.0%} busy at the peak: nothing is left for a longer chat "
             "or a missing colleague"
         )
-    return tuple(found)
 
 
-def _assumptions(wanted: Wanted) -> tuple[str, ...]:
-    found = [
+def _assumptions(wanted: Wanted) -> Iterator[str]:
+    yield (
         "Guests come independently of each other (Poisson), at the peak rate for long enough to "
-        "settle.",
+        "settle."
+    )
+    yield (
         f"The documented limits hold: {wanted.connections_per_min:,} new connections a minute per "
-        f"deployment, {REQUESTS_PER_CONNECTION_PER_MINUTE} requests a minute on one connection.",
+        f"deployment, {REQUESTS_PER_CONNECTION_PER_MINUTE} requests a minute on one connection."
+    )
+    yield (
         "Every chat has the stated length on average, also one that stays with the bot; its "
-        "messages are spread evenly over it.",
-    ]
+        "messages are spread evenly over it."
+    )
     if wanted.to_agents:
-        found.append(
+        yield (
             "Agents take chats from one queue in the order of arrival; their part of a chat is "
             "exponentially distributed, and just as long when they have "
             f"{wanted.concurrency:g} at a time."
         )
-        found.append(
+        yield (
             "Nobody gives up waiting."
             if wanted.patience_s is None
             else "Patience is exponentially distributed, and the same for all."
         )
     if wanted.shrinkage == 0 and wanted.to_agents:
-        found.append("Agents are never away (--shrinkage 0%).")
+        yield "Agents are never away (--shrinkage 0%)."
     capacity = wanted.capacity
     if capacity is not None and (capacity.session_s is None or capacity.messages is None):
-        found.append("The capacity was found with chats of this length and as many messages.")
-    return tuple(found)
+        yield "The capacity was found with chats of this length and as many messages."
 
 
-def _unknown(wanted: Wanted) -> tuple[str, ...]:
-    found = ["How many sessions at once the service allows: no such limit is published."]
+def _unknown(wanted: Wanted) -> Iterator[str]:
+    yield "How many sessions at once the service allows: no such limit is published."
     if wanted.capacity is None:
-        found.append("What the deployment carries: measure it with harness capacity, plan again.")
+        yield "What the deployment carries: measure it with harness capacity, plan again."
     if wanted.ai_tokens is None:
-        found.append("AI tokens: give --ai-tokens-per-guest where the flow is a virtual agent.")
-    found.append("What the search for the limit sends: that depends on where it ends.")
-    return tuple(found)
+        yield "AI tokens: give --ai-tokens-per-guest where the flow is a virtual agent."
+    yield "What the search for the limit sends: that depends on where it ends."
