@@ -110,7 +110,7 @@ def check_deployment(
     )
     auto = auto_start(config)
     how = "by Join, before a text" if auto else "with the first text"
-    text = f"a widget begins its conversation {how} (autoStart {auto})"
+    text = f"a widget begins its conversation {how} (autoStart is {'on' if auto else 'off'})"
     if auto is not auto_join:
         text += "; guests do not: " + ("write auto_join = true" if auto else "auto_join is on")
     found.append(Check.ok("start", text))
@@ -361,8 +361,8 @@ def _lines(learned: Learned, sessions: int | None) -> Iterator[tuple[str, Status
         yield "turn", Status.WARN if slow else Status.OK, text
     if learned.first_message_s is not None and learned.last_message_s is not None:
         slow = learned.first_message_s > SLOW_FIRST_S
-        text = f"first message after {learned.first_message_s:.3g} s, last after "
-        text += f"{learned.last_message_s:.3g} s (the slower of two)"
+        first, last = duration_text(learned.first_message_s), duration_text(learned.last_message_s)
+        text = f"first message after {first}, last after {last} (the slower of two answers)"
         if slow:
             text += ": guests have to wait longer than that"
         yield "times", Status.WARN if slow else Status.OK, text
@@ -386,8 +386,8 @@ def _cost(learned: Learned, sessions: int | None) -> str:
     many = 1000 if sessions is None else sessions
     few, most = TOKENS_OF_AN_AGENT
     return (
-        f"; {many:,} guests take about {many * TOKENS_PER_SESSION:,.0f} AI tokens of a digital bot "
-        f"flow, {many * few:,.0f} of a virtual agent, {many * most:,.0f} of an agentic one"
+        f"; {many:,} guests take about {many * TOKENS_PER_SESSION:,.0f} AI tokens with a digital "
+        f"bot flow, {many * few:,.0f} with a virtual agent, {many * most:,.0f} with an agentic one"
     )
 
 

@@ -414,7 +414,7 @@ def _outside(
     if why := "not asked for" if no_guest else _no_guest_because(checks, reached=reached):
         checks.append(Check.skipped("one guest", why))
         return Found(checks=checks)
-    tell("one guest is on its visit: this takes up to a minute")
+    tell("trying one guest from end to end: this takes up to a minute")
     api, _ = open_platform(terms) if platform.signed_in and not quick else (None, None)
     outside = None if api is None else Outside(api)
     meeting = meet(
