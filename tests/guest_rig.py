@@ -49,6 +49,7 @@ class Rig:
             recorder=self.recorder,
             think_s=lambda: 0.01,
             due_ns=settings.get("due_ns"),
+            run_kills=settings.get("run_kills", lambda: True),
         )
 
     def still_open(self) -> set[str]:

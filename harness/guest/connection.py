@@ -8,6 +8,8 @@ import contextlib
 import uuid
 from collections.abc import Callable
 
+from gevent import Timeout
+
 from harness.clock import monotonic_ns
 from harness.errors import (
     ConnectionLost,
@@ -213,6 +215,8 @@ class Connection:
             if was_cut(error):
                 self._note_cut(operation, monotonic_ns() - sent)
                 inbox.pending.give_up(Outcome.CUT_SHORT, operation=operation)
+            elif isinstance(error, Timeout):  # the story's own
+                inbox.pending.give_up(Outcome.TIMEOUT, operation=operation)
             raise
         if inbox.response is None:
             raise self._take_failure()

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
+from gevent import Timeout
+
 import harness
 from harness.errors import (
     ConnectFailed,
@@ -95,6 +97,8 @@ def connect_outcome(error: BaseException) -> Outcome:
     """The word by which a connection that could not be made is counted."""
     if was_cut(error):
         return Outcome.CUT_SHORT
+    if isinstance(error, Timeout):  # the story's own
+        return Outcome.TIMEOUT
     if isinstance(error, UpgradeRejected):
         return Outcome.RATE_LIMITED if error.status == 429 else Outcome.REFUSED
     if isinstance(error, ConnectFailed) and "within" in error.why:
@@ -256,9 +260,16 @@ class Why(StrEnum):
     """there is no proof that its session ended"""
 
 
+class Killed(Exception):
+    """The locustfile itself has killed a story, while its run went on."""
+
+
 def was_cut(error: BaseException | None) -> bool:
-    """Whether a story that ends by this was killed: the run has ended."""
-    return error is not None and not isinstance(error, Exception)
+    """Whether a story that ends by this was killed: the run has ended.
+
+    Gevent's Timeout is no such end: the locustfile has given a story so much time, and no more.
+    """
+    return error is not None and not isinstance(error, Exception | Timeout)
 
 
 STALL_NS = 1_000_000_000
@@ -287,6 +298,10 @@ def reason_of(error: BaseException) -> str:
         return error.what
     if isinstance(error, ReplyTimeout):
         return f"no {error.waited_for} in time"
+    if isinstance(error, Killed):
+        return "the locustfile killed it"
+    if isinstance(error, Timeout):
+        return "the time that the locustfile gave it was over"
     if isinstance(error, ServiceError):
         return _ANSWERS[type(error)].words or f"the service answered {error.code}"
     if isinstance(error, ConnectionLost):
@@ -302,10 +317,10 @@ def count_story(recorder: Recorder, error: BaseException | None, place: str) -> 
     """Count the end of a story that had begun."""
     if error is None:
         recorder.count(STORIES_FINISHED)
-    elif isinstance(error, Exception):
-        recorder.count_place(STORIES_BROKEN, f"{place}: {reason_of(error)}")
-    else:
+    elif was_cut(error):
         recorder.count(STORIES_CUT)
+    else:
+        recorder.count_place(STORIES_BROKEN, f"{place}: {reason_of(error)}")
 
 
 def count_guest(
@@ -350,9 +365,14 @@ NOT_THEIRS = tuple(
 """Folders whose code is not the user's."""
 
 
+def _is_own(filename: str) -> bool:
+    """Whether code is the user's; compiled code names its source as it was where it was built."""
+    return not filename.startswith(NOT_THEIRS) and not filename.endswith((".pxd", ".pyx"))
+
+
 def own_place(frames: traceback.StackSummary) -> tuple[str, int]:
     """The innermost file and line that are the user's own, of a stack, outermost call first."""
-    own = [frame for frame in frames if not frame.filename.startswith(NOT_THEIRS)] or frames
+    own = [frame for frame in frames if _is_own(frame.filename)] or frames
     return (Path(own[-1].filename).name, own[-1].lineno or 0) if own else ("the locustfile", 0)
 
 

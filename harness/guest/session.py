@@ -36,6 +36,7 @@ from harness.guest.inbox import Arrived
 from harness.guest.outcomes import (
     STORY_ENDS,
     Ending,
+    Killed,
     Story,
     connect_outcome,
     count_guest,
@@ -102,8 +103,13 @@ class GuestSession:
         due_ns: int | None = None,
         think_s: Callable[[], float] | None = None,
         ends_by_choice: tuple[type[BaseException], ...] = (),
+        run_kills: Callable[[], bool] = lambda: True,
     ) -> None:
-        """``ends_by_choice``: exceptions by which a story ends that has come to its end."""
+        """``ends_by_choice``: exceptions by which a story ends that has come to its end.
+
+        ``run_kills``: whether it is the run that kills the story, if it is killed now.
+        """
+        self._run_kills = run_kills
         self.settings = settings
         self._ends_by_choice = ends_by_choice
         self._ledger = ledger
@@ -141,10 +147,14 @@ class GuestSession:
         try:
             self.open()
         except BaseException as error:
-            self._error = error
+            self._error = self._end_of(error)
             shielded(self._leave)
             raise
         return self
+
+    def _end_of(self, error: BaseException | None) -> BaseException | None:
+        """By what the story counts as ended: only its run's end cuts it."""
+        return Killed() if was_cut(error) and not self._run_kills() else error
 
     def __exit__(
         self,
@@ -153,7 +163,7 @@ class GuestSession:
         trace: TracebackType | None,
     ) -> None:
         if not isinstance(error, self._ends_by_choice):
-            self._error = error
+            self._error = self._end_of(error)
         if self._story is Story.LEFT:
             return  # it was abandoned
         self.step = self.step or place_of(trace)

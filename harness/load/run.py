@@ -278,8 +278,12 @@ class Run:
         sign_in: SignIn = "",
         max_age_s: float = 0.0,
         greets: bool | None = None,
+        asked_to_stop: Callable[[], bool] = lambda: False,
     ) -> GuestSession:
-        """A guest with a fresh token, known to the service by its run and a name of its own."""
+        """A guest with a fresh token, known to the service by its run and a name of its own.
+
+        ``asked_to_stop``: whether the slot that it is in was asked to stop.
+        """
         return GuestSession(
             self.options.guest_options.of_guest(
                 self.settings, sign_in=sign_in, max_age_s=max_age_s, greets=greets
@@ -290,6 +294,7 @@ class Run:
             due_ns=due_ns,
             think_s=think_s,
             ends_by_choice=BY_CHOICE,
+            run_kills=lambda: asked_to_stop() or self._phase not in COMING,
         )
 
     def occupied(self, session: GuestSession) -> Visit:

@@ -125,6 +125,7 @@ class GuestUser(User):
             sign_in=sign_in,
             max_age_s=self._max_age_s,
             greets=type(self).greets,
+            asked_to_stop=lambda: self._asked_to_stop,
         )
         with run.occupied(session):
             try:

@@ -328,3 +328,37 @@ def test_an_abandoned_guest_is_counted_once(rig: Any) -> None:
     counts = rig.taken().counts
     assert (counts["guests_cut"], counts["stories_cut"], counts["stories_finished"]) == (1, 1, 0)
     assert not rig.still_open()
+
+
+def test_a_story_whose_own_time_is_over_was_not_cut_by_the_run(rig: Any) -> None:
+    rig.simulator.faults(no_reply=1)
+    with gevent.Timeout(0.3, False), rig.guest() as guest:
+        guest.say("hello")
+        guest.await_reply(within="5s")
+    rig.simulator.faults()
+    taken = rig.taken()
+    assert guests(taken) == {"broken_off": 1}
+    assert taken.outcomes["reply"] == {Outcome.UNANSWERED: 1}
+    (where,) = by_reason(taken.counts, STORIES_BROKEN)
+    assert where.startswith("test_served.py, line ")
+    assert where.endswith(": the time that the locustfile gave it was over")
+
+
+def test_a_story_that_the_locustfile_kills_was_not_cut_by_the_run(rig: Any) -> None:
+    def story(run_kills: bool) -> None:
+        with rig.guest(run_kills=lambda: run_kills) as guest:
+            guest.say("hello")
+            guest.await_reply(within="5s")
+
+    rig.simulator.faults(no_reply=1)
+    for run_kills, expected, ended in (
+        (False, "broken_off", Outcome.UNANSWERED),
+        (True, "cut", Outcome.CUT_SHORT),
+    ):
+        telling = gevent.spawn(story, run_kills)
+        telling.join(0.3)
+        telling.kill()
+        taken = rig.taken()
+        assert guests(taken) == {expected: 1}
+        assert taken.outcomes["reply"] == {ended: 1}
+    rig.simulator.faults()

@@ -51,9 +51,17 @@ class FakeRun:
         self.refused.append(error)
 
     def new_session(
-        self, due_ns: int, think_s: Any, *, sign_in: Any, max_age_s: float, greets: bool | None
+        self,
+        due_ns: int,
+        think_s: Any,
+        *,
+        sign_in: Any,
+        max_age_s: float,
+        greets: bool | None,
+        asked_to_stop: Any,
     ) -> Session:
         assert due_ns == 5
+        assert not asked_to_stop()
         assert greets is None
         self.max_age_s = max_age_s
         self.signed_in_by = sign_in
