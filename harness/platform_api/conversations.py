@@ -139,9 +139,7 @@ def conversations_of_guests(
     api: PlatformApi, journeys: Sequence[str], start: datetime, end: datetime
 ) -> Iterator[Seen]:
     """The conversations of these guests by their journey ids, ended or not, fifty to a query."""
-    for some in _some(journeys):
-        wanted = [{"dimension": "journeyCustomerId", "value": one} for one in some]
-        either = {"type": "or", "predicates": wanted}
+    for either in _any_of("journeyCustomerId", journeys):
         yield from map(_seen, _details(api, start, end, segments=[either]))
 
 
@@ -149,14 +147,15 @@ def conversations_by_id(
     api: PlatformApi, ids: Sequence[str], start: datetime, end: datetime
 ) -> Iterator[Seen]:
     """These conversations as analytics shows them, ended or not, fifty to a query."""
-    for some in _some(ids):
-        wanted = [{"dimension": "conversationId", "value": one} for one in some]
-        either = {"type": "or", "predicates": wanted}
+    for either in _any_of("conversationId", ids):
         yield from map(_seen, _details(api, start, end, conversations=[either]))
 
 
-def _some(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (ids[first : first + SEVERAL] for first in range(0, len(ids), SEVERAL))
+def _any_of(dimension: str, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """A filter for some of the ids after the other."""
+    for first in range(0, len(ids), SEVERAL):
+        some = ids[first : first + SEVERAL]
+        yield {"type": "or", "predicates": [{"dimension": dimension, "value": one} for one in some]}
 
 
 def _details(

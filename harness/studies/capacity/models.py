@@ -30,6 +30,7 @@ from scipy.stats import chi2, t
 from harness.errors import ConfigError
 from harness.studies.queueing import Queue
 
+Floats = NDArray[np.float64]
 FEWEST_LEVELS = 6
 # A residual this large means that the law does not describe the service.
 LARGE_RESIDUAL = 0.1
@@ -81,8 +82,8 @@ def fit_scalability(concurrency: Sequence[float], throughput: Sequence[float]) -
     start = _start(n, x)
     scale = np.array([start[0], 0.1, 0.01])
 
-    def residual(scaled: NDArray[np.float64]) -> NDArray[np.float64]:
-        off: NDArray[np.float64] = (_law(n, *(scaled * scale)) - x) / x.max()
+    def residual(scaled: Floats) -> Floats:
+        off: Floats = (_law(n, *(scaled * scale)) - x) / x.max()
         return off
 
     found = least_squares(
@@ -113,12 +114,12 @@ def fit_scalability(concurrency: Sequence[float], throughput: Sequence[float]) -
     return replace(law, doubts=(*_doubts(law, n, residuals),))
 
 
-def _law(n: NDArray[np.float64], lambda_: float, sigma: float, kappa: float) -> NDArray[np.float64]:
-    result: NDArray[np.float64] = lambda_ * n / (1 + sigma * (n - 1) + kappa * n * (n - 1))
+def _law(n: Floats, lambda_: float, sigma: float, kappa: float) -> Floats:
+    result: Floats = lambda_ * n / (1 + sigma * (n - 1) + kappa * n * (n - 1))
     return result
 
 
-def _start(n: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
+def _start(n: Floats, x: Floats) -> Floats:
     """From lambda N/X = (1 - sigma) + (sigma - kappa) N + kappa N², which is linear."""
     square, line, constant = np.polyfit(n, n / x, 2)
     whole = square + line + constant  # = 1/lambda
@@ -128,9 +129,7 @@ def _start(n: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64
     return np.array([1 / whole, max((line + square) / whole, 1e-9), kappa])
 
 
-def _errors(
-    jacobian: NDArray[np.float64], squares: float, many: int
-) -> tuple[float, float, float] | None:
+def _errors(jacobian: Floats, squares: float, many: int) -> tuple[float, float, float] | None:
     if many <= 3:
         return None
     try:
@@ -141,9 +140,7 @@ def _errors(
     return float(lambda_), float(sigma), float(kappa)
 
 
-def _doubts(
-    law: Scalability, n: NDArray[np.float64], residuals: NDArray[np.float64]
-) -> Iterator[str]:
+def _doubts(law: Scalability, n: Floats, residuals: Floats) -> Iterator[str]:
     if n.size < FEWEST_LEVELS:
         yield f"only {n.size} levels; at least {FEWEST_LEVELS} are needed"
     worst = float(np.abs(residuals).max())
@@ -166,9 +163,7 @@ def _doubts(
         yield "sigma is 1 or more: throughput does not grow at all"
 
 
-def _checked(
-    concurrency: Sequence[float], throughput: Sequence[float]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _checked(concurrency: Sequence[float], throughput: Sequence[float]) -> tuple[Floats, Floats]:
     n, x = np.asarray(concurrency, dtype=float), np.asarray(throughput, dtype=float)
     if n.shape != x.shape or n.ndim != 1:
         raise ConfigError("scalability: expected as many concurrencies as throughputs")
