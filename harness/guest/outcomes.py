@@ -365,9 +365,13 @@ NOT_THEIRS = tuple(
 """Folders whose code is not the user's."""
 
 
+BUILT_ELSEWHERE = os.path.join("src", "gevent") + os.sep
+"""How gevent's compiled code names its sources: as they were where it was built."""
+
+
 def _is_own(filename: str) -> bool:
-    """Whether code is the user's; compiled code names its source as it was where it was built."""
-    return not filename.startswith(NOT_THEIRS) and not filename.endswith((".pxd", ".pyx"))
+    """Whether code is the user's."""
+    return not filename.startswith((*NOT_THEIRS, BUILT_ELSEWHERE))
 
 
 def own_place(frames: traceback.StackSummary) -> tuple[str, int]:
