@@ -77,6 +77,22 @@ def test_a_phone_shows_objectives_whole_and_times_apart(browser: Browser, url: s
     assert max(browser.run(TICKS)) > 5
 
 
+@pytest.mark.parametrize("width", [1366, 390])
+def test_what_is_met_within_chance_is_shown_whole(
+    browser: Browser, tmp_path: Path, width: int
+) -> None:
+    chance = {
+        "text": "session_open errors < 1%", "verdict": "PASS", "figure": 0.0, "limit": 0.01,
+        "unit": "share", "margin": 1.0, "low": 0.0, "high": 0.092, "within_chance": True,
+        "more_samples": 268,
+    }  # fmt: skip
+    few = {**chance, "verdict": "NO_DATA", "within_chance": False, "note": "5 samples, 15 more"}
+    run = make_run(tmp_path / "r", length_s=30, objectives=[chance, few])
+    show(browser, write_reports(run, ["html"])[0].as_uri(), width=width)
+    whole = "(e => e.scrollWidth <= e.clientWidth)(document.querySelector('.scroll'))"
+    assert browser.run(whole)
+
+
 def test_dark_and_light_reach_the_charts_and_stay_legible(browser: Browser, url: str) -> None:
     show(browser, url)
     light = (

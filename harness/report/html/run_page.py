@@ -6,6 +6,7 @@ from pathlib import PurePath
 from markupsafe import Markup
 
 from harness.clock import utc_iso
+from harness.judge.gate import WITHIN_CHANCE
 from harness.judge.series import Series
 from harness.measure.model import FELT, OPERATIONS, ordered
 from harness.report import story, wording
@@ -231,7 +232,8 @@ def _objective_name(one: Objective) -> Markup:
 
 
 def _margin(one: Objective) -> Markup:
-    text = Markup("<span>{}</span>").format(wording.objective_margin(one))
+    margin = wording.objective_margin(one).replace(f"{WITHIN_CHANCE}: ", "")  # the verdict says it
+    text = Markup("<span>{}</span>").format(margin)
     if one.margin is None or one.verdict == "NO_DATA":
         return text if one.note else Markup("")
     width = f"{min(max(1 - one.margin, 0.0), 1.0) * 100:.1f}"
