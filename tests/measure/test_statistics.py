@@ -41,7 +41,6 @@ def test_the_interval_encloses_the_figure(buckets: list[tuple[float, int]], perc
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.parametrize(("percent", "count"), [(50.0, 40), (95.0, 300), (99.0, 2000)])
 def test_intervals_enclose_the_true_percentile_as_often_as_stated(
     percent: float, count: int

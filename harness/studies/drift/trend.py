@@ -308,7 +308,13 @@ def _deviations(rows: Floats) -> Floats:
 
 
 def _deviation(rows: Floats) -> Floats:
-    total: Floats = np.abs(rows - np.median(rows, axis=1, keepdims=True)).sum(axis=1)
+    """Each row's absolute deviation from its median: by how much its upper half is above its lower.
+
+    So no median is found, which would cost four times as much.
+    """
+    half = rows.shape[1] // 2
+    parted = np.partition(rows, half, axis=1)
+    total: Floats = (parted[:, rows.shape[1] - half :] - parted[:, :half]).sum(axis=1)
     return total
 
 
@@ -424,7 +430,7 @@ class _Series:
         starts = rng.integers(0, self.size - block + 1, size=(REPLICATES, -(-self.size // block)))
         picks = (starts[:, :, None] + np.arange(block)).reshape(REPLICATES, -1)
         drawn = line + rest[picks[:, : self.size]] @ self._without_load()
-        slopes = np.array([self._line(row)[0] for row in drawn])
+        slopes = self._slopes(drawn)
         # Residuals are smaller than errors by what was fitted; blocks lose their own mean.
         lost = self.size / max(1.0, self.size - used - (block - 1))
         blocked = SAFETY * float(np.std(slopes, ddof=1)) * sqrt(lost)
@@ -462,9 +468,17 @@ class _Series:
         if self._trials is not None:
             slope, intercept = np.polyfit(self.time, figure, 1)
             return float(slope), float(intercept)
-        slopes = (figure[self._second] - figure[self._first]) / self._gaps
-        slope = float(np.median(slopes))
+        slope = float(self._slopes(figure[None, :])[0])
         return slope, float(np.median(figure - slope * self.time))
+
+    def _slopes(self, rows: Floats) -> Floats:
+        """The slope of each row of figures."""
+        if self._trials is not None:
+            least_squares: Floats = np.polyfit(self.time, rows.T, 1)[0]
+            return least_squares
+        steep = (rows[:, self._second] - rows[:, self._first]) / self._gaps
+        found: Floats = np.median(steep, axis=1, overwrite_input=True)
+        return found
 
     def _without_load(self) -> Floats:
         """What takes the effect of the load out of rows of noise, by plain least squares."""

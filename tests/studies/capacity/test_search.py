@@ -278,7 +278,6 @@ def run_level(
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_planted_knees_are_found_within_the_interval_and_for_a_fraction_of_a_stairs_cost() -> None:
     inside = near = 0
     spent = stair = 0.0

@@ -49,7 +49,6 @@ def plain_run(
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_runs_that_differ_by_seed_only_show_no_difference_at_the_stated_rate(
     tmp_path: Path,
 ) -> None:
@@ -63,7 +62,6 @@ def test_runs_that_differ_by_seed_only_show_no_difference_at_the_stated_rate(
     assert wrong <= 6
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 def test_a_planted_slowdown_of_five_percent_is_found_and_a_speed_up_too(tmp_path: Path) -> None:
     for pair in range(5):

@@ -40,7 +40,6 @@ def words(changes: list[Change]) -> set[Word]:
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.parametrize("spells", [0.0, 0.02])
 def test_equal_runs_are_called_different_at_most_as_often_as_stated(spells: float) -> None:
     rng = np.random.default_rng(1)
@@ -72,7 +71,6 @@ def test_a_planted_speedup_is_called_faster_and_its_interval_encloses_it() -> No
         assert change.low <= (change.change or 0) <= change.high
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 def test_the_intervals_enclose_the_planted_change_as_often_as_stated() -> None:
     rng = np.random.default_rng(4)
@@ -190,7 +188,6 @@ def spread_run(rng: np.random.Generator, spread: float, factor: float = 1.0) -> 
     return one_run(rng, factor * float(np.exp(spread * rng.normal())))
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 def test_several_base_runs_show_how_much_runs_differ() -> None:
     """Runs that differ by 3 % anyway: with one base every third pair gets a word."""

@@ -32,7 +32,6 @@ def several(seed: int, *, service: float = 0.0, harness: float = 0.0) -> list[Wa
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_flat_soaks_are_called_drifting_at_most_as_often_as_stated() -> None:
     runs = 25
     rng = np.random.default_rng(3)
@@ -44,7 +43,6 @@ def test_flat_soaks_are_called_drifting_at_most_as_often_as_stated() -> None:
     assert false <= 4  # 5 of 25 at 5 % has p = 0.007
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 def test_a_planted_leak_of_half_a_per_cent_is_found() -> None:
     rng = np.random.default_rng(4)
@@ -87,7 +85,6 @@ def alike_soak(seed: int, alike: float, many: int = 12, points: int = 240) -> li
     return found
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 @pytest.mark.parametrize("alike", [0.95, 0.98])
 def test_flat_figures_that_wander_slowly_are_no_drift(alike: float) -> None:

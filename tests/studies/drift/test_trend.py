@@ -44,7 +44,6 @@ def verdicts(seeds: int, *, use_load: bool = False, **kind: float) -> Counter[Dr
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_of_200_flat_runs_at_most_5_per_cent_are_called_drifting() -> None:
     found = verdicts(200)
     assert found[Drift.DRIFTING] <= 10
@@ -63,7 +62,6 @@ def test_a_planted_drift_of_5_per_cent_is_found() -> None:
     assert found[Drift.DRIFTING] >= 38
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 def test_a_days_load_is_no_drift_and_hides_none() -> None:
     assert verdicts(20, use_load=True, diurnal=0.5)[Drift.DRIFTING] <= 3
