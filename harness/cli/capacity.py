@@ -8,11 +8,8 @@ is never reported as one of the service.
 """
 
 from pathlib import Path
-from typing import Any
 
 import orjson
-from rich.console import Console
-from rich.text import Text
 
 from harness.cli.parsing import Command, Namespace, argument, option
 from harness.cli.which_run import reports_option
@@ -21,9 +18,13 @@ from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
 from harness.judge.objective import KNOWN, parse_objective
 from harness.streams import open_console
-from harness.studies.capacity.answer import as_dict, sentences, write_capacity_page
-from harness.studies.capacity.holding import Judged
-from harness.studies.capacity.level import Level
+from harness.studies.capacity.answer import (
+    as_dict,
+    figure_of,
+    show,
+    show_level,
+    write_capacity_page,
+)
 from harness.studies.capacity.runner import (
     Search,
     begin_search,
@@ -33,23 +34,17 @@ from harness.studies.capacity.runner import (
     resume_search,
     run_level,
 )
-from harness.studies.capacity.search import Answer, Found, Raised, answer, next_rate
+from harness.studies.capacity.search import Found, Raised, answer, next_rate
 from harness.supervise.simulator import EmbeddedSimulator
-from harness.units import duration_text
 
-STYLES = {
-    Judged.UNDER: "green",
-    Judged.CLOSE: "yellow",
-    Judged.OVER: "red",
-    Judged.TOO_FEW: "magenta",
-    Judged.INCONCLUSIVE: "magenta",
-}
 DEFAULTS = {Raised.RATE: ("30/min", "1000/min"), Raised.OCCUPANCY: ("10", "1000")}
 """First and highest level."""
-ONLY_NEW = (
-    "by", "start", "highest", "objective", "slo", "longest", "settle", "override", "ca_file",
-    "processes", "master", "expect_workers", "bind", "master_port", "seed", "sim_profile",
+DEFAULTED = ("locustfile", "target", "targets", "hold", "warm_up", "resolution", "max_levels")
+KEPT = (
+    "slo", "longest", "settle", "override", "ca_file", "processes", "master", "expect_workers",
+    "bind", "master_port", "seed", "sim_profile",
 )  # fmt: skip
+"""Options of a search that stand in its folder: none of them goes with --resume."""
 
 
 def run(args: Namespace) -> int:
@@ -68,9 +63,9 @@ def run(args: Namespace) -> int:
             target, ca_file = simulator.start(), simulator.ca_file
         while (load := next_rate(search.plan, search.tried)) is not None:
             number = len(search.levels) + 1
-            with console.status(f"level {number}: {_figure(by, load)} {by.unit}"):
+            with console.status(f"level {number}: {figure_of(by, load)} {by.unit}"):
                 level = run_level(search, load, target, console.print, ca_file=ca_file)
-            _show_level(number, by, load, level, console)
+            show_level(number, by, load, level, console)
     except KeyboardInterrupt:
         again = f"harness capacity --resume {search.directory}"
         console.print(f"stopped; go on with: {again}")
@@ -81,7 +76,7 @@ def run(args: Namespace) -> int:
     found = answer(search.plan, search.tried)
     shown = as_dict(by, found, search.levels, wanted=wanted, directory=str(search.directory))
     page = write_capacity_page(search.directory, shown)
-    _tell(search, found, shown, console)
+    show(by, found, shown, console)
     console.print(f"page  {page}")
     if args.json:
         print(orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode())
@@ -90,15 +85,10 @@ def run(args: Namespace) -> int:
 
 def _begin(args: Namespace) -> Search:
     objectives = [parse_objective(text, KNOWN, place="--objective").text for text in args.objective]
-    names = (
-        "locustfile", "target", "slo", "hold", "longest", "settle", "warm_up", "resolution",
-        "max_levels", "targets", "override", "ca_file", "processes", "master", "expect_workers",
-        "bind", "master_port", "seed", "sim_profile",
-    )  # fmt: skip
     by = Raised(args.by or Raised.RATE)
     start, highest = DEFAULTS[by]
     asked = {
-        **{name: getattr(args, name) for name in names},
+        **{name: getattr(args, name) for name in (*DEFAULTED, *KEPT)},
         "by": str(by),
         "start": args.start or start,
         "highest": args.highest or highest,
@@ -114,7 +104,7 @@ def _begin(args: Namespace) -> Search:
 
 def _resume(args: Namespace) -> Search:
     """What was asked stands in the folder: an option that would be ignored is refused."""
-    for name in ONLY_NEW:
+    for name in ("by", "start", "highest", "objective", *KEPT):
         if getattr(args, name) not in (None, [], False):
             raise ConfigError(
                 f"--{name.replace('_', '-')} and --resume do not go together: a resumed search "
@@ -123,46 +113,6 @@ def _resume(args: Namespace) -> Search:
     search = resume_search(Path(args.resume))
     check_permission(search.asked, search.directory.parent)
     return search
-
-
-def _figure(by: Raised, load: float) -> str:
-    return f"{by.shown(load):,.1f}" if by is Raised.RATE else f"{load:,.0f}"
-
-
-def _show_level(number: int, by: Raised, load: float, level: Level, console: Console) -> None:
-    style = STYLES[level.judged]
-    why = level.reason or ", ".join(f"{text}: {figure}" for text, figure in level.figures.items())
-    if level.note:
-        why += f" ({level.note})"
-    at = f"level {number:>2}  {_figure(by, load):>8} {by.unit}"
-    told = Text.assemble(f"{at}  ", (f"{level.judged:<12}", style), f" {why}")
-    console.print(told)
-
-
-def _tell(search: Search, found: Answer, shown: dict[str, Any], console: Console) -> None:
-    by = search.by
-    console.print(f"\ncapacity  {shown['answer']}", style="bold")
-    for doubt in found.doubts:
-        console.print(f"in doubt  {doubt}", style="yellow")
-    if found.broke_first:
-        console.print(f"broke first  {found.broke_first}")
-    top = shown["at_the_highest_met"]
-    if all(top.values()):
-        console.print(
-            f"at the highest level that was met: {top['occupancy']:,.1f} guests in session, "
-            f"{duration_text(top['session_s'])} each, {top['arrivals_per_minute']:,.1f} new ones "
-            "a minute"
-        )
-    for name, says, doubts in sentences(shown["fits"]):
-        doubt = f" (do not trust it: {doubts})" if doubts else ""
-        console.print(f"{name}: {says}{doubt}", style="dim")
-    if shown["headroom"] is not None:
-        console.print(
-            f"headroom against {shown['wanted']:,.4g} {by.unit}  {shown['headroom']:+.0%}"
-        )
-    console.print(
-        f"{found.levels} levels, {found.minutes:.1f} minutes; {search.directory}", style="dim"
-    )
 
 
 COMMAND = Command(

@@ -10,6 +10,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from rich.console import Console
+from rich.text import Text
+
 from harness.errors import ConfigError
 from harness.judge.objective import KNOWN, Kind, Unit, parse_objective
 from harness.report.html.charts import Chart, Drawing, Scale, placed, round_ticks
@@ -31,10 +34,31 @@ from harness.report.html.page import (
     write_page,
 )
 from harness.report.wording import in_words
+from harness.studies.capacity.holding import Judged
+from harness.studies.capacity.level import Level
 from harness.studies.capacity.models import FEWEST_LEVELS, fit_queue, fit_scalability
 from harness.studies.capacity.search import Answer, Raised
 from harness.units import duration_text
 
+PAGE = "capacity.html"
+LOWEST, HIGHEST = 0.1, 6.0
+"""Shares of the limit that the curve shows; what lies outside is drawn at its edge."""
+SHARES = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
+WORDS = {
+    "under": "met",
+    "close": "too close to call",
+    "over": "missed",
+    "too few": "too few guests to tell",
+    "inconclusive": "the generator was the limit",
+}
+TONES = {"under": "good", "close": "near", "over": "bad", "too few": "dull", "inconclusive": "dull"}
+STYLES = {
+    Judged.UNDER: "green",
+    Judged.CLOSE: "yellow",
+    Judged.OVER: "red",
+    Judged.TOO_FEW: "magenta",
+    Judged.INCONCLUSIVE: "magenta",
+}
 STEADY = 2.0
 """Times the limit, up to which a figure comes from a queue that is in balance."""
 
@@ -225,18 +249,45 @@ def highest_met(by: Raised, found: Answer, levels: Levels) -> Mapping[str, Any]:
     return max(at, key=by.load_of, default={})
 
 
-PAGE = "capacity.html"
-LOWEST, HIGHEST = 0.1, 6.0
-"""Shares of the limit that the curve shows; what lies outside is drawn at its edge."""
-SHARES = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
-WORDS = {
-    "under": "met",
-    "close": "too close to call",
-    "over": "missed",
-    "too few": "too few guests to tell",
-    "inconclusive": "the generator was the limit",
-}
-TONES = {"under": "good", "close": "near", "over": "bad", "too few": "dull", "inconclusive": "dull"}
+def figure_of(by: Raised, load: float) -> str:
+    """A load as it is shown, in the unit of the search."""
+    return f"{by.shown(load):,.1f}" if by is Raised.RATE else f"{load:,.0f}"
+
+
+def show_level(number: int, by: Raised, load: float, level: Level, console: Console) -> None:
+    """What a level showed, on one line."""
+    style = STYLES[level.judged]
+    why = level.reason or ", ".join(f"{text}: {figure}" for text, figure in level.figures.items())
+    if level.note:
+        why += f" ({level.note})"
+    at = f"level {number:>2}  {figure_of(by, load):>8} {by.unit}"
+    console.print(Text.assemble(f"{at}  ", (f"{level.judged:<12}", style), f" {why}"))
+
+
+def show(by: Raised, found: Answer, shown: Mapping[str, Any], console: Console) -> None:
+    """The answer for a person; ``shown`` is it as plain values."""
+    console.print(f"\ncapacity  {shown['answer']}", style="bold")
+    for doubt in found.doubts:
+        console.print(f"in doubt  {doubt}", style="yellow")
+    if found.broke_first:
+        console.print(f"broke first  {found.broke_first}")
+    top = shown["at_the_highest_met"]
+    if all(top.values()):
+        console.print(
+            f"at the highest level that was met: {top['occupancy']:,.1f} guests in session, "
+            f"{duration_text(top['session_s'])} each, {top['arrivals_per_minute']:,.1f} new ones "
+            "a minute"
+        )
+    for name, says, doubts in sentences(shown["fits"]):
+        doubt = f" (do not trust it: {doubts})" if doubts else ""
+        console.print(f"{name}: {says}{doubt}", style="dim")
+    if shown["headroom"] is not None:
+        console.print(
+            f"headroom against {shown['wanted']:,.4g} {by.unit}  {shown['headroom']:+.0%}"
+        )
+    console.print(
+        f"{found.levels} levels, {found.minutes:.1f} minutes; {shown['directory']}", style="dim"
+    )
 
 
 def write_capacity_page(directory: Path, found: Mapping[str, Any]) -> Path:
@@ -304,7 +355,7 @@ def _why(found: Mapping[str, Any], by: Raised) -> str:
             return "The levels tried so far do not decide it."
 
 
-def _tiles(found: Mapping[str, Any], by: Raised, levels: Sequence[Mapping[str, Any]]) -> list[Tile]:
+def _tiles(found: Mapping[str, Any], by: Raised, levels: Levels) -> list[Tile]:
     tiles = []
     met = [one for one in levels if one["judged"] == "under"]
     if met:
@@ -329,7 +380,7 @@ def _tiles(found: Mapping[str, Any], by: Raised, levels: Sequence[Mapping[str, A
     return [*tiles, Tile(figure=f"{found['minutes']:.1f}", name="minutes of load")]
 
 
-def _levels(by: Raised, levels: Sequence[Mapping[str, Any]]) -> Section:
+def _levels(by: Raised, levels: Levels) -> Section:
     highest = max(map(by.load_of, levels), default=1.0)
     rows: list[Sequence[Cell]] = []
     for one in levels:
@@ -391,9 +442,7 @@ def _assumptions(found: Mapping[str, Any]) -> Section | None:
     return Section(heading="What this rests on", blocks=blocks)
 
 
-def _curve(
-    found: Mapping[str, Any], by: Raised, levels: Sequence[Mapping[str, Any]]
-) -> Section | None:
+def _curve(found: Mapping[str, Any], by: Raised, levels: Levels) -> Section | None:
     measured = [one for one in levels if one.get("of_limit")]
     if len(measured) < 2:
         return None
