@@ -25,7 +25,7 @@ unexport PYTHONDONTWRITEBYTECODE
 TESTS_AT_ONCE ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-others test-fast test-long coverage format check crash-matrix validity-matrix clean bench-accuracy bench-guest bench-long bench-start demo-capacity evidence
+.PHONY: help run test test-others test-fast test-long coverage format check crash-matrix validity-matrix clean bench-accuracy bench-guest bench-long bench-master bench-start demo-capacity evidence
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -72,6 +72,9 @@ check: $(DEV_READY)
 
 bench-start: $(DEV_READY)
 	$(BIN)/python tests/benchmarks/start_cost.py $(ARGS)
+
+bench-master: $(DEV_READY)
+	$(BIN)/python tests/benchmarks/master_cost.py $(ARGS)
 
 bench-guest: $(DEV_READY)
 	$(BIN)/python tests/benchmarks/guest_speed.py
