@@ -21,6 +21,7 @@ import orjson
 from harness.cli.parsing import Command, Namespace, argument, option
 from harness.cli.run import LOG_FORMAT, print_as_asked
 from harness.clock import monotonic_ns, wall_ns
+from harness.errors import ConfigError, HarnessError
 from harness.exit_codes import ExitCode
 from harness.measure.model import Phase
 from harness.processes import (
@@ -50,7 +51,15 @@ def run(args: Namespace) -> int:
     import harness.load  # noqa: F401 - it patches the process, whose waiting is then gevent's
 
     interrupted_quietly()
-    return join_master(args)
+    try:
+        return join_master(args)
+    except (HarnessError, OSError):
+        raise
+    except Exception as error:  # whatever a decoder makes of any bytes
+        raise ConfigError(
+            f"whoever listens at {args.master} answers with what no master of this version sends "
+            f"({type(error).__name__})"
+        ) from error
 
 
 def come_again(args: Namespace) -> int:

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import psutil
 import pytest
+import zmq
 from cli.test_capacity import GUESTS
 from locusts import in_session, locustfile
 from machines import Machines, sessions
@@ -113,6 +115,28 @@ def test_who_ends_it_ends_the_present_life_in_order(
     assert sessions(simulator)[1] <= before, "cleared by the worker itself"
     master.send_signal(signal.SIGINT)
     machines.end(master)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [b"", b"\xc1", b"\xff" * 50, msgpack.dumps(5), msgpack.dumps(("harness_files", 7, "x")),
+     msgpack.dumps(("harness_files", {"files": {"a": 1}}, "x")),
+     msgpack.dumps(("harness_files", {"problems": [["a", b"b"]], "harness": 3}, "x"))],
+)  # fmt: skip
+def test_what_no_master_sends_is_one_sentence(machines: Machines, frame: bytes) -> None:
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as liar:
+        port = liar.bind_to_random_port("tcp://127.0.0.1")
+        machines.port = str(port)
+        process = machines.worker("one")
+        who, *_ = liar.recv_multipart()
+        liar.send_multipart([who, frame])
+        code, told = machines.end(process, within_s=30)
+        liar.setsockopt(zmq.LINGER, 0)
+    assert code == ExitCode.CONFIG, told
+    assert "Traceback" not in told
+    assert told.startswith("error: ")
+    assert len(told.splitlines()) == 1
+    assert machines.left_behind == []
 
 
 def test_it_does_not_come_again_where_it_was_refused(machines: Machines) -> None:
