@@ -6,6 +6,7 @@ what ``harness guest`` shows of frames.
 """
 
 import re
+from base64 import b64decode
 
 MOST = 500
 """Characters of a server's own words that are shown."""
@@ -25,7 +26,15 @@ _SECRETS = (
     ),
 )
 _PATTERNS = tuple((re.compile(pattern), instead) for pattern, instead in _SECRETS)
-_ID = re.compile(r"\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", re.I)
+# An id however it is written: in capitals, without its dashes, in the query of a URL.
+_DASH = "(?:-|%2d)?"
+_ID = re.compile(
+    r"(?:(?<=%[0-9a-f]{2})|(?<![0-9a-z]))([0-9a-f]{8})"
+    rf"{_DASH}[0-9a-f]{{4}}{_DASH}[0-9a-f]{{4}}{_DASH}[0-9a-f]{{4}}{_DASH}[0-9a-f]{{12}}(?![0-9a-z])",
+    re.I,
+)
+_BASE64 = re.compile(r"[\w+/-]{42,}", re.ASCII)
+"""Long enough to hold an id without its dashes."""
 # What moves the cursor, colours, rings, or turns the direction of writing around.
 _TRICKS = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -48,9 +57,27 @@ def safe_quote(text: str, most: int = MOST) -> str:
     return text if len(text) <= most else f"{text[:most]}…"
 
 
-def without_ids(text: str) -> str:
-    """A text with its ids shortened to their first eight letters: one may be a guest's token."""
-    return _ID.sub(r"\1…", text)
+def without_ids(text: str, *ids: str) -> str:
+    """A text with its ids shortened to their first eight letters: one may be a guest's token.
+
+    ``ids``: only these. They are found in capitals, without dashes, URL-encoded and in base64 too.
+    """
+    hidden = {_letters(one) for one in ids}
+
+    def shortened(found: re.Match[str]) -> str:
+        return found[0] if hidden and _letters(found[0]) not in hidden else f"{found[1]}…"
+
+    def decoded(found: re.Match[str]) -> str:
+        data = found[0].replace("-", "+").replace("_", "/")
+        data = data[:-1] if len(data) % 4 == 1 else data
+        inside = b64decode(data + "=" * (-len(data) % 4)).decode("latin-1")
+        return found[0] if _ID.sub(shortened, inside) == inside else f"{found[0][:8]}…"
+
+    return _BASE64.sub(decoded, _ID.sub(shortened, text))
+
+
+def _letters(one: str) -> str:
+    return one.lower().replace("%2d", "").replace("-", "")
 
 
 def safe_cell(cell: str) -> str:

@@ -14,7 +14,7 @@ from harness.errors import (
     ServiceError,
     UpgradeRejected,
 )
-from harness.safe_text import MOST, safe_quote, safe_text, without_secret
+from harness.safe_text import MOST, safe_quote, safe_text, without_ids, without_secret
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmNHl0w5N"
 TOKEN = "12345678-90ab-4def-8234-567890abcdef"
@@ -63,6 +63,28 @@ def test_a_token_that_the_service_repeats_is_shortened() -> None:
     error = ServiceError(4007, f"no session {TOKEN}")
     assert str(error) == "the service answered 4007: no session 12345678…"
     assert TOKEN not in str(ConnectionLost(1008, TOKEN))
+
+
+@pytest.mark.parametrize(
+    "repeated",
+    [
+        TOKEN.upper(),
+        TOKEN.replace("-", ""),
+        TOKEN.replace("-", "%2D"),
+        f"%22{TOKEN}%22",
+        f"token_{TOKEN}_",
+        b64encode(TOKEN.encode()).decode(),
+        b64encode(f"token:{TOKEN}!".encode()).decode(),
+        b64encode(TOKEN.replace("-", "").encode()).decode(),
+    ],
+)
+def test_a_token_is_shortened_however_it_is_written(repeated: str) -> None:
+    other = "87654321-90ab-4def-8234-567890abcdef"
+    text = f'{{"tracingId":"{other}","body":"{repeated}"}}'
+    assert repeated not in safe_quote(text)
+    assert other not in safe_quote(text)
+    assert repeated not in without_ids(text, TOKEN)
+    assert other in without_ids(text, TOKEN), "only the one that was named"
 
 
 def test_what_a_terminal_obeys_is_shown_as_numbers() -> None:

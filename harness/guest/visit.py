@@ -43,7 +43,7 @@ from harness.processes import heeded
 from harness.protocol.names import ErrorCode
 from harness.protocol.session import State
 from harness.rundir.layout import RunDirectory, sign_ins_fact, target_facts, write_start
-from harness.safe_text import safe_text
+from harness.safe_text import safe_text, without_ids
 from harness.streams import Printer
 from harness.workload.data import NO_ROW, Feeder
 from harness.workload.har.reading import FORM_VERSION, HEAD_KEY, TEXT
@@ -70,7 +70,7 @@ class Frames:
 
     def frame(self, outgoing: bool, data: bytes, at_ns: int) -> None:
         """One frame."""
-        text = data.decode("utf-8", "replace").replace(self._token, self._token[:8] + "…")
+        text = without_ids(data.decode("utf-8", "replace"), self._token)
         text = safe_text(JWT.sub(r'\1…"', text)).replace("\n", "\\n")
         since_ns = self._answered(outgoing, data, at_ns)
         after = "" if not since_ns else f"+{(at_ns - since_ns) / 1e6:.1f} ms"
@@ -79,7 +79,7 @@ class Frames:
 
     def say(self, text: str) -> None:
         """One line that is no frame."""
-        text = safe_text(text.replace(self._token, self._token[:8] + "…")).replace("\n", "\\n")
+        text = safe_text(without_ids(text, self._token)).replace("\n", "\\n")
         self._show(f"{self._clock(monotonic_ns())}   {text}")
 
     def heard(self, text: str) -> None:
