@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from math import ceil, isfinite, sqrt
+from math import ceil, inf, sqrt
 
 from scipy.stats import poisson
 
@@ -25,6 +25,7 @@ GUESTS_PER_S = 50.0
 """New ones that a machine carries of which nothing is known."""
 MOST_BUSY = 0.9
 MOST_GIVE_UP = 0.05
+MAY_BE_NOUGHT = ("shrinkage", "ai tokens per guest")
 SESSIONS_OF_A_TEST = 3
 """A test that is shorter than so many chats has hardly reached its load."""
 
@@ -98,26 +99,6 @@ class Wanted:
 
     def __post_init__(self) -> None:
         capacity = self.capacity or Capacity()
-        above_zero = {
-            "chats per hour": self.chats_per_h,
-            "handle time": self.handle_s,
-            "messages": self.messages,
-            "peak factor": self.peak_factor,
-            "concurrency": self.concurrency,
-            "answer within": self.answer_within_s,
-            "patience": 1.0 if self.patience_s is None else self.patience_s,
-            "test duration": self.test_s,
-            "window": self.window_s,
-            "leftover time": self.leftover_s,
-            "capacity": 1.0 if capacity.per_min is None else capacity.per_min,
-            "capacity at once": 1.0 if capacity.at_once is None else capacity.at_once,
-            "guests per machine": self.machine_guests,
-            "new guests per second and machine": self.machine_guests_per_s,
-            "messages per second and machine": self.machine_messages_per_s,
-        }
-        for name, value in above_zero.items():
-            if not isfinite(value) or value <= 0:
-                raise ConfigError(f"{name}: expected more than zero, got {value:g}")
         for name, share in (
             ("to agents", self.to_agents),
             ("service level", self.service_level),
@@ -136,12 +117,19 @@ class Wanted:
             ("concurrency", self.concurrency, 1, 100, "1 to 100 chats of one agent"),
             ("shrinkage", self.shrinkage * 100, 0, 95, "0% to 95%"),
             ("answer within", self.answer_within_s, 0, 86_400, "up to a day"),
-            ("patience", self.patience_s or 1, 1, 86_400, "1s to a day"),
+            ("patience", _known(self.patience_s), 1, 86_400, "1s to a day"),
             ("test duration", self.test_s, 60, 30 * 86_400, "1m to 30 days"),
             ("window", self.window_s, 60, 86_400, "1m to a day"),
             ("leftover time", self.leftover_s, 0, 7 * 86_400, "up to 7 days"),
             ("ai tokens per guest", self.ai_tokens or 0, 0, 1000, "0 to 1,000"),
+            ("capacity", _known(capacity.per_min), 0, inf, ""),
+            ("capacity at once", _known(capacity.at_once), 0, inf, ""),
+            ("guests per machine", self.machine_guests, 0, inf, ""),
+            ("new guests per second and machine", self.machine_guests_per_s, 0, inf, ""),
+            ("messages per second and machine", self.machine_messages_per_s, 0, inf, ""),
         ):
+            if name not in MAY_BE_NOUGHT and not 0 < value < inf:
+                raise ConfigError(f"{name}: expected more than zero, got {value:g}")
             if not least <= value <= most:
                 told = duration_text(value) if "d" in text.split()[-1] else f"{value:,.6g}"
                 raise ConfigError(f"{name}: expected {text}, got {told}; is the unit right?")
@@ -159,6 +147,11 @@ class Wanted:
     def peak_per_s(self) -> float:
         """New guests per second in the worst quarter of an hour."""
         return self.chats_per_h * self.peak_factor / 3600
+
+
+def _known(figure: float | None) -> float:
+    """One that nobody has told breaks no rule."""
+    return 1.0 if figure is None else figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
