@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from harness.measure.histogram import rank
 from harness.measure.lag import LATE_MS, MOST_LATE
 from harness.measure.model import CLASSES, COUNTERS
 from harness.report import wording
@@ -123,11 +124,20 @@ def part_rows(record: RunRecord) -> list[tuple[str, ...]]:
                 count_text(opened.errors),
                 count_text(reply.count),
                 count_text(reply.errors),
-                ms_text(reply.p50_ms),
-                TOO_FEW if few else ms_text(reply.p95_ms),
+                _part_time(reply, 50, reply.p50_ms),
+                TOO_FEW if few else _part_time(reply, 95, reply.p95_ms),
             )
         )
     return rows
+
+
+def _part_time(figures: StepFigures, percent: float, value_ms: float | None) -> str:
+    """A percentile of a part; a lower bound where its rank lies among what never came."""
+    count, errors = figures.count or 0, figures.errors or 0
+    text = ms_text(value_ms)
+    if value_ms is None or rank(percent, count) <= count - errors:
+        return text
+    return f"> {text}"
 
 
 def warm_up_line(record: RunRecord) -> str:

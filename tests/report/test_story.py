@@ -265,3 +265,24 @@ def test_the_accounts_add_up_though_a_process_was_lost() -> None:
         "questions asked 72 = answered 70 + no known end 2",
     ]
     assert "no known" not in " ".join(story.accounts(record(live=True, **parts)))
+
+
+def test_a_figure_of_a_part_that_lies_among_what_never_came_is_a_lower_bound() -> None:
+    times = {"p50_ms": 100.0, "p95_ms": 1000.0}
+    parts = [
+        {
+            "name": f"{errors} errors",
+            "from_s": 0.0,
+            "to_s": 9.0,
+            "guests": 40,
+            "operations": {"reply": {"count": 40, "errors": errors, **times}},
+        }
+        for errors in (0, 2, 3, 30)
+    ]
+    shown = [row[-2:] for row in story.part_rows(record(parts=parts))]
+    assert shown == [
+        ("100 ms", "1.00 s"),
+        ("100 ms", "1.00 s"),
+        ("100 ms", "> 1.00 s"),
+        ("> 100 ms", "> 1.00 s"),
+    ]
