@@ -7,7 +7,7 @@ from math import ceil, inf, sqrt
 from scipy.stats import poisson
 
 from harness.errors import ConfigError
-from harness.machine import too_many_workers
+from harness.machine import LINGER_S, too_many_workers
 from harness.protocol.names import CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE as CONNECTIONS_PER_MINUTE
 from harness.protocol.names import REQUESTS_PER_CONNECTION_PER_MINUTE
 from harness.studies.queueing import ImpatientQueue, Queue, at_once_percentile, servers_needed
@@ -23,6 +23,9 @@ SPARE = 1.1
 """Slots of the test over what chance asks for."""
 GUESTS_PER_S = 50.0
 """New ones that a machine carries of which nothing is known."""
+NAT_CONNECTIONS = 55_000
+"""At a time to one place, by one address of a cloud's NAT gateway (AWS says so of its own); an
+address alone has ports for 64,512."""
 MOST_BUSY = 0.9
 MOST_GIVE_UP = 0.05
 MAY_BE_NOUGHT = ("shrinkage", "ai tokens per guest")
@@ -176,6 +179,8 @@ class PlannedRun:
     why: str
     workers: int = 0
     """processes on other machines, where one machine is not enough"""
+    deploy: str = ""
+    """what writes the same run for a cluster, where workers are needed"""
     guests: int | None = None
     messages: int | None = None
     ai_tokens: float | None = None
@@ -212,6 +217,8 @@ class LaunchPlan:
     runs: tuple[PlannedRun, ...]
     worker: str
     """what is typed on each further machine while a run of several goes on; empty for one"""
+    deploy: str
+    """what writes the peak for a cluster; empty for one machine, or a target without a name"""
     obstacles: tuple[str, ...]
     warnings: tuple[str, ...]
     assumptions: tuple[str, ...]
@@ -249,6 +256,7 @@ def plan_launch(
         first = PlannedRun(command=f"harness preflight {target}", why="may this target be loaded")
         runs = (first, *runs)
     workers = max(run.workers for run in runs)
+    named = guarded and "://" not in target
     return LaunchPlan(
         peak_per_min=per_min,
         peak_minute=peak_minute,
@@ -272,10 +280,11 @@ def plan_launch(
         slots=slots_for(occupancy),
         runs=runs,
         worker=_worker(wanted) if workers else "",
+        deploy=next((run.deploy for run in runs if run.deploy), "") if named else "",
         obstacles=(*_obstacles(wanted, peak_minute, requests, nights, session_s, headroom),),
         warnings=(
             *_warnings(wanted, agents, session_s),
-            *([sentence] if (sentence := too_many_workers(workers)) else ()),
+            *_of_machines(workers, high + peak_minute * LINGER_S / 60),
         ),
         assumptions=(*_assumptions(wanted),),
         unknown=(*unlike, *_unknown(wanted)),
@@ -404,12 +413,14 @@ def _runs(
             why += f"; as much of {rate_text(rate)}/min as the limits allow"
         guests = ceil(float(rate_text(limited)) * over_s / 60 - 1e-9)
         workers = workers_for(limited)
-        more += led(workers)
+        asked = f"--rate {rate_text(limited)}/min --over {duration_text(over_s)}"
+        drain = f"--stop-timeout {duration_text(drain_s)}"
+        deploy = f"harness deploy kubernetes {what} --workers {workers} {asked} --image IMAGE"
         return PlannedRun(
-            command=f"harness run {what} --rate {rate_text(limited)}/min "
-            f"--over {duration_text(over_s)} --stop-timeout {duration_text(drain_s)}{more}",
+            command=f"harness run {what} {asked} {drain}{more}{led(workers)}",
             why=why,
             workers=workers,
+            deploy=f"{deploy} -- {drain}{more}" if workers else "",
             guests=guests,
             messages=round(guests * wanted.messages),
             ai_tokens=None if wanted.ai_tokens is None else guests * wanted.ai_tokens,
@@ -530,6 +541,17 @@ def _warnings(wanted: Wanted, agents: Agents, session_s: float) -> Iterator[str]
         yield (
             f"the agents are {agents.busy:.0%} busy at the peak: nothing is left for a longer chat "
             "or a missing colleague"
+        )
+
+
+def _of_machines(workers: int, ports: float) -> Iterator[str]:
+    if sentence := too_many_workers(workers):
+        yield sentence
+    if workers and ports > NAT_CONNECTIONS:
+        yield (
+            f"about {ports:,.0f} connections are open or just closed at a time: machines that "
+            f"share one public address (NAT) have {NAT_CONNECTIONS:,} to one place; give them "
+            f"{ceil(ports / NAT_CONNECTIONS)} addresses"
         )
 
 

@@ -50,6 +50,8 @@ def show(rows: Rows, plan: LaunchPlan, console: Console) -> None:
         line(TerminalText.assemble(f"  {run.command}", (f"   # {_purpose(run)}", "dim")))
     if plan.worker:
         line(TerminalText.assemble(f"  {plan.worker}", (f"   # {ON_EACH}", "dim")))
+    if plan.deploy:
+        line(TerminalText.assemble(f"  {plan.deploy}", (f"   # {IN_CLUSTER}", "dim")))
     for heading, sentences in (
         ("assumed:", plan.assumptions),
         ("could not be told:", plan.unknown),
@@ -60,11 +62,14 @@ def show(rows: Rows, plan: LaunchPlan, console: Console) -> None:
 
 
 ON_EACH = "on each machine, which needs only the package; MASTER is where a run with --master is"
+IN_CLUSTER = "or in a cluster: IMAGE is built from harness/deploy/Dockerfile"
 
 
 def _commands(plan: LaunchPlan) -> str:
     lines = [f"{run.command}   # {_purpose(run)}" for run in plan.runs]
-    return "\n".join([*lines, f"{plan.worker}   # {ON_EACH}"] if plan.worker else lines)
+    lines += [f"{plan.worker}   # {ON_EACH}"] if plan.worker else []
+    lines += [f"{plan.deploy}   # {IN_CLUSTER}"] if plan.deploy else []
+    return "\n".join(lines)
 
 
 def _purpose(run: PlannedRun) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from scipy.stats import poisson
 
+from harness.cli.main import command_of
 from harness.errors import ConfigError
 from harness.studies.plan.model import (
     Capacity,
@@ -16,6 +17,7 @@ from harness.studies.plan.model import (
     plan_launch,
     slots_for,
 )
+from harness.supervise.parameters import check_numbers
 
 LAUNCH = Wanted(chats_per_h=3000, peak_factor=1.6, handle_s=480, messages=12)
 
@@ -205,6 +207,19 @@ def test_runs_of_several_machines_are_led_by_a_master_and_small_ones_are_not() -
     assert plan_launch(LAUNCH).worker == ""
     many = replace(wanted, chats_per_h=200_000, machine_guests=100)
     assert any("more than one master can lead" in one for one in plan_launch(many).warnings)
+    assert plan.deploy == "", "there is no target"
+    real = plan_launch(wanted, target="--target staging", guarded=True)
+    words = real.deploy.split()
+    assert words[:3] == ["harness", "deploy", "kubernetes"]
+    asked = command_of("deploy").parse(*words[2:])
+    peak = next(run for run in real.runs if run.deploy)
+    assert (asked.target, asked.workers) == ("staging", peak.workers)
+    assert f"--rate {asked.rate} --over {asked.over}" in peak.command
+    check_numbers(command_of("run").parse(*asked.rest))
+    address = "--target wss://h/v1?deploymentId=0"
+    assert plan_launch(wanted, target=address, guarded=True).deploy == "", "it has no name"
+    assert not any("(NAT)" in one for one in plan.warnings)
+    assert any("(NAT)" in one and "give them" in one for one in plan_launch(many).warnings)
     (search,) = [run for run in plan.runs if run.command.startswith("harness capacity")]
     assert search.workers > max(led), "it goes above the peak"
     assert f"--master --bind 0.0.0.0 --expect-workers {search.workers}" in search.command
