@@ -94,6 +94,16 @@ def signal_when_orphaned(number: int) -> None:
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
 
 
+def killed_by(number: int) -> str:
+    """How a process came to its end that a signal ended, as the end of a sentence."""
+    try:
+        name = signal.Signals(number).name
+    except ValueError:  # a real-time signal has no name of its own
+        name = f"signal {number}"
+    memory = " (the system does so when memory runs out)" if number == signal.SIGKILL else ""
+    return f"its process was killed by {name}{memory}"
+
+
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, the request to end, and the terminal (or the ssh connection) that has gone."""
 

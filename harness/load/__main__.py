@@ -20,7 +20,7 @@ from locust.main import main as run_locust
 from harness.config.run_config import replace_environment
 from harness.load.inspection import inspect
 from harness.load.logs import speak_json_if_asked
-from harness.processes import signal_when_orphaned
+from harness.processes import killed_by, signal_when_orphaned
 
 # Gevent's own would leave the descriptor open, and wait, until an event loop runs.
 wait_for, close = (get_original("os", name) for name in ("waitpid", "close"))
@@ -33,7 +33,10 @@ def main(locustfile: str) -> None:
     child = fork_gevent()
     if not child:
         _look_at(Path(locustfile), answers)
-    wait_for(child, 0)
+    _, status = wait_for(child, 0)
+    if os.WIFSIGNALED(status):
+        refusal = {"error": f"{locustfile} can't be imported: {killed_by(os.WTERMSIG(status))}"}
+        os.write(answers, f"{json.dumps(refusal)}\n".encode())
     close(answers)
     if order := sys.stdin.readline():
         _become_locust(**json.loads(order))

@@ -18,11 +18,12 @@ from typing import Any
 
 from harness.config.run_config import OVER, RATE, SEED, SETTINGS, child_environment
 from harness.errors import ConfigError
-from harness.processes import IN_ORDER, Lifeline, deferred_stops, heeded
+from harness.processes import IN_ORDER, Lifeline, deferred_stops, heeded, killed_by
 from harness.rundir.layout import sweep_command
 
 LOOKS_WITHIN_S = 120.0
 """A locustfile that takes longer to import is not run."""
+GONE_WITHIN_S = 1.0
 HOW_ASKED = " (a shape asks with: arrivals = from_options(rate='30/min', over='10m'))"
 NO_SCRIPT: Mapping[str, str] = MappingProxyType({})
 
@@ -130,7 +131,15 @@ class LocustProcess:
     def _last_error(self) -> str:
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        return (lines or ["no reason given"])[-1]
+        if lines:
+            return lines[-1]
+        # The pipe may close a moment before the process is gone.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(GONE_WITHIN_S)
+        status = self._process.returncode
+        if status is not None and status < 0:
+            return killed_by(-status)
+        return "it ended the process that imported it without a word"
 
     def _end(self) -> None:
         """Nothing has been sent before it was told to begin."""

@@ -122,7 +122,12 @@ def test_nothing_of_the_look_is_left_in_the_process_that_runs_the_file(tmp_path:
     [
         ("raise SystemExit('not today')", "not today"),
         ("input()", r"bad\.py:1: EOFError"),
-        ("import os; os.kill(os.getpid(), 9)", "no reason given"),
+        ("import os; os.kill(os.getpid(), 9)", r"bad\.py can't be imported: .* by SIGKILL"),
+        (
+            "import os, time; os.kill(os.getppid(), 9); time.sleep(20)",
+            r"bad\.py can't be imported: .* by SIGKILL",
+        ),
+        ("import os; os._exit(0)", r"bad\.py can't be imported: .* without a word"),
         ("print('{}'); x = (", r"bad\.py:1"),
     ],
 )
