@@ -146,7 +146,10 @@ def warm_up_line(record: RunRecord) -> str:
     if found is None:
         return ""
     reply = found.operations.get("reply")
-    told = f"warm-up: what began in the first {length_text(found.length_s)} is not judged"
+    told = (
+        f"warm-up: times and errors of what began in the first {length_text(found.length_s)} are "
+        "not judged, but guests, stories and leftovers are"
+    )
     if reply is None or reply.count is None:
         return told
     errors = reply.count - reply.outcomes.get("ok", 0) if reply.outcomes else 0

@@ -87,7 +87,8 @@ def test_open_and_closed_are_said_first_and_a_closed_run_shows_no_schedule(tmp_p
 
 def test_warm_up_and_parts_are_shown_apart(tmp_path: Path) -> None:
     for told in (shown(RECORD), page(tmp_path, warm_up=RECORD["warm_up"], parts=PARTS)):
-        assert "arm-up: what began in the first 2s is not judged (12 replies" in told
+        assert "arm-up: times and errors of what began in the first 2s are not judged" in told
+        assert "leftovers are (12 replies" in told
         assert all(part["name"] in told for part in PARTS)
 
 
