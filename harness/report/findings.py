@@ -50,7 +50,9 @@ def limit_rows(record: RunRecord, series: Series | None) -> list[Row]:
     whole = max(sum(refused.values()), counts.get(REFUSED, 0))
     if record.operations:
         by = ", ".join(f"{name} {count_text(count)}" for name, count in refused.items())
-        rows.append(Row(key="refused", label="Answers 429", figure=count_text(whole), note=by))
+        rows.append(
+            Row(key="refused", label="Requests refused with 429", figure=count_text(whole), note=by)
+        )
     peak = busiest_minute(series)
     if peak is not None:
         limit = CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE

@@ -209,7 +209,7 @@ def in_words(text: str) -> str:
     if objective.figure == "count":
         return _amount(objective, many)
     if objective.figure == "errors":
-        return _amount(objective, f"{many} that did not end well")
+        return _amount(objective, f"failed {many}")
     return _amount(objective, f"{many} that ended in {_plain(objective.figure)}")
 
 

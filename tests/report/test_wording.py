@@ -20,7 +20,7 @@ from harness.report.wording import in_words
             "99 of 100 replies in under 9s, counted from when they were due",
         ),
         ("connect max < 3s", "all connects in under 3s"),
-        ("session_open errors < 1%", "openings of a session that did not end well: less than 1%"),
+        ("session_open errors < 1%", "failed openings of a session: less than 1%"),
         ("reply timeout == 0", "no replies that ended in timeout"),
         ("reply count > 1000", "more than 1,000 replies"),
         (

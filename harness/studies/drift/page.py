@@ -280,7 +280,7 @@ def title_of(name: str) -> str:
     what = {
         "p50": "usual time",
         "p95": "slowest of twenty",
-        "errors": "did not end well",
+        "errors": "failed",
     }.get(figure, figure)
     return f"{many[0].upper()}{many[1:]}: {what}"
 
