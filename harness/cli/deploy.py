@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.cli.parsing import Command, Namespace, argument, option
 from harness.cli.run import COMMAND as RUN
+from harness.cli.run import LOG_FORMAT
 from harness.config.run_config import PARAMETERS, SEED
 from harness.config.target import FILE, Terms, read_targets
 from harness.deploy.manifests import FILES, SIGN_INS, Deployment, compose, kubernetes
@@ -28,7 +29,7 @@ MOST_BYTES = 900_000
 DECIDED = {
     "--target", "--targets", "--ca-file", "--master", "--worker", "--processes", "--bind",
     "--master-host", "--master-port", "--expect-workers", "--metrics-port", "--reports",
-    "--term-grace",
+    "--term-grace", "--log-format",
 }  # fmt: skip
 """Options of a run that follow from where it runs."""
 WRITERS = {"kubernetes": kubernetes, "compose": compose}
@@ -78,6 +79,7 @@ def run(args: Namespace) -> int:
         ca_file=ca_file.name if ca_file else "",
         sign_ins=terms.sign_ins is not None,
         more=tuple(more),
+        log_format=args.log_format or "",
         term_grace_s=round(seconds(args.term_grace, "--term-grace")),
     )
     check_numbers(RUN.parse(*wanted.master[1:]))
@@ -160,6 +162,7 @@ COMMAND = Command(
         ),
         *(one for one in RUN.params if one.name in {parameter.key for parameter in PARAMETERS}),
         option("--term-grace TIME", "time that a stopped container has to clear", default="150s"),
+        LOG_FORMAT,
         option("--out DIR", "new folder to write to", type=Path, default=Path("deploy")),
     ],
     epilog=(

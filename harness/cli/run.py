@@ -6,7 +6,10 @@ import sys
 
 from harness.cli.parsing import Command, Namespace, argument, option, section
 from harness.cli.which_run import reports_option
+from harness.config.run_config import LOG_FORMAT as LOG_FORMAT_SETTING
+from harness.config.run_config import take_variable
 from harness.config.target import FILE
+from harness.errors import ConfigError
 from harness.machine import too_many_workers
 from harness.supervise.parameters import check_numbers
 from harness.supervise.run import be_a_worker, supervise
@@ -14,9 +17,9 @@ from harness.supervise.run import be_a_worker, supervise
 DEFAULT_FILE = "locustfiles/launch.py"
 LOG_FORMAT = option(
     "--log-format",
-    "json: each line that is printed or logged is a JSON object",
+    "json: each line that is printed or logged is a JSON object (default: HARNESS_LOG_FORMAT, or "
+    "text)",
     choices=("text", "json"),
-    default="text",
 )
 
 
@@ -30,7 +33,14 @@ def run(args: Namespace) -> int:
 
 
 def print_as_asked(args: Namespace) -> None:
-    """Before anything is printed."""
+    """Before anything is printed. Raises ConfigError for a variable that says neither."""
+    # What we start is told by us: who looks at a locustfile answers in words.
+    given = take_variable(LOG_FORMAT_SETTING.variable)
+    args.log_format = args.log_format or given or LOG_FORMAT_SETTING.default
+    if args.log_format not in ("text", "json"):
+        raise ConfigError(
+            f"{LOG_FORMAT_SETTING.variable}: expected text or json, got {args.log_format!r}"
+        )
     if args.log_format == "json":
         from harness.streams import print_json
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from harness.config.run_config import METRICS_ADDRESS, TERM_GRACE
+from harness.config.run_config import LOG_FORMAT, METRICS_ADDRESS, TERM_GRACE
 from harness.deploy import path
 
 HOME = "/harness"
@@ -46,11 +46,14 @@ class Deployment:
     more: tuple[str, ...] = ()
     """further words for the master's command line"""
     term_grace_s: int = 150
+    log_format: str = ""
+    """of master and workers; empty: text"""
 
     @property
     def environment(self) -> dict[str, str]:
         """Of every process."""
-        return {**self.parameters, TERM_GRACE.variable: f"{self.term_grace_s}s"}
+        said = {LOG_FORMAT.variable: self.log_format} if self.log_format else {}
+        return {**self.parameters, TERM_GRACE.variable: f"{self.term_grace_s}s", **said}
 
     @property
     def _target(self) -> list[str]:

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +206,13 @@ def test_all_processes_are_asked_for_the_same() -> None:
         assert masters.pop("HARNESS_METRICS_ADDRESS") == "0.0.0.0"
         assert own == masters
         assert own["HARNESS_SEED"] == "7"
+
+
+def test_master_and_workers_log_as_asked() -> None:
+    asked = replace(WANTED, log_format="json")
+    for whole in (kubernetes(asked)["run/workers.yaml"], compose(asked)["compose.yaml"]):
+        assert "HARNESS_LOG_FORMAT" in str(whole)
+    assert "HARNESS_LOG_FORMAT" not in str(CLUSTER)
 
 
 def test_no_secret_is_written() -> None:

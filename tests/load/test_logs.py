@@ -91,10 +91,10 @@ def test_each_line_of_a_run_is_an_object_where_that_is_asked_for(
 ) -> None:
     file = locustfile(tmp_path, more=f"{BROKEN}\nprint('two\\nlines of {TOKEN}')\n")
     words = ("--target", simulator.url, "--processes", "2", "-u", "4", "-t", "3s")
+    json_by_variable = {**os.environ, "PYTHONPATH": str(ROOT), "HARNESS_LOG_FORMAT": "json"}
     done = subprocess.run(
-        [sys.executable, "-m", "harness", "run", str(file), *words, "--log-format", "json",
-         "--", "--loglevel", "DEBUG"],
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdin=subprocess.DEVNULL,
+        [sys.executable, "-m", "harness", "run", str(file), *words, "--", "--loglevel", "DEBUG"],
+        cwd=tmp_path, env=json_by_variable, stdin=subprocess.DEVNULL,
         capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
     files = RunDirectory(only_run(tmp_path))
@@ -114,6 +114,19 @@ def test_each_line_of_a_run_is_an_object_where_that_is_asked_for(
     tokens = {row[1] for path in ledgers for row in read_rows(path)}
     assert len(tokens) > 4
     assert [token for token in tokens if token in text + done.stdout + done.stderr] == []
+
+
+@pytest.mark.process
+def test_why_a_locustfile_can_not_be_imported_is_told_in_words(tmp_path: Path) -> None:
+    file = tmp_path / "guests.py"
+    file.write_text("raise SystemExit('not today')\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "run", str(file)], cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "HARNESS_LOG_FORMAT": "json"},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    (error,) = objects(done.stderr)
+    assert error["message"] == f"error: {file} can't be imported: not today"
 
 
 @pytest.mark.process
