@@ -33,7 +33,7 @@ class Rig:
             budget=UNLIMITED,
             custom_attributes={"runId": "r-1"},
         )
-        self.before = set(simulator.truth()["open_tokens"])
+        self.before = simulator.open_tokens()
 
     def guest(self, **settings: Any) -> GuestSession:
         changed = GuestSettings(
@@ -53,7 +53,7 @@ class Rig:
         )
 
     def still_open(self) -> set[str]:
-        return set(self.simulator.truth()["open_tokens"]) - self.before
+        return self.simulator.open_tokens() - self.before
 
     def leftovers(self) -> dict[str, str]:
         self.ledger.flush()

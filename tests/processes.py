@@ -75,6 +75,10 @@ class Simulator:
         found: dict[str, Any] = self.ask("truth")
         return found
 
+    def open_tokens(self) -> set[str]:
+        """What is open at the service, by its own account: nothing of ours goes into it."""
+        return set(self.truth()["open_tokens"])
+
     def faults(self, **faults: Any) -> None:
         """Replace the set of faults."""
         self.ask("faults", "PUT", faults)

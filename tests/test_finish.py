@@ -39,7 +39,7 @@ def test_what_a_dead_worker_left_is_swept_and_the_run_is_void(
     assert finish_run(directory, target).exit_code == 6
     record = json.loads((directory / "run.json").read_text())
     assert (record["sessions"]["settled"], record["sessions"]["leftover"]) == (2, 0)
-    assert not set(tokens) & set(simulator.truth()["open_tokens"])
+    assert not set(tokens) & simulator.open_tokens()
     assert "1 process of the run died: sweeping their 2 sessions" in capsys.readouterr().out
 
 

@@ -51,24 +51,24 @@ def run(*words: str, at: Path, output: Any, typed: str = "", **environment: str)
 def test_clear_leaves_whatever_becomes_of_the_output(
     simulator: Any, tmp_path: Path, output: Any
 ) -> None:
-    before = set(simulator.truth()["open_tokens"])
+    before = simulator.open_tokens()
     typed = WORDS + 2000 * f"/{'x' * 300}\n"  # more than a pipe holds
     code, told = run("guest", "--target", simulator.url, at=tmp_path, output=output, typed=typed)
     assert code == 0, told
     assert "Traceback" not in told
-    assert set(simulator.truth()["open_tokens"]) <= before
+    assert simulator.open_tokens() <= before
     assert list((tmp_path / "reports").iterdir()) == []
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-16"])
 def test_clear_leaves_in_any_encoding(simulator: Any, tmp_path: Path, encoding: str) -> None:
-    before = set(simulator.truth()["open_tokens"])
+    before = simulator.open_tokens()
     code, told = run(
         "guest", "--target", simulator.url,
         at=tmp_path, output=subprocess.DEVNULL, typed=WORDS, PYTHONIOENCODING=encoding,
     )  # fmt: skip
     assert (code, told) == (0, "")
-    assert set(simulator.truth()["open_tokens"]) <= before
+    assert simulator.open_tokens() <= before
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])

@@ -1,13 +1,11 @@
 """A search in real processes finds a planted knee's side, is resumable, and refuses nonsense."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from locusts import ROOT
+from processes import harness
 
 from harness.cli.main import main
 from harness.exit_codes import ExitCode
@@ -38,14 +36,7 @@ STAYING = """guest.await_reply(within="10s")
 
 
 def search(directory: Path, *words: str) -> Any:
-    return subprocess.run(
-        [sys.executable, "-m", "harness", "capacity", *words],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=250,
-    )
+    return harness("capacity", *words, within_s=250)
 
 
 @pytest.mark.process

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import Simulator
+from processes import Simulator, harness
 from sessions import settings_for
 
 from harness.guest.rest import exchange_sign_in
@@ -24,15 +24,7 @@ def guest(
     directory: Path, *words: str, typed: str = "", target: str = ""
 ) -> "subprocess.CompletedProcess[str]":
     at = ["--target", target] if target else []
-    return subprocess.run(
-        [sys.executable, "-m", "harness", "guest", *at, *words],
-        input=typed,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=directory,
-        check=False,
-    )
+    return harness("guest", *at, *words, within_s=60, input=typed, cwd=directory)
 
 
 def test_by_hand(simulator: Any, tmp_path: Path) -> None:
@@ -91,10 +83,7 @@ def test_a_recording_is_redacted_understood_and_makes_a_script(
     assert list((tmp_path / "reports").iterdir()) == []
 
     def harness(*words: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "harness", *words],
-            capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False,
-        )  # fmt: skip
+        return harness(*words, within_s=60, cwd=tmp_path)
 
     conform = harness("conform", "chat.jsonl")
     assert conform.returncode == 0, conform.stdout + conform.stderr
@@ -124,10 +113,7 @@ def test_a_session_that_may_be_open_is_told(simulator: Any, tmp_path: Path) -> N
     (command,) = re.findall(r"harness (sweep reports/guest-\S+)", done.stderr)
     assert "Clear Conversation is switched off" in done.stdout
     simulator.faults()
-    swept = subprocess.run(
-        [sys.executable, "-m", "harness", *command.split()],
-        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    swept = harness(*command.split(), within_s=60, cwd=tmp_path)
     assert swept.returncode == 0, swept.stdout + swept.stderr
 
 
@@ -153,7 +139,7 @@ def test_who_is_stopped_clears_on_the_way_out(
     simulator: Any, tmp_path: Path, number: signal.Signals, script: bool
 ) -> None:
     (tmp_path / "s.yaml").write_text("scenarios:\n  a:\n    - say: hi\n    - idle: 1h\n")
-    before = set(simulator.truth()["open_tokens"])
+    before = simulator.open_tokens()
     words = ["--script", "s.yaml"] if script else []
     process = subprocess.Popen(
         [sys.executable, "-m", "harness", "guest", "--target", simulator.url, *words],
@@ -170,7 +156,7 @@ def test_who_is_stopped_clears_on_the_way_out(
     assert errors == ""
     assert "stopped by hand" in rest
     assert "the service has said so" in rest
-    assert set(simulator.truth()["open_tokens"]) <= before
+    assert simulator.open_tokens() <= before
     assert list((tmp_path / "reports").iterdir()) == []
 
 
@@ -194,7 +180,7 @@ def test_a_fault_of_the_embedded_simulator_is_told_over_tls(tmp_path: Path) -> N
 
 
 def test_a_terminal_that_goes_away_leaves_no_session(simulator: Any, tmp_path: Path) -> None:
-    before = set(simulator.truth()["open_tokens"])
+    before = simulator.open_tokens()
     leader, follower = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "harness", "guest", "--target", simulator.url],
@@ -207,7 +193,7 @@ def test_a_terminal_that_goes_away_leaves_no_session(simulator: Any, tmp_path: P
         seen += os.read(leader, 65_536)
     os.close(leader)
     assert process.wait(30) == 130
-    assert set(simulator.truth()["open_tokens"]) <= before
+    assert simulator.open_tokens() <= before
     assert list((tmp_path / "reports").iterdir()) == []
 
 
@@ -227,10 +213,7 @@ def test_a_sweep_finds_the_sign_in_of_a_guest_who_was_killed(tmp_path: Path) -> 
         process.communicate(timeout=30)
         assert running.truth()["sessions"]["open"] == 1
         (directory,) = (tmp_path / "reports").glob("guest-*")
-        swept = subprocess.run(
-            [sys.executable, "-m", "harness", "sweep", str(directory)],
-            capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False,
-        )  # fmt: skip
+        swept = harness("sweep", str(directory), within_s=60, cwd=tmp_path)
         assert swept.returncode == 0, swept.stdout + swept.stderr
         assert running.truth()["sessions"]["open"] == 0
         assert jwt not in (directory / "start.json").read_text()

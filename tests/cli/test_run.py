@@ -77,7 +77,7 @@ def test_a_run_with_the_embedded_simulator_over_tls(tmp_path: Path) -> None:
 
 def test_faults_leave_what_is_listed_and_a_sweep_ends_it(simulator: Any, tmp_path: Path) -> None:
     file, out = str(locustfile(tmp_path)), tmp_path / "reports"
-    before = set(simulator.truth()["open_tokens"])
+    before = simulator.open_tokens()
     simulator.faults(ignore_clear=0.2, lose_clear_reply=0.1, cut=0.02)
     done = harness(
         "run", file, "-u", "20", "-t", "5s", "--reports", str(out), "--target", simulator.url
@@ -85,13 +85,13 @@ def test_faults_leave_what_is_listed_and_a_sweep_ends_it(simulator: Any, tmp_pat
     assert done.returncode == 4, done.stdout + done.stderr
     assert "harness sweep" in done.stdout
     directory = run_dir(out)
-    still_open = set(simulator.truth()["open_tokens"]) - before
+    still_open = simulator.open_tokens() - before
     assert still_open
     assert still_open <= leftovers(directory)
     simulator.faults()
     swept = harness("sweep", str(directory), "--rate", "100/s")
     assert swept.returncode == 0, swept.stdout + swept.stderr
-    assert set(simulator.truth()["open_tokens"]) <= before
+    assert simulator.open_tokens() <= before
     again = harness("sweep", str(directory))
     assert (again.returncode, "nothing to do" in again.stdout) == (0, True)
 
@@ -114,7 +114,7 @@ def test_leftovers_of_an_embedded_simulator_end_with_it(tmp_path: Path) -> None:
 
 def test_kill_9_of_locust_in_mid_run(simulator: Any, tmp_path: Path) -> None:
     file, out = str(locustfile(tmp_path, messages=500, think="100ms")), tmp_path / "reports"
-    before = set(simulator.truth()["open_tokens"])
+    before = simulator.open_tokens()
     process = start(
         "run", file, "-u", "15", "-t", "5m", "--reports", str(out), "--target", simulator.url
     )
@@ -133,12 +133,12 @@ def test_kill_9_of_locust_in_mid_run(simulator: Any, tmp_path: Path) -> None:
     found = json.loads((run_dir(out) / "run.json").read_text())
     assert found["verdict"] == "INVALID"
     assert (found["sweep"]["settled"], found["sweep"]["left"]) == (15, 0)
-    assert set(simulator.truth()["open_tokens"]) <= before
+    assert simulator.open_tokens() <= before
 
 
 def test_kill_9_of_the_master_lets_its_workers_end_in_order(simulator: Any, tmp_path: Path) -> None:
     file, out = str(locustfile(tmp_path, messages=500, think="100ms")), tmp_path / "reports"
-    before = set(simulator.truth()["open_tokens"])
+    before = simulator.open_tokens()
     process = start(
         "run", file, "-u", "8", "-t", "5m", "--reports", str(out), "--target", simulator.url,
         "--processes", "2",
@@ -153,7 +153,7 @@ def test_kill_9_of_the_master_lets_its_workers_end_in_order(simulator: Any, tmp_
     output, _ = process.communicate(timeout=90)
     assert process.returncode == 6, output
     assert "+ leftover 0" in output
-    assert set(simulator.truth()["open_tokens"]) <= before
+    assert simulator.open_tokens() <= before
 
 
 def test_two_interrupts_clear_at_once(simulator: Any, tmp_path: Path) -> None:

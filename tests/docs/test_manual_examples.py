@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from docs.manual import ROOT, Example, examples
+from processes import harness
 
 from harness.config.target import read_targets
 from harness.judge.objective import KNOWN, parse_objectives
@@ -78,9 +79,5 @@ def test_commands_do_what_the_page_says(example: Example, tmp_path: Path) -> Non
         if not line.startswith("$ harness "):
             continue
         words = shlex.split(line.removeprefix("$ harness "), comments=True)
-        done = subprocess.run(
-            [sys.executable, "-m", "harness", *words],
-            cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
-            check=False,
-        )  # fmt: skip
+        done = harness(*words, within_s=120, cwd=tmp_path, stdin=subprocess.DEVNULL)
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"

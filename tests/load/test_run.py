@@ -19,11 +19,6 @@ def record(directory: Path) -> dict[str, Any]:
     return found
 
 
-def open_now(simulator: Any) -> set[str]:
-    """What is open at the service, by the service's own account: nothing of ours goes into it."""
-    return set(simulator.truth()["open_tokens"])
-
-
 def test_a_run_to_its_time_limit(simulator: Any, tmp_path: Path) -> None:
     before = simulator.truth()["sessions"]
     process = start(locustfile(tmp_path), tmp_path, simulator.url, "-u", "5", "-r", "5", "-t", "3")
@@ -49,14 +44,14 @@ def test_a_signal_in_the_middle_of_conversations(
     simulator: Any, tmp_path: Path, number: signal.Signals
 ) -> None:
     file = locustfile(tmp_path, messages=200, think="300ms")
-    before = open_now(simulator)
+    before = simulator.open_tokens()
     process = start(file, tmp_path, simulator.url, "-u", "8", "-r", "8", "-t", "5m")
     in_session(tmp_path, 8)
     os.kill(process.pid, number)
     code, output = finish(process)
     assert cut_by_hand(code, output), output
     assert record(tmp_path)["sessions"]["cleared"] == 8
-    assert open_now(simulator) <= before
+    assert simulator.open_tokens() <= before
 
 
 def test_conversations_may_finish_within_the_stop_timeout(simulator: Any, tmp_path: Path) -> None:
@@ -75,12 +70,12 @@ def test_conversations_may_finish_within_the_stop_timeout(simulator: Any, tmp_pa
 
 def test_kill_9_leaves_a_complete_list(simulator: Any, tmp_path: Path) -> None:
     file = locustfile(tmp_path, messages=200, think="100ms")
-    before = open_now(simulator)
+    before = simulator.open_tokens()
     process = start(file, tmp_path, simulator.url, "-u", "20", "-r", "20", "-t", "5m")
     in_session(tmp_path, 20)
     process.kill()
     finish(process)
-    still_open = open_now(simulator) - before
+    still_open = simulator.open_tokens() - before
     listed = {left.token: left for left in read_leftovers(only_run(tmp_path))}
     assert len(still_open) == 20
     assert still_open <= listed.keys()
@@ -90,12 +85,12 @@ def test_kill_9_leaves_a_complete_list(simulator: Any, tmp_path: Path) -> None:
 
 def test_ignored_clears_give_the_leftovers_exit_code(simulator: Any, tmp_path: Path) -> None:
     simulator.faults(ignore_clear=1)
-    before = open_now(simulator)
+    before = simulator.open_tokens()
     process = start(locustfile(tmp_path), tmp_path, simulator.url, "-u", "2", "-r", "2", "-t", "2")
     code, output = finish(process)
     assert code == 4, output
     assert record(tmp_path)["verdict"] == "FAIL"
-    opened = open_now(simulator) - before
+    opened = simulator.open_tokens() - before
     assert opened
     assert opened <= {left.token for left in read_leftovers(only_run(tmp_path))}
 
@@ -190,7 +185,7 @@ class Forgetful(GuestUser):
 def test_the_end_waits_for_both_guests_of_a_slot(simulator: Any, tmp_path: Path) -> None:
     file = tmp_path / "guests.py"
     file.write_text(TWO)
-    before = set(simulator.truth()["open_tokens"])
+    before = simulator.open_tokens()
     process = start(
         file, tmp_path, simulator.url, "-u", "2", "-r", "2", "-t", "2s", "--stop-timeout", "20"
     )
@@ -198,7 +193,7 @@ def test_the_end_waits_for_both_guests_of_a_slot(simulator: Any, tmp_path: Path)
     assert passed(code, output), output
     found = record(tmp_path)
     assert found["sessions"]["opened"] == found["sessions"]["cleared"] == 4
-    assert set(simulator.truth()["open_tokens"]) == before
+    assert simulator.open_tokens() == before
     assert found["operations"]["delivered"]["count"] == 6  # the stories were not cut off
 
 
@@ -221,7 +216,7 @@ def test_a_guest_who_is_never_closed_is_not_collected_as_garbage(
     """Its end would wait for the ledger in the greenlet of the ledger: the run would never end."""
     file = tmp_path / "guests.py"
     file.write_text(NEVER_CLOSED + COLLECTED_WHILE_COMMITTING)
-    before = set(simulator.truth()["open_tokens"])
+    before = simulator.open_tokens()
     process = start(file, tmp_path, simulator.url, "-u", "3", "-r", "3", "-t", "30s")
     try:
         in_session(tmp_path, 3)
@@ -231,7 +226,7 @@ def test_a_guest_who_is_never_closed_is_not_collected_as_garbage(
         process.kill()
     assert code in (0, 5, 6), output
     assert record(tmp_path)["sessions"]["cleared"] == 3
-    assert set(simulator.truth()["open_tokens"]) == before
+    assert simulator.open_tokens() == before
 
 
 @pytest.mark.parametrize("number", [None, signal.SIGTERM])
@@ -240,7 +235,7 @@ def test_a_guest_who_is_never_closed_is_cleared_at_the_end(
 ) -> None:
     file = tmp_path / "guests.py"
     file.write_text(NEVER_CLOSED)
-    before = set(simulator.truth()["open_tokens"])
+    before = simulator.open_tokens()
     process = start(file, tmp_path, simulator.url, "-u", "3", "-r", "3", "-t", "3s")
     in_session(tmp_path, 3)
     if number is not None:
@@ -249,4 +244,4 @@ def test_a_guest_who_is_never_closed_is_cleared_at_the_end(
     # By the time limit (then no guest had ended by itself), by hand, or with too much lag.
     assert code in (0, 5, 6), output
     assert record(tmp_path)["sessions"]["cleared"] == 3
-    assert set(simulator.truth()["open_tokens"]) == before
+    assert simulator.open_tokens() == before

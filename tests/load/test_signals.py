@@ -36,7 +36,7 @@ def test_a_third_ctrl_c_leaves_and_says_how_to_sweep(simulator: Any, tmp_path: P
         file, tmp_path, simulator.url, "-u", "4", "-r", "4", "-t", "5m", "--stop-timeout", "300"
     )
     in_session(tmp_path, 4)
-    before = set(simulator.truth()["open_tokens"])
+    before = simulator.open_tokens()
     simulator.faults(ignore_clear=1)  # so that the second stage takes its time
     for _ in range(3):
         process.send_signal(signal.SIGINT)

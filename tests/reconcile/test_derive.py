@@ -33,12 +33,12 @@ def test_all_sessions_of_a_lost_ledger_are_found_and_ended(
     tokens = {name: Tokens.of(tmp_path, name) for name in ("a", "b")}
     made = [[of.next() for _ in range(12)] for of in tokens.values()]
     opened = [made[0][3], made[0][11], made[1][0], made[1][10]]
-    before = set(simulator.truth()["open_tokens"])
+    before = simulator.open_tokens()
     leave_open(simulator, 4, opened)
-    assert set(opened) <= set(simulator.truth()["open_tokens"])
+    assert set(opened) <= simulator.open_tokens()
     result = run(simulator, tmp_path)
     assert (result.alive, result.unproved, result.stopped) == (4, 0, False)
-    assert set(simulator.truth()["open_tokens"]) <= before  # nor what trying the others has made
+    assert simulator.open_tokens() <= before  # nor what trying the others has made
     account = read_account(tmp_path)
     assert (account.intended, account.settled, account.leftover) == (4, 4, 0)
     again = run(simulator, tmp_path)
@@ -57,7 +57,7 @@ def test_what_the_ledger_knows_is_not_tried(
     leave_open(simulator, 2, known[:2])
     result = run(simulator, tmp_path)
     assert result.alive == 0
-    assert set(known[:2]) <= set(simulator.truth()["open_tokens"])
+    assert set(known[:2]) <= simulator.open_tokens()
     assert result.tried < 30
 
 
@@ -85,7 +85,7 @@ def test_what_a_worker_opened_last_is_found_though_its_disk_and_its_secret_are_g
     shutil.rmtree(tmp_path / "worker")
     result = run(simulator, master)
     assert result.alive == 2
-    assert set(last) & set(simulator.truth()["open_tokens"]) == set()
+    assert set(last) & simulator.open_tokens() == set()
     assert read_account(master).cut_off == []
 
 
@@ -129,7 +129,7 @@ def test_what_can_not_be_asked_becomes_a_leftover(
 
 
 def test_one_that_is_broken_off_lists_what_it_has_left_open(simulator: Any, tmp_path: Path) -> None:
-    before = set(simulator.truth()["open_tokens"])
+    before = simulator.open_tokens()
     leave_open(simulator, 1, [Tokens.of(tmp_path, "a").next()])
 
     def break_off(_: Any) -> None:
@@ -140,7 +140,7 @@ def test_one_that_is_broken_off_lists_what_it_has_left_open(simulator: Any, tmp_
         run(simulator, tmp_path, deadline_s=0.3, on_try=break_off)
     simulator.faults()
     listed = {left.token for left in read_leftovers(tmp_path)}
-    assert set(simulator.truth()["open_tokens"]) - before <= listed
+    assert simulator.open_tokens() - before <= listed
     assert listed
 
 
@@ -175,7 +175,7 @@ def test_a_deleted_ledger_is_no_all_clear_until_its_tokens_were_tried(
         assert main(["sweep", str(directory), *more]) == ExitCode.LEFTOVERS
         assert "damaged or gone" in capsys.readouterr().out
     assert main(["sweep", str(directory), "--derive", "--rate", "100/s"]) == ExitCode.PASS
-    assert set(opened) & set(simulator.truth()["open_tokens"]) == set()
+    assert set(opened) & simulator.open_tokens() == set()
     assert main(["leftovers", str(directory)]) == ExitCode.PASS
     assert main(["leftovers", "--all", "--reports", str(tmp_path)]) == ExitCode.PASS
     assert main(["sweep", str(directory)]) == ExitCode.PASS
@@ -189,7 +189,7 @@ def test_without_the_secret_nothing_is_tried_and_nothing_is_called_complete(
     with pytest.raises(LedgerError, match=r"secret .* is gone"):
         run(simulator, tmp_path)
     assert read_account(tmp_path).may_hide
-    assert set(opened) <= set(simulator.truth()["open_tokens"])
+    assert set(opened) <= simulator.open_tokens()
 
 
 def test_a_damaged_secret_is_told(simulator: Any, tmp_path: Path) -> None:

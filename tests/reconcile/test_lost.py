@@ -22,7 +22,7 @@ def ledger(directory: Path, worker: str, tokens: list[str], **meta: str) -> None
 
 
 def test_the_sessions_of_a_dead_process_are_ended(simulator: Any, tmp_path: Path) -> None:
-    before = set(simulator.truth()["open_tokens"])
+    before = simulator.open_tokens()
     dead = leave_open(simulator, 3)
     ledger(tmp_path, "dead", dead, host="", pid="0")
     ledger(tmp_path, "alive", [str(uuid.uuid4())], **meta_of_this_process())
@@ -31,7 +31,7 @@ def test_the_sessions_of_a_dead_process_are_ended(simulator: Any, tmp_path: Path
     assert lost.workers == ("dead",)
     assert {left.token for left in lost.leftovers} == set(dead)
     assert sweep_lost(lost, settings_for(simulator)).left == 0
-    assert set(simulator.truth()["open_tokens"]) <= before
+    assert simulator.open_tokens() <= before
     assert [left.worker for left in read_leftovers(tmp_path)] == ["alive", "ended"]
     account = read_account(tmp_path)
     assert (account.settled, account.workers_lost) == (3, 1)

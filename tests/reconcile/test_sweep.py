@@ -62,9 +62,9 @@ def run_sweep(simulator: Any, directory: Path, **more: Any) -> Any:
 
 
 def test_a_sweep_ends_all_and_a_second_has_nothing_to_do(simulator: Any, tmp_path: Path) -> None:
-    before = set(simulator.truth()["open_tokens"])
+    before = simulator.open_tokens()
     left = leave(simulator, tmp_path, alive=5, over=3)
-    assert left <= set(simulator.truth()["open_tokens"])
+    assert left <= simulator.open_tokens()
     assert [leftover.state for leftover in find_leftovers([tmp_path])] == [
         *["joined"] * 5,
         *["intended"] * 3,
@@ -72,7 +72,7 @@ def test_a_sweep_ends_all_and_a_second_has_nothing_to_do(simulator: Any, tmp_pat
     result = run_sweep(simulator, tmp_path)
     assert result.endings == {Ending.CLEARED: 5, Ending.GONE: 3}
     assert (result.settled, result.left) == (8, 0)
-    assert set(simulator.truth()["open_tokens"]) <= before
+    assert simulator.open_tokens() <= before
     assert list(read_leftovers(tmp_path)) == []
 
 

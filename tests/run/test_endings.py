@@ -91,7 +91,7 @@ def runs(directory: Path) -> list[Path]:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_stop_in_the_web_ui_and_a_second_run(simulator: Any, tmp_path: Path, mode: str) -> None:
-    before = set(simulator.truth()["open_tokens"])
+    before = simulator.open_tokens()
     file = locustfile(tmp_path, messages=500, think="200ms")
     with Locust(mode, file, tmp_path, simulator.url) as locust:
         if mode != "local":
@@ -102,7 +102,7 @@ def test_stop_in_the_web_ui_and_a_second_run(simulator: Any, tmp_path: Path, mod
             locust.post("stop")
             account = read_account(runs(tmp_path)[-1])
             assert (account.intended, account.cleared, account.workers_lost) == (6, 6, 0)
-            assert set(simulator.truth()["open_tokens"]) <= before
+            assert simulator.open_tokens() <= before
             record = json.loads((runs(tmp_path)[-1] / "run.json").read_text())
             reasons = str(record["reasons"])  # all of its guests were cut by the end
             assert undecided(record["exit_code"], reasons), reasons
@@ -114,7 +114,7 @@ def test_stop_in_the_web_ui_and_a_second_run(simulator: Any, tmp_path: Path, mod
 
 @pytest.mark.parametrize("mode", MODES)
 def test_autostart_to_its_time_limit(simulator: Any, tmp_path: Path, mode: str) -> None:
-    before = set(simulator.truth()["open_tokens"])
+    before = simulator.open_tokens()
     file = locustfile(tmp_path, messages=500, think="200ms")
     options = ("--autostart", "--autoquit", "1", "-u", "6", "-r", "6", "-t", "4s")
     with Locust(mode, file, tmp_path, simulator.url, *options) as locust:
@@ -125,5 +125,5 @@ def test_autostart_to_its_time_limit(simulator: Any, tmp_path: Path, mode: str) 
     (directory,) = runs(tmp_path)
     account = read_account(directory)
     assert (account.intended, account.cleared, account.workers_lost) == (6, 6, 0)
-    assert set(simulator.truth()["open_tokens"]) <= before
+    assert simulator.open_tokens() <= before
     assert "intended 6 = cleared 6 + ended by the service 0" in output

@@ -6,15 +6,13 @@ simulator itself.
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from locusts import ROOT, locustfile
-from processes import Simulator
+from locusts import locustfile
+from processes import Simulator, harness
 
 from harness.exit_codes import ExitCode
 from harness.ledger.reader import read_leftovers, read_rows
@@ -53,11 +51,7 @@ class Night:
         )
 
     def harness(self, *words: str) -> Any:
-        done = subprocess.run(
-            [sys.executable, "-m", "harness", *words, "--reports", str(self.reports)],
-            cwd=ROOT, capture_output=True, text=True, check=False, timeout=170,
-            env={**os.environ, **CLIENT},
-        )  # fmt: skip
+        done = harness(*words, "--reports", str(self.reports), env={**os.environ, **CLIENT})
         assert "Traceback" not in done.stdout + done.stderr, done.stderr
         return done
 
@@ -174,11 +168,9 @@ def test_a_preflight_ends_without_a_failure(
         if env:
             lines += 'client_id_env = "T_ID"\nclient_secret_env = "T_SECRET"\n'
         (tmp_path / "targets.toml").write_text(lines)
-        done = subprocess.run(
-            [sys.executable, "-m", "harness", "preflight", "--target", "twin",
-             "--targets", str(tmp_path / "targets.toml"), "--reports", str(tmp_path / "reports")],
-            cwd=ROOT, capture_output=True, text=True, check=False, timeout=170,
-            env={**os.environ, **env, "COLUMNS": "400"},
+        done = harness(
+            "preflight", "--target", "twin", "--targets", str(tmp_path / "targets.toml"),
+            "--reports", str(tmp_path / "reports"), env={**os.environ, **env, "COLUMNS": "400"},
         )  # fmt: skip
         assert done.returncode == ExitCode.PASS, done.stdout + done.stderr
         assert "fail " not in done.stdout

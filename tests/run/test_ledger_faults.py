@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 from locusts import finish, in_session, locustfile, only_run, passed, start
+from processes import harness
 
 from harness.ledger.reader import read_account, read_leftovers
 from harness.preflight.disk import free_bytes
@@ -39,7 +40,7 @@ gevent.spawn(step_back)
 
 
 def test_the_clock_is_stepped_back(simulator: Any, tmp_path: Path) -> None:
-    before = set(simulator.truth()["open_tokens"])
+    before = simulator.open_tokens()
     file = locustfile(tmp_path, messages=500, think="200ms", more=STEP_BACK)
     process = start(file, tmp_path, simulator.url, "-u", "4", "-r", "4", "-t", "5m")
     code, output = finish(process)
@@ -47,7 +48,7 @@ def test_the_clock_is_stepped_back(simulator: Any, tmp_path: Path) -> None:
     assert "the wall clock was stepped back by 90.0 s" in output
     account = read_account(only_run(tmp_path))
     assert (account.intended, account.cleared) == (4, 4)
-    assert set(simulator.truth()["open_tokens"]) <= before
+    assert simulator.open_tokens() <= before
 
 
 @pytest.fixture
@@ -82,10 +83,7 @@ def test_a_run_that_would_not_fit_is_refused_before_anything_is_sent(
     file = locustfile(tmp_path, more=LONG)
     reports = small_disk / "reports"
     words = ["run", str(file), "--target", simulator.url, "--reports", str(reports)]
-    done = subprocess.run(
-        [sys.executable, "-m", "harness", *words],
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+    done = harness(*words, within_s=60)
     told = " ".join((done.stdout + done.stderr).split())
     assert done.returncode == 8, told
     assert "Traceback" not in told
@@ -101,7 +99,7 @@ def test_a_run_that_would_not_fit_is_refused_before_anything_is_sent(
 def test_a_disk_that_fills_up_ends_the_run_in_time(
     simulator: Any, tmp_path: Path, small_disk: Path
 ) -> None:
-    before = set(simulator.truth()["open_tokens"])
+    before = simulator.open_tokens()
     file = locustfile(tmp_path, messages=4, think="200ms")
     words = ["run", str(file), "-u", "4", "-t", "5m", "--reports", str(small_disk / "reports")]
     with subprocess.Popen(
@@ -125,7 +123,7 @@ def test_a_disk_that_fills_up_ends_the_run_in_time(
     delivered = found["operations"]["delivered"]["outcomes"]
     assert delivered == {"ok": 4 * found["sessions"]["opened"]}
     assert (only_run(small_disk) / "report.html").read_text().rstrip().endswith("</html>")
-    assert set(simulator.truth()["open_tokens"]) <= before
+    assert simulator.open_tokens() <= before
 
 
 def test_who_does_not_mind_goes_on_to_the_end(
@@ -158,7 +156,7 @@ def test_a_run_writes_no_more_than_was_forecast(simulator: Any, tmp_path: Path) 
 
 
 def test_a_disk_that_is_really_full(simulator: Any, tmp_path: Path, small_disk: Path) -> None:
-    before = set(simulator.truth()["open_tokens"])
+    before = simulator.open_tokens()
     file = locustfile(tmp_path, messages=500, think="200ms")
     process = start(file, small_disk, simulator.url, "-u", "4", "-r", "4", "-t", "5m")
     in_session(small_disk, 4)
@@ -167,7 +165,7 @@ def test_a_disk_that_is_really_full(simulator: Any, tmp_path: Path, small_disk: 
     code, output = finish(process)
     assert code != 0, output
     assert "can't be written" in output
-    assert set(simulator.truth()["open_tokens"]) <= before  # all were cleared all the same
+    assert simulator.open_tokens() <= before  # all were cleared all the same
     filler.unlink()
     directory = only_run(small_disk)
     assert read_account(directory).balanced
@@ -197,7 +195,7 @@ def test_harness_run_on_a_disk_that_is_full_says_why(small_disk: Path, tmp_path:
 
 
 def test_a_file_that_can_not_grow_ends_workers_and_master(simulator: Any, tmp_path: Path) -> None:
-    before = set(simulator.truth()["open_tokens"])
+    before = simulator.open_tokens()
     file = locustfile(tmp_path, messages=500, think="200ms")
     process = start(
         file, tmp_path, simulator.url, "-u", "6", "-r", "6", "-t", "5m", "--processes", "2"
@@ -210,13 +208,13 @@ def test_a_file_that_can_not_grow_ends_workers_and_master(simulator: Any, tmp_pa
     found = json.loads((only_run(tmp_path) / "run.json").read_text())
     assert found["verdict"] == "INVALID"
     assert any("can't be written" in reason for reason in found["reasons"]), found["reasons"]
-    assert set(simulator.truth()["open_tokens"]) <= before
+    assert simulator.open_tokens() <= before
 
 
 def test_a_damaged_ledger_of_a_killed_run_is_swept_by_derived_tokens(
     simulator: Any, tmp_path: Path
 ) -> None:
-    before = set(simulator.truth()["open_tokens"])
+    before = simulator.open_tokens()
     file = locustfile(tmp_path, messages=500, think="200ms")
     process = start(file, tmp_path, simulator.url, "-u", "5", "-r", "5", "-t", "5m")
     in_session(tmp_path, 5)
@@ -225,7 +223,7 @@ def test_a_damaged_ledger_of_a_killed_run_is_swept_by_derived_tokens(
     directory = only_run(tmp_path)
     for path in directory.glob("ledger-*"):
         path.write_bytes(b"")  # the disk has lost it
-    assert len(set(simulator.truth()["open_tokens"]) - before) == 5
+    assert len(simulator.open_tokens() - before) == 5
     words = [sys.executable, "-m", "harness", "sweep", str(directory), "--rate", "100/s"]
     plain = subprocess.run(words, capture_output=True, text=True, check=False, timeout=90)
     assert plain.returncode == 4, plain.stdout + plain.stderr
@@ -235,7 +233,7 @@ def test_a_damaged_ledger_of_a_killed_run_is_swept_by_derived_tokens(
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "5 were alive" in done.stdout
-    assert set(simulator.truth()["open_tokens"]) <= before
+    assert simulator.open_tokens() <= before
 
 
 def test_a_read_only_disk_is_read_and_not_swept(small_disk: Path) -> None:
@@ -264,9 +262,6 @@ def test_a_read_only_disk_is_read_and_not_swept(small_disk: Path) -> None:
             "written",
         ),
     ):
-        done = subprocess.run(
-            [sys.executable, "-m", "harness", *words],
-            capture_output=True, text=True, check=False, timeout=60,
-        )  # fmt: skip
+        done = harness(*words, within_s=60)
         told = done.stdout + done.stderr
         assert (done.returncode, text in told, "Traceback" in told) == (code, True, False), told

@@ -8,6 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 from locusts import ROOT
+from processes import harness
 
 pytestmark = pytest.mark.process
 
@@ -57,10 +58,9 @@ def test_a_run_needs_nothing_that_only_linux_has(system: str, tmp_path: Path) ->
         text = text.replace('startswith("/proc")', 'startswith("/proc/sys")')
     (tmp_path / "sitecustomize.py").write_text(text)
     words = ["run", str(ROOT / "locustfiles/smoke.py"), "-u", "3", "-t", "6s"]
-    done = subprocess.run(
-        [sys.executable, "-m", "harness", *words], cwd=tmp_path, timeout=120, text=True,
-        capture_output=True, env={**os.environ, "PYTHONPATH": str(tmp_path)},
-    )  # fmt: skip
+    done = harness(
+        *words, within_s=120, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)}
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     record = orjson.loads((tmp_path / "reports/latest/run.json").read_bytes())
     assert record["generator"]["arrival_stamps"] == "userspace"

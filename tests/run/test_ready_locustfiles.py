@@ -2,13 +2,11 @@
 
 import ast
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from locusts import ROOT, passed
-from processes import Simulator
+from processes import Simulator, harness
 
 from harness.exit_codes import ExitCode
 
@@ -26,10 +24,9 @@ def judged(code: int, output: str) -> bool:
 def run(tmp_path: Path, name: str, *words: str, simulated: bool = True) -> tuple[int, str, dict]:
     if simulated:
         words += ("--sim-bot-delay", "5ms")
-    done = subprocess.run(
-        [sys.executable, "-m", "harness", "run", f"locustfiles/{name}.py", *words,
-         "--reports", str(tmp_path), "--stop-timeout", "1s"],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=120,
+    done = harness(
+        "run", f"locustfiles/{name}.py", *words,
+        "--reports", str(tmp_path), "--stop-timeout", "1s", within_s=120,
     )  # fmt: skip
     records = list(tmp_path.glob("2*/run.json"))
     record = json.loads(records[0].read_text()) if records else {}

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 from locusts import ROOT, in_session, locustfile, only_run
+from processes import harness
 
 from harness.exit_codes import ExitCode
 from harness.ledger.reader import read_leftovers
@@ -107,10 +108,6 @@ def kill_locust_then_supervisor(run: Supervised) -> None:
 TWO_WORKERS = ("--processes", "2")
 
 
-def open_at(simulator: Any) -> set[str]:
-    return set(simulator.truth()["open_tokens"])
-
-
 @pytest.mark.parametrize(
     ("end", "code", "workers"),
     [
@@ -129,13 +126,13 @@ def test_a_run_ends_in_order(
     code: int,
     workers: tuple[str, ...],
 ) -> None:
-    before = open_at(simulator)
+    before = simulator.open_tokens()
     with Supervised(tmp_path, simulator.url, *workers) as run:
         end(run)
     assert run.process.returncode == code
     directory = only_run(tmp_path)
     assert run.record["verdict"] == "INVALID", "it was cut short"
-    assert open_at(simulator) <= before
+    assert simulator.open_tokens() <= before
     assert list(read_leftovers(directory)) == []
     assert (directory / "report.html").is_file()
     if end is kill_supervisor:
@@ -147,20 +144,17 @@ def test_a_run_ends_in_order(
 def test_both_killed_is_told_by_the_next_command(
     simulator: Any, tmp_path: Path, end: Callable[[Supervised], None]
 ) -> None:
-    before = open_at(simulator)
+    before = simulator.open_tokens()
     with Supervised(tmp_path, simulator.url) as run:
         end(run)
-    left = open_at(simulator) - before
+    left = simulator.open_tokens() - before
     assert left
     directory = only_run(tmp_path)
     assert left <= {entry.token for entry in read_leftovers(directory)}
     for words, code in ((["report"], 0), (["sweep", "--rate", "50/s"], 0), (["leftovers"], 0)):
-        done = subprocess.run(
-            [sys.executable, "-m", "harness", words[0], str(directory), *words[1:]],
-            cwd=ROOT, capture_output=True, text=True, timeout=90, check=False,
-        )  # fmt: skip
+        done = harness(words[0], str(directory), *words[1:], within_s=90)
         assert done.returncode == code, done.stdout + done.stderr
-    assert open_at(simulator) <= before
+    assert simulator.open_tokens() <= before
     assert run.record["verdict"] == "INVALID"
 
 
@@ -176,7 +170,7 @@ def test_the_embedded_simulator_outlives_the_drain(tmp_path: Path) -> None:
 
 
 def test_a_terminal_that_closes_ends_the_run_in_order(simulator: Any, tmp_path: Path) -> None:
-    before = open_at(simulator)
+    before = simulator.open_tokens()
     leader, follower = pty.openpty()
     run = Supervised(
         tmp_path, simulator.url, stdin=follower, stdout=follower, stderr=follower,
@@ -195,29 +189,29 @@ def test_a_terminal_that_closes_ends_the_run_in_order(simulator: Any, tmp_path: 
     assert run.process.returncode == 6, "it was cut short, and says so"
     assert "ended by hand" in str(run.record["reasons"])
     assert run.record["how"]["stopped_by_hand"] is True
-    assert open_at(simulator) <= before
+    assert simulator.open_tokens() <= before
 
 
 def test_a_reader_who_leaves_ends_only_the_display(simulator: Any, tmp_path: Path) -> None:
-    before = open_at(simulator)
+    before = simulator.open_tokens()
     reader, writer = os.pipe()
     with Supervised(tmp_path, simulator.url, stdout=writer, stderr=writer) as run:
         os.close(writer)
         os.close(reader)
         time.sleep(7)  # more than one line later
         assert run.process.poll() is None
-        assert len(open_at(simulator) - before) == GUESTS, "the run goes on"
+        assert len(simulator.open_tokens() - before) == GUESTS, "the run goes on"
         run.process.terminate()
     assert run.process.returncode == 6, "it was cut short, and says so"
     assert "ended by hand" in str(run.record["reasons"])
-    assert open_at(simulator) <= before
+    assert simulator.open_tokens() <= before
 
 
 @pytest.mark.parametrize("instead", ["a file", "nothing"])
 def test_a_run_whose_folder_is_moved_away_is_told_and_never_called_a_mistake_in_its_options(
     simulator: Any, tmp_path: Path, instead: str
 ) -> None:
-    before = open_at(simulator)
+    before = simulator.open_tokens()
     with (
         (tmp_path / "told").open("wb") as told,
         Supervised(tmp_path, simulator.url, stdout=told, stderr=told) as run,
@@ -235,16 +229,16 @@ def test_a_run_whose_folder_is_moved_away_is_told_and_never_called_a_mistake_in_
     assert f"harness sweep {directory}" in said
     assert "nothing was sent" not in said
     listed = {left.token for left in read_leftovers(tmp_path / "moved" / directory.name)}
-    assert open_at(simulator) - before <= listed
+    assert simulator.open_tokens() - before <= listed
 
 
 def test_sigterm_clears_before_whoever_sent_it_kills(simulator: Any, tmp_path: Path) -> None:
-    before = open_at(simulator)
+    before = simulator.open_tokens()
     more = ("--stop-timeout", "5m", "--term-grace", "4s")
     with Supervised(tmp_path, simulator.url, *more) as run:
         run.process.terminate()
         began = time.monotonic()
-        while open_at(simulator) - before:
+        while simulator.open_tokens() - before:
             assert time.monotonic() - began < 60, "it waits for the conversations"
             time.sleep(0.1)
     assert run.record["sessions"]["cleared"] == GUESTS
@@ -258,7 +252,7 @@ watch_run(sys.argv[2:], pathlib.Path(sys.argv[1]), look=lambda _: False)
 
 
 def test_a_search_that_is_killed_ends_its_level_in_order(simulator: Any, tmp_path: Path) -> None:
-    before = open_at(simulator)
+    before = simulator.open_tokens()
     file = locustfile(tmp_path, messages=5000, think="100ms")
     reports = tmp_path / "reports"
     level = [sys.executable, "-m", "harness", "run", str(file), "-u", str(GUESTS), "-t", "10m"]
@@ -271,7 +265,7 @@ def test_a_search_that_is_killed_ends_its_level_in_order(simulator: Any, tmp_pat
     _, alive = psutil.wait_procs(below, timeout=60)
     assert not alive
     (directory,) = {path.resolve() for path in reports.iterdir() if (path / "run.json").is_file()}
-    assert open_at(simulator) <= before
+    assert simulator.open_tokens() <= before
     assert list(read_leftovers(directory)) == []
 
 
@@ -294,13 +288,11 @@ def _(**_):
 
 
 def test_no_descriptors_for_three_seconds_end_no_duty(simulator: Any, tmp_path: Path) -> None:
-    before = open_at(simulator)
+    before = simulator.open_tokens()
     file = locustfile(tmp_path, messages=5000, think="200ms", more=NO_FILES)
-    done = subprocess.run(
-        [sys.executable, "-m", "harness", "run", str(file), "-u", "4", "-t", "14s",
-         "--stop-timeout", "1s", "--reports", str(tmp_path / "reports"),
-         "--target", simulator.url],
-        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+    done = harness(
+        "run", str(file), "-u", "4", "-t", "14s", "--stop-timeout", "1s",
+        "--reports", str(tmp_path / "reports"), "--target", simulator.url, within_s=120,
     )  # fmt: skip
     directory = only_run(tmp_path)
     (path,) = directory.glob("intervals-*.jsonl")
@@ -313,4 +305,4 @@ def test_no_descriptors_for_three_seconds_end_no_duty(simulator: Any, tmp_path: 
     )
     record = json.loads((directory / "run.json").read_text())
     assert "gap" not in str(record["reasons"])
-    assert open_at(simulator) <= before
+    assert simulator.open_tokens() <= before

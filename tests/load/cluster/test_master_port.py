@@ -73,7 +73,7 @@ def packed(kind: object, data: object, node: str) -> list[bytes]:
 
 @pytest.mark.process
 def test_a_run_outlives_what_comes_in_at_the_port(simulator: Any, tmp_path: Path) -> None:
-    before = set(simulator.truth()["open_tokens"])
+    before = simulator.open_tokens()
     file = locustfile(tmp_path, messages=3, think="200ms")
     port = free_port()
     bind = ("--master-bind-host", "127.0.0.1", "--master-bind-port", port)
@@ -115,4 +115,4 @@ def test_a_run_outlives_what_comes_in_at_the_port(simulator: Any, tmp_path: Path
     assert opened
     assert account.leftover == 0
     assert account.intended == account.cleared > 3  # the copy did not end with the noise
-    assert set(simulator.truth()["open_tokens"]) <= before
+    assert simulator.open_tokens() <= before

@@ -250,7 +250,7 @@ def test_a_killed_workers_sessions_are_swept_from_the_masters_copy(
     simulator: Any, tmp_path: Path, more: str
 ) -> None:
     # Two folders stand for two machines: the master can't see the worker's own file.
-    before = set(simulator.truth()["open_tokens"])
+    before = simulator.open_tokens()
     file = locustfile(tmp_path, messages=500, think="200ms", more=more)
     port = free_port()
     bind = ("--master-bind-host", "127.0.0.1", "--master-bind-port", port)
@@ -266,7 +266,7 @@ def test_a_killed_workers_sessions_are_swept_from_the_masters_copy(
         if copies and sum(row.state == "joined" for row in read_leftovers(copies[0].parent)) == 6:
             break
         time.sleep(0.2)
-    opened = set(simulator.truth()["open_tokens"]) - before
+    opened = simulator.open_tokens() - before
     assert len(opened) == 6
     assert opened <= {left.token for left in read_leftovers(copies[0].parent)}
     worker.kill()
@@ -277,7 +277,7 @@ def test_a_killed_workers_sessions_are_swept_from_the_masters_copy(
     assert master.returncode == 6, output
     account = read_account(copies[0].parent)
     assert (account.intended, account.settled, account.leftover) == (6, 6, 0)
-    assert set(simulator.truth()["open_tokens"]) <= before
+    assert simulator.open_tokens() <= before
     assert ("all of its ledger is asked for again" in output) == bool(more), output
     told = json.loads((copies[0].parent / "run.json").read_text())["how"]
     assert ("out of sequence" in told.get("refused_messages", {})) == bool(more)

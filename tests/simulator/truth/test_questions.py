@@ -2,12 +2,11 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 import time
 
 import aiohttp
 import pytest
+from processes import harness
 
 from harness.simulator.behaviour.bots import Bot
 from harness.simulator.dialogue import read_dialogue, read_distribution
@@ -351,9 +350,7 @@ def test_a_lifelike_bot_greets_and_answers_in_bubbles(service_with) -> None:
 @pytest.mark.process
 def test_a_file_that_cannot_be_written_is_told(tmp_path) -> None:
     words = ["simulate", "--questions", str(tmp_path / "none" / "rows.jsonl")]
-    done = subprocess.run(
-        [sys.executable, "-m", "harness", *words], capture_output=True, text=True, check=False
-    )
+    done = harness(*words)
     assert done.returncode == 8
     assert "can't be written" in done.stderr
     assert "Traceback" not in done.stderr
