@@ -28,7 +28,7 @@ def test_lines_tell_what_is_known_and_nothing_else() -> None:
     assert found["turn"].text == "1 message (the longer of two)"
     assert found["times"].status is Status.WARN  # slower than guests are used to wait
     assert "proved 250 ms after" in found["end"].text
-    assert "1,200 of an agentic one" in found["answers by"].text
+    assert "1,200 with an agentic one" in found["answers by"].text
     (turn,) = lessons(Learned(greets=False, turn_messages=3, turn_gap_s=0.9))[1:]
     assert turn.status is Status.WARN
     assert "3 messages" in turn.text

@@ -106,7 +106,7 @@ def test_several_reasons_are_a_list() -> None:
     ("option", "value"), [("--over", "5"), ("--sim-bot-delay", "200"), ("-t", "0.5")]
 )
 def test_a_duration_needs_its_unit(option: str, value: str) -> None:
-    with pytest.raises(ConfigError, match=f"with its unit, such as {value}s or {value}m"):
+    with pytest.raises(ConfigError, match=f"such as {value}ms, {value}s or {value}m"):
         parsed(option, value)
     assert parsed(option, "0")
     assert parsed(option, f"{value}s")
