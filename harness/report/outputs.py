@@ -161,7 +161,9 @@ def _sessions(record: RunRecord) -> list[str]:
 
 def _origin(record: RunRecord) -> str:
     how = record.how
-    parts = [story.place(how.target), how.locustfile, length_text(record.duration_s)]
+    where = story.safe_text("", how.target_name) if how.target_name else story.place(how.target)
+    what = story.safe_text("", how.name) if how.name else how.locustfile
+    parts = [where, what, length_text(record.duration_s)]
     parts.append(moment_text(record.started))
     return f"<sub>{escaped(' · '.join(part for part in parts if part))}</sub>"
 

@@ -29,6 +29,13 @@ def test_an_empty_record_says_that_it_knows_nothing() -> None:
     assert " 0" not in text
 
 
+def test_the_last_line_calls_test_and_target_by_their_names() -> None:
+    how = {"target": "ws://127.0.0.1:40469/v1?deploymentId=x", "locustfile": "ready/script.py"}
+    assert "<sub>ws://127.0.0.1:40469/v1 · ready/script.py" in summary(how=how)
+    named = summary(how={**how, "target_name": "simulator", "name": "shop.yaml"})
+    assert "<sub>simulator · shop.yaml" in named
+
+
 def test_hostile_text_stays_one_line_of_text() -> None:
     text = summary(
         run_id=HOSTILE,
