@@ -3,11 +3,12 @@
 from argparse import Namespace
 from pathlib import Path
 
+import orjson
 import pytest
 from locust.argument_parser import LocustArgumentParser
 
 from harness.errors import ConfigError
-from harness.load.options import RUN_ID, add_options, read_options
+from harness.load.options import MANIFEST, RUN_ID, add_options, read_options
 
 URL = "ws://127.0.0.1:1/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef"
 
@@ -48,3 +49,22 @@ def test_a_host_is_refused_because_nobody_would_obey_it() -> None:
         read_options(Namespace(**{**vars(parsed("--target", URL)), "host": "http://x"}))
     for host in ("", "127.0.0.1:1"):  # what the web UI's form posts
         read_options(Namespace(**{**vars(parsed("--target", URL)), "host": host}))
+
+
+def test_a_worker_finds_the_masters_files_where_they_were_handed_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets, own = tmp_path / "targets.toml", tmp_path / "own.pem"
+    targets.write_text(f'[targets.shop]\nurl = "{URL}"\nca_file = "/elsewhere/ca.pem"\n')
+    paths = {"targets": {"t.toml": str(targets)}, "ca_file": {"/elsewhere/ca.pem": str(own)}}
+    (tmp_path / MANIFEST).write_bytes(orjson.dumps({**paths, "slo": {"a/s.toml": "here.toml"}}))
+    monkeypatch.setenv("HARNESS_HANDED_OUT", str(tmp_path))
+    monkeypatch.setenv("HARNESS_REPORTS", "mine")
+    words = ("--target", "shop", "--targets", "./t.toml", "--slo", "a/./s.toml")
+    options = read_options(parsed(*words, "--reports", "/only/there"))
+    assert options.target.url == URL
+    assert options.target.ca_file == own, "the targets file names it"
+    assert (options.slo, options.reports) == (Path("here.toml"), Path("mine"))
+    (tmp_path / MANIFEST).unlink()
+    with pytest.raises(ConfigError, match="what the master handed out is gone"):
+        read_options(parsed(*words))

@@ -17,6 +17,7 @@ from machines import Machines, sessions
 from harness.cli.main import main
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
+from harness.load.cluster import handout
 from harness.load.cluster.handout import ask_master, unpack
 from harness.supervise.locust_process import free_port
 from harness.supervise.worker import read_place
@@ -207,3 +208,26 @@ def test_places() -> None:
     assert read_place("master:99") == ("master", 99)
     assert read_place("[::1]:99") == ("::1", 99)
     assert read_place("[::1]") == ("::1", 5557)
+
+
+def test_files_keep_their_places_to_each_other(tmp_path: Path) -> None:
+    for name in ("a/shop/order.yaml", "a/data/rows.csv", "b/ca.pem"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    found = handout._Collected()
+    places = [tmp_path / "a/shop/order.yaml", tmp_path / "a/data/rows.csv"]
+    names = found.add("script", places)
+    assert list(names.values()) == ["script/shop/order.yaml", "script/data/rows.csv"]
+    found.add("ca", [tmp_path / "b/ca.pem"])
+    answer = {"files": found.contents, "locustfiles": ["script/shop/order.yaml"], "options": {}}
+    handed = unpack({**answer, "script": "", "parameters": {}}, tmp_path / "w")
+    assert handed.locustfiles == (tmp_path / "w/script/shop/order.yaml",)
+    assert (tmp_path / "w/script/data/rows.csv").read_text() == "a/data/rows.csv"
+    assert (tmp_path / "w/ca/ca.pem").read_text() == "b/ca.pem"
+
+
+def test_large_files_are_not_handed_out(tmp_path: Path) -> None:
+    large = tmp_path / "large.csv"
+    large.write_bytes(b"x" * (handout.MOST_BYTES + 1))
+    with pytest.raises(ConfigError, match=r"more than 8 MB \(large.csv among them\): copy"):
+        handout._Collected().add("script", [large])
