@@ -82,13 +82,10 @@ def test_a_recording_is_redacted_understood_and_makes_a_script(
     assert (again.returncode, again.stderr.count("\n")) == (8, 1)
     assert list((tmp_path / "reports").iterdir()) == []
 
-    def harness(*words: str) -> "subprocess.CompletedProcess[str]":
-        return harness(*words, within_s=60, cwd=tmp_path)
-
-    conform = harness("conform", "chat.jsonl")
+    conform = harness("conform", "chat.jsonl", cwd=tmp_path)
     assert conform.returncode == 0, conform.stdout + conform.stderr
     assert "1 guest" in conform.stdout
-    made = harness("script", "from-har", "chat.jsonl")
+    made = harness("script", "from-har", "chat.jsonl", cwd=tmp_path)
     assert made.returncode == 0, made.stderr
     script = (tmp_path / "chat.yaml").read_text()
     assert 'say: "I am {{name}}, my order is {{order_number}}"' in script
