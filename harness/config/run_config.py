@@ -19,6 +19,10 @@ from harness.errors import ConfigError
 ENVIRONMENT: Mapping[str, str] = os.environ
 """That of this process: where variables are looked for which a target names for itself."""
 
+SCHEDULE_SPARE_S = 10.0
+"""A run may take so much longer than its schedule. Locust's clock starts before the first guest can
+come, on a busy machine by seconds. The run ends by itself when the last guest has left."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:

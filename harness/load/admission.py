@@ -19,7 +19,7 @@ import gevent
 
 from harness.clock import monotonic_ns
 from harness.config.guard import Intent, Rule
-from harness.config.run_config import LOCUST_OPTIONS
+from harness.config.run_config import LOCUST_OPTIONS, SCHEDULE_SPARE_S
 from harness.errors import ConfigError, PreflightRefused
 from harness.exit_codes import ExitCode
 from harness.guest.settings import REPLY_WITHIN_S
@@ -38,7 +38,6 @@ from harness.protocol.names import (
 )
 from harness.rundir.layout import WAITING
 from harness.units import duration_text, seconds
-from harness.workload.schedule import SPARE_S
 from harness.workload.think import parse_think
 
 DRAWS = 200
@@ -246,7 +245,9 @@ class Admission:
         options.enable_rebalancing = True  # slots go where their arrivals go when a worker is lost
         options.num_users = options.num_users or checked.slots
         options.spawn_rate = options.num_users
-        options.run_time = options.run_time or math.ceil(checked.arrivals.duration_s + SPARE_S)
+        options.run_time = options.run_time or math.ceil(
+            checked.arrivals.duration_s + SCHEDULE_SPARE_S
+        )
         self._peak_per_s = peak_per_s(checked.arrivals)
         try:
             check_rows(environment.user_classes, checked.arrivals.count)

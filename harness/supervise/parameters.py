@@ -5,10 +5,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.config.run_config import BEHAVIOUR, PARAMETERS, Setting
+from harness.config.run_config import BEHAVIOUR, PARAMETERS, SCHEDULE_SPARE_S, Setting
 from harness.errors import ConfigError, listed
 from harness.units import duration_text, rate_per_s, seconds
-from harness.workload.schedule import SPARE_S
 
 
 def check_numbers(args: Namespace) -> None:
@@ -102,7 +101,7 @@ def run_time_of(args: Namespace, plan: Mapping[str, Any]) -> float:
     if args.run_time is not None:
         run_time_s = seconds(args.run_time, "--run-time")
     elif plan["arrivals"] is not None:
-        run_time_s = plan["arrivals"]["duration_s"] + SPARE_S
+        run_time_s = plan["arrivals"]["duration_s"] + SCHEDULE_SPARE_S
     else:
         run_time_s = 60.0
     if run_time_s < 1:

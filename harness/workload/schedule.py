@@ -38,9 +38,6 @@ NS = 1_000_000_000
 # Expected arrivals per block of a Poisson schedule: small enough to draw one in well under a
 # millisecond, large enough that the table of block counts stays small over days.
 POISSON_BLOCK = 256
-SPARE_S = 10.0
-"""A run may take so much longer than its schedule. Locust's clock starts before the first guest can
-come, on a busy machine by seconds. The run ends by itself when the last guest has left."""
 
 
 class Schedule(ABC):

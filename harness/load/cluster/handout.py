@@ -35,7 +35,6 @@ from harness.load.options import MANIFEST, parameters, read_options
 from harness.load.user import Opened, ScriptUser
 from harness.safe_text import safe_quote
 from harness.units import duration_text
-from harness.workload.script.model import StepKind, columns_in, render, walk
 
 ASK_FILES = "harness_ask_files"
 FILES = "harness_files"
@@ -156,6 +155,9 @@ class _Collected:
 
 def _paths_of(script: str, opened: Opened) -> Iterator[Path]:
     """A script, and each file that it names."""
+    # Where guests come by Python, nobody pays for the model of a script.
+    from harness.workload.script.model import StepKind, columns_in, render, walk
+
     folder = opened.folder.resolve()
     yield folder / Path(script).name
     loaded = opened.script
