@@ -8,6 +8,7 @@ import orjson
 
 from harness.cli.parsing import Command, Namespace, option
 from harness.cli.which_run import reports_option
+from harness.config.run_config import LOG_FORMAT, take_variable
 from harness.exit_codes import ExitCode
 from harness.machine import raise_file_limit, this_machine
 from harness.rundir.layout import make_run_directory, new_run_id
@@ -23,6 +24,7 @@ from harness.studies.calibrate.runs import calibrate, read_rises
 
 def run(args: Namespace) -> int:
     """Measure kind by kind, show and keep the figures."""
+    take_variable(LOG_FORMAT.variable)  # what our own runs say is read, and told, in words
     console = open_console(stderr=args.json)
     raise_file_limit()
     machine = this_machine()

@@ -13,6 +13,7 @@ import orjson
 
 from harness.cli.parsing import Command, Namespace, argument, option
 from harness.cli.which_run import reports_option
+from harness.config.run_config import LOG_FORMAT, take_variable
 from harness.config.target import FILE
 from harness.errors import ConfigError
 from harness.exit_codes import ExitCode
@@ -49,6 +50,7 @@ KEPT = (
 
 def run(args: Namespace) -> int:
     """Search until the answer is narrow enough."""
+    take_variable(LOG_FORMAT.variable)  # what our own runs say is read, and told, in words
     console = open_console(stderr=args.json)
     search = _resume(args) if args.resume else _begin(args)
     by = search.by

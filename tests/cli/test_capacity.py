@@ -9,6 +9,7 @@ from processes import harness
 
 from harness.cli.main import main
 from harness.exit_codes import ExitCode
+from harness.supervise.locust_process import free_port
 
 GUESTS = """
 from locust import task
@@ -125,3 +126,18 @@ def test_nonsense_is_refused(
     assert main(["capacity", *words, "--reports", str(tmp_path / "r")]) == ExitCode.CONFIG
     assert why in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.process
+def test_why_a_level_did_not_run_is_told_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_LOG_FORMAT", "json")
+    file = tmp_path / "level.py"
+    file.write_text(GUESTS)
+    nobody = f"ws://127.0.0.1:{free_port()}/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef"
+    words = ("--target", nobody, "--objective", "reply p50 < 1s", "--reports", str(tmp_path / "r"))
+    done = search(tmp_path, str(file), *words)
+    assert done.returncode == ExitCode.CONFIG
+    assert "error: level-01 did not run: the target 127.0.0.1" in done.stderr
+    assert '"level"' not in done.stderr
