@@ -22,7 +22,7 @@ DEV_READY := $(VENV)/ready-dev
 unexport PYTHONDONTWRITEBYTECODE
 
 # Tests wait for processes more than they compute: more of them at once than there are cores.
-TESTS_AT_ONCE ?= 4
+TESTS_AT_ONCE ?= 5
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-others test-fast test-long coverage format check crash-matrix validity-matrix clean bench-accuracy bench-guest bench-long bench-master bench-start demo-capacity evidence

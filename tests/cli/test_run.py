@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
-from locusts import ROOT, cut_by_hand, locustfile, passed
+from locusts import ROOT, cut_by_hand, in_session, locustfile, only_run, passed
 from processes import harness
 
 from harness.supervise.locust_process import free_port
@@ -32,22 +32,6 @@ def start(*words: str) -> Any:
     )
 
 
-def run_dir(out: Path) -> Path:
-    (found,) = [path for path in out.iterdir() if path.is_dir() and not path.is_symlink()]
-    return found
-
-
-def wait_for_guests(out: Path, at_least: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        for path in out.glob("2*/intervals-*.jsonl"):
-            lines = path.read_text().splitlines()
-            if lines and json.loads(lines[-1])["sessions"]["occupancy"] >= at_least:
-                return
-        time.sleep(0.1)
-    raise AssertionError("the guests never came")
-
-
 def leftovers(directory: Path) -> set[str]:
     done = harness("leftovers", str(directory), "--json", "--show-tokens")
     return {entry["token"] for entry in json.loads(done.stdout)["leftovers"]}
@@ -63,7 +47,7 @@ def test_a_run_with_the_embedded_simulator_over_tls(tmp_path: Path) -> None:
     assert account[1] == account[2]
     assert f"the simulator's own count: opened {account[1]} · cleared {account[1]}" in done.stdout
     assert "verdict  PASS" in done.stdout
-    directory = run_dir(out)
+    directory = only_run(tmp_path)
     record = json.loads((directory / "run.json").read_text())
     assert record["schema"] == 1
     assert record["operations"]["tls"]["count"] == int(account[1])
@@ -84,7 +68,7 @@ def test_faults_leave_what_is_listed_and_a_sweep_ends_it(simulator: Any, tmp_pat
     )
     assert done.returncode == 4, done.stdout + done.stderr
     assert "harness sweep" in done.stdout
-    directory = run_dir(out)
+    directory = only_run(tmp_path)
     still_open = simulator.open_tokens() - before
     assert still_open
     assert still_open <= leftovers(directory)
@@ -118,7 +102,7 @@ def test_kill_9_of_locust_in_mid_run(simulator: Any, tmp_path: Path) -> None:
     process = start(
         "run", file, "-u", "15", "-t", "5m", "--reports", str(out), "--target", simulator.url
     )
-    wait_for_guests(out, 15)
+    in_session(tmp_path, 15)
     (locust,) = [
         child
         for child in psutil.Process(process.pid).children()
@@ -130,7 +114,7 @@ def test_kill_9_of_locust_in_mid_run(simulator: Any, tmp_path: Path) -> None:
     assert "SIGKILL" in output
     assert "sweeping their 15 sessions" in output
     assert "+ settled by sweep 15 + leftover 0" in output
-    found = json.loads((run_dir(out) / "run.json").read_text())
+    found = json.loads((only_run(tmp_path) / "run.json").read_text())
     assert found["verdict"] == "INVALID"
     assert (found["sweep"]["settled"], found["sweep"]["left"]) == (15, 0)
     assert simulator.open_tokens() <= before
@@ -143,7 +127,7 @@ def test_kill_9_of_the_master_lets_its_workers_end_in_order(simulator: Any, tmp_
         "run", file, "-u", "8", "-t", "5m", "--reports", str(out), "--target", simulator.url,
         "--processes", "2",
     )  # fmt: skip
-    wait_for_guests(out, 4)
+    in_session(tmp_path, 4)
     (locust,) = [
         child
         for child in psutil.Process(process.pid).children()
@@ -162,7 +146,7 @@ def test_two_interrupts_clear_at_once(simulator: Any, tmp_path: Path) -> None:
         "run", file, "-u", "10", "-t", "5m", "--reports", str(out), "--target", simulator.url,
         "--stop-timeout", "5m",
     )  # fmt: skip
-    wait_for_guests(out, 10)
+    in_session(tmp_path, 10)
     process.send_signal(signal.SIGINT)
     time.sleep(1.5)
     process.send_signal(signal.SIGINT)
@@ -177,7 +161,7 @@ def test_three_interrupts_leave_and_say_how_to_sweep(simulator: Any, tmp_path: P
         "run", file, "-u", "5", "-t", "5m", "--reports", str(out), "--target", simulator.url,
         "--stop-timeout", "5m",
     )  # fmt: skip
-    wait_for_guests(out, 5)
+    in_session(tmp_path, 5)
     simulator.faults(ignore_clear=1)  # so that the second stage takes its time
     for _ in range(3):
         process.send_signal(signal.SIGINT)
@@ -185,8 +169,8 @@ def test_three_interrupts_leave_and_say_how_to_sweep(simulator: Any, tmp_path: P
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 4, output
     simulator.faults()
-    assert f"harness sweep {run_dir(out)}" in output  # it works from where it is told
-    assert harness("sweep", str(run_dir(out)), "--rate", "100/s").returncode == 0
+    assert f"harness sweep {only_run(tmp_path)}" in output  # it works from where it is told
+    assert harness("sweep", str(only_run(tmp_path)), "--rate", "100/s").returncode == 0
 
 
 def test_an_interrupt_before_anything_was_sent(simulator: Any, tmp_path: Path) -> None:
@@ -283,7 +267,7 @@ def test_a_missed_objective_stops_the_run_early(tmp_path: Path, more: list[str])
     )  # fmt: skip
     assert done.returncode == 3, done.stdout + done.stderr
     assert time.monotonic() - began < 60
-    record = json.loads((run_dir(out) / "run.json").read_text())
+    record = json.loads((only_run(tmp_path) / "run.json").read_text())
     assert record["verdict"] == "FAIL"
     assert "stopped early: FAIL  reply p95 < 1ms" in "\n".join(record["reasons"])
     assert record["sessions"]["opened"] == record["sessions"]["cleared"] > 0

@@ -10,7 +10,7 @@ from typing import Any
 
 import agreed
 import pytest
-from locusts import ROOT
+from locusts import ROOT, only_run
 
 from harness.ledger.reader import read_rows
 from harness.rundir.layout import RunDirectory
@@ -62,9 +62,7 @@ def test_tokens_stand_only_in_ledgers_and_files_are_private(
         )  # fmt: skip
     finally:
         simulator.faults()
-    (run,) = [
-        path for path in (tmp_path / "reports").iterdir() if path.is_dir() and not path.is_symlink()
-    ]
+    run = only_run(tmp_path)
     agreed.hold(names, "".join(f"{name}\n" for name in names_in(run)))
     ledgers = RunDirectory(run).ledgers()
     tokens = {row[1] for ledger in ledgers for row in read_rows(ledger)}
