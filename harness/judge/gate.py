@@ -272,7 +272,7 @@ def _few(
     missing = sample.needed - sample.size
     if missing <= 0:
         return verdict, note
-    too_few = f"{sample.size:,} samples, {missing:,} more are needed"
+    too_few = f"{sample.size:,} samples, {missing:,} more {'is' if missing == 1 else 'are'} needed"
     if objective.by_default and verdict is Verdict.PASS:
         return verdict, too_few
     upper = objective.op in (Op.LESS, Op.AT_MOST, Op.EQUAL)

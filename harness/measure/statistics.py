@@ -54,7 +54,7 @@ class Estimate:
         if self.enough:
             return ""
         needed = values_needed(self.percent, self.confidence)
-        return f"{self.count} values; an interval for p{self.percent:g} takes {needed}"
+        return f"{self.count} values; an interval for p{self.percent:g} needs {needed}"
 
 
 class Counts:
@@ -242,9 +242,9 @@ class Blocks:
             raise ConfigError(f"percentile: expected a number between 0 and 100, got {percent!r}")
         needed = ceil(round(TAIL_VALUES / min(share, 1 - share), 6))
         if self.count < needed:
-            return f"has {self.count} values; p{percent:g} takes {needed}"
+            return f"has {self.count} values; p{percent:g} needs {needed}"
         if len(self._ends) < FEWEST_BLOCKS:
-            return f"has {len(self._ends)} intervals with values; it takes {FEWEST_BLOCKS}"
+            return f"has {len(self._ends)} intervals with values; it needs {FEWEST_BLOCKS}"
         return ""
 
     def percentile(self, percent: float) -> float | None:

@@ -573,7 +573,7 @@ def show_audit(
         console.print(f"{found.wrap_up:>6,}  {text}", highlight=False)
     if counts:
         shown = ", ".join(f"{metric} {count:,}" for metric, count in counts.items())
-        console.print(f"        counted now, whoever's they are: {shown}", highlight=False)
+        console.print(f"        counted now, of all guests: {shown}", highlight=False)
     _show_ends(found.ends, console)
     _show_cleared(found, console)
     for what, why in found.refused.items():

@@ -336,7 +336,9 @@ def test_a_rank_beyond_the_samples_is_no_data_and_says_how_many_are_missing(
 ) -> None:
     found = judged(text, [100.0] * samples)
     assert found.verdict is Verdict.NO_DATA
-    assert found.note == f"{samples} samples, {missing} more are needed"
+    assert (
+        found.note == f"{samples} samples, {missing} more {'is' if missing == 1 else 'are'} needed"
+    )
     assert judged(text, [100.0] * (samples + missing)).verdict is Verdict.PASS
 
 

@@ -45,8 +45,8 @@ def test_intervals_enclose_the_true_percentile_as_often_as_stated(
 
 
 def test_what_is_missing_is_said() -> None:
-    assert Blocks([[(1.0, 9)]] * 9).missing(99) == "has 81 values; p99 takes 1000"
-    assert Blocks([[(1.0, 999)]] * 7).missing(95) == "has 7 intervals with values; it takes 8"
+    assert Blocks([[(1.0, 9)]] * 9).missing(99) == "has 81 values; p99 needs 1000"
+    assert Blocks([[(1.0, 999)]] * 7).missing(95) == "has 7 intervals with values; it needs 8"
     assert Blocks([[(1.0, 999)]] * 8).missing(95) == ""
     found = Blocks([[(1.0, 9)]]).estimate(95)
     assert (found.figure, found.low, found.high) == (1, None, None)

@@ -72,7 +72,7 @@ def test_too_few_values_say_so() -> None:
     # the sample's extremes enclose the median of 5 with probability 1 - 2/32, of 6 with 1 - 2/64
     assert values_needed(50) == 6
     few, enough = (Counts([(value, 1) for value in range(count)]) for count in (5, 6))
-    assert few.estimate(50).note == "5 values; an interval for p50 takes 6"
+    assert few.estimate(50).note == "5 values; an interval for p50 needs 6"
     assert enough.estimate(50).enough
     assert values_needed(99) == 368
     assert Counts([(1.0, 367)]).estimate(99).high is None

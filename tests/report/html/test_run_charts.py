@@ -73,4 +73,4 @@ def test_intervals_enclose_the_figure_or_say_what_is_missing(series: Series) -> 
     rows = {row[0]: row[1:] for row in make_charts(EMPTY, series).intervals}
     assert list(rows) == in_order(series)
     assert re.fullmatch(r"[\d.]+ m?s to [\d.]+ m?s", rows["reply"][1])
-    assert rows["clear"][3] == f"too few: {rows['clear'][0]} values; p99 takes 1000"
+    assert rows["clear"][3] == f"too few: {rows['clear'][0]} values; p99 needs 1000"

@@ -96,10 +96,10 @@ def test_what_cannot_be_compared_says_why() -> None:
     full = one_run(rng)
     (gone,) = compare_runs({"reply": full["reply"]}, {}, percentiles=[50.0])
     assert gone.word is Word.UNKNOWN
-    assert gone.note == "the new run has 0 values; p50 takes 20"
+    assert gone.note == "the new run has 0 values; p50 needs 20"
     few = {"reply": full["reply"][:3]}
     (brief,) = compare_runs(few, few, percentiles=[50.0])
-    assert brief.note == "the base has 3 intervals with values; it takes 8"
+    assert brief.note == "the base has 3 intervals with values; it needs 8"
     (tail,) = compare_runs(full, full, percentiles=[99.99])[:1]
     assert tail.note.endswith("p99.99 takes 100000")
 
