@@ -101,7 +101,7 @@ def test_what_cannot_be_compared_says_why() -> None:
     (brief,) = compare_runs(few, few, percentiles=[50.0])
     assert brief.note == "the base has 3 intervals with values; it needs 8"
     (tail,) = compare_runs(full, full, percentiles=[99.99])[:1]
-    assert tail.note.endswith("p99.99 takes 100000")
+    assert tail.note.endswith("p99.99 needs 100000")
 
 
 def test_tiny_but_certain_changes_are_nothing() -> None:
