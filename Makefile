@@ -22,10 +22,11 @@ DEV_READY := $(VENV)/ready-dev
 unexport PYTHONDONTWRITEBYTECODE
 
 # Tests wait for processes more than they compute: more of them at once than there are cores.
-TESTS_AT_ONCE ?= 5
+TESTS_AT_ONCE ?= 4
+ASIDE := .coverage.log
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-others test-fast test-long coverage format check crash-matrix validity-matrix clean bench-accuracy bench-guest bench-long bench-master bench-start demo-capacity evidence
+.PHONY: help run test test-others test-fast test-long coverage coverage-aside format check crash-matrix validity-matrix clean bench-accuracy bench-guest bench-long bench-master bench-start demo-capacity evidence
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -41,7 +42,7 @@ demo-capacity: $(RUN_READY)
 # All in two parts at the same time: no test of what decides runs a second time to be counted.
 test: $(DEV_READY)
 ifeq ($(ARGS),)
-	@$(MAKE) --jobs=2 --output-sync=target coverage test-others
+	@$(MAKE) --jobs=2 coverage-aside test-others
 else
 	$(BIN)/python -m pytest -m 'not long' $(ARGS)
 endif
@@ -55,6 +56,11 @@ test-fast: $(DEV_READY)
 test-long: $(DEV_READY)
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -m 'long or not process' --timeout 3600 $(ARGS)
 	$(MAKE) crash-matrix validity-matrix bench-accuracy bench-long ARGS=
+
+# Its words only where it fails: the other half shows how far the tests have come.
+coverage-aside: $(DEV_READY)
+	@$(MAKE) coverage >$(ASIDE) 2>&1 || { cat $(ASIDE); exit 1; }
+	@grep TOTAL $(ASIDE)
 
 coverage: $(DEV_READY)
 	$(BIN)/coverage run -m pytest -q -m pure
@@ -95,7 +101,7 @@ validity-matrix: $(DEV_READY)
 	$(BIN)/python tests/run/validity.py --write harness/measure/VALIDITY_MATRIX.md $(ARGS)
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage $(ASIDE)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:

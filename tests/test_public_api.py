@@ -40,7 +40,7 @@ TIMES = re.compile(
 )
 
 
-@pytest.mark.parametrize(("name", "thing"), list(documented()), ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("name", "thing"), [pytest.param(*one, id=one[0]) for one in documented()])
 def test_pydoc_shows_an_example_what_is_raised_and_units(name: str, thing: object) -> None:
     own = vars(thing).get("__doc__") if isinstance(thing, type) else thing.__doc__
     told = own or ""
