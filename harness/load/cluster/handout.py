@@ -255,7 +255,9 @@ def _ask(host: str, port: int, *, within_s: float) -> Any:
         return None
     finally:
         asking.kill()
+        context = client.socket.context
         client.close(linger=0)  # type: ignore[no-untyped-call]
+        context.term()  # Locust's own ends with its process
 
 
 def _ask_again(client: Any, question: Any) -> None:

@@ -78,7 +78,7 @@ def test_script_data_texts_and_targets_come_from_the_master(
     (home / "shop" / "said" / "thanks.txt").write_text("Thanks.\nBye.\n")
     (home / "targets.toml").write_text(f'[targets.shop]\nurl = "{simulator.url}"\n')
     (home / "slo.toml").write_text('objectives = ["leftovers == 0"]\n')
-    words = ("--rate", "3/s", "--over", "5s", "--slo", "slo.toml")
+    words = ("--rate", "3/s", "--over", "5s", "--arrivals", "even", "--slo", "slo.toml")
     master = machines.master(script, *words, target="shop", workers=1)
     worker = machines.worker("one")
     code, output = machines.end(master)
