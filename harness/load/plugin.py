@@ -129,6 +129,7 @@ class Plugin:
         if not (self._interrupts.count or self._interrupts.unhurried):
             self._hurry_in_time()  # by SIGTERM, or as if
         self._runner.stop()
+        self._node.leave()
 
     def _hurry_in_time(self) -> None:
         """After SIGTERM conversations may go on for what clearing leaves of the time we have."""

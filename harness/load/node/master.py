@@ -101,6 +101,15 @@ class MasterNode(Leader):
         for worker in sorted(self._unanswered):
             LOG.warning("worker %s did not come to an orderly end", worker)
 
+    def leave(self) -> None:
+        """Tell all workers to leave.
+
+        Told to stop by a signal, Locust has each of them report anew, and tells only those to leave
+        whose report it has read. While it made the record it read none: they would wait a minute.
+        """
+        for worker in self._barrier.answered:
+            self.runner.send_message("quit", None, worker)
+
     def hurry(self) -> None:
         """Tell all workers to clear at once."""
         self._barrier.hurry()

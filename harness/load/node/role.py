@@ -123,6 +123,9 @@ class Node(ABC):
     def note_ended_from_outside(self) -> None:  # noqa: B027 - a worker's master notes it
         """A signal has ended the run."""
 
+    def leave(self) -> None:  # noqa: B027 - a master tells its workers
+        """A signal has ended the run, and now the process."""
+
     def hurry(self) -> None:
         """Skip the time for conversations to finish: clear at once."""
         if self.run is not None:

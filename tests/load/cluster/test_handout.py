@@ -127,6 +127,20 @@ def test_a_terminated_worker_clears_and_takes_its_files_away(
 
 
 @pytest.mark.process
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_a_master_that_is_stopped_lets_its_workers_go(machines: Machines, number: int) -> None:
+    file = locustfile(machines.folder / "m", messages=30, think="400ms")
+    master = machines.master(file, "-u", "4", "-t", "60s", "--stop-timeout", "1s", workers=1)
+    worker = machines.worker("one")
+    in_session(machines.folder / "one", 3)
+    master.send_signal(number)
+    machines.end(master)
+    code, told = machines.end(worker, within_s=20)  # without a word they would wait for a minute
+    assert code == ExitCode.PASS, told
+    assert "quit message from master" in told
+
+
+@pytest.mark.process
 def test_a_worker_with_a_locustfile_that_needs_more_says_what(machines: Machines) -> None:
     file = locustfile(machines.folder / "m", more="open('notes.txt').read()")
     (machines.folder / "m" / "notes.txt").write_text("x")
