@@ -195,26 +195,26 @@ def not_judged(operations: Mapping[str, Any], objectives: Iterable[Objective]) -
     return sentences
 
 
-PREFIX = "story error: "
-ELSEWHERE = f"{PREFIX}elsewhere"
+STORY_ERROR = "story error: "
+ELSEWHERE = f"{STORY_ERROR}elsewhere"
 """Of places beyond those that are told one by one."""
 NO_STORIES = "most stories ended by errors of their own: the run was ended"
 
 
-def count_name(kind: str, file: str, line: int) -> str:
+def story_error_count(kind: str, file: str, line: int) -> str:
     """The name of the count for an error at a place."""
-    return f"{PREFIX}{kind} in {file}, line {line}"
+    return f"{STORY_ERROR}{kind} in {file}, line {line}"
 
 
 def is_story_error(count: str) -> bool:
     """Whether a count is one of these."""
-    return count.startswith(PREFIX)
+    return count.startswith(STORY_ERROR)
 
 
 def errors_block(counts: Mapping[str, int]) -> list[dict[str, Any]]:
     """The record's ``story_errors``: what ended stories, and how often, the most frequent first."""
     rows = [
-        {"what": name.removeprefix(PREFIX), "count": number}
+        {"what": name.removeprefix(STORY_ERROR), "count": number}
         for name, number in counts.items()
         if is_story_error(name)
     ]

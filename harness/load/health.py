@@ -14,7 +14,7 @@ import psutil
 
 from harness.clock import monotonic_ns, wall_ns
 from harness.guest.outcomes import own_place
-from harness.judge.accounts import ELSEWHERE, count_name
+from harness.judge.accounts import ELSEWHERE, story_error_count
 from harness.preflight.disk import RoomWatch, ending_bytes
 
 LEAST_CPU_S = 0.5
@@ -143,7 +143,7 @@ class ScriptErrors:
         with contextlib.suppress(AttributeError):
             setattr(error, NOTED, True)
         self._many += 1
-        name = count_name(type(error).__name__, *place_of(error))
+        name = story_error_count(type(error).__name__, *place_of(error))
         if name not in self._told and len(self._told) >= PLACES:
             return ELSEWHERE
         self._told.add(name)

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from harness.simulator import frames
 from harness.simulator.behaviour.conversing import conversation_of
-from harness.simulator.guest_api import attachments, presence
+from harness.simulator.guest_api import attachments
 from harness.simulator.guest_api.sessions import (
     count_misplaced,
     may_speak,
@@ -69,7 +69,7 @@ def on_message(connection: "Connection", request: dict[str, Any], tracing_id: st
     if kind == "Text" or kind == "Structured" or kind is None:
         _text(connection, session, message, tracing_id)
     elif kind == "Event":
-        presence.on_event(connection, session, message, tracing_id)
+        on_event(connection, session, message, tracing_id)
     elif kind == "Receipt":
         service.note(session, "receipt")
     else:
@@ -133,7 +133,7 @@ def question_kind(message: object) -> str | None:
             for part in content
         )
         return "choice" if chosen else "text"
-    return "join" if presence.presence_type(message) == "Join" else None
+    return "join" if presence_type(message) == "Join" else None
 
 
 def _all_strings(metadata: object) -> bool:
