@@ -1,6 +1,6 @@
-"""Every error that this project raises on purpose, in one tree.
+"""Errors, exit codes, and texts that are safe to show.
 
-::
+Every error that this project raises on purpose is in one tree::
 
     HarnessError
       ConfigError                 wrong before anything was sent
@@ -20,10 +20,104 @@
       PlatformApiError            the Platform API answered with an error
 
 Attributes hold the data; the text is made from them. Tokens never appear in a text, nor does any
-secret that a server repeats: every text goes through :mod:`harness.safe_text`.
+secret that a server repeats: every text goes through :func:`safe_text`. A server may
+repeat what it was sent (a login, a signed address, the guest's token), and it may send what a
+terminal obeys. What ``harness guest`` shows of frames goes through it too.
 """
 
-from harness.safe_text import safe_quote, safe_text
+import re
+from base64 import b64decode
+from enum import IntEnum
+
+MOST = 500
+"""Characters of a server's own words that are shown."""
+_SECRETS = (
+    # The key of an HTTP login; plain words after "basic" are none.
+    (
+        r"\b((?i:basic|bearer):?\s+)(?=[\w+/=.~-]*(?:[0-9=]|[a-z][A-Z]))[\w+/=.~-]{6,}",
+        r"\1…",
+    ),
+    (r"\beyJ[\w-]+(?:\.[\w-]*){1,4}", "eyJ…"),
+    (r"(//)[^/@\s\"'<>]+@", r"\1…@"),
+    (r"(?i)(https?://[^\s?\"'<>]+\?)[^\s\"'<>]+", r"\1…"),
+    (
+        r"(?i)(?<![a-z])((?:signature|x-amz-[a-z-]+|x-goog-[a-z-]+|sig|jwt|password)=)"
+        r"[^&\s\"'<>]+",
+        r"\1…",
+    ),
+)
+_PATTERNS = tuple((re.compile(pattern), instead) for pattern, instead in _SECRETS)
+# An id however it is written: in capitals, without its dashes, in the query of a URL.
+_DASH = "(?:-|%2d)?"
+_ID = re.compile(
+    r"(?:(?<=%[0-9a-f]{2})|(?<![0-9a-z]))([0-9a-f]{8})"
+    rf"{_DASH}[0-9a-f]{{4}}{_DASH}[0-9a-f]{{4}}{_DASH}[0-9a-f]{{4}}{_DASH}[0-9a-f]{{12}}(?![0-9a-z])",
+    re.I,
+)
+_BASE64 = re.compile(r"[\w+/-]{42,}", re.ASCII)
+"""Long enough to hold an id without its dashes."""
+# What moves the cursor, colours, rings, or turns the direction of writing around.
+_TRICKS = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+FORMULA = ("=", "+", "-", "@", "|", "%", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""A cell that begins so is run as a formula by one spreadsheet or another."""
+
+
+def safe_text(text: str) -> str:
+    """A sentence of ours in which others may be quoted. Line ends and tabs stay."""
+    for pattern, instead in _PATTERNS:
+        text = pattern.sub(instead, text)
+    return _TRICKS.sub(_number, text)
+
+
+def safe_quote(text: str, most: int = MOST) -> str:
+    """What a server says, on one line; an id in it may be a guest's token, so ids are shortened."""
+    text = without_ids(text[: 4 * most])
+    text = safe_text(text).replace("\n", "\\n").replace("\t", " ")
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+def without_ids(text: str, *ids: str) -> str:
+    """A text with its ids shortened to their first eight letters: one may be a guest's token.
+
+    ``ids``: only these. They are found in capitals, without dashes, URL-encoded and in base64 too.
+    """
+    hidden = {_letters(one) for one in ids}
+
+    def shortened(found: re.Match[str]) -> str:
+        return found[0] if hidden and _letters(found[0]) not in hidden else f"{found[1]}…"
+
+    def decoded(found: re.Match[str]) -> str:
+        data = found[0].replace("-", "+").replace("_", "/")
+        data = data[:-1] if len(data) % 4 == 1 else data
+        inside = b64decode(data + "=" * (-len(data) % 4)).decode("latin-1")
+        return found[0] if _ID.sub(shortened, inside) == inside else f"{found[0][:8]}…"
+
+    return _BASE64.sub(decoded, _ID.sub(shortened, text))
+
+
+def _letters(one: str) -> str:
+    return one.lower().replace("%2d", "").replace("-", "")
+
+
+def safe_cell(cell: str) -> str:
+    """The same as a cell of a CSV file, which no spreadsheet takes for a formula."""
+    cell = safe_text(cell).replace("\n", " ").replace("\t", " ").strip(" ")
+    return f"'{cell}" if cell.startswith(FORMULA) else cell
+
+
+def without_secret(text: str, *secrets: str) -> str:
+    """A text in which these do not stand, whatever they look like."""
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "…")
+    return text
+
+
+def _number(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
 def listed(head: str, reasons: list[str]) -> str:
@@ -193,3 +287,31 @@ class PlatformApiError(HarnessError):
         super().__init__(text.rstrip())
         self.status = status
         self.code = code
+
+
+class ExitCode(IntEnum):
+    """Exit codes of every command; where several apply, the first in this order of weight wins:
+    CONFIG, PREFLIGHT, LEFTOVERS, UNKNOWN, INVALID, OBJECTIVES, NO_DATA, PASS."""
+
+    PASS = 0
+    """All objectives met and every session proved ended."""
+    LOCUST = 1
+    """Locust's own code for failed requests; ours never use it."""
+    USAGE = 2
+    """The command line could not be understood."""
+    OBJECTIVES = 3
+    """An objective was missed."""
+    LEFTOVERS = 4
+    """Sessions remain without proof of their end."""
+    NO_DATA = 5
+    """Nothing was measured that could be judged."""
+    INVALID = 6
+    """The generator or its record was not good enough to say."""
+    PREFLIGHT = 7
+    """A check before the run refused it; nothing was sent."""
+    CONFIG = 8
+    """Configuration or input is wrong; nothing was sent."""
+    UNKNOWN = 9
+    """It could not be told how all conversations of a run stand at the service."""
+    INTERRUPTED = 130
+    """Stopped by hand before there was a result."""

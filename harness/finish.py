@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from harness.config.target import Target
-from harness.errors import HarnessError
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode, HarnessError
 from harness.rundir.layout import REPORT_PAGE, RunDirectory, sweep_command, write_start
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 import orjson
 
 from harness.clock import utc_iso, wall_ns
-from harness.safe_text import without_ids
+from harness.errors import without_ids
 
 if TYPE_CHECKING:  # processes that run guests print without it
     from rich.console import Console

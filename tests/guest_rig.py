@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.config.target import parse_target
-from harness.guest.rate_limit import UNLIMITED
 from harness.guest.session import GuestSession
-from harness.guest.settings import GuestSettings
+from harness.guest.settings import UNLIMITED, GuestSettings
 from harness.ledger.ledger import Ledger, Store
 from harness.ledger.reader import read_leftovers
 from harness.measure.model import Outcome

@@ -12,8 +12,8 @@ from typing import Any
 from processes import ROOT as ROOT
 from processes import decided
 
-from harness.exit_codes import ExitCode
-from harness.supervise.locust_process import free_port
+from harness.errors import ExitCode
+from harness.supervise.children import free_port
 
 STORY = """
 from locust import constant, task

@@ -10,7 +10,7 @@ from typing import Any
 
 from locusts import ROOT
 
-from harness.supervise.locust_process import free_port
+from harness.supervise.children import free_port
 
 
 class Machines:

@@ -8,7 +8,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 
 ROOT = Path(__file__).parent.parent
 

@@ -11,8 +11,7 @@ from processes import Simulator
 from harness.config.target import parse_target
 from harness.guest.connection import Connection
 from harness.guest.settings import GuestSettings
-from harness.ledger.ledger import Stage, Store
-from harness.ledger.tokens import guest_tag
+from harness.ledger.ledger import Stage, Store, guest_tag
 from harness.measure.recorder import Recorder
 from harness.platform_api.client import Credentials, Places, PlatformApi
 from harness.protocol.requests import text

@@ -13,11 +13,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.processes import deferred_stops, terminated_as_by_hand
+from harness.machine import deferred_stops, terminated_as_by_hand
 
 SIMULATOR = """
 import sys
-from harness.supervise.simulator import EmbeddedSimulator
+from harness.supervise.children import EmbeddedSimulator
 print("go", flush=True)
 simulator = None
 try:
@@ -30,7 +30,7 @@ finally:
 """
 LEVEL = """
 import pathlib, sys
-from harness.supervise.run_process import watch_run
+from harness.supervise.children import watch_run
 print("go", flush=True)
 command = [sys.executable, "-c", "import time; time.sleep(60)", sys.argv[1]]
 watch_run(command, pathlib.Path(sys.argv[2]), look=lambda _: False)

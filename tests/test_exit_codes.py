@@ -1,6 +1,6 @@
 """Exit codes are an interface: their numbers do not change."""
 
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 
 
 def test_numbers_are_fixed() -> None:

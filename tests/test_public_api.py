@@ -75,7 +75,7 @@ def test_the_readmes_locustfile_is_a_good_one(tmp_path: Path) -> None:
     (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     path = tmp_path / "readme.py"
     path.write_text(block)
-    from harness.load.inspection import inspect
+    from harness.load.__main__ import inspect
 
     found = inspect(path)
     assert found.get("error") is None

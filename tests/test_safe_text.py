@@ -7,14 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import (
+    MOST,
     ConfigError,
     ConnectionLost,
     HarnessError,
     PlatformApiError,
     ServiceError,
     UpgradeRejected,
+    safe_quote,
+    safe_text,
+    without_ids,
+    without_secret,
 )
-from harness.safe_text import MOST, safe_quote, safe_text, without_ids, without_secret
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmNHl0w5N"
 TOKEN = "12345678-90ab-4def-8234-567890abcdef"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.safe_text import FORMULA, safe_cell
+from harness.errors import FORMULA, safe_cell
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,16 @@ import sys
 
 import orjson
 
-from harness.cli.parsing import Command, Namespace, argument, option
-from harness.cli.which_run import place_options, reports_option, take_run
-from harness.exit_codes import ExitCode
+from harness.cli.parsing import (
+    Command,
+    Namespace,
+    argument,
+    option,
+    place_options,
+    reports_option,
+    take_run,
+)
+from harness.errors import ExitCode
 from harness.platform_api.conversations import observe, where_allowed
 from harness.reconcile.audit import Audit, audit, audit_block, end_figures, show_audit
 from harness.reconcile.platform import (

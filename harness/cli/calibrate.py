@@ -6,10 +6,9 @@ and harness preflight use the figures. Takes about seven minutes; nothing leaves
 
 import orjson
 
-from harness.cli.parsing import Command, Namespace, option
-from harness.cli.which_run import reports_option
+from harness.cli.parsing import Command, Namespace, option, reports_option
 from harness.config.run_config import LOG_FORMAT, take_variable
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 from harness.machine import raise_file_limit, this_machine
 from harness.rundir.layout import make_run_directory, new_run_id
 from harness.streams import open_console

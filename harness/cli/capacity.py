@@ -11,12 +11,10 @@ from pathlib import Path
 
 import orjson
 
-from harness.cli.parsing import Command, Namespace, argument, option
-from harness.cli.which_run import reports_option
+from harness.cli.parsing import Command, Namespace, argument, option, reports_option
 from harness.config.run_config import LOG_FORMAT, take_variable
 from harness.config.target import FILE
-from harness.errors import ConfigError
-from harness.exit_codes import ExitCode
+from harness.errors import ConfigError, ExitCode
 from harness.judge.objective import KNOWN, parse_objective
 from harness.streams import open_console
 from harness.studies.capacity.answer import (
@@ -36,7 +34,7 @@ from harness.studies.capacity.runner import (
     run_level,
 )
 from harness.studies.capacity.search import Found, Raised, answer, next_rate
-from harness.supervise.simulator import EmbeddedSimulator
+from harness.supervise.children import EmbeddedSimulator
 
 DEFAULTS = {Raised.RATE: ("30/min", "1000/min"), Raised.OCCUPANCY: ("10", "1000")}
 """First and highest level."""

@@ -7,8 +7,7 @@ exit code: 0 no deciding figure is worse by an amount that matters, 3 one is, 5 
 one of the runs is INVALID
 """
 
-from harness.cli.parsing import Command, Namespace, argument, option
-from harness.cli.which_run import reports_option
+from harness.cli.parsing import Command, Namespace, argument, option, reports_option
 from harness.errors import ConfigError
 from harness.ledger.runs import resolve_run
 from harness.rundir.layout import COMPARISON_PAGE

@@ -16,8 +16,7 @@ from pathlib import Path
 
 from harness.cli.parsing import Command, Namespace, argument, option
 from harness.conform.check import check_recording, facts, show_recording, to_send
-from harness.errors import ConfigError
-from harness.exit_codes import ExitCode
+from harness.errors import ConfigError, ExitCode
 from harness.workload.har.reading import read_recording
 
 

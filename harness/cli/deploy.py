@@ -14,12 +14,10 @@ from harness.cli.run import COMMAND as RUN
 from harness.cli.run import LOG_FORMAT
 from harness.config.run_config import PARAMETERS, SEED
 from harness.config.target import FILE, Terms, read_targets
-from harness.deploy.manifests import FILES, SIGN_INS, Deployment, compose, kubernetes
-from harness.errors import ConfigError
-from harness.exit_codes import ExitCode
-from harness.supervise.locust_process import inspect_locustfile
-from harness.supervise.locustfiles import playable
-from harness.supervise.parameters import check_numbers, parameters_of
+from harness.deploy import FILES, SIGN_INS, Deployment, compose, kubernetes
+from harness.errors import ConfigError, ExitCode
+from harness.supervise.children import inspect_locustfile
+from harness.supervise.parameters import check_numbers, parameters_of, playable
 from harness.units import seconds
 
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")

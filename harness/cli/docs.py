@@ -7,8 +7,7 @@ from rich.text import Text
 
 from harness import docs
 from harness.cli.parsing import Command, Namespace, argument, option
-from harness.errors import ConfigError
-from harness.exit_codes import ExitCode
+from harness.errors import ConfigError, ExitCode
 from harness.streams import open_console
 
 MOST_BARS = 8

@@ -6,10 +6,8 @@ if something drifts, 5 if it is undecided.
 
 import orjson
 
-from harness.cli.parsing import Command, Namespace, argument, option
-from harness.cli.which_run import reports_option, take_run
-from harness.errors import ConfigError
-from harness.exit_codes import ExitCode
+from harness.cli.parsing import Command, Namespace, argument, option, reports_option, take_run
+from harness.errors import ConfigError, ExitCode
 from harness.streams import open_console
 from harness.studies.drift.figures import as_dict, assess_run
 from harness.studies.drift.page import show_drift, write_drift_page

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import orjson
 
-from harness.cli.parsing import Command, Namespace, argument, option
-from harness.cli.which_run import reports_option, take_run
+from harness.cli.parsing import Command, Namespace, argument, option, reports_option, take_run
 from harness.judge.reading import judge_anew, read_objectives, since_then
 from harness.judge.record import write_record
 from harness.report.terminal import met_lines, verdict_line

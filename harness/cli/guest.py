@@ -11,12 +11,11 @@ exit code: 0 the story went well, 3 it did not, 4 the session may still be open
 from dataclasses import replace
 from pathlib import Path
 
-from harness.cli.parsing import Command, Namespace, option
-from harness.cli.which_run import reports_option
+from harness.cli.parsing import Command, Namespace, option, reports_option
 from harness.config.target import FILE, Terms, parse_target, resolve_target
 from harness.errors import ConfigError
 from harness.guest.visit import Visit, visit
-from harness.supervise.simulator import EmbeddedSimulator
+from harness.supervise.children import EmbeddedSimulator
 from harness.workload.data import read_text
 from harness.workload.script.file import read_script
 

@@ -6,13 +6,10 @@ lost on another machine.
 
 import sys
 
-from harness.cli.parsing import Command, Namespace, argument, option
-from harness.cli.which_run import reports_option, take_run
-from harness.errors import ConfigError
-from harness.exit_codes import ExitCode
+from harness.cli.parsing import Command, Namespace, argument, option, reports_option, take_run
+from harness.errors import ConfigError, ExitCode
 from harness.ledger.reader import read_account, read_leftovers
-from harness.ledger.runs import with_leftovers
-from harness.reconcile.listing import leftover_row, show_leftovers, write_csv, write_json
+from harness.ledger.runs import leftover_row, show_leftovers, with_leftovers, write_csv, write_json
 from harness.streams import open_console
 
 

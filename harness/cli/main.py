@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, cast
 
 from harness import __version__
 from harness.config.run_config import ENVIRONMENT
-from harness.errors import ConfigError, HarnessError, PreflightRefused
-from harness.exit_codes import ExitCode
-from harness.machine import check_platform, keep_files_private
-from harness.processes import interrupted_quietly, terminated_as_by_hand
+from harness.errors import ConfigError, ExitCode, HarnessError, PreflightRefused
+from harness.machine import (
+    check_platform,
+    interrupted_quietly,
+    keep_files_private,
+    terminated_as_by_hand,
+)
 from harness.streams import lost_output, outlast_readers
 
 if TYPE_CHECKING:  # click is not waited for by who asks only for the list of commands

@@ -5,9 +5,8 @@ Both run against the embedded simulator as they are. Existing files are never re
 from pathlib import Path
 
 from harness.cli.parsing import Command, Namespace, argument, option
-from harness.errors import ConfigError
-from harness.exit_codes import ExitCode
-from harness.supervise.locustfiles import SCRIPTS, write_new
+from harness.errors import ConfigError, ExitCode
+from harness.supervise.parameters import SCRIPTS, write_new
 
 
 def run(args: Namespace) -> int:

@@ -3,9 +3,8 @@ that are due meanwhile are counted as paused, not as dropped, and are not made u
 another terminal, for all processes of the run.
 """
 
-from harness.cli.parsing import Command, Namespace, argument, option
-from harness.cli.which_run import reports_option
-from harness.exit_codes import ExitCode
+from harness.cli.parsing import Command, Namespace, argument, option, reports_option
+from harness.errors import ExitCode
 from harness.ledger.runs import ask_to_go_on, ask_to_pause, resolve_going_on
 
 

@@ -7,10 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
 
-from harness.cli.parsing import Command, Namespace, option, section
-from harness.cli.which_run import reports_option
+from harness.cli.parsing import Command, Namespace, option, reports_option, section
 from harness.config.target import FILE
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 from harness.rundir.layout import make_run_directory, new_run_id, write_json
 from harness.streams import open_console
 from harness.studies.plan.inputs import read_inputs

@@ -10,16 +10,15 @@ from pathlib import Path
 
 from rich.text import Text
 
-from harness.cli.parsing import Command, Namespace, option
-from harness.cli.which_run import reports_option
+from harness.cli.parsing import Command, Namespace, option, reports_option
 from harness.config.target import FILE, Terms, resolve_target
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 from harness.preflight.checks import Check, Status, check_calibration
 from harness.preflight.course import Planned, check_all
 from harness.preflight.stamp import write_stamp, write_table
 from harness.streams import open_console, plain_table
 from harness.studies.calibrate.calibration import CALIBRATION, read_calibration
-from harness.supervise.locust_process import inspect_locustfile
+from harness.supervise.children import inspect_locustfile
 
 STYLES = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "bold red", Status.SKIPPED: "dim"}
 

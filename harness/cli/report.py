@@ -5,10 +5,8 @@ request or chat (summary.md), one test case per objective for CI (junit.xml), an
 
 from pathlib import Path
 
-from harness.cli.parsing import Command, Namespace, argument, option
-from harness.cli.which_run import reports_option, take_run
-from harness.errors import ConfigError
-from harness.exit_codes import ExitCode
+from harness.cli.parsing import Command, Namespace, argument, option, reports_option, take_run
+from harness.errors import ConfigError, ExitCode
 from harness.ledger.runs import resolve_going_on
 from harness.report.terminal import show_summary
 from harness.streams import open_console

@@ -4,8 +4,7 @@ and writes a report. Without --target it starts the embedded simulator.
 
 import sys
 
-from harness.cli.parsing import Command, Namespace, argument, option, section
-from harness.cli.which_run import reports_option
+from harness.cli.parsing import Command, Namespace, argument, option, reports_option, section
 from harness.config.run_config import LOG_FORMAT as LOG_FORMAT_SETTING
 from harness.config.run_config import take_variable
 from harness.config.target import FILE

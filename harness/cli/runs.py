@@ -5,10 +5,9 @@ import sys
 import orjson
 from rich.table import Table
 
-from harness.cli.parsing import Command, Namespace, option
-from harness.cli.which_run import reports_option
-from harness.exit_codes import ExitCode
-from harness.reconcile.listing import Listed, listed_runs, prune
+from harness.cli.parsing import Command, Namespace, option, reports_option
+from harness.errors import ExitCode
+from harness.ledger.runs import Listed, listed_runs, prune
 from harness.streams import open_console, plain_table
 from harness.units import duration_text, seconds
 

@@ -17,8 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.cli.parsing import Command, Namespace, argument, option
-from harness.errors import ConfigError
-from harness.exit_codes import ExitCode
+from harness.errors import ConfigError, ExitCode
 from harness.streams import open_console, plain_table
 from harness.units import duration_text, seconds
 from harness.workload.data import Feeder

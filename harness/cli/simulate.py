@@ -5,10 +5,9 @@ its url, deployment id and target (the whole URL). It stops on Ctrl-C or SIGTERM
 from dataclasses import fields
 
 from harness.cli.parsing import Command, Namespace, Option, option, section
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 from harness.simulator import options
-from harness.simulator.faults import FAULTS
-from harness.simulator.settings import PRESETS, DeploymentSettings, Knobs, Limits, Settings
+from harness.simulator.settings import FAULTS, PRESETS, DeploymentSettings, Knobs, Limits, Settings
 
 
 def run(args: Namespace) -> int:

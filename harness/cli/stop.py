@@ -2,9 +2,8 @@
 conversations may finish, open sessions are cleared, and the report is written.
 """
 
-from harness.cli.parsing import Command, Namespace, argument
-from harness.cli.which_run import reports_option
-from harness.exit_codes import ExitCode
+from harness.cli.parsing import Command, Namespace, argument, reports_option
+from harness.errors import ExitCode
 from harness.ledger.runs import ask_to_stop, resolve_going_on
 
 

@@ -5,10 +5,16 @@ nothing is left.
 
 from pathlib import Path
 
-from harness.cli.parsing import Command, Namespace, argument, option
-from harness.cli.which_run import place_options, reports_option, take_runs
-from harness.errors import ConfigError
-from harness.exit_codes import ExitCode
+from harness.cli.parsing import (
+    Command,
+    Namespace,
+    argument,
+    option,
+    place_options,
+    reports_option,
+    take_runs,
+)
+from harness.errors import ConfigError, ExitCode
 from harness.guest.settings import read_sign_ins
 from harness.reconcile.platform import (
     credentials_of,

@@ -5,8 +5,7 @@ from pathlib import Path
 from harness import deploy
 from harness.cli.parsing import Command, Namespace, argument, option
 from harness.config.target import FILE, REGIONS, read_targets
-from harness.errors import ConfigError
-from harness.exit_codes import ExitCode
+from harness.errors import ConfigError, ExitCode
 from harness.streams import open_console, plain_table
 
 

@@ -21,15 +21,14 @@ import orjson
 from harness.cli.parsing import Command, Namespace, argument, option
 from harness.cli.run import LOG_FORMAT, print_as_asked
 from harness.clock import monotonic_ns, wall_ns
-from harness.errors import ConfigError, HarnessError
-from harness.exit_codes import ExitCode
-from harness.measure.model import Phase
-from harness.processes import (
+from harness.errors import ConfigError, ExitCode, HarnessError
+from harness.machine import (
     deferred_stops,
     heeded,
     interrupted_quietly,
     signal_when_orphaned,
 )
+from harness.measure.model import Phase
 from harness.rundir.layout import START, RunDirectory
 from harness.supervise.progress import Tail
 from harness.supervise.worker import join_master, read_place

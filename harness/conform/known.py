@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from harness.protocol.names import MessageClass
+from harness.protocol.requests import MessageClass
 
 Path = tuple[str, ...]
 

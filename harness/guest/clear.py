@@ -32,7 +32,7 @@ from harness.ledger.ledger import OVER, Entry, Ledger, Stage
 from harness.measure.model import Outcome
 from harness.measure.recorder import Recorder
 from harness.protocol.codec import SessionResponse
-from harness.protocol.names import ErrorCode
+from harness.protocol.requests import ErrorCode
 from harness.protocol.session import AWAITS_CONFIGURED, CLEARABLE, State
 
 NOT_THIS_SIGN_IN = frozenset(

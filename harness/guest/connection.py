@@ -27,8 +27,7 @@ from harness.guest.outcomes import (
     in_vain,
     was_cut,
 )
-from harness.guest.rate_limit import UNLIMITED, Pace
-from harness.guest.settings import GuestSettings, Observer
+from harness.guest.settings import UNLIMITED, GuestSettings, Observer, Pace
 from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
 from harness.protocol import requests

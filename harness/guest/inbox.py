@@ -10,7 +10,13 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from harness.clock import monotonic_ns
-from harness.errors import RateLimited, RemoteProtocolError, ServiceError, SessionExpired
+from harness.errors import (
+    RateLimited,
+    RemoteProtocolError,
+    ServiceError,
+    SessionExpired,
+    safe_quote,
+)
 from harness.guest.outcomes import outcome_of, service_error
 from harness.guest.questions import Questions
 from harness.measure.model import Outcome, Question, Sample
@@ -28,7 +34,7 @@ from harness.protocol.codec import (
     decode,
 )
 from harness.protocol.codec import SessionExpired as ExpiredEvent
-from harness.protocol.names import HEALTH_CHECK_TRACING_ID, ErrorCode, MessageClass
+from harness.protocol.requests import HEALTH_CHECK_TRACING_ID, ErrorCode, MessageClass
 from harness.protocol.session import (
     AWAITS_CONFIGURED,
     CLEARED,
@@ -38,8 +44,7 @@ from harness.protocol.session import (
     SessionState,
     State,
 )
-from harness.safe_text import safe_quote
-from harness.transport.waiter import Waiter
+from harness.transport.websocket import Waiter
 
 KEPT = 8_192
 """Ids of one generation; there are two, so the newest 8,192 to 16,384 messages are remembered: a

@@ -49,7 +49,7 @@ from harness.measure.recorder import (
     Recorder,
 )
 from harness.protocol.codec import Failure
-from harness.protocol.names import ErrorCode
+from harness.protocol.requests import ErrorCode
 from harness.protocol.session import CLEARABLE, CLEARED, SessionState, State
 
 

@@ -26,8 +26,7 @@ from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
 from harness.protocol import requests
 from harness.protocol.codec import SessionResponse
-from harness.protocol.names import CLOSE_GOING_AWAY, ErrorCode
-from harness.protocol.requests import Request
+from harness.protocol.requests import CLOSE_GOING_AWAY, ErrorCode, Request
 from harness.protocol.session import ConnectionState, State
 
 # An enum is slow to give its members.

@@ -29,7 +29,7 @@ from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
 from harness.protocol import requests
 from harness.protocol.codec import Message, Other, decode_history
-from harness.protocol.names import MessageClass
+from harness.protocol.requests import MessageClass
 from harness.transport import http
 
 RETRIED = frozenset({500, 502, 503, 504})

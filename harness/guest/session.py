@@ -67,7 +67,7 @@ from harness.measure.recorder import (
 )
 from harness.protocol import requests
 from harness.protocol.codec import Message
-from harness.protocol.names import MAX_TEXT_BYTES
+from harness.protocol.requests import MAX_TEXT_BYTES
 from harness.protocol.session import ENDED, ConnectionState, State
 from harness.units import seconds
 

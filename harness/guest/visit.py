@@ -26,24 +26,25 @@ from harness.clock import monotonic_ns, utc_iso
 from harness.config.target import Terms
 from harness.errors import (
     ConfigError,
+    ExitCode,
     HarnessError,
     NotPossible,
     ReplyTimeout,
     ServiceError,
     SessionExpired,
     SessionNotFound,
+    safe_text,
+    without_ids,
 )
-from harness.exit_codes import ExitCode
 from harness.guest.player import act
 from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings, Observer
 from harness.ledger.ledger import OVER, Ledger, Stage, Store
+from harness.machine import heeded
 from harness.measure.recorder import Recorder
-from harness.processes import heeded
-from harness.protocol.names import ErrorCode
+from harness.protocol.requests import ErrorCode
 from harness.protocol.session import State
 from harness.rundir.layout import RunDirectory, sign_ins_fact, target_facts, write_start
-from harness.safe_text import safe_text, without_ids
 from harness.streams import Printer
 from harness.workload.data import NO_ROW, Feeder
 from harness.workload.har.reading import FORM_VERSION, HEAD_KEY, TEXT

@@ -11,15 +11,20 @@ from math import isfinite
 from types import MappingProxyType
 from typing import Any
 
-from harness.judge.certainty import (
+from harness.judge.objective import (
     FEWEST_OF_A_SHARE,
+    GENERATOR_LAG,
+    Kind,
+    Objective,
+    Op,
+    Unit,
+    amount_text,
     more_to_be_above,
     more_to_be_below,
     rank_bounds,
     samples_needed,
     share_bounds,
 )
-from harness.judge.objective import GENERATOR_LAG, Kind, Objective, Op, Unit, amount_text
 from harness.measure.model import COUNTERS, GROUPS
 from harness.units import duration_text
 

@@ -11,36 +11,32 @@ from pathlib import Path
 from typing import Any
 
 from harness.clock import utc_iso
-from harness.exit_codes import ExitCode
-from harness.judge.accounts import (
-    errors_block,
-    guests_block,
-    is_story_error,
-    not_judged,
-    questions_block,
-    sentences,
-    stories_block,
-    unbalanced,
-    with_warm_up,
-)
+from harness.errors import ExitCode
 from harness.judge.gate import GateResult, Percentile, Time, Verdict, judge
 from harness.judge.objective import KNOWN, Kind, Objective, parse_objective
 from harness.judge.series import parts_block
 from harness.judge.validity import (
     broken,
     check_little,
+    errors_block,
     gaps,
+    guests_block,
     is_mix_count,
+    is_story_error,
     left_out,
     lost_arrivals,
     mix_block,
     mix_complaints,
+    not_judged,
     not_offered,
+    questions_block,
+    sentences,
+    stories_block,
+    unbalanced,
+    with_warm_up,
 )
 from harness.ledger.reader import IN_USE, Account, read_account
-from harness.measure.censored import Tried
 from harness.measure.histogram import Histogram
-from harness.measure.lag import complaints, lateness
 from harness.measure.model import (
     OPERATIONS,
     Outcome,
@@ -61,10 +57,18 @@ from harness.measure.recorder import (
     STORIES_FINISHED,
     WARM_UP,
     by_reason,
+    complaints,
     has_own_place,
+    lateness,
     service_tag,
 )
-from harness.measure.snapshot import Interval, Measurements, read_intervals, read_measurements
+from harness.measure.snapshot import (
+    Interval,
+    Measurements,
+    Tried,
+    read_intervals,
+    read_measurements,
+)
 from harness.rundir.layout import (
     ABORTED,
     RECORD_SCHEMA,
@@ -451,7 +455,7 @@ def declare_invalid(record: dict[str, Any], why: str) -> None:
 
 
 def exit_code_of(record: Mapping[str, Any]) -> ExitCode:
-    """The process exit code of a record; leftovers weigh most (see ``harness.exit_codes``)."""
+    """The process exit code of a record; leftovers weigh most (see ``harness.errors``)."""
     if sessions_as_left(record).get("leftover"):
         return ExitCode.LEFTOVERS
     return EXIT_CODES[Verdict(record["verdict"])]

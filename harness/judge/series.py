@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.judge.accounts import with_warm_up
+from harness.judge.validity import with_warm_up
 from harness.measure.histogram import Counted, Histogram, combined, decoded_where_whole, rank
 from harness.measure.model import COMING, TIMED, Outcome, Phase
 from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, WARM_UP, censored_tag, service_tag

@@ -27,8 +27,7 @@ import psutil
 
 from harness.clock import wall_ns
 from harness.errors import LedgerError
-from harness.ledger.ledger import OVER, SCHEMA_VERSION, Stage, Store
-from harness.ledger.tokens import claimed
+from harness.ledger.ledger import OVER, SCHEMA_VERSION, Stage, Store, claimed
 from harness.rundir.layout import RunDirectory, worker_of
 
 HEARTBEAT_FRESH_S = 10.0

@@ -4,6 +4,13 @@
 anew. What both need takes a second to import, so one process does both: it looks at the file in a
 child, of which nothing is left but a line of JSON on standard output. Then a line of JSON on
 standard input says how Locust is to run; the end of the input says that it is not wanted.
+
+What a locustfile contains, and what is set for Locust, before anything is sent.
+
+:func:`inspect` gives ``{"users": [...], "objectives": [...], "arrivals": {...} | null,
+"asked": [...], "breaks": [...], "may_break": [...], "configured": [...]}`` or, when the file can't
+be used, ``{"error": "one sentence naming file and line"}``. ``configured`` are the settings of
+Locust's environment variables and files: a forgotten ``locust.conf`` must not be obeyed silently.
 """
 
 import json
@@ -11,16 +18,144 @@ import os
 import signal
 import sys
 import traceback
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from gevent.monkey import get_original
 from gevent.os import fork_gevent
+from locust import events
+from locust.argument_parser import get_parser
 from locust.main import main as run_locust
+from locust.util.load_locustfile import load_locustfile
 
-from harness.config.run_config import replace_environment
-from harness.load.inspection import inspect
+from harness.config.run_config import SETTINGS, replace_environment
+from harness.errors import HarnessError
+from harness.load.admission import check_rows, might_break, would_break
 from harness.load.logs import speak_json_if_asked
-from harness.processes import killed_by, signal_when_orphaned
+from harness.load.options import looked_at, occupancy
+from harness.load.shape import ArrivalShape, check_only_one, no_arrivals, peak_per_s
+from harness.load.user import GuestUser
+from harness.machine import killed_by, signal_when_orphaned
+
+DECIDED = (
+    "master",
+    "worker",
+    "processes",
+    "master_host",
+    "master_port",
+    "master_bind_host",
+    "master_bind_port",
+    "expect_workers",
+    "expect_workers_max_wait",
+    "headless",
+    "autostart",
+    "autoquit",
+    "locustfile",
+    "num_users",
+    "spawn_rate",
+    "run_time",
+    "stop_timeout",
+    "class_picker",
+    "list_commands",
+    "show_task_ratio",
+    "show_task_ratio_json",
+)
+"""Locust's names of what ``harness run`` decides itself, or that would leave nothing to run."""
+OFF = ("", "0", "false", "no")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One option of Locust that is set beside its command line. Its value may be secret."""
+
+    name: str
+    place: str
+    """the environment, or the file"""
+    decided: bool
+    """``harness run`` decides it"""
+
+
+def settings() -> list[dict[str, Any]]:
+    """All that is set, as plain data."""
+    parser = get_parser()
+    parser.parse_known_args([])
+    rows = []
+    for source, values in parser.get_source_to_settings_dict().items():
+        kind, _, file = source.partition("|")
+        if kind not in ("environment_variables", "config_file"):
+            continue
+        for name, (action, value) in values.items():
+            ours = name in SETTINGS or action is None
+            if ours or str(value).lower() in OFF:
+                continue
+            place = file or "the environment"
+            setting = Setting(name=name, place=place, decided=action.dest in DECIDED)
+            rows.append(asdict(setting))
+    return rows
+
+
+def inspect(path: Path) -> dict[str, Any]:
+    """Import a locustfile as Locust does and say what is in it, or why it can't be used."""
+    try:
+        users, shapes = load_locustfile(str(path))
+    except SyntaxError as error:
+        return {"error": f"{error.filename}:{error.lineno}: {error.msg}"}
+    except Exception as error:  # noqa: BLE001 - the file may raise whatever it likes
+        return {"error": f"{_place(path, error)}: {_reason(error)}"}
+    guests = [name for name, user in users.items() if issubclass(user, GuestUser)]
+    if not guests:
+        return {"error": f"{path}: no class inherits from GuestUser, so there would be no guests"}
+    contents: dict[str, Any] = {"users": guests, "objectives": _objectives(), "arrivals": None}
+    try:
+        check_only_one(shapes)
+        closed = occupancy() is not None
+        contents["asked"] = looked_at()
+        contents["configured"] = settings()
+        contents["breaks"] = would_break(users.values())
+        contents["may_break"] = might_break(users.values())
+    except HarnessError as error:
+        return {"error": f"{path}: {error}"}
+    for shape in shapes:
+        if isinstance(shape, ArrivalShape) and not closed:
+            try:
+                checked = type(shape).checked()
+                check_rows(users.values(), checked.arrivals.count)
+            except HarnessError as error:
+                return {"error": f"{path}: {error}"}
+            schedule = checked.arrivals
+            contents["arrivals"] = {
+                "shape": checked.__name__,
+                "schedule": schedule.describe(),
+                "count": schedule.count,
+                "duration_s": schedule.duration_s,
+                "slots": checked.slots,
+                "peak_per_s": peak_per_s(schedule),
+                "warning": no_arrivals(schedule),
+            }
+    return contents
+
+
+def _objectives() -> list[str]:
+    environment = SimpleNamespace(harness_objectives=[])
+    for listener in events.init._handlers:
+        if listener.__qualname__.startswith("objective."):
+            listener(environment)
+    return list(environment.harness_objectives)
+
+
+def _place(path: Path, error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).resolve() == path.resolve()]
+    return f"{path}:{own[-1].lineno}" if own else str(path)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, HarnessError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
 
 # Gevent's own would leave the descriptor open, and wait, until an event loop runs.
 wait_for, close = (get_original("os", name) for name in ("waitpid", "close"))

@@ -20,8 +20,7 @@ import gevent
 from harness.clock import monotonic_ns
 from harness.config.guard import Intent, Rule
 from harness.config.run_config import LOCUST_OPTIONS, SCHEDULE_SPARE_S
-from harness.errors import ConfigError, PreflightRefused
-from harness.exit_codes import ExitCode
+from harness.errors import ConfigError, ExitCode, PreflightRefused
 from harness.guest.settings import REPLY_WITHIN_S
 from harness.judge.objective import KNOWN, Objective, Op, Unit, parse_objective
 from harness.judge.reading import read_objectives
@@ -32,7 +31,7 @@ from harness.load.user import GuestUser, ScriptUser
 from harness.machine import LINGER_S, Share, shortfalls, this_machine
 from harness.preflight.disk import Forecast, as_dict, check_room, forecast, notable
 from harness.preflight.stamp import Permit, permit
-from harness.protocol.names import (
+from harness.protocol.requests import (
     MESSAGES_PER_SESSION_PER_SECOND,
     REQUESTS_PER_CONNECTION_PER_MINUTE,
 )

@@ -14,7 +14,7 @@ import psutil
 
 from harness.clock import monotonic_ns, wall_ns
 from harness.guest.outcomes import own_place
-from harness.judge.accounts import ELSEWHERE, story_error_count
+from harness.judge.validity import ELSEWHERE, story_error_count
 from harness.preflight.disk import RoomWatch, ending_bytes
 
 LEAST_CPU_S = 0.5

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import ModuleType
 
 from harness.config.run_config import LOG_FORMAT, RunConfig
-from harness.safe_text import without_ids
+from harness.errors import without_ids
 from harness.streams import JsonLines, json_line, name_in_lines, print_json
 
 LOG = logging.getLogger("harness.load")

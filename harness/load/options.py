@@ -39,13 +39,19 @@ from harness.config.run_config import (
 from harness.config.run_config import RUN_ID as HANDED_RUN_ID
 from harness.config.target import Target, Terms, resolve_target
 from harness.errors import ConfigError
-from harness.guest.rate_limit import DOCUMENTED, UNLIMITED, ConnectionBudget
-from harness.guest.settings import GuestSettings, SignIn, read_sign_ins
+from harness.guest.settings import (
+    DOCUMENTED,
+    UNLIMITED,
+    ConnectionBudget,
+    GuestSettings,
+    SignIn,
+    read_sign_ins,
+)
 from harness.judge.objective import KNOWN, parse_objective
-from harness.ledger.tokens import guest_tag
+from harness.ledger.ledger import guest_tag
 from harness.load.shape import peak_per_s
 from harness.preflight.stamp import Learned, read_learned
-from harness.protocol.names import CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE
+from harness.protocol.requests import CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE
 from harness.units import duration_text, rate_per_s, seconds
 from harness.workload import arrivals
 from harness.workload.arrivals import Schedule, steady

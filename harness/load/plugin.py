@@ -7,8 +7,7 @@ import gevent
 from locust import events
 from locust.runners import STATE_RUNNING, STATE_SPAWNING
 
-from harness.errors import ConfigError, LedgerError
-from harness.exit_codes import ExitCode
+from harness.errors import ConfigError, ExitCode, LedgerError
 from harness.load.admission import refuse, tell_shortly
 from harness.load.cluster.handout import remove_at_end
 from harness.load.cluster.master_port import harden_receiving

@@ -32,24 +32,27 @@ from harness.guest.outcomes import Why, sign_in_outcome
 from harness.guest.questions import Listening
 from harness.guest.session import GuestSession
 from harness.guest.settings import SignIn
-from harness.judge.accounts import NO_STORIES
 from harness.judge.series import LEAD_S
-from harness.judge.validity import count_name
-from harness.ledger.ledger import Ledger, Stage, Store
+from harness.judge.validity import NO_STORIES, count_name
+from harness.ledger.ledger import Ledger, Stage, Store, Tokens
 from harness.ledger.reader import meta_of_this_process
-from harness.ledger.tokens import Tokens
 from harness.load.cluster.leases import Lease
 from harness.load.cluster.replication import Shipper, new_node_name
 from harness.load.dispatch import Arrivals, Dispatcher, Mix, Occupancy, Slots, Visit, shares_of
 from harness.load.health import Duties, ProcessHealth, ScriptErrors
-from harness.load.locust_stats import BridgedRecorder
+from harness.load.live.totals import BridgedRecorder
 from harness.load.logs import LOG
 from harness.load.options import RunOptions, run_seed
 from harness.load.shape import ArrivalShape
 from harness.measure.histogram import Histogram
-from harness.measure.lag import LoopLag
 from harness.measure.model import COMING, Phase, Sample
-from harness.measure.recorder import GUESTS_ARRIVED, GUESTS_FAILED, NEVER_ASKED, STORIES_TOLD
+from harness.measure.recorder import (
+    GUESTS_ARRIVED,
+    GUESTS_FAILED,
+    NEVER_ASKED,
+    STORIES_TOLD,
+    LoopLag,
+)
 from harness.measure.snapshot import IntervalWriter
 from harness.rundir.layout import RunDirectory, begin_run, sign_ins_fact, target_facts
 from harness.units import seconds

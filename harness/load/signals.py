@@ -18,9 +18,9 @@ from gevent.socket import wait_read
 from locust.exception import StopUser
 
 from harness.config.run_config import ENVIRONMENT, LIFELINE
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 from harness.load.logs import LOG
-from harness.processes import IN_ORDER, Starter, signal_when_orphaned, starter
+from harness.machine import IN_ORDER, Starter, signal_when_orphaned, starter
 
 
 class Interrupts:

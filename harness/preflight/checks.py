@@ -11,16 +11,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from harness.config.guard import Refusal
+from harness.errors import safe_quote
 from harness.platform_api.client import CONNECTIONS, MESSAGES, REQUESTS, WORDS
 from harness.platform_api.conversations import Standing
 from harness.preflight.meeting import Meeting
 from harness.preflight.stamp import Learned
-from harness.protocol.names import (
+from harness.protocol.requests import (
     CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE,
     MESSAGES_PER_SESSION_PER_SECOND,
     REQUESTS_PER_CONNECTION_PER_MINUTE,
 )
-from harness.safe_text import safe_quote
 from harness.units import duration_text
 
 DOCUMENTED = MappingProxyType(

@@ -18,12 +18,11 @@ import orjson
 
 from harness.clock import monotonic_ns, wall_ns
 from harness.config.target import Terms
-from harness.errors import ConfigError, HarnessError, PlatformApiError
+from harness.errors import ConfigError, HarnessError, PlatformApiError, safe_quote
 from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings, read_sign_ins
-from harness.ledger.ledger import Ledger, Store
+from harness.ledger.ledger import Ledger, Store, Tokens, guest_tag
 from harness.ledger.reader import meta_of_this_process, read_leftovers
-from harness.ledger.tokens import Tokens, guest_tag
 from harness.measure.recorder import Recorder
 from harness.platform_api.client import PlatformApi
 from harness.platform_api.conversations import (
@@ -45,7 +44,6 @@ from harness.rundir.layout import (
     target_facts,
     write_start,
 )
-from harness.safe_text import safe_quote
 
 FIRST_WITHIN_S = 20.0
 SILENCE_S = 5.0

@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from harness.errors import RemoteProtocolError
-from harness.protocol.names import MessageClass
-from harness.protocol.requests import Request
+from harness.protocol.requests import MessageClass, Request
 from harness.units import asked_wait_s
 
 

@@ -34,12 +34,10 @@ from rich.console import Console
 from harness.clock import monotonic_ns, utc_iso
 from harness.errors import PlatformApiError
 from harness.judge.record import operation_block
-from harness.ledger.ledger import OVER, Stage
+from harness.ledger.ledger import OVER, Stage, guest_tag
 from harness.ledger.reader import Row, read_account, read_rows
-from harness.ledger.tokens import guest_tag
-from harness.measure.censored import Tried
 from harness.measure.histogram import Histogram
-from harness.measure.snapshot import write_addition
+from harness.measure.snapshot import Tried, write_addition
 from harness.platform_api.client import PlatformApi
 from harness.platform_api.conversations import (
     Seen,

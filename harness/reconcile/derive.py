@@ -19,7 +19,7 @@ from harness.guest.clear import end_session
 from harness.guest.connection import Connection
 from harness.guest.outcomes import Ending
 from harness.guest.settings import GuestSettings
-from harness.ledger.ledger import Stage, Store
+from harness.ledger.ledger import SECRET, Stage, Store, claimed, derive, run_secret
 from harness.ledger.reader import (
     counted_sessions,
     missing_ledgers,
@@ -28,7 +28,6 @@ from harness.ledger.reader import (
     read_meta,
     read_rows,
 )
-from harness.ledger.tokens import SECRET, claimed, derive, run_secret
 from harness.measure.recorder import Recorder
 from harness.rundir.layout import RunDirectory, worker_of
 

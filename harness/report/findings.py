@@ -17,7 +17,7 @@ from harness.measure import model as sample
 from harness.measure.histogram import Counted
 from harness.measure.model import COUNTERS, OPERATIONS, USUAL, Section, counters_of, ordered
 from harness.measure.recorder import service_tag
-from harness.protocol.names import (
+from harness.protocol.requests import (
     CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE,
     REQUESTS_PER_CONNECTION_PER_MINUTE,
 )

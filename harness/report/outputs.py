@@ -15,6 +15,7 @@ from typing import TextIO
 from xml.etree import ElementTree as ET
 
 from harness.clock import utc_iso
+from harness.errors import safe_cell
 from harness.judge.reading import read_live_record, read_record
 from harness.judge.series import Series, Values, read_series
 from harness.report import story, wording
@@ -23,7 +24,6 @@ from harness.report.html.run_page import run_page
 from harness.report.wording import count_text, length_text, moment_text, percent_text, with_unit
 from harness.rundir.layout import CSV, JUNIT, LIVE_PAGE, REPORT_PAGE, SUMMARY, write_atomically
 from harness.rundir.schema import Objective, RunRecord
-from harness.safe_text import safe_cell
 
 LOWER_BOUNDS = "lower_bounds"
 """The column that names the percentiles whose true figures are higher: some of it never came."""

@@ -15,11 +15,10 @@ from aiohttp import web
 
 from harness.errors import ConfigError
 from harness.simulator import frames
-from harness.simulator.behaviour.agents import Agents
-from harness.simulator.behaviour.conversing import disconnect
-from harness.simulator.faults import FaultPlan
+from harness.simulator.behaviour.conversing import Agents, disconnect
 from harness.simulator.rest import json_response
-from harness.simulator.truth.state import SessionEnd
+from harness.simulator.settings import FaultPlan
+from harness.simulator.truth import SessionEnd
 
 if TYPE_CHECKING:
     from harness.simulator.service import Service

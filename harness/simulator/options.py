@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 from harness.clock import KERNEL_STAMPS
 from harness.errors import ConfigError
 from harness.simulator.dialogue import read_dialogue, read_distribution, read_rehearsal
-from harness.simulator.faults import read_fault
 from harness.simulator.frames import Ids
 from harness.simulator.settings import (
     LIFELIKE,
@@ -26,6 +25,7 @@ from harness.simulator.settings import (
     DeploymentSettings,
     Knobs,
     Settings,
+    read_fault,
     read_limits,
 )
 from harness.units import seconds

@@ -21,7 +21,7 @@ from harness.simulator.settings import over
 if TYPE_CHECKING:
     from harness.simulator.service import Service
     from harness.simulator.settings import ApiClient
-    from harness.simulator.truth.state import Conversation
+    from harness.simulator.truth import Conversation
 
 
 def json_response(

@@ -21,8 +21,7 @@ from aiohttp import web
 
 from harness.config.run_config import ENVIRONMENT
 from harness.errors import ConfigError
-from harness.machine import raise_file_limit
-from harness.processes import starter
+from harness.machine import raise_file_limit, starter
 from harness.simulator import admin, rest
 from harness.simulator.guest_api import attachments, authentication, messages, sessions, upgrade
 from harness.simulator.platform_api import conversations, query

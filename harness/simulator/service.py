@@ -13,22 +13,24 @@ from contextlib import suppress
 from typing import Any
 
 from harness.simulator import frames
-from harness.simulator.behaviour.agents import Agents
 from harness.simulator.behaviour.bots import Bot
-from harness.simulator.faults import FaultPlan
+from harness.simulator.behaviour.conversing import Agents
 from harness.simulator.frames import Ids
 from harness.simulator.guest_api.connection import Connection
 from harness.simulator.rest import Signer
-from harness.simulator.settings import ApiClient, Settings
-from harness.simulator.truth.state import (
+from harness.simulator.settings import ApiClient, FaultPlan, Settings
+from harness.simulator.truth import (
     Attachment,
     Conversation,
     Conversations,
     Deployment,
+    Question,
+    Questions,
     Session,
     SessionEnd,
+    Tally,
+    Truth,
 )
-from harness.simulator.truth.truth import Question, Questions, Tally, Truth
 
 
 class Stall:

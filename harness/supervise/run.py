@@ -45,10 +45,8 @@ from harness.config.run_config import (
     child_environment,
 )
 from harness.config.target import Target, Terms, parse_target, resolve_target
-from harness.errors import ConfigError, TransportError
-from harness.exit_codes import ExitCode
-from harness.machine import this_machine
-from harness.processes import Starter, starter
+from harness.errors import ConfigError, ExitCode, TransportError
+from harness.machine import Starter, starter, this_machine
 from harness.rundir.layout import (
     RunDirectory,
     make_run_directory,
@@ -58,8 +56,9 @@ from harness.rundir.layout import (
     write_json,
 )
 from harness.streams import name_in_lines, open_console, plain_line
-from harness.supervise.locust_process import (
+from harness.supervise.children import (
     STAGES,
+    EmbeddedSimulator,
     LocustProcess,
     Stages,
     end_group,
@@ -67,17 +66,16 @@ from harness.supervise.locust_process import (
     inspect_locustfile,
     told_settings,
 )
-from harness.supervise.locustfiles import playable
 from harness.supervise.parameters import (
     behaviour_of,
     length_of,
     parameters_of,
+    playable,
     run_time_of,
     simulator_options,
     too_short,
 )
 from harness.supervise.progress import Progress, shown
-from harness.supervise.simulator import EmbeddedSimulator
 from harness.units import seconds
 
 POLL_S = 0.5

@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.config.run_config import HANDED_OUT, LOG_FORMAT, REPORTS, SCRIPT
 from harness.errors import ConfigError
 from harness.streams import open_console
-from harness.supervise.locust_process import inspect_locustfile
+from harness.supervise.children import inspect_locustfile
 from harness.units import seconds
 
 PORT = 5557

@@ -25,8 +25,7 @@ from gevent.select import select
 
 from harness.clock import monotonic_ns
 from harness.config.target import Target
-from harness.errors import ConfigError, ConnectFailed
-from harness.safe_text import safe_quote, without_secret
+from harness.errors import ConfigError, ConnectFailed, safe_quote, without_secret
 
 HEAD_LIMIT = 16_384
 # Linux: choose the port at connect, so that one address can use a port towards several servers.

@@ -17,8 +17,7 @@ import gevent
 from gevent import socket as gsocket
 
 from harness.clock import monotonic_ns
-from harness.errors import ConfigError, ConnectionLost
-from harness.safe_text import safe_quote
+from harness.errors import ConfigError, ConnectionLost, safe_quote
 from harness.transport.dial import READ_SIZE, Address, Link, dial
 
 CHUNK = 65_536

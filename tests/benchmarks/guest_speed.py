@@ -369,9 +369,8 @@ class Guests:
 
     def _start_sessions(self, count: int, more: bool) -> None:
         from harness.config.target import parse_target
-        from harness.guest.rate_limit import UNLIMITED
         from harness.guest.session import GuestSession
-        from harness.guest.settings import GuestSettings
+        from harness.guest.settings import UNLIMITED, GuestSettings
         from harness.ledger.ledger import Ledger, Store
         from harness.measure.recorder import Recorder
 

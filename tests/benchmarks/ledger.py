@@ -13,10 +13,9 @@ from pathlib import Path
 
 import gevent
 
-from harness.ledger.ledger import Ledger, Stage, Store
-from harness.ledger.tokens import derive
+from harness.ledger.ledger import Ledger, Stage, Store, derive
 from harness.measure.histogram import Histogram
-from harness.measure.lag import LoopLag
+from harness.measure.recorder import LoopLag
 
 STEPS = (Stage.CONFIGURED, Stage.JOINED, Stage.JOINED, Stage.CLEARING, Stage.CLEARED)
 SHOWN = (50, 99, 99.9, 100)

@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from harness.supervise.locust_process import free_port
+from harness.supervise.children import free_port
 
 NUMBERS = (2, 8, 32)
 PER_WORKER_PER_S = 0.25

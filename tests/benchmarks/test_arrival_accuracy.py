@@ -14,7 +14,7 @@ import pytest
 from locusts import finish, only_run, start
 from processes import decided
 
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 
 pytestmark = [pytest.mark.process, pytest.mark.alone]
 

@@ -8,7 +8,7 @@ from sessions import Guest, Simulated, ledger_of
 
 from harness.cli.main import main
 from harness.clock import utc_iso
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 from harness.ledger.ledger import Stage
 from harness.rundir.layout import write_start
 

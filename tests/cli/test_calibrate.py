@@ -9,7 +9,7 @@ import pytest
 from locusts import ROOT
 
 from harness.cli.main import main
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 from harness.studies.calibrate.calibration import CALIBRATION, read_calibration
 
 

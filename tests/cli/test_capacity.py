@@ -8,8 +8,8 @@ import pytest
 from processes import harness
 
 from harness.cli.main import main
-from harness.exit_codes import ExitCode
-from harness.supervise.locust_process import free_port
+from harness.errors import ExitCode
+from harness.supervise.children import free_port
 
 GUESTS = """
 from locust import task

@@ -6,7 +6,7 @@ import pytest
 from synthetic import make_run
 
 from harness.cli.main import main
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 from hars import came, configured, har, left, said, socket
 
 from harness.cli.main import main
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 
 
 @pytest.fixture

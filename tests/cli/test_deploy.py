@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from harness.cli.main import main
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 
 pytestmark = pytest.mark.process
 

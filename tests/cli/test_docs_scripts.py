@@ -12,7 +12,7 @@ from hars import came, configured, har, left, said, socket
 
 import harness
 from harness.cli.main import main
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 from harness.workload.script.file import read_script
 from harness.workload.script.model import StepKind
 

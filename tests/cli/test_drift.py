@@ -7,8 +7,7 @@ import pytest
 
 from harness.cli import drift
 from harness.cli.main import main
-from harness.errors import ConfigError
-from harness.exit_codes import ExitCode
+from harness.errors import ConfigError, ExitCode
 from harness.ledger.ledger import Stage, Store
 from harness.measure.model import Sample
 from harness.measure.recorder import Recorder

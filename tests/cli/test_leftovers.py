@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli.main import main
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 from harness.ledger.ledger import Stage, Store
 
 TOKEN = "12345678-90ab-cdef-1234-567890abcdef"

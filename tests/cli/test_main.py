@@ -10,7 +10,7 @@ from locusts import locustfile
 from synthetic import make_run
 
 from harness.cli import main as cli
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

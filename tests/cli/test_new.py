@@ -6,8 +6,8 @@ import pytest
 
 from harness.cli.main import main
 from harness.errors import ConfigError
-from harness.load.inspection import inspect
-from harness.supervise.locustfiles import playable, ready, ready_folder
+from harness.load.__main__ import inspect
+from harness.supervise.parameters import playable, ready, ready_folder
 from harness.workload.script.file import read_script
 
 

@@ -12,7 +12,7 @@ from locusts import ROOT, cut_by_hand
 from processes import harness
 
 from harness.cli.main import main
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 
 OPEN = """
 from locust import task

@@ -12,7 +12,7 @@ from locusts import ROOT
 from harness.cli.capacity import COMMAND as capacity_command
 from harness.cli.main import main
 from harness.cli.run import COMMAND as run_command
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 from harness.studies.calibrate.calibration import (
     Calibration,
     Carried,
@@ -21,7 +21,7 @@ from harness.studies.calibrate.calibration import (
     Rate,
     write_calibration,
 )
-from harness.supervise.locust_process import inspect_locustfile
+from harness.supervise.children import inspect_locustfile
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 

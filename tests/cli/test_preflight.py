@@ -11,7 +11,7 @@ import pytest
 from locusts import finish, locustfile, start
 from processes import Simulator, harness
 
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 from harness.studies.calibrate.calibration import (
     Calibration,
     Carried,

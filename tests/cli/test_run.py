@@ -15,7 +15,7 @@ import pytest
 from locusts import ROOT, cut_by_hand, in_session, locustfile, only_run, passed
 from processes import harness
 
-from harness.supervise.locust_process import free_port
+from harness.supervise.children import free_port
 
 pytestmark = pytest.mark.process
 

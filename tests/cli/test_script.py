@@ -8,7 +8,7 @@ import pytest
 from hars import configured, har, said, socket
 
 from harness.cli.main import main
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 
 SHOP = """\
 feeder: {file: orders.csv, mode: unique}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.cli.main import main
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 from harness.guest.outcomes import Ending, stage_of
 from harness.judge.reading import ending_words
 from harness.ledger.ledger import OVER, Stage, Store

@@ -20,7 +20,7 @@ from machines import Machines, sessions
 from harness.cli import worker
 from harness.cli.main import main
 from harness.cli.worker import RunOver
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 from harness.rundir.layout import RunDirectory
 
 pytestmark = pytest.mark.process

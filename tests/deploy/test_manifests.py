@@ -15,7 +15,7 @@ from compose_spec import ComposeSpecification, Service
 from pydantic import ValidationError
 
 from harness.cli.main import command_of
-from harness.deploy.manifests import Deployment, compose, kubernetes
+from harness.deploy import Deployment, compose, kubernetes
 from harness.rundir.layout import RunDirectory
 from harness.supervise.parameters import check_numbers
 

@@ -10,11 +10,10 @@ from docs.manual import ALL, PAGES, README, ROOT
 
 import harness.load
 from harness.cli.main import COMMANDS
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 from harness.guest.session import GuestSession
 from harness.judge.objective import KNOWN
-from harness.simulator.faults import FAULTS
-from harness.simulator.settings import DeploymentSettings, Knobs, Limits
+from harness.simulator.settings import FAULTS, DeploymentSettings, Knobs, Limits
 
 MANUAL = "\n".join(PAGES.values())
 OPTIONS = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", MANUAL))

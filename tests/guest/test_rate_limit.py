@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.guest.rate_limit import MINUTE_NS, SECOND_NS, UNLIMITED, Budget, ConnectionBudget, Pace
+from harness.guest.settings import MINUTE_NS, SECOND_NS, UNLIMITED, Budget, ConnectionBudget, Pace
 
 
 @given(

@@ -26,9 +26,9 @@ from harness.errors import (
     UpgradeRejected,
 )
 from harness.guest.outcomes import STORY_ENDS
-from harness.guest.rate_limit import MINUTE_NS, Budget, ConnectionBudget
 from harness.guest.rest import exchange_sign_in
 from harness.guest.session import GuestSession
+from harness.guest.settings import MINUTE_NS, Budget, ConnectionBudget
 from harness.ledger.ledger import Ledger, Stage
 from harness.measure.model import Outcome
 

@@ -1,14 +1,14 @@
 """The accounts of questions, stories and guests as a record holds them."""
 
-from harness.judge.accounts import (
+from harness.judge.objective import KNOWN, parse_objective
+from harness.judge.record import objectives_of
+from harness.judge.validity import (
     guests_block,
     not_judged,
     questions_block,
     stories_block,
     unbalanced,
 )
-from harness.judge.objective import KNOWN, parse_objective
-from harness.judge.record import objectives_of
 from harness.measure.recorder import (
     GUESTS_ARRIVED,
     GUESTS_CUT,

@@ -15,7 +15,6 @@ from harness.judge.record import (
     write_record,
 )
 from harness.ledger.ledger import Stage, Store
-from harness.measure.lag import LATE_MS
 from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import (
     GUESTS_ARRIVED,
@@ -23,6 +22,7 @@ from harness.measure.recorder import (
     GUESTS_JOINED,
     GUESTS_REPLIED,
     GUESTS_SERVED,
+    LATE_MS,
     REPLIES_RECEIVED,
     STORIES_BEGUN,
     STORIES_FINISHED,

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import ConfigError
-from harness.exit_codes import ExitCode
+from harness.errors import ConfigError, ExitCode
 from harness.judge.reading import (
     ENDED_EARLY,
     VERDICT_STAYS,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.clock import wall_ns
-from harness.ledger.ledger import Stage, Store
+from harness.ledger.ledger import Stage, Store, claim_number
 from harness.ledger.reader import (
     IN_USE,
     KILLED,
@@ -22,7 +22,6 @@ from harness.ledger.reader import (
     read_process,
     settle,
 )
-from harness.ledger.tokens import claim_number
 from harness.rundir.layout import RunDirectory
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import LedgerError
-from harness.ledger.tokens import (
+from harness.ledger.ledger import (
     Tokens,
     claim_number,
     claimed,

@@ -11,9 +11,8 @@ from processes import Simulator
 
 from harness.config.target import Terms, parse_target, resolve_target
 from harness.errors import ConfigError
-from harness.guest.rate_limit import DOCUMENTED, UNLIMITED
 from harness.guest.rest import exchange_sign_in
-from harness.guest.settings import GuestSettings
+from harness.guest.settings import DOCUMENTED, UNLIMITED, GuestSettings
 from harness.load.options import GuestOptions, add_options, read_guest_options, read_options
 from harness.preflight.stamp import Learned, write_stamp
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.load import health
 from harness.load.health import ProcessHealth
+from harness.load.node import role as health
 from harness.preflight.disk import RoomWatch, ending_bytes
 
 

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from locusts import ROOT, environment_for, finish, launch, locustfile, only_run
 
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 from harness.ledger.reader import read_process, read_rows
 from harness.load.logs import RunContext
 from harness.rundir.layout import RunDirectory
-from harness.supervise.locust_process import free_port
+from harness.supervise.children import free_port
 
 TOKEN = "0b7a51a4-5f6e-4b5a-9d3a-0123456789ab"
 

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from locusts import ROOT, finish, only_run, passed, start
 
-from harness.errors import ConfigError
-from harness.exit_codes import ExitCode
-from harness.ledger.tokens import guest_tag
+from harness.errors import ConfigError, ExitCode
+from harness.ledger.ledger import guest_tag
 from harness.load.user import ScriptUser, open_script
 from harness.protocol.requests import attributes_size
 from harness.rundir.layout import new_run_id

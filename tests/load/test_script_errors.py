@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness.exit_codes import ExitCode
-from harness.judge.accounts import ELSEWHERE
+from harness.errors import ExitCode
+from harness.judge.validity import ELSEWHERE
 from harness.load.health import HOPELESS, PLACES, ScriptErrors
 
 STORY = """

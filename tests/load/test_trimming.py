@@ -5,7 +5,7 @@ import time
 from locust.env import Environment
 from locust.stats import update_stats_history
 
-from harness.load.locust_stats import KEPT_ROWS, KEPT_S, trim
+from harness.load.live.totals import KEPT_ROWS, KEPT_S, trim
 
 
 def test_what_locust_does_not_look_at_is_let_go() -> None:

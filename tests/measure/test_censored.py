@@ -4,10 +4,10 @@ from random import Random
 
 import pytest
 
-from harness.measure.censored import Figure, Tried, tried
 from harness.measure.histogram import Histogram
 from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
+from harness.measure.snapshot import Figure, Tried, tried
 
 MS = 1_000_000
 

@@ -9,9 +9,9 @@ from pydantic import BaseModel
 
 import harness
 from harness.guest.inbox import Finding
-from harness.judge.accounts import ENDS
 from harness.judge.objective import KNOWN
 from harness.judge.record import sessions_block
+from harness.judge.validity import ENDS
 from harness.ledger.reader import Account
 from harness.load.dispatch import Counts
 from harness.measure.model import CLASSES, COUNTERS, GROUPS, CountedBy, Section, counters_of

@@ -2,8 +2,8 @@
 
 import pytest
 
-from harness.measure.censored import tried
 from harness.measure.histogram import Histogram
+from harness.measure.snapshot import tried
 
 MS = 1_000_000
 

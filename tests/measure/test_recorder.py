@@ -1,8 +1,8 @@
 """Samples become outcomes and histograms, interval by interval."""
 
-from harness.measure.censored import ambiguous
 from harness.measure.model import Outcome, Question, Sample, Wait
 from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, PLACES, WARM_UP, Recorder
+from harness.measure.snapshot import ambiguous
 
 MS = 1_000_000
 

@@ -21,7 +21,7 @@ from harness.protocol.codec import (
     SessionResponse,
     Unknown,
 )
-from harness.protocol.names import MessageClass
+from harness.protocol.requests import MessageClass
 
 JSON = st.recursive(
     st.none()

@@ -1,6 +1,6 @@
 """The service's words, as the vendor's SDKs list them."""
 
-from harness.protocol import names
+from harness.protocol import requests as names
 
 
 def test_the_health_check_id_is_the_vendors() -> None:

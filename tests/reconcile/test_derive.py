@@ -8,14 +8,12 @@ import pytest
 from sessions import leave_open, settings_for
 
 from harness.cli.main import main
-from harness.errors import LedgerError
-from harness.exit_codes import ExitCode
-from harness.ledger.ledger import Stage, Store
+from harness.errors import ExitCode, LedgerError
+from harness.ledger.ledger import Stage, Store, Tokens
 from harness.ledger.reader import read_account, read_leftovers
-from harness.ledger.tokens import Tokens
+from harness.ledger.runs import listed_runs
 from harness.reconcile import derive
 from harness.reconcile.derive import sweep_derived
-from harness.reconcile.listing import listed_runs
 from harness.rundir.layout import RunDirectory, begin_run
 
 pytestmark = pytest.mark.process

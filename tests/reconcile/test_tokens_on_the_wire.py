@@ -16,9 +16,8 @@ from sessions import Guest, Simulated, ledger_of, settings_for
 
 from harness.config.target import parse_target
 from harness.guest.session import GuestSession
-from harness.ledger.ledger import Ledger, Stage, Store
+from harness.ledger.ledger import Ledger, Stage, Store, guest_tag
 from harness.ledger.reader import read_leftovers
-from harness.ledger.tokens import guest_tag
 from harness.measure.recorder import Recorder
 from harness.platform_api.client import Credentials, Places, PlatformApi
 from harness.reconcile.audit import audit

@@ -37,13 +37,13 @@ from commits import COMMIT  # noqa: E402 - found by the path set above, or by py
 from locusts import environment_for, launch, locustfile  # noqa: E402 - as above
 from processes import Simulator  # noqa: E402 - as above
 
-from harness.exit_codes import ExitCode  # noqa: E402 - as above
+from harness.errors import ExitCode  # noqa: E402 - as above
 from harness.ledger.reader import (  # noqa: E402 - as above
     HEARTBEAT_FRESH_S,
     read_account,
     read_leftovers,
 )
-from harness.supervise.locust_process import free_port  # noqa: E402 - as above
+from harness.supervise.children import free_port  # noqa: E402 - as above
 
 FAULTS: dict[str, dict[str, Any]] = {
     "none": {},

@@ -35,7 +35,7 @@ from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings
 from harness.ledger.ledger import Ledger
 from harness.ledger.ledger import Store
-from harness.ledger.tokens import Tokens
+from harness.ledger.ledger import Tokens
 from harness.measure.recorder import Recorder
 
 directory, target, run_id = Path(sys.argv[1]), parse_target(sys.argv[2]), sys.argv[3]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from locusts import ROOT, locustfile
 
-from harness.supervise.locust_process import free_port
+from harness.supervise.children import free_port
 
 pytestmark = pytest.mark.process
 

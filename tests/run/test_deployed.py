@@ -20,7 +20,7 @@ from locusts import ROOT, in_session
 from namespaces import Network, Twin
 
 from harness.cli.main import main
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 from harness.ledger.reader import HEARTBEAT_FRESH_S
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]

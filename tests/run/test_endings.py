@@ -14,7 +14,7 @@ import pytest
 from locusts import environment_for, finish, in_session, launch, locustfile, undecided
 
 from harness.ledger.reader import read_account
-from harness.supervise.locust_process import free_port
+from harness.supervise.children import free_port
 
 pytestmark = pytest.mark.process
 

@@ -14,7 +14,7 @@ import pytest
 from locusts import locustfile
 from processes import Simulator, harness
 
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 from harness.ledger.reader import read_leftovers, read_rows
 
 pytestmark = pytest.mark.process

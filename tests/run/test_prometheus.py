@@ -15,7 +15,7 @@ import pytest
 from locusts import ROOT, environment_for, locustfile
 
 import harness.deploy
-from harness.supervise.locust_process import free_port
+from harness.supervise.children import free_port
 
 pytestmark = [
     pytest.mark.process,

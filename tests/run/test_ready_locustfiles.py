@@ -8,7 +8,7 @@ import pytest
 from locusts import ROOT, passed
 from processes import Simulator, harness
 
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 
 pytestmark = pytest.mark.process
 

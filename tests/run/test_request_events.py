@@ -11,7 +11,7 @@ import pytest
 from locusts import finish, locustfile, only_run, start
 from processes import decided
 
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 
 pytestmark = pytest.mark.process
 

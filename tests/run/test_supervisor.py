@@ -18,7 +18,7 @@ import pytest
 from locusts import ROOT, in_session, locustfile, only_run
 from processes import harness
 
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 from harness.ledger.reader import read_leftovers
 
 pytestmark = pytest.mark.process
@@ -246,7 +246,7 @@ def test_sigterm_clears_before_whoever_sent_it_kills(simulator: Any, tmp_path: P
 
 SEARCH = """
 import pathlib, sys
-from harness.supervise.run_process import watch_run
+from harness.supervise.children import watch_run
 watch_run(sys.argv[2:], pathlib.Path(sys.argv[1]), look=lambda _: False)
 """
 

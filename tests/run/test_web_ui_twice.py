@@ -16,7 +16,7 @@ import pytest
 from browser import Browser
 from locusts import environment_for, launch, locustfile, passed
 
-from harness.supervise.locust_process import free_port
+from harness.supervise.children import free_port
 
 pytestmark = [pytest.mark.process, pytest.mark.browser]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from plants import Plant
 
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 
 CODES = {
     "PASS": {ExitCode.PASS},

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import ConfigError
-from harness.simulator.faults import FAULTS, FRAME_FAULTS, FaultPlan, read_fault
+from harness.simulator.settings import FAULTS, FRAME_FAULTS, FaultPlan, read_fault
 
 
 def plan(seed: int = 1, **faults: object) -> FaultPlan:

@@ -5,7 +5,7 @@ import os
 from harness.simulator import admin
 from harness.simulator.service import Service
 from harness.simulator.settings import Knobs
-from harness.simulator.truth.state import SessionEnd
+from harness.simulator.truth import SessionEnd
 
 
 def opened(service: Service, token: str):

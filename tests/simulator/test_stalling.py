@@ -3,7 +3,7 @@
 import asyncio
 
 from harness.simulator.service import Stall
-from harness.simulator.truth.truth import Truth
+from harness.simulator.truth import Truth
 
 
 def test_held_work_comes_in_order_and_is_recorded() -> None:

@@ -6,7 +6,7 @@ import pytest
 from locusts import locustfile
 
 from harness.errors import ConfigError
-from harness.supervise.locust_process import inspect_locustfile, told_settings
+from harness.supervise.children import inspect_locustfile, told_settings
 
 pytestmark = pytest.mark.process
 

@@ -4,7 +4,7 @@ import pytest
 
 from harness.errors import ConfigError
 from harness.finish import simulator_truth
-from harness.supervise.simulator import EmbeddedSimulator
+from harness.supervise.children import EmbeddedSimulator
 
 pytestmark = pytest.mark.process
 

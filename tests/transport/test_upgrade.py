@@ -14,7 +14,7 @@ from websockets.utils import accept_key
 
 from harness.errors import ConnectFailed, UpgradeRejected
 from harness.transport.dial import Address
-from harness.transport.upgrade import Upgrade
+from harness.transport.frames import Upgrade
 
 PATH = "/v1?deploymentId=d-1"
 PLAIN = Address(host="127.0.0.1", port=8080)

@@ -4,7 +4,7 @@ import gevent
 import pytest
 
 from harness.clock import monotonic_ns
-from harness.transport.waiter import Waiter
+from harness.transport.websocket import Waiter
 
 
 def test_notified_ends_the_wait() -> None:

@@ -12,9 +12,9 @@ import gevent
 from locust.runners import MasterRunner, WorkerRunner
 
 from harness.clock import monotonic_ns
+from harness.errors import safe_quote
 from harness.load.run import DRAIN_LIMIT_S, Run
 from harness.rundir.layout import RunDirectory
-from harness.safe_text import safe_quote
 
 SHIP_LIMIT_S = 15.0
 DRAIN = "harness_drain"

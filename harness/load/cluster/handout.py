@@ -28,12 +28,11 @@ from locust.runners import MasterRunner
 from harness import __version__
 from harness.clock import monotonic_ns
 from harness.config.run_config import HANDED_OUT, RunConfig
-from harness.errors import ConfigError
+from harness.errors import ConfigError, safe_quote
 from harness.load.cluster.handshake import own_files
 from harness.load.logs import LOG
 from harness.load.options import MANIFEST, parameters, read_options
 from harness.load.user import Opened, ScriptUser
-from harness.safe_text import safe_quote
 from harness.units import duration_text
 
 ASK_FILES = "harness_ask_files"

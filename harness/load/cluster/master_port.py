@@ -16,6 +16,7 @@ from locust.exception import RPCError, RPCReceiveError
 from locust.rpc import Message, zmqrpc
 from locust.runners import MasterRunner
 
+from harness.errors import safe_quote
 from harness.load.cluster.drain import DRAINED
 from harness.load.cluster.handout import ASK_FILES
 from harness.load.cluster.handshake import ASK_CLOCK, FACTS, HELLO
@@ -23,7 +24,6 @@ from harness.load.cluster.leases import ASK
 from harness.load.cluster.replication import BEGIN, END, GO_ON, SHIP
 from harness.load.live.totals import INTERVAL
 from harness.load.logs import LOG
-from harness.safe_text import safe_quote
 
 MALFORMED, STRANGER = "malformed", "unknown sender"
 READY = "client_ready"

@@ -7,29 +7,51 @@ the Prometheus endpoint. The record of a run never rests on this: it is made fro
 :class:`AbortWatch` stops a run that has missed an objective with ``abort_on_fail`` for too long.
 What happened long ago must neither save a run that fails now nor end one that has recovered: a
 share or a time is judged by a sliding window, a plain count by all since the objective's grace.
+
+Shows every sample to Locust as well, for its familiar screen. Nothing reads it back.
+
+Locust's ``request`` event costs several times what a message costs us. While only Locust's own
+statistics listen, what ended well is handed to them in batches, in the form in which a master takes
+in those of its workers; whoever else listens gets one event per sample.
+
+Locust never trims its counts of each second, and adds a row to its history every five seconds:
+:func:`trim` keeps both from growing with the length of a run.
 """
 
+import time
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from locust.stats import StatsEntry, bucket_response_time
+
 from harness.clock import monotonic_ns
 from harness.errors import ConfigError
-from harness.judge.accounts import guests_block, questions_block, stories_block
 from harness.judge.gate import AbortState, consider_abort, judge_one
 from harness.judge.objective import GENERATOR_LAG, Kind, Objective, Unit
-from harness.measure.censored import Figure, Tried, ambiguous, tried
-from harness.measure.histogram import Counted, Histogram, combined, decoded
-from harness.measure.model import OPERATIONS, CountedBy, Phase, Section, counters_of
+from harness.judge.validity import guests_block, questions_block, stories_block
+from harness.measure.histogram import Counted, Durations, Histogram, combined, decoded
+from harness.measure.model import (
+    OPERATIONS,
+    CountedBy,
+    Outcome,
+    Phase,
+    Sample,
+    Section,
+    counters_of,
+)
 from harness.measure.recorder import (
     LAG_LOOP,
+    Recorder,
     censored_tag,
     corrected_tag,
     cut_tag,
     service_tag,
 )
+from harness.measure.snapshot import Figure, Tried, ambiguous, tried
 
 INTERVAL = "harness_interval"
 """The message by which a worker hands its interval to the master."""
@@ -284,3 +306,89 @@ def _tags(item: Objective) -> list[str]:
 
 def _less(later: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
     return {name: many - before.get(name, 0) for name, many in later.items()}
+
+
+METHOD = "guest"
+CLASS_NS = 100_000
+"""Locust's own classes of times are coarser. Each sample goes into one of these first, and only
+these are put into Locust's, by their middle: that costs a twentieth, for the same counts."""
+
+
+class GuestOutcome(Exception):
+    """An operation that did not end well; its text is the outcome's bounded word."""
+
+
+_SHOWN: dict[Outcome, GuestOutcome] = {
+    outcome: GuestOutcome(outcome.value) for outcome in Outcome if outcome is not Outcome.OK
+}
+
+
+class BridgedRecorder(Recorder):
+    """A recorder whose samples Locust sees too: failures at once, the rest when it is folded."""
+
+    def __init__(self, environment: Any) -> None:
+        super().__init__()
+        self._environment = environment
+
+    def _add_failed(self, sample: Sample) -> None:
+        super()._add_failed(sample)
+        self._fire(sample.operation, sample.service_ns, _SHOWN[sample.outcome])
+
+    def _show(self, operation: str, service_ns: Durations) -> None:
+        stats = getattr(self._environment.runner, "stats", None)
+        listeners = self._environment.events.request._handlers
+        if stats is None or any(one.__module__ != "locust.runners" for one in listeners):
+            for duration_ns in service_ns:
+                self._fire(operation, int(duration_ns), None)
+            return
+        batch = _batch(stats, operation, service_ns)
+        stats.total.extend(batch)
+        stats.get(operation, METHOD).extend(batch)
+
+    def _fire(self, operation: str, service_ns: int, failure: GuestOutcome | None) -> None:
+        self._environment.events.request.fire(
+            request_type=METHOD,
+            name=operation,
+            response_time=_milliseconds(service_ns),
+            response_length=0,
+            exception=failure,
+            context={},
+        )
+
+
+def _milliseconds(service_ns: int) -> float:
+    """A kernel's stamp is converted between clocks, and may fall microseconds before its cause."""
+    return max(0, service_ns) / 1e6
+
+
+def _batch(stats: Any, operation: str, service_ns: Durations) -> Any:
+    now = time.time()
+    times_ns = np.maximum(np.asarray(service_ns, dtype=np.int64), 0)
+    batch: Any = StatsEntry(stats, operation, METHOD)  # whose types say int where floats are kept
+    batch.num_requests = len(service_ns)
+    batch.num_reqs_per_sec[int(now)] = len(service_ns)
+    batch.last_request_timestamp = now
+    batch.total_response_time = float(times_ns.sum()) / 1e6
+    batch.min_response_time = float(times_ns.min()) / 1e6
+    batch.max_response_time = float(times_ns.max()) / 1e6
+    classes, counts = np.unique(times_ns // CLASS_NS, return_counts=True)
+    for number, count in zip(classes.tolist(), counts.tolist(), strict=True):
+        batch.response_times[bucket_response_time((number + 0.5) * CLASS_NS / 1e6)] += count
+    return batch
+
+
+KEPT_S = 60
+"""Seconds of counts that are kept: more than Locust looks back, and room for late reports."""
+KEPT_ROWS = 2_000
+"""Rows of history at most: beyond, every second row goes, so that the charts still show it all."""
+
+
+def trim(stats: Any, now_s: float) -> None:
+    """Let go of what Locust's ``RequestStats`` keeps and does not look at any more."""
+    oldest_s = int(now_s) - KEPT_S
+    for entry in (stats.total, *stats.entries.values()):
+        for per_second in (entry.num_reqs_per_sec, entry.num_fail_per_sec):
+            for second in [second for second in per_second if second < oldest_s]:
+                del per_second[second]
+    if len(stats.history) > KEPT_ROWS:
+        del stats.history[1::2]

@@ -11,16 +11,14 @@ import gevent
 from harness import __version__
 from harness.clock import monotonic_ns, utc_iso, wall_ns
 from harness.config.run_config import SEARCH, SIMULATOR, SIMULATOR_NAME, RunConfig
-from harness.errors import ConfigError
-from harness.exit_codes import ExitCode
+from harness.errors import ConfigError, ExitCode
 from harness.finish import finish_run
 from harness.load.admission import Admission, cap_of, check_tasks, refuse, warm_up_s
 from harness.load.cluster.drain import add_failures
 from harness.load.dispatch import shares_of
 from harness.load.health import Duties
-from harness.load.live.totals import AbortWatch, Live
+from harness.load.live.totals import AbortWatch, Live, trim
 from harness.load.live.web import SessionsTab, guard
-from harness.load.locust_stats import trim
 from harness.load.logs import LOG
 from harness.load.options import RunOptions, run_seed
 from harness.load.run import Run

@@ -12,8 +12,7 @@ import gevent
 from locust.exception import RPCError
 from locust.runners import WorkerRunner
 
-from harness.errors import ConfigError
-from harness.exit_codes import ExitCode
+from harness.errors import ConfigError, ExitCode, safe_quote
 from harness.load.admission import cap_of, rate_of, refuse
 from harness.load.cluster.drain import finish_worker, register_worker
 from harness.load.cluster.handshake import (
@@ -42,7 +41,6 @@ from harness.load.options import (
 )
 from harness.load.run import Run
 from harness.rundir.layout import make_run_directory
-from harness.safe_text import safe_quote
 from harness.transport.dial import check_sources
 from harness.workload.schedule import Piece, Share
 

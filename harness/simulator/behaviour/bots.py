@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 from harness.simulator.behaviour.conversing import disconnect, reply, say_unasked, typing
 from harness.simulator.dialogue import Distribution, Turn, spoken
-from harness.simulator.truth.state import Conversation, Session
-from harness.simulator.truth.truth import Question
+from harness.simulator.truth import Conversation, Question, Session
 
 if TYPE_CHECKING:
     from harness.simulator.service import Service

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from harness.simulator import frames
 from harness.simulator.guest_api.sessions import BLOCKED_EXTENSIONS, session_for
-from harness.simulator.truth.state import Attachment, Session
+from harness.simulator.truth import Attachment, Session
 
 if TYPE_CHECKING:
     from harness.simulator.guest_api.connection import Connection

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from harness.simulator import frames
-from harness.simulator.guest_api import presence, sessions
+from harness.simulator.guest_api import messages as presence
+from harness.simulator.guest_api import sessions
 from harness.simulator.rest import api_error, bearer, json_object, json_response
-from harness.simulator.truth.state import Deployment, Session, SessionEnd
+from harness.simulator.truth import Deployment, Session, SessionEnd
 
 if TYPE_CHECKING:
     from harness.simulator.guest_api.connection import Connection

@@ -29,7 +29,7 @@ from harness.simulator import frames
 
 if TYPE_CHECKING:
     from harness.simulator.service import Service
-    from harness.simulator.truth.state import Deployment, Session
+    from harness.simulator.truth import Deployment, Session
 
     pass
 

@@ -13,7 +13,7 @@ from aiohttp import web
 from harness.simulator import frames
 from harness.simulator.rest import api_error, guarded, json_response
 from harness.simulator.settings import over
-from harness.simulator.truth.state import Deployment, Session, SessionEnd
+from harness.simulator.truth import Deployment, Session, SessionEnd
 
 if TYPE_CHECKING:
     from harness.simulator.guest_api.connection import Connection

@@ -21,9 +21,9 @@ from aiohttp import web
 from harness.simulator import frames
 from harness.simulator.guest_api import attachments, authentication, messages, sessions
 from harness.simulator.guest_api.connection import Connection, cut_transport
-from harness.simulator.guest_api.presence import presence_type
+from harness.simulator.guest_api.messages import presence_type
 from harness.simulator.settings import DeploymentSettings, over
-from harness.simulator.truth.truth import Question
+from harness.simulator.truth import Question
 
 if TYPE_CHECKING:
     from harness.simulator.service import Service

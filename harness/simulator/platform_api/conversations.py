@@ -14,7 +14,7 @@ from aiohttp import web
 from harness.simulator.behaviour.conversing import disconnect_conversation
 from harness.simulator.frames import iso_ms
 from harness.simulator.rest import api_error, guarded, json_object, json_response, sees
-from harness.simulator.truth.state import Conversation, Participant
+from harness.simulator.truth import Conversation, Participant
 
 if TYPE_CHECKING:
     from harness.simulator.service import Service

@@ -9,7 +9,7 @@ from aiohttp import web
 from harness.simulator.frames import iso_ms
 from harness.simulator.platform_api.conversations import analytics, segments
 from harness.simulator.rest import api_error, division_of, guarded, json_object, json_response, sees
-from harness.simulator.truth.state import Conversation
+from harness.simulator.truth import Conversation
 
 if TYPE_CHECKING:
     from harness.simulator.service import Service

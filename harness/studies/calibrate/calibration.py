@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table as TerminalTable
 
 from harness.errors import ConfigError
-from harness.measure.lag import LATE_MS
+from harness.measure.recorder import LATE_MS
 from harness.report.html.page import Column, Items, Page, Section, Table, Tile, write_page
 from harness.rundir.layout import write_json
 

@@ -43,7 +43,7 @@ from harness.studies.calibrate.calibration import (
     find_limit,
     is_spoiled,
 )
-from harness.supervise.run_process import Say, watch_run
+from harness.supervise.children import Say, watch_run
 from harness.units import rate_per_s, seconds
 
 SLOW_MS = 100.0

@@ -27,8 +27,7 @@ from harness.studies.capacity.holding import Holding, Judged, Look
 from harness.studies.capacity.level import GENERATORS_OWN, Level, held_for, judge_run, look_at
 from harness.studies.capacity.models import Reading
 from harness.studies.capacity.search import Found, Raised, SearchPlan, Tried, answer, is_again
-from harness.supervise.locust_process import inspect_locustfile
-from harness.supervise.run_process import Say, watch_run
+from harness.supervise.children import Say, inspect_locustfile, watch_run
 from harness.units import seconds
 
 SEARCH = "search.json"

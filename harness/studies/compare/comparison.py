@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.config.run_config import SIMULATOR_NAME
-from harness.errors import ConfigError
-from harness.exit_codes import ExitCode
+from harness.errors import ConfigError, ExitCode
 from harness.judge.reading import read_record
 from harness.judge.series import MOST_BLOCKS, BinnedTimes, empty_series, read_span
 from harness.measure.histogram import Counted

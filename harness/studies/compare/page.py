@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 from harness.measure.model import FELT
 from harness.report.html.page import Block, Column, Folded, Page, Section, Table, Text
 from harness.report.wording import UNKNOWN, ms_text

@@ -8,8 +8,10 @@ from scipy.stats import poisson
 
 from harness.errors import ConfigError
 from harness.machine import LINGER_S, too_many_workers
-from harness.protocol.names import CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE as CONNECTIONS_PER_MINUTE
-from harness.protocol.names import REQUESTS_PER_CONNECTION_PER_MINUTE
+from harness.protocol.requests import (
+    CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE as CONNECTIONS_PER_MINUTE,
+)
+from harness.protocol.requests import REQUESTS_PER_CONNECTION_PER_MINUTE
 from harness.studies.queueing import ImpatientQueue, Queue, at_once_percentile, servers_needed
 from harness.units import duration_text, figure_text
 

@@ -15,11 +15,10 @@ from locusts import ROOT, in_session, locustfile, passed
 from machines import Machines, sessions
 
 from harness.cli.main import main
-from harness.errors import ConfigError
-from harness.exit_codes import ExitCode
+from harness.errors import ConfigError, ExitCode
 from harness.load.cluster import handout
 from harness.load.cluster.handout import ask_master, unpack
-from harness.supervise.locust_process import free_port
+from harness.supervise.children import free_port
 from harness.supervise.worker import read_place
 
 SCRIPT = """\

@@ -22,7 +22,7 @@ from locusts import (
 )
 
 from harness.load.cluster.handshake import MasterClock, compare
-from harness.supervise.locust_process import free_port
+from harness.supervise.children import free_port
 
 pytestmark = pytest.mark.process
 

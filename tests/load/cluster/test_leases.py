@@ -17,7 +17,7 @@ from harness.load.cluster import leases as sharing
 from harness.load.cluster.leases import ASK, GRANT, LEASE_NS, LOST_AFTER_NS, Lease, Shares
 from harness.load.dispatch import Arrivals
 from harness.rundir.layout import RunDirectory
-from harness.supervise.locust_process import free_port
+from harness.supervise.children import free_port
 from harness.workload.arrivals import steady
 from harness.workload.schedule import Piece, Share
 

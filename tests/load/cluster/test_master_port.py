@@ -12,7 +12,7 @@ from locusts import locustfile, start_elsewhere
 
 from harness.ledger.reader import read_account
 from harness.load.cluster.master_port import BEFORE_READY, FORMS
-from harness.supervise.locust_process import free_port
+from harness.supervise.children import free_port
 
 GOOD: dict[str, Any] = {
     "harness_ledger": {

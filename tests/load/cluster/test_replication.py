@@ -22,7 +22,7 @@ from harness.measure.model import Sample
 from harness.measure.recorder import Recorder, service_tag
 from harness.measure.snapshot import IntervalWriter, read_measurements
 from harness.rundir.layout import RunDirectory
-from harness.supervise.locust_process import free_port
+from harness.supervise.children import free_port
 
 
 class Wire:

@@ -17,7 +17,7 @@ from harness.load.live.totals import Live
 from harness.measure.histogram import Histogram
 from harness.measure.model import GROUPS, OPERATIONS
 from harness.measure.recorder import service_tag
-from harness.supervise.locust_process import free_port
+from harness.supervise.children import free_port
 
 
 def measured() -> Live:

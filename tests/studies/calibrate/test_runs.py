@@ -6,7 +6,7 @@ import pytest
 
 from harness.studies.calibrate import runs as rising
 from harness.studies.calibrate.runs import Rises
-from harness.supervise.locust_process import inspect_locustfile
+from harness.supervise.children import inspect_locustfile
 
 RISES = Rises(
     processes=1,

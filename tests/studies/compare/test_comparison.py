@@ -8,7 +8,7 @@ import orjson
 import pytest
 from synthetic import START_S
 
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 from harness.measure.histogram import Histogram
 from harness.measure.recorder import Collected
 from harness.measure.snapshot import IntervalWriter

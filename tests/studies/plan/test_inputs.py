@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli.main import main
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 
 LAUNCH = ("--chats-per-hour", "3000", "--handle-time", "8m", "--messages", "12")
 PROFILE = ("--from", "day.csv", "--handle-time", "8m", "--messages", "12")

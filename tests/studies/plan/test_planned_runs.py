@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from harness.config.run_config import LISTEN
-from harness.exit_codes import ExitCode
+from harness.errors import ExitCode
 from harness.finish import simulator_truth
-from harness.supervise.simulator import EmbeddedSimulator
+from harness.supervise.children import EmbeddedSimulator
 
 LAUNCH = (
     "--chats-per-hour", "6000", "--handle-time", "12s", "--messages", "3.5", "--to-agents", "0%",

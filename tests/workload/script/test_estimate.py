@@ -117,7 +117,7 @@ def test_a_nonsense_reply_time_is_refused() -> None:
 
 
 def test_the_limits_are_the_protocols() -> None:
-    from harness.protocol import names
+    from harness.protocol import requests as names
     from harness.workload.script import estimate as module
     from harness.workload.script import file as script_file
 

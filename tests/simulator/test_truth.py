@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.simulator.truth.truth import Delays, Tally, Truth
+from harness.simulator.truth import Delays, Tally, Truth
 
 
 def test_open_is_opened_less_every_way_of_ending() -> None:

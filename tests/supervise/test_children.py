@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from harness.errors import ConfigError
-from harness.processes import IN_ORDER
-from harness.supervise.locust_process import (
+from harness.machine import IN_ORDER
+from harness.supervise.children import (
     STAGES,
     LocustProcess,
     Stages,
@@ -146,7 +146,7 @@ def test_it_ends_with_the_block_or_with_who_started_it(tmp_path: Path) -> None:
     assert not process.is_running()
     program = (
         "import os, sys\n"
-        "from harness.supervise.locust_process import LocustProcess\n"
+        "from harness.supervise.children import LocustProcess\n"
         "locust = LocustProcess(sys.argv[1], {}, {'SEEN': sys.argv[2]})\n"
         "locust.plan()\n"
         "print(locust._process.pid, flush=True)\n"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from locust.env import Environment
 
-from harness.load.locust_stats import BridgedRecorder
+from harness.load.live.totals import BridgedRecorder
 from harness.measure.model import Outcome, Sample
 
 TIMES_MS = [5.0, 0.4, 99.6, 147.0, 3432.0, 58_760.0]

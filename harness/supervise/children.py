@@ -1,4 +1,7 @@
-"""Locust as a process: it looks at a locustfile, runs it, and is ended in three stages."""
+"""The processes that are started for a run: Locust, the simulator, and whole runs for studies.
+
+Locust looks at a locustfile, runs it, and is ended in three stages.
+"""
 
 import contextlib
 import json
@@ -14,12 +17,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType, MappingProxyType
-from typing import Any
+from typing import IO, Any
 
-from harness.config.run_config import OVER, RATE, SEED, SETTINGS, child_environment
+import orjson
+
+from harness.config.run_config import OVER, RATE, SEARCH, SEED, SETTINGS, child_environment
 from harness.errors import ConfigError
-from harness.processes import IN_ORDER, Lifeline, deferred_stops, heeded, killed_by
-from harness.rundir.layout import sweep_command
+from harness.machine import IN_ORDER, Lifeline, deferred_stops, heeded, killed_by
+from harness.rundir.layout import RunDirectory, sweep_command
 
 LOOKS_WITHIN_S = 120.0
 """A locustfile that takes longer to import is not run."""
@@ -80,7 +85,7 @@ class LocustProcess:
         self._held.close()
 
     def plan(self) -> dict[str, Any]:
-        """What :mod:`harness.load.inspection` finds in the file.
+        """What :mod:`harness.load.__main__` finds in the file.
 
         Raises ConfigError when the file can't be used, or does not ask for what is asked of it.
         """
@@ -281,3 +286,176 @@ class Stages:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(locust.pid, signal.SIGKILL)
             self._say(f"left. End what remains with: {sweep_command(self._run_dir)}")
+
+
+Say = Callable[[str], object]
+LOG = "harness.log"
+POLL_S = 0.5
+
+
+def watch_run(
+    command: Sequence[str],
+    out: Path,
+    *,
+    look: Callable[[Path], bool],
+    say: Say = print,
+    environment: Mapping[str, str] | None = None,
+) -> Path:
+    """Run ``command`` (a ``harness run`` into ``out``) to its end, or until ``look`` says so.
+
+    ``look`` is asked twice a second with the run's directory; the run is then drained. The
+    directory of the run. Raises ConfigError when it did not run. KeyboardInterrupt drains it too.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    before = set(out.iterdir())
+    process: subprocess.Popen[bytes] | None = None
+    lifeline = Lifeline()  # should we be killed, the run ends in order too
+    try:
+        with (out / LOG).open("wb") as log, deferred_stops():
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={
+                    **(child_environment() if environment is None else environment),
+                    **lifeline.environment,
+                    SEARCH.variable: "1",
+                },
+                pass_fds=lifeline.fds,
+                start_new_session=True,  # Ctrl-C is for us, who end the run in order
+            )
+        lifeline.started()
+        while _goes_on(process):
+            directory = _newest(out, before)
+            if directory is not None and look(directory):
+                process.send_signal(signal.SIGINT)  # SIGTERM would cut conversations shorter
+                process.wait()
+    except BaseException as error:
+        if process is not None and process.poll() is None:
+            if isinstance(error, KeyboardInterrupt):
+                say("ending this run in order; it is not counted")
+            process.terminate()
+            process.wait()
+        raise
+    finally:
+        lifeline.close()
+    found = _newest(out, before)
+    if found is None or not RunDirectory(found).record.is_file():
+        raise ConfigError(f"{out.name} did not run: {_last_line(out / LOG)}")
+    return found.resolve()
+
+
+def _goes_on(process: "subprocess.Popen[bytes]") -> bool:
+    try:
+        process.wait(POLL_S)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
+
+
+def _newest(out: Path, before: set[Path]) -> Path | None:
+    runs = [path for path in set(out.iterdir()) - before if RunDirectory(path).start.is_file()]
+    return next((path for path in runs if not path.is_symlink()), None)
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    told = [line for line in lines if line.startswith("error: ")]
+    return (told or lines or ["no reason given"])[-1].removeprefix("error: ")
+
+
+START_WITHIN_S = 20.0
+
+
+class EmbeddedSimulator:
+    """Begun by :meth:`start`, ended by :meth:`stop`, whatever comes between.
+
+    Whoever has it can stop it, also where it was interrupted in the middle of its start. Should we
+    die before it, it ends by itself, but not before the last guest has left it.
+    """
+
+    def __init__(self, *options: str, log: Path | None = None, outlives_us: bool = False) -> None:
+        """What it prints goes to ``log``; ``outlives_us``: only :meth:`stop` ends it."""
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log_path = log
+        self._held = ExitStack()
+        self._outlives_us = outlives_us
+        self.admin = ""
+        """where it can be asked for its truth"""
+        self.url = ""
+        """the target, with its deployment id"""
+        self.ca_file: str | None = None
+        self.pid = 0
+
+    def start(self, *, within_s: float = START_WITHIN_S) -> str:
+        """Start it, wait until it listens; its url.
+
+        Raises ConfigError with the simulator's reason.
+        """
+        lifeline = None if self._outlives_us else self._held.enter_context(Lifeline())
+        with deferred_stops(), self._open_log() as log:
+            self._process = process = subprocess.Popen(
+                [sys.executable, "-m", "harness", "simulate", *self._options],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=child_environment({} if lifeline is None else lifeline.environment),
+                pass_fds=() if lifeline is None else lifeline.fds,
+                start_new_session=True,  # Ctrl-C is for us; the simulator goes last
+            )
+            log = self._held.enter_context(os.fdopen(os.dup(log.fileno()), "rb"))
+        if lifeline is not None:
+            lifeline.started()
+        try:
+            ready = self._await_ready(process, log, time.monotonic() + within_s)
+        except BaseException:
+            self.stop()
+            raise
+        self.ca_file, self.pid = ready.get("ca_file"), ready["pid"]
+        self.url = f"{ready['url']}?deploymentId={ready['deployment_id']}"
+        scheme = "https" if ready["url"].startswith("wss") else "http"
+        admin = f"{scheme}{ready['url'].removeprefix('wss').removeprefix('ws')}"
+        self.admin = admin.removesuffix("/v1") + "/sim"
+        return self.url
+
+    def stop(self) -> None:
+        """End it in order; safe to call twice."""
+        process = self._process
+        if process is not None and process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._held.close()
+
+    def _open_log(self) -> IO[bytes]:
+        if self._log_path is None:
+            return tempfile.TemporaryFile()
+        try:
+            return self._log_path.open("w+b")
+        except OSError as error:
+            raise ConfigError(f"{self._log_path} can't be written: {error.strerror}") from error
+
+    def _await_ready(
+        self, process: "subprocess.Popen[bytes]", log: IO[bytes], deadline: float
+    ) -> dict[str, Any]:
+        while True:
+            ended = process.poll() is not None
+            told = os.pread(log.fileno(), 65_536, 0).decode(errors="replace")
+            for line in told.splitlines(keepends=True):
+                if line.startswith("{") and line.endswith("\n"):
+                    found: dict[str, Any] = orjson.loads(line)
+                    return found
+            if ended:
+                why = told.strip().removeprefix("error: ")
+                raise ConfigError(f"the simulator did not start: {why or 'it gave no reason'}")
+            if time.monotonic() > deadline:
+                raise ConfigError(
+                    "the simulator did not start in time"
+                    + (f": {told.strip()}" if told.strip() else "")
+                )
+            time.sleep(0.02)

@@ -1,7 +1,7 @@
 """The state's own small behaviour."""
 
 from harness.simulator.settings import DeploymentSettings
-from harness.simulator.truth.state import Conversation, Deployment
+from harness.simulator.truth import Conversation, Deployment
 
 
 def test_a_conversation_is_open_until_the_customers_leg_ends() -> None:

@@ -11,7 +11,7 @@ from processes import harness
 from harness.simulator.behaviour.bots import Bot
 from harness.simulator.dialogue import read_dialogue, read_distribution
 from harness.simulator.settings import LIFELIKE, AgentSettings, BotSettings
-from harness.simulator.truth.truth import Questions
+from harness.simulator.truth import Questions
 
 FIFTY = read_distribution("50ms", "x")
 FAST = BotSettings(time=read_distribution("10ms", "x"))

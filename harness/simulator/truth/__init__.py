@@ -1,1 +1,0 @@
-"""What really happened, for tests and reports to be held to."""
