@@ -347,11 +347,13 @@ def watch_run(
 
 
 def _goes_on(process: "subprocess.Popen[bytes]") -> bool:
-    try:
-        process.wait(POLL_S)
-    except subprocess.TimeoutExpired:
-        return True
-    return False
+    """Whether it does, after a moment.
+
+    An interrupt within ``Popen.wait`` can leave its lock taken, and every later wait hangs.
+    """
+    time.sleep(POLL_S)
+    with deferred_stops():
+        return process.poll() is None
 
 
 def _newest(out: Path, before: set[Path]) -> Path | None:

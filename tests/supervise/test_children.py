@@ -19,6 +19,7 @@ from harness.supervise.children import (
     end_group,
     free_port,
     inspect_locustfile,
+    watch_run,
 )
 
 pytestmark = pytest.mark.process
@@ -158,3 +159,22 @@ def test_it_ends_with_the_block_or_with_who_started_it(tmp_path: Path) -> None:
     )  # fmt: skip
     with contextlib.suppress(psutil.NoSuchProcess):
         psutil.Process(int(done.stdout)).wait(20)
+
+
+def test_an_interrupt_never_strikes_while_a_process_is_asked_whether_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poll, order = subprocess.Popen.poll, []
+
+    def interrupted(process: "subprocess.Popen[bytes]") -> int | None:
+        first = not order
+        order.append("begun")
+        if first:
+            signal.raise_signal(signal.SIGINT)
+        order.append("whole")
+        return poll(process)
+
+    monkeypatch.setattr(subprocess.Popen, "poll", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        watch_run([sys.executable, "-c", "import time; time.sleep(60)"], tmp_path, look=bool)
+    assert order[:2] == ["begun", "whole"]
