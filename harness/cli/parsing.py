@@ -12,6 +12,7 @@ import re
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -235,9 +236,11 @@ def sentence(error: click.UsageError) -> str:
     """What was expected, without click's capitals and full stop."""
     command = error.ctx.command_path if error.ctx is not None else "harness"
     if isinstance(error, click.NoSuchOption):
-        return f"{command} has no option {error.option_name}{_meant(error.possibilities)}"
+        meant = _meant(error.option_name, error.possibilities)
+        return f"{command} has no option {error.option_name}{meant}"
     if isinstance(error, click.exceptions.NoSuchCommand):
-        return f"there is no command {error.command_name!r}{_meant(error.possibilities)}"
+        meant = _meant(error.command_name, error.possibilities)
+        return f"there is no command {error.command_name!r}{meant}"
     if isinstance(error, click.MissingParameter) and error.param is not None:
         return f"{command}: expected {_what(error.param, error.ctx)}"
     if isinstance(error, click.BadParameter) and error.param is not None:
@@ -270,8 +273,10 @@ def _in_usage(param: click.Argument, ctx: click.Context) -> str:
     return word if param.required else f"[{word}]"
 
 
-def _meant(possibilities: Sequence[str] | None) -> str:
-    meant = [name for name in possibilities or () if name != "--help"]
+def _meant(typed: str, possibilities: Sequence[str] | None) -> str:
+    """The names so like what was typed that it can be a slip."""
+    names = [name for name in possibilities or () if name != "--help"]
+    meant = get_close_matches(typed, names, cutoff=0.7)
     return f"; did you mean {' or '.join(meant)}?" if meant else ""
 
 

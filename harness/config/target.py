@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from harness.config.run_config import ENVIRONMENT
+from harness.config.run_config import ENVIRONMENT, SIMULATOR_NAME
 from harness.errors import ConfigError
 from harness.units import rate_per_s
 
@@ -365,8 +365,10 @@ def read_targets(file: Path) -> dict[str, Terms]:
 
 def _terms(name: str, table: Any, file: Path) -> Terms:
     place = f"{file}: [targets.{name}]"
-    if not re.fullmatch(r"[A-Za-z][\w-]*", name) or name == "sim":
-        raise ConfigError(f"{place}: a name is a letter with letters, digits, - and _, and not sim")
+    if not re.fullmatch(r"[A-Za-z][\w-]*", name):
+        raise ConfigError(f"{place}: a name is a letter with letters, digits, - and _")
+    if name in ("sim", SIMULATOR_NAME):
+        raise ConfigError(f"{place}: this name is that of the embedded simulator; choose another")
     if not isinstance(table, dict):
         raise ConfigError(f"{place}: expected a table")
     for key, value in table.items():

@@ -56,13 +56,15 @@ def with_unit(value: float | None, unit: str | None) -> str:
 
 
 def percent_text(share: float | None) -> str:
-    """0.0123 → ``1.2 %``; what is not zero never reads ``0 %``."""
+    """0.0123 → ``1.2 %``; what is not zero, or not all, never reads ``0 %`` or ``100 %``."""
     if share is None:
         return UNKNOWN
     percent = share * 100
     if 0 < abs(percent) < 0.01:
         return "< 0.01 %" if percent > 0 else "> -0.01 %"
-    digits = 0 if abs(percent) >= 99.995 else 1 if abs(percent) >= 1 else 2
+    if 99.99 < percent < 100:
+        return "> 99.99 %"
+    digits = 0 if abs(percent) >= 100 else 1 if 1 <= abs(percent) < 99.95 else 2
     return f"{percent:.{digits}f} %" if percent else "0 %"
 
 
@@ -178,9 +180,13 @@ def objective_margin(objective: Judged) -> str:
     share = objective.margin
     if share is None or objective.verdict == "NO_DATA":  # what can't be decided spares nothing
         return objective.note or UNKNOWN
-    if share < 0:
-        return f"{percent_text(-share)} beyond the limit"
-    spare = f"{percent_text(share)} to spare"
+    far = abs(share)
+    if far > 1:  # a percentage in thousands says nothing
+        spare = f"{1 + far:,.{0 if far > 9 else 1}f} times the limit"
+    elif share < 0:
+        spare = f"{percent_text(far)} beyond the limit"
+    else:
+        spare = f"{percent_text(far)} to spare"
     if objective.within_chance and objective.verdict == "PASS":
         return f"{spare}; {chance_text(objective.more_samples)}"
     return spare

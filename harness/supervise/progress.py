@@ -162,8 +162,8 @@ class Progress:
             f"{self.clock}  {self.stage}  in session {now:,}"
             f"  opened {self.total('sessions', 'opened'):,}"
             f"  cleared {self.total('sessions', 'cleared'):,}  left over {left:,}"
-            f"  errors {self.errors:,}  reply p95 {milliseconds(reply_ms)} ms"
-            f"  lag p99 {milliseconds(self.lag_ms)} ms"
+            f"  errors {self.errors:,}{_time('reply p95', reply_ms)}"
+            f"{_time('lag p99', self.lag_ms)}"
         )
 
     def view(self) -> RenderableType:
@@ -185,7 +185,7 @@ class Progress:
         arrivals = Text(
             f"arrivals: due {self.arrivals.get('due', 0):,} · late {self.arrivals.get('late', 0):,}"
             f" · dropped {self.arrivals.get('dropped', 0):,}    errors {self.errors:,}"
-            f"    generator lag p99 {milliseconds(self.lag_ms)} ms",
+            f"{_time('  generator lag p99', self.lag_ms)}",
             style="dim",
         )
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
@@ -281,6 +281,11 @@ class Display:
         if progress.phase and (due or progress.phase != self._said_phase):
             self._said_at, self._said_phase = time.monotonic(), progress.phase
             self._console.print(progress.line(), soft_wrap=True, highlight=False)
+
+
+def _time(name: str, value_ms: float | None) -> str:
+    """A figure of the line; nothing where nothing was measured yet."""
+    return "" if value_ms is None else f"  {name} {milliseconds(value_ms)} ms"
 
 
 def _merged(rows: list[bytes]) -> dict[str, "Histogram"]:

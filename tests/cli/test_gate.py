@@ -29,7 +29,7 @@ def test_it_says_figure_and_margin(
     assert main(["gate", str(run_dir), "--slo", slo(tmp_path, "reply p95 < 1ms")]) == 3
     shown = capsys.readouterr().out
     assert "FAIL" in shown
-    assert "beyond the limit" in shown
+    assert "1,596 times the limit" in shown
     assert (run_dir / "run.json").read_bytes() == before
 
 

@@ -44,6 +44,8 @@ def test_options_are_not_abbreviated_and_the_like_is_suggested(
     ):
         assert cli.main(words) == ExitCode.USAGE
         assert f"did you mean {meant}?" in capsys.readouterr().err
+    assert cli.main(["bogus"]) == ExitCode.USAGE
+    assert "did you mean" not in capsys.readouterr().err  # guest is not like it
 
 
 def test_what_is_missing_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:

@@ -108,7 +108,8 @@ def test_a_proxys_login_comes_from_the_environment(
         (f'[targets.t]\nurl = "{URL}"\napproval = 5\n', "approval: expected a text"),
         (f'[targets.t]\nurl = "{URL}"\nauto_join = "yes"\n', "auto_join: expected true or false"),
         (f'[targets.t]\nurl = "{URL}"\nconnections_per_minute = true\n', "expected a whole"),
-        (f'[targets.sim]\nurl = "{URL}"\n', "not sim"),
+        (f'[targets.sim]\nurl = "{URL}"\n', "the embedded simulator"),
+        (f'[targets.simulator]\nurl = "{URL}"\n', "the embedded simulator"),
     ],
 )
 def test_mistakes_are_placed(tmp_path: Path, text: str, why: str) -> None:

@@ -214,6 +214,12 @@ def test_objectives_say_how_far_from_the_limit() -> None:
         "25.0 % to spare",
     )
     assert wording.objective_margin(missed) == "50.0 % beyond the limit"
+    for share, text in ((-99, "100 times the limit"), (-1.5, "2.5 times the limit")):
+        assert wording.objective_margin(missed.model_copy(update={"margin": share})) == text
+    for share, text in ((1, "100 %"), (0.9999, "99.99 %"), (0.99999, "> 99.99 %")):
+        assert wording.objective_margin(met.model_copy(update={"margin": share})) == (
+            f"{text} to spare"
+        )
     assert wording.objective_figure(unknown) == wording.objective_margin(unknown) == UNKNOWN
 
 

@@ -15,11 +15,14 @@ from harness.supervise.progress import Display, Progress, Tail, shown
 MS = 1_000_000
 
 
-def write(directory: Path, worker: str, *, phase: str, occupancy: int) -> None:
+def write(
+    directory: Path, worker: str, *, phase: str, occupancy: int, replies: bool = True
+) -> None:
     writer = IntervalWriter(directory, worker, started_ns=10**18)
     recorder = Recorder()
-    recorder.add(Sample("reply", 0, 0, 40 * MS, 40 * MS))
-    recorder.add(Sample("reply", 0, 0, 0, 0, Outcome.LOST))
+    if replies:
+        recorder.add(Sample("reply", 0, 0, 40 * MS, 40 * MS))
+        recorder.add(Sample("reply", 0, 0, 0, 0, Outcome.LOST))
     writer.write(
         recorder.take(),
         ended_ns=10**18 + 10**9,
@@ -53,6 +56,18 @@ def test_processes_are_added_up(tmp_path: Path) -> None:
     assert "2 processes" in captured.get()
     assert "10 of 14 cleared, 3 to go" in captured.get()
     assert "reply" in captured.get()
+
+
+def test_what_was_not_measured_yet_is_not_in_the_line(tmp_path: Path) -> None:
+    write(tmp_path, "a", phase="running", occupancy=1, replies=False)
+    progress = Progress(tmp_path, run_time_s=60)
+    progress.refresh()
+    console = Console(width=100)
+    with console.capture() as captured:
+        console.print(progress.view())
+    for text in (progress.line(), captured.get()):
+        assert "errors 0" in text
+        assert " ms" not in text.replace("p50 ms", "").replace("p95 ms", "").replace("max ms", "")
 
 
 def test_a_line_that_is_being_written_is_read_when_it_is_whole(tmp_path: Path) -> None:
