@@ -67,7 +67,7 @@ def too_many_workers(workers: int) -> str:
         return ""
     return (
         f"{workers:,} workers are more than one master can lead ({MOST_WORKERS}): make several "
-        "runs side by side, each with its share of the rate"
+        "runs side by side, each with its share of the rate (harness report --merge makes them one)"
     )
 
 

@@ -18,7 +18,7 @@ from harness.cli.parsing import (
     reports_option,
     take_run,
 )
-from harness.errors import ExitCode
+from harness.errors import ConfigError, ExitCode
 from harness.platform_api.conversations import observe, where_allowed
 from harness.reconcile.audit import Audit, audit, audit_block, end_figures, show_audit
 from harness.reconcile.platform import (
@@ -31,6 +31,7 @@ from harness.reconcile.platform import (
     span_of,
     target_of,
 )
+from harness.rundir.layout import RunDirectory
 from harness.streams import open_console
 from harness.units import seconds
 
@@ -43,6 +44,9 @@ def run(args: Namespace) -> int:
     """Ask, compare, tell."""
     given_s = None if args.deadline is None else seconds(args.deadline, "--deadline")
     directory = take_run(args)
+    if parts := RunDirectory(directory).parts():
+        told = ", ".join(str(part) for part in parts)
+        raise ConfigError(f"the run {directory.name} was merged: audit each of its parts: {told}")
     learned = learned_of(directory)
     lag_s = max(learned.analytics_ends_s or 0.0, learned.analytics_shows_s or 0.0)
     deadline_s = max(DEADLINE_S, LAGS * lag_s) if given_s is None else given_s

@@ -21,7 +21,7 @@ import click
 from click.shell_completion import CompletionItem, shell_complete
 
 from harness.errors import ConfigError, HarnessError
-from harness.rundir.layout import REPORTS
+from harness.rundir.layout import REPORTS, RunDirectory
 
 __all__ = ["Command", "Commands", "Namespace", "argument", "option", "section", "sentence"]
 
@@ -352,6 +352,24 @@ def take_runs(args: Namespace, names: Sequence[str]) -> list[Path]:
             f"{more}: harness leftovers --all"
         )
     return directories
+
+
+def with_parts(directories: Sequence[Path]) -> list[Path]:
+    """The same, where merged runs give way to their parts. Raises ConfigError for one that is gone.
+
+    A session has its row in the ledger of a part.
+    """
+    found: dict[Path, None] = {}
+    for directory in directories:
+        parts = RunDirectory(directory).parts()
+        for part in parts:
+            if not part.is_dir():
+                raise ConfigError(f"{directory}: a run that it was merged from is gone: {part}")
+        if parts:
+            told = ", ".join(str(part) for part in parts)
+            _tell(f"run {directory.name} was merged from {told}")
+        found |= dict.fromkeys(parts or [directory])
+    return list(found)
 
 
 def _make_end(directory: Path) -> None:

@@ -1,19 +1,30 @@
 """Make the reports of a run again from its directory: a page (report.html), a summary for a pull
 request or chat (summary.md), one test case per objective for CI (junit.xml), and the run over time
 (intervals.csv). A run that crashed gives a partial report that says so.
+
+--merge makes one run of several that went on side by side, each with its share of the load: every
+figure is counted from what all of them measured, and judged anew. The exit code is the verdict's.
 """
 
 from pathlib import Path
 
 from harness.cli.parsing import Command, Namespace, argument, option, reports_option, take_run
 from harness.errors import ConfigError, ExitCode
-from harness.ledger.runs import resolve_going_on
+from harness.ledger.runs import resolve_going_on, resolve_run
 from harness.report.terminal import show_summary
+from harness.rundir.layout import sweep_command
 from harness.streams import open_console
 
 
 def run(args: Namespace) -> int:
     """Make them and print where they are."""
+    if args.merge:
+        if args.live or args.only:
+            raise ConfigError("--merge goes with neither --live nor --only")
+        return _merge([resolve_run(name, args.reports) for name in args.runs], args.reports)
+    if len(args.runs) > 1:
+        raise ConfigError("name one run, or give --merge to make one of them")
+    (args.run,) = args.runs
     if args.live:
         if args.only:
             raise ConfigError("--live and --only do not go together")
@@ -30,6 +41,17 @@ def run(args: Namespace) -> int:
     return ExitCode.PASS
 
 
+def _merge(runs: list[Path], reports: Path) -> int:
+    from harness.judge.merging import merge_runs
+    from harness.report.outputs import write_reports
+
+    directory, record = merge_runs(runs, reports)
+    page, *_ = write_reports(directory)
+    sweep = sweep_command(directory)
+    show_summary(record, open_console(), report=str(page), sweep=sweep)
+    return int(record["exit_code"])
+
+
 def _live(run_dir: Path) -> int:
     from harness.report.outputs import write_live_report
 
@@ -43,7 +65,10 @@ def _live(run_dir: Path) -> int:
 COMMAND = Command(
     run,
     [
-        argument("RUN", "a run's directory, its id, or 'latest'"),
+        argument("runs RUN", "a run's directory, its id, or 'latest'", many=True),
+        option(
+            "--merge", "make one run of these, in a directory of its own; they stay as they are"
+        ),
         option(
             "--live",
             "report on a running test: prints a summary and writes live.html; 'latest' is the "
@@ -58,5 +83,6 @@ COMMAND = Command(
         "  harness report reports/20261122-140501-launch\n"
         "  harness report latest --only markdown,junit\n"
         "  harness report --live latest        (of the run that is going on now)\n"
+        "  harness report --merge reports-a/20261122-140501-ab12 reports-b/20261122-140503-cd34\n"
     ),
 )

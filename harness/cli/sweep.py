@@ -13,6 +13,7 @@ from harness.cli.parsing import (
     place_options,
     reports_option,
     take_runs,
+    with_parts,
 )
 from harness.errors import ConfigError, ExitCode
 from harness.guest.settings import read_sign_ins
@@ -38,7 +39,7 @@ def run(args: Namespace) -> int:
     if per_second <= 0:
         raise ConfigError("--rate: expected more than zero")
     sign_ins = () if args.sign_ins is None else read_sign_ins(args.sign_ins)
-    directories = take_runs(args, args.runs)
+    directories = with_parts(take_runs(args, args.runs))
     refuse_while_running(directories, force=args.force)
     if not args.dry_run:
         for directory in directories:

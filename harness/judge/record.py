@@ -104,8 +104,25 @@ def objectives_of(texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*defaults, *own]))
 
 
-def build_record(directory: Path, *, incomplete: str = "", live: bool = False) -> dict[str, Any]:
+def judged_by(start: Mapping[str, Any]) -> list[Objective]:
+    """The objectives of a run, by what its start says."""
+    texts = start.get("objectives", ())
+    return [
+        replace(parse_objective(text, KNOWN), by_default=text not in texts)
+        for text in objectives_of(texts)
+    ]
+
+
+def build_record(
+    directory: Path,
+    *,
+    incomplete: str = "",
+    live: bool = False,
+    at_end: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """The record of a run from its files; ``incomplete`` says why it ended early, if it did.
+
+    ``at_end``: the account of its sessions when it ended, where ledgers may have been swept since.
 
     ``live``: of a run that is going on. Then it says how the run stands by now; sessions whose
     process is at work are in session and no leftovers.
@@ -132,7 +149,7 @@ def build_record(directory: Path, *, incomplete: str = "", live: bool = False) -
         "complete": not incomplete and not account.workers_lost and not live,
         "workload": _workload(start),
         **_times(start, intervals),
-        "sessions": sessions_block(account),
+        "sessions": at_end or sessions_block(account),
         "funnel": _funnel(account, measured),
         "operations": operations_of(measured),
         "warm_up": _warm_up(start, measured),
@@ -173,11 +190,7 @@ def build_record(directory: Path, *, incomplete: str = "", live: bool = False) -
         record["sessions"]["in_session"] = in_session
     if record["complete"]:
         record["little"] = check_little(intervals, record["duration_s"])
-    texts = start.get("objectives", ())
-    objectives = [
-        replace(parse_objective(text, KNOWN), by_default=text not in texts)
-        for text in objectives_of(texts)
-    ]
+    objectives = judged_by(start)
     load = (
         []
         if live

@@ -379,12 +379,8 @@ def write_shares(
     write_json(RunDirectory(directory).shares, {"changes": changes, "gone": gone})
 
 
-def lost_arrivals(directory: Path, intervals: Sequence[Interval]) -> dict[str, int]:
-    """What to add to the counts ``due`` and ``dropped`` for workers that are gone.
-
-    An arrival of theirs that is in no interval as started or dropped was never started, as far as
-    anybody can know. Raises ConfigError when the file can't be read.
-    """
+def gone_workers(directory: Path) -> dict[str, int]:
+    """How many arrivals were to be started by each worker that is gone. Raises ConfigError."""
     path = RunDirectory(directory).shares
     if not path.exists():
         return {}
@@ -392,6 +388,18 @@ def lost_arrivals(directory: Path, intervals: Sequence[Interval]) -> dict[str, i
         gone: dict[str, int] = orjson.loads(path.read_bytes())["gone"]
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise ConfigError(f"{path}: can't be read: {error}") from error
+    return gone
+
+
+def lost_arrivals(directory: Path, intervals: Sequence[Interval]) -> dict[str, int]:
+    """What to add to the counts ``due`` and ``dropped`` for workers that are gone.
+
+    An arrival of theirs that is in no interval as started or dropped was never started, as far as
+    anybody can know. Raises ConfigError when the file can't be read.
+    """
+    gone = gone_workers(directory)
+    if not gone:
+        return {}
     due, done = Counter[str](), Counter[str]()
     for interval in intervals:
         arrivals = interval.arrivals

@@ -62,7 +62,11 @@ QUESTION_ENDS = (
 SHOWN_ELSEWHERE = {
     *("started", "run_id", "objectives", "target", "deployment_id", "locustfile", "host", "seed"),
     *("disk", "versions", "options", "foreseen", "overridden", "refused_messages"),
-    *("name", "schedule"),  # the headline has the name; "Arrivals" says what the schedule is
+    *(
+        "name",
+        "schedule",
+        "merged_from",
+    ),  # the headline has the name; "Arrivals" says what the schedule is
 }
 """Of how a run was made: what has a row of its own, or a place of its own."""
 WITHIN_LIMIT = f"valid up to {MOST_LATE:.0%}"
@@ -525,6 +529,9 @@ def notices(record: RunRecord) -> list[str]:
     for one in record.how.overridden:
         rule, reason, said = (one.get(key, UNKNOWN) for key in ("rule", "reason", "said"))
         found.append(f"The guard's rule “{rule}” was overridden ({reason}). It said: {said}.")
+    if record.how.merged_from:
+        runs = ", ".join(record.how.merged_from)
+        found.append(f"Several runs that went on side by side were made one: {runs}.")
     found += [f"Warned before the run: {sentence}." for sentence in record.how.foreseen]
     if refused := record.how.refused_messages:
         kinds = ", ".join(f"{count_text(many)} {why}" for why, many in sorted(refused.items()))

@@ -120,8 +120,14 @@ class RunDirectory:
         return self.path / f"ledger-{worker}.sqlite"
 
     def ledgers(self) -> list[Path]:
-        """Those of all processes."""
-        return sorted(self.path.glob(self.ledger("*").name))
+        """Those of all processes; a merged run has those that lie in its parts."""
+        found = sorted(self.path.glob(self.ledger("*").name))
+        return [path.resolve() if path.is_symlink() else path for path in found]
+
+    def parts(self) -> list[Path]:
+        """The runs that this one was merged from; none where it is a run of its own."""
+        found = self.path.glob(self.ledger("*").name)
+        return sorted({path.resolve().parent for path in found if path.is_symlink()})
 
     def intervals(self, worker: str) -> Path:
         """What one process has counted, an interval a line."""
@@ -157,7 +163,8 @@ def folders_with_guests(reports: Path) -> set[Path]:
     """All directories in a folder, at any depth, in which a ledger or a list of workers lies."""
     files = RunDirectory(reports)
     marks = (files.ledger("*").name, files.workers.name)
-    return {path.parent for mark in marks for path in reports.rglob(mark)}
+    found = (path for mark in marks for path in reports.rglob(mark))
+    return {path.parent for path in found if not path.is_symlink()}  # not of a merged run
 
 
 def preflight_stamp(reports: Path, target: str) -> Path:
@@ -277,6 +284,8 @@ ENDED_FOR_DISK = "stopped_for_disk"
 ENDED_BY_SEARCH = "stopped_by_search"
 ABORTED = "aborted"
 """Keys that say why a run was ended before its time."""
+MERGED_FROM = "merged_from"
+"""Key that names the runs that a merged one was made from."""
 
 
 def begin_run(directory: Path, **how: Any) -> None:

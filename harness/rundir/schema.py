@@ -318,6 +318,8 @@ class How(Part):
     sign_ins: str | None = None
     """the file that guests were signed in from"""
     approval: str | None = None
+    merged_from: list[str] = Field(default_factory=list)
+    """the runs that went on side by side and were made one"""
     locustfile: str | None = None
     arrivals: str | None = None
     schedule: dict[str, Any] | None = None
