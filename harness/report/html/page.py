@@ -93,10 +93,11 @@ class Items:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """Something to copy."""
+    """Something to copy. Commands ``wraps``: none of them is to be cut off."""
 
     kind: ClassVar[str] = "code"
     text: str
+    wraps: bool = False
 
 
 @dataclass(frozen=True, slots=True)

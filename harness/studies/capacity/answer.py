@@ -38,7 +38,7 @@ from harness.studies.capacity.holding import Judged
 from harness.studies.capacity.level import Level
 from harness.studies.capacity.models import FEWEST_LEVELS, fit_queue, fit_scalability
 from harness.studies.capacity.search import Answer, Raised
-from harness.units import duration_text
+from harness.units import duration_text, figure_text
 
 PAGE = "capacity.html"
 LOWEST, HIGHEST = 0.1, 6.0
@@ -197,12 +197,12 @@ ASSUMES = (
 AT_OTHER_HOURS = "What the service carries at other hours, or in spells longer than the search."
 
 
-def could_not_tell(found: Answer, levels: Levels) -> list[str]:
+def could_not_tell(by: Raised, found: Answer, levels: Levels) -> list[str]:
     """What a search leaves open, and what may be done about it."""
     told = [f"{doubt[0].upper()}{doubt[1:]}." for doubt in found.doubts]
     told += [
-        f"Level {number} {level['note']}."
-        for number, level in enumerate(levels, 1)
+        f"The level of {figure_text(by.shown(by.load_of(level)))} {by.unit} {level['note']}."
+        for level in levels
         if level.get("note")
     ]
     if found.confidence is not None and not any(level.get("again") for level in levels):
@@ -223,7 +223,7 @@ def as_dict(
         "found": str(found.found),
         "answer": found.text(by.unit, by.shown(1.0)),
         "assumes": list(ASSUMES),
-        "could_not_tell": could_not_tell(found, levels),
+        "could_not_tell": could_not_tell(by, found, levels),
         "low": by.shown(found.low),
         "high": None if found.high == inf else by.shown(found.high),
         "centre": None if found.centre is None else by.shown(found.centre),
@@ -308,7 +308,7 @@ def capacity_page(found: Mapping[str, Any]) -> Page:
     return Page(
         title=f"Capacity: {headline}",
         kicker="Capacity search",
-        about=str(found["directory"]),
+        about=Path(str(found["directory"])).name,
         tone="pass" if found["found"] in ("knee", "at least") else "no_data",
         headline=headline,
         why=_why(found, by),

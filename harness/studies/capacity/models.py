@@ -145,14 +145,14 @@ def _doubts(law: Scalability, n: Floats, residuals: Floats) -> Iterator[str]:
         yield f"only {n.size} levels; at least {FEWEST_LEVELS} are needed"
     worst = float(np.abs(residuals).max())
     if worst > LARGE_RESIDUAL:
-        at = n[int(np.abs(residuals).argmax())]
-        yield f"at {at:g} the law is off by {worst:.0%}: the service does not follow it"
+        at = f"{n[int(np.abs(residuals).argmax())]:.3g} in session"
+        yield f"at {at} the law is off by {worst:.0%}: the service does not follow it"
     if n.max() < 4 * n.min():
         yield "the levels are too close together; the largest should be 4 times the least"
     peak = law.peak_concurrency
     if isfinite(peak) and peak > n.max():
         yield (
-            f"the peak at {peak:.4g} lies above the highest level measured ({n.max():g}): "
+            f"the peak at {peak:.4g} lies above the highest level measured ({n.max():.4g}): "
             "it is extrapolated"
         )
     if law.errors is not None and law.kappa > 0:
@@ -273,7 +273,7 @@ def _queue_doubts(
     worst = max(residuals, key=abs)
     if abs(worst) > QUEUE_LARGE_RESIDUAL:
         at = rates[list(residuals).index(worst)]
-        yield f"at {at:.4g} a second it is off by {worst:+.0%}: no such queue describes it"
+        yield f"at {at:.3g} a second it is off by {abs(worst):.0%}: no such queue describes it"
     if max(rates) * fit.service_s / fit.servers < 0.6:
         yield "no level came near what the workers can do, so their number is a guess"
 

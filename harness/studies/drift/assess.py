@@ -241,7 +241,7 @@ def _told(finding: Finding) -> str:
         at = duration_text(round(step.at_s - finding.watched.at_s[0]))
         before, after = (f"{level:.4g}{unit and ' ' + unit}" for level in (step.before, step.after))
         return f"{finding.name} went from {before} to {after} at once, {at} into the run"
-    change = found.change or 0.0
+    change = found.of_start(found.change or 0.0)
     amount = f"{change:+.1%}" if found.relative else f"{change:+.4g}"
     told = f"{finding.name} {amount} over {duration_text(found.span_s)}"
     if finding.limit_in_s is not None:

@@ -226,12 +226,12 @@ def _table(findings: Sequence[Finding]) -> Section:
         found, unit = one.trend, one.watched.unit
         rows.append(
             (
-                one.name,
+                NAMED.get(one.name, one.name),
                 WHOSE[one.side],
                 pill(str(found.verdict), TONES[found.verdict]),
                 with_unit(start, unit),
                 with_unit(end, unit),
-                _amount(one, found.change),
+                _change(one),
                 _between(one),
                 duration_text(found.cut_s),
                 _limit(one),
@@ -245,7 +245,7 @@ def _table(findings: Sequence[Finding]) -> Section:
             Column(name, number=True, wide=name == "Warm-up")
             for name in ("From", "To", "Change", "Interval", "Warm-up")
         ),
-        Column("Limit"),
+        Column("Limit", number=True),
     ]
     return Section(
         heading="As a table",
@@ -316,9 +316,12 @@ def _why(report: DriftReport) -> str:
         if _is(one, Drift.IMPROVING):
             parts.append(f"For the better: {_news(one)}")
     many = sum(_is(one, Drift.UNDECIDED) for one in report.findings)
-    many += leak is not None and leak.verdict is Drift.UNDECIDED
-    if many and not parts:
-        parts.append(f"Nothing was found that drifts, but {_of(many)} can't be called flat yet.")
+    open_yet = [_of(many)] if many else []
+    if leak is not None and leak.verdict is Drift.UNDECIDED:
+        open_yet.append("the share of sessions left behind")
+    if open_yet and not parts:
+        which = " and ".join(open_yet)
+        parts.append(f"Nothing was found that drifts, but {which} can't be called flat yet.")
     if not parts:
         parts.append("No figure grew, slowed down or leaked by as much as would matter.")
     longer = [one.trend.longer_s for one in report.findings if one.trend.longer_s is not None]
@@ -362,13 +365,21 @@ def _ends(finding: Finding) -> tuple[float | None, float | None]:
     return start, end
 
 
+def _change(finding: Finding) -> str:
+    """The change between the two ends as they are shown."""
+    start, end = _ends(finding)
+    if finding.trend.relative or start is None or end is None:
+        return _amount(finding, finding.trend.change)
+    return _amount(finding, end - start)
+
+
 def _amount(finding: Finding, value: float | None) -> str:
     if value is None:
         return "—"
     if finding.trend.relative:
-        return f"{value:+.1%}".replace("%", " %")
+        return f"{finding.trend.of_start(value):+.1%}".replace("%", " %")
     unit = finding.watched.unit
-    return ("+" if value > 0 else "") + with_unit(float(f"{value:.2g}"), unit)
+    return ("+" if value > 0 else "") + with_unit(float(f"{value:.3g}"), unit)
 
 
 def _between(finding: Finding) -> str:
@@ -383,7 +394,7 @@ def _news(finding: Finding) -> str:
     if found.step is not None:
         return f"{title_of(finding.name)}: {_at_once(finding)}"
     start, end = (with_unit(value, finding.watched.unit) for value in _ends(finding))
-    change, before = _amount(finding, found.change), duration_text(round(found.span_s))
+    change, before = _change(finding), duration_text(round(found.span_s))
     operation, _, figure = finding.name.rpartition(" ")
     often = {"p50": "Half of the", "p95": "One in twenty"}.get(figure)
     if operation in OPERATIONS and often:
@@ -425,7 +436,7 @@ def _sentence(finding: Finding) -> str:
         return told[0].upper() + told[1:]
     start, end = (with_unit(value, finding.watched.unit) for value in _ends(finding))
     if found.verdict in (Drift.DRIFTING, Drift.IMPROVING):
-        amount = _amount(finding, found.change)
+        amount = _change(finding)
         span = duration_text(round(found.span_s))
         return f"From {start} to {end} in {span} ({amount}).{_at_this_pace(finding)}"
     if found.verdict is Drift.FLAT:
@@ -495,7 +506,7 @@ def show_drift(report: DriftReport, console: Console) -> None:
             finding.name,
             str(finding.side),
             Text(str(found.verdict), style=STYLES[found.verdict]),
-            _amount(finding, found.change),
+            _change(finding),
             _between(finding),
             _remark(found),
         )

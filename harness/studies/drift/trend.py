@@ -117,6 +117,11 @@ class Trend:
             return self.step.after < self.step.before
         return self.change is not None and self.change < 0
 
+    def of_start(self, change: float) -> float:
+        """A share of ``level``, as a share of where the line begins (if that is above zero)."""
+        whole = self.change if self.relative and self.change is not None else 0.0
+        return change / (1 - whole) if whole < 1 else change
+
     def limit_reached_in_s(self, limit: float) -> tuple[float, float] | None:
         """Earliest and latest time from the end of the span at which ``limit`` is reached.
 

@@ -66,10 +66,10 @@ IN_CLUSTER = "or in a cluster: IMAGE is built from harness/deploy/Dockerfile"
 
 
 def _commands(plan: LaunchPlan) -> str:
-    lines = [f"{run.command}   # {_purpose(run)}" for run in plan.runs]
-    lines += [f"{plan.worker}   # {ON_EACH}"] if plan.worker else []
-    lines += [f"{plan.deploy}   # {IN_CLUSTER}"] if plan.deploy else []
-    return "\n".join(lines)
+    told = [(_purpose(run), run.command) for run in plan.runs]
+    told += [(ON_EACH, plan.worker)] if plan.worker else []
+    told += [(IN_CLUSTER, plan.deploy)] if plan.deploy else []
+    return "\n\n".join(f"# {what}\n{command}" for what, command in told)
 
 
 def _purpose(run: PlannedRun) -> str:
@@ -201,7 +201,7 @@ def write_plan_page(
             heading="Runs to make",
             lede="In this order; each ends with a verdict and a report of its own. All play the "
             "locustfile below.",
-            blocks=[Code(_commands(plan))],
+            blocks=[Code(_commands(plan), wraps=True)],
         ),
         Section(heading="As a locustfile", blocks=[Code(locustfile)]),
         Section(heading="What this assumes", blocks=[Items(plan.assumptions)]),
@@ -216,7 +216,9 @@ def write_plan_page(
             tone=_tone(plan),
             headline=_headline(plan),
             why=_why(wanted, plan),
-            notices=(*plan.obstacles, *plan.warnings),
+            notices=[
+                f"{told[:1].upper()}{told[1:]}." for told in (*plan.obstacles, *plan.warnings)
+            ],
             tiles=_tiles(wanted, plan),
             sections=sections,
             foot="Agents by Erlang C, or Erlang A where guests give up; guests in session by "
@@ -261,7 +263,8 @@ def _tiles(wanted: Wanted, plan: LaunchPlan) -> list[Tile]:
     within = f"{agents.answered_within:.0%} answered within {duration_text(wanted.answer_within_s)}"
     if plan.headroom is None:
         nights = "-" if plan.nights is None else f"{plan.nights}"
-        fourth = Tile(figure=nights, name="nights of testing", bad=plan.nights is None)
+        name = "night of testing" if plan.nights == 1 else "nights of testing"
+        fourth = Tile(figure=nights, name=name, bad=plan.nights is None)
     else:
         fourth = Tile(figure=f"{plan.headroom:+.0%}", name="headroom", bad=plan.headroom < 0)
     return [
@@ -273,7 +276,10 @@ def _tiles(wanted: Wanted, plan: LaunchPlan) -> list[Tile]:
             note=within if agents.places else agents.model,
         ),
         fourth,
-        Tile(figure=f"{plan.machines:,}", name="generator machines"),
+        Tile(
+            figure=f"{plan.machines:,}",
+            name="generator machine" if plan.machines == 1 else "generator machines",
+        ),
         Tile(
             figure=f"{plan.leftover_agent_hours_per_1000_chats:,.3g} h",
             name="agents' hours lost per 1,000 chats to leftovers",

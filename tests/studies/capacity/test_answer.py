@@ -64,7 +64,7 @@ def test_one_form_says_the_answer_and_what_is_open() -> None:
     levels = [{**LEVEL, "rate_per_s": 20.0, "note": "was still getting better"}]
     sure = as_dict(Raised.RATE, answer(), levels, wanted=None, directory="d")
     assert (sure["answer"], sure["confidence"]) == ("1,200 to 1,320 guests/min (95 %)", 0.95)
-    assert "Level 1 was still getting better." in sure["could_not_tell"]
+    assert "The level of 1,200 guests/min was still getting better." in sure["could_not_tell"]
     assert any("no level has been held again" in text for text in sure["could_not_tell"])
     moved = answer(found=Found.CHANGED, centre=None, doubts=(CHANGED,))
     open_ = as_dict(Raised.RATE, moved, levels, wanted=None, directory="d")

@@ -1,6 +1,7 @@
 """The page of a soak: the answer first, in words; every figure drawn and in a table."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from harness.errors import ConfigError
 from harness.report.html import page
 from harness.studies.drift.assess import DriftReport, Side, Watched, assess
 from harness.studies.drift.page import assumptions, drift_page, title_of, write_drift_page
+from harness.studies.drift.trend import Drift, Trend
 
 AT = tuple(np.linspace(0, 8 * 3600.0, 240))
 
@@ -67,6 +69,29 @@ def test_the_answer_comes_first_and_in_words() -> None:
 )
 def test_every_answer_has_its_headline(how: dict[str, float], words: str) -> None:
     assert headline(soak(**how)) == words  # type: ignore[arg-type]
+
+
+def test_a_change_is_what_lies_between_the_two_figures_shown() -> None:
+    slower = watched("reply p50", Side.SERVICE, 0.5, unit="ms")
+    assert "(+50." in render("r", assess([slower]))  # 200 ms to 300 ms
+    report = soak()
+    slopes = {"change": -1.3, "low": -2.3, "high": -0.36, "slope_per_h": -1.3, "level": -0.25}
+    below = Trend(verdict=Drift.FLAT, relative=False, span_s=3600.0, points=90, **slopes)
+    lag = replace(report.findings[0].watched, values=(0.0,) * len(AT), limit=None)
+    found = replace(report.findings[0], watched=lag, trend=below)
+    html = render("r", replace(report, findings=(found,)))  # the line ends below what can be
+    assert "1.05 ms" in html
+    assert "-1.05 ms" in html
+    assert "-1.30 ms" not in html
+
+
+def test_the_sentence_counts_as_the_tiles_do() -> None:
+    short = AT[:15]
+    item = Watched(
+        name="memory", side=Side.HARNESS, at_s=short, values=(5.0, 6.0) * 7 + (9.0,), unit="MB"
+    )
+    html = render("r", assess([item], sessions=50, leftovers=0, duration_s=short[-1]))
+    assert "one figure and the share of sessions left behind can&#39;t be called flat yet" in html
 
 
 def test_a_harness_that_drifts_puts_the_rest_in_doubt() -> None:

@@ -35,5 +35,18 @@ def test_the_answer_comes_first(
     assert "x &lt; 1" in html
     assert "http://" not in html
     assert "e+0" not in html
-    for sentence in (*plan.obstacles, *plan.warnings, *plan.assumptions, *plan.unknown):
+    for sentence in (*plan.assumptions, *plan.unknown):
         assert sentence in html
+    for sentence in (*plan.obstacles, *plan.warnings):
+        assert f"<li>{sentence[0].upper()}{sentence[1:]}.</li>" in html
+
+
+def test_each_command_follows_what_it_is_for_and_none_is_cut_off(tmp_path: Path) -> None:
+    plan = plan_launch(LAUNCH)
+    html = write_plan_page(tmp_path, LAUNCH, plan, [], locustfile="x").read_text()
+    commands = html[html.index('<pre tabindex="0" class="wraps">') :].partition("</pre>")[0]
+    for run in plan.runs:
+        assert f"# {run.why}" in commands
+        assert f"\n{run.command}" in commands
+    assert "generator machine<" in html
+    assert "generator machines<" not in html
