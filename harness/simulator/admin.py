@@ -81,7 +81,7 @@ def start_anew(service: "Service") -> None:
         for session in deployment.sessions.values():
             session.ended = SessionEnd.REPLACED  # what is still under way for it comes to nothing
         deployment.sessions.clear()
-        deployment.connect_times.clear()
+        deployment.connect_times = None
         deployment.signed_in.clear()
     service.conversations.clear()
     service.past.clear()

@@ -104,14 +104,19 @@ DEFAULT = Dialogue(
 )
 
 
-def read_dialogue(path: Path) -> Dialogue:
-    """The dialogue of a file; raises ConfigError naming the file and the key."""
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file's tables; raises ConfigError naming the file."""
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: can't be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML ({error})") from None
+
+
+def read_dialogue(path: Path) -> Dialogue:
+    """The dialogue of a file; raises ConfigError naming the file and the key."""
+    found = read_toml(path)
     unknown = set(found) - {"greeting", "fallback", "answer"}
     if unknown:
         raise ConfigError(f"{path}: {sorted(unknown)[0]!r} is not a key of a dialogue")

@@ -8,7 +8,6 @@ permissions, and has a rate limit.
 import binascii
 import hmac
 from base64 import b64decode, urlsafe_b64decode, urlsafe_b64encode
-from collections import deque
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -125,13 +124,6 @@ def _oauth_error(status: int, error: str, text: str) -> web.Response:
     return json_response({"error": error, "description": text, "error_description": text}, status)
 
 
-def _rate(service: "Service", key: str, limit: int) -> float:
-    if not limit:
-        return 0.0
-    times = service.api_calls.setdefault(key, deque())
-    return over(times, limit, window_s=60, now=service.now())
-
-
 async def token(service: "Service", request: web.Request) -> web.Response:
     """POST /oauth/token."""
     try:
@@ -145,9 +137,9 @@ async def token(service: "Service", request: web.Request) -> web.Response:
     client = next((one for one in service.settings.clients if (one.id, one.secret) == given), None)
     if client is None:
         return _oauth_error(401, "invalid_client", "client authentication failed")
-    wait = _rate(service, f"token:{client.id}", service.limits.token_requests_per_minute)
-    if wait:
-        return too_many(wait)
+    limit, calls = service.limits.token_requests_per_minute, service.api_calls[client.id]
+    if wait_s := over(calls, "sign_ins", limit, 60, service.now()):
+        return too_many(wait_s)
     value = service.ids.hex() + service.ids.hex()
     service.api_tokens[value] = (client, service.now() + client.token_life_s)
     if len(service.api_tokens) > KEEP_TOKENS:
@@ -177,9 +169,9 @@ def refused(
     if known is None or known[1] <= service.now():
         return api_error(401, "bad.credentials", "Invalid login credentials.")
     client: ApiClient = known[0]
-    wait = _rate(service, f"api:{client.id}", service.limits.api_requests_per_minute)
-    if wait:
-        return too_many(wait)
+    limit, calls = service.limits.api_requests_per_minute, service.api_calls[client.id]
+    if wait_s := over(calls, "calls", limit, 60, service.now()):
+        return too_many(wait_s)
     struck = fault(service)
     if struck is not None:
         return struck

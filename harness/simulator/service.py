@@ -20,6 +20,7 @@ from harness.simulator.guest_api.connection import Connection
 from harness.simulator.rest import Signer
 from harness.simulator.settings import ApiClient, FaultPlan, Settings
 from harness.simulator.truth import (
+    ApiCalls,
     Attachment,
     Conversation,
     Conversations,
@@ -109,7 +110,7 @@ class Service:
         self.by_serial: dict[int, Session] = {}
         self.signer = Signer(self.ids.hex())
         self.api_tokens: OrderedDict[str, tuple[ApiClient, float]] = OrderedDict()
-        self.api_calls: dict[str, deque[float]] = {}
+        self.api_calls = {client.id: ApiCalls() for client in settings.clients}
         self.threading_s = settings.knobs.threading_s
         self.revoked: OrderedDict[str, None] = OrderedDict()
         self.uploaded_bytes = 0

@@ -21,14 +21,31 @@ a table ``{"probability": 0.1, "nth": [3], "every": 10, "at": "clear", "seconds"
 import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from random import Random
 from time import monotonic
+from typing import Literal, TypeVar
 
 from harness.errors import ConfigError
 from harness.simulator.dialogue import DEFAULT, Dialogue, Distribution, Rehearsal
 from harness.units import seconds
+
+Number = TypeVar("Number", int, float)
+MOST = 2**53
+
+
+def number(
+    kind: type[Number], where: str, value: object, low: float = 0, high: float = MOST
+) -> Number:
+    """A number within bounds; ``int`` for a whole one. Raises ConfigError naming ``where``."""
+    with suppress(ValueError):
+        if not isinstance(value, bool) and low <= (read := kind(str(value))) <= high:
+            return read
+    what = "whole number" if kind is int else "number"
+    bounds = f"from {low} on" if high == MOST else f"from {low} to {high}"
+    raise ConfigError(f"{where}: expected a {what} {bounds}, got {value!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,30 +85,18 @@ OFF = Limits(
 )
 
 
-def read_limits(base: str, changes: dict[str, str]) -> Limits:
-    """``documented`` or ``off``, then single limits by name. Raises ConfigError."""
-    if base not in ("documented", "off"):
-        raise ConfigError(f"limits: expected documented or off, got {base!r}")
-    limits = DOCUMENTED if base == "documented" else OFF
-    names = [field.name for field in fields(Limits)]
-    for name, text in changes.items():
-        if name not in names:
-            raise ConfigError(f"limit {name!r} is not known; there are: {', '.join(names)}")
-        try:
-            value = int(str(text))
-        except ValueError:
-            value = -1
-        if value < 0:
-            raise ConfigError(f"limit {name}: expected a whole number, 0 for none, got {text!r}")
-        limits = replace(limits, **{name: value})
-    return limits
+def over(holder: object, name: str, limit: int, window_s: float, now: float) -> float:
+    """Counts one event in a sliding window; 0.0 if within the limit, or if that is 0.
 
-
-def over(times: deque[float], limit: int, *, window_s: float, now: float) -> float:
-    """Counts one event in a sliding window; 0.0 if within the limit.
-
-    Otherwise seconds until there is room again (the refused event does not count).
+    Otherwise seconds until there is room again (the refused event does not count). The times are
+    the attribute ``name`` of ``holder``: thousands never need theirs, so None stands for none yet.
     """
+    if not limit:
+        return 0.0
+    times: deque[float] | None = getattr(holder, name)
+    if times is None:
+        times = deque()
+        setattr(holder, name, times)
     while times and times[0] <= now - window_s:
         times.popleft()
     if len(times) < limit:
@@ -114,8 +119,8 @@ class DeploymentSettings:
     allowed_domains: tuple[str, ...] = ()
     auto_start: bool = True
     conversation_clear: bool = True
-    disconnect: str = "off"
-    """What a guest is told when the other side ends it: ``off``, ``send`` or ``read_only``."""
+    disconnect: Literal["off", "send", "read_only"] = "off"
+    """What a guest is told when the other side ends it."""
     typing: bool = True
     session_duration_s: float = 259_200.0
     authentication: bool = False
@@ -127,12 +132,15 @@ class DeploymentSettings:
     """The division that its conversations belong to, for clients that may see only some."""
 
 
+Purpose = Literal["customer", "external"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Knobs:
     """Answers to what is unknown about the service. Durations in seconds."""
 
     clear_order: str = "echo,cleared,closed"
-    clear_echo_type: str = "message"
+    clear_echo_type: Literal["message", "response"] = "message"
     close_after_clear: int = 0
     """Close code that the server itself sends after Clear; 0: it leaves closing to the client."""
     close_after_clear_s: float = 0.1
@@ -142,8 +150,8 @@ class Knobs:
     """From a change until the details query shows it."""
     search_lag_s: float = 0.0
     """From the start of a conversation until the search by attributes finds it."""
-    search_fields: str = "documented"
-    """What the search by attributes takes: ``documented`` fields only, or ``any``."""
+    search_fields: Literal["documented", "any"] = "documented"
+    """What the search by attributes takes."""
     search_span_s: float = 86_400.0
     search_page: int = 50
     most_results: int = 100_000
@@ -151,11 +159,11 @@ class Knobs:
     longest_interval_s: float = 2_678_400.0
     """Of a details query with a filter."""
     unfiltered_interval_s: float = 604_800.0
-    purpose_in_analytics: str = "customer"
-    purpose_in_conversation: str = "customer"
-    purpose_in_search: str = "customer"
-    """What the guest's participant is called there: ``customer`` or ``external``."""
-    direct_view: str = "shown"
+    purpose_in_analytics: Purpose = "customer"
+    purpose_in_conversation: Purpose = "customer"
+    purpose_in_search: Purpose = "customer"
+    """What the guest's participant is called there."""
+    direct_view: Literal["shown", "missing"] = "shown"
     """``missing``: GET of a single conversation gives 404 to everybody."""
     direct_times: bool = False
     """Whether a message conversation has startTime and endTime at its top."""
@@ -165,25 +173,25 @@ class Knobs:
     """Each so many-th conversation belongs to a division of its own; 0: none does."""
     other_media: int = 0
     """Interactions of other media in each queue and flow: observed where no filter asks for one."""
-    configure_limit_code: int = 429
+    configure_limit_code: Literal[429, 4029] = 429
     """``errorCode`` of a configureSession over its rate: 429 as seen live, or 4029."""
-    strangers: str = "403"
+    strangers: Literal["403", "401", "silence", "allowed"] = "403"
     """Anonymous guests who speak where sign-in is on: a refusal (``403``, ``401``), ``silence``,
     or ``allowed``."""
-    connection_rate_reply: int = 429
-    malformed_reply: str = "gateway"
-    unknown_deployment_reply: str = "http"
-    session_expired_type: str = "message"
-    error_class: str = "string"
+    connection_rate_reply: Literal[429, 403] = 429
+    malformed_reply: Literal["gateway", "error", "silence"] = "gateway"
+    unknown_deployment_reply: Literal["http", "in_band"] = "http"
+    session_expired_type: Literal["message", "response"] = "message"
+    error_class: Literal["string", "Error"] = "string"
     """Class of errors: ``string`` as seen in live frames, or ``Error`` as in the schema."""
-    closed_reason_field: str = "reason"
+    closed_reason_field: Literal["reason", "reasonCode"] = "reason"
     closed_connection_code: int = 0
     """Close code the server itself sends after any ConnectionClosedEvent; 0: none."""
-    generate_url_error_form: str = "response"
+    generate_url_error_form: Literal["response", "message"] = "response"
     upload_failure_code: int = 200
-    typing_field: str = "duration"
-    message_id_form: str = "any"
-    """Which form of a message id the Platform API takes: ``hex`` (body.id), ``uuid`` or ``any``."""
+    typing_field: Literal["duration", "durationMs"] = "duration"
+    message_id_form: Literal["any", "hex", "uuid"] = "any"
+    """Which form of a message id the Platform API takes; ``hex`` is that of body.id."""
     attribute_prefix: str = ""
     """What stands before a guest's custom attribute in the participant's data."""
     journey_shown: bool = True
@@ -221,7 +229,7 @@ class BotSettings:
     more_after_s: float = 60.0
     memory_sessions: int = 0
     """Beyond so many open sessions an answer takes longer in proportion; 0: never."""
-    greets: str = "join"
+    greets: Literal["join", "text", "either", "off"] = "join"
     """When it greets: on each ``join``, before its answer to the first ``text``, at whichever of
     the two comes first (``either``), or never (``off``)."""
     greeting_time: Distribution | None = None
@@ -345,6 +353,8 @@ class Known:
     does: str
     seconds: float | None = None
     at: str | None = None
+    of_frames: bool = False
+    """Whether it touches outgoing frames: looked for at each of them."""
 
 
 FAULTS: dict[str, Known] = {
@@ -366,17 +376,25 @@ FAULTS: dict[str, Known] = {
     "no_connection_closed": Known("Clear is answered without ConnectionClosedEvent"),
     "late_connection_closed": Known("ConnectionClosedEvent after Clear comes late", seconds=1),
     "late_reply": Known("a bot's reply arrives after SessionClearedEvent", seconds=0.05),
-    "drop_frame": Known("a frame is lost"),
-    "duplicate_frame": Known("a frame is sent twice"),
-    "reorder_frame": Known("a frame is held back until after the next one", seconds=0.2),
-    "delay_frame": Known("a frame is held back", seconds=0.2),
-    "no_class": Known("a frame comes without class, code and type, as from the gateway"),
-    "invalid_json": Known("a frame is cut off in the middle of its JSON"),
-    "unknown_class": Known("a frame of an unknown class precedes the real one"),
-    "wrong_types": Known("a frame's code, body and tracingId have the wrong types"),
-    "oversized_frame": Known("a frame of a megabyte precedes the real one"),
-    "unasked_clear": Known("a SessionClearedEvent that nobody asked for precedes a frame"),
-    "foreign_error": Known("an error with a tracingId of nobody here precedes a frame (code)"),
+    "drop_frame": Known("a frame is lost", of_frames=True),
+    "duplicate_frame": Known("a frame is sent twice", of_frames=True),
+    "reorder_frame": Known(
+        "a frame is held back until after the next one", seconds=0.2, of_frames=True
+    ),
+    "delay_frame": Known("a frame is held back", seconds=0.2, of_frames=True),
+    "no_class": Known(
+        "a frame comes without class, code and type, as from the gateway", of_frames=True
+    ),
+    "invalid_json": Known("a frame is cut off in the middle of its JSON", of_frames=True),
+    "unknown_class": Known("a frame of an unknown class precedes the real one", of_frames=True),
+    "wrong_types": Known("a frame's code, body and tracingId have the wrong types", of_frames=True),
+    "oversized_frame": Known("a frame of a megabyte precedes the real one", of_frames=True),
+    "unasked_clear": Known(
+        "a SessionClearedEvent that nobody asked for precedes a frame", of_frames=True
+    ),
+    "foreign_error": Known(
+        "an error with a tracingId of nobody here precedes a frame (code)", of_frames=True
+    ),
     "early_error": Known(
         "an error without a tracingId (code) comes so long before a SessionResponse", seconds=0.05
     ),
@@ -397,21 +415,7 @@ FAULTS: dict[str, Known] = {
     ),
 }
 
-FRAME_FAULTS = frozenset(
-    {
-        "drop_frame",
-        "duplicate_frame",
-        "reorder_frame",
-        "delay_frame",
-        "no_class",
-        "invalid_json",
-        "unknown_class",
-        "wrong_types",
-        "oversized_frame",
-        "unasked_clear",
-        "foreign_error",
-    }
-)
+FRAME_FAULTS = frozenset(name for name, known in FAULTS.items() if known.of_frames)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -518,17 +522,18 @@ def read_fault(name: str, value: object) -> Fault:
     unknown = set(options) - OPTIONS
     if unknown:
         raise ConfigError(f"fault {name}: {sorted(unknown)[0]!r} is not an option of a fault")
+    where = f"fault {name}"
     return Fault(
         name=name,
-        probability=_probability(name, options.get("probability", 0.0)),
-        nth=frozenset(_count(name, "nth", n) for n in _as_list(options.get("nth", ()))),
-        every=_count(name, "every", options["every"]) if "every" in options else 0,
-        seconds=seconds(str(options.get("seconds", known.seconds or 0)), f"fault {name}: seconds"),
+        probability=number(float, f"{where}: probability", options.get("probability", 0.0), 0, 1),
+        nth=frozenset(number(int, f"{where}: nth", n, 1) for n in _as_list(options.get("nth", ()))),
+        every=number(int, f"{where}: every", options["every"], 1) if "every" in options else 0,
+        seconds=seconds(str(options.get("seconds", known.seconds or 0)), f"{where}: seconds"),
         at=_one_of(name, "at", options.get("at", known.at), (*STEPS, None)),
         how=_one_of(name, "how", options.get("how", "fin"), HOWS) or "fin",
         when=_one_of(name, "when", options.get("when", "after"), WHENS) or "after",
-        code=_count(name, "code", options.get("code", 5000)),
-        from_s=seconds(str(options.get("from", 0)), f"fault {name}: from"),
+        code=number(int, f"{where}: code", options.get("code", 5000), 1),
+        from_s=seconds(str(options.get("from", 0)), f"{where}: from"),
     )
 
 
@@ -551,26 +556,6 @@ def _written(name: str, text: str) -> dict[str, object]:
 
 def _as_list(value: object) -> list[object]:
     return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _probability(name: str, value: object) -> float:
-    try:
-        number = float(value) if not isinstance(value, bool) else -1.0  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        number = -1.0
-    if not 0 <= number <= 1:
-        raise ConfigError(f"fault {name}: expected a probability from 0 to 1, got {value!r}")
-    return number
-
-
-def _count(name: str, key: str, value: object) -> int:
-    try:
-        number = int(str(value))
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise ConfigError(f"fault {name}: {key} expected a whole number from 1 on, got {value!r}")
-    return number
 
 
 def _one_of(name: str, key: str, value: object, allowed: tuple[str | None, ...]) -> str | None:

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from harness.simulator.service import Service
     from harness.simulator.settings import DeploymentSettings
 
-    pass
-
 
 KINDS = ("text", "choice", "join")
 
@@ -287,6 +285,14 @@ class Truth:
         histogram.add(delay_s)
 
 
+@dataclass(slots=True)
+class ApiCalls:
+    """When an OAuth client has called, and when it has signed in, of late (epoch seconds)."""
+
+    calls: deque[float] | None = None
+    sign_ins: deque[float] | None = None
+
+
 class SessionEnd(StrEnum):
     """How a session ended."""
 
@@ -299,10 +305,8 @@ class SessionEnd(StrEnum):
 class Leg(StrEnum):
     """State of a conversation's participant, in the Platform API's words."""
 
-    ALERTING = "alerting"
     CONNECTED = "connected"
     DISCONNECTED = "disconnected"
-    TERMINATED = "terminated"
 
 
 @dataclass(slots=True)
@@ -362,6 +366,12 @@ class Conversation:
         ends = [one.end for one in self.participants]
         return None if None in ends else max(end for end in ends if end is not None)
 
+    def leave(self, now: float, disconnect_type: str, *purposes: str) -> None:
+        """The legs of these purposes end, where they have not yet."""
+        for one in self.participants:
+            if one.purpose in purposes and one.state is not Leg.DISCONNECTED:
+                one.state, one.end, one.disconnect_type = Leg.DISCONNECTED, now, disconnect_type
+
 
 @dataclass(slots=True)
 class Attachment:
@@ -417,8 +427,7 @@ class Deployment:
 
     settings: "DeploymentSettings"
     sessions: dict[str, Session] = field(default_factory=dict)
-    connections: int = 0
-    connect_times: deque[float] = field(default_factory=deque)
+    connect_times: deque[float] | None = None
     signed_in: OrderedDict[str, str] = field(default_factory=OrderedDict)
     """Token → subject of those that were authenticated once: they can't go back to anonymous."""
 
@@ -504,11 +513,7 @@ class Conversations:
             return
         now = self._service.now()
         conversation.end = now
-        for participant in conversation.participants:
-            if participant.state is not Leg.DISCONNECTED and participant.purpose != "agent":
-                participant.state = Leg.DISCONNECTED
-                participant.end = now
-                participant.disconnect_type = disconnect_type
+        conversation.leave(now, disconnect_type, "customer", "workflow", "acd")
         for tally in conversation.tallies:
             tally.conversations_ended += 1
         self._service.agents.guest_left(conversation)

@@ -9,7 +9,8 @@ import re
 from hashlib import md5
 
 from harness.simulator.dialogue import Dialogue, Turn
-from harness.simulator.settings import AgentSettings, BotSettings, Knobs, read_limits
+from harness.simulator.options import read_limits
+from harness.simulator.settings import AgentSettings, BotSettings, Knobs
 
 VARYING = (
     (re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+"), "<jwt>"),

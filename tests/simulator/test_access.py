@@ -2,7 +2,8 @@
 
 import pytest
 
-from harness.simulator.settings import ApiClient, read_limits
+from harness.simulator.options import read_limits
+from harness.simulator.settings import ApiClient
 
 NOBODY = "/conversations/00000000-0000-4000-8000-000000000000"
 

@@ -1,13 +1,14 @@
 """Limits by name, and the sliding window that holds them."""
 
-from collections import deque
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import ConfigError
-from harness.simulator.settings import DOCUMENTED, OFF, over, read_limits
+from harness.simulator.options import read_limits
+from harness.simulator.settings import DOCUMENTED, OFF, over
 
 
 def test_documented_values() -> None:
@@ -48,11 +49,11 @@ def test_nonsense_is_refused(base: str, changes: dict[str, str]) -> None:
 def test_no_window_ever_holds_more_than_the_limit(
     gaps: list[float], limit: int, window: float
 ) -> None:
-    times: deque[float] = deque()
+    holder = SimpleNamespace(times=None)
     now, taken = 0.0, []
     for gap in gaps:
         now += gap
-        wait = over(times, limit, window_s=window, now=now)
+        wait = over(holder, "times", limit, window, now)
         if wait == 0:
             taken.append(now)
         else:

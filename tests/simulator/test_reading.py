@@ -1,10 +1,18 @@
 """Filling settings by the types of their fields."""
 
+from typing import Literal, get_args, get_origin, get_type_hints
+
 import pytest
 
 from harness.errors import ConfigError
-from harness.simulator.options import CHOICES, fill, whole
-from harness.simulator.settings import ApiClient, DeploymentSettings, Knobs
+from harness.simulator.options import fill
+from harness.simulator.settings import (
+    ApiClient,
+    BotSettings,
+    DeploymentSettings,
+    Knobs,
+    number,
+)
 
 
 def test_each_type_is_read_from_text_and_from_toml() -> None:
@@ -59,12 +67,20 @@ def test_fields_may_be_left_out() -> None:
         fill(Knobs(), {"compress": True}, "knob", leave=("compress",))
 
 
-def test_every_choice_is_of_a_knob_and_holds_its_default() -> None:
-    for name, choices in CHOICES.items():
-        assert getattr(Knobs(), name) in choices
+@pytest.mark.parametrize("settings", [Knobs(), BotSettings(), DeploymentSettings(id="d")])
+def test_every_choice_holds_its_default_and_takes_no_other(settings) -> None:
+    hints = get_type_hints(type(settings))
+    choices = {name: get_args(kind) for name, kind in hints.items() if get_origin(kind) is Literal}
+    assert choices
+    for name, allowed in choices.items():
+        assert getattr(settings, name) in allowed
+        for one in allowed:
+            assert getattr(fill(settings, {name: str(one)}, "x"), name) == one
+        with pytest.raises(ConfigError, match=rf"^x: {name} is one of {allowed[0]}, "):
+            fill(settings, {name: "nonsense"}, "x")
 
 
 def test_bounds() -> None:
-    assert whole("--port", "80", 0, 65535) == 80
+    assert number(int, "--port", "80", 0, 65535) == 80
     with pytest.raises(ConfigError, match="from 0 to 65535"):
-        whole("--port", "65536", 0, 65535)
+        number(int, "--port", "65536", 0, 65535)

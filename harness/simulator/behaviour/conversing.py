@@ -8,19 +8,13 @@ leftovers visibly occupy agents.
 
 from collections import deque
 from collections.abc import Mapping
+from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from harness.simulator import frames
 from harness.simulator.settings import over
-from harness.simulator.truth import Conversation, Question, Session
-
-if TYPE_CHECKING:
-    from harness.simulator.service import Service
-from random import Random
-from typing import TYPE_CHECKING
-
-from harness.simulator.truth import Leg, Participant
+from harness.simulator.truth import Conversation, Participant, Question, Session
 
 if TYPE_CHECKING:
     from harness.simulator.service import Service
@@ -134,11 +128,8 @@ def typing(service: "Service", session: Session, duration_ms: int = 5000) -> Non
     if session.ended is not None or conversation is None:
         return
     limit = service.limits.typings_per_conversation_per_minute
-    if limit:
-        if conversation.typing_times is None:
-            conversation.typing_times = deque()
-        if over(conversation.typing_times, limit, window_s=60, now=service.now()):
-            return
+    if over(conversation, "typing_times", limit, 60, service.now()):
+        return
     number, at = service.head(conversation)
     head = {"id": number, "channel": {"time": at, "type": "Private", "from": {}}}
     body = frames.typing(head, duration_ms, service.knobs.typing_field)
@@ -209,9 +200,7 @@ class Agents:
         now = service.now()
         conversation.waiting = True
         conversation.called_by = service.question
-        for one in conversation.participants:
-            if one.purpose == "workflow" and one.state is Leg.CONNECTED:
-                one.state, one.end, one.disconnect_type = Leg.DISCONNECTED, now, "transfer"
+        conversation.leave(now, "transfer", "workflow")
         conversation.participants.append(Participant(service.ids.uuid(), "acd", now))
         service.note(session, "queued")
         self.waiting.append((session, conversation))
@@ -229,9 +218,7 @@ class Agents:
             conversation.waiting = False
             conversation.agent = f"Agent {number + 1}"
             conversation.agent_number = number
-            for one in conversation.participants:
-                if one.purpose == "acd" and one.state is Leg.CONNECTED:
-                    one.state, one.end, one.disconnect_type = Leg.DISCONNECTED, now, "transfer"
+            conversation.leave(now, "transfer", "acd")
             conversation.participants.append(
                 Participant(service.ids.uuid(), "agent", now, name=conversation.agent)
             )
@@ -291,10 +278,7 @@ class Agents:
             return
         conversation.agent_number = conversation.agent = None
         conversation.agent_texts = 0
-        now = self._service.now()
-        for one in conversation.participants:
-            if one.purpose == "agent" and one.state is not Leg.DISCONNECTED:
-                one.state, one.end, one.disconnect_type = Leg.DISCONNECTED, now, "peer"
+        conversation.leave(self._service.now(), "peer", "agent")
         self._busy[number] -= 1
         self._assign()
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from harness.simulator import frames
+from harness.simulator.guest_api.connection import Refused
 from harness.simulator.guest_api.sessions import BLOCKED_EXTENSIONS, session_for
 from harness.simulator.truth import Attachment, Session
 
@@ -21,49 +22,48 @@ FORBIDDEN_IN_NAMES = frozenset('/\\:*?"<>|\x00')
 
 def announce(connection: "Connection", request: dict[str, Any], tracing_id: str | None) -> None:
     """onAttachment: an address to upload to, or GenerateUrlError."""
-    session = session_for(connection, request, tracing_id)
-    if session is None:
-        return
+    session = session_for(connection, request)
     service = connection.service
     given = request.get("attachmentId")
     attachment_id = given if isinstance(given, str) and given else service.ids.uuid()
     name, kind, size = (request.get(key) for key in ("fileName", "fileType", "fileSize"))
     for key, value in (("fileName", name), ("fileType", kind), ("fileSize", size)):
         if value is None:
-            connection.refuse(4020, f"Missing parameter: {key}", tracing_id)
-            return
+            raise Refused(4020, f"Missing parameter: {key}")
     if not isinstance(name, str) or not isinstance(kind, str) or type(size) is not int:
-        connection.refuse(400, "Request failed.", tracing_id)
-        return
+        raise Refused(400)
     refusal = _objection(connection, session, name, size)
     if refusal is not None:
         _url_error(connection, attachment_id, *refusal, tracing_id)
         return
-    attachment = Attachment(
-        attachment_id,
-        name,
-        kind,
-        size,
-        md5=_text(request.get("fileMd5")),
-        signature=service.ids.hex(),
-    )
-    attachment.expires = service.now() + URL_LIFE_S
+    md5 = request.get("fileMd5")
+    attachment = Attachment(attachment_id, name, kind, size, signature=service.ids.hex())
+    attachment.md5 = md5 if isinstance(md5, str) else None
     if session.attachments is None:
         session.attachments = {}
     session.attachments[attachment_id] = attachment
+    _send_address(connection, session, attachment, "upload", tracing_id)
+
+
+def _send_address(
+    connection: "Connection",
+    session: Session,
+    attachment: Attachment,
+    verb: str,
+    tracing_id: str | None,
+) -> None:
+    """PresignedUrlResponse; empty headers tell a download's from an upload's."""
+    attachment.expires = connection.service.now() + URL_LIFE_S
+    tag = {"x-amz-tagging": f"attachmentId={attachment.id}"}
     body = {
-        "attachmentId": attachment_id,
-        "headers": {"x-amz-tagging": f"attachmentId={attachment_id}"},
-        "url": address(connection.base, session, attachment, "upload"),
-        "fileName": name,
-        "fileSize": size,
-        "fileType": kind,
+        "attachmentId": attachment.id,
+        "headers": tag if verb == "upload" else {},
+        "url": address(connection.base, session, attachment, verb),
+        "fileName": attachment.name,
+        "fileSize": attachment.size,
+        "fileType": attachment.type,
     }
     connection.send(frames.response("PresignedUrlResponse", body, tracing_id))
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 def _objection(
@@ -110,66 +110,41 @@ def address(base: str, session: Session, attachment: Attachment, verb: str) -> s
 
 
 def fetch(connection: "Connection", request: dict[str, Any], tracing_id: str | None) -> None:
-    """getAttachment: a fresh download address (empty headers tell it from an upload's)."""
-    session = session_for(connection, request, tracing_id)
-    if session is None:
-        return
-    attachment = _find(connection, session, request.get("attachmentId"), tracing_id)
-    if attachment is None:
-        return
-    attachment.expires = connection.service.now() + URL_LIFE_S
-    body = {
-        "attachmentId": attachment.id,
-        "headers": {},
-        "url": address(connection.base, session, attachment, "download"),
-        "fileName": attachment.name,
-        "fileSize": attachment.size,
-        "fileType": attachment.type,
-    }
-    connection.send(frames.response("PresignedUrlResponse", body, tracing_id))
+    """getAttachment: a fresh download address."""
+    session = session_for(connection, request)
+    attachment = _find(connection, session, request.get("attachmentId"))
+    _send_address(connection, session, attachment, "download", tracing_id)
 
 
 def delete(connection: "Connection", request: dict[str, Any], tracing_id: str | None) -> None:
     """deleteAttachment: only one that has not been sent."""
-    session = session_for(connection, request, tracing_id)
-    if session is None:
-        return
-    wanted = request.get("attachmentId")
-    attachment = (session.attachments or {}).get(wanted) if isinstance(wanted, str) else None
+    session = session_for(connection, request)
+    wanted, kept = request.get("attachmentId"), session.attachments or {}
+    attachment = kept.get(wanted) if isinstance(wanted, str) else None
     if attachment is None or attachment.sent:
-        connection.refuse(4009, "Attachment not found", tracing_id)
-        return
-    assert session.attachments is not None
-    del session.attachments[attachment.id]
+        raise Refused(4009, "Attachment not found")
+    del kept[attachment.id]
     connection.service.uploaded_bytes -= len(attachment.uploaded or b"")
     body = {"attachmentId": attachment.id}
     connection.send(frames.message("AttachmentDeletedResponse", body, tracing_id))
 
 
-def _find(
-    connection: "Connection", session: Session, wanted: object, tracing_id: str | None
-) -> Attachment | None:
-    """An uploaded attachment of the session; None after saying what is wrong with it."""
+def _find(connection: "Connection", session: Session, wanted: object) -> Attachment:
+    """An uploaded attachment of the session. Raises Refused."""
     attachment = (session.attachments or {}).get(wanted) if isinstance(wanted, str) else None
     if attachment is None:
-        connection.refuse(4009, "Attachment not found", tracing_id)
-    elif not attachment.complete and attachment.expires <= connection.service.now():
-        connection.refuse(4008, "Attachment has expired", tracing_id)
-    elif not attachment.complete:
-        connection.refuse(4010, "Attachment has not been uploaded", tracing_id)
-    else:
-        return attachment
-    return None
+        raise Refused(4009, "Attachment not found")
+    if not attachment.complete and attachment.expires <= connection.service.now():
+        raise Refused(4008, "Attachment has expired")
+    if not attachment.complete:
+        raise Refused(4010, "Attachment has not been uploaded")
+    return attachment
 
 
-def attach(
-    connection: "Connection", session: Session, wanted: object, tracing_id: str | None
-) -> dict[str, Any] | None:
-    """Send an uploaded file with a message: its form in the echo; None after refusing."""
+def attach(connection: "Connection", session: Session, wanted: object) -> dict[str, Any]:
+    """Send an uploaded file with a message: its form in the echo. Raises Refused."""
     attachment_id = wanted.get("id") if isinstance(wanted, dict) else None
-    attachment = _find(connection, session, attachment_id, tracing_id)
-    if attachment is None:
-        return None
+    attachment = _find(connection, session, attachment_id)
     attachment.sent = True
     family = attachment.type.partition("/")[0].capitalize()
     return {
@@ -191,11 +166,8 @@ def add_routes(app: web.Application, service: "Service") -> None:
         attachment = (session.attachments or {}).get(request.match_info["id"]) if session else None
         if session is None or attachment is None or attachment.expires <= service.now():
             return None
-        return (
-            (session, attachment)
-            if request.query.get("signature") == attachment.signature
-            else None
-        )
+        signed = request.query.get("signature") == attachment.signature
+        return (session, attachment) if signed else None
 
     async def upload(request: web.Request) -> web.Response:
         found = find(request)

@@ -11,6 +11,7 @@ from aiohttp import web
 from harness.simulator import frames
 from harness.simulator.guest_api import messages as presence
 from harness.simulator.guest_api import sessions
+from harness.simulator.guest_api.connection import Refused
 from harness.simulator.rest import api_error, bearer, json_object, json_response
 from harness.simulator.truth import Deployment, Session, SessionEnd
 
@@ -27,29 +28,22 @@ def configure(connection: "Connection", request: dict[str, Any], tracing_id: str
     """configureAuthenticatedSession: as configureSession, for the subject of the JWT."""
     service = connection.service
     deployment = connection.deployment
-    token = sessions.acceptable_token(connection, request, tracing_id)
-    if token is None:
-        return
+    token = sessions.acceptable_token(connection, request)
     data = request.get("data")
     if not isinstance(data, dict) or data.get("code") is None:
-        connection.refuse(4020, "Missing parameter: data.code", tracing_id)
-        return
+        raise Refused(4020, "Missing parameter: data.code")
     if not deployment.settings.authentication:
-        connection.refuse(403, "Session authentication failed", tracing_id)
-        return
+        raise Refused(403, "Session authentication failed")
     claims = service.signer.claims(data["code"], service.now())
     if claims is None or claims.get("for") != "access" or data["code"] in service.revoked:
-        connection.refuse(401, "User is unauthorized", tracing_id)
-        return
+        raise Refused(401, "User is unauthorized")
     subject: str = claims["sub"]
     session = service.find_session(deployment, token)
     steps_up = session is not None and session.authenticated is None
     if session is not None and session.authenticated not in (None, subject):
-        connection.refuse(403, "Try to authenticate again", tracing_id)
-        return
+        raise Refused(403, "Try to authenticate again")
     if steps_up and not deployment.settings.session_upgrade:
-        connection.refuse(403, "Session authentication failed", tracing_id)
-        return
+        raise Refused(403, "Session authentication failed")
     replaced = _earlier(deployment, subject, session)
     if replaced is not None:
         for one in list(replaced.connections):
@@ -95,8 +89,7 @@ def resume_token(connection: "Connection", request: dict[str, Any], tracing_id: 
     """The schema knows the answer's shape and nothing of its use; configureSession ignores it."""
     session = connection.session
     if session is None or request.get("token") not in (None, session.token):
-        connection.refuse(4007, "session not found error message", tracing_id)
-        return
+        raise Refused(4007, sessions.NOT_FOUND)
     service = connection.service
     exp = int(service.now()) + RESUME_LIFE_S
     value = service.signer.sign({"for": "resume", "session": session.serial, "exp": exp})

@@ -19,6 +19,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING
 
 import orjson
@@ -30,8 +31,6 @@ from harness.simulator import frames
 if TYPE_CHECKING:
     from harness.simulator.service import Service
     from harness.simulator.truth import Deployment, Session
-
-    pass
 
 _SO_TIMESTAMPNS = 35  # not named by the socket module; same number on every Linux we run on
 _TIMESPEC = struct.Struct("@ll")
@@ -159,6 +158,24 @@ def _wrong_types(frame: bytes) -> bytes:
     return orjson.dumps(value)
 
 
+class Refused(Exception):
+    """A request is answered with an error: ``code`` and ``text``.
+
+    With ``wait_s`` it is over a rate: 429, the whole seconds to wait, and ``inner`` as errorCode.
+    """
+
+    def __init__(
+        self,
+        code: int,
+        text: str = "Request failed.",
+        *,
+        wait_s: float | None = None,
+        inner: int = 4029,
+    ) -> None:
+        super().__init__(code, text)
+        self.code, self.text, self.wait_s, self.inner = code, text, wait_s, inner
+
+
 BUFFER_LIMIT = 8 * 1024 * 1024
 """A client that reads so slowly that this many bytes wait for it is cut."""
 
@@ -174,56 +191,35 @@ def cut_transport(transport: asyncio.Transport, how: str) -> None:
         transport.close()
 
 
+@dataclass(slots=True, eq=False)
 class Connection:
     """A connected websocket. ``session`` is None until it has configured one."""
 
-    __slots__ = (
-        "_awaited",
-        "_compress",
-        "_ws",
-        "base",
-        "closing",
-        "deployment",
-        "echo_times",
-        "held",
-        "id",
-        "last_active",
-        "muted",
-        "opened",
-        "request_times",
-        "service",
-        "session",
-        "stamped",
-        "transport",
-    )
+    service: "Service"
+    deployment: "Deployment"
+    _ws: "web.WebSocketResponse[bool]"
+    transport: asyncio.Transport
+    _: KW_ONLY
+    base: str
+    id: str = field(init=False)
+    session: "Session | None" = None
+    opened: float = field(init=False)
+    last_active: float = field(init=False)
+    request_times: deque[float] | None = None
+    echo_times: deque[float] | None = None
+    held: bytes | None = None
+    closing: bool = False
+    muted: bool = False
+    stamped: StampedSocket | None = None
+    _compress: bool = field(init=False)
+    _awaited: set[asyncio.Task[object]] | None = None
 
-    def __init__(
-        self,
-        service: "Service",
-        deployment: "Deployment",
-        ws: "web.WebSocketResponse[bool]",
-        transport: asyncio.Transport,
-        *,
-        base: str,
-    ) -> None:
-        self.base = base
-        self.service = service
-        self.deployment = deployment
-        self.transport = transport
-        self.id = service.ids.hex()[:16]
-        self.session: Session | None = None
-        self.opened = self.last_active = service.now()
-        self.request_times: deque[float] | None = None
-        self.echo_times: deque[float] | None = None
-        self.held: bytes | None = None
-        self.closing = False
-        self.muted = False
-        self.stamped: StampedSocket | None = None
-        if service.settings.stamps:
-            self.stamped = StampedSocket(transport, service.loop)
-        self._ws = ws
-        self._compress = bool(ws.compress)
-        self._awaited: set[asyncio.Task[object]] | None = None
+    def __post_init__(self) -> None:
+        self.id = self.service.ids.hex()[:16]
+        self.opened = self.last_active = self.service.now()
+        self._compress = bool(self._ws.compress)
+        if self.service.settings.stamps:
+            self.stamped = StampedSocket(self.transport, self.service.loop)
 
     def send(self, frame: bytes) -> bool:
         """Send one frame's JSON, with whatever frame faults are on; False if they spoilt it."""
@@ -232,29 +228,20 @@ class Connection:
         self.write(frame)
         return True
 
-    def refuse(self, code: int, text: str, tracing_id: str | None) -> None:
+    def refuse(self, error: Refused, tracing_id: str | None) -> None:
         """Answer a request with an error, in the class that the knob says."""
-        service = self.service
+        service, code, text = self.service, error.code, error.text
         service.truth.count(f"error_{code}")
-        self._mark_refused(code)
-        if service.knobs.error_class == "string":
+        if service.question is not None:
+            service.question.refused = code
+        if error.wait_s is not None:
+            wait_s = max(1, -int(-error.wait_s // 1))
+            self.send(frames.too_many(wait_s, text, tracing_id, code=error.inner))
+        elif service.knobs.error_class == "string":
             self.send(frames.error(code, text, tracing_id))
-            return
-        body = {"name": "Error", "message": text, "errorCode": code, "errorMessage": text}
-        self.send(frames.envelope("response", "Error", body, code=code, tracing_id=tracing_id))
-
-    def refuse_rate(
-        self, wait_s: float, text: str, tracing_id: str | None, *, code: int = 4029
-    ) -> None:
-        """429 with the whole seconds to wait; ``code`` is the errorCode in it."""
-        self.service.truth.count("error_429")
-        self._mark_refused(429)
-        self.send(frames.too_many(max(1, -int(-wait_s // 1)), text, tracing_id, code=code))
-
-    def _mark_refused(self, code: int) -> None:
-        question = self.service.question
-        if question is not None:
-            question.refused = code
+        else:
+            body = {"name": "Error", "message": text, "errorCode": code, "errorMessage": text}
+            self.send(frames.envelope("response", "Error", body, code=code, tracing_id=tracing_id))
 
     def retire(self, reason: str | None = None) -> None:
         """Tell the connection that it no longer belongs to a session."""

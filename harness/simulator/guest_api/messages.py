@@ -13,7 +13,6 @@ The sequence is the vendor's own design for its mobile SDK: echo, SessionCleared
 data wiped, ConnectionClosedEvent to every connection; the conversation ends afterwards.
 """
 
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -21,8 +20,11 @@ from aiohttp import web
 
 from harness.simulator import frames
 from harness.simulator.behaviour.conversing import conversation_of
+from harness.simulator.frames import dashed
 from harness.simulator.guest_api import attachments
+from harness.simulator.guest_api.connection import Refused
 from harness.simulator.guest_api.sessions import (
+    RATE_TOO_HIGH,
     count_misplaced,
     may_speak,
     session_for,
@@ -30,18 +32,11 @@ from harness.simulator.guest_api.sessions import (
 )
 from harness.simulator.rest import api_error, bearer, fault, json_response, too_many
 from harness.simulator.settings import over
-from harness.simulator.truth import Session
+from harness.simulator.truth import Session, SessionEnd
 
 if TYPE_CHECKING:
     from harness.simulator.guest_api.connection import Connection
     from harness.simulator.service import Service
-from typing import TYPE_CHECKING
-
-from harness.simulator.frames import dashed
-from harness.simulator.truth import SessionEnd
-
-if TYPE_CHECKING:
-    from harness.simulator.guest_api.connection import Connection
 
 
 BUTTON_RESPONSES = ("QuickReply", "Button", "DatePicker", "ListPicker", "Form")
@@ -56,30 +51,22 @@ def on_message(connection: "Connection", request: dict[str, Any], tracing_id: st
         or session.expires <= connection.last_active
         or request.get("token") != session.token
     ):  # perhaps not in order: look closer
-        session = session_for(connection, request, tracing_id)
-        if session is None:
-            return
+        session = session_for(connection, request)
     service = connection.service
     limit = service.message_limit
-    if limit:
-        if session.message_times is None:
-            session.message_times = deque()
-        wait = over(session.message_times, limit, window_s=1, now=service.now())
-        if wait:
-            connection.refuse_rate(wait, "Message rate too high for this session", tracing_id)
-            return
+    if limit and (wait_s := over(session, "message_times", limit, 1, service.now())):
+        raise Refused(429, RATE_TOO_HIGH, wait_s=wait_s)
     message = request.get("message")
     if not isinstance(message, dict):
-        connection.refuse(4020, "Missing parameter: message", tracing_id)
-        return
+        raise Refused(4020, "Missing parameter: message")
     if "channel" in request:
         count_misplaced(connection, request["channel"])
     kind = message.get("type", "Text")
-    if service.text_limit and kind != "Event" and kind != "Receipt":
-        wait = over(service.text_times, service.text_limit, window_s=1, now=service.now())
-        if wait:
-            connection.refuse_rate(wait, "Message rate too high", tracing_id)
-            return
+    limit = service.text_limit
+    if limit and kind != "Event" and kind != "Receipt":
+        wait_s = over(service, "text_times", limit, 1, service.now())
+        if wait_s:
+            raise Refused(429, "Message rate too high", wait_s=wait_s)
     if kind == "Text" or kind == "Structured" or kind is None:
         _text(connection, session, message, tracing_id)
     elif kind == "Event":
@@ -87,40 +74,32 @@ def on_message(connection: "Connection", request: dict[str, Any], tracing_id: st
     elif kind == "Receipt":
         service.note(session, "receipt")
     else:
-        connection.refuse(400, "Request failed.", tracing_id)
+        raise Refused(400)
 
 
 def _text(
     connection: "Connection", session: Session, message: dict[str, Any], tracing_id: str | None
 ) -> None:
     service = connection.service
-    if not may_speak(connection, session, tracing_id):
+    if not may_speak(connection, session):
         return
     text = message.get("text")
     if type(text) is not str:
         if text is not None:
-            connection.refuse(400, "Request failed.", tracing_id)
-            return
+            raise Refused(400)
         if not message.get("content"):
-            connection.refuse(4020, "Missing parameter: text", tracing_id)
-            return
+            raise Refused(4020, "Missing parameter: text")
         text = ""
     limit = service.limits.text_bytes
     if len(text) * 4 > limit > 0 and (size := len(text.encode())) > limit:
-        connection.refuse(4011, f"Message length {size} is larger than {limit}", tracing_id)
-        return
+        raise Refused(4011, f"Message length {size} is larger than {limit}")
     own = message.get("metadata")
     if own is not None and not _all_strings(own):
-        connection.refuse(400, "Request failed.", tracing_id)
-        return
+        raise Refused(400)
     content = message.get("content")
-    sent: list[Any] | None = None
-    if content is not None:
-        sent = _content(connection, session, content, tracing_id)
-        if sent is None:
-            return
-    if "channel" in message and not take_attributes(connection, session, message, tracing_id):
-        return
+    sent = None if content is None else _content(connection, session, content)
+    if "channel" in message:
+        take_attributes(connection, session, message)
     conversation = session.conversation
     if conversation is None or conversation.end is not None:
         conversation = conversation_of(service, session)
@@ -154,43 +133,28 @@ def _all_strings(metadata: object) -> bool:
     return isinstance(metadata, dict) and all(isinstance(v, str) for v in metadata.values())
 
 
-def _content(
-    connection: "Connection", session: Session, content: object, tracing_id: str | None
-) -> list[Any] | None:
-    """What the echo shows of a message's content; None after refusing it."""
+def _content(connection: "Connection", session: Session, content: object) -> list[Any]:
+    """What the echo shows of a message's content. Raises Refused."""
     if not isinstance(content, list):
-        connection.refuse(400, "Request failed.", tracing_id)
-        return None
+        raise Refused(400)
     shown = []
     for part in content:
         kind = part.get("contentType") if isinstance(part, dict) else None
         if kind == "Attachment":
-            attached = attachments.attach(connection, session, part.get("attachment"), tracing_id)
-            if attached is None:
-                return None
+            attached = attachments.attach(connection, session, part.get("attachment"))
             shown.append({"contentType": "Attachment", "attachment": attached})
         elif kind == "ButtonResponse":
             button = part.get("buttonResponse")
             if not isinstance(button, dict) or button.get("type") not in BUTTON_RESPONSES:
-                connection.refuse(400, "Request failed.", tracing_id)
-                return None
-            if not _can_be_said(part):
-                connection.refuse(400, "Request failed.", tracing_id)
-                return None
+                raise Refused(400)
+            try:
+                frames.dumps(part)
+            except TypeError:  # nested more deeply than can be written, although it could be read
+                raise Refused(400) from None
             shown.append(part)
         else:
-            connection.refuse(400, "Request failed.", tracing_id)
-            return None
+            raise Refused(400)
     return shown
-
-
-def _can_be_said(part: object) -> bool:
-    """Whether it can be echoed: nesting may be deeper in what is read than in what is written."""
-    try:
-        frames.dumps(part)
-    except TypeError:  # what orjson raises for it
-        return False
-    return True
 
 
 def _meant(text: str, content: object) -> str:
@@ -209,13 +173,8 @@ def echo(connection: "Connection", request: dict[str, Any], tracing_id: str | No
     """
     service = connection.service
     limit = service.limits.health_checks_per_connection_per_minute
-    if limit:
-        if connection.echo_times is None:
-            connection.echo_times = deque()
-        wait = over(connection.echo_times, limit, window_s=60, now=service.now())
-        if wait:
-            connection.refuse_rate(wait, "Too many health checks on this connection", tracing_id)
-            return
+    if wait_s := over(connection, "echo_times", limit, 60, service.now()):
+        raise Refused(429, "Too many health checks on this connection", wait_s=wait_s)
     session = connection.session
     if session is not None and session.ended is None and session.expires <= service.now():
         service.expire(session)
@@ -223,9 +182,7 @@ def echo(connection: "Connection", request: dict[str, Any], tracing_id: str | No
         kind = service.knobs.session_expired_type
         connection.send(frames.envelope(kind, "SessionExpiredEvent", {}, tracing_id=tracing_id))
         return
-    session = session_for(connection, request, tracing_id)
-    if session is None:
-        return
+    session = session_for(connection, request)
     message = request.get("message")
     said = message.get("text") if isinstance(message, dict) else None
     body = {
@@ -248,9 +205,7 @@ MAX_PAGE_SIZE = 100
 
 def give_jwt(connection: "Connection", request: dict[str, Any], tracing_id: str | None) -> None:
     """A token for the REST calls of this session, good for about a minute."""
-    session = session_for(connection, request, tracing_id)
-    if session is None:
-        return
+    session = session_for(connection, request)
     service = connection.service
     exp = int(service.now()) + JWT_LIFE_S
     jwt = service.signer.sign({"for": "guest", "session": session.serial, "exp": exp})
@@ -275,36 +230,25 @@ def add_routes(app: web.Application, service: "Service") -> None:
         if struck is not None:
             return struck
         limit = service.limits.history_per_session_per_minute
-        if limit:
-            if session.history_times is None:
-                session.history_times = deque()
-            wait = over(session.history_times, limit, window_s=60, now=service.now())
-            if wait:
-                return too_many(wait)
+        if wait_s := over(session, "history_times", limit, 60, service.now()):
+            return too_many(wait_s)
         page = _number(request.query.get("pageNumber"), 1)
         size = _number(request.query.get("pageSize"), PAGE_SIZE)
         if page is None or size is None:
             return api_error(400, "invalid.value", "pageNumber and pageSize are whole numbers")
         size = min(size, MAX_PAGE_SIZE)
         newest_first = list(reversed(session.log or ()))
-        total = len(newest_first)
-        if not total:
-            empty = {"entities": [], "pageSize": 0, "pageNumber": 1, "total": 0, "pageCount": 0}
-            return json_response(empty)
-        start = (page - 1) * size
+        total, start = len(newest_first), (page - 1) * size
         body = {
             "entities": [orjson.loads(f)["body"] for f in newest_first[start : start + size]],
-            "pageSize": size,
-            "pageNumber": page,
+            "pageSize": size if total else 0,
+            "pageNumber": page if total else 1,
             "total": total,
             "pageCount": -(-total // size),
         }
         return json_response(body)
 
     app.router.add_get("/api/v2/webmessaging/messages", messages)
-
-
-REFUSED = "Presence events Conversation Clear are not supported"
 
 
 def clear(connection: "Connection", session: Session, tracing_id: str | None) -> None:
@@ -314,13 +258,9 @@ def clear(connection: "Connection", session: Session, tracing_id: str | None) ->
     service.note(session, "clear asked")
     if not session.deployment.settings.conversation_clear or strikes("forbid_clear"):
         service.note(session, "clear refused")
-        connection.refuse(403, REFUSED, tracing_id)
-        return
-    limited = strikes("limit_clear")
-    if limited:
-        text = "Message rate too high for this session"
-        connection.refuse_rate(limited.seconds, text, tracing_id)
-        return
+        raise Refused(403, "Presence events Conversation Clear are not supported")
+    if limited := strikes("limit_clear"):
+        raise Refused(429, RATE_TOO_HIGH, wait_s=limited.seconds)
     if strikes("ignore_clear"):
         service.note(session, "clear ignored (fault)")
         return
@@ -353,15 +293,7 @@ def _carry_out(connection: "Connection", session: Session, tracing_id: str | Non
     if strikes("lose_clear_reply"):
         service.note(session, "clear answer lost (fault)")
         return
-    body = frames.presence(
-        "Inbound",
-        "Clear",
-        {
-            "id": number,
-            "channel": {"time": at, "messageId": dashed(number), "from": {}},
-            "metadata": {"correlationId": service.ids.uuid()},
-        },
-    )
+    body = _presence(service, "Clear", number, at)
     sequence = {
         "echo": frames.envelope(
             knobs.clear_echo_type, "StructuredMessage", body, tracing_id=tracing_id
@@ -401,16 +333,9 @@ def _tell_another(connection: "Connection", proof: bytes) -> None:
 def _late_reply(everyone: "list[Connection]", at: str) -> None:
     """An answer that was under way when the guest cleared."""
     for one in everyone:
-        body = {
-            "text": "One more thing.",
-            "type": "Text",
-            "direction": "Outbound",
-            "id": one.service.ids.hex(),
-            "channel": {"time": at, "type": "Private", "from": {"nickname": "Bot"}},
-            "originatingEntity": "Bot",
-            "metadata": {"correlationId": one.service.ids.uuid()},
-        }
-        one.send(frames.message("StructuredMessage", body))
+        number, correlation = one.service.ids.hex(), one.service.ids.uuid()
+        text, bot = "One more thing.", {"sender": "Bot", "entity": "Bot"}
+        one.send(frames.outbound_text(text, number, at, correlation=correlation, **bot))
 
 
 TYPING_OFF = "Turn on the Feature Toggle or fix the configuration."
@@ -445,12 +370,11 @@ def on_event(
     elif kind in ECHOED:
         say(connection, session, str(kind), tracing_id)
     elif kind is None and _is_typing(message):
-        if session.deployment.settings.typing:
-            connection.service.note(session, "typing")
-        else:
-            connection.refuse(403, TYPING_OFF, tracing_id)
+        if not session.deployment.settings.typing:
+            raise Refused(403, TYPING_OFF)
+        connection.service.note(session, "typing")
     else:
-        connection.refuse(400, "Request failed.", tracing_id)
+        raise Refused(400)
 
 
 def _is_typing(message: dict[str, Any]) -> bool:
@@ -463,26 +387,29 @@ def _is_typing(message: dict[str, Any]) -> bool:
 def say(connection: "Connection", session: Session, kind: str, tracing_id: str | None) -> None:
     """Echo a presence Inbound to every connection of the session."""
     service = connection.service
-    number, at = service.head(session.conversation)
+    body = _presence(service, kind, *service.head(session.conversation))
+    frame = frames.message("StructuredMessage", body, tracing_id)
+    service.keep(session, frame)
+    service.fan_out(session, frame)
+
+
+def _presence(service: "Service", kind: str, number: str, at: str) -> dict[str, Any]:
+    """The body of the echo of a guest's presence."""
     head = {
         "id": number,
         "channel": {"time": at, "messageId": dashed(number), "from": {}},
         "metadata": {"correlationId": service.ids.uuid()},
     }
-    body = frames.presence("Inbound", kind, head)
-    frame = frames.message("StructuredMessage", body, tracing_id)
-    service.keep(session, frame)
-    service.fan_out(session, frame)
+    return frames.presence("Inbound", kind, head)
 
 
 def _join(
     connection: "Connection", session: Session, message: dict[str, Any], tracing_id: str | None
 ) -> None:
     service = connection.service
-    if not may_speak(connection, session, tracing_id):
+    if not may_speak(connection, session):
         return
-    if not take_attributes(connection, session, message, tracing_id):
-        return
+    take_attributes(connection, session, message)
     conversation = conversation_of(service, session)
     service.note(session, "join")
     service.touch(session)

@@ -5,12 +5,12 @@ the checks that several actions share, and what a deployment tells of itself (ge
 the files of the CDN).
 """
 
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from harness.simulator import frames
+from harness.simulator.guest_api.connection import Refused
 from harness.simulator.rest import api_error, guarded, json_response
 from harness.simulator.settings import over
 from harness.simulator.truth import Deployment, Session, SessionEnd
@@ -21,38 +21,32 @@ if TYPE_CHECKING:
     from harness.simulator.settings import DeploymentSettings
 
 
+RATE_TOO_HIGH = "Message rate too high for this session"
+NOT_FOUND = "session not found error message"
 BLOCKED_EXTENSIONS = [".ade", ".adp", ".bat", ".cmd", ".com", ".exe", ".js", ".msi", ".scr", ".vbs"]
 
 
-def acceptable_token(
-    connection: "Connection", request: dict[str, Any], tracing_id: str | None
-) -> str | None:
-    """The token of a configure request; None after refusing the request."""
-    token = request.get("token")
-    deployment_id = request.get("deploymentId")
-    if token is None or deployment_id is None:
-        missing = "token" if token is None else "deploymentId"
-        connection.refuse(4020, f"Missing parameter: {missing}", tracing_id)
-        return None
+def acceptable_token(connection: "Connection", request: dict[str, Any]) -> str:
+    """The token of a configure request. Raises Refused."""
+    for key in ("token", "deploymentId"):
+        if request.get(key) is None:
+            raise Refused(4020, f"Missing parameter: {key}")
+    token = request["token"]
     if (
         not isinstance(token, str)
         or not token
         or len(token) > connection.service.limits.token_characters > 0
-        or deployment_id != connection.deployment.id
+        or request["deploymentId"] != connection.deployment.id
     ):
-        connection.refuse(400, "Request failed.", tracing_id)
-        return None
+        raise Refused(400)
     return token
 
 
 def configure(connection: "Connection", request: dict[str, Any], tracing_id: str | None) -> None:
     """A new session for a new token, or the existing one; see ``enter``."""
-    token = acceptable_token(connection, request, tracing_id)
-    if token is None:
-        return
+    token = acceptable_token(connection, request)
     if token in connection.deployment.signed_in:
-        connection.refuse(4017, "Cannot downgrade to unauthenticated session", tracing_id)
-        return
+        raise Refused(4017, "Cannot downgrade to unauthenticated session")
     enter(connection, request, token, tracing_id)
 
 
@@ -69,14 +63,16 @@ def enter(
     service = connection.service
     deployment = connection.deployment
     session = service.find_session(deployment, token)
-    if session is not None and _too_often(connection, session, tracing_id):
-        return
+    limit = service.limits.configures_per_session_per_minute
+    if session is not None and (
+        wait_s := over(session, "configure_times", limit, 60, service.now())
+    ):
+        text = "ConfigureSession rate too high for this session"
+        raise Refused(429, text, wait_s=wait_s, inner=service.knobs.configure_limit_code)
     if session is not None and request.get("startNew") is True:
         if refused := service.faults.strikes("refuse_new"):
-            connection.refuse_rate(
-                refused.seconds, "Too many configure requests for this session", tracing_id
-            )
-            return
+            text = "Too many configure requests for this session"
+            raise Refused(429, text, wait_s=refused.seconds)
         for other in session.connections:
             other.session = None
         session.connections.clear()
@@ -89,11 +85,9 @@ def enter(
             service.log(
                 f"{most} sessions are open: no more is opened (knob max_sessions)", once=True
             )
-            connection.refuse(503, "Request failed.", tracing_id)
-            return
+            raise Refused(503)
         session = service.open_session(deployment, token)
-        if service.limits.configures_per_session_per_minute:
-            session.configure_times = deque((service.now(),))
+        over(session, "configure_times", limit, 60, service.now())
     else:
         service.note(session, "resumed")
     session.authenticated = subject or session.authenticated
@@ -108,25 +102,10 @@ def enter(
         body["clearedExistingSession"] = True
     answer = frames.response("SessionResponse", body, tracing_id)
     if early := service.faults.strikes("early_error"):
-        connection.refuse(early.code, "Request failed.", None)
+        connection.refuse(Refused(early.code), None)
         service.later(early.seconds, connection.send, answer)
         return
     connection.send(answer)
-
-
-def _too_often(connection: "Connection", session: Session, tracing_id: str | None) -> bool:
-    service = connection.service
-    limit = service.limits.configures_per_session_per_minute
-    if not limit:
-        return False
-    if session.configure_times is None:
-        session.configure_times = deque()
-    wait = over(session.configure_times, limit, window_s=60, now=service.now())
-    if wait:
-        text = "ConfigureSession rate too high for this session"
-        code = service.knobs.configure_limit_code
-        connection.refuse_rate(wait, text, tracing_id, code=code)
-    return wait > 0
 
 
 def attach(connection: "Connection", session: Session) -> None:
@@ -182,12 +161,10 @@ def close(connection: "Connection", request: dict[str, Any], tracing_id: str | N
     service = connection.service
     session = connection.session
     if session is None:
-        connection.refuse(4007, "session not found error message", tracing_id)
-        return
+        raise Refused(4007, NOT_FOUND)
     everyone = request.get("closeAllConnections")
     if not isinstance(everyone, bool):
-        connection.refuse(4020, "Missing parameter: closeAllConnections", tracing_id)
-        return
+        raise Refused(4020, "Missing parameter: closeAllConnections")
     body = {"connected": False, "newSession": False, "readOnly": session.read_only}
     connection.send(frames.response("SessionResponse", body, tracing_id))
     if everyone:
@@ -199,41 +176,33 @@ def close(connection: "Connection", request: dict[str, Any], tracing_id: str | N
 
 
 def undocumented(
-    connection: "Connection", _request: dict[str, Any], tracing_id: str | None
+    _connection: "Connection", _request: dict[str, Any], _tracing_id: str | None
 ) -> None:
     """disconnectCustomer: the schema lists the name, and nobody knows what it takes or does."""
-    connection.refuse(400, "Request failed.", tracing_id)
+    raise Refused(400)
 
 
-def session_for(
-    connection: "Connection", request: dict[str, Any], tracing_id: str | None
-) -> Session | None:
-    """The session of a request; None after saying why there is none."""
+def session_for(connection: "Connection", request: dict[str, Any]) -> Session:
+    """The session of a request. Raises Refused."""
     session = connection.session
     token = request.get("token")
     if session is None or (token is not None and token != session.token):
-        connection.refuse(4007, "session not found error message", tracing_id)
-        return None
+        raise Refused(4007, NOT_FOUND)
     if session.ended is None and session.expires <= connection.service.now():
         connection.service.expire(session)
     if session.ended is not None:
-        connection.refuse(4006, "session has expired", tracing_id)
-        return None
+        raise Refused(4006, "session has expired")
     return session
 
 
-READ_ONLY = "Session is read-only, no new messages allowed"
-
-
-def may_speak(connection: "Connection", session: Session, tracing_id: str | None) -> bool:
-    """Whether a text or a Join is taken; False after refusing it.
+def may_speak(connection: "Connection", session: Session) -> bool:
+    """Whether a text or a Join is taken; False where it is passed over in silence. Raises Refused.
 
     Where sign-in is on, guests who have not signed in can't send messages unless their sessions may
     be upgraded (the vendor's definition); in which words they are refused is not known.
     """
     if session.read_only:
-        connection.refuse(409, READ_ONLY, tracing_id)
-        return False
+        raise Refused(409, "Session is read-only, no new messages allowed")
     settings, how = session.deployment.settings, connection.service.knobs.strangers
     if (
         not settings.authentication
@@ -244,7 +213,7 @@ def may_speak(connection: "Connection", session: Session, tracing_id: str | None
         return True
     connection.service.truth.count("strangers_refused")
     if how != "silence":
-        connection.refuse(int(how), "User is unauthorized", tracing_id)
+        raise Refused(int(how), "User is unauthorized")
     return False
 
 
@@ -255,10 +224,8 @@ def count_misplaced(connection: "Connection", channel: object) -> None:
         connection.service.truth.count("misplaced_attributes")
 
 
-def take_attributes(
-    connection: "Connection", session: Session, message: dict[str, Any], tracing_id: str | None
-) -> bool:
-    """Custom attributes of ``message.channel``; False after refusing the message for them.
+def take_attributes(connection: "Connection", session: Session, message: dict[str, Any]) -> None:
+    """Custom attributes of ``message.channel``. Raises Refused.
 
     Later values overwrite earlier ones. A ``runId`` names the run whose account the session is in.
     """
@@ -266,24 +233,20 @@ def take_attributes(
     metadata = channel.get("metadata") if isinstance(channel, dict) else None
     wanted = metadata.get("customAttributes") if isinstance(metadata, dict) else None
     if wanted is None:
-        return True
+        return
     if not isinstance(wanted, dict) or not all(isinstance(v, str) for v in wanted.values()):
-        connection.refuse(400, "Request failed.", tracing_id)
-        return False
+        raise Refused(400)
     service = connection.service
     size = sum(len(key.encode()) + len(value.encode()) for key, value in wanted.items())
     limit = service.limits.attribute_bytes
     if limit and size > limit:
-        text = f"Custom Attributes in channel metadata is larger than {limit} bytes"
-        connection.refuse(4013, text, tracing_id)
-        return False
+        raise Refused(4013, f"Custom Attributes in channel metadata is larger than {limit} bytes")
     session.attributes = {**(session.attributes or {}), **wanted}
     if session.conversation is not None:
         session.conversation.attributes.update(wanted)
     run_id = wanted.get("runId", wanted.get("run_id"))
     if run_id is not None:
         service.assign_run(session, run_id)
-    return True
 
 
 DISCONNECT_TYPES = {"off": "Send", "send": "Send", "read_only": "ReadOnly"}
@@ -292,11 +255,9 @@ DISCONNECT_TYPES = {"off": "Send", "send": "Send", "read_only": "ReadOnly"}
 def give(connection: "Connection", request: dict[str, Any], tracing_id: str | None) -> None:
     """getConfiguration; needs no session, only the deployment."""
     if request.get("deploymentId") is None:
-        connection.refuse(4020, "Missing parameter: deploymentId", tracing_id)
-        return
+        raise Refused(4020, "Missing parameter: deploymentId")
     if request["deploymentId"] != connection.deployment.id:
-        connection.refuse(400, "Request failed.", tracing_id)
-        return
+        raise Refused(400)
     limits = connection.service.limits
     body = {
         "allowedMedia": allowed_media(connection.deployment, limits.attachment_bytes),

@@ -9,7 +9,6 @@ for the origins that the deployments allow.
 
 import asyncio
 import traceback
-from collections import deque
 from collections.abc import Awaitable, Callable
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from aiohttp import web
 
 from harness.simulator import frames
 from harness.simulator.guest_api import attachments, authentication, messages, sessions
-from harness.simulator.guest_api.connection import Connection, cut_transport
+from harness.simulator.guest_api.connection import Connection, Refused, cut_transport
 from harness.simulator.guest_api.messages import presence_type
 from harness.simulator.settings import DeploymentSettings, over
 from harness.simulator.truth import Question
@@ -77,24 +76,28 @@ def handle(connection: Connection, data: bytes) -> None:
     tracing_id = request.get("tracingId")
     if type(tracing_id) is not str:
         tracing_id = None
-    if service.request_limit and _too_many(connection, now, tracing_id):
-        return
-    try:
-        handler = HANDLERS[request["action"]]
-    except (KeyError, TypeError):  # no action, an unknown one, or one that is no text
-        _malformed(connection, b"")
-        return
     question = None
-    if handler is messages.on_message:
-        question = service.question = _question(connection, request, tracing_id, now)
     try:
+        if service.request_limit and (
+            wait_s := over(connection, "request_times", service.request_limit, 60, now)
+        ):
+            raise Refused(429, "Too many requests on this connection", wait_s=wait_s)
+        try:
+            handler = HANDLERS[request["action"]]
+        except (KeyError, TypeError):  # no action, an unknown one, or one that is no text
+            _malformed(connection, b"")
+            return
+        if handler is messages.on_message:
+            question = service.question = _question(connection, request, tracing_id, now)
         if not service.faults.active or not _struck(connection, request, handler, tracing_id):
             handler(connection, request, tracing_id)
+    except Refused as error:
+        connection.refuse(error, tracing_id)
     except Exception:  # noqa: BLE001  one bad request must not end the service; it is counted
         service.truth.count("internal_errors")
         last = traceback.format_exc().strip().splitlines()[-3:]
         service.log("internal error: " + " | ".join(line.strip() for line in last))
-        connection.refuse(5000, "Request failed.", tracing_id)
+        connection.refuse(Refused(5000), tracing_id)
     if question is not None:
         service.question = None
         if connection.session is not None:
@@ -118,17 +121,6 @@ def _question(
     )
 
 
-def _too_many(connection: Connection, now: float, tracing_id: str | None) -> bool:
-    """Whether the connection has used up its requests of the minute; says so if it has."""
-    if connection.request_times is None:
-        connection.request_times = deque()
-    limit = connection.service.request_limit
-    wait = over(connection.request_times, limit, window_s=60, now=now)
-    if wait:
-        connection.refuse_rate(wait, "Too many requests on this connection", tracing_id)
-    return wait > 0
-
-
 def step_of(request: dict[str, Any]) -> str:
     """Which step of a guest's life a request is, in the words of the fault plan."""
     action = request.get("action")
@@ -149,21 +141,14 @@ def _struck(
     service = connection.service
     strikes = service.faults.strikes
     step = step_of(request)
-    stall = strikes("stall", step)
-    if stall:
+    if stall := strikes("stall", step):
         service.stall.begin(stall.seconds)
     if strikes("half_open", step):
         connection.muted = True
-    limited = strikes("limit_any", step)
-    if limited:
-        connection.refuse_rate(
-            limited.seconds, "Message rate too high for this session", tracing_id
-        )
-        return True
-    failed = strikes("fail", step)
-    if failed:
-        connection.refuse(failed.code, "Request failed.", tracing_id)
-        return True
+    if limited := strikes("limit_any", step):
+        raise Refused(429, sessions.RATE_TOO_HIGH, wait_s=limited.seconds)
+    if failed := strikes("fail", step):
+        raise Refused(failed.code)
     cut = strikes("cut", step)
     away = None if cut else strikes("go_away", step)
     blow = cut or away
@@ -173,7 +158,10 @@ def _struck(
         service.note(connection.session, f"{blow.name} (fault)", f"{blow.when} {step}")
     connection.muted = blow.when == "after"
     if blow.when != "before":
-        handler(connection, request, tracing_id)
+        try:
+            handler(connection, request, tracing_id)
+        except Refused as error:
+            connection.refuse(error, tracing_id)
     connection.muted = False
     if cut:
         connection.cut(blow.how)
@@ -194,7 +182,7 @@ def _malformed(connection: Connection, data: bytes) -> None:
     if service.knobs.malformed_reply == "gateway":
         connection.send(frames.gateway_error(connection.id, service.ids.uuid()))
     elif service.knobs.malformed_reply == "error":
-        connection.refuse(400, "Request failed.", None)
+        connection.refuse(Refused(400), None)
 
 
 CLOSE_PATIENCE_S = 2.0
@@ -237,12 +225,10 @@ def _refusal(service: "Service", request: web.Request) -> web.Response | None:
     if not origin_allowed(deployment.settings, request.headers.get("Origin")):
         return web.Response(status=403, text="Forbidden")
     limit = service.limits.connections_per_minute
-    if limit:
-        wait = over(deployment.connect_times, limit, window_s=60, now=service.now())
-        if wait:
-            headers = {"Retry-After": str(max(1, -int(-wait // 1)))}
-            status = service.knobs.connection_rate_reply
-            return web.Response(status=status, text="Too Many Requests", headers=headers)
+    if wait_s := over(deployment, "connect_times", limit, 60, service.now()):
+        headers = {"Retry-After": str(max(1, -int(-wait_s // 1)))}
+        status = service.knobs.connection_rate_reply
+        return web.Response(status=status, text="Too Many Requests", headers=headers)
     return None
 
 

@@ -1,6 +1,7 @@
 """Agents: taking over, places, wrap-up, and leftovers that occupy them."""
 
-from harness.simulator.settings import AgentSettings, BotSettings, Knobs, read_limits
+from harness.simulator.options import read_limits
+from harness.simulator.settings import AgentSettings, BotSettings, Knobs
 
 FAST = BotSettings(hand_over_after=1)
 

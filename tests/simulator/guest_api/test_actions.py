@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from harness.simulator.settings import Knobs, read_limits
+from harness.simulator.options import read_limits
+from harness.simulator.settings import Knobs
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 import pytest
 
-from harness.simulator.settings import BotSettings, Knobs, read_limits
+from harness.simulator.options import read_limits
+from harness.simulator.settings import BotSettings, Knobs
 
 PATH = "/api/v2/webmessaging/messages"
 SILENT = BotSettings(on=False)

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from harness.simulator.settings import BotSettings, read_limits
+from harness.simulator.options import read_limits
+from harness.simulator.settings import BotSettings
 
 
 def test_a_text_is_echoed_to_every_connection_and_answered(play) -> None:

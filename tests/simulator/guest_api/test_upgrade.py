@@ -7,7 +7,8 @@ import aiohttp
 import pytest
 
 from harness.simulator.guest_api.upgrade import origin_allowed
-from harness.simulator.settings import DeploymentSettings, Knobs, read_limits
+from harness.simulator.options import read_limits
+from harness.simulator.settings import DeploymentSettings, Knobs
 
 UPGRADE = (
     b"GET /v1?deploymentId=11111111-2222-4333-8444-555555555555 HTTP/1.1\r\nHost: x\r\n"
