@@ -22,7 +22,7 @@ one, named like a column), ``within`` (the usual deadline) and ``attributes``. W
 """
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from random import Random
@@ -33,9 +33,12 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
 
 from harness.errors import ConfigError
 from harness.units import seconds
@@ -110,39 +113,90 @@ def _regular_expression(text: str) -> str:
     return text
 
 
-Duration = Annotated[str, AfterValidator(_duration)]
-Attributes = dict[Annotated[str, Field(min_length=1)], str]
+def _beside(short: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], None]:
+    """In the schema: a short form may stand in the place of the whole one."""
+
+    def extend(schema: dict[str, Any]) -> None:
+        whole = dict(schema)
+        schema.clear()
+        schema["anyOf"] = [short(whole), whole]
+
+    return extend
+
+
+def _about_step(schema: dict[str, Any]) -> Any:
+    """What the types of its fields do not say of a step; and its short form."""
+
+    def one(kinds: Iterable[str]) -> list[dict[str, Any]]:
+        return [{"required": [kind]} for kind in kinds]
+
+    schema["oneOf"] = one(StepKind)
+    schema["dependentSchemas"] = {
+        "within": {"anyOf": one(WAITS)},
+        "attributes": {"anyOf": one((StepKind.SAY, StepKind.JOIN))},
+        "expectReply": {"anyOf": one(SPEAKING)},
+        "steps": {"required": [StepKind.REPEAT]},
+        "repeat": {"required": ["steps"], "properties": {"steps": {"minItems": 1}}},
+    }
+    return {"enum": list(FLAGS)}
+
+
+def _about_texts(schema: dict[str, Any]) -> None:
+    schema["properties"]["language"] = {"enum": list(languages())}
+    schema["oneOf"] = [{"required": ["size"]}, {"required": ["file"]}]
+
+
+# In the schema: what a person may write without quotes where a text is meant.
+_Written = Annotated[str, WithJsonSchema({"type": ["string", "number", "boolean"]})]
+_TIMES = WithJsonSchema({"type": ["string", "number"], "examples": ["20s", "1m30s"]})
+Text = Annotated[_Written, Field(min_length=1)]
+Flag = Annotated[Literal["true"], WithJsonSchema({"enum": [True, None]})]
+Duration = Annotated[str, AfterValidator(_duration), _TIMES]
+Attributes = dict[Annotated[str, Field(min_length=1)], _Written]
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-class Step(_Model):
+class Step(_Model, json_schema_extra=_beside(_about_step)):
     """One step: exactly one of the keys of :class:`StepKind`, and what goes with it."""
 
-    say: Annotated[str, Field(min_length=1)] | None = None
-    wait_any: Literal["true"] | None = Field(None, alias="waitForReply")
-    wait_containing: Annotated[str, Field(min_length=1)] | None = Field(
-        None, alias="waitForReplyContaining"
+    say: Text | None = Field(None, description="send a text; {{column}} is filled from the feeder")
+    wait_any: Flag | None = Field(
+        None, alias="waitForReply", description="wait for any reply, also one without a text"
     )
-    wait_matching: Annotated[str, AfterValidator(_regular_expression)] | None = Field(
-        None, alias="waitForReplyMatching"
+    wait_containing: Text | None = Field(
+        None,
+        alias="waitForReplyContaining",
+        description="wait for a reply that shows this text; case is not minded",
     )
-    think: Annotated[str, AfterValidator(_think)] | None = None
-    typing: Duration | None = None
-    choose: Annotated[str, Field(min_length=1)] | None = None
-    attach: Annotated[str, Field(min_length=1)] | None = None
-    join: Literal["true"] | None = None
-    idle: Duration | None = None
-    drop: Literal["true"] | None = None
-    reconnect: Literal["true"] | None = None
-    repeat: Annotated[int, Field(ge=1, le=MAX_REPEATS)] | None = None
-    clear: Literal["true"] | None = None
+    wait_matching: Annotated[_Written, AfterValidator(_regular_expression)] | None = Field(
+        None,
+        alias="waitForReplyMatching",
+        description="wait for a reply that matches this regular expression (JavaScript's, with the "
+        "flags i and m)",
+    )
+    think: Annotated[str, AfterValidator(_think), _TIMES] | None = Field(
+        None, description="wait like a person: 6s, uniform(4s, 12s), lognormal(6s, p95=20s)"
+    )
+    typing: Duration | None = Field(None, description="show that the guest is typing, for so long")
+    choose: Text | None = Field(None, description="answer with a quick reply of this text")
+    attach: Text | None = Field(None, description="upload a file and send it")
+    join: Flag | None = Field(None, description="enter the conversation without a text")
+    idle: Duration | None = Field(None, description="stay connected and say nothing, for so long")
+    drop: Flag | None = Field(None, description="cut the connection on purpose")
+    reconnect: Flag | None = Field(None, description="connect again and resume the session")
+    repeat: Annotated[int, Field(ge=1, le=MAX_REPEATS)] | None = Field(
+        None, description="do the steps so many times"
+    )
+    clear: Flag | None = Field(None, description="end the session (always done at the end)")
 
     within: Duration | None = None
     attributes: Attributes | None = None
-    expects: Literal["true", "false"] | None = Field(None, alias="expectReply")
+    expects: Annotated[Literal["true", "false"], WithJsonSchema({"enum": [True, False]})] | None = (
+        Field(None, alias="expectReply", description="false: nobody counts on an answer")
+    )
     steps: tuple["Step", ...] | None = None
 
     @model_validator(mode="before")
@@ -175,12 +229,7 @@ class Step(_Model):
         return self
 
     def _value(self, kind: StepKind) -> str | int | None:
-        names = {
-            StepKind.WAIT_ANY: "wait_any",
-            StepKind.WAIT_CONTAINING: "wait_containing",
-            StepKind.WAIT_MATCHING: "wait_matching",
-        }
-        value: str | int | None = getattr(self, names.get(kind, str(kind)))
+        value: str | int | None = getattr(self, _FIELDS[kind])
         return value
 
     @property
@@ -209,7 +258,14 @@ class Step(_Model):
         return parse_think(self.text)
 
 
-class Scenario(_Model):
+_FIELDS = {
+    StepKind(one.alias or name): name
+    for name, one in Step.model_fields.items()
+    if (one.alias or name) in list(StepKind)
+}
+
+
+class Scenario(_Model, json_schema_extra=_beside(lambda whole: whole["properties"]["steps"])):
     """Steps of one kind of conversation, how often it comes, and its custom attributes."""
 
     steps: Annotated[tuple[Step, ...], Field(min_length=1)]
@@ -222,7 +278,7 @@ class Scenario(_Model):
         return {"steps": data} if isinstance(data, list) else data
 
 
-class FeederFile(_Model):
+class FeederFile(_Model, json_schema_extra=_beside(lambda whole: whole["properties"]["file"])):
     """Where rows come from; the path counts from the script's folder."""
 
     file: Annotated[str, Field(min_length=1)]
@@ -234,7 +290,7 @@ class FeederFile(_Model):
         return {"file": data} if isinstance(data, str) else data
 
 
-class TextSet(_Model):
+class TextSet(_Model, json_schema_extra=_about_texts):
     """Texts to draw from: a built-in size and language, or a file with one text a line."""
 
     size: Size | None = None
@@ -261,8 +317,8 @@ class Config(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    deployment_id: str | None = Field(None, alias="deploymentId")
-    region: str | None = None
+    deployment_id: _Written | None = Field(None, alias="deploymentId")
+    region: _Written | None = None
     origin: Annotated[str, Field(pattern=r"^[!-~]+$")] | None = None
     step_timeout_s: Annotated[float, Field(gt=0, le=86_400)] | None = Field(
         None, alias="stepTimeoutInSeconds"
@@ -274,10 +330,20 @@ class Script(_Model):
 
     scenarios: Annotated[dict[str, Scenario], Field(min_length=1)]
     feeder: FeederFile | None = None
-    texts: dict[Annotated[str, Field(pattern=r"^\w+$")], TextSet] = Field(default_factory=dict)
-    within: Duration | None = None
-    attributes: Attributes = Field(default_factory=dict)
-    config: Config | None = None
+    texts: dict[Annotated[str, Field(pattern=r"^\w+$")], TextSet] = Field(
+        default_factory=dict,
+        description="sets of texts by name; each say with {{name}} draws one",
+        json_schema_extra={"propertyNames": {"pattern": r"^\w+$"}},
+    )
+    within: Duration | None = Field(None, description="deadline of waits that name none")
+    attributes: Attributes = Field(
+        default_factory=dict, description="custom attributes of every message"
+    )
+    config: Config | None = Field(
+        None,
+        description="another tool's: its deadline and pauses are kept, its origin is taken by "
+        "harness guest",
+    )
 
     @field_validator("scenarios", mode="before")
     @classmethod
@@ -349,146 +415,26 @@ def walk(steps: tuple[Step, ...]) -> Iterator[Step]:
                 yield from walk(step.steps or ())
 
 
-_ABOUT = {
-    StepKind.SAY: "send a text; {{column}} is filled from the feeder",
-    StepKind.WAIT_ANY: "wait for any reply, also one without a text",
-    StepKind.WAIT_CONTAINING: "wait for a reply that shows this text; case is not minded",
-    StepKind.WAIT_MATCHING: "wait for a reply that matches this regular expression (JavaScript's, "
-    "with the flags i and m)",
-    StepKind.THINK: "wait like a person: 6s, uniform(4s, 12s), lognormal(6s, p95=20s)",
-    StepKind.TYPING: "show that the guest is typing, for so long",
-    StepKind.CHOOSE: "answer with a quick reply of this text",
-    StepKind.ATTACH: "upload a file and send it",
-    StepKind.JOIN: "enter the conversation without a text",
-    StepKind.IDLE: "stay connected and say nothing, for so long",
-    StepKind.DROP: "cut the connection on purpose",
-    StepKind.RECONNECT: "connect again and resume the session",
-    StepKind.REPEAT: "do the steps so many times",
-    StepKind.CLEAR: "end the session (always done at the end)",
-}
+class _Schema(GenerateJsonSchema):
+    """A key that is left out is not there; it is not null, except where a model may be."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        inner = self.generate_inner(schema["schema"])
+        return super().nullable_schema(schema) if "$ref" in inner else inner
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        del schema
+        return False
 
 
 def script_schema() -> dict[str, Any]:
     """JSON Schema 2020-12 of a script."""
-    # What a person may write without quotes where a text is meant.
-    text: dict[str, Any] = {"type": ["string", "number", "boolean"]}
-    duration: dict[str, Any] = {"type": ["string", "number"], "examples": ["20s", "1m30s"]}
-    attributes = {"type": "object", "additionalProperties": text}
-    steps = {"type": "array", "items": {"$ref": "#/$defs/step"}, "minItems": 1}
+    schema = Script.model_json_schema(schema_generator=_Schema)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
         "title": "Conversation script",
-        "type": "object",
-        "required": ["scenarios"],
-        "additionalProperties": False,
-        "properties": {
-            "scenarios": {
-                "type": "object",
-                "minProperties": 1,
-                "additionalProperties": {"$ref": "#/$defs/scenario"},
-            },
-            "feeder": {"$ref": "#/$defs/feeder"},
-            "texts": {
-                "type": "object",
-                "propertyNames": {"pattern": r"^\w+$"},
-                "additionalProperties": {"$ref": "#/$defs/texts"},
-                "description": "sets of texts by name; each say with {{name}} draws one",
-            },
-            "within": {**duration, "description": "deadline of waits that name none"},
-            "attributes": {**attributes, "description": "custom attributes of every message"},
-            "config": {
-                "type": ["object", "null"],
-                "properties": {
-                    "deploymentId": text,
-                    "region": text,
-                    "origin": text,
-                    "stepTimeoutInSeconds": {"type": "number", "exclusiveMinimum": 0},
-                },
-                "description": "another tool's: its deadline and pauses are kept, its origin is "
-                "taken by harness guest",
-            },
-        },
-        "$defs": {
-            "scenario": {
-                "anyOf": [
-                    steps,
-                    {
-                        "type": "object",
-                        "required": ["steps"],
-                        "additionalProperties": False,
-                        "properties": {
-                            "steps": steps,
-                            "weight": {"type": "number", "exclusiveMinimum": 0},
-                            "attributes": attributes,
-                        },
-                    },
-                ]
-            },
-            "feeder": {
-                "anyOf": [
-                    {"type": "string", "minLength": 1},
-                    {
-                        "type": "object",
-                        "required": ["file"],
-                        "additionalProperties": False,
-                        "properties": {
-                            "file": {"type": "string", "minLength": 1},
-                            "mode": {"enum": [str(mode) for mode in Mode]},
-                        },
-                    },
-                ]
-            },
-            "texts": {
-                "type": "object",
-                "additionalProperties": False,
-                "properties": {
-                    "size": {"enum": [str(size) for size in Size]},
-                    "language": {"enum": list(languages())},
-                    "file": {"type": "string", "minLength": 1},
-                },
-                "oneOf": [{"required": ["size"]}, {"required": ["file"]}],
-            },
-            "step": {
-                "anyOf": [
-                    {"enum": [str(kind) for kind in FLAGS]},
-                    _step_object(text, duration, attributes, steps),
-                ]
-            },
-        },
-    }
-
-
-def _step_object(
-    text: dict[str, Any],
-    duration: dict[str, Any],
-    attributes: dict[str, Any],
-    steps: dict[str, Any],
-) -> dict[str, Any]:
-    kinds: dict[StepKind, dict[str, Any]] = dict.fromkeys(StepKind, text)
-    kinds |= dict.fromkeys((StepKind.TYPING, StepKind.IDLE, StepKind.THINK), duration)
-    kinds |= {kind: {"enum": [True, None]} for kind in FLAGS}
-    kinds[StepKind.REPEAT] = {"type": "integer", "minimum": 1, "maximum": MAX_REPEATS}
-    return {
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {
-            **{str(kind): {**kinds[kind], "description": _ABOUT[kind]} for kind in StepKind},
-            "within": duration,
-            "attributes": attributes,
-            "expectReply": {
-                "enum": [True, False],
-                "description": "false: nobody counts on an answer",
-            },
-            "steps": steps,
-        },
-        "oneOf": [{"required": [str(kind)]} for kind in StepKind],
-        "dependentSchemas": {
-            "within": {"anyOf": [{"required": [str(kind)]} for kind in WAITS]},
-            "attributes": {
-                "anyOf": [{"required": [str(kind)]} for kind in (StepKind.SAY, StepKind.JOIN)]
-            },
-            "expectReply": {"anyOf": [{"required": [str(kind)]} for kind in SPEAKING]},
-            "steps": {"required": [str(StepKind.REPEAT)]},
-            "repeat": {"required": ["steps"]},
-        },
     }

@@ -73,7 +73,11 @@ def scenario(step: Any) -> dict[str, Any]:
         scenario({"say": "a", "expectReply": "perhaps"}),
         scenario({"repeat": 3}),
         scenario({"repeat": 0, "steps": ["join"]}),
+        scenario({"repeat": 2, "steps": []}),
         scenario({"steps": ["join"]}),
+        {"scenarios": {"A": ["join"]}, "texts": {"no name": {"size": "short"}}},
+        {"scenarios": {"A": ["join"]}, "texts": {"t": {"size": "short", "file": "a.txt"}}},
+        {"scenarios": {"A": ["join"]}, "texts": {"t": {"size": "short", "language": "tlh"}}},
     ],
 )
 def test_both_refuse_what_cannot_be_meant(wrong: dict[str, Any]) -> None:
