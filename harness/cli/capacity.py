@@ -11,9 +11,8 @@ from pathlib import Path
 
 import orjson
 
-from harness.cli.parsing import Command, Namespace, argument, option, reports_option
-from harness.config.run_config import LOG_FORMAT, take_variable
-from harness.config.target import FILE
+from harness.cli.parsing import Command, Namespace, argument, option, reports_option, targets_option
+from harness.config.run_config import CA_FILE, LOG_FORMAT, SLO, take_variable
 from harness.errors import ConfigError, ExitCode
 from harness.judge.objective import KNOWN, parse_objective
 from harness.streams import open_console
@@ -122,15 +121,15 @@ COMMAND = Command(
         option(
             "--target TARGET", "as for harness run; one simulator serves all levels", default="sim"
         ),
-        option("--targets FILE", "file of named targets", default=str(FILE)),
+        targets_option(str),
         option("--override RULE=REASON", "as for harness run, at every level", repeated=True),
-        option("--ca-file PEM", "private CA of a wss target"),
+        option(CA_FILE),
         option(
             "--objective TEXT",
             "what a level must meet, such as 'reply p95 < 1s'; may be repeated",
             repeated=True,
         ),
-        option("--slo FILE", "more objectives (TOML), in addition to those of the locustfile"),
+        option(SLO),
         option(
             "--by",
             "what is raised: the arrival rate, or the guests in session at once",

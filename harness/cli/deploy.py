@@ -9,11 +9,10 @@ import secrets
 import tempfile
 from pathlib import Path
 
-from harness.cli.parsing import Command, Namespace, argument, option
+from harness.cli.parsing import Command, Namespace, argument, option, targets_option
 from harness.cli.run import COMMAND as RUN
-from harness.cli.run import LOG_FORMAT
-from harness.config.run_config import PARAMETERS, SEED
-from harness.config.target import FILE, Terms, read_targets
+from harness.config.run_config import LOG_FORMAT, PARAMETERS, SEED
+from harness.config.target import Terms, read_targets
 from harness.deploy import FILES, SIGN_INS, Deployment, compose, kubernetes
 from harness.errors import ConfigError, ExitCode
 from harness.supervise.children import inspect_locustfile
@@ -146,7 +145,7 @@ COMMAND = Command(
         argument("what kubernetes|compose", "what to write files for", choices=WRITERS),
         argument("LOCUSTFILE", "Python, or a script (YAML)", type=Path),
         option("--target NAME", "a name from the targets file", required=True),
-        option("--targets FILE", "file of named targets", type=Path, default=FILE),
+        targets_option(),
         option("--workers N", "workers, one core each", type=int, required=True),
         option(
             "--image IMAGE", "image built from the Dockerfile, best with its digest", required=True
@@ -160,7 +159,7 @@ COMMAND = Command(
         ),
         *(one for one in RUN.params if one.name in {parameter.key for parameter in PARAMETERS}),
         option("--term-grace TIME", "time that a stopped container has to clear", default="150s"),
-        LOG_FORMAT,
+        option(LOG_FORMAT),
         option("--out DIR", "new folder to write to", type=Path, default=Path("deploy")),
     ],
     epilog=(

@@ -11,8 +11,9 @@ exit code: 0 the story went well, 3 it did not, 4 the session may still be open
 from dataclasses import replace
 from pathlib import Path
 
-from harness.cli.parsing import Command, Namespace, option, reports_option
-from harness.config.target import FILE, Terms, parse_target, resolve_target
+from harness.cli.parsing import Command, Namespace, option, reports_option, targets_option
+from harness.config.run_config import CA_FILE, ORIGIN
+from harness.config.target import Terms, parse_target, resolve_target
 from harness.errors import ConfigError
 from harness.guest.visit import Visit, visit
 from harness.supervise.children import EmbeddedSimulator
@@ -69,9 +70,9 @@ COMMAND = Command(
             "a name from the targets file, or ws(s)://host:port/v1?deploymentId=UUID",
             default="",
         ),
-        option("--targets FILE", "file of named targets", type=Path, default=FILE),
-        option("--ca-file FILE", "PEM file of a private CA for wss targets"),
-        option("--origin ORIGIN", "Origin header of the upgrade, if the deployment asks for one"),
+        targets_option(),
+        option(CA_FILE),
+        option(ORIGIN),
         option("--script FILE", "play a conversation script (YAML) instead of typing", type=Path),
         option("--scenario NAME", "scenario of the script (default: drawn by weight)"),
         option("--row N", "row of the script's data, counted from 0", default=0),

@@ -20,8 +20,9 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem, shell_complete
 
+from harness.config.run_config import REPORTS, TARGETS, Setting
 from harness.errors import ConfigError, HarnessError
-from harness.rundir.layout import REPORTS, RunDirectory
+from harness.rundir.layout import RunDirectory
 
 __all__ = ["Command", "Commands", "Namespace", "argument", "option", "section", "sentence"]
 
@@ -56,8 +57,8 @@ class Option(click.Option):
 
 
 def option(
-    words: str,
-    help: str,
+    words: str | Setting,
+    help: str = "",
     *,
     name: str | None = None,
     type: Any = None,
@@ -66,11 +67,14 @@ def option(
     repeated: bool = False,
     required: bool = False,
 ) -> Option:
-    """One option, written as the help shows it: ``-u, --users N``.
+    """One option, written as the help shows it: ``-u, --users N``; or the one of a setting.
 
     Without a metavar or ``choices`` it is a flag, and off unless it is given. A default is shown in
     the help. ``name`` is what the namespace calls it, where it is not the option's own.
     """
+    if isinstance(words, Setting):
+        help, choices = help or words.help, words.choices
+        words = words.option if choices else f"{words.option} {words.takes}"
     names, metavar = _taken_apart(words)
     said: dict[str, Any] = {} if default is None else {"default": default}
     return Option(
@@ -396,9 +400,12 @@ _STATES = {
 
 def reports_option() -> Option:
     """The option; ``args.reports`` is a Path."""
-    return option(
-        "--reports DIR", "folder that holds the run directories", type=Path, default=REPORTS
-    )
+    return option(REPORTS, type=Path, default=REPORTS.default)
+
+
+def targets_option(type: Any = Path) -> Option:
+    """The same for the file of named targets."""
+    return option(TARGETS, type=type, default=TARGETS.default)
 
 
 def place_options() -> tuple[Option, ...]:

@@ -7,8 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
 
-from harness.cli.parsing import Command, Namespace, option, reports_option, section
-from harness.config.target import FILE
+from harness.cli.parsing import Command, Namespace, option, reports_option, section, targets_option
 from harness.errors import ExitCode
 from harness.rundir.layout import make_run_directory, new_run_id, write_json
 from harness.streams import open_console
@@ -66,7 +65,7 @@ COMMAND = Command(
             type=Path,
         ),
         option("--target TARGET", "target of the printed commands"),
-        option("--targets FILE", "file of named targets", type=Path, default=str(FILE)),
+        targets_option(),
         option("--json", "print JSON instead of a table"),
         reports_option(),
         *section(

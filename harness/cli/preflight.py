@@ -10,8 +10,9 @@ from pathlib import Path
 
 from rich.text import Text
 
-from harness.cli.parsing import Command, Namespace, option, reports_option
-from harness.config.target import FILE, Terms, resolve_target
+from harness.cli.parsing import Command, Namespace, option, reports_option, targets_option
+from harness.config.run_config import CA_FILE, ORIGIN
+from harness.config.target import Terms, resolve_target
 from harness.errors import ExitCode
 from harness.preflight.checks import Check, Status, check_calibration
 from harness.preflight.course import Planned, check_all
@@ -76,12 +77,12 @@ COMMAND = Command(
     run,
     [
         option("--target NAME", "a name from the targets file, or a URL", required=True),
-        option("--targets FILE", "file of named targets", type=Path, default=FILE),
+        targets_option(),
         option("--locustfile FILE", "also check its schedule against the limits"),
         option("-u, --users N", "slots that the run will have", type=int),
         option("--processes N", "worker processes that the run will have", default=1),
-        option("--ca-file PEM", "private CA of a wss target"),
-        option("--origin ORIGIN", "Origin header of the upgrade"),
+        option(CA_FILE),
+        option(ORIGIN),
         option("--quick", "one text and one reply only; learns nothing"),
         option("--no-guest", "do not send a guest; this does not count as a preflight"),
         reports_option(),

@@ -4,22 +4,23 @@ and writes a report. Without --target it starts the embedded simulator.
 
 import sys
 
-from harness.cli.parsing import Command, Namespace, argument, option, reports_option, section
-from harness.config.run_config import LOG_FORMAT as LOG_FORMAT_SETTING
-from harness.config.run_config import take_variable
-from harness.config.target import FILE
+from harness.cli.parsing import (
+    Command,
+    Namespace,
+    argument,
+    option,
+    reports_option,
+    section,
+    targets_option,
+)
+from harness.config import run_config as settings
+from harness.config.run_config import LOG_FORMAT, take_variable
 from harness.errors import ConfigError
 from harness.machine import too_many_workers
 from harness.supervise.parameters import check_numbers
 from harness.supervise.run import be_a_worker, supervise
 
 DEFAULT_FILE = "locustfiles/launch.py"
-LOG_FORMAT = option(
-    "--log-format",
-    "json: each line that is printed or logged is a JSON object (default: HARNESS_LOG_FORMAT, or "
-    "text)",
-    choices=("text", "json"),
-)
 
 
 def run(args: Namespace) -> int:
@@ -34,12 +35,10 @@ def run(args: Namespace) -> int:
 def print_as_asked(args: Namespace) -> None:
     """Before anything is printed. Raises ConfigError for a variable that says neither."""
     # What we start is told by us: who looks at a locustfile answers in words.
-    given = take_variable(LOG_FORMAT_SETTING.variable)
-    args.log_format = args.log_format or given or LOG_FORMAT_SETTING.default
-    if args.log_format not in ("text", "json"):
-        raise ConfigError(
-            f"{LOG_FORMAT_SETTING.variable}: expected text or json, got {args.log_format!r}"
-        )
+    given = take_variable(LOG_FORMAT.variable)
+    args.log_format = args.log_format or given or LOG_FORMAT.default
+    if args.log_format not in LOG_FORMAT.choices:
+        raise ConfigError(f"{LOG_FORMAT.variable}: expected text or json, got {args.log_format!r}")
     if args.log_format == "json":
         from harness.streams import print_json
 
@@ -54,18 +53,9 @@ COMMAND = Command(
             "the guests: a locustfile (Python) or a script (YAML)",
             default=DEFAULT_FILE,
         ),
-        option(
-            "--target TARGET",
-            "where guests go: sim, a name from the targets file, or a URL on this machine",
-            default="sim",
-        ),
-        option("--targets FILE", "file of named targets", default=str(FILE)),
-        option(
-            "--override RULE=REASON",
-            "ignore one rule (approval, window, cap, preflight, limits); the report shows the "
-            "reason",
-            repeated=True,
-        ),
+        option(settings.TARGET, default="sim"),
+        targets_option(str),
+        option(settings.OVERRIDE, repeated=True),
         option("-u, --users N", "slots: the most guests at a time", type=int),
         option("-r, --spawn-rate N", "slots to start per second", type=float),
         option(
@@ -76,9 +66,7 @@ COMMAND = Command(
         option(
             "--stop-timeout TIME", "how long conversations may go on after the end", default="15s"
         ),
-        option(
-            "--term-grace TIME", "time to clear after SIGTERM (default: 8s; Docker kills after 10s)"
-        ),
+        option(settings.TERM_GRACE),
         option("--processes N", "worker processes; -1: one per core", type=int),
         option("--master", "lead workers on other machines"),
         option("--worker", "be a worker; the master gives the orders"),
@@ -91,96 +79,22 @@ COMMAND = Command(
             "address on which the master listens; its traffic is not encrypted",
             default="127.0.0.1",
         ),
-        option("--rate RATE", "arrival rate of a ready locustfile: 30/min or 2/s"),
-        option("--over TIME", "length of a ready locustfile's schedule: 10m"),
-        option("--stay TIME", "soak.py: how long the long-staying guests stay"),
-        option("--silence TIME", "soak.py: how long these guests say nothing at a time"),
-        option(
-            "--occupancy N",
-            "ignore the schedule; keep N guests in session, each followed by the next",
-            type=int,
-        ),
-        option(
-            "--arrivals",
-            "spacing of arrivals, whatever the file says: independent (poisson) or even",
-            choices=("poisson", "even"),
-        ),
-        option(
-            "--seed N", "repeat the arrivals, tasks and think times of an earlier run", type=int
-        ),
+        *map(option, (settings.RATE, settings.OVER, settings.STAY, settings.SILENCE)),
+        option(settings.OCCUPANCY, type=int),
+        option(settings.ARRIVALS),
+        option(settings.SEED, type=int),
         option("--name TEXT", "name of this run in harness runs and in the report"),
         option("--note TEXT", "a remark, shown beside the name"),
-        option("--slo FILE", "more objectives (TOML), in addition to those of the locustfile"),
-        option("--warm-up TIME", "do not judge this much of the beginning"),
-        option("--confident", "an objective that chance alone may have met gives NO_DATA"),
-        LOG_FORMAT,
-        option(
-            "--metrics-port PORT", "serve Prometheus metrics on this port of 127.0.0.1", type=int
-        ),
+        option(settings.SLO),
+        option(settings.WARM_UP),
+        option(settings.CONFIDENT.option, settings.CONFIDENT.help),
+        option(LOG_FORMAT),
+        option(settings.METRICS_PORT, type=int),
         reports_option(),
-        option(
-            "--disk-guard",
-            "off: start and go on even if the disk may fill up",
-            choices=("on", "off"),
-            default="on",
-        ),
-        option("--ca-file PEM", "private CA of a wss target"),
-        option("--origin ORIGIN", "Origin header of the upgrade"),
-        *section(
-            "guests",
-            option(
-                "--connections N",
-                "new connections per minute, of all workers together; off: no limit (default: "
-                "1000 for a target that is not on this machine)",
-            ),
-            option(
-                "--pace",
-                "off: guests may exceed the documented limits (default: documented)",
-                choices=("documented", "off"),
-            ),
-            option(
-                "--history",
-                "fetch missed messages after a reconnect (default: on)",
-                choices=("on", "off"),
-            ),
-            option(
-                "--max-connection-age TIME",
-                "replace connections of this age, such as 110m; off: never (default: as the "
-                "locustfile says)",
-            ),
-            option(
-                "--auto-join",
-                "join as soon as the session is open, as a widget with autoStart does",
-                choices=("on", "off"),
-            ),
-            option("--sign-ins FILE", "JWTs of signed-in guests, one per line"),
-            option(
-                "--greets",
-                "does the flow send a greeting, after Join or before its first answer?",
-                choices=("on", "off"),
-            ),
-            option(
-                "--turns",
-                "on: a guest waits for all messages of an answer, not only the first",
-                choices=("on", "off"),
-            ),
-            option(
-                "--turn-silence TIME",
-                "an answer is complete after this time without a message (default: 1s)",
-            ),
-            option("--replies", "off: nobody answers what guests say", choices=("on", "off")),
-            option(
-                "--websockets",
-                "library: the websockets library reads and writes all frames, to compare (default: "
-                "fast)",
-                choices=("fast", "library"),
-            ),
-            option(
-                "--listen",
-                "off: guests clear at once, without listening for late messages (default: on)",
-                choices=("on", "off"),
-            ),
-        ),
+        option(settings.DISK_GUARD, default=settings.DISK_GUARD.default),
+        option(settings.CA_FILE),
+        option(settings.ORIGIN),
+        *section("guests", *map(option, settings.BEHAVIOUR)),
         *section(
             "embedded simulator (target sim)",
             option(

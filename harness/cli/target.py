@@ -1,10 +1,8 @@
 """Write a commented file of named targets, or show what is in it."""
 
-from pathlib import Path
-
 from harness import deploy
-from harness.cli.parsing import Command, Namespace, argument, option
-from harness.config.target import FILE, REGIONS, read_targets
+from harness.cli.parsing import Command, Namespace, argument, targets_option
+from harness.config.target import REGIONS, read_targets
 from harness.errors import ConfigError, ExitCode
 from harness.streams import open_console, plain_table
 
@@ -45,7 +43,7 @@ COMMAND = Command(
             "init: write the file; list: show it; regions: the vendor's regions",
             choices=("init", "list", "regions"),
         ),
-        option("--targets FILE", "file of named targets", type=Path, default=FILE),
+        targets_option(),
     ],
     epilog="examples:\n  harness target init\n  harness target list\n  harness target regions\n",
 )

@@ -19,8 +19,9 @@ from typing import Any
 import orjson
 
 from harness.cli.parsing import Command, Namespace, argument, option
-from harness.cli.run import LOG_FORMAT, print_as_asked
+from harness.cli.run import print_as_asked
 from harness.clock import monotonic_ns, wall_ns
+from harness.config.run_config import LOG_FORMAT
 from harness.errors import ConfigError, ExitCode, HarnessError
 from harness.machine import (
     deferred_stops,
@@ -188,7 +189,7 @@ COMMAND = Command(
             "--again",
             "take part in one run after the other, until none begins within --within",
         ),
-        LOG_FORMAT,
+        option(LOG_FORMAT),
         option(
             "--reports DIR",
             "folder for this worker's own ledger and figures",

@@ -30,102 +30,135 @@ class Setting:
 
     variable: str
     option: str = ""
+    takes: str = ""
+    """what stands behind the option: a word for it, or the choices with bars between them"""
     default: str = ""
     help: str = ""
+    """the same for ``harness run`` and for plain Locust"""
 
     @property
     def key(self) -> str:
         """The name under which a parser of options keeps it."""
         return self.option.removeprefix("--").replace("-", "_")
 
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The words that can be said, where they are counted."""
+        return tuple(self.takes.split("|")) if "|" in self.takes else ()
 
-def _option(option: str, default: str, help_text: str) -> Setting:
+
+def _option(words: str, help_text: str, *, default: str = "") -> Setting:
+    """``words`` as the help shows them: ``--targets FILE``, ``--pace documented|off``."""
+    option, _, takes = words.partition(" ")
     variable = f"HARNESS_{option.removeprefix('--').replace('-', '_').upper()}"
-    return Setting(variable=variable, option=option, default=default, help=help_text)
+    if default and "default" not in help_text:
+        help_text = f"{help_text} (default: {default})"
+    return Setting(variable=variable, option=option, takes=takes, default=default, help=help_text)
 
 
 # Where, by which rules, and what is judged.
-TARGET = _option("--target", "", "name of a target, or ws://host:port/v1?deploymentId=…")
-TARGETS = _option("--targets", "targets.toml", "TOML file of named targets")
-OVERRIDE = _option("--override", "", "RULE=REASON;… against rules for real targets")
-CA_FILE = _option("--ca-file", "", "PEM file of a private CA for wss targets")
-ORIGIN = _option("--origin", "", "Origin header of the upgrade, if the deployment asks")
-METRICS_PORT = _option("--metrics-port", "", "serve Prometheus metrics on this port")
-METRICS_ADDRESS = _option("--metrics-address", "127.0.0.1", "address of the metrics port")
-REPORTS = _option("--reports", "reports", "folder for run directories")
-DISK_GUARD = _option("--disk-guard", "on", "'off': start and go on even if the disk may fill up")
-SLO = _option("--slo", "", "TOML file of objectives")
-# Docker kills ten seconds after SIGTERM, and the record takes a moment as well.
-TERM_GRACE = _option("--term-grace", "8s", "time to clear after SIGTERM")
-WARM_UP = _option("--warm-up", "", "time at the beginning that is not judged")
-CONFIDENT = _option(
-    "--confident", "off", "'on': an objective that chance alone may have met gives NO_DATA"
+TARGET = _option(
+    "--target TARGET", "where guests go: a name from the targets file, or a URL on this machine"
 )
-WEB_HOST_NAME = _option("--web-host-name", "", "names of the web UI, with commas")
-LOG_FORMAT = _option("--log-format", "text", "'json': one JSON object a line")
+TARGETS = _option("--targets FILE", "file of named targets", default="targets.toml")
+OVERRIDE = _option(
+    "--override RULE=REASON",
+    "ignore one rule (approval, window, cap, preflight, limits); the report shows the reason",
+)
+CA_FILE = _option("--ca-file PEM", "private CA of a wss target")
+ORIGIN = _option("--origin ORIGIN", "Origin header of the upgrade")
+METRICS_PORT = _option("--metrics-port PORT", "serve Prometheus metrics on this port of 127.0.0.1")
+METRICS_ADDRESS = _option(
+    "--metrics-address ADDRESS", "address of the metrics port", default="127.0.0.1"
+)
+REPORTS = _option("--reports DIR", "folder that holds the run directories", default="reports")
+DISK_GUARD = _option(
+    "--disk-guard on|off", "off: start and go on even if the disk may fill up", default="on"
+)
+SLO = _option("--slo FILE", "more objectives (TOML), in addition to those of the locustfile")
+TERM_GRACE = _option(
+    "--term-grace TIME",
+    "time to clear after SIGTERM (default: 8s; Docker kills after 10s)",
+    default="8s",
+)
+WARM_UP = _option("--warm-up TIME", "do not judge this much of the beginning")
+CONFIDENT = _option(
+    "--confident on|off",
+    "an objective that chance alone may have met gives NO_DATA",
+    default="off",
+)
+WEB_HOST_NAME = _option("--web-host-name NAMES", "names of the web UI, with commas")
+LOG_FORMAT = _option(
+    "--log-format text|json",
+    "json: each line that is printed or logged is a JSON object (default: HARNESS_LOG_FORMAT, or "
+    "text)",
+    default="text",
+)
 
 # How guests behave.
-PACE = _option("--pace", "documented", "'off': guests may exceed the service's limits")
 CONNECTIONS = _option(
-    "--connections",
-    "",
-    "new connections per minute, of all workers together; 'off': no limit (default: as the targets "
-    "file says, or the documented 1000 for a target that is not on this machine)",
+    "--connections N",
+    "new connections per minute, of all workers together; off: no limit (default: as the targets "
+    "file says, or 1000 for a target that is not on this machine)",
 )
-HISTORY = _option("--history", "on", "'off': don't fetch missed messages after a reconnect")
+PACE = _option(
+    "--pace documented|off", "off: guests may exceed the documented limits", default="documented"
+)
+HISTORY = _option(
+    "--history on|off", "off: do not fetch missed messages after a reconnect", default="on"
+)
 MAX_CONNECTION_AGE = _option(
-    "--max-connection-age",
-    "",
-    "replace connections of this age, such as 110m; 'off': never (default: as the guests' class "
-    "says)",
+    "--max-connection-age TIME",
+    "replace connections of this age, such as 110m; off: never (default: as the locustfile says)",
 )
 AUTO_JOIN = _option(
-    "--auto-join", "", "'on': guests join when their session opens, as a widget does with autoStart"
+    "--auto-join on|off", "join as soon as the session is open, as a widget with autoStart does"
 )
-REPLIES = _option(
-    "--replies",
-    "",
-    "'off': nobody answers what guests say, as where only agents answer; expect_reply=True in a "
-    "story wins",
+SIGN_INS = _option(
+    "--sign-ins FILE", "JWTs of signed-in guests, one per line: guests use them in turn"
 )
 GREETS = _option(
-    "--greets",
-    "",
-    "'on' or 'off': does the flow send a greeting, after Join or before its first answer? "
-    "(default: as the guests' class or the targets file says)",
+    "--greets on|off",
+    "does the flow send a greeting, after Join or before its first answer? (default: as the "
+    "locustfile or the targets file says)",
 )
 TURNS = _option(
-    "--turns",
-    "",
-    "'on': guests wait for all messages of an answer, as await_reply(turn=True) does",
+    "--turns on|off", "on: a guest waits for all messages of an answer, not only the first"
 )
 TURN_SILENCE = _option(
-    "--turn-silence", "1s", "an answer is complete after this time without a message"
+    "--turn-silence TIME",
+    "an answer is complete after this time without a message",
+    default="1s",
 )
-LISTEN = _option(
-    "--listen",
-    "on",
-    "'off': guests clear at once; 'on': some listen for late messages before Clear (the first 20 "
-    "of each process, and one in 20 after that), for as long as the slowest answer took, at most "
-    "30 s, and never while another guest waits for the slot",
+REPLIES = _option(
+    "--replies on|off",
+    "off: nobody answers what guests say; expect_reply=True in a story wins",
 )
 WEBSOCKETS = _option(
-    "--websockets",
-    "fast",
-    "'library': the websockets library reads and writes all frames, at a greater cost, to compare",
+    "--websockets fast|library",
+    "library: the websockets library reads and writes all frames, to compare",
+    default="fast",
 )
-SIGN_INS = _option("--sign-ins", "", "file of JWTs, one per line: guests sign in with them in turn")
+LISTEN = _option(
+    "--listen on|off",
+    "off: guests clear at once, without listening for late messages",
+    default="on",
+)
 
 # What a ready locustfile asks for; it names the defaults.
-RATE = _option("--rate", "", "arrival rate, such as 30/min")
-OVER = _option("--over", "", "length of the schedule, such as 10m")
-ARRIVALS = _option(
-    "--arrivals", "", "poisson or even: spacing of arrivals, whatever the locustfile says"
+RATE = _option("--rate RATE", "arrival rate of a ready locustfile: 30/min or 2/s")
+OVER = _option("--over TIME", "length of a ready locustfile's schedule: 10m")
+STAY = _option("--stay TIME", "soak.py: how long the long-staying guests stay")
+SILENCE = _option("--silence TIME", "soak.py: how long these guests say nothing at a time")
+OCCUPANCY = _option(
+    "--occupancy N",
+    "ignore the schedule; keep N guests in session, each followed by the next",
 )
-STAY = _option("--stay", "", "how long the long-staying guests stay")
-SILENCE = _option("--silence", "", "how long these guests say nothing at a time")
-SEED = _option("--seed", "", "repeats the arrivals, tasks and think times of an earlier run")
-OCCUPANCY = _option("--occupancy", "", "keep so many guests in session, instead of a schedule")
+ARRIVALS = _option(
+    "--arrivals poisson|even",
+    "spacing of arrivals, whatever the file says: independent (poisson) or even",
+)
+SEED = _option("--seed N", "repeat the arrivals, tasks and think times of an earlier run")
 
 # What one process of ours tells another that it starts.
 RUN_ID = Setting(variable="HARNESS_RUN_ID", help="the name of the run's directory")
@@ -145,15 +178,15 @@ HANDED_OUT = Setting(
 )
 
 BEHAVIOUR = (
-    PACE, CONNECTIONS, HISTORY, MAX_CONNECTION_AGE, AUTO_JOIN, REPLIES, GREETS, TURNS,
-    TURN_SILENCE, LISTEN, WEBSOCKETS, SIGN_INS,
+    CONNECTIONS, PACE, HISTORY, MAX_CONNECTION_AGE, AUTO_JOIN, SIGN_INS, GREETS, TURNS,
+    TURN_SILENCE, REPLIES, WEBSOCKETS, LISTEN,
 )  # fmt: skip
 LOCUST_OPTIONS = (
     TARGET, TARGETS, OVERRIDE, CA_FILE, ORIGIN, METRICS_PORT, METRICS_ADDRESS, REPORTS, DISK_GUARD,
     SLO, TERM_GRACE, WARM_UP, CONFIDENT, WEB_HOST_NAME, LOG_FORMAT, *BEHAVIOUR,
 )  # fmt: skip
 """Those that Locust's own command line takes, so that a master hands them on to its workers."""
-PARAMETERS = (RATE, OVER, ARRIVALS, STAY, SILENCE, SEED, OCCUPANCY)
+PARAMETERS = (RATE, OVER, STAY, SILENCE, OCCUPANCY, ARRIVALS, SEED)
 """Those that ready locustfiles ask for while they are imported."""
 SETTINGS: Mapping[str, Setting] = MappingProxyType(
     {

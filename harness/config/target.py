@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from harness.config.run_config import ENVIRONMENT, SIMULATOR_NAME
+from harness.config.run_config import ENVIRONMENT, SIMULATOR_NAME, TARGETS
 from harness.errors import ConfigError
 from harness.units import rate_per_s
 
@@ -189,7 +189,7 @@ def deployment_id(text: str) -> str:
     return canonical
 
 
-FILE = Path("targets.toml")
+FILE = Path(TARGETS.default)
 WINDOW = "23:00-05:00"
 ALWAYS = "always"
 """When the vendor lets load tests run, in the region's own time (vendor's load test FAQ)."""

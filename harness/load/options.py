@@ -271,6 +271,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             "include_in_web_ui": False,
             "default": config.get(one),
             "help": one.help,
+            "metavar": one.takes,
         }
         parser.add_argument(one.option, **arguments)
     # Locust's own default is every interface of the machine, without a login.

@@ -13,51 +13,36 @@ from harness.config.run_config import SCRIPT as SCRIPT_VARIABLE
 from harness.errors import ConfigError, listed
 from harness.units import duration_text, rate_per_s, seconds
 
+SIMULATED = (
+    "sim_profile", "sim_like", "sim_fault", "sim_tls", "sim_bot", "sim_from", "sim_bot_delay",
+    "sim_seed",
+)  # fmt: skip
+"""Options of the embedded simulator that are called as its own are, but for their beginning."""
+MASTERS = ("slo", "expect_workers", "users", "spawn_rate", "run_time", "metrics_port")
+"""What a worker has from its master."""
+
 
 def check_numbers(args: Namespace) -> None:
     """Raises ConfigError where numbers are out of range, or options do not go together."""
     for name in ("users", "spawn_rate", "occupancy"):
         value = getattr(args, name)
         if value is not None and value <= 0:
-            raise ConfigError(f"--{name.replace('_', '-')}: expected more than zero, got {value}")
-    if args.processes is not None and (args.processes < -1 or args.processes == 0):
-        raise ConfigError(f"--processes: expected one or more, or -1, got {args.processes}")
+            raise ConfigError(f"{_option(name)}: expected more than zero, got {value}")
+    check_processes(args.processes)
     if args.expect_workers is not None and args.expect_workers < 1:
         raise ConfigError(f"--expect-workers: expected one or more, got {args.expect_workers}")
-    clashing = [
-        ("--master", args.master and args.worker, "--worker"),
-        ("--master", args.master and args.processes, "--processes"),
-        ("--worker", args.worker and args.slo, "--slo"),
-        ("--worker", args.worker and args.expect_workers, "--expect-workers"),
-        ("--worker", args.worker and args.users, "--users"),
-        ("--worker", args.worker and args.spawn_rate, "--spawn-rate"),
-        ("--worker", args.worker and args.run_time, "--run-time"),
-        ("--worker", args.worker and args.metrics_port, "--metrics-port"),
-        *[
-            ("--occupancy", args.occupancy and given, option)
-            for option, given in (
-                ("--users", args.users),
-                ("--rate", args.rate),
-                ("--over (say -t)", args.over),
-                ("--arrivals", args.arrivals),
-            )
-        ],
-        *[
-            ("--target", args.target != "sim" and given, option)
-            for option, given in (
-                ("--sim-fault", args.sim_fault),
-                ("--sim-tls", args.sim_tls),
-                ("--sim-bot", args.sim_bot),
-                ("--sim-like", args.sim_like),
-                ("--sim-from", args.sim_from),
-                ("--sim-profile", args.sim_profile),
-                ("--sim-bot-delay", args.sim_bot_delay),
-                ("--sim-seed", args.sim_seed is not None),
-                ("--keep-sim", args.keep_sim),
-            )
-        ],
+    clashing: list[tuple[str, object, Iterable[str]]] = [
+        ("--master", args.master, ("worker", "processes")),
+        ("--worker", args.worker, MASTERS),
+        ("--occupancy", args.occupancy, ("users", "rate", "over", "arrivals")),
+        ("--target", args.target != "sim", (*SIMULATED, "sim_limits", "keep_sim")),
     ]
-    together = [f"{one} and {other}" for one, clash, other in clashing if clash]
+    together = [
+        f"{one} and {_option(name)}{' (say -t)' if name == 'over' else ''}"
+        for one, given, names in clashing
+        for name in names
+        if given and _is_given(getattr(args, name))
+    ]
     if len(together) == 1:
         raise ConfigError(f"{together[0]} do not go together")
     if together:
@@ -73,6 +58,20 @@ def check_numbers(args: Namespace) -> None:
         raise ConfigError("--master: say how many workers to wait for (--expect-workers N)")
     if args.expect_workers is not None and not args.master:
         raise ConfigError("--expect-workers goes with --master")
+
+
+def check_processes(processes: int | None) -> None:
+    """Raises ConfigError for a number of worker processes that is none."""
+    if processes is not None and (processes < -1 or processes == 0):
+        raise ConfigError(f"--processes: expected one or more, or -1, got {processes}")
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _is_given(value: object) -> bool:
+    return value is not None and value is not False and value not in ("", [])
 
 
 def parameters_of(args: Namespace) -> dict[str, str]:
@@ -140,24 +139,15 @@ def too_short(args: Namespace, plan: Mapping[str, Any], run_time_s: float) -> st
 
 def simulator_options(args: Namespace) -> list[str]:
     """What the embedded simulator is started with."""
-    options = ["--limits", args.sim_limits or ("documented" if args.sim_like else "off")]
-    if args.sim_profile:
-        options += ["--profile", args.sim_profile]
-    if args.sim_like:
-        options += ["--like", args.sim_like]
-    for fault in args.sim_fault:
-        options += ["--fault", fault]
-    if args.sim_tls:
-        options.append("--tls")
-    if args.sim_bot:
-        options += ["--bot", args.sim_bot]
-    if args.sim_from:
-        options += ["--from", args.sim_from]
-    if args.sim_bot_delay:
-        options += ["--bot-delay", args.sim_bot_delay]
-    if args.sim_seed is not None:
-        options += ["--seed", str(args.sim_seed)]
-    return options
+    words = ["--limits", args.sim_limits or ("documented" if args.sim_like else "off")]
+    for name in SIMULATED:
+        value, option = getattr(args, name), _option(name.removeprefix("sim_"))
+        if value is True:
+            words.append(option)
+        elif _is_given(value):
+            for one in value if isinstance(value, list) else [value]:
+                words += [option, str(one)]
+    return words
 
 
 SHARE = Path("share", "harness", "locustfiles")
