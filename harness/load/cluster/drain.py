@@ -137,7 +137,6 @@ def finish_worker(runner: WorkerRunner, run: Run) -> None:
         # One that was sent home has announced no session: the master needn't have its ledger.
         announced = run.ledger.intended > 0
         behind = announced and not run.shipper.flush(within_s=SHIP_LIMIT_S)
-        run.shipper.stop()
     runner.send_message(DRAINED, {"left": left, "failures": run.failures, "behind": behind})
 
 

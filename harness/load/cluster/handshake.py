@@ -373,10 +373,12 @@ class Handshake:
                 )
 
     def _on_ask_clock(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
-        now_ns, worker = wall_ns(), msg.node_id
-        answer = {"asked_ns": msg.data["asked_ns"], "wall_ns": now_ns}
-        self._runner.send_message(CLOCK, answer, worker)
-        ahead_s = msg.data["ahead_ns"] / 1e9
+        self._runner.send_message(CLOCK, self.time(msg.node_id, msg.data), msg.node_id)
+
+    def time(self, worker: str, question: Mapping[str, int]) -> dict[str, int]:
+        """The answer to a worker's question for the master's time."""
+        answer = {"asked_ns": question["asked_ns"], "wall_ns": wall_ns()}
+        ahead_s = question["ahead_ns"] / 1e9
         if abs(ahead_s) > OFF_S and worker not in self.sent_home:
             if worker not in self.clocks:
                 way = "ahead of" if ahead_s > 0 else "behind"
@@ -385,6 +387,7 @@ class Handshake:
                     worker, abs(ahead_s), way,
                 )  # fmt: skip
             self.clocks[worker] = round(ahead_s, 3)
+        return answer
 
 
 class MasterClock:
@@ -404,10 +407,13 @@ class MasterClock:
         """that one of the two clocks was set, if so"""
         runner.register_message(CLOCK, self._on_clock)
 
+    def question(self) -> dict[str, int]:
+        """To be asked once a second."""
+        return {"asked_ns": monotonic_ns(), "ahead_ns": self.ahead_ns}
+
     def ask(self) -> None:
-        """Once a second."""
-        question = {"asked_ns": monotonic_ns(), "ahead_ns": self.ahead_ns}
-        self._runner.send_message(ASK_CLOCK, question)
+        """Ask by itself: while no run goes on there are no reports."""
+        self._runner.send_message(ASK_CLOCK, self.question())
 
     def ask_some(self) -> None:
         """When a worker has come in."""
@@ -416,9 +422,16 @@ class MasterClock:
             gevent.sleep(self.BURST_S)
 
     def _on_clock(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
-        now_ns = monotonic_ns()
-        took_ns = now_ns - msg.data["asked_ns"]
-        ahead_ns = wall_ns() - (msg.data["wall_ns"] + took_ns // 2)
+        self.take(msg.data)
+
+    def take(self, answer: Mapping[str, int]) -> None:
+        """What the master has answered, as soon as it is there.
+
+        ``held_ns``: for so long the master kept the question that it had already stamped.
+        """
+        now_ns, held_ns = monotonic_ns(), answer.get("held_ns", 0)
+        took_ns = now_ns - answer["asked_ns"] - held_ns
+        ahead_ns = wall_ns() - (answer["wall_ns"] + held_ns + took_ns // 2)
         by_ns = ahead_ns - self.ahead_ns
         if self._best_ns is not None and abs(by_ns) > OFF_S * 1e9 + took_ns + self._best_ns:
             self.stepped = f"the clock of a worker or of the master was set by {by_ns / 1e9:+.1f} s"

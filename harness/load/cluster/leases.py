@@ -8,23 +8,17 @@ starts what lies beyond its lease, and every lease beyond a cut comes together w
 What a lost worker had still been given before the cut counts as dropped (see ``lost_arrivals``).
 """
 
-import contextlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import gevent
-from locust.exception import RPCError
-from locust.runners import MasterRunner, WorkerRunner
+from locust.runners import MasterRunner
 
 from harness.clock import monotonic_ns, utc_iso
 from harness.judge.validity import write_shares
 from harness.load.dispatch import Arrivals
 from harness.workload.schedule import Partition, Piece, Schedule
 
-ASK = "harness_share"
-GRANT = "harness_lease"
-EVERY_S = 1.0
 LEASE_NS = 5_000_000_000
 """So far ahead of the present a worker may go."""
 LOST_AFTER_NS = 5_000_000_000
@@ -56,7 +50,6 @@ class Shares:
         self._gone: dict[str, int] = {}
         """arrivals that were a worker's who is gone, by its Locust id"""
         self._changes: list[dict[str, Any]] = []
-        runner.register_message(ASK, self._on_ask)
 
     def open(self, schedule: Schedule, directory: Path, *, lead_ns: int) -> dict[str, Any]:
         """A run begins with the workers that are ready; what to tell them with their orders."""
@@ -127,63 +120,59 @@ class Shares:
         except OSError as error:
             self._say(f"the shares of the workers can't be written: {error.strerror or error}")
 
-    def _on_ask(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
-        schedule, worker = self._schedule, msg.node_id
-        if schedule is None or worker in self._sent_home:
-            return
+    def hear(self, worker: str, name: str) -> bool:
+        """A worker asks for its share; whether it is to be granted one."""
+        if self._schedule is None or worker in self._sent_home:
+            return False
         self._heard_ns[worker] = monotonic_ns()
-        self._names[worker] = str(msg.data["worker"])
+        self._names[worker] = name
+        return True
+
+    def grant(self, worker: str) -> dict[str, Any] | None:
+        """What a worker that asked may start; None when the run is over."""
+        schedule = self._schedule
+        if schedule is None:
+            return None
         elapsed_ns = self._elapsed_ns()
         until = 0
         if worker in self._partition.workers:
             until = schedule.index_at(elapsed_ns + LEASE_NS)
             self._leased = max(self._leased, until)
         pieces = [(p.first, p.place, p.places) for p in self._partition.pieces_of(worker)]
-        answer = {"pieces": pieces, "until": until, "elapsed_ns": elapsed_ns}
-        self._runner.send_message(GRANT, answer, worker)
+        return {"pieces": pieces, "until": until, "elapsed_ns": elapsed_ns}
 
     def _elapsed_ns(self) -> int:
         return monotonic_ns() - self._began_ns
 
 
 class Lease:
-    """The worker's side: asks, and hands what was granted to the arrivals of this process."""
+    """The worker's side: hands what was granted to the arrivals of this process."""
 
     def __init__(
         self,
-        runner: WorkerRunner,
-        worker: str,
         arrivals: Arrivals,
         *,
         joined: bool,
         on_change: Callable[[], None],
         on_conflict: Callable[[str], None],
     ) -> None:
-        self._runner = runner
-        self._worker = worker
+        self.wanted = True
+        """whether this worker still asks"""
         self._arrivals = arrivals
         self._moving = joined
         self._on_change = on_change
         self._on_conflict = on_conflict
-        runner.custom_messages.pop(GRANT, None)  # of the run before, in the web UI
-        runner.register_message(GRANT, self._on_grant)
-        self._asker = gevent.spawn(self._ask_forever)
 
     def stop(self) -> None:
         """Ask no more."""
-        self._asker.kill(block=False)
+        self.wanted = False
 
-    def _ask_forever(self) -> None:
-        while True:
-            with contextlib.suppress(RPCError):  # without an answer the lease runs out
-                self._runner.send_message(ASK, {"worker": self._worker})
-            gevent.sleep(EVERY_S)
-
-    def _on_grant(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
+    def take(self, granted: Mapping[str, Any]) -> None:
+        """What the master has granted; without it the lease runs out."""
         if self._moving:  # it came in mid-run: the schedule began at the master's time
-            self._arrivals.move(monotonic_ns() - int(msg.data["elapsed_ns"]))
+            self._arrivals.move(monotonic_ns() - int(granted["elapsed_ns"]))
             self._moving = False
-        pieces = [Piece(*map(int, piece)) for piece in msg.data["pieces"]]
-        if not self._arrivals.grant(pieces, int(msg.data["until"])):
+        pieces = [Piece(*map(int, piece)) for piece in granted["pieces"]]
+        if not self._arrivals.grant(pieces, int(granted["until"])):
             self._on_conflict("the master has given away arrivals that this worker had taken")
         self._on_change()

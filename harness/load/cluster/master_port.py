@@ -20,9 +20,8 @@ from harness.errors import safe_quote
 from harness.load.cluster.drain import DRAINED
 from harness.load.cluster.handout import ASK_FILES
 from harness.load.cluster.handshake import ASK_CLOCK, FACTS, HELLO
-from harness.load.cluster.leases import ASK
-from harness.load.cluster.replication import BEGIN, END, GO_ON, SHIP
-from harness.load.live.totals import INTERVAL
+from harness.load.cluster.replication import BEGIN, END, GO_ON
+from harness.load.cluster.report import MOST_BYTES, PACKED, REPORT, STATS, unpack, unpack_stats
 from harness.load.logs import LOG
 
 MALFORMED, STRANGER = "malformed", "unknown sender"
@@ -31,8 +30,6 @@ LOCUSTFILE = "locustfile"
 """By it a worker that was started with ``-f -`` asks for the locustfile, before it is ready."""
 BEFORE_READY = (LOCUSTFILE, ASK_FILES)
 """What somebody may ask who has no locustfile yet."""
-MOST_BYTES = 64 << 20
-"""Of one message: an interval of a busy worker has some hundred kilobytes."""
 _MOST_NAME = 300
 
 
@@ -85,7 +82,7 @@ class MasterPort:
         return dict(self._refused + unread)
 
     def _take(self, client: str, message: Message) -> None:
-        kind, data = message.type, message.data
+        kind = message.type
         if type(kind) is not str or message.node_id != client or len(client) > _MOST_NAME:
             return self._refuse(MALFORMED, client, kind)
         if kind == READY:
@@ -96,7 +93,11 @@ class MasterPort:
             return self._refuse(STRANGER, client, kind)
         form = FORMS.get(kind)
         try:
-            if form is not None and not form(data):
+            if kind == REPORT:
+                message.data = unpack(message.data)
+            elif kind == STATS and PACKED in message.data:
+                message.data = unpack_stats(message.data)
+            if form is not None and not form(message.data):
                 return self._refuse(MALFORMED, client, kind)
             if kind not in self._runner.custom_messages:
                 self._handle(client, message)
@@ -126,6 +127,18 @@ class MasterPort:
 def _numbers(found: object) -> bool:
     return isinstance(found, dict) and all(
         isinstance(name, str) and isinstance(number, int | float) for name, number in found.items()
+    )
+
+
+def _is_report(data: Any) -> bool:
+    live, batch = data.get("live"), data.get("batch")
+    if live is None:
+        return batch is not None and _is_batch(batch)
+    return (
+        _is_interval(live)
+        and _is_clock_question(data["clock"])
+        and _is_name(data.get("share", ""))
+        and (batch is None or _is_batch(batch))
     )
 
 
@@ -212,14 +225,12 @@ def _checked(form: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 FORMS: Mapping[str, Callable[[Any], bool]] = {
-    INTERVAL: _checked(_is_interval),
+    REPORT: _checked(_is_report),
     LOCUSTFILE: _checked(lambda data: type(data["version"]) is str),
     ASK_FILES: _checked(_is_file_question),
     HELLO: _checked(_is_hello),
     FACTS: _checked(_is_facts),
     ASK_CLOCK: _checked(_is_clock_question),
-    SHIP: _checked(_is_batch),
-    ASK: _checked(lambda data: _is_name(data["worker"])),
     DRAINED: _checked(_is_drained),
 }
 """Our own messages → whether one has the form that a worker gives it."""

@@ -21,7 +21,7 @@ import os
 import platform
 import secrets
 from collections import OrderedDict, deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
 from types import MappingProxyType
@@ -32,7 +32,6 @@ import psutil
 from gevent.event import Event
 from gevent.queue import Queue
 from gevent.threadpool import ThreadPool
-from locust.runners import MasterRunner, WorkerRunner
 
 from harness.clock import monotonic_ns, wall_ns
 from harness.errors import LedgerError
@@ -61,8 +60,6 @@ def plain(name: str) -> str:
     return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name)
 
 
-SHIP = "harness_ledger"
-SHIPPED = "harness_ledger_ack"
 BEGIN, GO_ON, END = "begin", "go on", "end"
 """The parts of a snapshot; a batch of what has just happened is none of it."""
 NAME_CHARACTERS = 80
@@ -114,12 +111,16 @@ class _Snapshot:
 
 
 class Shipper:
-    """The worker's side. Give :meth:`take` to the ledger, :meth:`take_measured` to the writer."""
+    """The worker's side. Give :meth:`take` to the ledger, :meth:`take_measured` to the writer.
+
+    What :meth:`next_batch` gives is for the report of each second, its answer for :meth:`hear`.
+    """
 
     def __init__(
-        self, runner: WorkerRunner, directory: Path, worker: str, meta: dict[str, str]
+        self, report: Callable[[], None], directory: Path, worker: str, meta: dict[str, str]
     ) -> None:
-        self._runner = runner
+        """``report`` sends one at once: where there is more than one batch of it a second."""
+        self._report = report
         self._directory = directory
         self._worker = worker
         self._first = {**meta, "copy_of": worker}
@@ -140,11 +141,9 @@ class Shipper:
         self._batch = 0
         self._ending = False
         """the batch on its way is the end of a snapshot"""
-        self._work, self._answered, self._idle = Event(), Event(), Event()
-        self._idle.set()
-        runner.custom_messages.pop(SHIPPED, None)  # of the run before, in the web UI
-        runner.register_message(SHIPPED, self._on_answer)
-        self._sender = gevent.spawn(self._send_forever)
+        self._on_its_way: dict[str, Any] | None = None
+        self._sent_ns = 0
+        self._answered = Event()
 
     def take(self, group: Group) -> None:
         """What was just committed. Several changes of one session become one."""
@@ -160,9 +159,7 @@ class Shipper:
             self._updates[row] = (stage, reason, message_id, changed_ns, row)
         self._meta |= group.meta
         if len(self._inserts) + len(self._updates) > WAITING:
-            self._begin_snapshot()
-        self._idle.clear()
-        self._work.set()
+            self.send_all()
 
     def take_measured(self, intervals: bytes, histograms: bytes) -> None:
         """What was just appended to the two files of measurements."""
@@ -171,26 +168,28 @@ class Shipper:
         self._measured.append((intervals, histograms))
         self._measured_bytes += len(intervals) + len(histograms)
         if self._measured_bytes > MEASURED_WAITING and len(self._measured) > 1:
-            self._begin_snapshot()
-        self._idle.clear()
-        self._work.set()
-
-    def send_all(self) -> None:
-        """Begin with what is in our own files already."""
-        self._begin_snapshot()
-        self._idle.clear()
-        self._work.set()
+            self.send_all()
 
     def flush(self, *, within_s: float) -> bool:
         """Wait until the master has everything; False when it did not take it in time."""
-        return bool(self._idle.wait(within_s)) and not self._incomplete
+        deadline = monotonic_ns() + int(within_s * 1e9)
+        while self._on_its_way or self._waits:
+            left_s = (deadline - monotonic_ns()) / 1e9
+            if left_s <= 0:
+                return False
+            self._answered.clear()
+            self._report()
+            self._answered.wait(min(left_s, AGAIN_AFTER_S))
+        return not self._incomplete
 
-    def stop(self) -> None:
-        """Send nothing more."""
-        self._sender.kill()
+    @property
+    def _waits(self) -> bool:
+        return bool(
+            self._inserts or self._updates or self._meta or self._measured or self._snapshot
+        )
 
-    def _begin_snapshot(self) -> None:
-        """All again, from our own files: what waits is in them."""
+    def send_all(self) -> None:
+        """All (once more), from our own files: what waits is in them."""
         self._snapshot = _Snapshot(self._directory, self._worker)
         self._forget_waiting()
 
@@ -200,16 +199,17 @@ class Shipper:
         self._measured.clear()
         self._measured_bytes = 0
 
-    def _send_forever(self) -> None:
-        while True:
-            self._work.wait()
-            self._work.clear()
-            while self._inserts or self._updates or self._meta or self._measured or self._snapshot:
-                self._batch += 1
-                batch = {"run": self._run, "worker": self._worker, "number": self._batch}
-                self._send(batch | self._next_part())
-            self._idle.set()
-            gevent.sleep(0.2)  # so that a busy worker sends few messages, with much in each
+    def next_batch(self) -> dict[str, Any] | None:
+        """What is to be sent now, if anything: also once more what has had no answer for long."""
+        now_ns = monotonic_ns()
+        if self._on_its_way is None and self._waits:
+            self._batch += 1
+            batch = {"run": self._run, "worker": self._worker, "number": self._batch}
+            self._on_its_way = batch | self._next_part()
+        elif self._on_its_way is None or now_ns - self._sent_ns < AGAIN_AFTER_S * 1e9:
+            return None
+        self._sent_ns = now_ns
+        return self._on_its_way
 
     def _next_part(self) -> dict[str, Any]:
         if self._snapshot is not None:
@@ -265,17 +265,11 @@ class Shipper:
             room -= len(some) + len(more)
         return b"".join(intervals), b"".join(histograms)
 
-    def _send(self, batch: dict[str, Any]) -> None:
-        self._answered.clear()
-        while True:
-            self._runner.send_message(SHIP, batch)
-            if self._answered.wait(AGAIN_AFTER_S):
-                return
-
-    def _on_answer(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
-        data = msg.data
+    def hear(self, data: Mapping[str, Any]) -> None:
+        """What the master says of a batch."""
         if data["worker"] != self._worker or data["number"] != self._batch:
             return
+        self._on_its_way = None
         ended, self._ending = self._ending, False
         if data.get("here"):
             self._needless = True
@@ -287,7 +281,7 @@ class Shipper:
                 self._give_up(f"the master has not taken {SNAPSHOTS} copies of all of it")
             else:
                 _tell("the master has missed something of this worker's ledger: all is sent again")
-                self._begin_snapshot()
+                self.send_all()
         elif ended:
             self._snapshots = 0
         if self._needless:
@@ -295,6 +289,12 @@ class Shipper:
             self._meta.clear()
             self._snapshot = None
         self._answered.set()
+        if self._snapshot or self._measured_bytes > MEASURED_BATCH or self._many_wait:
+            self._report()
+
+    @property
+    def _many_wait(self) -> bool:
+        return len(self._inserts) + len(self._updates) > BATCH
 
     def _give_up(self, why: str) -> None:
         _tell(f"{why}; this worker's own ledger is whole")
@@ -426,8 +426,9 @@ class _Copy:
 class Copies:
     """The master's side: files for each worker whose own are not to be seen here."""
 
-    def __init__(self, runner: MasterRunner, sent_home: Collection[str] = ()) -> None:
-        self._runner = runner
+    def __init__(self, sent_home: Collection[str] = ()) -> None:
+        self.on_taken: Callable[[str, dict[str, Any]], None] = lambda *_: None
+        """told what a worker (Locust's id) is to be answered, when its batch is on disk"""
         self._sent_home = sent_home
         self._directory: Path | None = None
         self._copies: dict[str, _Copy | None] = {}
@@ -443,7 +444,6 @@ class Copies:
         """batches that did not follow the one before"""
         self.heard_of: dict[str, str] = {}
         """worker's name by its Locust id"""
-        runner.register_message(SHIP, self._on_batch)
 
     def open(self, directory: Path) -> None:
         """A run begins."""
@@ -471,14 +471,15 @@ class Copies:
                 except (LedgerError, OSError) as error:
                     self.failures.append(str(error))
 
-    def _on_batch(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
-        self._came.put(msg)
+    def take(self, node_id: str, batch: dict[str, Any]) -> None:
+        """A batch has come; it is written after those that came before it."""
+        self._came.put((node_id, batch))
 
     def _write_forever(self) -> None:
         while True:
-            msg = self._came.peek()
+            node_id, batch = self._came.peek()
             try:
-                self._take(msg.node_id, msg.data)
+                self._take(node_id, batch)
             except LedgerError as error:
                 self._note(str(error))
             except Exception as error:  # noqa: BLE001 - the copies of all others go on
@@ -521,7 +522,7 @@ class Copies:
         return worker in self._copies and self._copies[worker] is None
 
     def _answer(self, node_id: str, answer: dict[str, Any], **more: bool) -> None:
-        self._runner.send_message(SHIPPED, {**answer, **more}, node_id)
+        self.on_taken(node_id, {**answer, **more})
 
     def _ask_again(self, node_id: str, answer: dict[str, Any], last: int) -> None:
         """Something is missing between: a copy with a gap in it would look whole."""

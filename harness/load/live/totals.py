@@ -21,7 +21,6 @@ Locust never trims its counts of each second, and adds a row to its history ever
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,11 +28,10 @@ import numpy as np
 from locust.stats import StatsEntry, bucket_response_time
 
 from harness.clock import monotonic_ns
-from harness.errors import ConfigError
 from harness.judge.gate import AbortState, consider_abort, judge_one
 from harness.judge.objective import GENERATOR_LAG, Kind, Objective, Unit
 from harness.judge.validity import guests_block, questions_block, stories_block
-from harness.measure.histogram import Counted, Durations, Histogram, combined, decoded
+from harness.measure.histogram import Counted, Durations, Histogram, combined, decoded_where_whole
 from harness.measure.model import (
     OPERATIONS,
     CountedBy,
@@ -53,8 +51,8 @@ from harness.measure.recorder import (
 )
 from harness.measure.snapshot import Figure, Tried, ambiguous, tried
 
-INTERVAL = "harness_interval"
-"""The message by which a worker hands its interval to the master."""
+WAITING = 64
+"""So many histograms of one tag are added at once."""
 KEPT_POINTS = 600
 """Seconds of history kept for the Sessions tab; older ones are let go, so memory stays flat."""
 QUIET_AFTER_S = 5.0
@@ -71,28 +69,42 @@ class Live:
         self.outcomes: dict[str, dict[str, int]] = {}
         self.counts: dict[str, int] = {}
         self.arrivals: dict[str, int] = {}
-        self.histograms: dict[str, Histogram] = {}
-        """of the whole run so far, by tag"""
-        self.newest: dict[str, dict[str, Any]] = {}
+        self._histograms: dict[str, Histogram] = {}
+        self.newest: dict[str, Mapping[str, Any]] = {}
         """each process's last interval"""
         self.points: deque[dict[str, Any]] = deque(maxlen=KEPT_POINTS)
         self._heard_ns: dict[str, int] = {}
-        self._recent: dict[str, dict[str, Counted]] = {}
-        """each process's last interval: only places with something in them, as there are many"""
+        self._recent: dict[str, Mapping[str, Counted | str]] = {}
+        """each process's last interval: encoded, or only places with something in them"""
+        self._waiting: dict[str, list[str]] = {}
+        """encoded, by tag, and not yet added: most seconds nobody looks, and many cost less"""
 
     def take_encoded(
         self, process: str, row: Mapping[str, Any], encoded: Mapping[str, str]
     ) -> None:
         """:meth:`take`, as a worker sends it. What is damaged is left out: it is only for show."""
-        histograms: dict[str, Counted] = {}
+        self.take(process, row, {})
         for tag, text in encoded.items():
-            with suppress(ConfigError):
-                histograms[tag] = decoded([text])
-        self.take(process, row, histograms)
+            waiting = self._waiting.setdefault(tag, [])
+            waiting.append(text)
+            if len(waiting) == WAITING:
+                self._add(tag)
+        self._recent[process] = encoded
+
+    @property
+    def histograms(self) -> dict[str, Histogram]:
+        """Of the whole run so far, by tag."""
+        for tag in list(self._waiting):
+            self._add(tag)
+        return self._histograms
+
+    def _add(self, tag: str) -> None:
+        found = decoded_where_whole(self._waiting.pop(tag), [])
+        self._histograms.setdefault(tag, Histogram()).add_counts(found.places, found.counts)
 
     def take(self, process: str, row: Mapping[str, Any], histograms: Mapping[str, Counted]) -> None:
         """Add one interval of one process."""
-        self.newest[process] = dict(row)
+        self.newest[process] = row
         self._heard_ns[process] = monotonic_ns()
         for totals, more in ((self.counts, row["counts"]), (self.arrivals, row["arrivals"])):
             for name, number in more.items():
@@ -102,10 +114,9 @@ class Live:
             for outcome, number in outcomes.items():
                 known[str(outcome)] = known.get(str(outcome), 0) + number
         for tag, histogram in histograms.items():
-            if tag not in self.histograms:
-                self.histograms[tag] = Histogram()
-            self.histograms[tag].add_counts(histogram.places, histogram.counts)
-        self._recent[process] = dict(histograms)
+            whole = self._histograms.setdefault(tag, Histogram())
+            whole.add_counts(histogram.places, histogram.counts)
+        self._recent[process] = histograms
 
     def total(self, block: str, name: str) -> int:
         """The sum over all processes of one number of their last interval."""
@@ -132,7 +143,13 @@ class Live:
     def recent(self, tag: str) -> Counted:
         """The last interval of all processes under one tag."""
         there = [histograms[tag] for histograms in self._recent.values() if tag in histograms]
-        return combined(there) if there else decoded([])
+        texts = [one for one in there if isinstance(one, str)]
+        return combined(
+            [
+                decoded_where_whole(texts, []),
+                *(one for one in there if not isinstance(one, str)),
+            ]
+        )
 
     def lag(self) -> Histogram:
         """How late the event loops were, by time, in the whole run."""
@@ -243,7 +260,7 @@ class Mark:
             whole.add_counts(*used)
             if tag in self.histograms:
                 before.add_counts(*self.histograms[tag])
-            between.histograms[tag] = whole.without(before)
+            between._histograms[tag] = whole.without(before)
         return between
 
 

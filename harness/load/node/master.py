@@ -12,7 +12,8 @@ from harness.load.cluster.handshake import Handshake, describe
 from harness.load.cluster.leases import Shares
 from harness.load.cluster.master_port import MasterPort
 from harness.load.cluster.replication import Copies
-from harness.load.live.totals import INTERVAL, Live
+from harness.load.cluster.report import Reports
+from harness.load.live.totals import Live
 from harness.load.logs import LOG
 from harness.load.node.role import Duty, Early, Leader
 from harness.load.node.worker import PAUSED
@@ -32,11 +33,17 @@ class MasterNode(Leader):
         self._handout = Handout(runner, environment)
         sent_home = self._handshake.sent_home
         self._barrier = Barrier(runner, sent_home)
-        self._copies = Copies(runner, sent_home)
+        self._copies = Copies(sent_home)
         self._shares = Shares(runner, LOG.warning, sent_home)
         self._barrier.on_leave = self._shares.leave
         self._unanswered: set[str] = set()
-        runner.register_message(INTERVAL, self._on_interval)
+        self._reports = Reports(
+            runner,
+            live=lambda: self.live,
+            handshake=self._handshake,
+            shares=self._shares,
+            copies=self._copies,
+        )
         self._port = MasterPort(
             runner, self._handshake.hold
         )  # when everybody has said what he listens to
@@ -139,6 +146,3 @@ class MasterNode(Leader):
             *self._barrier.failures,
             *self._copies.failures,
         ]
-
-    def _on_interval(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
-        self.live.take_encoded(msg.data["process"], msg.data["row"], msg.data["encoded"])

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gevent
@@ -27,7 +27,7 @@ from harness.load.cluster.handshake import (
 )
 from harness.load.cluster.leases import Lease
 from harness.load.cluster.replication import Shipper
-from harness.load.live.totals import INTERVAL
+from harness.load.cluster.report import ANSWER, REPORT, pack, pack_stats
 from harness.load.logs import LOG
 from harness.load.node.role import Histograms, Node, Row
 from harness.load.options import (
@@ -64,6 +64,8 @@ class WorkerNode(Node):
         """whether the master has let in a worker that came while the run was going on"""
         self._clock = MasterClock(runner, self._set_clock)
         register_worker(runner)
+        runner.register_message(ANSWER, self._on_answer)
+        environment.events.report_to_master.add_listener(pack_stats)
         runner.register_message(PAUSED, self._on_paused, concurrent=True)
         runner.register_message(TOLD, self._on_told, concurrent=True)
         runner.register_message(CHECK, self._on_check, concurrent=True)
@@ -112,27 +114,27 @@ class WorkerNode(Node):
     def _take_part(self, run: Run) -> None:
         """From now on guests may come, and the master hears of them."""
         assert self.directory is not None
-        shipper = Shipper(self.runner, self.directory, run.name, run.meta)
+        shipper = Shipper(self._report, self.directory, run.name, run.meta)
         if run.held:
             shipper.send_all()
             run.let_in()
         run.ship_to(shipper)
         if run.arrivals is not None and run.slots is not None:
             run.lease = Lease(
-                self.runner,
-                run.name,
                 run.arrivals,
                 joined=run.joined,
                 on_change=run.slots.look_again,
                 on_conflict=run.fail,
             )
+        self._report()
 
     def watch(self) -> None:
         """Whether the parent lives: without it a forked worker would load on for a minute, until
         it misses its master's heartbeat. And what the time is.
         """
-        with contextlib.suppress(RPCError):
-            self._clock.ask()
+        if self.run is None:  # else the reports ask
+            with contextlib.suppress(RPCError):
+                self._clock.ask()
         if self._clock.stepped and self.run is not None:
             self.run.fail(self._clock.stepped)
         if self._parent is not None and os.getppid() != self._parent:
@@ -154,9 +156,33 @@ class WorkerNode(Node):
         refuse(why, ExitCode.CONFIG)
 
     def hand_in(self, process: str, row: Row, histograms: Histograms) -> None:
-        """To the master."""
+        """To the master, in the report of this second."""
         encoded = {tag: histogram.encode() for tag, histogram in histograms.items()}
-        self.runner.send_message(INTERVAL, {"process": process, "row": row, "encoded": encoded})
+        self._report({"process": process, "row": row, "encoded": encoded})
+
+    def _report(self, live: Mapping[str, Any] | None = None) -> None:
+        """With what was measured in this second; or between, with more of the ledger."""
+        run, report = self.run, dict[str, Any]()
+        if live is not None:
+            report = {"live": live, "clock": self._clock.question()}
+            if run is not None and run.lease is not None and run.lease.wanted:
+                report["share"] = run.name
+        if run is not None and run.shipper is not None and (batch := run.shipper.next_batch()):
+            report["batch"] = batch
+        if report:
+            with contextlib.suppress(RPCError):  # what has no answer is asked and sent again
+                self.runner.send_message(REPORT, pack(report))
+
+    def _on_answer(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
+        answer, run = msg.data, self.run
+        if "clock" in answer:
+            self._clock.take(answer["clock"])
+        if run is None:
+            return
+        if run.lease is not None and answer.get("share"):
+            run.lease.take(answer["share"])
+        if run.shipper is not None and "batch" in answer:
+            run.shipper.hear(answer["batch"])
 
     # Locust calls concurrent listeners by position: environment first, then the message.
     def _on_paused(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form

@@ -311,3 +311,8 @@ def test_a_clock_that_is_set_is_told_and_a_slow_answer_is_not(
     assert not clock.stepped
     answer(0.01, masters_ns=30 * 10**9)
     assert "set by -30.0 s" in clock.stepped
+    another = MasterClock(Runner(), lambda _: None)  # type: ignore[arg-type]
+    asked_ns = another.question()["asked_ns"]
+    now[0] += 4 * 10**9  # the master has waited for its disk, and says so
+    another.take({"asked_ns": asked_ns, "wall_ns": asked_ns, "held_ns": 4 * 10**9})
+    assert another.ahead_ns == 7 * 10**9

@@ -14,7 +14,7 @@ import pytest
 from locusts import environment_for, finish, launch, locustfile, only_run
 
 from harness.load.cluster import leases as sharing
-from harness.load.cluster.leases import ASK, GRANT, LEASE_NS, LOST_AFTER_NS, Lease, Shares
+from harness.load.cluster.leases import LEASE_NS, LOST_AFTER_NS, Lease, Shares
 from harness.load.dispatch import Arrivals
 from harness.rundir.layout import RunDirectory
 from harness.supervise.children import free_port
@@ -31,7 +31,6 @@ class World:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, directory: Path, workers: str) -> None:
         self.now_ns = 0
         monkeypatch.setattr(sharing, "monotonic_ns", lambda: self.now_ns)
-        self.custom_messages: dict[str, Any] = {}
         self.clients = SimpleNamespace(ready=[SimpleNamespace(id=name) for name in workers])
         self.said: list[str] = []
         self.shares = Shares(self, self.said.append)  # type: ignore[arg-type]
@@ -49,16 +48,11 @@ class World:
         )
         self.taken[name], self.answers[name] = [], []
 
-    def register_message(self, name: str, listener: Any) -> None:
-        self.custom_messages[name] = listener
-
-    def send_message(self, name: str, data: Any, worker: str) -> None:
-        assert name == GRANT
-        self.answers[worker].append(data)
-
     def ask(self, name: str) -> None:
-        message = SimpleNamespace(node_id=name, data={"worker": f"host-{name}"})
-        self.custom_messages[ASK](None, message)
+        assert self.shares.hear(name, f"host-{name}")
+        granted = self.shares.grant(name)
+        assert granted is not None
+        self.answers[name].append(granted)
 
     def read(self, name: str) -> None:
         """The worker gets to the answers that have come."""
@@ -153,27 +147,20 @@ def test_a_worker_that_joins_takes_over_the_masters_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sharing, "monotonic_ns", lambda: 100 * S)
-    listeners: dict[str, Any] = {}
-    runner = SimpleNamespace(
-        custom_messages={},
-        register_message=lambda name, listener: listeners.update({name: listener}),
-        send_message=lambda *_: None,
-    )
     arrivals = Arrivals(
         SCHEDULE, start_ns=99 * S, late_after_s=1, drop_after_s=1, until=0,
         share=Share(SCHEDULE.count, []),
     )  # fmt: skip
     conflicts: list[str] = []
     lease = Lease(
-        runner, "w", arrivals,  # type: ignore[arg-type]
-        joined=True, on_change=lambda: None, on_conflict=conflicts.append,
+        arrivals, joined=True, on_change=lambda: None, on_conflict=conflicts.append,
     )  # fmt: skip
     data = {"pieces": [(0, 0, 0), (600, 1, 2)], "until": 700, "elapsed_ns": 25 * S}
-    listeners[GRANT](None, SimpleNamespace(data=data))
+    lease.take(data)
     assert arrivals.due_next_ns() == 75 * S + SCHEDULE.due_ns(601)
     assert conflicts == []
     arrivals.take(200 * S)
-    listeners[GRANT](None, SimpleNamespace(data=data | {"pieces": [(0, 0, 1)]}))
+    lease.take(data | {"pieces": [(0, 0, 1)]})
     assert conflicts
     lease.stop()
 

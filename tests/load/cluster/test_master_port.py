@@ -2,6 +2,7 @@
 
 import json
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,35 +13,37 @@ from locusts import locustfile, start_elsewhere
 
 from harness.ledger.reader import read_account
 from harness.load.cluster.master_port import BEFORE_READY, FORMS
+from harness.load.cluster.report import MOST_BYTES, REPORT, pack, unpack
 from harness.supervise.children import free_port
 
-GOOD: dict[str, Any] = {
-    "harness_ledger": {
-        "run": "", "worker": "w", "number": 1, "inserts": [[1, "t", "intended", 1, 1]],
-        "updates": [["lost", "", "", 2, 1]], "meta": {"a": "b"},
-        "intervals": b"", "histograms": b"", "snapshot": "",
+CLOCK = {"asked_ns": 1, "ahead_ns": -2}
+BATCH = {
+    "run": "", "worker": "w", "number": 1, "inserts": [[1, "t", "intended", 1, 1]],
+    "updates": [["lost", "", "", 2, 1]], "meta": {"a": "b"},
+    "intervals": b"", "histograms": b"", "snapshot": "",
+}  # fmt: skip
+LIVE = {
+    "process": "p", "encoded": {"tag": "HIST"},
+    "row": {
+        "phase": "running", "counts": {"late": 1}, "arrivals": {}, "process": {"cpu": 0.1},
+        "sessions": {"opened": 1}, "outcomes": {"reply": {"ok": 1}}, "left_by_reason": {},
     },
-    "harness_share": {"worker": "w"},
+}  # fmt: skip
+GOOD: dict[str, Any] = {
+    "harness_report": {"live": LIVE, "clock": CLOCK, "share": "w", "batch": BATCH},
     "locustfile": {"version": "2"},
     "harness_ask_files": {"harness": "1", "locust": "2", "host": "h"},
     "harness_facts": {"target": "t", "ca": "none", "modules": {"shop": "abc"}},
-    "harness_ask_clock": {"asked_ns": 1, "ahead_ns": -2},
+    "harness_ask_clock": CLOCK,
     "harness_drained": {"left": 0, "failures": ["x"], "behind": False},
     "harness_hello": {
         "harness": "1", "locust": "2", "locustfile": "f", "schedule": "none", "host": "h",
         "files": 1, "ports": 2, "cores": 3,
     },
-    "harness_interval": {
-        "process": "p", "encoded": {"tag": "HIST"},
-        "row": {
-            "phase": "running", "counts": {"late": 1}, "arrivals": {}, "process": {"cpu": 0.1},
-            "sessions": {"opened": 1}, "outcomes": {"reply": {"ok": 1}}, "left_by_reason": {},
-        },
-    },
 }  # fmt: skip
 
 
-FREE = {"failures", "behind", "ca", "modules"}
+FREE = {"failures", "behind", "ca", "modules", "live", "share", "batch"}
 
 
 @pytest.mark.parametrize("kind", sorted(FORMS))
@@ -51,6 +54,25 @@ def test_each_message_has_a_form(kind: str) -> None:
         assert not FORMS[kind](bad)
     for name in good.keys() - FREE:
         assert not FORMS[kind]({key: value for key, value in good.items() if key != name})
+
+
+@pytest.mark.parametrize("part", [LIVE, BATCH, CLOCK], ids=["live", "batch", "clock"])
+def test_each_part_of_a_report_has_a_form(part: dict[str, Any]) -> None:
+    (name,) = [name for name, held in GOOD[REPORT].items() if held is part]
+    for key in part:
+        for bad in ({**part, key: [[[]]]}, {one: part[one] for one in part if one != key}):
+            assert not FORMS[REPORT]({**GOOD[REPORT], name: bad}), (name, key)
+
+
+@pytest.mark.parametrize("data", [None, 5, "x", b"", b"x", pack({})[:-1], zlib.compress(b"[1]")])
+def test_what_is_no_report_is_refused(data: Any) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        unpack(data)
+
+
+def test_a_report_that_unpacks_to_more_than_a_message_may_have_is_refused() -> None:
+    with pytest.raises(ValueError, match="too much"):
+        unpack(pack({"live": " " * (MOST_BYTES + 1)}))
 
 
 def send(port: str, identity: bytes, *frames: list[bytes]) -> None:
@@ -108,7 +130,7 @@ def test_a_run_outlives_what_comes_in_at_the_port(simulator: Any, tmp_path: Path
     refused = json.loads((run / "run.json").read_text())["how"]["refused_messages"]
     # Anybody may ask for the locustfile, as Locust has it, and for files: before he is ready.
     assert refused["unknown sender"] == len(GOOD) - len(BEFORE_READY), output
-    assert refused["malformed"] == len(GOOD) + 8, output
+    assert refused["malformed"] == len(GOOD) + 10, output
     assert "refused a message (unknown sender) of 'stranger'" in output
     account = read_account(run)
     opened = json.loads(next((tmp_path / "w").glob("reports/2*/start.json")).read_text())

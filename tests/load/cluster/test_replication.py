@@ -6,7 +6,6 @@ import random
 import signal
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import gevent
@@ -16,7 +15,8 @@ from locusts import locustfile, passed, start_elsewhere
 from harness.ledger.ledger import Group, Ledger, Stage, Store
 from harness.ledger.reader import read_account, read_leftovers, read_rows
 from harness.load.cluster import replication as shipping
-from harness.load.cluster.replication import SHIP, SHIPPED, Copies, Shipper, new_node_name
+from harness.load.cluster.replication import Copies, Shipper, new_node_name
+from harness.load.cluster.report import pack, unpack
 from harness.measure.histogram import Histogram
 from harness.measure.model import Sample
 from harness.measure.recorder import Recorder, service_tag
@@ -26,35 +26,39 @@ from harness.supervise.children import free_port
 
 
 class Wire:
-    """A worker's and a master's runner, joined; ``mute`` swallows what the worker sends."""
+    """Between a worker and its master; ``mute`` swallows what the worker sends."""
 
-    def __init__(self) -> None:
-        self.custom_messages: dict[str, Any] = {}
+    def __init__(self, copies: Copies) -> None:
+        self.copies = copies
         self.mute = False
         self.sent: list[dict[str, Any]] = []
+        copies.on_taken = lambda _, answer: gevent.spawn(self.shipper.hear, answer)
 
-    def register_message(self, name: str, listener: Any) -> None:
-        self.custom_messages[name] = listener
+    def join(self, directory: Path, worker: str, meta: dict[str, str]) -> Shipper:
+        """A worker that ships from now on."""
+        self.shipper = Shipper(self.report, directory, worker, meta)
+        return self.shipper
 
-    def send_message(self, name: str, data: Any, node: str | None = None) -> None:
-        if name == SHIP:
-            self.sent.append(data)
-            if self.mute:
-                return
-        message = SimpleNamespace(data=data, node_id=node or "worker-1")
-        listener = self.custom_messages[name]
-        gevent.spawn(listener, environment=None, msg=message)
+    def report(self) -> None:
+        """As each second."""
+        batch = self.shipper.next_batch()
+        if batch is not None:
+            self.sent.append(batch)
+            if not self.mute:
+                self.deliver(batch)
+
+    def deliver(self, batch: dict[str, Any], node: str = "worker-1") -> None:
+        gevent.spawn(self.copies.take, node, unpack(pack({"batch": batch}))["batch"])
 
 
 def rig(
     folder: Path, worker: str = "w", meta: dict[str, str] | None = None, *, own: Path | None = None
 ) -> tuple[Wire, Copies, Shipper]:
     """A worker that ships what its files hold to a master, which keeps it in ``folder``."""
-    wire = Wire()
-    copies = Copies(wire)  # type: ignore[arg-type]
+    copies = Copies()
     copies.open(folder)
-    own = own or folder / "nowhere"
-    return wire, copies, Shipper(wire, own, worker, meta or {})  # type: ignore[arg-type]
+    wire = Wire(copies)
+    return wire, copies, wire.join(own or folder / "nowhere", worker, meta or {})
 
 
 STATE = {"phase": "running", "sessions": {}, "arrivals": {"due": 3}, "process": {}}
@@ -123,7 +127,6 @@ def test_the_copy_says_what_the_ledger_says(tmp_path: Path) -> None:
         ledger.mark(entry, Stage.CLEARED)
     ledger.close()
     assert shipper.flush(within_s=20)
-    shipper.stop()
     copies.close()
     assert copies.failures == []
     (copy,) = RunDirectory(there).ledgers()
@@ -161,6 +164,7 @@ def test_what_waits_is_bounded_and_then_all_is_sent_again(
     wire.mute = True
     for _ in range(10):
         worker.work(100)
+        wire.report()
         gevent.sleep(0)
         assert len(shipper._inserts) + len(shipper._updates) <= shipping.WAITING
         assert shipper._measured_bytes <= max(shipping.MEASURED_WAITING, 2_000)
@@ -207,6 +211,7 @@ def test_measurements_come_whole_and_in_order(
             recorder.add(Sample("reply", 0, 0, 10**6 * (number + second), 10**9))
         ended_ns = 10**18 + second * 10**9
         writer.write(recorder.take(), ended_ns=ended_ns, length_s=1.0, state=state)
+        wire.report()
         gevent.sleep(0)
     writer.close()
     assert shipper.flush(within_s=10)
@@ -221,26 +226,27 @@ def test_measurements_come_whole_and_in_order(
 def test_a_name_from_the_network_can_not_leave_the_folder(tmp_path: Path) -> None:
     inside = tmp_path / "run"
     inside.mkdir()
-    wire, copies, shipper = rig(inside, "../../x/y")
+    _, copies, shipper = rig(inside, "../../x/y")
     shipper.take(Group(inserts=[(1, "t", Stage.INTENDED, 1, 1)]))
     assert shipper.flush(within_s=5)
     copies.close()
     (file,) = RunDirectory(inside).ledgers()
     assert "/" not in file.name
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
-    assert wire.custom_messages.keys() == {SHIP, SHIPPED}
 
 
 LOSSY = """
 from harness.load.cluster.replication import Shipper
 
-whole = Shipper._send
+whole = Shipper.next_batch
 
-def lossy(self, batch):
-    if batch["number"] not in (1, 3):
-        whole(self, batch)
+def lossy(self):
+    batch = whole(self)
+    if batch is not None and batch["number"] in (1, 3):
+        self._on_its_way = batch = None  # it takes the batch for taken
+    return batch
 
-Shipper._send = lossy
+Shipper.next_batch = lossy
 """
 
 
@@ -321,8 +327,7 @@ def test_two_lives_of_one_container_are_two_nodes(
     wire, copies, first = rig(tmp_path, new_node_name())
     first.take(Group(inserts=[(n, f"a{n}", Stage.INTENDED, 1, 1) for n in range(1, 6)]))
     assert first.flush(within_s=5)
-    first.stop()
-    second = Shipper(wire, tmp_path, new_node_name(), {})  # type: ignore[arg-type]
+    second = wire.join(tmp_path, new_node_name(), {})
     second.take(Group(inserts=[(n, f"b{n}", Stage.INTENDED, 1, 1) for n in range(1, 9)]))
     assert second.flush(within_s=5)
     copies.close()
@@ -343,19 +348,20 @@ def test_what_does_not_follow_is_refused_aloud_and_all_is_sent_again(
     here, there = two_folders(tmp_path)
     wire, copies, shipper = rig(there, own=here)
     worker = Worker(here, shipper)
-    deliver, lost, losing = wire.send_message, 0, True
+    deliver, lost, losing = wire.deliver, 0, True
 
-    def lose_some(name: str, data: Any, node: str | None = None) -> None:
+    def lose_some(batch: dict[str, Any]) -> None:
         nonlocal lost
-        if name == SHIP and losing and lost < 12 and chance.random() < 0.3:
+        if losing and lost < 12 and chance.random() < 0.3:
             lost += 1
-            shipper._answered.set()  # it takes the batch for taken
+            shipper._on_its_way = None  # it takes the batch for taken
         else:
-            deliver(name, data, node)
+            deliver(batch)
 
-    monkeypatch.setattr(wire, "send_message", lose_some)
+    monkeypatch.setattr(wire, "deliver", lose_some)
     for _ in range(8):
         worker.work(150)
+        wire.report()
         gevent.sleep(0.03)
     worker.close()
     assert shipper.flush(within_s=30)
@@ -416,7 +422,7 @@ def test_who_takes_the_name_of_another_worker_is_refused_aloud(tmp_path: Path) -
         "run": "", "worker": "w", "number": 1, "inserts": [(1, "x1", Stage.INTENDED, 1, 1)],
         "updates": [], "meta": {}, "intervals": b"", "histograms": b"",
     }  # fmt: skip
-    wire.send_message(SHIP, other, "worker-2")
+    wire.deliver(other, "worker-2")
     gevent.sleep(0.2)
     copies.close()
     assert any("two workers call themselves w" in why for why in copies.failures)

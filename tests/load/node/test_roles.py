@@ -8,6 +8,7 @@ from typing import Any
 
 import gevent
 import pytest
+from locust.event import EventHook
 
 import harness.load
 from harness.load.node.local import LocalNode
@@ -36,7 +37,8 @@ class Runner:
         self.stats = SimpleNamespace(total=None, entries={}, history=[])
 
     def register_message(self, name: str, listener: Any, concurrent: bool = False) -> None:
-        assert concurrent or name == "harness_clock"  # whose answer is one stamp
+        # Those that bring the master's time are stamped at once.
+        assert concurrent or name in ("harness_clock", "harness_answer")
         self.listeners[name] = listener
 
     def quit(self) -> None:
@@ -46,7 +48,8 @@ class Runner:
 def environment(run: Run | None = None) -> Any:
     """As much of Locust's environment as a node looks at."""
     options = SimpleNamespace(processes=None)
-    return SimpleNamespace(harness_run=run, web_ui=None, parsed_options=options)
+    events = SimpleNamespace(report_to_master=EventHook())
+    return SimpleNamespace(harness_run=run, web_ui=None, parsed_options=options, events=events)
 
 
 def test_all_roles_have_the_same_four_methods() -> None:
