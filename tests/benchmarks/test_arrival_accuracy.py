@@ -16,7 +16,7 @@ from processes import decided
 
 from harness.errors import ExitCode
 
-pytestmark = [pytest.mark.process, pytest.mark.alone]
+pytestmark = [pytest.mark.process, pytest.mark.alone, pytest.mark.long]
 
 KNOCK = """
 from locust import task
@@ -37,13 +37,7 @@ SECONDS = 6
 
 @pytest.mark.parametrize(
     ("kind", "per_s"),
-    [
-        ("poisson", 500),
-        *(
-            pytest.param(*case, marks=pytest.mark.long)
-            for case in (("steady", 50), ("steady", 500), ("poisson", 50))
-        ),
-    ],
+    [("poisson", 500), ("steady", 50), ("steady", 500), ("poisson", 50)],
 )
 def test_arrivals_keep_their_time(simulator: Any, tmp_path: Path, kind: str, per_s: int) -> None:
     schedule = f"steady(per_second={per_s}, over='{SECONDS}s')"

@@ -71,7 +71,11 @@ def started(reports: Path) -> int:
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("story", "more"),
-    [(OPEN, []), (OPEN, ["--processes", "2"]), (CLOSED, ["-u", "3"])],
+    [
+        pytest.param(OPEN, [], marks=pytest.mark.long),
+        (OPEN, ["--processes", "2"]),
+        (CLOSED, ["-u", "3"]),
+    ],
     ids=["open", "open, two workers", "closed"],
 )
 def test_look_pause_resume_stop(tmp_path: Path, story: str, more: list[str]) -> None:

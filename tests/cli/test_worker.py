@@ -99,7 +99,11 @@ def test_a_run_is_over_when_each_of_its_processes_has_ended(tmp_path: Path) -> N
     assert not RunOver(tmp_path, since_s=time.time() + 60).look(), "an older one"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "kill -9"])
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(signal.SIGTERM, marks=pytest.mark.long), signal.SIGKILL],
+    ids=["SIGTERM", "kill -9"],
+)
 def test_who_ends_it_ends_the_present_life_in_order(
     simulator: Any, machines: Machines, number: int
 ) -> None:

@@ -237,7 +237,7 @@ class Gone(Guest):
     assert "its stories open none" not in told
 
 
-@pytest.mark.parametrize("how", ["option", "shape"])
+@pytest.mark.parametrize("how", ["option", pytest.param("shape", marks=pytest.mark.long)])
 def test_the_warm_up_is_measured_and_not_judged(simulator: Any, tmp_path: Path, how: str) -> None:
     shape = SHAPE.format(rate=10, over="5s", slots=40)
     if how == "shape":
@@ -271,7 +271,7 @@ def test_nobody_waits_for_a_time_limit_when_the_schedule_is_over(
     assert record["arrivals"]["started"] == 20
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("processes", [pytest.param("1", marks=pytest.mark.long), "2"])
 def test_a_run_ends_by_itself_when_its_schedule_is_over(
     simulator: Any, tmp_path: Path, processes: str
 ) -> None:

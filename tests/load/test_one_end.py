@@ -40,10 +40,10 @@ QUIT = "gevent.spawn(environment.runner.quit)"
 LIMIT = "pass"  # what -t says comes by itself
 WHILE_CLEARING, WHILE_REPORTING = "test_stopping", "test_stop"
 PAIRS = [
-    (SIGTERM, WHILE_REPORTING, LIMIT),
+    pytest.param(SIGTERM, WHILE_REPORTING, LIMIT, marks=pytest.mark.long),
     (LIMIT, WHILE_REPORTING, SIGINT),
     (SIGINT, WHILE_CLEARING, SIGTERM),
-    (QUIT, WHILE_REPORTING, SIGTERM),
+    pytest.param(QUIT, WHILE_REPORTING, SIGTERM, marks=pytest.mark.long),
 ]
 
 

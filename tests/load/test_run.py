@@ -95,7 +95,6 @@ def test_ignored_clears_give_the_leftovers_exit_code(simulator: Any, tmp_path: P
     assert opened <= {left.token for left in read_leftovers(only_run(tmp_path))}
 
 
-@pytest.mark.alone
 def test_an_open_workload_keeps_its_schedule(simulator: Any, tmp_path: Path) -> None:
     more = "class Shape(ArrivalShape):\n    arrivals = steady(per_second=20, over='3s')\n"
     code, output = finish(start(locustfile(tmp_path, more=more), tmp_path, simulator.url))

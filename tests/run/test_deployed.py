@@ -123,6 +123,7 @@ def cluster(network: Network, twin: Twin, tmp_path: Path) -> Iterator[Cluster]:
         made.close()
 
 
+@pytest.mark.long
 def test_a_worker_is_killed_and_started_anew_and_nothing_stays_open(
     twin: Twin, cluster: Cluster
 ) -> None:

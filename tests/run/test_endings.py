@@ -18,7 +18,7 @@ from harness.supervise.children import free_port
 
 pytestmark = pytest.mark.process
 
-MODES = ("local", "processes", "master")
+MODES = ("local", pytest.param("processes", marks=pytest.mark.long), "master")
 
 
 class Locust:

@@ -148,9 +148,9 @@ NO_MORE = 'permissions = ["conversation:webmessaging:view"]\n'
 @pytest.mark.parametrize(
     ("client", "env", "told"),
     [
-        ("", {}, "no credentials"),
+        pytest.param("", {}, "no credentials", marks=pytest.mark.long),
         ("", CLIENT, "its conversation was over"),
-        (NO_MORE, CLIENT, "it lacks"),
+        pytest.param(NO_MORE, CLIENT, "it lacks", marks=pytest.mark.long),
     ],
     ids=["without credentials", "with them", "with few permissions"],
 )

@@ -50,7 +50,7 @@ ctypes.CDLL = NoLibrary
 """
 
 
-@pytest.mark.parametrize("system", ["darwin", "linux"])
+@pytest.mark.parametrize("system", ["darwin", pytest.param("linux", marks=pytest.mark.long)])
 def test_a_run_needs_nothing_that_only_linux_has(system: str, tmp_path: Path) -> None:
     """``linux``: a sandbox that refuses the options of sockets."""
     text = WITHOUT_LINUX.replace('sys.platform = "darwin"', f'sys.platform = "{system}"')

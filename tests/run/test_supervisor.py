@@ -112,7 +112,7 @@ TWO_WORKERS = ("--processes", "2")
     ("end", "code", "workers"),
     [
         (hang_up, 6, ()),
-        (terminate, 6, ()),
+        pytest.param(terminate, 6, (), marks=pytest.mark.long),
         (kill_supervisor, -9, ()),
         (kill_locust, 6, ()),
         (terminate, 6, TWO_WORKERS),

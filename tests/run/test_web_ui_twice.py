@@ -199,6 +199,7 @@ def test_alone(browser: Browser, folder: tuple[Path, Any]) -> None:
     assert (len(told), opened) == (2, simulator.truth()["sessions"]["opened"] - before)
 
 
+@pytest.mark.long
 def test_with_a_worker_who_comes_in_the_middle(browser: Browser, folder: tuple[Path, Any]) -> None:
     directory, simulator = folder
     before = simulator.truth()["sessions"]["opened"]

@@ -45,7 +45,6 @@ def machines(simulator: Any, tmp_path: Path) -> Iterator[Machines]:
 
 
 @pytest.mark.process
-@pytest.mark.alone
 def test_two_workers_with_nothing_but_the_package(simulator: Any, machines: Machines) -> None:
     opened, before = sessions(simulator)
     workers = [machines.worker(name) for name in ("one", "two")]  # who come first wait
@@ -63,7 +62,6 @@ def test_two_workers_with_nothing_but_the_package(simulator: Any, machines: Mach
 
 
 @pytest.mark.process
-@pytest.mark.alone
 def test_script_data_texts_and_targets_come_from_the_master(
     simulator: Any, machines: Machines
 ) -> None:
@@ -90,7 +88,6 @@ def test_script_data_texts_and_targets_come_from_the_master(
 
 
 @pytest.mark.process
-@pytest.mark.alone
 def test_what_a_killed_worker_had_open_is_listed(simulator: Any, machines: Machines) -> None:
     _, before = sessions(simulator)
     file = locustfile(machines.folder / "m", messages=30, think="400ms")
@@ -126,7 +123,11 @@ def test_a_terminated_worker_clears_and_takes_its_files_away(
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)],
+    ids=["Ctrl-C", "SIGTERM"],
+)
 def test_a_master_that_is_stopped_lets_its_workers_go(machines: Machines, number: int) -> None:
     file = locustfile(machines.folder / "m", messages=30, think="400ms")
     master = machines.master(file, "-u", "4", "-t", "60s", "--stop-timeout", "1s", workers=1)

@@ -125,7 +125,7 @@ def opened(simulator: Any) -> int:
     return int(simulator.truth()["sessions"]["opened"])
 
 
-@pytest.mark.parametrize("way", ["its own copy", "-f -"])
+@pytest.mark.parametrize("way", [pytest.param("its own copy", marks=pytest.mark.long), "-f -"])
 def test_the_seed_and_what_else_is_asked_for_come_from_the_master(
     simulator: Any, tmp_path: Path, way: str
 ) -> None:
