@@ -6,7 +6,8 @@ such. Read from the files that the run's processes write, so also while it goes 
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,18 @@ from harness.errors import ConfigError
 from harness.judge.gate import Verdict
 from harness.judge.objective import KNOWN, Kind, Objective, Op, Unit, parse_objective
 from harness.judge.record import DEFAULT_OBJECTIVES
+from harness.judge.series import FAILED
+from harness.judge.validity import ALLOWED
 from harness.measure.histogram import Histogram
 from harness.measure.model import OPERATIONS, Outcome, Phase
-from harness.measure.recorder import corrected_tag, service_tag
-from harness.measure.snapshot import Interval, read_histograms, read_intervals
+from harness.measure.recorder import censored_tag, corrected_tag, service_tag
+from harness.measure.snapshot import (
+    Interval,
+    Measurements,
+    read_histograms,
+    read_intervals,
+    read_measurements,
+)
 from harness.measure.statistics import Blocks, Share, estimate_share
 from harness.rundir.layout import RunDirectory, read_start
 from harness.studies.capacity.holding import (
@@ -45,6 +54,8 @@ from harness.studies.capacity.models import Reading
 ERRORS_OF = ("connect", "session_open", "delivered", "reply")
 """Operations whose errors make a level missed, also where no objective names them: a service that
 sheds load answers the rest all the faster."""
+NEVER = 10.0
+"""What never came ranks as if it had taken so many times the limit, or the slowest that came."""
 GENERATORS_OWN = ("leftover", "dropped", "late", "workers_lost")
 """Counters that a level judges in their own right and not as objectives."""
 
@@ -108,20 +119,23 @@ def read_standings(
     *,
     held: float,
     verdicts: Mapping[str, str],
+    whole: Measurements | None = None,
 ) -> dict[str, Found]:
     """How each objective stands that can be judged by now, by its text.
 
     ``verdicts`` are those of the finished run; they decide what has no interval, such as a count.
+    ``whole`` is all that a finished run has measured: what was begun in the window and failed
+    after it, or was still waited for at the end, counts.
     """
     found = {}
     for objective in objectives:
         if objective.subject in GENERATORS_OWN:
             continue
-        one = _standing(directory, objective, window, held, verdicts.get(objective.text, ""))
+        one = _standing(directory, objective, window, held, verdicts.get(objective.text, ""), whole)
         if one is not None:
             found[objective.text] = one
     for operation in ERRORS_OF:
-        errors = _errors_of(directory, operation, objectives, window, held)
+        errors = _errors_of(directory, operation, objectives, window, held, whole)
         if errors is not None:
             found[f"{operation} errors <= {MOST_ERRORS:.0%}"] = errors
     return found
@@ -136,47 +150,78 @@ def intervals_of(directory: Path, window: Window) -> Iterator[Interval]:
 
 
 def _standing(
-    directory: Path, objective: Objective, window: Window, held: float, verdict: str
+    directory: Path,
+    objective: Objective,
+    window: Window,
+    held: float,
+    verdict: str,
+    whole: Measurements | None,
 ) -> Found | None:
+    nothing: Found | None = None
     if objective.op in (Op.LESS, Op.AT_MOST):
+        found = None
         if objective.unit is Unit.MS and objective.percent is not None:
-            return _of_times(directory, objective, objective.percent, window, held)
-        if objective.unit is Unit.SHARE and objective.subject in OPERATIONS:
-            return _of_outcomes(directory, objective, window, held)
+            found = _of_times(directory, objective, objective.percent, window, held, whole)
+            nothing = Found(Shown(standing=Standing.CLOSE), "nothing was measured", bounded=False)
+        elif objective.unit is Unit.SHARE and objective.subject in OPERATIONS:
+            found = _of_outcomes(directory, objective, window, held, whole)
+        if found is not None:
+            return found
     if verdict in ("", Verdict.NO_DATA):
-        return None
+        return nothing
     stands = Standing.MET if verdict == Verdict.PASS else Standing.MISSED
     return Found(Shown(standing=stands), verdict)
 
 
 def _of_times(
-    directory: Path, objective: Objective, percent: float, window: Window, held: float
+    directory: Path,
+    objective: Objective,
+    percent: float,
+    window: Window,
+    held: float,
+    whole: Measurements | None,
 ) -> Found | None:
-    kind = objective.kind or Kind.SERVICE
-    tag = service_tag if kind is Kind.SERVICE else corrected_tag
-    blocks = Blocks(list(_blocks(directory, tag(objective.subject), window)))
-    found = blocks.estimate(percent, confidence=CONFIDENCE)
+    """A percentile over all that was tried: what never came ranks above all that did."""
+    kind, operation = objective.kind or Kind.SERVICE, objective.subject
+    came, never = _tried_by_second(directory, operation, kind, window)
+    if cut := _cut_late(whole, operation):
+        last = max(came.keys() | never.keys(), default=0)
+        never[last] = never.get(last, 0) + cut
+    slowest = max((one.max_ms or 0.0 for one in came.values()), default=0.0)
+    beyond = NEVER * max(objective.limit, slowest)
+    rows = []
+    for second in sorted(came.keys() | never.keys()):
+        buckets = came[second].buckets_us() if second in came else ()
+        rows.append([*((us / 1000, many) for us, many in buckets), (beyond, never.get(second, 0))])
+    found = Blocks(rows).estimate(percent, confidence=CONFIDENCE)
     if found.figure is None:
         return None
     figure = f"{found.figure:,.0f} ms"
-    if found.low is not None and found.high is not None:
+    if found.figure == beyond:
+        figure = f"more than {100 - percent:.4g} % never came"
+    elif found.low is not None and found.high is not None:
         figure += f" ({found.low:,.0f} to {found.high:,.0f})"
     return Found(show_time(found, objective.limit, held), figure, found.enough)
 
 
 def _of_outcomes(
-    directory: Path, objective: Objective, window: Window, held: float
+    directory: Path, objective: Objective, window: Window, held: float, whole: Measurements | None
 ) -> Found | None:
     errors = [kind for kind in Outcome if kind is not Outcome.OK]
     kinds = errors if objective.figure == "errors" else [Outcome(objective.figure)]
-    share, _ = _share_of(directory, objective.subject, kinds, window)
+    share, _ = _share_of(directory, objective.subject, kinds, window, whole)
     if share.figure is None:
         return None
     return Found(show_share(share, objective.limit, held), _share_text(share))
 
 
 def _errors_of(
-    directory: Path, operation: str, objectives: Sequence[Objective], window: Window, held: float
+    directory: Path,
+    operation: str,
+    objectives: Sequence[Objective],
+    window: Window,
+    held: float,
+    whole: Measurements | None,
 ) -> Found | None:
     """The errors of an operation that no objective limits; None where there are none."""
     limited = {
@@ -184,13 +229,8 @@ def _errors_of(
     }
     if "errors" in limited:
         return None
-    # What the end of the run has cut short is nobody's error.
-    kinds = [
-        kind
-        for kind in Outcome
-        if kind not in (Outcome.OK, Outcome.CUT_SHORT) and kind not in limited
-    ]
-    share, most = _share_of(directory, operation, kinds, window)
+    kinds = [kind for kind in Outcome if kind is not Outcome.OK and kind not in limited]
+    share, most = _share_of(directory, operation, kinds, window, whole)
     shown = show_errors(share, held)
     if shown is None:
         return None
@@ -203,33 +243,68 @@ def _share_text(share: Share, how: str = "") -> str:
 
 
 def _share_of(
-    directory: Path, operation: str, kinds: Collection[Outcome], window: Window
+    directory: Path,
+    operation: str,
+    kinds: Collection[Outcome],
+    window: Window,
+    whole: Measurements | None,
 ) -> tuple[Share, Outcome]:
-    """The share of some outcomes, by seconds, and the most frequent of them (OK: there is none)."""
+    """The share of some outcomes, by seconds, and the most frequent of them (OK: there is none).
+
+    What the end of the run has cut short counts as in a verdict: only if it had waited longer than
+    all that came.
+    """
+    if whole is not None:
+        window = replace(window, last_s=inf)
     seconds: dict[int, list[int]] = {}
     many: Counter[Outcome] = Counter()
     for interval in intervals_of(directory, window):
-        outcomes = interval.outcomes.get(operation, {})
+        outcomes = dict(interval.outcomes.get(operation, {}))
+        outcomes.pop(Outcome.CUT_SHORT, None)
         bad = {kind: outcomes[kind] for kind in kinds if outcomes.get(kind)}
         many.update(bad)
         block = seconds.setdefault(int(interval.ended_s - interval.length_s), [0, 0])
         block[0] += sum(bad.values())
         block[1] += sum(outcomes.values())
-    blocks = [(bad, whole) for _, (bad, whole) in sorted(seconds.items())]
+    blocks = [(bad, all_of) for _, (bad, all_of) in sorted(seconds.items())]
+    if Outcome.CUT_SHORT in kinds and (cut := _cut_late(whole, operation)):
+        many[Outcome.CUT_SHORT] += cut
+        blocks.append((cut, cut))
     most = many.most_common(1)
     return estimate_share(blocks, confidence=CONFIDENCE), most[0][0] if most else Outcome.OK
 
 
-def _blocks(directory: Path, tag: str, window: Window) -> Iterator[Sequence[tuple[float, int]]]:
-    """Milliseconds and counts, one block a second over all processes."""
-    seconds: dict[int, Histogram] = {}
+def _cut_late(whole: Measurements | None, operation: str) -> int:
+    """How many the end of the run cut short when they had waited longer than the slowest."""
+    if whole is None:
+        return 0
+    tried = whole.tried(operation)
+    return tried.cut.count - tried.cut_early
+
+
+def _tried_by_second(
+    directory: Path, operation: str, kind: Kind, window: Window
+) -> tuple[dict[int, Histogram], dict[int, int]]:
+    """Second → the times of what came, and → how many never did; over all processes."""
+    corrected = kind is Kind.CORRECTED
+    came_tag = (corrected_tag if corrected else service_tag)(operation)
+    unknown_tag = censored_tag(operation, corrected=corrected)
+    found: dict[str, dict[int, Histogram]] = {came_tag: {}, unknown_tag: {}}
     for path in RunDirectory(directory).all_histograms():
         for line in read_histograms(path):
-            if line.tag == tag and window.holds(line.started_s + line.length_s, line.length_s):
-                second = seconds.setdefault(int(line.started_s), Histogram())
+            if line.tag in found and window.holds(line.started_s + line.length_s, line.length_s):
+                second = found[line.tag].setdefault(int(line.started_s), Histogram())
                 second.merge_encoded(line.encoded)
-    for second_at in sorted(seconds):
-        yield [(value / 1000, count) for value, count in seconds[second_at].buckets_us()]
+    came, never = found[came_tag], {}
+    for second_at, unknown in found[unknown_tag].items():
+        came[second_at] = came[second_at].without(unknown)
+        never[second_at] = unknown.count
+    for interval in intervals_of(directory, window):
+        outcomes = interval.outcomes.get(operation, {})
+        if failed := sum(outcomes.get(kind_of, 0) for kind_of in FAILED):
+            second_at = int(interval.ended_s - interval.length_s)
+            never[second_at] = never.get(second_at, 0) + failed
+    return came, never
 
 
 MISSING = 0.05
@@ -326,7 +401,14 @@ def judge_run(
     objectives = _parsed([entry["text"] for entry in entries], directory)
     verdicts = {entry["text"]: entry.get("verdict", "") for entry in entries}
     held = min(1.0, length_s / holding.longest_s)
-    found = read_standings(directory, objectives, window, held=held, verdicts=verdicts)
+    found = read_standings(
+        directory,
+        objectives,
+        window,
+        held=held,
+        verdicts=verdicts,
+        whole=read_measurements(directory),
+    )
     found |= _within_chance(objectives, entries, found)
     shows = _shows(directory, objectives, warmup_s)
     seen = look(holding, shows, begin_s, begin_s + length_s)
@@ -388,13 +470,16 @@ def _own_limit(
 
     What could not be started after the window, while the run was being ended, does not count.
     """
-    dropped = started = paced = 0
+    dropped = late = started = paced = 0
     for interval in intervals_of(directory, window):
         dropped += interval.arrivals.get("dropped", 0)
+        late += interval.arrivals.get("late", 0)
         started += interval.arrivals.get("started", 0)
         paced += interval.counts.get("paced_connects", 0)
     if dropped:
         return f"{dropped} arrivals dropped"
+    if late > ALLOWED * started:
+        return f"{late} of {started} arrivals late"
     if paced > PACED * started:
         return (
             f"{paced} guests waited for the limit of new connections that the harness keeps "

@@ -7,6 +7,7 @@ Objectives stand by the intervals of what was measured in the window, errors as 
 
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,16 @@ def level(
     leftover: int = 0,
     dropped: int = 0,
     dropped_at: int = 40,
+    late: int = 0,
+    then: Sequence[Sample] = (),
     paced: int = 0,
     refused: int = 0,
     little: dict[str, float] | None = None,
 ) -> Path:
-    """Twenty seconds of warm-up and sixty judged ones, 100 replies each; ``then_ms`` after half."""
+    """Twenty seconds of warm-up and sixty judged ones, 100 replies each; ``then_ms`` after half.
+
+    ``then`` is measured as the run ends, ten seconds later.
+    """
     rng = random.Random(4)
     writer = IntervalWriter(directory, "w", started_ns=10**18)
     for second in range(1, 91):
@@ -49,6 +55,8 @@ def level(
         for _ in range(100):
             took = int(rng.expovariate(1 / middle) * MS)
             recorder.add(Sample("reply", 0, 0, took, took))
+        for sample in then if second == 90 else ():
+            recorder.add(sample)
         for number in range(100 if refused else 0):
             outcome = Outcome.RATE_LIMITED if number < refused else Outcome.OK
             recorder.add(Sample("delivered", 0, 0, MS, MS, outcome))
@@ -61,7 +69,11 @@ def level(
             state={
                 "phase": "running" if second <= 80 else "finishing",
                 "sessions": {"occupancy": 12},
-                "arrivals": {"started": 3, "dropped": dropped if second == dropped_at else 0},
+                "arrivals": {
+                    "started": 3,
+                    "dropped": dropped if second == dropped_at else 0,
+                    "late": late if second == 40 else 0,
+                },
                 "process": {},
             },
         )
@@ -108,7 +120,7 @@ def test_at_the_limit_is_close(tmp_path: Path) -> None:
     assert judge_run(level(tmp_path, reply_ms=500 / 2.996), warmup_s=20).judged is Judged.CLOSE
 
 
-@pytest.mark.parametrize("how", [{"verdict": "INVALID"}, {"dropped": 3}])
+@pytest.mark.parametrize("how", [{"verdict": "INVALID"}, {"dropped": 3}, {"late": 3}])
 def test_a_struggling_generator_is_never_the_services_limit(
     tmp_path: Path, how: dict[str, Any]
 ) -> None:
@@ -173,6 +185,65 @@ def test_a_miss_of_a_few_guests_is_told_by_its_interval(
     assert found.judged is judged
     if judged is Judged.CLOSE:
         assert found.reason == "guests failed < 1%: 2.30% (0.10% to 10.30%)"
+
+
+def sample(operation: str, waited_s: float, outcome: Outcome) -> Sample:
+    waited = int(waited_s * 1000) * MS
+    return Sample(operation, 0, 0, waited, waited, outcome)
+
+
+@pytest.mark.parametrize("operation", ["connect", "session_open", "reply"])
+def test_what_was_still_waited_for_at_the_end_was_not_given(tmp_path: Path, operation: str) -> None:
+    """A service that takes no more connections answers the guests that it has as well as ever."""
+    came = [sample(operation, 5, Outcome.OK) for _ in range(60)]
+    hung = [sample(operation, 14, Outcome.CUT_SHORT) for _ in range(240)]
+    found = judge_run(level(tmp_path, reply_ms=100, then=came + hung), warmup_s=20)
+    # Most of the replies had come by then: whether the silence lasts nobody can tell.
+    assert found.judged is (Judged.CLOSE if operation == "reply" else Judged.OVER)
+    if operation == "connect":
+        assert found.reason.startswith("connect errors <= 1%: 80.00% cut short")
+
+
+def test_who_had_just_begun_to_wait_is_no_error(tmp_path: Path) -> None:
+    came = [sample("connect", 5, Outcome.OK) for _ in range(60)]
+    cut = [sample("connect", 4, Outcome.CUT_SHORT) for _ in range(240)]
+    assert judge_run(level(tmp_path, reply_ms=100, then=came + cut), warmup_s=20).judged is (
+        Judged.UNDER
+    )
+
+
+def test_what_fails_after_the_last_arrival_was_begun_before_it(tmp_path: Path) -> None:
+    failed = [sample("connect", 10, Outcome.TIMEOUT) for _ in range(30)]
+    found = judge_run(level(tmp_path, reply_ms=100, then=failed), warmup_s=20)
+    assert found.judged is Judged.OVER
+    assert found.reason.startswith("connect errors <= 1%: 100.00% timeout")
+
+
+def with_objectives(directory: Path, *texts: str) -> Path:
+    record = json.loads((directory / "run.json").read_text())
+    record["objectives"] = [{"text": text, "verdict": "NO_DATA"} for text in texts]
+    (directory / "run.json").write_text(json.dumps(record))
+    return directory
+
+
+def test_a_percentile_is_taken_over_all_that_was_tried(tmp_path: Path) -> None:
+    objectives = ("delivered p95 < 500ms", "delivered errors < 40%")
+    found = judge_run(
+        with_objectives(level(tmp_path, reply_ms=100, refused=20), *objectives), warmup_s=20
+    )
+    assert found.judged is Judged.OVER
+    assert found.reason == "delivered p95 < 500ms: more than 5 % never came"
+
+
+def test_times_of_which_there_are_none_are_not_met(tmp_path: Path) -> None:
+    directory = with_objectives(
+        level(tmp_path, reply_ms=100), "greeting p95 < 1s", "reply errors < 1%"
+    )
+    found = judge_run(directory, warmup_s=20)
+    assert (found.judged, found.reason) == (
+        Judged.TOO_FEW,
+        "greeting p95 < 1s: nothing was measured",
+    )
 
 
 def test_leftovers_are_over(tmp_path: Path) -> None:
@@ -303,6 +374,7 @@ def run(directory: Path, *, errors_of_100: int, early: int = 0) -> Path:
         ("reply timeout < 5%", 9, Standing.MET),
         ("reply p95 < 100ms", 0, Standing.MET),
         ("reply p95 < 60ms", 0, Standing.MISSED),
+        ("reply p95 < 100ms", 9, Standing.MISSED),
     ],
 )
 def test_by_interval(tmp_path: Path, text: str, errors_of_100: int, expected: Standing) -> None:
