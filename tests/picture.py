@@ -46,7 +46,8 @@ def main(run: Path) -> None:
     assert program is not None, "there is no Chromium"
     widths = [round(width * SCALE) for width, _, _ in VIEWS]
     height = round(HEIGHT * SCALE)
-    with tempfile.TemporaryDirectory() as name, Browser(program, Path(name)) as browser:
+    folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)  # its processes end later
+    with folder as name, Browser(program, Path(name)) as browser:
         urls = take((run / "report.html").resolve().as_uri(), browser, Path(name))
         images = "".join(
             f'<img src="{url}" width="{width}" height="{height}">'
