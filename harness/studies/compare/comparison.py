@@ -16,7 +16,7 @@ from harness.judge.series import MOST_BLOCKS, BinnedTimes, empty_series, read_sp
 from harness.measure.histogram import Counted
 from harness.measure.model import Outcome, ordered
 from harness.measure.snapshot import read_intervals
-from harness.report.story import failures, how_rows
+from harness.report.story import failures, how_rows, sessions_as_left
 from harness.report.wording import count_text, length_text, ms_text, percent_text
 from harness.rundir.layout import RunDirectory
 from harness.rundir.schema import RunRecord
@@ -58,7 +58,7 @@ def read_blocks(run_dir: Path) -> dict[str, list[Buckets]]:
 def read_error_blocks(run_dir: Path) -> dict[str, list[tuple[int, int]]]:
     """Per operation (did not end well, all) of each block in which it ended, in order of time.
 
-    All processes are merged.
+    All processes are merged. What the end of the run has cut short is left out.
     """
     paths = RunDirectory(run_dir).all_intervals()
     span = read_span(paths)
@@ -71,7 +71,7 @@ def read_error_blocks(run_dir: Path) -> dict[str, list[tuple[int, int]]]:
             place = series.bin_of(interval.ended_s - interval.length_s / 2)
             for operation, outcomes in interval.outcomes.items():
                 blocks = found.setdefault(operation, [[0, 0] for _ in range(len(series))])
-                whole = sum(outcomes.values())
+                whole = sum(outcomes.values()) - outcomes.get(Outcome.CUT_SHORT, 0)
                 blocks[place][0] += whole - outcomes.get(Outcome.OK, 0)
                 blocks[place][1] += whole
     return {
@@ -346,7 +346,7 @@ def _counts(
         yield _shares(ERRORS_OF + name, _together(sides), confidence, rules.confidence, named)
     dropped = [[(record.arrivals.dropped, record.arrivals.due)] for record in records]
     yield _shares("arrivals dropped", _together(dropped), confidence, rules.confidence, 0)
-    left = [record.sessions.leftover for record in (base, new)]
+    left = [sessions_as_left(record).leftover for record in (base, new)]
     yield CountChange(
         name="leftovers",
         base=count_text(left[0]),
@@ -360,14 +360,21 @@ Known = Sequence[tuple[int | None, int | None]]
 
 
 def _errors(record: RunRecord, name: str, blocks: ShareBlocks) -> Known:
-    """By blocks of time, if they hold all that the record counts."""
+    """By blocks of time, if they hold all that the record counts.
+
+    Of what the end of the run cut short only that counts which had waited longer than all others.
+    """
     if name not in record.operations:
         return [(None, None)]
+    found = record.operations[name]
     failed, _ = failures(record, name)
-    whole = sum(record.operations[name].outcomes.values())
-    if failed is not None and (failed, whole) == tuple(map(sum, zip(*blocks, strict=True))):
-        return blocks
-    return [(failed, whole)]
+    if failed is None:
+        return [(None, None)]
+    early = found.cut_early or 0
+    late = found.outcomes.get(Outcome.CUT_SHORT, 0) - early
+    blocks = [*blocks, *([(late, late)] if late else [])]
+    known = failed - early, sum(found.outcomes.values()) - early
+    return blocks if known == tuple(map(sum, zip(*blocks, strict=True))) else [known]
 
 
 def _together(sides: Sequence[Known]) -> tuple[Known, Known]:

@@ -1,6 +1,7 @@
 """Equal runs show no difference at the stated rate, planted changes are found, doubts are told."""
 
 import random
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import pytest
 from synthetic import START_S
 
 from harness.errors import ExitCode
+from harness.judge.reading import read_record
 from harness.measure.histogram import Histogram
+from harness.measure.model import Outcome
 from harness.measure.recorder import Collected
 from harness.measure.snapshot import IntervalWriter
-from harness.studies.compare.comparison import compare, grouped
+from harness.studies.compare.comparison import _errors, compare, grouped, read_error_blocks
 from harness.studies.compare.statistics import Rules, Word
 
 INTERVALS = 30
@@ -119,6 +122,10 @@ def test_too_few_values_can_not_pass(tmp_path: Path) -> None:
     ("record", "worse"),
     [
         ({"sessions": {"leftover": 1}}, ["more leftovers"]),
+        (
+            {"sessions": {"leftover": 0, "settled": 1}, "sessions_at_end": {"leftover": 1}},
+            ["more leftovers"],
+        ),
         ({"arrivals": {"due": 500, "dropped": 40}}, ["more arrivals dropped"]),
         (
             {"operations": {"reply": {"outcomes": {"ok": 900, "lost": 100}}}},
@@ -136,6 +143,51 @@ def test_more_errors_drops_or_leftovers_are_worse(
     assert [item for item in compare(new, base).better if item.startswith("fewer")] == [
         item.replace("more", "fewer") for item in worse
     ]
+
+
+def cut_run(directory: Path, *, early: int, late: int, refused: int = 3) -> Path:
+    """Every fifth second ``refused`` of ten answers are refused; the end cuts some more short."""
+    seconds = [Counter({Outcome.OK: 10}) for _ in range(INTERVALS)]
+    for second in seconds[::5]:
+        second += Counter({Outcome.RATE_LIMITED: refused, Outcome.OK: -refused})
+    whole = sum(seconds, Counter({Outcome.CUT_SHORT: early + late}))
+    reply = {"outcomes": {str(end): many for end, many in whole.items()}, "cut_early": early}
+    plain_run(directory, 1, operations={"reply": reply})
+    writer = IntervalWriter(directory, "w1", started_ns=START_S * 10**9)
+    for number, second in enumerate([*seconds, Counter({Outcome.CUT_SHORT: early + late})], 1):
+        collected = Collected()
+        collected.outcomes["reply"] = second
+        writer.write(
+            collected,
+            ended_ns=(START_S + number) * 10**9,
+            length_s=1.0,
+            state={"sessions": {}, "arrivals": {}, "process": {}},
+        )
+    writer.close()
+    return directory
+
+
+def test_what_the_end_cut_short_is_an_error_only_if_it_was_late(tmp_path: Path) -> None:
+    base = cut_run(tmp_path / "a", early=0, late=0)
+    shares = {}
+    for name, early, late in (("b", 60, 0), ("c", 0, 60)):
+        new = cut_run(tmp_path / name, early=early, late=late)
+        (shares[name],) = [
+            item for item in compare(base, new).counts if item.name == "errors of reply"
+        ]
+    assert (shares["b"].base, shares["b"].new) == ("18 (6.0 %)", "18 (6.0 %)")
+    assert shares["b"].word != "more"
+    assert shares["c"].new == "78 (21.7 %)"
+
+
+def test_errors_are_told_by_blocks_of_time_whatever_the_end_cut_short(tmp_path: Path) -> None:
+    assert all(
+        len(_errors(read_record(run), "reply", read_error_blocks(run)["reply"])) > 1
+        for run in (
+            cut_run(tmp_path / "a", early=4, late=0),
+            cut_run(tmp_path / "b", early=4, late=3),
+        )
+    )
 
 
 def test_what_is_not_recorded_is_not_taken_for_none(tmp_path: Path) -> None:
