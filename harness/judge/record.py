@@ -21,8 +21,6 @@ from harness.judge.validity import (
     errors_block,
     gaps,
     guests_block,
-    is_mix_count,
-    is_story_error,
     left_out,
     lost_arrivals,
     mix_block,
@@ -58,7 +56,6 @@ from harness.measure.recorder import (
     WARM_UP,
     by_reason,
     complaints,
-    has_own_place,
     lateness,
     service_tag,
 )
@@ -165,11 +162,8 @@ def build_record(
         "session_length_ms": _figures(measured.histograms.get(SESSION_LENGTH, Histogram())),
         "little": None,
         "generator": _generator(start, account, measured, intervals),
-        "forensics": dict.fromkeys(counters_of(Section.FORENSICS), 0)
-        | {
-            name: count
-            for name, count in measured.counts.items()
-            if not (has_own_place(name) or is_story_error(name) or is_mix_count(name))
+        "forensics": {
+            name: measured.counts.get(name, 0) for name in counters_of(Section.FORENSICS)
         },
         "story_errors": errors_block(measured.counts),
         "mix": mix_block(measured.counts, start.get("mix") or {}),

@@ -24,9 +24,8 @@ locustfile's own are counted by kind, file and line: their text may hold whateve
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
-from math import ceil, exp, lgamma, log, log1p, sqrt
+from math import ceil
 from pathlib import Path
-from statistics import NormalDist
 from types import MappingProxyType
 from typing import Any
 
@@ -34,7 +33,7 @@ import orjson
 
 from harness.errors import ConfigError
 from harness.guest.outcomes import Why
-from harness.judge.objective import Objective
+from harness.judge.objective import Objective, at_most
 from harness.measure.model import COMING, GROUPS, Outcome, interval_s
 from harness.measure.recorder import (
     GUESTS_ARRIVED,
@@ -275,8 +274,6 @@ def left_out(damaged: Sequence[str]) -> list[str]:
 PREFIX = "guests of "
 CHANCE = 1e-5
 """A mix that comes by chance less often than this is not the one that was asked for."""
-LARGE = 1000.0
-"""From this variance on a binomial count is as good as normal."""
 
 
 def count_name(user_class: str) -> str:
@@ -284,14 +281,9 @@ def count_name(user_class: str) -> str:
     return f"{PREFIX}{user_class}"
 
 
-def is_mix_count(name: str) -> bool:
-    """Whether a plain count is one of these."""
-    return name.startswith(PREFIX)
-
-
 def mix_block(counts: Mapping[str, int], shares: Mapping[str, float]) -> dict[str, Any]:
     """The record's ``mix``: guests that came of each class, and the share asked for if any was."""
-    came = {name.removeprefix(PREFIX): n for name, n in counts.items() if is_mix_count(name)}
+    came = by_reason(counts, PREFIX)
     return {
         name: {"came": came.get(name, 0), "share_asked_for": shares.get(name)}
         for name in sorted({*came, *shares})
@@ -316,16 +308,9 @@ def chance_of(count: int, whole: int, share: float) -> float:
     """How probable a count as far off as this one is, on its side, among independent draws."""
     if not 0 < share < 1:
         return 1.0 if count == whole * share else 0.0
-    mean, variance = whole * share, whole * share * (1 - share)
-    if variance > LARGE:
-        return 2 * NormalDist().cdf(-max(0.0, abs(count - mean) - 0.5) / sqrt(variance))
-    far = range(count + 1) if count < mean else range(count, whole + 1)
-    return min(1.0, 2 * sum(_binomial(k, whole, share) for k in far))
-
-
-def _binomial(k: int, n: int, p: float) -> float:
-    ways = lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)
-    return exp(ways + k * log(p) + (n - k) * log1p(-p))
+    if count >= whole * share:  # as probable as so few of the others
+        count, share = whole - count, 1 - share
+    return min(1.0, 2 * at_most(count, whole, share))
 
 
 TOLERANCE = 0.05
@@ -584,18 +569,9 @@ def story_error_count(kind: str, file: str, line: int) -> str:
     return f"{STORY_ERROR}{kind} in {file}, line {line}"
 
 
-def is_story_error(count: str) -> bool:
-    """Whether a count is one of these."""
-    return count.startswith(STORY_ERROR)
-
-
 def errors_block(counts: Mapping[str, int]) -> list[dict[str, Any]]:
     """The record's ``story_errors``: what ended stories, and how often, the most frequent first."""
-    rows = [
-        {"what": name.removeprefix(STORY_ERROR), "count": number}
-        for name, number in counts.items()
-        if is_story_error(name)
-    ]
+    rows = [{"what": what, "count": many} for what, many in by_reason(counts, STORY_ERROR).items()]
     return sorted(rows, key=lambda entry: (-entry["count"], entry["what"]))
 
 

@@ -78,37 +78,6 @@ STORIES_TOLD = "stories_told:"
 NEVER_ASKED = "never_asked:"
 """Begins the plain counts of arrivals that found no slot because none of their class, though there
 were some, ever asked for one; by class."""
-_ACCOUNTS = frozenset(
-    {
-        GUESTS_CONNECTED,
-        GUESTS_JOINED,
-        GUESTS_REPLIED,
-        REPLIES_RECEIVED,
-        QUESTIONS_ASKED,
-        QUESTIONS_AMBIGUOUS,
-        REPLIES_AMBIGUOUS,
-        TURNS_AMBIGUOUS,
-        QUESTION_MESSAGES,
-        UNASKED,
-        LATE_ANSWERS,
-        LISTENED,
-        HEARD,
-        GUESTS_ARRIVED,
-        GUESTS_SERVED,
-        GUESTS_ASKED_NOTHING,
-        GUESTS_CUT,
-        STORIES_BEGUN,
-        STORIES_FINISHED,
-        STORIES_CUT,
-    }
-)
-
-
-def has_own_place(count: str) -> bool:
-    """Whether a plain count has a place of its own in the record."""
-    return count in _ACCOUNTS or count.startswith(
-        (GUESTS_FAILED, STORIES_BROKEN, STORIES_TOLD, NEVER_ASKED)
-    )
 
 
 def by_reason(counts: Mapping[str, int], beginning: str) -> dict[str, int]:
