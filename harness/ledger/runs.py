@@ -41,6 +41,7 @@ from harness.rundir.layout import (
     VISIT_PREFIXES,
     RunDirectory,
     folders_with_guests,
+    read_json,
     read_label,
     sweep_command,
 )
@@ -249,7 +250,7 @@ def prune(found: list[Listed], *, older_s: float, dry_run: bool = False) -> list
 
 def _listed(path: Path, now_s: float) -> Listed:
     files = RunDirectory(path)
-    start, record = (_object(one) for one in (files.start, files.record))
+    start, record = (read_json(one) for one in (files.start, files.record))
     label = read_label(path)
     unsure = read_account(path).may_hide
     return Listed(
@@ -269,14 +270,6 @@ def _host(url: str) -> str:
         return parse_target(url).netloc
     except ConfigError:
         return ""
-
-
-def _object(path: Path) -> dict[str, Any]:
-    try:
-        found = orjson.loads(path.read_bytes())
-    except (OSError, orjson.JSONDecodeError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 SHOWN = 40

@@ -15,7 +15,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-import orjson
 from rich.console import Console
 
 from harness.clock import utc_iso
@@ -28,7 +27,7 @@ from harness.platform_api.client import Credentials, Places, PlatformApi
 from harness.platform_api.conversations import observe
 from harness.preflight.stamp import Learned
 from harness.reconcile.audit import Road
-from harness.rundir.layout import SIGN_INS, RunDirectory, read_start, write_start
+from harness.rundir.layout import SIGN_INS, RunDirectory, read_json, read_start, write_start
 from harness.transport.dial import why_not
 
 MARGIN = timedelta(minutes=5)
@@ -154,22 +153,13 @@ def span_of(directory: Path) -> Span:
     """From before the run's start to a day after its end, or until now."""
     now = datetime.now(UTC)
     start = _moment(read_start(directory).get("started")) or now - timedelta(days=1)
-    ended = _ended(directory)
+    ended = _moment(read_json(RunDirectory(directory).record).get("ended"))
     latest = now + MARGIN
     return Span(
         start=start - MARGIN,
         began_until=latest if ended is None else min(ended + MARGIN, latest),
         end=latest if ended is None else min(ended + AFTER, latest),
     )
-
-
-def _ended(directory: Path) -> datetime | None:
-    """When the run ended, by its record; None where there is none that says so."""
-    try:
-        found = orjson.loads(RunDirectory(directory).record.read_bytes())
-    except (OSError, orjson.JSONDecodeError):
-        return None
-    return _moment(found.get("ended")) if isinstance(found, dict) else None
 
 
 def _moment(text: object) -> datetime | None:

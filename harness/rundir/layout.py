@@ -44,76 +44,48 @@ DRIFT_PAGE = "drift.html"
 COMPARISON_PAGE = "compare.html"
 
 
+class _File:
+    """One file of a run: where it lies in a given run's directory."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, run: "RunDirectory", _: type) -> Path:
+        return run.path / self.name
+
+
 @dataclass(frozen=True, slots=True)
 class RunDirectory:
     """The files of one run. Nothing is made, and nothing needs to be there."""
 
     path: Path
 
-    @property
-    def start(self) -> Path:
-        """How the run was started; without it there was none."""
-        return self.path / START
-
-    @property
-    def label(self) -> Path:
-        """What its user calls it; there only if it was given a name or a note."""
-        return self.path / "label.json"
-
-    @property
-    def config(self) -> Path:
-        """What was asked of the run, as ``harness run`` hands it to Locust's process."""
-        return self.path / "run-config.json"
-
-    @property
-    def record(self) -> Path:
-        """What the run says of itself, made at its end."""
-        return self.path / RECORD
-
-    @property
-    def failures(self) -> Path:
-        """Sentences that make the run's figures void, one a line."""
-        return self.path / "failures.txt"
-
-    @property
-    def shares(self) -> Path:
-        """Which worker was to start which arrivals."""
-        return self.path / "shares.json"
-
-    @property
-    def pause(self) -> Path:
-        """As long as it is there no new guests come."""
-        return self.path / "pause"
-
-    @property
-    def stop(self) -> Path:
-        """When it is there the run ends in order."""
-        return self.path / "stop"
-
-    @property
-    def secret(self) -> Path:
-        """From which all guests' tokens are derived."""
-        return self.path / "secret"
-
-    @property
-    def workers(self) -> Path:
-        """The list of processes that have had guests, one JSON object a line."""
-        return self.path / "workers.jsonl"
-
-    @property
-    def locust_log(self) -> Path:
-        """What Locust's process prints under ``harness run``."""
-        return self.path / "locust.log"
-
-    @property
-    def simulator_log(self) -> Path:
-        """What the simulator prints that was started for the run."""
-        return self.path / "simulator.log"
-
-    @property
-    def preflight(self) -> Path:
-        """In the directory of a preflight's visit: every line of its table."""
-        return self.path / "preflight.json"
+    start = _File(START)
+    """How the run was started; without it there was none."""
+    label = _File("label.json")
+    """What its user calls it; there only if it was given a name or a note."""
+    config = _File("run-config.json")
+    """What was asked of the run, as ``harness run`` hands it to Locust's process."""
+    record = _File(RECORD)
+    """What the run says of itself, made at its end."""
+    failures = _File("failures.txt")
+    """Sentences that make the run's figures void, one a line."""
+    shares = _File("shares.json")
+    """Which worker was to start which arrivals."""
+    pause = _File("pause")
+    """As long as it is there no new guests come."""
+    stop = _File("stop")
+    """When it is there the run ends in order."""
+    secret = _File("secret")
+    """From which all guests' tokens are derived."""
+    workers = _File("workers.jsonl")
+    """The list of processes that have had guests, one JSON object a line."""
+    locust_log = _File("locust.log")
+    """What Locust's process prints under ``harness run``."""
+    simulator_log = _File("simulator.log")
+    """What the simulator prints that was started for the run."""
+    preflight = _File("preflight.json")
+    """In the directory of a preflight's visit: every line of its table."""
 
     def ledger(self, worker: str) -> Path:
         """The ledger of one process."""
@@ -345,11 +317,7 @@ def sign_ins_fact(file: Path | None) -> dict[str, Any]:
 
 def read_label(directory: Path) -> dict[str, str]:
     """The ``name`` and the ``note`` that the user gave the run; what was not given is left out."""
-    try:
-        found = orjson.loads(RunDirectory(directory).label.read_bytes())
-    except (OSError, orjson.JSONDecodeError):
-        return {}  # a label is no reason to have no report
-    given = found if isinstance(found, dict) else {}
+    given = read_json(RunDirectory(directory).label)  # no reason to have no report
     return {key: str(given[key]) for key in ("name", "note") if given.get(key)}
 
 
@@ -357,11 +325,19 @@ def read_start(directory: Path) -> dict[str, Any]:
     """What :func:`write_start` wrote; empty if there is nothing. Raises ConfigError."""
     path = RunDirectory(directory).start
     try:
-        found = orjson.loads(path.read_bytes())
+        start = orjson.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
     except (OSError, orjson.JSONDecodeError) as error:
         raise ConfigError(f"{path} can't be read: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(start, dict):
         raise ConfigError(f"{path}: expected a JSON object")
-    return found
+    return start
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object, for who can do without; empty where it is not there, or is none."""
+    with contextlib.suppress(OSError, orjson.JSONDecodeError):
+        value = orjson.loads(path.read_bytes())
+        return value if isinstance(value, dict) else {}
+    return {}
