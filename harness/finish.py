@@ -197,7 +197,7 @@ def _sweep_lost(directory: Path, target: Target, say: Say) -> dict[str, Any] | N
     """End what processes have left that died on the way; what the record says of it."""
     from harness.guest.settings import GuestSettings
     from harness.reconcile.platform import sign_ins_of
-    from harness.reconcile.sweep import block_of, find_lost, sweep_lost
+    from harness.reconcile.sweep import find_lost, sweep
 
     lost = find_lost(directory)
     if not lost.leftovers:
@@ -208,8 +208,8 @@ def _sweep_lost(directory: Path, target: Target, say: Say) -> dict[str, Any] | N
         f"{len(lost.leftovers)} sessions"
     )
     settings = GuestSettings(target=target, tls=target.tls_context())
-    result = sweep_lost(lost, settings, sign_ins_of(directory, say))
-    return block_of(result, by="the end of the run, of lost processes")
+    result = sweep(lost.leftovers, settings, sign_ins=sign_ins_of(directory, say))
+    return result.block(by="the end of the run, of lost processes")
 
 
 def _not_swept(sweep: Mapping[str, Any] | None) -> Iterator[str]:

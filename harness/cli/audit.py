@@ -20,7 +20,7 @@ from harness.cli.parsing import (
 )
 from harness.errors import ConfigError, ExitCode
 from harness.platform_api.conversations import observe, where_allowed
-from harness.reconcile.audit import Audit, audit, audit_block, end_figures, show_audit
+from harness.reconcile.audit import Audit, Search, audit, audit_block, end_figures, show_audit
 from harness.reconcile.platform import (
     closed_roads,
     credentials_of,
@@ -58,7 +58,7 @@ def run(args: Namespace) -> int:
     facts = platform_of(directory)
     queues = args.queue or facts.get("queues", [])
     flows = args.flow or facts.get("flows", [])
-    span = span_of(directory)
+    search = Search(api, directory.name, span_of(directory), closed_roads(learned))
 
     def on_look(found: Audit) -> None:
         console.print(
@@ -68,17 +68,7 @@ def run(args: Namespace) -> int:
             style="dim",
         )
 
-    found = audit(
-        directory,
-        directory.name,
-        api,
-        start=span.start,
-        searched_until=span.began_until,
-        end=span.end,
-        deadline_s=deadline_s,
-        on_look=on_look,
-        closed=closed_roads(learned),
-    )
+    found = audit(directory, search, deadline_s=deadline_s, on_look=on_look)
     counts = where_allowed(observe, api, queues=queues, flows=flows) or {}
     api.close()
     block = audit_block(found, counts, deadline_s, api.waited_s)

@@ -1,9 +1,8 @@
 """Asks the service itself whether a run left anything behind, and compares with the ledger.
 
-How a conversation stands is
-told by analytics, which lags, and where that does not say that it is over by the conversation
-itself; where that is not shown (another division, no permission) analytics' word counts. What
-neither tells is *unknown*, and unknown is never taken for clean.
+How a conversation stands is told by analytics, which lags, and where that does not say that it is
+over by the conversation itself; where that is not shown (another division, no permission)
+analytics' word counts. What neither tells is *unknown*, and unknown is never taken for clean.
 
 How long after the proof of a session's end its conversation was over at the service.
 
@@ -74,6 +73,28 @@ class Road(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """The time in which a run's conversations are looked for."""
+
+    start: datetime
+    began_until: datetime
+    """none of its conversations began later"""
+    end: datetime
+    """until then analytics is asked for them"""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Where a run's conversations are looked for."""
+
+    api: PlatformApi
+    run_id: str
+    span: Span
+    closed: Collection[Road] = ()
+    """roads that are not tried: a preflight has found that they lead nowhere"""
+
+
+@dataclass(frozen=True, slots=True)
 class Spoken:
     """What a ledger knows of a session, for finding its conversation."""
 
@@ -116,24 +137,14 @@ class Matches:
 
 
 def match(
-    matches: Matches,
-    sessions: Iterable[Spoken],
-    api: PlatformApi,
-    run_id: str,
-    *,
-    start: datetime,
-    end: datetime,
-    searched_until: datetime | None = None,
-    closed: Collection[Road] = (),
-    thorough: bool = True,
+    matches: Matches, sessions: Iterable[Spoken], search: Search, *, thorough: bool = True
 ) -> None:
     """Find the conversations of these sessions, as far as the roads lead today.
 
     Unless ``thorough``, of many sessions only leftovers are looked up one by one.
-    Roads that are ``closed`` are not tried: a preflight has found that they lead nowhere.
-    Conversations began from ``start`` to ``searched_until`` (``end`` unless given), where analytics
-    is asked until ``end``. Raises PlatformApiError when the service can't be asked at all.
+    Raises PlatformApiError when the service can't be asked at all.
     """
+    api, span, closed = search.api, search.span, search.closed
     all_of_them = list(sessions)
     certain = [one for one in all_of_them if one.message_id and Road.MESSAGE not in closed]
     if len(all_of_them) <= FEW:
@@ -142,7 +153,7 @@ def match(
     if Road.ATTRIBUTES not in closed:
         ours = matches.ask(
             "conversations by their attributes",
-            lambda: conversations_of_run(api, run_id, start, searched_until or end),
+            lambda: conversations_of_run(api, search.run_id, span.start, span.began_until),
             ours,
         )
     by_tag = {guest_tag(one.token): one for one in all_of_them}
@@ -157,7 +168,7 @@ def match(
     if missing and Road.JOURNEY not in closed:
         shown: list[Seen] = matches.ask(
             "conversations by their journey ids",
-            lambda: list(conversations_of_guests(api, list(missing), start, end)),
+            lambda: list(conversations_of_guests(api, list(missing), span.start, span.end)),
             [],
         )
         for seen in shown:
@@ -296,24 +307,18 @@ class Audit:
 
 def audit(
     run_dir: Path,
-    run_id: str,
-    api: PlatformApi,
+    search: Search,
     *,
-    start: datetime,
-    end: datetime,
     deadline_s: float,
-    searched_until: datetime | None = None,
     on_look: Callable[[Audit], None] = lambda _: None,
     sleep: Callable[[float], None] = time.sleep,
-    closed: Collection[Road] = (),
 ) -> Audit:
     """Look until nothing is open and all is known, or the deadline: what is shown lags behind.
 
-    Its conversations began between ``start`` and ``searched_until`` (``end`` unless given). Roads
-    that are ``closed`` are not tried. Raises PlatformApiError when nothing can be asked at all.
+    Raises PlatformApiError when nothing can be asked at all.
     """
     rows = [row for path in RunDirectory(run_dir).ledgers() for row in read_rows(path)]
-    look = _Looks(rows, api, run_id, start, end, searched_until, closed)
+    look = _Looks(rows, search)
     deadline = monotonic_ns() + int(deadline_s * 1e9)
     damaged = read_account(run_dir).damaged
     looks = 0
@@ -332,25 +337,13 @@ def audit(
 class _Looks:
     """What is kept from one look to the next."""
 
-    def __init__(
-        self,
-        rows: list[Row],
-        api: PlatformApi,
-        run_id: str,
-        start: datetime,
-        end: datetime,
-        searched_until: datetime | None,
-        closed: Collection[Road],
-    ) -> None:
+    def __init__(self, rows: list[Row], search: Search) -> None:
         self._rows = {row[1]: row for row in rows if row[2] != Stage.NEVER_CONFIGURED}
         self._sessions = [
             Spoken(token, row[6], row[2] not in OVER) for token, row in self._rows.items()
         ]
-        self._api = api
-        self._run_id = run_id
-        self._start, self._end = start, end
-        self._searched_until = searched_until
-        self._closed = closed
+        self._search, self._api = search, search.api
+        self._start, self._end = search.span.start, search.span.end
         self._matches = Matches()
         self._settled: dict[str, Standing] = {}
         """conversations that are over: what has ended stays so"""
@@ -366,19 +359,9 @@ class _Looks:
 
         Unless ``thorough``, what the ledger has proof of is not looked at one by one.
         """
-        matches, api = self._matches, self._api
+        matches = self._matches
         matches.refused.clear()
-        match(
-            matches,
-            self._sessions,
-            api,
-            self._run_id,
-            start=self._start,
-            end=self._end,
-            searched_until=self._searched_until,
-            closed=self._closed,
-            thorough=thorough,
-        )
+        match(matches, self._sessions, self._search, thorough=thorough)
         spoke = [one for one in self._sessions if one.message_id]
         known = set(matches.tokens.values())
         found = Audit(
@@ -395,7 +378,7 @@ class _Looks:
         found.cleared = sum(one.cleared for one in self._shown.values())
         found.cleared_by_all = matches.ask(
             "the total of what was cleared",
-            lambda: cleared_total(api, self._start, self._end),
+            lambda: cleared_total(self._api, self._start, self._end),
             None,
         )
         found.refused = dict(matches.refused)
@@ -496,11 +479,7 @@ class _Looks:
 
 
 SHOWN = 20
-
-
 END_LAG = "conversation_end"
-
-
 SHOWN_TIMES = MappingProxyType({"p50": 50.0, "p95": 95.0, "max": 100.0})
 
 

@@ -7,7 +7,7 @@ service opens an empty session for it, which is cleared at once.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import takewhile
+from itertools import count, takewhile
 from pathlib import Path
 
 import gevent
@@ -68,10 +68,10 @@ def sweep_derived(
     deadline = monotonic_ns() + int(deadline_s * 1e9)
     try:
         for name, secret, number in _may_hide(run_dir):
-            least = _last_known(run_dir, name)
+            tokens = (derive(secret, number, sequence) for sequence in count(1))
             _try_worker(
-                (token for token in _tokens(secret, number) if token not in known),
-                least_tries=max(0, least - _rows_of(run_dir, name)),
+                (token for token in tokens if token not in known),
+                least_tries=_not_in_rows(run_dir, name),
                 settings=settings,
                 per_second=per_second,
                 deadline=deadline,
@@ -128,13 +128,6 @@ def _secret_of(copy: Path) -> tuple[bytes, int] | None:
         return None
 
 
-def _tokens(secret: bytes, worker: int) -> Iterator[str]:
-    sequence = 0
-    while True:
-        sequence += 1
-        yield derive(secret, worker, sequence)
-
-
 def _try_worker(
     tokens: Iterator[str],
     *,
@@ -175,20 +168,12 @@ def _try_worker(
     pool.join(raise_error=True)
 
 
-def _last_known(run_dir: Path, worker: str) -> int:
-    """How many sessions a worker said it had intended, by its measurements and its ledger."""
-    last = counted_sessions(run_dir, worker)
-    rows = read_rows(RunDirectory(run_dir).ledger(worker)) if _has(run_dir, worker) else []
-    return max(last, max((row[0] for row in rows), default=0))
-
-
-def _rows_of(run_dir: Path, worker: str) -> int:
+def _not_in_rows(run_dir: Path, worker: str) -> int:
+    """How many sessions a worker intended, by its measurements and the ids of its ledger's rows,
+    that are no row there."""
     path = RunDirectory(run_dir).ledger(worker)
-    return len(read_rows(path)) if path.exists() else 0
-
-
-def _has(run_dir: Path, worker: str) -> bool:
-    return RunDirectory(run_dir).ledger(worker).exists()
+    ids = [row[0] for row in read_rows(path)] if path.exists() else []
+    return max(0, max([counted_sessions(run_dir, worker), *ids]) - len(ids))
 
 
 def _note(run_dir: Path, result: Derived) -> None:
@@ -198,20 +183,12 @@ def _note(run_dir: Path, result: Derived) -> None:
         RunDirectory(run_dir).ledger(f"derived-{now}"),
         {"run_id": run_dir.name, "worker": f"derived-{now}", "ended_ns": str(now)},
     )
-    inserts = [
-        (row, token, str(Stage.INTENDED), now, now)
-        for row, (token, _) in enumerate(result.found, start=1)
-    ]
-    updates = [
-        (
-            str(Stage.SETTLED if ending.proof else Stage.LOST),
-            f"sweep: derived, {ending}" if ending.proof else str(ending),
-            "",
-            now,
-            row,
-        )
-        for row, (_, ending) in enumerate(result.found, start=1)
-    ]
+    inserts, updates = [], []
+    for row, (token, ending) in enumerate(result.found, start=1):
+        inserts.append((row, token, str(Stage.INTENDED), now, now))
+        stage = Stage.SETTLED if ending.proof else Stage.LOST
+        reason = f"sweep: derived, {ending}" if ending.proof else str(ending)
+        updates.append((str(stage), reason, "", now, row))
     store.write(inserts, updates, {})
     store.close()
 

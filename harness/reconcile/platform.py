@@ -9,7 +9,6 @@ had never stops a run; it is said why.
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -26,7 +25,7 @@ from harness.judge.reading import bring_up_to_date
 from harness.platform_api.client import Credentials, Places, PlatformApi
 from harness.platform_api.conversations import observe
 from harness.preflight.stamp import Learned
-from harness.reconcile.audit import Road
+from harness.reconcile.audit import Road, Span
 from harness.rundir.layout import SIGN_INS, RunDirectory, read_json, read_start, write_start
 from harness.transport.dial import why_not
 
@@ -34,16 +33,6 @@ MARGIN = timedelta(minutes=5)
 """Clocks differ: the service's is asked for a little more than the run's own times."""
 AFTER = timedelta(days=1)
 """How long after a run's end analytics is asked for what may belong to it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """The time in which a run's conversations are looked for."""
-
-    start: datetime
-    began_until: datetime
-    """none of its conversations began later"""
-    end: datetime
 
 
 def platform_of(directory: Path) -> dict[str, Any]:

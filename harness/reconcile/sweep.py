@@ -16,9 +16,8 @@ A sweep of one run, with what it says meanwhile, and what it puts into the run's
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
@@ -56,7 +55,7 @@ from harness.platform_api.conversations import (
     disconnect,
     standing_now,
 )
-from harness.reconcile.audit import Matches, Road, Spoken, match
+from harness.reconcile.audit import Matches, Search, Spoken, match
 from harness.reconcile.derive import sweep_derived
 from harness.reconcile.platform import (
     closed_roads,
@@ -73,6 +72,8 @@ from harness.units import duration_text
 
 AT_ONCE = 50
 """Sessions that are being ended at the same time, at most."""
+CLEARS_PER_S = 50.0
+DEADLINE_S = 120.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -93,6 +94,11 @@ class SweepResult:
     def left(self) -> int:
         """Sessions without proof after this sweep."""
         return self.found - self.settled
+
+    def block(self, *, by: str) -> dict[str, Any]:
+        """What the record says of it."""
+        endings = {str(ending): count for ending, count in self.endings.items()}
+        return sweep_block(self.settled, self.left, by=by, endings=endings)
 
 
 def refuse_while_running(run_dirs: Iterable[Path], *, force: bool) -> None:
@@ -120,9 +126,9 @@ def sweep(
     leftovers: list[Leftover],
     settings: GuestSettings,
     *,
-    per_second: float,
-    deadline_s: float,
-    on_ending: Callable[[Leftover, Ending], None],
+    per_second: float = CLEARS_PER_S,
+    deadline_s: float = DEADLINE_S,
+    on_ending: Callable[[], None] = lambda: None,
     sign_ins: tuple[str, ...] = (),
 ) -> SweepResult:
     """End each leftover on a connection of its own, at most ``per_second`` new ones a second.
@@ -166,7 +172,7 @@ def sweep(
                 gevent.spawn(pool.kill)  # ending more would be forgotten
                 return
         result.endings[ending] += 1
-        on_ending(leftover, ending)
+        on_ending()
 
     due = monotonic_ns()
     for number, leftover in enumerate(leftovers):
@@ -192,10 +198,6 @@ def _likeliest(sign_ins: tuple[str, ...], leftover: Leftover) -> Iterator[str]:
     for distance in range(many):
         away = (distance + 1) // 2 * (1 if distance % 2 else -1)
         yield sign_ins[(own + away) % many]
-
-
-CLEARS_PER_S = 50.0
-DEADLINE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,22 +233,6 @@ def _await_silence(run_dir: Path) -> None:
         gevent.sleep(0.25)
 
 
-def sweep_lost(lost: Lost, settings: GuestSettings, sign_ins: tuple[str, ...] = ()) -> SweepResult:
-    """End them. Raises LedgerError when that can't be noted."""
-
-    def nobody_asks(_: Leftover, __: Ending) -> None:
-        pass
-
-    return sweep(
-        lost.leftovers,
-        settings,
-        per_second=CLEARS_PER_S,
-        deadline_s=DEADLINE_S,
-        on_ending=nobody_asks,
-        sign_ins=sign_ins,
-    )
-
-
 LOOK_AGAIN_S = 1.0
 EFFECT_WITHIN_S = 60.0
 """How long a disconnect is given to show; what the service needs is not published."""
@@ -276,14 +262,9 @@ class Disconnected:
 
 def sweep_by_platform(
     leftovers: list[Leftover],
-    api: PlatformApi,
-    run_id: str,
+    search: Search,
     *,
-    start: datetime,
-    end: datetime,
-    searched_until: datetime | None = None,
     within_s: float = EFFECT_WITHIN_S,
-    closed: Collection[Road] = (),
     sleep: Callable[[float], None] = time.sleep,
 ) -> Disconnected:
     """Disconnect each leftover's conversations and settle it when the service shows their end.
@@ -293,20 +274,11 @@ def sweep_by_platform(
     result = Disconnected()
     matches = Matches()
     sessions = [Spoken(one.token, one.message_id, True) for one in leftovers]
-    match(
-        matches,
-        sessions,
-        api,
-        run_id,
-        start=start,
-        end=end,
-        searched_until=searched_until,
-        closed=closed,
-    )
+    match(matches, sessions, search)
     conversations: dict[str, list[str]] = {}
     for conversation, token in matches.tokens.items():
         conversations.setdefault(token, []).append(conversation)
-    world = _World(api, start, end)
+    world = _World(search)
     waiting: dict[str, Leftover] = {}
     for leftover in leftovers:
         ours = conversations.get(leftover.token, [])
@@ -318,7 +290,7 @@ def sweep_by_platform(
             result.over_already += 1
             settle(leftover, "platform: over already", Stage.DISCONNECTED)
             continue
-        why = _refusal(api, alive)
+        why = _refusal(search.api, alive)
         if why:
             result.refused[why] = result.refused.get(why, 0) + 1
         else:
@@ -357,9 +329,9 @@ def _refusal(api: PlatformApi, conversations: list[str]) -> str:
 class _World:
     """How conversations stand: each looked at itself or, where that is denied, in analytics."""
 
-    def __init__(self, api: PlatformApi, start: datetime, end: datetime) -> None:
-        self._api = api
-        self._span = (start, end)
+    def __init__(self, search: Search) -> None:
+        self._api = search.api
+        self._span = (search.span.start, search.span.end)
         self._standing: dict[str, Standing] = {}
 
     def standing(self, conversation: str) -> Standing:
@@ -389,8 +361,6 @@ class _World:
 
 LAGS = 3
 """So many times the lag that the preflight's guest met: it is not the same for each."""
-
-
 TELL_EVERY_S = 5.0
 """Where no bar can be drawn, a line so often."""
 
@@ -517,21 +487,13 @@ def _by_platform(directory: Path, target: Target, order: SweepOrder, console: Co
         api_url=order.api_url,
         login_url=order.login_url,
     )
-    span, learned = span_of(directory), learned_of(directory)
+    learned = learned_of(directory)
     effect_s = EFFECT_WITHIN_S if order.effect_s is None else order.effect_s
     if order.effect_s is None and learned.direct_shown is False:
         effect_s = max(effect_s, LAGS * (learned.analytics_ends_s or 0.0))
     waited = duration_text(effect_s)
-    result = sweep_by_platform(
-        find_leftovers([directory]),
-        api,
-        directory.name,
-        start=span.start,
-        searched_until=span.began_until,
-        end=span.end,
-        within_s=effect_s,
-        closed=closed_roads(learned),
-    )
+    search = Search(api, directory.name, span_of(directory), closed_roads(learned))
+    result = sweep_by_platform(find_leftovers([directory]), search, within_s=effect_s)
     api.close()
     for count, words in (
         (
@@ -576,7 +538,7 @@ def _by_guests(
         bar = progress.add_task(f"sweeping {directory.name}", total=len(found))
         done, told_ns = 0, monotonic_ns()
 
-        def on_ending(_: Leftover, __: Ending) -> None:
+        def on_ending() -> None:
             nonlocal done, told_ns
             done += 1
             progress.advance(bar)
@@ -596,13 +558,7 @@ def _by_guests(
         console.print(f"  {count:>6,}  {ending.words}", style="" if ending.proof else "red")
     if result.unreached:
         console.print(f"  {result.unreached:>6,}  not tried before the deadline", style="red")
-    note_afterwards(directory, "sweep", block_of(result, by="harness sweep"), console)
+    note_afterwards(directory, "sweep", result.block(by="harness sweep"), console)
     line = f"{directory.name}: {result.settled:,} of {result.found:,} proved ended"
     console.print(f"{line}, {result.left:,} left", style="bold")
     return result.left
-
-
-def block_of(result: SweepResult, *, by: str) -> dict[str, Any]:
-    """What the record says of a sweep."""
-    endings = {str(ending): count for ending, count in result.endings.items()}
-    return sweep_block(result.settled, result.left, by=by, endings=endings)

@@ -44,7 +44,7 @@ DRIFT_PAGE = "drift.html"
 COMPARISON_PAGE = "compare.html"
 
 
-class _File:
+class RunFile:
     """One file of a run: where it lies in a given run's directory."""
 
     def __init__(self, name: str) -> None:
@@ -60,31 +60,31 @@ class RunDirectory:
 
     path: Path
 
-    start = _File(START)
+    start = RunFile(START)
     """How the run was started; without it there was none."""
-    label = _File("label.json")
+    label = RunFile("label.json")
     """What its user calls it; there only if it was given a name or a note."""
-    config = _File("run-config.json")
+    config = RunFile("run-config.json")
     """What was asked of the run, as ``harness run`` hands it to Locust's process."""
-    record = _File(RECORD)
+    record = RunFile(RECORD)
     """What the run says of itself, made at its end."""
-    failures = _File("failures.txt")
+    failures = RunFile("failures.txt")
     """Sentences that make the run's figures void, one a line."""
-    shares = _File("shares.json")
+    shares = RunFile("shares.json")
     """Which worker was to start which arrivals."""
-    pause = _File("pause")
+    pause = RunFile("pause")
     """As long as it is there no new guests come."""
-    stop = _File("stop")
+    stop = RunFile("stop")
     """When it is there the run ends in order."""
-    secret = _File("secret")
+    secret = RunFile("secret")
     """From which all guests' tokens are derived."""
-    workers = _File("workers.jsonl")
+    workers = RunFile("workers.jsonl")
     """The list of processes that have had guests, one JSON object a line."""
-    locust_log = _File("locust.log")
+    locust_log = RunFile("locust.log")
     """What Locust's process prints under ``harness run``."""
-    simulator_log = _File("simulator.log")
+    simulator_log = RunFile("simulator.log")
     """What the simulator prints that was started for the run."""
-    preflight = _File("preflight.json")
+    preflight = RunFile("preflight.json")
     """In the directory of a preflight's visit: every line of its table."""
 
     def ledger(self, worker: str) -> Path:

@@ -81,6 +81,25 @@ def check_sources(target: Target) -> None:
             raise ConfigError(f"sources: none of them is an IPv{6 if six else 4} address")
 
 
+def send_all(sock: socket.socket, data: bytes) -> None:
+    """Write to a non-blocking socket, and wait where it takes no more. Raises OSError."""
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[sock.send(rest) :]
+        except BlockingIOError:
+            gsocket.wait_write(sock.fileno())
+
+
+def receive(sock: socket.socket, most: int) -> bytes:
+    """Wait for bytes on a non-blocking socket; empty at its end. Raises OSError."""
+    while True:
+        try:
+            return sock.recv(most)
+        except BlockingIOError:
+            gsocket.wait_read(sock.fileno())
+
+
 def tunnel(sock: socket.socket, host: str, port: int, login: str = "") -> None:
     """Ask an HTTP proxy for a connection (CONNECT). Raises OSError with what it answered.
 
@@ -90,19 +109,11 @@ def tunnel(sock: socket.socket, host: str, port: int, login: str = "") -> None:
     encoded = b64encode(login.encode()).decode()
     granted = f"Proxy-Authorization: Basic {encoded}\r\n" * bool(login)
     request = f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n{granted}\r\n".encode()
-    while request:
-        try:
-            request = request[sock.send(request) :]
-        except BlockingIOError:
-            gsocket.wait_write(sock.fileno())
+    send_all(sock, request)
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         # One byte at a time: what follows the head belongs to the connection behind the proxy.
-        try:
-            byte = sock.recv(1)
-        except BlockingIOError:
-            gsocket.wait_read(sock.fileno())
-            continue
+        byte = receive(sock, 1)
         head += byte
         if not byte or len(head) > HEAD_LIMIT:
             raise OSError("the proxy closed the connection without an answer to CONNECT")
@@ -345,19 +356,10 @@ def _handshake(sock: socket.socket, tls: Tls) -> Tls:
     received = b""
     while True:
         complete, outgoing = tls.shake(received)
-        while outgoing:
-            try:
-                outgoing = outgoing[sock.send(outgoing) :]
-            except BlockingIOError:
-                gsocket.wait_write(sock.fileno())
+        send_all(sock, outgoing)
         if complete:
             return tls
-        while True:
-            try:
-                received = sock.recv(READ_SIZE)
-                break
-            except BlockingIOError:
-                gsocket.wait_read(sock.fileno())
+        received = receive(sock, READ_SIZE)
         if not received:
             raise ConnectionResetError("the server closed the connection during the TLS handshake")
 

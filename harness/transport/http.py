@@ -14,11 +14,10 @@ from ssl import SSLContext, SSLError
 from urllib.parse import urlsplit
 
 import gevent
-from gevent import socket as gsocket
 
 from harness.clock import monotonic_ns
 from harness.errors import ConfigError, ConnectionLost, safe_quote
-from harness.transport.dial import READ_SIZE, Address, Link, dial
+from harness.transport.dial import READ_SIZE, Address, Link, dial, receive, send_all
 
 CHUNK = 65_536
 MAX_URL = 8192
@@ -137,12 +136,7 @@ def _write(link: Link, data: bytes, head_size: int, on_sent: Callable[[int], Non
     while at < len(data):
         chunk = bytes(view[at : at + CHUNK])
         at += len(chunk)
-        rest = memoryview(chunk if link.tls is None else link.tls.encrypt(chunk))
-        while rest:
-            try:
-                rest = rest[link.sock.send(rest) :]
-            except BlockingIOError:
-                gsocket.wait_write(link.sock.fileno())
+        send_all(link.sock, chunk if link.tls is None else link.tls.encrypt(chunk))
         if on_sent is not None:
             on_sent(max(0, at - head_size))
 
@@ -152,10 +146,7 @@ def _read_all(link: Link) -> bytes:
     size = 0
     while True:
         try:
-            data = link.sock.recv(READ_SIZE)
-        except BlockingIOError:
-            gsocket.wait_read(link.sock.fileno())
-            continue
+            data = receive(link.sock, READ_SIZE)
         except ConnectionResetError:
             data = b""
         if not data:

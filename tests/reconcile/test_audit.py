@@ -11,12 +11,12 @@ import pytest
 from sessions import Guest, Simulated, ledger_of
 
 from harness.ledger.ledger import Stage
-from harness.reconcile.audit import Audit, audit
+from harness.reconcile.audit import Audit, Search, Span, audit
 
 pytestmark = pytest.mark.process
 
 NOW = datetime.now(UTC)
-SPAN = {"start": NOW - timedelta(hours=1), "end": NOW + timedelta(hours=1)}
+SPAN = Span(NOW - timedelta(hours=1), NOW + timedelta(hours=1), NOW + timedelta(hours=1))
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +32,8 @@ def set_few(monkeypatch: pytest.MonkeyPatch, few: int) -> None:
 
 def ask(world: Simulated, directory: Path, run_id: str, **more: Any) -> Audit:
     api = more.pop("api", None) or world.api()
-    options: dict[str, Any] = {"deadline_s": 0.0, **SPAN, **more}
-    found = audit(directory, run_id, api, **options)
+    search = Search(api, run_id, SPAN, more.pop("closed", ()))
+    found = audit(directory, search, **{"deadline_s": 0.0, **more})
     api.close()
     return found
 

@@ -10,7 +10,7 @@ from sessions import leave_open, settings_for
 from harness.clock import wall_ns
 from harness.ledger.ledger import Stage, Store
 from harness.ledger.reader import meta_of_this_process, read_account, read_leftovers
-from harness.reconcile.sweep import find_lost, sweep_lost
+from harness.reconcile.sweep import find_lost, sweep
 
 pytestmark = pytest.mark.process
 
@@ -30,7 +30,7 @@ def test_the_sessions_of_a_dead_process_are_ended(simulator: Any, tmp_path: Path
     lost = find_lost(tmp_path)
     assert lost.workers == ("dead",)
     assert {left.token for left in lost.leftovers} == set(dead)
-    assert sweep_lost(lost, settings_for(simulator)).left == 0
+    assert sweep(lost.leftovers, settings_for(simulator)).left == 0
     assert simulator.open_tokens() <= before
     assert [left.worker for left in read_leftovers(tmp_path)] == ["alive", "ended"]
     account = read_account(tmp_path)

@@ -10,12 +10,13 @@ from sessions import Guest, Simulated, ledger_of
 from harness.ledger.ledger import Stage
 from harness.ledger.reader import read_account, read_leftovers
 from harness.platform_api.conversations import open_conversations
+from harness.reconcile.audit import Search, Span
 from harness.reconcile.sweep import sweep_by_platform
 
 pytestmark = pytest.mark.process
 
 NOW = datetime.now(UTC)
-SPAN = {"start": NOW - timedelta(hours=1), "end": NOW + timedelta(hours=1)}
+SPAN = Span(NOW - timedelta(hours=1), NOW + timedelta(hours=1), NOW + timedelta(hours=1))
 
 
 @pytest.mark.parametrize("shown", ["true", "false"])
@@ -35,10 +36,10 @@ def test_conversations_are_disconnected_and_settled(tmp_path: Path, shown: str) 
         )
         over.clear()
         api = world.api()
-        result = sweep_by_platform(list(read_leftovers(tmp_path)), api, run_id, **SPAN)
+        result = sweep_by_platform(list(read_leftovers(tmp_path)), Search(api, run_id, SPAN))
         assert (result.disconnected, result.over_already, result.not_found) == (2, 1, 1)
         assert result.settled == 3
-        assert list(open_conversations(api, SPAN["start"], SPAN["end"])) == []
+        assert list(open_conversations(api, SPAN.start, SPAN.end)) == []
         assert [left.token for left in read_leftovers(tmp_path)] == [silent.token]
         account = read_account(tmp_path)  # the sessions themselves were not ended by it
         assert (account.settled, account.disconnected, account.leftover) == (0, 3, 1)
@@ -59,7 +60,9 @@ def test_it_waits_until_the_disconnect_shows(tmp_path: Path, view: str, purpose:
     with Simulated(*knobs) as world:
         left_open(world, tmp_path, run_id)
         assert world.simulator.truth()["conversations"]["open"] == 3
-        result = sweep_by_platform(list(read_leftovers(tmp_path)), world.api(), run_id, **SPAN)
+        result = sweep_by_platform(
+            list(read_leftovers(tmp_path)), Search(world.api(), run_id, SPAN)
+        )
         assert world.simulator.truth()["conversations"]["open"] == 0
     assert (result.disconnected, result.still_open, result.not_told) == (3, 0, 0)
     assert list(read_leftovers(tmp_path)) == []
@@ -70,7 +73,7 @@ def test_what_does_not_end_in_time_stays_a_leftover(tmp_path: Path) -> None:
     with Simulated("--knob", "disconnect_lag_s=60") as world:
         left_open(world, tmp_path, run_id)
         left = list(read_leftovers(tmp_path))
-        result = sweep_by_platform(left, world.api(), run_id, within_s=0.2, **SPAN)
+        result = sweep_by_platform(left, Search(world.api(), run_id, SPAN), within_s=0.2)
         assert world.simulator.truth()["conversations"]["open"] == 3
     assert (result.settled, result.still_open) == (0, 3)
     assert len(list(read_leftovers(tmp_path))) == 3
@@ -82,7 +85,7 @@ def test_an_end_that_does_not_show_is_not_believed(tmp_path: Path) -> None:
     with Simulated(*knobs) as world:
         left_open(world, tmp_path, run_id)
         left = list(read_leftovers(tmp_path))
-        result = sweep_by_platform(left, world.api(), run_id, within_s=0.2, **SPAN)
+        result = sweep_by_platform(left, Search(world.api(), run_id, SPAN), within_s=0.2)
         assert world.simulator.truth()["conversations"]["open"] == 0
     assert (result.settled, result.still_open, result.not_told) == (0, 0, 3)
     assert len(list(read_leftovers(tmp_path))) == 3
@@ -101,7 +104,7 @@ def test_another_divisions_conversations_are_not_found_and_a_refusal_is_told(
         with Simulated("--profile", str(profile)) as world:
             left_open(world, directory, run_id)
             left = list(read_leftovers(directory))
-            result = sweep_by_platform(left, world.api(), run_id, within_s=0.2, **SPAN)
+            result = sweep_by_platform(left, Search(world.api(), run_id, SPAN), within_s=0.2)
             assert world.simulator.truth()["conversations"]["open"] == 3
         assert (result.not_found, sum(result.refused.values())) == found
         assert result.settled == 0

@@ -48,15 +48,10 @@ def leave(simulator: Any, directory: Path, *, alive: int, over: int) -> set[str]
 
 
 def run_sweep(simulator: Any, directory: Path, **more: Any) -> Any:
-    seen: list[Ending] = []
+    seen: list[None] = []
     found = find_leftovers([directory])
     options = {"per_second": 500.0, "deadline_s": 30.0, **more}
-    result = sweep(
-        found,
-        settings_for(simulator),
-        on_ending=lambda _, ending: seen.append(ending),
-        **options,
-    )
+    result = sweep(found, settings_for(simulator), on_ending=lambda: seen.append(None), **options)
     assert sum(result.endings.values()) == len(seen)
     return result
 
@@ -111,13 +106,7 @@ def test_a_ledger_that_takes_no_more_ends_the_sweep_without_a_traceback(
     found = find_leftovers([tmp_path])
     (tmp_path / "ledger-w.sqlite").unlink()
     with pytest.raises(LedgerError, match=r"ledger-w\.sqlite"):
-        sweep(
-            found,
-            settings_for(simulator),
-            per_second=50.0,
-            deadline_s=30.0,
-            on_ending=lambda *_: None,
-        )
+        sweep(found, settings_for(simulator), deadline_s=30.0)
     assert "Traceback" not in capfd.readouterr().err
 
 

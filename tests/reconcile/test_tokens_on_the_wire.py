@@ -20,13 +20,13 @@ from harness.ledger.ledger import Ledger, Stage, Store, guest_tag
 from harness.ledger.reader import read_leftovers
 from harness.measure.recorder import Recorder
 from harness.platform_api.client import Credentials, Places, PlatformApi
-from harness.reconcile.audit import audit
+from harness.reconcile.audit import Search, Span, audit
 from harness.reconcile.sweep import find_leftovers, sweep, sweep_by_platform
 
 pytestmark = pytest.mark.process
 
 NOW = datetime.now(UTC)
-SPAN = {"start": NOW - timedelta(hours=1), "end": NOW + timedelta(hours=1)}
+SPAN = Span(NOW - timedelta(hours=1), NOW + timedelta(hours=1), NOW + timedelta(hours=1))
 
 
 def forms_of(token: str) -> list[bytes]:
@@ -83,15 +83,15 @@ def test_no_byte_holds_a_token_outside_its_fields(tmp_path: Path) -> None:
             Credentials(id="simulated-client", secret="simulated-secret"),
             Places.of(parse_target(relay.url)),
         )
-        audit(tmp_path, "r-1", api, deadline_s=0.0, **SPAN)  # type: ignore[arg-type]
+        search = Search(api, "r-1", SPAN)
+        audit(tmp_path, search, deadline_s=0.0)
         left = [one for one in read_leftovers(tmp_path) if one.token == guests[1].token]
-        assert sweep_by_platform(left, api, "r-1", **SPAN).settled == 1  # type: ignore[arg-type]
+        assert sweep_by_platform(left, search).settled == 1
         swept = sweep(
             find_leftovers([tmp_path]),
             settings_for(world),
             per_second=50,
             deadline_s=10,
-            on_ending=lambda *_: None,
         )
         assert swept.left == 0
         api.close()

@@ -10,7 +10,7 @@ import pytest
 
 import harness
 from harness.rundir import layout
-from harness.rundir.layout import RunDirectory, write_atomically, write_json, write_once
+from harness.rundir.layout import RunDirectory, RunFile, write_atomically, write_json, write_once
 
 HARNESS = Path(harness.__file__).parent
 OWNER = "rundir/layout.py"
@@ -33,7 +33,7 @@ def names() -> list[str]:
     of_run = [
         getattr(run, name).name
         for name, kind in vars(RunDirectory).items()
-        if isinstance(kind, property)
+        if isinstance(kind, RunFile)
     ]
     per_process = [kind("").name for kind in (run.ledger, run.intervals, run.histograms)]
     parts = [part for name in per_process for part in re.split(r"(?=\.)", name)]
@@ -80,7 +80,7 @@ def test_nobody_else_replaces_a_file() -> None:
     # is copied anew grows beside the old copy and takes its place.
     others = {
         "ledger/reader.py: rename",
-        "ledger/tokens.py: fsync",
+        "ledger/ledger.py: fsync",
         "load/cluster/replication.py: replace",
     }
     assert found == {f"{OWNER}: replace", f"{OWNER}: fsync", *others}
