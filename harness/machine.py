@@ -13,7 +13,7 @@ import signal
 import stat
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -256,6 +256,7 @@ def killed_by(number: int) -> str:
     return f"its process was killed by {name}{memory}"
 
 
+Handler = Callable[[int, FrameType | None], object]
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, the request to end, and the terminal (or the ssh connection) that has gone."""
 
@@ -272,18 +273,23 @@ def deferred_stops() -> Iterator[None]:
         yield  # signals are handled elsewhere
         return
     came: list[int] = []
+    try:
+        with handling(dict.fromkeys(heeded(), lambda number, _: came.append(number))):
+            yield
+    finally:
+        for early in came:
+            signal.raise_signal(early)
 
-    def note(number: int, _: FrameType | None) -> None:
-        came.append(number)
 
-    before = {number: signal.signal(number, note) for number in heeded()}
+@contextmanager
+def handling(handlers: Mapping[int, Handler]) -> Iterator[None]:
+    """Signals have these handlers until the end of the block."""
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        for early in came:
-            signal.raise_signal(early)
 
 
 def heeded() -> list[int]:
@@ -309,17 +315,13 @@ def terminated_as_by_hand() -> Iterator[None]:
         signal.signal(number, lambda *_: None)
         signal.default_int_handler(number, frame)
 
-    handlers = {signal.SIGTERM: signal.default_int_handler, signal.SIGHUP: hung_up}
-    before = {
-        number: signal.signal(number, handler)
-        for number, handler in handlers.items()
-        if signal.getsignal(number) is signal.SIG_DFL
+    handlers: dict[int, Handler] = {
+        signal.SIGTERM: signal.default_int_handler,
+        signal.SIGHUP: hung_up,
     }
-    try:
+    by_default = {one for one in handlers if signal.getsignal(one) is signal.SIG_DFL}
+    with handling({number: handlers[number] for number in by_default}):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def interrupted_quietly() -> None:

@@ -18,7 +18,8 @@ from harness.config.run_config import LOG_FORMAT, take_variable
 from harness.errors import ConfigError
 from harness.machine import too_many_workers
 from harness.supervise.parameters import check_numbers
-from harness.supervise.run import be_a_worker, supervise
+from harness.supervise.run import supervise
+from harness.supervise.worker import be_a_worker
 
 DEFAULT_FILE = "locustfiles/launch.py"
 

@@ -23,7 +23,7 @@ import orjson
 
 from harness.config.run_config import OVER, RATE, SEARCH, SEED, SETTINGS, child_environment
 from harness.errors import ConfigError
-from harness.machine import IN_ORDER, Lifeline, deferred_stops, heeded, killed_by
+from harness.machine import IN_ORDER, Lifeline, deferred_stops, handling, heeded, killed_by
 from harness.rundir.layout import RunDirectory, sweep_command
 
 LOOKS_WITHIN_S = 120.0
@@ -31,6 +31,28 @@ LOOKS_WITHIN_S = 120.0
 GONE_WITHIN_S = 1.0
 HOW_ASKED = " (a shape asks with: arrivals = from_options(rate='30/min', over='10m'))"
 NO_SCRIPT: Mapping[str, str] = MappingProxyType({})
+
+
+def _start(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    lifeline: Lifeline | None,
+    **more: Any,
+) -> subprocess.Popen[bytes]:
+    """A process that ends in order should we be killed, unless it has no ``lifeline``.
+
+    Ctrl-C reaches us alone, who end it in order. To be called with stops deferred.
+    """
+    process = subprocess.Popen(
+        command,
+        env={**environment, **({} if lifeline is None else lifeline.environment)},
+        pass_fds=() if lifeline is None else lifeline.fds,
+        start_new_session=True,
+        **{"stdin": subprocess.DEVNULL, "stderr": subprocess.STDOUT, **more},
+    )
+    if lifeline is not None:
+        lifeline.started()
+    return process
 
 
 class LocustProcess:
@@ -59,30 +81,28 @@ class LocustProcess:
         self._locustfile = locustfile
         self._parameters, self._script = parameters, script
         self._begun = False
-        with ExitStack() as held:
-            self._lifeline = held.enter_context(Lifeline())
-            self._errors = held.enter_context(tempfile.TemporaryFile())
-            self._started_by = self._lifeline.environment
+        with ExitStack() as open_now:
+            lifeline = open_now.enter_context(Lifeline())
+            self._errors = open_now.enter_context(tempfile.TemporaryFile())
+            self._started_by = lifeline.environment
             with deferred_stops():
-                self._process = subprocess.Popen(
+                self._process = _start(
                     [sys.executable, "-m", "harness.load", locustfile],
+                    child_environment({**script, **parameters}),
+                    lifeline,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=self._errors,
-                    env=child_environment({**script, **parameters, **self._started_by}),
                     cwd=folder,
-                    pass_fds=self._lifeline.fds,
-                    start_new_session=True,  # Ctrl-C reaches us alone: we hand it on in stages
                 )
-                held.callback(self._end)
-            self._held = held.pop_all()
-        self._lifeline.started()
+                open_now.callback(self._end)
+            self._open = open_now.pop_all()
 
     def __enter__(self) -> "LocustProcess":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._held.close()
+        self._open.close()
 
     def plan(self) -> dict[str, Any]:
         """What :mod:`harness.load.__main__` finds in the file.
@@ -237,18 +257,16 @@ class Stages:
         self._locust: subprocess.Popen[bytes] | None = None
         self._run_dir = run_dir
         self._say = say
-        self._before: dict[int, Any] = {}
+        self._handling = handling(dict.fromkeys(heeded(), self._on_signal))
         self._first = signal.SIGTERM
         self.stops = 0
 
     def __enter__(self) -> "Stages":
-        for number in heeded():
-            self._before[number] = signal.signal(number, self._on_signal)
+        self._handling.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._handling.__exit__(None, None, None)
 
     def begin(self, locust: "subprocess.Popen[bytes]") -> None:
         """Locust has been started: from now on it is told."""
@@ -311,21 +329,9 @@ def watch_run(
     process: subprocess.Popen[bytes] | None = None
     lifeline = Lifeline()  # should we be killed, the run ends in order too
     try:
+        own = child_environment() if environment is None else environment
         with (out / LOG).open("wb") as log, deferred_stops():
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={
-                    **(child_environment() if environment is None else environment),
-                    **lifeline.environment,
-                    SEARCH.variable: "1",
-                },
-                pass_fds=lifeline.fds,
-                start_new_session=True,  # Ctrl-C is for us, who end the run in order
-            )
-        lifeline.started()
+            process = _start(command, {**own, SEARCH.variable: "1"}, lifeline, stdout=log)
         while _goes_on(process):
             directory = _newest(out, before)
             if directory is not None and look(directory):
@@ -382,7 +388,7 @@ class EmbeddedSimulator:
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         self._log_path = log
-        self._held = ExitStack()
+        self._open = ExitStack()
         self._outlives_us = outlives_us
         self.admin = ""
         """where it can be asked for its truth"""
@@ -396,20 +402,11 @@ class EmbeddedSimulator:
 
         Raises ConfigError with the simulator's reason.
         """
-        lifeline = None if self._outlives_us else self._held.enter_context(Lifeline())
+        lifeline = None if self._outlives_us else self._open.enter_context(Lifeline())
         with deferred_stops(), self._open_log() as log:
-            self._process = process = subprocess.Popen(
-                [sys.executable, "-m", "harness", "simulate", *self._options],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=child_environment({} if lifeline is None else lifeline.environment),
-                pass_fds=() if lifeline is None else lifeline.fds,
-                start_new_session=True,  # Ctrl-C is for us; the simulator goes last
-            )
-            log = self._held.enter_context(os.fdopen(os.dup(log.fileno()), "rb"))
-        if lifeline is not None:
-            lifeline.started()
+            command = [sys.executable, "-m", "harness", "simulate", *self._options]
+            self._process = process = _start(command, child_environment(), lifeline, stdout=log)
+            log = self._open.enter_context(os.fdopen(os.dup(log.fileno()), "rb"))
         try:
             ready = self._await_ready(process, log, time.monotonic() + within_s)
         except BaseException:
@@ -432,7 +429,7 @@ class EmbeddedSimulator:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        self._held.close()
+        self._open.close()
 
     def _open_log(self) -> IO[bytes]:
         if self._log_path is None:

@@ -4,11 +4,9 @@ What the start of a run does not need is imported where it is used: a run of the
 without the libraries of sockets, reports and figures.
 """
 
-import os
 import secrets
 import signal
 import subprocess
-import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
@@ -42,7 +40,6 @@ from harness.config.run_config import (
     WARM_UP,
     RunConfig,
     Setting,
-    child_environment,
 )
 from harness.config.target import Target, Terms, parse_target, resolve_target
 from harness.errors import ConfigError, ExitCode, TransportError
@@ -63,7 +60,6 @@ from harness.supervise.children import (
     Stages,
     end_group,
     free_port,
-    inspect_locustfile,
     told_settings,
 )
 from harness.supervise.parameters import (
@@ -140,21 +136,6 @@ def supervise(args: Namespace) -> int:
                 return code
         finally:
             _remove_if_refused(directory)
-
-
-def be_a_worker(args: Namespace) -> int:
-    """Be Locust's worker until the master lets go; what to do comes from there."""
-    locustfile, script = playable(args.locustfile)
-    parameters = parameters_of(args)
-    inspect_locustfile(locustfile, parameters, script)
-    command = [
-        sys.executable, "-m", "locust", "-f", locustfile, "--worker",
-        "--master-host", args.master_host, "--master-port", str(args.master_port),
-    ]  # fmt: skip
-    if args.processes:
-        command += ["--processes", str(args.processes)]
-    told = {**parameters, **script, LOG_FORMAT.variable: args.log_format}
-    os.execve(sys.executable, command + args.rest, child_environment(told))
 
 
 # Before.

@@ -17,11 +17,11 @@ from cli.test_capacity import GUESTS
 from locusts import in_session, locustfile
 from machines import Machines, sessions
 
-from harness.cli import worker
 from harness.cli.main import main
-from harness.cli.worker import RunOver
 from harness.errors import ExitCode
 from harness.rundir.layout import RunDirectory
+from harness.supervise import worker
+from harness.supervise.worker import RunOver
 
 pytestmark = pytest.mark.process
 
