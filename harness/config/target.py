@@ -12,7 +12,7 @@ import re
 import ssl
 import tomllib
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import time
 from pathlib import Path
@@ -224,6 +224,8 @@ _TEXTS = ("url", "region", "time_zone", "approval", "window", "max_rate", "ca_fi
 _TRUTHS = ("treat_as_real", "auto_join", "greets", "turns", "replies")
 _NUMBERS = ("max_sessions", "connections_per_minute")
 _LISTS = {"sources": "addresses", "queues": "ids", "flows": "ids"}
+_OF_TARGET = ("ca_file", "origin", "proxy", "proxy_login_env", "sources")
+_AS_WRITTEN = (*_TRUTHS, *_NUMBERS, "client_id_env", "client_secret_env")
 _KEYS = (*_TEXTS, *_TRUTHS, *_NUMBERS, *_LISTS)
 
 
@@ -387,14 +389,7 @@ def _terms(name: str, table: Any, file: Path) -> Terms:
     if "url" not in table:
         raise ConfigError(f"{place}: url is missing")
     try:
-        target = parse_target(
-            table["url"],
-            ca_file=table.get("ca_file"),
-            origin=table.get("origin"),
-            proxy=table.get("proxy"),
-            proxy_login_env=table.get("proxy_login_env", ""),
-            sources=table.get("sources", []),
-        )
+        target = parse_target(table["url"], **_taken(table, _OF_TARGET))
         max_rate = table.get("max_rate")
         return Terms(
             name=name,
@@ -402,25 +397,22 @@ def _terms(name: str, table: Any, file: Path) -> Terms:
             zone=_zone(table, target.host),
             window=parse_window(table.get("window", WINDOW)),
             approval=table.get("approval", "").strip(),
-            max_sessions=table.get("max_sessions"),
             max_rate_per_s=None if max_rate is None else rate_per_s(max_rate, "max_rate"),
-            treat_as_real=table.get("treat_as_real", False),
-            connections_per_minute=table.get("connections_per_minute"),
-            auto_join=table.get("auto_join", False),
-            greets=table.get("greets"),
-            turns=table.get("turns"),
-            replies=table.get("replies"),
             sign_ins=Path(table["sign_ins"]) if table.get("sign_ins") else None,
-            client_id_env=table.get("client_id_env", ""),
-            client_secret_env=table.get("client_secret_env", ""),
             config_url=table.get("config_url", "") or _config_url(target),
             api_url=table.get("api_url", "") or _api_url(target),
             queues=tuple(table.get("queues", [])),
             flows=tuple(table.get("flows", [])),
             written=MappingProxyType(dict(table)),
+            **_taken(table, _AS_WRITTEN),
         )
     except ConfigError as error:
         raise ConfigError(f"{place}: {error}") from None
+
+
+def _taken(table: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    """What is written under these keys; where nothing is, there is a default."""
+    return {key: table[key] for key in keys if key in table}
 
 
 def parse_window(text: str) -> tuple[time, time] | None:
