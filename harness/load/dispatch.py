@@ -6,10 +6,9 @@ to whichever slot is free, the class with the shortest stories would get more th
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 import gevent
 from gevent.event import AsyncResult, Event
@@ -17,6 +16,7 @@ from locust.exception import StopUser
 
 from harness.clock import monotonic_ns
 from harness.load.logs import LOG
+from harness.load.shape import Mix
 from harness.measure.model import Section, counters_of
 from harness.workload.schedule import Piece, Schedule, Share
 
@@ -178,66 +178,6 @@ class Arrivals:
         return self._start_ns + self._schedule.due_ns(index)
 
 
-class Mix:
-    """The classes of one process's arrivals; ``shares`` are what each is to get of all (sum 1).
-
-    ``alone``: it is the only process of the run.
-    """
-
-    def __init__(self, shares: Mapping[str, float], rng: Random, *, alone: bool = True) -> None:
-        self._shares = dict(shares)
-        self._alone = alone
-        self._rng = rng
-        self._slots = Counter[str]()
-
-    @property
-    def several(self) -> bool:
-        """Whether there is anything to draw."""
-        return len(self._shares) > 1
-
-    def slot_came(self, kind: str) -> None:
-        """A slot of that class is in this process."""
-        self._slots[kind] += 1
-
-    def slot_went(self, kind: str) -> None:
-        """Locust has taken it away, for another process perhaps."""
-        self._slots[kind] -= 1
-
-    def has_slots(self, kind: str) -> bool:
-        """Whether slots of that class are in this process."""
-        return self._slots[kind] > 0
-
-    def draw(self) -> str:
-        """The class of the next arrival.
-
-        By weight. A worker may have few slots of a class or none, because Locust hands them out by
-        weight over all workers together: there it is by the slots that it has.
-        """
-        here = {kind: many for kind, many in self._slots.items() if many > 0}
-        if here and not self._alone:
-            kinds, weights = list(here), [float(many) for many in here.values()]
-        else:
-            kinds, weights = list(self._shares), list(self._shares.values())
-        return self._rng.choices(kinds, weights)[0]
-
-
-def shares_of(user_classes: Iterable[Any], slots: int) -> dict[str, float]:
-    """What each class is to get of the arrivals: by weight; a ``fixed_count`` by its slots.
-
-    Users of Locust's own that open no guests (there is no ``guest`` in them) get none.
-    """
-    classes = [kind for kind in user_classes if hasattr(kind, "guest")]
-    fixed = {
-        kind.__name__: kind.fixed_count / max(slots, 1) for kind in classes if kind.fixed_count
-    }
-    left = max(0.0, 1 - sum(fixed.values()))
-    free = {kind.__name__: float(kind.weight) for kind in classes if not kind.fixed_count}
-    total = sum(free.values())
-    shares = fixed | {name: left * weight / total for name, weight in free.items() if total}
-    whole = sum(shares.values())
-    return {name: share / whole for name, share in shares.items() if share} if whole else {}
-
-
 class Slots:
     """The free slots of one process, and the greenlet that wakes them.
 
@@ -245,7 +185,7 @@ class Slots:
     """
 
     def __init__(self, arrivals: Arrivals, mix: Mix | None = None) -> None:
-        self._arrivals = arrivals
+        self.arrivals = arrivals
         self._mix = mix if mix is not None and mix.several else None
         self._free: dict[str, deque[tuple[AsyncResult[int], Any]]] = {}
         self._waiting: dict[str, deque[int]] = {}
@@ -295,7 +235,7 @@ class Slots:
         """Arrivals that are late by now because no slot of their class is free."""
         now_ns = monotonic_ns()
         return sum(
-            self._arrivals.is_late(due_ns, now_ns)
+            self.arrivals.is_late(due_ns, now_ns)
             for kind, waiting in self._waiting.items()
             for due_ns in waiting
             if not self._free.get(kind)
@@ -306,7 +246,7 @@ class Slots:
         """Arrivals that are late or dropped, of each class whose slots have never asked for one."""
         now_ns, many = monotonic_ns(), Counter(self._missed)
         for kind, waiting in self._waiting.items():
-            many[kind] += sum(self._arrivals.is_late(due_ns, now_ns) for due_ns in waiting)
+            many[kind] += sum(self.arrivals.is_late(due_ns, now_ns) for due_ns in waiting)
         return {
             kind: number
             for kind, number in many.items()
@@ -330,12 +270,15 @@ class Slots:
         self._drop_overdue(monotonic_ns())
         self._changed.set()
 
-    def pass_by(self) -> None:
-        """A pause begins: what waits for a slot is not wanted any more."""
-        self._take_due(monotonic_ns())
-        for waiting in self._waiting.values():
-            self._arrivals.counts.paused += len(waiting)
-            waiting.clear()
+    def pause(self, on: bool) -> None:
+        """What waits for a slot as a pause begins, or comes due in it, is not wanted any more."""
+        if on:
+            self._take_due(monotonic_ns())
+            for waiting in self._waiting.values():
+                self.arrivals.counts.paused += len(waiting)
+                waiting.clear()
+        self.arrivals.take_passed(monotonic_ns())
+        self.arrivals.paused = on
 
     def stop(self) -> None:
         """No more arrivals: all that wait are sent home."""
@@ -347,7 +290,7 @@ class Slots:
 
     def _wake_forever(self) -> None:
         while True:
-            due_ns = self._arrivals.due_next_ns()
+            due_ns = self.arrivals.due_next_ns()
             if due_ns is None:
                 self._changed.wait()
             else:
@@ -366,14 +309,14 @@ class Slots:
                 free.popleft()[0].set(due_ns)
 
     def _take_due(self, now_ns: int) -> None:
-        while (due_ns := self._arrivals.take(now_ns)) is not None:
+        while (due_ns := self.arrivals.take(now_ns)) is not None:
             kind = "" if self._mix is None else self._mix.draw()
             self._waiting.setdefault(kind, deque()).append(due_ns)
 
     def _next_of(self, kind: str, now_ns: int, *, slot_free: bool) -> int | None:
         """The longest-waiting arrival of a class that can still be started."""
         self._take_due(now_ns)
-        waiting, arrivals = self._waiting.get(kind), self._arrivals
+        waiting, arrivals = self._waiting.get(kind), self.arrivals
         while waiting:
             due_ns = waiting.popleft()
             if arrivals.drop_overdue(due_ns, now_ns, slot_free=slot_free):
@@ -387,7 +330,7 @@ class Slots:
         """What has waited for too long is dropped now, and not only when a slot asks."""
         for kind, waiting in self._waiting.items():
             free = bool(self._free.get(kind))
-            while waiting and self._arrivals.drop_overdue(waiting[0], now_ns, slot_free=free):
+            while waiting and self.arrivals.drop_overdue(waiting[0], now_ns, slot_free=free):
                 waiting.popleft()
                 if kind not in self._free:
                     self._missed[kind] += 1
@@ -396,13 +339,6 @@ class Slots:
 def _leaving(user: Any) -> bool:
     """Whether Locust has asked this user to stop at the end of its task."""
     return getattr(user, "_state", "") == "stopping"
-
-
-class SlotsEnded(NamedTuple):
-    """Slots that ended before the run did: for good, or because their rows were used up."""
-
-    gone: int
-    done: int
 
 
 class Dispatcher:
@@ -423,22 +359,18 @@ class Dispatcher:
     ) -> None:
         self.arrivals = arrivals
         self.slots = None if arrivals is None else Slots(arrivals, mix)
+        self.counts = Counts() if arrivals is None else arrivals.counts
+        self.begun = 0
+        """guests who have come in; slots that wait for one don't count"""
         self._spacing_ns = int(1e9 / max_per_s) if max_per_s and arrivals is None else 0
         self._next_ns = 0
         self._max_sessions = max_sessions
-        self._begun = self._admitted = 0
+        self._admitted = 0
         self._shut = Event()
         self._going = Event()
         """cleared while the run is paused"""
         self._going.set()
-        self._counts = Counts()
-        """of a closed workload"""
         self._last = Counts()
-
-    @property
-    def begun(self) -> int:
-        """Guests who have come in; slots that wait for one don't count."""
-        return self._begun
 
     @property
     def shut(self) -> bool:
@@ -450,41 +382,37 @@ class Dispatcher:
 
         Raises StopUser when there is none any more.
         """
-        if self.arrivals is None and not self.shut:
+        if self.slots is None and not self.shut:
             gevent.wait([self._going, self._shut], count=1)  # while the run is paused
         # Between this look at the cap and the counting nobody else may have a turn.
         if self._max_sessions is not None and self._admitted >= self._max_sessions:
-            if not self._present.at_cap:
+            if not self.counts.at_cap:
                 LOG.info("the cap of %s sessions is reached", self._max_sessions)
-            self._present.at_cap = 1
+            self.counts.at_cap = 1
             self._shut.wait()  # the cap is reached; those in session may finish
         if self.shut:
             raise StopUser
         self._admitted += 1
-        if self.arrivals is None or self.slots is None:
+        if self.slots is None:
             self._keep_rate()
-            self._begun += 1
-            self._counts.due += 1
-            self._counts.started += 1
+            self.begun += 1
+            self.counts.due += 1
+            self.counts.started += 1
             return monotonic_ns()
         due_ns = self.slots.next_arrival(user)
         if self.shut:  # in the very turn of the loop in which it was handed out
             raise StopUser
-        self._begun += 1
-        self.arrivals.started(due_ns)
+        self.begun += 1
+        self.slots.arrivals.started(due_ns)
         return due_ns
 
     @property
     def over(self) -> bool:
-        """Whether the whole schedule is behind us and nobody waits for a slot."""
-        if self.arrivals is None or self.slots is None:
-            return False
-        return self.arrivals.over and not self.slots.any_waiting
-
-    @property
-    def at_cap(self) -> bool:
-        """Whether the cap on sessions has turned a guest away."""
-        return bool(self._present.at_cap)
+        """Whether nobody can come any more: the cap is reached, or the whole schedule is behind us
+        and nobody waits for a slot."""
+        if self.counts.at_cap or self.slots is None:
+            return bool(self.counts.at_cap)
+        return self.slots.arrivals.over and not self.slots.any_waiting
 
     def _keep_rate(self) -> None:
         """Guests of a closed workload come one after the other, at the highest rate at most.
@@ -502,32 +430,12 @@ class Dispatcher:
             if self._shut.wait((at_ns - now_ns) / 1e9):
                 raise StopUser
         finally:  # also where Locust takes the slot away
-            self._counts.held_ms += (monotonic_ns() - now_ns) // 1_000_000
-
-    def slot_gone(self) -> None:
-        """A slot has ended, and nobody had asked it to."""
-        self._present.slots_gone += 1
-
-    def slot_done(self) -> None:
-        """A slot has ended because there is nothing more for it to do."""
-        self._present.slots_done += 1
-
-    @property
-    def slots_ended(self) -> "SlotsEnded":
-        """How many slots ended so."""
-        return SlotsEnded(self._present.slots_gone, self._present.slots_done)
-
-    @property
-    def _present(self) -> Counts:
-        return self._counts if self.arrivals is None else self.arrivals.counts
+            self.counts.held_ms += (monotonic_ns() - now_ns) // 1_000_000
 
     def pause(self, on: bool) -> None:
         """No new guests while it is on."""
-        if self.arrivals is not None and self.slots is not None:
-            if on:
-                self.slots.pass_by()
-            self.arrivals.take_passed(monotonic_ns())
-            self.arrivals.paused = on
+        if self.slots is not None:
+            self.slots.pause(on)
         if on:
             self._going.clear()
         else:
@@ -539,86 +447,22 @@ class Dispatcher:
         Arrivals that were turned away because no slot of their class ever asked for one, by class.
         """
         self._shut.set()
-        never_asked: dict[str, int] = {}
-        if self.arrivals is not None and self.slots is not None:
-            if not self.at_cap:  # those that asked then had to wait outside
-                never_asked = self.slots.never_asked
-            self.arrivals.close(monotonic_ns(), short=self.slots.short)
-            self.slots.stop()
+        if self.slots is None:
+            return {}
+        # At the cap those that asked had to wait outside.
+        never_asked = {} if self.counts.at_cap else self.slots.never_asked
+        self.slots.arrivals.close(monotonic_ns(), short=self.slots.short)
+        self.slots.stop()
         return never_asked
 
     def since_last(self, now_ns: int) -> dict[str, int]:
         """How many arrivals of each kind there were since the last time this was asked."""
-        if self.arrivals is not None and self.slots is not None and not self.shut:
-            self.arrivals.pass_time(now_ns)
-            self.arrivals.take_passed(now_ns)
+        if self.slots is not None and not self.shut:
+            self.slots.arrivals.pass_time(now_ns)
+            self.slots.arrivals.take_passed(now_ns)
             self.slots.look_again()
-        counts = self._present
-        before, self._last = self._last, replace(counts)
+        before, self._last = self._last, replace(self.counts)
         return {
-            name: getattr(counts, name) - getattr(before, name)
+            name: getattr(self._last, name) - getattr(before, name)
             for name in counters_of(Section.ARRIVALS)
         }
-
-
-class Occupancy:
-    """The area under the occupancy, and how long those stayed who have left."""
-
-    def __init__(self, now_ns: int) -> None:
-        self._inside = 0
-        self._changed_ns = now_ns
-        self._area_ns = 0
-        self._ended = 0
-        self._ended_ns = 0
-
-    def come(self, now_ns: int) -> None:
-        """One guest more."""
-        self._pass(now_ns)
-        self._inside += 1
-
-    def go(self, came_ns: int, now_ns: int) -> None:
-        """One guest fewer, who came then."""
-        self._pass(now_ns)
-        self._inside -= 1
-        self._ended += 1
-        self._ended_ns += now_ns - came_ns
-
-    def totals(self, now_ns: int) -> dict[str, int]:
-        """Running totals: guest-milliseconds in session; guests that left, and their time."""
-        self._pass(now_ns)
-        return {
-            "occupancy_ms": self._area_ns // 1_000_000,
-            "ended": self._ended,
-            "ended_ms": self._ended_ns // 1_000_000,
-        }
-
-    def _pass(self, now_ns: int) -> None:
-        self._area_ns += self._inside * (now_ns - self._changed_ns)
-        self._changed_ns = now_ns
-
-
-class Visit:
-    """One guest's time inside; a class and no generator, because thousands are held at a time."""
-
-    __slots__ = ("_came_ns", "_occupancy", "_on_gone")
-
-    def __init__(self, stay: Occupancy, on_gone: Callable[[int], None]) -> None:
-        """``on_gone`` hears of the length in nanoseconds."""
-        self._occupancy = stay
-        self._on_gone = on_gone
-        self._came_ns = 0
-
-    def __enter__(self) -> None:
-        self._came_ns = monotonic_ns()
-        self._occupancy.come(self._came_ns)
-
-    def __exit__(self, *_: object) -> None:
-        self.end()
-
-    def end(self) -> None:
-        """The guest has left; once, whoever sees it first."""
-        came_ns, self._came_ns = self._came_ns, 0
-        if came_ns:
-            now = monotonic_ns()
-            self._occupancy.go(came_ns, now)
-            self._on_gone(now - came_ns)

@@ -38,12 +38,13 @@ from harness.ledger.ledger import Ledger, Stage, Store, Tokens
 from harness.ledger.reader import meta_of_this_process
 from harness.load.cluster.leases import Lease
 from harness.load.cluster.replication import Shipper, new_node_name
-from harness.load.dispatch import Arrivals, Dispatcher, Mix, Occupancy, Slots, Visit, shares_of
+from harness.load.dispatch import Arrivals, Dispatcher, Slots
 from harness.load.health import Duties, ProcessHealth, ScriptErrors
 from harness.load.live.totals import BridgedRecorder
 from harness.load.logs import LOG
+from harness.load.occupancy import Occupancy, Visit
 from harness.load.options import RunOptions, run_seed
-from harness.load.shape import ArrivalShape
+from harness.load.shape import ArrivalShape, Mix, shares_of
 from harness.measure.histogram import Histogram
 from harness.measure.model import COMING, Phase, Sample
 from harness.measure.recorder import (
@@ -363,36 +364,29 @@ class Run:
         if asked:
             self._mix.slot_went(kind)
         elif not self._dispatch.shut:
-            self._dispatch.slot_gone()
+            self._dispatch.counts.slots_gone += 1
 
     def rows_used_up(self) -> None:
         """A slot ends because each row of its script was used once: that is its proper end."""
-        self._dispatch.slot_done()
+        self._dispatch.counts.slots_done += 1
 
     def _end_without_slots(self) -> None:
         """Nobody waits for a time limit when no guest can come any more: without a single slot
         left, once the cap is reached, or when the schedule is over."""
-        runner, ended = self.environment.runner, self._dispatch.slots_ended
-        over = (
-            (self._dispatch.at_cap or self._dispatch.over)
-            and not self._open
-            and not self._dispatch.shut
-        )
+        if self._dispatch.shut:
+            return
+        runner, counts = self.environment.runner, self._dispatch.counts
+        over = self._dispatch.over and not self._open
         self._over_for = self._over_for + 1 if over else 0
         if over:
             if self._over_for > OVER_FOR:
                 self._end_over()
             return
-        if (
-            self._dispatch.shut
-            or not any(ended)
-            or runner.user_count
-            or runner.state != STATE_RUNNING
-        ):
+        if runner.user_count or runner.state != STATE_RUNNING:
             return
-        if ended.gone:
+        if counts.slots_gone:
             self.fail("every slot ended for good: no guest could come any more")
-        else:
+        elif counts.slots_done:
             self._end_over()
 
     def _end_over(self) -> None:

@@ -43,7 +43,7 @@ def test_the_cap_holds_however_many_ask_at_once() -> None:
     assert len(came) == 25
     assert not any(slot.ready() for slot in slots), "who waits at the cap keeps its place"
     assert dispatcher.since_last(monotonic_ns())["started"] == 25
-    assert dispatcher.at_cap
+    assert dispatcher.counts.at_cap
     dispatcher.close()
     gevent.joinall(slots, timeout=5, raise_error=True)
     assert len(came) == 25

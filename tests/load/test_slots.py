@@ -10,7 +10,8 @@ from locust.exception import StopUser
 
 from harness.clock import monotonic_ns
 from harness.judge.validity import CHANCE, chance_of
-from harness.load.dispatch import Arrivals, Mix, Slots
+from harness.load.dispatch import Arrivals, Slots
+from harness.load.shape import Mix
 from harness.workload.arrivals import steady
 
 S = 1_000_000_000

@@ -15,14 +15,13 @@ from harness.errors import ConfigError, ExitCode
 from harness.finish import finish_run
 from harness.load.admission import Admission, cap_of, check_tasks, refuse, warm_up_s
 from harness.load.cluster.drain import add_failures
-from harness.load.dispatch import shares_of
 from harness.load.health import Duties
 from harness.load.live.totals import AbortWatch, Live, trim
 from harness.load.live.web import SessionsTab, guard
 from harness.load.logs import LOG
 from harness.load.options import RunOptions, run_seed
 from harness.load.run import Run
-from harness.load.shape import schedule_facts
+from harness.load.shape import schedule_facts, shares_of
 from harness.measure.histogram import Histogram
 from harness.preflight.disk import RoomWatch
 from harness.preflight.stamp import Permit
