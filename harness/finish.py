@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Say = Callable[[str], object]
+Result = TypeVar("Result")
 SETTLED_WITHIN_S = 2.0
 
 
@@ -79,36 +80,29 @@ def finish_run(
     that was started for the run; ``notes`` go into ``start.json``; ``failures`` are told where the
     run's files can't be read.
     """
-    from harness.judge.record import (
-        build_record,
-        declare_invalid,
-        record_of_nothing,
-        write_record,
-    )
+    from harness.judge.record import build_record, declare_invalid, record_of_nothing, write_record
 
-    steps = _Steps(say)
+    def take(what: str, step: Callable[[], Result]) -> Result | None:
+        result, why = _attempt(step)
+        if why:
+            with suppress(Exception):
+                say(f"{what}: {why}")
+        return result
+
     if notes:
-        steps.take("how the run ended can't be noted", lambda: write_start(directory, **notes))
-    swept = None
-    if sweep:
-        swept = steps.take("sweeping", lambda: _sweep_lost(directory, target, say))
-    steps.take("counts of the platform", lambda: _note_counts(directory, target))
-    unmade: list[str] = []
-    record = steps.take(
-        "", lambda: build_record(directory, incomplete=incomplete), into=unmade
-    ) or record_of_nothing(directory, *failures, *unmade)
+        take("how the run ended can't be noted", lambda: write_start(directory, **notes))
+    swept = take("sweeping", lambda: _sweep_lost(directory, target, say)) if sweep else None
+    take("counts of the platform", lambda: _note_counts(directory, target))
+    made, why = _attempt(lambda: build_record(directory, incomplete=incomplete))
+    record = made or record_of_nothing(directory, *failures, why)
     if simulator:
-        steps.take(
-            "the simulator's own count", lambda: _add_truth(directory, record, simulator, target)
-        )
+        take("the simulator's own count", lambda: _add_truth(directory, record, simulator, target))
     record["sweep"] = swept or _swept_before(directory)
-    unwritten: list[str] = []
-    steps.take("", lambda: write_record(directory, record), into=unwritten)
-    if unwritten:
-        declare_invalid(record, f"the run's record can't be written: {unwritten[0]}")
-    unreported: list[str] = []
-    pages = steps.take("", lambda: _make_reports(directory), into=unreported)
-    report = f"can't be made: {unreported[0]}" if unreported else str(pages[0])
+    _, why = _attempt(lambda: write_record(directory, record))
+    if why:
+        declare_invalid(record, f"the run's record can't be written: {why}")
+    pages, why = _attempt(lambda: _make_reports(directory))
+    report = str(pages[0]) if pages else f"can't be made: {why}"
     return Finished(directory=directory, record=record, report=report)
 
 
@@ -150,24 +144,12 @@ def simulator_truth(
         time.sleep(0.1)
 
 
-@dataclass(slots=True)
-class _Steps:
-    """Takes one step after the other; what one raises is told, and the next is taken."""
-
-    say: Say
-
-    def take(self, what: str, step: Callable[[], Any], *, into: list[str] | None = None) -> Any:
-        """What the step gives; None when it failed. ``into``: keep why, instead of saying it."""
-        try:
-            return step()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the verdict must be told
-            told = _told(error)
-        if into is not None:
-            into.append(told)
-        else:
-            with suppress(Exception):
-                self.say(f"{what}: {told}")
-        return None
+def _attempt(step: Callable[[], Result]) -> tuple[Result | None, str]:
+    """What a step gives; or None, and why it failed: the next one is taken all the same."""
+    try:
+        return step(), ""
+    except Exception as error:  # noqa: BLE001 - whatever it is, the verdict must be told
+        return None, _told(error) or type(error).__name__
 
 
 def _make_reports(directory: Path) -> list[Path]:

@@ -2,15 +2,9 @@
 
 ``harness run`` has to know what a file would do before anything is sent, and Locust imports it
 anew. What both need takes a second to import, so one process does both: it looks at the file in a
-child, of which nothing is left but a line of JSON on standard output. Then a line of JSON on
-standard input says how Locust is to run; the end of the input says that it is not wanted.
-
-What a locustfile contains, and what is set for Locust, before anything is sent.
-
-:func:`inspect` gives ``{"users": [...], "objectives": [...], "arrivals": {...} | null,
-"asked": [...], "breaks": [...], "may_break": [...], "configured": [...]}`` or, when the file can't
-be used, ``{"error": "one sentence naming file and line"}``. ``configured`` are the settings of
-Locust's environment variables and files: a forgotten ``locust.conf`` must not be obeyed silently.
+child, of which nothing is left but a line of JSON on standard output (:func:`inspect`). Then a line
+of JSON on standard input says how Locust is to run; the end of the input says that it is not
+wanted.
 """
 
 import json
@@ -18,7 +12,6 @@ import os
 import signal
 import sys
 import traceback
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,7 +24,7 @@ from locust.main import main as run_locust
 from locust.util.load_locustfile import load_locustfile
 
 from harness.config.run_config import SETTINGS, replace_environment
-from harness.errors import HarnessError
+from harness.errors import ConfigError, HarnessError
 from harness.load.admission import check_rows, might_break, would_break
 from harness.load.logs import speak_json_if_asked
 from harness.load.options import looked_at, occupancy
@@ -66,19 +59,10 @@ DECIDED = (
 OFF = ("", "0", "false", "no")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """One option of Locust that is set beside its command line. Its value may be secret."""
-
-    name: str
-    place: str
-    """the environment, or the file"""
-    decided: bool
-    """``harness run`` decides it"""
-
-
 def settings() -> list[dict[str, Any]]:
-    """All that is set, as plain data."""
+    """What environment variables and files set for Locust: a forgotten ``locust.conf`` must not be
+    obeyed silently. Values are left out: one may be secret.
+    """
     parser = get_parser()
     parser.parse_known_args([])
     rows = []
@@ -91,40 +75,49 @@ def settings() -> list[dict[str, Any]]:
             if ours or str(value).lower() in OFF:
                 continue
             place = file or "the environment"
-            setting = Setting(name=name, place=place, decided=action.dest in DECIDED)
-            rows.append(asdict(setting))
+            rows.append({"name": name, "place": place, "decided": action.dest in DECIDED})
     return rows
 
 
 def inspect(path: Path) -> dict[str, Any]:
-    """Import a locustfile as Locust does and say what is in it, or why it can't be used."""
+    """Import a locustfile as Locust does and say what is in it.
+
+    Or ``{"error": "one sentence naming file and line"}`` where it can't be used.
+    """
     try:
         users, shapes = load_locustfile(str(path))
     except SyntaxError as error:
         return {"error": f"{error.filename}:{error.lineno}: {error.msg}"}
     except Exception as error:  # noqa: BLE001 - the file may raise whatever it likes
-        return {"error": f"{_place(path, error)}: {_reason(error)}"}
-    guests = [name for name, user in users.items() if issubclass(user, GuestUser)]
-    if not guests:
-        return {"error": f"{path}: no class inherits from GuestUser, so there would be no guests"}
-    contents: dict[str, Any] = {"users": guests, "objectives": _objectives(), "arrivals": None}
+        why = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+        return {"error": f"{_place(path, error)}: {why}"}
     try:
-        check_only_one(shapes)
-        closed = occupancy() is not None
-        contents["asked"] = looked_at()
-        contents["configured"] = settings()
-        contents["breaks"] = would_break(users.values())
-        contents["may_break"] = might_break(users.values())
+        return _contents(users, shapes)
     except HarnessError as error:
         return {"error": f"{path}: {error}"}
+
+
+def _contents(users: dict[str, Any], shapes: list[Any]) -> dict[str, Any]:
+    """Of a file that was imported. Raises ConfigError."""
+    guests = [name for name, user in users.items() if issubclass(user, GuestUser)]
+    if not guests:
+        raise ConfigError("no class inherits from GuestUser, so there would be no guests")
+    check_only_one(shapes)
+    closed = occupancy() is not None
+    contents = {
+        "users": guests,
+        "objectives": _objectives(),
+        "asked": looked_at(),
+        "configured": settings(),
+        "breaks": would_break(users.values()),
+        "may_break": might_break(users.values()),
+        "arrivals": None,
+    }
     for shape in shapes:
         if isinstance(shape, ArrivalShape) and not closed:
-            try:
-                checked = type(shape).checked()
-                check_rows(users.values(), checked.arrivals.count)
-            except HarnessError as error:
-                return {"error": f"{path}: {error}"}
+            checked = type(shape).checked()
             schedule = checked.arrivals
+            check_rows(users.values(), schedule.count)
             contents["arrivals"] = {
                 "shape": checked.__name__,
                 "schedule": schedule.describe(),
@@ -149,12 +142,6 @@ def _place(path: Path, error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if Path(frame.filename).resolve() == path.resolve()]
     return f"{path}:{own[-1].lineno}" if own else str(path)
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, HarnessError):
-        return str(error)
-    return f"{type(error).__name__}: {error}"
 
 
 # Gevent's own would leave the descriptor open, and wait, until an event loop runs.

@@ -9,8 +9,8 @@ import ast
 import inspect
 import math
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from textwrap import dedent
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -190,6 +190,23 @@ def _drawn(think: Callable[[Any], float]) -> float | None:
         return None
 
 
+def refuse(why: str, code: ExitCode) -> NoReturn:
+    """End the process with one sentence."""
+    print(f"error: {why}", file=sys.stderr, flush=True)
+    sys.exit(code)
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """What is wrong with what the user gave, and what the guard refuses, ends the process."""
+    try:
+        yield
+    except ConfigError as error:
+        refuse(str(error), ExitCode.CONFIG)
+    except PreflightRefused as error:
+        refuse(str(error), ExitCode.PREFLIGHT)
+
+
 WAIT_UNTOLD_S = 1.5
 WAIT_LOOK_S = 0.25
 
@@ -211,15 +228,14 @@ class Admission:
         self.expected: Forecast | None = None
         """what the run will write, where somebody minds"""
 
+    @refusing()
     def check_options(self) -> RunOptions:
         """Options and target, or the end of the process with one sentence."""
-        try:
-            options = read_options(self._environment.parsed_options)
-            self.objectives = () if options.slo is None else read_objectives(options.slo)
-        except ConfigError as error:
-            refuse(str(error), ExitCode.CONFIG)
+        options = read_options(self._environment.parsed_options)
+        self.objectives = () if options.slo is None else read_objectives(options.slo)
         return options
 
+    @refusing()
     def take_shape(self) -> None:
         """Take an ArrivalShape over from Locust: its users become slots, all there at once.
 
@@ -229,17 +245,13 @@ class Admission:
         environment, shape = self._environment, self._environment.shape_class
         if not isinstance(shape, ArrivalShape):
             return
-        try:
-            check_only_one((environment.available_shape_classes or {}).values())
-            guests = occupancy()
-            if guests is not None:
-                environment.shape_class = None
-                environment.parsed_options.num_users = guests
-                return
-            self.shape = checked = type(shape).checked()
-        except ConfigError as error:
-            refuse(str(error), ExitCode.CONFIG)
+        check_only_one((environment.available_shape_classes or {}).values())
         environment.shape_class = None
+        guests = occupancy()
+        if guests is not None:
+            environment.parsed_options.num_users = guests
+            return
+        self.shape = checked = type(shape).checked()
         options = environment.parsed_options
         options.enable_rebalancing = True  # slots go where their arrivals go when a worker is lost
         options.num_users = options.num_users or checked.slots
@@ -248,19 +260,14 @@ class Admission:
             checked.arrivals.duration_s + SCHEDULE_SPARE_S
         )
         self._peak_per_s = peak_per_s(checked.arrivals)
-        try:
-            check_rows(environment.user_classes, checked.arrivals.count)
-        except ConfigError as error:
-            refuse(str(error), ExitCode.CONFIG)
+        check_rows(environment.user_classes, checked.arrivals.count)
 
+    @refusing()
     def tell_breaks(self, options: RunOptions) -> None:
         """What scripts would break, before the run and not by 429s at night."""
         users = self._environment.user_classes
         warnings = [f"would break a limit: {sentence}" for sentence in would_break(users)]
-        try:
-            perhaps = [f"may break a limit: {sentence}" for sentence in might_break(users)]
-        except ConfigError as error:
-            refuse(str(error), ExitCode.CONFIG)
+        perhaps = [f"may break a limit: {sentence}" for sentence in might_break(users)]
         if options.terms.guarded:
             warnings += perhaps
             warnings += origins_left_out(users, options.terms.target.origin)
@@ -274,6 +281,7 @@ class Admission:
         for sentence in warnings:
             print(sentence, file=sys.stderr, flush=True)
 
+    @refusing()
     def ask_permission(self) -> Permit:
         """The guard's permission for this run, or the end of the process with its refusal."""
         environment, shape = self._environment, self.shape
@@ -285,12 +293,7 @@ class Admission:
             stop_timeout_s=float(environment.stop_timeout or 0),
             breaks=list(would_break(environment.user_classes)),
         )
-        try:
-            return permit(
-                options.terms, intent, reports=options.reports, overrides=options.overrides
-            )
-        except PreflightRefused as error:
-            refuse(str(error), ExitCode.PREFLIGHT)
+        return permit(options.terms, intent, reports=options.reports, overrides=options.overrides)
 
     def check_room(self, options: RunOptions, workers: int) -> dict[str, Any] | None:
         """The forecast of what the run will write, or the end of the process if it won't fit.
@@ -439,9 +442,3 @@ def tell_shortly(before: Callable[..., Any]) -> Callable[..., Any]:
         before(kind, error, trace)
 
     return hook
-
-
-def refuse(why: str, code: ExitCode) -> NoReturn:
-    """End the process with one sentence."""
-    print(f"error: {why}", file=sys.stderr, flush=True)
-    sys.exit(code)

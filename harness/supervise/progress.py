@@ -4,20 +4,19 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from harness.errors import ConfigError
 from harness.measure.model import OPERATIONS, Phase
 from harness.rundir.layout import WAITING, RunDirectory
-from harness.streams import plain_line
+from harness.streams import plain_line, plain_table
 from harness.units import duration_text, milliseconds
 
 if TYPE_CHECKING:  # with it come libraries that take a while to import
@@ -188,26 +187,13 @@ class Progress:
             f"{_time('  generator lag p99', self.lag_ms)}",
             style="dim",
         )
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-        table.add_column("last second")
-        for column in ("count", "p50 ms", "p95 ms", "max ms"):
-            table.add_column(column, justify="right")
+        table = plain_table("last second", "count", "p50 ms", "p95 ms", "max ms")
         for name in OPERATIONS:
             histogram = self._measured(name)
             if histogram is not None and name not in ("dns", "tcp", "proxy", "tls", "upgrade"):
                 values = histogram.percentiles_ms([50, 95, 100])
                 table.add_row(name, f"{histogram.count:,}", *[milliseconds(v) for v in values])
         return Group(head, account, arrivals, table)
-
-
-@contextmanager
-def shown(progress: Progress, console: Console) -> Iterator["Display"]:
-    """A live screen on a terminal, plain lines elsewhere."""
-    display = Display(progress, console)
-    try:
-        yield display
-    finally:
-        display.close()
 
 
 class Display:
@@ -238,30 +224,30 @@ class Display:
 
     def _show(self) -> None:
         try:
-            if self._console.is_terminal:
-                with Live(
-                    console=self._console,
-                    refresh_per_second=4,
-                    transient=True,
-                    redirect_stdout=False,
-                    redirect_stderr=False,
-                ) as live:
-                    self._show_until_over(live)
-            else:
-                self._show_until_over(None)
+            with self._screen() as live:
+                over = False
+                while not over:
+                    over = self._over.wait(EVERY_S)
+                    self._say_what_waits()
+                    self._update(live)
+                self._say_what_waits()
         except Exception as error:  # noqa: BLE001 - the run goes on, and so do its messages
             self.say(f"the progress can't be shown any more: {type(error).__name__}: {error}")
         while not self._over.wait(EVERY_S):
             self._say_what_waits()
         self._say_what_waits()
 
-    def _show_until_over(self, live: Live | None) -> None:
-        over = False
-        while not over:
-            over = self._over.wait(EVERY_S)
-            self._say_what_waits()
-            self._update(live)
-        self._say_what_waits()
+    def _screen(self) -> AbstractContextManager[Live | None]:
+        """A live screen on a terminal; nothing elsewhere, where lines are printed."""
+        if not self._console.is_terminal:
+            return nullcontext()
+        return Live(
+            console=self._console,
+            refresh_per_second=4,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
 
     def _say_what_waits(self) -> None:
         with suppress(OSError, ValueError):

@@ -10,7 +10,7 @@ import subprocess
 import time
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
@@ -71,7 +71,7 @@ from harness.supervise.parameters import (
     simulator_options,
     too_short,
 )
-from harness.supervise.progress import Progress, shown
+from harness.supervise.progress import Display, Progress
 from harness.units import seconds
 
 POLL_S = 0.5
@@ -271,7 +271,8 @@ def _run_locust(
     """Locust to its end, which it makes by itself should we die before it."""
     files = RunDirectory(directory)
     progress = Progress(directory, run_time_s=length_s)
-    with shown(progress, console) as display, Stages(directory, display.say) as stages:
+    display = closing(Display(progress, console))
+    with display as shown, Stages(directory, shown.say) as stages:
         file = write_json(files.config, config.given)
         locust = process.begin(words, config=file, log=files.locust_log)
         begun = False
@@ -289,7 +290,7 @@ def _run_locust(
                 stages.end()
                 locust.wait()
         orphans = stages.stops < len(STAGES) and end_group(
-            locust.pid, within_s=ORPHANS_WITHIN_S, say=display.say
+            locust.pid, within_s=ORPHANS_WITHIN_S, say=shown.say
         )
     return _Ended(status=status, stops=stages.stops, orphans=orphans, begun=begun)
 

@@ -2,7 +2,7 @@
 
 import io
 import os
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -10,7 +10,7 @@ from rich.console import Console
 from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
 from harness.measure.snapshot import IntervalWriter
-from harness.supervise.progress import Display, Progress, Tail, shown
+from harness.supervise.progress import Display, Progress, Tail
 
 MS = 1_000_000
 
@@ -82,7 +82,7 @@ def test_a_line_that_is_being_written_is_read_when_it_is_whole(tmp_path: Path) -
 def test_plain_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
     file = io.StringIO()
     console = Console(file=file, width=200, force_terminal=False)
-    with shown(Progress(tmp_path, run_time_s=1), console) as display:
+    with closing(Display(Progress(tmp_path, run_time_s=1), console)) as display:
         # Nothing has happened yet, so nothing is said.
         write(tmp_path, "a", phase="running", occupancy=1)
         display.say("stopping")
@@ -116,7 +116,8 @@ def test_a_mistake_in_what_is_shown_ends_the_showing_and_not_what_is_said(tmp_pa
             raise ZeroDivisionError("a mistake")
 
     file = io.StringIO()
-    with shown(Mistaken(tmp_path, run_time_s=1), Console(file=file, width=200)) as display:
+    mistaken = Display(Mistaken(tmp_path, run_time_s=1), Console(file=file, width=200))
+    with closing(mistaken) as display:
         display.say("stopping")
     assert "stopping" in file.getvalue()
     assert "can't be shown any more: ZeroDivisionError" in file.getvalue()
