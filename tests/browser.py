@@ -176,6 +176,10 @@ class Browser:
         found = self._ask("Page.captureScreenshot", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(found["data"]))
 
+    def lay_out_for_paper(self) -> None:
+        """Show the page by the rules of print until another one is opened."""
+        self._ask("Emulation.setEmulatedMedia", media="print")
+
     def pdf(self, path: Path) -> None:
         """Print to a PDF file."""
         found = self._ask("Page.printToPDF", printBackground=True, preferCSSPageSize=True)

@@ -455,7 +455,11 @@ def how_rows(record: RunRecord) -> list[Row]:
         if value not in (None, "", [], {})
     ]
     pairs += [(f"Version of {name}", version) for name, version in how.versions.items()]
-    pairs += [(f"Option {name}", value) for name, value in how.options.items() if value is not None]
+    pairs += [
+        _setting(f"option_{name}", value)
+        for name, value in how.options.items()
+        if value is not None
+    ]
     return [Row(key=label, label=label, figure=safe_text(label, value)) for label, value in pairs]
 
 

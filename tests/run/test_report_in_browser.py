@@ -207,6 +207,19 @@ def test_it_goes_onto_paper_with_run_id_and_page_numbers(
     assert "counter(page)" in rules
 
 
+def test_paper_says_how_it_was_run_and_cuts_no_label_off(browser: Browser, url: str) -> None:
+    show(browser, url, width=700)  # of A4 without its margins, in CSS pixels
+    height = "document.querySelector('#how').offsetHeight"
+    assert browser.run(height) < 200
+    browser.lay_out_for_paper()
+    assert browser.run(height) > 300
+    widest = browser.run(
+        "Math.max(...[...document.querySelectorAll('.drawn .box')]"
+        ".map(box => box.getBoundingClientRect().right))"
+    )
+    assert widest <= 680, "half of a label may stand beyond the end of its axis"
+
+
 def test_a_tooltip_tells_the_figures_under_the_pointer(browser: Browser, url: str) -> None:
     show(browser, url)
     browser.run("document.querySelector('#chart-time-0').scrollIntoView({block: 'center'})")

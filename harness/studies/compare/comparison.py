@@ -305,8 +305,8 @@ def _service(run_dir: Path) -> dict[str, list[Buckets]]:
     }
 
 
-NO_SETUP = frozenset({"Note", "Disk"})
-"""What differs between any two runs and says nothing of how they were made."""
+NO_SETUP = frozenset({"Note", "Disk", "Option users"})
+"""What says nothing of how runs were made, or what another row says (the slots)."""
 OWN_PLACE = frozenset({"Target", "Deployment"})
 """New in each run of the embedded simulator."""
 

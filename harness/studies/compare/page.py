@@ -121,7 +121,8 @@ def comparison_page(found: Comparison) -> Page:
 
 
 def _page_why(found: Comparison, tone: str) -> Markup:
-    why = f"{grouped(found.worse)}." if tone == "fail" else found.summary
+    worse = grouped(found.worse)
+    why = f"{worse[:1].upper()}{worse[1:]}." if tone == "fail" else found.summary
     if not found.differences:
         return Markup("{}").format(why)
     names = ", ".join(item.name for item in found.differences).lower()
@@ -148,12 +149,10 @@ def _page_times(found: Comparison) -> Section:
     ranked = [*first, *(change for change in found.times if change.name not in FELT)]
     told = [change for change in ranked if change.word is not Word.UNKNOWN]
     rest = [change for change in ranked if change.word is Word.UNKNOWN]
-    notes = dict.fromkeys(change.note for change in ranked if change.note)
-    blocks: list[Block] = [_change_table(told, reach)] if told else []
+    blocks: list[Block] = _change_table(told, reach) if told else []
     if rest:
         summary = f"What can't be told: {len(rest)} of {len(ranked)}"
-        blocks.append(Folded(summary, [_change_table(rest, reach)]))
-    blocks += [Text(f"* {note}", "footnote") for note in notes]
+        blocks.append(Folded(summary, _change_table(rest, reach)))
     if not ranked:
         blocks.append(Text("Nothing was measured.", "none"))
     return Section(
@@ -165,7 +164,8 @@ def _page_times(found: Comparison) -> Section:
     )
 
 
-def _change_table(changes: Sequence[Change], reach: float) -> Table:
+def _change_table(changes: Sequence[Change], reach: float) -> list[Block]:
+    """The table, and under it what its stars mean."""
     rows = [
         (
             change.figure,
@@ -185,7 +185,9 @@ def _change_table(changes: Sequence[Change], reach: float) -> Table:
         Column("Change", number=True),
         Column("Slower is to the right", name_class="forest"),
     ]
-    return Table(label="Service times", columns=columns, rows=rows, name="changes", cards=True)
+    table = Table(label="Service times", columns=columns, rows=rows, name="changes", cards=True)
+    notes = dict.fromkeys(change.note for change in changes if change.note)
+    return [table, *(Text(f"* {note}", "footnote") for note in notes)]
 
 
 def _word(word: str, *, star: bool = False) -> Markup:
@@ -230,8 +232,8 @@ def _page_assumptions(found: Comparison) -> Section:
         blocks=[
             Text(found.assumption),
             Text(
-                f"Exit code 0 means: none of {named} is worse by {matters:g} % (a share of errors: "
-                f"by half a percentage point) or more, with {sure:g} % confidence."
+                f"Exit code 0 means that with {sure:g} % confidence none of these is worse by "
+                f"{matters:g} % or more (a share of errors: by half a percentage point): {named}."
             ),
         ],
     )

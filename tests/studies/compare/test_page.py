@@ -18,7 +18,11 @@ def test_it_holds_all_changes_the_customers_first(tmp_path: Path) -> None:
     found = compare(base, new)
     page = render(comparison_page(found))
     assert page.count('<tr role="row">') > len(found.times)
-    assert "more leftovers" in page
+    assert '<p class="why">More leftovers' in page
+    told, _, rest = page.partition('<details class="folded"><summary>What can')
+    assert rest.index('class="footnote"') < rest.index("</details>")
+    assert told.count("*</span>") == 0 or 'class="footnote"' in told
+    assert told.count('class="footnote"') == 0 or "*</span>" in told
     assert "default-src 'none'" in page
     assert page.index("Service times") < page.index("How they were run")
 
