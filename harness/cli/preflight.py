@@ -14,14 +14,14 @@ from harness.cli.parsing import Command, Namespace, option, reports_option, targ
 from harness.config.run_config import CA_FILE, ORIGIN
 from harness.config.target import Terms, resolve_target
 from harness.errors import ExitCode
-from harness.preflight.checks import Check, Status, check_calibration
+from harness.preflight.checks import FAIL, OK, SKIPPED, WARN, Check, check_calibration
 from harness.preflight.course import Planned, check_all
 from harness.preflight.stamp import write_stamp, write_table
 from harness.streams import open_console, plain_table
 from harness.studies.calibrate.calibration import CALIBRATION, read_calibration
 from harness.supervise.children import inspect_locustfile
 
-STYLES = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "bold red", Status.SKIPPED: "dim"}
+STYLES = {OK: "green", WARN: "yellow", FAIL: "bold red", SKIPPED: "dim"}
 
 
 def run(args: Namespace) -> int:
@@ -57,10 +57,10 @@ def _calibrated(path: Path, terms: Terms, planned: Planned) -> list[Check]:
     """Against what this machine was found to carry, if it was calibrated."""
     if not path.is_file():
         text = "not done: harness calibrate measures what this machine can generate"
-        return [Check.skipped("calibration", text)]
+        return [Check("calibration", SKIPPED, text)]
     found = read_calibration(path)
     if found.host != platform.node():
-        return [Check.skipped("calibration", f"{path} is of another machine ({found.host})")]
+        return [Check("calibration", SKIPPED, f"{path} is of another machine ({found.host})")]
     carried = found.best(tls=terms.target.scheme == "wss")
     # Processes share the work; cores beyond those that there are carry nothing.
     share = min(planned.processes, found.cores) / found.processes

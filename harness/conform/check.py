@@ -12,6 +12,7 @@ from typing import Any
 from harness.conform import known
 from harness.conform.known import Odd, kind_of, shown
 from harness.errors import RemoteProtocolError
+from harness.json_values import inner, objects, text
 from harness.protocol.codec import decode
 from harness.units import duration_text
 from harness.workload.har.reading import (
@@ -122,15 +123,12 @@ def _runs(recording: Recording) -> Iterator[tuple[tuple[Frame, ...], set[str] | 
     """Frames that belong in one order, and the tracingIds that were asked on them, if known."""
     for session in recording.sessions:
         for connection in session.connections:
-            sent_ids = {_tracing_id(frame) for frame in connection.frames if frame.outgoing}
+            sent_ids = {
+                text(frame.fields.get("tracingId")) for frame in connection.frames if frame.outgoing
+            }
             yield connection.frames, sent_ids
     for frames in recording.loose:
         yield frames, None
-
-
-def _tracing_id(frame: Frame) -> str:
-    found = frame.fields.get("tracingId")
-    return found if isinstance(found, str) else ""
 
 
 # One frame.
@@ -164,7 +162,7 @@ def _odd(frame: Frame, sent_ids: set[str] | None) -> Iterator[Odd]:
         elif body is not None:
             yield from form.check(body, (top, "body"))
     if sent_ids is not None and fields.get("type") == "response":
-        tracing_id = _tracing_id(frame)
+        tracing_id = text(fields.get("tracingId"))
         if tracing_id and tracing_id not in sent_ids:
             yield Odd((top, "tracingId"), "order", "an answer to what was not asked here")
     try:
@@ -179,9 +177,9 @@ def _odd_error(top: str, code: int, body: Any) -> Iterator[Odd]:
     if isinstance(body, str) or body is None:
         return
     yield from known.FAILED.check(body, (top, "body"))
-    inner = body.get("errorCode") if isinstance(body, dict) else None
-    if isinstance(inner, int) and inner not in known.ERROR_CODES:
-        yield Odd((top, "body", "errorCode"), "unknown value", str(inner))
+    within = inner(body, "errorCode")
+    if isinstance(within, int) and within not in known.ERROR_CODES:
+        yield Odd((top, "body", "errorCode"), "unknown value", str(within))
 
 
 # Their order.
@@ -219,12 +217,8 @@ def _answers_clear(frame: Frame) -> str | None:
         return str(name)
     if name != "StructuredMessage" or not isinstance(body, dict):
         return None
-    events = body.get("events")
-    for event in events if isinstance(events, list) else ():
-        presence = event.get("presence") if isinstance(event, dict) else None
-        if isinstance(presence, dict) and presence.get("type") == "Clear":
-            return known.CLEAR_ORDER[0]
-    return None
+    cleared = any(inner(one, "presence", "type") == "Clear" for one in objects(body.get("events")))
+    return known.CLEAR_ORDER[0] if cleared else None
 
 
 # What the service did, to be compared with what the twin does.

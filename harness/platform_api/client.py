@@ -22,6 +22,7 @@ from harness.clock import monotonic_ns
 from harness.config.run_config import CLIENT_ID, CLIENT_SECRET, ENVIRONMENT
 from harness.config.target import Target
 from harness.errors import ConfigError, PlatformApiError
+from harness.json_values import an_object, inner, objects
 from harness.units import asked_wait_s
 
 CALLS_PER_MINUTE = 280
@@ -249,7 +250,7 @@ def _decoded(answer: urllib3.BaseHTTPResponse) -> Any:
         if answer.status < 400:
             raise PlatformApiError(answer.status, "not.json", "the answer is not JSON") from None
     if answer.status >= 400:
-        fields = found if isinstance(found, dict) else {}
+        fields = an_object(found)
         code = str(fields.get("code") or fields.get("error") or "unknown")
         text = str(fields.get("message") or fields.get("description") or "")
         raise PlatformApiError(answer.status, code, text[:300])
@@ -281,10 +282,8 @@ def organisation_limits(api: PlatformApi) -> dict[str, int]:
     The answer is ``{"entities": [{"key", "namespace", "value"}]}`` (the vendor's Python SDK,
     LimitsEntityListing). The definition lists no permission for it. Raises PlatformApiError.
     """
-    answer = api.get(NAMESPACE)
-    listed = answer.get("entities") if isinstance(answer, dict) else None
-    found: dict[str, int] = {}
-    for one in listed if isinstance(listed, list) else []:
-        if isinstance(one, dict) and one.get("key") in WORDS and type(one.get("value")) is int:
-            found[str(one["key"])] = int(one["value"])
-    return found
+    return {
+        str(one["key"]): int(one["value"])
+        for one in objects(inner(api.get(NAMESPACE), "entities"))
+        if one.get("key") in WORDS and type(one.get("value")) is int
+    }

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from harness.errors import PlatformApiError
+from harness.json_values import an_object, objects
 from harness.platform_api.client import PlatformApi
 
 PAGE = 100
@@ -177,7 +178,7 @@ def _details(
             answer = _page(
                 api, first, last, number, size=PAGE, conversations=conversations, segments=segments
             )
-            page, told = _objects(answer.get("conversations")), answer.get("totalHits")
+            page, told = objects(answer.get("conversations")), answer.get("totalHits")
             total = _count(told)
             if number == 1 and total > MOST_RESULTS and last - first > timedelta(days=1):
                 spans[:0] = _slices(first, last, timedelta(days=1))
@@ -215,7 +216,7 @@ def _page(
         "segmentFilters": [WEB_MESSAGING, *segments],
         "paging": {"pageSize": size, "pageNumber": number},
     }
-    return _object(api.post("/api/v2/analytics/conversations/details/query", query))
+    return an_object(api.post("/api/v2/analytics/conversations/details/query", query))
 
 
 def _slices(
@@ -248,10 +249,10 @@ def conversations_of_run(
             ]
         }
         while True:
-            answer = _object(
+            answer = an_object(
                 api.post("/api/v2/conversations/participants/attributes/search", query)
             )
-            for one in _objects(answer.get("results")):
+            for one in objects(answer.get("results")):
                 tagged, key = _tagged(one, run_id), one.get("conversationId")
                 if tagged is not None and isinstance(key, str):
                     found[key] = tagged
@@ -263,8 +264,8 @@ def conversations_of_run(
 
 
 def _tagged(one: dict[str, Any], run_id: str) -> Tagged | None:
-    for data in _objects(one.get("participantData")):
-        attributes = _object(data.get("participantAttributes"))
+    for data in objects(one.get("participantData")):
+        attributes = an_object(data.get("participantAttributes"))
         for name, value in attributes.items():
             if value == run_id and name.endswith(RUN_ATTRIBUTE):
                 prefix = name.removesuffix(RUN_ATTRIBUTE)
@@ -276,7 +277,7 @@ def _tagged(one: dict[str, Any], run_id: str) -> Tagged | None:
 def conversation_of_message(api: PlatformApi, message_id: str) -> str | None:
     """The conversation that a message belongs to; None if the service does not know it."""
     try:
-        found = _object(api.get(f"{_path(message_id)}/details"))
+        found = an_object(api.get(f"{_path(message_id)}/details"))
     except PlatformApiError as error:
         if error.status in (400, 404):
             return None
@@ -298,7 +299,7 @@ def look_now(api: PlatformApi, conversation_id: str) -> Look:
     Neither view of the vendor's definition has an end of the whole: each participant has its own.
     """
     found = where_allowed(api.get, _path(conversation_id))
-    legs = _objects(_object(found).get("participants"))
+    legs = objects(an_object(found).get("participants"))
     guests = [leg for leg in legs if str(leg.get("purpose")) in GUESTS]
     purpose = str(guests[0]["purpose"]) if guests else ""
     if legs and all(_is_over(leg) for leg in legs):
@@ -345,9 +346,9 @@ def observe(api: PlatformApi, *, queues: list[str], flows: list[str]) -> dict[st
             f"/api/v2/analytics/{kind}/observations/query",
             {"filter": {"type": "and", "clauses": clauses}, "metrics": metrics},
         )
-        for result in _objects(_object(answer).get("results")):
-            for entry in _objects(result.get("data")):
-                metric, stats = entry.get("metric"), _object(entry.get("stats"))
+        for result in objects(an_object(answer).get("results")):
+            for entry in objects(result.get("data")):
+                metric, stats = entry.get("metric"), an_object(entry.get("stats"))
                 if isinstance(metric, str):
                     found[metric] = found.get(metric, 0) + _count(stats.get("count"))
     return found
@@ -362,15 +363,6 @@ def _iso(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _object(value: Any) -> dict[str, Any]:
-    """What the service should have said; nothing where it has said something else."""
-    return value if isinstance(value, dict) else {}
-
-
-def _objects(value: Any) -> list[dict[str, Any]]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-
-
 def _count(value: Any) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
@@ -382,17 +374,17 @@ def _is_over(leg: Mapping[str, Any]) -> bool:
 def _segments(one: dict[str, Any], purposes: Sequence[str]) -> list[dict[str, Any]]:
     return [
         {**segment, "cleared": session.get("cleared")}
-        for participant in _objects(one.get("participants"))
+        for participant in objects(one.get("participants"))
         if str(participant.get("purpose")) in purposes
-        for session in _objects(participant.get("sessions"))
-        for segment in _objects(session.get("segments"))
+        for session in objects(participant.get("sessions"))
+        for segment in objects(session.get("segments"))
     ]
 
 
 def _seen(one: dict[str, Any]) -> Seen:
     guest = _segments(one, GUESTS)
     cleared = bool(guest) and any(part["cleared"] for part in guest)
-    purposes = [str(part.get("purpose")) for part in _objects(one.get("participants"))]
+    purposes = [str(part.get("purpose")) for part in objects(one.get("participants"))]
     return Seen(
         id=str(one["conversationId"]),
         standing=_standing_in_analytics(one, guest),
@@ -426,8 +418,8 @@ def _moment(text: str) -> datetime:
 
 
 def _journey_in_analytics(one: dict[str, Any]) -> str:
-    for participant in _objects(one.get("participants")):
-        for session in _objects(participant.get("sessions")):
+    for participant in objects(one.get("participants")):
+        for session in objects(participant.get("sessions")):
             if found := session.get("journeyCustomerId"):
                 return str(found)
     return ""

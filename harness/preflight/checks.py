@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from harness.config.guard import Refusal
 from harness.errors import safe_quote
+from harness.json_values import an_object, inner
 from harness.platform_api.client import CONNECTIONS, MESSAGES, REQUESTS, WORDS
 from harness.platform_api.conversations import Standing
 from harness.preflight.meeting import Meeting
@@ -49,37 +50,22 @@ class Status(StrEnum):
 
     OK = "ok"
     WARN = "warn"
+    """Something to know; a run may begin all the same."""
     FAIL = "fail"
     SKIPPED = "skipped"
+    """It was not looked at."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+OK, WARN, FAIL, SKIPPED = Status
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """One line of a preflight."""
 
     name: str
     status: Status
     text: str
-
-    @classmethod
-    def ok(cls, name: str, text: str) -> "Check":
-        """In order."""
-        return cls(name=name, status=Status.OK, text=text)
-
-    @classmethod
-    def warn(cls, name: str, text: str) -> "Check":
-        """Something to know; a run may begin all the same."""
-        return cls(name=name, status=Status.WARN, text=text)
-
-    @classmethod
-    def fail(cls, name: str, text: str) -> "Check":
-        """No run may rest on this."""
-        return cls(name=name, status=Status.FAIL, text=text)
-
-    @classmethod
-    def skipped(cls, name: str, text: str) -> "Check":
-        """It was not looked at."""
-        return cls(name=name, status=Status.SKIPPED, text=text)
 
 
 def check_deployment(
@@ -89,44 +75,33 @@ def check_deployment(
 
     ``sign_ins``: whether guests have any; ``auto_join``: whether they join before they speak.
     """
-    found = []
     status = config.get("status")
-    active = status == "Active"
-    found.append(
-        (Check.ok if active else Check.fail)(
-            "deployment", "active" if active else f"its status is {status!r}, not Active"
-        )
-    )
-    talks = _inner(config, "messenger", "apps", "conversations")
-    clear = _inner(talks, "conversationClear").get("enabled", False)
-    found.append(
-        (Check.ok if clear else Check.fail)(
-            "clear",
-            "guests may end their conversations"
-            if clear
-            else "Clear Conversation is off: no session could be proved ended. Switch it on in the "
-            "Messenger configuration",
-        )
-    )
+    if status == "Active":
+        active = Check("deployment", OK, "active")
+    else:
+        active = Check("deployment", FAIL, f"its status is {status!r}, not Active")
+    talks = inner(config, "messenger", "apps", "conversations")
+    if inner(talks, "conversationClear", "enabled"):
+        clear = Check("clear", OK, "guests may end their conversations")
+    else:
+        text = "Clear Conversation is off: no session could be proved ended. Switch it on in the "
+        clear = Check("clear", FAIL, text + "Messenger configuration")
     auto = auto_start(config)
     how = "by Join, before a text" if auto else "with the first text"
     text = f"a widget begins its conversation {how} (autoStart is {'on' if auto else 'off'})"
     if auto is not auto_join:
         text += "; guests do not: " + ("write auto_join = true" if auto else "auto_join is on")
-    found.append(Check.ok("start", text))
-    life_s = talks.get("sessionDurationSeconds")
-    text = "not stated"
-    if isinstance(life_s, int | float) and 0 <= life_s < MOST_LIFE_S:
-        text = duration_text(float(life_s))
-    found.append(Check.ok("session life", text))
-    found += _sign_in(_inner(config, "auth"), sign_ins=sign_ins)
-    return found
+    start = Check("start", OK, text)
+    life_s = inner(talks, "sessionDurationSeconds")
+    stated = isinstance(life_s, int | float) and 0 <= life_s < MOST_LIFE_S
+    life = Check("session life", OK, duration_text(float(life_s)) if stated else "not stated")
+    return [active, clear, start, life, *_sign_in(an_object(config.get("auth")), sign_ins=sign_ins)]
 
 
 def auto_start(config: Mapping[str, Any]) -> bool:
     """Whether a widget joins before its guest has said anything."""
-    talks = _inner(config, "messenger", "apps", "conversations")
-    return _inner(talks, "autoStart").get("enabled") is True
+    talks = inner(config, "messenger", "apps", "conversations")
+    return inner(talks, "autoStart", "enabled") is True
 
 
 def _sign_in(auth: Mapping[str, Any], *, sign_ins: bool) -> list[Check]:
@@ -134,14 +109,14 @@ def _sign_in(auth: Mapping[str, Any], *, sign_ins: bool) -> list[Check]:
     name = "sign-in"
     if not auth.get("enabled", False):
         if sign_ins:
-            return [Check.warn(name, "the deployment has no sign-in: remove sign_ins")]
+            return [Check(name, WARN, "the deployment has no sign-in: remove sign_ins")]
         return []
     if sign_ins:
-        return [Check.ok(name, "guests sign in, as the deployment asks")]
+        return [Check(name, OK, "guests sign in, as the deployment asks")]
     if auth.get("allowSessionUpgrade", False):
-        return [Check.warn(name, "the deployment has a sign-in; guests without one are anonymous")]
+        return [Check(name, WARN, "the deployment has a sign-in; guests without one are anonymous")]
     text = "only signed-in guests may send messages: write sign_ins = FILE (JWTs, one per line)"
-    return [Check.fail(name, text)]
+    return [Check(name, FAIL, text)]
 
 
 def check_schedule(
@@ -156,15 +131,16 @@ def check_schedule(
     ``breaks`` are sentences about stories that would break what one guest may do.
     """
     limit = connections_per_min or DOCUMENTED[CONNECTIONS]
-    told = [Check.warn("requests", text) for text in breaks]
+    told = [Check("requests", WARN, text) for text in breaks]
     if peak_per_s is None:
         text = f"closed workload of {at_once} guests: the service decides how often they connect"
-        return [Check.skipped("connections", text), *told]
+        return [Check("connections", SKIPPED, text), *told]
     per_min = peak_per_s * 60
     over = per_min > limit
     return [
-        (Check.fail if over else Check.ok)(
+        Check(
             "connections",
+            FAIL if over else OK,
             f"up to {per_min:,.4g} per minute; the limit is {limit:,}"
             + (": lower the rate, or ask for a higher limit" if over else ""),
         ),
@@ -189,20 +165,21 @@ def check_limits(found: Mapping[str, int], *, connections_per_min: int | None) -
                 if key == CONNECTIONS
                 else "make their stories slower"
             )
-            checks.append(Check.warn("limits", text))
+            checks.append(Check("limits", WARN, text))
     if not checks:
         told = ", ".join(f"{limit:,} {WORDS[key]}" for key, limit in found.items() if limit)
-        checks = [Check.ok("limits", f"the organisation's own: {told or 'none'}")]
+        checks = [Check("limits", OK, f"the organisation's own: {told or 'none'}")]
     return checks
 
 
 def check_clock(offset_s: float | None) -> Check:
     """This machine's clock against the service's."""
     if offset_s is None:
-        return Check.skipped("clock", "the service sent no time")
+        return Check("clock", SKIPPED, "the service sent no time")
     off = abs(offset_s) > CLOCK_OFF_S
-    return (Check.warn if off else Check.ok)(
+    return Check(
         "clock",
+        WARN if off else OK,
         f"{round(offset_s):+d} s compared with the service's"
         + (": it would be hard to find sessions by their time" if off else ""),
     )
@@ -223,12 +200,13 @@ def check_calibration(
     """
     found = []
     if peak_per_s is not None and safe_per_s is None:
-        found.append(Check.warn("calibration", "it has no figure for new guests per second"))
-    if peak_per_s is not None and safe_per_s is not None:
+        found.append(Check("calibration", WARN, "it has no figure for new guests per second"))
+    elif peak_per_s is not None and safe_per_s is not None:
         over = peak_per_s > safe_per_s
         found.append(
-            (Check.warn if over else Check.ok)(
+            Check(
                 "calibration",
+                WARN if over else OK,
                 f"up to {peak_per_s:,.3g} new guests per second; this machine can generate "
                 f"{safe_per_s:,.3g}"
                 + (f" (measured {disturbed})" if disturbed else "")
@@ -237,8 +215,10 @@ def check_calibration(
         )
     if room is not None and at_once > room:
         found.append(
-            Check.warn(
-                "calibration", f"{at_once:,} sessions at once; this machine has room for {room:,}"
+            Check(
+                "calibration",
+                WARN,
+                f"{at_once:,} sessions at once; this machine has room for {room:,}",
             )
         )
     return found
@@ -247,24 +227,15 @@ def check_calibration(
 def check_guard(found: tuple[Refusal, ...], *, guarded: bool) -> list[Check]:
     """Approval, window, cap and limits, as a run that began now would find them."""
     if not guarded:
-        return [Check.ok("terms", "on this machine: no approval, window or cap is needed")]
+        return [Check("terms", OK, "on this machine: no approval, window or cap is needed")]
     if not found:
-        return [Check.ok("terms", "approval, window, cap and limits are in order")]
-    return [Check.warn(refusal.rule, f"will be refused: {refusal.why}") for refusal in found]
+        return [Check("terms", OK, "approval, window, cap and limits are in order")]
+    return [Check(refusal.rule, WARN, f"will be refused: {refusal.why}") for refusal in found]
 
 
 def passed(checks: list[Check]) -> bool:
     """Whether a run may rest on this preflight."""
-    return all(check.status is not Status.FAIL for check in checks)
-
-
-def _inner(mapping: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
-    for key in path:
-        inner = mapping.get(key)
-        if not isinstance(inner, Mapping):
-            return {}
-        mapping = inner
-    return mapping
+    return all(check.status is not FAIL for check in checks)
 
 
 def check_visit(meeting: Meeting, *, replies: bool | None) -> Check:
@@ -273,18 +244,18 @@ def check_visit(meeting: Meeting, *, replies: bool | None) -> Check:
     if not meeting.ended:
         why = meeting.failure or "no proof"
         text = f"no proof that its session ended ({why}): run harness sweep {meeting.directory}"
-        return Check.fail(name, text)
+        return Check(name, FAIL, text)
     if meeting.failure:
-        return Check.fail(name, meeting.failure)
+        return Check(name, FAIL, meeting.failure)
     if meeting.refusals:
-        return Check.fail(name, f"its text was refused with {meeting.refusals[0]}; it was cleared")
+        return Check(name, FAIL, f"its text was refused with {meeting.refusals[0]}; it was cleared")
     if not meeting.answered:
-        status = Status.FAIL if replies else Status.WARN
+        status = FAIL if replies else WARN
         text = "opened and cleared, but nobody answered it"
         if not replies:
             text += ": write replies = false if that is right, replies = true if it is not"
-        return Check(name=name, status=status, text=text)
-    return Check.ok(name, f"opened, answered ({meeting.reply!r}), cleared")
+        return Check(name, status, text)
+    return Check(name, OK, f"opened, answered ({meeting.reply!r}), cleared")
 
 
 def check_origin(
@@ -297,31 +268,30 @@ def check_origin(
     """
     name = "domains"
     if deployment is None or type(deployment.get("allowAllDomains")) is not bool:
-        return Check.skipped(name, "the allowed domains are not known"), None
+        return Check(name, SKIPPED, "the allowed domains are not known"), None
     if deployment["allowAllDomains"]:
-        return Check.ok(name, "any Origin, or none"), False
+        return Check(name, OK, "any Origin, or none"), False
     listed = deployment.get("allowedDomains")
     domains = [safe_quote(str(one)) for one in listed] if isinstance(listed, list) else []
     told = ", ".join(domains[:5]) or "none"
     if origin is None:
         if reached:
             text = f"only {told}; but a connection without Origin was accepted"
-            return Check.ok(name, text), False
+            return Check(name, OK, text), False
         hint = domains[0] if domains else "DOMAIN"
         text = f'only {told}: write origin = "https://{hint}", or say --origin'
-        return Check.warn(name, text), True
+        return Check(name, WARN, text), True
     host = (urlsplit(origin).hostname or "").lower()
     fits = any(host == one.lower() or host.endswith(f".{one.lower()}") for one in domains)
     text = f"only {told}; the Origin is {origin}"
     if not fits:
         text += ", which is none of these"
-    return (Check.ok if fits else Check.warn)(name, text), not fits or None
+    return Check(name, OK if fits else WARN, text), not fits or None
 
 
 def check_flow(deployment: Mapping[str, Any] | None, flows: Sequence[str]) -> list[Check]:
     """The flow that the deployment begins in, and whether it is one of those that are counted."""
-    flow = deployment.get("flow") if deployment is not None else None
-    found = flow.get("id") if isinstance(flow, dict) else None
+    found = inner(deployment, "flow", "id")
     if not isinstance(found, str) or not found:
         return []
     text = safe_quote(found)
@@ -330,26 +300,23 @@ def check_flow(deployment: Mapping[str, Any] | None, flows: Sequence[str]) -> li
     elif found not in flows:
         text += f", and flows names another: {', '.join(flows)}"
     wrong = bool(flows) and found not in flows
-    return [(Check.warn if wrong else Check.ok)("flow", text)]
+    return [Check("flow", WARN if wrong else OK, text)]
 
 
 def lessons(learned: Learned, *, sessions: int | None = None) -> list[Check]:
     """What was learnt of the flow and of the way out, a line each; what was not, is left out."""
-    return [
-        Check(name=name, status=status, text=text)
-        for name, status, text in _lines(learned, sessions)
-    ]
+    return list(_lessons(learned, sessions))
 
 
-def _lines(learned: Learned, sessions: int | None) -> Iterator[tuple[str, Status, str]]:
+def _lessons(learned: Learned, sessions: int | None) -> Iterator[Check]:
     if learned.greets is not None:
         when = "after Join" if learned.joined else "with its first answer"
         many = _messages(learned.greeting_messages or 0)
         text = f"yes, {when}: {many}" if learned.greets else "no"
-        yield "greets", Status.OK, text
+        yield Check("greets", OK, text)
     elif learned.turn_messages is not None:
         text = "not known: the second answer to the same text was a different one; write greets = "
-        yield "greets", Status.OK, text + "true or false"
+        yield Check("greets", OK, text + "true or false")
     if learned.turn_messages is not None:
         text = f"{_messages(learned.turn_messages)} (the longer of two)"
         if learned.turn_messages > 1:
@@ -358,26 +325,26 @@ def _lines(learned: Learned, sessions: int | None) -> Iterator[tuple[str, Status
         slow = gap_s > SILENCE_SHARE * TURN_SILENCE_S
         if slow:
             text += f"; up to {gap_s:.2g} s apart: run with --turn-silence {3 * gap_s:.2g}s"
-        yield "turn", Status.WARN if slow else Status.OK, text
+        yield Check("turn", WARN if slow else OK, text)
     if learned.first_message_s is not None and learned.last_message_s is not None:
         slow = learned.first_message_s > SLOW_FIRST_S
         first, last = duration_text(learned.first_message_s), duration_text(learned.last_message_s)
         text = f"first message after {first}, last after {last} (the slower of two answers)"
         if slow:
             text += ": guests have to wait longer than that"
-        yield "times", Status.WARN if slow else Status.OK, text
+        yield Check("times", WARN if slow else OK, text)
     if learned.clear_s is not None:
         text = f"proved {learned.clear_s * 1000:.3g} ms after Clear"
         if learned.retired_s is not None:
             text += f"; the connection retired {learned.retired_s * 1000:.3g} ms later"
         if learned.close_code is not None:
             text += f", closed with {learned.close_code}"
-        yield "end", Status.OK, text
+        yield Check("end", OK, text)
     if learned.id_form or learned.time_form:
         text = f"ids: {learned.id_form}; times: {learned.time_form}"
-        yield "forms", Status.OK, text
+        yield Check("forms", OK, text)
     if learned.answered_by:
-        yield "answers by", Status.OK, learned.answered_by + _cost(learned, sessions)
+        yield Check("answers by", OK, learned.answered_by + _cost(learned, sessions))
 
 
 def _cost(learned: Learned, sessions: int | None) -> str:
@@ -401,15 +368,15 @@ def check_outside(
         if ended is None:
             ended = learned.analytics_ends_s
         lag = "" if ended is None else f" {ended:g} s after Clear"
-        proof = Check.ok(name, f"its conversation was over{lag}")
+        proof = Check(name, OK, f"its conversation was over{lag}")
     elif standing is Standing.OPEN:
         text = f"its conversation is still open {within_s:g} s after Clear: sessions would hold "
         text += "agents; look at it with harness audit"
-        proof = Check.fail(name, text)
+        proof = Check(name, FAIL, text)
     else:
         text = "the Platform API does not show its conversation: an audit could not check it "
         text += "(another division, or a missing permission)"
-        proof = Check.warn(name, text)
+        proof = Check(name, WARN, text)
     return [proof, _views(learned), _analytics(learned, refused, within_s)]
 
 
@@ -434,7 +401,7 @@ def _views(learned: Learned) -> Check:
     called = [f"{safe_quote(name, 40)} ({view})" for view, name in purposes.items() if name]
     if called:
         text += f"; the guest is called {', '.join(called)}"
-    return (Check.ok if led else Check.warn)("views", text)
+    return Check("views", OK if led else WARN, text)
 
 
 def _analytics(learned: Learned, refused: Sequence[str], within_s: float) -> Check:
@@ -442,12 +409,12 @@ def _analytics(learned: Learned, refused: Sequence[str], within_s: float) -> Che
     if learned.analytics_ends_s is not None:
         text = f"shows a guest {learned.analytics_shows_s:g} s after its first words and its end "
         text += f"{learned.analytics_ends_s:g} s after Clear, at most (asked every few seconds)"
-        return Check.ok(name, text)
+        return Check(name, OK, text)
     if name in refused:
-        return Check.warn(name, "can't be asked with these credentials")
+        return Check(name, WARN, "can't be asked with these credentials")
     what = "the guest" if learned.analytics_shows_s is None else "the guest's end"
     text = f"did not show {what} within {within_s:g} s: let audits wait longer (--deadline)"
-    return Check.warn(name, text)
+    return Check(name, WARN, text)
 
 
 def _messages(count: int) -> str:

@@ -10,7 +10,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -36,8 +36,11 @@ from harness.platform_api.conversations import (
     observe,
 )
 from harness.preflight.checks import (
+    FAIL,
+    OK,
+    SKIPPED,
+    WARN,
     Check,
-    Status,
     auto_start,
     check_clock,
     check_deployment,
@@ -92,7 +95,7 @@ def open_platform(
     """The API for whose client the target names variables; or why there is none."""
     if not terms.client_id_env or not terms.client_secret_env:
         text = "no credentials (client_id_env, client_secret_env): audits are not possible"
-        return None, Check.skipped(NAME, text)
+        return None, Check(NAME, SKIPPED, text)
     url = terms.api_url or None
     try:
         credentials = Credentials.from_environment(
@@ -101,7 +104,7 @@ def open_platform(
         login = url and url.replace("https://api.", "https://login.", 1)
         places = Places.of(terms.target, url, login)
     except ConfigError as error:
-        return None, Check.warn(NAME, str(error))
+        return None, Check(NAME, WARN, str(error))
     return PlatformApi.towards(
         terms.target, credentials, places, patience_s=PATIENCE_S, tries=TRIES
     ), None
@@ -125,8 +128,8 @@ def _ask_all(api: PlatformApi, terms: Terms) -> Platform:
     except PlatformApiError as error:
         refused = error.status == SIGN_IN_REFUSED
         why = f"the sign-in was refused: {error}" if refused else f"it can't be asked: {error}"
-        status = Status.FAIL if refused else Status.WARN
-        found.checks.append(Check(name=NAME, status=status, text=why))
+        status = FAIL if refused else WARN
+        found.checks.append(Check(NAME, status, why))
         return found
     found.signed_in = True
     for question in _questions(api, terms, found):
@@ -135,10 +138,10 @@ def _ask_all(api: PlatformApi, terms: Terms) -> Platform:
         except PlatformApiError as error:
             text = _what_it_means(question, error)
             if text:
-                found.checks.append(Check.warn(NAME, text))
+                found.checks.append(Check(NAME, WARN, text))
     if not found.checks:
         text = "signed in, with all permissions that audit, sweep --platform and preflight need"
-        found.checks.append(Check.ok(NAME, text))
+        found.checks.append(Check(NAME, OK, text))
     return found
 
 
@@ -227,15 +230,15 @@ def look_at_the_way(terms: Terms) -> list[Check]:
     try:
         phases = probe(terms.target, timeout_s=PATIENCE_S)
     except TransportError as error:
-        return [Check.fail("reach", str(error))]
+        return [Check("reach", FAIL, str(error))]
     taken = ", ".join(f"{name} {ns / 1e6:.1f} ms" for name, ns in phases.items())
-    checks = [Check.ok("reach", taken)]
+    checks = [Check("reach", OK, taken)]
     if terms.target.scheme == "ws":
-        plain = Status.OK if terms.target.loopback else Status.FAIL
-        checks.append(Check(name="tls", status=plain, text="none: the connection is not encrypted"))
+        plain = OK if terms.target.loopback else FAIL
+        checks.append(Check("tls", plain, "none: the connection is not encrypted"))
     else:
         by = "a private CA" if terms.target.ca_file else "the system's CAs"
-        checks.append(Check.ok("tls", f"certificate accepted by {by}"))
+        checks.append(Check("tls", OK, f"certificate accepted by {by}"))
     return checks
 
 
@@ -243,25 +246,25 @@ def fetch_config(terms: Terms) -> tuple[Mapping[str, Any] | None, float | None, 
     """config.json, how far this machine's clock is off (seconds), and how the fetching went."""
     if not terms.config_url:
         text = "the address of config.json is not known: write config_url"
-        return None, None, Check.warn("config.json", text)
+        return None, None, Check("config.json", WARN, text)
     try:
         answer = _fetch(terms, terms.config_url)
         if answer.status != 200:
             why = f"HTTP {answer.status}"
             if answer.status == 403:
                 why += " (so it is for an unknown deployment id)"
-            return None, None, Check.fail("config.json", why)
+            return None, None, Check("config.json", FAIL, why)
         config = json.loads(answer.body)
     except (TransportError, OSError, ValueError) as error:
-        return None, None, Check.fail("config.json", str(error))
+        return None, None, Check("config.json", FAIL, str(error))
     offset_s = None
     if told := answer.headers.get("date"):
         with suppress(ValueError):
             # The header has whole seconds: what it tells is half a second later, on average.
             offset_s = time.time() - parsedate_to_datetime(told).timestamp() - 0.5
     if not isinstance(config, dict):
-        return None, offset_s, Check.fail("config.json", "expected a JSON object")
-    return config, offset_s, Check.ok("config.json", "fetched and read")
+        return None, offset_s, Check("config.json", FAIL, "expected a JSON object")
+    return config, offset_s, Check("config.json", OK, "fetched and read")
 
 
 def _fetch(terms: Terms, url: str) -> Answer:
@@ -339,10 +342,7 @@ class Found:
             "url": terms.target.url,
             "at": utc_iso(),
             "passed": self.passed,
-            "checks": [
-                {"name": check.name, "status": str(check.status), "text": check.text}
-                for check in self.checks
-            ],
+            "checks": [asdict(check) for check in self.checks],
             "learned": None if self.learned is None else self.learned.as_dict(),
         }
 
@@ -412,7 +412,7 @@ def _outside(
     checks += check_flow(platform.deployment, terms.flows)
     checks.append(check_clock(offset_s))
     if why := "not asked for" if no_guest else _no_guest_because(checks, reached=reached):
-        checks.append(Check.skipped("one guest", why))
+        checks.append(Check("one guest", SKIPPED, why))
         return Found(checks=checks)
     tell("trying one guest from end to end: this takes up to a minute")
     api, _ = open_platform(terms) if platform.signed_in and not quick else (None, None)
@@ -446,7 +446,7 @@ def _no_guest_because(checks: Sequence[Check], *, reached: bool) -> str:
     """Why no guest is sent; empty if one is. What could not be ended is not opened."""
     if not reached:
         return "the target can't be reached"
-    failed = {check.name for check in checks if check.status is Status.FAIL}
+    failed = {check.name for check in checks if check.status is FAIL}
     if "clear" in failed:
         return "none is opened: it could not be ended"
     if "config.json" in failed:
@@ -467,6 +467,6 @@ def _machine(terms: Terms, planned: Planned) -> list[Check]:
     )
     short = shortfalls(machine, share)
     if short:
-        return [Check.fail("machine", why) for why in short]
+        return [Check("machine", FAIL, why) for why in short]
     text = f"{machine.files:,} files, {machine.ports:,} ports, {machine.cores} cores"
-    return [Check.ok("machine", text)]
+    return [Check("machine", OK, text)]

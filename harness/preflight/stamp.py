@@ -21,6 +21,7 @@ import orjson
 from harness.config.guard import Intent, Rule, Stamp, refusals, standing, stop_by
 from harness.config.target import Terms
 from harness.errors import ConfigError, PreflightRefused, listed
+from harness.json_values import an_object
 from harness.rundir.layout import RunDirectory, preflight_stamp, write_json
 
 
@@ -126,36 +127,38 @@ def write_table(directory: Path, table: dict[str, Any]) -> Path:
 
 def read_stamp(reports: Path, terms: Terms) -> Stamp | None:
     """The last preflight of this target; None when there was none that can be read."""
+    found = _read(reports, terms)
     try:
-        found = orjson.loads(_path(reports, terms).read_bytes())
         return Stamp(
             fingerprint=str(found["fingerprint"]),
             at=datetime.fromisoformat(found["at"]),
             passed=found["passed"] is True,
         )
-    except (OSError, orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError):
         return None
 
 
 def carry_stamp(terms: Terms, reports: Path, to: Path) -> None:
     """Let a reports folder below another one know of its preflight. Raises ConfigError."""
-    try:
-        found = orjson.loads(_path(reports, terms).read_bytes())
-    except (OSError, orjson.JSONDecodeError):
-        return  # the run says itself that there has been none
-    _write(_path(to, terms), found)
+    if found := _read(reports, terms):  # the run says itself that there has been none
+        _write(_path(to, terms), found)
 
 
 def read_learned(reports: Path, terms: Terms) -> Learned | None:
     """What preflights of this target have taught; None where there is nothing that still holds."""
-    try:
-        found = orjson.loads(_path(reports, terms).read_bytes())
-        known = found.get("learned")
-        if found.get("fingerprint") != terms.fingerprint or not isinstance(known, dict):
-            return None
-        return Learned.of(known)
-    except (OSError, orjson.JSONDecodeError, AttributeError):
+    found = _read(reports, terms)
+    known = found.get("learned")
+    if found.get("fingerprint") != terms.fingerprint or not isinstance(known, dict):
         return None
+    return Learned.of(known)
+
+
+def _read(reports: Path, terms: Terms) -> dict[str, Any]:
+    """What is noted of the target; nothing where it can't be read."""
+    try:
+        return an_object(orjson.loads(_path(reports, terms).read_bytes()))
+    except (OSError, orjson.JSONDecodeError):
+        return {}
 
 
 def _path(reports: Path, terms: Terms) -> Path:

@@ -42,6 +42,7 @@ from random import Random
 from typing import Any
 
 from harness.errors import ConfigError
+from harness.json_values import inner, objects
 from harness.units import duration_text, seconds
 from harness.workload.har import reading
 from harness.workload.har.reading import Kind, Moment, Recording, read_recording
@@ -382,12 +383,10 @@ def _gaps(replies: tuple[Moment, ...]) -> tuple[float | None, ...]:
 def _said(question: Moment) -> frozenset[str]:
     """What a bot may hear of it: a text, or the payload of a choice."""
     heard = {question.text} if question.text else set()
-    content = question.body.get("content")
-    for part in content if isinstance(content, list) else ():
-        response = part.get("buttonResponse") if isinstance(part, dict) else None
-        payload = response.get("payload") if isinstance(response, dict) else None
-        if isinstance(payload, str):
-            heard.add(payload)
+    payloads = [
+        inner(one, "buttonResponse", "payload") for one in objects(question.body.get("content"))
+    ]
+    heard |= {one for one in payloads if isinstance(one, str)}
     found = {form(one) for one in heard for form in (_plain, _without_data)}
     return frozenset(found | ({A_FILE} if question.kind is Kind.FILE else set()))
 

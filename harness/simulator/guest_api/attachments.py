@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from harness.json_values import inner
 from harness.simulator import frames
 from harness.simulator.guest_api.connection import Refused
 from harness.simulator.guest_api.sessions import BLOCKED_EXTENSIONS, session_for
@@ -143,8 +144,7 @@ def _find(connection: "Connection", session: Session, wanted: object) -> Attachm
 
 def attach(connection: "Connection", session: Session, wanted: object) -> dict[str, Any]:
     """Send an uploaded file with a message: its form in the echo. Raises Refused."""
-    attachment_id = wanted.get("id") if isinstance(wanted, dict) else None
-    attachment = _find(connection, session, attachment_id)
+    attachment = _find(connection, session, inner(wanted, "id"))
     attachment.sent = True
     family = attachment.type.partition("/")[0].capitalize()
     return {

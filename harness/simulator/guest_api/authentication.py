@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from harness.json_values import inner
 from harness.simulator import frames
 from harness.simulator.guest_api import messages as presence
 from harness.simulator.guest_api import sessions
@@ -122,8 +123,8 @@ def add_routes(app: web.Application, service: "Service") -> None:
 
     async def exchange(request: web.Request) -> web.Response:
         body = await json_object(request)
-        oauth = body.get("oauth") if body else None
-        deployment = service.deployments.get(str(body.get("deploymentId"))) if body else None
+        oauth = inner(body, "oauth")
+        deployment = service.deployments.get(str(inner(body, "deploymentId")))
         if not isinstance(oauth, dict):
             return api_error(400, "bad.request", "The request could not be understood.")
         if deployment is None or not deployment.settings.authentication:
@@ -134,8 +135,7 @@ def add_routes(app: web.Application, service: "Service") -> None:
         return json_response(_pair(service, proof))
 
     async def refresh(request: web.Request) -> web.Response:
-        body = await json_object(request)
-        given = body.get("refreshToken") if body else None
+        given = inner(await json_object(request), "refreshToken")
         claims = service.signer.claims(given, service.now())
         if claims is None or claims["for"] != "refresh" or given in service.revoked:
             return api_error(401, "bad.credentials", "Invalid login credentials.")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from aiohttp import web
 
+from harness.json_values import inner, objects
 from harness.simulator import frames
 from harness.simulator.behaviour.conversing import conversation_of
 from harness.simulator.frames import dashed
@@ -159,11 +160,8 @@ def _content(connection: "Connection", session: Session, content: object) -> lis
 
 def _meant(text: str, content: object) -> str:
     """What the bot hears: a button's payload, else the text."""
-    for part in content if isinstance(content, list) else ():
-        button = part.get("buttonResponse")
-        if isinstance(button, dict) and isinstance(button.get("payload"), str):
-            return str(button["payload"])
-    return text
+    payloads = [inner(part, "buttonResponse", "payload") for part in objects(content)]
+    return next((one for one in payloads if isinstance(one, str)), text)
 
 
 def echo(connection: "Connection", request: dict[str, Any], tracing_id: str | None) -> None:
@@ -183,8 +181,7 @@ def echo(connection: "Connection", request: dict[str, Any], tracing_id: str | No
         connection.send(frames.envelope(kind, "SessionExpiredEvent", {}, tracing_id=tracing_id))
         return
     session = session_for(connection, request)
-    message = request.get("message")
-    said = message.get("text") if isinstance(message, dict) else None
+    said = inner(request, "message", "text")
     body = {
         "text": said if isinstance(said, str) else "ping",
         "type": "Text",
@@ -351,10 +348,9 @@ def presence_type(message: object) -> str | None:
     if not isinstance(message, dict):
         return None
     events = message.get("events")
-    if not isinstance(events, list) or not events or not isinstance(events[0], dict):
+    if not isinstance(events, list) or not events:
         return None
-    found = events[0].get("presence")
-    kind = found.get("type") if isinstance(found, dict) else None
+    kind = inner(events[0], "presence", "type")
     return kind if isinstance(kind, str) else None
 
 
@@ -379,9 +375,8 @@ def on_event(
 
 def _is_typing(message: dict[str, Any]) -> bool:
     events = message.get("events")
-    event = events[0] if isinstance(events, list) and events else None
-    typing = event.get("typing") if isinstance(event, dict) else None
-    return isinstance(typing, dict) and typing.get("type") == "On"
+    first = events[0] if isinstance(events, list) and events else None
+    return bool(inner(first, "typing", "type") == "On")
 
 
 def say(connection: "Connection", session: Session, kind: str, tracing_id: str | None) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from harness.json_values import inner
 from harness.simulator import frames
 from harness.simulator.guest_api.connection import Refused
 from harness.simulator.rest import api_error, guarded, json_response
@@ -91,11 +92,9 @@ def enter(
     else:
         service.note(session, "resumed")
     session.authenticated = subject or session.authenticated
-    journey = request.get("journeyContext")
-    if isinstance(journey, dict) and isinstance(journey.get("customer"), dict):
-        customer_id = journey["customer"].get("id")
-        if isinstance(customer_id, str):
-            session.journey_customer_id = customer_id
+    customer_id = inner(request, "journeyContext", "customer", "id")
+    if isinstance(customer_id, str):
+        session.journey_customer_id = customer_id
     attach(connection, session)
     body = session_body(connection, session, new=new)
     if cleared_existing:
@@ -219,8 +218,7 @@ def may_speak(connection: "Connection", session: Session) -> bool:
 
 def count_misplaced(connection: "Connection", channel: object) -> None:
     """Attributes at the top level are ignored by the service since June 2026; tell how many."""
-    metadata = channel.get("metadata") if isinstance(channel, dict) else None
-    if isinstance(metadata, dict) and metadata.get("customAttributes"):
+    if inner(channel, "metadata", "customAttributes"):
         connection.service.truth.count("misplaced_attributes")
 
 
@@ -229,9 +227,7 @@ def take_attributes(connection: "Connection", session: Session, message: dict[st
 
     Later values overwrite earlier ones. A ``runId`` names the run whose account the session is in.
     """
-    channel = message.get("channel")
-    metadata = channel.get("metadata") if isinstance(channel, dict) else None
-    wanted = metadata.get("customAttributes") if isinstance(metadata, dict) else None
+    wanted = inner(message, "channel", "metadata", "customAttributes")
     if wanted is None:
         return
     if not isinstance(wanted, dict) or not all(isinstance(v, str) for v in wanted.values()):

@@ -7,10 +7,12 @@ still looks open there.
 Counts are queue and flow observations; the organisation's limits and threading are here too.
 """
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from harness.json_values import inner, objects
 from harness.simulator.behaviour.conversing import disconnect_conversation
 from harness.simulator.frames import iso_ms
 from harness.simulator.rest import api_error, guarded, json_object, json_response, sees
@@ -223,8 +225,7 @@ def add_routes(app: web.Application, service: "Service") -> None:
         return json_response(message(*known, given))
 
     async def asks_to_disconnect(request: web.Request) -> bool:
-        body = await json_object(request)
-        return body is not None and body.get("state") == "disconnected"
+        return bool(inner(await json_object(request), "state") == "disconnected")
 
     async def patch(request: web.Request) -> web.Response:
         one = find(request)
@@ -289,20 +290,13 @@ LIMITS = {  # the documented key → our limit
 
 def _wanted(body: dict[str, Any], dimension: str) -> set[str]:
     """The values that the filter and its clauses ask for in one dimension; empty: all."""
-    given = body.get("filter")
-    filters = [given] if isinstance(given, dict) else []
-    found = set()
+    filters, values = objects([body.get("filter")]), set()
     for one in filters:
-        clauses, predicates = one.get("clauses"), one.get("predicates")
-        filters += [
-            more
-            for more in (clauses if isinstance(clauses, list) else ())
-            if isinstance(more, dict)
-        ]
-        for predicate in predicates if isinstance(predicates, list) else ():
-            if isinstance(predicate, dict) and predicate.get("dimension") == dimension:
-                found.add(str(predicate.get("value")))
-    return found
+        filters += objects(one.get("clauses"))
+        for predicate in objects(one.get("predicates")):
+            if predicate.get("dimension") == dimension:
+                values.add(str(predicate.get("value")))
+    return values
 
 
 def _stage(conversation: Conversation) -> str:
@@ -317,17 +311,16 @@ def observe(
 ) -> dict[str, Any]:
     """Counts of open conversations by queue or flow."""
     counts: dict[tuple[str, str], int] = {}
+    group_of = attrgetter({"queueId": "queue_id", "flowId": "flow_id"}[dimension])
     wanted = _wanted(body, dimension)
     for deployment in service.deployments.values():
-        settings = deployment.settings
-        group = settings.queue_id if dimension == "queueId" else settings.flow_id
+        group = group_of(deployment.settings)
         if not wanted or group in wanted:
             counts.update({(group, metric): 0 for metric in metrics})
     for conversation in service.conversations.values():
         if conversation.open:
             settings = service.deployments[conversation.deployment_id].settings
-            group = settings.queue_id if dimension == "queueId" else settings.flow_id
-            key = (group, _stage(conversation))
+            key = (group_of(settings), _stage(conversation))
             if key in counts:
                 counts[key] += 1
     shown = [metric for metric in metrics if metric in (body.get("metrics") or metrics)]
@@ -374,10 +367,8 @@ def _add_counts(app: web.Application, service: "Service") -> None:
         return json_response({"timelines": [{"type": "webmessaging", "minutes": minutes}]})
 
     async def set_timeline(request: web.Request) -> web.Response:
-        body = await json_object(request)
-        lines = body.get("timelines") if body else None
-        entry = lines[0] if isinstance(lines, list) and lines else None
-        minutes = entry.get("minutes") if isinstance(entry, dict) else None
+        lines = inner(await json_object(request), "timelines")
+        minutes = inner(lines[0], "minutes") if isinstance(lines, list) and lines else None
         if type(minutes) is not int or not 0 <= minutes <= 4320:
             return api_error(400, "bad.request", "minutes is a whole number from 0 to 4320")
         service.threading_s = minutes * 60.0

@@ -19,10 +19,13 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from harness.errors import ConfigError
+from harness.json_values import an_object, inner, objects
+from harness.json_values import text as string
 from harness.workload.data import read_text
 
 MAX_BYTES = 1_000_000_000
@@ -59,7 +62,7 @@ class Frame:
     @property
     def fields(self) -> Mapping[str, Any]:
         """The frame's object; empty for anything else."""
-        return self.value if isinstance(self.value, dict) else {}
+        return an_object(self.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +163,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _har(log: Mapping[str, Any], name: str) -> Recording:
-    entries = [entry for entry in _list(log.get("entries")) if isinstance(entry, dict)]
+    entries = objects(log.get("entries"))
     sockets = [entry for entry in entries if _is_socket(entry)]
     if not sockets:
         raise ConfigError(
@@ -196,9 +199,7 @@ def _har(log: Mapping[str, Any], name: str) -> Recording:
 
 
 def _is_socket(entry: Mapping[str, Any]) -> bool:
-    request = entry.get("request")
-    url = request.get("url") if isinstance(request, dict) else None
-    named = isinstance(url, str) and url.lower().startswith(("ws://", "wss://"))
+    named = string(inner(entry, "request", "url")).lower().startswith(("ws://", "wss://"))
     return named or entry.get("_resourceType") == "websocket" or "_webSocketMessages" in entry
 
 
@@ -208,8 +209,8 @@ def _many(sockets: Sequence[Mapping[str, Any]]) -> str:
 
 def _why_none(log: Mapping[str, Any]) -> str:
     """Which program exports no messages, as far as it can be told."""
-    programs = [log.get("creator"), log.get("browser")]
-    names = " ".join(str(one.get("name", "")) for one in programs if isinstance(one, dict))
+    programs = objects([log.get("creator"), log.get("browser")])
+    names = " ".join(str(one.get("name", "")) for one in programs)
     for sign, program in (("firefox", "Firefox"), ("webkit web", "Safari"), ("safari", "Safari")):
         if sign in names.lower():
             return f"{program} exports none; {HOW_TO_EXPORT}"
@@ -219,15 +220,14 @@ def _why_none(log: Mapping[str, Any]) -> str:
 
 
 def _status(entry: Mapping[str, Any]) -> int | None:
-    response = entry.get("response")
-    status = response.get("status") if isinstance(response, dict) else None
+    status = inner(entry, "response", "status")
     return status if isinstance(status, int) and status else None
 
 
 def _messages(found: list[Any]) -> tuple[Frame, ...]:
     frames: list[Frame] = []
-    for message in found:
-        if isinstance(message, dict) and message.get("type") in ("send", "receive"):
+    for message in objects(found):
+        if message.get("type") in ("send", "receive"):
             frame = _frame(message, frames[-1].at_s if frames else 0.0)
             if frame is not None:
                 frames.append(frame)
@@ -323,10 +323,6 @@ def _loose(value: Any) -> tuple[Frame, ...]:
     )
 
 
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
 class Kind(StrEnum):
     """What happened. The guest's acts first."""
 
@@ -379,7 +375,7 @@ def moments(session: Session) -> list[Moment]:
     frames = [frame for connection in session.connections for frame in connection.frames]
     refusals = _refusals(frames)
     files = _files(frames)
-    for connection, following in _followed(session.connections):
+    for connection, following in zip_longest(session.connections, session.connections[1:]):
         for frame in connection.frames:
             if frame.opcode != TEXT:
                 continue
@@ -391,13 +387,6 @@ def moments(session: Session) -> list[Moment]:
             if last_s <= following.begins_s:
                 found.append(Moment(kind=Kind.LOST, at_s=last_s))
     return sorted(found, key=lambda moment: moment.at_s)
-
-
-def _followed(
-    connections: tuple[Connection, ...],
-) -> Iterator[tuple[Connection, Connection | None]]:
-    for index, connection in enumerate(connections):
-        yield connection, connections[index + 1] if index + 1 < len(connections) else None
 
 
 def _refusals(frames: Iterable[Frame]) -> dict[str, int]:
@@ -422,8 +411,7 @@ def _files(frames: Iterable[Frame]) -> dict[str, tuple[str, int]]:
             name, size = fields.get("fileName"), fields.get("fileSize")
             announced[tracing_id] = (str(name or "file"), size if isinstance(size, int) else 0)
         elif fields.get("class") == "PresignedUrlResponse":
-            body = fields.get("body")
-            attachment_id = body.get("attachmentId") if isinstance(body, dict) else None
+            attachment_id = inner(fields, "body", "attachmentId")
             if tracing_id in announced and isinstance(attachment_id, str):
                 found[attachment_id] = announced[tracing_id]
     return found
@@ -431,32 +419,30 @@ def _files(frames: Iterable[Frame]) -> dict[str, tuple[str, int]]:
 
 def _sent(frame: Frame, files: Mapping[str, tuple[str, int]]) -> Iterator[Moment]:
     action, message = frame.fields.get("action"), frame.fields.get("message")
-    tracing_id = _string(frame.fields.get("tracingId"))
+    tracing_id = string(frame.fields.get("tracingId"))
     at_s = frame.at_s
     if action in CONFIGURES:
         yield Moment(kind=Kind.CONFIGURE, at_s=at_s, tracing_id=tracing_id, body=frame.fields)
     if action != "onMessage" or not isinstance(message, dict):
         return
-    for event in _dicts(message.get("events")):
-        presence, kind = event.get("presence"), event.get("eventType")
-        named = presence.get("type") if isinstance(presence, dict) else None
-        if kind == "Typing":
+    for event in objects(message.get("events")):
+        named = inner(event, "presence", "type")
+        if event.get("eventType") == "Typing":
             yield Moment(kind=Kind.TYPING, at_s=at_s)
         elif named == "Join":
             yield Moment(kind=Kind.JOIN, at_s=at_s, body=message, tracing_id=tracing_id)
         elif named == "Clear":
             yield Moment(kind=Kind.CLEAR, at_s=at_s, tracing_id=tracing_id)
-    text = _string(message.get("text"))
+    text = string(message.get("text"))
     common: dict[str, Any] = {"at_s": at_s, "body": message, "tracing_id": tracing_id}
-    choices = [one.get("buttonResponse") for one in _dicts(message.get("content"))]
-    chosen = [choice for choice in choices if isinstance(choice, dict)]
+    chosen = objects([one.get("buttonResponse") for one in objects(message.get("content"))])
     for choice in chosen:
-        shown = text if len(chosen) == 1 and text else _string(choice.get("text"))
-        yield Moment(kind=Kind.CHOICE, text=shown or _string(choice.get("payload")), **common)
-    for part in _dicts(message.get("content")):
+        shown = text if len(chosen) == 1 and text else string(choice.get("text"))
+        yield Moment(kind=Kind.CHOICE, text=shown or string(choice.get("payload")), **common)
+    for part in objects(message.get("content")):
         attachment = part.get("attachment")
         if isinstance(attachment, dict):
-            name, size = files.get(_string(attachment.get("id")), ("file", 0))
+            name, size = files.get(string(attachment.get("id")), ("file", 0))
             yield Moment(kind=Kind.FILE, name=name, size=size, **common)
             text = "" if text == name else text
     if text and not chosen:
@@ -466,7 +452,7 @@ def _sent(frame: Frame, files: Mapping[str, tuple[str, int]]) -> Iterator[Moment
 def _received(frame: Frame, seen: set[str]) -> Iterator[Moment]:
     fields = frame.fields
     name, body, at_s = fields.get("class"), fields.get("body"), frame.at_s
-    tracing_id = _string(fields.get("tracingId"))
+    tracing_id = string(fields.get("tracingId"))
     if name == "SessionClearedEvent":
         yield Moment(kind=Kind.CLEARED, at_s=at_s)
     elif name == "ConnectionClosedEvent":
@@ -478,20 +464,15 @@ def _received(frame: Frame, seen: set[str]) -> Iterator[Moment]:
     elif name == "StructuredMessage" and body.get("direction") == "Inbound":
         yield Moment(kind=Kind.ECHO, at_s=at_s, body=body, tracing_id=tracing_id)
     elif name == "StructuredMessage":
-        number = _string(body.get("id"))
+        number = string(body.get("id"))
         if number and number in seen:
             return
         seen.add(number)
-        events = _dicts(body.get("events"))
-        if any(_presence(event) == "Disconnect" for event in events):
+        events = objects(body.get("events"))
+        if any(inner(event, "presence", "type") == "Disconnect" for event in events):
             yield Moment(kind=Kind.DISCONNECTED, at_s=at_s, body=body)
-        elif _string(body.get("text")) or body.get("content"):
-            yield Moment(kind=Kind.REPLY, at_s=at_s, text=_string(body.get("text")), body=body)
-
-
-def _presence(event: Mapping[str, Any]) -> str:
-    presence = event.get("presence")
-    return _string(presence.get("type")) if isinstance(presence, dict) else ""
+        elif string(body.get("text")) or body.get("content"):
+            yield Moment(kind=Kind.REPLY, at_s=at_s, text=string(body.get("text")), body=body)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -542,24 +523,15 @@ def turns(found: Iterable[Moment]) -> list[Turn]:
 def offered_in(body: Mapping[str, Any]) -> set[str]:
     """The texts of all choices that a message shows."""
     found: set[str] = set()
-    pending: list[Any] = list(_dicts(body.get("content")))
+    pending: list[Any] = list(objects(body.get("content")))
     while pending:
         part = pending.pop()
         if isinstance(part, dict):
             quick = part.get("contentType") == "QuickReply"
             if quick or part.get("type") == "Postback" or "dateTime" in part:
-                inner = part.get("quickReply") if quick else part
-                shown = inner if isinstance(inner, dict) else {}
-                found |= {_string(shown.get(key)) for key in ("text", "dateTime")}
+                shown = an_object(part.get("quickReply")) if quick else part
+                found |= {string(shown.get(key)) for key in ("text", "dateTime")}
             pending += part.values()
         elif isinstance(part, list):
             pending += part
     return found - {""}
-
-
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-
-
-def _string(value: Any) -> str:
-    return value if isinstance(value, str) else ""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import ConfigError
+from harness.json_values import an_object, inner
 from harness.units import duration_text
 from harness.workload.data import MAX_TEXT_BYTES
 from harness.workload.har.reading import (
@@ -367,7 +368,7 @@ def _dropped(recording: Recording, columns: _Columns) -> list[str]:
         jwts += fields.get("class") == "JwtResponse" or "data" in fields
         checks += fields.get("action") == "echo"
         for place in (fields, fields.get("message")):
-            attributes |= _attributes(place)
+            attributes |= an_object(inner(place, "channel", "metadata", "customAttributes")).keys()
     named = sorted(
         one if re.fullmatch(r"[A-Za-z_][\w.-]*", one) and not columns.personal.find(one) else "…"
         for one in attributes
@@ -389,12 +390,6 @@ def _dropped(recording: Recording, columns: _Columns) -> list[str]:
     for kind, many in kinds.items():
         found.append(f"{kind.replace('_', ' ')} in the guest's texts ({many}), now a column each")
     return found
-
-
-def _attributes(place: object) -> set[str]:
-    for key in ("channel", "metadata", "customAttributes"):
-        place = place.get(key) if isinstance(place, dict) else None
-    return set(place) if isinstance(place, dict) else set()
 
 
 def _unclear(recording: Recording) -> list[str]:

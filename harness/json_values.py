@@ -1,0 +1,25 @@
+"""Parts of JSON that somebody else wrote: what has another form than expected is not there."""
+
+from typing import Any
+
+
+def inner(value: Any, *path: str) -> Any:
+    """What stands under these keys, one within the other; None where one leads nowhere."""
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def an_object(value: Any) -> dict[str, Any]:
+    """An object; an empty one in the place of anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def objects(value: Any) -> list[dict[str, Any]]:
+    """The objects of a list; none of anything else."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def text(value: Any) -> str:
+    """A text; an empty one in the place of anything else."""
+    return value if isinstance(value, str) else ""
