@@ -174,22 +174,35 @@ def plain_line(line: str) -> str:
         return line
 
 
-class JsonLines(io.TextIOBase):
-    """Makes one JSON object of each line that is printed; blank lines are left out."""
+class _Wrapper(io.TextIOBase):
+    """Changes what is written before the stream behind it has it."""
 
-    LEVELS = MappingProxyType({"error:": "ERROR", "warning:": "WARNING"})
-
-    def __init__(self, stream: TextIO, logger: str) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self.stream = stream
-        self.names: Callable[[], tuple[str, str]] = lambda: ("", "")
-        """run and node"""
-        self._logger = logger
-        self._begun = ""
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
         """That of the stream behind it."""
         return self.stream.encoding or "utf-8"
+
+    def flush(self) -> None:
+        """Of the stream behind it, too, unless that has been closed: Python 3.13 and newer tell of
+        a wrapper that fails to flush as it is collected."""
+        if not self.stream.closed:
+            self.stream.flush()
+
+
+class JsonLines(_Wrapper):
+    """Makes one JSON object of each line that is printed; blank lines are left out."""
+
+    LEVELS = MappingProxyType({"error:": "ERROR", "warning:": "WARNING"})
+
+    def __init__(self, stream: TextIO, logger: str) -> None:
+        super().__init__(stream)
+        self.names: Callable[[], tuple[str, str]] = lambda: ("", "")
+        """run and node"""
+        self._logger = logger
+        self._begun = ""
 
     @property
     def buffer(self) -> Any:
@@ -222,11 +235,6 @@ class JsonLines(io.TextIOBase):
             self.stream.write("".join(f"{line}\n" for line in told))
             self.stream.flush()
         return len(text)
-
-    def flush(self) -> None:
-        """Of the stream behind it."""
-        if not self.stream.closed:
-            self.stream.flush()
 
 
 def print_json(logger: str) -> None:
@@ -282,23 +290,9 @@ def plain_table(*columns: str, left: bool = False) -> "Table":
     return table
 
 
-class _Trimmed(io.TextIOBase):
+class _Trimmed(_Wrapper):
     """Tables are padded to their width, which a log does not need."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        """That of the stream behind it."""
-        return self._stream.encoding or "utf-8"
 
     def write(self, text: str) -> int:
         """Rich writes whole lines."""
-        return self._stream.write(_BLANKS.sub("", text))
-
-    def flush(self) -> None:
-        """Of the stream behind it, too, unless that has been closed: Python 3.13 and newer tell of
-        a wrapper that fails to flush as it is collected."""
-        if not self._stream.closed:
-            self._stream.flush()
+        return self.stream.write(_BLANKS.sub("", text))

@@ -3,7 +3,8 @@
 from harness import deploy
 from harness.cli.parsing import Command, Namespace, argument, targets_option
 from harness.config.target import REGIONS, read_targets
-from harness.errors import ConfigError, ExitCode
+from harness.errors import ExitCode
+from harness.rundir.layout import write_new
 from harness.streams import open_console, plain_table
 
 
@@ -11,13 +12,7 @@ def run(args: Namespace) -> int:
     """Write or list."""
     console = open_console()
     if args.what == "init":
-        try:
-            with args.targets.open("x") as file:
-                file.write(deploy.path("targets.toml").read_text())
-        except FileExistsError:
-            raise ConfigError(f"{args.targets} is there already; it was left as it is") from None
-        except OSError as error:
-            raise ConfigError(f"{args.targets} can't be written: {error.strerror}") from error
+        write_new(args.targets, deploy.path("targets.toml").read_text())
         console.print(f"wrote {args.targets}: fill it in, then harness preflight --target NAME")
         return ExitCode.PASS
     if args.what == "regions":

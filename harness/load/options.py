@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from math import ceil
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import orjson
@@ -58,6 +59,7 @@ from harness.workload.arrivals import Schedule, steady
 from harness.workload.schedule import Poisson
 
 Meaning = TypeVar("Meaning")
+ON_OFF: Mapping[str, bool] = MappingProxyType({"on": True, "off": False})
 LEAST_AGE_S = 0.5
 """Younger connections would hardly carry anything but their own making."""
 LEAST_SILENCE_S, MOST_SILENCE_S = 0.05, 60.0
@@ -140,10 +142,9 @@ def read_guest_options(
     Raises ConfigError.
     """
     paced = _one_of("--pace", parsed.pace, {"documented": True, "off": False})
-    on_off = {"on": True, "off": False}
-    joins = _one_of("--auto-join", parsed.auto_join, {**on_off, "": terms.auto_join})
-    replies = {**on_off, "": True if terms.replies is None else terms.replies}
-    greets: dict[str, bool | None] = {**on_off, "": terms.greets}
+    joins = _one_of("--auto-join", parsed.auto_join, {**ON_OFF, "": terms.auto_join})
+    replies = {**ON_OFF, "": True if terms.replies is None else terms.replies}
+    greets: dict[str, bool | None] = {**ON_OFF, "": terms.greets}
     # A flow that greets after Join may be silent before its first answer, and the other way round.
     same = learned is not None and learned.joined == joins
     many = learned is not None and (learned.turn_messages or 0) > 1
@@ -152,15 +153,15 @@ def read_guest_options(
     return GuestOptions(
         paced=paced,
         connections_per_minute=_connections(parsed.connections, terms, paced=paced),
-        history=_one_of("--history", parsed.history, on_off),
+        history=_one_of("--history", parsed.history, ON_OFF),
         auto_join=joins,
         max_connection_age_s=_max_age_s(parsed.max_connection_age),
         replies=_one_of("--replies", parsed.replies, replies),
         greets=_one_of("--greets", parsed.greets, greets),
         learned_greets=learned.greets if learned is not None and same else None,
-        turns=_one_of("--turns", parsed.turns, {**on_off, "": turns}),
+        turns=_one_of("--turns", parsed.turns, {**ON_OFF, "": turns}),
         turn_silence_s=_silence_s(parsed.turn_silence),
-        listen=_one_of("--listen", parsed.listen, on_off),
+        listen=_one_of("--listen", parsed.listen, ON_OFF),
         library=_one_of("--websockets", parsed.websockets, {"fast": False, "library": True}),
         sign_ins=() if file is None else read_sign_ins(file),
         sign_ins_file=file,
@@ -307,8 +308,8 @@ def read_options(parsed: argparse.Namespace) -> RunOptions:
         metrics=_metrics(parsed.metrics_address, parsed.metrics_port),
         slo=Path(here.path("slo", parsed.slo)) if parsed.slo else None,
         warm_up_s=seconds(parsed.warm_up, "--warm-up") if parsed.warm_up else None,
-        confident=_on_off("--confident", parsed.confident),
-        disk_guard=_on_off("--disk-guard", parsed.disk_guard),
+        confident=_one_of("--confident", parsed.confident, ON_OFF),
+        disk_guard=_one_of("--disk-guard", parsed.disk_guard, ON_OFF),
         run_id=getattr(parsed, RUN_ID, None) or RunConfig.of_process().get(HANDED_RUN_ID) or None,
         term_grace_s=seconds(parsed.term_grace, "--term-grace"),
         learned=learned,
@@ -341,12 +342,6 @@ class _Handed:
     def path(self, option: str, text: str) -> str:
         """The file that an option names, as it is here."""
         return self.paths.get(option, {}).get(str(Path(text)), text) if text else text
-
-
-def _on_off(option: str, text: str) -> bool:
-    if text not in ("on", "off"):
-        raise ConfigError(f"{option}: expected on or off, got {text!r}")
-    return text == "on"
 
 
 def _metrics(address: str, port: str) -> tuple[str, int] | None:

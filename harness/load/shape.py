@@ -86,12 +86,8 @@ class ArrivalShape(LoadTestShape):
     arrivals: ClassVar[Schedule]
     slots: ClassVar[int] = 100
     late_after: ClassVar[str] = "100ms"
-    """an arrival that starts later than this counts as late"""
     drop_after: ClassVar[str] = "5s"
-    """an arrival that could only start later than this is not started at all"""
-
     warm_up: ClassVar[str] = "0s"
-    """so long from the beginning nothing is judged; ``--warm-up`` wins over it"""
 
     def tick(self) -> None:
         """Unused: the harness takes the shape over before Locust asks it (see plugin)."""

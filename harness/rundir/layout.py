@@ -209,6 +209,18 @@ def write_atomically(path: Path, data: bytes | str) -> Path:
     return path
 
 
+def write_new(path: Path, text: str) -> Path:
+    """Write a file that is not there yet. Raises ConfigError where it is, or can't be written."""
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ConfigError(f"{path} is there already; it was left as it is") from None
+    except OSError as error:
+        raise ConfigError(f"{path} can't be written: {error.strerror}") from None
+    return path
+
+
 def write_json(path: Path, value: Any) -> Path:
     """The same for a value, in a form that people can read."""
     return write_atomically(path, orjson.dumps(value, option=orjson.OPT_INDENT_2))

@@ -19,28 +19,9 @@ from typing import Any
 
 from rich.console import Console
 
+from harness.config import run_config
 from harness.config.guard import Intent, Rule, parse_overrides
-from harness.config.run_config import (
-    CA_FILE,
-    CONFIDENT,
-    DISK_GUARD,
-    LOG_FORMAT,
-    METRICS_PORT,
-    ORIGIN,
-    OVERRIDE,
-    REPORTS,
-    RUN_ID,
-    SEED,
-    SIMULATOR,
-    SIMULATOR_NAME,
-    SLO,
-    TARGET,
-    TARGETS,
-    TERM_GRACE,
-    WARM_UP,
-    RunConfig,
-    Setting,
-)
+from harness.config.run_config import SIMULATOR_NAME, RunConfig, Setting
 from harness.config.target import Target, Terms, parse_target, resolve_target
 from harness.errors import ConfigError, ExitCode, TransportError
 from harness.machine import Starter, starter, this_machine
@@ -100,7 +81,7 @@ def supervise(args: Namespace) -> int:
 
         read_objectives(Path(args.slo))
     if args.seed is None:
-        args.seed = RunConfig.of_process().get(SEED) or secrets.randbelow(2**31)
+        args.seed = RunConfig.of_process().get(run_config.SEED) or secrets.randbelow(2**31)
     locustfile, script = playable(args.locustfile)
     with LocustProcess(locustfile, parameters_of(args), script) as locust:
         plan = locust.plan()
@@ -322,21 +303,25 @@ def _words(args: Namespace, locustfile: str, run_time_s: float) -> list[str]:
 def _config(args: Namespace, target: Target, directory: Path, simulator: str) -> RunConfig:
     """What Locust's process is handed as a whole: the options, and the variables of ours."""
     settings: dict[Setting, object] = {
-        TARGET: target.url if args.target == "sim" else args.target,
-        TARGETS: args.targets,
-        OVERRIDE: ";".join(args.override),
-        CA_FILE: target.ca_file,
-        ORIGIN: target.origin,
-        REPORTS: directory.parent,
-        RUN_ID: directory.name,
-        SLO: args.slo,
-        DISK_GUARD: args.disk_guard,
-        WARM_UP: args.warm_up,
-        CONFIDENT: "on" if args.confident else "off",
-        LOG_FORMAT: args.log_format,
+        run_config.TARGET: target.url if args.target == "sim" else args.target,
+        run_config.TARGETS: args.targets,
+        run_config.OVERRIDE: ";".join(args.override),
+        run_config.CA_FILE: target.ca_file,
+        run_config.ORIGIN: target.origin,
+        run_config.REPORTS: directory.parent,
+        run_config.RUN_ID: directory.name,
+        run_config.SLO: args.slo,
+        run_config.DISK_GUARD: args.disk_guard,
+        run_config.WARM_UP: args.warm_up,
+        run_config.CONFIDENT: "on" if args.confident else "off",
+        run_config.LOG_FORMAT: args.log_format,
     }
     # Where these are not given, the variables of our own environment hold.
-    also = {TERM_GRACE: args.term_grace, METRICS_PORT: args.metrics_port, SIMULATOR: simulator}
+    also = {
+        run_config.TERM_GRACE: args.term_grace,
+        run_config.METRICS_PORT: args.metrics_port,
+        run_config.SIMULATOR: simulator,
+    }
     settings |= {one: value for one, value in also.items() if value}
     given = {one.variable: value for one, value in settings.items()}
     return RunConfig.of_process().with_given({**given, **behaviour_of(args), **parameters_of(args)})
