@@ -6,7 +6,6 @@ A pure function of the run directory: it can be made again at any time.
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from harness.clock import utc_iso
 from harness.errors import ExitCode
 from harness.judge.gate import GateResult, Percentile, Time, Verdict, judge
 from harness.judge.objective import KNOWN, Kind, Objective, parse_objective
-from harness.judge.series import parts_block
+from harness.judge.series import parts_block, span_s
 from harness.judge.validity import (
     broken,
     check_little,
@@ -144,7 +143,7 @@ def build_record(
         "exit_code": 0,
         "reasons": [],
         "complete": not incomplete and not account.workers_lost and not live,
-        "workload": _workload(start),
+        "workload": ("open" if start["schedule"] else "closed") if "schedule" in start else None,
         **_times(start, intervals),
         "sessions": at_end or sessions_block(account),
         "funnel": _funnel(account, measured),
@@ -158,8 +157,8 @@ def build_record(
         "stories": stories_block(measured.counts),
         "guests": guests_block(measured.counts),
         "arrivals": measured.arrivals,
-        "arrival_lateness_ms": _figures(measured.histograms.get(ARRIVAL_LATENESS, Histogram())),
-        "session_length_ms": _figures(measured.histograms.get(SESSION_LENGTH, Histogram())),
+        "arrival_lateness_ms": _figures(measured, ARRIVAL_LATENESS),
+        "session_length_ms": _figures(measured, SESSION_LENGTH),
         "little": None,
         "generator": _generator(start, account, measured, intervals),
         "forensics": {
@@ -206,7 +205,16 @@ def build_record(
         *([] if live else gaps(intervals)),
         *load,
     ]
-    _judge(record, start, objectives, measured, invalid, unfinished=live)
+    record["not_judged"] = not_judged(record["operations"], objectives)
+    result = judge(
+        objectives,
+        record,
+        percentile=percentile_of(measured),
+        invalid=invalid,
+        unfinished=live,
+        confident=bool(start.get("confident")),
+    )
+    put_verdict(record, result, aborted=start.get(ABORTED, ()))
     if account.damaged and not account.intended:
         record["sessions"] = record["funnel"] = {}  # not known, which is not none
     return record
@@ -334,7 +342,8 @@ def percentile_of(measured: Measurements) -> Percentile:
     return percentile
 
 
-def _figures(histogram: Histogram) -> dict[str, float | None]:
+def _figures(measured: Measurements, tag: str) -> dict[str, float | None]:
+    histogram = measured.histograms.get(tag, Histogram())
     values = histogram.percentiles_ms(list(QUANTILES.values()))
     figures = dict(zip(QUANTILES, values, strict=True))
     return {**figures, "mean": histogram.mean_ms}
@@ -346,12 +355,10 @@ def _generator(
     measured: Measurements,
     intervals: list[Interval],
 ) -> dict[str, Any]:
-    arrival = measured.histograms.get(LAG_ARRIVAL, Histogram())
-    loop = measured.histograms.get(LAG_LOOP, Histogram())
     worst = next(iter(lateness(measured.loop_lag)), None)
     return {
-        "lag_loop_ms": _figures(loop),
-        "lag_arrival_ms": _figures(arrival),
+        "lag_loop_ms": _figures(measured, LAG_LOOP),
+        "lag_arrival_ms": _figures(measured, LAG_ARRIVAL),
         "late_share": None if worst is None else worst.share,
         "stood_still_s": None if worst is None else worst.longest_s,
         "latest_process": None if worst is None else worst.process,
@@ -363,48 +370,14 @@ def _generator(
     }
 
 
-def _workload(start: Mapping[str, Any]) -> str | None:
-    """Open or closed; None of a run from before that was written down."""
-    if "schedule" not in start:
-        return None
-    return "open" if start["schedule"] else "closed"
-
-
 def _times(start: dict[str, Any], intervals: list[Interval]) -> dict[str, Any]:
-    ended_s = max((interval.ended_s for interval in intervals), default=None)
-    began_s = min((interval.ended_s - interval.length_s for interval in intervals), default=None)
+    if (span := span_s(intervals)) is None:
+        return {"started": start.get("started"), "ended": None, "duration_s": None}
     return {
-        "started": start.get("started") or _iso(began_s),
-        "ended": _iso(ended_s),
-        "duration_s": None if ended_s is None or began_s is None else round(ended_s - began_s, 3),
+        "started": start.get("started") or utc_iso(round(span[0] * 1e9)),
+        "ended": utc_iso(round(span[1] * 1e9)),
+        "duration_s": round(span[1] - span[0], 3),
     }
-
-
-def _iso(at_s: float | None) -> str | None:
-    if at_s is None:
-        return None
-    return datetime.fromtimestamp(at_s, tz=UTC).isoformat(timespec="milliseconds")
-
-
-def _judge(
-    record: dict[str, Any],
-    start: dict[str, Any],
-    objectives: Sequence[Objective],
-    measured: Measurements,
-    invalid: Sequence[str],
-    *,
-    unfinished: bool,
-) -> None:
-    record["not_judged"] = not_judged(record["operations"], objectives)
-    result = judge(
-        objectives,
-        record,
-        percentile=percentile_of(measured),
-        invalid=invalid,
-        unfinished=unfinished,
-        confident=bool(start.get("confident")),
-    )
-    put_verdict(record, result, aborted=start.get(ABORTED, ()))
 
 
 def put_verdict(record: dict[str, Any], result: GateResult, *, aborted: Sequence[str] = ()) -> None:

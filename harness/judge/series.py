@@ -164,6 +164,15 @@ def read_span(paths: list[Path]) -> tuple[float, float, float] | None:
     return start, end, max(1.0, lengths.most_common(1)[0][0])
 
 
+def span_s(intervals: Sequence[Interval]) -> tuple[float, float] | None:
+    """From when until when intervals tell, in seconds since the epoch; None of none."""
+    if not intervals:
+        return None
+    return min(one.ended_s - one.length_s for one in intervals), max(
+        one.ended_s for one in intervals
+    )
+
+
 def empty_series(
     span: tuple[float, float, float], paths: list[Path], mosts: tuple[int, ...]
 ) -> list[Series]:
@@ -402,10 +411,10 @@ def parts_block(
 
     Raises ConfigError on a damaged line.
     """
-    if not intervals or len(parts) > MOST_SCHEDULE_PARTS:
+    span = span_s(intervals)
+    if span is None or len(parts) > MOST_SCHEDULE_PARTS:
         return []
-    began = min(one.ended_s - one.length_s for one in intervals)
-    ended = max(one.ended_s for one in intervals)
+    began, ended = span
     running = [one.ended_s for one in intervals if one.phase in COMING]
     drained = max(running, default=began)
     first = began + LEAD_S if parts else began

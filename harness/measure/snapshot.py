@@ -17,8 +17,7 @@ Two files per process, both only ever appended to, one flush per interval:
 
 An interval is a second long in the first hour of a run, ten seconds until a day has passed, and a
 minute after that (:func:`interval_s`), so that a soak's files stay small; a crash loses at most
-the interval that was being collected. It can tear at most the last line; readers leave a torn last
-line out and say so.
+the interval that was being collected. It can tear at most the last line, which readers leave out.
 
 A histogram log beside those of a run's processes: of what became known only after the run.
 
@@ -53,7 +52,7 @@ from harness.measure.recorder import (
     cut_tag,
     service_tag,
 )
-from harness.rundir.layout import RunDirectory, write_atomically
+from harness.rundir.layout import RunDirectory, worker_of, write_atomically
 
 WAITED_FOR = ("connect", "session_open")
 """What a guest waits for who is due."""
@@ -315,16 +314,10 @@ class Measurements:
     outcomes: dict[str, dict[str, int]] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     arrivals: dict[str, int] = field(default_factory=dict)
-    torn_files: list[str] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
     """lines that could not be read and were left out: ``FILE:LINE: why``"""
     loop_lag: dict[str, Histogram] = field(default_factory=dict)
     """how late each process's event loop was, by process: one may not hide behind the others"""
-
-    def percentile_ms(self, tag: str, quantile: float) -> float | None:
-        """A percentile of one histogram, None when nothing was measured under that tag."""
-        histogram = self.histograms.get(tag)
-        return None if histogram is None else histogram.percentile_ms(quantile)
 
     def tried(self, operation: str, *, corrected: bool = False) -> Tried:
         """All of one operation that was tried."""
@@ -343,21 +336,17 @@ def read_measurements(directory: Path) -> Measurements:
     """Merge all processes' files of a run directory, without the lines that are damaged."""
     merged = Measurements()
     for path in RunDirectory(directory).all_intervals():
-        merged.workers.append(_worker(path))
-        if _is_torn(path):
-            merged.torn_files.append(path.name)
+        merged.workers.append(worker_of(path))
         for interval in read_intervals(path, merged.damaged):
             _add(merged.counts, interval.counts)
             _add(merged.arrivals, interval.arrivals)
             for operation, outcomes in interval.outcomes.items():
                 _add(merged.outcomes.setdefault(operation, {}), outcomes)
     for path in RunDirectory(directory).all_histograms():
-        if _is_torn(path):
-            merged.torn_files.append(path.name)
         own: dict[str, Histogram] = {}
         _merge_histograms(own, path, merged.damaged)
         if LAG_LOOP in own:
-            merged.loop_lag[_worker(path)] = own[LAG_LOOP]
+            merged.loop_lag[worker_of(path)] = own[LAG_LOOP]
         for tag, histogram in own.items():
             merged.histograms.setdefault(tag, Histogram()).merge(histogram)
     return merged
@@ -383,7 +372,7 @@ def _merge_histograms(into: dict[str, Histogram], path: Path, damaged: list[str]
 
 def read_intervals(path: Path, damaged: list[str] | None = None) -> Iterator[Interval]:
     """The whole lines of an intervals file; ``damaged`` takes what is to be said of the others."""
-    worker = _worker(path)
+    worker = worker_of(path)
     for number, line in _whole_lines(path):
         try:
             interval = _interval(worker, orjson.loads(line))
@@ -422,7 +411,7 @@ def _number(value: Any) -> Any:
 
 def read_histograms(path: Path, damaged: list[str] | None = None) -> Iterator[TaggedHistogram]:
     """The whole lines of a histogram log, not yet decoded; ``damaged`` as in the intervals."""
-    worker = _worker(path)
+    worker = worker_of(path)
     started = 0.0
     for number, raw in _whole_lines(path):
         line = raw.decode("utf-8", "replace")
@@ -455,18 +444,6 @@ def _whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         for number, line in enumerate(file, start=1):
             if line.endswith(b"\n"):
                 yield number, line.rstrip(b"\n")
-
-
-def _is_torn(path: Path) -> bool:
-    with path.open("rb") as file:
-        if file.seek(0, 2) == 0:
-            return False
-        file.seek(-1, 2)
-        return file.read(1) != b"\n"
-
-
-def _worker(path: Path) -> str:
-    return path.stem.partition("-")[2]
 
 
 def _add(total: dict[str, int], more: Mapping[str, int]) -> None:

@@ -39,10 +39,10 @@ def test_processes_merge_exactly(tmp_path: Path) -> None:
     merged = read_measurements(tmp_path)
     assert merged.workers == ["a-1", "b-2"]
     assert merged.histograms["reply.service"].count == 3
-    assert merged.percentile_ms("reply.service", 100) == pytest.approx(30, rel=1e-3)
+    assert merged.histograms["reply.service"].percentile_ms(100) == pytest.approx(30, rel=1e-3)
     assert merged.outcomes == {"reply": {"ok": 3, "lost": 3}}
     assert (merged.counts, merged.arrivals) == ({"late": 3}, {"due": 6, "started": 6})
-    assert merged.percentile_ms("join.service", 50) is None
+    assert "join.service" not in merged.histograms
 
 
 def test_intervals_grow_with_the_run_and_lose_nothing(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_intervals_grow_with_the_run_and_lose_nothing(tmp_path: Path) -> None:
     assert merged.arrivals["due"] == 2 * parts
 
 
-def test_a_torn_last_line_is_left_out_and_told(tmp_path: Path) -> None:
+def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
     write(tmp_path, "a-1", [10, 20])
     for path in tmp_path.iterdir():
         path.write_bytes(path.read_bytes()[:-5])
@@ -75,7 +75,6 @@ def test_a_torn_last_line_is_left_out_and_told(tmp_path: Path) -> None:
     assert merged.histograms["lag.arrival"].count == 1  # the last line of that log
     assert merged.histograms["reply.service"].count == 2
     assert merged.outcomes == {"reply": {"ok": 1, "lost": 1}}
-    assert sorted(merged.torn_files) == ["histograms-a-1.hlog", "intervals-a-1.jsonl"]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +101,8 @@ def test_a_damaged_line_is_left_out_and_counted(tmp_path: Path, line: bytes) -> 
     found = read_measurements(tmp_path)
     assert found.outcomes == whole.outcomes
     assert found.arrivals == whole.arrivals
-    assert found.percentile_ms("reply.service", 50) == whole.percentile_ms("reply.service", 50)
+    medians = [one.histograms["reply.service"].percentile_ms(50) for one in (found, whole)]
+    assert medians[0] == medians[1]
     assert len(found.damaged) == 5
     assert found.damaged[0].startswith("intervals-a-1.jsonl:1: not an interval of a run")
 
