@@ -74,14 +74,19 @@ def end_session(
         return Ending.UNANSWERED
     except TransportError:
         return Ending.CUT
-    ending = connection.clear(within_s=connection.settings.clear_within_s)
-    if ending is Ending.CLEARED:
-        ending = connection.confirm(within_s=connection.settings.close_within_s)
+    ending = _cleared(connection)
     connection.close()
     if ending is not Ending.CLEARED:
         return ending  # even if the old session is over, the empty one that we made is not
     gone = response.new_session and response.tracing_id == connection.inbox.configure_id
     return Ending.GONE if gone else ending
+
+
+def _cleared(connection: Connection) -> Ending:
+    """Send Clear on the connection that there is, and wait for all of its proof."""
+    settings = connection.settings
+    ending = connection.clear(within_s=settings.clear_within_s)
+    return ending if ending is not Ending.CLEARED else connection.confirm(settings.close_within_s)
 
 
 def _resume(
@@ -170,9 +175,7 @@ class Clearing:
         if connection.state in CLEARABLE and connection.connected:
             self.mark(Stage.CLEARING)
             self._flush_quietly()
-        ending = connection.clear(within_s=connection.settings.clear_within_s)
-        if ending is Ending.CLEARED:
-            ending = connection.confirm(within_s=connection.settings.close_within_s)
+        ending = _cleared(connection)
         connection.inbox.pending.give_up(Outcome.LOST)
         connection.close()
         if ending is Ending.NEVER:  # an answer may have come while the connection was closed

@@ -326,14 +326,14 @@ class Connection:
         except TransportError:
             return Ending.CLEARED if self.state in CLEARED else Ending.CUT
 
-    def confirm(self, *, within_s: float) -> Ending:
+    def confirm(self, within_s: float) -> Ending:
         """After SessionClearedEvent: what else the service says of it, which it does at once.
 
         It takes our Clear in (the echo) and retires the connection. An event with neither of these
         names nobody: only a resume can tell whether it was ours; nor can it be told where an error
         has come that names no request, since that may be the answer to our Clear.
         """
-        self.await_retirement(within_s=within_s)
+        self._wait_while(lambda: self.connected, within_s)
         failure = self.inbox.failure
         if failure is not None and self.state not in CLEARED:
             return ending_of(self._take_failure())
@@ -344,21 +344,18 @@ class Connection:
         retired = self.session.connection is ConnectionState.RETIRED
         return Ending.CLEARED if retired or self.state is State.PROVED else Ending.UNCONFIRMED
 
-    def await_retirement(self, *, within_s: float) -> None:
-        """After a Clear, give the service a moment to send its ConnectionClosedEvent."""
-        deadline = monotonic_ns() + int(within_s * 1e9)
-        while self.connected:
-            left_s = (deadline - monotonic_ns()) / 1e9
-            if left_s <= 0 or not self.inbox.waiter.wait(left_s):
-                return
-
     def await_contradiction(self, *, within_s: float) -> None:
         """After a refusal of configureSession: whether the service says that there is a session.
 
         What it says after our close frame, or instead of its own, nobody would read.
         """
+        websocket = self._websocket
+        if websocket is not None:
+            self._wait_while(lambda: self.state is State.REFUSED and not websocket.closed, within_s)
+
+    def _wait_while(self, holds: Callable[[], bool], within_s: float) -> None:
         deadline = monotonic_ns() + int(within_s * 1e9)
-        while self.state is State.REFUSED and self._websocket and not self._websocket.closed:
+        while holds():
             left_s = (deadline - monotonic_ns()) / 1e9
             if left_s <= 0 or not self.inbox.waiter.wait(left_s):
                 return

@@ -19,6 +19,7 @@ import re
 from collections.abc import Callable, Iterable
 from enum import Enum
 from functools import lru_cache
+from typing import Any
 
 import regex
 
@@ -476,23 +477,25 @@ def offers(message: Message) -> Offers:
         quick = part.get("quickReply")
         if type(quick) is dict:
             _offer(offered, quick, "QuickReply")
-        carousel = part.get("carousel")
-        cards = carousel.get("cards") if type(carousel) is dict else [part.get("card")]
-        for card in cards if type(cards) is list else ():
-            for action in (card.get("actions") or ()) if type(card) is dict else ():
-                if type(action) is dict and action.get("type") == "Postback":
+        for card in (part.get("card"), *_objects(part.get("carousel"), "cards")):
+            for action in _objects(card, "actions"):
+                if action.get("type") == "Postback":
                     _offer(offered, action, "Button")
-        picker = part.get("datePicker")
-        for time in (picker.get("availableTimes") or ()) if type(picker) is dict else ():
-            if type(time) is dict and type(time.get("dateTime")) is str:
+        for time in _objects(part.get("datePicker"), "availableTimes"):
+            if type(time.get("dateTime")) is str:
                 offered[time["dateTime"]] = (time["dateTime"], "DatePicker", True)
-        listed = part.get("listPicker")
-        for section in (listed.get("sections") or ()) if type(listed) is dict else ():
-            for item in (section.get("items") or ()) if type(section) is dict else ():
-                if type(item) is dict and type(item.get("title")) is str and item["title"]:
+        for section in _objects(part.get("listPicker"), "sections"):
+            for item in _objects(section, "items"):
+                if type(item.get("title")) is str and item["title"]:
                     payload = item["id"] if type(item.get("id")) is str else item["title"]
                     offered[item["title"]] = (payload, "ListPicker", True)
     return offered
+
+
+def _objects(holder: object, key: str) -> list[dict[str, Any]]:
+    """The objects in a list of the service's; none where it has another shape."""
+    items = holder.get(key) if type(holder) is dict else None
+    return [item for item in items if type(item) is dict] if type(items) is list else []
 
 
 def offering(messages: Iterable[Message], text: str) -> tuple[Message | None, Offers]:

@@ -133,14 +133,17 @@ class Reconnecting:
         return min(due_ns, old_ns)
 
     def send(
-        self, request: Callable[[], Request], operation: str, due_ns: int | None = None
+        self, request: Callable[[str, str], Request], operation: str, due_ns: int | None = None
     ) -> int:
-        """Send on this connection, or on the next one; the stamp."""
+        """Send what is made of token and tracingId on this connection, or on the next one; the
+        stamp."""
         connection = self._connection
         while True:
             try:
                 self._check()
-                return connection.speak(request(), operation, due_ns)
+                return connection.speak(
+                    request(connection.token, connection.next_id()), operation, due_ns
+                )
             except ConnectionLost as lost:
                 self.reconnect(lost)
 

@@ -16,6 +16,7 @@ import contextlib
 import random
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,12 +24,7 @@ from typing import Self
 from gevent import GreenletExit
 
 from harness.clock import monotonic_ns
-from harness.errors import (
-    ConfigError,
-    ConnectionLost,
-    NotPossible,
-    ReplyTimeout,
-)
+from harness.errors import ConfigError, ConnectionLost, NotPossible, ReplyTimeout
 from harness.guest import rest as files
 from harness.guest.clear import Clearing, shielded
 from harness.guest.connection import Connection, Typing
@@ -215,13 +211,9 @@ class GuestSession:
         over the service's limit, ConnectionLost, SessionExpired or another ServiceError.
         """
         sent = self._attributes(attributes, first=True)
-        connection = self.connection
         due = self._begin_speaking()
-        left = self._reconnecting.send(
-            lambda: requests.join(connection.token, connection.next_id(), custom_attributes=sent),
-            "join",
-            due,
-        )
+        request = partial(requests.join, custom_attributes=sent)
+        left = self._reconnecting.send(request, "join", due)
         if self.settings.greets:
             self._questions.ask(GREETING, due + self.connection.paced_ns, left)
         elif self.settings.greets is None:
@@ -256,17 +248,8 @@ class GuestSession:
             first = self._story is not _TALKING
             sent = self._attributes(attributes, first=first) if attributes or first else None
             due = self._begin_speaking()
-            left = self._reconnecting.send(
-                lambda: requests.text(
-                    connection.token,
-                    connection.next_id(),
-                    text,
-                    custom_attributes=sent,
-                    attachment_id=file,
-                ),
-                "delivered",
-                due,
-            )
+            request = partial(requests.text, body=text, custom_attributes=sent, attachment_id=file)
+            left = self._reconnecting.send(request, "delivered", due)
             if first and self.settings.greets:
                 self._questions.ask(GREETING, due + connection.paced_ns, left)
         self._ask(due, left, expect_reply)
@@ -279,19 +262,9 @@ class GuestSession:
         none of them offers it, and what :meth:`say` does.
         """
         chosen, button, parent = choice(self._looked_at(), text, *more)
-        connection = self.connection
         due = self._begin_speaking()
-        left = self._reconnecting.send(
-            lambda: requests.choices(
-                connection.token,
-                connection.next_id(),
-                chosen,
-                button=button,
-                parent_id=parent,
-            ),
-            "delivered",
-            due,
-        )
+        request = partial(requests.choices, chosen=chosen, button=button, parent_id=parent)
+        left = self._reconnecting.send(request, "delivered", due)
         self._ask(due, left, expect_reply)
 
     def await_reply(
@@ -321,8 +294,7 @@ class GuestSession:
         seen: list[str] = []
         arrived = self._next_that(fits, deadline, seen)
         if arrived is None:
-            self._questions.end_wait(monotonic_ns())
-            raise ReplyTimeout(REPLY, within_ns / 1e9, (*seen, *self.connection.inbox.take_odd()))
+            raise self._missed(REPLY, within_ns, seen)
         message, _, arrived_ns, seen_ns, answered = arrived
         if fits is None:
             if answered is not None:
@@ -344,14 +316,17 @@ class GuestSession:
         seen: list[str] = []
         arrived = self._next_that(None, monotonic_ns() + within_ns, seen, True)
         if arrived is None:
-            self._questions.end_wait(monotonic_ns(), greeting=True)
-            raise ReplyTimeout(
-                "greeting", within_ns / 1e9, (*seen, *self.connection.inbox.take_odd())
-            )
+            raise self._missed(GREETING, within_ns, seen)
         message, *_, answered = arrived
         if answered is not None:
             answered.taken = True
         return message.text or readable(message)
+
+    def _missed(self, operation: str, within_ns: int, seen: list[str]) -> ReplyTimeout:
+        """A wait is over without what it waited for."""
+        self._questions.end_wait(monotonic_ns(), greeting=operation is GREETING)
+        odd = self.connection.inbox.take_odd()
+        return ReplyTimeout(operation, within_ns / 1e9, (*seen, *odd))
 
     def _within_ns(self, within: str | float | None) -> int:
         if within is None:
@@ -451,7 +426,7 @@ class GuestSession:
         connection = self.connection
         self._typing = self._typing or Typing()
         if tracing_id := self._typing.next_id(connection, self._recorder):
-            self._reconnecting.send(lambda: requests.typing(connection.token, tracing_id), "")
+            self._reconnecting.send(lambda token, _: requests.typing(token, tracing_id), "")
             connection.inbox.pending.pop(tracing_id, None)  # answered only where it is refused
 
     def health_check(self, *, within: str | float = 10.0) -> None:

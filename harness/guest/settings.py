@@ -59,8 +59,8 @@ class Pace:
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
-        self._requests: list[int] = []
-        self._messages: list[int] = []
+        self._requests: deque[int] = deque()
+        self._messages: deque[int] = deque()
 
     def begin(self) -> None:
         """A new connection: its requests are counted anew, the session's messages are not."""
@@ -77,10 +77,10 @@ class Pace:
         return at - now_ns
 
 
-def _book(times: list[int], limit: int, window_ns: int, now_ns: int) -> int:
+def _book(times: deque[int], limit: int, window_ns: int, now_ns: int) -> int:
     at = now_ns
     if len(times) >= limit:
-        at = max(now_ns, times.pop(0) + window_ns)
+        at = max(now_ns, times.popleft() + window_ns)
     times.append(at)
     return at
 
@@ -96,19 +96,17 @@ class ConnectionBudget:
         self, per_minute: int = CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE, *, share: float = 1.0
     ) -> None:
         self.limit = max(1, int(per_minute * share)) if per_minute else 0
-        self._times: deque[int] = deque(maxlen=self.limit or None)
+        self._times: deque[int] = deque()
 
     def acquire(self) -> float:
         """Wait for room for one more connection; the seconds that it took."""
         if not self.limit:
             return 0.0
         now = monotonic_ns()
-        full = len(self._times) == self.limit
-        at = max(now, self._times[0] + MINUTE_NS) if full else now
-        self._times.append(at)
-        if at > now:
-            gevent.sleep((at - now) / 1e9)
-        return (at - now) / 1e9
+        wait_s = (_book(self._times, self.limit, MINUTE_NS, now) - now) / 1e9
+        if wait_s:
+            gevent.sleep(wait_s)
+        return wait_s
 
 
 REPLY_WITHIN_S = 30.0

@@ -328,7 +328,7 @@ def visit(terms: Terms, wanted: Visit) -> int:
             history=True,
             auto_join=wanted.auto_join or terms.auto_join,
             sign_in=wanted.sign_in,
-            observer=_observer(None if wanted.quiet else shown.frame, record),
+            observer=_observer(shown, record),
         )
         came = _story(wanted, settings, token, directory, shown)
         if record is not None:
@@ -351,16 +351,16 @@ def _recorded(wanted: Visit, token: str) -> Iterator[RecordFile | None]:
         record.close()
 
 
-def _observer(show: Observer | None, record: RecordFile | None) -> Observer | None:
-    """Who looks on: the screen, the file, both, or nobody."""
-    if show is None or record is None:
-        return show if record is None else record.frame
+def _observer(shown: Frames, record: RecordFile | None) -> Observer:
+    """Who looks on: the file and the screen, as far as they are wanted."""
 
-    def both(outgoing: bool, data: bytes, at_ns: int) -> None:
-        record.frame(outgoing, data, at_ns)
-        show(outgoing, data, at_ns)
+    def observe(outgoing: bool, data: bytes, at_ns: int) -> None:
+        if record is not None:
+            record.frame(outgoing, data, at_ns)
+        if not shown.quiet:
+            shown.frame(outgoing, data, at_ns)
 
-    return both
+    return observe
 
 
 def _story(

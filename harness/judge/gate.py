@@ -4,6 +4,7 @@ Figures are a mapping shaped like ``run.json``. Nothing is ever assumed: a figur
 empty or not a number gives NO_DATA, and what was not measured can fail but never pass.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -117,11 +118,8 @@ def interval_text(low: float | None, high: float | None, unit: Unit) -> str:
     """Where the true figure lies: ``up to 3%``, ``2.7s to 3.4s``; empty where nothing is known."""
     if high is None:
         return f"{amount_text(low, unit)} or more" if low else ""
-    return (
-        f"{amount_text(low, unit)} to {amount_text(high, unit)}"
-        if low
-        else (f"up to {amount_text(high, unit)}")
-    )
+    most = amount_text(high, unit)
+    return f"{amount_text(low, unit)} to {most}" if low else f"up to {most}"
 
 
 def chance_text(more_samples: int | None) -> str:
@@ -231,7 +229,9 @@ def judge_one(
         verdict, note = _few(objective, measured.sample, verdict, note, low, high)
         sure = measured.sample.known
         if sure and verdict is Verdict.PASS and _within_chance(objective, low, high):
-            within_chance, more = True, _more(objective, measured.sample)
+            below = objective.op in (Op.LESS, Op.AT_MOST)
+            would = measured.sample.more_below if below else measured.sample.more_above
+            within_chance, more = True, would(objective.limit)
             if confident and not objective.by_default:
                 verdict, note = Verdict.NO_DATA, chance_text(more)
     margin = None if measured.lower_bound or measured.doubt else _margin(objective, measured.figure)
@@ -282,27 +282,16 @@ def _few(
         return verdict, too_few
     upper = objective.op in (Op.LESS, Op.AT_MOST, Op.EQUAL)
     bound = low if upper else high
-    if (
-        verdict is Verdict.FAIL
-        and bound is not None
-        and not objective.op.holds(bound, objective.limit)
-    ):
-        return verdict, note
-    return Verdict.NO_DATA, too_few
+    missed = bound is not None and not objective.op.holds(bound, objective.limit)
+    return (verdict, note) if missed and verdict is Verdict.FAIL else (Verdict.NO_DATA, too_few)
 
 
 def _within_chance(objective: Objective, low: float | None, high: float | None) -> bool:
     """Whether the true figure may well miss an objective that the measured one meets."""
     if objective.op is Op.EQUAL:
         return False  # of what was seen, and of nothing more
-    if objective.op in (Op.LESS, Op.AT_MOST):
-        return high is None or not objective.op.holds(high, objective.limit)
-    return low is None or not objective.op.holds(low, objective.limit)
-
-
-def _more(objective: Objective, sample: Sample) -> int | None:
-    upper = objective.op in (Op.LESS, Op.AT_MOST)
-    return (sample.more_below if upper else sample.more_above)(objective.limit)
+    bound = high if objective.op in (Op.LESS, Op.AT_MOST) else low
+    return bound is None or not objective.op.holds(bound, objective.limit)
 
 
 def _can_grow(objective: Objective, figure: float) -> bool:
@@ -322,10 +311,10 @@ def _margin(objective: Objective, figure: float) -> float:
 def _operation(objective: Objective, figures: Figures, percentile: Percentile) -> _Measured:
     name = objective.subject
     entry = _section(_section(figures, "operations"), name)
-    outcomes = {key: _number(value) for key, value in _section(entry, "outcomes").items()}
+    outcomes = _outcomes(entry)
     if None in outcomes.values():
         return _Measured(None, f"the outcomes of {name} are not all numbers")
-    ended = sum(number or 0.0 for number in outcomes.values())
+    ended = _sum(outcomes)
     timed = _number(entry.get("count")) or 0.0
     attempts = max(timed, ended)
     if attempts <= 0:
@@ -348,10 +337,18 @@ def _operation(objective: Objective, figures: Figures, percentile: Percentile) -
     return _Measured(amount / ended, doubt=doubt, sample=_of_share(amount, ended))
 
 
+def _outcomes(entry: Figures) -> dict[str, float | None]:
+    return {name: _number(value) for name, value in _section(entry, "outcomes").items()}
+
+
+def _sum(outcomes: Mapping[str, float | None]) -> float:
+    return sum(number or 0.0 for number in outcomes.values())
+
+
 def _failed(entry: Figures, outcomes: Mapping[str, float | None]) -> float:
     """How much did not end well: what the end of the run cut short too early to tell aside."""
-    ended = sum(number or 0.0 for number in outcomes.values())
-    return ended - (outcomes.get("ok") or 0.0) - (_number(entry.get("cut_early")) or 0.0)
+    well, early = outcomes.get("ok") or 0.0, _number(entry.get("cut_early")) or 0.0
+    return _sum(outcomes) - well - early
 
 
 def _doubt(name: str, entry: Figures, figures: Figures, attempts: float) -> str:
@@ -389,7 +386,7 @@ def _time(
         value = _number(value_ms)
     if value is None:
         return _Measured(None, nothing, doubt=doubt)
-    outcomes = {key: _number(number) for key, number in _section(entry, "outcomes").items()}
+    outcomes = _outcomes(entry)
     if lower_bound and not (unsure and doubt):
         return _Measured(value, _never(entry, outcomes, kind), lower_bound=True)
     if unsure and not doubt:
@@ -403,7 +400,7 @@ def _time(
 
 def _never(entry: Figures, outcomes: Mapping[str, float | None], kind: Kind) -> str:
     """How much never came, and what became of it."""
-    ended = sum(number or 0.0 for number in outcomes.values())
+    ended = _sum(outcomes)
     failed = {name: number for name, number in outcomes.items() if name != "ok" and number}
     dropped = _number(entry.get("never_started")) or 0.0
     if dropped and kind is Kind.CORRECTED:
@@ -492,14 +489,12 @@ def _of_times(objective: Objective, whole: float, percentile: Percentile) -> Sam
 
     def slower(limit: float) -> int:
         """How many are not within the limit."""
-        low, high = 0, size
-        while low < high:
-            middle = (low + high + 1) // 2
-            value = at(middle)
-            low, high = (
-                (middle, high) if value is not None and value <= limit else (low, middle - 1)
-            )
-        return size - low
+
+        def is_slower(rank: int) -> bool:
+            value = at(rank)
+            return value is None or value > limit
+
+        return size - bisect_left(range(1, size + 1), True, key=is_slower)
 
     share = 1 - percent / 100
     ranks = rank_bounds(percent, size)

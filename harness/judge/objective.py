@@ -41,8 +41,10 @@ Statistics, 2003, section 7.1). All of this takes samples for independent; where
 follow each other the true bounds are wider.
 """
 
+import operator
 import re
 import tomllib
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -79,17 +81,16 @@ class Op(StrEnum):
 
     def holds(self, figure: float, limit: float) -> bool:
         """Does ``figure OP limit`` hold?"""
-        match self:
-            case Op.LESS:
-                return figure < limit
-            case Op.AT_MOST:
-                return figure <= limit
-            case Op.EQUAL:
-                return figure == limit
-            case Op.AT_LEAST:
-                return figure >= limit
-            case Op.MORE:
-                return figure > limit
+        return _HOLDS[self](figure, limit)
+
+
+_HOLDS: Mapping[Op, Callable[[float, float], bool]] = {
+    Op.LESS: operator.lt,
+    Op.AT_MOST: operator.le,
+    Op.EQUAL: operator.eq,
+    Op.AT_LEAST: operator.ge,
+    Op.MORE: operator.gt,
+}
 
 
 class Kind(StrEnum):
@@ -238,35 +239,25 @@ def _left(words: list[str], known: Known, where: str) -> tuple[str, Kind | None,
         if len(rest) != 1 or rest[0] not in known.groups[subject]:
             raise ConfigError(f"{where}: {subject} needs a figure: one of {words_of}")
         return subject, None, rest[0]
-    if not rest and subject not in known.operations and subject != GENERATOR_LAG:
-        counter = SAME_COUNTER.get(subject, subject)
-        if counter not in known.counters and subject not in known.counters:
-            raise ConfigError(f"{where}: {_unknown(subject, known)}")
-        return (counter if counter in known.counters else subject), None, "value"
     if subject not in known.operations and subject != GENERATOR_LAG:
-        if SAME_COUNTER.get(subject, subject) in known.counters:
+        counter = SAME_COUNTER.get(subject, subject)
+        if counter not in known.counters:
+            raise ConfigError(f"{where}: {_unknown(subject, known)}")
+        if rest:
             raise ConfigError(f"{where}: {subject} is a plain number, it has no {' '.join(rest)}")
-        raise ConfigError(f"{where}: {_unknown(subject, known)}")
-    figures = _figures(subject, known)
+        return counter, None, "value"
+    there = LAG_FIGURES if subject == GENERATOR_LAG else known.figures_of(subject)
+    any_percentile = subject != GENERATOR_LAG
+    figures = f"{'p50, p95, p99.9 (any percentile), ' * any_percentile}{', '.join(there)}"
     if not rest:
         raise ConfigError(f"{where}: {subject} needs a figure: {figures}")
     if len(rest) == 2 and rest[0] not in list(Kind):
         raise ConfigError(f"{where}: {rest[0]!r}: expected 'service' or 'corrected'")
     kind = Kind(rest[0]) if len(rest) == 2 else None
     figure = rest[-1]
-    if subject == GENERATOR_LAG:
-        there = figure in LAG_FIGURES
-    else:
-        there = figure in known.figures_of(subject) or _PERCENTILE.fullmatch(figure) is not None
-    if not there:
+    if figure not in there and not (any_percentile and _PERCENTILE.fullmatch(figure)):
         raise ConfigError(f"{where}: {subject} has no {figure!r}; there are {figures}")
     return subject, kind, figure
-
-
-def _figures(subject: str, known: Known) -> str:
-    if subject == GENERATOR_LAG:
-        return ", ".join(LAG_FIGURES)
-    return f"p50, p95, p99.9 (any percentile), {', '.join(known.figures_of(subject))}"
 
 
 def _unknown(name: str, known: Known) -> str:
@@ -339,8 +330,9 @@ def parse_objectives(text: str, known: Known, *, name: str) -> tuple[Objective, 
         raise ConfigError(f"{place}: not TOML: {_AT_LINE.sub('', message)}") from None
     for key in data:
         if key not in TOP_KEYS:
-            place = f"{name}, line {_line_of_key(text, key)}"
-            raise ConfigError(f"{place}: unknown key '{key}'; there are: {', '.join(TOP_KEYS)}")
+            line = _line_of_key(text, key)
+            there = ", ".join(TOP_KEYS)
+            raise ConfigError(f"{name}, line {line}: unknown key '{key}'; there are: {there}")
     objectives = [*_short(data, text, known, name), *_tables(data, text, known, name)]
     if not objectives:
         raise ConfigError(f'{name}: no objective in it; write objectives = ["reply p95 < 5s"]')
@@ -356,17 +348,17 @@ def parse_objectives(text: str, known: Known, *, name: str) -> tuple[Objective, 
 
 def _short(data: Mapping[str, Any], text: str, known: Known, name: str) -> list[Objective]:
     items = data.get("objectives", [])
+    line = _line_of_key(text, "objectives")
     if not isinstance(items, list):
-        place = f"{name}, line {_line_of_key(text, 'objectives')}"
-        raise ConfigError(f"{place}: objectives: expected a list of texts")
+        raise ConfigError(f"{name}, line {line}: objectives: expected a list of texts")
     objectives = []
-    at = _line_of_key(text, "objectives") - 1
     for number, item in enumerate(items, start=1):
+        if isinstance(item, str):
+            later = enumerate(text.splitlines()[line - 1 :], start=line)
+            line = next((at for at, written in later if item in written), line)
+        place = f"{name}, line {line}, objectives, item {number}"
         if not isinstance(item, str):
-            place = f"{name}, line {at + 1}, objectives, item {number}"
             raise ConfigError(f"{place}: expected a text, got {item!r}")
-        at = _find(text, item, after=at)
-        place = f"{name}, line {at + 1}, objectives, item {number}"
         objectives.append(parse_objective(item, known, place=place))
     return objectives
 
@@ -415,14 +407,6 @@ def _line_of_key(text: str, key: str, *, after: int = 0) -> int:
         if pattern.match(line):
             return number
     return after + 1
-
-
-def _find(text: str, item: str, *, after: int) -> int:
-    """The line (from 0) at or after ``after`` that holds a text; ``after`` when none does."""
-    for number, line in enumerate(text.splitlines()[after:], start=after):
-        if item in line:
-            return number
-    return after
 
 
 CONFIDENCE = 0.95
@@ -497,13 +481,7 @@ def _more(hits: int, whole: int, sure: Callable[[int, int], bool], possible: boo
 
 def _first(holds: Callable[[int], bool], low: int, high: int) -> int:
     """The first number from ``low`` on for which it holds (and does from there on), or ``high``."""
-    while low < high:
-        middle = (low + high) // 2
-        if holds(middle):
-            high = middle
-        else:
-            low = middle + 1
-    return low
+    return low + bisect_left(range(low, high), True, key=holds)
 
 
 def _root(falling: Callable[[float], float]) -> float:

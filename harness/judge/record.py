@@ -35,6 +35,7 @@ from harness.judge.validity import (
 from harness.ledger.reader import IN_USE, Account, read_account
 from harness.measure.histogram import Histogram
 from harness.measure.model import (
+    CLASSES,
     OPERATIONS,
     Outcome,
     Section,
@@ -242,18 +243,8 @@ def write_record(directory: Path, record: dict[str, Any]) -> Path:
 
 def sessions_block(account: Account) -> dict[str, Any]:
     """The account: ``intended`` is the sum of the six classes that follow ``opened``."""
-    return {
-        "intended": account.intended,
-        "opened": account.opened,
-        "cleared": account.cleared,
-        "ended_by_service": account.ended_by_service,
-        "never_configured": account.never_configured,
-        "settled": account.settled,
-        "disconnected": account.disconnected,
-        "leftover": account.leftover,
-        "leftover_reasons": dict(account.reasons),
-        "balanced": account.balanced,
-    }
+    numbers = {name: getattr(account, name) for name in ("intended", "opened", *CLASSES)}
+    return {**numbers, "leftover_reasons": dict(account.reasons), "balanced": account.balanced}
 
 
 def _funnel(account: Account, measured: Measurements) -> dict[str, int]:

@@ -389,7 +389,6 @@ class Leftover:
     reason: str
     worker: str
     intended_ns: int
-    changed_ns: int
     message_id: str
     file: Path
     row: int
@@ -517,14 +516,13 @@ def read_leftovers(run_dir: Path) -> Iterator[Leftover]:
     """All sessions of a run without proof of their end."""
     for path in RunDirectory(run_dir).ledgers():
         contents = read_contents(path)
-        for row, token, stage, reason, intended_ns, changed_ns, message_id in contents.open:
+        for row, token, stage, reason, intended_ns, _, message_id in contents.open:
             yield Leftover(
                 token=token,
                 state=stage,
                 reason=_reason(stage, reason, contents.process),
                 worker=contents.process.worker,
                 intended_ns=intended_ns,
-                changed_ns=changed_ns,
                 message_id=message_id,
                 file=path,
                 row=row,

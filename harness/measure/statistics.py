@@ -22,6 +22,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil, exp, log, sqrt
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,14 +48,6 @@ class Estimate:
     def enough(self) -> bool:
         """Are there enough values for an interval on both sides?"""
         return self.low is not None and self.high is not None
-
-    @property
-    def note(self) -> str:
-        """Empty, or what is missing."""
-        if self.enough:
-            return ""
-        needed = values_needed(self.percent, self.confidence)
-        return f"{self.count} values; an interval for p{self.percent:g} needs {needed}"
 
 
 class Counts:
@@ -89,7 +82,7 @@ class Counts:
     def estimate(self, percent: float, *, confidence: float = 0.95) -> Estimate:
         """The percentile with an interval that encloses the true one with ``confidence``."""
         share, count = _share(percent), self.count
-        tail = (1.0 - _confidence(confidence)) / 2.0
+        tail = _tail(confidence)
         low = high = None
         if count:
             # P(fewer than `lower` values lie below the true percentile) <= tail, and likewise above
@@ -107,13 +100,6 @@ class Counts:
         )
 
 
-def values_needed(percent: float, confidence: float = 0.95) -> int:
-    """How many independent values bound the percentile on both sides."""
-    share = _share(percent)
-    tail = (1.0 - _confidence(confidence)) / 2.0
-    return ceil(log(tail) / log(max(share, 1.0 - share)))
-
-
 def _binomial_quantile(tail: float, count: int, share: float) -> int:
     """The fewest hits of ``count`` tries that are not exceeded with a chance of ``tail``."""
     found = max(0, ceil(bdtrik(tail, count, share)))
@@ -126,10 +112,11 @@ def _share(percent: float) -> float:
     return percent / 100.0
 
 
-def _confidence(confidence: float) -> float:
+def _tail(confidence: float) -> float:
+    """What an interval leaves out on each side."""
     if not 0.5 <= confidence < 1:
         raise ConfigError(f"confidence: expected 0.5 up to below 1, got {confidence!r}")
-    return confidence
+    return (1 - confidence) / 2
 
 
 BLOCKS = 30
@@ -166,19 +153,15 @@ def estimate_share(blocks: Sequence[tuple[int, int]], *, confidence: float = 0.9
     """``blocks`` are (bad, all) of stretches of time, in order. Raises ConfigError for nonsense."""
     if any(not 0 <= bad <= whole for bad, whole in blocks):
         raise ConfigError("share: expected counts of bad outcomes among all")
-    if not 0.5 <= confidence < 1:
-        raise ConfigError(f"confidence: expected 0.5 up to below 1, got {confidence!r}")
+    tail = _tail(confidence)
     rows = np.array([block for block in blocks if block[1]], dtype=float)
     if not len(rows):
         return Share(count=0, figure=None, low=None, high=None, confidence=confidence)
     bad, whole = map(float, rows.sum(axis=0))
     figure = float(bad / whole)
-    tail = (1 - confidence) / 2
     low = float(betaincinv(bad, whole - bad + 1, tail)) if bad else 0.0
     high = float(betaincinv(bad + 1, whole - bad, 1 - tail)) if bad < whole else 1.0
-    if len(rows) > BLOCKS:
-        edges = np.linspace(0, len(rows), BLOCKS + 1).astype(int)[:-1]
-        rows = np.add.reduceat(rows, edges, axis=0)
+    rows = _in_blocks(rows)
     many = len(rows)
     reach = 0.0
     if many >= FEWEST_BLOCKS:
@@ -194,6 +177,14 @@ def estimate_share(blocks: Sequence[tuple[int, int]], *, confidence: float = 0.9
         confidence=confidence,
         spells_reach=reach,
     )
+
+
+def _in_blocks(rows: NDArray[Any]) -> NDArray[Any]:
+    """Rows of counts, neighbours added where there are more than :data:`BLOCKS`."""
+    if len(rows) <= BLOCKS:
+        return rows
+    edges = np.linspace(0, len(rows), BLOCKS + 1).astype(int)[:-1]
+    return np.asarray(np.add.reduceat(rows, edges, axis=0))
 
 
 Buckets = Iterable[tuple[float, int]]
@@ -219,10 +210,7 @@ class Blocks:
             for value, count in side.items():
                 row[place[value]] = count
         rows = np.compress(rows.sum(axis=1) > 0, rows, axis=0)
-        if len(rows) > BLOCKS:
-            edges = np.linspace(0, len(rows), BLOCKS + 1).astype(int)[:-1]
-            rows = np.add.reduceat(rows, edges, axis=0)
-        self._ends: NDArray[np.int64] = np.cumsum(rows, axis=1)
+        self._ends: NDArray[np.int64] = np.cumsum(_in_blocks(rows), axis=1)
         self._values = np.array(values, dtype=float)
 
     @property
@@ -237,9 +225,7 @@ class Blocks:
 
     def missing(self, percent: float) -> str:
         """Empty, or what is missing for an interval of this percentile."""
-        share = percent / 100
-        if not 0 < share < 1:
-            raise ConfigError(f"percentile: expected a number between 0 and 100, got {percent!r}")
+        share = _share(percent)
         needed = ceil(round(TAIL_VALUES / min(share, 1 - share), 6))
         if self.count < needed:
             return f"has {self.count} values; p{percent:g} needs {needed}"

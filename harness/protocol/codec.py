@@ -51,7 +51,7 @@ class SessionResponse:
     """The answer to configureSession (and, with ``connected`` false, to closeSession).
 
     ``new_session``: the token had no session before, or it had been cleared or had expired.
-    ``duration_s`` and ``expires_at_s`` (seconds since the epoch) may be unknown.
+    ``duration_s`` may be unknown.
     """
 
     connected: bool
@@ -59,7 +59,6 @@ class SessionResponse:
     read_only: bool
     max_custom_data_bytes: int | None = None
     duration_s: int | None = None
-    expires_at_s: int | None = None
     tracing_id: str | None = None
 
 
@@ -283,17 +282,13 @@ def _other(envelope: dict[str, Any], body: Any) -> Event:
         code = 200
     if name == MessageClass.TOO_MANY_REQUESTS:
         return _too_many(code, body, tracing_id, envelope.get("message"))
+    text = _text_of(body) or _text_of(envelope)
     if not 200 <= code < 300 and name not in _ABOUT_FILES:
-        text, of_session = (
-            _text_of(body) or _text_of(envelope),
-            name == MessageClass.SESSION_RESPONSE,
-        )
+        of_session = name == MessageClass.SESSION_RESPONSE
         return Failure(code, text, tracing_id, of_session=of_session)
-    if name == _ERROR_MESSAGE:
-        inner = body.get("errorCode") if type(body) is dict else None
-        text = _text_of(body) or _text_of(envelope)
-        return Failure(inner if type(inner) is int else 0, text, tracing_id)
     fields = body if type(body) is dict else {}
+    if name == _ERROR_MESSAGE:
+        return Failure(_optional_int(fields.get("errorCode")) or 0, text, tracing_id)
     if name == MessageClass.SESSION_RESPONSE:
         return _session_response(fields, tracing_id)
     if name == MessageClass.SESSION_CLEARED_EVENT:
@@ -310,7 +305,7 @@ def _other(envelope: dict[str, Any], body: Any) -> Event:
         return Other(str(name), {"text": _text_of(body)}, tracing_id)
     if name in _KNOWN:
         return Other(str(name), fields, tracing_id)
-    return Unknown(name, _text_of(body) or _text_of(envelope))
+    return Unknown(name, text)
 
 
 _KNOWN = frozenset(MessageClass)
@@ -330,7 +325,6 @@ def _session_response(fields: dict[str, Any], tracing_id: str | None) -> Session
         read_only=fields.get("readOnly") is True,
         max_custom_data_bytes=_optional_int(fields.get("maxCustomDataBytes")),
         duration_s=_optional_int(fields.get("durationSeconds")),
-        expires_at_s=_optional_int(fields.get("expirationDate")),
         tracing_id=tracing_id,
     )
 

@@ -25,10 +25,7 @@ class Action(StrEnum):
     ECHO = "echo"
     GET_JWT = "getJwt"
     ON_ATTACHMENT = "onAttachment"
-    GET_ATTACHMENT = "getAttachment"
-    DELETE_ATTACHMENT = "deleteAttachment"
     CLOSE_SESSION = "closeSession"
-    GET_CONFIGURATION = "getConfiguration"
 
 
 class MessageClass(StrEnum):

@@ -24,6 +24,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -529,86 +530,67 @@ def audit_block(
 def show_audit(
     directory: Path, found: Audit, counts: dict[str, int], deadline_s: float, console: Console
 ) -> None:
-    name = directory.name
+    say = partial(console.print, highlight=False, soft_wrap=True)
+    name, within, beside = directory.name, duration_text(deadline_s), " " * 8
     for title, findings in (
         ("confirmed leftovers: open at the service, no proof in the ledger", found.leftovers),
         ("cleared by proof, yet open at the service", found.cleared_yet_open),
         ("open, of this run, and not in the ledger", found.not_in_ledger),
         ("of which the service does not tell how they stand: perhaps open", found.unknown),
     ):
-        style = "red" if findings else ""
-        console.print(f"{len(findings):>6,}  {title}", style=style, highlight=False)
+        say(f"{len(findings):>6,}  {title}", style="red" if findings else "")
         for one in findings[:SHOWN]:
             agent = ", with an agent" if one.agent else ""
-            named = one.conversation_id or "-"
             why = f": {one.why}" if one.why else ""
-            text = f"          {named}  {one.token} {one.stage}{agent}{why}"
-            console.print(text, highlight=False, soft_wrap=True)
-    console.print(f"{found.others:>6,}  open conversations of others", highlight=False)
+            say(f"{beside}  {one.conversation_id or '-'}  {one.token} {one.stage}{agent}{why}")
+    say(f"{found.others:>6,}  open conversations of others")
     if found.wrap_up:
-        text = "left by their guest, in an agent's wrap-up: no leftovers"
-        console.print(f"{found.wrap_up:>6,}  {text}", highlight=False)
+        say(f"{found.wrap_up:>6,}  left by their guest, in an agent's wrap-up: no leftovers")
     if counts:
         shown = ", ".join(f"{metric} {count:,}" for metric, count in counts.items())
-        console.print(f"        counted now, of all guests: {shown}", highlight=False)
-    _show_ends(found.ends, console)
-    _show_cleared(found, console)
-    for what, why in found.refused.items():
-        console.print(f"        not told: {what}: {why}", style="yellow", soft_wrap=True)
-    for why in found.damaged:
-        told = f"it may hide sessions: {why}; try them with {sweep_command(directory)} --derive"
-        console.print(f"        {told}", style="yellow", soft_wrap=True)
-    if found.left_out:
-        console.print(
-            f"        the service lists {found.left_out:,} more open conversations and gives no "
-            "more than 100,000: they may be of this run",
-            style="yellow",
-            soft_wrap=True,
+        say(f"{beside}counted now, of all guests: {shown}")
+    if found.ends.cleared:
+        say(f"{beside}conversations were over after the proof of Clear: {_ends_text(found.ends)}")
+    if found.cleared_by_all is not None:
+        few = found.cleared_by_all < found.cleared_in_ledger
+        so_far = ": fewer than the ledger has proof of, so far" if few else ""
+        say(
+            f"{beside}cleared by their guests: {found.cleared_in_ledger:,} in the ledger; "
+            f"analytics shows {found.cleared:,} of these, and {found.cleared_by_all:,} of "
+            f"everybody in these days{so_far}",
+            style="yellow" if few else "",
         )
+    doubts = [f"not told: {what}: {why}" for what, why in found.refused.items()]
+    doubts += [
+        f"it may hide sessions: {why}; try them with {sweep_command(directory)} --derive"
+        for why in found.damaged
+    ]
+    if found.left_out:
+        doubts.append(
+            f"the service lists {found.left_out:,} more open conversations and gives no "
+            "more than 100,000: they may be of this run"
+        )
+    for doubt in doubts:
+        say(f"{beside}{doubt}", style="yellow")
     if not found.all_visible:
-        console.print(
-            f"{name}: within {duration_text(deadline_s)} the service showed {found.visible:,} of "
-            f"the {found.spoke:,} conversations that the ledger knows: ask again later, or with a "
+        say(
+            f"{name}: within {within} the service showed {found.visible:,} of the "
+            f"{found.spoke:,} conversations that the ledger knows: ask again later, or with a "
             "client that may see all divisions",
             style="yellow",
         )
     if found.clean:
-        console.print(f"{name}: the service has nothing of this run open", style="bold green")
+        say(f"{name}: the service has nothing of this run open", style="bold green")
     elif not found.found_open:
-        told = f"{name}: it can't be told that nothing of this run is open"
-        console.print(told, style="bold yellow")
+        say(f"{name}: it can't be told that nothing of this run is open", style="bold yellow")
     else:
-        told = f"end them with: {sweep_command(directory)} --platform"
-        console.print(told, style="bold", soft_wrap=True)
+        say(f"end them with: {sweep_command(directory)} --platform", style="bold")
 
 
-def _show_cleared(found: Audit, console: Console) -> None:
-    """The service's own count of what was cleared, beside the ledger's."""
-    if found.cleared_by_all is None:
-        return
-    few = found.cleared_by_all < found.cleared_in_ledger
-    console.print(
-        f"        cleared by their guests: {found.cleared_in_ledger:,} in the ledger; analytics "
-        f"shows {found.cleared:,} of these, and {found.cleared_by_all:,} of everybody in these days"
-        + (": fewer than the ledger has proof of, so far" if few else ""),
-        style="yellow" if few else "",
-        highlight=False,
-        soft_wrap=True,
-    )
-
-
-def _show_ends(ends: EndLags, console: Console) -> None:
-    if not ends.cleared:
-        return
+def _ends_text(ends: EndLags) -> str:
     times = Histogram()
     for _, lag_ns in ends.samples:
         times.record_ns(lag_ns)
-    known = f"{len(ends.samples):,} of {ends.cleared:,}"
     shown = [f"{name} {ms_text(times.percentile_ms(at))}" for name, at in SHOWN_TIMES.items()]
     early = f"; {ends.before_proof:,} before it (two clocks)" if ends.before_proof else ""
-    console.print(
-        f"        conversations were over after the proof of Clear: {', '.join(shown)} "
-        f"({known} known{early})",
-        highlight=False,
-        soft_wrap=True,
-    )
+    return f"{', '.join(shown)} ({len(ends.samples):,} of {ends.cleared:,} known{early})"

@@ -66,19 +66,36 @@ def sweep_derived(
     known = {row[1] for path in RunDirectory(run_dir).ledgers() for row in read_rows(path)}
     result = Derived()
     deadline = monotonic_ns() + int(deadline_s * 1e9)
+    recorder = Recorder()
+    unknown_in_a_row = 0
+
+    def attempt(token: str) -> None:
+        nonlocal unknown_in_a_row
+        in_time = takewhile(lambda _: monotonic_ns() < deadline, sign_ins)
+        ending = end_session(Connection(settings, token, recorder), sign_ins=in_time)
+        result.tried += 1
+        if ending is Ending.GONE:
+            unknown_in_a_row += 1
+        else:
+            unknown_in_a_row = 0
+            result.alive += ending.proof
+            result.unproved += not ending.proof
+            result.found.append((token, ending))
+        on_try(result)
+
     try:
         for name, secret, number in _may_hide(run_dir):
+            pool, unknown_in_a_row, least_tries = Pool(AT_ONCE), 0, _not_in_rows(run_dir, name)
             tokens = (derive(secret, number, sequence) for sequence in count(1))
-            _try_worker(
-                (token for token in tokens if token not in known),
-                least_tries=_not_in_rows(run_dir, name),
-                settings=settings,
-                per_second=per_second,
-                deadline=deadline,
-                result=result,
-                sign_ins=sign_ins,
-                on_try=on_try,
-            )
+            for tries, token in enumerate(token for token in tokens if token not in known):
+                if monotonic_ns() > deadline:
+                    result.stopped = True
+                    break
+                if unknown_in_a_row >= GAP and tries >= least_tries:
+                    break
+                pool.spawn(attempt, token)
+                gevent.sleep(1 / per_second)
+            pool.join(raise_error=True)
     finally:  # also of one that is interrupted: what it has met is open, or it has opened it
         if result.found:
             _note(run_dir, result)
@@ -126,46 +143,6 @@ def _secret_of(copy: Path) -> tuple[bytes, int] | None:
         return bytes.fromhex(meta[SECRET]), int(meta["number"])
     except (LedgerError, KeyError, ValueError):
         return None
-
-
-def _try_worker(
-    tokens: Iterator[str],
-    *,
-    least_tries: int,
-    settings: GuestSettings,
-    per_second: float,
-    deadline: int,
-    result: Derived,
-    sign_ins: tuple[str, ...],
-    on_try: Callable[[Derived], None],
-) -> None:
-    """One after the other at the given rate, until a gap of unknown ones."""
-    recorder, pool = Recorder(), Pool(AT_ONCE)
-    unknown_in_a_row = 0
-
-    def attempt(token: str) -> None:
-        nonlocal unknown_in_a_row
-        in_time = takewhile(lambda _: monotonic_ns() < deadline, sign_ins)
-        ending = end_session(Connection(settings, token, recorder), sign_ins=in_time)
-        result.tried += 1
-        if ending is Ending.GONE:
-            unknown_in_a_row += 1
-        else:
-            unknown_in_a_row = 0
-            result.alive += ending.proof
-            result.unproved += not ending.proof
-            result.found.append((token, ending))
-        on_try(result)
-
-    for tries, token in enumerate(tokens):
-        if monotonic_ns() > deadline:
-            result.stopped = True
-            break
-        if unknown_in_a_row >= GAP and tries >= least_tries:
-            break
-        pool.spawn(attempt, token)
-        gevent.sleep(1 / per_second)
-    pool.join(raise_error=True)
 
 
 def _not_in_rows(run_dir: Path, worker: str) -> int:

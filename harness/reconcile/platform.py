@@ -177,21 +177,14 @@ def note_counts(
     platform = start.get("platform") or {}
     if not (platform.get("queues") or platform.get("flows")):
         return
-    credentials = _credentials(platform, environment)
-    if credentials is None:
-        return
+    names = (platform.get("client_id_env"), platform.get("client_secret_env"))
+    try:
+        credentials = Credentials.from_environment(environment, names=names)
+    except ConfigError:
+        return  # nobody has given any: then no counts were asked for
     counted = {"when": utc_iso(), **_count(platform, credentials, target)}
     with suppress(OSError):  # a disk that is full has worse to tell
         write_start(directory, baseline={**start.get("baseline", {}), moment: counted})
-
-
-def _credentials(platform: Mapping[str, Any], environment: Mapping[str, str]) -> Credentials | None:
-    """None where nobody has given any: then no counts were asked for."""
-    names = (platform.get("client_id_env"), platform.get("client_secret_env"))
-    try:
-        return Credentials.from_environment(environment, names=names)
-    except ConfigError:
-        return None
 
 
 def _count(platform: Mapping[str, Any], credentials: Credentials, target: Target) -> dict[str, Any]:

@@ -434,14 +434,12 @@ def _look_for_more(
 
     A dry run only looks.
     """
+    say = partial(console.print, soft_wrap=True)
+    name = directory.name
     for path in () if order.dry_run else RunDirectory(directory).ledgers():
-        kept = set_aside(path)
-        if kept is not None:
-            console.print(
-                f"{path.name} is damaged: what can be read is used; it is kept as {kept.name}",
-                style="yellow",
-                soft_wrap=True,
-            )
+        if (kept := set_aside(path)) is not None:
+            damaged = f"{path.name} is damaged: what can be read is used; it is kept as {kept.name}"
+            say(damaged, style="yellow")
     if order.derive and not order.dry_run:
         target = target_of(directory)
         result = sweep_derived(
@@ -451,31 +449,25 @@ def _look_for_more(
             deadline_s=order.deadline_s,
             sign_ins=sign_ins,
         )
-        console.print(
-            f"{directory.name}: {result.tried:,} derived tokens tried, {result.alive:,} were alive "
-            f"and are cleared, {result.unproved:,} could not be asked"
-            + (", stopped at the deadline" if result.stopped else ""),
-            soft_wrap=True,
+        say(
+            f"{name}: {result.tried:,} derived tokens tried, {result.alive:,} were alive and are "
+            f"cleared, {result.unproved:,} could not be asked"
+            f"{', stopped at the deadline' if result.stopped else ''}"
         )
         block = sweep_block(result.alive, result.unproved, by="harness sweep --derive")
         note_afterwards(directory, "sweep", block, console)
     account = read_account(directory)
     cut_off = sorted(set(account.cut_off) - order.swept_too)
     if cut_off:
-        console.print(
-            f"{directory.name}: {', '.join(cut_off)} did not end in order: what was opened in the "
+        say(
+            f"{name}: {', '.join(cut_off)} did not end in order: what was opened in the "
             "last second may not be known here. Sweep that machine's own copy of the run together "
             "with this one, or try the tokens with --derive",
             style="red",
-            soft_wrap=True,
         )
     if account.damaged:
-        console.print(
-            f"{directory.name}: a ledger file that is damaged or gone may hide sessions: try them "
-            "with --derive",
-            style="red",
-            soft_wrap=True,
-        )
+        hides = "a ledger file that is damaged or gone may hide sessions: try them with --derive"
+        say(f"{name}: {hides}", style="red")
     return int(bool(account.damaged or cut_off))
 
 

@@ -10,6 +10,7 @@ import platform
 import re
 import secrets
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -194,18 +195,8 @@ def write_atomically(path: Path, data: bytes | str) -> Path:
 
     Raises OSError; the old file is untouched then.
     """
-    beside = _beside(path)
-    try:
-        with beside.open("xb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
+    with _written(path, data.encode() if isinstance(data, str) else data, 0o666) as beside:
         beside.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
     return path
 
 
@@ -231,17 +222,26 @@ def write_once(path: Path, data: bytes) -> None:
 
     Raises OSError.
     """
+    with (
+        _written(path, data, 0o600) as beside,
+        contextlib.suppress(FileExistsError),
+    ):
+        os.link(beside, path)
+
+
+@contextlib.contextmanager
+def _written(path: Path, data: bytes, mode: int) -> Iterator[Path]:
+    """A file beside another one, on the disk, that is to become it; afterwards its name is gone."""
     beside = _beside(path)
-    handle = os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with os.fdopen(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(beside, path)
+        yield beside
     finally:
-        beside.unlink()
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 

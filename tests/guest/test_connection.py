@@ -37,7 +37,7 @@ def test_a_session_opened_and_cleared_is_proved() -> None:
         line.connect()
         assert line.configure().new_session
         assert line.clear(within_s=5) is Ending.CLEARED
-        line.await_retirement(within_s=5)
+        line.confirm(5)
         line.close()
     assert closes == [1000]
     outcomes = recorder.take().outcomes

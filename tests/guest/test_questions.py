@@ -289,6 +289,8 @@ def test_offers_of_quick_replies_cards_carousels_and_date_pickers() -> None:
         {"contentType": "Card", "card": card},
         {"contentType": "DatePicker", "datePicker": {"availableTimes": [{"dateTime": "T1"}]}},
         {"contentType": "Carousel", "carousel": {"cards": [{"actions": None}, 7]}},
+        {"card": {"actions": 7}, "datePicker": {"availableTimes": 7}, "listPicker": []},
+        {"listPicker": {"sections": [{"items": True}]}},
         "nonsense",
     ]
     assert offers(message(content=content)) == {

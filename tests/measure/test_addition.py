@@ -19,7 +19,7 @@ def test_each_sample_counts_in_its_second_and_in_the_whole(tmp_path: Path) -> No
     assert merged.workers == []  # no process of the run
     for tag in ("conversation_end.service", "conversation_end.corrected"):
         assert merged.histograms[tag].count == 3
-        assert merged.percentile_ms(tag, 100) == whole.max_ms
+        assert merged.histograms[tag].percentile_ms(100) == whole.max_ms
 
 
 def test_a_second_audit_replaces_the_first(tmp_path: Path) -> None:
