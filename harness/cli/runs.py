@@ -43,7 +43,7 @@ def _table(found: list[Listed]) -> Table:
     for one in found:
         left = "?" if one.leftovers is None else f"{one.leftovers:,}"
         style = "red" if one.leftovers else ""
-        verdict, age = one.verdict or one.state, duration_text(one.age_s)
+        verdict, age = one.verdict or one.state, duration_text(round(one.age_s))
         table.add_row(one.run_id, one.name, one.target, verdict, left, age, one.note, style=style)
     return table
 

@@ -207,6 +207,7 @@ class Listed:
 
     path: Path
     name: str
+    """its own, or that of its locustfile"""
     note: str
     target: str
     verdict: str
@@ -255,7 +256,7 @@ def _listed(path: Path, now_s: float) -> Listed:
     unsure = read_account(path).may_hide
     return Listed(
         path=path,
-        name=label.get("name", ""),
+        name=label.get("name") or Path(str(start.get("locustfile") or "")).stem,
         note=label.get("note", ""),
         target=str(start.get("target_name") or "") or _host(str(start.get("target", ""))),
         verdict=str(record.get("verdict") or ""),

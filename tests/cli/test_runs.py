@@ -24,7 +24,8 @@ def reports(tmp_path: Path) -> Path:
     folder = tmp_path / "reports"
     for number, name in enumerate(("old", "left", "new")):
         run = make_run(folder / name, length_s=40)
-        write_start(run, started=f"2026-0{number + 1}-01T00:00:00Z", target_name=f"t{number}")
+        started = f"2026-0{number + 1}-01T00:00:00Z"
+        write_start(run, started=started, target_name=f"t{number}", locustfile="flows/shop.py")
     write_json(RunDirectory(folder / "old").label, {"name": "menu", "note": "after the change"})
     return folder
 
@@ -38,7 +39,7 @@ def test_runs_are_listed_newest_first(reports: Path, capsys: pytest.CaptureFixtu
     found = listed(reports, capsys)
     assert list(found) == ["new", "left", "old"]
     assert (found["old"]["name"], found["old"]["note"]) == ("menu", "after the change")
-    assert found["left"]["target"] == "t1"
+    assert (found["left"]["name"], found["left"]["target"]) == ("shop", "t1")
     assert (
         found["new"]["verdict"] == json.loads((reports / "new" / "run.json").read_text())["verdict"]
     )
