@@ -270,7 +270,7 @@ def plan_launch(
         requests_per_min=requests,
         requests_share=requests / REQUESTS_PER_CONNECTION_PER_MINUTE,
         agents=agents,
-        test_guests=ceil(wanted.peak_per_s * wanted.test_s),
+        test_guests=_test_guests(wanted),
         nights=nights,
         machines=machines,
         machine_shares=shares,
@@ -291,6 +291,10 @@ def plan_launch(
         assumptions=(*_assumptions(wanted),),
         unknown=(*unlike, *_unknown(wanted)),
     )
+
+
+def _test_guests(wanted: Wanted) -> int:
+    return ceil(wanted.peak_per_s * wanted.test_s - 1e-6)
 
 
 def slots_for(at_once: float) -> int:
@@ -510,7 +514,7 @@ def _obstacles(
             f"the target's max_rate is {figure_text(wanted.most_per_min)}/min, the peak is "
             f"{figure_text(per_min)}/min: a test of the peak would be refused"
         )
-    guests = ceil(wanted.peak_per_s * wanted.test_s)
+    guests = _test_guests(wanted)
     if wanted.most_sessions is not None and guests > wanted.most_sessions:
         yield (
             f"the target's max_sessions is {wanted.most_sessions:,}, a test at the peak has "

@@ -30,6 +30,7 @@ def test_load_follows_from_littles_law_and_chance() -> None:
     assert poisson.cdf(plan.peak_minute, 80) >= 0.999 > poisson.cdf(plan.peak_minute - 1, 80)
     assert plan.messages_per_s == pytest.approx(16)
     assert plan.test_guests == 4800
+    assert plan_launch(replace(LAUNCH, chats_per_h=60_000, peak_factor=1)).test_guests == 60_000
     assert plan.obstacles == plan.warnings == ()
 
 
