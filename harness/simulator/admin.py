@@ -5,7 +5,6 @@ by a name that somebody has made to lead here, and what changes something withou
 header that no page may send.
 """
 
-from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -16,7 +15,7 @@ from aiohttp import web
 from harness.errors import ConfigError
 from harness.simulator import frames
 from harness.simulator.behaviour.conversing import Agents, disconnect
-from harness.simulator.rest import json_response
+from harness.simulator.rest import Answer, json_response
 from harness.simulator.settings import FaultPlan
 from harness.simulator.truth import SessionEnd
 
@@ -96,7 +95,6 @@ def start_anew(service: "Service") -> None:
 
 HEADER = "X-Simulator-Admin"
 """Not one of those that a page may send to another site without being allowed to (CORS)."""
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def from_loopback(request: web.Request) -> bool:

@@ -5,15 +5,14 @@ unknown, and clients treat them as opaque. The Platform API takes OAuth client c
 permissions, and has a rate limit.
 """
 
-import binascii
 import hmac
-from base64 import b64decode, urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from aiohttp import web
+from aiohttp import BasicAuth, web
 
 from harness.simulator.settings import over
 
@@ -108,13 +107,13 @@ KEEP_TOKENS = 10_000
 
 def _credentials(request: web.Request, form: dict[str, str]) -> tuple[str, str] | None:
     """From the Basic header, or from the form as some clients send them."""
-    scheme, _, value = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "basic":
+    given = request.headers.get("Authorization", "")
+    if given.lower().startswith("basic "):
         try:
-            name, colon, secret = b64decode(value, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError, ValueError):
+            login = BasicAuth.decode(given, "utf-8")
+        except ValueError:
             return None
-        return (name, secret) if colon else None
+        return login.login, login.password
     if "client_id" in form and "client_secret" in form:
         return form["client_id"], form["client_secret"]
     return None

@@ -11,7 +11,7 @@ Slots throughout: fifteen thousand idle sessions should cost little.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, ValuesView
+from collections.abc import Callable, ValuesView
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -135,20 +135,16 @@ class Questions:
             "unasked": self.unasked,
             "forgotten": self.forgotten,
             "held": len(held),
-            "refused": _count(row.refused is not None for row in held),
-            "answered": _count(bool(row.answers) for row in held),
-            "greeted": _count(bool(row.greetings) for row in held),
-            "unheard": _count(bool(row.unheard) for row in held),
+            "refused": sum(row.refused is not None for row in held),
+            "answered": sum(bool(row.answers) for row in held),
+            "greeted": sum(bool(row.greetings) for row in held),
+            "unheard": sum(bool(row.unheard) for row in held),
             "messages": sum(len(row.answers) for row in held),
         }
 
 
 def _ms(seconds: float) -> float:
     return round(seconds * 1000, 3)
-
-
-def _count(found: Iterable[bool]) -> int:
-    return sum(found)
 
 
 @dataclass(slots=True)

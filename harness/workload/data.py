@@ -86,15 +86,11 @@ class Table:
         """One row by its columns' names."""
         return MappingProxyType(dict(zip(self.columns, self.rows[index], strict=True)))
 
-    def shortest(self, column: str) -> int:
-        """UTF-8 bytes of the shortest value of a column."""
+    def sizes(self, column: str) -> tuple[int, int]:
+        """UTF-8 bytes of the shortest and of the longest value of a column."""
         at = self.columns.index(column)
-        return min(len(row[at].encode()) for row in self.rows)
-
-    def longest(self, column: str) -> int:
-        """UTF-8 bytes of the longest value of a column."""
-        at = self.columns.index(column)
-        return max(len(row[at].encode()) for row in self.rows)
+        sizes = [len(row[at].encode()) for row in self.rows]
+        return min(sizes), max(sizes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,9 +60,15 @@ class Schedule(ABC):
     def count(self) -> int:
         """How many guests arrive in all."""
 
-    @abstractmethod
     def due_ns(self, index: int) -> int:
         """Nanoseconds from the start to arrival ``index`` (from 0); IndexError past the end."""
+        if not 0 <= index < self.count:
+            raise IndexError(f"arrival {index}: there are {self.count}")
+        return self._due_ns(index)
+
+    @abstractmethod
+    def _due_ns(self, index: int) -> int:
+        """The same for an arrival that there is."""
 
     @abstractmethod
     def rate_at(self, at_s: float) -> float:
@@ -134,9 +140,7 @@ class Rates(Schedule):
     def count(self) -> int:
         return ceil(self.areas[-1])
 
-    def due_ns(self, index: int) -> int:
-        if not 0 <= index < self.count:
-            raise IndexError(f"arrival {index}: there are {self.count}")
+    def _due_ns(self, index: int) -> int:
         return self.time_at(Fraction(index))
 
     def time_at(self, area: Fraction) -> int:
@@ -185,9 +189,7 @@ class Poisson(Schedule):
     def count(self) -> int:
         return self.firsts[-1]
 
-    def due_ns(self, index: int) -> int:
-        if not 0 <= index < self.count:
-            raise IndexError(f"arrival {index}: there are {self.count}")
+    def _due_ns(self, index: int) -> int:
         block = bisect_right(self.firsts, index) - 1
         inside = self._block(block)[index - self.firsts[block]]
         return self.base.time_at(block * POISSON_BLOCK + Fraction(inside))
@@ -234,9 +236,7 @@ class Chain(Schedule):
     def count(self) -> int:
         return self.firsts[-1]
 
-    def due_ns(self, index: int) -> int:
-        if not 0 <= index < self.count:
-            raise IndexError(f"arrival {index}: there are {self.count}")
+    def _due_ns(self, index: int) -> int:
         at = bisect_right(self.firsts, index) - 1
         return self.starts_ns[at] + self.parts[at].due_ns(index - self.firsts[at])
 

@@ -344,7 +344,11 @@ def test_the_file_has_every_row_and_a_seed_repeats_what_is_due(simulate, tmp_pat
 
 def test_a_lifelike_bot_greets_and_answers_in_bubbles(service_with) -> None:
     bot = Bot(service_with())
-    assert (bot._messages, LIFELIKE.messages, LIFELIKE.greets) == ((1, 1), (1, 3), "either")
+    assert (bot._settings.messages, LIFELIKE.messages, LIFELIKE.greets) == (
+        (1, 1),
+        (1, 3),
+        "either",
+    )
 
 
 @pytest.mark.process

@@ -64,8 +64,8 @@ def test_workers_share_the_rows_as_one_would_use_them(many: int, workers: int, m
 def test_rows_keep_quotes_commas_and_line_breaks() -> None:
     table = parse_table('text\n"Hello, ""you""\nthere"\n', name="t")
     assert table.row(0)["text"] == 'Hello, "you"\nthere'
-    assert table.longest("text") == len('Hello, "you"\nthere')
-    assert parse_table("a\nü\nx\n", name="t").longest("a") == 2
+    assert table.sizes("text")[1] == len('Hello, "you"\nthere')
+    assert parse_table("a\nü\nx\n", name="t").sizes("a") == (1, 2)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ never adds up.
 """
 
 import heapq
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import InitVar, dataclass, field, replace
 from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -46,6 +47,7 @@ class Answer:
     greeting: bool = False
 
 
+@dataclass(slots=True)
 class WorkQueue:
     """``workers`` servers with one queue; 0 workers: as many as needed.
 
@@ -57,30 +59,21 @@ class WorkQueue:
     break; they take what comes from then on.
     """
 
-    __slots__ = (
-        "_busy_since", "_coherency", "_contention", "_free_at", "_more", "_more_after_s", "_sample",
-        "done", "workers",
-    )  # fmt: skip
+    workers: int
+    time: Distribution
+    seed: InitVar[str | None]
+    contention: float = 0.0
+    coherency: float = 0.0
+    more: int = 0
+    more_after_s: float = 0.0
+    done: int = 0
+    _busy_since: float | None = None
+    _free_at: list[float] = field(init=False)
+    _sample: Callable[[], float] = field(init=False)
 
-    def __init__(
-        self,
-        workers: int,
-        time: Distribution,
-        seed: str | None,
-        *,
-        contention: float = 0.0,
-        coherency: float = 0.0,
-        more: int = 0,
-        more_after_s: float = 0.0,
-    ) -> None:
-        self.workers = workers
-        self._contention = contention
-        self._coherency = coherency
-        self._free_at = [0.0] * workers
-        self._more, self._more_after_s = more, more_after_s
-        self._busy_since: float | None = None
-        self._sample = time.sampler(Random() if seed is None else Random(seed))
-        self.done = 0
+    def __post_init__(self, seed: str | None) -> None:
+        self._free_at = [0.0] * self.workers
+        self._sample = self.time.sampler(Random() if seed is None else Random(seed))
 
     def finish(self, arrival: float, *, burden: float = 1.0, work_s: float | None = None) -> float:
         """When work that arrives now will be done; times in seconds of any one clock.
@@ -93,12 +86,12 @@ class WorkQueue:
             work_s = self._sample()
         if not self.workers:
             return arrival + work_s * burden
-        if self._more:
+        if self.more:
             self._add_workers(arrival)
         start = max(heapq.heappop(self._free_at), arrival)
-        if self._contention or self._coherency:
+        if self.contention or self.coherency:
             others = sum(free_at > start for free_at in self._free_at)
-            burden *= 1 + others * (self._contention + self._coherency * (others + 1))
+            burden *= 1 + others * (self.contention + self.coherency * (others + 1))
         end = start + work_s * burden
         heapq.heappush(self._free_at, end)
         return end
@@ -108,11 +101,11 @@ class WorkQueue:
             self._busy_since = None
         elif self._busy_since is None:
             self._busy_since = now
-        elif now - self._busy_since >= self._more_after_s:
-            for _ in range(self._more):
+        elif now - self._busy_since >= self.more_after_s:
+            for _ in range(self.more):
                 heapq.heappush(self._free_at, now)
-            self.workers += self._more
-            self._more = 0
+            self.workers += self.more
+            self.more = 0
 
 
 class Bot:
@@ -121,8 +114,6 @@ class Bot:
     def __init__(self, service: "Service") -> None:
         settings = service.settings.bot
         seed = service.settings.seed
-        self.on = settings.on
-        self.hand_over_after = settings.hand_over_after
         self.queue = WorkQueue(
             settings.workers,
             settings.time,
@@ -134,28 +125,25 @@ class Bot:
         )
         self.silent_until = 0.0
         """The flow has fallen silent, until then (monotonic)."""
-        self._greets = settings.greets
-        self._messages = settings.messages
-        self._typing_s = settings.typing_s
+        self._settings = settings
         self._draws = Random() if seed is None else Random(f"{seed}:turns")
         self.dialogue = settings.dialogue.begin(self._draws)
         self._gap = settings.gap.sampler(self._draws)
         time = settings.greeting_time
         self._greeting_time = None if time is None else time.sampler(self._draws)
-        self._memory = settings.memory_sessions
-        self._slower_per_s = settings.slower_per_hour / 3600
         self._began = monotonic()
         self._service = service
 
     def greet(self, session: Session, conversation: Conversation) -> None:
         """The answer to a Join."""
-        if not self.on:
+        greets = self._settings.greets
+        if not self._settings.on:
             self._hand_over(session, conversation)
             return
         greeting = self.dialogue.greeting
-        if greeting is None or self._greets in ("off", "text"):
+        if greeting is None or greets in ("off", "text"):
             return
-        if self._greets == "either" and conversation.greeted:
+        if greets == "either" and conversation.greeted:
             return
         conversation.greeted = True
         now = monotonic()
@@ -179,7 +167,8 @@ class Bot:
         if conversation.agent is not None:
             service.agents.answer(session, conversation, heard)
             return
-        if not self.on:
+        settings = self._settings
+        if not settings.on:
             self._hand_over(session, conversation)
             return
         late = None
@@ -195,7 +184,7 @@ class Bot:
         now = monotonic()
         not_before = now
         greeting = self.dialogue.greeting
-        if greeting is not None and not conversation.greeted and self._greets in GREETS_ON_TEXT:
+        if greeting is not None and not conversation.greeted and settings.greets in GREETS_ON_TEXT:
             conversation.greeted = True
             if greeting.first_s is not None:
                 not_before += greeting.first_s
@@ -214,9 +203,10 @@ class Bot:
 
     def _finish(self, now: float, work_s: float | None) -> float:
         """When the bot is done with what comes now."""
-        open_now = len(self._service.by_serial)
-        burden = max(1.0, open_now / self._memory) if self._memory else 1.0
-        burden *= 1 + self._slower_per_s * (now - self._began)
+        settings = self._settings
+        room = settings.memory_sessions
+        burden = max(1.0, len(self._service.by_serial) / room) if room else 1.0
+        burden *= 1 + settings.slower_per_hour / 3600 * (now - self._began)
         return self.queue.finish(now, burden=burden, work_s=work_s)
 
     def _begin(
@@ -231,7 +221,7 @@ class Bot:
         greeting: bool = False,
     ) -> None:
         service = self._service
-        if self._messages != (1, 1) and len(turn.parts) == 1 and not greeting:
+        if self._settings.messages != (1, 1) and len(turn.parts) == 1 and not greeting:
             turn = self._in_several(turn)
         moments = [due]
         for number in range(1, len(turn.parts)):
@@ -248,7 +238,7 @@ class Bot:
 
     def _in_several(self, turn: Turn) -> Turn:
         """The same answer with others before it."""
-        before = self._draws.randint(*self._messages) - 1
+        before = self._draws.randint(*self._settings.messages) - 1
         fillers = tuple({"text": FILLERS[number % len(FILLERS)]} for number in range(before))
         return replace(turn, parts=(*fillers, *turn.parts), after=())
 
@@ -258,7 +248,7 @@ class Bot:
         loop = self._service.loop
         delay = answer.moments[number] - now - TIMER_LATE_S
         typing_s = answer.turn.typing_s if number == 0 else 0.0
-        typing_s = typing_s or self._typing_s
+        typing_s = typing_s or self._settings.typing_s
         if typing_s:
             loop.call_later(max(delay - typing_s, 0), typing, self._service, answer.session)
         if delay > 0:
@@ -326,7 +316,7 @@ class Bot:
     def _end_turn(self, session: Session, conversation: Conversation, turn: Turn) -> None:
         if session.ended is not None or not conversation.open:
             return
-        limit = self.hand_over_after
+        limit = self._settings.hand_over_after
         if turn.end:
             disconnect(self._service, session, "endpoint")
         elif turn.hand_over or (limit and conversation.guest_texts >= limit):

@@ -9,7 +9,7 @@ for the origins that the deployments allow.
 
 import asyncio
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from harness.simulator import frames
 from harness.simulator.guest_api import attachments, authentication, messages, sessions
 from harness.simulator.guest_api.connection import Connection, Refused, cut_transport
 from harness.simulator.guest_api.messages import presence_type
+from harness.simulator.rest import Answer
 from harness.simulator.settings import DeploymentSettings, over
 from harness.simulator.truth import Question
 
@@ -290,8 +291,6 @@ async def accept(service: "Service", request: web.Request) -> web.StreamResponse
             connection.stamped.close()
     return ws
 
-
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 FOR_GUESTS = (
     "/api/v2/webmessaging/",

@@ -49,11 +49,7 @@ def _leg(service: "Service", conversation: Conversation, one: Participant) -> di
 
 def live(service: "Service", conversation: Conversation) -> dict[str, Any]:
     """GET /api/v2/conversations/{id}."""
-    view: dict[str, Any] = {"id": conversation.id, "startTime": iso_ms(conversation.start)}
-    over = conversation.over
-    if over is not None:
-        view["endTime"] = iso_ms(over)
-    view["participants"] = [
+    participants = [
         {
             **{key: value for key, value in leg.items() if key not in ("state", "disconnectType")},
             "messages": [
@@ -67,7 +63,13 @@ def live(service: "Service", conversation: Conversation) -> dict[str, Any]:
         }
         for leg in (_leg(service, conversation, one) for one in conversation.participants)
     ]
-    return view
+    return {"id": conversation.id, **_times(conversation), "participants": participants}
+
+
+def _times(conversation: Conversation) -> dict[str, str]:
+    over = conversation.over
+    end = {} if over is None else {"endTime": iso_ms(over)}
+    return {"startTime": iso_ms(conversation.start), **end}
 
 
 def message_conversation(service: "Service", conversation: Conversation) -> dict[str, Any]:
@@ -75,16 +77,12 @@ def message_conversation(service: "Service", conversation: Conversation) -> dict
 
     The vendor's definition of it has neither a start nor an end of the whole (knob).
     """
-    view: dict[str, Any] = {"id": conversation.id}
-    if service.knobs.direct_times:
-        view["startTime"] = iso_ms(conversation.start)
-        if (over := conversation.over) is not None:
-            view["endTime"] = iso_ms(over)
-    view["participants"] = [
+    times = _times(conversation) if service.knobs.direct_times else {}
+    participants = [
         {**_leg(service, conversation, one), "type": "webmessaging"}
         for one in conversation.participants
     ]
-    return view
+    return {"id": conversation.id, **times, "participants": participants}
 
 
 def message(conversation: Conversation, number: int, given_id: str) -> dict[str, Any]:

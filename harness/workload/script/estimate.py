@@ -183,19 +183,15 @@ def _most_within(times: Sequence[float], span_s: float) -> int:
 
 
 def _breaks(name: str, per_min: int, per_s: int, reply_s: float) -> tuple[str, ...]:
-    found = []
-    given = f"with replies after {duration_text(reply_s)}"
-    if per_min > REQUESTS_PER_CONNECTION_PER_MINUTE:
-        found.append(
-            f"{name}: {per_min} requests in a minute on one connection {given}; the service takes "
-            f"{REQUESTS_PER_CONNECTION_PER_MINUTE}"
+    given = f"with replies after {duration_text(reply_s)}; the service takes"
+    return tuple(
+        f"{name}: {many} {what} {given} {limit}"
+        for many, what, limit in (
+            (per_min, "requests in a minute on one connection", REQUESTS_PER_CONNECTION_PER_MINUTE),
+            (per_s, "messages in a second", MESSAGES_PER_SESSION_PER_SECOND),
         )
-    if per_s > MESSAGES_PER_SESSION_PER_SECOND:
-        found.append(
-            f"{name}: {per_s} messages in a second {given}; the service takes "
-            f"{MESSAGES_PER_SESSION_PER_SECOND}"
-        )
-    return tuple(found)
+        if many > limit
+    )
 
 
 def foreign_settings(script: Script) -> list[str]:

@@ -183,14 +183,14 @@ class Values:
         if name in self.sets:
             if table is not None and name in table.columns:
                 raise ConfigError(f"{place}: {name!r} is both a column of {table.name} and a set")
-            sizes = [len(text.encode()) for text in self.sets[name]]
+            sizes = [len(one.encode()) for one in self.sets[name]]
             return min(sizes), max(sizes)
         if table is None:
             raise ConfigError(f"{place}: {{{{{name}}}}} needs a feeder with that column")
         if name not in table.columns:
             there = ", ".join(table.columns)
             raise ConfigError(f"{place}: {table.name} has no column '{name}'; it has: {there}")
-        return table.shortest(name), table.longest(name)
+        return table.sizes(name)
 
 
 def _validated(lined: Lined, name: str) -> Script:
@@ -254,26 +254,30 @@ def _at(value: Any, path: Sequence[str | int]) -> Any:
 
 def check_texts(script: Script, lined: Lined, values: Values, *, name: str) -> None:
     """Columns exist, and texts and attributes keep the service's limits in every row."""
-    for scenario_name, scenario in script.scenarios.items():
-        root = _root(lined, scenario_name)
-        for path, step in _placed(scenario.steps, root):
-            line = f"{name}, line {lined.line((*path, str(step.kind)))}"
-            if step.kind is StepKind.ATTACH and columns_in(step.text) & values.sets.keys():
-                raise ConfigError(f"{line}, {step.kind}: a set of texts is no file")
-            matching = step.kind is StepKind.WAIT_MATCHING
-            least, most = values.sizes(step.text, f"{line}, {step.kind}", pattern=matching)
-            if step.kind in (StepKind.SAY, StepKind.CHOOSE):
-                if most > MAX_TEXT_BYTES:
-                    raise ConfigError(
-                        f"{line}, {step.kind}: {most} bytes; the service takes {MAX_TEXT_BYTES}"
-                    )
-                if not least:
-                    raise ConfigError(f"{line}, {step.kind}: empty in a row of the data")
-            _check_attributes(script.attributes_of(scenario_name, step), values, line)
-        many = sum(_length(step) for step in scenario.steps)
+    for scenario, line, step in _steps(script, lined, name):
+        place = f"{line}, {step.kind}"
+        if step.kind is StepKind.ATTACH and columns_in(step.text) & values.sets.keys():
+            raise ConfigError(f"{place}: a set of texts is no file")
+        matching = step.kind is StepKind.WAIT_MATCHING
+        least, most = values.sizes(step.text, place, pattern=matching)
+        if step.kind in (StepKind.SAY, StepKind.CHOOSE):
+            if most > MAX_TEXT_BYTES:
+                raise ConfigError(f"{place}: {most} bytes; the service takes {MAX_TEXT_BYTES}")
+            if not least:
+                raise ConfigError(f"{place}: empty in a row of the data")
+        _check_attributes(script.attributes_of(scenario, step), values, line)
+    for key, whole in script.scenarios.items():
+        many = sum(_length(step) for step in whole.steps)
         if many > MAX_STEPS:
-            line = f"{name}, line {lined.line(root)}"
+            line = f"{name}, line {lined.line(_root(lined, key))}"
             raise ConfigError(f"{line}: {many:,} steps with all repeats; at most {MAX_STEPS:,}")
+
+
+def _steps(script: Script, lined: Lined, name: str) -> Iterator[tuple[str, str, Step]]:
+    """Each step with the name of its scenario, and with its file and line."""
+    for key, scenario in script.scenarios.items():
+        for path, step in _placed(scenario.steps, _root(lined, key)):
+            yield key, f"{name}, line {lined.line((*path, str(step.kind)))}", step
 
 
 def _placed(
@@ -294,23 +298,20 @@ def check_files(
     script: Script, lined: Lined, folder: Path, table: Table | None, *, name: str
 ) -> None:
     """Files to attach are there, in every row, and the service takes their size."""
-    for scenario_name, scenario in script.scenarios.items():
-        for path, step in _placed(scenario.steps, _root(lined, scenario_name)):
-            if step.kind is not StepKind.ATTACH:
-                continue
-            line = f"{name}, line {lined.line((*path, str(step.kind)))}, {step.kind}"
-            columns = columns_in(step.text)
-            rows: Iterable[Row] = ({},)
-            if table is not None and columns:
-                rows = (table.row(index) for index in range(len(table.rows)))
-            for file in dict.fromkeys(folder / render(step.text, row) for row in rows):
-                if not file.is_file():
-                    raise ConfigError(f"{line}: there is no file {file}")
-                if file.stat().st_size > MAX_FILE_BYTES:
-                    raise ConfigError(
-                        f"{line}: {file} has {file.stat().st_size:,} bytes; the service takes "
-                        f"{MAX_FILE_BYTES:,}"
-                    )
+    for _, line, step in _steps(script, lined, name):
+        if step.kind is not StepKind.ATTACH:
+            continue
+        rows: Iterable[Row] = ({},)
+        if table is not None and columns_in(step.text):
+            rows = map(table.row, range(len(table.rows)))
+        for file in dict.fromkeys(folder / render(step.text, row) for row in rows):
+            if not file.is_file():
+                raise ConfigError(f"{line}, {step.kind}: there is no file {file}")
+            if file.stat().st_size > MAX_FILE_BYTES:
+                raise ConfigError(
+                    f"{line}, {step.kind}: {file} has {file.stat().st_size:,} bytes; the service "
+                    f"takes {MAX_FILE_BYTES:,}"
+                )
 
 
 def _root(lined: Lined, scenario: str) -> tuple[str | int, ...]:
