@@ -26,7 +26,7 @@ TESTS_AT_ONCE ?= 6
 ASIDE := .aside.log
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-aside test-others test-slow test-fast test-long coverage format check crash-matrix validity-matrix clean bench-accuracy bench-guest bench-long bench-master bench-start demo-capacity evidence
+.PHONY: help run test test-aside test-others test-slow test-fast test-long test-longest coverage format check crash-matrix validity-matrix clean bench-accuracy bench-guest bench-long bench-master bench-start demo-capacity evidence
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -53,9 +53,11 @@ test-others: $(DEV_READY)
 test-fast: $(DEV_READY)
 	HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -m 'not process and not slow and not long' $(or $(ARGS),--numprocesses 2)
 
-test-long: $(DEV_READY)
-	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -m 'long or not process' --timeout 3600 $(ARGS)
+test-long: test-longest
 	$(MAKE) crash-matrix validity-matrix bench-accuracy bench-long ARGS=
+
+test-longest: $(DEV_READY)
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -m 'long or not process' --timeout 3600 $(ARGS)
 
 # What computes makes way for what must be in time: guests, and the services that they talk to.
 # Its words only where it fails: the other half shows how far the tests have come.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli.test_capacity import GUESTS
 from locusts import finish, locustfile, start
 from processes import Simulator, harness
 
@@ -155,8 +156,10 @@ def test_a_capacity_search_goes_by_the_preflight_of_its_reports_folder(
     simulator: Any, tmp_path: Path
 ) -> None:
     words = target(tmp_path, simulator.url)
+    file = tmp_path / "level.py"
+    file.write_text(GUESTS)
     search = [
-        "capacity", "locustfiles/load.py", *words, "--objective", "reply p50 < 5s", "--start",
+        "capacity", str(file), *words, "--objective", "reply p50 < 5s", "--start",
         "3/s", "--highest", "3/s", "--hold", "3s", "--longest", "3s", "--warm-up", "1s",
         "--max-levels", "1", "--override", "window=agreed by phone",
     ]  # fmt: skip

@@ -32,9 +32,12 @@ class Guest(GuestUser):
 def story(directory: Path, body: str, *, shape: str = "") -> Path:
     """A locustfile of one class with this body."""
     path = directory / "story.py"
-    indented = "".join(f"    {line}\n" for line in body.strip("\n").splitlines())
-    path.write_text(f"{HEAD}{indented}{shape}")
+    path.write_text(f"{HEAD}{indented(body)}{shape}")
     return path
+
+
+def indented(body: str) -> str:
+    return "".join(f"    {line}\n" for line in body.strip("\n").splitlines())
 
 
 def line_of(path: Path, words: str) -> int:
@@ -81,11 +84,7 @@ def on_start(self):
     ("body", "words"),
     [
         ("@task\ndef talk(self):\n    1 / 0", "ZeroDivisionError in story.py, line "),
-        (TALK + "    if next(number) < 3: 1 / 0", "ZeroDivisionError in story.py, line "),
-        (TALK + "\ndef on_stop(self):\n    1 / 0", "ZeroDivisionError in story.py, line "),
         ("def sign_in(self):\n    raise KeyError('x')\n" + TALK, "KeyError in story.py, line "),
-        (TALK + "    raise StopUser", "of 3 slots ended for good before the run did"),
-        (TALK + "    self.stop(force=True)", "of 3 slots ended for good before the run did"),
         (TALK + "    self.environment.runner.quit()", "a story ended the run by quit() or stop()"),
         (
             "@task\ndef talk(self):\n"
@@ -93,15 +92,34 @@ def on_start(self):
             "a story ended the run by quit() or stop(): story.py, line ",
         ),
     ],
-    ids=["before", "after", "on_stop", "sign_in", "StopUser", "stop", "quit", "quit in session"],
+    ids=["before", "sign_in", "quit", "quit in session"],
 )
 def test_errors_and_endings_of_a_story_anywhere(
     simulator: Any, tmp_path: Path, body: str, words: str
 ) -> None:
-    file = story(tmp_path, body.replace("\n    if", "\n    if"))
+    file = story(tmp_path, body)
     code, output = run(simulator, tmp_path, file, "-u", "3", "-r", "3", "-t", "4")
     assert code == 6, output
     assert words in reasons(tmp_path)
+
+
+def test_errors_and_endings_of_slots_beside_each_other(simulator: Any, tmp_path: Path) -> None:
+    others = {
+        "Errs": "        if next(number) < 3: 0 / 0\n",
+        "Stops": "        raise StopUser\n",
+        "Forces": "        self.stop(force=True)\n",
+        "Leaves": "\n    def on_stop(self):\n        1 / 0\n",
+    }
+    more = "".join(
+        f"\nclass {name}(GuestUser):\n{indented(TALK)}{end}" for name, end in others.items()
+    )
+    file = story(tmp_path, TALK, shape=more)
+    code, output = run(simulator, tmp_path, file, "-u", "5", "-r", "5", "-t", "8")
+    assert code == 6, output
+    told = reasons(tmp_path)
+    for where in ("0 / 0", "1 / 0"):
+        assert f"ZeroDivisionError in story.py, line {line_of(file, where)}" in told
+    assert "2 of 5 slots ended for good before the run did" in told
 
 
 def test_a_run_of_which_every_slot_is_gone_does_not_wait_for_its_time(

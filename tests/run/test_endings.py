@@ -18,7 +18,12 @@ from harness.supervise.children import free_port
 
 pytestmark = pytest.mark.process
 
-MODES = ("local", pytest.param("processes", marks=pytest.mark.long), "master")
+LOCAL, PROCESSES, MASTER = "local", "processes", "master"
+
+
+def longer(mode: str) -> Any:
+    """A mode in which another ending is tried in ``make test``."""
+    return pytest.param(mode, marks=pytest.mark.long)
 
 
 class Locust:
@@ -28,12 +33,12 @@ class Locust:
         self._web = f"http://127.0.0.1:{(port := free_port())}"
         self._environment = environment_for(directory, target)
         words = ["--web-host", "127.0.0.1", "--web-port", port, *more]
-        if mode == "processes":
+        if mode == PROCESSES:
             bus = free_port()
             words += ["--processes", "2", "--master-bind-host", "127.0.0.1"]
             words += ["--master-bind-port", bus, "--master-port", bus]
         self.workers: list[Any] = []
-        if mode == "master":
+        if mode == MASTER:
             bus = free_port()
             words += ["--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", bus]
             words += ["--expect-workers", "2"]
@@ -89,12 +94,12 @@ def runs(directory: Path) -> list[Path]:
     return sorted(p for p in (directory / "reports").iterdir() if p.is_dir() and not p.is_symlink())
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", [longer(LOCAL), longer(PROCESSES), MASTER])
 def test_stop_in_the_web_ui_and_a_second_run(simulator: Any, tmp_path: Path, mode: str) -> None:
     before = simulator.open_tokens()
     file = locustfile(tmp_path, messages=500, think="200ms")
     with Locust(mode, file, tmp_path, simulator.url) as locust:
-        if mode != "local":
+        if mode != LOCAL:
             locust.ready(2)
         for _ in range(2):
             locust.post("swarm", user_count=6, spawn_rate=6)
@@ -112,7 +117,7 @@ def test_stop_in_the_web_ui_and_a_second_run(simulator: Any, tmp_path: Path, mod
         assert undecided(code, output), output
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", [LOCAL, longer(PROCESSES), longer(MASTER)])
 def test_autostart_to_its_time_limit(simulator: Any, tmp_path: Path, mode: str) -> None:
     before = simulator.open_tokens()
     file = locustfile(tmp_path, messages=500, think="200ms")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -115,6 +116,7 @@ def test_what_is_stored_is_what_the_record_says(
     assert types["harness_occupancy"] == "gauge"
     assert prometheus.values("count(harness_process_resident_bytes)") == [2.0]
     assert prometheus.values("sum(up)") == [1.0]
+    run.send_signal(signal.SIGINT)  # all has been seen
     run.wait(90)
     record = json.loads((tmp_path / "reports" / "latest" / "run.json").read_text())
     (info,) = prometheus.ask("query", query="last_over_time(harness_run_info[5m])")["result"]

@@ -3,6 +3,7 @@
 import ast
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from locusts import ROOT, passed
@@ -34,12 +35,13 @@ def run(tmp_path: Path, name: str, *words: str, simulated: bool = True) -> tuple
 
 
 @pytest.mark.parametrize("name", OPEN)
-def test_open_workloads_take_height_length_and_seed(tmp_path: Path, name: str) -> None:
+def test_open_workloads_take_height_length_and_seed(
+    simulator: Any, tmp_path: Path, name: str
+) -> None:
     # With stays of three hours, so many guests would want ten thousand slots for these seconds.
     words = ("--stay", "30s") if name == "soak" else ()
-    code, output, record = run(
-        tmp_path, name, "--rate", "8/s", "--over", "4s", "--seed", "5", *words
-    )
+    words += ("--rate", "8/s", "--over", "4s", "--seed", "5", "--target", simulator.url)
+    code, output, record = run(tmp_path, name, *words, simulated=False)
     assert judged(code, output), output
     sessions = record["sessions"]
     assert sessions["opened"] == sessions["cleared"] > 5

@@ -13,6 +13,7 @@ import psutil
 import pytest
 from browser import Browser
 from locusts import environment_for, launch, locustfile, only_run
+from processes import Simulator
 
 from harness.supervise.children import free_port
 
@@ -23,14 +24,20 @@ SEEN = (
 )
 
 
-@pytest.fixture
-def running(simulator: Any, tmp_path: Path) -> Iterator[tuple[Any, str]]:
-    """Locust with its web UI, eight guests in session."""
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the one run that all of them look at."""
+    return tmp_path_factory.mktemp("web")
+
+
+@pytest.fixture(scope="module")
+def running(shared_simulator: Simulator, folder: Path) -> Iterator[tuple[Any, str]]:
+    """Locust with its web UI, eight guests in session, some already left over."""
     port = free_port()
-    simulator.faults(ignore_clear=0.3)
-    file = locustfile(tmp_path, messages=4, think="150ms")
+    shared_simulator.faults(ignore_clear=0.3)
+    file = locustfile(folder, messages=4, think="150ms")
     options = ("--autostart", "-u", "8", "-r", "8", "--web-port", port)
-    process = launch(file, environment_for(tmp_path, simulator.url), *options)
+    process = launch(file, environment_for(folder, shared_simulator.url), *options)
     url = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
@@ -43,8 +50,8 @@ def running(simulator: Any, tmp_path: Path) -> Iterator[tuple[Any, str]]:
     else:
         process.kill()
         raise AssertionError(process.communicate()[0])
+    shared_simulator.faults()
     yield process, url
-    simulator.faults()
     process.terminate()
     process.communicate(timeout=60)
 
@@ -52,35 +59,6 @@ def running(simulator: Any, tmp_path: Path) -> Iterator[tuple[Any, str]]:
 def ask(url: str, **headers: str) -> Any:
     with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=5) as answer:
         return json.load(answer)
-
-
-def test_the_tab_shows_the_run_and_its_button_drains(
-    browser: Browser, running: tuple[Any, str], tmp_path: Path
-) -> None:
-    _, url = running
-    browser.open(f"{url}/?tab=sessions", width=1280, height=1400)
-    inside = "document.getElementById('harness-sessions')?.contentDocument"
-    browser.until(f"{inside}?.documentElement?.dataset.ready === 'yes'")
-    tabs = browser.run("[...document.querySelectorAll('[role=tab]')].map(t => t.textContent)")
-    assert any("Sessions" in tab or "SESSIONS" in tab for tab in tabs)
-    numbers = browser.run(f"{inside}.getElementById('numbers').textContent")
-    assert "in session" in numbers
-    assert browser.run(f"{inside}.querySelectorAll('#operations tr').length") >= 5
-    assert browser.run(f"{inside}.querySelectorAll('#leftovers tr').length") >= 1
-    token = browser.run(f"{inside}.querySelector('#leftovers td').textContent")
-    assert len(token) == 9, "a token is a credential: no more than its beginning is shown"
-    browser.until(f"[...{inside}.querySelectorAll('path')].every(p => p.getAttribute('d'))")
-    if SEEN is not None:
-        browser.screenshot(SEEN / "sessions-tab.png")
-    browser.run(f"{inside}.getElementById('stop').click()")
-    deadline = time.monotonic() + 60
-    while not (only_run(tmp_path) / "run.json").exists():
-        assert time.monotonic() < deadline, "the button did not end the run"
-        time.sleep(0.2)
-    record = json.loads((only_run(tmp_path) / "run.json").read_text())
-    sessions = record["sessions"]
-    assert sessions["opened"] == sessions["cleared"] + sessions["leftover"]
-    assert sessions["leftover"] > 0
 
 
 def test_the_target_is_named_and_cannot_be_changed_in_the_form(
@@ -133,3 +111,32 @@ def test_other_sites_and_other_machines_stay_out(running: tuple[Any, str]) -> No
         if connection.status == psutil.CONN_LISTEN
     ]
     assert listening == ["127.0.0.1"]
+
+
+def test_the_tab_shows_the_run_and_its_button_drains(
+    browser: Browser, running: tuple[Any, str], folder: Path
+) -> None:
+    _, url = running
+    browser.open(f"{url}/?tab=sessions", width=1280, height=1400)
+    inside = "document.getElementById('harness-sessions')?.contentDocument"
+    browser.until(f"{inside}?.documentElement?.dataset.ready === 'yes'")
+    tabs = browser.run("[...document.querySelectorAll('[role=tab]')].map(t => t.textContent)")
+    assert any("Sessions" in tab or "SESSIONS" in tab for tab in tabs)
+    numbers = browser.run(f"{inside}.getElementById('numbers').textContent")
+    assert "in session" in numbers
+    assert browser.run(f"{inside}.querySelectorAll('#operations tr').length") >= 5
+    assert browser.run(f"{inside}.querySelectorAll('#leftovers tr').length") >= 1
+    token = browser.run(f"{inside}.querySelector('#leftovers td').textContent")
+    assert len(token) == 9, "a token is a credential: no more than its beginning is shown"
+    browser.until(f"[...{inside}.querySelectorAll('path')].every(p => p.getAttribute('d'))")
+    if SEEN is not None:
+        browser.screenshot(SEEN / "sessions-tab.png")
+    browser.run(f"{inside}.getElementById('stop').click()")
+    deadline = time.monotonic() + 60
+    while not (only_run(folder) / "run.json").exists():
+        assert time.monotonic() < deadline, "the button did not end the run"
+        time.sleep(0.2)
+    record = json.loads((only_run(folder) / "run.json").read_text())
+    sessions = record["sessions"]
+    assert sessions["opened"] == sessions["cleared"] + sessions["leftover"]
+    assert sessions["leftover"] > 0
