@@ -40,7 +40,17 @@ class Column:
     name_class: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def texts(*names: str) -> list[Column]:
+    """Columns of words."""
+    return [Column(name) for name in names]
+
+
+def numbers(*names: str) -> list[Column]:
+    """Columns of figures."""
+    return [Column(name, number=True) for name in names]
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """Rows under columns; the first cell of a row is its name.
 
@@ -114,8 +124,8 @@ class Figure:
 
     key: str
     title: str
-    about: str
     chart: Chart
+    about: str = ""
     says: str = ""
     """more for a screen reader than the title"""
     pill: Cell = ""
@@ -145,19 +155,19 @@ class Folded:
 Block = Table | Facts | Text | Items | Code | Heading | Figures | Folded
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Section:
     """A heading and what stands below; ``key`` is what links lead to."""
 
     heading: str
+    blocks: Sequence[Block] = ()
+    lede: Cell = ""
     key: str = ""
     short: str = ""
     """its name in the page's table of contents; none where it is empty"""
-    lede: Cell = ""
-    blocks: Sequence[Block] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Tile:
     """A figure that stands out, what it is, and a note below."""
 

@@ -222,7 +222,7 @@ def _percentiles(record: RunRecord, series: Series, name: str, *, key: str) -> F
         return None
     closed = is_closed(record)
     chart = percentiles(service, None if closed else corrected_times, never)
-    return Figure(key=key, title=name, about="", chart=chart)
+    return Figure(key=key, title=name, chart=chart)
 
 
 def _intervals(series: Series, name: str) -> list[str]:

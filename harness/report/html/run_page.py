@@ -39,9 +39,11 @@ from harness.report.html.page import (
     level,
     manual_section,
     moment,
+    numbers,
     pill,
     render,
     small,
+    texts,
 )
 from harness.report.html.run_charts import NOTHING, RunCharts, make_charts
 from harness.report.story import Row
@@ -54,7 +56,7 @@ from harness.report.wording import (
     percent_text,
     share_text,
 )
-from harness.rundir.schema import Arrivals, Objective, RunRecord
+from harness.rundir.schema import Objective, RunRecord
 
 TIMES = ("p50", "p90", "p95", "p99", "p99_9", "max", "mean")
 WIDE = frozenset({"p90", "p99_9", "max", "mean"})
@@ -127,42 +129,45 @@ def tiles(record: RunRecord) -> list[Tile]:
     now = record.sessions.leftover
     swept = "" if left == now else f"{count_text(now)} remain after a sweep"
     closed = story.is_closed(record)
+    planned = (
+        ("sessions opened", count_text(record.sessions.opened))
+        if closed
+        else ("of the planned load carried out", share_text(arrivals.started, arrivals.due))
+    )
     return [
         Tile(
-            figure=count_text(guests.served),
-            name="customers served",
-            note=_of(guests.arrived, "who came", share_text(guests.served, guests.arrived)),
+            count_text(guests.served),
+            "customers served",
+            _of(guests.arrived, "who came", share_text(guests.served, guests.arrived)),
             bad=bool(guests.failed),
         ),
         Tile(
-            figure=story.time_text(reply, "service", "p95") if reply else UNKNOWN,
-            name="reply time, in 95 of 100 cases",
-            note=_of(reply.count if reply else None, "questions"),
+            story.time_text(reply, "service", "p95") if reply else UNKNOWN,
+            "reply time, in 95 of 100 cases",
+            _of(reply.count if reply else None, "questions"),
         ),
         Tile(
-            figure=count_text(stories.broken_off),
-            name="stories broken off",
-            note=_of(stories.begun, "begun"),
+            count_text(stories.broken_off),
+            "stories broken off",
+            _of(stories.begun, "begun"),
             bad=bool(stories.broken_off),
         ),
         Tile(
-            figure=count_text(None if closed else arrivals.dropped),
-            name="turned away by the generator",
-            note="there is no schedule" if closed else _of(arrivals.due, "due"),
+            count_text(None if closed else arrivals.dropped),
+            "turned away by the generator",
+            "there is no schedule" if closed else _of(arrivals.due, "due"),
             bad=bool(arrivals.dropped),
         ),
         Tile(
-            figure=count_text(record.sessions.opened)
-            if closed
-            else share_text(arrivals.started, arrivals.due),
-            name="sessions opened" if closed else "of the planned load carried out",
-            note=_late(arrivals),
+            planned[1],
+            planned[0],
+            f"{count_text(arrivals.late)} started late" if arrivals.late else "",
             bad=bool(arrivals.due and (arrivals.started or 0) < arrivals.due),
         ),
         Tile(
-            figure=count_text(left),
-            name="sessions left behind",
-            note=swept or _of(record.sessions.intended, "sessions"),
+            count_text(left),
+            "sessions left behind",
+            swept or _of(record.sessions.intended, "sessions"),
             bad=bool(left),
         ),
     ]
@@ -173,10 +178,6 @@ def _of(whole: int | None, what: str, more: str = "") -> str:
         return ""
     tail = f": {more}" if more not in ("", UNKNOWN) else ""
     return f"of {count_text(whole)} {what}{tail}"
-
-
-def _late(arrivals: Arrivals) -> str:
-    return "" if not arrivals.late else f"{count_text(arrivals.late)} started late"
 
 
 def name_of_test(record: RunRecord) -> str:
@@ -214,13 +215,9 @@ def _objectives(record: RunRecord) -> Section:
         )
         for one in record.objectives
     ]
-    columns = [
-        Column("Objective"),
-        Column("Verdict"),
-        Column("Measured", number=True),
-        Column("Margin", name_class="margin"),
-    ]
-    table = Table(label="Objectives", columns=columns, rows=rows, name="objectives", cards=True)
+    margin = Column("Margin", name_class="margin")
+    columns = [*texts("Objective", "Verdict"), *numbers("Measured"), margin]
+    table = Table("Objectives", columns, rows, "objectives", cards=True)
     block = table if rows else _none("No objective was set for this run.")
     return _section("objectives", "Objectives", block)
 
@@ -333,10 +330,9 @@ def _percentiles(record: RunRecord, names: Sequence[str], label: str, *, closed:
         if not closed and corrected != times:
             rows.append(("corrected", "", "", *corrected))
             marks.append("second")
-    columns = [Column("Operation"), Column("Count", number=True, wide=True)]
-    columns.append(Column("Errors", number=True))
+    columns = [*texts("Operation"), Column("Count", number=True, wide=True), *numbers("Errors")]
     columns += [Column(name.replace("_", "."), number=True, wide=name in WIDE) for name in TIMES]
-    return Table(label=label, columns=columns, rows=rows, marks=marks, name="times")
+    return Table(label, columns, rows, "times", marks=marks)
 
 
 def _parts(record: RunRecord) -> Table:
@@ -391,21 +387,9 @@ def _sessions(record: RunRecord) -> Section:
             for reason, many in record.sessions.leftover_reasons.items():
                 cells.append((story.in_plain(reason), count_text(many), ""))
                 marks.append("sub")
-    columns = [
-        Column("What became of them"),
-        Column("Sessions", number=True),
-        Column("Share", number=True),
-    ]
-    blocks: list[Block] = [
-        Table(
-            label="Account",
-            columns=columns,
-            rows=cells,
-            marks=marks,
-            name="account",
-            last=("Intended", count_text(record.sessions.intended), ""),
-        )
-    ]
+    columns = texts("What became of them") + numbers("Sessions", "Share")
+    last = ("Intended", count_text(record.sessions.intended), "")
+    blocks: list[Block] = [Table("Account", columns, cells, "account", marks=marks, last=last)]
     if record.sessions.leftover:
         command = Markup("<code>harness sweep {}</code>").format(record.run_id)
         blocks.append(Text(Markup("To end what is left behind: {}").format(command), "todo"))
@@ -441,21 +425,12 @@ def _afterwards(record: RunRecord) -> list[Block]:
 
 def _funnel(record: RunRecord) -> list[Block]:
     rows = [
-        (
-            row.label,
-            row.figure,
-            "" if row.share is None else level(row.share, "step"),
-            row.note,
-        )
+        (row.label, row.figure, "" if row.share is None else level(row.share, "step"), row.note)
         for row in story.funnel_rows(record)
     ]
-    columns = [
-        Column("Step"),
-        Column("Sessions", number=True),
-        Column("", name_class="bar"),
-        Column("Lost", wide=True, name_class="lost"),
-    ]
-    table = Table(label="Steps of a session", columns=columns, rows=rows, name="funnel")
+    columns = [*texts("Step"), *numbers("Sessions"), Column("", name_class="bar")]
+    columns.append(Column("Lost", wide=True, name_class="lost"))
+    table = Table("Steps of a session", columns, rows, "funnel")
     told = [f"{line[:1].upper()}{line[1:]}" for line in story.accounts(record)]
     blocks: list[Block] = [Heading("How they fared"), Items(told)] if told else []
     lengths = story.length_rows(record)
@@ -534,7 +509,7 @@ def _measuring() -> Section:
 
 def _section(key: str, heading: str, *blocks: Block, lede: Cell = "", short: str = "") -> Section:
     """A part of the page that its table of contents names."""
-    return Section(key=key, short=short or heading, heading=heading, lede=lede, blocks=blocks)
+    return Section(heading, blocks, lede, key, short or heading)
 
 
 def _facts(rows: Iterable[Row]) -> Facts:
@@ -544,8 +519,7 @@ def _facts(rows: Iterable[Row]) -> Facts:
 def _plain(
     head: Sequence[str], rows: Sequence[Sequence[str]], label: str = "Confidence intervals"
 ) -> Table:
-    columns = [Column(name, number=bool(place)) for place, name in enumerate(head)]
-    return Table(label=label, columns=columns, rows=rows)
+    return Table(label, texts(head[0]) + numbers(*head[1:]), rows)
 
 
 def _none(text: str) -> Text:

@@ -17,7 +17,7 @@ from rich.table import Table as TerminalTable
 
 from harness.errors import ConfigError
 from harness.measure.recorder import LATE_MS
-from harness.report.html.page import Column, Items, Page, Section, Table, Tile, write_page
+from harness.report.html.page import Items, Page, Section, Table, Tile, numbers, texts, write_page
 from harness.rundir.layout import write_json
 
 CALIBRATION = "calibration.json"
@@ -303,12 +303,9 @@ def write_calibration_page(folder: Path, found: Calibration) -> Path:
     best = found.best()
     processes = "1 process" if found.processes == 1 else f"{found.processes} processes"
     columns = [
-        Column(""),
-        Column("Connection"),
-        Column("Reached", number=True),
-        Column("Count on", number=True),
-        Column("Lag there", number=True),
-        Column("Ended by"),
+        *texts("", "Connection"),
+        *numbers("Reached", "Count on", "Lag there"),
+        *texts("Ended by"),
     ]
     page = Page(
         title="What this machine can generate",
@@ -323,15 +320,13 @@ def write_calibration_page(folder: Path, found: Calibration) -> Path:
         ),
         sections=[
             Section(
-                heading="Every figure",
-                lede=f"Count on {SAFE:.0%} of the rates that were reached: the first bad minute "
+                "Every figure",
+                [Table("Every figure", columns, rows_of(found), cards=True)],
+                f"Count on {SAFE:.0%} of the rates that were reached: the first bad minute "
                 "spoils a rate at the edge. Sessions: as many as memory, files and ports allow.",
-                blocks=[
-                    Table(label="Every figure", columns=columns, rows=rows_of(found), cards=True)
-                ],
             ),
-            Section(heading="What this assumes", blocks=[Items(ASSUMES)]),
-            Section(heading="What it could not tell", blocks=[Items(COULD_NOT_TELL)]),
+            Section("What this assumes", [Items(ASSUMES)]),
+            Section("What it could not tell", [Items(COULD_NOT_TELL)]),
         ],
         foot="Lag is how late the generator itself was, at the 99th percentile.",
     )
@@ -358,15 +353,12 @@ def _why(best: Carried) -> str:
 
 
 def _tiles(best: Carried, over: str) -> list[Tile]:
-    keys = []
+    tiles = []
     if best.guests is not None:
-        figure = f"{best.guests.safe_per_s * 60:,.0f}"
-        keys.append(Tile(figure=figure, name="new guests a minute", note=over))
+        tiles.append(Tile(f"{best.guests.safe_per_s * 60:,.0f}", "new guests a minute", over))
     if best.messages is not None:
-        figure = f"{best.messages.safe_per_s:,.0f}"
-        keys.append(Tile(figure=figure, name="messages a second", note=over))
-    if best.sessions is not None:
-        held = best.sessions
+        tiles.append(Tile(f"{best.messages.safe_per_s:,.0f}", "messages a second", over))
+    if (held := best.sessions) is not None:
         note = f"by {held.room_ends_by}; {held.held:,} were held"
-        keys.append(Tile(figure=f"{held.room:,}", name="room for sessions at once", note=note))
-    return keys
+        tiles.append(Tile(f"{held.room:,}", "room for sessions at once", note))
+    return tiles

@@ -31,6 +31,8 @@ from harness.report.html.page import (
     Table,
     Tile,
     level,
+    numbers,
+    texts,
     write_page,
 )
 from harness.report.wording import in_words
@@ -363,21 +365,16 @@ def _tiles(found: Mapping[str, Any], by: Raised, levels: Levels) -> list[Tile]:
         other = "guests in session" if by is Raised.RATE else "new guests a minute"
         stay = top.get("session_s")
         tiles += [
-            Tile(figure=_beside(by, top), name=f"{other} at the highest level that was met"),
-            Tile(figure=duration_text(stay) if stay else "-", name="in session, each"),
+            Tile(_beside(by, top), f"{other} at the highest level that was met"),
+            Tile(duration_text(stay) if stay else "-", "in session, each"),
         ]
     if found["headroom"] is not None:
         wanted = _number_of(found.get("wanted"))
-        tiles.append(
-            Tile(
-                figure=f"{found['headroom'] * 100:+.0f} %",
-                name="headroom against what is wanted",
-                note=f"{wanted} {by.words}" if wanted else "",
-                bad=found["headroom"] < 0,
-            )
-        )
-    tiles.append(Tile(figure=str(len(levels)), name="levels tried"))
-    return [*tiles, Tile(figure=f"{found['minutes']:.1f}", name="minutes of load")]
+        share, against = f"{found['headroom'] * 100:+.0f} %", "headroom against what is wanted"
+        note = f"{wanted} {by.words}" if wanted else ""
+        tiles.append(Tile(share, against, note, bad=found["headroom"] < 0))
+    tiles.append(Tile(str(len(levels)), "levels tried"))
+    return [*tiles, Tile(f"{found['minutes']:.1f}", "minutes of load")]
 
 
 def _levels(by: Raised, levels: Levels) -> Section:
@@ -395,24 +392,15 @@ def _levels(by: Raised, levels: Levels) -> Section:
                 (one["reason"] or figures) + (f" ({one['note']})" if one.get("note") else ""),
             )
         )
-    names = (
-        ("Guests a minute", "In session")
-        if by is Raised.RATE
-        else ("Guests at once", "Guests a minute")
-    )
-    columns = [
-        Column(names[0]),
-        Column("", name_class="bar"),
-        Column("Objectives"),
-        Column(names[1], number=True),
-        Column("Replies a second", number=True),
-        Column("Figures", name_class="words"),
-    ]
-    what = "its arrival rate" if by is Raised.RATE else "how many guests were in session"
+    raised, beside, what = ("Guests at once", "Guests a minute", "how many guests were in session")
+    if by is Raised.RATE:
+        raised, beside, what = ("Guests a minute", "In session", "its arrival rate")
+    columns = [*texts(raised), Column("", name_class="bar"), *texts("Objectives")]
+    columns += [*numbers(beside, "Replies a second"), Column("Figures", name_class="words")]
     return Section(
-        heading="Every level",
-        lede=f"Each level is a run of its own with its own report; the bar is {what}.",
-        blocks=[Table(label="Every level", columns=columns, rows=rows, cards=True)],
+        "Every level",
+        [Table("Every level", columns, rows, cards=True)],
+        f"Each level is a run of its own with its own report; the bar is {what}.",
     )
 
 
@@ -424,10 +412,10 @@ def _fits(found: Mapping[str, Any]) -> Section | None:
         for name, says, doubts in sentences(found["fits"])
     ]
     return Section(
-        heading="What the levels say together",
-        lede="Checks against theory. None of them is the answer; where one is in doubt, the reason "
+        "What the levels say together",
+        [Facts(rows)],
+        "Checks against theory. None of them is the answer; where one is in doubt, the reason "
         "stands beside it.",
-        blocks=[Facts(rows)],
     )
 
 
@@ -439,7 +427,7 @@ def _assumptions(found: Mapping[str, Any]) -> Section | None:
         Heading("What it could not tell"),
         Items(found["could_not_tell"]),
     ]
-    return Section(heading="What this rests on", blocks=blocks)
+    return Section("What this rests on", blocks)
 
 
 def _curve(found: Mapping[str, Any], by: Raised, levels: Levels) -> Section | None:
@@ -455,16 +443,15 @@ def _curve(found: Mapping[str, Any], by: Raised, levels: Levels) -> Section | No
     figure = Figure(
         key="curve",
         title=f"The figure as a share of its limit, over {by.words}",
-        about="",
         says="the same figures follow as a table",
         chart=chart,
     )
     return Section(
-        heading="Where it breaks",
-        lede=f"Each point is a level that was run: how many {came}, and how the figure nearest to "
+        "Where it breaks",
+        [Figures(figures=[figure], single=True)],
+        f"Each point is a level that was run: how many {came}, and how the figure nearest to "
         "breaking stood to its limit, with its interval. The shaded band is the answer, the dashed "
         "line the limit.",
-        blocks=[Figures(figures=[figure], single=True)],
     )
 
 

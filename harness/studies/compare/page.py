@@ -6,7 +6,17 @@ from markupsafe import Markup
 
 from harness.errors import ExitCode
 from harness.measure.model import FELT
-from harness.report.html.page import Block, Column, Folded, Page, Section, Table, Text
+from harness.report.html.page import (
+    Block,
+    Column,
+    Folded,
+    Page,
+    Section,
+    Table,
+    Text,
+    numbers,
+    texts,
+)
 from harness.report.wording import UNKNOWN, ms_text
 from harness.studies.compare.comparison import Comparison, grouped
 from harness.studies.compare.statistics import Change, Word
@@ -131,13 +141,9 @@ def _page_why(found: Comparison, tone: str) -> Markup:
 
 def _page_how(found: Comparison) -> Section:
     rows = [(item.name, item.base, item.new) for item in found.differences]
-    columns = [Column("What differs"), Column("Base"), Column("New")]
-    table = Table(label="Differences", columns=columns, rows=rows, name="differences")
-    return Section(
-        key="how",
-        heading="How they were run",
-        blocks=[table if rows else Text("They were run alike.")],
-    )
+    table = Table("Differences", texts("What differs", "Base", "New"), rows, name="differences")
+    blocks = [table if rows else Text("They were run alike.")]
+    return Section("How they were run", blocks, key="how")
 
 
 def _page_times(found: Comparison) -> Section:
@@ -156,11 +162,11 @@ def _page_times(found: Comparison) -> Section:
     if not ranked:
         blocks.append(Text("Nothing was measured.", "none"))
     return Section(
-        heading="Service times",
-        lede="The bar is the interval that holds the true change; all intervals on this page hold "
+        "Service times",
+        blocks,
+        "The bar is the interval that holds the true change; all intervals on this page hold "
         f"together at {found.rules.confidence * 100:g} %. A bar that crosses the middle line could "
         "be no change.",
-        blocks=blocks,
     )
 
 
@@ -177,15 +183,9 @@ def _change_table(changes: Sequence[Change], reach: float) -> list[Block]:
         )
         for change in changes
     ]
-    columns = [
-        Column("Operation"),
-        Column("In a word"),
-        Column("Base", number=True),
-        Column("New", number=True),
-        Column("Change", number=True),
-        Column("Slower is to the right", name_class="forest"),
-    ]
-    table = Table(label="Service times", columns=columns, rows=rows, name="changes", cards=True)
+    forest = Column("Slower is to the right", name_class="forest")
+    columns = [*texts("Operation", "In a word"), *numbers("Base", "New", "Change"), forest]
+    table = Table("Service times", columns, rows, "changes", cards=True)
     notes = dict.fromkeys(change.note for change in changes if change.note)
     return [table, *(Text(f"* {note}", "footnote") for note in notes)]
 
@@ -210,30 +210,23 @@ def _forest(change: Change, reach: float) -> Markup:
 
 
 def _page_counts(found: Comparison) -> list[Section]:
-    columns = [Column("What"), Column("Base", number=True), Column("New", number=True)]
-    title = "Errors, drops and leftovers"
+    columns = texts("What") + numbers("Base", "New")
     counts = [(item.name, item.base, item.new, _word(item.word)) for item in found.counts]
-    counted = Table(label=title, columns=[*columns, Column("In a word")], rows=counts)
     health = [(item.name, item.base, item.new) for item in found.health]
     return [
-        Section(heading=title, blocks=[counted]),
-        Section(
-            heading="Generator health",
-            blocks=[Table(label="Generator health", columns=columns, rows=health)],
-        ),
+        Section(table.label, [table])
+        for table in (
+            Table("Errors, drops and leftovers", columns + texts("In a word"), counts),
+            Table("Generator health", columns, health),
+        )
     ]
 
 
 def _page_assumptions(found: Comparison) -> Section:
     named = grouped(found.named) or "the figures of the gate"
     matters, sure = found.rules.matters * 100, found.rules.confidence * 100
-    return Section(
-        heading="What this takes for granted",
-        blocks=[
-            Text(found.assumption),
-            Text(
-                f"Exit code 0 means that with {sure:g} % confidence none of these is worse by "
-                f"{matters:g} % or more (a share of errors: by half a percentage point): {named}."
-            ),
-        ],
+    code = (
+        f"Exit code 0 means that with {sure:g} % confidence none of these is worse by {matters:g} "
+        f"% or more (a share of errors: by half a percentage point): {named}."
     )
+    return Section("What this takes for granted", [Text(found.assumption), Text(code)])

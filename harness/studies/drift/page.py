@@ -30,7 +30,9 @@ from harness.report.html.page import (
     Section,
     Table,
     Tile,
+    numbers,
     pill,
+    texts,
     write_page,
 )
 from harness.report.wording import percent_text, with_unit
@@ -169,17 +171,10 @@ def drift_page(run: str, report: DriftReport) -> Page:
     found = [one for verdict in ORDER for one in report.findings if _is(one, verdict)]
     sections = [_courses(found), _table(found)] if found else []
     if report.leak is not None:
-        sections.append(
-            Section(
-                heading="Sessions left behind",
-                lede="Sessions without proof that they ended. At a real service each may hold an "
-                "agent for hours: harness sweep ends them.",
-                blocks=[Facts([Fact(name, figure) for name, figure in _leak(report.leak)])],
-            )
-        )
-    sections.append(
-        Section(heading="What this takes for granted", blocks=[Items(assumptions(report))])
-    )
+        told = "Sessions without proof that they ended. At a real service each may hold an agent "
+        told += "for hours: harness sweep ends them."
+        sections.append(Section("Sessions left behind", [Facts(_leak(report.leak))], told))
+    sections.append(Section("What this takes for granted", [Items(assumptions(report))]))
     headline = _headline(report)
     spans = [finding.trend.span_s for finding in report.findings]
     return Page(
@@ -210,12 +205,12 @@ def _courses(findings: Sequence[Finding]) -> Section:
         if len(one.watched.values) > 1
     ]
     return Section(
-        heading="Every figure over the run",
-        lede="Blue is what was measured, the straight line its trend, and the fan around it how "
+        "Every figure over the run",
+        [Figures(figures=figures)],
+        "Blue is what was measured, the straight line its trend, and the fan around it how "
         "sure that is. The dashed line is the limit. What is shaded at the left was warm-up and "
         "does not count. A drawing is at least four times as high as a change that would matter, "
         "so what looks flat is flat.",
-        blocks=[Figures(figures=figures)],
     )
 
 
@@ -237,21 +232,13 @@ def _table(findings: Sequence[Finding]) -> Section:
                 _limit(one),
             )
         )
-    columns = [
-        Column("Figure"),
-        Column("Of"),
-        Column("Verdict"),
-        *(
-            Column(name, number=True, wide=name == "Warm-up")
-            for name in ("From", "To", "Change", "Interval", "Warm-up")
-        ),
-        Column("Limit", number=True),
-    ]
+    columns = texts("Figure", "Of", "Verdict") + numbers("From", "To", "Change", "Interval")
+    columns += [Column("Warm-up", number=True, wide=True), *numbers("Limit")]
     return Section(
-        heading="As a table",
-        lede="From the end of the warm-up to the end of the run; one error rate of 5 % holds for "
-        "all figures together.",
-        blocks=[Table(label="Every figure", columns=columns, rows=rows, cards=True)],
+        "As a table",
+        [Table("Every figure", columns, rows, cards=True)],
+        "From the end of the warm-up to the end of the run; one error rate of 5 % holds for all "
+        "figures together.",
     )
 
 
@@ -339,18 +326,17 @@ def _tiles(report: DriftReport, span_s: float) -> list[Tile]:
     drifting = verdicts.count(Drift.DRIFTING)
     flat = f"{verdicts.count(Drift.FLAT)} of {len(verdicts)}"
     tiles = [
-        Tile(figure=str(drifting), name="drifting", bad=drifting > 0),
-        Tile(figure=str(verdicts.count(Drift.UNDECIDED)), name="undecided"),
-        Tile(figure=flat, name="figures are flat"),
-        Tile(figure=duration_text(span_s), name="looked at, after the warm-up"),
+        Tile(str(drifting), "drifting", bad=drifting > 0),
+        Tile(str(verdicts.count(Drift.UNDECIDED)), "undecided"),
+        Tile(flat, "figures are flat"),
+        Tile(duration_text(span_s), "looked at, after the warm-up"),
     ]
     leak = report.leak
     if leak is not None:
         bad = leak.verdict is Drift.DRIFTING
-        share = percent_text(leak.share)
-        tiles.append(Tile(figure=share, name="of the sessions left behind", bad=bad))
+        tiles.append(Tile(percent_text(leak.share), "of the sessions left behind", bad=bad))
         if leak.per_hour is not None:
-            tiles.append(Tile(figure=f"{leak.per_hour:,.3g}", name="left behind an hour", bad=bad))
+            tiles.append(Tile(f"{leak.per_hour:,.3g}", "left behind an hour", bad=bad))
     return tiles
 
 
@@ -468,20 +454,20 @@ def _reached(finding: Finding) -> str:
     return f"reached in {earliest}" + (f" to {latest}" if latest not in ("", earliest) else "")
 
 
-def _leak(leak: Leak) -> Sequence[tuple[str, str]]:
-    rows = [
-        ("Verdict", str(leak.verdict)),
-        ("Of the sessions", f"{percent_text(leak.share)}"),
-        ("With its interval", f"{percent_text(leak.low)} to {percent_text(leak.high)}"),
-        ("Tolerated", percent_text(leak.tolerated)),
+def _leak(leak: Leak) -> list[Fact]:
+    facts = [
+        Fact("Verdict", str(leak.verdict)),
+        Fact("Of the sessions", percent_text(leak.share)),
+        Fact("With its interval", f"{percent_text(leak.low)} to {percent_text(leak.high)}"),
+        Fact("Tolerated", percent_text(leak.tolerated)),
     ]
     if leak.per_hour is not None:
-        rows.append(("An hour", f"{leak.per_hour:,.3g}"))
+        facts.append(Fact("An hour", f"{leak.per_hour:,.3g}"))
     if leak.ended_later:
-        rows.append(("Ended by a sweep since", f"{leak.ended_later:,} sessions"))
+        facts.append(Fact("Ended by a sweep since", f"{leak.ended_later:,} sessions"))
     if leak.more_sessions is not None:
-        rows.append(("Would decide", f"{leak.more_sessions:,} sessions more"))
-    return rows
+        facts.append(Fact("Would decide", f"{leak.more_sessions:,} sessions more"))
+    return facts
 
 
 def _is(finding: Finding, verdict: Drift) -> bool:

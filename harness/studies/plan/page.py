@@ -13,12 +13,13 @@ from rich.text import Text as TerminalText
 from harness.errors import ConfigError
 from harness.report.html.page import (
     Code,
-    Column,
     Items,
     Page,
     Section,
     Table,
     Tile,
+    numbers,
+    texts,
     write_page,
 )
 from harness.studies.plan.model import SPARE, LaunchPlan, PlannedRun, Wanted
@@ -185,27 +186,20 @@ def write_plan_page(
     folder: Path, wanted: Wanted, plan: LaunchPlan, rows: Rows, *, locustfile: str
 ) -> Path:
     """Write ``plan.html``. Raises ConfigError when that is not possible."""
+    table = Table(
+        "What it takes", texts("What") + numbers("Figure") + texts("Why"), rows, cards=True
+    )
     sections = [
+        Section(table.label, [table]),
         Section(
-            heading="What it takes",
-            blocks=[
-                Table(
-                    label="What it takes",
-                    columns=[Column("What"), Column("Figure", number=True), Column("Why")],
-                    rows=rows,
-                    cards=True,
-                )
-            ],
-        ),
-        Section(
-            heading="Runs to make",
-            lede="In this order; each ends with a verdict and a report of its own. All play the "
+            "Runs to make",
+            [Code(_commands(plan), wraps=True)],
+            "In this order; each ends with a verdict and a report of its own. All play the "
             "locustfile below.",
-            blocks=[Code(_commands(plan), wraps=True)],
         ),
-        Section(heading="As a locustfile", blocks=[Code(locustfile)]),
-        Section(heading="What this assumes", blocks=[Items(plan.assumptions)]),
-        Section(heading="What it could not tell", blocks=[Items(plan.unknown)]),
+        Section("As a locustfile", [Code(locustfile)]),
+        Section("What this assumes", [Items(plan.assumptions)]),
+        Section("What it could not tell", [Items(plan.unknown)]),
     ]
     return write_page(
         folder / PAGE,
@@ -264,26 +258,17 @@ def _tiles(wanted: Wanted, plan: LaunchPlan) -> list[Tile]:
     if plan.headroom is None:
         nights = "-" if plan.nights is None else f"{plan.nights}"
         name = "night of testing" if plan.nights == 1 else "nights of testing"
-        fourth = Tile(figure=nights, name=name, bad=plan.nights is None)
+        fourth = Tile(nights, name, bad=plan.nights is None)
     else:
-        fourth = Tile(figure=f"{plan.headroom:+.0%}", name="headroom", bad=plan.headroom < 0)
+        fourth = Tile(f"{plan.headroom:+.0%}", "headroom", bad=plan.headroom < 0)
+    lost_h = f"{plan.leftover_agent_hours_per_1000_chats:,.3g} h"
     return [
-        Tile(figure=figure_text(plan.peak_per_min), name="new guests a minute at the peak"),
-        Tile(figure=f"{plan.occupancy_high:,}", name="in session at once, chance included"),
-        Tile(
-            figure=f"{agents.on_roster:,}",
-            name="agents",
-            note=within if agents.places else agents.model,
-        ),
+        Tile(figure_text(plan.peak_per_min), "new guests a minute at the peak"),
+        Tile(f"{plan.occupancy_high:,}", "in session at once, chance included"),
+        Tile(f"{agents.on_roster:,}", "agents", within if agents.places else agents.model),
         fourth,
-        Tile(
-            figure=f"{plan.machines:,}",
-            name="generator machine" if plan.machines == 1 else "generator machines",
-        ),
-        Tile(
-            figure=f"{plan.leftover_agent_hours_per_1000_chats:,.3g} h",
-            name="agents' hours lost per 1,000 chats to leftovers",
-        ),
+        Tile(f"{plan.machines:,}", f"generator machine{'s' * (plan.machines != 1)}"),
+        Tile(lost_h, "agents' hours lost per 1,000 chats to leftovers"),
     ]
 
 
