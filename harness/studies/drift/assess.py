@@ -76,14 +76,72 @@ class Leak:
     """Leftovers of the run that a sweep has ended since; they count as left over all the same."""
 
 
+ORDER = (Drift.DRIFTING, Drift.UNDECIDED, Drift.IMPROVING, Drift.FLAT)
+"""Of verdicts: the one that says most of a report first."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftReport:
-    """All findings, the overall verdict and a sentence for a person."""
+    """All findings and the overall verdict."""
 
     verdict: Drift
     findings: tuple[Finding, ...]
     leak: Leak | None
-    sentence: str
+
+    def of(self, verdict: Drift, side: Side | None = None) -> list[Finding]:
+        """The findings with this verdict, of both sides or one."""
+        return [
+            one
+            for one in self.findings
+            if one.trend.verdict is verdict and side in (None, one.side)
+        ]
+
+    def leak_is(self, verdict: Drift) -> bool:
+        """Whether this is said of the leak, if anything is."""
+        return self.leak is not None and self.leak.verdict is verdict
+
+    @property
+    def drifting_sides(self) -> set[Side]:
+        """Whose figures drift."""
+        return {one.side for one in self.of(Drift.DRIFTING)}
+
+    @property
+    def sentence(self) -> str:
+        """All of it for a person, in one line."""
+        leak, parts = self.leak, []
+        if leak is not None and leak.verdict is Drift.DRIFTING:
+            parts.append(
+                f"Sessions leak: {leak.share:.2%} were left over "
+                f"({leak.low:.2%} to {leak.high:.2%}, tolerated {leak.tolerated:.2%})."
+            )
+            if leak.ended_later:
+                parts.append(f"A sweep has ended {leak.ended_later:,} of them since.")
+        named = ", ".join(map(_told, self.of(Drift.DRIFTING)))
+        sides = self.drifting_sides
+        if sides == {Side.SERVICE}:
+            own = [one.trend.verdict for one in self.findings if one.side is Side.HARNESS]
+            calm = own and set(own) <= {Drift.FLAT, Drift.IMPROVING}
+            shown = "flat" if calm else "not shown flat"
+            parts.append(f"The service drifts: {named}; the harness itself is {shown}.")
+        elif sides == {Side.HARNESS}:
+            parts.append(f"The harness itself drifts, not the service: {named}.")
+        elif sides:
+            parts.append(
+                "Service and harness both drift, so the service's figures can't be trusted: "
+                f"{named}."
+            )
+        calm = not parts
+        for words, verdict, told in (
+            ("Improving", Drift.IMPROVING, _told),
+            ("Undecided", Drift.UNDECIDED, _open),
+        ):
+            if found := self.of(verdict):
+                parts.append(f"{words}: {', '.join(map(told, found))}.")
+        if leak is not None and leak.verdict is Drift.UNDECIDED:
+            more = f"; {leak.more_sessions:,} more would decide" if leak.more_sessions else ""
+            parts.append(f"Whether sessions leak is undecided after so few{more}.")
+        open_yet = self.verdict is Drift.UNDECIDED
+        return " ".join(["Nothing drifts.", *parts] if calm and not open_yet else parts)
 
 
 def assess(
@@ -134,19 +192,13 @@ def assess(
         )
     leak = None
     if sessions:
-        found_leak = leak_of(
+        leak = leak_of(
             leftovers, sessions, duration_s=duration_s, tolerated=tolerated_leak, confidence=each
         )
-        leak = replace(found_leak, ended_later=ended_later)
+        leak = replace(leak, ended_later=ended_later)
     verdicts = [finding.trend.verdict for finding in findings]
     verdicts += [leak.verdict] if leak else []
-    order = (Drift.DRIFTING, Drift.UNDECIDED, Drift.IMPROVING, Drift.FLAT)
-    return DriftReport(
-        verdict=min(verdicts, key=order.index),
-        findings=tuple(findings),
-        leak=leak,
-        sentence=_sentence(findings, leak),
-    )
+    return DriftReport(verdict=min(verdicts, key=ORDER.index), findings=tuple(findings), leak=leak)
 
 
 def leak_of(
@@ -194,46 +246,6 @@ def _sessions_to_decide(
     return None
 
 
-def _sentence(findings: Sequence[Finding], leak: Leak | None) -> str:
-    drifting = [f for f in findings if f.trend.verdict is Drift.DRIFTING]
-    better = [f for f in findings if f.trend.verdict is Drift.IMPROVING]
-    sides = {finding.side for finding in drifting}
-    leaks = leak is not None and leak.verdict is Drift.DRIFTING
-    parts = []
-    if leaks and leak is not None:
-        parts.append(
-            f"Sessions leak: {leak.share:.2%} were left over "
-            f"({leak.low:.2%} to {leak.high:.2%}, tolerated {leak.tolerated:.2%})."
-        )
-        if leak.ended_later:
-            parts.append(f"A sweep has ended {leak.ended_later:,} of them since.")
-    named = ", ".join(_told(finding) for finding in drifting)
-    if sides == {Side.SERVICE}:
-        own = [f for f in findings if f.side is Side.HARNESS]
-        calm = own and all(f.trend.verdict in (Drift.FLAT, Drift.IMPROVING) for f in own)
-        parts.append(
-            f"The service drifts: {named}; "
-            + ("the harness itself is flat." if calm else "the harness itself is not shown flat.")
-        )
-    elif sides == {Side.HARNESS}:
-        parts.append(f"The harness itself drifts, not the service: {named}.")
-    elif sides:
-        parts.append(
-            f"Service and harness both drift, so the service's figures can't be trusted: {named}."
-        )
-    if better:
-        parts.append("Improving: " + ", ".join(_told(finding) for finding in better) + ".")
-    open_ = [f for f in findings if f.trend.verdict is Drift.UNDECIDED]
-    if open_:
-        parts.append("Undecided: " + ", ".join(_open(finding) for finding in open_) + ".")
-    if leak is not None and leak.verdict is Drift.UNDECIDED:
-        more = "" if leak.more_sessions is None else f"; {leak.more_sessions:,} more would decide"
-        parts.append(f"Whether sessions leak is undecided after so few{more}.")
-    if not parts or (better and len(parts) == 1):
-        parts.insert(0, "Nothing drifts.")
-    return " ".join(parts)
-
-
 def _told(finding: Finding) -> str:
     found = finding.trend
     if found.step is not None:
@@ -252,9 +264,5 @@ def _told(finding: Finding) -> str:
 
 
 def _open(finding: Finding) -> str:
-    found = finding.trend
-    if found.note:
-        return f"{finding.name} ({found.note})"
-    if found.longer_s is None:
-        return finding.name
-    return f"{finding.name} (about {about_text(found.longer_s)} more would decide)"
+    why = finding.trend.open_because
+    return f"{finding.name} ({why})" if why else finding.name

@@ -184,10 +184,7 @@ def read_limits(limits: Mapping[str, str], units: Mapping[str, str]) -> dict[str
 def watched_of(series: Series) -> Iterator[Watched]:
     """The service's figures, then the harness's own; those with too few bins are left out."""
     load = series.sessions.get("occupancy", [])
-    service, harness = (
-        partial(_watched, series, Side.SERVICE),
-        partial(_watched, series, Side.HARNESS),
-    )
+    service, harness = (partial(_watched, series, side) for side in Side)
     for operation in TIMED:
         bands = series.bands_ms.get(service_tag(operation), {})
         for percent in (50.0, 95.0):
@@ -272,10 +269,10 @@ def _error_shares(series: Series, operation: str) -> tuple[Values, Values]:
     return (shares, trials) if any(shares) else ([], [])
 
 
-LEAK = ("share", "low", "high", "tolerated", "per_hour", "ended_later")
+LEAK = ("verdict", "share", "low", "high", "tolerated", "per_hour", "ended_later")
 TREND = (
-    "change", "low", "high", "relative", "level", "slope_per_h", "span_s", "cut_s", "longer_s",
-    "note",
+    "verdict", "change", "low", "high", "relative", "level", "slope_per_h", "span_s", "cut_s",
+    "longer_s", "note",
 )  # fmt: skip
 """Of a leak and of a trend: what other programs are told."""
 
@@ -286,13 +283,11 @@ def as_dict(report: DriftReport) -> Mapping[str, Any]:
     return {
         "verdict": str(report.verdict),
         "sentence": report.sentence,
-        "leak": leak
-        and {"verdict": str(leak.verdict), **{key: getattr(leak, key) for key in LEAK}},
+        "leak": leak and {key: getattr(leak, key) for key in LEAK},
         "findings": [
             {
                 "name": finding.name,
                 "side": str(finding.side),
-                "verdict": str(finding.trend.verdict),
                 **{key: getattr(finding.trend, key) for key in TREND},
                 "unit": finding.watched.unit,
                 "step": finding.trend.step and asdict(finding.trend.step),

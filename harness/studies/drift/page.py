@@ -20,6 +20,7 @@ from harness.report.html.charts import (
     round_ticks,
 )
 from harness.report.html.page import (
+    Cell,
     Column,
     Fact,
     Facts,
@@ -38,7 +39,7 @@ from harness.report.html.page import (
 from harness.report.wording import percent_text, with_unit
 from harness.rundir.layout import DRIFT_PAGE
 from harness.streams import plain_table
-from harness.studies.drift.assess import DriftReport, Finding, Leak, Side
+from harness.studies.drift.assess import ORDER, DriftReport, Finding, Leak, Side
 from harness.studies.drift.trend import Drift, Trend
 from harness.units import about_text, duration_text
 
@@ -56,7 +57,7 @@ def drift_chart(finding: Finding) -> Chart:
     """Draw a finding; it has two points at least."""
     watched, found = finding.watched, finding.trend
     at_s, values = watched.at_s, watched.values
-    ends = _line_ends(finding)
+    ends = found.ends
     steady = abs(found.level or median(values)) if watched.relative else 1.0
     matters = max(watched.matters * steady, watched.floor)
     low, high = _range(values, ends, LEAST_HEIGHT * matters)
@@ -68,7 +69,7 @@ def drift_chart(finding: Finding) -> Chart:
         drawing.boxes([(at_s[0], cut_s, low, high)], name="warm")
     for stretch in _stretches(at_s, values):
         drawing.line(stretch, name="course")
-    if fan := _fan(finding, cut_s, at_s[-1]):
+    if fan := _fan(found, cut_s, at_s[-1]):
         drawing.area(fan, "fan")
     if ends is not None:
         drawing.line([(cut_s, ends[0]), (at_s[-1], ends[1])], name="fit")
@@ -92,27 +93,14 @@ def _labels(low: float, high: float, unit: str | None) -> list[tuple[float, str]
     return [(value / scale, text) for value, text in ticks]
 
 
-def _line_ends(finding: Finding) -> tuple[float, float] | None:
-    """The fitted figure at the end of the warm-up and at the end of the run."""
-    found = finding.trend
-    if found.level is None or found.slope_per_h is None:
-        return None
-    return found.level - found.slope_per_h * found.span_s / 3600, found.level
-
-
-def _fan(finding: Finding, cut_s: float, end_s: float) -> list[tuple[float, float]]:
+def _fan(found: Trend, cut_s: float, end_s: float) -> list[tuple[float, float]]:
     """The lines of the lowest and the highest slope, through the middle of the fitted one."""
-    ends, found = _line_ends(finding), finding.trend
-    if ends is None or found.slope_low_per_h is None or found.slope_high_per_h is None:
+    ends, low, high = found.ends, found.slope_low_per_h, found.slope_high_per_h
+    if ends is None or low is None or high is None:
         return []
-    middle, half_h = (ends[0] + ends[1]) / 2, found.span_s / 7200
-    low, high = found.slope_low_per_h * half_h, found.slope_high_per_h * half_h
-    return [
-        (cut_s, middle - low),
-        (end_s, middle + low),
-        (end_s, middle + high),
-        (cut_s, middle - high),
-    ]
+    middle, half_h = sum(ends) / 2, found.span_s / 7200
+    ways = ((cut_s, -low), (end_s, low), (end_s, high), (cut_s, -high))
+    return [(at_s, middle + slope * half_h) for at_s, slope in ways]
 
 
 def _range(
@@ -142,13 +130,7 @@ def _stretches(at_s: Sequence[float], values: Sequence[float]) -> list[list[tupl
     return found
 
 
-ORDER = (Drift.DRIFTING, Drift.UNDECIDED, Drift.IMPROVING, Drift.FLAT)
-TONES = {
-    Drift.DRIFTING: "fail",
-    Drift.UNDECIDED: "no_data",
-    Drift.IMPROVING: "pass",
-    Drift.FLAT: "pass",
-}
+TONES = dict(zip(ORDER, ("fail", "no_data", "pass", "pass"), strict=True))
 DAY_S = 86_400.0
 WHOSE = {Side.SERVICE: "the service", Side.HARNESS: "the harness itself"}
 NAMED = {
@@ -168,7 +150,7 @@ def write_drift_page(run_dir: Path, report: DriftReport) -> Path:
 
 def drift_page(run: str, report: DriftReport) -> Page:
     """What drifts first, then every figure as a drawing and as a row."""
-    found = [one for verdict in ORDER for one in report.findings if _is(one, verdict)]
+    found = [one for verdict in ORDER for one in report.of(verdict)]
     sections = [_courses(found), _table(found)] if found else []
     if report.leak is not None:
         told = "Sessions without proof that they ended. At a real service each may hold an agent "
@@ -198,7 +180,7 @@ def _courses(findings: Sequence[Finding]) -> Section:
             title=title_of(one.name),
             about=_sentence(one),
             says=f"{one.trend.verdict} over the run; the same figures follow as a table",
-            pill=pill(str(one.trend.verdict), TONES[one.trend.verdict]),
+            pill=_pill(one),
             chart=drift_chart(one),
         )
         for number, one in enumerate(findings)
@@ -215,23 +197,19 @@ def _courses(findings: Sequence[Finding]) -> Section:
 
 
 def _table(findings: Sequence[Finding]) -> Section:
-    rows = []
-    for one in findings:
-        start, end = _ends(one)
-        found, unit = one.trend, one.watched.unit
-        rows.append(
-            (
-                NAMED.get(one.name, one.name),
-                WHOSE[one.side],
-                pill(str(found.verdict), TONES[found.verdict]),
-                with_unit(start, unit),
-                with_unit(end, unit),
-                _change(one),
-                _between(one),
-                duration_text(found.cut_s),
-                _limit(one),
-            )
+    rows = [
+        (
+            NAMED.get(one.name, one.name),
+            WHOSE[one.side],
+            _pill(one),
+            *_ends_text(one),
+            _change(one),
+            _between(one),
+            duration_text(one.trend.cut_s),
+            _limit(one),
         )
+        for one in findings
+    ]
     columns = texts("Figure", "Of", "Verdict") + numbers("From", "To", "Change", "Interval")
     columns += [Column("Warm-up", number=True, wide=True), *numbers("Limit")]
     return Section(
@@ -264,17 +242,12 @@ def title_of(name: str) -> str:
     if operation not in OPERATIONS:
         return NAMED.get(name, name)
     many = OPERATIONS[operation].many
-    what = {
-        "p50": "usual time",
-        "p95": "slowest of twenty",
-        "errors": "failed",
-    }.get(figure, figure)
-    return f"{many[0].upper()}{many[1:]}: {what}"
+    words = {"p50": "usual time", "p95": "slowest of twenty", "errors": "failed"}
+    return f"{many[0].upper()}{many[1:]}: {words.get(figure, figure)}"
 
 
 def _headline(report: DriftReport) -> str:
-    leaks = report.leak is not None and report.leak.verdict is Drift.DRIFTING
-    sides = {one.side for one in report.findings if _is(one, Drift.DRIFTING)}
+    leaks, sides = report.leak_is(Drift.DRIFTING), report.drifting_sides
     if sides == {Side.SERVICE, Side.HARNESS}:
         return "The service and the harness itself both drift"
     if sides:
@@ -288,10 +261,8 @@ def _headline(report: DriftReport) -> str:
 
 
 def _why(report: DriftReport) -> str:
-    drifting = [one for one in report.findings if _is(one, Drift.DRIFTING)]
-    parts = [_news(one) for one in drifting if one.side is Side.SERVICE]
-    parts += [_news(one) for one in drifting if one.side is Side.HARNESS]
-    if any(one.side is Side.HARNESS for one in drifting):
+    parts = [_news(one) for side in Side for one in report.of(Drift.DRIFTING, side)]
+    if Side.HARNESS in report.drifting_sides:
         parts.append("While the harness itself drifts, what it says of the service is in doubt.")
     leak = report.leak
     if leak is not None and leak.verdict is Drift.DRIFTING:
@@ -299,12 +270,10 @@ def _why(report: DriftReport) -> str:
             f"{percent_text(leak.share)} of the sessions ended without proof of their end; "
             f"{percent_text(leak.tolerated)} are tolerated."
         )
-    for one in report.findings:
-        if _is(one, Drift.IMPROVING):
-            parts.append(f"For the better: {_news(one)}")
-    many = sum(_is(one, Drift.UNDECIDED) for one in report.findings)
-    open_yet = [_of(many)] if many else []
-    if leak is not None and leak.verdict is Drift.UNDECIDED:
+    parts += [f"For the better: {_news(one)}" for one in report.of(Drift.IMPROVING)]
+    many = len(report.of(Drift.UNDECIDED))
+    open_yet = [f"{many} figures" if many > 1 else "one figure"] if many else []
+    if report.leak_is(Drift.UNDECIDED):
         open_yet.append("the share of sessions left behind")
     if open_yet and not parts:
         which = " and ".join(open_yet)
@@ -315,10 +284,6 @@ def _why(report: DriftReport) -> str:
     if longer:
         parts.append(f"About {about_text(max(longer))} more of the same would decide the rest.")
     return " ".join(parts)
-
-
-def _of(many: int) -> str:
-    return "one figure" if many == 1 else f"{many} figures"
 
 
 def _tiles(report: DriftReport, span_s: float) -> list[Tile]:
@@ -342,13 +307,21 @@ def _tiles(report: DriftReport, span_s: float) -> list[Tile]:
 
 def _ends(finding: Finding) -> tuple[float | None, float | None]:
     """The fitted figure after the warm-up and at the end, in three digits."""
-    found = finding.trend
-    if found.level is None or found.slope_per_h is None:
+    ends, least = finding.trend.ends, min(finding.watched.values)
+    if ends is None:
         return None, None
-    ends = (found.level - found.slope_per_h * found.span_s / 3600, found.level)
-    least = min(finding.watched.values)
     start, end = (float(f"{max(value, min(least, 0.0)):.3g}") for value in ends)
     return start, end
+
+
+def _ends_text(finding: Finding) -> tuple[str, str]:
+    start, end = (with_unit(value, finding.watched.unit) for value in _ends(finding))
+    return start, end
+
+
+def _pill(finding: Finding) -> Cell:
+    verdict = finding.trend.verdict
+    return pill(str(verdict), TONES[verdict])
 
 
 def _change(finding: Finding) -> str:
@@ -376,22 +349,19 @@ def _between(finding: Finding) -> str:
 
 def _news(finding: Finding) -> str:
     """What happened to a figure that drifts, for whoever reads one sentence only."""
-    found = finding.trend
+    found, title = finding.trend, title_of(finding.name)
     if found.step is not None:
-        return f"{title_of(finding.name)}: {_at_once(finding)}"
-    start, end = (with_unit(value, finding.watched.unit) for value in _ends(finding))
+        return f"{title}: {_at_once(finding)}"
+    start, end = _ends_text(finding)
     change, before = _change(finding), duration_text(round(found.span_s))
     operation, _, figure = finding.name.rpartition(" ")
     often = {"p50": "Half of the", "p95": "One in twenty"}.get(figure)
     if operation in OPERATIONS and often:
-        verb = "takes" if figure == "p95" else "take"
-        told = (
-            f"{often} {OPERATIONS[operation].many} {verb} {end} or longer now; {before} before it "
-            f"was {start} ({change})."
-        )
+        often += f" {OPERATIONS[operation].many} {'takes' if figure == 'p95' else 'take'}"
+        told = f"{often} {end} or longer now; {before} before it was {start} ({change})."
     else:
         way = "rose" if (found.change or 0) > 0 else "fell"
-        told = f"{title_of(finding.name)} {way} from {start} to {end} in {before} ({change})."
+        told = f"{title} {way} from {start} to {end} in {before} ({change})."
     return told + _at_this_pace(finding)
 
 
@@ -420,7 +390,7 @@ def _sentence(finding: Finding) -> str:
     if found.step is not None:
         told = _at_once(finding)
         return told[0].upper() + told[1:]
-    start, end = (with_unit(value, finding.watched.unit) for value in _ends(finding))
+    start, end = _ends_text(finding)
     if found.verdict in (Drift.DRIFTING, Drift.IMPROVING):
         amount = _change(finding)
         span = duration_text(round(found.span_s))
@@ -429,9 +399,7 @@ def _sentence(finding: Finding) -> str:
         return f"Stayed at {end}, give or take."
     if found.note:
         return f"Can't be told: {found.note}."
-    if found.longer_s is not None:
-        return f"Can't be told yet; about {about_text(found.longer_s)} more would decide."
-    return "Can't be told yet."
+    return "; ".join(filter(None, ("Can't be told yet", found.open_because))) + "."
 
 
 def _limit(finding: Finding) -> str:
@@ -470,22 +438,12 @@ def _leak(leak: Leak) -> list[Fact]:
     return facts
 
 
-def _is(finding: Finding, verdict: Drift) -> bool:
-    return finding.trend.verdict is verdict
-
-
-STYLES = {
-    Drift.FLAT: "green",
-    Drift.IMPROVING: "green",
-    Drift.DRIFTING: "bold red",
-    Drift.UNDECIDED: "yellow",
-}
+STYLES = dict(zip(ORDER, ("bold red", "yellow", "green", "green"), strict=True))
 
 
 def show_drift(report: DriftReport, console: Console) -> None:
-    rows = plain_table(
-        "figure", "of the", "verdict", "change over the run", "interval", "", left=True
-    )
+    heads = ("figure", "of the", "verdict", "change over the run", "interval", "")
+    rows = plain_table(*heads, left=True)
     for finding in report.findings:
         found = finding.trend
         rows.add_row(
@@ -494,10 +452,11 @@ def show_drift(report: DriftReport, console: Console) -> None:
             Text(str(found.verdict), style=STYLES[found.verdict]),
             _change(finding),
             _between(finding),
-            _remark(found),
+            f"changed at once from {step.before:.4g} to {step.after:.4g}"
+            if (step := found.step) is not None
+            else found.open_because,
         )
-    if report.leak is not None:
-        leak = report.leak
+    if (leak := report.leak) is not None:
         rows.add_row(
             "leftovers",
             "service",
@@ -510,13 +469,3 @@ def show_drift(report: DriftReport, console: Console) -> None:
     console.print(f"\n{report.sentence}", style="bold")
     for assumption in assumptions(report):
         console.print(assumption, style="dim")
-
-
-def _remark(found: Trend) -> str:
-    if found.step is not None:
-        return f"changed at once from {found.step.before:.4g} to {found.step.after:.4g}"
-    if found.note:
-        return found.note
-    if found.longer_s is not None:
-        return f"about {about_text(found.longer_s)} more would decide"
-    return ""

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy.stats import chi2, t
 
 from harness.errors import ConfigError
-from harness.units import duration_text
+from harness.units import about_text, duration_text
 
 Floats = NDArray[np.float64]
 
@@ -116,6 +116,20 @@ class Trend:
         if self.step is not None:
             return self.step.after < self.step.before
         return self.change is not None and self.change < 0
+
+    @property
+    def open_because(self) -> str:
+        """Why it is undecided, or how much more would decide; empty where that is not known."""
+        if self.note or self.longer_s is None:
+            return self.note
+        return f"about {about_text(self.longer_s)} more would decide"
+
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """The fitted figure at the end of the warm-up and at the end of the run."""
+        if self.level is None or self.slope_per_h is None:
+            return None
+        return self.level - self.slope_per_h * self.span_s / 3600, self.level
 
     def of_start(self, change: float) -> float:
         """A share of ``level``, as a share of where the line begins (if that is above zero)."""
