@@ -138,6 +138,12 @@ class ConfigError(HarnessError):
     """Something is wrong with what the user gave; nothing has been sent yet."""
 
 
+def expect(holds: bool, place: str, expected: str, got: object) -> None:
+    """Raises ConfigError that names the place, what was expected there and what it got."""
+    if not holds:
+        raise ConfigError(f"{place}: expected {expected}, got {got}")
+
+
 class PreflightRefused(HarnessError):
     """A run was refused by a guard (target, approval, window, cap); nothing has been sent."""
 

@@ -217,6 +217,19 @@ def write_json(path: Path, value: Any) -> Path:
     return write_atomically(path, orjson.dumps(value, option=orjson.OPT_INDENT_2))
 
 
+@contextlib.contextmanager
+def reading(path: Path, what: str) -> Iterator[None]:
+    """What is not as we write it is a ConfigError: the file can't be read, or is not ``what``."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"{path} can't be read: {error.strerror or error}") from error
+    except KeyError as error:
+        raise ConfigError(f"{path} is not {what}: {error} is missing in it") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{path} is not {what}: {error}") from error
+
+
 def write_once(path: Path, data: bytes) -> None:
     """Write a file for the owner only, unless it is there: of several writers the first one counts.
 

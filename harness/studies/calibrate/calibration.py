@@ -15,10 +15,10 @@ import orjson
 from rich.console import Console
 from rich.table import Table as TerminalTable
 
-from harness.errors import ConfigError
+from harness.errors import ConfigError, expect
 from harness.measure.recorder import LATE_MS
 from harness.report.html.page import Items, Page, Section, Table, Tile, numbers, texts, write_page
-from harness.rundir.layout import write_json
+from harness.rundir.layout import reading, write_json
 
 CALIBRATION = "calibration.json"
 SCHEMA = 1
@@ -171,48 +171,17 @@ def as_dict(found: Calibration) -> dict[str, Any]:
 
 def read_calibration(path: Path) -> Calibration:
     """A calibration from its file. Raises ConfigError when it is none."""
-    try:
+    from pydantic import TypeAdapter
+
+    with reading(path, "a calibration"):
         found = orjson.loads(path.read_bytes())
-        if found["schema"] != SCHEMA:
-            raise ConfigError(f"{path} has schema {found['schema']}, expected {SCHEMA}")
-        kinds = {name: _carried(kind, path) for name, kind in found["kinds"].items()}
-        if not kinds:
-            raise ConfigError(f"{path}: nothing was measured")
-        return Calibration(
-            made=str(found["made"]),
-            host=str(found["host"]),
-            cores=int(found["cores"]),
-            processes=int(found["processes"]),
-            kinds=kinds,
-        )
-    except OSError as error:
-        raise ConfigError(f"{path} can't be read: {error.strerror or error}") from error
-    except KeyError as error:
-        raise ConfigError(f"{path} is not a calibration: {error} is missing in it") from error
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(
-            f"{path} is not a calibration: expected what harness calibrate writes"
-        ) from error
-
-
-def _carried(kind: Mapping[str, Any], path: Path) -> Carried:
-    def rate(name: str) -> Rate | None:
-        found = kind[name]
-        if found is None:
-            return None
-        per_s = float(found["per_s"])
-        if not 0 < per_s < inf:
-            raise ConfigError(f"{path}: {name}: expected a rate above zero, got {per_s:g}")
-        limit = Limit(found["limit"])
-        return Rate(per_s=per_s, lag_ms=float(found["lag_ms"]), limit=limit)
-
-    held, others = kind["sessions"], kind.get("others")
-    return Carried(
-        guests=rate("guests"),
-        messages=rate("messages"),
-        sessions=None if held is None else HeldSessions(**held),
-        others=None if others is None else float(others),
-    )
+        expect(found["schema"] == SCHEMA, f"{path}: schema", str(SCHEMA), found["schema"])
+        calibration = TypeAdapter(Calibration).validate_python(found)
+    for one in calibration.kinds.values():
+        for rate in filter(None, (one.guests, one.messages)):
+            expect(0 < rate.per_s < inf, str(path), "rates above zero", f"{rate.per_s:g}")
+    expect(bool(calibration.kinds), str(path), "what was measured", "nothing")
+    return calibration
 
 
 PAGE = "calibration.html"

@@ -19,7 +19,7 @@ import psutil
 
 from harness.clock import utc_iso
 from harness.config.run_config import ARRIVALS, OVER, PACE, RATE, SLO, child_environment
-from harness.errors import ConfigError
+from harness.errors import ConfigError, expect
 from harness.machine import (
     FILES_SPARE,
     LINGER_S,
@@ -122,23 +122,16 @@ def read_rises(args: argparse.Namespace, machine: Machine) -> dict[str, Rises]:
     if not set(kinds) <= set(KINDS):
         raise ConfigError(f"--kinds: expected plain, tls or both, got {args.kinds!r}")
     processes = max(1, machine.cores - 1) if args.processes is None else args.processes
-    for name, number in (
-        ("processes", processes),
-        ("speakers", args.speakers),
-        ("held", args.held),
-    ):
-        if number < 1:
-            raise ConfigError(f"--{name}: expected one or more, got {number}")
+    at_once = {"speakers": args.speakers, "held": args.held}
+    for name, number in {"processes": processes, **at_once}.items():
+        expect(number >= 1, f"--{name}", "one or more", number)
     most = PROCESSES_A_CORE * machine.cores
-    if processes > most:
-        raise ConfigError(
-            f"--processes: expected up to {most} on {machine.cores} cores, got {processes}"
-        )
+    allowed = f"up to {most} on {machine.cores} cores"
+    expect(processes <= most, "--processes", allowed, processes)
     rise_s = seconds(args.rise, "--rise")
-    if not 5 <= rise_s <= 600:
-        raise ConfigError(f"--rise: expected 5s to 10m, got {args.rise!r}")
+    expect(5 <= rise_s <= 600, "--rise", "5s to 10m", repr(args.rise))
     room = min(_room(machine, processes).values())
-    for name, number in (("speakers", args.speakers), ("held", args.held)):
+    for name, number in at_once.items():
         if number > room:
             raise ConfigError(
                 f"--{name}: {number:,} sessions at once are more than this machine's files and "
@@ -146,19 +139,17 @@ def read_rises(args: argparse.Namespace, machine: Machine) -> dict[str, Rises]:
             )
     # A port stays taken for a while after its connection was closed, and the slots take some.
     ports = (machine.ports - PORTS_SPARE) / (min(rise_s, LINGER_S) + 1)
-    top = min(ports, 900.0 * processes) if args.top is None else rate_per_s(args.top, "--top")
-    if not 2 <= top <= MOST_GUESTS_PER_S:
-        raise ConfigError(
-            f"--top: expected 2/s or more, up to {MOST_GUESTS_PER_S:,}/s, got {args.top!r}"
-        )
-    messages = 10_000.0 * processes
+    top, messages = min(ports, 900.0 * processes), 10_000.0 * processes
+    if args.top is not None:
+        top = rate_per_s(args.top, "--top")
     if args.top_messages is not None:
         messages = rate_per_s(args.top_messages, "--top-messages")
-    if not 10 <= messages <= MOST_MESSAGES_PER_S:
-        raise ConfigError(
-            f"--top-messages: expected 10/s or more, up to {MOST_MESSAGES_PER_S:,}/s, "
-            f"got {args.top_messages!r}"
-        )
+    for option, least, rate, most, text in (
+        ("--top", 2, top, MOST_GUESTS_PER_S, args.top),
+        ("--top-messages", 10, messages, MOST_MESSAGES_PER_S, args.top_messages),
+    ):
+        allowed = f"{least}/s or more, up to {most:,}/s"
+        expect(least <= rate <= most, option, allowed, repr(text))
     return {
         kind: Rises(
             processes=processes,

@@ -31,7 +31,7 @@ from harness.measure.snapshot import (
     read_measurements,
 )
 from harness.measure.statistics import Blocks, Share, estimate_share
-from harness.rundir.layout import RunDirectory, read_start
+from harness.rundir.layout import RunDirectory, read_start, reading
 from harness.studies.capacity.holding import (
     CONFIDENCE,
     MOST_ERRORS,
@@ -522,14 +522,12 @@ def _judge(
 
 
 def _record(directory: Path) -> dict[str, Any]:
-    path = RunDirectory(directory).record
-    try:
+    path, what = RunDirectory(directory).record, "the record of a run"
+    with reading(path, what):
         found = orjson.loads(path.read_bytes())
-    except (OSError, orjson.JSONDecodeError) as error:
-        raise ConfigError(f"{path} can't be read: {error}") from error
-    if not isinstance(found, dict) or "sessions" not in found:
-        raise ConfigError(f"{path} is not the record of a run")
-    return found
+        if not isinstance(found, dict) or "sessions" not in found:
+            raise ConfigError(f"{path} is not {what}")
+        return found
 
 
 def _parsed(texts: Any, directory: Path) -> list[Objective]:

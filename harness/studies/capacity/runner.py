@@ -17,11 +17,11 @@ import orjson
 from harness.config.guard import Intent, Rule, parse_overrides
 from harness.config.run_config import OCCUPANCY, OVER, RATE
 from harness.config.target import FILE, Terms, resolve_target
-from harness.errors import ConfigError
+from harness.errors import ConfigError, expect
 from harness.judge.objective import KNOWN, parse_objective
 from harness.judge.reading import read_objectives
 from harness.preflight.stamp import carry_stamp, permit
-from harness.rundir.layout import make_run_directory, new_run_id, write_json
+from harness.rundir.layout import make_run_directory, new_run_id, reading, write_json
 from harness.simulator import options as simulator_options
 from harness.studies.capacity.holding import Holding, Judged, Look
 from harness.studies.capacity.level import GENERATORS_OWN, Level, held_for, judge_run, look_at
@@ -133,40 +133,29 @@ def check_asked(asked: Mapping[str, Any]) -> Search:
     if asked["slo"] and asked["objectives"]:
         raise ConfigError("give --objective or --slo, not both")
     for name in ("hold", "warm_up"):
-        length_s = seconds(asked[name], f"--{name.replace('_', '-')}")
-        if not 1 <= length_s <= LONGEST_HOLD_S:
-            raise ConfigError(
-                f"--{name.replace('_', '-')}: expected one second or more and up to a day, "
-                f"got {asked[name]!r}"
-            )
-    if asked["longest"] and seconds(asked["longest"], "--longest") < search.hold_s:
-        raise ConfigError(f"--longest: expected no less than --hold, got {asked['longest']!r}")
-    if asked.get("settle"):
-        settle_s = seconds(asked["settle"], "--settle")
-        if not 0 <= settle_s <= LONGEST_HOLD_S:
-            raise ConfigError(f"--settle: expected up to a day, got {asked['settle']!r}")
+        option, text = f"--{name.replace('_', '-')}", asked[name]
+        usual = 1 <= seconds(text, option) <= LONGEST_HOLD_S
+        expect(usual, option, "one second or more and up to a day", repr(text))
+    if longest := asked["longest"]:
+        enough = seconds(longest, "--longest") >= search.hold_s
+        expect(enough, "--longest", "no less than --hold", repr(longest))
+    if settle := asked.get("settle"):
+        expect(
+            seconds(settle, "--settle") <= LONGEST_HOLD_S, "--settle", "up to a day", repr(settle)
+        )
     parse_overrides(asked.get("override") or ())
-    resolution, levels = asked["resolution"], asked["max_levels"]
-    if not 0 < resolution < 1:
-        raise ConfigError(
-            f"--resolution: expected a share between 0 and 1 such as 0.08, got {resolution:g}"
-        )
-    if levels < 1:
-        raise ConfigError(f"--max-levels: expected one or more, got {levels}")
-    if asked["processes"] is not None and asked["processes"] < 1:
-        raise ConfigError(f"--processes: expected one or more, got {asked['processes']}")
-    _check_master(asked)
-    start = search.by.parse(asked["start"], "--start")
-    if start > search.by.parse(asked["highest"], "--highest"):
-        raise ConfigError(
-            f"--start: expected no more than --highest ({asked['highest']}), got {asked['start']!r}"
-        )
-    for option, workers in (
-        ("--processes", asked["processes"]),
-        ("--expect-workers", asked.get("expect_workers")),
-    ):
-        if workers and search.by is Raised.OCCUPANCY and start < workers:
+    share = asked["resolution"]
+    expect(0 < share < 1, "--resolution", "a share between 0 and 1 such as 0.08", f"{share:g}")
+    start, highest = (search.by.parse(asked[name], f"--{name}") for name in ("start", "highest"))
+    allowed = f"no more than --highest ({asked['highest']})"
+    expect(start <= highest, "--start", allowed, repr(asked["start"]))
+    for name in ("max_levels", "processes", "expect_workers"):
+        option, number = f"--{name.replace('_', '-')}", asked.get(name)
+        expect(number is None or number >= 1, option, "one or more", number)
+        workers = number if name != "max_levels" and search.by is Raised.OCCUPANCY else None
+        if workers and start < workers:
             raise ConfigError(f"--start: {start:g} guests are too few for {option}")
+    _check_master(asked)
     if not Path(asked["locustfile"]).is_file():
         raise ConfigError(f"there is no locustfile {asked['locustfile']!r}")
     _ = search.plan
@@ -174,41 +163,30 @@ def check_asked(asked: Mapping[str, Any]) -> Search:
 
 
 def _check_master(asked: Mapping[str, Any]) -> None:
-    workers = asked.get("expect_workers")
     if asked.get("master"):
-        if workers is None:
+        if asked.get("expect_workers") is None:
             raise ConfigError("--master: say how many workers to wait for (--expect-workers N)")
         if asked["processes"]:
             raise ConfigError("--master and --processes do not go together")
     for name in ("expect_workers", "bind", "master_port"):
         if asked.get(name) is not None and not asked.get("master"):
             raise ConfigError(f"--{name.replace('_', '-')} goes with --master")
-    if workers is not None and workers < 1:
-        raise ConfigError(f"--expect-workers: expected one or more, got {workers}")
-    port = asked.get("master_port")
-    if port is not None and not 0 < port < 65536:
-        raise ConfigError(f"--master-port: expected 1 to 65535, got {port}")
+    if (port := asked.get("master_port")) is not None:
+        expect(0 < port < 65536, "--master-port", "1 to 65535", port)
 
 
 def resume_search(directory: Path) -> Search:
     """A search from its folder. Raises ConfigError when there is none that can go on."""
-    path = directory / SEARCH
-    try:
-        found = orjson.loads(path.read_bytes())
-        if found["schema"] != SCHEMA:
-            raise ConfigError(f"{path} has schema {found['schema']}, expected {SCHEMA}")
+    path, what = directory / SEARCH, "a search that can go on"
+    with reading(path, what):
+        try:
+            text = path.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"{path} is not {what}: {error.strerror or error}") from error
+        found = orjson.loads(text)
+        expect(found["schema"] == SCHEMA, f"{path}: schema", str(SCHEMA), found["schema"])
         search = Search(directory, dict(found["asked"]), list(found["levels"]))
         _ = search.plan, search.tried, search.hold_s, search.longest_s, search.asked["target"]
-    except OSError as error:
-        raise ConfigError(
-            f"{path} is not a search that can go on: {error.strerror or error}"
-        ) from error
-    except KeyError as error:
-        raise ConfigError(
-            f"{path} is not a search that can go on: {error} is missing in it"
-        ) from error
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path} is not a search that can go on: {error}") from error
     return search
 
 
@@ -342,18 +320,14 @@ def _command(
         command += ["--targets", asked.get("targets") or str(FILE)]
         for override in asked.get("override") or ():
             command += ["--override", override]
-    if asked["processes"]:
-        command += ["--processes", str(asked["processes"])]
-    if asked.get("master"):
-        command += ["--master", "--expect-workers", str(asked["expect_workers"])]
-        for name in ("bind", "master_port"):
-            if asked.get(name) is not None:
-                command += [f"--{name.replace('_', '-')}", str(asked[name])]
+    command += ["--master"] if asked.get("master") else []
+    for name in ("processes", "expect_workers", "bind", "master_port"):
+        if asked.get(name) is not None:
+            command += [f"--{name.replace('_', '-')}", str(asked[name])]
     if asked.get("seed") is not None:  # no two levels see the same arrivals
         command += ["--seed", str(asked["seed"] + len(search.levels) + 1)]
     own = search.directory / "objectives.toml"
-    file = asked["slo"] or (str(own) if own.is_file() else "")
-    if file:
+    if file := asked["slo"] or (str(own) if own.is_file() else ""):
         command += ["--slo", file]
     return command
 
@@ -373,11 +347,10 @@ def check_files(asked: Mapping[str, Any]) -> None:
         if asked["sim_profile"]:
             raise ConfigError("--sim-profile and --target do not go together")
         terms = _terms(asked)
-        highest = Raised(asked.get("by") or Raised.RATE).parse(asked["highest"], "--highest")
-        rate = terms.max_rate_per_s
-        overridden = Rule.CAP in parse_overrides(asked.get("override") or ())
-        by_rate = asked.get("by") != Raised.OCCUPANCY
-        if terms.guarded and by_rate and rate is not None and highest > rate and not overridden:
+        by_rate = terms.guarded and asked.get("by") != Raised.OCCUPANCY
+        capped = by_rate and Rule.CAP not in parse_overrides(asked.get("override") or ())
+        rate = terms.max_rate_per_s if capped else None
+        if rate is not None and Raised.RATE.parse(asked["highest"], "--highest") > rate:
             raise ConfigError(
                 f"--highest: {asked['highest']} is above the target's max_rate of "
                 f"{rate * 60:.4g}/min: ask for less, or give --override cap=REASON"
@@ -405,18 +378,12 @@ def _terms(asked: Mapping[str, Any]) -> Terms:
 
 def _check_objectives(texts: list[str]) -> None:
     """A search needs something that breaks under load."""
-    if not texts:
-        raise ConfigError(
-            "no objective: what is a load too high for? Give one, such as "
-            "--objective 'reply p95 < 5s'"
-        )
-    if all(
-        parse_objective(text, KNOWN, place="objectives").subject in GENERATORS_OWN for text in texts
-    ):
-        raise ConfigError(
-            f"no objective breaks under load ({', '.join(texts)}): give one such as "
-            "--objective 'reply p95 < 5s'"
-        )
+    why = "no objective: what is a load too high for? Give one, such as"
+    if texts:
+        why = f"no objective breaks under load ({', '.join(texts)}): give one such as"
+    subjects = {parse_objective(text, KNOWN, place="objectives").subject for text in texts}
+    if subjects <= set(GENERATORS_OWN):
+        raise ConfigError(f"{why} --objective 'reply p95 < 5s'")
 
 
 def _check_profile(path: str) -> None:

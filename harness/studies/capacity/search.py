@@ -19,7 +19,7 @@ from enum import StrEnum
 from math import ceil, floor, hypot, inf, isfinite, sqrt
 from typing import Any
 
-from harness.errors import ConfigError
+from harness.errors import ConfigError, expect
 from harness.studies.capacity.holding import Judged
 from harness.studies.capacity.models import BENT, FEWEST, Crossing, Reading, find_crossing, is_near
 from harness.units import figure_text, rate_per_s
@@ -105,9 +105,9 @@ class SearchPlan:
         if not all(isfinite(value) for value in rates):
             raise ConfigError("capacity: expected finite numbers")
         if not 0 <= self.lowest <= self.start <= self.highest or self.start <= 0:
+            loads = f"{self.lowest:g}, {self.start:g}, {self.highest:g}"
             raise ConfigError(
-                "capacity: expected lowest <= start <= highest and start above zero, got "
-                f"{self.lowest:g}, {self.start:g}, {self.highest:g}"
+                f"capacity: expected lowest <= start <= highest and start above zero, got {loads}"
             )
         if self.factor <= 1 or not 0 < self.resolution < 1 or self.max_levels < 1:
             raise ConfigError(
@@ -161,8 +161,7 @@ class Answer:
 
     def headroom(self, wanted: float) -> float:
         """How far the proven load lies above a wanted one, as a share; negative when below."""
-        if not wanted > 0:
-            raise ConfigError(f"capacity: wanted: expected a rate above zero, got {wanted!r}")
+        expect(wanted > 0, "capacity: wanted", "a rate above zero", wanted)
         return self.low / wanted - 1
 
     def text(self, unit: str, scale: float = 1.0) -> str:
@@ -527,26 +526,18 @@ class Raised(StrEnum):
 
     def parse(self, text: str, option: str) -> float:
         """A load from what was written. ConfigError names the option and says what it takes."""
-        if self is Raised.RATE:
-            if text.strip().isdecimal():
-                raise ConfigError(
-                    f"{option}: expected a rate such as 10/s or 600/min, got {text!r} "
-                    "(guests at once go with --by occupancy)"
-                )
-            load = rate_per_s(text, option)
-            if not 0 < load <= MOST_PER_S:
-                raise ConfigError(
-                    f"{option}: expected a rate above zero and up to {MOST_PER_S:,}/s, got {text!r}"
-                )
-            return load
-        if not text.strip().isdecimal():
-            raise ConfigError(
-                f"{option}: with --by occupancy expected a whole number of guests at once such as "
-                f"200, got {text!r}"
-            )
-        guests = float(text)
-        if not 1 <= guests <= MOST_GUESTS:
-            raise ConfigError(
-                f"{option}: expected 1 to {MOST_GUESTS:,} guests at once, got {text!r}"
-            )
-        return guests
+        bare, got = text.strip().isdecimal(), repr(text)
+        if self is Raised.OCCUPANCY:
+            if not bare:
+                wanted = "with --by occupancy expected a whole number of guests at once such as 200"
+                raise ConfigError(f"{option}: {wanted}, got {got}")
+            guests = float(text)
+            allowed = f"1 to {MOST_GUESTS:,} guests at once"
+            expect(1 <= guests <= MOST_GUESTS, option, allowed, got)
+            return guests
+        hint = f"{got} (guests at once go with --by occupancy)"
+        expect(not bare, option, "a rate such as 10/s or 600/min", hint)
+        load = rate_per_s(text, option)
+        allowed = f"a rate above zero and up to {MOST_PER_S:,}/s"
+        expect(0 < load <= MOST_PER_S, option, allowed, got)
+        return load

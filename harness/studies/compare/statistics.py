@@ -21,7 +21,7 @@ from math import exp, inf, log, sqrt
 import numpy as np
 from scipy.stats import norm, t
 
-from harness.errors import ConfigError
+from harness.errors import ConfigError, expect
 from harness.measure.statistics import Blocks, Buckets, estimate_share
 
 PERCENTILES = (50.0, 90.0, 95.0, 99.0)
@@ -79,14 +79,11 @@ class Rules:
     least: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0.5 <= self.confidence < 1:
-            raise ConfigError(f"confidence: expected 0.5 up to below 1, got {self.confidence!r}")
+        expect(0.5 <= self.confidence < 1, "confidence", "0.5 up to below 1", self.confidence)
         if not 0 <= self.negligible < self.matters < 1:
             raise ConfigError("expected 0 <= negligible < matters < 1")
-        if not 0 <= self.between_runs < 1:
-            raise ConfigError(f"between_runs: expected 0 up to below 1, got {self.between_runs!r}")
-        if not 0 <= self.least < inf:
-            raise ConfigError(f"least: expected 0 or more, got {self.least!r}")
+        expect(0 <= self.between_runs < 1, "between_runs", "0 up to below 1", self.between_runs)
+        expect(0 <= self.least < inf, "least", "0 or more", self.least)
 
 
 def compare_runs(
