@@ -65,13 +65,10 @@ class Plugin:
 
     def listen(self) -> None:
         """To Locust's events, to signals, and to the clock."""
-        events_ = self._node.environment.events
-        events_.test_start.add_listener(self.on_test_start)
-        events_.test_start.fire = ending_on_error(events_.test_start, self.on_failed_start)
-        events_.user_error.add_listener(self.on_user_error)
-        events_.test_stopping.add_listener(self.on_test_stopping)
-        events_.test_stop.add_listener(self.on_test_stop)
-        events_.quitting.add_listener(self.on_quitting)
+        hooks = self._node.environment.events
+        for name in ("test_start", "user_error", "test_stopping", "test_stop", "quitting"):
+            getattr(hooks, name).add_listener(getattr(self, f"on_{name}"))
+        hooks.test_start.fire = ending_on_error(hooks.test_start, self.on_failed_start)
         self._interrupts.install(supervised=self._node.leads)
         gevent.spawn(self._watch_forever)
 

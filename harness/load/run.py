@@ -218,17 +218,22 @@ class Run:
         self._writer.on_write = shipper.take_measured
 
     @staticmethod
-    def of(environment: Any) -> "Run":
-        """The run of a Locust environment."""
+    def present(environment: Any) -> "Run | None":
+        """The run that goes on in a Locust environment."""
         run: Run | None = getattr(environment, "harness_run", None)
-        if run is None:
-            raise StopUser  # between two tests of the web UI
+        return run
+
+    @staticmethod
+    def of(environment: Any) -> "Run":
+        """The same. Raises StopUser where there is none: between two tests of the web UI."""
+        if (run := Run.present(environment)) is None:
+            raise StopUser
         return run
 
     @staticmethod
     def rng_of(environment: Any) -> random.Random:
         """A generator of its own for one slot, from the run's seed."""
-        run: Run | None = getattr(environment, "harness_run", None)
+        run = Run.present(environment)
         return random.Random() if run is None else random.Random(run.seeds.getrandbits(64))
 
     @property

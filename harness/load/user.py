@@ -78,8 +78,7 @@ class GuestUser(User):
 
     def start(self, group: Any) -> Any:
         """As Locust has it; a slot that ends though nobody has asked it to is told to the run."""
-        run: Run | None = getattr(self.environment, "harness_run", None)
-        if run is not None:
+        if (run := Run.present(self.environment)) is not None:
             run.slot_came(type(self).__name__)
         greenlet = super().start(group)
         greenlet.link(self._on_end)
@@ -92,8 +91,7 @@ class GuestUser(User):
         return bool(super().stop(force))
 
     def _on_end(self, greenlet: Any) -> None:
-        run: Run | None = getattr(self.environment, "harness_run", None)
-        if run is not None:
+        if (run := Run.present(self.environment)) is not None:
             kind = type(self).__name__
             run.slot_ended(kind, greenlet.exception, asked=self._asked_to_stop)
 

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import takewhile
 from pathlib import Path
 from types import FrameType, MappingProxyType
 from typing import IO, Any
@@ -25,6 +26,7 @@ from harness.config.run_config import OVER, RATE, SEARCH, SEED, SETTINGS, child_
 from harness.errors import ConfigError
 from harness.machine import IN_ORDER, Lifeline, deferred_stops, handling, heeded, killed_by
 from harness.rundir.layout import RunDirectory, sweep_command
+from harness.streams import plain_line
 
 LOOKS_WITHIN_S = 120.0
 """A locustfile that takes longer to import is not run."""
@@ -348,7 +350,8 @@ def watch_run(
         lifeline.close()
     found = _newest(out, before)
     if found is None or not RunDirectory(found).record.is_file():
-        raise ConfigError(f"{out.name} did not run: {_last_line(out / LOG)}")
+        why = reason_in(out / LOG, lambda last: last or "no reason given")
+        raise ConfigError(f"{out.name} did not run: {why}")
     return found.resolve()
 
 
@@ -367,10 +370,18 @@ def _newest(out: Path, before: set[Path]) -> Path | None:
     return next((path for path in runs if not path.is_symlink()), None)
 
 
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines()
-    told = [line for line in lines if line.startswith("error: ")]
-    return (told or lines or ["no reason given"])[-1].removeprefix("error: ")
+def reason_in(log: Path, otherwise: Callable[[str], str]) -> str:
+    """Why a process that printed this log has failed, with the list that may stand below it.
+
+    ``otherwise``: what to say of the last line where there is no error; it may be empty.
+    """
+    lines = list(map(plain_line, log.read_text(errors="replace").strip().splitlines()))
+    errors = [place for place, line in enumerate(lines) if line.startswith("error: ")]
+    if not errors:
+        return otherwise(lines[-1] if lines else "")
+    head, *rest = lines[errors[-1] :]
+    reasons = takewhile(lambda line: line.startswith("  - "), rest)
+    return "\n".join((head.removeprefix("error: "), *reasons))
 
 
 START_WITHIN_S = 20.0
@@ -414,9 +425,7 @@ class EmbeddedSimulator:
             raise
         self.ca_file, self.pid = ready.get("ca_file"), ready["pid"]
         self.url = f"{ready['url']}?deploymentId={ready['deployment_id']}"
-        scheme = "https" if ready["url"].startswith("wss") else "http"
-        admin = f"{scheme}{ready['url'].removeprefix('wss').removeprefix('ws')}"
-        self.admin = admin.removesuffix("/v1") + "/sim"
+        self.admin = f"http{ready['url'].removeprefix('ws').removesuffix('/v1')}/sim"
         return self.url
 
     def stop(self) -> None:

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ from harness.rundir.layout import (
     sweep_command,
     write_json,
 )
-from harness.streams import name_in_lines, open_console, plain_line
+from harness.streams import name_in_lines, open_console
 from harness.supervise.children import (
     STAGES,
     EmbeddedSimulator,
@@ -41,6 +40,7 @@ from harness.supervise.children import (
     Stages,
     end_group,
     free_port,
+    reason_in,
     told_settings,
 )
 from harness.supervise.parameters import (
@@ -341,7 +341,11 @@ def _conclude(
         if ended.stops:
             console.print("stopped by hand before the run began; nothing was sent")
             return int(ExitCode.INTERRUPTED)
-        raise ConfigError(_why_locust_failed(directory))
+        log = files.locust_log
+        failed = "Locust ended before the run began"
+        raise ConfigError(
+            reason_in(log, lambda last: f"{failed}: {last or 'it said nothing'} (see {log})")
+        )
     from harness.finish import finish_run, finished_before
 
     killed = ended.status < 0
@@ -376,17 +380,6 @@ def _conclude_without_files(directory: Path, ended: _Ended, console: Console) ->
         soft_wrap=True,
     )
     return ended.status if ended.status in WITHOUT_FILES else int(ExitCode.INVALID)
-
-
-def _why_locust_failed(directory: Path) -> str:
-    text = RunDirectory(directory).locust_log.read_text(errors="replace").strip()
-    log = list(map(plain_line, text.splitlines()))
-    told = [number for number, line in enumerate(log) if line.startswith("error: ")]
-    if told:
-        reasons = takewhile(lambda line: line.startswith("  - "), log[told[-1] + 1 :])
-        return "\n".join((log[told[-1]].removeprefix("error: "), *reasons))
-    last = log[-1] if log else "it said nothing"
-    return f"Locust ended before the run began: {last} (see {RunDirectory(directory).locust_log})"
 
 
 def _remove_if_refused(directory: Path) -> None:

@@ -70,8 +70,7 @@ class Node(ABC):
     @property
     def run(self) -> Run | None:
         """This process's own, where guests run."""
-        run: Run | None = getattr(self.environment, "harness_run", None)
-        return run
+        return Run.present(self.environment)
 
     @property
     def names(self) -> tuple[str, str]:
