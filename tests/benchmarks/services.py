@@ -28,6 +28,7 @@ from harness.studies.capacity.holding import (
     look,
     show_errors,
     show_time,
+    wandering,
 )
 from harness.studies.capacity.models import Reading
 from harness.studies.capacity.search import (
@@ -296,6 +297,7 @@ def _hold(
         reading=seen.reading,
         again=again,
         unsteady=seen.change is not Change.STEADY and not seen.clear,
+        wandered=wandering(shows, begin_s, end_s),
     )
     return level, begin_s, end_s
 

@@ -10,7 +10,8 @@ called met before it has stopped doing so.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from math import hypot, log, sqrt
+from itertools import pairwise
+from math import hypot, inf, log, sqrt
 from statistics import NormalDist
 from typing import Protocol
 
@@ -26,6 +27,8 @@ SETTLES = 4
 """Times --settle that a level which was missed is held when it is held again."""
 SURE = 3.0
 """Standard errors by which two parts of a level must differ: it is asked at each look."""
+PARTS = 4
+"""Of a level, which should show the same but for chance."""
 
 
 class Judged(StrEnum):
@@ -240,6 +243,28 @@ def change_in(shows: Shows, begin_s: float, end_s: float) -> Change:
     """Whether the second half of these seconds shows another service than the first."""
     middle_s = (begin_s + end_s) / 2
     return change_between(shows(begin_s, middle_s, 1.0), shows(middle_s, end_s, 1.0))
+
+
+def wandering(shows: Shows, begin_s: float, end_s: float) -> tuple[float, int]:
+    """How far ``PARTS`` of these seconds lie from their mean: squared standard errors, freedom.
+
+    By the objective that is nearest to breaking; (0, 0) where the parts have no intervals.
+    """
+    edges = [begin_s + (end_s - begin_s) * part / PARTS for part in range(PARTS + 1)]
+    parts = [shows(*ends, 1.0) for ends in pairwise(edges)]
+    logs = [
+        [one.log_of_limit for part in parts if (one := part.get(name)) and one.log_of_limit]
+        for name in set().union(*parts)
+    ]
+    best = (-inf, 0.0, 0)
+    for values in logs:
+        weighed = [(log_, 1 / error**2) for log_, error in values if error]
+        if len(weighed) > 1:
+            whole = sum(weight for _, weight in weighed)
+            mean = sum(log_ * weight for log_, weight in weighed) / whole
+            off = sum(weight * (log_ - mean) ** 2 for log_, weight in weighed)
+            best = max(best, (mean, off, len(weighed) - 1))
+    return best[1:]
 
 
 def look(

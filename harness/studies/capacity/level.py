@@ -48,6 +48,7 @@ from harness.studies.capacity.holding import (
     show_errors,
     show_share,
     show_time,
+    wandering,
 )
 from harness.studies.capacity.models import Reading
 
@@ -340,6 +341,8 @@ class Level:
     """what became of it while it was held"""
     unsteady: bool = False
     """whether it still changed when its time was over"""
+    wandered: tuple[float, int] = (0.0, 0)
+    """how far its parts lie from their mean (``holding.wandering``)"""
 
 
 def held_for(directory: Path, *, warmup_s: float) -> float:
@@ -438,6 +441,7 @@ def judge_run(
         nearest=first,
         note=note,
         unsteady=unsteady,
+        wandered=wandering(shows, begin_s, begin_s + length_s),
     )
 
 

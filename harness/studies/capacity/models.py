@@ -375,5 +375,10 @@ def _line(levels: Sequence[tuple[float, Reading]], widths: float) -> Crossing | 
     centre = middle - height / slope
     if not 0 < low < high:
         return None
-    chance = float(chi2.sf(off, len(levels) - 2))
+    chance = chance_of(off, len(levels) - 2)
     return Crossing(low=low, centre=centre, high=high, chance=chance)
+
+
+def chance_of(off: float, freedom: int) -> float:
+    """Of squared standard errors that sum up to at least so much by chance; 1 without freedom."""
+    return float(chi2.sf(off, freedom)) if freedom else 1.0

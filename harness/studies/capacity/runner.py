@@ -101,6 +101,7 @@ class Search:
                 reading=Reading(**level["reading"]) if level.get("reading") else None,
                 again=level.get("again", False),
                 unsteady=level.get("unsteady", False),
+                wandered=tuple(level.get("wandered", (0.0, 0))),
             )
             for level in self.levels
         ]

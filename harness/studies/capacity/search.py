@@ -21,7 +21,15 @@ from typing import Any
 
 from harness.errors import ConfigError, expect
 from harness.studies.capacity.holding import Judged
-from harness.studies.capacity.models import BENT, FEWEST, Crossing, Reading, find_crossing, is_near
+from harness.studies.capacity.models import (
+    BENT,
+    FEWEST,
+    Crossing,
+    Reading,
+    chance_of,
+    find_crossing,
+    is_near,
+)
 from harness.units import figure_text, rate_per_s
 
 CLEAR = (Judged.UNDER, Judged.CLOSE, Judged.OVER)
@@ -36,9 +44,15 @@ TELLING = 2.0
 """A level whose place to the limit is known so many times worse than the best is not held again."""
 DISAGREE = 0.05
 """Readings whose distance from their line is less likely than that do not belong together."""
+WANDERS = 0.02
+"""Nor do the parts of levels that lie so unlikely far from their means."""
 CHANGED = "a level that was held again at the end did not show what it had shown before"
 DISAGREEMENT = "the levels around the limit disagree by more than their intervals"
 SETTLES = "a level that was missed got better when it was held longer: give a longer --settle"
+WANDERED = (
+    "the levels around the limit wandered while they were held by more than chance: "
+    "the service is now faster, now slower, so hold longer (--hold, --longest)"
+)
 UNSTEADY = "a level still changed when its time was over: give a longer --settle or --longest"
 TOO_FEW = "too few guests came: hold longer (--hold, --longest), or begin higher (--start)"
 SAME_RATE = 1e-9
@@ -69,7 +83,8 @@ class Tried:
 
     ``reading`` is how far the objective that is nearest to breaking is from its limit. ``again``:
     the load had been held before, and was held again to see whether it shows the same.
-    ``unsteady``: it still changed when its time was over.
+    ``unsteady``: it still changed when its time was over. ``wandered``: how far its parts lie from
+    their mean, in squared standard errors, and the degrees of freedom.
     """
 
     rate: float
@@ -79,6 +94,7 @@ class Tried:
     reading: Reading | None = None
     again: bool = False
     unsteady: bool = False
+    wandered: tuple[float, int] = (0.0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,6 +273,9 @@ def _doubts(tried: Sequence[Tried], crossing: Crossing | None, *, lost: bool) ->
         found.append(DISAGREEMENT)
     if any(level.unsteady for level in tried if level.judged in CLEAR):
         found.append(UNSTEADY)
+    near = [level.wandered for level in tried if level.reading and is_near(level.reading)]
+    if chance_of(sum(off for off, _ in near), sum(freedom for _, freedom in near)) < WANDERS:
+        found.append(WANDERED)
     return tuple(dict.fromkeys(found))
 
 

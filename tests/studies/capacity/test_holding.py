@@ -15,6 +15,7 @@ from harness.studies.capacity.holding import (
     look,
     show_errors,
     show_time,
+    wandering,
 )
 
 HOLDING = Holding(hold_s=60, longest_s=960, settle_s=180)
@@ -139,3 +140,23 @@ def test_errors_count_without_an_objective(bad: int, held: float, expected: str 
     )
     shown = show_errors(share, held)
     assert (None if shown is None else shown.standing) == expected
+
+
+def test_parts_of_a_level_that_wander_lie_off_their_mean() -> None:
+    off, freedom = wandering(course(lambda at_s: 480 + 100 * (100 < at_s < 300)), 0, 400)
+    assert freedom == 3
+    assert off > 25
+    steady, freedom = wandering(course(lambda _: 480), 0, 400)
+    assert (steady, freedom) == (pytest.approx(0, abs=1e-9), 3)
+
+
+def test_the_objective_nearest_to_breaking_says_whether_a_level_wanders() -> None:
+    def shows(begin_s: float, end_s: float, held: float) -> Mapping[str, Shown]:
+        calm, wild = p95(480, held=held), p95(100 + begin_s, held=held)
+        return {**calm, "other p95": wild["reply p95"]}
+
+    assert wandering(shows, 0, 200)[0] == pytest.approx(0, abs=1e-9)
+
+
+def test_parts_without_intervals_say_nothing_of_wandering() -> None:
+    assert wandering(lambda *_: {"a": MISSED}, 0, 400) == (0.0, 0)

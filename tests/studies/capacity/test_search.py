@@ -24,6 +24,7 @@ from harness.studies.capacity.search import (
     CHANGED,
     SETTLES,
     UNSTEADY,
+    WANDERED,
     Answer,
     Found,
     Raised,
@@ -432,6 +433,16 @@ def test_a_limit_that_goes_away_when_held_longer_has_no_upper_end() -> None:
 def test_a_level_that_still_changed_when_its_time_was_over_costs_the_confidence() -> None:
     _, found = held_again(lambda rate, _: replace(near(rate, 100), unsteady=rate > 105), AGAIN)
     assert (found.found, found.doubts) == (Found.CHANGED, (UNSTEADY,))
+
+
+@pytest.mark.parametrize(("off", "confidence"), [(4.0, 0.95), (9.0, None)])
+def test_levels_that_wandered_more_than_chance_cost_the_confidence(
+    off: float, confidence: float | None
+) -> None:
+    """No level by itself is unlikely; all of them together are."""
+    _, found = held_again(lambda rate, _: replace(near(rate, 100), wandered=(off, 3)), AGAIN)
+    assert found.confidence == confidence
+    assert found.doubts == (() if confidence else (WANDERED,))
 
 
 def test_levels_that_disagree_cost_the_confidence() -> None:
