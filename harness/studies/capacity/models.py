@@ -331,18 +331,19 @@ def read_share(figure: float, limit: float, error_share: float) -> Reading:
 
 
 def find_crossing(
-    levels: Sequence[tuple[float, Reading]], *, careful: bool = False
+    levels: Sequence[tuple[float, Reading]], *, careful: bool = False, wandered: float = 1.0
 ) -> Crossing | None:
     """``levels`` are (load, reading), all of them around the crossing.
 
     ``careful``: as for the last word, the interval bears that so few levels say little of how much
-    they differ from one another. None where they do not bound it on both sides.
+    they differ from one another. ``wandered``: by what squared errors are larger than the levels'
+    own, at least 1. None where they do not bound it on both sides.
     """
     near = [(rate, reading) for rate, reading in levels if is_near(reading)]
     if len(near) < FEWEST:
         return None
     freedom = len(near) - 2 + TRUSTED
-    return _line(near, float(t.ppf(ONE_SIDE, freedom)) if careful else WIDTHS)
+    return _line(near, float(t.ppf(ONE_SIDE, freedom)) if careful else WIDTHS, wandered)
 
 
 def is_near(reading: Reading) -> bool:
@@ -350,7 +351,9 @@ def is_near(reading: Reading) -> bool:
     return BELOW <= reading.value <= ABOVE
 
 
-def _line(levels: Sequence[tuple[float, Reading]], widths: float) -> Crossing | None:
+def _line(
+    levels: Sequence[tuple[float, Reading]], widths: float, wandered: float
+) -> Crossing | None:
     rates, values, errors = np.array([(rate, r.value, r.error) for rate, r in levels]).T
     weights = 1 / (errors**2 + (BENT * values) ** 2)
     whole = float(weights.sum())
@@ -363,7 +366,7 @@ def _line(levels: Sequence[tuple[float, Reading]], widths: float) -> Crossing | 
         return None
     off = float(weights @ (values - height - slope * (rates - middle)) ** 2)
     # Where the points lie off the line by more than their errors, all is less certain.
-    more = max(1.0, off / (len(levels) - 2))
+    more = max(wandered, off / (len(levels) - 2))
     reach = widths**2 * more
     # Fieller: all d with (height + slope d)^2 <= reach (1 / whole + d^2 / spread).
     a = slope**2 - reach / spread

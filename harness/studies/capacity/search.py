@@ -273,10 +273,15 @@ def _doubts(tried: Sequence[Tried], crossing: Crossing | None, *, lost: bool) ->
         found.append(DISAGREEMENT)
     if any(level.unsteady for level in tried if level.judged in CLEAR):
         found.append(UNSTEADY)
-    near = [level.wandered for level in tried if level.reading and is_near(level.reading)]
-    if chance_of(sum(off for off, _ in near), sum(freedom for _, freedom in near)) < WANDERS:
+    if chance_of(*_wandered(tried)) < WANDERS:
         found.append(WANDERED)
     return tuple(dict.fromkeys(found))
+
+
+def _wandered(tried: Sequence[Tried]) -> tuple[float, int]:
+    """Of all levels around the limit together."""
+    near = [level.wandered for level in tried if level.reading and is_near(level.reading)]
+    return sum(off for off, _ in near), sum(freedom for _, freedom in near)
 
 
 def _differ(first: Tried, again: Tried) -> bool:
@@ -382,6 +387,7 @@ class _View:
         self.careful = any(level.again for level in tried)
         self._runs = runs
         self._plan = plan
+        self._wandered = _wandered(tried)
         said = {rate: _together(found) for rate, found in runs.items()}
         under = [rate for rate, judged in said.items() if judged is Judged.UNDER]
         over = [rate for rate, judged in said.items() if judged is Judged.OVER]
@@ -415,7 +421,9 @@ class _View:
     @property
     def crossing(self) -> Crossing | None:
         """Where the readings cross the limit, unless the generator gives up before that."""
-        found = find_crossing(self.readings, careful=self.careful)
+        off, freedom = self._wandered
+        wandered = max(1.0, off / freedom) if freedom else 1.0
+        found = find_crossing(self.readings, careful=self.careful, wandered=wandered)
         return found if found is not None and found.centre < self.generator else None
 
     @property

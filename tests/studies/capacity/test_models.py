@@ -144,6 +144,14 @@ def test_without_noise_the_crossing_is_exact() -> None:
     assert found.width < 0.02
 
 
+def test_an_interval_grows_with_what_the_levels_wandered() -> None:
+    calm, wild = find_crossing(levels(1)), find_crossing(levels(1), wandered=4.0)
+    assert calm is not None
+    assert wild is not None
+    assert wild.centre == calm.centre
+    assert wild.high - wild.low > 1.8 * (calm.high - calm.low)
+
+
 def test_fiellers_interval_is_that_of_a_worked_example() -> None:
     # Readings -1, 0, 1 hundredths at 99, 100, 101, errors 0.01 each: slope 0.01 (error 0.00707), so
     # with z = 1.4 say it would be bounded; with 2.24 not even the slope is certain.
