@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from math import inf
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -97,7 +98,8 @@ def _part(path: Path) -> _Part:
     if span is None or not start:
         raise ConfigError(f"{path}: not a run that has measured anything: it can't be merged")
     record = judge_anew(path, judged_by(start))
-    return _Part(files=files, start=start, record=record, began_s=span[0], ended_s=span[1])
+    ended_s = span[1] if record.get("complete") else inf  # it was to go on for longer
+    return _Part(files=files, start=start, record=record, began_s=span[0], ended_s=ended_s)
 
 
 def _refuse_twice(parts: Sequence[_Part]) -> None:
@@ -140,7 +142,7 @@ def _refuse_apart(parts: Sequence[_Part]) -> None:
     together_s = min(part.ended_s for part in parts) - max(part.began_s for part in parts)
     for part in parts:
         length_s = part.ended_s - part.began_s
-        if together_s <= MOST * length_s:
+        if length_s < inf and together_s <= MOST * length_s:
             raise ConfigError(
                 f"{' and '.join(one.name for one in parts)} did not go on side by side: of the "
                 f"{duration_text(round(length_s))} of {part.name}, all of them shared "
