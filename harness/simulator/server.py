@@ -135,24 +135,21 @@ def _quiet() -> logging.Logger:
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket; raises ConfigError if the address can't be had."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
+        family, *_, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except (OSError, UnicodeError, OverflowError) as error:
         raise ConfigError(f"can't listen on {host!r}: {error}") from None
-    sock = socket.socket(family, kind, protocol)
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-        sock.listen(BACKLOG)
-        sock.setblocking(False)
+        sock = socket.create_server(address, family=family, backlog=BACKLOG)
     except OSError as error:
-        sock.close()
         if error.errno == errno.EADDRINUSE:
             raise ConfigError(
                 f"port {port} on {host} is in use; choose another, or --port 0 for any free one"
             ) from None
-        raise ConfigError(f"can't listen on {host} port {port}: {error.strerror}") from None
+        why = os.strerror(error.errno or 0)
+        raise ConfigError(f"can't listen on {host} port {port}: {why}") from None
+    sock.setblocking(False)
     return sock
 
 

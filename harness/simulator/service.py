@@ -221,12 +221,8 @@ class Service:
         if how is SessionEnd.CLEARED:
             session.deployment.signed_in.pop(session.token, None)
         for tally in session.tallies:
-            if how is SessionEnd.CLEARED:
-                tally.sessions_cleared += 1
-            elif how is SessionEnd.EXPIRED:
-                tally.sessions_expired += 1
-            else:
-                tally.sessions_replaced += 1
+            counter = f"sessions_{how}"
+            setattr(tally, counter, getattr(tally, counter) + 1)
         self.note(session, how.value)
         self.by_serial.pop(session.serial, None)
         for attachment in (session.attachments or {}).values():
@@ -291,6 +287,11 @@ class Service:
         for connection in session.connections:
             connection.push(ready, frame)
         return bool(session.connections)
+
+    def bystander(self, session: Session) -> Connection | None:
+        """Who gets what is not theirs, by a fault: the longest connected of another session."""
+        others = [one for one in self.connections if one.session not in (None, session)]
+        return min(others, key=lambda one: (one.opened, one.id), default=None)
 
     def keep(self, session: Session, frame: bytes) -> None:
         """Add a message to the session's history, up to the limit of its length."""

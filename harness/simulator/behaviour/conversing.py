@@ -75,16 +75,9 @@ def outbound(
     if service.faults.active:
         if service.faults.strikes("duplicate_reply"):
             service.fan_out(session, frame)
-        if service.faults.strikes("cross_talk"):
-            _cross_talk(service, session, frame)
+        if service.faults.strikes("cross_talk") and (other := service.bystander(session)):
+            other.send(frame)
     return arrived
-
-
-def _cross_talk(service: "Service", session: Session, frame: bytes) -> None:
-    """The fault: somebody else gets this session's message too (the longest connected one)."""
-    others = [one for one in service.connections if one.session not in (None, session)]
-    if others:
-        min(others, key=lambda one: (one.opened, one.id)).send(frame)
 
 
 def reply(

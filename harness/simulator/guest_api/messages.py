@@ -310,21 +310,14 @@ def _carry_out(connection: "Connection", session: Session, tracing_id: str | Non
                 service.later(late.seconds, one.send, frame)
             else:
                 one.send(frame)
-    if strikes("proof_cross_talk"):
-        _tell_another(connection, sequence["cleared"])
+    if strikes("proof_cross_talk") and (other := service.bystander(session)):
+        other.send(sequence["cleared"])
     rest = strikes("late_reply")
     if rest:
         service.later(rest.seconds, _late_reply, everyone, frames.iso_ms(service.now()))
     if knobs.close_after_clear:
         for one in everyone:
             service.later(knobs.close_after_clear_s, one.close, knobs.close_after_clear)
-
-
-def _tell_another(connection: "Connection", proof: bytes) -> None:
-    """The fault: somebody else gets this session's proof too (the longest connected one)."""
-    others = [one for one in connection.service.connections if one.session is not None]
-    if others:
-        min(others, key=lambda one: (one.opened, one.id)).send(proof)
 
 
 def _late_reply(everyone: "list[Connection]", at: str) -> None:

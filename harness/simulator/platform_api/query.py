@@ -136,8 +136,11 @@ def details(service: "Service", body: dict[str, Any], sees: Sees) -> dict[str, A
         raise BadQuery(f"Pagination may not exceed {knobs.most_results} results")
     as_of = service.now() - knobs.platform_lag_s
     days = (first.date(), last.date())
-    passes(conversation_filters, [_nothing()], CONVERSATION_DIMENSIONS)
-    passes(segment_filters, [_nothing()], SEGMENT_DIMENSIONS)
+    nothing: list[dict[str, Any]] = [
+        {"attributes": {}}
+    ]  # they have to make sense also where there is no conversation
+    passes(conversation_filters, nothing, CONVERSATION_DIMENSIONS)
+    passes(segment_filters, nothing, SEGMENT_DIMENSIONS)
     found: list[Conversation] = []
     for conversation in service.conversations.values():
         if conversation.start > as_of or not sees(conversation):
@@ -145,9 +148,7 @@ def details(service: "Service", body: dict[str, Any], sees: Sees) -> dict[str, A
         if not days[0] <= datetime.fromtimestamp(conversation.start, UTC).date() <= days[1]:
             continue
         fields = _conversation_fields(service, conversation, as_of)
-        if conversation_filters and not passes(
-            conversation_filters, [fields], CONVERSATION_DIMENSIONS
-        ):
+        if not passes(conversation_filters, [fields], CONVERSATION_DIMENSIONS):
             continue
         if segment_filters:
             seen = [
@@ -163,11 +164,6 @@ def details(service: "Service", body: dict[str, Any], sees: Sees) -> dict[str, A
     if page:
         answer["conversations"] = [analytics(service, one, as_of) for one in page]
     return answer
-
-
-def _nothing() -> dict[str, Any]:
-    """Stands in for a conversation where only the filter's own sense is checked."""
-    return {"attributes": {}}
 
 
 def _conversation_fields(
