@@ -10,7 +10,7 @@ import orjson
 
 from harness.clock import utc_iso
 from harness.measure.model import Outcome, Sample
-from harness.measure.recorder import Recorder, corrected_tag, service_tag
+from harness.measure.recorder import LAG_LOOP, Recorder, corrected_tag, service_tag
 from harness.measure.snapshot import IntervalWriter, read_measurements
 
 START_S = 1_795_000_000
@@ -99,7 +99,7 @@ class _Story:
                 else:
                     running.update(what)
             for _ in range(50):
-                recorder.add_loop_lag(int(self.dice.expovariate(1 / 120_000)))
+                recorder.add_duration(LAG_LOOP, int(self.dice.expovariate(1 / 120_000)))
             totals.update({f"arrivals.{name}": count for name, count in arrivals.items()})
             writer.write(
                 recorder.take(),

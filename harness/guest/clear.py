@@ -26,7 +26,6 @@ from harness.guest.outcomes import (
     ending_of,
     ending_of_state,
     settled,
-    stage_of,
 )
 from harness.ledger.ledger import OVER, Entry, Ledger, Stage
 from harness.measure.model import Outcome
@@ -183,10 +182,10 @@ class Clearing:
         return ending
 
     def _note(self, connection: Connection, ending: Ending) -> None:
-        stage, reason = stage_of(ending)
+        reason = ending.reason
         if ending is Ending.NEVER:
             reason = "refused" if connection.state is State.REFUSED else "not connected"
-        self.mark(stage, reason)
+        self.mark(ending.stage, reason)
         if ending is Ending.REFUSED:
             self._recorder.count("clear_is_off")
         self._flush_quietly()

@@ -383,7 +383,9 @@ class Inbox:
             if before is not None and (before == self._lane or not before.startswith(self._owner)):
                 finding = self._unwanted(message, before, arrived_ns, seen_ns)
             elif presence == "Disconnect":
-                self._on_disconnect(message)
+                self._recorder.count("disconnected_by_service")
+                if message.read_only:
+                    self.session.receive(Receive.DISCONNECTED_FOR_GOOD)
             elif not typing:
                 self._keep(message, text or content, arrived_ns, seen_ns)
         elif presence == "Clear":
@@ -414,11 +416,6 @@ class Inbox:
         if message.text or message.content:
             self.doubtful = (message, True, arrived_ns, seen_ns, None)
         return Finding.CROSS_TALK
-
-    def _on_disconnect(self, message: Message) -> None:
-        self._recorder.count("disconnected_by_service")
-        if message.read_only:
-            self.session.receive(Receive.DISCONNECTED_FOR_GOOD)
 
     def _keep(self, message: Message, shows: object, arrived_ns: int, seen_ns: int) -> None:
         """Keep one of the other side; ``shows`` is what there is to read of it, if anything."""

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from gevent import Timeout
 
@@ -54,43 +54,60 @@ from harness.protocol.session import CLEARABLE, CLEARED, SessionState, State
 
 
 class Ending(StrEnum):
-    """How an attempt to end a session came out; :attr:`proof` says which of them prove its end."""
+    """How an attempt to end a session came out: the one table of endings.
 
-    CLEARED = "cleared"
+    ``words`` are what became of sessions that ended so, the predicate of a sentence. ``stage`` is
+    that of the ledger, where LOST is no proof and leaves the session on the list, and ``reason``
+    what the ledger keeps with it.
+    """
+
+    words: str
+    stage: Stage
+    reason: str
+
+    CLEARED = "cleared", "were alive and are cleared now", Stage.CLEARED, ""
     """SessionClearedEvent came"""
-    GONE = "gone"
-    """the service had no session under this token any more"""
-    ENDED = "ended"
-    """the service said that it had let it go by itself, and a resume has shown it"""
-    NEVER = "never_configured"
-    """there never was a session: nothing that could make it left, or all of it was refused"""
-    EXPIRED = "expired"
-    """the service said that it had let it go by itself; nothing has shown it"""
-    REFUSED = "clear_refused"
-    """clearing is switched off for this deployment"""
-    RATE_LIMITED = "clear_rate_limited"
-    UNANSWERED = "clear_unanswered"
-    UNCONFIRMED = "clear_unconfirmed"
-    """SessionClearedEvent came, but neither the echo of our Clear nor ConnectionClosedEvent: it
-    may have been another session's"""
-    CUT = "cut"
-    """the connection was lost before the proof"""
-    UNREACHABLE = "unreachable"
-    """no connection could be made"""
-    SIGNED_IN = "signed_in"
-    """it is a signed-in guest's, and no sign-in was given that the service takes for it"""
-    ERROR = "service_error"
-    """the service answered with another error"""
+    GONE = "gone", "were over already: the service no longer knew them", Stage.CLEARED
+    ENDED = "ended", "were ended by the service, as a resume has shown", Stage.ENDED, "expired"
+    NEVER = "never_configured", "never came to be", Stage.NEVER_CONFIGURED, ""
+    """nothing that could make a session left, or all of it was refused"""
+    EXPIRED = "expired", "are said to have expired, but no resume has shown it"
+    REFUSED = (
+        "clear_refused",
+        "could not be cleared: the deployment has Clear Conversation switched off",
+    )
+    RATE_LIMITED = (
+        "clear_rate_limited",
+        "were refused by the service's rate limits; sweep again, more slowly",
+    )
+    UNANSWERED = "clear_unanswered", "did not answer"
+    UNCONFIRMED = (
+        "clear_unconfirmed",
+        "were said to be cleared by an event that may have been another session's",
+    )
+    """SessionClearedEvent came, but neither the echo of our Clear nor ConnectionClosedEvent"""
+    CUT = "cut", "lost their connection before the proof"
+    UNREACHABLE = "unreachable", "could not be reached: no connection to the service"
+    SIGNED_IN = (
+        "signed_in",
+        "are signed-in guests', whom the service only knows by a valid sign-in: give theirs with "
+        "--sign-ins FILE, or else only --platform can end their conversations",
+    )
+    ERROR = "service_error", "were answered with an error"
+
+    def __new__(
+        cls, word: str, words: str = "", stage: Stage = Stage.LOST, reason: str | None = None
+    ) -> Self:
+        ending = str.__new__(cls, word)
+        ending._value_ = word
+        ending.words, ending.stage = words, stage
+        ending.reason = word if reason is None else reason
+        return ending
 
     @property
     def proof(self) -> bool:
         """Whether it is certain that no session is left."""
-        return _MEANINGS[self].stage is not Stage.LOST
-
-    @property
-    def words(self) -> str:
-        """What became of sessions that ended so: the predicate of a sentence."""
-        return _MEANINGS[self].words
+        return self.stage is not Stage.LOST
 
 
 def connect_outcome(error: BaseException) -> Outcome:
@@ -173,43 +190,6 @@ UNSETTLED = frozenset({Ending.CUT, Ending.UNREACHABLE, Ending.EXPIRED, Ending.UN
 """After these a new connection may still tell what became of the session."""
 
 
-class _Meaning(NamedTuple):
-    words: str
-    stage: Stage = Stage.LOST
-    """of the ledger; LOST is no proof and leaves the session on the list"""
-    reason: str | None = None
-    """that the ledger keeps with it; None: the ending's own word"""
-
-
-_MEANINGS: Mapping[Ending, _Meaning] = {
-    Ending.CLEARED: _Meaning("were alive and are cleared now", Stage.CLEARED, ""),
-    Ending.GONE: _Meaning("were over already: the service no longer knew them", Stage.CLEARED),
-    Ending.ENDED: _Meaning(
-        "were ended by the service, as a resume has shown", Stage.ENDED, str(Ending.EXPIRED)
-    ),
-    Ending.NEVER: _Meaning("never came to be", Stage.NEVER_CONFIGURED, ""),
-    Ending.EXPIRED: _Meaning("are said to have expired, but no resume has shown it"),
-    Ending.REFUSED: _Meaning(
-        "could not be cleared: the deployment has Clear Conversation switched off"
-    ),
-    Ending.RATE_LIMITED: _Meaning(
-        "were refused by the service's rate limits; sweep again, more slowly"
-    ),
-    Ending.UNANSWERED: _Meaning("did not answer"),
-    Ending.UNCONFIRMED: _Meaning(
-        "were said to be cleared by an event that may have been another session's"
-    ),
-    Ending.CUT: _Meaning("lost their connection before the proof"),
-    Ending.UNREACHABLE: _Meaning("could not be reached: no connection to the service"),
-    Ending.SIGNED_IN: _Meaning(
-        "are signed-in guests', whom the service only knows by a valid sign-in: give theirs with "
-        "--sign-ins FILE, or else only --platform can end their conversations"
-    ),
-    Ending.ERROR: _Meaning("were answered with an error"),
-}
-"""The one table of endings: to ledger stages, and to words for people."""
-
-
 def ending_of_state(session: SessionState) -> Ending | None:
     """The ending that the state alone tells; None where Clear has to be sent to know one."""
     if session.never_existed:
@@ -224,12 +204,6 @@ def ending_of_state(session: SessionState) -> Ending | None:
 def settled(before: Ending, resumed: Ending) -> Ending:
     """The ending of a session that ended ``before`` so and was then resumed, with that result."""
     return Ending.ENDED if before is Ending.EXPIRED and resumed is Ending.GONE else resumed
-
-
-def stage_of(ending: Ending) -> tuple[Stage, str]:
-    """Ledger stage and reason. Whatever is no proof leaves the session on the list."""
-    meaning = _MEANINGS[ending]
-    return meaning.stage, str(ending) if meaning.reason is None else meaning.reason
 
 
 class Story(StrEnum):
@@ -369,14 +343,10 @@ BUILT_ELSEWHERE = os.path.join("src", "gevent") + os.sep
 """How gevent's compiled code names its sources: as they were where it was built."""
 
 
-def _is_own(filename: str) -> bool:
-    """Whether code is the user's."""
-    return not filename.startswith((*NOT_THEIRS, BUILT_ELSEWHERE))
-
-
 def own_place(frames: traceback.StackSummary) -> tuple[str, int]:
     """The innermost file and line that are the user's own, of a stack, outermost call first."""
-    own = [frame for frame in frames if _is_own(frame.filename)] or frames
+    elsewhere = (*NOT_THEIRS, BUILT_ELSEWHERE)
+    own = [frame for frame in frames if not frame.filename.startswith(elsewhere)] or frames
     return (Path(own[-1].filename).name, own[-1].lineno or 0) if own else ("the locustfile", 0)
 
 

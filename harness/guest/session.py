@@ -111,7 +111,7 @@ class GuestSession:
         self._ledger = ledger
         self._recorder = recorder
         self._arrival_due_ns = due_ns
-        self._think_s = think_s or _a_few_seconds
+        self._think_s = think_s or (lambda: random.uniform(1, 3))
         self._clearing = Clearing(ledger, recorder)
         self.connection = Connection(
             settings, token, recorder, on_first_message=self._clearing.note_first_message
@@ -648,7 +648,3 @@ class GuestSession:
         if inbox.failure is not None:
             failure, inbox.failure = inbox.failure, None
             raise failure
-
-
-def _a_few_seconds() -> float:
-    return random.uniform(1, 3)

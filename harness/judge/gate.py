@@ -187,12 +187,14 @@ def judge(
         judge_one(item, figures, percentile=percentile, unfinished=unfinished, confident=confident)
         for item in objectives
     )
+    operations = _section(figures, "operations")
+    measured = any(_number(_section(operations, name).get("count")) for name in operations)
     verdicts = {judgement.verdict for judgement in judgements}
     if invalid:
         verdict = Verdict.INVALID
     elif Verdict.FAIL in verdicts:
         verdict = Verdict.FAIL
-    elif Verdict.NO_DATA in verdicts or (not objectives and not _anything(figures)):
+    elif Verdict.NO_DATA in verdicts or not (objectives or measured):
         verdict = Verdict.NO_DATA
     else:
         verdict = Verdict.PASS
@@ -528,11 +530,6 @@ def _counter(objective: Objective, figures: Figures) -> _Measured:
             return _Measured(None, "no session was opened")
         return _Measured(value / opened)
     return _Measured(value, "" if opened > 0 else "no session was opened", certain=opened > 0)
-
-
-def _anything(figures: Figures) -> bool:
-    operations = _section(figures, "operations")
-    return any((_number(_section(operations, name).get("count")) or 0.0) > 0 for name in operations)
 
 
 def _section(mapping: Figures, name: str) -> Figures:

@@ -120,14 +120,11 @@ class Known:
     outcomes_of: Mapping[str, Collection[str]] = field(default_factory=lambda: MappingProxyType({}))
     """the outcomes of an operation, where it can't end in all of them"""
 
-    def ends_of(self, operation: str) -> Collection[str]:
-        """The outcomes in which an operation can end."""
-        return self.outcomes_of.get(operation, self.outcomes)
-
     def figures_of(self, operation: str) -> tuple[str, ...]:
         """What can be asked of an operation beside its percentiles."""
+        ends = self.outcomes_of.get(operation, self.outcomes)
         always_well = len(self.outcomes_of.get(operation, ("", ""))) == 1
-        return ("max", *([] if always_well else ["errors"]), "count", *self.ends_of(operation))
+        return ("max", *([] if always_well else ["errors"]), "count", *ends)
 
 
 KNOWN = Known(

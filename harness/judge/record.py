@@ -149,7 +149,12 @@ def build_record(
         "sessions": at_end or sessions_block(account),
         "funnel": _funnel(account, measured),
         "operations": operations_of(measured),
-        "warm_up": _warm_up(start, measured),
+        "warm_up": {
+            "length_s": start["warm_up_s"],
+            "operations": operations_of(measured, WARM_UP),
+        }
+        if start.get("warm_up_s")
+        else None,
         "parts": parts_block(
             directory, (start.get("schedule") or {}).get("parts") or (), intervals
         ),
@@ -287,14 +292,6 @@ def operations_of(measured: Measurements, beginning: str = "") -> dict[str, Any]
             outcomes, measured.tried(recorded), measured.tried(recorded, corrected=True)
         )
     return blocks
-
-
-def _warm_up(start: Mapping[str, Any], measured: Measurements) -> dict[str, Any] | None:
-    """What began before anything was judged; None where there was no warm-up."""
-    length_s = start.get("warm_up_s")
-    if not length_s:
-        return None
-    return {"length_s": length_s, "operations": operations_of(measured, WARM_UP)}
 
 
 def operation_block(

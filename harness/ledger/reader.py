@@ -170,7 +170,7 @@ def opened(path: Path, *, writable: bool = False) -> Iterator[sqlite3.Connection
             with _connected(f"{path.resolve().as_uri()}?mode=rw") as db:
                 yield _checked(db, path)
             return
-        if _needs_copy(path):
+        if _log_of(path).exists() and not path.with_name(path.name + "-shm").exists():
             with _copied(path) as db:
                 yield _checked(db, path)
             return
@@ -270,10 +270,6 @@ def _pad(copy: Path) -> None:
         length = int.from_bytes(header[16:18], "big") * int.from_bytes(header[28:32], "big")
         if header.startswith(b"SQLite format 3") and copy.stat().st_size < length <= MOST_BYTES:
             file.truncate(length)
-
-
-def _needs_copy(path: Path) -> bool:
-    return _log_of(path).exists() and not path.with_name(path.name + "-shm").exists()
 
 
 def _log_of(path: Path) -> Path:

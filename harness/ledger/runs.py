@@ -126,13 +126,9 @@ def runs(reports_dir: Path) -> list[Path]:
     return sorted(found, key=_begun)
 
 
-def begun_at(run_dir: Path) -> float:
-    """When a run was begun, in seconds of wall time."""
-    return _begun(run_dir)[0]
-
-
 def _begun(run_dir: Path) -> tuple[float, str]:
-    """When a run was begun, for sorting: as it says itself, else by the age of its files."""
+    """When a run was begun (seconds since the epoch) and its name, for sorting: as it says itself,
+    else by the age of its files."""
     try:
         started = orjson.loads(RunDirectory(run_dir).start.read_bytes())["started"]
         when = datetime.fromisoformat(started)
@@ -262,7 +258,7 @@ def _listed(path: Path, now_s: float) -> Listed:
         verdict=str(record.get("verdict") or ""),
         state=run_state(path),
         leftovers=None if unsure else sum(1 for _ in read_leftovers(path)),
-        age_s=max(0.0, now_s - begun_at(path)),
+        age_s=max(0.0, now_s - _begun(path)[0]),
     )
 
 

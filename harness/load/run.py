@@ -48,9 +48,13 @@ from harness.load.shape import ArrivalShape, Mix, shares_of
 from harness.measure.histogram import Histogram
 from harness.measure.model import COMING, Phase, Sample
 from harness.measure.recorder import (
+    ARRIVAL_LATENESS,
     GUESTS_ARRIVED,
     GUESTS_FAILED,
+    LAG_LOOP,
     NEVER_ASKED,
+    SESSION_CUT,
+    SESSION_LENGTH,
     STORIES_TOLD,
     LoopLag,
 )
@@ -205,7 +209,7 @@ class Run:
         self.held = held
         """nobody is let in so far"""
         self._dispatch.pause(held)
-        self._lag = LoopLag(self.recorder.add_loop_lag)
+        self._lag = LoopLag(partial(self.recorder.add_duration, LAG_LOOP))
         self._lag.start()
         self._interval_began_ns = monotonic_ns()
         self._ticker = gevent.spawn(self._tick_forever)
@@ -261,7 +265,7 @@ class Run:
         due_ns = self._dispatch.next_arrival(user)
         self.recorder.count(count_name(type(user).__name__))
         if self.arrivals is not None:
-            self.recorder.add_lateness(monotonic_ns() - due_ns)
+            self.recorder.add_duration(ARRIVAL_LATENESS, monotonic_ns() - due_ns)
         return due_ns
 
     def next_sign_in(self) -> str:
@@ -315,7 +319,8 @@ class Run:
 
     def _gone(self, session: GuestSession, length_ns: int) -> None:
         self._open.pop(session, None)
-        self.recorder.add_session_length(length_ns, cut=self._phase is Phase.CLEARING)
+        cut = self._phase is Phase.CLEARING
+        self.recorder.add_duration(SESSION_CUT if cut else SESSION_LENGTH, length_ns)
         if not self._open:
             self._quiet.set()
 

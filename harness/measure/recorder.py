@@ -215,17 +215,9 @@ class Recorder:
             operation = WARM_UP + operation
         self._gather(self._phases, operation, duration_ns)
 
-    def add_loop_lag(self, lag_ns: int) -> None:
-        """How late the event loop came to a timer."""
-        self._gather(self._plain, LAG_LOOP, lag_ns)
-
-    def add_lateness(self, late_ns: int) -> None:
-        """How late an arrival was started."""
-        self._gather(self._plain, ARRIVAL_LATENESS, late_ns)
-
-    def add_session_length(self, length_ns: int, *, cut: bool = False) -> None:
-        """How long a guest was in session; ``cut``: the end of the run ended it."""
-        self._gather(self._plain, SESSION_CUT if cut else SESSION_LENGTH, length_ns)
+    def add_duration(self, tag: str, duration_ns: int) -> None:
+        """A duration that is of no operation, under one of the tags above."""
+        self._gather(self._plain, tag, duration_ns)
 
     def count(self, what: str, by: int = 1) -> None:
         """Add to a plain count, such as ``late`` or ``cross_talk``."""

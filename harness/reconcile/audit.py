@@ -327,7 +327,7 @@ def audit(
         looks += 1
         # One by one costs a call each: of many sessions only when nothing else has told in time.
         last = monotonic_ns() >= deadline
-        found = look.once(thorough=last or look.few)
+        found = look.once(thorough=last or len(look.sessions) <= FEW)
         found.looks, found.damaged = looks, damaged
         on_look(found)
         if found.clean or last:
@@ -340,7 +340,7 @@ class _Looks:
 
     def __init__(self, rows: list[Row], search: Search) -> None:
         self._rows = {row[1]: row for row in rows if row[2] != Stage.NEVER_CONFIGURED}
-        self._sessions = [
+        self.sessions = [
             Spoken(token, row[6], row[2] not in OVER) for token, row in self._rows.items()
         ]
         self._search, self._api = search, search.api
@@ -350,11 +350,6 @@ class _Looks:
         """conversations that are over: what has ended stays so"""
         self._shown: dict[str, Seen] = {}
 
-    @property
-    def few(self) -> bool:
-        """Whether each session may be asked for by itself again and again."""
-        return len(self._sessions) <= FEW
-
     def once(self, *, thorough: bool) -> Audit:
         """Ask for everything that is not known to be over yet.
 
@@ -362,8 +357,8 @@ class _Looks:
         """
         matches = self._matches
         matches.refused.clear()
-        match(matches, self._sessions, self._search, thorough=thorough)
-        spoke = [one for one in self._sessions if one.message_id]
+        match(matches, self.sessions, self._search, thorough=thorough)
+        spoke = [one for one in self.sessions if one.message_id]
         known = set(matches.tokens.values())
         found = Audit(
             spoke=len(spoke),

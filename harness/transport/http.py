@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from http.client import HTTPException, HTTPResponse
 from io import BytesIO
 from ssl import SSLContext, SSLError
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import urlsplit
 
 import gevent
@@ -164,23 +166,14 @@ def _read_all(link: Link) -> bytes:
             raise ConnectionLost(None, f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
 
 
-class _Received:
-    """Bytes that have all arrived, in the only form that the standard library's reader takes."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def makefile(self, *_: object, **__: object) -> BytesIO:
-        """The bytes as a file."""
-        return BytesIO(self._data)
-
-
 def _parse(data: bytes, method: str, sent_ns: int) -> Answer:
     arrived = monotonic_ns()
     if not data:
         raise ConnectionLost(None, "no HTTP answer")
     try:
-        answer = HTTPResponse(_Received(data), method=method)  # type: ignore[arg-type]
+        # The standard library's reader takes a socket, of which it only wants a file.
+        received: Any = SimpleNamespace(makefile=lambda _: BytesIO(data))
+        answer = HTTPResponse(received, method=method)
         answer.begin()
         body = answer.read()
     except HTTPException as error:

@@ -20,7 +20,7 @@ import orjson
 
 from harness.clock import utc_iso
 from harness.measure.model import OPERATIONS, Sample
-from harness.measure.recorder import Recorder
+from harness.measure.recorder import LAG_LOOP, Recorder
 from harness.measure.snapshot import IntervalWriter
 
 START_S = 1_795_000_000
@@ -122,7 +122,7 @@ def _write_template(folder: Path) -> None:
                 lag = int(dice.expovariate(1 / 2e5))
                 recorder.add(Sample(operation, 0, 0, took, took + lag))
         for _ in range(50):
-            recorder.add_loop_lag(int(dice.expovariate(1 / 1e5)))
+            recorder.add_duration(LAG_LOOP, int(dice.expovariate(1 / 1e5)))
         writer.write(
             recorder.take(),
             ended_ns=(START_S + second + 1) * 10**9,

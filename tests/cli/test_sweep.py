@@ -12,7 +12,7 @@ import pytest
 
 from harness.cli.main import main
 from harness.errors import ExitCode
-from harness.guest.outcomes import Ending, stage_of
+from harness.guest.outcomes import Ending
 from harness.judge.reading import ending_words
 from harness.ledger.ledger import OVER, Stage, Store
 from harness.rundir.layout import write_start
@@ -78,7 +78,7 @@ def test_every_ending_has_its_words() -> None:
     assert [ending for ending in Ending if ending_words(str(ending)) != ending.words] == []
     assert ending_words("of a later harness") == "of a later harness"
     proved = {ending for ending in Ending if ending.proof}
-    assert proved == {ending for ending in Ending if stage_of(ending)[0] in OVER}
+    assert proved == {ending for ending in Ending if ending.stage in OVER}
 
 
 @pytest.mark.process

@@ -22,6 +22,7 @@ from harness.measure.recorder import (
     GUESTS_JOINED,
     GUESTS_REPLIED,
     GUESTS_SERVED,
+    LAG_LOOP,
     LATE_MS,
     REPLIES_RECEIVED,
     STORIES_BEGUN,
@@ -59,7 +60,7 @@ def make_run(
     recorder = Recorder()
     for _ in range(replies):
         recorder.add(Sample("reply", 0, 10 * MS, 60 * MS, 61 * MS))
-        recorder.add_loop_lag(lag_ms * MS)
+        recorder.add_duration(LAG_LOOP, lag_ms * MS)
     recorder.add(Sample("reply", 0, 0, 0, 0, Outcome.LOST))
     for step in (GUESTS_CONNECTED, GUESTS_JOINED, GUESTS_REPLIED):
         recorder.count(step, 3)

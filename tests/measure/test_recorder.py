@@ -1,7 +1,16 @@
 """Samples become outcomes and histograms, interval by interval."""
 
 from harness.measure.model import Outcome, Question, Sample, Wait
-from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, PLACES, WARM_UP, Recorder
+from harness.measure.recorder import (
+    ARRIVAL_LATENESS,
+    LAG_ARRIVAL,
+    LAG_LOOP,
+    PLACES,
+    SESSION_CUT,
+    SESSION_LENGTH,
+    WARM_UP,
+    Recorder,
+)
 from harness.measure.snapshot import ambiguous
 
 MS = 1_000_000
@@ -30,7 +39,7 @@ def test_a_timeout_counts_with_the_time_that_was_waited_and_a_refusal_with_none(
 def test_each_interval_starts_empty() -> None:
     recorder = Recorder()
     recorder.count("late")
-    recorder.add_loop_lag(5)
+    recorder.add_duration(LAG_LOOP, 5)
     recorder.add_phase("tcp", 3 * MS)
     first, second = recorder.take(), recorder.take()
     assert (first.counts["late"], first.histograms[LAG_LOOP].count) == (1, 1)
@@ -139,9 +148,9 @@ def test_places_beyond_the_first_share_a_name() -> None:
 
 def test_lengths_that_the_end_of_the_run_cut_are_apart() -> None:
     recorder = Recorder()
-    recorder.add_lateness(2 * MS)
-    recorder.add_session_length(30_000 * MS)
-    recorder.add_session_length(10_000 * MS, cut=True)
+    recorder.add_duration(ARRIVAL_LATENESS, 2 * MS)
+    recorder.add_duration(SESSION_LENGTH, 30_000 * MS)
+    recorder.add_duration(SESSION_CUT, 10_000 * MS)
     found = {tag: histogram.count for tag, histogram in recorder.take().histograms.items()}
     assert sorted(found.values()) == [1, 1, 1]
     assert len(found) == 3

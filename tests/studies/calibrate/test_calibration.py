@@ -7,7 +7,7 @@ import pytest
 
 from harness.errors import ConfigError
 from harness.measure.model import Sample
-from harness.measure.recorder import Recorder
+from harness.measure.recorder import LAG_LOOP, Recorder
 from harness.measure.snapshot import IntervalWriter
 from harness.studies.calibrate.calibration import (
     CALIBRATION,
@@ -51,7 +51,7 @@ def run(directory: Path, worker: str, *, rate: int, lag_ms: float, rss_mb: float
         recorder = Recorder()
         for _ in range(rate):
             recorder.add(Sample("clear", 0, 0, 4 * MS, 4 * MS))
-        recorder.add_loop_lag(int(lag_ms * MS))
+        recorder.add_duration(LAG_LOOP, int(lag_ms * MS))
         writer.write(
             recorder.take(),
             ended_ns=10**18 + second * 10**9,
