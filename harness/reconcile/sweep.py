@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
@@ -238,26 +239,16 @@ EFFECT_WITHIN_S = 60.0
 """How long a disconnect is given to show; what the service needs is not published."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Disconnected:
-    """How it came out."""
+class Disconnect(StrEnum):
+    """What became of leftovers that were to be disconnected: the predicate of a sentence."""
 
-    disconnected: int = 0
-    over_already: int = 0
-    """the service says that their conversation has ended, or that the guest has left it"""
-    not_found: int = 0
-    """no conversation is known for them: they stay on the list"""
-    still_open: int = 0
-    """asked to end, and still open when the time was up"""
-    not_told: int = 0
-    """asked to end, and the service does not show whether they have"""
-    refused: dict[str, int] = field(default_factory=dict)
-    """the service would not disconnect them: how many, by its own words"""
-
-    @property
-    def settled(self) -> int:
-        """Sessions that hold nobody any more."""
-        return self.disconnected + self.over_already
+    DONE = "conversations were disconnected; their sessions lapse by themselves"
+    OVER_ALREADY = "had ended for the guest already, says the Platform API"
+    STILL_OPEN = "are still open after they were disconnected"
+    NOT_TOLD = "were disconnected, and the service does not show whether they have ended"
+    REFUSED = "could not be disconnected"
+    """begins the sentence, which goes on with the service's own words"""
+    NOT_FOUND = "have no conversation that the Platform API knows"
 
 
 def sweep_by_platform(
@@ -266,12 +257,13 @@ def sweep_by_platform(
     *,
     within_s: float = EFFECT_WITHIN_S,
     sleep: Callable[[float], None] = time.sleep,
-) -> Disconnected:
+) -> Counter[str]:
     """Disconnect each leftover's conversations and settle it when the service shows their end.
 
+    Counts what became of them, by :class:`Disconnect`; who was not settled stays on the list.
     Raises PlatformApiError when the service can't be asked, LedgerError when it can't be noted.
     """
-    result = Disconnected()
+    came = Counter[str]()
     matches = Matches()
     sessions = [Spoken(one.token, one.message_id, True) for one in leftovers]
     match(matches, sessions, search)
@@ -283,16 +275,16 @@ def sweep_by_platform(
     for leftover in leftovers:
         ours = conversations.get(leftover.token, [])
         if not ours:
-            result.not_found += 1
+            came[Disconnect.NOT_FOUND] += 1
             continue
         alive = [one for one in ours if not world.standing(one).over]
         if not alive:
-            result.over_already += 1
+            came[Disconnect.OVER_ALREADY] += 1
             settle(leftover, "platform: over already", Stage.DISCONNECTED)
             continue
         why = _refusal(search.api, alive)
         if why:
-            result.refused[why] = result.refused.get(why, 0) + 1
+            came[f"{Disconnect.REFUSED}: {why}"] += 1
         else:
             waiting[leftover.token] = leftover
             conversations[leftover.token] = alive
@@ -301,17 +293,16 @@ def sweep_by_platform(
         world.look_again([one for token in waiting for one in conversations[token]])
         for token, leftover in list(waiting.items()):
             if all(world.standing(one).over for one in conversations[token]):
-                result.disconnected += 1
+                came[Disconnect.DONE] += 1
                 settle(leftover, "platform: disconnected", Stage.DISCONNECTED)
                 del waiting[token]
         if not waiting or monotonic_ns() >= deadline:
             break
         sleep(min(LOOK_AGAIN_S, max(0.01, (deadline - monotonic_ns()) / 1e9)))
     for token in waiting:
-        told = Standing.OPEN in map(world.standing, conversations[token])
-        result.still_open += told
-        result.not_told += not told
-    return result
+        is_open = Standing.OPEN in map(world.standing, conversations[token])
+        came[Disconnect.STILL_OPEN if is_open else Disconnect.NOT_TOLD] += 1
+    return came
 
 
 def _refusal(api: PlatformApi, conversations: list[str]) -> str:
@@ -483,28 +474,16 @@ def _by_platform(directory: Path, target: Target, order: SweepOrder, console: Co
     effect_s = EFFECT_WITHIN_S if order.effect_s is None else order.effect_s
     if order.effect_s is None and learned.direct_shown is False:
         effect_s = max(effect_s, LAGS * (learned.analytics_ends_s or 0.0))
-    waited = duration_text(effect_s)
     search = Search(api, directory.name, span_of(directory), closed_roads(learned))
-    result = sweep_by_platform(find_leftovers([directory]), search, within_s=effect_s)
+    came = sweep_by_platform(find_leftovers([directory]), search, within_s=effect_s)
     api.close()
-    for count, words in (
-        (
-            result.disconnected,
-            "conversations were disconnected; their sessions lapse by themselves",
-        ),
-        (result.over_already, "had ended for the guest already, says the Platform API"),
-        (result.still_open, f"are still open {waited} after they were disconnected"),
-        (
-            result.not_told,
-            f"were disconnected, and the service did not show their end within {waited}",
-        ),
-        *((count, f"could not be disconnected: {why}") for why, count in result.refused.items()),
-        (result.not_found, "have no conversation that the Platform API knows"),
-    ):
-        if count:
-            console.print(f"  {count:>6,}  {words}", highlight=False, soft_wrap=True)
+    for words, count in came.most_common():
+        late = words in (Disconnect.STILL_OPEN, Disconnect.NOT_TOLD)
+        after = f", after {duration_text(effect_s)}" if late else ""
+        console.print(f"  {count:>6,}  {words}{after}", highlight=False, soft_wrap=True)
     left = len(find_leftovers([directory]))
-    block = sweep_block(result.settled, left, by="harness sweep --platform")
+    settled = came[Disconnect.DONE] + came[Disconnect.OVER_ALREADY]
+    block = sweep_block(settled, left, by="harness sweep --platform")
     note_afterwards(directory, "sweep", block, console)
     console.print(f"{directory.name}: {left:,} left", style="bold")
     return left

@@ -11,7 +11,7 @@ from harness.ledger.ledger import Stage
 from harness.ledger.reader import read_account, read_leftovers
 from harness.platform_api.conversations import open_conversations
 from harness.reconcile.audit import Search, Span
-from harness.reconcile.sweep import sweep_by_platform
+from harness.reconcile.sweep import Disconnect, sweep_by_platform
 
 pytestmark = pytest.mark.process
 
@@ -37,8 +37,11 @@ def test_conversations_are_disconnected_and_settled(tmp_path: Path, shown: str) 
         over.clear()
         api = world.api()
         result = sweep_by_platform(list(read_leftovers(tmp_path)), Search(api, run_id, SPAN))
-        assert (result.disconnected, result.over_already, result.not_found) == (2, 1, 1)
-        assert result.settled == 3
+        assert result == {
+            Disconnect.DONE: 2,
+            Disconnect.OVER_ALREADY: 1,
+            Disconnect.NOT_FOUND: 1,
+        }
         assert list(open_conversations(api, SPAN.start, SPAN.end)) == []
         assert [left.token for left in read_leftovers(tmp_path)] == [silent.token]
         account = read_account(tmp_path)  # the sessions themselves were not ended by it
@@ -64,7 +67,7 @@ def test_it_waits_until_the_disconnect_shows(tmp_path: Path, view: str, purpose:
             list(read_leftovers(tmp_path)), Search(world.api(), run_id, SPAN)
         )
         assert world.simulator.truth()["conversations"]["open"] == 0
-    assert (result.disconnected, result.still_open, result.not_told) == (3, 0, 0)
+    assert result == {Disconnect.DONE: 3}
     assert list(read_leftovers(tmp_path)) == []
 
 
@@ -75,7 +78,7 @@ def test_what_does_not_end_in_time_stays_a_leftover(tmp_path: Path) -> None:
         left = list(read_leftovers(tmp_path))
         result = sweep_by_platform(left, Search(world.api(), run_id, SPAN), within_s=0.2)
         assert world.simulator.truth()["conversations"]["open"] == 3
-    assert (result.settled, result.still_open) == (0, 3)
+    assert result == {Disconnect.STILL_OPEN: 3}
     assert len(list(read_leftovers(tmp_path))) == 3
 
 
@@ -87,7 +90,7 @@ def test_an_end_that_does_not_show_is_not_believed(tmp_path: Path) -> None:
         left = list(read_leftovers(tmp_path))
         result = sweep_by_platform(left, Search(world.api(), run_id, SPAN), within_s=0.2)
         assert world.simulator.truth()["conversations"]["open"] == 0
-    assert (result.settled, result.still_open, result.not_told) == (0, 0, 3)
+    assert result == {Disconnect.NOT_TOLD: 3}
     assert len(list(read_leftovers(tmp_path))) == 3
 
 
@@ -96,7 +99,10 @@ def test_another_divisions_conversations_are_not_found_and_a_refusal_is_told(
 ) -> None:
     client = '[[client]]\nid = "simulated-client"\nsecret = "simulated-secret"\n'
     profile = tmp_path / "profile.toml"
-    for more, found in (('divisions = ["elsewhere"]\n', (3, 0)), ("", (0, 3))):
+    for more, said in (
+        ('divisions = ["elsewhere"]\n', Disconnect.NOT_FOUND),
+        ("", Disconnect.REFUSED),
+    ):
         permissions = 'permissions = ["conversation:webmessaging:view"]\n'
         profile.write_text(client + permissions + more)
         run_id, directory = str(uuid.uuid4()), tmp_path / f"run{len(more)}"
@@ -106,5 +112,5 @@ def test_another_divisions_conversations_are_not_found_and_a_refusal_is_told(
             left = list(read_leftovers(directory))
             result = sweep_by_platform(left, Search(world.api(), run_id, SPAN), within_s=0.2)
             assert world.simulator.truth()["conversations"]["open"] == 3
-        assert (result.not_found, sum(result.refused.values())) == found
-        assert result.settled == 0
+        assert result.total() == 3
+        assert all(what.startswith(said) for what in result)

@@ -21,7 +21,7 @@ from harness.ledger.reader import read_leftovers
 from harness.measure.recorder import Recorder
 from harness.platform_api.client import Credentials, Places, PlatformApi
 from harness.reconcile.audit import Search, Span, audit
-from harness.reconcile.sweep import find_leftovers, sweep, sweep_by_platform
+from harness.reconcile.sweep import Disconnect, find_leftovers, sweep, sweep_by_platform
 
 pytestmark = pytest.mark.process
 
@@ -86,7 +86,7 @@ def test_no_byte_holds_a_token_outside_its_fields(tmp_path: Path) -> None:
         search = Search(api, "r-1", SPAN)
         audit(tmp_path, search, deadline_s=0.0)
         left = [one for one in read_leftovers(tmp_path) if one.token == guests[1].token]
-        assert sweep_by_platform(left, search).settled == 1
+        assert sweep_by_platform(left, search) == {Disconnect.DONE: 1}
         swept = sweep(
             find_leftovers([tmp_path]),
             settings_for(world),
