@@ -54,6 +54,7 @@ def run(args: Namespace) -> int:
     wanted = None if args.wanted is None else by.parse(args.wanted, "--wanted")
     asked = search.asked
     simulator = None
+    again = f"harness capacity --resume {search.directory}"
     target, ca_file = asked["target"], asked.get("ca_file")
     try:
         if target == "sim":
@@ -65,8 +66,12 @@ def run(args: Namespace) -> int:
             with console.status(f"level {number}: {figure_of(by, load)} {by.unit}"):
                 level = run_level(search, load, target, console.print, ca_file=ca_file)
             show_level(number, by, load, level, console)
+    except ConfigError as error:
+        if not search.levels:
+            raise
+        # With this target levels have run: it is what became of the service.
+        console.print(f"stopped: {error}; go on with: {again}", style="red")
     except KeyboardInterrupt:
-        again = f"harness capacity --resume {search.directory}"
         console.print(f"stopped; go on with: {again}")
         return ExitCode.INTERRUPTED
     finally:

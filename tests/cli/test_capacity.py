@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import harness
+from processes import Simulator, harness
 
 from harness.cli.main import main
 from harness.errors import ExitCode
@@ -26,6 +26,33 @@ class Guest(GuestUser):
             guest.say("hello")
             guest.await_reply(within="10s")
 """
+
+
+@pytest.mark.process
+def test_a_service_that_takes_no_more_connections_is_over_and_the_search_says_how_far_it_came(
+    tmp_path: Path,
+) -> None:
+    """What hangs at the end of a level is no success, and a dead service no mistake of the user."""
+    file = tmp_path / "level.py"
+    file.write_text(GUESTS)
+    simulator = Simulator("--limits", "off")
+    simulator.faults(half_open={"probability": 1, "from": "4s"})
+    try:
+        done = search(
+            tmp_path, str(file), "--target", simulator.url, "--objective", "reply p50 < 400ms",
+            "--start", "4/s", "--highest", "8/s", "--hold", "5s", "--longest", "5s", "--settle",
+            "0s", "--warm-up", "1s", "--max-levels", "1", "--reports", str(tmp_path / "r"),
+            "--json",
+        )  # fmt: skip
+    finally:
+        simulator.stop()
+    found = json.loads(done.stdout) if done.stdout else {}
+    assert found, done.stderr
+    assert done.returncode == ExitCode.NO_DATA
+    assert [level["judged"] for level in found["levels"]] == ["over"]
+    assert any(figure.startswith("connect errors") for figure in found["levels"][0]["figures"])
+    assert "the target 127.0.0.1" in done.stderr
+    assert "harness capacity --resume" in done.stderr
 
 
 STAYING = """guest.await_reply(within="10s")
