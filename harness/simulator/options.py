@@ -2,122 +2,37 @@
 
 A profile is a TOML file; the command line wins over it. Everything wrong is one sentence that names
 the option, or the file and the key.
-
-Filling settings from text or TOML values, by the type of each field.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any
 
 from harness.clock import KERNEL_STAMPS
 from harness.errors import ConfigError
-from harness.simulator.dialogue import (
-    Distribution,
-    read_dialogue,
-    read_distribution,
-    read_rehearsal,
-    read_toml,
-)
+from harness.simulator.dialogue import read_dialogue, read_rehearsal, read_toml
 from harness.simulator.frames import Ids
 from harness.simulator.settings import (
     DOCUMENTED,
     LIFELIKE,
     LIVE,
-    MOST,
     OFF,
     AgentSettings,
     ApiClient,
     BotSettings,
     DeploymentSettings,
+    Filled,
     Knobs,
     Limits,
     Settings,
+    field_value,
+    fill,
     number,
     read_fault,
 )
-from harness.units import seconds
 
-Filled = TypeVar("Filled")
-
-MOST_PER_HOUR = 100
-"""What changes in a day's soak has to change as much within minutes in an accelerated one."""
-TRUE = ("true", "on", "yes", "1")
-FALSE = ("false", "off", "no", "0")
-
-
-def fill(
-    settings: Filled, values: Mapping[str, Any], where: str, *, leave: Iterable[str] = ()
-) -> Filled:
-    """``settings`` with some fields replaced. Raises ConfigError naming ``where`` and the field.
-
-    ``values`` holds texts (command line) or TOML values; a field whose name ends in ``_s`` takes a
-    duration and may be named without that ending.
-    """
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"{where}: expected a table")
-    left_out = set(leave)
-    known = {item.name for item in fields(settings)}  # type: ignore[arg-type]
-    changes: dict[str, Any] = {}
-    for name, value in values.items():
-        field = name if name in known else f"{name}_s"
-        if field not in known or field in left_out:
-            names = ", ".join(sorted(known - left_out))
-            raise ConfigError(f"{where}: {name!r} is not known; there are: {names}")
-        changes[field] = _value(settings, field, value, f"{where}: {name}")
-    return replace(settings, **changes)  # type: ignore[type-var]
-
-
-def _value(settings: object, field: str, value: object, where: str) -> object:
-    """What was written for one field, by the field's type. Raises ConfigError."""
-    kind = get_type_hints(type(settings))[field]
-    low, high = BOUNDS.get(field, (0, MOST))
-    if field.endswith("_s"):
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise ConfigError(f"{where}: expected a duration, got {value!r}")
-        return seconds(value, where)
-    if kind in (Distribution, Distribution | None):
-        return read_distribution(str(value), where)
-    if field == "messages":
-        return read_messages(where, value)
-    if field == "clear_order" and sorted(str(value).split(",")) != ["cleared", "closed", "echo"]:
-        raise ConfigError(f"{where}: expected echo,cleared,closed in some order, got {value!r}")
-    if get_origin(kind) is Literal:
-        chosen = next((one for one in get_args(kind) if str(one) == str(value)), None)
-        if chosen is None:
-            names = ", ".join(map(str, get_args(kind)))
-            raise ConfigError(f"{where} is one of {names}, got {value!r}")
-        return chosen
-    if kind is bool:
-        word = str(value).lower()
-        if word not in (*TRUE, *FALSE):
-            raise ConfigError(f"{where}: expected true or false, got {value!r}")
-        return word in TRUE
-    if kind is float:
-        return number(float, where, value, 0, MOST_PER_HOUR if field.endswith("_per_hour") else 1)
-    if kind is int:
-        return number(int, where, value, low, high)
-    if get_origin(kind) in (tuple, frozenset):
-        parts = value.split(",") if isinstance(value, str) else value
-        if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
-            raise ConfigError(f"{where}: expected a list of texts, got {value!r}")
-        return get_origin(kind)(part.strip() for part in parts if part.strip())
-    if isinstance(value, str):
-        return value
-    raise ConfigError(f"{where}: expected a text, got {value!r}")
-
-
-MOST_MESSAGES = 20
 HOST = "127.0.0.1"
-BOUNDS = {
-    "workers": (0, 100_000),
-    "more_workers": (0, 100_000),
-    "hand_over_after": (0, 1_000_000),
-    "number": (0, 100_000),
-    "concurrency": (1, MOST),
-}
-"""Of whole numbers, where these are not any from 0 on."""
 BOT_OPTIONS = {
     "bot_delay": "time",
     "bot_gap": "gap",
@@ -257,18 +172,10 @@ def _bot(said: Said, table: Mapping[str, Any]) -> BotSettings:
     return bot if script is None else replace(bot, dialogue=read_dialogue(Path(str(script))))
 
 
-def read_messages(where: str, value: object) -> tuple[int, int]:
-    """How many messages an answer has: ``2`` or ``1-3``."""
-    low, dash, high = str(value).partition("-")
-    fewest = number(int, where, low.strip(), 1, MOST_MESSAGES)
-    most = number(int, where, high.strip(), fewest, MOST_MESSAGES) if dash else fewest
-    return fewest, most
-
-
 def _overridden(settings: Filled, said: Said, options: Mapping[str, str]) -> Filled:
     """``settings`` with what the command line says of them: by option, the field that it sets."""
     changes: dict[str, Any] = {
-        field: _value(settings, field, value, f"--{option.replace('_', '-')}")
+        field: field_value(settings, field, value, f"--{option.replace('_', '-')}")
         for option, field in options.items()
         if (value := getattr(said, option)) is not None
     }

@@ -20,19 +20,20 @@ a table ``{"probability": 0.1, "nth": [3], "every": 10, "at": "clear", "seconds"
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from random import Random
 from time import monotonic
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from harness.errors import ConfigError
-from harness.simulator.dialogue import DEFAULT, Dialogue, Distribution, Rehearsal
+from harness.simulator.dialogue import DEFAULT, Dialogue, Distribution, Rehearsal, read_distribution
 from harness.units import seconds
 
 Number = TypeVar("Number", int, float)
+Filled = TypeVar("Filled")
 MOST = 2**53
 
 
@@ -46,6 +47,95 @@ def number(
     what = "whole number" if kind is int else "number"
     bounds = f"from {low} on" if high == MOST else f"from {low} to {high}"
     raise ConfigError(f"{where}: expected a {what} {bounds}, got {value!r}")
+
+
+MOST_MESSAGES = 20
+MOST_PER_HOUR = 100
+"""What changes in a day's soak has to change as much within minutes in an accelerated one."""
+TRUE = ("true", "on", "yes", "1")
+FALSE = ("false", "off", "no", "0")
+BOUNDS = {
+    "workers": (0, 100_000),
+    "more_workers": (0, 100_000),
+    "hand_over_after": (0, 1_000_000),
+    "number": (0, 100_000),
+    "concurrency": (1, MOST),
+    "every": (1, MOST),
+    "code": (1, MOST),
+}
+"""Of whole numbers, where these are not any from 0 on."""
+
+
+def fill(
+    settings: Filled, values: Mapping[str, Any], where: str, *, leave: Iterable[str] = ()
+) -> Filled:
+    """``settings`` with some fields replaced. Raises ConfigError naming ``where`` and the field.
+
+    ``values`` holds texts (command line) or TOML values; a field whose name ends in ``_s`` takes a
+    duration and may be named without that ending.
+    """
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where}: expected a table")
+    left_out = set(leave)
+    known = {item.name for item in fields(settings)}  # type: ignore[arg-type]
+    changes: dict[str, Any] = {}
+    for name, value in values.items():
+        field = name if name in known else f"{name}_s"
+        if field not in known or field in left_out:
+            names = ", ".join(sorted(known - left_out))
+            raise ConfigError(f"{where}: {name!r} is not known; there are: {names}")
+        changes[field] = field_value(settings, field, value, f"{where}: {name}")
+    return replace(settings, **changes)  # type: ignore[type-var]
+
+
+def field_value(settings: object, field: str, value: object, where: str) -> object:
+    """What was written for one field, by the field's type. Raises ConfigError."""
+    kind = get_type_hints(type(settings))[field]
+    low, high = BOUNDS.get(field, (0, MOST))
+    if field.endswith("_s") or field == "seconds":
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise ConfigError(f"{where}: expected a duration, got {value!r}")
+        return seconds(value, where)
+    if kind in (Distribution, Distribution | None):
+        return read_distribution(str(value), where)
+    if field == "messages":
+        return read_messages(where, value)
+    if field == "clear_order" and sorted(str(value).split(",")) != ["cleared", "closed", "echo"]:
+        raise ConfigError(f"{where}: expected echo,cleared,closed in some order, got {value!r}")
+    if get_origin(kind) is Literal:
+        chosen = next((one for one in get_args(kind) if str(one) == str(value)), None)
+        if chosen is None:
+            names = ", ".join(map(str, get_args(kind)))
+            raise ConfigError(f"{where} is one of {names}, got {value!r}")
+        return chosen
+    if kind is bool:
+        word = str(value).lower()
+        if word not in (*TRUE, *FALSE):
+            raise ConfigError(f"{where}: expected true or false, got {value!r}")
+        return word in TRUE
+    if kind is float:
+        return number(float, where, value, 0, MOST_PER_HOUR if field.endswith("_per_hour") else 1)
+    if kind is int:
+        return number(int, where, value, low, high)
+    if kind == frozenset[int]:
+        values = value if isinstance(value, list | tuple) else [value]
+        return frozenset(number(int, where, one, 1) for one in values)
+    if get_origin(kind) in (tuple, frozenset):
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+            raise ConfigError(f"{where}: expected a list of texts, got {value!r}")
+        return get_origin(kind)(part.strip() for part in parts if part.strip())
+    if isinstance(value, str):
+        return value
+    raise ConfigError(f"{where}: expected a text, got {value!r}")
+
+
+def read_messages(where: str, value: object) -> tuple[int, int]:
+    """How many messages an answer has: ``2`` or ``1-3``."""
+    low, dash, high = str(value).partition("-")
+    fewest = number(int, where, low.strip(), 1, MOST_MESSAGES)
+    most = number(int, where, high.strip(), fewest, MOST_MESSAGES) if dash else fewest
+    return fewest, most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -340,10 +430,8 @@ rehearsal meets what a first night would. With it come the documented limits and
 and answers in several messages. Lags are guesses of ours: the real ones are not published."""
 
 
-STEPS = ("connect", "configure", "join", "text", "clear", "echo", "other", "any")
-HOWS = ("fin", "rst")
-OPTIONS = frozenset({"probability", "nth", "every", "seconds", "at", "how", "when", "code", "from"})
-WHENS = ("before", "after", "answered")
+Step = Literal["connect", "configure", "join", "text", "clear", "echo", "other", "any"]
+STEPS: tuple[Step, ...] = get_args(Step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,8 +439,8 @@ class Known:
     """What a fault does, and the defaults of its options."""
 
     does: str
-    seconds: float | None = None
-    at: str | None = None
+    seconds: float = 0.0
+    at: Step = "any"
     of_frames: bool = False
     """Whether it touches outgoing frames: looked for at each of them."""
 
@@ -363,7 +451,7 @@ FAULTS: dict[str, Known] = {
     "refuse_503": Known("the upgrade is refused with HTTP 503"),
     "slow_upgrade": Known("the upgrade is answered late", seconds=1),
     "half_open": Known("the connection is accepted and then never answers"),
-    "stall": Known("the whole service stands still", seconds=1, at="any"),
+    "stall": Known("the whole service stands still", seconds=1),
     "cut": Known("the socket is cut", at="text"),
     "go_away": Known("the server closes with 1001 in mid-conversation", at="text"),
     "fail": Known("a request is answered with an error code (option code)", at="text"),
@@ -427,9 +515,9 @@ class Fault:
     nth: frozenset[int] = frozenset()
     every: int = 0
     seconds: float = 0.0
-    at: str | None = None
-    how: str = "fin"
-    when: str = "after"
+    at: Step = "any"
+    how: Literal["fin", "rst"] = "fin"
+    when: Literal["before", "after", "answered"] = "after"
     code: int = 5000
     from_s: float = 0.0
     """It strikes from so many seconds after its first event on."""
@@ -488,7 +576,7 @@ class FaultPlan:
         if armed is None:
             return None
         fault = armed.fault
-        if fault.at is not None and step is not None and fault.at not in ("any", step):
+        if step is not None and fault.at not in ("any", step):
             return None
         if fault.from_s:
             now = monotonic()
@@ -519,22 +607,8 @@ def read_fault(name: str, value: object) -> Fault:
         options = _written(name, value)
     else:
         options = {"probability": value}
-    unknown = set(options) - OPTIONS
-    if unknown:
-        raise ConfigError(f"fault {name}: {sorted(unknown)[0]!r} is not an option of a fault")
-    where = f"fault {name}"
-    return Fault(
-        name=name,
-        probability=number(float, f"{where}: probability", options.get("probability", 0.0), 0, 1),
-        nth=frozenset(number(int, f"{where}: nth", n, 1) for n in _as_list(options.get("nth", ()))),
-        every=number(int, f"{where}: every", options["every"], 1) if "every" in options else 0,
-        seconds=seconds(str(options.get("seconds", known.seconds or 0)), f"{where}: seconds"),
-        at=_one_of(name, "at", options.get("at", known.at), (*STEPS, None)),
-        how=_one_of(name, "how", options.get("how", "fin"), HOWS) or "fin",
-        when=_one_of(name, "when", options.get("when", "after"), WHENS) or "after",
-        code=number(int, f"{where}: code", options.get("code", 5000), 1),
-        from_s=seconds(str(options.get("from", 0)), f"{where}: from"),
-    )
+    fresh = Fault(name=name, seconds=known.seconds, at=known.at)
+    return fill(fresh, options, f"fault {name}", leave=("name",))
 
 
 def _written(name: str, text: str) -> dict[str, object]:
@@ -552,14 +626,3 @@ def _written(name: str, text: str) -> dict[str, object]:
             raise ConfigError(f"fault {name}: expected option=value, got {part!r}")
         options[key] = value
     return options
-
-
-def _as_list(value: object) -> list[object]:
-    return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _one_of(name: str, key: str, value: object, allowed: tuple[str | None, ...]) -> str | None:
-    if value is None or (isinstance(value, str) and value in allowed):
-        return value
-    choices = ", ".join(choice for choice in allowed if choice)
-    raise ConfigError(f"fault {name}: {key} is one of {choices}, got {value!r}")

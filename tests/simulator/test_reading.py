@@ -5,12 +5,12 @@ from typing import Literal, get_args, get_origin, get_type_hints
 import pytest
 
 from harness.errors import ConfigError
-from harness.simulator.options import fill
 from harness.simulator.settings import (
     ApiClient,
     BotSettings,
     DeploymentSettings,
     Knobs,
+    fill,
     number,
 )
 
