@@ -52,11 +52,11 @@ class Finished:
             from harness.report.terminal import show_summary
 
             show_summary(self.record, console, report=self.report, sweep=sweep)
-            for told in _not_swept(self.record.get("sweep")):
-                console.print(f"  {told}", highlight=False, soft_wrap=True)
+            for sentence in _not_swept(self.record.get("sweep")):
+                console.print(f"  {sentence}", highlight=False, soft_wrap=True)
         except Exception as error:  # noqa: BLE001 - an odd record must not cost the verdict
             with suppress(OSError, ValueError):
-                print(f"the summary can't be shown: {_told(error)}")
+                print(f"the summary can't be shown: {_reason_of(error)}")
                 print(f"verdict  {self.record.get('verdict')}", *self.record.get("reasons", ()))
                 if self.exit_code == ExitCode.LEFTOVERS:
                     print(f"end what is left with: {sweep}", flush=True)
@@ -136,11 +136,11 @@ def simulator_truth(
     while True:
         try:
             with direct.open(f"{admin}/truth", timeout=10) as answer:
-                found: dict[str, Any] = json.load(answer)
+                truth: dict[str, Any] = json.load(answer)
         except (OSError, ValueError):
             return None
-        if not found.get("connections") or time.monotonic() > deadline:
-            return found
+        if not truth.get("connections") or time.monotonic() > deadline:
+            return truth
         time.sleep(0.1)
 
 
@@ -149,7 +149,7 @@ def _attempt(step: Callable[[], Result]) -> tuple[Result | None, str]:
     try:
         return step(), ""
     except Exception as error:  # noqa: BLE001 - whatever it is, the verdict must be told
-        return None, _told(error) or type(error).__name__
+        return None, _reason_of(error) or type(error).__name__
 
 
 def _make_reports(directory: Path) -> list[Path]:
@@ -164,7 +164,7 @@ def _note_counts(directory: Path, target: Target) -> None:
     note_counts(directory, "after", target)
 
 
-def _told(error: Exception) -> str:
+def _reason_of(error: Exception) -> str:
     if isinstance(error, HarnessError):
         return str(error)
     if isinstance(error, OSError):
@@ -208,8 +208,8 @@ def _not_swept(sweep: Mapping[str, Any] | None) -> Iterator[str]:
 
 def _swept_before(directory: Path) -> dict[str, Any] | None:
     before = finished_before(directory)
-    found: dict[str, Any] | None = None if before is None else before.record.get("sweep")
-    return found
+    sweep: dict[str, Any] | None = None if before is None else before.record.get("sweep")
+    return sweep
 
 
 def _add_truth(directory: Path, record: dict[str, Any], admin: str, target: Target) -> None:

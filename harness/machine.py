@@ -127,28 +127,28 @@ def available_memory_mb() -> float | None:
 
 def shortfalls(machine: Machine, share: Share) -> tuple[str, ...]:
     """Why a share is too much for this machine, each with what to do; empty when it fits."""
-    found = []
+    problems = []
     files = machine.files - FILES_SPARE
     if share.at_once > files:
-        found.append(
+        problems.append(
             f"{share.at_once:,} sessions at once need {share.at_once + FILES_SPARE:,} open files, "
             f"this process may have {machine.files:,}: raise the limit (ulimit -n) or use more "
             "processes"
         )
-    held = (share.at_once + (share.per_s or 0.0) * min(LINGER_S, share.over_s)) * share.processes
+    taken = (share.at_once + (share.per_s or 0.0) * min(LINGER_S, share.over_s)) * share.processes
     ports = (machine.ports - PORTS_SPARE) * share.sources
-    if held > ports:
-        found.append(
-            f"{held:,.0f} connections at once, counting those that have just been closed, need as "
+    if taken > ports:
+        problems.append(
+            f"{taken:,.0f} connections at once, counting those that have just been closed, need as "
             f"many ports, there are {ports:,}: give more source addresses (sources) or use more "
             "machines"
         )
     if share.per_s is not None and share.per_s > SESSIONS_PER_PROCESS_S:
-        found.append(
+        problems.append(
             f"{share.per_s:.0f} new sessions a second are more than one process carries (about "
             f"{SESSIONS_PER_PROCESS_S:.0f}): use more processes"
         )
-    return tuple(found)
+    return tuple(problems)
 
 
 def keep_files_private() -> None:

@@ -220,7 +220,7 @@ class JsonLines(_Wrapper):
     def write(self, text: str) -> int:
         """Whole lines at once; the rest waits for its end."""
         *lines, self._begun = (self._begun + text).split("\n")
-        told = [
+        objects = [
             json_line(
                 at_ns=wall_ns(),
                 level=self.LEVELS.get(line.split(" ", 1)[0], "INFO"),
@@ -231,8 +231,8 @@ class JsonLines(_Wrapper):
             for line in lines
             if line.strip()
         ]
-        if told:
-            self.stream.write("".join(f"{line}\n" for line in told))
+        if objects:
+            self.stream.write("".join(f"{line}\n" for line in objects))
             self.stream.flush()
         return len(text)
 
@@ -248,10 +248,10 @@ def print_json(logger: str) -> None:
 
 def name_in_lines(names: Callable[[], tuple[str, str]]) -> bool:
     """Say which run and node the lines of this process are from; False where they are no JSON."""
-    found = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, JsonLines)]
-    for stream in found:
+    streams = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, JsonLines)]
+    for stream in streams:
         stream.names = names
-    return bool(found)
+    return bool(streams)
 
 
 _BLANKS = re.compile(r"[ \t]+(?=\n)")

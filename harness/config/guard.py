@@ -104,14 +104,14 @@ def refusals(
     """Every rule that this run does not meet; none for a target on this machine."""
     if not terms.guarded:
         return ()
-    found = [
+    reasons = [
         (Rule.APPROVAL, _approval(terms)),
         (Rule.WINDOW, _window(terms, intent, now)),
         (Rule.CAP, _cap(terms, intent)),
         (Rule.PREFLIGHT, _preflight(terms, now, preflight)),
         (Rule.LIMITS, _limits(intent)),
     ]
-    return tuple(Refusal(rule=rule, why=why) for rule, why in found if why)
+    return tuple(Refusal(rule=rule, why=why) for rule, why in reasons if why)
 
 
 def _approval(terms: Terms) -> str:
@@ -182,17 +182,17 @@ def _limits(intent: Intent) -> str:
 
 def parse_overrides(texts: Sequence[str]) -> dict[Rule, str]:
     """``["window=agreed by phone with …"]`` as rule → reason. Raises ConfigError."""
-    found: dict[Rule, str] = {}
+    overrides: dict[Rule, str] = {}
     for text in texts:
         name, _, reason = text.partition("=")
         if name.strip() not in list(Rule) or not reason.strip():
             raise ConfigError(
                 f"--override: expected RULE=REASON with one of {', '.join(Rule)}, got {text!r}"
             )
-        found[Rule(name.strip())] = reason.strip()
-    return found
+        overrides[Rule(name.strip())] = reason.strip()
+    return overrides
 
 
-def standing(found: Sequence[Refusal], overrides: Mapping[Rule, str]) -> tuple[Refusal, ...]:
+def standing(refused: Sequence[Refusal], overrides: Mapping[Rule, str]) -> tuple[Refusal, ...]:
     """The refusals that are not overridden."""
-    return tuple(refusal for refusal in found if refusal.rule not in overrides)
+    return tuple(refusal for refusal in refused if refusal.rule not in overrides)

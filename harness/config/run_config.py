@@ -235,15 +235,15 @@ class RunConfig:
     def read(cls, path: Path) -> "RunConfig":
         """What :attr:`given` of another process was written as. Raises ConfigError."""
         try:
-            found = orjson.loads(path.read_bytes())
+            given = orjson.loads(path.read_bytes())
         except (OSError, orjson.JSONDecodeError) as error:
             raise ConfigError(f"{path}: what was asked of the run can't be read: {error}") from None
-        if not isinstance(found, dict):
+        if not isinstance(given, dict):
             raise ConfigError(f"{path}: expected a JSON object of settings")
-        for name, text in found.items():
+        for name, text in given.items():
             if name not in SETTINGS or not isinstance(text, str):
                 raise ConfigError(f"{path}: {name}: expected a known setting with a text")
-        return cls(found)
+        return cls(given)
 
     def with_given(self, more: Mapping[str, object]) -> "RunConfig":
         """The same with more; what is None or empty takes a setting away."""
@@ -263,17 +263,17 @@ def child_environment(
     With ``config`` it takes that file for all settings; else it sees our own, changed by ``given``
     (None takes one away).
     """
-    found = dict(ENVIRONMENT)
+    environment = dict(ENVIRONMENT)
     if config is not None:
         return {
-            **{name: text for name, text in found.items() if name not in SETTINGS},
+            **{name: text for name, text in environment.items() if name not in SETTINGS},
             CONFIG_FILE: str(config),
         }
     for name, text in (given or {}).items():
-        found.pop(name, None)
+        environment.pop(name, None)
         if text is not None:
-            found[name] = str(text)
-    return found
+            environment[name] = str(text)
+    return environment
 
 
 def take_variable(name: str) -> str:

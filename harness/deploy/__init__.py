@@ -54,8 +54,8 @@ class Deployment:
     @property
     def environment(self) -> dict[str, str]:
         """Of every process."""
-        said = {LOG_FORMAT.variable: self.log_format} if self.log_format else {}
-        return {**self.parameters, TERM_GRACE.variable: f"{self.term_grace_s}s", **said}
+        log_format = {LOG_FORMAT.variable: self.log_format} if self.log_format else {}
+        return {**self.parameters, TERM_GRACE.variable: f"{self.term_grace_s}s", **log_format}
 
     @property
     def _target(self) -> list[str]:
@@ -133,8 +133,8 @@ def _kustomization(*resources: str, **more: Any) -> str:
 
 
 def _labels(name: str, component: str = "") -> dict[str, str]:
-    found = {"app.kubernetes.io/name": "harness", "app.kubernetes.io/instance": name}
-    return {**found, "app.kubernetes.io/component": component} if component else found
+    labels = {"app.kubernetes.io/name": "harness", "app.kubernetes.io/instance": name}
+    return {**labels, "app.kubernetes.io/component": component} if component else labels
 
 
 def _metadata(name: str, whole: str, component: str = "") -> dict[str, Any]:

@@ -363,9 +363,9 @@ class Admission:
         if self.handshake is None:
             problems = list(shortfalls(this_machine(), share))
         else:
-            asked = {one.key: getattr(parsed, one.key, None) for one in LOCUST_OPTIONS}
+            given = {one.key: getattr(parsed, one.key, None) for one in LOCUST_OPTIONS}
             problems = self.handshake.problems(
-                {key: value for key, value in asked.items() if value is not None},
+                {key: value for key, value in given.items() if value is not None},
                 facts_of(self._environment, options),
                 share,
                 workers=parsed.expect_workers if parsed.headless else 1,

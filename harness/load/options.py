@@ -334,10 +334,10 @@ class _Handed:
         if not folder:
             return cls()
         try:
-            found = orjson.loads((Path(folder) / MANIFEST).read_bytes())
+            paths = orjson.loads((Path(folder) / MANIFEST).read_bytes())
         except (OSError, orjson.JSONDecodeError) as error:
             raise ConfigError(f"what the master handed out is gone: {error}") from None
-        return cls(found, config.get(REPORTS))
+        return cls(paths, config.get(REPORTS))
 
     def path(self, option: str, text: str) -> str:
         """The file that an option names, as it is here."""
@@ -480,21 +480,21 @@ def _process() -> _Process:
 def parameters() -> dict[str, str]:
     """What the locustfile has asked for while it was imported, and the seed: variable → text."""
     given = RunConfig.of_process().given
-    asked = {name: given.get(name, "") for name in _process().looked_at}
-    return {**asked, SEED.variable: given.get(SEED.variable) or _process().seed}
+    looked_at = {name: given.get(name, "") for name in _process().looked_at}
+    return {**looked_at, SEED.variable: given.get(SEED.variable) or _process().seed}
 
 
-def take_parameters(told: Mapping[str, str]) -> bool:
+def take_parameters(masters: Mapping[str, str]) -> bool:
     """A master's: take its seed for ours. False where that is too late, or not all that differs.
 
     Then this process has to start anew with them.
     """
     own = parameters()
-    differs = {name for name, text in told.items() if own.get(name, "") != text}
+    differs = {name for name, text in masters.items() if own.get(name, "") != text}
     used = SEED.variable in _process().looked_at or SEED.variable in RunConfig.of_process().given
     if differs and (differs != {SEED.variable} or used):
         return False
-    _process().seed = told.get(SEED.variable, own[SEED.variable])
+    _process().seed = masters.get(SEED.variable, own[SEED.variable])
     return True
 
 
@@ -503,10 +503,10 @@ def was_told() -> bool:
     return bool(RunConfig.of_process().get(FROM_MASTER))
 
 
-def told_environment(told: Mapping[str, str]) -> dict[str, str]:
+def told_environment(masters: Mapping[str, str]) -> dict[str, str]:
     """The environment of this process when it starts anew with a master's parameters."""
-    given = RunConfig.of_process().with_given({**told, FROM_MASTER.variable: "1"}).given
-    taken_away = dict.fromkeys([CONFIG_FILE, *told])
+    given = RunConfig.of_process().with_given({**masters, FROM_MASTER.variable: "1"}).given
+    taken_away = dict.fromkeys([CONFIG_FILE, *masters])
     return child_environment({**taken_away, **given})
 
 

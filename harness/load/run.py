@@ -528,8 +528,8 @@ class Run:
         try:
             row, histograms = self._write_interval()
         except Exception as error:  # noqa: BLE001 - the record has a gap, and says so
-            told = error.strerror if isinstance(error, OSError) else None
-            why = told or f"{type(error).__name__}: {error}"
+            reason = error.strerror if isinstance(error, OSError) else None
+            why = reason or f"{type(error).__name__}: {error}"
             self.fail(f"the measurements can't be written: {why}")
         else:
             if (watcher := self._on_interval) is not None:

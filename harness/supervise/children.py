@@ -111,17 +111,17 @@ class LocustProcess:
 
         Raises ConfigError when the file can't be used, or does not ask for what is asked of it.
         """
-        found = self._answer()
-        if "error" in found:
-            raise ConfigError(found["error"])
-        _refuse_decided(found["configured"])
-        for name in self._parameters.keys() - {SEED.variable} - set(found["asked"]):
+        plan = self._answer()
+        if "error" in plan:
+            raise ConfigError(plan["error"])
+        _refuse_decided(plan["configured"])
+        for name in self._parameters.keys() - {SEED.variable} - set(plan["asked"]):
             how = HOW_ASKED if name in (RATE.variable, OVER.variable) else ""
             raise ConfigError(
                 f"{SETTINGS[name].option}: {self._locustfile} does not use it, so "
                 f"it would change nothing{how}"
             )
-        return found
+        return plan
 
     def begin(self, words: Sequence[str], *, config: Path, log: Path) -> subprocess.Popen[bytes]:
         """Have Locust begin with these words of its command line; the process that it is.
@@ -152,8 +152,8 @@ class LocustProcess:
             if not part:
                 raise ConfigError(f"{self._locustfile} can't be imported: {self._last_error()}")
             text += part
-        found: dict[str, Any] = json.loads(text)
-        return found
+        answer: dict[str, Any] = json.loads(text)
+        return answer
 
     def _last_error(self) -> str:
         self._errors.seek(0)
@@ -348,11 +348,11 @@ def watch_run(
         raise
     finally:
         lifeline.close()
-    found = _newest(out, before)
-    if found is None or not RunDirectory(found).record.is_file():
+    run = _newest(out, before)
+    if run is None or not RunDirectory(run).record.is_file():
         why = reason_in(out / LOG, lambda last: last or "no reason given")
         raise ConfigError(f"{out.name} did not run: {why}")
-    return found.resolve()
+    return run.resolve()
 
 
 def _goes_on(process: "subprocess.Popen[bytes]") -> bool:
@@ -453,17 +453,17 @@ class EmbeddedSimulator:
     ) -> dict[str, Any]:
         while True:
             ended = process.poll() is not None
-            told = os.pread(log.fileno(), 65_536, 0).decode(errors="replace")
-            for line in told.splitlines(keepends=True):
+            printed = os.pread(log.fileno(), 65_536, 0).decode(errors="replace")
+            for line in printed.splitlines(keepends=True):
                 if line.startswith("{") and line.endswith("\n"):
-                    found: dict[str, Any] = orjson.loads(line)
-                    return found
+                    ready: dict[str, Any] = orjson.loads(line)
+                    return ready
             if ended:
-                why = told.strip().removeprefix("error: ")
+                why = printed.strip().removeprefix("error: ")
                 raise ConfigError(f"the simulator did not start: {why or 'it gave no reason'}")
             if time.monotonic() > deadline:
                 raise ConfigError(
                     "the simulator did not start in time"
-                    + (f": {told.strip()}" if told.strip() else "")
+                    + (f": {printed.strip()}" if printed.strip() else "")
                 )
             time.sleep(0.02)

@@ -141,8 +141,8 @@ class Progress:
             return None
         from harness.measure.recorder import LAG_LOOP
 
-        found = self._histograms.get(LAG_LOOP)
-        return None if found is None else found.percentile_ms(99)
+        lag = self._histograms.get(LAG_LOOP)
+        return None if lag is None else lag.percentile_ms(99)
 
     def _measured(self, operation: str) -> "Histogram | None":
         """An operation's service time in the newest interval."""
@@ -278,9 +278,9 @@ def _merged(rows: list[bytes]) -> dict[str, "Histogram"]:
     """The histograms of these lines by tag; what is damaged will be told by the final record."""
     from harness.measure.histogram import Histogram
 
-    found: dict[str, Histogram] = {}
+    merged: dict[str, Histogram] = {}
     for row in rows:
         fields = row.decode().split(",")
         with suppress(ConfigError):
-            found.setdefault(fields[0][4:], Histogram()).merge_encoded(fields[-1])
-    return found
+            merged.setdefault(fields[0][4:], Histogram()).merge_encoded(fields[-1])
+    return merged

@@ -210,12 +210,12 @@ def _check_target(target: Target) -> None:
 
 def _tell_breaks(plan: Mapping[str, Any], console: Console, *, real: bool) -> None:
     """Limits that the guests' stories would break, or with their think times may break."""
-    told = [f"would break a limit: {sentence}" for sentence in plan["breaks"]]
+    warnings = [f"would break a limit: {sentence}" for sentence in plan["breaks"]]
     if real:  # the embedded simulator has no limits unless it is asked for them
-        told += [f"may break a limit: {sentence}" for sentence in plan["may_break"]]
-    if told:
-        told.append("guests keep the limits by waiting, which is counted (paced)")
-    for sentence in told:
+        warnings += [f"may break a limit: {sentence}" for sentence in plan["may_break"]]
+    if warnings:
+        warnings.append("guests keep the limits by waiting, which is counted (paced)")
+    for sentence in warnings:
         _tell(console, sentence)
 
 

@@ -224,12 +224,12 @@ def _wait_for(
     A master that was stopped may leave before its workers have reported anew: they would wait for
     it for a minute, or be there for the next one with what they know of the last.
     """
-    told = False
+    sent_home = False
     while True:
         with suppress(subprocess.TimeoutExpired):
             return life.wait(LOOK_EVERY_S)
-        if not (told or stopped) and over.look() and gone.look():
-            told = True
+        if not (sent_home or stopped) and over.look() and gone.look():
+            sent_home = True
             with suppress(ProcessLookupError):
                 os.killpg(life.pid, signal.SIGTERM)
 
