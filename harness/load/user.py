@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -225,13 +226,9 @@ class Opened:
 class Playing:
     """A script at work in one process: what its guests share."""
 
-    rows: Iterator[Row] | None
-    """this worker's own rows; None when the script has no feeder"""
-    rng: Random = field(default_factory=Random)
-
-    def next_row(self) -> Row:
-        """The row of the next guest; StopIteration when rows are unique and used up."""
-        return NO_ROW if self.rows is None else next(self.rows)
+    rows: Iterator[Row]
+    """this worker's own; without a feeder there is no end of empty ones"""
+    rng: Random
 
 
 class ScriptUser(GuestUser):
@@ -268,24 +265,16 @@ class ScriptUser(GuestUser):
 
         playing = self._playing()
         try:
-            row = playing.next_row()
+            self._row = next(playing.rows)
         except StopIteration:
             self._asked_to_stop = True  # each row was used once
             Run.of(self.environment).rows_used_up()
             raise StopUser from None
-        script, folder = self._opened.script, self._opened.folder
-        name = script.pick(playing.rng)
-        self._row = row
+        opened, rng, row = self._opened, playing.rng, self._row
+        script, folder, texts = opened.script, opened.folder, opened.texts
+        name = script.pick(rng)
         with self.guest() as guest:
-            act(
-                guest,
-                script,
-                name,
-                row=row,
-                rng=playing.rng,
-                folder=folder,
-                texts=self._opened.texts,
-            )
+            act(guest, script, name, row=row, rng=rng, folder=folder, texts=texts)
 
     def note_end(self, session: GuestSession, end: Exception) -> None:
         """The same, with the row that the guest had."""
@@ -309,10 +298,8 @@ class ScriptUser(GuestUser):
         at_work: dict[type, Playing] = vars(self.environment).setdefault("harness_scripts", {})
         kind = type(self)
         if kind not in at_work:
-            at_work[kind] = Playing(
-                rows=self._opened.rows_of(run.worker, run.workers),
-                rng=Run.rng_of(self.environment),
-            )
+            rows = self._opened.rows_of(run.worker, run.workers) or repeat(NO_ROW)
+            at_work[kind] = Playing(rows=rows, rng=Run.rng_of(self.environment))
         return at_work[kind]
 
 
