@@ -128,18 +128,17 @@ def read_standings(
     ``whole`` is all that a finished run has measured: what was begun in the window and failed
     after it, or was still waited for at the end, counts.
     """
-    found = {}
-    for objective in objectives:
-        if objective.subject in GENERATORS_OWN:
-            continue
-        one = _standing(directory, objective, window, held, verdicts.get(objective.text, ""), whole)
-        if one is not None:
-            found[objective.text] = one
+    part = _Part(directory, window, held, whole)
+    found = {
+        one.text: part.standing(one, verdicts.get(one.text, ""))
+        for one in objectives
+        if one.subject not in GENERATORS_OWN
+    }
     for operation in ERRORS_OF:
-        errors = _errors_of(directory, operation, objectives, window, held, whole)
-        if errors is not None:
-            found[f"{operation} errors <= {MOST_ERRORS:.0%}"] = errors
-    return found
+        mine = [one for one in objectives if one.subject == operation and one.unit is Unit.SHARE]
+        limited = {one.figure for one in mine}
+        found[f"{operation} errors <= {MOST_ERRORS:.0%}"] = part.errors_of(operation, limited)
+    return {text: one for text, one in found.items() if one is not None}
 
 
 def intervals_of(directory: Path, window: Window) -> Iterator[Interval]:
@@ -150,162 +149,138 @@ def intervals_of(directory: Path, window: Window) -> Iterator[Interval]:
                 yield interval
 
 
-def _standing(
-    directory: Path,
-    objective: Objective,
-    window: Window,
-    held: float,
-    verdict: str,
-    whole: Measurements | None,
-) -> Found | None:
-    nothing: Found | None = None
-    if objective.op in (Op.LESS, Op.AT_MOST):
-        found = None
-        if objective.unit is Unit.MS and objective.percent is not None:
-            found = _of_times(directory, objective, objective.percent, window, held, whole)
-            nothing = Found(Shown(standing=Standing.CLOSE), "nothing was measured", bounded=False)
-        elif objective.unit is Unit.SHARE and objective.subject in OPERATIONS:
-            found = _of_outcomes(directory, objective, window, held, whole)
-        if found is not None:
-            return found
-    if verdict in ("", Verdict.NO_DATA):
-        return nothing
-    stands = Standing.MET if verdict == Verdict.PASS else Standing.MISSED
-    return Found(Shown(standing=stands), verdict)
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The judged part of a run, as :func:`read_standings` is given it."""
+
+    directory: Path
+    window: Window
+    held: float
+    whole: Measurements | None
+
+    def standing(self, objective: Objective, verdict: str) -> Found | None:
+        """How an objective stands; None where that can't be told by now."""
+        nothing: Found | None = None
+        if objective.op in (Op.LESS, Op.AT_MOST):
+            found = None
+            if objective.unit is Unit.MS and objective.percent is not None:
+                found = self._of_times(objective, objective.percent)
+                still = Shown(standing=Standing.CLOSE)
+                nothing = Found(still, "nothing was measured", bounded=False)
+            elif objective.unit is Unit.SHARE and objective.subject in OPERATIONS:
+                found = self._of_outcomes(objective)
+            if found is not None:
+                return found
+        if verdict in ("", Verdict.NO_DATA):
+            return nothing
+        stands = Standing.MET if verdict == Verdict.PASS else Standing.MISSED
+        return Found(Shown(standing=stands), verdict)
+
+    def errors_of(self, operation: str, limited: Collection[str]) -> Found | None:
+        """The errors of an operation that no objective limits; None where there are none."""
+        if "errors" in limited:
+            return None
+        kinds = [kind for kind in Outcome if kind is not Outcome.OK and kind not in limited]
+        share, most = self._share_of(operation, kinds)
+        shown = show_errors(share, self.held)
+        if shown is None:
+            return None
+        how = "refused with 429" if most is Outcome.RATE_LIMITED else str(most).replace("_", " ")
+        return Found(shown, _share_text(share, f" {how}"))
+
+    def _of_times(self, objective: Objective, percent: float) -> Found | None:
+        """A percentile over all that was tried: what never came ranks above all that did."""
+        kind, operation = objective.kind or Kind.SERVICE, objective.subject
+        came, never = self._tried_by_second(operation, corrected=kind is Kind.CORRECTED)
+        if cut := self._cut_late(operation):
+            never[max(came.keys() | never.keys(), default=0)] += cut
+        slowest = max((one.max_ms or 0.0 for one in came.values()), default=0.0)
+        beyond = NEVER * max(objective.limit, slowest)
+        rows = []
+        for second in sorted(came.keys() | never.keys()):
+            buckets = came[second].buckets_us() if second in came else ()
+            times = [(us / 1000, many) for us, many in buckets]
+            rows.append([*times, (beyond, never.get(second, 0))])
+        found = Blocks(rows).estimate(percent, confidence=CONFIDENCE)
+        if found.figure is None:
+            return None
+        figure = f"{found.figure:,.0f} ms"
+        if found.figure == beyond:
+            figure = f"more than {100 - percent:.4g} % never came"
+        elif found.low is not None and found.high is not None:
+            figure += f" ({found.low:,.0f} to {found.high:,.0f})"
+        return Found(show_time(found, objective.limit, self.held), figure, found.enough)
+
+    def _of_outcomes(self, objective: Objective) -> Found | None:
+        errors = [kind for kind in Outcome if kind is not Outcome.OK]
+        kinds = errors if objective.figure == "errors" else [Outcome(objective.figure)]
+        share, _ = self._share_of(objective.subject, kinds)
+        if share.figure is None:
+            return None
+        return Found(show_share(share, objective.limit, self.held), _share_text(share))
+
+    def _share_of(self, operation: str, kinds: Collection[Outcome]) -> tuple[Share, Outcome]:
+        """The share of some outcomes, by seconds, and the most frequent of them (OK: there is
+        none).
+
+        What the end of the run has cut short counts as in a verdict: only if it had waited longer
+        than all that came.
+        """
+        window = self.window if self.whole is None else replace(self.window, last_s=inf)
+        seconds: dict[int, list[int]] = {}
+        many: Counter[Outcome] = Counter()
+        for interval in intervals_of(self.directory, window):
+            outcomes = dict(interval.outcomes.get(operation, {}))
+            outcomes.pop(Outcome.CUT_SHORT, None)
+            bad = {kind: outcomes[kind] for kind in kinds if outcomes.get(kind)}
+            many.update(bad)
+            block = seconds.setdefault(_second_of(interval), [0, 0])
+            block[0] += sum(bad.values())
+            block[1] += sum(outcomes.values())
+        blocks = [(bad, all_of) for _, (bad, all_of) in sorted(seconds.items())]
+        if Outcome.CUT_SHORT in kinds and (cut := self._cut_late(operation)):
+            many[Outcome.CUT_SHORT] += cut
+            blocks.append((cut, cut))
+        most = many.most_common(1)
+        return estimate_share(blocks, confidence=CONFIDENCE), most[0][0] if most else Outcome.OK
+
+    def _cut_late(self, operation: str) -> int:
+        """How many the end of the run cut short when they had waited longer than the slowest."""
+        if self.whole is None:
+            return 0
+        tried = self.whole.tried(operation)
+        return tried.cut.count - tried.cut_early
+
+    def _tried_by_second(
+        self, operation: str, *, corrected: bool
+    ) -> tuple[dict[int, Histogram], Counter[int]]:
+        """Second → the times of what came, and → how many never did; over all processes."""
+        came_tag = (corrected_tag if corrected else service_tag)(operation)
+        unknown_tag = censored_tag(operation, corrected=corrected)
+        found: dict[str, dict[int, Histogram]] = {came_tag: {}, unknown_tag: {}}
+        holds = self.window.holds
+        for path in RunDirectory(self.directory).all_histograms():
+            for line in read_histograms(path):
+                if line.tag in found and holds(line.started_s + line.length_s, line.length_s):
+                    second = found[line.tag].setdefault(int(line.started_s), Histogram())
+                    second.merge_encoded(line.encoded)
+        came, never = found[came_tag], Counter[int]()
+        for second_at, unknown in found[unknown_tag].items():
+            came[second_at] = came[second_at].without(unknown)
+            never[second_at] = unknown.count
+        for interval in intervals_of(self.directory, self.window):
+            outcomes = interval.outcomes.get(operation, {})
+            if failed := sum(outcomes.get(kind, 0) for kind in FAILED):
+                never[_second_of(interval)] += failed
+        return came, never
 
 
-def _of_times(
-    directory: Path,
-    objective: Objective,
-    percent: float,
-    window: Window,
-    held: float,
-    whole: Measurements | None,
-) -> Found | None:
-    """A percentile over all that was tried: what never came ranks above all that did."""
-    kind, operation = objective.kind or Kind.SERVICE, objective.subject
-    came, never = _tried_by_second(directory, operation, kind, window)
-    if cut := _cut_late(whole, operation):
-        last = max(came.keys() | never.keys(), default=0)
-        never[last] = never.get(last, 0) + cut
-    slowest = max((one.max_ms or 0.0 for one in came.values()), default=0.0)
-    beyond = NEVER * max(objective.limit, slowest)
-    rows = []
-    for second in sorted(came.keys() | never.keys()):
-        buckets = came[second].buckets_us() if second in came else ()
-        rows.append([*((us / 1000, many) for us, many in buckets), (beyond, never.get(second, 0))])
-    found = Blocks(rows).estimate(percent, confidence=CONFIDENCE)
-    if found.figure is None:
-        return None
-    figure = f"{found.figure:,.0f} ms"
-    if found.figure == beyond:
-        figure = f"more than {100 - percent:.4g} % never came"
-    elif found.low is not None and found.high is not None:
-        figure += f" ({found.low:,.0f} to {found.high:,.0f})"
-    return Found(show_time(found, objective.limit, held), figure, found.enough)
-
-
-def _of_outcomes(
-    directory: Path, objective: Objective, window: Window, held: float, whole: Measurements | None
-) -> Found | None:
-    errors = [kind for kind in Outcome if kind is not Outcome.OK]
-    kinds = errors if objective.figure == "errors" else [Outcome(objective.figure)]
-    share, _ = _share_of(directory, objective.subject, kinds, window, whole)
-    if share.figure is None:
-        return None
-    return Found(show_share(share, objective.limit, held), _share_text(share))
-
-
-def _errors_of(
-    directory: Path,
-    operation: str,
-    objectives: Sequence[Objective],
-    window: Window,
-    held: float,
-    whole: Measurements | None,
-) -> Found | None:
-    """The errors of an operation that no objective limits; None where there are none."""
-    limited = {
-        one.figure for one in objectives if one.subject == operation and one.unit is Unit.SHARE
-    }
-    if "errors" in limited:
-        return None
-    kinds = [kind for kind in Outcome if kind is not Outcome.OK and kind not in limited]
-    share, most = _share_of(directory, operation, kinds, window, whole)
-    shown = show_errors(share, held)
-    if shown is None:
-        return None
-    how = "refused with 429" if most is Outcome.RATE_LIMITED else str(most).replace("_", " ")
-    return Found(shown, _share_text(share, f" {how}"))
+def _second_of(interval: Interval) -> int:
+    return int(interval.ended_s - interval.length_s)
 
 
 def _share_text(share: Share, how: str = "") -> str:
     return f"{share.figure:.2%}{how} ({share.low:.2%} to {share.high:.2%})"
-
-
-def _share_of(
-    directory: Path,
-    operation: str,
-    kinds: Collection[Outcome],
-    window: Window,
-    whole: Measurements | None,
-) -> tuple[Share, Outcome]:
-    """The share of some outcomes, by seconds, and the most frequent of them (OK: there is none).
-
-    What the end of the run has cut short counts as in a verdict: only if it had waited longer than
-    all that came.
-    """
-    if whole is not None:
-        window = replace(window, last_s=inf)
-    seconds: dict[int, list[int]] = {}
-    many: Counter[Outcome] = Counter()
-    for interval in intervals_of(directory, window):
-        outcomes = dict(interval.outcomes.get(operation, {}))
-        outcomes.pop(Outcome.CUT_SHORT, None)
-        bad = {kind: outcomes[kind] for kind in kinds if outcomes.get(kind)}
-        many.update(bad)
-        block = seconds.setdefault(int(interval.ended_s - interval.length_s), [0, 0])
-        block[0] += sum(bad.values())
-        block[1] += sum(outcomes.values())
-    blocks = [(bad, all_of) for _, (bad, all_of) in sorted(seconds.items())]
-    if Outcome.CUT_SHORT in kinds and (cut := _cut_late(whole, operation)):
-        many[Outcome.CUT_SHORT] += cut
-        blocks.append((cut, cut))
-    most = many.most_common(1)
-    return estimate_share(blocks, confidence=CONFIDENCE), most[0][0] if most else Outcome.OK
-
-
-def _cut_late(whole: Measurements | None, operation: str) -> int:
-    """How many the end of the run cut short when they had waited longer than the slowest."""
-    if whole is None:
-        return 0
-    tried = whole.tried(operation)
-    return tried.cut.count - tried.cut_early
-
-
-def _tried_by_second(
-    directory: Path, operation: str, kind: Kind, window: Window
-) -> tuple[dict[int, Histogram], dict[int, int]]:
-    """Second → the times of what came, and → how many never did; over all processes."""
-    corrected = kind is Kind.CORRECTED
-    came_tag = (corrected_tag if corrected else service_tag)(operation)
-    unknown_tag = censored_tag(operation, corrected=corrected)
-    found: dict[str, dict[int, Histogram]] = {came_tag: {}, unknown_tag: {}}
-    for path in RunDirectory(directory).all_histograms():
-        for line in read_histograms(path):
-            if line.tag in found and window.holds(line.started_s + line.length_s, line.length_s):
-                second = found[line.tag].setdefault(int(line.started_s), Histogram())
-                second.merge_encoded(line.encoded)
-    came, never = found[came_tag], {}
-    for second_at, unknown in found[unknown_tag].items():
-        came[second_at] = came[second_at].without(unknown)
-        never[second_at] = unknown.count
-    for interval in intervals_of(directory, window):
-        outcomes = interval.outcomes.get(operation, {})
-        if failed := sum(outcomes.get(kind_of, 0) for kind_of in FAILED):
-            second_at = int(interval.ended_s - interval.length_s)
-            never[second_at] = never.get(second_at, 0) + failed
-    return came, never
 
 
 MISSING = 0.05
@@ -404,14 +379,8 @@ def judge_run(
     objectives = _parsed([entry["text"] for entry in entries], directory)
     verdicts = {entry["text"]: entry.get("verdict", "") for entry in entries}
     held = min(1.0, length_s / holding.longest_s)
-    found = read_standings(
-        directory,
-        objectives,
-        window,
-        held=held,
-        verdicts=verdicts,
-        whole=read_measurements(directory),
-    )
+    whole = read_measurements(directory)
+    found = read_standings(directory, objectives, window, held=held, verdicts=verdicts, whole=whole)
     found |= _within_chance(objectives, entries, found)
     shows = _shows(directory, objectives, warmup_s)
     seen = look(holding, shows, begin_s, begin_s + length_s)
@@ -474,13 +443,13 @@ def _own_limit(
 
     What could not be started after the window, while the run was being ended, does not count.
     """
-    dropped = late = started = paced = 0
+    arrivals: Counter[str] = Counter()
+    paced = 0
     for interval in intervals_of(directory, window):
-        dropped += interval.arrivals.get("dropped", 0)
-        late += interval.arrivals.get("late", 0)
-        started += interval.arrivals.get("started", 0)
+        arrivals.update(interval.arrivals)
         paced += interval.counts.get("paced_connects", 0)
-    if dropped:
+    late, started = arrivals["late"], arrivals["started"]
+    if dropped := arrivals["dropped"]:
         return f"{dropped} arrivals dropped"
     if late > ALLOWED * started:
         return f"{late} of {started} arrivals late"
