@@ -50,15 +50,14 @@ def limit_rows(record: RunRecord, series: Series | None) -> list[Row]:
     whole = max(sum(refused.values()), counts.get(REFUSED, 0))
     if record.operations:
         by = ", ".join(f"{name} {count_text(count)}" for name, count in refused.items())
-        rows.append(
-            Row(key="refused", label="Requests refused with 429", figure=count_text(whole), note=by)
-        )
+        rows.append(Row("Requests refused with 429", count_text(whole), by, "refused"))
     peak = busiest_minute(series)
     if peak is not None:
         limit = CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE
         note = f"{percent_text(peak / limit)} of the {limit:,} that a deployment allows"
-        label = "New connections in the busiest minute"
-        rows.append(Row(key="connections", label=label, figure=count_text(peak), note=note))
+        rows.append(
+            Row("New connections in the busiest minute", count_text(peak), note, "connections")
+        )
     for name, label, limit_text in (
         ("paced_connects", "Connections that waited for that limit", ""),
         (
@@ -68,8 +67,7 @@ def limit_rows(record: RunRecord, series: Series | None) -> list[Row]:
         ),
     ):
         if name in counts:
-            figure = count_text(counts[name])
-            rows.append(Row(key=name, label=label, figure=figure, note=limit_text))
+            rows.append(Row(label, count_text(counts[name]), limit_text, name))
     return rows
 
 
@@ -102,7 +100,7 @@ def _summed(columns: list[Values], length: int) -> list[float]:
 def unusual_rows(record: RunRecord) -> list[Row]:
     """Everything that was counted at least once."""
     return [
-        Row(key=name, label=_label(name), figure=count_text(count), note=_meaning(name))
+        Row(_label(name), count_text(count), _meaning(name), name)
         for name, count in _in_order(record)
         if count
     ]
@@ -198,16 +196,15 @@ def baseline_rows(block: Mapping[str, Any]) -> list[Row]:
     before, after = counts.get("before", {}), counts.get("after", {})
     rows = [
         Row(
-            key=str(name),
-            label=COUNTED.get(name, safe_text("", name)),
-            figure=f"{_plain(before.get(name))} → {_plain(after.get(name))}",
+            COUNTED.get(name, safe_text("", name)),
+            f"{_plain(before.get(name))} → {_plain(after.get(name))}",
         )
         for name in {**before, **after}
     ]
     for key, value in moments.items():
         if "why" in value:
-            why = safe_text("", value["why"])
-            rows.append(Row(key=key, label=f"Not counted {safe_text('', key)} the run", figure=why))
+            not_counted = f"Not counted {safe_text('', key)} the run"
+            rows.append(Row(not_counted, safe_text("", value["why"]), key=key))
     return rows
 
 
@@ -226,13 +223,12 @@ def _rows(block: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[Row]:
         if key == "endings" and isinstance(value, dict):
             for ending, count in value.items():
                 label = safe_text("", ending_words(str(ending)))
-                yield Row(key=key, label=label[:1].upper() + label[1:], figure=_plain(count))
+                yield Row(label[:1].upper() + label[1:], _plain(count), key=key)
         elif key in labels:
-            figure, note = _figure(key, value)
-            yield Row(key=key, label=labels[key], figure=figure, note=note)
+            yield Row(labels[key], *_figure(key, value), key)
         else:
             for label, text in details({key: value}):
-                yield Row(key=key, label=label[:1].upper() + label[1:], figure=text)
+                yield Row(label[:1].upper() + label[1:], text, key=key)
 
 
 def _figure(key: str, value: Any) -> tuple[str, str]:

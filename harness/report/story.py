@@ -1,7 +1,7 @@
 """What a run's record says, in sentences and rows that every kind of report shares."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from harness.measure.recorder import LATE_MS, MOST_LATE
 from harness.report import wording
 from harness.report.wording import (
     UNKNOWN,
+    core_text,
     count_text,
     disk_text,
     length_text,
@@ -62,11 +63,8 @@ QUESTION_ENDS = (
 SHOWN_ELSEWHERE = {
     *("started", "run_id", "objectives", "target", "deployment_id", "locustfile", "host", "seed"),
     *("disk", "versions", "options", "foreseen", "overridden", "refused_messages"),
-    *(
-        "name",
-        "schedule",
-        "merged_from",
-    ),  # the headline has the name; "Arrivals" says what the schedule is
+    # The headline has the name; "Arrivals" says what the schedule is.
+    *("name", "schedule", "merged_from"),
 }
 """Of how a run was made: what has a row of its own, or a place of its own."""
 WITHIN_LIMIT = f"valid up to {MOST_LATE:.0%}"
@@ -80,15 +78,15 @@ USERINFO = re.compile(r"//[^/@\s]+@")
 HIDDEN = "(hidden)"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Row:
-    """A labelled figure, with its share of a whole where it has one (0 to 1)."""
+    """A figure and what it is, with its share of a whole where it has one (0 to 1)."""
 
-    key: str
     label: str
     figure: str
-    share: float | None = None
     note: str = ""
+    key: str = ""
+    share: float | None = None
 
 
 def is_closed(record: RunRecord) -> bool:
@@ -231,7 +229,7 @@ def account_rows(record: RunRecord) -> list[Row]:
         note = share_text(value, whole)
         more = COUNTERS[key].more if key in COUNTERS else ""
         text = label[:1].upper() + label[1:] + (f": {more}" if more else "")
-        rows.append(Row(key=key, label=text, figure=count_text(value), share=share, note=note))
+        rows.append(Row(text, count_text(value), note, key, share))
     return rows
 
 
@@ -245,7 +243,7 @@ def funnel_rows(record: RunRecord) -> list[Row]:
         lost = before - value if before is not None and value is not None else None
         note = "" if not lost or lost < 0 else f"{count_text(lost)} fewer than the step before"
         share = value / whole if whole and value is not None else None
-        rows.append(Row(key=key, label=label, figure=count_text(value), share=share, note=note))
+        rows.append(Row(label, count_text(value), note, key, share))
         before = value if value is not None else before
     return rows
 
@@ -273,14 +271,34 @@ def question_line(record: RunRecord) -> str:
 def guest_line(record: RunRecord) -> str:
     """What became of the guests; empty where it is not recorded."""
     found = record.guests
-    if found.arrived is None:
-        return ""
-    parts = [f"served {count_text(found.served)}", f"not served {count_text(found.failed)}"]
-    if found.cut:
-        parts.append(f"cut by the end of the run {count_text(found.cut)}")
-    parts += _no_known_end(record, found.arrived, found.served, found.failed, found.cut)
     why = ", ".join(f"{in_plain(word)} {count_text(many)}" for word, many in found.why.items())
-    return f"guests {count_text(found.arrived)}: {' · '.join(parts)}{f' ({why})' if why else ''}"
+    ended = {"served": found.served, "not served": found.failed}
+    return _begun_line(record, "guests", found.arrived, ended, found.cut, why)
+
+
+def story_line(record: RunRecord) -> str:
+    """How the stories ended, and where most broke off; empty where it is not recorded."""
+    found = record.stories
+    where = "; ".join(f"{one.step}: {count_text(one.count)}" for one in found.where[:MOST_REASONS])
+    ended = {"finished": found.finished, "broken off": found.broken_off}
+    return _begun_line(record, "stories", found.begun, ended, found.cut, where)
+
+
+def _begun_line(
+    record: RunRecord,
+    what: str,
+    begun: int | None,
+    ended: Mapping[str, int | None],
+    cut: int | None,
+    more: str,
+) -> str:
+    """So many began, and how they ended; ``more`` stands in brackets behind it."""
+    if begun is None:
+        return ""
+    parts = [f"{how} {count_text(many)}" for how, many in ended.items()]
+    parts += [f"cut by the end of the run {count_text(cut)}"] if cut else []
+    parts += _no_known_end(record, begun, *ended.values(), cut)
+    return f"{what} {count_text(begun)}: {' · '.join(parts)}{f' ({more})' if more else ''}"
 
 
 def _no_known_end(record: RunRecord, began: int, *ended: int | None) -> list[str]:
@@ -299,20 +317,6 @@ def silence_line(record: RunRecord) -> str:
     return (
         f"{count_text(silent)} of {count_text(served)} guests who were served never asked anything"
     )
-
-
-def story_line(record: RunRecord) -> str:
-    """How the stories ended, and where most broke off; empty where it is not recorded."""
-    found = record.stories
-    if found.begun is None:
-        return ""
-    parts = [f"finished {count_text(found.finished)}", f"broken off {count_text(found.broken_off)}"]
-    if found.cut:
-        parts.append(f"cut by the end of the run {count_text(found.cut)}")
-    parts += _no_known_end(record, found.begun, found.finished, found.broken_off, found.cut)
-    where = "; ".join(f"{one.step}: {count_text(one.count)}" for one in found.where[:MOST_REASONS])
-    told = f" ({where})" if where else ""
-    return f"stories {count_text(found.begun)}: {' · '.join(parts)}{told}"
 
 
 def accounts(record: RunRecord) -> list[str]:
@@ -338,27 +342,16 @@ def length_rows(record: RunRecord) -> list[Row]:
     if lengths.p50 is not None:
         known = (("p50", lengths.p50), ("p95", lengths.p95), ("max", lengths.max))
         parts = [f"{name} {ms_text(value)}" for name, value in known if value is not None]
-        rows.append(Row(key="length", label="A session lasted", figure=" · ".join(parts)))
+        rows.append(Row("A session lasted", " · ".join(parts)))
     little = record.little
-    if (
-        little is not None
-        and little.occupancy is not None
-        and little.expected_occupancy is not None
-    ):
-        figure = (
-            f"{little.occupancy:,.1f} on average; arrival rate times session length gives "
-            f"{little.expected_occupancy:,.1f}"
-        )
-        note = "" if little.off is None else f"{percent_text(little.off)} apart"
-        rows.append(
-            Row(
-                key="little",
-                label="Guests in session at once",
-                figure=figure,
-                note=note,
-            )
-        )
-    return rows
+    if little is None or little.occupancy is None or little.expected_occupancy is None:
+        return rows
+    figure = (
+        f"{little.occupancy:,.1f} on average; arrival rate times session length gives "
+        f"{little.expected_occupancy:,.1f}"
+    )
+    note = "" if little.off is None else f"{percent_text(little.off)} apart"
+    return [*rows, Row("Guests in session at once", figure, note)]
 
 
 def time_text(found: OperationFigures, clock: str, name: str) -> str:
@@ -402,28 +395,17 @@ def generator_rows(record: RunRecord) -> list[Row]:
         "kernel": "by the kernel, as they came in",
         "userspace": "by our process: stalls of the generator count as the service's time",
     }
-    rows = (
-        (
-            "lag",
-            "Generator late (decides validity)",
-            lag_text(found),
-            f"{WITHIN_LIMIT} of the time",
-        ),
-        ("cpu", "Highest CPU of one process", _cores(found.cpu_max), "of one core"),
-        ("workers_lost", "Worker processes lost", count_text(found.workers_lost), ""),
-        ("lag_loop", "Event loop lag", lag(found.lag_loop_ms), "by time"),
-        (
-            "lag_arrival",
-            "From arrival until our code read it",
-            lag(found.lag_arrival_ms),
-            "by messages",
-        ),
-        ("stamps", "Arrivals stamped", stamps.get(found.arrival_stamps or "", UNKNOWN), ""),
-        ("workers", "Worker processes", count_text(found.workers), ""),
-        ("rss", "Highest memory of one process", _mb(found.rss_mb_max), ""),
-    )
+    late = f"{WITHIN_LIMIT} of the time"
+    memory = UNKNOWN if found.rss_mb_max is None else f"{found.rss_mb_max:,.0f} MB"
     return [
-        Row(key=key, label=label, figure=figure, note=note) for key, label, figure, note in rows
+        Row("Generator late (decides validity)", lag_text(found), late),
+        Row("Highest CPU of one process", core_text(found.cpu_max), "of one core"),
+        Row("Worker processes lost", count_text(found.workers_lost)),
+        Row("Event loop lag", lag(found.lag_loop_ms), "by time"),
+        Row("From arrival until our code read it", lag(found.lag_arrival_ms), "by messages"),
+        Row("Arrivals stamped", stamps.get(found.arrival_stamps or "", UNKNOWN)),
+        Row("Worker processes", count_text(found.workers)),
+        Row("Highest memory of one process", memory),
     ]
 
 
@@ -460,7 +442,7 @@ def how_rows(record: RunRecord) -> list[Row]:
         for name, value in how.options.items()
         if value is not None
     ]
-    return [Row(key=label, label=label, figure=safe_text(label, value)) for label, value in pairs]
+    return [Row(label, safe_text(label, value)) for label, value in pairs]
 
 
 def _setting(name: str, value: object) -> tuple[str, object]:
@@ -561,14 +543,6 @@ def _flat(found: dict[str, Any], before: str) -> Iterator[tuple[str, str]]:
             yield label, number_text(value)
         else:
             yield label, safe_text(label, value)
-
-
-def _cores(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value * 100:,.0f} %"
-
-
-def _mb(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:,.0f} MB"
 
 
 def _sentence(text: str) -> str:

@@ -73,6 +73,11 @@ def share_text(part: float | None, whole: float | None) -> str:
     return percent_text(part / whole) if part is not None and whole else UNKNOWN
 
 
+def core_text(share: float | None) -> str:
+    """Of one core, which a process with threads may exceed: 1.2 → ``120 %``."""
+    return UNKNOWN if share is None else f"{share * 100:,.0f} %"
+
+
 def length_text(value_s: float | None) -> str:
     """A duration in words of the command line: ``1h5m``."""
     return UNKNOWN if value_s is None else duration_text(value_s)

@@ -24,6 +24,7 @@ from markupsafe import Markup
 from harness import __version__
 from harness.errors import ConfigError
 from harness.report.html.charts import Chart
+from harness.report.story import Row
 from harness.rundir.layout import write_atomically
 
 Cell = str | Markup
@@ -68,20 +69,11 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
-    """A figure and what it is."""
-
-    label: str
-    figure: Cell
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Facts:
     """Figures under each other."""
 
     kind: ClassVar[str] = "facts"
-    rows: Sequence[Fact]
+    rows: Sequence[Row]
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from harness.report.html.charts import (
 )
 from harness.report.html.page import Figure
 from harness.report.story import is_closed
-from harness.report.wording import UNKNOWN, clock_text, count_text, ms_text, number_text
+from harness.report.wording import UNKNOWN, clock_text, core_text, count_text, ms_text, number_text
 from harness.rundir.schema import RunRecord
 
 LAG_MS = 100.0
@@ -316,7 +316,7 @@ def _cpu(series: Series, charts: TimeCharts) -> Figure | None:
         return None
     shares: Values = [None if value is None else value * 100 for value in values]
     chart = charts.lines([("CPU", shares, GREEN)], "%")
-    columns = [("CPU", series.parts_of("process", "cpu"), _core_text)]
+    columns = [("CPU", series.parts_of("process", "cpu"), core_text)]
     about = "The busiest process, as a share of one core."
     return _over_time(series, "cpu", "Generator CPU", about, chart, columns)
 
@@ -344,10 +344,6 @@ def _over_time(
             for place, start in enumerate(starts)
         ],
     )
-
-
-def _core_text(share: float | None) -> str:
-    return UNKNOWN if share is None else f"{share * 100:,.0f} %"
 
 
 def _present(

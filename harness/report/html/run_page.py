@@ -1,6 +1,6 @@
 """The report of a run as a page: for a manager first, then for whoever asks why."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import PurePath
 
 from markupsafe import Markup
@@ -25,7 +25,6 @@ from harness.report.html.page import (
     Block,
     Cell,
     Column,
-    Fact,
     Facts,
     Figures,
     Folded,
@@ -284,7 +283,7 @@ def _times(record: RunRecord, charts: RunCharts) -> Section:
                 ],
             )
         )
-    definitions = [Fact(name, OPERATIONS[name].definition) for name in names if name in OPERATIONS]
+    definitions = [Row(name, OPERATIONS[name].definition) for name in names if name in OPERATIONS]
     blocks.append(Folded("What starts and ends each clock", [Facts(definitions)]))
     more = (
         Markup("")
@@ -417,7 +416,7 @@ def _afterwards(record: RunRecord) -> list[Block]:
         ("Audit: what the service itself said", record.audit, audit_rows),
     ):
         if found:
-            blocks += [Heading(title), _facts(rows_of(found))]
+            blocks += [Heading(title), Facts(rows_of(found))]
             if said := remark(found):
                 blocks.append(Text(said, "aside"))
     return blocks
@@ -436,7 +435,7 @@ def _funnel(record: RunRecord) -> list[Block]:
     lengths = story.length_rows(record)
     return [
         *blocks,
-        *([_facts(lengths)] if lengths else []),
+        *([Facts(lengths)] if lengths else []),
         Folded("How far they came, step by step", [table]),
     ]
 
@@ -445,14 +444,14 @@ def _wire(record: RunRecord, series: Series | None) -> Section:
     seen, unseen = unusual_rows(record), never_seen(record)
     blocks: list[Block] = []
     if seen:
-        blocks.append(_facts(seen))
+        blocks.append(Facts(seen))
     if unseen:
         blocks.append(Text(f"Looked for and never seen: {', '.join(unseen)}.", "aside"))
     if not blocks:
         blocks.append(_none("None was recorded."))
     if limits := limit_rows(record, series):
         refused = any(row.key == "refused" and row.figure not in ("0", UNKNOWN) for row in limits)
-        shown: list[Block] = [Heading("Against the service's limits"), _facts(limits)]
+        shown: list[Block] = [Heading("Against the service's limits"), Facts(limits)]
         blocks += shown if refused else [Folded("Against the service's limits", shown[1:])]
     return _section(
         "unusual",
@@ -464,11 +463,11 @@ def _wire(record: RunRecord, series: Series | None) -> Section:
 
 def _generator(record: RunRecord, charts: RunCharts) -> Section:
     rows = story.generator_rows(record)
-    more: list[Block] = [_facts(rows[GENERATOR_SHOWN:])]
+    more: list[Block] = [Facts(rows[GENERATOR_SHOWN:])]
     if charts.generator:
         more.append(Figures(figures=charts.generator))
     blocks: list[Block] = [
-        _facts(rows[:GENERATOR_SHOWN]),
+        Facts(rows[:GENERATOR_SHOWN]),
         Folded("Lag, memory and more", more),
     ]
     return _section(
@@ -485,7 +484,7 @@ def _generator(record: RunRecord, charts: RunCharts) -> Section:
 
 
 def _how(record: RunRecord) -> Section:
-    rows = _facts(story.how_rows(record))
+    rows = Facts(story.how_rows(record))
     block = Folded("Target, options and versions", [rows])
     return _section("how", "How it was run", block)
 
@@ -510,10 +509,6 @@ def _measuring() -> Section:
 def _section(key: str, heading: str, *blocks: Block, lede: Cell = "", short: str = "") -> Section:
     """A part of the page that its table of contents names."""
     return Section(heading, blocks, lede, key, short or heading)
-
-
-def _facts(rows: Iterable[Row]) -> Facts:
-    return Facts([Fact(row.label, row.figure, row.note) for row in rows])
 
 
 def _plain(

@@ -20,7 +20,6 @@ from harness.report.html.page import (
     Block,
     Cell,
     Column,
-    Fact,
     Facts,
     Figure,
     Figures,
@@ -35,6 +34,7 @@ from harness.report.html.page import (
     texts,
     write_page,
 )
+from harness.report.story import Row
 from harness.report.wording import in_words
 from harness.studies.capacity.holding import Judged
 from harness.studies.capacity.level import Level
@@ -408,7 +408,7 @@ def _fits(found: Mapping[str, Any]) -> Section | None:
     if not found.get("fits"):
         return None
     rows = [
-        Fact(name, says, f"In doubt: {doubts}." if doubts else "")
+        Row(name, says, f"In doubt: {doubts}." if doubts else "")
         for name, says, doubts in sentences(found["fits"])
     ]
     return Section(

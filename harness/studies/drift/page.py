@@ -22,7 +22,6 @@ from harness.report.html.charts import (
 from harness.report.html.page import (
     Cell,
     Column,
-    Fact,
     Facts,
     Figure,
     Figures,
@@ -36,6 +35,7 @@ from harness.report.html.page import (
     texts,
     write_page,
 )
+from harness.report.story import Row
 from harness.report.wording import percent_text, with_unit
 from harness.rundir.layout import DRIFT_PAGE
 from harness.streams import plain_table
@@ -422,19 +422,19 @@ def _reached(finding: Finding) -> str:
     return f"reached in {earliest}" + (f" to {latest}" if latest not in ("", earliest) else "")
 
 
-def _leak(leak: Leak) -> list[Fact]:
+def _leak(leak: Leak) -> list[Row]:
     facts = [
-        Fact("Verdict", str(leak.verdict)),
-        Fact("Of the sessions", percent_text(leak.share)),
-        Fact("With its interval", f"{percent_text(leak.low)} to {percent_text(leak.high)}"),
-        Fact("Tolerated", percent_text(leak.tolerated)),
+        Row("Verdict", str(leak.verdict)),
+        Row("Of the sessions", percent_text(leak.share)),
+        Row("With its interval", f"{percent_text(leak.low)} to {percent_text(leak.high)}"),
+        Row("Tolerated", percent_text(leak.tolerated)),
     ]
     if leak.per_hour is not None:
-        facts.append(Fact("An hour", f"{leak.per_hour:,.3g}"))
+        facts.append(Row("An hour", f"{leak.per_hour:,.3g}"))
     if leak.ended_later:
-        facts.append(Fact("Ended by a sweep since", f"{leak.ended_later:,} sessions"))
+        facts.append(Row("Ended by a sweep since", f"{leak.ended_later:,} sessions"))
     if leak.more_sessions is not None:
-        facts.append(Fact("Would decide", f"{leak.more_sessions:,} sessions more"))
+        facts.append(Row("Would decide", f"{leak.more_sessions:,} sessions more"))
     return facts
 
 

@@ -13,7 +13,6 @@ from harness.report.html.charts import Chart, Key, Tick
 from harness.report.html.page import (
     Code,
     Column,
-    Fact,
     Facts,
     Figure,
     Figures,
@@ -32,6 +31,7 @@ from harness.report.html.page import (
     small,
     write_page,
 )
+from harness.report.story import Row
 
 CHART = Chart(
     shapes=Markup('<path class="grid" d="M0 0h1"/>'),
@@ -65,7 +65,7 @@ PAGE = Page(
                     cards=True,
                     last=("all", "", "7"),
                 ),
-                Facts([Fact("<fact>", pill("<met>", "pass"), "<note>")]),
+                Facts([Row("<fact>", pill("<met>", "pass"), "<note>")]),
                 Folded(
                     "<more>",
                     [
