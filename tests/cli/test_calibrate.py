@@ -19,7 +19,7 @@ def test_a_small_calibration(kind: str, tmp_path: Path) -> None:
     out = tmp_path / "reports"
     done = subprocess.run(
         [
-            sys.executable, "-m", "harness", "calibrate", "--kinds", kind, "--rise", "8s",
+            sys.executable, "-m", "harness", "calibrate", "--kinds", kind, "--rise", "5s",
             "--top", "20/s", "--top-messages", "60/s", "--speakers", "10", "--held", "20",
             "--processes", "1", "--reports", str(out), "--json",
         ],

@@ -77,7 +77,7 @@ def test_a_service_of_one_worker_is_over_where_it_must_be(tmp_path: Path) -> Non
     out = tmp_path / "reports"
     done = search(
         tmp_path, str(file), "--objective", "reply p50 < 400ms", "--start", "6/s", "--highest",
-        "24/s", "--hold", "9s", "--longest", "25s", "--settle", "5s", "--warm-up", "1s",
+        "24/s", "--hold", "6s", "--longest", "12s", "--settle", "3s", "--warm-up", "1s",
         "--max-levels", "2", "--sim-profile", str(profile), "--reports", str(out), "--json",
     )  # fmt: skip
     found = json.loads(done.stdout) if done.stdout else {}

@@ -14,7 +14,7 @@ import psutil
 import pytest
 import zmq
 from cli.test_capacity import GUESTS
-from locusts import in_session, locustfile
+from locusts import in_session, locustfile, passed
 from machines import Machines, sessions
 
 from harness.cli.main import main
@@ -35,6 +35,27 @@ def machines(simulator: Any, tmp_path: Path) -> Iterator[Machines]:
         made.close()
 
 
+def test_a_worker_comes_again_for_the_next_run(simulator: Any, machines: Machines) -> None:
+    before, still_open = sessions(simulator)
+    file = locustfile(machines.folder / "m", messages=1)
+    worker = machines.worker("one", "--again", "--within", "2m")
+    for _ in range(2):
+        code, output = machines.end(
+            machines.master(file, "-u", "2", "-t", "3s", "--stop-timeout", "5s", workers=1)
+        )
+        assert passed(code, output), output
+        opened, now_open = sessions(simulator)
+        assert opened > before
+        assert now_open <= still_open
+        before = opened
+    worker.send_signal(signal.SIGTERM)  # it waits for the next master
+    code, told = machines.end(worker)
+    assert code == ExitCode.INTERRUPTED, told
+    assert len(list((machines.folder / "m" / "reports").glob("2*/run.json"))) == 2
+    assert machines.left_behind == []
+
+
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_workers_come_again_for_each_level_of_a_search(simulator: Any, machines: Machines) -> None:
     opened, before = sessions(simulator)
