@@ -210,7 +210,7 @@ class Comparison:
             return f"How much runs differ anyway was taken from the {self.bases} base runs."
         return (
             "These words hold for these two runs. One base run can't show how much runs differ "
-            "anyway: where that is 3 %, every third comparison finds a change that means nothing. "
+            "anyway: where that is 3 %, most comparisons find a change that means nothing. "
             "Give several base runs, or --between-runs."
         )
 

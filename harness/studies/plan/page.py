@@ -204,11 +204,11 @@ def write_plan_page(
     return write_page(
         folder / PAGE,
         Page(
-            title=f"Plan of a launch: {_headline(plan)}",
+            title=f"Plan of a launch: {_headline(wanted, plan)}",
             kicker="Plan of a launch",
             about=f"{wanted.chats_per_h:,.0f} chats an hour, {duration_text(wanted.handle_s)} each",
-            tone=_tone(plan),
-            headline=_headline(plan),
+            tone=_tone(wanted, plan),
+            headline=_headline(wanted, plan),
             why=_why(wanted, plan),
             notices=[
                 f"{told[:1].upper()}{told[1:]}." for told in (*plan.obstacles, *plan.warnings)
@@ -221,19 +221,25 @@ def write_plan_page(
     )
 
 
-def _tone(plan: LaunchPlan) -> str:
+def _sure(wanted: Wanted) -> bool:
+    return wanted.capacity is None or wanted.capacity.sure
+
+
+def _tone(wanted: Wanted, plan: LaunchPlan) -> str:
     if plan.obstacles:
         return "fail"
-    return "no_data" if plan.headroom is None else "pass"
+    return "pass" if plan.headroom is not None and _sure(wanted) else "no_data"
 
 
-def _headline(plan: LaunchPlan) -> str:
+def _headline(wanted: Wanted, plan: LaunchPlan) -> str:
     if plan.obstacles:
         many = len(plan.obstacles)
         stand = "1 thing stands" if many == 1 else f"{many} things stand"
         return f"It does not fit: {stand} against it"
     if plan.headroom is None:
         return "It fits the documented limits; the capacity is not known yet"
+    if not _sure(wanted):
+        return f"It fits what was met so far, with {plan.headroom:.0%} to spare; that is not sure"
     return f"It fits, with {plan.headroom:.0%} to spare"
 
 
@@ -247,6 +253,8 @@ def _why(wanted: Wanted, plan: LaunchPlan) -> str:
     )
     if plan.headroom is None:
         return f"{sentence} Measure the capacity with harness capacity and plan again."
+    if not _sure(wanted) and wanted.capacity is not None:
+        return f"{sentence} Of what it carries is known: {wanted.capacity.answer}."
     if plan.headroom >= 0:
         return f"{sentence} The reserve is gone when demand has grown by {plan.headroom:.0%}."
     return sentence
