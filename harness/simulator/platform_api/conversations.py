@@ -7,6 +7,7 @@ still looks open there.
 Counts are queue and flow observations; the organisation's limits and threading are here too.
 """
 
+from collections.abc import Iterator
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from harness.simulator.service import Service
 
 
-def _attributes(service: "Service", conversation: Conversation) -> dict[str, str]:
+def attributes_of(service: "Service", conversation: Conversation) -> dict[str, str]:
+    """Its custom attributes as the API names them."""
     prefix = service.knobs.attribute_prefix
     return {prefix + key: value for key, value in conversation.attributes.items()}
 
@@ -36,7 +38,7 @@ def _leg(service: "Service", conversation: Conversation, one: Participant) -> di
         "startTime": iso_ms(one.start),
         "state": one.state.value,
         "direction": "inbound",
-        "attributes": _attributes(service, conversation) if guest else {},
+        "attributes": attributes_of(service, conversation) if guest else {},
     }
     if one.end is not None:
         leg |= {"endTime": iso_ms(one.end), "disconnectType": one.disconnect_type}
@@ -98,58 +100,36 @@ def message(conversation: Conversation, number: int, given_id: str) -> dict[str,
 
 def segments(
     service: "Service", conversation: Conversation, as_of: float
-) -> list[tuple[Participant, dict[str, Any]]]:
-    """Every participant's segment with its session's fields, as of a moment: what filters see."""
+) -> Iterator[tuple[Participant, dict[str, Any], dict[str, Any]]]:
+    """Every participant with the fields of its session and of its segment, as of a moment."""
     settings = service.deployments[conversation.deployment_id].settings
-    found = []
     for one in conversation.participants:
         if one.start > as_of:
             continue
-        segment: dict[str, Any] = {
+        over = one.end is not None and one.end <= as_of
+        session: dict[str, Any] = {
             "mediaType": "message",
             "messageType": "webmessaging",
             "direction": "inbound",
             "provider": "PureCloud Webmessaging",
-            "purpose": _purpose(service, one),
-            "segmentType": "interact",
-            "segmentStart": iso_ms(one.start),
         }
+        segment: dict[str, Any] = {"segmentType": "interact", "segmentStart": iso_ms(one.start)}
         if one.purpose == "customer":
-            segment["cleared"] = conversation.cleared and one.end is not None and one.end <= as_of
+            session["cleared"] = conversation.cleared and over
             if conversation.journey_customer_id and service.knobs.journey_shown:
-                segment["journeyCustomerId"] = conversation.journey_customer_id
+                session["journeyCustomerId"] = conversation.journey_customer_id
         if one.purpose == "workflow":
             segment["flowId"] = settings.flow_id
         else:
             segment["queueId"] = settings.queue_id
-        if one.name:
-            segment["participantName"] = one.name
-        if one.end is not None and one.end <= as_of:
+        if one.end is not None and over:
             segment |= {"segmentEnd": iso_ms(one.end), "disconnectType": one.disconnect_type}
-        found.append((one, segment))
-    return found
+        yield one, session, segment
 
 
-def _purpose(service: "Service", one: Participant) -> str:
+def purpose_of(service: "Service", one: Participant) -> str:
+    """What analytics calls a participant."""
     return service.knobs.purpose_in_analytics if one.purpose == "customer" else one.purpose
-
-
-SESSION_FIELDS = (
-    "mediaType",
-    "messageType",
-    "direction",
-    "provider",
-    "cleared",
-    "journeyCustomerId",
-)
-SEGMENT_FIELDS = (
-    "segmentType",
-    "segmentStart",
-    "segmentEnd",
-    "disconnectType",
-    "queueId",
-    "flowId",
-)
 
 
 def analytics(service: "Service", conversation: Conversation, as_of: float) -> dict[str, Any]:
@@ -161,18 +141,10 @@ def analytics(service: "Service", conversation: Conversation, as_of: float) -> d
         "participants": [
             {
                 "participantId": one.id,
-                "purpose": _purpose(service, one),
-                "sessions": [
-                    {
-                        **{key: segment[key] for key in SESSION_FIELDS if key in segment},
-                        "sessionId": one.id,
-                        "segments": [
-                            {key: segment[key] for key in SEGMENT_FIELDS if key in segment}
-                        ],
-                    }
-                ],
+                "purpose": purpose_of(service, one),
+                "sessions": [{**session, "sessionId": one.id, "segments": [segment]}],
             }
-            for one, segment in segments(service, conversation, as_of)
+            for one, session, segment in segments(service, conversation, as_of)
         ],
     }
     over = conversation.over

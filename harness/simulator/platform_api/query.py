@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from harness.simulator.frames import iso_ms
-from harness.simulator.platform_api.conversations import analytics, segments
+from harness.simulator.platform_api.conversations import (
+    analytics,
+    attributes_of,
+    purpose_of,
+    segments,
+)
 from harness.simulator.rest import api_error, division_of, guarded, json_object, json_response, sees
 from harness.simulator.truth import Conversation
 
@@ -152,8 +157,14 @@ def details(service: "Service", body: dict[str, Any], sees: Sees) -> dict[str, A
             continue
         if segment_filters:
             seen = [
-                {**segment, "attributes": conversation.attributes}
-                for _, segment in segments(service, conversation, as_of)
+                {
+                    **session,
+                    **segment,
+                    "purpose": purpose_of(service, one),
+                    "participantName": one.name,
+                    "attributes": conversation.attributes,
+                }
+                for one, session, segment in segments(service, conversation, as_of)
             ]
             if not passes(segment_filters, seen, SEGMENT_DIMENSIONS):
                 continue
@@ -194,7 +205,7 @@ def attribute_search(service: "Service", body: dict[str, Any], sees: Sees) -> di
         _check_criterion(criterion, knobs)
     cursor = body.get("cursor")
     start = int(cursor) if isinstance(cursor, str) and cursor.isdecimal() else 0
-    now, prefix = service.now(), knobs.attribute_prefix
+    now = service.now()
     found: list[Conversation] = []
     more = False
     for conversation in service.conversations.values():
@@ -205,8 +216,7 @@ def attribute_search(service: "Service", body: dict[str, Any], sees: Sees) -> di
             or not sees(conversation)
         ):
             continue
-        fields = _searched(service, conversation)
-        fields |= {prefix + key: value for key, value in conversation.attributes.items()}
+        fields = _searched(service, conversation) | attributes_of(service, conversation)
         if all(_fits(criterion, fields) for criterion in query):
             if len(found) == knobs.search_page:
                 more = True
@@ -219,7 +229,7 @@ def attribute_search(service: "Service", body: dict[str, Any], sees: Sees) -> di
 
 
 def _row(service: "Service", one: Conversation) -> dict[str, Any]:
-    fields, prefix = _searched(service, one), service.knobs.attribute_prefix
+    fields = _searched(service, one)
     guest = one.customer.id if one.customer else None
     return {
         **{key: value for key, value in fields.items() if key.endswith("Time") and value},
@@ -229,9 +239,7 @@ def _row(service: "Service", one: Conversation) -> dict[str, Any]:
             {
                 "participantId": guest,
                 "participantPurpose": service.knobs.purpose_in_search,
-                "participantAttributes": {
-                    prefix + key: value for key, value in one.attributes.items()
-                },
+                "participantAttributes": attributes_of(service, one),
                 "sessionIds": [guest],
             }
         ],
