@@ -118,9 +118,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 def read_dialogue(path: Path) -> Dialogue:
     """The dialogue of a file; raises ConfigError naming the file and the key."""
     found = read_toml(path)
-    unknown = set(found) - {"greeting", "fallback", "answer"}
-    if unknown:
-        raise ConfigError(f"{path}: {sorted(unknown)[0]!r} is not a key of a dialogue")
+    _check_keys(found, ("greeting", "fallback", "answer"), f"{path}", "a key of a dialogue")
     answers = []
     entries = found.get("answer", [])
     if not isinstance(entries, list):
@@ -146,9 +144,7 @@ def _simple(value: object, where: str) -> Turn | None:
 
 
 def _turn(entry: dict[str, Any], where: str) -> Turn:
-    unknown = set(entry) - {"to", "say", "typing", "hand_over", "end"}
-    if unknown:
-        raise ConfigError(f"{where}: {sorted(unknown)[0]!r} is not a key of an answer")
+    _check_keys(entry, ("to", "say", "typing", "hand_over", "end"), where, "a key of an answer")
     said = entry.get("say", [])
     parts = said if isinstance(said, list) else [said]
     flags = {key: entry.get(key, False) for key in ("hand_over", "end")}
@@ -177,10 +173,12 @@ def _part(value: object, where: str) -> dict[str, Any]:
         return {"text": value}
     if not isinstance(value, dict) or not isinstance(value.get("text", ""), str):
         raise ConfigError(f"{where}: expected a text or a table with a text")
-    unknown = set(value) - {"text", "quick_replies", "carousel", "after", *RICH}
-    if unknown:
-        raise ConfigError(f"{where}: {sorted(unknown)[0]!r} is not something a bot can show")
-    content = [_quick_reply(item, where) for item in value.get("quick_replies", [])]
+    shown = ("text", "quick_replies", "carousel", "after", *RICH)
+    _check_keys(value, shown, where, "something a bot can show")
+    replies = value.get("quick_replies", [])
+    if not isinstance(replies, list):
+        raise ConfigError(f"{where}: quick_replies: expected texts")
+    content = [_quick_reply(item, where) for item in replies]
     for key, (kind, field, needed) in RICH.items():
         if key in value:
             _check(value[key], needed, f"{where}: {key}")
@@ -195,6 +193,11 @@ def _part(value: object, where: str) -> dict[str, Any]:
     if not content:
         return {"text": value.get("text", "")}
     return {"type": "Structured", "text": value.get("text", ""), "content": content}
+
+
+def _check_keys(table: Mapping[str, Any], known: tuple[str, ...], where: str, what: str) -> None:
+    for key in sorted(table.keys() - set(known)):
+        raise ConfigError(f"{where}: {key!r} is not {what}")
 
 
 def _check(value: object, needed: tuple[str, ...], where: str) -> None:

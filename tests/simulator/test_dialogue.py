@@ -93,6 +93,7 @@ def test_the_guests_words_are_filled_in_and_cut(script) -> None:
         ("[[answer]]\nto = 'x'\nsay = {carousel = []}", "carousel"),
         ("[[answer]]\nto = 'x'\nsay = {video = 'x'}", "video"),
         ("[[answer]]\nto = 'x'\nsay = {quick_replies = [3]}", "quick_replies"),
+        ("[[answer]]\nto = 'x'\nsay = {quick_replies = 3}", "quick_replies: expected texts"),
         ("x = ", "not TOML"),
     ],
 )
