@@ -274,6 +274,11 @@ def open_console(*, stderr: bool = False) -> "Console":
     return Console(file=cast("IO[str]", _Trimmed(stream)), **plain)
 
 
+def show_json(value: object) -> None:
+    """One JSON object on standard output, in a form that people can read."""
+    print(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+
 def plain_table(*columns: str, left: bool = False) -> "Table":
     """A table without lines. Columns stand at the right but the first, or all at the ``left``."""
     from rich.table import Table

@@ -5,10 +5,6 @@ run are known to be over, or until the deadline. The exit code is 0 if all are o
 is open, 9 if some could not be checked.
 """
 
-import sys
-
-import orjson
-
 from harness.cli.parsing import (
     Command,
     Namespace,
@@ -32,7 +28,7 @@ from harness.reconcile.platform import (
     target_of,
 )
 from harness.rundir.layout import RunDirectory
-from harness.streams import open_console
+from harness.streams import open_console, show_json
 from harness.units import seconds
 
 DEADLINE_S = 120.0
@@ -75,7 +71,7 @@ def run(args: Namespace) -> int:
     ends = end_figures(directory, found.ends)
     note_afterwards(directory, "audit", block, console, operations=ends)
     if args.json:
-        sys.stdout.write(orjson.dumps(block, option=orjson.OPT_INDENT_2).decode() + "\n")
+        show_json(block)
     else:
         show_audit(directory, found, counts, deadline_s, console)
     if found.found_open:

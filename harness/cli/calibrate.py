@@ -4,14 +4,12 @@ simulator runs on the same machine and takes its share, so a real service allows
 and harness preflight use the figures. Takes about seven minutes; nothing leaves the machine.
 """
 
-import orjson
-
 from harness.cli.parsing import Command, Namespace, option, reports_option
 from harness.config.run_config import LOG_FORMAT, take_variable
 from harness.errors import ExitCode
 from harness.machine import raise_file_limit, this_machine
 from harness.rundir.layout import make_run_directory, new_run_id
-from harness.streams import open_console
+from harness.streams import open_console, show_json
 from harness.studies.calibrate.calibration import (
     as_dict,
     show,
@@ -38,7 +36,7 @@ def run(args: Namespace) -> int:
     show(found, console)
     console.print(f"kept  {kept}\npage  {page}")
     if args.json:
-        print(orjson.dumps(as_dict(found), option=orjson.OPT_INDENT_2).decode())
+        show_json(as_dict(found))
     return ExitCode.PASS
 
 

@@ -9,13 +9,11 @@ is never reported as one of the service.
 
 from pathlib import Path
 
-import orjson
-
 from harness.cli.parsing import Command, Namespace, argument, option, reports_option, targets_option
 from harness.config.run_config import CA_FILE, LOG_FORMAT, SLO, take_variable
 from harness.errors import ConfigError, ExitCode
 from harness.judge.objective import KNOWN, parse_objective
-from harness.streams import open_console
+from harness.streams import open_console, show_json
 from harness.studies.capacity.answer import (
     as_dict,
     figure_of,
@@ -83,7 +81,7 @@ def run(args: Namespace) -> int:
     show(by, found, shown, console)
     console.print(f"page  {page}")
     if args.json:
-        print(orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode())
+        show_json(shown)
     return ExitCode.PASS if found.found in (Found.KNEE, Found.AT_LEAST) else ExitCode.NO_DATA
 
 

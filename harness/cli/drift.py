@@ -4,11 +4,9 @@ improving or undecided. Also says whether sessions leak. The exit code is 0 if n
 if something drifts, 5 if it is undecided.
 """
 
-import orjson
-
 from harness.cli.parsing import Command, Namespace, argument, option, reports_option, take_run
 from harness.errors import ConfigError, ExitCode
-from harness.streams import open_console
+from harness.streams import open_console, show_json
 from harness.studies.drift.figures import as_dict, assess_run
 from harness.studies.drift.page import show_drift, write_drift_page
 from harness.studies.drift.trend import Drift
@@ -45,7 +43,7 @@ def run(args: Namespace) -> int:
     except ConfigError as error:  # the disk takes no more; the answer is known all the same
         console.print(f"no page: {error}", style="yellow")
     if args.json:
-        print(orjson.dumps(as_dict(report), option=orjson.OPT_INDENT_2).decode())
+        show_json(as_dict(report))
     return EXIT_CODES[report.verdict]
 
 

@@ -9,8 +9,8 @@ import sys
 from harness.cli.parsing import Command, Namespace, argument, option, reports_option, take_run
 from harness.errors import ConfigError, ExitCode
 from harness.ledger.reader import read_account, read_leftovers
-from harness.ledger.runs import leftover_row, show_leftovers, with_leftovers, write_csv, write_json
-from harness.streams import open_console
+from harness.ledger.runs import leftover_row, show_leftovers, with_leftovers, write_csv
+from harness.streams import open_console, show_json
 
 
 def run(args: Namespace) -> int:
@@ -27,7 +27,7 @@ def run(args: Namespace) -> int:
             for run_dir, leftovers in found.items()
             for leftover in leftovers
         ]
-        write_json(rows) if args.json else write_csv(rows)
+        show_json({"leftovers": rows}) if args.json else write_csv(rows)
     elif not runs:
         open_console().print(f"nothing left over by any run in {args.reports}/")
     else:

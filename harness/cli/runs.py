@@ -1,14 +1,11 @@
 """List the runs, newest first: name, note, target, verdict, leftovers and age."""
 
-import sys
-
-import orjson
 from rich.table import Table
 
 from harness.cli.parsing import Command, Namespace, option, reports_option
 from harness.errors import ExitCode
 from harness.ledger.runs import Listed, listed_runs, prune
-from harness.streams import open_console, plain_table
+from harness.streams import open_console, plain_table, show_json
 from harness.units import duration_text, seconds
 
 
@@ -25,7 +22,7 @@ def run(args: Namespace) -> int:
         return ExitCode.PASS
     if args.json:
         rows = [one.as_dict() for one in found]
-        sys.stdout.write(orjson.dumps({"runs": rows}, option=orjson.OPT_INDENT_2).decode() + "\n")
+        show_json({"runs": rows})
     elif not found:
         console.print(f"there is no run in {args.reports}/ yet")
     else:

@@ -10,7 +10,6 @@ recognise becomes a column of invented data.
 exit code: 0 the script keeps the limits, 7 it would break one, 8 it is wrong
 """
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from rich.console import Console
 
 from harness.cli.parsing import Command, Namespace, argument, option
 from harness.errors import ConfigError, ExitCode
-from harness.streams import open_console, plain_table
+from harness.streams import open_console, plain_table, show_json
 from harness.units import duration_text, seconds
 from harness.workload.data import Feeder
 from harness.workload.har.scripting import write_draft
@@ -30,7 +29,7 @@ from harness.workload.script.model import script_schema
 def run(args: Namespace) -> int:
     """Do it."""
     if args.action == "schema":
-        print(json.dumps(script_schema(), indent=2))
+        show_json(script_schema())
         return ExitCode.PASS
     if args.file is None:
         raise ConfigError(f"harness script {args.action}: expected FILE, got nothing")
@@ -43,7 +42,7 @@ def run(args: Namespace) -> int:
         _check_rows(loaded, args.guests)
     found = estimate(loaded.script, reply_s=seconds(args.reply, "--reply"))
     if args.json:
-        print(json.dumps(asdict(found) | {"breaks": list(found.breaks)}, indent=2))
+        show_json(asdict(found) | {"breaks": list(found.breaks)})
     else:
         _show(found, loaded, open_console())
     return ExitCode.PREFLIGHT if found.breaks else ExitCode.PASS

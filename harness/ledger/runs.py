@@ -273,10 +273,6 @@ SHOWN = 40
 """Rows shown in the terminal; the rest is counted."""
 
 
-def write_json(rows: list[dict[str, Any]]) -> None:
-    sys.stdout.write(orjson.dumps({"leftovers": rows}, option=orjson.OPT_INDENT_2).decode() + "\n")
-
-
 def write_csv(rows: list[dict[str, Any]]) -> None:
     writer = csv.DictWriter(sys.stdout, _COLUMNS, lineterminator="\n")
     writer.writeheader()
