@@ -5,6 +5,7 @@ import pty
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -120,11 +121,17 @@ def shell(command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+BEHIND = ("| true", "| head -1", ">&-", "> /dev/full", "2>&- | head -1", "<&- >&- 2>&-")
+QUICK = (*(("", behind) for behind in BEHIND), ("--csv", "| head -1"), ("--json", "| head -1"))
+
+
 @pytest.mark.parametrize(
-    "behind",
-    ["| true", "| head -1", ">&-", "> /dev/full", "2>&- | head -1", "<&- >&- 2>&-"],
+    ("how", "behind"),
+    [
+        pytest.param(*pair, marks=[] if pair in QUICK else pytest.mark.long)
+        for pair in product(("--csv", "--json", ""), BEHIND)
+    ],
 )
-@pytest.mark.parametrize("how", ["--csv", "--json", ""])
 def test_leftovers_keep_their_exit_code(left: Path, behind: str, how: str) -> None:
     command = (
         f"{sys.executable} -m harness leftovers {left} {how} {behind}; exit ${{PIPESTATUS[0]}}"
