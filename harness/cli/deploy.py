@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.cli.parsing import Command, Namespace, argument, option, targets_option
 from harness.cli.run import COMMAND as RUN
 from harness.config.run_config import LOG_FORMAT, PARAMETERS, SEED
-from harness.config.target import Terms, read_targets
+from harness.config.target import Terms, read_target
 from harness.deploy import FILES, SIGN_INS, Deployment, compose, kubernetes
 from harness.errors import ConfigError, ExitCode
 from harness.supervise.children import inspect_locustfile
@@ -93,11 +93,7 @@ def run(args: Namespace) -> int:
 
 
 def _terms(args: Namespace) -> Terms:
-    targets = read_targets(args.targets)
-    if args.target not in targets:
-        known = ", ".join(targets)
-        raise ConfigError(f"{args.targets}: there is no target {args.target!r}; there are: {known}")
-    terms = targets[args.target]
+    terms = read_target(args.target, args.targets)
     if terms.target.loopback:
         raise ConfigError(f"{args.target} is on this machine: a container would not find it")
     if terms.sign_ins is not None and str(terms.sign_ins) != SIGN_INS:

@@ -326,10 +326,15 @@ def resolve_target(
             f"the target {text!r} is not a websocket URL, and there is no {file} with names of "
             "targets (harness target init writes one)"
         )
+    return _at_hand(_with(read_target(text, file), ca_file, origin))
+
+
+def read_target(name: str, file: Path) -> Terms:
+    """The terms of a name in the file. Raises ConfigError with the names that there are."""
     targets = read_targets(file)
-    if text not in targets:
-        raise ConfigError(f"{file}: there is no target {text!r}; there are: {', '.join(targets)}")
-    return _at_hand(_with(targets[text], ca_file, origin))
+    if name not in targets:
+        raise ConfigError(f"{file}: there is no target {name!r}; there are: {', '.join(targets)}")
+    return targets[name]
 
 
 def _at_hand(terms: Terms) -> Terms:

@@ -14,11 +14,6 @@ from harness.errors import ConfigError, listed
 from harness.rundir.layout import write_new as write_new_file
 from harness.units import duration_text, rate_per_s, seconds
 
-SIMULATED = (
-    "sim_profile", "sim_like", "sim_fault", "sim_tls", "sim_bot", "sim_from", "sim_bot_delay",
-    "sim_seed",
-)  # fmt: skip
-"""Options of the embedded simulator that are called as its own are, but for their beginning."""
 MASTERS = ("slo", "expect_workers", "users", "spawn_rate", "run_time", "metrics_port")
 """What a worker has from its master."""
 
@@ -36,7 +31,7 @@ def check_numbers(args: Namespace) -> None:
         ("--master", args.master, ("worker", "processes")),
         ("--worker", args.worker, MASTERS),
         ("--occupancy", args.occupancy, ("users", "rate", "over", "arrivals")),
-        ("--target", args.target != "sim", (*SIMULATED, "sim_limits", "keep_sim")),
+        ("--target", args.target != "sim", ("keep_sim", *sorted(_simulated(args)))),
     ]
     together = [
         f"{one} and {_option(name)}{' (say -t)' if name == 'over' else ''}"
@@ -69,6 +64,11 @@ def check_processes(processes: int | None) -> None:
 
 def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
+
+
+def _simulated(args: Namespace) -> set[str]:
+    """Options that the simulator has by the same names, but for their beginning."""
+    return {name for name in vars(args) if name.startswith("sim_")}
 
 
 def _is_given(value: object) -> bool:
@@ -141,7 +141,7 @@ def too_short(args: Namespace, plan: Mapping[str, Any], run_time_s: float) -> st
 def simulator_options(args: Namespace) -> list[str]:
     """What the embedded simulator is started with."""
     words = ["--limits", args.sim_limits or ("documented" if args.sim_like else "off")]
-    for name in SIMULATED:
+    for name in sorted(_simulated(args) - {"sim_limits"}):
         value, option = getattr(args, name), _option(name.removeprefix("sim_"))
         if value is True:
             words.append(option)
