@@ -185,6 +185,8 @@ def _start(parts: Sequence[_Part]) -> dict[str, Any]:
             "parts": [],  # their steps did not begin at the same moment
         }
         merged["arrivals"] = "; ".join(str(one.get("arrivals")) for one in starts)
+    for key in ("users", "spawn_rate"):  # slots says it of all
+        merged.get("options", {}).pop(key, None)
     for key in ("slots", "cap"):
         there = [one[key] for one in starts if one.get(key) is not None]
         merged[key] = sum(there) if there else None

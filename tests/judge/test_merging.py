@@ -58,6 +58,7 @@ def test_counts_are_added(parts: list[Path], tmp_path: Path) -> None:
     assert record["arrivals"]["due"] == sum(due)
     assert record["generator"]["workers"] == 4
     assert record["how"]["seed"] == "0; 1"
+    assert record["how"]["options"] == {"run_time_s": 60, "processes": 2}
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from harness.judge.objective import KNOWN, Kind, Op, parse_objective
 from harness.judge.series import Series, Values, read_series
 from harness.ledger.reader import read_account
 from harness.measure.histogram import Counted
-from harness.measure.model import Phase
+from harness.measure.model import Outcome, Phase
 from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, SESSION_CUT, SESSION_LENGTH, service_tag
 from harness.rundir.layout import read_start
 from harness.studies.drift.assess import DriftReport, Side, Watched, assess
@@ -251,12 +251,12 @@ def _per_minute(series: Series, name: str) -> Values:
 
 
 def _error_shares(series: Series, operation: str) -> tuple[Values, Values]:
-    """The share of errors in each bin, and of how many."""
+    """The share of errors in each bin, and of how many; what the run's end cut short is none."""
     prefix = f"{operation}."
     counted = {
         name.removeprefix(prefix): values
         for name, values in series.operations.items()
-        if name.startswith(prefix)
+        if name.startswith(prefix) and name != f"{prefix}{Outcome.CUT_SHORT}"
     }
     shares: Values = []
     trials: Values = []

@@ -28,6 +28,7 @@ def soak(
     drift: float = 0.0,
     leaks: int = 0,
     memory_mb: float = 0.0,
+    cut: int = 0,
     seed: int = 1,
 ) -> Path:
     """Two hours of replies around 200 ms, rising by ``drift`` (a share) over the run."""
@@ -39,7 +40,9 @@ def soak(
         for _ in range(60):
             took = int(rng.gauss(middle, 10) * MS)
             recorder.add(Sample("reply", 0, 0, took, took + 1000))
-        if minute % 7 == 0:
+        for _ in range(cut if minute == MINUTES - 1 else 0):
+            recorder.add(Sample("reply", 0, 0, 0, 0, Outcome.CUT_SHORT))
+        if minute % 7 == 0 and not cut:
             recorder.add(Sample("reply", 0, 0, 0, 0, Outcome.LOST))
         writer.write(
             recorder.take(),
@@ -84,6 +87,11 @@ def test_a_slower_service_is_told_from_a_growing_harness(tmp_path: Path) -> None
     assert set(drifting) <= {"reply p50", "reply p95"}
     assert drifting["reply p50"].trend.change == pytest.approx(0.14, abs=0.04)
     assert report.sentence.startswith("The service drifts: reply p50")
+
+
+def test_what_the_end_cut_short_is_no_error_of_the_service(tmp_path: Path) -> None:
+    report = assess_run(soak(tmp_path, cut=50))
+    assert "reply errors" not in {finding.name for finding in report.findings}
 
 
 def test_memory_of_the_harness_is_its_own_fault(tmp_path: Path) -> None:
