@@ -181,12 +181,12 @@ def _start(parts: Sequence[_Part]) -> dict[str, Any]:
     if schedules := [one["schedule"] for one in starts if one.get("schedule")]:
         merged["schedule"] = {
             "count": sum(one.get("count") or 0 for one in schedules),
-            "duration_s": max(one["duration_s"] for one in schedules),
+            "duration_s": max(one.get("duration_s") or 0.0 for one in schedules),
             "parts": [],  # their steps did not begin at the same moment
         }
         merged["arrivals"] = "; ".join(str(one.get("arrivals")) for one in starts)
     for key in ("users", "spawn_rate"):  # slots says it of all
-        merged.get("options", {}).pop(key, None)
+        (merged.get("options") or {}).pop(key, None)
     for key in ("slots", "cap"):
         there = [one[key] for one in starts if one.get(key) is not None]
         merged[key] = sum(there) if there else None
