@@ -272,7 +272,8 @@ def show(by: Raised, found: Answer, shown: Mapping[str, Any], console: Console) 
     for doubt in found.doubts:
         console.print(f"in doubt  {doubt}", style="yellow")
     if found.broke_first:
-        console.print(f"broke first  {found.broke_first}")
+        what = "broke first" if found.high < inf else "undecided"
+        console.print(f"{what}  {found.broke_first}")
     top = shown["at_the_highest_met"]
     if all(top.values()):
         console.print(

@@ -209,6 +209,8 @@ class _Part:
             figure = f"more than {100 - percent:.4g} % never came"
         elif found.low is not None and found.high is not None:
             figure += f" ({found.low:,.0f} to {found.high:,.0f})"
+        else:
+            figure += ", too few to tell"
         return Found(show_time(found, objective.limit, self.held), figure, found.enough)
 
     def _of_outcomes(self, objective: Objective) -> Found | None:

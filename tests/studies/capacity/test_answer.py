@@ -3,12 +3,14 @@
 What the levels say together is held against a planted service; what does not apply is said.
 """
 
+import io
 from math import inf
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from harness.studies.capacity.answer import as_dict, fits_of, sentences
+from harness.studies.capacity.answer import as_dict, fits_of, sentences, show
 from harness.studies.capacity.search import CHANGED, Answer, Found, Raised
 from harness.studies.queueing import Queue
 
@@ -73,6 +75,17 @@ def test_one_form_says_the_answer_and_what_is_open() -> None:
     )
     assert open_["confidence"] is None
     assert open_["could_not_tell"][0].startswith("A level that was held again at the end")
+
+
+def test_only_what_a_level_missed_has_broken() -> None:
+    console = Console(file=io.StringIO(), width=200)
+    nothing = answer(found=Found.UNCLEAR, low=0.0, high=inf, centre=None)
+    for found in (answer(), nothing):
+        shown = as_dict(Raised.RATE, found, [], wanted=None, directory="d")
+        show(Raised.RATE, found, shown, console)
+    told = console.file.getvalue()  # type: ignore[attr-defined]
+    assert told.count("broke first  reply") == 1
+    assert told.count("undecided  reply") == 1
 
 
 LIMIT_MS = 250.0
