@@ -56,27 +56,27 @@ def run(args: Namespace) -> int:
     flows = args.flow or facts.get("flows", [])
     search = Search(api, directory.name, span_of(directory), closed_roads(learned))
 
-    def on_look(found: Audit) -> None:
+    def on_look(result: Audit) -> None:
         console.print(
-            f"look {found.looks}: {found.found_open:,} of this run open, "
-            f"{len(found.unknown):,} unknown, "
-            f"{found.visible:,} of {found.spoke:,} conversations visible",
+            f"look {result.looks}: {result.found_open:,} of this run open, "
+            f"{len(result.unknown):,} unknown, "
+            f"{result.visible:,} of {result.spoke:,} conversations visible",
             style="dim",
         )
 
-    found = audit(directory, search, deadline_s=deadline_s, on_look=on_look)
+    result = audit(directory, search, deadline_s=deadline_s, on_look=on_look)
     counts = where_allowed(observe, api, queues=queues, flows=flows) or {}
     api.close()
-    block = audit_block(found, counts, deadline_s, api.waited_s)
-    ends = end_figures(directory, found.ends)
+    block = audit_block(result, counts, deadline_s, api.waited_s)
+    ends = end_figures(directory, result.ends)
     note_afterwards(directory, "audit", block, console, operations=ends)
     if args.json:
         show_json(block)
     else:
-        show_audit(directory, found, counts, deadline_s, console)
-    if found.found_open:
+        show_audit(directory, result, counts, deadline_s, console)
+    if result.found_open:
         return ExitCode.LEFTOVERS
-    return ExitCode.PASS if found.clean else ExitCode.UNKNOWN
+    return ExitCode.PASS if result.clean else ExitCode.UNKNOWN
 
 
 COMMAND = Command(

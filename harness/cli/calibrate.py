@@ -27,16 +27,16 @@ def run(args: Namespace) -> int:
     machine = this_machine()
     rises = read_rises(args, machine)
     folder = make_run_directory(args.reports, f"calibration-{new_run_id()}")
-    found = calibrate(rises, folder, machine, lambda text: console.print(text, style="dim"))
-    if found is None:
+    calibration = calibrate(rises, folder, machine, lambda text: console.print(text, style="dim"))
+    if calibration is None:
         console.print("nothing could be measured: the machine lagged from the start", style="red")
         return ExitCode.NO_DATA
-    kept = write_calibration(args.reports, found)
-    page = write_calibration_page(folder, found)
-    show(found, console)
+    kept = write_calibration(args.reports, calibration)
+    page = write_calibration_page(folder, calibration)
+    show(calibration, console)
     console.print(f"kept  {kept}\npage  {page}")
     if args.json:
-        show_json(as_dict(found))
+        show_json(as_dict(calibration))
     return ExitCode.PASS
 
 

@@ -75,14 +75,14 @@ def run(args: Namespace) -> int:
     finally:
         if simulator is not None:
             simulator.stop()
-    found = answer(search.plan, search.tried)
-    shown = as_dict(by, found, search.levels, wanted=wanted, directory=str(search.directory))
+    result = answer(search.plan, search.tried)
+    shown = as_dict(by, result, search.levels, wanted=wanted, directory=str(search.directory))
     page = write_capacity_page(search.directory, shown)
-    show(by, found, shown, console)
+    show(by, result, shown, console)
     console.print(f"page  {page}")
     if args.json:
         show_json(shown)
-    return ExitCode.PASS if found.found in (Found.KNEE, Found.AT_LEAST) else ExitCode.NO_DATA
+    return ExitCode.PASS if result.found in (Found.KNEE, Found.AT_LEAST) else ExitCode.NO_DATA
 
 
 def _begin(args: Namespace) -> Search:

@@ -30,12 +30,12 @@ def run(args: Namespace) -> int:
         between_runs=args.between_runs / 100,
         least=seconds(args.least, "--least") * 1000,
     )
-    found = compare(bases, new, rules=rules, named=args.figure)
-    print(comparison_text(found), end="")
+    comparison = compare(bases, new, rules=rules, named=args.figure)
+    print(comparison_text(comparison), end="")
     if args.html:
-        page = write_page(new / COMPARISON_PAGE, comparison_page(found))
+        page = write_page(new / COMPARISON_PAGE, comparison_page(comparison))
         print(f"\n{page}")
-    return found.exit_code
+    return comparison.exit_code
 
 
 def _refuse_nonsense(args: Namespace) -> None:

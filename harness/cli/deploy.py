@@ -62,8 +62,8 @@ def run(args: Namespace) -> int:
     more = args.rest
     if args.occupancy is not None:
         more = ["--occupancy", str(args.occupancy), *more]  # the master's slots follow from it
-    asked = RUN.parse(f"{FILES}/{args.locustfile.name}", *named, *args.rest)
-    parameters = parameters_of(asked)
+    options = RUN.parse(f"{FILES}/{args.locustfile.name}", *named, *args.rest)
+    parameters = parameters_of(options)
     parameters.setdefault(SEED.variable, str(secrets.randbelow(2**31)))
     wanted = Deployment(
         name=args.name,
@@ -106,17 +106,17 @@ def _terms(args: Namespace) -> Terms:
 
 def _files(paths: list[Path]) -> dict[str, bytes]:
     """Contents by name. Raises ConfigError."""
-    found: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     for path in paths:
         if not FILE_NAME.fullmatch(path.name):
             raise ConfigError(f"{path}: expected a name of letters, digits, dots and hyphens")
-        if path.name in (*found, "targets.toml"):
+        if path.name in (*contents, "targets.toml"):
             raise ConfigError(f"{path}: there are two files of the name {path.name}")
         try:
-            found[path.name] = path.read_bytes()
+            contents[path.name] = path.read_bytes()
         except OSError as error:
             raise ConfigError(f"{path} can't be read: {error.strerror or error}") from None
-    return found
+    return contents
 
 
 def _inspect(wanted: Deployment) -> None:
@@ -127,9 +127,9 @@ def _inspect(wanted: Deployment) -> None:
         for name, content in wanted.files.items():
             (files / name).write_bytes(content)
         path, script = playable(str(files / wanted.locustfile))
-        asked = {key: text for key, text in wanted.parameters.items() if key != SEED.variable}
+        given = {key: text for key, text in wanted.parameters.items() if key != SEED.variable}
         try:
-            inspect_locustfile(path, asked, script, folder=Path(folder))
+            inspect_locustfile(path, given, script, folder=Path(folder))
         except ConfigError as error:
             text = str(error).replace(f"{folder}/", "")
             raise ConfigError(f"{text} (what it reads or imports is named by --file)") from None

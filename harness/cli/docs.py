@@ -24,8 +24,8 @@ def run(args: Namespace) -> int:
             raise ConfigError("--search: expected a word, got nothing")
         hits = list(docs.search(args.search))
         for hit in hits:
-            told = Text.assemble((hit.topic, "bold"), f" {hit.heading}: {hit.line}")
-            console.print(told)
+            line = Text.assemble((hit.topic, "bold"), f" {hit.heading}: {hit.line}")
+            console.print(line)
         if not hits:
             raise ConfigError(f"{args.search!r} is not in the manual")
     elif args.topic is None:

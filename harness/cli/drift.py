@@ -48,13 +48,13 @@ def run(args: Namespace) -> int:
 
 
 def _pairs(texts: list[str]) -> dict[str, str]:
-    found = {}
+    limits = {}
     for text in texts:
         name, sign, value = (part.strip() for part in text.partition("="))
         if not (name and sign and value):
             raise ConfigError(f"--limit: expected FIGURE=VALUE, got {text!r}")
-        found[name] = value
-    return found
+        limits[name] = value
+    return limits
 
 
 COMMAND = Command(

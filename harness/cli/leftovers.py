@@ -20,18 +20,18 @@ def run(args: Namespace) -> int:
     if args.all and not args.reports.is_dir():
         raise ConfigError(f"--reports: there is no folder {args.reports}/")
     runs = list(with_leftovers(args.reports)) if args.all else [take_run(args)]
-    found = {directory: list(read_leftovers(directory)) for directory in runs}
+    left = {directory: list(read_leftovers(directory)) for directory in runs}
     if args.json or args.csv:
         rows = [
             {"run": run_dir.name, **leftover_row(leftover, whole=args.show_tokens)}
-            for run_dir, leftovers in found.items()
+            for run_dir, leftovers in left.items()
             for leftover in leftovers
         ]
         show_json({"leftovers": rows}) if args.json else write_csv(rows)
     elif not runs:
         open_console().print(f"nothing left over by any run in {args.reports}/")
     else:
-        for directory, leftovers in found.items():
+        for directory, leftovers in left.items():
             rows = [leftover_row(leftover, whole=args.show_tokens) for leftover in leftovers]
             show_leftovers(directory, leftovers, rows)
     for directory in runs:
@@ -50,7 +50,7 @@ def run(args: Namespace) -> int:
     ]
     for why in unsure:
         print(f"warning: {why}: there may be more (harness sweep --derive)", file=sys.stderr)
-    if any(found.values()):
+    if any(left.values()):
         return ExitCode.LEFTOVERS
     return ExitCode.INVALID if unsure else ExitCode.PASS
 

@@ -102,8 +102,8 @@ def _main(argv: Sequence[str]) -> int:
     from harness.cli.parsing import Commands, sentence
 
     commands = Commands(COMMANDS, command_of)
-    if asked := ENVIRONMENT.get(COMPLETION):
-        return commands.complete(COMPLETION, asked)
+    if instruction := ENVIRONMENT.get(COMPLETION):
+        return commands.complete(COMPLETION, instruction)
     try:
         with terminated_as_by_hand(), commands.make_context("harness", words) as context:
             check_platform()

@@ -76,7 +76,7 @@ def option(
         help, choices = help or words.help, words.choices
         words = words.option if choices else f"{words.option} {words.takes}"
     names, metavar = _taken_apart(words)
-    said: dict[str, Any] = {} if default is None else {"default": default}
+    given: dict[str, Any] = {} if default is None else {"default": default}
     return Option(
         [*names, name] if name else names,
         help=help,
@@ -86,7 +86,7 @@ def option(
         multiple=repeated,
         required=required,
         show_default=default not in (None, "") and "default" not in help,
-        **said,
+        **given,
     )
 
 
@@ -143,8 +143,8 @@ class Command(click.Command):
     ) -> None:
         name = run.__module__.rpartition(".")[2].replace("_", "-")
         paragraphs = (sys.modules[run.__module__].__doc__ or "").split("\n\n")
-        told = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-        super().__init__(name, params=list(params), help=told, context_settings=SHORT_NAMES)
+        description = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+        super().__init__(name, params=list(params), help=description, context_settings=SHORT_NAMES)
         self.examples = epilog
         self._run = run
         self._usage = usage
@@ -175,10 +175,10 @@ class Command(click.Command):
 
     def get_help_option(self, ctx: click.Context) -> click.Option | None:
         """The option that shows the help, in our words."""
-        found = super().get_help_option(ctx)
-        if found is not None:
-            found.help = "show this help"
-        return found
+        shown = super().get_help_option(ctx)
+        if shown is not None:
+            shown.help = "show this help"
+        return shown
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """One line."""

@@ -39,14 +39,14 @@ def run(args: Namespace) -> int:
         write_locustfile(path, locustfile)
     rows = plan_rows(wanted, plan, machines=given.machines, arrivals=given.arrivals)
     page = write_plan_page(folder, wanted, plan, rows, locustfile=locustfile)
-    told = {
+    facts = {
         "wanted": asdict(wanted),
         "machines": given.machines,
         "arrivals": given.arrivals,
         "locustfile": str(path),
         "plan": plan.as_dict(),
     }
-    kept = write_json(folder / "plan.json", told)
+    kept = write_json(folder / "plan.json", facts)
     if args.json:
         print(kept.read_text())
         return ExitCode.PASS

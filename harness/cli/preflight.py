@@ -30,7 +30,7 @@ def run(args: Namespace) -> int:
     inspected = inspect_locustfile(args.locustfile, {}) if args.locustfile else {}
     planned = Planned(inspected=inspected, users=args.users, processes=max(1, args.processes))
     console = open_console()
-    found = check_all(
+    result = check_all(
         terms,
         planned,
         calibrated=_calibrated(args.reports / CALIBRATION, terms, planned),
@@ -40,17 +40,17 @@ def run(args: Namespace) -> int:
         tell=lambda text: console.print(Text(text, "dim")),
     )
     table = plain_table()
-    for check in found.checks:
+    for check in result.checks:
         table.add_row(Text(check.status, style=STYLES[check.status]), check.name, check.text)
     console.print(table)
     if not args.no_guest:
-        write_stamp(args.reports, terms, passed=found.passed, learned=found.learned)
-    if found.directory is not None:
-        path = write_table(found.directory, found.table(terms))
+        write_stamp(args.reports, terms, passed=result.passed, learned=result.learned)
+    if result.directory is not None:
+        path = write_table(result.directory, result.table(terms))
         console.print(Text.assemble(("table      ", "dim"), str(path)))
-    verdict = ("passed", "bold green") if found.passed else ("FAILED", "bold red")
+    verdict = ("passed", "bold green") if result.passed else ("FAILED", "bold red")
     console.print(Text.assemble(("preflight  ", "dim"), verdict))
-    return ExitCode.PASS if found.passed else ExitCode.PREFLIGHT
+    return ExitCode.PASS if result.passed else ExitCode.PREFLIGHT
 
 
 def _calibrated(path: Path, terms: Terms, planned: Planned) -> list[Check]:
@@ -58,12 +58,12 @@ def _calibrated(path: Path, terms: Terms, planned: Planned) -> list[Check]:
     if not path.is_file():
         text = "not done: harness calibrate measures what this machine can generate"
         return [Check("calibration", SKIPPED, text)]
-    found = read_calibration(path)
-    if found.host != platform.node():
-        return [Check("calibration", SKIPPED, f"{path} is of another machine ({found.host})")]
-    carried = found.best(tls=terms.target.scheme == "wss")
+    calibration = read_calibration(path)
+    if calibration.host != platform.node():
+        return [Check("calibration", SKIPPED, f"{path} is of another machine ({calibration.host})")]
+    carried = calibration.best(tls=terms.target.scheme == "wss")
     # Processes share the work; cores beyond those that there are carry nothing.
-    share = min(planned.processes, found.cores) / found.processes
+    share = min(planned.processes, calibration.cores) / calibration.processes
     return check_calibration(
         peak_per_s=planned.peak_per_s,
         at_once=planned.at_once,

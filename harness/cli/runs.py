@@ -12,32 +12,32 @@ from harness.units import duration_text, seconds
 def run(args: Namespace) -> int:
     """List them, or take old ones away."""
     console = open_console()
-    found = listed_runs(args.reports)
+    listed = listed_runs(args.reports)
     if args.prune is not None:
-        gone = prune(found, older_s=seconds(args.prune, "--prune"), dry_run=args.dry_run)
+        gone = prune(listed, older_s=seconds(args.prune, "--prune"), dry_run=args.dry_run)
         verb = "would remove" if args.dry_run else "removed"
         for one in gone:
             console.print(f"{verb} {one.run_id}")
-        console.print(f"{verb} {len(gone):,} of {len(found):,} runs", style="bold")
+        console.print(f"{verb} {len(gone):,} of {len(listed):,} runs", style="bold")
         return ExitCode.PASS
     if args.json:
-        rows = [one.as_dict() for one in found]
+        rows = [one.as_dict() for one in listed]
         show_json({"runs": rows})
-    elif not found:
+    elif not listed:
         console.print(f"there is no run in {args.reports}/ yet")
     else:
-        console.print(_table(found))
+        console.print(_table(listed))
     return ExitCode.PASS
 
 
-def _table(found: list[Listed]) -> Table:
+def _table(listed: list[Listed]) -> Table:
     table = plain_table("run", "name", "target", "verdict", "left over", "age", "note", left=True)
     table.columns[0].no_wrap = True
-    table.columns[0].min_width = max(len(one.run_id) for one in found)  # half an id names no run
+    table.columns[0].min_width = max(len(one.run_id) for one in listed)  # half an id names no run
     table.columns[4].justify = "right"
     for column in table.columns:
         column.overflow = "fold"
-    for one in found:
+    for one in listed:
         left = "?" if one.leftovers is None else f"{one.leftovers:,}"
         style = "red" if one.leftovers else ""
         verdict, age = one.verdict or one.state, duration_text(round(one.age_s))

@@ -40,12 +40,12 @@ def run(args: Namespace) -> int:
     loaded = read_script(args.file)
     if args.guests is not None:
         _check_rows(loaded, args.guests)
-    found = estimate(loaded.script, reply_s=seconds(args.reply, "--reply"))
+    result = estimate(loaded.script, reply_s=seconds(args.reply, "--reply"))
     if args.json:
-        show_json(asdict(found) | {"breaks": list(found.breaks)})
+        show_json(asdict(result) | {"breaks": list(result.breaks)})
     else:
-        _show(found, loaded, open_console())
-    return ExitCode.PREFLIGHT if found.breaks else ExitCode.PASS
+        _show(result, loaded, open_console())
+    return ExitCode.PREFLIGHT if result.breaks else ExitCode.PASS
 
 
 def _from_har(args: Namespace) -> int:
@@ -61,27 +61,27 @@ def _check_rows(loaded: Loaded, guests: int) -> None:
         Feeder(table=loaded.table, mode=loaded.script.feeder.mode).check_enough(guests)
 
 
-def _show(found: Estimate, loaded: Loaded, console: Console) -> None:
+def _show(result: Estimate, loaded: Loaded, console: Console) -> None:
     table = plain_table(
         "scenario", "of guests", "takes", "texts", "waits", "requests", "in a minute", "in 1 s",
     )  # fmt: skip
-    for one in found.scenarios:
+    for one in result.scenarios:
         counts = (one.texts, one.waits, one.requests, one.peak_per_min, one.peak_per_s)
         takes = duration_text(one.duration_s)
         table.add_row(one.name, f"{one.share:.0%}", takes, *map(str, counts))
     console.print(table)
     print(
-        f"the mean guest: {duration_text(found.mean_duration_s)}, {found.mean_texts:.3g} texts, "
-        f"{found.mean_requests:.3g} requests"
+        f"the mean guest: {duration_text(result.mean_duration_s)}, {result.mean_texts:.3g} texts, "
+        f"{result.mean_requests:.3g} requests"
     )
     if loaded.table is not None and loaded.script.feeder is not None:
         mode = loaded.script.feeder.mode
         print(f"data: {loaded.table.name}, {len(loaded.table.rows):,} rows, {mode}")
     for sentence in foreign_settings(loaded.script):
         print(sentence)
-    for sentence in found.breaks:
+    for sentence in result.breaks:
         print(f"would break a limit: {sentence}")
-    if not found.breaks:
+    if not result.breaks:
         print("keeps the service's documented limits")
 
 
