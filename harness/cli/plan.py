@@ -9,7 +9,7 @@ from shlex import quote
 
 from harness.cli.parsing import Command, Namespace, option, reports_option, section, targets_option
 from harness.errors import ExitCode
-from harness.rundir.layout import make_run_directory, new_run_id, write_json
+from harness.rundir.layout import make_run_directory, new_run_id, write_json, write_new
 from harness.streams import open_console
 from harness.studies.plan.inputs import read_inputs
 from harness.studies.plan.model import plan_launch
@@ -17,7 +17,6 @@ from harness.studies.plan.page import (
     locustfile_of,
     plan_rows,
     show,
-    write_locustfile,
     write_plan_page,
 )
 
@@ -33,10 +32,10 @@ def run(args: Namespace) -> int:
     )
     locustfile = locustfile_of(wanted, plan)
     if args.locustfile is not None:
-        write_locustfile(path, locustfile)
+        write_new(path, locustfile)
     make_run_directory(args.reports, folder.name)
     if args.locustfile is None:
-        write_locustfile(path, locustfile)
+        write_new(path, locustfile)
     rows = plan_rows(wanted, plan, machines=given.machines, arrivals=given.arrivals)
     page = write_plan_page(folder, wanted, plan, rows, locustfile=locustfile)
     facts = {

@@ -108,7 +108,7 @@ def test_the_locustfile_is_ready_and_never_replaces_one(
     assert imported
     assert imported <= names
     assert main(["plan", *LAUNCH, "--locustfile", str(file)]) == ExitCode.CONFIG
-    assert "is already there" in capsys.readouterr().err
+    assert "is there already" in capsys.readouterr().err
 
 
 def test_the_page_and_the_json_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

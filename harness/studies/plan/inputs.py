@@ -1,7 +1,7 @@
 """What ``harness plan`` is told, as values: options, a CSV of arrivals, a calibration, a search."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from shlex import quote
 from typing import Any
 
 from harness.config.target import FILE, Terms, resolve_target
-from harness.errors import ConfigError
+from harness.errors import ConfigError, expect
 from harness.studies.calibrate.calibration import CALIBRATION, read_calibration
 from harness.studies.capacity.answer import highest_met
 from harness.studies.capacity.runner import resume_search
@@ -18,19 +18,48 @@ from harness.studies.plan.model import GUESTS_PER_S, Capacity, Wanted
 from harness.units import duration_text, rate_per_s, seconds
 from harness.workload.schedule import BusyHour, busy_hour, read_profile
 
+
+def _number(text: str, option: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(f"{option}: expected a number, got {text!r}") from None
+
+
+def _share(text: str, option: str) -> float:
+    """``5%`` → 0.05. A number without the sign is refused: 0.5 could mean either."""
+    expect(text.strip().endswith("%"), option, "a share such as 5%", repr(text))
+    return _number(text.strip().removesuffix("%"), option) / 100
+
+
+READ: Mapping[str, tuple[str, Callable[[str, str], float]]] = {
+    "handle_s": ("handle-time", seconds),
+    "bot_s": ("bot-time", seconds),
+    "messages": ("messages", _number),
+    "concurrency": ("concurrency", _number),
+    "to_agents": ("to-agents", _share),
+    "shrinkage": ("shrinkage", _share),
+    "answer_within_s": ("answer-within", seconds),
+    "service_level": ("service-level", _share),
+    "patience_s": ("patience", seconds),
+    "test_s": ("test-duration", seconds),
+    "leftover_share": ("leftover-rate", _share),
+    "leftover_s": ("leftover-time", seconds),
+    "ai_tokens": ("ai-tokens-per-guest", _number),
+    "machine_guests": ("guests-per-machine", _number),
+    "machine_guests_per_s": ("rate-per-machine", rate_per_s),
+    "machine_messages_per_s": ("messages-per-machine", rate_per_s),
+}
+"""A field of :class:`Wanted`, the option that says it, and how it is read."""
+MORE = ("chats-per-hour", "peak-factor", "window", "capacity")
 OPTIONS = {
     **{
-        name: f"--{name.replace(' ', '-')}"
-        for name in (
-            "chats per hour", "peak factor", "handle time", "bot time", "messages", "concurrency",
-            "to agents", "shrinkage", "answer within", "service level", "patience",
-            "test duration", "window", "capacity", "leftover rate", "leftover time",
-            "ai tokens per guest", "guests per machine",
-        )
+        option.replace("-", " "): f"--{option}"
+        for option in (*MORE, *(option for option, _ in READ.values()))
     },
     "new guests per second and machine": "--rate-per-machine",
     "messages per second and machine": "--messages-per-machine",
-}  # fmt: skip
+}
 """In which option it is written what a plan may find wrong."""
 WINDOW_S = 6 * 3600.0
 
@@ -55,14 +84,13 @@ def read_inputs(args: argparse.Namespace) -> Inputs:
     if (args.chats_per_hour is None) == (args.profile is None):
         raise ConfigError("give either --chats-per-hour or --from CSV")
     if args.profile is None:
-        hour = BusyHour(
-            chats_per_h=_number("--chats-per-hour", args.chats_per_hour), peak_factor=1.0, how=""
-        )
+        chats_per_h = _number(args.chats_per_hour, "--chats-per-hour")
+        hour = BusyHour(chats_per_h=chats_per_h, peak_factor=1.0, how="")
     else:
         hour = _read_busy_hour(args.profile)
     peak, how = hour.peak_factor, hour.how
     if args.peak_factor is not None:
-        peak, how = _number("--peak-factor", args.peak_factor), ""
+        peak, how = _number(args.peak_factor, "--peak-factor"), ""
     if args.profile is not None and how:
         how = f"{args.profile.name} {how}"
     target, terms = "", None
@@ -71,28 +99,13 @@ def read_inputs(args: argparse.Namespace) -> Inputs:
         target = f"--target {quote(args.target)}"
         if args.targets != FILE:
             target += f" --targets {quote(str(args.targets))}"
-    patience, tokens = args.patience, args.ai_tokens_per_guest
     with _named(args):
         wanted = Wanted(
             chats_per_h=hour.chats_per_h,
             peak_factor=peak,
-            handle_s=seconds(args.handle_time, "--handle-time"),
-            bot_s=seconds(args.bot_time, "--bot-time"),
-            messages=_number("--messages", args.messages),
-            concurrency=_number("--concurrency", args.concurrency),
-            to_agents=_share("--to-agents", args.to_agents),
-            shrinkage=_share("--shrinkage", args.shrinkage),
-            answer_within_s=seconds(args.answer_within, "--answer-within"),
-            service_level=_share("--service-level", args.service_level),
-            patience_s=None if patience is None else seconds(patience, "--patience"),
-            test_s=seconds(args.test_duration, "--test-duration"),
             window_s=_window_s(args.window, terms),
-            leftover_share=_share("--leftover-rate", args.leftover_rate),
-            leftover_s=seconds(args.leftover_time, "--leftover-time"),
-            ai_tokens=None if tokens is None else _number("--ai-tokens-per-guest", tokens),
             capacity=None if args.capacity is None else read_capacity(args.capacity),
-            **carries,
-            **_caps(terms),
+            **carries | _as_written(args) | _caps(terms),
         )
     return Inputs(
         wanted=wanted,
@@ -101,6 +114,16 @@ def read_inputs(args: argparse.Namespace) -> Inputs:
         target=target,
         guarded=terms is not None and terms.guarded,
     )
+
+
+def _as_written(args: argparse.Namespace) -> dict[str, Any]:
+    """What the options say, as fields of :class:`Wanted`. ConfigError names the option."""
+    texts = {field: getattr(args, option.replace("-", "_")) for field, (option, _) in READ.items()}
+    return {
+        field: READ[field][1](text, f"--{READ[field][0]}")
+        for field, text in texts.items()
+        if text is not None
+    }
 
 
 def read_capacity(text: str) -> Capacity:
@@ -139,7 +162,7 @@ def read_capacity(text: str) -> Capacity:
 def _read_machines(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """What one generator machine carries, as fields of :class:`Wanted`, and who says so.
 
-    By the options, else by a calibration, else by defaults. ConfigError names the option.
+    By a calibration, else by defaults; the options go before both.
     """
     path = args.calibration or args.reports / CALIBRATION
     carries: dict[str, Any] = {}
@@ -159,19 +182,7 @@ def _read_machines(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
             source += f" {best.disturbed}"
         if best.guests is None:
             source += f"; new guests a second were not measured, {GUESTS_PER_S:g} are assumed"
-    for option, key, read in (
-        ("guests", "machine_guests", _number),
-        ("rate", "machine_guests_per_s", _rate),
-        ("messages", "machine_messages_per_s", _rate),
-    ):
-        text = getattr(args, f"{option}_per_machine")
-        if text is not None:
-            carries[key] = read(f"--{option}-per-machine", text)
     return carries, source
-
-
-def _rate(option: str, text: str) -> float:
-    return rate_per_s(text, option)
 
 
 def _read_busy_hour(file: Path) -> BusyHour:
@@ -226,17 +237,3 @@ def _named(args: argparse.Namespace) -> Iterator[None]:
         if what == "chats per hour" and args.profile is not None:
             option = f"{args.profile}: chats in the busy hour"
         raise ConfigError(f"{option}: {why}") from None
-
-
-def _number(option: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ConfigError(f"{option}: expected a number, got {text!r}") from None
-
-
-def _share(option: str, text: str) -> float:
-    """``5%`` → 0.05. A number without the sign is refused: 0.5 could mean either."""
-    if not text.strip().endswith("%"):
-        raise ConfigError(f"{option}: expected a share such as 5%, got {text!r}")
-    return _number(option, text.strip().removesuffix("%")) / 100

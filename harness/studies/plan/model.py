@@ -6,7 +6,7 @@ from math import ceil, inf, sqrt
 
 from scipy.stats import poisson
 
-from harness.errors import ConfigError
+from harness.errors import ConfigError, expect
 from harness.machine import LINGER_S, too_many_workers
 from harness.protocol.requests import (
     CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE as CONNECTIONS_PER_MINUTE,
@@ -110,8 +110,7 @@ class Wanted:
             ("leftover rate", self.leftover_share),
             ("shrinkage", self.shrinkage),
         ):
-            if not 0 <= share <= 1:
-                raise ConfigError(f"{name}: expected 0% to 100%, got {share * 100:g}%")
+            expect(0 <= share <= 1, name, "0% to 100%", f"{share * 100:g}%")
         if not 0 < self.service_level < 1:
             raise ConfigError("service level: expected above 0% and below 100%")
         for name, value, least, most, text in (
@@ -133,16 +132,13 @@ class Wanted:
             ("new guests per second and machine", self.machine_guests_per_s, 0, inf, ""),
             ("messages per second and machine", self.machine_messages_per_s, 0, inf, ""),
         ):
-            if name not in MAY_BE_NOUGHT and not 0 < value < inf:
-                raise ConfigError(f"{name}: expected more than zero, got {value:g}")
+            may_be = name in MAY_BE_NOUGHT or 0 < value < inf
+            expect(may_be, name, "more than zero", f"{value:g}")
             if not least <= value <= most:
                 told = duration_text(value) if "d" in text.split()[-1] else f"{value:,.6g}"
                 raise ConfigError(f"{name}: expected {text}, got {told}; is the unit right?")
-        if not 0 <= self.bot_s < self.handle_s:
-            raise ConfigError(
-                f"bot time: expected less than the handle time ({duration_text(self.handle_s)}), "
-                f"got {duration_text(self.bot_s)}"
-            )
+        allowed = f"less than the handle time ({duration_text(self.handle_s)})"
+        expect(0 <= self.bot_s < self.handle_s, "bot time", allowed, duration_text(self.bot_s))
         if self.peak_per_s > 10_000:
             raise ConfigError(
                 f"chats per hour: {self.peak_per_s:,.6g} new guests a second; is the unit right?"

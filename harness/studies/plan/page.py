@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table as TerminalTable
 from rich.text import Text as TerminalText
 
-from harness.errors import ConfigError
+from harness import deploy
 from harness.report.html.page import (
     Code,
     Items,
@@ -47,12 +47,8 @@ def show(rows: Rows, plan: LaunchPlan, console: Console) -> None:
     for warning in plan.warnings:
         line(TerminalText.assemble(("warning:", "bold yellow"), f" {warning}"))
     line("runs to make, in this order:")
-    for run in plan.runs:
-        line(TerminalText.assemble(f"  {run.command}", (f"   # {_purpose(run)}", "dim")))
-    if plan.worker:
-        line(TerminalText.assemble(f"  {plan.worker}", (f"   # {ON_EACH}", "dim")))
-    if plan.deploy:
-        line(TerminalText.assemble(f"  {plan.deploy}", (f"   # {IN_CLUSTER}", "dim")))
+    for what, command in _commands(plan):
+        line(TerminalText.assemble(f"  {command}", (f"   # {what}", "dim")))
     for heading, sentences in (
         ("assumed:", plan.assumptions),
         ("could not be told:", plan.unknown),
@@ -66,11 +62,11 @@ ON_EACH = "on each machine, which needs only the package; MASTER is where a run 
 IN_CLUSTER = "or in a cluster: IMAGE is built from harness/deploy/Dockerfile"
 
 
-def _commands(plan: LaunchPlan) -> str:
-    told = [(_purpose(run), run.command) for run in plan.runs]
-    told += [(ON_EACH, plan.worker)] if plan.worker else []
-    told += [(IN_CLUSTER, plan.deploy)] if plan.deploy else []
-    return "\n\n".join(f"# {what}\n{command}" for what, command in told)
+def _commands(plan: LaunchPlan) -> list[tuple[str, str]]:
+    """What each command is for, and it."""
+    commands = [(_purpose(run), run.command) for run in plan.runs]
+    commands += [(ON_EACH, plan.worker), (IN_CLUSTER, plan.deploy)]
+    return [(what, command) for what, command in commands if command]
 
 
 def _purpose(run: PlannedRun) -> str:
@@ -193,7 +189,7 @@ def write_plan_page(
         Section(table.label, [table]),
         Section(
             "Runs to make",
-            [Code(_commands(plan), wraps=True)],
+            [Code("\n\n".join(f"# {what}\n{one}" for what, one in _commands(plan)), wraps=True)],
             "In this order; each ends with a verdict and a report of its own. All play the "
             "locustfile below.",
         ),
@@ -280,49 +276,10 @@ def _tiles(wanted: Wanted, plan: LaunchPlan) -> list[Tile]:
     ]
 
 
-TEMPLATE = '''"""The planned launch: {peak} guests a minute at the peak, {held} in session at once.
-
-Written by ``harness plan``; the runs of the plan ask for their rate and length.
-"""
-
-from math import ceil, sqrt
-from random import random
-from time import monotonic
-
-from locust import task
-
-from harness.load import ArrivalShape, GuestUser, from_options, objective, poisson, rate
-
-SESSION_S = {session}  # a chat, waiting included
-MESSAGES = {messages}  # of a guest, on average
-PACE_S = SESSION_S / MESSAGES  # from one to the next; the reply's time is part of it
-AT_ONCE = rate("{rate}/min") * SESSION_S
-
-
-class Launch(ArrivalShape):
-    arrivals = poisson(from_options(rate="{rate}/min", over="{over}"))
-    # What chance adds to the mean, and a tenth to spare.
-    slots = ceil({spare} * (AT_ONCE + 3.1 * sqrt(AT_ONCE) + 3))
-
-
-class Guest(GuestUser):
-    @task
-    def talk(self) -> None:
-        with self.guest() as guest:
-            for number in range(int(MESSAGES + random())):
-                spoke = monotonic()
-                guest.say(f"This is my message number {{number + 1}}.")
-                guest.await_reply(within="30s")
-                guest.think(max(0.0, PACE_S - (monotonic() - spoke)))
-
-
-objective("reply p95 < 5s", "dropped == 0", "leftovers == 0")
-'''
-
-
 def locustfile_of(wanted: Wanted, plan: LaunchPlan) -> str:
     """A locustfile that runs the plan."""
-    return TEMPLATE.format(
+    template = deploy.path("planned-locustfile.txt").read_text(encoding="utf-8")
+    return template.format(
         peak=figure_text(plan.peak_per_min),
         held=f"{plan.occupancy:,.0f}",
         session=f"{plan.session_s:.5g}",
@@ -333,14 +290,3 @@ def locustfile_of(wanted: Wanted, plan: LaunchPlan) -> str:
         over=f"{wanted.test_s:g}s",
         spare=SPARE,
     )
-
-
-def write_locustfile(path: Path, text: str) -> None:
-    """Write it; refuses to replace a file."""
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise ConfigError(f"--locustfile: {path} is already there") from None
-    except OSError as error:
-        raise ConfigError(f"--locustfile: {path}: {error.strerror or error}") from None
