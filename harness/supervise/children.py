@@ -79,7 +79,7 @@ class LocustProcess:
         Raises ConfigError where there is no such file.
         """
         if not Path(locustfile).is_file():
-            raise ConfigError(f"there is no locustfile {locustfile!r}")
+            raise ConfigError(f"there is no locustfile {locustfile!r}; harness new writes one")
         self._locustfile = locustfile
         self._parameters, self._script = parameters, script
         self._begun = False

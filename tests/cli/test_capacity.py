@@ -143,7 +143,7 @@ def test_a_service_that_fits_so_many_at_once_is_found_by_occupancy(tmp_path: Pat
         (["--hold", "0s"], "--hold: expected one second or more"),
         (["--resolution", "2"], "--resolution: expected a share between 0 and 1"),
         (["--resolution", "nan"], "--resolution: expected a share between 0 and 1"),
-        (["no-such-file.py"], "there is no locustfile"),
+        (["no-such-file.py"], "harness new writes one"),
         (["--resume", "nowhere"], "not a search that can go on"),
     ],
 )

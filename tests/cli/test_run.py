@@ -189,7 +189,11 @@ def test_an_interrupt_before_anything_was_sent(simulator: Any, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("words", "code", "why"),
     [
-        (["no-such-file.py"], 8, "there is no locustfile 'no-such-file.py'"),
+        (
+            ["no-such-file.py"],
+            8,
+            "there is no locustfile 'no-such-file.py'; harness new writes one",
+        ),
         (["{bad}"], 8, "bad.py:1:"),
         (["{good}", "--target", "nowhere"], 8, "'nowhere' is not a websocket URL"),
         (["{good}", "--target", "ws://127.0.0.1/v1?deploymentId=x"], 8, "not a UUID"),

@@ -158,7 +158,7 @@ def check_asked(asked: Mapping[str, Any]) -> Search:
             raise ConfigError(f"--start: {start:g} guests are too few for {option}")
     _check_master(asked)
     if not Path(asked["locustfile"]).is_file():
-        raise ConfigError(f"there is no locustfile {asked['locustfile']!r}")
+        raise ConfigError(f"there is no locustfile {asked['locustfile']!r}; harness new writes one")
     _ = search.plan
     return search
 
