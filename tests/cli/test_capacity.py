@@ -55,6 +55,34 @@ def test_a_service_that_takes_no_more_connections_is_over_and_the_search_says_ho
     assert "harness capacity --resume" in done.stderr
 
 
+@pytest.mark.process
+def test_levels_of_a_guarded_target_run_by_the_preflight_of_the_target(tmp_path: Path) -> None:
+    file, targets = tmp_path / "level.py", tmp_path / "targets.toml"
+    file.write_text(GUESTS)
+    simulator = Simulator("--limits", "off")
+    targets.write_text(
+        f'[targets.twin]\nurl = "{simulator.url}"\ntreat_as_real = true\ntime_zone = "UTC"\n'
+        'approval = "case 1"\nwindow = "always"\nmax_sessions = 500\nmax_rate = "8/s"\n'
+    )
+    where = ("--target", "twin", "--targets", str(targets), "--reports", str(tmp_path / "r"))
+    words = (
+        str(file), *where, "--objective", "reply p50 < 400ms", "--start", "4/s", "--hold", "4s",
+        "--longest", "4s", "--settle", "0s", "--warm-up", "1s", "--max-levels", "1", "--json",
+    )  # fmt: skip
+    try:
+        refused = search(tmp_path, *words, "--highest", "4/s")
+        before = simulator.truth()["sessions"]["opened"]
+        assert harness("preflight", *where).returncode == ExitCode.PASS
+        done = search(tmp_path, *words, "--highest", "4/s")
+        above = search(tmp_path, *words, "--highest", "9/s")
+    finally:
+        simulator.stop()
+    assert (refused.returncode, before) == (ExitCode.PREFLIGHT, 0)
+    assert "there has been no preflight" in refused.stderr
+    assert len(json.loads(done.stdout)["levels"]) == 1, done.stderr
+    assert (above.returncode, above.stdout) == (ExitCode.CONFIG, "")
+
+
 STAYING = """guest.await_reply(within="10s")
             for _ in range(4):
                 guest.think(0.3)
