@@ -76,7 +76,8 @@ def _show(result: Estimate, loaded: Loaded, console: Console) -> None:
     )
     if loaded.table is not None and loaded.script.feeder is not None:
         mode = loaded.script.feeder.mode
-        print(f"data: {loaded.table.name}, {len(loaded.table.rows):,} rows, {mode}")
+        rows = len(loaded.table.rows)
+        print(f"data: {loaded.table.name}, {rows:,} row{'s' * (rows != 1)}, {mode}")
     for sentence in foreign_settings(loaded.script):
         print(sentence)
     for sentence in result.breaks:

@@ -468,5 +468,6 @@ def _machine(terms: Terms, planned: Planned) -> list[Check]:
     short = shortfalls(machine, share)
     if short:
         return [Check("machine", FAIL, why) for why in short]
-    text = f"{machine.files:,} files, {machine.ports:,} ports, {machine.cores} cores"
+    cores = f"{machine.cores} core{'s' * (machine.cores != 1)}"
+    text = f"{machine.files:,} files, {machine.ports:,} ports, {cores}"
     return [Check("machine", OK, text)]

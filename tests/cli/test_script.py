@@ -37,6 +37,9 @@ def test_check_tells_what_would_be_sent(shop: Path, capsys: pytest.CaptureFixtur
     out = capsys.readouterr().out
     for words in ("Order", "75%", "the mean guest: 3.75s, 1 texts", "3 rows, unique", "keeps the"):
         assert words in out
+    (shop.parent / "orders.csv").write_text("order\n1\n")
+    assert main(["script", "check", str(shop)]) == ExitCode.PASS
+    assert "1 row, unique" in capsys.readouterr().out
 
 
 def test_what_becomes_of_another_tools_settings_is_told(
