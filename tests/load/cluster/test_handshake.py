@@ -48,6 +48,7 @@ def distributed(tmp_path: Path, master_file: Path, worker_file: Path, *more: str
     return master.returncode, output
 
 
+@pytest.mark.long
 def test_a_run_with_a_master_and_two_workers(tmp_path: Path) -> None:
     file = locustfile(tmp_path)
     code, output = distributed(tmp_path, file, file)
@@ -55,6 +56,7 @@ def test_a_run_with_a_master_and_two_workers(tmp_path: Path) -> None:
     assert "verdict  PASS" in output
 
 
+@pytest.mark.long
 def test_a_worker_with_another_locustfile_is_refused(tmp_path: Path) -> None:
     one = locustfile(tmp_path)
     (tmp_path / "other").mkdir()
