@@ -118,8 +118,7 @@ class Drawing:
 
     def grid(self, ticks: Iterable[Tick]) -> None:
         """Lines at the labels of the axis at the left."""
-        path = "".join(f"M0 {_n(HIGH * (1 - tick.at))}h{WIDE:.0f}" for tick in ticks)
-        self._shapes.append(f'<path class="grid" d="{path}"/>')
+        self._path('class="grid"', "".join(f"M0 {_n(HIGH * (1 - t.at))}h{WIDE:.0f}" for t in ticks))
 
     def steps(self, edges: Sequence[float], values: Values, colour: str, width: float) -> None:
         """Values that hold from one edge to the next; none where nothing was recorded."""
@@ -132,10 +131,8 @@ class Drawing:
             start = f"M{self._across(edges[place])} {y}" if pen_up else f"V{y}"
             path.append(f"{start}H{self._across(edges[place + 1])}")
             pen_up = False
-        if path:
-            self._shapes.append(
-                f'<path class="line" stroke="{colour}" stroke-width="{width}" d="{"".join(path)}"/>'
-            )
+        paint = f'class="line" stroke="{colour}" stroke-width="{width}"'
+        self._path(paint, "".join(path))
 
     def band(
         self, edges: Sequence[float], low: Values, high: Values, colour: str, opacity: float
@@ -150,7 +147,7 @@ class Drawing:
                 there.append(f"{left} {self._up(bottom if top is None else top)}H{right}")
                 back.append(f"{right} {self._up(bottom)}H{left}")
             path = f"M{'L'.join(there)}L{'L'.join(reversed(back))}z"
-            self._shapes.append(f'<path fill="{colour}" fill-opacity="{opacity}" d="{path}"/>')
+            self._path(f'fill="{colour}" fill-opacity="{opacity}"', path)
 
     def boxes(
         self,
@@ -166,32 +163,28 @@ class Drawing:
             wide = WIDE * self.x.at(right) - x
             high = HIGH * (1 - self.y.at(bottom)) - y
             path.append(f"M{_n(x)} {_n(y)}h{_n(wide)}v{_n(high)}h{_n(-wide)}z")
-        if path:
-            paint = f'fill="{colour}"' if colour else f'class="{name}"'
-            self._shapes.append(f'<path {paint} fill-opacity="{opacity:g}" d="{"".join(path)}"/>')
+        paint = f'fill="{colour}"' if colour else f'class="{name}"'
+        self._path(f'{paint} fill-opacity="{opacity:g}"', "".join(path))
 
     def line(
         self, points: Iterable[tuple[float, float]], *, colour: str = "", name: str = "line"
     ) -> None:
         """A line from point to point; ``name`` is a class of the style sheet."""
-        path = "L".join(f"{self._across(x)} {self._up(y)}" for x, y in points)
         paint = f' stroke="{colour}"' if colour else ""
-        self._shapes.append(f'<path class="{name}"{paint} d="M{path}"/>')
+        self._path(f'class="{name}"{paint}', f"M{self._course(points)}")
 
     def area(self, points: Iterable[tuple[float, float]], name: str) -> None:
         """A filled polygon."""
-        path = "L".join(f"{self._across(x)} {self._up(y)}" for x, y in points)
-        self._shapes.append(f'<path class="{name}" d="M{path}z"/>')
+        self._path(f'class="{name}"', f"M{self._course(points)}z")
 
     def level(self, value: float, name: str) -> None:
         """A line across the whole chart."""
-        self._shapes.append(f'<path class="{name}" d="M0 {self._up(value)}H{WIDE:.0f}"/>')
+        self._path(f'class="{name}"', f"M0 {self._up(value)}H{WIDE:.0f}")
 
     def uprights(self, places: Iterable[float], name: str) -> None:
         """Lines from bottom to top."""
         path = "".join(f"M{self._across(x)} 0V{HIGH:.0f}" for x in places)
-        if path:
-            self._shapes.append(f'<path class="{name}" d="{path}"/>')
+        self._path(f'class="{name}"', path)
 
     def point(self, x: float, low: float, value: float, high: float, tone: str) -> None:
         """A dot with its interval."""
@@ -206,6 +199,13 @@ class Drawing:
     def shapes(self) -> Markup:
         """All of it; nothing from outside is in it but numbers."""
         return Markup("".join(self._shapes))
+
+    def _path(self, paint: str, path: str) -> None:
+        if path:
+            self._shapes.append(f'<path {paint} d="{path}"/>')
+
+    def _course(self, points: Iterable[tuple[float, float]]) -> str:
+        return "L".join(f"{self._across(x)} {self._up(y)}" for x, y in points)
 
     def _across(self, x: float) -> str:
         return _n(WIDE * self.x.at(x))

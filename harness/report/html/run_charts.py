@@ -254,24 +254,23 @@ def _arrivals(series: Series, charts: TimeCharts, *, closed: bool) -> Figure | N
 
 
 def _occupancy(series: Series, charts: TimeCharts) -> Figure | None:
-    chart, columns = _total(series, charts, "occupancy", BLUE)
     about = "Guests in session at once."
-    return _over_time(series, "occupancy", "Occupancy", about, chart, columns)
+    return _total(series, charts, "occupancy", BLUE, "Occupancy", about)
 
 
 def _leftovers(series: Series, charts: TimeCharts) -> Figure | None:
-    chart, columns = _total(series, charts, "leftover", RED)
     about = "Sessions without proof of their end, of guests who have left by then."
-    return _over_time(series, "leftovers", "Leftovers", about, chart, columns)
+    return _total(series, charts, "leftover", RED, "Leftovers", about)
 
 
 def _total(
-    series: Series, charts: TimeCharts, name: str, colour: str
-) -> tuple[Chart | None, list[TableColumn]]:
+    series: Series, charts: TimeCharts, name: str, colour: str, title: str, about: str
+) -> Figure | None:
     """How many sessions are in a class; no chart where there never was one."""
     named = [one for one in _present(series.sessions, ((name, colour),)) if any(one[1])]
     chart = charts.lines(named) if named else None
-    return chart, [(name, series.parts_of("sessions", name), count_text) for name, _, _ in named]
+    columns = [(name, series.parts_of("sessions", name), count_text) for name, _, _ in named]
+    return _over_time(series, title.lower(), title, about, chart, columns)
 
 
 def _operation(series: Series, charts: TimeCharts, name: str, *, key: str) -> Figure:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from math import inf, isfinite
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
 import orjson
@@ -78,26 +79,22 @@ def find_limit(seconds: Sequence[Second], *, lag_ms: float, answer_ms: float) ->
     windows = [seconds[i : i + WINDOW] for i in range(0, len(seconds) - WINDOW + 1, WINDOW)]
     best: Rate | None = None
     bad = 0
-    limit = Limit.NOT_REACHED
     for window in windows:
-        lag = sorted(second.lag_ms for second in window)[WINDOW // 2]
-        late = lag > lag_ms
-        slow = sorted(second.answer_ms for second in window)[WINDOW // 2] > answer_ms
-        if late or slow:
+        lag, answer = (
+            median(getattr(second, name) for second in window) for name in ("lag_ms", "answer_ms")
+        )
+        if lag > lag_ms or answer > answer_ms:
             bad += 1
-            # A generator that lags also sees answers late: it is to blame first.
-            limit = Limit.GENERATOR if late else Limit.OTHER_SIDE
             if bad == SPOILED_IN_A_ROW:
-                break
+                # A generator that lags also sees answers late: it is to blame first.
+                limit = Limit.GENERATOR if lag > lag_ms else Limit.OTHER_SIDE
+                return None if best is None else replace(best, limit=limit)
             continue
         bad = 0
         rate = sum(second.done for second in window) / WINDOW
         if best is None or rate > best.per_s:
             best = Rate(per_s=rate, lag_ms=lag, limit=Limit.NOT_REACHED)
-    if best is None:
-        return None
-    ended = limit if bad == SPOILED_IN_A_ROW else Limit.NOT_REACHED
-    return replace(best, limit=ended)
+    return best
 
 
 def is_spoiled(seconds: Sequence[Second], *, lag_ms: float, answer_ms: float) -> bool:

@@ -296,14 +296,12 @@ def read_held(directory: Path) -> tuple[int, float, float | None]:
             rss = interval.process.get("rss_mb", 0.0)
             first.setdefault(interval.worker, rss)
             at = int(interval.ended_s)
-            rows.setdefault(at, []).append(
-                (interval.worker, interval.sessions.get("occupancy", 0), rss)
-            )
-    most_at = max(rows, key=lambda at: sum(row[1] for row in rows[at]), default=None)
-    held = 0 if most_at is None else sum(row[1] for row in rows[most_at])
-    if most_at is None or not held:
+            held = interval.sessions.get("occupancy", 0)
+            rows.setdefault(at, []).append((interval.worker, held, rss))
+    most = max(rows.values(), key=lambda one: sum(row[1] for row in one), default=[])
+    if not (held := sum(row[1] for row in most)):
         raise ConfigError(f"{directory.name}: no session was held")
-    grown_mb = sum(rss - first[worker] for worker, _, rss in rows[most_at])
+    grown_mb = sum(rss - first[worker] for worker, _, rss in most)
     lags = [second.lag_ms for second in read_rise(directory, "health_check") if second.lag_ms]
     lag = sorted(lags)[len(lags) // 2] if lags else 0.0
     return held, lag, grown_mb * 1e6 / 1024 / held if grown_mb > 0 else None
@@ -374,13 +372,10 @@ def share_of_others(*, busy_s: float, own_s: float, all_s: float) -> float:
 
 def _busy_s(cores: list[int]) -> float:
     every = psutil.cpu_times(percpu=True)
-    found = 0.0
-    for core in cores:
-        if core < len(every):
-            times = every[core]._asdict()
-            kinds = ("user", "nice", "system", "irq", "softirq", "steal")
-            found += sum(times.get(kind, 0.0) for kind in kinds)
-    return found
+    kinds = ("user", "nice", "system", "irq", "softirq", "steal")
+    return sum(
+        getattr(every[core], kind, 0.0) for core in cores if core < len(every) for kind in kinds
+    )
 
 
 def _own_s() -> float:

@@ -50,7 +50,7 @@ class Scalability:
     errors: tuple[float, float, float] | None
     residuals: tuple[float, ...]
     r_squared: float
-    doubts: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
 
     def throughput(self, concurrency: float) -> float:
         """Fitted throughput at a concurrency of 0 or more."""
@@ -109,7 +109,6 @@ def fit_scalability(concurrency: Sequence[float], throughput: Sequence[float]) -
         errors=errors,
         residuals=tuple(float(value) for value in residuals),
         r_squared=r_squared,
-        doubts=(),
     )
     return replace(law, doubts=(*_doubts(law, n, residuals),))
 
@@ -192,8 +191,8 @@ class QueueFit:
     servers: int
     service_s: float
     percent: float
-    residuals: tuple[float, ...]
-    doubts: tuple[str, ...]
+    residuals: tuple[float, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     def time_s(self, rate: float) -> float:
         """The fitted percentile at a rate per second; infinite beyond what the workers can do."""
@@ -232,18 +231,12 @@ def fit_queue(rates: Sequence[float], times_s: Sequence[float], percent: float) 
     at = COARSE.index(about)
     low, high = COARSE[max(0, at - 1)], COARSE[min(len(COARSE) - 1, at + 1)]
     servers = min(range(low, high + 1), key=error)
-    found = QueueFit(
-        servers=servers, service_s=tried[servers][1], percent=percent, residuals=(), doubts=()
-    )
+    service_s = tried[servers][1]
+    found = QueueFit(servers=servers, service_s=service_s, percent=percent)
     fitted = [found.time_s(rate) for rate in rates]
     residuals = tuple(time / fit - 1 for time, fit in zip(times_s, fitted, strict=True))
-    return QueueFit(
-        servers=servers,
-        service_s=found.service_s,
-        percent=percent,
-        residuals=residuals,
-        doubts=(*_queue_doubts(found, rates, residuals),),
-    )
+    doubts = (*_queue_doubts(found, rates, residuals),)
+    return replace(found, residuals=residuals, doubts=doubts)
 
 
 def _best_service(

@@ -235,26 +235,21 @@ def _next_again(tried: Sequence[Tried]) -> float | None:
     told = [
         (one.rate, one.reading) for one in first if one.reading is not None and is_near(one.reading)
     ]
-    sides = (
-        [(rate, reading) for rate, reading in told if reading.value < 0],
-        [(rate, reading) for rate, reading in told if reading.value >= 0],
-    )
-    wanted = [_telling(side) for side in sides if side]
-    if not sides[0]:
+    below = [(rate, reading) for rate, reading in told if reading.value < 0]
+    above = [(rate, reading) for rate, reading in told if reading.value >= 0]
+    wanted = [_telling(side) for side in (below, above) if side]
+    if not below:
         wanted += [max((one.rate for one in first if one.judged is Judged.UNDER), default=0.0)]
-    if not sides[1]:
+    if not above:
         wanted += [min((one.rate for one in first if one.judged is Judged.OVER), default=0.0)]
     return next((rate for rate in wanted if rate and rate not in again), None)
 
 
 def _telling(near: Sequence[tuple[float, Reading]]) -> float:
     """The earliest of the levels that are known about as well as the best."""
-    best = min(reading.error + abs(reading.value) * BENT for _, reading in near)
-    return next(
-        rate
-        for rate, reading in near
-        if reading.error + abs(reading.value) * BENT <= TELLING * best
-    )
+    doubt = [(rate, reading.error + abs(reading.value) * BENT) for rate, reading in near]
+    best = min(error for _, error in doubt)
+    return next(rate for rate, error in doubt if error <= TELLING * best)
 
 
 def _doubts(tried: Sequence[Tried], crossing: Crossing | None, *, lost: bool) -> tuple[str, ...]:
@@ -386,7 +381,6 @@ class _View:
         self.too_few = sorted(few) if met == inf else []
         self.careful = any(level.again for level in tried)
         self._runs = runs
-        self._plan = plan
         self._wandered = _wandered(tried)
         said = {rate: _together(found) for rate, found in runs.items()}
         under = [rate for rate, judged in said.items() if judged is Judged.UNDER]

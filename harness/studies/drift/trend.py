@@ -190,7 +190,16 @@ def trend(
     span_s = float(times[-1] - times[0]) if times.size else 0.0
 
     def undecided(points: int, note: str, step: Step | None = None) -> Trend:
-        return _undecided(span_s, points, relative, note, cut_s, step)
+        """Nothing can be said of a slope; a change of level is one all the same."""
+        return Trend(
+            verdict=Drift.UNDECIDED if step is None else Drift.DRIFTING,
+            relative=relative,
+            span_s=span_s,
+            points=points,
+            cut_s=cut_s,
+            note=note if step is None else "",
+            step=step,
+        )
 
     if times.size < FEWEST_POINTS:
         note = f"{times.size} points after the warm-up, at least {FEWEST_POINTS} are needed"
@@ -584,21 +593,6 @@ def _longer(
         return None
     factor = (reach / wanted) ** 2 * 1.1
     return (factor - 1) * span_s if 1 < factor < 1000 else None
-
-
-def _undecided(
-    span_s: float, points: int, relative: bool, note: str, cut_s: float, step: Step | None
-) -> Trend:
-    """Nothing can be said of a slope; a change of level is one all the same."""
-    return Trend(
-        verdict=Drift.UNDECIDED if step is None else Drift.DRIFTING,
-        relative=relative,
-        span_s=span_s,
-        points=points,
-        cut_s=cut_s,
-        note=note if step is None else "",
-        step=step,
-    )
 
 
 def _checked(
