@@ -24,11 +24,13 @@ from harness.protocol.requests import (
 from harness.report.story import Row, details, safe_text
 from harness.report.wording import (
     UNKNOWN,
+    capital,
     count_text,
     length_text,
     moment_text,
     ms_text,
     percent_text,
+    sentence,
 )
 from harness.rundir.schema import RunRecord, Times
 
@@ -211,7 +213,7 @@ def baseline_rows(block: Mapping[str, Any]) -> list[Row]:
 def remark(block: Mapping[str, Any]) -> str:
     """What has to be said below; empty where there is nothing."""
     note = block.get(VERDICT)
-    return f"{note[:1].upper()}{note[1:]}." if isinstance(note, str) and note else ""
+    return sentence(note) if isinstance(note, str) and note else ""
 
 
 def _rows(block: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[Row]:
@@ -223,12 +225,12 @@ def _rows(block: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[Row]:
         if key == "endings" and isinstance(value, dict):
             for ending, count in value.items():
                 label = safe_text("", ending_words(str(ending)))
-                yield Row(label[:1].upper() + label[1:], _plain(count), key=key)
+                yield Row(capital(label), _plain(count), key=key)
         elif key in labels:
             yield Row(labels[key], *_figure(key, value), key)
         else:
             for label, text in details({key: value}):
-                yield Row(label[:1].upper() + label[1:], text, key=key)
+                yield Row(capital(label), text, key=key)
 
 
 def _figure(key: str, value: Any) -> tuple[str, str]:

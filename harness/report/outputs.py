@@ -148,7 +148,7 @@ def _sessions(record: RunRecord) -> list[str]:
     rows = [f"{row.label}: {row.figure}" for row in story.account_rows(record)]
     lag = story.lag_text(record.generator)
     arrivals = record.arrivals
-    accounts = [f"{text[:1].upper()}{text[1:]}." for text in story.accounts(record)]
+    accounts = map(wording.sentence, story.accounts(record))
     return [
         *(line for text in accounts for line in (escaped(text), "")),
         f"Sessions intended: {count_text(record.sessions.intended)}. {'. '.join(rows)}.",

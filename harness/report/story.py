@@ -170,7 +170,7 @@ def why(record: RunRecord) -> str:
     missed = [item for item in record.objectives if item.verdict != "PASS"]
     texts = [item.text for item in missed]
     others = [reason for reason in record.reasons if not any(text in reason for text in texts)]
-    sentences = [_sentence(reason) for reason in others[:MOST_REASONS]]
+    sentences = [wording.sentence(reason) for reason in others[:MOST_REASONS]]
     for verdict, word in (("FAIL", "Missed"), ("NO_DATA", "Without data")):
         found = [wording.missed_text(item) for item in missed if item.verdict == verdict]
         if found:
@@ -179,7 +179,7 @@ def why(record: RunRecord) -> str:
             sentences.append(f"{word}: {'; '.join(found[:MOST_REASONS])}{tail}.")
     if not sentences and record.live and record.verdict == "PASS":
         return "The run is still going on, and every objective is met until now."
-    return " ".join(sentences) or _sentence(VERDICTS[record.verdict][1])
+    return " ".join(sentences) or wording.sentence(VERDICTS[record.verdict][1])
 
 
 def account(record: RunRecord) -> str:
@@ -228,7 +228,7 @@ def account_rows(record: RunRecord) -> list[Row]:
         share = value / whole if whole and value is not None else None
         note = share_text(value, whole)
         more = COUNTERS[key].more if key in COUNTERS else ""
-        text = label[:1].upper() + label[1:] + (f": {more}" if more else "")
+        text = wording.capital(label) + (f": {more}" if more else "")
         rows.append(Row(text, count_text(value), note, key, share))
     return rows
 
@@ -511,7 +511,9 @@ def notices(record: RunRecord) -> list[str]:
             "Arrivals were stamped by our own process, not by the kernel: stalls of the generator "
             "are in the service times."
         )
-    found += [_sentence(told) for told in (not_judged(record), record.questions.advice) if told]
+    found += [
+        wording.sentence(told) for told in (not_judged(record), record.questions.advice) if told
+    ]
     for one in record.how.overridden:
         rule, reason, said = (one.get(key, UNKNOWN) for key in ("rule", "reason", "said"))
         found.append(f"The guard's rule “{rule}” was overridden ({reason}). It said: {said}.")
@@ -543,9 +545,3 @@ def _flat(found: dict[str, Any], before: str) -> Iterator[tuple[str, str]]:
             yield label, number_text(value)
         else:
             yield label, safe_text(label, value)
-
-
-def _sentence(text: str) -> str:
-    text = text.strip()
-    text = text[:1].upper() + text[1:]
-    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -7,7 +7,6 @@ What is not known is a dash, never a zero. An objective is told in plain words (
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from types import MappingProxyType
 
 from harness.errors import ConfigError
 from harness.judge.gate import WITHIN_CHANCE, chance_text
@@ -17,6 +16,17 @@ from harness.rundir.schema import Objective as Judged
 from harness.units import duration_text, size_text
 
 UNKNOWN = "—"
+
+
+def capital(text: str) -> str:
+    """With a capital at the beginning."""
+    return text[:1].upper() + text[1:]
+
+
+def sentence(text: str) -> str:
+    """With a capital at the beginning and a full stop at the end, if it has no other mark there."""
+    text = capital(text.strip())
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def count_text(value: float | None) -> str:
@@ -111,24 +121,14 @@ def disk_text(disk: Mapping[str, int | bool | None]) -> str:
     return f"{UNKNOWN if total is None else size_text(total)} expected{room}"
 
 
-TIMES = MappingProxyType(
-    {
-        Op.LESS: "in under",
-        Op.AT_MOST: "within",
-        Op.MORE: "in more than",
-        Op.AT_LEAST: "in at least",
-        Op.EQUAL: "in exactly",
-    }
-)
-AMOUNTS = MappingProxyType(
-    {
-        Op.LESS: "fewer than",
-        Op.AT_MOST: "at most",
-        Op.EQUAL: "exactly",
-        Op.AT_LEAST: "at least",
-        Op.MORE: "more than",
-    }
-)
+LIMITS = {
+    Op.LESS: ("in under", "fewer than", "by less than"),
+    Op.AT_MOST: ("within", "at most", "by at most"),
+    Op.MORE: ("in more than", "more than", "in more than"),
+    Op.AT_LEAST: ("in at least", "at least", "in at least"),
+    Op.EQUAL: ("in exactly", "exactly", "in exactly"),
+}
+"""Before the limit of a time, of an amount, and of how late the generator may be."""
 
 
 WORDS = {"PASS": "met", "FAIL": "missed", "NO_DATA": "no data", "INVALID": "not valid"}
@@ -176,8 +176,7 @@ def missed_text(objective: Judged) -> str:
 
 def objective_words(objective: Judged) -> str:
     """An objective in words as a sentence of its own; empty where there are none."""
-    words = in_words(objective.text)
-    return words[:1].upper() + words[1:]
+    return capital(in_words(objective.text))
 
 
 def objective_margin(objective: Judged) -> str:
@@ -216,7 +215,7 @@ def in_words(text: str) -> str:
             f"all {many}" if objective.percent is None else f"{_share(objective.percent)} {many}"
         )
         since = ", counted from when they were due" if objective.kind is Kind.CORRECTED else ""
-        return f"{whose} {TIMES[objective.op]} {objective.limit_text}{since}"
+        return f"{whose} {LIMITS[objective.op][0]} {objective.limit_text}{since}"
     if objective.figure == "count":
         return _amount(objective, many)
     if objective.figure == "errors":
@@ -225,8 +224,7 @@ def in_words(text: str) -> str:
 
 
 def _late(objective: Objective) -> str:
-    word = {Op.LESS: "by less than", Op.AT_MOST: "by at most"}.get(objective.op)
-    return f"{word or TIMES[objective.op]} {objective.limit_text}"
+    return f"{LIMITS[objective.op][2]} {objective.limit_text}"
 
 
 def _share(percent: float) -> str:
@@ -244,9 +242,9 @@ def _amount(objective: Objective, what: str) -> str:
     if none or (objective.op is Op.LESS and objective.limit == 1 and objective.unit is Unit.COUNT):
         return f"no {what}"
     if objective.unit is Unit.SHARE:
-        word = "less than" if objective.op is Op.LESS else AMOUNTS[objective.op]
+        word = "less than" if objective.op is Op.LESS else LIMITS[objective.op][1]
         return f"{what}: {word} {objective.limit_text}"
-    return f"{AMOUNTS[objective.op]} {objective.limit_text} {what}"
+    return f"{LIMITS[objective.op][1]} {objective.limit_text} {what}"
 
 
 def _counted(name: str) -> str:

@@ -251,7 +251,7 @@ def _times(record: RunRecord, charts: RunCharts) -> Section:
         _percentiles(record, first or others, "Times that a customer feels", closed=closed)
     ]
     if warm_up := story.warm_up_line(record):
-        blocks.append(Text(f"{warm_up[:1].upper()}{warm_up[1:]}.", "aside"))
+        blocks.append(Text(wording.sentence(warm_up), "aside"))
     figures = [charts.operations[name] for name in first[:2] if name in charts.operations]
     if first and others:
         blocks.append(_folded("Ending a session, and the rest", record, others, charts, closed))
@@ -430,7 +430,7 @@ def _funnel(record: RunRecord) -> list[Block]:
     columns = [*texts("Step"), *numbers("Sessions"), Column("", name_class="bar")]
     columns.append(Column("Lost", wide=True, name_class="lost"))
     table = Table("Steps of a session", columns, rows, "funnel")
-    told = [f"{line[:1].upper()}{line[1:]}" for line in story.accounts(record)]
+    told = list(map(wording.capital, story.accounts(record)))
     blocks: list[Block] = [Heading("How they fared"), Items(told)] if told else []
     lengths = story.length_rows(record)
     return [

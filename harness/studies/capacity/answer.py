@@ -35,7 +35,7 @@ from harness.report.html.page import (
     write_page,
 )
 from harness.report.story import Row
-from harness.report.wording import in_words
+from harness.report.wording import capital, in_words, sentence
 from harness.studies.capacity.holding import Judged
 from harness.studies.capacity.level import Level
 from harness.studies.capacity.models import FEWEST_LEVELS, fit_queue, fit_scalability
@@ -201,7 +201,7 @@ AT_OTHER_HOURS = "What the service carries at other hours, or in spells longer t
 
 def could_not_tell(by: Raised, found: Answer, levels: Levels) -> list[str]:
     """What a search leaves open, and what may be done about it."""
-    told = [f"{doubt[0].upper()}{doubt[1:]}." for doubt in found.doubts]
+    told = list(map(sentence, found.doubts))
     told += [
         f"The level of {figure_text(by.shown(by.load_of(level)))} {by.unit} {level['note']}."
         for level in levels
@@ -305,8 +305,7 @@ def capacity_page(found: Mapping[str, Any]) -> Page:
     """The page: the answer, the curve, every level, and what the levels say together."""
     by = Raised(found["by"])
     levels = sorted(found["levels"], key=by.load_of)
-    headline = str(found["answer"])
-    headline = headline[:1].upper() + headline[1:]
+    headline = capital(str(found["answer"]))
     sections = [_curve(found, by, levels), _levels(by, levels), _fits(found), _assumptions(found)]
     return Page(
         title=f"Capacity: {headline}",

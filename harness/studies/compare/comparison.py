@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.config.run_config import SIMULATOR_NAME
 from harness.errors import ConfigError, ExitCode
 from harness.judge.reading import read_record
-from harness.judge.series import MOST_BLOCKS, BinnedTimes, empty_series, read_span
+from harness.judge.series import MOST_BLOCKS, BinnedTimes, Series, empty_series, read_span
 from harness.measure.histogram import Counted
 from harness.measure.model import Outcome, ordered
 from harness.measure.snapshot import read_intervals
@@ -34,23 +34,26 @@ Buckets = Sequence[tuple[float, int]]
 """(milliseconds, count) of a histogram."""
 
 
+def _blocks_of(run_dir: Path) -> Series | None:
+    paths = RunDirectory(run_dir).all_intervals()
+    span = read_span(paths)
+    return None if span is None else empty_series(span, paths, (MOST_BLOCKS,))[0]
+
+
 def read_blocks(run_dir: Path) -> dict[str, list[Buckets]]:
     """Per tag the histogram of each block in which it has values, in order of time.
 
     All processes are merged. Empty where nothing was recorded. Damaged lines are left out.
     """
-    paths = RunDirectory(run_dir).all_intervals()
-    span = read_span(paths)
-    if span is None:
-        return {}
     found: dict[str, list[Buckets]] = {}
+    if (series := _blocks_of(run_dir)) is None:
+        return found
 
     def keep(tag: str, part: Counted, _at_s: float) -> None:
         found.setdefault(tag, []).append(
             [(value_us / 1000, count) for value_us, count in part.buckets_us()]
         )
 
-    [series] = empty_series(span, paths, (MOST_BLOCKS,))
     BinnedTimes(series, keep).read(RunDirectory(run_dir).all_histograms())
     return found
 
@@ -60,13 +63,10 @@ def read_error_blocks(run_dir: Path) -> dict[str, list[tuple[int, int]]]:
 
     All processes are merged. What the end of the run has cut short is left out.
     """
-    paths = RunDirectory(run_dir).all_intervals()
-    span = read_span(paths)
-    if span is None:
+    if (series := _blocks_of(run_dir)) is None:
         return {}
-    [series] = empty_series(span, paths, (MOST_BLOCKS,))
     found: dict[str, list[list[int]]] = {}
-    for path in paths:
+    for path in RunDirectory(run_dir).all_intervals():
         for interval in read_intervals(path):
             place = series.bin_of(interval.ended_s - interval.length_s / 2)
             for operation, outcomes in interval.outcomes.items():

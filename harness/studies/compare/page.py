@@ -17,7 +17,7 @@ from harness.report.html.page import (
     numbers,
     texts,
 )
-from harness.report.wording import UNKNOWN, ms_text
+from harness.report.wording import UNKNOWN, ms_text, sentence
 from harness.studies.compare.comparison import Comparison, grouped
 from harness.studies.compare.statistics import Change, Word
 
@@ -132,7 +132,7 @@ def comparison_page(found: Comparison) -> Page:
 
 def _page_why(found: Comparison, tone: str) -> Markup:
     worse = grouped(found.worse)
-    why = f"{worse[:1].upper()}{worse[1:]}." if tone == "fail" else found.summary
+    why = sentence(worse) if tone == "fail" else found.summary
     if not found.differences:
         return Markup("{}").format(why)
     names = ", ".join(item.name for item in found.differences).lower()

@@ -36,7 +36,7 @@ from harness.report.html.page import (
     write_page,
 )
 from harness.report.story import Row
-from harness.report.wording import percent_text, with_unit
+from harness.report.wording import capital, percent_text, with_unit
 from harness.rundir.layout import DRIFT_PAGE
 from harness.streams import plain_table
 from harness.studies.drift.assess import ORDER, DriftReport, Finding, Leak, Side
@@ -243,7 +243,7 @@ def title_of(name: str) -> str:
         return NAMED.get(name, name)
     many = OPERATIONS[operation].many
     words = {"p50": "usual time", "p95": "slowest of twenty", "errors": "failed"}
-    return f"{many[0].upper()}{many[1:]}: {words.get(figure, figure)}"
+    return f"{capital(many)}: {words.get(figure, figure)}"
 
 
 def _headline(report: DriftReport) -> str:
@@ -253,7 +253,7 @@ def _headline(report: DriftReport) -> str:
     if sides:
         whose = WHOSE[sides.pop()]
         both = ", and sessions are left behind" if leaks else ""
-        return f"{whose[0].upper()}{whose[1:]} drifts{both}"
+        return f"{capital(whose)} drifts{both}"
     if leaks:
         return "Sessions are left behind"
     settled = report.verdict in (Drift.FLAT, Drift.IMPROVING)
@@ -388,8 +388,7 @@ def _sentence(finding: Finding) -> str:
     """What happened to the figure, beside its drawing."""
     found = finding.trend
     if found.step is not None:
-        told = _at_once(finding)
-        return told[0].upper() + told[1:]
+        return capital(_at_once(finding))
     start, end = _ends_text(finding)
     if found.verdict in (Drift.DRIFTING, Drift.IMPROVING):
         amount = _change(finding)

@@ -22,6 +22,7 @@ from harness.report.html.page import (
     texts,
     write_page,
 )
+from harness.report.wording import sentence
 from harness.studies.plan.model import SPARE, LaunchPlan, PlannedRun, Wanted
 from harness.units import duration_text, figure_text
 
@@ -54,8 +55,8 @@ def show(rows: Rows, plan: LaunchPlan, console: Console) -> None:
         ("could not be told:", plan.unknown),
     ):
         line(heading)
-        for sentence in sentences:
-            line(f"  - {sentence}", "dim")
+        for one in sentences:
+            line(f"  - {one}", "dim")
 
 
 ON_EACH = "on each machine, which needs only the package; MASTER is where a run with --master is"
@@ -206,9 +207,7 @@ def write_plan_page(
             tone=_tone(wanted, plan),
             headline=_headline(wanted, plan),
             why=_why(wanted, plan),
-            notices=[
-                f"{told[:1].upper()}{told[1:]}." for told in (*plan.obstacles, *plan.warnings)
-            ],
+            notices=list(map(sentence, (*plan.obstacles, *plan.warnings))),
             tiles=_tiles(wanted, plan),
             sections=sections,
             foot="Agents by Erlang C, or Erlang A where guests give up; guests in session by "
