@@ -17,9 +17,7 @@ from harness.cli.parsing import (
 )
 from harness.errors import ConfigError, ExitCode
 from harness.guest.settings import read_sign_ins
-from harness.reconcile.platform import (
-    credentials_of,
-)
+from harness.reconcile.platform import credentials_of
 from harness.reconcile.sweep import (
     SweepOrder,
     owners,
