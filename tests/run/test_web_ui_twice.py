@@ -27,8 +27,8 @@ INSIDE = "document.getElementById('harness-sessions')?.contentDocument"
 class Web:
     """Locust with its web UI, and workers if it is a master."""
 
-    def __init__(self, folder: Path, target: str, *options: str) -> None:
-        self._file = locustfile(folder, messages=2, think="150ms")
+    def __init__(self, folder: Path, target: str, *options: str, more: str = "") -> None:
+        self._file = locustfile(folder, messages=2, think="150ms", more=more)
         self._environment = environment_for(folder, target)
         self.reports = folder / "reports"
         self._processes: list[Any] = []
