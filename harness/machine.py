@@ -36,8 +36,8 @@ LINGER_S = 60.0
 """A port stays taken for so long after its connection was closed by us (TIME_WAIT in Linux)."""
 SESSIONS_PER_PROCESS_S = 1000.0
 """New sessions a second that no process has been seen to carry."""
-MOST_WORKERS = 150
-"""A run's master is one process: each worker takes some 0.3 % of its core, and half is spare."""
+MOST_WORKERS = 300
+"""A run's master is one process: each worker takes some 0.16 % of its core, and half is spare."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
