@@ -26,6 +26,8 @@ from harness.supervise.children import free_port
 
 EACH_RUN = 10
 """Restarts of one run."""
+GIVES_UP_AFTER = 5
+"""faults"""
 KNOWN_AFTER_S = 2.5
 """What a worker opened longer ago is in the master's copy: one is complete to within a second."""
 LIVES_S = (0.5, 7.0)
@@ -136,9 +138,9 @@ def restart_in_place(count: int, *, seed: int) -> Restarts:
     """So many restarts, some of each run's one after the other."""
     result, draw, twin = Restarts(), random.Random(seed), Twin()
     try:
-        while result.restarts < count:
+        while result.restarts < count and len(result.faults) < GIVES_UP_AFTER:
             _one_run(min(EACH_RUN, count - result.restarts), twin, draw, result)
-            print(result.text, flush=True)
+            print("\n".join([result.text, *result.faults]), flush=True)
     finally:
         twin.stop()
     return result
@@ -175,7 +177,7 @@ def _one_run(count: int, twin: Twin, draw: random.Random, result: Restarts) -> N
 
 
 def _await_guests(containers: Containers, twin: Twin) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while len(twin.open_tokens()) < 6:
         assert time.monotonic() < deadline, "the guests never came"
         assert containers.master.poll() is None, "the master has ended"
