@@ -81,9 +81,9 @@ class Browser:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._open.close()
         self._process.terminate()
         self._process.wait(20)
+        self._open.close()  # at once: a browser that lives waits ten seconds with its answer
 
     def open(
         self, url: str, *, width: int = 1280, height: int = 800, dark: bool = False
