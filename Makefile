@@ -62,7 +62,7 @@ test-longest: $(DEV_READY)
 # What computes makes way for what must be in time: guests, and the services that they talk to.
 # Its words only where it fails: the other half shows how far the tests have come.
 test-aside: $(DEV_READY)
-	@nice -n 10 $(MAKE) coverage test-slow >$(ASIDE) 2>&1 || { cat $(ASIDE); exit 1; }
+	@nice -n 5 $(MAKE) coverage test-slow >$(ASIDE) 2>&1 || { cat $(ASIDE); exit 1; }
 	@grep TOTAL $(ASIDE)
 
 test-slow: $(DEV_READY)
