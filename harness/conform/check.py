@@ -52,7 +52,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stay:
+class Observed:
     """What one session showed of the service's ways. Times in seconds; None for not seen."""
 
     opened_s: float | None = None
@@ -72,7 +72,7 @@ class Checked:
     frames: int
     """frames of the service"""
     findings: tuple[Finding, ...]
-    stays: tuple[Stay, ...]
+    sessions: tuple[Observed, ...]
 
 
 @dataclass(slots=True)
@@ -115,7 +115,7 @@ def check_recording(recording: Recording, *, key: bytes) -> Checked:
         name=recording.name,
         frames=many,
         findings=tuple(sorted(findings.found.values(), key=lambda one: one.first_frame)),
-        stays=tuple(_stays(recording)),
+        sessions=tuple(_observed(recording)),
     )
 
 
@@ -224,16 +224,16 @@ def _answers_clear(frame: Frame) -> str | None:
 # What the service did, to be compared with what the twin does.
 
 
-def _stays(recording: Recording) -> Iterator[Stay]:
+def _observed(recording: Recording) -> Iterator[Observed]:
     for session in recording.sessions:
         found = moments(session)
-        sent = {one.tracing_id: one for one in found if one.kind in (*_TOLD, Kind.CLEAR)}
+        sent = {one.tracing_id: one for one in found if one.kind in (*_SPOKEN, Kind.CLEAR)}
         configured = [one.at_s for one in found if one.kind is Kind.CONFIGURE]
         ready = [one.at_s for one in found if one.kind is Kind.READY]
         cleared = [one.at_s for one in found if one.kind is Kind.CLEARED]
         clears = [one.at_s for one in found if one.kind is Kind.CLEAR]
         echoes = [one for one in found if one.kind is Kind.ECHO and one.tracing_id in sent]
-        yield Stay(
+        yield Observed(
             opened_s=ready[0] - configured[0] if ready and configured else None,
             delivered_s=tuple(
                 max(one.at_s - sent[one.tracing_id].at_s, 0.0)
@@ -247,7 +247,7 @@ def _stays(recording: Recording) -> Iterator[Stay]:
         )
 
 
-_TOLD = (Kind.TEXT, Kind.CHOICE, Kind.FILE, Kind.JOIN)
+_SPOKEN = (Kind.TEXT, Kind.CHOICE, Kind.FILE, Kind.JOIN)
 
 
 def _clear_answers(connections: tuple[Connection, ...]) -> Iterator[str]:
@@ -289,16 +289,16 @@ def facts(checked: Sequence[Checked]) -> dict[str, Any]:
                 "name": one.name,
                 "frames": one.frames,
                 "not_understood": [_finding(finding) for finding in one.findings],
-                "sessions": [_stay_facts(stay) for stay in one.stays],
+                "sessions": [_session_facts(session) for session in one.sessions],
             }
             for one in checked
         ]
     }
 
 
-def _stay_facts(stay: Stay) -> dict[str, Any]:
+def _session_facts(session: Observed) -> dict[str, Any]:
     return {
-        **asdict(replace(stay, turns=())),
+        **asdict(replace(session, turns=())),
         "turns": [
             {
                 "to": None if turn.asked is None else str(turn.asked.kind),
@@ -306,40 +306,40 @@ def _stay_facts(stay: Stay) -> dict[str, Any]:
                 "first_s": turn.first_s if turn.asked and turn.replies else None,
                 "last_s": turn.last_s if turn.asked and turn.replies else None,
             }
-            for turn in stay.turns
+            for turn in session.turns
         ],
     }
 
 
 def show_recording(checked: Checked) -> None:
-    sessions = len(checked.stays)
-    guests = "" if not sessions else f"{sessions} guest{'s' if sessions > 1 else ''}, "
+    many = len(checked.sessions)
+    guests = "" if not many else f"{many} guest{'s' if many > 1 else ''}, "
     print(f"{checked.name}: {guests}{checked.frames:,} frames of the service")
-    for stay in checked.stays:
-        for name, told in _lines(stay):
+    for session in checked.sessions:
+        for name, told in _lines(session):
             print(f"  {name:<13}{told}")
     for finding in checked.findings:
         print(f"  not understood: {finding.sentence}")
 
 
-def _lines(stay: Stay) -> list[tuple[str, str]]:
+def _lines(session: Observed) -> list[tuple[str, str]]:
     found = []
-    if stay.opened_s is not None:
-        found.append(("session", f"open after {duration_text(max(stay.opened_s, 0.0))}"))
-    if stay.delivered_s:
-        middle, most = statistics.median(stay.delivered_s), max(stay.delivered_s)
+    if session.opened_s is not None:
+        found.append(("session", f"open after {duration_text(max(session.opened_s, 0.0))}"))
+    if session.delivered_s:
+        middle, most = statistics.median(session.delivered_s), max(session.delivered_s)
         found.append(
             ("delivered", f"after {duration_text(middle)} (median), {duration_text(most)} (most)")
         )
-    for number, turn in enumerate(stay.turns[:TURNS_SHOWN], 1):
+    for number, turn in enumerate(session.turns[:TURNS_SHOWN], 1):
         found.append((f"{number}. {_asked(turn)}", _came(turn)))
-    if len(stay.turns) > TURNS_SHOWN:
-        found.append(("", f"and {len(stay.turns) - TURNS_SHOWN} more"))
-    if stay.clear:
-        after = "" if stay.clear_s is None else f"; proof after {duration_text(stay.clear_s)}"
-        found.append(("clear", ", ".join(stay.clear) + after))
-    if stay.closes:
-        found.append(("close", ", ".join(stay.closes)))
+    if len(session.turns) > TURNS_SHOWN:
+        found.append(("", f"and {len(session.turns) - TURNS_SHOWN} more"))
+    if session.clear:
+        after = "" if session.clear_s is None else f"; proof after {duration_text(session.clear_s)}"
+        found.append(("clear", ", ".join(session.clear) + after))
+    if session.closes:
+        found.append(("close", ", ".join(session.closes)))
     return found
 
 

@@ -21,6 +21,7 @@ from harness.config.guard import Intent, Rule, refusals
 from harness.config.run_config import ENVIRONMENT
 from harness.config.target import Terms
 from harness.errors import ConfigError, PlatformApiError, TransportError
+from harness.json_values import an_object
 from harness.machine import Share, raise_file_limit, shortfalls, this_machine
 from harness.platform_api.client import (
     CONNECTIONS,
@@ -96,11 +97,11 @@ def open_platform(
     if not terms.client_id_env or not terms.client_secret_env:
         text = "no credentials (client_id_env, client_secret_env): audits are not possible"
         return None, Check(NAME, SKIPPED, text)
-    url = terms.api_url or None
     try:
         credentials = Credentials.from_environment(
             environment, names=(terms.client_id_env, terms.client_secret_env)
         )
+        url = terms.api_url or None
         login = url and url.replace("https://api.", "https://login.", 1)
         places = Places.of(terms.target, url, login)
     except ConfigError as error:
@@ -164,10 +165,9 @@ def _questions(api: PlatformApi, terms: Terms, found: Platform) -> list[Question
 
     def deployment() -> None:
         path = f"/api/v2/webdeployments/deployments/{terms.target.deployment_id}"
-        told = api.get(path)
-        found.deployment = told if isinstance(told, dict) else None
+        found.deployment = an_object(api.get(path)) or None
 
-    asked = [
+    questions = [
         Question(
             lambda: api.get(message),
             "how one conversation stands",
@@ -214,7 +214,7 @@ def _questions(api: PlatformApi, terms: Terms, found: Platform) -> list[Question
     for ids, kind in ((terms.queues, "queue"), (terms.flows, "flow")):
         if ids:
             named = {"queues": [], "flows": [], f"{kind}s": list(ids)}
-            asked.append(
+            questions.append(
                 Question(
                     lambda named=named: observe(api, **named),  # type: ignore[misc]
                     f"what is open in the {kind}s",
@@ -222,7 +222,7 @@ def _questions(api: PlatformApi, terms: Terms, found: Platform) -> list[Question
                     f"counts of the {kind}s",
                 )
             )
-    return asked
+    return questions
 
 
 def look_at_the_way(terms: Terms) -> list[Check]:
@@ -447,13 +447,13 @@ def _no_guest_because(checks: Sequence[Check], *, reached: bool) -> str:
     if not reached:
         return "the target can't be reached"
     failed = {check.name for check in checks if check.status is FAIL}
-    if "clear" in failed:
-        return "none is opened: it could not be ended"
-    if "config.json" in failed:
-        return "none is opened: whether it could be ended is not known"
-    if "sign-in" in failed:
-        return "none is opened: it could say nothing without a sign-in"
-    return "none is opened: the deployment takes none" if "deployment" in failed else ""
+    reasons = {
+        "clear": "it could not be ended",
+        "config.json": "whether it could be ended is not known",
+        "sign-in": "it could say nothing without a sign-in",
+        "deployment": "the deployment takes none",
+    }
+    return next((f"none is opened: {why}" for name, why in reasons.items() if name in failed), "")
 
 
 def _machine(terms: Terms, planned: Planned) -> list[Check]:

@@ -21,6 +21,7 @@ from harness.config.target import Terms
 from harness.errors import ConfigError, HarnessError, PlatformApiError, safe_quote
 from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings, read_sign_ins
+from harness.json_values import an_object, inner
 from harness.ledger.ledger import Ledger, Store, Tokens, guest_tag
 from harness.ledger.reader import meta_of_this_process, read_leftovers
 from harness.measure.recorder import Recorder
@@ -78,11 +79,8 @@ class Heard:
     @property
     def speaks(self) -> bool:
         """Whether the other side says something: no echo, no typing, no presence."""
-        return (
-            isinstance(self.body, dict)
-            and self.body.get("direction") == "Outbound"
-            and self.body.get("type") != "Event"
-        )
+        body = an_object(self.body)
+        return body.get("direction") == "Outbound" and body.get("type") != "Event"
 
     @property
     def refusal(self) -> str:
@@ -134,6 +132,29 @@ class Meeting:
     """its session was proved ended"""
     heard: list[Heard] = field(default_factory=list)
     clear_sent_ns: int = 0
+
+    def on_frame(self, outgoing: bool, data: bytes, at_ns: int) -> None:
+        """Keep a frame that came, and note when Clear leaves; it never raises."""
+        try:
+            frame = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            return
+        if not isinstance(frame, dict):
+            return
+        if outgoing:
+            if b'"Clear"' in data:
+                self.clear_sent_ns = at_ns
+            return
+        name, body, code = str(frame.get("class") or ""), frame.get("body"), frame.get("code")
+        if "class" not in frame and "message" in frame:  # of the gateway in front
+            body, code = frame["message"], code or 400
+        if len(self.heard) < MOST_HEARD:
+            self.heard.append(Heard(name, code, body, at_ns))
+        if name == "SessionClearedEvent":
+            self.cleared_wall_ns = wall_ns()
+        echo = inner(body, "direction") == "Inbound" and frame.get("type") != "response"
+        if echo and not self.message_id:
+            self.message_id = str(an_object(body).get("id") or "")
 
     @property
     def run_id(self) -> str:
@@ -208,7 +229,7 @@ def meet(
         custom_attributes={"runId": directory.name},
         tag_of=guest_tag,
         sign_in=sign_ins[0] if sign_ins else "",
-        observer=_Ear(meeting).on_frame,
+        observer=meeting.on_frame,
     )
     guest = GuestSession(settings, meeting.token, ledger=ledger, recorder=Recorder())
     try:
@@ -224,42 +245,6 @@ def meet(
         meeting.close_code = guest.connection.inbox.closed_code
     meeting.ended = not any(read_leftovers(directory))
     return meeting
-
-
-class _Ear:
-    """Keeps every frame that comes, and notes when Clear leaves."""
-
-    def __init__(self, meeting: Meeting) -> None:
-        self._meeting = meeting
-
-    def on_frame(self, outgoing: bool, data: bytes, at_ns: int) -> None:
-        """One frame of either side; it never raises."""
-        try:
-            frame = orjson.loads(data)
-        except orjson.JSONDecodeError:
-            return
-        if not isinstance(frame, dict):
-            return
-        if outgoing:
-            if b'"Clear"' in data:
-                self._meeting.clear_sent_ns = at_ns
-            return
-        name = str(frame.get("class") or "")
-        body = frame.get("body")
-        code = frame.get("code")
-        if "class" not in frame and "message" in frame:  # of the gateway in front
-            body, code = frame["message"], code or 400
-        if len(self._meeting.heard) < MOST_HEARD:
-            self._meeting.heard.append(Heard(name, code, body, at_ns))
-        if name == "SessionClearedEvent":
-            self._meeting.cleared_wall_ns = wall_ns()
-        if (
-            isinstance(body, dict)
-            and body.get("direction") == "Inbound"
-            and frame.get("type") != "response"
-            and not self._meeting.message_id
-        ):
-            self._meeting.message_id = str(body.get("id") or "")
 
 
 def _visit(guest: GuestSession, meeting: Meeting, patience: Patience, *, quick: bool) -> None:
@@ -330,9 +315,7 @@ def learn(meeting: Meeting) -> dict[str, Any]:
     if said:
         found["answered_by"] = safe_quote(str(said[-1].get("originatingEntity") or ""), 40) or None
         found["id_form"] = _form_of_id(said[-1].get("id"))
-        channel = said[-1].get("channel")
-        channel = channel if isinstance(channel, dict) else {}
-        found["time_form"] = _form_of_time(channel.get("time"))
+        found["time_form"] = _form_of_time(inner(said[-1], "channel", "time"))
     at = {heard.name: heard.at_ns for heard in reversed(meeting.heard)}
     cleared, closed = at.get("SessionClearedEvent"), at.get("ConnectionClosedEvent")
     if cleared is not None and meeting.clear_sent_ns:

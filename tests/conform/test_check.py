@@ -76,16 +76,16 @@ def test_a_whole_chat_is_measured(tmp_path: Path) -> None:
     )
     assert found.findings == ()
     assert found.frames == 8
-    (stay,) = found.stays
-    assert stay.opened_s == pytest.approx(0.1)
-    assert stay.delivered_s == pytest.approx([0.5])
-    assert [(len(turn.replies), turn.first_s, turn.last_s) for turn in stay.turns] == [
+    (session,) = found.sessions
+    assert session.opened_s == pytest.approx(0.1)
+    assert session.delivered_s == pytest.approx([0.5])
+    assert [(len(turn.replies), turn.first_s, turn.last_s) for turn in session.turns] == [
         (1, 1, 1),
         (2, 2, 4.25),
     ]
-    assert stay.clear == ("echo", "SessionClearedEvent", "ConnectionClosedEvent")
-    assert stay.clear_s == pytest.approx(0.2)
-    assert stay.closes == ("service 1000",)
+    assert session.clear == ("echo", "SessionClearedEvent", "ConnectionClosedEvent")
+    assert session.clear_s == pytest.approx(0.2)
+    assert session.closes == ("service 1000",)
 
 
 def odd(**body: Any) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def test_a_redacted_recording_tells_the_same(tmp_path: Path) -> None:
         one.sentence for one in whole.findings if "another form" not in one.sentence
     ]
     assert len(again.findings) == len(whole.findings) == 3
-    assert again.stays[0].clear == whole.stays[0].clear
+    assert again.sessions[0].clear == whole.sessions[0].clear
     for secret in (TOKEN, "Anna", "Smith", "4711", "Bob"):
         assert secret not in file.read_text()
 

@@ -12,7 +12,7 @@ from harness.guest.rest import exchange_sign_in
 from harness.guest.settings import GuestSettings
 from harness.ledger.reader import read_leftovers
 from harness.preflight.checks import Status, check_visit, lessons
-from harness.preflight.meeting import Meeting, Patience, Turn, _Ear, learn, meet
+from harness.preflight.meeting import Meeting, Patience, Turn, learn, meet
 from harness.preflight.stamp import Learned
 
 pytestmark = pytest.mark.process
@@ -166,10 +166,9 @@ def test_whatever_a_frame_holds_something_can_be_learnt_of_it(
     tmp_path: Path, body: dict[str, Any]
 ) -> None:
     meeting = Meeting(directory=tmp_path, token="t")
-    ear = _Ear(meeting)
     frame = {"class": "StructuredMessage", "code": 200, "body": {"direction": "Outbound", **body}}
     for data in (b"x", b"[]", b"7", orjson.dumps(frame)):
-        ear.on_frame(False, data, 1)
+        meeting.on_frame(False, data, 1)
     meeting.turns = [Turn(tuple(meeting.heard), 0)] * 2
     learned = Learned(**learn(meeting))
     assert learned.turn_messages == 1
