@@ -207,6 +207,20 @@ def test_it_goes_onto_paper_with_run_id_and_page_numbers(
     assert "counter(page)" in rules
 
 
+def test_a_failed_and_swept_run_is_no_longer_page(browser: Browser, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "r2", length_s=60, trouble=True, leave=3)
+    record = orjson.loads((run / "run.json").read_bytes())
+    record["sweep"] = {"settled": 2, "left": 1, "by": "harness sweep", "when": record["started"]}
+    record["sweep"]["endings"] = {"cleared": 2, "clear_unanswered": 1}
+    record["sweep"]["verdict"] = "the verdict is that of the run itself"
+    (run / "run.json").write_bytes(orjson.dumps(record))
+    url = write_reports(run, ["html"])[0].as_uri()
+    for width, most in ((1366, 5000), (390, 8000)):
+        show(browser, url, width=width)
+        assert browser.run("document.documentElement.scrollHeight") < most
+    assert browser.run("document.querySelectorAll('#account .folded').length") >= 2
+
+
 def test_paper_says_how_it_was_run_and_cuts_no_label_off(browser: Browser, url: str) -> None:
     show(browser, url, width=700)  # of A4 without its margins, in CSS pixels
     height = "document.querySelector('#how').offsetHeight"

@@ -356,8 +356,8 @@ def _over_time(charts: RunCharts, series: Series | None) -> Section:
 def _marked(charts: RunCharts) -> list[Block]:
     blocks: list[Block] = []
     if charts.phases:
-        parts = [_mark("phase", phase.t, phase.name) for phase in charts.phases]
-        blocks += [Heading("Phases (dotted)"), Items(parts)]
+        phases = Markup(", ").join(_mark("phase", one.t, one.name) for one in charts.phases)
+        blocks.append(Text(Markup("Phases (dotted): {}").format(phases), "aside"))
     if charts.incidents:
         told = [_mark("incident", one.t, one.text) for one in charts.incidents]
         blocks.append(Heading("What happened (dashed)"))
@@ -416,9 +416,9 @@ def _afterwards(record: RunRecord) -> list[Block]:
         ("Audit: what the service itself said", record.audit, audit_rows),
     ):
         if found:
-            blocks += [Heading(title), Facts(rows_of(found))]
-            if said := remark(found):
-                blocks.append(Text(said, "aside"))
+            said = remark(found)
+            more = [Text(said, "aside")] if said else []
+            blocks.append(Folded(title, [Facts(rows_of(found)), *more]))
     return blocks
 
 
