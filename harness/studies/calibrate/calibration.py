@@ -168,12 +168,18 @@ def as_dict(found: Calibration) -> dict[str, Any]:
 
 def read_calibration(path: Path) -> Calibration:
     """A calibration from its file. Raises ConfigError when it is none."""
-    from pydantic import TypeAdapter
+    from pydantic import TypeAdapter, ValidationError
 
     with reading(path, "a calibration"):
         found = orjson.loads(path.read_bytes())
-        expect(found["schema"] == SCHEMA, f"{path}: schema", str(SCHEMA), found["schema"])
-        calibration = TypeAdapter(Calibration).validate_python(found)
+        if isinstance(found, dict):
+            expect(found["schema"] == SCHEMA, f"{path}: schema", str(SCHEMA), found["schema"])
+        try:
+            calibration = TypeAdapter(Calibration).validate_python(found)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"])) or "the whole"
+            raise ConfigError(f"{path} is not a calibration: {place}: {first['msg']}") from error
     for one in calibration.kinds.values():
         for rate in filter(None, (one.guests, one.messages)):
             expect(0 < rate.per_s < inf, str(path), "rates above zero", f"{rate.per_s:g}")

@@ -91,8 +91,9 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_what_is_no_calibration_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / CALIBRATION
     path.write_text(text)
-    with pytest.raises(ConfigError, match=CALIBRATION):
+    with pytest.raises(ConfigError, match=CALIBRATION) as refused:
         read_calibration(path)
+    assert "\n" not in str(refused.value)
     with pytest.raises(ConfigError, match="can't be read"):
         read_calibration(tmp_path / "none.json")
 
