@@ -3,9 +3,9 @@
 Twenty seeded services whose limit is known by a closed form (Erlang B) or by a simulation of its
 own: several numbers of workers and distributions of service time, workers that hinder each other,
 scarce memory, a hard limit answered with 429. ``harness capacity`` searches each from an eighth of
-its nominal rate; two more with scarce memory are searched by occupancy. Beside the answer stands
-what a stair of the same resolution would have cost: levels a step apart from the same start
-until the limit, each held for the longest time.
+its nominal rate. Two more with scarce memory are searched by occupancy; one adds workers when it is
+overloaded, at each level anew. Beside the answer stands what a stair of the same resolution would
+have cost: levels a step apart from the same start until the limit, each held for the longest time.
 
 Run it by hand; what has been searched already is not searched again::
 
@@ -27,7 +27,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from math import ceil, exp, log, log1p, sqrt
 from pathlib import Path
@@ -43,6 +43,7 @@ TOP = 200.0
 QUESTIONS = 4
 """Of each guest, a second apart."""
 WARM_S, HOLD_S, LONGEST_S = 6, 8, 128
+SCALES_AFTER_S = 12
 RESOLUTION = 0.08
 DRAWN = 400_000
 
@@ -96,6 +97,8 @@ class Case:
     source: str
     story: str = FOUR_QUESTIONS
     by: str = "rate"
+    settle_s: int = 0
+    """for as long the service may get used to a load"""
 
 
 Serve = Callable[[float, int], float]
@@ -104,7 +107,7 @@ Service = Callable[[Random], Serve]
 
 
 def cases() -> Iterator[Case]:
-    """Twenty by arrival rate, two by occupancy; each with figures drawn from a seed of its own."""
+    """Twenty by arrival rate, two by occupancy, one that scales; figures by seeds of their own."""
     for number in range(8):
         workers, within = (3, 4, 6, 8)[number % 4], (4.5, 7.0)
         yield queue(Random(number), workers, "exponential", 1.0, within)
@@ -120,6 +123,15 @@ def cases() -> Iterator[Case]:
         yield limited(Random(number), (40, 60)[number - 18])
     for number in range(20, 22):
         yield crowded(Random(number))
+    yield scaling(Random(22))
+
+
+def scaling(rng: Random) -> Case:
+    """Three times as many workers, once answers have had to wait for long enough."""
+    case = queue(rng, 12, "exponential", 1.0, (4.5, 7.0))
+    few = f"workers = 4\nmore_workers = 8\nmore_after_s = {SCALES_AFTER_S}\n"
+    profile = case.profile.replace("workers = 12\n", few)
+    return replace(case, name="4 to 12 workers", profile=profile, settle_s=4 * SCALES_AFTER_S)
 
 
 def queue(
@@ -301,6 +313,7 @@ def search(number: int, case: Case, out: Path, behind: list[str]) -> dict:
             "--longest", f"{LONGEST_S}s", "--warm-up", f"{WARM_S}s", "--seed", str(number * 1000),
             "--resolution", str(RESOLUTION), "--reports", str(folder),
         ]  # fmt: skip
+        words += ["--settle", f"{case.settle_s}s"] if case.settle_s else []
     done = subprocess.run(
         [*behind, sys.executable, "-m", "harness", "capacity", *words, "--json"],
         capture_output=True,
