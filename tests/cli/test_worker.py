@@ -41,7 +41,7 @@ def test_a_worker_comes_again_for_the_next_run(simulator: Any, machines: Machine
     worker = machines.worker("one", "--again", "--within", "2m")
     for _ in range(2):
         code, output = machines.end(
-            machines.master(file, "-u", "2", "-t", "3s", "--stop-timeout", "5s", workers=1)
+            machines.master(file, "-u", "2", "-t", "8s", "--stop-timeout", "5s", workers=1)
         )
         assert passed(code, output), output
         opened, now_open = sessions(simulator)
