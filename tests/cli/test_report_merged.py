@@ -17,7 +17,7 @@ from processes import Simulator, decided, harness
 
 from harness.errors import ExitCode
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.alone]  # several processes must not lag
 
 SHAPE = """
 class Steady(ArrivalShape):
