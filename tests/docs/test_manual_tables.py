@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -60,23 +60,23 @@ def test_every_size_and_language_of_texts() -> None:
     assert sorted({*Size, *languages()} - spans("locustfiles.md")) == []
 
 
-def _titles(module: str, maker: str, place: int) -> Iterator[str]:
-    """What calls of ``maker`` are given as their argument number ``place``, and every title."""
+def _titles(module: str, makers: Mapping[str, int]) -> Iterator[str]:
+    """What calls of ``makers`` are given as the argument of that number, and every title."""
     for node in ast.walk(ast.parse((HTML / module).read_text())):
         match node:
-            case ast.Call(func=ast.Name(id=str(name)), args=args) if name == maker:
-                if isinstance(args[place], ast.Constant):
-                    yield str(ast.literal_eval(args[place]))
+            case ast.Call(func=ast.Name(id=str(name)), args=args) if name in makers:
+                if isinstance(args[makers[name]], ast.Constant):
+                    yield str(ast.literal_eval(args[makers[name]]))
             case ast.keyword(arg="title", value=ast.Constant(value=str(title))) if title:
                 yield title
 
 
 @pytest.mark.parametrize(
-    ("module", "maker", "place"),
-    [("run_page.py", "_section", 1), ("run_charts.py", "_over_time", 2)],
+    ("module", "makers"),
+    [("run_page.py", {"_section": 1}), ("run_charts.py", {"_over_time": 2, "_total": 4})],
 )
-def test_every_section_and_chart_of_the_report(module: str, maker: str, place: int) -> None:
-    titles = set(_titles(module, maker, place))
+def test_every_section_and_chart_of_the_report(module: str, makers: Mapping[str, int]) -> None:
+    titles = set(_titles(module, makers))
     assert len(titles) > 5
     assert sorted(one for one in titles if one not in PAGES["report.md"]) == []
 
