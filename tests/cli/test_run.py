@@ -306,3 +306,12 @@ def test_too_many_workers_are_warned_of_before_anything_is_waited_for(tmp_path: 
     )  # fmt: skip
     assert done.returncode == 8
     assert f"warning: {many} workers are more than one master can lead" in done.stderr
+
+
+@pytest.mark.process
+def test_a_mistake_in_a_script_is_told_by_the_scripts_own_line(tmp_path: Path) -> None:
+    script = tmp_path / "shop.yaml"
+    script.write_text("steps:\n  - say: hello\n")
+    done = harness("run", str(script), "--reports", str(tmp_path))
+    assert done.returncode == 8
+    assert done.stderr.startswith(f"error: {script}, line 1: unknown key 'steps'")
