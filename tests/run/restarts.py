@@ -42,6 +42,8 @@ class Restarts:
     """What came of all of them."""
 
     restarts: int = 0
+    at_kills: int = 0
+    """sessions open at the service when workers were killed"""
     open: int = 0
     """sessions open at the service when their runs had ended"""
     listed: int = 0
@@ -56,7 +58,8 @@ class Restarts:
     @property
     def text(self) -> str:
         return (
-            f"{self.restarts} restarts in place: {self.open} sessions open at the service, "
+            f"{self.restarts} restarts in place with {self.at_kills} sessions open at the kills: "
+            f"{self.open} open at the service after the runs, "
             f"{self.listed} listed, {self.last_second} of a last second told of and swept with "
             f"--derive, {self.unlisted} unlisted; {len(self.faults)} faults"
         )
@@ -159,6 +162,7 @@ def _one_run(count: int, twin: Twin, draw: random.Random, result: Restarts) -> N
                 which = draw.choice([[0], [1], [0, 1]])[: count - done]
                 known |= twin.open_tokens()
                 time.sleep(KNOWN_AFTER_S)
+                result.at_kills += len(twin.open_tokens())
                 containers.restart(which, empty=[draw.random() < 0.5 for _ in which])
                 done += len(which)
             time.sleep(draw.uniform(*LIVES_S))
@@ -168,6 +172,8 @@ def _one_run(count: int, twin: Twin, draw: random.Random, result: Restarts) -> N
                 _kill(process)
             containers.end()
             result.restarts += done
+            if not result.at_kills:
+                result.faults.append("no session was open when workers were killed")
             _judge(containers, twin, known, result)
         except Exception as error:  # noqa: BLE001 - a run that breaks is a finding
             log = (Path(name) / "output.log").read_text()[-1500:]
