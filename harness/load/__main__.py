@@ -23,7 +23,7 @@ from locust.argument_parser import get_parser
 from locust.main import main as run_locust
 from locust.util.load_locustfile import load_locustfile
 
-from harness.config.run_config import SCRIPT, SETTINGS, replace_environment
+from harness.config.run_config import ENVIRONMENT, SCRIPT, SETTINGS, replace_environment
 from harness.errors import ConfigError, HarnessError
 from harness.load.admission import check_rows, might_break, would_break
 from harness.load.logs import speak_json_if_asked
@@ -90,7 +90,7 @@ def inspect(path: Path) -> dict[str, Any]:
         return {"error": f"{error.filename}:{error.lineno}: {error.msg}"}
     except Exception as error:  # noqa: BLE001 - the file may raise whatever it likes
         why = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
-        script = os.environ.get(SCRIPT)
+        script = ENVIRONMENT.get(SCRIPT)
         if script and why.startswith(os.path.abspath(script)):
             return {"error": why}  # it names the user's own file, and its line
         return {"error": f"{_place(path, error)}: {why}"}
