@@ -186,6 +186,21 @@ class Twin(Simulator):
         self._folder.cleanup()
 
 
+def container(disk: Path, place: Path) -> list[str]:
+    """What runs a command as process 1 of a container: own pids, host name and disk.
+
+    What it finds and writes in the folder ``place`` is really in ``disk``: the master's own files
+    are not there. Only root can make one.
+    """
+    disk.mkdir(exist_ok=True)
+    place.mkdir(exist_ok=True)
+    script = 'hostname node && mount --bind "$0" "$1" && shift && exec "$@"'
+    return [
+        *("unshare", "--pid", "--fork", "--mount", "--mount-proc", "--uts", "--kill-child"),
+        *("sh", "-c", script, str(disk), str(place)),
+    ]
+
+
 class Running:
     """The processes of one cell."""
 
@@ -258,15 +273,13 @@ class Running:
         )
 
     def _contained(self, life: int) -> Any:
-        """A worker as process 1 of a container would be: own pids, own host name, own disk."""
-        inside = ["unshare", "--pid", "--fork", "--mount-proc", "--uts", "--kill-child"]
-        inside += ["sh", "-c", 'hostname node && exec "$@"', "sh"]
+        disk, reports = self.folder / f"disk-{life}", self.folder / "reports"
         return launch(
             self._file,
-            {**self._environment, "HARNESS_REPORTS": str(self.folder / f"disk-{life}")},
+            self._environment,
             *("--worker", "--master-port", self.bus),
             stdout=self.log,
-            inside=inside if os.geteuid() == 0 else (),  # others can make no namespaces
+            inside=container(disk, reports),
         )
 
     def _start(self, file: Path, *words: str) -> Any:
@@ -373,7 +386,9 @@ class Running:
         first.wait(10)
         self.workers[1] = self._contained(2)
         deadline = time.monotonic() + 30
-        while time.monotonic() < deadline and not self._has_come(2):
+        while not self._has_come(2):
+            if time.monotonic() > deadline:
+                raise TimeoutError("the worker has not come back on its own disk")
             time.sleep(0.1)
         time.sleep(1 + draw.uniform(0, 0.8))  # its first sessions are in the master's copy by then
 

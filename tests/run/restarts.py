@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cells import ROOT, Twin, sweep
+from cells import ROOT, Twin, container, sweep
 from locusts import environment_for, launch, locustfile
 
 from harness.ledger.reader import HEARTBEAT_FRESH_S, read_account, read_leftovers
@@ -33,8 +33,6 @@ KNOWN_AFTER_S = 2.5
 LIVES_S = (0.5, 7.0)
 """So long after its start a worker is killed: while it imports, joins, opens, talks, clears."""
 ENDS_WITHIN_S = 120
-CONTAINED = ["unshare", "--pid", "--fork", "--mount-proc", "--uts", "--kill-child"]
-NAMED = ["sh", "-c", 'hostname node && exec "$@"', "sh"]
 
 
 @dataclass
@@ -77,7 +75,7 @@ class Containers:
         self._disks = 0
         self.old_disks: list[Path] = []
         bind = ["--master-bind-host", "127.0.0.1", "--master-bind-port", self._bus]
-        self.stays = self._start(self._new_disk(), contained=False)
+        self.stays = self._start(self._new_disk())
         self.restarted = [self._start(disk) for disk in (self._new_disk(), self._new_disk())]
         self.master = launch(
             self._file, self._environment, "--headless", "--only-summary", "--master",
@@ -87,17 +85,15 @@ class Containers:
 
     def _new_disk(self) -> Path:
         self._disks += 1
-        disk = self._folder / f"disk-{self._disks}"
-        disk.mkdir()
-        return disk
+        return self._folder / f"disk-{self._disks}"
 
-    def _start(self, disk: Path, *, contained: bool = True) -> tuple[Any, Path]:
+    def _start(self, disk: Path) -> tuple[Any, Path]:
         process = launch(
             self._file,
-            {**self._environment, "HARNESS_REPORTS": str(disk)},
+            self._environment,
             *("--worker", "--master-port", self._bus),
             stdout=self._log,
-            inside=[*CONTAINED, *NAMED] if contained else (),
+            inside=container(disk, self._folder / "reports"),
         )
         return process, disk
 
@@ -111,6 +107,7 @@ class Containers:
 
     def kept_runs(self) -> list[Path]:
         """Run directories on the disks that are still there."""
+        assert list(self._folder.glob("disk-*/2*/ledger-*")), "no worker wrote to a disk of its own"
         disks = [self.stays[1], *(disk for _, disk in self.restarted)]
         return [run for disk in disks for run in disk.glob("2*") if run.is_dir()]
 
