@@ -6,19 +6,18 @@ one alone or two at once. Then the run is ended, and the service's own account i
 ``harness leftovers`` and ``harness sweep`` list.
 """
 
-import contextlib
-import os
 import random
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cells import ROOT, Twin, container, sweep
+from cells import ROOT, LostDisks, Twin, container, kill_family, sweep
 from locusts import environment_for, launch, locustfile
 
 from harness.ledger.reader import HEARTBEAT_FRESH_S, read_account, read_leftovers
@@ -28,8 +27,6 @@ EACH_RUN = 10
 """Restarts of one run."""
 GIVES_UP_AFTER = 5
 """faults"""
-KNOWN_AFTER_S = 2.5
-"""What a worker opened longer ago is in the master's copy: one is complete to within a second."""
 LIVES_S = (0.5, 7.0)
 """So long after its start a worker is killed: while it imports, joins, opens, talks, clears."""
 ENDS_WITHIN_S = 120
@@ -97,10 +94,15 @@ class Containers:
         )
         return process, disk
 
-    def restart(self, which: list[int], *, empty: list[bool]) -> None:
-        """Kill them all, then start each anew."""
-        for number in which:
-            _kill(self.restarted[number][0])
+    def kill(self, lost: LostDisks, which: Sequence[int]) -> None:
+        """Them all."""
+        workers = [self.restarted[number] for number in which]
+        with lost.losing(*(disk for _, disk in workers)):
+            for process, _ in workers:
+                kill_family(process)
+
+    def start_anew(self, which: Sequence[int], *, empty: Sequence[bool]) -> None:
+        """Those that were killed, each as it was started."""
         for number, on_empty in zip(which, empty, strict=True):
             disk = self.restarted[number][1]
             self.restarted[number] = self._start(self._new_disk() if on_empty else disk)
@@ -124,14 +126,8 @@ class Containers:
 
     def close(self) -> None:
         for process in (self.master, self.stays[0], *(one for one, _ in self.restarted)):
-            _kill(process)
+            kill_family(process)
         self._log.close()
-
-
-def _kill(process: Any) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait(10)
 
 
 def restart_in_place(count: int, *, seed: int) -> Restarts:
@@ -152,26 +148,21 @@ def _one_run(count: int, twin: Twin, draw: random.Random, result: Restarts) -> N
         containers = Containers(Path(name), twin)
         try:
             _await_guests(containers, twin)
-            known = set[str]()
-            done = 0
+            lost, done = LostDisks(twin), 0
             while done < count:
                 time.sleep(draw.uniform(*LIVES_S))
                 which = draw.choice([[0], [1], [0, 1]])[: count - done]
-                known |= twin.open_tokens()
-                time.sleep(KNOWN_AFTER_S)
+                containers.kill(lost, which)
                 result.at_kills += len(twin.open_tokens())
-                containers.restart(which, empty=[draw.random() < 0.5 for _ in which])
+                containers.start_anew(which, empty=[draw.random() < 0.5 for _ in which])
                 done += len(which)
             time.sleep(draw.uniform(*LIVES_S))
-            known |= twin.open_tokens()
-            time.sleep(KNOWN_AFTER_S)
-            for process, _ in containers.restarted:
-                _kill(process)
+            containers.kill(lost, range(len(containers.restarted)))
             containers.end()
             result.restarts += done
             if not result.at_kills:
                 result.faults.append("no session was open when workers were killed")
-            _judge(containers, twin, known, result)
+            _judge(containers, twin, lost, result)
         except Exception as error:  # noqa: BLE001 - a run that breaks is a finding
             log = (Path(name) / "output.log").read_text()[-1500:]
             result.faults.append(f"{type(error).__name__}: {error}: {log}")
@@ -187,7 +178,7 @@ def _await_guests(containers: Containers, twin: Twin) -> None:
         time.sleep(0.1)
 
 
-def _judge(containers: Containers, twin: Twin, known: set[str], result: Restarts) -> None:
+def _judge(containers: Containers, twin: Twin, lost: LostDisks, result: Restarts) -> None:
     directory = containers.directory
     opened = twin.open_tokens()
     listed = {
@@ -196,16 +187,16 @@ def _judge(containers: Containers, twin: Twin, known: set[str], result: Restarts
     missing = opened - listed
     result.open += len(opened)
     result.listed += len(opened & listed)
-    result.unlisted += len(missing & known)
+    result.unlisted += len(missing - lost.too_new)
     told = subprocess.run(
         [sys.executable, "-m", "harness", "leftovers", str(directory)],
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
-    if missing - known:
+    if too_new := missing & lost.too_new:
         if "there may be more (harness sweep --derive)" in told.stderr:
-            result.last_second += len(missing - known)
+            result.last_second += len(too_new)
         else:
-            result.unlisted += len(missing - known)
+            result.unlisted += len(too_new)
     if told.returncode == 0 and opened:
         result.faults.append("leftovers: exit code 0 with sessions open")
     if not read_account(directory).balanced:

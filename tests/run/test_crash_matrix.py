@@ -6,7 +6,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from cells import CELLS, ENDINGS, FAULTS, MODES, Cell, Outcome
+from cells import CELLS, ENDINGS, FAULTS, MODES, RESTARTED, Cell, Outcome
 from kills import kill_at_random, kill_families
 from matrix import Progress, run_cells, say, table
 
@@ -21,7 +21,8 @@ def test_a_sample_of_the_matrix() -> None:
     seed = int(os.environ.get("CRASH_SEED") or SEED)
     print(f"CRASH_SEED={seed}")
     draw = random.Random(seed)
-    cells = draw.sample(CELLS, SAMPLE)
+    able = [cell for cell in CELLS if os.geteuid() == 0 or cell.ending != RESTARTED]
+    cells = draw.sample(able, SAMPLE)
     outcomes = run_cells(cells, seed=seed, jobs=2, on_outcome=say)
     assert len(outcomes) == SAMPLE
     assert {o.cell: o.broken for o in outcomes if o.broken} == {}, f"CRASH_SEED={seed}"
