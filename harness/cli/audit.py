@@ -38,14 +38,14 @@ LAGS = 3
 
 def run(args: Namespace) -> int:
     """Ask, compare, tell."""
-    given_s = None if args.deadline is None else seconds(args.deadline, "--deadline")
+    chosen_s = None if args.deadline is None else seconds(args.deadline, "--deadline")
     directory = take_run(args)
     if parts := RunDirectory(directory).parts():
-        told = ", ".join(str(part) for part in parts)
-        raise ConfigError(f"the run {directory.name} was merged: audit each of its parts: {told}")
+        names = ", ".join(str(part) for part in parts)
+        raise ConfigError(f"the run {directory.name} was merged: audit each of its parts: {names}")
     learned = learned_of(directory)
     lag_s = max(learned.analytics_ends_s or 0.0, learned.analytics_shows_s or 0.0)
-    deadline_s = max(DEADLINE_S, LAGS * lag_s) if given_s is None else given_s
+    deadline_s = max(DEADLINE_S, LAGS * lag_s) if chosen_s is None else chosen_s
     console = open_console(stderr=args.json)
     credentials = credentials_of(directory)
     api = open_api(
@@ -58,7 +58,7 @@ def run(args: Namespace) -> int:
 
     def on_look(result: Audit) -> None:
         console.print(
-            f"look {result.looks}: {result.found_open:,} of this run open, "
+            f"look {result.looks}: {result.certainly_open:,} of this run open, "
             f"{len(result.unknown):,} unknown, "
             f"{result.visible:,} of {result.spoke:,} conversations visible",
             style="dim",
@@ -74,7 +74,7 @@ def run(args: Namespace) -> int:
         show_json(block)
     else:
         show_audit(directory, result, counts, deadline_s, console)
-    if result.found_open:
+    if result.certainly_open:
         return ExitCode.LEFTOVERS
     return ExitCode.PASS if result.clean else ExitCode.UNKNOWN
 

@@ -301,10 +301,10 @@ def _session_facts(session: Observed) -> dict[str, Any]:
         **asdict(replace(session, turns=())),
         "turns": [
             {
-                "to": None if turn.asked is None else str(turn.asked.kind),
+                "to": None if turn.act is None else str(turn.act.kind),
                 "messages": len(turn.replies),
-                "first_s": turn.first_s if turn.asked and turn.replies else None,
-                "last_s": turn.last_s if turn.asked and turn.replies else None,
+                "first_s": turn.first_s if turn.act and turn.replies else None,
+                "last_s": turn.last_s if turn.act and turn.replies else None,
             }
             for turn in session.turns
         ],
@@ -344,7 +344,7 @@ def _lines(session: Observed) -> list[tuple[str, str]]:
 
 
 def _asked(turn: Turn) -> str:
-    return "unasked" if turn.asked is None else str(turn.asked.kind)
+    return "unasked" if turn.act is None else str(turn.act.kind)
 
 
 def _came(turn: Turn) -> str:
@@ -352,7 +352,7 @@ def _came(turn: Turn) -> str:
     if not many:
         return "no message"
     told = "1 message" if many == 1 else f"{many} messages"
-    if turn.asked is None:
+    if turn.act is None:
         return told
     told += f" after {duration_text(turn.first_s)}"
     return told if many == 1 else f"{told} to {duration_text(turn.last_s)}"

@@ -379,16 +379,16 @@ def run_secret(directory: Path) -> bytes:
     try:
         if not path.exists():
             write_once(path, secrets.token_bytes(SECRET_BYTES))  # whoever was first counts
-        found = path.read_bytes()
+        secret = path.read_bytes()
     except OSError as error:
         raise LedgerError(
             f"the run's secret {path} can't be used: {error.strerror or error}"
         ) from error
-    if len(found) != SECRET_BYTES:
+    if len(secret) != SECRET_BYTES:
         raise LedgerError(
-            f"the run's secret {path} is damaged: expected {SECRET_BYTES} bytes, not {len(found)}"
+            f"the run's secret {path} is damaged: expected {SECRET_BYTES} bytes, not {len(secret)}"
         )
-    return found
+    return secret
 
 
 def claim_number(directory: Path, name: str) -> int:
@@ -415,14 +415,14 @@ def claimed(directory: Path) -> dict[str, int]:
         lines = RunDirectory(directory).workers.read_bytes().splitlines()
     except OSError:
         return {}
-    found = {}
+    numbers = {}
     for number, line in enumerate(lines):
         try:
             name = str(orjson.loads(line)["worker"])
         except (orjson.JSONDecodeError, KeyError, TypeError):
             name = f"worker {number}"  # a damaged line still is a number that was given
-        found[name] = number
-    return found
+        numbers[name] = number
+    return numbers
 
 
 def derive(secret: bytes, worker: int, sequence: int) -> str:

@@ -122,16 +122,16 @@ def read_contents(path: Path) -> Contents:
     """The whole file; of a damaged one, what can be had. Never raises for what is in the file."""
     try:
         with opened(path) as db:
-            found = Contents(path=path, process=_process(path, _meta(db)))
+            contents = Contents(path=path, process=_process(path, _meta(db)))
             check = db.execute("PRAGMA quick_check(1)").fetchone()[0]
             if check != "ok":
                 raise LedgerError(f"the ledger {path} is damaged: {check}")
             grouped = "SELECT stage, reason, count(*) FROM sessions GROUP BY 1, 2"
             for stage, reason, count in db.execute(grouped):
-                found.counts[stage, reason] = count
-            found.open = db.execute(f"SELECT {COLUMNS} FROM sessions {NOT_OVER}").fetchall()
-            found.damage = found.process.damaged
-            return found
+                contents.counts[stage, reason] = count
+            contents.open = db.execute(f"SELECT {COLUMNS} FROM sessions {NOT_OVER}").fetchall()
+            contents.damage = contents.process.damaged
+            return contents
     except LedgerError as error:
         return _salvaged(path, str(error))
 
@@ -319,10 +319,10 @@ def _share(text: str) -> tuple[int, int]:
 
 def _salvaged(path: Path, damage: str) -> Contents:
     meta, rows = salvage(path)
-    found = Contents(path=path, process=_process(path, meta), damage=damage)
-    found.counts.update((row[2], row[3]) for row in rows)
-    found.open = [row for row in rows if row[2] not in OVER]
-    return found
+    contents = Contents(path=path, process=_process(path, meta), damage=damage)
+    contents.counts.update((row[2], row[3]) for row in rows)
+    contents.open = [row for row in rows if row[2] not in OVER]
+    return contents
 
 
 def _plausible(row: Row) -> bool:

@@ -108,22 +108,22 @@ def resolve_run(text: str, reports_dir: Path = REPORTS) -> Path:
         if path.name in MARKS and path.is_file():
             return path.parent
     known = [path.name for path in runs(reports_dir)][-5:]
-    told = f"the last ones are {', '.join(known)}" if known else f"{reports_dir}/ holds none"
-    raise ConfigError(f"there is no run {text!r}; {told}")
+    hint = f"the last ones are {', '.join(known)}" if known else f"{reports_dir}/ holds none"
+    raise ConfigError(f"there is no run {text!r}; {hint}")
 
 
 def runs(reports_dir: Path) -> list[Path]:
     """Run directories, the one begun last at the end."""
     if not reports_dir.is_dir():
         return []
-    found = [
+    directories = [
         path
         for path in reports_dir.iterdir()
         if not path.is_symlink()  # the link "latest" is no run of its own
         and not path.name.startswith(VISIT_PREFIXES)
         and (any((path / mark).is_file() for mark in MARKS) or RunDirectory(path).ledgers())
     ]
-    return sorted(found, key=_begun)
+    return sorted(directories, key=_begun)
 
 
 def _begun(run_dir: Path) -> tuple[float, str]:
@@ -229,13 +229,13 @@ def listed_runs(reports: Path) -> list[Listed]:
     return [_listed(path, now_s) for path in reversed(runs(reports))]
 
 
-def prune(found: list[Listed], *, older_s: float, dry_run: bool = False) -> list[Listed]:
+def prune(listed: list[Listed], *, older_s: float, dry_run: bool = False) -> list[Listed]:
     """Remove the runs begun longer ago than ``older_s`` that nothing is lost with; they are given.
 
-    The first of ``found`` is the newest, and stays.
+    The first of ``listed`` is the newest, and stays.
     """
     over = (RunState.ENDED, RunState.BEGUN)
-    gone = [one for one in found[1:] if one.age_s > older_s and one.state in over]
+    gone = [one for one in listed[1:] if one.age_s > older_s and one.state in over]
     gone = [one for one in gone if one.leftovers == 0]
     for one in () if dry_run else gone:
         try:
@@ -300,9 +300,9 @@ def leftover_row(leftover: Leftover, *, whole: bool) -> dict[str, Any]:
     }
 
 
-def show_leftovers(directory: Path, found: list[Leftover], rows: list[dict[str, Any]]) -> None:
+def show_leftovers(directory: Path, leftovers: list[Leftover], rows: list[dict[str, Any]]) -> None:
     console = open_console()
-    if not found:
+    if not leftovers:
         unsure = read_account(directory).may_hide
         console.print(
             f"{directory.name}: no leftover can be read, there may be some"
@@ -324,7 +324,7 @@ def show_leftovers(directory: Path, found: list[Leftover], rows: list[dict[str, 
     console.print(table)
     if len(rows) > SHOWN:
         console.print(f"… and {len(rows) - SHOWN:,} more (--csv or --json lists all)", style="dim")
-    reasons = Counter(leftover.reason for leftover in found)
+    reasons = Counter(leftover.reason for leftover in leftovers)
     shown = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
-    console.print(f"\n{directory.name}: {len(found):,} left over: {shown}", style="bold")
+    console.print(f"\n{directory.name}: {len(leftovers):,} left over: {shown}", style="bold")
     console.print(f"end them with: {sweep_command(directory)}", soft_wrap=True)

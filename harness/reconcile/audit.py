@@ -164,8 +164,8 @@ def match(
             matches.add(conversation, session.token, Road.ATTRIBUTES)
         elif conversation not in matches.tokens:
             matches.strangers.add(conversation)
-    found = set(matches.tokens.values())
-    missing = {journey_id(one.token): one for one in all_of_them if one.token not in found}
+    matched = set(matches.tokens.values())
+    missing = {journey_id(one.token): one for one in all_of_them if one.token not in matched}
     if missing and Road.JOURNEY not in closed:
         shown: list[Seen] = matches.ask(
             "conversations by their journey ids",
@@ -175,8 +175,8 @@ def match(
         for seen in shown:
             if (session := missing.get(seen.journey)) is not None:
                 matches.add(seen.id, session.token, Road.JOURNEY)
-    found = set(matches.tokens.values())
-    rest = [one for one in certain if one.token not in found and (thorough or one.leftover)]
+    matched = set(matches.tokens.values())
+    rest = [one for one in certain if one.token not in matched and (thorough or one.leftover)]
     rest.sort(key=lambda one: not one.leftover)
     _by_message(matches, rest[:LOOKUPS], api)
     matches.strangers -= matches.tokens.keys()
@@ -216,18 +216,18 @@ def end_lags(rows: Mapping[str, Row], shown: Mapping[str, Seen]) -> EndLags:
 
     What analytics does not show as over is not measured.
     """
-    found = EndLags()
+    lags = EndLags()
     for conversation, row in rows.items():
         if row[2] != Stage.CLEARED:
             continue
-        found.cleared += 1
+        lags.cleared += 1
         seen = shown.get(conversation)
         if seen is None or seen.gone is None:
             continue
         lag_ns = round(seen.gone.timestamp() * 1e9) - row[5]
-        found.before_proof += lag_ns < 0
-        found.samples.append((row[5], max(0, lag_ns)))
-    return found
+        lags.before_proof += lag_ns < 0
+        lags.samples.append((row[5], max(0, lag_ns)))
+    return lags
 
 
 ASK_AGAIN_S = 5.0
@@ -291,7 +291,7 @@ class Audit:
         return self.visible >= self.spoke
 
     @property
-    def found_open(self) -> int:
+    def certainly_open(self) -> int:
         """Conversations of this run that are open for certain."""
         return len(self.leftovers) + len(self.cleared_yet_open) + len(self.not_in_ledger)
 
@@ -303,7 +303,7 @@ class Audit:
     @property
     def clean(self) -> bool:
         """Nothing of this run is open at the service, and all of it could be told."""
-        return not self.found_open and self.certain
+        return not self.certainly_open and self.certain
 
 
 def audit(
@@ -327,11 +327,11 @@ def audit(
         looks += 1
         # One by one costs a call each: of many sessions only when nothing else has told in time.
         last = monotonic_ns() >= deadline
-        found = look.once(thorough=last or len(look.sessions) <= FEW)
-        found.looks, found.damaged = looks, damaged
-        on_look(found)
-        if found.clean or last:
-            return found
+        latest = look.once(thorough=last or len(look.sessions) <= FEW)
+        latest.looks, latest.damaged = looks, damaged
+        on_look(latest)
+        if latest.clean or last:
+            return latest
         sleep(min(ASK_AGAIN_S, max(0.1, (deadline - monotonic_ns()) / 1e9)))
 
 
@@ -360,7 +360,7 @@ class _Looks:
         match(matches, self.sessions, self._search, thorough=thorough)
         spoke = [one for one in self.sessions if one.message_id]
         known = set(matches.tokens.values())
-        found = Audit(
+        audit = Audit(
             spoke=len(spoke),
             visible=sum(one.token in known for one in spoke),
             cleared_in_ledger=sum(
@@ -368,26 +368,26 @@ class _Looks:
             ),
             matched=Counter(str(road) for road in matches.roads.values()),
         )
-        self._look_at_open(found)
-        self._look_at_ours(found, thorough=thorough)
-        self._add_unfound(found, known)
-        found.cleared = sum(one.cleared for one in self._shown.values())
-        found.cleared_by_all = matches.ask(
+        self._look_at_open(audit)
+        self._look_at_ours(audit, thorough=thorough)
+        self._add_unmatched(audit, known)
+        audit.cleared = sum(one.cleared for one in self._shown.values())
+        audit.cleared_by_all = matches.ask(
             "the total of what was cleared",
             lambda: cleared_total(self._api, self._start, self._end),
             None,
         )
-        found.refused = dict(matches.refused)
+        audit.refused = dict(matches.refused)
         ours = {key: self._rows[token] for key, token in matches.tokens.items()}
-        found.ends = end_lags(ours, self._shown)
-        return found
+        audit.ends = end_lags(ours, self._shown)
+        return audit
 
-    def _look_at_open(self, found: Audit) -> None:
+    def _look_at_open(self, audit: Audit) -> None:
         """What analytics has open, ours or not."""
         matches = self._matches
 
         def left_out(count: int) -> None:
-            found.left_out += count
+            audit.left_out += count
 
         listed: list[Seen] = matches.ask(
             "open conversations",
@@ -397,16 +397,16 @@ class _Looks:
             [],
         )
         ours = matches.tokens.keys() | matches.strangers
-        found.others = sum(one.id not in ours for one in listed)
+        audit.others = sum(one.id not in ours for one in listed)
 
-    def _look_at_ours(self, found: Audit, *, thorough: bool) -> None:
+    def _look_at_ours(self, audit: Audit, *, thorough: bool) -> None:
         """How each of the run's conversations stands; those of leftovers come first."""
         matches = self._matches
         ids = [*matches.tokens, *matches.strangers]
-        asked = [one for one in ids if one not in self._shown or one not in self._settled]
+        pending = [one for one in ids if one not in self._shown or one not in self._settled]
         shown: list[Seen] = matches.ask(
             "conversations by their ids",
-            lambda: list(conversations_by_id(self._api, asked, self._start, self._end)),
+            lambda: list(conversations_by_id(self._api, pending, self._start, self._end)),
             [],
         )
         self._shown |= {one.id: one for one in shown}
@@ -419,7 +419,7 @@ class _Looks:
                 left -= wanted
                 if standing.over:
                     self._settled[conversation] = standing
-            self._note(found, conversation, standing)
+            self._note(audit, conversation, standing)
 
     def _standing(self, conversation: str, *, direct: bool) -> Standing:
         seen = self._shown.get(conversation)
@@ -434,9 +434,9 @@ class _Looks:
         token = self._matches.tokens.get(conversation)
         return token is not None and self._rows[token][2] in OVER
 
-    def _note(self, found: Audit, conversation: str, standing: Standing) -> None:
+    def _note(self, audit: Audit, conversation: str, standing: Standing) -> None:
         if standing is Standing.WRAP_UP:
-            found.wrap_up += 1
+            audit.wrap_up += 1
         if standing.over:
             return
         token = self._matches.tokens.get(conversation)
@@ -452,17 +452,17 @@ class _Looks:
             why="analytics does not show it, nor can it be looked at itself" if unknown else "",
         )
         if unknown:
-            found.unknown.append(finding)
+            audit.unknown.append(finding)
         elif row is None:
-            found.not_in_ledger.append(finding)
+            audit.not_in_ledger.append(finding)
         elif row[2] in OVER:
-            found.cleared_yet_open.append(finding)
+            audit.cleared_yet_open.append(finding)
         else:
-            found.leftovers.append(finding)
+            audit.leftovers.append(finding)
 
-    def _add_unfound(self, found: Audit, known: set[str]) -> None:
+    def _add_unmatched(self, audit: Audit, known: set[str]) -> None:
         """Leftovers that may have a conversation, and none was found."""
-        found.unknown += [
+        audit.unknown += [
             Finding(
                 conversation_id="",
                 token=f"{token[:8]}…",
@@ -489,94 +489,94 @@ def end_figures(directory: Path, ends: EndLags) -> dict[str, dict[str, Any]]:
 
 
 def audit_block(
-    found: Audit, counts: dict[str, int], deadline_s: float, waited_s: float
+    audit: Audit, counts: dict[str, int], deadline_s: float, waited_s: float
 ) -> dict[str, Any]:
     return {
         "when": utc_iso(),
-        "looks": found.looks,
+        "looks": audit.looks,
         "deadline_s": deadline_s,
         "waited_for_rate_limits_s": round(waited_s, 1),
-        "conversations": found.spoke,
-        "visible": found.visible,
-        "leftovers": [asdict(one) for one in found.leftovers],
-        "cleared_yet_open": [asdict(one) for one in found.cleared_yet_open],
-        "not_in_ledger": [asdict(one) for one in found.not_in_ledger],
-        "unknown": [asdict(one) for one in found.unknown],
-        "left_out": found.left_out,
-        "damaged": found.damaged,
-        "refused": found.refused,
+        "conversations": audit.spoke,
+        "visible": audit.visible,
+        "leftovers": [asdict(one) for one in audit.leftovers],
+        "cleared_yet_open": [asdict(one) for one in audit.cleared_yet_open],
+        "not_in_ledger": [asdict(one) for one in audit.not_in_ledger],
+        "unknown": [asdict(one) for one in audit.unknown],
+        "left_out": audit.left_out,
+        "damaged": audit.damaged,
+        "refused": audit.refused,
         "cleared": {
-            "ledger": found.cleared_in_ledger,
-            "analytics": found.cleared,
-            "analytics, of everybody": found.cleared_by_all,
+            "ledger": audit.cleared_in_ledger,
+            "analytics": audit.cleared,
+            "analytics, of everybody": audit.cleared_by_all,
         },
-        "others": found.others,
-        "wrap_up": found.wrap_up,
-        "matched_by": dict(found.matched),
+        "others": audit.others,
+        "wrap_up": audit.wrap_up,
+        "matched_by": dict(audit.matched),
         "observed": counts,
         "ends": {
-            "measured": len(found.ends.samples),
-            "cleared": found.ends.cleared,
-            "before_the_proof": found.ends.before_proof,
+            "measured": len(audit.ends.samples),
+            "cleared": audit.ends.cleared,
+            "before_the_proof": audit.ends.before_proof,
         },
     }
 
 
 def show_audit(
-    directory: Path, found: Audit, counts: dict[str, int], deadline_s: float, console: Console
+    directory: Path, audit: Audit, counts: dict[str, int], deadline_s: float, console: Console
 ) -> None:
     say = partial(console.print, highlight=False, soft_wrap=True)
     name, within, beside = directory.name, duration_text(deadline_s), " " * 8
     for title, findings in (
-        ("confirmed leftovers: open at the service, no proof in the ledger", found.leftovers),
-        ("cleared by proof, yet open at the service", found.cleared_yet_open),
-        ("open, of this run, and not in the ledger", found.not_in_ledger),
-        ("of which the service does not tell how they stand: perhaps open", found.unknown),
+        ("confirmed leftovers: open at the service, no proof in the ledger", audit.leftovers),
+        ("cleared by proof, yet open at the service", audit.cleared_yet_open),
+        ("open, of this run, and not in the ledger", audit.not_in_ledger),
+        ("of which the service does not tell how they stand: perhaps open", audit.unknown),
     ):
         say(f"{len(findings):>6,}  {title}", style="red" if findings else "")
         for one in findings[:SHOWN]:
             agent = ", with an agent" if one.agent else ""
             why = f": {one.why}" if one.why else ""
             say(f"{beside}  {one.conversation_id or '-'}  {one.token} {one.stage}{agent}{why}")
-    say(f"{found.others:>6,}  open conversations of others")
-    if found.wrap_up:
-        say(f"{found.wrap_up:>6,}  left by their guest, in an agent's wrap-up: no leftovers")
+    say(f"{audit.others:>6,}  open conversations of others")
+    if audit.wrap_up:
+        say(f"{audit.wrap_up:>6,}  left by their guest, in an agent's wrap-up: no leftovers")
     if counts:
         shown = ", ".join(f"{metric} {count:,}" for metric, count in counts.items())
         say(f"{beside}counted now, of all guests: {shown}")
-    if found.ends.cleared:
-        say(f"{beside}conversations were over after the proof of Clear: {_ends_text(found.ends)}")
-    if found.cleared_by_all is not None:
-        few = found.cleared_by_all < found.cleared_in_ledger
+    if audit.ends.cleared:
+        say(f"{beside}conversations were over after the proof of Clear: {_ends_text(audit.ends)}")
+    if audit.cleared_by_all is not None:
+        few = audit.cleared_by_all < audit.cleared_in_ledger
         so_far = ": fewer than the ledger has proof of, so far" if few else ""
         say(
-            f"{beside}cleared by their guests: {found.cleared_in_ledger:,} in the ledger; "
-            f"analytics shows {found.cleared:,} of these, and {found.cleared_by_all:,} of "
+            f"{beside}cleared by their guests: {audit.cleared_in_ledger:,} in the ledger; "
+            f"analytics shows {audit.cleared:,} of these, and {audit.cleared_by_all:,} of "
             f"everybody in these days{so_far}",
             style="yellow" if few else "",
         )
-    doubts = [f"not told: {what}: {why}" for what, why in found.refused.items()]
+    doubts = [f"not told: {what}: {why}" for what, why in audit.refused.items()]
     doubts += [
         f"it may hide sessions: {why}; try them with {sweep_command(directory)} --derive"
-        for why in found.damaged
+        for why in audit.damaged
     ]
-    if found.left_out:
+    if audit.left_out:
         doubts.append(
-            f"the service lists {found.left_out:,} more open conversations and gives no "
+            f"the service lists {audit.left_out:,} more open conversations and gives no "
             "more than 100,000: they may be of this run"
         )
     for doubt in doubts:
         say(f"{beside}{doubt}", style="yellow")
-    if not found.all_visible:
+    if not audit.all_visible:
         say(
-            f"{name}: within {within} the service showed {found.visible:,} of the "
-            f"{found.spoke:,} conversations that the ledger knows: ask again later, or with a "
+            f"{name}: within {within} the service showed {audit.visible:,} of the "
+            f"{audit.spoke:,} conversations that the ledger knows: ask again later, or with a "
             "client that may see all divisions",
             style="yellow",
         )
-    if found.clean:
+    if audit.clean:
         say(f"{name}: the service has nothing of this run open", style="bold green")
-    elif not found.found_open:
+    elif not audit.certainly_open:
         say(f"{name}: it can't be told that nothing of this run is open", style="bold yellow")
     else:
         say(f"end them with: {sweep_command(directory)} --platform", style="bold")

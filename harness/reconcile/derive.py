@@ -47,7 +47,7 @@ class Derived:
     """could not be asked; they are leftovers now, in a ledger file of their own"""
     stopped: bool = False
     """the deadline came first"""
-    found: list[tuple[str, Ending]] = field(default_factory=list)
+    endings: list[tuple[str, Ending]] = field(default_factory=list)
 
 
 def sweep_derived(
@@ -80,7 +80,7 @@ def sweep_derived(
             unknown_in_a_row = 0
             result.alive += ending.proof
             result.unproved += not ending.proof
-            result.found.append((token, ending))
+            result.endings.append((token, ending))
         on_try(result)
 
     try:
@@ -97,7 +97,7 @@ def sweep_derived(
                 gevent.sleep(1 / per_second)
             pool.join(raise_error=True)
     finally:  # also of one that is interrupted: what it has met is open, or it has opened it
-        if result.found:
+        if result.endings:
             _note(run_dir, result)
     if not (result.stopped or result.unproved):
         _note_complete(run_dir)
@@ -116,16 +116,16 @@ def _may_hide(run_dir: Path) -> Iterator[tuple[str, bytes, int]]:
         process = contents.process
         if process.ended and not contents.damage:
             ended.add(process.worker)
-        elif process.copy and (found := _secret_of(path)):
-            copies[process.worker] = found
+        elif process.copy and (origin := _secret_of(path)):
+            copies[process.worker] = origin
     here = {name: number for name, number in claimed(run_dir).items() if name not in copies}
     if not here and not copies and not ended:
         here = {"worker 0": 0}
     for name, number in here.items():
         if name not in ended:
             yield name, _secret_here(run_dir), number
-    for name, found in copies.items():
-        yield name, *found
+    for name, origin in copies.items():
+        yield name, *origin
 
 
 def _secret_here(run_dir: Path) -> bytes:
@@ -161,7 +161,7 @@ def _note(run_dir: Path, result: Derived) -> None:
         {"run_id": run_dir.name, "worker": f"derived-{now}", "ended_ns": str(now)},
     )
     inserts, updates = [], []
-    for row, (token, ending) in enumerate(result.found, start=1):
+    for row, (token, ending) in enumerate(result.endings, start=1):
         inserts.append((row, token, str(Stage.INTENDED), now, now))
         stage = Stage.SETTLED if ending.proof else Stage.LOST
         reason = f"sweep: derived, {ending}" if ending.proof else str(ending)

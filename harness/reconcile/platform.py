@@ -37,8 +37,8 @@ AFTER = timedelta(days=1)
 
 def platform_of(directory: Path) -> dict[str, Any]:
     """What the run's target said of the operators' side: see ``Terms.platform_facts``."""
-    found = read_start(directory).get("platform")
-    return found if isinstance(found, dict) else {}
+    facts = read_start(directory).get("platform")
+    return facts if isinstance(facts, dict) else {}
 
 
 def sign_ins_of(directory: Path, tell: Callable[[str], object]) -> tuple[str, ...]:
@@ -63,14 +63,14 @@ def learned_of(directory: Path) -> Learned:
 
 def closed_roads(learned: Learned) -> frozenset[Road]:
     """The roads to a conversation that a preflight has found to lead nowhere."""
-    found = {
+    roads = {
         Road.MESSAGE: learned.message_leads,
         Road.ATTRIBUTES: learned.search_shown,
         Road.JOURNEY: learned.journey_shown,
     }
-    closed = frozenset(road for road, leads in found.items() if leads is False)
+    closed = frozenset(road for road, leads in roads.items() if leads is False)
     # If none was found to lead anywhere, all are tried: it may have been that night only.
-    return frozenset() if len(closed) == len(found) else closed
+    return frozenset() if len(closed) == len(roads) else closed
 
 
 def credentials_of(directory: Path) -> Credentials:
@@ -153,10 +153,10 @@ def span_of(directory: Path) -> Span:
 
 def _moment(text: object) -> datetime | None:
     try:
-        found = datetime.fromisoformat(str(text))
+        moment = datetime.fromisoformat(str(text))
     except ValueError:
         return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 PATIENCE_S = 15.0

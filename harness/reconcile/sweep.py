@@ -81,7 +81,7 @@ DEADLINE_S = 120.0
 class SweepResult:
     """How a sweep came out: endings by word; ``left`` sessions have no proof still."""
 
-    found: int
+    total: int
     endings: Counter[Ending] = field(default_factory=Counter)
     unreached: int = 0
     """not even tried before the deadline"""
@@ -94,7 +94,7 @@ class SweepResult:
     @property
     def left(self) -> int:
         """Sessions without proof after this sweep."""
-        return self.found - self.settled
+        return self.total - self.settled
 
     def block(self, *, by: str) -> dict[str, Any]:
         """What the record says of it."""
@@ -119,8 +119,8 @@ def refuse_while_running(run_dirs: Iterable[Path], *, force: bool) -> None:
 
 def find_leftovers(run_dirs: Iterable[Path]) -> list[Leftover]:
     """All leftovers of the runs. Those that hold a conversation come first: they cost agents."""
-    found = [leftover for run_dir in run_dirs for leftover in read_leftovers(run_dir)]
-    return sorted(found, key=lambda leftover: not leftover.holds_conversation)
+    leftovers = [leftover for run_dir in run_dirs for leftover in read_leftovers(run_dir)]
+    return sorted(leftovers, key=lambda leftover: not leftover.holds_conversation)
 
 
 def sweep(
@@ -137,7 +137,7 @@ def sweep(
     ``sign_ins`` are the JWTs of signed-in guests, in the order in which the run gave them out.
     Settles the proved ones in their ledger. Raises LedgerError when that can't be written.
     """
-    result = SweepResult(found=len(leftovers))
+    result = SweepResult(total=len(leftovers))
     recorder = Recorder()
     deadline = monotonic_ns() + int(deadline_s * 1e9)
 
@@ -150,18 +150,18 @@ def sweep(
     def end_one(leftover: Leftover) -> Ending:
         nonlocal not_before
         while True:
-            line = Connection(settings, leftover.token, recorder)
+            connection = Connection(settings, leftover.token, recorder)
             likely = _likeliest(sign_ins, leftover)
             ending = end_session(
-                line, sign_ins=takewhile(lambda _: monotonic_ns() < deadline, likely)
+                connection, sign_ins=takewhile(lambda _: monotonic_ns() < deadline, likely)
             )
-            if not line.retry_after_s:
+            if not connection.retry_after_s:
                 return ending
-            again = monotonic_ns() + int(line.retry_after_s * 1e9)
+            again = monotonic_ns() + int(connection.retry_after_s * 1e9)
             not_before = max(not_before, again)
             if again >= deadline:
                 return ending
-            gevent.sleep(line.retry_after_s)
+            gevent.sleep(connection.retry_after_s)
 
     def end(leftover: Leftover) -> None:
         ending = end_one(leftover)
@@ -389,20 +389,20 @@ def sweep_run(directory: Path, order: SweepOrder, console: Console) -> int:
     tell = partial(console.print, style="yellow", soft_wrap=True)
     sign_ins = order.sign_ins or sign_ins_of(directory, tell)
     hidden = _look_for_more(directory, order, sign_ins, console)
-    found = find_leftovers([directory])
-    if not found:
+    leftovers = find_leftovers([directory])
+    if not leftovers:
         if not hidden:
             console.print(f"{directory.name}: nothing to do")
         return hidden
     target = target_of(directory)
     if order.dry_run:
-        took = duration_text(len(found) / order.per_second)
+        took = duration_text(len(leftovers) / order.per_second)
         console.print(
-            f"{directory.name}: would end {len(found):,} sessions at {target.netloc}, "
+            f"{directory.name}: would end {len(leftovers):,} sessions at {target.netloc}, "
             f"in {took} at least"
         )
-        return hidden + len(found)
-    left = _by_guests(directory, found, target, order, sign_ins, console)
+        return hidden + len(leftovers)
+    left = _by_guests(directory, leftovers, target, order, sign_ins, console)
     if left and order.platform:
         left = _by_platform(directory, target, order, console)
     return hidden + left
@@ -491,7 +491,7 @@ def _by_platform(directory: Path, target: Target, order: SweepOrder, console: Co
 
 def _by_guests(
     directory: Path,
-    found: list[Leftover],
+    leftovers: list[Leftover],
     target: Target,
     order: SweepOrder,
     sign_ins: tuple[str, ...],
@@ -506,19 +506,19 @@ def _by_guests(
         console=console,
         transient=True,
     ) as progress:
-        bar = progress.add_task(f"sweeping {directory.name}", total=len(found))
-        done, told_ns = 0, monotonic_ns()
+        bar = progress.add_task(f"sweeping {directory.name}", total=len(leftovers))
+        done, printed_ns = 0, monotonic_ns()
 
         def on_ending() -> None:
-            nonlocal done, told_ns
+            nonlocal done, printed_ns
             done += 1
             progress.advance(bar)
-            if not console.is_terminal and monotonic_ns() - told_ns > TELL_EVERY_S * 1e9:
-                told_ns = monotonic_ns()
-                console.print(f"sweeping {directory.name}: {done:,} of {len(found):,}")
+            if not console.is_terminal and monotonic_ns() - printed_ns > TELL_EVERY_S * 1e9:
+                printed_ns = monotonic_ns()
+                console.print(f"sweeping {directory.name}: {done:,} of {len(leftovers):,}")
 
         result = sweep(
-            found,
+            leftovers,
             settings,
             per_second=order.per_second,
             deadline_s=order.deadline_s,
@@ -530,6 +530,6 @@ def _by_guests(
     if result.unreached:
         console.print(f"  {result.unreached:>6,}  not tried before the deadline", style="red")
     note_afterwards(directory, "sweep", result.block(by="harness sweep"), console)
-    line = f"{directory.name}: {result.settled:,} of {result.found:,} proved ended"
+    line = f"{directory.name}: {result.settled:,} of {result.total:,} proved ended"
     console.print(f"{line}, {result.left:,} left", style="bold")
     return result.left

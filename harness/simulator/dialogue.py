@@ -344,7 +344,7 @@ def read_rehearsal(path: Path) -> Rehearsal:
     greetings: list[Turn] = []
     answers: list[tuple[frozenset[str], Turn]] = []
     for recorded in _turns(recording):
-        question = recorded.asked
+        question = recorded.act
         if not recorded.replies:
             continue
         turn = Turn(

@@ -97,28 +97,28 @@ def spike(
     """
     (usual, peak), unit = _rates("spike()", per_minute, per_second, many=2)
     total = _length_ns("spike(): over", over)
-    before, held, rising = (
+    before, holding, rising = (
         round(seconds(value, f"spike(): {name}") * NS)
         for name, value in (("at", at), ("hold", hold), ("rise", rise))
     )
-    after = total - before - held - 2 * rising
+    after = total - before - holding - 2 * rising
     if after < 0:
         raise ConfigError(
             f"spike(): at + hold + twice rise is {duration_text((total - after) / NS)}, "
             f"longer than over ({duration_text(total / NS)})"
         )
-    if peak == usual or held + rising == 0:
+    if peak == usual or holding + rising == 0:
         raise ConfigError("spike(): there is no peak; give two different rates and a hold")
     segments = [
         Segment(before, usual, usual),
         Segment(rising, usual, peak),
-        Segment(held, peak, peak),
+        Segment(holding, peak, peak),
         Segment(rising, peak, usual),
         Segment(after, usual, usual),
     ]
     words = (
         f"{_number(usual, unit)} guests/{unit} over {duration_text(total / NS)} with a spike to "
-        f"{_number(peak, unit)} at {duration_text(before / NS)} for {duration_text(held / NS)}"
+        f"{_number(peak, unit)} at {duration_text(before / NS)} for {duration_text(holding / NS)}"
     )
     return _pieces("spike()", [s for s in segments if s.length_ns], words)
 
@@ -191,14 +191,14 @@ def _rates(
     """The rates in guests per second, and the unit in which they were given."""
     if (per_minute is None) == (per_second is None):
         raise ConfigError(f"{place}: give either per_minute or per_second")
-    given, name, divisor, unit = (
+    raw, name, divisor, unit = (
         (per_minute, "per_minute", 60, "min")
         if per_minute is not None
         else (per_second, "per_second", 1, "s")
     )
-    values = [given] if one else given
+    values = [raw] if one else raw
     if isinstance(values, str | bytes) or not isinstance(values, Sequence):
-        raise ConfigError(f"{place}: {name}: expected several rates such as (2, 20), got {given!r}")
+        raise ConfigError(f"{place}: {name}: expected several rates such as (2, 20), got {raw!r}")
     if not values or (many is not None and len(values) != many):
         wanted = "at least one rate" if many is None else f"{many} rates"
         raise ConfigError(f"{place}: {name}: expected {wanted}, got {len(values)}")

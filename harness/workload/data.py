@@ -221,17 +221,17 @@ def read_texts(file: Path) -> tuple[str, ...]:
             raise ConfigError(
                 f"{file}, line {number}: {size} bytes; the service takes {MAX_TEXT_BYTES}"
             )
-    found = tuple(line.strip() for line in lines if line.strip())
-    if not found:
+    nonblank = tuple(line.strip() for line in lines if line.strip())
+    if not nonblank:
         raise ConfigError(f"{file}: empty; expected texts, one a line")
-    return found
+    return nonblank
 
 
 @cache
 def _built_in() -> dict[str, dict[str, tuple[str, ...]]]:
     data = tomllib.loads(Path(__file__).with_name("texts.toml").read_text(encoding="utf-8"))
     return {
-        language: {size: tuple(found) for size, found in sets.items()}
+        language: {size: tuple(entries) for size, entries in sets.items()}
         for language, sets in data.items()
     }
 
@@ -239,7 +239,7 @@ def _built_in() -> dict[str, dict[str, tuple[str, ...]]]:
 def _joined(parts: tuple[str, ...], *, to_the_limit: bool, language: str) -> tuple[str, ...]:
     """One text that begins with each of the parts and goes on with the others in turn."""
     between = "" if language == "ja" else " "
-    found = []
+    joined = []
     for first in range(len(parts)):
         whole = between.join(parts[first:] + parts[:first])
         while to_the_limit and len(whole.encode()) < MAX_TEXT_BYTES:
@@ -247,5 +247,5 @@ def _joined(parts: tuple[str, ...], *, to_the_limit: bool, language: str) -> tup
         if to_the_limit:
             kept = whole.encode()[:MAX_TEXT_BYTES].decode(errors="ignore").rstrip()
             whole = kept + "." * (MAX_TEXT_BYTES - len(kept.encode()))
-        found.append(whole)
-    return tuple(found)
+        joined.append(whole)
+    return tuple(joined)

@@ -170,9 +170,9 @@ class _Translation:
             if self._text.startswith(known, self._at):
                 self._at += len(known)
                 return known
-        found = " ".join(self._text[self._at : self._at + 4].split())
+        opening = " ".join(self._text[self._at : self._at + 4].split())
         raise ValueError(
-            f"{found} is not a group of JavaScript's regular expressions; patterns are read as "
+            f"{opening} is not a group of JavaScript's regular expressions; patterns are read as "
             "ovotech's tool reads them: case is not minded, ^ and $ stand at the ends of each "
             "line, and a named group is (?<name>...)"
         )
@@ -182,11 +182,11 @@ class _Translation:
         if self._text[self._at] == "{" and count is None:
             self._at += 1
             return "\\{"
-        found = count[0] if count else self._text[self._at]
-        self._at += len(found)
+        quantifier = count[0] if count else self._text[self._at]
+        self._at += len(quantifier)
         if self._text.startswith("+", self._at):
             raise ValueError("a + behind a quantifier has no meaning in JavaScript")
         if self._text.startswith("?", self._at):
             self._at += 1
-            found += "?"
-        return found
+            quantifier += "?"
+        return quantifier

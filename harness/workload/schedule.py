@@ -409,7 +409,7 @@ def busy_hour(guests: Sequence[float], interval_s: float) -> BusyHour:
     hours = [bins[start : start + many] for start in range(max(1, len(bins) - many + 1))]
     mean, hour = max(
         ((sum(one for one, _ in hour) / sum(s for _, s in hour), hour) for hour in hours),
-        key=lambda found: found[0],
+        key=lambda candidate: candidate[0],
     )
     if mean <= 0:
         raise ConfigError("the profile has no guests to plan for")
@@ -470,13 +470,13 @@ class Share:
 
     def many(self, below: int) -> int:
         """How many arrivals of this share come before arrival ``below``."""
-        found = 0
+        total = 0
         for piece, whole_end in self._stretches():
             end = min(whole_end, below)
             if piece.places and end > piece.first:
                 first = piece.first + (piece.place - piece.first) % piece.places
-                found += len(range(first, end, piece.places))
-        return found
+                total += len(range(first, end, piece.places))
+        return total
 
     def _stretches(self) -> Iterator[tuple[Piece, int]]:
         """Each piece and where it ends."""
@@ -510,13 +510,13 @@ class Partition:
 
     def pieces_of(self, worker: str) -> list[Piece]:
         """The share of one worker."""
-        found = []
+        pieces = []
         for first, workers in zip(self._firsts, self._workers, strict=True):
             if worker in workers:
-                found.append(Piece(first, workers.index(worker), len(workers)))
+                pieces.append(Piece(first, workers.index(worker), len(workers)))
             else:
-                found.append(Piece(first, 0, 0))
-        return found
+                pieces.append(Piece(first, 0, 0))
+        return pieces
 
     def assigned(self, worker: str, below: int) -> int:
         """How many arrivals before ``below`` were one worker's."""

@@ -164,7 +164,7 @@ def test_what_is_open_is_told_in_any_world(
         forged.clear()
         found = ask(world, tmp_path, run_id)
         assert world.simulator.truth()["conversations"]["open"] == 0
-        assert (found.clean, found.found_open) == (True, 0)
+        assert (found.clean, found.certainly_open) == (True, 0)
 
 
 def test_where_nothing_can_be_seen_nothing_is_clean(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_where_nothing_can_be_seen_nothing_is_clean(tmp_path: Path) -> None:
         guests[0].clear()
         ledger_of(tmp_path, *((guest, Stage.CLEARED) for guest in guests))
         found = ask(world, tmp_path, run_id)
-        assert (found.found_open, len(found.unknown)) == (0, 3)
+        assert (found.certainly_open, len(found.unknown)) == (0, 3)
         assert (found.all_visible, found.certain, found.clean) == (True, False, False)
 
 
@@ -199,7 +199,7 @@ def test_a_client_that_sees_another_division_finds_nothing_and_says_so(
         found = ask(world, tmp_path, run_id)
         assert (found.spoke, found.visible) == (3, 2)
         assert [one.token for one in found.unknown] == [f"{hidden.token[:8]}…"]
-        assert (found.found_open, found.clean) == (0, False)
+        assert (found.certainly_open, found.clean) == (0, False)
 
 
 def test_each_question_that_is_refused_is_told_and_the_others_asked(tmp_path: Path) -> None:
@@ -254,7 +254,7 @@ def test_of_many_sessions_only_leftovers_are_asked_for_one_by_one_until_the_last
     assert looks[-1] == (1, 0)  # at last each was asked for
     assert calls[0] == 1
     assert calls[-1] == 6
-    assert found.found_open == 1
+    assert found.certainly_open == 1
 
 
 def test_a_damaged_ledger_may_hide_what_is_open(world: Simulated, tmp_path: Path) -> None:
@@ -265,4 +265,4 @@ def test_a_damaged_ledger_may_hide_what_is_open(world: Simulated, tmp_path: Path
     assert ask(world, tmp_path, run_id).clean
     (tmp_path / "ledger-torn.sqlite").write_bytes(b"no database")
     found = ask(world, tmp_path, run_id)
-    assert (found.found_open, found.clean, len(found.damaged)) == (0, False, 1)
+    assert (found.certainly_open, found.clean, len(found.damaged)) == (0, False, 1)

@@ -177,8 +177,8 @@ def _har(log: Mapping[str, Any], name: str) -> Recording:
         for entry in sockets
         if isinstance(entry.get("_webSocketMessages"), list)
     ]
-    found = [one for one in connections if _token(one) is not None]
-    if not found:
+    guests = [one for one in connections if _token(one) is not None]
+    if not guests:
         if refused:
             why = f"the upgrade was refused with {', '.join(map(str, refused))}"
         elif not any(connection.frames for connection in connections):
@@ -192,10 +192,10 @@ def _har(log: Mapping[str, Any], name: str) -> Recording:
     left_out = []
     if others := len(entries) - len(sockets):
         left_out.append(f"{others:,} other requests of the page with their cookies and headers")
-    if strangers := len(sockets) - len(found):
+    if strangers := len(sockets) - len(guests):
         left_out.append(f"{strangers:,} websockets that are no guest's")
     left_out.append("cookies, headers and addresses of the guest's sockets")
-    return Recording(name=name, sessions=_joined(found), left_out=tuple(left_out))
+    return Recording(name=name, sessions=_joined(guests), left_out=tuple(left_out))
 
 
 def _is_socket(entry: Mapping[str, Any]) -> bool:
@@ -224,9 +224,9 @@ def _status(entry: Mapping[str, Any]) -> int | None:
     return status if isinstance(status, int) and status else None
 
 
-def _messages(found: list[Any]) -> tuple[Frame, ...]:
+def _messages(messages: list[Any]) -> tuple[Frame, ...]:
     frames: list[Frame] = []
-    for message in objects(found):
+    for message in objects(messages):
         if message.get("type") in ("send", "receive"):
             frame = _frame(message, frames[-1].at_s if frames else 0.0)
             if frame is not None:
@@ -266,7 +266,7 @@ def _joined(connections: list[Connection]) -> tuple[Session, ...]:
     for connection in sorted(connections, key=lambda one: one.begins_s):
         by_token.setdefault(_token(connection) or "", []).append(connection)
     return tuple(
-        Session(token=token, connections=tuple(found)) for token, found in by_token.items()
+        Session(token=token, connections=tuple(sockets)) for token, sockets in by_token.items()
     )
 
 
@@ -289,8 +289,8 @@ def _lines(text: str, name: str) -> Recording:
         if not connections or (frame.outgoing and frame.fields.get("action") in CONFIGURES):
             connections.append([])
         connections[-1].append(frame)
-    found = [Connection(frames=tuple(frames)) for frames in connections]
-    known = [one for one in found if _token(one) is not None]
+    sockets = [Connection(frames=tuple(frames)) for frames in connections]
+    known = [one for one in sockets if _token(one) is not None]
     if not known:
         raise ConfigError(f"{name}: a recording without a guest's session in it")
     return Recording(name=name, sessions=_joined(known), left_out=tuple(left_out))
@@ -301,12 +301,12 @@ def _directory(path: Path) -> Recording:
     for file in sorted(path.glob("*.json")):
         text = _text(file)
         try:
-            found = _loose(json.loads(text))
+            loose = _loose(json.loads(text))
         except (ValueError, RecursionError) as error:
             problem = f"{file.name} is not JSON: {_reason(error)}"
             frames.append((Frame(outgoing=False, at_s=0.0, data=text, problem=problem),))
             continue
-        frames.append(found or (Frame(outgoing=False, at_s=0.0, data=text),))
+        frames.append(loose or (Frame(outgoing=False, at_s=0.0, data=text),))
     if not frames:
         raise ConfigError(f"{path}: a directory without *.json files")
     return Recording(name=str(path), loose=tuple(frames))
@@ -370,7 +370,7 @@ def moments(session: Session) -> list[Moment]:
 
     A message that came on several connections is there once; what another tab said is not there.
     """
-    found: list[Moment] = []
+    timeline: list[Moment] = []
     seen: set[str] = set()
     frames = [frame for connection in session.connections for frame in connection.frames]
     refusals = _refusals(frames)
@@ -381,30 +381,30 @@ def moments(session: Session) -> list[Moment]:
                 continue
             for moment in _sent(frame, files) if frame.outgoing else _received(frame, seen):
                 code = refusals.get(moment.tracing_id, 0) if frame.outgoing else 0
-                found.append(replace(moment, refused=code) if code else moment)
+                timeline.append(replace(moment, refused=code) if code else moment)
         if following is not None and connection.frames:
             last_s = connection.frames[-1].at_s
             if last_s <= following.begins_s:
-                found.append(Moment(kind=Kind.LOST, at_s=last_s))
-    return sorted(found, key=lambda moment: moment.at_s)
+                timeline.append(Moment(kind=Kind.LOST, at_s=last_s))
+    return sorted(timeline, key=lambda moment: moment.at_s)
 
 
 def _refusals(frames: Iterable[Frame]) -> dict[str, int]:
     """The codes of errors by the tracingId of what they answer."""
-    found = {}
+    codes = {}
     for frame in frames:
         code, tracing_id = frame.fields.get("code"), frame.fields.get("tracingId")
         if frame.outgoing or not isinstance(code, int) or 200 <= code < 300:
             continue
         if isinstance(tracing_id, str):
-            found[tracing_id] = code
-    return found
+            codes[tracing_id] = code
+    return codes
 
 
 def _files(frames: Iterable[Frame]) -> dict[str, tuple[str, int]]:
     """Name and size of each file by the id under which it was sent."""
     announced: dict[str, tuple[str, int]] = {}
-    found = {}
+    files = {}
     for frame in frames:
         fields, tracing_id = frame.fields, str(frame.fields.get("tracingId"))
         if frame.outgoing and fields.get("action") == "onAttachment":
@@ -413,8 +413,8 @@ def _files(frames: Iterable[Frame]) -> dict[str, tuple[str, int]]:
         elif fields.get("class") == "PresignedUrlResponse":
             attachment_id = inner(fields, "body", "attachmentId")
             if tracing_id in announced and isinstance(attachment_id, str):
-                found[attachment_id] = announced[tracing_id]
-    return found
+                files[attachment_id] = announced[tracing_id]
+    return files
 
 
 def _sent(frame: Frame, files: Mapping[str, tuple[str, int]]) -> Iterator[Moment]:
@@ -479,10 +479,10 @@ def _received(frame: Frame, seen: set[str]) -> Iterator[Moment]:
 class Turn:
     """What came to one act of the guest: the greeting to a join, the answer to a text.
 
-    ``asked`` is None for what came before the guest had done anything.
+    ``act`` is None for what came before the guest had done anything.
     """
 
-    asked: Moment | None
+    act: Moment | None
     replies: tuple[Moment, ...]
     ended: bool = False
     """whether the other side then ended the conversation"""
@@ -498,22 +498,22 @@ class Turn:
         return self._after(-1)
 
     def _after(self, index: int) -> float:
-        if self.asked is None or not self.replies:
+        if self.act is None or not self.replies:
             return math.nan
-        return max(self.replies[index].at_s - self.asked.at_s, 0.0)
+        return max(self.replies[index].at_s - self.act.at_s, 0.0)
 
 
-def turns(found: Iterable[Moment]) -> list[Turn]:
+def turns(timeline: Iterable[Moment]) -> list[Turn]:
     """What came to each act that the service took in, in the order of the acts.
 
     No field of the service says what a message answers: it is the newest act before it.
     """
     made: list[Turn] = []
-    for moment in found:
+    for moment in timeline:
         if moment.kind in ACTS and not moment.refused:
-            made.append(Turn(asked=moment, replies=()))
+            made.append(Turn(act=moment, replies=()))
         elif moment.kind is Kind.REPLY:
-            last = made.pop() if made else Turn(asked=None, replies=())
+            last = made.pop() if made else Turn(act=None, replies=())
             made.append(replace(last, replies=(*last.replies, moment)))
         elif moment.kind is Kind.DISCONNECTED and made:
             made.append(replace(made.pop(), ended=True))
@@ -522,7 +522,7 @@ def turns(found: Iterable[Moment]) -> list[Turn]:
 
 def offered_in(body: Mapping[str, Any]) -> set[str]:
     """The texts of all choices that a message shows."""
-    found: set[str] = set()
+    offers: set[str] = set()
     pending: list[Any] = list(objects(body.get("content")))
     while pending:
         part = pending.pop()
@@ -530,8 +530,8 @@ def offered_in(body: Mapping[str, Any]) -> set[str]:
             quick = part.get("contentType") == "QuickReply"
             if quick or part.get("type") == "Postback" or "dateTime" in part:
                 shown = an_object(part.get("quickReply")) if quick else part
-                found |= {string(shown.get(key)) for key in ("text", "dateTime")}
+                offers |= {string(shown.get(key)) for key in ("text", "dateTime")}
             pending += part.values()
         elif isinstance(part, list):
             pending += part
-    return found - {""}
+    return offers - {""}

@@ -120,13 +120,13 @@ class Personal:
         """Its parts in order. Of kinds that overlap the one named first above has the place."""
         taken: list[Span] = []
         for kind, pattern, group in _KINDS:
-            for found in pattern.finditer(text):
-                span = Span(found.start(group), found.end(group), kind)
+            for match in pattern.finditer(text):
+                span = Span(match.start(group), match.end(group), kind)
                 if span.start < span.end and not any(map(span.overlaps, taken)):
                     taken.append(span)
         for pattern in self._known.values():
-            for found in pattern.finditer(text):
-                taken = _with(taken, Span(found.start(), found.end(), "secret"))
+            for match in pattern.finditer(text):
+                taken = _with(taken, Span(match.start(), match.end(), "secret"))
         return sorted(taken)
 
     def knows(self, text: str) -> bool:
@@ -297,8 +297,8 @@ class Redactor:
         if key in WORDS and _is_word(key, value) and not self._personal.knows(value):
             return value
         if key in FILES:
-            found = _SUFFIX.search(value)
-            return self._files.setdefault(value, f"file{found[0] if found else ''}")
+            suffix = _SUFFIX.search(value)
+            return self._files.setdefault(value, f"file{suffix[0] if suffix else ''}")
         if key in PEOPLE:
             return "Somebody"
         if key.lower().endswith(("url", "image", "video")):

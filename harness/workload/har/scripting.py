@@ -78,12 +78,12 @@ class _Columns:
 
     def filled(self, text: str) -> str:
         """A text as a script has it."""
-        found, at = [], 0
+        parts, at = [], 0
         for span in self.personal.find(text):
-            found += [_literal(text[at : span.start])]
-            found += ["{{", self._name(span.kind, text[span.start : span.end]), "}}"]
+            parts += [_literal(text[at : span.start])]
+            parts += ["{{", self._name(span.kind, text[span.start : span.end]), "}}"]
             at = span.end
-        return "".join([*found, _literal(text[at:])])
+        return "".join([*parts, _literal(text[at:])])
 
     def _name(self, kind: str, value: str) -> str:
         key = (kind, value.casefold())
@@ -114,13 +114,13 @@ class _Writer:
     notes: list[str] = field(default_factory=list)
     since_s: float = math.nan
     """when the last step had its end in the recording"""
-    asked: bool = False
+    awaiting: bool = False
     """whether an act has been done that nobody has waited for"""
     replies: list[Moment] = field(default_factory=list)
     """what came since the last act"""
     typing_s: float = math.nan
     slowest_s: float = 0.0
-    asked_s: float = math.nan
+    act_s: float = math.nan
 
     def step(
         self, key: str, value: str = "", comment: str = "", *, unanswered: bool = False
@@ -133,7 +133,7 @@ class _Writer:
 
     def answered(self, moment: Moment) -> bool:
         """Whether anything came to it."""
-        return any(turn.asked is moment and turn.replies for turn in self.turns)
+        return any(turn.act is moment and turn.replies for turn in self.turns)
 
     def pause_until(self, at_s: float) -> None:
         """From the end of the last step to a moment."""
@@ -144,26 +144,26 @@ class _Writer:
     def wait(self, choice: str = "") -> None:
         """For what has come since the last act; for ``choice`` where it was offered."""
         offering = [one for one in self.replies if choice and choice in offered_in(one.body)]
-        if not self.replies or not (self.asked or offering):
+        if not self.replies or not (self.awaiting or offering):
             return
         first, last = self.replies[0], self.replies[-1]
-        told = "1 message" if len(self.replies) == 1 else f"{len(self.replies)} messages"
-        if not math.isnan(self.asked_s):
-            first_s = max(first.at_s - self.asked_s, 0.0)
+        comment = "1 message" if len(self.replies) == 1 else f"{len(self.replies)} messages"
+        if not math.isnan(self.act_s):
+            first_s = max(first.at_s - self.act_s, 0.0)
             self.slowest_s = max(self.slowest_s, first_s)
-            told += f" after {duration_text(first_s)}"
+            comment += f" after {duration_text(first_s)}"
             if last is not first:
-                told += f" to {duration_text(max(last.at_s - self.asked_s, 0.0))}"
+                comment += f" to {duration_text(max(last.at_s - self.act_s, 0.0))}"
         if offering:
             # A choice has a line of its own in what a reply shows.
             pattern = re.sub(r"[\\^$.*+?()\[\]{}|]", r"\\\g<0>", choice)
-            self.step("waitForReplyMatching", _quoted(f"^{pattern}$"), told)
+            self.step("waitForReplyMatching", _quoted(f"^{pattern}$"), comment)
             self.since_s = offering[-1].at_s
-            self.slowest_s = max(self.slowest_s, offering[-1].at_s - self.asked_s)
+            self.slowest_s = max(self.slowest_s, offering[-1].at_s - self.act_s)
         else:
-            self.step("waitForReply", comment=told)
+            self.step("waitForReply", comment=comment)
             self.since_s = first.at_s
-        self.asked = False
+        self.awaiting = False
 
     def act(self, moment: Moment) -> None:
         """What the guest did."""
@@ -194,8 +194,8 @@ class _Writer:
             self.step("say", _quoted(filled), unanswered=silent)
         else:
             return
-        self.since_s = self.asked_s = moment.at_s
-        self.asked, self.replies, self.typing_s = True, [], math.nan
+        self.since_s = self.act_s = moment.at_s
+        self.awaiting, self.replies, self.typing_s = True, [], math.nan
 
     def _come_to(self, moment: Moment) -> None:
         """Pause and type until an act."""
@@ -209,8 +209,8 @@ class _Writer:
 
     def _file(self, moment: Moment) -> str:
         """A stand-in of the same kind and size, with a name of its own."""
-        found = re.search(r"\.[A-Za-z0-9]{1,8}$", moment.name)
-        name = f"file-{len(self.files) + 1}{found[0].lower() if found else '.txt'}"
+        suffix = re.search(r"\.[A-Za-z0-9]{1,8}$", moment.name)
+        name = f"file-{len(self.files) + 1}{suffix[0].lower() if suffix else '.txt'}"
         self.files[name] = min(max(moment.size, 1), MAX_FILE_BYTES)
         return name
 
@@ -296,11 +296,11 @@ def write_draft(file: Path, out: Path | None, *, force: bool) -> list[str]:
     ]
 
 
-def _lives(found: list[Moment]) -> Iterable[list[Moment]]:
+def _lives(timeline: list[Moment]) -> Iterable[list[Moment]]:
     """The parts of a token's time that Clear ended: each is a conversation of its own."""
     part: list[Moment] = []
     cleared = False
-    for moment in found:
+    for moment in timeline:
         if cleared and moment.kind is Kind.CONFIGURE:
             yield part
             part, cleared = [], False
@@ -309,10 +309,10 @@ def _lives(found: list[Moment]) -> Iterable[list[Moment]]:
     yield part
 
 
-def _write(found: list[Moment], columns: _Columns, files: dict[str, int]) -> _Writer:
-    writer = _Writer(columns, files, turns(found))
+def _write(timeline: list[Moment], columns: _Columns, files: dict[str, int]) -> _Writer:
+    writer = _Writer(columns, files, turns(timeline))
     away = over = False
-    for moment in found:
+    for moment in timeline:
         if math.isnan(writer.since_s) and moment.kind is Kind.READY:
             writer.since_s = moment.at_s
         if over or math.isnan(writer.since_s):
@@ -373,37 +373,37 @@ def _dropped(recording: Recording, columns: _Columns) -> list[str]:
         one if re.fullmatch(r"[A-Za-z_][\w.-]*", one) and not columns.personal.find(one) else "…"
         for one in attributes
     )
-    found = [f"{tokens} guest token{'s' if tokens > 1 else ''}, with the deployment's id"]
+    dropped = [f"{tokens} guest token{'s' if tokens > 1 else ''}, with the deployment's id"]
     if ids:
-        found.append("ids of messages, requests and attachments")
+        dropped.append("ids of messages, requests and attachments")
     if replies:
-        found.append(f"texts of {replies} message{'s' if replies > 1 else ''} of the other side")
+        dropped.append(f"texts of {replies} message{'s' if replies > 1 else ''} of the other side")
     if named:
-        found.append(f"values of custom attributes: {', '.join(dict.fromkeys(named))}")
+        dropped.append(f"values of custom attributes: {', '.join(dict.fromkeys(named))}")
     if jwts:
-        found.append("keys that sign a guest in, or open its history")
+        dropped.append("keys that sign a guest in, or open its history")
     if checks:
-        found.append("health checks: every guest makes its own")
+        dropped.append("health checks: every guest makes its own")
     kinds: dict[str, int] = {}
     for kind, _ in columns.names:
         kinds[kind] = kinds.get(kind, 0) + 1
     for kind, many in kinds.items():
-        found.append(f"{kind.replace('_', ' ')} in the guest's texts ({many}), now a column each")
-    return found
+        dropped.append(f"{kind.replace('_', ' ')} in the guest's texts ({many}), now a column each")
+    return dropped
 
 
 def _unclear(recording: Recording) -> list[str]:
     """What the reader should know of the recording."""
     notes = []
     for session in recording.sessions:
-        found = moments(session)
-        kinds = {moment.kind for moment in found}
-        ready = next((moment for moment in found if moment.kind is Kind.READY), None)
+        timeline = moments(session)
+        kinds = {moment.kind for moment in timeline}
+        ready = next((moment for moment in timeline if moment.kind is Kind.READY), None)
         if ready is not None and ready.body.get("newSession") is not True:
             notes.append("the session had begun before the recording: its beginning is missing")
         if Kind.CLEARED not in kinds:
             notes.append("the guest left without ending its session; the script always ends it")
-        configured = [moment for moment in found if moment.kind is Kind.CONFIGURE]
+        configured = [moment for moment in timeline if moment.kind is Kind.CONFIGURE]
         if any(one.body.get("action") == "configureAuthenticatedSession" for one in configured):
             notes.append(
                 "the guest was signed in: give harness guest --sign-in, or sign_ins of the target"

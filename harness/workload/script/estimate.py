@@ -91,7 +91,7 @@ def estimate(script: Script, *, reply_s: float = 1.0) -> Estimate:
     if not 0 <= reply_s < 86400:
         raise ConfigError(f"estimate: reply time: expected 0 up to a day, got {reply_s!r}")
     whole = sum(scenario.weight for scenario in script.scenarios.values())
-    found = tuple(
+    estimates = tuple(
         _play(
             name,
             scenario.weight / whole,
@@ -102,10 +102,10 @@ def estimate(script: Script, *, reply_s: float = 1.0) -> Estimate:
         for name, scenario in script.scenarios.items()
     )
     return Estimate(
-        scenarios=found,
-        mean_duration_s=sum(one.share * one.duration_s for one in found),
-        mean_texts=sum(one.share * one.texts for one in found),
-        mean_requests=sum(one.share * one.requests for one in found),
+        scenarios=estimates,
+        mean_duration_s=sum(one.share * one.duration_s for one in estimates),
+        mean_texts=sum(one.share * one.texts for one in estimates),
+        mean_requests=sum(one.share * one.requests for one in estimates),
     )
 
 
@@ -183,9 +183,9 @@ def _most_within(times: Sequence[float], span_s: float) -> int:
 
 
 def _breaks(name: str, per_min: int, per_s: int, reply_s: float) -> tuple[str, ...]:
-    given = f"with replies after {duration_text(reply_s)}; the service takes"
+    context = f"with replies after {duration_text(reply_s)}; the service takes"
     return tuple(
-        f"{name}: {many} {what} {given} {limit}"
+        f"{name}: {many} {what} {context} {limit}"
         for many, what, limit in (
             (per_min, "requests in a minute on one connection", REQUESTS_PER_CONNECTION_PER_MINUTE),
             (per_s, "messages in a second", MESSAGES_PER_SESSION_PER_SECOND),
@@ -196,18 +196,18 @@ def _breaks(name: str, per_min: int, per_s: int, reply_s: float) -> tuple[str, .
 
 def foreign_settings(script: Script) -> list[str]:
     """What becomes of another tool's settings in a script, a sentence each."""
-    config, told = script.config, []
+    config, notes = script.config, []
     if config is None:
         return []
     if script.pause_before_texts_s:
-        told.append(
+        notes.append(
             f"config: each text comes {duration_text(script.pause_before_texts_s)} after what is "
             "before it, as ovotech's tool waits; not where the script itself pauses"
         )
-        told.append("config: deploymentId and region are not used: say --target")
+        notes.append("config: deploymentId and region are not used: say --target")
     if config.origin:
-        told.append(
+        notes.append(
             f"config: harness guest sends the origin {config.origin}; for a run say "
             f"--origin {config.origin}"
         )
-    return told
+    return notes

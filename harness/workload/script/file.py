@@ -82,17 +82,17 @@ def _plain(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], name: str)
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item, (*path, i), lines, name) for i, item in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):
-        found: dict[str, Any] = {}
+        mapping: dict[str, Any] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
                 raise ConfigError(f"{name}, line {line}: expected a plain key")
             key = _text(key_node, name)
-            if key in found:
+            if key in mapping:
                 raise ConfigError(f"{name}, line {line}: key '{key}' is there twice")
-            found[key] = _plain(value_node, (*path, key), lines, name)
+            mapping[key] = _plain(value_node, (*path, key), lines, name)
             lines[(*path, key)] = line
-        return found
+        return mapping
     if node.tag not in PLAIN_TAGS:
         raise ConfigError(f"{name}, line {lines[path]}: {node.tag}: tags are not allowed here")
     # Everything else stays the text that was written: yes, 007 and 12:30 are what a guest may say.
@@ -143,14 +143,14 @@ def read_script(path: Path) -> Loaded:
 
 
 def _sets(script: Script, lined: Lined, folder: Path, *, name: str) -> dict[str, tuple[str, ...]]:
-    found = {}
+    sets = {}
     for key, one in script.texts.items():
         try:
-            found[key] = one.read(folder)
+            sets[key] = one.read(folder)
         except ConfigError as error:
             place = f"{name}, line {lined.line(('texts', key))}, {key}"
             raise ConfigError(f"{place}: {error}") from None
-    return found
+    return sets
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,16 +206,16 @@ def _validated(lined: Lined, name: str) -> Script:
 
 def _sentence(error: ValidationError, lined: Lined, name: str) -> str:
     """The first error, unknown keys before others: they are what the others come from."""
-    found = sorted(error.errors(), key=lambda one: one["type"] != "extra_forbidden")[0]
+    first = sorted(error.errors(), key=lambda one: one["type"] != "extra_forbidden")[0]
     path: list[str | int] = []
-    for part in found["loc"]:
+    for part in first["loc"]:
         # A list in the place of a mapping was read as its steps: that part is not in the file.
         listed = part == "steps" and isinstance(_at(lined.value, path), list)
         if part != "[key]" and not listed:
             path.append(part)
     place = f"{name}, line {lined.line(tuple(path))}"
     key = next((str(part) for part in reversed(path) if isinstance(part, str)), "")
-    match found["type"]:
+    match first["type"]:
         case "extra_forbidden":
             inside = len(path) > 1 and isinstance(path[-2], int)
             there = ACTIONS if inside else f"keys here: {', '.join(_keys(path))}"
@@ -226,7 +226,7 @@ def _sentence(error: ValidationError, lined: Lined, name: str) -> str:
             return f"{place}, {key}: empty"
         case "model_type":
             return f"{place}, {key}: expected {'a step' if isinstance(path[-1], int) else 'keys'}"
-    what = str(found["msg"]).removeprefix("Value error, ")
+    what = str(first["msg"]).removeprefix("Value error, ")
     return f"{place}, {key}: {what[:1].lower()}{what[1:]}" if key else f"{place}: {what}"
 
 

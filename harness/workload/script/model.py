@@ -213,11 +213,11 @@ class Step(_Model, json_schema_extra=_beside(_about_step)):
 
     @model_validator(mode="after")
     def _one_action(self) -> "Step":
-        found = [kind for kind in StepKind if self._value(kind) is not None]
-        if len(found) != 1:
-            names = " and ".join(found) or "none"
+        actions = [kind for kind in StepKind if self._value(kind) is not None]
+        if len(actions) != 1:
+            names = " and ".join(actions) or "none"
             raise ValueError(f"expected exactly one action, got {names}; {ACTIONS}")
-        kind = found[0]
+        kind = actions[0]
         if self.within is not None and kind not in WAITS:
             raise ValueError(f"within goes with a wait, not with {kind}")
         if self.attributes is not None and kind not in (StepKind.SAY, StepKind.JOIN):
@@ -377,7 +377,7 @@ class Script(_Model):
 
 def render(text: str, row: Row) -> str:
     """``{{column}}`` replaced by the row's value."""
-    return COLUMN.sub(lambda found: row[found[1]], text)
+    return COLUMN.sub(lambda match: row[match[1]], text)
 
 
 def columns_in(text: str) -> set[str]:
