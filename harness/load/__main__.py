@@ -26,8 +26,8 @@ from locust.util.load_locustfile import load_locustfile
 from harness.config.run_config import ENVIRONMENT, SCRIPT, SETTINGS, replace_environment
 from harness.errors import ConfigError, HarnessError
 from harness.load.admission import check_rows, might_break, would_break
-from harness.load.logs import speak_json_if_asked
-from harness.load.options import looked_at, occupancy
+from harness.load.logs import use_json_if_configured
+from harness.load.options import occupancy, used_variables
 from harness.load.shape import ArrivalShape, check_only_one, no_arrivals, peak_per_s
 from harness.load.user import GuestUser
 from harness.machine import killed_by, signal_when_orphaned
@@ -110,7 +110,7 @@ def _contents(users: dict[str, Any], shapes: list[Any]) -> dict[str, Any]:
     contents = {
         "users": guests,
         "objectives": _objectives(),
-        "asked": looked_at(),
+        "asked": used_variables(),
         "configured": settings(),
         "breaks": would_break(users.values()),
         "may_break": might_break(users.values()),
@@ -193,7 +193,7 @@ def _become_locust(words: list[str], environment: dict[str, str], log: str) -> N
     _open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 1)
     os.dup2(1, 2)
     replace_environment(environment)
-    speak_json_if_asked()
+    use_json_if_configured()
     sys.argv = ["locust", *words]
     run_locust()  # type: ignore[no-untyped-call]
 

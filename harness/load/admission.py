@@ -207,7 +207,7 @@ def refusing() -> Iterator[None]:
         refuse(str(error), ExitCode.PREFLIGHT)
 
 
-WAIT_UNTOLD_S = 1.5
+SILENT_WAIT_S = 1.5
 WAIT_LOOK_S = 0.25
 
 
@@ -329,7 +329,7 @@ class Admission:
             return  # in the web UI one sees who is there
         began_ns, before = monotonic_ns(), -1
         within_s = float(parsed.expect_workers_max_wait or 0)
-        gevent.sleep(WAIT_UNTOLD_S)
+        gevent.sleep(SILENT_WAIT_S)
         while (here := handshake.here) < parsed.expect_workers and not self._began:
             if here != before:
                 print(f"{WAITING}{here} of {parsed.expect_workers}", flush=True)
@@ -363,9 +363,9 @@ class Admission:
         if self.handshake is None:
             problems = list(shortfalls(this_machine(), share))
         else:
-            given = {one.key: getattr(parsed, one.key, None) for one in LOCUST_OPTIONS}
+            values = {one.key: getattr(parsed, one.key, None) for one in LOCUST_OPTIONS}
             problems = self.handshake.problems(
-                {key: value for key, value in given.items() if value is not None},
+                {key: value for key, value in values.items() if value is not None},
                 facts_of(self._environment, options),
                 share,
                 workers=parsed.expect_workers if parsed.headless else 1,

@@ -130,7 +130,7 @@ class ScriptErrors:
     """Of one process."""
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
+        self._counted: set[str] = set()
         self._many = 0
 
     def count_of(self, error: BaseException) -> str:
@@ -144,9 +144,9 @@ class ScriptErrors:
             setattr(error, NOTED, True)
         self._many += 1
         name = story_error_count(type(error).__name__, *place_of(error))
-        if name not in self._told and len(self._told) >= PLACES:
+        if name not in self._counted and len(self._counted) >= PLACES:
             return ELSEWHERE
-        self._told.add(name)
+        self._counted.add(name)
         return name
 
     def hopeless(self, begun: int) -> bool:

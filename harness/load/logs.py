@@ -63,7 +63,7 @@ class JsonFormatter(logging.Formatter):
         )
 
 
-def speak_json_if_asked() -> None:
+def use_json_if_configured() -> None:
     """Before Locust sets its logging up: what it and we log from then on is JSON, if that is so.
 
     Raises ConfigError.

@@ -406,7 +406,7 @@ def seed() -> int:
     ``dice = random.Random(seed())``. Processes that are forked later, and the run itself, see the
     same one. Raises ConfigError for what is no whole number.
     """
-    _process().looked_at.add(SEED.variable)
+    _process().used_variables.add(SEED.variable)
     return run_seed()
 
 
@@ -469,7 +469,7 @@ class _Process:
     """What lasts as long as a process; those that it forks begin with the same."""
 
     seed: str = field(default_factory=lambda: str(secrets.randbelow(2**31)))
-    looked_at: set[str] = field(default_factory=set)
+    used_variables: set[str] = field(default_factory=set)
 
 
 @cache
@@ -479,9 +479,9 @@ def _process() -> _Process:
 
 def parameters() -> dict[str, str]:
     """What the locustfile has asked for while it was imported, and the seed: variable → text."""
-    given = RunConfig.of_process().given
-    looked_at = {name: given.get(name, "") for name in _process().looked_at}
-    return {**looked_at, SEED.variable: given.get(SEED.variable) or _process().seed}
+    values = RunConfig.of_process().given
+    used = {name: values.get(name, "") for name in _process().used_variables}
+    return {**used, SEED.variable: values.get(SEED.variable) or _process().seed}
 
 
 def take_parameters(masters: Mapping[str, str]) -> bool:
@@ -491,32 +491,34 @@ def take_parameters(masters: Mapping[str, str]) -> bool:
     """
     own = parameters()
     differs = {name for name, text in masters.items() if own.get(name, "") != text}
-    used = SEED.variable in _process().looked_at or SEED.variable in RunConfig.of_process().given
+    used = (
+        SEED.variable in _process().used_variables or SEED.variable in RunConfig.of_process().given
+    )
     if differs and (differs != {SEED.variable} or used):
         return False
     _process().seed = masters.get(SEED.variable, own[SEED.variable])
     return True
 
 
-def was_told() -> bool:
+def has_masters_parameters() -> bool:
     """Whether this process was started anew with a master's parameters."""
     return bool(RunConfig.of_process().get(FROM_MASTER))
 
 
-def told_environment(masters: Mapping[str, str]) -> dict[str, str]:
+def restart_environment(masters: Mapping[str, str]) -> dict[str, str]:
     """The environment of this process when it starts anew with a master's parameters."""
-    given = RunConfig.of_process().with_given({**masters, FROM_MASTER.variable: "1"}).given
+    values = RunConfig.of_process().with_given({**masters, FROM_MASTER.variable: "1"}).given
     taken_away = dict.fromkeys([CONFIG_FILE, *masters])
-    return child_environment({**taken_away, **given})
+    return child_environment({**taken_away, **values})
 
 
-def looked_at() -> list[str]:
+def used_variables() -> list[str]:
     """The variables that this process has asked for, so that one which is ignored is refused."""
-    return sorted(_process().looked_at)
+    return sorted(_process().used_variables)
 
 
 def _value(setting: Setting, default: str) -> str:
-    _process().looked_at.add(setting.variable)
+    _process().used_variables.add(setting.variable)
     return RunConfig.of_process().given.get(setting.variable) or default
 
 

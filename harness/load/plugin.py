@@ -12,7 +12,7 @@ from harness.load.admission import refuse, tell_shortly
 from harness.load.cluster.handout import remove_at_end
 from harness.load.cluster.master_port import harden_receiving
 from harness.load.health import Duties, calling_place, place_of
-from harness.load.logs import LOG, install, speak_json_if_asked
+from harness.load.logs import LOG, install, use_json_if_configured
 from harness.load.node import node_of
 from harness.load.node.role import Node
 from harness.load.options import add_options
@@ -28,7 +28,7 @@ WATCH_EVERY_S = 1.0
 def register() -> None:
     """Listen to Locust."""
     end_with_supervisor()
-    speak_json_if_asked()
+    use_json_if_configured()
     harden_receiving()
     remove_at_end()
     sys.excepthook = tell_shortly(sys.excepthook)

@@ -73,7 +73,7 @@ CLEARS_PER_S = 200
 DRAIN_LIMIT_S = 60.0
 ABANDONED_EVERY_S = 0.2
 """How often the end of a run looks for sessions whose opener has come to its end."""
-TOLD_AT_MOST = 20
+MOST_BREAKS = 20
 """So many different sentences are told of what the service did to stories."""
 CLEARING_S = 2.0
 """What clearing takes beside its rate: the last proofs on their way, and the files to close."""
@@ -109,15 +109,15 @@ class Run:
         warm_up_s: float = 0.0,
         on_over: Callable[[], None] | None = None,
         clock_ahead_ns: int = 0,
-        held: bool = False,
+        awaits_welcome: bool = False,
     ) -> None:
         """Open the files of this process. Raises LedgerError, ConfigError or OSError.
 
         ``share`` of the schedule's arrivals are this process's (all, when it is None), for the
         present those before ``until``; ``joined``: it came while the run was going on. ``on_over``
         ends the run when no guest can come any more, where it is this process that knows;
-        ``held``: nobody comes in before :meth:`let_in`; ``clock_ahead_ns``: of this machine's
-        clock before the master's.
+        ``awaits_welcome``: nobody comes in before :meth:`let_in`; ``clock_ahead_ns``: by so much
+        this machine's clock is ahead of the master's.
         """
         self.environment = environment
         self.options = options
@@ -172,7 +172,7 @@ class Run:
         )  # Locust picks tasks and waits by the module's generator
         self.seeds = random.Random(f"{run_seed()} {worker} thinking")
         self._occupancy = Occupancy(monotonic_ns())
-        self._told: set[str] = set()
+        self._breaks_recorded: set[str] = set()
         self._open: dict[GuestSession, tuple[Any, Visit]] = {}
         """guests in session, with the greenlet that opened them: a slot may have several"""
         self._abandoned: set[GuestSession] = set()
@@ -206,9 +206,9 @@ class Run:
         self._dispatch = Dispatcher(
             arrivals, max_sessions=max_sessions, max_per_s=max_per_s, mix=self._mix
         )
-        self.held = held
+        self.awaits_welcome = awaits_welcome
         """nobody is let in so far"""
-        self._dispatch.pause(held)
+        self._dispatch.pause(awaits_welcome)
         self._lag = LoopLag(partial(self.recorder.add_duration, LAG_LOOP))
         self._lag.start()
         self._interval_began_ns = monotonic_ns()
@@ -291,11 +291,11 @@ class Run:
         sign_in: SignIn = "",
         max_age_s: float = 0.0,
         greets: bool | None = None,
-        asked_to_stop: Callable[[], bool] = lambda: False,
+        stop_requested: Callable[[], bool] = lambda: False,
     ) -> GuestSession:
         """A guest with a fresh token, known to the service by its run and a name of its own.
 
-        ``asked_to_stop``: whether the slot that it is in was asked to stop.
+        ``stop_requested``: whether the slot that it is in was asked to stop.
         """
         return GuestSession(
             self.options.guest_options.of_guest(
@@ -307,7 +307,7 @@ class Run:
             due_ns=due_ns,
             think_s=think_s,
             ends_by_choice=BY_CHOICE,
-            run_kills=lambda: asked_to_stop() or self._phase not in COMING,
+            run_kills=lambda: stop_requested() or self._phase not in COMING,
         )
 
     def occupied(self, session: GuestSession) -> Visit:
@@ -330,13 +330,13 @@ class Run:
         """No new guests while it is on; those in session go on as always."""
         if on is not (self._phase is Phase.PAUSED):
             LOG.info("paused" if on else "going on")
-        self._dispatch.pause(on or self.held)
+        self._dispatch.pause(on or self.awaits_welcome)
         if self._phase in COMING:
             self._phase = Phase.PAUSED if on else Phase.RUNNING
 
     def let_in(self) -> None:
         """Guests may come, unless the run is paused."""
-        self.held = False
+        self.awaits_welcome = False
         self._dispatch.pause(self._phase is Phase.PAUSED)
 
     def _wall_ns(self) -> int:
@@ -348,8 +348,8 @@ class Run:
 
     def tell_once(self, key: str, sentence: str) -> None:
         """Tell in the record of a story that broke off: each ``key`` once, and only so many."""
-        if key not in self._told and len(self._told) < TOLD_AT_MOST:
-            self._told.add(key)
+        if key not in self._breaks_recorded and len(self._breaks_recorded) < MOST_BREAKS:
+            self._breaks_recorded.add(key)
             self.recorder.count(STORIES_TOLD + sentence)
 
     def note_script_error(self, error: BaseException) -> None:
@@ -364,14 +364,14 @@ class Run:
         """There is a slot for guests of that user class."""
         self._mix.slot_came(kind)
 
-    def slot_ended(self, kind: str, error: BaseException | None, *, asked: bool) -> None:
+    def slot_ended(self, kind: str, error: BaseException | None, *, by_request: bool) -> None:
         """A slot has ended: by an error, because it was asked to, or by a story's StopUser.
 
         What would have come to one that is gone for good still waits for its class, and is dropped.
         """
         if error is not None:
             self.note_script_error(error)
-        if asked:
+        if by_request:
             self._mix.slot_went(kind)
         elif not self._dispatch.shut:
             self._dispatch.counts.slots_gone += 1

@@ -75,7 +75,7 @@ class GuestUser(User):
         super().__init__(environment)
         self._think_s = _think_function(self, Run.rng_of(environment).getrandbits(64))
         self._max_age_s = _max_age_s(type(self))
-        self._asked_to_stop = False
+        self._stop_requested = False
 
     def start(self, group: Any) -> Any:
         """As Locust has it; a slot that ends though nobody has asked it to is told to the run."""
@@ -88,13 +88,13 @@ class GuestUser(User):
     def stop(self, force: bool = False) -> bool:
         """As Locust has it; a story that stops its own slot has not been asked to."""
         if gevent.getcurrent() is not self._greenlet:
-            self._asked_to_stop = True
+            self._stop_requested = True
         return bool(super().stop(force))
 
     def _on_end(self, greenlet: Any) -> None:
         if (run := Run.present(self.environment)) is not None:
             kind = type(self).__name__
-            run.slot_ended(kind, greenlet.exception, asked=self._asked_to_stop)
+            run.slot_ended(kind, greenlet.exception, by_request=self._stop_requested)
 
     def guest(self) -> AbstractContextManager[GuestSession]:
         """The next guest who arrives in this slot, in session; always cleared on the way out.
@@ -104,7 +104,7 @@ class GuestUser(User):
         here, quietly: it has been measured. What the story itself raises goes on to Locust.
         """
         run = Run.of(self.environment)
-        return _HeldVisit(run.visits, self._visit(run))
+        return _KeptVisit(run.visits, self._visit(run))
 
     @contextmanager
     def _visit(self, run: Run) -> Iterator[GuestSession]:
@@ -124,7 +124,7 @@ class GuestUser(User):
             sign_in=sign_in,
             max_age_s=self._max_age_s,
             greets=type(self).greets,
-            asked_to_stop=lambda: self._asked_to_stop,
+            stop_requested=lambda: self._stop_requested,
         )
         with run.occupied(session):
             try:
@@ -164,7 +164,7 @@ class GuestUser(User):
         return exchange_sign_in(settings, code, redirect_uri, code_verifier=code_verifier)
 
 
-class _HeldVisit(AbstractContextManager[GuestSession]):
+class _KeptVisit(AbstractContextManager[GuestSession]):
     """A guest's visit, which the run holds until it has ended.
 
     A story may enter a guest and never leave it. Were that visit collected as garbage, its end
@@ -173,12 +173,12 @@ class _HeldVisit(AbstractContextManager[GuestSession]):
     """
 
     def __init__(self, visits: set[object], visit: AbstractContextManager[GuestSession]) -> None:
-        self._held = visits
+        self._visits = visits
         self._visit = visit
 
     def __enter__(self) -> GuestSession:
         session = self._visit.__enter__()
-        self._held.add(self)
+        self._visits.add(self)
         return session
 
     def __exit__(
@@ -190,7 +190,7 @@ class _HeldVisit(AbstractContextManager[GuestSession]):
         try:
             return self._visit.__exit__(kind, error, trace)
         finally:
-            self._held.discard(self)
+            self._visits.discard(self)
 
 
 def _max_age_s(kind: type[GuestUser]) -> float:
@@ -267,7 +267,7 @@ class ScriptUser(GuestUser):
         try:
             self._row = next(playing.rows)
         except StopIteration:
-            self._asked_to_stop = True  # each row was used once
+            self._stop_requested = True  # each row was used once
             Run.of(self.environment).rows_used_up()
             raise StopUser from None
         opened, rng, row = self._opened, playing.rng, self._row

@@ -106,7 +106,7 @@ def join_master(args: Namespace) -> NoReturn:
 
 def _join(master: tuple[str, int], within_s: float, args: Namespace) -> NoReturn:
     from harness.load.cluster.handout import ask_master, unpack
-    from harness.load.options import told_environment
+    from harness.load.options import restart_environment
 
     interrupted_quietly()  # with them comes gevent
     say = partial(open_console().print, highlight=False, soft_wrap=True)
@@ -115,7 +115,7 @@ def _join(master: tuple[str, int], within_s: float, args: Namespace) -> NoReturn
     try:
         handed = unpack(answer, folder)
         own = {} if handed.script is None else {SCRIPT: str(handed.script)}
-        environment = {**told_environment(handed.parameters), **own}
+        environment = {**restart_environment(handed.parameters), **own}
         if len(handed.locustfiles) == 1:
             _look_at(handed.locustfiles[0], {**handed.parameters, **own})
         say(f"the master at {args.master} has handed out {len(answer['files'])} files; joining")

@@ -6,7 +6,6 @@ from harness.errors import ConfigError
 from harness.load import options as parameters
 from harness.load.options import (
     from_options,
-    looked_at,
     occupancy,
     over,
     poisson,
@@ -15,6 +14,7 @@ from harness.load.options import (
     silence,
     slots_for,
     stay,
+    used_variables,
 )
 from harness.workload.arrivals import steady
 
@@ -31,7 +31,7 @@ def test_defaults_and_what_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARNESS_RATE", "5/s")
     monkeypatch.setenv("HARNESS_OVER", "20s")
     assert (rate("30/min"), over("10m")) == (5, 20)
-    assert looked_at() == ["HARNESS_OVER", "HARNESS_RATE"]
+    assert used_variables() == ["HARNESS_OVER", "HARNESS_RATE"]
 
 
 def test_how_long_guests_stay_and_are_silent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +39,7 @@ def test_how_long_guests_stay_and_are_silent(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("HARNESS_STAY", "5d")
     monkeypatch.setenv("HARNESS_SILENCE", "1h")
     assert (stay("3h"), silence("10m")) == (432_000, 3600)
-    assert looked_at() == ["HARNESS_SILENCE", "HARNESS_STAY"]
+    assert used_variables() == ["HARNESS_SILENCE", "HARNESS_STAY"]
     assert slots_for(1, 60.0) == slots_for(1, "1m")
 
 
@@ -110,7 +110,7 @@ def test_arrivals_as_asked_win_over_the_file(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("HARNESS_ARRIVALS", "even")
     plain = steady(per_second=1, over="9s")
     assert poisson(plain, seed=3) == plain
-    assert looked_at() == ["HARNESS_ARRIVALS", "HARNESS_OVER", "HARNESS_RATE", "HARNESS_SEED"]
+    assert used_variables() == ["HARNESS_ARRIVALS", "HARNESS_OVER", "HARNESS_RATE", "HARNESS_SEED"]
 
 
 def test_a_seed_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,10 +58,10 @@ class FakeRun:
         sign_in: Any,
         max_age_s: float,
         greets: bool | None,
-        asked_to_stop: Any,
+        stop_requested: Any,
     ) -> Session:
         assert due_ns == 5
-        assert not asked_to_stop()
+        assert not stop_requested()
         assert greets is None
         self.max_age_s = max_age_s
         self.signed_in_by = sign_in

@@ -36,7 +36,7 @@ class Barrier:
         self.failures: list[str] = []
         """what workers have said of why they ended; their disks may have been too full for it"""
         self.on_leave: Callable[[str], None] | None = None
-        """told of each worker that has come to its end"""
+        """called with each worker that has come to its end"""
         runner.register_message(DRAINED, self._on_drained)
 
     def open(self) -> None:
@@ -50,12 +50,12 @@ class Barrier:
         if self._watch is not None:
             self._watch.kill(block=False)
         self._expected |= self._here()
-        asked: set[str] = set()
+        ordered: set[str] = set()
         deadline = monotonic_ns() + int((grace_s + DRAIN_LIMIT_S + 5) * 1e9)
         while (waiting := self._waiting()) and monotonic_ns() < deadline:
-            for worker in waiting - asked:  # one that was missing may come back meanwhile
+            for worker in waiting - ordered:  # one that was missing may come back meanwhile
                 self._runner.send_message(DRAIN, None, worker)
-            asked |= waiting
+            ordered |= waiting
             gevent.sleep(0.05)
         unanswered = self._expected - self._drained.keys() - set(self._sent_home)
         if away := self._missed & self._drained.keys():
@@ -93,13 +93,13 @@ class Barrier:
         if msg.node_id in self._sent_home:
             return
         self._drained[msg.node_id] = int(msg.data["left"])
-        told = [safe_quote(why) for why in msg.data.get("failures", ())]
+        reasons = [safe_quote(why) for why in msg.data.get("failures", ())]
         if msg.data.get("behind"):
-            told.append(
+            reasons.append(
                 f"the copy of a worker's ledger is not whole ({safe_quote(msg.node_id, 100)}): "
                 "its own files have all of it"
             )
-        self.failures += [why for why in told if why not in self.failures]
+        self.failures += [why for why in reasons if why not in self.failures]
         if self.on_leave is not None:
             self.on_leave(msg.node_id)
 
@@ -143,5 +143,5 @@ def finish_worker(runner: WorkerRunner, run: Run) -> None:
 def add_failures(directory: Path, failures: list[str]) -> None:
     """Add sentences to ``failures.txt``; a line that a full disk has torn makes room for them."""
     path = RunDirectory(directory).failures
-    told = path.read_text().rpartition("\n")[0].splitlines() if path.exists() else []
-    path.write_text("".join(f"{why}\n" for why in dict.fromkeys([*told, *failures])))
+    before = path.read_text().rpartition("\n")[0].splitlines() if path.exists() else []
+    path.write_text("".join(f"{why}\n" for why in dict.fromkeys([*before, *failures])))

@@ -64,7 +64,7 @@ class Handout:
     def __init__(self, runner: MasterRunner, environment: Any) -> None:
         self._runner = runner
         self._environment = environment
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
         runner.register_message(ASK_FILES, self._on_ask)
 
     def _on_ask(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
@@ -86,14 +86,14 @@ class Handout:
         self._runner.send_message(FILES, {**own, **answer}, msg.node_id)
 
     def _say(self, host: str, say: Callable[..., None], text: str, what: str) -> None:
-        if f"{host}: {what}" not in self._told and len(self._told) < 1000:
-            self._told.add(f"{host}: {what}")
+        if f"{host}: {what}" not in self._logged and len(self._logged) < 1000:
+            self._logged.add(f"{host}: {what}")
             say(text, host, what)
 
     def _files(self) -> dict[str, Any]:
         """Everything, by names that keep relative paths what they are. Raises ConfigError."""
         environment = self._environment
-        found = _Collected()
+        collected = _Collected()
         locustfiles = [Path(name).resolve() for name in environment.parsed_locustfiles or ()]
         scripts = [one for one in environment.user_classes if issubclass(one, ScriptUser)]
         beside = [*locustfiles, *own_files(environment).values()]
@@ -103,11 +103,11 @@ class Handout:
             paths = list(_paths_of(user.script, opened))
             if Path(user.script).is_absolute():
                 # A worker finds it by its variable, whatever folder it is in.
-                names = found.add("script", paths)
+                names = collected.add("script", paths)
                 handed_script = names[paths[0]]
             else:
                 beside += paths
-        names = found.add("run", beside)
+        names = collected.add("run", beside)
         parsed = environment.parsed_options
         named = {key: getattr(parsed, key, "") for key in PATHS}
         named["ca_file"] = read_options(parsed).target.ca_file or ""  # perhaps the targets file's
@@ -115,9 +115,9 @@ class Handout:
         for key, text in named.items():
             path = Path(text or ".")
             if path.is_file():
-                options[key] = {str(path): found.add(key, [path.resolve()])[path.resolve()]}
+                options[key] = {str(path): collected.add(key, [path.resolve()])[path.resolve()]}
         return {
-            "files": found.contents,
+            "files": collected.contents,
             "locustfiles": [names[one] for one in locustfiles],
             "script": handed_script,
             "options": options,
@@ -193,7 +193,7 @@ def ask_master(host: str, port: int, *, within_s: float, say: Callable[[str], ob
     ``say`` is told for what it waits.
     """
     began_ns = monotonic_ns()
-    told_s = -TELL_EVERY_S
+    logged_s = -TELL_EVERY_S
     place = f"{host}:{port}"
 
     def since_s() -> float:
@@ -218,9 +218,9 @@ def ask_master(host: str, port: int, *, within_s: float, say: Callable[[str], ob
                 "with harness run FILE --master --expect-workers N --bind ADDRESS, with an address "
                 "that this machine reaches"
             )
-        if since_s() - told_s >= TELL_EVERY_S:
-            told_s = since_s()
-            left = duration_text(max(0, round(within_s - told_s)))
+        if since_s() - logged_s >= TELL_EVERY_S:
+            logged_s = since_s()
+            left = duration_text(max(0, round(within_s - logged_s)))
             say(f"waiting for the master at {place} ({nobody}; {left} left)")
         gevent.sleep(min(ASK_EVERY_S, max(0.05, within_s - since_s())))
 
@@ -292,8 +292,8 @@ def _checked(answer: Any, place: str) -> Any:
     return answer
 
 
-def _is_texts(found: Any) -> bool:
-    return isinstance(found, dict) and all(type(k) is type(v) is str for k, v in found.items())
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, dict) and all(type(k) is type(v) is str for k, v in value.items())
 
 
 def unpack(answer: Mapping[str, Any], folder: Path) -> Handed:

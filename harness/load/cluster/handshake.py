@@ -28,13 +28,13 @@ from locust.runners import STATE_INIT, STATE_STOPPED, MasterRunner, WorkerRunner
 from harness import __version__
 from harness.clock import monotonic_ns, wall_ns
 from harness.load.logs import LOG
-from harness.load.options import RunOptions, parameters, was_told
+from harness.load.options import RunOptions, has_masters_parameters, parameters
 from harness.load.shape import ArrivalShape
 from harness.load.user import ScriptUser
 from harness.machine import Machine, Share, shortfalls, this_machine
 
 HELLO = "harness_hello"
-TOLD = "harness_parameters"
+PARAMETERS = "harness_parameters"
 CHECK = "harness_check"
 FACTS = "harness_facts"
 WELCOME = "harness_welcome"
@@ -69,7 +69,7 @@ FACT_WORDS = {
     "sign_ins": "sign-ins with the digest",
     "scripts": "scripts, data or texts with the digest",
 }
-TOLD_ONLY = ("gevent", "websockets", "python")
+LOGGED_ONLY = ("gevent", "websockets", "python")
 
 
 def describe(environment: Any, shape: type[ArrivalShape] | None) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def describe(environment: Any, shape: type[ArrivalShape] | None) -> dict[str, An
         "python": platform.python_version(),
         "locustfile": _digest(_content(Path(name.strip())) for name in files),
         "parameters": parameters(),
-        "told": was_told(),
+        "told": has_masters_parameters(),
         "schedule": _schedule(shape),
         "host": platform.node(),
         "files": machine.files,
@@ -122,7 +122,7 @@ def _scripts(users: Iterable[Any]) -> str:
         if issubclass(user, ScriptUser):
             opened = user.opened()
             rows = () if opened.feeder is None else opened.feeder.table.rows
-            texts = sorted((name, list(said)) for name, said in opened.texts.items())
+            texts = sorted((name, list(lines)) for name, lines in opened.texts.items())
             parts.append(opened.script.model_dump_json().encode())
             parts.append(orjson.dumps([list(map(list, rows)), texts]))
     return _digest(parts) if parts else NONE
@@ -136,7 +136,7 @@ def own_files(environment: Any) -> dict[str, Path]:
     """Modules that the locustfile has imported from its own folder, by name."""
     files = {Path(name).resolve() for name in environment.parsed_locustfiles or ()}
     folders = {file.parent for file in files}
-    found = {}
+    modules = {}
     for name, module in list(sys.modules.items()):
         place = getattr(module, "__file__", None)
         if not place or name.partition(".")[0] == "harness":
@@ -147,8 +147,8 @@ def own_files(environment: Any) -> dict[str, Path]:
             and any(path.is_relative_to(folder) for folder in folders)
             and not path.is_relative_to(sys.prefix)
         ):
-            found[name] = path
-    return found
+            modules[name] = path
+    return modules
 
 
 def _content(path: Path) -> bytes:
@@ -165,30 +165,30 @@ def _digest(parts: Iterable[bytes]) -> str:
     return digest.hexdigest()[:12]
 
 
-def compare(worker: str, said: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
+def compare(worker: str, hello: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
     """In what a worker's hello differs from the master."""
-    return _differences(worker, said, own, ALWAYS) or _differences(worker, said, own, WORDS)
+    return _differences(worker, hello, own, ALWAYS) or _differences(worker, hello, own, WORDS)
 
 
-def compare_facts(worker: str, said: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
+def compare_facts(worker: str, facts: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
     """In what it differs in what it makes of the options."""
-    if said.get("trouble"):
-        return [f"worker {worker} can't take part: {said['trouble']}"]
-    found = _differences(worker, said, own, FACT_WORDS)
+    if facts.get("trouble"):
+        return [f"worker {worker} can't take part: {facts['trouble']}"]
+    problems = _differences(worker, facts, own, FACT_WORDS)
     for name, digest in own["modules"].items():
-        theirs = said.get("modules", {}).get(name)
+        theirs = facts.get("modules", {}).get(name)
         if theirs is not None and theirs != digest:
-            found.append(f"worker {worker} has another content of the module {name}")
-    return found
+            problems.append(f"worker {worker} has another content of the module {name}")
+    return problems
 
 
 def _differences(
-    worker: str, said: Mapping[str, Any], own: Mapping[str, Any], words: Mapping[str, str]
+    worker: str, theirs: Mapping[str, Any], own: Mapping[str, Any], words: Mapping[str, str]
 ) -> list[str]:
     return [
-        f"worker {worker} has {text} {said.get(key)!r}, the master {own[key]!r}"
+        f"worker {worker} has {text} {theirs.get(key)!r}, the master {own[key]!r}"
         for key, text in words.items()
-        if key in own and said.get(key) != own[key]
+        if key in own and theirs.get(key) != own[key]
     ]
 
 
@@ -198,7 +198,7 @@ class Handshake:
     def __init__(self, runner: MasterRunner, own: Callable[[], dict[str, Any]]) -> None:
         self._runner = runner
         self._describe = own
-        self._said: dict[str, dict[str, Any]] = {}
+        self._hellos: dict[str, dict[str, Any]] = {}
         self._facts: dict[str, dict[str, Any]] = {}
         self._came_ns: dict[str, int] = {}
         self._options: dict[str, Any] = {}
@@ -228,40 +228,40 @@ class Handshake:
         own = self._describe()
         self._options, self._own_facts, self._facts = options, facts, {}
         ready = self._ready
-        self._wait_until(lambda: set(ready()) <= self._said.keys())
+        self._wait_until(lambda: set(ready()) <= self._hellos.keys())
         # One that starts anew with our parameters is away for a moment.
         self._wait_until(
             lambda: len(ready()) >= workers and not any(map(self._starts_anew, ready())),
             within_s=ANEW_WITHIN_S,
         )
         self._here_at_start = set(ready())
-        self._wait_until(lambda: set(ready()) <= self._said.keys())
+        self._wait_until(lambda: set(ready()) <= self._hellos.keys())
         for worker in ready():
             self._runner.send_message(CHECK, options, worker)
-        self._wait_until(lambda: set(ready()) & self._said.keys() <= self._facts.keys())
+        self._wait_until(lambda: set(ready()) & self._hellos.keys() <= self._facts.keys())
         there = ready()
         self._here_at_start = set(there)
         if len(there) < workers:
             return [f"only {len(there)} of {workers} workers are left"]
-        found: list[str] = []
-        here = Counter(self._said[worker]["host"] for worker in there if worker in self._said)
+        problems: list[str] = []
+        here = Counter(self._hellos[worker]["host"] for worker in there if worker in self._hellos)
         count = max(1, len(there))
         per_s = None if everything.per_s is None else everything.per_s / count
         share = replace(everything, at_once=-(-everything.at_once // count), per_s=per_s)
         for worker in there:
-            said = self._said.get(worker)
-            if said is None:
-                found.append(f"worker {worker} did not say hello: does it import harness.load?")
+            hello = self._hellos.get(worker)
+            if hello is None:
+                problems.append(f"worker {worker} did not say hello: does it import harness.load?")
                 continue
-            differs = compare(worker, said, own)
+            differs = compare(worker, hello, own)
             if not differs and worker not in self._facts:
                 differs = [f"worker {worker} did not say what it makes of the options"]
-            found += differs or compare_facts(worker, self._facts[worker], facts)
-            self._tell_versions(worker, said, own)
-            machine = Machine(files=said["files"], ports=said["ports"], cores=said["cores"])
-            here_s = replace(share, processes=here[said["host"]])
-            found += [f"worker {worker}: {why}" for why in shortfalls(machine, here_s)]
-        return found
+            problems += differs or compare_facts(worker, self._facts[worker], facts)
+            self._tell_versions(worker, hello, own)
+            machine = Machine(files=hello["files"], ports=hello["ports"], cores=hello["cores"])
+            here_s = replace(share, processes=here[hello["host"]])
+            problems += [f"worker {worker}: {why}" for why in shortfalls(machine, here_s)]
+        return problems
 
     @property
     def here(self) -> int:
@@ -296,11 +296,11 @@ class Handshake:
         if node is None or self._own_facts is not None:
             return
         since_ns = monotonic_ns() - self._came_ns.setdefault(worker, monotonic_ns())
-        if worker in self._said:
-            held = self._starts_anew(worker) and since_ns < ANEW_WITHIN_S * 1e9
+        if worker in self._hellos:
+            is_greeting = self._starts_anew(worker) and since_ns < ANEW_WITHIN_S * 1e9
         else:
-            held = since_ns < ANSWER_WITHIN_S * 1e9
-        if held:
+            is_greeting = since_ns < ANSWER_WITHIN_S * 1e9
+        if is_greeting:
             node.state = GREETING
         elif node.state == GREETING:
             node.state = STATE_INIT
@@ -310,12 +310,12 @@ class Handshake:
 
     def _starts_anew(self, worker: str) -> bool:
         """With our parameters: it will be back under another id."""
-        said = self._said.get(worker)
+        hello = self._hellos.get(worker)
         return (
-            said is not None
-            and not _differences(worker, said, self._describe(), ALWAYS)
-            and said["parameters"] != parameters()
-            and not said["told"]
+            hello is not None
+            and not _differences(worker, hello, self._describe(), ALWAYS)
+            and hello["parameters"] != parameters()
+            and not hello["told"]
         )
 
     def _wait_until(self, done: Callable[[], bool], within_s: float = ANSWER_WITHIN_S) -> None:
@@ -325,17 +325,17 @@ class Handshake:
 
     def _on_hello(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
         worker = msg.node_id
-        self._said[worker] = dict(msg.data)
+        self._hellos[worker] = dict(msg.data)
         own = self._describe()
         alike = not _differences(worker, msg.data, own, ALWAYS)
         if alike:
-            self._runner.send_message(TOLD, parameters(), worker)
+            self._runner.send_message(PARAMETERS, parameters(), worker)
         self.hold(worker)
         if self._own_facts is None or worker in self._here_at_start:
             return
         if self._starts_anew(worker):
             return
-        problems = compare(worker, self._said[worker], own)
+        problems = compare(worker, self._hellos[worker], own)
         if self.no_room_because:
             problems.append(f"worker {worker} can't join: {self.no_room_because}")
         if problems:
@@ -351,7 +351,7 @@ class Handshake:
         if problems := compare_facts(worker, self._facts[worker], self._own_facts):
             self._send_home(worker, problems)
         else:
-            self._tell_versions(worker, self._said.get(worker, {}), self._describe())
+            self._tell_versions(worker, self._hellos.get(worker, {}), self._describe())
             self._runner.send_message(WELCOME, {"problems": []}, worker)
 
     def _send_home(self, worker: str, problems: list[str]) -> None:
@@ -365,11 +365,11 @@ class Handshake:
         if worker in self._runner.clients:
             self._runner.send_message("quit", None, worker)
 
-    def _tell_versions(self, worker: str, said: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-        for name in TOLD_ONLY:
-            if said.get(name) != own[name]:
+    def _tell_versions(self, worker: str, hello: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+        for name in LOGGED_ONLY:
+            if hello.get(name) != own[name]:
                 LOG.warning(
-                    "worker %s has %s %s, the master %s", worker, name, said.get(name), own[name]
+                    "worker %s has %s %s, the master %s", worker, name, hello.get(name), own[name]
                 )
 
     def _on_ask_clock(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form

@@ -45,7 +45,7 @@ class Shares:
         """the first arrival that was not due any more when the run was stopped"""
         self._leased = 0
         """the furthest arrival that was ever leased to anybody"""
-        self._heard_ns: dict[str, int] = {}
+        self._last_question_ns: dict[str, int] = {}
         self._names: dict[str, str] = {}
         self._gone: dict[str, int] = {}
         """arrivals that were a worker's who is gone, by its Locust id"""
@@ -57,7 +57,7 @@ class Shares:
         self._schedule, self._directory = schedule, directory
         self._partition = Partition(schedule.count, ready)
         self._began_ns = monotonic_ns() + lead_ns
-        self._heard_ns = dict.fromkeys(ready, monotonic_ns() + lead_ns)
+        self._last_question_ns = dict.fromkeys(ready, monotonic_ns() + lead_ns)
         self._names, self._gone, self._changes, self._ended_at = {}, {}, [], None
         self._leased = schedule.index_at(2 * LEASE_NS)  # the first question may take its time
         places = {worker: place for place, worker in enumerate(ready)}
@@ -69,14 +69,16 @@ class Shares:
             return
         now_ns = monotonic_ns()
         here = [
-            worker for worker, heard in self._heard_ns.items() if now_ns - heard < LOST_AFTER_NS
+            worker
+            for worker, last_ns in self._last_question_ns.items()
+            if now_ns - last_ns < LOST_AFTER_NS
         ]
         if here and set(here) != set(self._partition.workers):
             self._cut(here)
 
     def leave(self, worker: str) -> None:
         """A worker has come to its end by itself."""
-        self._heard_ns.pop(worker, None)
+        self._last_question_ns.pop(worker, None)
         self.look()
 
     def freeze(self) -> None:
@@ -103,11 +105,11 @@ class Shares:
         for worker in here:
             self._gone.pop(worker, None)
         came, went = len(set(here) - set(before)), len(set(before) - set(here))
-        told = [f"{many} {word}" for many, word in ((went, "lost"), (came, "joined")) if many]
+        parts = [f"{many} {word}" for many, word in ((went, "lost"), (came, "joined")) if many]
         where = (
             f"from arrival {first:,} on" if first < self._partition.count else "too late to help"
         )
-        self._say(f"workers: {', '.join(told)}; {len(here)} share the schedule {where}")
+        self._say(f"workers: {', '.join(parts)}; {len(here)} share the schedule {where}")
         names = [self._names.get(worker, worker) for worker in here]
         self._changes.append({"at": utc_iso(), "first": first, "workers": names})
         self._write()
@@ -120,11 +122,11 @@ class Shares:
         except OSError as error:
             self._say(f"the shares of the workers can't be written: {error.strerror or error}")
 
-    def hear(self, worker: str, name: str) -> bool:
+    def note_question(self, worker: str, name: str) -> bool:
         """A worker asks for its share; whether it is to be granted one."""
         if self._schedule is None or worker in self._sent_home:
             return False
-        self._heard_ns[worker] = monotonic_ns()
+        self._last_question_ns[worker] = monotonic_ns()
         self._names[worker] = name
         return True
 

@@ -72,7 +72,7 @@ class MasterPort:
         self._handle = runner.handle_message
         self._known: set[str] = set()
         self._refused: Counter[str] = Counter()
-        self._told: set[tuple[str, str]] = set()
+        self._logged: set[tuple[str, str]] = set()
         runner.handle_message = self._take  # type: ignore[method-assign,assignment]
 
     @property
@@ -117,16 +117,16 @@ class MasterPort:
 
     def _refuse(self, why: str, client: str, kind: object) -> None:
         self._refused[why] += 1
-        if (why, client) not in self._told and len(self._told) < 100:
-            self._told.add((why, client))
+        if (why, client) not in self._logged and len(self._logged) < 100:
+            self._logged.add((why, client))
             sender, kind = safe_quote(client, 60), safe_quote(str(kind), 60)
             text = f"master port: refused a message ({why}) of {sender!r}: {kind!r}"
             LOG.warning("%s", text)
 
 
-def _numbers(found: object) -> bool:
-    return isinstance(found, dict) and all(
-        isinstance(name, str) and isinstance(number, int | float) for name, number in found.items()
+def _numbers(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(name, str) and isinstance(number, int | float) for name, number in value.items()
     )
 
 
@@ -175,13 +175,13 @@ def _is_hello(data: Any) -> bool:
     )
 
 
-def _texts(found: Any) -> bool:
-    return all(type(key) is type(value) is str for key, value in found.items())
+def _texts(texts: Any) -> bool:
+    return all(type(key) is type(value) is str for key, value in texts.items())
 
 
 def _is_facts(data: Any) -> bool:
-    told = "trouble" in data or "target" in data
-    return told and _texts({**data, "modules": ""}) and _texts(data.get("modules", {}))
+    answered = "trouble" in data or "target" in data
+    return answered and _texts({**data, "modules": ""}) and _texts(data.get("modules", {}))
 
 
 def _is_clock_question(data: Any) -> bool:

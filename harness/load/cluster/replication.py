@@ -95,9 +95,9 @@ class _Snapshot:
 
     def rows(self) -> list[Row]:
         """The next sessions; none when all were read. Raises LedgerError."""
-        found = rows_after(self._ledger, self._last_row, most=BATCH // 2)
-        self._last_row = found[-1][0] if found else self._last_row
-        return found
+        rows = rows_after(self._ledger, self._last_row, most=BATCH // 2)
+        self._last_row = rows[-1][0] if rows else self._last_row
+        return rows
 
     def measured(self) -> tuple[bytes, bytes]:
         """The next parts of intervals and histograms. Raises OSError."""
@@ -113,7 +113,8 @@ class _Snapshot:
 class Shipper:
     """The worker's side. Give :meth:`take` to the ledger, :meth:`take_measured` to the writer.
 
-    What :meth:`next_batch` gives is for the report of each second, its answer for :meth:`hear`.
+    What :meth:`next_batch` gives is for the report of each second; :meth:`take_answer` takes the
+    answer.
     """
 
     def __init__(
@@ -265,7 +266,7 @@ class Shipper:
             room -= len(some) + len(more)
         return b"".join(intervals), b"".join(histograms)
 
-    def hear(self, data: Mapping[str, Any]) -> None:
+    def take_answer(self, data: Mapping[str, Any]) -> None:
         """What the master says of a batch."""
         if data["worker"] != self._worker or data["number"] != self._batch:
             return
@@ -442,14 +443,14 @@ class Copies:
         self.failures: list[str] = []
         self.refused = 0
         """batches that did not follow the one before"""
-        self.heard_of: dict[str, str] = {}
+        self.node_names: dict[str, str] = {}
         """worker's name by its Locust id"""
 
     def open(self, directory: Path) -> None:
         """A run begins."""
         self._directory = directory
         self._copies, self._last, self._owners, self._gaps = {}, {}, {}, {}
-        self.heard_of, self.failures, self.refused = {}, [], 0
+        self.node_names, self.failures, self.refused = {}, [], 0
         if self._thread is None:
             self._thread = ThreadPool(1)
             gevent.spawn(self._write_forever)
@@ -493,7 +494,7 @@ class Copies:
 
     def _take(self, node_id: str, batch: dict[str, Any]) -> None:
         worker, number = str(batch["worker"]), int(batch["number"])
-        self.heard_of[node_id] = worker
+        self.node_names[node_id] = worker
         if self._directory is None or self._thread is None:
             return
         answer = {"worker": worker, "number": number}

@@ -80,12 +80,12 @@ def unpack_stats(data: Any) -> Any:
 
 def _whole(opener: Any, data: bytes) -> bytes:
     try:
-        found: bytes = opener.decompress(data, MOST_BYTES)
+        content: bytes = opener.decompress(data, MOST_BYTES)
     except zlib.error as error:
         raise ValueError(str(error)) from None
     if not opener.eof:
         raise ValueError("cut short, or too much of it")
-    return found
+    return content
 
 
 class _Question(NamedTuple):
@@ -117,17 +117,17 @@ class Reports:
         self._live, self._handshake = live, handshake
         self._shares, self._copies = shares, copies
         copies.on_taken = self._on_taken
-        self._held: dict[str, _Question] = {}
+        self._open_questions: dict[str, _Question] = {}
         """by worker: asked by a report whose part of the ledger is being written"""
         runner.register_message(REPORT, self._on_report)
 
     def _on_report(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
         report, worker = msg.data, msg.node_id
         question = None
-        self._held.pop(worker, None)
+        self._open_questions.pop(worker, None)
         if (live := report.get("live")) is not None:
             self._live().take_encoded(live["process"], live["row"], live["encoded"])
-            shared = "share" in report and self._shares.hear(worker, report["share"])
+            shared = "share" in report and self._shares.note_question(worker, report["share"])
             question = _Question(
                 monotonic_ns(), self._handshake.time(worker, report["clock"]), shared
             )
@@ -135,11 +135,11 @@ class Reports:
             self._answer(worker, question)
             return
         if question is not None:
-            self._held[worker] = question
+            self._open_questions[worker] = question
         self._copies.take(worker, report["batch"])
 
     def _on_taken(self, worker: str, taken: dict[str, Any]) -> None:
-        self._answer(worker, self._held.pop(worker, None), batch=taken)
+        self._answer(worker, self._open_questions.pop(worker, None), batch=taken)
 
     def _answer(self, worker: str, question: _Question | None, **answer: Any) -> None:
         if question is not None:

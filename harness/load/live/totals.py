@@ -73,7 +73,7 @@ class Live:
         self.newest: dict[str, Mapping[str, Any]] = {}
         """each process's last interval"""
         self.points: deque[dict[str, Any]] = deque(maxlen=KEPT_POINTS)
-        self._heard_ns: dict[str, int] = {}
+        self._last_report_ns: dict[str, int] = {}
         self._recent: dict[str, Mapping[str, Counted | str]] = {}
         """each process's last interval: encoded, or only places with something in them"""
         self._waiting: dict[str, list[str]] = {}
@@ -99,13 +99,13 @@ class Live:
         return self._histograms
 
     def _add(self, tag: str) -> None:
-        found = decoded_where_whole(self._waiting.pop(tag), [])
-        self._histograms.setdefault(tag, Histogram()).add_counts(found.places, found.counts)
+        counted = decoded_where_whole(self._waiting.pop(tag), [])
+        self._histograms.setdefault(tag, Histogram()).add_counts(counted.places, counted.counts)
 
     def take(self, process: str, row: Mapping[str, Any], histograms: Mapping[str, Counted]) -> None:
         """Add one interval of one process."""
         self.newest[process] = row
-        self._heard_ns[process] = monotonic_ns()
+        self._last_report_ns[process] = monotonic_ns()
         for totals, more in ((self.counts, row["counts"]), (self.arrivals, row["arrivals"])):
             for name, number in more.items():
                 totals[name] = totals.get(name, 0) + number
@@ -138,7 +138,7 @@ class Live:
     def quiet(self) -> list[str]:
         """Processes that have said nothing for a while."""
         limit = monotonic_ns() - int(QUIET_AFTER_S * 1e9)
-        return sorted(name for name, heard in self._heard_ns.items() if heard < limit)
+        return sorted(name for name, last_ns in self._last_report_ns.items() if last_ns < limit)
 
     def recent(self, tag: str) -> Counted:
         """The last interval of all processes under one tag."""

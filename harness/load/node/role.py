@@ -295,7 +295,7 @@ class Leader(Node):
         room = None if expected is None else RoomWatch(directory, expected.ending)
         objectives, live = AbortWatch(self.admission.objectives, self.live), self.live
 
-        def asked() -> Early | None:
+        def by_hand() -> Early | None:
             files = RunDirectory(directory)
             self._look_paused(files.pause.exists())
             if not files.stop.exists():
@@ -327,7 +327,7 @@ class Leader(Node):
             return (monotonic_ns() - live.began_ns) / 1e9
 
         return [
-            ("pause and stop", asked),
+            ("pause and stop", by_hand),
             ("the watch over the disk", disk),
             ("the target's window", window),
             ("the objectives", missed),

@@ -19,7 +19,7 @@ from harness.load.cluster.handshake import (
     CHECK,
     FACTS,
     HELLO,
-    TOLD,
+    PARAMETERS,
     WELCOME,
     MasterClock,
     describe,
@@ -33,11 +33,11 @@ from harness.load.node.role import Histograms, Node, Row
 from harness.load.options import (
     SHARES,
     RunOptions,
+    has_masters_parameters,
     parameters,
     read_options,
+    restart_environment,
     take_parameters,
-    told_environment,
-    was_told,
 )
 from harness.load.run import Run
 from harness.rundir.layout import make_run_directory
@@ -67,7 +67,7 @@ class WorkerNode(Node):
         runner.register_message(ANSWER, self._on_answer)
         environment.events.report_to_master.add_listener(pack_stats)
         runner.register_message(PAUSED, self._on_paused, concurrent=True)
-        runner.register_message(TOLD, self._on_told, concurrent=True)
+        runner.register_message(PARAMETERS, self._on_parameters, concurrent=True)
         runner.register_message(CHECK, self._on_check, concurrent=True)
         runner.register_message(WELCOME, self._on_welcome, concurrent=True)
 
@@ -105,17 +105,17 @@ class WorkerNode(Node):
             max_sessions=cap_of(options, place, len(places)) if shape is None else None,
             max_per_s=rate_of(options, place, len(places)),
             clock_ahead_ns=self._clock.ahead_ns,
-            held=place is None and not self._welcome,
+            awaits_welcome=place is None and not self._welcome,
         )
         LOG.info("share: %s of %s", "none so far" if place is None else place + 1, len(places))
-        if not run.held:
+        if not run.awaits_welcome:
             self._take_part(run)
 
     def _take_part(self, run: Run) -> None:
         """From now on guests may come, and the master hears of them."""
         assert self.directory is not None
         shipper = Shipper(self._report, self.directory, run.name, run.meta)
-        if run.held:
+        if run.awaits_welcome:
             shipper.send_all()
             run.let_in()
         run.ship_to(shipper)
@@ -182,16 +182,16 @@ class WorkerNode(Node):
         if run.lease is not None and answer.get("share"):
             run.lease.take(answer["share"])
         if run.shipper is not None and "batch" in answer:
-            run.shipper.hear(answer["batch"])
+            run.shipper.take_answer(answer["batch"])
 
     # Locust calls concurrent listeners by position: environment first, then the message.
     def _on_paused(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
         if self.run is not None:
             self.run.pause(bool(msg.data["paused"]))
 
-    def _on_told(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
+    def _on_parameters(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
         """The master's parameters: the locustfile may have been imported with others."""
-        if was_told() or msg.data == parameters():
+        if has_masters_parameters() or msg.data == parameters():
             return
         if take_parameters(msg.data):
             self._say_hello()
@@ -201,7 +201,7 @@ class WorkerNode(Node):
             run.finish()  # nobody has been let in yet
         self.runner.send_message("client_stopped", None)
         gevent.sleep(LAST_WORDS_S)
-        os.execve(sys.executable, again_alone(sys.orig_argv), told_environment(msg.data))
+        os.execve(sys.executable, again_alone(sys.orig_argv), restart_environment(msg.data))
 
     def _on_check(self, environment: Any, msg: Any) -> None:
         """What this machine makes of the master's options."""
@@ -222,7 +222,7 @@ class WorkerNode(Node):
             self.runner.quit()
             return
         self._welcome = True
-        if (run := self.run) is not None and run.held:
+        if (run := self.run) is not None and run.awaits_welcome:
             self._take_part(run)
 
     def _set_clock(self, ahead_ns: int) -> None:
@@ -232,12 +232,12 @@ class WorkerNode(Node):
 
 def again_alone(words: Sequence[str]) -> list[str]:
     """The command of this process once more, for itself: one that was forked forks no others."""
-    found, skip = [], False
+    arguments, skip = [], False
     for word in words[1:]:
         if skip or word.startswith("--processes="):
             skip = False
         elif word == "--processes":
             skip = True
         else:
-            found.append(word)
-    return [sys.executable, *found]
+            arguments.append(word)
+    return [sys.executable, *arguments]

@@ -49,7 +49,7 @@ class World:
         self.taken[name], self.answers[name] = [], []
 
     def ask(self, name: str) -> None:
-        assert self.shares.hear(name, f"host-{name}")
+        assert self.shares.note_question(name, f"host-{name}")
         granted = self.shares.grant(name)
         assert granted is not None
         self.answers[name].append(granted)
