@@ -110,7 +110,7 @@ def _contents(users: dict[str, Any], shapes: list[Any]) -> dict[str, Any]:
     contents = {
         "users": guests,
         "objectives": _objectives(),
-        "asked": used_variables(),
+        "used_variables": used_variables(),
         "configured": settings(),
         "breaks": would_break(users.values()),
         "may_break": might_break(users.values()),

@@ -115,7 +115,7 @@ class LocustProcess:
         if "error" in plan:
             raise ConfigError(plan["error"])
         _refuse_decided(plan["configured"])
-        for name in self._parameters.keys() - {SEED.variable} - set(plan["asked"]):
+        for name in self._parameters.keys() - {SEED.variable} - set(plan["used_variables"]):
             how = HOW_ASKED if name in (RATE.variable, OVER.variable) else ""
             raise ConfigError(
                 f"{SETTINGS[name].option}: {self._locustfile} does not use it, so "

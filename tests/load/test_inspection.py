@@ -46,7 +46,7 @@ def test_a_schedule_that_draws_nobody_is_told_and_not_refused(tmp_path: Path) ->
 def test_an_occupancy_sets_the_schedule_aside() -> None:
     found = inspect(ROOT / "locustfiles" / "load.py", HARNESS_OCCUPANCY="12")
     assert found["arrivals"] is None
-    assert "HARNESS_OCCUPANCY" in found["asked"]
+    assert "HARNESS_OCCUPANCY" in found["used_variables"]
     wrong = inspect(ROOT / "locustfiles" / "load.py", HARNESS_OCCUPANCY="many")
     assert "HARNESS_OCCUPANCY: expected a number of guests at once" in wrong["error"]
 

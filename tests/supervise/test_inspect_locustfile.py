@@ -22,7 +22,7 @@ def test_schedule_peak_and_what_is_asked(tmp_path: Path) -> None:
     assert inspect_locustfile(file, {})["arrivals"]["peak_per_s"] == 9
     found = inspect_locustfile(file, {"HARNESS_RATE": "5/s", "HARNESS_SEED": "1"})
     assert found["arrivals"]["peak_per_s"] == 5
-    assert "HARNESS_RATE" in found["asked"]
+    assert "HARNESS_RATE" in found["used_variables"]
 
 
 def test_what_it_does_not_ask_for_is_refused(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def describe(environment: Any, shape: type[ArrivalShape] | None) -> dict[str, An
         "python": platform.python_version(),
         "locustfile": _digest(_content(Path(name.strip())) for name in files),
         "parameters": parameters(),
-        "told": has_masters_parameters(),
+        "restarted": has_masters_parameters(),
         "schedule": _schedule(shape),
         "host": platform.node(),
         "files": machine.files,
@@ -315,7 +315,7 @@ class Handshake:
             hello is not None
             and not _differences(worker, hello, self._describe(), ALWAYS)
             and hello["parameters"] != parameters()
-            and not hello["told"]
+            and not hello["restarted"]
         )
 
     def _wait_until(self, done: Callable[[], bool], within_s: float = ANSWER_WITHIN_S) -> None:
