@@ -212,6 +212,8 @@ class LostDisks:
         self._twin = twin
         self.too_new: set[str] = set()
         """Tokens of sessions that they opened less than ``KNOWN_AFTER_S`` before their end."""
+        self.older = 0
+        """Other sessions that they had open at their end: these must be listed."""
 
     @contextlib.contextmanager
     def losing(self, *disks: Path) -> Iterator[None]:
@@ -220,7 +222,9 @@ class LostDisks:
         time.sleep(KNOWN_AFTER_S)
         yield
         for run in (run for disk in disks for run in disk.glob("2*")):
-            self.too_new |= {left.token for left in read_leftovers(run)} - known
+            theirs = {left.token for left in read_leftovers(run)}
+            self.too_new |= theirs - known
+            self.older += len(theirs & known)
 
 
 class Running:

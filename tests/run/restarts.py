@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cells import ROOT, LostDisks, Twin, container, kill_family, sweep
+from cells import KNOWN_AFTER_S, ROOT, LostDisks, Twin, container, kill_family, sweep
 from locusts import environment_for, launch, locustfile
 
 from harness.ledger.reader import HEARTBEAT_FRESH_S, read_account, read_leftovers
@@ -27,7 +27,7 @@ EACH_RUN = 10
 """Restarts of one run."""
 GIVES_UP_AFTER = 5
 """faults"""
-LIVES_S = (0.5, 7.0)
+LIVES_S = (0.5, 9.0)
 """So long after its start a worker is killed: while it imports, joins, opens, talks, clears."""
 ENDS_WITHIN_S = 120
 
@@ -39,6 +39,8 @@ class Restarts:
     restarts: int = 0
     at_kills: int = 0
     """sessions open at the service when workers were killed"""
+    older: int = 0
+    """of killed workers, and open long enough to be in the master's copy"""
     open: int = 0
     """sessions open at the service when their runs had ended"""
     listed: int = 0
@@ -53,7 +55,8 @@ class Restarts:
     @property
     def text(self) -> str:
         return (
-            f"{self.restarts} restarts in place with {self.at_kills} sessions open at the kills: "
+            f"{self.restarts} restarts in place with {self.at_kills} sessions open at the kills, "
+            f"{self.older} of them of killed workers and older than {KNOWN_AFTER_S} s: "
             f"{self.open} open at the service after the runs, "
             f"{self.listed} listed, {self.last_second} of a last second told of and swept with "
             f"--derive, {self.unlisted} unlisted; {len(self.faults)} faults"
@@ -65,7 +68,7 @@ class Containers:
 
     def __init__(self, folder: Path, twin: Twin) -> None:
         self._folder, self._twin = folder, twin
-        self._file = locustfile(folder, messages=6, think="200ms")
+        self._file = locustfile(folder, messages=15, think="200ms")
         self._environment = environment_for(folder, twin.url)
         self._log = (folder / "output.log").open("w")
         self._bus = free_port()
@@ -160,8 +163,9 @@ def _one_run(count: int, twin: Twin, draw: random.Random, result: Restarts) -> N
             containers.kill(lost, range(len(containers.restarted)))
             containers.end()
             result.restarts += done
-            if not result.at_kills:
-                result.faults.append("no session was open when workers were killed")
+            result.older += lost.older
+            if not lost.older:
+                result.faults.append("no session was open long enough when workers were killed")
             _judge(containers, twin, lost, result)
         except Exception as error:  # noqa: BLE001 - a run that breaks is a finding
             log = (Path(name) / "output.log").read_text()[-1500:]
