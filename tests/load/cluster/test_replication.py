@@ -32,7 +32,7 @@ class Wire:
         self.copies = copies
         self.mute = False
         self.sent: list[dict[str, Any]] = []
-        copies.on_taken = lambda _, answer: gevent.spawn(self.shipper.hear, answer)
+        copies.on_taken = lambda _, answer: gevent.spawn(self.shipper.take_answer, answer)
 
     def join(self, directory: Path, worker: str, meta: dict[str, str]) -> Shipper:
         """A worker that ships from now on."""
