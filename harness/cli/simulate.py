@@ -22,7 +22,7 @@ def run(args: Namespace) -> int:
 def settings_of(args: Namespace) -> Settings:
     """What was asked for. Raises ConfigError for anything that makes no sense."""
     bot = args.bot.split("\n") if args.bot else None
-    return options.read(options.Said(**{**vars(args), "bot": bot}))
+    return options.read(options.Options(**{**vars(args), "bot": bot}))
 
 
 def _names(settings: type[Limits] | type[Knobs] | type[DeploymentSettings]) -> str:

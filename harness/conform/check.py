@@ -78,16 +78,16 @@ class Checked:
 @dataclass(slots=True)
 class _Findings:
     redactor: Redactor
-    found: dict[tuple[str, str, str], Finding] = field(default_factory=dict)
+    by_key: dict[tuple[str, str, str], Finding] = field(default_factory=dict)
 
     def add(self, kind: str, where: str, there: str, number: int, frame: Frame | None) -> None:
         key = (kind, where, there)
-        if before := self.found.get(key):
-            self.found[key] = replace(before, times=before.times + 1)
+        if before := self.by_key.get(key):
+            self.by_key[key] = replace(before, times=before.times + 1)
             return
         value = None if frame is None else frame.value
         outline = None if value is None else self.redactor.value(value)
-        self.found[key] = Finding(
+        self.by_key[key] = Finding(
             kind=kind, where=where, there=there, times=1, first_frame=number, outline=outline
         )
 
@@ -114,7 +114,7 @@ def check_recording(recording: Recording, *, key: bytes) -> Checked:
     return Checked(
         name=recording.name,
         frames=many,
-        findings=tuple(sorted(findings.found.values(), key=lambda one: one.first_frame)),
+        findings=tuple(sorted(findings.by_key.values(), key=lambda one: one.first_frame)),
         sessions=tuple(_observed(recording)),
     )
 
@@ -226,13 +226,13 @@ def _answers_clear(frame: Frame) -> str | None:
 
 def _observed(recording: Recording) -> Iterator[Observed]:
     for session in recording.sessions:
-        found = moments(session)
-        sent = {one.tracing_id: one for one in found if one.kind in (*_SPOKEN, Kind.CLEAR)}
-        configured = [one.at_s for one in found if one.kind is Kind.CONFIGURE]
-        ready = [one.at_s for one in found if one.kind is Kind.READY]
-        cleared = [one.at_s for one in found if one.kind is Kind.CLEARED]
-        clears = [one.at_s for one in found if one.kind is Kind.CLEAR]
-        echoes = [one for one in found if one.kind is Kind.ECHO and one.tracing_id in sent]
+        timeline = moments(session)
+        sent = {one.tracing_id: one for one in timeline if one.kind in (*_SPOKEN, Kind.CLEAR)}
+        configured = [one.at_s for one in timeline if one.kind is Kind.CONFIGURE]
+        ready = [one.at_s for one in timeline if one.kind is Kind.READY]
+        cleared = [one.at_s for one in timeline if one.kind is Kind.CLEARED]
+        clears = [one.at_s for one in timeline if one.kind is Kind.CLEAR]
+        echoes = [one for one in timeline if one.kind is Kind.ECHO and one.tracing_id in sent]
         yield Observed(
             opened_s=ready[0] - configured[0] if ready and configured else None,
             delivered_s=tuple(
@@ -240,7 +240,7 @@ def _observed(recording: Recording) -> Iterator[Observed]:
                 for one in echoes
                 if sent[one.tracing_id].kind is not Kind.CLEAR
             ),
-            turns=tuple(turns(found)),
+            turns=tuple(turns(timeline)),
             clear=tuple(_clear_answers(session.connections)),
             clear_s=cleared[0] - clears[0] if cleared and clears else None,
             closes=tuple(_closes(session.connections)),
@@ -316,34 +316,34 @@ def show_recording(checked: Checked) -> None:
     guests = "" if not many else f"{many} guest{'s' if many > 1 else ''}, "
     print(f"{checked.name}: {guests}{checked.frames:,} frames of the service")
     for session in checked.sessions:
-        for name, told in _lines(session):
-            print(f"  {name:<13}{told}")
+        for name, words in _lines(session):
+            print(f"  {name:<13}{words}")
     for finding in checked.findings:
         print(f"  not understood: {finding.sentence}")
 
 
 def _lines(session: Observed) -> list[tuple[str, str]]:
-    found = []
+    lines = []
     if session.opened_s is not None:
-        found.append(("session", f"open after {duration_text(max(session.opened_s, 0.0))}"))
+        lines.append(("session", f"open after {duration_text(max(session.opened_s, 0.0))}"))
     if session.delivered_s:
         middle, most = statistics.median(session.delivered_s), max(session.delivered_s)
-        found.append(
+        lines.append(
             ("delivered", f"after {duration_text(middle)} (median), {duration_text(most)} (most)")
         )
     for number, turn in enumerate(session.turns[:TURNS_SHOWN], 1):
-        found.append((f"{number}. {_asked(turn)}", _came(turn)))
+        lines.append((f"{number}. {_question_kind(turn)}", _came(turn)))
     if len(session.turns) > TURNS_SHOWN:
-        found.append(("", f"and {len(session.turns) - TURNS_SHOWN} more"))
+        lines.append(("", f"and {len(session.turns) - TURNS_SHOWN} more"))
     if session.clear:
         after = "" if session.clear_s is None else f"; proof after {duration_text(session.clear_s)}"
-        found.append(("clear", ", ".join(session.clear) + after))
+        lines.append(("clear", ", ".join(session.clear) + after))
     if session.closes:
-        found.append(("close", ", ".join(session.closes)))
-    return found
+        lines.append(("close", ", ".join(session.closes)))
+    return lines
 
 
-def _asked(turn: Turn) -> str:
+def _question_kind(turn: Turn) -> str:
     return "unasked" if turn.act is None else str(turn.act.kind)
 
 
@@ -351,8 +351,8 @@ def _came(turn: Turn) -> str:
     many = len(turn.replies)
     if not many:
         return "no message"
-    told = "1 message" if many == 1 else f"{many} messages"
+    words = "1 message" if many == 1 else f"{many} messages"
     if turn.act is None:
-        return told
-    told += f" after {duration_text(turn.first_s)}"
-    return told if many == 1 else f"{told} to {duration_text(turn.last_s)}"
+        return words
+    words += f" after {duration_text(turn.first_s)}"
+    return words if many == 1 else f"{words} to {duration_text(turn.last_s)}"

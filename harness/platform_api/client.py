@@ -72,7 +72,7 @@ class Places:
         """Beside the target's guest socket, unless said otherwise. Raises ConfigError."""
         if target.loopback:
             here = f"{'https' if target.scheme == 'wss' else 'http'}://{target.netloc}"
-            found = cls(api=api or here, login=login or api or here)
+            places = cls(api=api or here, login=login or api or here)
         else:
             name, _, domain = target.host.partition(".")
             if name != "webmessaging" and not (api and login):
@@ -80,15 +80,15 @@ class Places:
                     f"the target {target.host} does not say where its Platform API is: "
                     "name it with --api-url and --login-url"
                 )
-            found = cls(
+            places = cls(
                 api=api or f"https://api.{domain}", login=login or f"https://login.{domain}"
             )
-        for url in (found.api, found.login):
+        for url in (places.api, places.login):
             parts = urlsplit(url)
             local = parts.hostname in ("localhost", "127.0.0.1", "::1")
             if parts.scheme != "https" and not (parts.scheme == "http" and local):
                 raise ConfigError(f"{url!r} is no place for credentials: expected an https URL")
-        return found
+        return places
 
 
 class PlatformApi:
@@ -244,17 +244,17 @@ class PlatformApi:
 
 def _decoded(answer: urllib3.BaseHTTPResponse) -> Any:
     try:
-        found = json.loads(answer.data) if answer.data else {}
+        body = json.loads(answer.data) if answer.data else {}
     except ValueError:
-        found = {}
+        body = {}
         if answer.status < 400:
             raise PlatformApiError(answer.status, "not.json", "the answer is not JSON") from None
     if answer.status >= 400:
-        fields = an_object(found)
+        fields = an_object(body)
         code = str(fields.get("code") or fields.get("error") or "unknown")
         text = str(fields.get("message") or fields.get("description") or "")
         raise PlatformApiError(answer.status, code, text[:300])
-    return found
+    return body
 
 
 def _network(error: urllib3.exceptions.HTTPError) -> str:

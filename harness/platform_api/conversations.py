@@ -121,8 +121,8 @@ def open_conversations(
 
     ``on_left_out`` hears how many the service lists and does not give: no more than 100,000.
     """
-    found = _details(api, start, end, conversations=[NOT_ENDED], on_left_out=on_left_out)
-    return map(_seen, found)
+    listed = _details(api, start, end, conversations=[NOT_ENDED], on_left_out=on_left_out)
+    return map(_seen, listed)
 
 
 def cleared_total(api: PlatformApi, start: datetime, end: datetime) -> int:
@@ -173,13 +173,13 @@ def _details(
     spans = list(_slices(start, end, LONGEST))
     while spans:
         first, last = spans.pop(0)
-        number, given = 1, 0
+        number, received = 1, 0
         while True:
             answer = _page(
                 api, first, last, number, size=PAGE, conversations=conversations, segments=segments
             )
-            page, told = objects(answer.get("conversations")), answer.get("totalHits")
-            total = _count(told)
+            page, hits = objects(answer.get("conversations")), answer.get("totalHits")
+            total = _count(hits)
             if number == 1 and total > MOST_RESULTS and last - first > timedelta(days=1):
                 spans[:0] = _slices(first, last, timedelta(days=1))
                 break
@@ -188,13 +188,13 @@ def _details(
                 if isinstance(key, str) and key not in known:
                     known.add(key)
                     yield one
-            given += len(page)
+            received += len(page)
             number += 1
-            if not page or (given >= total if total else len(page) < PAGE):
+            if not page or (received >= total if total else len(page) < PAGE):
                 break
             if number * PAGE > MOST_RESULTS:
-                if total > given:
-                    on_left_out(total - given)
+                if total > received:
+                    on_left_out(total - received)
                 break
 
 
@@ -236,7 +236,7 @@ def conversations_of_run(
     The service can't search for an attribute (400, "Search not supported."): it lists what began in
     a span of time, and the run's are picked out here, whatever stands before their names.
     """
-    found: dict[str, Tagged] = {}
+    by_id: dict[str, Tagged] = {}
     for first, last in _slices(start, end, SEARCH_SLICE):
         query: dict[str, Any] = {
             "query": [
@@ -255,12 +255,12 @@ def conversations_of_run(
             for one in objects(answer.get("results")):
                 tagged, key = _tagged(one, run_id), one.get("conversationId")
                 if tagged is not None and isinstance(key, str):
-                    found[key] = tagged
+                    by_id[key] = tagged
             cursor = answer.get("cursor")
             if not isinstance(cursor, str) or not cursor or cursor == query.get("cursor"):
                 break
             query["cursor"] = cursor
-    return found
+    return by_id
 
 
 def _tagged(one: dict[str, Any], run_id: str) -> Tagged | None:
@@ -277,12 +277,12 @@ def _tagged(one: dict[str, Any], run_id: str) -> Tagged | None:
 def conversation_of_message(api: PlatformApi, message_id: str) -> str | None:
     """The conversation that a message belongs to; None if the service does not know it."""
     try:
-        found = an_object(api.get(f"{_path(message_id)}/details"))
+        details = an_object(api.get(f"{_path(message_id)}/details"))
     except PlatformApiError as error:
         if error.status in (400, 404):
             return None
         raise
-    return str(found["conversationId"]) if found.get("conversationId") else None
+    return str(details["conversationId"]) if details.get("conversationId") else None
 
 
 class Look(NamedTuple):
@@ -298,8 +298,8 @@ def look_now(api: PlatformApi, conversation_id: str) -> Look:
 
     Neither view of the vendor's definition has an end of the whole: each participant has its own.
     """
-    found = where_allowed(api.get, _path(conversation_id))
-    legs = objects(an_object(found).get("participants"))
+    conversation = where_allowed(api.get, _path(conversation_id))
+    legs = objects(an_object(conversation).get("participants"))
     guests = [leg for leg in legs if str(leg.get("purpose")) in GUESTS]
     purpose = str(guests[0]["purpose"]) if guests else ""
     if legs and all(_is_over(leg) for leg in legs):
@@ -329,7 +329,7 @@ def _path(conversation_or_message: str) -> str:
 
 def observe(api: PlatformApi, *, queues: list[str], flows: list[str]) -> dict[str, int]:
     """Open conversations without ids: waiting, with an agent, in a flow. Org-wide counts."""
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for kind, dimension, ids, metrics in (
         ("queues", "queueId", queues, ["oWaiting", "oInteracting"]),
         ("flows", "flowId", flows, ["oFlow"]),
@@ -350,8 +350,8 @@ def observe(api: PlatformApi, *, queues: list[str], flows: list[str]) -> dict[st
             for entry in objects(result.get("data")):
                 metric, stats = entry.get("metric"), an_object(entry.get("stats"))
                 if isinstance(metric, str):
-                    found[metric] = found.get(metric, 0) + _count(stats.get("count"))
-    return found
+                    counts[metric] = counts.get(metric, 0) + _count(stats.get("count"))
+    return counts
 
 
 def interval(start: datetime, end: datetime) -> str:
@@ -420,6 +420,6 @@ def _moment(text: str) -> datetime:
 def _journey_in_analytics(one: dict[str, Any]) -> str:
     for participant in objects(one.get("participants")):
         for session in objects(participant.get("sessions")):
-            if found := session.get("journeyCustomerId"):
-                return str(found)
+            if customer_id := session.get("journeyCustomerId"):
+                return str(customer_id)
     return ""

@@ -131,10 +131,10 @@ def check_schedule(
     ``breaks`` are sentences about stories that would break what one guest may do.
     """
     limit = connections_per_min or DOCUMENTED[CONNECTIONS]
-    told = [Check("requests", WARN, text) for text in breaks]
+    requests = [Check("requests", WARN, text) for text in breaks]
     if peak_per_s is None:
         text = f"closed workload of {at_once} guests: the service decides how often they connect"
-        return [Check("connections", SKIPPED, text), *told]
+        return [Check("connections", SKIPPED, text), *requests]
     per_min = peak_per_s * 60
     over = per_min > limit
     return [
@@ -144,20 +144,20 @@ def check_schedule(
             f"up to {per_min:,.4g} per minute; the limit is {limit:,}"
             + (": lower the rate, or ask for a higher limit" if over else ""),
         ),
-        *told,
+        *requests,
     ]
 
 
-def check_limits(found: Mapping[str, int], *, connections_per_min: int | None) -> list[Check]:
+def check_limits(limits: Mapping[str, int], *, connections_per_min: int | None) -> list[Check]:
     """The organisation's own limits, by their keys, against what guests keep to.
 
     ``connections_per_min`` is what the target's entry says; None: nothing. A limit of 0 is none.
     """
-    if not found:
+    if not limits:
         return []
     kept = {**DOCUMENTED, CONNECTIONS: connections_per_min or DOCUMENTED[CONNECTIONS]}
     checks = []
-    for key, limit in found.items():
+    for key, limit in limits.items():
         if 0 < limit < kept[key]:
             text = f"the organisation allows {limit:,} {WORDS[key]}, guests keep to {kept[key]:,}: "
             text += (
@@ -167,8 +167,8 @@ def check_limits(found: Mapping[str, int], *, connections_per_min: int | None) -
             )
             checks.append(Check("limits", WARN, text))
     if not checks:
-        told = ", ".join(f"{limit:,} {WORDS[key]}" for key, limit in found.items() if limit)
-        checks = [Check("limits", OK, f"the organisation's own: {told or 'none'}")]
+        listed = ", ".join(f"{limit:,} {WORDS[key]}" for key, limit in limits.items() if limit)
+        checks = [Check("limits", OK, f"the organisation's own: {listed or 'none'}")]
     return checks
 
 
@@ -198,12 +198,12 @@ def check_calibration(
     ``safe_per_s`` are new guests a second, ``room`` is how many sessions fit; None: not known.
     ``disturbed`` says that other work made the figures lower.
     """
-    found = []
+    checks = []
     if peak_per_s is not None and safe_per_s is None:
-        found.append(Check("calibration", WARN, "it has no figure for new guests per second"))
+        checks.append(Check("calibration", WARN, "it has no figure for new guests per second"))
     elif peak_per_s is not None and safe_per_s is not None:
         over = peak_per_s > safe_per_s
-        found.append(
+        checks.append(
             Check(
                 "calibration",
                 WARN if over else OK,
@@ -214,23 +214,23 @@ def check_calibration(
             )
         )
     if room is not None and at_once > room:
-        found.append(
+        checks.append(
             Check(
                 "calibration",
                 WARN,
                 f"{at_once:,} sessions at once; this machine has room for {room:,}",
             )
         )
-    return found
+    return checks
 
 
-def check_guard(found: tuple[Refusal, ...], *, guarded: bool) -> list[Check]:
+def check_guard(refusals: tuple[Refusal, ...], *, guarded: bool) -> list[Check]:
     """Approval, window, cap and limits, as a run that began now would find them."""
     if not guarded:
         return [Check("terms", OK, "on this machine: no approval, window or cap is needed")]
-    if not found:
+    if not refusals:
         return [Check("terms", OK, "approval, window, cap and limits are in order")]
-    return [Check(refusal.rule, WARN, f"will be refused: {refusal.why}") for refusal in found]
+    return [Check(refusal.rule, WARN, f"will be refused: {refusal.why}") for refusal in refusals]
 
 
 def passed(checks: list[Check]) -> bool:
@@ -273,17 +273,17 @@ def check_origin(
         return Check(name, OK, "any Origin, or none"), False
     listed = deployment.get("allowedDomains")
     domains = [safe_quote(str(one)) for one in listed] if isinstance(listed, list) else []
-    told = ", ".join(domains[:5]) or "none"
+    shown = ", ".join(domains[:5]) or "none"
     if origin is None:
         if reached:
-            text = f"only {told}; but a connection without Origin was accepted"
+            text = f"only {shown}; but a connection without Origin was accepted"
             return Check(name, OK, text), False
         hint = domains[0] if domains else "DOMAIN"
-        text = f'only {told}: write origin = "https://{hint}", or say --origin'
+        text = f'only {shown}: write origin = "https://{hint}", or say --origin'
         return Check(name, WARN, text), True
     host = (urlsplit(origin).hostname or "").lower()
     fits = any(host == one.lower() or host.endswith(f".{one.lower()}") for one in domains)
-    text = f"only {told}; the Origin is {origin}"
+    text = f"only {shown}; the Origin is {origin}"
     if not fits:
         text += ", which is none of these"
     return Check(name, OK if fits else WARN, text), not fits or None
@@ -291,15 +291,15 @@ def check_origin(
 
 def check_flow(deployment: Mapping[str, Any] | None, flows: Sequence[str]) -> list[Check]:
     """The flow that the deployment begins in, and whether it is one of those that are counted."""
-    found = inner(deployment, "flow", "id")
-    if not isinstance(found, str) or not found:
+    flow = inner(deployment, "flow", "id")
+    if not isinstance(flow, str) or not flow:
         return []
-    text = safe_quote(found)
+    text = safe_quote(flow)
     if not flows:
-        text += f': write flows = ["{safe_quote(found)}"] to count its open conversations'
-    elif found not in flows:
+        text += f': write flows = ["{safe_quote(flow)}"] to count its open conversations'
+    elif flow not in flows:
         text += f", and flows names another: {', '.join(flows)}"
-    wrong = bool(flows) and found not in flows
+    wrong = bool(flows) and flow not in flows
     return [Check("flow", WARN if wrong else OK, text)]
 
 

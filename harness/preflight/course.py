@@ -123,27 +123,27 @@ def check_credentials(terms: Terms, environment: Mapping[str, str] = ENVIRONMENT
 
 
 def _ask_all(api: PlatformApi, terms: Terms) -> Platform:
-    found = Platform()
+    platform = Platform()
     try:
         api.sign_in()
     except PlatformApiError as error:
         refused = error.status == SIGN_IN_REFUSED
         why = f"the sign-in was refused: {error}" if refused else f"it can't be asked: {error}"
         status = FAIL if refused else WARN
-        found.checks.append(Check(NAME, status, why))
-        return found
-    found.signed_in = True
-    for question in _questions(api, terms, found):
+        platform.checks.append(Check(NAME, status, why))
+        return platform
+    platform.signed_in = True
+    for question in _questions(api, terms, platform):
         try:
             question.ask()
         except PlatformApiError as error:
             text = _what_it_means(question, error)
             if text:
-                found.checks.append(Check(NAME, WARN, text))
-    if not found.checks:
+                platform.checks.append(Check(NAME, WARN, text))
+    if not platform.checks:
         text = "signed in, with all permissions that audit, sweep --platform and preflight need"
-        found.checks.append(Check(NAME, OK, text))
-    return found
+        platform.checks.append(Check(NAME, OK, text))
+    return platform
 
 
 def _what_it_means(question: Question, error: PlatformApiError) -> str:
@@ -158,14 +158,14 @@ def _what_it_means(question: Question, error: PlatformApiError) -> str:
     return f"{question.what} (for {question.needed_for}) can't be asked: {error}"
 
 
-def _questions(api: PlatformApi, terms: Terms, found: Platform) -> list[Question]:
+def _questions(api: PlatformApi, terms: Terms, platform: Platform) -> list[Question]:
     now = datetime.now(UTC)
     lately = now - timedelta(minutes=1)
     message = f"/api/v2/conversations/messages/{NOBODY}"
 
     def deployment() -> None:
         path = f"/api/v2/webdeployments/deployments/{terms.target.deployment_id}"
-        found.deployment = an_object(api.get(path)) or None
+        platform.deployment = an_object(api.get(path)) or None
 
     questions = [
         Question(
@@ -199,7 +199,7 @@ def _questions(api: PlatformApi, terms: Terms, found: Platform) -> list[Question
             "sweep --platform",
         ),
         Question(
-            lambda: found.limits.update(organisation_limits(api)),
+            lambda: platform.limits.update(organisation_limits(api)),
             "the organisation's own limits",
             "limits:organization:view",
             "the checks of the schedule",
@@ -258,10 +258,10 @@ def fetch_config(terms: Terms) -> tuple[Mapping[str, Any] | None, float | None, 
     except (TransportError, OSError, ValueError) as error:
         return None, None, Check("config.json", FAIL, str(error))
     offset_s = None
-    if told := answer.headers.get("date"):
+    if date := answer.headers.get("date"):
         with suppress(ValueError):
             # The header has whole seconds: what it tells is half a second later, on average.
-            offset_s = time.time() - parsedate_to_datetime(told).timestamp() - 0.5
+            offset_s = time.time() - parsedate_to_datetime(date).timestamp() - 0.5
     if not isinstance(config, dict):
         return None, offset_s, Check("config.json", FAIL, "expected a JSON object")
     return config, offset_s, Check("config.json", OK, "fetched and read")
@@ -279,10 +279,10 @@ def fetch_domains(terms: Terms) -> Mapping[str, Any] | None:
         return None
     try:
         answer = _fetch(terms, terms.config_url.rpartition("/")[0] + "/domains.json")
-        found = json.loads(answer.body) if answer.status == 200 else None
+        domains = json.loads(answer.body) if answer.status == 200 else None
     except (ConfigError, TransportError, OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return domains if isinstance(domains, dict) else None
 
 
 STOP_TIMEOUT_S = 15.0
@@ -301,8 +301,8 @@ class Planned:
     @property
     def arrivals(self) -> Mapping[str, Any] | None:
         """The locustfile's schedule."""
-        found: Mapping[str, Any] | None = self.inspected.get("arrivals")
-        return found
+        schedule: Mapping[str, Any] | None = self.inspected.get("arrivals")
+        return schedule
 
     @property
     def guests(self) -> int | None:
@@ -321,7 +321,7 @@ class Planned:
 
 
 @dataclass(slots=True, kw_only=True)
-class Found:
+class Findings:
     """What a preflight has found."""
 
     checks: list[Check]
@@ -356,26 +356,26 @@ def check_all(
     quick: bool,
     no_guest: bool,
     tell: Callable[[str], object],
-) -> Found:
+) -> Findings:
     """All checks in the order in which they are shown.
 
     ``calibrated`` says what this machine was found to carry; ``tell`` is told what takes long.
     Raises ConfigError.
     """
     platform = check_credentials(terms)
-    found = _outside(terms, platform, planned, reports, quick, no_guest, tell)
+    findings = _outside(terms, platform, planned, reports, quick, no_guest, tell)
     limits, budget = platform.limits, terms.connections_per_minute
-    found.checks += platform.checks
-    found.checks += check_limits(limits, connections_per_min=budget)
+    findings.checks += platform.checks
+    findings.checks += check_limits(limits, connections_per_min=budget)
     if planned.inspected:
-        found.checks += check_schedule(
+        findings.checks += check_schedule(
             peak_per_s=planned.peak_per_s,
             at_once=planned.at_once,
             connections_per_min=budget or limits.get(CONNECTIONS),
             breaks=planned.inspected["may_break"],
         )
-    found.checks += _machine(terms, planned)
-    found.checks += calibrated
+    findings.checks += _machine(terms, planned)
+    findings.checks += calibrated
     intent = Intent(
         sessions=planned.guests,
         at_once=planned.at_once,
@@ -385,8 +385,8 @@ def check_all(
     )
     refused = refusals(terms, intent, now=datetime.now(UTC), preflight=None)
     rules = tuple(refusal for refusal in refused if refusal.rule is not Rule.PREFLIGHT)
-    found.checks += check_guard(rules, guarded=terms.guarded)
-    return found
+    findings.checks += check_guard(rules, guarded=terms.guarded)
+    return findings
 
 
 def _outside(
@@ -397,7 +397,7 @@ def _outside(
     quick: bool,
     no_guest: bool,
     tell: Callable[[str], object],
-) -> Found:
+) -> Findings:
     """The checks of all that is not here, and what they taught."""
     checks = look_at_the_way(terms)
     reached = passed(checks)
@@ -413,7 +413,7 @@ def _outside(
     checks.append(check_clock(offset_s))
     if why := "not asked for" if no_guest else _no_guest_because(checks, reached=reached):
         checks.append(Check("one guest", SKIPPED, why))
-        return Found(checks=checks)
+        return Findings(checks=checks)
     tell("trying one guest from end to end: this takes up to a minute")
     api, _ = open_platform(terms) if platform.signed_in and not quick else (None, None)
     outside = None if api is None else Outside(api)
@@ -425,7 +425,7 @@ def _outside(
     )
     checks.append(check_visit(meeting, replies=terms.replies))
     if quick:
-        return Found(checks=checks, directory=meeting.directory)
+        return Findings(checks=checks, directory=meeting.directory)
     facts = learn(meeting) | {"origin_needed": needed}
     facts["auto_start"] = None if config is None else auto_start(config)
     if outside is not None and api is not None:
@@ -439,7 +439,7 @@ def _outside(
     if outside is not None and meeting.ended and meeting.message_id:
         refused = sorted(outside.refused)
         checks += check_outside(learned, outside.standing, refused=refused, within_s=WITHIN_S)
-    return Found(checks=checks, learned=learned, directory=meeting.directory)
+    return Findings(checks=checks, learned=learned, directory=meeting.directory)
 
 
 def _no_guest_because(checks: Sequence[Check], *, reached: bool) -> str:

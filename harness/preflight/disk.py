@@ -28,8 +28,8 @@ REPORT_BYTES = 4_000_000
 """The record, the report's page with its scripts, and the other outputs."""
 UNKNOWN_S = 3600.0
 """Taken for the length of a run that has no time limit."""
-SHARE_TOLD = 0.25
-BYTES_TOLD = 1_000_000_000
+NOTABLE_SHARE = 0.25
+NOTABLE_BYTES = 1_000_000_000
 """A run that will take a larger share of what is free, or more than this, says so as it begins."""
 
 
@@ -85,10 +85,10 @@ def free_bytes(folder: Path) -> int | None:
     while not there.exists() and there != there.parent:
         there = there.parent
     try:
-        found = os.statvfs(there)
+        file_system = os.statvfs(there)
     except OSError:
         return None
-    return found.f_bavail * found.f_frsize
+    return file_system.f_bavail * file_system.f_frsize
 
 
 def check_room(folder: Path, expected: Forecast) -> int | None:
@@ -96,7 +96,7 @@ def check_room(folder: Path, expected: Forecast) -> int | None:
     free = free_bytes(folder)
     if free is not None and expected.total > free:
         raise ConfigError(
-            f"the disk is too full: the run will write {_told(expected)} to {folder}, where "
+            f"the disk is too full: the run will write {_size(expected)} to {folder}, where "
             f"{size_text(free)} are free. Make room, choose another folder (--reports), or ignore "
             "this with --disk-guard off"
         )
@@ -105,9 +105,9 @@ def check_room(folder: Path, expected: Forecast) -> int | None:
 
 def notable(folder: Path, expected: Forecast, free: int | None) -> str:
     """A sentence about a run that takes much of the room, or else nothing."""
-    if free is None or (expected.total < SHARE_TOLD * free and expected.total < BYTES_TOLD):
+    if free is None or (expected.total < NOTABLE_SHARE * free and expected.total < NOTABLE_BYTES):
         return ""
-    return f"the run will write {_told(expected)} to {folder}; {size_text(free)} are free"
+    return f"the run will write {_size(expected)} to {folder}; {size_text(free)} are free"
 
 
 def as_dict(expected: Forecast, free: int | None) -> dict[str, int | bool | None]:
@@ -115,7 +115,7 @@ def as_dict(expected: Forecast, free: int | None) -> dict[str, int | bool | None
     return {**asdict(expected), "total": expected.total, "free": free}
 
 
-def _told(expected: Forecast) -> str:
+def _size(expected: Forecast) -> str:
     least = "about" if expected.sessions_known else "at least"
     return f"{least} {size_text(expected.total)}"
 

@@ -53,9 +53,9 @@ TURN_WITHIN_S = 45.0
 CLEAR_WITHIN_S = 10.0
 CLOSE_WITHIN_S = 3.0
 TEXT = "Hello, this is a test of the way here. It ends by itself."
-MOST_HEARD = 5_000
+MOST_FRAMES = 5_000
 """Frames that are kept of one visit: nobody says more, unless something is very wrong."""
-TIMES_SAID = 2
+TEXTS_SENT = 2
 """The same text twice: what is said to the first only is what the flow says of itself."""
 LOOK_EVERY_S = 3.0
 WITHIN_S = 90.0
@@ -68,7 +68,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class Frame:
     """One frame of the service: its class, its body and when it arrived (monotonic)."""
 
     name: str
@@ -87,17 +87,17 @@ class Heard:
         """The error that it is, in the service's words; empty for any other."""
         if type(self.code) is not int or 200 <= self.code < 300:
             return ""
-        told = self.body
-        if isinstance(told, dict):
-            told = told.get("errorMessage") or told.get("message") or ""
-        return f"{self.code}: {safe_quote(str(told))}"
+        body = self.body
+        if isinstance(body, dict):
+            body = body.get("errorMessage") or body.get("message") or ""
+        return f"{self.code}: {safe_quote(str(body))}"
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
     """What came after one thing that the guest did; times in seconds from then."""
 
-    messages: tuple[Heard, ...]
+    messages: tuple[Frame, ...]
     since_ns: int
     refusal: str = ""
 
@@ -130,7 +130,7 @@ class Meeting:
     failure: str = ""
     ended: bool = False
     """its session was proved ended"""
-    heard: list[Heard] = field(default_factory=list)
+    frames: list[Frame] = field(default_factory=list)
     clear_sent_ns: int = 0
 
     def on_frame(self, outgoing: bool, data: bytes, at_ns: int) -> None:
@@ -148,8 +148,8 @@ class Meeting:
         name, body, code = str(frame.get("class") or ""), frame.get("body"), frame.get("code")
         if "class" not in frame and "message" in frame:  # of the gateway in front
             body, code = frame["message"], code or 400
-        if len(self.heard) < MOST_HEARD:
-            self.heard.append(Heard(name, code, body, at_ns))
+        if len(self.frames) < MOST_FRAMES:
+            self.frames.append(Frame(name, code, body, at_ns))
         if name == "SessionClearedEvent":
             self.cleared_wall_ns = wall_ns()
         echo = inner(body, "direction") == "Inbound" and frame.get("type") != "response"
@@ -174,8 +174,10 @@ class Meeting:
     @property
     def reply(self) -> str:
         """The beginning of the newest answer."""
-        said = [heard for turn in (self.greeting, *self.turns) if turn for heard in turn.messages]
-        return safe_quote(str(said[-1].body.get("text") or ""), 40) if said else ""
+        messages = [
+            message for turn in (self.greeting, *self.turns) if turn for message in turn.messages
+        ]
+        return safe_quote(str(messages[-1].body.get("text") or ""), 40) if messages else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,7 +253,7 @@ def _visit(guest: GuestSession, meeting: Meeting, patience: Patience, *, quick: 
     if meeting.joined:
         meeting.spoke_wall_ns = wall_ns()
         meeting.greeting = _listen(guest, meeting, guest.join, patience, quick=quick)
-    for _ in range(1 if quick else TIMES_SAID):
+    for _ in range(1 if quick else TEXTS_SENT):
         meeting.spoke_wall_ns = meeting.spoke_wall_ns or wall_ns()
         turn = _listen(guest, meeting, lambda: guest.say(TEXT), patience, quick=quick)
         meeting.turns.append(turn)
@@ -268,20 +270,20 @@ def _listen(
     quick: bool,
 ) -> Turn:
     """What comes after that: until a while of silence, or until it is clear that nothing comes."""
-    before, since = len(meeting.heard), monotonic_ns()
+    before, since = len(meeting.frames), monotonic_ns()
     speak()
     while True:
         guest.idle(0.1)
-        came = meeting.heard[before:]
-        said = tuple(heard for heard in came if heard.speaks)
-        refusal = next((heard.refusal for heard in came if heard.refusal), "")
+        new = meeting.frames[before:]
+        messages = tuple(frame for frame in new if frame.speaks)
+        refusal = next((frame.refusal for frame in new if frame.refusal), "")
         waited_s = (monotonic_ns() - since) / 1e9
-        if refusal or (quick and said):
-            return Turn(said, since, refusal)
-        if said:
-            quiet_s = (monotonic_ns() - said[-1].at_ns) / 1e9
+        if refusal or (quick and messages):
+            return Turn(messages, since, refusal)
+        if messages:
+            quiet_s = (monotonic_ns() - messages[-1].at_ns) / 1e9
             if quiet_s >= patience.silence_s or waited_s >= patience.turn_s:
-                return Turn(said, since)
+                return Turn(messages, since)
         elif waited_s >= patience.first_s:
             return Turn((), since)
 
@@ -289,40 +291,42 @@ def _listen(
 def learn(meeting: Meeting) -> dict[str, Any]:
     """What the guest's own side has taught, as fields of :class:`Learned`."""
     turns = [turn for turn in meeting.turns if turn.messages]
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "joined": meeting.joined,
         "signed_in": meeting.signed_in,
         "close_code": meeting.close_code,
         "first_message_s": max((turn.first_s or 0.0 for turn in turns), default=None),
         "last_message_s": max((turn.last_s or 0.0 for turn in turns), default=None),
     }
-    if len(meeting.turns) == TIMES_SAID and turns:
+    if len(meeting.turns) == TEXTS_SENT and turns:
         by_itself = _by_itself(meeting)
         answers = [
             meeting.turns[0].messages[0 if meeting.joined else by_itself or 0 :],
             meeting.turns[1].messages,
         ]
-        found["turn_messages"] = max(map(len, answers))
+        facts["turn_messages"] = max(map(len, answers))
         gaps = [
             (after.at_ns - before.at_ns) / 1e9
             for answer in answers
             for before, after in pairwise(answer)
         ]
-        found["turn_gap_s"] = max(gaps, default=None)
-        found["greeting_messages"] = by_itself
-        found["greets"] = None if by_itself is None else by_itself > 0
-    said = [heard.body for heard in meeting.heard if heard.speaks]
-    if said:
-        found["answered_by"] = safe_quote(str(said[-1].get("originatingEntity") or ""), 40) or None
-        found["id_form"] = _form_of_id(said[-1].get("id"))
-        found["time_form"] = _form_of_time(inner(said[-1], "channel", "time"))
-    at = {heard.name: heard.at_ns for heard in reversed(meeting.heard)}
+        facts["turn_gap_s"] = max(gaps, default=None)
+        facts["greeting_messages"] = by_itself
+        facts["greets"] = None if by_itself is None else by_itself > 0
+    bodies = [frame.body for frame in meeting.frames if frame.speaks]
+    if bodies:
+        facts["answered_by"] = (
+            safe_quote(str(bodies[-1].get("originatingEntity") or ""), 40) or None
+        )
+        facts["id_form"] = _form_of_id(bodies[-1].get("id"))
+        facts["time_form"] = _form_of_time(inner(bodies[-1], "channel", "time"))
+    at = {frame.name: frame.at_ns for frame in reversed(meeting.frames)}
     cleared, closed = at.get("SessionClearedEvent"), at.get("ConnectionClosedEvent")
     if cleared is not None and meeting.clear_sent_ns:
-        found["clear_s"] = (cleared - meeting.clear_sent_ns) / 1e9
+        facts["clear_s"] = (cleared - meeting.clear_sent_ns) / 1e9
         if closed is not None:
-            found["retired_s"] = max(0.0, (closed - cleared) / 1e9)
-    return {key: round(v, 6) if type(v) is float else v for key, v in found.items()}
+            facts["retired_s"] = max(0.0, (closed - cleared) / 1e9)
+    return {key: round(v, 6) if type(v) is float else v for key, v in facts.items()}
 
 
 def _by_itself(meeting: Meeting) -> int | None:
@@ -333,14 +337,14 @@ def _by_itself(meeting: Meeting) -> int | None:
     """
     if meeting.greeting is not None:
         return len(meeting.greeting.messages)
-    first, second = ([_said(heard) for heard in turn.messages] for turn in meeting.turns)
+    first, second = ([_content_of(message) for message in turn.messages] for turn in meeting.turns)
     if len(first) <= 1:
         return 0
-    return next((number for number, said in enumerate(first) if said in second), None)
+    return next((number for number, content in enumerate(first) if content in second), None)
 
 
-def _said(heard: Heard) -> str:
-    return f"{heard.body.get('text')} {heard.body.get('content')}"
+def _content_of(message: Frame) -> str:
+    return f"{message.body.get('text')} {message.body.get('content')}"
 
 
 def _form_of_id(value: object) -> str:
@@ -390,13 +394,13 @@ class Outside:
         deadline = monotonic_ns() + int(within_s * 1e9)
         while True:
             self._look(meeting)
-            if self._all_told() or monotonic_ns() >= deadline:
+            if self._all_known() or monotonic_ns() >= deadline:
                 break
             sleep(min(LOOK_EVERY_S, max(0.05, (deadline - monotonic_ns()) / 1e9)))
         if "search" not in self.refused:
             self.learned.setdefault("search_shown", False)
 
-    def _all_told(self) -> bool:
+    def _all_known(self) -> bool:
         known = self.learned
         direct = known.get("ended_s") is not None or known.get("direct_shown") is False
         analytics = known.get("analytics_ends_s") is not None or "analytics" in self.refused
@@ -426,21 +430,21 @@ class Outside:
     def _find(self, meeting: Meeting) -> None:
         if not meeting.message_id:
             return
-        found = self._ask(
+        conversation = self._ask(
             lambda: conversation_of_message(self.api, meeting.message_id), None, "messages"
         )
-        self.learned["message_leads"] = found is not None
-        self.conversation = found or self.conversation
+        self.learned["message_leads"] = conversation is not None
+        self.conversation = conversation or self.conversation
 
     def _search(self, meeting: Meeting) -> None:
         if "search" in self.refused or self.learned.get("search_shown"):
             return
         start, end = _span(meeting)
         nothing: dict[str, Tagged] = {}
-        found = self._ask(
+        matches = self._ask(
             lambda: conversations_of_run(self.api, meeting.run_id, start, end), nothing, "search"
         )
-        for conversation, tagged in found.items():
+        for conversation, tagged in matches.items():
             self.conversation = self.conversation or conversation
             self.learned |= {
                 "search_shown": True,

@@ -79,15 +79,15 @@ class Learned:
         return asdict(self)
 
     @classmethod
-    def of(cls, found: object) -> "Learned":
+    def of(cls, value: object) -> "Learned":
         """From JSON, by whatever version it was written; what does not fit is not known."""
-        given = found if isinstance(found, Mapping) else {}
+        table = value if isinstance(value, Mapping) else {}
         values = {}
         for one in fields(cls):
-            value = given.get(one.name)
+            known = table.get(one.name)
             kinds = _KINDS[str(one.type)]
-            if isinstance(value, kinds) and isinstance(value, bool) == (kinds is bool):
-                values[one.name] = value
+            if isinstance(known, kinds) and isinstance(known, bool) == (kinds is bool):
+                values[one.name] = known
         return cls(**values)
 
 
@@ -109,13 +109,13 @@ def write_stamp(
     """
     if learned is None:
         learned = read_learned(reports, terms)
-    found = {
+    stamp = {
         "fingerprint": terms.fingerprint,
         "at": datetime.now(UTC).isoformat(),
         "passed": passed,
         "learned": None if learned is None else learned.as_dict(),
     }
-    _write(_path(reports, terms), found)
+    _write(_path(reports, terms), stamp)
 
 
 def write_table(directory: Path, table: dict[str, Any]) -> Path:
@@ -127,12 +127,12 @@ def write_table(directory: Path, table: dict[str, Any]) -> Path:
 
 def read_stamp(reports: Path, terms: Terms) -> Stamp | None:
     """The last preflight of this target; None when there was none that can be read."""
-    found = _read(reports, terms)
+    stamp = _read(reports, terms)
     try:
         return Stamp(
-            fingerprint=str(found["fingerprint"]),
-            at=datetime.fromisoformat(found["at"]),
-            passed=found["passed"] is True,
+            fingerprint=str(stamp["fingerprint"]),
+            at=datetime.fromisoformat(stamp["at"]),
+            passed=stamp["passed"] is True,
         )
     except (KeyError, TypeError, ValueError):
         return None
@@ -140,15 +140,15 @@ def read_stamp(reports: Path, terms: Terms) -> Stamp | None:
 
 def carry_stamp(terms: Terms, reports: Path, to: Path) -> None:
     """Let a reports folder below another one know of its preflight. Raises ConfigError."""
-    if found := _read(reports, terms):  # the run says itself that there has been none
-        _write(_path(to, terms), found)
+    if stamp := _read(reports, terms):  # the run says itself that there has been none
+        _write(_path(to, terms), stamp)
 
 
 def read_learned(reports: Path, terms: Terms) -> Learned | None:
     """What preflights of this target have taught; None where there is nothing that still holds."""
-    found = _read(reports, terms)
-    known = found.get("learned")
-    if found.get("fingerprint") != terms.fingerprint or not isinstance(known, dict):
+    stamp = _read(reports, terms)
+    known = stamp.get("learned")
+    if stamp.get("fingerprint") != terms.fingerprint or not isinstance(known, dict):
         return None
     return Learned.of(known)
 
@@ -165,10 +165,10 @@ def _path(reports: Path, terms: Terms) -> Path:
     return preflight_stamp(reports, terms.name or terms.fingerprint)
 
 
-def _write(path: Path, found: dict[str, Any]) -> None:
+def _write(path: Path, table: dict[str, Any]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, found)
+        write_json(path, table)
     except OSError as error:
         raise ConfigError(f"{path} can't be written: {error.strerror or error}") from error
 
@@ -187,17 +187,17 @@ def permit(terms: Terms, intent: Intent, *, reports: Path, overrides: Mapping[Ru
     if not terms.guarded:
         return Permit()
     now = datetime.now(UTC)
-    found = refusals(terms, intent, now=now, preflight=read_stamp(reports, terms))
-    stands = standing(found, overrides)
+    refused = refusals(terms, intent, now=now, preflight=read_stamp(reports, terms))
+    stands = standing(refused, overrides)
     if stands:
         why = [f"{refusal.rule}: {refusal.why}" for refusal in stands]
         raise PreflightRefused(listed("the run is refused", why))
-    window = Rule.WINDOW in {refusal.rule for refusal in found}
+    window = Rule.WINDOW in {refusal.rule for refusal in refused}
     return Permit(
         stop_at=None if window else stop_by(terms, intent, now),
         max_sessions=None if Rule.CAP in overrides else terms.max_sessions,
         overridden=tuple(
             {"rule": refusal.rule, "said": refusal.why, "reason": overrides[refusal.rule]}
-            for refusal in found
+            for refusal in refused
         ),
     )

@@ -162,10 +162,10 @@ def add_routes(app: web.Application, service: "Service") -> None:
         return json_response(service.faults.on())
 
     async def session(request: web.Request) -> web.Response:
-        told = timeline(service, request.match_info["token"])
-        if not told:
+        sessions = timeline(service, request.match_info["token"])
+        if not sessions:
             return json_response({"error": "this token was never seen, or is forgotten"}, 404)
-        return json_response({"sessions": told})
+        return json_response({"sessions": sessions})
 
     async def end(request: web.Request) -> web.Response:
         """The other side ends the conversation of a token, as an agent or a flow would."""

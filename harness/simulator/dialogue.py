@@ -84,19 +84,19 @@ class Dialogue:
         del draws
         return self
 
-    def turn(self, heard: str) -> Turn | None:
+    def turn(self, guest_text: str) -> Turn | None:
         """What the bot does on hearing this."""
         for pattern, turn in self.answers:
-            if pattern.search(heard):
+            if pattern.search(guest_text):
                 return turn
         return self.fallback
 
 
-def spoken(part: Mapping[str, Any], heard: str) -> Mapping[str, Any]:
+def spoken(part: Mapping[str, Any], guest_text: str) -> Mapping[str, Any]:
     """A part with ``{text}`` filled in, no longer than the service allows."""
     text = part.get("text", "")
     if "{text}" in text:
-        return {**part, "text": text.replace("{text}", heard)[:OUTBOUND_CHARACTERS]}
+        return {**part, "text": text.replace("{text}", guest_text)[:OUTBOUND_CHARACTERS]}
     return part
 
 
@@ -117,10 +117,10 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def read_dialogue(path: Path) -> Dialogue:
     """The dialogue of a file; raises ConfigError naming the file and the key."""
-    found = read_toml(path)
-    _check_keys(found, ("greeting", "fallback", "answer"), f"{path}", "a key of a dialogue")
+    tables = read_toml(path)
+    _check_keys(tables, ("greeting", "fallback", "answer"), f"{path}", "a key of a dialogue")
     answers = []
-    entries = found.get("answer", [])
+    entries = tables.get("answer", [])
     if not isinstance(entries, list):
         raise ConfigError(f"{path}: answer: expected [[answer]] tables")
     for number, entry in enumerate(entries, 1):
@@ -133,8 +133,8 @@ def read_dialogue(path: Path) -> Dialogue:
             raise ConfigError(f"{where}: to: {error}") from None
         answers.append((pattern, _turn(entry, where)))
     return Dialogue(
-        _simple(found.get("greeting"), f"{path}: greeting"),
-        _simple(found.get("fallback"), f"{path}: fallback"),
+        _simple(tables.get("greeting"), f"{path}: greeting"),
+        _simple(tables.get("fallback"), f"{path}: fallback"),
         tuple(answers),
     )
 
@@ -145,8 +145,8 @@ def _simple(value: object, where: str) -> Turn | None:
 
 def _turn(entry: dict[str, Any], where: str) -> Turn:
     _check_keys(entry, ("to", "say", "typing", "hand_over", "end"), where, "a key of an answer")
-    said = entry.get("say", [])
-    parts = said if isinstance(said, list) else [said]
+    messages = entry.get("say", [])
+    parts = messages if isinstance(messages, list) else [messages]
     flags = {key: entry.get(key, False) for key in ("hand_over", "end")}
     for key, value in flags.items():
         if not isinstance(value, bool):
@@ -331,9 +331,9 @@ class Drawn:
         greetings = self._recorded.greetings
         return self._draws.choice(greetings) if greetings else None
 
-    def turn(self, heard: str) -> Turn | None:
+    def turn(self, guest_text: str) -> Turn | None:
         """An answer to that, or to anything."""
-        known = self._to.get(_plain(heard)) or self._to.get(_without_data(heard))
+        known = self._to.get(_plain(guest_text)) or self._to.get(_without_data(guest_text))
         return self._draws.choice(known or self._all)
 
 
@@ -356,7 +356,7 @@ def read_rehearsal(path: Path) -> Rehearsal:
         if question is None or question.kind is Kind.JOIN:
             greetings.append(turn)
         elif question.kind in ASKS:
-            answers.append((_said(question), turn))
+            answers.append((_texts_of(question), turn))
     if not answers:
         raise ConfigError(f"{path}: nothing was answered in it, so there is nothing to rehearse")
     return Rehearsal(tuple(greetings), tuple(answers))
@@ -383,15 +383,15 @@ def _gaps(replies: tuple[Moment, ...]) -> tuple[float | None, ...]:
     return (None, *(max(after - before, 0.0) for before, after in pairwise(times)))
 
 
-def _said(question: Moment) -> frozenset[str]:
+def _texts_of(question: Moment) -> frozenset[str]:
     """What a bot may hear of it: a text, or the payload of a choice."""
-    heard = {question.text} if question.text else set()
+    texts = {question.text} if question.text else set()
     payloads = [
         inner(one, "buttonResponse", "payload") for one in objects(question.body.get("content"))
     ]
-    heard |= {one for one in payloads if isinstance(one, str)}
-    found = {form(one) for one in heard for form in (_plain, _without_data)}
-    return frozenset(found | ({A_FILE} if question.kind is Kind.FILE else set()))
+    texts |= {one for one in payloads if isinstance(one, str)}
+    forms = {form(one) for one in texts for form in (_plain, _without_data)}
+    return frozenset(forms | ({A_FILE} if question.kind is Kind.FILE else set()))
 
 
 def _plain(text: str) -> str:

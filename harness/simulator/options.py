@@ -51,47 +51,49 @@ AGENT_OPTIONS = {
 PROFILE_KEYS = ("seed", "bot", "agents", "limits", "knobs", "faults", "deployment", "client")
 
 
-class Said:
+class Options:
     """What the command line says, by option; None for what it leaves out."""
 
-    def __init__(self, **said: Any) -> None:
-        self._said = said
+    def __init__(self, **values: Any) -> None:
+        self._values = values
 
     def __getattr__(self, option: str) -> Any:
-        return self._said.get(option)
+        return self._values.get(option)
 
 
-def read(said: Said) -> Settings:
+def read(options: Options) -> Settings:
     """Raises ConfigError for anything that makes no sense."""
-    profile = read_profile(Path(said.profile)) if said.profile else {}
-    if said.tls_name and not said.tls:
+    profile = read_profile(Path(options.profile)) if options.profile else {}
+    if options.tls_name and not options.tls:
         raise ConfigError("--tls-name: there is no certificate without --tls")
-    seed_text = said.seed if said.seed is not None else profile.get("seed")
+    seed_text = options.seed if options.seed is not None else profile.get("seed")
     seed = None if seed_text is None else number(int, "--seed", seed_text, 0, 2**63)
     limits = dict(profile.get("limits", {}))
     written = str(limits.pop("base", "documented"))
-    base = said.limits or written
-    limits |= pairs("--limit", said.limit)
-    faults = {**profile.get("faults", {}), **pairs("--fault", said.fault)}
+    base = options.limits or written
+    limits |= pairs("--limit", options.limit)
+    faults = {**profile.get("faults", {}), **pairs("--fault", options.fault)}
     for name, value in faults.items():
         read_fault(name, value)
-    if said.stamps and (said.tls or not KERNEL_STAMPS):
+    if options.stamps and (options.tls or not KERNEL_STAMPS):
         raise ConfigError("--stamps needs Linux and a connection without TLS")
-    knobs = fill(LIVE if said.like else Knobs(), profile.get("knobs", {}), "profile: knobs")
+    knobs = fill(LIVE if options.like else Knobs(), profile.get("knobs", {}), "profile: knobs")
     return Settings(
-        deployments=_deployments(said, profile, seed),
-        host=said.host or HOST,
-        port=number(int, "--port", said.port or 0, 0, 65535),
-        tls=bool(said.tls),
-        stamps=bool(said.stamps),
-        tls_names=tuple(said.tls_name or ()),
-        questions=None if said.questions is None else Path(said.questions),
+        deployments=_deployments(options, profile, seed),
+        host=options.host or HOST,
+        port=number(int, "--port", options.port or 0, 0, 65535),
+        tls=bool(options.tls),
+        stamps=bool(options.stamps),
+        tls_names=tuple(options.tls_name or ()),
+        questions=None if options.questions is None else Path(options.questions),
         seed=seed,
         limits=read_limits(base, limits),
-        knobs=fill(knobs, pairs("--knob", said.knob), "knob"),
-        bot=_bot(said, profile.get("bot", {})),
+        knobs=fill(knobs, pairs("--knob", options.knob), "knob"),
+        bot=_bot(options, profile.get("bot", {})),
         agents=_overridden(
-            fill(AgentSettings(), profile.get("agents", {}), "profile: agents"), said, AGENT_OPTIONS
+            fill(AgentSettings(), profile.get("agents", {}), "profile: agents"),
+            options,
+            AGENT_OPTIONS,
         ),
         clients=_clients(profile.get("client", [])),
         faults=faults,
@@ -107,39 +109,39 @@ def read_limits(base: str, changes: Mapping[str, Any]) -> Limits:
 
 def read_profile(path: Path) -> dict[str, Any]:
     """The profile's tables; raises ConfigError naming the file."""
-    found = read_toml(path)
-    for key, value in found.items():
+    tables = read_toml(path)
+    for key, value in tables.items():
         if key not in PROFILE_KEYS:
             raise ConfigError(f"{path}: {key!r} is not known; there are: {', '.join(PROFILE_KEYS)}")
         expected = {"seed": int, "deployment": list, "client": list}.get(key, dict)
         if not isinstance(value, expected):
             kind = {int: "a whole number", list: f"[[{key}]] tables", dict: f"a [{key}] table"}
             raise ConfigError(f"{path}: {key}: expected {kind[expected]}")
-    return found
+    return tables
 
 
 def _deployments(
-    said: Said, profile: Mapping[str, Any], seed: int | None
+    options: Options, profile: Mapping[str, Any], seed: int | None
 ) -> tuple[DeploymentSettings, ...]:
     ids = Ids(None if seed is None else seed + 1)
     made = []
     for place, entry in enumerate(profile.get("deployment", [{}]), 1):
         fresh = DeploymentSettings(id=ids.uuid(), flow_id=ids.uuid(), queue_id=ids.uuid())
         made.append(fill(fresh, entry, f"profile: deployment {place}"))
-    first = fill(made[0], pairs("--deployment", said.deployment), "--deployment")
-    if said.deployment_id:
-        first = replace(first, id=said.deployment_id)
+    first = fill(made[0], pairs("--deployment", options.deployment), "--deployment")
+    if options.deployment_id:
+        first = replace(first, id=options.deployment_id)
     made[0] = first
     if len({item.id for item in made}) < len(made):
         raise ConfigError("profile: two deployments have the same id")
     return tuple(made)
 
 
-def _bot(said: Said, table: Mapping[str, Any]) -> BotSettings:
+def _bot(options: Options, table: Mapping[str, Any]) -> BotSettings:
     table = dict(table)
     script = table.pop("script", None)
-    bot = LIFELIKE if said.like else BotSettings()
-    match said.bot:
+    bot = LIFELIKE if options.like else BotSettings()
+    match options.bot:
         case None:
             pass
         case ["default"]:
@@ -156,28 +158,28 @@ def _bot(said: Said, table: Mapping[str, Any]) -> BotSettings:
                 f"--bot: expected default, lifelike, off or script FILE, got {words!r}"
             )
     bot = fill(bot, table, "profile: bot", leave=("dialogue",))
-    if said.bot is not None:
-        bot = replace(bot, on=said.bot != ["off"])
-    bot = _overridden(bot, said, BOT_OPTIONS)
+    if options.bot is not None:
+        bot = replace(bot, on=options.bot != ["off"])
+    bot = _overridden(bot, options, BOT_OPTIONS)
     if (bot.contention or bot.coherency) and not bot.workers:
         raise ConfigError(
             "profile: bot: contention and coherency are between workers: say how many"
         )
     if bot.more_workers and not bot.workers:
         raise ConfigError("profile: bot: more_workers are added to workers: say how many")
-    if said.recording is not None:
-        if said.bot is not None or script is not None:
+    if options.recording is not None:
+        if options.bot is not None or script is not None:
             raise ConfigError("--from and --bot do not go together")
-        return replace(bot, dialogue=read_rehearsal(Path(said.recording)))
+        return replace(bot, dialogue=read_rehearsal(Path(options.recording)))
     return bot if script is None else replace(bot, dialogue=read_dialogue(Path(str(script))))
 
 
-def _overridden(settings: Filled, said: Said, options: Mapping[str, str]) -> Filled:
+def _overridden(settings: Filled, options: Options, fields: Mapping[str, str]) -> Filled:
     """``settings`` with what the command line says of them: by option, the field that it sets."""
     changes: dict[str, Any] = {
         field: field_value(settings, field, value, f"--{option.replace('_', '-')}")
-        for option, field in options.items()
-        if (value := getattr(said, option)) is not None
+        for option, field in fields.items()
+        if (value := getattr(options, option)) is not None
     }
     return replace(settings, **changes)  # type: ignore[type-var]
 
@@ -193,10 +195,10 @@ def _clients(tables: list[Any]) -> tuple[ApiClient, ...]:
 
 def pairs(option: str, texts: Iterable[str] | None) -> dict[str, str]:
     """NAME=VALUE, several times."""
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for text in texts or ():
         name, sign, value = text.partition("=")
         if not sign or not name:
             raise ConfigError(f"{option}: expected NAME=VALUE, got {text!r}")
-        found[name.strip()] = value.strip()
-    return found
+        values[name.strip()] = value.strip()
+    return values

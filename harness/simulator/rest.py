@@ -107,10 +107,10 @@ KEEP_TOKENS = 10_000
 
 def _credentials(request: web.Request, form: dict[str, str]) -> tuple[str, str] | None:
     """From the Basic header, or from the form as some clients send them."""
-    given = request.headers.get("Authorization", "")
-    if given.lower().startswith("basic "):
+    header = request.headers.get("Authorization", "")
+    if header.lower().startswith("basic "):
         try:
-            login = BasicAuth.decode(given, "utf-8")
+            login = BasicAuth.decode(header, "utf-8")
         except ValueError:
             return None
         return login.login, login.password
@@ -132,8 +132,8 @@ async def token(service: "Service", request: web.Request) -> web.Response:
     form = {key: value for key, value in posted.items() if isinstance(value, str)}
     if form.get("grant_type") != "client_credentials":
         return _oauth_error(400, "unsupported_grant_type", "grant type is not supported")
-    given = _credentials(request, form)
-    client = next((one for one in service.settings.clients if (one.id, one.secret) == given), None)
+    login = _credentials(request, form)
+    client = next((one for one in service.settings.clients if (one.id, one.secret) == login), None)
     if client is None:
         return _oauth_error(401, "invalid_client", "client authentication failed")
     limit, calls = service.limits.token_requests_per_minute, service.api_calls[client.id]

@@ -37,13 +37,13 @@ from harness.simulator.truth import (
 class Stall:
     """``on`` while the service stands still. What was held is recorded with how long it waited."""
 
-    __slots__ = ("_held", "_loop", "_over", "_truth", "on")
+    __slots__ = ("_loop", "_over", "_truth", "_waiting", "on")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, truth: Callable[[], Truth]) -> None:
         self.on = False
         self._loop = loop
         self._truth = truth
-        self._held: list[tuple[float, Callable[..., None], tuple[object, ...]]] = []
+        self._waiting: list[tuple[float, Callable[..., None], tuple[object, ...]]] = []
         self._over: asyncio.Future[None] | None = None
 
     def begin(self, seconds: float) -> None:
@@ -55,13 +55,13 @@ class Stall:
 
     def hold(self, work: Callable[..., None], *args: object) -> None:
         """Do it once the stall is over."""
-        self._held.append((time.monotonic(), work, args))
+        self._waiting.append((time.monotonic(), work, args))
 
     def _go_on(self, over: "asyncio.Future[None]") -> None:
-        held, self._held = self._held, []
+        waiting, self._waiting = self._waiting, []
         self.on = False
         now = time.monotonic()
-        for since, work, args in held:
+        for since, work, args in waiting:
             self._truth().delay("stall", now - since)
             work(*args)
         if not over.done():
@@ -126,9 +126,9 @@ class Service:
         self._second_text = ""
         self._serial = 0
         self._most_events = settings.knobs.keep_events
-        self._told_history = False
+        self._history_logged = False
         self._lines = 0
-        self._told: set[str] = set()
+        self._logged_once: set[str] = set()
 
     now = staticmethod(time.time)
 
@@ -143,9 +143,9 @@ class Service:
     def log(self, line: str, *, once: bool = False) -> None:
         """One line on standard error; ``once``: only the first time. Never more than MAX_LINES."""
         if once:
-            if line in self._told:
+            if line in self._logged_once:
                 return
-            self._told.add(line)
+            self._logged_once.add(line)
         self._lines += 1
         if self._lines > MAX_LINES:
             return
@@ -298,8 +298,8 @@ class Service:
         log = session.log
         if log is None:
             log = session.log = deque(maxlen=self.knobs.keep_messages)
-        elif len(log) == log.maxlen and not self._told_history:
-            self._told_history = True
+        elif len(log) == log.maxlen and not self._history_logged:
+            self._history_logged = True
             self.log(
                 f"a session has more than {log.maxlen} messages: its history loses the oldest "
                 "(knob keep_messages)"

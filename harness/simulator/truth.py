@@ -84,7 +84,7 @@ class Questions:
     """The newest ``keep`` rows; older ones go to ``write``, and so do all when it ends."""
 
     def __init__(self, keep: int, write: Callable[[dict[str, Any]], object] | None = None) -> None:
-        self.asked = dict.fromkeys(KINDS, 0)
+        self.by_kind = dict.fromkeys(KINDS, 0)
         self.unasked = 0
         self.forgotten = 0
         self._keep = keep
@@ -95,8 +95,8 @@ class Questions:
         self, kind: str, tracing_id: str | None, *, came: float, came_s: float, guest: int | None
     ) -> Question:
         """A question has come."""
-        self.asked[kind] += 1
-        number = sum(self.asked.values())
+        self.by_kind[kind] += 1
+        number = sum(self.by_kind.values())
         question = Question(number, kind, tracing_id, came, came_s, guest)
         self._add(question)
         return question
@@ -128,18 +128,18 @@ class Questions:
 
     def figures(self) -> dict[str, Any]:
         """For the truth: all that were asked, and of those still held what became of them."""
-        held = [row for row in self._rows if isinstance(row, Question)]
+        questions = [row for row in self._rows if isinstance(row, Question)]
         return {
-            "asked": sum(self.asked.values()),
-            "by_kind": dict(self.asked),
+            "asked": sum(self.by_kind.values()),
+            "by_kind": dict(self.by_kind),
             "unasked": self.unasked,
             "forgotten": self.forgotten,
-            "held": len(held),
-            "refused": sum(row.refused is not None for row in held),
-            "answered": sum(bool(row.answers) for row in held),
-            "greeted": sum(bool(row.greetings) for row in held),
-            "unheard": sum(bool(row.unheard) for row in held),
-            "messages": sum(len(row.answers) for row in held),
+            "held": len(questions),
+            "refused": sum(row.refused is not None for row in questions),
+            "answered": sum(bool(row.answers) for row in questions),
+            "greeted": sum(bool(row.greetings) for row in questions),
+            "unheard": sum(bool(row.unheard) for row in questions),
+            "messages": sum(len(row.answers) for row in questions),
         }
 
 
@@ -438,17 +438,17 @@ class Conversations:
 
     def __init__(self, service: "Service") -> None:
         self._service = service
-        self._held: OrderedDict[int, Conversation] = OrderedDict()
+        self._by_serial: OrderedDict[int, Conversation] = OrderedDict()
         self._serial = 0
         self._forget_at = int(service.knobs.keep_conversations * 1.1) + 10
 
     def values(self) -> ValuesView[Conversation]:
         """In the order of their start."""
-        return self._held.values()
+        return self._by_serial.values()
 
     def clear(self) -> None:
         """Forget all of them."""
-        self._held.clear()
+        self._by_serial.clear()
 
     def start(self, session: Session) -> Conversation:
         """A new one of the session's guest, in the bot's hands."""
@@ -472,23 +472,23 @@ class Conversations:
             Participant(service.ids.uuid(), "workflow", now),
         ]
         session.conversation = conversation
-        self._held[conversation.serial] = conversation
+        self._by_serial[conversation.serial] = conversation
         for tally in session.tallies:
             tally.conversations_opened += 1
         service.note(session, "conversation opened", conversation.id)
-        if len(self._held) > self._forget_at:
+        if len(self._by_serial) > self._forget_at:
             self._forget()
         return conversation
 
     def _forget(self) -> None:
         """Ended ones beyond the limit go, oldest first; open ones are never forgotten."""
         keep = self._service.knobs.keep_conversations
-        surplus = len(self._held) - keep
-        gone = [serial for serial, item in self._held.items() if not item.open][:surplus]
+        surplus = len(self._by_serial) - keep
+        gone = [serial for serial, item in self._by_serial.items() if not item.open][:surplus]
         for serial in gone:
-            del self._held[serial]
+            del self._by_serial[serial]
         # look again only when a tenth more have come: open ones alone may be more than the limit
-        self._forget_at = max(keep, len(self._held)) + keep // 10 + 10
+        self._forget_at = max(keep, len(self._by_serial)) + keep // 10 + 10
         self._service.log(
             f"more than {keep} conversations: the oldest ended ones are forgotten from now on "
             "(knob keep_conversations)",
@@ -498,7 +498,7 @@ class Conversations:
     def find(self, some_id: str) -> tuple[Conversation, int] | None:
         """(conversation, message number) of a message id or, with number 0, a conversation id."""
         known = self._service.ids.conversation_of(some_id)
-        conversation = self._held.get(known[0]) if known else None
+        conversation = self._by_serial.get(known[0]) if known else None
         if known is None or conversation is None or known[1] > conversation.messages:
             return None
         return conversation, known[1]

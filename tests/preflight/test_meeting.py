@@ -169,7 +169,7 @@ def test_whatever_a_frame_holds_something_can_be_learnt_of_it(
     frame = {"class": "StructuredMessage", "code": 200, "body": {"direction": "Outbound", **body}}
     for data in (b"x", b"[]", b"7", orjson.dumps(frame)):
         meeting.on_frame(False, data, 1)
-    meeting.turns = [Turn(tuple(meeting.heard), 0)] * 2
+    meeting.turns = [Turn(tuple(meeting.frames), 0)] * 2
     learned = Learned(**learn(meeting))
     assert learned.turn_messages == 1
     assert "\x1b" not in str([check.text for check in lessons(learned)]) + meeting.reply

@@ -37,7 +37,7 @@ class Answer:
     session: Session
     conversation: Conversation
     turn: Turn
-    heard: str
+    guest_text: str
     question: Question | None
     arrived: float
     """When the kernel had the question; without stamps, when it was read."""
@@ -154,7 +154,7 @@ class Bot:
             due = self._finish(now, None) if time is None else now + time()
         self._begin(session, conversation, greeting, "", now, due, greeting=True)
 
-    def answer(self, session: Session, conversation: Conversation, heard: str) -> None:
+    def answer(self, session: Session, conversation: Conversation, guest_text: str) -> None:
         """The answer to a text, by whoever has the conversation."""
         service = self._service
         faults = service.faults
@@ -165,7 +165,7 @@ class Bot:
         if conversation.waiting:
             return
         if conversation.agent is not None:
-            service.agents.answer(session, conversation, heard)
+            service.agents.answer(session, conversation, guest_text)
             return
         settings = self._settings
         if not settings.on:
@@ -191,12 +191,12 @@ class Bot:
             elif self._greeting_time is not None:
                 not_before += self._greeting_time()
             self._begin(session, conversation, greeting, "", now, not_before, greeting=True)
-        turn = self.dialogue.turn(heard)
+        turn = self.dialogue.turn(guest_text)
         if turn is not None:
             due = max(self._finish(now, turn.first_s), not_before)
             if late:
                 due += late.seconds
-            self._begin(session, conversation, turn, heard, now, due)
+            self._begin(session, conversation, turn, guest_text, now, due)
 
     def _is_silent(self) -> bool:
         return self.silent_until > monotonic() and self._service.faults.armed("silence")
@@ -214,7 +214,7 @@ class Bot:
         session: Session,
         conversation: Conversation,
         turn: Turn,
-        heard: str,
+        guest_text: str,
         now: float,
         due: float,
         *,
@@ -232,7 +232,7 @@ class Bot:
             question.due = [moment - question.came_s for moment in moments]
         arrived = service.arrived_s or now
         answer = Answer(
-            session, conversation, turn, heard, question, arrived, now, moments, greeting
+            session, conversation, turn, guest_text, question, arrived, now, moments, greeting
         )
         self._wait(answer, 0)
 
@@ -282,7 +282,7 @@ class Bot:
 
     def _say_one(self, answer: Answer, number: int) -> None:
         service = self._service
-        part = spoken(answer.turn.parts[number], answer.heard)
+        part = spoken(answer.turn.parts[number], answer.guest_text)
         sent = reply(
             service,
             answer.session,

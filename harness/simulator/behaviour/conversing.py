@@ -97,8 +97,8 @@ def reply(
     arrived = outbound(service, session, conversation, part)
     if question is not None:
         if arrived:
-            said = question.greetings if greeting else question.answers
-            said.append(before_s - question.came_s)
+            delays_s = question.greetings if greeting else question.answers
+            delays_s.append(before_s - question.came_s)
         else:
             question.unheard += 1
     return arrived is not None
@@ -218,10 +218,10 @@ class Agents:
             service.note(session, "agent", conversation.agent)
             self._begin(session, conversation, f"{conversation.agent} is here.")
 
-    def answer(self, session: Session, conversation: Conversation, heard: str) -> None:
+    def answer(self, session: Session, conversation: Conversation, guest_text: str) -> None:
         """The agent types, then answers; after the set number of texts they end it."""
         conversation.called_by = self._service.question
-        self._begin(session, conversation, f"{conversation.agent}: {heard[:500]}")
+        self._begin(session, conversation, f"{conversation.agent}: {guest_text[:500]}")
 
     def _begin(self, session: Session, conversation: Conversation, text: str) -> None:
         """What an agent says on coming in answers what called them, unless the bot has done so."""
@@ -249,10 +249,10 @@ class Agents:
             return
         conversation.agent_texts += 1
         if question is None:
-            said = say_unasked(service, session, conversation, text, conversation.agent)
+            delivered = say_unasked(service, session, conversation, text, conversation.agent)
         else:
-            said = reply(service, session, conversation, {"text": text}, question)
-        if said:
+            delivered = reply(service, session, conversation, {"text": text}, question)
+        if delivered:
             service.truth.delay("agent_reply", monotonic() - arrived)
         limit = self._settings.ends_after
         if limit and conversation.agent_texts >= limit:

@@ -25,8 +25,8 @@ def announce(connection: "Connection", request: dict[str, Any], tracing_id: str 
     """onAttachment: an address to upload to, or GenerateUrlError."""
     session = session_for(connection, request)
     service = connection.service
-    given = request.get("attachmentId")
-    attachment_id = given if isinstance(given, str) and given else service.ids.uuid()
+    chosen_id = request.get("attachmentId")
+    attachment_id = chosen_id if isinstance(chosen_id, str) and chosen_id else service.ids.uuid()
     name, kind, size = (request.get(key) for key in ("fileName", "fileType", "fileSize"))
     for key, value in (("fileName", name), ("fileType", kind), ("fileSize", size)):
         if value is None:
@@ -170,10 +170,10 @@ def add_routes(app: web.Application, service: "Service") -> None:
         return (session, attachment) if signed else None
 
     async def upload(request: web.Request) -> web.Response:
-        found = find(request)
-        if found is None or request.headers.get("x-amz-tagging") != f"attachmentId={found[1].id}":
+        match = find(request)
+        if match is None or request.headers.get("x-amz-tagging") != f"attachmentId={match[1].id}":
             return web.Response(status=403, text="AccessDenied")
-        session, attachment = found
+        session, attachment = match
         data = await request.read()
         error = _content_error(attachment, data)
         at = frames.iso_ms(service.now())
@@ -199,19 +199,19 @@ def add_routes(app: web.Application, service: "Service") -> None:
         return web.Response(status=200)
 
     async def download(request: web.Request) -> web.Response:
-        found = find(request)
-        if found is None or found[1].uploaded is None:
+        match = find(request)
+        if match is None or match[1].uploaded is None:
             return web.Response(status=403, text="AccessDenied")
-        return web.Response(body=found[1].uploaded, content_type=_mime(found[1].type))
+        return web.Response(body=match[1].uploaded, content_type=_mime(match[1].type))
 
     app.router.add_put("/upload/{session}/{id}", upload)
     app.router.add_get("/download/{session}/{id}", download)
 
 
-def _mime(given: str) -> str:
+def _mime(mime: str) -> str:
     """What the guest said it was, as far as it can be said in a header."""
-    plain = given.isascii() and given.isprintable() and given.count("/") == 1 and " " not in given
-    return given if plain and ";" not in given else "application/octet-stream"
+    plain = mime.isascii() and mime.isprintable() and mime.count("/") == 1 and " " not in mime
+    return mime if plain and ";" not in mime else "application/octet-stream"
 
 
 def _content_error(attachment: Attachment, data: bytes) -> str | None:

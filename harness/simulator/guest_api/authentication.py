@@ -135,9 +135,9 @@ def add_routes(app: web.Application, service: "Service") -> None:
         return json_response(_pair(service, proof))
 
     async def refresh(request: web.Request) -> web.Response:
-        given = inner(await json_object(request), "refreshToken")
-        claims = service.signer.claims(given, service.now())
-        if claims is None or claims["for"] != "refresh" or given in service.revoked:
+        refresh_token = inner(await json_object(request), "refreshToken")
+        claims = service.signer.claims(refresh_token, service.now())
+        if claims is None or claims["for"] != "refresh" or refresh_token in service.revoked:
             return api_error(401, "bad.credentials", "Invalid login credentials.")
         return json_response(_pair(service, claims["sub"]))
 

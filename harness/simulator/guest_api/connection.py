@@ -129,24 +129,24 @@ def send_with_faults(connection: "Connection", frame: bytes) -> bool:
         service.later(delayed.seconds, connection.write, frame)
         service.truth.delay("frame", delayed.seconds)
         return True
-    held, connection.held = connection.held, None
-    swapped = strikes("reorder_frame") if held is None else None
+    overtaken, connection.overtaken = connection.overtaken, None
+    swapped = strikes("reorder_frame") if overtaken is None else None
     if swapped:
-        connection.held = frame
+        connection.overtaken = frame
         service.later(swapped.seconds, _release, connection, frame)
         return True
     connection.write(frame)
     if strikes("duplicate_frame"):
         connection.write(frame)
-    if held is not None:
-        connection.write(held)
+    if overtaken is not None:
+        connection.write(overtaken)
     return True
 
 
 def _release(connection: "Connection", frame: bytes) -> None:
     """Nothing followed the frame that was held back: send it after all."""
-    if connection.held is frame:
-        connection.held = None
+    if connection.overtaken is frame:
+        connection.overtaken = None
         connection.write(frame)
 
 
@@ -207,7 +207,7 @@ class Connection:
     last_active: float = field(init=False)
     request_times: deque[float] | None = None
     echo_times: deque[float] | None = None
-    held: bytes | None = None
+    overtaken: bytes | None = None
     closing: bool = False
     muted: bool = False
     stamped: StampedSocket | None = None

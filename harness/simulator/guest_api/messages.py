@@ -181,9 +181,9 @@ def echo(connection: "Connection", request: dict[str, Any], tracing_id: str | No
         connection.send(frames.envelope(kind, "SessionExpiredEvent", {}, tracing_id=tracing_id))
         return
     session = session_for(connection, request)
-    said = inner(request, "message", "text")
+    text = inner(request, "message", "text")
     body = {
-        "text": said if isinstance(said, str) else "ping",
+        "text": text if isinstance(text, str) else "ping",
         "type": "Text",
         "direction": "Inbound",
         "id": service.ids.hex(),

@@ -351,14 +351,14 @@ def add_routes(app: web.Application, service: "Service") -> None:
         }
         return json_response(body)
 
-    async def deployment(request: web.Request) -> web.Response:
-        found = service.deployments.get(request.match_info["id"])
-        if found is None:
+    async def view(request: web.Request) -> web.Response:
+        deployment = service.deployments.get(request.match_info["id"])
+        if deployment is None:
             return api_error(404, "not.found", "The requested resource was not found.")
-        return json_response(web_deployment(found.settings))
+        return json_response(web_deployment(deployment.settings))
 
     may = ("webDeployments:deployment:view",)
-    app.router.add_get("/api/v2/webdeployments/deployments/{id}", guarded(service, may, deployment))
+    app.router.add_get("/api/v2/webdeployments/deployments/{id}", guarded(service, may, view))
     base = "/webdeployments/v1/deployments/{id}"
     app.router.add_get(f"{base}/config.json", config)
     app.router.add_get(f"{base}/domains.json", domains)

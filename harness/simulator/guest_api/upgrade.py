@@ -47,7 +47,7 @@ HANDLERS: dict[str, Handler] = {
 }
 
 
-def _handle_held(connection: Connection, data: bytes, arrived_s: float) -> None:
+def _handle_after_stall(connection: Connection, data: bytes, arrived_s: float) -> None:
     service = connection.service
     service.arrived_s = arrived_s  # its own, not that of what came last meanwhile
     handle(connection, data)
@@ -58,7 +58,7 @@ def handle(connection: Connection, data: bytes) -> None:
     """Answer one message of the client. Never raises."""
     service = connection.service
     if service.stall.on:
-        service.stall.hold(_handle_held, connection, data, service.arrived_s or monotonic())
+        service.stall.hold(_handle_after_stall, connection, data, service.arrived_s or monotonic())
         return
     if connection.closing or connection.muted:
         return

@@ -87,10 +87,10 @@ def message_conversation(service: "Service", conversation: Conversation) -> dict
     return {"id": conversation.id, **times, "participants": participants}
 
 
-def message(conversation: Conversation, number: int, given_id: str) -> dict[str, Any]:
+def message(conversation: Conversation, number: int, message_id: str) -> dict[str, Any]:
     """GET /api/v2/conversations/messages/{messageId}/details."""
     return {
-        "id": given_id,
+        "id": message_id,
         "conversationId": conversation.id,
         "messengerType": "webmessaging",
         "status": "delivery-success",
@@ -186,13 +186,13 @@ def add_routes(app: web.Application, service: "Service") -> None:
         return json_response(message_conversation(service, one))
 
     async def details(request: web.Request) -> web.Response:
-        given = request.match_info["id"]
+        message_id = request.match_info["id"]
         form = service.knobs.message_id_form
-        known = service.conversations.find(given)
-        wrong_form = form != "any" and ("-" in given) != (form == "uuid")
+        known = service.conversations.find(message_id)
+        wrong_form = form != "any" and ("-" in message_id) != (form == "uuid")
         if known is None or known[1] == 0 or wrong_form or not sees(service, request, known[0]):
             return _missing("not.found")
-        return json_response(message(*known, given))
+        return json_response(message(*known, message_id))
 
     async def asks_to_disconnect(request: web.Request) -> bool:
         return bool(inner(await json_object(request), "state") == "disconnected")

@@ -67,10 +67,10 @@ def interval(text: object) -> tuple[datetime, datetime]:
 
 def paging(body: dict[str, Any]) -> tuple[int, int]:
     """(size, number). Raises BadQuery."""
-    given = body.get("paging") or {}
-    if not isinstance(given, dict):
+    page = body.get("paging") or {}
+    if not isinstance(page, dict):
         raise BadQuery("paging is expected as an object")
-    size, number = given.get("pageSize", 25), given.get("pageNumber", 1)
+    size, number = page.get("pageSize", 25), page.get("pageNumber", 1)
     if type(size) is not int or type(number) is not int or not 1 <= size <= MAX_PAGE or number < 1:
         raise BadQuery(f"pageSize is 1 to {MAX_PAGE} and pageNumber from 1 on")
     return size, number
@@ -99,11 +99,11 @@ def _same(value: object, wanted: object) -> bool:
     return str(value).lower() == str(wanted).lower()
 
 
-def passes(given: object, candidates: list[dict[str, Any]], known: frozenset[str]) -> bool:
+def passes(filters: object, candidates: list[dict[str, Any]], known: frozenset[str]) -> bool:
     """Whether each filter holds for at least one candidate. Raises BadQuery."""
-    if not isinstance(given, list):
+    if not isinstance(filters, list):
         raise BadQuery("filters are expected as a list")
-    for one in given:
+    for one in filters:
         if not isinstance(one, dict) or one.get("type", "and") not in ("and", "or"):
             raise BadQuery("a filter is of type and, or or")
         predicates, clauses = one.get("predicates") or [], one.get("clauses") or []
@@ -146,7 +146,7 @@ def details(service: "Service", body: dict[str, Any], sees: Sees) -> dict[str, A
     ]  # they have to make sense also where there is no conversation
     passes(conversation_filters, nothing, CONVERSATION_DIMENSIONS)
     passes(segment_filters, nothing, SEGMENT_DIMENSIONS)
-    found: list[Conversation] = []
+    matches: list[Conversation] = []
     for conversation in service.conversations.values():
         if conversation.start > as_of or not sees(conversation):
             continue
@@ -168,10 +168,10 @@ def details(service: "Service", body: dict[str, Any], sees: Sees) -> dict[str, A
             ]
             if not passes(segment_filters, seen, SEGMENT_DIMENSIONS):
                 continue
-        found.append(conversation)
-    found.sort(key=lambda one: one.start, reverse=order == "desc")
-    page = found[(number - 1) * size : number * size]
-    answer: dict[str, Any] = {"totalHits": len(found)}
+        matches.append(conversation)
+    matches.sort(key=lambda one: one.start, reverse=order == "desc")
+    page = matches[(number - 1) * size : number * size]
+    answer: dict[str, Any] = {"totalHits": len(matches)}
     if page:
         answer["conversations"] = [analytics(service, one, as_of) for one in page]
     return answer
@@ -206,7 +206,7 @@ def attribute_search(service: "Service", body: dict[str, Any], sees: Sees) -> di
     cursor = body.get("cursor")
     start = int(cursor) if isinstance(cursor, str) and cursor.isdecimal() else 0
     now = service.now()
-    found: list[Conversation] = []
+    matches: list[Conversation] = []
     more = False
     for conversation in service.conversations.values():
         if (
@@ -218,13 +218,13 @@ def attribute_search(service: "Service", body: dict[str, Any], sees: Sees) -> di
             continue
         fields = _searched(service, conversation) | attributes_of(service, conversation)
         if all(_fits(criterion, fields) for criterion in query):
-            if len(found) == knobs.search_page:
+            if len(matches) == knobs.search_page:
                 more = True
                 break
-            found.append(conversation)
-    answer: dict[str, Any] = {"results": [_row(service, one) for one in found]}
+            matches.append(conversation)
+    answer: dict[str, Any] = {"results": [_row(service, one) for one in matches]}
     if more:
-        answer["cursor"] = str(found[-1].serial)
+        answer["cursor"] = str(matches[-1].serial)
     return answer
 
 
@@ -289,8 +289,8 @@ def add_routes(app: web.Application, service: "Service") -> None:
             if body is None:
                 return api_error(400, "bad.request", "The request could not be understood.")
             try:
-                found = work(service, body, lambda one: sees(service, request, one))
-                return json_response(found)
+                page = work(service, body, lambda one: sees(service, request, one))
+                return json_response(page)
             except BadQuery as error:
                 return api_error(400, "bad.request", str(error))
 

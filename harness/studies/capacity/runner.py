@@ -389,7 +389,7 @@ def _check_objectives(texts: list[str]) -> None:
 
 def _check_profile(path: str) -> None:
     try:
-        simulator_options.read(simulator_options.Said(profile=path))
+        simulator_options.read(simulator_options.Options(profile=path))
     except ConfigError as error:
         why = str(error).removeprefix(f"{path}: ").removeprefix("profile: ")
         raise ConfigError(f"--sim-profile: {path}: {why}") from None
