@@ -85,14 +85,14 @@ def without_ids(text: str, *ids: str) -> str:
     """
     hidden = {_letters(one) for one in ids}
 
-    def shortened(found: re.Match[str]) -> str:
-        return found[0] if hidden and _letters(found[0]) not in hidden else f"{found[1]}…"
+    def shortened(match: re.Match[str]) -> str:
+        return match[0] if hidden and _letters(match[0]) not in hidden else f"{match[1]}…"
 
-    def decoded(found: re.Match[str]) -> str:
-        data = found[0].replace("-", "+").replace("_", "/")
+    def decoded(match: re.Match[str]) -> str:
+        data = match[0].replace("-", "+").replace("_", "/")
         data = data[:-1] if len(data) % 4 == 1 else data
         inside = b64decode(data + "=" * (-len(data) % 4)).decode("latin-1")
-        return found[0] if _ID.sub(shortened, inside) == inside else f"{found[0][:8]}…"
+        return match[0] if _ID.sub(shortened, inside) == inside else f"{match[0][:8]}…"
 
     return _BASE64.sub(decoded, _ID.sub(shortened, text))
 
@@ -115,8 +115,8 @@ def without_secret(text: str, *secrets: str) -> str:
     return text
 
 
-def _number(found: re.Match[str]) -> str:
-    code = ord(found[0])
+def _number(match: re.Match[str]) -> str:
+    code = ord(match[0])
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 

@@ -40,7 +40,7 @@ def _written_seconds(text: str, what: str) -> float:
     return _checked(value, what, text)
 
 
-def asked_wait_s(value: object) -> float | None:
+def read_retry_after_s(value: object) -> float | None:
     """How long a server asks us to wait (``retryAfter``, ``Retry-After``), an hour at most.
 
     None for what is no number of seconds of zero or more: it may send anything.

@@ -40,7 +40,7 @@ PATIENCE_S = 60.0
 def find_chromium() -> str | None:
     """The Chromium to use: $CHROMIUM, or the first of the usual names on the path."""
     named = os.environ.get("CHROMIUM")
-    return named or next((found for name in NAMES if (found := shutil.which(name))), None)
+    return named or next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
 class Browser:
@@ -113,12 +113,12 @@ class Browser:
 
     def run(self, expression: str) -> Any:
         """The value of a JavaScript expression (promises are awaited)."""
-        found = self._ask(
+        answer = self._ask(
             "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
         )
-        if "exceptionDetails" in found:
-            raise AssertionError(found["exceptionDetails"]["exception"].get("description"))
-        return found["result"].get("value")
+        if "exceptionDetails" in answer:
+            raise AssertionError(answer["exceptionDetails"]["exception"].get("description"))
+        return answer["result"].get("value")
 
     def until(self, expression: str) -> None:
         """Wait for a JavaScript expression to become true."""
@@ -173,8 +173,8 @@ class Browser:
 
     def screenshot(self, path: Path, *, whole: bool = False) -> None:
         """Write a PNG of the window, or of the whole page."""
-        found = self._ask("Page.captureScreenshot", captureBeyondViewport=whole)
-        path.write_bytes(base64.b64decode(found["data"]))
+        answer = self._ask("Page.captureScreenshot", captureBeyondViewport=whole)
+        path.write_bytes(base64.b64decode(answer["data"]))
 
     def lay_out_for_paper(self) -> None:
         """Show the page by the rules of print until another one is opened."""
@@ -182,8 +182,8 @@ class Browser:
 
     def pdf(self, path: Path) -> None:
         """Print to a PDF file."""
-        found = self._ask("Page.printToPDF", printBackground=True, preferCSSPageSize=True)
-        path.write_bytes(base64.b64decode(found["data"]))
+        answer = self._ask("Page.printToPDF", printBackground=True, preferCSSPageSize=True)
+        path.write_bytes(base64.b64decode(answer["data"]))
 
     def accessible(self) -> list[dict[str, Any]]:
         """The page as a screen reader gets it: role and name of each node."""
@@ -201,13 +201,13 @@ class Browser:
             message["sessionId"] = self._session
         self._socket.send(json.dumps(message))
         while True:
-            found: dict[str, Any] = json.loads(self._socket.recv(timeout=PATIENCE_S))
-            if found.get("id") == number:
-                if "error" in found:
-                    raise AssertionError(f"{method}: {found['error']}")
-                result: dict[str, Any] = found["result"]
+            answer: dict[str, Any] = json.loads(self._socket.recv(timeout=PATIENCE_S))
+            if answer.get("id") == number:
+                if "error" in answer:
+                    raise AssertionError(f"{method}: {answer['error']}")
+                result: dict[str, Any] = answer["result"]
                 return result
-            self._note(found)
+            self._note(answer)
 
     def _note(self, event: dict[str, Any]) -> None:
         params = event.get("params", {})

@@ -95,10 +95,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """A test that starts a process and does not say so would slow ``make test-fast`` down."""
     _started.clear()
-    found = yield
+    outcome = yield
     if _started and item.get_closest_marker("process") is None:
         pytest.fail(f"it starts processes, so mark it 'process': {_started[0]}")
-    return found
+    return outcome
 
 
 TRIES = 3  # of a test whose run says that the machine stood still

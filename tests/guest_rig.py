@@ -67,8 +67,8 @@ class Rig:
 
     def timeline(self, token: str) -> list[dict[str, Any]]:
         """What the simulator noted about a token's sessions."""
-        found: list[dict[str, Any]] = self.simulator.ask(f"sessions/{token}")["sessions"]
-        return found
+        sessions: list[dict[str, Any]] = self.simulator.ask(f"sessions/{token}")["sessions"]
+        return sessions
 
     def disconnect(self, token: str) -> None:
         """The other side ends the conversation."""

@@ -106,12 +106,12 @@ def in_session(directory: Path, at_least: int) -> None:
 
 def only_run(directory: Path) -> Path:
     """The directory of the one run that was made."""
-    (found,) = [
+    (place,) = [
         path
         for path in (directory / "reports").iterdir()
         if path.is_dir() and not path.is_symlink()
     ]
-    return found
+    return place
 
 
 def passed(code: int, output: str) -> bool:

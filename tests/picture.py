@@ -28,7 +28,7 @@ READY = "document.documentElement.dataset.charts === 'ready'"
 
 def take(url: str, browser: Browser, folder: Path) -> list[str]:
     """The views as data URLs."""
-    found = []
+    images = []
     for number, (width, dark, top) in enumerate(VIEWS):
         browser.open(url, width=width, height=HEIGHT, dark=dark)
         browser.until(READY)
@@ -36,8 +36,8 @@ def take(url: str, browser: Browser, folder: Path) -> list[str]:
         browser.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
         path = folder / f"{number}.png"
         browser.screenshot(path)
-        found.append("data:image/png;base64," + base64.b64encode(path.read_bytes()).decode())
-    return found
+        images.append("data:image/png;base64," + base64.b64encode(path.read_bytes()).decode())
+    return images
 
 
 def main(run: Path) -> None:

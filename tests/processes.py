@@ -79,8 +79,8 @@ class Simulator:
 
     def truth(self) -> dict[str, Any]:
         """What really happened."""
-        found: dict[str, Any] = self.ask("truth")
-        return found
+        truth: dict[str, Any] = self.ask("truth")
+        return truth
 
     def open_tokens(self) -> set[str]:
         """What is open at the service, by its own account: nothing of ours goes into it."""

@@ -66,7 +66,7 @@ def _hand_on(source: socket.socket, sink: socket.socket, into: bytearray | None)
 
 def websocket_payloads(data: bytes) -> list[bytes]:
     """The payloads of a client's frames (RFC 6455 section 5.2), which are masked."""
-    found, at = [], 0
+    messages, at = [], 0
     while at + 2 <= len(data):
         size, at = data[at + 1] & 0x7F, at + 2
         more = {126: 2, 127: 8}.get(size, 0)
@@ -75,6 +75,6 @@ def websocket_payloads(data: bytes) -> list[bytes]:
         mask = data[at + more : at + more + 4]
         at += more + 4
         payload = data[at : at + size]
-        found.append(bytes(byte ^ mask[n % 4] for n, byte in enumerate(payload)))
+        messages.append(bytes(byte ^ mask[n % 4] for n, byte in enumerate(payload)))
         at += size
-    return found
+    return messages

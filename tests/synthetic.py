@@ -62,8 +62,8 @@ def make_run(
         "host": "load-1 (Linux 6.1, 2 cores)",
     }
     (directory / "start.json").write_bytes(orjson.dumps(start))
-    found = _record(directory, start, totals, length_s, trouble=trouble) | record
-    (directory / "run.json").write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))
+    whole = _record(directory, start, totals, length_s, trouble=trouble) | record
+    (directory / "run.json").write_bytes(orjson.dumps(whole, option=orjson.OPT_INDENT_2))
     return directory
 
 
@@ -177,8 +177,8 @@ def _record(
         histogram = measured.histograms.get(tag)
         if histogram is None:
             return dict.fromkeys((*TIMES, "mean"))
-        found = histogram.percentiles_ms(list(TIMES.values()))
-        return dict(zip(TIMES, found, strict=True)) | {"mean": histogram.mean_ms}
+        values_ms = histogram.percentiles_ms(list(TIMES.values()))
+        return dict(zip(TIMES, values_ms, strict=True)) | {"mean": histogram.mean_ms}
 
     reply_p95 = measured.histograms[service_tag("reply")].percentile_ms(95)
     met = reply_p95 is not None and reply_p95 < 2000

@@ -22,9 +22,9 @@ def test_no_blanks_at_line_ends(capsys: pytest.CaptureFixture[str], stderr: bool
     console = open_console(stderr=stderr)
     console.print(table())
     console.print("ä · →   ", end="\n")
-    told = capsys.readouterr()
-    text = told.err if stderr else told.out
-    assert (told.out if stderr else told.err) == ""
+    output = capsys.readouterr()
+    text = output.err if stderr else output.out
+    assert (output.out if stderr else output.err) == ""
     lines = text.split("\n")
     assert lines == [line.rstrip() for line in lines]
     assert lines[1].split() == ["a", "short"]
@@ -51,7 +51,7 @@ def test_brackets_in_the_words_of_others_are_words(capsys: pytest.CaptureFixture
     table.add_column("[/y]")
     table.add_row("[/z]")
     console.print(table)
-    told = capsys.readouterr().out
-    assert "[/x] and [bold]:smile:" in told
-    assert "[/y]" in told
-    assert "[/z]" in told
+    output = capsys.readouterr().out
+    assert "[/x] and [bold]:smile:" in output
+    assert "[/y]" in output
+    assert "[/z]" in output

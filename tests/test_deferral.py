@@ -101,11 +101,11 @@ def living(mark: str) -> list[int]:
     """Processes that have the mark on their command line, after a moment to go."""
     deadline = time.monotonic() + 5
     while True:
-        found = [
+        alive = [
             one.pid
             for one in psutil.process_iter(["cmdline", "status"])
             if mark in (one.info["cmdline"] or []) and one.info["status"] != psutil.STATUS_ZOMBIE
         ]
-        if not found or time.monotonic() > deadline:
-            return found
+        if not alive or time.monotonic() > deadline:
+            return alive
         time.sleep(0.1)

@@ -71,13 +71,13 @@ def test_a_dead_workers_signed_in_guests_are_swept_with_the_runs_own_sign_ins(
             file.unlink()
         finished = finish_run(directory, target)
         finished.show(open_console())
-        told = capsys.readouterr().out
+        output = capsys.readouterr().out
         many = 0 if left == "there" else 3
         assert running.truth()["sessions"]["open"] == many
         assert finished.record["sessions"]["leftover"] == many
-        assert ("3 are signed-in guests'" in told) == bool(many)
-        assert ("run's sign-ins can't be had" in told) == bool(many)
-        assert not any(jwt in told for jwt in jwts)
+        assert ("3 are signed-in guests'" in output) == bool(many)
+        assert ("run's sign-ins can't be had" in output) == bool(many)
+        assert not any(jwt in output for jwt in jwts)
     finally:
         running.stop()
 
@@ -154,11 +154,11 @@ def test_a_mistake_of_ours_costs_neither_verdict_nor_exit_code_nor_the_hint(
     monkeypatch.setattr(step, mistaken)
     finished = finish_run(directory, target)
     finished.show(open_console())
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert finished.exit_code == 4
-    assert f"harness sweep {directory}" in told
-    assert "verdict" in told
-    assert "a mistake" in told
+    assert f"harness sweep {directory}" in output
+    assert "verdict" in output
+    assert "a mistake" in output
 
 
 def test_the_simulators_own_count_does_not_go_through_a_proxy(

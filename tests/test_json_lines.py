@@ -17,9 +17,9 @@ def test_each_line_is_one_object_however_it_is_written() -> None:
         lines.write(part)
     lines.names = lambda: ("r-1", "master")
     lines.write("ree\n")
-    found = [json.loads(line) for line in behind.getvalue().splitlines()]
-    said = [(one["level"], one["message"], one["run"]) for one in found]
-    assert said == [
+    rows = [json.loads(line) for line in behind.getvalue().splitlines()]
+    messages = [(one["level"], one["message"], one["run"]) for one in rows]
+    assert messages == [
         ("ERROR", "error: a token 0b7a51a4…", ""),
         ("INFO", "one", ""), ("INFO", "two", ""), ("INFO", "three", "r-1"),
     ]  # fmt: skip

@@ -37,8 +37,8 @@ def test_ports_count_those_just_closed_and_grow_with_sources() -> None:
 
 
 def test_a_rate_that_no_process_carries() -> None:
-    found = shortfalls(replace(SMALL, ports=10**6), Share(at_once=1, per_s=5000))
-    assert "use more processes" in found[0]
+    problems = shortfalls(replace(SMALL, ports=10**6), Share(at_once=1, per_s=5000))
+    assert "use more processes" in problems[0]
 
 
 def test_the_limit_on_files_is_raised_to_the_hard_one() -> None:
@@ -52,8 +52,8 @@ def test_the_limit_on_files_is_raised_to_the_hard_one() -> None:
 
 
 def test_free_memory_is_told_where_the_system_tells_it() -> None:
-    found = available_memory_mb()
-    assert found is None or 1 < found < 10**8
+    memory_mb = available_memory_mb()
+    assert memory_mb is None or 1 < memory_mb < 10**8
 
 
 def test_more_workers_than_a_master_can_lead() -> None:

@@ -38,18 +38,18 @@ def test_a_wheel_holds_every_file_of_the_package_and_the_ready_locustfiles(tmp_p
     subprocess.run([sys.executable, *words, tmp_path, sources], check=True, timeout=120)
     (wheel,) = tmp_path.glob("*.whl")
     assert wheel.name == f"web_messaging_harness-{__version__}-py3-none-any.whl"
-    held = set(ZipFile(wheel).namelist())
+    names = set(ZipFile(wheel).namelist())
     shared = f"web_messaging_harness-{__version__}.data/data/share/harness/"
-    assert expected - held == set()
-    assert {shared + name for name in ready} - held == set()
+    assert expected - names == set()
+    assert {shared + name for name in ready} - names == set()
 
 
 @pytest.mark.process
 @pytest.mark.parametrize("python", OTHER_PYTHONS)
 def test_another_python_reads_the_package(python: str, tmp_path: Path) -> None:
-    found = shutil.which(python)
-    if found is None or subprocess.run([found, "-V"], capture_output=True).returncode:
+    interpreter = shutil.which(python)
+    if interpreter is None or subprocess.run([interpreter, "-V"], capture_output=True).returncode:
         pytest.skip(f"there is no {python}")
     shutil.copytree(ROOT / "harness", tmp_path / "harness")
-    words = [found, "-W", "error", "-m", "compileall", "-q", "-f", str(tmp_path)]
+    words = [interpreter, "-W", "error", "-m", "compileall", "-q", "-f", str(tmp_path)]
     subprocess.run(words, check=True, timeout=120)

@@ -43,22 +43,22 @@ TIMES = re.compile(
 @pytest.mark.parametrize(("name", "thing"), [pytest.param(*one, id=one[0]) for one in documented()])
 def test_pydoc_shows_an_example_what_is_raised_and_units(name: str, thing: object) -> None:
     own = vars(thing).get("__doc__") if isinstance(thing, type) else thing.__doc__
-    told = own or ""
-    assert len(told) > 40, f"{name} has no docstring of its own"
+    text = own or ""
+    assert len(text) > 40, f"{name} has no docstring of its own"
     if isinstance(thing, type) and issubclass(thing, Exception):
         attributes = set(inspect.signature(thing.__init__).parameters) - {"self", "args", "kwargs"}
         own_init = "__init__" in vars(thing)
-        missing = [one for one in attributes if own_init and f"``{one}``" not in told]
+        missing = [one for one in attributes if own_init and f"``{one}``" not in text]
         assert set(missing) <= {"code", "text", "tracing_id"}, f"{name} does not say: {missing}"
         return
-    assert re.search(r"``[^`]*[(\[. ][^`]*``|::\n", told), f"{name} shows no example"
+    assert re.search(r"``[^`]*[(\[. ][^`]*``|::\n", text), f"{name} shows no example"
     if isinstance(thing, type) and (issubclass(thing, tuple) or name == "Schedule"):
         return  # what is only looked at raises nothing
-    assert re.search(r"[Rr]aises|ConfigError", told), f"{name} does not say what it raises"
+    assert re.search(r"[Rr]aises|ConfigError", text), f"{name} does not say what it raises"
     if inspect.isfunction(thing):
         timed = [one for one in inspect.signature(thing).parameters if TIMES.fullmatch(one)]
         by_kind = name.startswith("GuestSession.")  # the class says it once for all its verbs
-        assert by_kind or not timed or re.search("unit|[Ss]econds", told), f"{name}: {timed}"
+        assert by_kind or not timed or re.search("unit|[Ss]econds", text), f"{name}: {timed}"
 
 
 def test_locustfiles_import_only_locust_the_standard_library_and_the_public_api() -> None:
@@ -77,10 +77,10 @@ def test_the_readmes_locustfile_is_a_good_one(tmp_path: Path) -> None:
     path.write_text(block)
     from harness.load.__main__ import inspect
 
-    found = inspect(path)
-    assert found.get("error") is None
-    assert found["users"] == ["Shopper"]
-    assert found["arrivals"]["slots"] == 60
+    inspected = inspect(path)
+    assert inspected.get("error") is None
+    assert inspected["users"] == ["Shopper"]
+    assert inspected["arrivals"]["slots"] == 60
 
 
 def test_files_that_the_readme_shows_are_there() -> None:

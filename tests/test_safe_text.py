@@ -26,7 +26,7 @@ LOGIN = b64encode(b"user:correct horse").decode()
 
 
 @pytest.mark.parametrize(
-    ("said", "secret"),
+    ("text", "secret"),
     [
         (f"you sent Authorization: Basic {LOGIN}, which is wrong", LOGIN),
         (f"Proxy-Authorization: basic {LOGIN}", LOGIN),
@@ -39,28 +39,28 @@ LOGIN = b64encode(b"user:correct horse").decode()
         ("password=hunter2", "hunter2"),
     ],
 )
-def test_no_secret_is_repeated(said: str, secret: str) -> None:
+def test_no_secret_is_repeated(text: str, secret: str) -> None:
     for error in (
-        HarnessError(said), ConfigError(said), ServiceError(400, said), PlatformApiError(400, said),
-        PlatformApiError(400, "x", said), ConnectionLost(4000, said),
+        HarnessError(text), ConfigError(text), ServiceError(400, text), PlatformApiError(400, text),
+        PlatformApiError(400, "x", text), ConnectionLost(4000, text),
     ):  # fmt: skip
         assert secret not in str(error)
         assert secret not in repr(error)
-    assert secret not in ServiceError(400, said).text
-    assert secret not in ConnectionLost(4000, said).reason
-    assert secret not in UpgradeRejected(400, said).body
+    assert secret not in ServiceError(400, text).text
+    assert secret not in ConnectionLost(4000, text).reason
+    assert secret not in UpgradeRejected(400, text).body
 
 
 @pytest.mark.parametrize(
-    "said",
+    "text",
     [
         "basic authentication is off", "the bearer of bad news", "expected https://host/path",
         "ws://127.0.0.1:8080/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef",
         "design=1", "two\nlines and a\ttab", "naïve ❤ → 質問", "mail somebody@example.com",
     ],
 )  # fmt: skip
-def test_other_words_stay_as_they_are(said: str) -> None:
-    assert safe_text(said) == said
+def test_other_words_stay_as_they_are(text: str) -> None:
+    assert safe_text(text) == text
 
 
 def test_a_token_that_the_service_repeats_is_shortened() -> None:
@@ -92,8 +92,8 @@ def test_a_token_is_shortened_however_it_is_written(repeated: str) -> None:
 
 
 def test_what_a_terminal_obeys_is_shown_as_numbers() -> None:
-    said = "\x1b]0;title\x07\x1b[2J\r\u202egnp.exe\u2066\x9b31m\u2028"
-    assert safe_text(said) == (
+    text = "\x1b]0;title\x07\x1b[2J\r\u202egnp.exe\u2066\x9b31m\u2028"
+    assert safe_text(text) == (
         "\\x1b]0;title\\x07\\x1b[2J\\x0d\\u202egnp.exe\\u2066\\x9b31m\\u2028"
     )
     assert safe_quote("one\nPASS all is well") == "one\\nPASS all is well"

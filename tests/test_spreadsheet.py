@@ -11,7 +11,7 @@ from harness.errors import FORMULA, safe_cell
 
 
 @pytest.mark.parametrize(
-    ("said", "shown"),
+    ("cell", "shown"),
     [
         ("clear_unanswered", "clear_unanswered"),
         ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
@@ -23,9 +23,9 @@ from harness.errors import FORMULA, safe_cell
         ("12345678-90ab-cdef-1234-567890abcdef", "12345678-90ab-cdef-1234-567890abcdef"),
     ],
 )
-def test_formulas_are_defused(said: str, shown: str) -> None:
-    assert safe_cell(said) == shown or (said.startswith(" \t") and "=1+1" in safe_cell(said))
-    assert not safe_cell(said).startswith(FORMULA)
+def test_formulas_are_defused(cell: str, shown: str) -> None:
+    assert safe_cell(cell) == shown or (cell.startswith(" \t") and "=1+1" in safe_cell(cell))
+    assert not safe_cell(cell).startswith(FORMULA)
 
 
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=5))

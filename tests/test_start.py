@@ -29,9 +29,9 @@ NOT_TO_SIMULATE = {"cryptography", "trustme", "numpy", "scipy", "pydantic", "ric
 
 def imported(names: set[str], program: str) -> set[str]:
     """Those of ``names`` that a program in Python of its own has imported."""
-    told = f"{program}\nimport sys\nprint(*({names!r} & sys.modules.keys()))"
+    code = f"{program}\nimport sys\nprint(*({names!r} & sys.modules.keys()))"
     done = subprocess.run(
-        [sys.executable, "-c", told],
+        [sys.executable, "-c", code],
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     return set(done.stdout.split())
@@ -55,8 +55,8 @@ def test_commands_that_look_at_runs(command: str) -> None:
 
 def test_who_simulates() -> None:
     program = "import harness.cli.main as cli\ncli.command_of('simulate')\n"
-    found = imported(NOT_TO_SIMULATE | LATER, f"{program}import harness.simulator.server")
-    assert found == {"aiohttp"}
+    modules = imported(NOT_TO_SIMULATE | LATER, f"{program}import harness.simulator.server")
+    assert modules == {"aiohttp"}
 
 
 STORY = """

@@ -54,9 +54,9 @@ def test_clear_leaves_whatever_becomes_of_the_output(
 ) -> None:
     before = simulator.open_tokens()
     typed = WORDS + 2000 * f"/{'x' * 300}\n"  # more than a pipe holds
-    code, told = run("guest", "--target", simulator.url, at=tmp_path, output=output, typed=typed)
-    assert code == 0, told
-    assert "Traceback" not in told
+    code, errors = run("guest", "--target", simulator.url, at=tmp_path, output=output, typed=typed)
+    assert code == 0, errors
+    assert "Traceback" not in errors
     assert simulator.open_tokens() <= before
     assert list((tmp_path / "reports").iterdir()) == []
 
@@ -64,11 +64,11 @@ def test_clear_leaves_whatever_becomes_of_the_output(
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-16"])
 def test_clear_leaves_in_any_encoding(simulator: Any, tmp_path: Path, encoding: str) -> None:
     before = simulator.open_tokens()
-    code, told = run(
+    code, errors = run(
         "guest", "--target", simulator.url,
         at=tmp_path, output=subprocess.DEVNULL, typed=WORDS, PYTHONIOENCODING=encoding,
     )  # fmt: skip
-    assert (code, told) == (0, "")
+    assert (code, errors) == (0, "")
     assert simulator.open_tokens() <= before
 
 
@@ -77,18 +77,18 @@ def test_clear_leaves_in_any_encoding(simulator: Any, tmp_path: Path, encoding: 
 def test_commands_print_in_any_encoding(tmp_path: Path, encoding: str, words: list[str]) -> None:
     (tmp_path / "run" / "start.json").parent.mkdir()
     (tmp_path / "run" / "start.json").write_text("{}")
-    code, told = run(*words, at=tmp_path, output=subprocess.DEVNULL, PYTHONIOENCODING=encoding)
+    code, errors = run(*words, at=tmp_path, output=subprocess.DEVNULL, PYTHONIOENCODING=encoding)
     which = "run run: it was begun, and no guest has come\n" if "leftovers" in words else ""
-    assert (code, told) == (0, which)
+    assert (code, errors) == (0, which)
 
 
 @pytest.mark.parametrize("output", ["full", "closed", "none"], indirect=True)
 def test_the_exit_code_does_not_depend_on_who_reads(tmp_path: Path, output: Any) -> None:
-    code, told = run("leftovers", "no-such-run", at=tmp_path, output=output)
+    code, errors = run("leftovers", "no-such-run", at=tmp_path, output=output)
     assert code == 8
-    code, told = run("--help", at=tmp_path, output=output)
+    code, errors = run("--help", at=tmp_path, output=output)
     assert code == 0
-    assert "Traceback" not in told
+    assert "Traceback" not in errors
 
 
 def test_an_output_that_is_lost_is_told(tmp_path: Path) -> None:

@@ -5,10 +5,10 @@ import pytest
 from harness.errors import ConfigError
 from harness.units import (
     about_text,
-    asked_wait_s,
     duration_text,
     figure_text,
     rate_per_s,
+    read_retry_after_s,
     seconds,
     size_text,
 )
@@ -73,12 +73,12 @@ def test_sizes_as_people_read_them(size: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "wait_s"),
+    ("value", "wait_s"),
     [
         (3, 3.0), (0.5, 0.5), (0, 0.0), ("12", 12.0), (1e308, 3600.0), (float("inf"), 3600.0),
         (float("nan"), None), (-1, None), (True, None), (None, None), ("", None), ("1e3", None),
         ("\u0663", None), ([], None),
     ],
 )  # fmt: skip
-def test_what_a_server_asks_to_wait_is_bounded(said: object, wait_s: float | None) -> None:
-    assert asked_wait_s(said) == wait_s
+def test_what_a_server_asks_to_wait_is_bounded(value: object, wait_s: float | None) -> None:
+    assert read_retry_after_s(value) == wait_s

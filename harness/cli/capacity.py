@@ -50,13 +50,13 @@ def run(args: Namespace) -> int:
     search = _resume(args) if args.resume else _begin(args)
     by = search.by
     wanted = None if args.wanted is None else by.parse(args.wanted, "--wanted")
-    asked = search.asked
+    options = search.asked
     simulator = None
     again = f"harness capacity --resume {search.directory}"
-    target, ca_file = asked["target"], asked.get("ca_file")
+    target, ca_file = options["target"], options.get("ca_file")
     try:
         if target == "sim":
-            profile = ("--profile", asked["sim_profile"]) if asked["sim_profile"] else ()
+            profile = ("--profile", options["sim_profile"]) if options["sim_profile"] else ()
             simulator = EmbeddedSimulator("--limits", "off", *profile)
             target, ca_file = simulator.start(), simulator.ca_file
         while (load := next_rate(search.plan, search.tried)) is not None:
@@ -89,7 +89,7 @@ def _begin(args: Namespace) -> Search:
     objectives = [parse_objective(text, KNOWN, place="--objective").text for text in args.objective]
     by = Raised(args.by or Raised.RATE)
     start, highest = DEFAULTS[by]
-    asked = {
+    options = {
         **{name: getattr(args, name) for name in (*DEFAULTED, *KEPT)},
         "by": str(by),
         "start": args.start or start,
@@ -98,14 +98,14 @@ def _begin(args: Namespace) -> Search:
     }
     if args.wanted is not None:
         by.parse(args.wanted, "--wanted")
-    check_asked(asked)
-    check_files(asked)
-    check_permission(asked, args.reports)
-    return begin_search(asked, args.reports)
+    check_asked(options)
+    check_files(options)
+    check_permission(options, args.reports)
+    return begin_search(options, args.reports)
 
 
 def _resume(args: Namespace) -> Search:
-    """What was asked stands in the folder: an option that would be ignored is refused."""
+    """The folder keeps the options: one that would be ignored is refused."""
     for name in ("by", "start", "highest", "objective", *KEPT):
         if getattr(args, name) not in (None, [], False):
             raise ConfigError(

@@ -127,9 +127,9 @@ def _inspect(wanted: Deployment) -> None:
         for name, content in wanted.files.items():
             (files / name).write_bytes(content)
         path, script = playable(str(files / wanted.locustfile))
-        given = {key: text for key, text in wanted.parameters.items() if key != SEED.variable}
+        parameters = {key: text for key, text in wanted.parameters.items() if key != SEED.variable}
         try:
-            inspect_locustfile(path, given, script, folder=Path(folder))
+            inspect_locustfile(path, parameters, script, folder=Path(folder))
         except ConfigError as error:
             text = str(error).replace(f"{folder}/", "")
             raise ConfigError(f"{text} (what it reads or imports is named by --file)") from None

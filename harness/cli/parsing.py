@@ -76,7 +76,7 @@ def option(
         help, choices = help or words.help, words.choices
         words = words.option if choices else f"{words.option} {words.takes}"
     names, metavar = _taken_apart(words)
-    given: dict[str, Any] = {} if default is None else {"default": default}
+    defaults: dict[str, Any] = {} if default is None else {"default": default}
     return Option(
         [*names, name] if name else names,
         help=help,
@@ -86,7 +86,7 @@ def option(
         multiple=repeated,
         required=required,
         show_default=default not in (None, "") and "default" not in help,
-        **given,
+        **defaults,
     )
 
 
@@ -262,8 +262,8 @@ def sentence(error: click.UsageError) -> str:
 
 
 def _namespace(ctx: click.Context) -> Namespace:
-    given = ctx.params.items()
-    return Namespace(**{n: list(v) if isinstance(v, tuple) else v for n, v in given})
+    params = ctx.params.items()
+    return Namespace(**{n: list(v) if isinstance(v, tuple) else v for n, v in params})
 
 
 def _what(param: click.Parameter, ctx: click.Context | None) -> str:
@@ -363,17 +363,17 @@ def with_parts(directories: Sequence[Path]) -> list[Path]:
 
     A session has its row in the ledger of a part.
     """
-    found: dict[Path, None] = {}
+    runs: dict[Path, None] = {}
     for directory in directories:
         parts = RunDirectory(directory).parts()
         for part in parts:
             if not part.is_dir():
                 raise ConfigError(f"{directory}: a run that it was merged from is gone: {part}")
         if parts:
-            told = ", ".join(str(part) for part in parts)
-            _tell(f"run {directory.name} was merged from {told}")
-        found |= dict.fromkeys(parts or [directory])
-    return list(found)
+            names = ", ".join(str(part) for part in parts)
+            _tell(f"run {directory.name} was merged from {names}")
+        runs |= dict.fromkeys(parts or [directory])
+    return list(runs)
 
 
 def _make_end(directory: Path) -> None:

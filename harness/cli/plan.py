@@ -23,12 +23,12 @@ from harness.studies.plan.page import (
 
 def run(args: Namespace) -> int:
     """Plan, print, and write locustfile, page and JSON."""
-    given = read_inputs(args)
-    wanted = given.wanted
+    inputs = read_inputs(args)
+    wanted = inputs.wanted
     folder = args.reports / f"plan-{new_run_id()}"
     path = args.locustfile or folder / "launch_plan.py"
     plan = plan_launch(
-        wanted, locustfile=quote(str(path)), target=given.target, guarded=given.guarded
+        wanted, locustfile=quote(str(path)), target=inputs.target, guarded=inputs.guarded
     )
     locustfile = locustfile_of(wanted, plan)
     if args.locustfile is not None:
@@ -36,12 +36,12 @@ def run(args: Namespace) -> int:
     make_run_directory(args.reports, folder.name)
     if args.locustfile is None:
         write_new(path, locustfile)
-    rows = plan_rows(wanted, plan, machines=given.machines, arrivals=given.arrivals)
+    rows = plan_rows(wanted, plan, machines=inputs.machines, arrivals=inputs.arrivals)
     page = write_plan_page(folder, wanted, plan, rows, locustfile=locustfile)
     facts = {
         "wanted": asdict(wanted),
-        "machines": given.machines,
-        "arrivals": given.arrivals,
+        "machines": inputs.machines,
+        "arrivals": inputs.arrivals,
         "locustfile": str(path),
         "plan": plan.as_dict(),
     }

@@ -26,18 +26,18 @@ DEFAULT_FILE = "locustfiles/launch.py"
 
 def run(args: Namespace) -> int:
     """Nothing is sent before all that can be checked has been."""
-    print_as_asked(args)
+    choose_log_format(args)
     check_numbers(args)
     if sentence := too_many_workers(args.expect_workers or 0):
         print(f"warning: {sentence}", file=sys.stderr)
     return be_a_worker(args) if args.worker else supervise(args)
 
 
-def print_as_asked(args: Namespace) -> None:
+def choose_log_format(args: Namespace) -> None:
     """Before anything is printed. Raises ConfigError for a variable that says neither."""
     # What we start is told by us: who looks at a locustfile answers in words.
-    given = take_variable(LOG_FORMAT.variable)
-    args.log_format = args.log_format or given or LOG_FORMAT.default
+    from_environment = take_variable(LOG_FORMAT.variable)
+    args.log_format = args.log_format or from_environment or LOG_FORMAT.default
     if args.log_format not in LOG_FORMAT.choices:
         raise ConfigError(f"{LOG_FORMAT.variable}: expected text or json, got {args.log_format!r}")
     if args.log_format == "json":

@@ -6,14 +6,14 @@ from the master, and so do all options. Sign-ins and secrets do not.
 from pathlib import Path
 
 from harness.cli.parsing import Command, Namespace, argument, option
-from harness.cli.run import print_as_asked
+from harness.cli.run import choose_log_format
 from harness.config.run_config import LOG_FORMAT
 from harness.supervise.worker import come_again, join_master
 
 
 def run(args: Namespace) -> int:
     """Without ``--again`` never returns when it has joined: this process becomes the worker."""
-    print_as_asked(args)
+    choose_log_format(args)
     return come_again(args) if args.again else join_master(args)
 
 

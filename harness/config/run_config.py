@@ -218,7 +218,7 @@ they are secrets, so they are never written into a file or handed to another pro
 class RunConfig:
     """What was asked of a run. A setting that nobody gave is not in it."""
 
-    given: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, str] = field(default_factory=dict)
     """variable → text"""
 
     @classmethod
@@ -233,35 +233,35 @@ class RunConfig:
 
     @classmethod
     def read(cls, path: Path) -> "RunConfig":
-        """What :attr:`given` of another process was written as. Raises ConfigError."""
+        """What :attr:`values` of another process was written as. Raises ConfigError."""
         try:
-            given = orjson.loads(path.read_bytes())
+            values = orjson.loads(path.read_bytes())
         except (OSError, orjson.JSONDecodeError) as error:
             raise ConfigError(f"{path}: what was asked of the run can't be read: {error}") from None
-        if not isinstance(given, dict):
+        if not isinstance(values, dict):
             raise ConfigError(f"{path}: expected a JSON object of settings")
-        for name, text in given.items():
+        for name, text in values.items():
             if name not in SETTINGS or not isinstance(text, str):
                 raise ConfigError(f"{path}: {name}: expected a known setting with a text")
-        return cls(given)
+        return cls(values)
 
-    def with_given(self, more: Mapping[str, object]) -> "RunConfig":
+    def with_values(self, more: Mapping[str, object]) -> "RunConfig":
         """The same with more; what is None or empty takes a setting away."""
         texts = {name: "" if text is None else str(text) for name, text in more.items()}
-        return RunConfig({name: text for name, text in {**self.given, **texts}.items() if text})
+        return RunConfig({name: text for name, text in {**self.values, **texts}.items() if text})
 
     def get(self, setting: Setting) -> str:
         """What was asked, or the setting's default."""
-        return self.given.get(setting.variable) or setting.default
+        return self.values.get(setting.variable) or setting.default
 
 
 def child_environment(
-    given: Mapping[str, object] | None = None, *, config: Path | None = None
+    changes: Mapping[str, object] | None = None, *, config: Path | None = None
 ) -> dict[str, str]:
     """The environment of a process that this one starts.
 
-    With ``config`` it takes that file for all settings; else it sees our own, changed by ``given``
-    (None takes one away).
+    With ``config`` it takes that file for all settings; else it sees our own with ``changes`` (None
+    takes one away).
     """
     environment = dict(ENVIRONMENT)
     if config is not None:
@@ -269,7 +269,7 @@ def child_environment(
             **{name: text for name, text in environment.items() if name not in SETTINGS},
             CONFIG_FILE: str(config),
         }
-    for name, text in (given or {}).items():
+    for name, text in (changes or {}).items():
         environment.pop(name, None)
         if text is not None:
             environment[name] = str(text)

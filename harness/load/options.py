@@ -412,7 +412,7 @@ def seed() -> int:
 
 def run_seed() -> int:
     """The same for the run itself: what is drawn while a locustfile is imported is told apart."""
-    text = RunConfig.of_process().given.get(SEED.variable) or _process().seed
+    text = RunConfig.of_process().values.get(SEED.variable) or _process().seed
     try:
         return int(text)
     except ValueError:
@@ -479,7 +479,7 @@ def _process() -> _Process:
 
 def parameters() -> dict[str, str]:
     """What the locustfile has asked for while it was imported, and the seed: variable → text."""
-    values = RunConfig.of_process().given
+    values = RunConfig.of_process().values
     used = {name: values.get(name, "") for name in _process().used_variables}
     return {**used, SEED.variable: values.get(SEED.variable) or _process().seed}
 
@@ -492,7 +492,7 @@ def take_parameters(masters: Mapping[str, str]) -> bool:
     own = parameters()
     differs = {name for name, text in masters.items() if own.get(name, "") != text}
     used = (
-        SEED.variable in _process().used_variables or SEED.variable in RunConfig.of_process().given
+        SEED.variable in _process().used_variables or SEED.variable in RunConfig.of_process().values
     )
     if differs and (differs != {SEED.variable} or used):
         return False
@@ -507,7 +507,7 @@ def has_masters_parameters() -> bool:
 
 def restart_environment(masters: Mapping[str, str]) -> dict[str, str]:
     """The environment of this process when it starts anew with a master's parameters."""
-    values = RunConfig.of_process().with_given({**masters, FROM_MASTER.variable: "1"}).given
+    values = RunConfig.of_process().with_values({**masters, FROM_MASTER.variable: "1"}).values
     taken_away = dict.fromkeys([CONFIG_FILE, *masters])
     return child_environment({**taken_away, **values})
 
@@ -519,7 +519,7 @@ def used_variables() -> list[str]:
 
 def _value(setting: Setting, default: str) -> str:
     _process().used_variables.add(setting.variable)
-    return RunConfig.of_process().given.get(setting.variable) or default
+    return RunConfig.of_process().values.get(setting.variable) or default
 
 
 def objective(*texts: str) -> None:

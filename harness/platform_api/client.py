@@ -23,7 +23,7 @@ from harness.config.run_config import CLIENT_ID, CLIENT_SECRET, ENVIRONMENT
 from harness.config.target import Target
 from harness.errors import ConfigError, PlatformApiError
 from harness.json_values import an_object, inner, objects
-from harness.units import asked_wait_s
+from harness.units import read_retry_after_s
 
 CALLS_PER_MINUTE = 280
 """The service allows 300 a minute to an OAuth client (the vendor's limits page)."""
@@ -221,7 +221,7 @@ class PlatformApi:
                     return answer
                 if last:
                     return answer
-                asked_s = asked_wait_s(answer.headers.get("Retry-After"))
+                asked_s = read_retry_after_s(answer.headers.get("Retry-After"))
                 pause_s = pause_s if asked_s is None else asked_s
                 if monotonic_ns() + pause_s * 1e9 > deadline:
                     return answer

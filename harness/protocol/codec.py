@@ -17,7 +17,7 @@ import orjson
 
 from harness.errors import RemoteProtocolError
 from harness.protocol.requests import MessageClass, Request
-from harness.units import asked_wait_s
+from harness.units import read_retry_after_s
 
 
 class Message(NamedTuple):
@@ -331,7 +331,7 @@ def _session_response(fields: dict[str, Any], tracing_id: str | None) -> Session
 
 def _too_many(code: int, body: Any, tracing_id: str | None, text: Any) -> Failure:
     fields = body if type(body) is dict else {}
-    wait_s = asked_wait_s(fields.get("retryAfter"))
+    wait_s = read_retry_after_s(fields.get("retryAfter"))
     inner = fields.get("errorCode")
     return Failure(
         inner if type(inner) is int else code,

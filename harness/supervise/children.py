@@ -202,7 +202,7 @@ def _refuse_decided(configured: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
-def told_settings(plan: Mapping[str, Any]) -> list[str]:
+def inherited_settings(plan: Mapping[str, Any]) -> list[str]:
     """Sentences on Locust's own settings that hold for the run though nobody typed them."""
     return [
         f"Locust also obeys {item['name']} of {item['place']}"

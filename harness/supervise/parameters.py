@@ -35,9 +35,9 @@ def check_numbers(args: Namespace) -> None:
     ]
     together = [
         f"{one} and {_option(name)}{' (say -t)' if name == 'over' else ''}"
-        for one, given, names in clashing
+        for one, present, names in clashing
         for name in names
-        if given and _is_given(getattr(args, name))
+        if present and _is_set(getattr(args, name))
     ]
     if len(together) == 1:
         raise ConfigError(f"{together[0]} do not go together")
@@ -71,7 +71,7 @@ def _simulated(args: Namespace) -> set[str]:
     return {name for name in vars(args) if name.startswith("sim_")}
 
 
-def _is_given(value: object) -> bool:
+def _is_set(value: object) -> bool:
     return value is not None and value is not False and value not in ("", [])
 
 
@@ -84,17 +84,17 @@ def parameters_of(args: Namespace) -> dict[str, str]:
     for name in ("stay", "silence"):
         if getattr(args, name) is not None:
             seconds(getattr(args, name), f"--{name}")
-    return _given(args, PARAMETERS)
+    return _by_variable(args, PARAMETERS)
 
 
 def behaviour_of(args: Namespace) -> dict[str, str]:
     """The environment that says how guests behave; what is not given stays open."""
     if args.sign_ins is not None and not Path(args.sign_ins).is_file():
         raise ConfigError(f"--sign-ins: there is no file {args.sign_ins}")
-    return _given(args, BEHAVIOUR)
+    return _by_variable(args, BEHAVIOUR)
 
 
-def _given(args: Namespace, settings: Iterable[Setting]) -> dict[str, str]:
+def _by_variable(args: Namespace, settings: Iterable[Setting]) -> dict[str, str]:
     """Texts by variable, of what was given."""
     values = {one.variable: getattr(args, one.key) for one in settings}
     return {name: str(value) for name, value in values.items() if value is not None}
@@ -145,7 +145,7 @@ def simulator_options(args: Namespace) -> list[str]:
         value, option = getattr(args, name), _option(name.removeprefix("sim_"))
         if value is True:
             words.append(option)
-        elif _is_given(value):
+        elif _is_set(value):
             for one in value if isinstance(value, list) else [value]:
                 words += [option, str(one)]
     return words

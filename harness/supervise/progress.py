@@ -206,16 +206,16 @@ class Display:
     def __init__(self, progress: Progress, console: Console) -> None:
         self._progress = progress
         self._console = console
-        self._said: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._messages: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._over = threading.Event()
-        self._said_at = 0.0
-        self._said_phase = self._said_waiting = ""
+        self._shown_at = 0.0
+        self._shown_phase = self._shown_waiting = ""
         self._thread = threading.Thread(target=self._show, daemon=True, name="display")
         self._thread.start()
 
     def say(self, text: str) -> None:
         """A line that stays. Never waits; may be called by a signal's handler."""
-        self._said.put(text)
+        self._messages.put(text)
 
     def close(self, *, within_s: float = CLOSED_WITHIN_S) -> None:
         """Show how it stands once more; waits for no longer than so for who takes nothing."""
@@ -251,8 +251,8 @@ class Display:
 
     def _say_what_waits(self) -> None:
         with suppress(OSError, ValueError):
-            while not self._said.empty():
-                self._console.print(self._said.get(), highlight=False, soft_wrap=True)
+            while not self._messages.empty():
+                self._console.print(self._messages.get(), highlight=False, soft_wrap=True)
 
     def _update(self, live: Live | None) -> None:
         progress = self._progress
@@ -260,12 +260,12 @@ class Display:
         if live is not None:
             live.update(progress.view())
             return
-        if not progress.phase and progress.waiting != self._said_waiting:
-            self._said_waiting = progress.waiting
+        if not progress.phase and progress.waiting != self._shown_waiting:
+            self._shown_waiting = progress.waiting
             self._console.print(progress.waiting, soft_wrap=True, highlight=False)
-        due = time.monotonic() - self._said_at >= PLAIN_EVERY_S
-        if progress.phase and (due or progress.phase != self._said_phase):
-            self._said_at, self._said_phase = time.monotonic(), progress.phase
+        due = time.monotonic() - self._shown_at >= PLAIN_EVERY_S
+        if progress.phase and (due or progress.phase != self._shown_phase):
+            self._shown_at, self._shown_phase = time.monotonic(), progress.phase
             self._console.print(progress.line(), soft_wrap=True, highlight=False)
 
 

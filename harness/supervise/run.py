@@ -40,8 +40,8 @@ from harness.supervise.children import (
     Stages,
     end_group,
     free_port,
+    inherited_settings,
     reason_in,
-    told_settings,
 )
 from harness.supervise.parameters import (
     behaviour_of,
@@ -101,7 +101,12 @@ def supervise(args: Namespace) -> int:
                 where = target.netloc if simulator is None else SIMULATOR_NAME
                 _tell(console, f"run {directory.name}: {what} → {where}", style="")
                 short = too_short(args, plan, run_time_s)
-                for warning in (short, room, others_may_write(args.reports), *told_settings(plan)):
+                for warning in (
+                    short,
+                    room,
+                    others_may_write(args.reports),
+                    *inherited_settings(plan),
+                ):
                     _tell(console, warning)
                 if plan["arrivals"] is not None:
                     _tell(console, plan["arrivals"]["warning"])
@@ -139,16 +144,18 @@ def _terms(
         stop_timeout_s=seconds(args.stop_timeout, "--stop-timeout"),
         breaks=plan["breaks"],
     )
-    given = permit(terms, intent, reports=args.reports, overrides=overrides)
+    allowed = permit(terms, intent, reports=args.reports, overrides=overrides)
     console = open_console()
-    for entry in given.overridden:
+    for entry in allowed.overridden:
         text = f"overridden: {entry['rule']} ({entry['reason']}): {entry['said']}"
         _tell(console, text, style="bold yellow")
-    if given.stop_at is not None:
-        left_s = given.stop_at.timestamp() - time.time()
+    if allowed.stop_at is not None:
+        left_s = allowed.stop_at.timestamp() - time.time()
         if run_time_s > left_s:
-            text = f"the window ends before the run: it stops by itself at {given.stop_at:%H:%M:%S}"
-            _tell(console, text)
+            _tell(
+                console,
+                f"the window ends before the run: it stops by itself at {allowed.stop_at:%H:%M:%S}",
+            )
     return terms
 
 
@@ -254,7 +261,7 @@ def _run_locust(
     progress = Progress(directory, run_time_s=length_s)
     display = closing(Display(progress, console))
     with display as shown, Stages(directory, shown.say) as stages:
-        file = write_json(files.config, config.given)
+        file = write_json(files.config, config.values)
         locust = process.begin(words, config=file, log=files.locust_log)
         begun = False
         stages.begin(locust)
@@ -323,8 +330,10 @@ def _config(args: Namespace, target: Target, directory: Path, simulator: str) ->
         run_config.SIMULATOR: simulator,
     }
     settings |= {one: value for one, value in also.items() if value}
-    given = {one.variable: value for one, value in settings.items()}
-    return RunConfig.of_process().with_given({**given, **behaviour_of(args), **parameters_of(args)})
+    values = {one.variable: value for one, value in settings.items()}
+    return RunConfig.of_process().with_values(
+        {**values, **behaviour_of(args), **parameters_of(args)}
+    )
 
 
 # After.

@@ -37,7 +37,7 @@ from websockets.uri import WebSocketURI
 
 from harness.errors import ConnectFailed, TransportError, UpgradeRejected
 from harness.transport.dial import Address
-from harness.units import asked_wait_s
+from harness.units import read_retry_after_s
 
 try:
     from websockets.speedups import apply_mask
@@ -430,6 +430,6 @@ class Upgrade:
 
 def _retry_after_s(response: Response) -> float | None:
     try:
-        return asked_wait_s(response.headers.get("Retry-After"))
+        return read_retry_after_s(response.headers.get("Retry-After"))
     except MultipleValuesError:
         return None

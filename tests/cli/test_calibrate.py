@@ -27,11 +27,11 @@ def test_a_small_calibration(kind: str, tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == ExitCode.PASS, done.stderr
     kept = read_calibration(out / CALIBRATION)
-    told = json.loads(done.stdout)["kinds"]
-    assert list(told) == [kind]
-    assert told[kind]["sessions"]["held"] >= 15
+    kinds = json.loads(done.stdout)["kinds"]
+    assert list(kinds) == [kind]
+    assert kinds[kind]["sessions"]["held"] >= 15
     carried = kept.kinds[kind]
-    assert carried.others == told[kind]["others"]
+    assert carried.others == kinds[kind]["others"]
     assert carried.others is not None
     assert 0 <= carried.others <= 1
     # On a busy machine a rate may be spoiled from the start; what was measured is what was sent.

@@ -46,11 +46,11 @@ def test_a_service_that_takes_no_more_connections_is_over_and_the_search_says_ho
         )  # fmt: skip
     finally:
         simulator.stop()
-    found = json.loads(done.stdout) if done.stdout else {}
-    assert found, done.stderr
+    answer = json.loads(done.stdout) if done.stdout else {}
+    assert answer, done.stderr
     assert done.returncode == ExitCode.NO_DATA
-    assert [level["judged"] for level in found["levels"]] == ["over"]
-    assert any(figure.startswith("connect errors") for figure in found["levels"][0]["figures"])
+    assert [level["judged"] for level in answer["levels"]] == ["over"]
+    assert any(figure.startswith("connect errors") for figure in answer["levels"][0]["figures"])
     assert "the target 127.0.0.1" in done.stderr
     assert "harness capacity --resume" in done.stderr
 
@@ -108,17 +108,17 @@ def test_a_service_of_one_worker_is_over_where_it_must_be(tmp_path: Path) -> Non
         "24/s", "--hold", "6s", "--longest", "12s", "--settle", "3s", "--warm-up", "1s",
         "--max-levels", "2", "--sim-profile", str(profile), "--reports", str(out), "--json",
     )  # fmt: skip
-    found = json.loads(done.stdout) if done.stdout else {}
-    assert found, done.stderr
-    levels = {level["rate_per_s"]: level["judged"] for level in found["levels"]}
+    answer = json.loads(done.stdout) if done.stdout else {}
+    assert answer, done.stderr
+    levels = {level["rate_per_s"]: level["judged"] for level in answer["levels"]}
     assert levels.keys() == {6, 12}
     assert levels[6] == "under"
     # Twelve a second is more than ten: in so short a time a growing queue is at least no success.
     assert levels[12] in ("over", "close", "inconclusive")
-    assert (Path(found["directory"]) / "capacity.html").is_file()
+    assert (Path(answer["directory"]) / "capacity.html").is_file()
     # A finished search has nothing more to do when it is resumed.
-    again = search(tmp_path, "--resume", found["directory"], "--json")
-    assert json.loads(again.stdout)["levels"] == found["levels"]
+    again = search(tmp_path, "--resume", answer["directory"], "--json")
+    assert json.loads(again.stdout)["levels"] == answer["levels"]
 
 
 @pytest.mark.long
@@ -137,10 +137,10 @@ def test_a_service_that_fits_so_many_at_once_is_found_by_occupancy(tmp_path: Pat
         "--resolution", "0.3", "--max-levels", "4", "--sim-profile", str(profile),
         "--reports", str(tmp_path / "reports"), "--wanted", "20", "--json",
     )  # fmt: skip
-    found = json.loads(done.stdout) if done.stdout else {}
-    assert found, done.stderr
-    assert (found["by"], found["unit"]) == ("occupancy", "guests at once")
-    levels = {level["guests"]: level for level in found["levels"]}
+    answer = json.loads(done.stdout) if done.stdout else {}
+    assert answer, done.stderr
+    assert (answer["by"], answer["unit"]) == ("occupancy", "guests at once")
+    levels = {level["guests"]: level for level in answer["levels"]}
     assert levels[10]["judged"] == "under"
     assert levels[16]["judged"] == "over"
     for level in levels.values():
@@ -148,12 +148,12 @@ def test_a_service_that_fits_so_many_at_once_is_found_by_occupancy(tmp_path: Pat
         assert level["little_off"] < 0.05
         assert level["session_s"] == pytest.approx(level["occupancy"] / level["arrivals_per_s"])
     # One guest of grace at either side: a busy machine adds to each answer.
-    assert found["low"] - 1 <= 12.5 <= found["high"] + 1, found
-    assert found["headroom"] == pytest.approx(found["low"] / 20 - 1)
-    assert "guests at once" in (Path(found["directory"]) / "capacity.html").read_text()
+    assert answer["low"] - 1 <= 12.5 <= answer["high"] + 1, answer
+    assert answer["headroom"] == pytest.approx(answer["low"] / 20 - 1)
+    assert "guests at once" in (Path(answer["directory"]) / "capacity.html").read_text()
     assert "guests/min" not in done.stderr
-    again = search(tmp_path, "--resume", found["directory"], "--json")
-    assert json.loads(again.stdout)["levels"] == found["levels"]
+    again = search(tmp_path, "--resume", answer["directory"], "--json")
+    assert json.loads(again.stdout)["levels"] == answer["levels"]
 
 
 @pytest.mark.parametrize(

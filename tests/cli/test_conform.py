@@ -20,9 +20,9 @@ def chat(tmp_path: Path) -> Path:
 
 def test_what_came_to_each_text_is_told(chat: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["conform", str(chat)]) == ExitCode.PASS
-    told = capsys.readouterr().out.splitlines()
-    assert told[0] == f"{chat}: 1 guest, 6 frames of the service"
-    assert told[1:] == [
+    output = capsys.readouterr().out.splitlines()
+    assert output[0] == f"{chat}: 1 guest, 6 frames of the service"
+    assert output[1:] == [
         "  session      open after 100ms",
         "  1. text      2 messages after 800ms to 2.1s",
         "  clear        echo, SessionClearedEvent, ConnectionClosedEvent; proof after 200ms",
@@ -39,9 +39,9 @@ def test_what_is_not_understood_is_written_to_be_sent(
     (frames / "anna.json").write_text(json.dumps(odd))
     out = tmp_path / "odd.json"
     assert main(["conform", str(chat), str(frames), "--out", str(out)]) == ExitCode.OBJECTIVES
-    told = capsys.readouterr().out
-    assert "not understood: unknown class: MoodEvent (once, first in frame 1)" in told
-    assert f"1 not understood; to be sent: {out}" in told
+    output = capsys.readouterr().out
+    assert "not understood: unknown class: MoodEvent (once, first in frame 1)" in output
+    assert f"1 not understood; to be sent: {out}" in output
     sent = json.loads(out.read_text())
     assert sent["frames"] == 7
     (finding,) = sent["not_understood"]

@@ -41,8 +41,8 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def deploy(*more: str) -> int:
-    given = ["--target", "staging", "--workers", "2", "--image", "harness:1"]
-    return main(["deploy", "kubernetes", "shop.py", *given, *more])
+    options = ["--target", "staging", "--workers", "2", "--image", "harness:1"]
+    return main(["deploy", "kubernetes", "shop.py", *options, *more])
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,8 @@ def test_nothing_is_replaced() -> None:
 
 def test_a_script_is_deployed_by_its_own_name() -> None:
     assert main(["new", "menu.yaml"]) == ExitCode.PASS
-    given = ["--target", "staging", "--workers", "2", "--image", "harness:1"]
-    assert main(["deploy", "compose", "menu.yaml", *given, "--rate", "5/min"]) == ExitCode.PASS
+    options = ["--target", "staging", "--workers", "2", "--image", "harness:1"]
+    assert main(["deploy", "compose", "menu.yaml", *options, "--rate", "5/min"]) == ExitCode.PASS
     services = yaml.safe_load(Path("deploy/compose.yaml").read_text())["services"]
     assert "files/menu.yaml" in services["worker"]["command"]
     assert services["worker"]["environment"]["HARNESS_RATE"] == "5/min"

@@ -14,9 +14,9 @@ def test_topics_pages_and_words(capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["docs", name]) == 0
         assert page(name).split()[1] in capsys.readouterr().out
     assert main(["docs", "--search", "WAITFORREPLY"]) == 0
-    found = capsys.readouterr().out
-    assert "waitForReply" in found
-    assert "[bold]" not in found
+    lines = capsys.readouterr().out
+    assert "waitForReply" in lines
+    assert "[bold]" not in lines
 
 
 def test_every_page_is_a_topic_and_so_is_every_table_of_the_package() -> None:

@@ -72,8 +72,8 @@ def test_every_script_is_played_to_its_end(tmp_path: Path) -> None:
             )
         )  # fmt: skip
     for process in running:
-        told, _ = process.communicate(timeout=90)
-        assert process.returncode == 0, told
+        output, _ = process.communicate(timeout=90)
+        assert process.returncode == 0, output
 
 
 def test_every_step_is_explained() -> None:

@@ -44,9 +44,9 @@ def test_a_drift_has_its_exit_code(run_dir: Path, capsys: pytest.CaptureFixture[
 
 def test_json(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["drift", str(run_dir), "--json", "--warm-up", "2m"])
-    found = json.loads(capsys.readouterr().out)
-    assert found["verdict"] == "drifting"
-    assert {finding["name"] for finding in found["findings"]} >= {"reply p50", "reply p95"}
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["verdict"] == "drifting"
+    assert {finding["name"] for finding in answer["findings"]} >= {"reply p50", "reply p95"}
 
 
 def test_nothing_to_judge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,8 +37,8 @@ def test_json_and_write(run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFix
     file = slo(tmp_path, "reply p95 < 1m", "reply errors < 50%")
     words = ["gate", "r1", "--reports", str(run_dir.parent), "--slo", file]
     assert main([*words, "--json", "--write"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert [entry["verdict"] for entry in told["objectives"]] == ["PASS", "PASS"]
+    output = json.loads(capsys.readouterr().out)
+    assert [entry["verdict"] for entry in output["objectives"]] == ["PASS", "PASS"]
     record = json.loads((run_dir / "run.json").read_text())
     assert [entry["text"] for entry in record["objectives"]] == [
         "reply p95 < 1m", "reply errors < 50%",
@@ -51,9 +51,9 @@ def test_an_unknown_name_is_refused_with_its_place(
     run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["gate", str(run_dir), "--slo", slo(tmp_path, "answer p95 < 5s")]) == 8
-    told = capsys.readouterr().err
-    assert "slo.toml, line 1" in told
-    assert "operations:" in told
+    output = capsys.readouterr().err
+    assert "slo.toml, line 1" in output
+    assert "operations:" in output
 
 
 def changed(run_dir: Path, **more: Any) -> None:

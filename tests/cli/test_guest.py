@@ -144,9 +144,9 @@ def test_who_is_stopped_clears_on_the_way_out(
         text=True, cwd=tmp_path,
     )  # fmt: skip
     assert process.stdout is not None
-    told = ""
-    while "SessionResponse" not in told:
-        told += process.stdout.readline()
+    output = ""
+    while "SessionResponse" not in output:
+        output += process.stdout.readline()
     process.send_signal(number)
     rest, errors = process.communicate(timeout=30)
     assert process.returncode == 130, errors

@@ -28,9 +28,9 @@ def run_dir(tmp_path: Path) -> Path:
 def test_json_is_exact_and_safe(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["leftovers", str(run_dir), "--json"]) == ExitCode.LEFTOVERS
     output = capsys.readouterr().out
-    (found,) = json.loads(output)["leftovers"]
-    assert (found["token"], found["state"]) == ("12345678…", "lost")
-    assert (found["reason"], found["holds_conversation"]) == ("clear_unanswered", True)
+    (row,) = json.loads(output)["leftovers"]
+    assert (row["token"], row["state"]) == ("12345678…", "lost")
+    assert (row["reason"], row["holds_conversation"]) == ("clear_unanswered", True)
     assert TOKEN not in output
 
 
@@ -62,9 +62,9 @@ def test_a_damaged_file_is_warned_of_and_never_a_pass(
 ) -> None:
     (tmp_path / "ledger-w.sqlite").write_bytes(b"garbage " * 1000)
     assert main(["leftovers", str(tmp_path)]) == ExitCode.INVALID
-    told = capsys.readouterr()
-    assert "ledger-w.sqlite" in told.err
-    assert "there may be some" in told.out
+    output = capsys.readouterr()
+    assert "ledger-w.sqlite" in output.err
+    assert "there may be some" in output.out
     assert main(["sweep", str(tmp_path)]) == ExitCode.LEFTOVERS
     assert "nothing to do" not in capsys.readouterr().out
 
@@ -79,13 +79,13 @@ def test_the_run_that_is_taken_is_told_and_the_others_with_leftovers(
     (run_dir / "r-3" / "start.json").write_text('{"started": "2036-01-01T00:00:00Z"}')
     here = ["--reports", str(run_dir)]
     assert main(["leftovers", "latest", *here]) == ExitCode.PASS
-    told = capsys.readouterr()
-    assert "run r-3: it was begun, and no guest has come" in told.err
-    assert "also left by" in told.err
-    assert "guest-1" in told.err
+    output = capsys.readouterr()
+    assert "run r-3: it was begun, and no guest has come" in output.err
+    assert "also left by" in output.err
+    assert "guest-1" in output.err
     assert main(["leftovers", "--all", *here]) == ExitCode.LEFTOVERS
-    told = capsys.readouterr()
-    assert told.out.count("1 left over: clear_unanswered 1") == 3
+    output = capsys.readouterr()
+    assert output.out.count("1 left over: clear_unanswered 1") == 3
     assert main(["leftovers", "--all", "--json", *here]) == ExitCode.LEFTOVERS
     rows = json.loads(capsys.readouterr().out)["leftovers"]
     assert {row["run"] for row in rows} == {"guest-1", "r-2", run_dir.name}
@@ -99,6 +99,6 @@ def test_a_folder_that_is_not_there_is_no_folder_without_leftovers(
 ) -> None:
     (tmp_path / "a file").touch()
     assert main(["leftovers", "--all", "--reports", str(tmp_path / name)]) == ExitCode.CONFIG
-    told = capsys.readouterr()
-    assert f"there is no folder {tmp_path / name}/" in told.err
-    assert not told.out
+    output = capsys.readouterr()
+    assert f"there is no folder {tmp_path / name}/" in output.err
+    assert not output.out

@@ -49,7 +49,7 @@ def test_options_are_not_abbreviated_and_the_like_is_suggested(
 
 
 def test_what_is_missing_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    for words, told in (
+    for words, message in (
         (["gate"], "harness gate: expected RUN"),
         (["gate", "latest"], "harness gate: expected --slo FILE"),
         (["gate", "latest", "--slo", "--json"], "--slo: expected FILE, got --json"),
@@ -60,7 +60,7 @@ def test_what_is_missing_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> 
         (["run", "a.py", "b.py"], "got unexpected extra argument (b.py)"),
     ):
         assert cli.main(words) == ExitCode.USAGE
-        assert f"error: {told}" in capsys.readouterr().err
+        assert f"error: {message}" in capsys.readouterr().err
 
 
 def test_what_stands_behind_two_dashes_is_for_locust() -> None:
@@ -154,7 +154,7 @@ def test_a_place_that_can_not_be_written_to_is_one_sentence(
         "locustfile": locustfile(tmp_path),
     }
     code = cli.main([word.format(**places) for word in words])
-    told = capsys.readouterr().err
-    assert code in (2, 8), told
-    assert "error: " in told
-    assert "Traceback" not in told
+    output = capsys.readouterr().err
+    assert code in (2, 8), output
+    assert "error: " in output
+    assert "Traceback" not in output

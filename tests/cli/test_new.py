@@ -17,13 +17,13 @@ def test_what_is_written_runs_as_it_is(
     monkeypatch.chdir(tmp_path)
     for words in (["shop"], ["talk.yaml"], ["night", "--from", "load"]):
         assert main(["new", *words]) == 0
-    told = capsys.readouterr().out
-    assert "harness run shop.py" in told
-    assert "harness run talk.yaml" in told
-    found = inspect(tmp_path / "shop.py")
-    assert found.get("error") is None
-    assert found["users"] == ["Customer"]
-    assert found["arrivals"]["duration_s"] == pytest.approx(120, rel=0.1)
+    output = capsys.readouterr().out
+    assert "harness run shop.py" in output
+    assert "harness run talk.yaml" in output
+    inspected = inspect(tmp_path / "shop.py")
+    assert inspected.get("error") is None
+    assert inspected["users"] == ["Customer"]
+    assert inspected["arrivals"]["duration_s"] == pytest.approx(120, rel=0.1)
     assert set(read_script(tmp_path / "talk.yaml").script.scenarios) == {
         "Where is my order", "Looking in",
     }  # fmt: skip

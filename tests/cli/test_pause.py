@@ -110,11 +110,11 @@ def test_look_pause_resume_stop(tmp_path: Path, story: str, more: list[str]) -> 
         run.wait(60)
     assert cut_by_hand(run.returncode, out), out
     (path,) = reports.glob("2*/run.json")
-    found = json.loads(path.read_text())
-    assert found["sessions"]["leftover"] == 0
-    assert found["how"]["stopped_by_hand"] is True
+    record = json.loads(path.read_text())
+    assert record["sessions"]["leftover"] == 0
+    assert record["how"]["stopped_by_hand"] is True
     if story is OPEN:
-        arrivals = found["arrivals"]
+        arrivals = record["arrivals"]
         assert arrivals["paused"] >= 20  # eight a second for four seconds and more
         assert arrivals["dropped"] <= 2  # at the very end, on a busy machine
         assert arrivals["due"] == sum(arrivals[kind] for kind in ("started", "paused", "dropped"))

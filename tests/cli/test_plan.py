@@ -64,10 +64,12 @@ def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_json_is_the_same_plan(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", *LAUNCH, "--json"]) == ExitCode.PASS
-    found = json.loads(capsys.readouterr().out)
-    assert found["plan"]["session_s"] == pytest.approx(480 + found["plan"]["agents"]["mean_wait_s"])
-    assert found["wanted"]["handle_s"] == 480
-    assert found["plan"]["obstacles"] == []
+    report = json.loads(capsys.readouterr().out)
+    assert report["plan"]["session_s"] == pytest.approx(
+        480 + report["plan"]["agents"]["mean_wait_s"]
+    )
+    assert report["wanted"]["handle_s"] == 480
+    assert report["plan"]["obstacles"] == []
 
 
 def test_a_profile_of_historical_arrivals(
@@ -77,10 +79,10 @@ def test_a_profile_of_historical_arrivals(
     file.write_text("start,guests\n09:00,100\n09:30,300\n10:00,200\n")
     options = ["--from", str(file), "--handle-time", "8m", "--messages", "12", "--json"]
     assert main(["plan", *options]) == ExitCode.PASS
-    found = json.loads(capsys.readouterr().out)
-    wanted = found["wanted"]
+    report = json.loads(capsys.readouterr().out)
+    wanted = report["wanted"]
     assert (wanted["chats_per_h"], wanted["peak_factor"]) == (500, pytest.approx(1.2))
-    assert found["arrivals"] == (
+    assert report["arrivals"] == (
         "monday.csv in intervals of 30m: what is worse for less than that is not seen"
     )
 
@@ -143,15 +145,15 @@ def test_the_target_is_named_in_every_command_and_its_caps_count(
     (tmp_path / "mine.toml").write_text(TARGETS)
     words = ["--target", "staging", "--targets", "mine.toml", "--json"]
     assert main(["plan", *LAUNCH, *words]) == ExitCode.PASS
-    found = json.loads(capsys.readouterr().out)
-    commands = [run["command"] for run in found["plan"]["runs"]]
+    report = json.loads(capsys.readouterr().out)
+    commands = [run["command"] for run in report["plan"]["runs"]]
     assert commands[0] == "harness preflight --target staging --targets mine.toml"
     assert all(" --target staging --targets mine.toml" in command for command in commands)
     assert not any("80/min" in command for command in commands)
-    assert found["wanted"]["window_s"] == 4 * 3600
-    told = " ".join(found["plan"]["obstacles"])
-    assert "max_rate is 60/min" in told
-    assert "max_sessions is 1,000" in told
+    assert report["wanted"]["window_s"] == 4 * 3600
+    obstacles = " ".join(report["plan"]["obstacles"])
+    assert "max_rate is 60/min" in obstacles
+    assert "max_sessions is 1,000" in obstacles
     assert main(["plan", *LAUNCH, "--target", "nobody", "--targets", "mine.toml"]) == (
         ExitCode.CONFIG
     )
@@ -161,19 +163,19 @@ def test_the_target_is_named_in_every_command_and_its_caps_count(
 @pytest.mark.process
 def test_the_runs_it_tells_can_be_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", *LAUNCH, "--json"]) == ExitCode.PASS
-    found = json.loads(capsys.readouterr().out)
-    commands = [run["command"] for run in found["plan"]["runs"]]
+    report = json.loads(capsys.readouterr().out)
+    commands = [run["command"] for run in report["plan"]["runs"]]
     assert len(commands) == 5
     parsers = {"run": run_command, "capacity": capacity_command}
     for command in commands:
         program, verb, file, *options = shlex.split(command)
         assert program == "harness"
-        assert file == found["locustfile"]
+        assert file == report["locustfile"]
         parsers[verb].make_context(verb, [file, *options])  # knows each of the options
         if "--rate" in options:
             rate = options[options.index("--rate") + 1]
-            asked = {"HARNESS_RATE": rate, "HARNESS_OVER": "10m"}
-            arrivals = inspect_locustfile(file, asked)["arrivals"]
+            parameters = {"HARNESS_RATE": rate, "HARNESS_OVER": "10m"}
+            arrivals = inspect_locustfile(file, parameters)["arrivals"]
             expected = float(rate.removesuffix("/min")) * 10
             assert arrivals["count"] == pytest.approx(expected, abs=4 * expected**0.5)
 
@@ -182,20 +184,20 @@ def test_a_calibration_says_how_many_machines(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     slow = Rate(per_s=1.0, lag_ms=9.0, limit=Limit.GENERATOR)  # 0.7 guests a second to count on
-    held = HeldSessions(held=10, lag_ms=1, kib_each=60, room=1000, room_ends_by="memory")
-    found = Calibration(
+    sessions = HeldSessions(held=10, lag_ms=1, kib_each=60, room=1000, room_ends_by="memory")
+    calibration = Calibration(
         made="2026-11-24T00:00:00Z",
         host="load-1",
         cores=2,
         processes=1,
-        kinds={"tls": Carried(guests=slow, messages=None, sessions=held)},
+        kinds={"tls": Carried(guests=slow, messages=None, sessions=sessions)},
     )
-    path = write_calibration(tmp_path / "kept", found)
+    path = write_calibration(tmp_path / "kept", calibration)
     for where in (["--calibration", str(path)], ["--reports", str(tmp_path / "kept")]):
         assert main(["plan", *LAUNCH, *where, "--json"]) == ExitCode.PASS
-        told = json.loads(capsys.readouterr().out)
-        assert told["wanted"]["machine_guests_per_s"] == pytest.approx(0.7)
-        assert told["plan"]["machines"] == 4  # 2.6 for the worst minute, 0.9 held
+        report = json.loads(capsys.readouterr().out)
+        assert report["wanted"]["machine_guests_per_s"] == pytest.approx(0.7)
+        assert report["plan"]["machines"] == 4  # 2.6 for the worst minute, 0.9 held
     assert main(["plan", *LAUNCH, "--calibration", str(path), "--rate-per-machine", "9/s"]) == 0
     assert "load-1, calibrated 2026-11-24" in next(tmp_path.glob("reports/*/*.html")).read_text()
 
@@ -205,9 +207,9 @@ def search_of(folder: Path, levels: list[dict[str, object]], **more: object) -> 
     common = {"minutes": 1, "reason": "", "reading": None}
     asked = {"start": "2/s", "highest": "9/s", "resolution": 0.08, "max_levels": 9}
     asked |= {"hold": "60s", "longest": None, "target": "sim", **more}
-    found = {"schema": 1, "asked": asked, "levels": [common | level for level in levels]}
+    search = {"schema": 1, "asked": asked, "levels": [common | level for level in levels]}
     folder.mkdir(exist_ok=True)
-    (folder / "search.json").write_text(json.dumps(found))
+    (folder / "search.json").write_text(json.dumps(search))
     return str(folder)
 
 
@@ -233,9 +235,9 @@ def test_the_capacity_of_a_search(tmp_path: Path, capsys: pytest.CaptureFixture[
     other = {"arrivals_per_s": 2.0, "session_s": 0.42, "occupancy": 0.84, "replies_per_s": 2.0}
     folder = search_of(tmp_path / "capacity-1", [met | other, over])
     assert main(["plan", *launch, "--capacity", folder]) == ExitCode.PASS
-    told = capsys.readouterr().out
-    assert "gone when demand" not in told
-    assert "stay 420ms (the plan's: 8m) and have 1 messages answered each" in told
+    output = capsys.readouterr().out
+    assert "gone when demand" not in output
+    assert "stay 420ms (the plan's: 8m) and have 1 messages answered each" in output
     # guests at once, each followed by the next
     levels: list[dict[str, object]] = [
         {"guests": 800.0, "judged": "under"},
@@ -244,9 +246,9 @@ def test_the_capacity_of_a_search(tmp_path: Path, capsys: pytest.CaptureFixture[
     by = {"by": "occupancy", "start": "600", "highest": "900"}
     folder = search_of(tmp_path / "capacity-1", levels, **by)
     assert main(["plan", *launch, "--capacity", folder]) == ExitCode.PASS
-    told = " ".join(capsys.readouterr().out.split())
-    assert "+25%" in told
-    assert "800 guests at once" in told
+    output = " ".join(capsys.readouterr().out.split())
+    assert "+25%" in output
+    assert "800 guests at once" in output
     folder = search_of(tmp_path / "capacity-1", [met | {"judged": "over"}, over])
     assert main(["plan", *launch, "--capacity", folder]) == ExitCode.CONFIG
     assert "has not found any load that is met" in capsys.readouterr().err

@@ -39,8 +39,8 @@ def target(tmp_path: Path, url: str, *, ends_in_s: int = 7200, cap: int = 1000) 
 
 def record(tmp_path: Path) -> dict[str, Any]:
     (path,) = (tmp_path / "reports").glob("2*/run.json")
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
+    calibration: dict[str, Any] = json.loads(path.read_text())
+    return calibration
 
 
 def test_no_run_before_a_preflight_and_a_run_after_it(simulator: Any, tmp_path: Path) -> None:
@@ -70,14 +70,14 @@ def test_a_calibrated_machine_is_told_what_is_too_much(simulator: Any, tmp_path:
     assert "not done: harness calibrate" in " ".join(harness(*check).stdout.split())
     slow = Rate(per_s=0.01, lag_ms=9, limit=Limit.GENERATOR)
     carried = Carried(guests=slow, messages=None, sessions=None)
-    found = Calibration(
+    calibration = Calibration(
         made="now", host=platform.node(), cores=2, processes=1, kinds={"plain": carried}
     )
-    write_calibration(tmp_path / "reports", found)
-    told = harness(*check)
-    assert told.returncode == 0, told.stdout + told.stderr
-    assert "this machine can generate 0.007" in " ".join(told.stdout.split())
-    write_calibration(tmp_path / "reports", replace(found, host="elsewhere"))
+    write_calibration(tmp_path / "reports", calibration)
+    done = harness(*check)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "this machine can generate 0.007" in " ".join(done.stdout.split())
+    write_calibration(tmp_path / "reports", replace(calibration, host="elsewhere"))
     assert "of another machine (elsewhere)" in " ".join(harness(*check).stdout.split())
 
 
@@ -129,10 +129,10 @@ def test_no_more_sessions_than_the_cap(simulator: Any, tmp_path: Path, more: lis
         "run", str(locustfile(tmp_path)), *words, "-u", "10", "-t", "5s",
         "--override", "preflight=test", *more,
     )  # fmt: skip
-    found = record(tmp_path)
-    assert found["sessions"]["opened"] == found["sessions"]["cleared"] == 7
+    calibration = record(tmp_path)
+    assert calibration["sessions"]["opened"] == calibration["sessions"]["cleared"] == 7
     assert done.returncode == ExitCode.INVALID, done.stdout + done.stderr
-    assert "the cap of 7 sessions was reached" in str(found["reasons"])
+    assert "the cap of 7 sessions was reached" in str(calibration["reasons"])
 
 
 @pytest.mark.long
@@ -147,9 +147,9 @@ def test_it_stops_by_itself_before_the_window_ends(simulator: Any, tmp_path: Pat
     )  # fmt: skip
     assert done.returncode == ExitCode.INVALID, done.stdout + done.stderr
     assert "stops by itself" in done.stdout
-    found = record(tmp_path)
-    assert found["how"]["stopped_for_window"]
-    assert found["sessions"]["leftover"] == 0
+    calibration = record(tmp_path)
+    assert calibration["how"]["stopped_for_window"]
+    assert calibration["sessions"]["leftover"] == 0
 
 
 def test_a_capacity_search_goes_by_the_preflight_of_its_reports_folder(

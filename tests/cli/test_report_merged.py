@@ -53,8 +53,8 @@ def merged(*parts: Path, reports: Path) -> tuple[Any, Path]:
 
 
 def record_of(directory: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((directory / "run.json").read_text())
-    return found
+    record: dict[str, Any] = json.loads((directory / "run.json").read_text())
+    return record
 
 
 def prints(*parts: Path) -> dict[Path, str]:
@@ -64,13 +64,13 @@ def prints(*parts: Path) -> dict[Path, str]:
 
 def outcomes_in(parts: Iterable[Path]) -> dict[str, Counter[str]]:
     """Counted by hand from the raw interval files."""
-    found: dict[str, Counter[str]] = {}
+    counts: dict[str, Counter[str]] = {}
     for part in parts:
         for path in part.glob("intervals-*.jsonl"):
             for line in path.read_text().splitlines():
                 for operation, outcomes in json.loads(line)["outcomes"].items():
-                    found.setdefault(operation, Counter()).update(outcomes)
-    return found
+                    counts.setdefault(operation, Counter()).update(outcomes)
+    return counts
 
 
 def percentile_ms(parts: Iterable[Path], tag: str, percent: float) -> float:
@@ -106,7 +106,7 @@ def test_runs_side_by_side_become_one(tmp_path: Path) -> None:
             assert decided(process.returncode, output) == ExitCode.PASS, output
         parts = [run_in(folder) for folder in folders]
         before, truth = prints(*parts), simulator.truth()
-        asked = simulator.ask("questions")["rows"]
+        questions = simulator.ask("questions")["rows"]
     finally:
         simulator.stop()
     done, made = merged(*parts, reports=tmp_path)
@@ -119,7 +119,7 @@ def test_runs_side_by_side_become_one(tmp_path: Path) -> None:
     assert record["sessions"]["cleared"] == truth["sessions"]["cleared"]
     assert record["sessions"]["leftover"] == len(truth["open_tokens"]) == 0
     assert record["questions"]["answered"] == truth["messages"]["replies"]
-    answered = sorted(min(row["answers_ms"]) for row in asked if row["answers_ms"])
+    answered = sorted(min(row["answers_ms"]) for row in questions if row["answers_ms"])
     served = record["operations"]["reply"]
     assert served["count"] == len(answered)
     for name, percent in (("p50", 50), ("p95", 95)):

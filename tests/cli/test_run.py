@@ -115,9 +115,9 @@ def test_kill_9_of_locust_in_mid_run(simulator: Any, tmp_path: Path) -> None:
     assert "SIGKILL" in output
     assert "sweeping their 15 sessions" in output
     assert "+ settled by sweep 15 + leftover 0" in output
-    found = json.loads((only_run(tmp_path) / "run.json").read_text())
-    assert found["verdict"] == "INVALID"
-    assert (found["sweep"]["settled"], found["sweep"]["left"]) == (15, 0)
+    record = json.loads((only_run(tmp_path) / "run.json").read_text())
+    assert record["verdict"] == "INVALID"
+    assert (record["sweep"]["settled"], record["sweep"]["left"]) == (15, 0)
     assert simulator.open_tokens() <= before
 
 

@@ -36,12 +36,12 @@ def listed(reports: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, dict[
 
 
 def test_runs_are_listed_newest_first(reports: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = listed(reports, capsys)
-    assert list(found) == ["new", "left", "old"]
-    assert (found["old"]["name"], found["old"]["note"]) == ("menu", "after the change")
-    assert (found["left"]["name"], found["left"]["target"]) == ("shop", "t1")
+    rows = listed(reports, capsys)
+    assert list(rows) == ["new", "left", "old"]
+    assert (rows["old"]["name"], rows["old"]["note"]) == ("menu", "after the change")
+    assert (rows["left"]["name"], rows["left"]["target"]) == ("shop", "t1")
     assert (
-        found["new"]["verdict"] == json.loads((reports / "new" / "run.json").read_text())["verdict"]
+        rows["new"]["verdict"] == json.loads((reports / "new" / "run.json").read_text())["verdict"]
     )
     (reports / "new" / "run.json").write_text("{")
     (reports / "left" / "start.json").write_text("[]")

@@ -49,17 +49,17 @@ def test_what_becomes_of_another_tools_settings_is_told(
     config = "config: {deploymentId: x, region: y, origin: 'https://shop.example'}\n"
     file.write_text(config + "scenarios:\n  A:\n    - say: hi\n    - say: ho\n")
     assert main(["script", "check", str(file)]) == ExitCode.PASS
-    told = capsys.readouterr().out
-    assert "the mean guest: 4s" in told
-    assert "config: each text comes 2s after what is before it" in told
-    assert "say --origin https://shop.example" in told
+    output = capsys.readouterr().out
+    assert "the mean guest: 4s" in output
+    assert "config: each text comes 2s after what is before it" in output
+    assert "say --origin https://shop.example" in output
 
 
 def test_check_as_json(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["script", "check", str(shop), "--reply", "3s", "--json"]) == ExitCode.PASS
-    found = json.loads(capsys.readouterr().out)
-    assert found["scenarios"][0]["duration_s"] == 7
-    assert found["breaks"] == []
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["scenarios"][0]["duration_s"] == 7
+    assert answer["breaks"] == []
 
 
 def test_a_limit_that_would_break_is_told_with_its_own_exit_code(
@@ -110,6 +110,6 @@ def test_nonsense_is_refused_in_one_sentence(
 ) -> None:
     words = [str(shop) if word == "SHOP" else word for word in options]
     assert main(["script", *words]) == ExitCode.CONFIG
-    told = capsys.readouterr().err
-    assert reason in told
-    assert told.count("\n") == 1
+    output = capsys.readouterr().err
+    assert reason in output
+    assert output.count("\n") == 1

@@ -94,6 +94,6 @@ def test_one_that_is_interrupted_says_so_and_no_more(tmp_path: Path, number: int
         peer, _ = silent.accept()
         with peer:
             process.send_signal(number)
-            _, told = process.communicate(timeout=60)
+            _, errors = process.communicate(timeout=60)
     assert process.returncode == ExitCode.INTERRUPTED
-    assert told.splitlines()[1:] == ["stopped by hand"]
+    assert errors.splitlines()[1:] == ["stopped by hand"]

@@ -49,8 +49,8 @@ def test_a_worker_comes_again_for_the_next_run(simulator: Any, machines: Machine
         assert now_open <= still_open
         before = opened
     worker.send_signal(signal.SIGTERM)  # it waits for the next master
-    code, told = machines.end(worker)
-    assert code == ExitCode.INTERRUPTED, told
+    code, output = machines.end(worker)
+    assert code == ExitCode.INTERRUPTED, output
     assert len(list((machines.folder / "m" / "reports").glob("2*/run.json"))) == 2
     assert machines.left_behind == []
 
@@ -69,16 +69,16 @@ def test_workers_come_again_for_each_level_of_a_search(simulator: Any, machines:
     code, output = machines.end(search, within_s=200)
     for one in workers:
         one.send_signal(signal.SIGTERM)  # they wait for the next master
-    told = [machines.end(one) for one in workers]
-    assert code in (ExitCode.PASS, ExitCode.NO_DATA), (output, told)
-    found = json.loads(output[output.index("{\n") :])
-    assert [level["rate_per_s"] for level in found["levels"]] == [3, 6], output
-    runs = [Path(found["directory"]) / level["run"] for level in found["levels"]]
+    ends = [machines.end(one) for one in workers]
+    assert code in (ExitCode.PASS, ExitCode.NO_DATA), (output, ends)
+    answer = json.loads(output[output.index("{\n") :])
+    assert [level["rate_per_s"] for level in answer["levels"]] == [3, 6], output
+    runs = [Path(answer["directory"]) / level["run"] for level in answer["levels"]]
     for run in runs:
         record = json.loads((machines.folder / "m" / run / "run.json").read_text())
         assert record["generator"]["workers_lost"] == 0
         assert record["generator"]["workers"] == 2, record["generator"]
-    assert [code for code, _ in told] == [ExitCode.INTERRUPTED] * 2, told
+    assert [code for code, _ in ends] == [ExitCode.INTERRUPTED] * 2, ends
     now, still_open = sessions(simulator)
     assert now - opened > 40
     assert still_open <= before
@@ -155,12 +155,12 @@ def test_what_no_master_sends_is_one_sentence(machines: Machines, frame: bytes) 
         process = machines.worker("one")
         who, *_ = liar.recv_multipart()
         liar.send_multipart([who, frame])
-        code, told = machines.end(process, within_s=30)
+        code, output = machines.end(process, within_s=30)
         liar.setsockopt(zmq.LINGER, 0)
-    assert code == ExitCode.CONFIG, told
-    assert "Traceback" not in told
-    assert told.startswith("error: ")
-    assert len(told.splitlines()) == 1
+    assert code == ExitCode.CONFIG, output
+    assert "Traceback" not in output
+    assert output.startswith("error: ")
+    assert len(output.splitlines()) == 1
     assert machines.left_behind == []
 
 
@@ -168,6 +168,6 @@ def test_it_does_not_come_again_where_it_was_refused(machines: Machines) -> None
     file = locustfile(machines.folder / "m", more="open('notes.txt').read()")
     (machines.folder / "m" / "notes.txt").write_text("x")
     machines.master(file, "-u", "1", "-t", "3s", workers=1)
-    code, told = machines.end(machines.worker("one", "--again"))
-    assert code == ExitCode.CONFIG, told
-    assert told.count("put what else it reads on this machine") == 1
+    code, output = machines.end(machines.worker("one", "--again"))
+    assert code == ExitCode.CONFIG, output
+    assert output.count("put what else it reads on this machine") == 1

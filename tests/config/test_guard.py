@@ -42,8 +42,8 @@ def stamp(at: datetime = MIDNIGHT, *, passed: bool = True, of: Terms = REAL) -> 
 
 
 def broken(terms: Terms = REAL, intent: Intent = INTENT, **more: object) -> set[Rule]:
-    given = {"now": MIDNIGHT, "preflight": stamp(of=terms), **more}
-    return {refusal.rule for refusal in refusals(terms, intent, **given)}
+    circumstances = {"now": MIDNIGHT, "preflight": stamp(of=terms), **more}
+    return {refusal.rule for refusal in refusals(terms, intent, **circumstances)}
 
 
 def test_all_in_order_is_permitted() -> None:
@@ -129,7 +129,7 @@ def test_a_refusal_says_what_is_so() -> None:
     rehearsal = parse_target(
         "ws://127.0.0.1:1/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef"
     )
-    for terms, told in (
+    for terms, reason in (
         (REAL, "mypurecloud.de:443 is not on this machine and [targets.staging] has no approval"),
         (replace(REAL, target=rehearsal, treat_as_real=True), "127.0.0.1:1 is treated as real"),
         (replace(REAL, name=""), "is no named target with an approval (harness target init"),
@@ -140,12 +140,12 @@ def test_a_refusal_says_what_is_so() -> None:
             now=MIDNIGHT,
             preflight=stamp(of=replace(terms, approval="")),
         )
-        assert told in refusal.why
+        assert reason in refusal.why
 
 
 def test_overrides_are_one_by_one_and_need_a_reason() -> None:
-    found = refusals(replace(REAL, approval=""), INTENT, now=MIDNIGHT, preflight=None)
-    left = standing(found, parse_overrides(["approval=told by phone"]))
+    refused = refusals(replace(REAL, approval=""), INTENT, now=MIDNIGHT, preflight=None)
+    left = standing(refused, parse_overrides(["approval=told by phone"]))
     assert [refusal.rule for refusal in left] == [Rule.PREFLIGHT]
     for bad in ("approval", "approval=", "all=because", "=x"):
         with pytest.raises(ConfigError, match="RULE=REASON"):
@@ -161,7 +161,7 @@ def test_a_window_may_be_always() -> None:
 
 def test_a_story_that_breaks_a_limit_is_refused_and_can_be_overridden() -> None:
     intent = replace(INTENT, breaks=["A: 9 messages in a second; the service takes 5"])
-    found = refusals(REAL, intent, now=MIDNIGHT, preflight=stamp())
-    assert [refusal.rule for refusal in found] == [Rule.LIMITS]
-    assert "9 messages in a second" in found[0].why
-    assert standing(found, parse_overrides(["limits=agreed by phone"])) == ()
+    refused = refusals(REAL, intent, now=MIDNIGHT, preflight=stamp())
+    assert [refusal.rule for refusal in refused] == [Rule.LIMITS]
+    assert "9 messages in a second" in refused[0].why
+    assert standing(refused, parse_overrides(["limits=agreed by phone"])) == ()

@@ -23,19 +23,19 @@ OWNER = "config/run_config.py"
 
 
 def test_nobody_else_spells_a_variable_or_looks_into_the_environment() -> None:
-    found = []
+    uses = []
     for path in sorted(HARNESS.rglob("*.py")):
         module = str(path.relative_to(HARNESS))
         if module == OWNER:
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv", "putenv"):
-                found.append(f"{module}: {node.attr}")
+                uses.append(f"{module}: {node.attr}")
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 text = node.value
                 if text.startswith("HARNESS_") and " " not in text:
-                    found.append(f"{module}: {text}")
-    assert found == []
+                    uses.append(f"{module}: {text}")
+    assert uses == []
 
 
 def test_each_setting_has_a_variable_of_its_own_named_as_its_option() -> None:
@@ -49,16 +49,16 @@ def test_each_setting_has_a_variable_of_its_own_named_as_its_option() -> None:
 def test_a_process_takes_the_file_that_it_is_handed_and_no_variable_beside_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = RunConfig({PACE.variable: "off"}).with_given(
+    config = RunConfig({PACE.variable: "off"}).with_values(
         {RATE.variable: "5/s", "HARNESS_SLO": None}
     )
-    file = write_json(tmp_path / "run-config.json", asked.given)
+    file = write_json(tmp_path / "run-config.json", config.values)
     monkeypatch.setenv(RATE.variable, "9/s")
     monkeypatch.setenv(TARGETS.variable, "other.toml")
     environment = child_environment(config=file)
     assert not set(environment) & set(SETTINGS)
     handed = RunConfig.of_process(environment)
-    assert handed == asked
+    assert handed == config
     assert (handed.get(RATE), handed.get(PACE), handed.get(TARGETS)) == (
         "5/s",
         "off",

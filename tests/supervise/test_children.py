@@ -45,37 +45,37 @@ def test_orphans_are_ended_also_those_that_will_not(handler: str) -> None:
     orphan = psutil.Process(int(process.stdout.readline()))
     process.wait(10)
     process.stdout.close()
-    said: list[str] = []
-    end_group(process.pid, within_s=2, say=said.append)
-    assert len(said) == 1
+    messages: list[str] = []
+    end_group(process.pid, within_s=2, say=messages.append)
+    assert len(messages) == 1
     psutil.wait_procs([orphan], timeout=10)
     assert not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE
-    end_group(process.pid, within_s=2, say=said.append)
-    assert len(said) == 1  # nobody is left: nothing to say
+    end_group(process.pid, within_s=2, say=messages.append)
+    assert len(messages) == 1  # nobody is left: nothing to say
 
 
 def test_a_signal_before_locust_is_started_reaches_it_then() -> None:
-    said: list[str] = []
-    with Stages(Path("run"), said.append) as stages:
+    messages: list[str] = []
+    with Stages(Path("run"), messages.append) as stages:
         os.kill(os.getpid(), signal.SIGINT)
         assert stages.stops == 1
         locust = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-        assert said == []
+        assert messages == []
         stages.begin(locust)
         assert locust.wait(20) == -IN_ORDER
-    assert len(said) == 1
+    assert len(messages) == 1
 
 
 def test_who_sends_sigterm_has_less_time_and_a_terminal_hangs_up_once() -> None:
-    said: list[str] = []
-    with Stages(Path("run"), said.append) as stages:
+    messages: list[str] = []
+    with Stages(Path("run"), messages.append) as stages:
         locust = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
         stages.begin(locust)
         os.kill(os.getpid(), signal.SIGHUP)
         os.kill(os.getpid(), signal.SIGHUP)
         assert locust.wait(20) == -signal.SIGTERM
         assert stages.stops == 1
-    assert len(said) == 1
+    assert len(messages) == 1
 
 
 def test_there_are_three_stages() -> None:

@@ -6,7 +6,7 @@ import pytest
 from locusts import locustfile
 
 from harness.errors import ConfigError
-from harness.supervise.children import inspect_locustfile, told_settings
+from harness.supervise.children import inherited_settings, inspect_locustfile
 
 pytestmark = pytest.mark.process
 
@@ -20,9 +20,9 @@ OPEN = (
 def test_schedule_peak_and_what_is_asked(tmp_path: Path) -> None:
     file = str(locustfile(tmp_path, more=OPEN))
     assert inspect_locustfile(file, {})["arrivals"]["peak_per_s"] == 9
-    found = inspect_locustfile(file, {"HARNESS_RATE": "5/s", "HARNESS_SEED": "1"})
-    assert found["arrivals"]["peak_per_s"] == 5
-    assert "HARNESS_RATE" in found["used_variables"]
+    plan = inspect_locustfile(file, {"HARNESS_RATE": "5/s", "HARNESS_SEED": "1"})
+    assert plan["arrivals"]["peak_per_s"] == 5
+    assert "HARNESS_RATE" in plan["used_variables"]
 
 
 def test_what_it_does_not_ask_for_is_refused(tmp_path: Path) -> None:
@@ -70,4 +70,4 @@ def test_what_else_locust_obeys_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("HARNESS_REPORTS", "elsewhere")
     plan = inspect_locustfile(str(locustfile(tmp_path)), {})
-    assert told_settings(plan) == ["Locust also obeys tags of locust.conf"]
+    assert inherited_settings(plan) == ["Locust also obeys tags of locust.conf"]

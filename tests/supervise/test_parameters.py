@@ -50,8 +50,8 @@ def test_clashes(words: list[str], why: str) -> None:
 
 
 def test_what_is_asked_travels_by_the_environment() -> None:
-    asked = parameters_of(parsed("--rate", "30/min", "--over", "5m", "--seed", "0"))
-    assert asked == {"HARNESS_RATE": "30/min", "HARNESS_OVER": "5m", "HARNESS_SEED": "0"}
+    variables = parameters_of(parsed("--rate", "30/min", "--over", "5m", "--seed", "0"))
+    assert variables == {"HARNESS_RATE": "30/min", "HARNESS_OVER": "5m", "HARNESS_SEED": "0"}
     assert parameters_of(parsed("--occupancy", "20")) == {"HARNESS_OCCUPANCY": "20"}
     for words in (["--rate", "fast"], ["--over", "soon"]):
         with pytest.raises(ConfigError, match=words[0]):
@@ -95,9 +95,9 @@ def test_the_embedded_simulator_may_be_like_the_real_service() -> None:
 
 
 def test_several_reasons_are_a_list() -> None:
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as refused:
         check_numbers(parsed("--worker", "-u", "5", "-t", "5s"))
-    assert str(told.value) == (
+    assert str(refused.value) == (
         "these options do not go together:\n  - --worker and --users\n  - --worker and --run-time"
     )
 
@@ -114,9 +114,11 @@ def test_a_duration_needs_its_unit(option: str, value: str) -> None:
 
 def test_a_run_time_that_cuts_the_schedule_is_told_before_the_run() -> None:
     plan = {"arrivals": {"duration_s": 300.0}}
-    told = too_short(parsed("-t", "10s"), plan, 10)
-    assert told.startswith("-t 10s cuts the schedule of 5m short, so the verdict will be INVALID")
-    assert told.endswith("use --over 10s")
+    warning = too_short(parsed("-t", "10s"), plan, 10)
+    assert warning.startswith(
+        "-t 10s cuts the schedule of 5m short, so the verdict will be INVALID"
+    )
+    assert warning.endswith("use --over 10s")
     assert too_short(parsed("-t", "5m"), plan, 300) == ""
     assert too_short(parsed(), plan, 302) == ""
     assert too_short(parsed("-t", "10s"), {"arrivals": None}, 10) == ""

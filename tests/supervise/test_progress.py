@@ -104,9 +104,9 @@ def test_a_terminal_that_takes_nothing_holds_up_nobody(tmp_path: Path) -> None:
         for _ in range(100):
             display.say("stopping")
         display.close(within_s=0.1)  # comes back
-        told = b""
-        while told.count(b"stopping") < 100:  # once it is read again, it is all there
-            told += os.read(reader, 65_536)
+        output = b""
+        while output.count(b"stopping") < 100:  # once it is read again, it is all there
+            output += os.read(reader, 65_536)
     os.close(reader)
 
 
