@@ -39,8 +39,8 @@ def target(tmp_path: Path, url: str, *, ends_in_s: int = 7200, cap: int = 1000) 
 
 def record(tmp_path: Path) -> dict[str, Any]:
     (path,) = (tmp_path / "reports").glob("2*/run.json")
-    calibration: dict[str, Any] = json.loads(path.read_text())
-    return calibration
+    run: dict[str, Any] = json.loads(path.read_text())
+    return run
 
 
 def test_no_run_before_a_preflight_and_a_run_after_it(simulator: Any, tmp_path: Path) -> None:
@@ -129,10 +129,10 @@ def test_no_more_sessions_than_the_cap(simulator: Any, tmp_path: Path, more: lis
         "run", str(locustfile(tmp_path)), *words, "-u", "10", "-t", "5s",
         "--override", "preflight=test", *more,
     )  # fmt: skip
-    calibration = record(tmp_path)
-    assert calibration["sessions"]["opened"] == calibration["sessions"]["cleared"] == 7
+    run = record(tmp_path)
+    assert run["sessions"]["opened"] == run["sessions"]["cleared"] == 7
     assert done.returncode == ExitCode.INVALID, done.stdout + done.stderr
-    assert "the cap of 7 sessions was reached" in str(calibration["reasons"])
+    assert "the cap of 7 sessions was reached" in str(run["reasons"])
 
 
 @pytest.mark.long
@@ -147,9 +147,9 @@ def test_it_stops_by_itself_before_the_window_ends(simulator: Any, tmp_path: Pat
     )  # fmt: skip
     assert done.returncode == ExitCode.INVALID, done.stdout + done.stderr
     assert "stops by itself" in done.stdout
-    calibration = record(tmp_path)
-    assert calibration["how"]["stopped_for_window"]
-    assert calibration["sessions"]["leftover"] == 0
+    run = record(tmp_path)
+    assert run["how"]["stopped_for_window"]
+    assert run["sessions"]["leftover"] == 0
 
 
 def test_a_capacity_search_goes_by_the_preflight_of_its_reports_folder(
