@@ -357,9 +357,9 @@ def _doubt(name: str, entry: Figures, figures: Figures, attempts: float) -> str:
     """Why the answers of an operation can't be told apart."""
     ambiguous = _number(entry.get("ambiguous")) or 0.0
     if name in ("reply", "turn"):
-        heard = _section(figures, "questions").get("doubtful_because")
-        if heard:
-            return str(heard)
+        reason = _section(figures, "questions").get("doubtful_because")
+        if reason:
+            return str(reason)
     if ambiguous > attempts * MOST_AMBIGUOUS:
         return (
             f"of {ambiguous:,.0f} of {attempts:,.0f} answers it is not sure what they answered "

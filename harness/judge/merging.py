@@ -131,11 +131,11 @@ def _refuse_unlike(parts: Sequence[_Part]) -> None:
 
 
 def _must_agree(start: Mapping[str, Any]) -> dict[str, Any]:
-    found = {key: start.get(key) for key in SAME}
-    found["objectives"] = sorted(found["objectives"] or ())
-    found["locustfile"] = PurePath(found["locustfile"] or "").name  # each machine has its folders
-    found["workload"] = "open" if start.get("schedule") else "closed"
-    return found
+    facts = {key: start.get(key) for key in SAME}
+    facts["objectives"] = sorted(facts["objectives"] or ())
+    facts["locustfile"] = PurePath(facts["locustfile"] or "").name  # each machine has its folders
+    facts["workload"] = "open" if start.get("schedule") else "closed"
+    return facts
 
 
 def _refuse_apart(parts: Sequence[_Part]) -> None:

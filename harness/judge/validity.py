@@ -70,7 +70,7 @@ from harness.units import duration_text
 
 ALLOWED = 0.01
 """Of the arrivals: so many may be dropped or late, or not have come due before the end."""
-HELD_BACK = 0.05
+MOST_EMPTY = 0.05
 """Of the time of a closed workload's slots, the highest rate may keep them empty for so much: to
 fill them at the start takes a while."""
 NOT_OFFERED = "the load asked for was not offered: "
@@ -109,7 +109,7 @@ def not_offered(
         _paused(arrivals, judged_counters),
         _slots_gone(arrivals, start.get("slots")),
         _cap(start, intervals),
-        _held_back(start, arrivals, ran),
+        _slots_kept_empty(start, arrivals, ran),
         _cut(start, arrivals, ran),
     ]
     return [f"{NOT_OFFERED}{reason}" for reason in reasons if reason]
@@ -125,24 +125,24 @@ def _turned_away(
     many = {kind: arrivals.get(kind, 0) for kind in ("dropped", "late")}
     if sum(number for kind, number in many.items() if kind not in judged) <= ALLOWED * due:
         return ""
-    told = f"of {due:,} arrivals due, {many['dropped']:,} were dropped and {many['late']:,} late"
+    text = f"of {due:,} arrivals due, {many['dropped']:,} were dropped and {many['late']:,} late"
     no_slot, turned_away = arrivals.get("no_slot", 0), sum(many.values())
     ended = arrivals.get("slots_gone", 0) or arrivals.get("slots_done", 0)
     why = "" if ended else " (its stories open none)"  # where slots ended, another reason tells it
     for kind, number in never_asked.items():
         slots = f"no slot of class {kind}" if kind else "no slot"
-        told += f", {number:,} of them because {slots} ever asked for a guest{why}"
+        text += f", {number:,} of them because {slots} ever asked for a guest{why}"
         no_slot, turned_away = no_slot - number, turned_away - number
     if lost:
-        told += f", {lost:,} of them because the process that was to start them was gone"
+        text += f", {lost:,} of them because the process that was to start them was gone"
         turned_away -= lost
     if (never_asked or lost) and turned_away <= ALLOWED * due:
-        return told
+        return text
     if never_asked or lost:
-        told += f"; the other {turned_away:,}"
+        text += f"; the other {turned_away:,}"
     if no_slot * 2 >= turned_away:
-        return f"{told}, for want of free slots ({no_slot:,}): give the shape more of them"
-    return f"{told} though slots were free: the generator itself, or its master, was late"
+        return f"{text}, for want of free slots ({no_slot:,}): give the shape more of them"
+    return f"{text} though slots were free: the generator itself, or its master, was late"
 
 
 def _paused(arrivals: Mapping[str, int], judged: Collection[str]) -> str:
@@ -171,11 +171,11 @@ def _cap(start: Mapping[str, Any], intervals: Sequence[Interval]) -> str:
     return f"the cap{of} was reached at second {second:,}; no guest came after that"
 
 
-def _held_back(start: Mapping[str, Any], arrivals: Mapping[str, int], ran_s: float) -> str:
-    held_s, slots = arrivals.get("held_ms", 0) / 1000, start.get("slots")
-    if not isinstance(slots, int) or not ran_s or held_s <= HELD_BACK * slots * ran_s:
+def _slots_kept_empty(start: Mapping[str, Any], arrivals: Mapping[str, int], ran_s: float) -> str:
+    empty_s, slots = arrivals.get("held_ms", 0) / 1000, start.get("slots")
+    if not isinstance(slots, int) or not ran_s or empty_s <= MOST_EMPTY * slots * ran_s:
         return ""
-    empty = min(held_s / ran_s, slots)
+    empty = min(empty_s / ran_s, slots)
     return (
         f"the highest rate of the target (max_rate) held guests back: on average {empty:.3g} of "
         f"{slots:,} slots stood empty for it"
@@ -396,7 +396,7 @@ def lost_arrivals(directory: Path, intervals: Sequence[Interval]) -> dict[str, i
     }
 
 
-ASKED = ("reply", "greeting")
+QUESTION_OPERATIONS = ("reply", "greeting")
 """The operations that are questions."""
 ENDS: Mapping[str, tuple[Outcome, ...]] = MappingProxyType(
     {
@@ -440,7 +440,7 @@ def questions_block(
 ) -> dict[str, Any]:
     """The account of questions: ``asked`` is the sum of the six that follow it."""
     ended: dict[str, int] = {}
-    for operation in ASKED:
+    for operation in QUESTION_OPERATIONS:
         for outcome, many in with_warm_up(outcomes, operation).items():
             ended[outcome] = ended.get(outcome, 0) + many
     block: dict[str, Any] = {"asked": counts.get(QUESTIONS_ASKED, 0)}
@@ -455,20 +455,20 @@ def questions_block(
     block["unasked"] = counts.get(UNASKED, 0)
     block["listened"] = counts.get(LISTENED, 0)
     block["heard_more"] = counts.get(HEARD, 0)
-    block["doubtful_because"] = _heard(block)
+    block["doubtful_because"] = _disturbed(block)
     turns = with_warm_up(outcomes, "turn").get(Outcome.OK, 0)
     replies = with_warm_up(outcomes, "reply").get(Outcome.OK, 0)
     block["advice"] = _advice(block, by_turns=0 < replies <= turns)
     return block
 
 
-def _heard(block: Mapping[str, Any]) -> str:
-    heard, listened = block["heard_more"], block["listened"]
-    if not heard:
+def _disturbed(block: Mapping[str, Any]) -> str:
+    disturbed, listened = block["heard_more"], block["listened"]
+    if not disturbed:
         return ""
     return (
-        f"{heard:,} of {listened:,} guests who stayed silent before they left heard a message that "
-        "answers nothing they had asked: answers may have been taken for others'"
+        f"{disturbed:,} of {listened:,} guests who stayed silent before they left heard a message "
+        "that answers nothing they had asked: answers may have been taken for others'"
     )
 
 

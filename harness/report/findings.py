@@ -43,9 +43,9 @@ REFUSED = "rate_limited"
 def limit_rows(record: RunRecord, series: Series | None) -> list[Row]:
     """Answers 429 by operation, the busiest minute of connections, and guests kept waiting."""
     refused = {
-        name: found.outcomes[REFUSED]
-        for name, found in record.operations.items()
-        if found.outcomes.get(REFUSED)
+        name: figures.outcomes[REFUSED]
+        for name, figures in record.operations.items()
+        if figures.outcomes.get(REFUSED)
     }
     counts = record.forensics
     rows = []
@@ -284,7 +284,7 @@ def disagreements(record: RunRecord, series: Series | None) -> list[str]:
     if series is None:
         return ["The interval files are missing, so nothing can be shown over time."]
     names = ordered(record.operations)
-    found = []
+    sentences = []
     for what, differences in (
         ("how often these happened", [_counted(record, series, name) for name in names]),
         ("how many times were measured", [_measured(record, series, name) for name in names]),
@@ -293,19 +293,19 @@ def disagreements(record: RunRecord, series: Series | None) -> list[str]:
         known = [difference for difference in differences if difference]
         if known:
             more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
-            found.append(
+            sentences.append(
                 f"The record and the other files of the run differ in {what}: "
                 f"{', '.join(known[:SHOWN])}{more}; {WHY}."
             )
-    return found
+    return sentences
 
 
 def _counted(record: RunRecord, series: Series, name: str) -> str:
     ours = record.operations[name].count
-    held = sum(series.outcomes.get(name, {}).values())
-    if ours is None or ours == held or (name in OPERATIONS and OPERATIONS[name].afterwards):
+    in_intervals = sum(series.outcomes.get(name, {}).values())
+    if ours is None or ours == in_intervals or (name in OPERATIONS and OPERATIONS[name].afterwards):
         return ""  # what is learnt after the run stands in no interval
-    return f"{name} {count_text(ours)} against {count_text(held)}"
+    return f"{name} {count_text(ours)} against {count_text(in_intervals)}"
 
 
 def _measured(record: RunRecord, series: Series, name: str) -> str:
@@ -315,8 +315,12 @@ def _measured(record: RunRecord, series: Series, name: str) -> str:
     timed = sum(outcomes.get(outcome, 0) for outcome in TIMED)
     timed -= record.operations[name].ambiguous or 0
     total = series.totals.get(service_tag(name))
-    held = 0 if total is None else total.count
-    return f"{name} {count_text(timed)} against {count_text(held)}" if timed != held else ""
+    in_histograms = 0 if total is None else total.count
+    return (
+        f"{name} {count_text(timed)} against {count_text(in_histograms)}"
+        if timed != in_histograms
+        else ""
+    )
 
 
 def _times(record: RunRecord, series: Series, name: str) -> str:

@@ -128,14 +128,14 @@ def _operations(record: RunRecord) -> list[str]:
     if not record.operations:
         return ["No operation was measured.", ""]
     rows, closed = [], story.is_closed(record)
-    for name, found in record.operations.items():
-        times = [story.time_text(found, "service", time) for time in ("p50", "p95", "p99")]
+    for name, figures in record.operations.items():
+        times = [story.time_text(figures, "service", time) for time in ("p50", "p95", "p99")]
         if not closed:
-            times.append(story.time_text(found, "corrected", "p99"))
+            times.append(story.time_text(figures, "corrected", "p99"))
         failed, share = story.failures(record, name)
         errors = f"{count_text(failed)} ({percent_text(share)})" if failed else count_text(failed)
         rows.append(
-            f"| {escaped(name)} | {count_text(found.count)} | {errors} | {' | '.join(times)} |"
+            f"| {escaped(name)} | {count_text(figures.count)} | {errors} | {' | '.join(times)} |"
         )
     head = "| Operation | Count | Errors | p50 | p95 | p99 |"
     line = "|---|---:|---:|---:|---:|---:|"
@@ -179,8 +179,8 @@ def junit(record: RunRecord, doubts: Sequence[str] = ()) -> str:
         case = _case(suite, record, objective.text)
         _judge(case, objective.verdict, _measured(objective))
         if objective.verdict == "PASS":
-            told = f"{wording.objective_word(objective)}: {_measured(objective)}"
-            ET.SubElement(case, "system-out").text = _text(told)
+            met = f"{wording.objective_word(objective)}: {_measured(objective)}"
+            ET.SubElement(case, "system-out").text = _text(met)
     whole = _case(suite, record, "the run as a whole")
     _judge(whole, record.verdict, f"{story.why(record)} {story.account(record)}")
     ET.SubElement(whole, "system-out").text = _text(
@@ -206,21 +206,21 @@ def _judge(case: ET.Element, verdict: str | None, message: str) -> None:
     if verdict == "PASS":
         return
     kind = "failure" if verdict == "FAIL" else "error"
-    found = ET.SubElement(case, kind, type=verdict or "NO_VERDICT", message=_text(message))
-    found.text = _text(message)
+    element = ET.SubElement(case, kind, type=verdict or "NO_VERDICT", message=_text(message))
+    element.text = _text(message)
 
 
 def _measured(objective: Objective) -> str:
     if objective.verdict == "NO_DATA" or objective.figure is None:
         return f"{objective.text}: {objective.note or 'nothing was measured'}"
-    told = [f"{objective.text}: measured {wording.objective_figure(objective)}"]
+    parts = [f"{objective.text}: measured {wording.objective_figure(objective)}"]
     if objective.limit is not None:
-        told.append(f"limit {with_unit(objective.limit, objective.unit)}")
+        parts.append(f"limit {with_unit(objective.limit, objective.unit)}")
     if objective.margin is not None:
-        told.append(wording.objective_margin(objective))
+        parts.append(wording.objective_margin(objective))
     elif objective.note:
-        told.append(objective.note)
-    return ", ".join(told)
+        parts.append(objective.note)
+    return ", ".join(parts)
 
 
 def _text(text: str) -> str:

@@ -144,19 +144,19 @@ def _part_time(figures: StepFigures, percent: float, value_ms: float | None) -> 
 
 def warm_up_line(record: RunRecord) -> str:
     """What was left out of what is judged; empty where nothing was."""
-    found = record.warm_up
-    if found is None:
+    warm_up = record.warm_up
+    if warm_up is None:
         return ""
-    reply = found.operations.get("reply")
-    told = (
-        f"warm-up: times and errors of what began in the first {length_text(found.length_s)} are "
+    reply = warm_up.operations.get("reply")
+    text = (
+        f"warm-up: times and errors of what began in the first {length_text(warm_up.length_s)} are "
         "not judged, but guests, stories and leftovers are"
     )
     if reply is None or reply.count is None:
-        return told
+        return text
     errors = reply.count - reply.outcomes.get("ok", 0) if reply.outcomes else 0
     failed = f", {errors:,} of them errors" if errors else ""
-    return f"{told} ({reply.count:,} replies{failed}, p50 {time_text(reply, 'service', 'p50')})"
+    return f"{text} ({reply.count:,} replies{failed}, p50 {time_text(reply, 'service', 'p50')})"
 
 
 def verdict_word(record: RunRecord) -> str:
@@ -172,11 +172,11 @@ def why(record: RunRecord) -> str:
     others = [reason for reason in record.reasons if not any(text in reason for text in texts)]
     sentences = [wording.sentence(reason) for reason in others[:MOST_REASONS]]
     for verdict, word in (("FAIL", "Missed"), ("NO_DATA", "Without data")):
-        found = [wording.missed_text(item) for item in missed if item.verdict == verdict]
-        if found:
-            more = len(found) - MOST_REASONS
+        phrases = [wording.missed_text(item) for item in missed if item.verdict == verdict]
+        if phrases:
+            more = len(phrases) - MOST_REASONS
             tail = f" and {more} more" if more > 0 else ""
-            sentences.append(f"{word}: {'; '.join(found[:MOST_REASONS])}{tail}.")
+            sentences.append(f"{word}: {'; '.join(phrases[:MOST_REASONS])}{tail}.")
     if not sentences and record.live and record.verdict == "PASS":
         return "The run is still going on, and every objective is met until now."
     return " ".join(sentences) or wording.sentence(VERDICTS[record.verdict][1])
@@ -184,29 +184,29 @@ def why(record: RunRecord) -> str:
 
 def account(record: RunRecord) -> str:
     """The second sentence: what became of the sessions, and what was done about them since."""
-    found, since = sessions_as_left(record), record.sessions
-    whole = found.opened if found.intended is None else found.intended
-    if whole is None or found.leftover is None:
+    at_end, since = sessions_as_left(record), record.sessions
+    whole = at_end.opened if at_end.intended is None else at_end.intended
+    if whole is None or at_end.leftover is None:
         return "What became of its sessions is not recorded."
     if whole == 0:
         return "No session was opened."
     sessions = "session" if whole == 1 else "sessions"
-    if record.live and not found.leftover:
+    if record.live and not at_end.leftover:
         return (
-            f"Of {count_text(whole)} {sessions} so far, {count_text(found.in_session)} are in "
+            f"Of {count_text(whole)} {sessions} so far, {count_text(at_end.in_session)} are in "
             "session now; none is left behind."
         )
-    if found.leftover:
-        if since.leftover == found.leftover:
-            left = "1 has" if found.leftover == 1 else f"{count_text(found.leftover)} have"
+    if at_end.leftover:
+        if since.leftover == at_end.leftover:
+            left = "1 has" if at_end.leftover == 1 else f"{count_text(at_end.leftover)} have"
             return f"Of {count_text(whole)} {sessions}, {left} no proof of an end."
-        left = "1 was" if found.leftover == 1 else f"{count_text(found.leftover)} were"
-        told = f"Of {count_text(whole)} {sessions}, {left} left behind at the end of the run."
+        left = "1 was" if at_end.leftover == 1 else f"{count_text(at_end.leftover)} were"
+        text = f"Of {count_text(whole)} {sessions}, {left} left behind at the end of the run."
         if since.leftover:
             still = "1 is" if since.leftover == 1 else f"{count_text(since.leftover)} are"
-            return f"{told} Since then some were ended; {still} still open."
-        return f"{told} Since then {'it was' if found.leftover == 1 else 'all were'} ended."
-    if found.cleared == whole:
+            return f"{text} Since then some were ended; {still} still open."
+        return f"{text} Since then {'it was' if at_end.leftover == 1 else 'all were'} ended."
+    if at_end.cleared == whole:
         each = "The one session" if whole == 1 else f"All {count_text(whole)} sessions"
         return f"{each} {'was' if whole == 1 else 'were'} cleared, with proof."
     return f"Nothing is left behind: all {count_text(whole)} {sessions} are accounted for."
@@ -250,38 +250,42 @@ def funnel_rows(record: RunRecord) -> list[Row]:
 
 def question_line(record: RunRecord) -> str:
     """The account of questions as a sum; empty where none is recorded."""
-    found = record.questions
-    if found.asked is None:
+    questions = record.questions
+    if questions.asked is None:
         return ""
     parts = [
-        f"{label} {count_text(getattr(found, key))}"
+        f"{label} {count_text(getattr(questions, key))}"
         for key, label in QUESTION_ENDS
-        if getattr(found, key) or key == "answered"
+        if getattr(questions, key) or key == "answered"
     ]
-    parts += _no_known_end(record, found.asked, *(getattr(found, key) for key, _ in QUESTION_ENDS))
+    parts += _no_known_end(
+        record, questions.asked, *(getattr(questions, key) for key, _ in QUESTION_ENDS)
+    )
     more = []
-    if found.ambiguous:
-        more.append(f"{count_text(found.ambiguous)} of the answers ambiguous")
-    if found.messages_per_question is not None:
-        more.append(f"{found.messages_per_question:.2f} messages each")
+    if questions.ambiguous:
+        more.append(f"{count_text(questions.ambiguous)} of the answers ambiguous")
+    if questions.messages_per_question is not None:
+        more.append(f"{questions.messages_per_question:.2f} messages each")
     tail = f" ({', '.join(more)})" if more else ""
-    return f"questions asked {count_text(found.asked)} = {' + '.join(parts)}{tail}"
+    return f"questions asked {count_text(questions.asked)} = {' + '.join(parts)}{tail}"
 
 
 def guest_line(record: RunRecord) -> str:
     """What became of the guests; empty where it is not recorded."""
-    found = record.guests
-    why = ", ".join(f"{in_plain(word)} {count_text(many)}" for word, many in found.why.items())
-    ended = {"served": found.served, "not served": found.failed}
-    return _begun_line(record, "guests", found.arrived, ended, found.cut, why)
+    guests = record.guests
+    why = ", ".join(f"{in_plain(word)} {count_text(many)}" for word, many in guests.why.items())
+    ended = {"served": guests.served, "not served": guests.failed}
+    return _begun_line(record, "guests", guests.arrived, ended, guests.cut, why)
 
 
 def story_line(record: RunRecord) -> str:
     """How the stories ended, and where most broke off; empty where it is not recorded."""
-    found = record.stories
-    where = "; ".join(f"{one.step}: {count_text(one.count)}" for one in found.where[:MOST_REASONS])
-    ended = {"finished": found.finished, "broken off": found.broken_off}
-    return _begun_line(record, "stories", found.begun, ended, found.cut, where)
+    stories = record.stories
+    where = "; ".join(
+        f"{one.step}: {count_text(one.count)}" for one in stories.where[:MOST_REASONS]
+    )
+    ended = {"finished": stories.finished, "broken off": stories.broken_off}
+    return _begun_line(record, "stories", stories.begun, ended, stories.cut, where)
 
 
 def _begun_line(
@@ -354,37 +358,37 @@ def length_rows(record: RunRecord) -> list[Row]:
     return [*rows, Row("Guests in session at once", figure, note)]
 
 
-def time_text(found: OperationFigures, clock: str, name: str) -> str:
+def time_text(figures: OperationFigures, clock: str, name: str) -> str:
     """A percentile of an operation, such as ``service``, ``p99``.
 
     Where so few values were measured that none lies above it, it would only be the highest value
     again; then it says so.
     """
-    times: Times = getattr(found, f"{clock}_ms")
+    times: Times = getattr(figures, f"{clock}_ms")
     value: float | None = getattr(times, name)
     share = SHARES.get(name)
     if name in times.lower_bounds:
         return f"> {ms_text(value)}"
-    if value is not None and share is not None and found.count is not None:
-        timed = found.outcomes.get("ok", 0) + found.outcomes.get("timeout", 0)
-        if (timed or found.count) * (1 - share) < 1:
+    if value is not None and share is not None and figures.count is not None:
+        timed = figures.outcomes.get("ok", 0) + figures.outcomes.get("timeout", 0)
+        if (timed or figures.count) * (1 - share) < 1:
             return TOO_FEW
     return ms_text(value)
 
 
 def failures(record: RunRecord, operation: str) -> tuple[int | None, float | None]:
     """How many of an operation did not end ok, and their share."""
-    found = record.operations[operation]
-    if not found.outcomes:
+    figures = record.operations[operation]
+    if not figures.outcomes:
         return None, None
-    whole = sum(found.outcomes.values())
-    failed = whole - found.outcomes.get("ok", 0)
+    whole = sum(figures.outcomes.values())
+    failed = whole - figures.outcomes.get("ok", 0)
     return failed, failed / whole if whole else None
 
 
 def generator_rows(record: RunRecord) -> list[Row]:
     """Generator health, one row per figure."""
-    found = record.generator
+    generator = record.generator
 
     def lag(times: Times) -> str:
         known = (("p50", times.p50), ("p99", times.p99), ("p99.9", times.p99_9), ("max", times.max))
@@ -396,15 +400,15 @@ def generator_rows(record: RunRecord) -> list[Row]:
         "userspace": "by our process: stalls of the generator count as the service's time",
     }
     late = f"{WITHIN_LIMIT} of the time"
-    memory = UNKNOWN if found.rss_mb_max is None else f"{found.rss_mb_max:,.0f} MB"
+    memory = UNKNOWN if generator.rss_mb_max is None else f"{generator.rss_mb_max:,.0f} MB"
     return [
-        Row("Generator late (decides validity)", lag_text(found), late),
-        Row("Highest CPU of one process", core_text(found.cpu_max), "of one core"),
-        Row("Worker processes lost", count_text(found.workers_lost)),
-        Row("Event loop lag", lag(found.lag_loop_ms), "by time"),
-        Row("From arrival until our code read it", lag(found.lag_arrival_ms), "by messages"),
-        Row("Arrivals stamped", stamps.get(found.arrival_stamps or "", UNKNOWN)),
-        Row("Worker processes", count_text(found.workers)),
+        Row("Generator late (decides validity)", lag_text(generator), late),
+        Row("Highest CPU of one process", core_text(generator.cpu_max), "of one core"),
+        Row("Worker processes lost", count_text(generator.workers_lost)),
+        Row("Event loop lag", lag(generator.lag_loop_ms), "by time"),
+        Row("From arrival until our code read it", lag(generator.lag_arrival_ms), "by messages"),
+        Row("Arrivals stamped", stamps.get(generator.arrival_stamps or "", UNKNOWN)),
+        Row("Worker processes", count_text(generator.workers)),
         Row("Highest memory of one process", memory),
     ]
 
@@ -473,23 +477,23 @@ def place(target: str | None) -> str:
     return safe_text("target", target).partition("?")[0]
 
 
-def details(found: dict[str, Any] | None) -> list[tuple[str, str]]:
+def details(block: dict[str, Any] | None) -> list[tuple[str, str]]:
     """A block of unknown depth (sweep, audit) as names and figures."""
-    return list(_flat(found or {}, ""))
+    return list(_flat(block or {}, ""))
 
 
 def notices(record: RunRecord) -> list[str]:
     """What a reader must know before believing the figures."""
-    found = []
+    lines = []
     if record.live:
-        found.append(
+        lines.append(
             f"The run was still going on at {moment_text(record.ended)}: these are its figures "
             "until then."
         )
     elif record.complete is None:
-        found.append("This record does not say whether the run came to its end.")
+        lines.append("This record does not say whether the run came to its end.")
     elif not record.complete:
-        found.append("This is a partial report: the run did not come to its end.")
+        lines.append("This is a partial report: the run did not come to its end.")
     sessions = record.sessions
     classes = [
         getattr(sessions, key)
@@ -497,45 +501,45 @@ def notices(record: RunRecord) -> list[str]:
         if key not in RARE or getattr(sessions, key) is not None
     ]
     if sessions.intended is not None and None not in classes and sum(classes) != sessions.intended:
-        found.append(
+        lines.append(
             f"The account does not add up: {count_text(sessions.intended)} sessions were intended, "
             f"the classes hold {count_text(sum(classes))}."
         )
     if record.generator.workers_lost:
-        found.append(
+        lines.append(
             f"{count_text(record.generator.workers_lost)} of {count_text(record.generator.workers)}"
             " worker processes were lost on the way; what they did not write is missing here."
         )
     if record.generator.arrival_stamps == "userspace":
-        found.append(
+        lines.append(
             "Arrivals were stamped by our own process, not by the kernel: stalls of the generator "
             "are in the service times."
         )
-    found += [
-        wording.sentence(told) for told in (not_judged(record), record.questions.advice) if told
+    lines += [
+        wording.sentence(text) for text in (not_judged(record), record.questions.advice) if text
     ]
     for one in record.how.overridden:
-        rule, reason, said = (one.get(key, UNKNOWN) for key in ("rule", "reason", "said"))
-        found.append(f"The guard's rule “{rule}” was overridden ({reason}). It said: {said}.")
+        rule, reason, refusal = (one.get(key, UNKNOWN) for key in ("rule", "reason", "said"))
+        lines.append(f"The guard's rule “{rule}” was overridden ({reason}). It said: {refusal}.")
     if record.how.merged_from:
         runs = ", ".join(record.how.merged_from)
-        found.append(f"Several runs that went on side by side were made one: {runs}.")
-    found += [f"Warned before the run: {sentence}." for sentence in record.how.foreseen]
+        lines.append(f"Several runs that went on side by side were made one: {runs}.")
+    lines += [f"Warned before the run: {sentence}." for sentence in record.how.foreseen]
     if refused := record.how.refused_messages:
         kinds = ", ".join(f"{count_text(many)} {why}" for why, many in sorted(refused.items()))
-        found.append(f"The master's port refused messages: {kinds}.")
-    found += [f"Turned away: {why}." for why in record.how.sent_home]
+        lines.append(f"The master's port refused messages: {kinds}.")
+    lines += [f"Turned away: {why}." for why in record.how.sent_home]
     for worker, ahead_s in record.how.clocks.items():
         way = "ahead of" if ahead_s > 0 else "behind"
-        found.append(
+        lines.append(
             f"The clock of worker {worker} was {abs(ahead_s):.1f} s {way} the master's; its times "
             "are corrected."
         )
-    return found
+    return lines
 
 
-def _flat(found: dict[str, Any], before: str) -> Iterator[tuple[str, str]]:
-    for name, value in found.items():
+def _flat(block: dict[str, Any], before: str) -> Iterator[tuple[str, str]]:
+    for name, value in block.items():
         label = f"{before}{name}".replace("_", " ")
         if isinstance(value, dict):
             yield from _flat(value, f"{label} · ")

@@ -43,8 +43,8 @@ def show_summary(
     for line in _notes(record):
         console.print(Padding(line, (0, 0, 0, 2)), soft_wrap=False)
     if (record.get("sessions") or {}).get("leftover"):
-        told = f"  end them with: {sweep or 'harness sweep ' + str(record['run_id'])}"
-        console.print(Text(told, style="bold"))
+        hint = f"  end them with: {sweep or 'harness sweep ' + str(record['run_id'])}"
+        console.print(Text(hint, style="bold"))
     for met in met_lines(record):
         console.print(met)
     console.print(verdict_line(record))
@@ -149,14 +149,14 @@ def met_lines(record: Mapping[str, Any]) -> list[Text]:
             continue
         objective = Objective.model_validate(entry)
         style = "yellow" if objective.within_chance else "dim"
-        told = f"met      {objective.text}"
+        text = f"met      {objective.text}"
         if objective.figure is not None:
-            told += f"  was {wording.objective_figure(objective)}"
+            text += f"  was {wording.objective_figure(objective)}"
         if objective.within_chance:
-            told += f"; {chance_text(objective.more_samples)}"
+            text += f"; {chance_text(objective.more_samples)}"
         elif objective.margin is not None:
-            told += f", {wording.objective_margin(objective)}"
-        lines.append(Text(told, style=style))
+            text += f", {wording.objective_margin(objective)}"
+        lines.append(Text(text, style=style))
     return lines
 
 
@@ -191,7 +191,9 @@ def _notes(record: Mapping[str, Any]) -> list[Text]:
     questions = record.get("questions") or {}
     if questions.get("advice"):
         notes.append(Text(questions["advice"], style="yellow"))
-    notes += [Text(told, style="yellow") for told in (record.get("stories") or {}).get("told", ())]
+    notes += [
+        Text(sentence, style="yellow") for sentence in (record.get("stories") or {}).get("told", ())
+    ]
     if record.get("not_judged"):
         notes.append(Text(f"not judged: {'; '.join(record['not_judged'])}", style="yellow"))
     arrivals = record.get("arrivals") or {}

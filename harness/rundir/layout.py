@@ -94,13 +94,13 @@ class RunDirectory:
 
     def ledgers(self) -> list[Path]:
         """Those of all processes; a merged run has those that lie in its parts."""
-        found = sorted(self.path.glob(self.ledger("*").name))
-        return [path.resolve() if path.is_symlink() else path for path in found]
+        paths = sorted(self.path.glob(self.ledger("*").name))
+        return [path.resolve() if path.is_symlink() else path for path in paths]
 
     def parts(self) -> list[Path]:
         """The runs that this one was merged from; none where it is a run of its own."""
-        found = self.path.glob(self.ledger("*").name)
-        return sorted({path.resolve().parent for path in found if path.is_symlink()})
+        links = self.path.glob(self.ledger("*").name)
+        return sorted({path.resolve().parent for path in links if path.is_symlink()})
 
     def intervals(self, worker: str) -> Path:
         """What one process has counted, an interval a line."""
@@ -136,8 +136,8 @@ def folders_with_guests(reports: Path) -> set[Path]:
     """All directories in a folder, at any depth, in which a ledger or a list of workers lies."""
     files = RunDirectory(reports)
     marks = (files.ledger("*").name, files.workers.name)
-    found = (path for mark in marks for path in reports.rglob(mark))
-    return {path.parent for path in found if not path.is_symlink()}  # not of a merged run
+    marked = (path for mark in marks for path in reports.rglob(mark))
+    return {path.parent for path in marked if not path.is_symlink()}  # not of a merged run
 
 
 def preflight_stamp(reports: Path, target: str) -> Path:
@@ -342,8 +342,8 @@ def sign_ins_fact(file: Path | None) -> dict[str, Any]:
 
 def read_label(directory: Path) -> dict[str, str]:
     """The ``name`` and the ``note`` that the user gave the run; what was not given is left out."""
-    given = read_json(RunDirectory(directory).label)  # no reason to have no report
-    return {key: str(given[key]) for key in ("name", "note") if given.get(key)}
+    label = read_json(RunDirectory(directory).label)  # no reason to have no report
+    return {key: str(label[key]) for key in ("name", "note") if label.get(key)}
 
 
 def read_start(directory: Path) -> dict[str, Any]:

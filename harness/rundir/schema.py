@@ -422,9 +422,9 @@ def written(record: Mapping[str, Any]) -> bytes:
 
 def published() -> str:
     """The JSON schema as text, ending in a newline."""
-    found = RunRecord.model_json_schema(by_alias=True)
-    found["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    return json.dumps(found, indent=2, sort_keys=True) + "\n"
+    schema = RunRecord.model_json_schema(by_alias=True)
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    return json.dumps(schema, indent=2, sort_keys=True) + "\n"
 
 
 if __name__ == "__main__":

@@ -47,12 +47,12 @@ def nothing_more(operation: str, kind: Kind, percent: float) -> Time:
 
 
 def verdict(text: str, figures: dict[str, Any] | None = None) -> tuple[Verdict, float | None]:
-    found = judge_one(
+    judgement = judge_one(
         parse_objective(text, KNOWN),
         run_figures() if figures is None else figures,
         percentile=nothing_more,
     )
-    return found.verdict, found.figure
+    return judgement.verdict, judgement.figure
 
 
 @pytest.mark.parametrize(
@@ -99,20 +99,20 @@ def test_other_percentiles_are_asked_of_the_caller() -> None:
         return 1234.5, False, False
 
     objective = parse_objective("reply corrected p97.5 < 2s", KNOWN)
-    found = judge_one(objective, run_figures(), percentile=percentile)
+    judgement = judge_one(objective, run_figures(), percentile=percentile)
     assert asked[0] == ("reply", Kind.CORRECTED, 97.5)
-    assert (found.verdict, found.figure, found.margin) == (Verdict.PASS, 1234.5, 765.5)
+    assert (judgement.verdict, judgement.figure, judgement.margin) == (Verdict.PASS, 1234.5, 765.5)
 
 
 def test_margins_tell_how_much_is_left() -> None:
     texts = ("reply p95 < 5s", "reply p95 < 2s", "reply count > 100", "leftovers == 0")
-    found = [
+    judgements = [
         judge_one(parse_objective(text, KNOWN), run_figures(), percentile=nothing_more)
         for text in texts
     ]
-    assert [item.margin for item in found] == [2000, -1000, 1900, -2]
-    assert [item.margin_share for item in found] == [0.4, -0.5, 19, None]
-    assert [item.text() for item in found] == [
+    assert [item.margin for item in judgements] == [2000, -1000, 1900, -2]
+    assert [item.margin_share for item in judgements] == [0.4, -0.5, 19, None]
+    assert [item.text() for item in judgements] == [
         "PASS  reply p95 < 5s  was 3s, 2s left",
         "FAIL  reply p95 < 2s  was 3s, 1s over",
         "PASS  reply count > 100  was 2,000, 1,900 left",
@@ -124,12 +124,16 @@ def test_a_percentile_of_few_samples_says_so() -> None:
     figures = run_figures()
     figures["operations"]["reply"]["count"] = 12
     figures["operations"]["reply"]["outcomes"] = {"ok": 12}
-    found = judge_one(parse_objective("reply p95 < 5s", KNOWN), figures, percentile=nothing_more)
-    assert found.verdict is Verdict.NO_DATA
-    assert found.note == "12 samples, 8 more are needed"
+    judgement = judge_one(
+        parse_objective("reply p95 < 5s", KNOWN), figures, percentile=nothing_more
+    )
+    assert judgement.verdict is Verdict.NO_DATA
+    assert judgement.note == "12 samples, 8 more are needed"
     figures["operations"]["reply"]["count"] = 20
-    found = judge_one(parse_objective("reply p95 < 5s", KNOWN), figures, percentile=nothing_more)
-    assert found.note == ""
+    judgement = judge_one(
+        parse_objective("reply p95 < 5s", KNOWN), figures, percentile=nothing_more
+    )
+    assert judgement.note == ""
 
 
 def test_when_everything_failed_the_errors_are_told_and_the_times_have_no_data() -> None:
@@ -205,9 +209,9 @@ empty_section = st.dictionaries(
 )
 def test_no_data_never_passes(text: str, figures: dict[str, Any], answer: float | None) -> None:
     objective = parse_objective(text, KNOWN)
-    found = judge_one(objective, figures, percentile=lambda *_: answer)
-    assert found.verdict is Verdict.NO_DATA
-    assert found.note
+    judgement = judge_one(objective, figures, percentile=lambda *_: answer)
+    assert judgement.verdict is Verdict.NO_DATA
+    assert judgement.note
     result = judge([objective], figures, percentile=lambda *_: answer)
     assert result.verdict is Verdict.NO_DATA
 
@@ -217,8 +221,8 @@ def test_a_run_that_opened_nothing_never_passes(text: str) -> None:
     figures = run_figures()
     figures["sessions"] = {"opened": 0, "cleared": 0, "leftover": 0}
     figures["operations"] = {"reply": {"count": 0, "outcomes": {"ok": 0}, "service_ms": {"p95": 0}}}
-    found = judge_one(parse_objective(text, KNOWN), figures, percentile=lambda *_: 0.0)
-    assert found.verdict is Verdict.NO_DATA or text.startswith("generator_lag")
+    judgement = judge_one(parse_objective(text, KNOWN), figures, percentile=lambda *_: 0.0)
+    assert judgement.verdict is Verdict.NO_DATA or text.startswith("generator_lag")
 
 
 @pytest.mark.parametrize(
@@ -236,9 +240,9 @@ def test_a_run_that_opened_nothing_never_passes(text: str) -> None:
 def test_of_a_run_that_goes_on_a_count_may_not_be_known_yet(text: str, verdict: Verdict) -> None:
     objective = parse_objective(text, KNOWN)
     figures = run_figures()
-    found = judge_one(objective, figures, percentile=lambda *_: 1.0, unfinished=True)
-    assert found.verdict is verdict
-    assert (found.note == "not known before the end") is (verdict is Verdict.NO_DATA)
+    judgement = judge_one(objective, figures, percentile=lambda *_: 1.0, unfinished=True)
+    assert judgement.verdict is verdict
+    assert (judgement.note == "not known before the end") is (verdict is Verdict.NO_DATA)
     over = judge_one(objective, figures, percentile=lambda *_: 1.0)
     assert over.verdict is (Verdict.FAIL if verdict is Verdict.NO_DATA else verdict)
 
@@ -252,11 +256,13 @@ def test_a_percentile_among_what_never_came_is_missed_however_high_the_limit() -
     }
     assert verdict("reply p95 < 30s", figures) == (Verdict.FAIL, 2000.0)
     assert verdict("reply p50 < 1s", figures) == (Verdict.PASS, 500.0)
-    found = judge_one(parse_objective("reply p95 < 30s", KNOWN), figures, percentile=nothing_more)
-    assert found.text() == (
+    judgement = judge_one(
+        parse_objective("reply p95 < 30s", KNOWN), figures, percentile=nothing_more
+    )
+    assert judgement.text() == (
         "FAIL  reply p95 < 30s  was > 2s (10 of 100 (10.0%) never came: timeout 10)"
     )
-    assert found.margin is None
+    assert judgement.margin is None
 
 
 def test_answers_of_which_too_many_are_ambiguous_can_not_be_judged() -> None:
@@ -292,16 +298,16 @@ def test_guests_who_were_lost_with_their_process_may_have_ended_in_any_way() -> 
     figures = run_figures()
     figures["guests"] = {"arrived": 120, "served": 100, "failed": 0, "cut": 0}
     figures["questions"] = {"asked": 240, "answered": 200, "timed_out": 0, "open": 40}
-    found = verdict("guests failed < 1%", figures)
-    assert found == (Verdict.NO_DATA, 0.0)
+    judgement = verdict("guests failed < 1%", figures)
+    assert judgement == (Verdict.NO_DATA, 0.0)
     assert verdict("guests failed < 50%", figures)[0] is Verdict.PASS  # though all of them had
     assert verdict("guests served > 99%", figures)[0] is Verdict.NO_DATA
     assert verdict("guests served >= 100", figures)[0] is Verdict.PASS
     assert verdict("guests failed == 0", figures)[0] is Verdict.NO_DATA
     assert verdict("guests arrived >= 120", figures)[0] is Verdict.PASS
     of_questions = parse_objective("questions timed_out < 1%", objective_module.KNOWN)
-    found_of_them = judge_one(of_questions, figures, percentile=measured([]))
-    assert found_of_them.verdict is Verdict.NO_DATA
+    of_the_questions = judge_one(of_questions, figures, percentile=measured([]))
+    assert of_the_questions.verdict is Verdict.NO_DATA
     objective = parse_objective("guests failed < 1%", KNOWN)
     told = judge_one(objective, figures, percentile=measured([]))
     assert told.text().endswith("(of 20 more it is not known how they ended)")
@@ -334,10 +340,11 @@ def judged(text: str, values: Sequence[float], **more: Any) -> Judgement:
 def test_a_rank_beyond_the_samples_is_no_data_and_says_how_many_are_missing(
     text: str, samples: int, missing: int
 ) -> None:
-    found = judged(text, [100.0] * samples)
-    assert found.verdict is Verdict.NO_DATA
+    judgement = judged(text, [100.0] * samples)
+    assert judgement.verdict is Verdict.NO_DATA
     assert (
-        found.note == f"{samples} samples, {missing} more {'is' if missing == 1 else 'are'} needed"
+        judgement.note
+        == f"{samples} samples, {missing} more {'is' if missing == 1 else 'are'} needed"
     )
     assert judged(text, [100.0] * (samples + missing)).verdict is Verdict.PASS
 
@@ -356,37 +363,41 @@ def with_errors(errors: int, whole: int, text: str = "reply errors < 1%", **more
 
 
 def test_a_share_of_under_ten_is_no_data_unless_it_is_missed_for_sure() -> None:
-    found = with_errors(0, 4)
-    assert (found.verdict, found.note) == (Verdict.NO_DATA, "4 samples, 6 more are needed")
+    judgement = with_errors(0, 4)
+    assert (judgement.verdict, judgement.note) == (Verdict.NO_DATA, "4 samples, 6 more are needed")
     assert with_errors(3, 4).verdict is Verdict.FAIL
     by_default = with_errors(0, 4, change={"by_default": True})
     assert (by_default.verdict, by_default.note) == (Verdict.PASS, "4 samples, 6 more are needed")
 
 
 def test_the_interval_stands_beside_the_figure() -> None:
-    found = with_errors(0, 100, "reply errors < 5%")
-    assert (found.low, found.within_chance) == (0.0, False)
-    assert found.text() == "PASS  reply errors < 5%  was 0% (up to 2.951%), 5% left"
-    found = judged("reply p95 < 2s", [float(value) for value in range(1, 1001)])
-    assert found.low is not None
-    assert found.high is not None
-    assert 930 < found.low < 950 < found.high < 970
+    judgement = with_errors(0, 100, "reply errors < 5%")
+    assert (judgement.low, judgement.within_chance) == (0.0, False)
+    assert judgement.text() == "PASS  reply errors < 5%  was 0% (up to 2.951%), 5% left"
+    judgement = judged("reply p95 < 2s", [float(value) for value in range(1, 1001)])
+    assert judgement.low is not None
+    assert judgement.high is not None
+    assert 930 < judgement.low < 950 < judgement.high < 970
 
 
 def test_what_is_met_within_chance_is_said_and_is_no_data_for_the_confident() -> None:
-    found = with_errors(0, 100)
-    assert (found.verdict, found.within_chance, found.more_samples) == (Verdict.PASS, True, 199)
-    found = with_errors(0, 100, confident=True)
-    assert (found.verdict, found.note) == (
+    judgement = with_errors(0, 100)
+    assert (judgement.verdict, judgement.within_chance, judgement.more_samples) == (
+        Verdict.PASS,
+        True,
+        199,
+    )
+    judgement = with_errors(0, 100, confident=True)
+    assert (judgement.verdict, judgement.note) == (
         Verdict.NO_DATA,
         "met, but within chance: about 199 more samples would decide",
     )
     assert with_errors(0, 299, confident=True).verdict is Verdict.PASS
     slow = [100.0] * 96 + [3000.0] * 4
-    found = judged("reply p95 < 1s", slow)
-    assert (found.verdict, found.within_chance) == (Verdict.PASS, True)
-    assert found.more_samples is not None
-    more = slow * (1 + ceil(found.more_samples / 100))
+    judgement = judged("reply p95 < 1s", slow)
+    assert (judgement.verdict, judgement.within_chance) == (Verdict.PASS, True)
+    assert judgement.more_samples is not None
+    more = slow * (1 + ceil(judgement.more_samples / 100))
     assert not judged("reply p95 < 1s", more).within_chance
     assert judged("reply p95 < 1s", slow, confident=True).verdict is Verdict.NO_DATA
 
@@ -394,9 +405,9 @@ def test_what_is_met_within_chance_is_said_and_is_no_data_for_the_confident() ->
 def test_nothing_is_corrected_where_there_is_no_schedule() -> None:
     figures = run_figures() | {"workload": "closed"}
     objective = parse_objective("reply corrected p95 < 1m", KNOWN)
-    found = judge_one(objective, figures, percentile=nothing_more)
-    assert (found.verdict, found.figure) == (Verdict.NO_DATA, None)
-    assert "a closed workload has no schedule" in found.note
+    judgement = judge_one(objective, figures, percentile=nothing_more)
+    assert (judgement.verdict, judgement.figure) == (Verdict.NO_DATA, None)
+    assert "a closed workload has no schedule" in judgement.note
 
 
 def test_what_never_came_decides_only_where_the_ambiguous_could_not_have_been_fast_enough() -> None:

@@ -27,7 +27,7 @@ ALL = {"schedule": {"count": 600, "duration_s": 60.0}, "options": {"run_time_s":
 CLOSED = {"schedule": None, "options": {"run_time_s": 60}, "slots": 20}
 
 
-def told(
+def reasons(
     start: dict[str, Any],
     arrivals: dict[str, int],
     *judged: str,
@@ -36,29 +36,29 @@ def told(
 ) -> list[str]:
     intervals = [interval(second) for second in range(1, ran_s)]
     intervals += [interval(ran_s, "finishing"), interval(ran_s + 1, "clearing")]
-    found = not_offered(start, intervals, arrivals, judged, never_asked=never_asked or {})
-    assert all(sentence.startswith(NOT_OFFERED) for sentence in found)
-    return [sentence.removeprefix(NOT_OFFERED) for sentence in found]
+    sentences = not_offered(start, intervals, arrivals, judged, never_asked=never_asked or {})
+    assert all(sentence.startswith(NOT_OFFERED) for sentence in sentences)
+    return [sentence.removeprefix(NOT_OFFERED) for sentence in sentences]
 
 
 @pytest.mark.parametrize("start", [ALL, CLOSED])
 def test_a_run_as_it_was_asked_for_has_nothing_to_tell(start: dict[str, Any]) -> None:
-    assert told(start, {"due": 600, "dropped": 3, "late": 3}) == []
+    assert reasons(start, {"due": 600, "dropped": 3, "late": 3}) == []
 
 
 def test_dropped_and_late_arrivals_are_told_with_their_cause() -> None:
-    (sentence,) = told(ALL, {"due": 600, "dropped": 160, "late": 30, "no_slot": 190})
+    (sentence,) = reasons(ALL, {"due": 600, "dropped": 160, "late": 30, "no_slot": 190})
     assert "160 were dropped and 30 late, for want of free slots (190)" in sentence
-    (sentence,) = told(ALL, {"due": 600, "dropped": 0, "late": 30, "no_slot": 2})
+    (sentence,) = reasons(ALL, {"due": 600, "dropped": 0, "late": 30, "no_slot": 2})
     assert "the generator itself" in sentence
 
 
 def test_slots_that_never_asked_for_a_guest_are_told_and_no_more_slots_are_asked_for() -> None:
     arrivals = {"due": 24, "dropped": 15, "late": 0, "no_slot": 15}
-    (sentence,) = told(ALL | {"schedule": None}, arrivals, never_asked={"B": 15})
+    (sentence,) = reasons(ALL | {"schedule": None}, arrivals, never_asked={"B": 15})
     assert "15 of them because no slot of class B ever asked for a guest" in sentence
     assert "give the shape more" not in sentence
-    (sentence,) = told(ALL | {"schedule": None}, arrivals, never_asked={"B": 9})
+    (sentence,) = reasons(ALL | {"schedule": None}, arrivals, never_asked={"B": 9})
     assert "9 of them because no slot of class B ever asked for a guest" in sentence
     assert "the other 6, for want of free slots (6): give the shape more of them" in sentence
 
@@ -76,12 +76,12 @@ def test_arrivals_of_a_lost_process_are_not_put_down_to_a_late_generator() -> No
 
 def test_an_objective_decides_only_about_what_it_names() -> None:
     arrivals = {"due": 600, "dropped": 160, "late": 3, "no_slot": 163}
-    assert told(ALL, arrivals, "dropped") == []
-    assert len(told(ALL, arrivals, "late")) == 1
+    assert reasons(ALL, arrivals, "dropped") == []
+    assert len(reasons(ALL, arrivals, "late")) == 1
 
 
 def test_slots_that_are_gone_are_told() -> None:
-    assert told(CLOSED, {"due": 600, "slots_gone": 3}) == [
+    assert reasons(CLOSED, {"due": 600, "slots_gone": 3}) == [
         "3 of 20 slots ended for good before the run did"
     ]
 
@@ -96,32 +96,34 @@ def test_slots_that_are_gone_are_told() -> None:
     ],
 )
 def test_a_cut_schedule_says_by_whom_and_how_far_it_came(more: dict[str, Any], by: str) -> None:
-    (sentence,) = told(ALL | more, {"due": 70}, ran_s=7)
+    (sentence,) = reasons(ALL | more, {"due": 70}, ran_s=7)
     assert by in sentence
 
 
 @pytest.mark.parametrize("more", [{"aborted": ["x"]}, {"stopped_by_search": True}])
 def test_what_an_objective_or_a_search_ends_was_not_cut(more: dict[str, Any]) -> None:
-    assert told(ALL | more, {"due": 70}, ran_s=7) == []
-    assert told(CLOSED | more, {"due": 70}, ran_s=7) == []
+    assert reasons(ALL | more, {"due": 70}, ran_s=7) == []
+    assert reasons(CLOSED | more, {"due": 70}, ran_s=7) == []
 
 
 def test_a_schedule_that_drew_no_arrival_was_offered_as_a_whole() -> None:
     nobody = ALL | {"schedule": {"count": 0, "duration_s": 4.0}, "options": {"run_time_s": 6}}
-    assert told(nobody, {}, ran_s=3) == []
+    assert reasons(nobody, {}, ran_s=3) == []
 
 
 def test_the_cap_is_told_with_the_second_in_which_it_was_reached() -> None:
     full = replace(interval(5.2), arrivals={"at_cap": 1})
-    found = not_offered(CLOSED | {"cap": 400}, [interval(1), full], {"due": 400, "at_cap": 1}, ())
-    assert found == [
+    sentences = not_offered(
+        CLOSED | {"cap": 400}, [interval(1), full], {"due": 400, "at_cap": 1}, ()
+    )
+    assert sentences == [
         f"{NOT_OFFERED}the cap of 400 sessions was reached at second 5; no guest came after that"
     ]
 
 
 def test_slots_that_the_highest_rate_kept_empty_are_told() -> None:
-    assert told(CLOSED, {"due": 60, "held_ms": 50_000}) == []  # to fill them at the start
-    (sentence,) = told(CLOSED, {"due": 60, "held_ms": 900_000})
+    assert reasons(CLOSED, {"due": 60, "held_ms": 50_000}) == []  # to fill them at the start
+    (sentence,) = reasons(CLOSED, {"due": 60, "held_ms": 900_000})
     assert sentence == (
         "the highest rate of the target (max_rate) held guests back: on average 15 of 20 slots "
         "stood empty for it"
@@ -129,22 +131,22 @@ def test_slots_that_the_highest_rate_kept_empty_are_told() -> None:
 
 
 def test_a_closed_run_that_ends_before_its_time_was_cut_unless_its_rows_were_used_up() -> None:
-    (sentence,) = told(CLOSED | {"stopped_by_hand": True}, {"due": 70}, ran_s=7)
+    (sentence,) = reasons(CLOSED | {"stopped_by_hand": True}, {"due": 70}, ran_s=7)
     assert sentence == "the run was ended by hand after 7s of 1m"
-    (sentence,) = told(CLOSED, {"due": 70}, ran_s=7)
+    (sentence,) = reasons(CLOSED, {"due": 70}, ran_s=7)
     assert sentence == "guests could come for only 7s of 1m"
-    assert told(CLOSED, {"due": 70, "slots_done": 20}, ran_s=7) == []
+    assert reasons(CLOSED, {"due": 70, "slots_done": 20}, ran_s=7) == []
 
 
 def test_a_closed_run_whose_first_and_last_interval_are_not_whole_was_not_cut() -> None:
-    assert told(CLOSED, {"due": 70}, ran_s=59) == []
-    assert told(CLOSED, {"due": 70}, ran_s=58) == []
-    assert told(CLOSED, {"due": 70}, ran_s=57) != []
+    assert reasons(CLOSED, {"due": 70}, ran_s=59) == []
+    assert reasons(CLOSED, {"due": 70}, ran_s=58) == []
+    assert reasons(CLOSED, {"due": 70}, ran_s=57) != []
 
 
 def test_what_was_due_in_a_pause_was_not_offered_unless_an_objective_says_how_much_may_be() -> None:
     arrivals = {"due": 600, "started": 590, "paused": 10}
-    (sentence,) = told(ALL, arrivals, ran_s=62)
+    (sentence,) = reasons(ALL, arrivals, ran_s=62)
     assert sentence == "of 600 arrivals due, 10 fell into a pause of the run: no guest came"
-    assert told(ALL, arrivals, "paused", ran_s=62) == []
-    assert told(ALL, arrivals | {"paused": 6}, ran_s=62) == []
+    assert reasons(ALL, arrivals, "paused", ran_s=62) == []
+    assert reasons(ALL, arrivals | {"paused": 6}, ran_s=62) == []

@@ -256,10 +256,10 @@ def write_page(path: Path, page: Page) -> Path:
 
 
 def _all(blocks: Sequence[Block]) -> list[Block]:
-    found: list[Block] = []
+    flat: list[Block] = []
     for block in blocks:
-        found += [block, *(_all(block.blocks) if isinstance(block, Folded) else ())]
-    return found
+        flat += [block, *(_all(block.blocks) if isinstance(block, Folded) else ())]
+    return flat
 
 
 @cache
@@ -281,7 +281,7 @@ def _environment() -> Environment:
 
 def _css_text(text: str) -> Markup:
     """A text in a style sheet: all but letters, digits and blanks as numbers."""
-    return Markup(re.sub(r"[^\w .-]", lambda found: f"\\{ord(found[0]):x} ", text, flags=re.A))
+    return Markup(re.sub(r"[^\w .-]", lambda match: f"\\{ord(match[0]):x} ", text, flags=re.A))
 
 
 MEASURING = "measuring"

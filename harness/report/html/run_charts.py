@@ -210,9 +210,9 @@ def _percentiles(record: RunRecord, series: Series, name: str, *, key: str) -> F
     clocks: list[Counted | None] = []
     never: list[int] = []
     for corrected in (False, True):
-        found = series.totals.get(corrected_tag(name) if corrected else service_tag(name))
+        times = series.totals.get(corrected_tag(name) if corrected else service_tag(name))
         censored = series.totals.get(censored_tag(name, corrected=corrected))
-        came = found if found is None or censored is None else found.without(censored)
+        came = times if times is None or censored is None else times.without(censored)
         clocks.append(came)
         never.append(failed + (0 if censored is None else censored.count))
     figures = record.operations.get(name)
@@ -231,10 +231,10 @@ def _intervals(series: Series, name: str) -> list[str]:
 
 
 def _interval(blocks: Blocks, percent: float) -> str:
-    found = blocks.estimate(percent)
-    if found.low is None or found.high is None:
+    estimate = blocks.estimate(percent)
+    if estimate.low is None or estimate.high is None:
         return f"too few: {blocks.missing(percent).removeprefix('has ')}"
-    return f"{ms_text(found.low)} to {ms_text(found.high)}"
+    return f"{ms_text(estimate.low)} to {ms_text(estimate.high)}"
 
 
 def in_order(series: Series) -> list[str]:

@@ -105,19 +105,19 @@ def _about(record: RunRecord) -> Markup:
 
 
 def _meta(record: RunRecord) -> list[Cell]:
-    found: list[Cell] = []
+    meta: list[Cell] = []
     if where := target_name(record):
-        found.append(where)
+        meta.append(where)
     if record.started is not None:
         iso = utc_iso(int(record.started.timestamp() * 1e9))
-        found.append(moment(iso, moment_text(record.started)))
+        meta.append(moment(iso, moment_text(record.started)))
     if record.duration_s is not None:
-        found.append(f"took {length_text(record.duration_s)}")
+        meta.append(f"took {length_text(record.duration_s)}")
     if kinds := kinds_line(record):
-        found.append(kinds)
+        meta.append(kinds)
     if workload := story.workload_line(record):
-        found.append(workload)
-    return found
+        meta.append(workload)
+    return meta
 
 
 def tiles(record: RunRecord) -> list[Tile]:
@@ -200,8 +200,8 @@ def target_name(record: RunRecord) -> str:
 def kinds_line(record: RunRecord) -> str:
     """The kinds of customers and how many came of each; empty where it is not recorded."""
     came = {name: row.came for name, row in record.mix.items() if row.came is not None}
-    told = ", ".join(f"{name} {count_text(many)}" for name, many in came.items())
-    return f"customers: {told}" if told else ""
+    kinds = ", ".join(f"{name} {count_text(many)}" for name, many in came.items())
+    return f"customers: {kinds}" if kinds else ""
 
 
 def _objectives(record: RunRecord) -> Section:
@@ -317,15 +317,15 @@ def _percentiles(record: RunRecord, names: Sequence[str], label: str, *, closed:
     rows: list[Sequence[Cell]] = []
     marks: list[str] = []
     for name in names:
-        found = record.operations[name]
+        figures = record.operations[name]
         failed, share = story.failures(record, name)
         errors = Markup("{}{}").format(
             count_text(failed), small(percent_text(share)) if failed else ""
         )
-        times = [story.time_text(found, "service", time) for time in TIMES]
-        rows.append((story.in_plain(name), count_text(found.count), errors, *times))
+        times = [story.time_text(figures, "service", time) for time in TIMES]
+        rows.append((story.in_plain(name), count_text(figures.count), errors, *times))
         marks.append("")
-        corrected = [story.time_text(found, "corrected", time) for time in TIMES]
+        corrected = [story.time_text(figures, "corrected", time) for time in TIMES]
         if not closed and corrected != times:
             rows.append(("corrected", "", "", *corrected))
             marks.append("second")
@@ -359,11 +359,11 @@ def _marked(charts: RunCharts) -> list[Block]:
         phases = Markup(", ").join(_mark("phase", one.t, one.name) for one in charts.phases)
         blocks.append(Text(Markup("Phases (dotted): {}").format(phases), "aside"))
     if charts.incidents:
-        told = [_mark("incident", one.t, one.text) for one in charts.incidents]
+        marks = [_mark("incident", one.t, one.text) for one in charts.incidents]
         blocks.append(Heading("What happened (dashed)"))
-        blocks.append(Items(told[:MOST_INCIDENTS]))
-        if len(told) > MOST_INCIDENTS:
-            more = told[MOST_INCIDENTS:]
+        blocks.append(Items(marks[:MOST_INCIDENTS]))
+        if len(marks) > MOST_INCIDENTS:
+            more = marks[MOST_INCIDENTS:]
             blocks.append(Folded(f"{len(more)} more", [Items(more)]))
     return blocks
 
@@ -408,17 +408,17 @@ def _afterwards(record: RunRecord) -> list[Block]:
     blocks: list[Block] = []
     if record.simulator is not None:
         counts = record.simulator.model_dump(exclude_unset=True, exclude={"conversations"})
-        told = [f"{name} {value}" for name, value in story.details(counts)]
-        blocks.append(Text(f"The simulator's own count: {' · '.join(told)}", "aside"))
-    for title, found, rows_of in (
+        figures = [f"{name} {value}" for name, value in story.details(counts)]
+        blocks.append(Text(f"The simulator's own count: {' · '.join(figures)}", "aside"))
+    for title, block, rows_of in (
         ("Queues and flows", record.baseline, baseline_rows),
         ("Sweep afterwards", record.sweep, sweep_rows),
         ("Audit: what the service itself said", record.audit, audit_rows),
     ):
-        if found:
-            said = remark(found)
-            more = [Text(said, "aside")] if said else []
-            blocks.append(Folded(title, [Facts(rows_of(found)), *more]))
+        if block:
+            note = remark(block)
+            more = [Text(note, "aside")] if note else []
+            blocks.append(Folded(title, [Facts(rows_of(block)), *more]))
     return blocks
 
 
@@ -430,8 +430,8 @@ def _funnel(record: RunRecord) -> list[Block]:
     columns = [*texts("Step"), *numbers("Sessions"), Column("", name_class="bar")]
     columns.append(Column("Lost", wide=True, name_class="lost"))
     table = Table("Steps of a session", columns, rows, "funnel")
-    told = list(map(wording.capital, story.accounts(record)))
-    blocks: list[Block] = [Heading("How they fared"), Items(told)] if told else []
+    lines = list(map(wording.capital, story.accounts(record)))
+    blocks: list[Block] = [Heading("How they fared"), Items(lines)] if lines else []
     lengths = story.length_rows(record)
     return [
         *blocks,
