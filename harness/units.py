@@ -2,6 +2,7 @@
 
 import math
 import re
+from datetime import UTC, datetime
 from functools import lru_cache
 
 from harness.errors import ConfigError
@@ -51,6 +52,12 @@ def read_retry_after_s(value: object) -> float | None:
         return None
     wait_s = float(value[:20] if isinstance(value, str) else value)
     return min(wait_s, MOST_WAIT_S) if wait_s >= 0 else None  # not a number is not
+
+
+def parse_iso(text: str) -> datetime:
+    """A time in ISO 8601; in UTC where it names no zone. Raises ValueError."""
+    at = datetime.fromisoformat(text)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def rate_per_s(text: str, what: str = "rate") -> float:

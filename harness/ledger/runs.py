@@ -15,12 +15,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import orjson
 from rich.table import Table
 
 from harness.config.target import parse_target
@@ -46,7 +44,7 @@ from harness.rundir.layout import (
     sweep_command,
 )
 from harness.streams import open_console
-from harness.units import duration_text
+from harness.units import duration_text, parse_iso
 
 MARKS = (RECORD, START)
 
@@ -129,12 +127,9 @@ def runs(reports_dir: Path) -> list[Path]:
 def _begun(run_dir: Path) -> tuple[float, str]:
     """When a run was begun (seconds since the epoch) and its name, for sorting: as it says itself,
     else by the age of its files."""
-    try:
-        started = orjson.loads(RunDirectory(run_dir).start.read_bytes())["started"]
-        when = datetime.fromisoformat(started)
-        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp(), run_dir.name
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # killed before it could say, or damaged
+    with contextlib.suppress(ValueError):  # killed before it could say, or damaged
+        started = read_json(RunDirectory(run_dir).start).get("started")
+        return parse_iso(str(started)).timestamp(), run_dir.name
     stamps = []
     for path in (*(run_dir / mark for mark in MARKS), *RunDirectory(run_dir).ledgers()):
         try:

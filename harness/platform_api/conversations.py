@@ -16,6 +16,7 @@ from urllib.parse import quote
 from harness.errors import PlatformApiError
 from harness.json_values import an_object, objects
 from harness.platform_api.client import PlatformApi
+from harness.units import parse_iso
 
 PAGE = 100
 SEVERAL = 50
@@ -408,13 +409,8 @@ def _gone(guest: Sequence[dict[str, Any]]) -> datetime | None:
     ends = [str(part.get("segmentEnd") or "") for part in guest]
     if ends and all(ends):
         with suppress(ValueError):
-            return max(map(_moment, ends))
+            return max(map(parse_iso, ends))
     return None
-
-
-def _moment(text: str) -> datetime:
-    at = datetime.fromisoformat(text)
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _journey_in_analytics(one: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from fractions import Fraction
 from functools import cached_property
 from itertools import accumulate
@@ -31,7 +31,7 @@ from pathlib import Path
 from random import Random
 
 from harness.errors import ConfigError
-from harness.units import duration_text, seconds
+from harness.units import duration_text, parse_iso, seconds
 from harness.workload.data import csv_rows, read_text
 
 NS = 1_000_000_000
@@ -344,14 +344,11 @@ def _start(text: str, place: str) -> tuple[Fraction, str]:
         at = Fraction(clock.hour * 3600 + clock.minute * 60 + clock.second)
         return at, "a time of day"
     try:
-        moment = datetime.fromisoformat(cell)
+        return Fraction(str(parse_iso(cell).timestamp())), "a date and time"
     except ValueError:
         raise ConfigError(
             f"{place}: expected a time such as 09:15, 2026-11-16T09:15 or 15m, got {cell!r}"
         ) from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return Fraction(str(moment.timestamp())), "a date and time"
 
 
 def _guests(text: str, place: str) -> Fraction:
