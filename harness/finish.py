@@ -181,16 +181,16 @@ def _sweep_lost(directory: Path, target: Target, say: Say) -> dict[str, Any] | N
     from harness.reconcile.platform import sign_ins_of
     from harness.reconcile.sweep import find_lost, sweep
 
-    lost = find_lost(directory)
-    if not lost.leftovers:
+    workers, leftovers = find_lost(directory)
+    if not leftovers:
         return None
-    many = len(lost.workers)
+    many = len(workers)
     say(
         f"{many} process{'' if many == 1 else 'es'} of the run died: sweeping their "
-        f"{len(lost.leftovers)} sessions"
+        f"{len(leftovers)} sessions"
     )
     settings = GuestSettings(target=target, tls=target.tls_context())
-    result = sweep(lost.leftovers, settings, sign_ins=sign_ins_of(directory, say))
+    result = sweep(leftovers, settings, sign_ins=sign_ins_of(directory, say))
     return result.block(by="the end of the run, of lost processes")
 
 

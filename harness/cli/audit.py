@@ -16,17 +16,8 @@ from harness.cli.parsing import (
 )
 from harness.errors import ConfigError, ExitCode
 from harness.platform_api.conversations import observe, where_allowed
-from harness.reconcile.audit import Audit, Search, audit, audit_block, end_figures, show_audit
-from harness.reconcile.platform import (
-    closed_roads,
-    credentials_of,
-    learned_of,
-    note_afterwards,
-    open_api,
-    platform_of,
-    span_of,
-    target_of,
-)
+from harness.reconcile.audit import Audit, audit, audit_block, end_figures, show_audit
+from harness.reconcile.platform import learned_of, note_afterwards, open_search, platform_of
 from harness.rundir.layout import RunDirectory
 from harness.streams import open_console, show_json
 from harness.units import seconds
@@ -47,14 +38,9 @@ def run(args: Namespace) -> int:
     lag_s = max(learned.analytics_ends_s or 0.0, learned.analytics_shows_s or 0.0)
     deadline_s = max(DEADLINE_S, LAGS * lag_s) if chosen_s is None else chosen_s
     console = open_console(stderr=args.json)
-    credentials = credentials_of(directory)
-    api = open_api(
-        directory, target_of(directory), credentials, api_url=args.api_url, login_url=args.login_url
-    )
     facts = platform_of(directory)
     queues = args.queue or facts.get("queues", [])
     flows = args.flow or facts.get("flows", [])
-    search = Search(api, directory.name, span_of(directory), closed_roads(learned))
 
     def on_look(result: Audit) -> None:
         console.print(
@@ -64,10 +50,10 @@ def run(args: Namespace) -> int:
             style="dim",
         )
 
-    result = audit(directory, search, deadline_s=deadline_s, on_look=on_look)
-    counts = where_allowed(observe, api, queues=queues, flows=flows) or {}
-    api.close()
-    block = audit_block(result, counts, deadline_s, api.waited_s)
+    with open_search(directory, api_url=args.api_url, login_url=args.login_url) as search:
+        result = audit(directory, search, deadline_s=deadline_s, on_look=on_look)
+        counts = where_allowed(observe, search.api, queues=queues, flows=flows) or {}
+    block = audit_block(result, counts, deadline_s, search.api.waited_s)
     ends = end_figures(directory, result.ends)
     note_afterwards(directory, "audit", block, console, operations=ends)
     if args.json:

@@ -7,8 +7,8 @@ left it so, not whose the conversations are (``harness audit`` tells that). A co
 had never stops a run; it is said why.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -25,9 +25,10 @@ from harness.judge.reading import bring_up_to_date
 from harness.platform_api.client import Credentials, Places, PlatformApi
 from harness.platform_api.conversations import observe
 from harness.preflight.stamp import Learned
-from harness.reconcile.audit import Road, Span
+from harness.reconcile.audit import Road, Search, Span
 from harness.rundir.layout import SIGN_INS, RunDirectory, read_json, read_start, write_start
 from harness.transport.dial import why_not
+from harness.units import parse_iso
 
 MARGIN = timedelta(minutes=5)
 """Clocks differ: the service's is asked for a little more than the run's own times."""
@@ -79,20 +80,6 @@ def credentials_of(directory: Path) -> Credentials:
     return Credentials.from_environment(
         names=(facts.get("client_id_env"), facts.get("client_secret_env"))
     )
-
-
-def open_api(
-    directory: Path,
-    target: Target,
-    credentials: Credentials,
-    *,
-    api_url: str | None = None,
-    login_url: str | None = None,
-) -> PlatformApi:
-    """The API of a target's organisation. Raises ConfigError."""
-    written = platform_of(directory).get("api_url")
-    places = Places.of(target, api_url or written or None, login_url)
-    return PlatformApi.towards(target, credentials, places)
 
 
 def target_of(directory: Path) -> Target:
@@ -153,10 +140,19 @@ def span_of(directory: Path) -> Span:
 
 def _moment(text: object) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(str(text))
+        return parse_iso(str(text))
     except ValueError:
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+@contextmanager
+def open_search(directory: Path, *, api_url: str | None, login_url: str | None) -> Iterator[Search]:
+    """The API of a run's organisation, and what to look for there. Raises ConfigError."""
+    target, written = target_of(directory), platform_of(directory).get("api_url")
+    places = Places.of(target, api_url or written or None, login_url)
+    with closing(PlatformApi.towards(target, credentials_of(directory), places)) as api:
+        closed = closed_roads(learned_of(directory))
+        yield Search(api, directory.name, span_of(directory), closed)
 
 
 PATIENCE_S = 15.0
@@ -192,10 +188,7 @@ def _count(platform: Mapping[str, Any], credentials: Credentials, target: Target
     try:
         places = Places.of(target, url, url and url.replace("https://api.", "https://login.", 1))
         api = PlatformApi.towards(target, credentials, places, patience_s=PATIENCE_S)
-        try:
-            counts = observe(api, queues=platform["queues"], flows=platform["flows"])
-        finally:
-            api.close()
+        with closing(api):
+            return {"counts": observe(api, queues=platform["queues"], flows=platform["flows"])}
     except (ConfigError, PlatformApiError) as error:
         return {"why": str(error)}
-    return {"counts": counts}

@@ -59,13 +59,10 @@ from harness.platform_api.conversations import (
 from harness.reconcile.audit import Matches, Search, Spoken, match
 from harness.reconcile.derive import sweep_derived
 from harness.reconcile.platform import (
-    closed_roads,
-    credentials_of,
     learned_of,
     note_afterwards,
-    open_api,
+    open_search,
     sign_ins_of,
-    span_of,
     target_of,
 )
 from harness.rundir.layout import RunDirectory
@@ -117,10 +114,9 @@ def refuse_while_running(run_dirs: Iterable[Path], *, force: bool) -> None:
             )
 
 
-def find_leftovers(run_dirs: Iterable[Path]) -> list[Leftover]:
-    """All leftovers of the runs. Those that hold a conversation come first: they cost agents."""
-    leftovers = [leftover for run_dir in run_dirs for leftover in read_leftovers(run_dir)]
-    return sorted(leftovers, key=lambda leftover: not leftover.holds_conversation)
+def find_leftovers(run_dir: Path) -> list[Leftover]:
+    """All leftovers of a run. Those that hold a conversation come first: they cost agents."""
+    return sorted(read_leftovers(run_dir), key=lambda leftover: not leftover.holds_conversation)
 
 
 def sweep(
@@ -201,16 +197,10 @@ def _likeliest(sign_ins: tuple[str, ...], leftover: Leftover) -> Iterator[str]:
         yield sign_ins[(own + away) % many]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lost:
-    """Processes of a run that are gone without an orderly end, and what they left."""
+def find_lost(run_dir: Path) -> tuple[list[str], list[Leftover]]:
+    """The processes of a run that are gone without an orderly end, and what they left.
 
-    workers: tuple[str, ...]
-    leftovers: list[Leftover]
-
-
-def find_lost(run_dir: Path) -> Lost:
-    """Only of processes that are certainly not at work any more: others end their own sessions.
+    Only those that are certainly not at work any more: others end their own sessions.
 
     One on another machine that has not said it ended is waited for until its last heartbeat is old.
     """
@@ -220,8 +210,8 @@ def find_lost(run_dir: Path) -> Lost:
         for path in RunDirectory(run_dir).ledgers()
         if not ((process := read_process(path)).ended or process.alive)
     }
-    left = [leftover for leftover in find_leftovers([run_dir]) if leftover.file in files]
-    return Lost(workers=tuple(files.values()), leftovers=left)
+    left = [leftover for leftover in find_leftovers(run_dir) if leftover.file in files]
+    return list(files.values()), left
 
 
 def _await_silence(run_dir: Path) -> None:
@@ -263,46 +253,47 @@ def sweep_by_platform(
     Counts what became of them, by :class:`Disconnect`; who was not settled stays on the list.
     Raises PlatformApiError when the service can't be asked, LedgerError when it can't be noted.
     """
-    came = Counter[str]()
+    outcomes = Counter[str]()
     matches = Matches()
     sessions = [Spoken(one.token, one.message_id, True) for one in leftovers]
     match(matches, sessions, search)
     conversations: dict[str, list[str]] = {}
     for conversation, token in matches.tokens.items():
         conversations.setdefault(token, []).append(conversation)
-    world = _World(search)
+    standings: dict[str, Standing] = {}
     waiting: dict[str, Leftover] = {}
     for leftover in leftovers:
         ours = conversations.get(leftover.token, [])
         if not ours:
-            came[Disconnect.NOT_FOUND] += 1
+            outcomes[Disconnect.NOT_FOUND] += 1
             continue
-        alive = [one for one in ours if not world.standing(one).over]
+        _look_again(search, standings, ours)
+        alive = [one for one in ours if not standings[one].over]
         if not alive:
-            came[Disconnect.OVER_ALREADY] += 1
+            outcomes[Disconnect.OVER_ALREADY] += 1
             settle(leftover, "platform: over already", Stage.DISCONNECTED)
             continue
         why = _refusal(search.api, alive)
         if why:
-            came[f"{Disconnect.REFUSED}: {why}"] += 1
+            outcomes[f"{Disconnect.REFUSED}: {why}"] += 1
         else:
             waiting[leftover.token] = leftover
             conversations[leftover.token] = alive
     deadline = monotonic_ns() + int(within_s * 1e9)
     while waiting:
-        world.look_again([one for token in waiting for one in conversations[token]])
+        _look_again(search, standings, [one for token in waiting for one in conversations[token]])
         for token, leftover in list(waiting.items()):
-            if all(world.standing(one).over for one in conversations[token]):
-                came[Disconnect.DONE] += 1
+            if all(standings[one].over for one in conversations[token]):
+                outcomes[Disconnect.DONE] += 1
                 settle(leftover, "platform: disconnected", Stage.DISCONNECTED)
                 del waiting[token]
         if not waiting or monotonic_ns() >= deadline:
             break
         sleep(min(LOOK_AGAIN_S, max(0.01, (deadline - monotonic_ns()) / 1e9)))
     for token in waiting:
-        is_open = Standing.OPEN in map(world.standing, conversations[token])
-        came[Disconnect.STILL_OPEN if is_open else Disconnect.NOT_TOLD] += 1
-    return came
+        is_open = any(standings[one] is Standing.OPEN for one in conversations[token])
+        outcomes[Disconnect.STILL_OPEN if is_open else Disconnect.NOT_TOLD] += 1
+    return outcomes
 
 
 def _refusal(api: PlatformApi, conversations: list[str]) -> str:
@@ -317,37 +308,20 @@ def _refusal(api: PlatformApi, conversations: list[str]) -> str:
     return ""
 
 
-class _World:
-    """How conversations stand: each looked at itself or, where that is denied, in analytics."""
-
-    def __init__(self, search: Search) -> None:
-        self._api = search.api
-        self._span = (search.span.start, search.span.end)
-        self._standing: dict[str, Standing] = {}
-
-    def standing(self, conversation: str) -> Standing:
-        """As it was when it was looked at last."""
-        if conversation not in self._standing:
-            self.look_again([conversation])
-        return self._standing[conversation]
-
-    def look_again(self, conversations: list[str]) -> None:
-        """Ask for all of them that are not over yet."""
-        hidden = []
-        for one in conversations:
-            if (known := self._standing.get(one)) is not None and known.over:
-                continue
-            self._standing[one] = standing_now(self._api, one)
-            if self._standing[one] is Standing.UNKNOWN:
-                hidden.append(one)
-        if hidden:
-            shown: list[Seen] = Matches().ask(
-                "conversations by their ids",
-                lambda: list(conversations_by_id(self._api, hidden, *self._span)),
-                [],
-            )
-            for seen in shown:
-                self._standing[seen.id] = seen.standing
+def _look_again(search: Search, standings: dict[str, Standing], conversations: list[str]) -> None:
+    """How those stand that are not over yet: each itself or, where that is denied, in analytics."""
+    pending = [one for one in conversations if one not in standings or not standings[one].over]
+    standings |= {one: standing_now(search.api, one) for one in pending}
+    hidden = [one for one in pending if standings[one] is Standing.UNKNOWN]
+    if hidden:
+        shown: list[Seen] = Matches().ask(
+            "conversations by their ids",
+            lambda: list(
+                conversations_by_id(search.api, hidden, search.span.start, search.span.end)
+            ),
+            [],
+        )
+        standings |= {seen.id: seen.standing for seen in shown}
 
 
 LAGS = 3
@@ -389,7 +363,7 @@ def sweep_run(directory: Path, order: SweepOrder, console: Console) -> int:
     tell = partial(console.print, style="yellow", soft_wrap=True)
     sign_ins = order.sign_ins or sign_ins_of(directory, tell)
     hidden = _look_for_more(directory, order, sign_ins, console)
-    leftovers = find_leftovers([directory])
+    leftovers = find_leftovers(directory)
     if not leftovers:
         if not hidden:
             console.print(f"{directory.name}: nothing to do")
@@ -404,7 +378,7 @@ def sweep_run(directory: Path, order: SweepOrder, console: Console) -> int:
         return hidden + len(leftovers)
     left = _by_guests(directory, leftovers, target, order, sign_ins, console)
     if left and order.platform:
-        left = _by_platform(directory, target, order, console)
+        left = _by_platform(directory, order, console)
     return hidden + left
 
 
@@ -462,27 +436,19 @@ def _look_for_more(
     return int(bool(account.damaged or cut_off))
 
 
-def _by_platform(directory: Path, target: Target, order: SweepOrder, console: Console) -> int:
-    api = open_api(
-        directory,
-        target,
-        credentials_of(directory),
-        api_url=order.api_url,
-        login_url=order.login_url,
-    )
+def _by_platform(directory: Path, order: SweepOrder, console: Console) -> int:
     learned = learned_of(directory)
     effect_s = EFFECT_WITHIN_S if order.effect_s is None else order.effect_s
     if order.effect_s is None and learned.direct_shown is False:
         effect_s = max(effect_s, LAGS * (learned.analytics_ends_s or 0.0))
-    search = Search(api, directory.name, span_of(directory), closed_roads(learned))
-    came = sweep_by_platform(find_leftovers([directory]), search, within_s=effect_s)
-    api.close()
-    for words, count in came.most_common():
+    with open_search(directory, api_url=order.api_url, login_url=order.login_url) as search:
+        outcomes = sweep_by_platform(find_leftovers(directory), search, within_s=effect_s)
+    for words, count in outcomes.most_common():
         late = words in (Disconnect.STILL_OPEN, Disconnect.NOT_TOLD)
         after = f", after {duration_text(effect_s)}" if late else ""
         console.print(f"  {count:>6,}  {words}{after}", highlight=False, soft_wrap=True)
-    left = len(find_leftovers([directory]))
-    settled = came[Disconnect.DONE] + came[Disconnect.OVER_ALREADY]
+    left = len(find_leftovers(directory))
+    settled = outcomes[Disconnect.DONE] + outcomes[Disconnect.OVER_ALREADY]
     block = sweep_block(settled, left, by="harness sweep --platform")
     note_afterwards(directory, "sweep", block, console)
     console.print(f"{directory.name}: {left:,} left", style="bold")

@@ -49,7 +49,7 @@ def leave(simulator: Any, directory: Path, *, alive: int, over: int) -> set[str]
 
 def run_sweep(simulator: Any, directory: Path, **more: Any) -> Any:
     seen: list[None] = []
-    found = find_leftovers([directory])
+    found = find_leftovers(directory)
     options = {"per_second": 500.0, "deadline_s": 30.0, **more}
     result = sweep(found, settings_for(simulator), on_ending=lambda: seen.append(None), **options)
     assert sum(result.endings.values()) == len(seen)
@@ -60,7 +60,7 @@ def test_a_sweep_ends_all_and_a_second_has_nothing_to_do(simulator: Any, tmp_pat
     before = simulator.open_tokens()
     left = leave(simulator, tmp_path, alive=5, over=3)
     assert left <= simulator.open_tokens()
-    assert [leftover.state for leftover in find_leftovers([tmp_path])] == [
+    assert [leftover.state for leftover in find_leftovers(tmp_path)] == [
         *["joined"] * 5,
         *["intended"] * 3,
     ]
@@ -103,7 +103,7 @@ def test_a_ledger_that_takes_no_more_ends_the_sweep_without_a_traceback(
     simulator: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     leave(simulator, tmp_path, alive=0, over=30)
-    found = find_leftovers([tmp_path])
+    found = find_leftovers(tmp_path)
     (tmp_path / "ledger-w.sqlite").unlink()
     with pytest.raises(LedgerError, match=r"ledger-w\.sqlite"):
         sweep(found, settings_for(simulator), deadline_s=30.0)

@@ -88,7 +88,7 @@ def test_no_byte_holds_a_token_outside_its_fields(tmp_path: Path) -> None:
         left = [one for one in read_leftovers(tmp_path) if one.token == guests[1].token]
         assert sweep_by_platform(left, search) == {Disconnect.DONE: 1}
         swept = sweep(
-            find_leftovers([tmp_path]),
+            find_leftovers(tmp_path),
             settings_for(world),
             per_second=50,
             deadline_s=10,
