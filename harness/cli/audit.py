@@ -3,6 +3,11 @@ OAuth credentials are in HARNESS_CLIENT_ID and HARNESS_CLIENT_SECRET, or in the 
 target names. The service shows changes late, so it is asked again until all conversations of the
 run are known to be over, or until the deadline. The exit code is 0 if all are over, 4 if something
 is open, 9 if some could not be checked.
+
+examples:
+  harness audit latest
+  harness audit 20261122-231500-ab12 --deadline 10m --queue QUEUE-ID --flow FLOW-ID
+  harness audit latest --json
 """
 
 from harness.cli.parsing import (
@@ -67,29 +72,20 @@ def run(args: Namespace) -> int:
 
 COMMAND = Command(
     run,
-    [
-        argument("RUN", "a run's directory, its id, or 'latest'"),
-        reports_option(),
-        option(
-            "--deadline TIME",
-            "keep asking for this long (default: 2m, or longer if the preflight saw a longer "
-            "delay)",
-        ),
-        *[
-            option(
-                f"--{kind} ID",
-                f"also count all open conversations of this {kind}; may be repeated",
-                repeated=True,
-            )
-            for kind in ("queue", "flow")
-        ],
-        *place_options(),
-        option("--json", "print one JSON object"),
-    ],
-    epilog=(
-        "examples:\n"
-        "  harness audit latest\n"
-        "  harness audit 20261122-231500-ab12 --deadline 10m --queue QUEUE-ID --flow FLOW-ID\n"
-        "  harness audit latest --json\n"
+    argument("RUN", "a run's directory, its id, or 'latest'"),
+    reports_option(),
+    option(
+        "--deadline TIME",
+        "keep asking for this long (default: 2m, or longer if the preflight saw a longer delay)",
     ),
+    *[
+        option(
+            f"--{kind} ID",
+            f"also count all open conversations of this {kind}; may be repeated",
+            repeated=True,
+        )
+        for kind in ("queue", "flow")
+    ],
+    *place_options(),
+    option("--json", "print one JSON object"),
 )

@@ -5,6 +5,17 @@ still getting better is held longer. The search doubles the load until a level f
 down. At the end it repeats one level below the limit and one above. If they now differ, the service
 has changed: the answer is a range without a confidence, with exit code 5. A limit of the generator
 is never reported as one of the service.
+
+exit codes: 0 an answer was found; 5 the levels did not decide; 8 bad input; 130 stopped.
+
+examples:
+  harness capacity --objective 'reply p95 < 500ms' --start 60/min --highest 1200/min
+  harness capacity --objective 'reply p95 < 1s' --by occupancy --start 20 --highest 2000
+  harness capacity my_locustfile.py --slo objectives.toml --start 2/s --hold 5m
+  harness capacity --target staging --master --expect-workers 4 --bind 10.0.0.1 \\
+    --objective 'reply p95 < 1s'
+  harness capacity --resume reports/capacity-20261122-231500-ab12
+  harness capacity --objective 'reply p95 < 1s' --sim-profile twin.toml --wanted 300/min
 """
 
 from pathlib import Path
@@ -119,68 +130,49 @@ def _resume(args: Namespace) -> Search:
 
 COMMAND = Command(
     run,
-    [
-        argument("LOCUSTFILE", "the guests of each level", default="locustfiles/load.py"),
-        option(
-            "--target TARGET", "as for harness run; one simulator serves all levels", default="sim"
-        ),
-        targets_option(str),
-        option("--override RULE=REASON", "as for harness run, at every level", repeated=True),
-        option(CA_FILE),
-        option(
-            "--objective TEXT",
-            "what a level must meet, such as 'reply p95 < 1s'; may be repeated",
-            repeated=True,
-        ),
-        option(SLO),
-        option(
-            "--by",
-            "what is raised: the arrival rate, or the guests in session at once",
-            choices=[str(by) for by in Raised],
-        ),
-        option("--start LOAD", "load of the first level (default: 30/min, or 10 guests at once)"),
-        option("--highest LOAD", "never go above this load (default: 1000/min, or 1000 guests)"),
-        option("--hold TIME", "minimum time per level", default="60s"),
-        option("--longest TIME", "maximum time per level (default: 16 times --hold)"),
-        option(
-            "--settle TIME",
-            "never fail a level before this: machines that are added under load get this time "
-            "(default: 3 times --hold)",
-        ),
-        option(
-            "--warm-up TIME", "time at the start of each level that is not judged", default="15s"
-        ),
-        option(
-            "--resolution SHARE",
-            "stop when the answer is this narrow, as a share of itself",
-            default=0.08,
-        ),
-        option("--max-levels N", "maximum number of levels, without those held again", default=16),
-        option("--processes N", "worker processes per level", type=int),
-        option("--master", "lead workers on other machines: harness worker HOST --again"),
-        option("--expect-workers N", "begin each level when so many are there", type=int),
-        option("--bind ADDRESS", "address on which the master listens (default: 127.0.0.1)"),
-        option("--master-port PORT", "port of the master (default: 5557)", type=int),
-        option("--seed N", "repeat the arrivals of each level", type=int),
-        option(
-            "--wanted LOAD",
-            "the load that you need: the answer says how much room is left above it",
-        ),
-        reports_option(),
-        option("--resume DIR", "continue an interrupted search"),
-        option("--sim-profile FILE", "settings of the embedded simulator (TOML)"),
-        option("--json", "print the answer as one JSON object"),
-    ],
-    epilog=(
-        "exit codes: 0 an answer was found; 5 the levels did not decide; 8 bad input; 130 stopped."
-        "\n\n"
-        "examples:\n"
-        "  harness capacity --objective 'reply p95 < 500ms' --start 60/min --highest 1200/min\n"
-        "  harness capacity --objective 'reply p95 < 1s' --by occupancy --start 20 --highest 2000\n"
-        "  harness capacity my_locustfile.py --slo objectives.toml --start 2/s --hold 5m\n"
-        "  harness capacity --target staging --master --expect-workers 4 --bind 10.0.0.1 \\\n"
-        "    --objective 'reply p95 < 1s'\n"
-        "  harness capacity --resume reports/capacity-20261122-231500-ab12\n"
-        "  harness capacity --objective 'reply p95 < 1s' --sim-profile twin.toml --wanted 300/min\n"
+    argument("LOCUSTFILE", "the guests of each level", default="locustfiles/load.py"),
+    option("--target TARGET", "as for harness run; one simulator serves all levels", default="sim"),
+    targets_option(str),
+    option("--override RULE=REASON", "as for harness run, at every level", repeated=True),
+    option(CA_FILE),
+    option(
+        "--objective TEXT",
+        "what a level must meet, such as 'reply p95 < 1s'; may be repeated",
+        repeated=True,
     ),
+    option(SLO),
+    option(
+        "--by",
+        "what is raised: the arrival rate, or the guests in session at once",
+        choices=[str(by) for by in Raised],
+    ),
+    option("--start LOAD", "load of the first level (default: 30/min, or 10 guests at once)"),
+    option("--highest LOAD", "never go above this load (default: 1000/min, or 1000 guests)"),
+    option("--hold TIME", "minimum time per level", default="60s"),
+    option("--longest TIME", "maximum time per level (default: 16 times --hold)"),
+    option(
+        "--settle TIME",
+        "never fail a level before this: machines that are added under load get this time "
+        "(default: 3 times --hold)",
+    ),
+    option("--warm-up TIME", "time at the start of each level that is not judged", default="15s"),
+    option(
+        "--resolution SHARE",
+        "stop when the answer is this narrow, as a share of itself",
+        default=0.08,
+    ),
+    option("--max-levels N", "maximum number of levels, without those held again", default=16),
+    option("--processes N", "worker processes per level", type=int),
+    option("--master", "lead workers on other machines: harness worker HOST --again"),
+    option("--expect-workers N", "begin each level when so many are there", type=int),
+    option("--bind ADDRESS", "address on which the master listens (default: 127.0.0.1)"),
+    option("--master-port PORT", "port of the master (default: 5557)", type=int),
+    option("--seed N", "repeat the arrivals of each level", type=int),
+    option(
+        "--wanted LOAD", "the load that you need: the answer says how much room is left above it"
+    ),
+    reports_option(),
+    option("--resume DIR", "continue an interrupted search"),
+    option("--sim-profile FILE", "settings of the embedded simulator (TOML)"),
+    option("--json", "print the answer as one JSON object"),
 )

@@ -5,6 +5,11 @@ With several base runs it knows how much equal runs vary.
 
 exit code: 0 no deciding figure is worse by an amount that matters, 3 one is, 5 too little data, 6
 one of the runs is INVALID
+
+examples:
+  harness compare 20261115-main latest
+  harness compare monday tuesday wednesday latest --html
+  harness compare base.run latest --figure 'reply p95' --matters 10
 """
 
 from harness.cli.parsing import Command, Namespace, argument, option, reports_option
@@ -57,39 +62,27 @@ def _refuse_nonsense(args: Namespace) -> None:
 
 COMMAND = Command(
     run,
-    [
-        argument("runs RUN", "the base run or runs, then the run to judge", many=True),
-        option(
-            "--figure FIGURE",
-            "figure that decides the exit code, such as 'reply p95' or 'errors of reply'; may "
-            "be repeated (default: p95 and errors of reply, session_open and delivered, and "
-            "leftovers)",
-            repeated=True,
-        ),
-        option("--html", "write compare.html into the directory of the last run"),
-        option(
-            "--confidence PERCENT", "confidence of all words together, in per cent", default=95.0
-        ),
-        option(
-            "--negligible PERCENT", "ignore changes smaller than this, in per cent", default=1.0
-        ),
-        option(
-            "--matters PERCENT",
-            "a change of this size matters, in per cent: 'no difference seen' rules it out",
-            default=5.0,
-        ),
-        option("--least TIME", "ignore changes smaller than this time", default="500us"),
-        option(
-            "--between-runs PERCENT",
-            "known variation of a percentile between equal runs, in per cent",
-            default=0.0,
-        ),
-        reports_option(),
-    ],
-    epilog=(
-        "examples:\n"
-        "  harness compare 20261115-main latest\n"
-        "  harness compare monday tuesday wednesday latest --html\n"
-        "  harness compare base.run latest --figure 'reply p95' --matters 10\n"
+    argument("runs RUN", "the base run or runs, then the run to judge", many=True),
+    option(
+        "--figure FIGURE",
+        "figure that decides the exit code, such as 'reply p95' or 'errors of reply'; may "
+        "be repeated (default: p95 and errors of reply, session_open and delivered, and "
+        "leftovers)",
+        repeated=True,
     ),
+    option("--html", "write compare.html into the directory of the last run"),
+    option("--confidence PERCENT", "confidence of all words together, in per cent", default=95.0),
+    option("--negligible PERCENT", "ignore changes smaller than this, in per cent", default=1.0),
+    option(
+        "--matters PERCENT",
+        "a change of this size matters, in per cent: 'no difference seen' rules it out",
+        default=5.0,
+    ),
+    option("--least TIME", "ignore changes smaller than this time", default="500us"),
+    option(
+        "--between-runs PERCENT",
+        "known variation of a percentile between equal runs, in per cent",
+        default=0.0,
+    ),
+    reports_option(),
 )

@@ -8,6 +8,10 @@ JSON file of frames, or a directory of such files.
 
 exit code: 0 everything is known, 3 something is not, 5 there is no frame of the service, 8 a file
 can't be read
+
+examples:
+  harness conform chat.har
+  harness conform guest.jsonl frames/ --out unknown.json
 """
 
 import json
@@ -55,14 +59,7 @@ def _write(path: Path, text: str) -> None:
 
 COMMAND = Command(
     run,
-    [
-        argument("files FILE", "a recording", many=True, type=Path),
-        option("--json", "print JSON instead of text"),
-        option("--out FILE", "write what is not understood to this file, as JSON", type=Path),
-    ],
-    epilog=(
-        "examples:\n"
-        "  harness conform chat.har\n"
-        "  harness conform guest.jsonl frames/ --out unknown.json\n"
-    ),
+    argument("files FILE", "a recording", many=True, type=Path),
+    option("--json", "print JSON instead of text"),
+    option("--out FILE", "write what is not understood to this file, as JSON", type=Path),
 )

@@ -2,6 +2,15 @@
 to the report, and the commands to type. The locustfile is imported as a container would import it,
 so that you see now what is missing. Credentials are never written: they come from a Secret, or from
 a file that stays with you.
+
+Options after -- go to the master's harness run.
+
+examples:
+  harness deploy kubernetes load.py --target staging --workers 4 --rate 5/s \\
+    --over 20m --image registry.example/harness@sha256:DIGEST
+  harness deploy compose shop.yaml --target staging --workers 2 --image harness:1
+  harness deploy compose load.py --target staging --workers 2 \\
+    --image harness:1 --file slo.toml -- --slo files/slo.toml --warm-up 1m
 """
 
 import re
@@ -137,36 +146,23 @@ def _inspect(wanted: Deployment) -> None:
 
 COMMAND = Command(
     run,
-    [
-        argument("what kubernetes|compose", "what to write files for", choices=WRITERS),
-        argument("LOCUSTFILE", "Python, or a script (YAML)", type=Path),
-        option("--target NAME", "a name from the targets file", required=True),
-        targets_option(),
-        option("--workers N", "workers, one core each", type=int, required=True),
-        option(
-            "--image IMAGE", "image built from the Dockerfile, best with its digest", required=True
-        ),
-        option("--name NAME", "name that all objects get", default="harness"),
-        option(
-            "--file FILE",
-            "a file that the locustfile reads or imports; may be repeated",
-            type=Path,
-            repeated=True,
-        ),
-        *(one for one in RUN.params if one.name in {parameter.key for parameter in PARAMETERS}),
-        option("--term-grace TIME", "time that a stopped container has to clear", default="150s"),
-        option(LOG_FORMAT),
-        option("--out DIR", "new folder to write to", type=Path, default=Path("deploy")),
-    ],
-    epilog=(
-        "Options after -- go to the master's harness run.\n\n"
-        "examples:\n"
-        "  harness deploy kubernetes load.py --target staging --workers 4 --rate 5/s \\\n"
-        "    --over 20m --image registry.example/harness@sha256:DIGEST\n"
-        "  harness deploy compose shop.yaml --target staging --workers 2 --image harness:1\n"
-        "  harness deploy compose load.py --target staging --workers 2 \\\n"
-        "    --image harness:1 --file slo.toml -- --slo files/slo.toml --warm-up 1m\n"
+    argument("what kubernetes|compose", "what to write files for", choices=WRITERS),
+    argument("LOCUSTFILE", "Python, or a script (YAML)", type=Path),
+    option("--target NAME", "a name from the targets file", required=True),
+    targets_option(),
+    option("--workers N", "workers, one core each", type=int, required=True),
+    option("--image IMAGE", "image built from the Dockerfile, best with its digest", required=True),
+    option("--name NAME", "name that all objects get", default="harness"),
+    option(
+        "--file FILE",
+        "a file that the locustfile reads or imports; may be repeated",
+        type=Path,
+        repeated=True,
     ),
+    *(one for one in RUN.params if one.name in {parameter.key for parameter in PARAMETERS}),
+    option("--term-grace TIME", "time that a stopped container has to clear", default="150s"),
+    option(LOG_FORMAT),
+    option("--out DIR", "new folder to write to", type=Path, default=Path("deploy")),
     usage="harness deploy kubernetes|compose LOCUSTFILE [OPTIONS] [-- OPTIONS OF harness run]",
     takes_rest=True,
 )

@@ -1,5 +1,10 @@
 """Show the manual: the list of its pages, one page, or all lines that contain a word. The list ends
 with the tables that long checks have measured.
+
+examples:
+  harness docs
+  harness docs scripts
+  harness docs --search percentile
 """
 
 from rich.markdown import Markdown
@@ -48,11 +53,6 @@ def run(args: Namespace) -> int:
 
 COMMAND = Command(
     run,
-    [
-        argument("TOPIC", "page to show; without one, the list", required=False),
-        option("--search WORD", "show each line that contains this word"),
-    ],
-    epilog=(
-        "examples:\n  harness docs\n  harness docs scripts\n  harness docs --search percentile\n"
-    ),
+    argument("TOPIC", "page to show; without one, the list", required=False),
+    option("--search WORD", "show each line that contains this word"),
 )

@@ -2,6 +2,11 @@
 gets a slope with its interval, a search for one sudden change, and a word: flat, drifting,
 improving or undecided. Also says whether sessions leak. The exit code is 0 if nothing got worse, 3
 if something drifts, 5 if it is undecided.
+
+examples:
+  harness drift latest
+  harness drift 20261122-231500-ab12 --warm-up 30m --json
+  harness drift latest --limit memory=2000 --limit 'reply p95=5s'
 """
 
 from harness.cli.parsing import Command, Namespace, argument, option, reports_option, take_run
@@ -59,27 +64,17 @@ def _pairs(texts: list[str]) -> dict[str, str]:
 
 COMMAND = Command(
     run,
-    [
-        argument("RUN", "a run's directory, its id, or 'latest'"),
-        reports_option(),
-        option("--warm-up TIME", "ignore this much of the start (default: found by itself)"),
-        option(
-            "--tolerated-leak SHARE",
-            "share of leftovers that does not count as a leak",
-            default=0.001,
-        ),
-        option(
-            "--limit FIGURE=VALUE",
-            "also say when a drifting figure will reach this value, such as memory=2000 (MB) "
-            "or 'reply p95=5s'; objectives count anyway; may be repeated",
-            repeated=True,
-        ),
-        option("--json", "print one JSON object"),
-    ],
-    epilog=(
-        "examples:\n"
-        "  harness drift latest\n"
-        "  harness drift 20261122-231500-ab12 --warm-up 30m --json\n"
-        "  harness drift latest --limit memory=2000 --limit 'reply p95=5s'\n"
+    argument("RUN", "a run's directory, its id, or 'latest'"),
+    reports_option(),
+    option("--warm-up TIME", "ignore this much of the start (default: found by itself)"),
+    option(
+        "--tolerated-leak SHARE", "share of leftovers that does not count as a leak", default=0.001
     ),
+    option(
+        "--limit FIGURE=VALUE",
+        "also say when a drifting figure will reach this value, such as memory=2000 (MB) "
+        "or 'reply p95=5s'; objectives count anyway; may be repeated",
+        repeated=True,
+    ),
+    option("--json", "print one JSON object"),
 )

@@ -1,6 +1,23 @@
 """Judge a finished run again, by the objectives of a TOML file. Sends nothing. Changes nothing
 without --write. The run is judged as it ended: sessions that a later sweep ended still count as
 left over. The exit code is the verdict's.
+
+exit codes: 0 PASS; 3 an objective was missed; 4 sessions are left over; 5 not enough
+data; 6 INVALID: the run's figures can't be trusted, whatever the objectives; 8 the
+file of objectives or the run can't be read. 4 outweighs 6, and 6 outweighs 3 and 5.
+
+a file of objectives:
+  objectives = ["reply p95 < 5s", "delivered errors < 1%", "leftovers == 0"]
+
+  [[objective]]                  # one table each where a run should be stopped early
+  expect = "session_open errors < 5%"
+  abort_on_fail = true
+  grace = "2m"                   # the warm-up does not stop a run
+  delay = "30s"                  # only when missed for so long in a row
+
+examples:
+  harness gate latest --slo objectives.toml
+  harness gate 20261122-140501-ab12 --slo strict.toml --json
 """
 
 from pathlib import Path
@@ -39,27 +56,10 @@ def run(args: Namespace) -> int:
 
 COMMAND = Command(
     run,
-    [
-        argument("RUN", "a run's directory, its id, or 'latest'"),
-        option("--slo FILE", "objectives (TOML)", type=Path, required=True),
-        option("--confident", "an objective that chance alone may have met gives NO_DATA"),
-        option("--json", "print the verdict as one JSON object"),
-        option("--write", "write the new verdict into the run's record and reports"),
-        reports_option(),
-    ],
-    epilog=(
-        "exit codes: 0 PASS; 3 an objective was missed; 4 sessions are left over; 5 not enough\n"
-        "data; 6 INVALID: the run's figures can't be trusted, whatever the objectives; 8 the\n"
-        "file of objectives or the run can't be read. 4 outweighs 6, and 6 outweighs 3 and 5.\n\n"
-        "a file of objectives:\n"
-        '  objectives = ["reply p95 < 5s", "delivered errors < 1%", "leftovers == 0"]\n\n'
-        "  [[objective]]                  # one table each where a run should be stopped early\n"
-        '  expect = "session_open errors < 5%"\n'
-        "  abort_on_fail = true\n"
-        '  grace = "2m"                   # the warm-up does not stop a run\n'
-        '  delay = "30s"                  # only when missed for so long in a row\n\n'
-        "examples:\n"
-        "  harness gate latest --slo objectives.toml\n"
-        "  harness gate 20261122-140501-ab12 --slo strict.toml --json\n"
-    ),
+    argument("RUN", "a run's directory, its id, or 'latest'"),
+    option("--slo FILE", "objectives (TOML)", type=Path, required=True),
+    option("--confident", "an objective that chance alone may have met gives NO_DATA"),
+    option("--json", "print the verdict as one JSON object"),
+    option("--write", "write the new verdict into the run's record and reports"),
+    reports_option(),
 )

@@ -6,6 +6,13 @@ while typing: /join /typing /drop /reconnect /history /health /choose TEXT /atta
 the other side ended the conversation for good) /quit
 
 exit code: 0 the story went well, 3 it did not, 4 the session may still be open
+
+examples:
+  harness guest
+  harness guest --target staging --script shop.yaml
+  harness guest --script shop.yaml --scenario 'Order status' --seed 7
+  harness guest --sim-tls --sim-fault cut=#2
+  harness guest --target staging --record chat.jsonl    # for harness conform
 """
 
 from dataclasses import replace
@@ -64,42 +71,28 @@ def run(args: Namespace) -> int:
 
 COMMAND = Command(
     run,
-    [
-        option(
-            "--target TARGET",
-            "a name from the targets file, or ws(s)://host:port/v1?deploymentId=UUID",
-            default="",
-        ),
-        targets_option(),
-        option(CA_FILE),
-        option(ORIGIN),
-        option("--script FILE", "play a conversation script (YAML) instead of typing", type=Path),
-        option("--scenario NAME", "scenario of the script (default: drawn by weight)"),
-        option("--row N", "row of the script's data, counted from 0", default=0),
-        option("--seed N", "seed for weights, texts and think times", default=0),
-        option(
-            "--auto-join", "join as soon as the session is open, as a widget with autoStart does"
-        ),
-        option("--sign-in FILE", "file with the JWT to sign in with", type=Path),
-        reports_option(),
-        option("--quiet", "show the words only, not the frames"),
-        option(
-            "--record FILE", "write the frames to a file, with personal data removed", type=Path
-        ),
-        option("--unredacted", "with --record: keep tokens and all texts"),
-        option("--sim-tls", "without --target: serve wss with a private CA"),
-        option(
-            "--sim-fault NAME=P",
-            "without --target: switch on a fault; harness simulate --help lists them",
-            repeated=True,
-        ),
-    ],
-    epilog=(
-        "examples:\n"
-        "  harness guest\n"
-        "  harness guest --target staging --script shop.yaml\n"
-        "  harness guest --script shop.yaml --scenario 'Order status' --seed 7\n"
-        "  harness guest --sim-tls --sim-fault cut=#2\n"
-        "  harness guest --target staging --record chat.jsonl    # for harness conform\n"
+    option(
+        "--target TARGET",
+        "a name from the targets file, or ws(s)://host:port/v1?deploymentId=UUID",
+        default="",
+    ),
+    targets_option(),
+    option(CA_FILE),
+    option(ORIGIN),
+    option("--script FILE", "play a conversation script (YAML) instead of typing", type=Path),
+    option("--scenario NAME", "scenario of the script (default: drawn by weight)"),
+    option("--row N", "row of the script's data, counted from 0", default=0),
+    option("--seed N", "seed for weights, texts and think times", default=0),
+    option("--auto-join", "join as soon as the session is open, as a widget with autoStart does"),
+    option("--sign-in FILE", "file with the JWT to sign in with", type=Path),
+    reports_option(),
+    option("--quiet", "show the words only, not the frames"),
+    option("--record FILE", "write the frames to a file, with personal data removed", type=Path),
+    option("--unredacted", "with --record: keep tokens and all texts"),
+    option("--sim-tls", "without --target: serve wss with a private CA"),
+    option(
+        "--sim-fault NAME=P",
+        "without --target: switch on a fault; harness simulate --help lists them",
+        repeated=True,
     ),
 )

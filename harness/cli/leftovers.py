@@ -2,6 +2,12 @@
 is the key to a conversation. The exit code is 0 if there are none, 4 if there are some, 6 if there
 may be some that are not listed: in a ledger file that is damaged or gone, or of a worker that was
 lost on another machine.
+
+examples:
+  harness leftovers latest
+  harness leftovers --all
+  harness leftovers 20261122-231500-ab12 --json
+  harness leftovers reports/latest --csv --show-tokens > leftovers.csv
 """
 
 import sys
@@ -57,19 +63,10 @@ def run(args: Namespace) -> int:
 
 COMMAND = Command(
     run,
-    [
-        argument("RUN", "a run's directory, its id, or 'latest'", required=False),
-        option("--all", "of every run in the folder, and of guests by hand"),
-        reports_option(),
-        option("--json", "print one JSON object"),
-        option("--csv", "print one line per leftover"),
-        option("--show-tokens", "print whole tokens; by default they are shortened"),
-    ],
-    epilog=(
-        "examples:\n"
-        "  harness leftovers latest\n"
-        "  harness leftovers --all\n"
-        "  harness leftovers 20261122-231500-ab12 --json\n"
-        "  harness leftovers reports/latest --csv --show-tokens > leftovers.csv\n"
-    ),
+    argument("RUN", "a run's directory, its id, or 'latest'", required=False),
+    option("--all", "of every run in the folder, and of guests by hand"),
+    reports_option(),
+    option("--json", "print one JSON object"),
+    option("--csv", "print one line per leftover"),
+    option("--show-tokens", "print whole tokens; by default they are shortened"),
 )

@@ -1,5 +1,10 @@
 """Write a commented locustfile to start from, or a conversation script if the name ends in .yaml.
 Both run against the embedded simulator as they are. Existing files are never replaced.
+
+examples:
+  harness new shop
+  harness new shop.yaml
+  harness new night --from soak
 """
 
 from pathlib import Path
@@ -24,11 +29,6 @@ def run(args: Namespace) -> int:
 
 COMMAND = Command(
     run,
-    [
-        argument("NAME", "file to write: shop (shop.py) or shop.yaml"),
-        option("--from READY", "copy a ready locustfile, such as load", name="like"),
-    ],
-    epilog=(
-        "examples:\n  harness new shop\n  harness new shop.yaml\n  harness new night --from soak\n"
-    ),
+    argument("NAME", "file to write: shop (shop.py) or shop.yaml"),
+    option("--from READY", "copy a ready locustfile, such as load", name="like"),
 )

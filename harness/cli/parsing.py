@@ -1,8 +1,9 @@
 """Command lines by click: options in sections, examples, suggestions, refusals in one sentence.
 
-A command's module says what it takes as a list of :func:`option`, :func:`argument` and
-:func:`section`, and is given what was said as one namespace. Options are never abbreviated: what a
-script says must not mean something else when an option is added.
+A command's module says in its docstring what it is for, with examples, and names what it takes:
+:func:`option`, :func:`argument`, and texts that head a section of the help. It gets what was typed
+as one namespace. Options are never abbreviated: what a script says must not mean something else
+when an option is added.
 
 What commands share is here too: ``--reports``, and the line on standard error that says which run a
 command takes, its state, and which other runs have leftovers.
@@ -11,9 +12,9 @@ command takes, its state, and which other runs have leftovers.
 import re
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from harness.config.run_config import REPORTS, TARGETS, Setting
 from harness.errors import ConfigError, HarnessError
 from harness.rundir.layout import RunDirectory
 
-__all__ = ["Command", "Commands", "Namespace", "argument", "option", "section", "sentence"]
+__all__ = ["Command", "Commands", "Namespace", "argument", "option", "sentence"]
 
 WIDTH = 100
 NO_UNIT = re.compile(r"0*[1-9]\d*(\.\d+)?|0+\.\d+")
@@ -38,7 +39,7 @@ SHORT_NAMES = {"help_option_names": ["-h", "--help"], "max_content_width": WIDTH
 class Option(click.Option):
     """An option, and the section of the help in which it stands."""
 
-    section = ""
+    section = "options"
     takes_words = False
     """All words up to the next option are its value."""
 
@@ -122,30 +123,35 @@ def argument(
     )
 
 
-def section(title: str, *options: Option) -> Iterator[Option]:
-    """The options under one heading of the help."""
-    for one in options:
-        one.section = title
-        yield one
-
-
 class Command(click.Command):
-    """What does it, and what it takes. Its module names it, and says what it is for."""
+    """What does it, and what it takes; a text among that heads the options behind it.
+
+    Its module names it, and says what it is for: paragraphs, and from the first one with an
+    indented line on examples, which the help shows at its end as they are written.
+    """
 
     def __init__(
         self,
         run: Callable[[Namespace], int],
-        params: Sequence[click.Parameter],
-        *,
-        epilog: str,
+        *params: click.Parameter | str,
         usage: str = "",
         takes_rest: bool = False,
     ) -> None:
         name = run.__module__.rpartition(".")[2].replace("_", "-")
         paragraphs = (sys.modules[run.__module__].__doc__ or "").split("\n\n")
-        description = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-        super().__init__(name, params=list(params), help=description, context_settings=SHORT_NAMES)
-        self.examples = epilog
+        description = list(takewhile(lambda paragraph: "\n  " not in paragraph, paragraphs))
+        help = "\n\n".join(" ".join(paragraph.split()) for paragraph in description)
+        taken: list[click.Parameter] = []
+        section = "options"
+        for one in params:
+            if isinstance(one, str):
+                section = one
+                continue
+            if isinstance(one, Option):
+                one.section = section
+            taken.append(one)
+        super().__init__(name, params=taken, help=help, context_settings=SHORT_NAMES)
+        self.examples = "\n\n".join(paragraphs[len(description) :])
         self._run = run
         self._usage = usage
         self._takes_rest = takes_rest
@@ -206,7 +212,7 @@ class Command(click.Command):
         sections: dict[str, list[tuple[str, str]]] = {"options": []}
         for param in self.get_params(ctx):
             if isinstance(param, click.Option) and (record := param.get_help_record(ctx)):
-                sections.setdefault(getattr(param, "section", "") or "options", []).append(record)
+                sections.setdefault(getattr(param, "section", "options"), []).append(record)
         for title, rows in sections.items():
             if rows:
                 with formatter.section(title):

@@ -1,6 +1,11 @@
 """Pause a running test. Guests in session go on and clear as always; no new guests come. Arrivals
 that are due meanwhile are counted as paused, not as dropped, and are not made up for. Works from
 another terminal, for all processes of the run.
+
+examples:
+  harness pause latest
+  harness pause latest --resume
+  harness stop latest          (ends it in order instead)
 """
 
 from harness.cli.parsing import Command, Namespace, argument, option, reports_option
@@ -22,15 +27,7 @@ def run(args: Namespace) -> int:
 
 COMMAND = Command(
     run,
-    [
-        argument("RUN", "a run's directory, its id, or 'latest'"),
-        option("--resume", "let new guests come again"),
-        reports_option(),
-    ],
-    epilog=(
-        "examples:\n"
-        "  harness pause latest\n"
-        "  harness pause latest --resume\n"
-        "  harness stop latest          (ends it in order instead)\n"
-    ),
+    argument("RUN", "a run's directory, its id, or 'latest'"),
+    option("--resume", "let new guests come again"),
+    reports_option(),
 )

@@ -3,6 +3,13 @@ one guest from end to end, platform credentials if there are any, this machine, 
 approval and window. The guest says two texts, listens after each, and clears. Runs, audits and
 sweeps use what it learns: does the flow greet, how many messages has an answer, how long does it
 take? A run against a real deployment needs a preflight that passed in the last four hours.
+
+exit codes: 0 passed (there may be warnings); 7 something failed; 8 bad input.
+
+examples:
+  harness preflight --target staging
+  harness preflight --target staging --locustfile locustfiles/load.py --users 200
+  harness preflight --target 'ws://127.0.0.1:8080/v1?deploymentId=UUID' --no-guest
 """
 
 import platform
@@ -75,23 +82,14 @@ def _calibrated(path: Path, terms: Terms, planned: Planned) -> list[Check]:
 
 COMMAND = Command(
     run,
-    [
-        option("--target NAME", "a name from the targets file, or a URL", required=True),
-        targets_option(),
-        option("--locustfile FILE", "also check its schedule against the limits"),
-        option("-u, --users N", "slots that the run will have", type=int),
-        option("--processes N", "worker processes that the run will have", default=1),
-        option(CA_FILE),
-        option(ORIGIN),
-        option("--quick", "one text and one reply only; learns nothing"),
-        option("--no-guest", "do not send a guest; this does not count as a preflight"),
-        reports_option(),
-    ],
-    epilog=(
-        "exit codes: 0 passed (there may be warnings); 7 something failed; 8 bad input.\n\n"
-        "examples:\n"
-        "  harness preflight --target staging\n"
-        "  harness preflight --target staging --locustfile locustfiles/load.py --users 200\n"
-        "  harness preflight --target 'ws://127.0.0.1:8080/v1?deploymentId=UUID' --no-guest\n"
-    ),
+    option("--target NAME", "a name from the targets file, or a URL", required=True),
+    targets_option(),
+    option("--locustfile FILE", "also check its schedule against the limits"),
+    option("-u, --users N", "slots that the run will have", type=int),
+    option("--processes N", "worker processes that the run will have", default=1),
+    option(CA_FILE),
+    option(ORIGIN),
+    option("--quick", "one text and one reply only; learns nothing"),
+    option("--no-guest", "do not send a guest; this does not count as a preflight"),
+    reports_option(),
 )

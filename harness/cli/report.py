@@ -4,6 +4,13 @@ request or chat (summary.md), one test case per objective for CI (junit.xml), an
 
 --merge makes one run of several that went on side by side, each with its share of the load: every
 figure is counted from what all of them measured, and judged anew. The exit code is the verdict's.
+
+examples:
+  harness report latest
+  harness report reports/20261122-140501-launch
+  harness report latest --only markdown,junit
+  harness report --live latest        (of the run that is going on now)
+  harness report --merge reports-a/20261122-140501-ab12 reports-b/20261122-140503-cd34
 """
 
 from pathlib import Path
@@ -64,25 +71,13 @@ def _live(run_dir: Path) -> int:
 
 COMMAND = Command(
     run,
-    [
-        argument("runs RUN", "a run's directory, its id, or 'latest'", many=True),
-        option(
-            "--merge", "make one run of these, in a directory of its own; they stay as they are"
-        ),
-        option(
-            "--live",
-            "report on a running test: prints a summary and writes live.html; 'latest' is the "
-            "newest running test",
-        ),
-        option("--only KIND[,KIND]", "make only these: html, markdown, junit, csv"),
-        reports_option(),
-    ],
-    epilog=(
-        "examples:\n"
-        "  harness report latest\n"
-        "  harness report reports/20261122-140501-launch\n"
-        "  harness report latest --only markdown,junit\n"
-        "  harness report --live latest        (of the run that is going on now)\n"
-        "  harness report --merge reports-a/20261122-140501-ab12 reports-b/20261122-140503-cd34\n"
+    argument("runs RUN", "a run's directory, its id, or 'latest'", many=True),
+    option("--merge", "make one run of these, in a directory of its own; they stay as they are"),
+    option(
+        "--live",
+        "report on a running test: prints a summary and writes live.html; 'latest' is the "
+        "newest running test",
     ),
+    option("--only KIND[,KIND]", "make only these: html, markdown, junit, csv"),
+    reports_option(),
 )

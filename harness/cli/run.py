@@ -1,5 +1,17 @@
 """Run the guests of a locustfile or script against a target. Shows the progress, then a verdict,
 and writes a report. Without --target it starts the embedded simulator.
+
+stopping: Ctrl-C once lets conversations finish and clears what is open; a second time
+clears at once; a third time leaves and says how to sweep.
+
+examples:
+  harness run
+  harness run shop.yaml --rate 30/min --over 5m --name 'new menu'
+  harness run locustfiles/smoke.py -u 5 -t 20s
+  harness run locustfiles/launch.py --processes 2 --sim-fault ignore_clear=0.05
+  harness run locustfiles/smoke.py --target 'ws://127.0.0.1:8080/v1?deploymentId=UUID'
+  harness run locustfiles/load.py --rate 30/min --over 10m --slo objectives.toml
+  harness run locustfiles/smoke.py -t 1m -- --loglevel DEBUG
 """
 
 import sys
@@ -10,7 +22,6 @@ from harness.cli.parsing import (
     argument,
     option,
     reports_option,
-    section,
     targets_option,
 )
 from harness.config import run_config as settings
@@ -48,102 +59,77 @@ def choose_log_format(args: Namespace) -> None:
 
 COMMAND = Command(
     run,
-    [
-        argument(
-            "LOCUSTFILE",
-            "the guests: a locustfile (Python) or a script (YAML)",
-            default=DEFAULT_FILE,
-        ),
-        option(settings.TARGET, default="sim"),
-        targets_option(str),
-        option(settings.OVERRIDE, repeated=True),
-        option("-u, --users N", "slots: the most guests at a time", type=int),
-        option("-r, --spawn-rate N", "slots to start per second", type=float),
-        option(
-            "-t, --run-time TIME",
-            "length of the run: 60s, 20m, 8h (default: the schedule's, else 1m); to shorten a "
-            "schedule, use --over",
-        ),
-        option(
-            "--stop-timeout TIME", "how long conversations may go on after the end", default="15s"
-        ),
-        option(settings.TERM_GRACE),
-        option("--processes N", "worker processes; -1: one per core", type=int),
-        option("--master", "lead workers on other machines"),
-        option("--worker", "be a worker; the master gives the orders"),
-        option("--expect-workers N", "start when this many workers are connected", type=int),
-        option("--workers-within TIME", "how long the master waits for its workers", default="5m"),
-        option("--master-host HOST", "address of the master", default="127.0.0.1"),
-        option("--master-port PORT", "port of the master", default=5557),
-        option(
-            "--bind ADDRESS",
-            "address on which the master listens; its traffic is not encrypted",
-            default="127.0.0.1",
-        ),
-        *map(option, (settings.RATE, settings.OVER, settings.STAY, settings.SILENCE)),
-        option(settings.OCCUPANCY, type=int),
-        option(settings.ARRIVALS),
-        option(settings.SEED, type=int),
-        option("--name TEXT", "name of this run in harness runs and in the report"),
-        option("--note TEXT", "a remark, shown beside the name"),
-        option(settings.SLO),
-        option(settings.WARM_UP),
-        option(settings.CONFIDENT.option, settings.CONFIDENT.help),
-        option(LOG_FORMAT),
-        option(settings.METRICS_PORT, type=int),
-        reports_option(),
-        option(settings.DISK_GUARD, default=settings.DISK_GUARD.default),
-        option(settings.CA_FILE),
-        option(settings.ORIGIN),
-        *section("guests", *map(option, settings.BEHAVIOUR)),
-        *section(
-            "embedded simulator (target sim)",
-            option(
-                "--sim-fault NAME=P",
-                "switch on a fault; harness simulate --help lists them",
-                repeated=True,
-            ),
-            option("--sim-tls", "serve wss with a private CA"),
-            option(
-                "--sim-bot",
-                "lifelike: greets, answers in several messages, is slow at times",
-                choices=("default", "lifelike"),
-            ),
-            option(
-                "--sim-from FILE",
-                "answer as in a recording (a HAR, or a file of harness guest --record)",
-            ),
-            option(
-                "--sim-profile FILE",
-                "settings of the simulator (TOML), as for harness simulate --profile",
-            ),
-            option("--sim-bot-delay TIME", "time the bot needs for an answer"),
-            option(
-                "--sim-like",
-                "live: behave as the real service does, not as its documentation says",
-                choices=("live",),
-            ),
-            option(
-                "--sim-limits",
-                "rate limits of the simulator (default: off)",
-                choices=("off", "documented"),
-            ),
-            option("--sim-seed N", "make the simulator repeatable", type=int),
-            option("--keep-sim", "leave the simulator running, for example to try a sweep"),
-        ),
-    ],
-    epilog=(
-        "stopping: Ctrl-C once lets conversations finish and clears what is open; a second time\n"
-        "clears at once; a third time leaves and says how to sweep.\n\n"
-        "examples:\n"
-        "  harness run\n"
-        "  harness run shop.yaml --rate 30/min --over 5m --name 'new menu'\n"
-        "  harness run locustfiles/smoke.py -u 5 -t 20s\n"
-        "  harness run locustfiles/launch.py --processes 2 --sim-fault ignore_clear=0.05\n"
-        "  harness run locustfiles/smoke.py --target 'ws://127.0.0.1:8080/v1?deploymentId=UUID'\n"
-        "  harness run locustfiles/load.py --rate 30/min --over 10m --slo objectives.toml\n"
-        "  harness run locustfiles/smoke.py -t 1m -- --loglevel DEBUG\n"
+    argument(
+        "LOCUSTFILE", "the guests: a locustfile (Python) or a script (YAML)", default=DEFAULT_FILE
     ),
+    option(settings.TARGET, default="sim"),
+    targets_option(str),
+    option(settings.OVERRIDE, repeated=True),
+    option("-u, --users N", "slots: the most guests at a time", type=int),
+    option("-r, --spawn-rate N", "slots to start per second", type=float),
+    option(
+        "-t, --run-time TIME",
+        "length of the run: 60s, 20m, 8h (default: the schedule's, else 1m); to shorten a "
+        "schedule, use --over",
+    ),
+    option("--stop-timeout TIME", "how long conversations may go on after the end", default="15s"),
+    option(settings.TERM_GRACE),
+    option("--processes N", "worker processes; -1: one per core", type=int),
+    option("--master", "lead workers on other machines"),
+    option("--worker", "be a worker; the master gives the orders"),
+    option("--expect-workers N", "start when this many workers are connected", type=int),
+    option("--workers-within TIME", "how long the master waits for its workers", default="5m"),
+    option("--master-host HOST", "address of the master", default="127.0.0.1"),
+    option("--master-port PORT", "port of the master", default=5557),
+    option(
+        "--bind ADDRESS",
+        "address on which the master listens; its traffic is not encrypted",
+        default="127.0.0.1",
+    ),
+    *map(option, (settings.RATE, settings.OVER, settings.STAY, settings.SILENCE)),
+    option(settings.OCCUPANCY, type=int),
+    option(settings.ARRIVALS),
+    option(settings.SEED, type=int),
+    option("--name TEXT", "name of this run in harness runs and in the report"),
+    option("--note TEXT", "a remark, shown beside the name"),
+    option(settings.SLO),
+    option(settings.WARM_UP),
+    option(settings.CONFIDENT.option, settings.CONFIDENT.help),
+    option(LOG_FORMAT),
+    option(settings.METRICS_PORT, type=int),
+    reports_option(),
+    option(settings.DISK_GUARD, default=settings.DISK_GUARD.default),
+    option(settings.CA_FILE),
+    option(settings.ORIGIN),
+    "guests",
+    *map(option, settings.BEHAVIOUR),
+    "embedded simulator (target sim)",
+    option(
+        "--sim-fault NAME=P", "switch on a fault; harness simulate --help lists them", repeated=True
+    ),
+    option("--sim-tls", "serve wss with a private CA"),
+    option(
+        "--sim-bot",
+        "lifelike: greets, answers in several messages, is slow at times",
+        choices=("default", "lifelike"),
+    ),
+    option(
+        "--sim-from FILE", "answer as in a recording (a HAR, or a file of harness guest --record)"
+    ),
+    option(
+        "--sim-profile FILE", "settings of the simulator (TOML), as for harness simulate --profile"
+    ),
+    option("--sim-bot-delay TIME", "time the bot needs for an answer"),
+    option(
+        "--sim-like",
+        "live: behave as the real service does, not as its documentation says",
+        choices=("live",),
+    ),
+    option(
+        "--sim-limits", "rate limits of the simulator (default: off)", choices=("off", "documented")
+    ),
+    option("--sim-seed N", "make the simulator repeatable", type=int),
+    option("--keep-sim", "leave the simulator running, for example to try a sweep"),
     usage="harness run [LOCUSTFILE] [OPTIONS] [-- LOCUST OPTIONS]",
     takes_rest=True,
 )

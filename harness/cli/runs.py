@@ -1,4 +1,10 @@
-"""List the runs, newest first: name, note, target, verdict, leftovers and age."""
+"""List the runs, newest first: name, note, target, verdict, leftovers and age.
+
+examples:
+  harness runs
+  harness runs --json
+  harness runs --prune 30d
+"""
 
 from rich.table import Table
 
@@ -47,15 +53,12 @@ def _table(listed: list[Listed]) -> Table:
 
 COMMAND = Command(
     run,
-    [
-        reports_option(),
-        option(
-            "--prune TIME",
-            "remove runs that ended longer ago than this, but never the newest one, and none "
-            "with leftovers or a damaged ledger",
-        ),
-        option("--dry-run", "with --prune: only say what would be removed"),
-        option("--json", "print one JSON object"),
-    ],
-    epilog="examples:\n  harness runs\n  harness runs --json\n  harness runs --prune 30d\n",
+    reports_option(),
+    option(
+        "--prune TIME",
+        "remove runs that ended longer ago than this, but never the newest one, and none "
+        "with leftovers or a damaged ledger",
+    ),
+    option("--dry-run", "with --prune: only say what would be removed"),
+    option("--json", "print one JSON object"),
 )

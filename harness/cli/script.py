@@ -8,6 +8,12 @@ file of harness guest --record. It carries over no token, id or reply. Personal 
 recognise becomes a column of invented data.
 
 exit code: 0 the script keeps the limits, 7 it would break one, 8 it is wrong
+
+examples:
+  harness script check shop.yaml
+  harness script check shop.yaml --reply 200ms --guests 5000
+  harness script schema > script.schema.json
+  harness script from-har chat.har --out shop.yaml
 """
 
 from dataclasses import asdict
@@ -88,28 +94,15 @@ def _show(result: Estimate, loaded: Loaded, console: Console) -> None:
 
 COMMAND = Command(
     run,
-    [
-        argument("action", "what to do, as above", choices=("check", "schema", "from-har")),
-        argument("FILE", "the script, or the recording", required=False, type=Path),
-        option("--reply TIME", "assumed time of a reply", default="1s"),
-        option(
-            "--guests N",
-            "check that the data has enough unique rows for this many guests",
-            type=int,
-        ),
-        option("--json", "print JSON instead of a table"),
-        option(
-            "--out FILE",
-            "from-har: script to write (default: named after the recording)",
-            type=Path,
-        ),
-        option("--force", "from-har: replace existing files"),
-    ],
-    epilog=(
-        "examples:\n"
-        "  harness script check shop.yaml\n"
-        "  harness script check shop.yaml --reply 200ms --guests 5000\n"
-        "  harness script schema > script.schema.json\n"
-        "  harness script from-har chat.har --out shop.yaml\n"
+    argument("action", "what to do, as above", choices=("check", "schema", "from-har")),
+    argument("FILE", "the script, or the recording", required=False, type=Path),
+    option("--reply TIME", "assumed time of a reply", default="1s"),
+    option(
+        "--guests N", "check that the data has enough unique rows for this many guests", type=int
     ),
+    option("--json", "print JSON instead of a table"),
+    option(
+        "--out FILE", "from-har: script to write (default: named after the recording)", type=Path
+    ),
+    option("--force", "from-har: replace existing files"),
 )

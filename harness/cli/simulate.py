@@ -1,10 +1,24 @@
 """Run a local simulator of the Web Messaging service. It prints one JSON line when it listens, with
 its url, deployment id and target (the whole URL). It stops on Ctrl-C or SIGTERM.
+
+examples:
+  harness simulate
+  harness simulate --port 8080 --tls --bot-delay exponential:200ms
+  harness simulate --seed 7 --fault ignore_clear=0.05 --fault cut=0.02,how=rst
+  harness simulate --limits off --bot lifelike --seed 1
+  harness simulate --like live
+  harness simulate --bot-greets text --bot-messages 2 --bot-gap 1s --questions FILE
+  harness simulate --fault no_reply=1,from=9s --fault interruption=0.1
+
+while it runs (PORT as in the url):
+  curl http://127.0.0.1:PORT/sim/truth
+  curl http://127.0.0.1:PORT/sim/questions   (each text, choice, Join and its answers)
+  curl -X PUT -d '{"ignore_clear":0.1}' http://127.0.0.1:PORT/sim/faults
 """
 
 from dataclasses import fields
 
-from harness.cli.parsing import Command, Namespace, Option, option, section
+from harness.cli.parsing import Command, Namespace, Option, option
 from harness.errors import ExitCode
 from harness.simulator import options
 from harness.simulator.settings import FAULTS, PRESETS, DeploymentSettings, Knobs, Limits, Settings
@@ -43,115 +57,89 @@ def _which_bot() -> Option:
 
 COMMAND = Command(
     run,
-    [
-        option("--host HOST", "address to listen on", default=options.HOST),
-        option("--port PORT", "port to listen on; 0 takes any free one (the default)", default="0"),
-        option("--tls", "serve wss with a private CA (always the same)"),
-        option(
-            "--stamps",
-            "measure the bot's delays from the moment when the kernel received the text, and "
-            "report the simulator's own queueing apart (Linux, not with --tls)",
-        ),
-        option(
-            "--tls-name NAME",
-            "another host name or address for the certificate; may be repeated",
-            repeated=True,
-        ),
-        option("--seed N", "make ids, faults and service times repeatable"),
-        option("--deployment-id ID", "id of the deployment (default: random)"),
-        option("--profile FILE", "TOML file with any of these settings, and more"),
-        option(
-            "--like",
-            "live: behave as the real service does where it differs from its documentation: "
-            "life-like bot, documented limits, late analytics and disconnects; other options win "
-            "over it",
-            choices=PRESETS,
-        ),
-        *section(
-            "who answers",
-            _which_bot(),
-            option(
-                "--from FILE",
-                "instead of --bot: greet and answer as in a recording of your deployment (a HAR, "
-                "or a file of harness guest --record)",
-                name="recording",
-            ),
-            option(
-                "--bot-greets WHEN",
-                "join (the default), text (before the answer to the first text), either, or off",
-            ),
-            option(
-                "--greeting-delay TIME",
-                "time before the greeting, in the forms of --bot-delay (default: after Join as an "
-                "answer, before a first answer none)",
-            ),
-            option("--bot-messages N", "messages per answer: 2, or drawn from 1-3 (default: 1)"),
-            option(
-                "--bot-gap TIME",
-                "time between two messages of an answer, in the forms of --bot-delay (default: "
-                "none)",
-            ),
-            option(
-                "--bot-delay TIME",
-                "time the bot needs for an answer: 50ms (the default), exponential:200ms, "
-                "lognormal:200ms,0.5 (mean, variation), uniform:1s, bimodal:50ms,1s,0.001 (two "
-                "times, and the probability of the second)",
-            ),
-            option(
-                "--bot-workers N",
-                "answers in progress at the same time; others wait in a queue (default: 0, no "
-                "queue)",
-            ),
-            option("--hand-over-after N", "an agent takes over after this many texts"),
-            option("--agents N", "number of agents (default: 0)"),
-            option("--agent-concurrency N", "conversations of an agent at once (default: 3)"),
-            option("--agent-time TIME", "time an agent needs for an answer"),
-            option("--wrapup TIME", "time an agent stays busy after the guest has left"),
-            option(
-                "--questions FILE",
-                "write a JSON line for each text, choice and Join: when it came, and which "
-                "messages answered it when",
-            ),
-        ),
-        *section(
-            "rules, faults and what is unknown",
-            option(
-                "--limits WHICH",
-                "the service's rate limits and idle times: documented (the default) or off",
-            ),
-            option("--limit NAME=VALUE", f"one limit, 0 for none: {_names(Limits)}", repeated=True),
-            option(
-                "--knob NAME=VALUE",
-                f"an answer to what is unknown: {_names(Knobs)}",
-                repeated=True,
-            ),
-            option(
-                "--deployment NAME=VALUE",
-                f"a setting of the deployment: {_names(DeploymentSettings)}",
-                repeated=True,
-            ),
-            option(
-                "--fault NAME=PROBABILITY",
-                "switch on a fault; instead of a probability #3 is the third event and every:10 "
-                "each tenth; options follow after commas, as 'late_answer=0.1,seconds=8', "
-                "'fail=0.5,at=text' or 'no_reply=1,from=9s' (from nine seconds after the first "
-                f"text on); known: {', '.join(FAULTS)}",
-                repeated=True,
-            ),
-        ),
-    ],
-    epilog=(
-        "examples:\n"
-        "  harness simulate\n"
-        "  harness simulate --port 8080 --tls --bot-delay exponential:200ms\n"
-        "  harness simulate --seed 7 --fault ignore_clear=0.05 --fault cut=0.02,how=rst\n"
-        "  harness simulate --limits off --bot lifelike --seed 1\n"
-        "  harness simulate --like live\n"
-        "  harness simulate --bot-greets text --bot-messages 2 --bot-gap 1s --questions FILE\n"
-        "  harness simulate --fault no_reply=1,from=9s --fault interruption=0.1\n\n"
-        "while it runs (PORT as in the url):\n"
-        "  curl http://127.0.0.1:PORT/sim/truth\n"
-        "  curl http://127.0.0.1:PORT/sim/questions   (each text, choice, Join and its answers)\n"
-        "  curl -X PUT -d '{\"ignore_clear\":0.1}' http://127.0.0.1:PORT/sim/faults\n"
+    option("--host HOST", "address to listen on", default=options.HOST),
+    option("--port PORT", "port to listen on; 0 takes any free one (the default)", default="0"),
+    option("--tls", "serve wss with a private CA (always the same)"),
+    option(
+        "--stamps",
+        "measure the bot's delays from the moment when the kernel received the text, and "
+        "report the simulator's own queueing apart (Linux, not with --tls)",
+    ),
+    option(
+        "--tls-name NAME",
+        "another host name or address for the certificate; may be repeated",
+        repeated=True,
+    ),
+    option("--seed N", "make ids, faults and service times repeatable"),
+    option("--deployment-id ID", "id of the deployment (default: random)"),
+    option("--profile FILE", "TOML file with any of these settings, and more"),
+    option(
+        "--like",
+        "live: behave as the real service does where it differs from its documentation: "
+        "life-like bot, documented limits, late analytics and disconnects; other options win "
+        "over it",
+        choices=PRESETS,
+    ),
+    "who answers",
+    _which_bot(),
+    option(
+        "--from FILE",
+        "instead of --bot: greet and answer as in a recording of your deployment (a HAR, "
+        "or a file of harness guest --record)",
+        name="recording",
+    ),
+    option(
+        "--bot-greets WHEN",
+        "join (the default), text (before the answer to the first text), either, or off",
+    ),
+    option(
+        "--greeting-delay TIME",
+        "time before the greeting, in the forms of --bot-delay (default: after Join as an "
+        "answer, before a first answer none)",
+    ),
+    option("--bot-messages N", "messages per answer: 2, or drawn from 1-3 (default: 1)"),
+    option(
+        "--bot-gap TIME",
+        "time between two messages of an answer, in the forms of --bot-delay (default: none)",
+    ),
+    option(
+        "--bot-delay TIME",
+        "time the bot needs for an answer: 50ms (the default), exponential:200ms, "
+        "lognormal:200ms,0.5 (mean, variation), uniform:1s, bimodal:50ms,1s,0.001 (two "
+        "times, and the probability of the second)",
+    ),
+    option(
+        "--bot-workers N",
+        "answers in progress at the same time; others wait in a queue (default: 0, no queue)",
+    ),
+    option("--hand-over-after N", "an agent takes over after this many texts"),
+    option("--agents N", "number of agents (default: 0)"),
+    option("--agent-concurrency N", "conversations of an agent at once (default: 3)"),
+    option("--agent-time TIME", "time an agent needs for an answer"),
+    option("--wrapup TIME", "time an agent stays busy after the guest has left"),
+    option(
+        "--questions FILE",
+        "write a JSON line for each text, choice and Join: when it came, and which "
+        "messages answered it when",
+    ),
+    "rules, faults and what is unknown",
+    option(
+        "--limits WHICH",
+        "the service's rate limits and idle times: documented (the default) or off",
+    ),
+    option("--limit NAME=VALUE", f"one limit, 0 for none: {_names(Limits)}", repeated=True),
+    option("--knob NAME=VALUE", f"an answer to what is unknown: {_names(Knobs)}", repeated=True),
+    option(
+        "--deployment NAME=VALUE",
+        f"a setting of the deployment: {_names(DeploymentSettings)}",
+        repeated=True,
+    ),
+    option(
+        "--fault NAME=PROBABILITY",
+        "switch on a fault; instead of a probability #3 is the third event and every:10 "
+        "each tenth; options follow after commas, as 'late_answer=0.1,seconds=8', "
+        "'fail=0.5,at=text' or 'no_reply=1,from=9s' (from nine seconds after the first "
+        f"text on); known: {', '.join(FAULTS)}",
+        repeated=True,
     ),
 )

@@ -1,5 +1,8 @@
 """End a running test from another terminal, as pressing Ctrl-C once does. No new guests come,
 conversations may finish, open sessions are cleared, and the report is written.
+
+examples:
+  harness stop latest
 """
 
 from harness.cli.parsing import Command, Namespace, argument, reports_option
@@ -17,9 +20,6 @@ def run(args: Namespace) -> int:
 
 COMMAND = Command(
     run,
-    [
-        argument("RUN", "a run's directory, its id, or 'latest'"),
-        reports_option(),
-    ],
-    epilog="examples:\n  harness stop latest\n",
+    argument("RUN", "a run's directory, its id, or 'latest'"),
+    reports_option(),
 )

@@ -1,6 +1,11 @@
 """End the sessions that a run left behind. Resumes each with its token, sends Clear, waits for the
 proof, and notes it in the ledger. You can interrupt and repeat it. The exit code is 0 only when
 nothing is left.
+
+examples:
+  harness sweep latest
+  harness sweep latest --dry-run
+  harness sweep 20261122-231500-ab12 20261122-233000-cd34 --rate 5/s
 """
 
 from pathlib import Path
@@ -64,45 +69,35 @@ def run(args: Namespace) -> int:
 
 COMMAND = Command(
     run,
-    [
-        argument("runs RUN", "runs: directories, ids, or 'latest'", many=True),
-        reports_option(),
-        option("--dry-run", "only say what would be done"),
-        option(
-            "--rate RATE",
-            "maximum rate of new connections, such as 10/s or 600/min",
-            default="10/s",
-        ),
-        option("--deadline TIME", "give up after this time", default="30m"),
-        option(
-            "--derive",
-            "if a ledger file is lost or damaged, regenerate its tokens from the run's secret "
-            "and try them",
-        ),
-        option(
-            "--sign-ins FILE",
-            "JWTs of signed-in guests, one per line: such a session can be cleared only with "
-            "its own JWT (default: the run's own file)",
-            type=Path,
-        ),
-        option(
-            "--platform",
-            "disconnect leftovers through the Platform API; its credentials are in "
-            "HARNESS_CLIENT_ID and HARNESS_CLIENT_SECRET, or in the variables that the target "
-            "names",
-        ),
-        option(
-            "--effect TIME",
-            "how long to wait until a disconnect shows (default: 1m, or longer if the "
-            "preflight saw a longer delay)",
-        ),
-        *place_options(),
-        option("--force", "sweep even if the run is still going on"),
-    ],
-    epilog=(
-        "examples:\n"
-        "  harness sweep latest\n"
-        "  harness sweep latest --dry-run\n"
-        "  harness sweep 20261122-231500-ab12 20261122-233000-cd34 --rate 5/s\n"
+    argument("runs RUN", "runs: directories, ids, or 'latest'", many=True),
+    reports_option(),
+    option("--dry-run", "only say what would be done"),
+    option(
+        "--rate RATE", "maximum rate of new connections, such as 10/s or 600/min", default="10/s"
     ),
+    option("--deadline TIME", "give up after this time", default="30m"),
+    option(
+        "--derive",
+        "if a ledger file is lost or damaged, regenerate its tokens from the run's secret "
+        "and try them",
+    ),
+    option(
+        "--sign-ins FILE",
+        "JWTs of signed-in guests, one per line: such a session can be cleared only with "
+        "its own JWT (default: the run's own file)",
+        type=Path,
+    ),
+    option(
+        "--platform",
+        "disconnect leftovers through the Platform API; its credentials are in "
+        "HARNESS_CLIENT_ID and HARNESS_CLIENT_SECRET, or in the variables that the target "
+        "names",
+    ),
+    option(
+        "--effect TIME",
+        "how long to wait until a disconnect shows (default: 1m, or longer if the "
+        "preflight saw a longer delay)",
+    ),
+    *place_options(),
+    option("--force", "sweep even if the run is still going on"),
 )

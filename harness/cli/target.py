@@ -1,4 +1,10 @@
-"""Write a commented file of named targets, or show what is in it."""
+"""Write a commented file of named targets, or show what is in it.
+
+examples:
+  harness target init
+  harness target list
+  harness target regions
+"""
 
 from harness import deploy
 from harness.cli.parsing import Command, Namespace, argument, targets_option
@@ -32,13 +38,10 @@ def run(args: Namespace) -> int:
 
 COMMAND = Command(
     run,
-    [
-        argument(
-            "what",
-            "init: write the file; list: show it; regions: the vendor's regions",
-            choices=("init", "list", "regions"),
-        ),
-        targets_option(),
-    ],
-    epilog="examples:\n  harness target init\n  harness target list\n  harness target regions\n",
+    argument(
+        "what",
+        "init: write the file; list: show it; regions: the vendor's regions",
+        choices=("init", "list", "regions"),
+    ),
+    targets_option(),
 )

@@ -1,6 +1,14 @@
 """Be a worker of a run that a master leads. The machine needs nothing but this package: the
 locustfile, the modules beside it, scripts with their data, the targets file and a private CA come
 from the master, and so do all options. Sign-ins and secrets do not.
+
+On the master: harness run FILE --master --expect-workers N --bind ADDRESS
+Ctrl-C lets conversations finish, again clears at once, a third time leaves.
+
+examples:
+  harness worker 10.0.0.1
+  harness worker load-master:5557 --processes -1 --within 30m
+  harness worker 10.0.0.1 --again      # for the levels of harness capacity --master
 """
 
 from pathlib import Path
@@ -19,29 +27,16 @@ def run(args: Namespace) -> int:
 
 COMMAND = Command(
     run,
-    [
-        argument("master HOST[:PORT]", "where the master is (port: 5557)"),
-        option("--within TIME", "how long to wait for the master", default="5m"),
-        option("--processes N", "worker processes; -1: one per core", type=int),
-        option(
-            "--again",
-            "take part in one run after the other, until none begins within --within",
-        ),
-        option(LOG_FORMAT),
-        option(
-            "--reports DIR",
-            "folder for this worker's own ledger and figures",
-            type=Path,
-            default="reports",
-        ),
-    ],
-    epilog=(
-        "On the master: harness run FILE --master --expect-workers N --bind ADDRESS\n"
-        "Ctrl-C lets conversations finish, again clears at once, a third time leaves.\n\n"
-        "examples:\n"
-        "  harness worker 10.0.0.1\n"
-        "  harness worker load-master:5557 --processes -1 --within 30m\n"
-        "  harness worker 10.0.0.1 --again      # for the levels of harness capacity --master\n"
+    argument("master HOST[:PORT]", "where the master is (port: 5557)"),
+    option("--within TIME", "how long to wait for the master", default="5m"),
+    option("--processes N", "worker processes; -1: one per core", type=int),
+    option("--again", "take part in one run after the other, until none begins within --within"),
+    option(LOG_FORMAT),
+    option(
+        "--reports DIR",
+        "folder for this worker's own ledger and figures",
+        type=Path,
+        default="reports",
     ),
     usage="harness worker HOST[:PORT] [OPTIONS] [-- LOCUST OPTIONS]",
     takes_rest=True,
