@@ -5,7 +5,6 @@ Each duty is guarded by itself: what one raises ends neither the others nor its 
 
 import contextlib
 import traceback
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +14,7 @@ import psutil
 from harness.clock import monotonic_ns, wall_ns
 from harness.guest.outcomes import own_place
 from harness.judge.validity import ELSEWHERE, story_error_count
+from harness.load.logs import LOG
 from harness.preflight.disk import RoomWatch, ending_bytes
 
 LEAST_CPU_S = 0.5
@@ -101,21 +101,19 @@ Other = TypeVar("Other")
 
 
 class Duties:
-    """Does them, and counts which could not be done."""
+    """Does them, and tells which could not be done: of each once."""
 
-    def __init__(self, say: Callable[[str], object]) -> None:
-        self._say = say
-        self.failed: Counter[str] = Counter()
-        """how often, by the duty's name"""
+    def __init__(self) -> None:
+        self._failed: set[str] = set()
 
     def do(self, name: str, duty: Callable[[], Result], otherwise: Other) -> Result | Other:
-        """What the duty gives, or ``otherwise``. Told the first time that it fails."""
+        """What the duty gives, or ``otherwise`` where it fails."""
         try:
             return duty()
         except Exception as error:  # noqa: BLE001 - whatever it is, the other duties go on
-            self.failed[name] += 1
-            if self.failed[name] == 1:
-                self._say(f"once a second: {name} failed: {type(error).__name__}: {error}")
+            if name not in self._failed:
+                self._failed.add(name)
+                LOG.error(f"once a second: {name} failed: {type(error).__name__}: {error}")
         return otherwise
 
 

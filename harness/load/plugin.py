@@ -12,7 +12,7 @@ from harness.load.admission import refuse, tell_shortly
 from harness.load.cluster.handout import remove_at_end
 from harness.load.cluster.master_port import harden_receiving
 from harness.load.health import Duties, calling_place, place_of
-from harness.load.logs import LOG, install, use_json_if_configured
+from harness.load.logs import install, use_json_if_configured
 from harness.load.node import node_of
 from harness.load.node.role import Node
 from harness.load.options import add_options
@@ -73,7 +73,7 @@ class Plugin:
         gevent.spawn(self._watch_forever)
 
     def _watch_forever(self) -> None:
-        do = Duties(LOG.error).do
+        do = Duties().do
         while True:
             gevent.sleep(WATCH_EVERY_S)
             do("the watch over the run", self._node.watch, None)

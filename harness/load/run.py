@@ -162,7 +162,7 @@ class Run:
         )
         self._script_errors = ScriptErrors()
         self._health = ProcessHealth(directory, disk_guard=options.disk_guard)
-        self._duties = Duties(LOG.error)
+        self._duties = Duties()
         self._on_interval, self._on_over = on_interval, on_over
         self._sign_ins = count(worker, workers)
         # Each greenlet would keep ten frames of where it was made, for nobody to look at.

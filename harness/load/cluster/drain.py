@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import gevent
-from locust.runners import MasterRunner, WorkerRunner
+from locust.runners import MasterRunner
 
 from harness.clock import monotonic_ns
 from harness.errors import safe_quote
-from harness.load.run import DRAIN_LIMIT_S, Run
+from harness.load.run import DRAIN_LIMIT_S
 from harness.rundir.layout import RunDirectory
 
-SHIP_LIMIT_S = 15.0
 DRAIN = "harness_drain"
 HURRY = "harness_hurry"
 DRAINED = "harness_drained"
@@ -102,42 +101,6 @@ class Barrier:
         self.failures += [why for why in reasons if why not in self.failures]
         if self.on_leave is not None:
             self.on_leave(msg.node_id)
-
-
-def register_worker(runner: WorkerRunner) -> None:
-    """The worker's side: drain when asked, close the files, answer."""
-
-    # Locust calls concurrent listeners by position: environment first, then the message.
-    def on_drain(environment: Any, msg: Any) -> None:  # noqa: ARG001 - Locust's form
-        run: Run | None = getattr(environment, "harness_run", None)
-        if run is None:
-            runner.send_message(DRAINED, {"left": 0})
-            return
-        run.drain()
-        finish_worker(runner, run)
-
-    def on_hurry(environment: Any, msg: Any) -> None:  # noqa: ARG001 - Locust's form
-        run: Run | None = getattr(environment, "harness_run", None)
-        if run is not None:
-            run.hurry()
-
-    runner.register_message(DRAIN, on_drain, concurrent=True)
-    runner.register_message(HURRY, on_hurry, concurrent=True)
-
-
-def finish_worker(runner: WorkerRunner, run: Run) -> None:
-    """Close a worker's files, see that the master has all of its ledger, and say so.
-
-    Also when nobody asked: a worker that was told to stop by a signal ends by itself.
-    """
-    left = run.ledger.open
-    run.finish()
-    behind = False
-    if run.shipper is not None:
-        # One that was sent home has announced no session: the master needn't have its ledger.
-        announced = run.ledger.intended > 0
-        behind = announced and not run.shipper.flush(within_s=SHIP_LIMIT_S)
-    runner.send_message(DRAINED, {"left": left, "failures": run.failures, "behind": behind})
 
 
 def add_failures(directory: Path, failures: list[str]) -> None:

@@ -281,7 +281,9 @@ class Shipper:
             if self._snapshots > SNAPSHOTS:
                 self._give_up(f"the master has not taken {SNAPSHOTS} copies of all of it")
             else:
-                _tell("the master has missed something of this worker's ledger: all is sent again")
+                LOG.error(
+                    "the master has missed something of this worker's ledger: all is sent again"
+                )
                 self.send_all()
         elif ended:
             self._snapshots = 0
@@ -290,23 +292,16 @@ class Shipper:
             self._meta.clear()
             self._snapshot = None
         self._answered.set()
-        if self._snapshot or self._measured_bytes > MEASURED_BATCH or self._many_wait:
+        many_wait = len(self._inserts) + len(self._updates) > BATCH
+        if self._snapshot or self._measured_bytes > MEASURED_BATCH or many_wait:
             self._report()
 
-    @property
-    def _many_wait(self) -> bool:
-        return len(self._inserts) + len(self._updates) > BATCH
-
     def _give_up(self, why: str) -> None:
-        _tell(f"{why}; this worker's own ledger is whole")
+        LOG.error(f"{why}; this worker's own ledger is whole")
         self._needless = self._incomplete = True
         self._snapshot = None
         self._forget_waiting()
         self._meta = {"damaged": f"the copy is not whole: {why}"}
-
-
-def _tell(what: str) -> None:
-    LOG.error("%s", what)
 
 
 def _part(
@@ -443,14 +438,12 @@ class Copies:
         self.failures: list[str] = []
         self.refused = 0
         """batches that did not follow the one before"""
-        self.node_names: dict[str, str] = {}
-        """worker's name by its Locust id"""
 
     def open(self, directory: Path) -> None:
         """A run begins."""
         self._directory = directory
         self._copies, self._last, self._owners, self._gaps = {}, {}, {}, {}
-        self.node_names, self.failures, self.refused = {}, [], 0
+        self.failures, self.refused = [], 0
         if self._thread is None:
             self._thread = ThreadPool(1)
             gevent.spawn(self._write_forever)
@@ -494,7 +487,6 @@ class Copies:
 
     def _take(self, node_id: str, batch: dict[str, Any]) -> None:
         worker, number = str(batch["worker"]), int(batch["number"])
-        self.node_names[node_id] = worker
         if self._directory is None or self._thread is None:
             return
         answer = {"worker": worker, "number": number}
@@ -530,7 +522,7 @@ class Copies:
         worker = answer["worker"]
         why = f"batch {answer['number']} of {plain(worker)} came after batch {last}"
         self.refused += 1
-        _tell(f"{why}: it is refused, and all of its ledger is asked for again")
+        LOG.error(f"{why}: it is refused, and all of its ledger is asked for again")
         self._gaps.setdefault(worker, why)
         copy = self._copies.get(worker)
         if copy is not None and self._thread is not None:

@@ -173,7 +173,7 @@ class Leader(Node):
         self._permit = Permit()
         self._runs = 0
         self._duties: list[Duty] = []
-        self._failed = Duties(LOG.error)
+        self._failed = Duties()
         self._paused = False
 
     def prepare(self) -> None:
@@ -233,7 +233,7 @@ class Leader(Node):
 
             note_counts(directory, "before", options.target)
         self._duties = self._duties_of(directory)
-        self._failed = Duties(LOG.error)
+        self._failed = Duties()
         self._open(options, directory, warm_up)
 
     @abstractmethod

@@ -14,7 +14,7 @@ from locust.runners import WorkerRunner
 
 from harness.errors import ConfigError, ExitCode, safe_quote
 from harness.load.admission import cap_of, rate_of, refuse
-from harness.load.cluster.drain import finish_worker, register_worker
+from harness.load.cluster.drain import DRAIN, DRAINED, HURRY
 from harness.load.cluster.handshake import (
     CHECK,
     FACTS,
@@ -48,6 +48,7 @@ PAUSED = "harness_paused"
 """The message by which a master pauses its workers."""
 LAST_WORDS_S = 0.3
 """For a message to leave before the process starts anew."""
+SHIP_LIMIT_S = 15.0
 
 
 class WorkerNode(Node):
@@ -63,9 +64,10 @@ class WorkerNode(Node):
         self._welcome = False
         """whether the master has let in a worker that came while the run was going on"""
         self._clock = MasterClock(runner, self._set_clock)
-        register_worker(runner)
         runner.register_message(ANSWER, self._on_answer)
         environment.events.report_to_master.add_listener(pack_stats)
+        runner.register_message(DRAIN, self._on_drain, concurrent=True)
+        runner.register_message(HURRY, lambda *_: self.hurry(), concurrent=True)
         runner.register_message(PAUSED, self._on_paused, concurrent=True)
         runner.register_message(PARAMETERS, self._on_parameters, concurrent=True)
         runner.register_message(CHECK, self._on_check, concurrent=True)
@@ -143,12 +145,26 @@ class WorkerNode(Node):
             os.kill(os.getpid(), signal.SIGTERM)
 
     def finish(self) -> None:
-        """Close the files, see that the master has what is in them, and say so."""
+        """Close the files, see that the master has what is in them, and say so.
+
+        Also when no master asked: a worker that was told to stop by a signal ends by itself.
+        """
         if (run := self.run) is not None:
-            finish_worker(self.runner, run)
+            self._finish(run)
             LOG.info("the master has been told")
             self.environment.harness_run = None
         self.going = False
+
+    def _finish(self, run: Run) -> None:
+        left = run.ledger.open
+        run.finish()
+        behind = False
+        if run.shipper is not None:
+            # One that was sent home has announced no session: the master needn't have its ledger.
+            announced = run.ledger.intended > 0
+            behind = announced and not run.shipper.flush(within_s=SHIP_LIMIT_S)
+        last = {"left": left, "failures": run.failures, "behind": behind}
+        self.runner.send_message(DRAINED, last)
 
     def fail_start(self, why: str) -> None:
         """There is no run here: leave."""
@@ -185,6 +201,13 @@ class WorkerNode(Node):
             run.shipper.take_answer(answer["batch"])
 
     # Locust calls concurrent listeners by position: environment first, then the message.
+    def _on_drain(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
+        if (run := self.run) is None:
+            self.runner.send_message(DRAINED, {"left": 0})
+            return
+        run.drain()
+        self._finish(run)
+
     def _on_paused(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
         if self.run is not None:
             self.run.pause(bool(msg.data["paused"]))
