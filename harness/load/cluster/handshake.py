@@ -23,7 +23,7 @@ from typing import Any
 
 import gevent
 import orjson
-from locust.runners import STATE_INIT, STATE_STOPPED, MasterRunner, WorkerRunner
+from locust.runners import STATE_INIT, STATE_STOPPED, MasterRunner
 
 from harness import __version__
 from harness.clock import monotonic_ns, wall_ns
@@ -38,8 +38,6 @@ PARAMETERS = "harness_parameters"
 CHECK = "harness_check"
 FACTS = "harness_facts"
 WELCOME = "harness_welcome"
-ASK_CLOCK = "harness_ask_clock"
-CLOCK = "harness_clock"
 ANSWER_WITHIN_S = 10.0
 ANEW_WITHIN_S = 60.0
 """A worker that starts anew imports its locustfile again."""
@@ -215,7 +213,6 @@ class Handshake:
         """why no worker may join a run that goes on, if so"""
         runner.register_message(HELLO, self._on_hello)
         runner.register_message(FACTS, self._on_facts)
-        runner.register_message(ASK_CLOCK, self._on_ask_clock)
 
     def problems(
         self, options: dict[str, Any], facts: dict[str, Any], everything: Share, *, workers: int
@@ -372,9 +369,6 @@ class Handshake:
                     "worker %s has %s %s, the master %s", worker, name, hello.get(name), own[name]
                 )
 
-    def _on_ask_clock(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
-        self._runner.send_message(CLOCK, self.time(msg.node_id, msg.data), msg.node_id)
-
     def time(self, worker: str, question: Mapping[str, int]) -> dict[str, int]:
         """The answer to a worker's question for the master's time."""
         answer = {"asked_ns": question["asked_ns"], "wall_ns": wall_ns()}
@@ -393,36 +387,18 @@ class Handshake:
 class MasterClock:
     """The worker's side: by how much this machine's clock is ahead of the master's."""
 
-    BURST, BURST_S = 5, 0.1
-    """So many questions when it comes, and the time between two."""
-
-    def __init__(self, runner: WorkerRunner, on_change: Callable[[int], None]) -> None:
+    def __init__(self, on_change: Callable[[int], None]) -> None:
         """``on_change`` is told how far it is ahead (ns), whenever that is known better."""
-        self._runner = runner
         self._on_change = on_change
         self._best_ns: int | None = None
         """round trip of the answer that is believed: it can be wrong by half of that"""
         self.ahead_ns = 0
         self.stepped = ""
         """that one of the two clocks was set, if so"""
-        runner.register_message(CLOCK, self._on_clock)
 
     def question(self) -> dict[str, int]:
-        """To be asked once a second."""
+        """For the reports of each second."""
         return {"asked_ns": monotonic_ns(), "ahead_ns": self.ahead_ns}
-
-    def ask(self) -> None:
-        """Ask by itself: while no run goes on there are no reports."""
-        self._runner.send_message(ASK_CLOCK, self.question())
-
-    def ask_some(self) -> None:
-        """When a worker has come in."""
-        for _ in range(self.BURST):
-            self.ask()
-            gevent.sleep(self.BURST_S)
-
-    def _on_clock(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
-        self.take(msg.data)
 
     def take(self, answer: Mapping[str, int]) -> None:
         """What the master has answered, as soon as it is there.

@@ -19,7 +19,7 @@ from locust.runners import MasterRunner
 from harness.errors import safe_quote
 from harness.load.cluster.drain import DRAINED
 from harness.load.cluster.handout import ASK_FILES
-from harness.load.cluster.handshake import ASK_CLOCK, FACTS, HELLO
+from harness.load.cluster.handshake import FACTS, HELLO
 from harness.load.cluster.replication import BEGIN, END, GO_ON
 from harness.load.cluster.report import MOST_BYTES, PACKED, REPORT, STATS, unpack, unpack_stats
 from harness.load.logs import LOG
@@ -91,13 +91,12 @@ class MasterPort:
             client in self._known or client in self._runner.clients
         ):
             return self._refuse(STRANGER, client, kind)
-        form = FORMS.get(kind)
         try:
             if kind == REPORT:
                 message.data = unpack(message.data)
             elif kind == STATS and PACKED in message.data:
                 message.data = unpack_stats(message.data)
-            if form is not None and not form(message.data):
+            if not has_form(kind, message.data):
                 return self._refuse(MALFORMED, client, kind)
             if kind not in self._runner.custom_messages:
                 self._handle(client, message)
@@ -124,113 +123,103 @@ class MasterPort:
             LOG.warning("%s", text)
 
 
-def _numbers(value: object) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(name, str) and isinstance(number, int | float) for name, number in value.items()
+Check = Callable[[Any], bool]
+"""Whether a value has a form; it may raise what a value of another kind raises."""
+
+
+def _of(*kinds: type) -> Check:
+    return lambda value: type(value) in kinds
+
+
+def _mapping(check: Check) -> Check:
+    """Names, and something of one form for each."""
+    return lambda value: (
+        isinstance(value, dict)
+        and all(type(name) is str and check(one) for name, one in value.items())
     )
+
+
+def _record(checks: Mapping[str, Check], **optional: Check) -> Check:
+    """One with all of these keys; of the ``optional`` ones it may have some."""
+    return lambda data: (
+        all(check(data[key]) for key, check in checks.items())
+        and all(check(data[key]) for key, check in optional.items() if key in data)
+    )
+
+
+def _rows(*kinds: type) -> Check:
+    return lambda rows: all(
+        isinstance(row, list | tuple) and tuple(map(type, row)) == kinds for row in rows
+    )
+
+
+def _name(text: object) -> bool:
+    return type(text) is str and len(text) <= _MOST_NAME
+
+
+TEXT, WHOLE, BYTES = _of(str), _of(int), _of(bytes)
+TEXTS, NUMBERS = _mapping(TEXT), _mapping(_of(int, float, bool))
+ROW = _record(
+    {
+        **dict.fromkeys(("counts", "arrivals", "sessions"), NUMBERS),
+        "process": _of(dict),
+        "outcomes": _mapping(NUMBERS),
+    },
+    left_by_reason=NUMBERS,
+)
+BATCH = _record(
+    {
+        "worker": _name,
+        "number": WHOLE,
+        "run": TEXT,
+        "snapshot": lambda part: part in ("", BEGIN, GO_ON, END),
+        "inserts": _rows(int, str, str, int, int),
+        "updates": _rows(str, str, str, int, int),
+        "meta": TEXTS,
+        "intervals": BYTES,
+        "histograms": BYTES,
+    }
+)
+REPORT_PARTS = _record(
+    {},
+    live=_record({"process": _name, "row": ROW, "encoded": TEXTS}),
+    clock=_record({"asked_ns": WHOLE, "ahead_ns": WHOLE}),
+    share=_name,
+    batch=BATCH,
+)
 
 
 def _is_report(data: Any) -> bool:
-    live, batch = data.get("live"), data.get("batch")
-    if live is None:
-        return batch is not None and _is_batch(batch)
-    return (
-        _is_interval(live)
-        and _is_clock_question(data["clock"])
-        and _is_name(data.get("share", ""))
-        and (batch is None or _is_batch(batch))
-    )
-
-
-def _is_interval(data: Any) -> bool:
-    row = data["row"]
-    encoded = data["encoded"]
-    return (
-        _is_name(data["process"])
-        and isinstance(row, dict)
-        and _numbers(row["counts"])
-        and _numbers(row["arrivals"])
-        and _numbers(row["sessions"])
-        and isinstance(row["process"], dict)
-        and isinstance(row["outcomes"], dict)
-        and all(_numbers(outcomes) for outcomes in row["outcomes"].values())
-        and _numbers(row.get("left_by_reason", {}))
-        and isinstance(encoded, dict)
-        and all(type(text) is str for text in encoded.values())
-    )
-
-
-def _is_file_question(data: Any) -> bool:
-    return all(_is_name(data[name]) for name in ("harness", "locust", "host"))
-
-
-def _is_hello(data: Any) -> bool:
-    return (
-        all(type(data[name]) is int for name in ("files", "ports", "cores"))
-        and all(
-            type(data[name]) is str
-            for name in ("harness", "locust", "locustfile", "schedule", "host")
-        )
-        and _texts(data.get("parameters", {}))
-    )
-
-
-def _texts(texts: Any) -> bool:
-    return all(type(key) is type(value) is str for key, value in texts.items())
+    """One with measurements asks for the time too; every one says or asks something."""
+    needed = "clock" in data or ("batch" in data and "live" not in data)
+    return needed and REPORT_PARTS(data)
 
 
 def _is_facts(data: Any) -> bool:
     answered = "trouble" in data or "target" in data
-    return answered and _texts({**data, "modules": ""}) and _texts(data.get("modules", {}))
+    return answered and TEXTS({**data, "modules": ""}) and TEXTS(data.get("modules", {}))
 
 
-def _is_clock_question(data: Any) -> bool:
-    return type(data["asked_ns"]) is type(data["ahead_ns"]) is int
-
-
-def _is_batch(data: Any) -> bool:
-    return (
-        _is_name(data["worker"])
-        and type(data["number"]) is int
-        and type(data["run"]) is str
-        and data["snapshot"] in ("", BEGIN, GO_ON, END)
-        and all(_is_row(row, (int, str, str, int, int)) for row in data["inserts"])
-        and all(_is_row(row, (str, str, str, int, int)) for row in data["updates"])
-        and all(type(key) is type(value) is str for key, value in data["meta"].items())
-        and type(data["intervals"]) is type(data["histograms"]) is bytes
-    )
-
-
-def _is_row(row: Any, kinds: tuple[type, ...]) -> bool:
-    return isinstance(row, list | tuple) and tuple(map(type, row)) == kinds
-
-
-def _is_name(text: object) -> bool:
-    return type(text) is str and len(text) <= _MOST_NAME
-
-
-def _is_drained(data: Any) -> bool:
-    failures = data.get("failures", ())
-    return type(data["left"]) is int and all(type(why) is str for why in failures)
-
-
-def _checked(form: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    def check(data: Any) -> bool:
-        try:
-            return form(data)
-        except (KeyError, TypeError, AttributeError, ValueError):
-            return False
-
-    return check
-
-
-FORMS: Mapping[str, Callable[[Any], bool]] = {
-    REPORT: _checked(_is_report),
-    LOCUSTFILE: _checked(lambda data: type(data["version"]) is str),
-    ASK_FILES: _checked(_is_file_question),
-    HELLO: _checked(_is_hello),
-    FACTS: _checked(_is_facts),
-    ASK_CLOCK: _checked(_is_clock_question),
-    DRAINED: _checked(_is_drained),
+FORMS: Mapping[str, Check] = {
+    REPORT: _is_report,
+    LOCUSTFILE: _record({"version": TEXT}),
+    ASK_FILES: _record(dict.fromkeys(("harness", "locust", "host"), _name)),
+    HELLO: _record(
+        {
+            **dict.fromkeys(("files", "ports", "cores"), WHOLE),
+            **dict.fromkeys(("harness", "locust", "locustfile", "schedule", "host"), TEXT),
+        },
+        parameters=TEXTS,
+    ),
+    FACTS: _is_facts,
+    DRAINED: _record({"left": WHOLE}, failures=lambda whys: all(map(TEXT, whys))),
 }
-"""Our own messages → whether one has the form that a worker gives it."""
+"""Our own messages → the form that a worker gives each."""
+
+
+def has_form(kind: str, data: Any) -> bool:
+    """Whether a message has the form of its kind; those of Locust's own are not looked at."""
+    try:
+        return kind not in FORMS or FORMS[kind](data)
+    except (KeyError, TypeError, AttributeError, ValueError):
+        return False

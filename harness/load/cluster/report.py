@@ -127,6 +127,7 @@ class Reports:
         self._open_questions.pop(worker, None)
         if (live := report.get("live")) is not None:
             self._live().take_encoded(live["process"], live["row"], live["encoded"])
+        if "clock" in report:
             shared = "share" in report and self._shares.note_question(worker, report["share"])
             question = _Question(
                 monotonic_ns(), self._handshake.time(worker, report["clock"]), shared

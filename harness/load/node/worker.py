@@ -49,6 +49,8 @@ PAUSED = "harness_paused"
 LAST_WORDS_S = 0.3
 """For a message to leave before the process starts anew."""
 SHIP_LIMIT_S = 15.0
+CLOCK_QUESTIONS, CLOCK_PAUSE_S = 5, 0.1
+"""So many questions for the master's time when a worker comes in, and the time between two."""
 
 
 class WorkerNode(Node):
@@ -63,7 +65,7 @@ class WorkerNode(Node):
         """of a worker that Locust has forked"""
         self._welcome = False
         """whether the master has let in a worker that came while the run was going on"""
-        self._clock = MasterClock(runner, self._set_clock)
+        self._clock = MasterClock(self._set_clock)
         runner.register_message(ANSWER, self._on_answer)
         environment.events.report_to_master.add_listener(pack_stats)
         runner.register_message(DRAIN, self._on_drain, concurrent=True)
@@ -77,7 +79,12 @@ class WorkerNode(Node):
         """Tell the master what this process is."""
         self.admission.take_shape()
         self._say_hello()
-        gevent.spawn(self._clock.ask_some)
+        gevent.spawn(self._ask_clock_often)
+
+    def _ask_clock_often(self) -> None:
+        for _ in range(CLOCK_QUESTIONS):
+            self._report(clock=True)
+            gevent.sleep(CLOCK_PAUSE_S)
 
     def _say_hello(self) -> None:
         self.runner.send_message(HELLO, describe(self.environment, self.admission.shape))
@@ -134,9 +141,8 @@ class WorkerNode(Node):
         """Whether the parent lives: without it a forked worker would load on for a minute, until
         it misses its master's heartbeat. And what the time is.
         """
-        if self.run is None:  # else the reports ask
-            with contextlib.suppress(RPCError):
-                self._clock.ask()
+        if self.run is None:  # else a report of what was measured asks
+            self._report(clock=True)
         if self._clock.stepped and self.run is not None:
             self.run.fail(self._clock.stepped)
         if self._parent is not None and os.getppid() != self._parent:
@@ -176,11 +182,16 @@ class WorkerNode(Node):
         encoded = {tag: histogram.encode() for tag, histogram in histograms.items()}
         self._report({"process": process, "row": row, "encoded": encoded})
 
-    def _report(self, live: Mapping[str, Any] | None = None) -> None:
-        """With what was measured in this second; or between, with more of the ledger."""
+    def _report(self, live: Mapping[str, Any] | None = None, *, clock: bool = False) -> None:
+        """With what was measured in this second; or between, with more of the ledger.
+
+        ``clock``: it asks for the master's time, as one with measurements always does.
+        """
         run, report = self.run, dict[str, Any]()
+        if clock or live is not None:
+            report["clock"] = self._clock.question()
         if live is not None:
-            report = {"live": live, "clock": self._clock.question()}
+            report["live"] = live
             if run is not None and run.lease is not None and run.lease.wanted:
                 report["share"] = run.name
         if run is not None and run.shipper is not None and (batch := run.shipper.next_batch()):
