@@ -25,7 +25,6 @@ from harness.cli.parsing import Command, Namespace, argument, option
 from harness.errors import ConfigError, ExitCode
 from harness.streams import open_console, plain_table, show_json
 from harness.units import duration_text, seconds
-from harness.workload.data import Feeder
 from harness.workload.har.scripting import write_draft
 from harness.workload.script.estimate import Estimate, estimate, foreign_settings
 from harness.workload.script.file import Loaded, read_script
@@ -63,8 +62,8 @@ def _from_har(args: Namespace) -> int:
 def _check_rows(loaded: Loaded, guests: int) -> None:
     if guests < 1:
         raise ConfigError(f"--guests: expected one or more, got {guests}")
-    if loaded.table is not None and loaded.script.feeder is not None:
-        Feeder(table=loaded.table, mode=loaded.script.feeder.mode).check_enough(guests)
+    if loaded.feeder is not None:
+        loaded.feeder.check_enough(guests)
 
 
 def _show(result: Estimate, loaded: Loaded, console: Console) -> None:
@@ -80,10 +79,9 @@ def _show(result: Estimate, loaded: Loaded, console: Console) -> None:
         f"the mean guest: {duration_text(result.mean_duration_s)}, {result.mean_texts:.3g} texts, "
         f"{result.mean_requests:.3g} requests"
     )
-    if loaded.table is not None and loaded.script.feeder is not None:
-        mode = loaded.script.feeder.mode
-        rows = len(loaded.table.rows)
-        print(f"data: {loaded.table.name}, {rows:,} row{'s' * (rows != 1)}, {mode}")
+    if (feeder := loaded.feeder) is not None:
+        rows = len(feeder.table.rows)
+        print(f"data: {feeder.table.name}, {rows:,} row{'s' * (rows != 1)}, {feeder.mode}")
     for sentence in foreign_settings(loaded.script):
         print(sentence)
     for sentence in result.breaks:

@@ -420,10 +420,12 @@ def _directory(wanted: Visit, terms: Terms) -> Path:
 def _play(wanted: Visit, guest: GuestSession, loaded: Loaded, shown: Frames) -> None:
     rng = Random(wanted.seed)
     name = wanted.scenario or loaded.script.pick(rng)
-    row = NO_ROW if loaded.table is None else Feeder(table=loaded.table).row_for(wanted.row)
+    row = NO_ROW
+    if loaded.feeder is not None:  # the row that is named, also where others are drawn
+        row = Feeder(table=loaded.feeder.table).row_for(wanted.row)
     shown.say(f"scenario: {name}")
-    folder, texts = wanted.script.parent, loaded.texts
-    act(guest, loaded.script, name, row=row, rng=rng, folder=folder, texts=texts)
+    texts = loaded.texts
+    act(guest, loaded.script, name, row=row, rng=rng, folder=loaded.folder, texts=texts)
 
 
 def _tell(came: _Came, shown: Frames, directory: Path) -> int:

@@ -53,7 +53,7 @@ def would_break(users: Iterable[type]) -> list[str]:
     return [
         f"{user.script}: {sentence}"
         for user in scripted
-        for sentence in estimate(user.opened().script).breaks
+        for sentence in estimate(user.opened.script).breaks
     ]
 
 
@@ -63,7 +63,7 @@ def origins_left_out(users: Iterable[type], origin: str | None) -> list[str]:
     for user in users:
         if not issubclass(user, ScriptUser):
             continue
-        config = user.opened().script.config
+        config = user.opened.script.config
         if config is not None and config.origin and config.origin != origin:
             sentences.append(
                 f"{user.script} names the Origin {config.origin}, this run sends "
@@ -129,7 +129,7 @@ def _script_waits_s(user: type[ScriptUser]) -> list[float]:
     from harness.workload.script.model import StepKind, walk
 
     waits = (StepKind.WAIT_ANY, StepKind.WAIT_CONTAINING, StepKind.WAIT_MATCHING)
-    script = user.opened().script
+    script = user.opened.script
     return [
         script.within_s(step)
         for scenario in script.scenarios.values()
@@ -177,7 +177,7 @@ def check_rows(users: Iterable[type], guests: int) -> None:
     only = list(users)
     if len(only) != 1 or not issubclass(only[0], ScriptUser):
         return  # how many guests go to each class is drawn
-    feeder = only[0].opened().feeder
+    feeder = only[0].opened.feeder
     if feeder is not None:
         feeder.check_enough(guests)
 

@@ -4,15 +4,15 @@ A :class:`GuestUser` tells its story in Python, a :class:`ScriptUser` plays a co
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
 from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import gevent
 from locust import User, constant, task
@@ -28,11 +28,11 @@ from harness.load.logs import LOG
 from harness.load.options import max_age_s
 from harness.load.run import Run
 from harness.units import seconds
-from harness.workload.data import NO_ROW, Feeder, Mode, Row
+from harness.workload.data import NO_ROW, Mode, Row
 from harness.workload.think import draws, parse_think
 
 if TYPE_CHECKING:  # stories in Python do without scripts
-    from harness.workload.script.model import Script
+    from harness.workload.script.file import Loaded
 
 
 class GuestUser(User):
@@ -207,21 +207,6 @@ def _think_function(user: GuestUser, seed: int) -> Callable[[], float]:
     return lambda: seconds(think(user), f"{type(user).__name__}.think_time")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
-    """A script that was read and is fit to be played."""
-
-    script: "Script"
-    folder: Path
-    feeder: Feeder | None
-    texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """its sets of texts by name"""
-
-    def rows_of(self, worker: int, workers: int) -> Iterator[Row] | None:
-        """The rows of one worker's guests; None when the script has no feeder."""
-        return None if self.feeder is None else self.feeder.rows_of(worker, workers)
-
-
 @dataclass(slots=True, kw_only=True)
 class Playing:
     """A script at work in one process: what its guests share."""
@@ -245,18 +230,14 @@ class ScriptUser(GuestUser):
 
     abstract = True
     script: str = ""
-    _opened: Opened
+    opened: ClassVar["Loaded"]
+    """the script, read and checked"""
     _row: Row = NO_ROW
 
     def __init_subclass__(cls, **more: Any) -> None:
         super().__init_subclass__(**more)
         if not vars(cls).get("abstract", False):
-            cls._opened = open_script(cls.script, _folder_of(cls), cls.__name__)
-
-    @classmethod
-    def opened(cls) -> Opened:
-        """The script of this class, read and checked."""
-        return cls._opened
+            cls.opened = open_script(cls.script, _folder_of(cls), cls.__name__)
 
     @task
     def play(self) -> None:
@@ -270,7 +251,7 @@ class ScriptUser(GuestUser):
             self._stop_requested = True  # each row was used once
             Run.of(self.environment).rows_used_up()
             raise StopUser from None
-        opened, rng, row = self._opened, playing.rng, self._row
+        opened, rng, row = self.opened, playing.rng, self._row
         script, folder, texts = opened.script, opened.folder, opened.texts
         name = script.pick(rng)
         with self.guest() as guest:
@@ -278,7 +259,7 @@ class ScriptUser(GuestUser):
 
     def note_end(self, session: GuestSession, end: Exception) -> None:
         """The same, with the row that the guest had."""
-        feeder = self._opened.feeder
+        feeder = self.opened.feeder
         if isinstance(end, NotPossible) and feeder is not None:
             # the first row like it; the file's first line is its header
             line = feeder.table.rows.index(tuple(self._row.values())) + 2
@@ -290,7 +271,7 @@ class ScriptUser(GuestUser):
     @classmethod
     def rows_are_unique(cls) -> bool:
         """Whether each row may be used once only, so that they are shared out at the start."""
-        feeder = cls._opened.feeder
+        feeder = cls.opened.feeder
         return feeder is not None and feeder.mode is Mode.UNIQUE
 
     def _playing(self) -> Playing:
@@ -298,24 +279,20 @@ class ScriptUser(GuestUser):
         at_work: dict[type, Playing] = vars(self.environment).setdefault("harness_scripts", {})
         kind = type(self)
         if kind not in at_work:
-            rows = self._opened.rows_of(run.worker, run.workers) or repeat(NO_ROW)
+            feeder = self.opened.feeder
+            rows = repeat(NO_ROW) if feeder is None else feeder.rows_of(run.worker, run.workers)
             at_work[kind] = Playing(rows=rows, rng=Run.rng_of(self.environment))
         return at_work[kind]
 
 
-def open_script(script: str, folder: Path, user: str) -> Opened:
+def open_script(script: str, folder: Path, user: str) -> "Loaded":
     """The script of a user class. Raises ConfigError."""
     if not script:
         raise ConfigError(f"{user} names no script: write script = 'FILE.yaml'")
     import harness.guest.player  # noqa: F401 - now, and not in the middle of the run
     from harness.workload.script.file import read_script
 
-    path = folder / script
-    loaded = read_script(path)
-    feeder = None
-    if loaded.table is not None and loaded.script.feeder is not None:
-        feeder = Feeder(table=loaded.table, mode=loaded.script.feeder.mode)
-    return Opened(script=loaded.script, folder=path.parent, feeder=feeder, texts=loaded.texts)
+    return read_script(folder / script)
 
 
 def _folder_of(cls: type) -> Path:

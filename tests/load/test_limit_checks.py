@@ -27,7 +27,7 @@ def scripted(folder: Path, text: str) -> Any:
     (folder / "n.csv").write_text("n\n1\n2\n")
     (folder / "s.yaml").write_text(text)
     kind = type("Scripted", (ScriptUser,), {"abstract": True, "script": "s.yaml"})
-    kind._opened = open_script("s.yaml", folder, "Scripted")  # type: ignore[attr-defined]
+    kind.opened = open_script("s.yaml", folder, "Scripted")  # type: ignore[attr-defined]
     return kind
 
 

@@ -23,7 +23,8 @@ def test_rows_are_shared_among_workers(tmp_path: Path) -> None:
         "feeder:\n  file: n.csv\n  mode: unique\nscenarios:\n  a:\n    - say: '{{n}}'\n"
     )
     opened = open_script("s.yaml", tmp_path, "User")
-    rows = [[row["n"] for row in opened.rows_of(worker, 2) or ()] for worker in (0, 1)]
+    assert opened.feeder is not None
+    rows = [[row["n"] for row in opened.feeder.rows_of(worker, 2)] for worker in (0, 1)]
     assert rows == [["1", "3", "5"], ["2", "4"]]
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import gevent
@@ -32,8 +32,11 @@ from harness.errors import ConfigError, safe_quote
 from harness.load.cluster.handshake import own_files
 from harness.load.logs import LOG
 from harness.load.options import MANIFEST, parameters, read_options
-from harness.load.user import Opened, ScriptUser
+from harness.load.user import ScriptUser
 from harness.units import duration_text
+
+if TYPE_CHECKING:  # where guests come by Python, nobody pays for the model of a script
+    from harness.workload.script.file import Loaded
 
 ASK_FILES = "harness_ask_files"
 FILES = "harness_files"
@@ -99,7 +102,7 @@ class Handout:
         beside = [*locustfiles, *own_files(environment).values()]
         handed_script = ""
         for user in scripts:
-            opened = user.opened()
+            opened = user.opened
             paths = list(_paths_of(user.script, opened))
             if Path(user.script).is_absolute():
                 # A worker finds it by its variable, whatever folder it is in.
@@ -152,9 +155,8 @@ class _Collected:
         return names
 
 
-def _paths_of(script: str, opened: Opened) -> Iterator[Path]:
+def _paths_of(script: str, opened: "Loaded") -> Iterator[Path]:
     """A script, and each file that it names."""
-    # Where guests come by Python, nobody pays for the model of a script.
     from harness.workload.script.model import StepKind, columns_in, render, walk
 
     folder = opened.folder.resolve()

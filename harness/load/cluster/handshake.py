@@ -118,7 +118,7 @@ def _scripts(users: Iterable[Any]) -> str:
     parts = []
     for user in users:
         if issubclass(user, ScriptUser):
-            opened = user.opened()
+            opened = user.opened
             rows = () if opened.feeder is None else opened.feeder.table.rows
             texts = sorted((name, list(lines)) for name, lines in opened.texts.items())
             parts.append(opened.script.model_dump_json().encode())

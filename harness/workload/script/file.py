@@ -5,7 +5,7 @@ last of two equal keys without a word.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import ConfigError
-from harness.workload.data import MAX_TEXT_BYTES, Row, Table, read_table, read_text
+from harness.workload.data import MAX_TEXT_BYTES, Feeder, Row, Table, read_table, read_text
 from harness.workload.script.model import (
     ACTIONS,
     COLUMN,
@@ -118,11 +118,15 @@ MAX_STEPS = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """A script with the rows it is fed from, if any, and its sets of texts by name."""
+    """A script that is fit to be played."""
 
     script: Script
-    table: Table | None
-    texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    folder: Path
+    """that the script's own paths count from"""
+    feeder: Feeder | None
+    """of the rows that its guests have, if any"""
+    texts: Mapping[str, tuple[str, ...]]
+    """its sets of texts by name"""
 
 
 def read_script(path: Path) -> Loaded:
@@ -130,16 +134,17 @@ def read_script(path: Path) -> Loaded:
     name, folder = str(path), path.parent
     lined = load_lined(read_text(path), name=name)
     script = _validated(lined, name)
-    table = None
+    table = feeder = None
     if script.feeder is not None:
         try:
             table = read_table(folder / script.feeder.file)
         except ConfigError as error:
             raise ConfigError(f"{name}, line {lined.line(('feeder',))}, feeder: {error}") from None
+        feeder = Feeder(table=table, mode=script.feeder.mode)
     sets = _sets(script, lined, folder, name=name)
     check_texts(script, lined, Values(table, sets), name=name)
     check_files(script, lined, folder, table, name=name)
-    return Loaded(script=script, table=table, texts=sets)
+    return Loaded(script=script, folder=folder, feeder=feeder, texts=sets)
 
 
 def _sets(script: Script, lined: Lined, folder: Path, *, name: str) -> dict[str, tuple[str, ...]]:

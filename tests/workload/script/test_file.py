@@ -203,8 +203,8 @@ def test_files_with_their_feeder_beside_them(tmp_path: Path) -> None:
     file = tmp_path / "shop.yaml"
     file.write_text(LINES + "    - say: '{{order}}'\nfeeder: orders.csv\n")
     loaded = read_script(file)
-    assert loaded.table is not None
-    assert loaded.table.row(0) == {"order": "4711"}
+    assert loaded.feeder is not None
+    assert loaded.feeder.row_for(0) == {"order": "4711"}
     file.write_text(LINES + "    - join\nfeeder: none.csv\n")
     with pytest.raises(ConfigError, match=r"shop\.yaml, line 4, feeder: .*none\.csv: No such"):
         read_script(file)
