@@ -282,10 +282,9 @@ class Admission:
             print(sentence, file=sys.stderr, flush=True)
 
     @refusing()
-    def ask_permission(self) -> Permit:
+    def ask_permission(self, options: RunOptions) -> Permit:
         """The guard's permission for this run, or the end of the process with its refusal."""
         environment, shape = self._environment, self.shape
-        options = self.check_options()
         intent = Intent(
             sessions=None if shape is None else shape.arrivals.count,
             at_once=environment.parsed_options.num_users or 1,
@@ -330,7 +329,7 @@ class Admission:
         began_ns, before = monotonic_ns(), -1
         within_s = float(parsed.expect_workers_max_wait or 0)
         gevent.sleep(SILENT_WAIT_S)
-        while (here := handshake.here) < parsed.expect_workers and not self._began:
+        while (here := len(handshake.ready())) < parsed.expect_workers and not self._began:
             if here != before:
                 print(f"{WAITING}{here} of {parsed.expect_workers}", flush=True)
                 before = here
@@ -405,29 +404,22 @@ def warm_up_s(options: RunOptions, shape: type[ArrivalShape] | None, run_time_s:
     return length_s
 
 
-def cap_of(options: RunOptions, place: int | None, places: int) -> int | None:
-    """One process's part of a closed workload's cap on sessions, where the target has one.
+def closed_limits(
+    options: RunOptions, shape: type[ArrivalShape] | None, place: int | None, places: int
+) -> tuple[int | None, float | None]:
+    """One process's part of a closed workload's cap on sessions and highest rate (guests a second).
 
-    Of an open workload the guard has compared the whole schedule with the cap. ``place`` is None
-    for a worker that has come while the run goes on: nothing is left for it.
+    Of an open workload the guard has compared the whole schedule with both. ``place`` is None
+    for a worker that has come while the run goes on: nothing of the cap is left for it.
     """
-    if not options.terms.guarded or Rule.CAP in options.overrides:
-        return None
-    cap = options.terms.max_sessions
-    if cap is None:
-        return None
-    return 0 if place is None else len(range(place, cap, places))
-
-
-def rate_of(options: RunOptions, place: int | None, places: int) -> float | None:
-    """One process's part of the highest rate (guests a second) that a closed workload may have.
-
-    As with :func:`cap_of`, the guard has compared a schedule's rate with it.
-    """
-    rate = options.terms.max_rate_per_s
-    if not options.terms.guarded or Rule.CAP in options.overrides or rate is None:
-        return None
-    return None if place is None else rate / places
+    terms = options.terms
+    if shape is not None or not terms.guarded or Rule.CAP in options.overrides:
+        return None, None
+    cap, rate = terms.max_sessions, terms.max_rate_per_s
+    if place is None:
+        return None if cap is None else 0, None
+    part = None if cap is None else len(range(place, cap, places))
+    return part, None if rate is None else rate / places
 
 
 def tell_shortly(before: Callable[..., Any]) -> Callable[..., Any]:

@@ -95,11 +95,12 @@ def _format_after_set_up(main: ModuleType) -> None:
 def install(names: Callable[[], tuple[str, str]]) -> None:
     """Add run and node, which ``names`` says, to all lines of this process."""
     json = name_in_lines(names)
-    added = RunContext(lambda: "" if json else _label(*names()))
+
+    def context() -> str:
+        run, node = names()
+        return "" if json else f"{f'run {run}' if run else 'no run'}, {node}"
+
+    added = RunContext(context)
     for name in HANDLED:
         for handler in logging.getLogger(name).handlers:
             handler.addFilter(added)
-
-
-def _label(run: str, node: str) -> str:
-    return f"{f'run {run}' if run else 'no run'}, {node}"

@@ -411,14 +411,11 @@ class Run:
             return
         self.failures.append(why)
         LOG.error("the figures can't be trusted: %s", why)
-        self._write_failure(why)
+        with contextlib.suppress(OSError), RunDirectory(self.directory).failures.open("a") as file:
+            file.write(why + "\n")
         if not self._dispatch.shut:
             self._stop_arrivals()
             gevent.spawn(self.environment.runner.quit)
-
-    def _write_failure(self, why: str) -> None:
-        with contextlib.suppress(OSError), RunDirectory(self.directory).failures.open("a") as file:
-            file.write(why + "\n")
 
     def drain(self) -> int:
         """Stop arrivals, let conversations finish, clear the rest; sessions that remain open.
@@ -476,7 +473,7 @@ class Run:
             for kind, many in self._dispatch.close().items():
                 self.recorder.count(NEVER_ASKED + kind, many)
             if self.lease is not None:
-                self.lease.stop()
+                self.lease.wanted = False
 
     def hurry(self) -> None:
         """Clear at once instead of letting conversations finish (the second Ctrl-C)."""

@@ -171,18 +171,15 @@ class OneEnd:
         while self._leaver not in (None, current) and not self._leaver.dead:
             if current is not gevent.get_hub().parent:
                 again()  # Locust's main greenlet comes when the runner has gone: nobody's wish
-            _wait_for(self._leaver)
+            leaver = self._leaver
+            while not leaver.dead:  # the main greenlet can't be joined
+                gevent.sleep(0.1)
         self._leaver = current
 
     def _let_story_go(self) -> None:
         if gevent.getcurrent() in self._runner.user_greenlets:
             self._on_story()
             raise StopUser
-
-
-def _wait_for(greenlet: Any) -> None:
-    while not greenlet.dead:  # the main greenlet can't be joined
-        gevent.sleep(0.1)
 
 
 def end_with_supervisor() -> None:

@@ -102,7 +102,9 @@ def facts_of(environment: Any, options: RunOptions) -> dict[str, Any]:
         "ca": NONE if target.ca_file is None else _digest([_content(target.ca_file)]),
         "sign_ins": _digest(map(str.encode, guests.sign_ins)) if guests.sign_ins else NONE,
         "scripts": _scripts(environment.user_classes),
-        "modules": _own_modules(environment),
+        "modules": {
+            name: _digest([_content(path)]) for name, path in own_files(environment).items()
+        },
     }
 
 
@@ -124,10 +126,6 @@ def _scripts(users: Iterable[Any]) -> str:
             parts.append(opened.script.model_dump_json().encode())
             parts.append(orjson.dumps([list(map(list, rows)), texts]))
     return _digest(parts) if parts else NONE
-
-
-def _own_modules(environment: Any) -> dict[str, str]:
-    return {name: _digest([_content(path)]) for name, path in own_files(environment).items()}
 
 
 def own_files(environment: Any) -> dict[str, Path]:
@@ -224,7 +222,7 @@ class Handshake:
         """
         own = self._describe()
         self._options, self._own_facts, self._facts = options, facts, {}
-        ready = self._ready
+        ready = self.ready
         self._wait_until(lambda: set(ready()) <= self._hellos.keys())
         # One that starts anew with our parameters is away for a moment.
         self._wait_until(
@@ -260,11 +258,6 @@ class Handshake:
             problems += [f"worker {worker}: {why}" for why in shortfalls(machine, here_s)]
         return problems
 
-    @property
-    def here(self) -> int:
-        """Workers that are ready to begin."""
-        return len(self._runner.clients.ready)
-
     def dismiss(self, why: str = "") -> None:
         """Send the workers home; they would wait for a master that has gone."""
         for worker in self._runner.clients.all:
@@ -281,7 +274,8 @@ class Handshake:
         self._own_facts = None
         self._has_run = True
 
-    def _ready(self) -> list[str]:
+    def ready(self) -> list[str]:
+        """The ids of workers that are ready to begin."""
         return [worker.id for worker in self._runner.clients.ready]
 
     def hold(self, worker: str) -> None:

@@ -165,10 +165,6 @@ class Lease:
         self._on_change = on_change
         self._on_conflict = on_conflict
 
-    def stop(self) -> None:
-        """Ask no more."""
-        self.wanted = False
-
     def take(self, granted: Mapping[str, Any]) -> None:
         """What the master has granted; without it the lease runs out."""
         if self._moving:  # it came in mid-run: the schedule began at the master's time

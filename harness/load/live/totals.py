@@ -151,17 +151,13 @@ class Live:
             ]
         )
 
-    def lag(self) -> Histogram:
-        """How late the event loops were, by time, in the whole run."""
-        return self.histograms.get(LAG_LOOP, Histogram())
-
     def lost(self) -> list[str]:
         """Processes that fell silent before they had come to their end."""
         return [name for name in self.quiet() if self.newest[name].get("phase") != Phase.ENDED]
 
     def figures(self) -> dict[str, Any]:
         """The run so far in the shape of ``run.json``, as the gate takes it."""
-        lag = self.lag()
+        lag = self.histograms.get(LAG_LOOP, Histogram())  # of the event loops, by time
         p50, p99, most = lag.percentiles_ms([50, 99, 100])
         return {
             "sessions": {name: self.total("sessions", name) for name in TOTALS},
@@ -366,16 +362,12 @@ class BridgedRecorder(Recorder):
         self._environment.events.request.fire(
             request_type=METHOD,
             name=operation,
-            response_time=_milliseconds(service_ns),
+            # A kernel's stamp is converted between clocks, and may fall just before its cause.
+            response_time=max(0, service_ns) / 1e6,
             response_length=0,
             exception=failure,
             context={},
         )
-
-
-def _milliseconds(service_ns: int) -> float:
-    """A kernel's stamp is converted between clocks, and may fall microseconds before its cause."""
-    return max(0, service_ns) / 1e6
 
 
 def _batch(stats: Any, operation: str, service_ns: Durations) -> Any:

@@ -7,9 +7,8 @@ from typing import Any
 
 from locust.runners import MasterRunner, WorkerRunner
 
-from harness.load.node.local import LocalNode
 from harness.load.node.master import MasterNode
-from harness.load.node.role import Node
+from harness.load.node.role import LocalNode, Node
 from harness.load.node.worker import WorkerNode
 
 

@@ -1,4 +1,4 @@
-"""What the roles have in common, and what the two have in common that lead a run."""
+"""What the roles have in common, and the one that leads a run alone."""
 
 import contextlib
 from abc import ABC, abstractmethod
@@ -13,7 +13,7 @@ from harness.clock import monotonic_ns, utc_iso, wall_ns
 from harness.config.run_config import SEARCH, SIMULATOR, SIMULATOR_NAME, RunConfig
 from harness.errors import ConfigError, ExitCode
 from harness.finish import finish_run
-from harness.load.admission import Admission, cap_of, check_tasks, refuse, warm_up_s
+from harness.load.admission import Admission, check_tasks, closed_limits, refuse, warm_up_s
 from harness.load.cluster.drain import add_failures
 from harness.load.health import Duties
 from harness.load.live.totals import AbortWatch, Live, trim
@@ -40,6 +40,7 @@ from harness.rundir.layout import (
     target_facts,
 )
 from harness.streams import open_console
+from harness.transport.dial import check_sources
 
 Row = Mapping[str, Any]
 Histograms = Mapping[str, Histogram]
@@ -181,7 +182,7 @@ class Leader(Node):
         options = self.admission.check_options()
         self.admission.take_shape()
         self.admission.tell_breaks(options)
-        self.admission.ask_permission()
+        self.admission.ask_permission(options)
         gevent.spawn(self.admission.await_workers)
         if options.metrics is not None:
             from harness.load.live.prometheus import MetricsServer
@@ -225,7 +226,7 @@ class Leader(Node):
         self.going = True
         if warning := others_may_write(options.reports):
             LOG.warning(warning)
-        self._permit = self.admission.ask_permission()
+        self._permit = self.admission.ask_permission(options)
         self.admission.check_strength(options)
         self._write_start(options, directory, disk, warm_up)
         if options.terms.queues or options.terms.flows:
@@ -266,7 +267,7 @@ class Leader(Node):
             arrivals=None if shape is None else shape.arrivals.describe(),
             schedule=None if shape is None else schedule_facts(shape.arrivals),
             mix=shares_of(environment.user_classes, parsed.num_users or 1),
-            cap=cap_of(options, 0, 1) if shape is None else None,
+            cap=closed_limits(options, shape, 0, 1)[0],
             confident=options.confident,
             warm_up_s=warm_up,
             slots=parsed.num_users,
@@ -405,3 +406,29 @@ class Leader(Node):
     def hand_in(self, process: str, row: Row, histograms: Histograms) -> None:
         """Add it to the totals of the run."""
         self.live.take(process, row, {tag: one.counted() for tag, one in histograms.items()})
+
+
+class LocalNode(Leader):
+    """Everything in one process: it leads the run, and its guests run in it."""
+
+    role = "local"
+
+    def _begin(self, options: RunOptions, warm_up: float) -> None:
+        check_sources(options.target)
+        super()._begin(options, warm_up)
+
+    def _open(self, options: RunOptions, directory: Path, warm_up: float) -> None:
+        cap, rate = closed_limits(options, self.admission.shape, 0, 1)
+        self.open_run(
+            options,
+            directory,
+            max_sessions=cap,
+            max_per_s=rate,
+            warm_up_s=warm_up,
+            on_over=self.stop_or_quit,
+        )
+
+    def pause(self, on: bool) -> None:
+        """Of this process's own run."""
+        if self.run is not None:
+            self.run.pause(on)

@@ -13,7 +13,7 @@ from locust.exception import RPCError
 from locust.runners import WorkerRunner
 
 from harness.errors import ConfigError, ExitCode, safe_quote
-from harness.load.admission import cap_of, rate_of, refuse
+from harness.load.admission import closed_limits, refuse
 from harness.load.cluster.drain import DRAIN, DRAINED, HURRY
 from harness.load.cluster.handshake import (
     CHECK,
@@ -101,6 +101,7 @@ class WorkerNode(Node):
         if shape is not None:
             pieces = [] if place is None else [Piece(0, place, len(places))]
             share = Share(shape.arrivals.count, pieces)
+        cap, rate = closed_limits(options, shape, place, len(places))
         number = max(len(places), self.runner.worker_index) if place is None else place
         run = self.open_run(
             options,
@@ -111,8 +112,8 @@ class WorkerNode(Node):
             until=0 if place is None else int(shares["until"]),
             joined=place is None,
             warm_up_s=0.0 if place is None else warm_up,
-            max_sessions=cap_of(options, place, len(places)) if shape is None else None,
-            max_per_s=rate_of(options, place, len(places)),
+            max_sessions=cap,
+            max_per_s=rate,
             clock_ahead_ns=self._clock.ahead_ns,
             awaits_welcome=place is None and not self._welcome,
         )
@@ -174,7 +175,6 @@ class WorkerNode(Node):
 
     def fail_start(self, why: str) -> None:
         """There is no run here: leave."""
-        self.admission.end()
         refuse(why, ExitCode.CONFIG)
 
     def hand_in(self, process: str, row: Row, histograms: Histograms) -> None:

@@ -162,7 +162,6 @@ def test_a_worker_that_joins_takes_over_the_masters_time(
     arrivals.take(200 * S)
     lease.take(data | {"pieces": [(0, 0, 1)]})
     assert conflicts
-    lease.stop()
 
 
 SHAPE = """

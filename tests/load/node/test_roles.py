@@ -11,9 +11,8 @@ import pytest
 from locust.event import EventHook
 
 import harness.load
-from harness.load.node.local import LocalNode
 from harness.load.node.master import MasterNode
-from harness.load.node.role import Early, Node
+from harness.load.node.role import Early, LocalNode, Node
 from harness.load.node.worker import PAUSED, WorkerNode
 from harness.rundir.layout import RunDirectory
 
