@@ -1,11 +1,5 @@
 """An open workload: guests arrive when the schedule says, whether or not we are ready for them.
 
-::
-
-    class Rising(ArrivalShape):
-        arrivals = ramp(per_minute=(2, 20), over="20m")
-        slots = 60
-
 Locust's users are the *slots*: each has room for one guest at a time. A slot takes the next arrival
 and waits until it is due. When all slots are busy arrivals start late, and that is counted; an
 arrival that would start later than ``drop_after`` is dropped, and that is counted too. Nothing is

@@ -6,7 +6,6 @@ A :class:`GuestUser` tells its story in Python, a :class:`ScriptUser` plays a co
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
 from pathlib import Path
@@ -207,15 +206,6 @@ def _think_function(user: GuestUser, seed: int) -> Callable[[], float]:
     return lambda: seconds(think(user), f"{type(user).__name__}.think_time")
 
 
-@dataclass(slots=True, kw_only=True)
-class Playing:
-    """A script at work in one process: what its guests share."""
-
-    rows: Iterator[Row]
-    """this worker's own; without a feeder there is no end of empty ones"""
-    rng: Random
-
-
 class ScriptUser(GuestUser):
     """A slot whose guests play a YAML script. Inherit from it and name the ``script``.
 
@@ -244,14 +234,14 @@ class ScriptUser(GuestUser):
         """The next guest plays a scenario, chosen by weight."""
         from harness.guest.player import act
 
-        playing = self._playing()
+        rows, rng = self._shared()
         try:
-            self._row = next(playing.rows)
+            self._row = next(rows)
         except StopIteration:
             self._stop_requested = True  # each row was used once
             Run.of(self.environment).rows_used_up()
             raise StopUser from None
-        opened, rng, row = self.opened, playing.rng, self._row
+        opened, row = self.opened, self._row
         script, folder, texts = opened.script, opened.folder, opened.texts
         name = script.pick(rng)
         with self.guest() as guest:
@@ -274,15 +264,19 @@ class ScriptUser(GuestUser):
         feeder = cls.opened.feeder
         return feeder is not None and feeder.mode is Mode.UNIQUE
 
-    def _playing(self) -> Playing:
+    def _shared(self) -> tuple[Iterator[Row], Random]:
+        """What the guests of this script share in one process: its rows there, and their dice.
+
+        Without a feeder there is no end of empty rows.
+        """
         run = Run.of(self.environment)
-        at_work: dict[type, Playing] = vars(self.environment).setdefault("harness_scripts", {})
-        kind = type(self)
-        if kind not in at_work:
+        shared: dict[type, tuple[Iterator[Row], Random]]
+        shared = vars(self.environment).setdefault("harness_scripts", {})
+        if type(self) not in shared:
             feeder = self.opened.feeder
             rows = repeat(NO_ROW) if feeder is None else feeder.rows_of(run.worker, run.workers)
-            at_work[kind] = Playing(rows=rows, rng=Run.rng_of(self.environment))
-        return at_work[kind]
+            shared[type(self)] = rows, Run.rng_of(self.environment)
+        return shared[type(self)]
 
 
 def open_script(script: str, folder: Path, user: str) -> "Loaded":

@@ -181,9 +181,8 @@ def _paths_of(script: str, opened: "Loaded") -> Iterator[Path]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handed:
-    """What a worker was given, in a folder of its own."""
+    """What a worker was given."""
 
-    folder: Path
     locustfiles: tuple[Path, ...]
     script: Path | None
     parameters: Mapping[str, str]
@@ -316,7 +315,6 @@ def unpack(answer: Mapping[str, Any], folder: Path) -> Handed:
     }
     (folder / MANIFEST).write_bytes(orjson.dumps(options))
     return Handed(
-        folder=folder,
         locustfiles=tuple(map(there, answer["locustfiles"])),
         script=there(answer["script"]) if answer["script"] else None,
         parameters=dict(answer["parameters"]),
