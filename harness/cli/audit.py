@@ -81,7 +81,7 @@ COMMAND = Command(
     *[
         option(
             f"--{kind} ID",
-            f"also count all open conversations of this {kind}; may be repeated",
+            f"also count all open conversations of this {kind}",
             repeated=True,
         )
         for kind in ("queue", "flow")

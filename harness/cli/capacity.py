@@ -137,7 +137,7 @@ COMMAND = Command(
     option(CA_FILE),
     option(
         "--objective TEXT",
-        "what a level must meet, such as 'reply p95 < 1s'; may be repeated",
+        "what a level must meet, such as 'reply p95 < 1s'",
         repeated=True,
     ),
     option(SLO),

@@ -65,9 +65,8 @@ COMMAND = Command(
     argument("runs RUN", "the base run or runs, then the run to judge", many=True),
     option(
         "--figure FIGURE",
-        "figure that decides the exit code, such as 'reply p95' or 'errors of reply'; may "
-        "be repeated (default: p95 and errors of reply, session_open and delivered, and "
-        "leftovers)",
+        "figure that decides the exit code, such as 'reply p95' or 'errors of reply' (default: "
+        "p95 and errors of reply, session_open and delivered, and leftovers)",
         repeated=True,
     ),
     option("--html", "write compare.html into the directory of the last run"),

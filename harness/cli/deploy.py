@@ -155,7 +155,7 @@ COMMAND = Command(
     option("--name NAME", "name that all objects get", default="harness"),
     option(
         "--file FILE",
-        "a file that the locustfile reads or imports; may be repeated",
+        "a file that the locustfile reads or imports",
         type=Path,
         repeated=True,
     ),

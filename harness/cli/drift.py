@@ -73,7 +73,7 @@ COMMAND = Command(
     option(
         "--limit FIGURE=VALUE",
         "also say when a drifting figure will reach this value, such as memory=2000 (MB) "
-        "or 'reply p95=5s'; objectives count anyway; may be repeated",
+        "or 'reply p95=5s'; objectives count anyway",
         repeated=True,
     ),
     option("--json", "print one JSON object"),

@@ -92,7 +92,7 @@ COMMAND = Command(
     option("--sim-tls", "without --target: serve wss with a private CA"),
     option(
         "--sim-fault NAME=P",
-        "without --target: switch on a fault; harness simulate --help lists them",
+        "without --target: switch on a fault: see harness simulate --help",
         repeated=True,
     ),
 )

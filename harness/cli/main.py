@@ -10,15 +10,9 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
-from harness import __version__
+from harness import __version__, machine
 from harness.config.run_config import ENVIRONMENT
 from harness.errors import ConfigError, ExitCode, HarnessError, PreflightRefused
-from harness.machine import (
-    check_platform,
-    interrupted_quietly,
-    keep_files_private,
-    terminated_as_by_hand,
-)
 from harness.streams import lost_output, outlast_readers
 
 if TYPE_CHECKING:  # click is not waited for by who asks only for the list of commands
@@ -58,13 +52,13 @@ COMMANDS: dict[str, str] = {
 def command_of(name: str) -> "Command":
     """The command of that name, which must be one of ``COMMANDS``."""
     module = import_module(f"harness.cli.{name.replace('-', '_')}")
-    interrupted_quietly()
+    machine.interrupted_quietly()
     return cast("Command", module.COMMAND)
 
 
 def overview() -> str:
     """The text of ``harness --help``."""
-    width = max((len(name) for name in COMMANDS), default=0)
+    width = max(map(len, COMMANDS))
     rows = "\n".join(f"  {name:<{width}}  {line}" for name, line in COMMANDS.items())
     return (
         "usage: harness COMMAND [OPTIONS]\n\n"
@@ -79,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is not None:
         return _main(argv)
     outlast_readers()
-    keep_files_private()
+    machine.keep_files_private()
     code = _main(sys.argv[1:])
     if why := lost_output():
         print(f"warning: standard output can't be written: {why}", file=sys.stderr)
@@ -87,9 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str]) -> int:
-    words = list(argv)
-    if words[:1] == ["help"]:
-        words = [*words[1:2], "--help"]
+    words = [*argv[1:2], "--help"] if argv and argv[0] == "help" else list(argv)
     if COMPLETION not in ENVIRONMENT:
         if not words or words[0] in ("-h", "--help"):
             print(overview(), end="")
@@ -99,21 +91,19 @@ def _main(argv: Sequence[str]) -> int:
             return ExitCode.PASS
     import click
 
-    from harness.cli.parsing import Commands, sentence
+    from harness.cli.parsing import Commands, refusal
 
     commands = Commands(COMMANDS, command_of)
     if instruction := ENVIRONMENT.get(COMPLETION):
         return commands.complete(COMPLETION, instruction)
     try:
-        with terminated_as_by_hand(), commands.make_context("harness", words) as context:
-            check_platform()
+        with machine.terminated_as_by_hand(), commands.make_context("harness", words) as context:
+            machine.check_platform()
             return int(commands.invoke(context))
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except click.UsageError as error:
-        print(f"error: {sentence(error)}", file=sys.stderr)
-        if error.ctx is not None:
-            print(f"see {error.ctx.command_path} --help", file=sys.stderr)
+        print(refusal(error), file=sys.stderr)
         return ExitCode.USAGE
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -25,7 +25,7 @@ from harness.config.run_config import REPORTS, TARGETS, Setting
 from harness.errors import ConfigError, HarnessError
 from harness.rundir.layout import RunDirectory
 
-__all__ = ["Command", "Commands", "Namespace", "argument", "option", "sentence"]
+__all__ = ["Command", "Commands", "Namespace", "argument", "option", "refusal"]
 
 WIDTH = 100
 NO_UNIT = re.compile(r"0*[1-9]\d*(\.\d+)?|0+\.\d+")
@@ -41,7 +41,6 @@ class Option(click.Option):
 
     section = "options"
     takes_words = False
-    """All words up to the next option are its value."""
 
     def process_value(self, ctx: click.Context, value: Any) -> Any:
         """The value; the next option's name is none."""
@@ -67,34 +66,32 @@ def option(
     choices: Iterable[str] = (),
     repeated: bool = False,
     required: bool = False,
+    takes_words: bool = False,
 ) -> Option:
     """One option, written as the help shows it: ``-u, --users N``; or the one of a setting.
 
     Without a metavar or ``choices`` it is a flag, and off unless it is given. A default is shown in
-    the help. ``name`` is what the namespace calls it, where it is not the option's own.
+    the help. ``name`` is what the namespace calls it, where it is not the option's own;
+    ``takes_words``: all words up to the next option are its value.
     """
     if isinstance(words, Setting):
         help, choices = help or words.help, words.choices
         words = words.option if choices else f"{words.option} {words.takes}"
-    names, metavar = _taken_apart(words)
-    defaults: dict[str, Any] = {} if default is None else {"default": default}
-    return Option(
+    names = [word.rstrip(",") for word in words.split() if word.startswith("-")]
+    metavar = " ".join(word for word in words.split() if not word.startswith("-")) or None
+    one = Option(
         [*names, name] if name else names,
-        help=help,
+        help=f"{help}; may be repeated" if repeated else help,
         metavar=metavar,
         type=click.Choice(list(choices)) if choices else FILE if type is Path else type,
         is_flag=not (metavar or choices) or None,
         multiple=repeated,
         required=required,
         show_default=default not in (None, "") and "default" not in help,
-        **defaults,
+        **({} if default is None else {"default": default}),
     )
-
-
-def _taken_apart(words: str) -> tuple[list[str], str | None]:
-    """The names, and what a value is called."""
-    names = [word.rstrip(",") for word in words.split() if word.startswith("-")]
-    return names, " ".join(word for word in words.split() if not word.startswith("-")) or None
+    one.takes_words = takes_words
+    return one
 
 
 def argument(
@@ -242,8 +239,14 @@ class Command(click.Command):
         return joined
 
 
-def sentence(error: click.UsageError) -> str:
-    """What was expected, without click's capitals and full stop."""
+def refusal(error: click.UsageError) -> str:
+    """What was expected, and where to read about it."""
+    more = "" if error.ctx is None else f"\nsee {error.ctx.command_path} --help"
+    return f"error: {_sentence(error)}{more}"
+
+
+def _sentence(error: click.UsageError) -> str:
+    """Without click's capitals and full stop."""
     command = error.ctx.command_path if error.ctx is not None else "harness"
     if isinstance(error, click.NoSuchOption):
         meant = _meant(error.option_name, error.possibilities)

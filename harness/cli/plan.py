@@ -21,12 +21,7 @@ from harness.rundir.layout import make_run_directory, new_run_id, write_json, wr
 from harness.streams import open_console
 from harness.studies.plan.inputs import read_inputs
 from harness.studies.plan.model import plan_launch
-from harness.studies.plan.page import (
-    locustfile_of,
-    plan_rows,
-    show,
-    write_plan_page,
-)
+from harness.studies.plan.page import locustfile_of, plan_rows, show, write_plan_page
 
 
 def run(args: Namespace) -> int:
@@ -65,11 +60,7 @@ def run(args: Namespace) -> int:
 
 COMMAND = Command(
     run,
-    option(
-        "--locustfile FILE",
-        "where to write the plan's locustfile (default: beside the page)",
-        type=Path,
-    ),
+    option("--locustfile FILE", "locustfile to write (default: beside the page)", type=Path),
     option("--target TARGET", "target of the printed commands"),
     targets_option(),
     option("--json", "print JSON instead of a table"),
@@ -82,9 +73,7 @@ COMMAND = Command(
         type=Path,
         name="profile",
     ),
-    option(
-        "--peak-factor X", "worst quarter hour relative to the mean of the busy hour (default: 1)"
-    ),
+    option("--peak-factor X", "worst quarter hour relative to the busy hour's mean (default: 1)"),
     option("--handle-time TIME", "length of a chat without waiting, such as 8m", required=True),
     option("--bot-time TIME", "part of it before an agent is needed", default="0s"),
     option("--messages N", "texts of a guest per chat", required=True),
@@ -98,13 +87,10 @@ COMMAND = Command(
     "the test",
     option("--test-duration TIME", "length of the test at the peak", default="1h"),
     option("--window TIME", "approved hours per night (default: the target's, or 6h)"),
-    option(
-        "--capacity RATE", "measured capacity, such as 390/min, or the folder of a capacity search"
-    ),
+    option("--capacity RATE", "measured capacity, as 390/min, or a capacity search's folder"),
     option(
         "--ai-tokens-per-guest N",
-        "AI tokens of one chat: 1.2 with an agentic virtual agent, 0.5 with a virtual "
-        "agent, 0.02 with a digital bot flow",
+        "AI tokens of a chat: agentic virtual agent 1.2, virtual agent 0.5, digital bot flow 0.02",
     ),
     "the generator machines",
     option(

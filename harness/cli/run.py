@@ -16,23 +16,14 @@ examples:
 
 import sys
 
-from harness.cli.parsing import (
-    Command,
-    Namespace,
-    argument,
-    option,
-    reports_option,
-    targets_option,
-)
+from harness.cli.parsing import Command, Namespace, argument, option, reports_option, targets_option
 from harness.config import run_config as settings
 from harness.config.run_config import LOG_FORMAT, take_variable
 from harness.errors import ConfigError
 from harness.machine import too_many_workers
-from harness.supervise.parameters import check_numbers
+from harness.supervise.parameters import DEFAULT, check_numbers
 from harness.supervise.run import supervise
 from harness.supervise.worker import be_a_worker
-
-DEFAULT_FILE = "locustfiles/launch.py"
 
 
 def run(args: Namespace) -> int:
@@ -60,7 +51,7 @@ def choose_log_format(args: Namespace) -> None:
 COMMAND = Command(
     run,
     argument(
-        "LOCUSTFILE", "the guests: a locustfile (Python) or a script (YAML)", default=DEFAULT_FILE
+        "LOCUSTFILE", "the guests: a locustfile (Python) or a script (YAML)", default=str(DEFAULT)
     ),
     option(settings.TARGET, default="sim"),
     targets_option(str),
@@ -81,11 +72,7 @@ COMMAND = Command(
     option("--workers-within TIME", "how long the master waits for its workers", default="5m"),
     option("--master-host HOST", "address of the master", default="127.0.0.1"),
     option("--master-port PORT", "port of the master", default=5557),
-    option(
-        "--bind ADDRESS",
-        "address on which the master listens; its traffic is not encrypted",
-        default="127.0.0.1",
-    ),
+    option("--bind ADDRESS", "where the master listens (not encrypted)", default="127.0.0.1"),
     *map(option, (settings.RATE, settings.OVER, settings.STAY, settings.SILENCE)),
     option(settings.OCCUPANCY, type=int),
     option(settings.ARRIVALS),
@@ -104,30 +91,22 @@ COMMAND = Command(
     "guests",
     *map(option, settings.BEHAVIOUR),
     "embedded simulator (target sim)",
-    option(
-        "--sim-fault NAME=P", "switch on a fault; harness simulate --help lists them", repeated=True
-    ),
+    option("--sim-fault NAME=P", "switch on a fault: see harness simulate --help", repeated=True),
     option("--sim-tls", "serve wss with a private CA"),
     option(
         "--sim-bot",
         "lifelike: greets, answers in several messages, is slow at times",
         choices=("default", "lifelike"),
     ),
-    option(
-        "--sim-from FILE", "answer as in a recording (a HAR, or a file of harness guest --record)"
-    ),
-    option(
-        "--sim-profile FILE", "settings of the simulator (TOML), as for harness simulate --profile"
-    ),
+    option("--sim-from FILE", "answer as in a recording (a HAR, or of harness guest --record)"),
+    option("--sim-profile FILE", "its settings (TOML), as for harness simulate --profile"),
     option("--sim-bot-delay TIME", "time the bot needs for an answer"),
     option(
         "--sim-like",
         "live: behave as the real service does, not as its documentation says",
         choices=("live",),
     ),
-    option(
-        "--sim-limits", "rate limits of the simulator (default: off)", choices=("off", "documented")
-    ),
+    option("--sim-limits", "its rate limits (default: off)", choices=("off", "documented")),
     option("--sim-seed N", "make the simulator repeatable", type=int),
     option("--keep-sim", "leave the simulator running, for example to try a sweep"),
     usage="harness run [LOCUSTFILE] [OPTIONS] [-- LOCUST OPTIONS]",
