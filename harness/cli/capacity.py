@@ -35,13 +35,13 @@ from harness.studies.capacity.answer import (
 from harness.studies.capacity.runner import (
     Search,
     begin_search,
-    check_asked,
     check_files,
+    check_options,
     check_permission,
     resume_search,
     run_level,
 )
-from harness.studies.capacity.search import Found, Raised, answer, next_rate
+from harness.studies.capacity.search import AnswerKind, Raised, answer, next_rate
 from harness.supervise.children import EmbeddedSimulator
 
 DEFAULTS = {Raised.RATE: ("30/min", "1000/min"), Raised.OCCUPANCY: ("10", "1000")}
@@ -61,7 +61,7 @@ def run(args: Namespace) -> int:
     search = _resume(args) if args.resume else _begin(args)
     by = search.by
     wanted = None if args.wanted is None else by.parse(args.wanted, "--wanted")
-    options = search.asked
+    options = search.options
     simulator = None
     again = f"harness capacity --resume {search.directory}"
     target, ca_file = options["target"], options.get("ca_file")
@@ -93,7 +93,9 @@ def run(args: Namespace) -> int:
     console.print(f"page  {page}")
     if args.json:
         show_json(shown)
-    return ExitCode.PASS if result.found in (Found.KNEE, Found.AT_LEAST) else ExitCode.NO_DATA
+    return (
+        ExitCode.PASS if result.kind in (AnswerKind.KNEE, AnswerKind.AT_LEAST) else ExitCode.NO_DATA
+    )
 
 
 def _begin(args: Namespace) -> Search:
@@ -109,7 +111,7 @@ def _begin(args: Namespace) -> Search:
     }
     if args.wanted is not None:
         by.parse(args.wanted, "--wanted")
-    check_asked(options)
+    check_options(options)
     check_files(options)
     check_permission(options, args.reports)
     return begin_search(options, args.reports)
@@ -124,7 +126,7 @@ def _resume(args: Namespace) -> Search:
                 "keeps its options"
             )
     search = resume_search(Path(args.resume))
-    check_permission(search.asked, search.directory.parent)
+    check_permission(search.options, search.directory.parent)
     return search
 
 

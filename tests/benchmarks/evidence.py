@@ -80,7 +80,7 @@ def one_search(job: tuple[str, int]) -> Search:
     kind, seed = job
     service = make(kind, seed)
     searched = search(service)
-    found = searched.found
+    found = searched.answer
     truth = mean_truth(service, searched.took_s)
     return Search(
         claims=found.confidence is not None,

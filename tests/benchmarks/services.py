@@ -33,7 +33,7 @@ from harness.studies.capacity.holding import (
 from harness.studies.capacity.models import Reading
 from harness.studies.capacity.search import (
     Answer,
-    Found,
+    AnswerKind,
     SearchPlan,
     Tried,
     answer,
@@ -232,7 +232,7 @@ def shows_of(level: Level, limit_s: float) -> Shows:
 class Searched:
     """A search that has ended: its answer, its levels, the seconds that it took."""
 
-    found: Answer
+    answer: Answer
     tried: list[Tried]
     took_s: float
 
@@ -256,7 +256,7 @@ def search(service: Service, *, plan: SearchPlan = PLAN, holding: Holding = HOLD
         tried.append(level)
         held_s.append(end_s - begin_s)
         now_s += WARM_S + end_s + DRAIN_S
-    return Searched(found=answer(plan, tried), tried=tried, took_s=now_s)
+    return Searched(answer=answer(plan, tried), tried=tried, took_s=now_s)
 
 
 def _hold(
@@ -274,7 +274,7 @@ def _hold(
 
     def suffices(reading: Reading) -> bool:
         so_far = Tried(rate=load, judged=Judged.CLOSE, reading=reading)
-        return again or answer(new, [*tried, so_far]).found is Found.KNEE
+        return again or answer(new, [*tried, so_far]).kind is AnswerKind.KNEE
 
     begin_s, end_s = 0.0, holding.hold_s
     while True:

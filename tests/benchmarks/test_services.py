@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.studies.capacity.search import SETTLES, Found
+from harness.studies.capacity.search import SETTLES, AnswerKind
 from tests.benchmarks.services import make, mean_truth, search
 
 pytestmark = pytest.mark.slow
@@ -17,23 +17,23 @@ def test_what_is_claimed_holds_the_truth(kind: str, seeds: range) -> None:
     for seed in seeds:
         service = make(kind, seed)
         searched = search(service)
-        found = searched.found
-        if found.confidence is not None:
+        answer = searched.answer
+        if answer.confidence is not None:
             claims += 1
-            assert found.low <= mean_truth(service, searched.took_s) <= found.high
+            assert answer.low <= mean_truth(service, searched.took_s) <= answer.high
         else:
-            assert "95 %" not in found.text("texts/s")
+            assert "95 %" not in answer.text("texts/s")
     assert claims >= (2 if kind == "steady" else 0)
 
 
 def test_machines_that_are_added_late_are_waited_for_or_told() -> None:
     service = make("autoscaling x3 after 30 to 120 s, at each level", 3)
-    found = search(service).found
-    assert found.confidence is None or found.low <= service.truth(0) <= found.high
-    assert found.low > 10 or SETTLES in found.doubts
+    answer = search(service).answer
+    assert answer.confidence is None or answer.low <= service.truth(0) <= answer.high
+    assert answer.low > 10 or SETTLES in answer.doubts
 
 
 def test_a_service_that_gets_slower_is_given_no_confidence() -> None:
-    found = search(make("slower by 20 % an hour", 1)).found
-    assert found.found is Found.CHANGED
-    assert found.doubts
+    answer = search(make("slower by 20 % an hour", 1)).answer
+    assert answer.kind is AnswerKind.CHANGED
+    assert answer.doubts

@@ -158,9 +158,9 @@ def test_servers_needed_is_the_smallest_that_is_enough(load: float) -> None:
     def enough(servers: int) -> bool:
         return erlang_c(load, servers) <= 0.2
 
-    found = servers_needed(load, enough)
-    assert enough(found)
-    assert found == 1 or not enough(found - 1)
+    servers = servers_needed(load, enough)
+    assert enough(servers)
+    assert servers == 1 or not enough(servers - 1)
 
 
 @given(queues)

@@ -99,9 +99,9 @@ def find_limit(seconds: Sequence[Second], *, lag_ms: float, answer_ms: float) ->
 
 def is_spoiled(seconds: Sequence[Second], *, lag_ms: float, answer_ms: float) -> bool:
     """Whether the rise has gone beyond its limit already, so that it can end."""
-    found = find_limit(seconds, lag_ms=lag_ms, answer_ms=answer_ms)
-    if found is not None:
-        return found.limit is not Limit.NOT_REACHED
+    rate = find_limit(seconds, lag_ms=lag_ms, answer_ms=answer_ms)
+    if rate is not None:
+        return rate.limit is not Limit.NOT_REACHED
     return len(seconds) >= 4 * WINDOW
 
 
@@ -151,19 +151,19 @@ class Calibration:
         return self.kinds.get(wanted) or next(iter(self.kinds.values()))
 
 
-def write_calibration(reports: Path, found: Calibration) -> Path:
+def write_calibration(reports: Path, calibration: Calibration) -> Path:
     """Write it in one step. Raises ConfigError when the folder can't be written to."""
     path = reports / CALIBRATION
     try:
         reports.mkdir(parents=True, exist_ok=True)
-        return write_json(path, as_dict(found))
+        return write_json(path, as_dict(calibration))
     except OSError as error:
         raise ConfigError(f"{path} can't be written: {error.strerror or error}") from error
 
 
-def as_dict(found: Calibration) -> dict[str, Any]:
+def as_dict(calibration: Calibration) -> dict[str, Any]:
     """Plain values, as in the file."""
-    return {"schema": SCHEMA, **asdict(found)}
+    return {"schema": SCHEMA, **asdict(calibration)}
 
 
 def read_calibration(path: Path) -> Calibration:
@@ -171,11 +171,11 @@ def read_calibration(path: Path) -> Calibration:
     from pydantic import TypeAdapter, ValidationError
 
     with reading(path, "a calibration"):
-        found = orjson.loads(path.read_bytes())
-        if isinstance(found, dict):
-            expect(found["schema"] == SCHEMA, f"{path}: schema", str(SCHEMA), found["schema"])
+        content = orjson.loads(path.read_bytes())
+        if isinstance(content, dict):
+            expect(content["schema"] == SCHEMA, f"{path}: schema", str(SCHEMA), content["schema"])
         try:
-            calibration = TypeAdapter(Calibration).validate_python(found)
+            calibration = TypeAdapter(Calibration).validate_python(content)
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"])) or "the whole"
@@ -213,29 +213,29 @@ class Row(NamedTuple):
     ended_by: str
 
 
-def rows_of(found: Calibration) -> list[Row]:
+def rows_of(calibration: Calibration) -> list[Row]:
     """Everything that was measured, in order."""
     rows = []
-    for kind, carried in found.kinds.items():
+    for kind, carried in calibration.kinds.items():
         name = NAMES.get(kind, kind)
         rows += [
             _rate(carried.guests, "new guests a second", name),
             _rate(carried.messages, "messages a second", name),
         ]
-        held = carried.sessions
-        if held is not None:
-            each = "" if held.kib_each is None else f", at {held.kib_each:,.0f} KiB each"
-            reached, room = f"{held.held:,} held", f"{held.room:,}"
-            lag, ended_by = f"{held.lag_ms:,.1f} ms", f"{held.room_ends_by}{each}"
+        sessions = carried.sessions
+        if sessions is not None:
+            each = "" if sessions.kib_each is None else f", at {sessions.kib_each:,.0f} KiB each"
+            reached, room = f"{sessions.held:,} held", f"{sessions.room:,}"
+            lag, ended_by = f"{sessions.lag_ms:,.1f} ms", f"{sessions.room_ends_by}{each}"
             rows.append(Row("sessions at once", name, reached, room, lag, ended_by))
     return rows
 
 
-def disturbances(found: Calibration) -> str:
+def disturbances(calibration: Calibration) -> str:
     """A sentence where other work made the figures lower; empty where none did."""
     shares = " and ".join(
         f"{carried.others:.0%} ({NAMES.get(kind, kind)})"
-        for kind, carried in found.kinds.items()
+        for kind, carried in calibration.kinds.items()
         if carried.disturbed
     )
     if not shares:
@@ -246,17 +246,17 @@ def disturbances(found: Calibration) -> str:
     )
 
 
-def show(found: Calibration, console: Console) -> None:
+def show(calibration: Calibration, console: Console) -> None:
     """The table for a person."""
-    title = f"What {found.host or 'this machine'} can generate ({found.cores} cores)"
+    title = f"What {calibration.host or 'this machine'} can generate ({calibration.cores} cores)"
     table = TerminalTable(title=title, title_justify="left")
     for heading in ("", "connection", "reached", "count on", "ended by"):
         right = heading in ("reached", "count on")
         table.add_column(heading, justify="right" if right else "left")
-    for row in rows_of(found):
+    for row in rows_of(calibration):
         table.add_row(row.what, row.kind, row.reached, row.count_on, row.ended_by)
     console.print(table)
-    if disturbed := disturbances(found):
+    if disturbed := disturbances(calibration):
         console.print(disturbed, style="yellow")
 
 
@@ -270,10 +270,10 @@ def _rate(rate: Rate | None, what: str, kind: str) -> Row:
     return Row(what, kind, reached, safe, lag, rate.limit)
 
 
-def write_calibration_page(folder: Path, found: Calibration) -> Path:
+def write_calibration_page(folder: Path, calibration: Calibration) -> Path:
     """Write ``calibration.html``. Raises ConfigError when that is not possible."""
-    best = found.best()
-    processes = "1 process" if found.processes == 1 else f"{found.processes} processes"
+    best = calibration.best()
+    processes = "1 process" if calibration.processes == 1 else f"{calibration.processes} processes"
     columns = [
         *texts("", "Connection"),
         *numbers("Reached", "Count on", "Lag there"),
@@ -282,18 +282,19 @@ def write_calibration_page(folder: Path, found: Calibration) -> Path:
     page = Page(
         title="What this machine can generate",
         kicker="Calibration",
-        about=f"{found.host} · {found.cores} cores · {processes} · {found.made[:16]}",
+        about=f"{calibration.host} · {calibration.cores} cores · {processes} · "
+        f"{calibration.made[:16]}",
         tone="pass" if best.guests and not best.disturbed else "no_data",
         headline=_headline(best),
         why=_why(best),
-        notices=[text for text in (disturbances(found),) if text],
+        notices=[text for text in (disturbances(calibration),) if text],
         tiles=_tiles(
-            best, "over TLS" if best is found.kinds.get("tls") else "over plain connections"
+            best, "over TLS" if best is calibration.kinds.get("tls") else "over plain connections"
         ),
         sections=[
             Section(
                 "Every figure",
-                [Table("Every figure", columns, rows_of(found), cards=True)],
+                [Table("Every figure", columns, rows_of(calibration), cards=True)],
                 f"Count on {SAFE:.0%} of the rates that were reached: the first bad minute "
                 "spoils a rate at the edge. Sessions: as many as memory, files and ports allow.",
             ),
@@ -330,7 +331,7 @@ def _tiles(best: Carried, over: str) -> list[Tile]:
         tiles.append(Tile(f"{best.guests.safe_per_s * 60:,.0f}", "new guests a minute", over))
     if best.messages is not None:
         tiles.append(Tile(f"{best.messages.safe_per_s:,.0f}", "messages a second", over))
-    if (held := best.sessions) is not None:
-        note = f"by {held.room_ends_by}; {held.held:,} were held"
-        tiles.append(Tile(f"{held.room:,}", "room for sessions at once", note))
+    if (sessions := best.sessions) is not None:
+        note = f"by {sessions.room_ends_by}; {sessions.held:,} were held"
+        tiles.append(Tile(f"{sessions.room:,}", "room for sessions at once", note))
     return tiles

@@ -235,12 +235,12 @@ def _sessions(rises: Rises, out: Path, machine: Machine) -> HeldSessions:
     story = _filling(rises.held, filled, STAY.format(until=stay_s))
     room, memory_mb = _room(machine, rises.processes), available_memory_mb()
     directory = _run(rises, out, story, stay_s, look=lambda _: False)
-    held, lag_ms, kib_each = read_held(directory)
+    sessions, lag_ms, kib_each = read_peak_sessions(directory)
     if memory_mb is not None and kib_each is not None:
         room["memory"] = int(memory_mb * MEMORY_PART * 1024 / kib_each)
     why = min(room, key=lambda name: room[name])
     return HeldSessions(
-        held=held, lag_ms=lag_ms, kib_each=kib_each, room=room[why], room_ends_by=why
+        held=sessions, lag_ms=lag_ms, kib_each=kib_each, room=room[why], room_ends_by=why
     )
 
 
@@ -283,7 +283,7 @@ def read_rise(directory: Path, operation: str) -> list[Second]:
     ]
 
 
-def read_held(directory: Path) -> tuple[int, float, float | None]:
+def read_peak_sessions(directory: Path) -> tuple[int, float, float | None]:
     """(sessions held at most, lag p99 in ms while they were, KiB that each took) of a run.
 
     Memory is the growth of all processes from their first second to the moment of the most
@@ -296,15 +296,15 @@ def read_held(directory: Path) -> tuple[int, float, float | None]:
             rss = interval.process.get("rss_mb", 0.0)
             first.setdefault(interval.worker, rss)
             at = int(interval.ended_s)
-            held = interval.sessions.get("occupancy", 0)
-            rows.setdefault(at, []).append((interval.worker, held, rss))
+            sessions = interval.sessions.get("occupancy", 0)
+            rows.setdefault(at, []).append((interval.worker, sessions, rss))
     most = max(rows.values(), key=lambda one: sum(row[1] for row in one), default=[])
-    if not (held := sum(row[1] for row in most)):
+    if not (sessions := sum(row[1] for row in most)):
         raise ConfigError(f"{directory.name}: no session was held")
     grown_mb = sum(rss - first[worker] for worker, _, rss in most)
     lags = [second.lag_ms for second in read_rise(directory, "health_check") if second.lag_ms]
     lag = sorted(lags)[len(lags) // 2] if lags else 0.0
-    return held, lag, grown_mb * 1e6 / 1024 / held if grown_mb > 0 else None
+    return sessions, lag, grown_mb * 1e6 / 1024 / sessions if grown_mb > 0 else None
 
 
 def _filling(guests: int, filled_s: float, story: str) -> str:
@@ -317,8 +317,8 @@ def _rise(rises: Rises, out: Path, story: str, operation: str, length_s: float) 
         return is_spoiled(read_rise(run, operation), lag_ms=SPOILED_MS, answer_ms=SLOW_MS)
 
     directory = _run(rises, out, story, length_s, look=spoiled)
-    found = find_limit(read_rise(directory, operation), lag_ms=SPOILED_MS, answer_ms=SLOW_MS)
-    return found if found is not None and found.per_s > 0 else None
+    rate = find_limit(read_rise(directory, operation), lag_ms=SPOILED_MS, answer_ms=SLOW_MS)
+    return rate if rate is not None and rate.per_s > 0 else None
 
 
 def _run(
@@ -343,8 +343,8 @@ def _command(rises: Rises, story: Path, length_s: float) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    given = {one.variable: None for one in (RATE, OVER, ARRIVALS, SLO)}
-    return child_environment({**given, PACE.variable: "off"})
+    unset = {one.variable: None for one in (RATE, OVER, ARRIVALS, SLO)}
+    return child_environment({**unset, PACE.variable: "off"})
 
 
 class OtherWork:

@@ -199,40 +199,40 @@ ASSUMES = (
 AT_OTHER_HOURS = "What the service carries at other hours, or in spells longer than the search."
 
 
-def could_not_tell(by: Raised, found: Answer, levels: Levels) -> list[str]:
+def could_not_tell(by: Raised, answer: Answer, levels: Levels) -> list[str]:
     """What a search leaves open, and what may be done about it."""
-    told = list(map(sentence, found.doubts))
-    told += [
+    open_points = list(map(sentence, answer.doubts))
+    open_points += [
         f"The level of {figure_text(by.shown(by.load_of(level)))} {by.unit} {level['note']}."
         for level in levels
         if level.get("note")
     ]
-    if found.confidence is not None and not any(level.get("again") for level in levels):
-        told.append("Whether the service stayed the same: no level has been held again.")
-    return [*told, AT_OTHER_HOURS]
+    if answer.confidence is not None and not any(level.get("again") for level in levels):
+        open_points.append("Whether the service stayed the same: no level has been held again.")
+    return [*open_points, AT_OTHER_HOURS]
 
 
 def as_dict(
-    by: Raised, found: Answer, levels: Levels, *, wanted: float | None, directory: str
+    by: Raised, answer: Answer, levels: Levels, *, wanted: float | None, directory: str
 ) -> dict[str, Any]:
     """All of it; loads in the unit that ``unit`` names. ``wanted`` is a load as searched."""
-    top = highest_met(by, found, levels)
+    top = highest_met(by, answer, levels)
     # Levels of an older search know only the rate that was asked of them.
     arrivals_per_s = top.get("arrivals_per_s", top.get("rate_per_s"))
     return {
         "by": str(by),
         "unit": by.unit,
-        "found": str(found.found),
-        "answer": found.text(by.unit, by.shown(1.0)),
+        "found": str(answer.kind),
+        "answer": answer.text(by.unit, by.shown(1.0)),
         "assumes": list(ASSUMES),
-        "could_not_tell": could_not_tell(by, found, levels),
-        "low": by.shown(found.low),
-        "high": None if found.high == inf else by.shown(found.high),
-        "centre": None if found.centre is None else by.shown(found.centre),
-        "confidence": found.confidence,
-        "broke_first": found.broke_first,
+        "could_not_tell": could_not_tell(by, answer, levels),
+        "low": by.shown(answer.low),
+        "high": None if answer.high == inf else by.shown(answer.high),
+        "centre": None if answer.centre is None else by.shown(answer.centre),
+        "confidence": answer.confidence,
+        "broke_first": answer.broke_first,
         "wanted": None if wanted is None else by.shown(wanted),
-        "headroom": None if wanted is None or not found.low else found.headroom(wanted),
+        "headroom": None if wanted is None or not answer.low else answer.headroom(wanted),
         "at_the_highest_met": {
             "occupancy": top.get("occupancy"),
             "arrivals_per_minute": None if arrivals_per_s is None else arrivals_per_s * 60,
@@ -240,14 +240,14 @@ def as_dict(
         },
         "fits": fits_of(by, levels),
         "levels": list(levels),
-        "minutes": found.minutes,
+        "minutes": answer.minutes,
         "directory": directory,
     }
 
 
-def highest_met(by: Raised, found: Answer, levels: Levels) -> Mapping[str, Any]:
+def highest_met(by: Raised, answer: Answer, levels: Levels) -> Mapping[str, Any]:
     """The highest level below the answer, empty when there is none."""
-    at = [level for level in levels if by.load_of(level) <= found.low * (1 + 1e-9)]
+    at = [level for level in levels if by.load_of(level) <= answer.low * (1 + 1e-9)]
     return max(at, key=by.load_of, default={})
 
 
@@ -266,14 +266,14 @@ def show_level(number: int, by: Raised, load: float, level: Level, console: Cons
     console.print(Text.assemble(f"{at}  ", (f"{level.judged:<12}", style), f" {why}"))
 
 
-def show(by: Raised, found: Answer, shown: Mapping[str, Any], console: Console) -> None:
+def show(by: Raised, answer: Answer, shown: Mapping[str, Any], console: Console) -> None:
     """The answer for a person; ``shown`` is it as plain values."""
     console.print(f"\ncapacity  {shown['answer']}", style="bold")
-    for doubt in found.doubts:
+    for doubt in answer.doubts:
         console.print(f"in doubt  {doubt}", style="yellow")
-    if found.broke_first:
-        what = "broke first" if found.high < inf else "undecided"
-        console.print(f"{what}  {found.broke_first}")
+    if answer.broke_first:
+        what = "broke first" if answer.high < inf else "undecided"
+        console.print(f"{what}  {answer.broke_first}")
     top = shown["at_the_highest_met"]
     if all(top.values()):
         console.print(
@@ -289,52 +289,57 @@ def show(by: Raised, found: Answer, shown: Mapping[str, Any], console: Console) 
             f"headroom against {shown['wanted']:,.4g} {by.unit}  {shown['headroom']:+.0%}"
         )
     console.print(
-        f"{found.levels} levels, {found.minutes:.1f} minutes; {shown['directory']}", style="dim"
+        f"{answer.levels} levels, {answer.minutes:.1f} minutes; {shown['directory']}", style="dim"
     )
 
 
-def write_capacity_page(directory: Path, found: Mapping[str, Any]) -> Path:
+def write_capacity_page(directory: Path, answer: Mapping[str, Any]) -> Path:
     """Write ``capacity.html`` from the answer (as ``harness capacity --json`` prints it).
 
     Raises ConfigError when that is not possible.
     """
-    return write_page(directory / PAGE, capacity_page(found))
+    return write_page(directory / PAGE, capacity_page(answer))
 
 
-def capacity_page(found: Mapping[str, Any]) -> Page:
+def capacity_page(answer: Mapping[str, Any]) -> Page:
     """The page: the answer, the curve, every level, and what the levels say together."""
-    by = Raised(found["by"])
-    levels = sorted(found["levels"], key=by.load_of)
-    headline = capital(str(found["answer"]))
-    sections = [_curve(found, by, levels), _levels(by, levels), _fits(found), _assumptions(found)]
+    by = Raised(answer["by"])
+    levels = sorted(answer["levels"], key=by.load_of)
+    headline = capital(str(answer["answer"]))
+    sections = [
+        _curve(answer, by, levels),
+        _levels(by, levels),
+        _fits(answer),
+        _assumptions(answer),
+    ]
     return Page(
         title=f"Capacity: {headline}",
         kicker="Capacity search",
-        about=Path(str(found["directory"])).name,
-        tone="pass" if found["found"] in ("knee", "at least") else "no_data",
+        about=Path(str(answer["directory"])).name,
+        tone="pass" if answer["found"] in ("knee", "at least") else "no_data",
         headline=headline,
-        why=_why(found, by),
-        tiles=_tiles(found, by, levels),
+        why=_why(answer, by),
+        tiles=_tiles(answer, by, levels),
         sections=[section for section in sections if section is not None],
         foot="A level counts as met or missed only when the interval of its figures lies clear of "
         "their limits. Those that are too close to call are read together.",
     )
 
 
-def _why(found: Mapping[str, Any], by: Raised) -> str:
-    match found["found"]:
+def _why(answer: Mapping[str, Any], by: Raised) -> str:
+    match answer["found"]:
         case "knee":
             many = "may come" if by is Raised.RATE else "may be in session"
-            told = [
+            parts = [
                 f"So many guests {many} before the objectives are missed; the true limit lies "
                 "between these two with a confidence of 95 %."
             ]
-            if centre := _number_of(found.get("centre")):
+            if centre := _number_of(answer.get("centre")):
                 rate = " a minute" if by is Raised.RATE else ""
-                told.append(f"Most likely it is {centre}{rate}.")
-            if objective := _objective(found["broke_first"].partition(": ")[0]):
-                told.append(f"Beyond it this no longer holds: {objective}.")
-            return " ".join(told)
+                parts.append(f"Most likely it is {centre}{rate}.")
+            if objective := _objective(answer["broke_first"].partition(": ")[0]):
+                parts.append(f"Beyond it this no longer holds: {objective}.")
+            return " ".join(parts)
         case "changed":
             return (
                 "What was measured at the beginning did not hold at the end, so no confidence can "
@@ -351,13 +356,13 @@ def _why(found: Mapping[str, Any], by: Raised) -> str:
                 "found; use more processes or machines."
             )
         case "at most":
-            first = f": {found['broke_first']}" if found["broke_first"] else ""
+            first = f": {answer['broke_first']}" if answer["broke_first"] else ""
             return f"The lowest load that was tried already missed the objectives{first}."
         case _:
             return "The levels tried so far do not decide it."
 
 
-def _tiles(found: Mapping[str, Any], by: Raised, levels: Levels) -> list[Tile]:
+def _tiles(answer: Mapping[str, Any], by: Raised, levels: Levels) -> list[Tile]:
     tiles = []
     met = [one for one in levels if one["judged"] == "under"]
     if met:
@@ -368,13 +373,13 @@ def _tiles(found: Mapping[str, Any], by: Raised, levels: Levels) -> list[Tile]:
             Tile(_beside(by, top), f"{other} at the highest level that was met"),
             Tile(duration_text(stay) if stay else "-", "in session, each"),
         ]
-    if found["headroom"] is not None:
-        wanted = _number_of(found.get("wanted"))
-        share, against = f"{found['headroom'] * 100:+.0f} %", "headroom against what is wanted"
+    if answer["headroom"] is not None:
+        wanted = _number_of(answer.get("wanted"))
+        share, against = f"{answer['headroom'] * 100:+.0f} %", "headroom against what is wanted"
         note = f"{wanted} {by.words}" if wanted else ""
-        tiles.append(Tile(share, against, note, bad=found["headroom"] < 0))
+        tiles.append(Tile(share, against, note, bad=answer["headroom"] < 0))
     tiles.append(Tile(str(len(levels)), "levels tried"))
-    return [*tiles, Tile(f"{found['minutes']:.1f}", "minutes of load")]
+    return [*tiles, Tile(f"{answer['minutes']:.1f}", "minutes of load")]
 
 
 def _levels(by: Raised, levels: Levels) -> Section:
@@ -404,12 +409,12 @@ def _levels(by: Raised, levels: Levels) -> Section:
     )
 
 
-def _fits(found: Mapping[str, Any]) -> Section | None:
-    if not found.get("fits"):
+def _fits(answer: Mapping[str, Any]) -> Section | None:
+    if not answer.get("fits"):
         return None
     rows = [
         Row(name, says, f"In doubt: {doubts}." if doubts else "")
-        for name, says, doubts in sentences(found["fits"])
+        for name, says, doubts in sentences(answer["fits"])
     ]
     return Section(
         "What the levels say together",
@@ -419,26 +424,26 @@ def _fits(found: Mapping[str, Any]) -> Section | None:
     )
 
 
-def _assumptions(found: Mapping[str, Any]) -> Section | None:
-    if not found.get("assumes"):
+def _assumptions(answer: Mapping[str, Any]) -> Section | None:
+    if not answer.get("assumes"):
         return None  # an older search
     blocks: list[Block] = [
-        Items(found["assumes"]),
+        Items(answer["assumes"]),
         Heading("What it could not tell"),
-        Items(found["could_not_tell"]),
+        Items(answer["could_not_tell"]),
     ]
     return Section("What this rests on", blocks)
 
 
-def _curve(found: Mapping[str, Any], by: Raised, levels: Levels) -> Section | None:
+def _curve(answer: Mapping[str, Any], by: Raised, levels: Levels) -> Section | None:
     measured = [one for one in levels if one.get("of_limit")]
     if len(measured) < 2:
         return None
-    answered = found["found"] in ("knee", "changed") and found["high"] is not None
+    answered = answer["found"] in ("knee", "changed") and answer["high"] is not None
     points = [
         (by.shown(by.load_of(one)), one["of_limit"], TONES[one["judged"]]) for one in measured
     ]
-    chart = knee_chart(points, band=(found["low"], found["high"]) if answered else None)
+    chart = knee_chart(points, band=(answer["low"], answer["high"]) if answered else None)
     came = "guests came a minute" if by is Raised.RATE else "guests were in session"
     figure = Figure(
         key="curve",

@@ -85,19 +85,19 @@ def judge_level(
     return Judged.UNDER
 
 
-def standing(estimate: Bounds, limit: float, *, held: float = 1.0) -> Standing:
+def standing(estimate: Bounds, limit: float, *, progress: float = 1.0) -> Standing:
     """An upper limit against a figure's interval; CLOSE where there is none.
 
-    ``held`` is how much of its longest time the level has been held, above 0 up to 1. Looking often
-    finds by chance what one look would not, so early looks need the more distance from the limit
-    (P. C. O'Brien, T. R. Fleming, 1979).
+    ``progress`` is how much of its longest time the level has been held, above 0 up to 1. Looking
+    often finds by chance what one look would not, so early looks need the more distance from the
+    limit (P. C. O'Brien, T. R. Fleming, 1979).
     """
     low, figure, high = estimate.low, estimate.figure, estimate.high
-    if not 0 < held <= 1:
-        raise ConfigError(f"capacity: held: expected a share above 0 up to 1, got {held!r}")
+    if not 0 < progress <= 1:
+        raise ConfigError(f"capacity: progress: expected a share above 0 up to 1, got {progress!r}")
     if low is None or figure is None or high is None:
         return Standing.CLOSE
-    wider = 1 / sqrt(held)
+    wider = 1 / sqrt(progress)
     if low > 0:  # a time: its error is a share of it
         low, high = figure * (low / figure) ** wider, figure * (high / figure) ** wider
     else:  # a share, of which next to nothing was seen
@@ -176,35 +176,35 @@ class Look:
     """how far the objective that is nearest to breaking is from its limit"""
 
 
-def show_time(estimate: Estimate, limit: float, held: float) -> Shown:
-    """A percentile of a time; ``held`` as in :func:`standing`."""
-    return _shown(estimate, limit, held, read_time)
+def show_time(estimate: Estimate, limit: float, progress: float) -> Shown:
+    """A percentile of a time; ``progress`` as in :func:`standing`."""
+    return _shown(estimate, limit, progress, read_time)
 
 
-def show_share(share: Share, limit: float, held: float) -> Shown:
+def show_share(share: Share, limit: float, progress: float) -> Shown:
     """A share of outcomes."""
-    return _shown(share, limit, held, read_share)
+    return _shown(share, limit, progress, read_share)
 
 
 def _shown(
-    found: Estimate | Share,
+    estimate: Estimate | Share,
     limit: float,
-    held: float,
+    progress: float,
     read: Callable[[float, float, float], Reading],
 ) -> Shown:
-    low, figure, high = found.low, found.figure, found.high
+    low, figure, high = estimate.low, estimate.figure, estimate.high
     of_limit = reading = None
     if figure is not None and limit:
         if low is not None and high is not None:
             of_limit = (low / limit, figure / limit, high / limit)
-        if found.error_share:
+        if estimate.error_share:
             # What was stopped early was stopped because of what it showed: it counts for less.
-            reading = read(figure, limit, found.error_share / held**0.5)
-    stands = standing(found, limit, held=held)
+            reading = read(figure, limit, estimate.error_share / progress**0.5)
+    stands = standing(estimate, limit, progress=progress)
     return Shown(standing=stands, reading=reading, of_limit=of_limit)
 
 
-def show_errors(share: Share, held: float) -> Shown | None:
+def show_errors(share: Share, progress: float) -> Shown | None:
     """The errors of an operation that no objective limits; None where there are none.
 
     That they are certainly few was not asked of the search: at the longest it is enough that they
@@ -212,8 +212,8 @@ def show_errors(share: Share, held: float) -> Shown | None:
     """
     if not share.figure:
         return None
-    shown = show_share(share, MOST_ERRORS, held)
-    if shown.standing is Standing.CLOSE and share.figure <= MOST_ERRORS and held >= 1:
+    shown = show_share(share, MOST_ERRORS, progress)
+    if shown.standing is Standing.CLOSE and share.figure <= MOST_ERRORS and progress >= 1:
         return replace(shown, standing=Standing.MET)
     return shown
 
@@ -226,17 +226,17 @@ def nearest(shown: Mapping[str, Shown]) -> Reading | None:
 
 def change_between(before: Mapping[str, Shown], after: Mapping[str, Shown]) -> Change:
     """Do two parts of one level differ by more than chance? Worse counts before better."""
-    found = set()
+    changes = set()
     for name in before.keys() & after.keys():
         first, then = before[name], after[name]
         one, other = first.log_of_limit, then.log_of_limit
         if one is not None and other is not None:
             moved = other[0] - one[0]
             if abs(moved) > SURE * hypot(one[1], other[1]):
-                found.add(Change.BETTER if moved < 0 else Change.WORSE)
+                changes.add(Change.BETTER if moved < 0 else Change.WORSE)
         elif {first.standing, then.standing} == {Standing.MET, Standing.MISSED}:
-            found.add(Change.BETTER if then.standing is Standing.MET else Change.WORSE)
-    return next((one for one in (Change.WORSE, Change.BETTER) if one in found), Change.STEADY)
+            changes.add(Change.BETTER if then.standing is Standing.MET else Change.WORSE)
+    return next((one for one in (Change.WORSE, Change.BETTER) if one in changes), Change.STEADY)
 
 
 def change_in(shows: Shows, begin_s: float, end_s: float) -> Change:
@@ -282,8 +282,8 @@ def look(
     than ``least_s``.
     """
     shown = shows(begin_s, end_s, min(1.0, (end_s - begin_s) / holding.longest_s))
-    said = {one.standing for one in shown.values()}
-    missed, met = Standing.MISSED in said, said == {Standing.MET}
+    standings = {one.standing for one in shown.values()}
+    missed, met = Standing.MISSED in standings, standings == {Standing.MET}
     change, clear = Change.STEADY, False
     if not missed or end_s >= holding.settle_s:
         change = change_in(shows, begin_s, end_s)

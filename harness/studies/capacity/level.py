@@ -80,7 +80,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ObjectiveStanding:
     """How an objective stands, its figure in words, and whether the figure has an interval."""
 
     shown: Shown
@@ -118,18 +118,18 @@ def read_standings(
     objectives: Sequence[Objective],
     window: Window,
     *,
-    held: float,
+    progress: float,
     verdicts: Mapping[str, str],
     whole: Measurements | None = None,
-) -> dict[str, Found]:
+) -> dict[str, ObjectiveStanding]:
     """How each objective stands that can be judged by now, by its text.
 
     ``verdicts`` are those of the finished run; they decide what has no interval, such as a count.
     ``whole`` is all that a finished run has measured: what was begun in the window and failed
     after it, or was still waited for at the end, counts.
     """
-    part = _Part(directory, window, held, whole)
-    found = {
+    part = _Part(directory, window, progress, whole)
+    standings = {
         one.text: part.standing(one, verdicts.get(one.text, ""))
         for one in objectives
         if one.subject not in GENERATORS_OWN
@@ -137,8 +137,8 @@ def read_standings(
     for operation in ERRORS_OF:
         mine = [one for one in objectives if one.subject == operation and one.unit is Unit.SHARE]
         limited = {one.figure for one in mine}
-        found[f"{operation} errors <= {MOST_ERRORS:.0%}"] = part.errors_of(operation, limited)
-    return {text: one for text, one in found.items() if one is not None}
+        standings[f"{operation} errors <= {MOST_ERRORS:.0%}"] = part.errors_of(operation, limited)
+    return {text: one for text, one in standings.items() if one is not None}
 
 
 def intervals_of(directory: Path, window: Window) -> Iterator[Interval]:
@@ -155,40 +155,40 @@ class _Part:
 
     directory: Path
     window: Window
-    held: float
+    progress: float
     whole: Measurements | None
 
-    def standing(self, objective: Objective, verdict: str) -> Found | None:
+    def standing(self, objective: Objective, verdict: str) -> ObjectiveStanding | None:
         """How an objective stands; None where that can't be told by now."""
-        nothing: Found | None = None
+        nothing: ObjectiveStanding | None = None
         if objective.op in (Op.LESS, Op.AT_MOST):
-            found = None
+            measured = None
             if objective.unit is Unit.MS and objective.percent is not None:
-                found = self._of_times(objective, objective.percent)
+                measured = self._of_times(objective, objective.percent)
                 still = Shown(standing=Standing.CLOSE)
-                nothing = Found(still, "nothing was measured", bounded=False)
+                nothing = ObjectiveStanding(still, "nothing was measured", bounded=False)
             elif objective.unit is Unit.SHARE and objective.subject in OPERATIONS:
-                found = self._of_outcomes(objective)
-            if found is not None:
-                return found
+                measured = self._of_outcomes(objective)
+            if measured is not None:
+                return measured
         if verdict in ("", Verdict.NO_DATA):
             return nothing
         stands = Standing.MET if verdict == Verdict.PASS else Standing.MISSED
-        return Found(Shown(standing=stands), verdict)
+        return ObjectiveStanding(Shown(standing=stands), verdict)
 
-    def errors_of(self, operation: str, limited: Collection[str]) -> Found | None:
+    def errors_of(self, operation: str, limited: Collection[str]) -> ObjectiveStanding | None:
         """The errors of an operation that no objective limits; None where there are none."""
         if "errors" in limited:
             return None
         kinds = [kind for kind in Outcome if kind is not Outcome.OK and kind not in limited]
         share, most = self._share_of(operation, kinds)
-        shown = show_errors(share, self.held)
+        shown = show_errors(share, self.progress)
         if shown is None:
             return None
         how = "refused with 429" if most is Outcome.RATE_LIMITED else str(most).replace("_", " ")
-        return Found(shown, _share_text(share, f" {how}"))
+        return ObjectiveStanding(shown, _share_text(share, f" {how}"))
 
-    def _of_times(self, objective: Objective, percent: float) -> Found | None:
+    def _of_times(self, objective: Objective, percent: float) -> ObjectiveStanding | None:
         """A percentile over all that was tried: what never came ranks above all that did."""
         kind, operation = objective.kind or Kind.SERVICE, objective.subject
         came, never = self._tried_by_second(operation, corrected=kind is Kind.CORRECTED)
@@ -201,25 +201,29 @@ class _Part:
             buckets = came[second].buckets_us() if second in came else ()
             times = [(us / 1000, many) for us, many in buckets]
             rows.append([*times, (beyond, never.get(second, 0))])
-        found = Blocks(rows).estimate(percent, confidence=CONFIDENCE)
-        if found.figure is None:
+        estimate = Blocks(rows).estimate(percent, confidence=CONFIDENCE)
+        if estimate.figure is None:
             return None
-        figure = f"{found.figure:,.0f} ms"
-        if found.figure == beyond:
+        figure = f"{estimate.figure:,.0f} ms"
+        if estimate.figure == beyond:
             figure = f"more than {100 - percent:.4g} % never came"
-        elif found.low is not None and found.high is not None:
-            figure += f" ({found.low:,.0f} to {found.high:,.0f})"
+        elif estimate.low is not None and estimate.high is not None:
+            figure += f" ({estimate.low:,.0f} to {estimate.high:,.0f})"
         else:
             figure += ", too few to tell"
-        return Found(show_time(found, objective.limit, self.held), figure, found.enough)
+        return ObjectiveStanding(
+            show_time(estimate, objective.limit, self.progress), figure, estimate.enough
+        )
 
-    def _of_outcomes(self, objective: Objective) -> Found | None:
+    def _of_outcomes(self, objective: Objective) -> ObjectiveStanding | None:
         errors = [kind for kind in Outcome if kind is not Outcome.OK]
         kinds = errors if objective.figure == "errors" else [Outcome(objective.figure)]
         share, _ = self._share_of(objective.subject, kinds)
         if share.figure is None:
             return None
-        return Found(show_share(share, objective.limit, self.held), _share_text(share))
+        return ObjectiveStanding(
+            show_share(share, objective.limit, self.progress), _share_text(share)
+        )
 
     def _share_of(self, operation: str, kinds: Collection[Outcome]) -> tuple[Share, Outcome]:
         """The share of some outcomes, by seconds, and the most frequent of them (OK: there is
@@ -259,15 +263,15 @@ class _Part:
         """Second → the times of what came, and → how many never did; over all processes."""
         came_tag = (corrected_tag if corrected else service_tag)(operation)
         unknown_tag = censored_tag(operation, corrected=corrected)
-        found: dict[str, dict[int, Histogram]] = {came_tag: {}, unknown_tag: {}}
+        times: dict[str, dict[int, Histogram]] = {came_tag: {}, unknown_tag: {}}
         holds = self.window.holds
         for path in RunDirectory(self.directory).all_histograms():
             for line in read_histograms(path):
-                if line.tag in found and holds(line.started_s + line.length_s, line.length_s):
-                    second = found[line.tag].setdefault(int(line.started_s), Histogram())
+                if line.tag in times and holds(line.started_s + line.length_s, line.length_s):
+                    second = times[line.tag].setdefault(int(line.started_s), Histogram())
                     second.merge_encoded(line.encoded)
-        came, never = found[came_tag], Counter[int]()
-        for second_at, unknown in found[unknown_tag].items():
+        came, never = times[came_tag], Counter[int]()
+        for second_at, unknown in times[unknown_tag].items():
             came[second_at] = came[second_at].without(unknown)
             never[second_at] = unknown.count
         for interval in intervals_of(self.directory, self.window):
@@ -322,7 +326,7 @@ class Level:
     """how far its parts lie from their mean (``holding.wandering``)"""
 
 
-def held_for(directory: Path, *, warmup_s: float) -> float:
+def judged_so_far_s(directory: Path, *, warmup_s: float) -> float:
     """How long a level that is still going has been judged so far, in seconds; 0 at first."""
     try:
         return read_window(directory, warmup_s).length_s
@@ -350,10 +354,10 @@ def look_at(
 
 
 def _shows(directory: Path, objectives: Sequence[Objective], warmup_s: float) -> Shows:
-    def shows(begin_s: float, end_s: float, held: float) -> dict[str, Shown]:
+    def shows(begin_s: float, end_s: float, progress: float) -> dict[str, Shown]:
         window = read_window(directory, warmup_s, begin_s=begin_s, end_s=end_s)
-        found = read_standings(directory, objectives, window, held=held, verdicts={})
-        return {text: one.shown for text, one in found.items()}
+        standings = read_standings(directory, objectives, window, progress=progress, verdicts={})
+        return {text: one.shown for text, one in standings.items()}
 
     return shows
 
@@ -380,16 +384,18 @@ def judge_run(
     holding = Holding(hold_s=length_s, longest_s=longest_s or length_s)
     objectives = _parsed([entry["text"] for entry in entries], directory)
     verdicts = {entry["text"]: entry.get("verdict", "") for entry in entries}
-    held = min(1.0, length_s / holding.longest_s)
+    progress = min(1.0, length_s / holding.longest_s)
     whole = read_measurements(directory)
-    found = read_standings(directory, objectives, window, held=held, verdicts=verdicts, whole=whole)
-    found |= _within_chance(objectives, entries, found)
+    standings = read_standings(
+        directory, objectives, window, progress=progress, verdicts=verdicts, whole=whole
+    )
+    standings |= _within_chance(objectives, entries, standings)
     shows = _shows(directory, objectives, warmup_s)
     seen = look(holding, shows, begin_s, begin_s + length_s)
     occupancy, replies_per_s, arrived_per_s = _means(directory, window)
-    judged, reason = _judge(record, found, _own_limit(directory, window, occupancy, guests))
+    judged, reason = _judge(record, standings, _own_limit(directory, window, occupancy, guests))
     stay = occupancy / arrived_per_s if occupancy and arrived_per_s else None
-    shown = {text: one.shown for text, one in found.items()}
+    shown = {text: one.shown for text, one in standings.items()}
     of_limit = {text: one.of_limit for text, one in shown.items() if one.of_limit is not None}
     first = max(of_limit, key=lambda text: of_limit[text][1], default="")
     unsteady = seen.change is not Change.STEADY and not seen.clear
@@ -404,8 +410,8 @@ def judge_run(
         replies_per_s=replies_per_s,
         session_s=stay,  # Little: occupancy = arrival rate x time in session
         little_off=(record.get("little") or {}).get("off"),
-        figures={text: one.figure for text, one in found.items()},
-        enough=all(one.bounded for one in found.values()),
+        figures={text: one.figure for text, one in standings.items()},
+        enough=all(one.bounded for one in standings.values()),
         held_s=round(window.length_s, 1),
         reading=nearest(shown),
         of_limit=of_limit.get(first),
@@ -419,22 +425,22 @@ def judge_run(
 def _within_chance(
     objectives: Sequence[Objective],
     entries: Sequence[Mapping[str, Any]],
-    found: Mapping[str, Found],
-) -> dict[str, Found]:
+    standings: Mapping[str, ObjectiveStanding],
+) -> dict[str, ObjectiveStanding]:
     """What the run calls a miss though its own interval holds the limit: so few can't tell."""
     close = {}
     for objective, entry in zip(objectives, entries, strict=True):
         low, high = entry.get("low"), entry.get("high")
-        one = found.get(objective.text)
+        one = standings.get(objective.text)
         missed = one is not None and one.figure == Verdict.FAIL
         if not missed or low is None or objective.op not in (Op.LESS, Op.AT_MOST):
             continue
         if low <= objective.limit:
             share = objective.unit is Unit.SHARE
             values = [entry["figure"], low, *([] if high is None else [high])]
-            told = [f"{value:.2%}" if share else f"{value:,.4g}" for value in values]
-            words = f"{told[0]} ({' to '.join(told[1:])})"
-            close[objective.text] = Found(Shown(standing=Standing.CLOSE), words)
+            bounds = [f"{value:.2%}" if share else f"{value:,.4g}" for value in values]
+            words = f"{bounds[0]} ({' to '.join(bounds[1:])})"
+            close[objective.text] = ObjectiveStanding(Shown(standing=Standing.CLOSE), words)
     return close
 
 
@@ -466,9 +472,9 @@ def _own_limit(
 
 
 def _judge(
-    record: Mapping[str, Any], found: Mapping[str, Found], own_limit: str
+    record: Mapping[str, Any], standings: Mapping[str, ObjectiveStanding], own_limit: str
 ) -> tuple[Judged, str]:
-    missed = [(text, one) for text, one in found.items() if one.standing is Standing.MISSED]
+    missed = [(text, one) for text, one in standings.items() if one.standing is Standing.MISSED]
     # What has a figure says more than a bare FAIL.
     missed.sort(key=lambda entry: entry[1].shown.of_limit is None)
     broke = next((f"{text}: {one.figure}" for text, one in missed), "")
@@ -480,18 +486,20 @@ def _judge(
     besides = [why for why in reasons if why not in record.get("not_offered", ())]
     healthy = record["verdict"] != Verdict.INVALID or not besides
     judged = judge_level(
-        [one.standing for one in found.values()],
+        [one.standing for one in standings.values()],
         leftovers_growing=leftover > 0,
         generator_healthy=healthy,
         held_back=bool(own_limit),
-        enough=any(one.bounded for one in found.values() if one.standing is Standing.CLOSE),
+        enough=any(one.bounded for one in standings.values() if one.standing is Standing.CLOSE),
     )
     if judged is Judged.INCONCLUSIVE:
         why = "; ".join(besides[:1]) if not healthy else own_limit or "nothing was measured"
         broke = f"the generator was the limit: {why}"
     elif judged in (Judged.CLOSE, Judged.TOO_FEW):
         broke = next(
-            f"{text}: {one.figure}" for text, one in found.items() if one.standing is Standing.CLOSE
+            f"{text}: {one.figure}"
+            for text, one in standings.items()
+            if one.standing is Standing.CLOSE
         )
     return judged, broke
 
@@ -499,10 +507,10 @@ def _judge(
 def _record(directory: Path) -> dict[str, Any]:
     path, what = RunDirectory(directory).record, "the record of a run"
     with reading(path, what):
-        found = orjson.loads(path.read_bytes())
-        if not isinstance(found, dict) or "sessions" not in found:
+        record = orjson.loads(path.read_bytes())
+        if not isinstance(record, dict) or "sessions" not in record:
             raise ConfigError(f"{path} is not {what}")
-        return found
+        return record
 
 
 def _parsed(texts: Any, directory: Path) -> list[Objective]:

@@ -86,7 +86,7 @@ def fit_scalability(concurrency: Sequence[float], throughput: Sequence[float]) -
         off: Floats = (_law(n, *(scaled * scale)) - x) / x.max()
         return off
 
-    found = least_squares(
+    solution = least_squares(
         residual,
         np.clip(start / scale, 1e-9, None),
         bounds=([1e-9, 0.0, 0.0], [inf, inf, inf]),
@@ -96,12 +96,12 @@ def fit_scalability(concurrency: Sequence[float], throughput: Sequence[float]) -
         gtol=1e-14,
         max_nfev=5000,
     )
-    lambda_, sigma, kappa = (float(value) for value in found.x * scale)
+    lambda_, sigma, kappa = (float(value) for value in solution.x * scale)
     fitted = _law(n, lambda_, sigma, kappa)
     residuals = (x - fitted) / fitted
     spread = float(((x - x.mean()) ** 2).sum())
     r_squared = 1 - float(((x - fitted) ** 2).sum()) / spread if spread > 0 else 0.0
-    errors = _errors(np.asarray(found.jac) / scale, float((found.fun**2).sum()), n.size)
+    errors = _errors(np.asarray(solution.jac) / scale, float((solution.fun**2).sum()), n.size)
     law = Scalability(
         lambda_=lambda_,
         sigma=sigma,
@@ -232,11 +232,11 @@ def fit_queue(rates: Sequence[float], times_s: Sequence[float], percent: float) 
     low, high = COARSE[max(0, at - 1)], COARSE[min(len(COARSE) - 1, at + 1)]
     servers = min(range(low, high + 1), key=error)
     service_s = tried[servers][1]
-    found = QueueFit(servers=servers, service_s=service_s, percent=percent)
-    fitted = [found.time_s(rate) for rate in rates]
+    queue_fit = QueueFit(servers=servers, service_s=service_s, percent=percent)
+    fitted = [queue_fit.time_s(rate) for rate in rates]
     residuals = tuple(time / fit - 1 for time, fit in zip(times_s, fitted, strict=True))
-    doubts = (*_queue_doubts(found, rates, residuals),)
-    return replace(found, residuals=residuals, doubts=doubts)
+    doubts = (*_queue_doubts(queue_fit, rates, residuals),)
+    return replace(queue_fit, residuals=residuals, doubts=doubts)
 
 
 def _best_service(
@@ -252,10 +252,10 @@ def _best_service(
         return squares
 
     most = log(FULL * servers / max(rates))
-    found = minimize_scalar(
+    minimum = minimize_scalar(
         error, bounds=(most - 7, most), method="bounded", options={"xatol": 1e-4}
     )
-    return float(found.fun), exp(float(found.x))
+    return float(minimum.fun), exp(float(minimum.x))
 
 
 def _queue_doubts(

@@ -24,9 +24,15 @@ from harness.preflight.stamp import carry_stamp, permit
 from harness.rundir.layout import make_run_directory, new_run_id, reading, write_json
 from harness.simulator import options as simulator_options
 from harness.studies.capacity.holding import Holding, Judged, Look
-from harness.studies.capacity.level import GENERATORS_OWN, Level, held_for, judge_run, look_at
+from harness.studies.capacity.level import (
+    GENERATORS_OWN,
+    Level,
+    judge_run,
+    judged_so_far_s,
+    look_at,
+)
 from harness.studies.capacity.models import Reading
-from harness.studies.capacity.search import Found, Raised, SearchPlan, Tried, answer, is_again
+from harness.studies.capacity.search import AnswerKind, Raised, SearchPlan, Tried, answer, is_again
 from harness.supervise.children import Say, inspect_locustfile, watch_run
 from harness.units import seconds
 
@@ -49,24 +55,24 @@ class Search:
     """A search on disk: what was asked and the levels tried. Written after each level."""
 
     directory: Path
-    asked: dict[str, Any]
+    options: dict[str, Any]
     levels: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def by(self) -> Raised:
         """What is raised from level to level."""
-        return Raised(self.asked.get("by") or Raised.RATE)
+        return Raised(self.options.get("by") or Raised.RATE)
 
     @property
     def plan(self) -> SearchPlan:
         """The search's plan, in guests per second or guests at once."""
         whole = self.by is Raised.OCCUPANCY
         return SearchPlan(
-            start=self.by.parse(self.asked["start"], "--start"),
-            highest=self.by.parse(self.asked["highest"], "--highest"),
+            start=self.by.parse(self.options["start"], "--start"),
+            highest=self.by.parse(self.options["highest"], "--highest"),
             lowest=1.0 if whole else 0.0,
-            resolution=self.asked["resolution"],
-            max_levels=self.asked["max_levels"],
+            resolution=self.options["resolution"],
+            max_levels=self.options["max_levels"],
             whole=whole,
             again=True,
         )
@@ -74,18 +80,18 @@ class Search:
     @property
     def hold_s(self) -> float:
         """Judged time of a level until the first look."""
-        return seconds(self.asked["hold"])
+        return seconds(self.options["hold"])
 
     @property
     def longest_s(self) -> float:
         """Judged time of a level at most."""
-        longest = self.asked.get("longest")
+        longest = self.options.get("longest")
         return seconds(longest) if longest else LONGEST * self.hold_s
 
     @property
     def holding(self) -> Holding:
         """How long a level is held."""
-        settle = self.asked.get("settle")
+        settle = self.options.get("settle")
         settle_s = seconds(settle) if settle else SETTLE * self.hold_s
         return Holding(hold_s=self.hold_s, longest_s=self.longest_s, settle_s=settle_s)
 
@@ -108,71 +114,73 @@ class Search:
 
     def save(self) -> None:
         """Write the state in one step."""
-        data = {"schema": SCHEMA, "asked": self.asked, "levels": self.levels}
+        data = {"schema": SCHEMA, "asked": self.options, "levels": self.levels}
         write_json(self.directory / SEARCH, data)
 
 
-def begin_search(asked: Mapping[str, Any], out: Path) -> Search:
+def begin_search(options: Mapping[str, Any], out: Path) -> Search:
     """A new search in a folder of its own. Raises ConfigError for what makes no sense.
 
-    ``asked`` holds locustfile, target, by, slo, objectives, start, highest, hold, longest, settle,
-    warm_up, resolution, max_levels, processes, master, expect_workers, bind, master_port, seed,
-    sim_profile, targets, override and ca_file, as written on the command line.
+    ``options`` holds locustfile, target, by, slo, objectives, start, highest, hold, longest,
+    settle, warm_up, resolution, max_levels, processes, master, expect_workers, bind, master_port,
+    seed, sim_profile, targets, override and ca_file, as written on the command line.
     """
-    search = check_asked(asked)
+    search = check_options(options)
     search.directory = make_run_directory(out, f"capacity-{new_run_id()}")
-    if asked["objectives"]:
-        lines = "\n".join(f"    {orjson.dumps(text).decode()}," for text in asked["objectives"])
+    if options["objectives"]:
+        lines = "\n".join(f"    {orjson.dumps(text).decode()}," for text in options["objectives"])
         (search.directory / "objectives.toml").write_text(f"objectives = [\n{lines}\n]\n")
     search.save()
     return search
 
 
-def check_asked(asked: Mapping[str, Any]) -> Search:
+def check_options(options: Mapping[str, Any]) -> Search:
     """A search without a folder yet. Raises ConfigError that names the option."""
-    search = Search(Path(), dict(asked))
-    if asked["slo"] and asked["objectives"]:
+    search = Search(Path(), dict(options))
+    if options["slo"] and options["objectives"]:
         raise ConfigError("give --objective or --slo, not both")
     for name in ("hold", "warm_up"):
-        option, text = f"--{name.replace('_', '-')}", asked[name]
+        option, text = f"--{name.replace('_', '-')}", options[name]
         usual = 1 <= seconds(text, option) <= LONGEST_HOLD_S
         expect(usual, option, "one second or more and up to a day", repr(text))
-    if longest := asked["longest"]:
+    if longest := options["longest"]:
         enough = seconds(longest, "--longest") >= search.hold_s
         expect(enough, "--longest", "no less than --hold", repr(longest))
-    if settle := asked.get("settle"):
+    if settle := options.get("settle"):
         expect(
             seconds(settle, "--settle") <= LONGEST_HOLD_S, "--settle", "up to a day", repr(settle)
         )
-    parse_overrides(asked.get("override") or ())
-    share = asked["resolution"]
+    parse_overrides(options.get("override") or ())
+    share = options["resolution"]
     expect(0 < share < 1, "--resolution", "a share between 0 and 1 such as 0.08", f"{share:g}")
-    start, highest = (search.by.parse(asked[name], f"--{name}") for name in ("start", "highest"))
-    allowed = f"no more than --highest ({asked['highest']})"
-    expect(start <= highest, "--start", allowed, repr(asked["start"]))
+    start, highest = (search.by.parse(options[name], f"--{name}") for name in ("start", "highest"))
+    allowed = f"no more than --highest ({options['highest']})"
+    expect(start <= highest, "--start", allowed, repr(options["start"]))
     for name in ("max_levels", "processes", "expect_workers"):
-        option, number = f"--{name.replace('_', '-')}", asked.get(name)
+        option, number = f"--{name.replace('_', '-')}", options.get(name)
         expect(number is None or number >= 1, option, "one or more", number)
         workers = number if name != "max_levels" and search.by is Raised.OCCUPANCY else None
         if workers and start < workers:
             raise ConfigError(f"--start: {start:g} guests are too few for {option}")
-    _check_master(asked)
-    if not Path(asked["locustfile"]).is_file():
-        raise ConfigError(f"there is no locustfile {asked['locustfile']!r}; harness new writes one")
+    _check_master(options)
+    if not Path(options["locustfile"]).is_file():
+        raise ConfigError(
+            f"there is no locustfile {options['locustfile']!r}; harness new writes one"
+        )
     _ = search.plan
     return search
 
 
-def _check_master(asked: Mapping[str, Any]) -> None:
-    if asked.get("master"):
-        if asked.get("expect_workers") is None:
+def _check_master(options: Mapping[str, Any]) -> None:
+    if options.get("master"):
+        if options.get("expect_workers") is None:
             raise ConfigError("--master: say how many workers to wait for (--expect-workers N)")
-        if asked["processes"]:
+        if options["processes"]:
             raise ConfigError("--master and --processes do not go together")
     for name in ("expect_workers", "bind", "master_port"):
-        if asked.get(name) is not None and not asked.get("master"):
+        if options.get(name) is not None and not options.get("master"):
             raise ConfigError(f"--{name.replace('_', '-')} goes with --master")
-    if (port := asked.get("master_port")) is not None:
+    if (port := options.get("master_port")) is not None:
         expect(0 < port < 65536, "--master-port", "1 to 65535", port)
 
 
@@ -184,10 +192,10 @@ def resume_search(directory: Path) -> Search:
             text = path.read_bytes()
         except OSError as error:
             raise ConfigError(f"{path} is not {what}: {error.strerror or error}") from error
-        found = orjson.loads(text)
-        expect(found["schema"] == SCHEMA, f"{path}: schema", str(SCHEMA), found["schema"])
-        search = Search(directory, dict(found["asked"]), list(found["levels"]))
-        _ = search.plan, search.tried, search.hold_s, search.longest_s, search.asked["target"]
+        state = orjson.loads(text)
+        expect(state["schema"] == SCHEMA, f"{path}: schema", str(SCHEMA), state["schema"])
+        search = Search(directory, dict(state["asked"]), list(state["levels"]))
+        _ = search.plan, search.tried, search.hold_s, search.longest_s, search.options["target"]
     return search
 
 
@@ -196,7 +204,7 @@ def run_level(
 ) -> Level:
     """Run one level and add it to the search; ``load`` in its unit. Raises ConfigError."""
     began = time.monotonic()
-    warmup_s = seconds(search.asked["warm_up"])
+    warmup_s = seconds(search.options["warm_up"])
     number = len(search.levels) + 1
     out = search.directory / f"level-{number:02}"
 
@@ -214,12 +222,12 @@ def run_level(
     def suffices(reading: Reading) -> bool:
         """Enough for the search as a whole."""
         so_far = Tried(rate=load, judged=Judged.CLOSE, reading=reading)
-        return again or answer(plan, [*search.tried, so_far]).found is Found.KNEE
+        return again or answer(plan, [*search.tried, so_far]).kind is AnswerKind.KNEE
 
-    if search.asked["target"] != "sim":
+    if search.options["target"] != "sim":
         # A level's reports folder is its own; the preflight has been in the search's.
-        carry_stamp(_terms(search.asked), search.directory.parent, out)
-    held = hold_level(
+        carry_stamp(_terms(search.options), search.directory.parent, out)
+    finished = hold_level(
         _command(search, load, target, out, ca_file),
         out,
         warmup_s=warmup_s,
@@ -228,22 +236,22 @@ def run_level(
             look_at, warmup_s=warmup_s, holding=search.holding, least_s=least_s, suffices=suffices
         ),
         say=say,
-        settled_s=SHIPPED_S if search.asked.get("master") else SETTLED_S,
+        settled_s=SHIPPED_S if search.options.get("master") else SETTLED_S,
     )
     level = judge_run(
-        held.directory,
+        finished.directory,
         warmup_s=warmup_s,
-        begin_s=held.begin_s,
-        end_s=held.end_s,
+        begin_s=finished.begin_s,
+        end_s=finished.end_s,
         longest_s=search.longest_s,
         guests=load if search.by is Raised.OCCUPANCY else None,
     )
     search.levels.append(
         {
             search.by.key: load,
-            "minutes": round((warmup_s + held.begin_s + level.held_s) / 60, 3),
+            "minutes": round((warmup_s + finished.begin_s + level.held_s) / 60, 3),
             "took_s": round(time.monotonic() - began, 1),
-            "run": str(held.directory.relative_to(search.directory.resolve())),
+            "run": str(finished.directory.relative_to(search.directory.resolve())),
             "again": again,
             **asdict(level),
             "judged": str(level.judged),
@@ -254,7 +262,7 @@ def run_level(
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldLevel:
     """A level that has run: its run directory, and the judged seconds after the warm-up."""
 
     directory: Path
@@ -271,7 +279,7 @@ def hold_level(
     looked: Callable[..., Look],
     say: Say,
     settled_s: float = SETTLED_S,
-) -> Held:
+) -> HeldLevel:
     """Run ``command`` (a ``harness run`` into ``out``) for as long as the looks say, then drain it.
 
     ``looked`` is asked with the run's directory and the judged seconds, ``begin_s`` to ``end_s``,
@@ -283,7 +291,10 @@ def hold_level(
     def look(directory: Path) -> bool:
         nonlocal begin_s, end_s
         # At the longest it ends by itself.
-        if end_s >= holding.whole_s or held_for(directory, warmup_s=warmup_s) < end_s + settled_s:
+        if (
+            end_s >= holding.whole_s
+            or judged_so_far_s(directory, warmup_s=warmup_s) < end_s + settled_s
+        ):
             return False
         seen = looked(directory, begin_s=begin_s, end_s=end_s)
         if seen.next_s is None:
@@ -296,17 +307,17 @@ def hold_level(
         return False
 
     directory = watch_run(command, out, look=look, say=say)
-    return Held(directory, begin_s, end_s)
+    return HeldLevel(directory, begin_s, end_s)
 
 
 def _command(
     search: Search, load: float, target: str, out: Path, ca_file: str | None = None
 ) -> list[str]:
-    asked = search.asked
-    warmup_s = seconds(asked["warm_up"])
+    options = search.options
+    warmup_s = seconds(options["warm_up"])
     length_s = warmup_s + search.holding.whole_s
     command = [
-        sys.executable, "-m", "harness", "run", asked["locustfile"], "--target", target,
+        sys.executable, "-m", "harness", "run", options["locustfile"], "--target", target,
         "--reports", str(out),
     ]  # fmt: skip
     if search.by is Raised.RATE:
@@ -317,64 +328,64 @@ def _command(
         command += ["--run-time", f"{length_s + 2:g}s"]
     if ca_file:
         command += ["--ca-file", ca_file]
-    if asked["target"] != "sim":
-        command += ["--targets", asked.get("targets") or str(FILE)]
-        for override in asked.get("override") or ():
+    if options["target"] != "sim":
+        command += ["--targets", options.get("targets") or str(FILE)]
+        for override in options.get("override") or ():
             command += ["--override", override]
-    command += ["--master"] if asked.get("master") else []
+    command += ["--master"] if options.get("master") else []
     for name in ("processes", "expect_workers", "bind", "master_port"):
-        if asked.get(name) is not None:
-            command += [f"--{name.replace('_', '-')}", str(asked[name])]
-    if asked.get("seed") is not None:  # no two levels see the same arrivals
-        command += ["--seed", str(asked["seed"] + len(search.levels) + 1)]
+        if options.get(name) is not None:
+            command += [f"--{name.replace('_', '-')}", str(options[name])]
+    if options.get("seed") is not None:  # no two levels see the same arrivals
+        command += ["--seed", str(options["seed"] + len(search.levels) + 1)]
     own = search.directory / "objectives.toml"
-    if file := asked["slo"] or (str(own) if own.is_file() else ""):
+    if file := options["slo"] or (str(own) if own.is_file() else ""):
         command += ["--slo", file]
     return command
 
 
-def check_files(asked: Mapping[str, Any]) -> None:
+def check_files(options: Mapping[str, Any]) -> None:
     """Raises ConfigError that names the option or the file, its line, and what was expected.
 
-    ``asked`` is what ``begin_search`` takes.
+    ``options`` is what ``begin_search`` takes.
     """
-    texts = list(asked["objectives"])
-    if asked["slo"]:
-        texts += [objective.text for objective in read_objectives(Path(asked["slo"]))]
-    if asked["target"] == "sim":
-        if asked["sim_profile"]:
-            _check_profile(asked["sim_profile"])
+    texts = list(options["objectives"])
+    if options["slo"]:
+        texts += [objective.text for objective in read_objectives(Path(options["slo"]))]
+    if options["target"] == "sim":
+        if options["sim_profile"]:
+            _check_profile(options["sim_profile"])
     else:
-        if asked["sim_profile"]:
+        if options["sim_profile"]:
             raise ConfigError("--sim-profile and --target do not go together")
-        terms = _terms(asked)
-        by_rate = terms.guarded and asked.get("by") != Raised.OCCUPANCY
-        capped = by_rate and Rule.CAP not in parse_overrides(asked.get("override") or ())
+        terms = _terms(options)
+        by_rate = terms.guarded and options.get("by") != Raised.OCCUPANCY
+        capped = by_rate and Rule.CAP not in parse_overrides(options.get("override") or ())
         rate = terms.max_rate_per_s if capped else None
-        if rate is not None and Raised.RATE.parse(asked["highest"], "--highest") > rate:
+        if rate is not None and Raised.RATE.parse(options["highest"], "--highest") > rate:
             raise ConfigError(
-                f"--highest: {asked['highest']} is above the target's max_rate of "
+                f"--highest: {options['highest']} is above the target's max_rate of "
                 f"{rate * 60:.4g}/min: ask for less, or give --override cap=REASON"
             )
-    if asked.get("by") == Raised.OCCUPANCY:
-        environment = {OCCUPANCY.variable: asked["start"]}
+    if options.get("by") == Raised.OCCUPANCY:
+        environment = {OCCUPANCY.variable: options["start"]}
     else:
-        environment = {RATE.variable: asked["start"], OVER.variable: asked["hold"]}
-    _check_objectives(texts + inspect_locustfile(asked["locustfile"], environment)["objectives"])
+        environment = {RATE.variable: options["start"], OVER.variable: options["hold"]}
+    _check_objectives(texts + inspect_locustfile(options["locustfile"], environment)["objectives"])
 
 
-def check_permission(asked: Mapping[str, Any], reports: Path) -> None:
+def check_permission(options: Mapping[str, Any], reports: Path) -> None:
     """The target's rules, before there is a folder. Raises PreflightRefused or ConfigError."""
-    if asked["target"] == "sim":
+    if options["target"] == "sim":
         return
     intent = Intent(sessions=None, at_once=1, peak_per_s=None, stop_timeout_s=0.0)
-    overrides = parse_overrides(asked.get("override") or ())
-    permit(_terms(asked), intent, reports=reports, overrides=overrides)
+    overrides = parse_overrides(options.get("override") or ())
+    permit(_terms(options), intent, reports=reports, overrides=overrides)
 
 
-def _terms(asked: Mapping[str, Any]) -> Terms:
-    file = Path(asked.get("targets") or FILE)
-    return resolve_target(asked["target"], file, ca_file=asked.get("ca_file"))
+def _terms(options: Mapping[str, Any]) -> Terms:
+    file = Path(options.get("targets") or FILE)
+    return resolve_target(options["target"], file, ca_file=options.get("ca_file"))
 
 
 def _check_objectives(texts: list[str]) -> None:

@@ -64,7 +64,7 @@ WIDER = (0.8, 1.2, 1.6)
 """The same while not even the slope is certain."""
 
 
-class Found(StrEnum):
+class AnswerKind(StrEnum):
     """What kind of answer it is."""
 
     SEARCHING = "searching"
@@ -158,7 +158,7 @@ class Answer:
     the interval; None where the interval has no two ends.
     """
 
-    found: Found
+    kind: AnswerKind
     low: float
     high: float
     centre: float | None
@@ -173,7 +173,7 @@ class Answer:
     @property
     def confidence(self) -> float | None:
         """With which the limit lies between the two ends; None where nothing can be claimed."""
-        return CONFIDENCE if self.found is Found.KNEE else None
+        return CONFIDENCE if self.kind is AnswerKind.KNEE else None
 
     def headroom(self, wanted: float) -> float:
         """How far the proven load lies above a wanted one, as a share; negative when below."""
@@ -183,33 +183,33 @@ class Answer:
     def text(self, unit: str, scale: float = 1.0) -> str:
         """For a person: ``382 to 394 guests/min``; ``scale`` is by what the unit is larger."""
         low, high = figure_text(self.low * scale), figure_text(self.high * scale)
-        match self.found:
-            case Found.KNEE:
+        match self.kind:
+            case AnswerKind.KNEE:
                 return f"{low} to {high} {unit} ({CONFIDENCE * 100:g} %)"
-            case Found.CHANGED if self.high == inf:
+            case AnswerKind.CHANGED if self.high == inf:
                 return f"at least {low} {unit} for a while: the service changed during the search"
-            case Found.CHANGED:
+            case AnswerKind.CHANGED:
                 return f"between {low} and {high} {unit}: the service changed during the search"
-            case Found.AT_LEAST:
+            case AnswerKind.AT_LEAST:
                 return f"at least {low} {unit}: the highest load allowed was still met"
-            case Found.AT_MOST if self.too_few:
+            case AnswerKind.AT_MOST if self.too_few:
                 return f"below {high} {unit}: at the loads below it {TOO_FEW}"
-            case Found.AT_MOST:
+            case AnswerKind.AT_MOST:
                 return f"below {high} {unit}: the lowest load tried was already over"
-            case Found.GENERATOR:
+            case AnswerKind.GENERATOR:
                 return (
                     f"at least {low} {unit}: beyond that the generator is the limit, "
                     "the service's own was not found"
                 )
-            case Found.SEARCHING:
+            case AnswerKind.SEARCHING:
                 return f"so far between {low} and {high} {unit}"
-            case Found.UNCLEAR if self.too_few:
+            case AnswerKind.UNCLEAR if self.too_few:
                 return f"not found: {TOO_FEW}"
-            case Found.UNCLEAR if not self.low:
+            case AnswerKind.UNCLEAR if not self.low:
                 return "not found: no level was clearly met"
-            case Found.UNCLEAR if self.high == inf:
+            case AnswerKind.UNCLEAR if self.high == inf:
                 return f"at least {low} {unit}, not searched further"
-            case Found.UNCLEAR:
+            case AnswerKind.UNCLEAR:
                 return f"between {low} and {high} {unit}, not narrowed further"
 
 
@@ -232,11 +232,11 @@ def _next_again(tried: Sequence[Tried]) -> float | None:
     """An early level below the limit and one above it, those that tell most; None when done."""
     again = {level.rate for level in tried if level.again}
     first = [level for level in _first_time(tried) if level.judged in CLEAR]
-    told = [
+    near = [
         (one.rate, one.reading) for one in first if one.reading is not None and is_near(one.reading)
     ]
-    below = [(rate, reading) for rate, reading in told if reading.value < 0]
-    above = [(rate, reading) for rate, reading in told if reading.value >= 0]
+    below = [(rate, reading) for rate, reading in near if reading.value < 0]
+    above = [(rate, reading) for rate, reading in near if reading.value >= 0]
     wanted = [_telling(side) for side in (below, above) if side]
     if not below:
         wanted += [max((one.rate for one in first if one.judged is Judged.UNDER), default=0.0)]
@@ -257,20 +257,20 @@ def _doubts(tried: Sequence[Tried], crossing: Crossing | None, *, lost: bool) ->
 
     ``lost``: there are readings around the limit, but no line goes through them.
     """
-    found = []
+    doubts = []
     for level in tried:
         for first in _first_time(tried) if level.again else ():
             if first.rate == level.rate and _differ(first, level):
                 better = first.judged is Judged.OVER and level.judged is not Judged.OVER
                 clear = first.reading is None or not is_near(first.reading)
-                found.append(SETTLES if better and clear else CHANGED)
+                doubts.append(SETTLES if better and clear else CHANGED)
     if lost or (crossing is not None and crossing.chance < DISAGREE):
-        found.append(DISAGREEMENT)
+        doubts.append(DISAGREEMENT)
     if any(level.unsteady for level in tried if level.judged in CLEAR):
-        found.append(UNSTEADY)
+        doubts.append(UNSTEADY)
     if chance_of(*_wandered(tried)) < WANDERS:
-        found.append(WANDERED)
-    return tuple(dict.fromkeys(found))
+        doubts.append(WANDERED)
+    return tuple(dict.fromkeys(doubts))
 
 
 def _wandered(tried: Sequence[Tried]) -> tuple[float, int]:
@@ -321,16 +321,16 @@ def answer(plan: SearchPlan, tried: Sequence[Tried]) -> Answer:
     going = next_rate(plan, tried) is not None
     high = view.over if view.over < inf else view.generator
     if going:
-        found = Found.SEARCHING
+        kind = AnswerKind.SEARCHING
     elif view.low == 0:
-        found = Found.AT_MOST if view.over < inf else Found.UNCLEAR
+        kind = AnswerKind.AT_MOST if view.over < inf else AnswerKind.UNCLEAR
     elif view.over == inf and view.generator < inf:
-        found = Found.GENERATOR
+        kind = AnswerKind.GENERATOR
     elif view.over == inf:
         met_all = not view.close and view.low >= plan.highest * (1 - SAME_RATE)
-        found = Found.AT_LEAST if met_all else Found.UNCLEAR
+        kind = AnswerKind.AT_LEAST if met_all else AnswerKind.UNCLEAR
     else:
-        found = Found.UNCLEAR if _stopped_early(plan, view) else Found.KNEE
+        kind = AnswerKind.UNCLEAR if _stopped_early(plan, view) else AnswerKind.KNEE
     middle = view.close or [view.low, high]
     low, centre = view.low, sqrt(middle[0] * middle[-1]) if view.low > 0 and high < inf else None
     crossing = view.crossing
@@ -339,18 +339,18 @@ def answer(plan: SearchPlan, tried: Sequence[Tried]) -> Answer:
         if not going:
             # What is held again makes it surer, and its interval more careful.
             limit = WIDER_AT_LAST if view.careful else 1.0
-            found = Found.UNCLEAR if _wide(plan, crossing, limit) else Found.KNEE
+            kind = AnswerKind.UNCLEAR if _wide(plan, crossing, limit) else AnswerKind.KNEE
         if plan.whole:  # outwards: the interval stays as sure as it was
             low, high = float(floor(low)), plan.above(high)
     doubts = () if going else _doubts(tried, crossing, lost=view.near >= FEWEST and not crossing)
-    if doubts and found in (Found.KNEE, Found.AT_LEAST, Found.UNCLEAR) and low > 0:
-        found, centre = Found.CHANGED, None
+    if doubts and kind in (AnswerKind.KNEE, AnswerKind.AT_LEAST, AnswerKind.UNCLEAR) and low > 0:
+        kind, centre = AnswerKind.CHANGED, None
         low = min(filter(None, (low, view.low)))
         high = inf if SETTLES in doubts else max(high, view.over) if view.over < inf else high
     reasons = [t.reason for t in tried if t.judged is Judged.OVER and t.rate == view.over]
     reasons += [t.reason for t in tried if t.judged is Judged.CLOSE]
     return Answer(
-        found=found,
+        kind=kind,
         low=low,
         high=high,
         centre=centre,
@@ -382,19 +382,23 @@ class _View:
         self.careful = any(level.again for level in tried)
         self._runs = runs
         self._wandered = _wandered(tried)
-        said = {rate: _together(found) for rate, found in runs.items()}
-        under = [rate for rate, judged in said.items() if judged is Judged.UNDER]
-        over = [rate for rate, judged in said.items() if judged is Judged.OVER]
+        judgements = {rate: _together(repeated) for rate, repeated in runs.items()}
+        under = [rate for rate, judged in judgements.items() if judged is Judged.UNDER]
+        over = [rate for rate, judged in judgements.items() if judged is Judged.OVER]
         # Where a lower level was over and a higher one under, chance spoke; both ends give way.
         self.low = max((r for r in under if r < min(over, default=inf)), default=0.0)
         self.over = min((r for r in over if r > max(under, default=0.0)), default=inf)
         self.generator = min(
-            (r for r, judged in said.items() if judged is Judged.INCONCLUSIVE and r > self.low),
+            (
+                r
+                for r, judged in judgements.items()
+                if judged is Judged.INCONCLUSIVE and r > self.low
+            ),
             default=inf,
         )
         self.close = sorted(
             rate
-            for rate, judged in said.items()
+            for rate, judged in judgements.items()
             if self.low < rate < self.over and judged is not Judged.INCONCLUSIVE
         )
         last = min(self.over, self.close[-1] if self.close else inf)
@@ -407,9 +411,10 @@ class _View:
             and level.rate <= min(self.over, last * (1 + NEARBY)) * (1 + NEARBY / 2)
         ]
         """of the levels between those that are clear, and a little beyond"""
-        self.met_close = Judged.CLOSE in said.values()
+        self.met_close = Judged.CLOSE in judgements.values()
         self.first_not_under = min(
-            (r for r, judged in said.items() if judged is not Judged.UNDER), default=plan.start
+            (r for r, judged in judgements.items() if judged is not Judged.UNDER),
+            default=plan.start,
         )
 
     @property
@@ -417,8 +422,8 @@ class _View:
         """Where the readings cross the limit, unless the generator gives up before that."""
         off, freedom = self._wandered
         wandered = max(1.0, off / freedom) if freedom else 1.0
-        found = find_crossing(self.readings, careful=self.careful, wandered=wandered)
-        return found if found is not None and found.centre < self.generator else None
+        crossing = find_crossing(self.readings, careful=self.careful, wandered=wandered)
+        return crossing if crossing is not None and crossing.centre < self.generator else None
 
     @property
     def near(self) -> int:
@@ -437,15 +442,15 @@ class _View:
 
     def worth_repeating(self) -> float | None:
         """A level at which the generator struggled once gets a second chance."""
-        for rate, found in self._runs.items():
-            if found == [Judged.INCONCLUSIVE] and self.low < rate < self.over:
+        for rate, judgements in self._runs.items():
+            if judgements == [Judged.INCONCLUSIVE] and self.low < rate < self.over:
                 return rate
         return None
 
 
-def _together(found: Sequence[Judged]) -> Judged:
+def _together(judgements: Sequence[Judged]) -> Judged:
     """Several runs of one rate: inconclusive ones count only when alone, contradiction is close."""
-    clear = {judged for judged in found if judged is not Judged.INCONCLUSIVE}
+    clear = {judged for judged in judgements if judged is not Judged.INCONCLUSIVE}
     if not clear:
         return Judged.INCONCLUSIVE
     return clear.pop() if len(clear) == 1 else Judged.CLOSE

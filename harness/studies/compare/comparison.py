@@ -45,17 +45,17 @@ def read_blocks(run_dir: Path) -> dict[str, list[Buckets]]:
 
     All processes are merged. Empty where nothing was recorded. Damaged lines are left out.
     """
-    found: dict[str, list[Buckets]] = {}
+    by_tag: dict[str, list[Buckets]] = {}
     if (series := _blocks_of(run_dir)) is None:
-        return found
+        return by_tag
 
     def keep(tag: str, part: Counted, _at_s: float) -> None:
-        found.setdefault(tag, []).append(
+        by_tag.setdefault(tag, []).append(
             [(value_us / 1000, count) for value_us, count in part.buckets_us()]
         )
 
     BinnedTimes(series, keep).read(RunDirectory(run_dir).all_histograms())
-    return found
+    return by_tag
 
 
 def read_error_blocks(run_dir: Path) -> dict[str, list[tuple[int, int]]]:
@@ -65,18 +65,18 @@ def read_error_blocks(run_dir: Path) -> dict[str, list[tuple[int, int]]]:
     """
     if (series := _blocks_of(run_dir)) is None:
         return {}
-    found: dict[str, list[list[int]]] = {}
+    by_operation: dict[str, list[list[int]]] = {}
     for path in RunDirectory(run_dir).all_intervals():
         for interval in read_intervals(path):
             place = series.bin_of(interval.ended_s - interval.length_s / 2)
             for operation, outcomes in interval.outcomes.items():
-                blocks = found.setdefault(operation, [[0, 0] for _ in range(len(series))])
+                blocks = by_operation.setdefault(operation, [[0, 0] for _ in range(len(series))])
                 whole = sum(outcomes.values()) - outcomes.get(Outcome.CUT_SHORT, 0)
                 blocks[place][0] += whole - outcomes.get(Outcome.OK, 0)
                 blocks[place][1] += whole
     return {
         operation: [(bad, whole) for bad, whole in blocks if whole]
-        for operation, blocks in found.items()
+        for operation, blocks in by_operation.items()
     }
 
 
@@ -130,19 +130,19 @@ class Comparison:
     @property
     def worse(self) -> list[str]:
         """What got worse, each in a few words."""
-        return self._told(Word.SLOWER, MORE, f"{MORE} ")
+        return self._with_word(Word.SLOWER, MORE, f"{MORE} ")
 
     @property
     def better(self) -> list[str]:
         """What got better."""
-        return self._told(Word.FASTER, FEWER, f"{FEWER} ")
+        return self._with_word(Word.FASTER, FEWER, f"{FEWER} ")
 
     @property
     def unclear(self) -> list[str]:
         """What can't be told."""
-        return self._told(Word.UNKNOWN, Word.UNKNOWN)
+        return self._with_word(Word.UNKNOWN, Word.UNKNOWN)
 
-    def _told(self, word: Word, of_counts: str, before: str = "") -> list[str]:
+    def _with_word(self, word: Word, of_counts: str, before: str = "") -> list[str]:
         """The times and the counts of which a word is said."""
         times = [change.figure for change in self.times if change.word is word]
         return times + [f"{before}{item.name}" for item in self.counts if item.word == of_counts]
@@ -155,14 +155,14 @@ class Comparison:
     @property
     def open(self) -> list[str]:
         """Figures of the gate that may be worse by what matters, for all that is known."""
-        found = [
+        times = [
             change.figure
             for change in self.times
             if change.figure in self.named
             and (change.worst is None or change.worst >= self.rules.matters)
             and not (change.word is Word.SAME and change.note)  # smaller than anybody notices
         ]
-        return found + [
+        return times + [
             item.name
             for item in self.counts
             if item.name in self.named
@@ -217,12 +217,12 @@ class Comparison:
 
 def grouped(items: list[str]) -> str:
     """``reply p50, reply p95, more leftovers`` → ``reply p50 and p95; more leftovers``."""
-    found: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {}
     for item in items:
         name, _, percentile = item.rpartition(" p")
-        found.setdefault(name or item, []).extend([f"p{percentile}"] if name else [])
+        groups.setdefault(name or item, []).extend([f"p{percentile}"] if name else [])
     parts = []
-    for name, percentiles in found.items():
+    for name, percentiles in groups.items():
         last = [" and ".join(percentiles[-2:])] if percentiles else []
         parts.append(" ".join([name, ", ".join([*percentiles[:-2], *last])]).strip())
     return "; ".join(parts)
@@ -293,8 +293,8 @@ def _times(
         name, _, percent = figure.rpartition(" p")
         if name and percent.replace(".", "", 1).isdecimal():
             named.append((name, float(percent)))
-    found = compare_runs(runs[:-1], runs[-1], rules=rules, named=named)
-    return sorted(found, key=lambda change: order.index(change.name))  # stable: by percentile
+    changes = compare_runs(runs[:-1], runs[-1], rules=rules, named=named)
+    return sorted(changes, key=lambda change: order.index(change.name))  # stable: by percentile
 
 
 def _service(run_dir: Path) -> dict[str, list[Buckets]]:
@@ -339,8 +339,8 @@ def _counts(
     blocks = [read_error_blocks(run_dir) for run_dir in run_dirs]
     for name in names:
         sides = [
-            _errors(record, name, found.get(name, ()))
-            for record, found in zip(records, blocks, strict=True)
+            _errors(record, name, run_blocks.get(name, ()))
+            for record, run_blocks in zip(records, blocks, strict=True)
         ]
         named = looked_at if ERRORS_OF + name in gate else 0
         yield _shares(ERRORS_OF + name, _together(sides), confidence, rules.confidence, named)
@@ -366,14 +366,14 @@ def _errors(record: RunRecord, name: str, blocks: ShareBlocks) -> Known:
     """
     if name not in record.operations:
         return [(None, None)]
-    found = record.operations[name]
+    operation = record.operations[name]
     failed, _ = failures(record, name)
     if failed is None:
         return [(None, None)]
-    early = found.cut_early or 0
-    late = found.outcomes.get(Outcome.CUT_SHORT, 0) - early
+    early = operation.cut_early or 0
+    late = operation.outcomes.get(Outcome.CUT_SHORT, 0) - early
     blocks = [*blocks, *([(late, late)] if late else [])]
-    known = failed - early, sum(found.outcomes.values()) - early
+    known = failed - early, sum(operation.outcomes.values()) - early
     return blocks if known == tuple(map(sum, zip(*blocks, strict=True))) else [known]
 
 
@@ -390,20 +390,20 @@ def _shares(
         [(part, whole) for part, whole in side if part is not None and whole is not None]
         for side in sides
     ]
-    recorded = [len(found) == len(side) for found, side in zip(known, sides, strict=True)]
-    found = ShareChange(word=str(Word.UNKNOWN))
+    recorded = [len(blocks) == len(side) for blocks, side in zip(known, sides, strict=True)]
+    change = ShareChange(word=str(Word.UNKNOWN))
     worst = None
     if all(recorded):
-        found = compare_shares(*known, confidence=confidence, matters=SHARES_MATTER)
+        change = compare_shares(*known, confidence=confidence, matters=SHARES_MATTER)
         if looked_at:
             worst = compare_shares(*known, confidence=gate, looked_at=looked_at).worst
     base, new = (
         f"{count_text(sum(part for part, _ in side))} ({percent_text(share)})"
         if there
         else "not recorded"
-        for side, there, share in zip(known, recorded, (found.base, found.new), strict=True)
+        for side, there, share in zip(known, recorded, (change.base, change.new), strict=True)
     )
-    return CountChange(name=name, base=base, new=new, word=found.word, worst=worst)
+    return CountChange(name=name, base=base, new=new, word=change.word, worst=worst)
 
 
 def _more_or_fewer(base: int | None, new: int | None) -> str:
@@ -417,13 +417,13 @@ def _more_or_fewer(base: int | None, new: int | None) -> str:
 def _health(base: RunRecord, new: RunRecord) -> Iterator[Difference]:
     sides = []
     for record in (base, new):
-        found = record.generator
+        generator = record.generator
         sides.append(
             {
-                "Generator late, of the time": percent_text(found.late_share),
-                "Event loop lag p99": ms_text(found.lag_loop_ms.p99),
-                "Highest CPU of one process": percent_text(found.cpu_max),
-                "Workers lost": count_text(found.workers_lost),
+                "Generator late, of the time": percent_text(generator.late_share),
+                "Event loop lag p99": ms_text(generator.lag_loop_ms.p99),
+                "Highest CPU of one process": percent_text(generator.cpu_max),
+                "Workers lost": count_text(generator.workers_lost),
                 "Verdict": record.verdict or "none",
             }
         )

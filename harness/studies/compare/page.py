@@ -22,9 +22,9 @@ from harness.studies.compare.comparison import Comparison, grouped
 from harness.studies.compare.statistics import Change, Word
 
 
-def comparison_text(found: Comparison) -> str:
+def comparison_text(comparison: Comparison) -> str:
     """The comparison as plain lines, ending in a newline."""
-    return "\n".join(_lines(found)) + "\n"
+    return "\n".join(_lines(comparison)) + "\n"
 
 
 def change_text(change: Change) -> str:
@@ -35,20 +35,19 @@ def change_text(change: Change) -> str:
     return f"{change.change * 100:+.1f} % ({low} to {high})"
 
 
-def _lines(found: Comparison) -> Iterator[str]:
-    yield f"base  {found.base.run_id}  {found.base.verdict or 'no verdict'}"
-    yield f"new   {found.new.run_id}  {found.new.verdict or 'no verdict'}"
+def _lines(comparison: Comparison) -> Iterator[str]:
+    yield f"base  {comparison.base.run_id}  {comparison.base.verdict or 'no verdict'}"
+    yield f"new   {comparison.new.run_id}  {comparison.new.verdict or 'no verdict'}"
     yield ""
-    if found.differences:
+    if comparison.differences:
         yield "How they were run differs:"
-        yield from _columns([[item.name, item.base, item.new] for item in found.differences])
+        yield from _columns([[item.name, item.base, item.new] for item in comparison.differences])
     else:
         yield "They were run alike."
     yield ""
-    yield (
-        f"Service times (intervals hold for all together at {found.rules.confidence * 100:g} %):"
-    )
-    shown = [change for change in found.times if not _nothing_known(change)]
+    sure = f"{comparison.rules.confidence * 100:g} %"
+    yield f"Service times (intervals hold for all together at {sure}):"
+    shown = [change for change in comparison.times if not _nothing_known(change)]
     if shown:
         yield from _columns(
             [
@@ -63,29 +62,32 @@ def _lines(found: Comparison) -> Iterator[str]:
                 for change in shown
             ]
         )
-    elif not found.times:
+    elif not comparison.times:
         yield "  nothing was measured"
     for note in dict.fromkeys(change.note for change in shown if change.note):
         yield f"  * {note}"
-    if len(shown) < len(found.times):
-        yield f"  can't be told: {len(found.times) - len(shown)} of {len(found.times)} percentiles"
-        yield from _columns(list(_untold(found.times)))
+    if len(shown) < len(comparison.times):
+        yield (
+            f"  can't be told: {len(comparison.times) - len(shown)} of {len(comparison.times)} "
+            "percentiles"
+        )
+        yield from _columns(list(_unknown_rows(comparison.times)))
     yield ""
     yield "Errors, drops and leftovers:"
-    yield from _columns([[item.name, item.base, item.new, item.word] for item in found.counts])
+    yield from _columns([[item.name, item.base, item.new, item.word] for item in comparison.counts])
     yield ""
     yield "Generator:"
-    yield from _columns([[item.name, item.base, item.new] for item in found.health])
+    yield from _columns([[item.name, item.base, item.new] for item in comparison.health])
     yield ""
-    yield found.summary
-    yield found.assumption
+    yield comparison.summary
+    yield comparison.assumption
 
 
 def _nothing_known(change: Change) -> bool:
     return change.word is Word.UNKNOWN and change.change is None
 
 
-def _untold(changes: Sequence[Change]) -> Iterator[list[str]]:
+def _unknown_rows(changes: Sequence[Change]) -> Iterator[list[str]]:
     """One row per operation: its percentiles of which nothing is known, and why of the lowest."""
     for name in dict.fromkeys(change.name for change in changes if _nothing_known(change)):
         same = [change for change in changes if change.name == name and _nothing_known(change)]
@@ -109,53 +111,56 @@ TONE_OF = {
 TONES = {"invalid": "Can't be compared", "fail": "Worse", "no_data": "Can't tell"}
 
 
-def comparison_page(found: Comparison) -> Page:
+def comparison_page(comparison: Comparison) -> Page:
     """The comparison for people who decide: what got worse first, what can't be told folded."""
-    tone = TONE_OF[found.exit_code]
+    tone = TONE_OF[comparison.exit_code]
     return Page(
-        title=f"{found.new.run_id} against {found.base.run_id}",
+        title=f"{comparison.new.run_id} against {comparison.base.run_id}",
         kicker="Comparison",
-        about=f"{found.new.run_id} against {found.base.run_id}",
+        about=f"{comparison.new.run_id} against {comparison.base.run_id}",
         tone=tone,
         icon=True,
-        headline=TONES.get(tone) or ("Better" if found.better else "No difference seen"),
-        why=_page_why(found, tone),
+        headline=TONES.get(tone) or ("Better" if comparison.better else "No difference seen"),
+        why=_page_why(comparison, tone),
         sections=[
-            _page_times(found),
-            *_page_counts(found),
-            _page_how(found),
-            _page_assumptions(found),
+            _page_times(comparison),
+            *_page_counts(comparison),
+            _page_how(comparison),
+            _page_assumptions(comparison),
         ],
         foot="Times are service times. A dash means: not recorded.",
     )
 
 
-def _page_why(found: Comparison, tone: str) -> Markup:
-    worse = grouped(found.worse)
-    why = sentence(worse) if tone == "fail" else found.summary
-    if not found.differences:
+def _page_why(comparison: Comparison, tone: str) -> Markup:
+    worse = grouped(comparison.worse)
+    why = sentence(worse) if tone == "fail" else comparison.summary
+    if not comparison.differences:
         return Markup("{}").format(why)
-    names = ", ".join(item.name for item in found.differences).lower()
+    names = ", ".join(item.name for item in comparison.differences).lower()
     return Markup('{} <a href="#how">They were not run alike</a>: {}.').format(why, names)
 
 
-def _page_how(found: Comparison) -> Section:
-    rows = [(item.name, item.base, item.new) for item in found.differences]
+def _page_how(comparison: Comparison) -> Section:
+    rows = [(item.name, item.base, item.new) for item in comparison.differences]
     table = Table("Differences", texts("What differs", "Base", "New"), rows, name="differences")
     blocks = [table if rows else Text("They were run alike.")]
     return Section("How they were run", blocks, key="how")
 
 
-def _page_times(found: Comparison) -> Section:
+def _page_times(comparison: Comparison) -> Section:
     known = [
-        value for change in found.times for value in (change.low, change.high) if value is not None
+        value
+        for change in comparison.times
+        for value in (change.low, change.high)
+        if value is not None
     ]
     reach = max([LEAST_REACH, *(min(abs(value), 1.0) for value in known)]) * 1.05
-    first = [change for name in FELT for change in found.times if change.name == name]
-    ranked = [*first, *(change for change in found.times if change.name not in FELT)]
-    told = [change for change in ranked if change.word is not Word.UNKNOWN]
+    first = [change for name in FELT for change in comparison.times if change.name == name]
+    ranked = [*first, *(change for change in comparison.times if change.name not in FELT)]
+    known_changes = [change for change in ranked if change.word is not Word.UNKNOWN]
     rest = [change for change in ranked if change.word is Word.UNKNOWN]
-    blocks: list[Block] = _change_table(told, reach) if told else []
+    blocks: list[Block] = _change_table(known_changes, reach) if known_changes else []
     if rest:
         summary = f"What can't be told: {len(rest)} of {len(ranked)}"
         blocks.append(Folded(summary, _change_table(rest, reach)))
@@ -165,8 +170,8 @@ def _page_times(found: Comparison) -> Section:
         "Service times",
         blocks,
         "The bar is the interval that holds the true change; all intervals on this page hold "
-        f"together at {found.rules.confidence * 100:g} %. A bar that crosses the middle line could "
-        "be no change.",
+        f"together at {comparison.rules.confidence * 100:g} %. A bar that crosses the middle line "
+        "could be no change.",
     )
 
 
@@ -209,10 +214,10 @@ def _forest(change: Change, reach: float) -> Markup:
     ).format(change.word.replace(" ", "-"), f"{low:.2f}", f"{high - low:.2f}", f"{at:.2f}")
 
 
-def _page_counts(found: Comparison) -> list[Section]:
+def _page_counts(comparison: Comparison) -> list[Section]:
     columns = texts("What") + numbers("Base", "New")
-    counts = [(item.name, item.base, item.new, _word(item.word)) for item in found.counts]
-    health = [(item.name, item.base, item.new) for item in found.health]
+    counts = [(item.name, item.base, item.new, _word(item.word)) for item in comparison.counts]
+    health = [(item.name, item.base, item.new) for item in comparison.health]
     return [
         Section(table.label, [table])
         for table in (
@@ -222,11 +227,11 @@ def _page_counts(found: Comparison) -> list[Section]:
     ]
 
 
-def _page_assumptions(found: Comparison) -> Section:
-    named = grouped(found.named) or "the figures of the gate"
-    matters, sure = found.rules.matters * 100, found.rules.confidence * 100
+def _page_assumptions(comparison: Comparison) -> Section:
+    named = grouped(comparison.named) or "the figures of the gate"
+    matters, sure = comparison.rules.matters * 100, comparison.rules.confidence * 100
     code = (
         f"Exit code 0 means that with {sure:g} % confidence none of these is worse by {matters:g} "
         f"% or more (a share of errors: by half a percentage point): {named}."
     )
-    return Section("What this takes for granted", [Text(found.assumption), Text(code)])
+    return Section("What this takes for granted", [Text(comparison.assumption), Text(code)])

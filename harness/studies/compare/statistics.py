@@ -103,15 +103,15 @@ def compare_runs(
     rules = rules or Rules()
     bases = [base] if isinstance(base, Mapping) else list(base)
     rng = np.random.default_rng(seed)
-    found: list[tuple[str, float, _Pair | str]] = []
+    figures: list[tuple[str, float, _Pair | str]] = []
     for name in dict.fromkeys([name for run in (*bases, new) for name in run]):
         sides = [Blocks(run.get(name, ())) for run in bases], Blocks(new.get(name, ()))
-        found.extend((name, percent, _pair(*sides, percent, rng)) for percent in percentiles)
-    pairs = [(name, pair) for name, _, pair in found if isinstance(pair, _Pair)]
+        figures.extend((name, percent, _pair(*sides, percent, rng)) for percent in percentiles)
+    pairs = [(name, pair) for name, _, pair in figures if isinstance(pair, _Pair)]
     spread = _Spread.of(pairs, len(bases), rules)
-    looked_at = sum((name, percent) in named for name, percent, _ in found)
+    looked_at = sum((name, percent) in named for name, percent, _ in figures)
     changes = []
-    for name, percent, pair in found:
+    for name, percent, pair in figures:
         many = looked_at if (name, percent) in named else 0
         changes.append(_change(name, percent, pair, rules, spread, len(pairs), many))
     return changes
@@ -319,9 +319,12 @@ def _limits(blocks: ShareBlocks, confidence: float) -> tuple[float, float, float
     """A share and its limits: E. B. Wilson's (1927), or wider where the blocks differ."""
     bad, whole = (sum(column) for column in zip(*blocks, strict=True))
     share, low, high = _wilson(bad, whole, float(norm.ppf(0.5 + confidence / 2)))
-    found = estimate_share(blocks, confidence=confidence)
-    if found.spells_reach:
-        low, high = min(low, share - found.spells_reach), max(high, share + found.spells_reach)
+    estimate = estimate_share(blocks, confidence=confidence)
+    if estimate.spells_reach:
+        low, high = (
+            min(low, share - estimate.spells_reach),
+            max(high, share + estimate.spells_reach),
+        )
     return share, max(0.0, low), min(1.0, high)
 
 

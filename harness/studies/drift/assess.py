@@ -116,7 +116,7 @@ class DriftReport:
             )
             if leak.ended_later:
                 parts.append(f"A sweep has ended {leak.ended_later:,} of them since.")
-        named = ", ".join(map(_told, self.of(Drift.DRIFTING)))
+        named = ", ".join(map(_change_text, self.of(Drift.DRIFTING)))
         sides = self.drifting_sides
         if sides == {Side.SERVICE}:
             own = [one.trend.verdict for one in self.findings if one.side is Side.HARNESS]
@@ -131,12 +131,12 @@ class DriftReport:
                 f"{named}."
             )
         calm = not parts
-        for words, verdict, told in (
-            ("Improving", Drift.IMPROVING, _told),
-            ("Undecided", Drift.UNDECIDED, _open),
+        for words, verdict, to_text in (
+            ("Improving", Drift.IMPROVING, _change_text),
+            ("Undecided", Drift.UNDECIDED, _undecided_text),
         ):
-            if found := self.of(verdict):
-                parts.append(f"{words}: {', '.join(map(told, found))}.")
+            if findings := self.of(verdict):
+                parts.append(f"{words}: {', '.join(map(to_text, findings))}.")
         if leak is not None and leak.verdict is Drift.UNDECIDED:
             more = f"; {leak.more_sessions:,} more would decide" if leak.more_sessions else ""
             parts.append(f"Whether sessions leak is undecided after so few{more}.")
@@ -168,7 +168,7 @@ def assess(
     findings = []
     for item in watched:
         try:
-            found = trend(
+            figure_trend = trend(
                 item.at_s,
                 item.values,
                 load=item.load,
@@ -184,11 +184,13 @@ def assess(
             )
         except ConfigError as error:
             raise ConfigError(f"{item.name}: {error}") from None
-        if found.verdict is Drift.DRIFTING and found.falls and item.less_is_better:
-            found = replace(found, verdict=Drift.IMPROVING)
-        reached = None if item.limit is None else found.limit_reached_in_s(item.limit)
+        if figure_trend.verdict is Drift.DRIFTING and figure_trend.falls and item.less_is_better:
+            figure_trend = replace(figure_trend, verdict=Drift.IMPROVING)
+        reached = None if item.limit is None else figure_trend.limit_reached_in_s(item.limit)
         findings.append(
-            Finding(name=item.name, side=item.side, trend=found, watched=item, limit_in_s=reached)
+            Finding(
+                name=item.name, side=item.side, trend=figure_trend, watched=item, limit_in_s=reached
+            )
         )
     leak = None
     if sessions:
@@ -246,23 +248,23 @@ def _sessions_to_decide(
     return None
 
 
-def _told(finding: Finding) -> str:
-    found = finding.trend
-    if found.step is not None:
-        step, unit = found.step, finding.watched.unit
+def _change_text(finding: Finding) -> str:
+    trend = finding.trend
+    if trend.step is not None:
+        step, unit = trend.step, finding.watched.unit
         at = duration_text(round(step.at_s - finding.watched.at_s[0]))
         before, after = (f"{level:.4g}{unit and ' ' + unit}" for level in (step.before, step.after))
         return f"{finding.name} went from {before} to {after} at once, {at} into the run"
-    change = found.of_start(found.change or 0.0)
-    amount = f"{change:+.1%}" if found.relative else f"{change:+.4g}"
-    told = f"{finding.name} {amount} over {duration_text(found.span_s)}"
+    change = trend.of_start(trend.change or 0.0)
+    amount = f"{change:+.1%}" if trend.relative else f"{change:+.4g}"
+    text = f"{finding.name} {amount} over {duration_text(trend.span_s)}"
     if finding.limit_in_s is not None:
         earliest, latest = finding.limit_in_s
         until = "" if latest == inf else f" to {about_text(latest)}"
-        told += f" (limit reached in {about_text(earliest)}{until})"
-    return told
+        text += f" (limit reached in {about_text(earliest)}{until})"
+    return text
 
 
-def _open(finding: Finding) -> str:
+def _undecided_text(finding: Finding) -> str:
     why = finding.trend.open_because
     return f"{finding.name} ({why})" if why else finding.name

@@ -145,7 +145,7 @@ def assess_run(
 
 def limits_of_objectives(run_dir: Path) -> dict[str, float]:
     """Where a watched figure of the service would miss an objective of its run."""
-    found: dict[str, float] = {}
+    limits: dict[str, float] = {}
     for text in read_start(run_dir).get("objectives", ()):
         objective = parse_objective(text, KNOWN)
         if objective.op not in (Op.LESS, Op.AT_MOST) or objective.kind is Kind.CORRECTED:
@@ -153,8 +153,8 @@ def limits_of_objectives(run_dir: Path) -> dict[str, float]:
         name = f"{objective.subject} {objective.figure}"
         if objective.percent is not None:
             name = f"{objective.subject} p{objective.percent:g}"
-        found[name] = min(objective.limit, found.get(name, objective.limit))
-    return found
+        limits[name] = min(objective.limit, limits.get(name, objective.limit))
+    return limits
 
 
 def read_limits(limits: Mapping[str, str], units: Mapping[str, str]) -> dict[str, float]:
@@ -162,13 +162,13 @@ def read_limits(limits: Mapping[str, str], units: Mapping[str, str]) -> dict[str
 
     Raises ConfigError naming the figure, or those that there are.
     """
-    found = {}
+    in_units = {}
     for name, text in limits.items():
         if name not in units:
             raise ConfigError(f"--limit: {name!r} is not watched; there are: {', '.join(units)}")
         what, unit, text = f"--limit: {name}", units[name], text.strip()
         if unit in ("ms", "s"):
-            found[name] = seconds(text, what) * (1000 if unit == "ms" else 1)
+            in_units[name] = seconds(text, what) * (1000 if unit == "ms" else 1)
             continue
         try:
             number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
@@ -177,8 +177,8 @@ def read_limits(limits: Mapping[str, str], units: Mapping[str, str]) -> dict[str
         if not 0 <= number < inf:
             kind = {"share": "a share such as 1%", "MB": "megabytes"}.get(unit, "a number")
             raise ConfigError(f"{what}: expected {kind}, got {text!r}")
-        found[name] = number
-    return found
+        in_units[name] = number
+    return in_units
 
 
 def watched_of(series: Series) -> Iterator[Watched]:

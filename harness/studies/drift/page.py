@@ -55,21 +55,21 @@ SPIKES = 0.02
 
 def drift_chart(finding: Finding) -> Chart:
     """Draw a finding; it has two points at least."""
-    watched, found = finding.watched, finding.trend
+    watched, trend = finding.watched, finding.trend
     at_s, values = watched.at_s, watched.values
-    ends = found.ends
-    steady = abs(found.level or median(values)) if watched.relative else 1.0
+    ends = trend.ends
+    steady = abs(trend.level or median(values)) if watched.relative else 1.0
     matters = max(watched.matters * steady, watched.floor)
     low, high = _range(values, ends, LEAST_HEIGHT * matters)
     drawing = Drawing(Scale(at_s[0], at_s[-1]), Scale(low, high))
     up = placed(_labels(low, high, watched.unit), drawing.y)
     drawing.grid(up)
-    cut_s = at_s[0] + found.cut_s
-    if found.cut_s > 0:
+    cut_s = at_s[0] + trend.cut_s
+    if trend.cut_s > 0:
         drawing.boxes([(at_s[0], cut_s, low, high)], name="warm")
     for stretch in _stretches(at_s, values):
         drawing.line(stretch, name="course")
-    if fan := _fan(found, cut_s, at_s[-1]):
+    if fan := _fan(trend, cut_s, at_s[-1]):
         drawing.area(fan, "fan")
     if ends is not None:
         drawing.line([(cut_s, ends[0]), (at_s[-1], ends[1])], name="fit")
@@ -80,7 +80,7 @@ def drift_chart(finding: Finding) -> Chart:
         shapes=drawing.shapes,
         across=[Tick(0.0, "start"), Tick(1.0, duration_text(at_s[-1] - at_s[0]))],
         up=up,
-        tone=TONES[found.verdict],
+        tone=TONES[trend.verdict],
     )
 
 
@@ -93,12 +93,12 @@ def _labels(low: float, high: float, unit: str | None) -> list[tuple[float, str]
     return [(value / scale, text) for value, text in ticks]
 
 
-def _fan(found: Trend, cut_s: float, end_s: float) -> list[tuple[float, float]]:
+def _fan(trend: Trend, cut_s: float, end_s: float) -> list[tuple[float, float]]:
     """The lines of the lowest and the highest slope, through the middle of the fitted one."""
-    ends, low, high = found.ends, found.slope_low_per_h, found.slope_high_per_h
+    ends, low, high = trend.ends, trend.slope_low_per_h, trend.slope_high_per_h
     if ends is None or low is None or high is None:
         return []
-    middle, half_h = sum(ends) / 2, found.span_s / 7200
+    middle, half_h = sum(ends) / 2, trend.span_s / 7200
     ways = ((cut_s, -low), (end_s, low), (end_s, high), (cut_s, -high))
     return [(at_s, middle + slope * half_h) for at_s, slope in ways]
 
@@ -122,12 +122,12 @@ def _stretches(at_s: Sequence[float], values: Sequence[float]) -> list[list[tupl
     """The points, apart where there is a hole between them."""
     steps = [later - earlier for earlier, later in pairwise(at_s)]
     widest = GAP * median(steps)
-    found = [[(at_s[0], values[0])]]
+    stretches = [[(at_s[0], values[0])]]
     for step, at, value in zip(steps, at_s[1:], values[1:], strict=True):
         if step > widest:
-            found.append([])
-        found[-1].append((at, value))
-    return found
+            stretches.append([])
+        stretches[-1].append((at, value))
+    return stretches
 
 
 TONES = dict(zip(ORDER, ("fail", "no_data", "pass", "pass"), strict=True))
@@ -150,12 +150,12 @@ def write_drift_page(run_dir: Path, report: DriftReport) -> Path:
 
 def drift_page(run: str, report: DriftReport) -> Page:
     """What drifts first, then every figure as a drawing and as a row."""
-    found = [one for verdict in ORDER for one in report.of(verdict)]
-    sections = [_courses(found), _table(found)] if found else []
+    findings = [one for verdict in ORDER for one in report.of(verdict)]
+    sections = [_courses(findings), _table(findings)] if findings else []
     if report.leak is not None:
-        told = "Sessions without proof that they ended. At a real service each may hold an agent "
-        told += "for hours: harness sweep ends them."
-        sections.append(Section("Sessions left behind", [Facts(_leak(report.leak))], told))
+        note = "Sessions without proof that they ended. At a real service each may hold an agent "
+        note += "for hours: harness sweep ends them."
+        sections.append(Section("Sessions left behind", [Facts(_leak(report.leak))], note))
     sections.append(Section("What this takes for granted", [Items(assumptions(report))]))
     headline = _headline(report)
     spans = [finding.trend.span_s for finding in report.findings]
@@ -222,18 +222,18 @@ def _table(findings: Sequence[Finding]) -> Section:
 
 def assumptions(report: DriftReport) -> list[str]:
     """What the answer takes for granted, and what a run such as this can't tell."""
-    found = [
+    sentences = [
         "One error rate of 5 % holds for all figures together, for their slopes and for one "
         "sudden change of each.",
         "The effect of the number of guests in session on a figure is removed before it is judged.",
     ]
     span_s = max((one.trend.span_s for one in report.findings), default=0.0)
     if span_s < DAY_S:
-        found.append(
+        sentences.append(
             "This run is shorter than a day, so a change that comes with the hour of the day looks "
             "like a drift."
         )
-    return found
+    return sentences
 
 
 def title_of(name: str) -> str:
@@ -349,20 +349,20 @@ def _between(finding: Finding) -> str:
 
 def _news(finding: Finding) -> str:
     """What happened to a figure that drifts, for whoever reads one sentence only."""
-    found, title = finding.trend, title_of(finding.name)
-    if found.step is not None:
+    trend, title = finding.trend, title_of(finding.name)
+    if trend.step is not None:
         return f"{title}: {_at_once(finding)}"
     start, end = _ends_text(finding)
-    change, before = _change(finding), duration_text(round(found.span_s))
+    change, before = _change(finding), duration_text(round(trend.span_s))
     operation, _, figure = finding.name.rpartition(" ")
     often = {"p50": "Half of the", "p95": "One in twenty"}.get(figure)
     if operation in OPERATIONS and often:
         often += f" {OPERATIONS[operation].many} {'takes' if figure == 'p95' else 'take'}"
-        told = f"{often} {end} or longer now; {before} before it was {start} ({change})."
+        news = f"{often} {end} or longer now; {before} before it was {start} ({change})."
     else:
-        way = "rose" if (found.change or 0) > 0 else "fell"
-        told = f"{title} {way} from {start} to {end} in {before} ({change})."
-    return told + _at_this_pace(finding)
+        way = "rose" if (trend.change or 0) > 0 else "fell"
+        news = f"{title} {way} from {start} to {end} in {before} ({change})."
+    return news + _at_this_pace(finding)
 
 
 def _at_once(finding: Finding) -> str:
@@ -386,19 +386,19 @@ def _at_this_pace(finding: Finding) -> str:
 
 def _sentence(finding: Finding) -> str:
     """What happened to the figure, beside its drawing."""
-    found = finding.trend
-    if found.step is not None:
+    trend = finding.trend
+    if trend.step is not None:
         return capital(_at_once(finding))
     start, end = _ends_text(finding)
-    if found.verdict in (Drift.DRIFTING, Drift.IMPROVING):
+    if trend.verdict in (Drift.DRIFTING, Drift.IMPROVING):
         amount = _change(finding)
-        span = duration_text(round(found.span_s))
+        span = duration_text(round(trend.span_s))
         return f"From {start} to {end} in {span} ({amount}).{_at_this_pace(finding)}"
-    if found.verdict is Drift.FLAT:
+    if trend.verdict is Drift.FLAT:
         return f"Stayed at {end}, give or take."
-    if found.note:
-        return f"Can't be told: {found.note}."
-    return "; ".join(filter(None, ("Can't be told yet", found.open_because))) + "."
+    if trend.note:
+        return f"Can't be told: {trend.note}."
+    return "; ".join(filter(None, ("Can't be told yet", trend.open_because))) + "."
 
 
 def _limit(finding: Finding) -> str:
@@ -444,16 +444,16 @@ def show_drift(report: DriftReport, console: Console) -> None:
     heads = ("figure", "of the", "verdict", "change over the run", "interval", "")
     rows = plain_table(*heads, left=True)
     for finding in report.findings:
-        found = finding.trend
+        trend = finding.trend
         rows.add_row(
             finding.name,
             str(finding.side),
-            Text(str(found.verdict), style=STYLES[found.verdict]),
+            Text(str(trend.verdict), style=STYLES[trend.verdict]),
             _change(finding),
             _between(finding),
             f"changed at once from {step.before:.4g} to {step.after:.4g}"
-            if (step := found.step) is not None
-            else found.open_because,
+            if (step := trend.step) is not None
+            else trend.open_because,
         )
     if (leak := report.leak) is not None:
         rows.add_row(

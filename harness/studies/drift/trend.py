@@ -326,13 +326,13 @@ def _last(size: int) -> int:
 def _deviations(rows: Floats) -> Floats:
     """For each row and each place of a change, the absolute deviation from both medians."""
     size = rows.shape[1]
-    found: Floats = np.column_stack(
+    deviations: Floats = np.column_stack(
         [
             _deviation(rows[:, :place]) + _deviation(rows[:, place:])
             for place in range(_first(size), size - SHORTEST_AFTER + 1)
         ]
     )
-    return found
+    return deviations
 
 
 def _deviation(rows: Floats) -> Floats:
@@ -421,15 +421,15 @@ class _Series:
         # What wanders looks calmest where it was cut; its longer part alone shows it better.
         longer = rest[:place] if 2 * place > self.size else rest[place:]
         alike = max(_likeness(self._tamed(part), self._used) for part in (rest, longer))
-        found = level_change(freed, alike)
-        size = abs(found.after - found.before)
-        scale = max(abs(found.before), abs(found.after)) if relative else 1.0
-        if min(found.chance, found.chance_last) > chance or size < max(matters * scale, floor):
+        change = level_change(freed, alike)
+        size = abs(change.after - change.before)
+        scale = max(abs(change.before), abs(change.after)) if relative else 1.0
+        if min(change.chance, change.chance_last) > chance or size < max(matters * scale, floor):
             return None
         beside_line = float(np.abs(freed - intercept - slope * self.time).mean())
-        self.better_as_step = found.left < STEP_FITS * beside_line
-        at_s = float(self.time[found.place - 1 : found.place + 1].mean())
-        return Step(at_s=at_s, before=found.before, after=found.after)
+        self.better_as_step = change.left < STEP_FITS * beside_line
+        at_s = float(self.time[change.place - 1 : change.place + 1].mean())
+        return Step(at_s=at_s, before=change.before, after=change.after)
 
     @property
     def _used(self) -> int:
@@ -505,8 +505,8 @@ class _Series:
             least_squares: Floats = np.polyfit(self.time, rows.T, 1)[0]
             return least_squares
         steep = (rows[:, self._second] - rows[:, self._first]) / self._gaps
-        found: Floats = np.median(steep, axis=1, overwrite_input=True)
-        return found
+        medians: Floats = np.median(steep, axis=1, overwrite_input=True)
+        return medians
 
     def _without_load(self) -> Floats:
         """What takes the effect of the load out of rows of noise, by plain least squares."""

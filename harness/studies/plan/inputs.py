@@ -13,7 +13,7 @@ from harness.errors import ConfigError, expect
 from harness.studies.calibrate.calibration import CALIBRATION, read_calibration
 from harness.studies.capacity.answer import highest_met
 from harness.studies.capacity.runner import resume_search
-from harness.studies.capacity.search import Found, Raised, answer
+from harness.studies.capacity.search import AnswerKind, Raised, answer
 from harness.studies.plan.model import GUESTS_PER_S, Capacity, Wanted
 from harness.units import duration_text, rate_per_s, seconds
 from harness.workload.schedule import BusyHour, busy_hour, read_profile
@@ -138,24 +138,24 @@ def read_capacity(text: str) -> Capacity:
                 f"got {text!r}"
             ) from None
     search = resume_search(folder)
-    found = answer(search.plan, search.tried)
-    if found.low <= 0:
+    proved = answer(search.plan, search.tried)
+    if proved.low <= 0:
         raise ConfigError(f"--capacity: the search in {folder} has not found any load that is met")
-    level = highest_met(search.by, found, search.levels)
+    level = highest_met(search.by, proved, search.levels)
     per_s, at_once = level.get("arrivals_per_s"), level.get("occupancy")
     replies, session_s = level.get("replies_per_s"), level.get("session_s")
     # What the level showed, at the load that was proved.
-    more = found.low / search.by.load_of(level) if level else 1.0
+    more = proved.low / search.by.load_of(level) if level else 1.0
     by_rate = search.by is Raised.RATE
     return Capacity(
-        per_min=found.low * 60 if by_rate else None,
-        at_once=found.low if not by_rate else at_once * more if at_once else None,
+        per_min=proved.low * 60 if by_rate else None,
+        at_once=proved.low if not by_rate else at_once * more if at_once else None,
         messages_per_s=replies * more if replies else None,
         session_s=session_s or None,
         messages=replies / per_s if replies and per_s else None,
         source=f"the search in {folder}",
-        answer=found.text(search.by.unit, search.by.shown(1.0)),
-        sure=found.found in (Found.KNEE, Found.AT_LEAST, Found.GENERATOR),
+        answer=proved.text(search.by.unit, search.by.shown(1.0)),
+        sure=proved.kind in (AnswerKind.KNEE, AnswerKind.AT_LEAST, AnswerKind.GENERATOR),
     )
 
 
@@ -168,16 +168,18 @@ def _read_machines(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     carries: dict[str, Any] = {}
     source = "not calibrated: harness calibrate measures this machine"
     if args.calibration is not None or path.is_file():
-        found = read_calibration(path)
-        best = found.best()
-        carries["machine_processes"] = found.processes
+        calibration = read_calibration(path)
+        best = calibration.best()
+        carries["machine_processes"] = calibration.processes
         if best.sessions is not None:
             carries["machine_guests"] = float(best.sessions.room)
         if best.guests is not None:
             carries["machine_guests_per_s"] = best.guests.safe_per_s
         if best.messages is not None:
             carries["machine_messages_per_s"] = best.messages.safe_per_s
-        source = f"machines like {found.host or 'this one'}, calibrated {found.made[:10]}"
+        source = (
+            f"machines like {calibration.host or 'this one'}, calibrated {calibration.made[:10]}"
+        )
         if best.disturbed:
             source += f" {best.disturbed}"
         if best.guests is None:
@@ -216,12 +218,12 @@ def _caps(terms: Terms | None) -> dict[str, Any]:
     if terms is None:
         return {}
     most = terms.max_rate_per_s
-    found = {
+    caps = {
         "most_per_min": None if most is None else most * 60,
         "most_sessions": terms.max_sessions,
         "connections_per_min": terms.connections_per_minute,
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in caps.items() if value}
 
 
 @contextmanager

@@ -135,8 +135,8 @@ class Wanted:
             may_be = name in MAY_BE_NOUGHT or 0 < value < inf
             expect(may_be, name, "more than zero", f"{value:g}")
             if not least <= value <= most:
-                told = duration_text(value) if "d" in text.split()[-1] else f"{value:,.6g}"
-                raise ConfigError(f"{name}: expected {text}, got {told}; is the unit right?")
+                value_text = duration_text(value) if "d" in text.split()[-1] else f"{value:,.6g}"
+                raise ConfigError(f"{name}: expected {text}, got {value_text}; is the unit right?")
         allowed = f"less than the handle time ({duration_text(self.handle_s)})"
         expect(0 <= self.bot_s < self.handle_s, "bot time", allowed, duration_text(self.bot_s))
         if self.peak_per_s > 10_000:
@@ -324,47 +324,47 @@ def _agents(wanted: Wanted) -> tuple[Agents, tuple[float, int]]:
     needed = servers_needed(load, lambda servers: answered(servers) >= wanted.service_level)
     on_duty = ceil(needed / wanted.concurrency - 1e-9)
     places = max(needed, int(on_duty * wanted.concurrency))
-    found = queue(places)
-    gives_up = found.abandon_probability if isinstance(found, ImpatientQueue) else 0.0
+    staffed = queue(places)
+    gives_up = staffed.abandon_probability if isinstance(staffed, ImpatientQueue) else 0.0
     agents = Agents(
         places=places,
         on_duty=on_duty,
         on_roster=ceil(on_duty / (1 - wanted.shrinkage) - 1e-9),
         answered_within=answered(places),
         gives_up=gives_up,
-        mean_wait_s=found.mean_wait_s,
-        busy=found.utilisation,
+        mean_wait_s=staffed.mean_wait_s,
+        busy=staffed.utilisation,
         model="Erlang C" if patience_s is None else "Erlang A",
     )
     elsewhere = alone - load  # with the bot
-    occupancy = elsewhere + arrivals * found.mean_wait_s + load * (1 - gives_up)
-    return agents, (occupancy, max(1, at_once_percentile(found, elsewhere, ALLOWANCE)))
+    occupancy = elsewhere + arrivals * staffed.mean_wait_s + load * (1 - gives_up)
+    return agents, (occupancy, max(1, at_once_percentile(staffed, elsewhere, ALLOWANCE)))
 
 
 def _headroom(
     wanted: Wanted, per_min: float, occupancy: float, session_s: float
 ) -> tuple[float | None, str, tuple[str, ...]]:
     """How far the capacity lies above the peak, as a share; by which figure; why not, if not."""
-    found = wanted.capacity
-    if found is None:
+    capacity = wanted.capacity
+    if capacity is None:
         return None, "", ()
     unlike = [
-        f"{verb} {said(measured)}{what} (the plan's: {said(planned)})"
-        for measured, planned, verb, said, what in (
-            (found.session_s, session_s, "stay", duration_text, ""),
-            (found.messages, wanted.messages, "have", figure_text, " messages answered each"),
+        f"{verb} {as_text(measured)}{what} (the plan's: {as_text(planned)})"
+        for measured, planned, verb, as_text, what in (
+            (capacity.session_s, session_s, "stay", duration_text, ""),
+            (capacity.messages, wanted.messages, "have", figure_text, " messages answered each"),
         )
         if measured is not None and _differ(measured, planned)
     ]
     if unlike:
         return None, "", (
-            f"The headroom: the guests of {found.source} {' and '.join(unlike)}. What it found "
+            f"The headroom: the guests of {capacity.source} {' and '.join(unlike)}. What it found "
             "holds for such guests only; search with the locustfile of this plan.",
         )  # fmt: skip
     measured = {
-        "new guests": (found.per_min, per_min),
-        "guests in session": (found.at_once, occupancy),
-        "messages": (found.messages_per_s, wanted.peak_per_s * wanted.messages),
+        "new guests": (capacity.per_min, per_min),
+        "guests in session": (capacity.at_once, occupancy),
+        "messages": (capacity.messages_per_s, wanted.peak_per_s * wanted.messages),
     }
     known = {name: has / needs - 1 for name, (has, needs) in measured.items() if has is not None}
     tightest = min(known, key=lambda name: known[name])
@@ -375,11 +375,11 @@ def _differ(one: float, other: float) -> bool:
     return max(one, other) / min(one, other) > 1 + SAME
 
 
-def _machine_shares(wanted: Wanted, held: int, peak_minute: int) -> dict[str, float]:
+def _machine_shares(wanted: Wanted, guests: int, peak_minute: int) -> dict[str, float]:
     """What each need takes of one generator machine. It serves all of them, so they add up."""
     per_s = peak_minute / 60
     return {
-        "guests held": held / wanted.machine_guests,
+        "guests held": guests / wanted.machine_guests,
         "new guests": per_s / wanted.machine_guests_per_s,
         "messages": per_s * wanted.messages / wanted.machine_messages_per_s,
     }
@@ -415,11 +415,11 @@ def _runs(
             why += f"; as much of {rate_text(rate)}/min as the limits allow"
         guests = ceil(float(rate_text(limited)) * over_s / 60 - 1e-9)
         workers = workers_for(limited)
-        asked = f"--rate {rate_text(limited)}/min --over {duration_text(over_s)}"
+        load = f"--rate {rate_text(limited)}/min --over {duration_text(over_s)}"
         drain = f"--stop-timeout {duration_text(drain_s)}"
-        deploy = f"harness deploy kubernetes {what} --workers {workers} {asked} --image IMAGE"
+        deploy = f"harness deploy kubernetes {what} --workers {workers} {load} --image IMAGE"
         return PlannedRun(
-            command=f"harness run {what} {asked} {drain}{more}{led(workers)}",
+            command=f"harness run {what} {load} {drain}{more}{led(workers)}",
             why=why,
             workers=workers,
             deploy=f"{deploy} -- {drain}{more}" if workers else "",

@@ -147,8 +147,10 @@ def plan_rows(wanted: Wanted, plan: LaunchPlan, *, machines: str, arrivals: str)
             else f"gone when demand has grown by {plan.headroom:.0%}, at "
             f"{wanted.chats_per_h * (1 + plan.headroom):,.0f} chats an hour"
         )
-        found = wanted.capacity.answer
-        measured = f"{wanted.capacity.figures()} ({wanted.capacity.source}{found and f': {found}'})"
+        answer = wanted.capacity.answer
+        measured = (
+            f"{wanted.capacity.figures()} ({wanted.capacity.source}{answer and f': {answer}'})"
+        )
         why = f"measured {measured}, by {plan.headroom_by}; {gone}"
         rows.append(("headroom", f"{plan.headroom:+.0%}", why))
     return rows
@@ -280,7 +282,7 @@ def locustfile_of(wanted: Wanted, plan: LaunchPlan) -> str:
     template = deploy.path("planned-locustfile.txt").read_text(encoding="utf-8")
     return template.format(
         peak=figure_text(plan.peak_per_min),
-        held=f"{plan.occupancy:,.0f}",
+        occupancy=f"{plan.occupancy:,.0f}",
         session=f"{plan.session_s:.5g}",
         messages=f"{wanted.messages:g}",
         rate=f"{plan.peak_per_min:.0f}"

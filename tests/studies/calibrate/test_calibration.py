@@ -19,7 +19,7 @@ from harness.studies.calibrate.calibration import (
     read_calibration,
     write_calibration,
 )
-from harness.studies.calibrate.runs import read_held, read_rise
+from harness.studies.calibrate.runs import read_peak_sessions, read_rise
 
 MS = 1_000_000
 FOUND = Calibration(
@@ -111,13 +111,13 @@ def test_the_seconds_of_all_processes_are_put_together(tmp_path: Path) -> None:
 
 def test_held_sessions_and_the_memory_of_one(tmp_path: Path) -> None:
     run(tmp_path, "one", rate=1, lag_ms=3, rss_mb=10)
-    held, lag_ms, kib_each = read_held(tmp_path)
-    assert held == 100
+    sessions, lag_ms, kib_each = read_peak_sessions(tmp_path)
+    assert sessions == 100
     assert lag_ms == pytest.approx(3, rel=0.01)
     # from the first second (51 MB) to the last (60 MB)
     assert kib_each == pytest.approx(9e6 / 1024 / 100, rel=0.02)
     (tmp_path / "same").mkdir()
     run(tmp_path / "same", "one", rate=1, lag_ms=3)
-    assert read_held(tmp_path / "same")[2] is None
+    assert read_peak_sessions(tmp_path / "same")[2] is None
     with pytest.raises(ConfigError, match="no session was held"):
-        read_held(tmp_path / "nowhere")
+        read_peak_sessions(tmp_path / "nowhere")

@@ -10,27 +10,27 @@ def rise(
     length: int, *, lags_from: int = 999, slow_from: int = 999, stall: int | None = None
 ) -> list[Second]:
     """Ten more a second; beyond the given rates the generator lags, or the other side is slow."""
-    found = []
+    seconds = []
     for number in range(length):
         rate = 10.0 * number
         lag = 300.0 if rate >= lags_from or number == stall else 2.0
-        found.append(Second(done=rate, lag_ms=lag, answer_ms=900.0 if rate >= slow_from else 5.0))
-    return found
+        seconds.append(Second(done=rate, lag_ms=lag, answer_ms=900.0 if rate >= slow_from else 5.0))
+    return seconds
 
 
 def test_the_limit_is_the_last_rate_that_was_good() -> None:
     seconds = rise(60, lags_from=300)
-    found = find_limit(seconds, lag_ms=50, answer_ms=100)
-    assert found is not None
-    assert found.limit is Limit.GENERATOR
-    assert 240 <= found.per_s <= 300
+    rate = find_limit(seconds, lag_ms=50, answer_ms=100)
+    assert rate is not None
+    assert rate.limit is Limit.GENERATOR
+    assert 240 <= rate.per_s <= 300
     assert is_spoiled(seconds, lag_ms=50, answer_ms=100)
 
 
 def test_the_other_side_is_told_apart() -> None:
-    found = find_limit(rise(60, slow_from=300), lag_ms=50, answer_ms=100)
-    assert found is not None
-    assert found.limit is Limit.OTHER_SIDE
+    rate = find_limit(rise(60, slow_from=300), lag_ms=50, answer_ms=100)
+    assert rate is not None
+    assert rate.limit is Limit.OTHER_SIDE
     # where both happen at once the generator is to blame
     both = find_limit(rise(60, slow_from=300, lags_from=300), lag_ms=50, answer_ms=100)
     assert both is not None
@@ -39,9 +39,9 @@ def test_the_other_side_is_told_apart() -> None:
 
 def test_one_stall_is_no_limit() -> None:
     seconds = rise(60, stall=20)
-    found = find_limit(seconds, lag_ms=50, answer_ms=100)
-    assert found is not None
-    assert (found.limit, found.per_s) == (Limit.NOT_REACHED, 580.0)
+    rate = find_limit(seconds, lag_ms=50, answer_ms=100)
+    assert rate is not None
+    assert (rate.limit, rate.per_s) == (Limit.NOT_REACHED, 580.0)
     assert not is_spoiled(seconds, lag_ms=50, answer_ms=100)
 
 

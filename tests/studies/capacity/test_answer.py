@@ -11,13 +11,13 @@ import pytest
 from rich.console import Console
 
 from harness.studies.capacity.answer import as_dict, fits_of, sentences, show
-from harness.studies.capacity.search import CHANGED, Answer, Found, Raised
+from harness.studies.capacity.search import CHANGED, Answer, AnswerKind, Raised
 from harness.studies.queueing import Queue
 
 
 def answer(**changes: Any) -> Answer:
     usual = {
-        "found": Found.KNEE, "low": 20.0, "high": 22.0, "centre": 21.0, "broke_first": "reply",
+        "kind": AnswerKind.KNEE, "low": 20.0, "high": 22.0, "centre": 21.0, "broke_first": "reply",
         "levels": 2, "minutes": 3.0,
     }  # fmt: skip
     return Answer(**{**usual, **changes})
@@ -28,12 +28,12 @@ LEVEL = {"judged": "under", "occupancy": 80.0, "arrivals_per_s": 20.0, "session_
 
 def test_rates_are_told_per_minute() -> None:
     levels = [{**LEVEL, "rate_per_s": 20.0}, {**LEVEL, "rate_per_s": 24.0, "occupancy": 99}]
-    found = as_dict(Raised.RATE, answer(), levels, wanted=10.0, directory="d")
-    assert (found["by"], found["unit"]) == ("rate", "guests/min")
-    assert (found["low"], found["high"], found["centre"]) == (1200, 1320, 1260)
-    assert (found["wanted"], found["headroom"]) == (600, 1)
-    assert set(found["fits"]) == {"scalability", "queueing", "little"}
-    assert found["at_the_highest_met"] == {
+    facts = as_dict(Raised.RATE, answer(), levels, wanted=10.0, directory="d")
+    assert (facts["by"], facts["unit"]) == ("rate", "guests/min")
+    assert (facts["low"], facts["high"], facts["centre"]) == (1200, 1320, 1260)
+    assert (facts["wanted"], facts["headroom"]) == (600, 1)
+    assert set(facts["fits"]) == {"scalability", "queueing", "little"}
+    assert facts["at_the_highest_met"] == {
         "occupancy": 80,
         "arrivals_per_minute": 1200,
         "session_s": 4,
@@ -42,24 +42,24 @@ def test_rates_are_told_per_minute() -> None:
 
 def test_a_level_of_an_older_search_had_the_rate_that_was_asked_of_it() -> None:
     levels = [{"judged": "under", "occupancy": 80.0, "session_s": 4.0, "rate_per_s": 20.0}]
-    found = as_dict(Raised.RATE, answer(), levels, wanted=None, directory="d")
-    assert found["at_the_highest_met"]["arrivals_per_minute"] == 1200
+    facts = as_dict(Raised.RATE, answer(), levels, wanted=None, directory="d")
+    assert facts["at_the_highest_met"]["arrivals_per_minute"] == 1200
 
 
 def test_an_occupancy_is_told_as_it_is_with_the_arrivals_beside_it() -> None:
     levels = [{**LEVEL, "guests": 20.0}]
-    found = as_dict(Raised.OCCUPANCY, answer(), levels, wanted=40.0, directory="d")
-    assert (found["unit"], found["low"], found["high"]) == ("guests at once", 20, 22)
-    assert found["headroom"] == -0.5
-    assert found["at_the_highest_met"]["arrivals_per_minute"] == 1200
-    assert "guests/min" not in str({**found, "levels": [], "fits": {}})
+    facts = as_dict(Raised.OCCUPANCY, answer(), levels, wanted=40.0, directory="d")
+    assert (facts["unit"], facts["low"], facts["high"]) == ("guests at once", 20, 22)
+    assert facts["headroom"] == -0.5
+    assert facts["at_the_highest_met"]["arrivals_per_minute"] == 1200
+    assert "guests/min" not in str({**facts, "levels": [], "fits": {}})
 
 
 def test_what_was_not_found_is_left_open() -> None:
-    nothing = answer(found=Found.UNCLEAR, low=0.0, high=inf, centre=None)
-    found = as_dict(Raised.OCCUPANCY, nothing, [], wanted=40.0, directory="d")
-    assert (found["high"], found["centre"], found["headroom"]) == (None, None, None)
-    assert found["at_the_highest_met"]["occupancy"] is None
+    nothing = answer(kind=AnswerKind.UNCLEAR, low=0.0, high=inf, centre=None)
+    facts = as_dict(Raised.OCCUPANCY, nothing, [], wanted=40.0, directory="d")
+    assert (facts["high"], facts["centre"], facts["headroom"]) == (None, None, None)
+    assert facts["at_the_highest_met"]["occupancy"] is None
 
 
 def test_one_form_says_the_answer_and_what_is_open() -> None:
@@ -68,7 +68,7 @@ def test_one_form_says_the_answer_and_what_is_open() -> None:
     assert (sure["answer"], sure["confidence"]) == ("1,200 to 1,320 guests/min (95 %)", 0.95)
     assert "The level of 1,200 guests/min was still getting better." in sure["could_not_tell"]
     assert any("no level has been held again" in text for text in sure["could_not_tell"])
-    moved = answer(found=Found.CHANGED, centre=None, doubts=(CHANGED,))
+    moved = answer(kind=AnswerKind.CHANGED, centre=None, doubts=(CHANGED,))
     open_ = as_dict(Raised.RATE, moved, levels, wanted=None, directory="d")
     assert open_["answer"] == (
         "between 1,200 and 1,320 guests/min: the service changed during the search"
@@ -79,13 +79,13 @@ def test_one_form_says_the_answer_and_what_is_open() -> None:
 
 def test_only_what_a_level_missed_has_broken() -> None:
     console = Console(file=io.StringIO(), width=200)
-    nothing = answer(found=Found.UNCLEAR, low=0.0, high=inf, centre=None)
-    for found in (answer(), nothing):
-        shown = as_dict(Raised.RATE, found, [], wanted=None, directory="d")
-        show(Raised.RATE, found, shown, console)
-    told = console.file.getvalue()  # type: ignore[attr-defined]
-    assert told.count("broke first  reply") == 1
-    assert told.count("undecided  reply") == 1
+    nothing = answer(kind=AnswerKind.UNCLEAR, low=0.0, high=inf, centre=None)
+    for final in (answer(), nothing):
+        shown = as_dict(Raised.RATE, final, [], wanted=None, directory="d")
+        show(Raised.RATE, final, shown, console)
+    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    assert printed.count("broke first  reply") == 1
+    assert printed.count("undecided  reply") == 1
 
 
 LIMIT_MS = 250.0
@@ -114,15 +114,15 @@ LEVELS = [level(load) for load in (0.2, 0.4, 0.6, 0.75, 0.85, 0.9)]
 
 
 def test_a_planted_queue_predicts_the_limit() -> None:
-    found = fits_of(Raised.RATE, LEVELS)["queueing"]
-    assert (found["servers"], found["doubts"]) == (WORKERS, [])
-    assert found["service_s"] == pytest.approx(SERVICE_S, rel=0.01)
-    knee = found["predicted"] * TEXTS / 60
+    fit = fits_of(Raised.RATE, LEVELS)["queueing"]
+    assert (fit["servers"], fit["doubts"]) == (WORKERS, [])
+    assert fit["service_s"] == pytest.approx(SERVICE_S, rel=0.01)
+    knee = fit["predicted"] * TEXTS / 60
     assert Queue(arrivals_per_s=knee, service_s=SERVICE_S, servers=WORKERS).response_percentile_s(
         90
     ) == pytest.approx(LIMIT_MS / 1000, rel=0.01)
-    assert found["says"].startswith("4 workers of 50ms an answer would reach the limit at 2,0")
-    assert all(abs(one["off"]) < 0.02 for one in found["levels"])
+    assert fit["says"].startswith("4 workers of 50ms an answer would reach the limit at 2,0")
+    assert all(abs(one["off"]) < 0.02 for one in fit["levels"])
 
 
 def test_the_scalability_law_comes_with_residuals_and_doubts() -> None:
@@ -130,19 +130,19 @@ def test_the_scalability_law_comes_with_residuals_and_doubts() -> None:
         level(0.5, occupancy=float(n), replies_per_s=10 * n / (1 + 0.02 * (n - 1)))
         for n in (1, 2, 4, 8, 16, 32)
     ]
-    found = fits_of(Raised.OCCUPANCY, levels)["scalability"]
-    assert found["sigma"] == pytest.approx(0.02, abs=1e-4)
-    assert found["lambda"] == pytest.approx(10, rel=1e-3)
-    assert len(found["levels"]) == 6
-    assert max(abs(one["off"]) for one in found["levels"]) < 1e-3
+    fit = fits_of(Raised.OCCUPANCY, levels)["scalability"]
+    assert fit["sigma"] == pytest.approx(0.02, abs=1e-4)
+    assert fit["lambda"] == pytest.approx(10, rel=1e-3)
+    assert len(fit["levels"]) == 6
+    assert max(abs(one["off"]) for one in fit["levels"]) < 1e-3
     few = fits_of(Raised.OCCUPANCY, levels[:5])["scalability"]
     assert few == {"why_not": "needs 6 different levels, there are 5"}
 
 
 def test_littles_law_is_told_level_by_level() -> None:
-    found = fits_of(Raised.RATE, LEVELS)["little"]
-    assert (found["checked"], found["worst_off"]) == (6, pytest.approx(0.009))
-    assert found["says"].endswith("on 6 of 6 levels, to within 0.9%")
+    fit = fits_of(Raised.RATE, LEVELS)["little"]
+    assert (fit["checked"], fit["worst_off"]) == (6, pytest.approx(0.009))
+    assert fit["says"].endswith("on 6 of 6 levels, to within 0.9%")
     assert "why_not" in fits_of(Raised.RATE, [level(0.5, little_off=None)])["little"]
 
 
@@ -167,11 +167,11 @@ def test_levels_at_which_the_generator_was_the_limit_do_not_count() -> None:
 
 
 def test_everything_is_a_sentence_for_people() -> None:
-    found = sentences(fits_of(Raised.RATE, LEVELS[:3]))
-    assert [name for name, _, _ in found] == [
+    rows = sentences(fits_of(Raised.RATE, LEVELS[:3]))
+    assert [name for name, _, _ in rows] == [
         "Universal Scalability Law",
         "As a queue (M/M/c)",
         "Little's law",
     ]
-    assert all(says for _, says, _ in found)
-    assert "only 3 levels" in found[1][2]
+    assert all(says for _, says, _ in rows)
+    assert "only 3 levels" in rows[1][2]

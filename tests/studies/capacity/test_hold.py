@@ -42,9 +42,9 @@ writer.close()
 HOLDING = Holding(hold_s=10, longest_s=40)
 
 
-def held(tmp_path: Path, reply_ms: float) -> tuple[float, float]:
+def run_times(tmp_path: Path, reply_ms: float) -> tuple[float, float]:
     script = LEVEL.format(tests=str(Path(__file__).parents[2]), reply_ms=reply_ms)
-    found = hold_level(
+    finished = hold_level(
         [sys.executable, "-c", script, str(tmp_path)],
         tmp_path,
         warmup_s=2,
@@ -54,14 +54,14 @@ def held(tmp_path: Path, reply_ms: float) -> tuple[float, float]:
         ),
         say=print,
     )
-    text = (found.directory / "run.json").read_text()
-    return found.end_s, float(text.split(":")[1].strip(" }"))
+    text = (finished.directory / "run.json").read_text()
+    return finished.end_s, float(text.split(":")[1].strip(" }"))
 
 
 @pytest.mark.process
 @pytest.mark.parametrize("reply_ms", [100, 600])
 def test_a_clear_level_is_ended_early(tmp_path: Path, reply_ms: float) -> None:
-    judged_s, ran_s = held(tmp_path, reply_ms)
+    judged_s, ran_s = run_times(tmp_path, reply_ms)
     assert judged_s in (10, 20)
     assert ran_s < 60
 
@@ -69,7 +69,7 @@ def test_a_clear_level_is_ended_early(tmp_path: Path, reply_ms: float) -> None:
 @pytest.mark.process
 def test_a_level_that_is_not_clear_is_held_for_the_longest(tmp_path: Path) -> None:
     # p95 of 1 to 199 hundredths of 263.15 ms is 500 ms: always next to the limit.
-    judged_s, ran_s = held(tmp_path, 263.15)
+    judged_s, ran_s = run_times(tmp_path, 263.15)
     assert judged_s == 40
     assert ran_s >= 42
 

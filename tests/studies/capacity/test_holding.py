@@ -23,7 +23,7 @@ LIMIT_MS = 500.0
 MET, MISSED = Shown(standing=Standing.MET), Shown(standing=Standing.MISSED)
 
 
-def p95(figure: float, error: float = 0.03, held: float = 1.0) -> dict[str, Shown]:
+def p95(figure: float, error: float = 0.03, progress: float = 1.0) -> dict[str, Shown]:
     """A percentile that is known with a standard error as a share of it."""
     estimate = Estimate(
         percent=95,
@@ -34,12 +34,12 @@ def p95(figure: float, error: float = 0.03, held: float = 1.0) -> dict[str, Show
         confidence=0.99,
         error_share=error,
     )
-    return {"reply p95": show_time(estimate, LIMIT_MS, held)}
+    return {"reply p95": show_time(estimate, LIMIT_MS, progress)}
 
 
 def course(figure: Callable[[float], float]) -> Callable[..., Mapping[str, Shown]]:
     """A level whose figure at any moment is that of the middle of what is looked at."""
-    return lambda begin_s, end_s, held: p95(figure((begin_s + end_s) / 2), held=held)
+    return lambda begin_s, end_s, progress: p95(figure((begin_s + end_s) / 2), progress=progress)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_what_was_missed_is_held_again_for_longer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "held", "expected"),
+    ("bad", "progress", "expected"),
     [
         (0, 1.0, None),
         (300, 1.0, Standing.MISSED),
@@ -130,7 +130,7 @@ def test_what_was_missed_is_held_again_for_longer() -> None:
         (12, 1.0, Standing.CLOSE),
     ],
 )
-def test_errors_count_without_an_objective(bad: int, held: float, expected: str | None) -> None:
+def test_errors_count_without_an_objective(bad: int, progress: float, expected: str | None) -> None:
     share = Share(
         count=1000,
         figure=bad / 1000,
@@ -138,7 +138,7 @@ def test_errors_count_without_an_objective(bad: int, held: float, expected: str 
         high=bad / 1000 + 0.006,
         confidence=0.99,
     )
-    shown = show_errors(share, held)
+    shown = show_errors(share, progress)
     assert (None if shown is None else shown.standing) == expected
 
 
@@ -151,8 +151,8 @@ def test_parts_of_a_level_that_wander_lie_off_their_mean() -> None:
 
 
 def test_the_objective_nearest_to_breaking_says_whether_a_level_wanders() -> None:
-    def shows(begin_s: float, end_s: float, held: float) -> Mapping[str, Shown]:
-        calm, wild = p95(480, held=held), p95(100 + begin_s, held=held)
+    def shows(begin_s: float, end_s: float, progress: float) -> Mapping[str, Shown]:
+        calm, wild = p95(480, progress=progress), p95(100 + begin_s, progress=progress)
         return {**calm, "other p95": wild["reply p95"]}
 
     assert wandering(shows, 0, 200)[0] == pytest.approx(0, abs=1e-9)

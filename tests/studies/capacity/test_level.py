@@ -20,7 +20,13 @@ from harness.measure.recorder import Recorder
 from harness.measure.snapshot import IntervalWriter
 from harness.measure.statistics import Estimate
 from harness.studies.capacity.holding import Holding, Judged, Standing, judge_level, standing
-from harness.studies.capacity.level import held_for, judge_run, look_at, read_standings, read_window
+from harness.studies.capacity.level import (
+    judge_run,
+    judged_so_far_s,
+    look_at,
+    read_standings,
+    read_window,
+)
 
 MS = 1_000_000
 
@@ -94,25 +100,25 @@ def level(
 
 
 def test_well_below_the_limit_is_under(tmp_path: Path) -> None:
-    found = judge_run(level(tmp_path, reply_ms=100), warmup_s=20)
-    assert found.judged is Judged.UNDER
-    assert found.occupancy == pytest.approx(12)
-    assert found.replies_per_s == pytest.approx(100)
-    assert found.session_s == pytest.approx(4)
-    assert found.nearest == "reply p95 < 500ms"
-    figure = found.figures["reply p95 < 500ms"]
+    judgement = judge_run(level(tmp_path, reply_ms=100), warmup_s=20)
+    assert judgement.judged is Judged.UNDER
+    assert judgement.occupancy == pytest.approx(12)
+    assert judgement.replies_per_s == pytest.approx(100)
+    assert judgement.session_s == pytest.approx(4)
+    assert judgement.nearest == "reply p95 < 500ms"
+    figure = judgement.figures["reply p95 < 500ms"]
     assert float(figure.split()[0]) == pytest.approx(300, rel=0.05)
 
 
 def test_well_above_is_over_and_names_what_broke(tmp_path: Path) -> None:
-    found = judge_run(level(tmp_path, reply_ms=250), warmup_s=20)
-    assert found.judged is Judged.OVER
-    assert found.reason.startswith("reply p95 < 500ms: 7")
+    judgement = judge_run(level(tmp_path, reply_ms=250), warmup_s=20)
+    assert judgement.judged is Judged.OVER
+    assert judgement.reason.startswith("reply p95 < 500ms: 7")
 
 
 def test_the_warm_up_is_not_judged(tmp_path: Path) -> None:
-    found = judge_run(level(tmp_path, reply_ms=100, warm_ms=4000), warmup_s=20)
-    assert found.judged is Judged.UNDER
+    judgement = judge_run(level(tmp_path, reply_ms=100, warm_ms=4000), warmup_s=20)
+    assert judgement.judged is Judged.UNDER
 
 
 def test_at_the_limit_is_close(tmp_path: Path) -> None:
@@ -124,23 +130,23 @@ def test_at_the_limit_is_close(tmp_path: Path) -> None:
 def test_a_struggling_generator_is_never_the_services_limit(
     tmp_path: Path, how: dict[str, Any]
 ) -> None:
-    found = judge_run(level(tmp_path, reply_ms=100, **how), warmup_s=20)
-    assert found.judged is Judged.INCONCLUSIVE
-    assert "generator" in found.reason
+    judgement = judge_run(level(tmp_path, reply_ms=100, **how), warmup_s=20)
+    assert judgement.judged is Judged.INCONCLUSIVE
+    assert "generator" in judgement.reason
 
 
 def test_guests_who_waited_for_our_own_limit_are_not_the_services(tmp_path: Path) -> None:
-    found = judge_run(level(tmp_path, reply_ms=100, paced=3), warmup_s=20)
-    assert found.judged is Judged.INCONCLUSIVE
-    assert "3 guests waited for the limit of new connections" in found.reason
+    judgement = judge_run(level(tmp_path, reply_ms=100, paced=3), warmup_s=20)
+    assert judgement.judged is Judged.INCONCLUSIVE
+    assert "3 guests waited for the limit of new connections" in judgement.reason
 
 
 def test_a_level_of_occupancy_has_to_have_its_guests(tmp_path: Path) -> None:
     directory = level(tmp_path, reply_ms=100, little={"off": 0.01})
-    held = judge_run(directory, warmup_s=20, guests=12)
-    assert held.judged is Judged.UNDER
-    assert held.arrivals_per_s == pytest.approx(3)
-    assert held.little_off == pytest.approx(0.01)
+    judgement = judge_run(directory, warmup_s=20, guests=12)
+    assert judgement.judged is Judged.UNDER
+    assert judgement.arrivals_per_s == pytest.approx(3)
+    assert judgement.little_off == pytest.approx(0.01)
     short = judge_run(directory, warmup_s=20, guests=13)
     assert short.judged is Judged.INCONCLUSIVE
     assert short.reason == "the generator was the limit: 12.0 of 13 guests were in session"
@@ -152,22 +158,22 @@ def test_what_was_dropped_at_the_end_of_the_run_does_not_count(tmp_path: Path) -
 
 
 def test_a_miss_counts_even_when_the_generator_struggled(tmp_path: Path) -> None:
-    found = judge_run(level(tmp_path, reply_ms=400, verdict="INVALID"), warmup_s=20)
-    assert found.judged is Judged.OVER
+    judgement = judge_run(level(tmp_path, reply_ms=400, verdict="INVALID"), warmup_s=20)
+    assert judgement.judged is Judged.OVER
 
 
 def test_a_service_that_sheds_load_is_over_though_its_answers_are_fast(tmp_path: Path) -> None:
-    found = judge_run(level(tmp_path, reply_ms=100, refused=35), warmup_s=20)
-    assert found.judged is Judged.OVER
-    assert found.reason.startswith("delivered errors <= 1%: 35.00% refused with 429")
+    judgement = judge_run(level(tmp_path, reply_ms=100, refused=35), warmup_s=20)
+    assert judgement.judged is Judged.OVER
+    assert judgement.reason.startswith("delivered errors <= 1%: 35.00% refused with 429")
 
 
 def test_an_objective_of_the_user_says_how_much_may_be_refused(tmp_path: Path) -> None:
     objectives = [parse_objective("delivered rate_limited < 40%", KNOWN)]
     directory = level(tmp_path, reply_ms=100, refused=35)
     window = read_window(directory, 20)
-    found = read_standings(directory, objectives, window, held=1, verdicts={})
-    assert {text: one.standing for text, one in found.items()} == {
+    standings = read_standings(directory, objectives, window, progress=1, verdicts={})
+    assert {text: one.standing for text, one in standings.items()} == {
         "delivered rate_limited < 40%": Standing.MET
     }
 
@@ -181,10 +187,10 @@ def test_a_miss_of_a_few_guests_is_told_by_its_interval(
     missed = {"text": "guests failed < 1%", "verdict": "FAIL", "figure": 0.023}
     record["objectives"].append({**missed, "low": low, "high": 0.103})
     (directory / "run.json").write_text(json.dumps(record))
-    found = judge_run(directory, warmup_s=20)
-    assert found.judged is judged
+    judgement = judge_run(directory, warmup_s=20)
+    assert judgement.judged is judged
     if judged is Judged.CLOSE:
-        assert found.reason == "guests failed < 1%: 2.30% (0.10% to 10.30%)"
+        assert judgement.reason == "guests failed < 1%: 2.30% (0.10% to 10.30%)"
 
 
 def sample(operation: str, waited_s: float, outcome: Outcome) -> Sample:
@@ -197,11 +203,11 @@ def test_what_was_still_waited_for_at_the_end_was_not_given(tmp_path: Path, oper
     """A service that takes no more connections answers the guests that it has as well as ever."""
     came = [sample(operation, 5, Outcome.OK) for _ in range(60)]
     hung = [sample(operation, 14, Outcome.CUT_SHORT) for _ in range(240)]
-    found = judge_run(level(tmp_path, reply_ms=100, then=came + hung), warmup_s=20)
+    judgement = judge_run(level(tmp_path, reply_ms=100, then=came + hung), warmup_s=20)
     # Most of the replies had come by then: whether the silence lasts nobody can tell.
-    assert found.judged is (Judged.CLOSE if operation == "reply" else Judged.OVER)
+    assert judgement.judged is (Judged.CLOSE if operation == "reply" else Judged.OVER)
     if operation == "connect":
-        assert found.reason.startswith("connect errors <= 1%: 80.00% cut short")
+        assert judgement.reason.startswith("connect errors <= 1%: 80.00% cut short")
 
 
 def test_who_had_just_begun_to_wait_is_no_error(tmp_path: Path) -> None:
@@ -214,9 +220,9 @@ def test_who_had_just_begun_to_wait_is_no_error(tmp_path: Path) -> None:
 
 def test_what_fails_after_the_last_arrival_was_begun_before_it(tmp_path: Path) -> None:
     failed = [sample("connect", 10, Outcome.TIMEOUT) for _ in range(30)]
-    found = judge_run(level(tmp_path, reply_ms=100, then=failed), warmup_s=20)
-    assert found.judged is Judged.OVER
-    assert found.reason.startswith("connect errors <= 1%: 100.00% timeout")
+    judgement = judge_run(level(tmp_path, reply_ms=100, then=failed), warmup_s=20)
+    assert judgement.judged is Judged.OVER
+    assert judgement.reason.startswith("connect errors <= 1%: 100.00% timeout")
 
 
 def with_objectives(directory: Path, *texts: str) -> Path:
@@ -228,27 +234,27 @@ def with_objectives(directory: Path, *texts: str) -> Path:
 
 def test_a_percentile_is_taken_over_all_that_was_tried(tmp_path: Path) -> None:
     objectives = ("delivered p95 < 500ms", "delivered errors < 40%")
-    found = judge_run(
+    judgement = judge_run(
         with_objectives(level(tmp_path, reply_ms=100, refused=20), *objectives), warmup_s=20
     )
-    assert found.judged is Judged.OVER
-    assert found.reason == "delivered p95 < 500ms: more than 5 % never came"
+    assert judgement.judged is Judged.OVER
+    assert judgement.reason == "delivered p95 < 500ms: more than 5 % never came"
 
 
 def test_times_of_which_there_are_none_are_not_met(tmp_path: Path) -> None:
     directory = with_objectives(
         level(tmp_path, reply_ms=100), "greeting p95 < 1s", "reply errors < 1%"
     )
-    found = judge_run(directory, warmup_s=20)
-    assert (found.judged, found.reason) == (
+    judgement = judge_run(directory, warmup_s=20)
+    assert (judgement.judged, judgement.reason) == (
         Judged.TOO_FEW,
         "greeting p95 < 1s: nothing was measured",
     )
 
 
 def test_leftovers_are_over(tmp_path: Path) -> None:
-    found = judge_run(level(tmp_path, reply_ms=100, leftover=2), warmup_s=20)
-    assert (found.judged, found.reason) == (Judged.OVER, "2 sessions left over")
+    judgement = judge_run(level(tmp_path, reply_ms=100, leftover=2), warmup_s=20)
+    assert (judgement.judged, judgement.reason) == (Judged.OVER, "2 sessions left over")
 
 
 def test_no_level_no_judgement(tmp_path: Path) -> None:
@@ -272,7 +278,7 @@ def test_a_level_that_goes_on_is_clear_only_when_it_would_be_judged_so(tmp_path:
         assert (look.reading.value > 0) is (reply_ms > 500 / 2.996 + 1)
         return look.clear
 
-    assert held_for(tmp_path, warmup_s=20) == 0
+    assert judged_so_far_s(tmp_path, warmup_s=20) == 0
     assert clear(100, 10)
     assert clear(250, 10)
     # Ten per cent below the limit: not at the first look, but in the end.
@@ -282,9 +288,9 @@ def test_a_level_that_goes_on_is_clear_only_when_it_would_be_judged_so(tmp_path:
 
 
 def test_a_level_is_judged_by_what_was_looked_at(tmp_path: Path) -> None:
-    found = judge_run(level(tmp_path, reply_ms=100), warmup_s=20, end_s=15, longest_s=60)
-    assert found.judged is Judged.UNDER
-    assert found.held_s == pytest.approx(15, abs=0.1)
+    judgement = judge_run(level(tmp_path, reply_ms=100), warmup_s=20, end_s=15, longest_s=60)
+    assert judgement.judged is Judged.UNDER
+    assert judgement.held_s == pytest.approx(15, abs=0.1)
 
 
 @pytest.mark.parametrize(
@@ -294,8 +300,8 @@ def test_a_level_is_judged_by_what_was_looked_at(tmp_path: Path) -> None:
 def test_a_level_that_changed_to_the_end_says_so(
     tmp_path: Path, reply_ms: float, then_ms: float, note: str
 ) -> None:
-    found = judge_run(level(tmp_path, reply_ms=reply_ms, then_ms=then_ms), warmup_s=20)
-    assert (note in found.note, found.unsteady) == (True, bool(note))
+    judgement = judge_run(level(tmp_path, reply_ms=reply_ms, then_ms=then_ms), warmup_s=20)
+    assert (note in judgement.note, judgement.unsteady) == (True, bool(note))
 
 
 MISSED, MET, CLOSE = Standing.MISSED, Standing.MET, Standing.CLOSE
@@ -333,16 +339,16 @@ def test_an_objective_stands_by_its_interval() -> None:
     assert standing(estimate(1), 0.9) is MISSED
     assert standing(estimate(None), 9) is CLOSE
     # at a quarter of the time the interval counts as twice as wide: 0.5 to 8
-    assert standing(estimate(1), 7.9, held=0.25) is CLOSE
-    assert standing(estimate(1), 8.1, held=0.25) is MET
-    assert standing(estimate(1), 0.4, held=0.25) is MISSED
+    assert standing(estimate(1), 7.9, progress=0.25) is CLOSE
+    assert standing(estimate(1), 8.1, progress=0.25) is MET
+    assert standing(estimate(1), 0.4, progress=0.25) is MISSED
 
 
-@pytest.mark.parametrize("held", [0, -1, 1.1, float("nan")])
-def test_a_level_is_held_for_a_part_of_its_time(held: float) -> None:
-    found = Estimate(percent=95, count=9, figure=2, low=1, high=4, confidence=0.9)
-    with pytest.raises(ConfigError, match="capacity: held"):
-        standing(found, 1, held=held)
+@pytest.mark.parametrize("progress", [0, -1, 1.1, float("nan")])
+def test_a_level_is_held_for_a_part_of_its_time(progress: float) -> None:
+    figure = Estimate(percent=95, count=9, figure=2, low=1, high=4, confidence=0.9)
+    with pytest.raises(ConfigError, match="capacity: progress"):
+        standing(figure, 1, progress=progress)
 
 
 def run(directory: Path, *, errors_of_100: int, early: int = 0) -> Path:
@@ -380,12 +386,12 @@ def run(directory: Path, *, errors_of_100: int, early: int = 0) -> Path:
 def test_by_interval(tmp_path: Path, text: str, errors_of_100: int, expected: Standing) -> None:
     directory = run(tmp_path, errors_of_100=errors_of_100, early=50)
     window = read_window(directory, 10)
-    found = read_standings(
-        directory, [parse_objective(text, KNOWN)], window, held=1.0, verdicts={text: "FAIL"}
+    standings = read_standings(
+        directory, [parse_objective(text, KNOWN)], window, progress=1.0, verdicts={text: "FAIL"}
     )
-    assert found[text].standing is expected
-    assert found[text].bounded
-    reading = found[text].shown.reading
+    assert standings[text].standing is expected
+    assert standings[text].bounded
+    reading = standings[text].shown.reading
     if expected is not Standing.CLOSE and reading is not None:
         assert (reading.value > 0) is (expected is Standing.MISSED)
 
@@ -397,9 +403,11 @@ def test_what_has_no_interval_stands_by_the_runs_verdict(tmp_path: Path) -> None
     window = read_window(directory, 10, end_s=5)
     assert window.length_s == pytest.approx(5)
     for verdict, expected in (("PASS", Standing.MET), ("FAIL", Standing.MISSED)):
-        found = read_standings(directory, objectives, window, held=1, verdicts={text: verdict})
-        assert {name: one.standing for name, one in found.items()} == {text: expected}
-    assert read_standings(directory, objectives, window, held=1, verdicts={}) == {}
+        standings = read_standings(
+            directory, objectives, window, progress=1, verdicts={text: verdict}
+        )
+        assert {name: one.standing for name, one in standings.items()} == {text: expected}
+    assert read_standings(directory, objectives, window, progress=1, verdicts={}) == {}
 
 
 def test_a_run_without_data_is_refused(tmp_path: Path) -> None:

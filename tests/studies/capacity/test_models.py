@@ -128,20 +128,20 @@ def levels(
 ) -> list[tuple[float, Reading]]:
     """A queue of capacity 125 whose time meets the limit at 100: its inverse falls in a line."""
     rng = Random(seed)
-    found = []
+    readings = []
     for rate in rates:
         figure = 25.0 / (125 - rate) * (1 + rng.gauss(0, error))
-        found.append((rate, read_time(figure, 1.0, error)))
-    return found
+        readings.append((rate, read_time(figure, 1.0, error)))
+    return readings
 
 
 def test_without_noise_the_crossing_is_exact() -> None:
     exact = [(rate, read_time(25.0 / (125 - rate), 1.0, 0.001)) for rate in (95, 103, 108)]
-    found = find_crossing(exact)
-    assert found is not None
-    assert found.centre == pytest.approx(100)
-    assert found.low < 100 < found.high
-    assert found.width < 0.02
+    crossing = find_crossing(exact)
+    assert crossing is not None
+    assert crossing.centre == pytest.approx(100)
+    assert crossing.low < 100 < crossing.high
+    assert crossing.width < 0.02
 
 
 def test_an_interval_grows_with_what_the_levels_wandered() -> None:
@@ -159,27 +159,27 @@ def test_fiellers_interval_is_that_of_a_worked_example() -> None:
     assert find_crossing(flat) is None
     # Ten times as steep: d^2 (0.1^2 - k/2) <= k/3 with k = 2.24^2 0.01^2, by hand d = 0.1310.
     steep = [(99 + n, Reading(value=(n - 1) / 10, error=0.01)) for n in range(3)]
-    found = find_crossing(steep)
-    assert found is not None
+    crossing = find_crossing(steep)
+    assert crossing is not None
     # the outer readings count for a little less, because no curve is a line
-    assert found.high - 100 == pytest.approx(0.131, rel=0.5)
-    assert found.high - 100 == pytest.approx(100 - found.low)
+    assert crossing.high - 100 == pytest.approx(0.131, rel=0.5)
+    assert crossing.high - 100 == pytest.approx(100 - crossing.low)
 
 
 def test_the_interval_encloses_the_truth_as_often_as_it_says() -> None:
     inside = 0
     for seed in range(400):
-        found = find_crossing(levels(seed))
-        assert found is not None
-        inside += found.low <= 100 <= found.high
+        crossing = find_crossing(levels(seed))
+        assert crossing is not None
+        inside += crossing.low <= 100 <= crossing.high
     assert inside >= 0.95 * 400
 
 
 def test_a_share_that_grows_by_the_same_factor_crosses_where_it_must() -> None:
     shares = [(rate, read_share(0.01 * 1.1 ** (rate - 50), 0.01, 0.05)) for rate in (45, 52, 57)]
-    found = find_crossing(shares)
-    assert found is not None
-    assert found.centre == pytest.approx(50)
+    crossing = find_crossing(shares)
+    assert crossing is not None
+    assert crossing.centre == pytest.approx(50)
 
 
 def test_too_little_is_no_crossing() -> None:
@@ -223,22 +223,22 @@ LOADS = [0.2, 0.4, 0.6, 0.8, 0.9]
 @pytest.mark.parametrize(("servers", "service_s"), [(1, 0.1), (4, 0.05), (10, 0.3)])
 def test_a_planted_queue_is_found_exactly(servers: int, service_s: float) -> None:
     rates = [load * servers / service_s for load in LOADS]
-    found = fit_queue(rates, percentiles(servers, service_s, LOADS, 95), 95)
-    assert found.servers == servers
-    assert found.service_s == pytest.approx(service_s, rel=0.01)
-    assert max(map(abs, found.residuals)) < 0.01
-    assert found.doubts == ()
+    fit = fit_queue(rates, percentiles(servers, service_s, LOADS, 95), 95)
+    assert fit.servers == servers
+    assert fit.service_s == pytest.approx(service_s, rel=0.01)
+    assert max(map(abs, fit.residuals)) < 0.01
+    assert fit.doubts == ()
     (limit,) = percentiles(servers, service_s, [0.85], 95)
-    assert found.rate_at(limit) == pytest.approx(0.85 * servers / service_s, rel=0.01)
+    assert fit.rate_at(limit) == pytest.approx(0.85 * servers / service_s, rel=0.01)
 
 
 def test_one_worker_has_the_textbooks_formula() -> None:
     # M/M/1 (Kleinrock, section 3.2): the response is exponential with mean 1 / (mu - lambda)
     rates = [1.0, 3.0, 6.0, 8.0]
     times = [2.995732 / (10 - rate) for rate in rates]  # p95: ln 20 means
-    found = fit_queue(rates, times, 95)
-    assert (found.servers, found.service_s) == (1, pytest.approx(0.1, rel=0.005))
-    assert found.rate_at(2.995732) == pytest.approx(9, rel=0.005)
+    fit = fit_queue(rates, times, 95)
+    assert (fit.servers, fit.service_s) == (1, pytest.approx(0.1, rel=0.005))
+    assert fit.rate_at(2.995732) == pytest.approx(9, rel=0.005)
 
 
 def test_with_errors_of_measurement_the_limit_is_still_near() -> None:

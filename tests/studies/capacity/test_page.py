@@ -11,7 +11,7 @@ def render(answer: dict[str, Any]) -> str:
     return html.render(capacity_page(answer))
 
 
-def found(**changes: Any) -> dict[str, Any]:
+def answer(**changes: Any) -> dict[str, Any]:
     level = {
         "rate_per_s": 6.0,
         "judged": "under",
@@ -40,7 +40,7 @@ def found(**changes: Any) -> dict[str, Any]:
 
 
 def test_the_answer_comes_first_and_markup_is_escaped(tmp_path: Path) -> None:
-    html = write_capacity_page(tmp_path, found()).read_text()
+    html = write_capacity_page(tmp_path, answer()).read_text()
     assert "<h1>360 to 420 guests/min (95 %)</h1>" in html
     assert "reply p95 &lt;b&gt;: 700 ms" in html
     assert "<b>:" not in html
@@ -51,31 +51,33 @@ def test_the_answer_comes_first_and_markup_is_escaped(tmp_path: Path) -> None:
 
 
 def test_what_it_could_not_tell_stands_on_the_page() -> None:
-    told = {
+    texts = {
         "answer": "so far between 1 and 2 guests/min",
         "assumes": ["nothing <i>"],
         "could_not_tell": ["whether <i>"],
     }
-    html = render(found(found="searching", headroom=None, **told))
+    html = render(answer(found="searching", headroom=None, **texts))
     assert "<h1>So far between 1 and 2 guests/min</h1>" in html
     assert "whether &lt;i&gt;" in html
     assert "nothing &lt;i&gt;" in html
 
 
 def test_what_was_held_again_and_what_became_of_a_level_is_told() -> None:
-    levels = [{**one, "again": True, "note": "got better"} for one in found()["levels"]]
-    html = render(found(found="changed", levels=levels))
+    levels = [{**one, "again": True, "note": "got better"} for one in answer()["levels"]]
+    html = render(answer(found="changed", levels=levels))
     assert "did not hold at the end" in html
     assert html.count(", held again") == html.count("(got better)") == 2
 
 
 def test_the_curve_is_drawn_where_levels_have_figures() -> None:
-    assert '<div class="box">' not in render(found())
+    assert '<div class="box">' not in render(answer())
     levels = [
         {**level, "of_limit": shares}
-        for level, shares in zip(found()["levels"], ([1.2, 1.4, 1.6], [0.5, 0.6, 0.7]), strict=True)
+        for level, shares in zip(
+            answer()["levels"], ([1.2, 1.4, 1.6], [0.5, 0.6, 0.7]), strict=True
+        )
     ]
-    html = render(found(levels=levels, wanted=300.0))
+    html = render(answer(levels=levels, wanted=300.0))
     assert html.count('class="dot"') == 2
     assert "the limit" in html
     assert "Most likely it is 389 a minute." in html
@@ -83,18 +85,18 @@ def test_the_curve_is_drawn_where_levels_have_figures() -> None:
 
 
 def test_the_objective_is_told_in_plain_words() -> None:
-    html = render(found(broke_first="reply p95 < 500ms: 700 ms (600 to 800)"))
+    html = render(answer(broke_first="reply p95 < 500ms: 700 ms (600 to 800)"))
     assert "no longer holds: 95 of 100 replies in under 500ms (reply p95 &lt; 500ms)." in html
 
 
 def test_a_search_by_occupancy_speaks_of_guests_at_once() -> None:
-    level = {**found()["levels"][1], "occupancy": 119.4, "arrivals_per_s": 21.0}
+    level = {**answer()["levels"][1], "occupancy": 119.4, "arrivals_per_s": 21.0}
     levels = [
         {**level, "guests": 120.0, "of_limit": [0.5, 0.6, 0.7]},
         {**level, "guests": 130.0, "judged": "over", "of_limit": [1.2, 1.4, 1.6]},
     ]
     html = render(
-        found(
+        answer(
             by="occupancy",
             answer="120 to 130 guests at once (95 %)",
             low=120.0,
@@ -120,7 +122,7 @@ def test_what_the_levels_say_together_stands_below() -> None:
         "queueing": {"says": "4 workers <b>", "doubts": ["only 3 levels"]},
         "little": {"says": "holds"},
     }
-    html = render(found(fits=fits))
+    html = render(answer(fits=fits))
     assert html.index("Every level") < html.index("What the levels say together")
     assert "4 workers &lt;b&gt;" in html
     assert "In doubt: only 3 levels." in html
@@ -128,5 +130,5 @@ def test_what_the_levels_say_together_stands_below() -> None:
 
 
 def test_an_empty_search_is_shown_too() -> None:
-    html = render(found(found="searching", levels=[], headroom=None))
+    html = render(answer(found="searching", levels=[], headroom=None))
     assert "<h1>360 to 420 guests/min (95 %)</h1>" in html

@@ -22,7 +22,7 @@ from harness.studies.capacity.runner import (
 from harness.studies.capacity.search import Raised
 
 
-def asked(tmp_path: Path, **changes: Any) -> dict[str, Any]:
+def options(tmp_path: Path, **changes: Any) -> dict[str, Any]:
     file = tmp_path / "level.py"
     file.touch()
     return {
@@ -47,14 +47,14 @@ def asked(tmp_path: Path, **changes: Any) -> dict[str, Any]:
 
 def test_the_levels_of_a_search_over_machines_are_led_by_a_master(tmp_path: Path) -> None:
     led = {"master": True, "expect_workers": 4, "bind": "10.0.0.1", "master_port": 6000}
-    search = begin_search(asked(tmp_path, **led), tmp_path / "reports")
+    search = begin_search(options(tmp_path, **led), tmp_path / "reports")
     words = _command(search, 1.0, "sim", tmp_path)
     at = words.index("--master")
     assert words[at : at + 7] == [
         "--master", "--expect-workers", "4", "--bind", "10.0.0.1", "--master-port", "6000",
     ]  # fmt: skip
     assert "--master" not in _command(
-        begin_search(asked(tmp_path), tmp_path / "reports"), 1.0, "sim", tmp_path
+        begin_search(options(tmp_path), tmp_path / "reports"), 1.0, "sim", tmp_path
     )
 
 
@@ -77,12 +77,12 @@ def test_what_does_not_go_with_a_search_over_machines(
     tmp_path: Path, changes: dict[str, Any], why: str
 ) -> None:
     with pytest.raises(ConfigError, match=why):
-        begin_search(asked(tmp_path, **changes), tmp_path / "reports")
+        begin_search(options(tmp_path, **changes), tmp_path / "reports")
     assert not (tmp_path / "reports").exists()
 
 
 def test_a_search_is_resumed_as_it_was(tmp_path: Path) -> None:
-    search = begin_search(asked(tmp_path), tmp_path / "reports")
+    search = begin_search(options(tmp_path), tmp_path / "reports")
     search.levels.append(
         {
             "rate_per_s": 1.0,
@@ -105,7 +105,7 @@ def test_a_search_is_resumed_as_it_was(tmp_path: Path) -> None:
 
 def test_a_search_by_occupancy_asks_for_guests_at_once(tmp_path: Path) -> None:
     by = {"by": "occupancy", "start": "20", "highest": "400", "warm_up": "10s", "longest": "2m"}
-    search = begin_search(asked(tmp_path, **by), tmp_path / "reports")
+    search = begin_search(options(tmp_path, **by), tmp_path / "reports")
     assert (search.plan.start, search.plan.highest, search.plan.whole) == (20, 400, True)
     search.levels.append({"guests": 20.0, "judged": "under", "minutes": 1.5, "reason": ""})
     search.save()
@@ -118,8 +118,8 @@ def test_a_search_by_occupancy_asks_for_guests_at_once(tmp_path: Path) -> None:
 
 
 def test_a_search_from_before_there_were_two_ways_goes_on(tmp_path: Path) -> None:
-    search = begin_search(asked(tmp_path), tmp_path / "reports")
-    del search.asked["by"]
+    search = begin_search(options(tmp_path), tmp_path / "reports")
+    del search.options["by"]
     search.save()
     assert resume_search(search.directory).by is Raised.RATE
 
@@ -149,7 +149,7 @@ def test_nonsense_is_refused_before_there_is_a_folder(
     tmp_path: Path, changes: dict[str, Any], why: str
 ) -> None:
     with pytest.raises(ConfigError, match=why):
-        begin_search(asked(tmp_path, **changes), tmp_path / "reports")
+        begin_search(options(tmp_path, **changes), tmp_path / "reports")
     assert not (tmp_path / "reports").exists()
 
 

@@ -26,7 +26,7 @@ from harness.studies.capacity.search import (
     UNSTEADY,
     WANDERED,
     Answer,
-    Found,
+    AnswerKind,
     Raised,
     SearchPlan,
     Tried,
@@ -63,12 +63,12 @@ def sharp(knee: float, generator: float = inf) -> Callable[[float], Tried]:
 def test_a_sharp_knee_is_enclosed_as_finely_as_asked(knee: float, resolution: float) -> None:
     plan = SearchPlan(start=10, highest=10_000, resolution=resolution)
     tried = search(plan, sharp(knee))
-    found = answer(plan, tried)
-    assert found.found is Found.KNEE
-    assert found.low <= knee < found.high
-    assert found.high / found.low <= 1 + resolution
-    assert found.broke_first == "reply p95"
-    assert found.levels == found.minutes == len(tried)
+    final = answer(plan, tried)
+    assert final.kind is AnswerKind.KNEE
+    assert final.low <= knee < final.high
+    assert final.high / final.low <= 1 + resolution
+    assert final.broke_first == "reply p95"
+    assert final.levels == final.minutes == len(tried)
 
 
 @given(st.floats(min_value=0.1, max_value=9000), st.data())
@@ -76,7 +76,7 @@ def test_a_search_resumes_from_any_part_of_its_list(knee: float, data: st.DataOb
     tried = search(PLAN, sharp(knee))
     for part in range(len(tried)):
         assert next_rate(PLAN, tried[:part]) == tried[part].rate
-        assert answer(PLAN, tried[:part]).found is Found.SEARCHING
+        assert answer(PLAN, tried[:part]).kind is AnswerKind.SEARCHING
     # in what order the levels were run does not matter to the answer
     shuffled = data.draw(st.permutations(tried))
     assert answer(PLAN, shuffled).low == answer(PLAN, tried).low
@@ -85,23 +85,23 @@ def test_a_search_resumes_from_any_part_of_its_list(knee: float, data: st.DataOb
 @given(st.lists(st.sampled_from(list(Judged)), min_size=24, max_size=24))
 def test_any_course_ends_within_the_plan(course: list[Judged]) -> None:
     plan = SearchPlan(start=10, highest=500, lowest=1)
-    said = iter(course)
-    tried = search(plan, lambda rate: Tried(rate=rate, judged=next(said)))
-    found = answer(plan, tried)
-    assert found.found is not Found.SEARCHING
+    judgements = iter(course)
+    tried = search(plan, lambda rate: Tried(rate=rate, judged=next(judgements)))
+    final = answer(plan, tried)
+    assert final.kind is not AnswerKind.SEARCHING
     assert all(1 <= level.rate <= 500 for level in tried)
-    assert found.low < found.high or found.low == 0
-    if found.found in (Found.KNEE, Found.AT_MOST):
+    assert final.low < final.high or final.low == 0
+    if final.kind in (AnswerKind.KNEE, AnswerKind.AT_MOST):
         assert any(level.judged is Judged.OVER for level in tried)
 
 
 def test_the_generators_limit_is_never_the_services() -> None:
     tried = search(PLAN, sharp(inf, generator=300))
-    found = answer(PLAN, tried)
-    assert found.found is Found.GENERATOR
-    assert found.low <= 300
-    assert found.low > 300 / 1.2
-    assert "the service's own was not found" in found.text("guests/min")
+    final = answer(PLAN, tried)
+    assert final.kind is AnswerKind.GENERATOR
+    assert final.low <= 300
+    assert final.low > 300 / 1.2
+    assert "the service's own was not found" in final.text("guests/min")
     # each inconclusive level had a second chance
     rates = [level.rate for level in tried if level.judged is Judged.INCONCLUSIVE]
     assert all(rates.count(rate) == 2 for rate in rates)
@@ -115,17 +115,17 @@ def test_a_struggle_that_passes_is_forgiven() -> None:
             return Tried(rate=rate, judged=Judged.INCONCLUSIVE)
         return sharp(150)(rate)
 
-    assert answer(PLAN, search(PLAN, run)).found is Found.KNEE
+    assert answer(PLAN, search(PLAN, run)).kind is AnswerKind.KNEE
 
 
 def test_the_ends_of_what_is_allowed_are_told_as_such() -> None:
     plan = SearchPlan(start=10, highest=100, lowest=5)
     top = answer(plan, search(plan, sharp(1000)))
-    assert (top.found, top.low, top.high) == (Found.AT_LEAST, 100, inf)
+    assert (top.kind, top.low, top.high) == (AnswerKind.AT_LEAST, 100, inf)
     assert top.text("guests/min").startswith("at least 100 guests/min")
     assert top.centre is None
     bottom = answer(plan, search(plan, sharp(1)))
-    assert (bottom.found, bottom.low, bottom.high) == (Found.AT_MOST, 0, 5)
+    assert (bottom.kind, bottom.low, bottom.high) == (AnswerKind.AT_MOST, 0, 5)
     assert "below 5 guests/min" in bottom.text("guests/min")
 
 
@@ -136,30 +136,30 @@ def test_contradicting_levels_widen_the_answer() -> None:
         Tried(rate=100, judged=Judged.UNDER),
         Tried(rate=110, judged=Judged.OVER),
     ]
-    found = answer(SearchPlan(start=80, highest=500, max_levels=4), tried)
-    assert (found.low, found.high) == (80, 110)
+    final = answer(SearchPlan(start=80, highest=500, max_levels=4), tried)
+    assert (final.low, final.high) == (80, 110)
 
 
 def test_headroom_and_words() -> None:
     tried = search(PLAN, sharp(390))
-    found = answer(PLAN, tried)
-    assert found.headroom(found.low / 1.5) == pytest.approx(0.5)
-    assert found.text("guests/min") == f"{found.low:.4g} to {found.high:.4g} guests/min (95 %)"
-    assert found.low < (found.centre or 0) < found.high
+    final = answer(PLAN, tried)
+    assert final.headroom(final.low / 1.5) == pytest.approx(0.5)
+    assert final.text("guests/min") == f"{final.low:.4g} to {final.high:.4g} guests/min (95 %)"
+    assert final.low < (final.centre or 0) < final.high
     with pytest.raises(ConfigError, match="wanted"):
-        found.headroom(0)
+        final.headroom(0)
 
 
 @given(st.integers(min_value=1, max_value=900), st.floats(min_value=0.02, max_value=0.3))
 def test_of_guests_at_once_only_whole_numbers_are_tried(knee: int, resolution: float) -> None:
     plan = SearchPlan(start=10, highest=1000, lowest=1, resolution=resolution, whole=True)
     tried = search(plan, sharp(knee + 0.5))
-    found = answer(plan, tried)
+    final = answer(plan, tried)
     assert all(level.rate == int(level.rate) for level in tried)
     assert len({level.rate for level in tried}) == len(tried)
-    assert found.found is Found.KNEE
-    assert found.low <= knee < found.high
-    assert found.high - found.low == 1 or found.high / found.low <= 1 + resolution
+    assert final.kind is AnswerKind.KNEE
+    assert final.low <= knee < final.high
+    assert final.high - final.low == 1 or final.high / final.low <= 1 + resolution
 
 
 @given(st.integers(min_value=2, max_value=40), st.integers(min_value=0, max_value=3))
@@ -172,11 +172,11 @@ def test_few_guests_that_are_too_close_to_call_end_the_search(knee: int, around:
 
     plan = SearchPlan(start=4, highest=100, lowest=1, whole=True)
     tried = search(plan, run)
-    found = answer(plan, tried)
+    final = answer(plan, tried)
     assert len({level.rate for level in tried}) == len(tried)
-    assert found.low <= knee <= found.high
+    assert final.low <= knee <= final.high
     if knee - around > 1:
-        assert found.found is Found.KNEE
+        assert final.kind is AnswerKind.KNEE
 
 
 def test_the_interval_of_guests_at_once_ends_at_whole_numbers() -> None:
@@ -188,29 +188,29 @@ def test_the_interval_of_guests_at_once_ends_at_whole_numbers() -> None:
         judged = Judged.CLOSE if near else Judged.OVER if guests > 78 else Judged.UNDER
         return Tried(rate=guests, judged=judged, minutes=1, reading=reading)
 
-    found = answer(plan, search(plan, run))
-    assert found.found is Found.KNEE
-    assert found.low <= 78 <= found.high
-    assert (found.low % 1, found.high % 1) == (0, 0)
+    final = answer(plan, search(plan, run))
+    assert final.kind is AnswerKind.KNEE
+    assert final.low <= 78 <= final.high
+    assert (final.low % 1, final.high % 1) == (0, 0)
     assert (
-        found.text("guests at once") == f"{found.low:.0f} to {found.high:.0f} guests at once (95 %)"
+        final.text("guests at once") == f"{final.low:.0f} to {final.high:.0f} guests at once (95 %)"
     )
 
 
 def test_a_search_that_ran_out_of_levels_says_so() -> None:
     plan = SearchPlan(start=10, highest=10_000, max_levels=3)
-    found = answer(plan, search(plan, sharp(9000)))
-    assert found.found is Found.UNCLEAR
-    assert found.text("guests/min") == "at least 40 guests/min, not searched further"
+    final = answer(plan, search(plan, sharp(9000)))
+    assert final.kind is AnswerKind.UNCLEAR
+    assert final.text("guests/min") == "at least 40 guests/min, not searched further"
     nothing = answer(plan, search(plan, sharp(9000, generator=1)))
     assert nothing.text("guests/min") == "not found: no level was clearly met"
 
 
 def test_large_figures_are_written_out() -> None:
     plan = SearchPlan(start=10_000, highest=40_000)
-    found = answer(plan, search(plan, sharp(39_999)))
-    assert " to 40,000 guests/min" in found.text("guests/min")
-    assert "e+" not in found.text("guests/min")
+    final = answer(plan, search(plan, sharp(39_999)))
+    assert " to 40,000 guests/min" in final.text("guests/min")
+    assert "e+" not in final.text("guests/min")
 
 
 @pytest.mark.parametrize(
@@ -257,22 +257,24 @@ def run_level(
     for _ in range(chunk):
         next(times)
     intervals: list[list[tuple[float, int]]] = []
-    for held in range(1, HOLD + 1):
+    for blocks in range(1, HOLD + 1):
         for _ in range(10):
             part = np.array([next(times) for _ in range(chunk // 10)])
             values, counts = np.unique(np.maximum(np.round(part, 2), 0.01), return_counts=True)
             intervals.append(list(zip(values.tolist(), counts.tolist(), strict=True)))
-        if held & (held - 1):
+        if blocks & (blocks - 1):
             continue
-        found = Blocks(intervals).estimate(95, confidence=0.99)
-        stands = standing(found, limit_s, held=held / HOLD)
+        estimate = Blocks(intervals).estimate(95, confidence=0.99)
+        stands = standing(estimate, limit_s, progress=blocks / HOLD)
         reading = None
-        if found.figure and found.error_share:
-            reading = read_time(found.figure, limit_s, found.error_share * (HOLD / held) ** 0.5)
+        if estimate.figure and estimate.error_share:
+            reading = read_time(
+                estimate.figure, limit_s, estimate.error_share * (HOLD / blocks) ** 0.5
+            )
         judged = judge_level(
             [stands], leftovers_growing=False, generator_healthy=True, held_back=False
         )
-        level = Tried(rate=rate, judged=judged, minutes=held + 1, reason="p95", reading=reading)
+        level = Tried(rate=rate, judged=judged, minutes=blocks + 1, reason="p95", reading=reading)
         if judged is not Judged.CLOSE or (reading is not None and enough(level)):
             break
     return level
@@ -298,13 +300,13 @@ def test_planted_knees_are_found_within_the_interval_and_for_a_fraction_of_a_sta
         while (rate := next_rate(plan, tried)) is not None:
 
             def enough(level: Tried, plan: SearchPlan = plan, tried: list[Tried] = tried) -> bool:
-                return answer(plan, [*tried, level]).found is Found.KNEE
+                return answer(plan, [*tried, level]).kind is AnswerKind.KNEE
 
             tried.append(run_level(rng, servers, rate, limit_s, enough))
-        found = answer(plan, tried)
-        inside += found.low <= knee <= found.high
-        near += found.centre is not None and abs(found.centre / knee - 1) <= 0.05
-        spent += found.minutes
+        final = answer(plan, tried)
+        inside += final.low <= knee <= final.high
+        near += final.centre is not None and abs(final.centre / knee - 1) <= 0.05
+        spent += final.minutes
         stair += (ceil((knee - plan.start) / (plan.resolution * knee)) + 1) * (HOLD + 1)
     assert inside >= 18
     assert near >= 18
@@ -353,10 +355,10 @@ def test_too_few_guests_make_the_search_go_up_and_never_down() -> None:
     assert next_rate(plan, tried) == 8
     tried.append(few(8))
     assert next_rate(plan, tried) is None
-    found = answer(plan, tried)
-    assert found.found is Found.UNCLEAR
-    assert found.text("guests/s").startswith("not found: too few guests came: hold longer")
-    assert found.broke_first == ""
+    final = answer(plan, tried)
+    assert final.kind is AnswerKind.UNCLEAR
+    assert final.text("guests/s").startswith("not found: too few guests came: hold longer")
+    assert final.broke_first == ""
 
 
 def test_too_few_guests_below_a_missed_load_end_the_search_with_that_word() -> None:
@@ -375,11 +377,11 @@ def test_a_level_met_makes_lower_ones_with_too_few_guests_unimportant() -> None:
 
 
 def test_a_level_is_too_few_only_when_nothing_else_is_known_of_it() -> None:
-    held = {"leftovers_growing": False, "generator_healthy": True, "held_back": False}
+    healthy = {"leftovers_growing": False, "generator_healthy": True, "held_back": False}
     close = [Standing.MET, Standing.CLOSE]
-    assert judge_level(close, **held, enough=False) is Judged.TOO_FEW
-    assert judge_level(close, **held, enough=True) is Judged.CLOSE
-    assert judge_level([*close, Standing.MISSED], **held, enough=False) is Judged.OVER
+    assert judge_level(close, **healthy, enough=False) is Judged.TOO_FEW
+    assert judge_level(close, **healthy, enough=True) is Judged.CLOSE
+    assert judge_level([*close, Standing.MISSED], **healthy, enough=False) is Judged.OVER
 
 
 def held_again(run: Callable[[float, bool], Tried], plan: SearchPlan) -> tuple[list[Tried], Answer]:
@@ -404,35 +406,35 @@ def near(rate: float, knee: float, *, over: float = 0.3) -> Tried:
 
 
 def test_a_service_that_stayed_the_same_is_held_again_and_believed() -> None:
-    tried, found = held_again(lambda rate, _: near(rate, 100), AGAIN)
+    tried, final = held_again(lambda rate, _: near(rate, 100), AGAIN)
     below, above = (level.rate for level in tried if level.again)
     assert below < 100 <= above
-    assert (found.found, found.confidence, found.doubts) == (Found.KNEE, 0.95, ())
-    assert found.low <= 100 <= found.high
-    assert found.text("guests/min").endswith("guests/min (95 %)")
+    assert (final.kind, final.confidence, final.doubts) == (AnswerKind.KNEE, 0.95, ())
+    assert final.low <= 100 <= final.high
+    assert final.text("guests/min").endswith("guests/min (95 %)")
 
 
 @pytest.mark.parametrize("knee_then", [80.0, 130.0])
 def test_a_service_that_changed_is_given_a_range_and_no_confidence(knee_then: float) -> None:
-    _, found = held_again(lambda rate, again: near(rate, knee_then if again else 100), AGAIN)
-    assert (found.found, found.confidence, found.centre) == (Found.CHANGED, None, None)
-    assert CHANGED in found.doubts
-    assert "changed during the search" in found.text("guests/min")
-    assert "95 %" not in found.text("guests/min")
+    _, final = held_again(lambda rate, again: near(rate, knee_then if again else 100), AGAIN)
+    assert (final.kind, final.confidence, final.centre) == (AnswerKind.CHANGED, None, None)
+    assert CHANGED in final.doubts
+    assert "changed during the search" in final.text("guests/min")
+    assert "95 %" not in final.text("guests/min")
 
 
 def test_a_limit_that_goes_away_when_held_longer_has_no_upper_end() -> None:
     def run(rate: float, again: bool) -> Tried:
         return Tried(rate=rate, judged=Judged.OVER if rate > 100 and not again else Judged.UNDER)
 
-    _, found = held_again(run, AGAIN)
-    assert (found.found, found.high, found.doubts) == (Found.CHANGED, inf, (SETTLES,))
-    assert found.text("guests/min").startswith("at least ")
+    _, final = held_again(run, AGAIN)
+    assert (final.kind, final.high, final.doubts) == (AnswerKind.CHANGED, inf, (SETTLES,))
+    assert final.text("guests/min").startswith("at least ")
 
 
 def test_a_level_that_still_changed_when_its_time_was_over_costs_the_confidence() -> None:
-    _, found = held_again(lambda rate, _: replace(near(rate, 100), unsteady=rate > 105), AGAIN)
-    assert (found.found, found.doubts) == (Found.CHANGED, (UNSTEADY,))
+    _, final = held_again(lambda rate, _: replace(near(rate, 100), unsteady=rate > 105), AGAIN)
+    assert (final.kind, final.doubts) == (AnswerKind.CHANGED, (UNSTEADY,))
 
 
 @pytest.mark.parametrize(("off", "confidence"), [(4.0, 0.95), (9.0, None)])
@@ -440,9 +442,9 @@ def test_levels_that_wandered_more_than_chance_cost_the_confidence(
     off: float, confidence: float | None
 ) -> None:
     """No level by itself is unlikely; all of them together are."""
-    _, found = held_again(lambda rate, _: replace(near(rate, 100), wandered=(off, 3)), AGAIN)
-    assert found.confidence == confidence
-    assert found.doubts == (() if confidence else (WANDERED,))
+    _, final = held_again(lambda rate, _: replace(near(rate, 100), wandered=(off, 3)), AGAIN)
+    assert final.confidence == confidence
+    assert final.doubts == (() if confidence else (WANDERED,))
 
 
 def test_levels_that_disagree_cost_the_confidence() -> None:
@@ -451,11 +453,11 @@ def test_levels_that_disagree_cost_the_confidence() -> None:
     def run(rate: float, _: bool) -> Tried:
         return near(rate, 100 * rng.choice((0.9, 1.1)))
 
-    _, found = held_again(run, replace(AGAIN, max_levels=16))
-    assert found.confidence is None
+    _, final = held_again(run, replace(AGAIN, max_levels=16))
+    assert final.confidence is None
 
 
 def test_a_sharp_limit_is_held_again_on_both_sides() -> None:
-    tried, found = held_again(lambda rate, _: sharp(100)(rate), AGAIN)
-    assert sorted(level.rate for level in tried if level.again) == [found.low, found.high]
-    assert found.confidence == 0.95
+    tried, final = held_again(lambda rate, _: sharp(100)(rate), AGAIN)
+    assert sorted(level.rate for level in tried if level.again) == [final.low, final.high]
+    assert final.confidence == 0.95

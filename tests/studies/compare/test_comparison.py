@@ -59,8 +59,8 @@ def test_runs_that_differ_by_seed_only_show_no_difference_at_the_stated_rate(
     for pair in range(pairs):
         base = plain_run(tmp_path / f"a{pair}", 2 * pair)
         new = plain_run(tmp_path / f"b{pair}", 2 * pair + 1)
-        found = compare(base, new)
-        wrong += bool(found.worse or found.better)
+        comparison = compare(base, new)
+        wrong += bool(comparison.worse or comparison.better)
     # 5 % of 40 is 2; more than 6 would come by chance once in 500 times.
     assert wrong <= 6
 
@@ -70,9 +70,9 @@ def test_a_planted_slowdown_of_five_percent_is_found_and_a_speed_up_too(tmp_path
     for pair in range(5):
         base = plain_run(tmp_path / f"base{pair}", pair, values=200)
         slow = plain_run(tmp_path / f"slow{pair}", 100 + pair, values=200, slower=1.05)
-        found = compare(base, slow)
-        assert {"delivered p50", "reply p50"} <= set(found.worse)
-        assert found.exit_code is ExitCode.OBJECTIVES
+        comparison = compare(base, slow)
+        assert {"delivered p50", "reply p50"} <= set(comparison.worse)
+        assert comparison.exit_code is ExitCode.OBJECTIVES
         back = compare(slow, base)
         assert {"delivered p50", "reply p50"} <= set(back.better)
         assert back.exit_code is ExitCode.PASS
@@ -80,12 +80,12 @@ def test_a_planted_slowdown_of_five_percent_is_found_and_a_speed_up_too(tmp_path
 
 def test_a_gate_does_not_pass_what_may_be_worse_by_as_much_as_matters(tmp_path: Path) -> None:
     base, new = plain_run(tmp_path / "a", 1, values=200), plain_run(tmp_path / "b", 2, values=200)
-    found = compare(base, new)
-    assert found.named == [
+    comparison = compare(base, new)
+    assert comparison.named == [
         "reply p95", "delivered p95", "errors of reply", "errors of delivered", "leftovers"
     ]  # fmt: skip
-    assert found.exit_code is ExitCode.PASS
-    assert "Nothing got worse by as much as matters" in found.summary
+    assert comparison.exit_code is ExitCode.PASS
+    assert "Nothing got worse by as much as matters" in comparison.summary
     strict = compare(base, new, rules=Rules(matters=0.012))
     assert strict.worse == []
     assert strict.exit_code is ExitCode.NO_DATA
@@ -94,9 +94,9 @@ def test_a_gate_does_not_pass_what_may_be_worse_by_as_much_as_matters(tmp_path: 
 
 def test_several_base_runs_are_taken_together(tmp_path: Path) -> None:
     bases = [plain_run(tmp_path / f"a{number}", number) for number in range(3)]
-    found = compare(bases, plain_run(tmp_path / "b", 9))
-    assert found.bases == 3
-    assert found.assumption == "How much runs differ anyway was taken from the 3 base runs."
+    comparison = compare(bases, plain_run(tmp_path / "b", 9))
+    assert comparison.bases == 3
+    assert comparison.assumption == "How much runs differ anyway was taken from the 3 base runs."
     void = plain_run(tmp_path / "void", 7, verdict="INVALID")
     assert compare([bases[0], void], bases[1]).exit_code is ExitCode.INVALID
 
@@ -112,10 +112,10 @@ def test_too_few_values_can_not_pass(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     empty = {"schema": 1, "run_id": "empty", "verdict": "PASS", "complete": True}
     (tmp_path / "empty" / "run.json").write_bytes(orjson.dumps(empty))
-    found = compare(base, tmp_path / "empty")
-    assert {change.word for change in found.times} == {Word.UNKNOWN}
-    assert found.exit_code is ExitCode.NO_DATA
-    assert "Nothing can be told" in found.summary
+    comparison = compare(base, tmp_path / "empty")
+    assert {change.word for change in comparison.times} == {Word.UNKNOWN}
+    assert comparison.exit_code is ExitCode.NO_DATA
+    assert "Nothing can be told" in comparison.summary
 
 
 @pytest.mark.parametrize(
@@ -137,9 +137,9 @@ def test_more_errors_drops_or_leftovers_are_worse(
     tmp_path: Path, record: dict[str, Any], worse: list[str]
 ) -> None:
     base, new = plain_run(tmp_path / "a", 1), plain_run(tmp_path / "b", 2, **record)
-    found = compare(base, new)
-    assert [item for item in found.worse if item.startswith("more")] == worse
-    assert found.exit_code is ExitCode.OBJECTIVES
+    comparison = compare(base, new)
+    assert [item for item in comparison.worse if item.startswith("more")] == worse
+    assert comparison.exit_code is ExitCode.OBJECTIVES
     assert [item for item in compare(new, base).better if item.startswith("fewer")] == [
         item.replace("more", "fewer") for item in worse
     ]
@@ -192,25 +192,25 @@ def test_errors_are_told_by_blocks_of_time_whatever_the_end_cut_short(tmp_path: 
 
 def test_what_is_not_recorded_is_not_taken_for_none(tmp_path: Path) -> None:
     base = plain_run(tmp_path / "a", 1, sessions={}, arrivals={})
-    found = {item.name: item for item in compare(base, plain_run(tmp_path / "b", 2)).counts}
-    assert found["leftovers"].word == Word.UNKNOWN
-    assert found["arrivals dropped"].base == "not recorded"
+    counts = {item.name: item for item in compare(base, plain_run(tmp_path / "b", 2)).counts}
+    assert counts["leftovers"].word == Word.UNKNOWN
+    assert counts["arrivals dropped"].base == "not recorded"
 
 
 @pytest.mark.parametrize("flaw", [{"verdict": "INVALID"}, {"complete": False}])
 def test_a_run_that_is_no_good_can_not_be_compared(tmp_path: Path, flaw: dict[str, Any]) -> None:
     good, bad = plain_run(tmp_path / "a", 1), plain_run(tmp_path / "b", 2, **flaw)
     for pair in ((good, bad), (bad, good)):
-        found = compare(*pair)
-        assert found.exit_code is ExitCode.INVALID
-        assert "(b)" in found.summary
+        comparison = compare(*pair)
+        assert comparison.exit_code is ExitCode.INVALID
+        assert "(b)" in comparison.summary
 
 
 def test_differences_in_how_they_were_run_are_told_without_secrets(tmp_path: Path) -> None:
     base = plain_run(tmp_path / "a", 1, how={"seed": 1, "options": {"--users": 5, "--token": "x"}})
     new = plain_run(tmp_path / "b", 2, how={"seed": 2, "options": {"--token": "y"}})
-    found = {item.name: (item.base, item.new) for item in compare(base, new).differences}
-    assert found == {"Seed": ("1", "2"), "Option --users": ("5", "not set")}
+    differences = {item.name: (item.base, item.new) for item in compare(base, new).differences}
+    assert differences == {"Seed": ("1", "2"), "Option --users": ("5", "not set")}
 
 
 def test_what_is_new_in_each_run_is_no_difference_in_how_they_were_run(tmp_path: Path) -> None:

@@ -15,14 +15,14 @@ HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(2)>"
 def test_it_holds_all_changes_the_customers_first(tmp_path: Path) -> None:
     base = make_run(tmp_path / "base", length_s=60)
     new = make_run(tmp_path / "new", length_s=60, seed=2, leave=3)
-    found = compare(base, new)
-    page = render(comparison_page(found))
-    assert page.count('<tr role="row">') > len(found.times)
+    comparison = compare(base, new)
+    page = render(comparison_page(comparison))
+    assert page.count('<tr role="row">') > len(comparison.times)
     assert '<p class="why">More leftovers' in page
-    told, _, rest = page.partition('<details class="folded"><summary>What can')
+    first, _, rest = page.partition('<details class="folded"><summary>What can')
     assert rest.index('class="footnote"') < rest.index("</details>")
-    assert told.count("*</span>") == 0 or 'class="footnote"' in told
-    assert told.count('class="footnote"') == 0 or "*</span>" in told
+    assert first.count("*</span>") == 0 or 'class="footnote"' in first
+    assert first.count('class="footnote"') == 0 or "*</span>" in first
     assert "default-src 'none'" in page
     assert page.index("Service times") < page.index("How they were run")
 

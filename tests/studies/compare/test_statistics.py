@@ -115,13 +115,15 @@ def test_tiny_but_certain_changes_are_nothing() -> None:
 def test_a_change_too_small_to_be_measured_is_nothing_whatever_share_it_is() -> None:
     quick: Blocks = [[(0.001 + i % 3 / 10_000, 50)] for i in range(60)]
     slower: Blocks = [[(0.18 + i % 3 / 10_000, 50)] for i in range(60)]
-    (found,) = compare_runs({"x": quick}, {"x": slower}, percentiles=[50.0])
-    assert found.word is Word.SLOWER
-    (found,) = compare_runs({"x": quick}, {"x": slower}, percentiles=[50.0], rules=Rules(least=0.5))
-    assert found.word is Word.SAME
+    (change,) = compare_runs({"x": quick}, {"x": slower}, percentiles=[50.0])
+    assert change.word is Word.SLOWER
+    (change,) = compare_runs(
+        {"x": quick}, {"x": slower}, percentiles=[50.0], rules=Rules(least=0.5)
+    )
+    assert change.word is Word.SAME
     far: Blocks = [[(0.8 + i % 3 / 10_000, 50)] for i in range(60)]
-    (found,) = compare_runs({"x": quick}, {"x": far}, percentiles=[50.0], rules=Rules(least=0.5))
-    assert found.word is Word.SLOWER
+    (change,) = compare_runs({"x": quick}, {"x": far}, percentiles=[50.0], rules=Rules(least=0.5))
+    assert change.word is Word.SLOWER
 
 
 def test_a_known_spread_from_day_to_day_widens_the_interval() -> None:
@@ -156,9 +158,9 @@ def test_shares(base: tuple[int, int], new: tuple[int, int], word: str) -> None:
 def test_newcombes_published_example() -> None:
     # R. G. Newcombe, Statistics in Medicine 17 (1998), table II: 56/70 against 48/80,
     # method 10: 0.0524 to 0.3339
-    found = compare_shares([(48, 80)], [(56, 70)])
-    assert found.low == pytest.approx(0.0524, abs=5e-5)
-    assert found.high == pytest.approx(0.3339, abs=5e-5)
+    change = compare_shares([(48, 80)], [(56, 70)])
+    assert change.low == pytest.approx(0.0524, abs=5e-5)
+    assert change.high == pytest.approx(0.3339, abs=5e-5)
 
 
 def bursts(rng: np.random.Generator, factor: float = 1.0) -> list[tuple[int, int]]:
@@ -180,8 +182,8 @@ def test_errors_in_bursts_make_no_false_word() -> None:
         for _ in range(100)
     ]
     assert sum(word in ("more", "fewer") for word in plain) > 40  # as if they came alone
-    found = [compare_shares(bursts(rng), bursts(rng, 8)).word for _ in range(20)]
-    assert found.count("more") >= 15
+    words = [compare_shares(bursts(rng), bursts(rng, 8)).word for _ in range(20)]
+    assert words.count("more") >= 15
 
 
 def spread_run(rng: np.random.Generator, spread: float, factor: float = 1.0) -> dict[str, Blocks]:
@@ -198,12 +200,12 @@ def test_several_base_runs_show_how_much_runs_differ() -> None:
         changes = compare_runs(bases, spread_run(rng, 0.03), percentiles=[50.0, 95.0])
         false += bool(words(changes) & {Word.FASTER, Word.SLOWER})
     assert false <= 3  # 4 of 20 at 5 % has p = 0.016
-    found = 0
+    slower = 0
     for _ in range(10):
         bases = [spread_run(rng, 0.01) for _ in range(4)]
         changes = compare_runs(bases, spread_run(rng, 0.01, 1.1), percentiles=[50.0, 95.0])
-        found += Word.SLOWER in words(changes)
-    assert found >= 8
+        slower += Word.SLOWER in words(changes)
+    assert slower >= 8
 
 
 def test_the_gate_asks_how_much_worse_it_may_be() -> None:

@@ -36,7 +36,7 @@ def test_differences_first_then_figures_and_the_summary_last(tmp_path: Path) -> 
 )
 def test_changes(bounds: tuple[float | None, ...], text: str) -> None:
     change, low, high = bounds
-    found = Change(
+    row = Change(
         name="reply",
         percent=50.0,
         base=None,
@@ -46,18 +46,17 @@ def test_changes(bounds: tuple[float | None, ...], text: str) -> None:
         high=high,
         word=Word.UNKNOWN,
     )
-    assert change_text(found) == text
+    assert change_text(row) == text
 
 
 def test_what_cannot_be_told_for_want_of_values_is_one_line_per_operation(tmp_path: Path) -> None:
     base = make_run(tmp_path / "base", length_s=60)
     few = make_run(tmp_path / "few", length_s=60, per_s=0.3, seed=2)
-    found = compare(base, few)
-    text = comparison_text(found)
-    known = [change for change in found.times if change.change is not None]
-    assert (
-        f"can't be told: {len(found.times) - len(known)} of {len(found.times)} percentiles" in text
-    )
+    comparison = compare(base, few)
+    text = comparison_text(comparison)
+    known = [change for change in comparison.times if change.change is not None]
+    unknown, every = len(comparison.times) - len(known), len(comparison.times)
+    assert f"can't be told: {unknown} of {every} percentiles" in text
     assert "—  —  —" not in text
     (line,) = [line for line in text.splitlines() if line.split()[:1] == ["reply"]]
     assert " p95 p99  " in line

@@ -74,15 +74,15 @@ def alike_soak(seed: int, alike: float, many: int = 12, points: int = 240) -> li
     """So many flat figures of the service whose neighbours are so alike."""
     rng = np.random.default_rng(seed)
     at = np.linspace(0, 8 * 3600.0, points)
-    found = []
+    watched = []
     for number in range(many):
         error = np.zeros(points)
         error[0] = rng.normal()
         for i in range(1, points):
             error[i] = alike * error[i - 1] + np.sqrt(1 - alike**2) * rng.normal()
         values = 500 * np.exp(0.03 * error)
-        found.append(Watched(name=f"f{number}", side=Side.SERVICE, at_s=at, values=values))
-    return found
+        watched.append(Watched(name=f"f{number}", side=Side.SERVICE, at_s=at, values=values))
+    return watched
 
 
 @pytest.mark.slow
@@ -124,9 +124,9 @@ def filling(seed: int, *, leak: float = 0.0, noise_mb: float = 0.05) -> Watched:
 @pytest.mark.slow
 def test_memory_that_fills_up_and_stays_is_no_drift() -> None:
     for seed in range(25):
-        found = assess([filling(seed)]).findings[0].trend
-        assert found.verdict is Drift.FLAT, seed
-        assert 0 < found.cut_s <= 180
+        fitted = assess([filling(seed)]).findings[0].trend
+        assert fitted.verdict is Drift.FLAT, seed
+        assert 0 < fitted.cut_s <= 180
 
 
 @pytest.mark.slow

@@ -24,8 +24,8 @@ def noise(seed: int = 1) -> np.ndarray:
 
 
 def lines(chart: Chart, name: str) -> list[list[tuple[float, float]]]:
-    found = re.findall(rf'<path class="{name}" d="M([^"]*)"', chart.shapes)
-    pairs = (re.findall(r"(-?[\d.]+) (-?[\d.]+)", line) for line in found)
+    paths = re.findall(rf'<path class="{name}" d="M([^"]*)"', chart.shapes)
+    pairs = (re.findall(r"(-?[\d.]+) (-?[\d.]+)", line) for line in paths)
     return [[(float(x), float(y)) for x, y in line] for line in pairs]
 
 

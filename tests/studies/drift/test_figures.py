@@ -105,9 +105,9 @@ def test_a_leak_of_half_a_percent_is_found(tmp_path: Path) -> None:
     report = assess_run(soak(tmp_path, leaks=20))
     assert report.leak is not None
     assert report.leak.verdict is Drift.DRIFTING
-    found = as_dict(report)
-    assert found["leak"]["share"] == pytest.approx(0.005)
-    assert found["verdict"] == "drifting"
+    facts = as_dict(report)
+    assert facts["leak"]["share"] == pytest.approx(0.005)
+    assert facts["verdict"] == "drifting"
 
 
 def test_a_run_without_measurements_can_not_be_judged(tmp_path: Path) -> None:
@@ -139,14 +139,14 @@ def test_resumes_and_guests_in_session_are_watched(tmp_path: Path) -> None:
 def test_resumes_that_begin_at_the_age_of_connections_are_no_drift(tmp_path: Path) -> None:
     series = read_series(soak(tmp_path))
     assert series is not None
-    found = Counter[Drift]()
+    counts = Counter[Drift]()
     for seed in range(20):
         rng = random.Random(seed)
         series.counts["reconnects"] = [rng.gauss(90, 0.4) * (at > 30) for at in range(MINUTES)]
         (resumes,) = [one for one in watched_of(series) if one.name == "resumes a minute"]
-        found[assess([resumes]).verdict] += 1
-    assert found[Drift.FLAT] >= 15
-    assert found[Drift.DRIFTING] <= 3
+        counts[assess([resumes]).verdict] += 1
+    assert counts[Drift.FLAT] >= 15
+    assert counts[Drift.DRIFTING] <= 3
 
 
 def test_limits_come_from_the_objectives_and_from_who_asks(tmp_path: Path) -> None:

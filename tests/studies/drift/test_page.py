@@ -78,8 +78,8 @@ def test_a_change_is_what_lies_between_the_two_figures_shown() -> None:
     slopes = {"change": -1.3, "low": -2.3, "high": -0.36, "slope_per_h": -1.3, "level": -0.25}
     below = Trend(verdict=Drift.FLAT, relative=False, span_s=3600.0, points=90, **slopes)
     lag = replace(report.findings[0].watched, values=(0.0,) * len(AT), limit=None)
-    found = replace(report.findings[0], watched=lag, trend=below)
-    html = render("r", replace(report, findings=(found,)))  # the line ends below what can be
+    finding = replace(report.findings[0], watched=lag, trend=below)
+    html = render("r", replace(report, findings=(finding,)))  # the line ends below what can be
     assert "1.05 ms" in html
     assert "-1.05 ms" in html
     assert "-1.30 ms" not in html

@@ -36,18 +36,18 @@ def soak(
 
 
 def verdicts(seeds: int, *, use_load: bool = False, **kind: float) -> Counter[Drift]:
-    found: Counter[Drift] = Counter()
+    counts: Counter[Drift] = Counter()
     for seed in range(seeds):
         at, p95, load = soak(np.random.default_rng(seed), **kind)  # type: ignore[arg-type]
-        found[trend(at, p95, load=load if use_load else None).verdict] += 1
-    return found
+        counts[trend(at, p95, load=load if use_load else None).verdict] += 1
+    return counts
 
 
 @pytest.mark.slow
 def test_of_200_flat_runs_at_most_5_per_cent_are_called_drifting() -> None:
-    found = verdicts(200)
-    assert found[Drift.DRIFTING] <= 10
-    assert found[Drift.FLAT] >= 150
+    counts = verdicts(200)
+    assert counts[Drift.DRIFTING] <= 10
+    assert counts[Drift.FLAT] >= 150
 
 
 @pytest.mark.slow
@@ -58,8 +58,8 @@ def test_neither_likeness_nor_warmup_makes_flat_runs_drift(kind: dict[str, float
 
 @pytest.mark.slow
 def test_a_planted_drift_of_5_per_cent_is_found() -> None:
-    found = verdicts(40, drift=0.05)
-    assert found[Drift.DRIFTING] >= 38
+    counts = verdicts(40, drift=0.05)
+    assert counts[Drift.DRIFTING] >= 38
 
 
 @pytest.mark.slow
@@ -72,9 +72,9 @@ def test_a_days_load_is_no_drift_and_hides_none() -> None:
 
 def test_load_that_only_rises_cannot_be_told_from_a_drift() -> None:
     at, p95, _ = soak(np.random.default_rng(1))
-    found = trend(at, p95, load=at)
-    assert found.verdict is Drift.UNDECIDED
-    assert "can't be told from a drift" in found.note
+    fitted = trend(at, p95, load=at)
+    assert fitted.verdict is Drift.UNDECIDED
+    assert "can't be told from a drift" in fitted.note
 
 
 @pytest.mark.slow
@@ -83,29 +83,29 @@ def test_the_interval_encloses_the_planted_change() -> None:
     for seed in range(40):
         planted = 0.1 * (seed % 5 - 2)
         at, p95, _ = soak(np.random.default_rng(seed), drift=planted)
-        found = trend(at, p95, warmup_s=0, confidence=0.9)
-        assert found.low is not None
-        assert found.high is not None
+        fitted = trend(at, p95, warmup_s=0, confidence=0.9)
+        assert fitted.low is not None
+        assert fitted.high is not None
         inside += (
-            found.low <= planted / (1 + planted) <= found.high
+            fitted.low <= planted / (1 + planted) <= fitted.high
         )  # share of the level at the end
     assert inside >= 40 * 0.9 - 6  # three standard errors
 
 
 def test_the_slope_is_theil_sens() -> None:
     at, p95, _ = soak(np.random.default_rng(3), drift=0.2, points=64)
-    found = trend(at, p95, warmup_s=0)
-    assert found.slope_per_h == pytest.approx(3600 * float(theilslopes(p95, at).slope))
+    fitted = trend(at, p95, warmup_s=0)
+    assert fitted.slope_per_h == pytest.approx(3600 * float(theilslopes(p95, at).slope))
 
 
 def test_below_what_is_material_nothing_drifts_and_above_it_time_decides() -> None:
     rng = np.random.default_rng(2)
     at = np.linspace(0, HOURS, 480)
     noise = rng.normal(0, 0.02, at.size)
-    found = trend(at, 100 * (1 + 0.04 * at / HOURS + noise), material=0.05, warmup_s=0)
-    assert found.verdict is Drift.FLAT
-    assert found.low is not None
-    assert found.low > 0
+    fitted = trend(at, 100 * (1 + 0.04 * at / HOURS + noise), material=0.05, warmup_s=0)
+    assert fitted.verdict is Drift.FLAT
+    assert fitted.low is not None
+    assert fitted.low > 0
     near = trend(at, 100 * (1 + 0.049 * at / HOURS + noise * 2), material=0.05, warmup_s=0)
     assert near.verdict is Drift.UNDECIDED
     assert near.longer_s is None or near.longer_s > 0
@@ -141,45 +141,45 @@ def test_a_few_wild_minutes_do_not_move_the_verdict() -> None:
     for begin in (60, 200, 400):
         at, p95, _ = soak(np.random.default_rng(4))
         p95[begin : begin + 15] *= 20
-        found = trend(at, p95)
-        assert found.verdict is not Drift.DRIFTING
-        assert abs(found.change or 0.0) < 0.025
+        fitted = trend(at, p95)
+        assert fitted.verdict is not Drift.DRIFTING
+        assert abs(fitted.change or 0.0) < 0.025
 
 
 @pytest.mark.slow
 def test_bad_minutes_here_and_there_hide_neither_a_drift_nor_its_absence() -> None:
     """Eight spells, of five to 25 minutes each, in which all took up to 40 % longer."""
-    found = {0.0: Counter[Drift](), 0.05: Counter[Drift]()}
-    for drift, counted in found.items():
+    counts = {0.0: Counter[Drift](), 0.05: Counter[Drift]()}
+    for drift, counted in counts.items():
         for seed in range(40):
             rng = np.random.default_rng(seed)
             at, p95, _ = soak(rng, drift=drift, alike=0.3)
             for begin in rng.integers(0, at.size - 25, size=8):
                 p95[begin : begin + rng.integers(5, 25)] *= 1 + rng.uniform(0.05, 0.4)
             counted[trend(at, p95, confidence=0.95).verdict] += 1
-    assert found[0.0][Drift.FLAT] >= 20
-    assert found[0.0][Drift.DRIFTING] <= 5  # 6 of 40 at 5 % has p = 0.014
-    assert found[0.05][Drift.DRIFTING] >= 28
+    assert counts[0.0][Drift.FLAT] >= 20
+    assert counts[0.0][Drift.DRIFTING] <= 5  # 6 of 40 at 5 % has p = 0.014
+    assert counts[0.05][Drift.DRIFTING] >= 28
 
 
 def test_what_comes_late_and_at_once_is_found() -> None:
     for seed in range(10):
         at, p95, _ = soak(np.random.default_rng(seed))
         p95[-24:] *= 10  # the last twentieth
-        found = trend(at, p95, confidence=0.996)
-        assert found.verdict is Drift.DRIFTING
-        assert found.step is not None
-        assert found.step.at_s == pytest.approx(0.95 * HOURS, abs=900)
-        assert found.step.after == pytest.approx(8000, rel=0.1)
-        assert not found.falls
-        assert found.limit_reached_in_s(20_000) is None  # a step says nothing of what comes next
+        fitted = trend(at, p95, confidence=0.996)
+        assert fitted.verdict is Drift.DRIFTING
+        assert fitted.step is not None
+        assert fitted.step.at_s == pytest.approx(0.95 * HOURS, abs=900)
+        assert fitted.step.after == pytest.approx(8000, rel=0.1)
+        assert not fitted.falls
+        assert fitted.limit_reached_in_s(20_000) is None  # a step says nothing of what comes next
 
 
 def test_a_slope_is_told_as_a_slope_though_a_step_would_be_significant() -> None:
     for seed in range(10):
         at, p95, _ = soak(np.random.default_rng(seed), drift=0.5)
-        found = trend(at, p95)
-        assert (found.verdict, found.step) == (Drift.DRIFTING, None)
+        fitted = trend(at, p95)
+        assert (fitted.verdict, fitted.step) == (Drift.DRIFTING, None)
 
 
 def shares(
@@ -194,7 +194,7 @@ def shares(
 def test_shares_of_errors_have_a_model_of_their_own() -> None:
     """Rare errors have a median of nought all the time; what counts is how many they are."""
     kinds = {"flat": 0.002, "late": 0.002, "rising": 0.002}
-    found = {kind: Counter[Drift]() for kind in kinds}
+    counts = {kind: Counter[Drift]() for kind in kinds}
     for seed in range(20):
         rng = np.random.default_rng(seed)
         rate = np.full(480, 0.002)
@@ -206,17 +206,17 @@ def test_shares_of_errors_have_a_model_of_their_own() -> None:
                 now += np.linspace(0, 0.02, 480)
             at, share, many = shares(rng, now)
             seen = trend(at, share, trials=many, matters=0.005, relative=False, warmup_s=0)
-            found[kind][seen.verdict] += 1
-    assert found["flat"][Drift.DRIFTING] <= 2
-    assert found["late"][Drift.DRIFTING] == 20
-    assert found["rising"][Drift.DRIFTING] >= 18
+            counts[kind][seen.verdict] += 1
+    assert counts["flat"][Drift.DRIFTING] <= 2
+    assert counts["late"][Drift.DRIFTING] == 20
+    assert counts["rising"][Drift.DRIFTING] >= 18
 
 
 def test_few_trials_make_no_share_sure() -> None:
     at, share, many = shares(np.random.default_rng(1), np.full(64, 0.0), trials=5)
     share[10] = 0.2
-    found = trend(at, share, trials=many, matters=0.005, relative=False, warmup_s=0)
-    assert found.verdict is Drift.UNDECIDED
+    fitted = trend(at, share, trials=many, matters=0.005, relative=False, warmup_s=0)
+    assert fitted.verdict is Drift.UNDECIDED
 
 
 def test_too_little_and_too_alike_is_undecided_with_the_reason() -> None:
@@ -228,41 +228,41 @@ def test_too_little_and_too_alike_is_undecided_with_the_reason() -> None:
     assert (near.verdict, near.note) == (Drift.FLAT, "")
     assert near.low is not None
     assert near.low == -(near.high or 0)
-    found = trend(at, 800 + 5 * steps)
-    assert found.verdict is Drift.UNDECIDED
-    assert "are correlated" in found.note
+    fitted = trend(at, 800 + 5 * steps)
+    assert fitted.verdict is Drift.UNDECIDED
+    assert "are correlated" in fitted.note
 
 
 def test_an_undecided_run_says_how_much_longer_would_decide() -> None:
     at, p95, _ = soak(np.random.default_rng(7), noise=0.15)
-    found = trend(at, p95)
-    assert found.verdict is Drift.UNDECIDED
-    assert found.longer_s is not None
-    assert found.longer_s > 0
+    fitted = trend(at, p95)
+    assert fitted.verdict is Drift.UNDECIDED
+    assert fitted.longer_s is not None
+    assert fitted.longer_s > 0
 
 
 def test_nothing_measured_is_undecided() -> None:
-    found = trend([], [])
-    assert found.verdict is Drift.UNDECIDED
-    assert found.change is None
+    fitted = trend([], [])
+    assert fitted.verdict is Drift.UNDECIDED
+    assert fitted.change is None
     assert trend([0.0, 1.0], [float("nan")] * 2).points == 0
 
 
 def test_a_leak_of_memory_reaches_its_limit_when_it_does() -> None:
     rng = np.random.default_rng(8)
     at = np.linspace(0, HOURS, 480)
-    found = trend(at, 200 + 10 * at / 3600 + rng.normal(size=480), warmup_s=0)
-    assert found.verdict is Drift.DRIFTING
-    reached = found.limit_reached_in_s(380)  # at 10 a hour from 280
+    fitted = trend(at, 200 + 10 * at / 3600 + rng.normal(size=480), warmup_s=0)
+    assert fitted.verdict is Drift.DRIFTING
+    reached = fitted.limit_reached_in_s(380)  # at 10 a hour from 280
     assert reached is not None
     assert reached[0] <= 10 * 3600 <= reached[1]
-    assert found.limit_reached_in_s(100) is None  # it drifts away from it
+    assert fitted.limit_reached_in_s(100) is None  # it drifts away from it
     flat = trend(at, 200 + rng.normal(size=480))
     assert flat.limit_reached_in_s(380) is None
 
 
 def test_an_end_that_never_comes_is_infinite() -> None:
-    found = Trend(
+    fitted = Trend(
         verdict=Drift.DRIFTING,
         change=0.1,
         low=0.0,
@@ -275,15 +275,15 @@ def test_an_end_that_never_comes_is_infinite() -> None:
         span_s=HOURS,
         points=100,
     )
-    assert found.limit_reached_in_s(20) == (18_000, inf)
+    assert fitted.limit_reached_in_s(20) == (18_000, inf)
 
 
 def test_absolute_changes() -> None:
     at = np.linspace(0, HOURS, 480)
     noise = np.random.default_rng(9).normal(size=480)
-    found = trend(at, 3 * at / HOURS + 0.1 * noise, relative=False, matters=1, warmup_s=0)
-    assert found.verdict is Drift.DRIFTING
-    assert found.change == pytest.approx(3, rel=0.05)
+    fitted = trend(at, 3 * at / HOURS + 0.1 * noise, relative=False, matters=1, warmup_s=0)
+    assert fitted.verdict is Drift.DRIFTING
+    assert fitted.change == pytest.approx(3, rel=0.05)
     assert trend(at, 0.1 * noise, relative=False, matters=1).verdict is Drift.FLAT
 
 
@@ -291,8 +291,11 @@ def test_poisson_limits_are_garwoods() -> None:
     # F. Garwood (1936), as tabulated since: 95 % limits for 0, 1, 5, 10 events
     table = {0: (0, 3.689), 1: (0.0253, 5.572), 5: (1.623, 11.668), 10: (4.795, 18.390)}
     for events, (low, high) in table.items():
-        found = rate_interval(events, 1.0)
-        assert (found[0], found[2]) == (pytest.approx(low, abs=6e-4), pytest.approx(high, abs=6e-4))
+        limits = rate_interval(events, 1.0)
+        assert (limits[0], limits[2]) == (
+            pytest.approx(low, abs=6e-4),
+            pytest.approx(high, abs=6e-4),
+        )
     assert rate_interval(10, 2.0)[1] == 5
     assert rate_interval(0, 1.0)[2] == pytest.approx(float(chi2.ppf(0.975, 2)) / 2)
 

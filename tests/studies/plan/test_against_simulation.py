@@ -20,13 +20,14 @@ FEW = 3
     ],
 )
 def test_each_figure_is_what_happens(launch: Launch) -> None:
-    found = compare(launch, guests=200_000, seed=5)
+    comparison = compare(launch, guests=200_000, seed=5)
     off = {
         name: f"planned {value:.4g}, happened {happened:.4g}"
-        for name, (value, happened, far) in found.rows.items()
+        for name, (value, happened, far) in comparison.rows.items()
         if abs(far) > ROUGHLY.get(name, 0.05) and name not in WHY
     }
     assert off == {}
     assert (
-        found.plan.agents.places == 0 or found.one_agent_less < launch.wanted.service_level + 0.02
+        comparison.plan.agents.places == 0
+        or comparison.one_agent_less < launch.wanted.service_level + 0.02
     )

@@ -13,11 +13,11 @@ PROFILE = ("--from", "day.csv", "--handle-time", "8m", "--messages", "12")
 
 def refused(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> str:
     assert main(["plan", *words]) == ExitCode.CONFIG
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.count("\n") == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
     assert not Path("reports").exists()
-    return told.err.removeprefix("error: ")
+    return printed.err.removeprefix("error: ")
 
 
 @pytest.fixture(autouse=True)
@@ -68,9 +68,9 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_each_option_says_what_it_takes(
     option: str, text: str, why: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = refused((*LAUNCH, option, text), capsys)
-    assert told.startswith(f"{option}: ")
-    assert why in told
+    refusal = refused((*LAUNCH, option, text), capsys)
+    assert refusal.startswith(f"{option}: ")
+    assert why in refusal
 
 
 @pytest.mark.parametrize(

@@ -52,12 +52,12 @@ def test_slots_leave_a_tenth_to_spare(at_once: float) -> None:
 def test_agents_are_those_of_the_published_erlang_c_example() -> None:
     # callcentrehelper.com, "Erlang C formula made simple": 200 calls an hour of 3 minutes with 80 %
     # answered in 20 s need 14 agents (88.8 %), before shrinkage
-    asked = Wanted(chats_per_h=200, handle_s=180, messages=4, answer_within_s=20)
-    agents = plan_launch(asked).agents
+    wanted = Wanted(chats_per_h=200, handle_s=180, messages=4, answer_within_s=20)
+    agents = plan_launch(wanted).agents
     assert (agents.on_duty, agents.on_roster, agents.model) == (14, 14, "Erlang C")
     assert agents.answered_within == pytest.approx(0.888, abs=5e-4)
     # the same page adds 30 % of shrinkage: 14 / 0.7 = 20
-    assert plan_launch(replace(asked, shrinkage=0.3)).agents.on_roster == 20
+    assert plan_launch(replace(wanted, shrinkage=0.3)).agents.on_roster == 20
 
 
 def test_patience_concurrency_and_bots_lower_the_need() -> None:
@@ -101,15 +101,15 @@ def test_limits_and_windows_are_checked() -> None:
 
 def rates_of(plan: LaunchPlan) -> list[tuple[float, bool]]:
     """The rates that the printed commands ask for, and whether these come evenly."""
-    found = []
+    rates = []
     for run in plan.runs:
         words = run.command.split()
-        found += [
+        rates += [
             (float(words[at + 1].removesuffix("/min")), "even" in words)
             for at, word in enumerate(words)
             if word in ("--rate", "--start", "--highest", "--wanted")
         ]
-    return found
+    return rates
 
 
 @pytest.mark.parametrize("chats_per_h", [60, 3000, 33_000, 36_000, 60_000, 2_000_000])
@@ -134,9 +134,9 @@ def test_a_spike_is_stated_as_its_peak() -> None:
 
 def test_what_the_runs_send_is_told() -> None:
     plan = plan_launch(replace(LAUNCH, ai_tokens=1.2))
-    held = next(run for run in plan.runs if "the peak" in run.why)
-    assert (held.guests, held.messages) == (4800, 57_600)
-    assert held.ai_tokens == pytest.approx(5760)
+    peak = next(run for run in plan.runs if "the peak" in run.why)
+    assert (peak.guests, peak.messages) == (4800, 57_600)
+    assert peak.ai_tokens == pytest.approx(5760)
     assert plan_launch(LAUNCH).runs[1].ai_tokens is None
 
 
@@ -148,20 +148,20 @@ def test_all_runs_play_the_plans_file_against_its_target() -> None:
 
 
 def test_headroom_is_that_of_the_tightest_figure() -> None:
-    asked = replace(LAUNCH, to_agents=0)
-    assert plan_launch(asked).headroom is None
-    above = plan_launch(replace(asked, capacity=Capacity(per_min=100)))
+    wanted = replace(LAUNCH, to_agents=0)
+    assert plan_launch(wanted).headroom is None
+    above = plan_launch(replace(wanted, capacity=Capacity(per_min=100)))
     assert above.headroom == pytest.approx(0.25)
-    small = plan_launch(replace(asked, capacity=Capacity(per_min=60)))
+    small = plan_launch(replace(wanted, capacity=Capacity(per_min=60)))
     assert small.headroom == pytest.approx(-0.25)
     assert any("25% below the peak" in one for one in small.obstacles)
-    found = Capacity(per_min=100, at_once=720, messages_per_s=24, session_s=440, messages=14)
-    tight = plan_launch(replace(asked, capacity=found))
+    capacity = Capacity(per_min=100, at_once=720, messages_per_s=24, session_s=440, messages=14)
+    tight = plan_launch(replace(wanted, capacity=capacity))
     assert (tight.headroom, tight.headroom_by) == (pytest.approx(0.125), "guests in session")
 
 
 @pytest.mark.parametrize(
-    ("session_s", "messages", "told"),
+    ("session_s", "messages", "reason"),
     [
         (0.42, 1.0, "stay 420ms (the plan's: 8m) and have 1 messages answered each"),
         (480.0, 9.0, "have 9 messages answered each (the plan's: 12)"),
@@ -169,23 +169,23 @@ def test_headroom_is_that_of_the_tightest_figure() -> None:
     ],
 )
 def test_a_search_with_other_guests_says_nothing_of_the_headroom(
-    session_s: float, messages: float, told: str
+    session_s: float, messages: float, reason: str
 ) -> None:
     # 480 guests a minute of 0.42 s each: by the rate alone that would be 500 % to spare
-    found = Capacity(per_min=480, session_s=session_s, messages=messages, source="the search")
-    plan = plan_launch(replace(LAUNCH, to_agents=0, capacity=found))
+    capacity = Capacity(per_min=480, session_s=session_s, messages=messages, source="the search")
+    plan = plan_launch(replace(LAUNCH, to_agents=0, capacity=capacity))
     assert plan.headroom is None
-    assert told in plan.unknown[0]
+    assert reason in plan.unknown[0]
 
 
 def test_one_machine_serves_all_needs() -> None:
     # 0.64 + 0.80 + 0.15 of a machine are two, though each of them alone fits one
     plan = plan_launch(LAUNCH)
-    held, per_s = plan.occupancy_high, plan.peak_minute / 60
+    guests, per_s = plan.occupancy_high, plan.peak_minute / 60
     needs = plan_launch(
         replace(
             LAUNCH,
-            machine_guests=held / 0.64,
+            machine_guests=guests / 0.64,
             machine_guests_per_s=per_s / 0.80,
             machine_messages_per_s=per_s * 12 / 0.15,
         )
@@ -201,7 +201,7 @@ def test_runs_of_several_machines_are_led_by_a_master_and_small_ones_are_not() -
     plan = plan_launch(wanted)
     assert plan.machines > 2
     runs = [run.command for run in plan.runs if run.command.startswith("harness run")]
-    led = [int(found[1]) for run in runs if (found := re.search(r"--expect-workers (\d+)", run))]
+    led = [int(match[1]) for run in runs if (match := re.search(r"--expect-workers (\d+)", run))]
     assert max(led) == plan.machines * 2
     assert "--master" not in runs[0], "a few guests"
     assert plan.worker == "harness worker MASTER --processes 2 --again"
@@ -212,11 +212,11 @@ def test_runs_of_several_machines_are_led_by_a_master_and_small_ones_are_not() -
     real = plan_launch(wanted, target="--target staging", guarded=True)
     words = real.deploy.split()
     assert words[:3] == ["harness", "deploy", "kubernetes"]
-    asked = command_of("deploy").parse(*words[2:])
+    arguments = command_of("deploy").parse(*words[2:])
     peak = next(run for run in real.runs if run.deploy)
-    assert (asked.target, asked.workers) == ("staging", peak.workers)
-    assert f"--rate {asked.rate} --over {asked.over}" in peak.command
-    check_numbers(command_of("run").parse(*asked.rest))
+    assert (arguments.target, arguments.workers) == ("staging", peak.workers)
+    assert f"--rate {arguments.rate} --over {arguments.over}" in peak.command
+    check_numbers(command_of("run").parse(*arguments.rest))
     address = "--target wss://h/v1?deploymentId=0"
     assert plan_launch(wanted, target=address, guarded=True).deploy == "", "it has no name"
     assert not any("(NAT)" in one for one in plan.warnings)
@@ -238,8 +238,8 @@ def test_doubts_are_told() -> None:
 
 
 def test_a_plan_is_plain_json() -> None:
-    found = json.loads(json.dumps(plan_launch(LAUNCH).as_dict(), allow_nan=False))
-    assert found["agents"]["places"] == plan_launch(LAUNCH).agents.places
+    plain = json.loads(json.dumps(plan_launch(LAUNCH).as_dict(), allow_nan=False))
+    assert plain["agents"]["places"] == plan_launch(LAUNCH).agents.places
 
 
 @pytest.mark.parametrize(

@@ -36,21 +36,21 @@ def harness(*words: str, folder: Path) -> "subprocess.CompletedProcess[str]":
 @pytest.mark.process
 @pytest.mark.long
 def test_the_printed_commands_make_the_load_that_was_planned(tmp_path: Path) -> None:
-    told = json.loads(harness("plan", *LAUNCH, "--json", folder=tmp_path).stdout)
-    smoke, held, spike, *_ = told["plan"]["runs"]
+    printed = json.loads(harness("plan", *LAUNCH, "--json", folder=tmp_path).stdout)
+    smoke, peak, spike, *_ = printed["plan"]["runs"]
     cut = spike["command"].replace("--over 10m", f"--over {SPIKE_S}s")
     assert cut != spike["command"]
     for command, guests, over_s in (
         (smoke["command"], smoke["guests"], 60),
-        (held["command"], held["guests"], 90),
+        (peak["command"], peak["guests"], 90),
         (cut, spike["guests"] * SPIKE_S / 600, SPIKE_S),
     ):
         even = "even" in command
         chance = 1 if even else 4 * sqrt(guests)
         seen = run_and_watch(command, tmp_path, over_s=over_s)
         assert seen["opened"] == pytest.approx(guests, abs=chance)
-        said = seen["texts"] / seen["opened"]
-        assert said == pytest.approx(3.5, abs=4 * 0.5 / sqrt(seen["opened"]))
+        texts_each = seen["texts"] / seen["opened"]
+        assert texts_each == pytest.approx(3.5, abs=4 * 0.5 / sqrt(seen["opened"]))
         if command != smoke["command"]:
             expected = guests / over_s * SESSION_S
             # of a mean over some sessions' lengths, by chance and with their coming and going
