@@ -110,31 +110,21 @@ def read_recording(path: Path) -> Recording:
     if path.is_dir():
         return _directory(path)
     text = _text(path)
-    head = _parsed(text.partition("\n")[0])
+    head, _ = _parsed(text.partition("\n")[0])
     if isinstance(head, dict) and HEAD_KEY in head:
         return _lines(text, str(path))
-    try:
-        whole = json.loads(text)
-    except (ValueError, RecursionError) as error:
+    whole, problem = _parsed(text)
+    if problem:
         raise ConfigError(
-            f"{path}: neither a HAR nor a recording: {_reason(error)}; expected a HAR export, a "
+            f"{path}: neither a HAR nor a recording: {problem}; expected a HAR export, a "
             "file of harness guest --record, or a directory of JSON frames"
-        ) from None
+        )
     if isinstance(whole, dict) and isinstance(whole.get("log"), dict):
         return _har(whole["log"], str(path))
     frames = _loose(whole)
     if not frames:
         raise ConfigError(f"{path}: no HAR (it has no 'log'), no recording, and no frame")
     return Recording(name=str(path), loose=(frames,))
-
-
-def parsed_frame(*, outgoing: bool, at_s: float, data: str) -> Frame:
-    """A text message with its JSON read, if it is any."""
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        return Frame(outgoing=outgoing, at_s=at_s, data=data, problem=f"not JSON: {_reason(error)}")
-    return Frame(outgoing=outgoing, at_s=at_s, data=data, value=value)
 
 
 def _text(path: Path) -> str:
@@ -146,17 +136,16 @@ def _text(path: Path) -> str:
     return read_text(path)
 
 
-def _parsed(text: str) -> Any:
+def _parsed(text: str) -> tuple[Any, str]:
+    """The value of a JSON text; or None, and why there is none."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg} (line {error.lineno}, column {error.colno})"
-    return "nested too deeply" if isinstance(error, RecursionError) else "a number is too long"
+        return json.loads(text), ""
+    except json.JSONDecodeError as error:
+        return None, f"{error.msg} (line {error.lineno}, column {error.colno})"
+    except RecursionError:
+        return None, "nested too deeply"
+    except ValueError:
+        return None, "a number is too long"
 
 
 # A browser's export.
@@ -249,7 +238,9 @@ def _frame(message: Mapping[str, Any], before_s: float) -> Frame | None:
         return Frame(outgoing=outgoing, at_s=at_s, opcode=BINARY, problem="a binary frame")
     if opcode != TEXT:
         return None
-    return parsed_frame(outgoing=outgoing, at_s=at_s, data=text)
+    value, problem = _parsed(text)
+    problem = problem and f"not JSON: {problem}"
+    return Frame(outgoing=outgoing, at_s=at_s, data=text, value=value, problem=problem)
 
 
 def _token(connection: Connection) -> str | None:
@@ -277,7 +268,7 @@ def _lines(text: str, name: str) -> Recording:
     connections: list[list[Frame]] = []
     left_out = []
     for number, line in enumerate(text.splitlines()[1:], 2):
-        message = _parsed(line)
+        message, _ = _parsed(line)
         if not isinstance(message, dict) or message.get("type") not in ("send", "receive"):
             if line.strip():
                 left_out.append(f"line {number}, which is not whole")
@@ -300,13 +291,10 @@ def _directory(path: Path) -> Recording:
     frames: list[tuple[Frame, ...]] = []
     for file in sorted(path.glob("*.json")):
         text = _text(file)
-        try:
-            loose = _loose(json.loads(text))
-        except (ValueError, RecursionError) as error:
-            problem = f"{file.name} is not JSON: {_reason(error)}"
-            frames.append((Frame(outgoing=False, at_s=0.0, data=text, problem=problem),))
-            continue
-        frames.append(loose or (Frame(outgoing=False, at_s=0.0, data=text),))
+        value, problem = _parsed(text)
+        problem = problem and f"{file.name} is not JSON: {problem}"
+        other = Frame(outgoing=False, at_s=0.0, data=text, problem=problem)
+        frames.append(_loose(value) or (other,))
     if not frames:
         raise ConfigError(f"{path}: a directory without *.json files")
     return Recording(name=str(path), loose=tuple(frames))

@@ -133,13 +133,16 @@ class Personal:
         """Whether a known value stands in it."""
         return any(pattern.search(text) for pattern in self._known.values())
 
-    def replace(self, text: str, by: Callable[[str, str], str]) -> str:
-        """The text with each part replaced by what ``by(kind, part)`` gives."""
+    def replace(
+        self, text: str, by: Callable[[str, str], str], rest: Callable[[str], str] = str
+    ) -> str:
+        """The text with each part replaced by what ``by(kind, part)`` gives, and all between by
+        what ``rest`` makes of it."""
         out, at = [], 0
         for span in self.find(text):
-            out += [text[at : span.start], by(span.kind, text[span.start : span.end])]
+            out += [rest(text[at : span.start]), by(span.kind, text[span.start : span.end])]
             at = span.end
-        return "".join([*out, text[at:]])
+        return "".join([*out, rest(text[at:])])
 
     def masked(self, text: str) -> str:
         """The text with each part replaced by the name of its kind."""

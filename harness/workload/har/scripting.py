@@ -8,6 +8,7 @@ the message that offered it.
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,14 +79,10 @@ class _Columns:
 
     def filled(self, text: str) -> str:
         """A text as a script has it."""
-        parts, at = [], 0
-        for span in self.personal.find(text):
-            parts += [_literal(text[at : span.start])]
-            parts += ["{{", self._name(span.kind, text[span.start : span.end]), "}}"]
-            at = span.end
-        return "".join([*parts, _literal(text[at:])])
+        return self.personal.replace(text, self._column, _literal)
 
-    def _name(self, kind: str, value: str) -> str:
+    def _column(self, kind: str, value: str) -> str:
+        """What stands in a script for a value."""
         key = (kind, value.casefold())
         if key not in self.names:
             number = 1 + sum(one == kind for one, _ in self.names)
@@ -94,7 +91,7 @@ class _Columns:
             self.names[key] = name
             form = INVENTED[kind]
             self.values[name] = form.format(n=number, d=1 + number % 28, m=number % 10_000)
-        return self.names[key]
+        return f"{{{{{self.names[key]}}}}}"
 
     def csv(self) -> str:
         """Header and one row; empty without columns."""
@@ -135,11 +132,14 @@ class _Writer:
         """Whether anything came to it."""
         return any(turn.act is moment and turn.replies for turn in self.turns)
 
-    def pause_until(self, at_s: float) -> None:
+    def pause_until(self, at_s: float, kind: str = "think") -> None:
         """From the end of the last step to a moment."""
-        pause_s = _rounded(at_s - self.since_s)
-        if pause_s:
-            self.step("think", duration_text(pause_s))
+        self.last(at_s - self.since_s, kind)
+
+    def last(self, length_s: float, kind: str) -> None:
+        """A step that takes its time."""
+        if rounded_s := _rounded(length_s):
+            self.step(kind, duration_text(rounded_s))
 
     def wait(self, choice: str = "") -> None:
         """For what has come since the last act; for ``choice`` where it was offered."""
@@ -201,11 +201,9 @@ class _Writer:
         """Pause and type until an act."""
         if not math.isnan(self.typing_s) and moment.kind is Kind.TEXT:
             self.pause_until(max(self.typing_s, self.since_s))
-            typed_s = _rounded(moment.at_s - max(self.typing_s, self.since_s))
-            if typed_s:
-                self.step("typing", duration_text(typed_s))
-            return
-        self.pause_until(moment.at_s)
+            self.last(moment.at_s - max(self.typing_s, self.since_s), "typing")
+        else:
+            self.pause_until(moment.at_s)
 
     def _file(self, moment: Moment) -> str:
         """A stand-in of the same kind and size, with a name of its own."""
@@ -216,21 +214,18 @@ class _Writer:
 
     def lost(self, at_s: float) -> None:
         """The connection went; the next moment brings another."""
-        self.wait()
-        self.pause_until(at_s)
+        self.end(at_s)
         self.step("drop")
         self.since_s = at_s
 
     def back(self, at_s: float) -> None:
         """It came back."""
-        pause_s = _rounded(at_s - self.since_s)
-        if pause_s:
-            self.step("idle", duration_text(pause_s))
+        self.pause_until(at_s, "idle")
         self.step("reconnect")
         self.since_s = at_s
 
     def end(self, at_s: float) -> None:
-        """The guest has left."""
+        """The guest has left, or its connection went."""
         self.wait()
         self.pause_until(at_s)
 
@@ -357,11 +352,12 @@ def _yaml(scenarios: list[_Writer], columns: _Columns, slowest_s: float, data_fi
 
 def _dropped(recording: Recording, columns: _Columns) -> list[str]:
     """What the frames held that the script does not, in words and without the values."""
-    tokens, ids, jwts, replies, checks = 0, 0, 0, 0, 0
+    ids, jwts, checks = 0, 0, 0
     attributes: set[str] = set()
-    for session in recording.sessions:
-        tokens += 1
-        replies += sum(moment.kind is Kind.REPLY for moment in moments(session))
+    tokens = len(recording.sessions)
+    replies = sum(
+        moment.kind is Kind.REPLY for session in recording.sessions for moment in moments(session)
+    )
     for frame in recording.frames():
         fields = frame.fields
         ids += "tracingId" in fields
@@ -384,10 +380,7 @@ def _dropped(recording: Recording, columns: _Columns) -> list[str]:
         dropped.append("keys that sign a guest in, or open its history")
     if checks:
         dropped.append("health checks: every guest makes its own")
-    kinds: dict[str, int] = {}
-    for kind, _ in columns.names:
-        kinds[kind] = kinds.get(kind, 0) + 1
-    for kind, many in kinds.items():
+    for kind, many in Counter(kind for kind, _ in columns.names).items():
         dropped.append(f"{kind.replace('_', ' ')} in the guest's texts ({many}), now a column each")
     return dropped
 
