@@ -92,20 +92,15 @@ SPEAKING = (StepKind.SAY, StepKind.CHOOSE, StepKind.ATTACH)
 PAUSES = (StepKind.THINK, StepKind.IDLE, StepKind.TYPING)
 
 
-def _duration(text: str) -> str:
-    try:
-        seconds(text)
-    except ConfigError as error:  # so that the place in the file is added
-        raise ValueError(str(error).removeprefix("duration: ")) from None
-    return text
+def _readable(parse: Callable[[str], object], what: str) -> AfterValidator:
+    def check(text: str) -> str:
+        try:
+            parse(text)
+        except ConfigError as error:  # so that the place in the file is added
+            raise ValueError(str(error).removeprefix(f"{what}: ")) from None
+        return text
 
-
-def _think(text: str) -> str:
-    try:
-        parse_think(text)
-    except ConfigError as error:
-        raise ValueError(str(error).removeprefix("think: ")) from None
-    return text
+    return AfterValidator(check)
 
 
 def _regular_expression(text: str) -> str:
@@ -151,7 +146,7 @@ _Written = Annotated[str, WithJsonSchema({"type": ["string", "number", "boolean"
 _TIMES = WithJsonSchema({"type": ["string", "number"], "examples": ["20s", "1m30s"]})
 Text = Annotated[_Written, Field(min_length=1)]
 Flag = Annotated[Literal["true"], WithJsonSchema({"enum": [True, None]})]
-Duration = Annotated[str, AfterValidator(_duration), _TIMES]
+Duration = Annotated[str, _readable(seconds, "duration"), _TIMES]
 Attributes = dict[Annotated[str, Field(min_length=1)], _Written]
 
 
@@ -177,7 +172,7 @@ class Step(_Model, json_schema_extra=_beside(_about_step)):
         description="wait for a reply that matches this regular expression (JavaScript's, with the "
         "flags i and m)",
     )
-    think: Annotated[str, AfterValidator(_think), _TIMES] | None = Field(
+    think: Annotated[str, _readable(parse_think, "think"), _TIMES] | None = Field(
         None, description="wait like a person: 6s, uniform(4s, 12s), lognormal(6s, p95=20s)"
     )
     typing: Duration | None = Field(None, description="show that the guest is typing, for so long")
