@@ -133,7 +133,11 @@ def read_contents(path: Path) -> Contents:
             contents.damage = contents.process.damaged
             return contents
     except LedgerError as error:
-        return _salvaged(path, str(error))
+        meta, rows = salvage(path)
+        contents = Contents(path=path, process=_process(path, meta), damage=str(error))
+        contents.counts.update((row[2], row[3]) for row in rows)
+        contents.open = [row for row in rows if row[2] not in OVER]
+        return contents
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -315,14 +319,6 @@ def _number(text: str | None) -> int:
 def _share(text: str) -> tuple[int, int]:
     first, _, step = text.partition("/")
     return _number(first), max(1, _number(step))
-
-
-def _salvaged(path: Path, damage: str) -> Contents:
-    meta, rows = salvage(path)
-    contents = Contents(path=path, process=_process(path, meta), damage=damage)
-    contents.counts.update((row[2], row[3]) for row in rows)
-    contents.open = [row for row in rows if row[2] not in OVER]
-    return contents
 
 
 def _plausible(row: Row) -> bool:

@@ -19,8 +19,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from harness.config.target import parse_target
 from harness.errors import ConfigError, safe_cell
 from harness.ledger.reader import (
@@ -43,7 +41,7 @@ from harness.rundir.layout import (
     read_label,
     sweep_command,
 )
-from harness.streams import open_console
+from harness.streams import open_console, plain_table
 from harness.units import duration_text, parse_iso
 
 MARKS = (RECORD, START)
@@ -305,9 +303,7 @@ def show_leftovers(directory: Path, leftovers: list[Leftover], rows: list[dict[s
             else f"{directory.name}: nothing left over"
         )
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("token", "last state", "reason", "age", "conversation"):
-        table.add_column(column)
+    table = plain_table("token", "last state", "reason", "age", "conversation", left=True)
     for row in rows[:SHOWN]:
         table.add_row(
             row["token"],
