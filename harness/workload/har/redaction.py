@@ -21,21 +21,6 @@ from harness.workload.har.reading import Recording
 SHORTEST_SECRET = 4
 """A known value shorter than this (``1``, ``en``) stands in texts by chance."""
 
-KINDS = (
-    "email",
-    "url",
-    "id",
-    "address",
-    "date",
-    "phone",
-    "account",
-    "card",
-    "order_number",
-    "name",
-    "secret",
-)
-"""What a part of a text can seem to be."""
-
 _NAME = r"[^\W\d_][\w'\u2019-]*"
 _CAPITAL = r"(?=[^\W\d_a-zß-öø-ÿ])" + _NAME
 _NAMED = (
@@ -52,33 +37,38 @@ _STREET_BEFORE = r"(?i:rue|avenue|boulevard|chemin|calle|avenida|plaza|paseo|via
 _STREET_WITHIN = r"(?i:straße|strasse|str\.|weg|platz|allee|gasse|straat|laan)"
 
 # The kind, its pattern, and the group of it that is meant; the first that fits a place has it.
-_KINDS: tuple[tuple[str, re.Pattern[str], int], ...] = tuple(
-    (name, re.compile(pattern), group)
-    for name, pattern, group in (
+_PATTERNS = (
+    ("secret", r"\beyJ[\w-]{8,}(?:\.[\w-]*){0,2}", 0),
+    ("email", r"[^\s@<>()\[\],;:\"']+@[^\s@<>()\[\],;:\"']+\.[^\s@<>()\[\],;:\"'.!?]+", 0),
+    ("url", r"\b(?i:https?|wss?|ftp)://[^\s<>\"']+|\b(?i:www)\.[^\s<>\"']+", 0),
+    ("id", r"\b[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}\b", 0),
+    ("address", rf"\b\d{{1,5}}\w?,?\s+(?:{_CAPITAL}\s+){{1,4}}{_STREET_AFTER}(?!\w)", 0),
+    ("address", rf"\b\d{{1,5}}\w?,?\s+{_STREET_BEFORE}\s+(?:[\w'\u2019.-]+\s*){{1,4}}", 0),
+    ("address", rf"\b{_STREET_BEFORE}\s+(?:{_NAME},?\s+){{1,4}}\d{{1,5}}\w?\b", 0),
+    ("address", rf"\b[\w-]*{_STREET_WITHIN}\s+\d{{1,4}}\s?\w?\b", 0),
+    ("address", rf"\b\d{{4,5}}\s+{_CAPITAL}(?:[ -]{_CAPITAL}){{0,2}}", 0),
+    ("address", r"\b[A-Za-z]{1,2}\d[A-Za-z\d]?\s?\d[A-Za-z]{2}\b", 0),
+    ("date", r"\b\d{4}-\d{2}-\d{2}\b|\b\d{1,2}[./-]\d{1,2}[./-]\d{2,4}\b", 0),
+    ("account", r"\b[A-Za-z]{2}\d{2}(?:\s?[A-Za-z\d]{4}){3,7}(?:\s?[A-Za-z\d]{1,3})?\b", 0),
+    ("card", r"\b\d{4}(?:[ -]?\d{4}){2}[ -]?\d{1,7}\b", 0),
+    ("phone", r"(?<![\w-])(?:\+|00)\d[\d ()/.-]{5,}\d\b", 0),
+    ("phone", r"(?<![\w-])\(?0\d{1,4}\)?[ /.-]\d[\d /.-]{3,}\d\b", 0),
+    ("phone", r"(?<![\w-])\(?\d{2,5}\)?[ /.-]\d{2,5}[ /.-](?:\d{2,5}[ /.-]?)*\d{2,}\b", 0),
+    ("order_number", r"(?<!\w)#[ ]?\w*\d[\w-]*", 0),
+    ("order_number", r"(?<![\w@])[^\W\d_]{0,6}[-_/]?\d[\d-]{3,}[\w-]*", 0),
+    ("order_number", r"\b(?=[\w-]*\d)(?=[\w-]*[^\W\d_])[\w-]{6,}\b", 0),
+    ("secret", r"\b[A-Za-z0-9_-]{24,}\b", 0),
+    ("name", rf"\b(?i:{_NAMED})\s+({_NAME}(?:[ ]{_NAME})?)", 1),
+    ("name", rf"\b(?i:{_INTRODUCED})\s+({_CAPITAL}(?:[ ]{_CAPITAL}){{0,2}})", 1),
+    ("name", rf"\b(?i:{_TITLES})\.?\s+({_CAPITAL})", 1),
+)
+KINDS = tuple(dict.fromkeys(kind for kind, _, _ in _PATTERNS))
+"""What a part of a text can seem to be."""
+_FINDERS = tuple(
+    (kind, re.compile(pattern), group)
+    for kind, pattern, group in (
         *((kind, f"<{kind}>", 0) for kind in KINDS),  # what masked() has left of one
-        ("secret", r"\beyJ[\w-]{8,}(?:\.[\w-]*){0,2}", 0),
-        ("email", r"[^\s@<>()\[\],;:\"']+@[^\s@<>()\[\],;:\"']+\.[^\s@<>()\[\],;:\"'.!?]+", 0),
-        ("url", r"\b(?i:https?|wss?|ftp)://[^\s<>\"']+|\b(?i:www)\.[^\s<>\"']+", 0),
-        ("id", r"\b[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}\b", 0),
-        ("address", rf"\b\d{{1,5}}\w?,?\s+(?:{_CAPITAL}\s+){{1,4}}{_STREET_AFTER}(?!\w)", 0),
-        ("address", rf"\b\d{{1,5}}\w?,?\s+{_STREET_BEFORE}\s+(?:[\w'\u2019.-]+\s*){{1,4}}", 0),
-        ("address", rf"\b{_STREET_BEFORE}\s+(?:{_NAME},?\s+){{1,4}}\d{{1,5}}\w?\b", 0),
-        ("address", rf"\b[\w-]*{_STREET_WITHIN}\s+\d{{1,4}}\s?\w?\b", 0),
-        ("address", rf"\b\d{{4,5}}\s+{_CAPITAL}(?:[ -]{_CAPITAL}){{0,2}}", 0),
-        ("address", r"\b[A-Za-z]{1,2}\d[A-Za-z\d]?\s?\d[A-Za-z]{2}\b", 0),
-        ("date", r"\b\d{4}-\d{2}-\d{2}\b|\b\d{1,2}[./-]\d{1,2}[./-]\d{2,4}\b", 0),
-        ("account", r"\b[A-Za-z]{2}\d{2}(?:\s?[A-Za-z\d]{4}){3,7}(?:\s?[A-Za-z\d]{1,3})?\b", 0),
-        ("card", r"\b\d{4}(?:[ -]?\d{4}){2}[ -]?\d{1,7}\b", 0),
-        ("phone", r"(?<![\w-])(?:\+|00)\d[\d ()/.-]{5,}\d\b", 0),
-        ("phone", r"(?<![\w-])\(?0\d{1,4}\)?[ /.-]\d[\d /.-]{3,}\d\b", 0),
-        ("phone", r"(?<![\w-])\(?\d{2,5}\)?[ /.-]\d{2,5}[ /.-](?:\d{2,5}[ /.-]?)*\d{2,}\b", 0),
-        ("order_number", r"(?<!\w)#[ ]?\w*\d[\w-]*", 0),
-        ("order_number", r"(?<![\w@])[^\W\d_]{0,6}[-_/]?\d[\d-]{3,}[\w-]*", 0),
-        ("order_number", r"\b(?=[\w-]*\d)(?=[\w-]*[^\W\d_])[\w-]{6,}\b", 0),
-        ("secret", r"\b[A-Za-z0-9_-]{24,}\b", 0),
-        ("name", rf"\b(?i:{_NAMED})\s+({_NAME}(?:[ ]{_NAME})?)", 1),
-        ("name", rf"\b(?i:{_INTRODUCED})\s+({_CAPITAL}(?:[ ]{_CAPITAL}){{0,2}})", 1),
-        ("name", rf"\b(?i:{_TITLES})\.?\s+({_CAPITAL})", 1),
+        *_PATTERNS,
     )
 )
 
@@ -92,7 +82,6 @@ class Span:
     kind: str
 
     def overlaps(self, other: "Span") -> bool:
-        """Whether they share a character."""
         return self.start < other.end and other.start < self.end
 
 
@@ -119,7 +108,7 @@ class Personal:
     def find(self, text: str) -> list[Span]:
         """Its parts in order. Of kinds that overlap the one named first above has the place."""
         taken: list[Span] = []
-        for kind, pattern, group in _KINDS:
+        for kind, pattern, group in _FINDERS:
             for match in pattern.finditer(text):
                 span = Span(match.start(group), match.end(group), kind)
                 if span.start < span.end and not any(map(span.overlaps, taken)):
