@@ -270,7 +270,6 @@ class Ledger:
 
     @property
     def intended(self) -> int:
-        """Sessions ever announced."""
         return self._last_id
 
     @property
@@ -456,5 +455,4 @@ class Tokens:
         return {"number": str(self.worker), SECRET: self._secret.hex()}
 
     def next(self) -> str:
-        """A fresh token."""
         return derive(self._secret, self.worker, next(self._sequence))

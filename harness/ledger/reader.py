@@ -440,7 +440,6 @@ class Account:
         return self.intended == ended + self.leftover == ended + sum(self.reasons.values())
 
     def add(self, contents: Contents) -> None:
-        """Count one file in."""
         process = contents.process
         self.workers += 1
         self.workers_lost += not (process.ended or process.alive)
@@ -467,7 +466,6 @@ class Account:
 
 
 def read_account(run_dir: Path) -> Account:
-    """Count all sessions of a run."""
     account = Account()
     for path in RunDirectory(run_dir).ledgers():
         account.add(read_contents(path))

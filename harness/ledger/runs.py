@@ -159,7 +159,6 @@ def ask_to_stop(run_dir: Path) -> None:
 
 
 def is_going_on(run_dir: Path) -> bool:
-    """Whether any of the run's processes is at work."""
     return any(read_process(path).alive for path in RunDirectory(run_dir).ledgers())
 
 
@@ -192,8 +191,6 @@ def _touch(path: Path) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """One run."""
-
     path: Path
     name: str
     """its own, or that of its locustfile"""
@@ -208,11 +205,9 @@ class Listed:
 
     @property
     def run_id(self) -> str:
-        """The name of its directory."""
         return self.path.name
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
         return {**asdict(self), "path": str(self.path), "run": self.run_id}
 
 

@@ -86,8 +86,6 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Where a run's conversations are looked for."""
-
     api: PlatformApi
     run_id: str
     span: Span

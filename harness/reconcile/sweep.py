@@ -85,12 +85,10 @@ class SweepResult:
 
     @property
     def settled(self) -> int:
-        """Sessions proved ended by this sweep."""
         return sum(count for ending, count in self.endings.items() if ending.proof)
 
     @property
     def left(self) -> int:
-        """Sessions without proof after this sweep."""
         return self.total - self.settled
 
     def block(self, *, by: str) -> dict[str, Any]:
@@ -332,8 +330,6 @@ TELL_EVERY_S = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepOrder:
-    """How runs are to be swept."""
-
     per_second: float
     """new connections at most"""
     deadline_s: float

@@ -83,7 +83,6 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
     def row(self, index: int) -> Row:
-        """One row by its columns' names."""
         return MappingProxyType(dict(zip(self.columns, self.rows[index], strict=True)))
 
     def sizes(self, column: str) -> tuple[int, int]:
@@ -95,8 +94,6 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feeder:
-    """Gives each guest a row."""
-
     table: Table
     mode: Mode = Mode.SEQUENTIAL
     seed: int = 0
@@ -208,7 +205,6 @@ def texts(size: str = "short", *, language: str = "en", file: str | Path = "") -
 
 
 def languages() -> tuple[str, ...]:
-    """The languages of the built-in sets."""
     return tuple(_built_in())
 
 

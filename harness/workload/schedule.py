@@ -216,8 +216,6 @@ class Poisson(Schedule):
 
 @dataclass(frozen=True)
 class Chain(Schedule):
-    """Schedules one after the other."""
-
     parts: tuple[Schedule, ...]
 
     @cached_property
@@ -507,13 +505,12 @@ class Partition:
 
     def pieces_of(self, worker: str) -> list[Piece]:
         """The share of one worker."""
-        pieces = []
-        for first, workers in zip(self._firsts, self._workers, strict=True):
-            if worker in workers:
-                pieces.append(Piece(first, workers.index(worker), len(workers)))
-            else:
-                pieces.append(Piece(first, 0, 0))
-        return pieces
+        return [
+            Piece(first, workers.index(worker), len(workers))
+            if worker in workers
+            else Piece(first, 0, 0)
+            for first, workers in zip(self._firsts, self._workers, strict=True)
+        ]
 
     def assigned(self, worker: str, below: int) -> int:
         """How many arrivals before ``below`` were one worker's."""

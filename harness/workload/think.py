@@ -46,8 +46,6 @@ class ThinkTime(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """Always the same."""
-
     value_s: float
 
     def __call__(self, rng: Random) -> float:

@@ -74,7 +74,6 @@ class Connection:
 
     @property
     def begins_s(self) -> float:
-        """When its first message went."""
         return self.frames[0].at_s if self.frames else 0.0
 
 

@@ -122,7 +122,6 @@ class _Writer:
     def step(
         self, key: str, value: str = "", comment: str = "", *, unanswered: bool = False
     ) -> None:
-        """One of them."""
         line = f"    - {key}: {value}" if value else f"    - {key}"
         self.lines.append(line + (f"  # {comment}" if comment else ""))
         if unanswered:
@@ -166,7 +165,6 @@ class _Writer:
         self.awaiting = False
 
     def act(self, moment: Moment) -> None:
-        """What the guest did."""
         if moment.refused:
             self.notes.append(
                 f"a {moment.kind} that the service refused with {moment.refused} was left out"
@@ -219,7 +217,6 @@ class _Writer:
         self.since_s = at_s
 
     def back(self, at_s: float) -> None:
-        """It came back."""
         self.pause_until(at_s, "idle")
         self.step("reconnect")
         self.since_s = at_s

@@ -7,6 +7,7 @@ come back as 429 at night.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import ceil
 
 from harness.errors import ConfigError
 from harness.units import duration_text
@@ -54,7 +55,6 @@ class Estimate:
 
     @property
     def breaks(self) -> tuple[str, ...]:
-        """What would break, of all scenarios."""
         return tuple(sentence for one in self.scenarios for sentence in one.breaks)
 
 
@@ -156,13 +156,9 @@ def _account_for(step: Step, account: _Account, reply_s: float) -> None:
         case StepKind.IDLE:
             account.wait(step.duration_s)
         case StepKind.TYPING:
-            left_s = step.duration_s
-            while True:
+            for sent in range(max(1, ceil(step.duration_s / TYPING_EVERY_S))):
                 account.send(message=True)
-                account.wait(min(left_s, TYPING_EVERY_S))
-                left_s -= TYPING_EVERY_S
-                if left_s <= 0:
-                    break
+                account.wait(min(step.duration_s - sent * TYPING_EVERY_S, TYPING_EVERY_S))
         case StepKind.ATTACH:
             account.send(message=False)  # asks for the place to upload to
             account.send(message=True)

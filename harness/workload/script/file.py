@@ -179,7 +179,6 @@ class Values:
 
     @property
     def names(self) -> frozenset[str]:
-        """All of them."""
         columns = () if self.table is None else self.table.columns
         return frozenset(columns) | self.sets.keys()
 
@@ -237,14 +236,10 @@ def _sentence(error: ValidationError, lined: Lined, name: str) -> str:
 
 def _keys(path: Sequence[str | int]) -> list[str]:
     """Keys of the mapping in which the last part of a path stands."""
-    model: type[BaseModel] = Script
-    if path[0] == "scenarios":
-        model = Scenario
-    elif path[0] == "feeder":
-        model = FeederFile
-    elif path[0] == "texts":
-        model = TextSet
-    return list(model.model_fields)
+    models: dict[str | int, type[BaseModel]] = {
+        "scenarios": Scenario, "feeder": FeederFile, "texts": TextSet
+    }  # fmt: skip
+    return list(models.get(path[0], Script).model_fields)
 
 
 def _at(value: Any, path: Sequence[str | int]) -> Any:

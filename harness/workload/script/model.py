@@ -229,7 +229,6 @@ class Step(_Model, json_schema_extra=_beside(_about_step)):
 
     @property
     def kind(self) -> StepKind:
-        """What it does."""
         return next(kind for kind in StepKind if self._value(kind) is not None)
 
     @property
@@ -376,7 +375,6 @@ def render(text: str, row: Row) -> str:
 
 
 def columns_in(text: str) -> set[str]:
-    """The columns that a text names."""
     return set(COLUMN.findall(text))
 
 
